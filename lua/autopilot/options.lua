@@ -1,0 +1,212 @@
+--- Checks a table of options against rules, so that a mistake is told where it was made.
+--
+-- A caller's mistake raises at the caller's line, names the option by its path (`http.ca_file`)
+-- and suggests the option that was probably meant. What the rules are is left to each module.
+
+local options = {}
+
+---@class autopilot.OptionRule
+---@field type string|string[] `string`, `number` (finite), `integer`, `boolean`, `table`, `function` (anything callable), `any`
+---@field default any taken when the option is nil
+---@field required boolean? nil is a mistake
+---@field min number? smallest value allowed
+---@field above number? every value must be larger
+---@field max number? largest value allowed
+---@field one_of string[]? the only values allowed
+---@field fields table<string, autopilot.OptionRule>? rules of a nested table, which is then made even when absent
+---@field check (fun(value: any): string?)? says what the value must be, or nil when it is right
+---@field secret boolean? the value is never quoted
+
+local function is_callable(value)
+  if type(value) == "function" then
+    return true
+  end
+  local metatable = getmetatable(value)
+  return type(metatable) == "table" and type(metatable.__call) == "function"
+end
+
+local function is_finite(value)
+  return type(value) == "number" and value == value and value ~= math.huge and value ~= -math.huge
+end
+
+local is_of_type = {
+  any = function()
+    return true
+  end,
+  number = is_finite,
+  integer = function(value)
+    return is_finite(value) and value == math.floor(value)
+  end,
+  ["function"] = is_callable,
+}
+for _, name in ipairs { "string", "boolean", "table" } do
+  is_of_type[name] = function(value)
+    return type(value) == name
+  end
+end
+
+--- How many single-character edits (insert, delete, replace, swap of neighbours) turn `a` into `b`.
+local function edit_distance(a, b)
+  local before_previous, previous = {}, {}
+  for j = 0, #b do
+    previous[j] = j
+  end
+  for i = 1, #a do
+    local current = { [0] = i }
+    for j = 1, #b do
+      local cost = a:byte(i) == b:byte(j) and 0 or 1
+      local best = math.min(previous[j] + 1, current[j - 1] + 1, previous[j - 1] + cost)
+      local swapped = i > 1 and j > 1 and a:byte(i) == b:byte(j - 1) and a:byte(i - 1) == b:byte(j)
+      if swapped then
+        best = math.min(best, before_previous[j - 2] + 1)
+      end
+      current[j] = best
+    end
+    before_previous, previous = previous, current
+  end
+  return previous[#b]
+end
+
+--- The name that was probably meant, or nil when none is near.
+---@param wrong string
+---@param names string[]
+---@return string?
+function options.nearest(wrong, names)
+  local nearest, smallest = nil, math.max(1, math.floor(#wrong / 3)) + 0.5
+  table.sort(names) -- so that of two equally near names always the same one is suggested
+  for _, name in ipairs(names) do
+    -- The difference in length is a lower bound, and spares comparing with absurdly long input.
+    if math.abs(#name - #wrong) < smallest then
+      local distance = edit_distance(wrong:lower(), name)
+      if distance < smallest then
+        nearest, smallest = name, distance
+      end
+    end
+  end
+  return nearest
+end
+
+local function quoted_list(values)
+  local quoted = {}
+  for index, value in ipairs(values) do
+    quoted[index] = ("'%s'"):format(value)
+  end
+  return table.concat(quoted, ", ")
+end
+
+local function contains(list, value)
+  for _, candidate in ipairs(list) do
+    if candidate == value then
+      return true
+    end
+  end
+  return false
+end
+
+--- Nil when the value is of the type (or one of the types) that the rule names, else what it must be.
+local function wrong_type(rule, value)
+  local phrases = {}
+  for index, name in ipairs(type(rule.type) == "table" and rule.type or { rule.type }) do
+    if is_of_type[name](value) then
+      return nil
+    end
+    phrases[index] = name == "integer" and "a whole number" or "a " .. name
+  end
+  return "must be " .. table.concat(phrases, " or ")
+end
+
+--- What the value must be, or nil when it obeys the rule.
+local function complaint_about(rule, value)
+  local complaint = wrong_type(rule, value)
+  if complaint then
+    return complaint
+  elseif rule.one_of and not contains(rule.one_of, value) then
+    return "must be one of " .. quoted_list(rule.one_of)
+  elseif type(value) == "number" then
+    if rule.above and value <= rule.above then
+      return "must be above " .. rule.above
+    elseif rule.min and value < rule.min then
+      return "must be at least " .. rule.min
+    elseif rule.max and value > rule.max then
+      return "must be at most " .. rule.max
+    end
+  end
+  return rule.check and rule.check(value)
+end
+
+local function shown(rule, value)
+  if rule.secret or type(value) == "table" or type(value) == "function" then
+    return type(value)
+  elseif type(value) == "string" then
+    -- Control characters would let a value forge a second line in a log.
+    return ("'%s'"):format((#value > 80 and value:sub(1, 80) .. "..." or value):gsub("%c", "?"))
+  end
+  return tostring(value)
+end
+
+local function unknown_option(path, name, rules)
+  local known = {}
+  for key in pairs(rules) do
+    known[#known + 1] = key
+  end
+  local wrong = tostring(name)
+  local meant = type(name) == "string" and options.nearest(wrong, known)
+  local hint = meant and (" (did you mean '%s%s'?)"):format(path, meant) or ""
+  return ("unknown option '%s%s'%s"):format(path, wrong:sub(1, 80):gsub("%c", "?"), hint)
+end
+
+local check_fields -- forward: a rule with `fields` checks a table inside the table
+
+local function check_field(path, name, rule, value)
+  if value == nil then
+    value = rule.default
+  end
+  if rule.fields and (value == nil or type(value) == "table") then
+    return check_fields(path .. name .. ".", rule.fields, value or {})
+  elseif value == nil then
+    return nil, rule.required and ("option '%s%s' is required"):format(path, name) or nil
+  end
+  local complaint = complaint_about(rule, value)
+  if complaint then
+    return nil, ("option '%s%s' %s (got %s)"):format(path, name, complaint, shown(rule, value))
+  end
+  return value
+end
+
+function check_fields(path, rules, given)
+  for name in pairs(given) do
+    if not rules[name] then
+      return nil, unknown_option(path, name, rules)
+    end
+  end
+  local checked = {}
+  for name, rule in pairs(rules) do
+    local value, mistake = check_field(path, name, rule, given[name])
+    if mistake then
+      return nil, mistake
+    end
+    checked[name] = value
+  end
+  return checked
+end
+
+--- Checks `given` and returns a new table with the defaults filled in.
+-- Raises `<name>: <what is wrong>` at the line that called the function which called this one.
+---@param name string the public function, as its caller writes it: `autopilot.client`
+---@param rules table<string, autopilot.OptionRule>
+---@param given table? nil stands for no options
+---@param level integer? as for `error`; default 2, the caller of the calling function
+---@return table checked
+function options.check(name, rules, given, level)
+  level = (level or 2) + 1
+  if given ~= nil and type(given) ~= "table" then
+    error(("%s: options must be a table (got %s)"):format(name, type(given)), level)
+  end
+  local checked, mistake = check_fields("", rules, given or {})
+  if mistake then
+    error(name .. ": " .. mistake, level)
+  end
+  return checked
+end
+
+return options
