@@ -64,11 +64,17 @@ describe("autopilot.options", function()
       ["option 'token' is required$"] = {},
       ["option 'tenant' must be a string %(got 7%)$"] = { token = "t", tenant = 7 },
       ["option 'timeout' must be a table %(got 'x'%)$"] = { token = "t", timeout = "x" },
-      ["option 'timeout.total' must be above 0 %(got 0%)$"] = { token = "t", timeout = { total = 0 } },
+      ["option 'timeout.total' must be above 0 %(got 0%)$"] = {
+        token = "t",
+        timeout = { total = 0 },
+      },
       ["option 'attempts' must be at least 1 %(got 0%)$"] = { token = "t", attempts = 0 },
       ["option 'attempts' must be at most 100 %(got 101%)$"] = { token = "t", attempts = 101 },
       ["option 'attempts' must be a whole number %(got 1%.5%)$"] = { token = "t", attempts = 1.5 },
-      ["option 'cloud' must be one of 'global', 'china' %(got 'mars'%)$"] = { token = "t", cloud = "mars" },
+      ["option 'cloud' must be one of 'global', 'china' %(got 'mars'%)$"] = {
+        token = "t",
+        cloud = "mars",
+      },
       ["option 'even' must be even %(got 3%)$"] = { token = "t", even = 3 },
     }
     for expected, given in pairs(wrong) do
@@ -79,12 +85,18 @@ describe("autopilot.options", function()
 
   it("refuses NaN and infinity where a number is due", function()
     for _, number in ipairs { 0 / 0, math.huge, -math.huge } do
-      assert.matches("timeout.total' must be a number", mistake { token = "t", timeout = { total = number } })
+      assert.matches(
+        "timeout.total' must be a number",
+        mistake { token = "t", timeout = { total = number } }
+      )
     end
   end)
 
   it("never quotes a secret", function()
-    assert.matches("option 'token' must be a string or a function %(got number%)$", mistake { token = 424242 })
+    assert.matches(
+      "option 'token' must be a string or a function %(got number%)$",
+      mistake { token = 424242 }
+    )
   end)
 
   it("keeps a hostile value from forging a line or flooding a message", function()

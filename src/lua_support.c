@@ -1,0 +1,31 @@
+#include "lua_support.h"
+
+#include <string.h>
+
+void lua_support_set_functions(lua_State *L, const luaL_Reg *functions) {
+    for (; functions->name != NULL; functions++) {
+        lua_pushcfunction(L, functions->func);
+        lua_setfield(L, -2, functions->name);
+    }
+}
+
+void lua_support_new_type(lua_State *L, const char *type_name, const luaL_Reg *metamethods,
+                          const luaL_Reg *methods) {
+    luaL_newmetatable(L, type_name);
+    lua_support_set_functions(L, metamethods);
+    lua_newtable(L);
+    lua_support_set_functions(L, methods);
+    lua_setfield(L, -2, "__index");
+    /* Lua 5.1 to 5.3 would otherwise hand the metatable, and with it __gc, to any script. */
+    lua_pushliteral(L, "autopilot.core");
+    lua_setfield(L, -2, "__metatable");
+    lua_pop(L, 1);
+}
+
+void *lua_support_new_object(lua_State *L, size_t size, const char *type_name) {
+    void *object = lua_newuserdata(L, size);
+    memset(object, 0, size);
+    luaL_getmetatable(L, type_name);
+    lua_setmetatable(L, -2);
+    return object;
+}
