@@ -1,0 +1,121 @@
+# shellcheck shell=bash
+# Counts what passed and what failed, for the scripts of this folder (bash). A script that was
+# started by another one adds to that one's count; only the outermost prints the closing line.
+
+# Begins, or joins the count that is under way.
+tally_begin() {
+  tally_is_mine=no
+  if [ -z "${AUTOPILOT_TALLY:-}" ]; then
+    tally_is_mine=yes
+    mkdir -p build/logs
+    AUTOPILOT_TALLY=$(mktemp build/tally.XXXXXX)
+    AUTOPILOT_TALLY=$PWD/$AUTOPILOT_TALLY
+    export AUTOPILOT_TALLY
+    trap 'rm -f "$AUTOPILOT_TALLY"' EXIT
+  fi
+  tally_failed_here=0
+}
+
+# tally_add LABEL PASSED FAILED [REMARK]
+tally_add() {
+  echo "$2 $3 $1" >>"$AUTOPILOT_TALLY"
+  tally_failed_here=$((tally_failed_here + $3))
+  if [ "$3" = 0 ]; then
+    printf '%-24s %6d ok%s\n' "$1" "$2" "${4:+  ($4)}"
+  else
+    printf '%-24s %6d ok, %d NOT OK%s\n' "$1" "$2" "$3" "${4:+  ($4)}"
+  fi
+}
+
+# tally_failures: how many have failed up to now, in all
+tally_failures() {
+  awk '{ failed += $2 } END { print failed + 0 }' "$AUTOPILOT_TALLY"
+}
+
+# tally_log LABEL: the file that keeps what the step printed
+tally_log() {
+  mkdir -p build/logs
+  echo "build/logs/$(echo "$1" | tr -c 'A-Za-z0-9.\n' '-').log"
+}
+
+# Runs a command with its output in a file: a background process that outlives it cannot hold us up,
+# and a command that hangs (shell functions excepted) is ended after TALLY_TIMEOUT seconds (900).
+# tally_capture LOG COMMAND...
+tally_capture() {
+  local log=$1
+  shift
+  if ! declare -F "$1" >/dev/null && command -v timeout >/dev/null; then
+    timeout -k 10 "${TALLY_TIMEOUT:-900}" "$@" </dev/null >"$log" 2>&1
+  else
+    "$@" </dev/null >"$log" 2>&1
+  fi
+}
+
+# Shows what a step printed, indented, so that none of it can be taken for our closing line.
+tally_show() {
+  sed 's/^/    /' "$1"
+}
+
+# One check: passed when the command succeeds. What it printed is shown when it does not.
+# tally_check LABEL COMMAND...
+tally_check() {
+  local label=$1 log status=0
+  shift
+  log=$(tally_log "$label")
+  tally_capture "$log" "$@" || status=$?
+  if [ "$status" = 0 ]; then
+    tally_add "$label" 1 0
+  else
+    tally_show "$log"
+    tally_add "$label" 0 1 "exit status $status"
+  fi
+}
+
+# A run of many tests, counted by what it printed; without a count (a crash) it is one failure.
+# tally_tests LABEL COMMAND...
+tally_tests() {
+  local label=$1 log status=0 passed failed pending remark
+  shift
+  log=$(tally_log "$label")
+  tally_capture "$log" "$@" || status=$?
+  read -r passed failed pending <<END
+$(tally_count "$log")
+END
+  if [ $((passed + failed)) = 0 ] || { [ "$status" != 0 ] && [ "$failed" = 0 ]; }; then
+    failed=$((failed + 1))
+  fi
+  if [ "$failed" != 0 ] || [ -n "${SPEC:-}" ]; then
+    tally_show "$log"
+  fi
+  remark=""
+  [ "$pending" = 0 ] || remark="$pending pending"
+  [ "$status" = 0 ] || remark="${remark:+$remark, }exit status $status"
+  tally_add "$label" "$passed" "$failed" "$remark"
+}
+
+# Prints how many passed, failed and are pending, from the last line with which busted
+# (12 successes / 0 failures / 0 errors / 0 pending) or a C test (12 passed, 0 failed) says so.
+tally_count() {
+  awk '
+    /^[0-9]+ success(es)? \/ [0-9]+ failures? \/ [0-9]+ errors? \/ [0-9]+ pending/ {
+      passed = $1; failed = $4 + $7; pending = $10
+    }
+    /^[0-9]+ passed, [0-9]+ failed$/ { passed = $1; failed = $3; pending = 0 }
+    END { print passed + 0, failed + 0, pending + 0 }
+  ' "$1"
+}
+
+# Ends a script: the closing line when it is the outermost, and a status that tells of failures.
+tally_end() {
+  local passed failed
+  if [ "$tally_is_mine" = no ]; then
+    [ "$tally_failed_here" = 0 ]
+    return
+  fi
+  awk '$2 > 0 { sub(/^[0-9]+ /, ""); sub(/ /, " not ok: "); print }' "$AUTOPILOT_TALLY"
+  read -r passed failed <<END
+$(awk '{ passed += $1; failed += $2 } END { print passed + 0, failed + 0 }' "$AUTOPILOT_TALLY")
+END
+  echo "$passed passed, $failed failed"
+  [ "$failed" = 0 ]
+}

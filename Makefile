@@ -1,0 +1,181 @@
+# autopilot-sync: build, test and install. `make help` lists what can be asked for.
+
+BUILD := build
+PREFIX ?= /usr/local
+CFLAGS ?= -O2 -g
+PKG_CONFIG ?= pkg-config
+INSTALL ?= install
+UNAME := $(shell uname -s)
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SUFFIXES:
+export PACKAGES SPEC SEED FUZZ_SECONDS
+
+# ---- For which Luas: all whose headers are there, or the one of `make LUA=lua5.4` ----------------
+
+ALL_LUAS := lua5.4 lua5.3 lua5.2 lua5.1 luajit
+exists = $(shell $(PKG_CONFIG) --exists '$(1)' 2>/dev/null && echo yes)
+ifeq ($(origin LUA),command line)
+LUAS := $(LUA)
+else
+LUAS := $(strip $(foreach lua,$(ALL_LUAS),$(if $(call exists,$(lua)),$(lua))))
+endif
+export LUAS
+
+# What is missing, by Debian's names.
+header_package_lua5.1 := liblua5.1-0-dev
+header_package_luajit := libluajit2-5.1-dev
+header_package = $(or $(header_package_$(1)),lib$(1)-dev)
+ifeq ($(shell command -v $(firstword $(PKG_CONFIG)) 2>/dev/null),)
+missing := pkg-config libcurl4-openssl-dev $(call header_package,$(or $(LUAS),lua5.4))
+else
+missing := $(strip \
+	$(if $(call exists,libcurl >= 7.80),,libcurl4-openssl-dev) \
+	$(foreach lua,$(or $(LUAS),lua5.4),$(if $(call exists,$(lua)),,$(call header_package,$(lua)))))
+endif
+
+# ---- How -----------------------------------------------------------------------------------------
+
+# One short line for each file; `make V=1` shows the whole commands.
+run = $(if $(V),$(1),@echo '  cc  $@' && $(1))
+
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-prototypes
+COMPILE = $(CC) $(CPPFLAGS) -std=c99 $(WARNINGS) $(if $(CI),-Werror) $(CFLAGS) $(SANITIZER) \
+	-fPIC -fvisibility=hidden -MMD -MP $(CURL_CFLAGS)
+CURL_CFLAGS := $(shell $(PKG_CONFIG) --cflags libcurl 2>/dev/null)
+CURL_LIBS := $(shell $(PKG_CONFIG) --libs libcurl 2>/dev/null || echo -lcurl)
+
+# The module is never unloaded (nodelete): a resolver thread of libcurl may outlive the Lua state.
+# It never links liblua: its functions are found in the program that loads it.
+ifeq ($(UNAME),Darwin)
+LINK_MODULE = $(CC) -bundle -undefined dynamic_lookup
+else
+LINK_MODULE = $(CC) -shared -Wl,-z,nodelete
+endif
+
+# `make SANITIZE=yes` builds the same beside it, with the address and undefined sanitizers.
+ifdef SANITIZE
+KIND := -sanitized
+SANITIZER := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1
+endif
+
+# ---- Sources: plain C is compiled once, the bindings once for each Lua ---------------------------
+
+binding_sources := $(wildcard src/lua_*.c src/core.c)
+plain_sources := $(filter-out $(binding_sources),$(wildcard src/*.c))
+plain_objects := $(plain_sources:src/%.c=$(BUILD)/c$(KIND)/%.o)
+test_sources := $(wildcard spec/c/*_test.c)
+tests := $(test_sources:spec/c/%.c=$(BUILD)/tests$(KIND)/%)
+modules := $(LUAS:%=$(BUILD)/%$(KIND)/autopilot/core.so)
+
+all: headers $(modules)
+
+tests: headers $(tests)
+
+$(BUILD)/c$(KIND)/%.o: src/%.c Makefile | headers
+	@mkdir -p $(@D)
+	$(call run,$(COMPILE) -c -o $@ $<)
+
+$(BUILD)/tests$(KIND)/%: spec/c/%.c $(plain_objects) Makefile | headers
+	@mkdir -p $(@D)
+	$(call run,$(COMPILE) -Isrc -o $@ $< $(plain_objects) $(LDFLAGS) $(CURL_LIBS))
+
+# $(1): one Lua
+define module_rules
+lua_cflags_$(1) := $$(shell $$(PKG_CONFIG) --cflags $(1) 2>/dev/null)
+
+$(BUILD)/$(1)$(KIND)/%.o: src/%.c Makefile | headers
+	@mkdir -p $$(@D)
+	$$(call run,$$(COMPILE) $$(lua_cflags_$(1)) -c -o $$@ $$<)
+
+$(BUILD)/$(1)$(KIND)/autopilot/core.so: $(binding_sources:src/%.c=$(BUILD)/$(1)$(KIND)/%.o) \
+		$(plain_objects)
+	@mkdir -p $$(@D)
+	$$(call run,$$(LINK_MODULE) $$(CFLAGS) $$(SANITIZER) -o $$@ $$^ $$(LDFLAGS) $$(CURL_LIBS))
+endef
+$(foreach lua,$(LUAS),$(eval $(call module_rules,$(lua))))
+
+headers:
+ifneq ($(missing),)
+	@echo "The build needs pkg-config, libcurl >= 7.80 and the headers of a Lua. Missing here:" >&2
+	@echo "  apt-get install --no-install-recommends $(missing)" >&2
+	@exit 1
+endif
+
+-include $(wildcard $(BUILD)/*/*.d)
+
+# ---- Tasks: first their packages (once), then a make that sees what has been installed -----------
+
+TASKS := demo test lint sanitize fuzz bench
+
+$(TASKS): %: $(BUILD)/packages/%
+	@$(MAKE) --no-print-directory run-$@
+
+$(BUILD)/packages/%: .ci/packages
+	@.ci/packages $*
+	@mkdir -p $(@D) && touch $@
+
+run-demo: all
+	@.ci/with-lua $(firstword $(LUAS)) examples/demo.sh
+
+run-test: all tests
+	@.ci/test
+
+run-lint:
+	@CPPFLAGS="$(CPPFLAGS) $(CURL_CFLAGS)" WARNINGS="$(WARNINGS)" .ci/lint
+
+run-sanitize:
+	@$(MAKE) --no-print-directory SANITIZE=yes LUA=lua5.4 all tests
+	@$(MAKE) --no-print-directory LUA=lua5.4 all tests
+	@.ci/sanitize
+
+run-fuzz: headers
+	@CFLAGS="$(CPPFLAGS) $(CURL_CFLAGS)" LIBS="$(CURL_LIBS)" .ci/fuzz $(plain_sources)
+
+run-bench: all
+	@.ci/with-lua lua5.4 spec/bench/run.sh
+
+# ---- Install -------------------------------------------------------------------------------------
+
+# LuaJIT has the paths of Lua 5.1 and loads what was built for it, so that one wins.
+lua_version = $(if $(filter luajit,$(1)),5.1,$(1:lua%=%))
+installed_luas = $(if $(filter lua5.1,$(LUAS)),$(filter-out luajit,$(LUAS)),$(LUAS))
+lua_folders := $(sort $(dir $(shell find lua -name '*.lua')))
+
+# $(1): one Lua; $(2): its version
+define install_one
+	for folder in $(lua_folders:lua/%=%); do \
+		$(INSTALL) -d "$(DESTDIR)$(PREFIX)/share/lua/$(2)/$$folder" && \
+		$(INSTALL) -m 644 lua/$$folder*.lua "$(DESTDIR)$(PREFIX)/share/lua/$(2)/$$folder" || exit 1; \
+	done
+	$(INSTALL) -d "$(DESTDIR)$(PREFIX)/lib/lua/$(2)/autopilot"
+	$(INSTALL) -m 755 $(BUILD)/$(1)/autopilot/core.so "$(DESTDIR)$(PREFIX)/lib/lua/$(2)/autopilot"
+
+endef
+
+install: all
+	$(foreach lua,$(installed_luas),$(call install_one,$(lua),$(call lua_version,$(lua))))
+	$(INSTALL) -d "$(DESTDIR)$(PREFIX)/bin"
+	sed '1s|.*|#!/usr/bin/env $(firstword $(LUAS))|' bin/autopilot-sync \
+		> "$(DESTDIR)$(PREFIX)/bin/autopilot-sync"
+	chmod 755 "$(DESTDIR)$(PREFIX)/bin/autopilot-sync"
+
+clean:
+	rm -rf $(BUILD)
+
+help:
+	@sed -n 's/^#: //p' Makefile
+
+#: make                  builds autopilot.core for every Lua whose headers are there (LUA=lua5.4: one)
+#: make demo             shows the command against the emulated service, over TLS on loopback
+#: make test             the C tests, then the specs on every Lua (LUA=lua5.4 SPEC=spec/x_spec.lua: one)
+#: make lint             luacheck, clang-format, clang-tidy, cppcheck, compilers' warnings, stylua
+#: make sanitize         C tests and specs under ASan and UBSan, then under valgrind
+#: make fuzz             the parsers' fuzzers for FUZZ_SECONDS (10) each
+#: make bench            the figures of the README
+#: make install          to PREFIX (/usr/local), below DESTDIR
+#: make clean            removes build/
+#: Packages that are missing are installed through apt; PACKAGES=no leaves that to you.
+#: V=1 shows whole commands.
+
+.PHONY: all tests headers install clean help $(TASKS) $(TASKS:%=run-%)
