@@ -14,11 +14,13 @@
 /* Adds the functions to the table at the top of the stack. (luaL_setfuncs is missing in 5.1.) */
 void lua_support_set_functions(lua_State *L, const luaL_Reg *functions);
 
-/* Creates the metatable `type_name` with `metamethods` and an __index of `methods`; pushes nothing. */
+/* Creates the metatable `type_name` with `metamethods` and an __index of `methods`; pushes nothing.
+ */
 void lua_support_new_type(lua_State *L, const char *type_name, const luaL_Reg *metamethods,
                           const luaL_Reg *methods);
 
-/* Pushes a zeroed userdata that already has its metatable, so that __gc covers every later error. */
+/* Pushes a zeroed userdata that already has its metatable, so that __gc covers every later error.
+ */
 void *lua_support_new_object(lua_State *L, size_t size, const char *type_name);
 
 /* Each binding file adds its functions to the module table at the top of the stack. */

@@ -1,0 +1,219 @@
+--- The HTTP layer over libcurl: requests in, responses or network failures out.
+--
+-- A transport is callable (`transport(request)`), and can also prepare a request that is sent many
+-- times. It owns one transfer set, and with it the connections, made at the first request of a
+-- process. How to wait for a transfer is injected, so that an event loop can take the place of
+-- blocking. Retries, tokens and what a status means are left to others.
+
+local core = require "autopilot.core"
+local options = require "autopilot.options"
+
+---@class autopilot.HttpRequest
+---@field method "GET"|"POST"
+---@field url string https, or http for a loopback or link-local host
+---@field headers table<string, string>?
+---@field body string?
+---@field timeout { connect: number?, total: number? }? seconds
+
+---@class autopilot.Timings seconds since the request began; 0 for a phase that was not needed
+---@field name_lookup number
+---@field connect number
+---@field tls number
+---@field first_byte number
+---@field total number
+
+---@class autopilot.HttpResponse
+---@field status integer of the final answer; it counts even where `network` says the rest was cut
+---@field http_version string? `1.1`, `2`
+---@field headers table<string, string> by lower-case name, repeated ones joined by ", "
+---@field body string
+---@field timings autopilot.Timings
+---@field sends integer how often the request may have been put on the wire
+---@field network autopilot.NetworkFailure? when the head or the body did not come to its end
+---@field header (fun(self, name: string): string?)? one header, without building the table
+
+---@class autopilot.NetworkFailure
+---@field stage "resolve"|"connect"|"proxy"|"tls"|"send"|"receive"
+---@field name string libcurl's name for it: `CURLE_COULDNT_CONNECT`
+---@field message string
+---@field timeout boolean
+---@field delivered "no"|"unknown" `no` only when the request surely was not sent
+---@field sends integer
+
+local curl = {}
+
+local default_timeout = { connect = 10, total = 60 }
+
+--- Rules of the `http` options, for whoever takes them from a user.
+curl.rules = {
+  ca_file = { type = "string" },
+  ca_path = { type = "string" },
+  proxy = {
+    type = "string",
+    secret = true, -- it may contain a password
+    check = function(value)
+      local scheme = value:match "^(%a[%w]*)://[^%s%c]+$"
+      local known = { http = true, https = true, socks5 = true, socks5h = true }
+      if value ~= "" and not known[scheme or ""] then
+        return "must be like 'http://host:port' (schemes http, https, socks5, socks5h) or ''"
+      end
+    end,
+  },
+  version = { type = "string", one_of = { "1.1", "2" } },
+  max_body = { type = "integer", default = 1024 * 1024, min = 0, max = 1e9 },
+  user_agent = {
+    type = "string",
+    default = "autopilot-sync/" .. require "autopilot.version",
+    check = function(value)
+      return value:find "[%c]" and "must not contain control characters" or nil
+    end,
+  },
+}
+
+-- What a 204 does not need is built when somebody asks for it.
+local Response = {}
+local lazy_fields = {
+  headers = function(response)
+    return response.transfer:headers()
+  end,
+  header = function()
+    return Response.header
+  end,
+}
+
+function Response:__index(name)
+  local build = lazy_fields[name]
+  if not build then
+    return nil
+  end
+  local value = build(self)
+  self[name] = value
+  return value
+end
+
+function Response:header(name)
+  return self.transfer:header(name)
+end
+
+local function network_failure(transfer, sends)
+  local stage, name, message, timeout = transfer:failure()
+  return stage
+    and {
+      stage = stage,
+      name = name,
+      message = message,
+      timeout = timeout,
+      delivered = sends == 0 and "no" or "unknown",
+      sends = sends,
+    }
+end
+
+local function read_result(transfer)
+  local status, http_version, sends, name_lookup, connect, tls, first_byte, total =
+    transfer:result()
+  local network = network_failure(transfer, sends)
+  if not status then
+    return nil, network
+  end
+  return setmetatable({
+    status = status,
+    http_version = http_version,
+    body = transfer:body(),
+    sends = sends,
+    network = network,
+    transfer = transfer,
+    timings = {
+      name_lookup = name_lookup,
+      connect = connect,
+      tls = tls,
+      first_byte = first_byte,
+      total = total,
+    },
+  }, Response)
+end
+
+--- Waits by blocking, in steps short enough for an interrupt to be noticed.
+local function block(set, transfer)
+  repeat
+    set:step(0.5)
+  until transfer:is_finished()
+end
+
+---@class autopilot.CurlTransport
+---@operator call(autopilot.HttpRequest): autopilot.HttpResponse?, autopilot.NetworkFailure?
+local Transport = {}
+Transport.__index = Transport
+
+--- The transfer set of this process; sockets from before a fork are never used after it.
+local function current_set(self)
+  local process = core.process_id()
+  if not self.set or self.process ~= process then
+    self.set, self.process = core.transfer_set(), process
+  end
+  return self.set
+end
+
+local function prepare(self, request)
+  local http = self.http
+  return core.request {
+    method = request.method,
+    url = request.url,
+    headers = request.headers,
+    body = request.body,
+    ca_file = http.ca_file,
+    ca_path = http.ca_path,
+    proxy = http.proxy,
+    user_agent = http.user_agent,
+    http_version = http.version,
+    max_body = http.max_body,
+  }
+end
+
+local function exchange(self, prepared, connect, total, token, client_request_id, retry_attempt)
+  local set = current_set(self)
+  local transfer =
+    set:add(prepared, connect, total, token, client_request_id, retry_attempt)
+  self.wait(set, transfer)
+  set:discard(transfer) -- it is finished: the set need not keep it for a `take`
+  return read_result(transfer)
+end
+
+--- Makes a request once that is sent many times. An attempt adds only what differs.
+---@param request autopilot.HttpRequest without timeout and authorization
+---@return fun(connect: number, total: number, token: string, client_request_id: string, retry_attempt: integer): autopilot.HttpResponse?, autopilot.NetworkFailure?
+function Transport:prepare(request)
+  local prepared = prepare(self, request)
+  return function(connect, total, token, client_request_id, retry_attempt)
+    return exchange(self, prepared, connect, total, token, client_request_id, retry_attempt)
+  end
+end
+
+function Transport:__call(request)
+  local timeout = request.timeout or default_timeout
+  local connect = timeout.connect or default_timeout.connect
+  return exchange(self, prepare(self, request), connect, timeout.total or default_timeout.total)
+end
+
+--- Closes all connections. The transport may be used again; it then opens new ones.
+function Transport:close()
+  local set, is_ours = self.set, self.process == core.process_id()
+  self.set = nil
+  if set and is_ours then
+    set:close()
+  end
+end
+
+local rules = {
+  http = { type = "table", fields = curl.rules },
+  wait = { type = "function", default = block },
+}
+
+--- A transport over libcurl.
+---@param given { http: table?, wait: (fun(set, transfer))? }? `http` as in the client's options; `wait` returns when the transfer has finished
+---@return autopilot.CurlTransport
+function curl.new(given)
+  local checked = options.check("autopilot.transport.curl", rules, given)
+  return setmetatable({ http = checked.http, wait = checked.wait }, Transport)
+end
+
+return curl

@@ -1,0 +1,36 @@
+/* autopilot.core, the C half of autopilot-sync: a table of contents. C moves bytes, Lua decides: C
+ * never calls Lua, and no C struct keeps a lua_State. */
+#include "lua_support.h"
+#include "platform.h"
+
+#include <curl/curl.h>
+
+#if LIBCURL_VERSION_NUM < 0x075000
+#error "libcurl 7.80.0 or newer is needed: older ones do not tell when a request is sent again"
+#endif
+
+#ifdef _WIN32
+#define EXPORTED __declspec(dllexport)
+#else
+#define EXPORTED __attribute__((visibility("default")))
+#endif
+
+EXPORTED int luaopen_autopilot_core(lua_State *L);
+
+/* Opens the module. libcurl's global state is set up once and kept until the process ends: others
+ * in the process may use it, and resolver threads may outlive this Lua state. */
+int luaopen_autopilot_core(lua_State *L) {
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+        return luaL_error(L, "autopilot.core: libcurl cannot be initialised");
+    }
+    if (curl_version_info(CURLVERSION_NOW)->version_num < 0x075000) {
+        return luaL_error(L, "autopilot.core: libcurl 7.80.0 or newer is needed");
+    }
+    platform_pin_module();
+    lua_newtable(L);
+    lua_system_open(L);
+    lua_parsers_open(L);
+    lua_request_open(L);
+    lua_transfer_set_open(L);
+    return 1;
+}

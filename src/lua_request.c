@@ -1,0 +1,159 @@
+/* core.request: a prepared request as a Lua object. It has no methods: a transfer set takes it.
+ *
+ * core.request { method = "POST", url =, headers = {[name] = value}, body =, ca_file =, ca_path =,
+ *                proxy =, user_agent =, http_version = "1.1" | "2", max_body = bytes }
+ * raises for what cannot be sent, and never quotes a header's value. */
+#include "lua_request.h"
+
+#include <string.h>
+
+static const char type_name[] = "autopilot.request";
+static const size_t default_max_body = 1024 * 1024;
+
+struct request_object {
+    struct prepared_request *request; /* NULL until it is made */
+};
+
+struct prepared_request *lua_request_check(lua_State *L, int index) {
+    struct request_object *object = luaL_checkudata(L, index, type_name);
+    luaL_argcheck(L, object->request != NULL, index, "the request was never made");
+    return object->request;
+}
+
+static int collect(lua_State *L) {
+    struct request_object *object = luaL_checkudata(L, 1, type_name);
+    prepared_request_release(object->request);
+    object->request = NULL;
+    return 0;
+}
+
+static void check_status(lua_State *L, enum prepared_request_status status) {
+    switch (status) {
+    case PREPARED_REQUEST_OK:
+        return;
+    case PREPARED_REQUEST_BAD_METHOD:
+        luaL_error(L, "request: the method must be GET or POST");
+        return;
+    case PREPARED_REQUEST_BAD_URL:
+        luaL_error(L, "request: the URL must be https, without credentials "
+                      "(http only for a loopback or link-local host)");
+        return;
+    case PREPARED_REQUEST_BAD_HEADER:
+        luaL_error(L,
+                   "request: a header has a name that is no token, or a value with CR, LF or NUL");
+        return;
+    case PREPARED_REQUEST_NO_MEMORY:
+        luaL_error(L, "request: not enough memory");
+        return;
+    }
+}
+
+/* Leaves the field on the stack; NULL when it is nil. Text with a NUL would be cut: refused. */
+static const char *text_field(lua_State *L, int options, const char *name) {
+    size_t length;
+    lua_getfield(L, options, name);
+    if (lua_isnil(L, -1)) {
+        return NULL;
+    }
+    if (lua_type(L, -1) != LUA_TSTRING) {
+        luaL_error(L, "request: '%s' must be a string", name);
+    }
+    const char *text = lua_tolstring(L, -1, &length);
+    if (strlen(text) != length) {
+        luaL_error(L, "request: '%s' contains a NUL", name);
+    }
+    return text;
+}
+
+static void set_text(lua_State *L, int options, const char *name, char **member) {
+    const char *text = text_field(L, options, name);
+    if (text != NULL) {
+        check_status(L, prepared_request_set(member, text));
+    }
+    lua_pop(L, 1);
+}
+
+static void set_headers(lua_State *L, int options, struct prepared_request *request) {
+    lua_getfield(L, options, "headers");
+    if (lua_istable(L, -1)) {
+        for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
+            size_t name_length, value_length;
+            /* lua_tolstring would change a number in place, and confuse lua_next. */
+            if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING) {
+                check_status(L, PREPARED_REQUEST_BAD_HEADER);
+            }
+            const char *name = lua_tolstring(L, -2, &name_length);
+            const char *value = lua_tolstring(L, -1, &value_length);
+            check_status(
+                L, prepared_request_add_header(request, name, name_length, value, value_length));
+        }
+    }
+    lua_pop(L, 1);
+}
+
+static void set_body(lua_State *L, int options, struct prepared_request *request) {
+    lua_getfield(L, options, "body");
+    if (lua_isstring(L, -1)) {
+        size_t length;
+        const char *body = lua_tolstring(L, -1, &length);
+        check_status(L, prepared_request_set_body(request, body, length));
+    } else {
+        /* libcurl would name a form as the type of a body that is not there. */
+        check_status(L, prepared_request_add_header(request, "Content-Type", 12, "", 0));
+    }
+    lua_pop(L, 1);
+    /* No `Expect: 100-continue`, whatever the length of the body. */
+    check_status(L, prepared_request_add_header(request, "Expect", 6, "", 0));
+}
+
+static void set_limits(lua_State *L, int options, struct prepared_request *request) {
+    const char *version = text_field(L, options, "http_version");
+    if (version != NULL) {
+        bool is_old = strcmp(version, "1.1") == 0;
+        if (!is_old && strcmp(version, "2") != 0) {
+            luaL_error(L, "request: 'http_version' must be '1.1' or '2'");
+        }
+        request->http_version = is_old ? CURL_HTTP_VERSION_1_1 : CURL_HTTP_VERSION_2TLS;
+    }
+    lua_getfield(L, options, "max_body");
+    lua_Number limit = lua_isnil(L, -1) ? (lua_Number)default_max_body : luaL_checknumber(L, -1);
+    if (!(limit >= 0 && limit <= 1e9)) {
+        luaL_error(L, "request: 'max_body' must be between 0 and 1e9");
+    }
+    request->max_body = (size_t)limit;
+    lua_pop(L, 2);
+}
+
+static int create(lua_State *L) {
+    enum { OPTIONS = 1, METHOD = 2, URL = 3 };
+    luaL_checktype(L, OPTIONS, LUA_TTABLE);
+    lua_settop(L, OPTIONS);
+    const char *method = text_field(L, OPTIONS, "method");
+    const char *url = text_field(L, OPTIONS, "url");
+    luaL_argcheck(L, method != NULL && url != NULL, OPTIONS, "'method' and 'url' are required");
+    struct request_object *object = lua_support_new_object(L, sizeof *object, type_name);
+    enum prepared_request_status status;
+    object->request = prepared_request_create(method, url, &status);
+    check_status(L, status);
+    set_headers(L, OPTIONS, object->request);
+    set_body(L, OPTIONS, object->request);
+    set_limits(L, OPTIONS, object->request);
+    set_text(L, OPTIONS, "ca_file", &object->request->ca_file);
+    set_text(L, OPTIONS, "ca_path", &object->request->ca_path);
+    set_text(L, OPTIONS, "proxy", &object->request->proxy);
+    set_text(L, OPTIONS, "user_agent", &object->request->user_agent);
+    if (object->request->user_agent != NULL &&
+        !prepared_request_is_header_text(object->request->user_agent,
+                                         strlen(object->request->user_agent))) {
+        check_status(L, PREPARED_REQUEST_BAD_HEADER);
+    }
+    return 1;
+}
+
+void lua_request_open(lua_State *L) {
+    static const luaL_Reg metamethods[] = {{"__gc", collect}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{NULL, NULL}};
+    static const luaL_Reg functions[] = {{"request", create}, {NULL, NULL}};
+    lua_support_new_type(L, type_name, metamethods, methods);
+    lua_support_set_functions(L, functions);
+}

@@ -1,0 +1,108 @@
+/* The system as Lua needs it: clocks, randomness, sleep, and what libcurl is underneath.
+ *
+ *   core.now()           -> Unix seconds          core.clock()  -> seconds that never jump
+ *   core.random()        -> a number in [0, 1)    core.uuid()   -> a version 4 UUID (RFC 9562)
+ *   core.sleep(seconds)  returns early when a signal arrives
+ *   core.process_id()    -> number, changes with a fork
+ *   core.info()          -> {libcurl =, ssl =, http2 =, async_dns =, ca_file =, ca_path =} */
+#include "ca_store.h"
+#include "lua_support.h"
+#include "platform.h"
+
+#include <curl/curl.h>
+
+static int now(lua_State *L) {
+    lua_pushnumber(L, platform_now());
+    return 1;
+}
+
+static int clock_seconds(lua_State *L) {
+    lua_pushnumber(L, platform_clock());
+    return 1;
+}
+
+static int sleep_seconds(lua_State *L) {
+    platform_sleep(luaL_checknumber(L, 1));
+    return 0;
+}
+
+static int process_id(lua_State *L) {
+    lua_pushinteger(L, (lua_Integer)platform_process_id());
+    return 1;
+}
+
+static void fill_random(lua_State *L, unsigned char *bytes, size_t length) {
+    if (!platform_random(bytes, length)) {
+        luaL_error(L, "the system's random generator failed");
+    }
+}
+
+static int random_fraction(lua_State *L) {
+    unsigned char bytes[7];
+    fill_random(L, bytes, sizeof bytes);
+    double fraction = 0;
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        fraction = (fraction + bytes[i]) / 256;
+    }
+    /* 56 random bits round up to 1 once in 2^54 times. */
+    lua_pushnumber(L, fraction < 1 ? fraction : 0);
+    return 1;
+}
+
+static int uuid(lua_State *L) {
+    static const char digits[] = "0123456789abcdef";
+    unsigned char bytes[16];
+    char text[36];
+    fill_random(L, bytes, sizeof bytes);
+    bytes[6] = (unsigned char)((bytes[6] & 0x0f) | 0x40); /* version 4 */
+    bytes[8] = (unsigned char)((bytes[8] & 0x3f) | 0x80); /* the RFC's variant */
+    size_t length = 0;
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10) {
+            text[length++] = '-';
+        }
+        text[length++] = digits[bytes[i] >> 4];
+        text[length++] = digits[bytes[i] & 0x0f];
+    }
+    lua_pushlstring(L, text, length);
+    return 1;
+}
+
+static void set_text(lua_State *L, const char *name, const char *text) {
+    if (text != NULL) {
+        lua_pushstring(L, text);
+        lua_setfield(L, -2, name);
+    }
+}
+
+static void set_flag(lua_State *L, const char *name, int flag) {
+    lua_pushboolean(L, flag);
+    lua_setfield(L, -2, name);
+}
+
+static int info(lua_State *L) {
+    const curl_version_info_data *libcurl = curl_version_info(CURLVERSION_NOW);
+    const struct ca_store *store = ca_store_default();
+    lua_newtable(L);
+    set_text(L, "libcurl", libcurl->version);
+    set_text(L, "ssl", libcurl->ssl_version);
+    set_text(L, "ca_file", store->file);
+    set_text(L, "ca_path", store->path);
+    set_flag(L, "http2", (libcurl->features & CURL_VERSION_HTTP2) != 0);
+    set_flag(L, "async_dns", (libcurl->features & CURL_VERSION_ASYNCHDNS) != 0);
+    return 1;
+}
+
+void lua_system_open(lua_State *L) {
+    static const luaL_Reg functions[] = {
+        {"now", now},
+        {"clock", clock_seconds},
+        {"sleep", sleep_seconds},
+        {"process_id", process_id},
+        {"random", random_fraction},
+        {"uuid", uuid},
+        {"info", info},
+        {NULL, NULL},
+    };
+    lua_support_set_functions(L, functions);
+}

@@ -1,0 +1,133 @@
+/* core.transfer_set: a curl multi as Lua sees it.
+ *
+ *   set:add(request, connect_timeout, total_timeout, token, client_request_id, retry_attempt)
+ *                              -> transfer; the last three may be nil
+ *   set:step(timeout)          -> how many are in flight; never blocks when timeout is nil or 0
+ *   set:take()                 -> a finished transfer, or nil
+ *   set:discard(transfer)      gives up one that nobody waits for any more
+ *   set:close()                gives everything up; also done by the collector
+ *
+ * Transfers in flight are kept alive by the set (in its uservalue, by their address), so that an
+ * abandoned one still runs to its end while the set lives. */
+#include "lua_request.h"
+#include "lua_transfer.h"
+#include "transfer_set.h"
+
+static const char type_name[] = "autopilot.transfer_set";
+
+struct set_object {
+    struct transfer_set *set; /* NULL after close */
+};
+
+#if LUA_VERSION_NUM == 501
+#define lua_setuservalue lua_setfenv
+#define lua_getuservalue lua_getfenv
+#endif
+
+static struct transfer_set *check(lua_State *L) {
+    struct set_object *object = luaL_checkudata(L, 1, type_name);
+    if (object->set == NULL) {
+        luaL_error(L, "the transfer set is closed");
+    } else if (!transfer_set_is_ours(object->set)) {
+        luaL_error(L, "the transfer set belongs to the process that this one was forked from");
+    }
+    return object->set;
+}
+
+static int create(lua_State *L) {
+    struct set_object *object = lua_support_new_object(L, sizeof *object, type_name);
+    lua_newtable(L);
+    lua_setuservalue(L, -2);
+    object->set = transfer_set_create();
+    if (object->set == NULL) {
+        return luaL_error(L, "transfer_set: not enough memory");
+    }
+    return 1;
+}
+
+static int add(lua_State *L) {
+    enum { SET = 1, REQUEST, CONNECT, TOTAL, TOKEN, ID, RETRY, TRANSFER, KEPT };
+    struct transfer_set *set = check(L);
+    struct prepared_request *request = lua_request_check(L, REQUEST);
+    struct transfer_attempt attempt = {0};
+    lua_settop(L, RETRY);
+    attempt.connect_timeout = luaL_checknumber(L, CONNECT);
+    attempt.total_timeout = luaL_checknumber(L, TOTAL);
+    attempt.token = luaL_optlstring(L, TOKEN, NULL, &attempt.token_length);
+    attempt.client_request_id = luaL_optlstring(L, ID, NULL, &attempt.client_request_id_length);
+    attempt.retry_attempt = (unsigned)luaL_optnumber(L, RETRY, 0);
+    /* The last line of defence; callers check before and name what is wrong. */
+    if ((attempt.token != NULL &&
+         !prepared_request_is_header_text(attempt.token, attempt.token_length)) ||
+        (attempt.client_request_id != NULL &&
+         !prepared_request_is_header_text(attempt.client_request_id,
+                                          attempt.client_request_id_length))) {
+        return luaL_error(L, "a header value contains CR, LF or NUL");
+    }
+    struct transfer *transfer = lua_transfer_new(L);
+    lua_getuservalue(L, SET);
+    lua_pushlightuserdata(L, transfer);
+    lua_pushvalue(L, TRANSFER);
+    lua_rawset(L, KEPT);
+    transfer_set_add(set, transfer, request, &attempt);
+    lua_settop(L, TRANSFER);
+    return 1;
+}
+
+static int step(lua_State *L) {
+    struct transfer_set *set = check(L);
+    lua_pushinteger(L, transfer_set_step(set, luaL_optnumber(L, 2, 0)));
+    return 1;
+}
+
+/* Stops keeping the transfer alive. Assigning nil allocates nothing, so it cannot fail. */
+static void let_go(lua_State *L, int kept, struct transfer *transfer) {
+    lua_pushlightuserdata(L, transfer);
+    lua_pushnil(L);
+    lua_rawset(L, kept);
+}
+
+static int take(lua_State *L) {
+    enum { SET = 1, KEPT, TRANSFER };
+    struct transfer_set *set = check(L);
+    lua_settop(L, SET);
+    struct transfer *transfer = transfer_set_take(set);
+    if (transfer == NULL) {
+        return 0;
+    }
+    lua_getuservalue(L, SET);
+    lua_pushlightuserdata(L, transfer);
+    lua_rawget(L, KEPT);
+    let_go(L, KEPT, transfer);
+    return 1;
+}
+
+static int discard(lua_State *L) {
+    enum { SET = 1, TRANSFER, KEPT };
+    check(L);
+    struct transfer *transfer = lua_transfer_check(L, TRANSFER);
+    lua_settop(L, TRANSFER);
+    lua_getuservalue(L, SET);
+    transfer_set_remove(transfer);
+    let_go(L, KEPT, transfer);
+    return 0;
+}
+
+static int close(lua_State *L) {
+    struct set_object *object = luaL_checkudata(L, 1, type_name);
+    transfer_set_destroy(object->set);
+    object->set = NULL;
+    return 0;
+}
+
+void lua_transfer_set_open(lua_State *L) {
+    static const luaL_Reg metamethods[] = {{"__gc", close}, {"__close", close}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"add", add},         {"step", step},   {"take", take},
+        {"discard", discard}, {"close", close}, {NULL, NULL},
+    };
+    static const luaL_Reg functions[] = {{"transfer_set", create}, {NULL, NULL}};
+    lua_transfer_open(L);
+    lua_support_new_type(L, type_name, metamethods, methods);
+    lua_support_set_functions(L, functions);
+}

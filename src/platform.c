@@ -1,0 +1,127 @@
+/* dladdr, RTLD_NODELETE and getentropy are extensions in glibc. */
+#define _GNU_SOURCE 1
+#define _DARWIN_C_SOURCE 1
+
+#include "platform.h"
+
+#ifdef _WIN32
+
+#include <windows.h>
+#include <bcrypt.h>
+
+static const double ticks_per_second = 1e7;              /* FILETIME counts 100 ns */
+static const double unix_epoch_in_ticks = 1.16444736e17; /* 1601 to 1970 */
+
+bool platform_random(void *memory, size_t length) {
+    return BCryptGenRandom(NULL, memory, (ULONG)length, BCRYPT_USE_SYSTEM_PREFERRED_RNG) == 0;
+}
+
+double platform_now(void) {
+    FILETIME time;
+    GetSystemTimePreciseAsFileTime(&time);
+    double ticks = (double)time.dwHighDateTime * 4294967296.0 + (double)time.dwLowDateTime;
+    return (ticks - unix_epoch_in_ticks) / ticks_per_second;
+}
+
+double platform_clock(void) {
+    LARGE_INTEGER frequency, count;
+    QueryPerformanceFrequency(&frequency);
+    QueryPerformanceCounter(&count);
+    return (double)count.QuadPart / (double)frequency.QuadPart;
+}
+
+void platform_sleep(double seconds) {
+    Sleep((DWORD)(seconds * 1e3 + 0.999));
+}
+
+long platform_process_id(void) {
+    return (long)GetCurrentProcessId();
+}
+
+void platform_pin_module(void) {
+    HMODULE module;
+    GetModuleHandleExA(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_PIN,
+                       (LPCSTR)(void *)platform_pin_module, &module);
+}
+
+bool platform_folder_has(const char *folder, bool (*wanted)(const char *name)) {
+    (void)folder;
+    (void)wanted;
+    return false; /* hashed certificate folders are an OpenSSL habit of POSIX systems */
+}
+
+#else
+
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <time.h>
+#include <unistd.h>
+#if defined(__APPLE__) || defined(__linux__)
+#include <sys/random.h>
+#endif
+
+bool platform_random(void *memory, size_t length) {
+    return getentropy(memory, length) == 0; /* up to 256 bytes, never blocks after boot */
+}
+
+static double read_clock(clockid_t which) {
+    struct timespec time;
+    clock_gettime(which, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+double platform_now(void) {
+    return read_clock(CLOCK_REALTIME);
+}
+
+double platform_clock(void) {
+    return read_clock(CLOCK_MONOTONIC);
+}
+
+void platform_sleep(double seconds) {
+    if (!(seconds > 0)) {
+        return;
+    }
+    const double longest = 1e8; /* three years; keeps the conversion inside time_t everywhere */
+    if (seconds > longest) {
+        seconds = longest;
+    }
+    struct timespec duration;
+    duration.tv_sec = (time_t)seconds;
+    duration.tv_nsec = (long)((seconds - (double)duration.tv_sec) * 1e9);
+    nanosleep(&duration, NULL);
+}
+
+long platform_process_id(void) {
+    return (long)getpid();
+}
+
+void platform_pin_module(void) {
+#ifdef RTLD_NODELETE
+    static const char anchor =
+        0; /* lives in this module; a function's address is no data pointer */
+    Dl_info module;
+    if (dladdr(&anchor, &module) != 0 && module.dli_fname != NULL) {
+        /* The handle is deliberately not closed. A static build has no module to pin. */
+        void *pinned = dlopen(module.dli_fname, RTLD_NOW | RTLD_NOLOAD | RTLD_NODELETE);
+        (void)pinned;
+    }
+#endif
+}
+
+bool platform_folder_has(const char *folder, bool (*wanted)(const char *name)) {
+    DIR *stream = opendir(folder);
+    if (stream == NULL) {
+        return false;
+    }
+    bool found = false;
+    const struct dirent *entry;
+    while (!found && (entry = readdir(stream)) != NULL) {
+        found = wanted(entry->d_name);
+    }
+    closedir(stream);
+    return found;
+}
+
+#endif

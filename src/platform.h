@@ -1,0 +1,30 @@
+/* Everything that is POSIX or Windows only stands in platform.c; the rest is portable C99. */
+#ifndef AUTOPILOT_PLATFORM_H
+#define AUTOPILOT_PLATFORM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Fills memory from the system's generator; false when it cannot. */
+bool platform_random(void *memory, size_t length);
+
+/* Unix seconds, with fraction. */
+double platform_now(void);
+
+/* Seconds on a clock that never jumps; only differences have a meaning. */
+double platform_clock(void);
+
+/* Waits; returns early when a signal arrives, so that an interpreter can act on it. */
+void platform_sleep(double seconds);
+
+/* This process; nothing that holds sockets is used after it changed by a fork. */
+long platform_process_id(void);
+
+/* Keeps this module in memory until the process ends: libcurl's resolver threads may outlive the
+ * Lua state that loaded us. */
+void platform_pin_module(void);
+
+/* True when the folder can be read and has an entry for which `wanted` is true. */
+bool platform_folder_has(const char *folder, bool (*wanted)(const char *name));
+
+#endif

@@ -1,0 +1,265 @@
+#include "prepared_request.h"
+#include "byte_buffer.h"
+#include "ca_store.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Idle connections older than this are not used again: well under the keep-alive of servers and
+ * load balancers (60 s and more), so that a request rarely meets a connection that is just dying,
+ * which libcurl would answer by sending it a second time. */
+static const long longest_idle_seconds = 45;
+
+static bool starts_with(const char *text, const char *prefix) {
+    return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+static bool is_dotted_quad(const char *host) {
+    return host[0] != '\0' && host[strspn(host, "0123456789.")] == '\0';
+}
+
+/* Hosts that plain http may be spoken to: this machine, and the link-local addresses that managed
+ * identity endpoints live at. libcurl has already normalised the host's numeric forms. */
+static bool may_be_plaintext(const char *host) {
+    return strcmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0 ||
+           (is_dotted_quad(host) && (starts_with(host, "127.") || starts_with(host, "169.254.")));
+}
+
+/* True when the URL has no part in `unwanted` and its scheme suits its host. */
+static bool check_url(CURLU *parts, bool *is_plaintext) {
+    char *scheme = NULL, *host = NULL, *user = NULL, *password = NULL;
+    bool right = false;
+    if (curl_url_get(parts, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
+        curl_url_get(parts, CURLUPART_HOST, &host, 0) == CURLUE_OK) {
+        *is_plaintext = strcmp(scheme, "http") == 0;
+        right = *is_plaintext ? may_be_plaintext(host) : strcmp(scheme, "https") == 0;
+    }
+    if (curl_url_get(parts, CURLUPART_USER, &user, 0) == CURLUE_OK ||
+        curl_url_get(parts, CURLUPART_PASSWORD, &password, 0) == CURLUE_OK) {
+        right = false;
+    }
+    curl_free(scheme);
+    curl_free(host);
+    curl_free(user);
+    curl_free(password);
+    return right;
+}
+
+static bool has_control_or_space(const char *text) {
+    for (; *text != '\0'; text++) {
+        if ((unsigned char)*text <= 0x20 || *text == 0x7f) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_allowed_url(const char *url, bool *is_plaintext) {
+    CURLU *parts = curl_url();
+    bool right = parts != NULL && !has_control_or_space(url) &&
+                 curl_url_set(parts, CURLUPART_URL, url, 0) == CURLUE_OK &&
+                 check_url(parts, is_plaintext);
+    curl_url_cleanup(parts);
+    return right;
+}
+
+struct prepared_request *prepared_request_create(const char *method, const char *url,
+                                                 enum prepared_request_status *status) {
+    bool is_post = strcmp(method, "POST") == 0;
+    bool is_plaintext = false;
+    if (!is_post && strcmp(method, "GET") != 0) {
+        *status = PREPARED_REQUEST_BAD_METHOD;
+        return NULL;
+    }
+    if (!is_allowed_url(url, &is_plaintext)) {
+        *status = PREPARED_REQUEST_BAD_URL;
+        return NULL;
+    }
+    struct prepared_request *request = calloc(1, sizeof *request);
+    if (request == NULL || prepared_request_set(&request->url, url) != PREPARED_REQUEST_OK) {
+        free(request);
+        *status = PREPARED_REQUEST_NO_MEMORY;
+        return NULL;
+    }
+    request->references = 1;
+    request->is_post = is_post;
+    request->is_plaintext = is_plaintext;
+    request->http_version = CURL_HTTP_VERSION_NONE;
+    *status = PREPARED_REQUEST_OK;
+    return request;
+}
+
+struct prepared_request *prepared_request_retain(struct prepared_request *request) {
+    request->references++;
+    return request;
+}
+
+static void wipe_and_free(char *text) {
+    if (text != NULL) {
+        byte_buffer_wipe(text, strlen(text));
+        free(text);
+    }
+}
+
+void prepared_request_release(struct prepared_request *request) {
+    if (request == NULL || --request->references > 0) {
+        return;
+    }
+    /* A token request carries its secret in the body, others a token in a header. */
+    for (struct curl_slist *header = request->headers; header != NULL; header = header->next) {
+        byte_buffer_wipe(header->data, strlen(header->data));
+    }
+    curl_slist_free_all(request->headers);
+    if (request->body != NULL) {
+        byte_buffer_wipe(request->body, request->body_length);
+    }
+    free(request->body);
+    free(request->url);
+    free(request->ca_file);
+    free(request->ca_path);
+    free(request->user_agent);
+    wipe_and_free(request->proxy); /* may contain the proxy's password */
+    free(request);
+}
+
+bool prepared_request_is_header_text(const char *text, size_t length) {
+    return memchr(text, '\r', length) == NULL && memchr(text, '\n', length) == NULL &&
+           memchr(text, '\0', length) == NULL;
+}
+
+/* RFC 9110 section 5.6.2: what a header name may consist of. */
+static bool is_token(const char *text, size_t length) {
+    static const char allowed[] = "!#$%&'*+-.^_`|~0123456789"
+                                  "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    for (size_t i = 0; i < length; i++) {
+        if (memchr(allowed, text[i], sizeof allowed - 1) == NULL) {
+            return false;
+        }
+    }
+    return length > 0;
+}
+
+enum prepared_request_status prepared_request_add_header(struct prepared_request *request,
+                                                         const char *name, size_t name_length,
+                                                         const char *value, size_t value_length) {
+    if (!is_token(name, name_length) || !prepared_request_is_header_text(value, value_length)) {
+        return PREPARED_REQUEST_BAD_HEADER;
+    }
+    struct byte_buffer line;
+    byte_buffer_init(&line, (size_t)-1);
+    struct curl_slist *longer = NULL;
+    if (byte_buffer_reserve(&line, name_length + value_length + 3) == BYTE_BUFFER_OK) {
+        byte_buffer_add(&line, name, name_length);
+        byte_buffer_add(&line, value_length > 0 ? ": " : ":", value_length > 0 ? 2 : 1);
+        byte_buffer_add(&line, value, value_length);
+        byte_buffer_add(&line, "", 1);
+        longer = curl_slist_append(request->headers, line.bytes);
+    }
+    byte_buffer_free(&line);
+    if (longer == NULL) {
+        return PREPARED_REQUEST_NO_MEMORY;
+    }
+    request->headers = longer;
+    return PREPARED_REQUEST_OK;
+}
+
+enum prepared_request_status prepared_request_set_body(struct prepared_request *request,
+                                                       const char *body, size_t length) {
+    request->body = malloc(length + 1);
+    if (request->body == NULL) {
+        return PREPARED_REQUEST_NO_MEMORY;
+    }
+    memcpy(request->body, body, length);
+    request->body_length = length;
+    return PREPARED_REQUEST_OK;
+}
+
+enum prepared_request_status prepared_request_set(char **member, const char *text) {
+    size_t size = strlen(text) + 1;
+    *member = malloc(size);
+    if (*member == NULL) {
+        return PREPARED_REQUEST_NO_MEMORY;
+    }
+    memcpy(*member, text, size);
+    return PREPARED_REQUEST_OK;
+}
+
+/* Hands the option on unless an earlier one was refused; `code` holds the first refusal. */
+#define SET(option, value) (code = code == CURLE_OK ? curl_easy_setopt(easy, option, value) : code)
+
+static CURLcode configure_protocols(const struct prepared_request *request, CURL *easy) {
+#if LIBCURL_VERSION_NUM >= 0x075500
+    return curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, request->is_plaintext ? "http" : "https");
+#else
+    return curl_easy_setopt(easy, CURLOPT_PROTOCOLS,
+                            request->is_plaintext ? CURLPROTO_HTTP : CURLPROTO_HTTPS);
+#endif
+}
+
+/* NULL for both leaves libcurl's build-time choice (or the system's own store) in place. */
+static CURLcode configure_trust(const struct prepared_request *request, CURL *easy) {
+    const struct ca_store *store = ca_store_default();
+    bool is_given = request->ca_file != NULL || request->ca_path != NULL;
+    const char *file = is_given ? request->ca_file : store->file;
+    const char *path = is_given ? request->ca_path : store->path;
+    CURLcode code = CURLE_OK;
+    SET(CURLOPT_SSL_VERIFYPEER, 1L);
+    SET(CURLOPT_SSL_VERIFYHOST, 2L);
+    SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    if (file != NULL || path != NULL) {
+        SET(CURLOPT_CAINFO, file);
+        SET(CURLOPT_CAPATH, path);
+        SET(CURLOPT_PROXY_CAINFO, file);
+        SET(CURLOPT_PROXY_CAPATH, path);
+    }
+    return code;
+}
+
+static CURLcode configure_method(const struct prepared_request *request, CURL *easy) {
+    CURLcode code = CURLE_OK;
+    if (request->is_post) {
+        SET(CURLOPT_POST, 1L);
+        SET(CURLOPT_POSTFIELDS, request->body != NULL ? request->body : "");
+        SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_length);
+    } else {
+        SET(CURLOPT_HTTPGET, 1L);
+    }
+    return code;
+}
+
+static CURLcode configure_network(const struct prepared_request *request, CURL *easy) {
+    const curl_version_info_data *libcurl = curl_version_info(CURLVERSION_NOW);
+    CURLcode code = CURLE_OK;
+    SET(CURLOPT_HTTP_VERSION, request->http_version);
+    SET(CURLOPT_MAXAGE_CONN, longest_idle_seconds);
+    SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    if (request->is_plaintext) {
+        SET(CURLOPT_PROXY, ""); /* a proxy of the environment would read the token */
+    } else if (request->proxy != NULL) {
+        SET(CURLOPT_PROXY, request->proxy);
+    }
+    /* Without signals a resolver without threads cannot be timed out, and before 7.87 libcurl would
+     * not shield us from the SIGPIPE of OpenSSL's writes: there its own handling is the safer. */
+    bool without_signals =
+        libcurl->version_num >= 0x075700 || (libcurl->features & CURL_VERSION_ASYNCHDNS) == 0;
+    SET(CURLOPT_NOSIGNAL, without_signals ? 1L : 0L);
+#if LIBCURL_VERSION_NUM >= 0x075700
+    SET(CURLOPT_QUICK_EXIT, 1L); /* do not wait for a resolver thread that a timeout has given up */
+#endif
+    return code;
+}
+
+CURLcode prepared_request_configure(const struct prepared_request *request, CURL *easy) {
+    CURLcode code = CURLE_OK;
+    SET(CURLOPT_URL, request->url);
+    SET(CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
+    SET(CURLOPT_FOLLOWLOCATION, 0L);
+    if (request->user_agent != NULL) {
+        SET(CURLOPT_USERAGENT, request->user_agent);
+    }
+    code = code == CURLE_OK ? configure_protocols(request, easy) : code;
+    code = code == CURLE_OK ? configure_trust(request, easy) : code;
+    code = code == CURLE_OK ? configure_method(request, easy) : code;
+    code = code == CURLE_OK ? configure_network(request, easy) : code;
+    return code;
+}

@@ -1,0 +1,64 @@
+/* A request made once and sent many times: everything about it that does not change from attempt to
+ * attempt, checked and in the shape libcurl wants. Transfers share it by counting references. */
+#ifndef AUTOPILOT_PREPARED_REQUEST_H
+#define AUTOPILOT_PREPARED_REQUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <curl/curl.h>
+
+enum prepared_request_status {
+    PREPARED_REQUEST_OK,
+    PREPARED_REQUEST_BAD_METHOD, /* neither GET nor POST */
+    PREPARED_REQUEST_BAD_URL, /* unreadable, credentials in it, or a scheme that is not allowed */
+    PREPARED_REQUEST_BAD_HEADER, /* CR, LF or NUL, or a name that is no token */
+    PREPARED_REQUEST_NO_MEMORY
+};
+
+struct prepared_request {
+    unsigned references;
+    bool is_post;
+    bool is_plaintext; /* http, which only a loopback or link-local host may be */
+    char *url;
+    struct curl_slist *headers; /* the static ones; a transfer puts its own before them */
+    char *body;                 /* NULL: none */
+    size_t body_length;
+    char *ca_file; /* all of these: NULL for none */
+    char *ca_path;
+    char *proxy;
+    char *user_agent;
+    long http_version; /* CURL_HTTP_VERSION_... */
+    size_t max_body;   /* bytes of an answer's body that are kept */
+};
+
+/* A request for the method and URL, with one reference; NULL when memory is short or either is
+ * refused, which *status tells apart. */
+struct prepared_request *prepared_request_create(const char *method, const char *url,
+                                                 enum prepared_request_status *status);
+
+struct prepared_request *prepared_request_retain(struct prepared_request *request);
+
+/* Gives up one reference; the last one wipes and frees. NULL is allowed. */
+void prepared_request_release(struct prepared_request *request);
+
+/* Adds a header that every transfer sends. An empty value sends `Name:` away from libcurl's own. */
+enum prepared_request_status prepared_request_add_header(struct prepared_request *request,
+                                                         const char *name, size_t name_length,
+                                                         const char *value, size_t value_length);
+
+/* Copies the body, which may contain any byte. */
+enum prepared_request_status prepared_request_set_body(struct prepared_request *request,
+                                                       const char *body, size_t length);
+
+/* Copies text into one of the request's strings: `prepared_request_set(&request->proxy, "…")`. */
+enum prepared_request_status prepared_request_set(char **member, const char *text);
+
+/* Puts all of it into a fresh easy handle, with the rules that hold for every request: TLS
+ * verified, no redirects, netrc, cookies or other protocols. Not CURLE_OK when libcurl refuses a
+ * part. */
+CURLcode prepared_request_configure(const struct prepared_request *request, CURL *easy);
+
+/* True when the text may stand in a header: no CR, LF or NUL in it. */
+bool prepared_request_is_header_text(const char *text, size_t length);
+
+#endif

@@ -1,0 +1,155 @@
+#include "response_head.h"
+
+#include <string.h>
+
+struct field_lengths {
+    size_t name;
+    size_t value;
+};
+
+void response_head_init(struct response_head *head, size_t ceiling) {
+    memset(head, 0, sizeof *head);
+    byte_buffer_init(&head->fields, ceiling);
+}
+
+void response_head_free(struct response_head *head) {
+    byte_buffer_free(&head->fields);
+}
+
+static bool is_space(char byte) {
+    return byte == ' ' || byte == '\t' || byte == '\r' || byte == '\n';
+}
+
+static void trim(const char **text, size_t *length) {
+    while (*length > 0 && is_space((*text)[*length - 1])) {
+        --*length;
+    }
+    while (*length > 0 && is_space(**text)) {
+        ++*text;
+        --*length;
+    }
+}
+
+/* The code of a status line (`HTTP/1.1 204 No Content`, `HTTP/2 204`), or 0 when it is none. */
+static int parse_status(const char *line, size_t length) {
+    const char *space = memchr(line, ' ', length);
+    if (length < 5 || memcmp(line, "HTTP/", 5) != 0 || space == NULL) {
+        return 0;
+    }
+    const char *digits = space + 1;
+    if ((size_t)(line + length - digits) < 4 || !is_space(digits[3])) {
+        return 0;
+    }
+    int status = 0;
+    for (int i = 0; i < 3; i++) {
+        if (digits[i] < '0' || digits[i] > '9') {
+            return 0;
+        }
+        status = status * 10 + (digits[i] - '0');
+    }
+    return status;
+}
+
+static void start_again(struct response_head *head, int status) {
+    byte_buffer_clear(&head->fields);
+    head->last_field = 0;
+    head->status = status;
+    head->complete = false;
+}
+
+static enum byte_buffer_status add_field(struct response_head *head, const char *name,
+                                         size_t name_length, const char *value,
+                                         size_t value_length) {
+    trim(&name, &name_length);
+    trim(&value, &value_length);
+    struct field_lengths lengths = {name_length, value_length};
+    size_t start = head->fields.length;
+    enum byte_buffer_status status =
+        byte_buffer_reserve(&head->fields, sizeof lengths + name_length + value_length);
+    if (status == BYTE_BUFFER_OK) {
+        byte_buffer_add(&head->fields, &lengths, sizeof lengths);
+        byte_buffer_add(&head->fields, name, name_length);
+        byte_buffer_add(&head->fields, value, value_length);
+        head->last_field = start;
+    }
+    return status;
+}
+
+/* Appends a folded line to the value before it, as one space and the text (RFC 9112 section 5.2).
+ */
+static enum byte_buffer_status continue_field(struct response_head *head, const char *text,
+                                              size_t length) {
+    if (head->fields.length == 0) {
+        return BYTE_BUFFER_OK; /* nothing to continue */
+    }
+    trim(&text, &length);
+    enum byte_buffer_status status = byte_buffer_reserve(&head->fields, length + 1);
+    if (status == BYTE_BUFFER_OK) {
+        struct field_lengths lengths;
+        byte_buffer_add(&head->fields, " ", 1);
+        byte_buffer_add(&head->fields, text, length);
+        memcpy(&lengths, head->fields.bytes + head->last_field, sizeof lengths);
+        lengths.value += length + 1;
+        memcpy(head->fields.bytes + head->last_field, &lengths, sizeof lengths);
+    }
+    return status;
+}
+
+enum byte_buffer_status response_head_add_line(struct response_head *head, const char *line,
+                                               size_t length) {
+    if (length == 0 || line[length - 1] != '\n') {
+        return BYTE_BUFFER_OK;
+    }
+    int status = parse_status(line, length);
+    if (status > 0) {
+        start_again(head, status);
+        return BYTE_BUFFER_OK;
+    }
+    if (head->complete || head->status == 0) {
+        return BYTE_BUFFER_OK;
+    }
+    if (line[0] == '\n' || line[0] == '\r') {
+        head->complete = true;
+        return BYTE_BUFFER_OK;
+    }
+    if (line[0] == ' ' || line[0] == '\t') {
+        return continue_field(head, line, length);
+    }
+    const char *colon = memchr(line, ':', length);
+    if (colon == NULL || colon == line) {
+        return BYTE_BUFFER_OK;
+    }
+    size_t name_length = (size_t)(colon - line);
+    return add_field(head, line, name_length, colon + 1, length - name_length - 1);
+}
+
+bool response_head_next(const struct response_head *head, size_t *position,
+                        struct header_field *field) {
+    struct field_lengths lengths;
+    if (*position >= head->fields.length) {
+        return false;
+    }
+    memcpy(&lengths, head->fields.bytes + *position, sizeof lengths);
+    field->name = head->fields.bytes + *position + sizeof lengths;
+    field->name_length = lengths.name;
+    field->value = field->name + lengths.name;
+    field->value_length = lengths.value;
+    *position += sizeof lengths + lengths.name + lengths.value;
+    return true;
+}
+
+static char to_lower(char byte) {
+    return byte >= 'A' && byte <= 'Z' ? (char)(byte - 'A' + 'a') : byte;
+}
+
+bool header_field_is(const struct header_field *field, const char *name, size_t length) {
+    if (field->name_length != length) {
+        return false;
+    }
+    for (size_t i = 0; i < length; i++) {
+        if (to_lower(field->name[i]) != to_lower(name[i])) {
+            return false;
+        }
+    }
+    return true;
+}

@@ -1,0 +1,41 @@
+/* The head of an HTTP response: status, version and header fields, from the lines libcurl hands
+ * over one at a time. It starts again at each status line, so that 1xx answers leave no trace, and
+ * ignores what comes after the blank line (trailers). What headers mean is left to others. */
+#ifndef AUTOPILOT_RESPONSE_HEAD_H
+#define AUTOPILOT_RESPONSE_HEAD_H
+
+#include "byte_buffer.h"
+
+struct response_head {
+    struct byte_buffer fields; /* records: two lengths, name, value */
+    size_t last_field;         /* where the last record starts, for folded lines */
+    int status;                /* of the last status line; 0 before the first */
+    bool complete;             /* the blank line after it has been seen */
+};
+
+/* One header field; the slices point into the head and live until the next line is added. */
+struct header_field {
+    const char *name;
+    size_t name_length;
+    const char *value; /* without surrounding white space; may contain any byte */
+    size_t value_length;
+};
+
+/* An empty head that holds at most `ceiling` bytes. */
+void response_head_init(struct response_head *head, size_t ceiling);
+
+void response_head_free(struct response_head *head);
+
+/* Takes in one line with its line end. Anything that is no header field is passed over. A line
+ * without its end is one that was cut, and not believed. Not OK when the ceiling is reached. */
+enum byte_buffer_status response_head_add_line(struct response_head *head, const char *line,
+                                               size_t length);
+
+/* Steps through the fields in the order they came: start with *position == 0; false at the end. */
+bool response_head_next(const struct response_head *head, size_t *position,
+                        struct header_field *field);
+
+/* True when the field has this name, whatever the case (RFC 9110 section 5.1). */
+bool header_field_is(const struct header_field *field, const char *name, size_t length);
+
+#endif

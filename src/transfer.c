@@ -1,0 +1,214 @@
+#include "transfer.h"
+#include "curl_failure.h"
+
+#include <string.h>
+
+/* Enough for any service's headers; a head beyond it is cut, its status kept. */
+static const size_t longest_head = 256 * 1024;
+
+static size_t on_header_line(char *line, size_t size, size_t count, void *context) {
+    struct transfer *transfer = context;
+    enum byte_buffer_status status = response_head_add_line(&transfer->head, line, size * count);
+    transfer->head_overflowed = status == BYTE_BUFFER_FULL;
+    return status == BYTE_BUFFER_OK ? size * count : 0;
+}
+
+static size_t on_body_bytes(char *bytes, size_t size, size_t count, void *context) {
+    struct transfer *transfer = context;
+    enum byte_buffer_status status = byte_buffer_add(&transfer->body, bytes, size * count);
+    if (status == BYTE_BUFFER_FULL) {
+        /* Keep what fits: the start of an error body is what a person wants to see. */
+        transfer->body_overflowed = true;
+        byte_buffer_add(&transfer->body, bytes, transfer->body.ceiling - transfer->body.length);
+    }
+    return status == BYTE_BUFFER_OK ? size * count : 0;
+}
+
+/* libcurl calls this each time it is about to send the request, its own resends included. */
+static int on_send(void *context, char *primary_ip, char *local_ip, int primary_port,
+                   int local_port) {
+    (void)primary_ip, (void)local_ip, (void)primary_port, (void)local_port;
+    struct transfer *transfer = context;
+    transfer->sends++;
+    return CURL_PREREQFUNC_OK;
+}
+
+/* Writes a small number in decimal; returns its length. */
+static size_t format_number(char *text, unsigned number) {
+    char reversed[3 * sizeof number];
+    size_t length = 0;
+    do {
+        reversed[length++] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number > 0);
+    for (size_t i = 0; i < length; i++) {
+        text[i] = reversed[length - 1 - i];
+    }
+    return length;
+}
+
+struct own_header {
+    const char *prefix;
+    const char *value; /* NULL: not sent */
+    size_t length;
+};
+
+/* Writes the headers of this attempt, each ended by NUL, and links them before the static ones. */
+static CURLcode link_headers(struct transfer *transfer, const struct transfer_attempt *attempt) {
+    char number[3 * sizeof attempt->retry_attempt];
+    const struct own_header wanted[TRANSFER_OWN_HEADERS] = {
+        {"Authorization: Bearer ", attempt->token, attempt->token_length},
+        {"client-request-id: ", attempt->client_request_id, attempt->client_request_id_length},
+        {"retry-attempt: ", attempt->retry_attempt > 0 ? number : NULL,
+         format_number(number, attempt->retry_attempt)},
+    };
+    struct byte_buffer *text = &transfer->own_headers;
+    size_t room = 0;
+    for (size_t i = 0; i < TRANSFER_OWN_HEADERS; i++) {
+        room += strlen(wanted[i].prefix) + wanted[i].length + 1;
+    }
+    if (byte_buffer_reserve(text, room) != BYTE_BUFFER_OK) {
+        return CURLE_OUT_OF_MEMORY;
+    }
+    struct curl_slist *next = transfer->request->headers;
+    for (size_t i = TRANSFER_OWN_HEADERS; i-- > 0;) {
+        if (wanted[i].value != NULL) {
+            transfer->headers[i].data = text->bytes + text->length;
+            transfer->headers[i].next = next;
+            next = &transfer->headers[i];
+            byte_buffer_add(text, wanted[i].prefix, strlen(wanted[i].prefix));
+            byte_buffer_add(text, wanted[i].value, wanted[i].length);
+            byte_buffer_add(text, "", 1);
+        }
+    }
+    return curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, next);
+}
+
+/* Milliseconds for libcurl, rounded up: 0 would mean "no limit", and a day is more than anyone
+ * waits. */
+static long to_milliseconds(double seconds) {
+    const double longest = 86400;
+    if (!(seconds > 0)) {
+        return 1;
+    }
+    return (long)((seconds < longest ? seconds : longest) * 1e3 + 0.999);
+}
+
+/* Hands the option on unless an earlier one was refused; `code` holds the first refusal. */
+#define SET(option, value) (code = code == CURLE_OK ? curl_easy_setopt(easy, option, value) : code)
+
+CURLcode transfer_configure(CURL *easy, const struct prepared_request *request) {
+    CURLcode code = prepared_request_configure(request, easy);
+    SET(CURLOPT_HEADERFUNCTION, on_header_line);
+    SET(CURLOPT_WRITEFUNCTION, on_body_bytes);
+    SET(CURLOPT_PREREQFUNCTION, on_send);
+    return code;
+}
+
+CURLcode transfer_prepare(struct transfer *transfer, struct prepared_request *request, CURL *easy,
+                          const struct transfer_attempt *attempt) {
+    transfer->request = prepared_request_retain(request);
+    transfer->easy = easy;
+    byte_buffer_init(&transfer->own_headers, (size_t)-1);
+    byte_buffer_init(&transfer->body, request->max_body);
+    response_head_init(&transfer->head, longest_head);
+    CURLcode code = link_headers(transfer, attempt);
+    SET(CURLOPT_CONNECTTIMEOUT_MS, to_milliseconds(attempt->connect_timeout));
+    SET(CURLOPT_TIMEOUT_MS, to_milliseconds(attempt->total_timeout));
+    SET(CURLOPT_PRIVATE, (void *)transfer);
+    SET(CURLOPT_ERRORBUFFER, transfer->message);
+    SET(CURLOPT_HEADERDATA, (void *)transfer);
+    SET(CURLOPT_WRITEDATA, (void *)transfer);
+    SET(CURLOPT_PREREQDATA, (void *)transfer);
+    return code;
+}
+
+static double read_seconds(CURL *easy, CURLINFO which) {
+    curl_off_t microseconds = 0;
+    curl_easy_getinfo(easy, which, &microseconds);
+    return (double)microseconds / 1e6;
+}
+
+static void read_timings(struct transfer *transfer) {
+    struct transfer_timings *timings = &transfer->timings;
+    timings->name_lookup = read_seconds(transfer->easy, CURLINFO_NAMELOOKUP_TIME_T);
+    timings->connect = read_seconds(transfer->easy, CURLINFO_CONNECT_TIME_T);
+    timings->tls = read_seconds(transfer->easy, CURLINFO_APPCONNECT_TIME_T);
+    timings->first_byte = read_seconds(transfer->easy, CURLINFO_STARTTRANSFER_TIME_T);
+    timings->total = read_seconds(transfer->easy, CURLINFO_TOTAL_TIME_T);
+}
+
+static void set_message(struct transfer *transfer, const char *text) {
+    strncpy(transfer->message, text, sizeof transfer->message - 1);
+}
+
+/* Some ends have a truer name than the one libcurl gives them. */
+static CURLcode true_code(struct transfer *transfer, CURLcode code) {
+    if (transfer->body_overflowed) {
+        set_message(transfer, "the response body is larger than max_body");
+        return CURLE_FILESIZE_EXCEEDED;
+    }
+    if (transfer->head_overflowed) {
+        set_message(transfer, "the response head is larger than 256 KiB");
+        return CURLE_FILESIZE_EXCEEDED;
+    }
+    if (code == CURLE_OK && !transfer->head.complete) {
+        set_message(transfer, "the response head was cut");
+        return CURLE_WEIRD_SERVER_REPLY;
+    }
+    return code;
+}
+
+static void note_failure(struct transfer *transfer) {
+    long proxy_status = 0;
+    curl_easy_getinfo(transfer->easy, CURLINFO_HTTP_CONNECTCODE, &proxy_status);
+    const struct transfer_timings *timings = &transfer->timings;
+    struct transfer_progress progress = {
+        .resolved = timings->name_lookup > 0,
+        .connected = timings->connect > 0,
+        .proxy_answered = proxy_status != 0,
+        .proxied = transfer->request->proxy != NULL,
+        .secured = timings->tls > 0 || transfer->request->is_plaintext,
+        .sent = transfer->sends > 0,
+    };
+    transfer->failed_stage = curl_failure_stage(transfer->code, &progress);
+    if (transfer->message[0] == '\0') {
+        set_message(transfer, curl_easy_strerror(transfer->code));
+    }
+}
+
+CURL *transfer_finish(struct transfer *transfer, CURLcode code) {
+    CURL *easy = transfer->easy;
+    transfer->code = true_code(transfer, code);
+    transfer->finished = true;
+    read_timings(transfer);
+    if (transfer->head.status > 0) {
+        curl_easy_getinfo(easy, CURLINFO_HTTP_VERSION, &transfer->http_version);
+    }
+    if (transfer->code != CURLE_OK) {
+        note_failure(transfer);
+    }
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, NULL);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, NULL);
+    byte_buffer_free(&transfer->own_headers);
+    transfer->easy = NULL;
+    return easy;
+}
+
+int transfer_status(const struct transfer *transfer) {
+    /* 101 is the one 1xx that ends an exchange; no request of ours asks for it. */
+    bool is_final = transfer->head.status >= 200 || transfer->head.status == 101;
+    return is_final ? transfer->head.status : 0;
+}
+
+bool transfer_is_complete(const struct transfer *transfer) {
+    return transfer->finished && transfer->code == CURLE_OK;
+}
+
+void transfer_free(struct transfer *transfer) {
+    byte_buffer_free(&transfer->own_headers);
+    byte_buffer_free(&transfer->body);
+    response_head_free(&transfer->head);
+    prepared_request_release(transfer->request);
+    transfer->request = NULL;
+}
