@@ -1,0 +1,103 @@
+--- Access tokens: made, remembered and checked.
+--
+-- A token made here has the three parts of a JWT and the claims of an application's token. It is
+-- known again because it is remembered, not by its signature, which only looks like one.
+
+local cjson = require "cjson.safe"
+local identifiers = require "autopilot.emulator.identifiers"
+
+---@class autopilot.emulator.AccessTokens
+local AccessTokens = {}
+AccessTokens.__index = AccessTokens
+
+---@class autopilot.emulator.Token
+---@field tenant string
+---@field client_id string? the application it was made for
+---@field roles string[] application permissions
+---@field expires number? Unix seconds; nil for never
+---@field audience string? nil is good for every service
+
+-- An expired token is remembered this long, so that it is refused as expired and not as unknown.
+local remembered_after_expiry = 3600
+local first_sweep = 1024
+
+---@param known table<string, autopilot.emulator.Token> tokens that are good without having been asked for
+---@param made_up table the emulator's generator of identifiers
+---@return autopilot.emulator.AccessTokens
+function AccessTokens.new(known, made_up)
+  return setmetatable({
+    known = known,
+    made_up = made_up,
+    issued = {},
+    count = 0,
+    sweep_at = first_sweep,
+  }, AccessTokens)
+end
+
+local function sweep(self, now)
+  local left = 0
+  for text, token in pairs(self.issued) do
+    if token.expires + remembered_after_expiry < now then
+      self.issued[text] = nil
+    else
+      left = left + 1
+    end
+  end
+  self.count, self.sweep_at = left, math.max(first_sweep, 2 * left)
+end
+
+--- Makes a token and remembers it.
+---@param grant autopilot.emulator.Token with `expires`
+---@param now number Unix seconds
+---@return string token
+function AccessTokens:issue(grant, now)
+  if self.count >= self.sweep_at then
+    sweep(self, now)
+  end
+  local claims = {
+    aud = grant.audience,
+    iss = ("https://sts.windows.net/%s/"):format(grant.tenant),
+    tid = grant.tenant,
+    appid = grant.client_id,
+    idtyp = "app",
+    roles = #grant.roles > 0 and grant.roles or nil, -- an empty table would become an object
+    iat = math.floor(now),
+    nbf = math.floor(now),
+    exp = math.floor(grant.expires),
+    uti = self.made_up.text(22),
+    ver = "1.0",
+  }
+  local header = { typ = "JWT", alg = "RS256", kid = "emulated" }
+  local token = table.concat({
+    identifiers.base64url(cjson.encode(header)),
+    identifiers.base64url(cjson.encode(claims)),
+    self.made_up.text(86),
+  }, ".")
+  self.issued[token] = grant
+  self.count = self.count + 1
+  return token
+end
+
+--- Looks a token up and checks that it is good now, as the service does.
+---@param authorization string? the header's value
+---@param audiences table<string, boolean> audiences that are accepted
+---@param now number Unix seconds
+---@return autopilot.emulator.Token? token
+---@return string? message why it is refused
+function AccessTokens:check(authorization, audiences, now)
+  local scheme, text = (authorization or ""):match "^(%a+) +(%S+)$"
+  if not scheme or scheme:lower() ~= "bearer" then
+    return nil, "Access token is empty."
+  end
+  local token = self.issued[text] or self.known[text]
+  if not token then
+    return nil, "CompactToken parsing failed with error code: 80049217"
+  elseif token.expires and token.expires <= now then
+    return nil, "Lifetime validation failed, the token is expired."
+  elseif token.audience and not audiences[token.audience] then
+    return nil, "Access token validation failure. Invalid audience."
+  end
+  return token
+end
+
+return AccessTokens
