@@ -130,7 +130,6 @@ static enum challenge_event read_after_scheme(struct challenge_reader *reader,
         reader->accepts_parameters = false;
         return CHALLENGE_TOKEN68;
     }
-    *item = no_item;
     return take_parameter(&reader->cursor, item) ? CHALLENGE_PARAMETER : CHALLENGE_MALFORMED;
 }
 

@@ -19,7 +19,7 @@ static bool parse_delay(struct text_cursor cursor, double *seconds) {
         return false;
     }
     do {
-        whole = at_most_ceiling(whole * 10 + digit);
+        whole = whole * 10 + digit; /* infinity, after 300 digits, is over the ceiling too */
     } while (text_cursor_take_digit(&cursor, &digit));
     if (!text_cursor_take_fraction(&cursor, &fraction) || !text_cursor_at_end(&cursor)) {
         return false;

@@ -283,6 +283,16 @@ static void skips_empty_members(void) {
     CHECK(says(",", "E"));
 }
 
+static void unquotes_within_the_slice(void) {
+    struct challenge_slice lone = {check_copy("ab\\", 3), 3};
+    struct challenge_slice pairs = {check_copy("\\\\\\\"\\a", 6), 6};
+    char buffer[8] = "";
+    CHECK(challenge_unquote(lone, buffer) == 3 && memcmp(buffer, "ab\\", 3) == 0);
+    CHECK(challenge_unquote(pairs, buffer) == 3 && memcmp(buffer, "\\\"a", 3) == 0);
+    free((void *)lone.start);
+    free((void *)pairs.start);
+}
+
 static void hands_out_duplicates(void) {
     CHECK(says("X a=1, A=2, a=3", "S(X)P(a=1)P(A=2)P(a=3)E"));
     CHECK(says("X a=1, X a=2", "S(X)P(a=1)S(X)P(a=2)E"));
@@ -363,6 +373,7 @@ int main(void) {
     check_case("reads schemes, token68s, tokens and quoted strings", reads_single_challenges);
     check_case("tells a new scheme from one more parameter", tells_schemes_from_parameters);
     check_case("skips empty members", skips_empty_members);
+    check_case("unquotes without looking past the slice", unquotes_within_the_slice);
     check_case("hands out duplicates as they come", hands_out_duplicates);
     check_case("stops at malformed text and keeps what came before",
                stops_at_malformed_text_and_keeps_what_came_before);
