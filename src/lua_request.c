@@ -150,10 +150,19 @@ static int create(lua_State *L) {
     return 1;
 }
 
+/* core.is_header_text(text): may it stand in a header, that is, no CR, LF or NUL in it. */
+static int is_header_text(lua_State *L) {
+    size_t length;
+    const char *text = luaL_checklstring(L, 1, &length);
+    lua_pushboolean(L, prepared_request_is_header_text(text, length));
+    return 1;
+}
+
 void lua_request_open(lua_State *L) {
     static const luaL_Reg metamethods[] = {{"__gc", collect}, {NULL, NULL}};
     static const luaL_Reg methods[] = {{NULL, NULL}};
-    static const luaL_Reg functions[] = {{"request", create}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"request", create}, {"is_header_text", is_header_text}, {NULL, NULL}};
     lua_support_new_type(L, type_name, metamethods, methods);
     lua_support_set_functions(L, functions);
 }

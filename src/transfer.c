@@ -167,7 +167,7 @@ static void note_failure(struct transfer *transfer) {
         .resolved = timings->name_lookup > 0,
         .connected = timings->connect > 0,
         .proxy_answered = proxy_status != 0,
-        .proxied = transfer->request->proxy != NULL,
+        .proxied = transfer->request->proxy != NULL && transfer->request->proxy[0] != '\0',
         .secured = timings->tls > 0 || transfer->request->is_plaintext,
         .sent = transfer->sends > 0,
     };
