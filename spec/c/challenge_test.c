@@ -189,14 +189,14 @@ static void expect_all(const char *text, size_t length, struct output *output) {
     size_t at = 0;
     output->length = 0;
     while (at < length) {
-        size_t member, end, good;
+        size_t member, end;
         at += span(text + at, length - at, ", \t");
         member = end = member_length(text + at, length - at);
         while (member > 0 && (text[at + member - 1] == ' ' || text[at + member - 1] == '\t')) {
             member--;
         }
         if (member > 0) {
-            good = expected_member(text + at, member, &takes_parameters, output);
+            size_t good = expected_member(text + at, member, &takes_parameters, output);
             if (good < member) {
                 put_text(output, "M");
                 put(output, text + at + good, length - at - good);
