@@ -1,0 +1,272 @@
+--- An HTTP layer for tests: answers from a list, in order, and records what was asked.
+--
+--     local transport = scripted { { status = 503, body = "later" }, { status = 204 } }
+--     autopilot.client { token = "t", transport = transport }:sync()
+--     assert(#transport.requests == 2)
+--
+-- A mistake in the script raises where the script is made, and a request that the script does not
+-- expect raises as well: a test should fail, not pass by accident. What the service itself would
+-- answer is the emulator's knowledge.
+
+local options = require "autopilot.options"
+
+--- A response, or with `network` the failure to get one.
+---@class autopilot.ScriptedAnswer
+---@field status integer? 100 to 599
+---@field headers table<string, string|number|string[]>? names in any case; a list is a repeated one
+---@field body string? default ""
+---@field http_version string? default "1.1"
+--- Seconds: `name_lookup`, `connect`, `tls`, `first_byte`, `total`, each 0 by default.
+---@field timings table<string, number>?
+---@field sends integer? how often the request may have been put on the wire; default nil
+---@field network autopilot.ScriptedFailure?
+
+---@class autopilot.ScriptedFailure
+---@field stage string? `resolve`, `connect` (default), `proxy`, `tls`, `send`, `receive`
+---@field name string? libcurl's name for it; default one that fits
+---@field message string? default one that tells it is scripted
+---@field timeout boolean? default false
+---@field delivered string? "no" or "unknown"; default "no" up to `tls`, "unknown" from `send` on
+---@field sends integer? as above
+
+--- A function returns an answer as above, or nil and what `network` holds above.
+---@alias autopilot.ScriptedEntry autopilot.ScriptedAnswer|fun(request: table): table?, table?
+
+---@class autopilot.ScriptedTransport
+---@field requests table[] copies of all requests, in order, as they were when they came
+---@overload fun(request: table): table?, table?
+
+local seconds = { type = "number", default = 0, min = 0 }
+
+local sends = { type = "integer", min = 1 }
+
+local response_rules = {
+  status = { type = "integer", required = true, min = 100, max = 599 },
+  headers = { type = "table", default = {} },
+  body = { type = "string", default = "" },
+  http_version = { type = "string", default = "1.1" },
+  sends = sends,
+  timings = {
+    type = "table",
+    fields = {
+      name_lookup = seconds,
+      connect = seconds,
+      tls = seconds,
+      first_byte = seconds,
+      total = seconds,
+    },
+  },
+}
+
+local stages = { "resolve", "connect", "proxy", "tls", "send", "receive" }
+local names = {
+  resolve = "CURLE_COULDNT_RESOLVE_HOST",
+  connect = "CURLE_COULDNT_CONNECT",
+  proxy = "CURLE_PROXY",
+  tls = "CURLE_SSL_CONNECT_ERROR",
+  send = "CURLE_SEND_ERROR",
+  receive = "CURLE_RECV_ERROR",
+}
+
+local network_rules = {
+  network = {
+    type = "table",
+    required = true,
+    fields = {
+      stage = { type = "string", default = "connect", one_of = stages },
+      name = { type = "string" },
+      message = { type = "string" },
+      timeout = { type = "boolean", default = false },
+      delivered = { type = "string", one_of = { "no", "unknown" } },
+      sends = sends,
+    },
+  },
+}
+
+local top_rules = {
+  last = { type = "string", default = "once", one_of = { "once", "repeat" } },
+}
+
+local function copy(value)
+  if type(value) ~= "table" then
+    return value
+  end
+  local copied = {}
+  for key, field in pairs(value) do
+    copied[key] = copy(field)
+  end
+  return copied
+end
+
+--- The header's value as the HTTP layer gives it, or nil when it is none.
+local function joined(value)
+  if type(value) == "number" then
+    return tostring(value)
+  elseif type(value) ~= "table" then
+    return type(value) == "string" and value or nil
+  end
+  for _, part in ipairs(value) do
+    if type(part) ~= "string" then
+      return nil
+    end
+  end
+  return #value > 0 and table.concat(value, ", ") or nil
+end
+
+--- Headers with lower-case names, or nil and what is wrong with them.
+local function normal_headers(given)
+  local headers = {}
+  for name, value in pairs(given) do
+    if type(name) ~= "string" then
+      return nil, ("header names must be strings (got %s)"):format(tostring(name))
+    end
+    local lower, text = name:lower(), joined(value)
+    if not text then
+      return nil, ("header '%s' must be a string, a number or a list of strings"):format(name)
+    elseif headers[lower] then
+      return nil, ("header '%s' is given twice; a repeated header is a list"):format(lower)
+    end
+    headers[lower] = text
+  end
+  return headers
+end
+
+local function fill_failure(network)
+  local sending = network.stage == "send" or network.stage == "receive"
+  network.delivered = network.delivered or (sending and "unknown" or "no")
+  network.name = network.name
+    or (network.timeout and "CURLE_OPERATION_TIMEDOUT" or names[network.stage])
+  network.message = network.message or ("scripted failure (%s)"):format(network.stage)
+  return { network = network }
+end
+
+--- The answer with all its fields, in a table of its own. A mistake raises, naming `where`.
+local function normalise(where, answer, level)
+  level = level + 1
+  if type(answer) == "table" and answer.network ~= nil then
+    local checked = options.check(where, network_rules, answer, level)
+    return fill_failure(checked.network)
+  end
+  local checked = options.check(where, response_rules, answer, level)
+  local headers, mistake = normal_headers(checked.headers)
+  if not headers then
+    error(("%s: %s"):format(where, mistake), level)
+  end
+  checked.headers = headers
+  return checked
+end
+
+local function is_callable(value)
+  local metatable = type(value) == "table" and getmetatable(value)
+  return type(value) == "function"
+    or (type(metatable) == "table" and type(metatable.__call) == "function")
+end
+
+local function is_index(key)
+  return type(key) == "number" and key >= 1 and key == math.floor(key)
+end
+
+--- The entries, each checked and copied, so that the caller's tables can change afterwards.
+local function read_entries(given, level)
+  level = level + 1
+  local count = 0
+  for key in pairs(given) do
+    count = is_index(key) and math.max(count, key) or count
+  end
+  local entries = {}
+  for index = 1, count do
+    local where = ("autopilot.transport.scripted: answer %d"):format(index)
+    local entry = given[index]
+    if type(entry) ~= "table" and type(entry) ~= "function" then
+      local message = "%s: must be a table or a function (got %s)"
+      error(message:format(where, type(entry)), level)
+    end
+    entries[index] = is_callable(entry) and entry or normalise(where, entry, level)
+  end
+  return entries
+end
+
+--- Plays back one normalised answer.
+local function play(answer)
+  if answer.network then
+    return nil, copy(answer.network)
+  end
+  return copy(answer)
+end
+
+--- Plays what a function of the script returned. It may have yielded: nothing here uses pcall.
+local function play_computed(where, response, network)
+  return play(normalise(where, response or { network = network or {} }, 2))
+end
+
+local function next_entry(script, request)
+  script.asked = script.asked + 1
+  local number, count = script.asked, #script.entries
+  if number <= count or script.last == "repeat" then
+    return script.entries[math.min(number, count)], number
+  end
+  local message = "autopilot.transport.scripted: request %d was not expected: %s %s"
+    .. " (the script has %d answers)"
+  error(message:format(number, tostring(request.method), tostring(request.url), count), 3)
+end
+
+local function answer_request(script, request)
+  if type(request) ~= "table" then
+    error("autopilot.transport.scripted: a request must be a table", 2)
+  end
+  local requests = script.transport.requests
+  requests[#requests + 1] = copy(request)
+  local entry, number = next_entry(script, request)
+  if not is_callable(entry) then
+    return play(entry)
+  end
+  return play_computed(
+    ("autopilot.transport.scripted: what the function of answer %d returned"):format(number),
+    entry(request)
+  )
+end
+
+local function new(given, level)
+  level = level + 1
+  if type(given) ~= "table" then
+    error(
+      ("autopilot.transport.scripted: needs a list of answers (got %s)"):format(type(given)),
+      level
+    )
+  end
+  local named = {}
+  for key, value in pairs(given) do
+    if not is_index(key) then
+      named[key] = value
+    end
+  end
+  local checked = options.check("autopilot.transport.scripted", top_rules, named, level)
+  local script = { entries = read_entries(given, level), last = checked.last, asked = 0 }
+  if checked.last == "repeat" and #script.entries == 0 then
+    error("autopilot.transport.scripted: there is no last answer to repeat", level)
+  end
+  script.transport = setmetatable({ requests = {} }, {
+    __call = function(_, request)
+      return answer_request(script, request)
+    end,
+  })
+  return script.transport
+end
+
+local scripted = {}
+
+--- Makes a transport that answers from a list. Calling the module does the same.
+-- With `last = "repeat"` the last answer is given for ever; else one request too many raises.
+---@param given autopilot.ScriptedEntry[]
+---@return autopilot.ScriptedTransport
+function scripted.new(given)
+  local transport = new(given, 2)
+  return transport
+end
+
+return setmetatable(scripted, {
+  __call = function(_, given)
+    local transport = new(given, 2)
+    return transport
+  end,
+})
