@@ -126,6 +126,7 @@ describe("autopilot.emulator: faults", function()
       meet { kind = "status", status = 502, after = true }
     assert.equal(502, response.status)
     assert.equal("", response.body)
+    assert.equal("0", response.headers["content-length"])
     assert.same({ 1, 1 }, { arrived, effects })
     assert.equal(204, events(service, "request")[1].status)
   end)

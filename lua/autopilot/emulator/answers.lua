@@ -44,6 +44,8 @@ function answers.plain(call, status, body, headers)
   if body then
     all["content-type"] = "application/json"
     all["content-length"] = ("%d"):format(#body)
+  elseif status ~= 204 then
+    all["content-length"] = "0"
   end
   for name, value in pairs(headers or {}) do
     all[name] = value
