@@ -1,0 +1,253 @@
+--- `autopilot-sync emulate`: the emulated service behind real nginx, over TLS, on loopback only.
+--
+-- Everything it needs stands in one private temporary folder, which goes when the service ends,
+-- however this process ends.
+
+local cjson = require "cjson.safe"
+local emulator = require "autopilot.emulator"
+local files = require "autopilot.cli.emulate_files"
+local options = require "autopilot.options"
+local random = require "autopilot.cli.emulate_random"
+local shell = require "autopilot.cli.emulate_shell"
+local supervisor = require "autopilot.cli.emulate_supervisor"
+local tools = require "autopilot.cli.emulate_tools"
+
+local emulate = {}
+
+-- Below the ports that systems give to outgoing connections.
+local lowest_port, highest_port = 20000, 32000
+local ports_to_try = 12
+local token_lifetime = 365 * 86400
+
+---@class autopilot.cli.EmulateOptions
+---@field port integer? on loopback; default: a free one
+---@field cooldown number? seconds between two syncs of a tenant; default 600
+---@field duration number? seconds that a sync is in progress; default 0.5
+---@field http_version string? `1.1` for this one alone; `2` (default) offers both
+---@field keepalive_timeout number? seconds that an idle connection is kept; default 75
+---@field directory string? where the private folder is made; default: TMPDIR, else /tmp
+---@field emulator table? further options of `autopilot.emulator.new`, without functions
+---@field search_path string? where nginx and openssl are looked for, as in PATH; default: PATH and where Debian and OpenResty keep them
+---@field json boolean? `run` prints one JSON object instead of lines for a shell
+---@field print (fun(line: string))? how `run` prints; default: to standard output, at once
+
+local function print_at_once(line)
+  io.stdout:write(line, "\n")
+  io.stdout:flush()
+end
+
+local rules = {
+  port = { type = "integer", min = 1, max = 65535 },
+  cooldown = { type = "number", min = 0 },
+  duration = { type = "number", min = 0 },
+  http_version = { type = "string", one_of = { "1.1", "2" }, default = "2" },
+  keepalive_timeout = { type = "number", min = 0, default = 75 },
+  directory = { type = "string" },
+  emulator = { type = "table", default = {} },
+  search_path = { type = "string" },
+  json = { type = "boolean", default = false },
+  print = { type = "function", default = print_at_once },
+}
+
+--- Made-up credentials for a made-up tenant.
+local function new_account(chance)
+  local account = {
+    tenant = chance.guid(),
+    client_id = chance.guid(),
+    client_secret = chance.hex(20),
+  }
+  account.token = emulator.new({ start = os.time() }):issue_token {
+    tenant = account.tenant,
+    client_id = account.client_id,
+    lifetime = token_lifetime,
+  }
+  return account
+end
+
+local function copy_of(given)
+  local copy = {}
+  for key, value in pairs(given or {}) do
+    copy[key] = value
+  end
+  return copy
+end
+
+--- The emulator's options: what was asked for, with the account's tenant, client and token in it.
+local function emulator_options(checked, account)
+  local given = copy_of(checked.emulator)
+  given.cooldown = checked.cooldown or given.cooldown
+  given.duration = checked.duration or given.duration
+  given.clients = copy_of(given.clients)
+  given.clients[account.client_id] = { secret = account.client_secret }
+  given.tokens = copy_of(given.tokens)
+  given.tokens[account.token] = { tenant = account.tenant, client_id = account.client_id }
+  if given.tenants then
+    given.tenants = copy_of(given.tenants)
+    given.tenants[account.tenant] = { licensed = true }
+  end
+  return given
+end
+
+--- The settings as text, or nil and the caller's mistake, which only nginx's log would tell otherwise.
+local function settings_of(asked_for)
+  local right, mistake = pcall(emulator.new, asked_for)
+  if not right then
+    return nil, mistake
+  end
+  local text, message = cjson.encode(asked_for)
+  return text, message and "option 'emulator' must be plain data: " .. message
+end
+
+local function ports_of(checked, chance)
+  local ports = { checked.port }
+  for index = #ports + 1, checked.port and 1 or ports_to_try do
+    ports[index] = chance.integer(lowest_port, highest_port)
+  end
+  return ports
+end
+
+--- What is to be served, before anything is started. Raises a mistake at the caller's caller.
+local function plan(checked)
+  local chance, message = random.open()
+  if not chance then
+    return nil, message
+  end
+  local account = new_account(chance)
+  local settings, mistake = settings_of(emulator_options(checked, account))
+  if not settings then
+    error("autopilot.cli.emulate: " .. mistake, 3)
+  end
+  return {
+    account = account,
+    settings = settings,
+    ports = ports_of(checked, chance),
+    folder_name = "autopilot-sync-" .. chance.hex(12),
+  }
+end
+
+---@class autopilot.cli.EmulatedService
+---@field url string `https://localhost:<port>`
+---@field ca_file string path of the authority's certificate, in PEM
+---@field folder string the private folder; there as long as the service runs
+---@field tenant string
+---@field client_id string
+---@field client_secret string
+---@field token string a token of that client, good for a year
+---@field stop fun() ends the service; returns when its processes and its folder are gone; idempotent
+
+local function launch(checked, planned)
+  local directory = checked.directory or os.getenv "TMPDIR" or "/tmp"
+  local found, message = tools.find(directory, checked.search_path)
+  if not found then
+    return nil, message
+  end
+  local folder = found.directory .. "/" .. planned.folder_name
+  local running
+  running, message = supervisor.start {
+    folder = folder,
+    nginx = found.nginx,
+    openssl = found.openssl,
+    ports = planned.ports,
+    protocol = checked.http_version == "2" and " http2" or "",
+    files = {
+      ["nginx.conf"] = files.nginx(found, checked.keepalive_timeout),
+      ["openssl.cnf"] = files.openssl(),
+      ["boot.lua"] = files.boot(found.lua_folder, folder),
+      ["settings.json"] = planned.settings,
+    },
+  }
+  if not running then
+    return nil, message
+  end
+  local service = planned.account
+  service.url = ("https://localhost:%d"):format(running.port)
+  service.ca_file = folder .. "/ca.pem"
+  service.folder = folder
+  service.stop = running.stop
+  return service
+end
+
+--- Starts the service and waits until it answers. It ends with `stop`, or with this process.
+---@param given autopilot.cli.EmulateOptions?
+---@return autopilot.cli.EmulatedService?
+---@return string? message one sentence: what is missing, or what went wrong
+function emulate.start(given)
+  local checked = options.check("autopilot.cli.emulate", rules, given)
+  local planned, message = plan(checked)
+  if not planned then
+    return nil, message
+  end
+  return launch(checked, planned)
+end
+
+--- What a shell needs to use the service, as lines that it can read.
+local function export_lines(service)
+  local lines = {
+    "# The emulated service is ready. It ends when this command ends.",
+  }
+  for _, pair in ipairs {
+    { "AUTOPILOT_BASE_URL", service.url },
+    { "AUTOPILOT_CA_FILE", service.ca_file },
+    { "AUTOPILOT_TOKEN", service.token },
+    { "AZURE_AUTHORITY_HOST", service.url .. "/" },
+    { "AZURE_TENANT_ID", service.tenant },
+    { "AZURE_CLIENT_ID", service.client_id },
+    { "AZURE_CLIENT_SECRET", service.client_secret },
+  } do
+    lines[#lines + 1] = ("export %s=%s"):format(pair[1], shell.quote(pair[2]))
+  end
+  return lines
+end
+
+local function json_line(service)
+  return cjson.encode {
+    base_url = service.url,
+    ca_file = service.ca_file,
+    token = service.token,
+    authority = service.url .. "/",
+    tenant = service.tenant,
+    client_id = service.client_id,
+    client_secret = service.client_secret,
+  }
+end
+
+--- Returns when the service's folder is gone. An interrupt ends it within a second: Lua notices
+-- one only between two of its own instructions, so no single wait may be long.
+local function wait_for_end(service)
+  local still_there = '[ -d "$1" ] && sleep 1 && [ -d "$1" ] && echo yes'
+  while shell.read(still_there, service.folder) ~= "" do
+  end
+end
+
+--- Starts the service, prints how to reach it, and returns when it has ended: by a signal, most often.
+---@param given autopilot.cli.EmulateOptions?
+---@return boolean? ended
+---@return string? message why it did not start
+function emulate.run(given)
+  local checked = options.check("autopilot.cli.emulate", rules, given)
+  local planned, message = plan(checked)
+  if not planned then
+    return nil, message
+  end
+  local service
+  local ended, interruption = pcall(function()
+    service, message = launch(checked, planned)
+    if service then
+      for _, line in ipairs(checked.json and { json_line(service) } or export_lines(service)) do
+        checked.print(line)
+      end
+      wait_for_end(service)
+    end
+  end)
+  if service then
+    service.stop()
+  end
+  if ended and not service then
+    return nil, message
+  elseif not ended and not tostring(interruption):find("interrupted!", 1, true) then
+    error(interruption, 0)
+  end
+  return true
+end
+
+return emulate

@@ -1,0 +1,125 @@
+--- What runs inside nginx: the emulator behind HTTP, and an entrance for tests under `/emulator/`.
+--
+-- Graph has no such path. Through it a test over real sockets moves the clock, injects faults and
+-- reads what truly happened, as it would on an emulator in its own process.
+
+local cjson = require "cjson.safe"
+local emulator = require "autopilot.emulator"
+
+local ngx = _G.ngx
+
+local service = {}
+
+local machine, settings
+
+local function reset()
+  local given = {}
+  for name, value in pairs(settings) do
+    given[name] = value
+  end
+  given.now = ngx.now
+  given.sleep = ngx.sleep
+  machine = emulator.new(given)
+end
+
+--- Makes the emulator. Called once, before nginx has forked its worker.
+---@param settings_file string path of a JSON file with the emulator's options
+function service.start(settings_file)
+  local file = assert(io.open(settings_file, "rb"))
+  settings = assert(cjson.decode(file:read "*a"))
+  file:close()
+  reset()
+end
+
+local function send(status, headers, body)
+  ngx.status = status
+  for name, value in pairs(headers) do
+    ngx.header[name] = value
+  end
+  if body ~= "" then
+    ngx.print(body)
+  end
+end
+
+local function send_json(status, value)
+  -- An empty table is a list here: none of these answers is an empty object.
+  local body = next(value) == nil and "[]" or cjson.encode(value)
+  send(status, { ["content-type"] = "application/json", ["content-length"] = #body }, body)
+end
+
+-- Method and name -> what it does with the decoded body; returns what is answered.
+local controls = {
+  ["GET state"] = function()
+    return { now = machine:now(), requests = machine.requests }
+  end,
+  ["GET log"] = function()
+    return machine.log
+  end,
+  ["POST advance"] = function()
+    machine:advance(tonumber(ngx.req.get_uri_args().seconds))
+    return { now = machine:now() }
+  end,
+  ["POST faults"] = function(body)
+    for _, fault in ipairs(body[1] and body or { body }) do
+      machine:inject(fault)
+    end
+    return {}
+  end,
+  ["POST trigger"] = function(body)
+    local tenant = body.tenant
+    body.tenant = nil
+    local started, reason = machine:trigger(tenant, body)
+    return { started = started or false, reason = reason }
+  end,
+  ["POST tokens"] = function(body)
+    local token = machine:issue_token(body)
+    return { token = token }
+  end,
+  ["POST reset"] = function()
+    reset()
+    return {}
+  end,
+}
+
+local function control(name, body)
+  local act = controls[ngx.req.get_method() .. " " .. name]
+  if not act then
+    return send_json(404, { error = "no such control" })
+  end
+  local decoded = body and cjson.decode(body) or {}
+  local ok, result = pcall(act, decoded)
+  if not ok then
+    return send_json(400, { error = tostring(result):gsub("^[^:]*:%d+: ", "") })
+  end
+  return send_json(200, result)
+end
+
+local function request_headers()
+  local headers = {}
+  for name, value in pairs(ngx.req.get_headers(0)) do
+    headers[name] = type(value) == "table" and table.concat(value, ", ") or value
+  end
+  return headers
+end
+
+--- Answers the current request. Where the emulator gives no answer, the connection just ends.
+function service.answer()
+  ngx.req.read_body()
+  local body = ngx.req.get_body_data()
+  local name = ngx.var.uri:match "^/emulator/(%l+)$"
+  if name then
+    return control(name, body)
+  end
+  local response = machine:handle {
+    method = ngx.req.get_method(),
+    url = ngx.var.request_uri,
+    headers = request_headers(),
+    body = body,
+  }
+  if not response then
+    return ngx.exit(444)
+  end
+  return send(response.status, response.headers, response.body)
+end
+
+return service

@@ -1,0 +1,91 @@
+--- Finds what the emulated service runs on: nginx with its Lua module, and the openssl command.
+
+local shell = require "autopilot.cli.emulate_shell"
+
+local tools = {}
+
+---@class autopilot.cli.EmulateTools
+---@field nginx string path
+---@field modules string[] paths of modules to load, in order; none when Lua is built in
+---@field built_without table<string, boolean> names of nginx modules left out of this build
+---@field openssl string path
+---@field lua_folder string absolute folder of the running Lua modules
+
+-- Debian keeps nginx where the PATH of an ordinary user does not lead; OpenResty has a tree of its own.
+local further_folders =
+  "/usr/sbin:/usr/local/sbin:/usr/local/openresty/nginx/sbin:/usr/local/openresty/bin"
+
+local probe = [[
+PATH=$1
+directory=$2
+lua_folder=$3
+for name in nginx openresty; do
+  nginx=$(command -v "$name") || continue
+  echo "nginx=$nginx"
+  build=$("$nginx" -V 2>&1 </dev/null)
+  for option in $build; do
+    case $option in
+      --without-*) echo "without=${option#--without-}" ;;
+    esac
+  done
+  found=
+  folders=$(printf '%s\n' "$build" | sed -n 's/.*--modules-path=\([^ ]*\).*/\1/p')
+  for folder in ${folders:-/usr/lib/nginx/modules /usr/lib64/nginx/modules}; do
+    if [ -f "$folder/ngx_http_lua_module.so" ]; then
+      [ -f "$folder/ndk_http_module.so" ] && echo "module=$folder/ndk_http_module.so"
+      echo "module=$folder/ngx_http_lua_module.so"
+      found=yes
+      break
+    fi
+  done
+  case $build in
+    *--add-module=*lua*) found=yes ;;
+  esac
+  [ -n "$found" ] && echo lua=yes && break
+done
+openssl=$(command -v openssl) && echo "openssl=$openssl"
+[ -d "$directory" ] && [ -w "$directory" ] && echo directory="$(cd "$directory" && pwd)"
+cd "$lua_folder" && echo "lua_folder=$(pwd)"
+]]
+
+--- The folder that `require` found this module in, as it was written in the path.
+local function folder_of_modules()
+  local source = debug.getinfo(1, "S").source
+  return source:match "^@(.*)autopilot/cli/emulate_tools%.lua$"
+end
+
+--- Finds everything, or says in one sentence what is missing and which Debian package has it.
+---@param directory string the folder in which a temporary one is to be made
+---@param search_path string? where to look instead of in PATH
+---@return (autopilot.cli.EmulateTools | { directory: string })?
+---@return string? message
+function tools.find(directory, search_path)
+  local folder = folder_of_modules()
+  if not folder then
+    return nil, "the emulated service needs autopilot's Lua modules as files"
+  end
+  local path = search_path or (os.getenv "PATH" or "") .. ":" .. further_folders
+  local found = { modules = {}, built_without = {} }
+  local output = shell.read(probe, path, directory, folder == "" and "." or folder)
+  for name, value in output:gmatch "([%w_]+)=([^\n]*)\n" do
+    if name == "module" then
+      table.insert(found.modules, value)
+    elseif name == "without" then
+      found.built_without[value] = true
+    else
+      found[name] = value
+    end
+  end
+  if not found.nginx then
+    return nil, "nginx was not found: install the Debian package nginx"
+  elseif not found.lua then
+    return nil, "nginx has no Lua module: install the Debian package libnginx-mod-http-lua"
+  elseif not found.openssl then
+    return nil, "the openssl command was not found: install the Debian package openssl"
+  elseif not found.directory then
+    return nil, ("the folder %s does not exist or cannot be written to"):format(directory)
+  end
+  return found
+end
+
+return tools

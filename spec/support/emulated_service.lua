@@ -1,0 +1,75 @@
+--- The emulated service over real sockets, for specs: started once, reached over TLS, always ended.
+--
+-- It runs in nginx's own LuaJIT, whichever Lua the spec runs on, and ends with the spec's process even
+-- when nobody stops it.
+
+local cjson = require "cjson.safe"
+local emulate = require "autopilot.cli.emulate"
+
+local emulated_service = {}
+
+local Service = {}
+Service.__index = Service
+
+--- Starts a service of its own; raises when it cannot.
+---@param given autopilot.cli.EmulateOptions?
+---@return table service `url`, `ca_file`, `token`, `tenant`, `client_id`, `client_secret`, `stop()`, and the methods below
+function emulated_service.start(given)
+  local service, message = emulate.start(given)
+  if not service then
+    error("the emulated service: " .. message, 2)
+  end
+  return setmetatable(service, Service)
+end
+
+--- Sends one request with a client that is not ours.
+---@param request { method: string, path: string, headers: table<string, string>?, body: string? }
+---@return integer? status nil when no answer came
+---@return table|string headers names in lower case; the failure when no answer came
+---@return string? body
+function Service:request(request)
+  local https = require "ssl.https"
+  local ltn12 = require "ltn12"
+  local headers, parts = {}, {}
+  for name, value in pairs(request.headers or {}) do
+    headers[name] = value
+  end
+  headers["content-length"] = ("%d"):format(#(request.body or ""))
+  local done, status, answered = https.request {
+    url = self.url .. request.path,
+    method = request.method,
+    headers = headers,
+    source = ltn12.source.string(request.body or ""),
+    sink = ltn12.sink.table(parts),
+    cafile = self.ca_file,
+    verify = "peer",
+    protocol = "any",
+    redirect = false,
+  }
+  if not done then
+    return nil, status
+  end
+  return status, answered, table.concat(parts)
+end
+
+--- Uses the service's entrance for tests: `GET state`, `GET log`, `POST advance?seconds=…`,
+-- `POST faults`, `POST trigger`, `POST tokens`, `POST reset`. Raises when it refuses.
+---@param method string
+---@param name string
+---@param value table? sent as JSON
+---@return table
+function Service:control(method, name, value)
+  local status, _, body = self:request {
+    method = method,
+    path = "/emulator/" .. name,
+    body = value and cjson.encode(value),
+  }
+  local answer = body and cjson.decode(body)
+  if status ~= 200 then
+    local reason = answer and answer.error or "no answer"
+    error(("the emulated service refuses %s %s: %s"):format(method, name, reason), 2)
+  end
+  return answer
+end
+
+return emulated_service
