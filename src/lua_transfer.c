@@ -1,12 +1,12 @@
 /* A transfer as Lua sees it: whether it has finished, and what came of it.
  *
  *   transfer:is_finished()     -> boolean
- *   transfer:result()          -> status | nil, http_version | nil, sends,
+ *   transfer:result()          -> status | nil, http_version | nil, body, sends, is_complete,
  *                                 name_lookup, connect, tls, first_byte, total (seconds)
  *   transfer:failure()         -> nil when the whole answer came, else stage, name, message,
- * timeout transfer:body()            -> string transfer:header(name)      -> value of the fields of
- * that name, joined by ", ", or nil transfer:headers()         -> {[lower-case name] = value}
- * The collector gives up a transfer that is still in flight. */
+ * timeout transfer:header(name, ...) -> for each name the value of its fields, joined by ", ", or
+ * nil transfer:headers()         -> {[lower-case name] = value} The collector gives up a transfer
+ * that is still in flight. */
 #include "lua_transfer.h"
 #include "curl_failure.h"
 #include "transfer_set.h"
@@ -51,6 +51,7 @@ static int result(lua_State *L) {
     const struct transfer *transfer = check(L);
     int status = transfer_status(transfer);
     const char *version = status > 0 ? version_text(transfer->http_version) : NULL;
+    lua_settop(L, 0);
     if (status > 0) {
         lua_pushinteger(L, status);
     } else {
@@ -61,13 +62,16 @@ static int result(lua_State *L) {
     } else {
         lua_pushnil(L);
     }
+    lua_pushlstring(L, transfer->body.length > 0 ? transfer->body.bytes : "",
+                    transfer->body.length);
     lua_pushinteger(L, (lua_Integer)transfer->sends);
+    lua_pushboolean(L, transfer_is_complete(transfer));
     lua_pushnumber(L, transfer->timings.name_lookup);
     lua_pushnumber(L, transfer->timings.connect);
     lua_pushnumber(L, transfer->timings.tls);
     lua_pushnumber(L, transfer->timings.first_byte);
     lua_pushnumber(L, transfer->timings.total);
-    return 8;
+    return lua_gettop(L);
 }
 
 static int failure(lua_State *L) {
@@ -80,16 +84,6 @@ static int failure(lua_State *L) {
     lua_pushstring(L, transfer->message);
     lua_pushboolean(L, transfer->code == CURLE_OPERATION_TIMEDOUT);
     return 4;
-}
-
-static int body(lua_State *L) {
-    const struct transfer *transfer = check(L);
-    if (transfer->body.length == 0) {
-        lua_pushliteral(L, "");
-    } else {
-        lua_pushlstring(L, transfer->body.bytes, transfer->body.length);
-    }
-    return 1;
 }
 
 /* Pushes the values of all fields of that name, joined; false, pushing nothing, when there is none.
@@ -116,9 +110,16 @@ static bool push_joined(lua_State *L, const struct response_head *head, const ch
 
 static int header(lua_State *L) {
     const struct transfer *transfer = check(L);
-    size_t length;
-    const char *name = luaL_checklstring(L, 2, &length);
-    return push_joined(L, &transfer->head, name, length) ? 1 : 0;
+    int names = lua_gettop(L) - 1;
+    luaL_checkstack(L, names + 2, "too many names");
+    for (int i = 0; i < names; i++) {
+        size_t length;
+        const char *name = luaL_checklstring(L, 2 + i, &length);
+        if (!push_joined(L, &transfer->head, name, length)) {
+            lua_pushnil(L);
+        }
+    }
+    return names;
 }
 
 static void push_lower(lua_State *L, const char *text, size_t length) {
@@ -164,7 +165,7 @@ static int collect(lua_State *L) {
 void lua_transfer_open(lua_State *L) {
     static const luaL_Reg metamethods[] = {{"__gc", collect}, {NULL, NULL}};
     static const luaL_Reg methods[] = {
-        {"is_finished", is_finished}, {"result", result},   {"failure", failure}, {"body", body},
+        {"is_finished", is_finished}, {"result", result},   {"failure", failure},
         {"header", header},           {"headers", headers}, {NULL, NULL},
     };
     lua_support_new_type(L, type_name, metamethods, methods);

@@ -3,6 +3,7 @@
  *   set:add(request, connect_timeout, total_timeout, token, client_request_id, retry_attempt)
  *                              -> transfer; the last three may be nil
  *   set:step(timeout)          -> how many are in flight; never blocks when timeout is nil or 0
+ *   set:wait(transfer, seconds) -> true once it has finished, which then leaves the set
  *   set:take()                 -> a finished transfer, or nil
  *   set:discard(transfer)      gives up one that nobody waits for any more
  *   set:close()                gives everything up; also done by the collector
@@ -87,6 +88,20 @@ static void let_go(lua_State *L, int kept, struct transfer *transfer) {
     lua_rawset(L, kept);
 }
 
+static int wait(lua_State *L) {
+    enum { SET = 1, TRANSFER, SECONDS, KEPT };
+    struct transfer_set *set = check(L);
+    struct transfer *transfer = lua_transfer_check(L, TRANSFER);
+    bool is_finished = transfer_set_wait(set, transfer, luaL_checknumber(L, SECONDS));
+    if (is_finished) {
+        lua_settop(L, SECONDS);
+        lua_getuservalue(L, SET);
+        let_go(L, KEPT, transfer);
+    }
+    lua_pushboolean(L, is_finished);
+    return 1;
+}
+
 static int take(lua_State *L) {
     enum { SET = 1, KEPT, TRANSFER };
     struct transfer_set *set = check(L);
@@ -123,7 +138,7 @@ static int close(lua_State *L) {
 void lua_transfer_set_open(lua_State *L) {
     static const luaL_Reg metamethods[] = {{"__gc", close}, {"__close", close}, {NULL, NULL}};
     static const luaL_Reg methods[] = {
-        {"add", add},         {"step", step},   {"take", take},
+        {"add", add},         {"step", step},   {"wait", wait}, {"take", take},
         {"discard", discard}, {"close", close}, {NULL, NULL},
     };
     static const luaL_Reg functions[] = {{"transfer_set", create}, {NULL, NULL}};

@@ -60,17 +60,16 @@ static void start_again(struct response_head *head, int status) {
 static enum byte_buffer_status add_field(struct response_head *head, const char *name,
                                          size_t name_length, const char *value,
                                          size_t value_length) {
-    trim(&name, &name_length);
-    trim(&value, &value_length);
     struct field_lengths lengths = {name_length, value_length};
-    size_t start = head->fields.length;
-    enum byte_buffer_status status =
-        byte_buffer_reserve(&head->fields, sizeof lengths + name_length + value_length);
+    size_t record_length = sizeof lengths + name_length + value_length;
+    enum byte_buffer_status status = byte_buffer_reserve(&head->fields, record_length);
     if (status == BYTE_BUFFER_OK) {
-        byte_buffer_add(&head->fields, &lengths, sizeof lengths);
-        byte_buffer_add(&head->fields, name, name_length);
-        byte_buffer_add(&head->fields, value, value_length);
-        head->last_field = start;
+        char *record = head->fields.bytes + head->fields.length;
+        memcpy(record, &lengths, sizeof lengths);
+        memcpy(record + sizeof lengths, name, name_length);
+        memcpy(record + sizeof lengths + name_length, value, value_length);
+        head->last_field = head->fields.length;
+        head->fields.length += record_length;
     }
     return status;
 }
@@ -100,7 +99,7 @@ enum byte_buffer_status response_head_add_line(struct response_head *head, const
     if (length == 0 || line[length - 1] != '\n') {
         return BYTE_BUFFER_OK;
     }
-    int status = parse_status(line, length);
+    int status = line[0] == 'H' ? parse_status(line, length) : 0;
     if (status > 0) {
         start_again(head, status);
         return BYTE_BUFFER_OK;
@@ -119,8 +118,11 @@ enum byte_buffer_status response_head_add_line(struct response_head *head, const
     if (colon == NULL || colon == line) {
         return BYTE_BUFFER_OK;
     }
-    size_t name_length = (size_t)(colon - line);
-    return add_field(head, line, name_length, colon + 1, length - name_length - 1);
+    const char *value = colon + 1;
+    size_t name_length = (size_t)(colon - line), value_length = length - name_length - 1;
+    trim(&line, &name_length);
+    trim(&value, &value_length);
+    return add_field(head, line, name_length, value, value_length);
 }
 
 bool response_head_next(const struct response_head *head, size_t *position,

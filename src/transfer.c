@@ -1,20 +1,21 @@
 #include "transfer.h"
 #include "curl_failure.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* Enough for any service's headers; a head beyond it is cut, its status kept. */
 static const size_t longest_head = 256 * 1024;
 
 static size_t on_header_line(char *line, size_t size, size_t count, void *context) {
-    struct transfer *transfer = context;
+    struct transfer *transfer = ((struct transfer_handle *)context)->transfer;
     enum byte_buffer_status status = response_head_add_line(&transfer->head, line, size * count);
     transfer->head_overflowed = status == BYTE_BUFFER_FULL;
     return status == BYTE_BUFFER_OK ? size * count : 0;
 }
 
 static size_t on_body_bytes(char *bytes, size_t size, size_t count, void *context) {
-    struct transfer *transfer = context;
+    struct transfer *transfer = ((struct transfer_handle *)context)->transfer;
     enum byte_buffer_status status = byte_buffer_add(&transfer->body, bytes, size * count);
     if (status == BYTE_BUFFER_FULL) {
         /* Keep what fits: the start of an error body is what a person wants to see. */
@@ -28,7 +29,7 @@ static size_t on_body_bytes(char *bytes, size_t size, size_t count, void *contex
 static int on_send(void *context, char *primary_ip, char *local_ip, int primary_port,
                    int local_port) {
     (void)primary_ip, (void)local_ip, (void)primary_port, (void)local_port;
-    struct transfer *transfer = context;
+    struct transfer *transfer = ((struct transfer_handle *)context)->transfer;
     transfer->sends++;
     return CURL_PREREQFUNC_OK;
 }
@@ -81,7 +82,7 @@ static CURLcode link_headers(struct transfer *transfer, const struct transfer_at
             byte_buffer_add(text, "", 1);
         }
     }
-    return curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, next);
+    return curl_easy_setopt(transfer->handle->easy, CURLOPT_HTTPHEADER, next);
 }
 
 /* Milliseconds for libcurl, rounded up: 0 would mean "no limit", and a day is more than anyone
@@ -97,30 +98,72 @@ static long to_milliseconds(double seconds) {
 /* Hands the option on unless an earlier one was refused; `code` holds the first refusal. */
 #define SET(option, value) (code = code == CURLE_OK ? curl_easy_setopt(easy, option, value) : code)
 
-CURLcode transfer_configure(CURL *easy, const struct prepared_request *request) {
+CURLcode transfer_handle_reuse(struct transfer_handle *handle, struct prepared_request *request) {
+    CURL *easy = handle->easy;
+    prepared_request_release(handle->request);
+    handle->request = prepared_request_retain(request);
+    handle->connect_timeout = handle->total_timeout = 0;
+    curl_easy_reset(easy);
     CURLcode code = prepared_request_configure(request, easy);
+    SET(CURLOPT_PRIVATE, (void *)handle);
+    SET(CURLOPT_ERRORBUFFER, handle->message);
+    SET(CURLOPT_HEADERDATA, (void *)handle);
+    SET(CURLOPT_WRITEDATA, (void *)handle);
+    SET(CURLOPT_PREREQDATA, (void *)handle);
     SET(CURLOPT_HEADERFUNCTION, on_header_line);
     SET(CURLOPT_WRITEFUNCTION, on_body_bytes);
     SET(CURLOPT_PREREQFUNCTION, on_send);
     return code;
 }
 
-CURLcode transfer_prepare(struct transfer *transfer, struct prepared_request *request, CURL *easy,
-                          const struct transfer_attempt *attempt) {
-    transfer->request = prepared_request_retain(request);
-    transfer->easy = easy;
-    byte_buffer_init(&transfer->own_headers, (size_t)-1);
-    byte_buffer_init(&transfer->body, request->max_body);
-    response_head_init(&transfer->head, longest_head);
-    CURLcode code = link_headers(transfer, attempt);
-    SET(CURLOPT_CONNECTTIMEOUT_MS, to_milliseconds(attempt->connect_timeout));
-    SET(CURLOPT_TIMEOUT_MS, to_milliseconds(attempt->total_timeout));
-    SET(CURLOPT_PRIVATE, (void *)transfer);
-    SET(CURLOPT_ERRORBUFFER, transfer->message);
-    SET(CURLOPT_HEADERDATA, (void *)transfer);
-    SET(CURLOPT_WRITEDATA, (void *)transfer);
-    SET(CURLOPT_PREREQDATA, (void *)transfer);
+struct transfer_handle *transfer_handle_create(struct prepared_request *request) {
+    struct transfer_handle *handle = calloc(1, sizeof *handle);
+    if (handle == NULL) {
+        return NULL;
+    }
+    handle->easy = curl_easy_init();
+    if (handle->easy == NULL || transfer_handle_reuse(handle, request) != CURLE_OK) {
+        transfer_handle_free(handle);
+        return NULL;
+    }
+    return handle;
+}
+
+void transfer_handle_free(struct transfer_handle *handle) {
+    if (handle != NULL) {
+        curl_easy_cleanup(handle->easy);
+        prepared_request_release(handle->request);
+        free(handle);
+    }
+}
+
+/* libcurl need not be told again what it knows. */
+static CURLcode set_timeouts(struct transfer_handle *handle,
+                             const struct transfer_attempt *attempt) {
+    CURL *easy = handle->easy;
+    CURLcode code = CURLE_OK;
+    if (attempt->connect_timeout != handle->connect_timeout) {
+        SET(CURLOPT_CONNECTTIMEOUT_MS, to_milliseconds(attempt->connect_timeout));
+        handle->connect_timeout = attempt->connect_timeout;
+    }
+    if (attempt->total_timeout != handle->total_timeout) {
+        SET(CURLOPT_TIMEOUT_MS, to_milliseconds(attempt->total_timeout));
+        handle->total_timeout = attempt->total_timeout;
+    }
     return code;
+}
+
+CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *handle,
+                          const struct transfer_attempt *attempt) {
+    handle->transfer = transfer;
+    handle->message[0] = '\0';
+    transfer->handle = handle;
+    transfer->request = prepared_request_retain(handle->request);
+    byte_buffer_init(&transfer->own_headers, (size_t)-1);
+    byte_buffer_init(&transfer->body, handle->request->max_body);
+    response_head_init(&transfer->head, longest_head);
+    CURLcode code = set_timeouts(handle, attempt);
+    return code == CURLE_OK ? link_headers(transfer, attempt) : code;
 }
 
 static double read_seconds(CURL *easy, CURLINFO which) {
@@ -130,16 +173,20 @@ static double read_seconds(CURL *easy, CURLINFO which) {
 }
 
 static void read_timings(struct transfer *transfer) {
+    CURL *easy = transfer->handle->easy;
     struct transfer_timings *timings = &transfer->timings;
-    timings->name_lookup = read_seconds(transfer->easy, CURLINFO_NAMELOOKUP_TIME_T);
-    timings->connect = read_seconds(transfer->easy, CURLINFO_CONNECT_TIME_T);
-    timings->tls = read_seconds(transfer->easy, CURLINFO_APPCONNECT_TIME_T);
-    timings->first_byte = read_seconds(transfer->easy, CURLINFO_STARTTRANSFER_TIME_T);
-    timings->total = read_seconds(transfer->easy, CURLINFO_TOTAL_TIME_T);
+    timings->name_lookup = read_seconds(easy, CURLINFO_NAMELOOKUP_TIME_T);
+    timings->connect = read_seconds(easy, CURLINFO_CONNECT_TIME_T);
+    timings->tls = read_seconds(easy, CURLINFO_APPCONNECT_TIME_T);
+    timings->first_byte = read_seconds(easy, CURLINFO_STARTTRANSFER_TIME_T);
+    timings->total = read_seconds(easy, CURLINFO_TOTAL_TIME_T);
 }
 
 static void set_message(struct transfer *transfer, const char *text) {
-    strncpy(transfer->message, text, sizeof transfer->message - 1);
+    size_t length = strlen(text);
+    size_t most = sizeof transfer->message - 1;
+    memcpy(transfer->message, text, length < most ? length : most);
+    transfer->message[length < most ? length : most] = '\0';
 }
 
 /* Some ends have a truer name than the one libcurl gives them. */
@@ -161,7 +208,7 @@ static CURLcode true_code(struct transfer *transfer, CURLcode code) {
 
 static void note_failure(struct transfer *transfer) {
     long proxy_status = 0;
-    curl_easy_getinfo(transfer->easy, CURLINFO_HTTP_CONNECTCODE, &proxy_status);
+    curl_easy_getinfo(transfer->handle->easy, CURLINFO_HTTP_CONNECTCODE, &proxy_status);
     const struct transfer_timings *timings = &transfer->timings;
     struct transfer_progress progress = {
         .resolved = timings->name_lookup > 0,
@@ -173,26 +220,38 @@ static void note_failure(struct transfer *transfer) {
     };
     transfer->failed_stage = curl_failure_stage(transfer->code, &progress);
     if (transfer->message[0] == '\0') {
-        set_message(transfer, curl_easy_strerror(transfer->code));
+        const char *libcurls = transfer->handle->message;
+        set_message(transfer, libcurls[0] != '\0' ? libcurls : curl_easy_strerror(transfer->code));
     }
 }
 
-CURL *transfer_finish(struct transfer *transfer, CURLcode code) {
-    CURL *easy = transfer->easy;
-    transfer->code = true_code(transfer, code);
+/* There was no memory for a handle, and so nothing that libcurl could tell. */
+static void note_unstarted(struct transfer *transfer, CURLcode code) {
+    transfer->code = code;
+    transfer->failed_stage = "connect";
+    set_message(transfer, curl_easy_strerror(code));
+}
+
+struct transfer_handle *transfer_finish(struct transfer *transfer, CURLcode code) {
+    struct transfer_handle *handle = transfer->handle;
     transfer->finished = true;
+    if (handle == NULL) {
+        note_unstarted(transfer, code);
+        return NULL;
+    }
+    transfer->code = true_code(transfer, code);
     read_timings(transfer);
     if (transfer->head.status > 0) {
-        curl_easy_getinfo(easy, CURLINFO_HTTP_VERSION, &transfer->http_version);
+        curl_easy_getinfo(handle->easy, CURLINFO_HTTP_VERSION, &transfer->http_version);
     }
     if (transfer->code != CURLE_OK) {
         note_failure(transfer);
     }
-    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, NULL);
-    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, NULL);
+    curl_easy_setopt(handle->easy, CURLOPT_HTTPHEADER, NULL);
     byte_buffer_free(&transfer->own_headers);
-    transfer->easy = NULL;
-    return easy;
+    handle->transfer = NULL;
+    transfer->handle = NULL;
+    return handle;
 }
 
 int transfer_status(const struct transfer *transfer) {

@@ -29,11 +29,22 @@ struct transfer_timings {
     double total;
 };
 
+/* An easy handle, configured for one request and then used for any number of its transfers. What
+ * libcurl is told once to point at lives here, so that a transfer costs it few calls. */
+struct transfer_handle {
+    CURL *easy;
+    struct prepared_request *request; /* a reference */
+    struct transfer *transfer;        /* the one that is running, or NULL */
+    double connect_timeout;           /* as libcurl has been told */
+    double total_timeout;
+    char message[CURL_ERROR_SIZE];
+};
+
 enum { TRANSFER_OWN_HEADERS = 3 };
 
 struct transfer {
     struct prepared_request *request;
-    CURL *easy;                                      /* NULL before the start and after the end */
+    struct transfer_handle *handle;                  /* NULL before the start and after the end */
     struct curl_slist headers[TRANSFER_OWN_HEADERS]; /* ours, linked before the request's */
     struct byte_buffer own_headers;                  /* their text, the token among it */
     struct response_head head;
@@ -53,18 +64,26 @@ struct transfer {
     struct transfer *previous, *next;
 };
 
-/* Makes a fresh handle ready for any number of transfers of this request. */
-CURLcode transfer_configure(CURL *easy, const struct prepared_request *request);
+/* A handle for transfers of this request; NULL when memory is short. */
+struct transfer_handle *transfer_handle_create(struct prepared_request *request);
 
-/* Makes the transfer (zeroed memory) ready for one attempt at the request, of which it takes a
- * reference, on a handle configured for it. Not CURLE_OK when memory is short; a NULL handle is
- * such a case. The token and the id must be header text. */
-CURLcode transfer_prepare(struct transfer *transfer, struct prepared_request *request, CURL *easy,
+/* Makes an idle handle one for another request. Not CURLE_OK when libcurl refuses it: free it then.
+ */
+CURLcode transfer_handle_reuse(struct transfer_handle *handle, struct prepared_request *request);
+
+/* Frees an idle handle. NULL is allowed. */
+void transfer_handle_free(struct transfer_handle *handle);
+
+/* Makes the transfer (zeroed memory) ready for one attempt at the handle's request, of which it
+ * takes a reference. Not CURLE_OK when memory is short. The token and the id must be header text.
+ */
+CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *handle,
                           const struct transfer_attempt *attempt);
 
-/* Notes how the exchange ended, wipes the token and lets go of the handle, which is returned: free
- * of anything that points into the transfer, and still configured for the request. */
-CURL *transfer_finish(struct transfer *transfer, CURLcode code);
+/* Notes how the exchange ended, wipes the token and lets go of the handle, which is returned: idle,
+ * free of anything that points into the transfer. Without a handle it notes the failure to get one.
+ */
+struct transfer_handle *transfer_finish(struct transfer *transfer, CURLcode code);
 
 /* The status of the final answer, or 0 when none came. It counts even where the rest was cut. */
 int transfer_status(const struct transfer *transfer);

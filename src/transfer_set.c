@@ -7,11 +7,6 @@
  * instructions. */
 enum { MOST_IDLE = 64 };
 
-struct idle_handle {
-    CURL *easy;
-    struct prepared_request *configured_for; /* a reference */
-};
-
 struct transfer_list {
     struct transfer *first, *last;
 };
@@ -20,7 +15,7 @@ struct transfer_set {
     CURLM *multi;
     struct transfer_list in_flight;
     struct transfer_list finished; /* in the order they finished */
-    struct idle_handle idle[MOST_IDLE];
+    struct transfer_handle *idle[MOST_IDLE];
     size_t idle_count;
     int in_flight_count;
     bool has_new; /* something was added that libcurl has not begun with */
@@ -58,72 +53,61 @@ bool transfer_set_is_ours(const struct transfer_set *set) {
     return set->process_id == platform_process_id();
 }
 
-static void drop_handle(struct idle_handle handle) {
-    curl_easy_cleanup(handle.easy);
-    prepared_request_release(handle.configured_for);
-}
-
-/* A handle configured for the request, best one that is so already; NULL with *code on failure. */
-static CURL *take_handle(struct transfer_set *set, struct prepared_request *request,
-                         CURLcode *code) {
+/* A handle for the request, best one that has served it before; NULL when memory is short. */
+static struct transfer_handle *take_handle(struct transfer_set *set,
+                                           struct prepared_request *request) {
     for (size_t i = set->idle_count; i-- > 0;) {
-        if (set->idle[i].configured_for == request) {
-            CURL *easy = set->idle[i].easy;
+        struct transfer_handle *handle = set->idle[i];
+        if (handle->request == request) {
             set->idle[i] = set->idle[--set->idle_count];
-            prepared_request_release(request); /* the caller holds another reference */
-            *code = CURLE_OK;
-            return easy;
+            return handle;
         }
     }
-    CURL *easy;
-    if (set->idle_count > 0) {
-        struct idle_handle other = set->idle[--set->idle_count];
-        easy = other.easy;
-        curl_easy_reset(easy);
-        prepared_request_release(other.configured_for);
-    } else {
-        easy = curl_easy_init();
+    if (set->idle_count == 0) {
+        return transfer_handle_create(request);
     }
-    *code = easy != NULL ? transfer_configure(easy, request) : CURLE_OUT_OF_MEMORY;
-    return easy;
+    struct transfer_handle *other = set->idle[--set->idle_count];
+    if (transfer_handle_reuse(other, request) != CURLE_OK) {
+        transfer_handle_free(other);
+        return NULL;
+    }
+    return other;
 }
 
-static void return_handle(struct transfer_set *set, CURL *easy, struct prepared_request *request) {
-    struct idle_handle handle = {easy, prepared_request_retain(request)};
+static void return_handle(struct transfer_set *set, struct transfer_handle *handle) {
     if (set->idle_count < MOST_IDLE) {
         set->idle[set->idle_count++] = handle;
     } else {
-        drop_handle(handle);
+        transfer_handle_free(handle);
     }
 }
 
 void transfer_set_add(struct transfer_set *set, struct transfer *transfer,
                       struct prepared_request *request, const struct transfer_attempt *attempt) {
-    CURLcode code;
-    CURL *easy = take_handle(set, request, &code);
+    CURLcode code = CURLE_OUT_OF_MEMORY;
+    struct transfer_handle *handle = take_handle(set, request);
     transfer->set = set;
-    CURLcode prepared = transfer_prepare(transfer, request, easy, attempt);
-    code = code == CURLE_OK ? prepared : code;
-    if (code == CURLE_OK && curl_multi_add_handle(set->multi, easy) != CURLM_OK) {
+    if (handle != NULL) {
+        code = transfer_prepare(transfer, handle, attempt);
+    }
+    if (code == CURLE_OK && curl_multi_add_handle(set->multi, handle->easy) != CURLM_OK) {
         code = CURLE_OUT_OF_MEMORY;
     }
     if (code == CURLE_OK) {
         append(&set->in_flight, transfer);
         set->in_flight_count++;
         set->has_new = true;
-        return;
+    } else {
+        transfer_handle_free(transfer_finish(transfer, code));
+        append(&set->finished, transfer);
     }
-    curl_easy_cleanup(transfer_finish(transfer, code));
-    append(&set->finished, transfer);
 }
 
 static void finish(struct transfer_set *set, struct transfer *transfer, CURLcode code) {
-    CURL *easy = transfer->easy;
     unlink_from(&set->in_flight, transfer);
     set->in_flight_count--;
-    curl_multi_remove_handle(set->multi, easy);
-    transfer_finish(transfer, code);
-    return_handle(set, easy, transfer->request);
+    curl_multi_remove_handle(set->multi, transfer->handle->easy);
+    return_handle(set, transfer_finish(transfer, code));
 }
 
 static void perform(struct transfer_set *set) {
@@ -135,7 +119,7 @@ static void perform(struct transfer_set *set) {
         CURLcode code = message->data.result; /* removing the handle frees the message */
         char *context = NULL;
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &context);
-        struct transfer *transfer = (struct transfer *)(void *)context;
+        struct transfer *transfer = ((struct transfer_handle *)(void *)context)->transfer;
         finish(set, transfer, code);
         append(&set->finished, transfer);
     }
@@ -147,17 +131,37 @@ static void perform(struct transfer_set *set) {
     }
 }
 
+/* Waits up to so many seconds for something to happen, and lets it happen. */
+static void poll_and_perform(struct transfer_set *set, double seconds) {
+    const double longest = 3600;
+    double milliseconds = (seconds < longest ? seconds : longest) * 1e3;
+    curl_multi_poll(set->multi, NULL, 0, (int)(milliseconds + 0.999), NULL);
+    perform(set);
+}
+
 int transfer_set_step(struct transfer_set *set, double timeout) {
     if (set->has_new || !(timeout > 0)) {
         perform(set);
     }
     if (timeout > 0 && set->finished.first == NULL && set->in_flight_count > 0) {
-        const double longest = 3600;
-        curl_multi_poll(set->multi, NULL, 0,
-                        (int)((timeout < longest ? timeout : longest) * 1e3 + 0.999), NULL);
-        perform(set);
+        poll_and_perform(set, timeout);
     }
     return set->in_flight_count;
+}
+
+bool transfer_set_wait(struct transfer_set *set, struct transfer *transfer, double seconds) {
+    double end = platform_clock() + seconds;
+    if (set->has_new) {
+        perform(set);
+    }
+    for (double left = seconds; !transfer->finished && transfer->set == set && left > 0;
+         left = end - platform_clock()) {
+        poll_and_perform(set, left);
+    }
+    if (transfer->finished && transfer->set == set) {
+        transfer_set_remove(transfer);
+    }
+    return transfer->finished;
 }
 
 struct transfer *transfer_set_take(struct transfer_set *set) {
@@ -177,7 +181,7 @@ void transfer_set_remove(struct transfer *transfer) {
         unlink_from(&set->finished, transfer);
     } else if (!transfer_set_is_ours(set)) {
         unlink_from(&set->in_flight, transfer);
-        transfer->easy = NULL;
+        transfer->handle = NULL; /* its easy handle stays with the multi, which is given up */
     } else {
         finish(set, transfer, CURLE_ABORTED_BY_CALLBACK);
     }
@@ -198,7 +202,7 @@ void transfer_set_destroy(struct transfer_set *set) {
         return;
     }
     while (set->idle_count > 0) {
-        drop_handle(set->idle[--set->idle_count]);
+        transfer_handle_free(set->idle[--set->idle_count]);
     }
     curl_multi_cleanup(set->multi);
     free(set);

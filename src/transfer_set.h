@@ -25,6 +25,10 @@ void transfer_set_add(struct transfer_set *set, struct transfer *transfer,
  * something to happen, unless a transfer is finished already. Returns how many are in flight. */
 int transfer_set_step(struct transfer_set *set, double timeout);
 
+/* Steps until this transfer has finished, for so many seconds at most. True when it has: it then
+ * leaves the set, as if it had been taken. */
+bool transfer_set_wait(struct transfer_set *set, struct transfer *transfer, double seconds);
+
 /* A finished transfer, which leaves the set with it, or NULL. */
 struct transfer *transfer_set_take(struct transfer_set *set);
 

@@ -29,8 +29,7 @@ local options = require "autopilot.options"
 ---@field body string
 ---@field timings autopilot.Timings
 ---@field sends integer how often the request may have been put on the wire
----@field network autopilot.NetworkFailure? when the head or the body did not come to its end
----@field header (fun(self, name: string): string?)? one header, without building the table
+---@field header (fun(self, ...: string): string?)? headers by name, without building the table
 
 ---@class autopilot.NetworkFailure
 ---@field stage "resolve"|"connect"|"proxy"|"tls"|"send"|"receive"
@@ -70,57 +69,49 @@ curl.rules = {
   },
 }
 
--- What a 204 does not need is built when somebody asks for it.
+-- The table of headers is built when somebody asks for it: a 204 that nobody inspects has none.
 local Response = {}
-local lazy_fields = {
-  headers = function(response)
-    return response.transfer:headers()
-  end,
-  header = function()
-    return Response.header
-  end,
-}
 
 function Response:__index(name)
-  local build = lazy_fields[name]
-  if not build then
+  if name ~= "headers" then
     return nil
   end
-  local value = build(self)
-  self[name] = value
-  return value
+  local headers = self.transfer:headers()
+  self.headers = headers
+  return headers
 end
 
-function Response:header(name)
-  return self.transfer:header(name)
+--- The values of the named headers, without building the table.
+local function find_headers(response, ...)
+  return response.transfer:header(...)
 end
 
 local function network_failure(transfer, sends)
   local stage, name, message, timeout = transfer:failure()
-  return stage
-    and {
-      stage = stage,
-      name = name,
-      message = message,
-      timeout = timeout,
-      delivered = sends == 0 and "no" or "unknown",
-      sends = sends,
-    }
+  return {
+    stage = stage,
+    name = name,
+    message = message,
+    timeout = timeout,
+    delivered = sends == 0 and "no" or "unknown",
+    sends = sends,
+  }
 end
 
+--- The response, with a network failure beside it when it was cut; or nil and the failure.
 local function read_result(transfer)
-  local status, http_version, sends, name_lookup, connect, tls, first_byte, total =
+  local status, http_version, body, sends, is_complete, name_lookup, connect, tls, first_byte, total =
     transfer:result()
-  local network = network_failure(transfer, sends)
+  local network = not is_complete and network_failure(transfer, sends) or nil
   if not status then
     return nil, network
   end
   return setmetatable({
     status = status,
     http_version = http_version,
-    body = transfer:body(),
+    body = body,
     sends = sends,
-    network = network,
+    header = find_headers,
     transfer = transfer,
     timings = {
       name_lookup = name_lookup,
@@ -129,18 +120,18 @@ local function read_result(transfer)
       first_byte = first_byte,
       total = total,
     },
-  }, Response)
+  }, Response),
+    network
 end
 
 --- Waits by blocking, in steps short enough for an interrupt to be noticed.
 local function block(set, transfer)
-  repeat
-    set:step(0.5)
-  until transfer:is_finished()
+  while not set:wait(transfer, 0.5) do
+  end
 end
 
 ---@class autopilot.CurlTransport
----@operator call(autopilot.HttpRequest): autopilot.HttpResponse?, autopilot.NetworkFailure?
+---@operator call(autopilot.HttpRequest): autopilot.HttpResponse?, autopilot.NetworkFailure? both, when the answer was cut
 local Transport = {}
 Transport.__index = Transport
 
@@ -174,7 +165,6 @@ local function exchange(self, prepared, connect, total, token, client_request_id
   local transfer =
     set:add(prepared, connect, total, token, client_request_id, retry_attempt)
   self.wait(set, transfer)
-  set:discard(transfer) -- it is finished: the set need not keep it for a `take`
   return read_result(transfer)
 end
 
@@ -205,15 +195,20 @@ end
 
 local rules = {
   http = { type = "table", fields = curl.rules },
-  wait = { type = "function", default = block },
+  wait = { type = "function" },
 }
 
 --- A transport over libcurl.
----@param given { http: table?, wait: (fun(set, transfer))? }? `http` as in the client's options; `wait` returns when the transfer has finished
+-- `http` is as in the client's options; `wait` steps the set until the transfer has finished.
+---@param given { http: table?, wait: (fun(set, transfer))? }?
 ---@return autopilot.CurlTransport
 function curl.new(given)
   local checked = options.check("autopilot.transport.curl", rules, given)
-  return setmetatable({ http = checked.http, wait = checked.wait }, Transport)
+  local wait = checked.wait and function(set, transfer)
+    checked.wait(set, transfer)
+    set:discard(transfer) -- finished: the set need not keep it for a `take`
+  end
+  return setmetatable({ http = checked.http, wait = wait or block }, Transport)
 end
 
 return curl

@@ -1,0 +1,91 @@
+--- The one retry loop: ask, let the policy decide, wait, ask again.
+--
+-- What is asked, and what a failure of it means for the next attempt, is the operation's.
+
+local attempts = {}
+
+---@class autopilot.Operation: autopilot.ExchangeContext one call of a method
+---@field client autopilot.Client
+---@field name "sync"|"status"|"wait"|"ensure"
+---@field began number on the client's clock
+---@field deadline number? on the client's clock
+---@field delay number seconds waited before the current attempt
+
+--- Begins an operation.
+---@param client autopilot.Client
+---@param name "sync"|"status"|"wait"|"ensure"
+---@param seconds number? until its deadline
+---@param list autopilot.Attempt[]? takes an entry for each request
+---@return autopilot.Operation
+function attempts.begin(client, name, seconds, list)
+  local began = client.options.clock()
+  return {
+    client = client,
+    name = name,
+    began = began,
+    deadline = seconds and began + seconds,
+    attempts = list,
+    retry_attempt = 0,
+    delay = 0,
+    client_request_id = nil,
+    sent_at = nil,
+    received_at = nil,
+    ended = nil,
+  }
+end
+
+local function decide(operation, number, judged)
+  local client = operation.client
+  local options, policy = client.options, client.policy
+  if client.is_closed then
+    return nil, "not_retryable"
+  end
+  local clock = options.clock()
+  local delay, reason = policy:decide {
+    attempt = number,
+    elapsed = clock - operation.began,
+    previous_delay = operation.delay,
+    remaining = operation.deadline and operation.deadline - clock,
+    report = judged,
+    random = options.random,
+    clock = options.clock,
+    now = options.now,
+  }
+  if delay and policy.budget and not policy.budget:take(options.clock()) then
+    return nil, "budget"
+  end
+  return delay, reason
+end
+
+--- Calls `try(operation, number)` until it is content or there is a reason to stop. It returns its
+-- answer and, when another try may be worth while, what the policy is to judge by.
+---@param operation autopilot.Operation
+---@param try fun(operation: autopilot.Operation, number: integer): table, table?
+---@return table answer the last one; `gave_up` says why it is the last
+function attempts.run(operation, try)
+  local client = operation.client
+  local number = 0
+  while true do
+    operation.retry_attempt = number
+    number = number + 1
+    local answer, judged = try(operation, number)
+    if not judged or answer.mistake then
+      return answer
+    end
+    local delay, reason = decide(operation, number, judged)
+    if not delay then
+      answer.gave_up = reason
+      if client.on_event then
+        client:emit("gave_up", { reason = reason, outcome = answer.outcome, attempts = number })
+      end
+      return answer
+    end
+    if client.on_event then
+      client:emit("retry", { number = number + 1, delay = delay, outcome = answer.outcome })
+    end
+    client.options.sleep(delay)
+    operation.delay = delay
+  end
+end
+
+return attempts

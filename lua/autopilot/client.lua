@@ -1,0 +1,241 @@
+--- The client: options, the world it runs in, and the operations as its methods.
+--
+-- Each operation is a module of its own (sync, status, wait, ensure). Here is what they share: the
+-- checked options, the transport, the token, what was learnt of the service's clock and cooldown.
+
+local Exchange = require "autopilot.exchange"
+local ServiceClock = require "autopilot.service_clock"
+local clouds = require "autopilot.clouds"
+local core = require "autopilot.core"
+local curl = require "autopilot.transport.curl"
+local options = require "autopilot.options"
+local protected_call = require "autopilot.protected_call"
+local retry = require "autopilot.retry"
+
+---@class autopilot.ClientOptions
+--- A token, or a provider: called before every request that needs one.
+---@field token string|autopilot.TokenProvider
+---@field tenant string? id or domain; handed to the provider, stamped on every report
+---@field cloud ("global"|"us_gov"|"us_gov_dod"|"china")? default `global`
+---@field base_url string? `https://host[:port]`; http only for a loopback host; default by `cloud`
+---@field api_version string? default `beta`, where the action lives
+---@field retry autopilot.RetryPolicy|false|nil default `autopilot.retry.policy {}`
+---@field timeout { connect: number?, total: number? }? seconds for each attempt; default 10 and 60
+---@field http table? `ca_file`, `ca_path`, `proxy`, `version`, `max_body`, `user_agent`
+---@field cooldown number? seconds the service wants between two syncs; default 600; 0: unknown
+---@field cooldown_margin number? seconds added to it; default 10
+---@field recover boolean? settle an unknown delivery by reading the status; default true
+---@field transport function? the HTTP layer; default libcurl
+---@field sleep fun(seconds: number)?
+---@field clock (fun(): number)? monotonic seconds
+---@field now (fun(): number)? Unix seconds
+---@field random (fun(): number)? in [0, 1)
+---@field on_event fun(event: table)? an error in it never changes a result
+
+---@alias autopilot.TokenProvider fun(ask: autopilot.TokenAsk): string?, any
+
+---@class autopilot.TokenAsk
+---@field tenant string?
+---@field cloud string
+---@field scope string
+---@field claims string? decoded claims challenge (OpenID Connect Core section 5.5)
+---@field refresh boolean the previous token was refused
+---@field transport function the client's own HTTP layer
+---@field sleep fun(seconds: number)
+---@field now fun(): number
+
+local name = "autopilot.client"
+local resource = "/deviceManagement/windowsAutopilotSettings"
+
+local function check_token(token)
+  if token == "" then
+    return "must not be empty"
+  elseif type(token) == "string" and not core.is_header_text(token) then
+    return "must not contain CR, LF or NUL"
+  end
+end
+
+local loopback = { ["localhost"] = true, ["[::1]"] = true }
+
+local function is_loopback(host)
+  return loopback[host] or host:match "^127%.%d+%.%d+%.%d+$" ~= nil
+end
+
+--- Scheme, host and port of a base URL, or nil when it is anything more or less.
+local function split_base_url(url)
+  local scheme, host, port = url:lower():match "^(https?)://([%w%.%-]+):?(%d*)/?$"
+  if not scheme then
+    scheme, host, port = url:lower():match "^(https?)://(%[[%x:%.]+%]):?(%d*)/?$"
+  end
+  local well_formed = scheme and (port == "" or (#port <= 5 and tonumber(port) <= 65535))
+  if not well_formed or url:find ":/?$" then
+    return nil
+  end
+  return scheme, host, port
+end
+
+local function check_base_url(url)
+  local scheme, host = split_base_url(url)
+  if not scheme then
+    return "must be like 'https://host' or 'https://host:port', and nothing more"
+  elseif scheme == "http" and not is_loopback(host) then
+    return "must be https: a token may go over http to a loopback host only"
+  end
+end
+
+local function check_policy(policy)
+  if policy == true or (policy and type(policy.decide) ~= "function") then
+    return "must be made by autopilot.retry, or false"
+  end
+end
+
+-- A URL may hide a password, so what was given for base_url is never quoted.
+local rules = {
+  token = { type = { "string", "function" }, required = true, secret = true, check = check_token },
+  tenant = {
+    type = "string",
+    check = function(value)
+      return value:find "[%c%s/]" and "must be a tenant id or a domain" or nil
+    end,
+  },
+  cloud = {
+    type = "string",
+    default = "global",
+    one_of = { "global", "us_gov", "us_gov_dod", "china" },
+  },
+  base_url = { type = "string", secret = true, check = check_base_url },
+  api_version = {
+    type = "string",
+    default = "beta",
+    check = function(value)
+      return not value:match "^[%w%.%-]+$" and "must be like 'beta' or 'v1.0'" or nil
+    end,
+  },
+  retry = { type = { "table", "boolean" }, check = check_policy },
+  timeout = {
+    type = "table",
+    fields = {
+      connect = { type = "number", default = 10, above = 0 },
+      total = { type = "number", default = 60, above = 0 },
+    },
+  },
+  http = { type = "table", fields = curl.rules },
+  cooldown = { type = "number", default = 600, min = 0 },
+  cooldown_margin = { type = "number", default = 10, min = 0 },
+  recover = { type = "boolean", default = true },
+  transport = { type = "function" },
+  sleep = { type = "function", default = core.sleep },
+  clock = { type = "function", default = core.clock },
+  now = { type = "function", default = core.now },
+  random = { type = "function", default = core.random },
+  on_event = { type = "function" },
+}
+
+---@class autopilot.Client
+---@field package options table checked
+---@field package transport function
+---@field package service_clock autopilot.ServiceClock
+local Client = {}
+Client.__index = Client
+
+local operations = { sync = "autopilot.sync", status = "autopilot.status" }
+
+-- An operation is loaded when it is first used, so that a script pays for what it does.
+setmetatable(Client, {
+  __index = function(class, method)
+    local module = operations[method]
+    if module then
+      class[method] = require(module)
+    end
+    return rawget(class, method)
+  end,
+})
+
+--- Lets go of connections and token. May be called again.
+function Client:close()
+  self.is_closed = true
+  self.static_token, self.token_provider, self.last_token = false, false, false
+  self.secrets = {}
+  if self.owns_transport then
+    self.transport:close()
+  end
+end
+
+Client.__gc = Client.close
+Client.__close = Client.close
+
+function Client:__tostring()
+  return ("autopilot.client (%s%s)"):format(
+    self.options.tenant and self.options.tenant .. ", " or "",
+    self.is_closed and "closed" or self.base_url
+  )
+end
+
+--- Tells the observer, whose errors are its own.
+---@package
+function Client:emit(event_type, event)
+  if self.on_event then
+    event.type, event.tenant = event_type, self.options.tenant
+    protected_call(self.on_event, event)
+  end
+end
+
+--- Raises at the caller of the method for a call on a closed client.
+---@package
+function Client:check_open(method)
+  if self.is_closed then
+    error(("client:%s: the client is closed"):format(method), 3)
+  end
+end
+
+--- The transport and whether it is ours to close; or nil, nil and the caller's mistake.
+local function make_transport(checked, base_url)
+  if checked.transport then
+    return checked.transport, false
+  end
+  local scheme, host = split_base_url(base_url)
+  local http = checked.http
+  if scheme == "http" and http.proxy and http.proxy ~= "" then
+    return nil, nil, "option 'http.proxy' cannot be used with an http base_url"
+  elseif http.proxy == nil and is_loopback(host) then
+    http.proxy = "" -- a proxy of the environment cannot reach our loopback
+  end
+  return curl.new { http = http }, true
+end
+
+--- Makes a client. Nothing is sent yet.
+---@param given autopilot.ClientOptions
+---@return autopilot.Client
+local function new(given)
+  local checked = options.check(name, rules, given)
+  local cloud = clouds[checked.cloud]
+  local base_url = (checked.base_url or cloud.graph):gsub("/$", "")
+  local transport, owned, mistake = make_transport(checked, base_url)
+  if mistake then
+    error(("%s: %s"):format(name, mistake), 2)
+  end
+  local is_static = type(checked.token) == "string"
+  -- false stands for "none": a nil field would be looked up in the class each time.
+  local self = setmetatable({
+    options = checked,
+    base_url = base_url,
+    scope = cloud.graph .. "/.default",
+    static_token = is_static and checked.token,
+    last_token = is_static and checked.token,
+    secrets = {}, -- what must not get into a report: the token last sent
+    token_provider = not is_static and checked.token,
+    policy = checked.retry == nil and retry.policy {} or checked.retry or retry.never(),
+    on_event = checked.on_event or false,
+    transport = transport,
+    owns_transport = owned,
+    service_clock = ServiceClock.new(),
+    is_closed = false,
+  }, Client)
+  checked.token = nil
+  local url = ("%s/%s%s"):format(base_url, checked.api_version, resource)
+  self.sync_request = Exchange.new(self, "POST", url .. "/sync", 204)
+  self.status_request = Exchange.new(self, "GET", url, 200)
+  return self
+end
+
+return new

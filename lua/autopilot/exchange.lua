@@ -1,0 +1,349 @@
+--- One authorised request to Microsoft Graph, once: get the token, send, say what came of it.
+--
+-- What came of it is a table in the shape of a report, which the operation that asked completes.
+-- Repeating is left to the operations, but for one case: a refused token is refreshed once.
+
+local core = require "autopilot.core"
+local graph_error = require "autopilot.graph_error"
+local outcome = require "autopilot.outcome"
+local protected_call = require "autopilot.protected_call"
+local redact = require "autopilot.redact"
+
+---@class autopilot.ExchangeContext how one operation wants its requests made
+---@field deadline number? on the client's clock; no request outlives it
+---@field client_request_id string? for the first request; default a new one for each
+---@field retry_attempt integer 0 for the first try; sent as `retry-attempt` (msgraph-sdk-design)
+---@field delay number? seconds waited before this request
+---@field attempts autopilot.Attempt[]? takes an entry for every request; nil for reads
+---@field sent_at number? set by the last request: when it was sent, Unix time
+---@field received_at number? and when its answer had come
+---@field ended number? the same on the monotonic clock
+
+---@class autopilot.Exchange
+local Exchange = {}
+Exchange.__index = Exchange
+
+local unpack = table.unpack or unpack -- luacheck: globals unpack (5.1 and LuaJIT have it there)
+
+--- The values of the named headers; a transport may offer to find them without building a table.
+local function headers_of(response, ...)
+  local find = response.header
+  if find then
+    return find(response, ...)
+  end
+  local headers, values, count = response.headers or {}, {}, select("#", ...)
+  for index = 1, count do
+    values[index] = headers[(select(index, ...))]
+  end
+  return unpack(values, 1, count)
+end
+
+--- For a transport that does not prepare requests: makes a whole one for each attempt.
+local function prepare_generic(transport, template)
+  return function(connect, total, token, client_request_id, retry_attempt)
+    local headers = {}
+    for name, value in pairs(template.headers) do
+      headers[name] = value
+    end
+    headers["Authorization"] = "Bearer " .. token
+    headers["client-request-id"] = client_request_id
+    headers["retry-attempt"] = retry_attempt > 0 and ("%d"):format(retry_attempt) or nil
+    return transport {
+      method = template.method,
+      url = template.url,
+      headers = headers,
+      timeout = { connect = connect, total = total },
+    }
+  end
+end
+
+---@param client autopilot.Client
+---@param method "GET"|"POST"
+---@param url string
+---@param success integer the status hoped for
+---@return autopilot.Exchange
+function Exchange.new(client, method, url, success)
+  local transport = client.transport
+  local template = { method = method, url = url, headers = { ["Accept"] = "application/json" } }
+  local can_prepare = type(transport) == "table" and transport.prepare
+  if not can_prepare then
+    template.headers["User-Agent"] = client.options.http.user_agent
+  end
+  return setmetatable({
+    client = client,
+    is_sync_request = method == "POST",
+    success = success,
+    send = can_prepare and transport:prepare(template) or prepare_generic(transport, template),
+  }, Exchange)
+end
+
+--- What a provider failed with, as one safe line.
+local function provider_message(message, token)
+  if type(message) ~= "string" or message == "" then
+    message = "the token provider returned no token"
+  end
+  return (redact.text(message, { token }):gsub("%c", " "):sub(1, 500))
+end
+
+--- The token for the next request, or nil and why there is none.
+local function get_token(client, refresh, claims)
+  local provider = client.token_provider
+  if not provider then
+    return client.static_token
+  end
+  local options = client.options
+  local ok, token, message = protected_call(provider, {
+    tenant = options.tenant,
+    cloud = options.cloud,
+    scope = client.scope,
+    claims = claims,
+    refresh = refresh,
+    transport = client.transport,
+    sleep = options.sleep,
+    now = options.now,
+  })
+  local is_token = ok and type(token) == "string" and token ~= ""
+  client:emit("token", { refresh = refresh, ok = is_token })
+  if is_token then
+    client.last_token = token
+    return token
+  elseif not ok then
+    return nil, provider_message(token, client.last_token)
+  end
+  return nil, provider_message(message, client.last_token)
+end
+
+local function token_failure(client, message)
+  return {
+    outcome = "token_error",
+    delivered = "no",
+    answered_by = "client",
+    sends = 0,
+    error = { message = message },
+    tenant = client.options.tenant,
+  }
+end
+
+--- Nothing could be sent for a reason of our own.
+local function not_sent(client, name, message)
+  local network = {
+    stage = "connect",
+    name = name,
+    message = message,
+    timeout = name == "DEADLINE",
+    delivered = "no",
+    sends = 0,
+  }
+  return {
+    outcome = "unreachable",
+    delivered = "no",
+    answered_by = "client",
+    sends = 0,
+    network = network,
+    tenant = client.options.tenant,
+  }
+end
+
+local function safe_network(network, secrets)
+  return {
+    stage = network.stage,
+    name = network.name,
+    message = redact.text(tostring(network.message or ""), secrets),
+    timeout = network.timeout or false,
+    delivered = network.delivered == "no" and "no" or "unknown",
+  }
+end
+
+local function of_network_failure(network, secrets)
+  local unsent = network.delivered == "no"
+  return {
+    outcome = unsent and "unreachable" or "interrupted",
+    delivered = unsent and "no" or "unknown",
+    answered_by = unsent and "client" or nil,
+    sends = network.sends or (unsent and 0 or 1),
+    network = safe_network(network, secrets),
+  }
+end
+
+--- Adds what the service said of its failure: error, Retry-After, outcome.
+local function read_failure(self, answer, response, secrets, received)
+  local content_type, retry_after = headers_of(response, "content-type", "retry-after")
+  local service_error =
+    graph_error.parse(redact.text(response.body or "", secrets), content_type)
+  -- Relative to the service's own date, so that a wrong clock here does not matter.
+  local seconds = retry_after and core.retry_after(retry_after, answer.service_date or received)
+    or service_error.retry_after
+  answer.outcome =
+    outcome.of_status(answer.status, service_error, seconds ~= nil, self.is_sync_request)
+  answer.retry_after = seconds
+  answer.retry_at = seconds and received + seconds
+  answer.activity_id = service_error.activity_id
+  answer.request_id = answer.request_id or service_error.request_id
+  if service_error.code or service_error.message then
+    answer.error = {
+      code = service_error.code,
+      message = service_error.message,
+      reason = service_error.reason,
+    }
+  end
+  answer.hint = outcome.hint(answer.outcome, service_error)
+end
+
+--- An answer for this response. All fields of a finished report are named here, so that the table
+-- is made in its final size.
+local function of_response(self, response, network, secrets, received)
+  local client = self.client
+  local date, request_id, diagnostics, sunset =
+    headers_of(response, "date", "request-id", "x-ms-ags-diagnostic", "sunset")
+  local status = response.status
+  local is_success = status == self.success
+  local is_started = is_success and self.is_sync_request
+  local answer = {
+    ok = nil,
+    operation = nil,
+    outcome = is_started and "started" or nil,
+    tenant = client.options.tenant,
+    status = status,
+    http_version = response.http_version,
+    delivered = outcome.delivered_by(status),
+    confirmed_by = is_started and "response" or nil,
+    answered_by = "service",
+    request_id = request_id and redact.text(request_id, secrets),
+    client_request_id = nil,
+    service_date = date and core.http_date(date),
+    diagnostics = diagnostics and redact.text(diagnostics, secrets),
+    network = network and safe_network(network, secrets),
+    attempts = nil,
+    elapsed = nil,
+    timings = response.timings,
+    sends = response.sends or 1,
+  }
+  if not is_success then
+    read_failure(self, answer, response, secrets, received)
+  end
+  if sunset then
+    client:emit("sunset", { date = redact.text(sunset, secrets) })
+  end
+  return answer
+end
+
+local function check_response(response, network)
+  if type(response) == "table" and type(response.status) == "number" then
+    return
+  elseif response == nil and type(network) == "table" then
+    return
+  end
+  error("autopilot.client: the transport must return a response, or nil and a network table", 0)
+end
+
+--- The seconds that a request may take, or nil when the deadline has passed.
+local function timeouts(client, context, began)
+  local timeout = client.options.timeout
+  if not context.deadline then
+    return timeout.connect, timeout.total
+  end
+  local remaining = context.deadline - began
+  if remaining <= 0 then
+    return nil
+  end
+  return math.min(timeout.connect, remaining), math.min(timeout.total, remaining)
+end
+
+--- Sends once with this token.
+local function send_once(self, context, token)
+  local client = self.client
+  local options = client.options
+  local clock, now = options.clock, options.now
+  local began = clock()
+  local connect, total = timeouts(client, context, began)
+  if not connect then
+    return not_sent(client, "DEADLINE", "the deadline passed before the request could be sent")
+  end
+  local id = context.client_request_id or core.uuid()
+  context.client_request_id = nil -- one request, one id
+  if client.on_event then
+    client:emit("attempt", { retry_attempt = context.retry_attempt, client_request_id = id })
+  end
+  local sent = now()
+  local response, network = self.send(connect, total, token, id, context.retry_attempt)
+  local received, ended = now(), clock()
+  check_response(response, network)
+  local secrets = client.secrets
+  secrets[1] = token
+  local answer
+  if response then
+    answer = of_response(self, response, network, secrets, received)
+    if answer.service_date then
+      client.service_clock:observe(answer.service_date, sent, received)
+    end
+  else
+    answer = of_network_failure(network, secrets)
+    answer.tenant = options.tenant
+  end
+  answer.client_request_id = id
+  answer.elapsed = ended - began
+  context.sent_at, context.received_at, context.ended = sent, received, ended
+  if client.on_event then
+    client:emit("response", {
+      status = answer.status,
+      outcome = answer.outcome,
+      client_request_id = id,
+      elapsed = answer.elapsed,
+    })
+  end
+  return answer, answer.status == self.success and response or nil
+end
+
+local function ask(self, context, refresh)
+  local client = self.client
+  local refused = refresh and client.last_token
+  local token, message = get_token(client, refresh)
+  if not token then
+    return token_failure(client, message)
+  elseif client.is_closed then
+    return not_sent(client, "CLOSED", "the client was closed meanwhile")
+  elseif token == refused then
+    return nil -- the provider has no other, and this one would be refused again
+  elseif not core.is_header_text(token) then
+    -- Its author's mistake: the operation raises it at its caller's line, and quotes nothing.
+    return { outcome = "token_error", mistake = "the token contains CR, LF or NUL" }
+  end
+  return send_once(self, context, token)
+end
+
+local function add_attempt(attempts, answer, delay)
+  if attempts then
+    local number = #attempts + 1
+    attempts[number] = {
+      number = number,
+      outcome = answer.outcome,
+      status = answer.status,
+      delivered = answer.delivered,
+      sends = answer.sends,
+      delay = delay,
+      elapsed = answer.elapsed or 0,
+      request_id = answer.request_id,
+      client_request_id = answer.client_request_id,
+      network = answer.network,
+    }
+  end
+end
+
+--- Sends the request; when the token is refused and the provider has another, once more with that.
+---@param context autopilot.ExchangeContext
+---@return table answer in the shape of a report, without `ok` and `operation`
+---@return table? response the last one, when it has the status hoped for
+function Exchange:run(context)
+  local answer, response = ask(self, context, false)
+  add_attempt(context.attempts, answer, context.delay or 0)
+  if answer.outcome == "unauthenticated" and self.client.token_provider then
+    local again, with_refreshed = ask(self, context, true)
+    if again then
+      add_attempt(context.attempts, again, 0)
+      return again, with_refreshed
+    end
+  end
+  return answer, response
+end
+
+return Exchange
