@@ -14,6 +14,16 @@ tally_begin() {
     trap 'rm -f "$AUTOPILOT_TALLY"' EXIT
   fi
   tally_failed_here=0
+  tally_running=""
+  trap 'tally_interrupted' INT TERM
+}
+
+# Takes along what is running: `timeout` has a process group of its own, which Ctrl-C misses.
+tally_interrupted() {
+  if [ -n "$tally_running" ]; then
+    kill "$tally_running" 2>/dev/null || true
+  fi
+  exit 130
 }
 
 # tally_add LABEL PASSED FAILED [REMARK]
@@ -45,10 +55,14 @@ tally_capture() {
   local log=$1
   shift
   if ! declare -F "$1" >/dev/null && command -v timeout >/dev/null; then
-    timeout -k 10 "${TALLY_TIMEOUT:-900}" "$@" </dev/null >"$log" 2>&1
-  else
-    "$@" </dev/null >"$log" 2>&1
+    set -- timeout -k 10 "${TALLY_TIMEOUT:-900}" "$@"
   fi
+  local status=0
+  "$@" </dev/null >"$log" 2>&1 &
+  tally_running=$!
+  wait "$tally_running" || status=$?
+  tally_running=""
+  return "$status"
 }
 
 # Shows what a step printed, indented, so that none of it can be taken for our closing line.

@@ -1,0 +1,131 @@
+-- The rockspec lists what is there, and one version is told everywhere.
+
+local lfs = require "lfs"
+local source_tree = require "support.source_tree"
+local version = require "autopilot.version"
+
+-- A rockspec is Lua that only sets globals: runs it with an empty table for these.
+local function load_rockspec(path)
+  local text, globals = source_tree.read(path), {}
+  local setfenv = rawget(_G, "setfenv")
+  if setfenv then
+    setfenv(assert(rawget(_G, "loadstring")(text, "@" .. path)), globals)()
+  else
+    assert(load(text, "@" .. path, "t", globals))()
+  end
+  return globals
+end
+
+local function sorted(list)
+  local copy = {}
+  for index, value in ipairs(list) do
+    copy[index] = value
+  end
+  table.sort(copy)
+  return copy
+end
+
+local scm = load_rockspec "rockspec/autopilot-sync-scm-1.rockspec"
+
+local function names_of_dependencies()
+  local names = {}
+  for _, dependency in ipairs(scm.dependencies) do
+    names[#names + 1] = dependency:match "^%S+"
+  end
+  return names
+end
+
+describe("the rockspec", function()
+  it("lists every Lua module with its file, and nothing else", function()
+    local expected, listed = {}, {}
+    for _, path in ipairs(source_tree.files("lua", "lua")) do
+      expected[source_tree.module_name(path)] = path
+    end
+    for name, source in pairs(scm.build.modules) do
+      if type(source) == "string" then
+        listed[name] = source
+      end
+    end
+    assert.are.same(expected, listed)
+  end)
+
+  it("lists every C source of autopilot.core, in order", function()
+    local listed = scm.build.modules["autopilot.core"].sources
+    assert.are.same(source_tree.files("src", "c"), listed)
+  end)
+
+  it("has one C module only", function()
+    for name, source in pairs(scm.build.modules) do
+      assert.is_true(type(source) == "string" or name == "autopilot.core")
+    end
+  end)
+
+  it("installs every command", function()
+    local commands = {}
+    for name in lfs.dir "bin" do
+      if name:sub(1, 1) ~= "." then
+        commands[#commands + 1] = "bin/" .. name
+      end
+    end
+    assert.are.same(sorted(commands), sorted(scm.build.install.bin))
+  end)
+
+  it("is built by LuaRocks alone, over libcurl found by its library", function()
+    assert.are.equal("builtin", scm.build.type)
+    -- A `header` would not be found where headers are kept for each architecture, as on Debian.
+    assert.are.same({ CURL = { library = "curl" } }, scm.external_dependencies)
+  end)
+
+  it("names a licence that is there", function()
+    assert.is_truthy(source_tree.read("LICENSE"):find(scm.description.license, 1, true))
+  end)
+end)
+
+describe("the README", function()
+  it("names every dependency", function()
+    local readme = source_tree.read "README.md"
+    for _, name in ipairs(names_of_dependencies()) do
+      assert.is_truthy(readme:lower():find(name:lower(), 1, true), name)
+    end
+    assert.is_truthy(readme:find("libcurl", 1, true))
+  end)
+end)
+
+describe("the version", function()
+  it("has three numbers", function()
+    assert.is_truthy(version:match "^%d+%.%d+%.%d+$")
+  end)
+
+  it("is that of every rockspec of a release, in its name and inside", function()
+    local seen = 0
+    for _, path in ipairs(source_tree.files("rockspec", "rockspec")) do
+      local globals = load_rockspec(path)
+      local name = ("rockspec/%s-%s.rockspec"):format(globals.package, globals.version)
+      assert.are.equal(path, name)
+      assert.are.equal("autopilot-sync", globals.package)
+      if globals.version:match "^scm%-%d+$" then
+        seen = seen + 1
+      else
+        assert.are.equal(version, globals.version:match "^(.-)%-%d+$")
+      end
+    end
+    assert.are.equal(1, seen)
+  end)
+
+  it("is the newest one in the changelog, once that has one", function()
+    local newest = source_tree.read("CHANGELOG.md"):match "\n## %[(%d[^%]]*)%]"
+    assert.is_true(newest == nil or newest == version)
+  end)
+
+  it("is written in one place", function()
+    local places = {}
+    for _, folder in ipairs { "lua", "src", "bin" } do
+      for _, path in ipairs(source_tree.files(folder, "lua", "c", "h")) do
+        if source_tree.read(path):find('"' .. version .. '"', 1, true) then
+          places[#places + 1] = path
+        end
+      end
+    end
+    assert.are.same({ "lua/autopilot/version.lua" }, places)
+  end)
+end)
