@@ -199,7 +199,7 @@ describe("the rings of the Lua modules", function()
   local function ring(name)
     if name == "autopilot" or name:match "^autopilot%.cli$" or name:match "^autopilot%.cli%." then
       return 3
-    elseif name:match "^autopilot%.client%f[.\0]" or name:match "^autopilot%.fleet%f[.\0]" then
+    elseif name:match "^autopilot%.client%f[^%w_]" or name:match "^autopilot%.fleet%f[^%w_]" then
       return 2
     end
     return 1
