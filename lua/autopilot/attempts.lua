@@ -30,7 +30,6 @@ function attempts.begin(client, name, seconds, list)
     client_request_id = nil,
     sent_at = nil,
     received_at = nil,
-    ended = nil,
   }
 end
 
@@ -65,6 +64,7 @@ end
 function attempts.run(operation, try)
   local client = operation.client
   local number = 0
+  operation.delay = 0
   while true do
     operation.retry_attempt = number
     number = number + 1

@@ -5,6 +5,7 @@
 
 local Exchange = require "autopilot.exchange"
 local ServiceClock = require "autopilot.service_clock"
+local TenantMemory = require "autopilot.tenant_memory"
 local clouds = require "autopilot.clouds"
 local core = require "autopilot.core"
 local curl = require "autopilot.transport.curl"
@@ -138,16 +139,16 @@ local rules = {
 local Client = {}
 Client.__index = Client
 
-local operations = { sync = "autopilot.sync", status = "autopilot.status" }
+local operations = { sync = true, status = true, wait = true, ensure = true }
 
 -- An operation is loaded when it is first used, so that a script pays for what it does.
 setmetatable(Client, {
   __index = function(class, method)
-    local module = operations[method]
-    if module then
-      class[method] = require(module)
+    if operations[method] then
+      local module = require("autopilot." .. method)
+      class[method] = module.call
+      return module.call
     end
-    return rawget(class, method)
   end,
 })
 
@@ -231,6 +232,7 @@ local function new(given)
     service_clock = ServiceClock.new(),
     is_closed = false,
   }, Client)
+  self.memory = TenantMemory.new(checked.cooldown, checked.cooldown_margin, self.service_clock)
   checked.token = nil
   local url = ("%s/%s%s"):format(base_url, checked.api_version, resource)
   self.sync_request = Exchange.new(self, "POST", url .. "/sync", 204)

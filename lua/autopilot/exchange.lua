@@ -17,7 +17,6 @@ local redact = require "autopilot.redact"
 ---@field attempts autopilot.Attempt[]? takes an entry for every request; nil for reads
 ---@field sent_at number? set by the last request: when it was sent, Unix time
 ---@field received_at number? and when its answer had come
----@field ended number? the same on the monotonic clock
 
 ---@class autopilot.Exchange
 local Exchange = {}
@@ -168,8 +167,7 @@ end
 --- Adds what the service said of its failure: error, Retry-After, outcome.
 local function read_failure(self, answer, response, secrets, received)
   local content_type, retry_after = headers_of(response, "content-type", "retry-after")
-  local service_error =
-    graph_error.parse(redact.text(response.body or "", secrets), content_type)
+  local service_error = graph_error.parse(redact.text(response.body or "", secrets), content_type)
   -- Relative to the service's own date, so that a wrong clock here does not matter.
   local seconds = retry_after and core.retry_after(retry_after, answer.service_date or received)
     or service_error.retry_after
@@ -282,7 +280,7 @@ local function send_once(self, context, token)
   end
   answer.client_request_id = id
   answer.elapsed = ended - began
-  context.sent_at, context.received_at, context.ended = sent, received, ended
+  context.sent_at, context.received_at = sent, received
   if client.on_event then
     client:emit("response", {
       status = answer.status,

@@ -46,7 +46,10 @@ outcome.all = {
     ok = false,
     hint = "The tenant has no Intune licence, or Intune is not its MDM authority.",
   },
-  not_found = { ok = false, hint = "The service does not know this address: check base_url and api_version." },
+  not_found = {
+    ok = false,
+    hint = "The service does not know this address: check base_url and api_version.",
+  },
   rejected = { ok = false, hint = "The service refused the request: see the error it gave." },
   unavailable = { ok = false, hint = "The service failed: ask again later." },
   redirected = {

@@ -92,14 +92,4 @@ function report.seal(fields)
   return setmetatable(fields, Report)
 end
 
---- What a method returns: the report, or nil and the report.
----@param sealed autopilot.Report
----@return autopilot.Report?, autopilot.Report?
-function report.answer(sealed)
-  if sealed.ok then
-    return sealed
-  end
-  return nil, sealed
-end
-
 return report

@@ -1,47 +1,155 @@
 --- `client:sync`: asks the service for a sync.
 --
--- The loop is in `attempts`, one request in `exchange`; here is what is particular to this action:
--- not asking in vain, and settling whether a lost answer started it.
+-- The loop is in `attempts`, one request in `exchange`, lost answers in `recover`; here is what is
+-- particular to this action: not asking in vain, and one report of all attempts.
 
 local attempts = require "autopilot.attempts"
 local options = require "autopilot.options"
+local recover = require "autopilot.recover"
 local report = require "autopilot.report"
+
+local sync = {}
 
 local rules = {
   deadline = { type = "number", above = 0 },
+  wait = { type = "boolean" },
+  force = { type = "boolean" },
+  on_progress = { type = "function" },
   client_request_id = {
     type = "string",
     check = function(value)
-      return not value:match "^[%w%-]+$" and "must consist of letters, digits and '-'" or nil
+      return (#value > 128 or not value:match "^[%w%-]+$")
+          and "must consist of at most 128 letters, digits and '-'"
+        or nil
     end,
   },
 }
 
---- Makes what came of the last attempt the report of the whole operation.
-local function finish(operation, answer)
+--- What the service would answer, as far as the client knows, or nil when it is worth asking.
+local function known_refusal(client)
+  local now = client.options.now()
+  local outcome, retry_at = client.memory:refusal(now)
+  return outcome
+    and {
+      outcome = outcome,
+      tenant = client.options.tenant,
+      delivered = "no",
+      answered_by = "client",
+      retry_at = retry_at,
+      retry_after = retry_at - now,
+    }
+end
+
+--- Tells the memory what came of a request that was sent.
+local function remember(operation, answer)
+  local client, received_at = operation.client, operation.received_at
+  if answer.outcome == "started" then
+    client.memory:note_started(operation.sent_at, received_at)
+  elseif answer.status then
+    client.memory:note_refused(answer.outcome, answer.retry_at, received_at)
+    local ends = answer.outcome == "cooldown"
+      and client.memory.bound_until == nil
+      and client.memory:cooldown_end(received_at)
+    if ends then
+      answer.retry_at, answer.retry_after = ends, ends - received_at
+    end
+  end
+end
+
+--- One attempt: asks the service, unless the client knows the answer.
+local function try(operation, number)
+  local client = operation.client
+  local refusal = number == 1 and not operation.force and known_refusal(client)
+  if refusal then
+    return refusal, refusal
+  end
+  local answer = client.sync_request:run(operation)
+  remember(operation, answer)
+  if answer.outcome == "started" or answer.mistake then
+    return answer
+  end
+  return answer, recover.run(operation, answer)
+end
+
+--- Whether the service received any of the requests: one that arrived outweighs those that did not,
+-- and as long as one may have arrived the answer is not "no".
+local function delivered_at_all(list)
+  local delivered = "no"
+  for _, attempt in ipairs(list) do
+    if attempt.delivered == "yes" then
+      return "yes"
+    elseif attempt.delivered == "unknown" then
+      delivered = "unknown"
+    end
+  end
+  return delivered
+end
+
+--- What is known of all attempts together, told in the last one's answer.
+local function sum_up(operation, answer)
+  answer.sends = nil -- told for each attempt
+  if operation.attempts[2] and answer.delivered ~= "yes" then
+    answer.delivered = delivered_at_all(operation.attempts)
+    if answer.delivered == "unknown" and answer.outcome == "unreachable" then
+      answer.outcome, answer.hint = "interrupted", nil -- the last was not sent, an earlier may have been
+    end
+  end
+  return answer
+end
+
+--- Asks for a sync, as often as the policy says.
+---@param operation autopilot.Operation
+---@return table answer in the shape of a report
+function sync.request(operation)
+  return sum_up(operation, attempts.run(operation, try))
+end
+
+--- Asks for a sync once.
+---@param operation autopilot.Operation
+---@return table answer in the shape of a report
+function sync.request_once(operation)
+  return sum_up(operation, (try(operation, 1)))
+end
+
+--- Returns the answer as the report of the whole operation, in the way that methods do.
+---@param operation autopilot.Operation
+---@param answer table
+---@return autopilot.Report? report
+---@return autopilot.Report? failure
+function sync.deliver(operation, answer)
   answer.operation = operation.name
   answer.attempts = operation.attempts
-  answer.elapsed = (operation.ended or operation.client.options.clock()) - operation.began
-  answer.sends = nil -- told for each attempt
-  return report.seal(answer)
+  answer.steps = operation.steps
+  answer.elapsed = operation.client.options.clock() - operation.began
+  local sealed = report.seal(answer)
+  if sealed.ok then
+    return sealed
+  end
+  return nil, sealed
 end
 
-local function try(operation)
-  local answer = operation.client.sync_request:run(operation)
-  return answer, answer.outcome ~= "started" and answer or nil
-end
+local no_options = {}
 
+--- Asks for a sync; with `wait` goes on until it has completed.
 ---@param client autopilot.Client
----@param given { deadline: number?, client_request_id: string? }?
----@return autopilot.Report?, autopilot.Report? failure
-return function(client, given)
+---@param given { deadline: number?, wait: boolean?, force: boolean?, client_request_id: string?, on_progress: function? }?
+---@return autopilot.Report? report
+---@return autopilot.Report? failure
+function sync.call(client, given)
   client:check_open "sync"
-  local wanted = given and options.check("client:sync", rules, given) or {}
+  local wanted = given and options.check("client:sync", rules, given) or no_options
   local operation = attempts.begin(client, "sync", wanted.deadline, {})
   operation.client_request_id = wanted.client_request_id
-  local answer = attempts.run(operation, try)
+  operation.force = wanted.force
+  local answer = sync.request(operation)
   if answer.mistake then
     error("client:sync: " .. answer.mistake, 2)
   end
-  return report.answer(finish(operation, answer))
+  if wanted.wait and answer.outcome == "started" then
+    operation.on_progress = wanted.on_progress
+    answer = require("autopilot.completion").after_start(operation, answer)
+  end
+  return sync.deliver(operation, answer)
 end
+
+return sync

@@ -142,15 +142,17 @@ local function launch(checked, planned)
     return nil, message
   end
   local folder = found.directory .. "/" .. planned.folder_name
+  local http2 = checked.http_version == "2"
+  local configuration, listen_words = files.nginx(found, checked.keepalive_timeout, http2)
   local running
   running, message = supervisor.start {
     folder = folder,
     nginx = found.nginx,
     openssl = found.openssl,
     ports = planned.ports,
-    protocol = checked.http_version == "2" and " http2" or "",
+    listen_words = listen_words,
     files = {
-      ["nginx.conf"] = files.nginx(found, checked.keepalive_timeout),
+      ["nginx.conf"] = configuration,
       ["openssl.cnf"] = files.openssl(),
       ["boot.lua"] = files.boot(found.lua_folder, folder),
       ["settings.json"] = planned.settings,

@@ -24,6 +24,7 @@ http {
   init_by_lua_file boot.lua;
   server {
     include listen.conf;
+%s
     server_name localhost;
     ssl_certificate server.pem;
     ssl_certificate_key server.key;
@@ -38,8 +39,10 @@ http {
 --- What `nginx -c` reads. Where it listens is in a file of its own, because ports are tried.
 ---@param tools autopilot.cli.EmulateTools
 ---@param keepalive_timeout number seconds that an idle connection is kept
----@return string
-function files.nginx(tools, keepalive_timeout)
+---@param http2 boolean offer HTTP/2 beside HTTP/1.1
+---@return string configuration
+---@return string listen_words what `listen` needs to say besides
+function files.nginx(tools, keepalive_timeout, http2)
   local loads, folders = {}, {}
   for index, path in ipairs(tools.modules) do
     loads[index] = ('load_module "%s";'):format(path)
@@ -50,8 +53,13 @@ function files.nginx(tools, keepalive_timeout)
       table.insert(folders, ("  %s_temp_path %s_temp;"):format(kind, kind))
     end
   end
-  local timeout = ("%.0fms"):format(keepalive_timeout * 1000)
-  return nginx_configuration:format(table.concat(loads, "\n"), timeout, table.concat(folders, "\n"))
+  local configuration = nginx_configuration:format(
+    table.concat(loads, "\n"),
+    ("%.0fms"):format(keepalive_timeout * 1000),
+    table.concat(folders, "\n"),
+    http2 and tools.http2_directive and "    http2 on;" or ""
+  )
+  return configuration, http2 and not tools.http2_directive and "ssl http2" or "ssl"
 end
 
 --- What nginx's Lua runs once, as the master process: the worker then needs to read no file.

@@ -53,8 +53,8 @@ make_certificates() {
 
 # Starts nginx on $port: 0 when it listens, 1 when it cannot, with the reason in error.log.
 start_nginx() {
-  echo "listen 127.0.0.1:$port ssl$protocol;" >listen.conf
-  [ -n "$with_ipv6" ] && echo "listen [::1]:$port ssl$protocol;" >>listen.conf
+  echo "listen 127.0.0.1:$port $listen_words;" >listen.conf
+  [ -n "$with_ipv6" ] && echo "listen [::1]:$port $listen_words;" >>listen.conf
   rm -f nginx.pid
   : >error.log
   "$nginx" -p "$folder/" -c "$folder/nginx.conf" 2>>error.log 3<&- &
@@ -101,9 +101,9 @@ find_port() {
   return 1
 }
 
-# The first message in nginx's log, without its date and process.
+# The first grave message in nginx's log, without its date and process.
 first_complaint() {
-  sed -n 's/^[^[]*\[[a-z]*\] \([0-9#]*: \)*//p' error.log | head -n 1
+  grep -v '\[warn\]' error.log | sed -n 's/^[^[]*\[[a-z]*\] \([0-9#]*: \)*//p' | head -n 1
 }
 
 why_not_started() {
@@ -155,7 +155,7 @@ end
 ---@field nginx string path
 ---@field openssl string path
 ---@field ports integer[] tried in this order
----@field protocol string what `listen` says after `ssl`: empty, or ` http2`
+---@field listen_words string what `listen` says after the address
 ---@field files table<string, string> texts by name, written into the folder
 
 --- The whole script for a task.
@@ -168,7 +168,7 @@ function supervisor.script(task)
     assignment("nginx", task.nginx),
     assignment("openssl", task.openssl),
     assignment("ports", table.concat(task.ports, " ")),
-    assignment("protocol", task.protocol),
+    assignment("listen_words", task.listen_words),
     "write_files() {\n",
   }
   for name, text in pairs(task.files) do

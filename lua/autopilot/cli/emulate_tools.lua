@@ -8,6 +8,7 @@ local tools = {}
 ---@field nginx string path
 ---@field modules string[] paths of modules to load, in order; none when Lua is built in
 ---@field built_without table<string, boolean> names of nginx modules left out of this build
+---@field http2_directive boolean HTTP/2 is a directive of its own, no longer a word of `listen` (nginx 1.25.1)
 ---@field openssl string path
 ---@field lua_folder string absolute folder of the running Lua modules
 
@@ -25,6 +26,7 @@ for name in nginx openresty; do
   build=$("$nginx" -V 2>&1 </dev/null)
   for option in $build; do
     case $option in
+      nginx/* | openresty/*) echo "version=${option#*/}" ;;
       --without-*) echo "without=${option#--without-}" ;;
     esac
   done
@@ -52,6 +54,15 @@ cd "$lua_folder" && echo "lua_folder=$(pwd)"
 local function folder_of_modules()
   local source = debug.getinfo(1, "S").source
   return source:match "^@(.*)autopilot/cli/emulate_tools%.lua$"
+end
+
+local function is_at_least(version, major, minor, patch)
+  local a, b, c = (version or ""):match "^(%d+)%.(%d+)%.(%d+)"
+  if not a then
+    return false
+  end
+  a, b, c = tonumber(a), tonumber(b), tonumber(c)
+  return a > major or a == major and (b > minor or b == minor and c >= patch)
 end
 
 --- Finds everything, or says in one sentence what is missing and which Debian package has it.
@@ -85,6 +96,7 @@ function tools.find(directory, search_path)
   elseif not found.directory then
     return nil, ("the folder %s does not exist or cannot be written to"):format(directory)
   end
+  found.http2_directive = is_at_least(found.version, 1, 25, 1)
   return found
 end
 

@@ -162,8 +162,7 @@ end
 
 local function exchange(self, prepared, connect, total, token, client_request_id, retry_attempt)
   local set = current_set(self)
-  local transfer =
-    set:add(prepared, connect, total, token, client_request_id, retry_attempt)
+  local transfer = set:add(prepared, connect, total, token, client_request_id, retry_attempt)
   self.wait(set, transfer)
   return read_result(transfer)
 end
@@ -204,10 +203,11 @@ local rules = {
 ---@return autopilot.CurlTransport
 function curl.new(given)
   local checked = options.check("autopilot.transport.curl", rules, given)
-  local wait = checked.wait and function(set, transfer)
-    checked.wait(set, transfer)
-    set:discard(transfer) -- finished: the set need not keep it for a `take`
-  end
+  local wait = checked.wait
+    and function(set, transfer)
+      checked.wait(set, transfer)
+      set:discard(transfer) -- finished: the set need not keep it for a `take`
+    end
   return setmetatable({ http = checked.http, wait = wait or block }, Transport)
 end
 

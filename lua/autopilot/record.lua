@@ -1,0 +1,69 @@
+--- Reads the tenant's record, and tells the client's memory of it.
+--
+-- One request, or as many as the policy allows; what the record means is in `settings`.
+
+local attempts = require "autopilot.attempts"
+local redact = require "autopilot.redact"
+local settings = require "autopilot.settings"
+
+local record = {}
+
+--- Reads it once.
+---@param operation autopilot.Operation
+---@return autopilot.SettingsRecord? record nil when it could not be read
+---@return table answer what came of the request, in the shape of a report
+function record.read_once(operation)
+  local client = operation.client
+  local context = {
+    deadline = operation.deadline,
+    retry_attempt = operation.read_attempt or 0,
+    client_request_id = operation.client_request_id,
+  }
+  operation.client_request_id = nil
+  local answer, response = client.status_request:run(context)
+  answer.delivered, answer.answered_by, answer.sends = nil, nil, nil -- said of sync requests only
+  if not response then
+    return nil, answer
+  end
+  local found, message = settings.parse(response.body)
+  if not found then
+    answer.outcome = "unexpected"
+    answer.error = { message = message }
+    return nil, answer
+  end
+  local function clean(text)
+    return text and redact.text(text, client.secrets)
+  end
+  found.sync_status = clean(found.sync_status)
+  answer.sync_status = found.sync_status
+  answer.last_sync = found.last_sync
+  answer.last_manual_trigger = found.last_manual_trigger
+  client.memory:note_record(found)
+  return found, answer
+end
+
+-- A read changes nothing, so it may be repeated even where its answer was lost.
+local function judge(answer)
+  if answer.outcome ~= "interrupted" then
+    return answer
+  end
+  return { outcome = "unreachable", retry_after = answer.retry_after, retry_at = answer.retry_at }
+end
+
+--- Reads it, again and again as the client's policy says.
+---@param operation autopilot.Operation
+---@return autopilot.SettingsRecord? record
+---@return table answer
+function record.read(operation)
+  local found
+  local answer = attempts.run(operation, function(_, number)
+    local answer
+    operation.read_attempt = number - 1
+    found, answer = record.read_once(operation)
+    return answer, not found and judge(answer) or nil
+  end)
+  operation.read_attempt, operation.delay = nil, 0
+  return found, answer
+end
+
+return record

@@ -1,0 +1,62 @@
+--- `client:status`: what the tenant's record says, and whether a sync may be asked for.
+
+local attempts = require "autopilot.attempts"
+local options = require "autopilot.options"
+local reading = require "autopilot.record"
+local report = require "autopilot.report"
+local settings = require "autopilot.settings"
+
+local rules = { deadline = { type = "number", above = 0 } }
+
+---@class autopilot.StatusReport: autopilot.Report
+---@field sync_status string? `unknown`, `in_progress`, `completed`, `failed`, or a state that Graph added
+---@field last_sync number? Unix time, the service's clock; nil: never
+---@field last_manual_trigger number? the same
+---@field cooldown_until number? the same; nil: no sync is known of
+---@field cooldown_remaining number seconds, 0 when it is over
+---@field ready boolean a sync may be asked for
+---@field service_time number when the record was read, the service's clock
+
+--- Adds what follows from the record.
+local function add_readiness(client, answer, record)
+  local checked = client.options
+  local now = checked.now()
+  local _, service_now = client.service_clock:to_service(now)
+  answer.service_time = answer.service_date or service_now
+  local ends = settings.cooldown_until(record, checked.cooldown, checked.cooldown_margin)
+  -- The client may know of a sync, its own, that a record which was read late does not show yet.
+  local known = client.memory.own_until and client.memory:cooldown_end(now)
+  if known then
+    local _, latest = client.service_clock:to_service(known)
+    ends = math.max(ends or 0, latest)
+  end
+  answer.cooldown_until = ends
+  answer.cooldown_remaining = math.max(0, (ends or 0) - answer.service_time)
+  answer.ready = record.sync_status ~= "in_progress" and answer.cooldown_remaining == 0
+end
+
+local status = {}
+
+---@param client autopilot.Client
+---@param given { deadline: number? }?
+---@return autopilot.StatusReport? report
+---@return autopilot.Report? failure
+function status.call(client, given)
+  client:check_open "status"
+  local wanted = options.check("client:status", rules, given)
+  local operation = attempts.begin(client, "status", wanted.deadline)
+  local record, answer = reading.read(operation)
+  if answer.mistake then
+    error("client:status: " .. answer.mistake, 2)
+  end
+  answer.operation = "status"
+  answer.elapsed = client.options.clock() - operation.began
+  if record then
+    answer.ok = true
+    add_readiness(client, answer, record)
+    return report.seal(answer)
+  end
+  return nil, report.seal(answer)
+end
+
+return status
