@@ -3,18 +3,10 @@ local emulate = require "autopilot.cli.emulate"
 local emulated_service = require "support.emulated_service"
 local shell = require "autopilot.cli.emulate_shell"
 
+local exists = emulated_service.exists
+local processes_with = emulated_service.processes_with
+
 local settings_path = "/beta/deviceManagement/windowsAutopilotSettings"
-
---- Processes that have the text in their command line. The text goes in by the environment of the
--- shell, so that the search does not find itself.
-local function processes_with(text)
-  local first, rest = text:sub(1, 1), text:sub(2)
-  return shell.read('ps -A -o args= | grep "[$1]$2"', first, rest)
-end
-
-local function exists(path)
-  return shell.read('[ -e "$1" ] && echo yes', path) ~= ""
-end
 
 --- Waits until the folder and every process that names it are gone, or for ten seconds.
 local function is_gone_soon(folder)
@@ -240,7 +232,7 @@ describe("the emulated service in nginx", function()
     for line in listening:gmatch "[^\n]+" do
       local address = line:match "^listen (%S+):"
       assert.is_true(address == "127.0.0.1" or address == "[::1]")
-      assert.matches(":" .. port .. " ssl http2;$", line)
+      assert.matches(":" .. port .. " ssl", line)
     end
     assert.is_true(tonumber(port) >= 20000 and tonumber(port) <= 32000)
   end)
@@ -272,7 +264,8 @@ describe("the end of the emulated service", function()
     os.execute(("sleep 60 & echo $! >%s"):format(note))
     service.stop()
     assert.is_false(exists(service.folder))
-    shell.read('kill "$(cat "$1")"; rm "$1"', note)
+    local killed = shell.read('kill "$(cat "$1")" && echo yes; rm "$1"', note)
+    assert.equal("yes\n", killed) -- it was there all the time
   end)
 
   it("comes when nginx ends", function()
@@ -291,15 +284,7 @@ describe("the end of the emulated service", function()
 end)
 
 describe("autopilot.cli.emulate.run", function()
-  local interpreter = "lua"
-  do
-    local index = -1
-    while arg and arg[index] do
-      interpreter = arg[index]
-      index = index - 1
-    end
-  end
-
+  local interpreter = emulated_service.interpreter()
   --- Runs it in a process of its own. Returns what it has printed up to the last line, its process
   -- id, and a function that reads the rest, up to the end of everything it has started.
   local function run(options, last_line)
@@ -389,98 +374,5 @@ describe("autopilot.cli.emulate.run", function()
       }
     end, "disk full")
     assert.is_false(exists(folder))
-  end)
-end)
-
-describe("the emulated service that cannot start", function()
-  local folder
-
-  before_each(function()
-    folder = shell.read "mktemp -d":match "^[^\n]+"
-  end)
-
-  after_each(function()
-    shell.read('rm -rf "$1"', folder)
-  end)
-
-  --- A folder of commands with these names alone: the real ones, but for those with a text of their own.
-  local function commands(names, texts)
-    for _, name in ipairs(names) do
-      shell.read('ln -s "$(command -v "$1")" "$2/$1"', name, folder)
-    end
-    for name, text in pairs(texts or {}) do
-      local file = assert(io.open(folder .. "/" .. name, "w"))
-      file:write("#!/bin/sh\n", text, "\n")
-      file:close()
-      shell.read('chmod +x "$1"', folder .. "/" .. name)
-    end
-    return folder
-  end
-
-  local everyday = { "sed", "sh" }
-
-  it("names the Debian package of what is missing", function()
-    local _, message = emulate.start { search_path = commands(everyday) }
-    assert.equal("nginx was not found: install the Debian package nginx", message)
-
-    local build = "echo 'configure arguments: --modules-path=/none --with-http_ssl_module' >&2"
-    _, message = emulate.start { search_path = commands({ "openssl" }, { nginx = build }) }
-    local package = "libnginx-mod-http-lua"
-    assert.equal("nginx has no Lua module: install the Debian package " .. package, message)
-  end)
-
-  it("names the Debian package of a missing openssl command", function()
-    local nginx = "echo 'configure arguments: --add-module=../ngx_lua-0.10.26' >&2"
-    local _, message = emulate.start { search_path = commands(everyday, { nginx = nginx }) }
-    assert.equal("the openssl command was not found: install the Debian package openssl", message)
-  end)
-
-  it("tells a folder that cannot be used", function()
-    local _, message = emulate.start { directory = folder .. "/none" }
-    assert.equal(
-      ("the folder %s/none does not exist or cannot be written to"):format(folder),
-      message
-    )
-  end)
-
-  it("tells that a port is in use, and leaves nothing behind", function()
-    local server = assert(require("socket").bind("127.0.0.1", 0))
-    local _, port = server:getsockname()
-    local service, message = emulate.start { port = tonumber(port), directory = folder }
-    server:close()
-    assert.is_nil(service)
-    assert.equal("no port is free: tried " .. port, message)
-    assert.equal("", shell.read('ls -A "$1"', folder))
-    assert.equal("", processes_with(folder))
-  end)
-
-  it("tells what nginx complains of, in one line", function()
-    local nginx = [[case $1 in
-      -V) echo 'configure arguments: --add-module=../ngx_lua-0.10.26' >&2 ;;
-      *) echo 'nginx: [emerg] out of order' >&2; exit 1 ;;
-    esac]]
-    commands({ "sed", "sh", "openssl" }, { nginx = nginx })
-    local _, message = emulate.start { search_path = folder }
-    assert.equal("nginx did not start: out of order", message)
-  end)
-
-  it("raises a caller's mistake at the caller's line", function()
-    local wrong = {
-      ["unknown option 'prot' %(did you mean 'port'%?%)"] = { prot = 1 },
-      ["option 'port' must be at most 65535"] = { port = 65536 },
-      ["option 'http_version' must be one of '1%.1', '2'"] = { http_version = "3" },
-      ["autopilot%.emulator%.new: unknown option 'zon' %(did you mean 'zone'%?%)"] = {
-        emulator = { zon = "Z" },
-      },
-      ["option 'emulator' must be plain data"] = { emulator = { duration = print } },
-    }
-    for expected, given in pairs(wrong) do
-      local ok, message = pcall(function()
-        local service = emulate.start(given)
-        return service
-      end)
-      assert.is_false(ok)
-      assert.matches("cli_emulate_spec%.lua:%d+: autopilot%.cli%.emulate: " .. expected, message)
-    end
   end)
 end)

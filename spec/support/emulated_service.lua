@@ -5,8 +5,34 @@
 
 local cjson = require "cjson.safe"
 local emulate = require "autopilot.cli.emulate"
+local shell = require "autopilot.cli.emulate_shell"
 
 local emulated_service = {}
+
+--- The command lines of all processes that have a text in them.
+---@param text string
+---@return string
+function emulated_service.processes_with(text)
+  -- In two pieces, so that the search does not find itself.
+  local first, rest = text:match "^.-(%w)([^/]*)$"
+  return shell.read('ps -A -o args= | grep "[$1]$2"', first, rest)
+end
+
+---@param path string
+---@return boolean
+function emulated_service.exists(path)
+  return shell.read('[ -e "$1" ] && echo yes', path) ~= ""
+end
+
+--- The Lua that runs this spec: the first word of its command line.
+---@return string
+function emulated_service.interpreter()
+  local index = -1
+  while arg and arg[index - 1] do
+    index = index - 1
+  end
+  return arg and arg[index] or "lua"
+end
 
 local Service = {}
 Service.__index = Service

@@ -30,20 +30,21 @@ for name in nginx openresty; do
       --without-*) echo "without=${option#--without-}" ;;
     esac
   done
-  found=
+  case $build in
+    *--add-module=*lua*)
+      echo lua=yes
+      break
+      ;;
+  esac
   folders=$(printf '%s\n' "$build" | sed -n 's/.*--modules-path=\([^ ]*\).*/\1/p')
   for folder in ${folders:-/usr/lib/nginx/modules /usr/lib64/nginx/modules}; do
     if [ -f "$folder/ngx_http_lua_module.so" ]; then
       [ -f "$folder/ndk_http_module.so" ] && echo "module=$folder/ndk_http_module.so"
       echo "module=$folder/ngx_http_lua_module.so"
-      found=yes
-      break
+      echo lua=yes
+      break 2
     fi
   done
-  case $build in
-    *--add-module=*lua*) found=yes ;;
-  esac
-  [ -n "$found" ] && echo lua=yes && break
 done
 openssl=$(command -v openssl) && echo "openssl=$openssl"
 [ -d "$directory" ] && [ -w "$directory" ] && echo directory="$(cd "$directory" && pwd)"
