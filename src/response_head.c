@@ -78,20 +78,27 @@ static enum byte_buffer_status add_field(struct response_head *head, const char 
  */
 static enum byte_buffer_status continue_field(struct response_head *head, const char *text,
                                               size_t length) {
-    if (head->fields.length == 0) {
-        return BYTE_BUFFER_OK; /* nothing to continue */
-    }
+    struct field_lengths lengths;
     trim(&text, &length);
-    enum byte_buffer_status status = byte_buffer_reserve(&head->fields, length + 1);
+    if (head->fields.length == 0 || length == 0) {
+        return BYTE_BUFFER_OK; /* nothing to continue, or to continue with */
+    }
+    memcpy(&lengths, head->fields.bytes + head->last_field, sizeof lengths);
+    size_t separator_length = lengths.value > 0 ? 1 : 0;
+    enum byte_buffer_status status = byte_buffer_reserve(&head->fields, separator_length + length);
     if (status == BYTE_BUFFER_OK) {
-        struct field_lengths lengths;
-        byte_buffer_add(&head->fields, " ", 1);
+        byte_buffer_add(&head->fields, " ", separator_length);
         byte_buffer_add(&head->fields, text, length);
-        memcpy(&lengths, head->fields.bytes + head->last_field, sizeof lengths);
-        lengths.value += length + 1;
+        lengths.value += separator_length + length;
         memcpy(head->fields.bytes + head->last_field, &lengths, sizeof lengths);
     }
     return status;
+}
+
+/* Only the first line, and the one after a 1xx head, can be a status line. Elsewhere, among the
+ * fields or the trailers, what looks like one must not replace the status. */
+static bool awaits_status(const struct response_head *head) {
+    return head->status == 0 || (head->complete && !response_head_is_final(head));
 }
 
 enum byte_buffer_status response_head_add_line(struct response_head *head, const char *line,
@@ -99,12 +106,14 @@ enum byte_buffer_status response_head_add_line(struct response_head *head, const
     if (length == 0 || line[length - 1] != '\n') {
         return BYTE_BUFFER_OK;
     }
-    int status = line[0] == 'H' ? parse_status(line, length) : 0;
-    if (status > 0) {
-        start_again(head, status);
+    if (awaits_status(head)) {
+        int status = parse_status(line, length);
+        if (status > 0) {
+            start_again(head, status);
+        }
         return BYTE_BUFFER_OK;
     }
-    if (head->complete || head->status == 0) {
+    if (head->complete) {
         return BYTE_BUFFER_OK;
     }
     if (line[0] == '\n' || line[0] == '\r') {
@@ -123,6 +132,10 @@ enum byte_buffer_status response_head_add_line(struct response_head *head, const
     trim(&line, &name_length);
     trim(&value, &value_length);
     return add_field(head, line, name_length, value, value_length);
+}
+
+bool response_head_is_final(const struct response_head *head) {
+    return head->status >= 200 || head->status == 101;
 }
 
 bool response_head_next(const struct response_head *head, size_t *position,

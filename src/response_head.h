@@ -1,6 +1,8 @@
 /* The head of an HTTP response: status, version and header fields, from the lines libcurl hands
- * over one at a time. It starts again at each status line, so that 1xx answers leave no trace, and
- * ignores what comes after the blank line (trailers). What headers mean is left to others. */
+ * over one at a time. It starts again after each 1xx head, so that these leave no trace, and
+ * ignores what comes after the blank line of the final one (trailers). What headers mean is left to
+ * others.
+ */
 #ifndef AUTOPILOT_RESPONSE_HEAD_H
 #define AUTOPILOT_RESPONSE_HEAD_H
 
@@ -30,6 +32,10 @@ void response_head_free(struct response_head *head);
  * without its end is one that was cut, and not believed. Not OK when the ceiling is reached. */
 enum byte_buffer_status response_head_add_line(struct response_head *head, const char *line,
                                                size_t length);
+
+/* True once the status is one that no other follows: not a 1xx, except for 101, which ends an
+ * exchange too, and which no request of ours asks for. */
+bool response_head_is_final(const struct response_head *head);
 
 /* Steps through the fields in the order they came: start with *position == 0; false at the end. */
 bool response_head_next(const struct response_head *head, size_t *position,

@@ -199,9 +199,14 @@ static CURLcode true_code(struct transfer *transfer, CURLcode code) {
         set_message(transfer, "the response head is larger than 256 KiB");
         return CURLE_FILESIZE_EXCEEDED;
     }
-    if (code == CURLE_OK && !transfer->head.complete) {
+    bool has_answer = transfer->head.complete && response_head_is_final(&transfer->head);
+    if (code == CURLE_OK && !has_answer) {
         set_message(transfer, "the response head was cut");
         return CURLE_WEIRD_SERVER_REPLY;
+    }
+    if (code == CURLE_OUT_OF_MEMORY && transfer->sends > 0 && !has_answer) {
+        /* What libcurl before 8.6 calls a header line that is longer than it takes. */
+        set_message(transfer, "a response header is larger than 100 kB, or memory is short");
     }
     return code;
 }
@@ -255,9 +260,7 @@ struct transfer_handle *transfer_finish(struct transfer *transfer, CURLcode code
 }
 
 int transfer_status(const struct transfer *transfer) {
-    /* 101 is the one 1xx that ends an exchange; no request of ours asks for it. */
-    bool is_final = transfer->head.status >= 200 || transfer->head.status == 101;
-    return is_final ? transfer->head.status : 0;
+    return response_head_is_final(&transfer->head) ? transfer->head.status : 0;
 }
 
 bool transfer_is_complete(const struct transfer *transfer) {
