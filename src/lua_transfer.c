@@ -114,7 +114,7 @@ static int header(lua_State *L) {
     luaL_checkstack(L, names + 2, "too many names");
     for (int i = 0; i < names; i++) {
         size_t length;
-        const char *name = luaL_checklstring(L, 2 + i, &length);
+        const char *name = luaL_optlstring(L, 2 + i, "", &length);
         if (!push_joined(L, &transfer->head, name, length)) {
             lua_pushnil(L);
         }

@@ -22,19 +22,14 @@ local redact = require "autopilot.redact"
 local Exchange = {}
 Exchange.__index = Exchange
 
-local unpack = table.unpack or unpack -- luacheck: globals unpack (5.1 and LuaJIT have it there)
-
---- The values of the named headers; a transport may offer to find them without building a table.
-local function headers_of(response, ...)
+--- The values of up to four headers; a transport may offer to find them without building a table.
+local function headers_of(response, a, b, c, d)
   local find = response.header
   if find then
-    return find(response, ...)
+    return find(response, a, b, c, d)
   end
-  local headers, values, count = response.headers or {}, {}, select("#", ...)
-  for index = 1, count do
-    values[index] = headers[(select(index, ...))]
-  end
-  return unpack(values, 1, count)
+  local headers = response.headers or {}
+  return headers[a], headers[b], c and headers[c], d and headers[d]
 end
 
 --- For a transport that does not prepare requests: makes a whole one for each attempt.

@@ -54,7 +54,7 @@ outcome.all = {
   unavailable = { ok = false, hint = "The service failed: ask again later." },
   redirected = {
     ok = false,
-    hint = "Something answered with a redirect, which is never followed: check base_url and proxies.",
+    hint = "The answer is a redirect, which is never followed: check base_url and proxies.",
   },
   unexpected = {
     ok = false,

@@ -43,6 +43,20 @@ local curl = {}
 
 local default_timeout = { connect = 10, total = 60 }
 
+local proxy_schemes = { http = true, https = true, socks5 = true, socks5h = true }
+
+--- Is it `scheme://[user[:password]@]host[:port]`? libcurl quotes what it cannot read, password and
+-- all, so that nothing unreadable may reach it.
+local function is_proxy_url(text)
+  local scheme, authority = text:match "^(%a[%w]*)://([^%s%c/?#]+)/?$"
+  local host_and_port = authority and authority:match "([^@]*)$"
+  local host, port = (host_and_port or ""):match "^(.-):?(%d*)$"
+  if not proxy_schemes[scheme or ""] or (port ~= "" and (#port > 5 or tonumber(port) > 65535)) then
+    return false
+  end
+  return host:match "^[%w._-]+$" ~= nil or host:match "^%[[%x:.]+%]$" ~= nil
+end
+
 --- Rules of the `http` options, for whoever takes them from a user.
 curl.rules = {
   ca_file = { type = "string" },
@@ -51,9 +65,7 @@ curl.rules = {
     type = "string",
     secret = true, -- it may contain a password
     check = function(value)
-      local scheme = value:match "^(%a[%w]*)://[^%s%c]+$"
-      local known = { http = true, https = true, socks5 = true, socks5h = true }
-      if value ~= "" and not known[scheme or ""] then
+      if value ~= "" and not is_proxy_url(value) then
         return "must be like 'http://host:port' (schemes http, https, socks5, socks5h) or ''"
       end
     end,
@@ -100,7 +112,7 @@ end
 
 --- The response, with a network failure beside it when it was cut; or nil and the failure.
 local function read_result(transfer)
-  local status, http_version, body, sends, is_complete, name_lookup, connect, tls, first_byte, total =
+  local status, http_version, body, sends, is_complete, lookup, connect, tls, first_byte, total =
     transfer:result()
   local network = not is_complete and network_failure(transfer, sends) or nil
   if not status then
@@ -114,7 +126,7 @@ local function read_result(transfer)
     header = find_headers,
     transfer = transfer,
     timings = {
-      name_lookup = name_lookup,
+      name_lookup = lookup,
       connect = connect,
       tls = tls,
       first_byte = first_byte,
@@ -131,7 +143,9 @@ local function block(set, transfer)
 end
 
 ---@class autopilot.CurlTransport
----@operator call(autopilot.HttpRequest): autopilot.HttpResponse?, autopilot.NetworkFailure? both, when the answer was cut
+-- Called with a request it returns a response, or nil and a network failure; both when the answer was
+-- cut after its status.
+---@operator call(autopilot.HttpRequest): autopilot.HttpResponse?, autopilot.NetworkFailure?
 local Transport = {}
 Transport.__index = Transport
 
@@ -169,7 +183,7 @@ end
 
 --- Makes a request once that is sent many times. An attempt adds only what differs.
 ---@param request autopilot.HttpRequest without timeout and authorization
----@return fun(connect: number, total: number, token: string, client_request_id: string, retry_attempt: integer): autopilot.HttpResponse?, autopilot.NetworkFailure?
+---@return function send takes connect and total timeout, token, client-request-id, retry attempt
 function Transport:prepare(request)
   local prepared = prepare(self, request)
   return function(connect, total, token, client_request_id, retry_attempt)
