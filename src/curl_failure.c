@@ -3,7 +3,8 @@
 #include <stddef.h>
 
 /* One row for each code that an HTTP transfer can end with: X(code, stage), where the stage is
- * NULL when only the progress of the transfer tells. */
+ * NULL when only the progress of the transfer tells. Codes newer than the oldest libcurl that we
+ * are built for are in a list of their own. */
 #define CURL_FAILURES(X)                                                                           \
     X(CURLE_OK, NULL)                                                                              \
     X(CURLE_UNSUPPORTED_PROTOCOL, NULL)                                                            \
@@ -32,7 +33,7 @@
     X(CURLE_GOT_NOTHING, NULL)                                                                     \
     X(CURLE_SSL_ENGINE_NOTFOUND, "tls")                                                            \
     X(CURLE_SSL_ENGINE_SETFAILED, "tls")                                                           \
-    X(CURLE_SEND_ERROR, "send")                                                                    \
+    X(CURLE_SEND_ERROR, NULL)                                                                      \
     X(CURLE_RECV_ERROR, NULL)                                                                      \
     X(CURLE_SSL_CERTPROBLEM, "tls")                                                                \
     X(CURLE_SSL_CIPHER, "tls")                                                                     \
@@ -40,7 +41,7 @@
     X(CURLE_BAD_CONTENT_ENCODING, NULL)                                                            \
     X(CURLE_FILESIZE_EXCEEDED, NULL)                                                               \
     X(CURLE_USE_SSL_FAILED, "tls")                                                                 \
-    X(CURLE_SEND_FAIL_REWIND, "send")                                                              \
+    X(CURLE_SEND_FAIL_REWIND, NULL)                                                                \
     X(CURLE_SSL_ENGINE_INITFAILED, "tls")                                                          \
     X(CURLE_SSL_CACERT_BADFILE, "tls")                                                             \
     X(CURLE_SSL_SHUTDOWN_FAILED, "tls")                                                            \
@@ -58,13 +59,21 @@
     X(CURLE_PROXY, "proxy")                                                                        \
     X(CURLE_SSL_CLIENTCERT, "tls")
 
+#if LIBCURL_VERSION_NUM >= 0x080600
+#define NEWER_FAILURES(X) X(CURLE_UNRECOVERABLE_POLL, NULL) X(CURLE_TOO_LARGE, NULL)
+#elif LIBCURL_VERSION_NUM >= 0x075400
+#define NEWER_FAILURES(X) X(CURLE_UNRECOVERABLE_POLL, NULL)
+#else
+#define NEWER_FAILURES(X)
+#endif
+
 static const struct failure {
     CURLcode code;
     const char *name;
     const char *stage;
 } failures[] = {
 #define ROW(code, stage) {code, #code, stage},
-    CURL_FAILURES(ROW)
+    CURL_FAILURES(ROW) NEWER_FAILURES(ROW)
 #undef ROW
 };
 
@@ -77,22 +86,34 @@ static const struct failure *find(CURLcode code) {
     return NULL;
 }
 
+/* True when the request had not got past its proxy, as far as that can be known: TLS with the host
+ * begins behind a SOCKS proxy, but behind an HTTP proxy only after its 2xx, and before that it is
+ * TLS with the proxy. */
+static bool is_at_proxy(const struct transfer_progress *progress, const char *stage) {
+    if (progress->proxy_status != 0) {
+        return progress->proxy_status < 200 || progress->proxy_status > 299;
+    }
+    return progress->proxied && (stage == NULL || !progress->socks);
+}
+
 const char *curl_failure_stage(CURLcode code, const struct transfer_progress *progress) {
     const struct failure *failure = find(code);
-    if (failure != NULL && failure->stage != NULL) {
-        return failure->stage;
-    }
+    const char *stage = failure != NULL ? failure->stage : NULL;
     if (progress->sent) {
-        return "receive";
+        bool is_send = code == CURLE_SEND_ERROR || code == CURLE_SEND_FAIL_REWIND;
+        return stage != NULL ? stage : is_send ? "send" : "receive";
     }
-    if (progress->proxy_answered) {
+    if (is_at_proxy(progress, stage)) {
         return "proxy";
     }
+    if (stage != NULL) {
+        return stage;
+    }
     if (!progress->resolved) {
-        return progress->proxied ? "proxy" : "resolve";
+        return "resolve";
     }
     if (!progress->connected) {
-        return progress->proxied ? "proxy" : "connect";
+        return "connect";
     }
     return progress->secured ? "send" : "tls";
 }

@@ -9,12 +9,13 @@
 
 /* How far the exchange had come when it failed. */
 struct transfer_progress {
-    bool resolved;       /* the host name had an address, or needed none */
-    bool connected;      /* TCP connection to the host or its proxy */
-    bool proxy_answered; /* the proxy had answered a CONNECT */
-    bool proxied;        /* the connection goes through a proxy that the request names */
-    bool secured;        /* TLS handshake done, or none needed */
-    bool sent;           /* the request may have been put on the wire */
+    bool resolved;     /* the host name had an address, or needed none */
+    bool connected;    /* TCP connection to the host or its proxy */
+    bool proxied;      /* the way leads through a proxy that the request names */
+    bool socks;        /* that proxy is a SOCKS proxy, which leaves no status behind */
+    long proxy_status; /* what an HTTP proxy, named or not, answered to CONNECT; 0: nothing */
+    bool secured;      /* TLS handshake done, or none needed */
+    bool sent;         /* the request may have been put on the wire */
 };
 
 /* `resolve`, `connect`, `proxy`, `tls`, `send` or `receive`. */

@@ -122,6 +122,10 @@ void prepared_request_release(struct prepared_request *request) {
     free(request);
 }
 
+bool prepared_request_is_proxied(const struct prepared_request *request) {
+    return request->proxy != NULL && request->proxy[0] != '\0' && !request->is_plaintext;
+}
+
 bool prepared_request_is_header_text(const char *text, size_t length) {
     return memchr(text, '\r', length) == NULL && memchr(text, '\n', length) == NULL &&
            memchr(text, '\0', length) == NULL;
@@ -237,6 +241,7 @@ static CURLcode configure_network(const struct prepared_request *request, CURL *
         SET(CURLOPT_PROXY, ""); /* a proxy of the environment would read the token */
     } else if (request->proxy != NULL) {
         SET(CURLOPT_PROXY, request->proxy);
+        SET(CURLOPT_NOPROXY, ""); /* a named proxy is used, whatever the environment exempts */
     }
     /* Without signals a resolver without threads cannot be timed out, and before 7.87 libcurl would
      * not shield us from the SIGPIPE of OpenSSL's writes: there its own handling is the safer. */

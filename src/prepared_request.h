@@ -58,6 +58,9 @@ enum prepared_request_status prepared_request_set(char **member, const char *tex
  * part. */
 CURLcode prepared_request_configure(const struct prepared_request *request, CURL *easy);
 
+/* True when the request names a proxy and goes through it. */
+bool prepared_request_is_proxied(const struct prepared_request *request);
+
 /* True when the text may stand in a header: no CR, LF or NUL in it. */
 bool prepared_request_is_header_text(const char *text, size_t length);
 

@@ -211,22 +211,38 @@ static CURLcode true_code(struct transfer *transfer, CURLcode code) {
     return code;
 }
 
-static void note_failure(struct transfer *transfer) {
-    long proxy_status = 0;
-    curl_easy_getinfo(transfer->handle->easy, CURLINFO_HTTP_CONNECTCODE, &proxy_status);
+static struct transfer_progress read_progress(const struct transfer *transfer) {
+    CURL *easy = transfer->handle->easy;
+    const struct prepared_request *request = transfer->request;
     const struct transfer_timings *timings = &transfer->timings;
-    struct transfer_progress progress = {
-        .resolved = timings->name_lookup > 0,
-        .connected = timings->connect > 0,
-        .proxy_answered = proxy_status != 0,
-        .proxied = transfer->request->proxy != NULL && transfer->request->proxy[0] != '\0',
-        .secured = timings->tls > 0 || transfer->request->is_plaintext,
-        .sent = transfer->sends > 0,
-    };
+    struct transfer_progress progress = {0};
+    long local_port = 0;
+    curl_easy_getinfo(easy, CURLINFO_HTTP_CONNECTCODE, &progress.proxy_status);
+    curl_easy_getinfo(easy, CURLINFO_LOCAL_PORT, &local_port);
+    progress.resolved = timings->name_lookup > 0;
+    /* Some libcurls count TLS and a proxy's tunnel into the time that connecting took. */
+    progress.connected = timings->connect > 0 || local_port != 0;
+    progress.proxied = prepared_request_is_proxied(request);
+    progress.socks = progress.proxied && strncmp(request->proxy, "socks", 5) == 0;
+    progress.secured = timings->tls > 0 || request->is_plaintext;
+    progress.sent = transfer->sends > 0;
+    return progress;
+}
+
+/* What libcurl says, unless it quotes the proxy's URL, which may have a password in it. */
+static const char *safe_message(const struct transfer *transfer) {
+    const char *text = transfer->handle->message;
+    if (strstr(text, "Unsupported proxy") != NULL) {
+        return "the URL of the proxy cannot be used";
+    }
+    return text[0] != '\0' ? text : curl_easy_strerror(transfer->code);
+}
+
+static void note_failure(struct transfer *transfer) {
+    struct transfer_progress progress = read_progress(transfer);
     transfer->failed_stage = curl_failure_stage(transfer->code, &progress);
     if (transfer->message[0] == '\0') {
-        const char *libcurls = transfer->handle->message;
-        set_message(transfer, libcurls[0] != '\0' ? libcurls : curl_easy_strerror(transfer->code));
+        set_message(transfer, safe_message(transfer));
     }
 }
 

@@ -49,12 +49,10 @@ local proxy_schemes = { http = true, https = true, socks5 = true, socks5h = true
 -- all, so that nothing unreadable may reach it.
 local function is_proxy_url(text)
   local scheme, authority = text:match "^(%a[%w]*)://([^%s%c/?#]+)/?$"
-  local host_and_port = authority and authority:match "([^@]*)$"
-  local host, port = (host_and_port or ""):match "^(.-):?(%d*)$"
-  if not proxy_schemes[scheme or ""] or (port ~= "" and (#port > 5 or tonumber(port) > 65535)) then
-    return false
-  end
-  return host:match "^[%w._-]+$" ~= nil or host:match "^%[[%x:.]+%]$" ~= nil
+  local place = authority and authority:match "[^@]*$" or ""
+  local port = place:match "^[%w._\128-\255-]+(.*)$" or place:match "^%[[%x:.]+%](.*)$"
+  local number = port and (port == "" and 0 or tonumber(port:match "^:(%d+)$"))
+  return proxy_schemes[scheme or ""] and number ~= nil and number <= 65535
 end
 
 --- Rules of the `http` options, for whoever takes them from a user.
