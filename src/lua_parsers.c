@@ -12,6 +12,7 @@
 #include "http_date.h"
 #include "retry_after.h"
 #include "timestamp.h"
+#include "token_echo.h"
 
 /* The string argument at `index`. */
 static const char *check_text(lua_State *L, int index, size_t *length) {
@@ -163,13 +164,20 @@ static int challenges(lua_State *L) {
     }
 }
 
+/* core.may_echo(text, secret): false when the text surely does not repeat the secret. */
+static int may_echo(lua_State *L) {
+    enum { SECRET = 2 };
+    size_t text_length, secret_length;
+    const char *text = check_text(L, TEXT, &text_length);
+    const char *secret = check_text(L, SECRET, &secret_length);
+    lua_pushboolean(L, token_echo_possible(text, text_length, secret, secret_length));
+    return 1;
+}
+
 void lua_parsers_open(lua_State *L) {
     static const luaL_Reg functions[] = {
-        {"http_date", http_date},
-        {"timestamp", timestamp},
-        {"retry_after", retry_after},
-        {"challenges", challenges},
-        {NULL, NULL},
+        {"http_date", http_date},   {"timestamp", timestamp}, {"retry_after", retry_after},
+        {"challenges", challenges}, {"may_echo", may_echo},   {NULL, NULL},
     };
     lua_support_set_functions(L, functions);
 }
