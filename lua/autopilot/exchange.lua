@@ -290,11 +290,14 @@ end
 local function ask(self, context, refresh)
   local client = self.client
   local refused = refresh and client.last_token
-  local token, message = get_token(client, refresh)
-  if not token then
-    return token_failure(client, message)
-  elseif client.is_closed then
+  local token, message
+  if not client.is_closed then
+    token, message = get_token(client, refresh)
+  end
+  if client.is_closed then -- before the call, or by the provider
     return not_sent(client, "CLOSED", "the client was closed meanwhile")
+  elseif not token then
+    return token_failure(client, message)
   elseif token == refused then
     return nil -- the provider has no other, and this one would be refused again
   elseif not core.is_header_text(token) then
