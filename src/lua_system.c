@@ -4,6 +4,7 @@
  *   core.random()        -> a number in [0, 1)    core.uuid()   -> a version 4 UUID (RFC 9562)
  *   core.sleep(seconds)  returns early when a signal arrives
  *   core.process_id()    -> number, changes with a fork
+ *   core.is_terminal()   -> is standard error a terminal
  *   core.info()          -> {libcurl =, ssl =, http2 =, async_dns =, ca_file =, ca_path =} */
 #include "ca_store.h"
 #include "lua_support.h"
@@ -28,6 +29,11 @@ static int sleep_seconds(lua_State *L) {
 
 static int process_id(lua_State *L) {
     lua_pushinteger(L, (lua_Integer)platform_process_id());
+    return 1;
+}
+
+static int is_terminal(lua_State *L) {
+    lua_pushboolean(L, platform_is_terminal());
     return 1;
 }
 
@@ -99,6 +105,7 @@ void lua_system_open(lua_State *L) {
         {"clock", clock_seconds},
         {"sleep", sleep_seconds},
         {"process_id", process_id},
+        {"is_terminal", is_terminal},
         {"random", random_fraction},
         {"uuid", uuid},
         {"info", info},

@@ -8,6 +8,8 @@
 
 #include <windows.h>
 #include <bcrypt.h>
+#include <io.h>
+#include <stdio.h>
 
 static const double ticks_per_second = 1e7;              /* FILETIME counts 100 ns */
 static const double unix_epoch_in_ticks = 1.16444736e17; /* 1601 to 1970 */
@@ -42,6 +44,10 @@ void platform_pin_module(void) {
     HMODULE module;
     GetModuleHandleExA(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_PIN,
                        (LPCSTR)(void *)platform_pin_module, &module);
+}
+
+bool platform_is_terminal(void) {
+    return _isatty(_fileno(stderr)) != 0;
 }
 
 bool platform_folder_has(const char *folder, bool (*wanted)(const char *name)) {
@@ -108,6 +114,10 @@ void platform_pin_module(void) {
         (void)pinned;
     }
 #endif
+}
+
+bool platform_is_terminal(void) {
+    return isatty(STDERR_FILENO) == 1;
 }
 
 bool platform_folder_has(const char *folder, bool (*wanted)(const char *name)) {

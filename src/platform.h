@@ -24,6 +24,9 @@ long platform_process_id(void);
  * Lua state that loaded us. */
 void platform_pin_module(void);
 
+/* True when standard error is a terminal: somebody watches. */
+bool platform_is_terminal(void);
+
 /* True when the folder can be read and has an entry for which `wanted` is true. */
 bool platform_folder_has(const char *folder, bool (*wanted)(const char *name));
 
