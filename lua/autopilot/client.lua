@@ -58,21 +58,27 @@ end
 
 local loopback = { ["localhost"] = true, ["[::1]"] = true }
 
+--- Whether a host is surely this machine: 127.0.0.0/8 only where it is an address and no name.
 local function is_loopback(host)
-  return loopback[host] or host:match "^127%.%d+%.%d+%.%d+$" ~= nil
+  if loopback[host] then
+    return true
+  end
+  local second, third, fourth = host:match "^127%.(%d%d?%d?)%.(%d%d?%d?)%.(%d%d?%d?)$"
+  return second ~= nil and math.max(tonumber(second), tonumber(third), tonumber(fourth)) <= 255
 end
 
---- Scheme, host and port of a base URL, or nil when it is anything more or less.
+--- Scheme and host of a base URL, or nil when it is anything more or less.
 local function split_base_url(url)
   local scheme, host, port = url:lower():match "^(https?)://([%w%.%-]+):?(%d*)/?$"
   if not scheme then
     scheme, host, port = url:lower():match "^(https?)://(%[[%x:%.]+%]):?(%d*)/?$"
   end
-  local well_formed = scheme and (port == "" or (#port <= 5 and tonumber(port) <= 65535))
+  local number = tonumber(port)
+  local well_formed = scheme and (not number or (#port <= 5 and number >= 1 and number <= 65535))
   if not well_formed or url:find ":/?$" then
     return nil
   end
-  return scheme, host, port
+  return scheme, host
 end
 
 local function check_base_url(url)
@@ -96,7 +102,7 @@ local rules = {
   tenant = {
     type = "string",
     check = function(value)
-      return value:find "[%c%s/]" and "must be a tenant id or a domain" or nil
+      return (value == "" or value:find "[%c%s/]") and "must be a tenant id or a domain" or nil
     end,
   },
   cloud = {
@@ -109,7 +115,7 @@ local rules = {
     type = "string",
     default = "beta",
     check = function(value)
-      return not value:match "^[%w%.%-]+$" and "must be like 'beta' or 'v1.0'" or nil
+      return not value:match "^%w[%w%.%-]*$" and "must be like 'beta' or 'v1.0'" or nil
     end,
   },
   retry = { type = { "table", "boolean" }, check = check_policy },

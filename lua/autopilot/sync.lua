@@ -17,6 +17,7 @@ local rules = {
   on_progress = { type = "function" },
   client_request_id = {
     type = "string",
+    secret = true, -- a header's value is never quoted
     check = function(value)
       return (#value > 128 or not value:match "^[%w%-]+$")
           and "must consist of at most 128 letters, digits and '-'"
@@ -137,7 +138,7 @@ local no_options = {}
 ---@return autopilot.Report? failure
 function sync.call(client, given)
   client:check_open "sync"
-  local wanted = given and options.check("client:sync", rules, given) or no_options
+  local wanted = given ~= nil and options.check("client:sync", rules, given) or no_options
   local operation = attempts.begin(client, "sync", wanted.deadline, {})
   operation.client_request_id = wanted.client_request_id
   operation.force = wanted.force

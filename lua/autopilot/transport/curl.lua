@@ -72,6 +72,7 @@ curl.rules = {
   max_body = { type = "integer", default = 1024 * 1024, min = 0, max = 1e9 },
   user_agent = {
     type = "string",
+    secret = true, -- a header's value is never quoted
     default = "autopilot-sync/" .. require "autopilot.version",
     check = function(value)
       return value:find "[%c]" and "must not contain control characters" or nil

@@ -1,0 +1,180 @@
+--- A world for clients in specs: time passes only when somebody sleeps, and nothing is random.
+--
+-- It serves one client, or several that share the time. The service can be an emulator, whose clock
+-- may be ahead of ours, or a list of answers.
+
+local calendar = require "autopilot.emulator.calendar"
+local cjson = require "cjson.safe"
+local emulator = require "autopilot.emulator"
+local new_client = require "autopilot.client"
+local scripted = require "autopilot.transport.scripted"
+
+---@class support.VirtualWorld
+---@field time number Unix seconds
+---@field slept number[] every sleep, in order
+---@field events table[] every event of the clients, in order
+---@field service autopilot.Emulator? once it was made
+local VirtualWorld = {}
+VirtualWorld.__index = VirtualWorld
+
+-- A fraction, so that nothing works by the accident of whole seconds.
+local start = 1767225600.25
+
+-- The monotonic clock has a beginning of its own.
+local clock_begin = start - 5000
+
+local world = { start = start }
+
+---@param given { ahead: number?, random: number? }? `ahead`: seconds by which the service's clock is ahead of ours
+---@return support.VirtualWorld
+function world.new(given)
+  given = given or {}
+  return setmetatable({
+    time = start,
+    ahead = given.ahead or 0,
+    drawn = given.random or 0,
+    slept = {},
+    events = {},
+  }, VirtualWorld)
+end
+
+--- Lets time pass.
+function VirtualWorld:pass(seconds)
+  self.time = self.time + seconds
+end
+
+--- What the service's clock shows.
+function VirtualWorld:service_time()
+  return self.time + self.ahead
+end
+
+--- A client in this world; token "good" and tenant "contoso" unless `given` differs.
+---@param given table? options of the client
+---@return autopilot.Client
+function VirtualWorld:client(given)
+  local options = {
+    token = "good",
+    tenant = "contoso",
+    sleep = function(seconds)
+      self.slept[#self.slept + 1] = seconds
+      self:pass(seconds)
+    end,
+    clock = function()
+      return self.time - clock_begin
+    end,
+    now = function()
+      return self.time
+    end,
+    random = function()
+      return self.drawn
+    end,
+    on_event = function(event)
+      self.events[#self.events + 1] = event
+    end,
+  }
+  for name, value in pairs(given or {}) do
+    options[name] = value
+  end
+  return new_client(options)
+end
+
+--- A client whose service answers from a list.
+---@param answers table as for the scripted transport
+---@param given table? options of the client
+---@return autopilot.Client client
+---@return autopilot.ScriptedTransport transport
+function VirtualWorld:scripted(answers, given)
+  local options = { transport = scripted(answers) }
+  for name, value in pairs(given or {}) do
+    options[name] = value
+  end
+  return self:client(options), options.transport
+end
+
+--- A client of an emulated service, which accepts the token "good" for the tenant.
+---@param rules table? options of the emulator
+---@param given table? options of the client
+---@return autopilot.Client client
+---@return autopilot.Emulator service
+function VirtualWorld:emulated(rules, given)
+  local options = {
+    tokens = { good = { tenant = "contoso" } },
+    now = function()
+      return self:service_time()
+    end,
+    sleep = function(seconds)
+      self:pass(seconds)
+    end,
+  }
+  for name, value in pairs(rules or {}) do
+    options[name] = value
+  end
+  self.service = emulator.new(options)
+  local client_options = { transport = self.service:transport() }
+  for name, value in pairs(given or {}) do
+    client_options[name] = value
+  end
+  return self:client(client_options), self.service
+end
+
+--- The events of one type.
+function VirtualWorld:events_of(event_type)
+  local found = {}
+  for _, event in ipairs(self.events) do
+    if event.type == event_type then
+      found[#found + 1] = event
+    end
+  end
+  return found
+end
+
+--- A `Date` header.
+---@param seconds number Unix seconds
+function world.date(seconds)
+  return calendar.http_date(seconds)
+end
+
+--- A stamp of the record.
+---@param seconds number Unix seconds
+function world.stamp(seconds)
+  return calendar.stamp(seconds, "Z")
+end
+
+--- The answer to a read of the status.
+---@param record { status: string?, last_sync: number?, trigger: number?, date: number? } Unix seconds
+---@return table answer for the scripted transport
+function world.record(record)
+  return {
+    status = 200,
+    headers = {
+      ["Content-Type"] = "application/json",
+      ["Date"] = record.date and calendar.http_date(record.date) or nil,
+    },
+    body = cjson.encode {
+      syncStatus = record.status or "completed",
+      lastSyncDateTime = calendar.stamp(record.last_sync, "Z"),
+      lastManualSyncTriggerDateTime = calendar.stamp(record.trigger, "Z"),
+    },
+  }
+end
+
+--- The events of an emulator's log: how often a sync was started.
+---@param service autopilot.Emulator
+---@return integer
+function world.syncs_started(service)
+  local count = 0
+  for _, event in ipairs(service.log) do
+    count = count + (event.event == "sync" and 1 or 0)
+  end
+  return count
+end
+
+--- The message with which `callable` raises; fails when it does not.
+---@return string
+function world.raised(callable, ...)
+  local ok, message = pcall(callable, ...)
+  assert(not ok, "nothing was raised")
+  return message
+end
+
+return world
