@@ -31,7 +31,9 @@ for _, path in ipairs(lua_files) do
   local required = {}
   local text = source_tree.bare_lua(source_tree.read(path))
   for name in text:gmatch "%f[%w_]require[%s(,]+[\"'](autopilot[%w_.]*)[\"']" do
-    required[#required + 1] = name
+    if not name:match "%.$" then -- `require("autopilot." .. name)` cannot be followed
+      required[#required + 1] = name
+    end
   end
   requires[source_tree.module_name(path)] = required
 end
