@@ -1,0 +1,124 @@
+--- A report as JSON (RFC 8259), in one line: keys sorted, so that two reports can be compared.
+--
+-- Not lua-cjson, which has no order of keys, cuts numbers to 14 digits (times need 17), passes invalid
+-- UTF-8 on, and cannot tell an empty list from an empty object.
+
+local json = {}
+
+-- Lists of a report, which are `[]` when they are empty; every other empty table is `{}`.
+local lists = { attempts = true, steps = true }
+
+-- Well-formed characters by their length (The Unicode Standard, table 3-7).
+local characters = {
+  "^[\194-\223][\128-\191]",
+  "^\224[\160-\191][\128-\191]",
+  "^[\225-\236\238\239][\128-\191][\128-\191]",
+  "^\237[\128-\159][\128-\191]",
+  "^\240[\144-\191][\128-\191][\128-\191]",
+  "^[\241-\243][\128-\191][\128-\191][\128-\191]",
+  "^\244[\128-\143][\128-\191][\128-\191]",
+}
+local replacement = "\239\191\189" -- U+FFFD
+
+local function character_at(bytes, position)
+  for _, pattern in ipairs(characters) do
+    local _, last = bytes:find(pattern, position)
+    if last then
+      return bytes:sub(position, last)
+    end
+  end
+end
+
+--- Bytes above ASCII with U+FFFD in place of each that is in no character.
+local function repair(bytes)
+  local parts, position = {}, 1
+  while position <= #bytes do
+    local character = character_at(bytes, position)
+    parts[#parts + 1] = character or replacement
+    position = position + #(character or "x")
+  end
+  return table.concat(parts)
+end
+
+local short_escapes =
+  { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" }
+
+local function escape(character)
+  return short_escapes[character] or ("\\u%04x"):format(character:byte())
+end
+
+local function encode_string(text)
+  local escaped = text:gsub('[%c"\\]', escape):gsub("[\128-\255]+", repair)
+  return '"' .. escaped .. '"'
+end
+
+--- A number in as few digits as tell it; what JSON has no number for is null.
+--
+-- A duration is told to the microsecond, as what follows is noise of arithmetic. A time is so large
+-- that all its digits are needed: a script may compare it with the same stamp read again.
+local function encode_number(number)
+  if number ~= number or number == math.huge or number == -math.huge then
+    return "null"
+  elseif number == math.floor(number) and math.abs(number) < 1e15 then
+    return ("%.0f"):format(number + 0.0) -- which makes -0 a 0
+  elseif math.abs(number) < 1e7 then
+    return (("%.6f"):format(number):gsub("%.?0+$", ""):gsub("^%-0$", "0"))
+  end
+  for digits = 14, 17 do
+    local text = ("%%.%dg"):format(digits):format(number)
+    if tonumber(text) == number then
+      return text
+    end
+  end
+end
+
+local encode -- forward: tables contain values
+
+local function encode_list(list)
+  local parts = {}
+  for index, value in ipairs(list) do
+    parts[index] = encode(value) or "null"
+  end
+  return "[" .. table.concat(parts, ",") .. "]"
+end
+
+local function encode_object(object)
+  local keys, parts = {}, {}
+  for key in pairs(object) do
+    keys[#keys + 1] = type(key) == "string" and key or nil
+  end
+  table.sort(keys)
+  for _, key in ipairs(keys) do
+    local encoded = encode(object[key], key)
+    if encoded then
+      parts[#parts + 1] = encode_string(key) .. ":" .. encoded
+    end
+  end
+  return "{" .. table.concat(parts, ",") .. "}"
+end
+
+--- The value as JSON, or nil when it is nothing that JSON could hold.
+function encode(value, key)
+  local kind = type(value)
+  if kind == "string" then
+    return encode_string(value)
+  elseif kind == "number" then
+    return encode_number(value)
+  elseif kind == "boolean" then
+    return tostring(value)
+  elseif kind ~= "table" then
+    return nil
+  elseif value[1] ~= nil or (next(value) == nil and lists[key]) then
+    return encode_list(value)
+  end
+  return encode_object(value)
+end
+
+--- A table of strings, numbers, booleans and such tables as JSON; functions and userdata are left out.
+---@param value table
+---@return string
+function json.encode(value)
+  return (encode(value))
+end
+
+return json

@@ -1,0 +1,107 @@
+local cjson = require "cjson.safe"
+local json = require "autopilot.cli.json"
+
+describe("a report as JSON", function()
+  it("is one line with its keys sorted, so that equal reports are equal texts", function()
+    local text = json.encode {
+      ok = false,
+      outcome = "cooldown",
+      error = { reason = "r", code = "c", message = "m" },
+      attempts = { { number = 1, sends = 1 }, { number = 2 } },
+    }
+    assert.equal(
+      '{"attempts":[{"number":1,"sends":1},{"number":2}],'
+        .. '"error":{"code":"c","message":"m","reason":"r"},"ok":false,"outcome":"cooldown"}',
+      text
+    )
+  end)
+
+  it("writes what is a list as one also when it is empty, and any other empty table not", function()
+    assert.equal(
+      '{"attempts":[],"error":{},"steps":[]}',
+      json.encode { attempts = {}, steps = {}, error = {} }
+    )
+  end)
+
+  it("writes whole numbers without a fraction, whatever kind of number they are", function()
+    for number, text in pairs {
+      [429] = "429",
+      [2 ^ 31] = "2147483648",
+      [-3] = "-3",
+      [1e14] = "100000000000000",
+    } do
+      assert.equal('{"n":' .. text .. "}", json.encode { n = number })
+    end
+    assert.equal('{"n":0}', json.encode { n = -0.0 })
+  end)
+
+  it("keeps every digit of a time, so that it is the same time when read again", function()
+    local stamp = 1784805794.5754524
+    local text = json.encode { last_sync = stamp }
+    assert.equal(stamp, tonumber(text:match ":(.-)}"))
+    assert.equal('{"n":1784805794.5}', json.encode { n = 1784805794.5 })
+    assert.equal('{"n":1e+300}', json.encode { n = 1e300 })
+  end)
+
+  it("tells durations to the microsecond, without noise behind it", function()
+    for number, text in pairs {
+      [0.012435998000000836] = "0.012436",
+      [609.8320000171661] = "609.832",
+      [4.3e-05] = "0.000043",
+      [1e-9] = "0",
+      [-1e-9] = "0",
+      [10.5] = "10.5",
+      [100.0000001] = "100",
+    } do
+      assert.equal('{"n":' .. text .. "}", json.encode { n = number })
+    end
+  end)
+
+  it("has null for what JSON has no number for", function()
+    assert.equal(
+      '{"a":null,"b":null,"c":null}',
+      json.encode { a = 0 / 0, b = math.huge, c = -math.huge }
+    )
+    assert.equal('{"attempts":[null,1]}', json.encode { attempts = { 0 / 0, 1 } })
+  end)
+
+  it("leaves out functions, userdata and keys that are no text", function()
+    assert.equal(
+      '{"ok":true}',
+      json.encode { ok = true, f = print, u = cjson.null, [9] = 1 }
+    )
+  end)
+
+  it("escapes what must be, and a strict reader reads back what was written", function()
+    local all = {}
+    for byte = 0, 127 do
+      all[#all + 1] = string.char(byte)
+    end
+    local text = table.concat(all)
+    local encoded = json.encode { text = text }
+    assert.is_nil(encoded:find "%c")
+    assert.equal(text, cjson.decode(encoded).text)
+    assert.equal('{"a\\"b":"\\u0000\\n\\\\/"}', json.encode { ['a"b'] = "\0\n\\/" })
+  end)
+
+  it("keeps well-formed UTF-8", function()
+    local text = "é – 日本 😀 \244\143\191\191 \194\128 \237\159\191"
+    assert.equal(text, cjson.decode(json.encode { text = text }).text)
+  end)
+
+  it("has U+FFFD for every byte that is in no character", function()
+    local mark = "\239\191\189"
+    for bytes, expected in pairs {
+      ["\255"] = mark,
+      ["a\128b"] = "a" .. mark .. "b",
+      ["\195"] = mark,
+      ["\192\175"] = mark .. mark, -- overlong
+      ["\224\159\191"] = mark .. mark .. mark, -- overlong
+      ["\237\160\128"] = mark .. mark .. mark, -- a surrogate
+      ["\244\144\128\128"] = mark .. mark .. mark .. mark, -- beyond the last character
+      ["\226\130é"] = mark .. mark .. "é",
+    } do
+      assert.equal('{"t":"' .. expected .. '"}', json.encode { t = bytes })
+    end
+  end)
+end)
