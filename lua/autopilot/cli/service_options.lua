@@ -1,0 +1,96 @@
+--- The options of every command that talks to the service, and the client that they make.
+
+local input_file = require "autopilot.cli.input_file"
+local token_source = require "autopilot.cli.token_source"
+local values = require "autopilot.cli.values"
+
+local service_options = {}
+
+--- Adds the options.
+---@param parser table of argparse
+function service_options.declare(parser)
+  local function option(name, metavariable, description, convert)
+    parser:option(name, description):argname(metavariable):convert(convert(name))
+  end
+  option("--tenant", "ID", "Id or domain of the tenant; it is named in the report.", values.text)
+  token_source.declare(parser)
+  option("--cloud", "CLOUD", "global (default), us_gov, us_gov_dod or china.", function(name)
+    return values.one_of(name, { "global", "us_gov", "us_gov_dod", "china" })
+  end)
+  option("--base-url", "URL", "Where the service is; default: by the cloud.", values.text)
+  option("--ca-file", "FILE", "Trust the certificates of these authorities (PEM).", values.text)
+  option("--timeout", "SECONDS", "Time for each request; default: 60.", values.seconds)
+  option("--attempts", "NUMBER", "At most so many requests; default: 4.", values.count)
+end
+
+--- What was given as an option or in the environment, and the name of the one that gave it. An empty
+-- variable is one that is not set.
+local function either(value, option, variable, getenv)
+  if value then
+    return value, option
+  end
+  local text = getenv(variable)
+  if text and text ~= "" then
+    return text, variable
+  end
+end
+
+--- Where each of the client's options came from, for its complaints.
+local function gather(options, context)
+  local getenv, given, origins = context.getenv, {}, {}
+  given.tenant, origins.tenant = either(options.tenant, "--tenant", "AZURE_TENANT_ID", getenv)
+  given.base_url, origins.base_url =
+    either(options.base_url, "--base-url", "AUTOPILOT_BASE_URL", getenv)
+  local ca_file, ca_origin = either(options.ca_file, "--ca-file", "AUTOPILOT_CA_FILE", getenv)
+  if ca_file then
+    local message = input_file.complaint(ca_file)
+    if message then
+      return nil, ("%s cannot be read: %s"):format(ca_origin, message)
+    end
+    given.http = { ca_file = ca_file }
+  end
+  return given, origins
+end
+
+--- Makes the client; what it says against an option is told of where the option came from.
+local function make_client(given, origins)
+  local made, result = pcall(require "autopilot.client", given)
+  if made then
+    return result
+  end
+  local name, complaint = tostring(result):match "autopilot%.client: option '([%w_.]+)' (.*)$"
+  if name and origins[name] then
+    return nil, ("%s %s"):format(origins[name], (complaint:gsub(" %(got string%)$", "")))
+  end
+  error(result, 0)
+end
+
+--- The client that options and environment describe.
+---@param options table<string, any>
+---@param context autopilot.cli.Context
+---@param on_event fun(event: table)?
+---@return autopilot.Client? client
+---@return string? mistake one sentence
+function service_options.client(options, context, on_event)
+  local given, origins = gather(options, context)
+  if not given then
+    return nil, origins
+  end
+  local token, mistake = token_source.open(options, context)
+  if not token then
+    return nil, mistake
+  end
+  given.token, given.cloud, given.on_event = token, options.cloud, on_event
+  if options.timeout then
+    given.timeout = { total = options.timeout, connect = math.min(10, options.timeout) }
+  end
+  if options.attempts then
+    given.retry = require("autopilot.retry").policy { attempts = options.attempts }
+  end
+  for _, name in ipairs { "transport", "sleep", "clock", "now", "random" } do
+    given[name] = context[name]
+  end
+  return make_client(given, origins)
+end
+
+return service_options
