@@ -1,0 +1,148 @@
+--- Reads the command line, by argparse: which command, with which options, or what is wrong with it.
+--
+-- argparse prints and ends the process by itself; here it does neither. It says what it found, and the
+-- caller prints and chooses the exit code.
+
+local argparse = require "argparse"
+local commands = require "autopilot.cli.commands"
+local exit_codes = require "autopilot.cli.exit_codes"
+local options = require "autopilot.options"
+local refused_secrets = require "autopilot.cli.refused_secrets"
+local version = require "autopilot.version"
+
+local arguments = {}
+
+local program = "autopilot-sync"
+
+local description = "Asks Microsoft Intune for a sync of a tenant's Windows Autopilot devices, and "
+  .. "tells truly how it went."
+
+local environment = [[
+Environment:
+   AUTOPILOT_TOKEN        access token for Microsoft Graph
+   AUTOPILOT_BASE_URL     as --base-url
+   AUTOPILOT_CA_FILE      as --ca-file
+   AZURE_TENANT_ID        as --tenant
+   AUTOPILOT_DEBUG        1: an internal error shows where it happened]]
+
+--- Ends the parsing, as argparse ends it by an error. Caught in `arguments.parse`.
+---@param answer { text: string? } | { mistake: string? }
+local function stop(answer)
+  error(answer, 0)
+end
+
+--- Options of every command; they may also stand before its name.
+local function add_common(parser)
+  parser
+    :flag("--json", "Print one report as JSON on standard output, and nothing else there.")
+    -- A target of its own: a second one of the same name would be reset at the command's name.
+    :target(
+      "json in " .. parser:get_usage()
+    )
+    :action(function(result)
+      result.json = true
+    end)
+  parser
+    :flag("--quiet", "Print nothing but failures.")
+    :target("quiet in " .. parser:get_usage())
+    :action(function(result)
+      result.quiet = true
+    end)
+  parser:add_help {
+    name = "--help -h",
+    description = "Show this help.",
+    action = function()
+      stop { text = parser:get_help() }
+    end,
+  }
+end
+
+local function command_names()
+  local names = {}
+  for index, command in ipairs(commands) do
+    names[index] = command.name
+  end
+  return names
+end
+
+--- argparse's message as one clause, with the option or command that was probably meant.
+local function mistake_of(message, root, current)
+  message = message:gsub("\nDid you mean.*$", "") -- it knows fewer misspellings
+  if message == "a command is required" then
+    return message .. ": " .. table.concat(command_names(), ", ")
+  end
+  local kind, wrong = message:match "^unknown (%a+) '(.-)'$"
+  if not kind then
+    return message
+  end
+  local known = kind == "command" and command_names() or {}
+  if kind == "option" then
+    for name in (root:get_usage() .. current:get_usage()):gmatch "%-%-[%w%-]+" do
+      known[#known + 1] = name
+    end
+  end
+  local meant = options.nearest(wrong, known)
+  local hint = meant and (" (did you mean '%s'?)"):format(meant) or ""
+  return ("unknown %s '%s'%s"):format(kind, wrong:sub(1, 80), hint)
+end
+
+local function new_parser()
+  local root = argparse(program, description, environment .. "\n\n" .. exit_codes.help)
+  root:help_max_width(90):help_description_margin(27):command_target "command"
+  root.error = function(current, message)
+    stop { mistake = mistake_of(message, root, current) }
+  end
+  add_common(root)
+  root:flag("--version", "Show the version."):action(function()
+    stop { text = program .. " " .. version }
+  end)
+  refused_secrets.declare(root, function(sentence)
+    stop { mistake = sentence }
+  end)
+  for _, command in ipairs(commands) do
+    local parser = root:command(command.name, command.description):summary(command.summary)
+    command.declare(parser)
+    add_common(parser)
+  end
+  return root
+end
+
+--- Joins a value that begins with a minus (`--since -10m`) to its option: argparse takes it for one.
+local function join_signed(args)
+  local joined = {}
+  for _, argument in ipairs(args) do
+    local before = joined[#joined]
+    if argument:match "^%-%d" and before and before:match "^%-%-[^=]+$" then
+      joined[#joined] = before .. "=" .. argument
+    else
+      joined[#joined + 1] = argument
+    end
+  end
+  return joined
+end
+
+local function find_command(name)
+  for _, command in ipairs(commands) do
+    if command.name == name then
+      return command
+    end
+  end
+end
+
+--- Reads the arguments.
+---@param args string[]
+---@return { command: autopilot.cli.Command, options: table<string, any> }? request
+--- With `text`: what was asked to be shown; with `mistake`: one sentence.
+---@return { text: string? } | { mistake: string? } | nil answer
+function arguments.parse(args)
+  local parser = new_parser()
+  local done, result = pcall(parser.parse, parser, join_signed(args))
+  if done then
+    return { command = find_command(result.command), options = result }
+  elseif type(result) == "table" then
+    return nil, result
+  end
+  error(result, 0)
+end
+
+return arguments

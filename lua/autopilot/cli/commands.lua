@@ -1,0 +1,15 @@
+--- The commands, in the order in which `--help` shows them. A new one is a file and a line here.
+
+---@class autopilot.cli.Command
+---@field name string as it is typed
+---@field summary string for the list of commands
+---@field description string for its own help
+---@field declare fun(parser: table) adds its options to argparse's parser of it
+---@field run fun(options: table<string, any>, context: autopilot.cli.Context): integer?, string? exit code; or nil and what is wrong with the options
+
+local emulate = require "autopilot.cli.commands.emulate"
+local status = require "autopilot.cli.commands.status"
+local sync = require "autopilot.cli.commands.sync"
+
+---@type autopilot.cli.Command[]
+return { sync, status, emulate }

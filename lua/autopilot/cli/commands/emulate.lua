@@ -1,0 +1,54 @@
+--- `autopilot-sync emulate`: a service to try things with. What it does is in `cli/emulate`.
+
+local values = require "autopilot.cli.values"
+
+---@type autopilot.cli.Command
+local emulate = {
+  name = "emulate",
+  summary = "Run an emulated service on this machine.",
+  description = "Runs a service on loopback that behaves as Microsoft Graph does, over TLS, with "
+    .. "an account of its own, and prints how to reach it as lines for a shell. It ends on a "
+    .. "signal, and leaves nothing behind. Needs nginx with its Lua module, and openssl.",
+}
+
+function emulate.declare(parser)
+  parser
+    :option("--port", "Listen there; default: a free one.")
+    :argname("PORT")
+    :convert(values.count("--port", 65535))
+  parser
+    :option("--cooldown", "Time between two syncs; default: 600.")
+    :argname("SECONDS")
+    :convert(values.seconds_or_none "--cooldown")
+  parser
+    :option("--duration", "How long a sync is in progress; default: 0.5.")
+    :argname("SECONDS")
+    :convert(values.seconds_or_none "--duration")
+  parser
+    :option("--http-version", "1.1 for this one alone, 2 (default) for both.")
+    :argname("VERSION")
+    :target("http_version")
+    :convert(values.one_of("--http-version", { "1.1", "2" }))
+end
+
+function emulate.run(options, context)
+  local output = context.output
+  local service = context.emulate or require "autopilot.cli.emulate"
+  local ended, message = service.run {
+    port = options.port,
+    cooldown = options.cooldown,
+    duration = options.duration,
+    http_version = options.http_version,
+    json = options.json,
+    print = function(line)
+      output:line(line)
+    end,
+  }
+  if ended then
+    return 0
+  end
+  output:complain(message)
+  return 1
+end
+
+return emulate

@@ -1,0 +1,93 @@
+--- What the command prints: results on standard output, failures on standard error.
+--
+-- A stream that cannot be written to never raises: a closed pipe must not hide how a sync went.
+
+local json = require "autopilot.cli.json"
+
+---@class autopilot.cli.Output
+---@field lost string? why something printed did not reach standard output
+local Output = {}
+Output.__index = Output
+
+local program = "autopilot-sync: "
+
+-- Whoever reads a pipe may close it early, as `head` does: that is no failure of ours.
+local broken_pipe = 32 -- EPIPE, the same number on Linux, the BSDs and macOS
+
+---@param stdout file*
+---@param stderr file*
+---@return autopilot.cli.Output
+function Output.new(stdout, stderr)
+  return setmetatable({ stdout = stdout, stderr = stderr }, Output)
+end
+
+--- The text without what a terminal would obey, in one line: a service's words, a user's argument.
+local function one_line(text)
+  return (text:gsub("%c", " "):gsub("\194[\128-\159]", " "))
+end
+
+local function note(self, done, message, number)
+  if not done and number ~= broken_pipe then
+    self.lost = self.lost or message or "unknown reason"
+  end
+end
+
+--- Prints text of our own as it is.
+---@param text string
+function Output:text(text)
+  note(self, self.stdout:write(text, "\n"))
+end
+
+--- Prints one line at once.
+---@param text string
+function Output:line(text)
+  self:text(one_line(text))
+  note(self, self.stdout:flush())
+end
+
+--- Prints one line on standard error.
+---@param text string
+function Output:warn(text)
+  self.stderr:write(one_line(text), "\n")
+end
+
+--- Says on standard error, in one line, why the command did not do what it was asked.
+---@param sentence string
+function Output:complain(sentence)
+  self:warn(program .. sentence)
+end
+
+--- Prints lines for whoever looks for a bug.
+---@param text string
+function Output:debug(text)
+  self.stderr:write(text, "\n")
+end
+
+--- Prints a report as it was asked for: JSON on standard output whatever it says, else for people.
+---@param report autopilot.Report
+---@param options { json: boolean?, quiet: boolean? }
+---@param describe (fun(report: autopilot.Report): string[])? lines for a good one; default its own line
+function Output:report(report, options, describe)
+  if options.json then
+    self:text(json.encode(report))
+  elseif not report.ok then
+    self:warn(tostring(report))
+    if report.hint then
+      self:warn(report.hint)
+    end
+  elseif not options.quiet then
+    for _, line in ipairs(describe and describe(report) or { tostring(report) }) do
+      self:line(line)
+    end
+  end
+end
+
+--- Writes what is still held back. The streams stay open.
+---@return string? lost why something printed was lost, or nil
+function Output:close()
+  note(self, self.stdout:flush())
+  self.stderr:flush()
+  return self.lost
+end
+
+return Output

@@ -1,0 +1,285 @@
+local command = require "support.command"
+local scripted = require "autopilot.transport.scripted"
+local version = require "autopilot.version"
+
+-- What the command says of a wrong command line; nothing may have been sent, nor printed elsewhere.
+local function mistake(args, env)
+  local transport = scripted {}
+  local ran =
+    command.run(args, { env = env or { AUTOPILOT_TOKEN = "good" }, transport = transport })
+  assert.equal(2, ran.code)
+  assert.equal("", ran.out)
+  assert.equal(0, #transport.requests)
+  return (ran.err:match "^autopilot%-sync: ([^\n]*)\n$")
+end
+
+describe("a wrong command line ends in 2 with one sentence:", function()
+  local cases = {
+    { "", "a command is required: sync, status, emulate" },
+    { "--json", "a command is required: sync, status, emulate" },
+    { "snyc", "unknown command 'snyc' (did you mean 'sync'?)" },
+    { "statsu --json", "unknown command 'statsu' (did you mean 'status'?)" },
+    { "harvest", "unknown command 'harvest'" },
+    { "sync twice", "too many arguments" },
+    { "sync --tennant x", "unknown option '--tennant' (did you mean '--tenant'?)" },
+    { "sync --tok-file x", "unknown option '--tok-file' (did you mean '--token-file'?)" },
+    { "sync --jsno", "unknown option '--jsno' (did you mean '--json'?)" },
+    { "--versoin", "unknown option '--versoin' (did you mean '--version'?)" },
+    { "sync --frobnicate", "unknown option '--frobnicate'" },
+    { "sync -x", "unknown option '-x'" },
+    { "emulate --tenant x", "unknown option '--tenant'" },
+    { "sync --tenant", "option '--tenant' requires an argument" },
+    { "sync --tenant --json", "option '--tenant' requires an argument" },
+    { "sync --tenant=", "option '--tenant' must not be empty" },
+    { "sync --token-file=", "option '--token-file' must not be empty" },
+    { "sync --json=yes", "option '--json' does not take arguments" },
+    {
+      "sync --timeout soon",
+      "option '--timeout' must be a number of seconds above 0 (got 'soon')",
+    },
+    { "sync --timeout 0", "option '--timeout' must be a number of seconds above 0 (got '0')" },
+    { "sync --timeout -5", "option '--timeout' must be a number of seconds above 0 (got '-5')" },
+    {
+      "sync --timeout 0x10",
+      "option '--timeout' must be a number of seconds above 0 (got '0x10')",
+    },
+    { "sync --timeout 1e3", "option '--timeout' must be a number of seconds above 0 (got '1e3')" },
+    {
+      "sync --deadline inf",
+      "option '--deadline' must be a number of seconds above 0 (got 'inf')",
+    },
+    {
+      "sync --deadline nan",
+      "option '--deadline' must be a number of seconds above 0 (got 'nan')",
+    },
+    { "sync --deadline .", "option '--deadline' must be a number of seconds above 0 (got '.')" },
+    {
+      "sync --deadline 99999999999",
+      "option '--deadline' must be a number of seconds above 0 (got '99999999999')",
+    },
+    {
+      "sync --attempts 0",
+      "option '--attempts' must be a whole number from 1 to 999999 (got '0')",
+    },
+    {
+      "sync --attempts 1.5",
+      "option '--attempts' must be a whole number from 1 to 999999 (got '1.5')",
+    },
+    {
+      "sync --attempts 1000000",
+      "option '--attempts' must be a whole number from 1 to 999999 (got '1000000')",
+    },
+    {
+      "emulate --port 65536",
+      "option '--port' must be a whole number from 1 to 65535 (got '65536')",
+    },
+    {
+      "emulate --cooldown -1",
+      "option '--cooldown' must be a number of seconds, 0 or more (got '-1')",
+    },
+    {
+      "sync --cloud us_gvo",
+      "option '--cloud' must be one of global, us_gov, us_gov_dod, china (got 'us_gvo'):"
+        .. " did you mean 'us_gov'?",
+    },
+    { "sync --tenant a/b", "--tenant must be a tenant id or a domain (got 'a/b')" },
+    {
+      "sync --base-url http://graph.example",
+      "--base-url must be https: a token may go over http to a loopback host only",
+    },
+  }
+  for _, case in ipairs(cases) do
+    it(case[2], function()
+      assert.equal(case[2], mistake(case[1]))
+    end)
+  end
+
+  it("with control characters and length taken from what is quoted", function()
+    assert.equal("unknown command 'a b'", mistake { "a\nb" })
+    assert.is_true(#mistake { ("x"):rep(5000) } < 200)
+    assert.is_true(#mistake { "sync", "--timeout", ("x"):rep(5000) } < 200)
+  end)
+end)
+
+describe("the environment", function()
+  it("is named when what it gives is wrong", function()
+    local function mistake_of(name, value)
+      return mistake("sync", { AUTOPILOT_TOKEN = "good", [name] = value })
+    end
+    assert.equal(
+      "AUTOPILOT_BASE_URL must be like 'https://host' or 'https://host:port', and nothing more",
+      mistake_of("AUTOPILOT_BASE_URL", "https://user:hidden@host")
+    )
+    assert.equal(
+      "AZURE_TENANT_ID must be a tenant id or a domain (got 'two words')",
+      mistake_of("AZURE_TENANT_ID", "two words")
+    )
+    assert.equal(
+      "AUTOPILOT_CA_FILE cannot be read: /no/such/file: No such file or directory",
+      mistake_of("AUTOPILOT_CA_FILE", "/no/such/file")
+    )
+  end)
+end)
+
+describe("a file of authorities that cannot be used", function()
+  it("ends in 2, also when it is a folder or empty", function()
+    local path, remove = command.file ""
+    assert.equal(
+      "--ca-file cannot be read: /no/such/file: No such file or directory",
+      mistake "sync --ca-file /no/such/file"
+    )
+    assert.equal("--ca-file cannot be read: /: Is a directory", mistake "status --ca-file /")
+    assert.equal(
+      ("--ca-file cannot be read: %s: it is empty"):format(path),
+      mistake("sync --ca-file " .. path)
+    )
+    remove()
+  end)
+end)
+
+describe("a secret as an argument", function()
+  local sentence = "option '%s' does not exist, because other users of the machine can read "
+    .. "arguments: give the token in AUTOPILOT_TOKEN, or in a file with --token-file"
+  local names = [[
+    --token --access-token --client-secret --secret --password --passphrase --client-assertion
+  ]]
+  for name in names:gmatch "%S+" do
+    it(("is refused: %s says why, and what to do instead"):format(name), function()
+      for _, args in ipairs {
+        ("sync %s hidden"):format(name),
+        ("sync %s=hidden"):format(name),
+        ("%s hidden sync"):format(name),
+        ("status --json %s"):format(name),
+      } do
+        assert.equal(sentence:format(name), mistake(args))
+      end
+    end)
+  end
+
+  it("is in no help", function()
+    local help = command.run("--help").out .. command.run("sync --help").out
+    assert.is_nil(help:find "%-%-secret")
+    assert.is_nil(help:find "%-%-token[^%-]")
+  end)
+end)
+
+describe("help and version", function()
+  local function shown(args)
+    local ran = command.run(args)
+    assert.equal(0, ran.code)
+    assert.equal("", ran.err)
+    return ran.out
+  end
+
+  it("go to standard output and end in 0, wherever they are asked for", function()
+    assert.equal("autopilot-sync " .. version .. "\n", shown "--version")
+    assert.equal("autopilot-sync " .. version .. "\n", shown "sync --json --version")
+    assert.equal(shown "--help", shown "-h")
+    assert.equal(shown "sync --help", shown "--json sync --tenant contoso -h --timeout")
+  end)
+
+  it("name every command, every exit code and every variable of the environment", function()
+    local help = shown "--help"
+    for _, word in ipairs {
+      "\n   sync ",
+      "\n   status ",
+      "\n   emulate ",
+      "\n   8  timed_out",
+      "AUTOPILOT_TOKEN",
+      "AUTOPILOT_BASE_URL",
+      "AUTOPILOT_CA_FILE",
+      "AZURE_TENANT_ID",
+    } do
+      assert.is_truthy(help:find(word, 1, true), word)
+    end
+  end)
+
+  it("name the options of each command", function()
+    for _, name in ipairs { "sync", "status" } do
+      local help = shown(name .. " --help")
+      for option in
+        (
+          "--tenant --token-file --cloud --base-url --ca-file --timeout --attempts --deadline "
+          .. "--json --quiet --help"
+        ):gmatch "%S+"
+      do
+        assert.is_truthy(help:find("\n   " .. option, 1, true), option)
+      end
+    end
+    local help = shown "emulate --help"
+    for option in ("--port --cooldown --duration --http-version --json"):gmatch "%S+" do
+      assert.is_truthy(help:find("\n   " .. option, 1, true), option)
+    end
+  end)
+
+  it("fit a terminal", function()
+    for _, args in ipairs { "--help", "sync --help", "status --help", "emulate --help" } do
+      for line in shown(args):gmatch "[^\n]+" do
+        assert.is_true(#line <= 90, line)
+      end
+    end
+  end)
+end)
+
+describe("options", function()
+  local function request_of(args, env)
+    env = env or {}
+    env.AUTOPILOT_TOKEN = env.AUTOPILOT_TOKEN or "good"
+    local transport = scripted { { status = 204 } }
+    local ran = command.run(args, { env = env, transport = transport })
+    assert.equal(0, ran.code)
+    return transport.requests[1], ran
+  end
+
+  it("are handed to the client", function()
+    local request, ran = request_of {
+      "sync",
+      "--tenant",
+      "contoso",
+      "--cloud=us_gov",
+      "--timeout",
+      "7.5",
+      "--attempts",
+      "2",
+      "--deadline",
+      "100",
+    }
+    assert.equal(
+      "https://graph.microsoft.us/beta/deviceManagement/windowsAutopilotSettings/sync",
+      request.url
+    )
+    assert.equal("Bearer good", request.headers.Authorization)
+    assert.are.same({ connect = 7.5, total = 7.5 }, request.timeout)
+    assert.is_truthy(ran.out:find("sync contoso: started", 1, true))
+  end)
+
+  it("shorten the time for a connection only when they give less than its own", function()
+    assert.are.same({ connect = 10, total = 30 }, request_of("sync --timeout 30").timeout)
+    assert.are.same({ connect = 10, total = 60 }, request_of("sync").timeout)
+  end)
+
+  it("come before the environment, and that before the defaults", function()
+    local env = { AUTOPILOT_BASE_URL = "https://localhost:1", AZURE_TENANT_ID = "fabrikam" }
+    local request, ran = request_of("sync", env)
+    assert.is_truthy(request.url:find("https://localhost:1/", 1, true))
+    assert.is_truthy(ran.out:find("sync fabrikam:", 1, true))
+    request, ran = request_of("sync --base-url https://localhost:2 --tenant contoso", env)
+    assert.is_truthy(request.url:find("https://localhost:2/", 1, true))
+    assert.is_truthy(ran.out:find("sync contoso:", 1, true))
+    request, ran = request_of("sync", { AUTOPILOT_BASE_URL = "", AZURE_TENANT_ID = "" })
+    assert.is_truthy(request.url:find("https://graph.microsoft.com/", 1, true))
+    assert.is_truthy(ran.out:find("sync: started", 1, true))
+  end)
+
+  it("of which one is given twice: the last counts", function()
+    local _, ran = request_of "sync --tenant a --tenant b"
+    assert.is_truthy(ran.out:find("sync b:", 1, true))
+  end)
+
+  it("of every command may stand before its name", function()
+    local _, ran = request_of "--json sync"
+    assert.equal("{", ran.out:sub(1, 1))
+    _, ran = request_of "--quiet sync"
+    assert.equal("", ran.out)
+  end)
+end)

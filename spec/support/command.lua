@@ -1,0 +1,63 @@
+--- Runs the command in this process, for specs: everything it prints is caught, nothing is inherited.
+
+local cli = require "autopilot.cli"
+
+local command = {}
+
+--- A stream to write to that keeps what it gets.
+---@param failure { message: string, number: integer }? what every write ends with instead
+function command.sink(failure)
+  local sink = { text = "" }
+  function sink:write(...)
+    if failure then
+      return nil, failure.message, failure.number
+    end
+    self.text = self.text .. table.concat { ... }
+    return self
+  end
+  function sink:flush()
+    return self
+  end
+  return sink
+end
+
+--- Runs a command line. The environment is `given.env` alone; further fields go into the world.
+---@param args string[]|string words, or a text that is split at blanks
+---@param given table?
+---@return { code: integer, out: string, err: string }
+function command.run(args, given)
+  if type(args) == "string" then
+    local words = {}
+    for word in args:gmatch "%S+" do
+      words[#words + 1] = word
+    end
+    args = words
+  end
+  local world = { stdout = command.sink(), stderr = command.sink() }
+  for name, value in pairs(given or {}) do
+    world[name] = value
+  end
+  local env = world.env or {}
+  world.env = nil
+  function world.getenv(name)
+    return env[name]
+  end
+  local code = cli.main(args, world)
+  return { code = code, out = world.stdout.text, err = world.stderr.text }
+end
+
+--- A file with this text, and a function that removes it.
+---@param text string
+---@return string path
+---@return fun() remove
+function command.file(text)
+  local path = os.tmpname()
+  local file = assert(io.open(path, "wb"))
+  file:write(text)
+  file:close()
+  return path, function()
+    os.remove(path)
+  end
+end
+
+return command
