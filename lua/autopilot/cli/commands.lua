@@ -8,8 +8,10 @@
 ---@field run fun(options: table<string, any>, context: autopilot.cli.Context): integer?, string? exit code; or nil and what is wrong with the options
 
 local emulate = require "autopilot.cli.commands.emulate"
+local ensure = require "autopilot.cli.commands.ensure"
 local status = require "autopilot.cli.commands.status"
 local sync = require "autopilot.cli.commands.sync"
+local wait = require "autopilot.cli.commands.wait"
 
 ---@type autopilot.cli.Command[]
-return { sync, status, emulate }
+return { sync, status, wait, ensure, emulate }

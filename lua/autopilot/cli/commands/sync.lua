@@ -1,6 +1,7 @@
 --- `autopilot-sync sync`: asks for a sync.
 
 local exit_codes = require "autopilot.cli.exit_codes"
+local progress = require "autopilot.cli.progress"
 local service_options = require "autopilot.cli.service_options"
 local values = require "autopilot.cli.values"
 
@@ -18,6 +19,17 @@ function sync.declare(parser)
     :option("--deadline", "All attempts and waits together end after so long.")
     :argname("SECONDS")
     :convert(values.seconds "--deadline")
+  parser:flag("--wait", "Go on until the sync has completed.")
+  parser:flag("--force", "Ask even where the answer is known.")
+end
+
+--- The service refuses without saying until when; its record tells. Nobody is helped by less.
+local function look_up_end(client, failure)
+  local status = client:status { deadline = 10 }
+  if status and status.cooldown_remaining > 0 then
+    failure.retry_after = status.cooldown_remaining
+    failure.retry_at = client.options.now() + status.cooldown_remaining
+  end
 end
 
 function sync.run(options, context)
@@ -29,7 +41,17 @@ function sync.run(options, context)
   if not client then
     return nil, mistake
   end
-  local report, failure = client:sync { deadline = options.deadline }
+  local on_progress, finish = progress.start(context, options)
+  local report, failure = client:sync {
+    deadline = options.deadline,
+    wait = options.wait,
+    force = options.force,
+    on_progress = on_progress,
+  }
+  finish()
+  if failure and failure.outcome == "cooldown" and not failure.retry_at then
+    look_up_end(client, failure)
+  end
   client:close()
   context.output:report(report or failure, options)
   return exit_codes.of(report or failure)

@@ -1,0 +1,141 @@
+local cjson = require "cjson"
+local command = require "support.command"
+local emulator = require "autopilot.emulator"
+
+--- A command line in the time of an emulated service, and what it printed.
+local function new_world(given)
+  local service = emulator.new { duration = 60 }
+  local world = {
+    env = { AUTOPILOT_TOKEN = service:issue_token { tenant = "contoso.example" } },
+    transport = service:transport(),
+    is_terminal = false,
+    sleep = function(seconds)
+      service:advance(seconds)
+    end,
+    random = function()
+      return 0.5
+    end,
+  }
+  function world.now()
+    return service:now()
+  end
+  world.clock = world.now
+  for name, value in pairs(given or {}) do
+    world[name] = value
+  end
+  return world, service
+end
+
+describe("autopilot-sync", function()
+  it("ensure asks for a sync and waits for it where none counts", function()
+    local world, service = new_world()
+    local ran = command.run({ "ensure", "--since", "-10m" }, world)
+    assert.equal(0, ran.code)
+    assert.matches("^ensure: completed ", ran.out)
+    assert.equal(1, service.requests.sync)
+  end)
+
+  it("ensure asks for none where one counts", function()
+    local world, service = new_world()
+    command.run({ "sync", "--wait" }, world)
+    service:advance(100)
+    for _, wanted in ipairs { { "--since", "-10m" }, { "--max-age", "900" } } do
+      local ran = command.run({ "ensure", wanted[1], wanted[2] }, world)
+      assert.equal(0, ran.code)
+      assert.matches("^ensure: fresh ", ran.out)
+    end
+    assert.equal(1, service.requests.sync)
+  end)
+
+  it("ensure --no-wait says when to come again, and sleeps not at all", function()
+    local world = new_world()
+    command.run({ "sync", "--wait" }, world)
+    world.sleep = function()
+      error "slept"
+    end
+    local ran = command.run({ "ensure", "--since", "now", "--no-wait", "--json" }, world)
+    local report = cjson.decode(ran.out)
+    assert.equal(4, ran.code)
+    assert.equal("cooldown", report.outcome)
+    assert.is_true(report.retry_after > 500)
+    assert.equal("client", report.answered_by)
+  end)
+
+  it("wait waits for a sync of somebody else, and asks for none", function()
+    local world, service = new_world()
+    assert(service:trigger "contoso.example")
+    local ran = command.run({ "wait" }, world)
+    assert.equal(0, ran.code)
+    assert.matches("^wait: completed ", ran.out)
+    assert.equal(0, service.requests.sync)
+  end)
+
+  it("wait ends at its deadline with exit code 8", function()
+    local world, service = new_world()
+    local began = service:now()
+    local ran = command.run({ "wait", "--deadline", "30" }, world)
+    assert.equal(8, ran.code)
+    assert.is_true(service:now() - began <= 30)
+  end)
+
+  it("sync --wait goes on until the sync has completed", function()
+    local world, service = new_world()
+    local ran = command.run({ "sync", "--wait", "--json" }, world)
+    assert.equal("completed", cjson.decode(ran.out).outcome)
+    assert.is_true(service:now() >= service:record("contoso.example").last_sync)
+  end)
+
+  it("sync tells when to ask again, although the service does not", function()
+    local world, service = new_world()
+    assert(service:trigger "contoso.example")
+    service:advance(100)
+    local ran = command.run({ "sync" }, world)
+    assert.equal(4, ran.code)
+    assert.matches("cooldown, again in 5%d%d s", ran.err)
+  end)
+
+  it("sync --force asks although the answer is known", function()
+    local world, service = new_world()
+    command.run({ "sync" }, world)
+    command.run({ "sync", "--force" }, world)
+    assert.equal(2, service.requests.sync)
+  end)
+
+  it("redraws one line of progress on a terminal and leaves none of it", function()
+    local world = new_world { is_terminal = true }
+    local ran = command.run({ "ensure" }, world)
+    assert.matches("^\r\27%[Kin_progress %(%d+ s so far%)\r\27%[K", ran.err)
+    assert.matches("\r\27%[K$", ran.err)
+    assert.is_nil(ran.err:find "\n")
+  end)
+
+  it("counts a cooldown down on a terminal", function()
+    local world = new_world { is_terminal = true }
+    command.run({ "sync", "--wait" }, world)
+    local ran = command.run({ "ensure" }, world)
+    assert.matches("cooldown: 9 min %d+ s left", ran.err)
+    assert.matches("cooldown: 1 min %d+ s left", ran.err)
+  end)
+
+  it("shows no progress where nobody watches", function()
+    for _, arguments in ipairs { { "ensure" }, { "ensure", "--json" }, { "ensure", "--quiet" } } do
+      local world = new_world { is_terminal = #arguments > 1 }
+      assert.equal("", command.run(arguments, world).err)
+    end
+  end)
+
+  it("refuses a moment that has not come, and two moments at once", function()
+    local wrong = {
+      ["option '%-%-since' must not be in the future"] = { "--since", "2999-01-01T00:00:00Z" },
+      ["exclude each other"] = { "--since", "now", "--max-age", "5" },
+      ["option '%-%-max%-age' must be"] = { "--max-age", "-5" },
+    }
+    for expected, arguments in pairs(wrong) do
+      local world, service = new_world()
+      local ran = command.run({ "ensure", (table.unpack or unpack)(arguments) }, world) -- luacheck: ignore
+      assert.equal(2, ran.code)
+      assert.matches(expected, ran.err)
+      assert.equal(0, service.requests.status + service.requests.sync)
+    end
+  end)
+end)
