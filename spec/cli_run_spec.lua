@@ -1,0 +1,200 @@
+-- The command as a process of its own: what only a real run shows.
+
+local cjson = require "cjson.safe"
+local command = require "support.command"
+local emulated_service = require "support.emulated_service"
+local shell = require "autopilot.cli.emulate_shell"
+local socket = require "socket"
+
+local interpreter = shell.quote(emulated_service.interpreter())
+local program = interpreter .. " bin/autopilot-sync "
+
+-- What the developer's own environment says must not count.
+local forget = "unset AUTOPILOT_TOKEN AUTOPILOT_BASE_URL AUTOPILOT_CA_FILE AUTOPILOT_DEBUG "
+  .. "AZURE_TENANT_ID\n"
+
+local function assignments(env)
+  local lines = { forget }
+  for name, value in pairs(env or {}) do
+    lines[#lines + 1] = ("export %s=%s\n"):format(name, shell.quote(value))
+  end
+  return table.concat(lines)
+end
+
+-- Runs a script in which $PROGRAM runs the command. Not by `shell.read`, which would take the
+-- sanitizers' runtime away from the interpreter.
+local function start(script, env)
+  local given = assignments(env) .. "program() { " .. program .. '"$@"; }\n'
+  return io.popen("exec sh -c " .. shell.quote(given .. script), "r")
+end
+
+-- Runs one command line. Returns its exit code, standard output and standard error.
+local function run(args, env)
+  local errors, remove = command.file ""
+  local pipe = start(("program %s 2>%s; echo $?"):format(args, shell.quote(errors)), env)
+  local output, code = pipe:read("*a"):match "^(.-)(%d+)\n$"
+  pipe:close()
+  local file = io.open(errors, "rb")
+  local complaint = file:read "*a"
+  file:close()
+  remove()
+  return tonumber(code), output, complaint
+end
+
+describe("the command, as a process", function()
+  local service, env
+
+  setup(function()
+    service = emulated_service.start { duration = 0 }
+    env = {
+      AUTOPILOT_BASE_URL = service.url,
+      AUTOPILOT_CA_FILE = service.ca_file,
+      AUTOPILOT_TOKEN = service.token,
+      AZURE_TENANT_ID = service.tenant,
+    }
+  end)
+
+  teardown(function()
+    service.stop()
+  end)
+
+  before_each(function()
+    service:control("POST", "reset")
+  end)
+
+  it("asks for a sync over TLS, is refused the next one, and shows the status", function()
+    local code, output, complaint = run("sync", env)
+    assert.equal("", complaint)
+    assert.matches("^sync [%x%-]+: started %(HTTP 204, [^\n]*%)\n$", output)
+    assert.equal(0, code)
+
+    code, output, complaint = run("sync --json", env)
+    local report = cjson.decode(output)
+    assert.equal("", complaint)
+    assert.equal("cooldown", report.outcome)
+    assert.equal(429, report.status)
+    assert.equal("2", report.http_version)
+    assert.equal(service.tenant, report.tenant)
+    assert.equal(4, code)
+
+    code, output, complaint = run("status", env)
+    assert.equal("", complaint)
+    assert.matches("\nState         completed\n", output)
+    assert.matches("\nReady         no: in %d+ min[^\n]*\n$", output)
+    assert.equal(0, code)
+  end)
+
+  it("trusts nobody whom it was not told to trust", function()
+    local code, output = run("sync --json --attempts 1", {
+      AUTOPILOT_BASE_URL = service.url,
+      AUTOPILOT_TOKEN = service.token,
+    })
+    local report = cjson.decode(output)
+    assert.equal(6, code)
+    assert.equal("tls", report.network.stage)
+    assert.equal("no", report.delivered)
+  end)
+
+  it("takes a token through a pipe, which is read once", function()
+    for _, from in ipairs { "-", "/dev/stdin" } do
+      local script = 'printf "%s\\n" "$token" | program sync --token-file ' .. from .. "; echo $?"
+      local pipe = start(script, {
+        token = service.token,
+        AUTOPILOT_BASE_URL = service.url,
+        AUTOPILOT_CA_FILE = service.ca_file,
+      })
+      assert.matches("started", pipe:read "*l")
+      assert.equal("0", pipe:read "*l")
+      pipe:close()
+      service:control("POST", "reset")
+    end
+  end)
+
+  it("ends with a wrong command line in 2, without a traceback", function()
+    local code, output, complaint = run("sync --tennant x", env)
+    assert.equal(2, code)
+    assert.equal("", output)
+    assert.equal(
+      "autopilot-sync: unknown option '--tennant' (did you mean '--tenant'?)\n",
+      complaint
+    )
+  end)
+
+  it("survives an output that is closed, or that nobody reads to its end", function()
+    local pipe = start("program sync 2>&1 >&-; echo $?", env)
+    assert.matches("^autopilot%-sync: the output could not be written: [^\n]*$", pipe:read "*l")
+    assert.equal("1", pipe:read "*l")
+    pipe:close()
+    service:control("POST", "reset")
+    pipe = start(
+      [[
+        exec 3>&1
+        trap '' PIPE
+        { program sync 2>&3; echo $? >&3; } | true
+      ]],
+      env
+    )
+    assert.equal("0\n", pipe:read "*a")
+    pipe:close()
+  end)
+end)
+
+describe("an interrupted command", function()
+  it("ends at once in 130, with one line", function()
+    local server = assert(socket.bind("127.0.0.1", 0))
+    server:settimeout(20)
+    local _, port = server:getsockname()
+    local pipe = start(program .. "sync 2>&1 & echo $!; wait $!; echo $?", {
+      AUTOPILOT_BASE_URL = "https://127.0.0.1:" .. port,
+      AUTOPILOT_TOKEN = "good",
+    })
+    local process = pipe:read "*l"
+    local connection = assert(server:accept()) -- and never a word: it waits
+    shell.read('kill -INT "$1"', process)
+    assert.equal(
+      "autopilot-sync: interrupted: the request for a sync may have been sent",
+      pipe:read "*l"
+    )
+    assert.equal("130", pipe:read "*l")
+    pipe:close()
+    connection:close()
+    server:close()
+  end)
+end)
+
+describe("the demo", function()
+  local function demo(lua)
+    local pipe = io.popen(("LUA=%s examples/demo.sh 2>&1; echo $?"):format(lua), "r")
+    local output = pipe:read "*a"
+    pipe:close()
+    local folder = output:match "AUTOPILOT_CA_FILE=([^\n]*)/ca%.pem"
+    assert.is_false(folder ~= nil and emulated_service.exists(folder))
+    return output
+  end
+
+  it("shows the commands that it runs and how each ends, and leaves nothing behind", function()
+    local output = demo(interpreter)
+    assert.matches(
+      "\n%$ autopilot%-sync sync\nsync [^\n]*: started [^\n]*\nexit 0\n"
+        .. "\n%$ autopilot%-sync sync\nsync [^\n]*: cooldown[^\n]*\n[^\n]*\nexit 4\n"
+        .. "\n%$ autopilot%-sync status\n.*\nState         completed\n.*\nexit 0\n0\n$",
+      output
+    )
+  end)
+
+  it("fails loudly when a command ends otherwise, and leaves nothing behind then either", function()
+    local lua, remove =
+      command.file(('#!/bin/sh\n[ "$2" = status ] && exit 9\nexec %s "$@"\n'):format(interpreter))
+    shell.read('chmod +x "$1"', lua)
+    local output = demo(lua)
+    remove()
+    assert.matches(
+      "\n%$ autopilot%-sync status\nexit 9\ndemo: that should have been exit 0\n1\n$",
+      output
+    )
+  end)
+
+  it("fails loudly when the service does not start", function()
+    assert.matches("\ndemo: the emulated service did not start\n1\n$", demo "false")
+  end)
+end)
