@@ -229,7 +229,7 @@ local function new(given)
     scope = cloud.graph .. "/.default",
     static_token = is_static and checked.token,
     last_token = is_static and checked.token,
-    secrets = {}, -- what must not get into a report: the token last sent
+    secrets = {}, -- what must not get into a report: the tokens last sent
     token_provider = not is_static and checked.token,
     policy = checked.retry == nil and retry.policy {} or checked.retry or retry.never(),
     on_event = checked.on_event or false,

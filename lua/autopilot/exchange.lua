@@ -32,7 +32,28 @@ local function headers_of(response, a, b, c, d)
   return headers[a], headers[b], c and headers[c], d and headers[d]
 end
 
---- For a transport that does not prepare requests: makes a whole one for each attempt.
+--- Says what is wrong with what somebody's own transport returned, or nil.
+local function complaint_about(response, network)
+  if response == nil then
+    return type(network) ~= "table" and "must return a response, or nil and a network table" or nil
+  end
+  local status = type(response) == "table" and response.status
+  if type(status) ~= "number" or not (status >= 100 and status <= 999 and status % 1 == 0) then
+    return "must return a response with a status, or nil and a network table"
+  elseif response.body ~= nil and type(response.body) ~= "string" then
+    return "must return a body that is a string"
+  elseif response.headers ~= nil and type(response.headers) ~= "table" then
+    return "must return headers in a table"
+  end
+  for _, value in pairs(response.headers or {}) do
+    if type(value) ~= "string" and type(value) ~= "number" then
+      return "must return headers that are strings, repeated ones joined by ', '"
+    end
+  end
+end
+
+--- For a transport that does not prepare requests: makes a whole one for each attempt, and checks
+-- what comes back.
 local function prepare_generic(transport, template)
   return function(connect, total, token, client_request_id, retry_attempt)
     local headers = {}
@@ -42,12 +63,13 @@ local function prepare_generic(transport, template)
     headers["Authorization"] = "Bearer " .. token
     headers["client-request-id"] = client_request_id
     headers["retry-attempt"] = retry_attempt > 0 and ("%d"):format(retry_attempt) or nil
-    return transport {
+    local response, network = transport {
       method = template.method,
       url = template.url,
       headers = headers,
       timeout = { connect = connect, total = total },
     }
+    return response, network, complaint_about(response, network)
   end
 end
 
@@ -99,7 +121,7 @@ local function get_token(client, refresh, claims)
   local is_token = ok and type(token) == "string" and token ~= ""
   client:emit("token", { refresh = refresh, ok = is_token })
   if is_token then
-    client.last_token = token
+    client.last_token = not client.is_closed and token
     return token
   elseif not ok then
     return nil, provider_message(token, client.last_token)
@@ -139,12 +161,14 @@ local function not_sent(client, name, message)
 end
 
 local function safe_network(network, secrets)
+  local unsent = network.delivered == "no"
+  local message = network.message
   return {
-    stage = network.stage,
+    stage = network.stage or (unsent and "connect" or "receive"),
     name = network.name,
-    message = redact.text(tostring(network.message or ""), secrets),
+    message = type(message) == "string" and redact.text(message, secrets) or "",
     timeout = network.timeout or false,
-    delivered = network.delivered == "no" and "no" or "unknown",
+    delivered = unsent and "no" or "unknown",
   }
 end
 
@@ -220,15 +244,6 @@ local function of_response(self, response, network, secrets, received)
   return answer
 end
 
-local function check_response(response, network)
-  if type(response) == "table" and type(response.status) == "number" then
-    return
-  elseif response == nil and type(network) == "table" then
-    return
-  end
-  error("autopilot.client: the transport must return a response, or nil and a network table", 0)
-end
-
 --- The seconds that a request may take, or nil when the deadline has passed.
 local function timeouts(client, context, began)
   local timeout = client.options.timeout
@@ -258,11 +273,15 @@ local function send_once(self, context, token)
     client:emit("attempt", { retry_attempt = context.retry_attempt, client_request_id = id })
   end
   local sent = now()
-  local response, network = self.send(connect, total, token, id, context.retry_attempt)
+  local response, network, complaint = self.send(connect, total, token, id, context.retry_attempt)
   local received, ended = now(), clock()
-  check_response(response, network)
+  if complaint then
+    return { outcome = "unexpected", mistake = "the transport " .. complaint }
+  end
   local secrets = client.secrets
-  secrets[1] = token
+  if secrets[1] ~= token then
+    secrets[1], secrets[2] = token, secrets[1] -- an answer may still tell of the one before
+  end
   local answer
   if response then
     answer = of_response(self, response, network, secrets, received)
@@ -336,7 +355,12 @@ function Exchange:run(context)
     local again, with_refreshed = ask(self, context, true)
     if again then
       add_attempt(context.attempts, again, 0)
-      return again, with_refreshed
+      if again.outcome ~= "token_error" or again.mistake then
+        return again, with_refreshed
+      end
+      -- Something was sent and refused: that stands. What the provider said is for people to know.
+      answer.hint = "The service refused the token, and no other could be had: "
+        .. again.error.message
     end
   end
   return answer, response

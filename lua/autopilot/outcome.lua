@@ -69,7 +69,7 @@ outcome.all = {
     ok = false,
     hint = "The connection broke after the request may have been sent: a sync may have started.",
   },
-  token_error = { ok = false, hint = "No token could be had; nothing was sent to the service." },
+  token_error = { ok = false, hint = "No token could be had: see what its provider said." },
   sync_failed = { ok = false, hint = "The service says that the sync failed: ask for another." },
   timed_out = { ok = false, hint = "The sync did not finish in the time given; it may still." },
 }

@@ -23,6 +23,9 @@ end
 
 ---@return boolean ok, any ... the results, or the error
 return function(callable, ...)
+  if not coroutine.running() then
+    return pcall(callable, ...) -- nobody could take a yield: to try is the callable's own failure
+  end
   local thread = coroutine.create(function(...)
     return callable(...)
   end)

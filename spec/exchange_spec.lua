@@ -1,0 +1,275 @@
+-- One authorised request: what it is sent with, what the report has of its answer or of the lack of
+-- one, and what an HTTP layer may do.
+
+local retry = require "autopilot.retry"
+local scripted = require "autopilot.transport.scripted"
+local virtual_world = require "support.virtual_world"
+
+local raised = virtual_world.raised
+
+local uuid_pattern = "^%x%x%x%x%x%x%x%x%-%x%x%x%x%-4%x%x%x%-[89ab]%x%x%x%-%x%x%x%x%x%x%x%x%x%x%x%x$"
+
+describe("autopilot.client: the headers of a request", function()
+  it("are the token, Accept, an id of our own, and our user agent", function()
+    local client, transport = virtual_world.new():scripted { { status = 204 } }
+    local report = client:sync()
+    local headers = transport.requests[1].headers
+    assert.equal("Bearer good", headers["Authorization"])
+    assert.equal("application/json", headers["Accept"])
+    assert.is_truthy(headers["client-request-id"]:match(uuid_pattern))
+    assert.equal(headers["client-request-id"], report.client_request_id)
+    assert.equal("autopilot-sync/" .. require "autopilot.version", headers["User-Agent"])
+    assert.is_nil(headers["retry-attempt"])
+    assert.is_nil(headers["SdkVersion"])
+    local count = 0
+    for _ in pairs(headers) do
+      count = count + 1
+    end
+    assert.equal(4, count)
+  end)
+
+  it("have a new version 4 UUID for every attempt, and tell the number of a retry", function()
+    local client, transport = virtual_world.new():scripted {
+      { status = 503 },
+      { status = 200, body = "{}" },
+      { network = {} },
+      { status = 204 },
+    }
+    client.options.recover = false
+    client.policy = retry.policy { on = { "unavailable", "unexpected", "unreachable" } }
+    local report = client:sync()
+    local seen = {}
+    for number, request in ipairs(transport.requests) do
+      local id = request.headers["client-request-id"]
+      assert.is_truthy(id:match(uuid_pattern))
+      assert.is_nil(seen[id])
+      seen[id] = true
+      assert.equal(id, report.attempts[number].client_request_id)
+      assert.equal(number > 1 and tostring(number - 1) or nil, request.headers["retry-attempt"])
+    end
+    assert.equal(4, #transport.requests)
+  end)
+
+  it("have the id that the caller chose in the first request only", function()
+    local client, transport = virtual_world.new():scripted { { network = {} }, { status = 204 } }
+    client:sync { client_request_id = "ticket-4711" }
+    assert.equal("ticket-4711", transport.requests[1].headers["client-request-id"])
+    assert.is_truthy(transport.requests[2].headers["client-request-id"]:match(uuid_pattern))
+  end)
+
+  it("have the user agent that was asked for", function()
+    local client, transport = virtual_world
+      .new()
+      :scripted({ { status = 204 } }, { http = { user_agent = "fleet/2" } })
+    client:sync()
+    assert.equal("fleet/2", transport.requests[1].headers["User-Agent"])
+  end)
+
+  it("are the same for a read of the status, which is a GET of the record", function()
+    local client, transport = virtual_world.new():scripted { virtual_world.record {} }
+    client:status()
+    local request = transport.requests[1]
+    assert.equal("GET", request.method)
+    assert.equal(
+      "https://graph.microsoft.com/beta/deviceManagement/windowsAutopilotSettings",
+      request.url
+    )
+    assert.equal("Bearer good", request.headers["Authorization"])
+    assert.equal("application/json", request.headers["Accept"])
+  end)
+end)
+
+describe("autopilot.client: what the service says for its support", function()
+  it("is in the report, from headers or body", function()
+    local world = virtual_world.new()
+    local client = world:scripted {
+      {
+        status = 403,
+        http_version = "2",
+        timings = { name_lookup = 0.1, connect = 0.2, tls = 0.3, first_byte = 0.4, total = 0.5 },
+        headers = {
+          ["Date"] = virtual_world.date(world.time + 7),
+          ["request-id"] = "5c0e",
+          ["x-ms-ags-diagnostic"] = '{"ServerInfo":{}}',
+        },
+        body = '{"error":{"code":"Forbidden","message":"Not you. - Operation ID (for customer '
+          .. "support): 00000000-0000-0000-0000-000000000000 - Activity ID: "
+          .. '6342a1de-0000-4000-8000-000000000001 - Url: https://x"}}',
+      },
+    }
+    local failure = select(2, client:sync())
+    assert.equal("forbidden", failure.outcome)
+    assert.equal("sync", failure.operation)
+    assert.equal(403, failure.status)
+    assert.equal("2", failure.http_version)
+    assert.equal("5c0e", failure.request_id)
+    assert.equal('{"ServerInfo":{}}', failure.diagnostics)
+    assert.equal(math.floor(world.time + 7), failure.service_date)
+    assert.equal("6342a1de-0000-4000-8000-000000000001", failure.activity_id)
+    assert.equal("Forbidden", failure.error.code)
+    assert.equal("Not you.", failure.error.message)
+    assert.same(
+      { name_lookup = 0.1, connect = 0.2, tls = 0.3, first_byte = 0.4, total = 0.5 },
+      failure.timings
+    )
+    assert.equal("5c0e", failure.attempts[1].request_id)
+  end)
+
+  it("takes the request id from the body where no header has it", function()
+    local client = virtual_world.new():scripted {
+      { status = 403, body = '{"error":{"code":"x","innerError":{"request-id":"5c0e"}}}' },
+    }
+    assert.equal("5c0e", select(2, client:sync()).request_id)
+  end)
+
+  it("counts even where the rest of the answer was cut", function()
+    for _, status in ipairs { 204, 429 } do
+      local client = virtual_world.new():client {
+        transport = function()
+          return { status = status, headers = { ["retry-after"] = "300" }, body = "" }, {
+            stage = "receive",
+            name = "CURLE_RECV_ERROR",
+            message = "cut",
+            delivered = "unknown",
+          }
+        end,
+      }
+      local report, failure = client:sync()
+      report = report or failure
+      assert.equal(status == 204 and "started" or "throttled", report.outcome)
+      assert.equal("yes", report.delivered)
+      assert.equal("receive", report.network.stage)
+    end
+  end)
+end)
+
+describe("autopilot.client: a network failure", function()
+  it("is unreachable when the request surely was not sent, else interrupted", function()
+    for _, stage in ipairs { "resolve", "connect", "proxy", "tls", "send", "receive" } do
+      local client = virtual_world.new():scripted({
+        { network = { stage = stage, message = "it broke", timeout = true } },
+      }, { retry = false, recover = false })
+      local failure = select(2, client:sync())
+      local was_sent = stage == "send" or stage == "receive"
+      assert.equal(was_sent and "interrupted" or "unreachable", failure.outcome)
+      assert.equal(was_sent and "unknown" or "no", failure.delivered)
+      assert.equal(stage, failure.network.stage)
+      assert.equal("it broke", failure.network.message)
+      assert.equal("CURLE_OPERATION_TIMEDOUT", failure.network.name)
+      assert.is_true(failure.network.timeout)
+      assert.equal(was_sent and 1 or 0, failure.attempts[1].sends)
+      assert.is_nil(failure.status)
+      assert.is_nil(failure.error)
+      assert.is_truthy(failure.hint)
+    end
+  end)
+
+  it("tells how often the request may have been on the wire", function()
+    local client = virtual_world.new():scripted(
+      { { network = { stage = "receive", sends = 3 } } },
+      { retry = false, recover = false }
+    )
+    assert.equal(3, select(2, client:sync()).attempts[1].sends)
+  end)
+end)
+
+describe("autopilot.client: a transport that returns rubbish", function()
+  it("is a caller's mistake, raised at the line of the call", function()
+    for name, results in pairs {
+      nothing = {},
+      number = { 5 },
+      text = { "204" },
+      no_status = { {} },
+      text_as_status = { { status = "204" } },
+      fraction_as_status = { { status = 204.5 } },
+      nan_as_status = { { status = 0 / 0 } },
+      small_status = { { status = 0 } },
+      text_as_failure = { nil, "timeout" },
+      text_as_headers = { { status = 409, headers = "x" } },
+      number_as_headers = { { status = 409, headers = 5 } },
+      table_as_header = { { status = 409, headers = { ["retry-after"] = {} } } },
+      table_as_body = { { status = 409, headers = {}, body = {} } },
+    } do
+      local client = virtual_world.new():client {
+        transport = function()
+          return results[1], results[2]
+        end,
+      }
+      for _, method in ipairs { "sync", "status", "wait", "ensure" } do
+        local line
+        local message = raised(function()
+          line = debug.getinfo(1, "l").currentline + 1
+          client[method](client)
+        end)
+        local place = ("exchange_spec.lua:%d: client:%s: the transport"):format(line, method)
+        assert.is_truthy(message:find(place, 1, true), name .. ": " .. tostring(message))
+      end
+    end
+  end)
+
+  it("may leave out what is not needed", function()
+    local client = virtual_world.new():client {
+      retry = false,
+      transport = function()
+        return { status = 503 }
+      end,
+    }
+    assert.equal("unavailable", select(2, client:status()).outcome)
+    client = virtual_world.new():client {
+      retry = false,
+      transport = function()
+        return nil, {}
+      end,
+    }
+    local failure = select(2, client:status())
+    assert.equal("interrupted", failure.outcome)
+    assert.is_false(failure.network.timeout)
+    assert.is_truthy(failure.network.stage)
+    assert.is_truthy(tostring(failure))
+  end)
+
+  it("that raises reaches the caller as it was raised, and the client can be used again", function()
+    local answers = { { status = 204 } }
+    local client = virtual_world.new():client {
+      transport = function()
+        return table.remove(answers) or error("the script has an end", 0)
+      end,
+    }
+    assert(client:sync())
+    assert.equal("the script has an end", raised(client.sync, client, { force = true }))
+    answers[1] = { status = 204 }
+    assert.equal("started", client:sync({ force = true }).outcome)
+  end)
+end)
+
+describe("autopilot.client: an HTTP layer that yields", function()
+  it("works in every Lua", function()
+    local inner = scripted { { status = 204 } }
+    local client = virtual_world.new():client {
+      transport = function(request)
+        coroutine.yield "waiting"
+        return inner(request)
+      end,
+    }
+    local thread = coroutine.create(function()
+      return client:sync()
+    end)
+    assert.same({ true, "waiting" }, { coroutine.resume(thread) })
+    local ok, report = coroutine.resume(thread)
+    assert.is_true(ok)
+    assert.equal("started", report.outcome)
+  end)
+
+  it("that closes the client ends the retries", function()
+    local client
+    client = virtual_world.new():client {
+      transport = function()
+        client:close()
+        return { status = 503, headers = {}, body = "" }
+      end,
+    }
+    local failure = select(2, client:sync())
+    assert.is_false(failure.ok)
+    assert.equal(1, #failure.attempts)
+  end)
+end)

@@ -1,0 +1,367 @@
+-- The token of a request: what its provider is asked, how it may fail, and when it is asked again.
+
+local virtual_world = require "support.virtual_world"
+
+local raised = virtual_world.raised
+
+--- A provider that hands out these tokens in turn, the last one for ever; `asks` has what it was asked.
+local function provider_of(...)
+  local tokens, asks = { ... }, {}
+  return function(ask)
+    asks[#asks + 1] = ask
+    return tokens[math.min(#asks, #tokens)]
+  end,
+    asks
+end
+
+local unauthorized = {
+  status = 401,
+  body = '{"error":{"code":"InvalidAuthenticationToken","message":"Lifetime validation failed."}}',
+}
+
+--- Fails when the needle is in any text that can be reached from the value.
+local function assert_nowhere(needle, value, seen)
+  seen = seen or {}
+  if type(value) == "string" then
+    assert(not value:find(needle, 1, true), "it is in: " .. value)
+  elseif type(value) == "table" and not seen[value] then
+    seen[value] = true
+    for key, field in pairs(value) do
+      assert_nowhere(needle, key, seen)
+      assert_nowhere(needle, field, seen)
+    end
+  end
+end
+
+describe("autopilot.client: a token provider", function()
+  it("is told tenant, cloud, scope, refresh, the HTTP layer and the world", function()
+    local provider, asks = provider_of "a"
+    local client, transport = virtual_world
+      .new()
+      :scripted({ { status = 204 } }, { token = provider })
+    client:sync()
+    local ask = asks[1]
+    assert.equal("contoso", ask.tenant)
+    assert.equal("global", ask.cloud)
+    assert.equal("https://graph.microsoft.com/.default", ask.scope)
+    assert.is_false(ask.refresh)
+    assert.is_nil(ask.claims)
+    assert.equal(transport, ask.transport)
+    assert.equal(client.options.sleep, ask.sleep)
+    assert.equal(client.options.now, ask.now)
+  end)
+
+  it("is told the scope of the client's cloud, wherever base_url points", function()
+    local scopes = {
+      global = "https://graph.microsoft.com/.default",
+      us_gov = "https://graph.microsoft.us/.default",
+      us_gov_dod = "https://dod-graph.microsoft.us/.default",
+      china = "https://microsoftgraph.chinacloudapi.cn/.default",
+    }
+    for cloud, scope in pairs(scopes) do
+      for _, base_url in ipairs { false, "https://gateway.example" } do
+        local provider, asks = provider_of "a"
+        local client, transport = virtual_world.new():scripted(
+          { { status = 204 } },
+          { token = provider, cloud = cloud, base_url = base_url or nil }
+        )
+        client:sync()
+        assert.equal(cloud, asks[1].cloud)
+        assert.equal(scope, asks[1].scope)
+        local root = base_url or scope:gsub("/.default$", "")
+        assert.equal(1, (transport.requests[1].url:find(root .. "/beta/", 1, true)))
+      end
+    end
+  end)
+
+  it("is asked before each attempt, and its newest token is the one that is sent", function()
+    local provider, asks = provider_of("a", "b")
+    local client, transport = virtual_world.new():scripted(
+      { { network = {} }, { status = 204 } },
+      { token = provider }
+    )
+    client:sync()
+    assert.equal(2, #asks)
+    assert.is_false(asks[2].refresh)
+    assert.equal("Bearer a", transport.requests[1].headers["Authorization"])
+    assert.equal("Bearer b", transport.requests[2].headers["Authorization"])
+  end)
+
+  it("that fails ends in token_error with nothing sent, whatever it returns or raises", function()
+    local hostile = setmetatable({}, {
+      __tostring = function()
+        error "hostile"
+      end,
+      __index = function()
+        error "hostile"
+      end,
+      __concat = function()
+        error "hostile"
+      end,
+    })
+    local no_token = "the token provider returned no token"
+    for _, case in ipairs {
+      { "nothing", function() end, no_token },
+      {
+        "nil and a message",
+        function()
+          return nil, "the vault is sealed"
+        end,
+        "the vault is sealed",
+      },
+      {
+        "false",
+        function()
+          return false
+        end,
+        no_token,
+      },
+      {
+        "an empty text",
+        function()
+          return ""
+        end,
+        no_token,
+      },
+      {
+        "a number",
+        function()
+          return 5
+        end,
+        no_token,
+      },
+      {
+        "a table",
+        function()
+          return {}
+        end,
+        no_token,
+      },
+      {
+        "nil and a table",
+        function()
+          return nil, hostile
+        end,
+        no_token,
+      },
+      {
+        "a raised text",
+        function()
+          error("the vault is sealed", 0)
+        end,
+        "the vault is sealed",
+      },
+      {
+        "a raised table",
+        function()
+          error { code = 5 }
+        end,
+        no_token,
+      },
+      {
+        "a raised object that cannot be shown",
+        function()
+          error(hostile)
+        end,
+        no_token,
+      },
+      {
+        "a raised nil",
+        function()
+          error()
+        end,
+        no_token,
+      },
+    } do
+      local name, provider, message = case[1], case[2], case[3]
+      local client, transport = virtual_world.new():scripted({}, { token = provider })
+      local report, failure = client:sync()
+      assert.is_nil(report, name)
+      assert.equal("token_error", failure.outcome, name)
+      assert.is_false(failure.ok)
+      assert.equal("no", failure.delivered)
+      assert.equal("client", failure.answered_by)
+      assert.equal("not_retryable", failure.gave_up)
+      assert.equal("contoso", failure.tenant)
+      assert.equal(message, failure.error.message, name)
+      assert.is_truthy(failure.hint)
+      assert.is_nil(failure.status)
+      assert.is_truthy(tostring(failure):find(message, 1, true))
+      assert.equal(0, #transport.requests)
+      for _, method in ipairs { "status", "wait", "ensure" } do
+        assert.equal("token_error", select(2, client[method](client)).outcome)
+      end
+    end
+  end)
+
+  it("has its message shown in one line of bounded length", function()
+    local client = virtual_world.new():scripted({}, {
+      token = function()
+        return nil, "two\nlines\r\n" .. ("x"):rep(10000)
+      end,
+    })
+    local failure = select(2, client:sync())
+    assert.is_nil(failure.error.message:find "%c")
+    assert.is_true(#failure.error.message <= 500)
+  end)
+
+  it("may yield, in every Lua", function()
+    local client = virtual_world.new():scripted({ { status = 204 } }, {
+      token = function(ask)
+        return coroutine.yield("token for", ask.tenant)
+      end,
+    })
+    local thread = coroutine.create(function()
+      return client:sync()
+    end)
+    assert.same({ true, "token for", "contoso" }, { coroutine.resume(thread) })
+    local ok, report = coroutine.resume(thread, "late")
+    assert.is_true(ok)
+    assert.equal("started", report.outcome)
+    assert.equal("dead", coroutine.status(thread))
+  end)
+
+  it("that yields where nobody can resume it is a token_error", function()
+    local client, transport = virtual_world.new():scripted({}, { token = coroutine.yield })
+    local yielded, failure = true, nil
+    -- The specs run in a coroutine or not; a C function in between keeps a yield from passing.
+    table.sort({ 1, 2 }, function()
+      if yielded then
+        yielded, failure = client:sync()
+      end
+      return false
+    end)
+    assert.equal("token_error", failure.outcome)
+    assert.equal(0, #transport.requests)
+  end)
+
+  it("that closes the client gets nothing sent, and the client keeps no token", function()
+    local client, transport
+    client, transport = virtual_world.new():scripted({}, {
+      token = function()
+        client:close()
+        return "hush-hush"
+      end,
+    })
+    local report, failure = client:sync()
+    assert.is_nil(report)
+    assert.is_false(failure.ok)
+    assert.equal("no", failure.delivered)
+    assert.equal(0, #transport.requests)
+    assert.is_truthy(tostring(failure):find "closed")
+    assert_nowhere("hush-hush", client)
+  end)
+
+  it(
+    "is a caller's mistake where its token could forge a header: raised, unsent, unquoted",
+    function()
+      for _, bad in ipairs { "hush\r\nX: y", "hush\n", "hush\r", "hu\0sh" } do
+        local client, transport = virtual_world.new():scripted({}, {
+          token = function()
+            return bad
+          end,
+        })
+        for _, method in ipairs { "sync", "status", "wait", "ensure" } do
+          local line
+          local message = raised(function()
+            line = debug.getinfo(1, "l").currentline + 1
+            client[method](client)
+          end)
+          local place = ("exchange_spec.lua:%d: client:%s: "):format(line, method)
+          assert.is_truthy(message:find(place, 1, true), message)
+          assert.is_truthy(message:find "CR, LF or NUL")
+          assert.is_nil(message:find "hu")
+        end
+        assert.equal(0, #transport.requests)
+      end
+    end
+  )
+end)
+
+describe("autopilot.client: a refused token", function()
+  it("is refreshed once, and the request is sent once more with the new one", function()
+    local provider, asks = provider_of("old", "new")
+    local client, transport = virtual_world
+      .new()
+      :scripted({ unauthorized, { status = 204 } }, { token = provider })
+    local report = client:sync()
+    assert.equal("started", report.outcome)
+    assert.equal(2, #asks)
+    assert.is_false(asks[1].refresh)
+    assert.is_true(asks[2].refresh)
+    assert.equal("Bearer old", transport.requests[1].headers["Authorization"])
+    assert.equal("Bearer new", transport.requests[2].headers["Authorization"])
+    assert.equal(2, #report.attempts)
+    assert.equal("unauthenticated", report.attempts[1].outcome)
+    assert.equal("yes", report.attempts[1].delivered)
+    assert.equal("started", report.attempts[2].outcome)
+    assert.equal(0, report.attempts[2].delay)
+  end)
+
+  it("that is refused after the refresh, too, ends in unauthenticated", function()
+    local provider, asks = provider_of("old", "new", "newer")
+    local client, transport = virtual_world
+      .new()
+      :scripted({ unauthorized, unauthorized }, { token = provider })
+    local failure = select(2, client:sync())
+    assert.equal("unauthenticated", failure.outcome)
+    assert.equal("not_retryable", failure.gave_up)
+    assert.equal("yes", failure.delivered)
+    assert.equal(2, #asks)
+    assert.equal(2, #transport.requests)
+  end)
+
+  it("is not sent again when the provider has no other", function()
+    local provider, asks = provider_of "old"
+    local client, transport = virtual_world.new():scripted({ unauthorized }, { token = provider })
+    local failure = select(2, client:sync())
+    assert.equal("unauthenticated", failure.outcome)
+    assert.equal(2, #asks)
+    assert.equal(1, #transport.requests)
+    assert.equal(1, #failure.attempts)
+  end)
+
+  it("is not refreshed when it is the caller's own text", function()
+    local client, transport = virtual_world.new():scripted { unauthorized }
+    local failure = select(2, client:sync())
+    assert.equal("unauthenticated", failure.outcome)
+    assert.equal(1, #transport.requests)
+    assert.equal("service", failure.answered_by)
+  end)
+
+  it("costs no second token where the 401 wraps a Forbidden", function()
+    local wrapped = '{"error":{"code":"UnknownError","message":"{\\"ErrorCode\\":\\"Forbidden\\",'
+      .. '\\"Message\\":\\"{\\\\r\\\\n \\\\\\"_version\\\\\\": 3,\\\\r\\\\n \\\\\\"Message\\\\\\": '
+      .. '\\\\\\"Application is not authorized to perform this operation.\\\\\\"}\\"}"}}'
+    local provider, asks = provider_of("old", "new")
+    local client, transport = virtual_world
+      .new()
+      :scripted({ { status = 401, body = wrapped } }, { token = provider })
+    local failure = select(2, client:sync())
+    assert.equal("forbidden", failure.outcome)
+    assert.equal(401, failure.status)
+    assert.equal(1, #asks)
+    assert.equal(1, #transport.requests)
+  end)
+
+  it("leaves the refusal standing where the provider fails to refresh it", function()
+    local asked = 0
+    local client, transport = virtual_world.new():scripted({ unauthorized }, {
+      token = function(ask)
+        asked = asked + 1
+        if ask.refresh then
+          return nil, "the vault is sealed"
+        end
+        return "old"
+      end,
+    })
+    local failure = select(2, client:sync())
+    assert.equal("unauthenticated", failure.outcome)
+    assert.equal("yes", failure.delivered)
+    assert.equal("service", failure.answered_by)
+    assert.equal("InvalidAuthenticationToken", failure.error.code)
+    assert.is_truthy(failure.hint:find "the vault is sealed")
+    assert.equal(2, asked)
+    assert.equal(1, #transport.requests)
+  end)
+end)
