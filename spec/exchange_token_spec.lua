@@ -267,7 +267,7 @@ describe("autopilot.client: a token provider", function()
             line = debug.getinfo(1, "l").currentline + 1
             client[method](client)
           end)
-          local place = ("exchange_spec.lua:%d: client:%s: "):format(line, method)
+          local place = ("exchange_token_spec.lua:%d: client:%s: "):format(line, method)
           assert.is_truthy(message:find(place, 1, true), message)
           assert.is_truthy(message:find "CR, LF or NUL")
           assert.is_nil(message:find "hu")
