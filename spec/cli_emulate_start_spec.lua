@@ -7,10 +7,17 @@ local tools = require "autopilot.cli.emulate_tools"
 describe("the emulated service's shell", function()
   local interpreter = emulated_service.interpreter()
 
-  it("runs without what is preloaded into this process", function()
-    local program = [[io.write(require("autopilot.cli.emulate_shell").read 'echo "[$LD_PRELOAD]"')]]
+  it("runs without what is preloaded into this process, the service too", function()
+    local program = [[
+      local service = assert(require("autopilot.cli.emulate").start())
+      local shell = require "autopilot.cli.emulate_shell"
+      io.write(shell.read('echo "[$LD_PRELOAD]"; cat "$1/supervisor.log"', service.folder))
+      service.stop()
+    ]]
     local run = 'LD_PRELOAD=/nothing.so exec "$1" -e "$2" 2>/dev/null'
-    assert.equal("[]\n", shell.read(run, interpreter, program))
+    local output = shell.read(run, interpreter, program)
+    assert.matches("^%[%]\n.*signature ok", output)
+    assert.is_nil(output:find("nothing.so", 1, true)) -- of which the loader would complain
   end)
 
   it("takes arguments as they are", function()
@@ -122,6 +129,16 @@ describe("the emulated service that cannot start", function()
       assert.is_nil(configuration:find("http2", 1, true))
       assert.equal("ssl", listen_words)
     end
+  end)
+
+  it("keeps every file that nginx writes in the private folder", function()
+    local configuration = files.nginx({ modules = {}, built_without = {} }, 75, true)
+    for _, name in ipairs { "client_body", "proxy", "fastcgi", "uwsgi", "scgi" } do
+      local line = ("\n  %s_temp_path %s_temp;\n"):format(name, name)
+      assert.is_truthy(configuration:find(line, 1, true))
+    end
+    assert.is_truthy(configuration:find("\npid nginx.pid;\nerror_log error.log ", 1, true))
+    assert.is_truthy(configuration:find("access_log off;", 1, true))
   end)
 
   it("leaves out what this nginx was built without", function()
