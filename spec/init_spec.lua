@@ -1,0 +1,57 @@
+-- The facade: what `require "autopilot"` offers.
+
+local autopilot = require "autopilot"
+local virtual_world = require "support.virtual_world"
+
+describe("autopilot", function()
+  it("makes a client that asks for a sync", function()
+    local client = autopilot.client {
+      token = "t",
+      transport = autopilot.transport.scripted { { status = 204 } },
+    }
+    assert.equal("started", client:sync().outcome)
+  end)
+
+  it("raises at the caller's line for the caller's mistake", function()
+    local line
+    local message = virtual_world.raised(function()
+      line = debug.getinfo(1, "l").currentline + 1
+      autopilot.client { tokn = "t" }
+    end)
+    local told = ("init_spec.lua:%d: autopilot.client: unknown option 'tokn'"):format(line)
+    assert.is_truthy(message:find(told, 1, true), message)
+  end)
+
+  it("offers the retry helpers, the HTTP layers, the emulator and the date parser", function()
+    for _, name in ipairs {
+      "policy",
+      "never",
+      "graph",
+      "patient",
+      "budget",
+      "run",
+      "parse_retry_after",
+    } do
+      assert.is_truthy(autopilot.retry[name], name)
+    end
+    assert.equal(784111777, autopilot.http_date "Sun, 06 Nov 1994 08:49:37 GMT")
+    assert.is_nil(autopilot.http_date "yesterday")
+    assert.equal(2.128, autopilot.retry.parse_retry_after("2.128", 0))
+    assert.is_truthy(autopilot.transport.curl)
+    assert.is_function(autopilot.emulator.new {}:transport())
+  end)
+
+  it("tells its version, the same as everywhere", function()
+    assert.equal(require "autopilot.version", autopilot._VERSION)
+  end)
+
+  it("has nothing under a name that it does not know", function()
+    assert.is_nil(autopilot.clent)
+  end)
+
+  it("loads a part when it is first used, and the same one afterwards", function()
+    assert.equal(autopilot.retry, autopilot.retry)
+    assert.equal(autopilot.retry, require "autopilot.retry")
+    assert.equal(autopilot.client, require "autopilot.client")
+  end)
+end)
