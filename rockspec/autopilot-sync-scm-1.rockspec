@@ -45,7 +45,6 @@ build = {
         "src/retry_after.c",
         "src/text_cursor.c",
         "src/timestamp.c",
-        "src/token_echo.c",
         "src/transfer.c",
         "src/transfer_set.c",
       },

@@ -12,7 +12,6 @@
 #include "http_date.h"
 #include "retry_after.h"
 #include "timestamp.h"
-#include "token_echo.h"
 
 /* The string argument at `index`. */
 static const char *check_text(lua_State *L, int index, size_t *length) {
@@ -162,16 +161,6 @@ static int challenges(lua_State *L) {
             return 2;
         }
     }
-}
-
-/* core.may_echo(text, secret): false when the text surely does not repeat the secret. */
-static int may_echo(lua_State *L) {
-    enum { SECRET = 2 };
-    size_t text_length, secret_length;
-    const char *text = check_text(L, TEXT, &text_length);
-    const char *secret = check_text(L, SECRET, &secret_length);
-    lua_pushboolean(L, token_echo_possible(text, text_length, secret, secret_length));
-    return 1;
 }
 
 void lua_parsers_open(lua_State *L) {
