@@ -11,6 +11,7 @@ local core = require "autopilot.core"
 local curl = require "autopilot.transport.curl"
 local options = require "autopilot.options"
 local protected_call = require "autopilot.protected_call"
+local redact = require "autopilot.redact"
 local retry = require "autopilot.retry"
 
 ---@class autopilot.ClientOptions
@@ -162,7 +163,7 @@ setmetatable(Client, {
 function Client:close()
   self.is_closed = true
   self.static_token, self.token_provider, self.last_token = false, false, false
-  self.secrets = {}
+  self.secrets, self.clean = {}, redact.prepare {}
   if self.owns_transport then
     self.transport:close()
   end
@@ -185,6 +186,13 @@ function Client:emit(event_type, event)
     event.type, event.tenant = event_type, self.options.tenant
     protected_call(self.on_event, event)
   end
+end
+
+--- Sees to it that the token gets into no report. An answer may still tell of the one before.
+---@package
+function Client:hide(token)
+  self.secrets = { token, self.secrets[1] }
+  self.clean = redact.prepare(self.secrets)
 end
 
 --- Raises at the caller of the method for a call on a closed client.
@@ -230,6 +238,7 @@ local function new(given)
     static_token = is_static and checked.token,
     last_token = is_static and checked.token,
     secrets = {}, -- what must not get into a report: the tokens last sent
+    clean = redact.prepare {}, -- takes them out of a text
     token_provider = not is_static and checked.token,
     policy = checked.retry == nil and retry.policy {} or checked.retry or retry.never(),
     on_event = checked.on_event or false,

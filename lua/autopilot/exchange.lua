@@ -160,33 +160,33 @@ local function not_sent(client, name, message)
   }
 end
 
-local function safe_network(network, secrets)
+local function safe_network(client, network)
   local unsent = network.delivered == "no"
   local message = network.message
   return {
     stage = network.stage or (unsent and "connect" or "receive"),
     name = network.name,
-    message = type(message) == "string" and redact.text(message, secrets) or "",
+    message = type(message) == "string" and client.clean(message) or "",
     timeout = network.timeout or false,
     delivered = unsent and "no" or "unknown",
   }
 end
 
-local function of_network_failure(network, secrets)
+local function of_network_failure(client, network)
   local unsent = network.delivered == "no"
   return {
     outcome = unsent and "unreachable" or "interrupted",
     delivered = unsent and "no" or "unknown",
     answered_by = unsent and "client" or nil,
     sends = network.sends or (unsent and 0 or 1),
-    network = safe_network(network, secrets),
+    network = safe_network(client, network),
   }
 end
 
 --- Adds what the service said of its failure: error, Retry-After, outcome.
-local function read_failure(self, answer, response, secrets, received)
+local function read_failure(self, answer, response, received)
   local content_type, retry_after = headers_of(response, "content-type", "retry-after")
-  local service_error = graph_error.parse(redact.text(response.body or "", secrets), content_type)
+  local service_error = graph_error.parse(self.client.clean(response.body or ""), content_type)
   -- Relative to the service's own date, so that a wrong clock here does not matter.
   local seconds = retry_after and core.retry_after(retry_after, answer.service_date or received)
     or service_error.retry_after
@@ -208,7 +208,7 @@ end
 
 --- An answer for this response. All fields of a finished report are named here, so that the table
 -- is made in its final size.
-local function of_response(self, response, network, secrets, received)
+local function of_response(self, response, network, received)
   local client = self.client
   local date, request_id, diagnostics, sunset =
     headers_of(response, "date", "request-id", "x-ms-ags-diagnostic", "sunset")
@@ -225,21 +225,21 @@ local function of_response(self, response, network, secrets, received)
     delivered = outcome.delivered_by(status),
     confirmed_by = is_started and "response" or nil,
     answered_by = "service",
-    request_id = request_id and redact.text(request_id, secrets),
+    request_id = client.clean(request_id),
     client_request_id = nil,
     service_date = date and core.http_date(date),
-    diagnostics = diagnostics and redact.text(diagnostics, secrets),
-    network = network and safe_network(network, secrets),
+    diagnostics = client.clean(diagnostics),
+    network = network and safe_network(client, network),
     attempts = nil,
     elapsed = nil,
     timings = response.timings,
     sends = response.sends or 1,
   }
   if not is_success then
-    read_failure(self, answer, response, secrets, received)
+    read_failure(self, answer, response, received)
   end
   if sunset then
-    client:emit("sunset", { date = redact.text(sunset, secrets) })
+    client:emit("sunset", { date = client.clean(sunset) })
   end
   return answer
 end
@@ -278,18 +278,17 @@ local function send_once(self, context, token)
   if complaint then
     return { outcome = "unexpected", mistake = "the transport " .. complaint }
   end
-  local secrets = client.secrets
-  if secrets[1] ~= token then
-    secrets[1], secrets[2] = token, secrets[1] -- an answer may still tell of the one before
+  if client.secrets[1] ~= token then
+    client:hide(token)
   end
   local answer
   if response then
-    answer = of_response(self, response, network, secrets, received)
+    answer = of_response(self, response, network, received)
     if answer.service_date then
       client.service_clock:observe(answer.service_date, sent, received)
     end
   else
-    answer = of_network_failure(network, secrets)
+    answer = of_network_failure(client, network)
     answer.tenant = options.tenant
   end
   answer.client_request_id = id
