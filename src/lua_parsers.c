@@ -165,8 +165,11 @@ static int challenges(lua_State *L) {
 
 void lua_parsers_open(lua_State *L) {
     static const luaL_Reg functions[] = {
-        {"http_date", http_date},   {"timestamp", timestamp}, {"retry_after", retry_after},
-        {"challenges", challenges}, {"may_echo", may_echo},   {NULL, NULL},
+        {"http_date", http_date},
+        {"timestamp", timestamp},
+        {"retry_after", retry_after},
+        {"challenges", challenges},
+        {NULL, NULL},
     };
     lua_support_set_functions(L, functions);
 }
