@@ -31,6 +31,7 @@ describe("a wrong command line ends in 2 with one sentence:", function()
     { "sync --tok-file x", "unknown option '--tok-file' (did you mean '--token-file'?)" },
     { "sync --jsno", "unknown option '--jsno' (did you mean '--json'?)" },
     { "--versoin", "unknown option '--versoin' (did you mean '--version'?)" },
+    { "sync --verson", "unknown option '--verson' (did you mean '--version'?)" },
     { "sync --frobnicate", "unknown option '--frobnicate'" },
     { "sync -x", "unknown option '-x'" },
     { "emulate --tenant x", "unknown option '--tenant'" },
@@ -102,6 +103,7 @@ describe("a wrong command line ends in 2 with one sentence:", function()
 
   it("with control characters and length taken from what is quoted", function()
     assert.equal("unknown command 'a b'", mistake { "a\nb" })
+    assert.equal("unknown command 'a b'", mistake { "a\194\155b" }) -- a CSI of one character
     assert.is_true(#mistake { ("x"):rep(5000) } < 200)
     assert.is_true(#mistake { "sync", "--timeout", ("x"):rep(5000) } < 200)
   end)

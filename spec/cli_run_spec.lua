@@ -110,6 +110,25 @@ describe("the command, as a process", function()
     end
   end)
 
+  it("does not wait for a second token from a pipe that has given one", function()
+    local path, remove = command.file ""
+    remove()
+    local script = [[
+      mkfifo "$fifo"
+      echo refused >"$fifo" &
+      timeout 20 ]] .. program .. [[sync --token-file "$fifo" 2>/dev/null
+      echo $?
+      rm "$fifo"
+    ]]
+    local pipe = start(script, {
+      fifo = path,
+      AUTOPILOT_BASE_URL = service.url,
+      AUTOPILOT_CA_FILE = service.ca_file,
+    })
+    assert.equal("5", pipe:read "*l")
+    pipe:close()
+  end)
+
   it("ends with a wrong command line in 2, without a traceback", function()
     local code, output, complaint = run("sync --tennant x", env)
     assert.equal(2, code)

@@ -229,6 +229,12 @@ describe("status", function()
     assert.are.same({ code = 0, out = "", err = "" }, ran)
   end)
 
+  it("ends by its deadline", function()
+    local transport = scripted { { status = 403 } }
+    run("status --deadline 5", transport)
+    assert.are.same({ connect = 5, total = 5 }, transport.requests[1].timeout)
+  end)
+
   it("fails as sync does, with the same exit codes", function()
     local ran = run("status", { { status = 403 } })
     assert.equal(5, ran.code)
@@ -299,6 +305,34 @@ describe("a bug", function()
     assert.equal(1, ran.code)
     assert.is_truthy(ran.err:find("stack traceback:", 1, true))
     assert.is_truthy(ran.err:find("and more", 1, true))
+  end)
+
+  it("shows no secret, wherever that came from and whatever it looks like", function()
+    local path, remove = command.file "hidden-1"
+    local requests = 0
+    local function broken_later(request)
+      requests = requests + 1
+      if requests == 1 and request.headers.Authorization == "Bearer hidden-1" then
+        local file = io.open(path, "wb")
+        file:write "hidden-2"
+        file:close()
+        return { status = 401, headers = {}, body = "" }
+      end
+      error("boom hidden-1, " .. request.headers.Authorization:match "%S+$")
+    end
+    local refreshed = run("sync --token-file " .. path, broken_later)
+    remove()
+    requests = 1
+    local from_variable = run("sync", broken_later, { env = { AUTOPILOT_TOKEN = "hidden-1" } })
+    local input = {
+      read = function()
+        return "hidden-1"
+      end,
+    }
+    local from_input = run("sync --token-file -", broken_later, { stdin = input })
+    for _, ran in ipairs { refreshed, from_variable, from_input } do
+      assert.matches("boom %[redacted%], %[redacted%]\n$", ran.err)
+    end
   end)
 
   it("may raise anything", function()

@@ -56,6 +56,21 @@ describe("the command's token", function()
     remove()
   end)
 
+  it("is not read again for another attempt, when nobody refused it", function()
+    local path, remove = command.file "first"
+    local tokens = run("--token-file " .. path, { sleep = function() end }, {
+      function()
+        local file = io.open(path, "wb")
+        file:write "second"
+        file:close()
+        return nil, { stage = "connect" }
+      end,
+      { status = 204 },
+    })
+    assert.are.same({ "first", "first" }, tokens)
+    remove()
+  end)
+
   it("is sent once when the file holds no other, or nothing of use any more", function()
     for _, later in ipairs { "first\n", "", "two words", false } do
       local path, remove = command.file "first"

@@ -33,21 +33,16 @@ end
 
 --- Options of every command; they may also stand before its name.
 local function add_common(parser)
-  parser
-    :flag("--json", "Print one report as JSON on standard output, and nothing else there.")
-    -- A target of its own: a second one of the same name would be reset at the command's name.
-    :target(
-      "json in " .. parser:get_usage()
-    )
-    :action(function(result)
-      result.json = true
+  local own = " in " .. parser:get_usage()
+  local function add_flag(name, what)
+    local flag = parser:flag("--" .. name, what):action(function(result)
+      result[name] = true
     end)
-  parser
-    :flag("--quiet", "Print nothing but failures.")
-    :target("quiet in " .. parser:get_usage())
-    :action(function(result)
-      result.quiet = true
-    end)
+    -- A target of its own, because argparse resets those of a command when it meets its name.
+    flag:target(name .. own)
+  end
+  add_flag("json", "Print one report as JSON on standard output, and nothing else there.")
+  add_flag("quiet", "Print nothing but failures.")
   parser:add_help {
     name = "--help -h",
     description = "Show this help.",
