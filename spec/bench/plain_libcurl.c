@@ -1,12 +1,15 @@
-/* The yardstick: the same call made with plain libcurl by a program that does nothing else. It sends
- * the headers that the library sends, captures headers and body, and reads the status.
+/* The yardstick: the same call made with plain libcurl by a program that does nothing else. It
+ * sends the headers that the library sends, captures headers and body, and reads the status.
  *
- *   plain_libcurl URL TOKEN_FILE COUNT [CA_FILE]      exits with 1 unless every answer is a 204 */
+ *   plain_libcurl URL TOKEN_FILE COUNT USER_AGENT [CA_FILE]
+ *
+ * prints the microseconds that each call but the first took; fails unless every answer is a 204. */
+#define _GNU_SOURCE
+#include "call_inputs.h"
+
 #include <curl/curl.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/random.h>
+#include <time.h>
 
 struct captured {
     char bytes[65536];
@@ -24,29 +27,14 @@ static size_t capture(char *bytes, size_t size, size_t count, void *context) {
     return length;
 }
 
-static void write_request_id(char *header) {
-    static const char digits[] = "0123456789abcdef";
-    unsigned char random[16];
-    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) {
-        exit(2);
+static bool call(CURL *easy, const char *authorization, struct captured *head,
+                 struct captured *body) {
+    static const char name[] = "client-request-id: ";
+    char request_id[sizeof name + REQUEST_ID_LENGTH];
+    memcpy(request_id, name, sizeof name);
+    if (!write_request_id(request_id + sizeof name - 1)) {
+        return false;
     }
-    random[6] = (unsigned char)((random[6] & 0x0f) | 0x40);
-    random[8] = (unsigned char)((random[8] & 0x3f) | 0x80);
-    char *out = header + strlen("client-request-id: ");
-    for (int i = 0; i < 16; i++) {
-        if (i == 4 || i == 6 || i == 8 || i == 10) {
-            *out++ = '-';
-        }
-        *out++ = digits[random[i] >> 4];
-        *out++ = digits[random[i] & 15];
-    }
-    *out = '\0';
-}
-
-static int call(CURL *easy, const char *authorization, struct captured *head,
-                struct captured *body) {
-    char request_id[64] = "client-request-id: ";
-    write_request_id(request_id);
     struct curl_slist *headers = curl_slist_append(NULL, authorization);
     headers = curl_slist_append(headers, request_id);
     headers = curl_slist_append(headers, "Accept: application/json");
@@ -61,42 +49,52 @@ static int call(CURL *easy, const char *authorization, struct captured *head,
     return code == CURLE_OK && status == 204;
 }
 
-int main(int argc, char **argv) {
-    static struct captured head, body;
-    static char authorization[16384] = "Authorization: Bearer ";
-    if (argc < 4) {
-        return 2;
-    }
-    FILE *file = fopen(argv[2], "r");
-    char *token = authorization + strlen(authorization);
-    if (file == NULL || fgets(token, (int)(sizeof authorization - strlen(authorization)), file) == NULL) {
-        return 2;
-    }
-    token[strcspn(token, "\n")] = '\0';
-    fclose(file);
-    curl_global_init(CURL_GLOBAL_DEFAULT);
-    CURL *easy = curl_easy_init();
-    curl_easy_setopt(easy, CURLOPT_URL, argv[1]);
+static void configure(CURL *easy, const char *url, const char *user_agent, const char *ca_file) {
+    curl_easy_setopt(easy, CURLOPT_URL, url);
     curl_easy_setopt(easy, CURLOPT_POST, 1L);
     curl_easy_setopt(easy, CURLOPT_POSTFIELDS, "");
     curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE, 0L);
-    curl_easy_setopt(easy, CURLOPT_USERAGENT, "autopilot-sync/0.1.0");
+    curl_easy_setopt(easy, CURLOPT_USERAGENT, user_agent);
+    curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* as the library does for a loopback host */
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, 60000L);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, 10000L);
     curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, capture);
-    curl_easy_setopt(easy, CURLOPT_HEADERDATA, &head);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, capture);
-    curl_easy_setopt(easy, CURLOPT_WRITEDATA, &body);
-    if (argc > 4) {
-        curl_easy_setopt(easy, CURLOPT_CAINFO, argv[4]);
+    if (ca_file != NULL) {
+        curl_easy_setopt(easy, CURLOPT_CAINFO, ca_file);
         curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
     }
-    int all_started = 1;
-    for (long count = strtol(argv[3], NULL, 10); count > 0; count--) {
-        all_started &= call(easy, authorization, &head, &body);
+}
+
+static double clock_seconds(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+int main(int argc, char **argv) {
+    static struct captured head, body;
+    static char authorization[16384] = "Authorization: Bearer ";
+    const size_t prefix = strlen(authorization);
+    if (argc < 5 || !read_token(argv[2], authorization + prefix, sizeof authorization - prefix)) {
+        return 2;
+    }
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    CURL *easy = curl_easy_init();
+    configure(easy, argv[1], argv[4], argc > 5 ? argv[5] : NULL);
+    curl_easy_setopt(easy, CURLOPT_HEADERDATA, &head);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, &body);
+    const long count = strtol(argv[3], NULL, 10);
+    bool started = call(easy, authorization, &head, &body);
+    double began = clock_seconds();
+    for (long made = 1; made < count; made++) {
+        started = call(easy, authorization, &head, &body) && started;
+    }
+    if (count > 1) {
+        printf("%.3f\n", (clock_seconds() - began) / (double)(count - 1) * 1e6);
     }
     curl_easy_cleanup(easy);
     curl_global_cleanup();
-    return all_started ? 0 : 1;
+    return started ? 0 : 1;
 }

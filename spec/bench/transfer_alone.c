@@ -1,0 +1,78 @@
+/* The call made by the library's plain C alone: a prepared request, a transfer set, no Lua. What it
+ * costs beyond plain_libcurl is what the C level costs.
+ *
+ *   transfer_alone URL TOKEN_FILE COUNT USER_AGENT [CA_FILE]
+ *
+ * fails unless every answer is a 204. */
+#include "call_inputs.h"
+#include "transfer_set.h"
+
+#include <stdlib.h>
+
+static struct prepared_request *prepare(const char *url, const char *user_agent,
+                                        const char *ca_file) {
+    enum prepared_request_status status;
+    struct prepared_request *request = prepared_request_create("POST", url, &status);
+    if (request == NULL) {
+        return NULL;
+    }
+    request->max_body = 1024 * 1024;
+    bool made =
+        prepared_request_add_header(request, "Accept", 6, "application/json", 16) ==
+            PREPARED_REQUEST_OK &&
+        prepared_request_add_header(request, "Content-Type", 12, "", 0) == PREPARED_REQUEST_OK &&
+        prepared_request_add_header(request, "Expect", 6, "", 0) == PREPARED_REQUEST_OK &&
+        prepared_request_set(&request->user_agent, user_agent) == PREPARED_REQUEST_OK &&
+        prepared_request_set(&request->proxy, "") == PREPARED_REQUEST_OK &&
+        (ca_file == NULL ||
+         prepared_request_set(&request->ca_file, ca_file) == PREPARED_REQUEST_OK);
+    if (!made) {
+        prepared_request_release(request);
+        return NULL;
+    }
+    return request;
+}
+
+static bool call(struct transfer_set *set, struct prepared_request *request, const char *token,
+                 size_t token_length) {
+    char request_id[REQUEST_ID_LENGTH + 1];
+    if (!write_request_id(request_id)) {
+        return false;
+    }
+    const struct transfer_attempt attempt = {
+        .token = token,
+        .token_length = token_length,
+        .client_request_id = request_id,
+        .client_request_id_length = REQUEST_ID_LENGTH,
+        .connect_timeout = 10,
+        .total_timeout = 60,
+    };
+    struct transfer transfer = {0};
+    transfer_set_add(set, &transfer, request, &attempt);
+    while (!transfer_set_wait(set, &transfer, 0.5)) {
+    }
+    bool started = transfer_status(&transfer) == 204 && transfer_is_complete(&transfer);
+    transfer_free(&transfer);
+    return started;
+}
+
+int main(int argc, char **argv) {
+    static char token[16384];
+    if (argc < 5 || !read_token(argv[2], token, sizeof token)) {
+        return 2;
+    }
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+    struct prepared_request *request = prepare(argv[1], argv[4], argc > 5 ? argv[5] : NULL);
+    struct transfer_set *set = transfer_set_create();
+    if (request == NULL || set == NULL) {
+        return 2;
+    }
+    bool started = true;
+    for (long count = strtol(argv[3], NULL, 10); count > 0; count--) {
+        started = call(set, request, token, strlen(token)) && started;
+    }
+    transfer_set_destroy(set);
+    prepared_request_release(request);
+    curl_global_cleanup();
+    return started ? 0 : 1;
+}
