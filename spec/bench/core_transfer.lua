@@ -1,4 +1,5 @@
--- core_transfer.lua BASE_URL TOKEN_FILE COUNT [CA_FILE]: the same calls through autopilot.core alone.
+-- core_transfer.lua BASE_URL TOKEN_FILE COUNT [CA_FILE]: the calls through autopilot.core alone,
+-- without anything that the library's Lua does.
 local core = require "autopilot.core"
 local base_url, token_file, count, ca_file = arg[1], arg[2], tonumber(arg[3]), arg[4]
 local file = assert(io.open(token_file))
@@ -8,13 +9,14 @@ local request = core.request {
   method = "POST",
   url = base_url .. "/beta/deviceManagement/windowsAutopilotSettings/sync",
   headers = { Accept = "application/json" },
-  user_agent = "autopilot-sync/0.1.0",
+  user_agent = "autopilot-sync/" .. require "autopilot.version",
+  proxy = "",
   ca_file = ca_file,
 }
 local set = core.transfer_set()
 for _ = 1, count do
   local transfer = set:add(request, 10, 60, token, core.uuid())
-  while not set:wait(transfer, 1) do
+  while not set:wait(transfer, 0.5) do
   end
   assert(transfer:result() == 204)
 end
