@@ -1,0 +1,53 @@
+# shellcheck shell=sh
+# Read by run.sh: a private folder, and processes that never outlive the script, whatever ends it.
+
+work=
+attended=
+server=
+
+# Ends a process of ours and waits until it has gone.
+end_process() {
+  if [ -n "$1" ] && kill "$1" 2>/dev/null; then
+    wait "$1" 2>/dev/null || true
+  fi
+}
+
+end_processes() {
+  status=$?
+  trap '' HUP INT TERM
+  trap - EXIT
+  end_process "$attended"
+  end_process "$server"
+  if [ -n "$work" ]; then
+    rm -rf "$work"
+  fi
+  exit "$status"
+}
+
+begin_processes() {
+  trap end_processes EXIT
+  trap 'exit 129' HUP
+  trap 'exit 130' INT
+  trap 'exit 143' TERM
+  work=$(mktemp -d "${TMPDIR:-/tmp}/autopilot-bench.XXXXXX")
+}
+
+# Runs a command. It stands in the background, so that a signal ends the script, and with it the
+# command, at once and not when the command has ended.
+attend() {
+  leashed "$@" &
+  attended=$!
+  attended_status=0
+  wait "$attended" || attended_status=$?
+  attended=
+  return "$attended_status"
+}
+
+# Becomes the command; where the machine can do it, one that ends with this script even when that is
+# killed.
+leashed() {
+  if has setpriv; then
+    exec setpriv --pdeathsig KILL "$@"
+  fi
+  exec "$@"
+}
