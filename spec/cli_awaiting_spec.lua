@@ -94,13 +94,6 @@ describe("autopilot-sync", function()
     assert.matches("cooldown, again in 5%d%d s", ran.err)
   end)
 
-  it("sync --force asks although the answer is known", function()
-    local world, service = new_world()
-    command.run({ "sync" }, world)
-    command.run({ "sync", "--force" }, world)
-    assert.equal(2, service.requests.sync)
-  end)
-
   it("redraws one line of progress on a terminal and leaves none of it", function()
     local world = new_world { is_terminal = true }
     local ran = command.run({ "ensure" }, world)

@@ -20,7 +20,6 @@ function sync.declare(parser)
     :argname("SECONDS")
     :convert(values.seconds "--deadline")
   parser:flag("--wait", "Go on until the sync has completed.")
-  parser:flag("--force", "Ask even where the answer is known.")
 end
 
 --- The service refuses without saying until when; its record tells. Nobody is helped by less.
@@ -45,7 +44,6 @@ function sync.run(options, context)
   local report, failure = client:sync {
     deadline = options.deadline,
     wait = options.wait,
-    force = options.force,
     on_progress = on_progress,
   }
   finish()
