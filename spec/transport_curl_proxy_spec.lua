@@ -212,6 +212,12 @@ describe("a proxy", function()
     assert.are.equal(204, outcome.status)
     outcome = ask(function(connection)
       greet(connection)
+      connection:send "\5\0\0\1\0\0\0\0\0\0"
+      wire.tls(function() end, { certificate = "untrusted" })(connection)
+    end, { proxy_scheme = "socks5h", user = "" })
+    assert_stopped(outcome, "tls", "CURLE_PEER_FAILED_VERIFICATION")
+    outcome = ask(function(connection)
+      greet(connection)
       connection:send "\5\5\0\1\0\0\0\0\0\0" -- connection refused
     end, { proxy_scheme = "socks5h", user = "" })
     assert_stopped(outcome, "proxy", "CURLE_PROXY")

@@ -56,7 +56,9 @@ static int add(lua_State *L) {
     attempt.total_timeout = luaL_checknumber(L, TOTAL);
     attempt.token = luaL_optlstring(L, TOKEN, NULL, &attempt.token_length);
     attempt.client_request_id = luaL_optlstring(L, ID, NULL, &attempt.client_request_id_length);
-    attempt.retry_attempt = (unsigned)luaL_optnumber(L, RETRY, 0);
+    lua_Number retry_attempt = luaL_optnumber(L, RETRY, 0);
+    luaL_argcheck(L, retry_attempt >= 0 && retry_attempt <= 1e9, RETRY, "out of range");
+    attempt.retry_attempt = (unsigned)retry_attempt;
     /* The last line of defence; callers check before and name what is wrong. */
     if ((attempt.token != NULL &&
          !prepared_request_is_header_text(attempt.token, attempt.token_length)) ||
@@ -119,9 +121,13 @@ static int take(lua_State *L) {
 
 static int discard(lua_State *L) {
     enum { SET = 1, TRANSFER, KEPT };
-    check(L);
+    const struct set_object *object = luaL_checkudata(L, SET, type_name);
     struct transfer *transfer = lua_transfer_check(L, TRANSFER);
     lua_settop(L, TRANSFER);
+    if (object->set == NULL) {
+        return 0; /* a set that is closed has given it up already */
+    }
+    check(L);
     lua_getuservalue(L, SET);
     transfer_set_remove(transfer);
     let_go(L, KEPT, transfer);

@@ -85,14 +85,16 @@ static CURLcode link_headers(struct transfer *transfer, const struct transfer_at
     return curl_easy_setopt(transfer->handle->easy, CURLOPT_HTTPHEADER, next);
 }
 
-/* Milliseconds for libcurl, rounded up: 0 would mean "no limit", and a day is more than anyone
- * waits. */
+/* Milliseconds for libcurl, rounded up and at least 1: 0 would mean "no limit", and a day is more
+ * than anyone waits. */
 static long to_milliseconds(double seconds) {
     const double longest = 86400;
     if (!(seconds > 0)) {
         return 1;
     }
-    return (long)((seconds < longest ? seconds : longest) * 1e3 + 0.999);
+    double milliseconds = (seconds < longest ? seconds : longest) * 1e3;
+    long whole = (long)milliseconds;
+    return (double)whole < milliseconds ? whole + 1 : whole;
 }
 
 /* Hands the option on unless an earlier one was refused; `code` holds the first refusal. */
@@ -102,7 +104,7 @@ CURLcode transfer_handle_reuse(struct transfer_handle *handle, struct prepared_r
     CURL *easy = handle->easy;
     prepared_request_release(handle->request);
     handle->request = prepared_request_retain(request);
-    handle->connect_timeout = handle->total_timeout = 0;
+    handle->connect_milliseconds = handle->total_milliseconds = 0;
     curl_easy_reset(easy);
     CURLcode code = prepared_request_configure(request, easy);
     SET(CURLOPT_PRIVATE, (void *)handle);
@@ -142,13 +144,15 @@ static CURLcode set_timeouts(struct transfer_handle *handle,
                              const struct transfer_attempt *attempt) {
     CURL *easy = handle->easy;
     CURLcode code = CURLE_OK;
-    if (attempt->connect_timeout != handle->connect_timeout) {
-        SET(CURLOPT_CONNECTTIMEOUT_MS, to_milliseconds(attempt->connect_timeout));
-        handle->connect_timeout = attempt->connect_timeout;
+    long connect = to_milliseconds(attempt->connect_timeout);
+    long total = to_milliseconds(attempt->total_timeout);
+    if (connect != handle->connect_milliseconds) {
+        SET(CURLOPT_CONNECTTIMEOUT_MS, connect);
+        handle->connect_milliseconds = connect;
     }
-    if (attempt->total_timeout != handle->total_timeout) {
-        SET(CURLOPT_TIMEOUT_MS, to_milliseconds(attempt->total_timeout));
-        handle->total_timeout = attempt->total_timeout;
+    if (total != handle->total_milliseconds) {
+        SET(CURLOPT_TIMEOUT_MS, total);
+        handle->total_milliseconds = total;
     }
     return code;
 }

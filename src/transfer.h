@@ -35,8 +35,8 @@ struct transfer_handle {
     CURL *easy;
     struct prepared_request *request; /* a reference */
     struct transfer *transfer;        /* the one that is running, or NULL */
-    double connect_timeout;           /* as libcurl has been told */
-    double total_timeout;
+    long connect_milliseconds;        /* as libcurl has been told; 0: not yet */
+    long total_milliseconds;
     char message[CURL_ERROR_SIZE];
 };
 

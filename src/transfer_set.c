@@ -18,7 +18,8 @@ struct transfer_set {
     struct transfer_handle *idle[MOST_IDLE];
     size_t idle_count;
     int in_flight_count;
-    bool has_new; /* something was added that libcurl has not begun with */
+    bool has_new;  /* something was added that libcurl has not begun with */
+    bool has_news; /* something has finished since the last step, and nobody took it */
     long process_id;
 };
 
@@ -33,6 +34,11 @@ static void unlink_from(struct transfer_list *list, struct transfer *transfer) {
     *(transfer->previous != NULL ? &transfer->previous->next : &list->first) = transfer->next;
     *(transfer->next != NULL ? &transfer->next->previous : &list->last) = transfer->previous;
     transfer->previous = transfer->next = NULL;
+}
+
+static void append_finished(struct transfer_set *set, struct transfer *transfer) {
+    append(&set->finished, transfer);
+    set->has_news = true;
 }
 
 struct transfer_set *transfer_set_create(void) {
@@ -99,7 +105,7 @@ void transfer_set_add(struct transfer_set *set, struct transfer *transfer,
         set->has_new = true;
     } else {
         transfer_handle_free(transfer_finish(transfer, code));
-        append(&set->finished, transfer);
+        append_finished(set, transfer);
     }
 }
 
@@ -121,13 +127,13 @@ static void perform(struct transfer_set *set) {
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &context);
         struct transfer *transfer = ((struct transfer_handle *)(void *)context)->transfer;
         finish(set, transfer, code);
-        append(&set->finished, transfer);
+        append_finished(set, transfer);
     }
     /* A multi that is out of memory makes no progress any more: nobody may wait on it for ever. */
     while (status != CURLM_OK && set->in_flight.first != NULL) {
         struct transfer *transfer = set->in_flight.first;
         finish(set, transfer, CURLE_OUT_OF_MEMORY);
-        append(&set->finished, transfer);
+        append_finished(set, transfer);
     }
 }
 
@@ -143,9 +149,11 @@ int transfer_set_step(struct transfer_set *set, double timeout) {
     if (set->has_new || !(timeout > 0)) {
         perform(set);
     }
-    if (timeout > 0 && set->finished.first == NULL && set->in_flight_count > 0) {
+    /* One that nobody takes must not keep the others from being waited for. */
+    if (timeout > 0 && !set->has_news && set->in_flight_count > 0) {
         poll_and_perform(set, timeout);
     }
+    set->has_news = false;
     return set->in_flight_count;
 }
 
@@ -179,6 +187,7 @@ void transfer_set_remove(struct transfer *transfer) {
     }
     if (transfer->finished) {
         unlink_from(&set->finished, transfer);
+        set->has_news = set->has_news && set->finished.first != NULL;
     } else if (!transfer_set_is_ours(set)) {
         unlink_from(&set->in_flight, transfer);
         transfer->handle = NULL; /* its easy handle stays with the multi, which is given up */

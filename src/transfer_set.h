@@ -22,7 +22,8 @@ void transfer_set_add(struct transfer_set *set, struct transfer *transfer,
                       struct prepared_request *request, const struct transfer_attempt *attempt);
 
 /* Moves bytes. With a timeout of 0 it never blocks; else it waits up to so many seconds for
- * something to happen, unless a transfer is finished already. Returns how many are in flight. */
+ * something to happen, unless a transfer has finished since the last step. Returns how many are in
+ * flight. */
 int transfer_set_step(struct transfer_set *set, double timeout);
 
 /* Steps until this transfer has finished, for so many seconds at most. True when it has: it then

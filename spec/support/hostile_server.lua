@@ -119,7 +119,7 @@ end
 ---@return HostileServer
 function hostile.listen(script)
   local listener = bind()
-  assert(listener:listen(16))
+  assert(listener:listen(256)) -- whoever finds it full is made to wait a second
   return new(script, listener)
 end
 

@@ -220,6 +220,7 @@ function curl.new(given)
     and function(set, transfer)
       checked.wait(set, transfer)
       set:discard(transfer) -- finished: the set need not keep it for a `take`
+    set:take() -- nor one whose wait raised, and which nobody asks for any more
     end
   return setmetatable({ http = checked.http, wait = wait or block }, Transport)
 end
