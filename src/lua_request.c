@@ -75,7 +75,10 @@ static void set_text(lua_State *L, int options, const char *name, char **member)
 
 static void set_headers(lua_State *L, int options, struct prepared_request *request) {
     lua_getfield(L, options, "headers");
-    if (lua_istable(L, -1)) {
+    if (!lua_isnil(L, -1)) {
+        if (!lua_istable(L, -1)) {
+            luaL_error(L, "request: 'headers' must be a table");
+        }
         for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
             size_t name_length, value_length;
             /* lua_tolstring would change a number in place, and confuse lua_next. */
@@ -93,8 +96,11 @@ static void set_headers(lua_State *L, int options, struct prepared_request *requ
 
 static void set_body(lua_State *L, int options, struct prepared_request *request) {
     lua_getfield(L, options, "body");
-    if (lua_isstring(L, -1)) {
+    if (!lua_isnil(L, -1)) {
         size_t length;
+        if (lua_type(L, -1) != LUA_TSTRING) {
+            luaL_error(L, "request: 'body' must be a string");
+        }
         const char *body = lua_tolstring(L, -1, &length);
         check_status(L, prepared_request_set_body(request, body, length));
     } else {

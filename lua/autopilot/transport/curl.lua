@@ -218,9 +218,9 @@ function curl.new(given)
   local checked = options.check("autopilot.transport.curl", rules, given)
   local wait = checked.wait
     and function(set, transfer)
+      set:take() -- the set need not keep one whose wait has raised: nobody asks for it any more
       checked.wait(set, transfer)
-      set:discard(transfer) -- finished: the set need not keep it for a `take`
-    set:take() -- nor one whose wait raised, and which nobody asks for any more
+      set:discard(transfer) -- nor one that has finished
     end
   return setmetatable({ http = checked.http, wait = wait or block }, Transport)
 end
