@@ -65,6 +65,14 @@ tally_capture() {
   return "$status"
 }
 
+# Says what an exit status other than 0 means.
+tally_status() {
+  case $1 in
+    124 | 137) echo "ended after ${TALLY_TIMEOUT:-900} s" ;;
+    *) echo "exit status $1" ;;
+  esac
+}
+
 # Shows what a step printed, indented, so that none of it can be taken for our closing line.
 tally_show() {
   sed 's/^/    /' "$1"
@@ -81,7 +89,7 @@ tally_check() {
     tally_add "$label" 1 0
   else
     tally_show "$log"
-    tally_add "$label" 0 1 "exit status $status"
+    tally_add "$label" 0 1 "$(tally_status "$status")"
   fi
 }
 
@@ -103,7 +111,7 @@ END
   fi
   remark=""
   [ "$pending" = 0 ] || remark="$pending pending"
-  [ "$status" = 0 ] || remark="${remark:+$remark, }exit status $status"
+  [ "$status" = 0 ] || remark="${remark:+$remark, }$(tally_status "$status")"
   tally_add "$label" "$passed" "$failed" "$remark"
 }
 
