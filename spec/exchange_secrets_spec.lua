@@ -113,6 +113,23 @@ describe("autopilot.client: a service that echoes the token", function()
     end)
   end
 
+  it("does not get it out of a record as a state that is yet unknown", function()
+    local token = "hush4f6c1d0e9a7bhush"
+    local world = virtual_world.new()
+    local told = {}
+    local client = world:scripted({
+      { status = 200, body = ('{"syncStatus":"%s"}'):format(token) },
+      last = "repeat",
+    }, { token = token })
+    local function on_progress(progress)
+      told[#told + 1] = progress
+    end
+    assert_nowhere(token, client:status())
+    assert_nowhere(token, select(2, client:wait { timeout = 10, on_progress = on_progress }))
+    assert_nowhere(token, told)
+    assert.is_true(#told > 0)
+  end)
+
   it("does not get out the refused token either, once it was refreshed", function()
     local provider = provider_of(opaque, "another-token-0123456789")
     local world = virtual_world.new()

@@ -1,0 +1,83 @@
+-- Reading the tenant's record: one request where one is enough, and nothing that was read is forgotten.
+
+local retry = require "autopilot.retry"
+local virtual_world = require "support.virtual_world"
+
+local record = virtual_world.record
+
+describe("a read of the record", function()
+  it("has the id that the caller of an operation did not use for a sync", function()
+    local client, transport =
+      virtual_world.new():scripted { { status = 204 }, record {}, last = "repeat" }
+    client:sync { client_request_id = "ticket-4711" }
+    client:status()
+    assert.equal("ticket-4711", transport.requests[1].headers["client-request-id"])
+    assert.are_not.equal("ticket-4711", transport.requests[2].headers["client-request-id"])
+  end)
+
+  it("is made once, without a retry, to settle a lost answer", function()
+    local client, transport = virtual_world.new():scripted({
+      { network = { stage = "receive" } },
+      { status = 503 },
+    }, { retry = retry.policy { attempts = 10 } })
+    client:sync()
+    assert.equal(2, #transport.requests)
+    assert.is_nil(transport.requests[2].headers["retry-attempt"])
+  end)
+
+  it("tells the number of its retries, and draws them from the client's policy", function()
+    local client, transport = virtual_world.new():scripted(
+      { { status = 503 }, last = "repeat" },
+      { retry = retry.policy { attempts = 3 } }
+    )
+    local failure = select(2, client:status())
+    assert.equal("unavailable", failure.outcome)
+    assert.equal("attempts", failure.gave_up)
+    assert.equal(3, #transport.requests)
+    assert.is_nil(transport.requests[1].headers["retry-attempt"])
+    assert.equal("1", transport.requests[2].headers["retry-attempt"])
+    assert.equal("2", transport.requests[3].headers["retry-attempt"])
+  end)
+
+  it("is not repeated with retry = false, nor when its answer is no record", function()
+    local client, transport = virtual_world.new():scripted({ { status = 503 } }, { retry = false })
+    client:status()
+    assert.equal(1, #transport.requests)
+    client, transport = virtual_world.new():scripted { { status = 200, body = "<html>" } }
+    assert.equal("unexpected", select(2, client:status()).outcome)
+    assert.equal(1, #transport.requests)
+  end)
+
+  it("that was cut off is no record, even with its status", function()
+    local client = virtual_world.new():client {
+      retry = false,
+      transport = function()
+        return { status = 200, headers = {}, body = '{"syncStatus":"completed","lastSy' }, {
+          stage = "receive",
+          name = "CURLE_PARTIAL_FILE",
+          message = "cut",
+          delivered = "unknown",
+        }
+      end,
+    }
+    local status, failure = client:status()
+    assert.is_nil(status)
+    assert.is_false(failure.ok)
+    assert.equal("receive", failure.network.stage)
+  end)
+
+  it("is remembered: a sync inside the cooldown that it tells of is not posted", function()
+    for _, method in ipairs { "status", "wait" } do
+      local world = virtual_world.new()
+      local trigger = world.time - 100
+      local client, transport = world:scripted {
+        record { trigger = trigger, last_sync = trigger + 1, date = world.time },
+      }
+      assert(client[method](client))
+      local failure = select(2, client:sync())
+      assert.equal("cooldown", failure.outcome)
+      assert.equal("client", failure.answered_by)
+      assert.equal(1, #transport.requests)
+    end
+  end)
+end)
