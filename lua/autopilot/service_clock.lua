@@ -7,12 +7,23 @@
 ---@class autopilot.ServiceClock
 ---@field lower number? the service is at least so many seconds ahead
 ---@field upper number? and at most so many
+---@field learnt_at number when that was learnt last, our Unix time
+---@field set_at number our Unix time when it was noticed that a clock had been set
 local ServiceClock = {}
 ServiceClock.__index = ServiceClock
 
+-- The clock of a computer that nobody corrects gains or loses at most so much (some seconds a day).
+local drift = 1e-4
+
 ---@return autopilot.ServiceClock
 function ServiceClock.new()
-  return setmetatable({}, ServiceClock)
+  return setmetatable({ learnt_at = 0, set_at = -math.huge }, ServiceClock)
+end
+
+--- The range for another moment than the one at which it was learnt.
+local function range_at(self, moment)
+  local slack = drift * math.abs(moment - self.learnt_at)
+  return self.lower - slack, self.upper + slack
 end
 
 --- Learns from an answer.
@@ -22,18 +33,36 @@ end
 function ServiceClock:observe(date, sent, received)
   -- The answer was made after we sent and before we received, in the second that `date` names.
   local lower, upper = date - received, date + 1 - sent
-  local known = self.lower and lower <= self.upper and upper >= self.lower
-  -- Ranges that exclude each other mean that a clock was set: only the newest counts then.
-  self.lower = known and math.max(lower, self.lower) or lower
-  self.upper = known and math.min(upper, self.upper) or upper
+  if self.lower then
+    local known_lower, known_upper = range_at(self, received)
+    if lower <= known_upper and upper >= known_lower then
+      lower, upper = math.max(lower, known_lower), math.min(upper, known_upper)
+    else
+      -- They exclude each other: a clock was set, and only the newest counts.
+      self.set_at = received
+    end
+  end
+  self.lower, self.upper, self.learnt_at = lower, upper, received
+end
+
+--- Whether any answer told the service's time yet.
+---@return boolean
+function ServiceClock:is_known()
+  return self.lower ~= nil
 end
 
 --- A moment of ours on the service's clock: the earliest and the latest it can be. Without any
--- answer yet the clocks are taken to agree.
+-- answer yet the clocks are taken to agree. A moment before a clock was set cannot be translated any
+-- more; that moment stands in for it, which only the later can be proved of.
 ---@param moment number Unix time
 ---@return number earliest, number latest
 function ServiceClock:to_service(moment)
-  return moment + (self.lower or 0), moment + (self.upper or 0)
+  if not self.lower then
+    return moment, moment
+  end
+  moment = math.max(moment, self.set_at)
+  local lower, upper = range_at(self, moment)
+  return moment + lower, moment + upper
 end
 
 --- A moment of the service on our clock: the earliest and the latest it can be.
