@@ -3,7 +3,6 @@
 -- One request, or as many as the policy allows; what the record means is in `settings`.
 
 local attempts = require "autopilot.attempts"
-local redact = require "autopilot.redact"
 local settings = require "autopilot.settings"
 
 local record = {}
@@ -22,6 +21,9 @@ function record.read_once(operation)
   operation.client_request_id = nil
   local answer, response = client.status_request:run(context)
   answer.delivered, answer.answered_by, answer.sends = nil, nil, nil -- said of sync requests only
+  if answer.retry_at then
+    client.memory:note_refused(answer.outcome, answer.retry_at)
+  end
   if not response then
     return nil, answer
   end
@@ -31,10 +33,7 @@ function record.read_once(operation)
     answer.error = { message = message }
     return nil, answer
   end
-  local function clean(text)
-    return text and redact.text(text, client.secrets)
-  end
-  found.sync_status = clean(found.sync_status)
+  found.sync_status = client.clean(found.sync_status)
   answer.sync_status = found.sync_status
   answer.last_sync = found.last_sync
   answer.last_manual_trigger = found.last_manual_trigger

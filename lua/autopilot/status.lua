@@ -4,7 +4,6 @@ local attempts = require "autopilot.attempts"
 local options = require "autopilot.options"
 local reading = require "autopilot.record"
 local report = require "autopilot.report"
-local settings = require "autopilot.settings"
 
 local rules = { deadline = { type = "number", above = 0 } }
 
@@ -17,21 +16,13 @@ local rules = { deadline = { type = "number", above = 0 } }
 ---@field ready boolean a sync may be asked for
 ---@field service_time number when the record was read, the service's clock
 
---- Adds what follows from the record.
+--- Adds what follows from the record, and from what the client knows besides: a record that was read
+-- late does not show the last sync yet.
 local function add_readiness(client, answer, record)
-  local checked = client.options
-  local now = checked.now()
-  local _, service_now = client.service_clock:to_service(now)
+  local _, service_now = client.service_clock:to_service(client.options.now())
   answer.service_time = answer.service_date or service_now
-  local ends = settings.cooldown_until(record, checked.cooldown, checked.cooldown_margin)
-  -- The client may know of a sync, its own, that a record which was read late does not show yet.
-  local known = client.memory.own_until and client.memory:cooldown_end(now)
-  if known then
-    local _, latest = client.service_clock:to_service(known)
-    ends = math.max(ends or 0, latest)
-  end
-  answer.cooldown_until = ends
-  answer.cooldown_remaining = math.max(0, (ends or 0) - answer.service_time)
+  answer.cooldown_until = client.memory:cooldown_until()
+  answer.cooldown_remaining = math.max(0, (answer.cooldown_until or 0) - answer.service_time)
   answer.ready = record.sync_status ~= "in_progress" and answer.cooldown_remaining == 0
 end
 

@@ -1,14 +1,17 @@
 --- What a client remembers of its tenant: when its own last sync was started, who refused it until
 -- when, and what the record said. From it follows whether asking again would be in vain.
 --
--- All times are Unix seconds of the client's clock; the service's stamps are translated here.
+-- Times are Unix seconds of the client's clock, where nothing else is said; the service's stamps are
+-- translated here.
 
 local settings = require "autopilot.settings"
 
 ---@class autopilot.TenantMemory
+---@field newest_trigger number? the latest trigger that is known of; the service's clock
 ---@field started_at number? when the request was sent that started our own last sync
----@field own_until number? the end of the cooldown that it began
----@field record_until number? the end of the cooldown that the record tells of
+---@field own_trigger { earliest: number, latest: number }? when that was triggered; the service's clock
+---@field own_until number? the end of the cooldown that it began, while no record has told of it
+---@field record_until number? the end of the cooldown that records tell of; the service's clock
 ---@field bound_until number? the latest end of a cooldown of which only a refusal is known
 ---@field bound_since number? when that refusal came
 ---@field refused_until number? the end of the time for which a Retry-After asked
@@ -27,14 +30,33 @@ function TenantMemory.new(cooldown, margin, service_clock)
   )
 end
 
---- Learns that a sync of ours was started.
----@param sent_at number when its request was sent
----@param known_at number the latest moment at which it can have been triggered
-function TenantMemory:note_started(sent_at, known_at)
+local function later(a, b)
+  return a and b and math.max(a, b) or a or b
+end
+
+local function note_own(self, sent_at, earliest, latest)
   self.started_at = sent_at
-  self.own_until = known_at + self.cooldown + self.margin
-  self.refused_until, self.refused_as = nil, nil
+  self.own_trigger = { earliest = earliest, latest = latest }
+  self.newest_trigger = later(self.newest_trigger, latest)
   self.bound_until, self.bound_since = nil, nil
+end
+
+--- Learns that a sync of ours was accepted.
+---@param sent_at number when its request was sent
+---@param known_at number when the answer came, so the latest moment at which it can have been triggered
+function TenantMemory:note_started(sent_at, known_at)
+  local earliest = self.service_clock:to_service(sent_at)
+  local _, latest = self.service_clock:to_service(known_at)
+  note_own(self, sent_at, earliest, latest)
+  self.own_until = known_at + self.cooldown + self.margin
+end
+
+--- Learns that a record proves a sync, to be counted as ours.
+---@param sent_at number when its request was sent
+---@param trigger number its stamp
+function TenantMemory:note_proven(sent_at, trigger)
+  note_own(self, sent_at, trigger, trigger)
+  self.own_until = nil -- the record's own stamps say it
 end
 
 --- Learns from a refusal of the service.
@@ -42,42 +64,57 @@ end
 ---@param retry_at number? from its Retry-After
 ---@param received_at number
 function TenantMemory:note_refused(outcome, retry_at, received_at)
-  if retry_at then
+  if retry_at and retry_at > (self.refused_until or 0) then
     self.refused_until, self.refused_as = retry_at, outcome
-  elseif outcome == "cooldown" and not self:cooldown_end(received_at) then
-    -- The sync that it follows was triggered at the latest just now.
+  elseif not retry_at and outcome == "cooldown" and self:known_end() <= received_at then
+    -- Of an unknown sync: it was triggered at the latest just now.
     self.bound_until, self.bound_since = received_at + self.cooldown + self.margin, received_at
   end
 end
 
---- Learns from a record that was read.
+--- Learns from a record that was read. A record may be older than one before it, or than our own sync:
+-- it takes nothing back.
 ---@param record autopilot.SettingsRecord
 function TenantMemory:note_record(record)
+  self.newest_trigger = later(self.newest_trigger, record.last_manual_trigger)
   local ends = settings.cooldown_until(record, self.cooldown, self.margin)
-  local _, latest = self.service_clock:to_client(ends or 0)
-  self.record_until = ends and latest
-  -- A record that was read late does not know of our own sync yet, or of the one for which we were
-  -- refused: then it takes nothing back.
-  if self.started_at then
-    local earliest = self.service_clock:to_service(self.started_at)
-    if settings.covers(record, earliest) then
-      self.own_until = nil
-    end
+  self.record_until = later(self.record_until, ends)
+  if self.own_until and settings.covers(record, self.own_trigger.earliest) then
+    self.own_until = nil
   end
-  if self.bound_since and self.record_until and self.record_until > self.bound_since then
+  if self.bound_since and self:known_end() > self.bound_since then
     self.bound_until, self.bound_since = nil, nil
   end
 end
 
+--- When the cooldown ends, at the latest, of the last sync that is known of; 0 for none.
+---@package
+function TenantMemory:known_end()
+  local _, of_record = self.service_clock:to_client(self.record_until or 0)
+  return math.max(self.own_until or 0, self.record_until and of_record or 0)
+end
+
 --- When the cooldown ends that is known of, or nil when none is known to last.
 ---@param now number
----@return number?
+---@return number? retry_at
+---@return boolean? is_bound it may end before: only a refusal tells of it
 function TenantMemory:cooldown_end(now)
   if self.cooldown <= 0 then
     return nil
   end
-  local latest = math.max(self.own_until or 0, self.record_until or 0, self.bound_until or 0)
-  return latest > now and latest or nil
+  local known, bound = self:known_end(), self.bound_until or 0
+  -- No sync was triggered in the future, whatever the clocks seem to say.
+  local latest = math.min(math.max(known, bound), now + self.cooldown + self.margin)
+  if latest > now then
+    return latest, bound > known
+  end
+end
+
+--- When the cooldown of the last sync ends that is known of, be it over or not; nil when none is.
+---@return number? seconds the service's clock
+function TenantMemory:cooldown_until()
+  local of_own = self.own_until and self.own_trigger.latest + self.cooldown + self.margin
+  return later(self.record_until, of_own)
 end
 
 --- Whether asking for a sync now would be in vain: how it would be answered, and until when.
@@ -85,11 +122,10 @@ end
 ---@return autopilot.Outcome? outcome
 ---@return number? retry_at
 function TenantMemory:refusal(now)
-  if self.refused_until and self.refused_until > now then
-    return self.refused_as, self.refused_until
-  end
   local ends = self:cooldown_end(now)
-  if ends then
+  if self.refused_until and self.refused_until > (ends or now) then
+    return self.refused_as, self.refused_until
+  elseif ends then
     return "cooldown", ends
   end
 end
@@ -106,9 +142,13 @@ function TenantMemory:covering_trigger(record, since)
   if not since then
     return record.last_manual_trigger
   end
-  local is_own = self.started_at and self.started_at >= since
-  local earliest, latest = self.service_clock:to_service(is_own and self.started_at or since)
-  if settings.covers(record, is_own and earliest or latest) then
+  local earliest, latest = self.service_clock:to_service(since)
+  local own = self.own_trigger
+  -- The second condition fails only when a clock was set since.
+  if own and since <= self.started_at and earliest <= own.latest then
+    latest = math.min(latest, own.earliest)
+  end
+  if settings.covers(record, latest) then
     return record.last_manual_trigger
   end
 end
