@@ -2,53 +2,83 @@
 --
 -- Recovery is no retry: it asks nothing of the service but its record, and happens once for each
 -- attempt that needs it, whatever the policy says.
+--
+-- What a stamp proves: at or after our sending, that a sync was triggered since, whosever. Between our
+-- sending and our giving up, it is taken for our own. `Date` has whole seconds and answers travel, so
+-- a stamp may lie where both is possible; then it counts for us, unless it was seen before.
 
 local reading = require "autopilot.record"
-local settings = require "autopilot.settings"
 
 local recover = {}
 
+---@class autopilot.Unsettled the requests of an operation of which it is open what they did
+---@field since number when the first was sent, the client's clock
+---@field earliest number? the same on the service's clock, when that was known already
+---@field sent_last number when the last was sent
+---@field given_up number and when it was given up
+---@field seen number? the latest trigger's stamp that was known before
+
 local lost_in_a_gateway = { [502] = true, [503] = true, [504] = true }
 
---- Whether the request may have started a sync although nobody said so.
-local function is_open(operation, answer)
-  if answer.outcome == "interrupted" then
-    return true
-  elseif answer.outcome == "unavailable" then
-    return lost_in_a_gateway[answer.status] and not answer.retry_after
-  elseif answer.outcome == "in_progress" or answer.outcome == "cooldown" then
-    -- Refused because of a sync that may be our own: of an attempt before, or of this request's first
-    -- copy when libcurl sent it again.
-    return operation.unsettled_since ~= nil or (answer.sends or 0) > 1
-  end
-  return false
+--- Refusals of which a sync may be the reason that is our own: of an attempt before, or of this
+-- request's first copy when libcurl sent it again.
+local refused = { in_progress = true, cooldown = true, throttled = true }
+
+--- Whether it was lost, where this request's trace ends: nobody of authority answered it.
+local function was_lost(answer)
+  return answer.outcome == "interrupted"
+    or (
+      answer.outcome == "unavailable"
+      and lost_in_a_gateway[answer.status]
+      and not answer.retry_after
+    )
 end
 
---- Whether the record shows that one of our requests of which it was open did start a sync. If so,
--- the client's memory knows from now on.
+--- Keeps in mind that this attempt may have started a sync, though nobody said so.
+local function keep_open(operation, answer, seen)
+  if answer.delivered ~= "unknown" and (answer.sends or 0) <= 1 then
+    return
+  end
+  local service_clock = operation.client.service_clock
+  local open = operation.unsettled
+  if not open then
+    open = { since = operation.sent_at, seen = seen }
+    open.earliest = service_clock:is_known() and service_clock:to_service(open.since) or nil
+    operation.unsettled = open
+  end
+  open.sent_last, open.given_up = operation.sent_at, operation.received_at
+end
+
+--- Whether the record shows that a sync was triggered since the first of our requests of which it was
+-- open what they did. If so, the client's memory knows from now on.
 ---@param operation autopilot.Operation
 ---@param record autopilot.SettingsRecord
----@return boolean
+---@return boolean is_settled
+---@return boolean is_own the stamp is from while the last of them was under way
 function recover.settle(operation, record)
-  local client = operation.client
-  if not operation.unsettled_since then
-    return false
+  local client, open = operation.client, operation.unsettled
+  local stamp = record.last_manual_trigger
+  if not open or not stamp or (open.seen and stamp <= open.seen) then
+    return false, false
   end
-  -- `Date` has whole seconds: the earliest moment on the service's clock that it allows.
-  local earliest = client.service_clock:to_service(operation.unsettled_since)
-  if not settings.covers(record, earliest) then
-    return false
+  local service_clock = client.service_clock
+  local earliest = service_clock:to_service(open.since)
+  local under_way_from = service_clock:to_service(open.sent_last)
+  local _, under_way_until = service_clock:to_service(open.given_up)
+  if stamp < math.max(earliest, open.earliest or earliest) then
+    return false, false
   end
-  client.memory:note_started(operation.unsettled_since, client.options.now())
+  client.memory:note_proven(open.since, stamp)
   client.memory:note_record(record)
-  operation.unsettled_since = nil
-  return true
+  operation.unsettled = nil
+  local was_under_way = stamp >= under_way_from and stamp <= under_way_until
+  return true, was_under_way or not service_clock:is_known()
 end
 
-local function become_started(answer)
+local function become_started(answer, is_own)
   answer.outcome = "started"
   answer.confirmed_by = "status"
-  answer.delivered = "yes"
+  answer.delivered = is_own and "yes" or answer.delivered
   answer.answered_by = "service"
   answer.network, answer.error, answer.hint = nil, nil, nil
   answer.retry_after, answer.retry_at = nil, nil
@@ -76,30 +106,28 @@ end
 --- Looks at what came of an attempt, and reads the record where that leaves it open.
 ---@param operation autopilot.Operation
 ---@param answer table of the attempt; changed to what is known then
+---@param seen number? the latest trigger's stamp that was known before the attempt
 ---@return table? judged what the policy is to judge by; nil when the sync was started
-function recover.run(operation, answer)
-  local client = operation.client
-  local is_first = not operation.unsettled_since
-  if not is_open(operation, answer) then
+function recover.run(operation, answer, seen)
+  keep_open(operation, answer, seen)
+  local is_lost = was_lost(answer)
+  local is_looked_at = is_lost or (operation.unsettled and refused[answer.outcome])
+  if not is_looked_at or not operation.client.options.recover then
     return answer
   end
-  operation.unsettled_since = operation.unsettled_since or operation.sent_at
-  if not client.options.recover then
-    return answer
-  end
-  local was_lost = answer.outcome == "interrupted" or answer.outcome == "unavailable"
   local record = reading.read_once(operation)
   if not record then
-    if was_lost then
+    if is_lost then
       answer.outcome, answer.delivered = "interrupted", "unknown"
     end
     return answer
   end
-  if recover.settle(operation, record) then
-    become_started(answer)
+  local is_settled, is_own = recover.settle(operation, record)
+  if is_settled then
+    become_started(answer, is_own)
     return nil
   end
-  if was_lost and not become_refused(operation, answer, record) and is_first then
+  if is_lost and not become_refused(operation, answer, record) then
     -- It started nothing, so asking again cannot start a second one.
     return { outcome = "unreachable" }
   end

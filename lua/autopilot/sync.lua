@@ -43,33 +43,53 @@ end
 
 --- Tells the memory what came of a request that was sent.
 local function remember(operation, answer)
-  local client, received_at = operation.client, operation.received_at
+  local memory, received_at = operation.client.memory, operation.received_at
   if answer.outcome == "started" then
-    client.memory:note_started(operation.sent_at, received_at)
+    memory:note_started(operation.sent_at, received_at)
   elseif answer.status then
-    client.memory:note_refused(answer.outcome, answer.retry_at, received_at)
-    local ends = answer.outcome == "cooldown"
-      and client.memory.bound_until == nil
-      and client.memory:cooldown_end(received_at)
-    if ends then
-      answer.retry_at, answer.retry_after = ends, ends - received_at
-    end
+    memory:note_refused(answer.outcome, answer.retry_at, received_at)
   end
 end
 
+--- Adds when the cooldown ends that a bare 429 told of, where that is known from elsewhere.
+local function tell_end(operation, answer)
+  local options, memory = operation.client.options, operation.client.memory
+  local now = options.now()
+  local ends, is_bound = memory:cooldown_end(now)
+  if answer.outcome == "cooldown" and ends and not is_bound then
+    answer.retry_at, answer.retry_after = ends, ends - now
+  end
+end
+
+--- What the policy is to judge a failed attempt by: with the time for which the client knows that
+-- another would be refused, also where the answer itself named none.
+local function with_known_end(operation, judged)
+  local outcome, retry_at = operation.client.memory:refusal(operation.client.options.now())
+  if not outcome or judged.retry_at or operation.force then
+    return judged
+  end
+  return { outcome = judged.outcome, status = judged.status, retry_at = retry_at }
+end
+
 --- One attempt: asks the service, unless the client knows the answer.
-local function try(operation, number)
+local function try(operation)
   local client = operation.client
-  local refusal = number == 1 and not operation.force and known_refusal(client)
+  local refusal = not operation.force and known_refusal(client)
   if refusal then
     return refusal, refusal
   end
+  local seen = client.memory.newest_trigger
   local answer = client.sync_request:run(operation)
   remember(operation, answer)
   if answer.outcome == "started" or answer.mistake then
     return answer
   end
-  return answer, recover.run(operation, answer)
+  local judged = recover.run(operation, answer, seen)
+  if judged then
+    tell_end(operation, answer)
+    judged = with_known_end(operation, judged)
+  end
+  return answer, judged
 end
 
 --- Whether the service received any of the requests: one that arrived outweighs those that did not,
@@ -89,7 +109,7 @@ end
 --- What is known of all attempts together, told in the last one's answer.
 local function sum_up(operation, answer)
   answer.sends = nil -- told for each attempt
-  if operation.attempts[2] and answer.delivered ~= "yes" then
+  if operation.attempts[1] and answer.delivered ~= "yes" then
     answer.delivered = delivered_at_all(operation.attempts)
     if answer.delivered == "unknown" and answer.outcome == "unreachable" then
       answer.outcome, answer.hint = "interrupted", nil -- the last was not sent, an earlier may have been
@@ -109,7 +129,7 @@ end
 ---@param operation autopilot.Operation
 ---@return table answer in the shape of a report
 function sync.request_once(operation)
-  return sum_up(operation, (try(operation, 1)))
+  return sum_up(operation, (try(operation)))
 end
 
 --- Returns the answer as the report of the whole operation, in the way that methods do.
