@@ -75,6 +75,8 @@ end
 
 --- What the record says of the sync that is waited for: an outcome, or nil while it says nothing.
 local function judge(client, record, since, state)
+  -- It was not in the future: if it seems so, the clock was set back meanwhile.
+  since = since and math.min(since, client.options.now())
   local trigger = client.memory:covering_trigger(record, since)
   state.trigger = state.trigger or trigger -- a later one may follow before we see this one end
   if state.trigger and settings.has_completed(record, state.trigger) then

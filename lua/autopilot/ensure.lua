@@ -29,7 +29,8 @@ local longest_silence = 5
 -- Seconds between looks at a sync that has to end before another can be asked for.
 local first_look, longest_look = 2, 30
 
--- Outcomes after which another look may show that it is done, or how to go on.
+-- Outcomes of a request after which another look may show that it is done, or how to go on; as may one
+-- after any that told when to ask again.
 local passing = { in_progress = true, cooldown = true, interrupted = true }
 
 local function note(operation, action, reason)
@@ -69,28 +70,23 @@ local function refuse(operation, answer, outcome, retry_at)
   return answer
 end
 
+--- Waits a little, and longer each time, before the next look; false when the time does not suffice.
+local function pause(operation, status)
+  operation.look = math.min(longest_look, (operation.look or first_look / 2) * 2)
+  local seconds = operation.look * (1 + 0.25 * operation.client.options.random())
+  return sleep(operation, seconds, { state = "waiting", sync_status = status })
+end
+
 --- A sync runs that does not count: it has to end first.
 local function wait_for_the_other(operation, answer)
   local client = operation.client
-  if not operation.wants_wait then
-    return refuse(
-      operation,
-      answer,
-      "in_progress",
-      client.memory:cooldown_end(client.options.now())
-    )
+  if operation.wants_wait then
+    note(operation, "wait", "a sync is in progress that was triggered before")
+    if pause(operation, "in_progress") then
+      return nil
+    end
   end
-  note(operation, "wait", "a sync is in progress that was triggered before")
-  operation.look = math.min(longest_look, (operation.look or first_look / 2) * 2)
-  local seconds = operation.look * (1 + 0.25 * client.options.random())
-  if not sleep(operation, seconds, { state = "waiting", sync_status = "in_progress" }) then
-    return refuse(
-      operation,
-      answer,
-      "in_progress",
-      client.memory:cooldown_end(client.options.now())
-    )
-  end
+  return refuse(operation, answer, "in_progress", client.memory:cooldown_end(client.options.now()))
 end
 
 --- The cooldown has to end first.
@@ -114,14 +110,14 @@ local function post(operation)
   note(operation, "sync", operation.why or "no sync was triggered since")
   local answer = operation.wants_wait and sync.request(operation) or sync.request_once(operation)
   if answer.outcome ~= "started" then
-    if operation.wants_wait and passing[answer.outcome] and completion.time_left(operation) > 0 then
+    local may_go_on = operation.wants_wait and (passing[answer.outcome] or answer.retry_at)
+    if may_go_on and pause(operation) then
       note(operation, "look", "the request was answered: " .. answer.outcome)
       return nil
     end
     return answer
   end
   note(operation, "started", "confirmed by the " .. answer.confirmed_by)
-  operation.posted = true
   if not operation.wants_wait then
     return answer
   end
@@ -140,7 +136,8 @@ local function join(operation, record, answer, trigger)
     return nil
   elseif not operation.wants_wait or settings.has_completed(record, trigger) then
     note(operation, "none", "a sync that was triggered since is known")
-    answer.outcome = (operation.posted or operation.joined) and "completed" or "fresh"
+    local is_fresh = not operation.attempts[1] and not operation.joined
+    answer.outcome = is_fresh and "fresh" or "completed"
     return answer
   end
   note(operation, "join", "a sync that was triggered since is in progress")
@@ -167,6 +164,8 @@ local function step(operation)
     return answer
   end
   recover.settle(operation, record)
+  -- It was not in the future: if it seems so, the clock was set back meanwhile.
+  operation.since = math.min(operation.since, client.options.now())
   local trigger = client.memory:covering_trigger(record, operation.since)
   if trigger then
     local settled, failed = join(operation, record, answer, trigger)
