@@ -1,0 +1,117 @@
+-- What is reported is true: random histories of a tenant, its network and its clients, in virtual time.
+--
+-- The seed is printed. CERTAINTY_SEED repeats a run, CERTAINTY_HISTORIES says how many (default 20,000,
+-- and 2,000 where another Lua than 5.4 runs). A failing history is made smaller and printed.
+
+local Choices = require "support.choices"
+local certainty = require "support.certainty"
+local random_history = require "support.random_history"
+
+local seed = tonumber(os.getenv "CERTAINTY_SEED") or os.time() % 1000000
+local count = tonumber(os.getenv "CERTAINTY_HISTORIES") or (_VERSION == "Lua 5.4" and 20000 or 2000)
+
+--- The rule that a history breaks, with the choices that led there; nil when it breaks none.
+local function broken_rule(choices)
+  local history = random_history.run(choices, certainty)
+  return history.wrong and history.wrong[1].rule, history
+end
+
+local function as_text(history)
+  local lines = {}
+  for _, line in ipairs(history.model.history) do
+    lines[#lines + 1] = ("%+12.4f %s"):format(line[1], line[2])
+  end
+  for _, wrong in ipairs(history.wrong) do
+    lines[#lines + 1] = ("WRONG %s: %s"):format(wrong.rule, wrong.text)
+  end
+  return table.concat(lines, "\n")
+end
+
+--- The smallest history that is soon found and breaks the same rule, for a reader.
+local function smallest(choices, rule)
+  local small = Choices.shrink(choices.taken, function(list)
+    local candidate = Choices.of_list(list)
+    local finished, broken = pcall(broken_rule, candidate)
+    return finished and broken == rule and candidate.taken or nil
+  end, 1000)
+  local _, history = broken_rule(Choices.of_list(small))
+  return as_text(history)
+end
+
+--- Runs all histories; the sums of what was seen.
+local function run_all()
+  local sums = { requests = 0, open = 0, whose = 0, ok = 0, calls = 0 }
+  for number = 1, count do
+    local choices = Choices.of_seed(seed * 30011 + number * 7919)
+    local rule, history = broken_rule(choices)
+    if rule then
+      error(
+        ("history %d of CERTAINTY_SEED=%d breaks '%s':\n%s"):format(
+          number,
+          seed,
+          rule,
+          smallest(choices, rule)
+        ),
+        0
+      )
+    end
+    for name in pairs(sums) do
+      sums[name] = sums[name] + history.sums[name]
+    end
+  end
+  return sums
+end
+
+describe("what is reported of a tenant's syncs", function()
+  it("is true in every history, and nothing is asked for in vain", function()
+    local sums = run_all()
+    -- A run that claims nothing proves nothing.
+    assert.is_true(sums.ok > sums.calls / 4)
+    print(
+      (
+        "\ncertainty: %d histories (CERTAINTY_SEED=%d): %d calls, %d of them ok, %d requests; "
+        .. "futile posts 0, false claims 0 (nobody can know: %d by Date, %d by whom)"
+      ):format(count, seed, sums.calls, sums.ok, sums.requests, sums.open, sums.whose)
+    )
+  end)
+
+  --- How often `ensure {}` posts, and reads before and after, on a tenant whose syncs take so long.
+  local function count_requests(duration, last)
+    local history = random_history.begin(Choices.of_list {}, certainty)
+    history.model.rules.duration = { duration, duration }
+    history.network.rules.latency = 0.1
+    if last then
+      history.model:begin_sync(history.model.now - last, "other", true)
+    end
+    local options = { max_age = 300, wait = true }
+    local call = history:make_call(random_history.new_client(history), "ensure", options)
+    certainty.on_return(history, call)
+    assert.is_nil(history.wrong)
+    local counted = { outcome = call.report.outcome, before = 0, posts = 0, after = 0 }
+    for _, request in ipairs(call.requests) do
+      local name = request.method == "POST" and "posts" or counted.posts > 0 and "after" or "before"
+      counted[name] = counted[name] + 1
+    end
+    return counted
+  end
+
+  it("costs 1 post, 1 status before and at most 8 after where a sync takes 60 s", function()
+    local counted = count_requests(60)
+    assert.are.equal("completed", counted.outcome)
+    assert.are.equal(1, counted.posts)
+    assert.are.equal(1, counted.before)
+    assert.is_true(counted.after <= 8)
+    print(
+      ("\ncertainty: ensure on an idle tenant, 60 s: %d post, %d status before, %d after"):format(
+        counted.posts,
+        counted.before,
+        counted.after
+      )
+    )
+  end)
+
+  it("costs 1 status and no post where it is fresh", function()
+    local counted = count_requests(60, 200)
+    assert.are.same({ outcome = "fresh", before = 1, posts = 0, after = 0 }, counted)
+  end)
+end)

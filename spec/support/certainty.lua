@@ -1,0 +1,373 @@
+--- The judge of a history: holds what the client claimed against what truly was.
+--
+-- Exact, on the service's own time. Two things cannot be known by any client, and are counted apart:
+-- on which side of our sending somebody else's stamp lies that falls into the second which `Date` cuts
+-- off (`open`), and whose a sync is that was begun while our own request was under way (`whose`).
+
+local certainty = {}
+
+local margin = 10 -- the client's default
+local tiny = 1e-6
+local fastest_drift = 1e-4 -- what a client may expect of a computer's clock
+
+local function wrong(history, rule, format, ...)
+  history.wrong = history.wrong or {}
+  table.insert(history.wrong, { rule = rule, text = format:format(...) })
+end
+
+local function add(history, name, number)
+  history.sums = history.sums or { open = 0, whose = 0, calls = 0, ok = 0, requests = 0 }
+  history.sums[name] = history.sums[name] + number
+end
+
+-- ---- What a client knows ------------------------------------------------------------------------
+
+local function known(client)
+  client.known = client.known or { stamp = -math.huge, retry_after = {}, answers = {} }
+  return client.known
+end
+
+--- How far the service's clock is ahead of the client's at that moment, as `Date` tells it in the
+-- answers up to that request.
+local function offset_range(client, moment, last)
+  local lower, upper = -math.huge, math.huge
+  local clock = client.clock
+  for _, request in ipairs(known(client).answers) do
+    local from, to = math.min(moment, request.sent), math.max(moment, request.done)
+    if request.number <= (last or math.huge) and not clock.was_set_between(from, to) then
+      local slack = fastest_drift * math.abs(moment - request.done)
+      lower = math.max(lower, request.answer.date - clock.shows(request.done) - slack)
+      upper = math.min(upper, request.answer.date + 1 - clock.shows(request.sent) + slack)
+    end
+  end
+  return lower, upper
+end
+
+--- Whether a refusal is no surprise: the client knows of a sync that explains it.
+local function is_explained(client, request)
+  local knows = known(client)
+  local lower, upper = offset_range(client, request.done)
+  local accepted = knows.accepted and knows.accepted.done or -math.huge
+  local ends = math.max(knows.stamp + upper - lower, accepted) + 600 + margin
+  return request.done <= ends
+end
+
+function certainty.on_answer(history, client, request)
+  local answer, knows = request.answer, known(client)
+  if not answer then
+    return
+  end
+  knows.answers[#knows.answers + 1] = request
+  if answer.retry_after then
+    table.insert(knows.retry_after, request)
+  end
+  if answer.kind == "started" then
+    knows.accepted = request
+    knows.bare_refusal = nil
+  elseif answer.kind == "record" then
+    local record = answer.record
+    knows.stamp = math.max(knows.stamp, record.trigger or 0, record.last_sync or 0)
+    knows.bare_refusal = nil
+    history.call.record = request
+  elseif
+    answer.kind == "cooldown"
+    and not answer.retry_after
+    and not is_explained(client, request)
+  then
+    knows.bare_refusal = request
+  end
+  if request.method == "POST" and (answer.status == 409 or answer.status == 429) then
+    history.call.refused_at = request.done
+  end
+end
+
+--- Why a request for a sync would be in vain, as far as the client knows, or nil.
+local function futile_because(call, client, request)
+  local knows, sent = known(client), request.sent
+  for _, told in ipairs(knows.retry_after) do
+    local real = sent - told.done
+    local shown = client.clock.shows(sent) - client.clock.shows(told.done)
+    if math.max(real, shown) < told.answer.retry_after - tiny then
+      return ("request %d told Retry-After %d"):format(told.number, told.answer.retry_after)
+    end
+  end
+  local record = call.record
+  if call.refused_at and not (call.slept and call.slept >= call.refused_at) then
+    return "it was refused just now"
+  elseif
+    record
+    and record.answer.record.status == "inProgress"
+    and not (call.slept and call.slept >= record.done)
+  then
+    return "the record says that a sync is in progress"
+  elseif client.settings.cooldown == 0 then
+    return nil
+  elseif knows.accepted and sent < knows.accepted.sent + 600 then
+    return "its own sync was accepted"
+  elseif sent < knows.stamp + 600 then
+    return "a record told of a sync"
+  elseif knows.bare_refusal and sent < knows.bare_refusal.done + 600 then
+    return "a 429 came, and the record was not read since"
+  end
+end
+
+-- ---- While it happens ---------------------------------------------------------------------------
+
+function certainty.on_request(history, client, call, request)
+  if call.deadline and request.sent + request.timeout > call.deadline + tiny then
+    wrong(history, "deadline", "request %d could outlive the deadline", request.number)
+  end
+  if request.method ~= "POST" then
+    return
+  end
+  if call.method == "status" or call.method == "wait" then
+    wrong(history, "reads only", "%s posted", call.method)
+  end
+  local reason = not call.options.force
+    and not client.clock.was_set_between(0, request.sent)
+    and futile_because(call, client, request)
+  if reason then
+    wrong(history, "futile", "request %d: %s", request.number, reason)
+  end
+end
+
+function certainty.on_sleep(history, _, call, seconds)
+  if not (seconds >= 0 and seconds < 86400) then
+    wrong(history, "sleep", "slept %s s", tostring(seconds))
+  elseif call.deadline and history.model.now + seconds > call.deadline + tiny then
+    wrong(history, "deadline", "a sleep of %.3f s outlives the deadline", seconds)
+  elseif call.method == "ensure" and not call.options.wait then
+    wrong(history, "wait=false", "slept %.3f s", seconds)
+  end
+end
+
+-- ---- What was claimed ---------------------------------------------------------------------------
+
+local function posts_of(requests)
+  local posts = {}
+  for _, request in ipairs(requests) do
+    posts[#posts + 1] = request.method == "POST" and request or nil
+  end
+  return posts
+end
+
+--- Requests for a sync of this client whose fate it was not told, sent at or after a moment.
+local function unsettled_posts(client, since)
+  local found = {}
+  for _, request in ipairs(posts_of(client.requests)) do
+    local status = request.answer and request.answer.status
+    local was_told = status == 204 or (status and status >= 400 and status <= 499)
+    if request.sent >= since and request.done and (not was_told or request.sends > 1) then
+      found[#found + 1] = request
+    end
+  end
+  return found
+end
+
+--- The first read after the request that showed this stamp, unless one before did.
+local function first_sight(client, post, stamp)
+  for _, request in ipairs(known(client).answers) do
+    local record = request.answer.record
+    if record and record.trigger == stamp then
+      return request.number > post.number and request or nil
+    end
+  end
+end
+
+--- Whether a stamp, when it was first seen, could not be told from one that our request left.
+local function may_be_ours(client, post, stamp, until_done)
+  local sight = first_sight(client, post, stamp)
+  if not sight then
+    return false
+  end
+  local lower = offset_range(client, post.sent, sight.number)
+  local _, upper = offset_range(client, post.done, sight.number)
+  return stamp >= client.clock.shows(post.sent) + lower
+    and (not until_done or stamp <= client.clock.shows(post.done) + upper)
+end
+
+--- Holds a claim that a sync was triggered at or after `since` (and, where `state` says so, has
+-- completed or failed) against the truth.
+local function check_covered(history, call, since, state)
+  local model = history.model
+  local function fits(sync, from)
+    return sync.trigger >= from
+      and (not state or (sync.ends <= call.ended and sync.failed == (state == "failed")))
+  end
+  if model:find(function(sync)
+    return fits(sync, since)
+  end) then
+    return
+  end
+  for _, post in ipairs(unsettled_posts(call.client, since)) do
+    local sync = model:find(function(sync)
+      return sync.trigger < since
+        and fits(sync, -math.huge)
+        and may_be_ours(call.client, post, sync.trigger, false)
+    end)
+    if sync then
+      add(history, "open", 1)
+      return
+    end
+  end
+  wrong(history, "claim", "%s: no sync since +%.7f", call.report.outcome, since - model.begin)
+end
+
+--- Whether, as far as any client can know, a sync was begun while its own request was under way.
+local function is_whose_open(history, call)
+  for _, post in ipairs(unsettled_posts(call.client, call.began)) do
+    if
+      post.call == call
+      and history.model:find(function(sync)
+        return sync.manual and may_be_ours(call.client, post, sync.trigger, true)
+      end)
+    then
+      return true
+    end
+  end
+  return false
+end
+
+local function check_confirmation(history, call)
+  local report = call.report
+  if report.confirmed_by == "response" then
+    for _, post in ipairs(call.requests) do
+      if post.answer and post.answer.kind == "started" and post.sync then
+        return
+      end
+    end
+    wrong(history, "confirmed_by", "no 204 was heard")
+  elseif report.outcome == "started" and report.confirmed_by ~= "status" then
+    wrong(history, "confirmed_by", "started, confirmed by %s", tostring(report.confirmed_by))
+  end
+end
+
+local claims = {}
+
+function claims.sync(history, call)
+  check_covered(history, call, call.began, call.options.wait and "completed" or nil)
+end
+
+function claims.ensure(history, call)
+  check_covered(history, call, call.since, call.options.wait and "completed" or nil)
+  if call.report.outcome == "fresh" and #posts_of(call.requests) > 0 then
+    wrong(history, "fresh", "it posted")
+  end
+end
+
+function claims.wait(history, call)
+  check_covered(history, call, call.since or -math.huge, "completed")
+end
+
+function claims.status(history, call)
+  local knows = known(call.client)
+  if call.report.ready and call.client.settings.cooldown ~= 0 then
+    local accepted = knows.accepted and knows.accepted.sent or -math.huge
+    if call.ended < math.max(accepted, knows.stamp) + 600 then
+      wrong(history, "ready", "within a cooldown that is known")
+    end
+  end
+end
+
+-- ---- When to ask again --------------------------------------------------------------------------
+
+local function check_retry_at(history, call)
+  local report, client = call.report, call.client
+  local clock, knows = client.clock, known(client)
+  if not report.retry_at then
+    return
+  elseif report.retry_after < report.retry_at - clock.shows(call.ended) - 1e-3 then
+    wrong(history, "retry_after", "%s is too short", tostring(report.retry_after))
+  elseif report.outcome ~= "cooldown" or clock.was_set_between(0, call.ended) then
+    return
+  end
+  local asked = clock.moment(report.retry_at)
+  local accepted = knows.accepted
+  local earliest = math.max(accepted and accepted.sent or 0, knows.stamp) + 600
+  local lower, upper = offset_range(client, call.ended)
+  local latest = call.ended -- a refusal of just now
+  for _, told in ipairs(knows.retry_after) do
+    latest = math.max(latest, told.done + told.answer.retry_after - 600 - margin)
+  end
+  latest = math.max(latest, knows.stamp + upper - lower) + 600 + margin
+  if asked < earliest - tiny then
+    wrong(history, "retry_at", "%.3f s before the end that is known", earliest - asked)
+  elseif asked > latest + 0.1 then
+    wrong(history, "retry_at", "%.3f s later than need be", asked - latest)
+  end
+end
+
+function certainty.on_return(history, call)
+  add(history, "calls", 1)
+  add(history, "requests", #call.requests)
+  if call.raised then
+    return wrong(history, "raised", "%s", call.raised)
+  end
+  local report = call.report
+  if call.deadline and call.ended > call.deadline + tiny then
+    wrong(history, "deadline", "returned %.3f s late", call.ended - call.deadline)
+  end
+  if report.ok then
+    add(history, "ok", 1)
+    claims[call.method](history, call)
+  elseif report.outcome == "sync_failed" then
+    check_covered(history, call, call.method == "sync" and call.began or call.since or 0, "failed")
+  end
+  call.is_whose_open = report.delivered == "yes" and is_whose_open(history, call)
+  check_confirmation(history, call)
+  check_retry_at(history, call)
+end
+
+-- ---- When everything has arrived ----------------------------------------------------------------
+
+local function check_delivered(history, what, delivered, arrived)
+  if delivered == "no" and arrived then
+    wrong(history, "delivered", "%s: no, but it arrived", what)
+  elseif delivered == "yes" and not arrived then
+    wrong(history, "delivered", "%s: yes, but it never arrived", what)
+  end
+end
+
+local function check_attempts(history, call)
+  local posts, place = posts_of(call.requests), 0
+  for number, attempt in ipairs(call.report.attempts or {}) do
+    local what = ("attempt %d"):format(number)
+    local post
+    if attempt.client_request_id then
+      place = place + 1
+      post = posts[place]
+    end
+    if attempt.number ~= number or (attempt.client_request_id and not post) then
+      wrong(history, "attempts", "%s is not one", what)
+    elseif post and (post.id ~= attempt.client_request_id or post.sends ~= attempt.sends) then
+      wrong(history, "attempts", "%s is not request %d", what, post.number)
+    elseif not post and (attempt.delivered ~= "no" or attempt.sends ~= 0) then
+      wrong(history, "attempts", "%s was not sent", what)
+    elseif post then
+      check_delivered(history, what, attempt.delivered, post.arrived > 0)
+    end
+  end
+  if place ~= #posts then
+    wrong(history, "attempts", "%d told, %d posted", place, #posts)
+  end
+end
+
+function certainty.on_end(history)
+  for _, call in ipairs(history.calls) do
+    if call.report then
+      local arrived = false
+      for _, post in ipairs(posts_of(call.requests)) do
+        arrived = arrived or post.arrived > 0
+      end
+      local delivered = call.report.delivered
+      if delivered == "yes" and not arrived and call.is_whose_open then
+        add(history, "whose", 1)
+      else
+        check_delivered(history, call.method, delivered, arrived)
+      end
+      check_attempts(history, call)
+    end
+  end
+end
+
+return certainty
