@@ -33,14 +33,7 @@ local first_look, longest_look = 2, 30
 -- after any that told when to ask again.
 local passing = { in_progress = true, cooldown = true, interrupted = true }
 
-local function note(operation, action, reason)
-  local steps = operation.steps
-  steps[#steps + 1] = {
-    action = action,
-    reason = reason,
-    at = operation.client.options.clock() - operation.began,
-  }
-end
+local note = completion.note
 
 --- Sleeps, telling of it; false when the time does not suffice.
 local function sleep(operation, seconds, progress)
@@ -66,7 +59,7 @@ local function refuse(operation, answer, outcome, retry_at)
   answer.answered_by = "client"
   answer.retry_at = retry_at
   answer.retry_after = retry_at and math.max(0, retry_at - now)
-  answer.gave_up = operation.deadline and "deadline" or nil
+  answer.gave_up = operation.wants_wait and "deadline" or nil
   return answer
 end
 
@@ -142,7 +135,7 @@ local function join(operation, record, answer, trigger)
   end
   note(operation, "join", "a sync that was triggered since is in progress")
   operation.joined = true
-  local settled = completion.await(operation, operation.since, 1)
+  local settled = completion.await(operation, operation.since, 1, answer)
   if settled.outcome == "sync_failed" then
     operation.why = "the sync failed"
     note(operation, "look", operation.why)

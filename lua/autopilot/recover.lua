@@ -54,31 +54,31 @@ end
 ---@param operation autopilot.Operation
 ---@param record autopilot.SettingsRecord
 ---@return boolean is_settled
----@return boolean is_own the stamp is from while the last of them was under way
 function recover.settle(operation, record)
   local client, open = operation.client, operation.unsettled
   local stamp = record.last_manual_trigger
   if not open or not stamp or (open.seen and stamp <= open.seen) then
-    return false, false
+    return false
   end
   local service_clock = client.service_clock
   local earliest = service_clock:to_service(open.since)
   local under_way_from = service_clock:to_service(open.sent_last)
   local _, under_way_until = service_clock:to_service(open.given_up)
   if stamp < math.max(earliest, open.earliest or earliest) then
-    return false, false
+    return false
   end
   client.memory:note_proven(open.since, stamp)
   client.memory:note_record(record)
   operation.unsettled = nil
-  local was_under_way = stamp >= under_way_from and stamp <= under_way_until
-  return true, was_under_way or not service_clock:is_known()
+  -- Triggered while our last request was under way: it has arrived.
+  local is_own = stamp >= under_way_from and stamp <= under_way_until
+  operation.has_arrived = operation.has_arrived or is_own or not service_clock:is_known()
+  return true
 end
 
-local function become_started(answer, is_own)
+local function become_started(answer)
   answer.outcome = "started"
   answer.confirmed_by = "status"
-  answer.delivered = is_own and "yes" or answer.delivered
   answer.answered_by = "service"
   answer.network, answer.error, answer.hint = nil, nil, nil
   answer.retry_after, answer.retry_at = nil, nil
@@ -122,9 +122,8 @@ function recover.run(operation, answer, seen)
     end
     return answer
   end
-  local is_settled, is_own = recover.settle(operation, record)
-  if is_settled then
-    become_started(answer, is_own)
+  if recover.settle(operation, record) then
+    become_started(answer)
     return nil
   end
   if is_lost and not become_refused(operation, answer, record) then

@@ -19,11 +19,14 @@ local rules = { deadline = { type = "number", above = 0 } }
 --- Adds what follows from the record, and from what the client knows besides: a record that was read
 -- late does not show the last sync yet.
 local function add_readiness(client, answer, record)
-  local _, service_now = client.service_clock:to_service(client.options.now())
+  local now = client.options.now()
+  local _, service_now = client.service_clock:to_service(now)
   answer.service_time = answer.service_date or service_now
   answer.cooldown_until = client.memory:cooldown_until()
   answer.cooldown_remaining = math.max(0, (answer.cooldown_until or 0) - answer.service_time)
-  answer.ready = record.sync_status ~= "in_progress" and answer.cooldown_remaining == 0
+  answer.ready = record.sync_status ~= "in_progress"
+    and answer.cooldown_remaining == 0
+    and client.memory:refusal(now) == nil
 end
 
 local status = {}

@@ -51,12 +51,11 @@ local function remember(operation, answer)
   end
 end
 
---- Adds when the cooldown ends that a bare 429 told of, where that is known from elsewhere.
+--- Adds the time before which the client itself will not ask again after a bare 429.
 local function tell_end(operation, answer)
-  local options, memory = operation.client.options, operation.client.memory
-  local now = options.now()
-  local ends, is_bound = memory:cooldown_end(now)
-  if answer.outcome == "cooldown" and ends and not is_bound then
+  local now = operation.client.options.now()
+  local ends = answer.outcome == "cooldown" and operation.client.memory:cooldown_end(now)
+  if ends then
     answer.retry_at, answer.retry_after = ends, ends - now
   end
 end
@@ -94,12 +93,12 @@ end
 
 --- Whether the service received any of the requests: one that arrived outweighs those that did not,
 -- and as long as one may have arrived the answer is not "no".
-local function delivered_at_all(list)
-  local delivered = "no"
-  for _, attempt in ipairs(list) do
+local function delivered_at_all(operation)
+  local delivered = operation.has_arrived and "yes" or "no"
+  for _, attempt in ipairs(operation.attempts) do
     if attempt.delivered == "yes" then
       return "yes"
-    elseif attempt.delivered == "unknown" then
+    elseif attempt.delivered == "unknown" and delivered == "no" then
       delivered = "unknown"
     end
   end
@@ -109,11 +108,10 @@ end
 --- What is known of all attempts together, told in the last one's answer.
 local function sum_up(operation, answer)
   answer.sends = nil -- told for each attempt
-  if operation.attempts[1] and answer.delivered ~= "yes" then
-    answer.delivered = delivered_at_all(operation.attempts)
-    if answer.delivered == "unknown" and answer.outcome == "unreachable" then
-      answer.outcome, answer.hint = "interrupted", nil -- the last was not sent, an earlier may have been
-    end
+  answer.delivered = delivered_at_all(operation)
+  if answer.delivered == "unknown" and answer.outcome == "unreachable" then
+    -- The last was not sent, an earlier one may have been.
+    answer.outcome, answer.answered_by, answer.hint = "interrupted", nil, nil
   end
   return answer
 end
@@ -132,12 +130,26 @@ function sync.request_once(operation)
   return sum_up(operation, (try(operation)))
 end
 
+-- What follows from the record, and is no answer to a request that was posted.
+local of_the_record = { fresh = true, completed = true, sync_failed = true, timed_out = true }
+
+--- Says what is known of the sync requests, also where the answer is a read's.
+local function add_delivery(operation, answer)
+  if operation.attempts then
+    answer.delivered = delivered_at_all(operation)
+    if not operation.attempts[1] and of_the_record[answer.outcome] then
+      answer.answered_by = "client"
+    end
+  end
+end
+
 --- Returns the answer as the report of the whole operation, in the way that methods do.
 ---@param operation autopilot.Operation
 ---@param answer table
 ---@return autopilot.Report? report
 ---@return autopilot.Report? failure
 function sync.deliver(operation, answer)
+  add_delivery(operation, answer)
   answer.operation = operation.name
   answer.attempts = operation.attempts
   answer.steps = operation.steps
@@ -169,6 +181,9 @@ function sync.call(client, given)
   if wanted.wait and answer.outcome == "started" then
     operation.on_progress = wanted.on_progress
     answer = require("autopilot.completion").after_start(operation, answer)
+    if answer.mistake then
+      error("client:sync: " .. answer.mistake, 2)
+    end
   end
   return sync.deliver(operation, answer)
 end

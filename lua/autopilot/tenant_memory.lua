@@ -11,7 +11,8 @@ local settings = require "autopilot.settings"
 ---@field started_at number? when the request was sent that started our own last sync
 ---@field own_trigger { earliest: number, latest: number }? when that was triggered; the service's clock
 ---@field own_until number? the end of the cooldown that it began, while no record has told of it
----@field record_until number? the end of the cooldown that records tell of; the service's clock
+---@field record_ends number? the end of the cooldown that records tell of; the service's clock
+---@field record_until number? the same on our clock, at the latest
 ---@field bound_until number? the latest end of a cooldown of which only a refusal is known
 ---@field bound_since number? when that refusal came
 ---@field refused_until number? the end of the time for which a Retry-After asked
@@ -77,8 +78,13 @@ end
 ---@param record autopilot.SettingsRecord
 function TenantMemory:note_record(record)
   self.newest_trigger = later(self.newest_trigger, record.last_manual_trigger)
-  local ends = settings.cooldown_until(record, self.cooldown, self.margin)
-  self.record_until = later(self.record_until, ends)
+  local ends = settings.cooldown_until(record, self.cooldown, self.margin) or 0
+  if ends >= (self.record_ends or 1) then
+    local _, latest = self.service_clock:to_client(ends)
+    -- Known already: it is not put off because the clocks may have drifted since.
+    self.record_until = math.min(latest, ends == self.record_ends and self.record_until or latest)
+    self.record_ends = ends
+  end
   if self.own_until and settings.covers(record, self.own_trigger.earliest) then
     self.own_until = nil
   end
@@ -90,31 +96,27 @@ end
 --- When the cooldown ends, at the latest, of the last sync that is known of; 0 for none.
 ---@package
 function TenantMemory:known_end()
-  local _, of_record = self.service_clock:to_client(self.record_until or 0)
-  return math.max(self.own_until or 0, self.record_until and of_record or 0)
+  return math.max(self.own_until or 0, self.record_until or 0)
 end
 
 --- When the cooldown ends that is known of, or nil when none is known to last.
 ---@param now number
 ---@return number? retry_at
----@return boolean? is_bound it may end before: only a refusal tells of it
 function TenantMemory:cooldown_end(now)
   if self.cooldown <= 0 then
     return nil
   end
-  local known, bound = self:known_end(), self.bound_until or 0
+  local latest = math.max(self:known_end(), self.bound_until or 0)
   -- No sync was triggered in the future, whatever the clocks seem to say.
-  local latest = math.min(math.max(known, bound), now + self.cooldown + self.margin)
-  if latest > now then
-    return latest, bound > known
-  end
+  latest = math.min(latest, now + self.cooldown + self.margin)
+  return latest > now and latest or nil
 end
 
 --- When the cooldown of the last sync ends that is known of, be it over or not; nil when none is.
 ---@return number? seconds the service's clock
 function TenantMemory:cooldown_until()
   local of_own = self.own_until and self.own_trigger.latest + self.cooldown + self.margin
-  return later(self.record_until, of_own)
+  return later(self.record_ends, of_own)
 end
 
 --- Whether asking for a sync now would be in vain: how it would be answered, and until when.
