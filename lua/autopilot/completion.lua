@@ -40,6 +40,21 @@ function completion.tell(operation, progress)
   end
 end
 
+--- Adds to the list of what was done and why, where the operation keeps one.
+---@param operation autopilot.Operation
+---@param action string
+---@param reason string
+function completion.note(operation, action, reason)
+  local steps = operation.steps
+  if steps then
+    steps[#steps + 1] = {
+      action = action,
+      reason = reason,
+      at = operation.client.options.clock() - operation.began,
+    }
+  end
+end
+
 --- Seconds until the operation's deadline.
 ---@param operation autopilot.Operation
 ---@return number
@@ -54,11 +69,12 @@ local function next_wait(operation, interval)
 end
 
 --- Waits before the next read; false when no time would be left for it. The last read comes a little
--- before the deadline, rather than never.
-local function pause(operation, seconds)
+-- before the deadline, rather than never, but not before a Retry-After has passed.
+local function pause(operation, seconds, retry_after)
   local left = completion.time_left(operation)
   local reserve = math.min(2, left / 10)
-  if left <= 0 or (seconds >= left and left - reserve < first_interval) then
+  local shortest = math.max(first_interval, retry_after or 0)
+  if left <= 0 or (seconds > left - reserve and left - reserve < shortest) then
     return false
   end
   operation.client.options.sleep(math.min(seconds, left - reserve))
@@ -96,20 +112,31 @@ local function timed_out(answer, last_read)
   return answer
 end
 
+--- Notes what a read showed, where that is something else than the read before.
+local function note_read(operation, record, state)
+  local shown = record.sync_status or "no state"
+  local trigger = record.last_manual_trigger
+  if shown ~= state.shown or trigger ~= state.shown_trigger then
+    state.shown, state.shown_trigger = shown, trigger
+    completion.note(operation, "read", "the status is " .. shown)
+  end
+end
+
 --- Waits until a sync triggered at or after `since` has completed.
 ---@param operation autopilot.Operation with a deadline
 ---@param since number? Unix time of the client's clock; nil: the last one that was triggered
 ---@param first_wait number? seconds before the first read
+---@param last_read table? an answer from before, which tells the status while no other does
 ---@return table answer with outcome `completed`, `sync_failed`, `timed_out` or a read's failure
-function completion.await(operation, since, first_wait)
+function completion.await(operation, since, first_wait, last_read)
   local client = operation.client
   local state = { has_read = false, token_errors = 0 }
   local interval = first_interval
-  local answer, last_read
+  local answer
   if first_wait then
     interval = math.min(longest_interval, first_wait * 2)
     if not pause(operation, first_wait) then
-      return timed_out()
+      return timed_out(nil, last_read)
     end
   end
   while true do
@@ -117,6 +144,7 @@ function completion.await(operation, since, first_wait)
     record, answer = reading.read_once(operation)
     if record then
       state.has_read, state.token_errors, last_read = true, 0, answer
+      note_read(operation, record, state)
       answer.outcome = judge(client, record, since, state)
       if answer.outcome then
         return answer
@@ -134,7 +162,7 @@ function completion.await(operation, since, first_wait)
       last_manual_trigger = last_read and last_read.last_manual_trigger,
       next_read = seconds,
     })
-    if not pause(operation, seconds) then
+    if not pause(operation, seconds, answer.retry_after) then
       return timed_out(answer, last_read)
     end
   end
@@ -147,7 +175,7 @@ end
 function completion.after_start(operation, started)
   local client = operation.client
   operation.deadline = operation.deadline or client.options.clock() + completion.default_timeout
-  local answer = completion.await(operation, client.memory.started_at, first_interval)
+  local answer = completion.await(operation, client.memory.started_at, first_interval, started)
   answer.delivered, answer.confirmed_by = started.delivered, started.confirmed_by
   answer.answered_by = started.answered_by
   answer.tenant = started.tenant

@@ -29,8 +29,9 @@ function record.read_once(operation)
   end
   local found, message = settings.parse(response.body)
   if not found then
-    answer.outcome = "unexpected"
-    answer.error = { message = message }
+    -- A read that was cut off may be repeated; what is no record stays none.
+    answer.outcome = answer.network and "interrupted" or "unexpected"
+    answer.error = not answer.network and { message = message } or nil
     return nil, answer
   end
   found.sync_status = client.clean(found.sync_status)
