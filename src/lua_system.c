@@ -5,6 +5,7 @@
  *   core.sleep(seconds)  returns early when a signal arrives
  *   core.process_id()    -> number, changes with a fork
  *   core.is_terminal()   -> is standard error a terminal
+ *   core.is_world_readable(path) -> may every user of this machine read that file
  *   core.info()          -> {libcurl =, ssl =, http2 =, async_dns =, ca_file =, ca_path =} */
 #include "ca_store.h"
 #include "lua_support.h"
@@ -34,6 +35,11 @@ static int process_id(lua_State *L) {
 
 static int is_terminal(lua_State *L) {
     lua_pushboolean(L, platform_is_terminal());
+    return 1;
+}
+
+static int is_world_readable(lua_State *L) {
+    lua_pushboolean(L, platform_is_world_readable(luaL_checkstring(L, 1)));
     return 1;
 }
 
@@ -106,6 +112,7 @@ void lua_system_open(lua_State *L) {
         {"sleep", sleep_seconds},
         {"process_id", process_id},
         {"is_terminal", is_terminal},
+        {"is_world_readable", is_world_readable},
         {"random", random_fraction},
         {"uuid", uuid},
         {"info", info},

@@ -56,11 +56,17 @@ bool platform_folder_has(const char *folder, bool (*wanted)(const char *name)) {
     return false; /* hashed certificate folders are an OpenSSL habit of POSIX systems */
 }
 
+bool platform_is_world_readable(const char *path) {
+    (void)path;
+    return false; /* access lists, not a mode, say who may read it */
+}
+
 #else
 
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #if defined(__APPLE__) || defined(__linux__)
@@ -132,6 +138,11 @@ bool platform_folder_has(const char *folder, bool (*wanted)(const char *name)) {
     }
     closedir(stream);
     return found;
+}
+
+bool platform_is_world_readable(const char *path) {
+    struct stat file;
+    return stat(path, &file) == 0 && (file.st_mode & S_IROTH) != 0;
 }
 
 #endif

@@ -30,4 +30,8 @@ bool platform_is_terminal(void);
 /* True when the folder can be read and has an entry for which `wanted` is true. */
 bool platform_folder_has(const char *folder, bool (*wanted)(const char *name));
 
+/* True when the file is there and its permissions let every user of this machine read it. Systems
+ * without such permissions say false. */
+bool platform_is_world_readable(const char *path);
+
 #endif

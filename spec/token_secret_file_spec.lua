@@ -1,0 +1,85 @@
+local core = require "autopilot.core"
+local secret_file = require "autopilot.token.secret_file"
+local token_world = require "support.token_world"
+
+describe("autopilot.core.is_world_readable", function()
+  it("tells whether every user may read a file", function()
+    local modes = { ["600"] = false, ["640"] = false, ["644"] = true, ["604"] = true }
+    for mode, expected in pairs(modes) do
+      local path, remove = token_world.file("x", mode)
+      assert.are.equal(expected, core.is_world_readable(path))
+      remove()
+      assert.is_false(core.is_world_readable(path))
+    end
+  end)
+end)
+
+describe("autopilot.token.secret_file", function()
+  local remove
+
+  local function file(text, mode)
+    local path
+    path, remove = token_world.file(text, mode)
+    return path
+  end
+
+  after_each(function()
+    if remove then
+      remove()
+      remove = nil
+    end
+  end)
+
+  it("gives the line without the white space and byte order mark around it", function()
+    for _, text in ipairs { "hush", "hush\n", "hush\r\n", "\239\187\191hush\r\n", " \n hush\t" } do
+      assert.are.equal("hush", secret_file.read_line(file(text)))
+      remove()
+    end
+  end)
+
+  it("gives the whole text as it is", function()
+    assert.are.equal(" a\nb\0 \n", secret_file.read(file " a\nb\0 \n"))
+  end)
+
+  it("refuses a file that every user can read, unless that is allowed", function()
+    local path = file("hush-hush", "644")
+    local text, message = secret_file.read_line(path)
+    assert.is_nil(text)
+    assert.is_truthy(message:find "can be read by every user")
+    assert.is_truthy(message:find("chmod", 1, true))
+    token_world.assert_nowhere("hush-hush", message)
+    assert.are.equal("hush-hush", secret_file.read_line(path, true))
+  end)
+
+  it("says what is wrong with a file, without a word of what it holds", function()
+    for text, complaint in pairs {
+      [""] = "it is empty",
+      ["  \r\n\n"] = "it is empty",
+      ["hush-a\nhush-b\n"] = "one line and nothing else",
+      ["hush-a\0"] = "one line and nothing else",
+      [("hush-"):rep(100000)] = "too large",
+    } do
+      local line, message = secret_file.read_line(file(text))
+      remove()
+      assert.is_nil(line)
+      assert.is_truthy(message:find(complaint, 1, true), message)
+      token_world.assert_nowhere("hush-", message)
+    end
+  end)
+
+  it("survives blanks without end in time", function()
+    local clock = os.clock()
+    assert.are.equal("x", secret_file.read_line(file((" "):rep(200000) .. "x" .. (" "):rep(50000))))
+    assert.is_true(os.clock() - clock < 5)
+  end)
+
+  it("names a file that is not there, that is a folder, or has no name", function()
+    local text, message = secret_file.read "/nowhere/at\nall"
+    assert.is_nil(text)
+    assert.is_truthy(message:find("/nowhere/at?all", 1, true))
+    text, message = secret_file.read("/", true)
+    assert.is_nil(text)
+    assert.is_truthy(message:find "^/: ")
+    assert.is_nil((secret_file.read "a\0b"))
+  end)
+end)
