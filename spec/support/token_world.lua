@@ -16,7 +16,7 @@ local start = 1767225600.25
 --- An `ask` over any transport; `given` replaces fields of it.
 ---@return support.TokenWorld
 function token_world.over(transport, given)
-  local world = { slept = {}, time = start, requests = transport and transport.requests }
+  local world = { slept = {}, time = start }
   world.ask = {
     tenant = "contoso",
     cloud = "global",
