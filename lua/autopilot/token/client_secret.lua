@@ -1,0 +1,105 @@
+--- Signs an application in with its secret (OAuth 2.0 client credentials, RFC 6749 section 4.4).
+
+local authority = require "autopilot.token.authority"
+local oauth = require "autopilot.token.oauth"
+local options = require "autopilot.options"
+local protected_call = require "autopilot.protected_call"
+local secret_file = require "autopilot.token.secret_file"
+
+---@class autopilot.token.ClientSecretOptions
+---@field client_id string
+---@field client_secret (string|fun(ask: autopilot.TokenAsk): string?, string?)? the secret, or a function that is asked for it at each request
+---@field client_secret_file string? a file that holds it alone; read once
+---@field allow_world_readable boolean? take a file that every user can read; default false
+---@field tenant string? default: that of the client
+---@field authority string? default: AZURE_AUTHORITY_HOST, else that of the client's cloud
+---@field scope string? default: that of the client
+---@field getenv (fun(name: string): string?)? default `os.getenv`
+
+local name = "autopilot.token.client_secret"
+
+local function check_secret(value)
+  if value == "" then
+    return "must not be empty"
+  elseif type(value) == "string" and value:find "%c" then
+    return "must not contain control characters"
+  end
+end
+
+local rules = authority.rules {
+  client_secret = { type = { "string", "function" }, secret = true, check = check_secret },
+  client_secret_file = { type = "string" },
+  allow_world_readable = { type = "boolean", default = false },
+}
+rules.client_id.required = true
+
+--- The secret that a function of the user's gives, or nil and why there is none.
+local function ask_for_secret(callable, ask)
+  local ok, secret, message = protected_call(callable, ask)
+  if not ok then
+    -- What it raised may quote anything, and is not repeated.
+    return nil, "the function client_secret raised an error"
+  elseif type(secret) ~= "string" or secret == "" or secret:find "%c" then
+    local said = type(message) == "string" and message:gsub("%c", " "):sub(1, 300)
+    return nil, "the function client_secret gave no secret" .. (said and ": " .. said or "")
+  end
+  return secret
+end
+
+--- A function that gives the secret, wherever it comes from.
+local function secret_source(checked)
+  local given, path = checked.client_secret, checked.client_secret_file
+  if type(given) == "string" then
+    return function()
+      return given
+    end
+  elseif given then
+    return function(ask)
+      return ask_for_secret(given, ask)
+    end
+  end
+  local secret, message
+  return function()
+    if not secret then
+      secret, message = secret_file.read_line(path, checked.allow_world_readable)
+    end
+    return secret, message
+  end
+end
+
+--- Makes a provider. Nothing is read or sent yet.
+---@param given autopilot.token.ClientSecretOptions
+---@param level integer? where a mistake raises, as for `error`; default 2, the caller
+---@return autopilot.TokenProvider
+local function new(given, level)
+  level = level or 2
+  local checked = options.check(name, rules, given, level)
+  if (checked.client_secret == nil) == (checked.client_secret_file == nil) then
+    error(name .. ": needs one of the options 'client_secret' and 'client_secret_file'", level)
+  end
+  local find_secret = secret_source(checked)
+  return function(ask)
+    local place, message = authority.find(checked, ask)
+    if not place then
+      return nil, message, { is_transient = false }
+    end
+    local secret
+    secret, message = find_secret(ask)
+    if not secret then
+      return nil, message, { is_transient = false }
+    end
+    local token, expires_in, extra = oauth.request(ask, {
+      authority = place.authority,
+      tenant = place.tenant,
+      form = {
+        grant_type = "client_credentials",
+        client_id = checked.client_id,
+        client_secret = secret,
+        scope = place.scope,
+      },
+    })
+    return token, expires_in, extra
+  end
+end
+
+return new
