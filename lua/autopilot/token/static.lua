@@ -1,0 +1,22 @@
+--- A token that somebody else has fetched, for as long as it lasts.
+
+local core = require "autopilot.core"
+
+local name = "autopilot.token.static"
+
+--- Makes a provider that hands out this token, also when it was refused: there is no other.
+---@param token string
+---@return autopilot.TokenProvider
+local function new(token)
+  if type(token) ~= "string" then
+    error(("%s: the token must be a string (got %s)"):format(name, type(token)), 2)
+  elseif token == "" or not core.is_header_text(token) then
+    local must = token == "" and "not be empty" or "not contain CR, LF or NUL"
+    error(("%s: the token must %s"):format(name, must), 2)
+  end
+  return function()
+    return token
+  end
+end
+
+return new

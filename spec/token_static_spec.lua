@@ -1,0 +1,42 @@
+local static = require "autopilot.token.static"
+local virtual_world = require "support.virtual_world"
+
+local raised = virtual_world.raised
+
+describe("autopilot.token.static", function()
+  it("hands out its token, also after it was refused", function()
+    local provider = static "good"
+    assert.equal("good", provider { tenant = "contoso" })
+    assert.equal("good", provider { refresh = true })
+    assert.equal("good", provider())
+  end)
+
+  it("signs a client in", function()
+    local client, transport = virtual_world
+      .new()
+      :scripted({ { status = 204 } }, { token = static "good" })
+    assert.equal("started", client:sync().outcome)
+    assert.equal("Bearer good", transport.requests[1].headers["Authorization"])
+  end)
+
+  it("raises for what is no token, at the caller's line, and quotes nothing", function()
+    for _, case in ipairs {
+      { nil, "must be a string (got nil)" },
+      { 5, "must be a string (got number)" },
+      { "", "must not be empty" },
+      { "hid\r\nden", "must not contain CR, LF or NUL" },
+      { "hid\0den", "must not contain CR, LF or NUL" },
+    } do
+      local line
+      local message = raised(function()
+        line = debug.getinfo(1, "l").currentline + 1
+        local provider = static(case[1])
+        return provider
+      end)
+      local place = ("token_static_spec.lua:%d: autopilot.token.static: the token "):format(line)
+      assert.is_truthy(message:find(place, 1, true), message)
+      assert.is_truthy(message:find(case[2], 1, true), message)
+      assert.is_nil(message:find "hid")
+    end
+  end)
+end)
