@@ -156,7 +156,8 @@ local function step(operation)
   if not record then
     return answer
   end
-  recover.settle(operation, record)
+  local _
+  _, record, answer = recover.settle(operation, record, answer)
   -- It was not in the future: if it seems so, the clock was set back meanwhile.
   operation.since = math.min(operation.since, client.options.now())
   local trigger = client.memory:covering_trigger(record, operation.since)

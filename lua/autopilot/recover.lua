@@ -3,9 +3,12 @@
 -- Recovery is no retry: it asks nothing of the service but its record, and happens once for each
 -- attempt that needs it, whatever the policy says.
 --
--- What a stamp proves: at or after our sending, that a sync was triggered since, whosever. Between our
--- sending and our giving up, it is taken for our own. `Date` has whole seconds and answers travel, so
--- a stamp may lie where both is possible; then it counts for us, unless it was seen before.
+-- What a stamp proves: at or after our sending, that a sync was triggered since, whosever; between our
+-- sending and our giving up, that our request has arrived. `Date` has whole seconds and answers travel,
+-- so a stamp may lie where both sides of our sending are possible. Then one more read is made at a
+-- moment that decides; what stays open counts for us. So a false claim takes somebody else's sync in
+-- the time of two round trips before our own request, which is lost (in the second before, where no
+-- further read can be made), or one while our own request is under way that never arrives.
 
 local reading = require "autopilot.record"
 
@@ -16,7 +19,7 @@ local recover = {}
 ---@field earliest number? the same on the service's clock, when that was known already
 ---@field sent_last number when the last was sent
 ---@field given_up number and when it was given up
----@field seen number? the latest trigger's stamp that was known before
+---@field seen number? the latest trigger's stamp that is known to be from before
 
 local lost_in_a_gateway = { [502] = true, [503] = true, [504] = true }
 
@@ -49,31 +52,70 @@ local function keep_open(operation, answer, seen)
   open.sent_last, open.given_up = operation.sent_at, operation.received_at
 end
 
+-- What answers sooner, in seconds, is no service at the other end of a network.
+local shortest_trip = 0.005
+
+--- Whether a stamp counts as one from after our sending, and whether that is beyond doubt.
+local function counts(operation, stamp)
+  local open = operation.unsettled
+  local earliest, latest = operation.client.service_clock:to_service(open.since)
+  if not stamp or stamp < math.max(earliest, open.earliest or earliest) then
+    return false, false
+  end
+  return stamp > (open.seen or 0), stamp >= latest
+end
+
+--- Reads the record once more where its stamp counts, but not beyond doubt: two round trips before the moment
+-- at which `Date` would show a new second if our request had been sent at the stamp's own time. If it
+-- shows that second already, the service's clock is further ahead, and the stamp is from before.
+local function look_closer(operation, record)
+  local client, open, took = operation.client, operation.unsettled, operation.read_took
+  local it_counts, is_sure = counts(operation, record.last_manual_trigger)
+  if not it_counts or is_sure or took < shortest_trip or operation.wants_wait == false then
+    return nil
+  end
+  local now, clock = client.options.now(), client.options.clock()
+  local ahead = record.last_manual_trigger - open.since
+  local seconds = math.ceil(now + ahead + 2 * took) - (now + ahead + 2 * took)
+  if operation.deadline and clock + seconds + 2 * took >= operation.deadline then
+    return nil
+  end
+  client.options.sleep(seconds)
+  return reading.read_once(operation)
+end
+
 --- Whether the record shows that a sync was triggered since the first of our requests of which it was
 -- open what they did. If so, the client's memory knows from now on.
 ---@param operation autopilot.Operation
 ---@param record autopilot.SettingsRecord
+---@param answer table of the read
 ---@return boolean is_settled
-function recover.settle(operation, record)
-  local client, open = operation.client, operation.unsettled
-  local stamp = record.last_manual_trigger
-  if not open or not stamp or (open.seen and stamp <= open.seen) then
-    return false
+---@return autopilot.SettingsRecord record the newest
+---@return table answer of that read
+function recover.settle(operation, record, answer)
+  local open = operation.unsettled
+  if not open then
+    return false, record, answer
   end
-  local service_clock = client.service_clock
-  local earliest = service_clock:to_service(open.since)
+  local closer, of_closer = look_closer(operation, record)
+  record, answer = closer or record, closer and of_closer or answer
+  local stamp = record.last_manual_trigger
+  if not counts(operation, stamp) then
+    open.seen = math.max(open.seen or 0, stamp or 0) -- and later reads do not change that
+    return false, record, answer
+  end
+  local memory, service_clock = operation.client.memory, operation.client.service_clock
+  memory:note_proven(open.since, stamp)
+  memory:note_record(record)
+  operation.unsettled = nil
   local under_way_from = service_clock:to_service(open.sent_last)
   local _, under_way_until = service_clock:to_service(open.given_up)
-  if stamp < math.max(earliest, open.earliest or earliest) then
-    return false
-  end
-  client.memory:note_proven(open.since, stamp)
-  client.memory:note_record(record)
-  operation.unsettled = nil
-  -- Triggered while our last request was under way: it has arrived.
-  local is_own = stamp >= under_way_from and stamp <= under_way_until
-  operation.has_arrived = operation.has_arrived or is_own or not service_clock:is_known()
-  return true
+  local _, latest = service_clock:to_service(operation.client.options.now())
+  local was_under_way = stamp >= under_way_from and stamp <= under_way_until
+  -- A stamp from the future says that the clocks cannot be compared, as does an unknown clock.
+  local is_comparable = service_clock:is_known() and stamp <= latest
+  operation.has_arrived = operation.has_arrived or was_under_way or not is_comparable
+  return true, record, answer
 end
 
 local function become_started(answer)
@@ -115,14 +157,16 @@ function recover.run(operation, answer, seen)
   if not is_looked_at or not operation.client.options.recover then
     return answer
   end
-  local record = reading.read_once(operation)
+  local record, of_read = reading.read_once(operation)
   if not record then
     if is_lost then
       answer.outcome, answer.delivered = "interrupted", "unknown"
     end
     return answer
   end
-  if recover.settle(operation, record) then
+  local is_settled
+  is_settled, record = recover.settle(operation, record, of_read)
+  if is_settled then
     become_started(answer)
     return nil
   end
