@@ -4,11 +4,12 @@
 -- on which side of our sending somebody else's stamp lies that falls into the second which `Date` cuts
 -- off (`open`), and whose a sync is that was begun while our own request was under way (`whose`).
 
+local knowledge = require "support.client_knowledge"
+
 local certainty = {}
 
 local margin = 10 -- the client's default
 local tiny = 1e-6
-local fastest_drift = 1e-4 -- what a client may expect of a computer's clock
 
 local function wrong(history, rule, format, ...)
   history.wrong = history.wrong or {}
@@ -20,98 +21,11 @@ local function add(history, name, number)
   history.sums[name] = history.sums[name] + number
 end
 
--- ---- What a client knows ------------------------------------------------------------------------
-
-local function known(client)
-  client.known = client.known or { stamp = -math.huge, retry_after = {}, answers = {} }
-  return client.known
-end
-
---- How far the service's clock is ahead of the client's at that moment, as `Date` tells it in the
--- answers up to that request.
-local function offset_range(client, moment, last)
-  local lower, upper = -math.huge, math.huge
-  local clock = client.clock
-  for _, request in ipairs(known(client).answers) do
-    local from, to = math.min(moment, request.sent), math.max(moment, request.done)
-    if request.number <= (last or math.huge) and not clock.was_set_between(from, to) then
-      local slack = fastest_drift * math.abs(moment - request.done)
-      lower = math.max(lower, request.answer.date - clock.shows(request.done) - slack)
-      upper = math.min(upper, request.answer.date + 1 - clock.shows(request.sent) + slack)
-    end
-  end
-  return lower, upper
-end
-
---- Whether a refusal is no surprise: the client knows of a sync that explains it.
-local function is_explained(client, request)
-  local knows = known(client)
-  local lower, upper = offset_range(client, request.done)
-  local accepted = knows.accepted and knows.accepted.done or -math.huge
-  local ends = math.max(knows.stamp + upper - lower, accepted) + 600 + margin
-  return request.done <= ends
-end
+-- ---- While it happens ---------------------------------------------------------------------------
 
 function certainty.on_answer(history, client, request)
-  local answer, knows = request.answer, known(client)
-  if not answer then
-    return
-  end
-  knows.answers[#knows.answers + 1] = request
-  if answer.retry_after then
-    table.insert(knows.retry_after, request)
-  end
-  if answer.kind == "started" then
-    knows.accepted = request
-    knows.bare_refusal = nil
-  elseif answer.kind == "record" then
-    local record = answer.record
-    knows.stamp = math.max(knows.stamp, record.trigger or 0, record.last_sync or 0)
-    knows.bare_refusal = nil
-    history.call.record = request
-  elseif
-    answer.kind == "cooldown"
-    and not answer.retry_after
-    and not is_explained(client, request)
-  then
-    knows.bare_refusal = request
-  end
-  if request.method == "POST" and (answer.status == 409 or answer.status == 429) then
-    history.call.refused_at = request.done
-  end
+  knowledge.gather(history.call, client, request)
 end
-
---- Why a request for a sync would be in vain, as far as the client knows, or nil.
-local function futile_because(call, client, request)
-  local knows, sent = known(client), request.sent
-  for _, told in ipairs(knows.retry_after) do
-    local real = sent - told.done
-    local shown = client.clock.shows(sent) - client.clock.shows(told.done)
-    if math.max(real, shown) < told.answer.retry_after - tiny then
-      return ("request %d told Retry-After %d"):format(told.number, told.answer.retry_after)
-    end
-  end
-  local record = call.record
-  if call.refused_at and not (call.slept and call.slept >= call.refused_at) then
-    return "it was refused just now"
-  elseif
-    record
-    and record.answer.record.status == "inProgress"
-    and not (call.slept and call.slept >= record.done)
-  then
-    return "the record says that a sync is in progress"
-  elseif client.settings.cooldown == 0 then
-    return nil
-  elseif knows.accepted and sent < knows.accepted.sent + 600 then
-    return "its own sync was accepted"
-  elseif sent < knows.stamp + 600 then
-    return "a record told of a sync"
-  elseif knows.bare_refusal and sent < knows.bare_refusal.done + 600 then
-    return "a 429 came, and the record was not read since"
-  end
-end
-
--- ---- While it happens ---------------------------------------------------------------------------
 
 function certainty.on_request(history, client, call, request)
   if call.deadline and request.sent + request.timeout > call.deadline + tiny then
@@ -125,13 +39,14 @@ function certainty.on_request(history, client, call, request)
   end
   local reason = not call.options.force
     and not client.clock.was_set_between(0, request.sent)
-    and futile_because(call, client, request)
+    and knowledge.futile_because(call, client, request)
   if reason then
     wrong(history, "futile", "request %d: %s", request.number, reason)
   end
 end
 
 function certainty.on_sleep(history, _, call, seconds)
+  call.sleeps[history.model.now] = true
   if not (seconds >= 0 and seconds < 86400) then
     wrong(history, "sleep", "slept %s s", tostring(seconds))
   elseif call.deadline and history.model.now + seconds > call.deadline + tiny then
@@ -166,7 +81,7 @@ end
 
 --- The first read after the request that showed this stamp, unless one before did.
 local function first_sight(client, post, stamp)
-  for _, request in ipairs(known(client).answers) do
+  for _, request in ipairs(knowledge.of(client).answers) do
     local record = request.answer.record
     if record and record.trigger == stamp then
       return request.number > post.number and request or nil
@@ -174,16 +89,47 @@ local function first_sight(client, post, stamp)
   end
 end
 
---- Whether a stamp, when it was first seen, could not be told from one that our request left.
-local function may_be_ours(client, post, stamp, until_done)
+--- The further read that has to be made where a stamp is open, when there is time for it.
+local function closer_read(history, post, sight)
+  local call, took = sight.call, sight.done - sight.sent
+  local follower = history.network.requests[sight.number + 1]
+  local has_time = not call.deadline or sight.done + 1 + 2 * took < call.deadline
+  local may_sleep = call.method ~= "ensure" or call.options.wait
+  if took < 0.005 or not has_time or not may_sleep or post.call ~= call then
+    return nil
+  elseif not call.sleeps[sight.done] then
+    wrong(history, "closer", "the stamp that request %d showed was believed", sight.number)
+  elseif follower and follower.call == call and follower.sent < sight.done + 1.01 then
+    return follower.answer and follower
+  end
+end
+
+--- Whether a stamp from before our sending could not be told from one that our request left.
+local function is_open_by_date(history, client, post, stamp)
+  local sight = first_sight(client, post, stamp)
+  local shown = client.clock.shows(post.sent)
+  if not sight or stamp < shown + knowledge.offset_range(client, post.sent, sight.number) then
+    return false
+  end
+  local took, closer = sight.done - sight.sent, closer_read(history, post, sight)
+  if not closer then
+    return true
+  elseif closer.done - closer.sent < 2 * took and post.sent - stamp > 2 * took then
+    return false
+  end
+  return stamp >= shown + knowledge.offset_range(client, post.sent, closer.number)
+end
+
+--- Whether, for all that a client can know, the sync was begun while its own request was under way.
+local function may_be_ours(client, post, stamp)
   local sight = first_sight(client, post, stamp)
   if not sight then
     return false
   end
-  local lower = offset_range(client, post.sent, sight.number)
-  local _, upper = offset_range(client, post.done, sight.number)
+  local lower = knowledge.offset_range(client, post.sent, sight.number)
+  local _, upper = knowledge.offset_range(client, post.done, sight.number)
   return stamp >= client.clock.shows(post.sent) + lower
-    and (not until_done or stamp <= client.clock.shows(post.done) + upper)
+    and stamp <= client.clock.shows(post.done) + upper
 end
 
 --- Holds a claim that a sync was triggered at or after `since` (and, where `state` says so, has
@@ -203,7 +149,7 @@ local function check_covered(history, call, since, state)
     local sync = model:find(function(sync)
       return sync.trigger < since
         and fits(sync, -math.huge)
-        and may_be_ours(call.client, post, sync.trigger, false)
+        and is_open_by_date(history, call.client, post, sync.trigger)
     end)
     if sync then
       add(history, "open", 1)
@@ -219,7 +165,7 @@ local function is_whose_open(history, call)
     if
       post.call == call
       and history.model:find(function(sync)
-        return sync.manual and may_be_ours(call.client, post, sync.trigger, true)
+        return sync.manual and may_be_ours(call.client, post, sync.trigger)
       end)
     then
       return true
@@ -260,7 +206,7 @@ function claims.wait(history, call)
 end
 
 function claims.status(history, call)
-  local knows = known(call.client)
+  local knows = knowledge.of(call.client)
   if call.report.ready and call.client.settings.cooldown ~= 0 then
     local accepted = knows.accepted and knows.accepted.sent or -math.huge
     if call.ended < math.max(accepted, knows.stamp) + 600 then
@@ -273,7 +219,7 @@ end
 
 local function check_retry_at(history, call)
   local report, client = call.report, call.client
-  local clock, knows = client.clock, known(client)
+  local clock, knows = client.clock, knowledge.of(client)
   if not report.retry_at then
     return
   elseif report.retry_after < report.retry_at - clock.shows(call.ended) - 1e-3 then
@@ -284,7 +230,7 @@ local function check_retry_at(history, call)
   local asked = clock.moment(report.retry_at)
   local accepted = knows.accepted
   local earliest = math.max(accepted and accepted.sent or 0, knows.stamp) + 600
-  local lower, upper = offset_range(client, call.ended)
+  local lower, upper = knowledge.offset_range(client, call.ended)
   local latest = call.ended -- a refusal of just now
   for _, told in ipairs(knows.retry_after) do
     latest = math.max(latest, told.done + told.answer.retry_after - 600 - margin)

@@ -211,6 +211,7 @@ function History:make_call(client, method, options)
     options = options,
     began = model.now,
     requests = {},
+    sleeps = {}, -- when they began
     since = options.since and client.clock.moment(options.since)
       or method == "ensure" and model.now - (options.max_age or 0)
       or nil,

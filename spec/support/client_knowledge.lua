@@ -1,0 +1,102 @@
+--- What a client of a history knows: of the service's clock, of cooldowns, of refusals.
+--
+-- Worked out from the answers that it heard, without a look at the client itself.
+
+local knowledge = {}
+
+local margin = 10 -- the client's default
+local tiny = 1e-6
+local fastest_drift = 1e-4 -- what a client may expect of a computer's clock
+
+--- All of it that was gathered.
+function knowledge.of(client)
+  client.known = client.known or { stamp = -math.huge, retry_after = {}, answers = {} }
+  return client.known
+end
+
+--- How far the service's clock is ahead of the client's at that moment, as `Date` tells it in the
+-- answers up to that request.
+function knowledge.offset_range(client, moment, last)
+  local lower, upper = -math.huge, math.huge
+  local clock = client.clock
+  for _, request in ipairs(knowledge.of(client).answers) do
+    local from, to = math.min(moment, request.sent), math.max(moment, request.done)
+    if request.number <= (last or math.huge) and not clock.was_set_between(from, to) then
+      local slack = fastest_drift * math.abs(moment - request.done)
+      lower = math.max(lower, request.answer.date - clock.shows(request.done) - slack)
+      upper = math.min(upper, request.answer.date + 1 - clock.shows(request.sent) + slack)
+    end
+  end
+  return lower, upper
+end
+
+--- Whether a refusal is no surprise: the client knows of a sync that explains it.
+local function is_explained(client, request)
+  local knows = knowledge.of(client)
+  local lower, upper = knowledge.offset_range(client, request.done)
+  local accepted = knows.accepted and knows.accepted.done or -math.huge
+  local ends = math.max(knows.stamp + upper - lower, accepted) + 600 + margin
+  return request.done <= ends
+end
+
+--- Learns from what the client has heard.
+function knowledge.gather(call, client, request)
+  local answer, knows = request.answer, knowledge.of(client)
+  if not answer then
+    return
+  end
+  knows.answers[#knows.answers + 1] = request
+  if answer.retry_after then
+    table.insert(knows.retry_after, request)
+  end
+  if answer.kind == "started" then
+    knows.accepted = request
+    knows.bare_refusal = nil
+  elseif answer.kind == "record" then
+    local record = answer.record
+    knows.stamp = math.max(knows.stamp, record.trigger or 0, record.last_sync or 0)
+    knows.bare_refusal = nil
+    call.record = request
+  elseif
+    answer.kind == "cooldown"
+    and not answer.retry_after
+    and not is_explained(client, request)
+  then
+    knows.bare_refusal = request
+  end
+  if request.method == "POST" and (answer.status == 409 or answer.status == 429) then
+    call.refused_at = request.done
+  end
+end
+
+--- Why a request for a sync would be in vain, as far as the client knows, or nil.
+function knowledge.futile_because(call, client, request)
+  local knows, sent = knowledge.of(client), request.sent
+  for _, told in ipairs(knows.retry_after) do
+    local real = sent - told.done
+    local shown = client.clock.shows(sent) - client.clock.shows(told.done)
+    if math.max(real, shown) < told.answer.retry_after - tiny then
+      return ("request %d told Retry-After %d"):format(told.number, told.answer.retry_after)
+    end
+  end
+  local record = call.record
+  if call.refused_at and not (call.slept and call.slept >= call.refused_at) then
+    return "it was refused just now"
+  elseif
+    record
+    and record.answer.record.status == "inProgress"
+    and not (call.slept and call.slept >= record.done)
+  then
+    return "the record says that a sync is in progress"
+  elseif client.settings.cooldown == 0 then
+    return nil
+  elseif knows.accepted and sent < knows.accepted.sent + 600 then
+    return "its own sync was accepted"
+  elseif sent < knows.stamp + 600 then
+    return "a record told of a sync"
+  elseif knows.bare_refusal and sent < knows.bare_refusal.done + 600 then
+    return "a 429 came, and the record was not read since"
+  end
+end
+
+return knowledge
