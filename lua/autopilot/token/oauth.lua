@@ -161,6 +161,21 @@ local function make_form(ask, form)
   return complete
 end
 
+--- The URL of one of the tenant's endpoints; or nil and a sentence.
+---@param base string authority
+---@param tenant string
+---@param endpoint string? `token` (default) or `devicecode`
+---@return string? url
+---@return string? message
+function oauth.endpoint(base, tenant, endpoint)
+  local url, complaint = authority.parse(base)
+  complaint = complaint or authority.tenant_complaint(tenant, true)
+  if complaint then
+    return nil, "the authority or tenant " .. complaint
+  end
+  return ("%s/%s/oauth2/v2.0/%s"):format(url, tenant, endpoint or "token")
+end
+
 local function wait_before(ask, attempt, details)
   local seconds = oauth_error.is_not_yet_known(details) and waits_for_certificate[attempt]
   if not seconds or not ask.sleep then
@@ -178,12 +193,10 @@ end
 ---@return string? message one line, without a secret
 ---@return autopilot.token.Details? details
 function oauth.post(ask, request)
-  local base, complaint = authority.parse(request.authority)
-  complaint = complaint or authority.tenant_complaint(request.tenant, true)
-  if complaint then
-    return nil, "the authority or tenant " .. complaint, { is_transient = false }
+  local url, complaint = oauth.endpoint(request.authority, request.tenant, request.endpoint)
+  if not url then
+    return nil, complaint, { is_transient = false }
   end
-  local url = ("%s/%s/oauth2/v2.0/%s"):format(base, request.tenant, request.endpoint or "token")
   local attempt = 0
   while true do
     local form, reason = make_form(ask, request.form)

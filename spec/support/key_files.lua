@@ -1,0 +1,92 @@
+--- RSA keys and certificates of applications, made by the openssl command when a spec asks for them.
+--
+-- What proves a signature is the openssl command, too: nothing of ours judges itself.
+
+local key_files = {}
+
+key_files.passphrase = "hush & \"pass' $phrase"
+
+local commands = [[
+set -e
+cd '%s'
+umask 077
+exec >log 2>&1 </dev/null
+issue() { openssl req -x509 -newkey "$1" -nodes -keyout "$2" -out "$3" -subj /CN=app -days 30; }
+issue rsa:2048 key.pem certificate.pem
+issue rsa:1025 odd.pem odd_certificate.pem
+openssl rsa -in key.pem -traditional -out traditional.pem
+openssl ecparam -name prime256v1 -genkey -noout -out ec.pem
+export P='%s'
+pkcs8() { out=$1; shift; openssl pkcs8 -topk8 -in key.pem -passout env:P -out "$out" "$@"; }
+pkcs8 default.pem
+pkcs8 aes128.pem -v2 aes128 -v2prf hmacWithSHA1
+pkcs8 aes192.pem -v2 aes192 -v2prf hmacWithSHA512 -iter 5000
+pkcs8 des3.pem -v2 des3 -v2prf hmacWithSHA384
+pkcs8 scrypt.pem -scrypt
+pkcs8 camellia.pem -v2 camellia-256-cbc
+pkcs8 pbe1.pem -v1 PBE-SHA1-3DES
+for cipher in aes128 aes256 des3; do
+  openssl rsa -in key.pem -traditional -"$cipher" -passout env:P -out "older_$cipher.pem"
+done
+cat odd_certificate.pem certificate.pem key.pem >together.pem
+openssl x509 -in certificate.pem -noout -pubkey >public.pem
+openssl x509 -in odd_certificate.pem -noout -pubkey >odd_public.pem
+openssl x509 -in certificate.pem -outform DER | openssl dgst -sha256 -binary >thumbprint
+]]
+
+local function succeeds(command)
+  local first, _, code = os.execute(command)
+  return first == true and (code == nil or code == 0) or first == 0
+end
+
+local function quoted(text)
+  return (text:gsub("'", "'\\''"))
+end
+
+--- Makes all of them, in a private folder; half a second.
+---@return string folder
+function key_files.make()
+  local folder = os.tmpname()
+  os.remove(folder)
+  assert(succeeds(("mkdir -m 700 '%s'"):format(folder)), "no temporary folder")
+  local script = commands:format(folder, quoted(key_files.passphrase))
+  local file = assert(io.open(folder .. "/make", "w"))
+  file:write(script)
+  file:close()
+  assert(succeeds(("sh '%s/make'"):format(folder)), "openssl failed, see " .. folder .. "/log")
+  return folder
+end
+
+function key_files.remove(folder)
+  succeeds(("rm -rf '%s'"):format(folder))
+end
+
+--- The whole text of one of the files.
+function key_files.read(folder, name)
+  local file = assert(io.open(folder .. "/" .. name, "rb"))
+  local text = file:read "*a"
+  file:close()
+  return text
+end
+
+local schemes = {
+  PS256 = "-sigopt rsa_padding_mode:pss -sigopt rsa_pss_saltlen:32",
+  RS256 = "",
+}
+
+--- What the openssl command says of a signature.
+---@param folder string
+---@param public string the file with the public key
+---@return boolean
+function key_files.verify(folder, public, algorithm, text, signature)
+  for name, content in pairs { text = text, signature = signature } do
+    local file = assert(io.open(("%s/%s"):format(folder, name), "wb"))
+    file:write(content)
+    file:close()
+  end
+  local command = "cd '%s' && openssl dgst -sha256 -verify '%s' %s -signature signature text "
+    .. ">/dev/null 2>&1"
+  return succeeds(command:format(folder, public, schemes[algorithm]))
+end
+
+return key_files
