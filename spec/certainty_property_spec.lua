@@ -1,14 +1,16 @@
 -- What is reported is true: random histories of a tenant, its network and its clients, in virtual time.
 --
--- The seed is printed. CERTAINTY_SEED repeats a run, CERTAINTY_HISTORIES says how many (default 20,000,
--- and 2,000 where another Lua than 5.4 runs). A failing history is made smaller and printed.
+-- The seed is printed. CERTAINTY_SEED repeats a run, CERTAINTY_HISTORIES says how many: by default 20,000,
+-- 2,000 on another Lua than 5.4, 200 where a tool slows the specs down. A failing history is made
+-- smaller and printed.
 
 local Choices = require "support.choices"
 local certainty = require "support.certainty"
 local random_history = require "support.random_history"
 
 local seed = tonumber(os.getenv "CERTAINTY_SEED") or os.time() % 1000000
-local count = tonumber(os.getenv "CERTAINTY_HISTORIES") or (_VERSION == "Lua 5.4" and 20000 or 2000)
+local usual = os.getenv "SPEC_PATIENCE" and 200 or _VERSION == "Lua 5.4" and 20000 or 2000
+local count = tonumber(os.getenv "CERTAINTY_HISTORIES") or usual
 
 --- The rule that a history breaks, with the choices that led there; nil when it breaks none.
 local function broken_rule(choices)
