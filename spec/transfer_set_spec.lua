@@ -6,6 +6,9 @@ local hostile = require "support.hostile_server"
 local socket = require "socket"
 local wire = require "support.wire"
 
+local patience = hostile.patience
+local limit = 5 * patience -- seconds; not meant to be reached
+local short = 0.05 * patience -- meant to be
 local no_content = "HTTP/1.1 204 No Content\r\n\r\n"
 
 local function request_to(server, options)
@@ -64,7 +67,7 @@ describe("a step of a transfer set", function()
     local server, set = serving(), core.transfer_set()
     assert.are.equal(0, set:step())
     local request = request_to(server)
-    local one, two = set:add(request, 1, 1), set:add(request, 1, 1)
+    local one, two = set:add(request, limit, limit), set:add(request, limit, limit)
     assert.are.equal(2, set:step())
     run_until_finished(set, one, two)
     assert.are.equal(0, set:step())
@@ -72,33 +75,33 @@ describe("a step of a transfer set", function()
 
   it("never blocks without a timeout", function()
     local server, set = stalling(), core.transfer_set()
-    set:add(request_to(server), 5, 5)
+    set:add(request_to(server), limit, limit)
     for _, timeout in ipairs { 0, -1, 0 / 0 } do
       assert.is_true(seconds_of(function()
         set:step(timeout)
         set:step()
-      end) < 0.5)
+      end) < 0.5 * patience)
     end
   end)
 
   it("waits no longer than it is told", function()
     local server, set = stalling(), core.transfer_set()
-    set:add(request_to(server), 5, 5)
+    set:add(request_to(server), limit, limit)
     run(set, function()
       return #server.requests == 1
     end)
     local seconds = seconds_of(function()
       set:step(0.03)
     end)
-    assert.is_true(seconds > 0.01 and seconds < 1, seconds)
+    assert.is_true(seconds > 0.01 and seconds < patience, seconds)
   end)
 
   it("waits again after what had finished was taken", function()
     local set = core.transfer_set()
-    set:add(request_to(stalling()), 5, 5)
+    set:add(request_to(stalling()), limit, limit)
     for _ = 1, 3 do
-      local refused = set:add(request_to(hostile.refusing()), 1, 1)
-      assert.is_true(set:wait(refused, 2))
+      local refused = set:add(request_to(hostile.refusing()), limit, limit)
+      assert.is_true(set:wait(refused, limit))
       assert.is_true(seconds_of(function()
         set:step(0.02)
       end) > 0.01)
@@ -109,13 +112,13 @@ describe("a step of a transfer set", function()
     local set = core.transfer_set()
     assert.is_true(seconds_of(function()
       set:step(5)
-    end) < 1)
+    end) < 1 * patience)
   end)
 
   it("returns when something has finished, and waits for the rest when told again", function()
     local server, slow, set = serving(), stalling(), core.transfer_set()
-    local quick = set:add(request_to(server), 1, 1)
-    local late = set:add(request_to(slow), 1, 0.15)
+    local quick = set:add(request_to(server), limit, limit)
+    local late = set:add(request_to(slow), limit, 3 * short)
     run_until_finished(set, quick)
     -- `quick` is never taken: that must not keep `late` from moving.
     local steps = 0
@@ -124,7 +127,7 @@ describe("a step of a transfer set", function()
       hostile.step()
       steps = steps + 1
     end
-    assert.is_true(steps < 50, steps)
+    assert.is_true(steps < 50, steps) -- it did not spin
   end)
 end)
 
@@ -133,9 +136,9 @@ describe("waiting for one transfer", function()
 
   it("ends when it has finished, whatever others do, and takes it out of the set", function()
     local slow, set = stalling(), core.transfer_set()
-    local first = set:add(request_to(hostile.refusing()), 1, 1)
-    local second = set:add(request_to(slow), 1, 0.05)
-    assert.is_true(set:wait(second, 2))
+    local first = set:add(request_to(hostile.refusing()), limit, limit)
+    local second = set:add(request_to(slow), limit, short)
+    assert.is_true(set:wait(second, limit))
     assert.is_true(second:is_finished())
     assert.are.equal(first, set:take())
     assert.is_nil(set:take())
@@ -143,11 +146,11 @@ describe("waiting for one transfer", function()
 
   it("ends after its time, and can go on", function()
     local slow, set = stalling(), core.transfer_set()
-    local transfer = set:add(request_to(slow), 1, 0.1)
+    local transfer = set:add(request_to(slow), limit, 2 * short)
     assert.is_false(set:wait(transfer, 0.01))
     assert.is_false(set:wait(transfer, 0))
-    assert.is_true(set:wait(transfer, 2))
-    assert.is_true(set:wait(transfer, 2))
+    assert.is_true(set:wait(transfer, limit))
+    assert.is_true(set:wait(transfer, limit))
   end)
 end)
 
@@ -156,8 +159,8 @@ describe("finished transfers", function()
 
   it("are taken in the order they finished, once", function()
     local quick, set = serving(), core.transfer_set()
-    local slow = set:add(request_to(stalling()), 1, 0.05)
-    local fast = set:add(request_to(quick), 1, 1)
+    local slow = set:add(request_to(stalling()), limit, short)
+    local fast = set:add(request_to(quick), limit, limit)
     run_until_finished(set, slow, fast)
     assert.are.equal(fast, set:take())
     assert.are.equal(slow, set:take())
@@ -176,7 +179,7 @@ describe("finished transfers", function()
     local set, transfers = core.transfer_set(), {}
     for number = 1, 100 do -- more than idle handles are kept
       local request = core.request { method = "GET", url = server:url("/" .. number) }
-      transfers[number] = set:add(request, 5, 5, "token " .. number)
+      transfers[number] = set:add(request, limit, limit, "token " .. number)
     end
     for number, transfer in ipairs(transfers) do
       run_until_finished(set, transfer)
@@ -190,7 +193,7 @@ describe("finished transfers", function()
 
   it("tell nothing before they have finished", function()
     local set = core.transfer_set()
-    local transfer = set:add(request_to(stalling "HTTP/1.1 200 X\r\n"), 1, 1)
+    local transfer = set:add(request_to(stalling "HTTP/1.1 200 X\r\n"), limit, limit)
     assert.is_false(transfer:is_finished())
     assert.is_nil((transfer:failure()))
     local _, version, body, sends, is_complete = transfer:result()
@@ -207,16 +210,16 @@ describe("the time of a transfer", function()
   it("is never unlimited, however odd it is", function()
     for _, odd in ipairs { 0, -1, -math.huge, 0 / 0, 1e-9, 1e-300 } do
       local set = core.transfer_set()
-      local transfer = set:add(request_to(stalling()), 5, odd)
+      local transfer = set:add(request_to(stalling()), limit, odd)
       assert.is_true(seconds_of(function()
         run_until_finished(set, transfer)
-      end) < 1)
+      end) < 1 * patience)
       local _, name = transfer:failure()
       assert.are.equal("CURLE_OPERATION_TIMEDOUT", name)
-      transfer = set:add(request_to(hostile.black_hole()), odd, 5)
+      transfer = set:add(request_to(hostile.black_hole()), odd, limit)
       assert.is_true(seconds_of(function()
         run_until_finished(set, transfer)
-      end) < 1)
+      end) < 1 * patience)
     end
   end)
 
@@ -237,11 +240,11 @@ describe("the time of a transfer", function()
       connection:stall()
     end)
     local set, request = core.transfer_set(), request_to(server)
-    run_until_finished(set, set:add(request, 5, 5))
-    local transfer = set:add(request, 5, 0.05)
+    run_until_finished(set, set:add(request, limit, limit))
+    local transfer = set:add(request, limit, short)
     assert.is_true(seconds_of(function()
       run_until_finished(set, transfer)
-    end) < 2)
+    end) < 2 * patience)
     assert.are.equal("CURLE_OPERATION_TIMEDOUT", (select(2, transfer:failure())))
   end)
 end)
@@ -251,7 +254,7 @@ describe("a transfer in flight", function()
 
   it("runs to its end when nobody holds it but the set", function()
     local server, set = serving(), core.transfer_set()
-    set:add(request_to(server), 1, 1)
+    set:add(request_to(server), limit, limit)
     collect()
     run(set, function()
       return #server.requests == 1
@@ -267,7 +270,7 @@ describe("a transfer in flight", function()
 
   it("is given up when it is discarded, and its connection closed", function()
     local server, set = silent(), core.transfer_set()
-    local transfer = set:add(request_to(server), 1, 1, "token")
+    local transfer = set:add(request_to(server), limit, limit, "token")
     run(set, function()
       return #server.requests == 1
     end)
@@ -287,7 +290,7 @@ describe("a transfer in flight", function()
 
   it("ends with its set", function()
     local server, set = silent(), core.transfer_set()
-    local transfer = set:add(request_to(server), 1, 1, "token")
+    local transfer = set:add(request_to(server), limit, limit, "token")
     run(set, function()
       return #server.requests == 1
     end)
@@ -343,7 +346,7 @@ describe("collection", function()
         local server = stalling "HTTP/1.1 500 X\r\nX: y\r\nContent-Length: 9\r\n\r\nhalf"
         local things = { set = core.transfer_set() }
         things.request = request_to(server)
-        things.transfer = things.set:add(things.request, 1, 0.05, "token", "id", 3)
+        things.transfer = things.set:add(things.request, limit, short, "token", "id", 3)
         advance(things, server)
         for _, name in ipairs(order) do
           things[name] = nil
@@ -370,8 +373,8 @@ describe("collection", function()
     local speed = collectgarbage("setstepmul", 10000)
     for _ = 1, 20 do
       local set = core.transfer_set()
-      run_until_finished(set, set:add(request_to(server), 1, 1, ("t"):rep(1000), "id", 7))
-      set:add(request_to(server), 1, 1):is_finished()
+      run_until_finished(set, set:add(request_to(server), limit, limit, ("t"):rep(1000), "id", 7))
+      set:add(request_to(server), limit, limit):is_finished()
     end
     collectgarbage("setpause", pause)
     collectgarbage("setstepmul", speed)
@@ -381,13 +384,13 @@ describe("collection", function()
   it("lets go of a transfer that was waited for, taken or discarded", function()
     local server, set = serving(), core.transfer_set()
     local held = setmetatable({}, { __mode = "v" })
-    held[1] = set:add(request_to(server), 1, 1)
+    held[1] = set:add(request_to(server), limit, limit)
     run_until_finished(set, held[1])
     assert.is_true(set:wait(held[1], 0))
-    held[2] = set:add(request_to(server), 1, 1)
+    held[2] = set:add(request_to(server), limit, limit)
     run_until_finished(set, held[2])
     assert.are.equal(held[2], set:take())
-    held[3] = set:add(request_to(server), 1, 1)
+    held[3] = set:add(request_to(server), limit, limit)
     set:discard(held[3])
     collect()
     assert.are.same({}, held)
@@ -397,9 +400,11 @@ describe("collection", function()
     local curl = require "autopilot.transport.curl"
     local server = serving()
     local held = setmetatable({}, { __mode = "v" })
+    local is_interrupted = false
     local transport = curl.new {
       wait = function(set, transfer)
-        if not held.first then
+        if not is_interrupted then
+          is_interrupted = true
           held.first = transfer
           error "interrupted"
         end
@@ -423,7 +428,7 @@ describe("a transfer set that is closed", function()
 
   it("may be closed again, and forgets its transfers quietly", function()
     local set = core.transfer_set()
-    local transfer = set:add(request_to(serving()), 1, 1)
+    local transfer = set:add(request_to(serving()), limit, limit)
     set:close()
     set:close()
     set:discard(transfer)
@@ -432,11 +437,11 @@ describe("a transfer set that is closed", function()
 
   it("raises when it is used", function()
     local request, set = request_to(serving()), core.transfer_set()
-    local transfer = set:add(request, 1, 1)
+    local transfer = set:add(request, limit, limit)
     set:close()
     local uses = {
       function()
-        set:add(request, 1, 1)
+        set:add(request, limit, limit)
       end,
       function()
         set:step()
@@ -474,7 +479,7 @@ describe("a transfer set and its objects", function()
 
   it("raise for what is none of theirs", function()
     local set, request = core.transfer_set(), request_to(serving())
-    local transfer = set:add(request, 1, 1)
+    local transfer = set:add(request, limit, limit)
     local wrong = {
       nil,
       1,
@@ -506,7 +511,7 @@ describe("a transfer set and its objects", function()
 
   it("hide their metatables", function()
     local set, request = core.transfer_set(), request_to(serving())
-    for _, object in ipairs { set, request, set:add(request, 1, 1) } do
+    for _, object in ipairs { set, request, set:add(request, limit, limit) } do
       assert.are.equal("autopilot.core", getmetatable(object))
       assert.is_false(pcall(setmetatable, object, {}))
     end
@@ -532,7 +537,7 @@ describe("a transfer set and its objects", function()
       assert.is_false(pcall(set.add, set, request, 1, 1, nil, nil, odd))
     end
     for _, number in ipairs { 0, 1, 10, 4294967, 1000000000 } do
-      run_until_finished(set, set:add(request, 1, 1, nil, nil, number))
+      run_until_finished(set, set:add(request, limit, limit, nil, nil, number))
       local seen = server.requests[#server.requests].headers["retry-attempt"]
       assert.are.equal(number > 0 and ("%d"):format(number) or nil, seen)
     end
@@ -540,7 +545,7 @@ describe("a transfer set and its objects", function()
 
   it("work when a transfer is handed to a set that is not its own", function()
     local server, mine, other = stalling(), core.transfer_set(), core.transfer_set()
-    local transfer = mine:add(request_to(server), 1, 0.05)
+    local transfer = mine:add(request_to(server), limit, short)
     assert.is_false(other:wait(transfer, 0))
     other:discard(transfer)
     assert.is_true(transfer:is_finished())

@@ -10,6 +10,8 @@ local http2 = require "support.http2_frames"
 
 local wire = {}
 
+local patience = hostile.patience
+
 wire.token = "the-secret-token"
 wire.proxy_password = "the-proxy-password"
 
@@ -169,8 +171,8 @@ end
 ---@field path string
 ---@field url string instead of the server's
 ---@field method string default "POST"
----@field connect number default 2 s
----@field total number default 2 s
+---@field connect number default 2 s; multiplied by the patience of the specs
+---@field total number default 2 s; multiplied by the patience of the specs
 ---@field retry_attempt integer default 0
 
 --- Sends one request, as a client does, and checks what must always hold.
@@ -187,8 +189,8 @@ function wire.ask(server, how)
   }
   local seen, received = wire.seen(server), transcript(server)
   local id = "11111111-2222-4333-8444-555555555555"
-  local response, network =
-    send(how.connect or 2, how.total or 2, wire.token, id, how.retry_attempt or 0)
+  local connect, total = patience * (how.connect or 2), patience * (how.total or 2)
+  local response, network = send(connect, total, wire.token, id, how.retry_attempt or 0)
   local outcome = {
     response = response,
     network = network,
