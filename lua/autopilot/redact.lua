@@ -5,6 +5,7 @@
 -- nothing costs a few searches. What a secret is, and which texts need this, is left to the caller.
 
 local BareText = require "autopilot.redact.bare_text"
+local contains_any = require("autopilot.core").contains_any
 
 local find, next, type = string.find, next, type
 
@@ -176,7 +177,7 @@ local function find_bearers(ranges, text)
   while start do
     local last = before_full_stop(text, following - 1)
     local is_parameter = text:find("^%l[%l_]*=[^=%s]", start)
-    if not is_parameter and not plain_words[text:sub(start, last)] then
+    if last >= start and not is_parameter and not plain_words[text:sub(start, last)] then
       ranges = add(ranges, start, last)
     end
     start, following = text:match(pattern, following)
@@ -215,9 +216,13 @@ function redact.prepare(secrets)
     table.insert(is_jwt and jwt_needles or other_needles, needle)
   end
   local has_secrets = next(jwt_needles) ~= nil or next(other_needles) ~= nil
-  -- Every search counts here: this runs for each header that is told.
+  -- Without any of these there is nothing to take out. One call tells, for each header that is told.
+  local signs = { jwt_beginning, "\\", "%", "earer" }
+  for _, needle in ipairs(other_needles) do
+    signs[#signs + 1] = needle.text
+  end
   return function(text)
-    if type(text) ~= "string" then
+    if type(text) ~= "string" or not contains_any(text, signs) then
       return text
     end
     local ranges
