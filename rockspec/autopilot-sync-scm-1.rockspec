@@ -130,6 +130,7 @@ build = {
     ["autopilot.token.claims"] = "lua/autopilot/token/claims.lua",
     ["autopilot.token.client_certificate"] = "lua/autopilot/token/client_certificate.lua",
     ["autopilot.token.client_secret"] = "lua/autopilot/token/client_secret.lua",
+    ["autopilot.token.device_code"] = "lua/autopilot/token/device_code.lua",
     ["autopilot.token.inspect"] = "lua/autopilot/token/inspect.lua",
     ["autopilot.token.oauth"] = "lua/autopilot/token/oauth.lua",
     ["autopilot.token.oauth_error"] = "lua/autopilot/token/oauth_error.lua",
