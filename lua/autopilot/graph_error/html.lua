@@ -1,0 +1,62 @@
+--- Finds what a page of HTML says in a few words: the answer of a gateway or a captive portal.
+--
+-- No parser: a page is looked at as far as a title, a heading or some plain text, each step linear.
+
+local html = {}
+
+local characters = {
+  amp = "&",
+  lt = "<",
+  gt = ">",
+  quot = '"',
+  apos = "'",
+  nbsp = " ",
+  ["#34"] = '"',
+  ["#39"] = "'",
+}
+
+local function without_markup(text)
+  -- Neither class reaches over the next tag, so that a text of nothing but `<` is read once.
+  text = text:gsub("<[^<>]*>", " "):gsub("&([#%w]+);", characters)
+  return text
+end
+
+--- The text of the first element of that name, or nil when there is none or it is empty.
+local function element(page, lower, name)
+  local _, opening = lower:find("<" .. name .. "%f[%s>][^<>]*>")
+  if not opening then
+    return nil
+  end
+  local finish = lower:find("</" .. name, opening, true)
+  local text = without_markup(page:sub(opening + 1, (finish or #page + 1) - 1))
+  return text:find "%S" and text or nil
+end
+
+--- What can be read of the body, when it begins with words and not with a script.
+local function body_text(page, lower)
+  local start = lower:find("<body", 1, true) or 1
+  local finish = lower:find("<script", start, true) or lower:find("<style", start, true)
+  local text = without_markup(page:sub(start, (finish or #page + 1) - 1))
+  return text:find "%w" and text or nil
+end
+
+--- Whether a text begins as HTML or XML does.
+---@param text string
+---@return boolean
+function html.begins(text)
+  return text:find "^%s*<[!?%a]" ~= nil
+end
+
+--- The title, else the first heading, else the beginning of the text; nil when there is none.
+---@param page string
+---@return string?
+function html.text(page)
+  local lower = page:lower()
+  return element(page, lower, "title")
+    or element(page, lower, "h1")
+    or element(page, lower, "h2")
+    or element(page, lower, "h3")
+    or body_text(page, lower)
+end
+
+return html
