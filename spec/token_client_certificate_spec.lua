@@ -2,6 +2,7 @@ local base64url = require "autopilot.token.base64url"
 local cjson = require "cjson.safe"
 local client_certificate = require "autopilot.token.client_certificate"
 local key_files = require "support.key_files"
+local signer = require "autopilot.token.signer"
 local token_world = require "support.token_world"
 
 local nothing = token_world.getenv {}
@@ -276,7 +277,7 @@ describe("autopilot.token.client_certificate", function()
         { private_key = path "pbe1.pem", passphrase = passphrase },
       },
       ["cannot be read"] = { { private_key = damaged:gsub("MII", "MIA", 1) } },
-      ["can be read by every user"] = { { private_key = open } },
+      ["can be read by every user"] = { { private_key = open }, { certificate = open } },
       ["nowhere"] = { { private_key = "/nowhere" }, { certificate = "/nowhere" } },
     } do
       for _, given in ipairs(cases) do
@@ -309,6 +310,23 @@ describe("autopilot.token.client_certificate", function()
       local changed = string.char((der:byte(position) + 1) % 256)
       try(der:sub(1, position - 1) .. changed .. der:sub(position + 1))
       try(der:sub(1, position))
+    end
+  end)
+
+  it("needs no secrecy for a certificate that has no key beside it", function()
+    local open = path "open_certificate.pem"
+    os.execute(("cp '%s' '%s' && chmod 644 '%s'"):format(path "certificate.pem", open, open))
+    local sign_in = provider { certificate = open, private_key = path "key.pem" }
+    assert.is_truthy((sign_in(emulated().ask)))
+  end)
+
+  it("signs the same text in another way each time (PSS)", function()
+    local text = key_files.read(folder, "together.pem")
+    local loaded = signer.load(text, text)
+    local first, second = loaded.sign("PS256", "text"), loaded.sign("PS256", "text")
+    assert.are_not.equal(first, second)
+    for _, signature in ipairs { first, second } do
+      assert.is_true(key_files.verify(folder, "public.pem", "PS256", "text", signature))
     end
   end)
 

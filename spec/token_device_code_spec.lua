@@ -233,6 +233,18 @@ describe("autopilot.token.device_code", function()
       end
     end)
 
+    it("forgets one that was refused, whatever comes of asking the person", function()
+      local sign_in, world = signed_in {
+        refused "invalid_grant",
+        offer(),
+        refused "access_denied",
+        offer(),
+        granted,
+      }
+      assert.is_nil((sign_in(world.ask)))
+      assert.is_truthy((sign_in(world.ask)))
+    end)
+
     it("asks nobody because a network failed", function()
       local again = token_world.granted { access_token = "second" }
       local sign_in, world, prompts = signed_in { { network = {} }, { status = 503 }, again }

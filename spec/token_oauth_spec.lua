@@ -30,9 +30,9 @@ end
 describe("autopilot.token.oauth: a form", function()
   it("has every value percent-encoded, in the order of the names", function()
     assert.are.equal(
-      "a=&b=%20%26%3D%2B%25%2F%0A%C3%A4&c-d_e.f~g=AZaz09-_.~&x%26=%00",
+      "a=&b=%20%26%3D%2B%25%2F%0A%C3%A4&c-d_e.f~g=AZaz09-_.~&x%26%2F=%00",
       oauth.encode_form {
-        ["x&"] = "\0",
+        ["x&/"] = "\0",
         ["c-d_e.f~g"] = "AZaz09-_.~",
         b = " &=+%/\n\195\164",
         a = "",
@@ -430,6 +430,17 @@ describe("autopilot.token.oauth: the form's secrets", function()
           token_world.assert_nowhere(part, details)
         end
       end
+    end
+  end)
+
+  it("come back as no code and no id either", function()
+    for _, plain in ipairs { "plain-secret-0123", "0f5c6c9a-0000-4000-8000-00000000abcd" } do
+      local answer = { error = plain, trace_id = plain, correlation_id = plain }
+      local world = token_world.scripted { token_world.answer(400, answer) }
+      local _, message, details =
+        oauth.request(world.ask, request { form = { client_secret = plain } })
+      token_world.assert_nowhere(plain, message)
+      assert.are.same({ is_transient = false }, details)
     end
   end)
 
