@@ -62,6 +62,37 @@ describe("waiting for a sync", function()
     assert.is_true(report.last_sync >= began + 20)
   end)
 
+  it("is not fooled by it either when it goes on from the start of a sync", function()
+    local world = virtual_world.new()
+    local client, service = world:emulated { duration = 20 }
+    service:trigger("contoso", { duration = 5 })
+    world:pass(5000)
+    for _ = 1, 2 do
+      service:inject { kind = "stale_read", on = "status", seconds = 1000 }
+    end
+    local began = world.time
+    assert.equal("completed", client:sync({ wait = true }).outcome)
+    assert.is_true(world.time >= began + 20)
+  end)
+
+  it("has an end where another sync has followed meanwhile", function()
+    local world = virtual_world.new()
+    local service
+    local client
+    client, service = world:emulated({ cooldown = 0 }, {
+      sleep = function(seconds)
+        world:pass(seconds)
+        service:trigger("contoso", { duration = 1000 }) -- refused while the first one runs
+      end,
+    })
+    service:trigger("contoso", { duration = 2.5 })
+    world:pass(2)
+    local report = client:wait { timeout = 300 }
+    assert.equal("completed", report.outcome)
+    assert.equal("in_progress", report.sync_status)
+    assert.is_true(world.time < virtual_world.start + 60)
+  end)
+
   it("waits out a Retry-After, and never reads before it has passed", function()
     local world = virtual_world.new()
     local client, transport = world:scripted {

@@ -380,13 +380,16 @@ end)
 describe("client:ensure when requests fail", function()
   it("counts a sync whose answer was lost, or whose request arrived twice", function()
     for _, kind in ipairs { "lost_answer", "duplicated" } do
-      local world = virtual_world.new()
-      local client, service = world:emulated { duration = 20 }
-      service:inject { kind = kind, on = "sync" }
-      local report = client:ensure { since = world.time - 5 }
-      assert.equal("completed", report.outcome)
-      assert.equal("yes", report.delivered)
-      assert.equal(1, syncs_started(service))
+      for _, duration in ipairs { 0.5, 20 } do
+        local world = virtual_world.new()
+        local client, service = world:emulated { duration = duration }
+        service:inject { kind = kind, on = "sync" }
+        local report = client:ensure { since = world.time - 5 }
+        assert.equal("completed", report.outcome)
+        assert.equal("yes", report.delivered)
+        assert.equal(1, #report.attempts)
+        assert.equal(1, syncs_started(service))
+      end
     end
   end)
 

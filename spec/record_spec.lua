@@ -66,6 +66,31 @@ describe("a read of the record", function()
     assert.equal("receive", failure.network.stage)
   end)
 
+  it("that was cut off is made again, as a read changes nothing", function()
+    for _, method in ipairs { "status", "wait" } do
+      local world = virtual_world.new()
+      local whole = record { trigger = world.time - 9, last_sync = world.time - 5 }
+      local requests = 0
+      local client = world:client {
+        transport = function()
+          requests = requests + 1
+          if requests == 1 then
+            return { status = 200, headers = {}, body = whole.body:sub(1, 40) }, {
+              stage = "receive",
+              message = "cut",
+              delivered = "unknown",
+            }
+          end
+          return { status = 200, headers = {}, body = whole.body }
+        end,
+      }
+      local report = client[method](client)
+      assert.is_true(report.ok)
+      assert.is_nil(report.network)
+      assert.equal(2, requests)
+    end
+  end)
+
   it("is remembered: a sync inside the cooldown that it tells of is not posted", function()
     for _, method in ipairs { "status", "wait" } do
       local world = virtual_world.new()

@@ -367,6 +367,24 @@ describe("client:sync with wait", function()
     assert.is_true(world.time <= began + 3600 and world.time > began + 3500)
   end)
 
+  it("raises for a token that could forge a header while it waits, too", function()
+    local asked = 0
+    local client, service = virtual_world.new():emulated(nil, {
+      token = function()
+        asked = asked + 1
+        return asked == 1 and "good" or "hush\r\nX: y"
+      end,
+    })
+    local line
+    local message = virtual_world.raised(function()
+      line = debug.getinfo(1, "l").currentline + 1
+      client:sync { wait = true }
+    end)
+    assert.is_truthy(message:find(("sync_spec.lua:%d: client:sync: "):format(line), 1, true))
+    assert.is_nil(message:find "hush")
+    assert.equal(0, service.requests.status)
+  end)
+
   it("reads nothing where no sync was started", function()
     local client, transport = virtual_world.new():scripted { { status = 409 } }
     assert.equal("in_progress", select(2, client:sync { wait = true }).outcome)
