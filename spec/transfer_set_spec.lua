@@ -315,54 +315,73 @@ describe("collection", function()
     { "transfer", "set", "request" },
   }
 
-  -- How far the exchange is when things are dropped.
+  -- How far the exchange is when things are dropped, and how long it may take.
   local points = {
-    ["before the first step"] = function() end,
-    ["after the first step"] = function(things)
-      things.set:step()
-    end,
-    ["when the request was read"] = function(things, server)
-      run(things.set, function()
-        return #server.requests == 1
-      end)
-    end,
-    ["in the middle of the body"] = function(things)
-      run(things.set, function()
-        return things.transfer:header "x" ~= nil
-      end)
-    end,
-    ["when it has failed"] = function(things)
-      run_until_finished(things.set, things.transfer)
-    end,
-    ["when it was taken"] = function(things)
-      run_until_finished(things.set, things.transfer)
-      assert.are.equal(things.transfer, things.set:take())
-    end,
+    ["before the first step"] = { limit, function() end },
+    ["after the first step"] = {
+      limit,
+      function(things)
+        things.set:step()
+      end,
+    },
+    ["when the request was read"] = {
+      limit,
+      function(things, server)
+        run(things.set, function()
+          return #server.requests == 1
+        end)
+      end,
+    },
+    ["in the middle of the body"] = {
+      limit,
+      function(things)
+        run(things.set, function()
+          return things.transfer:header "x" ~= nil
+        end)
+      end,
+    },
+    ["when it has failed"] = {
+      short,
+      function(things)
+        run_until_finished(things.set, things.transfer)
+      end,
+    },
+    ["when it was taken"] = {
+      short,
+      function(things)
+        run_until_finished(things.set, things.transfer)
+        assert.are.equal(things.transfer, things.set:take())
+      end,
+    },
   }
 
-  for point, advance in pairs(points) do
+  local function drop_in_order(order, seconds, advance)
+    local server = stalling "HTTP/1.1 500 X\r\nX: y\r\nContent-Length: 9\r\n\r\nhalf"
+    local things = { set = core.transfer_set() }
+    things.request = request_to(server)
+    things.transfer = things.set:add(things.request, limit, seconds, "token", "id", 3)
+    advance(things, server)
+    for _, name in ipairs(order) do
+      things[name] = nil
+      collect()
+      hostile.step()
+      if things.set then
+        things.set:step()
+      end
+      if things.transfer then
+        assert.are.equal("boolean", type(things.transfer:is_finished()))
+        things.transfer:failure()
+        things.transfer:result()
+        things.transfer:headers()
+      end
+    end
+    server:close()
+  end
+
+  for point, how in pairs(points) do
     it("in any order is safe " .. point, function()
       for _, order in ipairs(orders) do
-        local server = stalling "HTTP/1.1 500 X\r\nX: y\r\nContent-Length: 9\r\n\r\nhalf"
-        local things = { set = core.transfer_set() }
-        things.request = request_to(server)
-        things.transfer = things.set:add(things.request, limit, short, "token", "id", 3)
-        advance(things, server)
-        for _, name in ipairs(order) do
-          things[name] = nil
-          collect()
-          hostile.step()
-          if things.set then
-            things.set:step()
-          end
-          if things.transfer then
-            assert.are.equal("boolean", type(things.transfer:is_finished()))
-            things.transfer:failure()
-            things.transfer:result()
-            things.transfer:headers()
-          end
-        end
-        server:close()
+        drop_in_order(order, how[1], how[2])
       end
     end)
   end

@@ -409,7 +409,7 @@ describe("an answer over HTTP/1.1", function()
   end)
 
   describe("that stalls", function()
-    local how = { total = 0.06 }
+    local how = { total = 0.15 }
 
     it("keeps the status when it stalls after it", function()
       local stalled = {
