@@ -1,0 +1,411 @@
+-- One fetch at a time: who waits for whom, how waiting ends, and that it always does.
+
+local SingleFlight = require "autopilot.token.single_flight"
+local core = require "autopilot.core"
+
+-- A world whose time passes only in sleeps; `ask()` is what a provider would be asked in it.
+local function new_world(sleep)
+  local world = { time = 1000, slept = 0 }
+  function world.ask(more)
+    local ask = {
+      now = function()
+        return world.time
+      end,
+      sleep = function(seconds)
+        world.slept = world.slept + 1
+        world.time = world.time + seconds
+        return sleep and sleep(seconds)
+      end,
+    }
+    for name, value in pairs(more or {}) do
+      ask[name] = value
+    end
+    return ask
+  end
+  return world
+end
+
+local function yielding()
+  coroutine.yield()
+end
+
+-- Runs the coroutines in turn, from the last to the first or the other way, until all have ended.
+local function run_all(threads, backwards)
+  local left, rounds = #threads, 0
+  while left > 0 do
+    left, rounds = 0, rounds + 1
+    assert(rounds < 100000, "they never end")
+    for index = 1, #threads do
+      local thread = threads[backwards and #threads + 1 - index or index]
+      if coroutine.status(thread) ~= "dead" then
+        assert(coroutine.resume(thread))
+        left = left + 1
+      end
+    end
+  end
+end
+
+-- So many coroutines that ask at once; what each got, and how often was fetched.
+local function ask_at_once(count, ask, fetch, backwards)
+  local flights, threads, got = SingleFlight.new(), {}, {}
+  for index = 1, count do
+    threads[index] = coroutine.create(function()
+      got[index] = { flights:run("key", ask, fetch) }
+    end)
+  end
+  run_all(threads, backwards)
+  return got, flights
+end
+
+local function counted(fetch)
+  local count = { 0 }
+  return function(...)
+    count[1] = count[1] + 1
+    return fetch(...)
+  end, count
+end
+
+local function slow_success()
+  for _ = 1, 5 do
+    coroutine.yield()
+  end
+  return "token", 3600, "more"
+end
+
+describe("a single flight", function()
+  it("fetches once for 1,000 coroutines, whoever is resumed first", function()
+    for _, backwards in ipairs { false, true } do
+      local fetch, count = counted(slow_success)
+      local got, flights = ask_at_once(1000, new_world(yielding).ask(), fetch, backwards)
+      assert.equal(1, count[1])
+      local joined = 0
+      for _, results in ipairs(got) do
+        joined = joined + (results[1] and 1 or 0)
+        assert.same({ "token", 3600, "more" }, { results[2], results[3], results[4] })
+      end
+      assert.equal(999, joined)
+      assert.is_nil(next(flights.flights))
+    end
+  end)
+
+  it("fetches once where the sleep blocks everything: waiters yield instead", function()
+    local virtual = new_world()
+    for _, ask in ipairs { virtual.ask(), { now = virtual.ask().now, sleep = core.sleep }, {} } do
+      local fetch, count = counted(slow_success)
+      ask_at_once(100, ask, fetch)
+      assert.equal(1, count[1])
+    end
+    -- Each has to find out once that it blocks.
+    assert.is_true(virtual.slept <= 100)
+  end)
+
+  it("tells every waiter the error of a failed fetch, and fetches anew for the next", function()
+    local fetch, count = counted(function()
+      coroutine.yield()
+      return nil, "sealed", { code = "x" }
+    end)
+    local got, flights = ask_at_once(50, new_world(yielding).ask(), fetch)
+    assert.equal(1, count[1])
+    for _, results in ipairs(got) do
+      assert.is_nil(results[2])
+      assert.equal("sealed", results[3])
+      assert.same({ code = "x" }, results[4])
+    end
+    coroutine.wrap(function()
+      flights:run("key", {}, fetch)
+    end)()
+    assert.equal(2, count[1])
+  end)
+
+  it("makes an error that is raised the answer of all", function()
+    for _, case in ipairs {
+      { "boom", "boom" },
+      { { "hidden" }, "the token provider raised an error" },
+    } do
+      local fetch, count = counted(function()
+        coroutine.yield()
+        error(case[1], 0)
+      end)
+      local got = ask_at_once(20, new_world(yielding).ask(), fetch)
+      assert.equal(1, count[1])
+      for _, results in ipairs(got) do
+        assert.is_nil(results[2])
+        assert.equal(case[2], results[3])
+      end
+    end
+  end)
+
+  it("does not keep different keys waiting for each other", function()
+    local flights, fetch, count = SingleFlight.new(), counted(slow_success)
+    local threads = {}
+    for index = 1, 10 do
+      threads[index] = coroutine.create(function()
+        flights:run("key" .. index, new_world(yielding).ask(), fetch)
+      end)
+    end
+    run_all(threads)
+    assert.equal(10, count[1])
+  end)
+
+  it("looks in growing steps that stay small", function()
+    local steps = {}
+    local ask = new_world(function(seconds)
+      steps[#steps + 1] = seconds
+      coroutine.yield()
+    end).ask()
+    local flights = SingleFlight.new()
+    local function fetch()
+      for _ = 1, 40 do
+        coroutine.yield()
+      end
+      return "token"
+    end
+    local threads = {}
+    for index = 1, 2 do
+      threads[index] = coroutine.create(function()
+        flights:run("key", ask, fetch)
+      end)
+    end
+    run_all(threads)
+    assert.equal(0.001, steps[1])
+    for index = 2, #steps do
+      assert.is_true(steps[index] >= steps[index - 1] and steps[index] <= 0.05)
+    end
+    assert.equal(0.05, steps[#steps])
+  end)
+
+  it("passes on what the sleep of a scheduler yields, and what it is resumed with", function()
+    local flights = SingleFlight.new()
+    local woken
+    local ask = {
+      sleep = function(seconds)
+        woken = coroutine.yield("sleep", seconds)
+      end,
+    }
+    local first = coroutine.create(function()
+      flights:run("key", ask, slow_success)
+    end)
+    local second = coroutine.create(function()
+      return select(2, flights:run("key", ask, slow_success))
+    end)
+    coroutine.resume(first)
+    assert.same({ true, "sleep", 0.001 }, { coroutine.resume(second) })
+    coroutine.resume(second, "rested")
+    assert.equal("rested", woken)
+    run_all { first }
+    assert.same({ true, "token", 3600, "more" }, { coroutine.resume(second) })
+  end)
+end)
+
+describe("a fetching coroutine that is never resumed", function()
+  local function abandon(flights, ask, fetch)
+    local thread = coroutine.create(function()
+      flights:run("key", ask, fetch or coroutine.yield)
+    end)
+    coroutine.resume(thread)
+    return thread
+  end
+
+  local function second()
+    return "second", 60
+  end
+
+  it("is given up after its time, and the first to see that fetches", function()
+    local world, flights = new_world(yielding), SingleFlight.new()
+    local thread = abandon(flights, world.ask())
+    local fetch, count = counted(function()
+      coroutine.yield()
+      return "second", 60
+    end)
+    local threads, got = {}, {}
+    for index = 1, 20 do
+      threads[index] = coroutine.create(function()
+        got[index] = { flights:run("key", world.ask(), fetch) }
+      end)
+    end
+    run_all(threads)
+    assert.equal(1, count[1])
+    for _, results in ipairs(got) do
+      assert.equal("second", results[2])
+    end
+    assert.is_true(world.time >= 1060 and world.time < 1070, world.time)
+    assert.equal("suspended", coroutine.status(thread))
+  end)
+
+  it("is waited for as long as what it does may take", function()
+    for _, case in ipairs {
+      {
+        function(ask)
+          ask.transport { timeout = { total = 30 } }
+        end,
+        90,
+      },
+      {
+        function(ask)
+          ask.transport {}
+        end,
+        120,
+      },
+      {
+        function(ask)
+          ask.sleep(300)
+        end,
+        360,
+      },
+    } do
+      local world, flights = new_world(yielding), SingleFlight.new()
+      local thread =
+        abandon(flights, { transport = yielding, sleep = yielding, now = world.ask().now }, case[1])
+      local waiter = coroutine.create(function()
+        return select(2, flights:run("key", world.ask(), second))
+      end)
+      run_all { waiter }
+      local waited = world.time - 1000
+      assert.is_true(waited >= case[2] and waited < case[2] + 1, waited)
+      assert.equal("suspended", coroutine.status(thread))
+    end
+  end)
+
+  it("is waited for anew after each sign of life", function()
+    local world, flights = new_world(yielding), SingleFlight.new()
+    local ask = { transport = yielding, now = world.ask().now }
+    local fetcher = abandon(flights, ask, function(watched)
+      for _ = 1, 10 do
+        watched.transport { timeout = { total = 30 } }
+      end
+      return "first"
+    end)
+    local got
+    local waiter = coroutine.create(function()
+      got = select(2, flights:run("key", world.ask(), second))
+    end)
+    for _ = 1, 9 do
+      local until_then = world.time + 80
+      while world.time < until_then do
+        assert(coroutine.resume(waiter))
+      end
+      assert(coroutine.resume(fetcher))
+    end
+    run_all { fetcher, waiter }
+    assert.equal("first", got)
+  end)
+
+  it("is given up at once when it was collected, or has ended", function()
+    local world, flights = new_world(yielding), SingleFlight.new()
+    abandon(flights, world.ask())
+    collectgarbage()
+    collectgarbage()
+    local waiter = coroutine.wrap(function()
+      return select(2, flights:run("key", world.ask(), second))
+    end)
+    assert.equal("second", waiter())
+    assert.equal(0, world.slept)
+    local close = rawget(coroutine, "close") -- Lua 5.4
+    if close then
+      local thread = abandon(flights, world.ask())
+      close(thread)
+      waiter = coroutine.wrap(function()
+        return select(2, flights:run("key", world.ask(), second))
+      end)
+      assert.equal("second", waiter())
+      assert.equal(0, world.slept)
+    end
+  end)
+
+  it("does not keep a script without a scheduler waiting, which alone could resume it", function()
+    local flights = SingleFlight.new()
+    local thread = abandon(flights, {})
+    local began = core.clock()
+    local got
+    -- Outside of every coroutine, as far as the specs are.
+    if select(2, coroutine.running()) ~= false then
+      got = select(2, flights:run("key", { sleep = core.sleep }, second))
+      assert.equal("second", got)
+      local world = new_world()
+      thread = abandon(flights, world.ask())
+      got = select(2, flights:run("key", world.ask(), second))
+      assert.equal("second", got)
+      assert.is_true(world.time - 1000 < 61)
+    end
+    assert.is_true(core.clock() - began < 5)
+    assert.equal("suspended", coroutine.status(thread))
+  end)
+
+  it(
+    "may end late all the same: it has its own token, and the newer flight is untouched",
+    function()
+      local world, flights = new_world(yielding), SingleFlight.new()
+      local late
+      local thread = coroutine.create(function()
+        late = select(2, flights:run("other", world.ask(), slow_success))
+      end)
+      coroutine.resume(thread)
+      local waiter = coroutine.create(function()
+        flights:run("other", world.ask(), slow_success)
+      end)
+      local older = flights.flights.other
+      while flights.flights.other == older do
+        assert(coroutine.resume(waiter))
+      end
+      local newer = flights.flights.other
+      assert.is_truthy(newer)
+      for _ = 1, 5 do
+        coroutine.resume(thread)
+      end
+      assert.equal("token", late)
+      assert.equal(newer, flights.flights.other)
+      run_all { waiter }
+      assert.is_nil(flights.flights.other)
+    end
+  )
+
+  it("is given up also when the clock is set back meanwhile", function()
+    local world, flights = new_world(yielding), SingleFlight.new()
+    local thread = abandon(flights, world.ask())
+    local waiter = coroutine.create(function()
+      flights:run("key", world.ask(), second)
+    end)
+    coroutine.resume(waiter)
+    world.time = -1e6
+    run_all { waiter }
+    assert.is_true(world.time < -1e6 + 62)
+    assert.equal("suspended", coroutine.status(thread))
+  end)
+end)
+
+describe("a fetch inside of a fetch for the same", function()
+  it("does not wait for what goes on only after it", function()
+    local flights, inner = SingleFlight.new(), {}
+    local function nested()
+      -- A transport that serves others while it waits, as a simple scheduler does.
+      local thread = coroutine.create(function()
+        inner[#inner + 1] = select(
+          2,
+          flights:run("key", {}, function()
+            return "inner"
+          end)
+        )
+      end)
+      assert(coroutine.resume(thread))
+      assert.equal("dead", coroutine.status(thread))
+      return "outer"
+    end
+    local outer = coroutine.wrap(function()
+      return select(2, flights:run("key", {}, nested))
+    end)
+    assert.equal("outer", outer())
+    assert.equal("outer", (select(2, flights:run("key", {}, nested))))
+    assert.same({ "inner", "inner" }, inner)
+  end)
+
+  it("that never ends is an error and no crash", function()
+    local flights = SingleFlight.new()
+    local function itself(ask)
+      return (select(2, flights:run("key", ask, itself)))
+    end
+    local _, token, message = flights:run("key", {}, itself)
+    assert.is_nil(token)
+    assert.is_true(message == nil or type(message) == "string")
+    assert.is_nil(next(flights.flights))
+  end)
+end)
