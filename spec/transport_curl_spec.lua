@@ -210,6 +210,28 @@ describe("the transport", function()
     assert.are.equal(2, #server.connections)
   end)
 
+  it("uses no connection from before a fork, and closes none", function()
+    local server, transport = serving(), wire.transport()
+    assert.are.equal(204, transport({ method = "POST", url = server:url() }).status)
+    local parent, process_id = transport.set, core.process_id
+    core.process_id = function()
+      return process_id() + 1
+    end
+    finally(function()
+      core.process_id = process_id
+    end)
+    transport:close()
+    assert.are.equal(0, parent:step()) -- it is open
+    transport = wire.transport()
+    transport.set, transport.process = parent, process_id()
+    for _ = 1, 2 do
+      assert.are.equal(204, transport({ method = "POST", url = server:url() }).status)
+    end
+    assert.are.equal(2, #server.connections)
+    assert.are_not.equal(parent, transport.set)
+    assert.are.equal(0, parent:step())
+  end)
+
   it("waits by itself where nobody else does", function()
     local transport = curl.new { http = { proxy = "" } }
     local refusing = hostile.refusing()
