@@ -10,6 +10,7 @@ local attempts = {}
 ---@field began number on the client's clock
 ---@field deadline number? on the client's clock
 ---@field delay number seconds waited before the current attempt
+---@field waited_until number? when the last sleep ended, Unix time
 
 --- Begins an operation.
 ---@param client autopilot.Client
@@ -31,6 +32,24 @@ function attempts.begin(client, name, seconds, list)
     sent_at = nil,
     received_at = nil,
   }
+end
+
+--- Sleeps, and keeps in mind until when.
+---@param operation autopilot.Operation
+---@param seconds number
+function attempts.sleep(operation, seconds)
+  local options = operation.client.options
+  local ends = options.now() + seconds
+  options.sleep(seconds)
+  operation.waited_until = ends
+end
+
+--- What time it is at least: a wait that is over stays over, also where the sleep ended a moment early
+-- or a clock was set back.
+---@param operation autopilot.Operation
+---@return number Unix time of the client's clock
+function attempts.now(operation)
+  return math.max(operation.client.options.now(), operation.waited_until or 0)
 end
 
 local function decide(operation, number, judged)
@@ -83,7 +102,7 @@ function attempts.run(operation, try)
     if client.on_event then
       client:emit("retry", { number = number + 1, delay = delay, outcome = answer.outcome })
     end
-    client.options.sleep(delay)
+    attempts.sleep(operation, delay)
     operation.delay = delay
   end
 end

@@ -47,7 +47,7 @@ local function sleep(operation, seconds, progress)
     progress.remaining = seconds
     progress.next_read = seconds
     completion.tell(operation, progress)
-    client.options.sleep(math.min(seconds, slice))
+    attempts.sleep(operation, math.min(seconds, slice))
     seconds = math.min(seconds - slice, ends - client.options.clock())
   until seconds <= 0 or client.is_closed
   return not client.is_closed and completion.time_left(operation) > 0
@@ -88,7 +88,7 @@ local function wait_out(operation, answer, outcome, retry_at)
   if not operation.wants_wait then
     return refuse(operation, answer, outcome, retry_at)
   end
-  local remaining = retry_at - client.options.now()
+  local remaining = retry_at - attempts.now(operation)
   -- Upwards only: a request that comes too early is refused, and may start the wait again.
   local seconds = remaining + math.min(5, remaining / 20) * client.options.random()
   seconds = math.min(seconds, math.max(remaining, completion.time_left(operation) - 1))
@@ -96,6 +96,16 @@ local function wait_out(operation, answer, outcome, retry_at)
   if not sleep(operation, seconds, { state = "cooldown" }) then
     return refuse(operation, answer, outcome, retry_at)
   end
+end
+
+--- Adds to a refusal that names no end the latest that it can have: a scheduler needs one.
+local function with_end(operation, answer)
+  local now = operation.client.options.now()
+  local ends = answer.outcome == "cooldown" and operation.client.memory:cooldown_end(now)
+  if ends and not answer.retry_at then
+    answer.retry_at, answer.retry_after = ends, ends - now
+  end
+  return answer
 end
 
 --- Asks for a sync.
@@ -108,7 +118,7 @@ local function post(operation)
       note(operation, "look", "the request was answered: " .. answer.outcome)
       return nil
     end
-    return answer
+    return with_end(operation, answer)
   end
   note(operation, "started", "confirmed by the " .. answer.confirmed_by)
   if not operation.wants_wait then
@@ -172,7 +182,7 @@ local function step(operation)
   if record.sync_status == "in_progress" and not trigger then
     return wait_for_the_other(operation, answer)
   end
-  local outcome, retry_at = client.memory:refusal(client.options.now())
+  local outcome, retry_at = client.memory:refusal(attempts.now(operation))
   if outcome then
     local ended = wait_out(operation, answer, outcome, retry_at)
     if ended and trigger then

@@ -27,9 +27,9 @@ local rules = {
 }
 
 --- What the service would answer, as far as the client knows, or nil when it is worth asking.
-local function known_refusal(client)
-  local now = client.options.now()
-  local outcome, retry_at = client.memory:refusal(now)
+local function known_refusal(operation)
+  local client = operation.client
+  local outcome, retry_at = client.memory:refusal(attempts.now(operation))
   return outcome
     and {
       outcome = outcome,
@@ -37,7 +37,7 @@ local function known_refusal(client)
       delivered = "no",
       answered_by = "client",
       retry_at = retry_at,
-      retry_after = retry_at - now,
+      retry_after = retry_at - client.options.now(),
     }
 end
 
@@ -51,11 +51,14 @@ local function remember(operation, answer)
   end
 end
 
---- Adds the time before which the client itself will not ask again after a bare 429.
+--- Adds the end of the cooldown to a bare 429, where an earlier answer or the record tells it.
 local function tell_end(operation, answer)
-  local now = operation.client.options.now()
-  local ends = answer.outcome == "cooldown" and operation.client.memory:cooldown_end(now)
-  if ends then
+  if answer.outcome ~= "cooldown" then
+    return
+  end
+  local now, memory = operation.client.options.now(), operation.client.memory
+  local ends = memory:cooldown_end(now)
+  if ends and memory:known_end() > now then
     answer.retry_at, answer.retry_after = ends, ends - now
   end
 end
@@ -63,7 +66,7 @@ end
 --- What the policy is to judge a failed attempt by: with the time for which the client knows that
 -- another would be refused, also where the answer itself named none.
 local function with_known_end(operation, judged)
-  local outcome, retry_at = operation.client.memory:refusal(operation.client.options.now())
+  local outcome, retry_at = operation.client.memory:refusal(attempts.now(operation))
   if not outcome or judged.retry_at or operation.force then
     return judged
   end
@@ -73,7 +76,7 @@ end
 --- One attempt: asks the service, unless the client knows the answer.
 local function try(operation)
   local client = operation.client
-  local refusal = not operation.force and known_refusal(client)
+  local refusal = not operation.force and known_refusal(operation)
   if refusal then
     return refusal, refusal
   end
