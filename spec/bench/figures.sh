@@ -67,11 +67,15 @@ machine_facts() {
     curl_version=$(curl --version | sed -n '1s/^\(curl [^ ]*\).*/, \1/p')
   fi
   "$LUA" - "$(uname -sm)" "${processor:-$(uname -m)}" "$(getconf _NPROCESSORS_ONLN)" \
-    "$(nginx -v 2>&1 | sed 's/.*: *//')$curl_version" "$quick" <<'END'
+    "$(nginx -v 2>&1 | sed 's/.*: *//')$curl_version" "$quick" \
+    "$(sed 's/ .*//' /proc/loadavg 2>/dev/null || echo unknown)" <<'END'
 local info = require("autopilot.core").info()
-print(("Measured with `make bench` on %s, %s, %s cores: %s, libcurl %s, %s, %s.%s"):format(
-  arg[1], arg[2], arg[3], _VERSION, info.libcurl, info.ssl, arg[4],
-  arg[5] == "yes" and " A quick run: fewer calls and rounds than usual." or ""))
+print(("Measured with `make bench` on %s, %s, %s cores, load %s before:"):format(
+  arg[1], arg[2], arg[3], arg[6]))
+print(("%s, libcurl %s, %s, %s."):format(_VERSION, info.libcurl, info.ssl, arg[4]))
+if arg[5] == "yes" then
+  print "A quick run: fewer calls and rounds than usual."
+end
 END
 }
 
@@ -226,9 +230,9 @@ one_call_in_a_process() {
     END {
       print "| | wall time | to `curl` | goal | peak memory | to `curl` | goal |"
       print "|---|---|---|---|---|---|---|"
-      printf "| script with `client:sync()` | %.1f ms | %.2f | ≤ 0.40 | %.1f MB | %.2f | ≤ 1.1 |\n",
+      printf "| script with `client:sync()` | %.1f ms | %.2f | ≤ 0.40 | %.1f MiB | %.2f | ≤ 1.1 |\n",
         wall[1], ratio, peak[1] / 1024, peak[1] / peak[2]
-      printf "| `curl` command | %.1f ms | | | %.1f MB | | |\n", wall[2], peak[2] / 1024
+      printf "| `curl` command | %.1f ms | | | %.1f MiB | | |\n", wall[2], peak[2] / 1024
     }' "$work/output"
 }
 
@@ -253,5 +257,5 @@ many_calls_in_a_process() {
       print "| `client:sync()`, TLS, HTTP/2 | resident memory | open descriptors |"
       print "|---|---|---|"
     }
-    { printf "| after %d calls | %.2f MB | %d |\n", $1, $2 / 1024, $3 }' "$work/output"
+    { printf "| after %d calls | %.2f MiB | %d |\n", $1, $2 / 1024, $3 }' "$work/output"
 }

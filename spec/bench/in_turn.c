@@ -84,7 +84,8 @@ static bool run(const struct command *command, struct measured *measured) {
     pid_t child = fork();
     if (child < 0) {
         return false;
-    } else if (child == 0) {
+    }
+    if (child == 0) {
         close(output[0]);
         become(command->words, output[1]);
     }

@@ -4,7 +4,7 @@
 # The first Lua that can load lua-http.
 lua_for_lua_http() {
   for candidate in "$LUA" lua5.4 lua5.3 lua5.2 lua5.1 luajit; do
-    if has "$candidate" && LUA_CPATH= LUA_PATH= plain_lua "$candidate" -e \
+    if has "$candidate" && plain_lua "$candidate" -e \
       'require "http.client"; require "openssl.x509.store"'; then
       echo "$candidate"
       return
@@ -78,7 +78,7 @@ measure_neighbours() {
       print "|---|---|---|---|"
     }
     NR == FNR { title[NR] = $0; next }
-    { printf "| %s | %.0f µs | %.2f | %.1f MB |\n", title[FNR], $4, $5, $3 / 1024 }
+    { printf "| %s | %.0f µs | %.2f | %.1f MiB |\n", title[FNR], $4, $5, $3 / 1024 }
   ' "$work/titles" "$work/output"
   if [ -s "$work/absent" ]; then
     echo

@@ -4,6 +4,7 @@
 work=
 attended=
 server=
+leash=
 
 # Ends a process of ours and waits until it has gone.
 end_process() {
@@ -29,6 +30,9 @@ begin_processes() {
   trap 'exit 129' HUP
   trap 'exit 130' INT
   trap 'exit 143' TERM
+  if setpriv --pdeathsig KILL true 2>/dev/null; then
+    leash="setpriv --pdeathsig KILL"
+  fi
   work=$(mktemp -d "${TMPDIR:-/tmp}/autopilot-bench.XXXXXX")
 }
 
@@ -46,8 +50,6 @@ attend() {
 # Becomes the command; where the machine can do it, one that ends with this script even when that is
 # killed.
 leashed() {
-  if has setpriv; then
-    exec setpriv --pdeathsig KILL "$@"
-  fi
-  exec "$@"
+  # shellcheck disable=SC2086
+  exec $leash "$@"
 }
