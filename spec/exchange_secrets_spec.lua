@@ -66,6 +66,9 @@ describe("autopilot.client: a service that echoes the token", function()
         .. token
         .. '"}}',
       "<html><h1>" .. token .. "</h1></html>",
+      -- In pieces that reading the body puts together: an invisible character, a NUL.
+      '{"error":{"code":"x","message":"bad ' .. token:gsub("^....", "%0\194\133") .. '"}}',
+      '{"error":{"code":"x","message":"bad ' .. token:gsub("^....", "%0\\u0000") .. '"}}',
     }
 
     it("does not get it into report, tostring or events: " .. token:sub(1, 4), function()

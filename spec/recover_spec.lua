@@ -130,6 +130,11 @@ describe("client:sync after a lost answer", function()
   it("is interrupted and unsure where the status cannot be read", function()
     for name, answer in pairs(open_answers()) do
       for _, unreadable in ipairs {
+        -- A record that does not tell when a sync was last asked for: that is not "never".
+        {
+          status = 200,
+          body = '{"syncStatus":"completed","lastSyncDateTime":"2020-01-01T00:00:00Z"}',
+        },
         { status = 500 },
         { status = 503 },
         { status = 403 },

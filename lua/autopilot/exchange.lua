@@ -8,6 +8,7 @@ local graph_error = require "autopilot.graph_error"
 local outcome = require "autopilot.outcome"
 local protected_call = require "autopilot.protected_call"
 local redact = require "autopilot.redact"
+local sentence = require "autopilot.graph_error.sentence"
 
 ---@class autopilot.ExchangeContext how one operation wants its requests made
 ---@field deadline number? on the client's clock; no request outlives it
@@ -93,12 +94,14 @@ function Exchange.new(client, method, url, success)
   }, Exchange)
 end
 
+local longest_message = 490 -- characters
+
 --- What a provider failed with, as one safe line.
 local function provider_message(message, token)
   if type(message) ~= "string" or message == "" then
     message = "the token provider returned no token"
   end
-  return (redact.text(message, { token }):gsub("%c", " "):sub(1, 500))
+  return sentence.clean(redact.text(message, { token }), longest_message)
 end
 
 --- The token for the next request, or nil and why there is none.
@@ -183,10 +186,20 @@ local function of_network_failure(client, network)
   }
 end
 
+--- The error in the body. It is cleaned twice: reading it undoes escapes and drops what is invisible,
+-- which may put an echo together that was in pieces.
+local function parse_error(clean, body, content_type)
+  local service_error = graph_error.parse(clean(body), content_type)
+  for name, value in pairs(service_error) do
+    service_error[name] = clean(value)
+  end
+  return service_error
+end
+
 --- Adds what the service said of its failure: error, Retry-After, outcome.
 local function read_failure(self, answer, response, received)
   local content_type, retry_after = headers_of(response, "content-type", "retry-after")
-  local service_error = graph_error.parse(self.client.clean(response.body or ""), content_type)
+  local service_error = parse_error(self.client.clean, response.body or "", content_type)
   -- Relative to the service's own date, so that a wrong clock here does not matter.
   local seconds = retry_after and core.retry_after(retry_after, answer.service_date or received)
     or service_error.retry_after

@@ -158,7 +158,7 @@ function recover.run(operation, answer, seen)
     return answer
   end
   local record, of_read = reading.read_once(operation)
-  if not record then
+  if not (record and record.trigger_known) then
     if is_lost then
       answer.outcome, answer.delivered = "interrupted", "unknown"
     end
