@@ -51,7 +51,10 @@ make_calls() {
 # What is compared must be the same request: that is what the server says.
 check_same_request() {
   for program in plain_libcurl transfer_alone core_transfer client_sync; do
-    make_calls $program "$witness" 2 >"$work/output"
+    make_calls $program "$witness" 2 >"$work/output" || {
+      say "$program failed: not every answer was a 204"
+      return 1
+    }
   done
   if [ "$(sort -u "$work/server/requests" | wc -l)" != 1 ]; then
     say "the programs do not send the same request:"
