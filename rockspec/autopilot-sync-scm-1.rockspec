@@ -124,6 +124,7 @@ build = {
     ["autopilot.sync"] = "lua/autopilot/sync.lua",
     ["autopilot.tenant_memory"] = "lua/autopilot/tenant_memory.lua",
     ["autopilot.token.authority"] = "lua/autopilot/token/authority.lua",
+    ["autopilot.token.azure_cli"] = "lua/autopilot/token/azure_cli.lua",
     ["autopilot.token.base64url"] = "lua/autopilot/token/base64url.lua",
     ["autopilot.token.cache"] = "lua/autopilot/token/cache.lua",
     ["autopilot.token.cached"] = "lua/autopilot/token/cached.lua",

@@ -99,6 +99,18 @@ describe("a single flight", function()
     assert.is_true(virtual.slept <= 100)
   end)
 
+  it("does not block everything even for a moment where the sleep is known to", function()
+    local real, slept = core.sleep, 0
+    core.sleep = function()
+      slept = slept + 1
+    end
+    local fetch = counted(slow_success)
+    local done, message = pcall(ask_at_once, 10, {}, fetch)
+    core.sleep = real
+    assert.is_true(done, message)
+    assert.equal(0, slept)
+  end)
+
   it("tells every waiter the error of a failed fetch, and fetches anew for the next", function()
     local fetch, count = counted(function()
       coroutine.yield()
@@ -396,6 +408,25 @@ describe("a fetch inside of a fetch for the same", function()
     assert.equal("outer", outer())
     assert.equal("outer", (select(2, flights:run("key", {}, nested))))
     assert.same({ "inner", "inner" }, inner)
+  end)
+
+  it("in the same coroutine does not wait for itself", function()
+    local world, flights = new_world(yielding), SingleFlight.new()
+    local function nested(ask)
+      return (
+        select(
+          2,
+          flights:run("key", ask, function()
+            return "inner"
+          end)
+        )
+      )
+    end
+    local outer = coroutine.wrap(function()
+      return select(2, flights:run("key", world.ask(), nested))
+    end)
+    assert.equal("inner", outer())
+    assert.equal(0, world.slept)
   end)
 
   it("that never ends is an error and no crash", function()
