@@ -15,6 +15,9 @@ ServiceClock.__index = ServiceClock
 -- The clock of a computer that nobody corrects gains or loses at most so much (some seconds a day).
 local drift = 1e-4
 
+-- No answer travels longer, in seconds.
+local longest_trip = 120
+
 ---@return autopilot.ServiceClock
 function ServiceClock.new()
   return setmetatable({ learnt_at = 0, set_at = -math.huge }, ServiceClock)
@@ -33,7 +36,10 @@ end
 function ServiceClock:observe(date, sent, received)
   -- The answer was made after we sent and before we received, in the second that `date` names.
   local lower, upper = date - received, date + 1 - sent
-  if self.lower then
+  if lower > upper then
+    -- Our clock was set back meanwhile: only the time of receiving means anything now.
+    upper, self.set_at = lower + 1 + longest_trip, received
+  elseif self.lower then
     local known_lower, known_upper = range_at(self, received)
     if lower <= known_upper and upper >= known_lower then
       lower, upper = math.max(lower, known_lower), math.min(upper, known_upper)
