@@ -150,8 +150,8 @@ end
 --
 -- `lastSyncDateTime` at or after the trigger proves it; `completed` alone may be left over from before
 -- (a small tenant's sync was seen to take half a second, and a record may be read late). While a sync
--- is in progress it proves nothing, unless a later one was triggered: two never run at once (409), but
--- the page does not say whether the stamp tells of a sync's beginning or of its end.
+-- is in progress it proves nothing, unless that one was triggered after the stamp: two never run at once
+-- (409), but the page does not say whether the stamp tells of a sync's beginning or of its end.
 ---@param record autopilot.SettingsRecord
 ---@param trigger number Unix seconds, service's clock: the trigger's stamp in the record
 ---@return boolean
@@ -159,8 +159,9 @@ function settings.has_completed(record, trigger)
   if not record.last_sync or record.last_sync < trigger then
     return false
   end
-  local is_followed = record.last_manual_trigger and record.last_manual_trigger > trigger
-  return record.sync_status ~= "in_progress" or is_followed == true
+  local later = record.last_manual_trigger
+  local is_from_before = later ~= nil and later > trigger and record.last_sync < later
+  return record.sync_status ~= "in_progress" or is_from_before
 end
 
 --- Whether the sync that was triggered at `trigger` has surely failed.
