@@ -1,6 +1,7 @@
 --- The judge of a history: holds what the client claimed against what truly was.
 --
--- Exact, on the service's own time. Two things cannot be known by any client, and are counted apart:
+-- Exact, on the service's own time; but a clock that is set in a call before the first answer ever came
+-- leaves nothing to hold a moment against. Two things cannot be known by any client, and are counted apart:
 -- on which side of our sending somebody else's stamp lies that falls into the second which `Date` cuts
 -- off (`open`), and whose a sync is that was begun while our own request was under way (`whose`).
 
@@ -137,13 +138,18 @@ end
 local function check_covered(history, call, since, state)
   local model = history.model
   local function fits(sync, from)
+    local is_failure = state == "failed"
     return sync.trigger >= from
-      and (not state or (sync.ends <= call.ended and sync.failed == (state == "failed")))
+      and (not state or (sync.ends <= call.ended and sync.failed == is_failure))
+      and (sync.manual or not is_failure)
   end
-  if model:find(function(sync)
-    return fits(sync, since)
-  end) then
-    return
+  local first = knowledge.of(call.client).answers[1]
+  if
+    model:find(function(sync)
+      return fits(sync, since)
+    end) or call.client.clock.was_set_between(call.began, first.done)
+  then
+    return -- true; or nobody could translate `since`
   end
   for _, post in ipairs(unsettled_posts(call.client, since)) do
     local sync = model:find(function(sync)
@@ -196,8 +202,13 @@ end
 
 function claims.ensure(history, call)
   check_covered(history, call, call.since, call.options.wait and "completed" or nil)
-  if call.report.outcome == "fresh" and #posts_of(call.requests) > 0 then
-    wrong(history, "fresh", "it posted")
+  if call.report.outcome == "fresh" then
+    local record = call.record.answer.record
+    if #posts_of(call.requests) > 0 then
+      wrong(history, "fresh", "it posted")
+    elseif record.status == "failed" and (record.last_sync or 0) < (record.trigger or 0) then
+      wrong(history, "fresh", "the sync has failed")
+    end
   end
 end
 
@@ -206,11 +217,27 @@ function claims.wait(history, call)
 end
 
 function claims.status(history, call)
-  local knows = knowledge.of(call.client)
-  if call.report.ready and call.client.settings.cooldown ~= 0 then
-    local accepted = knows.accepted and knows.accepted.sent or -math.huge
-    if call.ended < math.max(accepted, knows.stamp) + 600 then
-      wrong(history, "ready", "within a cooldown that is known")
+  local client, report = call.client, call.report
+  local ends = client.settings.cooldown == 0 and 0 or knowledge.cooldown_end(client)
+  if report.ready and (call.ended < ends or knowledge.waits_for(client, call.ended)) then
+    wrong(history, "ready", "sync would answer by itself")
+  elseif ends > 0 and report.cooldown_until < ends then
+    wrong(history, "ready", "the cooldown lasts longer")
+  end
+end
+
+local not_ok = { in_progress = true, cooldown = true, throttled = true, interrupted = true }
+
+--- A sync that our lost request began is owned up to once its record was read.
+local function check_missed(history, call)
+  local record = call.record and call.record.answer.record
+  for _, post in ipairs(unsettled_posts(call.client, call.began)) do
+    local is_shown = record
+      and post.call == call
+      and post.sync
+      and record.trigger == post.sync.trigger
+    if is_shown and call.method == "sync" and not_ok[call.report.outcome] then
+      wrong(history, "missed", "request %d began the sync", post.number)
     end
   end
 end
@@ -221,6 +248,11 @@ local function check_retry_at(history, call)
   local report, client = call.report, call.client
   local clock, knows = client.clock, knowledge.of(client)
   if not report.retry_at then
+    -- A bare 429 names none; whatever the client says itself has one.
+    local is_services = report.answered_by == "service"
+    if report.outcome == "cooldown" and client.settings.cooldown ~= 0 and not is_services then
+      wrong(history, "retry_at", "a cooldown without its end")
+    end
     return
   elseif report.retry_after < report.retry_at - clock.shows(call.ended) - 1e-3 then
     wrong(history, "retry_after", "%s is too short", tostring(report.retry_after))
@@ -228,8 +260,7 @@ local function check_retry_at(history, call)
     return
   end
   local asked = clock.moment(report.retry_at)
-  local accepted = knows.accepted
-  local earliest = math.max(accepted and accepted.sent or 0, knows.stamp) + 600
+  local earliest = knowledge.cooldown_end(client)
   local lower, upper = knowledge.offset_range(client, call.ended)
   local latest = call.ended -- a refusal of just now
   for _, told in ipairs(knows.retry_after) do
@@ -261,6 +292,9 @@ function certainty.on_return(history, call)
   end
   call.is_whose_open = report.delivered == "yes" and is_whose_open(history, call)
   check_confirmation(history, call)
+  if not call.client.clock.was_set_between(0, call.ended) then
+    check_missed(history, call)
+  end
   check_retry_at(history, call)
 end
 

@@ -6,7 +6,9 @@ local knowledge = {}
 
 local margin = 10 -- the client's default
 local tiny = 1e-6
-local fastest_drift = 1e-4 -- what a client may expect of a computer's clock
+-- What a client may expect of a computer's clock; twice, because it keeps one range for all moments:
+-- loosened from an answer to the last one, and from there back to the moment.
+local fastest_drift = 2 * 1e-4
 
 --- All of it that was gathered.
 function knowledge.of(client)
@@ -54,7 +56,8 @@ function knowledge.gather(call, client, request)
     knows.bare_refusal = nil
   elseif answer.kind == "record" then
     local record = answer.record
-    knows.stamp = math.max(knows.stamp, record.trigger or 0, record.last_sync or 0)
+    knows.stamp =
+      math.max(knows.stamp, record.trigger or -math.huge, record.last_sync or -math.huge)
     knows.bare_refusal = nil
     call.record = request
   elseif
@@ -69,15 +72,40 @@ function knowledge.gather(call, client, request)
   end
 end
 
+--- The least end of the cooldown that the client knows of.
+function knowledge.cooldown_end(client)
+  local knows = knowledge.of(client)
+  return math.max(knows.accepted and knows.accepted.sent or -math.huge, knows.stamp) + 600
+end
+
+--- The answer whose Retry-After has not passed yet, or nil.
+function knowledge.waits_for(client, moment)
+  for _, told in ipairs(knowledge.of(client).retry_after) do
+    local shown = client.clock.shows(moment) - client.clock.shows(told.done)
+    if math.max(moment - told.done, shown) < told.answer.retry_after - tiny then
+      return told
+    end
+  end
+end
+
+--- Whether this request's answer was lost, so that the status is to be read before another.
+local function was_lost(request)
+  local answer = request.answer
+  local is_gateway = answer and answer.kind == "gateway" and answer.status ~= 500
+  return request.sends > 0 and (not answer or (is_gateway and not answer.retry_after))
+end
+
 --- Why a request for a sync would be in vain, as far as the client knows, or nil.
 function knowledge.futile_because(call, client, request)
   local knows, sent = knowledge.of(client), request.sent
-  for _, told in ipairs(knows.retry_after) do
-    local real = sent - told.done
-    local shown = client.clock.shows(sent) - client.clock.shows(told.done)
-    if math.max(real, shown) < told.answer.retry_after - tiny then
-      return ("request %d told Retry-After %d"):format(told.number, told.answer.retry_after)
-    end
+  local told = knowledge.waits_for(client, sent)
+  if told then
+    return ("request %d told Retry-After %d"):format(told.number, told.answer.retry_after)
+  end
+  local before = call.requests[#call.requests - 1]
+  local is_blind = before and before.method == "POST" and was_lost(before)
+  if is_blind and client.settings.recover and not client.has_token_troubles then
+    return ("request %d was lost, and the status was not read"):format(before.number)
   end
   local record = call.record
   if call.refused_at and not (call.slept and call.slept >= call.refused_at) then
@@ -90,10 +118,8 @@ function knowledge.futile_because(call, client, request)
     return "the record says that a sync is in progress"
   elseif client.settings.cooldown == 0 then
     return nil
-  elseif knows.accepted and sent < knows.accepted.sent + 600 then
-    return "its own sync was accepted"
-  elseif sent < knows.stamp + 600 then
-    return "a record told of a sync"
+  elseif sent < knowledge.cooldown_end(client) then
+    return "a sync is known of"
   elseif knows.bare_refusal and sent < knows.bare_refusal.done + 600 then
     return "a 429 came, and the record was not read since"
   end

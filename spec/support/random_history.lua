@@ -18,7 +18,7 @@ local most_requests = 1500
 --- The client's Unix time: the service's, less what it is behind, and perhaps drifting or set once.
 local function random_clock(choices, model)
   local behind = choices:pick { 0, 0.25, -0.6, 3, -40, 7200, -7200 } + choices:seconds(1)
-  local drift = choices:pick { 0, 0, 0, 5e-5, -5e-5 }
+  local drift = choices:pick { 0, 0, 9e-5, -9e-5 }
   local step = choices:chance(0.05) and choices:pick { 3600, -3600, 300 } or 0
   local step_at = Model.begin + choices:seconds(1500)
   local clock = { drift = drift, is_steady = step == 0 }
@@ -29,7 +29,8 @@ local function random_clock(choices, model)
   --- The moment at which it shows, set as it is now, that time.
   function clock.moment(shown)
     local stepped = model.now >= step_at and step or 0
-    return (shown + behind - stepped + drift * Model.begin) / (1 + drift)
+    local moment = (shown + behind - stepped + drift * Model.begin) / (1 + drift)
+    return drift == 0 and moment or moment - 1e-6 -- a number of this size is exact to 2.4e-7
   end
   function clock.was_set_between(from, to)
     return step ~= 0 and from < step_at and step_at <= to
@@ -89,11 +90,10 @@ local function new_client(history)
   function client.on_answer(request)
     history.judge.on_answer(history, client, request)
   end
+  local troubles = choices:pick { 0, 0, 0.15 }
+  client.has_token_troubles = troubles > 0
   client.settings = {
-    token = choices:pick {
-      token_provider(model, choices:pick { 0, 0, 0.15 }),
-      "token-1",
-    },
+    token = choices:pick { token_provider(model, troubles), "token-1" },
     retry = choices:pick(policies)(),
     recover = not choices:chance(0.1),
     cooldown = choices:chance(0.04) and 0 or nil,

@@ -36,6 +36,7 @@ local function random_rules(choices)
     failing = choices:pick { 0, 0, 0, 0.3, 1 },
     automatic_every = choices:pick { 0, 0, 0, 900, 4000 },
     others_every = choices:pick { 0, 0, 300, 700, 3000 },
+    stamp = choices:pick { "ends", "ends", "trigger" }, -- what `lastSyncDateTime` tells of
     stale = choices:pick { 0, 0, 0, 2, 8 }, -- seconds that a read may be late
     retry_after_at_409 = choices:chance(0.2),
     retry_after_at_429 = choices:chance(0.3),
@@ -168,16 +169,20 @@ end
 function Model:record()
   local stale = self.rules.stale
   local at = self.now - (stale > 0 and self.choices:seconds(stale) or 0)
-  local record = { status = "unknown" }
+  local record, last_sync = { status = "unknown" }, nil
   for _, sync in ipairs(self.syncs) do
     if sync.trigger <= at then
       local has_ended = sync.ends <= at
       record.status = not has_ended and "inProgress" or sync.failed and "failed" or "completed"
+      record.last_sync = last_sync
       if sync.manual then
         record.trigger = sync.trigger
       end
-      if has_ended and not sync.failed then
-        record.last_sync = sync.ends
+      if not has_ended and self.rules.stamp == "trigger" then
+        record.last_sync = sync.trigger
+      elseif has_ended and not sync.failed then
+        last_sync = sync[self.rules.stamp]
+        record.last_sync = last_sync
       end
     end
   end

@@ -330,6 +330,7 @@ function Network.new(model)
     rules = {
       latency = choices:pick { 0, 0.1, 0.03, 0.7, 3 },
       post_faults = choices:pick { 0, 0.5, 0.25, 0.8 },
+      ambushes = choices:pick { 0, 0.1, 0.6 },
       get_faults = choices:pick { 0, 0, 0.1, 0.4 },
       zone = choices:pick { 0, 0, -8, 2 },
       is_wrapped = choices:chance(0.2),
@@ -366,7 +367,7 @@ function Network:transport(client)
       arrived = 0,
       sends = 1,
     }
-    if request.method == "POST" and model.choices:chance(0.12) then
+    if request.method == "POST" and model.choices:chance(self.rules.ambushes) then
       ambush(self)
     end
     request.sent = model.now
