@@ -94,6 +94,15 @@ static void set_headers(lua_State *L, int options, struct prepared_request *requ
     lua_pop(L, 1);
 }
 
+/* As a header like any other: libcurl formats its own option for it twice. */
+static void set_user_agent(lua_State *L, int options, struct prepared_request *request) {
+    const char *text = text_field(L, options, "user_agent");
+    if (text != NULL && text[0] != '\0') {
+        check_status(L, prepared_request_add_header(request, "User-Agent", 10, text, strlen(text)));
+    }
+    lua_pop(L, 1);
+}
+
 static void set_body(lua_State *L, int options, struct prepared_request *request) {
     lua_getfield(L, options, "body");
     if (!lua_isnil(L, -1)) {
@@ -103,13 +112,13 @@ static void set_body(lua_State *L, int options, struct prepared_request *request
         }
         const char *body = lua_tolstring(L, -1, &length);
         check_status(L, prepared_request_set_body(request, body, length));
+        /* No `Expect: 100-continue`, however long it is. */
+        check_status(L, prepared_request_add_header(request, "Expect", 6, "", 0));
     } else {
         /* libcurl would name a form as the type of a body that is not there. */
         check_status(L, prepared_request_add_header(request, "Content-Type", 12, "", 0));
     }
     lua_pop(L, 1);
-    /* No `Expect: 100-continue`, whatever the length of the body. */
-    check_status(L, prepared_request_add_header(request, "Expect", 6, "", 0));
 }
 
 static void set_limits(lua_State *L, int options, struct prepared_request *request) {
@@ -147,12 +156,7 @@ static int create(lua_State *L) {
     set_text(L, OPTIONS, "ca_file", &object->request->ca_file);
     set_text(L, OPTIONS, "ca_path", &object->request->ca_path);
     set_text(L, OPTIONS, "proxy", &object->request->proxy);
-    set_text(L, OPTIONS, "user_agent", &object->request->user_agent);
-    if (object->request->user_agent != NULL &&
-        !prepared_request_is_header_text(object->request->user_agent,
-                                         strlen(object->request->user_agent))) {
-        check_status(L, PREPARED_REQUEST_BAD_HEADER);
-    }
+    set_user_agent(L, OPTIONS, object->request);
     return 1;
 }
 

@@ -54,13 +54,16 @@ static bool has_control_or_space(const char *text) {
     return false;
 }
 
-static bool is_allowed_url(const char *url, bool *is_plaintext) {
+/* The URL in parts, or NULL when it is refused. */
+static CURLU *parse_url(const char *url, bool *is_plaintext) {
     CURLU *parts = curl_url();
-    bool right = parts != NULL && !has_control_or_space(url) &&
-                 curl_url_set(parts, CURLUPART_URL, url, 0) == CURLUE_OK &&
-                 check_url(parts, is_plaintext);
-    curl_url_cleanup(parts);
-    return right;
+    if (parts == NULL || has_control_or_space(url) ||
+        curl_url_set(parts, CURLUPART_URL, url, 0) != CURLUE_OK ||
+        !check_url(parts, is_plaintext)) {
+        curl_url_cleanup(parts);
+        return NULL;
+    }
+    return parts;
 }
 
 struct prepared_request *prepared_request_create(const char *method, const char *url,
@@ -71,19 +74,21 @@ struct prepared_request *prepared_request_create(const char *method, const char 
         *status = PREPARED_REQUEST_BAD_METHOD;
         return NULL;
     }
-    if (!is_allowed_url(url, &is_plaintext)) {
+    CURLU *parts = parse_url(url, &is_plaintext);
+    if (parts == NULL) {
         *status = PREPARED_REQUEST_BAD_URL;
         return NULL;
     }
     struct prepared_request *request = calloc(1, sizeof *request);
-    if (request == NULL || prepared_request_set(&request->url, url) != PREPARED_REQUEST_OK) {
-        free(request);
+    if (request == NULL) {
+        curl_url_cleanup(parts);
         *status = PREPARED_REQUEST_NO_MEMORY;
         return NULL;
     }
     request->references = 1;
     request->is_post = is_post;
     request->is_plaintext = is_plaintext;
+    request->url = parts;
     request->http_version = CURL_HTTP_VERSION_NONE;
     *status = PREPARED_REQUEST_OK;
     return request;
@@ -114,10 +119,9 @@ void prepared_request_release(struct prepared_request *request) {
         byte_buffer_wipe(request->body, request->body_length);
     }
     free(request->body);
-    free(request->url);
+    curl_url_cleanup(request->url);
     free(request->ca_file);
     free(request->ca_path);
-    free(request->user_agent);
     wipe_and_free(request->proxy); /* may contain the proxy's password */
     free(request);
 }
@@ -256,12 +260,9 @@ static CURLcode configure_network(const struct prepared_request *request, CURL *
 
 CURLcode prepared_request_configure(const struct prepared_request *request, CURL *easy) {
     CURLcode code = CURLE_OK;
-    SET(CURLOPT_URL, request->url);
+    SET(CURLOPT_CURLU, request->url);
     SET(CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
     SET(CURLOPT_FOLLOWLOCATION, 0L);
-    if (request->user_agent != NULL) {
-        SET(CURLOPT_USERAGENT, request->user_agent);
-    }
     code = code == CURLE_OK ? configure_protocols(request, easy) : code;
     code = code == CURLE_OK ? configure_trust(request, easy) : code;
     code = code == CURLE_OK ? configure_method(request, easy) : code;

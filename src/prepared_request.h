@@ -18,15 +18,14 @@ enum prepared_request_status {
 struct prepared_request {
     unsigned references;
     bool is_post;
-    bool is_plaintext; /* http, which only a loopback or link-local host may be */
-    char *url;
+    bool is_plaintext;          /* http, which only a loopback or link-local host may be */
+    CURLU *url;                 /* parsed once: libcurl would do it for every transfer */
     struct curl_slist *headers; /* the static ones; a transfer puts its own before them */
     char *body;                 /* NULL: none */
     size_t body_length;
     char *ca_file; /* all of these: NULL for none */
     char *ca_path;
     char *proxy;
-    char *user_agent;
     long http_version; /* CURL_HTTP_VERSION_... */
     size_t max_body;   /* bytes of an answer's body that are kept */
 };

@@ -102,10 +102,10 @@ static long to_milliseconds(double seconds) {
 
 CURLcode transfer_handle_reuse(struct transfer_handle *handle, struct prepared_request *request) {
     CURL *easy = handle->easy;
+    curl_easy_reset(easy); /* first: it still points at the other request's URL */
     prepared_request_release(handle->request);
     handle->request = prepared_request_retain(request);
     handle->connect_milliseconds = handle->total_milliseconds = 0;
-    curl_easy_reset(easy);
     CURLcode code = prepared_request_configure(request, easy);
     SET(CURLOPT_PRIVATE, (void *)handle);
     SET(CURLOPT_ERRORBUFFER, handle->message);

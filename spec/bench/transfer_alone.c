@@ -21,8 +21,8 @@ static struct prepared_request *prepare(const char *url, const char *user_agent,
         prepared_request_add_header(request, "Accept", 6, "application/json", 16) ==
             PREPARED_REQUEST_OK &&
         prepared_request_add_header(request, "Content-Type", 12, "", 0) == PREPARED_REQUEST_OK &&
-        prepared_request_add_header(request, "Expect", 6, "", 0) == PREPARED_REQUEST_OK &&
-        prepared_request_set(&request->user_agent, user_agent) == PREPARED_REQUEST_OK &&
+        prepared_request_add_header(request, "User-Agent", 10, user_agent, strlen(user_agent)) ==
+            PREPARED_REQUEST_OK &&
         prepared_request_set(&request->proxy, "") == PREPARED_REQUEST_OK &&
         (ca_file == NULL ||
          prepared_request_set(&request->ca_file, ca_file) == PREPARED_REQUEST_OK);
