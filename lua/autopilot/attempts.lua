@@ -54,10 +54,10 @@ end
 
 local function decide(operation, number, judged)
   local client = operation.client
-  local options, policy = client.options, client.policy
   if client.is_closed then
     return nil, "not_retryable"
   end
+  local options, policy = client.options, client:retry_policy()
   local clock = options.clock()
   local delay, reason = policy:decide {
     attempt = number,

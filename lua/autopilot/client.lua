@@ -12,7 +12,6 @@ local curl = require "autopilot.transport.curl"
 local options = require "autopilot.options"
 local protected_call = require "autopilot.protected_call"
 local redact = require "autopilot.redact"
-local retry = require "autopilot.retry"
 
 ---@class autopilot.ClientOptions
 --- A token, or a provider: called before every request that needs one.
@@ -188,6 +187,17 @@ function Client:emit(event_type, event)
   end
 end
 
+--- The policy. The default one is made at the first failure: most scripts never need it.
+---@package
+---@return autopilot.RetryPolicy
+function Client:retry_policy()
+  if not self.policy then
+    local retry = require "autopilot.retry"
+    self.policy = self.options.retry == nil and retry.policy {} or retry.never()
+  end
+  return self.policy
+end
+
 --- Sees to it that the token gets into no report. An answer may still tell of the one before.
 ---@package
 function Client:hide(token)
@@ -240,7 +250,7 @@ local function new(given)
     secrets = {}, -- what must not get into a report: the tokens last sent
     clean = redact.prepare {}, -- takes them out of a text
     token_provider = not is_static and checked.token,
-    policy = checked.retry == nil and retry.policy {} or checked.retry or retry.never(),
+    policy = checked.retry or false,
     on_event = checked.on_event or false,
     transport = transport,
     owns_transport = owned,

@@ -3,12 +3,9 @@
 -- What came of it is a table in the shape of a report, which the operation that asked completes.
 -- Repeating is left to the operations, but for one case: a refused token is refreshed once.
 
+local authorization = require "autopilot.authorization"
 local core = require "autopilot.core"
-local graph_error = require "autopilot.graph_error"
 local outcome = require "autopilot.outcome"
-local protected_call = require "autopilot.protected_call"
-local redact = require "autopilot.redact"
-local sentence = require "autopilot.graph_error.sentence"
 
 ---@class autopilot.ExchangeContext how one operation wants its requests made
 ---@field deadline number? on the client's clock; no request outlives it
@@ -18,6 +15,7 @@ local sentence = require "autopilot.graph_error.sentence"
 ---@field attempts autopilot.Attempt[]? takes an entry for every request; nil for reads
 ---@field sent_at number? set by the last request: when it was sent, Unix time
 ---@field received_at number? and when its answer had come
+---@field claims string? set by the last request: what a claims challenge in its answer wants
 
 ---@class autopilot.Exchange
 local Exchange = {}
@@ -94,55 +92,6 @@ function Exchange.new(client, method, url, success)
   }, Exchange)
 end
 
-local longest_message = 490 -- characters
-
---- What a provider failed with, as one safe line.
-local function provider_message(message, token)
-  if type(message) ~= "string" or message == "" then
-    message = "the token provider returned no token"
-  end
-  return sentence.clean(redact.text(message, { token }), longest_message)
-end
-
---- The token for the next request, or nil and why there is none.
-local function get_token(client, refresh, claims)
-  local provider = client.token_provider
-  if not provider then
-    return client.static_token
-  end
-  local options = client.options
-  local ok, token, message = protected_call(provider, {
-    tenant = options.tenant,
-    cloud = options.cloud,
-    scope = client.scope,
-    claims = claims,
-    refresh = refresh,
-    transport = client.transport,
-    sleep = options.sleep,
-    now = options.now,
-  })
-  local is_token = ok and type(token) == "string" and token ~= ""
-  client:emit("token", { refresh = refresh, ok = is_token })
-  if is_token then
-    client.last_token = not client.is_closed and token
-    return token
-  elseif not ok then
-    return nil, provider_message(token, client.last_token)
-  end
-  return nil, provider_message(message, client.last_token)
-end
-
-local function token_failure(client, message)
-  return {
-    outcome = "token_error",
-    delivered = "no",
-    answered_by = "client",
-    sends = 0,
-    error = { message = message },
-    tenant = client.options.tenant,
-  }
-end
-
 --- Nothing could be sent for a reason of our own.
 local function not_sent(client, name, message)
   local network = {
@@ -189,7 +138,7 @@ end
 --- The error in the body. It is cleaned twice: reading it undoes escapes and drops what is invisible,
 -- which may put an echo together that was in pieces.
 local function parse_error(clean, body, content_type)
-  local service_error = graph_error.parse(clean(body), content_type)
+  local service_error = require("autopilot.graph_error").parse(clean(body), content_type)
   for name, value in pairs(service_error) do
     service_error[name] = clean(value)
   end
@@ -295,7 +244,11 @@ local function send_once(self, context, token)
     client:hide(token)
   end
   local answer
+  context.claims = nil
   if response then
+    if response.status == 401 then
+      context.claims = authorization.claims_of(headers_of(response, "www-authenticate"))
+    end
     answer = of_response(self, response, network, received)
     if answer.service_date then
       client.service_clock:observe(answer.service_date, sent, received)
@@ -318,24 +271,29 @@ local function send_once(self, context, token)
   return answer, answer.status == self.success and response or nil
 end
 
-local function ask(self, context, refresh)
+--- Gets a token and sends once with it. After a refusal: with another than the refused one, or nil.
+---@return table? answer
+---@return table? response when it has the status hoped for
+---@return string? token that was sent
+local function ask(self, context, refused)
   local client = self.client
-  local refused = refresh and client.last_token
-  local token, message
+  local token, failure
   if not client.is_closed then
-    token, message = get_token(client, refresh)
+    token, failure =
+      authorization.token(client, context.deadline, refused, refused and context.claims)
   end
   if client.is_closed then -- before the call, or by the provider
     return not_sent(client, "CLOSED", "the client was closed meanwhile")
   elseif not token then
-    return token_failure(client, message)
+    return authorization.answer(client, failure)
   elseif token == refused then
     return nil -- the provider has no other, and this one would be refused again
   elseif not core.is_header_text(token) then
     -- Its author's mistake: the operation raises it at its caller's line, and quotes nothing.
     return { outcome = "token_error", mistake = "the token contains CR, LF or NUL" }
   end
-  return send_once(self, context, token)
+  local answer, response = send_once(self, context, token)
+  return answer, response, token
 end
 
 local function add_attempt(attempts, answer, delay)
@@ -361,10 +319,10 @@ end
 ---@return table answer in the shape of a report, without `ok` and `operation`
 ---@return table? response the last one, when it has the status hoped for
 function Exchange:run(context)
-  local answer, response = ask(self, context, false)
+  local answer, response, refused = ask(self, context)
   add_attempt(context.attempts, answer, context.delay or 0)
   if answer.outcome == "unauthenticated" and self.client.token_provider then
-    local again, with_refreshed = ask(self, context, true)
+    local again, with_refreshed = ask(self, context, refused)
     if again then
       add_attempt(context.attempts, again, 0)
       if again.outcome ~= "token_error" or again.mistake then

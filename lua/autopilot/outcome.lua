@@ -2,9 +2,12 @@
 --
 -- The one table of outcomes. How to react (retry, wait, recover) is left to policies and operations.
 
-local graph_error = require "autopilot.graph_error"
-
 local outcome = {}
+
+--- Only failures need it, and it brings JSON along.
+local function graph_error()
+  return require "autopilot.graph_error"
+end
 
 ---@alias autopilot.Outcome
 ---| "started" | "completed" | "fresh"
@@ -91,8 +94,8 @@ function outcome.of_status(status, service_error, has_retry_after, is_sync_reque
     return by_status[status]
   elseif status == 401 then
     -- Intune wraps its own refusal in a 401: another token would not change it.
-    return graph_error.is_forbidden(service_error) and "forbidden" or "unauthenticated"
-  elseif status == 400 and graph_error.is_not_licensed(service_error) then
+    return graph_error().is_forbidden(service_error) and "forbidden" or "unauthenticated"
+  elseif status == 400 and graph_error().is_not_licensed(service_error) then
     return "not_licensed"
   elseif status == 409 and is_sync_request then
     return "in_progress"
@@ -122,7 +125,7 @@ end
 ---@return string?
 function outcome.hint(name, service_error)
   if name == "forbidden" and service_error then
-    local missing = graph_error.missing_permissions(service_error)
+    local missing = graph_error().missing_permissions(service_error)
     if missing and #missing > 0 then
       return "Grant the application one of these permissions, with admin consent: "
         .. table.concat(missing, ", ")

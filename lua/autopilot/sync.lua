@@ -5,7 +5,6 @@
 
 local attempts = require "autopilot.attempts"
 local options = require "autopilot.options"
-local recover = require "autopilot.recover"
 local report = require "autopilot.report"
 
 local sync = {}
@@ -86,7 +85,7 @@ local function try(operation)
   if answer.outcome == "started" or answer.mistake then
     return answer
   end
-  local judged = recover.run(operation, answer, seen)
+  local judged = require("autopilot.recover").run(operation, answer, seen)
   if judged then
     tell_end(operation, answer)
     judged = with_known_end(operation, judged)

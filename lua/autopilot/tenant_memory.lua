@@ -4,8 +4,6 @@
 -- Times are Unix seconds of the client's clock, where nothing else is said; the service's stamps are
 -- translated here.
 
-local settings = require "autopilot.settings"
-
 ---@class autopilot.TenantMemory
 ---@field newest_trigger number? the latest trigger that is known of; the service's clock
 ---@field started_at number? when the request was sent that started our own last sync
@@ -29,6 +27,11 @@ function TenantMemory.new(cooldown, margin, service_clock)
     { cooldown = cooldown, margin = margin, service_clock = service_clock },
     TenantMemory
   )
+end
+
+--- Only a record that was read needs it, and it brings JSON along.
+local function settings()
+  return require "autopilot.settings"
 end
 
 local function later(a, b)
@@ -78,14 +81,14 @@ end
 ---@param record autopilot.SettingsRecord
 function TenantMemory:note_record(record)
   self.newest_trigger = later(self.newest_trigger, record.last_manual_trigger)
-  local ends = settings.cooldown_until(record, self.cooldown, self.margin) or 0
+  local ends = settings().cooldown_until(record, self.cooldown, self.margin) or 0
   if ends >= (self.record_ends or 1) then
     local _, latest = self.service_clock:to_client(ends)
     -- Known already: it is not put off because the clocks may have drifted since.
     self.record_until = math.min(latest, ends == self.record_ends and self.record_until or latest)
     self.record_ends = ends
   end
-  if self.own_until and settings.covers(record, self.own_trigger.earliest) then
+  if self.own_until and settings().covers(record, self.own_trigger.earliest) then
     self.own_until = nil
   end
   if self.bound_since and self:known_end() > self.bound_since then
@@ -150,7 +153,7 @@ function TenantMemory:covering_trigger(record, since)
   if own and since <= self.started_at and earliest <= own.latest then
     latest = math.min(latest, own.earliest)
   end
-  if settings.covers(record, latest) then
+  if settings().covers(record, latest) then
     return record.last_manual_trigger
   end
 end
