@@ -53,6 +53,7 @@ build = {
     },
     ["autopilot"] = "lua/autopilot/init.lua",
     ["autopilot.attempts"] = "lua/autopilot/attempts.lua",
+    ["autopilot.authorization"] = "lua/autopilot/authorization.lua",
     ["autopilot.cli"] = "lua/autopilot/cli.lua",
     ["autopilot.cli.arguments"] = "lua/autopilot/cli/arguments.lua",
     ["autopilot.cli.awaiting"] = "lua/autopilot/cli/awaiting.lua",

@@ -209,6 +209,26 @@ describe("a single flight", function()
   end)
 end)
 
+describe("whoever has a deadline", function()
+  it("waits for another's fetch until then", function()
+    local world, flights = new_world(yielding), SingleFlight.new()
+    local fetcher = coroutine.create(function()
+      flights:run("key", world.ask(), coroutine.yield)
+    end)
+    coroutine.resume(fetcher)
+    local got
+    local waiter = coroutine.create(function()
+      got = { flights:run("key", world.ask { deadline = world.time + 2 }, print) }
+    end)
+    run_all { waiter }
+    assert.is_nil(got[2])
+    assert.is_truthy(got[3]:find "deadline")
+    assert.is_true(world.time >= 1002 and world.time < 1002.1, world.time)
+    assert.equal("suspended", coroutine.status(fetcher))
+    assert.is_truthy(flights.flights.key)
+  end)
+end)
+
 describe("a fetching coroutine that is never resumed", function()
   local function abandon(flights, ask, fetch)
     local thread = coroutine.create(function()

@@ -145,6 +145,8 @@ local function wait(flight, ask)
     local how = standing(flight)
     if how ~= "waiting" then
       return how
+    elseif ask.deadline and now() >= ask.deadline then
+      return "late"
     elseif signs ~= flight.signs then
       signs, waited, since = flight.signs, 0, now()
     elseif math.max(waited, now() - since) > flight.allowed or not let_run(state, ask, step) then
@@ -199,6 +201,8 @@ function SingleFlight:run(key, ask, fetch)
     local how = wait(flight, ask)
     if how == "landed" then
       return true, flight.results[1], flight.results[2], flight.results[3]
+    elseif how == "late" then
+      return true, nil, "the deadline passed while another was fetching the token"
     elseif how == "around" then
       local results = fly(self, nil, ask, fetch)
       return false, results[1], results[2], results[3]
