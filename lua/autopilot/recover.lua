@@ -1,7 +1,7 @@
 --- Settles whether a sync request whose answer was lost started a sync: the status tells.
 --
--- Recovery is no retry: it asks nothing of the service but its record, and happens once for each
--- attempt that needs it, whatever the policy says.
+-- Recovery is no retry: it asks nothing of the service but its record, once or twice for each attempt
+-- that needs it, whatever the policy says.
 --
 -- What a stamp proves: at or after our sending, that a sync was triggered since, whosever; between our
 -- sending and our giving up, that our request has arrived. `Date` has whole seconds and answers travel,

@@ -221,7 +221,7 @@ function claims.status(history, call)
   local ends = client.settings.cooldown == 0 and 0 or knowledge.cooldown_end(client)
   if report.ready and (call.ended < ends or knowledge.waits_for(client, call.ended)) then
     wrong(history, "ready", "sync would answer by itself")
-  elseif ends > 0 and report.cooldown_until < ends then
+  elseif ends > 0 and (report.cooldown_until or 0) < ends then
     wrong(history, "ready", "the cooldown lasts longer")
   end
 end
