@@ -1,0 +1,415 @@
+local azure_cli = require "autopilot.token.azure_cli"
+local token_world = require "support.token_world"
+
+local guid = "01234567-89ab-cdef-0123-456789abcdef"
+local opaque = "opaque-token-0123456789"
+
+local function no_request()
+  error "no request is to be sent"
+end
+
+local function world_of(given)
+  return token_world.over(no_request, given)
+end
+
+--- What `az` prints: its own fields, changed.
+local function printed(fields)
+  local all = { accessToken = opaque, tokenType = "Bearer", subscription = "s", tenant = guid }
+  for name, value in pairs(fields or {}) do
+    all[name] = value
+  end
+  return token_world.answer(200, all).body
+end
+
+--- A provider over a scripted shell, and the command lines that it got.
+local function scripted(output, code, given)
+  local lines = {}
+  local options = {
+    run = function(line)
+      lines[#lines + 1] = line
+      return output, code
+    end,
+  }
+  for name, value in pairs(given or {}) do
+    options[name] = value
+  end
+  return azure_cli(options), lines
+end
+
+local function read(path)
+  local file = io.open(path, "rb")
+  local text = file and file:read "*a"
+  if file then
+    file:close()
+  end
+  return text
+end
+
+local function write(path, text)
+  local file = assert(io.open(path, "wb"))
+  file:write(text)
+  file:close()
+end
+
+-- Texts that would do something in a shell, each in its own way; FILE becomes what they would make.
+local hostile = {
+  "x'; touch FILE; '",
+  "x;touch FILE",
+  "$(touch FILE)",
+  "`touch FILE`",
+  "x\ntouch FILE\n",
+  "x & touch FILE",
+  "x | touch FILE",
+  "x > FILE",
+  'x" ; touch FILE; "',
+  "x%0atouch FILE",
+  "--output=FILE",
+  "-h",
+  "x\0touch FILE",
+  "x\\'; touch FILE; '",
+  "ü.example",
+  "",
+}
+
+describe("autopilot.token.azure_cli", function()
+  it("asks the Azure CLI for a token of the client's scope and tenant", function()
+    local sign_in, lines = scripted(printed { expires_on = 1767229200 }, 0)
+    local token, expires_in, extra = sign_in(world_of().ask)
+    assert.are.equal(opaque, token)
+    assert.are.equal(1767229200 - 1767225600.25, expires_in)
+    assert.are.same({}, extra)
+    local command = "'az' account get-access-token -o json "
+      .. "--resource 'https://graph.microsoft.com' --tenant 'contoso' </dev/null 2>&1"
+    assert.are.equal(command, lines[1]:sub(-#command))
+  end)
+
+  it("asks for the resource of each cloud, and without a tenant for the account's own", function()
+    for cloud, resource in pairs {
+      global = "https://graph.microsoft.com",
+      us_gov = "https://graph.microsoft.us",
+      us_gov_dod = "https://dod-graph.microsoft.us",
+      china = "https://microsoftgraph.chinacloudapi.cn",
+    } do
+      local sign_in, lines = scripted(printed(), 0)
+      local world = world_of { cloud = cloud }
+      world.ask.scope, world.ask.tenant = nil, nil
+      assert.are.equal(opaque, (sign_in(world.ask)))
+      assert.is_truthy(lines[1]:find("--resource '" .. resource .. "' <", 1, true))
+      assert.is_nil(lines[1]:find("--tenant", 1, true))
+    end
+  end)
+
+  it("takes tenant and scope from its options first", function()
+    local given = { tenant = guid, scope = "https://x.test:8443/a-b_c~d/.default" }
+    local sign_in, lines = scripted(printed(), 0, given)
+    assert.are.equal(opaque, (sign_in(world_of().ask)))
+    local wanted = "--resource 'https://x.test:8443/a-b_c~d' --tenant '" .. guid .. "' "
+    assert.is_truthy(lines[1]:find(wanted, 1, true))
+  end)
+
+  it("reads either field of the expiry, the one that is not local time first", function()
+    local now = 1767225600.25
+    local at = 1767229200
+    local function left(fields)
+      local token, expires_in = scripted(printed(fields), 0)(world_of().ask)
+      assert.are.equal(opaque, token)
+      return expires_in
+    end
+    local in_winter = os.date("%Y-%m-%d %H:%M:%S", at)
+    assert.are.equal(at - now, left { expires_on = at, expiresOn = "2001-01-01 00:00:00.000000" })
+    assert.are.equal(at - now, left { expires_on = tostring(at) })
+    assert.are.equal(at - now, left { expiresOn = in_winter .. ".123456" })
+    assert.are.equal(at - now, left { expiresOn = in_winter })
+    local summer = at + 180 * 86400
+    local in_summer = os.date("%Y-%m-%d %H:%M:%S", summer)
+    assert.are.equal(summer - now, left { expiresOn = in_summer .. ".000000" })
+    assert.are.equal(at - now, left { expiresOn = "2026-01-01T01:00:00Z" })
+    assert.are.equal(0, left { expires_on = 1 })
+  end)
+
+  it("does not tell an expiry that cannot be read", function()
+    for _, fields in ipairs {
+      {},
+      { expires_on = "soon" },
+      { expires_on = "nan" },
+      { expires_on = "1e999" },
+      { expires_on = {} },
+      { expires_on = -5 },
+      { expiresOn = "tomorrow" },
+      { expiresOn = 5 },
+      { expiresOn = "2026-01-01 00:00:00 local" },
+    } do
+      local token, expires_in = scripted(printed(fields), 0)(world_of().ask)
+      assert.are.equal(opaque, token)
+      assert.is_nil(expires_in)
+    end
+    local odd = scripted(printed { expiresOn = "9999-99-99 99:99:99.000000" }, 0)
+    assert.are.equal(opaque, (odd(world_of().ask)))
+  end)
+
+  it("finds the token behind warnings", function()
+    for _, output in ipairs {
+      "WARNING: You have 2 updates available.\n" .. printed(),
+      '{not json}\n{"a": 1}\nWARNING: {}\n  ' .. printed() .. "\nWARNING: done\n",
+      ("WARNING: old\r\n"):rep(100) .. printed() .. "\r\n",
+    } do
+      assert.are.equal(opaque, (scripted(output, 0)(world_of().ask)))
+    end
+  end)
+
+  it("says that the output holds no token, and nothing of it", function()
+    for _, output in ipairs {
+      "",
+      "hush",
+      "[]",
+      "null",
+      "{",
+      ("{"):rep(100000),
+      ("{\n"):rep(100000),
+      ("\n"):rep(200000),
+      '{"accessToken": null, "hush": 1}',
+      '{"accessToken": "hush\\nhush"}',
+      '{"accessToken": ""}',
+      '{"accessToken": ["hush"]}',
+      '{"accessToken": "hush", "tokenType": "pop"}',
+      ("hush "):rep(60000) .. printed(),
+    } do
+      local token, message, details = scripted(output, 0)(world_of().ask)
+      assert.is_nil(token)
+      assert.is_truthy(message:find "^the Azure CLI's output holds no token")
+      token_world.assert_nowhere("hush", { message, details })
+      assert.is_false(details.is_transient)
+    end
+  end)
+
+  it("says what to do about each failure", function()
+    local aadsts = "ERROR: AADSTS53003: Access has been blocked. Trace ID: 1\nTo re-run az login"
+    local multiline = "WARNING: x\n\27[91mERROR: The \27[1mtenant\27[0m is odd\ta\nTraceback hush"
+    for _, case in ipairs {
+      { 127, "sh: az: not found", "was not found: there is no program 'az'", "Install", false },
+      { 126, "denied", "was not found", "Install", false },
+      { 124, "", "did not answer within 30 s", nil, true },
+      { 1, "ERROR: Please run 'az login' to setup account.", "nobody is signed in", "az login" },
+      { 1, aadsts, "AADSTS53003: Access has been blocked.", "Conditional Access blocked", false },
+      { 1, "AADSTS70043: The token is expired.", "AADSTS70043: The token", "az login", false },
+      { 1, multiline, "the Azure CLI failed: The tenant is odd a", nil, false },
+      { 1, "", "the Azure CLI failed and did not say why", nil, false },
+      { nil, "half", "the Azure CLI failed: half", nil, false },
+      { 1, printed(), "the Azure CLI failed", nil, false },
+    } do
+      local code, output, said, hint, is_transient = case[1], case[2], case[3], case[4], case[5]
+      local token, message, details = scripted(output, code)(world_of().ask)
+      assert.is_nil(token)
+      assert.is_truthy(message:find(said, 1, true), message)
+      assert.is_nil(message:find "%c")
+      token_world.assert_nowhere("hush", { message, details })
+      token_world.assert_nowhere(opaque, { message, details })
+      assert.are.equal(is_transient or false, details.is_transient)
+      if hint then
+        assert.is_truthy(details.hint:find(hint, 1, true))
+      end
+    end
+    local _, _, details = scripted(aadsts, 1)(world_of().ask)
+    assert.are.equal("53003", details.reason)
+  end)
+
+  it("takes what looks like a token out of what the Azure CLI complains about", function()
+    local jwt = "eyJhbGciOiJub25lIn0.eyJvaWQiOiJodXNoIn0.hush-hush-hush-hush"
+    for _, output in ipairs {
+      "ERROR: bad " .. jwt,
+      "AADSTS1: bad " .. jwt,
+      ("x"):rep(290) .. " " .. jwt,
+    } do
+      local _, message, details = scripted(output, 1)(world_of().ask)
+      token_world.assert_nowhere("eyJ", { message, details })
+      token_world.assert_nowhere("hush", { message, details })
+      assert.is_true(#message < 400)
+    end
+  end)
+
+  it("survives whatever the function run does", function()
+    for _, run in ipairs {
+      function()
+        error "hush"
+      end,
+      function() end,
+      function()
+        return 5, 0
+      end,
+    } do
+      local token, message, details = azure_cli { run = run }(world_of().ask)
+      assert.is_nil(token)
+      token_world.assert_nowhere("hush", message)
+      assert.is_false(details.is_transient)
+    end
+    local thread = coroutine.create(azure_cli {
+      run = function()
+        return coroutine.yield "waiting"
+      end,
+    })
+    assert.are.same({ true, "waiting" }, { coroutine.resume(thread, world_of().ask) })
+    local _, token = coroutine.resume(thread, printed(), 0)
+    assert.are.equal(opaque, token)
+  end)
+
+  it("does not run the Azure CLI for a claims challenge, which that cannot answer", function()
+    local sign_in, lines = scripted(printed(), 0)
+    local token, message = sign_in(world_of({ claims = "{}" }).ask)
+    assert.is_nil(token)
+    assert.is_truthy(message:find("az login", 1, true))
+    assert.are.same({}, lines)
+  end)
+
+  it("runs nothing by itself on Windows", function()
+    local config = package.config
+    local sign_in, sign_in_by_run = azure_cli {}, scripted(printed(), 0)
+    rawset(package, "config", "\\" .. config:sub(2))
+    local token, message = sign_in(world_of().ask)
+    local token_by_run = sign_in_by_run(world_of().ask)
+    rawset(package, "config", config)
+    assert.is_nil(token)
+    assert.is_truthy(message:find "Windows" and message:find "option run")
+    assert.are.equal(opaque, token_by_run)
+  end)
+
+  it("raises for a caller's mistake at the caller's line", function()
+    for complaint, given in pairs {
+      ["did you mean 'tenant'?"] = { tenent = guid },
+      ["option 'tenant' must be a tenant id or a domain"] = { tenant = "a b" },
+      ["option 'tenant' must be the id or a domain of one tenant"] = { tenant = "common" },
+      ["option 'timeout' must be above 0"] = { timeout = 0 },
+      ["option 'command' must be the name or path of a program"] = { command = "-az" },
+      ["option 'scope' must be an https URL"] = { scope = "https://x.test/'" },
+    } do
+      local message = token_world.raised(function()
+        local made = azure_cli(given)
+        return made
+      end)
+      assert.is_truthy(message:find(complaint, 1, true), message)
+      assert.is_truthy(
+        message:find "^spec/token_azure_cli_spec.lua:%d+: autopilot.token.azure_cli: "
+      )
+    end
+  end)
+end)
+
+describe("autopilot.token.azure_cli with a program to run", function()
+  local folder
+  local popen = io.popen
+
+  -- Tells how it was called, and says and ends with what it was told to.
+  local program = [[#!/bin/sh
+cd "${0%/*}" || exit 9
+printf '%s\n' "$@" >arguments
+cat >input
+cat warnings >&2
+cat output
+. ./ending
+]]
+
+  before_each(function()
+    folder = os.tmpname()
+    os.remove(folder)
+    os.execute(("mkdir -m 700 '%s'"):format(folder))
+    write(folder .. "/az", program)
+    os.execute(("chmod 700 '%s/az'"):format(folder))
+    write(folder .. "/warnings", "WARNING: beta\n")
+    write(folder .. "/output", printed { expires_on = 1767229200 })
+    write(folder .. "/ending", "exit 0")
+    rawset(io, "popen", function(line, mode)
+      return popen(("PATH='%s':$PATH; %s"):format(folder, line), mode)
+    end)
+  end)
+
+  after_each(function()
+    rawset(io, "popen", popen)
+    os.execute(("rm -rf '%s'"):format(folder))
+  end)
+
+  it("gets its token, with nothing but checked words as arguments", function()
+    local token, expires_in = azure_cli {}(world_of().ask)
+    assert.are.equal(opaque, token)
+    assert.are.equal(1767229200 - 1767225600.25, expires_in)
+    assert.are.equal(
+      "account\nget-access-token\n-o\njson\n"
+        .. "--resource\nhttps://graph.microsoft.com\n--tenant\ncontoso\n",
+      read(folder .. "/arguments")
+    )
+    assert.are.equal("", read(folder .. "/input"))
+  end)
+
+  it("sees how the program ended", function()
+    write(folder .. "/output", "")
+    write(folder .. "/warnings", "ERROR: Please run 'az login' to setup account.\n")
+    write(folder .. "/ending", "exit 1")
+    local token, message = azure_cli {}(world_of().ask)
+    assert.is_nil(token)
+    assert.is_truthy(message:find "nobody is signed in")
+  end)
+
+  it("is not told by the output how the program ended", function()
+    write(folder .. "/output", printed() .. "\nautopilot-sync: exit 0\n")
+    write(folder .. "/ending", "exit 1")
+    local token, message = azure_cli {}(world_of().ask)
+    assert.is_nil(token)
+    assert.are.equal("the Azure CLI failed", message)
+  end)
+
+  it("says that there is no such program", function()
+    os.remove(folder .. "/az")
+    local token, message = azure_cli { command = folder .. "/az" }(world_of().ask)
+    assert.is_nil(token)
+    assert.is_truthy(message:find "was not found")
+  end)
+
+  it("ends a program that takes too long", function()
+    write(folder .. "/ending", "exec sleep 60")
+    local began = os.time()
+    local token, message, details = azure_cli { timeout = 0.1 }(world_of().ask)
+    assert.is_nil(token)
+    assert.is_truthy(message:find "did not answer within 0.1 s")
+    assert.is_true(details.is_transient)
+    assert.is_true(os.time() - began < 30)
+  end)
+
+  it("bounds what it reads", function()
+    write(folder .. "/ending", "yes hush")
+    local token, message = azure_cli {}(world_of().ask)
+    assert.is_nil(token)
+    assert.is_nil(message:find "hush")
+  end)
+
+  it("executes nothing of a hostile tenant, scope or program name", function()
+    local made = folder .. "/made"
+    for _, text in ipairs(hostile) do
+      text = text:gsub("FILE", made)
+      local provider = azure_cli {}
+      for _, ask in ipairs {
+        world_of({ tenant = text }).ask,
+        world_of({ scope = text }).ask,
+        world_of({ scope = "https://graph.microsoft.com/" .. text .. "'/.default" }).ask,
+        world_of({ scope = "https://" .. text .. "/.default" }).ask,
+      } do
+        local token, message, details = provider(ask)
+        assert.is_nil(token)
+        assert.is_truthy(message:find "^the tenant must" or message:find "^the scope must", message)
+        assert.is_nil(message:find("touch", 1, true))
+        assert.is_false(details.is_transient)
+      end
+      assert.is_false((pcall(azure_cli, { tenant = text })))
+      assert.is_false((pcall(azure_cli, { scope = text })))
+      local can, by_program = pcall(azure_cli, { command = text })
+      assert.is_nil(can and by_program(world_of().ask) or nil)
+    end
+    assert.is_nil(read(folder .. "/arguments"))
+    assert.is_nil(read(made))
+  end)
+
+  it("runs a program whatever its name", function()
+    local odd = folder .. "/a'z $(touch made); x"
+    write(odd, program)
+    os.execute(('chmod 700 "%s"'):format((odd:gsub("%$", "\\$"))))
+    assert.are.equal(opaque, (azure_cli { command = odd }(world_of().ask)))
+    assert.is_nil(read(folder .. "/made"))
+  end)
+end)
