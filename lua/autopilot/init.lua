@@ -5,6 +5,7 @@
 ---@class autopilot
 ---@field client fun(options: autopilot.ClientOptions): autopilot.Client
 ---@field retry table
+---@field token autopilot.token
 ---@field transport table
 ---@field emulator table
 ---@field http_date fun(text: string): number?
@@ -18,6 +19,9 @@ local parts = {
   end,
   retry = function()
     return require "autopilot.retry"
+  end,
+  token = function()
+    return require "autopilot.token"
   end,
   emulator = function()
     return require "autopilot.emulator"

@@ -1,0 +1,53 @@
+--- Token providers: every way to sign in, each a function that a client takes as its `token`.
+--
+-- The facade. Each way is a file of its own in `token/`, loaded when it is first used. Those that ask
+-- somebody for a token come with a cache, so that a token is fetched once and kept as long as it is good.
+
+---@class autopilot.token
+---@field client_secret fun(given: autopilot.token.ClientSecretOptions): autopilot.TokenProvider
+---@field client_certificate fun(given: autopilot.token.ClientCertificateOptions): autopilot.TokenProvider
+---@field workload_identity fun(given: table?): autopilot.TokenProvider
+---@field managed_identity fun(given: table?): autopilot.TokenProvider
+---@field azure_cli fun(given: table?): autopilot.TokenProvider
+---@field device_code fun(given: table): autopilot.TokenProvider
+---@field environment fun(given: autopilot.token.EnvironmentOptions?): autopilot.TokenProvider
+---@field default fun(given: autopilot.token.DefaultOptions?): autopilot.TokenProvider
+---@field chain fun(members: autopilot.TokenProvider[]): autopilot.TokenProvider
+---@field static fun(token: string): autopilot.TokenProvider
+---@field cached fun(provider: autopilot.TokenProvider, given: autopilot.token.CachedOptions?): autopilot.TokenProvider
+---@field inspect fun(token: any): table<string, any>?, string?
+
+-- Whether what such a function makes is to have a cache.
+local parts = {
+  client_secret = true,
+  client_certificate = true,
+  workload_identity = true,
+  managed_identity = true,
+  azure_cli = true,
+  device_code = true,
+  environment = true,
+  default = false, -- its members have
+  chain = false,
+  static = false,
+  cached = false,
+  inspect = false,
+}
+
+--- A function that makes providers with a cache. A mistake in its options raises at its caller's line.
+local function with_cache(name)
+  return function(given)
+    local raw = require("autopilot.token." .. name)(given, 3)
+    return require "autopilot.token.cached"(raw)
+  end
+end
+
+return setmetatable({}, {
+  __index = function(self, name)
+    local has_cache = parts[name]
+    if has_cache == nil then
+      return nil
+    end
+    self[name] = has_cache and with_cache(name) or require("autopilot.token." .. name)
+    return rawget(self, name)
+  end,
+})

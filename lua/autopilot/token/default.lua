@@ -1,0 +1,45 @@
+--- Whatever this machine offers to sign in with, in the order of Azure's DefaultAzureCredential: the
+-- environment, the platform's token, the identity of the machine, the Azure CLI.
+--
+-- The platform's token is found by the environment's variables, so the first member serves both.
+
+local authority = require "autopilot.token.authority"
+local cached = require "autopilot.token.cached"
+local chain = require "autopilot.token.chain"
+local options = require "autopilot.options"
+
+---@class autopilot.token.DefaultOptions
+---@field tenant string? default: that of the client, else AZURE_TENANT_ID
+---@field client_id string? of the application, or of the machine's identity; default: AZURE_CLIENT_ID
+---@field authority string? default: AZURE_AUTHORITY_HOST, else that of the client's cloud
+---@field scope string? default: that of the client
+---@field getenv (fun(name: string): string?)? default `os.getenv`
+
+local name = "autopilot.token.default"
+
+local rules = authority.rules {}
+
+local names = { "environment", "managed identity", "Azure CLI" }
+
+--- Makes a provider. Nothing is asked yet.
+---@param given autopilot.token.DefaultOptions?
+---@param level integer? where a mistake raises, as for `error`; default 2, the caller
+---@return autopilot.TokenProvider
+local function new(given, level)
+  level = level or 2
+  local checked = options.check(name, rules, given, level)
+  local members = {
+    require "autopilot.token.environment"(checked),
+    require("autopilot.token." .. "managed_identity") {
+      client_id = checked.client_id or authority.environment(checked, "AZURE_CLIENT_ID"),
+      scope = checked.scope,
+    },
+    require("autopilot.token." .. "azure_cli") { tenant = checked.tenant, scope = checked.scope },
+  }
+  for index, member in ipairs(members) do
+    members[index] = cached(member)
+  end
+  return chain(members, level, names)
+end
+
+return new

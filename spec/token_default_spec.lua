@@ -1,0 +1,80 @@
+-- Whatever the machine offers, in its order. The ways themselves have specs of their own.
+
+local default = require "autopilot.token.default"
+local virtual_world = require "support.virtual_world"
+
+local raised = virtual_world.raised
+
+describe("autopilot.token.default", function()
+  local saved, made, asked, answers
+  local ways = { "environment", "managed_identity", "azure_cli" }
+
+  before_each(function()
+    saved, made, asked, answers = {}, {}, {}, {}
+    for _, way in ipairs(ways) do
+      local module = "autopilot.token." .. way
+      saved[module] = package.loaded[module] or false
+      package.loaded[module] = function(given)
+        made[way] = given
+        return function(ask)
+          asked[#asked + 1] = way
+          assert.is_true(ask.probe)
+          local answer = answers[way] or { nil, way .. " is not here" }
+          return answer[1], answer[2]
+        end
+      end
+    end
+  end)
+
+  after_each(function()
+    for module, value in pairs(saved) do
+      package.loaded[module] = value or nil
+    end
+  end)
+
+  it("asks the environment, the machine's identity and the Azure CLI, in this order", function()
+    local token, message = default {} {}
+    assert.is_nil(token)
+    assert.same(ways, asked)
+    assert.equal(
+      "no provider has a token. environment: environment is not here; "
+        .. "managed identity: managed_identity is not here; Azure CLI: azure_cli is not here",
+      message
+    )
+  end)
+
+  it("stays with the one that had a token, and keeps the token", function()
+    answers.managed_identity = { "token", 3600 }
+    local provider = default()
+    assert.equal("token", (provider {}))
+    assert.equal("token", (provider {}))
+    assert.same({ "environment", "managed_identity" }, asked)
+  end)
+
+  it("hands its options on to those that have them", function()
+    local function getenv(variable)
+      return variable == "AZURE_CLIENT_ID" and "from-environment" or nil
+    end
+    default { getenv = getenv, tenant = "contoso", scope = "https://graph.microsoft.us/.default" }
+    assert.equal(getenv, made.environment.getenv)
+    assert.equal("contoso", made.environment.tenant)
+    assert.equal("from-environment", made.managed_identity.client_id)
+    assert.equal("contoso", made.azure_cli.tenant)
+    for _, way in ipairs(ways) do
+      assert.equal("https://graph.microsoft.us/.default", made[way].scope)
+    end
+    default { getenv = getenv, client_id = "given" }
+    assert.equal("given", made.managed_identity.client_id)
+  end)
+
+  it("raises for a caller's mistake, at the caller's line", function()
+    local line
+    local message = raised(function()
+      line = debug.getinfo(1, "l").currentline + 1
+      local provider = default { client = "x" }
+      return provider
+    end)
+    local expected = "token_default_spec.lua:%d: autopilot.token.default: unknown option 'client'"
+    assert.is_truthy(message:find(expected:format(line), 1, true), message)
+  end)
+end)
