@@ -11,6 +11,7 @@ local certainty = {}
 
 local margin = 10 -- the client's default
 local tiny = 1e-6
+local overslept = 1 / 64 -- a sleep ends at the next moment of the histories' grid, not before
 
 local function wrong(history, rule, format, ...)
   history.wrong = history.wrong or {}
@@ -115,7 +116,7 @@ local function is_open_by_date(history, client, post, stamp)
   local took, closer = sight.done - sight.sent, closer_read(history, post, sight)
   if not closer then
     return true
-  elseif closer.done - closer.sent < 2 * took and post.sent - stamp > 2 * took then
+  elseif closer.done - closer.sent + overslept < 2 * took and post.sent - stamp > 2 * took then
     return false
   end
   return stamp >= shown + knowledge.offset_range(client, post.sent, closer.number)
