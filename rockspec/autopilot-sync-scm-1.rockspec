@@ -138,6 +138,21 @@ build = {
     ["autopilot.token.device_code"] = "lua/autopilot/token/device_code.lua",
     ["autopilot.token.environment"] = "lua/autopilot/token/environment.lua",
     ["autopilot.token.inspect"] = "lua/autopilot/token/inspect.lua",
+    ["autopilot.token.managed_identity"] = "lua/autopilot/token/managed_identity.lua",
+    ["autopilot.token.managed_identity.app_service"] =
+      "lua/autopilot/token/managed_identity/app_service.lua",
+    ["autopilot.token.managed_identity.arc"] = "lua/autopilot/token/managed_identity/arc.lua",
+    ["autopilot.token.managed_identity.cloud_shell"] =
+      "lua/autopilot/token/managed_identity/cloud_shell.lua",
+    ["autopilot.token.managed_identity.endpoint"] =
+      "lua/autopilot/token/managed_identity/endpoint.lua",
+    ["autopilot.token.managed_identity.exchange"] =
+      "lua/autopilot/token/managed_identity/exchange.lua",
+    ["autopilot.token.managed_identity.imds"] = "lua/autopilot/token/managed_identity/imds.lua",
+    ["autopilot.token.managed_identity.machine_learning"] =
+      "lua/autopilot/token/managed_identity/machine_learning.lua",
+    ["autopilot.token.managed_identity.service_fabric"] =
+      "lua/autopilot/token/managed_identity/service_fabric.lua",
     ["autopilot.token.oauth"] = "lua/autopilot/token/oauth.lua",
     ["autopilot.token.oauth_error"] = "lua/autopilot/token/oauth_error.lua",
     ["autopilot.token.pem"] = "lua/autopilot/token/pem.lua",

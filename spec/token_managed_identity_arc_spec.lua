@@ -1,0 +1,157 @@
+local arc = require "autopilot.token.managed_identity.arc"
+local managed_identity = require "autopilot.token.managed_identity"
+local token_world = require "support.token_world"
+
+local opaque = "opaque-token-0123456789"
+local key = "hush-4f6c1d0e9a7b=="
+local linux = "/var/opt/azcmagent/tokens/"
+local windows = "C:\\ProgramData\\AzureConnectedMachineAgent\\Tokens\\"
+
+local function challenge(realm)
+  return { status = 401, headers = { ["WWW-Authenticate"] = "Basic realm=" .. realm } }
+end
+
+describe("Azure Arc", function()
+  local open, config = io.open, package.config
+  local path, remove, opened
+
+  before_each(function()
+    path, remove = token_world.file(key)
+    opened = {}
+    -- The agent's folder is on machines of its own only.
+    rawset(io, "open", function(name, mode)
+      opened[#opened + 1] = name
+      return open(path, mode)
+    end)
+  end)
+
+  after_each(function()
+    rawset(io, "open", open)
+    rawset(package, "config", config)
+    remove()
+  end)
+
+  local function ask(answers)
+    local world = token_world.scripted(answers)
+    local endpoint = "http://localhost:40342/metadata/identity/oauth2/token"
+    local token, second, third = managed_identity {
+      getenv = token_world.getenv {
+        IDENTITY_ENDPOINT = endpoint,
+        IMDS_ENDPOINT = "http://localhost:40342",
+        ProgramData = "C:\\ProgramData",
+      },
+    }(world.ask)
+    return token, second, third, world
+  end
+
+  local function write(text)
+    local file = assert(open(path, "wb"))
+    file:write(text)
+    file:close()
+  end
+
+  it("gives a token for the key in the file that its challenge names", function()
+    for _, text in ipairs { key, key .. "\n", key .. "\r\n" } do
+      write(text)
+      local answers = { challenge(linux .. "a-1.key"), token_world.granted() }
+      local token, expires_in, _, world = ask(answers)
+      assert.are.equal(opaque, token)
+      assert.are.equal(3599, expires_in)
+      local url = "http://localhost:40342/metadata/identity/oauth2/token?api-version=2020-06-01"
+        .. "&resource=https%3A%2F%2Fgraph.microsoft.com"
+      assert.are.equal(url, world.requests[1].url)
+      assert.are.equal(url, world.requests[2].url)
+      assert.are.same({ Metadata = "true" }, world.requests[1].headers)
+      local second = { Metadata = "true", Authorization = "Basic " .. key }
+      assert.are.same(second, world.requests[2].headers)
+    end
+    assert.are.same({ linux .. "a-1.key", linux .. "a-1.key", linux .. "a-1.key" }, opened)
+  end)
+
+  it("has its keys elsewhere on Windows", function()
+    rawset(package, "config", "\\" .. config:sub(2))
+    local token = ask { challenge(windows .. "a.key"), token_world.granted() }
+    assert.are.equal(opaque, token)
+    assert.are.same({ windows .. "a.key" }, opened)
+  end)
+
+  it("makes nobody read another file", function()
+    for _, realm in ipairs {
+      "",
+      "/etc/shadow",
+      "/etc/passwd.key",
+      linux,
+      linux .. ".key",
+      linux .. "a.txt",
+      linux .. "a.key.txt",
+      linux .. "../a.key",
+      linux .. "x/../../a.key",
+      linux .. "sub/a.key",
+      linux .. "..\\a.key",
+      linux .. "a.key\0.txt",
+      linux .. "a b.key",
+      linux .. ("a"):rep(300) .. ".key",
+      "/var/opt/azcmagent/tokens/../tokens/a.key",
+      "/VAR/opt/azcmagent/tokens/a.key",
+      "/var/opt/azcmagent/tokensa.key",
+      "file://" .. linux .. "a.key",
+      windows .. "a.key",
+    } do
+      assert.is_nil(arc.key_path("Basic realm=" .. realm, linux))
+      assert.is_nil(arc.key_path('Basic realm="' .. realm .. '"', linux))
+      local token, message, details, world = ask { challenge(realm:gsub("%z", "")) }
+      if not realm:find("%z") then
+        assert.is_nil(token)
+        assert.is_truthy(message:find "does not name a key file in its own folder")
+        assert.is_false(details.is_transient)
+        assert.are.equal(1, #world.requests)
+      end
+    end
+    local file_name = linux .. "a.key"
+    for _, header in ipairs { "", "Bearer realm=" .. file_name, "Basic", file_name } do
+      assert.is_nil(arc.key_path(header, linux))
+    end
+    for _, file in ipairs { "..\\a.key", "b\\a.key", "b/a.key", "a.key:x.key", "C:a.key" } do
+      assert.is_nil(arc.key_path("Basic realm=" .. windows .. file, windows))
+    end
+    assert.is_nil(arc.key_path(nil, linux))
+    local lower = "Basic realm=" .. windows:lower() .. "a.key"
+    assert.are.equal(windows .. "a.key", arc.key_path(lower, windows))
+    assert.are.equal(linux .. "a.key", arc.key_path('basic realm="' .. linux .. 'a.key"', linux))
+    assert.are.same({}, opened)
+  end)
+
+  it("takes a key of 4096 bytes and no more, and nothing but a key", function()
+    write(("k"):rep(4096))
+    assert.are.equal(opaque, (ask { challenge(linux .. "a.key"), token_world.granted() }))
+    local too_long = ("hush"):rep(1024) .. "h"
+    for _, text in ipairs { too_long, "", "\n", "hush hush", "hush\nX: y", "hüsh" } do
+      write(text)
+      local token, message, _, world = ask { challenge(linux .. "a.key") }
+      assert.is_nil(token)
+      assert.is_truthy(message:find "at most 4096 bytes")
+      token_world.assert_nowhere("hush", message)
+      assert.are.equal(1, #world.requests)
+    end
+  end)
+
+  it("says who may read the key when this user may not", function()
+    rawset(io, "open", function()
+      return nil, "denied"
+    end)
+    local token, message = ask { challenge(linux .. "a.key") }
+    assert.is_nil(token)
+    assert.is_truthy(message:find "group himds")
+  end)
+
+  it("does not challenge twice, and has its key in no message", function()
+    local echoed = { status = 400, body = '{"message":"' .. key .. '"}' }
+    local lost = { network = { message = key } }
+    for _, answer in ipairs { challenge(linux .. "b.key"), echoed, lost } do
+      local token, message, details, world = ask { challenge(linux .. "a.key"), answer }
+      assert.is_nil(token)
+      token_world.assert_nowhere("4f6c1d0e9a7b", { message, details })
+      assert.are.equal(2, #world.requests)
+    end
+  end)
+end)

@@ -1,0 +1,109 @@
+local managed_identity = require "autopilot.token.managed_identity"
+local token_world = require "support.token_world"
+
+local opaque = "opaque-token-0123456789"
+
+local function provider(given)
+  local options = { getenv = token_world.getenv {} }
+  for name, value in pairs(given or {}) do
+    options[name] = value
+  end
+  return managed_identity(options)
+end
+
+--- `count` answers with this status, then `last`.
+local function series(count, status, last, headers)
+  local answers = {}
+  for index = 1, count do
+    answers[index] = { status = status, headers = headers }
+  end
+  answers[count + 1] = last
+  return answers
+end
+
+describe("the metadata service", function()
+  it("is asked again while it is not ready, with waits that double", function()
+    for _, status in ipairs { 404, 429, 500, 503, 599 } do
+      local world = token_world.scripted(series(4, status, token_world.granted()))
+      assert.are.equal(opaque, (provider()(world.ask)))
+      assert.are.same({ 1, 2, 4, 8 }, world.slept)
+      world = token_world.scripted(series(5, status))
+      local token, message, details = provider()(world.ask)
+      assert.is_nil(token)
+      assert.are.equal("string", type(message))
+      assert.is_true(details.is_transient)
+      assert.are.equal(5, #world.requests)
+    end
+  end)
+
+  it("is given 70 seconds while it is being replaced", function()
+    local world = token_world.scripted(series(7, 410, token_world.granted()))
+    assert.are.equal(opaque, (provider()(world.ask)))
+    assert.are.same({ 10, 10, 10, 10, 10, 10, 10 }, world.slept)
+    world = token_world.scripted(series(8, 410))
+    local token, _, details = provider()(world.ask)
+    assert.is_nil(token)
+    assert.is_true(details.is_transient)
+  end)
+
+  it("is not asked before it wants to be, nor waited for too long", function()
+    local world =
+      token_world.scripted(series(1, 429, token_world.granted(), { ["Retry-After"] = "20" }))
+    assert.are.equal(opaque, (provider()(world.ask)))
+    assert.are.same({ 20 }, world.slept)
+    world = token_world.scripted(series(1, 429, nil, { ["Retry-After"] = "31" }))
+    local token, _, details = provider()(world.ask)
+    assert.is_nil(token)
+    assert.are.equal(31, details.retry_after)
+    assert.are.same({}, world.slept)
+  end)
+
+  it("is believed when it knows no identity", function()
+    local refusal = { error = "invalid_request", error_description = "Identity not found" }
+    local world = token_world.scripted { token_world.answer(400, refusal) }
+    local token, message, details = provider()(world.ask)
+    assert.is_nil(token)
+    assert.is_truthy(message:find "Identity not found")
+    assert.is_truthy(details.hint:find "Assign a managed identity")
+    assert.is_false(details.is_transient)
+    assert.are.same({}, world.slept)
+  end)
+
+  it("is said to be missing when nothing answers", function()
+    local world = token_world.scripted { { network = { stage = "connect" } } }
+    local token, message, details = provider()(world.ask)
+    assert.is_nil(token)
+    assert.is_truthy(message:find "no machine in Azure")
+    assert.is_true(details.is_transient)
+    assert.are.same({}, world.slept)
+    assert.is_true(world.requests[1].timeout.connect <= 5)
+  end)
+
+  it("is probed without the header, and not again once it has answered", function()
+    local world = token_world.scripted {
+      { status = 400 },
+      token_world.granted(),
+      token_world.granted(),
+    }
+    local sign_in = provider { probe = 1 }
+    assert.are.equal(opaque, (sign_in(world.ask)))
+    assert.are.equal(opaque, (sign_in(world.ask)))
+    assert.is_nil(world.requests[1].headers.Metadata)
+    assert.are.same({ connect = 1, total = 1 }, world.requests[1].timeout)
+    assert.is_nil(world.requests[1].url:find("resource", 1, true))
+    assert.are.equal("true", world.requests[2].headers.Metadata)
+    assert.are.equal(30, world.requests[2].timeout.total)
+  end)
+
+  it("is known to be missing after the probe", function()
+    local relayed = { status = 403, body = "connecting to 169.254.169.254: network is unreachable" }
+    for _, answer in ipairs { { network = { timeout = true } }, relayed } do
+      local world = token_world.scripted { answer }
+      local token, message, details = provider { probe = 1 }(world.ask)
+      assert.is_nil(token)
+      assert.is_truthy(message:find "no machine in Azure")
+      assert.is_false(details.is_transient)
+      assert.are.equal(1, #world.requests)
+    end
+  end)
+end)
