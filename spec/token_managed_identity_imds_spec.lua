@@ -73,7 +73,7 @@ describe("the metadata service", function()
     local world = token_world.scripted { { network = { stage = "connect" } } }
     local token, message, details = provider()(world.ask)
     assert.is_nil(token)
-    assert.is_truthy(message:find "no machine in Azure")
+    assert.is_truthy(message:find "no metadata service of Azure answers")
     assert.is_true(details.is_transient)
     assert.are.same({}, world.slept)
     assert.is_true(world.requests[1].timeout.connect <= 5)
@@ -95,13 +95,12 @@ describe("the metadata service", function()
     assert.are.equal(30, world.requests[2].timeout.total)
   end)
 
-  it("is known to be missing after the probe", function()
-    local relayed = { status = 403, body = "connecting to 169.254.169.254: network is unreachable" }
-    for _, answer in ipairs { { network = { timeout = true } }, relayed } do
+  it("is known to be missing, or not to be Azure's, after the probe", function()
+    for _, answer in ipairs { { network = {} }, { status = 401 }, { status = 403 } } do
       local world = token_world.scripted { answer }
       local token, message, details = provider { probe = 1 }(world.ask)
       assert.is_nil(token)
-      assert.is_truthy(message:find "no machine in Azure")
+      assert.is_truthy(message:find "no metadata service of Azure answers")
       assert.is_false(details.is_transient)
       assert.are.equal(1, #world.requests)
     end

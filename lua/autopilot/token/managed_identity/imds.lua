@@ -39,14 +39,14 @@ end
 
 local function unavailable(is_transient)
   return nil,
-    "there is no managed identity: no metadata service answers, so this is no machine in Azure",
+    "there is no managed identity: no metadata service of Azure answers, so this is no machine there",
     {
       is_transient = is_transient,
       hint = "Sign in another way, or run this in Azure with a managed identity assigned.",
     }
 end
 
---- Whether anything answers there. The header is left out, so that it refuses at once.
+--- Whether Azure's service answers there. The header is left out, so that it refuses at once.
 local function answers(place, url)
   local seconds = place.probe
   local answer = exchange.send(place.ask, {
@@ -55,9 +55,9 @@ local function answers(place, url)
     headers = {},
     timeout = { connect = seconds, total = seconds },
   })
-  -- What relays for containers says 403 when there is nothing behind it.
-  local is_relay = answer and answer.status == 403 and answer.body:find("unreachable", 1, true)
-  return answer ~= nil and not is_relay
+  -- Azure's own misses the header (400). Those of other clouds, and relays for containers with nothing
+  -- behind them, forbid.
+  return answer ~= nil and answer.status ~= 401 and answer.status ~= 403
 end
 
 --- Adds what the status means here.
