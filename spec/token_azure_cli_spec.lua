@@ -172,7 +172,7 @@ describe("autopilot.token.azure_cli", function()
       '{"accessToken": ""}',
       '{"accessToken": ["hush"]}',
       '{"accessToken": "hush", "tokenType": "pop"}',
-      ("hush "):rep(60000) .. printed(),
+      printed() .. ("\nhush"):rep(60000),
     } do
       local token, message, details = scripted(output, 0)(world_of().ask)
       assert.is_nil(token)
