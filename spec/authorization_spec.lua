@@ -316,6 +316,81 @@ describe("a deadline", function()
   end)
 end)
 
+describe("a token that is at hand in a cache", function()
+  local function world_of(given)
+    local world, asks = virtual_world.new(), {}
+    local provider = cached(function(ask)
+      asks[#asks + 1] = ask
+      return ask.tenant .. "-" .. #asks, 3600
+    end, given)
+    local function client(tenant)
+      local answers = {}
+      for index = 1, 50 do
+        answers[index] = { status = 204 }
+      end
+      local made, transport =
+        world:scripted(answers, { token = provider, tenant = tenant, cooldown = 0 })
+      return function()
+        assert(made:sync())
+        return transport.requests[#transport.requests].headers["Authorization"]
+      end,
+        made
+    end
+    return client, asks, world
+  end
+
+  it("is sent without a question, and told as an event all the same", function()
+    local client, asks, world = world_of()
+    local sync_a = client "a"
+    for _ = 1, 5 do
+      assert.equal("Bearer a-1", sync_a())
+    end
+    assert.equal(1, #asks)
+    local events = world:events_of "token"
+    assert.equal(5, #events)
+    for _, event in ipairs(events) do
+      assert.same({ type = "token", tenant = "a", refresh = false, ok = true }, event)
+    end
+  end)
+
+  it("is asked for when it is no longer fresh, or the clock was set back", function()
+    local client, asks, world = world_of()
+    local sync_a = client "a"
+    sync_a()
+    world:pass(3299)
+    assert.equal("Bearer a-1", sync_a())
+    world:pass(1)
+    assert.equal("Bearer a-2", sync_a())
+    assert.equal("Bearer a-2", sync_a())
+    world:pass(-50)
+    assert.equal("Bearer a-3", sync_a())
+    assert.equal(3, #asks)
+  end)
+
+  it("counts as used, and is not sent once it has left the cache", function()
+    local client, asks = world_of { max_entries = 2 }
+    local a, b, c = client "a", client "b", client "c"
+    a()
+    b()
+    assert.equal("Bearer b-2", b())
+    assert.equal("Bearer a-1", a())
+    c()
+    assert.equal("Bearer a-1", a())
+    assert.equal("Bearer b-4", b())
+    assert.equal("Bearer c-5", c())
+    assert.equal(5, #asks)
+  end)
+
+  it("is out of reach of a client that was closed", function()
+    local client = world_of()
+    local sync_a, made = client "a"
+    sync_a()
+    made:close()
+    assert.is_false(made.peek)
+    assert.is_false(made.last_token)
+  end)
+end)
+
 describe("autopilot.authorization", function()
   it("finds no claims where there is no header", function()
     assert.is_nil(authorization.claims_of(nil))

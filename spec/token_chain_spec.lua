@@ -76,10 +76,11 @@ describe("autopilot.token.chain", function()
 
   it("tells the reasons in order also when the last winner was asked first", function()
     local first = member { nil, "one" }
-    local second = member(good, { nil, "two" })
+    local second, asks = member(good, { nil, "two" })
     local provider = chain { first, second }
     provider {}
-    assert.equal("no provider has a token. 1: one; 2: two", select(2, provider {}))
+    assert.equal("no provider has a token. 1: one; 2: two", (select(2, provider {})))
+    assert.equal(2, #asks)
   end)
 
   it("shortens what is long, so that a report has room for all", function()
@@ -106,6 +107,7 @@ describe("autopilot.token.chain", function()
       (member { nil, "busy", { retry_after = 60, is_transient = true } }),
       (member { nil, "wrong", { code = "invalid_client", reason = "7000215", hint = "Fix." } }),
       (member { nil, "busy", { retry_after = 20, code = "other" } }),
+      (member { nil, "busy", { retry_after = 40 } }),
       (member { nil, "odd", "no details" }),
     } {}
     assert.same({

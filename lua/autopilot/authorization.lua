@@ -88,25 +88,34 @@ local function within(client, deadline)
   return send, sleep, options.now() + remaining()
 end
 
---- The token for the next request, or nil and why there is none. Never raises.
----@param client autopilot.Client
----@param deadline number? on the client's clock
----@param refused string? the token that was refused
----@param claims string? what the service's claims challenge wants
----@return string? token
----@return autopilot.TokenFailure? failure
-function authorization.token(client, deadline, refused, claims)
-  local provider = client.token_provider
-  if not provider then
-    return client.static_token
-  end
+-- For providers with a cache, what makes a function that looks into it. Weak: it is forgotten with them.
+local openers = setmetatable({}, { __mode = "k" })
+
+---@alias autopilot.Peek fun(now: number): string? the token that is at hand, with no need to ask
+
+--- Says that a provider has tokens at hand.
+---@param provider autopilot.TokenProvider
+---@param open fun(tenant: string?, cloud: string, scope: string): autopilot.Peek
+function authorization.can_peek(provider, open)
+  openers[provider] = open
+end
+
+--- A look into the cache of a provider, for one client: what it spares is most of what asking costs.
+---@return autopilot.Peek|false peek false where the provider has none
+function authorization.open(provider, tenant, cloud, scope)
+  local open = openers[provider]
+  return open and open(tenant, cloud, scope) or false
+end
+
+--- Asks the provider.
+local function ask_provider(client, deadline, refused, claims)
   local options, transport = client.options, client.transport
   local sleep, give_up_at = options.sleep, nil
   if deadline then
     transport, sleep, give_up_at = within(client, deadline)
   end
   local refresh = refused ~= nil
-  local ok, token, message, details = protected_call(provider, {
+  local ok, token, message, details = protected_call(client.token_provider, {
     tenant = options.tenant,
     cloud = options.cloud,
     scope = client.scope,
@@ -123,12 +132,35 @@ function authorization.token(client, deadline, refused, claims)
     client:emit("token", { refresh = refresh, ok = is_token })
   end
   if is_token then
-    client.last_token = not client.is_closed and token
     return token
   elseif not ok then
     return nil, failure_of(client, token)
   end
   return nil, failure_of(client, message, details)
+end
+
+--- The token for the next request, or nil and why there is none. Never raises.
+---@param client autopilot.Client
+---@param deadline number? on the client's clock
+---@param refused string? the token that was refused
+---@param claims string? what the service's claims challenge wants
+---@return string? token
+---@return autopilot.TokenFailure? failure
+function authorization.token(client, deadline, refused, claims)
+  if client.static_token then
+    return client.static_token
+  end
+  local peek = not refused and client.peek
+  local token, failure = peek and peek(client.options.now()), nil
+  if not token then
+    token, failure = ask_provider(client, deadline, refused, claims)
+  elseif client.on_event then
+    client:emit("token", { refresh = false, ok = true })
+  end
+  if token and token ~= client.last_token then
+    client.last_token = not client.is_closed and token
+  end
+  return token, failure
 end
 
 --- The answer of a request that could not be sent for want of a token.

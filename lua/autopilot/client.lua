@@ -6,6 +6,7 @@
 local Exchange = require "autopilot.exchange"
 local ServiceClock = require "autopilot.service_clock"
 local TenantMemory = require "autopilot.tenant_memory"
+local authorization = require "autopilot.authorization"
 local clouds = require "autopilot.clouds"
 local core = require "autopilot.core"
 local curl = require "autopilot.transport.curl"
@@ -161,7 +162,7 @@ setmetatable(Client, {
 --- Lets go of connections and token. May be called again.
 function Client:close()
   self.is_closed = true
-  self.static_token, self.token_provider, self.last_token = false, false, false
+  self.static_token, self.token_provider, self.last_token, self.peek = false, false, false, false
   self.secrets, self.clean = {}, redact.prepare {}
   if self.owns_transport then
     self.transport:close()
@@ -239,17 +240,18 @@ local function new(given)
   if mistake then
     error(("%s: %s"):format(name, mistake), 2)
   end
-  local is_static = type(checked.token) == "string"
+  local is_static, scope = type(checked.token) == "string", cloud.graph .. "/.default"
   -- false stands for "none": a nil field would be looked up in the class each time.
   local self = setmetatable({
     options = checked,
     base_url = base_url,
-    scope = cloud.graph .. "/.default",
+    scope = scope,
     static_token = is_static and checked.token,
     last_token = is_static and checked.token,
     secrets = {}, -- what must not get into a report: the tokens last sent
     clean = redact.prepare {}, -- takes them out of a text
     token_provider = not is_static and checked.token,
+    peek = authorization.open(checked.token, checked.tenant, checked.cloud, scope),
     policy = checked.retry or false,
     on_event = checked.on_event or false,
     transport = transport,

@@ -38,6 +38,13 @@ local function link_as_newest(ring, entry)
   newest.newer, ring.older = entry, entry
 end
 
+--- Makes an entry the one used last.
+---@param entry autopilot.token.Entry
+function Cache:touch(entry)
+  unlink(entry)
+  link_as_newest(self.ring, entry)
+end
+
 --- The entry, which now is the one used last; nil when there is none.
 ---@return autopilot.token.Entry?
 function Cache:find(tenant, cloud, scope)
@@ -45,10 +52,8 @@ function Cache:find(tenant, cloud, scope)
   local clouds = self.spaces[scope or false]
   local space = clouds and clouds[cloud or false]
   local entry = space and space.entries[tenant or false]
-  local ring = self.ring
-  if entry and ring.older ~= entry then
-    unlink(entry)
-    link_as_newest(ring, entry)
+  if entry and self.ring.older ~= entry then
+    self:touch(entry)
   end
   return entry
 end
@@ -56,6 +61,7 @@ end
 --- Takes an entry out, and the tables that held nothing else.
 local function drop(self, entry)
   unlink(entry)
+  entry.token = nil -- whoever still holds it must not go on with what is not kept
   self.count = self.count - 1
   local space = entry.space
   space.entries[entry.tenant] = nil

@@ -7,6 +7,7 @@
 
 local Cache = require "autopilot.token.cache"
 local SingleFlight = require "autopilot.token.single_flight"
+local authorization = require "autopilot.authorization"
 local core = require "autopilot.core"
 local options = require "autopilot.options"
 
@@ -127,6 +128,12 @@ local function blocked_failure(entry, now)
   return entry.failure.message, details
 end
 
+--- Whether its token may be handed out without a further thought. One that is to come yet came before
+-- the clock was set back, and its age is not known.
+local function is_fresh(entry, now)
+  return entry.token ~= nil and now < entry.fresh_until and now >= entry.obtained_at
+end
+
 --- Takes out the token that was refused. Without knowledge which one that was, it is the one we have.
 local function drop_refused(entry, ask)
   local refused = ask.refused or entry.token
@@ -168,7 +175,7 @@ local function provide_slowly(self, ask, now)
   local entry = self.cache:open(ask.tenant, ask.cloud, ask.scope)
   local refused = ask.refresh and drop_refused(entry, ask) or nil
   local has_token = is_usable(entry, ask, now)
-  if has_token and (now < entry.fresh_until and now >= entry.obtained_at) then
+  if has_token and is_fresh(entry, now) then
     return hand_out(entry, now) -- somebody has replaced the refused one already
   end
   local message, details = blocked_failure(entry, now)
@@ -188,6 +195,27 @@ local function provide_slowly(self, ask, now)
     return hand_out(entry, now)
   end
   return nil, second, third
+end
+
+--- A function that looks for one token. Every instruction counts: it is called for each request.
+---@return autopilot.Peek
+local function peek_into(cache, tenant, cloud, scope)
+  local ring, entry = cache.ring, nil
+  return function(now)
+    if
+      entry
+      and entry.token
+      and now < entry.fresh_until
+      and now >= entry.obtained_at -- `is_fresh`, without a call
+    then
+      if ring.older ~= entry then
+        cache:touch(entry)
+      end
+      return entry.token
+    end
+    entry = cache:find(tenant, cloud, scope) -- one that left the cache has no token
+    return entry and is_fresh(entry, now) and entry.token or nil
+  end
 end
 
 --- Makes a provider that keeps the tokens of another.
@@ -212,15 +240,15 @@ local function new(provider, given)
     ask = ask or {}
     local now = (ask.now or core.now)()
     local entry = cache:find(ask.tenant, ask.cloud, ask.scope)
-    if entry and entry.token and not ask.refresh and not ask.claims then
-      -- Before it came: the clock was set back, and its age is not known.
-      if now < entry.fresh_until and now >= entry.obtained_at then
-        return hand_out(entry, now)
-      end
+    if entry and is_fresh(entry, now) and not ask.refresh and not ask.claims then
+      return hand_out(entry, now)
     end
     return provide_slowly(self, ask, now)
   end
   made_here[provide] = true
+  authorization.can_peek(provide, function(tenant, cloud, scope)
+    return peek_into(cache, tenant, cloud, scope)
+  end)
   return provide
 end
 
