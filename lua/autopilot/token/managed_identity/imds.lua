@@ -39,7 +39,7 @@ end
 
 local function unavailable(is_transient)
   return nil,
-    "there is no managed identity: no metadata service of Azure answers, so this is no machine there",
+    "there is no managed identity: no metadata service of Azure answers: no machine in Azure",
     {
       is_transient = is_transient,
       hint = "Sign in another way, or run this in Azure with a managed identity assigned.",
