@@ -48,7 +48,7 @@ describe("autopilot.token.chain", function()
     local first, asks = member(good)
     local ask = { tenant = "contoso", refresh = true, claims = "{}" }
     chain { first }(ask)
-    assert.same({ tenant = "contoso", refresh = true, claims = "{}", probe = true }, asks[1])
+    assert.same({ tenant = "contoso", refresh = true, claims = "{}", probe = 1 }, asks[1])
     assert.is_nil(ask.probe)
   end)
 

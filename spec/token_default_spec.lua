@@ -18,7 +18,7 @@ describe("autopilot.token.default", function()
         made[way] = given
         return function(ask)
           asked[#asked + 1] = way
-          assert.is_true(ask.probe)
+          assert.equal(1, ask.probe)
           local answer = answers[way] or { nil, way .. " is not here" }
           return answer[1], answer[2]
         end
@@ -57,6 +57,7 @@ describe("autopilot.token.default", function()
     end
     default { getenv = getenv, tenant = "contoso", scope = "https://graph.microsoft.us/.default" }
     assert.equal(getenv, made.environment.getenv)
+    assert.equal(getenv, made.managed_identity.getenv)
     assert.equal("contoso", made.environment.tenant)
     assert.equal("from-environment", made.managed_identity.client_id)
     assert.equal("contoso", made.azure_cli.tenant)
@@ -65,6 +66,30 @@ describe("autopilot.token.default", function()
     end
     default { getenv = getenv, client_id = "given" }
     assert.equal("given", made.managed_identity.client_id)
+  end)
+
+  it("takes a second to find out that there is no metadata service", function()
+    for module, value in pairs(saved) do
+      package.loaded[module] = value or nil
+    end
+    local timeouts = {}
+    local _, message = default {
+      getenv = function() end,
+      client_id = "x",
+      scope = "not for a shell",
+    } {
+      transport = function(request)
+        timeouts[#timeouts + 1] = request.timeout.total
+        return nil,
+          { stage = "connect", name = "X", message = "x", timeout = true, delivered = "no" }
+      end,
+      sleep = function() end,
+      now = function()
+        return 0
+      end,
+    }
+    assert.same({ 1 }, timeouts)
+    assert.is_truthy(message:find("no machine in Azure", 1, true), message)
   end)
 
   it("raises for a caller's mistake, at the caller's line", function()

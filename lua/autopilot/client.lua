@@ -42,6 +42,9 @@ local redact = require "autopilot.redact"
 ---@field scope string
 ---@field claims string? decoded claims challenge (OpenID Connect Core section 5.5)
 ---@field refresh boolean the previous token was refused
+---@field refused string? which one that was
+---@field deadline number? Unix time at which waiting for a token ends
+---@field probe number? seconds in which to find out whether there is anybody to ask; set by a chain
 ---@field transport function the client's own HTTP layer
 ---@field sleep fun(seconds: number)
 ---@field now fun(): number

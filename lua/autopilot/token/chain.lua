@@ -13,6 +13,9 @@ local name = "autopilot.token.chain"
 -- Somebody may give a token for a provider, so what was given is never quoted.
 local rule = { type = "function", required = true, secret = true }
 
+-- Seconds (Azure's own chain gives its metadata service one).
+local probe = 1
+
 -- A report's message has room for so much (characters).
 local room, least = 470, 60
 
@@ -73,13 +76,13 @@ local function ask_member(member, ask)
   return token, second, third
 end
 
---- A copy of the question that says: be quick to find out whether you can answer it.
+--- A copy of the question that tells in how many seconds to find out whether there is anybody to ask.
 local function probing(ask)
   local copy = {}
   for key, value in pairs(ask or {}) do
     copy[key] = value
   end
-  copy.probe = true
+  copy.probe = probe
   return copy
 end
 

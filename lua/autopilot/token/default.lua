@@ -21,6 +21,18 @@ local rules = authority.rules {}
 
 local names = { "environment", "managed identity", "Azure CLI" }
 
+--- A provider of one way, with a cache. Where the options do not suit this way, it says so when it is
+-- asked: they may suit the others.
+local function member(way, given)
+  local made, result = pcall(require("autopilot.token." .. way), given)
+  if made then
+    return cached(result)
+  end
+  return function()
+    return nil, tostring(result), { is_transient = false }
+  end
+end
+
 --- Makes a provider. Nothing is asked yet.
 ---@param given autopilot.token.DefaultOptions?
 ---@param level integer? where a mistake raises, as for `error`; default 2, the caller
@@ -29,16 +41,14 @@ local function new(given, level)
   level = level or 2
   local checked = options.check(name, rules, given, level)
   local members = {
-    require "autopilot.token.environment"(checked),
-    require("autopilot.token." .. "managed_identity") {
+    member("environment", checked),
+    member("managed_identity", {
       client_id = checked.client_id or authority.environment(checked, "AZURE_CLIENT_ID"),
       scope = checked.scope,
-    },
-    require("autopilot.token." .. "azure_cli") { tenant = checked.tenant, scope = checked.scope },
+      getenv = checked.getenv,
+    }),
+    member("azure_cli", { tenant = checked.tenant, scope = checked.scope }),
   }
-  for index, member in ipairs(members) do
-    members[index] = cached(member)
-  end
   return chain(members, level, names)
 end
 

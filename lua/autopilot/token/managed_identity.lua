@@ -13,7 +13,7 @@ local options = require "autopilot.options"
 ---@field resource_id string?
 ---@field object_id string?
 ---@field scope string? default: that of the client
----@field probe number? seconds in which a metadata service must answer; default: it is not tried before
+---@field probe number? seconds in which a metadata service must answer; default: 1 in a chain, else it is not tried before
 ---@field getenv (fun(name: string): string?)? default `os.getenv`
 
 ---@class autopilot.token.IdentityPlace what a source is asked with
@@ -135,7 +135,7 @@ local function new(given, level)
       ask = ask,
       resource = scope:gsub("/%.default$", ""),
       identity = identity,
-      probe = checked.probe,
+      probe = checked.probe or ask.probe,
       values = values,
       variable = variable,
       memory = memory,
