@@ -16,7 +16,7 @@ local function is_gone_soon(folder)
     tries=0
     while [ -e "$1/$2$3" ] || ps -A -o args= | grep -q "[$2]$3"; do
       tries=$((tries + 1))
-      [ $tries -lt 500 ] || exit
+      [ $tries -lt 3000 ] || exit
       sleep 0.02
     done
     echo gone
