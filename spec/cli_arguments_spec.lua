@@ -147,26 +147,32 @@ end)
 
 describe("a secret as an argument", function()
   local sentence = "option '%s' does not exist, because other users of the machine can read "
-    .. "arguments: give the token in AUTOPILOT_TOKEN, or in a file with --token-file"
-  local refused = [[
-    --token --access-token --client-secret --secret --password --passphrase --client-assertion
-  ]]
-  for name in refused:gmatch "%S+" do
-    it(("is refused: %s says why, and what to do instead"):format(name), function()
-      for _, args in ipairs {
-        ("sync %s hidden"):format(name),
-        ("sync %s=hidden"):format(name),
-        ("%s hidden sync"):format(name),
-        ("status --json %s"):format(name),
-      } do
-        assert.equal(sentence:format(name), mistake(args))
-      end
-    end)
+    .. "arguments: %s"
+  for names_of_options, instead in pairs {
+    ["--token --access-token --client-assertion"] = "give the token in AUTOPILOT_TOKEN, "
+      .. "or in a file with --token-file",
+    ["--client-secret --secret --password"] = "give the secret in AZURE_CLIENT_SECRET, "
+      .. "or in a file with --client-secret-file",
+    ["--passphrase"] = "give the passphrase in AZURE_CLIENT_CERTIFICATE_PASSWORD",
+  } do
+    for name in names_of_options:gmatch "%S+" do
+      it(("is refused: %s says why, and what to do instead"):format(name), function()
+        for _, args in ipairs {
+          ("sync %s hidden"):format(name),
+          ("sync %s=hidden"):format(name),
+          ("%s hidden sync"):format(name),
+          ("status --json %s"):format(name),
+        } do
+          assert.equal(sentence:format(name, instead), mistake(args))
+        end
+      end)
+    end
   end
 
   it("is in no help", function()
     local help = command.run("--help").out .. command.run("sync --help").out
     assert.is_nil(help:find "%-%-secret")
+    assert.is_nil(help:find "%-%-client%-secret[^%-]")
     assert.is_nil(help:find "%-%-token[^%-]")
   end)
 end)
@@ -197,6 +203,11 @@ describe("help and version", function()
       "AUTOPILOT_BASE_URL",
       "AUTOPILOT_CA_FILE",
       "AZURE_TENANT_ID",
+      "AZURE_CLIENT_ID",
+      "AZURE_CLIENT_SECRET",
+      "AZURE_CLIENT_CERTIFICATE_PATH",
+      "AZURE_FEDERATED_TOKEN_FILE",
+      "AZURE_AUTHORITY_HOST",
     } do
       assert.is_truthy(help:find(word, 1, true), word)
     end

@@ -104,8 +104,8 @@ describe("a token that cannot be had", function()
   end
 
   it("ends in 2, and the sentence tells how to give one", function()
-    local sentence =
-      "there is no token: set AUTOPILOT_TOKEN, or name a file that holds it with --token-file"
+    local sentence = "there is no token: choose how to sign in with --auth, set AUTOPILOT_TOKEN, "
+      .. "or name a file that holds a token with --token-file"
     assert.equal(sentence, mistake("", {}))
     assert.equal(sentence, mistake("", { env = { AUTOPILOT_TOKEN = "" } }))
     assert.equal(sentence, mistake("--json", {}))

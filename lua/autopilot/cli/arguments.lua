@@ -19,11 +19,17 @@ local description = "Asks Microsoft Intune for a sync of a tenant's Windows Auto
 
 local environment = [[
 Environment:
-   AUTOPILOT_TOKEN        access token for Microsoft Graph
-   AUTOPILOT_BASE_URL     as --base-url
-   AUTOPILOT_CA_FILE      as --ca-file
-   AZURE_TENANT_ID        as --tenant
-   AUTOPILOT_DEBUG        1: an internal error shows where it happened]]
+   AUTOPILOT_TOKEN                    access token for Microsoft Graph
+   AUTOPILOT_BASE_URL                 as --base-url
+   AUTOPILOT_CA_FILE                  as --ca-file
+   AUTOPILOT_DEBUG                    1: an internal error shows where it happened
+   AZURE_TENANT_ID                    as --tenant
+   AZURE_CLIENT_ID                    as --client-id
+   AZURE_CLIENT_SECRET                secret of the application
+   AZURE_CLIENT_CERTIFICATE_PATH      as --certificate
+   AZURE_CLIENT_CERTIFICATE_PASSWORD  passphrase of its key
+   AZURE_FEDERATED_TOKEN_FILE         file with the token of the platform
+   AZURE_AUTHORITY_HOST               where to sign in; default: by the cloud]]
 
 --- Ends the parsing, as argparse ends it by an error. Caught in `arguments.parse`.
 ---@param answer { text: string? } | { mistake: string? }

@@ -11,7 +11,8 @@ local emulate = require "autopilot.cli.commands.emulate"
 local ensure = require "autopilot.cli.commands.ensure"
 local status = require "autopilot.cli.commands.status"
 local sync = require "autopilot.cli.commands.sync"
+local token = require "autopilot.cli.commands.token"
 local wait = require "autopilot.cli.commands.wait"
 
 ---@type autopilot.cli.Command[]
-return { sync, status, wait, ensure, emulate }
+return { sync, status, wait, ensure, token, emulate }

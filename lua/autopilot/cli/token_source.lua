@@ -4,6 +4,7 @@
 -- or by the environment, is the one. A further way to sign in is an entry there, with its options.
 
 local input_file = require "autopilot.cli.input_file"
+local sign_in = require "autopilot.cli.sign_in"
 local values = require "autopilot.cli.values"
 
 local token_source = {}
@@ -61,6 +62,8 @@ end
 
 --- Each answers with a token or provider, nil when it was not chosen, or nil and what is wrong.
 local sources = {
+  --- `--auth WAY`, or a file that says which way: signs in.
+  sign_in.by_options,
   --- `--token-file FILE`: a ready token, in a file that only its owner can read, or through a pipe.
   function(options, context)
     local path = options.token_file
@@ -77,15 +80,19 @@ local sources = {
       return from_text(text, "AUTOPILOT_TOKEN", context)
     end
   end,
+  --- `AZURE_CLIENT_SECRET` and its like: signs in.
+  sign_in.by_environment,
 }
 
 --- Adds the options of all sources.
 ---@param parser table of argparse
 function token_source.declare(parser)
+  sign_in.declare(parser)
   parser
     :option(
       "--token-file",
-      "Read the access token from there; - is standard input. Default: AUTOPILOT_TOKEN."
+      "Read the access token from there; - is standard input. Default: AUTOPILOT_TOKEN. With "
+        .. "--auth workload: the token of the platform."
     )
     :argname("FILE")
     :convert(values.text "--token-file")
@@ -106,7 +113,8 @@ function token_source.open(options, context)
     end
   end
   return nil,
-    "there is no token: set AUTOPILOT_TOKEN, or name a file that holds it with --token-file"
+    "there is no token: choose how to sign in with --auth, set AUTOPILOT_TOKEN, or name a file "
+      .. "that holds a token with --token-file"
 end
 
 return token_source
