@@ -11,7 +11,8 @@ local program = interpreter .. " bin/autopilot-sync "
 
 -- What the developer's own environment says must not count.
 local forget = "unset AUTOPILOT_TOKEN AUTOPILOT_BASE_URL AUTOPILOT_CA_FILE AUTOPILOT_DEBUG "
-  .. "AZURE_TENANT_ID\n"
+  .. "AZURE_TENANT_ID AZURE_CLIENT_ID AZURE_CLIENT_SECRET AZURE_CLIENT_CERTIFICATE_PATH "
+  .. "AZURE_FEDERATED_TOKEN_FILE AZURE_AUTHORITY_HOST\n"
 
 local function assignments(env)
   local lines = { forget }

@@ -173,6 +173,60 @@ describe("the command signs in", function()
   end)
 end)
 
+describe("the command signs in over real TLS", function()
+  local emulated_service = require "support.emulated_service"
+  local service
+
+  setup(function()
+    service = emulated_service.start { duration = 0 }
+  end)
+
+  teardown(function()
+    service.stop()
+  end)
+
+  it("at the authority that the environment names, and the sync has started", function()
+    local path, remove = private_file(service.client_secret)
+    local env = {
+      AUTOPILOT_BASE_URL = service.url,
+      AUTOPILOT_CA_FILE = service.ca_file,
+      AZURE_AUTHORITY_HOST = service.url,
+      AZURE_CLIENT_ID = service.client_id,
+      AZURE_TENANT_ID = service.tenant,
+    }
+    local ran = command.run("token --inspect --client-secret-file " .. path, { env = env })
+    assert.equal("", ran.err)
+    assert.is_truthy(ran.out:find("DeviceManagementServiceConfig.ReadWrite.All is there", 1, true))
+    assert.is_truthy(ran.out:find(service.client_id, 1, true))
+    ran = command.run("sync --json --client-secret-file " .. path, { env = env })
+    remove()
+    assert.equal(0, ran.code)
+    assert.equal("started", require("cjson").decode(ran.out).outcome)
+    env.AZURE_CLIENT_SECRET = "wrong"
+    ran = command.run("sync --auth env", { env = env })
+    assert.equal(5, ran.code)
+    assert.is_truthy(ran.err:find("AADSTS7000215", 1, true), ran.err)
+  end)
+end)
+
+describe("a secret from a file", function()
+  it("is in no message, not even in that of a bug", function()
+    local path, remove = private_file(secret)
+    local ran = run(
+      "sync --tenant contoso --client-id app --client-secret-file " .. path,
+      { AUTOPILOT_DEBUG = "1" },
+      {
+        clock = function()
+          error("broken: " .. secret)
+        end,
+      }
+    )
+    remove()
+    assert.equal(1, ran.code)
+    assert.is_truthy(ran.err:find("broken: [redacted]", 1, true), ran.err)
+  end)
+end)
+
 describe("a refused sign-in", function()
   it("ends in 5, with the refusal and what to do about it", function()
     local ran, requests = run("sync --auth secret", {
