@@ -272,15 +272,4 @@ describe("autopilot.client: an HTTP layer that yields", function()
     assert.is_false(failure.ok)
     assert.equal(1, #failure.attempts)
   end)
-
-  it("does not learn the service's time from whatever answers in its place", function()
-    for _, status in ipairs { 200, 302 } do
-      local world = virtual_world.new()
-      local client = world:scripted {
-        { status = status, headers = { Date = "Thu, 01 Jan 2015 00:00:00 GMT" } },
-      }
-      client:sync()
-      assert.is_false(client.service_clock:is_known())
-    end
-  end)
 end)

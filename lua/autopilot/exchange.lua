@@ -219,9 +219,6 @@ local function timeouts(client, context, began)
   return math.min(timeout.connect, remaining), math.min(timeout.total, remaining)
 end
 
--- Answers that something in between gave, with a clock of its own.
-local is_by_others = { redirected = true, unexpected = true }
-
 --- Sends once with this token.
 local function send_once(self, context, token)
   local client = self.client
@@ -252,7 +249,7 @@ local function send_once(self, context, token)
       context.claims = authorization.claims_of(headers_of(response, "www-authenticate"))
     end
     answer = of_response(self, response, network, received)
-    if answer.service_date and not is_by_others[answer.outcome] then
+    if answer.service_date then
       client.service_clock:observe(answer.service_date, sent, received)
     end
   else
