@@ -24,6 +24,9 @@ local first_step, step_growth, longest_step = 0.001, 1.5, 0.05
 ---@field allowed number seconds that it may be silent for
 ---@field landed boolean
 ---@field results any[]
+---@field waiting integer how many wait for it
+---@field turns integer how often one of them has run
+---@field yielding table<function, boolean> sleeps that are known to let others run
 
 ---@class autopilot.token.SingleFlight
 local SingleFlight = {}
@@ -51,6 +54,9 @@ local function new_flight()
     allowed = patience,
     landed = false,
     results = {},
+    waiting = 0,
+    turns = 0,
+    yielding = {},
   }
 end
 
@@ -110,37 +116,63 @@ local function finish(thread, ...)
   return yielded
 end
 
---- Sleeps; true when others could run meanwhile.
+--- Sleeps; true when that surely let others run.
 local function sleep_yielding(sleep, seconds)
-  local thread = coroutine.create(sleep)
-  return finish(thread, coroutine.resume(thread, seconds))
+  -- Not of `sleep` itself: it may be a C function or any callable, which is not enough everywhere.
+  local thread = coroutine.create(function()
+    sleep(seconds)
+  end)
+  return finish(thread, coroutine.resume(thread))
 end
 
---- Lets the others run for a moment; false when there is no way to.
-local function let_run(state, ask, step)
+--- A step of somebody whose sleep is not known to let others run. OpenResty's does so unseen, so that
+-- only what others did meanwhile can tell; a sleep that blocks would stop everything once for each waiter.
+local function let_run_somehow(flight, sleep, step)
+  local turns, signs = flight.turns, flight.signs
+  local yielded = sleep_yielding(sleep, math.max(first_step, step / flight.waiting))
+  if yielded or flight.turns ~= turns or flight.signs ~= signs then
+    flight.yielding[sleep] = true
+  else
+    coroutine.yield()
+  end
+end
+
+--- Lets the others run for a moment. Returns the seconds that were surely slept; nil when there is no
+-- way to let anybody run.
+local function let_run(flight, ask, step)
   local sleep = ask.sleep or core.sleep
+  flight.turns = flight.turns + 1
   if not current_thread() then
     if sleep == core.sleep then
-      return false -- it blocks, and nobody could resume the fetching coroutine
+      return nil -- it blocks, and nobody could resume the fetching coroutine
     end
     sleep(step)
-  elseif state.blocks or sleep == core.sleep then
+    return step
+  elseif sleep == core.sleep then
     coroutine.yield()
-  else
-    state.blocks = not sleep_yielding(sleep, step)
-    if state.blocks then
-      coroutine.yield()
-    end
+    return 0
+  elseif flight.yielding[sleep] then
+    sleep(step)
+    return step
   end
-  return true
+  let_run_somehow(flight, sleep, step)
+  return 0
 end
 
---- Waits as long as that can help.
+--- Seconds since the moment, by the clock that has gone further: either may be set, or stand still.
+local function elapsed(now, moment)
+  return math.max(now() - moment.time, core.clock() - moment.clock, moment.slept)
+end
+
+local function moment_of(now)
+  return { time = now(), clock = core.clock(), slept = 0 }
+end
+
+--- Looks again and again, as long as that can help.
 ---@return string standing
-local function wait(flight, ask)
+local function look_out(flight, ask)
   local now = ask.now or core.now
-  local step, state = first_step, {}
-  local signs, waited, since = flight.signs, 0, now()
+  local step, signs, since = first_step, flight.signs, moment_of(now)
   while true do
     local how = standing(flight)
     if how ~= "waiting" then
@@ -148,13 +180,24 @@ local function wait(flight, ask)
     elseif ask.deadline and now() >= ask.deadline then
       return "late"
     elseif signs ~= flight.signs then
-      signs, waited, since = flight.signs, 0, now()
-    elseif math.max(waited, now() - since) > flight.allowed or not let_run(state, ask, step) then
+      signs, since = flight.signs, moment_of(now)
+    end
+    local slept = elapsed(now, since) <= flight.allowed and let_run(flight, ask, step)
+    if not slept then
       return "abandoned"
     end
-    waited = waited + step
+    since.slept = since.slept + slept
     step = math.min(step * step_growth, longest_step)
   end
+end
+
+--- Waits as long as that can help.
+---@return string standing
+local function wait(flight, ask)
+  flight.waiting = flight.waiting + 1
+  local how = look_out(flight, ask)
+  flight.waiting = flight.waiting - 1
+  return how
 end
 
 local function land(self, key, flight, ok, ...)
