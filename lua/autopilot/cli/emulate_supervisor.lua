@@ -120,7 +120,8 @@ why_not_started() {
 
 main() {
   trap clean_up EXIT
-  trap 'exit 0' HUP INT TERM
+  # A second signal must not end the shell in the middle of cleaning up.
+  trap 'trap "" HUP INT TERM; exit 0' HUP INT TERM
   umask 077
   mkdir "$folder" || exit 1
   made=yes
