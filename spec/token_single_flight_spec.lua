@@ -272,7 +272,7 @@ describe("whoever has a deadline", function()
     assert.is_truthy(got[3]:find "deadline")
     assert.is_true(world.time >= 1002 and world.time < 1002.1, world.time)
     assert.equal("suspended", coroutine.status(fetcher))
-    assert.is_truthy(flights.flights.key)
+    assert.equal(0, flights.flights.key.waiting)
   end)
 end)
 
@@ -437,6 +437,25 @@ describe("a fetching coroutine that is never resumed", function()
       assert.is_nil(flights.flights.other)
     end
   )
+
+  it("is given up also when the clock stands still and nothing sleeps", function()
+    local real, passed = core.clock, 0
+    core.clock = function()
+      passed = passed + 1
+      return passed
+    end
+    local flights = SingleFlight.new()
+    local thread = abandon(flights, {})
+    local ask = { now = math.random, sleep = function() end }
+    local waiter = coroutine.create(function()
+      flights:run("key", ask, second)
+    end)
+    local done, message = pcall(run_all, { waiter })
+    core.clock = real
+    assert.is_true(done, message)
+    assert.is_true(passed < 70)
+    assert.equal("suspended", coroutine.status(thread))
+  end)
 
   it("is given up also when the clock is set back meanwhile", function()
     local world, flights = new_world(yielding), SingleFlight.new()

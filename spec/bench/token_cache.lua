@@ -5,8 +5,9 @@
 --   cached COUNT      so many syncs with a token from a cache; counted by callgrind, the difference of
 --                     both is what the cache costs for each sync
 --   coroutines COUNT  so many coroutines that ask at once, the cache empty: prints the token requests
---   day COUNT         so many tenants that sync every hour for a day with tokens of one hour: prints
---                     the token requests and the least that are possible
+--   day COUNT         so many tenants that sync every hour for a day, on the minute or up to ten minutes
+--                     early or late, with tokens of one hour: prints the token requests and the least
+--                     that are possible when none may be sent with less than 300 s left
 local autopilot = require "autopilot"
 local mode, count = arg[1], tonumber(arg[2])
 
@@ -86,7 +87,7 @@ local function random(limit)
   return seed % limit
 end
 
-local function day()
+local function day(title, spread)
   local time, requests, minimum, asked = 0, 0, 0, 0
   local lifetime, minimum_life = 3600, 300
   local provider = autopilot.token.cached(function()
@@ -97,8 +98,8 @@ local function day()
   for index = 1, count do
     local tenant, moments = "tenant-" .. index, {}
     for hour = 0, 23 do
-      -- Some minutes early or late; a sync asks to begin, while it runs, and when it has completed.
-      local began = hour * 3600 + 1800 + random(1200) - 600
+      -- A sync asks to begin, while it runs, and when it has completed.
+      local began = hour * 3600 + index % 1800 + 900 + random(2 * spread + 1) - spread
       for _, after in ipairs { 0, 1, 20, 60 } do
         moments[#moments + 1] = began + after
         steps[#steps + 1] = { time = began + after, tenant = tenant }
@@ -118,7 +119,8 @@ local function day()
     assert(provider(ask))
   end
   print(
-    ("%d tenants, %d times asked: %d token requests, least possible %d (%.2f %% more)"):format(
+    ("%s: %d tenants, %d times asked: %d token requests, least possible %d (%.2f %% more)"):format(
+      title,
       count,
       asked,
       requests,
@@ -137,7 +139,8 @@ elseif mode == "cached" then
 elseif mode == "coroutines" then
   coroutines()
 elseif mode == "day" then
-  day()
+  day("on the minute", 0)
+  day("early or late", 600)
 else
   error("token_cache.lua static|cached|coroutines|day COUNT", 0)
 end
