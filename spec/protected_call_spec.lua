@@ -95,4 +95,72 @@ describe("autopilot.protected_call", function()
     assert.same({ "deep" }, given)
     assert.equal("reply 1", result)
   end)
+
+  it("hands Ctrl-C on, as the stand-alone interpreters word it", function()
+    local function stop() -- raises like the hook that lua.c sets: with the place, if there is one
+      error("interrupted!", 2)
+    end
+    local ok, raised = pcall(protected_call, stop)
+    assert.same({ false, "interrupted!" }, { ok, raised })
+    ok, raised = pcall(protected_call, function()
+      stop()
+    end)
+    assert.is_false(ok)
+    assert.truthy(raised:find ":%d+: interrupted!$")
+  end)
+
+  it("hands Ctrl-C on after a yield, too", function()
+    local thread = coroutine.create(function()
+      return protected_call(function()
+        coroutine.yield()
+        error("interrupted!", 0)
+      end)
+    end)
+    assert(coroutine.resume(thread))
+    assert.same({ false, "interrupted!" }, { coroutine.resume(thread) })
+  end)
+
+  it("catches what only tells of an interrupt", function()
+    for _, text in ipairs { "the read was interrupted!", "interrupted", "interrupted! again" } do
+      assert.same({ false, text }, { protected_call(error, text, 0) })
+    end
+  end)
+
+  it("ends a script on Ctrl-C, whatever it was protecting", function()
+    local path = os.tmpname()
+    local file = assert(io.open(path, "w"))
+    assert(file:write [[
+      local protected_call = require "autopilot.protected_call"
+      print(protected_call(function()
+        io.popen("kill -INT $PPID"):close()
+        while true do end
+      end))
+    ]])
+    file:close()
+    local pipe = io.popen(("exec %s %s 2>&1"):format(os.getenv "LUA" or arg[-1] or "lua", path))
+    local output = pipe:read "*a"
+    pipe:close()
+    os.remove(path)
+    assert.truthy(output:find("interrupted!\nstack traceback:", 1, true), output)
+  end)
+
+  it(
+    "makes no coroutine to find out how to protect: OpenResty's could not yield inside require",
+    function()
+      local name = "autopilot.protected_call"
+      local create, yield = coroutine.create, coroutine.yield
+      local function refuse()
+        error "attempt to yield across C-call boundary"
+      end
+      package.loaded[name] = nil
+      rawset(coroutine, "create", refuse)
+      rawset(coroutine, "yield", refuse)
+      local ok, loaded = pcall(require, name)
+      rawset(coroutine, "create", create)
+      rawset(coroutine, "yield", yield)
+      package.loaded[name] = protected_call
+      assert.is_true(ok, loaded)
+      assert.same({ true, 5 }, { loaded(tonumber, "5") })
+    end
+  )
 end)

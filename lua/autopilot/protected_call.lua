@@ -2,21 +2,34 @@
 --
 -- From Lua 5.2 on and in LuaJIT a function may yield through `pcall`. In plain Lua 5.1 it may not;
 -- there the function runs in a coroutine of its own, and its yields are passed on to whoever resumes us.
+--
+-- Ctrl-C is no failure of the function that it happens to meet, so it goes on to whoever ends the program.
 
-local function yields_through_pcall()
-  local ok, first = coroutine.resume(coroutine.create(function()
-    return pcall(coroutine.yield, "yielded")
-  end))
-  return ok and first == "yielded"
+--- Whether this is what the stand-alone interpreters raise on Ctrl-C (`lstop` in lua.c): the word, alone
+-- or behind the place where it came.
+local function is_interrupt(raised)
+  return type(raised) == "string"
+    and (raised == "interrupted!" or raised:find ":%d+: interrupted!$" ~= nil)
 end
 
-if yields_through_pcall() then
-  return pcall
+local function caught(ok, ...)
+  if not ok and is_interrupt((...)) then
+    error((...), 0)
+  end
+  return ok, ...
+end
+
+-- Asked of the interpreter's name, not by trying: a module may be loaded where nothing can yield.
+if _VERSION ~= "Lua 5.1" or rawget(_G, "jit") then
+  ---@return boolean ok, any ... the results, or the error
+  return function(callable, ...)
+    return caught(pcall(callable, ...))
+  end
 end
 
 local function pass_on(thread, ok, ...)
   if not ok or coroutine.status(thread) == "dead" then
-    return ok, ...
+    return caught(ok, ...)
   end
   return pass_on(thread, coroutine.resume(thread, coroutine.yield(...)))
 end
@@ -24,7 +37,7 @@ end
 ---@return boolean ok, any ... the results, or the error
 return function(callable, ...)
   if not coroutine.running() then
-    return pcall(callable, ...) -- nobody could take a yield: to try is the callable's own failure
+    return caught(pcall(callable, ...)) -- nobody could take a yield: to try is the callable's own failure
   end
   local thread = coroutine.create(function(...)
     return callable(...)
