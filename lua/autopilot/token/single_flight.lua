@@ -3,16 +3,19 @@
 -- Coroutines are run by somebody else: a scheduler, OpenResty, a loop in a script. None of them is known
 -- here, so waiting is sleeping in small steps with the caller's own sleep, which lets the others go on;
 -- where that sleep blocks everything, it is yielding. The fetching coroutine may never be resumed again,
--- so every wait has an end: then the waiter fetches. What is fetched, and for how long it is good, is
--- left to the caller.
+-- so every wait has an end: then the waiter fetches. It also does when the other failed for want of
+-- time. What is fetched, and for how long it is good, is left to the caller.
 
 local core = require "autopilot.core"
 local protected_call = require "autopilot.protected_call"
 
--- Seconds: a flight that gives no sign of life for so long after it should have is given up.
-local patience = 60
--- So long may a request take that does not say how long.
+-- Seconds: a flight that gives no sign of life for so long after it should have is given up. One that
+-- was given up wrongly costs one request more, a long patience everybody's time.
+local patience = 5
+-- So long may a request take that does not say how long, or a provider that sends none of ours.
 local default_timeout = 60
+-- Whoever has less time left than that does not begin what another could not finish in time.
+local worth_a_try = 1
 
 -- Seconds between two looks.
 local first_step, step_growth, longest_step = 0.001, 1.5, 0.05
@@ -23,6 +26,7 @@ local first_step, step_growth, longest_step = 0.001, 1.5, 0.05
 ---@field signs integer how often it has shown to be alive
 ---@field allowed number seconds that it may be silent for
 ---@field landed boolean
+---@field lacked_time boolean its fetcher's deadline cut it short
 ---@field results any[]
 ---@field waiting integer how many wait for it
 ---@field turns integer how often one of them has run
@@ -51,8 +55,9 @@ local function new_flight()
     owner = setmetatable({ thread = thread }, weak),
     is_of_main = thread == nil,
     signs = 0,
-    allowed = patience,
+    allowed = default_timeout,
     landed = false,
+    lacked_time = false,
     results = {},
     waiting = 0,
     turns = 0,
@@ -60,22 +65,34 @@ local function new_flight()
   }
 end
 
---- What the fetch is asked with: HTTP layer and sleep tell that it is alive, and for how long it may
--- now be silent.
+--- Seconds until the deadline of whoever asks; math.huge without one.
+local function time_left(ask)
+  return ask.deadline and ask.deadline - (ask.now or core.now)() or math.huge
+end
+
+--- What the fetch is asked with: HTTP layer and sleep tell that it is alive, for how long it may now be
+-- silent, and whether its deadline cut a request short.
 local function watched(flight, ask)
   local copy = {}
   for name, value in pairs(ask) do
     copy[name] = value
   end
   local function expect(seconds)
+    local wanted, left = type(seconds) == "number" and seconds or default_timeout, time_left(ask)
     flight.signs = flight.signs + 1
-    flight.allowed = (type(seconds) == "number" and seconds or default_timeout) + patience
+    flight.allowed = math.max(0, math.min(wanted, left)) + patience
+    return left < wanted
   end
   local transport, sleep = ask.transport, ask.sleep or core.sleep
   copy.transport = transport
     and function(request)
-      expect(type(request) == "table" and request.timeout and request.timeout.total)
-      return transport(request)
+      local timeout = type(request) == "table" and request.timeout
+      local is_cut = expect(timeout and timeout.total)
+      local response, network = transport(request)
+      if is_cut and type(network) == "table" and network.timeout then
+        flight.lacked_time = true
+      end
+      return response, network
     end
   copy.sleep = function(seconds)
     expect(seconds)
@@ -200,7 +217,7 @@ local function wait(flight, ask)
   return how
 end
 
-local function land(self, key, flight, ok, ...)
+local function land(self, key, flight, ask, ok, ...)
   if ok then
     flight.results = { ... }
   else
@@ -209,6 +226,7 @@ local function land(self, key, flight, ok, ...)
     flight.results = { nil, message }
   end
   flight.landed = true
+  flight.lacked_time = flight.lacked_time or time_left(ask) <= 0
   if key and self.flights[key] == flight then
     self.flights[key] = nil
   end
@@ -221,7 +239,12 @@ local function fly(self, key, ask, fetch)
   if key then
     self.flights[key] = flight
   end
-  return land(self, key, flight, protected_call(fetch, watched(flight, ask)))
+  return land(self, key, flight, ask, protected_call(fetch, watched(flight, ask)))
+end
+
+--- Whether the flight brought nothing for want of time, which we have.
+local function can_do_better(flight, ask)
+  return flight.results[1] == nil and flight.lacked_time and time_left(ask) >= worth_a_try
 end
 
 --- Whether a fetch for the key is on its way.
@@ -242,7 +265,7 @@ function SingleFlight:run(key, ask, fetch)
   local flight = self.flights[key]
   while flight do
     local how = wait(flight, ask)
-    if how == "landed" then
+    if how == "landed" and not can_do_better(flight, ask) then
       return true, flight.results[1], flight.results[2], flight.results[3]
     elseif how == "late" then
       return true, nil, "the deadline passed while another was fetching the token"
