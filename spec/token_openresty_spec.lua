@@ -41,8 +41,22 @@ http {
       ngx.thread.wait(first)
       return second
     end
+    local function killed()
+      local count = 0
+      local p = cached(function(asked)
+        count = count + 1
+        if count == 1 then asked.sleep(1000) end
+        return "after-" .. count, 3600
+      end)
+      local first = ngx.thread.spawn(p, ask)
+      ngx.sleep(0.01)
+      ngx.thread.kill(first)
+      first = nil
+      collectgarbage()
+      return (p(ask))
+    end
     local function finish()
-      local result = { fetches = fetches, tokens = tokens, alone = alone() }
+      local result = { fetches = fetches, tokens = tokens, alone = alone(), killed = killed() }
       local file = io.open("%s/result", "w")
       file:write(require("cjson").encode(result))
       file:close()
@@ -73,7 +87,7 @@ local function write(path, text)
 end
 
 describe("in OpenResty, a cached token", function()
-  it("is fetched once for the light threads of all requests", function()
+  it("is fetched once for the light threads of all, and by another if one is killed", function()
     local folder = shell.read "mktemp -d":match "^[^\n]+"
     local found = assert(tools.find(folder))
     local loads = {}
@@ -93,6 +107,8 @@ describe("in OpenResty, a cached token", function()
       fetches = 1,
       tokens = { ["token-1"] = 200 },
       alone = "alone-1",
+      -- It is given up when it was collected, long before its sleep would have ended.
+      killed = "after-2",
     }, result, said .. log)
   end)
 end)
