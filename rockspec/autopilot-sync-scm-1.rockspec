@@ -106,6 +106,7 @@ build = {
     ["autopilot.graph_error.json_text"] = "lua/autopilot/graph_error/json_text.lua",
     ["autopilot.graph_error.permissions"] = "lua/autopilot/graph_error/permissions.lua",
     ["autopilot.graph_error.sentence"] = "lua/autopilot/graph_error/sentence.lua",
+    ["autopilot.loopback"] = "lua/autopilot/loopback.lua",
     ["autopilot.options"] = "lua/autopilot/options.lua",
     ["autopilot.outcome"] = "lua/autopilot/outcome.lua",
     ["autopilot.protected_call"] = "lua/autopilot/protected_call.lua",

@@ -5,6 +5,7 @@
 -- there is left to the providers.
 
 local clouds = require "autopilot.clouds"
+local is_loopback = require "autopilot.loopback"
 
 local authority = {}
 
@@ -25,17 +26,6 @@ local clouds_of = {
   ["login.partner.microsoftonline.cn"] = { china = true },
   ["login.chinacloudapi.cn"] = { china = true },
 }
-
---- Whether a host is surely this machine: 127.0.0.0/8 only where it is an address and no name.
----@param host string in lower case
----@return boolean
-function authority.is_loopback(host)
-  if host == "localhost" or host == "[::1]" then
-    return true
-  end
-  local second, third, fourth = host:match "^127%.(%d%d?%d?)%.(%d%d?%d?)%.(%d%d?%d?)$"
-  return second ~= nil and math.max(tonumber(second), tonumber(third), tonumber(fourth)) <= 255
-end
 
 --- Scheme, host and port of an authority; nil when it is anything more or less.
 local function split(text)
@@ -62,7 +52,7 @@ function authority.parse(text)
   local scheme, host, port = split(text)
   if not scheme or (scheme ~= "https" and scheme ~= "http") then
     return nil, "must be like 'https://login.microsoftonline.com', a host and nothing more"
-  elseif scheme == "http" and not authority.is_loopback(host) then
+  elseif scheme == "http" and not is_loopback(host) then
     return nil, "must be https: credentials may go over http to a loopback host only"
   end
   return ("%s://%s%s"):format(scheme, host, port)

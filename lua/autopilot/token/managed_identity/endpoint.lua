@@ -3,6 +3,7 @@
 -- Plain http goes to this machine and to link-local addresses alone, for which these endpoints are made.
 
 local authority = require "autopilot.token.authority"
+local is_loopback = require "autopilot.loopback"
 local oauth = require "autopilot.token.oauth"
 
 local endpoint = {}
@@ -28,7 +29,7 @@ function endpoint.parse(text)
     return nil, "must be an https or http URL without credentials, blanks or fragment"
   end
   local host = place:lower():match "^%[.*%]" or place:lower():match "^[^:]*"
-  if scheme == "http" and not authority.is_loopback(host) and not is_link_local(host) then
+  if scheme == "http" and not is_loopback(host) and not is_link_local(host) then
     return nil, "must be https: http is for loopback and link-local addresses only"
   end
   return scheme .. "://" .. place .. rest
