@@ -7,7 +7,7 @@ local raised = virtual_world.raised
 
 describe("autopilot.token.default", function()
   local saved, made, asked, answers
-  local ways = { "environment", "managed_identity", "azure_cli" }
+  local ways = { "environment", "workload_identity", "managed_identity", "azure_cli" }
 
   before_each(function()
     saved, made, asked, answers = {}, {}, {}, {}
@@ -32,12 +32,13 @@ describe("autopilot.token.default", function()
     end
   end)
 
-  it("asks the environment, the machine's identity and the Azure CLI, in this order", function()
+  it("asks the environment, the platform, the machine and the Azure CLI, in this order", function()
     local token, message = default {} {}
     assert.is_nil(token)
     assert.same(ways, asked)
     assert.equal(
       "no provider has a token. environment: environment is not here; "
+        .. "workload identity: workload_identity is not here; "
         .. "managed identity: managed_identity is not here; Azure CLI: azure_cli is not here",
       message
     )
@@ -48,7 +49,7 @@ describe("autopilot.token.default", function()
     local provider = default()
     assert.equal("token", (provider {}))
     assert.equal("token", (provider {}))
-    assert.same({ "environment", "managed_identity" }, asked)
+    assert.same({ "environment", "workload_identity", "managed_identity" }, asked)
   end)
 
   it("hands its options on to those that have them", function()
@@ -56,8 +57,10 @@ describe("autopilot.token.default", function()
       return variable == "AZURE_CLIENT_ID" and "from-environment" or nil
     end
     default { getenv = getenv, tenant = "contoso", scope = "https://graph.microsoft.us/.default" }
-    assert.equal(getenv, made.environment.getenv)
+    assert.equal("from-environment", made.environment.getenv "AZURE_CLIENT_ID")
+    assert.equal(getenv, made.workload_identity.getenv)
     assert.equal(getenv, made.managed_identity.getenv)
+    assert.equal("contoso", made.workload_identity.tenant)
     assert.equal("contoso", made.environment.tenant)
     assert.equal("from-environment", made.managed_identity.client_id)
     assert.equal("contoso", made.azure_cli.tenant)
@@ -66,6 +69,16 @@ describe("autopilot.token.default", function()
     end
     default { getenv = getenv, client_id = "given" }
     assert.equal("given", made.managed_identity.client_id)
+  end)
+
+  it("leaves the platform's token to the second, so that it is tried once", function()
+    local function getenv(variable)
+      return "value of " .. variable
+    end
+    default { getenv = getenv }
+    assert.is_nil(made.environment.getenv "AZURE_FEDERATED_TOKEN_FILE")
+    assert.equal("value of AZURE_CLIENT_SECRET", made.environment.getenv "AZURE_CLIENT_SECRET")
+    assert.equal(getenv, made.workload_identity.getenv)
   end)
 
   it("takes a second to find out that there is no metadata service", function()

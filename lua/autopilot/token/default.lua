@@ -1,7 +1,7 @@
 --- Whatever this machine offers to sign in with, in the order of Azure's DefaultAzureCredential: the
 -- environment, the platform's token, the identity of the machine, the Azure CLI.
 --
--- The platform's token is found by the environment's variables, so the first member serves both.
+-- Those of its ways that need a person before a window are not among them.
 
 local authority = require "autopilot.token.authority"
 local cached = require "autopilot.token.cached"
@@ -19,7 +19,7 @@ local name = "autopilot.token.default"
 
 local rules = authority.rules {}
 
-local names = { "environment", "managed identity", "Azure CLI" }
+local names = { "environment", "workload identity", "managed identity", "Azure CLI" }
 
 --- A provider of one way, with a cache. Where the options do not suit this way, it says so when it is
 -- asked: they may suit the others.
@@ -33,6 +33,14 @@ local function member(way, given)
   end
 end
 
+--- The environment without the platform's token, which is the next member's: it must be tried also
+-- where the secret or certificate of the environment is refused, and only once where there is none.
+local function without_platform_token(getenv)
+  return function(variable)
+    return variable ~= "AZURE_FEDERATED_TOKEN_FILE" and getenv(variable) or nil
+  end
+end
+
 --- Makes a provider. Nothing is asked yet.
 ---@param given autopilot.token.DefaultOptions?
 ---@param level integer? where a mistake raises, as for `error`; default 2, the caller
@@ -40,8 +48,14 @@ end
 local function new(given, level)
   level = level or 2
   local checked = options.check(name, rules, given, level)
+  local of_environment = {}
+  for key, value in pairs(checked) do
+    of_environment[key] = value
+  end
+  of_environment.getenv = without_platform_token(checked.getenv)
   local members = {
-    member("environment", checked),
+    member("environment", of_environment),
+    member("workload_identity", checked),
     member("managed_identity", {
       client_id = checked.client_id or authority.environment(checked, "AZURE_CLIENT_ID"),
       scope = checked.scope,
