@@ -110,6 +110,17 @@ describe("autopilot.token.device_code", function()
     assert.are.same({ 5, 5, 5, 5 }, world.slept)
   end)
 
+  it("ends when whoever asks has no more time", function()
+    local world = token_world.scripted { offer(), pending, last = "repeat" }
+    world.ask.deadline = world.time + 12
+    local sign_in = provider()
+    local token, message, details = sign_in(world.ask)
+    assert.is_nil(token)
+    assert.are.equal("the deadline passed before anybody signed in", message)
+    assert.is_true(details.is_transient)
+    assert.are.same({ 5, 5, 5 }, world.slept)
+  end)
+
   it("ends even where the clock stands still, or no end is told", function()
     for _, lifetime in ipairs { false, "soon", -1, 0, 1e300 } do
       local world = token_world.scripted({

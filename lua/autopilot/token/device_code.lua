@@ -120,6 +120,8 @@ local function poll(ask, checked, place, device)
     -- The clock may be set back, or stand still where a world is injected: waits count as well.
     if math.max(now() - began, waited) + interval > device.lifetime then
       return nil, ends.expired_token, { code = "expired_token", is_transient = false }
+    elseif ask.deadline and now() >= ask.deadline then
+      return nil, "the deadline passed before anybody signed in", { is_transient = true }
     end
     sleep(interval)
     waited = waited + interval
