@@ -33,6 +33,7 @@ build = {
         "src/core.c",
         "src/curl_failure.c",
         "src/http_date.c",
+        "src/idle_sockets.c",
         "src/lua_parsers.c",
         "src/lua_request.c",
         "src/lua_support.c",

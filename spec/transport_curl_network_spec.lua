@@ -267,6 +267,32 @@ describe("a connection", function()
     end)
   end)
 
+  it("on which the server has said something unasked is not used again", function()
+    over_both(function(_, ask, over)
+      for _, unasked in ipairs { "HTTP/1.1 408 Idle\r\nContent-Length: 0\r\n\r\n", no_content } do
+        local may_speak, has_spoken = false, false
+        local server = hostile.listen(over(stale(function(connection)
+          while not may_speak do
+            connection:wait()
+          end
+          connection:send(unasked)
+          has_spoken = true
+          connection:serve "HTTP/1.1 409 Busy\r\nContent-Length: 0\r\n\r\n"
+        end)))
+        local first = ask(server)
+        may_speak = true
+        hostile.until_true(function()
+          return has_spoken
+        end)
+        local outcome = ask(server, { transport = first.transport })
+        assert.are.equal(204, outcome.status)
+        assert.are.equal(1, outcome.sends)
+        assert.are.equal(2, wire.seen(server))
+        assert.are.equal(2, #server.connections)
+      end
+    end)
+  end)
+
   it("that dies on the request makes libcurl send again, and that is told", function()
     over_both(function(_, ask, over)
       for _, ending in ipairs { "close", "cut", "reset" } do

@@ -6,6 +6,7 @@
 
 #ifdef _WIN32
 
+#include <winsock2.h> /* before windows.h, which would bring the old one */
 #include <windows.h>
 #include <bcrypt.h>
 #include <io.h>
@@ -46,6 +47,11 @@ void platform_pin_module(void) {
                        (LPCSTR)(void *)platform_pin_module, &module);
 }
 
+bool platform_has_input(intptr_t socket) {
+    WSAPOLLFD asked = {.fd = (SOCKET)socket, .events = POLLIN};
+    return WSAPoll(&asked, 1, 0) > 0;
+}
+
 bool platform_is_terminal(void) {
     return _isatty(_fileno(stderr)) != 0;
 }
@@ -66,6 +72,7 @@ bool platform_is_world_readable(const char *path) {
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -120,6 +127,11 @@ void platform_pin_module(void) {
         (void)pinned;
     }
 #endif
+}
+
+bool platform_has_input(intptr_t socket) {
+    struct pollfd asked = {.fd = (int)socket, .events = POLLIN};
+    return poll(&asked, 1, 0) > 0;
 }
 
 bool platform_is_terminal(void) {

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Fills memory from the system's generator; false when it cannot. */
 bool platform_random(void *memory, size_t length);
@@ -19,6 +20,9 @@ void platform_sleep(double seconds);
 
 /* This process; nothing that holds sockets is used after it changed by a fork. */
 long platform_process_id(void);
+
+/* True when something waits to be read from the socket, its end among it. Never blocks. */
+bool platform_has_input(intptr_t socket);
 
 /* Keeps this module in memory until the process ends: libcurl's resolver threads may outlive the
  * Lua state that loaded us. */

@@ -28,8 +28,13 @@ static size_t on_body_bytes(char *bytes, size_t size, size_t count, void *contex
 /* libcurl calls this each time it is about to send the request, its own resends included. */
 static int on_send(void *context, char *primary_ip, char *local_ip, int primary_port,
                    int local_port) {
-    (void)primary_ip, (void)local_ip, (void)primary_port, (void)local_port;
-    struct transfer *transfer = ((struct transfer_handle *)context)->transfer;
+    (void)primary_ip, (void)local_ip, (void)primary_port;
+    const struct transfer_handle *handle = context;
+    struct transfer *transfer = handle->transfer;
+    transfer->found_input = idle_sockets_have_input(handle->sockets, handle->easy, local_port);
+    if (transfer->found_input) {
+        return CURL_PREREQFUNC_ABORT;
+    }
     transfer->sends++;
     return CURL_PREREQFUNC_OK;
 }
@@ -118,11 +123,13 @@ CURLcode transfer_handle_reuse(struct transfer_handle *handle, struct prepared_r
     return code;
 }
 
-struct transfer_handle *transfer_handle_create(struct prepared_request *request) {
+struct transfer_handle *transfer_handle_create(struct prepared_request *request,
+                                               struct idle_sockets *sockets) {
     struct transfer_handle *handle = calloc(1, sizeof *handle);
     if (handle == NULL) {
         return NULL;
     }
+    handle->sockets = sockets;
     handle->easy = curl_easy_init();
     if (handle->easy == NULL || transfer_handle_reuse(handle, request) != CURLE_OK) {
         transfer_handle_free(handle);
@@ -277,6 +284,12 @@ struct transfer_handle *transfer_finish(struct transfer *transfer, CURLcode code
     handle->transfer = NULL;
     transfer->handle = NULL;
     return handle;
+}
+
+bool transfer_begins_again(struct transfer *transfer, CURLcode code) {
+    bool begins_again = code == CURLE_ABORTED_BY_CALLBACK && transfer->found_input;
+    transfer->found_input = false;
+    return begins_again;
 }
 
 int transfer_status(const struct transfer *transfer) {

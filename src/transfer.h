@@ -6,6 +6,7 @@
 #include <curl/curl.h>
 
 #include "byte_buffer.h"
+#include "idle_sockets.h"
 #include "prepared_request.h"
 #include "response_head.h"
 
@@ -35,6 +36,7 @@ struct transfer_handle {
     CURL *easy;
     struct prepared_request *request; /* a reference */
     struct transfer *transfer;        /* the one that is running, or NULL */
+    struct idle_sockets *sockets;     /* the set's */
     long connect_milliseconds;        /* as libcurl has been told; 0: not yet */
     long total_milliseconds;
     char message[CURL_ERROR_SIZE];
@@ -49,7 +51,8 @@ struct transfer {
     struct byte_buffer own_headers;                  /* their text, the token among it */
     struct response_head head;
     struct byte_buffer body;
-    unsigned sends; /* how often the request may have been put on the wire */
+    unsigned sends;   /* how often the request may have been put on the wire */
+    bool found_input; /* the idle connection to be used had something to say: nothing was sent */
     bool head_overflowed;
     bool body_overflowed;
     bool finished;
@@ -64,8 +67,10 @@ struct transfer {
     struct transfer *previous, *next;
 };
 
-/* A handle for transfers of this request; NULL when memory is short. */
-struct transfer_handle *transfer_handle_create(struct prepared_request *request);
+/* A handle for transfers of this request; NULL when memory is short. The sockets are those of all
+ * handles that share connections. */
+struct transfer_handle *transfer_handle_create(struct prepared_request *request,
+                                               struct idle_sockets *sockets);
 
 /* Makes an idle handle one for another request. Not CURLE_OK when libcurl refuses it: free it then.
  */
@@ -84,6 +89,11 @@ CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *han
  * free of anything that points into the transfer. Without a handle it notes the failure to get one.
  */
 struct transfer_handle *transfer_finish(struct transfer *transfer, CURLcode code);
+
+/* True when the exchange ended before anything was sent, only because an idle connection could not
+ * be trusted. libcurl has closed that one: to begin again is safe, and the transfer ready for it.
+ */
+bool transfer_begins_again(struct transfer *transfer, CURLcode code);
 
 /* The status of the final answer, or 0 when none came. It counts even where the rest was cut. */
 int transfer_status(const struct transfer *transfer);

@@ -17,6 +17,7 @@ struct transfer_set {
     struct transfer_list finished; /* in the order they finished */
     struct transfer_handle *idle[MOST_IDLE];
     size_t idle_count;
+    struct idle_sockets sockets;
     int in_flight_count;
     bool has_new;  /* something was added that libcurl has not begun with */
     bool has_news; /* something has finished since the last step, and nobody took it */
@@ -47,6 +48,7 @@ struct transfer_set *transfer_set_create(void) {
         return NULL;
     }
     set->process_id = platform_process_id();
+    idle_sockets_init(&set->sockets);
     set->multi = curl_multi_init();
     if (set->multi == NULL) {
         free(set);
@@ -70,7 +72,7 @@ static struct transfer_handle *take_handle(struct transfer_set *set,
         }
     }
     if (set->idle_count == 0) {
-        return transfer_handle_create(request);
+        return transfer_handle_create(request, &set->sockets);
     }
     struct transfer_handle *other = set->idle[--set->idle_count];
     if (transfer_handle_reuse(other, request) != CURLE_OK) {
@@ -112,8 +114,20 @@ void transfer_set_add(struct transfer_set *set, struct transfer *transfer,
 static void finish(struct transfer_set *set, struct transfer *transfer, CURLcode code) {
     unlink_from(&set->in_flight, transfer);
     set->in_flight_count--;
-    curl_multi_remove_handle(set->multi, transfer->handle->easy);
+    CURL *easy = transfer->handle->easy;
+    idle_sockets_note(&set->sockets, easy); /* before it leaves the multi, which knows the socket */
+    curl_multi_remove_handle(set->multi, easy);
     return_handle(set, transfer_finish(transfer, code));
+}
+
+/* Lets a transfer of which nothing was sent begin again. Each time costs an idle connection, so
+ * this has an end. */
+static bool restart(struct transfer_set *set, struct transfer *transfer) {
+    CURL *easy = transfer->handle->easy;
+    curl_multi_remove_handle(set->multi, easy);
+    bool is_added = curl_multi_add_handle(set->multi, easy) == CURLM_OK;
+    set->has_new = set->has_new || is_added;
+    return is_added;
 }
 
 static void perform(struct transfer_set *set) {
@@ -126,6 +140,9 @@ static void perform(struct transfer_set *set) {
         char *context = NULL;
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &context);
         struct transfer *transfer = ((struct transfer_handle *)(void *)context)->transfer;
+        if (transfer_begins_again(transfer, code) && restart(set, transfer)) {
+            continue;
+        }
         finish(set, transfer, code);
         append_finished(set, transfer);
     }
