@@ -4,6 +4,8 @@ local base64url = require "autopilot.token.base64url"
 local cjson = require "cjson"
 local claims = require "autopilot.token.claims"
 
+local seeded_random = require "support.seeded_random"
+
 local wanted = '{"access_token":{"nbf":{"essential":true,"value":"1604106651"}}}'
 
 local function bearer(parameters)
@@ -64,6 +66,32 @@ describe("a claims challenge", function()
 
   it("is read when what follows it is malformed", function()
     assert.same(expected, read(challenge(base64url.encode(wanted)) .. ', Digest =,"'))
+  end)
+
+  it("is read when what stands before it is malformed, in the same header or another", function()
+    local good = challenge(base64url.encode(wanted))
+    for _, broken in ipairs {
+      'Digest =,"',
+      'Digest realm="no end',
+      "Basic realm=\0",
+      "Bearer realm==x",
+      'Bearer error="insufficient_claims", claims="no end',
+      ("Bearer =,"):rep(5),
+    } do
+      assert.same(expected, read(broken .. ", " .. good), broken)
+      assert.same(expected, read(broken .. "," .. good:gsub("Bearer", "bearer")), broken)
+    end
+  end)
+
+  it("is not looked for in what a well-formed challenge quotes", function()
+    local inside = challenge(base64url.encode(wanted)):gsub('"', '\\"')
+    assert.is_nil(read('Basic realm="x, ' .. inside .. '"'))
+  end)
+
+  it("takes no time that grows with the square of a hostile header", function()
+    local began = os.clock()
+    assert.is_nil(read("=" .. (", Bearer ="):rep(10000)))
+    assert.is_true(os.clock() - began < 1)
   end)
 
   it("is none where the error is another, or the scheme, or nothing can be read", function()
@@ -139,6 +167,115 @@ describe("the client's capability", function()
   it("cannot be added to what is no claims request", function()
     for _, text in ipairs { "", "x", "[]", "5", "{", '{"access_token":"x"}' } do
       assert.is_nil(claims.merge(text), text)
+    end
+  end)
+end)
+
+describe("a claims challenge, whatever comes", function()
+  local random = seeded_random.new "CLAIMS_SEED"
+
+  local function text_of(characters, longest)
+    local parts = {}
+    for index = 1, random:integer(0, longest) do
+      local at = random:integer(1, #characters)
+      parts[index] = characters:sub(at, at)
+    end
+    return table.concat(parts)
+  end
+
+  local letters = "abcdefghijklmnopqrstuvwxyz"
+
+  local function random_request()
+    local request = {}
+    for _ = 1, random:integer(1, 4) do
+      local value =
+        { value = text_of('~?>|x /\\"\195\169', 12), essential = random:integer(0, 1) == 1 }
+      request["k" .. text_of(letters, 4)] = value
+    end
+    return { access_token = request }
+  end
+
+  local function encoded(text)
+    local url = base64url.encode(text)
+    local form = random:integer(1, 4)
+    local standard = form > 2 and url:gsub("-", "+"):gsub("_", "/") or url
+    return form % 2 == 0 and standard .. ("="):rep(-#standard % 4) or standard
+  end
+
+  local others = {
+    "Negotiate",
+    "Negotiate YWJj==",
+    'Basic realm="a, b"',
+    'Bearer realm="", error="invalid_token", error_description="x, Bearer \\"y\\""',
+    'PoP nonce="abc", claims="e30"',
+    'Digest qop="auth,auth-int", nonce=abc',
+    "",
+  }
+
+  local function random_challenge(request)
+    local parameters = {
+      'realm=""',
+      'error="insufficient_claims"',
+      ('claims="%s"'):format(encoded(cjson.encode(request))),
+      'authorization_uri="https://login.example/authorize"',
+    }
+    for index = #parameters, 2, -1 do
+      local other = random:integer(1, index)
+      parameters[index], parameters[other] = parameters[other], parameters[index]
+    end
+    return "Bearer " .. table.concat(parameters, random:pick { ", ", ",", " , " })
+  end
+
+  it("is found in every header among every others, in every encoding", function()
+    for _ = 1, 500 do
+      local request = random_request()
+      local list = {}
+      for index = 1, random:integer(1, 5) do
+        list[index] = random:pick(others)
+      end
+      list[random:integer(1, #list)] = random_challenge(request)
+      local header = table.concat(list, ", ")
+      request.access_token.xms_cc = { values = { "cp1" } }
+      assert.same(request, read(header), tostring(random) .. " " .. header)
+    end
+  end)
+
+  it("never raises, and gives a claims request or nothing", function()
+    local pieces = {
+      "Bearer ",
+      "bearer",
+      " ",
+      ",",
+      ", ",
+      "=",
+      '"',
+      '\\"',
+      "claims=",
+      'claims="',
+      "error=",
+      'error="insufficient_claims"',
+      "insufficient_claims",
+      "e30",
+      "e30=",
+      "W10",
+      "%",
+      "\0",
+      "\r\n",
+      "\255",
+      "eyJhY2Nlc3NfdG9rZW4iOm51bGx9",
+      "eyJhY2Nlc3NfdG9rZW4iOnsieG1zX2NjIjo1fX0",
+    } -- {"access_token":null}, {"access_token":{"xms_cc":5}}
+    for _ = 1, 5000 do
+      local parts = {}
+      for index = 1, random:integer(0, 14) do
+        parts[index] = random:pick(pieces)
+      end
+      local header = table.concat(parts)
+      local ok, result = pcall(claims.of_header, header)
+      assert(ok, ("%s %q: %s"):format(tostring(random), header, tostring(result)))
+      if result then
+        assert.same({ "cp1" }, cjson.decode(result).access_token.xms_cc.values, tostring(random))
+      end
     end
   end)
 end)

@@ -21,6 +21,9 @@ json.encode_number_precision(14)
 -- Headers have some kilobytes in all.
 local longest = 16 * 1024
 
+-- So often a beginning is looked for behind what is malformed: a value of nothing else has an end.
+local most_beginnings = 16
+
 -- "cp1": this client understands claims challenges.
 local capability = "cp1"
 
@@ -88,6 +91,33 @@ local function of_challenge(challenge)
   return text and claims.merge(text)
 end
 
+--- The claims request of the first challenge of a list that wants some; nil for none.
+local function of_list(list)
+  for _, challenge in ipairs(list) do
+    local request = of_challenge(challenge)
+    if request then
+      return request
+    end
+  end
+end
+
+--- The same of the challenges that stand behind a malformed one, perhaps in a header of their own:
+-- what is wrong with one must not hide another.
+local function of_later_ones(header)
+  local position = 1
+  for _ = 1, most_beginnings do
+    local _, last = header:find(",[ \t]*[Bb][Ee][Aa][Rr][Ee][Rr][ \t]", position)
+    if not last then
+      return nil
+    end
+    position = last - #"Bearer"
+    local request = of_list(core.challenges(header:sub(position)))
+    if request then
+      return request
+    end
+  end
+end
+
 --- What the next token is asked for with, after a 401: the claims that its challenges want, and this
 -- client's capability. Nil when no challenge wants any, or none can be read; malformed ones never raise.
 ---@param header string|number|nil the WWW-Authenticate headers, repeated ones joined by ", "
@@ -97,13 +127,8 @@ function claims.of_header(header)
     return nil
   end
   -- What stands before a malformed part is in the list all the same.
-  for _, challenge in ipairs(core.challenges(header)) do
-    local request = of_challenge(challenge)
-    if request then
-      return request
-    end
-  end
-  return nil
+  local list, malformed = core.challenges(header)
+  return of_list(list) or (malformed and of_later_ones(header)) or nil
 end
 
 return claims
