@@ -13,23 +13,22 @@ tally_begin() {
     export AUTOPILOT_TALLY
     trap 'rm -f "$AUTOPILOT_TALLY"' EXIT
   fi
-  tally_failed_here=0
-  tally_running=""
+  tally_failures_before=$(tally_failures)
   trap 'tally_interrupted' INT TERM
 }
 
 # Takes along what is running: `timeout` has a process group of its own, which Ctrl-C misses.
 tally_interrupted() {
-  if [ -n "$tally_running" ]; then
-    kill "$tally_running" 2>/dev/null || true
-  fi
+  local running
+  running=$(jobs -p)
+  # shellcheck disable=SC2086
+  [ -z "$running" ] || kill $running 2>/dev/null || true
   exit 130
 }
 
 # tally_add LABEL PASSED FAILED [REMARK]
 tally_add() {
   echo "$2 $3 $1" >>"$AUTOPILOT_TALLY"
-  tally_failed_here=$((tally_failed_here + $3))
   if [ "$3" = 0 ]; then
     printf '%-24s %6d ok%s\n' "$1" "$2" "${4:+  ($4)}"
   else
@@ -57,12 +56,8 @@ tally_capture() {
   if ! declare -F "$1" >/dev/null && command -v timeout >/dev/null; then
     set -- timeout -k 10 "${TALLY_TIMEOUT:-900}" "$@"
   fi
-  local status=0
   "$@" </dev/null >"$log" 2>&1 &
-  tally_running=$!
-  wait "$tally_running" || status=$?
-  tally_running=""
-  return "$status"
+  wait "$!"
 }
 
 # Says what an exit status other than 0 means.
@@ -115,6 +110,19 @@ END
   tally_add "$label" "$passed" "$failed" "$remark"
 }
 
+# Runs two steps (shell functions) at the same time, for those that take minutes.
+# tally_both STEP STEP
+tally_both() {
+  local other
+  (
+    trap 'tally_interrupted' INT TERM
+    "$2"
+  ) &
+  other=$!
+  "$1"
+  wait "$other"
+}
+
 # Prints how many passed, failed and are pending, from the last line with which busted
 # (12 successes / 0 failures / 0 errors / 0 pending) or a C test (12 passed, 0 failed) says so.
 tally_count() {
@@ -131,7 +139,7 @@ tally_count() {
 tally_end() {
   local passed failed
   if [ "$tally_is_mine" = no ]; then
-    [ "$tally_failed_here" = 0 ]
+    [ "$(tally_failures)" = "$tally_failures_before" ]
     return
   fi
   awk '$2 > 0 { sub(/^[0-9]+ /, ""); sub(/ /, " not ok: "); print }' "$AUTOPILOT_TALLY"
