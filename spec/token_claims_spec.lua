@@ -84,13 +84,14 @@ describe("a claims challenge", function()
   end)
 
   it("is not looked for in what a well-formed challenge quotes", function()
-    local inside = challenge(base64url.encode(wanted)):gsub('"', '\\"')
-    assert.is_nil(read('Basic realm="x, ' .. inside .. '"'))
+    local inside = "Bearer error=insufficient_claims, claims=" .. base64url.encode(wanted)
+    assert.same(expected, read(inside))
+    assert.is_nil(read('Basic realm="x, ' .. inside .. ', y"'))
   end)
 
   it("takes no time that grows with the square of a hostile header", function()
     local began = os.clock()
-    assert.is_nil(read("=" .. (", Bearer ="):rep(10000)))
+    assert.is_nil(read("=" .. (", Bearer a=b"):rep(5000)))
     assert.is_true(os.clock() - began < 1)
   end)
 
