@@ -5,6 +5,10 @@
  *   core.sleep(seconds)  returns early when a signal arrives
  *   core.process_id()    -> number, changes with a fork
  *   core.is_terminal()   -> is standard error a terminal
+ *   core.terminal_width() -> columns of it; nil when that is none, or does not tell
+ *   core.file_size(path) -> bytes; nil when there is no regular file of that name; opens nothing
+ *   core.note_interrupt() -> can it: the first Ctrl-C is only noted, the second ends the process
+ *   core.was_interrupted() -> was there one since;   core.release_interrupt() undoes it
  *   core.is_world_readable(path) -> may every user of this machine read that file
  *   core.info()          -> {libcurl =, ssl =, http2 =, async_dns =, ca_file =, ca_path =} */
 #include "ca_store.h"
@@ -36,6 +40,40 @@ static int process_id(lua_State *L) {
 static int is_terminal(lua_State *L) {
     lua_pushboolean(L, platform_is_terminal());
     return 1;
+}
+
+static int terminal_width(lua_State *L) {
+    int width = platform_terminal_width();
+    if (width <= 0) {
+        return 0;
+    }
+    lua_pushinteger(L, width);
+    return 1;
+}
+
+static int file_size(lua_State *L) {
+    double size = platform_file_size(luaL_checkstring(L, 1));
+    if (size < 0) {
+        return 0;
+    }
+    lua_pushnumber(L, size);
+    return 1;
+}
+
+static int note_interrupt(lua_State *L) {
+    lua_pushboolean(L, platform_note_interrupt());
+    return 1;
+}
+
+static int was_interrupted(lua_State *L) {
+    lua_pushboolean(L, platform_was_interrupted());
+    return 1;
+}
+
+static int release_interrupt(lua_State *L) {
+    (void)L;
+    platform_release_interrupt();
+    return 0;
 }
 
 static int is_world_readable(lua_State *L) {
@@ -112,6 +150,11 @@ void lua_system_open(lua_State *L) {
         {"sleep", sleep_seconds},
         {"process_id", process_id},
         {"is_terminal", is_terminal},
+        {"terminal_width", terminal_width},
+        {"file_size", file_size},
+        {"note_interrupt", note_interrupt},
+        {"was_interrupted", was_interrupted},
+        {"release_interrupt", release_interrupt},
         {"is_world_readable", is_world_readable},
         {"random", random_fraction},
         {"uuid", uuid},

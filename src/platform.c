@@ -56,6 +56,43 @@ bool platform_is_terminal(void) {
     return _isatty(_fileno(stderr)) != 0;
 }
 
+int platform_terminal_width(void) {
+    CONSOLE_SCREEN_BUFFER_INFO screen;
+    if (GetConsoleScreenBufferInfo(GetStdHandle(STD_ERROR_HANDLE), &screen) == 0) {
+        return 0;
+    }
+    return screen.srWindow.Right - screen.srWindow.Left + 1;
+}
+
+double platform_file_size(const char *path) {
+    WIN32_FILE_ATTRIBUTE_DATA file;
+    if (GetFileAttributesExA(path, GetFileExInfoStandard, &file) == 0 ||
+        (file.dwFileAttributes & FILE_ATTRIBUTE_DIRECTORY) != 0) {
+        return -1;
+    }
+    return (double)file.nFileSizeHigh * 4294967296.0 + (double)file.nFileSizeLow;
+}
+
+static volatile LONG interrupts = 0;
+
+static BOOL WINAPI note_interrupt(DWORD event) {
+    /* What is not handled here goes on to the next handler, which ends the process. */
+    return event == CTRL_C_EVENT && InterlockedIncrement(&interrupts) == 1;
+}
+
+bool platform_note_interrupt(void) {
+    interrupts = 0;
+    return SetConsoleCtrlHandler(note_interrupt, TRUE) != 0;
+}
+
+bool platform_was_interrupted(void) {
+    return interrupts > 0;
+}
+
+void platform_release_interrupt(void) {
+    SetConsoleCtrlHandler(note_interrupt, FALSE);
+}
+
 bool platform_folder_has(const char *folder, bool (*wanted)(const char *name)) {
     (void)folder;
     (void)wanted;
@@ -73,6 +110,8 @@ bool platform_is_world_readable(const char *path) {
 #include <dlfcn.h>
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -136,6 +175,50 @@ bool platform_has_input(intptr_t socket) {
 
 bool platform_is_terminal(void) {
     return isatty(STDERR_FILENO) == 1;
+}
+
+int platform_terminal_width(void) {
+    struct winsize window;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 ? (int)window.ws_col : 0;
+}
+
+double platform_file_size(const char *path) {
+    struct stat file;
+    return stat(path, &file) == 0 && S_ISREG(file.st_mode) ? (double)file.st_size : -1;
+}
+
+static volatile sig_atomic_t interrupted = 0;
+static bool notes_interrupt = false;
+static struct sigaction before_noting;
+
+static void note_interrupt(int number) {
+    (void)number;
+    interrupted = 1;
+}
+
+bool platform_note_interrupt(void) {
+    struct sigaction action = {.sa_handler = note_interrupt};
+    /* The second one finds the system's own action. A write to a slow reader goes on; a wait does
+     * not, whatever is said here. */
+    action.sa_flags = (int)(SA_RESETHAND | SA_RESTART);
+    sigemptyset(&action.sa_mask);
+    interrupted = 0;
+    if (sigaction(SIGINT, &action, notes_interrupt ? NULL : &before_noting) != 0) {
+        return false;
+    }
+    notes_interrupt = true;
+    return true;
+}
+
+bool platform_was_interrupted(void) {
+    return interrupted != 0;
+}
+
+void platform_release_interrupt(void) {
+    if (notes_interrupt) {
+        sigaction(SIGINT, &before_noting, NULL);
+        notes_interrupt = false;
+    }
 }
 
 bool platform_folder_has(const char *folder, bool (*wanted)(const char *name)) {

@@ -31,6 +31,23 @@ void platform_pin_module(void);
 /* True when standard error is a terminal: somebody watches. */
 bool platform_is_terminal(void);
 
+/* Columns of the terminal on standard error; 0 when that is none, or does not tell. */
+int platform_terminal_width(void);
+
+/* Bytes of a regular file; negative when there is none of that name. The file is not opened:
+ * closing it again would take away the locks that this process has on it. */
+double platform_file_size(const char *path);
+
+/* From now on the first interrupt of the user (Ctrl-C) is only noted; the second ends the process
+ * as ever. False when the system cannot do that. Waiting is cut short by either. */
+bool platform_note_interrupt(void);
+
+/* True when there was an interrupt since platform_note_interrupt. */
+bool platform_was_interrupted(void);
+
+/* An interrupt does again what it did before platform_note_interrupt. Does nothing without that. */
+void platform_release_interrupt(void);
+
 /* True when the folder can be read and has an entry for which `wanted` is true. */
 bool platform_folder_has(const char *folder, bool (*wanted)(const char *name));
 

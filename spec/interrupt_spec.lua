@@ -1,0 +1,100 @@
+-- What the C module knows of the user's interrupt, of the terminal and of files' sizes.
+
+local command = require "support.command"
+local core = require "autopilot.core"
+local emulated_service = require "support.emulated_service"
+local shell = require "autopilot.cli.emulate_shell"
+
+-- Not by os.execute, which ignores interrupts while it runs.
+local function interrupt()
+  io.popen(("kill -INT %d"):format(core.process_id())):read "*a"
+end
+
+describe("an interrupt of the user", function()
+  after_each(core.release_interrupt)
+
+  it("is only noted, once that was asked for", function()
+    assert.is_true(core.note_interrupt())
+    assert.is_false(core.was_interrupted())
+    interrupt()
+    assert.is_true(core.was_interrupted())
+  end)
+
+  it("is forgotten when noting begins again", function()
+    core.note_interrupt()
+    interrupt()
+    core.note_interrupt()
+    assert.is_false(core.was_interrupted())
+    interrupt()
+    assert.is_true(core.was_interrupted())
+  end)
+
+  it("does again what it did before, after that was undone", function()
+    local script, remove = command.file [[
+      local core = require "autopilot.core"
+      core.note_interrupt()
+      core.note_interrupt()
+      core.release_interrupt()
+      core.release_interrupt()
+      io.popen(("kill -INT %d"):format(core.process_id())):read "*a"
+      for _ = 1, 100 do core.sleep(0.1) end
+      print "went on"
+    ]]
+    local line = shell.quote(emulated_service.interpreter()) .. " " .. script .. " 2>&1"
+    local pipe = io.popen(line .. "; echo $?")
+    local output = pipe:read "*a"
+    pipe:close()
+    remove()
+    assert.is_nil(output:find "went on")
+    assert.truthy(output:find "interrupted!") -- what the interpreter itself makes of it
+  end)
+
+  it("ends the process when it is the second", function()
+    local script, remove = command.file [[
+      local core = require "autopilot.core"
+      core.note_interrupt()
+      local function interrupt()
+        io.popen(("kill -INT %d"):format(core.process_id())):read "*a"
+      end
+      interrupt()
+      print(core.was_interrupted())
+      io.stdout:flush()
+      interrupt()
+      print "went on"
+    ]]
+    local line = shell.quote(emulated_service.interpreter()) .. " " .. script .. " 2>/dev/null"
+    local pipe = io.popen(line .. "; echo $?")
+    local output = pipe:read "*a"
+    pipe:close()
+    remove()
+    assert.equal("true\n130\n", output)
+  end)
+
+  it("cuts a wait short", function()
+    core.note_interrupt()
+    local began = core.clock()
+    local kill = io.popen(("sleep 0.05; kill -INT %d"):format(core.process_id()))
+    core.sleep(60)
+    kill:close()
+    assert.is_true(core.was_interrupted())
+    assert.is_true(core.clock() - began < 50)
+  end)
+end)
+
+describe("core.file_size", function()
+  it("tells the bytes of a regular file, and nil for anything else", function()
+    local path, remove = command.file(("x"):rep(12345))
+    assert.equal(12345, core.file_size(path))
+    remove()
+    assert.is_nil(core.file_size(path))
+    assert.is_nil(core.file_size "/")
+    assert.is_nil(core.file_size "/dev/null")
+  end)
+end)
+
+describe("core.terminal_width", function()
+  it("is a number of columns, or nil where there is no terminal", function()
+    local width = core.terminal_width()
+    assert.is_true(width == nil or width > 0)
+  end)
+end)
