@@ -1,0 +1,343 @@
+local command = require "support.command"
+local fleet_state = require "autopilot.fleet.state"
+local report = require "autopilot.report"
+
+local start = 1790000000
+
+local function read(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read "*a"
+  file:close()
+  return text
+end
+
+local function started(tenant)
+  return report.seal {
+    operation = "sync",
+    outcome = "started",
+    tenant = tenant,
+    status = 204,
+    delivered = "yes",
+    request_id = "5c0e",
+    elapsed = 0.25,
+  }
+end
+
+describe("autopilot.fleet.state", function()
+  local path, remove, now, open_states
+
+  local function open(given)
+    local wanted = {
+      path = path,
+      now = function()
+        return now
+      end,
+    }
+    for name, value in pairs(given or {}) do
+      wanted[name] = value
+    end
+    local state, message = fleet_state.open(wanted)
+    open_states[#open_states + 1] = state
+    return state, message
+  end
+
+  before_each(function()
+    now, open_states = start, {}
+    path, remove = command.file ""
+  end)
+
+  after_each(function()
+    for _, state in ipairs(open_states) do
+      state:close()
+    end
+    remove()
+    os.remove(path .. "-wal")
+  end)
+
+  describe("keeps", function()
+    it("the report of a tenant that the run is done with", function()
+      local state = open()
+      assert.is_true(state:note("graph/contoso", started "contoso"))
+      local known = state:known "graph/contoso"
+      assert.equal("sync contoso: started (HTTP 204, request-id 5c0e)", tostring(known))
+      assert.is_true(known.ok)
+      assert.is_true(known.recalled)
+      assert.equal(0.25, known.elapsed)
+      assert.is_nil(state:known "graph/fabrikam")
+    end)
+
+    it("no failure as done: it is tried again", function()
+      local state = open()
+      state:note("a", report.seal { operation = "sync", outcome = "forbidden", elapsed = 1 })
+      assert.is_nil(state:known "a")
+      assert.same({ outcome = "forbidden", noted_at = start }, state:tenant "a")
+    end)
+
+    it("a status that was read as done", function()
+      local state = open { subject = "status" }
+      state:note("a", { ok = true, operation = "status", sync_status = "completed", elapsed = 1 })
+      assert.equal("completed", state:known("a").sync_status)
+    end)
+
+    it("the end of the cooldown that a started sync begins, until it is over", function()
+      local state = open()
+      state:note("a", started "a")
+      assert.equal(start + 610, state:cooldown "a")
+      now = start + 609
+      assert.equal(start + 610, state:cooldown "a")
+      now = start + 610
+      assert.is_nil(state:cooldown "a")
+      assert.equal(start, state:tenant("a").last_trigger)
+    end)
+
+    it("the end of the cooldown that a refusal, or a record, tells of", function()
+      local state = open()
+      state:note(
+        "refused",
+        report.seal { operation = "sync", outcome = "cooldown", retry_at = start + 345.25 }
+      )
+      assert.equal(start + 345.25, state:cooldown "refused")
+      state:note("read", {
+        ok = true,
+        operation = "status",
+        last_manual_trigger = start - 500.5,
+        service_date = start + 7,
+        cooldown_until = start + 109.5,
+        cooldown_remaining = 102.5,
+      })
+      assert.equal(start + 102.5, state:cooldown "read")
+      assert.equal(start - 500.5, state:tenant("read").last_trigger)
+    end)
+
+    it("no cooldown for one that a later report does not mention it for", function()
+      local state = open()
+      state:note("a", started "a")
+      now = start + 10
+      state:note("a", report.seal { operation = "sync", outcome = "unreachable" })
+      assert.equal(start + 610, state:cooldown "a")
+      assert.equal("unreachable", state:tenant("a").outcome)
+    end)
+
+    it("a cooldown no longer than one can be, when the clock was set back", function()
+      local state = open()
+      state:note("a", started "a")
+      now = start - 86400
+      assert.equal(now + 610, state:cooldown "a")
+    end)
+
+    it("a completed sync's cooldown from its trigger, by the service's clock", function()
+      local state = open()
+      state:note(
+        "a",
+        report.seal {
+          operation = "ensure",
+          outcome = "completed",
+          last_manual_trigger = start + 3600 - 100,
+          service_date = start + 3600,
+        }
+      )
+      assert.equal(start + 510, state:cooldown "a")
+    end)
+
+    it("times to the last digit that the clock gives", function()
+      local state = open()
+      now = start + 0.1234567
+      state:note("a", started "a")
+      assert.equal(now + 610, state:cooldown "a")
+    end)
+
+    it("of a report what the contract names, and nothing that somebody put into it", function()
+      local state = open()
+      local given = started "contoso"
+      given.token = "secret-token"
+      given.attempts = { { number = 1, note = "secret-token" } }
+      state:note("a", given)
+      state:close()
+      assert.is_nil(read(path):find("secret-token", 1, true))
+      assert.truthy(read(path):find("contoso", 1, true))
+    end)
+
+    it("keys with quotes, NUL and anything else in them apart", function()
+      local state = open()
+      state:note("a'; DROP TABLE done; --", started "quoted")
+      state:note("b\0c", started "nul")
+      assert.equal("quoted", state:known("a'; DROP TABLE done; --").tenant)
+      assert.equal("nul", state:known("b\0c").tenant)
+      assert.is_nil(state:known "b")
+    end)
+  end)
+
+  describe("a run", function()
+    it("that did not come to its end is taken up again", function()
+      local state = open()
+      state:note("a", started "a")
+      state:close()
+      now = start + 3600
+      state = open()
+      assert.truthy(state:known "a")
+      assert.equal(1, state.done_before)
+      assert.equal(start, state.started_at)
+    end)
+
+    it("that is finished is followed by a new one", function()
+      local state = open()
+      state:note("a", started "a")
+      assert.is_true(state:finish())
+      state:close()
+      now = start + 60
+      state = open()
+      assert.is_nil(state:known "a")
+      assert.equal(0, state.done_before)
+      assert.equal(start + 60, state.started_at)
+      assert.equal(start + 610, state:cooldown "a")
+    end)
+
+    it("is not taken up by one with another subject, which leaves it as it was", function()
+      local state = open { subject = "sync" }
+      state:note("a", started "a")
+      state:close()
+      state = open { subject = "status" }
+      assert.is_nil(state:known "a")
+      state:finish()
+      state:close()
+      assert.truthy(open({ subject = "sync" }):known "a")
+    end)
+
+    it("is not taken up when it was started too long ago", function()
+      local state = open()
+      state:note("a", started "a")
+      state:close()
+      now = start + 43199
+      state = open()
+      assert.truthy(state:known "a")
+      state:close()
+      now = start + 43200
+      state = open()
+      assert.is_nil(state:known "a")
+      assert.equal(now, state.started_at)
+    end)
+
+    it("is never taken up with resume_within = 0", function()
+      local state = open()
+      state:note("a", started "a")
+      state:close()
+      assert.is_nil(open({ resume_within = 0 }):known "a")
+    end)
+  end)
+
+  describe("refuses, and leaves as it was,", function()
+    local function assert_refused(text, pattern)
+      local file = assert(io.open(path, "wb"))
+      file:write(text)
+      file:close()
+      local state, message = open()
+      assert.is_nil(state, #text .. " bytes were taken")
+      assert.matches(pattern, message)
+      assert.truthy(message:find("the state file " .. path .. ": ", 1, true))
+      assert.equal(text, read(path))
+    end
+
+    it("a file of something else", function()
+      for _, text in ipairs { "h", "hello\n", ("tenant list\n"):rep(400), "SQLite format 3\0" } do
+        assert_refused(text, "it is")
+      end
+    end)
+
+    it("another program's database", function()
+      local connection = require("DBI").Connect("SQLite3", path)
+      connection:autocommit(true)
+      local statement = connection:prepare "CREATE TABLE accounts (id INTEGER)"
+      statement:execute()
+      statement:close()
+      connection:close()
+      assert_refused(read(path), "it is another program's database")
+    end)
+
+    it("one of another version", function()
+      open():close()
+      local text = read(path)
+      assert.equal("\0\0\0\1", text:sub(61, 64)) -- where SQLite keeps user_version
+      assert_refused(text:sub(1, 60) .. "\0\0\0\2" .. text:sub(65), "another version")
+    end)
+
+    it("a torn one, wherever it is cut", function()
+      local state = open()
+      for index = 1, 60 do
+        state:note("graph/" .. index, started("tenant" .. index))
+      end
+      state:close()
+      local whole = read(path)
+      for length = 1, #whole - 1, 797 do
+        assert_refused(whole:sub(1, length), "it is ")
+      end
+      assert_refused(whole:sub(1, -2), "it is damaged")
+      assert_refused(whole:sub(1, 4096) .. ("\0"):rep(#whole - 4096), "it is damaged")
+    end)
+
+    it("one that somebody else has open", function()
+      local first = open()
+      local second, message = open()
+      assert.is_nil(second)
+      assert.matches("it is in use by another run", message)
+      assert.is_true(first:note("a", started "a"))
+      first:close()
+      assert.truthy(open():known "a")
+    end)
+
+    it("a place where no file can be", function()
+      local state, message = fleet_state.open { path = path .. "/state" }
+      assert.is_nil(state)
+      assert.matches("it cannot be opened", message)
+    end)
+  end)
+
+  it("takes names that SQLite would give a meaning of its own for names of files", function()
+    for _, name in ipairs { ":memory:", "file:autopilot-state?mode=memory" } do
+      local state = assert(fleet_state.open { path = name })
+      state:close()
+      assert.truthy(os.remove(name))
+    end
+  end)
+
+  it("raises at its caller's line for a mistake", function()
+    assert.has_error(function()
+      fleet_state.open {}
+    end, "autopilot.fleet.state: option 'path' is required")
+    local _, message = pcall(function()
+      fleet_state.open { path = path, subjct = "sync" }
+    end)
+    assert.matches("fleet_state_spec.lua:%d+: .*did you mean 'subject'", message)
+  end)
+
+  it("says what to install when there is no LuaDBI", function()
+    local loaded, searched = package.loaded.DBI, package.preload.DBI
+    package.loaded.DBI = nil
+    package.preload.DBI = function()
+      error "module 'DBI' not found"
+    end
+    local state, message = open()
+    package.loaded.DBI, package.preload.DBI = loaded, searched
+    assert.is_nil(state)
+    assert.matches("install lua%-dbi%-sqlite3", message)
+  end)
+
+  it("can be closed again, and says so of everything that comes after", function()
+    local state = open()
+    state:close()
+    state:close()
+    local done, message = state:note("a", started "a")
+    assert.is_nil(done)
+    assert.equal("it is closed", message)
+    assert.equal("it is closed", state.lost)
+    assert.is_nil(state:known "a")
+    assert.is_nil(state:cooldown "a")
+  end)
+
+  it("makes notes outlive a loss of power when it is told to", function()
+    local state = open()
+    state:note("graph/contoso", started "contoso")
+    assert.is_nil(read(path):find("contoso", 1, true))
+    assert.is_true(state:flush())
+    assert.truthy(read(path):find("contoso", 1, true))
+  end)
+end)
