@@ -217,7 +217,10 @@ describe("autopilot.emulator: faults", function()
     local wrong = {
       ["a fault must be a table"] = 7,
       ["a fault must have a known kind"] = { kind = "lost" },
-      ["a fault must be on sync, status, token or other"] = { kind = "unsent", on = "posts" },
+      ["a fault must be on sync, status, token, device_code, identity or other"] = {
+        kind = "unsent",
+        on = "posts",
+      },
       ["a fault of kind status must have a status"] = { kind = "status" },
       ["a fault of kind slow_answer must have seconds"] = { kind = "slow_answer" },
       ["a fault must have seconds that are a number, at least 0"] = {
@@ -277,7 +280,10 @@ describe("autopilot.emulator: what truly happened", function()
     assert.equal(401, refused.status)
     assert.is_nil(refused.tenant)
     assert.is_nil(service.log[5])
-    assert.same({ sync = 2, status = 1, token = 0, other = 0 }, service.requests)
+    assert.same(
+      { sync = 2, status = 1, token = 0, device_code = 0, identity = 0, other = 0 },
+      service.requests
+    )
   end)
 
   it("is told by the true record, whatever a client is served", function()

@@ -1,4 +1,4 @@
---- The service as a pure state machine: Entra's token endpoint, the sync action, the status record.
+--- The service as a pure state machine: Entra's endpoints, the sync action, the status record.
 --
 -- No sockets and no clock but its own: a test moves time on, injects faults, and can ask afterwards
 -- what truly happened. Endpoints, the forms of answers, faults and options are files of their own.
@@ -9,12 +9,14 @@ local entra = require "autopilot.emulator.entra"
 local faults = require "autopilot.emulator.faults"
 local graph = require "autopilot.emulator.graph"
 local identifiers = require "autopilot.emulator.identifiers"
+local identity = require "autopilot.emulator.identity"
 local options = require "autopilot.options"
+local people = require "autopilot.emulator.people"
 local settings = require "autopilot.emulator.settings"
 
 ---@class autopilot.Emulator
 ---@field log autopilot.emulator.Event[] what happened, in order
----@field requests table<string, integer> requests that arrived, by operation: `sync`, `status`, `token`, `other`
+---@field requests table<string, integer> requests that arrived, by operation: `sync`, `status`, `token`, `device_code`, `identity`, `other`
 local Emulator = {}
 Emulator.__index = Emulator
 
@@ -23,7 +25,9 @@ Emulator.__index = Emulator
 ---@field time number Unix seconds
 ---@field tenant string? of a request: nil when its token was refused
 ---@field client_request_id string? the caller's id, or the service's when it gave none; nil for a sync that no request started
----@field operation string? request: `sync`, `status`, `token`, `other`
+---@field operation string? request: `sync`, `status`, `token`, `device_code`, `identity`, `other`
+---@field grant_type string? token request
+---@field claims string? token request: the claims that it asks for, JSON
 ---@field method string? request
 ---@field path string? request
 ---@field status integer? request: what the service answered, whether or not the client got it
@@ -62,6 +66,11 @@ local function tenant_finder(tenants)
   end
 end
 
+--- The identity of the machine, with the permission that the sync needs where none are told.
+local function identity_of(given)
+  return given and with_roles({ given })[1]
+end
+
 local function set_of(list)
   local set = {}
   for _, value in ipairs(list) do
@@ -77,6 +86,9 @@ local function new_service(self, checked)
     syncs = TenantSyncs.new(checked),
     tokens = AccessTokens.new(with_roles(checked.tokens), self.made_up),
     clients = with_roles(checked.clients),
+    people = people.new(checked.device_code, self.made_up),
+    identity = identity_of(checked.identity),
+    demands = {}, -- by tenant: see `autopilot.emulator.demands`
     token_lifetime = checked.token_lifetime,
     audiences = set_of(checked.audience and { checked.audience } or graph.audiences),
     retry_after = checked.retry_after,
@@ -185,6 +197,26 @@ function Emulator:issue_token(given)
   return token
 end
 
+--- A person signs in with the code that a device shows.
+---@param user_code string
+---@param user string? who; default `somebody@example`
+---@return boolean known false when no device shows such a code
+function Emulator:approve(user_code, user)
+  return self.service.people:decide(user_code, user or "somebody@example")
+end
+
+--- A person declines to sign in with that code.
+---@param user_code string
+---@return boolean known false when no device shows such a code
+function Emulator:decline(user_code)
+  return self.service.people:decide(user_code, nil)
+end
+
+--- Makes every refresh token void, so that people must sign in again.
+function Emulator:forget_sign_ins()
+  self.service.people:forget_sign_ins()
+end
+
 --- Puts a fault at the end of the list; these come before what the option `faults` gives.
 ---@param fault autopilot.emulator.Fault
 function Emulator:inject(fault)
@@ -208,15 +240,22 @@ function Emulator:next_fault(operation, request)
   return fault
 end
 
+local entra_operations = { token = "token", devicecode = "device_code" }
+local endpoints = { token = entra, device_code = entra, identity = identity }
+
 --- What a request asks for, by its URL alone.
 ---@param url string
 ---@return string operation
 ---@return string path
----@return string? tenant of a token request
+---@return string? tenant of a request to Entra
 local function route(url)
   local path = url:gsub("^%a[%w+.-]*://[^/?#]*", ""):gsub("[?#].*$", "")
-  local tenant = path:match "^/([^/]+)/oauth2/v2%.0/token$"
-  return tenant and "token" or graph.operation(path) or "other", path, tenant
+  local tenant, name = path:match "^/([^/]+)/oauth2/v2%.0/(%l+)$"
+  local operation = entra_operations[name]
+  if operation then
+    return operation, path, tenant
+  end
+  return identity.is_path(path) and "identity" or graph.operation(path) or "other", path
 end
 
 --- The request reaches the service, which says `answer(call)` to it.
@@ -229,6 +268,7 @@ function Emulator:arrive(request, fault, answer)
     operation = operation,
     path = path,
     tenant_in_path = tenant_in_path,
+    headers = headers,
     authorization = headers.authorization,
     request_id = request_id,
     client_request_id = headers["client-request-id"] or request_id,
@@ -246,6 +286,7 @@ function Emulator:arrive(request, fault, answer)
   self:note(event)
   local response = answer(call)
   event.tenant, event.status = call.tenant, response.status
+  event.grant_type, event.claims = call.grant_type, call.claims
   return response, call
 end
 
@@ -260,9 +301,12 @@ function Emulator:handle(request)
     error("autopilot.emulator: a request must have a url", 2)
   end
   local operation = route(request.url)
-  local endpoint = operation == "token" and entra or graph
+  local endpoint = endpoints[operation] or graph
   local fault = self:next_fault(operation, request)
   local exchange = { pause = self.pause, timeout = request.timeout and request.timeout.total }
+  function exchange.now()
+    return self:now()
+  end
   function exchange.arrival(answer)
     local response
     response, exchange.call = self:arrive(request, fault, answer)
@@ -301,7 +345,7 @@ function emulator.new(given)
   local checked = options.check("autopilot.emulator.new", settings.rules, given)
   local self = setmetatable({
     log = {},
-    requests = { sync = 0, status = 0, token = 0, other = 0 },
+    requests = { sync = 0, status = 0, token = 0, device_code = 0, identity = 0, other = 0 },
     injected = {},
     log_limit = checked.log_limit,
     made_up = identifiers.new(),

@@ -79,7 +79,7 @@ function Service:request(request)
 end
 
 --- Uses the service's entrance for tests: `GET state`, `GET log`, `POST advance?seconds=…`,
--- `POST faults`, `POST trigger`, `POST tokens`, `POST reset`. Raises when it refuses.
+-- `POST faults`, `POST trigger`, `POST tokens`, `POST approve`, `POST decline`, `POST reset`. Raises when it refuses.
 ---@param method string
 ---@param name string
 ---@param value table? sent as JSON

@@ -71,6 +71,12 @@ local controls = {
     local started, reason = machine:trigger(tenant, body)
     return { started = started or false, reason = reason }
   end,
+  ["POST approve"] = function(body)
+    return { known = machine:approve(body.user_code, body.user) }
+  end,
+  ["POST decline"] = function(body)
+    return { known = machine:decline(body.user_code) }
+  end,
   ["POST tokens"] = function(body)
     local token = machine:issue_token(body)
     return { token = token }

@@ -1,6 +1,6 @@
 --- Access tokens: made, remembered and checked.
 --
--- A token made here has the three parts of a JWT and the claims of an application's token. It is
+-- A token made here has the three parts of a JWT and the claims of an application's or a user's. It is
 -- known again because it is remembered, not by its signature, which only looks like one.
 
 local cjson = require "cjson.safe"
@@ -13,7 +13,9 @@ AccessTokens.__index = AccessTokens
 ---@class autopilot.emulator.Token
 ---@field tenant string
 ---@field client_id string? the application it was made for
----@field roles string[] application permissions
+---@field roles string[] permissions of the application, or delegated by the user
+---@field user string? who signed in; nil for an application's own
+---@field claims table? the claims request that it was asked for with
 ---@field expires number? Unix seconds; nil for never
 ---@field audience string? nil is good for every service
 
@@ -59,8 +61,11 @@ function AccessTokens:issue(grant, now)
     iss = ("https://sts.windows.net/%s/"):format(grant.tenant),
     tid = grant.tenant,
     appid = grant.client_id,
-    idtyp = "app",
-    roles = #grant.roles > 0 and grant.roles or nil, -- an empty table would become an object
+    idtyp = grant.user and "user" or "app",
+    upn = grant.user,
+    scp = grant.user and table.concat(grant.roles, " ") or nil,
+    -- An empty table would become an object.
+    roles = not grant.user and #grant.roles > 0 and grant.roles or nil,
     iat = math.floor(now),
     nbf = math.floor(now),
     exp = math.floor(grant.expires),

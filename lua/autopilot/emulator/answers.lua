@@ -18,10 +18,13 @@ end
 ---@field now number Unix seconds at which the request arrived
 ---@field request_id string the service's id for it
 ---@field client_request_id string the caller's id for it, or the service's when it gave none
----@field operation string `sync`, `status`, `token` or `other`
+---@field operation string `sync`, `status`, `token`, `device_code`, `identity` or `other`
 ---@field path string without query
 ---@field tenant_in_path string? of a token request
+---@field headers table<string, string> of the request, names in lower case
 ---@field authorization string? the header's value
+---@field grant_type string? of a token request
+---@field claims string? of a token request: the claims that it asks for
 ---@field tenant string? once the caller is known
 
 local diagnostic = '{"ServerInfo":{"DataCenter":"West Europe","Slice":"E","Ring":"5",'
@@ -55,10 +58,11 @@ end
 
 ---@param call autopilot.emulator.Call
 ---@param value table
+---@param status integer? default 200
 ---@return table response
-function answers.json(call, value)
+function answers.json(call, value, status)
   local body = encode(value)
-  return answers.plain(call, 200, body)
+  return answers.plain(call, status or 200, body)
 end
 
 --- Graph's own error: code and message in one level.

@@ -3,25 +3,29 @@
 -- Each decides whether the request arrives, whether it takes effect, and what the client gets.
 
 local answers = require "autopilot.emulator.answers"
+local demands = require "autopilot.emulator.demands"
 local graph = require "autopilot.emulator.graph"
 
 local faults = {}
 
 ---@class autopilot.emulator.Fault
 ---@field kind string see `faults.kinds`
----@field on string? `sync`, `status`, `token` or `other`: waits for such a request; nil takes the next one
+---@field on string? `sync`, `status`, `token`, `device_code`, `identity` or `other`: waits for such a request; nil takes the next one
 ---@field seconds number? `slow_answer`: how late; `slow_sync`: how long it runs; `stale_read`: how old
 ---@field status integer? `status`: what is answered
 ---@field headers table<string, string>? `status`
 ---@field body string? `status`
 ---@field after boolean? `status`: the request takes effect before
 ---@field retry_after (number|string)? `throttle`: the header's value; default 10
+---@field claims string? `claims_challenge`: the claims request, JSON; default: a token from now on
+---@field encoding string? `claims_challenge`: `base64` (default) or `base64url`
 ---@field network table? fields of the network failure that are to differ: stage, name, message, timeout
 
 ---@class autopilot.emulator.Exchange
 ---@field effect fun(change: table?): table the request arrives and is processed; its answer
 ---@field arrival fun(answer: (fun(call: autopilot.emulator.Call): table)): table it arrives, without effect; the answer made for it
 ---@field pause fun(seconds: number) time passes before the client gets its answer
+---@field now fun(): number Unix seconds
 ---@field timeout number? seconds that the client waits for an answer
 ---@field call autopilot.emulator.Call? the request that has arrived last
 
@@ -102,6 +106,12 @@ faults.kinds = {
     end)
   end,
 
+  --- From this request to Graph on the tenant's tokens must have been asked for with these claims: the
+  -- service says so in a claims challenge, until one comes that was.
+  claims_challenge = function(fault, exchange)
+    return exchange.effect { demand = demands.new(fault.claims, fault.encoding, exchange.now()) }
+  end,
+
   --- The record of some time ago is served.
   stale_read = function(fault, exchange)
     return exchange.effect { age = fault.seconds }
@@ -119,7 +129,24 @@ faults.kinds = {
 }
 
 local needs_seconds = { slow_answer = true, slow_sync = true, stale_read = true }
-local operations = { sync = true, status = true, token = true, other = true }
+local operations = {
+  sync = true,
+  status = true,
+  token = true,
+  device_code = true,
+  identity = true,
+  other = true,
+}
+local encodings = { base64 = true, base64url = true }
+
+local function complaint_about_challenge(fault)
+  if fault.encoding ~= nil and not encodings[fault.encoding] then
+    return "must have an encoding that is base64 or base64url"
+  elseif fault.claims ~= nil then
+    local right = type(fault.claims) == "string" and demands.new(fault.claims, nil, 0)
+    return not right and "must have claims that are a JSON object" or nil
+  end
+end
 
 --- Says what is wrong with a fault, or nil when it is right.
 ---@param fault any
@@ -130,9 +157,11 @@ function faults.complaint(fault)
   elseif not faults.kinds[fault.kind] then
     return "must have a known kind"
   elseif fault.on ~= nil and not operations[fault.on] then
-    return "must be on sync, status, token or other"
+    return "must be on sync, status, token, device_code, identity or other"
   elseif fault.kind == "status" and type(fault.status) ~= "number" then
     return "of kind status must have a status"
+  elseif complaint_about_challenge(fault) then
+    return complaint_about_challenge(fault)
   end
   local seconds = fault.seconds
   if seconds == nil then

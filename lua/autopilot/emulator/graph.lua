@@ -2,6 +2,7 @@
 
 local answers = require "autopilot.emulator.answers"
 local calendar = require "autopilot.emulator.calendar"
+local demands = require "autopilot.emulator.demands"
 
 local graph = {}
 
@@ -106,8 +107,21 @@ function graph.throttled(call, retry_after)
   return answers.graph_error(call, 429, "TooManyRequests", "Too many requests.", told)
 end
 
+--- The answer to a token that lacks what is demanded of the tenant's tokens; nil when it has it.
+local function refuse_unmet(service, call, token, change)
+  local demand = change.demand or service.demands[token.tenant]
+  service.demands[token.tenant] = demand
+  if not demand or demands.are_met(demand, token.claims) then
+    return nil
+  end
+  local told = { ["www-authenticate"] = demands.challenge(demand) }
+  local why = "Continuous access evaluation resulted in challenge with result: "
+    .. "InteractionRequired and code: TokenIssuedBeforeRevocationTimestamp"
+  return answers.graph_error(call, 401, "InvalidAuthenticationToken", why, told)
+end
+
 --- Answers a request to Graph.
----@param service table syncs, tokens, start_sync, is_licensed and how records are written
+---@param service table syncs, tokens, demands, start_sync, is_licensed and how records are written
 ---@param call autopilot.emulator.Call
 ---@param request table
 ---@param change table what is unlike the usual effect of this one request
@@ -119,6 +133,10 @@ function graph.answer(service, call, request, change)
     return answers.graph_error(call, 401, "InvalidAuthenticationToken", why, told)
   end
   call.tenant = token.tenant
+  local unmet = refuse_unmet(service, call, token, change)
+  if unmet then
+    return unmet
+  end
   local endpoint = endpoints[call.operation]
   if not endpoint then
     local message = "Resource not found for the path of the request."

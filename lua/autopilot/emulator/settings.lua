@@ -18,6 +18,8 @@ local faults = require "autopilot.emulator.faults"
 ---@field clients table<string, autopilot.emulator.Application>? applications by client id; they may sign in to every tenant
 ---@field tokens table<string, autopilot.emulator.Token>? tokens that are good as they are; `roles` default to the one needed
 ---@field token_lifetime integer? seconds; default 3599
+---@field device_code { lifetime: number?, interval: number? }? seconds that a code is good for, and between two polls; default 900 and 5
+---@field identity autopilot.emulator.Identity? the managed identity of the machine that asks; default: it has none
 ---@field audience string? the only audience accepted; default: Graph's of every cloud
 ---@field faults (autopilot.emulator.Fault[]|fun(operation: string, request: table): autopilot.emulator.Fault?)? see `autopilot.emulator.faults`
 ---@field log_limit integer? at least this many of the latest events are kept; 0 keeps none; default 10000
@@ -61,8 +63,17 @@ local function not_negative(value)
 end
 
 local tenant_fields = { domain = "string", licensed = "boolean" }
-local client_fields =
-  { secret = "string", secret_expires = "number", roles = "table", verify = "function" }
+local client_fields = {
+  secret = "string",
+  secret_expires = "number",
+  certificates = "table",
+  federated = "table",
+  public = "boolean",
+  roles = "table",
+  verify = "function",
+}
+local identity_fields =
+  { tenant = "string", client_id = "string", header = "string", roles = "table" }
 local token_fields = {
   tenant = "string",
   client_id = "string",
@@ -70,6 +81,11 @@ local token_fields = {
   expires = "number",
   audience = "string",
 }
+
+local function right_identity(given)
+  local right = has_the_types(given, identity_fields) and given.tenant and given.client_id
+  return not right and "must have a tenant and a client_id" or nil
+end
 
 local settings = {}
 
@@ -89,6 +105,14 @@ settings.rules = {
   clients = { type = "table", default = {}, check = map_of("client", client_fields) },
   tokens = { type = "table", default = {}, check = map_of("token", token_fields, "tenant") },
   token_lifetime = { type = "integer", default = 3599, min = 1 },
+  device_code = {
+    type = "table",
+    fields = {
+      lifetime = { type = "number", default = 900, above = 0 },
+      interval = { type = "number", default = 5, min = 0 },
+    },
+  },
+  identity = { type = "table", check = right_identity },
   audience = { type = "string" },
   faults = { type = { "table", "function" }, default = {}, check = right_faults },
   log_limit = { type = "integer", default = 10000, min = 0 },

@@ -1,0 +1,94 @@
+--- The endpoints by which a machine in Azure signs in as itself: that of App Service and the metadata
+-- service of virtual machines ("How to use managed identities for App Service", "… to acquire an
+-- access token").
+
+local answers = require "autopilot.emulator.answers"
+local form = require "autopilot.emulator.form"
+
+local identity = {}
+
+---@class autopilot.emulator.Identity the machine's managed identity
+---@field tenant string
+---@field client_id string
+---@field header string? what App Service wants in X-IDENTITY-HEADER; nil: it is no App Service
+---@field roles string[]? permissions in its tokens; default: the one that the sync needs
+
+local paths = {
+  ["/msi/token"] = "app_service",
+  ["/metadata/identity/oauth2/token"] = "metadata",
+}
+
+--- Whether a path is one of these.
+---@param path string
+---@return boolean
+function identity.is_path(path)
+  return paths[path] ~= nil
+end
+
+local function refused(call, status, code, sentence)
+  return answers.json(call, { error = code, error_description = sentence }, status)
+end
+
+--- Nil when the request is right, else status, code and sentence.
+local checks = {
+  app_service = function(known, call, query)
+    if not known.header or call.headers["x-identity-header"] ~= known.header then
+      return 401, "unauthorized", "The request has no right X-IDENTITY-HEADER."
+    elseif query["api-version"] ~= "2019-08-01" then
+      return 400, "invalid_request", "The api-version is not supported."
+    end
+  end,
+  metadata = function(_, call, query)
+    if call.headers.metadata ~= "true" then
+      return 400, "invalid_request", "Required metadata header not specified"
+    elseif call.headers["x-forwarded-for"] then
+      return 400, "invalid_request", "The request was forwarded."
+    elseif query["api-version"] ~= "2018-02-01" then
+      return 400, "invalid_request", "The api-version is not supported."
+    end
+  end,
+}
+
+--- Answers a request for a token of the machine.
+---@param service table identity, tokens, token_lifetime: what the emulator has
+---@param call autopilot.emulator.Call
+---@param request table
+---@return table response
+function identity.answer(service, call, request)
+  local known, query = service.identity, form.read(request.url:match "%?([^#]*)")
+  if request.method ~= "GET" then
+    return refused(call, 405, "invalid_request", "The endpoint only accepts GET requests.")
+  elseif not known then
+    return refused(call, 400, "invalid_request", "Identity not found")
+  end
+  local kind = paths[call.path]
+  local status, code, sentence = checks[kind](known, call, query)
+  if status then
+    return refused(call, status, code, sentence)
+  elseif not query.resource then
+    return refused(call, 400, "invalid_request", "The parameter 'resource' is missing.")
+  elseif query.client_id and query.client_id ~= known.client_id then
+    return refused(call, 400, "invalid_request", "Identity not found")
+  end
+  local lifetime = service.token_lifetime
+  local token = service.tokens:issue({
+    tenant = known.tenant,
+    client_id = known.client_id,
+    roles = known.roles,
+    audience = query.resource,
+    expires = call.now + lifetime,
+  }, call.now)
+  local told = {
+    access_token = token,
+    client_id = known.client_id,
+    expires_on = ("%.0f"):format(call.now + lifetime),
+    resource = query.resource,
+    token_type = "Bearer",
+  }
+  if kind == "metadata" then
+    told.expires_in, told.not_before = ("%.0f"):format(lifetime), ("%.0f"):format(call.now)
+  end
+  return answers.json(call, told)
+end
+
+return identity
