@@ -1,0 +1,248 @@
+--- A list of tenants: JSON Lines, CSV with a header, or plain names; read line by line as it is needed.
+--
+-- Which of them it is the first line tells. A line that is wrong is told by its number and left out,
+-- and so is a tenant that was there before: the others go on. What is wrong with the list as a whole
+-- (its encoding, its header) is told before any tenant. In memory is what was seen of each tenant: its
+-- name, to know it again.
+
+local cjson = require "cjson.safe"
+local csv = require "autopilot.cli.csv"
+local tenant_fields = require "autopilot.cli.tenant_fields"
+
+local tenant_list = {}
+
+---@class autopilot.cli.TenantList
+---@field count integer tenants so far
+---@field bad integer lines that were left out because they are wrong
+---@field duplicates integer lines that were left out because their tenant was there before
+---@field is_complete boolean the list was read to its end
+local TenantList = {}
+TenantList.__index = TenantList
+
+-- Bytes; a line with a few names is never longer.
+local longest_line = 64 * 1024
+
+local byte_order_mark = "\239\187\191"
+
+local json = cjson.new() -- of its own: nobody else's settings reach it
+
+--- The next line without its end, or nil at the end of the list.
+local function next_line(self)
+  local text = self.read_line()
+  if not text then
+    return nil
+  end
+  self.line = self.line + 1
+  self.bytes = self.bytes + #text + 1
+  return (text:gsub("\r$", ""))
+end
+
+local function is_blank(text)
+  return not text:find "%S"
+end
+
+--- The reader of a plain list: one name in each line, `#` begins a comment.
+local function read_plain(text)
+  if text:find "^%s*#" then
+    return nil
+  end
+  return { tenant = text:match "^%s*(.-)%s*$" }
+end
+
+--- The reader of JSON Lines: an object in each.
+local function read_json(text)
+  local object = json.decode(text)
+  if type(object) ~= "table" or object[1] ~= nil then
+    return nil, "is no JSON object"
+  end
+  local fields = {}
+  for given, value in pairs(object) do
+    local name, message = tenant_fields.name(given)
+    if not name then
+      return nil, message
+    elseif value ~= cjson.null then
+      fields[name] = value
+    end
+  end
+  return fields
+end
+
+--- The reader of CSV records with those columns.
+local function csv_reader(columns, separator)
+  return function(text)
+    local values, message = csv.fields(text, separator)
+    if not values then
+      return nil, message
+    elseif table.concat(values):find "%S" == nil then
+      return nil -- what a spreadsheet makes of an empty row
+    elseif #values ~= #columns then
+      return nil, ("its number of fields is %d, not %d as in the header"):format(#values, #columns)
+    end
+    local fields = {}
+    for index, name in ipairs(columns) do
+      fields[name] = values[index]:match "^%s*(.-)%s*$"
+    end
+    return fields
+  end
+end
+
+--- The columns of a header, or nil when the line is none; or nil and what is wrong with it.
+local function columns_of(text, separator)
+  local values = csv.fields(text, separator)
+  local columns, has_tenant, mistake = {}, false, nil
+  for index, value in ipairs(values or {}) do
+    local name, message = tenant_fields.name(value)
+    if name and columns[name] then
+      message = ("the column '%s' is there twice"):format(name)
+    end
+    mistake = mistake or message
+    has_tenant = has_tenant or name == "tenant"
+    columns[index], columns[name or value] = name, true
+  end
+  if has_tenant then
+    return not mistake and columns or nil, mistake
+  elseif text:find(separator, 1, true) then
+    return nil, "a CSV file begins with the names of its columns, one of them 'tenant'"
+  end
+end
+
+--- The reader that the first line asks for, and whether that line is a header; or nil and a message.
+local function choose_reader(text)
+  if text:find "^%s*{" then
+    return read_json, false
+  end
+  -- Spreadsheets write a semicolon where the comma is in their numbers.
+  local separator = (text:find(";", 1, true) and not text:find(",", 1, true)) and ";" or ","
+  local columns, mistake = columns_of(text, separator)
+  if mistake then
+    return nil, mistake
+  elseif columns then
+    return csv_reader(columns, separator), true
+  end
+  return read_plain, false
+end
+
+--- What is wrong with a line whatever is in it, or nil.
+local function line_complaint(text)
+  if #text > longest_line then
+    return "is too long"
+  elseif text:find("\0", 1, true) then
+    return "has a NUL in it"
+  end
+end
+
+--- The fields of the next tenant and the line it stands in; nil at the end.
+local function next_fields(self)
+  while true do
+    local text = self.first or next_line(self)
+    self.first = nil
+    if not text then
+      return nil
+    elseif not is_blank(text) then
+      local message = line_complaint(text)
+      local fields
+      if not message then
+        fields, message = self.read(text)
+      end
+      message = message or (fields and tenant_fields.complaint(fields))
+      if message then
+        self:refuse(self.line, message)
+      elseif fields then
+        return fields, self.line
+      end
+    end
+  end
+end
+
+--- Leaves a line out: tells why, and counts it.
+---@param line integer
+---@param message string
+function TenantList:refuse(line, message)
+  self.bad = self.bad + 1
+  self.complain(("line %d: %s"):format(line, message))
+end
+
+--- The next tenant that was not there before; nil at the end of the list.
+---@return autopilot.cli.Tenant?
+function TenantList:next()
+  while true do
+    local fields, line = next_fields(self)
+    if not fields then
+      self.is_complete = true
+      return nil
+    end
+    -- A domain may be a tenant's in each cloud.
+    local key = (fields.cloud or self.cloud) .. "/" .. fields.tenant:lower()
+    local before = self.seen[key]
+    if not before then
+      self.seen[key] = line
+      self.count = self.count + 1
+      fields.line = line
+      return fields
+    end
+    self.duplicates = self.duplicates + 1
+    self.complain(
+      ("line %d: %s is in line %d already: left out"):format(line, fields.tenant, before)
+    )
+  end
+end
+
+--- How many tenants there will be in all: told when all were read, else estimated by the length of what
+-- was; nil when that cannot be.
+---@return number? count
+---@return boolean is_exact
+function TenantList:expected()
+  if self.is_complete then
+    return self.count, true
+  elseif self.size and self.size > 0 and self.count > 0 then
+    local estimate = self.count * math.max(1, self.size / self.bytes)
+    return math.floor(estimate + 0.5), false
+  end
+  return nil, false
+end
+
+---@class autopilot.cli.TenantListOptions
+---@field read_line fun(): string? the next line without its line feed
+---@field complain fun(message: string) takes each sentence about a line
+---@field cloud string that of tenants which name none
+---@field size number? bytes of the list, when they are known
+
+--- Opens a list: reads as much as tells which kind it is.
+---@param given autopilot.cli.TenantListOptions
+---@return autopilot.cli.TenantList?
+---@return string? mistake what is wrong with the list as a whole
+function tenant_list.open(given)
+  local self = setmetatable({
+    read_line = given.read_line,
+    complain = given.complain,
+    cloud = given.cloud,
+    size = given.size,
+    count = 0,
+    bad = 0,
+    duplicates = 0,
+    line = 0,
+    bytes = 0,
+    seen = {},
+    is_complete = false,
+  }, TenantList)
+  local text = next_line(self)
+  if text and (text:find "^\255\254" or text:find "^\254\255") then
+    return nil, "it is UTF-16: save it as UTF-8"
+  end
+  text = text and text:gsub("^" .. byte_order_mark, "")
+  while text and (is_blank(text) or text:find "^%s*#") do
+    text = next_line(self)
+  end
+  if not text then
+    return nil, "there is no tenant in it"
+  end
+  local has_header
+  self.read, has_header = choose_reader(text)
+  if not self.read then
+    return nil, ("line %d: %s"):format(self.line, has_header)
+  end
+  self.first = not has_header and text or nil
+  return self
+end
+
+return tenant_list
