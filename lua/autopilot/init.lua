@@ -4,6 +4,7 @@
 
 ---@class autopilot
 ---@field client fun(options: autopilot.ClientOptions): autopilot.Client
+---@field fleet fun(options: autopilot.FleetOptions): autopilot.Fleet
 ---@field retry table
 ---@field token autopilot.token
 ---@field transport table
@@ -16,6 +17,9 @@ local autopilot = {}
 local parts = {
   client = function()
     return require "autopilot.client"
+  end,
+  fleet = function()
+    return require "autopilot.fleet"
   end,
   retry = function()
     return require "autopilot.retry"

@@ -110,7 +110,10 @@ local function network_failure(transfer, sends)
 end
 
 --- The response, with a network failure beside it when it was cut; or nil and the failure.
-local function read_result(transfer)
+---@param transfer any a finished one
+---@return autopilot.HttpResponse?
+---@return autopilot.NetworkFailure?
+function curl.read_result(transfer)
   local status, http_version, body, sends, is_complete, lookup, connect, tls, first_byte, total =
     transfer:result()
   local network = not is_complete and network_failure(transfer, sends) or nil
@@ -157,8 +160,10 @@ local function current_set(self)
   return self.set
 end
 
-local function prepare(self, request)
-  local http = self.http
+--- A request of the C module's, for whoever drives a transfer set of its own.
+---@param http table as in the client's options
+---@param request autopilot.HttpRequest without timeout and authorization
+function curl.prepare(http, request)
   return core.request {
     method = request.method,
     url = request.url,
@@ -177,14 +182,14 @@ local function exchange(self, prepared, connect, total, token, client_request_id
   local set = current_set(self)
   local transfer = set:add(prepared, connect, total, token, client_request_id, retry_attempt)
   self.wait(set, transfer)
-  return read_result(transfer)
+  return curl.read_result(transfer)
 end
 
 --- Makes a request once that is sent many times. An attempt adds only what differs.
 ---@param request autopilot.HttpRequest without timeout and authorization
 ---@return function send takes connect and total timeout, token, client-request-id, retry attempt
 function Transport:prepare(request)
-  local prepared = prepare(self, request)
+  local prepared = curl.prepare(self.http, request)
   return function(connect, total, token, client_request_id, retry_attempt)
     return exchange(self, prepared, connect, total, token, client_request_id, retry_attempt)
   end
@@ -193,7 +198,12 @@ end
 function Transport:__call(request)
   local timeout = request.timeout or default_timeout
   local connect = timeout.connect or default_timeout.connect
-  return exchange(self, prepare(self, request), connect, timeout.total or default_timeout.total)
+  return exchange(
+    self,
+    curl.prepare(self.http, request),
+    connect,
+    timeout.total or default_timeout.total
+  )
 end
 
 --- Closes all connections. The transport may be used again; it then opens new ones.

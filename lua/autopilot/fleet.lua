@@ -1,0 +1,407 @@
+--- Many tenants, one process, one truthful report for each of them.
+--
+-- A fleet reads its tenants one by one, gives each a client of its own, and runs the operation for as
+-- many at a time as it may. Who waits for an answer, a cooldown or a Retry-After costs memory and nothing
+-- else. How tenants take turns is in `fleet.scheduler`, who may send is in `fleet.admission`.
+
+local Admission = require "autopilot.fleet.admission"
+local Ledger = require "autopilot.fleet.ledger"
+local Roster = require "autopilot.fleet.roster"
+local Scheduler = require "autopilot.fleet.scheduler"
+local TenantCircuits = require "autopilot.fleet.tenant_circuits"
+local Wire = require "autopilot.fleet.wire"
+local core = require "autopilot.core"
+local options = require "autopilot.options"
+local own_report = require "autopilot.fleet.own_report"
+local protected_call = require "autopilot.protected_call"
+local retry = require "autopilot.retry"
+local tenant_task = require "autopilot.fleet.tenant_task"
+
+---@class autopilot.FleetOptions
+--- A list, or a function that returns the next tenant each time and nil at the end (`io.lines(name)`),
+--- or a function that returns such a function or a list. Read as tenants are begun with.
+---@field tenants autopilot.fleet.Tenant[]|function
+--- Options for the client of a tenant: a table for all, or a function that is called with each.
+---@field client autopilot.ClientOptions|fun(tenant: autopilot.fleet.Tenant): autopilot.ClientOptions
+---@field concurrency integer? requests under way at a time; default 64
+---@field host_concurrency integer? the same for each host; default `concurrency`
+--- Default `sync`; a function gets the client, the tenant and the arguments, and returns a report.
+---@field operation ("sync"|"ensure"|"status"|"wait"|function)?
+---@field arguments table|fun(tenant: autopilot.fleet.Tenant): table? for the operation
+---@field spread number? seconds over which the starts are spread, each tenant at a time of its own
+---@field deadline number? seconds from `run`; who has not been begun with then is told so
+---@field retry_budget autopilot.RetryBudget|false|nil shared by all who have no `retry` of their own
+---@field state table? what is known from a run before: `known`, `cooldown`, `note`
+---@field on_event fun(event: table)? of the clients and the fleet; an error in it changes nothing
+---@field transport function? the HTTP layer, instead of libcurl; may yield a moment of the clock
+---@field sleep fun(seconds: number)? called when nothing is under way
+---@field wait fun(set: any, seconds: number)? moves the transfers: `set:step(seconds)`
+---@field clock (fun(): number)? monotonic seconds
+---@field now (fun(): number)? Unix seconds
+---@field random (fun(): number)? in [0, 1)
+
+local name = "autopilot.fleet"
+
+-- Seconds that requests which were sent may take to end after a cancellation, unless it says.
+local default_grace = 10
+
+-- A task that only sleeps when there is nothing to wait for any more is given up.
+local most_idle_naps = 100
+
+local rules = {
+  tenants = { type = { "table", "function" }, required = true },
+  client = { type = { "table", "function" }, required = true },
+  concurrency = { type = "integer", default = 64, min = 1, max = 10000 },
+  host_concurrency = { type = "integer", min = 1, max = 10000 },
+  operation = {
+    type = { "string", "function" },
+    default = "sync",
+    check = function(value)
+      local is_known = value == "sync" or value == "ensure" or value == "status" or value == "wait"
+      return type(value) == "string"
+          and not is_known
+          and "must be 'sync', 'ensure', 'status', 'wait' or a function"
+        or nil
+    end,
+  },
+  arguments = { type = { "table", "function" } },
+  spread = { type = "number", default = 0, min = 0 },
+  deadline = { type = "number", above = 0 },
+  retry_budget = { type = { "table", "boolean" } },
+  state = { type = { "table" } },
+  on_event = { type = "function" },
+  transport = { type = "function" },
+  sleep = { type = "function", default = core.sleep },
+  wait = { type = "function" },
+  clock = { type = "function", default = core.clock },
+  now = { type = "function", default = core.now },
+  random = { type = "function", default = core.random },
+}
+
+---@class autopilot.Fleet
+---@field summary autopilot.fleet.Summary? of the last run that has ended
+local Fleet = {}
+Fleet.__index = Fleet
+
+---@class autopilot.fleet.Progress
+---@field total integer? nil when only the iterator knows
+---@field done integer reports so far
+---@field failed integer
+---@field in_flight integer requests under way
+---@field asleep integer tenants that wait for a time to come
+
+local function step(set, seconds)
+  set:step(seconds)
+end
+
+local function emit(self, event_type, event)
+  if self.options.on_event then
+    event.type = event_type
+    protected_call(self.options.on_event, event)
+  end
+end
+
+local function shared_policy(checked)
+  local budget = checked.retry_budget
+  if budget == false then
+    return nil
+  elseif type(budget) ~= "table" then
+    -- Enough for everybody who is under way to be throttled once, and then a trickle.
+    local most = math.max(10, checked.concurrency)
+    budget = retry.budget { capacity = 2 * most, refill = math.max(1, most / 4) }
+  end
+  return retry.policy { budget = budget }
+end
+
+--- What all clients sleep with.
+local function make_sleep(self)
+  return function(seconds)
+    local task, clock = self.scheduler.current, self.clock()
+    if not task then
+      return self.options.sleep(seconds)
+    end
+    local ends = math.min(clock + seconds, task.deadline or math.huge, self.deadline or math.huge)
+    if ends <= clock or self.wire.is_cancelled then
+      ends = clock
+      task.idle_naps = (task.idle_naps or 0) + 1
+      if task.idle_naps > most_idle_naps then
+        self:give_up(task)
+      end
+    end
+    coroutine.yield(task.thread and ends or Scheduler.parked)
+  end
+end
+
+--- A fleet. Nothing is asked or read yet.
+---@param given autopilot.FleetOptions
+---@return autopilot.Fleet
+local function new(given)
+  local checked = options.check(name, rules, given)
+  local self = setmetatable({
+    options = checked,
+    clock = checked.clock,
+    now = checked.now,
+    operation_name = type(checked.operation) == "string" and checked.operation or "operation",
+    policy = shared_policy(checked),
+    tasks = {},
+    wrappers = setmetatable({}, { __mode = "k" }),
+    ledger = Ledger.new(),
+    is_running = false,
+  }, Fleet)
+  local function tell(event_type, event)
+    emit(self, event_type, event)
+  end
+  self.scheduler = Scheduler.new {
+    perform = function(task)
+      tenant_task.perform(self, task)
+    end,
+    failed = function(task, message)
+      self:fail(task, message)
+    end,
+    clock = checked.clock,
+    sleep = checked.sleep,
+    wait = checked.wait or step,
+  }
+  self.admission = Admission.new {
+    scheduler = self.scheduler,
+    clock = checked.clock,
+    most = checked.concurrency,
+    most_for_a_host = checked.host_concurrency or checked.concurrency,
+    tell = tell,
+  }
+  self.wire = Wire.new {
+    scheduler = self.scheduler,
+    admission = self.admission,
+    circuits = TenantCircuits.new(tell),
+    clock = checked.clock,
+    now = checked.now,
+    concurrency = checked.concurrency,
+  }
+  self.sleep = make_sleep(self)
+  return self
+end
+
+--- Somebody's own HTTP layer, made to wait its turn.
+---@package
+function Fleet:wrapped(transport)
+  local wrapper = self.wrappers[transport]
+  if not wrapper then
+    wrapper = self.wire:wrap(transport)
+    self.wrappers[transport] = wrapper
+  end
+  return wrapper
+end
+
+--- Takes a task's report. A task has one, whatever comes after.
+---@package
+function Fleet:deliver(task, report)
+  if not self.tasks[task] then
+    return
+  end
+  self.tasks[task] = nil
+  local state = self.options.state
+  if state and task.key then
+    local noted, message = protected_call(state.note, state, task.key, report)
+    if not noted then
+      emit(self, "state_error", { tenant = task.id, message = tostring(message) })
+    end
+  end
+  self.ledger:add(task.tenant, report)
+end
+
+--- Takes note of a task that raised.
+---@package
+function Fleet:fail(task, message)
+  self.admission:forget(task)
+  local elapsed = self.clock() - task.began
+  if self.wire.is_cancelled then
+    self:deliver(task, own_report.given_up(task, self.operation_name, "CANCELLED", elapsed))
+  else
+    self:deliver(task, own_report.of_mistake(task, self.operation_name, message, elapsed))
+  end
+end
+
+--- Gives up a task that does not end by itself.
+---@package
+function Fleet:give_up(task)
+  local why = self.wire.is_cancelled and "CANCELLED" or "DEADLINE"
+  self.scheduler:abandon(task)
+  self.admission:forget(task)
+  local elapsed = self.clock() - task.began
+  self:deliver(task, own_report.given_up(task, self.operation_name, why, elapsed))
+end
+
+--- The time for everything to have ended is over: see `call_at`.
+---@package
+function Fleet:due()
+  local must_end = self.give_up_at and self.clock() >= self.give_up_at
+  if not (self.is_running and must_end) then
+    return
+  end
+  local transfers, tasks = {}, {}
+  for transfer in pairs(self.scheduler.flying) do
+    transfers[#transfers + 1] = transfer
+  end
+  for _, transfer in ipairs(transfers) do
+    self.scheduler.set:discard(transfer)
+    self.scheduler:land(transfer) -- its own code tells what that means
+  end
+  for task in pairs(self.tasks) do
+    tasks[#tasks + 1] = task
+  end
+  for _, task in ipairs(tasks) do
+    self:give_up(task)
+  end
+end
+
+local function end_at(self, moment)
+  if not self.give_up_at or moment < self.give_up_at then
+    self.give_up_at = moment
+    self.scheduler:call_at(moment, self)
+  end
+end
+
+local function begin_with(self, tenant)
+  local id, key = Roster.identify(tenant)
+  local task = { tenant = tenant, id = id, key = key, began = self.clock() }
+  self.tasks[task] = true
+  if not id then
+    local message = "a tenant must be an id or a domain, or a table with it in 'tenant'"
+    return self:deliver(task, own_report.of_mistake(task, self.operation_name, message, 0))
+  end
+  local state = self.options.state
+  local known = state and state:known(key)
+  if known then
+    self.tasks[task] = nil
+    self.ledger.known = self.ledger.known + 1
+    return self.ledger:add(tenant, known)
+  elseif self.deadline and task.began >= self.deadline then
+    return self:deliver(task, own_report.not_begun(id, self.operation_name, "DEADLINE"))
+  elseif self.is_cancelled then
+    return self:deliver(task, own_report.not_begun(id, self.operation_name, "CANCELLED"))
+  end
+  self.scheduler:begin(task)
+end
+
+--- Begins with as many tenants as there is room for.
+local function begin_more(self)
+  local admission, most = self.admission, self.options.concurrency
+  local is_late = self.is_cancelled or (self.deadline and self.clock() >= self.deadline)
+  while self.ledger:is_empty() and admission.under_way < most and admission.waiting < most do
+    local tenant = self.roster:take(self.clock(), is_late)
+    if tenant == nil then
+      return
+    end
+    begin_with(self, tenant)
+  end
+end
+
+local function has_ended(self)
+  return self.roster:has_ended() and next(self.tasks) == nil
+end
+
+local function finish(self)
+  self.is_running = false
+  self.summary = self.ledger:sum_up(self.clock() - self.began)
+  local state = self.options.state
+  if state and state.flush then
+    protected_call(state.flush, state)
+  end
+  if self.roster.failure then
+    error(self.roster.failure.message, 0)
+  end
+end
+
+--- The next report; nil when there is none any more.
+local function next_report(self)
+  local ledger, roster = self.ledger, self.roster
+  while ledger:is_empty() do
+    if not self.is_running then
+      return nil
+    end
+    self.scheduler:turn()
+    begin_more(self)
+    if ledger:is_empty() then
+      if has_ended(self) then
+        finish(self)
+        return nil
+      end
+      self.scheduler:wait(roster:next_start())
+    end
+  end
+  return ledger:take()
+end
+
+local run_rules = { on_report = { type = "function" } }
+
+local function begin_run(self)
+  self.is_running, self.is_cancelled, self.wire.is_cancelled = true, false, false
+  self.began, self.give_up_at = self.clock(), nil
+  self.deadline = self.options.deadline and self.began + self.options.deadline
+  self.roster = Roster.new(self.options.tenants, self.options.spread, self.began)
+  self.ledger = Ledger.new()
+  if self.deadline then
+    end_at(self, self.deadline + 1) -- requests end by the deadline themselves
+  end
+end
+
+--- Runs the operation for all tenants. Without `on_report` it returns an iterator over tenants, as they
+-- were given, and their reports; `fleet.summary` is there afterwards. With it, it returns the summary.
+-- An error that the source of the tenants raises is raised when everybody begun with has a report.
+---@param given { on_report: fun(tenant: autopilot.fleet.Tenant, report: autopilot.Report) }?
+---@return autopilot.fleet.Summary|fun(): autopilot.fleet.Tenant?, autopilot.Report?
+function Fleet:run(given)
+  local checked = options.check("fleet:run", run_rules, given)
+  if self.is_running then
+    error("fleet:run: it is running already", 2)
+  end
+  begin_run(self)
+  if not checked.on_report then
+    return function()
+      return next_report(self)
+    end
+  end
+  for tenant, report in next_report, self do
+    if not protected_call(checked.on_report, tenant, report) then
+      self.ledger.callback_errors = self.ledger.callback_errors + 1
+    end
+  end
+  return self.summary
+end
+
+--- Ends a run early: what was sent is awaited and reported, nothing new is asked, and tenants that
+-- were not read yet have no report. Go on iterating to get the reports.
+---@param grace number? seconds that requests under way may still take; default 10
+function Fleet:cancel(grace)
+  if not self.is_running or self.is_cancelled then
+    return
+  end
+  self.is_cancelled, self.wire.is_cancelled = true, true
+  self.roster:close()
+  for task in pairs(self.tasks) do
+    if task.client then
+      task.client:close() -- its loops end
+    end
+    self.scheduler:wake(task)
+  end
+  end_at(self, self.clock() + (grace or default_grace))
+end
+
+--- How far the run is.
+---@return autopilot.fleet.Progress
+function Fleet:progress()
+  return {
+    total = self.roster and self.roster.total,
+    done = self.ledger.total,
+    failed = self.ledger.failed,
+    in_flight = self.admission.under_way,
+    asleep = self.scheduler.asleep + (self.roster and self.roster:waiting() or 0),
+  }
+end
+
+--- Closes all connections. What is in flight is given up, without a report.
+function Fleet:close()
+  self.wire:close()
+end
+
+return new

@@ -1,0 +1,88 @@
+--- Reports of the fleet's own: for a tenant that was never begun with, and for code that raised.
+
+local redact = require "autopilot.redact"
+local report = require "autopilot.report"
+local sentence = require "autopilot.graph_error.sentence"
+
+local own_report = {}
+
+local longest_message = 490 -- characters
+
+local messages = {
+  DEADLINE = "the deadline passed before this tenant was begun with",
+  CANCELLED = "the run was cancelled before this tenant was done",
+}
+
+-- Operations that wait for something to happen: for them the time has run out.
+local awaits = { wait = true, ensure = true }
+
+local function network(name)
+  return {
+    stage = "connect",
+    name = name,
+    message = messages[name],
+    timeout = name == "DEADLINE",
+    delivered = "no",
+  }
+end
+
+--- For a tenant for which nothing was sent.
+---@param id string?
+---@param operation string
+---@param name "DEADLINE"|"CANCELLED"
+---@return autopilot.Report
+function own_report.not_begun(id, operation, name)
+  local is_timed_out = name == "DEADLINE" and awaits[operation] or false
+  return report.seal {
+    operation = operation,
+    outcome = is_timed_out and "timed_out" or "unreachable",
+    tenant = id,
+    delivered = operation ~= "status" and operation ~= "wait" and "no" or nil,
+    answered_by = "client",
+    network = network(name),
+    gave_up = "deadline",
+    hint = "Nothing was asked of the service: " .. messages[name] .. ".",
+    elapsed = 0,
+  }
+end
+
+--- For a tenant whose task was given up when the run was cancelled or its time was over.
+---@param task autopilot.fleet.Task
+---@param operation string
+---@param name "DEADLINE"|"CANCELLED"
+---@param elapsed number
+---@return autopilot.Report
+function own_report.given_up(task, operation, name, elapsed)
+  local made = own_report.not_begun(task.id, operation, name)
+  if task.has_posted then
+    made.outcome, made.delivered, made.answered_by = "interrupted", "unknown", nil
+    made.hint, made.network.delivered, made.network.stage = nil, "unknown", "receive"
+    report.seal(made)
+  end
+  made.elapsed = elapsed
+  return made
+end
+
+--- For code that is not ours and raised, or returned no report.
+---@param task autopilot.fleet.Task
+---@param operation string
+---@param message any
+---@param elapsed number
+---@return autopilot.Report
+function own_report.of_mistake(task, operation, message, elapsed)
+  local token = task.options and task.options.token
+  local text = type(message) == "string" and redact.text(message, { token })
+    or "an error that is a " .. type(message)
+  return report.seal {
+    operation = operation,
+    outcome = "unexpected",
+    tenant = task.id,
+    delivered = task.has_posted and "unknown" or "no",
+    answered_by = "client",
+    error = { message = sentence.clean(text, longest_message) or "an error without a message" },
+    hint = "The code for this tenant failed: see the error. The other tenants are not affected.",
+    elapsed = elapsed,
+  }
+end
+
+return own_report
