@@ -1,6 +1,7 @@
 #include "prepared_request.h"
 #include "byte_buffer.h"
 #include "ca_store.h"
+#include "shared_count.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -95,7 +96,7 @@ struct prepared_request *prepared_request_create(const char *method, const char 
 }
 
 struct prepared_request *prepared_request_retain(struct prepared_request *request) {
-    request->references++;
+    shared_count_add(&request->references, 1);
     return request;
 }
 
@@ -107,7 +108,7 @@ static void wipe_and_free(char *text) {
 }
 
 void prepared_request_release(struct prepared_request *request) {
-    if (request == NULL || --request->references > 0) {
+    if (request == NULL || shared_count_add(&request->references, -1) > 0) {
         return;
     }
     /* A token request carries its secret in the body, others a token in a header. */

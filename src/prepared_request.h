@@ -16,7 +16,7 @@ enum prepared_request_status {
 };
 
 struct prepared_request {
-    unsigned references;
+    long references; /* several threads may share it */
     bool is_post;
     bool is_plaintext;          /* http, which only a loopback or link-local host may be */
     CURLU *url;                 /* parsed once: libcurl would do it for every transfer */
