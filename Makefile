@@ -41,16 +41,16 @@ run = $(if $(V),$(1),@echo '  cc  $@' && $(1))
 
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-prototypes
 COMPILE = $(CC) $(CPPFLAGS) -std=c99 $(WARNINGS) $(if $(CI),-Werror) $(CFLAGS) $(SANITIZER) \
-	-fPIC -fvisibility=hidden -MMD -MP $(CURL_CFLAGS)
+	-pthread -fPIC -fvisibility=hidden -MMD -MP $(CURL_CFLAGS)
 CURL_CFLAGS := $(shell $(PKG_CONFIG) --cflags libcurl 2>/dev/null)
 CURL_LIBS := $(shell $(PKG_CONFIG) --libs libcurl 2>/dev/null || echo -lcurl)
 
 # The module is never unloaded (nodelete): a resolver thread of libcurl may outlive the Lua state.
 # It never links liblua: its functions are found in the program that loads it.
 ifeq ($(UNAME),Darwin)
-LINK_MODULE = $(CC) -bundle -undefined dynamic_lookup
+LINK_MODULE = $(CC) -pthread -bundle -undefined dynamic_lookup
 else
-LINK_MODULE = $(CC) -shared -Wl,-z,nodelete
+LINK_MODULE = $(CC) -pthread -shared -Wl,-z,nodelete
 endif
 
 # `make SANITIZE=yes` builds the same beside it, with the address and undefined sanitizers.

@@ -32,5 +32,6 @@ int luaopen_autopilot_core(lua_State *L) {
     lua_parsers_open(L);
     lua_request_open(L);
     lua_transfer_set_open(L);
+    lua_transfer_thread_open(L);
     return 1;
 }

@@ -20,6 +20,26 @@ struct prepared_request *lua_request_check(lua_State *L, int index) {
     return object->request;
 }
 
+void lua_request_check_attempt(lua_State *L, int first, struct transfer_attempt *attempt) {
+    const int total = first + 1, token = first + 2, id = first + 3, retry = first + 4;
+    memset(attempt, 0, sizeof *attempt);
+    attempt->connect_timeout = luaL_checknumber(L, first);
+    attempt->total_timeout = luaL_checknumber(L, total);
+    attempt->token = luaL_optlstring(L, token, NULL, &attempt->token_length);
+    attempt->client_request_id = luaL_optlstring(L, id, NULL, &attempt->client_request_id_length);
+    lua_Number retry_attempt = luaL_optnumber(L, retry, 0);
+    luaL_argcheck(L, retry_attempt >= 0 && retry_attempt <= 1e9, retry, "out of range");
+    attempt->retry_attempt = (unsigned)retry_attempt;
+    /* The last line of defence; callers check before and name what is wrong. */
+    if ((attempt->token != NULL &&
+         !prepared_request_is_header_text(attempt->token, attempt->token_length)) ||
+        (attempt->client_request_id != NULL &&
+         !prepared_request_is_header_text(attempt->client_request_id,
+                                          attempt->client_request_id_length))) {
+        luaL_error(L, "a header value contains CR, LF or NUL");
+    }
+}
+
 static int collect(lua_State *L) {
     struct request_object *object = luaL_checkudata(L, 1, type_name);
     prepared_request_release(object->request);

@@ -5,6 +5,7 @@
  *   set:step(timeout)          -> how many are in flight; never blocks when timeout is nil or 0
  *   set:wait(transfer, seconds) -> true once it has finished, which then leaves the set
  *   set:take()                 -> a finished transfer, or nil
+ *   set:is_due()               -> would a step find something to do; never blocks
  *   set:discard(transfer)      gives up one that nobody waits for any more
  *   set:close()                gives everything up; also done by the collector
  *
@@ -47,26 +48,12 @@ static int create(lua_State *L) {
 }
 
 static int add(lua_State *L) {
-    enum { SET = 1, REQUEST, CONNECT, TOTAL, TOKEN, ID, RETRY, TRANSFER, KEPT };
+    enum { SET = 1, REQUEST, ATTEMPT, RETRY = ATTEMPT + 4, TRANSFER, KEPT };
     struct transfer_set *set = check(L);
     struct prepared_request *request = lua_request_check(L, REQUEST);
-    struct transfer_attempt attempt = {0};
+    struct transfer_attempt attempt;
     lua_settop(L, RETRY);
-    attempt.connect_timeout = luaL_checknumber(L, CONNECT);
-    attempt.total_timeout = luaL_checknumber(L, TOTAL);
-    attempt.token = luaL_optlstring(L, TOKEN, NULL, &attempt.token_length);
-    attempt.client_request_id = luaL_optlstring(L, ID, NULL, &attempt.client_request_id_length);
-    lua_Number retry_attempt = luaL_optnumber(L, RETRY, 0);
-    luaL_argcheck(L, retry_attempt >= 0 && retry_attempt <= 1e9, RETRY, "out of range");
-    attempt.retry_attempt = (unsigned)retry_attempt;
-    /* The last line of defence; callers check before and name what is wrong. */
-    if ((attempt.token != NULL &&
-         !prepared_request_is_header_text(attempt.token, attempt.token_length)) ||
-        (attempt.client_request_id != NULL &&
-         !prepared_request_is_header_text(attempt.client_request_id,
-                                          attempt.client_request_id_length))) {
-        return luaL_error(L, "a header value contains CR, LF or NUL");
-    }
+    lua_request_check_attempt(L, ATTEMPT, &attempt);
     struct transfer *transfer = lua_transfer_new(L);
     lua_getuservalue(L, SET);
     lua_pushlightuserdata(L, transfer);
@@ -80,6 +67,11 @@ static int add(lua_State *L) {
 static int step(lua_State *L) {
     struct transfer_set *set = check(L);
     lua_pushinteger(L, transfer_set_step(set, luaL_optnumber(L, 2, 0)));
+    return 1;
+}
+
+static int is_due(lua_State *L) {
+    lua_pushboolean(L, transfer_set_is_due(check(L)));
     return 1;
 }
 
@@ -144,8 +136,8 @@ static int close(lua_State *L) {
 void lua_transfer_set_open(lua_State *L) {
     static const luaL_Reg metamethods[] = {{"__gc", close}, {"__close", close}, {NULL, NULL}};
     static const luaL_Reg methods[] = {
-        {"add", add},         {"step", step},   {"wait", wait}, {"take", take},
-        {"discard", discard}, {"close", close}, {NULL, NULL},
+        {"add", add},         {"step", step},   {"wait", wait},     {"take", take},
+        {"discard", discard}, {"close", close}, {"is_due", is_due}, {NULL, NULL},
     };
     static const luaL_Reg functions[] = {{"transfer_set", create}, {NULL, NULL}};
     lua_transfer_open(L);

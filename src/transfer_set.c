@@ -154,11 +154,32 @@ static void perform(struct transfer_set *set) {
     }
 }
 
-/* Waits up to so many seconds for something to happen, and lets it happen. */
-static void poll_and_perform(struct transfer_set *set, double seconds) {
+bool transfer_set_poll(struct transfer_set *set, struct curl_waitfd *watched, unsigned count,
+                       double seconds) {
     const double longest = 3600;
     double milliseconds = (seconds < longest ? seconds : longest) * 1e3;
-    curl_multi_poll(set->multi, NULL, 0, (int)(milliseconds + 0.999), NULL);
+    return curl_multi_poll(set->multi, watched, count, (int)(milliseconds + 0.999), NULL) ==
+           CURLM_OK;
+}
+
+bool transfer_set_wake(struct transfer_set *set) {
+    return curl_multi_wakeup(set->multi) == CURLM_OK;
+}
+
+bool transfer_set_is_due(struct transfer_set *set) {
+    int ready = 0;
+    long milliseconds = -1;
+    if (set->has_new || set->finished.first != NULL) {
+        return true;
+    }
+    curl_multi_timeout(set->multi, &milliseconds);
+    return milliseconds == 0 || curl_multi_poll(set->multi, NULL, 0, 0, &ready) != CURLM_OK ||
+           ready > 0;
+}
+
+/* Waits up to so many seconds for something to happen, and lets it happen. */
+static void poll_and_perform(struct transfer_set *set, double seconds) {
+    transfer_set_poll(set, NULL, 0, seconds);
     perform(set);
 }
 

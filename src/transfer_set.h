@@ -21,6 +21,19 @@ void transfer_set_destroy(struct transfer_set *set);
 void transfer_set_add(struct transfer_set *set, struct transfer *transfer,
                       struct prepared_request *request, const struct transfer_attempt *attempt);
 
+/* Waits, and does no more than that: until something is due in the set, one of the descriptors has
+ * something to say, the set is woken, or so many seconds are over. False when memory is short: it
+ * has not waited then. */
+bool transfer_set_poll(struct transfer_set *set, struct curl_waitfd *watched, unsigned count,
+                       double seconds);
+
+/* Ends a transfer_set_poll, the next one if none is under way. May be called by any thread. False
+ * when this libcurl cannot be woken. */
+bool transfer_set_wake(struct transfer_set *set);
+
+/* True when a step would find something to do. Never blocks. */
+bool transfer_set_is_due(struct transfer_set *set);
+
 /* Moves bytes. With a timeout of 0 it never blocks; else it waits up to so many seconds for
  * something to happen, unless a transfer has finished since the last step. Returns how many are in
  * flight. */

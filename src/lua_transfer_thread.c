@@ -1,0 +1,113 @@
+/* core.transfer_thread: a thread that moves transfers beside an event loop. Missing on Windows.
+ *
+ *   core.transfer_thread()     -> thread, or nil and why there can be none
+ *   thread:address()           -> path of the socket at which to wait
+ *   thread:submit(request, connect_timeout, total_timeout, token, client_request_id, retry_attempt)
+ *                              -> number; it begins when `number\n` is written to a connection
+ * there thread:claim(number)       -> transfer that has finished: one byte came back; or nil
+ *   thread:withdraw(number)    -> forgets one; true when it surely had not begun
+ *   thread:backlog()           -> how many are submitted and not begun, or finished and not claimed
+ *   thread:close()             gives everything up; also done by the collector */
+#include "lua_request.h"
+#include "lua_transfer.h"
+
+#ifdef _WIN32
+
+void lua_transfer_thread_open(lua_State *L) {
+    (void)L;
+}
+
+#else
+
+#include "transfer_thread.h"
+
+static const char type_name[] = "autopilot.transfer_thread";
+
+struct thread_object {
+    struct transfer_thread *thread; /* NULL after close */
+};
+
+static struct transfer_thread *check(lua_State *L) {
+    struct thread_object *object = luaL_checkudata(L, 1, type_name);
+    if (object->thread == NULL) {
+        luaL_error(L, "the transfer thread is closed");
+    } else if (!transfer_thread_is_ours(object->thread)) {
+        luaL_error(L, "the transfer thread belongs to the process that this one was forked from");
+    }
+    return object->thread;
+}
+
+/* Numbers come from submit; what is none of them is 0, which no transfer has. */
+static unsigned long check_number(lua_State *L) {
+    lua_Number number = luaL_checknumber(L, 2);
+    return number >= 1 && number < 9007199254740992.0 ? (unsigned long)number : 0;
+}
+
+static int create(lua_State *L) {
+    const char *problem = NULL;
+    struct thread_object *object = lua_support_new_object(L, sizeof *object, type_name);
+    object->thread = transfer_thread_start(&problem);
+    if (object->thread == NULL) {
+        lua_pushnil(L);
+        lua_pushstring(L, problem);
+        return 2;
+    }
+    return 1;
+}
+
+static int address(lua_State *L) {
+    lua_pushstring(L, transfer_thread_address(check(L)));
+    return 1;
+}
+
+static int submit(lua_State *L) {
+    enum { REQUEST = 2, ATTEMPT, RETRY = ATTEMPT + 4 };
+    struct transfer_thread *thread = check(L);
+    struct prepared_request *request = lua_request_check(L, REQUEST);
+    struct transfer_attempt attempt;
+    lua_settop(L, RETRY);
+    lua_request_check_attempt(L, ATTEMPT, &attempt);
+    unsigned long number = transfer_thread_submit(thread, request, &attempt);
+    if (number == 0) {
+        return luaL_error(L, "transfer_thread: not enough memory");
+    }
+    lua_pushnumber(L, (lua_Number)number);
+    return 1;
+}
+
+static int claim(lua_State *L) {
+    struct transfer_thread *thread = check(L);
+    unsigned long number = check_number(L);
+    struct transfer *transfer = lua_transfer_new(L);
+    return transfer_thread_claim(thread, number, transfer) ? 1 : 0;
+}
+
+static int withdraw(lua_State *L) {
+    lua_pushboolean(L, transfer_thread_withdraw(check(L), check_number(L)));
+    return 1;
+}
+
+static int backlog(lua_State *L) {
+    lua_pushnumber(L, (lua_Number)transfer_thread_backlog(check(L)));
+    return 1;
+}
+
+static int close(lua_State *L) {
+    struct thread_object *object = luaL_checkudata(L, 1, type_name);
+    transfer_thread_stop(object->thread);
+    object->thread = NULL;
+    return 0;
+}
+
+void lua_transfer_thread_open(lua_State *L) {
+    static const luaL_Reg metamethods[] = {{"__gc", close}, {"__close", close}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"address", address}, {"submit", submit}, {"claim", claim}, {"withdraw", withdraw},
+        {"backlog", backlog}, {"close", close},   {NULL, NULL},
+    };
+    static const luaL_Reg functions[] = {{"transfer_thread", create}, {NULL, NULL}};
+    lua_support_new_type(L, type_name, metamethods, methods);
+    lua_support_set_functions(L, functions);
+}
+
+#endif

@@ -1,0 +1,385 @@
+/* sigset_t and pthreads are POSIX, not C99. */
+#define _POSIX_C_SOURCE 200809L
+
+#include "transfer_thread.h"
+
+#ifndef _WIN32
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "ca_store.h"
+#include "platform.h"
+#include "transfer_job.h"
+#include "transfer_set.h"
+#include "wake_socket.h"
+
+/* Enough for libcurl, a resolver and OpenSSL also where the system's default is 128 KiB. */
+static const size_t stack_size = 1024 * 1024;
+
+static const double idle_seconds = 3600;       /* nothing is due: only a socket ends the wait */
+static const double exhausted_seconds = 0.05;  /* until descriptors are there again */
+static const double no_memory_seconds = 0.005; /* when not even waiting works */
+
+enum { LONGEST_LINE = 24 };
+
+/* Somebody who waits for one transfer after another. */
+struct connection {
+    int descriptor;
+    struct transfer_job *job; /* which runs; NULL: none */
+    unsigned long told;       /* the last one that it was told of; 0: none */
+    char line[LONGEST_LINE];
+    size_t length;
+};
+
+struct transfer_thread {
+    pthread_t thread;
+    pthread_mutex_t lock;
+    long process_id;
+    unsigned long last_number; /* the submitting side's own */
+    struct wake_socket wake;   /* constant while the thread runs */
+
+    /* Under the lock. */
+    struct transfer_jobs submitted; /* not begun */
+    struct transfer_jobs finished;  /* not claimed */
+    bool is_stopping;
+
+    /* The thread's own while it runs. */
+    struct transfer_set *set;
+    struct connection **connections;
+    struct curl_waitfd *watched; /* the connections in their order, then the listener */
+    size_t connection_count, capacity;
+    bool is_exhausted; /* a connection waits for which there are no descriptors */
+};
+
+/* ---- Jobs ------------------------------------------------------------------------------------ */
+
+/* Takes the job of that number out of the list; NULL when it is not there. */
+static struct transfer_job *take_from(struct transfer_thread *thread, struct transfer_jobs *list,
+                                      unsigned long number) {
+    pthread_mutex_lock(&thread->lock);
+    struct transfer_job *job = transfer_jobs_take(list, number);
+    pthread_mutex_unlock(&thread->lock);
+    return job;
+}
+
+unsigned long transfer_thread_submit(struct transfer_thread *thread,
+                                     struct prepared_request *request,
+                                     const struct transfer_attempt *attempt) {
+    struct transfer_job *job = transfer_job_create(request, attempt);
+    if (job == NULL) {
+        return 0;
+    }
+    unsigned long number = ++thread->last_number;
+    job->number = number;
+    pthread_mutex_lock(&thread->lock);
+    transfer_jobs_append(&thread->submitted, job);
+    pthread_mutex_unlock(&thread->lock);
+    return number;
+}
+
+bool transfer_thread_claim(struct transfer_thread *thread, unsigned long number,
+                           struct transfer *transfer) {
+    struct transfer_job *job = take_from(thread, &thread->finished, number);
+    if (job == NULL) {
+        return false;
+    }
+    *transfer = job->transfer; /* it is in no set any more, and nothing points at it */
+    memset(&job->transfer, 0, sizeof job->transfer);
+    transfer_job_free(job);
+    return true;
+}
+
+bool transfer_thread_withdraw(struct transfer_thread *thread, unsigned long number) {
+    struct transfer_job *job = take_from(thread, &thread->submitted, number);
+    transfer_job_free(job);
+    if (job == NULL) {
+        transfer_job_free(take_from(thread, &thread->finished, number));
+    }
+    return job != NULL;
+}
+
+size_t transfer_thread_backlog(struct transfer_thread *thread) {
+    pthread_mutex_lock(&thread->lock);
+    size_t count = thread->submitted.count + thread->finished.count;
+    pthread_mutex_unlock(&thread->lock);
+    return count;
+}
+
+/* ---- Connections: from here on everything happens in the thread --------------------------------
+ */
+
+/* Room for one more connection and the listener; false when memory is short. */
+static bool reserve_connection(struct transfer_thread *thread) {
+    if (thread->connection_count < thread->capacity) {
+        return true;
+    }
+    size_t capacity = thread->capacity == 0 ? 16 : 2 * thread->capacity;
+    struct connection **connections =
+        realloc(thread->connections, capacity * sizeof(struct connection *));
+    if (connections != NULL) {
+        thread->connections = connections;
+    }
+    struct curl_waitfd *watched =
+        realloc(thread->watched, (capacity + 1) * sizeof(struct curl_waitfd));
+    if (watched != NULL) {
+        thread->watched = watched;
+    }
+    if (connections == NULL || watched == NULL) {
+        return false;
+    }
+    thread->capacity = capacity;
+    return true;
+}
+
+static void watch(struct curl_waitfd *watched, int descriptor) {
+    watched->fd = descriptor;
+    watched->events = CURL_WAIT_POLLIN;
+    watched->revents = 0;
+}
+
+/* Takes over the descriptor, or closes it when memory is short. */
+static void add_connection(struct transfer_thread *thread, int descriptor) {
+    struct connection *connection =
+        reserve_connection(thread) ? calloc(1, sizeof *connection) : NULL;
+    if (connection == NULL) {
+        close(descriptor);
+        return;
+    }
+    connection->descriptor = descriptor;
+    watch(&thread->watched[thread->connection_count], descriptor);
+    thread->watched[thread->connection_count].revents = CURL_WAIT_POLLIN; /* most write at once */
+    thread->connections[thread->connection_count++] = connection;
+}
+
+/* Nobody will ask for the transfer that this one was told of, unless it has been claimed already.
+ */
+static void forget_told(struct transfer_thread *thread, struct connection *connection) {
+    if (connection->told != 0) {
+        transfer_job_free(take_from(thread, &thread->finished, connection->told));
+        connection->told = 0;
+    }
+}
+
+/* Closes the connection at this place, where the last one then is, and gives up what it waited for.
+ */
+static void drop_connection(struct transfer_thread *thread, size_t place) {
+    struct connection *connection = thread->connections[place];
+    forget_told(thread, connection);
+    if (connection->job != NULL) {
+        transfer_set_remove(&connection->job->transfer);
+        transfer_job_free(connection->job);
+    }
+    close(connection->descriptor);
+    free(connection);
+    size_t last = --thread->connection_count;
+    thread->connections[place] = thread->connections[last];
+    thread->watched[place] = thread->watched[last];
+}
+
+/* Accepts those who wait. */
+static void accept_connections(struct transfer_thread *thread) {
+    int descriptor;
+    if (!thread->is_exhausted && thread->watched[thread->connection_count].revents == 0) {
+        return;
+    }
+    while ((descriptor = wake_socket_accept(&thread->wake)) >= 0) {
+        add_connection(thread, descriptor);
+    }
+    thread->is_exhausted = descriptor == WAKE_SOCKET_EXHAUSTED;
+}
+
+/* The number that the line consists of, or 0 when it is none. */
+static unsigned long parse_number(const char *line, size_t length) {
+    unsigned long number = 0;
+    for (size_t i = 0; i < length; i++) {
+        unsigned long digit = (unsigned long)line[i] - '0';
+        if (line[i] < '0' || line[i] > '9' || number > ((unsigned long)-1 - digit) / 10) {
+            return 0;
+        }
+        number = number * 10 + digit;
+    }
+    return number;
+}
+
+/* Begins with the submitted transfer of that number, for this connection; false when it is not
+ * there. */
+static bool begin(struct transfer_thread *thread, struct connection *connection,
+                  unsigned long number) {
+    struct transfer_job *job = take_from(thread, &thread->submitted, number);
+    if (job == NULL) {
+        return false;
+    }
+    job->waiter = connection;
+    connection->job = job;
+    transfer_set_add(thread->set, &job->transfer, job->request, &job->attempt);
+    transfer_job_note_begun(job);
+    return true;
+}
+
+/* Reads what has come; false when the connection is to be dropped: it was closed at the other end,
+ * or something else than one number at a time was written to it. */
+static bool read_connection(struct transfer_thread *thread, struct connection *connection) {
+    ssize_t length = recv(connection->descriptor, connection->line + connection->length,
+                          sizeof connection->line - connection->length, 0);
+    if (length < 0) {
+        return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
+    }
+    connection->length += (size_t)length;
+    if (length == 0 || connection->job != NULL) {
+        return false;
+    }
+    if (connection->line[connection->length - 1] != '\n') {
+        return connection->length < sizeof connection->line;
+    }
+    unsigned long number = parse_number(connection->line, connection->length - 1);
+    connection->length = 0;
+    forget_told(thread, connection);
+    return begin(thread, connection, number);
+}
+
+static void read_connections(struct transfer_thread *thread) {
+    for (size_t i = thread->connection_count; i-- > 0;) {
+        if (thread->watched[i].revents != 0 && !read_connection(thread, thread->connections[i])) {
+            drop_connection(thread, i);
+        }
+    }
+}
+
+/* Hands finished transfers over, and tells those who wait. */
+static void deliver(struct transfer_thread *thread) {
+    struct transfer *transfer;
+    while ((transfer = transfer_set_take(thread->set)) != NULL) {
+        struct transfer_job *job = (struct transfer_job *)(void *)transfer;
+        struct connection *waiter = job->waiter;
+        unsigned long number = job->number;
+        pthread_mutex_lock(&thread->lock);
+        transfer_jobs_append(&thread->finished, job);
+        pthread_mutex_unlock(&thread->lock);
+        waiter->job = NULL;
+        waiter->told = number;
+        /* One byte always fits, as only one is outstanding. A reader who has gone is found out when
+         * the connection is next read. */
+        ssize_t sent = send(waiter->descriptor, "+", 1, MSG_NOSIGNAL);
+        (void)sent;
+    }
+}
+
+/* ---- The thread --------------------------------------------------------------------------------
+ */
+
+static bool is_stopping(struct transfer_thread *thread) {
+    pthread_mutex_lock(&thread->lock);
+    bool answer = thread->is_stopping;
+    pthread_mutex_unlock(&thread->lock);
+    return answer;
+}
+
+/* Waits until something is due. A listener that cannot be served is left alone for a moment. */
+static void wait_for_work(struct transfer_thread *thread) {
+    size_t count = thread->connection_count;
+    if (!thread->is_exhausted) {
+        watch(&thread->watched[count++], thread->wake.listener);
+    }
+    double seconds = thread->is_exhausted ? exhausted_seconds : idle_seconds;
+    if (!transfer_set_poll(thread->set, thread->watched, (unsigned)count, seconds)) {
+        platform_sleep(no_memory_seconds);
+    }
+}
+
+static void *run(void *context) {
+    struct transfer_thread *thread = context;
+    while (!is_stopping(thread)) {
+        wait_for_work(thread);
+        accept_connections(thread);
+        read_connections(thread);
+        transfer_set_step(thread->set, 0);
+        deliver(thread);
+    }
+    return NULL;
+}
+
+/* Starts `run` with all signals blocked: they are for the threads of the program that we are in. */
+static bool start_thread(struct transfer_thread *thread) {
+    sigset_t all, before;
+    pthread_attr_t attributes;
+    sigfillset(&all);
+    if (pthread_attr_init(&attributes) != 0) {
+        return false;
+    }
+    pthread_attr_setstacksize(&attributes, stack_size);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int status = pthread_create(&thread->thread, &attributes, run, thread);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attributes);
+    return status == 0;
+}
+
+/* Frees everything; the thread does not run. */
+static void destroy(struct transfer_thread *thread) {
+    while (thread->connection_count > 0) {
+        drop_connection(thread, thread->connection_count - 1);
+    }
+    free(thread->connections);
+    free(thread->watched);
+    transfer_set_destroy(thread->set);
+    wake_socket_close(&thread->wake);
+    transfer_jobs_free(&thread->submitted);
+    transfer_jobs_free(&thread->finished);
+    pthread_mutex_destroy(&thread->lock);
+    free(thread);
+}
+
+struct transfer_thread *transfer_thread_start(const char **problem) {
+    struct transfer_thread *thread = calloc(1, sizeof *thread);
+    *problem = "memory is short";
+    if (thread == NULL || pthread_mutex_init(&thread->lock, NULL) != 0) {
+        free(thread);
+        return NULL;
+    }
+    thread->process_id = platform_process_id();
+    thread->wake.listener = thread->wake.node = -1;
+    thread->set = transfer_set_create();
+    ca_store_default(); /* chosen once, and not by two threads at a time */
+    if (thread->set == NULL || !reserve_connection(thread)) {
+        destroy(thread);
+        return NULL;
+    }
+    if (!transfer_set_wake(thread->set)) {
+        *problem = "libcurl cannot wake a thread";
+    } else if (wake_socket_open(&thread->wake, problem)) {
+        if (start_thread(thread)) {
+            return thread;
+        }
+        *problem = "no thread can be started";
+    }
+    destroy(thread);
+    return NULL;
+}
+
+void transfer_thread_stop(struct transfer_thread *thread) {
+    if (thread == NULL || !transfer_thread_is_ours(thread)) {
+        return;
+    }
+    pthread_mutex_lock(&thread->lock);
+    thread->is_stopping = true;
+    pthread_mutex_unlock(&thread->lock);
+    transfer_set_wake(thread->set);
+    pthread_join(thread->thread, NULL);
+    destroy(thread);
+}
+
+const char *transfer_thread_address(const struct transfer_thread *thread) {
+    return thread->wake.address;
+}
+
+bool transfer_thread_is_ours(const struct transfer_thread *thread) {
+    return thread->process_id == platform_process_id();
+}
+
+#endif
