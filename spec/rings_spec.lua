@@ -199,7 +199,12 @@ end)
 
 describe("the rings of the Lua modules", function()
   local function ring(name)
-    if name == "autopilot" or name:match "^autopilot%.cli$" or name:match "^autopilot%.cli%." then
+    if
+      name == "autopilot"
+      or name == "autopilot.openresty"
+      or name:match "^autopilot%.cli$"
+      or name:match "^autopilot%.cli%."
+    then
       return 3
     elseif name:match "^autopilot%.client%f[^%w_]" or name:match "^autopilot%.fleet%f[^%w_]" then
       return 2

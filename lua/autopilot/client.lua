@@ -218,7 +218,7 @@ function Client:check_open(method)
 end
 
 --- The transport and whether it is ours to close; or nil, nil and the caller's mistake.
-local function make_transport(checked, base_url)
+local function make_transport(checked, base_url, make)
   if checked.transport then
     return checked.transport, false
   end
@@ -229,19 +229,22 @@ local function make_transport(checked, base_url)
   elseif http.proxy == nil and is_loopback(host) then
     http.proxy = "" -- a proxy of the environment cannot reach our loopback
   end
-  return curl.new { http = http }, true
+  return make { http = http }, true
 end
 
 --- Makes a client. Nothing is sent yet.
 ---@param given autopilot.ClientOptions
+---@param make_default_transport function? for presets: takes `{ http = }`; default libcurl that blocks
+---@param level integer? for presets: whose line a mistake is told at, as for `error`; default 2
 ---@return autopilot.Client
-local function new(given)
-  local checked = options.check(name, rules, given)
+local function new(given, make_default_transport, level)
+  local checked = options.check(name, rules, given, level)
   local cloud = clouds[checked.cloud]
   local base_url = (checked.base_url or cloud.graph):gsub("/$", "")
-  local transport, owned, mistake = make_transport(checked, base_url)
+  local transport, owned, mistake =
+    make_transport(checked, base_url, make_default_transport or curl.new)
   if mistake then
-    error(("%s: %s"):format(name, mistake), 2)
+    error(("%s: %s"):format(name, mistake), level or 2)
   end
   local is_static, scope = type(checked.token) == "string", cloud.graph .. "/.default"
   -- false stands for "none": a nil field would be looked up in the class each time.

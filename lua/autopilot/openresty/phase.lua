@@ -1,0 +1,55 @@
+--- Whether a light thread can wait where it runs, and what to answer when it cannot.
+--
+-- A call that cannot wait to its end is not begun: half of it would have been sent.
+
+local ngx = require "ngx"
+
+local phase = {}
+
+-- Where ngx.sleep and cosockets may be used (their contexts in the documentation of lua-nginx-module and
+-- stream-lua-nginx-module).
+local waits_in = {
+  rewrite = true,
+  server_rewrite = true,
+  access = true,
+  content = true,
+  timer = true,
+  preread = true,
+  ssl_client_hello = true,
+  ssl_cert = true,
+  ssl_session_fetch = true,
+}
+
+-- LuaJIT's, which sees a C function between us and the scheduler. Older LuaJITs lack it.
+local is_yieldable = rawget(coroutine, "isyieldable")
+
+--- Nil where a light thread can wait, else a name for the obstacle and a sentence about it.
+---@return ("PHASE"|"C_BOUNDARY")? name
+---@return string? message
+function phase.obstacle()
+  local name = ngx.get_phase()
+  if not waits_in[name] then
+    return "PHASE",
+      ("nothing can be waited for in the phase '%s': use ngx.timer.at"):format(tostring(name))
+  elseif is_yieldable and not is_yieldable() then
+    return "C_BOUNDARY",
+      "nothing can be waited for inside a C function that calls Lua, like require or table.sort"
+  end
+end
+
+--- A network failure of a request that surely was not sent.
+---@param name string
+---@param message string
+---@return autopilot.NetworkFailure
+function phase.unsent(name, message)
+  return {
+    stage = "connect",
+    name = name,
+    message = message,
+    timeout = false,
+    delivered = "no",
+    sends = 0,
+  }
+end
+
+return phase

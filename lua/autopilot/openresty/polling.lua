@@ -1,0 +1,95 @@
+--- Waits for transfers by stepping them in the event loop, for where there can be no helper thread.
+--
+-- One light thread at a time steps for all; the others sleep until it wakes them. It steps when there is
+-- something to do, and looks for that less often the longer there was not. A light thread that is killed
+-- does not return: whoever steps renews a lease, and when that has run out another takes over.
+
+local core = require "autopilot.core"
+local ngx = require "ngx"
+local semaphore = require "ngx.semaphore"
+
+---@class autopilot.openresty.PollingDriver
+---@field set any the worker's transfer set
+---@field waiting table<any, table> by transfer: what wakes the light thread that waits for it
+---@field stepper any? the transfer of the light thread that steps
+---@field lease number until when it is believed to be alive, on core.clock
+local Polling = {}
+Polling.__index = Polling
+
+-- Seconds: from something happening to the next look, and at most; how much a stepper may be late.
+local shortest, longest, growth, patience = 0.001, 0.010, 1.25, 0.1
+
+---@return autopilot.openresty.PollingDriver
+function Polling.new()
+  return setmetatable({ set = core.transfer_set(), waiting = {}, lease = 0 }, Polling)
+end
+
+--- Wakes those whose transfers have finished, and lets go of what nobody waits for any more.
+local function hand_out(self)
+  local set, waiting = self.set, self.waiting
+  local transfer = set:take()
+  while transfer do
+    local sleeper = waiting[transfer]
+    waiting[transfer] = nil
+    if sleeper and transfer ~= self.stepper then
+      sleeper:post()
+    end
+    transfer = set:take()
+  end
+end
+
+--- Steps for all until its own transfer has finished or another has taken over.
+local function step_for_all(self, own)
+  local set, delay = self.set, shortest
+  self.stepper = own
+  while self.stepper == own do
+    if set:is_due() then
+      set:step()
+      hand_out(self)
+      delay = shortest
+    else
+      delay = math.min(delay * growth, longest)
+    end
+    if own:is_finished() then
+      return
+    end
+    self.lease = core.clock() + delay + patience
+    ngx.sleep(delay)
+  end
+end
+
+--- Lets another step, if there is one.
+local function step_down(self, own)
+  if self.stepper == own then
+    self.stepper = nil
+    local _, sleeper = next(self.waiting)
+    if sleeper then
+      sleeper:post()
+    end
+  end
+end
+
+--- Sends one attempt and waits for its end.
+---@return any transfer a finished one
+function Polling:run(prepared, connect, total, token, client_request_id, retry_attempt)
+  local own = self.set:add(prepared, connect, total, token, client_request_id, retry_attempt)
+  local sleeper = assert(semaphore.new())
+  self.waiting[own] = sleeper
+  while not own:is_finished() do
+    if not self.stepper or core.clock() > self.lease then
+      step_for_all(self, own)
+    else
+      sleeper:wait(patience)
+    end
+  end
+  self.waiting[own] = nil
+  step_down(self, own)
+  return own
+end
+
+--- Gives up all transfers.
+function Polling:close()
+  self.set:close()
+end
+
+return Polling
