@@ -6,6 +6,7 @@
 ---@field client fun(options: autopilot.ClientOptions): autopilot.Client
 ---@field fleet fun(options: autopilot.FleetOptions): autopilot.Fleet
 ---@field retry table
+---@field store autopilot.store
 ---@field token autopilot.token
 ---@field transport table
 ---@field emulator table
@@ -23,6 +24,9 @@ local parts = {
   end,
   retry = function()
     return require "autopilot.retry"
+  end,
+  store = function()
+    return require "autopilot.store"
   end,
   token = function()
     return require "autopilot.token"

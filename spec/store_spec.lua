@@ -1,0 +1,155 @@
+-- What every store promises (`support.store_contract`), and what each does beyond it.
+
+local contract = require "support.store_contract"
+local fake_dict = require "support.fake_shared_dict"
+local stores = require "autopilot.store"
+local world = require "support.virtual_world"
+
+local time
+
+local function now()
+  return time
+end
+
+local function pass(seconds)
+  time = time + seconds
+end
+
+local makers = {
+  memory = function()
+    return stores.memory { now = now }
+  end,
+  shared_dict = function()
+    return stores.shared_dict(fake_dict { now = now })
+  end,
+}
+
+for name, make in pairs(makers) do
+  describe("a store in " .. name, function()
+    before_each(function()
+      time = 1000.5
+    end)
+
+    for _, promised in ipairs(contract) do
+      it(promised.name, function()
+        promised.promise(make(), pass)
+      end)
+    end
+  end)
+end
+
+describe("a store in memory", function()
+  before_each(function()
+    time = 1000.5
+  end)
+
+  it("is bounded: what was not used for longest goes", function()
+    local store = stores.memory { max_entries = 3, now = now }
+    for _, key in ipairs { "a", "b", "c" } do
+      store:set(key, key, 10)
+    end
+    store:get "a"
+    store:set("d", "d", 10)
+    assert.is_nil(store:get "b")
+    assert.are.equal("a", store:get "a")
+    assert.are.equal("c", store:get "c")
+    assert.are.equal("d", store:get "d")
+    for number = 1, 1000 do
+      store:add("key " .. number, "x", 10)
+    end
+    assert.are.equal(3, store.count)
+  end)
+
+  it("keeps nothing longer than promised when its clock is set back", function()
+    local store = stores.memory { now = now }
+    store:add("a", "1", 10)
+    pass(-3600)
+    assert.are.equal("1", store:get "a")
+    pass(10)
+    assert.is_nil(store:get "a")
+  end)
+
+  it("takes the machine's clock by default", function()
+    assert.is_true(stores.memory():add("a", "1", 100))
+  end)
+
+  it("raises for a mistake in its options, where it was made", function()
+    local message = world.raised(function()
+      stores.memory { max_entry = 3 }
+    end)
+    assert.truthy(message:find("store_spec.lua:", 1, true))
+    assert.truthy(
+      message:find(
+        "autopilot.store.memory: unknown option 'max_entry' (did you mean 'max_entries'?)",
+        1,
+        true
+      )
+    )
+  end)
+end)
+
+describe("a store in a shared dictionary", function()
+  before_each(function()
+    time = 1000.5
+  end)
+
+  it("takes the dictionary's name", function()
+    rawset(_G, "ngx", { shared = { autopilot = fake_dict { now = now } } })
+    local ok, store = pcall(stores.shared_dict, "autopilot")
+    rawset(_G, "ngx", nil)
+    assert(ok, store)
+    assert.is_true(store:add("a", "1", 10))
+  end)
+
+  it("raises where there is no such dictionary", function()
+    assert.truthy(world
+      .raised(function()
+        stores.shared_dict "nobody"
+      end)
+      :find("nginx has no 'lua_shared_dict nobody'", 1, true))
+    assert.truthy(world
+      .raised(function()
+        stores.shared_dict {}
+      end)
+      :find("store_spec.lua:", 1, true))
+    assert.truthy(world
+      .raised(function()
+        stores.shared_dict(nil)
+      end)
+      :find("got nil", 1, true))
+  end)
+
+  it("never raises for what nginx says", function()
+    local store = stores.shared_dict(fake_dict { now = now, fails = "no memory" })
+    assert.are.same({ nil, "no memory" }, { store:add("a", "1", 10) })
+    assert.are.same({ nil, "no memory" }, { store:set("a", "1", 10) })
+    assert.are.same({ nil, "no memory" }, { store:get "a" })
+    assert.are.same({ nil, "no memory" }, { store:delete_if("a", "1") })
+  end)
+
+  it("makes room in a full one", function()
+    local store = stores.shared_dict(fake_dict { now = now, max_entries = 2 })
+    for _, key in ipairs { "a", "b", "c" } do
+      assert.is_true(store:add(key, key, 10))
+    end
+    assert.is_nil(store:get "a")
+    assert.are.equal("c", store:get "c")
+  end)
+
+  it("hides what somebody put there that is no string", function()
+    local dict = fake_dict { now = now }
+    dict:set("a", 5)
+    assert.are.same({ n = 2 }, { n = select("#", stores.shared_dict(dict):get "a"), nil, nil })
+  end)
+
+  it("leaves to expire what is about to: its successor's must not be deleted", function()
+    local dict = fake_dict { now = now }
+    local store = stores.shared_dict(dict)
+    store:add("a", "mine", 10)
+    pass(9.97)
+    assert.is_false(store:delete_if("a", "mine"))
+    pass(0.04)
+    assert.is_true(store:add("a", "next", 10))
+    assert.are.equal("next", store:get "a")
+  end)
+end)

@@ -1,0 +1,101 @@
+--- What every store promises, as functions that run under busted and inside nginx alike.
+
+local contract = {}
+
+local function equal(expected, given, what)
+  if expected ~= given then
+    local message = ("%s: expected %s, got %s"):format(what, tostring(expected), tostring(given))
+    error(message, 2)
+  end
+end
+
+local function add(name, promise)
+  contract[#contract + 1] = { name = name, promise = promise }
+end
+
+add("has nothing at first", function(store)
+  equal(nil, store:get "nothing", "get")
+  equal(false, store:delete_if("nothing", "x"), "delete_if")
+end)
+
+add("adds only where nothing is", function(store)
+  equal(true, store:add("a", "1", 10), "the first")
+  local added, message = store:add("a", "2", 10)
+  equal(nil, added, "the second")
+  equal("exists", message, "why")
+  equal("1", store:get "a", "get")
+end)
+
+add("keeps keys apart, and every byte of a value", function(store)
+  local value = "\0\255 \r\n" .. ("x"):rep(500)
+  equal(true, store:add("b:1", value, 10), "add")
+  equal(true, store:add("b:2", "", 10), "an empty one")
+  equal(value, store:get "b:1", "get")
+  equal("", store:get "b:2", "get")
+end)
+
+add("sets whatever was there", function(store)
+  equal(true, store:set("c", "1", 10), "the first")
+  equal(true, store:set("c", "2", 10), "the second")
+  equal("2", store:get "c", "get")
+  local added, message = store:add("c", "3", 10)
+  equal(nil, added, "add")
+  equal("exists", message, "why")
+end)
+
+add("deletes only that value", function(store)
+  store:add("d", "mine", 10)
+  equal(false, store:delete_if("d", "other"), "another's")
+  equal("mine", store:get "d", "get")
+  equal(true, store:delete_if("d", "mine"), "its own")
+  equal(nil, store:get "d", "get")
+  equal(false, store:delete_if("d", "mine"), "again")
+  equal(true, store:add("d", "next", 10), "and the place is free")
+end)
+
+add("forgets after the time given, fractions of a second too", function(store, pass)
+  store:add("e", "1", 0.03)
+  store:set("f", "1", 0.03)
+  store:add("g", "1", 10)
+  equal("1", store:get "e", "before")
+  pass(0.06)
+  equal(nil, store:get "e", "added")
+  equal(nil, store:get "f", "set")
+  equal("1", store:get "g", "another")
+  equal(false, store:delete_if("e", "1"), "delete_if")
+  equal(true, store:add("e", "2", 10), "add")
+  equal("2", store:get "e", "get")
+end)
+
+add("counts the time from the last set", function(store, pass)
+  store:add("h", "1", 0.03)
+  store:set("h", "1", 10)
+  pass(0.06)
+  equal("1", store:get "h", "get")
+end)
+
+add("takes the shortest time for what it is, not for ever", function(store, pass)
+  store:add("i", "1", 1e-9)
+  pass(0.02)
+  equal(nil, store:get "i", "get")
+end)
+
+add("raises at its caller for what is no key, no value or no time", function(store)
+  local function raises(method, ...)
+    local ok, message = pcall(store[method], store, ...)
+    equal(false, ok, method)
+    equal("store:" .. method, message:match "store:[%a_]+", "the message")
+  end
+  raises("get", nil)
+  raises("get", "")
+  raises("add", "k", 1, 10)
+  raises("add", "k", "v", 0)
+  raises("add", "k", "v", nil)
+  raises("set", "k", "v", -1)
+  raises("set", "k", "v", math.huge)
+  raises("set", "k", "v", 0 / 0)
+  raises("set", 1, "v", 1)
+  raises("delete_if", "k", nil)
+end)
+
+return contract
