@@ -2,45 +2,12 @@
 
 local cjson = require "cjson.safe"
 local command = require "support.command"
+local command_process = require "support.command_process"
 local emulated_service = require "support.emulated_service"
 local shell = require "autopilot.cli.emulate_shell"
 local socket = require "socket"
 
-local interpreter = shell.quote(emulated_service.interpreter())
-local program = interpreter .. " bin/autopilot-sync "
-
--- What the developer's own environment says must not count.
-local forget = "unset AUTOPILOT_TOKEN AUTOPILOT_BASE_URL AUTOPILOT_CA_FILE AUTOPILOT_DEBUG "
-  .. "AZURE_TENANT_ID AZURE_CLIENT_ID AZURE_CLIENT_SECRET AZURE_CLIENT_CERTIFICATE_PATH "
-  .. "AZURE_FEDERATED_TOKEN_FILE AZURE_AUTHORITY_HOST\n"
-
-local function assignments(env)
-  local lines = { forget }
-  for name, value in pairs(env or {}) do
-    lines[#lines + 1] = ("export %s=%s\n"):format(name, shell.quote(value))
-  end
-  return table.concat(lines)
-end
-
--- Runs a script in which $PROGRAM runs the command. Not by `shell.read`, which would take the
--- sanitizers' runtime away from the interpreter.
-local function start(script, env)
-  local given = assignments(env) .. "program() { " .. program .. '"$@"; }\n'
-  return io.popen("exec sh -c " .. shell.quote(given .. script), "r")
-end
-
--- Runs one command line. Returns its exit code, standard output and standard error.
-local function run(args, env)
-  local errors, remove = command.file ""
-  local pipe = start(("program %s 2>%s; echo $?"):format(args, shell.quote(errors)), env)
-  local output, code = pipe:read("*a"):match "^(.-)(%d+)\n$"
-  pipe:close()
-  local file = io.open(errors, "rb")
-  local complaint = file:read "*a"
-  file:close()
-  remove()
-  return tonumber(code), output, complaint
-end
+local program, start, run = command_process.program, command_process.start, command_process.run
 
 describe("the command, as a process", function()
   local service, env
@@ -193,7 +160,7 @@ describe("the demo", function()
   end
 
   it("shows the commands that it runs and how each ends, and leaves nothing behind", function()
-    local output = demo(interpreter)
+    local output = demo(command_process.interpreter)
     assert.matches(
       "\n%$ autopilot%-sync sync\nsync [^\n]*: started [^\n]*\nexit 0\n"
         .. "\n%$ autopilot%-sync sync\nsync [^\n]*: cooldown[^\n]*\n[^\n]*\nexit 4\n"
@@ -203,8 +170,9 @@ describe("the demo", function()
   end)
 
   it("fails loudly when a command ends otherwise, and leaves nothing behind then either", function()
-    local lua, remove =
-      command.file(('#!/bin/sh\n[ "$2" = status ] && exit 9\nexec %s "$@"\n'):format(interpreter))
+    local lua, remove = command.file(
+      ('#!/bin/sh\n[ "$2" = status ] && exit 9\nexec %s "$@"\n'):format(command_process.interpreter)
+    )
     shell.read('chmod +x "$1"', lua)
     local output = demo(lua)
     remove()
