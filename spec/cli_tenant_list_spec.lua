@@ -155,8 +155,8 @@ describe("a list of tenants", function()
         "line 4: tenant must be a text",
         "line 5: tenant is missing",
         "line 6: unknown field 'clout': did you mean 'cloud'?",
-        "line 7: field 'client_secret': a list of tenants must hold no secret; name a file that does,"
-          .. " as client_secret_file",
+        "line 7: field 'client_secret': a list of tenants must hold no secret; name a file that "
+          .. "does, as client_secret_file",
         "line 8: cloud must be one of china, global, us_gov, us_gov_dod: did you mean 'china'?",
         "line 9: since must be Unix seconds, a time like 2026-07-23T11:23:15Z, now or -10m",
         "line 10: tenant must be a tenant id or a domain",

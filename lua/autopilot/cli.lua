@@ -28,6 +28,7 @@ local failed, wrong_usage, interrupted = 1, 2, 130
 ---@class autopilot.cli.Context: autopilot.cli.World what a command is run with; nothing is absent but the client's
 ---@field output autopilot.cli.Output
 ---@field secrets string[] what must not be printed; whoever reads a secret adds it
+---@field at_end fun()[] what is done when the command has ended, in whatever way
 ---@field if_interrupted string? what an interrupt leaves open, for the person who caused it
 
 local function new_context(world)
@@ -37,6 +38,7 @@ local function new_context(world)
     stdout = io.stdout,
     stderr = io.stderr,
     secrets = {},
+    at_end = {},
   }
   for name, value in pairs(world or {}) do
     context[name] = value
@@ -94,6 +96,9 @@ function cli.main(args, world)
   end, function(value)
     return { value = value, traceback = debug.traceback("", 2) }
   end)
+  for _, clean_up in ipairs(context.at_end) do
+    pcall(clean_up)
+  end
   local code = done and result or tell_failure(context, result)
   local lost = context.output:close()
   if lost and code == 0 then

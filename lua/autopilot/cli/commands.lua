@@ -9,10 +9,11 @@
 
 local emulate = require "autopilot.cli.commands.emulate"
 local ensure = require "autopilot.cli.commands.ensure"
+local fleet = require "autopilot.cli.commands.fleet"
 local status = require "autopilot.cli.commands.status"
 local sync = require "autopilot.cli.commands.sync"
 local token = require "autopilot.cli.commands.token"
 local wait = require "autopilot.cli.commands.wait"
 
 ---@type autopilot.cli.Command[]
-return { sync, status, wait, ensure, token, emulate }
+return { sync, status, wait, ensure, fleet, token, emulate }

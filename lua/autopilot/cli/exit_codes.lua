@@ -35,7 +35,9 @@ Exit codes:
    5  token_error, unauthenticated, forbidden, not_licensed
    6  unreachable, interrupted, unavailable
    7  sync_failed
-   8  timed_out]]
+   8  timed_out
+   9  fleet: some tenants failed
+ 130  interrupted by Ctrl-C]]
 
 --- The exit code of a report: 0 for a result (a status that was read has no outcome).
 ---@param report autopilot.Report

@@ -8,11 +8,14 @@ local service_options = {}
 
 --- Adds the options.
 ---@param parser table of argparse
-function service_options.declare(parser)
+---@param for_many boolean? the command is for many tenants, which are not named by an option
+function service_options.declare(parser, for_many)
   local function option(name, metavariable, description, convert)
     parser:option(name, description):argname(metavariable):convert(convert(name))
   end
-  option("--tenant", "ID", "Id or domain of the tenant; it is named in the report.", values.text)
+  if not for_many then
+    option("--tenant", "ID", "Id or domain of the tenant; it is named in the report.", values.text)
+  end
   token_source.declare(parser)
   option("--cloud", "CLOUD", "global (default), us_gov, us_gov_dod or china.", function(name)
     return values.one_of(name, { "global", "us_gov", "us_gov_dod", "china" })
@@ -52,8 +55,12 @@ local function gather(options, context)
   return given, origins
 end
 
---- Makes the client; what it says against an option is told of where the option came from.
-local function make_client(given, origins)
+--- Makes a client; what it says against an option is told of where the option came from.
+---@param given autopilot.ClientOptions
+---@param origins table<string, string>
+---@return autopilot.Client? client
+---@return string? mistake one sentence
+function service_options.make(given, origins)
   local made, result = pcall(require "autopilot.client", given)
   if made then
     return result
@@ -65,22 +72,17 @@ local function make_client(given, origins)
   error(result, 0)
 end
 
---- The client that options and environment describe.
+--- What options and environment say of a client, but for its token; and where each of it came from.
 ---@param options table<string, any>
 ---@param context autopilot.cli.Context
----@param on_event fun(event: table)?
----@return autopilot.Client? client
----@return string? mistake one sentence
-function service_options.client(options, context, on_event)
+---@return table? given
+---@return table<string, string>|string origins without `given` a sentence
+function service_options.describe(options, context)
   local given, origins = gather(options, context)
   if not given then
     return nil, origins
   end
-  local token, mistake = token_source.open(options, context)
-  if not token then
-    return nil, mistake
-  end
-  given.token, given.cloud, given.on_event = token, options.cloud, on_event
+  given.cloud = options.cloud
   if options.timeout then
     given.timeout = { total = options.timeout, connect = math.min(10, options.timeout) }
   end
@@ -90,7 +92,28 @@ function service_options.client(options, context, on_event)
   for _, name in ipairs { "transport", "sleep", "clock", "now", "random" } do
     given[name] = context[name]
   end
-  return make_client(given, origins)
+  return given, origins
+end
+
+--- The client that options and environment describe.
+---@param options table<string, any>
+---@param context autopilot.cli.Context
+---@param on_event fun(event: table)?
+---@return autopilot.Client? client
+---@return string? mistake one sentence
+function service_options.client(options, context, on_event)
+  local given, origins = service_options.describe(options, context)
+  if not given then
+    return nil, origins
+  end
+  local token, mistake = token_source.open(options, context)
+  if not token then
+    return nil, mistake
+  end
+  given.token, given.on_event = token, on_event
+  local client
+  client, mistake = service_options.make(given, origins)
+  return client, mistake
 end
 
 return service_options

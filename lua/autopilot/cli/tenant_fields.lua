@@ -45,7 +45,9 @@ local checks = {
   client_id = function(text)
     return not text:find "^[%w%-]+$" and "must be the id of an application" or nil
   end,
-  client_secret_file = check_text,
+  client_secret_file = function(text)
+    return text == "-" and "must be the name of a file" or check_text(text)
+  end,
   since = function(text)
     local is_moment = check_text(text) == nil and moment.parse(text, 0)
     return not is_moment and "must be Unix seconds, a time like 2026-07-23T11:23:15Z, now or -10m"

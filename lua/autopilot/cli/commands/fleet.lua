@@ -1,0 +1,84 @@
+--- `autopilot-sync fleet`: the same for every tenant of a list. How it runs is in `cli/fleet_run`.
+
+local fleet_run = require "autopilot.cli.fleet_run"
+local moment = require "autopilot.cli.moment"
+local service_options = require "autopilot.cli.service_options"
+local values = require "autopilot.cli.values"
+
+---@type autopilot.cli.Command
+local fleet = {
+  name = "fleet",
+  summary = "Do it for every tenant of a list.",
+  description = "Runs an operation for every tenant of a list, many at a time, and tells of each "
+    .. "how it went. FILE has a name in each line, or is CSV with a header, or JSON Lines; fields: "
+    .. "tenant, cloud, client_id, client_secret_file, since. A wrong line is told and left out.",
+}
+
+function fleet.declare(parser)
+  parser:argument("file", "The list; - is standard input."):argname "FILE"
+  parser
+    :option("--operation", "sync (default), ensure, status or wait.")
+    :argname("NAME")
+    :convert(values.one_of("--operation", { "sync", "ensure", "status", "wait" }))
+  parser
+    :option("--concurrency", "At most so many requests at a time; default: 64.")
+    :argname("NUMBER")
+    :convert(values.count("--concurrency", 10000))
+  parser
+    :option("--spread", "Spread the starts over so long.")
+    :argname("SECONDS")
+    :convert(values.seconds "--spread")
+  parser
+    :option("--deadline", "End after so long; who was not begun with then is told so.")
+    :argname("SECONDS")
+    :convert(values.seconds "--deadline")
+  parser
+    :option("--since", "As for ensure and wait, for tenants that have none of their own.")
+    :argname("TIME")
+    :convert(moment.converter "--since")
+  parser
+    :option("--max-age", "As for ensure.")
+    :argname("SECONDS")
+    :convert(values.seconds_or_none "--max-age")
+  parser
+    :option("--state", "Keep in this file what is done: the same command goes on where it ended.")
+    :argname("FILE")
+    :convert(values.text "--state")
+  parser
+    :option("--resume-within", "Go on with a run that began so long ago; default: 43200; 0: never.")
+    :argname("SECONDS")
+    :target("resume_within")
+    :convert(values.seconds_or_none "--resume-within")
+  service_options.declare(parser, true)
+end
+
+--- What is wrong with the options together, or nil.
+local function complaint_about(options)
+  local operation = options.operation or "sync"
+  if options.since and options.max_age then
+    return "options '--since' and '--max-age' exclude each other"
+  elseif options.since and operation ~= "ensure" and operation ~= "wait" then
+    return "option '--since' goes with --operation ensure or wait"
+  elseif options.max_age and operation ~= "ensure" then
+    return "option '--max-age' goes with --operation ensure"
+  elseif options.resume_within and not options.state then
+    return "option '--resume-within' goes with --state"
+  elseif options.file == "-" and options.client_secret_file == "-" then
+    return "standard input cannot be both the list and the secret"
+  end
+end
+
+function fleet.run(options, context)
+  local mistake = complaint_about(options)
+  if mistake then
+    return nil, mistake
+  end
+  local run
+  run, mistake = fleet_run.prepare(options, context)
+  if not run then
+    return nil, mistake
+  end
+  return run:go()
+end
+
+return fleet

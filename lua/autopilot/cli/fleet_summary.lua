@@ -1,0 +1,125 @@
+--- How a fleet's run went: how many tenants by outcome, and of those that failed who and why.
+
+local fleet_progress = require "autopilot.cli.fleet_progress"
+local time_text = require "autopilot.cli.time_text"
+
+---@class autopilot.cli.FleetSummary
+---@field total integer reports
+---@field failed integer
+---@field recalled integer known from an earlier run, and not asked for again
+local FleetSummary = {}
+FleetSummary.__index = FleetSummary
+
+---@return autopilot.cli.FleetSummary
+function FleetSummary.new()
+  return setmetatable(
+    { total = 0, failed = 0, recalled = 0, counts = {}, groups = {} },
+    FleetSummary
+  )
+end
+
+local function outcome_of(report)
+  return report.outcome or (report.ok and "read") or "failed"
+end
+
+--- What there is to say of one tenant besides its outcome's hint.
+local function detail_of(report)
+  local parts = {}
+  if report.retry_after then
+    parts[1] = ("again in %s"):format(time_text.duration(math.ceil(report.retry_after)))
+  end
+  local service_error = report.error or {}
+  parts[#parts + 1] = service_error.message or service_error.code
+  if report.network then
+    parts[#parts + 1] = ("%s: %s"):format(report.network.stage, report.network.message)
+  end
+  return table.concat(parts, ", ")
+end
+
+--- Takes one report.
+---@param tenant autopilot.cli.Tenant
+---@param report autopilot.Report
+function FleetSummary:add(tenant, report)
+  local outcome = outcome_of(report)
+  self.total = self.total + 1
+  self.recalled = self.recalled + (report.recalled and 1 or 0)
+  self.counts[outcome] = (self.counts[outcome] or 0) + 1
+  if report.ok then
+    return
+  end
+  self.failed = self.failed + 1
+  -- The same hint is told once for all whom it concerns.
+  local key = outcome .. "\n" .. (report.hint or "")
+  local group = self.groups[key]
+  if not group then
+    group = { outcome = outcome, hint = report.hint }
+    self.groups[key] = group
+  end
+  group[#group + 1] = { tenant = tenant.tenant, detail = detail_of(report) }
+end
+
+--- The outcomes, the most frequent first.
+local function ranking(counts)
+  local names = {}
+  for name in pairs(counts) do
+    names[#names + 1] = name
+  end
+  table.sort(names, function(a, b)
+    if counts[a] ~= counts[b] then
+      return counts[a] > counts[b]
+    end
+    return a < b
+  end)
+  return names
+end
+
+--- The table of outcomes.
+---@param list { bad: integer, duplicates: integer } what was left out of the list
+---@param elapsed number seconds
+---@return string[] lines
+function FleetSummary:outcomes(list, elapsed)
+  local lines = {}
+  local function row(name, count, remark)
+    local text = ("%-16s %9s"):format(name, fleet_progress.grouped(count))
+    lines[#lines + 1] = remark and text .. "  " .. remark or text
+  end
+  for _, name in ipairs(ranking(self.counts)) do
+    row(name, self.counts[name])
+  end
+  local known = self.recalled > 0
+    and (", %s known from before"):format(fleet_progress.grouped(self.recalled))
+  row("in all", self.total, ("in %s%s"):format(time_text.duration(elapsed), known or ""))
+  if list.bad > 0 then
+    row("bad lines", list.bad)
+  end
+  if list.duplicates > 0 then
+    row("duplicates", list.duplicates)
+  end
+  return lines
+end
+
+--- The tenants that failed, by outcome and hint.
+---@return string[] lines
+function FleetSummary:failures()
+  local lines, keys = {}, {}
+  for key in pairs(self.groups) do
+    keys[#keys + 1] = key
+  end
+  table.sort(keys)
+  for _, key in ipairs(keys) do
+    local group = self.groups[key]
+    lines[#lines + 1] = group.outcome .. (group.hint and ": " .. group.hint or "")
+    table.sort(group, function(a, b)
+      return a.tenant < b.tenant
+    end)
+    for _, entry in ipairs(group) do
+      lines[#lines + 1] = ("  %s%s"):format(
+        entry.tenant,
+        entry.detail ~= "" and "  " .. entry.detail or ""
+      )
+    end
+  end
+  return lines
+end
+
+return FleetSummary
