@@ -48,6 +48,8 @@ has() {
 . spec/bench/figures.sh
 # shellcheck source=spec/bench/neighbours.sh
 . spec/bench/neighbours.sh
+# shellcheck source=spec/bench/tokens.sh
+. spec/bench/tokens.sh
 
 missing=
 has "${CC:-cc}" || missing="$missing gcc libc6-dev"
@@ -77,6 +79,7 @@ tables=$work/tables.md
   instructions_for_each_call
   one_call_in_a_process
   many_calls_in_a_process
+  tokens_and_their_cache
   beside_others
 } >"$tables"
 mkdir -p build

@@ -6,8 +6,9 @@
 --                     both is what the cache costs for each sync
 --   coroutines COUNT  so many coroutines that ask at once, the cache empty: prints the token requests
 --   day COUNT         so many tenants that sync every hour for a day, on the minute or up to ten minutes
---                     early or late, with tokens of one hour: prints the token requests and the least
---                     that are possible when none may be sent with less than 300 s left
+--                     early or late, with tokens of one hour: prints for both how often was asked, the
+--                     token requests and the least that are possible when none may be sent with less
+--                     than 300 s left
 local autopilot = require "autopilot"
 local mode, count = arg[1], tonumber(arg[2])
 
@@ -65,7 +66,7 @@ local function coroutines()
       end
     end
   end
-  print(("%d coroutines: %d token requests"):format(count, requests))
+  print(requests)
 end
 
 -- The least number of requests that serve these moments, when a token is good for `life` seconds: each
@@ -118,16 +119,7 @@ local function day(title, spread)
     time, ask.tenant, asked = step.time, step.tenant, asked + 1
     assert(provider(ask))
   end
-  print(
-    ("%s: %d tenants, %d times asked: %d token requests, least possible %d (%.2f %% more)"):format(
-      title,
-      count,
-      asked,
-      requests,
-      minimum,
-      (requests / minimum - 1) * 100
-    )
-  )
+  print(("%s\t%d\t%d\t%d"):format(title, asked, requests, minimum))
 end
 
 if mode == "static" then

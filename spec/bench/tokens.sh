@@ -1,0 +1,55 @@
+# shellcheck shell=sh
+# Read by run.sh: what the cache of tokens costs and spares. Needs no server.
+
+# Sets `instructions` to those of so many syncs with a token that is a text, or from a cache.
+count_token_instructions() {
+  attend valgrind --tool=callgrind --callgrind-out-file=/dev/null --log-file="$work/valgrind.log" \
+    "$LUA" spec/bench/token_cache.lua "$1" "$2" || {
+    cat "$work/valgrind.log" >&2
+    return 1
+  }
+  instructions=$(sed -n 's/.*Collected : \([0-9]*\).*/\1/p' "$work/valgrind.log")
+}
+
+# Sets `each` to the instructions of one sync, starting up taken off.
+instructions_for_each_sync() {
+  count_token_instructions "$1" "$few"
+  start=$instructions
+  count_token_instructions "$1" "$many"
+  each=$(((instructions - start) / (many - few)))
+}
+
+tokens_and_their_cache() {
+  echo
+  echo "### Tokens and their cache"
+  echo
+  few=200
+  many=1200
+  tenants=10000
+  if [ "$quick" = yes ]; then
+    few=100
+    many=400
+    tenants=1000
+  fi
+  cost="not measured: valgrind is missing"
+  if has valgrind; then
+    say "instructions of a sync with a cached token"
+    instructions_for_each_sync static
+    of_text=$each
+    instructions_for_each_sync cached
+    cost="$((each - of_text)) instructions"
+  fi
+  say "token requests of 1,000 coroutines, and of $tenants tenants in a day"
+  attend "$LUA" spec/bench/token_cache.lua coroutines 1000 >"$work/at_once"
+  attend "$LUA" spec/bench/token_cache.lua day "$tenants" >"$work/day"
+  echo "| | measured | goal |"
+  echo "|---|---|---|"
+  echo "| a cached token for each sync, over a token that is a text | $cost | ≤ 2,000 instructions |"
+  echo "| 1,000 coroutines that ask at once, the cache empty | token requests: $(cat "$work/at_once") | exactly 1 |"
+  awk -F '\t' -v tenants="$tenants" '{
+    printf "| %d tenants, tokens of 1 h, a day of hourly syncs, %s | ", tenants, $1
+    printf "%d token requests for %d askings, %.2f %% over the least possible | ", $3, $2,
+      ($3 / $4 - 1) * 100
+    print "within 2 % of the least possible |"
+  }' "$work/day"
+}
