@@ -59,20 +59,15 @@ end
 ---@field from integer where it stands in the secret
 ---@field is_anywhere boolean it need not be a whole word
 
---- Needles for the secret, and for each part of it behind a dot that could stand alone: a JWT's claims
--- and signature are as good as secret.
-local function add_needles(needles, secret)
-  local function add_needle(from)
-    local text = secret:sub(from, from + telling - 1)
-    local is_anywhere = #text >= shortest_anywhere
-    needles[#needles + 1] = { text = text, secret = secret, from = from, is_anywhere = is_anywhere }
-  end
-  add_needle(1)
-  local dot = secret:find(".", 1, true)
+--- Calls `found(from)` for each place in the secret that a copy of it may begin with: its beginning, and
+-- each part of it behind a dot that could stand alone. A JWT's claims and signature are as good as secret.
+local function each_part(secret, found)
+  found(1)
+  local dot = find(secret, ".", 1, true)
   while dot do
-    local following = secret:find(".", dot + 1, true)
+    local following = find(secret, ".", dot + 1, true)
     if (following or #secret + 1) - dot > telling then
-      add_needle(dot + 1)
+      found(dot + 1)
     end
     dot = following
   end
@@ -83,10 +78,36 @@ local function needles_of(secrets)
   local needles = {}
   for _, secret in pairs(secrets) do
     if type(secret) == "string" and secret ~= "" then
-      add_needles(needles, secret)
+      each_part(secret, function(from)
+        local text = secret:sub(from, from + telling - 1)
+        local is_anywhere = #text >= shortest_anywhere
+        needles[#needles + 1] =
+          { text = text, secret = secret, from = from, is_anywhere = is_anywhere }
+      end)
     end
   end
   return needles
+end
+
+local function is_like_a_jwt(text)
+  return text:sub(1, #jwt_beginning) == jwt_beginning
+end
+
+--- What a text has in it that is not to be handed on as it is: without any of these there is nothing to
+-- take out. One call tells, for each header that is told.
+local function signs_of(secrets)
+  local signs = { jwt_beginning, "\\", "%", "earer" }
+  for _, secret in pairs(secrets) do
+    if type(secret) == "string" and secret ~= "" then
+      each_part(secret, function(from)
+        local text = secret:sub(from, from + telling - 1)
+        if not is_like_a_jwt(text) then
+          signs[#signs + 1] = text
+        end
+      end)
+    end
+  end
+  return signs
 end
 
 --- Where the text repeats a secret from the needle on, each time as far as it goes on repeating it.
@@ -208,35 +229,36 @@ local function without(text, ranges)
   return table.concat(parts)
 end
 
+--- The needles of the secrets, those that look like a JWT's apart.
+local function sorted_needles(secrets)
+  local jwt_needles, other_needles = {}, {}
+  for _, needle in ipairs(needles_of(secrets)) do
+    table.insert(is_like_a_jwt(needle.text) and jwt_needles or other_needles, needle)
+  end
+  return jwt_needles, other_needles
+end
+
 --- A function that does for one text after the other what `redact.text` does, for a fraction of the
--- cost: what to search for is worked out once. It holds the secrets as long as it is held.
+-- cost: what to search for is worked out once, when there is something to search in. It holds the
+-- secrets as long as it is held.
 ---@param secrets string[]? anything in it but a string is passed over, and so are empty strings
 ---@return fun(text: string?): string?
 function redact.prepare(secrets)
   secrets = secrets or {}
-  local jwt_needles, other_needles = {}, {}
-  for _, needle in ipairs(needles_of(secrets)) do
-    local is_jwt = needle.text:sub(1, #jwt_beginning) == jwt_beginning
-    table.insert(is_jwt and jwt_needles or other_needles, needle)
-  end
-  local has_secrets = next(jwt_needles) ~= nil or next(other_needles) ~= nil
-  -- Without any of these there is nothing to take out. One call tells, for each header that is told.
-  local signs = { jwt_beginning, "\\", "%", "earer" }
-  for _, needle in ipairs(other_needles) do
-    signs[#signs + 1] = needle.text
-  end
+  local signs, jwt_needles, other_needles
   return function(text)
+    signs = signs or signs_of(secrets)
     if type(text) ~= "string" or not contains_any(text, signs) then
       return text
+    elseif not jwt_needles then
+      jwt_needles, other_needles = sorted_needles(secrets)
     end
-    local ranges
-    for index = 1, #other_needles do
-      ranges = find_needle(ranges, text, other_needles[index])
-    end
+    local ranges = find_needles(nil, text, other_needles)
     if find(text, jwt_beginning, 1, true) then
       ranges = find_needles(ranges, text, jwt_needles)
       ranges = find_jwts(ranges, text)
     end
+    local has_secrets = next(jwt_needles) ~= nil or next(other_needles) ~= nil
     if has_secrets and (find(text, "\\", 1, true) or find(text, "%", 1, true)) then
       ranges = find_escaped(ranges, text, secrets)
     end
