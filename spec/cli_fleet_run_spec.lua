@@ -1,0 +1,237 @@
+-- `autopilot-sync fleet` as a process of its own, over TLS: many tenants with faults among them, killed,
+-- interrupted, and taken up again. What it says is compared with what the service has seen.
+
+local cjson = require "cjson.safe"
+local command = require "support.command"
+local command_process = require "support.command_process"
+local emulated_service = require "support.emulated_service"
+local socket = require "socket"
+
+local function names(count)
+  local lines = {}
+  for index = 1, count do
+    lines[index] = ("tenant%03d.example"):format(index)
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
+-- Reports by tenant. A line that is not whole is none: the process was killed while it wrote it.
+local function reports_in(text)
+  local reports, count = {}, 0
+  for line in text:gmatch "([^\n]*)\n" do
+    local report = assert(cjson.decode(line))
+    assert.is_nil(reports[report.tenant], "two reports of a tenant")
+    reports[report.tenant], count = report, count + 1
+  end
+  return reports, count
+end
+
+describe("autopilot-sync fleet, as a process,", function()
+  local service, env, list, state, clean_up
+
+  setup(function()
+    service = emulated_service.start { duration = 0 }
+    env = {
+      AUTOPILOT_BASE_URL = service.url,
+      AUTOPILOT_CA_FILE = service.ca_file,
+      AZURE_AUTHORITY_HOST = service.url,
+      AZURE_CLIENT_ID = service.client_id,
+      AZURE_CLIENT_SECRET = service.client_secret,
+    }
+  end)
+
+  teardown(function()
+    service.stop()
+  end)
+
+  before_each(function()
+    service:control("POST", "reset")
+    clean_up = {}
+    local function file(text)
+      local path, remove = command.file(text)
+      clean_up[#clean_up + 1] = remove
+      return path
+    end
+    list = file(names(60))
+    state = file ""
+  end)
+
+  after_each(function()
+    for _, remove in ipairs(clean_up) do
+      remove()
+    end
+    os.remove(state .. "-wal")
+  end)
+
+  -- How often the service was asked for a sync, and started one, for each tenant.
+  local function seen()
+    local asked, started = {}, {}
+    for _, event in ipairs(service:control("GET", "log")) do
+      if event.event == "sync" then
+        started[event.tenant] = (started[event.tenant] or 0) + 1
+      elseif event.operation == "sync" and event.tenant then
+        asked[event.tenant] = (asked[event.tenant] or 0) + 1
+      end
+    end
+    return asked, started
+  end
+
+  -- Starts one; the first line of its output is the number of the process. With `--spread` a signal
+  -- finds it in the midst of its list, however slow the machine is.
+  local function start(args)
+    local pipe = command_process.start(
+      ("echo $$; exec %s fleet %s %s 2>&1"):format(command_process.program, list, args),
+      env
+    )
+    return pipe, assert(pipe:read "*l")
+  end
+
+  local function send(signal, process)
+    io.popen(("kill -%s %s"):format(signal, process)):close()
+  end
+
+  it("reports of every tenant what the service has seen, whatever went wrong", function()
+    local faults = {}
+    for _, kind in ipairs {
+      "unsent",
+      "lost_request",
+      "lost_answer",
+      "status",
+      "throttle",
+      "lost_answer",
+      "duplicated",
+    } do
+      faults[#faults + 1] = {
+        kind = kind,
+        on = "sync",
+        status = kind == "status" and 503 or nil,
+        retry_after = kind == "throttle" and 0 or nil,
+      }
+    end
+    faults[#faults + 1] = { kind = "status", status = 400, body = "{}", on = "token" }
+    service:control("POST", "faults", faults)
+    local code, output, complaint = command_process.run("fleet " .. list .. " --json", env)
+    assert.equal("", complaint)
+    local reports, count = reports_in(output)
+    assert.equal(60, count)
+    local _, started = seen()
+    local failed = 0
+    for tenant, report in pairs(reports) do
+      if report.ok then
+        assert.equal(1, started[tenant], tenant)
+      else
+        failed = failed + 1
+        assert.is_true(report.delivered ~= "no" or not started[tenant], output)
+      end
+    end
+    assert.equal(failed > 0 and 9 or 0, code)
+    assert.is_true(failed >= 1 and failed <= 8)
+  end)
+
+  it("prints a table, and no byte of a terminal's language", function()
+    service:control("POST", "faults", { { kind = "status", status = 404, on = "sync" } })
+    local code, output, complaint = command_process.run("fleet " .. list, env)
+    assert.equal("", complaint)
+    assert.equal(9, code)
+    assert.matches(
+      "^started +59\nnot_found +1\nin all +60  in [^\n]*\n\nnot_found: [^\n]*\n  tenant",
+      output
+    )
+    assert.is_nil(output:find "[\r\27]")
+  end)
+
+  it("is killed and taken up again: what it knew to be done is not asked for again", function()
+    local pipe, process = start("--json --concurrency 2 --spread 4 --state " .. state)
+    local lines = {}
+    for line in pipe:lines() do
+      lines[#lines + 1] = line
+      if #lines == 12 then
+        send("KILL", process)
+      end
+    end
+    pipe:close()
+    assert.is_true(#lines < 60)
+    if not cjson.decode(lines[#lines]) then
+      lines[#lines] = nil
+    end
+    local first = reports_in(table.concat(lines, "\n") .. "\n")
+
+    local code, output, complaint =
+      command_process.run(("fleet %s --json --state %s"):format(list, state), env)
+    assert.matches("taking up the run that was begun before: %d+ done already\n$", complaint)
+    local second, count = reports_in(output)
+    assert.equal(60, count)
+    local asked, started = seen()
+    local failed = 0
+    for tenant, report in pairs(second) do
+      assert.equal(1, started[tenant], tenant)
+      if first[tenant] then
+        assert.is_true(report.recalled)
+        assert.equal(first[tenant].request_id, report.request_id)
+        assert.equal(1, asked[tenant], tenant)
+      end
+      failed = failed + (report.ok and 0 or 1)
+    end
+    -- Only of what was under way when it was killed the service says that it was done.
+    assert.is_true(failed <= 2, output)
+    assert.equal(failed > 0 and 9 or 0, code)
+  end)
+
+  it("is interrupted: what was sent is reported, the rest is not begun with", function()
+    local pipe, process = start("--json --concurrency 4 --spread 4 --state " .. state)
+    local lines = {}
+    for line in pipe:lines() do
+      lines[#lines + 1] = line
+      if #lines == 8 then
+        send("INT", process)
+      end
+    end
+    pipe:close()
+    local reports, told = {}, {}
+    for _, line in ipairs(lines) do
+      local report = cjson.decode(line)
+      if type(report) == "table" then
+        reports[report.tenant] = report
+      else
+        told[#told + 1] = line
+      end
+    end
+    local _, started = seen()
+    local count = 0
+    for tenant in pairs(started) do
+      assert.is_true(reports[tenant] and reports[tenant].ok, tenant)
+      count = count + 1
+    end
+    for tenant, report in pairs(reports) do
+      assert.equal(report.ok, started[tenant] ~= nil)
+    end
+    assert.is_true(count >= 8 and count < 60)
+    assert.equal(
+      "autopilot-sync: interrupted: what was sent is awaited; once more ends it at once",
+      told[1]
+    )
+    assert.equal(
+      "autopilot-sync: interrupted: the same command goes on where this one ended",
+      told[2]
+    )
+  end)
+
+  it("ends at once when it is interrupted twice", function()
+    service:control("POST", "faults", {
+      { kind = "slow_answer", seconds = 40, on = "sync" },
+      { kind = "slow_answer", seconds = 40, on = "sync" },
+    })
+    local pipe, process = start "--json --concurrency 1"
+    local began = socket.gettime()
+    -- Its first request is under way for long.
+    repeat
+      local asked = seen()
+    until next(asked) or socket.gettime() - began > 20
+    send("INT", process)
+    assert.matches("interrupted: what was sent is awaited", pipe:read "*l")
+    send("INT", process)
+    assert.is_nil(pipe:read "*l")
+    pipe:close()
+    assert.is_true(socket.gettime() - began < 30)
+  end)
+end)
