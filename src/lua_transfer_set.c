@@ -1,5 +1,6 @@
 /* core.transfer_set: a curl multi as Lua sees it.
  *
+ *   core.transfer_set { concurrency = n }  made for so many transfers at a time; nil: for a few
  *   set:add(request, connect_timeout, total_timeout, token, client_request_id, retry_attempt)
  *                              -> transfer; the last three may be nil
  *   set:step(timeout)          -> how many are in flight; never blocks when timeout is nil or 0
@@ -36,12 +37,26 @@ static struct transfer_set *check(lua_State *L) {
     return object->set;
 }
 
+/* The number in `concurrency` of the table that is given, 0 without it. */
+static lua_Integer expected(lua_State *L) {
+    if (lua_isnoneornil(L, 1)) {
+        return 0;
+    }
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_getfield(L, 1, "concurrency");
+    lua_Integer concurrency = luaL_optinteger(L, -1, 0);
+    luaL_argcheck(L, concurrency >= 0 && concurrency <= 1000000, 1, "'concurrency' out of range");
+    return concurrency;
+}
+
 static int create(lua_State *L) {
+    lua_Integer concurrency = expected(L);
     struct set_object *object = lua_support_new_object(L, sizeof *object, type_name);
     lua_newtable(L);
     lua_setuservalue(L, -2);
     object->set = transfer_set_create();
-    if (object->set == NULL) {
+    if (object->set == NULL ||
+        (concurrency > 0 && !transfer_set_expect(object->set, (unsigned)concurrency))) {
         return luaL_error(L, "transfer_set: not enough memory");
     }
     return 1;

@@ -104,14 +104,20 @@ bool platform_is_world_readable(const char *path) {
     return false; /* access lists, not a mode, say who may read it */
 }
 
+long platform_descriptor_limit(void) {
+    return 0; /* sockets are not descriptors there, and not limited like them */
+}
+
 #else
 
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -238,6 +244,14 @@ bool platform_folder_has(const char *folder, bool (*wanted)(const char *name)) {
 bool platform_is_world_readable(const char *path) {
     struct stat file;
     return stat(path, &file) == 0 && (file.st_mode & S_IROTH) != 0;
+}
+
+long platform_descriptor_limit(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
+        return 0;
+    }
+    return limit.rlim_cur < LONG_MAX ? (long)limit.rlim_cur : 0;
 }
 
 #endif

@@ -48,6 +48,9 @@ bool platform_was_interrupted(void);
 /* An interrupt does again what it did before platform_note_interrupt. Does nothing without that. */
 void platform_release_interrupt(void);
 
+/* How many files and sockets this process may have open; 0 when nobody knows. */
+long platform_descriptor_limit(void);
+
 /* True when the folder can be read and has an entry for which `wanted` is true. */
 bool platform_folder_has(const char *folder, bool (*wanted)(const char *name));
 

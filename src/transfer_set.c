@@ -3,9 +3,16 @@
 
 #include <stdlib.h>
 
-/* Idle handles kept for the next transfers; each costs some 6 KB and saves some 10,000
- * instructions. */
+/* Idle handles kept for the next transfers, unless more of them are expected; each costs some 6 KB
+ * and saves some 10,000 instructions. */
 enum { MOST_IDLE = 64 };
+
+/* What servers allow at a time on one HTTP/2 connection: 100 is the least that RFC 9113 recommends
+ * in section 6.5.2, and what many use. */
+enum { STREAMS_PER_CONNECTION = 100 };
+
+/* Descriptors that are left to the rest of the program. */
+enum { SPARE_DESCRIPTORS = 64 };
 
 struct transfer_list {
     struct transfer *first, *last;
@@ -15,8 +22,10 @@ struct transfer_set {
     CURLM *multi;
     struct transfer_list in_flight;
     struct transfer_list finished; /* in the order they finished */
-    struct transfer_handle *idle[MOST_IDLE];
-    size_t idle_count;
+    struct transfer_handle **idle;
+    size_t idle_count, idle_room;
+    unsigned concurrency; /* transfers expected at a time; 0: not told */
+    bool is_multiplexed;  /* every host that has answered spoke HTTP/2 */
     struct idle_sockets sockets;
     int in_flight_count;
     bool has_new;  /* something was added that libcurl has not begun with */
@@ -50,15 +59,70 @@ struct transfer_set *transfer_set_create(void) {
     set->process_id = platform_process_id();
     idle_sockets_init(&set->sockets);
     set->multi = curl_multi_init();
-    if (set->multi == NULL) {
+    set->idle = calloc(MOST_IDLE, sizeof(struct transfer_handle *));
+    set->idle_room = MOST_IDLE;
+    if (set->multi == NULL || set->idle == NULL) {
+        curl_multi_cleanup(set->multi);
+        free(set->idle);
         free(set);
         return NULL;
     }
     return set;
 }
 
+/* With as many connections to a host as the streams need, libcurl fills each before it opens the
+ * next; without the limit it opens one for nearly each transfer that is added before the first
+ * connection is up. */
+static void limit_connections(struct transfer_set *set, unsigned to_each_host) {
+    curl_multi_setopt(set->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)to_each_host);
+}
+
+bool transfer_set_expect(struct transfer_set *set, unsigned concurrency) {
+    if (concurrency > set->idle_room) {
+        struct transfer_handle **longer =
+            realloc(set->idle, concurrency * sizeof(struct transfer_handle *));
+        if (longer == NULL) {
+            return false;
+        }
+        set->idle = longer;
+        set->idle_room = concurrency;
+    }
+    long descriptors = platform_descriptor_limit() - SPARE_DESCRIPTORS;
+    if (descriptors > 0) {
+        /* Those beyond wait for their turn, instead of failing for want of a socket. */
+        curl_multi_setopt(set->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, descriptors);
+    }
+    set->concurrency = concurrency;
+    set->is_multiplexed = true;
+    curl_multi_setopt(set->multi, CURLMOPT_MAX_CONCURRENT_STREAMS, (long)STREAMS_PER_CONNECTION);
+    curl_multi_setopt(set->multi, CURLMOPT_MAXCONNECTS, (long)concurrency + SPARE_DESCRIPTORS);
+    limit_connections(set, (concurrency + STREAMS_PER_CONNECTION - 1) / STREAMS_PER_CONNECTION);
+    return true;
+}
+
+/* Some host speaks HTTP/1.x only: its transfers need a connection each. */
+static void expect_no_multiplexing(struct transfer_set *set) {
+    if (set->is_multiplexed) {
+        set->is_multiplexed = false;
+        limit_connections(set, set->concurrency);
+    }
+}
+
 bool transfer_set_is_ours(const struct transfer_set *set) {
     return set->process_id == platform_process_id();
+}
+
+/* Has the transfer wait for a connection that others share, rather than open its own. */
+static void prefer_sharing(struct transfer_set *set, const struct prepared_request *request,
+                           struct transfer_handle *handle) {
+    if (set->concurrency == 0 || handle == NULL) {
+        return;
+    }
+    if (request->is_plaintext || request->http_version == CURL_HTTP_VERSION_1_1) {
+        expect_no_multiplexing(set);
+    } else {
+        curl_easy_setopt(handle->easy, CURLOPT_PIPEWAIT, 1L);
+    }
 }
 
 /* A handle for the request, best one that has served it before; NULL when memory is short. */
@@ -83,7 +147,7 @@ static struct transfer_handle *take_handle(struct transfer_set *set,
 }
 
 static void return_handle(struct transfer_set *set, struct transfer_handle *handle) {
-    if (set->idle_count < MOST_IDLE) {
+    if (set->idle_count < set->idle_room) {
         set->idle[set->idle_count++] = handle;
     } else {
         transfer_handle_free(handle);
@@ -94,6 +158,7 @@ void transfer_set_add(struct transfer_set *set, struct transfer *transfer,
                       struct prepared_request *request, const struct transfer_attempt *attempt) {
     CURLcode code = CURLE_OUT_OF_MEMORY;
     struct transfer_handle *handle = take_handle(set, request);
+    prefer_sharing(set, request, handle);
     transfer->set = set;
     if (handle != NULL) {
         code = transfer_prepare(transfer, handle, attempt);
@@ -118,6 +183,10 @@ static void finish(struct transfer_set *set, struct transfer *transfer, CURLcode
     idle_sockets_note(&set->sockets, easy); /* before it leaves the multi, which knows the socket */
     curl_multi_remove_handle(set->multi, easy);
     return_handle(set, transfer_finish(transfer, code));
+    if (transfer->http_version == CURL_HTTP_VERSION_1_1 ||
+        transfer->http_version == CURL_HTTP_VERSION_1_0) {
+        expect_no_multiplexing(set);
+    }
 }
 
 /* Lets a transfer of which nothing was sent begin again. Each time costs an idle connection, so
@@ -252,5 +321,6 @@ void transfer_set_destroy(struct transfer_set *set) {
         transfer_handle_free(set->idle[--set->idle_count]);
     }
     curl_multi_cleanup(set->multi);
+    free(set->idle);
     free(set);
 }

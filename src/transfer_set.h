@@ -11,6 +11,11 @@ struct transfer_set;
 /* NULL when memory is short. */
 struct transfer_set *transfer_set_create(void);
 
+/* Makes a new set fit for so many transfers at a time. Over HTTP/2 they then share connections: as
+ * many are opened as it takes, each with up to 100 streams. Over HTTP/1.x each has one of its own.
+ * False when memory is short. */
+bool transfer_set_expect(struct transfer_set *set, unsigned concurrency);
+
 /* Ends every transfer that is still in the set as failed, closes all connections. NULL is allowed.
  * In a process that is not the set's own nothing is closed, because a closing message would go out
  * on connections which the parent still uses; the memory is then given up. */
