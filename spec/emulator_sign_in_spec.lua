@@ -240,6 +240,15 @@ describe("autopilot.emulator: a machine", function()
     assert.is_nil(answer.expires_in)
     assert.equal(("%d"):format(service:now() + 3599), answer.expires_on)
     assert.equal(2, service.requests.identity)
+    for path, version in pairs {
+      ["/msi/token"] = "2017-09-01&clientid=machine",
+      ["/metadata/identity/oauth2/token"] = "2019-07-01-preview",
+    } do
+      local url = path .. "?resource=https%3A%2F%2Fgraph.microsoft.com&api-version=" .. version
+      assert.equal(200, (get(service, url, { Secret = "key" })))
+      assert.equal(401, (get(service, url, { Secret = "wrong" })))
+      assert.equal(400, (get(service, url .. "0", { Secret = "key" })))
+    end
   end)
 
   it("gets none without the header, with another identity, or where it has none", function()

@@ -99,12 +99,27 @@ describe("autopilot.token.managed_identity", function()
     assert.is_truthy(world.requests[1].url:find("^http://127.0.0.1:2579/metadata/identity/"))
   end)
 
-  it("says that Service Fabric is not supported, and sends nothing there", function()
-    local token, message, details, world = ask("service_fabric", {})
+  it("asks Service Fabric", function()
+    local answer = granted { expires_on = now + 3600 }
+    local token, _, _, world = ask("service_fabric", { answer })
+    assert.are.equal(opaque, token)
+    local sent = world.requests[1]
+    assert.are.equal("GET", sent.method)
+    assert.are.equal(
+      "https://10.0.0.4:2377/metadata/identity/oauth2/token?api-version=2019-07-01-preview&"
+        .. resource,
+      sent.url
+    )
+    assert.are.same({ Secret = hidden }, sent.headers)
+  end)
+
+  it("tells what to do where Service Fabric's certificate is not trusted", function()
+    local failure = { stage = "tls", message = "self-signed certificate", delivered = "no" }
+    local token, message, details = ask("service_fabric", { { network = failure } })
     assert.is_nil(token)
-    assert.is_truthy(message:find "Service Fabric is not supported")
-    assert.is_false(details.is_transient)
-    assert.are.equal(0, #world.requests)
+    assert.is_truthy(message:find("self-signed certificate", 1, true))
+    assert.is_truthy(details.hint:find("http.ca_file", 1, true))
+    assert.is_true(details.is_transient)
   end)
 
   it("detects the platform in a fixed order, and takes an empty variable for none", function()
@@ -140,6 +155,7 @@ describe("autopilot.token.managed_identity", function()
       machine_learning = { client_id = "clientid" },
       arc = {},
       cloud_shell = {},
+      service_fabric = {},
     } do
       for _, kind in ipairs { "client_id", "resource_id", "object_id" } do
         local token, message, _, world = ask(platform, { granted() }, { [kind] = "/an id&x=y" })

@@ -182,6 +182,14 @@ local ways = {
     }
     return { provider = provider, secret_of = header "X-IDENTITY-HEADER" }
   end,
+  ["managed_identity, Service Fabric"] = function()
+    local provider = with_environment {
+      IDENTITY_ENDPOINT = "https://localhost:2377/metadata/identity/oauth2/token",
+      IDENTITY_HEADER = line,
+      IDENTITY_SERVER_THUMBPRINT = "AB12",
+    }
+    return { provider = provider, secret_of = header "Secret" }
+  end,
   ["managed_identity, Azure ML"] = function()
     local provider =
       with_environment { MSI_ENDPOINT = "http://localhost:1/msi/token", MSI_SECRET = line }

@@ -280,6 +280,27 @@ describe("over real sockets", function()
       assert.are.same({ "token_error", "unauthorized" }, { report.outcome, report.error.code })
     end)
 
+    it("in Service Fabric and in Machine Learning signs in as itself", function()
+      local endpoint = service.url .. "/metadata/identity/oauth2/token"
+      local getenv = token_world.getenv {
+        IDENTITY_ENDPOINT = endpoint,
+        IDENTITY_HEADER = "machine-key",
+        IDENTITY_SERVER_THUMBPRINT = "AB12",
+      }
+      assert_started(sync(client_of(token.managed_identity { getenv = getenv })))
+      local untrusting = client_of(token.managed_identity { getenv = getenv }, { http = {} })
+      local report = sync(untrusting)
+      assert.are.equal("token_error", report.outcome)
+      assert.is_truthy(report.hint:find("http.ca_file", 1, true))
+      assert.are.equal(1, requests().identity)
+      getenv = token_world.getenv {
+        MSI_ENDPOINT = service.url .. "/msi/token",
+        MSI_SECRET = "machine-key",
+      }
+      local provider = token.managed_identity { getenv = getenv, client_id = "machine" }
+      assert_started(sync(client_of(provider)))
+    end)
+
     it("with a metadata service signs in as itself, in a chain after a look at it", function()
       local getenv =
         token_world.getenv { AZURE_POD_IDENTITY_AUTHORITY_HOST = service.url, AZURE_CLIENT_ID = "" }

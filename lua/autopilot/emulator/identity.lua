@@ -1,5 +1,5 @@
---- The endpoints by which a machine in Azure signs in as itself: that of App Service and the metadata
--- service of virtual machines ("How to use managed identities for App Service", "… to acquire an
+--- The endpoints by which a machine in Azure signs in as itself: those of App Service, Machine Learning,
+-- Service Fabric and virtual machines ("How to use managed identities for App Service", "… to acquire an
 -- access token").
 
 local answers = require "autopilot.emulator.answers"
@@ -10,7 +10,7 @@ local identity = {}
 ---@class autopilot.emulator.Identity the machine's managed identity
 ---@field tenant string
 ---@field client_id string
----@field header string? what App Service wants in X-IDENTITY-HEADER; nil: it is no App Service
+---@field header string? what the platform wants in a header of its own; nil: it is a virtual machine
 ---@field roles string[]? permissions in its tokens; default: the one that the sync needs
 
 local paths = {
@@ -29,15 +29,22 @@ local function refused(call, status, code, sentence)
   return answers.json(call, { error = code, error_description = sentence }, status)
 end
 
---- Nil when the request is right, else status, code and sentence.
-local checks = {
-  app_service = function(known, call, query)
-    if not known.header or call.headers["x-identity-header"] ~= known.header then
-      return 401, "unauthorized", "The request has no right X-IDENTITY-HEADER."
-    elseif query["api-version"] ~= "2019-08-01" then
+--- A check of an endpoint that knows who may ask by a header.
+local function by_key(header, version)
+  return function(known, call, query)
+    if not known.header or call.headers[header] ~= known.header then
+      return 401, "unauthorized", "The request has no right header."
+    elseif query["api-version"] ~= version then
       return 400, "invalid_request", "The api-version is not supported."
     end
-  end,
+  end
+end
+
+--- Nil when the request is right, else status, code and sentence.
+local checks = {
+  app_service = by_key("x-identity-header", "2019-08-01"),
+  machine_learning = by_key("secret", "2017-09-01"),
+  service_fabric = by_key("secret", "2019-07-01-preview"),
   metadata = function(_, call, query)
     if call.headers.metadata ~= "true" then
       return 400, "invalid_request", "Required metadata header not specified"
@@ -48,6 +55,15 @@ local checks = {
     end
   end,
 }
+
+--- Which platform is asked: two of them have the path of another, and a header of their own.
+local function kind_of(call)
+  local kind = paths[call.path]
+  if not call.headers.secret then
+    return kind
+  end
+  return kind == "metadata" and "service_fabric" or "machine_learning"
+end
 
 --- Answers a request for a token of the machine.
 ---@param service table identity, tokens, token_lifetime: what the emulator has
@@ -61,13 +77,15 @@ function identity.answer(service, call, request)
   elseif not known then
     return refused(call, 400, "invalid_request", "Identity not found")
   end
-  local kind = paths[call.path]
+  local kind = kind_of(call)
   local status, code, sentence = checks[kind](known, call, query)
   if status then
     return refused(call, status, code, sentence)
   elseif not query.resource then
     return refused(call, 400, "invalid_request", "The parameter 'resource' is missing.")
-  elseif query.client_id and query.client_id ~= known.client_id then
+  end
+  local wanted = query.client_id or query.clientid -- by its version
+  if wanted and wanted ~= known.client_id then
     return refused(call, 400, "invalid_request", "Identity not found")
   end
   local lifetime = service.token_lifetime
