@@ -8,8 +8,10 @@ local time_text = require "autopilot.cli.time_text"
 
 local fleet_progress = {}
 
--- Columns of a terminal that does not tell; of the bar at least and at most; seconds between two lines.
-local usual_width, shortest_bar, longest_bar, interval = 80, 10, 30, 0.1
+-- Columns of a terminal that does not tell, and of the narrowest with a bar; of the longest bar.
+local usual_width, narrowest, longest_bar = 80, 45, 30
+
+local interval = 0.1 -- seconds between two lines
 
 ---@class autopilot.cli.FleetFacts
 ---@field done integer
@@ -45,6 +47,18 @@ local function pace(facts)
   return rate, left
 end
 
+--- What there is to say behind the count, from the most important on.
+local function remarks(facts)
+  local grouped = fleet_progress.grouped
+  local rate, left = pace(facts)
+  local parts = { grouped(facts.failed) .. " failed" }
+  parts[#parts + 1] = left and time_text.duration(left) .. " left" or nil
+  parts[#parts + 1] = grouped(facts.in_flight) .. " in flight"
+  parts[#parts + 1] = rate and (rate < 10 and "%.1f/s" or "%.0f/s"):format(rate) or nil
+  parts[#parts + 1] = facts.asleep > 0 and grouped(facts.asleep) .. " waiting" or nil
+  return parts
+end
+
 --- The line for these facts, in so many columns at most.
 ---@param facts autopilot.cli.FleetFacts
 ---@param width integer columns
@@ -55,23 +69,17 @@ function fleet_progress.line(facts, width)
   if facts.total then
     count = ("%s/%s%s"):format(count, facts.is_exact and "" or "~", grouped(facts.total))
   end
-  local rate, left = pace(facts)
-  -- From the most important on: what does not fit is left out at the end.
-  local parts = { grouped(facts.failed) .. " failed" }
-  parts[#parts + 1] = left and time_text.duration(left) .. " left" or nil
-  parts[#parts + 1] = grouped(facts.in_flight) .. " in flight"
-  parts[#parts + 1] = rate and (rate < 10 and "%.1f/s" or "%.0f/s"):format(rate) or nil
-  parts[#parts + 1] = facts.asleep > 0 and grouped(facts.asleep) .. " waiting" or nil
   local text = count
-  for _, part in ipairs(parts) do
+  if facts.total and facts.total > 0 and width >= narrowest then
+    -- As long as the terminal says, so that it keeps its place.
+    local columns = math.min(longest_bar, math.floor(width / 4))
+    text = bar(math.min(1, facts.done / facts.total), columns) .. " " .. count
+  end
+  for _, part in ipairs(remarks(facts)) do
     if #text + 2 + #part > width then
       break
     end
     text = text .. ", " .. part
-  end
-  local columns = math.min(longest_bar, width - #text - 3)
-  if facts.total and facts.total > 0 and columns >= shortest_bar then
-    text = bar(math.min(1, facts.done / facts.total), columns) .. " " .. text
   end
   return text:sub(1, math.max(0, width))
 end
@@ -111,8 +119,7 @@ function FleetProgress:draw()
   end
   self.drawn_at = clock
   local line = fleet_progress.line(self.facts(), width_of(self.context))
-  local rest = math.max(0, self.shown - #line)
-  self.stderr:write("\r", line, (" "):rep(rest), rest > 0 and "\r" .. line or "")
+  self.stderr:write("\r", line, (" "):rep(self.shown - #line)) -- over what was there
   self.stderr:flush()
   self.shown = #line
 end
