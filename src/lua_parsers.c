@@ -11,7 +11,6 @@
 #include "challenge.h"
 #include "http_date.h"
 #include "retry_after.h"
-#include "text_search.h"
 #include "timestamp.h"
 
 /* The string argument at `index`. */
@@ -164,32 +163,13 @@ static int challenges(lua_State *L) {
     }
 }
 
-/* core.contains_any(text, list): does any text of the list stand in it? What is no text does not.
- */
-static int contains_any(lua_State *L) {
-    enum { LIST = 2, ITEM };
-    size_t text_length, item_length;
-    const char *text = check_text(L, TEXT, &text_length);
-    luaL_checktype(L, LIST, LUA_TTABLE);
-    bool is_found = false;
-    int count = (int)lua_rawlen(L, LIST);
-    lua_settop(L, LIST);
-    for (int i = 1; i <= count && !is_found; i++) {
-        lua_rawgeti(L, LIST, i);
-        if (lua_type(L, ITEM) == LUA_TSTRING) {
-            const char *item = lua_tolstring(L, ITEM, &item_length);
-            is_found = text_search_contains(text, text_length, item, item_length);
-        }
-        lua_settop(L, LIST);
-    }
-    lua_pushboolean(L, is_found);
-    return 1;
-}
-
 void lua_parsers_open(lua_State *L) {
     static const luaL_Reg functions[] = {
-        {"http_date", http_date},   {"timestamp", timestamp},       {"retry_after", retry_after},
-        {"challenges", challenges}, {"contains_any", contains_any}, {NULL, NULL},
+        {"http_date", http_date},
+        {"timestamp", timestamp},
+        {"retry_after", retry_after},
+        {"challenges", challenges},
+        {NULL, NULL},
     };
     lua_support_set_functions(L, functions);
 }

@@ -15,9 +15,12 @@
 void lua_support_set_functions(lua_State *L, const luaL_Reg *functions);
 
 /* Creates the metatable `type_name` with `metamethods` and an __index of `methods`; pushes nothing.
- */
+ * All of them have the metatable as their only upvalue. */
 void lua_support_new_type(lua_State *L, const char *type_name, const luaL_Reg *metamethods,
                           const luaL_Reg *methods);
+
+/* For a method: the object of its type at this index; raises when the value is none. */
+void *lua_support_check_own(lua_State *L, int index, const char *type_name);
 
 /* Pushes a zeroed userdata that already has its metatable, so that __gc covers every later error.
  */
@@ -25,6 +28,7 @@ void *lua_support_new_object(lua_State *L, size_t size, const char *type_name);
 
 /* Each binding file adds its functions to the module table at the top of the stack. */
 void lua_parsers_open(lua_State *L);
+void lua_text_search_open(lua_State *L);
 void lua_system_open(lua_State *L);
 void lua_request_open(lua_State *L);
 void lua_transfer_set_open(lua_State *L);

@@ -1,17 +1,23 @@
 /* A transfer as Lua sees it: whether it has finished, and what came of it.
  *
- *   transfer:is_finished()     -> boolean
- *   transfer:result()          -> status | nil, http_version | nil, body, sends, is_complete,
- *                                 name_lookup, connect, tls, first_byte, total (seconds)
- *   transfer:failure()         -> nil when the whole answer came, else stage, name, message,
- * timeout transfer:header(name, ...) -> for each name the value of its fields, joined by ", ", or
- * nil transfer:headers()         -> {[lower-case name] = value} The collector gives up a transfer
- * that is still in flight. */
+ *   transfer:is_finished()      -> boolean
+ *   transfer:result()           -> status | nil, http_version | nil, body, sends, is_complete,
+ *                                  name_lookup, connect, tls, first_byte, total (seconds)
+ *   transfer:graph_headers()    -> what Graph tells with any status: date (Unix seconds),
+ *                                  request_id, diagnostics, sunset; nil for what it did not
+ *   transfer:failure()          -> nil when the whole answer came, else stage, name, message,
+ *                                  timeout, delivered ("no" | "unknown")
+ *   transfer:header(name, ...)  -> for each name the value of its fields, joined by ", ", or nil
+ *   transfer:headers()          -> {[lower-case name] = value}
+ *
+ * The collector gives up a transfer that is still in flight. */
 #include "lua_transfer.h"
 #include "curl_failure.h"
+#include "http_date.h"
 #include "transfer_set.h"
 
 #include <string.h>
+#include <time.h>
 
 static const char type_name[] = "autopilot.transfer";
 
@@ -24,7 +30,7 @@ struct transfer *lua_transfer_check(lua_State *L, int index) {
 }
 
 static struct transfer *check(lua_State *L) {
-    return lua_transfer_check(L, 1);
+    return lua_support_check_own(L, 1, type_name);
 }
 
 static int is_finished(lua_State *L) {
@@ -47,11 +53,73 @@ static const char *version_text(long version) {
     }
 }
 
+/* Appends the field's value to the text in the slot, where there is one. Joining is what RFC 9110
+ * section 5.2 allows for every field this library reads. */
+static void join(lua_State *L, int slot, const struct header_field *field) {
+    if (lua_isnil(L, slot)) {
+        lua_pushlstring(L, field->value, field->value_length);
+    } else {
+        lua_pushvalue(L, slot);
+        lua_pushliteral(L, ", ");
+        lua_pushlstring(L, field->value, field->value_length);
+        lua_concat(L, 3);
+    }
+    lua_replace(L, slot);
+}
+
+/* The headers by which Graph tells more than a status. */
+enum graph_header { DATE, REQUEST_ID, DIAGNOSTICS, SUNSET, GRAPH_HEADERS };
+
+static const struct {
+    const char *name;
+    size_t length;
+} graph_names[GRAPH_HEADERS] = {
+    [DATE] = {"date", 4},
+    [REQUEST_ID] = {"request-id", 10},
+    [DIAGNOSTICS] = {"x-ms-ags-diagnostic", 19},
+    [SUNSET] = {"sunset", 6},
+};
+
+/* Which of them the field is; GRAPH_HEADERS for any other. */
+static enum graph_header graph_header_of(const struct header_field *field) {
+    int which = DATE;
+    while (which < GRAPH_HEADERS &&
+           !header_field_is(field, graph_names[which].name, graph_names[which].length)) {
+        which++;
+    }
+    return (enum graph_header)which;
+}
+
+/* Finds them all in one pass. Two dates are none. */
+static int graph_headers(lua_State *L) {
+    enum { FIRST = 2 };
+    const struct transfer *transfer = check(L);
+    struct header_field field, date = {NULL, 0, NULL, 0};
+    int dates = 0;
+    int64_t seconds;
+    lua_settop(L, FIRST + GRAPH_HEADERS - 1);
+    for (size_t position = 0; response_head_next(&transfer->head, &position, &field);) {
+        enum graph_header which = graph_header_of(&field);
+        if (which == DATE) {
+            date = field;
+            dates++;
+        } else if (which != GRAPH_HEADERS) {
+            join(L, FIRST + (int)which, &field);
+        }
+    }
+    if (dates == 1 &&
+        http_date_parse(date.value, date.value_length, (double)time(NULL), &seconds)) {
+        lua_pushnumber(L, (lua_Number)seconds);
+        lua_replace(L, FIRST + DATE);
+    }
+    return GRAPH_HEADERS;
+}
+
 static int result(lua_State *L) {
     const struct transfer *transfer = check(L);
     int status = transfer_status(transfer);
     const char *version = status > 0 ? version_text(transfer->http_version) : NULL;
-    lua_settop(L, 0);
+    lua_settop(L, 1);
     if (status > 0) {
         lua_pushinteger(L, status);
     } else {
@@ -71,7 +139,7 @@ static int result(lua_State *L) {
     lua_pushnumber(L, transfer->timings.tls);
     lua_pushnumber(L, transfer->timings.first_byte);
     lua_pushnumber(L, transfer->timings.total);
-    return lua_gettop(L);
+    return lua_gettop(L) - 1;
 }
 
 static int failure(lua_State *L) {
@@ -83,40 +151,24 @@ static int failure(lua_State *L) {
     lua_pushstring(L, curl_failure_name(transfer->code));
     lua_pushstring(L, transfer->message);
     lua_pushboolean(L, transfer->code == CURLE_OPERATION_TIMEDOUT);
-    return 4;
-}
-
-/* Pushes the values of all fields of that name, joined; false, pushing nothing, when there is none.
- * Joining is what RFC 9110 section 5.2 allows for every field this library reads. */
-static bool push_joined(lua_State *L, const struct response_head *head, const char *name,
-                        size_t length) {
-    struct header_field field;
-    bool found = false;
-    for (size_t position = 0; response_head_next(head, &position, &field);) {
-        if (!header_field_is(&field, name, length)) {
-            continue;
-        }
-        if (found) {
-            lua_pushliteral(L, ", ");
-        }
-        lua_pushlstring(L, field.value, field.value_length);
-        if (found) {
-            lua_concat(L, 3);
-        }
-        found = true;
-    }
-    return found;
+    lua_pushstring(L, transfer->sends == 0 ? "no" : "unknown");
+    return 5;
 }
 
 static int header(lua_State *L) {
     const struct transfer *transfer = check(L);
+    struct header_field field;
     int names = lua_gettop(L) - 1;
-    luaL_checkstack(L, names + 2, "too many names");
+    luaL_checkstack(L, names + 3, "too many names");
     for (int i = 0; i < names; i++) {
         size_t length;
         const char *name = luaL_optlstring(L, 2 + i, "", &length);
-        if (!push_joined(L, &transfer->head, name, length)) {
-            lua_pushnil(L);
+        lua_pushnil(L);
+        int slot = lua_gettop(L);
+        for (size_t position = 0; response_head_next(&transfer->head, &position, &field);) {
+            if (header_field_is(&field, name, length)) {
+                join(L, slot, &field);
+            }
         }
     }
     return names;
@@ -165,8 +217,13 @@ static int collect(lua_State *L) {
 void lua_transfer_open(lua_State *L) {
     static const luaL_Reg metamethods[] = {{"__gc", collect}, {NULL, NULL}};
     static const luaL_Reg methods[] = {
-        {"is_finished", is_finished}, {"result", result},   {"failure", failure},
-        {"header", header},           {"headers", headers}, {NULL, NULL},
+        {"is_finished", is_finished},
+        {"result", result},
+        {"failure", failure},
+        {"header", header},
+        {"headers", headers},
+        {"graph_headers", graph_headers},
+        {NULL, NULL},
     };
     lua_support_new_type(L, type_name, metamethods, methods);
 }

@@ -28,7 +28,7 @@ struct set_object {
 #endif
 
 static struct transfer_set *check(lua_State *L) {
-    struct set_object *object = luaL_checkudata(L, 1, type_name);
+    const struct set_object *object = lua_support_check_own(L, 1, type_name);
     if (object->set == NULL) {
         luaL_error(L, "the transfer set is closed");
     } else if (!transfer_set_is_ours(object->set)) {

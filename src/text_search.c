@@ -2,18 +2,35 @@
 
 #include <string.h>
 
-bool text_search_contains(const char *text, size_t length, const char *wanted,
-                          size_t wanted_length) {
-    const char *end = text + length;
-    while (wanted_length > 0 && (size_t)(end - text) >= wanted_length) {
-        const char *found = memchr(text, wanted[0], (size_t)(end - text) - wanted_length + 1);
-        if (found == NULL) {
-            return false;
+/* Names, numbers and sentences are made of small letters, digits and spaces: whatever else a needle
+ * has tells it apart from them sooner. */
+static bool is_common(char byte) {
+    return (byte >= 'a' && byte <= 'z') || (byte >= '0' && byte <= '9') || byte == ' ';
+}
+
+struct text_needle text_needle_of(const char *text, size_t length) {
+    struct text_needle needle = {text, length, 0};
+    for (size_t i = 0; i < length; i++) {
+        if (!is_common(text[i])) {
+            needle.rarest = i;
+            break;
         }
-        if (memcmp(found, wanted, wanted_length) == 0) {
+    }
+    return needle;
+}
+
+bool text_needle_stands_in(const struct text_needle *needle, const char *text, size_t length) {
+    if (needle->length == 0 || needle->length > length) {
+        return false;
+    }
+    const char rarest = needle->text[needle->rarest];
+    const char *at = text + needle->rarest;
+    const char *end = at + (length - needle->length) + 1;
+    while (at < end && (at = memchr(at, rarest, (size_t)(end - at))) != NULL) {
+        if (memcmp(at - needle->rarest, needle->text, needle->length) == 0) {
             return true;
         }
-        text = found + 1;
+        at++;
     }
     return false;
 }

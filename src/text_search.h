@@ -5,9 +5,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* True when the wanted bytes stand somewhere in the text; no bytes stand nowhere. Fast where the
- * first of them is rare, as in texts that hold no token. */
-bool text_search_contains(const char *text, size_t length, const char *wanted,
-                          size_t wanted_length);
+/* What to look for, in memory of the caller's. Its rarest byte is what is searched for first. */
+struct text_needle {
+    const char *text;
+    size_t length;
+    size_t rarest; /* where that byte stands in it */
+};
+
+struct text_needle text_needle_of(const char *text, size_t length);
+
+/* True when the needle stands somewhere in the text; one without bytes stands nowhere. */
+bool text_needle_stands_in(const struct text_needle *needle, const char *text, size_t length);
 
 #endif

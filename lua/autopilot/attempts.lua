@@ -11,26 +11,22 @@ local attempts = {}
 ---@field deadline number? on the client's clock
 ---@field delay number seconds waited before the current attempt
 ---@field waited_until number? when the last sleep ended, Unix time
+---@field attempts autopilot.Attempt[]? one for each sync request; nil before the first
 
 --- Begins an operation.
 ---@param client autopilot.Client
 ---@param name "sync"|"status"|"wait"|"ensure"
 ---@param seconds number? until its deadline
----@param list autopilot.Attempt[]? takes an entry for each request
 ---@return autopilot.Operation
-function attempts.begin(client, name, seconds, list)
+function attempts.begin(client, name, seconds)
   local began = client.options.clock()
   return {
     client = client,
     name = name,
     began = began,
     deadline = seconds and began + seconds,
-    attempts = list,
     retry_attempt = 0,
     delay = 0,
-    client_request_id = nil,
-    sent_at = nil,
-    received_at = nil,
   }
 end
 
@@ -83,9 +79,8 @@ end
 function attempts.run(operation, try)
   local client = operation.client
   local number = 0
-  operation.delay = 0
+  operation.delay, operation.retry_attempt = 0, 0
   while true do
-    operation.retry_attempt = number
     number = number + 1
     local answer, judged = try(operation, number)
     if not judged or answer.mistake then
@@ -103,7 +98,7 @@ function attempts.run(operation, try)
       client:emit("retry", { number = number + 1, delay = delay, outcome = answer.outcome })
     end
     attempts.sleep(operation, delay)
-    operation.delay = delay
+    operation.delay, operation.retry_attempt = delay, number
   end
 end
 

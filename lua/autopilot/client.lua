@@ -10,6 +10,7 @@ local authorization = require "autopilot.authorization"
 local clouds = require "autopilot.clouds"
 local core = require "autopilot.core"
 local curl = require "autopilot.transport.curl"
+local is_loopback = require "autopilot.loopback"
 local options = require "autopilot.options"
 local protected_call = require "autopilot.protected_call"
 local redact = require "autopilot.redact"
@@ -58,17 +59,6 @@ local function check_token(token)
   elseif type(token) == "string" and not core.is_header_text(token) then
     return "must not contain CR, LF or NUL"
   end
-end
-
-local loopback = { ["localhost"] = true, ["[::1]"] = true }
-
---- Whether a host is surely this machine: 127.0.0.0/8 only where it is an address and no name.
-local function is_loopback(host)
-  if loopback[host] then
-    return true
-  end
-  local second, third, fourth = host:match "^127%.(%d%d?%d?)%.(%d%d?%d?)%.(%d%d?%d?)$"
-  return second ~= nil and math.max(tonumber(second), tonumber(third), tonumber(fourth)) <= 255
 end
 
 --- Scheme and host of a base URL, or nil when it is anything more or less.
@@ -166,7 +156,7 @@ setmetatable(Client, {
 function Client:close()
   self.is_closed = true
   self.static_token, self.token_provider, self.last_token, self.peek = false, false, false, false
-  self.secrets, self.clean = {}, redact.prepare {}
+  self.secrets, self.clean, self.has_signs = {}, redact.prepare {}, false
   if self.owns_transport then
     self.transport:close()
   end
@@ -206,7 +196,8 @@ end
 ---@package
 function Client:hide(token)
   self.secrets = { token, self.secrets[1] }
-  self.clean = redact.prepare(self.secrets)
+  self.has_signs = redact.finder(self.secrets)
+  self.clean = redact.prepare(self.secrets, self.has_signs)
 end
 
 --- Raises at the caller of the method for a call on a closed client.
@@ -256,6 +247,7 @@ local function new(given, make_default_transport, level)
     last_token = is_static and checked.token,
     secrets = {}, -- what must not get into a report: the tokens last sent
     clean = redact.prepare {}, -- takes them out of a text
+    has_signs = false, -- tells texts that have nothing of them, once a token is known
     token_provider = not is_static and checked.token,
     peek = authorization.open(checked.token, checked.tenant, checked.cloud, scope),
     policy = checked.retry or false,

@@ -214,7 +214,8 @@ function ensure.call(client, given)
     error("client:ensure: options 'since' and 'max_age' exclude each other", 2)
   end
   local timeout = wanted.timeout or completion.default_timeout
-  local operation = attempts.begin(client, "ensure", timeout, {})
+  local operation = attempts.begin(client, "ensure", timeout)
+  operation.attempts = {}
   operation.since = begin_of(client, wanted)
   operation.wants_wait = wanted.wait
   operation.on_progress = wanted.on_progress

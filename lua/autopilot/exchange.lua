@@ -3,17 +3,20 @@
 -- What came of it is a table in the shape of a report, which the operation that asked completes.
 -- Repeating is left to the operations, but for one case: a refused token is refreshed once.
 
+local adapter = require "autopilot.transport.adapter"
 local authorization = require "autopilot.authorization"
 local core = require "autopilot.core"
 local outcome = require "autopilot.outcome"
+
+local min, uuid = math.min, core.uuid
 
 ---@class autopilot.ExchangeContext how one operation wants its requests made
 ---@field deadline number? on the client's clock; no request outlives it
 ---@field client_request_id string? for the first request; default a new one for each
 ---@field retry_attempt integer 0 for the first try; sent as `retry-attempt` (msgraph-sdk-design)
 ---@field delay number? seconds waited before this request
----@field attempts autopilot.Attempt[]? takes an entry for every request; nil for reads
----@field sent_at number? set by the last request: when it was sent, Unix time
+---@field attempts autopilot.Attempt[]? takes an entry for every sync request
+---@field sent_at number? set by the last request, unless it started a sync: when it was sent, Unix time
 ---@field received_at number? and when its answer had come
 ---@field claims string? set by the last request: what a claims challenge in its answer wants
 
@@ -21,74 +24,19 @@ local outcome = require "autopilot.outcome"
 local Exchange = {}
 Exchange.__index = Exchange
 
---- The values of up to four headers; a transport may offer to find them without building a table.
-local function headers_of(response, a, b, c, d)
-  local find = response.header
-  if find then
-    return find(response, a, b, c, d)
-  end
-  local headers = response.headers or {}
-  return headers[a], headers[b], c and headers[c], d and headers[d]
-end
-
---- Says what is wrong with what somebody's own transport returned, or nil.
-local function complaint_about(response, network)
-  if response == nil then
-    return type(network) ~= "table" and "must return a response, or nil and a network table" or nil
-  end
-  local status = type(response) == "table" and response.status
-  if type(status) ~= "number" or not (status >= 100 and status <= 999 and status % 1 == 0) then
-    return "must return a response with a status, or nil and a network table"
-  elseif response.body ~= nil and type(response.body) ~= "string" then
-    return "must return a body that is a string"
-  elseif response.headers ~= nil and type(response.headers) ~= "table" then
-    return "must return headers in a table"
-  end
-  for _, value in pairs(response.headers or {}) do
-    if type(value) ~= "string" and type(value) ~= "number" then
-      return "must return headers that are strings, repeated ones joined by ', '"
-    end
-  end
-end
-
---- For a transport that does not prepare requests: makes a whole one for each attempt, and checks
--- what comes back.
-local function prepare_generic(transport, template)
-  return function(connect, total, token, client_request_id, retry_attempt)
-    local headers = {}
-    for name, value in pairs(template.headers) do
-      headers[name] = value
-    end
-    headers["Authorization"] = "Bearer " .. token
-    headers["client-request-id"] = client_request_id
-    headers["retry-attempt"] = retry_attempt > 0 and ("%d"):format(retry_attempt) or nil
-    local response, network = transport {
-      method = template.method,
-      url = template.url,
-      headers = headers,
-      timeout = { connect = connect, total = total },
-    }
-    return response, network, complaint_about(response, network)
-  end
-end
-
 ---@param client autopilot.Client
 ---@param method "GET"|"POST"
 ---@param url string
 ---@param success integer the status hoped for
 ---@return autopilot.Exchange
 function Exchange.new(client, method, url, success)
-  local transport = client.transport
   local template = { method = method, url = url, headers = { ["Accept"] = "application/json" } }
-  local can_prepare = type(transport) == "table" and transport.prepare
-  if not can_prepare then
-    template.headers["User-Agent"] = client.options.http.user_agent
-  end
+  local user_agent = client.options.http.user_agent
   return setmetatable({
     client = client,
     is_sync_request = method == "POST",
     success = success,
-    send = can_prepare and transport:prepare(template) or prepare_generic(transport, template),
+    send = adapter.prepare_replies(client.transport, template, user_agent),
   }, Exchange)
 end
 
@@ -112,26 +60,29 @@ local function not_sent(client, name, message)
   }
 end
 
-local function safe_network(client, network)
-  local unsent = network.delivered == "no"
-  local message = network.message
+--- What is known of a failure of the network, its words made safe.
+local function network_of(client, reply)
+  local stage, name, message, timeout, delivered = reply:failure()
+  local unsent = delivered == "no"
   return {
-    stage = network.stage or (unsent and "connect" or "receive"),
-    name = network.name,
+    stage = stage or (unsent and "connect" or "receive"),
+    name = name,
     message = type(message) == "string" and client.clean(message) or "",
-    timeout = network.timeout or false,
+    timeout = timeout or false,
     delivered = unsent and "no" or "unknown",
   }
 end
 
-local function of_network_failure(client, network)
+local function of_network_failure(client, network, id, elapsed)
   local unsent = network.delivered == "no"
   return {
     outcome = unsent and "unreachable" or "interrupted",
-    delivered = unsent and "no" or "unknown",
+    tenant = client.options.tenant,
+    delivered = network.delivered,
     answered_by = unsent and "client" or nil,
-    sends = network.sends or (unsent and 0 or 1),
-    network = safe_network(client, network),
+    client_request_id = id,
+    network = network,
+    elapsed = elapsed,
   }
 end
 
@@ -146,14 +97,15 @@ local function parse_error(clean, body, content_type)
 end
 
 --- Adds what the service said of its failure: error, Retry-After, outcome.
-local function read_failure(self, answer, response, received)
-  local content_type, retry_after = headers_of(response, "content-type", "retry-after")
-  local service_error = parse_error(self.client.clean, response.body or "", content_type)
+local function read_failure(self, answer, reply, body, received)
+  local content_type, retry_after = reply:header("content-type", "retry-after")
+  local service_error = parse_error(self.client.clean, body, content_type)
   -- Relative to the service's own date, so that a wrong clock here does not matter.
   local seconds = retry_after and core.retry_after(retry_after, answer.service_date or received)
     or service_error.retry_after
   answer.outcome =
     outcome.of_status(answer.status, service_error, seconds ~= nil, self.is_sync_request)
+  answer.delivered = outcome.delivered_by(answer.status)
   answer.retry_after = seconds
   answer.retry_at = seconds and received + seconds
   answer.activity_id = service_error.activity_id
@@ -168,162 +120,193 @@ local function read_failure(self, answer, response, received)
   answer.hint = outcome.hint(answer.outcome, service_error)
 end
 
---- An answer for this response. All fields of a finished report are named here, so that the table
--- is made in its final size.
-local function of_response(self, response, network, received)
+--- An answer for what came back. The table that a success needs is made in its final size: the fields
+-- that the operation adds still fit.
+---@return table answer
+---@return integer sends how often the request may have been put on the wire
+---@return string? body when the status is the one hoped for
+local function read_reply(self, reply, id, sent, received, elapsed)
   local client = self.client
-  local date, request_id, diagnostics, sunset =
-    headers_of(response, "date", "request-id", "x-ms-ags-diagnostic", "sunset")
-  local status = response.status
+  local status, http_version, body, sends, is_complete, lookup, connect, tls, first_byte, total =
+    reply:result()
+  local network = not is_complete and network_of(client, reply) or nil
+  if not status then
+    return of_network_failure(client, network, id, elapsed), sends
+  end
+  local date, request_id, diagnostics, sunset = reply:graph_headers()
+  if client.has_signs(request_id, diagnostics) then
+    request_id, diagnostics = client.clean(request_id), client.clean(diagnostics)
+  end
   local is_success = status == self.success
   local is_started = is_success and self.is_sync_request
   local answer = {
-    ok = nil,
-    operation = nil,
     outcome = is_started and "started" or nil,
     tenant = client.options.tenant,
     status = status,
-    http_version = response.http_version,
-    delivered = outcome.delivered_by(status),
+    http_version = http_version,
+    delivered = is_started and "yes" or nil,
     confirmed_by = is_started and "response" or nil,
     answered_by = "service",
-    request_id = client.clean(request_id),
-    client_request_id = nil,
-    service_date = date and core.http_date(date),
-    diagnostics = client.clean(diagnostics),
-    network = network and safe_network(client, network),
-    attempts = nil,
-    elapsed = nil,
-    timings = response.timings,
-    sends = response.sends or 1,
+    request_id = request_id,
+    client_request_id = id,
+    service_date = date,
+    diagnostics = diagnostics,
+    elapsed = elapsed,
+    timings = total and {
+      name_lookup = lookup,
+      connect = connect,
+      tls = tls,
+      first_byte = first_byte,
+      total = total,
+    },
   }
+  if network then
+    answer.network = network
+  end
   if not is_success then
-    read_failure(self, answer, response, received)
+    read_failure(self, answer, reply, body, received)
   end
   if sunset then
     client:emit("sunset", { date = client.clean(sunset) })
   end
-  return answer
+  local earliest, latest
+  if date then
+    earliest, latest = client.service_clock:observe(date, sent, received)
+  end
+  if is_started then
+    client.memory:note_started(sent, received, earliest, latest)
+  end
+  return answer, sends, is_success and body or nil
 end
 
---- The seconds that a request may take, or nil when the deadline has passed.
-local function timeouts(client, context, began)
-  local timeout = client.options.timeout
-  if not context.deadline then
-    return timeout.connect, timeout.total
+--- Adds an entry to the operation's list of attempts.
+local function note_attempt(context, answer, sends, is_repeated)
+  local attempts = context.attempts
+  local number = attempts and #attempts + 1 or 1
+  local attempt = {
+    number = number,
+    outcome = answer.outcome,
+    status = answer.status,
+    delivered = answer.delivered,
+    sends = sends,
+    delay = is_repeated and 0 or context.delay,
+    elapsed = answer.elapsed or 0,
+    request_id = answer.request_id,
+    client_request_id = answer.client_request_id,
+    network = answer.network,
+  }
+  if attempts then
+    attempts[number] = attempt
+  else
+    context.attempts = { attempt }
   end
-  local remaining = context.deadline - began
-  if remaining <= 0 then
-    return nil
-  end
-  return math.min(timeout.connect, remaining), math.min(timeout.total, remaining)
 end
 
 --- Sends once with this token.
+---@return table answer
+---@return integer sends
+---@return string? body when the status is the one hoped for
 local function send_once(self, context, token)
   local client = self.client
-  local options = client.options
-  local clock, now = options.clock, options.now
+  local options, on_event = client.options, client.on_event
+  local clock, now, timeout = options.clock, options.now, options.timeout
+  local connect, total = timeout.connect, timeout.total
   local began = clock()
-  local connect, total = timeouts(client, context, began)
-  if not connect then
-    return not_sent(client, "DEADLINE", "the deadline passed before the request could be sent")
+  if context.deadline then
+    local remaining = context.deadline - began
+    if remaining <= 0 then
+      local message = "the deadline passed before the request could be sent"
+      return not_sent(client, "DEADLINE", message), 0
+    end
+    connect, total = min(connect, remaining), min(total, remaining)
   end
-  local id = context.client_request_id or core.uuid()
-  context.client_request_id = nil -- one request, one id
-  if client.on_event then
+  local id = context.client_request_id
+  if id then
+    context.client_request_id = nil -- one request, one id
+  else
+    id = uuid()
+  end
+  if on_event then
     client:emit("attempt", { retry_attempt = context.retry_attempt, client_request_id = id })
   end
   local sent = now()
-  local response, network, complaint = self.send(connect, total, token, id, context.retry_attempt)
-  local received, ended = now(), clock()
+  local reply, complaint = self.send(connect, total, token, id, context.retry_attempt)
+  local received, elapsed = now(), clock() - began
   if complaint then
-    return { outcome = "unexpected", mistake = "the transport " .. complaint }
+    return { outcome = "unexpected", mistake = "the transport " .. complaint }, 0
   end
   if client.secrets[1] ~= token then
     client:hide(token)
   end
-  local answer
-  if response then
-    if response.status == 401 then
-      context.claims = authorization.claims_of(headers_of(response, "www-authenticate"))
-    end
-    answer = of_response(self, response, network, received)
-    if answer.service_date then
-      client.service_clock:observe(answer.service_date, sent, received)
-    end
-  else
-    answer = of_network_failure(client, network)
-    answer.tenant = options.tenant
+  local answer, sends, body = read_reply(self, reply, id, sent, received, elapsed)
+  if answer.outcome ~= "started" then
+    answer.sends = sends
+    context.sent_at, context.received_at = sent, received
+    context.claims = answer.status == 401
+      and authorization.claims_of(reply:header "www-authenticate")
   end
-  answer.client_request_id = id
-  answer.elapsed = ended - began
-  context.sent_at, context.received_at = sent, received
-  if client.on_event then
+  if on_event then
     client:emit("response", {
       status = answer.status,
       outcome = answer.outcome,
       client_request_id = id,
-      elapsed = answer.elapsed,
+      elapsed = elapsed,
     })
   end
-  return answer, answer.status == self.success and response or nil
+  return answer, sends, body
+end
+
+--- A token of the provider's; nil and the answer that says why there is none; or nil alone when it has
+-- no other than the refused one, which would be refused again.
+---@return string? token
+---@return table? answer
+local function obtain(client, context, refused)
+  local token, failure
+  if not client.is_closed then
+    token, failure =
+      authorization.token(client, context.deadline, refused, refused and context.claims or nil)
+  end
+  if client.is_closed then -- before the call, or by the provider
+    return nil, not_sent(client, "CLOSED", "the client was closed meanwhile")
+  elseif not token then
+    return nil, authorization.answer(client, failure)
+  elseif token == refused then
+    return nil
+  elseif token ~= client.secrets[1] and not core.is_header_text(token) then
+    -- Its author's mistake: the operation raises it at its caller's line, and quotes nothing.
+    return nil, { outcome = "token_error", mistake = "the token contains CR, LF or NUL" }
+  end
+  return token
 end
 
 --- Gets a token and sends once with it. After a refusal: with another than the refused one, or nil.
 ---@return table? answer
----@return table? response when it has the status hoped for
+---@return string? body when the status is the one hoped for
 ---@return string? token that was sent
 local function ask(self, context, refused)
-  local client = self.client
-  local token, failure
-  if not client.is_closed then
-    token, failure =
-      authorization.token(client, context.deadline, refused, refused and context.claims)
+  local token = self.client.static_token
+  local answer, sends, body = nil, 0, nil
+  if not token then
+    token, answer = obtain(self.client, context, refused)
   end
-  if client.is_closed then -- before the call, or by the provider
-    return not_sent(client, "CLOSED", "the client was closed meanwhile")
-  elseif not token then
-    return authorization.answer(client, failure)
-  elseif token == refused then
-    return nil -- the provider has no other, and this one would be refused again
-  elseif token ~= client.secrets[1] and not core.is_header_text(token) then
-    -- Its author's mistake: the operation raises it at its caller's line, and quotes nothing.
-    return { outcome = "token_error", mistake = "the token contains CR, LF or NUL" }
+  if token then
+    answer, sends, body = send_once(self, context, token)
   end
-  local answer, response = send_once(self, context, token)
-  return answer, response, token
-end
-
-local function add_attempt(attempts, answer, delay)
-  if attempts then
-    local number = #attempts + 1
-    attempts[number] = {
-      number = number,
-      outcome = answer.outcome,
-      status = answer.status,
-      delivered = answer.delivered,
-      sends = answer.sends,
-      delay = delay,
-      elapsed = answer.elapsed or 0,
-      request_id = answer.request_id,
-      client_request_id = answer.client_request_id,
-      network = answer.network,
-    }
+  if answer and self.is_sync_request then
+    note_attempt(context, answer, sends, refused ~= nil)
   end
+  return answer, body, token
 end
 
 --- Sends the request; when the token is refused and the provider has another, once more with that.
 ---@param context autopilot.ExchangeContext
 ---@return table answer in the shape of a report, without `ok` and `operation`
----@return table? response the last one, when it has the status hoped for
+---@return string? body the last answer's, when it has the status hoped for
 function Exchange:run(context)
-  local answer, response, refused = ask(self, context)
-  add_attempt(context.attempts, answer, context.delay or 0)
+  local answer, body, refused = ask(self, context)
   if answer.outcome == "unauthenticated" and self.client.token_provider then
     local again, with_refreshed = ask(self, context, refused)
     if again then
-      add_attempt(context.attempts, again, 0)
       if again.outcome ~= "token_error" or again.mistake then
         return again, with_refreshed
       end
@@ -332,7 +315,7 @@ function Exchange:run(context)
         .. again.error.message
     end
   end
-  return answer, response
+  return answer, body
 end
 
 return Exchange

@@ -19,16 +19,16 @@ function record.read_once(operation)
     client_request_id = operation.client_request_id,
   }
   operation.client_request_id = nil
-  local answer, response = client.status_request:run(context)
+  local answer, body = client.status_request:run(context)
   operation.read_took = context.received_at and context.received_at - context.sent_at
   answer.delivered, answer.answered_by, answer.sends = nil, nil, nil -- said of sync requests only
   if answer.retry_at then
     client.memory:note_refused(answer.outcome, answer.retry_at)
   end
-  if not response then
+  if not body then
     return nil, answer
   end
-  local found, message = settings.parse(response.body)
+  local found, message = settings.parse(body)
   if not found then
     -- A read that was cut off may be repeated; what is no record stays none.
     answer.outcome = answer.network and "interrupted" or "unexpected"

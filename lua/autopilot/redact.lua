@@ -4,7 +4,7 @@
 -- like a token goes too, whosever it is. All of it is linear in the text, and a text that holds
 -- nothing costs a few searches. What a secret is, and which texts need this, is left to the caller.
 
-local contains_any = require("autopilot.core").contains_any
+local text_finder = require("autopilot.core").text_finder
 
 local find, next, type = string.find, next, type
 
@@ -93,10 +93,12 @@ local function is_like_a_jwt(text)
   return text:sub(1, #jwt_beginning) == jwt_beginning
 end
 
---- What a text has in it that is not to be handed on as it is: without any of these there is nothing to
--- take out. One call tells, for each header that is told.
-local function signs_of(secrets)
-  local signs = { jwt_beginning, "\\", "%", "earer" }
+--- What tells texts that may be handed on as they are: those that have none of the signs that there is
+-- something to take out. One call tells, for all the headers that go into a report.
+---@param secrets string[] as for `redact.prepare`
+---@return fun(...: string?): boolean has_signs
+function redact.finder(secrets)
+  local signs = { jwt_beginning, "\\", "%", "Bearer", "bearer" }
   for _, secret in pairs(secrets) do
     if type(secret) == "string" and secret ~= "" then
       each_part(secret, function(from)
@@ -107,7 +109,7 @@ local function signs_of(secrets)
       end)
     end
   end
-  return signs
+  return text_finder(signs)
 end
 
 --- Where the text repeats a secret from the needle on, each time as far as it goes on repeating it.
@@ -242,13 +244,14 @@ end
 -- cost: what to search for is worked out once, when there is something to search in. It holds the
 -- secrets as long as it is held.
 ---@param secrets string[]? anything in it but a string is passed over, and so are empty strings
+---@param has_signs function? their finder, where there is one already
 ---@return fun(text: string?): string?
-function redact.prepare(secrets)
+function redact.prepare(secrets, has_signs)
   secrets = secrets or {}
-  local signs, jwt_needles, other_needles
+  local jwt_needles, other_needles
   return function(text)
-    signs = signs or signs_of(secrets)
-    if type(text) ~= "string" or not contains_any(text, signs) then
+    has_signs = has_signs or redact.finder(secrets)
+    if type(text) ~= "string" or not has_signs(text) then
       return text
     elseif not jwt_needles then
       jwt_needles, other_needles = sorted_needles(secrets)

@@ -25,7 +25,10 @@ end
 
 --- The range for another moment than the one at which it was learnt.
 local function range_at(self, moment)
-  local slack = drift * math.abs(moment - self.learnt_at)
+  local slack = drift * (moment - self.learnt_at)
+  if slack < 0 then
+    slack = -slack
+  end
   return self.lower - slack, self.upper + slack
 end
 
@@ -33,6 +36,8 @@ end
 ---@param date number the `Date` header as Unix time (RFC 9110 section 6.6.1: whole seconds)
 ---@param sent number when the request was sent, our Unix time
 ---@param received number when the answer had come
+---@return number earliest when the request was sent, on the service's clock, at the earliest
+---@return number latest when the answer had come, on the service's clock, at the latest
 function ServiceClock:observe(date, sent, received)
   -- The answer was made after we sent and before we received, in the second that `date` names.
   local lower, upper = date - received, date + 1 - sent
@@ -41,14 +46,16 @@ function ServiceClock:observe(date, sent, received)
     upper, self.set_at = lower + 1 + longest_trip, received
   elseif self.lower then
     local known_lower, known_upper = range_at(self, received)
-    if lower <= known_upper and upper >= known_lower then
-      lower, upper = math.max(lower, known_lower), math.min(upper, known_upper)
-    else
+    if lower > known_upper or upper < known_lower then
       -- They exclude each other: a clock was set, and only the newest counts.
       self.set_at = received
+    else
+      lower = lower > known_lower and lower or known_lower
+      upper = upper < known_upper and upper or known_upper
     end
   end
   self.lower, self.upper, self.learnt_at = lower, upper, received
+  return (self:to_service(sent)), received + upper
 end
 
 --- Whether any answer told the service's time yet.

@@ -29,25 +29,18 @@ local rules = {
 local function known_refusal(operation)
   local client = operation.client
   local outcome, retry_at = client.memory:refusal(attempts.now(operation))
-  return outcome
-    and {
-      outcome = outcome,
-      tenant = client.options.tenant,
-      delivered = "no",
-      answered_by = "client",
-      retry_at = retry_at,
-      retry_after = retry_at - client.options.now(),
-    }
-end
-
---- Tells the memory what came of a request that was sent.
-local function remember(operation, answer)
-  local memory, received_at = operation.client.memory, operation.received_at
-  if answer.outcome == "started" then
-    memory:note_started(operation.sent_at, received_at)
-  elseif answer.status then
-    memory:note_refused(answer.outcome, answer.retry_at, received_at)
+  if not outcome then
+    return nil
   end
+  operation.attempts = operation.attempts or {} -- nothing is posted for it
+  return {
+    outcome = outcome,
+    tenant = client.options.tenant,
+    delivered = "no",
+    answered_by = "client",
+    retry_at = retry_at,
+    retry_after = retry_at - client.options.now(),
+  }
 end
 
 --- Adds the end of the cooldown to a bare 429, where an earlier answer or the record tells it.
@@ -72,18 +65,13 @@ local function with_known_end(operation, judged)
   return { outcome = judged.outcome, status = judged.status, retry_at = retry_at }
 end
 
---- One attempt: asks the service, unless the client knows the answer.
-local function try(operation)
-  local client = operation.client
-  local refusal = not operation.force and known_refusal(operation)
-  if refusal then
-    return refusal, refusal
-  end
-  local seen = client.memory.newest_trigger
-  local answer = client.sync_request:run(operation)
-  remember(operation, answer)
-  if answer.outcome == "started" or answer.mistake then
-    return answer
+--- What there is to do after a request that started nothing, as far as is known.
+---@return table answer
+---@return table? judged
+local function after_failure(operation, answer, seen)
+  local memory = operation.client.memory
+  if answer.status then
+    memory:note_refused(answer.outcome, answer.retry_at, operation.received_at)
   end
   local judged = require("autopilot.recover").run(operation, answer, seen)
   if judged then
@@ -91,6 +79,22 @@ local function try(operation)
     judged = with_known_end(operation, judged)
   end
   return answer, judged
+end
+
+--- One attempt: asks the service, unless the client knows the answer.
+local function try(operation)
+  local client = operation.client
+  local memory = client.memory
+  local refusal = not operation.force and memory:may_refuse() and known_refusal(operation)
+  if refusal then
+    return refusal, refusal
+  end
+  local seen = memory.newest_trigger
+  local answer = client.sync_request:run(operation)
+  if answer.outcome == "started" or answer.mistake then
+    return answer
+  end
+  return after_failure(operation, answer, seen)
 end
 
 --- Whether the service received any of the requests: one that arrived outweighs those that did not,
@@ -109,6 +113,9 @@ end
 
 --- What is known of all attempts together, told in the last one's answer.
 local function sum_up(operation, answer)
+  if answer.confirmed_by == "response" then
+    return answer -- nothing that came before makes a difference
+  end
   answer.sends = nil -- told for each attempt
   answer.delivered = delivered_at_all(operation)
   if answer.delivered == "unknown" and answer.outcome == "unreachable" then
@@ -137,11 +144,9 @@ local of_the_record = { fresh = true, completed = true, sync_failed = true, time
 
 --- Says what is known of the sync requests, also where the answer is a read's.
 local function add_delivery(operation, answer)
-  if operation.attempts then
-    answer.delivered = delivered_at_all(operation)
-    if not operation.attempts[1] and of_the_record[answer.outcome] then
-      answer.answered_by = "client"
-    end
+  answer.delivered = delivered_at_all(operation)
+  if not operation.attempts[1] and of_the_record[answer.outcome] then
+    answer.answered_by = "client"
   end
 end
 
@@ -151,10 +156,14 @@ end
 ---@return autopilot.Report? report
 ---@return autopilot.Report? failure
 function sync.deliver(operation, answer)
-  add_delivery(operation, answer)
+  if operation.attempts and answer.confirmed_by ~= "response" then
+    add_delivery(operation, answer)
+  end
   answer.operation = operation.name
   answer.attempts = operation.attempts
-  answer.steps = operation.steps
+  if operation.steps then
+    answer.steps = operation.steps
+  end
   answer.elapsed = operation.client.options.clock() - operation.began
   local sealed = report.seal(answer)
   if sealed.ok then
@@ -173,7 +182,7 @@ local no_options = {}
 function sync.call(client, given)
   client:check_open "sync"
   local wanted = given ~= nil and options.check("client:sync", rules, given) or no_options
-  local operation = attempts.begin(client, "sync", wanted.deadline, {})
+  local operation = attempts.begin(client, "sync", wanted.deadline)
   operation.client_request_id = wanted.client_request_id
   operation.force = wanted.force
   local answer = sync.request(operation)

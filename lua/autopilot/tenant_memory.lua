@@ -5,15 +5,16 @@
 -- translated here.
 
 ---@class autopilot.TenantMemory
----@field newest_trigger number? the latest trigger that is known of; the service's clock
+---@field newest_trigger number|false the latest trigger that is known of; the service's clock
 ---@field started_at number? when the request was sent that started our own last sync
----@field own_trigger { earliest: number, latest: number }? when that was triggered; the service's clock
----@field own_until number? the end of the cooldown that it began, while no record has told of it
+---@field own_earliest number? when that was triggered, at the earliest; the service's clock
+---@field own_latest number? and at the latest
+---@field accepted_at number|false when it was accepted, while no record has told of it
 ---@field record_ends number? the end of the cooldown that records tell of; the service's clock
----@field record_until number? the same on our clock, at the latest
----@field bound_until number? the latest end of a cooldown of which only a refusal is known
+---@field record_until number|false the same on our clock, at the latest
+---@field bound_until number|false the latest end of a cooldown of which only a refusal is known
 ---@field bound_since number? when that refusal came
----@field refused_until number? the end of the time for which a Retry-After asked
+---@field refused_until number|false the end of the time for which a Retry-After asked
 ---@field refused_as autopilot.Outcome? what such an answer meant
 local TenantMemory = {}
 TenantMemory.__index = TenantMemory
@@ -23,10 +24,17 @@ TenantMemory.__index = TenantMemory
 ---@param service_clock autopilot.ServiceClock
 ---@return autopilot.TenantMemory
 function TenantMemory.new(cooldown, margin, service_clock)
-  return setmetatable(
-    { cooldown = cooldown, margin = margin, service_clock = service_clock },
-    TenantMemory
-  )
+  -- false stands for "none": a nil field would be looked up in the class each time.
+  return setmetatable({
+    cooldown = cooldown,
+    margin = margin,
+    service_clock = service_clock,
+    newest_trigger = false,
+    accepted_at = false,
+    record_until = false,
+    bound_until = false,
+    refused_until = false,
+  }, TenantMemory)
 end
 
 --- Only a record that was read needs it, and it brings JSON along.
@@ -38,29 +46,31 @@ local function later(a, b)
   return a and b and math.max(a, b) or a or b
 end
 
-local function note_own(self, sent_at, earliest, latest)
-  self.started_at = sent_at
-  self.own_trigger = { earliest = earliest, latest = latest }
-  self.newest_trigger = later(self.newest_trigger, latest)
-  self.bound_until, self.bound_since = nil, nil
-end
-
 --- Learns that a sync of ours was accepted.
 ---@param sent_at number when its request was sent
----@param known_at number when the answer came, so the latest moment at which it can have been triggered
-function TenantMemory:note_started(sent_at, known_at)
-  local earliest = self.service_clock:to_service(sent_at)
-  local _, latest = self.service_clock:to_service(known_at)
-  note_own(self, sent_at, earliest, latest)
-  self.own_until = known_at + self.cooldown + self.margin
+---@param accepted_at number when the answer came
+---@param earliest number? when it was triggered, at the earliest; the service's clock
+---@param latest number? and at the latest; default for both: what is known of that clock
+function TenantMemory:note_started(sent_at, accepted_at, earliest, latest)
+  if not earliest then
+    local service_clock = self.service_clock
+    earliest = service_clock:to_service(sent_at)
+    local _
+    _, latest = service_clock:to_service(accepted_at)
+  end
+  local newest = self.newest_trigger
+  if not newest or newest < latest then
+    self.newest_trigger = latest
+  end
+  self.started_at, self.own_earliest, self.own_latest = sent_at, earliest, latest
+  self.accepted_at, self.bound_until = accepted_at, false
 end
 
 --- Learns that a record proves a sync, to be counted as ours.
 ---@param sent_at number when its request was sent
 ---@param trigger number its stamp
 function TenantMemory:note_proven(sent_at, trigger)
-  note_own(self, sent_at, trigger, trigger)
-  self.own_until = nil -- the record's own stamps say it
+  self:note_started(sent_at, false, trigger, trigger) -- the record's own stamps say how long it counts
 end
 
 --- Learns from a refusal of the service.
@@ -80,7 +90,7 @@ end
 -- it takes nothing back.
 ---@param record autopilot.SettingsRecord
 function TenantMemory:note_record(record)
-  self.newest_trigger = later(self.newest_trigger, record.last_manual_trigger)
+  self.newest_trigger = later(self.newest_trigger, record.last_manual_trigger) or false
   local ends = settings().cooldown_until(record, self.cooldown, self.margin) or 0
   if ends >= (self.record_ends or 1) then
     local _, latest = self.service_clock:to_client(ends)
@@ -88,18 +98,19 @@ function TenantMemory:note_record(record)
     self.record_until = math.min(latest, ends == self.record_ends and self.record_until or latest)
     self.record_ends = ends
   end
-  if self.own_until and settings().covers(record, self.own_trigger.earliest) then
-    self.own_until = nil
+  if self.accepted_at and settings().covers(record, self.own_earliest) then
+    self.accepted_at = false
   end
-  if self.bound_since and self:known_end() > self.bound_since then
-    self.bound_until, self.bound_since = nil, nil
+  if self.bound_until and self:known_end() > self.bound_since then
+    self.bound_until = false
   end
 end
 
 --- When the cooldown ends, at the latest, of the last sync that is known of; 0 for none.
 ---@package
 function TenantMemory:known_end()
-  return math.max(self.own_until or 0, self.record_until or 0)
+  local of_own = self.accepted_at and self.accepted_at + self.cooldown + self.margin
+  return math.max(of_own or 0, self.record_until or 0)
 end
 
 --- When the cooldown ends that is known of, or nil when none is known to last.
@@ -118,8 +129,15 @@ end
 --- When the cooldown of the last sync ends that is known of, be it over or not; nil when none is.
 ---@return number? seconds the service's clock
 function TenantMemory:cooldown_until()
-  local of_own = self.own_until and self.own_trigger.latest + self.cooldown + self.margin
-  return later(self.record_ends, of_own)
+  local of_own = self.accepted_at and self.own_latest + self.cooldown + self.margin
+  return later(self.record_ends, of_own) or nil
+end
+
+--- Whether anything is known from which a refusal could follow: spares a look at the clock.
+---@return boolean
+function TenantMemory:may_refuse()
+  return self.refused_until ~= false
+    or self.cooldown > 0 and (self.accepted_at or self.record_until or self.bound_until) ~= false
 end
 
 --- Whether asking for a sync now would be in vain: how it would be answered, and until when.
@@ -148,10 +166,10 @@ function TenantMemory:covering_trigger(record, since)
     return record.last_manual_trigger
   end
   local earliest, latest = self.service_clock:to_service(since)
-  local own = self.own_trigger
-  -- The second condition fails only when a clock was set since.
-  if own and since <= self.started_at and earliest <= own.latest then
-    latest = math.min(latest, own.earliest)
+  local started_at = self.started_at
+  -- The last condition fails only when a clock was set since.
+  if started_at and since <= started_at and earliest <= self.own_latest then
+    latest = math.min(latest, self.own_earliest)
   end
   if settings().covers(record, latest) then
     return record.last_manual_trigger

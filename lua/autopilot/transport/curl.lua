@@ -98,13 +98,13 @@ local function find_headers(response, ...)
 end
 
 local function network_failure(transfer, sends)
-  local stage, name, message, timeout = transfer:failure()
+  local stage, name, message, timeout, delivered = transfer:failure()
   return {
     stage = stage,
     name = name,
     message = message,
     timeout = timeout,
-    delivered = sends == 0 and "no" or "unknown",
+    delivered = delivered,
     sends = sends,
   }
 end
@@ -178,32 +178,33 @@ function curl.prepare(http, request)
   }
 end
 
-local function exchange(self, prepared, connect, total, token, client_request_id, retry_attempt)
-  local set = current_set(self)
-  local transfer = set:add(prepared, connect, total, token, client_request_id, retry_attempt)
-  self.wait(set, transfer)
-  return curl.read_result(transfer)
-end
-
 --- Makes a request once that is sent many times. An attempt adds only what differs.
 ---@param request autopilot.HttpRequest without timeout and authorization
----@return function send takes connect and total timeout, token, client-request-id, retry attempt
-function Transport:prepare(request)
+---@return fun(connect: number, total: number, token: string?, client_request_id: string?, retry_attempt: integer?): autopilot.Reply send
+function Transport:prepare_replies(request)
   local prepared = curl.prepare(self.http, request)
   return function(connect, total, token, client_request_id, retry_attempt)
-    return exchange(self, prepared, connect, total, token, client_request_id, retry_attempt)
+    local set = current_set(self)
+    local transfer = set:add(prepared, connect, total, token, client_request_id, retry_attempt)
+    self.wait(set, transfer)
+    return transfer
+  end
+end
+
+--- The same, for whoever wants a response, or nil and a network failure.
+---@param request autopilot.HttpRequest without timeout and authorization
+---@return function send
+function Transport:prepare(request)
+  local send = self:prepare_replies(request)
+  return function(...)
+    return curl.read_result(send(...))
   end
 end
 
 function Transport:__call(request)
   local timeout = request.timeout or default_timeout
   local connect = timeout.connect or default_timeout.connect
-  return exchange(
-    self,
-    curl.prepare(self.http, request),
-    connect,
-    timeout.total or default_timeout.total
-  )
+  return self:prepare(request)(connect, timeout.total or default_timeout.total)
 end
 
 --- Closes all connections. The transport may be used again; it then opens new ones.
