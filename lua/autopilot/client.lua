@@ -139,6 +139,9 @@ local rules = {
 local Client = {}
 Client.__index = Client
 
+-- Takes out of a text what looks like a token; no client has sent one yet.
+local no_secrets, clean_of_nothing = {}, redact.prepare {}
+
 local operations = { sync = true, status = true, wait = true, ensure = true }
 
 -- An operation is loaded when it is first used, so that a script pays for what it does.
@@ -156,7 +159,7 @@ setmetatable(Client, {
 function Client:close()
   self.is_closed = true
   self.static_token, self.token_provider, self.last_token, self.peek = false, false, false, false
-  self.secrets, self.clean, self.has_signs = {}, redact.prepare {}, false
+  self.secrets, self.clean, self.has_signs = no_secrets, clean_of_nothing, false
   if self.owns_transport then
     self.transport:close()
   end
@@ -223,6 +226,39 @@ local function make_transport(checked, base_url, make)
   return make { http = http }, true
 end
 
+--- A client's own part: token, memory, requests.
+---@param shared { scope: string }
+---@param checked table options
+---@param token string|autopilot.TokenProvider
+---@param metatable table
+local function make(shared, checked, token, metatable)
+  local is_static, service_clock = type(token) == "string", ServiceClock.new()
+  -- false stands for "none": a nil field would be looked up in the class each time. All fields are
+  -- named here, so that the table is made in its final size.
+  return setmetatable({
+    options = checked,
+    static_token = is_static and token,
+    last_token = is_static and token,
+    secrets = no_secrets, -- what must not get into a report: the tokens last sent
+    clean = clean_of_nothing, -- takes them out of a text
+    has_signs = false, -- tells texts that have nothing of them, once a token is known
+    token_provider = not is_static and token,
+    peek = authorization.open(token, checked.tenant, checked.cloud, shared.scope),
+    service_clock = service_clock,
+    memory = TenantMemory.new(checked.cooldown, checked.cooldown_margin, service_clock),
+    is_closed = false,
+    owns_transport = false,
+    sync_request = false,
+    status_request = false,
+  }, metatable)
+end
+
+local function add_requests(self)
+  self.sync_request = Exchange.new(self, "POST", self.url .. "/sync", 204)
+  self.status_request = Exchange.new(self, "GET", self.url, 200)
+  return self
+end
+
 --- Makes a client. Nothing is sent yet.
 ---@param given autopilot.ClientOptions
 ---@param make_default_transport function? for presets: takes `{ http = }`; default libcurl that blocks
@@ -237,32 +273,36 @@ local function new(given, make_default_transport, level)
   if mistake then
     error(("%s: %s"):format(name, mistake), level or 2)
   end
-  local is_static, scope = type(checked.token) == "string", cloud.graph .. "/.default"
-  -- false stands for "none": a nil field would be looked up in the class each time.
-  local self = setmetatable({
-    options = checked,
-    base_url = base_url,
-    scope = scope,
-    static_token = is_static and checked.token,
-    last_token = is_static and checked.token,
-    secrets = {}, -- what must not get into a report: the tokens last sent
-    clean = redact.prepare {}, -- takes them out of a text
-    has_signs = false, -- tells texts that have nothing of them, once a token is known
-    token_provider = not is_static and checked.token,
-    peek = authorization.open(checked.token, checked.tenant, checked.cloud, scope),
-    policy = checked.retry or false,
-    on_event = checked.on_event or false,
-    transport = transport,
-    owns_transport = owned,
-    service_clock = ServiceClock.new(),
-    is_closed = false,
-  }, Client)
-  self.memory = TenantMemory.new(checked.cooldown, checked.cooldown_margin, self.service_clock)
+  local token, shared = checked.token, { scope = cloud.graph .. "/.default" }
   checked.token = nil
-  local url = ("%s/%s%s"):format(base_url, checked.api_version, resource)
-  self.sync_request = Exchange.new(self, "POST", url .. "/sync", 204)
-  self.status_request = Exchange.new(self, "GET", url, 200)
-  return self
+  local self = make(shared, checked, token, Client)
+  self.base_url, self.scope = base_url, shared.scope
+  self.url = ("%s/%s%s"):format(base_url, checked.api_version, resource)
+  self.policy, self.on_event = checked.retry or false, checked.on_event or false
+  self.transport, self.owns_transport = transport, owned
+  return add_requests(self)
+end
+
+local own_rules = { token = rules.token, tenant = rules.tenant }
+
+--- A client that differs from this one in token and tenant only. It shares the rest, so that thousands
+-- cost little; the transport stays this one's. Raises what is wrong with the two.
+---@package
+---@param token string|autopilot.TokenProvider
+---@param tenant string
+---@return autopilot.Client
+function Client:sibling(token, tenant)
+  options.check(name, own_rules, { token = token, tenant = tenant })
+  local kin = self.kin
+  if not kin then
+    kin = {
+      client = { __index = self, __close = Client.close, __tostring = Client.__tostring },
+      options = { __index = self.options },
+    }
+    self.kin = kin
+  end
+  local of_tenant = setmetatable({ tenant = tenant }, kin.options)
+  return add_requests(make(self, of_tenant, token, kin.client))
 end
 
 return new

@@ -70,9 +70,11 @@ end
 ---@param elapsed number
 ---@return autopilot.Report
 function own_report.of_mistake(task, operation, message, elapsed)
-  local token = task.options and task.options.token
-  local text = type(message) == "string" and redact.text(message, { token })
-    or "an error that is a " .. type(message)
+  local text = "an error that is a " .. type(message)
+  if type(message) == "string" then
+    -- The place in our own files at which an option was refused helps nobody.
+    text = redact.text(message:match ":%d+: (autopilot%.client: .*)$" or message, { task.token })
+  end
   return report.seal {
     operation = operation,
     outcome = "unexpected",

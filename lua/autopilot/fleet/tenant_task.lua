@@ -14,8 +14,8 @@ local limits = {
   ensure = { name = "timeout", default = 3600 },
 }
 
---- The options of the tenant's client: the user's, and the fleet's own where they are silent.
-local function client_options(fleet, task)
+--- What the user wants for this tenant's client.
+local function given_options(fleet, task)
   local of_client = fleet.options.client
   local given = of_client
   if type(of_client) == "function" or getmetatable(of_client) then
@@ -24,11 +24,16 @@ local function client_options(fleet, task)
   if type(given) ~= "table" then
     error("the function 'client' must return a table of options", 0)
   end
+  return given
+end
+
+--- The same, and the fleet's own where they are silent.
+local function complete_options(fleet, given, id)
   local made = {}
   for name, value in pairs(given) do
     made[name] = value
   end
-  made.tenant = made.tenant or task.id
+  made.tenant = made.tenant or id
   made.sleep, made.clock, made.now = fleet.sleep, fleet.clock, fleet.now
   made.random = made.random or fleet.options.random
   made.on_event = made.on_event or fleet.options.on_event
@@ -42,6 +47,55 @@ local function client_options(fleet, task)
     made.transport = fleet.wire:transport(type(made.http) == "table" and made.http or nil)
   end
   return made
+end
+
+-- Options that a client of the same kind may differ in, and tables that may be new for each tenant.
+local is_own, is_looked_into = { token = true, tenant = true }, { http = true, timeout = true }
+
+--- A copy that tells whether other options are the same.
+local function remember(given)
+  local copy = {}
+  for name, value in pairs(given) do
+    if is_looked_into[name] and type(value) == "table" then
+      copy[name] = remember(value)
+    elseif not is_own[name] then
+      copy[name] = value
+    end
+  end
+  return copy
+end
+
+local function is_same(given, before)
+  for name, value in pairs(given) do
+    local known = before[name]
+    local may_differ = is_own[name] or value == known
+    if not may_differ then
+      local are_tables = is_looked_into[name] and type(value) == "table" and type(known) == "table"
+      if not (are_tables and is_same(value, known)) then
+        return false
+      end
+    end
+  end
+  for name in pairs(before) do
+    if given[name] == nil then
+      return false
+    end
+  end
+  return true
+end
+
+--- The tenant's client. Where all options but token and tenant are those of the tenant before, it is
+-- made after that one's, which is cheap.
+local function make_client(fleet, task)
+  local given = given_options(fleet, task)
+  task.token = given.token
+  local model = fleet.model
+  if model and is_same(given, model.given) then
+    return model.client:sibling(given.token, given.tenant or task.id)
+  end
+  local client = new_client(complete_options(fleet, given, task.id))
+  fleet.model = { client = client, given = remember(given) }
+  return client
 end
 
 --- Arguments for the operation, with what is left of the fleet's time.
@@ -106,8 +160,7 @@ end
 ---@param fleet autopilot.Fleet
 ---@param task autopilot.fleet.Task
 function tenant_task.perform(fleet, task)
-  task.options = client_options(fleet, task)
-  task.client = new_client(task.options)
+  task.client = make_client(fleet, task)
   remind(fleet, task, task.client)
   local report = operate(fleet, task)
   task.client:close()
