@@ -200,6 +200,30 @@ describe("autopilot.token.managed_identity", function()
     end
   end)
 
+  it(
+    "goes over http to a link-local address only where the platform's endpoint may be one",
+    function()
+      local url = "http://169.254.130.2:8081/msi/token"
+      for platform, variable in pairs {
+        app_service = "IDENTITY_ENDPOINT",
+        machine_learning = "MSI_ENDPOINT",
+        imds = "AZURE_POD_IDENTITY_AUTHORITY_HOST",
+      } do
+        assert.are.equal(opaque, (ask(platform, { granted() }, nil, { [variable] = url })))
+      end
+      for platform, variable in pairs {
+        arc = "IDENTITY_ENDPOINT",
+        cloud_shell = "MSI_ENDPOINT",
+        service_fabric = "IDENTITY_ENDPOINT",
+      } do
+        local token, message, _, world = ask(platform, {}, nil, { [variable] = url })
+        assert.is_nil(token)
+        assert.is_truthy(message:find("http is for loopback addresses only", 1, true), message)
+        assert.are.equal(0, #world.requests)
+      end
+    end
+  )
+
   it("sends nothing to an address that is not right, and does not repeat it", function()
     for _, url in ipairs {
       "http://evil.test/hush",
@@ -234,7 +258,10 @@ describe("autopilot.token.managed_identity", function()
       end
     end
     for _, url in ipairs { "https://x.test/a", "HTTP://[::1]:5/a", "http://169.254.131.1/a" } do
-      assert.are.equal(opaque, (ask("cloud_shell", { granted() }, nil, { MSI_ENDPOINT = url })))
+      assert.are.equal(
+        opaque,
+        (ask("machine_learning", { granted() }, nil, { MSI_ENDPOINT = url }))
+      )
     end
     local _, message = ask("app_service", {}, nil, { IDENTITY_HEADER = "hush\r\nX: y" })
     assert.are.equal("IDENTITY_HEADER must be one line of ASCII text", message)

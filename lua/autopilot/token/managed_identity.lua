@@ -73,10 +73,10 @@ local function detect(variable)
 end
 
 --- What is wrong with one of the variables, or nil. None is quoted.
-local function complaint_about(values)
+local function complaint_about(values, is_local)
   for variable, value in pairs(values) do
     if is_address(variable) then
-      local _, complaint = endpoint.parse(value)
+      local _, complaint = endpoint.parse(value, is_local)
       if complaint then
         return variable .. " " .. complaint
       end
@@ -119,7 +119,7 @@ local function new(given, level)
       return nil, "the cloud is not one that is known", { is_transient = false }
     end
     local source, values = detect(variable)
-    local complaint = complaint_about(values)
+    local complaint = complaint_about(values, source.is_local)
     if
       not complaint
       and identity

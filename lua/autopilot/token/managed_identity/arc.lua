@@ -12,6 +12,8 @@ arc.variables = { "IDENTITY_ENDPOINT", "IMDS_ENDPOINT" }
 
 arc.name = "Azure Arc"
 
+arc.is_local = true
+
 arc.identities = {}
 
 local source = "managed identity of Azure Arc"

@@ -9,6 +9,8 @@ cloud_shell.variables = { "MSI_ENDPOINT" }
 
 cloud_shell.name = "Cloud Shell"
 
+cloud_shell.is_local = true
+
 cloud_shell.identities = {}
 
 ---@param place autopilot.token.IdentityPlace

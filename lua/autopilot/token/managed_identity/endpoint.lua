@@ -16,9 +16,10 @@ end
 
 --- The address, or nil and what it must be. What was given is not quoted: it may hide a password.
 ---@param text string
+---@param is_local boolean? the platform's endpoint is on this machine: http goes nowhere else
 ---@return string? url
 ---@return string? complaint
-function endpoint.parse(text)
+function endpoint.parse(text, is_local)
   local scheme, place, rest = text:match "^(%a+)://([^/?#]*)(.*)$"
   scheme = scheme and scheme:lower()
   local is_right = (scheme == "https" or scheme == "http")
@@ -29,8 +30,9 @@ function endpoint.parse(text)
     return nil, "must be an https or http URL without credentials, blanks or fragment"
   end
   local host = place:lower():match "^%[.*%]" or place:lower():match "^[^:]*"
-  if scheme == "http" and not is_loopback(host) and not is_link_local(host) then
-    return nil, "must be https: http is for loopback and link-local addresses only"
+  if scheme == "http" and not is_loopback(host) and (is_local or not is_link_local(host)) then
+    local where = is_local and "loopback" or "loopback and link-local"
+    return nil, ("must be https: http is for %s addresses only"):format(where)
   end
   return scheme .. "://" .. place .. rest
 end

@@ -13,6 +13,8 @@ service_fabric.variables = { "IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IDENTITY_S
 
 service_fabric.name = "Service Fabric"
 
+service_fabric.is_local = true
+
 -- Which identity an application has is said where it is deployed.
 service_fabric.identities = {}
 
