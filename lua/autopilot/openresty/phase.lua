@@ -20,8 +20,23 @@ local waits_in = {
   ssl_session_fetch = true,
 }
 
--- LuaJIT's, which sees a C function between us and the scheduler. Older LuaJITs lack it.
-local is_yieldable = rawget(coroutine, "isyieldable")
+-- C functions that LuaJIT can yield through.
+local lets_through = { [pcall] = true, [xpcall] = true }
+
+--- Is there a C function between us and the scheduler? LuaJIT's coroutine.isyieldable would know, but
+-- lua-nginx-module puts a table of its own in the place of `coroutine`, which lacks it.
+local function is_inside_c()
+  local level = 3 -- above us and the caller
+  local frame = debug.getinfo(level, "Sf")
+  while frame do
+    if frame.what == "C" and not lets_through[frame.func] then
+      return true
+    end
+    level = level + 1
+    frame = debug.getinfo(level, "Sf")
+  end
+  return false
+end
 
 --- Nil where a light thread can wait, else a name for the obstacle and a sentence about it.
 ---@return ("PHASE"|"C_BOUNDARY")? name
@@ -31,7 +46,7 @@ function phase.obstacle()
   if not waits_in[name] then
     return "PHASE",
       ("nothing can be waited for in the phase '%s': use ngx.timer.at"):format(tostring(name))
-  elseif is_yieldable and not is_yieldable() then
+  elseif is_inside_c() then
     return "C_BOUNDARY",
       "nothing can be waited for inside a C function that calls Lua, like require or table.sort"
   end
