@@ -73,9 +73,10 @@ struct transfer_job *transfer_jobs_take(struct transfer_jobs *jobs, unsigned lon
 }
 
 void transfer_jobs_free(struct transfer_jobs *jobs) {
-    while (jobs->first != NULL) {
-        struct transfer_job *job = jobs->first;
-        unlink_from(jobs, job);
+    struct transfer_job *next;
+    for (struct transfer_job *job = jobs->first; job != NULL; job = next) {
+        next = job->next;
         transfer_job_free(job);
     }
+    memset(jobs, 0, sizeof *jobs);
 }
