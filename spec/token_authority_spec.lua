@@ -10,6 +10,28 @@ local function find(given, ask, fallback, variables)
 end
 
 describe("autopilot.token.authority", function()
+  it("asks for no token for the Graph of another cloud", function()
+    for _, case in ipairs {
+      { "china", "https://graph.microsoft.com/.default", "global" },
+      { "global", "HTTPS://Graph.Microsoft.US/.default", "us_gov" },
+      { "us_gov", "https://dod-graph.microsoft.us/.default offline_access", "us_gov_dod" },
+    } do
+      local cloud, scope, other = case[1], case[2], case[3]
+      for _, given in ipairs { { scope = scope }, {} } do
+        local ask = { tenant = "contoso", cloud = cloud, scope = not given.scope and scope or nil }
+        local place, message = find(given, ask)
+        assert.is_nil(place)
+        local expected = ("the scope is that of the cloud '%s', and the client's is '%s'"):format(
+          other,
+          cloud
+        )
+        assert.are.equal(expected, message)
+      end
+    end
+    local elsewhere = find({ scope = "https://vault.test/.default" }, { tenant = "contoso" })
+    assert.are.equal("https://vault.test/.default", elsewhere.scope)
+  end)
+
   it("goes to the authority of the client's cloud, for that cloud's scope", function()
     for cloud, expected in pairs {
       global = { "https://login.microsoftonline.com", "https://graph.microsoft.com/.default" },

@@ -260,6 +260,14 @@ describe("autopilot.token.azure_cli", function()
     assert.are.same({}, lines)
   end)
 
+  it("asks for no token for the Graph of another cloud", function()
+    local sign_in, lines = scripted(printed(), 0)
+    local token, message = sign_in(world_of({ cloud = "china" }).ask)
+    assert.is_nil(token)
+    assert.is_truthy(message:find("the scope is that of the cloud 'global'", 1, true), message)
+    assert.are.same({}, lines)
+  end)
+
   it("runs nothing by itself on Windows", function()
     local config = package.config
     local sign_in, sign_in_by_run = azure_cli {}, scripted(printed(), 0)

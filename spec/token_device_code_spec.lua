@@ -269,13 +269,15 @@ describe("autopilot.token.device_code", function()
     end)
 
     it("uses it for no other tenant, cloud or scope", function()
-      for _, change in ipairs {
-        { "tenant", "other" },
-        { "cloud", "us_gov" },
-        { "scope", "https://other.test/.default" },
+      for _, changes in ipairs {
+        { tenant = "other" },
+        { cloud = "us_gov", scope = "https://graph.microsoft.us/.default" },
+        { scope = "https://other.test/.default" },
       } do
         local sign_in, world, prompts = signed_in { offer(), granted }
-        world.ask[change[1]] = change[2]
+        for name, value in pairs(changes) do
+          world.ask[name] = value
+        end
         assert.is_truthy((sign_in(world.ask)))
         assert.are.equal(2, #prompts)
       end

@@ -224,6 +224,16 @@ describe("autopilot.token.managed_identity", function()
     end
   )
 
+  it("asks for no token for the Graph of another cloud", function()
+    local world = token_world.scripted({}, { cloud = "china" })
+    world.ask.scope = "https://graph.microsoft.com/.default"
+    local token, message, details = provider "imds"(world.ask)
+    assert.is_nil(token)
+    assert.is_truthy(message:find("the scope is that of the cloud 'global'", 1, true), message)
+    assert.is_false(details.is_transient)
+    assert.are.equal(0, #world.requests)
+  end)
+
   it("sends nothing to an address that is not right, and does not repeat it", function()
     for _, url in ipairs {
       "http://evil.test/hush",

@@ -70,6 +70,20 @@ local function complaint_about_cloud(url, cloud)
   end
 end
 
+--- What is wrong with a scope, or nil: a token for the Graph of one cloud must not be sent to another,
+-- which is where the client of this cloud would send it. Scopes of other services are the user's affair.
+---@param scope string
+---@param cloud string
+---@return string? complaint
+function authority.scope_complaint(scope, cloud)
+  local root = scope:lower():match "^(https://[^/]*)"
+  for other, place in pairs(clouds) do
+    if root == place.graph and other ~= cloud then
+      return ("is that of the cloud '%s', and the client's is '%s'"):format(other, cloud)
+    end
+  end
+end
+
 -- Names that stand for whoever signs in, and so cannot be where an application signs in.
 local shared_tenants = { common = true, organizations = true, consumers = true }
 
@@ -178,6 +192,10 @@ function authority.find(checked, ask, fallback)
     return nil, message
   end
   local scope = checked.scope or ask.scope or clouds[cloud].graph .. "/.default"
+  complaint = authority.scope_complaint(scope, cloud)
+  if complaint then
+    return nil, "the scope " .. complaint
+  end
   return { authority = url, tenant = tenant, scope = scope }
 end
 

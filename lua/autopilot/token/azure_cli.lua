@@ -223,6 +223,8 @@ local function refusal(checked, ask, resource, tenant)
     return "the tenant " .. complaint
   elseif not resource then
     return "the scope " .. scope_must
+  elseif authority.scope_complaint(resource, ask.cloud or "global") then
+    return "the scope " .. authority.scope_complaint(resource, ask.cloud or "global")
   elseif type(ask.claims) == "string" and ask.claims ~= "" then
     return "the tenant wants a new proof of who signs in, which the Azure CLI cannot be asked for: "
       .. "sign in again with 'az login'"

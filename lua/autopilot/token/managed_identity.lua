@@ -4,6 +4,7 @@
 -- is always one of the machine's own tenant, so the client's `tenant` is not asked for. No platform
 -- can be asked for a newer token or with claims: what they give is what there is.
 
+local authority = require "autopilot.token.authority"
 local clouds = require "autopilot.clouds"
 local endpoint = require "autopilot.token.managed_identity.endpoint"
 local options = require "autopilot.options"
@@ -117,6 +118,10 @@ local function new(given, level)
     local scope = checked.scope or ask.scope or (cloud and cloud.graph .. "/.default")
     if not scope then
       return nil, "the cloud is not one that is known", { is_transient = false }
+    end
+    local foreign = authority.scope_complaint(scope, ask.cloud or "global")
+    if foreign then
+      return nil, "the scope " .. foreign, { is_transient = false }
     end
     local source, values = detect(variable)
     local complaint = complaint_about(values, source.is_local)

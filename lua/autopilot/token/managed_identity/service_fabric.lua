@@ -20,8 +20,8 @@ service_fabric.identities = {}
 
 local source = "managed identity of Service Fabric"
 
-local untrusted = "The endpoint's certificate must be trusted: give that of the cluster to the client's "
-  .. "http.ca_file; it must name the host of IDENTITY_ENDPOINT."
+local untrusted = "The endpoint's certificate must be trusted: give that of the cluster to the "
+  .. "client's http.ca_file; it must name the host of IDENTITY_ENDPOINT."
 
 ---@param place autopilot.token.IdentityPlace
 function service_fabric.request(place)
