@@ -1,94 +1,12 @@
--- `autopilot-sync fleet` in this process, over the emulated service; time passes only in sleeps.
+-- `autopilot-sync fleet`: lists, ways to sign in, operations, what is printed.
 
-local cjson = require "cjson.safe"
 local command = require "support.command"
-local emulator = require "autopilot.emulator"
-local fleet_state = require "autopilot.fleet.state"
+local fleet_command = require "support.fleet_command"
 local scripted = require "autopilot.transport.scripted"
 
-local secret = "hidden&secret"
-local start = 1790000000.25
-
--- A service, the world of a command that talks to it, and what was sent.
-local function new_world(given)
-  given = given or {}
-  local time = start
-  local function now()
-    return time
-  end
-  local service = emulator.new {
-    clients = {
-      app = { secret = secret },
-      other = { secret = "hidden-other" },
-      weak = { secret = secret, roles = {} },
-    },
-    tenants = given.tenants,
-    now = now,
-    faults = given.faults,
-  }
-  local answer, requests = service:transport(), {}
-  local world = {
-    env = { AZURE_CLIENT_ID = "app", AZURE_CLIENT_SECRET = secret },
-    now = now,
-    clock = now,
-    random = function()
-      return 0.5
-    end,
-    sleep = function(seconds)
-      time = time + seconds
-    end,
-    transport = function(request)
-      requests[#requests + 1] = request
-      if given.on_request then
-        given.on_request(request, #requests)
-      end
-      return answer(request)
-    end,
-    was_interrupted = function()
-      return false
-    end,
-  }
-  return world, service, requests
-end
-
--- Runs a command line on a list. Nothing secret is ever printed.
-local function run(args, list, world)
-  local path, remove = command.file(list)
-  local ran = command.run("fleet " .. path .. " " .. (args or ""), world)
-  remove()
-  ran.err = ran.err:gsub(path:gsub("%p", "%%%0"), "LIST")
-  assert.is_nil((ran.out .. ran.err):find("hidden", 1, true))
-  return ran
-end
-
-local function reports_of(ran)
-  local reports, order = {}, {}
-  for line in ran.out:gmatch "[^\n]+" do
-    local report = assert(cjson.decode(line))
-    reports[report.tenant] = report
-    order[#order + 1] = report.tenant
-  end
-  return reports, order
-end
-
--- How many syncs the service has started for each tenant.
-local function syncs_of(service)
-  local counts = {}
-  for _, event in ipairs(service.log) do
-    if event.event == "sync" then
-      counts[event.tenant] = (counts[event.tenant] or 0) + 1
-    end
-  end
-  return counts
-end
-
-local function names(count)
-  local lines = {}
-  for index = 1, count do
-    lines[index] = ("tenant%02d.example"):format(index)
-  end
-  return table.concat(lines, "\n") .. "\n"
-end
+local secret = fleet_command.secret
+local new_world, run, names = fleet_command.world, fleet_command.run, fleet_command.names
+local reports_of, syncs_of = fleet_command.reports, fleet_command.syncs
 
 describe("autopilot-sync fleet", function()
   it("asks for a sync for every tenant of a list, and says how it went", function()
@@ -217,6 +135,18 @@ describe("autopilot-sync fleet", function()
       local ran = run("", line .. "\n", world)
       assert.equal("", ran.err)
       assert.equal(0, ran.code)
+    end)
+
+    it("with the secret of a line also where the others sign in in another way", function()
+      local world, service = new_world()
+      world.env = { AZURE_CLIENT_ID = "other" }
+      local ran = run(
+        "--json --auth workload --token-file " .. path,
+        "tenant,client_secret_file\na.example," .. path .. "\nb.example,\n",
+        world
+      )
+      assert.same({ ["a.example"] = 1 }, syncs_of(service))
+      assert.equal("token_error", reports_of(ran)["b.example"].outcome)
     end)
 
     it("not to a tenant whose secret cannot be read, and to the others", function()
@@ -364,106 +294,35 @@ describe("autopilot-sync fleet", function()
   end)
 
   it("tells who was not begun with when the deadline has passed", function()
-    local world = new_world {
-      faults = function(operation)
-        return operation == "sync" and { kind = "throttle", retry_after = 30 } or nil
+    local pass
+    local world, service = new_world {
+      on_request = function()
+        pass(3)
       end,
     }
-    local ran = run("--json --deadline 10 --concurrency 1", names(3), world)
-    local _, order = reports_of(ran)
-    assert.equal(3, #order)
+    pass = world.sleep
+    local ran = run("--json --deadline 10 --concurrency 1", names(9), world)
+    local reports, order = reports_of(ran)
+    local started, count = syncs_of(service), 0
+    assert.equal(9, #order)
     assert.equal(9, ran.code)
+    for tenant, report in pairs(reports) do
+      assert.equal(report.ok, started[tenant] ~= nil)
+      count = count + (report.ok and 1 or 0)
+    end
+    assert.is_true(count >= 1 and count <= 3)
+    assert.matches("Nothing was asked of the service: the deadline passed", ran.out)
   end)
 
-  describe("with --state", function()
-    local path, remove
-
-    before_each(function()
-      path, remove = command.file ""
-    end)
-
-    after_each(function()
-      remove()
-      os.remove(path .. "-wal")
-    end)
-
-    it("does everything anew after a run that came to its end", function()
-      local world, service = new_world()
-      assert.equal(0, run("--state " .. path, names(3), world).code)
-      world.sleep(700)
-      local list, remove_list = command.file(names(3))
-      local args = ("fleet %s --state %s"):format(list, path)
-      assert.equal(0, command.run(args, world).code)
-      world.sleep(700)
-      assert.equal(0, command.run(args, world).code)
-      remove_list()
-      assert.equal(3, syncs_of(service)["tenant01.example"])
-    end)
-
-    it("knows of a cooldown from the run before, and does not ask in vain", function()
-      local world, _, requests = new_world()
-      local list, remove_list = command.file(names(1))
-      local args = ("fleet %s --state %s --json"):format(list, path)
-      command.run(args, world)
-      local before = #requests
-      local ran = command.run(args, world)
-      remove_list()
-      assert.equal("cooldown", reports_of(ran)["tenant01.example"].outcome)
-      assert.equal("client", reports_of(ran)["tenant01.example"].answered_by)
-      assert.equal(before, #requests)
-    end)
-
-    it("goes on where an interrupted run ended, and repeats nothing that is done", function()
-      local interrupted = false
-      local world, service = new_world {
-        on_request = function(_, number)
-          interrupted = interrupted or number > 9
-        end,
-      }
-      world.was_interrupted = function()
-        return interrupted
-      end
-      local list, remove_list = command.file(names(20))
-      local args = ("fleet %s --state %s --concurrency 2 --json"):format(list, path)
-      local first = command.run(args, world)
-      assert.equal(130, first.code)
-      assert.matches("interrupted: what was sent is awaited", first.err)
-      assert.matches("interrupted: the same command goes on where this one ended\n$", first.err)
-      local done = 0
-      for tenant, report in pairs(reports_of(first)) do
-        assert.equal(report.ok and 1 or nil, syncs_of(service)[tenant])
-        done = done + (report.ok and 1 or 0)
-      end
-      assert.is_true(done > 2 and done < 20)
-
-      world.was_interrupted = function()
-        return false
-      end
-      local second = command.run(args, world)
-      assert.equal(0, second.code)
-      assert.matches(
-        ("taking up the run that was begun before: %d done already"):format(done),
-        second.err
-      )
-      local reports, order = reports_of(second)
-      remove_list()
-      assert.equal(20, #order)
-      local recalled = 0
-      for tenant, report in pairs(reports) do
-        assert.is_true(report.ok)
-        assert.equal(1, syncs_of(service)[tenant])
-        recalled = recalled + (report.recalled and 1 or 0)
-      end
-      assert.equal(done, recalled)
-    end)
-
-    it("says when it is in use", function()
-      local state = assert(fleet_state.open { path = path })
-      local ran = run("--state " .. path, names(1), (new_world()))
-      state:close()
-      assert.equal(2, ran.code)
-      assert.matches("it is in use by another run", ran.err)
-    end)
+  it("looks five times in a second whether it is interrupted, however long a sleep is", function()
+    local world = new_world { faults = { { kind = "throttle", on = "sync", retry_after = 60 } } }
+    local pass, longest = world.sleep, 0
+    world.sleep = function(seconds)
+      longest = math.max(longest, seconds)
+      pass(seconds)
+    end
+    assert.equal(0, run("", names(1), world).code)
+    assert.is_true(longest > 0.1 and longest <= 0.2)
   end)
 
   it("without a state file says after an interrupt who is not told of", function()

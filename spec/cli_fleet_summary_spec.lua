@@ -62,6 +62,16 @@ describe("the summary of a fleet", function()
     assert.equal(7, #lines)
   end)
 
+  it("keeps those apart to whom another hint is given", function()
+    local summary = FleetSummary.new()
+    summary:add({ tenant = "a" }, failure("token_error", { hint = "Make a new one." }))
+    summary:add({ tenant = "b" }, failure("token_error", { hint = "Ask again." }))
+    assert.same(
+      { "token_error: Ask again.", "  b", "token_error: Make a new one.", "  a" },
+      summary:failures()
+    )
+  end)
+
   it("says nothing of failures when there are none", function()
     assert.same({}, FleetSummary.new():failures())
     assert.same({ "in all                   0  in 0 s" }, FleetSummary.new():outcomes(whole, 0))

@@ -165,6 +165,12 @@ describe("a list of tenants", function()
     end)
   end)
 
+  it("does not take standard input for a tenant's secret", function()
+    local tenants, told = read "tenant,client_secret_file\na.com,-\nb.com,./-\n"
+    assert.equal("b.com", names(tenants))
+    assert.same({ "line 2: client_secret_file must be the name of a file" }, told)
+  end)
+
   it("tells a tenant that was there before, and its first line", function()
     local tenants, told, list = read "contoso.com\nfabrikam.com\nContoso.COM\n"
     assert.equal("contoso.com fabrikam.com", names(tenants))

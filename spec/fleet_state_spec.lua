@@ -274,6 +274,26 @@ describe("autopilot.fleet.state", function()
       assert_refused(whole:sub(1, 4096) .. ("\0"):rep(#whole - 4096), "it is damaged")
     end)
 
+    it("one with a page that was never written", function()
+      local state = open()
+      for index = 1, 60 do
+        state:note("graph/" .. index, started("tenant" .. index))
+      end
+      state:close()
+      local whole, page = read(path), 4096
+      for last = 2 * page, #whole, page do
+        local damaged = whole:sub(1, last - page) .. ("\0"):rep(page) .. whole:sub(last + 1)
+        assert_refused(damaged, "it is damaged")
+      end
+    end)
+
+    it("one whose tables are not as they were made", function()
+      open():close()
+      local text, count = read(path):gsub("started_at REAL", "started_zt REAL")
+      assert.equal(1, count)
+      assert_refused(text, "it is damaged")
+    end)
+
     it("one that somebody else has open", function()
       local first = open()
       local second, message = open()

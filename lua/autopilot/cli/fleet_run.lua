@@ -319,9 +319,7 @@ end
 --- Whether every tenant of the list has had its turn, so that the next run begins anew.
 local function is_finished(self, elapsed)
   local deadline = self.options.deadline
-  return self.list.is_complete
-    and not self.is_interrupted
-    and not (deadline and elapsed >= deadline)
+  return not self.is_interrupted and not (deadline and elapsed >= deadline)
 end
 
 --- Closes the run in the state file; a sentence when something was not written.

@@ -45,15 +45,9 @@ local function collector(secrets)
   })
 end
 
---- The command's context, without what the environment says of a single tenant.
+--- The command's context, for what is read more than once.
 local function context_of(context)
-  local own = {
-    stdin = remembering(context.stdin),
-    secrets = collector(context.secrets),
-    getenv = function(name)
-      return name ~= "AZURE_TENANT_ID" and context.getenv(name) or nil
-    end,
-  }
+  local own = { stdin = remembering(context.stdin), secrets = collector(context.secrets) }
   return setmetatable(own, { __index = context })
 end
 
