@@ -648,6 +648,58 @@ describe("autopilot.token.cached", function()
     end
   end)
 
+  it("is fetched for a client with time when another's deadline cut the fetch short", function()
+    local world, requests = virtual_world.new(), 0
+    local function transport(request)
+      if not request.url:find("/oauth2/", 1, true) then
+        return { status = 204 }
+      end
+      requests = requests + 1
+      local limit = request.timeout.total
+      local ends = world.time + math.min(limit, 5)
+      while world.time < ends do
+        world:pass(0.1)
+        coroutine.yield()
+      end
+      if limit < 5 then
+        return nil, { stage = "receive", message = "too slow", timeout = true }
+      end
+      return { status = 200, body = '{"access_token":"opaque","expires_in":3600}' }
+    end
+    local provider = require("autopilot.token").client_secret {
+      client_id = "app",
+      client_secret = "x",
+      getenv = function() end,
+    }
+    local reports, threads = {}, {}
+    for index, deadline in ipairs { 2, 60, 3600 } do
+      local client = world:client {
+        token = provider,
+        transport = transport,
+        retry = false,
+        sleep = function(seconds)
+          world:pass(seconds)
+          coroutine.yield()
+        end,
+      }
+      threads[index] = coroutine.wrap(function()
+        local report, failure = client:sync { deadline = deadline }
+        reports[index] = report or failure
+      end)
+    end
+    while not (reports[1] and reports[2] and reports[3]) do
+      for index, thread in ipairs(threads) do
+        if not reports[index] then
+          thread()
+        end
+      end
+    end
+    assert.equal("token_error", reports[1].outcome)
+    assert.equal("started", reports[2].outcome)
+    assert.equal("started", reports[3].outcome)
+    assert.equal(2, requests)
+  end)
+
   it(
     "serves 500 tenants with hourly tokens for a day of hourly syncs with no request too many",
     function()
