@@ -1,6 +1,7 @@
 /* A transfer as Lua sees it: whether it has finished, and what came of it.
  *
  *   transfer:is_finished()      -> boolean
+ *   transfer:status()           -> of the final answer, as far as it came; nil when none did
  *   transfer:result()           -> status | nil, http_version | nil, body, sends, is_complete,
  *                                  name_lookup, connect, tls, first_byte, total (seconds)
  *   transfer:graph_headers()    -> what Graph tells with any status: date (Unix seconds),
@@ -35,6 +36,15 @@ static struct transfer *check(lua_State *L) {
 
 static int is_finished(lua_State *L) {
     lua_pushboolean(L, check(L)->finished);
+    return 1;
+}
+
+static int status(lua_State *L) {
+    int status_code = transfer_status(check(L));
+    if (status_code <= 0) {
+        return 0;
+    }
+    lua_pushinteger(L, status_code);
     return 1;
 }
 
@@ -218,6 +228,7 @@ void lua_transfer_open(lua_State *L) {
     static const luaL_Reg metamethods[] = {{"__gc", collect}, {NULL, NULL}};
     static const luaL_Reg methods[] = {
         {"is_finished", is_finished},
+        {"status", status},
         {"result", result},
         {"failure", failure},
         {"header", header},

@@ -253,12 +253,6 @@ local function make(shared, checked, token, metatable)
   }, metatable)
 end
 
-local function add_requests(self)
-  self.sync_request = Exchange.new(self, "POST", self.url .. "/sync", 204)
-  self.status_request = Exchange.new(self, "GET", self.url, 200)
-  return self
-end
-
 --- Makes a client. Nothing is sent yet.
 ---@param given autopilot.ClientOptions
 ---@param make_default_transport function? for presets: takes `{ http = }`; default libcurl that blocks
@@ -277,10 +271,12 @@ local function new(given, make_default_transport, level)
   checked.token = nil
   local self = make(shared, checked, token, Client)
   self.base_url, self.scope = base_url, shared.scope
-  self.url = ("%s/%s%s"):format(base_url, checked.api_version, resource)
   self.policy, self.on_event = checked.retry or false, checked.on_event or false
   self.transport, self.owns_transport = transport, owned
-  return add_requests(self)
+  local url = ("%s/%s%s"):format(base_url, checked.api_version, resource)
+  self.sync_request = Exchange.new(self, "POST", url .. "/sync", 204)
+  self.status_request = Exchange.new(self, "GET", url, 200)
+  return self
 end
 
 local own_rules = { token = rules.token, tenant = rules.tenant }
@@ -292,7 +288,9 @@ local own_rules = { token = rules.token, tenant = rules.tenant }
 ---@param tenant string
 ---@return autopilot.Client
 function Client:sibling(token, tenant)
-  options.check(name, own_rules, { token = token, tenant = tenant })
+  if check_token(token) or rules.tenant.check(tenant) or type(token) ~= "string" then
+    options.check(name, own_rules, { token = token, tenant = tenant })
+  end
   local kin = self.kin
   if not kin then
     kin = {
@@ -302,7 +300,10 @@ function Client:sibling(token, tenant)
     self.kin = kin
   end
   local of_tenant = setmetatable({ tenant = tenant }, kin.options)
-  return add_requests(make(self, of_tenant, token, kin.client))
+  local sibling = make(self, of_tenant, token, kin.client)
+  sibling.sync_request = self.sync_request:like(sibling)
+  sibling.status_request = self.status_request:like(sibling)
+  return sibling
 end
 
 return new

@@ -40,6 +40,18 @@ function Exchange.new(client, method, url, success)
   }, Exchange)
 end
 
+--- The same request, for a client that differs in token and tenant only.
+---@param client autopilot.Client
+---@return autopilot.Exchange
+function Exchange:like(client)
+  return setmetatable({
+    client = client,
+    is_sync_request = self.is_sync_request,
+    success = self.success,
+    send = self.send,
+  }, Exchange)
+end
+
 --- Nothing could be sent for a reason of our own.
 local function not_sent(client, name, message)
   local network = {

@@ -263,7 +263,23 @@ end
 
 local function begin_with(self, tenant)
   local id, key = Roster.identify(tenant)
-  local task = { tenant = tenant, id = id, key = key, began = self.clock() }
+  -- All fields that it will have, so that the table is made in its final size.
+  local task = {
+    tenant = tenant,
+    id = id,
+    key = key,
+    began = self.clock(),
+    ticket = 0,
+    is_asleep = false,
+    has_posted = false,
+    knows_deadline = false,
+    thread = nil,
+    client = nil,
+    token = nil,
+    gate = nil,
+    transfer = nil,
+    deadline = nil,
+  }
   self.tasks[task] = true
   if not id then
     local message = "a tenant must be an id or a domain, or a table with it in 'tenant'"
@@ -335,7 +351,8 @@ end
 local run_rules = { on_report = { type = "function" } }
 
 local function begin_run(self)
-  self.is_running, self.is_cancelled, self.wire.is_cancelled = true, false, false
+  self.is_running, self.is_cancelled = true, false
+  self.wire:begin()
   self.began, self.give_up_at = self.clock(), nil
   self.deadline = self.options.deadline and self.began + self.options.deadline
   self.roster = Roster.new(self.options.tenants, self.options.spread, self.began)

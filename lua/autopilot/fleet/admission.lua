@@ -187,13 +187,32 @@ function Admission:serve()
   end
 end
 
+--- Takes a place if nobody has to be asked for it: the common case.
+---@param gate autopilot.fleet.Gate
+---@param task autopilot.fleet.Task
+---@return boolean
+function Admission:enter_at_once(gate, task)
+  if
+    self.under_way >= self.most
+    or gate.waiting > 0
+    or gate.under_way + 1 > gate.pace.limit
+    or gate.pace.resume_at
+    or gate.circuit.opened_at
+  then
+    return false
+  end
+  self.under_way, gate.under_way = self.under_way + 1, gate.under_way + 1
+  task.gate = gate
+  return true
+end
+
 --- Waits for a place. Called by the task's own code; afterwards `leave` gives the place back.
 ---@param gate autopilot.fleet.Gate
 ---@param task autopilot.fleet.Task
+---@param clock number now
 ---@param deadline number? of the clock
 ---@return "admitted"|"refused"|nil answer nil: the deadline has passed, or the task was woken for another reason
-function Admission:enter(gate, task, deadline)
-  local clock = self.clock()
+function Admission:enter(gate, task, clock, deadline)
   if self.under_way < self.most and gate.waiting == 0 and is_open(gate, clock) then
     take_place(self, gate, task)
     return "admitted"
@@ -235,32 +254,37 @@ function Admission:forget(task)
   self:leave(task)
 end
 
---- Learns what came of a request, so that the host gets as many as it bears. Called before `leave`.
+--- Learns of an answer. Called before `leave`.
+---@param gate autopilot.fleet.Gate
+---@param sent_at number of the clock
+function Admission.succeeded(gate, sent_at)
+  if gate.circuit.failures > 0 then
+    gate.circuit:succeeded()
+  end
+  gate.pace:succeeded(sent_at)
+end
+
+--- Learns of a failure, so that the host gets as many requests as it bears. Called before `leave`.
 ---@param gate autopilot.fleet.Gate
 ---@param task autopilot.fleet.Task
 ---@param sent_at number of the clock
 ---@param status integer? nil: no answer came
 ---@param retry_after number? seconds
----@param is_unreachable boolean? the host could not even be asked
-function Admission:learn(gate, task, sent_at, status, retry_after, is_unreachable)
+---@param was_reached boolean whether the host could be asked at all
+function Admission:failed(gate, task, sent_at, status, retry_after, was_reached)
+  local clock, pace = self.clock(), gate.pace
   if not status then
-    if is_unreachable and gate.circuit:failed(self.clock()) then
+    if not was_reached and gate.circuit:failed(clock) then
       self.tell("circuit_opened", { host = gate.host })
     end
     return
+  elseif not Pace.is_throttling(status, retry_after) then
+    return Admission.succeeded(gate, sent_at)
   end
-  if gate.circuit.failures > 0 then
-    gate.circuit:succeeded()
-  end
-  local clock = self.clock()
-  if not Pace.is_throttling(status, retry_after) then
-    gate.pace:succeeded(sent_at)
-  elseif gate.pace:throttle(task.key, sent_at, clock, retry_after) then
-    self.tell("slowed_down", {
-      host = gate.host,
-      limit = gate.pace.limit,
-      seconds = gate.pace.resume_at - clock,
-    })
+  gate.circuit:succeeded()
+  if pace:throttle(task.key, sent_at, clock, retry_after) then
+    local seconds = pace.resume_at - clock
+    self.tell("slowed_down", { host = gate.host, limit = pace.limit, seconds = seconds })
   end
 end
 

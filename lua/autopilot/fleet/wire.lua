@@ -4,6 +4,7 @@
 -- and its coroutine yields until the transfer has finished. A request that is the same for all tenants
 -- is prepared once. Which tenant is asking is known by whose code is running.
 
+local adapter = require "autopilot.transport.adapter"
 local core = require "autopilot.core"
 local curl = require "autopilot.transport.curl"
 local is_loopback = require "autopilot.loopback"
@@ -58,79 +59,87 @@ end
 
 --- The transfer set of this process; sockets from before a fork are never used after it.
 local function current_set(self)
-  local process = core.process_id()
-  if not self.set or self.process ~= process then
-    self.set, self.process = core.transfer_set { concurrency = self.concurrency }, process
+  if not self.set then
+    self.set, self.process = core.transfer_set { concurrency = self.concurrency }, core.process_id()
     self.scheduler.set = self.set
   end
   return self.set
 end
 
---- Seconds that a request may still take after having waited for its place, or nil for none.
-local function remaining_of(task, total, asked_at, clock)
+--- Seconds that a request may still take after having waited for its place.
+local function left_of(task, total, asked_at, clock)
   if task.deadline then
     total = math.min(total, task.deadline - clock)
   end
-  if not task.knows_deadline and clock > asked_at then
+  if not task.knows_deadline then
     total = total - (clock - asked_at) -- it may have been cut to a deadline that is not known here
   end
-  return total > 0 and total or nil
+  return total
 end
 
-local function retry_after_of(self, response, status)
-  if status ~= 429 and status ~= 503 then
-    return nil
-  end
-  local text
-  if response.header then
-    text = response:header "retry-after"
-  else
-    text = response.headers and response.headers["retry-after"]
-  end
-  return text and core.retry_after(tostring(text), self.now())
-end
-
---- Tells the host's gate and the tenant's circuit what came of it.
-local function learn(self, gate, task, sent_at, response, network)
-  local status = type(response) == "table" and tonumber(response.status) or nil
-  local never_sent = not status and type(network) == "table" and network.delivered == "no"
-  local has_timed_out = not status and type(network) == "table" and network.timeout
-  local retry_after = status and retry_after_of(self, response, status)
-  self.admission:learn(gate, task, sent_at, status, retry_after, never_sent or has_timed_out)
-  if not status or status >= 500 then
-    self.circuits:failed(task.key, self.clock())
-  else
-    self.circuits:succeeded(task.key)
-  end
-end
-
---- Sends when the time has come: `send(total)` is called with the seconds that are left.
-local function send_in_turn(self, gate, total, send)
-  local task, asked_at = self.scheduler.current, self.clock()
-  if not task then
-    return nil, unsent "CLOSED"
-  elseif self.is_cancelled then
-    return nil, unsent "CANCELLED"
-  elseif not self.circuits:allow(task.key, asked_at) then
-    return nil, unsent "TENANT_CIRCUIT_OPEN"
-  end
+--- Waits for a place in the line.
+---@return string? refusal
+---@return number? seconds that are left
+local function wait_for_place(self, gate, task, total, asked_at)
   local limit = task.deadline
   if not task.knows_deadline then
     limit = math.min(limit or math.huge, asked_at + total)
   end
-  local answer = self.admission:enter(gate, task, limit)
-  local sent_at = self.clock()
-  local left = answer == "admitted" and remaining_of(task, total, asked_at, sent_at)
-  if not left or self.is_cancelled then
-    self.admission:leave(task)
-    local is_refused = answer == "refused"
-    return nil,
-      unsent(self.is_cancelled and "CANCELLED" or is_refused and "CIRCUIT_OPEN" or "DEADLINE")
+  local answer = self.admission:enter(gate, task, asked_at, limit)
+  local left = left_of(task, total, asked_at, self.clock())
+  if answer == "admitted" and left > 0 and not self.is_cancelled then
+    return nil, left
   end
-  local response, network = send(left)
-  learn(self, gate, task, sent_at, response, network)
   self.admission:leave(task)
-  return response, network
+  if self.is_cancelled then
+    return "CANCELLED"
+  end
+  return answer == "refused" and "CIRCUIT_OPEN" or "DEADLINE"
+end
+
+--- Waits until a request may be sent. Afterwards `done` gives the place back.
+---@return string? refusal why it is not to be sent
+---@return number? seconds that are left
+---@return number? sent_at
+local function turn_of(self, gate, task, total)
+  if not task then
+    return "CLOSED"
+  elseif self.is_cancelled then
+    return "CANCELLED"
+  end
+  local clock = self.clock()
+  if not self.circuits:allow(task.key, clock) then
+    return "TENANT_CIRCUIT_OPEN"
+  elseif self.admission:enter_at_once(gate, task) then
+    local left = left_of(task, total, clock, clock)
+    if left > 0 then
+      return nil, left, clock
+    end
+    self.admission:leave(task)
+    return "DEADLINE"
+  end
+  local refusal, left = wait_for_place(self, gate, task, total, clock)
+  return refusal, left, self.clock()
+end
+
+--- Tells the host's gate and the tenant's circuit what came of a request, and gives its place back.
+---@param status integer? nil: no answer came
+---@param retry_after string? the header
+---@param was_reached boolean whether the host could be asked at all
+local function done(self, gate, task, sent_at, status, retry_after, was_reached)
+  if status and status < 500 and status ~= 429 then
+    self.admission.succeeded(gate, sent_at)
+    self.circuits:succeeded(task.key)
+  else
+    local seconds = retry_after and core.retry_after(tostring(retry_after), self.now())
+    self.admission:failed(gate, task, sent_at, status, seconds, was_reached)
+    if status == 429 then
+      self.circuits:succeeded(task.key) -- it answers
+    else
+      self.circuits:failed(task.key, self.clock())
+    end
+  end
+  self.admission:leave(task)
 end
 
 local function host_of(url)
@@ -151,16 +160,26 @@ local function prepare(self, request)
   return curl.prepare(http, request)
 end
 
+--- Sends, and returns the finished transfer; or nil and why nothing was sent.
 local function exchange(self, gate, prepared, connect, total, token, client_request_id, retry)
-  local wire = self.wire
-  return send_in_turn(wire, gate, total, function(left)
-    local set = current_set(wire)
-    local transfer =
-      set:add(prepared, math.min(connect, left), left, token, client_request_id, retry)
-    wire.scheduler.current.transfer = transfer
-    coroutine.yield(transfer)
-    return curl.read_result(transfer)
-  end)
+  local task = self.scheduler.current
+  local refusal, left, sent_at = turn_of(self, gate, task, total)
+  if refusal then
+    return nil, unsent(refusal)
+  end
+  local set = current_set(self)
+  local transfer = set:add(prepared, math.min(connect, left), left, token, client_request_id, retry)
+  task.transfer = transfer
+  coroutine.yield(transfer)
+  local status = transfer:status()
+  local retry_after = status and status >= 429 and transfer:header "retry-after"
+  local was_reached = true
+  if not status then
+    local _, _, _, has_timed_out, delivered = transfer:failure()
+    was_reached = not (has_timed_out or delivered == "no")
+  end
+  done(self, gate, task, sent_at, status, retry_after, was_reached)
+  return transfer
 end
 
 local function has_same_headers(a, b)
@@ -180,20 +199,22 @@ end
 --- Prepares a request once for all who send it.
 ---@param request autopilot.HttpRequest without timeout and authorization
 ---@return function send as of the libcurl transport
-function Transport:prepare(request)
+function Transport:prepare_replies(request)
   local known = self.prepared[request.method .. request.url]
   if known and has_same_headers(known.headers, request.headers or {}) then
     return known.send
   end
-  local prepared = prepare(self, request)
-  local gate = self.wire.admission:gate(host_of(request.url))
-  local is_sync_request = request.method == "POST"
+  local wire, prepared, is_sync_request =
+    self.wire, prepare(self, request), request.method == "POST"
+  local gate = wire.admission:gate(host_of(request.url))
   local function send(connect, total, token, client_request_id, retry)
-    local task = self.wire.scheduler.current
+    local task = wire.scheduler.current
     if task and is_sync_request then
       task.has_posted = true
     end
-    return exchange(self, gate, prepared, connect, total, token, client_request_id, retry)
+    local transfer, network =
+      exchange(wire, gate, prepared, connect, total, token, client_request_id, retry)
+    return transfer or adapter.reply(nil, network)
   end
   self.prepared[request.method .. request.url] = { headers = request.headers or {}, send = send }
   return send
@@ -202,14 +223,13 @@ end
 function Transport:__call(request)
   local timeout = request.timeout or default_timeout
   local gate = self.wire.admission:gate(host_of(request.url))
-  local connect = timeout.connect or default_timeout.connect
-  return exchange(
-    self,
-    gate,
-    prepare(self, request),
-    connect,
-    timeout.total or default_timeout.total
-  )
+  local connect, total = timeout.connect or default_timeout.connect, timeout.total
+  local transfer, network =
+    exchange(self.wire, gate, prepare(self, request), connect, total or default_timeout.total)
+  if not transfer then
+    return nil, network
+  end
+  return curl.read_result(transfer)
 end
 
 local function key_of(http)
@@ -236,29 +256,53 @@ function Wire:transport(http)
   return transport
 end
 
+--- What somebody's own transport returned, as `done` wants it: it may be anything.
+local function facts_of(response, network)
+  local status = type(response) == "table" and tonumber(response.status) or nil
+  if status then
+    local headers = type(response.headers) == "table" and response.headers or {}
+    return status, headers["retry-after"], true
+  end
+  local is_failure = type(network) == "table"
+  return nil, nil, not (is_failure and (network.timeout or network.delivered == "no"))
+end
+
+local function with_timeout(request, timeout, left)
+  local copy = {}
+  for name, value in pairs(request) do
+    copy[name] = value
+  end
+  copy.timeout = { connect = math.min(timeout.connect or left, left), total = left }
+  return copy
+end
+
 --- Makes somebody's own HTTP layer wait its turn like ours. It may yield what a task may yield.
 ---@param inner function
 ---@return function transport
 function Wire:wrap(inner)
   return function(request)
-    local timeout = request.timeout or default_timeout
+    local timeout, task = request.timeout or default_timeout, self.scheduler.current
     local gate = self.admission:gate(host_of(request.url))
     local total = timeout.total or default_timeout.total
-    return send_in_turn(self, gate, total, function(left)
-      if request.method == "POST" and request.headers and request.headers["Authorization"] then
-        self.scheduler.current.has_posted = true
-      end
-      local copy = request
-      if left < total then
-        copy = {}
-        for name, value in pairs(request) do
-          copy[name] = value
-        end
-        copy.timeout = { connect = math.min(timeout.connect or left, left), total = left }
-      end
-      local response, network = inner(copy)
-      return response, network
-    end)
+    local refusal, left, sent_at = turn_of(self, gate, task, total)
+    if refusal then
+      return nil, unsent(refusal)
+    end
+    if request.method == "POST" and request.headers and request.headers["Authorization"] then
+      task.has_posted = true
+    end
+    local response, network =
+      inner(left < total and with_timeout(request, timeout, left) or request)
+    done(self, gate, task, sent_at, facts_of(response, network))
+    return response, network
+  end
+end
+
+--- Is called when a run begins: a set from before a fork is not used.
+function Wire:begin()
+  self.is_cancelled = false
+  if self.set and self.process ~= core.process_id() then
+    self.set, self.scheduler.set = nil, nil
   end
 end
 

@@ -61,6 +61,14 @@ function Reply:failure()
   return network.stage, network.name, network.message, network.timeout, network.delivered
 end
 
+--- A reply made of a response, or of a network failure.
+---@param response autopilot.HttpResponse?
+---@param network autopilot.NetworkFailure?
+---@return autopilot.Reply
+function adapter.reply(response, network)
+  return setmetatable({ response = response, network = network }, Reply)
+end
+
 --- Says what is wrong with what somebody's own transport returned, or nil.
 local function complaint_about(response, network)
   if response == nil then
@@ -125,7 +133,7 @@ function adapter.prepare_replies(transport, template, user_agent)
     if complaint then
       return nil, complaint
     end
-    return setmetatable({ response = response, network = network }, Reply)
+    return adapter.reply(response, network)
   end
 end
 
