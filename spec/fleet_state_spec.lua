@@ -157,6 +157,19 @@ describe("autopilot.fleet.state", function()
       assert.truthy(read(path):find("contoso", 1, true))
     end)
 
+    it("a tenant of another host apart, and one in other letters not", function()
+      local state = open { host = "https://a.example" }
+      state:note("Contoso", started "contoso")
+      assert.truthy(state:known "contoso")
+      assert.truthy(state:cooldown "CONTOSO")
+      state:close()
+      state = open { host = "https://b.example" }
+      assert.is_nil(state:known "contoso")
+      assert.is_nil(state:cooldown "contoso")
+      state:close()
+      assert.truthy(open({ host = "https://a.example" }):known "contoso")
+    end)
+
     it("keys with quotes, NUL and anything else in them apart", function()
       local state = open()
       state:note("a'; DROP TABLE done; --", started "quoted")

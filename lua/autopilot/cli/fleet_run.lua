@@ -70,7 +70,7 @@ end
 --- What tells this run from others in the same state file.
 local function subject_of(options)
   local words = { options.operation or "sync", options.file }
-  for _, name in ipairs { "since", "max_age", "cloud", "base_url" } do
+  for _, name in ipairs { "since", "max_age", "cloud" } do
     words[#words + 1] = options[name] and ("%s=%s"):format(name, tostring(options[name]))
   end
   return table.concat(words, "\n")
@@ -85,6 +85,7 @@ local function open_state(self)
   local state, mistake = require("autopilot.fleet.state").open {
     path = options.state,
     subject = subject_of(options),
+    host = self.client.base_url,
     resume_within = options.resume_within,
     now = context.now,
   }

@@ -20,6 +20,7 @@ local state = {}
 ---@class autopilot.fleet.StateOptions
 ---@field path string the file; made when it is not there
 ---@field subject string? what tells this run from others in the file, such as its operation and moment; default `sync`
+---@field host string? where the tenants are: what is known of one there is not known of it elsewhere
 ---@field resume_within number? seconds after its start in which an unfinished run is taken up again; default 43200; 0: never
 ---@field cooldown number? seconds the service wants between two syncs; default 600
 ---@field cooldown_margin number? seconds added to it; default 10
@@ -30,6 +31,7 @@ local state = {}
 ---@field done_before integer how many tenants it was done with before this process took it up
 ---@field lost string? why something could not be written
 ---@field package database autopilot.fleet.Database
+---@field package prefix string before each key
 ---@field package cooldown_length number seconds, with the margin
 ---@field package run_id integer
 local State = {}
@@ -46,6 +48,7 @@ local rules = {
     end,
   },
   subject = { type = "string", default = "sync" },
+  host = { type = "string", default = "" },
   resume_within = { type = "number", default = 43200, min = 0 },
   cooldown = { type = "number", default = 600, min = 0 },
   cooldown_margin = { type = "number", default = 10, min = 0 },
@@ -124,6 +127,11 @@ local function note_loss(self, done, message)
   return true
 end
 
+--- What a tenant is known by in the file. Case tells no two tenants apart.
+local function key_of(self, key)
+  return self.prefix .. key:lower()
+end
+
 -- What is read is cast: a damaged byte may be that of a value's type.
 
 --- The report of a tenant that this run is done with, as it was noted; nil for any other.
@@ -134,7 +142,7 @@ function State:known(key)
   local rows = self.database:run(
     "SELECT CAST(report AS TEXT) FROM done WHERE run = ? AND key = ?",
     self.run_id,
-    key
+    key_of(self, key)
   )
   local fields = rows and rows[1] and json.decode(rows[1][1])
   if type(fields) ~= "table" then
@@ -153,7 +161,10 @@ end
 ---@param key string
 ---@return number? retry_at Unix time
 function State:cooldown(key)
-  local rows = self.database:run("SELECT CAST(cooldown_end AS REAL) FROM tenant WHERE key = ?", key)
+  local rows = self.database:run(
+    "SELECT CAST(cooldown_end AS REAL) FROM tenant WHERE key = ?",
+    key_of(self, key)
+  )
   local ends = rows and rows[1] and rows[1][1]
   local now = self.now()
   if not ends or ends <= now then
@@ -170,7 +181,7 @@ function State:tenant(key)
   local rows = self.database:run(
     "SELECT nullif(last_trigger, 0), nullif(cooldown_end, 0), outcome, noted_at FROM tenant "
       .. "WHERE key = ?",
-    key
+    key_of(self, key)
   )
   local row = rows and rows[1]
   return row
@@ -183,15 +194,15 @@ end
 ---@return boolean? done
 ---@return string? message the first one is kept in `lost` too
 function State:note(key, given)
-  local now = self.now()
+  local now, full_key = self.now(), key_of(self, key)
   local trigger, ends = trigger_of(given, now), cooldown_end_of(self, given, now)
   local noted, message = self.database:transaction(function()
-    local done, reason = self.database:run(note_tenant, key, trigger, ends, given.outcome, now)
+    local done, reason = self.database:run(note_tenant, full_key, trigger, ends, given.outcome, now)
     if done and given.ok then
       done, reason = self.database:run(
         "INSERT OR REPLACE INTO done (run, key, report) VALUES (?, ?, ?)",
         self.run_id,
-        key,
+        full_key,
         encode(given)
       )
     end
@@ -285,11 +296,12 @@ function state.open(given)
   local self = setmetatable({
     database = opened,
     now = checked.now,
+    prefix = checked.host .. " ",
     cooldown_length = checked.cooldown + checked.cooldown_margin,
   }, State)
   local begun
   begun, message = opened:transaction(function()
-    return begin(self, checked.subject, checked.resume_within)
+    return begin(self, checked.host .. "\n" .. checked.subject, checked.resume_within)
   end)
   if not begun then
     opened:close()
