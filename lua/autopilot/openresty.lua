@@ -20,6 +20,11 @@ local worker = require "autopilot.openresty.worker"
 ---@class autopilot.openresty: autopilot
 local preset = {}
 
+--- ngx.sleep counts whole milliseconds, and warns of 0.
+local function sleep(seconds)
+  ngx.sleep(math.max(seconds, 0.001))
+end
+
 local operations = { "sync", "status", "wait", "ensure" }
 
 --- The failure of a call that could not wait for anything, and so did not begin.
@@ -55,7 +60,7 @@ local function in_our_world(given)
   if type(given) ~= "table" or given.sleep ~= nil then
     return given
   end
-  local filled = { sleep = ngx.sleep }
+  local filled = { sleep = sleep }
   for name, value in pairs(given) do
     filled[name] = value
   end
@@ -83,16 +88,16 @@ function preset.setup(given)
   worker.use(checked.driver or "thread")
 end
 
---- Makes in the background what the first request of a worker would have to wait for. For
--- init_worker_by_lua.
-function preset.warm()
-  local started, problem = ngx.timer.at(0, function(is_premature)
-    if not is_premature then
-      worker.driver()
-    end
-  end)
+local warm_rules = { http = { type = "table", fields = curl.rules } }
+
+--- Makes ready in the background what the first call of a worker would have to wait for. For
+-- init_worker_by_lua; `http` as the clients will have it.
+---@param given { http: table? }?
+function preset.warm(given)
+  local checked = options.check("autopilot.warm", warm_rules, given)
+  local started, problem = require "autopilot.openresty.warm"(checked.http)
   if not started then
-    ngx.log(ngx.WARN, "autopilot: not warmed: ", problem)
+    ngx.log(ngx.WARN, "autopilot: not made ready: ", problem)
   end
 end
 

@@ -35,15 +35,11 @@ function worker.driver()
   return current
 end
 
---- Says which driver workers are to use from now on.
+--- Says which driver workers are to use from now on. One that is in use ends with its last transfer.
 ---@param name "thread"|"polling"
 function worker.use(name)
   if name ~= wanted then
-    wanted = name
-    if current and current_process == core.process_id() then
-      current:close()
-    end
-    current, current_process = nil, nil
+    wanted, current, current_process = name, nil, nil
   end
 end
 
