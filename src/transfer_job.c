@@ -78,5 +78,6 @@ void transfer_jobs_free(struct transfer_jobs *jobs) {
         next = job->next;
         transfer_job_free(job);
     }
-    memset(jobs, 0, sizeof *jobs);
+    jobs->first = jobs->last = NULL;
+    jobs->count = 0;
 }
