@@ -132,6 +132,7 @@ build = {
     ["autopilot.fleet.roster"] = "lua/autopilot/fleet/roster.lua",
     ["autopilot.fleet.scheduler"] = "lua/autopilot/fleet/scheduler.lua",
     ["autopilot.fleet.state"] = "lua/autopilot/fleet/state.lua",
+    ["autopilot.fleet.state_file"] = "lua/autopilot/fleet/state_file.lua",
     ["autopilot.fleet.tenant_circuits"] = "lua/autopilot/fleet/tenant_circuits.lua",
     ["autopilot.fleet.tenant_task"] = "lua/autopilot/fleet/tenant_task.lua",
     ["autopilot.fleet.timers"] = "lua/autopilot/fleet/timers.lua",

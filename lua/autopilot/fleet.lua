@@ -31,7 +31,8 @@ local tenant_task = require "autopilot.fleet.tenant_task"
 ---@field spread number? seconds over which the starts are spread, each tenant at a time of its own
 ---@field deadline number? seconds from `run`; who has not been begun with then is told so
 ---@field retry_budget autopilot.RetryBudget|false|nil shared by all who have no `retry` of their own
----@field state table? what is known from a run before: `known`, `cooldown`, `note`
+--- A file (see `autopilot.fleet.state`), or an object of one's own with `known`, `cooldown` and `note`.
+---@field state string|table|nil
 ---@field on_event fun(event: table)? of the clients and the fleet; an error in it changes nothing
 ---@field transport function? the HTTP layer, instead of libcurl; may yield a moment of the clock
 ---@field sleep fun(seconds: number)? called when nothing is under way
@@ -41,6 +42,11 @@ local tenant_task = require "autopilot.fleet.tenant_task"
 ---@field random (fun(): number)? in [0, 1)
 
 local name = "autopilot.fleet"
+
+--- Only who keeps a state in a file needs it, and what it brings along.
+local function state_file()
+  return require "autopilot.fleet.state_file"
+end
 
 -- Seconds that requests which were sent may take to end after a cancellation, unless it says.
 local default_grace = 10
@@ -68,7 +74,14 @@ local rules = {
   spread = { type = "number", default = 0, min = 0 },
   deadline = { type = "number", above = 0 },
   retry_budget = { type = { "table", "boolean" } },
-  state = { type = { "table" } },
+  state = {
+    type = { "string", "table" },
+    check = function(value)
+      return (value == "" or type(value) == "string" and value:find("\0", 1, true))
+          and "must be the name of a file, or an object"
+        or nil
+    end,
+  },
   on_event = { type = "function" },
   transport = { type = "function" },
   sleep = { type = "function", default = core.sleep },
@@ -134,7 +147,8 @@ end
 
 --- A fleet. Nothing is asked or read yet.
 ---@param given autopilot.FleetOptions
----@return autopilot.Fleet
+---@return autopilot.Fleet? fleet nil when the state file cannot be used
+---@return string? message
 local function new(given)
   local checked = options.check(name, rules, given)
   local self = setmetatable({
@@ -178,6 +192,13 @@ local function new(given)
     concurrency = checked.concurrency,
   }
   self.sleep = make_sleep(self)
+  if type(checked.state) == "string" then
+    self.state_file, checked.state = checked.state, nil
+    local opened, message = state_file().open(self)
+    if not opened then
+      return nil, message
+    end
+  end
   return self
 end
 
@@ -316,13 +337,25 @@ local function has_ended(self)
   return self.roster:has_ended() and next(self.tasks) == nil
 end
 
-local function finish(self)
-  self.is_running = false
-  self.summary = self.ledger:sum_up(self.clock() - self.began)
+local function settle_state(self)
   local state = self.options.state
   if state and state.flush then
     protected_call(state.flush, state)
   end
+  if self.state_file then
+    local is_late = self.deadline and self.clock() >= self.deadline
+    local is_complete = not (self.is_cancelled or is_late or self.roster.failure)
+    local lost = state_file().close(self, is_complete)
+    if lost then
+      emit(self, "state_error", { message = lost })
+    end
+  end
+end
+
+local function finish(self)
+  self.is_running = false
+  self.summary = self.ledger:sum_up(self.clock() - self.began)
+  settle_state(self)
   if self.roster.failure then
     error(self.roster.failure.message, 0)
   end
@@ -366,11 +399,18 @@ end
 -- were given, and their reports; `fleet.summary` is there afterwards. With it, it returns the summary.
 -- An error that the source of the tenants raises is raised when everybody begun with has a report.
 ---@param given { on_report: fun(tenant: autopilot.fleet.Tenant, report: autopilot.Report) }?
----@return autopilot.fleet.Summary|fun(): autopilot.fleet.Tenant?, autopilot.Report?
+---@return autopilot.fleet.Summary|fun(): autopilot.fleet.Tenant?, autopilot.Report?|nil
+---@return string? message when the state file cannot be used any more
 function Fleet:run(given)
   local checked = options.check("fleet:run", run_rules, given)
   if self.is_running then
     error("fleet:run: it is running already", 2)
+  end
+  if self.state_file then
+    local opened, message = state_file().open(self)
+    if not opened then
+      return nil, message
+    end
   end
   begin_run(self)
   if not checked.on_report then
@@ -419,6 +459,9 @@ end
 --- Closes all connections. What is in flight is given up, without a report.
 function Fleet:close()
   self.wire:close()
+  if self.state_file then
+    state_file().close(self, false)
+  end
 end
 
 return new

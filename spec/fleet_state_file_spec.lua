@@ -1,0 +1,128 @@
+-- `state = "file"` of a fleet: opened, resumed and let go of by the fleet itself.
+
+local command = require "support.command"
+local emulator = require "autopilot.emulator"
+local fleet_state = require "autopilot.fleet.state"
+local new_fleet = require "autopilot.fleet"
+
+describe("a fleet with a state file", function()
+  local path, remove, time, service, asked
+
+  before_each(function()
+    path, remove = command.file ""
+    time, asked = 1790000000, 0
+    service = emulator.new {
+      now = function()
+        return time
+      end,
+    }
+  end)
+
+  after_each(function()
+    remove()
+    os.remove(path .. "-wal")
+  end)
+
+  local function fleet_of(tenants, given)
+    local answer = service:transport()
+    local function now()
+      return time
+    end
+    local options = {
+      tenants = tenants,
+      state = path,
+      now = now,
+      clock = now,
+      sleep = function(seconds)
+        time = time + seconds
+      end,
+      transport = function(request)
+        asked = asked + 1
+        return answer(request)
+      end,
+      client = function(tenant)
+        return { token = service:issue_token { tenant = tenant } }
+      end,
+    }
+    for name, value in pairs(given or {}) do
+      options[name] = value
+    end
+    return new_fleet(options)
+  end
+
+  it(
+    "goes on where a cancelled run ended, and begins anew after one that came to its end",
+    function()
+      local tenants = { "a.example", "b.example", "c.example", "d.example" }
+      local fleet = fleet_of(tenants, { concurrency = 1 })
+      local first = {}
+      for tenant, report in fleet:run() do
+        first[tenant] = report.ok
+        fleet:cancel()
+      end
+      assert.is_true(first["a.example"])
+      local before = asked
+      fleet = fleet_of(tenants)
+      local summary = fleet:run { on_report = function() end }
+      assert.equal(4, summary.ok)
+      assert.equal(4 - before, asked - before)
+      time = time + 700
+      assert.equal(4, fleet:run({ on_report = function() end }).ok)
+      assert.equal(8, asked)
+    end
+  )
+
+  it("cannot be made while another run has the file, and is told so", function()
+    local state = assert(fleet_state.open { path = path })
+    local fleet, message = fleet_of { "a.example" }
+    assert.is_nil(fleet)
+    assert.matches("it is in use by another run", message)
+    state:close()
+    assert.truthy(fleet_of { "a.example" })
+  end)
+
+  it("cannot run again while another run has the file", function()
+    local fleet = fleet_of { "a.example" }
+    fleet:run { on_report = function() end }
+    local state = assert(fleet_state.open { path = path })
+    local summary, message = fleet:run { on_report = function() end }
+    assert.is_nil(summary)
+    assert.matches("it is in use by another run", message)
+    state:close()
+  end)
+
+  it("lets go of it when it is closed", function()
+    fleet_of({ "a.example" }):close()
+    local state, message = fleet_state.open { path = path }
+    assert.is_nil(message)
+    state:close()
+  end)
+
+  it("keeps the run open when the deadline ended it", function()
+    local answer = service:transport()
+    local given = {
+      deadline = 10,
+      concurrency = 1,
+      transport = function(request)
+        time = time + 6
+        return answer(request)
+      end,
+    }
+    fleet_of({ "a.example", "b.example", "c.example" }, given):run { on_report = function() end }
+    local state = assert(fleet_state.open {
+      path = path,
+      now = function()
+        return time
+      end,
+    })
+    assert.is_true(state.done_before >= 1 and state.done_before < 3)
+    state:close()
+  end)
+
+  it("is refused an empty name where it was given", function()
+    local _, message = pcall(function()
+      fleet_of({ "a.example" }, { state = "" })
+    end)
+    assert.matches("option 'state' must be the name of a file", message)
+  end)
+end)
