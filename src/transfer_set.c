@@ -200,9 +200,15 @@ static bool restart(struct transfer_set *set, struct transfer *transfer) {
 }
 
 static void perform(struct transfer_set *set) {
-    int running = 0, queued = 0;
+    int running = 0, queued = 0, before = set->in_flight_count;
     set->has_new = false;
     CURLMcode status = curl_multi_perform(set->multi, &running);
+    /* With HTTP/2 a transfer that ends may leave answers of others read from the socket but not
+     * handed out (seen with libcurl 7.88.1): no socket and no timer would tell of them. */
+    while (status == CURLM_OK && running > 0 && running < before) {
+        before = running;
+        status = curl_multi_perform(set->multi, &running);
+    }
     const CURLMsg *message;
     while ((message = curl_multi_info_read(set->multi, &queued)) != NULL) {
         CURLcode code = message->data.result; /* removing the handle frees the message */
