@@ -4,3 +4,5 @@ max_line_length = 100
 -- An annotation cannot be broken over two lines.
 max_comment_line_length = 160
 files["spec"] = { std = "min+busted" }
+-- What runs in nginx only is written for it.
+files["examples/openresty"] = { std = "ngx_lua" }

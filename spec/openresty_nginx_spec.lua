@@ -1,0 +1,183 @@
+-- autopilot.openresty in real nginx: many calls at once, every phase, and what goes wrong between a worker
+-- and the service. What befalls whole workers is in openresty_workers_spec, the example in its own.
+
+local nginx_world = require "support.nginx_world"
+local openresty_world = require "support.openresty_world"
+
+local obstacle = nginx_world.obstacle()
+
+describe("autopilot.openresty", function()
+  if obstacle then
+    return pending(obstacle)
+  end
+
+  for _, driver in ipairs { "thread", "polling" } do
+    for _, http_version in ipairs { "1.1", "2" } do
+      describe(("with the driver %s, over HTTP/%s"):format(driver, http_version), function()
+        local world
+
+        setup(function()
+          world = openresty_world.start { driver = driver, http_version = http_version }
+        end)
+
+        teardown(function()
+          world:stop()
+        end)
+
+        after_each(function()
+          assert.same({}, world.server:complaints())
+          assert.same({}, world.upstream.server:complaints())
+        end)
+
+        it("answers each of 200 light threads with its own answer, all at once", function()
+          local result = world:run("many", "token=answer-0.5&count=200")
+          assert.same({ started = 200, wrong = 0, others = {} }, {
+            started = result.started,
+            wrong = result.wrong,
+            others = result.others,
+          })
+          -- One after the other would take 100 s.
+          assert.is_true(result.elapsed < 5 * nginx_world.patience / 20, result.elapsed)
+          local counts = world.upstream:counts()
+          assert.equal(0, counts[http_version == "2" and "http1" or "http2"])
+        end)
+
+        it("serves other requests while calls are under way", function()
+          local before = world.upstream:counts().requests
+          local call = world:begin("many", "token=answer-0.5&count=50")
+          world:await_arrivals(before + 50)
+          assert.equal("alive", world.server:get("/alive").body)
+          assert.equal(200, call:answer().status)
+        end)
+
+        it("does not disturb other light threads when one is killed", function()
+          assert.same({ killed = 1, right = 11 }, world:run "kill")
+        end)
+
+        it("lets a token function sleep and use cosockets", function()
+          assert.equal("started", world:run("provider").outcome)
+        end)
+
+        it("ends a call to a service that stalls when its time is over", function()
+          local result = world:run("one", "token=stall&total=0.2")
+          assert.equal("interrupted", result.outcome)
+          assert.is_true(result.timeout)
+          assert.equal("unknown", result.delivered)
+        end)
+
+        it("tells of a connection that the service resets", function()
+          local result = world:run("one", "token=reset")
+          assert.equal("interrupted", result.outcome)
+          assert.is_false(result.timeout)
+        end)
+
+        it("gives up the call of a client that goes away, with the connection", function()
+          world:run("many", "token=answer-0&count=20")
+          local arrived = world.upstream:counts().requests
+          local aborted = world:run("notes").aborted or 0
+          local worker = world.server:workers()[1]
+          local open_before = world.server.descriptors(worker)
+          local calls = {}
+          for index = 1, 20 do
+            calls[index] = world:begin "abortable"
+          end
+          world:await_arrivals(arrived + 20)
+          for _, call in ipairs(calls) do
+            call:abort()
+          end
+          nginx_world.await("the handlers of aborted clients", function()
+            return world:run("notes").aborted == aborted + 20
+          end)
+          nginx_world.await("descriptors go back", function()
+            world:run "collect"
+            return world.server.descriptors(worker) <= open_before
+          end)
+          assert.equal("started", world:run("one", "token=answer-0").outcome)
+        end)
+
+        it("leaves no answer lying about, however many come at once", function()
+          -- What the library does not notice would be found out by a timeout, after 10 s and more.
+          for round = 1, 30 do
+            local result = world:run("many", "token=answer-0&count=" .. 90 + round)
+            assert.equal(90 + round, result.started)
+            assert.is_true(result.elapsed < 5, result.elapsed)
+          end
+        end)
+
+        it("has no more descriptors, and hardly more memory, after 20 rounds", function()
+          local worker = world.server:workers()[1]
+          local open, resident = {}, {}
+          for round = 1, 20 do
+            world:run("many", "token=answer-0&count=200")
+            world:run "collect"
+            open[round] = world.server.descriptors(worker)
+            resident[round] = world.server.resident(worker)
+          end
+          assert.is_true(open[20] <= math.max(open[2], open[3]) + 2, table.concat(open, " "))
+          assert.is_true(resident[20] - resident[5] <= 3, table.concat(resident, " "))
+        end)
+
+        it("fails at once inside a C function, where nobody can wait, and sends nothing", function()
+          local before = world.upstream:counts().requests
+          for name, result in pairs(world:run "inside_c") do
+            assert.equal(
+              "unreachable C_BOUNDARY no",
+              table.concat({
+                result.outcome,
+                result.name,
+                result.delivered,
+              }, " "),
+              name
+            )
+          end
+          assert.equal(before, world.upstream:counts().requests)
+        end)
+      end)
+    end
+  end
+
+  describe("in each phase", function()
+    local world
+
+    setup(function()
+      world = openresty_world.start()
+      nginx_world.await("the timer of init_worker", function()
+        return world:run("notes").timer
+      end)
+    end)
+
+    teardown(function()
+      world:stop()
+    end)
+
+    for _, phase in ipairs { "rewrite", "access", "content" } do
+      it("works in " .. phase, function()
+        assert.equal("done", world.server:get("/" .. phase).body)
+        assert.equal("started", world:run("notes")[phase].outcome)
+      end)
+    end
+
+    it("works in a timer that init_worker has set", function()
+      assert.equal("started", world:run("notes").timer.outcome)
+    end)
+
+    it("fails at once, and asks and sends nothing, in phases that cannot wait", function()
+      local before = world.upstream:counts().requests
+      assert.equal("done", world.server:get("/filters").body)
+      local notes = nginx_world.await("the log phase", function()
+        local notes = world:run "notes"
+        return notes.log and notes
+      end)
+      for _, phase in ipairs { "init", "init_worker", "header_filter", "body_filter", "log" } do
+        local result = notes[phase]
+        assert.equal("unreachable", result.outcome, phase)
+        assert.equal("PHASE", result.name, phase)
+        assert.equal("no", result.delivered, phase)
+        assert.is_false(result.token_was_asked_for, phase)
+        assert.is_true(result.took < 0.5, phase)
+      end
+      assert.equal(before, world.upstream:counts().requests)
+      assert.same({}, world.server:complaints())
+    end)
+  end)
+end)

@@ -1,0 +1,370 @@
+--- Real nginx for specs: in a private folder, on a port that was free, ended when the spec's process ends.
+--
+--   local server = nginx_world.start { conf = "…", files = { ["listen.conf"] = "listen %d;" } }
+--   server:get("/ready").status
+--   server:stop()
+--
+-- nginx runs its own LuaJIT, with the modules of this tree and the C module built for LuaJIT. It serves
+-- on in the background: a spec sends requests, and waits for conditions with `nginx_world.await`.
+
+local http_call = require "support.http_call"
+local shell = require "autopilot.cli.emulate_shell"
+local socket = require "socket"
+local tools = require "autopilot.cli.emulate_tools"
+
+local nginx_world = {}
+
+--- Seconds; whoever waits longer has failed. More where all is slower: under valgrind, say.
+nginx_world.patience = 20 * (tonumber(os.getenv "SPEC_PATIENCE") or 1)
+
+local ports_to_try = 5
+
+-- The process that owns nginx: it ends it, and removes the folder, when its own standard input ends,
+-- which is when the spec closes it or dies. `cat` has that input alone, so that no child keeps it open.
+local supervisor = [=[
+clean_up() {
+  trap '' HUP INT TERM
+  [ -n "$nginx_process" ] && kill "$nginx_process" 2>/dev/null && wait "$nginx_process"
+  kill "$watch" 2>/dev/null
+  cd / && rm -rf "$folder"
+}
+trap clean_up EXIT
+trap 'exit 0' HUP INT TERM
+cd "$folder" || exit
+(
+  while read -r line; do :; done <&3
+  kill "$$"
+) &
+watch=$!
+echo "$$" >supervisor.pid
+env $environment "$nginx" -p "$folder/" -c "$folder/nginx.conf" -g "$globals" \
+  2>>error.log >/dev/null 3<&- &
+nginx_process=$!
+wait "$nginx_process"
+echo $? >ended
+wait "$watch" # the spec wants to read why
+]=]
+
+local function write(path, text)
+  local file = assert(io.open(path, "wb"))
+  file:write(text)
+  file:close()
+end
+
+local function read(path)
+  local file = io.open(path, "rb")
+  local text = file and file:read "*a" or ""
+  if file then
+    file:close()
+  end
+  return text
+end
+
+--- Where the C module for nginx's LuaJIT is: a pattern for LUA_CPATH, or nil.
+local function c_module_path(root)
+  local folder = root .. "/build/luajit"
+  return shell.read('[ -f "$1/autopilot/core.so" ] && echo yes', folder) ~= "" and folder .. "/?.so"
+end
+
+local found, missing
+
+local function look()
+  if found or missing then
+    return
+  end
+  found, missing = tools.find(os.getenv "TMPDIR" or "/tmp")
+  if found then
+    found.root = shell.read "pwd":match "^[^\n]+"
+    found.lua_cpath = c_module_path(found.root)
+    missing = not found.lua_cpath and "the C module is not built for LuaJIT" or nil
+  end
+end
+
+--- Why nothing of this can be run here: another Lua (nginx has its own, once is enough), or what is
+-- missing.
+---@return string?
+function nginx_world.obstacle()
+  if not rawget(_G, "jit") then
+    return "nginx runs its own LuaJIT: these are run once, with the specs of LuaJIT"
+  end
+  look()
+  return missing
+end
+
+--- The root folder of this tree.
+---@return string
+function nginx_world.root()
+  look()
+  return found.root
+end
+
+--- Waits until something is true; raises when it does not become so.
+---@param what string
+---@param reached fun(): any
+---@return any
+function nginx_world.await(what, reached)
+  local deadline = socket.gettime() + nginx_world.patience
+  while true do
+    local result = reached()
+    if result then
+      return result
+    end
+    if socket.gettime() > deadline then
+      error("it did not happen: " .. what, 2)
+    end
+    socket.select(nil, nil, 0.01)
+  end
+end
+
+--- A port of loopback at which nobody listens just now.
+function nginx_world.free_port()
+  local listener = assert(socket.bind("127.0.0.1", 0))
+  local port = tonumber((select(2, listener:getsockname())))
+  listener:close()
+  return port
+end
+
+--- What a server says to listen with TLS, offering HTTP/1.1 and HTTP/2, in the words of this nginx.
+---@return string
+function nginx_world.listen_with_tls()
+  look()
+  return found.http2_directive and "listen 127.0.0.1:$PORT ssl backlog=1024; http2 on;"
+    or "listen 127.0.0.1:$PORT ssl http2 backlog=1024;"
+end
+
+---@class NginxWorld
+---@field port integer
+---@field folder string
+local Server = {}
+Server.__index = Server
+
+--- Sends a request; its answer is read by the returned call's `answer()`.
+---@param method string
+---@param path string
+---@param headers table<string, string>?
+function Server:send(method, path, headers)
+  return http_call.send(self.port, method, path, headers)
+end
+
+--- Sends a GET and waits for the answer.
+---@param path string
+---@return { status: integer, headers: table<string, string>, body: string }
+function Server:get(path)
+  return self:send("GET", path):answer()
+end
+
+---@param path string
+function Server:post(path)
+  return self:send("POST", path):answer()
+end
+
+--- The error log up to now.
+---@return string
+function Server:log()
+  return read(self.folder .. "/error.log")
+end
+
+--- Up to five lines of the log that are of level `warn` or graver, but for those that match a pattern.
+---@param expected string[]? patterns
+---@return string[]
+function Server:complaints(expected)
+  local lines = {}
+  for line in self:log():gmatch "[^\n]+" do
+    local is_grave = not line:match "%[debug%]"
+      and not line:match "%[info%]"
+      and not line:match "%[notice%]"
+    for _, pattern in ipairs(expected or {}) do
+      is_grave = is_grave and not line:match(pattern)
+    end
+    if is_grave and #lines < 5 then
+      lines[#lines + 1] = line
+    end
+  end
+  return lines
+end
+
+--- The process ids of the workers, those that are shutting down left out.
+---@return integer[] ids in ascending order
+function Server:workers()
+  local ids = {}
+  local listed =
+    shell.read('ps -o pid= -o args= --ppid "$1" | grep "worker process$"', tostring(self.master))
+  for id in listed:gmatch "(%d+) nginx[^\n]*" do
+    ids[#ids + 1] = tonumber(id)
+  end
+  table.sort(ids)
+  return ids
+end
+
+--- All processes that the master has, also workers that are shutting down.
+---@return integer
+function Server:process_count()
+  return select(2, shell.read('ps -o pid= --ppid "$1"', tostring(self.master)):gsub("%d+", ""))
+end
+
+--- Reads the configuration again; returns when new workers have taken over.
+function Server:reload()
+  local before = self:workers()[1]
+  shell.read('kill -HUP "$1"', tostring(self.master))
+  nginx_world.await("new workers after a reload", function()
+    local first = self:workers()[1]
+    return first and first ~= before and #self:workers() == self.worker_count
+  end)
+end
+
+--- Kills a worker, as a crash would; returns when it has a successor.
+---@param id integer one of `workers()`
+function Server:kill_worker(id)
+  shell.read('kill -9 "$1"', tostring(id))
+  nginx_world.await("a successor of the killed worker", function()
+    local ids = self:workers()
+    for _, other in ipairs(ids) do
+      if other == id then
+        return false
+      end
+    end
+    return #ids == self.worker_count
+  end)
+end
+
+--- How many descriptors a process has open.
+---@param id integer
+function Server.descriptors(id)
+  return tonumber(shell.read('ls "/proc/$1/fd" | wc -l', tostring(id)))
+end
+
+--- The resident memory of a process, in MB.
+---@param id integer
+function Server.resident(id)
+  local kilobytes = shell.read('grep ^VmRSS: "/proc/$1/status"', tostring(id)):match "%d+"
+  return tonumber(kilobytes) / 1024
+end
+
+--- Ends nginx, as `nginx -s stop` does; returns when everything is gone. Idempotent.
+function Server:stop()
+  if not self.pipe then
+    return
+  end
+  local id = read(self.folder .. "/supervisor.pid"):match "%d+"
+  if id then
+    shell.read('kill "$1" 2>/dev/null', id)
+  end
+  self.pipe:close()
+  self.pipe = nil
+end
+
+local function assignments(environment)
+  local words = {}
+  for name, value in pairs(environment) do
+    words[#words + 1] = shell.quote(name .. "=" .. value)
+  end
+  return table.concat(words, " ")
+end
+
+local function make_folder(given, port)
+  local folder = shell.read('mktemp -d "$1/nginx-world-XXXXXXXX"', found.directory):match "^[^\n]+"
+  shell.read('mkdir "$1/logs" "$1/modules-enabled"', folder)
+  local loads = {}
+  for index, module in ipairs(found.modules) do
+    loads[index] = ('load_module "%s";\n'):format(module)
+  end
+  write(folder .. "/modules-enabled/lua.conf", table.concat(loads))
+  for name, text in pairs(given.files or {}) do
+    write(folder .. "/" .. name, (text:gsub("%$PORT%f[%W]", tostring(port))))
+  end
+  for name, target in pairs(given.links or {}) do
+    shell.read('ln -s "$1" "$2"', target, folder .. "/" .. name)
+  end
+  return folder
+end
+
+--- nginx's environment: that of the spec, the library's modules, and what was given.
+local function environment_of(given)
+  local environment = {
+    LUA_PATH = ("%s/?.lua;%s/?/init.lua;%s/spec/?.lua;;"):format(
+      found.lua_folder,
+      found.lua_folder,
+      found.root
+    ),
+    LUA_CPATH = found.lua_cpath .. ";;",
+  }
+  for name, value in pairs(given.environment or {}) do
+    environment[name] = value
+  end
+  return environment
+end
+
+local function launch(given)
+  local port = nginx_world.free_port()
+  local folder = make_folder(given, port)
+  -- Root's workers would be nobody, who can read neither this tree nor private folders.
+  local is_root = shell.read "id -u":match "^0\n"
+  local pipe = assert(io.popen("unset LD_PRELOAD; exec sh", "w"))
+  pipe:write(
+    ("folder=%s nginx=%s watch= nginx_process=\n"):format(
+      shell.quote(folder),
+      shell.quote(found.nginx)
+    ),
+    ("globals=%s\n"):format(shell.quote(is_root and "user root;" or "")),
+    "main() {\n",
+    (
+      supervisor:gsub("%$environment", function()
+        return assignments(environment_of(given))
+      end)
+    ),
+    "}\nmain 3<&0 </dev/null; exit\n"
+  )
+  pipe:flush()
+  return setmetatable({ port = port, folder = folder, pipe = pipe }, Server)
+end
+
+local function is_listening(port)
+  local connection = socket.connect("127.0.0.1", port)
+  if connection then
+    connection:close()
+  end
+  return connection ~= nil
+end
+
+--- Waits until it serves: true; or false, when its port was taken meanwhile.
+local function await_start(server)
+  return nginx_world.await("nginx listens:\n" .. server:log(), function()
+    server.master = tonumber(read(server.folder .. "/nginx.pid"):match "%d+")
+    if server.master and is_listening(server.port) then
+      server.worker_count = #server:workers()
+      return server.worker_count > 0 and "ready"
+    elseif server:log():match "Address already in use" then
+      return "taken"
+    elseif read(server.folder .. "/ended") ~= "" then
+      error("nginx did not start:\n" .. server:log(), 0)
+    end
+  end)
+end
+
+---@class NginxWorldOptions
+---@field files table<string, string>? texts by name; `$PORT` in them is the port
+---@field links table<string, string>? paths by name: symbolic links in the folder
+---@field environment table<string, string>? of nginx
+
+--- Starts nginx with the configuration `nginx.conf` of its folder. It must say `daemon off`,
+-- `pid nginx.pid`, `error_log stderr …` and include `modules-enabled/*.conf`.
+---@param given NginxWorldOptions
+---@return NginxWorld
+function nginx_world.start(given)
+  look()
+  for _ = 1, ports_to_try do
+    local server = launch(given)
+    local is_fine, state = pcall(await_start, server)
+    if is_fine and state == "ready" then
+      return server
+    end
+    local log = server:log()
+    server:stop()
+    if not is_fine then
+      error(tostring(state) .. "\n" .. log, 2)
+    end
+  end
+  error("no port is free", 2)
+end
+
+return nginx_world

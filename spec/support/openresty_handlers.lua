@@ -1,0 +1,201 @@
+--- What runs inside nginx in the specs of `autopilot.openresty`: one function for each thing to try.
+--
+-- A location names the function; its result is the answer, as JSON. See support.openresty_world.
+
+local autopilot = require "autopilot.openresty"
+local cjson = require "cjson.safe"
+local ngx = require "ngx"
+
+local handlers = {}
+
+local notes = ngx.shared.notes
+
+--- A client of the upstream's. `token` tells the upstream what to do.
+local function new_client(token, given)
+  local options = {
+    token = token,
+    base_url = os.getenv "UPSTREAM",
+    http = { ca_file = os.getenv "CA_FILE", version = os.getenv "HTTP_VERSION" },
+    cooldown = 0,
+    retry = false,
+    recover = false,
+  }
+  for name, value in pairs(given or {}) do
+    options[name] = value
+  end
+  return autopilot.client(options)
+end
+
+local by_token = {}
+
+--- Clients are kept, as those of a configuration are.
+local function client_for(token)
+  by_token[token] = by_token[token] or new_client(token)
+  return by_token[token]
+end
+
+local function facts(report)
+  local network = report.network or {}
+  return {
+    outcome = report.outcome,
+    delivered = report.delivered,
+    request_id = report.request_id,
+    http_version = report.http_version,
+    elapsed = report.elapsed,
+    stage = network.stage,
+    name = network.name,
+    timeout = network.timeout,
+    worker = ngx.worker.pid(),
+  }
+end
+
+local function sync(client, given)
+  local report, failure = client:sync(given)
+  return facts(report or failure)
+end
+
+local run = {}
+
+--- One call: `token`, `id` and `total` (seconds) from the query.
+function run.one()
+  local arguments = ngx.req.get_uri_args()
+  local client = arguments.total
+      and new_client(arguments.token, { timeout = { total = tonumber(arguments.total) } })
+    or client_for(arguments.token)
+  return sync(client, { client_request_id = arguments.id })
+end
+
+--- Many light threads of one request; how many got an answer that was not theirs?
+function run.many()
+  local arguments = ngx.req.get_uri_args()
+  local client, count = client_for(arguments.token), tonumber(arguments.count)
+  local threads, result = {}, { started = 0, wrong = 0, others = {} }
+  local began = ngx.now()
+  for index = 1, count do
+    threads[index] = ngx.thread.spawn(sync, client, { client_request_id = "id-" .. index })
+  end
+  for index, thread in ipairs(threads) do
+    local _, answer = ngx.thread.wait(thread)
+    if answer.outcome ~= "started" then
+      table.insert(result.others, answer)
+    elseif answer.request_id ~= "id-" .. index then
+      result.wrong = result.wrong + 1
+    else
+      result.started = result.started + 1
+    end
+  end
+  ngx.update_time()
+  result.elapsed = ngx.now() - began
+  return result
+end
+
+--- A light thread is killed while it waits; others, before and after, are not disturbed.
+function run.kill()
+  local client = client_for "answer-0.3"
+  local threads = {}
+  for index = 1, 10 do
+    threads[index] = ngx.thread.spawn(sync, client, { client_request_id = "id-" .. index })
+  end
+  local doomed = ngx.thread.spawn(sync, client_for "stall")
+  ngx.sleep(0.05)
+  local killed = ngx.thread.kill(doomed)
+  local result = { killed = killed, right = 0 }
+  threads[11] = ngx.thread.spawn(sync, client, { client_request_id = "id-11" })
+  for index, thread in ipairs(threads) do
+    local _, answer = ngx.thread.wait(thread)
+    result.right = result.right + (answer.request_id == "id-" .. index and 1 or 0)
+  end
+  return result
+end
+
+--- A token function that uses a cosocket and sleeps, as one that asks a vault would.
+function run.provider()
+  local port = ngx.var.server_port
+  local client = new_client(function()
+    ngx.sleep(0.01)
+    local socket = ngx.socket.tcp()
+    assert(socket:connect("127.0.0.1", port))
+    assert(socket:send "GET /token HTTP/1.0\r\n\r\n")
+    local answer = assert(socket:receive "*a")
+    socket:close()
+    return answer:match "\r\n\r\n(.*)$"
+  end)
+  return sync(client)
+end
+
+--- Inside functions of C that call Lua nobody can wait.
+function run.inside_c()
+  local inside_sort, inside_gsub
+  table.sort({ 1, 2 }, function(a, b)
+    inside_sort = inside_sort or sync(client_for "answer-0")
+    return a < b
+  end);
+  ("x"):gsub("x", function()
+    inside_gsub = sync(client_for "answer-0")
+  end)
+  return { sort = inside_sort, gsub = inside_gsub }
+end
+
+--- A call that ends when its client goes away.
+function run.abortable()
+  assert(ngx.on_abort(function()
+    notes:incr("aborted", 1, 0)
+    ngx.exit(499)
+  end))
+  return sync(client_for "stall")
+end
+
+--- What was noted by phases that answer nobody.
+function run.notes()
+  local all = { worker = ngx.worker.pid() }
+  for _, key in ipairs(notes:get_keys(0)) do
+    local value = notes:get(key)
+    all[key] = type(value) == "string" and cjson.decode(value) or value
+  end
+  return all
+end
+
+--- Lets go of what the collector would only let go of later.
+function run.collect()
+  collectgarbage()
+  collectgarbage()
+  return { kilobytes = collectgarbage "count", worker = ngx.worker.pid() }
+end
+
+--- Tries a sync in a phase, and notes what came of it.
+---@param name string
+---@return table facts
+function handlers.try(name)
+  local called = false
+  local client = new_client(function()
+    called = true
+    return "answer-0"
+  end)
+  local began = ngx.now()
+  local result = sync(client)
+  ngx.update_time()
+  result.token_was_asked_for, result.took = called, ngx.now() - began
+  notes:set(name, cjson.encode(result))
+  return result
+end
+
+--- Answers with what the function that the location names returns.
+function handlers.answer()
+  local name = ngx.var.uri:match "[%l_]+$"
+  ngx.print(cjson.encode(run[name]()))
+end
+
+function handlers.init()
+  autopilot.setup { driver = os.getenv "DRIVER" }
+  handlers.try "init"
+end
+
+function handlers.init_worker()
+  handlers.try "init_worker"
+  autopilot.warm()
+  ngx.timer.at(0, function()
+    handlers.try "timer"
+  end)
+end
+
+return handlers

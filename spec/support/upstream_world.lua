@@ -1,0 +1,111 @@
+--- A stand-in for Microsoft Graph that does what the token tells it: real nginx, over TLS.
+--
+-- Tokens: `answer-SECONDS` answers 204 after that time, `stall` never, `reset` resets the connection.
+-- Each answer has the request's own client-request-id as its request-id.
+
+local certificates = require "support.certificates"
+local cjson = require "cjson.safe"
+local https = require "ssl.https"
+local nginx_world = require "support.nginx_world"
+
+local upstream_world = {}
+
+local configuration = [[
+include modules-enabled/*.conf;
+daemon off;
+pid nginx.pid;
+error_log stderr warn;
+worker_processes 1;
+events { worker_connections 4096; }
+http {
+  access_log off;
+  lua_shared_dict counts 1m;
+  client_body_temp_path client_body_temp;
+  keepalive_requests 1000000;
+  reset_timedout_connection on;
+  server {
+    $LISTEN
+    ssl_certificate $CERTIFICATE;
+    ssl_certificate_key $KEY;
+    location = /counts {
+      content_by_lua_block {
+        local counts = { requests = 0, http1 = 0, http2 = 0, connections = 0 }
+        for _, key in ipairs(ngx.shared.counts:get_keys(0)) do
+          counts[key] = ngx.shared.counts:get(key)
+          counts.connections = counts.connections + (key:match "^connection " and 1 or 0)
+        end
+        ngx.print(require("cjson").encode(counts))
+      }
+    }
+    location /beta/ {
+      content_by_lua_block {
+        local headers = ngx.req.get_headers()
+        local token = headers.authorization:match "^Bearer (.*)$"
+        ngx.shared.counts:incr("requests", 1, 0)
+        ngx.shared.counts:incr(ngx.req.http_version() == 2 and "http2" or "http1", 1, 0)
+        ngx.shared.counts:incr("connection " .. ngx.var.connection, 1, 0)
+        ngx.header["request-id"] = headers["client-request-id"]
+        if token == "stall" then
+          ngx.sleep(600)
+        elseif token == "reset" then
+          return ngx.exit(444)
+        end
+        local seconds = tonumber(token:match "^answer%-(.*)$")
+        if seconds > 0 then
+          ngx.sleep(seconds)
+        end
+        ngx.exit(204)
+      }
+    }
+  }
+}
+]]
+
+---@class UpstreamWorld
+---@field server NginxWorld
+---@field port integer
+---@field ca_file string
+local Upstream = {}
+Upstream.__index = Upstream
+
+--- What has arrived since it started.
+---@return { requests: integer, http1: integer, http2: integer, connections: integer }
+function Upstream:counts()
+  local parts = {}
+  local done, status = https.request {
+    url = ("https://127.0.0.1:%d/counts"):format(self.port),
+    sink = require("ltn12").sink.table(parts),
+    cafile = self.ca_file,
+    verify = "peer",
+    protocol = "any",
+  }
+  assert(done and status == 200, status)
+  return assert(cjson.decode(table.concat(parts)))
+end
+
+function Upstream:stop()
+  self.server:stop()
+  certificates.remove(self.certificates)
+end
+
+--- Starts one that offers HTTP/1.1 and HTTP/2. Its certificate is for 127.0.0.1 and *.example.test.
+---@return UpstreamWorld
+function upstream_world.start()
+  local made = certificates.make()
+  local values = {
+    LISTEN = nginx_world.listen_with_tls(),
+    CERTIFICATE = made.good,
+    KEY = made.key,
+  }
+  local server = nginx_world.start {
+    files = { ["nginx.conf"] = (configuration:gsub("%$(%u+)", values)) },
+  }
+  return setmetatable({
+    server = server,
+    port = server.port,
+    ca_file = made.ca,
+    certificates = made,
+  }, Upstream)
+end
+
+return upstream_world
