@@ -21,7 +21,7 @@ struct written_date {
 static bool take_name(struct text_cursor *cursor, const char *const *names, int *index) {
     for (int i = 0; names[i] != NULL; i++) {
         struct text_cursor tried = *cursor;
-        if (text_cursor_take(&tried, names[i])) {
+        if (text_cursor_sees(cursor, names[i][0]) && text_cursor_take(&tried, names[i])) {
             *cursor = tried;
             *index = i;
             return true;

@@ -80,24 +80,22 @@ static void join(lua_State *L, int slot, const struct header_field *field) {
 /* The headers by which Graph tells more than a status. */
 enum graph_header { DATE, REQUEST_ID, DIAGNOSTICS, SUNSET, GRAPH_HEADERS };
 
-static const struct {
-    const char *name;
-    size_t length;
-} graph_names[GRAPH_HEADERS] = {
-    [DATE] = {"date", 4},
-    [REQUEST_ID] = {"request-id", 10},
-    [DIAGNOSTICS] = {"x-ms-ags-diagnostic", 19},
-    [SUNSET] = {"sunset", 6},
-};
-
-/* Which of them the field is; GRAPH_HEADERS for any other. */
+/* Which of them the field is; GRAPH_HEADERS for any other. No two names are of the same length. */
 static enum graph_header graph_header_of(const struct header_field *field) {
-    int which = DATE;
-    while (which < GRAPH_HEADERS &&
-           !header_field_is(field, graph_names[which].name, graph_names[which].length)) {
-        which++;
+    switch (field->name_length) {
+    case sizeof "date" - 1:
+        return header_field_is(field, "date", field->name_length) ? DATE : GRAPH_HEADERS;
+    case sizeof "request-id" - 1:
+        return header_field_is(field, "request-id", field->name_length) ? REQUEST_ID
+                                                                        : GRAPH_HEADERS;
+    case sizeof "x-ms-ags-diagnostic" - 1:
+        return header_field_is(field, "x-ms-ags-diagnostic", field->name_length) ? DIAGNOSTICS
+                                                                                 : GRAPH_HEADERS;
+    case sizeof "sunset" - 1:
+        return header_field_is(field, "sunset", field->name_length) ? SUNSET : GRAPH_HEADERS;
+    default:
+        return GRAPH_HEADERS;
     }
-    return (enum graph_header)which;
 }
 
 /* Finds them all in one pass. Two dates are none. */

@@ -192,7 +192,8 @@ local function read_reply(self, reply, id, sent, received, elapsed)
 end
 
 --- Adds an entry to the operation's list of attempts.
-local function note_attempt(context, answer, sends, is_repeated)
+---@param refused string? the token before, with which it was tried at once before this
+local function note_attempt(context, answer, sends, refused)
   local attempts = context.attempts
   local number = attempts and #attempts + 1 or 1
   local attempt = {
@@ -201,7 +202,7 @@ local function note_attempt(context, answer, sends, is_repeated)
     status = answer.status,
     delivered = answer.delivered,
     sends = sends,
-    delay = is_repeated and 0 or context.delay,
+    delay = refused and 0 or context.delay,
     elapsed = answer.elapsed or 0,
     request_id = answer.request_id,
     client_request_id = answer.client_request_id,
@@ -214,11 +215,19 @@ local function note_attempt(context, answer, sends, is_repeated)
   end
 end
 
+local function past_deadline(self, context, refused)
+  local answer =
+    not_sent(self.client, "DEADLINE", "the deadline passed before the request could be sent")
+  if self.is_sync_request then
+    note_attempt(context, answer, 0, refused)
+  end
+  return answer
+end
+
 --- Sends once with this token.
 ---@return table answer
----@return integer sends
 ---@return string? body when the status is the one hoped for
-local function send_once(self, context, token)
+local function send_once(self, context, token, refused)
   local client = self.client
   local options, on_event = client.options, client.on_event
   local clock, now, timeout = options.clock, options.now, options.timeout
@@ -227,8 +236,7 @@ local function send_once(self, context, token)
   if context.deadline then
     local remaining = context.deadline - began
     if remaining <= 0 then
-      local message = "the deadline passed before the request could be sent"
-      return not_sent(client, "DEADLINE", message), 0
+      return past_deadline(self, context, refused)
     end
     connect, total = min(connect, remaining), min(total, remaining)
   end
@@ -245,7 +253,7 @@ local function send_once(self, context, token)
   local reply, complaint = self.send(connect, total, token, id, context.retry_attempt)
   local received, elapsed = now(), clock() - began
   if complaint then
-    return { outcome = "unexpected", mistake = "the transport " .. complaint }, 0
+    return { outcome = "unexpected", mistake = "the transport " .. complaint }
   end
   if client.secrets[1] ~= token then
     client:hide(token)
@@ -265,7 +273,10 @@ local function send_once(self, context, token)
       elapsed = elapsed,
     })
   end
-  return answer, sends, body
+  if self.is_sync_request then
+    note_attempt(context, answer, sends, refused)
+  end
+  return answer, body
 end
 
 --- A token of the provider's; nil and the answer that says why there is none; or nil alone when it has
@@ -291,23 +302,21 @@ local function obtain(client, context, refused)
   return token
 end
 
---- Gets a token and sends once with it. After a refusal: with another than the refused one, or nil.
+--- Gets a token of the provider's and sends once with it. After a refusal: with another than the refused
+-- one, or nil.
 ---@return table? answer
 ---@return string? body when the status is the one hoped for
 ---@return string? token that was sent
 local function ask(self, context, refused)
-  local token = self.client.static_token
-  local answer, sends, body = nil, 0, nil
-  if not token then
-    token, answer = obtain(self.client, context, refused)
-  end
+  local token, answer = obtain(self.client, context, refused)
   if token then
-    answer, sends, body = send_once(self, context, token)
+    local body
+    answer, body = send_once(self, context, token, refused)
+    return answer, body, token
+  elseif answer and self.is_sync_request then
+    note_attempt(context, answer, 0, refused)
   end
-  if answer and self.is_sync_request then
-    note_attempt(context, answer, sends, refused ~= nil)
-  end
-  return answer, body, token
+  return answer
 end
 
 --- Sends the request; when the token is refused and the provider has another, once more with that.
@@ -315,19 +324,24 @@ end
 ---@return table answer in the shape of a report, without `ok` and `operation`
 ---@return string? body the last answer's, when it has the status hoped for
 function Exchange:run(context)
-  local answer, body, refused = ask(self, context)
-  if answer.outcome == "unauthenticated" and self.client.token_provider then
-    local again, with_refreshed = ask(self, context, refused)
-    if again then
-      if again.outcome ~= "token_error" or again.mistake then
-        return again, with_refreshed
-      end
-      -- Something was sent and refused: that stands. What the provider said is for people to know.
-      answer.hint = "The service refused the token, and no other could be had: "
-        .. again.error.message
-    end
+  local static_token = self.client.static_token
+  if static_token then
+    return send_once(self, context, static_token)
   end
-  return answer, body
+  local answer, body, refused = ask(self, context)
+  if answer.outcome ~= "unauthenticated" then
+    return answer, body
+  end
+  local again, with_refreshed = ask(self, context, refused)
+  if not again then
+    return answer
+  elseif again.outcome == "token_error" and not again.mistake then
+    -- Something was sent and refused: that stands. What the provider said is for people to know.
+    answer.hint = "The service refused the token, and no other could be had: "
+      .. again.error.message
+    return answer
+  end
+  return again, with_refreshed
 end
 
 return Exchange

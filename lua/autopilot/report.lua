@@ -5,6 +5,8 @@
 
 local outcome = require "autopilot.outcome"
 
+local outcomes = outcome.all
+
 local report = {}
 
 ---@class autopilot.Attempt one time that the sync request was to be posted
@@ -84,10 +86,12 @@ end
 ---@param fields table
 ---@return autopilot.Report
 function report.seal(fields)
-  local row = outcome.all[fields.outcome]
+  local row = outcomes[fields.outcome]
   if row then
     fields.ok = row.ok
-    fields.hint = fields.hint or (row.hint and outcome.hint(fields.outcome, fields.error))
+    if row.hint and not fields.hint then
+      fields.hint = outcome.hint(fields.outcome, fields.error)
+    end
   end
   return setmetatable(fields, Report)
 end

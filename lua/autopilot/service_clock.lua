@@ -55,7 +55,9 @@ function ServiceClock:observe(date, sent, received)
     end
   end
   self.lower, self.upper, self.learnt_at = lower, upper, received
-  return (self:to_service(sent)), received + upper
+  -- As `to_service` would say of the two moments.
+  local from = sent < self.set_at and self.set_at or sent
+  return from + lower - drift * (received - from), received + upper
 end
 
 --- Whether any answer told the service's time yet.

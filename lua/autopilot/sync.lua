@@ -85,7 +85,7 @@ end
 local function try(operation)
   local client = operation.client
   local memory = client.memory
-  local refusal = not operation.force and memory:may_refuse() and known_refusal(operation)
+  local refusal = not (memory.is_blank or operation.force) and known_refusal(operation)
   if refusal then
     return refusal, refusal
   end
@@ -101,7 +101,7 @@ end
 -- and as long as one may have arrived the answer is not "no".
 local function delivered_at_all(operation)
   local delivered = operation.has_arrived and "yes" or "no"
-  for _, attempt in ipairs(operation.attempts) do
+  for _, attempt in ipairs(operation.attempts or {}) do
     if attempt.delivered == "yes" then
       return "yes"
     elseif attempt.delivered == "unknown" and delivered == "no" then
@@ -111,11 +111,9 @@ local function delivered_at_all(operation)
   return delivered
 end
 
---- What is known of all attempts together, told in the last one's answer.
+--- What is known of all attempts together, told in the last one's answer. Where that is a response which
+-- says that a sync was started, nothing that came before makes a difference.
 local function sum_up(operation, answer)
-  if answer.confirmed_by == "response" then
-    return answer -- nothing that came before makes a difference
-  end
   answer.sends = nil -- told for each attempt
   answer.delivered = delivered_at_all(operation)
   if answer.delivered == "unknown" and answer.outcome == "unreachable" then
@@ -129,14 +127,16 @@ end
 ---@param operation autopilot.Operation
 ---@return table answer in the shape of a report
 function sync.request(operation)
-  return sum_up(operation, attempts.run(operation, try))
+  local answer = attempts.run(operation, try)
+  return answer.confirmed_by == "response" and answer or sum_up(operation, answer)
 end
 
 --- Asks for a sync once.
 ---@param operation autopilot.Operation
 ---@return table answer in the shape of a report
 function sync.request_once(operation)
-  return sum_up(operation, (try(operation)))
+  local answer = try(operation)
+  return answer.confirmed_by == "response" and answer or sum_up(operation, answer)
 end
 
 -- What follows from the record, and is no answer to a request that was posted.
@@ -172,24 +172,25 @@ function sync.deliver(operation, answer)
   return nil, sealed
 end
 
-local no_options = {}
-
 --- Asks for a sync; with `wait` goes on until it has completed.
 ---@param client autopilot.Client
 ---@param given { deadline: number?, wait: boolean?, force: boolean?, client_request_id: string?, on_progress: function? }?
 ---@return autopilot.Report? report
 ---@return autopilot.Report? failure
 function sync.call(client, given)
-  client:check_open "sync"
-  local wanted = given ~= nil and options.check("client:sync", rules, given) or no_options
-  local operation = attempts.begin(client, "sync", wanted.deadline)
-  operation.client_request_id = wanted.client_request_id
-  operation.force = wanted.force
+  if client.is_closed then
+    client:check_open "sync"
+  end
+  local wanted = given ~= nil and options.check("client:sync", rules, given) or nil
+  local operation = attempts.begin(client, "sync", wanted and wanted.deadline)
+  if wanted then
+    operation.client_request_id, operation.force = wanted.client_request_id, wanted.force
+  end
   local answer = sync.request(operation)
   if answer.mistake then
     error("client:sync: " .. answer.mistake, 2)
   end
-  if wanted.wait and answer.outcome == "started" then
+  if wanted and wanted.wait and answer.outcome == "started" then
     operation.on_progress = wanted.on_progress
     answer = require("autopilot.completion").after_start(operation, answer)
     if answer.mistake then

@@ -5,6 +5,7 @@
 -- translated here.
 
 ---@class autopilot.TenantMemory
+---@field is_blank boolean nothing is known from which a refusal could follow
 ---@field newest_trigger number|false the latest trigger that is known of; the service's clock
 ---@field started_at number? when the request was sent that started our own last sync
 ---@field own_earliest number? when that was triggered, at the earliest; the service's clock
@@ -29,6 +30,7 @@ function TenantMemory.new(cooldown, margin, service_clock)
     cooldown = cooldown,
     margin = margin,
     service_clock = service_clock,
+    is_blank = true,
     newest_trigger = false,
     accepted_at = false,
     record_until = false,
@@ -64,6 +66,9 @@ function TenantMemory:note_started(sent_at, accepted_at, earliest, latest)
   end
   self.started_at, self.own_earliest, self.own_latest = sent_at, earliest, latest
   self.accepted_at, self.bound_until = accepted_at, false
+  if self.cooldown > 0 then
+    self.is_blank = false
+  end
 end
 
 --- Learns that a record proves a sync, to be counted as ours.
@@ -78,6 +83,7 @@ end
 ---@param retry_at number? from its Retry-After
 ---@param received_at number
 function TenantMemory:note_refused(outcome, retry_at, received_at)
+  self.is_blank = false
   if retry_at and retry_at > (self.refused_until or 0) then
     self.refused_until, self.refused_as = retry_at, outcome
   elseif not retry_at and outcome == "cooldown" and self:known_end() <= received_at then
@@ -90,6 +96,7 @@ end
 -- it takes nothing back.
 ---@param record autopilot.SettingsRecord
 function TenantMemory:note_record(record)
+  self.is_blank = false
   self.newest_trigger = later(self.newest_trigger, record.last_manual_trigger) or false
   local ends = settings().cooldown_until(record, self.cooldown, self.margin) or 0
   if ends >= (self.record_ends or 1) then
@@ -131,13 +138,6 @@ end
 function TenantMemory:cooldown_until()
   local of_own = self.accepted_at and self.own_latest + self.cooldown + self.margin
   return later(self.record_ends, of_own) or nil
-end
-
---- Whether anything is known from which a refusal could follow: spares a look at the clock.
----@return boolean
-function TenantMemory:may_refuse()
-  return self.refused_until ~= false
-    or self.cooldown > 0 and (self.accepted_at or self.record_until or self.bound_until) ~= false
 end
 
 --- Whether asking for a sync now would be in vain: how it would be answered, and until when.

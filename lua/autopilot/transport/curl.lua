@@ -138,12 +138,6 @@ function curl.read_result(transfer)
     network
 end
 
---- Waits by blocking, in steps short enough for an interrupt to be noticed.
-local function block(set, transfer)
-  while not set:wait(transfer, 0.5) do
-  end
-end
-
 ---@class autopilot.CurlTransport
 -- Called with a request it returns a response, or nil and a network failure; both when the answer was
 -- cut after its status.
@@ -151,12 +145,9 @@ end
 local Transport = {}
 Transport.__index = Transport
 
---- The transfer set of this process; sockets from before a fork are never used after it.
-local function current_set(self)
-  local process = core.process_id()
-  if not self.set or self.process ~= process then
-    self.set, self.process = core.transfer_set(), process
-  end
+--- Makes the transfer set of this process; sockets from before a fork are never used after it.
+local function new_set(self)
+  self.set, self.process = core.transfer_set(), core.process_id()
   return self.set
 end
 
@@ -182,11 +173,17 @@ end
 ---@param request autopilot.HttpRequest without timeout and authorization
 ---@return fun(connect: number, total: number, token: string?, client_request_id: string?, retry_attempt: integer?): autopilot.Reply send
 function Transport:prepare_replies(request)
-  local prepared = curl.prepare(self.http, request)
+  local prepared, wait = curl.prepare(self.http, request), self.wait
   return function(connect, total, token, client_request_id, retry_attempt)
-    local set = current_set(self)
+    local set = self.process == core.process_id() and self.set or new_set(self)
     local transfer = set:add(prepared, connect, total, token, client_request_id, retry_attempt)
-    self.wait(set, transfer)
+    if wait then
+      wait(set, transfer)
+    else
+      -- Blocks, in steps short enough for an interrupt to be noticed.
+      while not set:wait(transfer, 0.5) do
+      end
+    end
     return transfer
   end
 end
@@ -233,7 +230,7 @@ function curl.new(given)
       checked.wait(set, transfer)
       set:discard(transfer) -- nor one that has finished
     end
-  return setmetatable({ http = checked.http, wait = wait or block }, Transport)
+  return setmetatable({ http = checked.http, wait = wait }, Transport)
 end
 
 return curl
