@@ -11,6 +11,10 @@ local attempts = {}
 ---@field deadline number? on the client's clock
 ---@field delay number seconds waited before the current attempt
 ---@field waited_until number? when the last sleep ended, Unix time
+---@field flight autopilot.Flight? its claim of the tenant, among those who share a store
+---@field gate fun(operation: autopilot.Operation): table? asked before a sync request is sent
+---@field tried_at number? when the current attempt began, Unix time; where a store is shared
+---@field joined_attempts integer? how many another call had made, whose answer was taken
 ---@field attempts autopilot.Attempt[]? one for each sync request; nil before the first
 
 --- Begins an operation.
@@ -86,6 +90,7 @@ function attempts.run(operation, try)
     if not judged or answer.mistake then
       return answer
     end
+    number = math.max(number, operation.joined_attempts or 0)
     local delay, reason = decide(operation, number, judged)
     if not delay then
       answer.gave_up = reason
@@ -96,6 +101,9 @@ function attempts.run(operation, try)
     end
     if client.on_event then
       client:emit("retry", { number = number + 1, delay = delay, outcome = answer.outcome })
+    end
+    if operation.flight then
+      operation.flight:pause(operation, answer, delay)
     end
     attempts.sleep(operation, delay)
     operation.delay, operation.retry_attempt = delay, number

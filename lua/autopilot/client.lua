@@ -28,6 +28,7 @@ local redact = require "autopilot.redact"
 ---@field cooldown number? seconds the service wants between two syncs; default 600; 0: unknown
 ---@field cooldown_margin number? seconds added to it; default 10
 ---@field recover boolean? settle an unknown delivery by reading the status; default true
+---@field store autopilot.Store? shares what is known of the tenant with other clients; needs `tenant`
 ---@field transport function? the HTTP layer; default libcurl
 ---@field sleep fun(seconds: number)?
 ---@field clock (fun(): number)? monotonic seconds
@@ -90,6 +91,14 @@ local function check_policy(policy)
   end
 end
 
+local function check_store(store)
+  for _, method in ipairs { "add", "get", "set", "delete_if" } do
+    if type(store[method]) ~= "function" then
+      return ("must have a method '%s': see autopilot.store"):format(method)
+    end
+  end
+end
+
 -- A URL may hide a password, so what was given for base_url is never quoted.
 local rules = {
   token = { type = { "string", "function" }, required = true, secret = true, check = check_token },
@@ -124,6 +133,7 @@ local rules = {
   cooldown = { type = "number", default = 600, min = 0 },
   cooldown_margin = { type = "number", default = 10, min = 0 },
   recover = { type = "boolean", default = true },
+  store = { type = "table", check = check_store },
   transport = { type = "function" },
   sleep = { type = "function", default = core.sleep },
   clock = { type = "function", default = core.clock },
@@ -248,9 +258,18 @@ local function make(shared, checked, token, metatable)
     memory = TenantMemory.new(checked.cooldown, checked.cooldown_margin, service_clock),
     is_closed = false,
     owns_transport = false,
+    shared = false, -- what is known to others; see shared_knowledge
     sync_request = false,
     status_request = false,
   }, metatable)
+end
+
+--- Lets a client with a store tell others what it knows.
+local function share(self)
+  local store = self.options.store
+  if store then
+    self.shared = require("autopilot.shared_knowledge").new(self, store)
+  end
 end
 
 --- Makes a client. Nothing is sent yet.
@@ -260,6 +279,12 @@ end
 ---@return autopilot.Client
 local function new(given, make_default_transport, level)
   local checked = options.check(name, rules, given, level)
+  if checked.store and not checked.tenant then
+    error(
+      name .. ": option 'store' needs option 'tenant': what is shared is a tenant's",
+      level or 2
+    )
+  end
   local cloud = clouds[checked.cloud]
   local base_url = (checked.base_url or cloud.graph):gsub("/$", "")
   local transport, owned, mistake =
@@ -274,6 +299,7 @@ local function new(given, make_default_transport, level)
   self.policy, self.on_event = checked.retry or false, checked.on_event or false
   self.transport, self.owns_transport = transport, owned
   local url = ("%s/%s%s"):format(base_url, checked.api_version, resource)
+  share(self)
   self.sync_request = Exchange.new(self, "POST", url .. "/sync", 204)
   self.status_request = Exchange.new(self, "GET", url, 200)
   return self
@@ -301,6 +327,7 @@ function Client:sibling(token, tenant)
   end
   local of_tenant = setmetatable({ tenant = tenant }, kin.options)
   local sibling = make(self, of_tenant, token, kin.client)
+  share(sibling)
   sibling.sync_request = self.sync_request:like(sibling)
   sibling.status_request = self.status_request:like(sibling)
   return sibling

@@ -177,7 +177,7 @@ function completion.after_start(operation, started)
   operation.deadline = operation.deadline or client.options.clock() + completion.default_timeout
   local answer = completion.await(operation, client.memory.started_at, first_interval, started)
   answer.delivered, answer.confirmed_by = started.delivered, started.confirmed_by
-  answer.answered_by = started.answered_by
+  answer.answered_by, answer.joined = started.answered_by, started.joined
   answer.tenant = started.tenant
   return answer
 end

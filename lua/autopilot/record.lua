@@ -24,6 +24,9 @@ function record.read_once(operation)
   answer.delivered, answer.answered_by, answer.sends = nil, nil, nil -- said of sync requests only
   if answer.retry_at then
     client.memory:note_refused(answer.outcome, answer.retry_at)
+    if client.shared then
+      client.shared:tell(client.options.now())
+    end
   end
   if not body then
     return nil, answer
@@ -40,6 +43,9 @@ function record.read_once(operation)
   answer.last_sync = found.last_sync
   answer.last_manual_trigger = found.last_manual_trigger
   client.memory:note_record(found)
+  if client.shared then
+    client.shared:exchange(client.options.now())
+  end
   return found, answer
 end
 

@@ -69,9 +69,12 @@ end
 ---@return table answer
 ---@return table? judged
 local function after_failure(operation, answer, seen)
-  local memory = operation.client.memory
+  local client = operation.client
   if answer.status then
-    memory:note_refused(answer.outcome, answer.retry_at, operation.received_at)
+    client.memory:note_refused(answer.outcome, answer.retry_at, operation.received_at)
+  end
+  if client.shared then
+    require("autopilot.one_flight").settle(operation)
   end
   local judged = require("autopilot.recover").run(operation, answer, seen)
   if judged then
@@ -81,16 +84,38 @@ local function after_failure(operation, answer, seen)
   return answer, judged
 end
 
+--- Goes on with what there is instead of a request: the answer to another call's, or a refusal.
+local function in_place_of_request(operation, answer)
+  operation.attempts = operation.attempts or {}
+  answer.unposted = nil
+  if answer.outcome == "started" or answer.gave_up then
+    return answer
+  end
+  return answer, with_known_end(operation, answer)
+end
+
 --- One attempt: asks the service, unless the client knows the answer.
 local function try(operation)
   local client = operation.client
-  local memory = client.memory
-  local refusal = not (memory.is_blank or operation.force) and known_refusal(operation)
+  local memory, shared = client.memory, client.shared
+  if shared then
+    operation.tried_at = client.options.now()
+    shared:learn(operation.tried_at)
+  end
+  local refusal = not operation.force
+    and (shared or memory:may_refuse())
+    and known_refusal(operation)
   if refusal then
     return refusal, refusal
   end
   local seen = memory.newest_trigger
   local answer = client.sync_request:run(operation)
+  if shared then
+    if answer.unposted then
+      return in_place_of_request(operation, answer)
+    end
+    shared:tell(client.options.now())
+  end
   if answer.outcome == "started" or answer.mistake then
     return answer
   end
@@ -99,9 +124,10 @@ end
 
 --- Whether the service received any of the requests: one that arrived outweighs those that did not,
 -- and as long as one may have arrived the answer is not "no".
-local function delivered_at_all(operation)
-  local delivered = operation.has_arrived and "yes" or "no"
-  for _, attempt in ipairs(operation.attempts or {}) do
+local function delivered_at_all(operation, answer)
+  local of_another = answer.joined and answer.delivered
+  local delivered = operation.has_arrived and "yes" or of_another or "no"
+  for _, attempt in ipairs(operation.attempts) do
     if attempt.delivered == "yes" then
       return "yes"
     elseif attempt.delivered == "unknown" and delivered == "no" then
@@ -115,10 +141,25 @@ end
 -- says that a sync was started, nothing that came before makes a difference.
 local function sum_up(operation, answer)
   answer.sends = nil -- told for each attempt
-  answer.delivered = delivered_at_all(operation)
+  answer.delivered = delivered_at_all(operation, answer)
   if answer.delivered == "unknown" and answer.outcome == "unreachable" then
     -- The last was not sent, an earlier one may have been.
     answer.outcome, answer.answered_by, answer.hint = "interrupted", nil, nil
+  end
+  return answer
+end
+
+--- Makes sure that of all who share the client's store one at a time asks for the tenant.
+local function begin_flight(operation)
+  operation.known_refusal = known_refusal
+  operation.gate = require("autopilot.one_flight").gate
+end
+
+--- Lets whoever waited for this request have its answer.
+local function end_flight(operation, answer)
+  operation.joined_attempts = nil
+  if operation.flight then
+    require("autopilot.one_flight").land(operation, answer)
   end
   return answer
 end
@@ -127,16 +168,22 @@ end
 ---@param operation autopilot.Operation
 ---@return table answer in the shape of a report
 function sync.request(operation)
-  local answer = attempts.run(operation, try)
-  return answer.confirmed_by == "response" and answer or sum_up(operation, answer)
+  if operation.client.shared then
+    begin_flight(operation)
+    return end_flight(operation, sum_up(operation, attempts.run(operation, try)))
+  end
+  return sum_up(operation, attempts.run(operation, try))
 end
 
 --- Asks for a sync once.
 ---@param operation autopilot.Operation
 ---@return table answer in the shape of a report
 function sync.request_once(operation)
-  local answer = try(operation)
-  return answer.confirmed_by == "response" and answer or sum_up(operation, answer)
+  if operation.client.shared then
+    begin_flight(operation)
+    return end_flight(operation, sum_up(operation, (try(operation))))
+  end
+  return sum_up(operation, (try(operation)))
 end
 
 -- What follows from the record, and is no answer to a request that was posted.
@@ -144,7 +191,7 @@ local of_the_record = { fresh = true, completed = true, sync_failed = true, time
 
 --- Says what is known of the sync requests, also where the answer is a read's.
 local function add_delivery(operation, answer)
-  answer.delivered = delivered_at_all(operation)
+  answer.delivered = delivered_at_all(operation, answer)
   if not operation.attempts[1] and of_the_record[answer.outcome] then
     answer.answered_by = "client"
   end

@@ -15,6 +15,10 @@
 ---@field record_until number|false the same on our clock, at the latest
 ---@field bound_until number|false the latest end of a cooldown of which only a refusal is known
 ---@field bound_since number? when that refusal came
+---@field others_at number? when the sync of another client was triggered, at the latest; our clock
+---@field others_earliest number? the same, at the earliest; the service's clock
+---@field others_until number|false the end of the cooldown that it began, while no record has told of it
+---@field others_ends number? the same, the service's clock
 ---@field refused_until number|false the end of the time for which a Retry-After asked
 ---@field refused_as autopilot.Outcome? what such an answer meant
 local TenantMemory = {}
@@ -35,6 +39,7 @@ function TenantMemory.new(cooldown, margin, service_clock)
     accepted_at = false,
     record_until = false,
     bound_until = false,
+    others_until = false,
     refused_until = false,
   }, TenantMemory)
 end
@@ -78,6 +83,38 @@ function TenantMemory:note_proven(sent_at, trigger)
   self:note_started(sent_at, false, trigger, trigger) -- the record's own stamps say how long it counts
 end
 
+--- Learns of a sync, or of a refusal without an end, of which another client told.
+---@param fact autopilot.SyncFact
+function TenantMemory:note_others(fact)
+  local at, earliest = fact.triggered_at, fact.earliest
+  if not earliest then
+    if at > (self.bound_since or 0) then
+      self:note_refused("cooldown", nil, at)
+    end
+  elseif at > (self.others_at or 0) and (self.newest_trigger or 0) < earliest then
+    self.others_at, self.others_earliest = at, earliest
+    self.others_until = at + self.cooldown + self.margin
+    self.others_ends = fact.latest + self.cooldown + self.margin
+    if self.bound_until and self:known_end() > self.bound_since then
+      self.bound_until = false
+    end
+  end
+end
+
+--- The last sync that this client knows of by itself; nil when it knows of none.
+---@return autopilot.SyncFact?
+function TenantMemory:latest_sync()
+  local interval = self.cooldown + self.margin
+  local accepted_at = self.accepted_at
+  local recorded_at = self.record_until and self.record_until - interval
+  if accepted_at and accepted_at >= (recorded_at or 0) then
+    return { triggered_at = accepted_at, earliest = self.own_earliest, latest = self.own_latest }
+  elseif recorded_at then
+    local stamp = self.record_ends - interval
+    return { triggered_at = recorded_at, earliest = stamp, latest = stamp }
+  end
+end
+
 --- Learns from a refusal of the service.
 ---@param outcome autopilot.Outcome
 ---@param retry_at number? from its Retry-After
@@ -108,6 +145,9 @@ function TenantMemory:note_record(record)
   if self.accepted_at and settings().covers(record, self.own_earliest) then
     self.accepted_at = false
   end
+  if self.others_until and settings().covers(record, self.others_earliest) then
+    self.others_until = false
+  end
   if self.bound_until and self:known_end() > self.bound_since then
     self.bound_until = false
   end
@@ -117,7 +157,7 @@ end
 ---@package
 function TenantMemory:known_end()
   local of_own = self.accepted_at and self.accepted_at + self.cooldown + self.margin
-  return math.max(of_own or 0, self.record_until or 0)
+  return math.max(of_own or 0, self.record_until or 0, self.others_until or 0)
 end
 
 --- When the cooldown ends that is known of, or nil when none is known to last.
@@ -137,7 +177,7 @@ end
 ---@return number? seconds the service's clock
 function TenantMemory:cooldown_until()
   local of_own = self.accepted_at and self.own_latest + self.cooldown + self.margin
-  return later(self.record_ends, of_own) or nil
+  return later(later(self.record_ends, of_own), self.others_until and self.others_ends) or nil
 end
 
 --- Whether asking for a sync now would be in vain: how it would be answered, and until when.

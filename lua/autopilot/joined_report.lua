@@ -1,0 +1,178 @@
+--- The answer to one call's request, as text for the other calls of the tenant, and back.
+--
+-- The text comes out of a store that others may write to: only what has the right form is taken. Times
+-- are of the clock that all who share the store have in common.
+
+local SharedKnowledge = require "autopilot.shared_knowledge"
+local cjson = require("cjson.safe").new() -- of its own: nobody else's settings reach it
+local outcome = require "autopilot.outcome"
+
+local time_text, time_of = SharedKnowledge.time_text, SharedKnowledge.time_of
+
+local joined_report = {}
+
+---@class autopilot.JoinedResult
+---@field id string of the claim
+---@field sent number when the request was sent
+---@field told number when its answer was told
+---@field attempts integer how often it was made
+---@field answer table in the shape of a report
+---@field started autopilot.StartedFact? the sync that it started
+
+---@class autopilot.StartedFact
+---@field started_at number when its request was sent
+---@field known_at number when that was known
+---@field earliest number when it was triggered; the service's clock
+---@field latest number
+
+-- Fields that are short texts. All of them have passed the search for secrets.
+local texts = {
+  "http_version",
+  "request_id",
+  "client_request_id",
+  "activity_id",
+  "diagnostics",
+  "hint",
+}
+local error_texts = { "code", "message", "reason" }
+local network_texts = { "stage", "name", "message" }
+local longest_text = 2000
+
+-- What a request can be answered with.
+local of_the_record = { completed = true, fresh = true, sync_failed = true, timed_out = true }
+local deliveries = { yes = true, no = true, unknown = true }
+local confirmations = { response = true, status = true }
+
+local function copy_texts(from, names, to)
+  if type(from) ~= "table" then
+    return nil
+  end
+  for _, name in ipairs(names) do
+    local text = from[name]
+    to[name] = type(text) == "string" and #text <= longest_text and text or nil
+  end
+  return to
+end
+
+local function whole_number(value, least, most)
+  local fits = type(value) == "number" and value >= least and value <= most and value % 1 == 0
+  return fits and value or nil
+end
+
+local function started_text(memory, now)
+  return {
+    started_at = time_text(memory.started_at),
+    known_at = time_text(math.max(memory.started_at, memory.accepted_at or now)),
+    earliest = time_text(memory.own_earliest),
+    latest = time_text(memory.own_latest),
+  }
+end
+
+--- What an operation's request came to, as text; nil when that cannot be written.
+---@param id string of the claim
+---@param operation autopilot.Operation
+---@param answer table
+---@return string?
+function joined_report.write(id, operation, answer)
+  local memory, now = operation.client.memory, operation.client.options.now()
+  local is_started = answer.outcome == "started"
+  local sent = is_started and memory.started_at or operation.sent_at
+  if not sent then
+    return nil -- nothing was
+  end
+  local network = copy_texts(answer.network, network_texts, {})
+  if network then
+    network.timeout, network.delivered = answer.network.timeout, answer.network.delivered
+  end
+  local fields = copy_texts(answer, texts, {
+    id = id,
+    sent = time_text(sent),
+    told = time_text(now),
+    attempts = #operation.attempts,
+    outcome = answer.outcome,
+    status = answer.status,
+    delivered = answer.delivered,
+    confirmed_by = answer.confirmed_by,
+    service_date = answer.service_date,
+    retry_at = answer.retry_at and time_text(answer.retry_at),
+    error = copy_texts(answer.error, error_texts, {}),
+    network = network,
+    started = is_started and started_text(memory, now) or nil,
+  })
+  return (cjson.encode(fields))
+end
+
+local function read_started(value)
+  if type(value) ~= "table" then
+    return nil
+  end
+  local fact = {}
+  for _, name in ipairs { "started_at", "known_at", "earliest", "latest" } do
+    fact[name] = time_of(value[name])
+    if not fact[name] then
+      return nil
+    end
+  end
+  return fact.earliest <= fact.latest and fact.started_at <= fact.known_at and fact or nil
+end
+
+local function read_network(value)
+  local network = copy_texts(value, network_texts, {})
+  if network then
+    network.timeout = value.timeout == true
+    network.delivered = deliveries[value.delivered] and value.delivered or nil
+  end
+  return network
+end
+
+local function answer_of(fields, tenant, now)
+  local retry_at = time_of(fields.retry_at)
+  retry_at = retry_at and retry_at > now and retry_at or nil
+  return copy_texts(fields, texts, {
+    outcome = fields.outcome,
+    tenant = tenant,
+    status = whole_number(fields.status, 100, 999),
+    delivered = fields.delivered,
+    confirmed_by = confirmations[fields.confirmed_by] and fields.confirmed_by or nil,
+    answered_by = "client",
+    joined = true,
+    service_date = whole_number(fields.service_date, 0, 1e11),
+    retry_at = retry_at,
+    retry_after = retry_at and retry_at - now,
+    error = copy_texts(fields.error, error_texts, {}),
+    network = read_network(fields.network),
+  })
+end
+
+--- What a text tells; nil when it is none of ours.
+---@param text string?
+---@param tenant string? of the reader
+---@param now number
+---@return autopilot.JoinedResult?
+function joined_report.read(text, tenant, now)
+  local fields = text and cjson.decode(text)
+  if type(fields) ~= "table" or type(fields.id) ~= "string" then
+    return nil
+  end
+  local sent, told = time_of(fields.sent), time_of(fields.told)
+  local attempts = whole_number(fields.attempts, 0, 1e6)
+  local name = fields.outcome
+  local is_known = type(name) == "string" and outcome.all[name] and not of_the_record[name]
+  if not sent or not told or not attempts or not is_known or not deliveries[fields.delivered] then
+    return nil
+  end
+  local started = read_started(fields.started)
+  if name == "started" and not (started and fields.delivered == "yes") then
+    return nil
+  end
+  return {
+    id = fields.id,
+    sent = sent,
+    told = told,
+    attempts = attempts,
+    answer = answer_of(fields, tenant, now),
+    started = started,
+  }
+end
+
+return joined_report

@@ -1,0 +1,330 @@
+--- One request at a time for a tenant, among all clients and workers that share a store.
+--
+-- Whoever is about to post claims the tenant first. Who finds it claimed waits, and gets what the other's
+-- request came to; where that depends on who asks, or on the way to the service, it tries by itself. The
+-- claim is kept over short waits between attempts. It ends with its time when its holder dies.
+--
+-- Waiting is sleeping in small steps: nothing wakes anybody up across processes.
+
+local core = require "autopilot.core"
+local joined_report = require "autopilot.joined_report"
+local SharedKnowledge = require "autopilot.shared_knowledge"
+
+local one_flight = {}
+
+---@class autopilot.Flight the claim of one operation
+---@field id string
+---@field value string what stands in the store: the id, and when the claim ends
+---@field ends number our Unix time
+---@field began number on the client's clock
+
+-- Seconds. A claim lasts so much longer than what it is for.
+local margin = 10
+-- So long may a token take.
+local token_time = 60
+-- A claim is kept over a wait of so long, and so long in all; then others get what is known by then.
+local longest_pause, longest_hold = 30, 300
+-- Nobody waits longer for others, whoever they are.
+local longest_wait = 300
+-- A claim with less left counts as lost: it may be over before another word to the store.
+local shortest_rest = 0.1
+-- So long can the result be fetched.
+local result_life = 60
+
+-- Seconds between two looks.
+local first_step, step_growth, longest_step = 0.001, 1.5, 0.05
+
+-- So often a store may say that a claim is there without showing it, until it counts as broken.
+local most_blind_looks = 20
+
+-- What is not everybody's: it depends on the token, or on the way to the service. Two have to meet with
+-- it before others take it for theirs.
+local of_the_asker = {
+  unreachable = true,
+  unauthenticated = true,
+  forbidden = true,
+  redirected = true,
+  unexpected = true,
+}
+local enough_of_them = 2
+
+-- The flights of this process: whoever waits for one of them must let others run.
+local flights_here = setmetatable({}, { __mode = "v" })
+
+local Flight = {}
+Flight.__index = Flight
+
+-- ---- The claim ---------------------------------------------------------------------------------------
+
+--- Seconds that a claim is to last: so much, as far as the operation's deadline lets it go on.
+local function life_of(operation, seconds)
+  local left = operation.deadline and operation.deadline - operation.client.options.clock()
+  return math.max(0, math.min(seconds, left or seconds)) + margin
+end
+
+local function stamp(flight, ends)
+  flight.ends = ends
+  flight.value = flight.id .. " " .. SharedKnowledge.time_text(ends)
+end
+
+--- Takes the claim where it is free.
+---@return boolean? is_taken
+---@return string? message `exists`, or why the store could not tell
+local function claim(operation)
+  local options = operation.client.options
+  local flight = setmetatable({ id = core.uuid(), began = options.clock() }, Flight)
+  local life = life_of(operation, options.timeout.total)
+  stamp(flight, options.now() + life)
+  local added, message = operation.client.shared:call("add", "claim", flight.value, life)
+  if not added then
+    return nil, message or "exists"
+  end
+  operation.flight, flights_here[flight.id] = flight, flight
+  return true
+end
+
+--- Makes the claim last for another while; false when it is lost.
+local function renew(operation, seconds)
+  local flight, shared = operation.flight, operation.client.shared
+  local now, life = operation.client.options.now(), life_of(operation, seconds)
+  local value, message = shared:get "claim"
+  if not message and (value ~= flight.value or flight.ends - now < shortest_rest) then
+    operation.flight, flights_here[flight.id] = nil, nil
+    return false
+  end
+  local before, ended = flight.value, flight.ends
+  stamp(flight, now + life)
+  if not shared:call("set", "claim", flight.value, life) then
+    flight.value, flight.ends = before, ended
+  end
+  return true
+end
+
+--- Lets others go on: with the answer, or without one.
+---@param operation autopilot.Operation
+---@param answer table? nil when nothing was posted
+function one_flight.land(operation, answer)
+  local flight, shared = operation.flight, operation.client.shared
+  operation.flight, flights_here[flight.id] = nil, nil
+  local text = answer and not answer.mistake and joined_report.write(flight.id, operation, answer)
+  if text then
+    shared:call("set", "result", text, result_life)
+  end
+  shared:call("delete_if", "claim", flight.value)
+end
+
+--- Before the operation sleeps until its next attempt.
+---@param operation autopilot.Operation
+---@param answer table of the last attempt
+---@param seconds number
+function Flight:pause(operation, answer, seconds)
+  local options = operation.client.options
+  local held = options.clock() + seconds - self.began
+  local is_kept = answer.outcome ~= "unreachable"
+    and seconds <= longest_pause
+    and held <= longest_hold
+  if is_kept then
+    renew(operation, seconds + token_time + options.timeout.total)
+  else
+    one_flight.land(operation, answer)
+  end
+end
+
+--- Before the record is read, to settle what a request came to.
+---@param operation autopilot.Operation
+function one_flight.settle(operation)
+  if operation.flight then
+    renew(operation, 3 * operation.client.options.timeout.total)
+  end
+end
+
+-- ---- Waiting for another ------------------------------------------------------------------------------
+
+--- Sleeps, so that others can run; the seconds slept, or nil when that is impossible.
+local function let_run(client, seconds, is_here)
+  local sleep = client.options.sleep
+  if sleep ~= core.sleep or not is_here then
+    sleep(seconds)
+    return seconds
+  end
+  -- It blocks, and the holder is a coroutine of this process.
+  local thread, is_main = coroutine.running()
+  if not thread or is_main then
+    return nil
+  end
+  coroutine.yield()
+  return 0
+end
+
+local function time_left(operation, state)
+  local clock = operation.client.options.clock()
+  local waited = math.max(clock - state.began, state.slept)
+  local left = longest_wait - waited
+  return operation.deadline and math.min(left, operation.deadline - clock) or left
+end
+
+--- The result that may be taken: of the claim that was watched, if its holder was not done before this
+-- attempt began, or of a request sent since. And whether that holder is done.
+local function find_result(operation, id)
+  local client = operation.client
+  local text = client.shared:get "result"
+  local result = joined_report.read(text, client.options.tenant, client.options.now())
+  if not result then
+    return nil, false
+  end
+  local is_its = result.id == id
+  local fits = (is_its and result.told >= operation.tried_at)
+    or (result.sent > operation.tried_at and not of_the_asker[result.answer.outcome])
+  return fits and result or nil, is_its
+end
+
+--- Waits while another holds the claim.
+---@return "landed"|"gone"|"late" how
+---@return autopilot.JoinedResult? result
+local function wait(operation, state)
+  local client = operation.client
+  local step, watched = first_step, nil
+  while not client.is_closed do
+    local value = client.shared:get "claim"
+    local id, ends = (value or ""):match "^(%S+) ?(%S*)$"
+    local result, is_done = find_result(operation, watched or id)
+    if is_done and id == (watched or id) then
+      client.shared:call("delete_if", "claim", value) -- its holder could not
+    end
+    if result then
+      return "landed", result
+    elseif is_done then
+      return "gone"
+    elseif not id or (watched and id ~= watched) then
+      state.blind = watched and 0 or state.blind + 1
+      return "gone"
+    end
+    watched, state.blind = id, 0
+    state.claim_ends = SharedKnowledge.time_of(ends)
+    local left = operation.wants_wait ~= false and time_left(operation, state) or 0
+    local slept = left > 0 and let_run(client, math.min(step, left), flights_here[id])
+    if not slept then
+      return "late"
+    end
+    state.slept = state.slept + slept
+    step = math.min(step * step_growth, longest_step)
+  end
+  return "late"
+end
+
+local hint_of_late = "Another request for this tenant is under way, and its answer was not waited for "
+  .. "any longer: nothing was sent for this call."
+
+--- Another's request is still under way.
+local function in_progress(operation, ends)
+  local client = operation.client
+  local now = client.options.now()
+  ends = ends and ends > now and ends or nil
+  local deadline = operation.deadline
+  return {
+    outcome = "in_progress",
+    tenant = client.options.tenant,
+    delivered = "no",
+    answered_by = "client",
+    retry_at = ends,
+    retry_after = ends and ends - now,
+    hint = hint_of_late,
+    gave_up = deadline and deadline <= client.options.clock() and "deadline" or nil,
+    unposted = true,
+  }
+end
+
+-- ---- What the other's request came to -----------------------------------------------------------------
+
+--- A sync was started, but before the moment that is asked about: another is not to be had now.
+local function too_early(operation)
+  local client = operation.client
+  local now = client.options.now()
+  local ends = client.memory:cooldown_end(now)
+  return {
+    outcome = ends and "cooldown" or "in_progress",
+    tenant = client.options.tenant,
+    delivered = "no",
+    answered_by = "client",
+    retry_at = ends,
+    retry_after = ends and ends - now,
+    unposted = true,
+  }
+end
+
+--- The answer to the other's request as our own; nil when we are to try by ourselves.
+local function adopt(operation, result, state)
+  local client, answer = operation.client, result.answer
+  if of_the_asker[answer.outcome] then
+    state.seen = state.seen + 1
+    if state.seen < enough_of_them then
+      return nil
+    end
+  end
+  client.shared:learn(client.options.now())
+  if answer.outcome == "started" then
+    if operation.since and result.started.started_at < operation.since then
+      return too_early(operation)
+    end
+    local started = result.started
+    client.memory:note_started(
+      started.started_at,
+      started.known_at,
+      started.earliest,
+      started.latest
+    )
+  end
+  operation.joined_attempts = math.max(operation.joined_attempts or 0, result.attempts)
+  answer.unposted = true
+  if client.on_event then
+    client:emit("joined", { outcome = answer.outcome })
+  end
+  return answer
+end
+
+--- What to answer instead of posting although the claim is ours; nil when there is nothing.
+local function found_meanwhile(operation, state)
+  operation.client.shared:learn(operation.client.options.now())
+  local refusal = operation.known_refusal(operation)
+  if refusal then
+    refusal.unposted = true
+    return refusal
+  end
+  local result = find_result(operation)
+  return result and adopt(operation, result, state)
+end
+
+--- Goes on when the request may be posted. To be called when its token is there.
+---@param operation autopilot.Operation with `tried_at` and `known_refusal`
+---@return table? answer instead of a request; nil: post it
+function one_flight.gate(operation)
+  local client = operation.client
+  if operation.flight and renew(operation, client.options.timeout.total) then
+    return nil
+  end
+  local state = { seen = 0, slept = 0, blind = 0, began = client.options.clock() }
+  while not client.is_closed do
+    local is_taken, message = claim(operation)
+    -- Who forces it wants the service's own answer, whatever is known and whoever else asks.
+    if operation.force or message and message ~= "exists" or state.blind > most_blind_looks then
+      return nil
+    elseif is_taken then
+      local instead = found_meanwhile(operation, state)
+      if instead then
+        one_flight.land(operation)
+      end
+      return instead
+    end
+    local how, result = wait(operation, state)
+    local instead = result and adopt(operation, result, state)
+    if how == "late" then
+      instead = in_progress(operation, state.claim_ends)
+    end
+    if instead then
+      return instead
+    end
+  end
+  return in_progress(operation, state.claim_ends)
+end
+
+return one_flight

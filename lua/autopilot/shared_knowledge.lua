@@ -1,0 +1,220 @@
+--- What the clients of one tenant tell each other through a store: when a sync was triggered at the
+-- latest, and until when the service wants to be left alone.
+--
+-- Facts are shared, not conclusions: each client adds its own `cooldown` and `cooldown_margin`. Times
+-- are of the clock that all who share the store have in common (one machine, or machines whose clocks
+-- are kept right: a difference moves what follows by as much, and no value outlives its time in the
+-- store). What cannot be read is no knowledge, and a store that fails is as good as none.
+
+local protected_call = require "autopilot.protected_call"
+
+---@class autopilot.SharedKnowledge
+---@field package store autopilot.Store
+---@field package keys table<string, string>
+---@field package memory autopilot.TenantMemory
+---@field package client autopilot.Client
+local SharedKnowledge = {}
+SharedKnowledge.__index = SharedKnowledge
+
+-- The first part of every key: whoever writes values of another form has another number.
+local prefix = "autopilot:1:"
+
+-- What is kept for one tenant.
+local parts = { "sync", "refusal", "claim", "result" }
+
+-- Refusals that are the tenant's, whoever asks; others depend on the token.
+local shared_refusals = { in_progress = true, cooldown = true, throttled = true }
+
+-- Seconds. No clocks that are kept right differ by more; what is further ahead is no time of ours.
+local largest_difference = 60
+-- A refusal is remembered for no longer here, whatever was asked for.
+local longest_refusal = 86400
+-- How long a sync is told of by a client that expects no cooldown.
+local usual_cooldown = 610
+
+-- A fraction of a second as a whole number, exactly: so no locale's decimal point matters.
+local units = 2 ^ 32
+
+--- A time as text.
+---@param seconds number
+---@return string
+function SharedKnowledge.time_text(seconds)
+  local whole = math.floor(seconds)
+  return ("%.0f.%.0f"):format(whole, math.floor((seconds - whole) * units))
+end
+
+--- The time that a text tells, or nil.
+---@param text any
+---@return number? seconds
+function SharedKnowledge.time_of(text)
+  local whole, rest = nil, nil
+  if type(text) == "string" and #text <= 40 then
+    whole, rest = text:match "^(%d+)%.(%d+)$"
+  end
+  rest = tonumber(rest)
+  return rest and rest < units and tonumber(whole) + rest / units or nil
+end
+
+local time_text, time_of = SharedKnowledge.time_text, SharedKnowledge.time_of
+
+--- The knowledge that a client shares. Nothing secret is in a key.
+---@param client autopilot.Client
+---@param store autopilot.Store
+---@return autopilot.SharedKnowledge
+function SharedKnowledge.new(client, store)
+  local keys = {}
+  for _, part in ipairs(parts) do
+    keys[part] = prefix
+      .. client.base_url:lower()
+      .. ":"
+      .. client.options.tenant:lower()
+      .. ":"
+      .. part
+  end
+  return setmetatable(
+    { client = client, store = store, keys = keys, memory = client.memory },
+    SharedKnowledge
+  )
+end
+
+-- ---- The store, which is somebody else's and may fail ------------------------------------------------
+
+--- Calls a method of the store. Never raises.
+---@param method string
+---@param part string what of the tenant
+---@return any result
+---@return string? message why there is none
+function SharedKnowledge:call(method, part, ...)
+  local store = self.store
+  local ok, result, message = protected_call(store[method], store, self.keys[part], ...)
+  if ok and (result ~= nil or message == nil or message == "exists") then
+    return result, message
+  end
+  local why = ok and message or result
+  why = type(why) == "string" and why or "the store failed"
+  if self.client.on_event then
+    local text = self.client.clean((why:sub(1, 200):gsub("%c", " ")))
+    self.client:emit("store_failed", { action = method, message = text })
+  end
+  return nil, why
+end
+
+--- The text under a key, or nil.
+---@param part string
+---@return string? value
+---@return string? message when the store failed
+function SharedKnowledge:get(part)
+  local value, message = self:call("get", part)
+  return type(value) == "string" and value or nil, message
+end
+
+-- ---- What is known of syncs --------------------------------------------------------------------------
+
+---@class autopilot.SyncFact
+---@field triggered_at number the latest moment at which it can have been triggered, our clock
+---@field earliest number? the same, the service's clock; nil when only a refusal tells of it
+---@field latest number?
+
+--- Reads the fact of a sync; nil for what is none.
+local function fact_of(text, now)
+  local at, rest = (text or ""):match "^([%d.]+)(.*)$"
+  local triggered_at = time_of(at)
+  if not triggered_at or triggered_at > now + largest_difference then
+    return nil
+  elseif rest == "" then
+    return { triggered_at = triggered_at }
+  end
+  local earliest, latest = rest:match "^ ([%d.]+) ([%d.]+)$"
+  earliest, latest = time_of(earliest), time_of(latest)
+  if not latest or not earliest or earliest > latest then
+    return nil
+  end
+  return { triggered_at = triggered_at, earliest = earliest, latest = latest }
+end
+
+local function text_of(fact)
+  local text = time_text(fact.triggered_at)
+  if fact.earliest then
+    return ("%s %s %s"):format(text, time_text(fact.earliest), time_text(fact.latest))
+  end
+  return text
+end
+
+--- Seconds for which a sync matters.
+local function life_of(memory, fact, now)
+  local cooldown = memory.cooldown > 0 and memory.cooldown + memory.margin or usual_cooldown
+  return fact.triggered_at + cooldown - now
+end
+
+--- Whether what is there says at least as much. A sync that is known explains a refusal in its cooldown.
+local function is_told(memory, fact, told)
+  if not told then
+    return false
+  elseif not told.earliest and fact.earliest then
+    return fact.triggered_at + memory.cooldown + memory.margin <= told.triggered_at
+  elseif told.earliest and not fact.earliest then
+    return told.triggered_at + memory.cooldown + memory.margin > fact.triggered_at
+  end
+  return told.triggered_at >= fact.triggered_at
+end
+
+--- Tells of a sync, unless more is told already. Of two who tell at once one may be lost, and then
+-- somebody asks in vain: nothing worse.
+local function tell_sync(self, fact, now)
+  local life = life_of(self.memory, fact, now)
+  if life > 0 and not is_told(self.memory, fact, fact_of(self:get "sync", now)) then
+    self:call("set", "sync", text_of(fact), life)
+  end
+end
+
+--- Tells what the memory knows by itself, where that has changed.
+---@param now number
+function SharedKnowledge:tell(now)
+  local memory = self.memory
+  local sync = memory:latest_sync()
+  if sync and sync.triggered_at ~= self.told_sync then
+    self.told_sync = sync.triggered_at
+    tell_sync(self, sync, now)
+  end
+  local bound = memory.bound_until and memory.bound_since
+  if bound and bound ~= self.told_bound then
+    self.told_bound = bound
+    tell_sync(self, { triggered_at = bound }, now)
+  end
+  local ends = memory.refused_until
+  if ends and ends ~= self.told_refusal and shared_refusals[memory.refused_as] then
+    self.told_refusal = ends
+    local life = math.min(ends - now, longest_refusal)
+    local told = self:get "refusal"
+    if life > 0 and (time_of((told or ""):match "^[%d.]+") or 0) < ends then
+      self:call("set", "refusal", time_text(ends) .. " " .. memory.refused_as, life)
+    end
+  end
+end
+
+--- Learns what others have told.
+---@param now number
+function SharedKnowledge:learn(now)
+  local memory = self.memory
+  local fact = fact_of(self:get "sync", now)
+  if fact then
+    memory:note_others(fact)
+  end
+  local ends, outcome = (self:get "refusal" or ""):match "^([%d.]+) ([%l_]+)$"
+  ends = time_of(ends)
+  if ends and shared_refusals[outcome] and ends > now and ends <= now + longest_refusal then
+    if ends > (memory.refused_until or 0) then
+      self.told_refusal = ends
+    end
+    memory:note_refused(outcome, ends, now)
+  end
+end
+
+--- Tells what is known here, and learns what is known elsewhere.
+---@param now number
+function SharedKnowledge:exchange(now)
+  self:tell(now)
+  self:learn(now)
+end
+
+return SharedKnowledge
