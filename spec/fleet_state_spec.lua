@@ -366,6 +366,20 @@ describe("autopilot.fleet.state", function()
     assert.is_nil(state:cooldown "a")
   end)
 
+  it("makes notes outlive a loss of power by itself every few seconds", function()
+    local state = open()
+    state:note("graph/contoso", started "contoso")
+    now = start + 4.5
+    state:note("graph/fabrikam", started "fabrikam")
+    assert.is_nil(read(path):find("contoso", 1, true))
+    now = start + 5
+    state:note("graph/adatum", started "adatum")
+    assert.truthy(read(path):find("contoso", 1, true))
+    now = start + 6
+    state:note("graph/proseware", started "proseware")
+    assert.is_nil(read(path):find("proseware", 1, true))
+  end)
+
   it("makes notes outlive a loss of power when it is told to", function()
     local state = open()
     state:note("graph/contoso", started "contoso")

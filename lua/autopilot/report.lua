@@ -44,6 +44,7 @@ local report = {}
 ---@field attempts autopilot.Attempt[]?
 ---@field steps { action: string, reason: string, at: number }[]?
 ---@field gave_up ("not_retryable"|"attempts"|"deadline"|"budget"|"retry_after")?
+---@field recalled boolean? it is from the state file of a fleet
 ---@field elapsed number seconds
 ---@field timings autopilot.Timings? of the last attempt
 

@@ -31,6 +31,7 @@ local state = {}
 ---@field done_before integer how many tenants it was done with before this process took it up
 ---@field lost string? why something could not be written
 ---@field package database autopilot.fleet.Database
+---@field package synced_at number Unix time
 ---@field package prefix string before each key
 ---@field package cooldown_length number seconds, with the margin
 ---@field package run_id integer
@@ -56,6 +57,9 @@ local rules = {
 }
 
 local version = 1
+
+-- Seconds: what was noted longer ago outlives a loss of power too.
+local longest_unsynced = 5
 
 local tables = {
   [[CREATE TABLE tenant (
@@ -188,7 +192,8 @@ function State:tenant(key)
     and { last_trigger = row[1], cooldown_end = row[2], outcome = row[3], noted_at = row[4] }
 end
 
---- Notes how it went. When this returns, the note outlives this process.
+--- Notes how it went. When this returns, the note outlives this process; after a few seconds and another
+-- note, a loss of power as well.
 ---@param key string
 ---@param given autopilot.Report
 ---@return boolean? done
@@ -208,6 +213,9 @@ function State:note(key, given)
     end
     return done and true, reason
   end)
+  if noted and math.abs(now - self.synced_at) >= longest_unsynced then
+    noted, message = self:flush()
+  end
   return note_loss(self, noted, message)
 end
 
@@ -215,6 +223,7 @@ end
 ---@return boolean? done
 ---@return string? message
 function State:flush()
+  self.synced_at = self.now()
   return note_loss(self, self.database:sync())
 end
 
@@ -296,6 +305,7 @@ function state.open(given)
   local self = setmetatable({
     database = opened,
     now = checked.now,
+    synced_at = checked.now(),
     prefix = checked.host .. " ",
     cooldown_length = checked.cooldown + checked.cooldown_margin,
   }, State)
