@@ -1,0 +1,140 @@
+-- autopilot.openresty and what befalls whole workers: several of them, a reload, a crash, a name server
+-- that does not answer.
+
+local cjson = require "cjson.safe"
+local nginx_world = require "support.nginx_world"
+local openresty_world = require "support.openresty_world"
+local slow_dns = require "support.slow_dns"
+
+local obstacle = nginx_world.obstacle()
+
+--- Sends that many calls; the i-th has the id `id-i`.
+local function begin_calls(world, token, count)
+  local calls = {}
+  for index = 1, count do
+    calls[index] = world:begin("one", ("token=%s&id=id-%d"):format(token, index))
+  end
+  return calls
+end
+
+--- How many were started and answered with their own id, how many not at all, and by which workers.
+local function answers_of(calls)
+  local result, workers = { right = 0, wrong = 0, none = 0 }, {}
+  for index, call in ipairs(calls) do
+    local answer = call:answer()
+    local body = cjson.decode(answer.body)
+    if answer.status == 0 then
+      result.none = result.none + 1
+    elseif body and body.outcome == "started" and body.request_id == "id-" .. index then
+      result.right = result.right + 1
+      workers[body.worker] = true
+    else
+      result.wrong = result.wrong + 1
+    end
+  end
+  return result, workers
+end
+
+describe("autopilot.openresty", function()
+  if obstacle then
+    return pending(obstacle)
+  end
+
+  for _, driver in ipairs { "thread", "polling" } do
+    describe("with the driver " .. driver .. " in several workers", function()
+      local world
+
+      before_each(function()
+        world = openresty_world.start { driver = driver, workers = 2 }
+      end)
+
+      after_each(function()
+        world:stop()
+      end)
+
+      it("gives 200 requests at once their own answers", function()
+        local result, workers = answers_of(begin_calls(world, "answer-0.5", 200))
+        assert.same({ right = 200, wrong = 0, none = 0 }, result)
+        local count = 0
+        for _ in pairs(workers) do
+          count = count + 1
+        end
+        assert.equal(2, count)
+        assert.same({}, world.server:complaints())
+      end)
+
+      it("ends what was begun before a reload, and then the old workers", function()
+        local before = world.server:workers()
+        local calls = begin_calls(world, "answer-1", 40)
+        world:await_arrivals(40)
+        world.server:reload()
+        assert.same({ right = 40, wrong = 0, none = 0 }, (answers_of(calls)))
+        nginx_world.await("the old workers end", function()
+          return world.server:process_count() == 2
+        end)
+        assert.not_same(before, world.server:workers())
+        assert.same(
+          { right = 10, wrong = 0, none = 0 },
+          (answers_of(begin_calls(world, "answer-0", 10)))
+        )
+        assert.same({}, world.server:complaints())
+      end)
+
+      it("does not disturb the others when a worker crashes, and its successor works", function()
+        local calls = begin_calls(world, "answer-1", 60)
+        world:await_arrivals(60)
+        world.server:kill_worker(world.server:workers()[1])
+        local result = answers_of(calls)
+        assert.equal(0, result.wrong)
+        assert.is_true(result.none > 0 and result.none < 60, result.none)
+        assert.equal(60, result.none + result.right)
+        local later, workers = answers_of(begin_calls(world, "answer-0", 60))
+        assert.same({ right = 60, wrong = 0, none = 0 }, later)
+        for _, worker in ipairs(world.server:workers()) do
+          assert.is_true(workers[worker])
+        end
+        assert.same({}, world.server:complaints { "worker process %d+ exited on signal 9" })
+      end)
+    end)
+
+    describe("with the driver " .. driver .. " and a name server that does not answer", function()
+      local world, names
+
+      before_each(function()
+        names = slow_dns.new()
+        world = openresty_world.start {
+          driver = driver,
+          host = "graph.example.test",
+          environment = names.environment,
+        }
+      end)
+
+      after_each(function()
+        names:open()
+        world:stop()
+        names:remove()
+      end)
+
+      it("serves others while names are looked up", function()
+        local calls = begin_calls(world, "answer-0", 20)
+        for _ = 1, 20 do
+          assert.equal("alive", world.server:get("/alive").body)
+        end
+        assert.equal(0, world.upstream:counts().requests)
+        names:open()
+        assert.same({ right = 20, wrong = 0, none = 0 }, (answers_of(calls)))
+        assert.same({}, world.server:complaints())
+      end)
+
+      it("ends a call when its time is over, although the name is still being looked up", function()
+        local result = world:run("one", "token=answer-0&total=0.2")
+        assert.equal("unreachable", result.outcome)
+        assert.equal("resolve", result.stage)
+        assert.is_true(result.timeout)
+        assert.equal("no", result.delivered)
+        assert.is_true(result.elapsed < 5, result.elapsed)
+        assert.same({}, world.server:complaints())
+      end)
+    end)
+  end
+end)

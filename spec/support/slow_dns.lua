@@ -1,0 +1,65 @@
+--- A name server that does not answer until a spec says so, without any: getaddrinfo itself waits.
+--
+-- libcurl asks the system's getaddrinfo in a thread of its own, and would ask real name servers. A library
+-- that is preloaded takes its place for names below example.test, which are then 127.0.0.1.
+
+local shell = require "autopilot.cli.emulate_shell"
+
+local slow_dns = {}
+
+local source = [[
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <netdb.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef int resolver(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
+                struct addrinfo **found) {
+    resolver *real = (resolver *)dlsym(RTLD_NEXT, "getaddrinfo");
+    const char *gate = getenv("DNS_GATE");
+    if (name != NULL && gate != NULL && strstr(name, ".example.test") != NULL) {
+        for (int tries = 0; tries < 6000 && access(gate, F_OK) != 0; tries++) {
+            usleep(5000);
+        }
+        name = "127.0.0.1";
+    }
+    return real(name, service, hints, found);
+}
+]]
+
+local build = [[
+cd "$1" && cat >slow_dns.c && cc -shared -fPIC -w -o slow_dns.so slow_dns.c -ldl
+]]
+
+---@class SlowDns
+---@field environment table<string, string> for the program that is to wait
+local SlowDns = {}
+SlowDns.__index = SlowDns
+
+--- Makes one, whose names are not found until `open`.
+---@return SlowDns
+function slow_dns.new()
+  local folder = shell.read "mktemp -d":match "^[^\n]+"
+  local compiler = io.popen(shell.command(build, folder), "w")
+  compiler:write(source)
+  compiler:close()
+  local self = setmetatable({ folder = folder }, SlowDns)
+  self.environment = { LD_PRELOAD = folder .. "/slow_dns.so", DNS_GATE = folder .. "/gate" }
+  assert(shell.read('[ -f "$1" ] && echo yes', self.environment.LD_PRELOAD) ~= "", "no compiler")
+  return self
+end
+
+--- From now on names are found at once, also those that were asked for before.
+function SlowDns:open()
+  assert(io.open(self.environment.DNS_GATE, "w")):close()
+end
+
+function SlowDns:remove()
+  shell.read('rm -r "$1"', self.folder)
+end
+
+return slow_dns
