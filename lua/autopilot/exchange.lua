@@ -16,6 +16,7 @@ local min, uuid = math.min, core.uuid
 ---@field retry_attempt integer 0 for the first try; sent as `retry-attempt` (msgraph-sdk-design)
 ---@field delay number? seconds waited before this request
 ---@field attempts autopilot.Attempt[]? takes an entry for every sync request
+---@field gate (fun(context: autopilot.ExchangeContext): table?)? may answer, marked `unposted`, before a request is sent
 ---@field sent_at number? set by the last request, unless it started a sync: when it was sent, Unix time
 ---@field received_at number? and when its answer had come
 ---@field claims string? set by the last request: what a claims challenge in its answer wants
@@ -232,6 +233,12 @@ local function send_once(self, context, token, refused)
   local options, on_event = client.options, client.on_event
   local clock, now, timeout = options.clock, options.now, options.timeout
   local connect, total = timeout.connect, timeout.total
+  if context.gate then
+    local instead = context.gate(context)
+    if instead then
+      return instead
+    end
+  end
   local began = clock()
   if context.deadline then
     local remaining = context.deadline - began
@@ -329,7 +336,7 @@ function Exchange:run(context)
     return send_once(self, context, static_token)
   end
   local answer, body, refused = ask(self, context)
-  if answer.outcome ~= "unauthenticated" then
+  if answer.outcome ~= "unauthenticated" or answer.unposted then
     return answer, body
   end
   local again, with_refreshed = ask(self, context, refused)

@@ -29,6 +29,7 @@ local report = {}
 ---@field status integer? HTTP status of the last response
 ---@field http_version string?
 ---@field delivered ("yes"|"no"|"unknown")? did the service receive the sync request
+---@field joined true? it is the answer to another call's request, which was under way (option `store`)
 ---@field confirmed_by ("response"|"status")?
 ---@field answered_by ("service"|"client")?
 ---@field retry_after number? seconds before which asking again is pointless
