@@ -103,7 +103,7 @@ local function try(operation)
     shared:learn(operation.tried_at)
   end
   local refusal = not operation.force
-    and (shared or memory:may_refuse())
+    and (shared or not memory.is_blank)
     and known_refusal(operation)
   if refusal then
     return refusal, refusal
@@ -127,7 +127,7 @@ end
 local function delivered_at_all(operation, answer)
   local of_another = answer.joined and answer.delivered
   local delivered = operation.has_arrived and "yes" or of_another or "no"
-  for _, attempt in ipairs(operation.attempts) do
+  for _, attempt in ipairs(operation.attempts or {}) do
     if attempt.delivered == "yes" then
       return "yes"
     elseif attempt.delivered == "unknown" and delivered == "no" then
@@ -172,7 +172,8 @@ function sync.request(operation)
     begin_flight(operation)
     return end_flight(operation, sum_up(operation, attempts.run(operation, try)))
   end
-  return sum_up(operation, attempts.run(operation, try))
+  local answer = attempts.run(operation, try)
+  return answer.confirmed_by == "response" and answer or sum_up(operation, answer)
 end
 
 --- Asks for a sync once.
@@ -183,7 +184,8 @@ function sync.request_once(operation)
     begin_flight(operation)
     return end_flight(operation, sum_up(operation, (try(operation))))
   end
-  return sum_up(operation, (try(operation)))
+  local answer = try(operation)
+  return answer.confirmed_by == "response" and answer or sum_up(operation, answer)
 end
 
 -- What follows from the record, and is no answer to a request that was posted.

@@ -86,6 +86,7 @@ end
 --- Learns of a sync, or of a refusal without an end, of which another client told.
 ---@param fact autopilot.SyncFact
 function TenantMemory:note_others(fact)
+  self.is_blank = false
   local at, earliest = fact.triggered_at, fact.earliest
   if not earliest then
     if at > (self.bound_since or 0) then
