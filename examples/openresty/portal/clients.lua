@@ -1,0 +1,49 @@
+--- One client for each tenant and worker, made when it is first needed.
+--
+-- They share the worker's connections and, through the store, what the workers know: of many requests
+-- for a tenant one posts, and a cooldown that one worker has met is known to all.
+
+local autopilot = require "autopilot.openresty"
+local metrics = require "portal.metrics"
+local settings = require "portal.settings"
+
+local clients = {}
+
+local by_tenant, token = {}, nil
+
+--- One token function for all tenants: it keeps their tokens apart, and remembers them.
+local function token_function()
+  if not token then
+    token = settings.secret_file
+        and autopilot.token.client_secret {
+          client_id = os.getenv "AZURE_CLIENT_ID",
+          client_secret_file = settings.secret_file,
+        }
+      or autopilot.token.environment {}
+  end
+  return token
+end
+
+local function new_client(tenant)
+  return autopilot.client {
+    tenant = tenant,
+    token = token_function(),
+    base_url = settings.base_url,
+    http = { ca_file = settings.ca_file },
+    store = autopilot.store.shared_dict(ngx.shared.autopilot_store),
+    on_event = metrics.count_event,
+  }
+end
+
+--- The client of one of the portal's tenants; nil for any other: not everybody's tenant gets a client,
+-- and series of metrics, because somebody asked.
+---@param tenant string
+---@return autopilot.Client?
+function clients.of(tenant)
+  if not by_tenant[tenant] and settings.is_tenant[tenant] then
+    by_tenant[tenant] = new_client(tenant)
+  end
+  return by_tenant[tenant]
+end
+
+return clients

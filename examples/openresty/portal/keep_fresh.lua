@@ -1,0 +1,70 @@
+--- Keeps the tenants fresh: one timer in one worker looks at one after the other, again and again.
+--
+-- Looks never overlap: the next one is planned when the last has ended, and a claim that workers share
+-- keeps two generations of workers apart while a reload is under way. The claim expires, so that a
+-- worker that was killed in the middle of a look stops nobody for long.
+
+local autopilot = require "autopilot.openresty"
+local clients = require "portal.clients"
+local metrics = require "portal.metrics"
+local settings = require "portal.settings"
+
+local keep_fresh = {}
+
+local claim_key = "portal: keep fresh"
+-- Seconds. Longer than one tenant can take: a token, the record and one request, each with its timeout.
+local claim_lifetime = 200
+
+--- Looks at one tenant: one pass, without sleep or retry. The next look comes soon enough.
+local function look_at(tenant)
+  local client = clients.of(tenant)
+  local report, failure = client:ensure { max_age = settings.max_age, wait = false }
+  metrics.count_report(report or failure)
+end
+
+local function look_at_all()
+  local store = autopilot.store.shared_dict(ngx.shared.autopilot_store)
+  local mine = ("%d %s"):format(ngx.worker.pid(), ngx.now())
+  if not store:add(claim_key, mine, claim_lifetime) then
+    return
+  end
+  for _, tenant in ipairs(settings.tenants) do
+    -- A reload waits for its old workers: this one leaves the rest to the next.
+    if ngx.worker.exiting() or store:get(claim_key) ~= mine then
+      break
+    end
+    store:set(claim_key, mine, claim_lifetime)
+    look_at(tenant)
+  end
+  store:delete_if(claim_key, mine)
+  metrics.note_look()
+end
+
+local plan -- forward: a look plans the next one
+
+local function look(premature)
+  if premature then
+    return
+  end
+  local done, message = pcall(look_at_all)
+  if not done then
+    ngx.log(ngx.ERR, "keep fresh: ", message)
+  end
+  plan(settings.keep_fresh_every)
+end
+
+function plan(seconds)
+  local planned, message = ngx.timer.at(seconds, look)
+  if not planned and message ~= "process exiting" then
+    ngx.log(ngx.ERR, "keep fresh has ended: no timer: ", message)
+  end
+end
+
+--- Starts the timer, in one worker. nginx gives a worker that died a successor with the same number.
+function keep_fresh.start()
+  if ngx.worker.id() == 0 and settings.keep_fresh_every > 0 and settings.tenants[1] then
+    plan(0)
+  end
+end
+
+return keep_fresh

@@ -1,0 +1,47 @@
+--- Readiness, as access handlers: whoever is not ready is answered here with 503, the others go on.
+
+local answers = require "portal.answers"
+local clients = require "portal.clients"
+local metrics = require "portal.metrics"
+local settings = require "portal.settings"
+
+local ready = {}
+
+-- Seconds: a check is often made every few seconds, and must not wait longer than its caller would.
+local patience = 5
+
+--- Would a sync of this tenant be accepted now? Reads the tenant's record.
+---@param tenant string
+function ready.check_tenant(tenant)
+  local client = clients.of(tenant)
+  if not client then
+    return answers.refuse(404, "this portal does not serve that tenant")
+  end
+  local report, failure = client:status { deadline = patience }
+  metrics.count_report(report or failure)
+  if not report then
+    return answers.send_report(failure, 503)
+  end
+  ngx.ctx.report = report
+  if not report.ready then
+    ngx.header["Retry-After"] = ("%d"):format(math.max(1, math.ceil(report.cooldown_remaining)))
+    return answers.send_report(report, 503)
+  end
+end
+
+--- Is the portal able to serve? Graph's troubles are no reason to restart it, so that nobody is asked.
+function ready.check_portal()
+  if not settings.tenants[1] then
+    return answers.refuse(503, "the list of tenants is empty")
+  end
+end
+
+--- What those get who are ready.
+function ready.answer()
+  if ngx.ctx.report then
+    return answers.send_report(ngx.ctx.report)
+  end
+  return answers.send(200, { ready = true })
+end
+
+return ready

@@ -1,0 +1,175 @@
+-- examples/openresty, the files that users start from, in real nginx with the emulated service behind them.
+
+local example_world = require "support.example_world"
+local nginx_world = require "support.nginx_world"
+
+local obstacle = nginx_world.obstacle()
+
+describe("the example for OpenResty", function()
+  if obstacle then
+    return pending(obstacle)
+  end
+
+  local world
+
+  --- Ends the world of a test; nothing may be in its log but what is expected, and never the secret.
+  local function finish(expected)
+    local complaints, log = world.server:complaints(expected), world.server:log()
+    local secret = world.service.client_secret
+    world:stop()
+    assert.same({}, complaints)
+    assert.is_nil(log:find(secret, 1, true))
+  end
+
+  describe("answers POST /sync/TENANT", function()
+    setup(function()
+      world = example_world.start {
+        tenants = { "one.example", "two.example", "busy.example", "slow.example", "off.example" },
+      }
+    end)
+
+    teardown(function()
+      finish()
+    end)
+
+    it("with 202 and the report when a sync was started, then with 429 and Retry-After", function()
+      local report, answer = world:sync "one.example"
+      assert.equal(202, answer.status)
+      assert.equal("application/json", answer.headers["content-type"])
+      assert.equal("no-store", answer.headers["cache-control"])
+      assert.equal("started", report.outcome)
+      assert.equal("one.example", report.tenant)
+      assert.equal(1, #report.attempts)
+      local before = world:arrived "sync"
+      for _ = 1, 10 do -- whichever worker is asked
+        local refused, again = world:sync "one.example"
+        assert.equal("cooldown", refused.outcome)
+        assert.equal(429, again.status)
+        local seconds = tonumber(again.headers["retry-after"])
+        assert.is_true(seconds > 590 and seconds <= 611, again.headers["retry-after"])
+      end
+      assert.equal(before, world:arrived "sync")
+    end)
+
+    it("with 409 while somebody else's sync is running", function()
+      world.service:control("POST", "trigger", { tenant = "busy.example", duration = 300 })
+      local report, answer = world:sync "busy.example"
+      assert.equal("in_progress", report.outcome)
+      assert.equal(409, answer.status)
+    end)
+
+    it(
+      "with 429 or 503 and the service's own Retry-After when it wants to be left alone",
+      function()
+        world:inject { kind = "throttle", on = "sync", retry_after = 333 }
+        local report, answer = world:sync "two.example"
+        assert.equal("throttled", report.outcome)
+        assert.equal(429, answer.status)
+        assert.equal("333", answer.headers["retry-after"])
+        world:inject {
+          kind = "status",
+          on = "sync",
+          status = 503,
+          headers = { ["retry-after"] = "222" },
+        }
+        report, answer = world:sync "slow.example"
+        assert.equal("unavailable", report.outcome)
+        assert.equal(503, answer.status)
+        assert.equal("222", answer.headers["retry-after"])
+      end
+    )
+
+    it("with 502 when the service refuses the portal, which is not its caller's fault", function()
+      world:inject { kind = "status", on = "sync", status = 403 }
+      local report, answer = world:sync "off.example"
+      assert.equal("forbidden", report.outcome)
+      assert.equal(502, answer.status)
+      assert.is_string(report.hint)
+    end)
+
+    it(
+      "with 404 for a tenant that is not the portal's, and 405 for a GET; nobody is asked",
+      function()
+        local before = world:arrived "token"
+        assert.equal(404, world.server:post("/sync/elsewhere.example").status)
+        local answer = world.server:get "/sync/one.example"
+        assert.equal(405, answer.status)
+        assert.equal("POST", answer.headers.allow)
+        assert.equal(before, world:arrived "token")
+      end
+    )
+  end)
+
+  it(
+    "posts once for 60 requests at once over its workers, and tells all of them the truth",
+    function()
+      world = example_world.start { tenants = { "one.example" } }
+      world:inject { kind = "slow_answer", on = "sync", seconds = 0.5 }
+      local calls, counts = {}, {}
+      for index = 1, 60 do
+        calls[index] = world.server:send("POST", "/sync/one.example")
+      end
+      for _, call in ipairs(calls) do
+        local report, answer = example_world.decoded(call:answer())
+        local key = ("%d %s"):format(answer.status, tostring(report.outcome))
+        counts[key] = (counts[key] or 0) + 1
+      end
+      assert.same({ ["202 started"] = 60 }, counts)
+      assert.equal(1, world:arrived "sync")
+      finish()
+    end
+  )
+
+  it("says by GET /ready/TENANT whether a sync would be accepted now", function()
+    world = example_world.start { tenants = { "one.example" } }
+    local report, answer = world:ready "one.example"
+    assert.equal(200, answer.status)
+    assert.is_true(report.ready)
+    world:sync "one.example"
+    report, answer = world:ready "one.example"
+    assert.equal(503, answer.status)
+    assert.is_false(report.ready)
+    assert.is_true(tonumber(answer.headers["retry-after"]) > 590)
+    assert.equal(404, world.server:get("/ready/elsewhere.example").status)
+    assert.equal(200, world.server:get("/ready").status)
+    finish()
+  end)
+
+  it("is not ready without tenants, and a reload reads them again, losing no metric", function()
+    world = example_world.start { tenants = { "# none" } }
+    assert.equal(503, world.server:get("/ready").status)
+    assert.equal(404, world.server:post("/sync/new.example").status)
+    local file = assert(io.open(world.server.folder .. "/tenants.txt", "w"))
+    file:write "new.example\n"
+    file:close()
+    world.server:reload()
+    assert.equal(200, world.server:get("/ready").status)
+    assert.equal(202, select(2, world:sync "new.example").status)
+    local started =
+      'autopilot_operations_total{tenant="new.example",operation="sync",outcome="started"}'
+    assert.equal(1, world:metric(started))
+    world.server:reload()
+    assert.equal(1, world:metric(started))
+    -- The new workers know of the cooldown, too.
+    assert.equal(429, select(2, world:sync "new.example").status)
+    assert.equal(1, world:arrived "sync")
+    finish()
+  end)
+
+  it("knows, after a crash, what the crashed worker knew", function()
+    world = example_world.start { tenants = { "one.example" } }
+    assert.equal(202, select(2, world:sync "one.example").status)
+    for _, worker in ipairs(world.server:workers()) do
+      world.server:kill_worker(worker)
+    end
+    assert.equal(429, select(2, world:sync "one.example").status)
+    assert.equal(1, world:arrived "sync")
+    finish { "worker process %d+ exited on signal 9" }
+  end)
+
+  it("does not start, and says why, when it is told nonsense", function()
+    local _, message =
+      pcall(example_world.start, { tenants = {}, environment = { PORTAL_MAX_AGE = "often" } })
+    assert.matches("PORTAL_MAX_AGE must be a number of seconds", tostring(message))
+  end)
+end)

@@ -1,0 +1,99 @@
+--- The example for OpenResty as it stands in examples/openresty, in real nginx, with the emulated service.
+--
+-- Linked, not copied: what is put beside it is where it listens, the list of tenants, the environment.
+
+local cjson = require "cjson.safe"
+local emulated_service = require "support.emulated_service"
+local nginx_world = require "support.nginx_world"
+
+local example_world = {}
+
+---@class ExampleWorld
+---@field service table the emulated service
+---@field server NginxWorld
+local World = {}
+World.__index = World
+
+--- Starts both.
+---@param given { tenants: string[], keep_fresh_every: number?, max_age: number?, environment: table?, service: table? }
+---@return ExampleWorld
+function example_world.start(given)
+  local service = emulated_service.start(given.service)
+  local example = nginx_world.root() .. "/examples/openresty"
+  local environment = {
+    AUTOPILOT_BASE_URL = service.url,
+    AUTOPILOT_CA_FILE = service.ca_file,
+    AZURE_AUTHORITY_HOST = service.url .. "/",
+    AZURE_CLIENT_ID = service.client_id,
+    AZURE_CLIENT_SECRET = service.client_secret,
+    PORTAL_KEEP_FRESH_EVERY = tostring(given.keep_fresh_every or 0),
+  }
+  for name, value in pairs(given.environment or {}) do
+    environment[name] = value
+  end
+  local is_fine, server = pcall(nginx_world.start, {
+    files = {
+      ["listen.conf"] = "listen 127.0.0.1:$PORT backlog=1024;",
+      ["tenants.txt"] = table.concat(given.tenants, "\n") .. "\n",
+    },
+    links = {
+      ["nginx.conf"] = example .. "/nginx.conf",
+      ["portal"] = example .. "/portal",
+    },
+    environment = environment,
+  })
+  if not is_fine then
+    service.stop()
+    error(server, 2)
+  end
+  return setmetatable({ service = service, server = server }, World)
+end
+
+--- Decodes the answer's body.
+---@return table report
+---@return { status: integer, headers: table, body: string } answer
+function example_world.decoded(answer)
+  return cjson.decode(answer.body) or {}, answer
+end
+
+---@param tenant string
+function World:sync(tenant)
+  return example_world.decoded(self.server:post("/sync/" .. tenant))
+end
+
+---@param tenant string
+function World:ready(tenant)
+  return example_world.decoded(self.server:get("/ready/" .. tenant))
+end
+
+--- The value of a metric whose name and labels are given as they are told; 0 where it is not told.
+---@param sample string
+---@return number
+function World:metric(sample)
+  for line in self.server:get("/metrics").body:gmatch "[^\n]+" do
+    local key, value = line:match "^(.*) (%S+)$"
+    if key == sample then
+      return tonumber(value)
+    end
+  end
+  return 0
+end
+
+--- How many requests of a kind the service has got: `sync`, `status`, `token`.
+---@param kind string
+---@return integer
+function World:arrived(kind)
+  return self.service:control("GET", "state").requests[kind] or 0
+end
+
+---@param fault table
+function World:inject(fault)
+  self.service:control("POST", "faults", fault)
+end
+
+function World:stop()
+  self.server:stop()
+  self.service.stop()
+end
+
+return example_world
