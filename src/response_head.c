@@ -162,7 +162,7 @@ bool header_field_is(const struct header_field *field, const char *name, size_t 
         return false;
     }
     for (size_t i = 0; i < length; i++) {
-        if (to_lower(field->name[i]) != to_lower(name[i])) {
+        if (field->name[i] != name[i] && to_lower(field->name[i]) != to_lower(name[i])) {
             return false;
         }
     }

@@ -9,7 +9,7 @@ local attempts = {}
 ---@field name "sync"|"status"|"wait"|"ensure"
 ---@field began number on the client's clock
 ---@field deadline number? on the client's clock
----@field delay number seconds waited before the current attempt
+---@field delay number? seconds waited before the current attempt; nil for the first
 ---@field waited_until number? when the last sleep ended, Unix time
 ---@field flight autopilot.Flight? its claim of the tenant, among those who share a store
 ---@field gate fun(operation: autopilot.Operation): table? asked before a sync request is sent
@@ -29,8 +29,6 @@ function attempts.begin(client, name, seconds)
     name = name,
     began = began,
     deadline = seconds and began + seconds,
-    retry_attempt = 0,
-    delay = 0,
   }
 end
 
@@ -62,7 +60,7 @@ local function decide(operation, number, judged)
   local delay, reason = policy:decide {
     attempt = number,
     elapsed = clock - operation.began,
-    previous_delay = operation.delay,
+    previous_delay = operation.delay or 0,
     remaining = operation.deadline and operation.deadline - clock,
     report = judged,
     random = options.random,
@@ -83,7 +81,9 @@ end
 function attempts.run(operation, try)
   local client = operation.client
   local number = 0
-  operation.delay, operation.retry_attempt = 0, 0
+  if operation.delay then
+    operation.delay, operation.retry_attempt = nil, nil -- it is not the first run
+  end
   while true do
     number = number + 1
     local answer, judged = try(operation, number)

@@ -13,7 +13,7 @@ local min, uuid = math.min, core.uuid
 ---@class autopilot.ExchangeContext how one operation wants its requests made
 ---@field deadline number? on the client's clock; no request outlives it
 ---@field client_request_id string? for the first request; default a new one for each
----@field retry_attempt integer 0 for the first try; sent as `retry-attempt` (msgraph-sdk-design)
+---@field retry_attempt integer? sent as `retry-attempt` (msgraph-sdk-design); nil or 0 for the first try
 ---@field delay number? seconds waited before this request
 ---@field attempts autopilot.Attempt[]? takes an entry for every sync request
 ---@field gate (fun(context: autopilot.ExchangeContext): table?)? may answer, marked `unposted`, before a request is sent
@@ -203,7 +203,7 @@ local function note_attempt(context, answer, sends, refused)
     status = answer.status,
     delivered = answer.delivered,
     sends = sends,
-    delay = refused and 0 or context.delay,
+    delay = not refused and context.delay or 0,
     elapsed = answer.elapsed or 0,
     request_id = answer.request_id,
     client_request_id = answer.client_request_id,
@@ -253,11 +253,12 @@ local function send_once(self, context, token, refused)
   else
     id = uuid()
   end
+  local retry_attempt = context.retry_attempt or 0
   if on_event then
-    client:emit("attempt", { retry_attempt = context.retry_attempt, client_request_id = id })
+    client:emit("attempt", { retry_attempt = retry_attempt, client_request_id = id })
   end
   local sent = now()
-  local reply, complaint = self.send(connect, total, token, id, context.retry_attempt)
+  local reply, complaint = self.send(connect, total, token, id, retry_attempt)
   local received, elapsed = now(), clock() - began
   if complaint then
     return { outcome = "unexpected", mistake = "the transport " .. complaint }

@@ -69,7 +69,7 @@ function record.read(operation)
     found, answer = record.read_once(operation)
     return answer, not found and judge(answer) or nil
   end)
-  operation.read_attempt, operation.delay = nil, 0
+  operation.read_attempt, operation.delay, operation.retry_attempt = nil, nil, nil
   return found, answer
 end
 

@@ -5,8 +5,8 @@
 -- ours chooses the end of the range that cannot turn an open question into a claim.
 
 ---@class autopilot.ServiceClock
----@field lower number? the service is at least so many seconds ahead
----@field upper number? and at most so many
+---@field lower number the service is at least so many seconds ahead
+---@field upper number and at most so many; before any answer infinity either way
 ---@field learnt_at number when that was learnt last, our Unix time
 ---@field set_at number our Unix time when it was noticed that a clock had been set
 local ServiceClock = {}
@@ -20,7 +20,8 @@ local longest_trip = 120
 
 ---@return autopilot.ServiceClock
 function ServiceClock.new()
-  return setmetatable({ learnt_at = 0, set_at = -math.huge }, ServiceClock)
+  local clock = { lower = -math.huge, upper = math.huge, learnt_at = 0, set_at = -math.huge }
+  return setmetatable(clock, ServiceClock)
 end
 
 --- The range for another moment than the one at which it was learnt.
@@ -32,6 +33,24 @@ local function range_at(self, moment)
   return self.lower - slack, self.upper + slack
 end
 
+--- Takes in a range that says more than what is known, or something else. Returns what is known then.
+local function learn(self, lower, upper, received)
+  if lower > upper then
+    -- Our clock was set back meanwhile: only the time of receiving means anything now.
+    upper, self.set_at = lower + 1 + longest_trip, received
+  else
+    local known_lower, known_upper = range_at(self, received)
+    if lower <= known_upper and upper >= known_lower then
+      lower, upper = math.max(lower, known_lower), math.min(upper, known_upper)
+    else
+      -- They exclude each other: a clock was set, and only the newest counts.
+      self.set_at = received
+    end
+  end
+  self.lower, self.upper, self.learnt_at = lower, upper, received
+  return lower, upper
+end
+
 --- Learns from an answer.
 ---@param date number the `Date` header as Unix time (RFC 9110 section 6.6.1: whole seconds)
 ---@param sent number when the request was sent, our Unix time
@@ -41,20 +60,12 @@ end
 function ServiceClock:observe(date, sent, received)
   -- The answer was made after we sent and before we received, in the second that `date` names.
   local lower, upper = date - received, date + 1 - sent
-  if lower > upper then
-    -- Our clock was set back meanwhile: only the time of receiving means anything now.
-    upper, self.set_at = lower + 1 + longest_trip, received
-  elseif self.lower then
-    local known_lower, known_upper = range_at(self, received)
-    if lower > known_upper or upper < known_lower then
-      -- They exclude each other: a clock was set, and only the newest counts.
-      self.set_at = received
-    else
-      lower = lower > known_lower and lower or known_lower
-      upper = upper < known_upper and upper or known_upper
-    end
+  local known_lower, known_upper = range_at(self, received)
+  if lower <= known_lower and upper >= known_upper then
+    lower, upper = known_lower, known_upper -- as most answers in the same second: nothing new
+  else
+    lower, upper = learn(self, lower, upper, received)
   end
-  self.lower, self.upper, self.learnt_at = lower, upper, received
   -- As `to_service` would say of the two moments.
   local from = sent < self.set_at and self.set_at or sent
   return from + lower - drift * (received - from), received + upper
@@ -63,7 +74,7 @@ end
 --- Whether any answer told the service's time yet.
 ---@return boolean
 function ServiceClock:is_known()
-  return self.lower ~= nil
+  return self.lower > -math.huge
 end
 
 --- A moment of ours on the service's clock: the earliest and the latest it can be. Without any
@@ -72,7 +83,7 @@ end
 ---@param moment number Unix time
 ---@return number earliest, number latest
 function ServiceClock:to_service(moment)
-  if not self.lower then
+  if not self:is_known() then
     return moment, moment
   end
   moment = math.max(moment, self.set_at)
@@ -84,7 +95,10 @@ end
 ---@param moment number Unix time
 ---@return number earliest, number latest
 function ServiceClock:to_client(moment)
-  return moment - (self.upper or 0), moment - (self.lower or 0)
+  if not self:is_known() then
+    return moment, moment
+  end
+  return moment - self.upper, moment - self.lower
 end
 
 return ServiceClock
