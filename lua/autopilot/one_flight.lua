@@ -212,8 +212,8 @@ local function wait(operation, state)
   return "late"
 end
 
-local hint_of_late = "Another request for this tenant is under way, and its answer was not waited for "
-  .. "any longer: nothing was sent for this call."
+local hint_of_late = "Another request for this tenant is under way. Its answer was not waited for any "
+  .. "longer, and nothing was sent for this call."
 
 --- Another's request is still under way.
 local function in_progress(operation, ends)

@@ -74,6 +74,7 @@ local function after_failure(operation, answer, seen)
     client.memory:note_refused(answer.outcome, answer.retry_at, operation.received_at)
   end
   if client.shared then
+    client.shared:tell(client.options.now())
     require("autopilot.one_flight").settle(operation)
   end
   local judged = require("autopilot.recover").run(operation, answer, seen)
@@ -110,13 +111,12 @@ local function try(operation)
   end
   local seen = memory.newest_trigger
   local answer = client.sync_request:run(operation)
-  if shared then
-    if answer.unposted then
-      return in_place_of_request(operation, answer)
+  if shared and answer.unposted then
+    return in_place_of_request(operation, answer)
+  elseif answer.outcome == "started" or answer.mistake then
+    if shared then
+      shared:tell(client.options.now())
     end
-    shared:tell(client.options.now())
-  end
-  if answer.outcome == "started" or answer.mistake then
     return answer
   end
   return after_failure(operation, answer, seen)
