@@ -1,0 +1,176 @@
+-- The example for OpenResty, when nobody asks it for a sync: its keep-fresh timer and its metrics.
+
+local example_world = require "support.example_world"
+local nginx_world = require "support.nginx_world"
+local prometheus_text = require "support.prometheus_text"
+
+local obstacle = nginx_world.obstacle()
+
+describe("the example for OpenResty", function()
+  if obstacle then
+    return pending(obstacle)
+  end
+
+  local world
+
+  after_each(function()
+    local complaints = world.server:complaints()
+    world:stop()
+    assert.same({}, complaints)
+  end)
+
+  local function ensured(tenant, outcome)
+    local labels = ('{tenant="%s",operation="ensure",outcome="%s"}'):format(tenant, outcome)
+    return world:metric("autopilot_operations_total" .. labels)
+  end
+
+  --- The tenants whose records were read, in order.
+  local function looks()
+    local tenants = {}
+    for _, event in ipairs(world.service:control("GET", "log")) do
+      if event.event == "request" and event.operation == "status" then
+        table.insert(tenants, event.tenant)
+      end
+    end
+    return tenants
+  end
+
+  it("keeps its tenants fresh with one post each, and looks again and again", function()
+    world = example_world.start {
+      tenants = { "one.example", "two.example", "three.example" },
+      keep_fresh_every = 0.05,
+    }
+    nginx_world.await("several looks at fresh tenants", function()
+      return ensured("three.example", "fresh") >= 5
+    end)
+    assert.equal(3, world:arrived "sync")
+    for _, tenant in ipairs { "one.example", "two.example", "three.example" } do
+      assert.equal(1, ensured(tenant, "started"))
+    end
+  end)
+
+  it("looks at one tenant after the other, in one worker, also over a reload", function()
+    world = example_world.start {
+      tenants = { "one.example", "two.example" },
+      keep_fresh_every = 0.02,
+    }
+    nginx_world.await("looks", function()
+      return #looks() >= 10
+    end)
+    for _ = 1, 4 do
+      world:inject { kind = "slow_answer", on = "status", seconds = 0.3 }
+    end
+    world.server:reload()
+    local before = #looks()
+    nginx_world.await("looks after the reload", function()
+      return #looks() >= before + 10
+    end)
+    local list = looks()
+    -- The old worker may leave the second tenant to the new one, which begins with the first.
+    local out_of_turn = 0
+    for index = 2, #list do
+      out_of_turn = out_of_turn + (list[index] == list[index - 1] and 1 or 0)
+    end
+    assert.is_true(out_of_turn <= 1, table.concat(list, " "))
+    assert.equal(2, world:arrived "sync")
+  end)
+
+  it("asks for another sync once the last one is older than PORTAL_MAX_AGE", function()
+    world = example_world.start {
+      tenants = { "one.example" },
+      keep_fresh_every = 0.05,
+      environment = { PORTAL_MAX_AGE = "1" },
+    }
+    -- The service wants ten minutes between two syncs; until then it is left alone.
+    nginx_world.await("a look at a tenant that cools down", function()
+      return ensured("one.example", "cooldown") >= 2
+    end)
+    assert.equal(1, world:arrived "sync")
+  end)
+
+  it("tells metrics of all workers in Prometheus's format", function()
+    world = example_world.start { tenants = { "one.example", 'we"ird\\tenant' } }
+    assert.equal(202, select(2, world:sync "one.example").status)
+    local calls = {}
+    for index = 1, 100 do
+      calls[index] = world.server:send("POST", "/sync/one.example")
+    end
+    for _, call in ipairs(calls) do
+      assert.equal(429, call:answer().status)
+    end
+    world:ready "one.example"
+    local weird = world:sync "we%22ird%5Ctenant"
+    assert.equal("token_error", weird.outcome) -- no tenant of Entra's has such a name
+    local answer = world.server:get "/metrics"
+    assert.equal("text/plain; version=0.0.4; charset=utf-8", answer.headers["content-type"])
+    local families = prometheus_text.read(answer.body)
+
+    local function value(name, labels)
+      for _, sample in ipairs(families[name].samples) do
+        local fits = true
+        for label, text in pairs(labels) do
+          fits = fits and sample.labels[label] == text
+        end
+        if fits then
+          return sample.value
+        end
+      end
+    end
+
+    local total = "autopilot_operations_total"
+    assert.equal("counter", families[total].type)
+    assert.equal(1, value(total, { tenant = "one.example", outcome = "started" }))
+    assert.equal(100, value(total, { tenant = "one.example", outcome = "cooldown" }))
+    assert.equal(1, value(total, { tenant = "one.example", outcome = "read" }))
+    assert.equal(1, value(total, { tenant = 'we"ird\\tenant', outcome = "token_error" }))
+    local responses = "autopilot_responses_total"
+    assert.equal(1, value(responses, { tenant = "one.example", status = "204" }))
+    assert.equal(1, value(responses, { tenant = "one.example", status = "200" }))
+    local age = value("autopilot_last_sync_age_seconds", { tenant = "one.example" })
+    assert.is_true(age >= 0 and age < 60, age)
+    assert.is_nil(value("autopilot_last_sync_age_seconds", { tenant = 'we"ird\\tenant' }))
+  end)
+
+  it("tells durations as a histogram whose buckets only grow", function()
+    world = example_world.start { tenants = { "one.example" } }
+    world:inject { kind = "slow_answer", on = "sync", seconds = 0.3 }
+    world:sync "one.example"
+    world:ready "one.example"
+    local families = prometheus_text.read(world.server:get("/metrics").body)
+    local family = families.autopilot_operation_duration_seconds
+    assert.equal("histogram", family.type)
+    local buckets, last, sum, count = 0, 0, nil, nil
+    for _, sample in ipairs(family.samples) do
+      if sample.labels.operation == "sync" then
+        if sample.name:match "_bucket$" then
+          local limit = sample.labels.le == "+Inf" and math.huge or tonumber(sample.labels.le)
+          assert.is_true(limit > 0 and sample.value >= last)
+          assert.equal(limit >= 0.5 and 1 or limit < 0.3 and 0 or sample.value, sample.value)
+          buckets, last = buckets + 1, sample.value
+        elseif sample.name:match "_sum$" then
+          sum = sample.value
+        else
+          count = sample.value
+        end
+      end
+    end
+    assert.is_true(buckets > 5)
+    assert.equal(1, count)
+    assert.equal(last, count)
+    assert.is_true(sum >= 0.3 and sum < 10, sum)
+  end)
+
+  it("tells no secret in its metrics or answers", function()
+    world = example_world.start { tenants = { "one.example" }, keep_fresh_every = 0.05 }
+    nginx_world.await("looks", function()
+      return ensured("one.example", "fresh") >= 1
+    end)
+    local texts = { world.server:get("/metrics").body, world.server:log() }
+    table.insert(texts, world.server:post("/sync/one.example").body)
+    table.insert(texts, world.server:get("/ready/one.example").body)
+    for _, text in ipairs(texts) do
+      assert.is_nil(text:find(world.service.client_secret, 1, true))
+      assert.is_nil(text:find "eyJ") -- how a token begins
+    end
+  end)
+end)
