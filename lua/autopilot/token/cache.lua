@@ -9,7 +9,7 @@
 ---@field obtained_at number? Unix seconds at which the token came
 ---@field expires_at number? Unix seconds; nil when nobody knows
 ---@field usable_until number? Unix seconds; from then on it is not handed out
----@field fresh_until number? Unix seconds; from then on another is asked for
+---@field fresh_until number Unix seconds; from then on another is asked for
 ---@field claims string? the claims request that it was fetched with
 ---@field blocked_until number? Unix seconds before which asking again is pointless
 ---@field failure { message: string?, details: table? }? why
@@ -18,6 +18,8 @@
 ---@field count integer
 local Cache = {}
 Cache.__index = Cache
+
+local never = -math.huge
 
 ---@param max_entries integer
 ---@return autopilot.token.Cache
@@ -61,7 +63,8 @@ end
 --- Takes an entry out, and the tables that held nothing else.
 local function drop(self, entry)
   unlink(entry)
-  entry.token = nil -- whoever still holds it must not go on with what is not kept
+  -- Whoever still holds it must not go on with what is not kept.
+  entry.token, entry.fresh_until = nil, never
   self.count = self.count - 1
   local space = entry.space
   space.entries[entry.tenant] = nil
@@ -98,8 +101,12 @@ function Cache:open(tenant, cloud, scope)
     drop(self, self.ring.newer)
   end
   local space = space_of(self, cloud or false, scope or false)
-  entry =
-    { space = space, tenant = tenant or false, key = part(tenant) .. part(cloud) .. part(scope) }
+  entry = {
+    space = space,
+    tenant = tenant or false,
+    key = part(tenant) .. part(cloud) .. part(scope),
+    fresh_until = never,
+  }
   space.entries[entry.tenant] = entry
   space.count, self.count = space.count + 1, self.count + 1
   link_as_newest(self.ring, entry)

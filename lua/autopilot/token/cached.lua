@@ -202,12 +202,8 @@ end
 local function peek_into(cache, tenant, cloud, scope)
   local ring, entry = cache.ring, nil
   return function(now)
-    if
-      entry
-      and entry.token
-      and now < entry.fresh_until
-      and now >= entry.obtained_at -- `is_fresh`, without a call
-    then
+    -- `is_fresh`, without a call: without a token it was fresh until never.
+    if entry and now < entry.fresh_until and now >= entry.obtained_at then
       if ring.older ~= entry then
         cache:touch(entry)
       end
