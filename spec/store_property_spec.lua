@@ -1,7 +1,7 @@
 -- Clients that share a store: one of them asks at a time, nobody asks in vain what another knows,
 -- nobody claims what is not true, nobody waits for ever. Random histories in virtual time.
 --
--- The seed is printed. STORE_SEED repeats a run, STORE_HISTORIES says how many: by default 3,000, 300 on
+-- The seed is printed. STORE_SEED repeats a run, STORE_HISTORIES says how many: by default 1,500, 200 on
 -- another Lua than 5.4, 100 where a tool slows the specs down. A failing history is made smaller.
 
 local Choices = require "support.choices"
@@ -9,7 +9,7 @@ local sharing = require "support.sharing"
 local shared_history = require "support.shared_history"
 
 local seed = tonumber(os.getenv "STORE_SEED") or os.time() % 1000000
-local usual = os.getenv "SPEC_PATIENCE" and 100 or _VERSION == "Lua 5.4" and 3000 or 300
+local usual = os.getenv "SPEC_PATIENCE" and 100 or _VERSION == "Lua 5.4" and 1500 or 200
 local count = tonumber(os.getenv "STORE_HISTORIES") or usual
 
 --- The rule that a history breaks, with the choices that led there; nil when it breaks none.

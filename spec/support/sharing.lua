@@ -99,6 +99,19 @@ local function has_unsettled_post(call)
   end
 end
 
+--- Whether, for all that a client can know, a sync was begun by its own lost request, or by that of the
+-- call it joined.
+local function may_be_another(history, call)
+  if has_unsettled_post(call) then
+    return true
+  end
+  for _, other in ipairs(history.calls) do
+    if call.report.joined and other.began <= call.ended and has_unsettled_post(other) then
+      return true
+    end
+  end
+end
+
 --- Holds a claim that a sync was triggered at or after a moment against the truth.
 local function check_covered(history, call, since, has_to_be_over)
   local sync = history.model:find(function(sync)
@@ -108,7 +121,7 @@ local function check_covered(history, call, since, has_to_be_over)
   if sync then
     return
   end
-  local close = has_unsettled_post(call)
+  local close = may_be_another(history, call)
     and history.model:find(function(candidate)
       return candidate.trigger >= since - 13 -- two round trips, and the second of `Date`
     end)
@@ -237,19 +250,6 @@ local function has_arrived(call)
     end
   end
   return false
-end
-
---- Whether, for all that a client can know, a sync was begun by its own lost request, or by that of the
--- call it joined.
-local function may_be_another(history, call)
-  if has_unsettled_post(call) then
-    return true
-  end
-  for _, other in ipairs(history.calls) do
-    if call.report.joined and other.began <= call.ended and has_unsettled_post(other) then
-      return true
-    end
-  end
 end
 
 function sharing.on_end(history)
