@@ -124,6 +124,7 @@ build = {
     ["autopilot.exchange"] = "lua/autopilot/exchange.lua",
     ["autopilot.fleet"] = "lua/autopilot/fleet.lua",
     ["autopilot.fleet.admission"] = "lua/autopilot/fleet/admission.lua",
+    ["autopilot.fleet.asked_before"] = "lua/autopilot/fleet/asked_before.lua",
     ["autopilot.fleet.circuit"] = "lua/autopilot/fleet/circuit.lua",
     ["autopilot.fleet.database"] = "lua/autopilot/fleet/database.lua",
     ["autopilot.fleet.ledger"] = "lua/autopilot/fleet/ledger.lua",

@@ -72,6 +72,81 @@ describe("a fleet with a state file", function()
     end
   )
 
+  -- What a process leaves that was killed while it asked for a sync of that tenant.
+  local function leave_asked(tenant)
+    local state = assert(fleet_state.open {
+      path = path,
+      subject = "sync",
+      now = function()
+        return time
+      end,
+    })
+    state:ask(tenant)
+    state:close()
+  end
+
+  local function only_report(fleet)
+    local found
+    fleet:run {
+      on_report = function(_, report)
+        found = report
+      end,
+    }
+    return found
+  end
+
+  it("finds in the record what became of a sync that a killed process had asked for", function()
+    leave_asked "a.example"
+    time = time + 0.2
+    service:trigger "a.example"
+    time = time + 1200 -- no cooldown would keep it from doing that again
+    local report = only_report(fleet_of { "a.example" })
+    assert.equal("started", report.outcome)
+    assert.equal("status", report.confirmed_by)
+    assert.equal("yes", report.delivered)
+    assert.equal("sync", report.operation)
+    assert.equal(0, service.requests.sync)
+    assert.equal(1, service.requests.status)
+  end)
+
+  it(
+    "waits for a sync that a killed process had asked for, where it is to be waited for",
+    function()
+      leave_asked "a.example"
+      time = time + 0.2
+      service:trigger("a.example", { duration = 30 })
+      local report = only_report(fleet_of({ "a.example" }, { arguments = { wait = true } }))
+      assert.equal("completed", report.outcome)
+      assert.equal(0, service.requests.sync)
+    end
+  )
+
+  it("asks again when the record shows no sync since the killed process had asked", function()
+    service:trigger "a.example"
+    time = time + 1200
+    leave_asked "a.example"
+    time = time + 10
+    local report = only_report(fleet_of { "a.example" })
+    assert.equal("started", report.outcome)
+    assert.equal("response", report.confirmed_by)
+    assert.equal(1, service.requests.sync)
+  end)
+
+  it("does not take a sync of much later for the one that was asked for", function()
+    leave_asked "a.example"
+    time = time + 1200
+    service:trigger "a.example"
+    local report = only_report(fleet_of { "a.example" })
+    assert.equal("started", report.outcome)
+    assert.equal("unknown", report.delivered)
+    assert.equal(0, service.requests.sync)
+  end)
+
+  it("reads no record for a tenant for which it asks for the first time", function()
+    only_report(fleet_of { "a.example" })
+    assert.equal(0, service.requests.status)
+  end)
+
   it("cannot be made while another run has the file, and is told so", function()
     local state = assert(fleet_state.open { path = path })
     local fleet, message = fleet_of { "a.example" }

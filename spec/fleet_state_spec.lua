@@ -157,6 +157,20 @@ describe("autopilot.fleet.state", function()
       assert.truthy(read(path):find("contoso", 1, true))
     end)
 
+    it("when a run first asked for a sync, until that run is finished", function()
+      local state = open()
+      assert.is_nil(state:ask "a")
+      state:close()
+      now = start + 100
+      state = open()
+      assert.equal(start, state:ask "a")
+      assert.equal(start, state:ask "a")
+      assert.is_nil(state:ask "b")
+      state:finish()
+      state:close()
+      assert.is_nil(open():ask "a")
+    end)
+
     it("a tenant of another host apart, and one in other letters not", function()
       local state = open { host = "https://a.example" }
       state:note("Contoso", started "contoso")

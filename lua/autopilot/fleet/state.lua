@@ -71,6 +71,9 @@ local tables = {
   [[CREATE TABLE done (
       run INTEGER NOT NULL, key TEXT NOT NULL, report TEXT NOT NULL, PRIMARY KEY (run, key)
     ) WITHOUT ROWID]],
+  [[CREATE TABLE asked (
+      run INTEGER NOT NULL, key TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (run, key)
+    ) WITHOUT ROWID]],
 }
 
 local note_tenant = [[
@@ -192,6 +195,30 @@ function State:tenant(key)
     and { last_trigger = row[1], cooldown_end = row[2], outcome = row[3], noted_at = row[4] }
 end
 
+--- Notes that a sync of the tenant is about to be asked for, in case nobody lives to note how it went.
+---@param key string
+---@return number? asked_at Unix time at which this run noted that before; nil: never
+function State:ask(key)
+  local full_key = key_of(self, key)
+  local rows = self.database:run(
+    "SELECT CAST(at AS REAL) FROM asked WHERE run = ? AND key = ?",
+    self.run_id,
+    full_key
+  )
+  if rows and rows[1] then
+    return rows[1][1]
+  end
+  note_loss(
+    self,
+    self.database:run(
+      "INSERT INTO asked (run, key, at) VALUES (?, ?, ?)",
+      self.run_id,
+      full_key,
+      self.now()
+    )
+  )
+end
+
 --- Notes how it went. When this returns, the note outlives this process; after a few seconds and another
 -- note, a loss of power as well.
 ---@param key string
@@ -229,6 +256,9 @@ end
 
 local function forget_run(self, id)
   local done, message = self.database:run("DELETE FROM done WHERE run = ?", id)
+  if done then
+    done, message = self.database:run("DELETE FROM asked WHERE run = ?", id)
+  end
   if done then
     done, message = self.database:run("DELETE FROM run WHERE id = ?", id)
   end

@@ -1,6 +1,7 @@
 --- What is done for one tenant, in its own coroutine: make its client, run the operation, hand the
 -- report over. The code of the user that runs here may raise and yield; nobody else notices.
 
+local asked_before = require "autopilot.fleet.asked_before"
 local new_client = require "autopilot.client"
 local own_report = require "autopilot.fleet.own_report"
 
@@ -144,7 +145,13 @@ local function operate(fleet, task)
     return own_report.not_begun(task.id, fleet.operation_name, "DEADLINE")
   end
   local report, failure
-  if type(operation) == "string" then
+  local state = fleet.options.state
+  if state and operation == "sync" then
+    report = asked_before.settle(state, task.key, client, given)
+  end
+  if report then
+    return report
+  elseif type(operation) == "string" then
     report, failure = client[operation](client, given)
   else
     report, failure = operation(client, task.tenant, given)
