@@ -22,6 +22,9 @@
 /* Enough for libcurl, a resolver and OpenSSL also where the system's default is 128 KiB. */
 static const size_t stack_size = 1024 * 1024;
 
+/* Transfers that a program may well have at a time; more are served, on more connections. */
+static const unsigned usual_concurrency = 1000;
+
 static const double idle_seconds = 3600;       /* nothing is due: only a socket ends the wait */
 static const double exhausted_seconds = 0.05;  /* until descriptors are there again */
 static const double no_memory_seconds = 0.005; /* when not even waiting works */
@@ -346,7 +349,8 @@ struct transfer_thread *transfer_thread_start(const char **problem) {
     thread->wake.listener = thread->wake.node = -1;
     thread->set = transfer_set_create();
     ca_store_default(); /* chosen once, and not by two threads at a time */
-    if (thread->set == NULL || !reserve_connection(thread)) {
+    if (thread->set == NULL || !transfer_set_expect(thread->set, usual_concurrency) ||
+        !reserve_connection(thread)) {
         destroy(thread);
         return NULL;
     }

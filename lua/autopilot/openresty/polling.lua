@@ -19,9 +19,13 @@ Polling.__index = Polling
 -- Seconds: from something happening to the next look, and at most; how much a stepper may be late.
 local shortest, longest, growth, patience = 0.001, 0.010, 1.25, 0.1
 
+-- Transfers that a worker may well have at a time; more are served, on more connections.
+local usual_concurrency = 1000
+
 ---@return autopilot.openresty.PollingDriver
 function Polling.new()
-  return setmetatable({ set = core.transfer_set(), waiting = {}, lease = 0 }, Polling)
+  local set = core.transfer_set { concurrency = usual_concurrency }
+  return setmetatable({ set = set, waiting = {}, lease = 0 }, Polling)
 end
 
 --- Wakes those whose transfers have finished, and lets go of what nobody waits for any more.
