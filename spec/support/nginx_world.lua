@@ -135,6 +135,7 @@ end
 ---@class NginxWorld
 ---@field port integer
 ---@field folder string
+---@field worker_count integer
 local Server = {}
 Server.__index = Server
 
@@ -315,7 +316,13 @@ local function launch(given)
     "}\nmain 3<&0 </dev/null; exit\n"
   )
   pipe:flush()
-  return setmetatable({ port = port, folder = folder, pipe = pipe }, Server)
+  local worker_count = read(folder .. "/nginx.conf"):match "\nworker_processes (%d+);"
+  return setmetatable({
+    port = port,
+    folder = folder,
+    pipe = pipe,
+    worker_count = tonumber(worker_count),
+  }, Server)
 end
 
 local function is_listening(port)
@@ -331,8 +338,7 @@ local function await_start(server)
   return nginx_world.await("nginx listens:\n" .. server:log(), function()
     server.master = tonumber(read(server.folder .. "/nginx.pid"):match "%d+")
     if server.master and is_listening(server.port) then
-      server.worker_count = #server:workers()
-      return server.worker_count > 0 and "ready"
+      return #server:workers() == server.worker_count and "ready"
     elseif server:log():match "Address already in use" then
       return "taken"
     elseif read(server.folder .. "/ended") ~= "" then
@@ -347,7 +353,7 @@ end
 ---@field environment table<string, string>? of nginx
 
 --- Starts nginx with the configuration `nginx.conf` of its folder. It must say `daemon off`,
--- `pid nginx.pid`, `error_log stderr …` and include `modules-enabled/*.conf`.
+-- `pid nginx.pid`, `error_log stderr …`, a number of `worker_processes`, and include `modules-enabled/*.conf`.
 ---@param given NginxWorldOptions
 ---@return NginxWorld
 function nginx_world.start(given)
