@@ -4,6 +4,7 @@
 work=
 attended=
 server=
+others=
 leash=
 
 # Ends a process of ours and waits until it has gone.
@@ -19,6 +20,9 @@ end_processes() {
   trap - EXIT
   end_process "$attended"
   end_process "$server"
+  for process in $others; do
+    end_process "$process"
+  done
   if [ -n "$work" ]; then
     rm -rf "$work"
   fi

@@ -48,6 +48,8 @@ has() {
 . spec/bench/figures.sh
 # shellcheck source=spec/bench/neighbours.sh
 . spec/bench/neighbours.sh
+# shellcheck source=spec/bench/openresty.sh
+. spec/bench/openresty.sh
 # shellcheck source=spec/bench/tokens.sh
 . spec/bench/tokens.sh
 
@@ -80,6 +82,7 @@ tables=$work/tables.md
   one_call_in_a_process
   many_calls_in_a_process
   tokens_and_their_cache
+  inside_nginx
   beside_others
 } >"$tables"
 mkdir -p build

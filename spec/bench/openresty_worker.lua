@@ -1,0 +1,121 @@
+-- What the measured nginx worker does when it is asked to: calls, and figures of the worker itself.
+--
+-- Run once by init_by_lua_file; sets one global, `bench`. Settings come from the environment.
+
+local core = require "autopilot.core"
+local ngx = require "ngx"
+
+local driver = os.getenv "BENCH_DRIVER"
+local latency = tonumber(os.getenv "BENCH_LATENCY")
+local autopilot = require(driver == "blocking" and "autopilot" or "autopilot.openresty")
+if driver ~= "blocking" then
+  autopilot.setup { driver = driver }
+end
+
+local function read_file(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read "*a"
+  file:close()
+  return text
+end
+
+local token = read_file(os.getenv "BENCH_TOKEN"):match "%S+"
+local http = { ca_file = os.getenv "BENCH_CA" }
+
+local function client_for(port)
+  return autopilot.client {
+    token = token,
+    base_url = "https://127.0.0.1:" .. port,
+    http = http,
+    retry = false,
+    recover = false,
+    cooldown = 0,
+  }
+end
+
+-- Resident memory of this process in KiB.
+local function resident()
+  return tonumber(read_file("/proc/self/status"):match "VmRSS:%s*(%d+)")
+end
+
+local function percentile(sorted, share)
+  return sorted[math.max(1, math.ceil(#sorted * share))] or 0
+end
+
+-- One call; adds what it took beyond the upstream's latency, in milliseconds.
+local function call(client, added)
+  local began = core.clock()
+  local report, failure = client:sync()
+  added[#added + 1] = (core.clock() - began - latency) * 1000
+  if not report then
+    ngx.log(ngx.ERR, tostring(failure))
+    added.failed = (added.failed or 0) + 1
+  end
+end
+
+local function in_light_threads(count, action)
+  local threads = {}
+  for index = 1, count do
+    threads[index] = ngx.thread.spawn(action)
+  end
+  for _, thread in ipairs(threads) do
+    ngx.thread.wait(thread)
+  end
+end
+
+-- luacheck: globals bench
+bench = {}
+
+function bench.warm()
+  if driver ~= "blocking" then
+    autopilot.warm { http = http }
+  end
+end
+
+-- So many at a time, one after another, for so long. Prints how many there were, how many failed, the
+-- processor's milliseconds for each, and the percentiles 50 and 100 of what was added to each.
+function bench.calls()
+  local concurrency, seconds = tonumber(ngx.var.arg_concurrency), tonumber(ngx.var.arg_seconds)
+  local client, added = client_for(ngx.var.arg_port), {}
+  call(client, {}) -- what is done once does not count
+  local began, processor = core.clock(), os.clock()
+  local function loop()
+    repeat
+      ngx.sleep(0.001) -- where calls block, others get at least this
+      call(client, added)
+    until core.clock() - began > seconds
+  end
+  if driver == "blocking" then
+    loop()
+  else
+    in_light_threads(concurrency, loop)
+  end
+  processor = (os.clock() - processor) * 1000
+  table.sort(added)
+  ngx.say(
+    ("%d %d %.3f %.3f %.3f"):format(
+      #added,
+      added.failed or 0,
+      processor / #added,
+      percentile(added, 0.5),
+      percentile(added, 1)
+    )
+  )
+end
+
+-- Many at once, several rounds. Prints for each the wall time in milliseconds, how many failed, and the
+-- resident memory after it in KiB; first of all the memory before.
+function bench.burst()
+  local count, rounds = tonumber(ngx.var.arg_count), tonumber(ngx.var.arg_rounds)
+  local client = client_for(ngx.var.arg_port)
+  call(client, {})
+  ngx.say("0 0 ", resident())
+  for _ = 1, rounds do
+    local added, began = {}, core.clock()
+    in_light_threads(count, function()
+      call(client, added)
+    end)
+    local wall = (core.clock() - began) * 1000
+    ngx.say(("%.1f %d %d"):format(wall, added.failed or 0, resident()))
+  end
+end
