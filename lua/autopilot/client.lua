@@ -92,11 +92,7 @@ local function check_policy(policy)
 end
 
 local function check_store(store)
-  for _, method in ipairs { "add", "get", "set", "delete_if" } do
-    if type(store[method]) ~= "function" then
-      return ("must have a method '%s': see autopilot.store"):format(method)
-    end
-  end
+  return require("autopilot.store.guarded").complaint_about(store)
 end
 
 -- A URL may hide a password, so what was given for base_url is never quoted.

@@ -4,11 +4,12 @@
 -- request came to; where that depends on who asks, or on the way to the service, it tries by itself. The
 -- claim is kept over short waits between attempts. It ends with its time when its holder dies.
 --
--- Waiting is sleeping in small steps: nothing wakes anybody up across processes.
+-- How others are let run meanwhile is in `turns`.
 
 local core = require "autopilot.core"
 local joined_report = require "autopilot.joined_report"
 local SharedKnowledge = require "autopilot.shared_knowledge"
+local turns = require "autopilot.turns"
 
 local one_flight = {}
 
@@ -48,9 +49,6 @@ local of_the_asker = {
 }
 local enough_of_them = 2
 
--- The flights of this process: whoever waits for one of them must let others run.
-local flights_here = setmetatable({}, { __mode = "v" })
-
 local Flight = {}
 Flight.__index = Flight
 
@@ -79,7 +77,8 @@ local function claim(operation)
   if not added then
     return nil, message or "exists"
   end
-  operation.flight, flights_here[flight.id] = flight, flight
+  operation.flight = flight
+  turns.note(flight.id, flight)
   return true
 end
 
@@ -89,7 +88,8 @@ local function renew(operation, seconds)
   local now, life = operation.client.options.now(), life_of(operation, seconds)
   local value, message = shared:get "claim"
   if not message and (value ~= flight.value or flight.ends - now < shortest_rest) then
-    operation.flight, flights_here[flight.id] = nil, nil
+    operation.flight = nil
+    turns.note(flight.id, nil)
     return false
   end
   local before, ended = flight.value, flight.ends
@@ -105,7 +105,8 @@ end
 ---@param answer table? nil when nothing was posted
 function one_flight.land(operation, answer)
   local flight, shared = operation.flight, operation.client.shared
-  operation.flight, flights_here[flight.id] = nil, nil
+  operation.flight = nil
+  turns.note(flight.id, nil)
   local text = answer and not answer.mistake and joined_report.write(flight.id, operation, answer)
   if text then
     shared:call("set", "result", text, result_life)
@@ -139,22 +140,6 @@ function one_flight.settle(operation)
 end
 
 -- ---- Waiting for another ------------------------------------------------------------------------------
-
---- Sleeps, so that others can run; the seconds slept, or nil when that is impossible.
-local function let_run(client, seconds, is_here)
-  local sleep = client.options.sleep
-  if sleep ~= core.sleep or not is_here then
-    sleep(seconds)
-    return seconds
-  end
-  -- It blocks, and the holder is a coroutine of this process.
-  local thread, is_main = coroutine.running()
-  if not thread or is_main then
-    return nil
-  end
-  coroutine.yield()
-  return 0
-end
 
 local function time_left(operation, state)
   local clock = operation.client.options.clock()
@@ -202,7 +187,7 @@ local function wait(operation, state)
     watched, state.blind = id, 0
     state.claim_ends = SharedKnowledge.time_of(ends)
     local left = operation.wants_wait ~= false and time_left(operation, state) or 0
-    local slept = left > 0 and let_run(client, math.min(step, left), flights_here[id])
+    local slept = left > 0 and turns.let_run(client.options.sleep, math.min(step, left), id)
     if not slept then
       return "late"
     end
@@ -212,8 +197,8 @@ local function wait(operation, state)
   return "late"
 end
 
-local hint_of_late = "Another request for this tenant is under way. Its answer was not waited for any "
-  .. "longer, and nothing was sent for this call."
+local hint_of_late = "Another request for this tenant is under way. Its answer was not waited for "
+  .. "any longer, and nothing was sent for this call."
 
 --- Another's request is still under way.
 local function in_progress(operation, ends)

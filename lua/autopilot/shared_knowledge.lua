@@ -6,7 +6,7 @@
 -- are kept right: a difference moves what follows by as much, and no value outlives its time in the
 -- store). What cannot be read is no knowledge, and a store that fails is as good as none.
 
-local protected_call = require "autopilot.protected_call"
+local guarded = require "autopilot.store.guarded"
 
 ---@class autopilot.SharedKnowledge
 ---@field package store autopilot.Store
@@ -85,18 +85,12 @@ end
 ---@return any result
 ---@return string? message why there is none
 function SharedKnowledge:call(method, part, ...)
-  local store = self.store
-  local ok, result, message = protected_call(store[method], store, self.keys[part], ...)
-  if ok and (result ~= nil or message == nil or message == "exists") then
-    return result, message
-  end
-  local why = ok and message or result
-  why = type(why) == "string" and why or "the store failed"
-  if self.client.on_event then
-    local text = self.client.clean((why:sub(1, 200):gsub("%c", " ")))
+  local result, message = guarded.call(self.store, method, self.keys[part], ...)
+  if message and message ~= "exists" and self.client.on_event then
+    local text = self.client.clean((message:sub(1, 200):gsub("%c", " ")))
     self.client:emit("store_failed", { action = method, message = text })
   end
-  return nil, why
+  return result, message
 end
 
 --- The text under a key, or nil.
