@@ -130,6 +130,7 @@ build = {
     ["autopilot.fleet.ledger"] = "lua/autopilot/fleet/ledger.lua",
     ["autopilot.fleet.own_report"] = "lua/autopilot/fleet/own_report.lua",
     ["autopilot.fleet.pace"] = "lua/autopilot/fleet/pace.lua",
+    ["autopilot.fleet.retry_share"] = "lua/autopilot/fleet/retry_share.lua",
     ["autopilot.fleet.roster"] = "lua/autopilot/fleet/roster.lua",
     ["autopilot.fleet.scheduler"] = "lua/autopilot/fleet/scheduler.lua",
     ["autopilot.fleet.state"] = "lua/autopilot/fleet/state.lua",

@@ -6,6 +6,7 @@
 
 local Admission = require "autopilot.fleet.admission"
 local Ledger = require "autopilot.fleet.ledger"
+local RetryShare = require "autopilot.fleet.retry_share"
 local Roster = require "autopilot.fleet.roster"
 local Scheduler = require "autopilot.fleet.scheduler"
 local TenantCircuits = require "autopilot.fleet.tenant_circuits"
@@ -114,16 +115,15 @@ local function emit(self, event_type, event)
   end
 end
 
+--- The policy of all who have none of their own, and the budget that learns from successes.
 local function shared_policy(checked)
   local budget = checked.retry_budget
   if budget == false then
     return nil
-  elseif type(budget) ~= "table" then
-    -- Enough for everybody who is under way to be throttled once, and then a trickle.
-    local most = math.max(10, checked.concurrency)
-    budget = retry.budget { capacity = 2 * most, refill = math.max(1, most / 4) }
   end
-  return retry.policy { budget = budget }
+  -- Enough for everybody who is under way to be throttled twice.
+  local own = type(budget) ~= "table" and RetryShare.new(math.max(20, 2 * checked.concurrency))
+  return retry.policy { budget = own or budget }, own or nil
 end
 
 --- What all clients sleep with.
@@ -151,12 +151,13 @@ end
 ---@return string? message
 local function new(given)
   local checked = options.check(name, rules, given)
+  local policy, share = shared_policy(checked)
   local self = setmetatable({
     options = checked,
     clock = checked.clock,
     now = checked.now,
     operation_name = type(checked.operation) == "string" and checked.operation or "operation",
-    policy = shared_policy(checked),
+    policy = policy,
     tasks = {},
     wrappers = setmetatable({}, { __mode = "k" }),
     ledger = Ledger.new(),
@@ -187,6 +188,7 @@ local function new(given)
     scheduler = self.scheduler,
     admission = self.admission,
     circuits = TenantCircuits.new(tell),
+    retry_share = share,
     clock = checked.clock,
     now = checked.now,
     concurrency = checked.concurrency,
@@ -239,6 +241,9 @@ function Fleet:fail(task, message)
     self:deliver(task, own_report.given_up(task, self.operation_name, "CANCELLED", elapsed))
   else
     self:deliver(task, own_report.of_mistake(task, self.operation_name, message, elapsed))
+  end
+  if type(message) == "string" and message:find "interrupted!$" then
+    error(message, 0) -- Ctrl-C, which met this task by chance, is for whoever ends the program
   end
 end
 

@@ -27,6 +27,7 @@ function Wire.new(given)
     scheduler = given.scheduler,
     admission = given.admission,
     circuits = given.circuits,
+    retry_share = given.retry_share or false,
     clock = given.clock,
     now = given.now,
     concurrency = given.concurrency,
@@ -129,6 +130,9 @@ end
 local function done(self, gate, task, sent_at, status, retry_after, was_reached)
   if status and status < 500 and status ~= 429 then
     self.admission.succeeded(gate, sent_at)
+    if self.retry_share then
+      self.retry_share:deposit()
+    end
     self.circuits:succeeded(task.key)
   else
     local seconds = retry_after and core.retry_after(tostring(retry_after), self.now())

@@ -1,0 +1,272 @@
+-- Kindness and speed: a service that throttles everybody is asked less and recovers, a dead one is
+-- hardly asked at all, and retries never become a storm.
+
+local Circuit = require "autopilot.fleet.circuit"
+local Pace = require "autopilot.fleet.pace"
+local Timers = require "autopilot.fleet.timers"
+local autopilot = require "autopilot"
+local world = require "support.fleet_world"
+
+describe("a host's pace", function()
+  it("is not slowed by one tenant, however often that is throttled", function()
+    local pace = Pace.new(64)
+    for second = 1, 9 do
+      assert.is_false(pace:throttle("t1", second, second + 0.2, 10))
+    end
+    assert.are.equal(64, pace.limit)
+  end)
+
+  it("is halved when several tenants are, and rests for as long as they are told", function()
+    local pace = Pace.new(64)
+    assert.is_false(pace:throttle("t1", 1, 1.1, 30))
+    assert.is_false(pace:throttle("t2", 1, 1.2, 30))
+    assert.is_true(pace:throttle("t3", 1, 1.3, 30))
+    assert.are.equal(32, pace.limit)
+    assert.is_false(pace:allows(0, 31))
+    assert.is_true(pace:allows(0, 31.4))
+    assert.is_false(pace:allows(32, 31.4))
+  end)
+
+  it("is not halved again by what was under way", function()
+    local pace = Pace.new(64)
+    for index = 1, 40 do
+      pace:throttle("t" .. index, 1, 1 + index / 100, 30)
+    end
+    assert.are.equal(32, pace.limit)
+  end)
+
+  it("comes back by one for each round of answers", function()
+    local pace = Pace.new(64)
+    for index = 1, 3 do
+      pace:throttle("t" .. index, 1, 1.1, 1)
+    end
+    for _ = 1, 33 do
+      pace:succeeded(5)
+    end
+    assert.is_true(pace.limit > 32.9 and pace.limit < 33.1)
+    for _ = 1, 5000 do
+      pace:succeeded(5)
+    end
+    assert.are.equal(64, pace.limit)
+  end)
+
+  it("is never slower than one at a time", function()
+    local pace = Pace.new(2)
+    for round = 1, 9 do
+      for index = 1, 3 do
+        pace:throttle("t" .. index, round * 100, round * 100 + 1, nil)
+      end
+    end
+    assert.are.equal(1, pace.limit)
+  end)
+
+  it("takes a tenant's own cooldown for no throttling", function()
+    assert.is_false(Pace.is_throttling(429, nil))
+    assert.is_true(Pace.is_throttling(429, 5))
+    assert.is_true(Pace.is_throttling(503, nil))
+    assert.is_false(Pace.is_throttling(500, nil))
+  end)
+end)
+
+describe("a circuit", function()
+  it("opens after failures in a row, lets one try, and closes when that succeeds", function()
+    local circuit = Circuit.new(3, 10, 25)
+    circuit:failed(1)
+    circuit:failed(2)
+    circuit:succeeded()
+    assert.is_false(circuit:failed(3))
+    assert.is_false(circuit:failed(4))
+    assert.is_true(circuit:failed(5))
+    assert.is_false(circuit:allows(14.9))
+    assert.is_true(circuit:allows(15))
+    circuit:failed(15)
+    assert.is_false(circuit:allows(34))
+    assert.is_true(circuit:allows(35))
+    circuit:failed(35)
+    assert.is_true(circuit:allows(60))
+    circuit:succeeded()
+    assert.is_true(circuit:allows(60))
+  end)
+end)
+
+describe("timers", function()
+  it("come in their order, equal ones as they were added", function()
+    local timers, expected, found = Timers.new(), {}, {}
+    for index = 1, 500 do
+      local moment = index * 7919 % 101
+      timers:add(moment, { moment = moment, index = index })
+      expected[index] = { moment = moment, index = index }
+    end
+    table.sort(expected, function(a, b)
+      return a.moment < b.moment or (a.moment == b.moment and a.index < b.index)
+    end)
+    while timers:first() do
+      found[#found + 1] = (timers:take())
+    end
+    assert.are.same(expected, found)
+    assert.are.equal(0, timers.count)
+  end)
+end)
+
+describe("a fleet whose service throttles everybody", function()
+  it("is slowed as a whole, loses nobody, and recovers", function()
+    local w = world.new {
+      faults = function()
+        return nil
+      end,
+    }
+    local serve, calm_at = w.serve, world.start + 20
+    w.serve = function(request)
+      if w.time < calm_at then
+        return { status = 429, headers = { ["retry-after"] = "8" }, body = "{}" }
+      end
+      return serve(request)
+    end
+    local fleet = w:fleet { tenants = world.names(300), concurrency = 32 }
+    local reports = world.collect(fleet)
+    for name, report in pairs(reports) do
+      assert.are.equal("started", report.outcome, name)
+    end
+    assert.is_true(#w:events_of "slowed_down" >= 2)
+    local in_trouble = 0
+    for _, request in ipairs(w.requests) do
+      in_trouble = in_trouble + (request.at < calm_at - 0.2 and 1 or 0)
+    end
+    -- Unslowed it would have been 32 requests in each 0.2 s of 20 s.
+    assert.is_true(in_trouble < 120, in_trouble)
+    assert.is_true(w.time - calm_at < 60)
+  end)
+
+  it("has few retries for each tenant, whatever it answers", function()
+    local w = world.new()
+    w.serve = function()
+      return { status = 503, headers = {}, body = "" }
+    end
+    local fleet = w:fleet {
+      tenants = world.names(400),
+      concurrency = 16,
+      client = function(tenant)
+        return { token = "token-" .. tenant, recover = false }
+      end,
+    }
+    local reports = world.collect(fleet)
+    local gave_up = 0
+    for _, report in pairs(reports) do
+      assert.are.equal("unavailable", report.outcome)
+      gave_up = gave_up + (report.gave_up == "budget" and 1 or 0)
+    end
+    assert.is_true(gave_up > 200, gave_up)
+    assert.is_true(#w.requests < 600, #w.requests)
+  end)
+
+  it("may have a budget of its own", function()
+    local w = world.new()
+    w.serve = function()
+      return { status = 503, headers = {}, body = "" }
+    end
+    local fleet = w:fleet {
+      tenants = world.names(50),
+      retry_budget = autopilot.retry.budget { capacity = 5, refill = 0 },
+      client = function(tenant)
+        return { token = "token-" .. tenant, recover = false }
+      end,
+    }
+    world.collect(fleet)
+    assert.are.equal(55, #w.requests)
+  end)
+end)
+
+describe("a fleet with a dead authority", function()
+  local function dead_for(host_part)
+    local w = world.new()
+    local inner, asked = w:transport(), 0
+    local function transport(request)
+      if request.url:find(host_part, 1, true) then
+        asked = asked + 1
+        local moment = w.time - world.start + 10
+        coroutine.yield(moment)
+        local failure =
+          { stage = "connect", name = "CURLE_OPERATION_TIMEDOUT", message = "timeout" }
+        failure.timeout, failure.delivered = true, "no"
+        return nil, failure
+      end
+      local response, network = inner(request)
+      return response, network
+    end
+    return w, transport, function()
+      return asked
+    end
+  end
+
+  it("asks it little, tells its tenants, and finishes the others soon", function()
+    local w, transport, asked = dead_for "microsoftgraph.chinacloudapi.cn"
+    local fleet = w:fleet {
+      tenants = world.names(300),
+      concurrency = 16,
+      transport = transport,
+      client = function(tenant)
+        local is_dead = tonumber(tenant:match "%d+") % 3 == 0
+        return { token = "token-" .. tenant, cloud = is_dead and "china" or "global" }
+      end,
+    }
+    local last_good = 0
+    local good, dead = 0, 0
+    for _, report in fleet:run() do
+      if report.ok then
+        good, last_good = good + 1, w.time - world.start
+      else
+        dead = dead + 1
+        assert.are.equal("unreachable", report.outcome)
+        assert.are.equal("no", report.delivered)
+      end
+    end
+    assert.are.equal(200, good)
+    assert.are.equal(100, dead)
+    assert.is_true(asked() < 100, asked()) -- each alone would have asked four times
+    assert.is_true(last_good < 120, last_good)
+    assert.is_true(w.time - world.start < 300)
+    assert.is_true(#w:events_of "circuit_opened" >= 1)
+  end)
+
+  it("goes on with it when it is back", function()
+    local w, transport = dead_for "graph.microsoft.com"
+    local inner = w:transport()
+    local back_at = w.time + 30
+    local fleet = w:fleet {
+      tenants = world.names(60),
+      concurrency = 16,
+      transport = function(request)
+        local response, network = (w.time < back_at and transport or inner)(request)
+        return response, network
+      end,
+    }
+    local reports = world.collect(fleet)
+    for name, report in pairs(reports) do
+      assert.are.equal("started", report.outcome, name)
+    end
+  end)
+
+  it("does not ask for one tenant for ever whose requests all fail", function()
+    local w = world.new()
+    local serve, asked = w.serve, 0
+    w.serve = function(request)
+      if request.headers["Authorization"]:find("token-t2", 1, true) then
+        asked = asked + 1
+        return { status = 500, headers = {}, body = "" }
+      end
+      return serve(request)
+    end
+    local fleet = w:fleet {
+      tenants = world.names(3),
+      operation = "wait",
+      arguments = { timeout = 3000 },
+    }
+    for _, name in ipairs(world.names(3)) do
+      assert(w.service:trigger(name))
+    end
+    local reports = world.collect(fleet)
+    assert.are.equal("completed", reports.t1.outcome)
+    assert.is_false(reports.t2.ok)
+    assert.is_true(asked < 40, asked)
+  end)
+end)
