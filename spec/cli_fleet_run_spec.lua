@@ -140,6 +140,19 @@ describe("autopilot-sync fleet, as a process,", function()
     assert.is_nil(output:find "[\r\27]")
   end)
 
+  it("reads its list through a pipe, with a name or without", function()
+    for _, script in ipairs {
+      "cat %s | program fleet - --json",
+      "mkfifo %s.pipe; cat %s >%s.pipe & program fleet %s.pipe --json; wait; rm %s.pipe",
+    } do
+      local pipe = command_process.start((script:gsub("%%s", list)), env)
+      local _, count = reports_in(pipe:read "*a")
+      pipe:close()
+      assert.equal(60, count)
+      service:control("POST", "reset")
+    end
+  end)
+
   it("is killed and taken up again: what it knew to be done is not asked for again", function()
     local pipe, process = start("--json --concurrency 2 --spread 4 --state " .. state)
     local lines = {}

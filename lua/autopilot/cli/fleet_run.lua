@@ -30,31 +30,14 @@ local function at_end(context, clean_up)
   table.insert(context.at_end, clean_up)
 end
 
---- The lines of the list and its size, or nil and what is wrong.
-local function open_file(path, context)
-  if path == "-" then
-    return function()
-      return (context.stdin:read "*l")
-    end
-  end
-  local mistake = input_file.complaint(path)
-  if mistake then
-    return nil, "the list cannot be read: " .. mistake
-  end
-  local file = io.open(path, "rb")
-  at_end(context, function()
-    file:close()
-  end)
-  return function()
-    return (file:read "*l")
-  end, core.file_size(path)
-end
-
 local function open_list(self)
   local options, context = self.options, self.context
-  local read_line, size = open_file(options.file, context)
+  local read_line, size, close = input_file.lines(options.file, context.stdin)
   if not read_line then
-    return nil, size
+    return nil, "the list cannot be read: " .. size
+  end
+  if close then
+    at_end(context, close)
   end
   local list, mistake = tenant_list.open {
     read_line = read_line,

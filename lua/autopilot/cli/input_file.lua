@@ -1,5 +1,7 @@
 --- Files that a user names, opened so that the message tells what is wrong with them.
 
+local core = require "autopilot.core"
+
 local input_file = {}
 
 --- Whether the stream is a file, whose text is still there when it is read again, and no pipe.
@@ -7,20 +9,32 @@ local function is_rereadable(file)
   return file:seek "cur" ~= nil
 end
 
---- Why a file cannot be used, or nil when it can. A pipe is left untouched.
----@param path string
----@return string? message
-function input_file.complaint(path)
+--- The file, opened; or nil and why it cannot be used. A pipe is left untouched.
+local function open(path)
   local file, message = io.open(path, "rb")
   if not file then
-    return message
+    return nil, message
   end
   local usable, reason = true, nil
   if is_rereadable(file) then
     usable, reason = file:read(0) -- a folder can be opened, but not read
   end
-  file:close()
-  return not usable and ("%s: %s"):format(path, reason or "it is empty") or nil
+  if not usable then
+    file:close()
+    return nil, ("%s: %s"):format(path, reason or "it is empty")
+  end
+  return file
+end
+
+--- Why a file cannot be used, or nil when it can.
+---@param path string
+---@return string? message
+function input_file.complaint(path)
+  local file, message = open(path)
+  if file then
+    file:close()
+  end
+  return message
 end
 
 --- The text of a file.
@@ -42,6 +56,31 @@ function input_file.read(path, most)
     return nil, ("%s: it is too large"):format(path)
   end
   return text, rereadable
+end
+
+--- The lines of a file, one at a time as they are asked for.
+---@param path string `-`: standard input
+---@param stdin file*
+---@return (fun(): string?)? next_line without its line feed; nil at the end
+---@return number|string|nil size_or_message bytes, nil where they are not known; without lines the reason
+---@return fun()? close
+function input_file.lines(path, stdin)
+  if path == "-" then
+    return function()
+      return (stdin:read "*l")
+    end
+  end
+  local file, message = open(path) -- once: whoever writes into a pipe must not lose its reader
+  if not file then
+    return nil, message
+  end
+  return function()
+    return (file:read "*l")
+  end,
+    core.file_size(path),
+    function()
+      file:close()
+    end
 end
 
 return input_file
