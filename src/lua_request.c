@@ -15,7 +15,7 @@ struct request_object {
 };
 
 struct prepared_request *lua_request_check(lua_State *L, int index) {
-    struct request_object *object = luaL_checkudata(L, index, type_name);
+    struct request_object *object = lua_support_check_object(L, index, type_name);
     luaL_argcheck(L, object->request != NULL, index, "the request was never made");
     return object->request;
 }
@@ -41,7 +41,7 @@ void lua_request_check_attempt(lua_State *L, int first, struct transfer_attempt 
 }
 
 static int collect(lua_State *L) {
-    struct request_object *object = luaL_checkudata(L, 1, type_name);
+    struct request_object *object = lua_support_check_object(L, 1, type_name);
     prepared_request_release(object->request);
     object->request = NULL;
     return 0;

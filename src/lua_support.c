@@ -9,23 +9,18 @@ void lua_support_set_functions(lua_State *L, const luaL_Reg *functions) {
     }
 }
 
-/* Adds the functions to the table at the top of the stack, each with the value at `upvalue`. */
-static void set_methods(lua_State *L, const luaL_Reg *functions, int upvalue) {
-    for (; functions->name != NULL; functions++) {
-        lua_pushvalue(L, upvalue);
-        lua_pushcclosure(L, functions->func, 1);
-        lua_setfield(L, -2, functions->name);
-    }
-}
+/* Where a metatable has the address of its type's name. */
+enum { TYPE_MARK = 1 };
 
 void lua_support_new_type(lua_State *L, const char *type_name, const luaL_Reg *metamethods,
                           const luaL_Reg *methods) {
     luaL_newmetatable(L, type_name);
-    int metatable = lua_gettop(L);
-    set_methods(L, metamethods, metatable);
+    lua_pushlightuserdata(L, (void *)type_name);
+    lua_rawseti(L, -2, TYPE_MARK);
+    lua_support_set_functions(L, metamethods);
     lua_newtable(L);
-    set_methods(L, methods, metatable);
-    lua_setfield(L, metatable, "__index");
+    lua_support_set_functions(L, methods);
+    lua_setfield(L, -2, "__index");
     /* Lua 5.1 to 5.3 would otherwise hand the metatable, and with it __gc, to any script. */
     lua_pushliteral(L, "autopilot.core");
     lua_setfield(L, -2, "__metatable");
@@ -40,14 +35,16 @@ void *lua_support_new_object(lua_State *L, size_t size, const char *type_name) {
     return object;
 }
 
-/* Comparing with the upvalue costs less than half of luaL_checkudata, which finds the metatable by
- * its name; that one raises the error. */
-void *lua_support_check_own(lua_State *L, int index, const char *type_name) {
-    if (lua_getmetatable(L, index)) {
-        bool is_own = lua_rawequal(L, -1, lua_upvalueindex(1)) != 0;
-        lua_pop(L, 1);
-        if (is_own) {
-            return lua_touserdata(L, index);
+/* The mark costs less than half of luaL_checkudata, which looks the metatable up by its name; that
+ * one raises the error. */
+void *lua_support_check_object(lua_State *L, int index, const char *type_name) {
+    void *object = lua_touserdata(L, index);
+    if (object != NULL && lua_getmetatable(L, index)) {
+        lua_rawgeti(L, -1, TYPE_MARK);
+        bool has_mark = lua_touserdata(L, -1) == type_name;
+        lua_pop(L, 2);
+        if (has_mark) {
+            return object;
         }
     }
     return luaL_checkudata(L, index, type_name);

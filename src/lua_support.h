@@ -15,12 +15,12 @@
 void lua_support_set_functions(lua_State *L, const luaL_Reg *functions);
 
 /* Creates the metatable `type_name` with `metamethods` and an __index of `methods`; pushes nothing.
- * All of them have the metatable as their only upvalue. */
+ * The name's address stands for the type. */
 void lua_support_new_type(lua_State *L, const char *type_name, const luaL_Reg *metamethods,
                           const luaL_Reg *methods);
 
-/* For a method: the object of its type at this index; raises when the value is none. */
-void *lua_support_check_own(lua_State *L, int index, const char *type_name);
+/* The object of the type at this index; raises when the value is none. */
+void *lua_support_check_object(lua_State *L, int index, const char *type_name);
 
 /* Pushes a zeroed userdata that already has its metatable, so that __gc covers every later error.
  */

@@ -27,11 +27,11 @@ struct transfer *lua_transfer_new(lua_State *L) {
 }
 
 struct transfer *lua_transfer_check(lua_State *L, int index) {
-    return luaL_checkudata(L, index, type_name);
+    return lua_support_check_object(L, index, type_name);
 }
 
 static struct transfer *check(lua_State *L) {
-    return lua_support_check_own(L, 1, type_name);
+    return lua_support_check_object(L, 1, type_name);
 }
 
 static int is_finished(lua_State *L) {

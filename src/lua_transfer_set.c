@@ -28,7 +28,7 @@ struct set_object {
 #endif
 
 static struct transfer_set *check(lua_State *L) {
-    const struct set_object *object = lua_support_check_own(L, 1, type_name);
+    const struct set_object *object = lua_support_check_object(L, 1, type_name);
     if (object->set == NULL) {
         luaL_error(L, "the transfer set is closed");
     } else if (!transfer_set_is_ours(object->set)) {
@@ -128,7 +128,7 @@ static int take(lua_State *L) {
 
 static int discard(lua_State *L) {
     enum { SET = 1, TRANSFER, KEPT };
-    const struct set_object *object = luaL_checkudata(L, SET, type_name);
+    const struct set_object *object = lua_support_check_object(L, SET, type_name);
     struct transfer *transfer = lua_transfer_check(L, TRANSFER);
     lua_settop(L, TRANSFER);
     if (object->set == NULL) {
@@ -142,7 +142,7 @@ static int discard(lua_State *L) {
 }
 
 static int close(lua_State *L) {
-    struct set_object *object = luaL_checkudata(L, 1, type_name);
+    struct set_object *object = lua_support_check_object(L, 1, type_name);
     transfer_set_destroy(object->set);
     object->set = NULL;
     return 0;

@@ -28,7 +28,7 @@ struct thread_object {
 };
 
 static struct transfer_thread *check(lua_State *L) {
-    struct thread_object *object = luaL_checkudata(L, 1, type_name);
+    struct thread_object *object = lua_support_check_object(L, 1, type_name);
     if (object->thread == NULL) {
         luaL_error(L, "the transfer thread is closed");
     } else if (!transfer_thread_is_ours(object->thread)) {
@@ -93,7 +93,7 @@ static int backlog(lua_State *L) {
 }
 
 static int close(lua_State *L) {
-    struct thread_object *object = luaL_checkudata(L, 1, type_name);
+    struct thread_object *object = lua_support_check_object(L, 1, type_name);
     transfer_thread_stop(object->thread);
     object->thread = NULL;
     return 0;

@@ -68,7 +68,8 @@ static CURLcode link_headers(struct transfer *transfer, const struct transfer_at
         {"retry-attempt: ", attempt->retry_attempt > 0 ? number : NULL,
          format_number(number, attempt->retry_attempt)},
     };
-    struct byte_buffer *text = &transfer->own_headers;
+    struct transfer_handle *handle = transfer->handle;
+    struct byte_buffer *text = &handle->own_headers;
     size_t room = 0;
     for (size_t i = 0; i < TRANSFER_OWN_HEADERS; i++) {
         room += strlen(wanted[i].prefix) + wanted[i].length + 1;
@@ -79,15 +80,15 @@ static CURLcode link_headers(struct transfer *transfer, const struct transfer_at
     struct curl_slist *next = transfer->request->headers;
     for (size_t i = TRANSFER_OWN_HEADERS; i-- > 0;) {
         if (wanted[i].value != NULL) {
-            transfer->headers[i].data = text->bytes + text->length;
-            transfer->headers[i].next = next;
-            next = &transfer->headers[i];
+            handle->headers[i].data = text->bytes + text->length;
+            handle->headers[i].next = next;
+            next = &handle->headers[i];
             byte_buffer_add(text, wanted[i].prefix, strlen(wanted[i].prefix));
             byte_buffer_add(text, wanted[i].value, wanted[i].length);
             byte_buffer_add(text, "", 1);
         }
     }
-    return curl_easy_setopt(transfer->handle->easy, CURLOPT_HTTPHEADER, next);
+    return curl_easy_setopt(handle->easy, CURLOPT_HTTPHEADER, next);
 }
 
 /* Milliseconds for libcurl, rounded up and at least 1: 0 would mean "no limit", and a day is more
@@ -130,6 +131,7 @@ struct transfer_handle *transfer_handle_create(struct prepared_request *request,
         return NULL;
     }
     handle->sockets = sockets;
+    byte_buffer_init(&handle->own_headers, (size_t)-1);
     handle->easy = curl_easy_init();
     if (handle->easy == NULL || transfer_handle_reuse(handle, request) != CURLE_OK) {
         transfer_handle_free(handle);
@@ -142,6 +144,7 @@ void transfer_handle_free(struct transfer_handle *handle) {
     if (handle != NULL) {
         curl_easy_cleanup(handle->easy);
         prepared_request_release(handle->request);
+        byte_buffer_free(&handle->own_headers);
         free(handle);
     }
 }
@@ -170,7 +173,6 @@ CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *han
     handle->message[0] = '\0';
     transfer->handle = handle;
     transfer->request = prepared_request_retain(handle->request);
-    byte_buffer_init(&transfer->own_headers, (size_t)-1);
     byte_buffer_init(&transfer->body, handle->request->max_body);
     response_head_init(&transfer->head, longest_head);
     CURLcode code = set_timeouts(handle, attempt);
@@ -280,7 +282,7 @@ struct transfer_handle *transfer_finish(struct transfer *transfer, CURLcode code
         note_failure(transfer);
     }
     curl_easy_setopt(handle->easy, CURLOPT_HTTPHEADER, NULL);
-    byte_buffer_free(&transfer->own_headers);
+    byte_buffer_clear(&handle->own_headers);
     handle->transfer = NULL;
     transfer->handle = NULL;
     return handle;
@@ -301,7 +303,6 @@ bool transfer_is_complete(const struct transfer *transfer) {
 }
 
 void transfer_free(struct transfer *transfer) {
-    byte_buffer_free(&transfer->own_headers);
     byte_buffer_free(&transfer->body);
     response_head_free(&transfer->head);
     prepared_request_release(transfer->request);

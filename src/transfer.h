@@ -30,6 +30,8 @@ struct transfer_timings {
     double total;
 };
 
+enum { TRANSFER_OWN_HEADERS = 3 };
+
 /* An easy handle, configured for one request and then used for any number of its transfers. What
  * libcurl is told once to point at lives here, so that a transfer costs it few calls. */
 struct transfer_handle {
@@ -39,16 +41,14 @@ struct transfer_handle {
     struct idle_sockets *sockets;     /* the set's */
     long connect_milliseconds;        /* as libcurl has been told; 0: not yet */
     long total_milliseconds;
+    struct curl_slist headers[TRANSFER_OWN_HEADERS]; /* the attempt's, before the request's */
+    struct byte_buffer own_headers; /* their text, the token among it; wiped after each attempt */
     char message[CURL_ERROR_SIZE];
 };
 
-enum { TRANSFER_OWN_HEADERS = 3 };
-
 struct transfer {
     struct prepared_request *request;
-    struct transfer_handle *handle;                  /* NULL before the start and after the end */
-    struct curl_slist headers[TRANSFER_OWN_HEADERS]; /* ours, linked before the request's */
-    struct byte_buffer own_headers;                  /* their text, the token among it */
+    struct transfer_handle *handle; /* NULL before the start and after the end */
     struct response_head head;
     struct byte_buffer body;
     unsigned sends;   /* how often the request may have been put on the wire */
