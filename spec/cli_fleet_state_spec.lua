@@ -206,6 +206,18 @@ describe("autopilot-sync fleet --state", function()
     state:close()
   end)
 
+  it("says when it could not be written, and ends in 1 where all else went well", function()
+    local world = new_world()
+    world.fleet = function(options)
+      options.state:close() -- as a full disk: nothing can be noted any more
+      return require "autopilot.fleet"(options)
+    end
+    local ran = run("--state " .. path, names(2), world)
+    assert.equal(1, ran.code)
+    assert.matches("started +2\n", ran.out)
+    assert.matches("the state file .* could not be written: it is closed\n$", ran.err)
+  end)
+
   it("says when it is in use", function()
     local state = assert(fleet_state.open { path = path })
     local ran = run("--state " .. path, names(1), (new_world()))
