@@ -339,7 +339,7 @@ describe("a sign-in that cannot be tried", function()
     local path, remove = command.file "hidden"
     os.execute(("chmod 644 '%s'"):format(path))
     local sentence = "--client-secret-file cannot be used: %s can be read by every user of this "
-      .. "machine: take that right away (chmod o-r)"
+      .. "machine: take that right away (chmod o-r), or give --allow-world-readable"
     assert.equal(sentence:format(path), mistake("sync --client-secret-file " .. path, complete))
     remove()
     path, remove = private_file "hidden\nhidden"

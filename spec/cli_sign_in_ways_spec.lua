@@ -139,6 +139,9 @@ describe("--auth", function()
       service.client_id
     )
     assert_started(args .. " --client-secret-file " .. path)
+    os.execute(("chmod 644 '%s'"):format(path))
+    assert_started(args .. " --allow-world-readable --client-secret-file " .. path)
+    os.execute(("chmod 600 '%s'"):format(path))
     local env = { AZURE_CLIENT_SECRET = "wrong-" .. marked }
     local report = assert_refused(args, env, "AADSTS7000215")
     assert.equal("7000215", report.error.reason)
@@ -154,6 +157,15 @@ describe("--auth", function()
     assert_started(args, env)
     env.AZURE_CLIENT_CERTIFICATE_PASSWORD = "wrong-" .. marked
     assert_refused(args, env, "passphrase")
+    env.AZURE_CLIENT_CERTIFICATE_PASSWORD = key_files.passphrase
+    os.execute(("chmod 644 '%s/encrypted.pem'"):format(folder))
+    assert_refused(args, env, "(chmod o-r), or give --allow-world-readable")
+    assert_started(args .. "--allow-world-readable", env)
+    env.AZURE_CLIENT_ID, env.AZURE_TENANT_ID = "certified", service.tenant
+    assert_refused("--auth env", env, "(chmod o-r), or give --allow-world-readable")
+    for _, way in ipairs { "env", "default" } do
+      assert_started("--auth " .. way .. " --allow-world-readable", env)
+    end
     args = args:gsub("certified", "nobody")
     assert_refused(args .. "--certificate " .. folder .. "/together.pem", {}, "AADSTS700016")
   end)

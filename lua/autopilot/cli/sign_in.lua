@@ -27,6 +27,22 @@ local function note_secrets(context)
   end
 end
 
+--- A message of the library's that names the command's option instead.
+local function in_words(message)
+  return (message:gsub("set allow_world_readable = true", "give --allow-world-readable"))
+end
+
+--- A provider that says what is wrong with a file in the command's words.
+local function speaking(provider)
+  return function(ask)
+    local token, second, third = provider(ask)
+    if not token and type(second) == "string" then
+      second = in_words(second)
+    end
+    return token, second, third
+  end
+end
+
 --- The secret of the application, or nil and what is wrong.
 local function find_secret(options, context)
   local path = options.client_secret_file
@@ -39,10 +55,9 @@ local function find_secret(options, context)
     secret = (context.stdin:read(64 * 1024) or ""):match "^%s*(.-)%s*$"
     message = (secret == "" or secret:find "%c") and "standard input must hold the secret alone"
   else
-    secret, message = require("autopilot.token.secret_file").read_line(path)
-    -- An option of the library, which the command does not have.
-    message = message and message:gsub(", or set allow_world_readable = true", "")
-    message = message and "--client-secret-file cannot be used: " .. message
+    secret, message =
+      require("autopilot.token.secret_file").read_line(path, options.allow_world_readable)
+    message = message and "--client-secret-file cannot be used: " .. in_words(message)
   end
   context.secrets[#context.secrets + 1] = secret
   return not message and secret or nil, message
@@ -85,6 +100,7 @@ local ways = {
       },
         message
     end,
+    reads_key = true,
   },
   workload = {
     provider = "workload_identity",
@@ -108,8 +124,8 @@ local ways = {
       }
     end,
   },
-  env = { provider = "environment", needs = { tenant = true } },
-  default = { provider = "default", needs = {} },
+  env = { provider = "environment", needs = { tenant = true }, reads_key = true },
+  default = { provider = "default", needs = {}, reads_key = true },
 }
 
 --- The way that the options name, or nil; or nil and why they contradict each other.
@@ -152,13 +168,16 @@ local function open(name, options, context)
     given.client_id = options.client_id or variable(context, "AZURE_CLIENT_ID")
     given.getenv = context.getenv
   end
+  if way.reads_key then
+    given.allow_world_readable = options.allow_world_readable
+  end
   message = missing(way, given, options, context)
   if message then
     return nil, ("--auth %s %s"):format(name, message)
   end
   local made, result = pcall(require("autopilot.token")[way.provider], given)
   if made then
-    return result
+    return way.reads_key and speaking(result) or result
   end
   return nil, (tostring(result):gsub("^autopilot%.token%.[%w_]+:", ("--auth %s:"):format(name)))
 end
@@ -180,6 +199,10 @@ function sign_in.declare(parser)
     "Read the application's secret from there; - is standard input."
   )
   option("--certificate", "FILE", "Certificate and key of the application (PEM).")
+  parser:flag(
+    "--allow-world-readable",
+    "Take secret files that every user of the machine can read."
+  )
 end
 
 --- The provider that the options choose; nil when they choose none.

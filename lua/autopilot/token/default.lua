@@ -13,11 +13,12 @@ local options = require "autopilot.options"
 ---@field client_id string? of the application, or of the machine's identity; default: AZURE_CLIENT_ID
 ---@field authority string? default: AZURE_AUTHORITY_HOST, else that of the client's cloud
 ---@field scope string? default: that of the client
+---@field allow_world_readable boolean? take a certificate's key from a file that every user can read; default false
 ---@field getenv (fun(name: string): string?)? default `os.getenv`
 
 local name = "autopilot.token.default"
 
-local rules = authority.rules {}
+local rules = authority.rules { allow_world_readable = { type = "boolean", default = false } }
 
 local names = { "environment", "workload identity", "managed identity", "Azure CLI" }
 
@@ -53,6 +54,7 @@ local function new(given, level)
     of_environment[key] = value
   end
   of_environment.getenv = without_platform_token(checked.getenv)
+  checked.allow_world_readable = nil -- of no use to the others
   local members = {
     member("environment", of_environment),
     member("workload_identity", checked),
