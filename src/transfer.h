@@ -62,8 +62,9 @@ struct transfer {
     struct transfer_timings timings;
     char message[CURL_ERROR_SIZE];
 
-    /* The set's own: which set it is in, and its neighbours there. */
+    /* The set's own: which set it is in, when that gives it up, and its neighbours there. */
     struct transfer_set *set;
+    double deadline;
     struct transfer *previous, *next;
 };
 

@@ -14,6 +14,12 @@ enum { STREAMS_PER_CONNECTION = 100 };
 /* Descriptors that are left to the rest of the program. */
 enum { SPARE_DESCRIPTORS = 64 };
 
+/* libcurl keeps no time for a transfer that waits for a connection (seen with 7.88.1), so the set
+ * does. Where libcurl does, it has these seconds to end the transfer itself: it can say more of it.
+ */
+static const double grace_seconds = 0.05;
+static const double never = 1e300;
+
 struct transfer_list {
     struct transfer *first, *last;
 };
@@ -28,8 +34,9 @@ struct transfer_set {
     bool is_multiplexed;  /* every host that has answered spoke HTTP/2 */
     struct idle_sockets sockets;
     int in_flight_count;
-    bool has_new;  /* something was added that libcurl has not begun with */
-    bool has_news; /* something has finished since the last step, and nobody took it */
+    double next_deadline; /* on platform_clock; nothing in flight has an earlier one */
+    bool has_new;         /* something was added that libcurl has not begun with */
+    bool has_news;        /* something has finished since the last step, and nobody took it */
     long process_id;
 };
 
@@ -57,6 +64,7 @@ struct transfer_set *transfer_set_create(void) {
         return NULL;
     }
     set->process_id = platform_process_id();
+    set->next_deadline = never;
     idle_sockets_init(&set->sockets);
     set->multi = curl_multi_init();
     set->idle = calloc(MOST_IDLE, sizeof(struct transfer_handle *));
@@ -146,6 +154,17 @@ static struct transfer_handle *take_handle(struct transfer_set *set,
     return other;
 }
 
+/* Where connections are limited a transfer may have to wait for one. */
+static void note_deadline(struct transfer_set *set, struct transfer *transfer, double seconds) {
+    transfer->deadline = never;
+    if (set->concurrency > 0) {
+        transfer->deadline = platform_clock() + seconds + grace_seconds;
+    }
+    if (transfer->deadline < set->next_deadline) {
+        set->next_deadline = transfer->deadline;
+    }
+}
+
 static void return_handle(struct transfer_set *set, struct transfer_handle *handle) {
     if (set->idle_count < set->idle_room) {
         set->idle[set->idle_count++] = handle;
@@ -169,6 +188,7 @@ void transfer_set_add(struct transfer_set *set, struct transfer *transfer,
     if (code == CURLE_OK) {
         append(&set->in_flight, transfer);
         set->in_flight_count++;
+        note_deadline(set, transfer, attempt->total_timeout);
         set->has_new = true;
     } else {
         transfer_handle_free(transfer_finish(transfer, code));
@@ -199,6 +219,27 @@ static bool restart(struct transfer_set *set, struct transfer *transfer) {
     return is_added;
 }
 
+static bool has_late(const struct transfer_set *set) {
+    return set->in_flight_count > 0 && set->next_deadline < never &&
+           platform_clock() >= set->next_deadline;
+}
+
+/* Ends what has waited for a connection for longer than it may take in all. */
+static void give_up_late(struct transfer_set *set) {
+    double now = platform_clock();
+    struct transfer *transfer = set->in_flight.first, *next;
+    set->next_deadline = never;
+    for (; transfer != NULL; transfer = next) {
+        next = transfer->next;
+        if (transfer->deadline <= now) {
+            finish(set, transfer, CURLE_OPERATION_TIMEDOUT);
+            append_finished(set, transfer);
+        } else if (transfer->deadline < set->next_deadline) {
+            set->next_deadline = transfer->deadline;
+        }
+    }
+}
+
 static void perform(struct transfer_set *set) {
     int running = 0, queued = 0, before = set->in_flight_count;
     set->has_new = false;
@@ -221,6 +262,9 @@ static void perform(struct transfer_set *set) {
         finish(set, transfer, code);
         append_finished(set, transfer);
     }
+    if (has_late(set)) {
+        give_up_late(set);
+    }
     /* A multi that is out of memory makes no progress any more: nobody may wait on it for ever. */
     while (status != CURLM_OK && set->in_flight.first != NULL) {
         struct transfer *transfer = set->in_flight.first;
@@ -233,6 +277,11 @@ bool transfer_set_poll(struct transfer_set *set, struct curl_waitfd *watched, un
                        double seconds) {
     const double longest = 3600;
     double milliseconds = (seconds < longest ? seconds : longest) * 1e3;
+    if (set->in_flight_count > 0 && set->next_deadline < never) {
+        double left = (set->next_deadline - platform_clock()) * 1e3;
+        left = left > 0 ? left : 0;
+        milliseconds = left < milliseconds ? left : milliseconds;
+    }
     return curl_multi_poll(set->multi, watched, count, (int)(milliseconds + 0.999), NULL) ==
            CURLM_OK;
 }
@@ -244,7 +293,7 @@ bool transfer_set_wake(struct transfer_set *set) {
 bool transfer_set_is_due(struct transfer_set *set) {
     int ready = 0;
     long milliseconds = -1;
-    if (set->has_new || set->finished.first != NULL) {
+    if (set->has_new || set->finished.first != NULL || has_late(set)) {
         return true;
     }
     curl_multi_timeout(set->multi, &milliseconds);
