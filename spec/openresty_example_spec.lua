@@ -120,6 +120,22 @@ describe("the example for OpenResty", function()
     end
   )
 
+  it("ends and counts what a caller began who has gone away", function()
+    world = example_world.start { tenants = { "one.example" } }
+    world:inject { kind = "slow_answer", on = "sync", seconds = 0.5 }
+    local call = world.server:send("POST", "/sync/one.example")
+    nginx_world.await("the request", function()
+      return world:arrived "sync" == 1
+    end)
+    call:abort()
+    local started =
+      'autopilot_operations_total{tenant="one.example",operation="sync",outcome="started"}'
+    nginx_world.await("its outcome", function()
+      return world:metric(started) == 1
+    end)
+    finish()
+  end)
+
   it("says by GET /ready/TENANT whether a sync would be accepted now", function()
     world = example_world.start { tenants = { "one.example" } }
     local report, answer = world:ready "one.example"

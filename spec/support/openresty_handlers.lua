@@ -65,6 +65,21 @@ function run.one()
   return sync(client, { client_request_id = arguments.id })
 end
 
+--- One call for a tenant whose clients share a store: `token`, `deadline` (seconds) from the query.
+function run.shared()
+  local arguments = ngx.req.get_uri_args()
+  local client = new_client(arguments.token, {
+    tenant = "one.example",
+    store = autopilot.store.shared_dict "shared",
+    timeout = { total = 2 },
+    cooldown = 600,
+  })
+  local report, failure = client:sync { deadline = tonumber(arguments.deadline) }
+  local result = facts(report or failure)
+  result.retry_after = (report or failure).retry_after
+  return result
+end
+
 --- Many light threads of one request; how many got an answer that was not theirs?
 function run.many()
   local arguments = ngx.req.get_uri_args()
@@ -169,7 +184,7 @@ function handlers.try(name)
   local called = false
   local client = new_client(function()
     called = true
-    return "answer-0"
+    return "phase"
   end)
   local began = ngx.now()
   local result = sync(client)

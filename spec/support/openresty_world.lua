@@ -21,6 +21,7 @@ events { worker_connections 2048; }
 http {
   access_log off;
   lua_shared_dict notes 1m;
+  lua_shared_dict shared 1m;
   client_body_temp_path client_body_temp;
   init_by_lua_block { handlers = require "support.openresty_handlers"; handlers.init() }
   init_worker_by_lua_block { handlers.init_worker() }

@@ -1,6 +1,7 @@
 --- A stand-in for Microsoft Graph that does what the token tells it: real nginx, over TLS.
 --
--- Tokens: `answer-SECONDS` answers 204 after that time, `stall` never, `reset` resets the connection.
+-- Tokens: `answer-SECONDS` answers 204 after that time, `stall` never, `reset` resets the connection;
+-- `phase` answers at once and is counted apart.
 -- Each answer has the request's own client-request-id as its request-id.
 
 local certificates = require "support.certificates"
@@ -29,7 +30,7 @@ http {
     ssl_certificate_key $KEY;
     location = /counts {
       content_by_lua_block {
-        local counts = { requests = 0, http1 = 0, http2 = 0, connections = 0 }
+        local counts = { requests = 0, phases = 0, http1 = 0, http2 = 0, connections = 0 }
         for _, key in ipairs(ngx.shared.counts:get_keys(0)) do
           counts[key] = ngx.shared.counts:get(key)
           counts.connections = counts.connections + (key:match "^connection " and 1 or 0)
@@ -41,6 +42,10 @@ http {
       content_by_lua_block {
         local headers = ngx.req.get_headers()
         local token = headers.authorization:match "^Bearer (.*)$"
+        if token == "phase" then
+          ngx.shared.counts:incr("phases", 1, 0)
+          return ngx.exit(204)
+        end
         ngx.shared.counts:incr("requests", 1, 0)
         ngx.shared.counts:incr(ngx.req.http_version() == 2 and "http2" or "http1", 1, 0)
         ngx.shared.counts:incr("connection " .. ngx.var.connection, 1, 0)
@@ -69,7 +74,7 @@ local Upstream = {}
 Upstream.__index = Upstream
 
 --- What has arrived since it started.
----@return { requests: integer, http1: integer, http2: integer, connections: integer }
+---@return { requests: integer, phases: integer, http1: integer, http2: integer, connections: integer }
 function Upstream:counts()
   local parts = {}
   local done, status = https.request {
