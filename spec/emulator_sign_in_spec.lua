@@ -10,10 +10,13 @@ local jwt_bearer = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 local device_grant = "urn:ietf:params:oauth:grant-type:device_code"
 
 --- Posts a form to one of a tenant's endpoints: the decoded answer and its status.
-local function post(service, endpoint, fields)
+local function post(service, endpoint, fields, tenant)
   local response = service:handle {
     method = "POST",
-    url = "https://login.microsoftonline.com/contoso/oauth2/v2.0/" .. endpoint,
+    url = ("https://login.microsoftonline.com/%s/oauth2/v2.0/%s"):format(
+      tenant or "contoso",
+      endpoint
+    ),
     body = oauth.encode_form(fields),
   }
   return cjson.decode(response.body), response.status
@@ -111,6 +114,8 @@ describe("autopilot.emulator: a person who signs in with a code", function()
     assert.same({ "invalid_client", 70002 }, { refusal((offer { client_id = "closed" })) })
     assert.same({ "unauthorized_client", 700016 }, { refusal((offer { client_id = "nobody" })) })
     assert.same({ "invalid_scope", 1002012 }, { refusal((offer { scope = "User.Read" })) })
+    local two = scope .. " https://vault.test/.default"
+    assert.same({ "invalid_scope", 1002012 }, { refusal((offer { scope = two })) })
   end)
 
   it("leaves a refresh token, until all of them are forgotten", function()
@@ -129,6 +134,8 @@ describe("autopilot.emulator: a person who signs in with a code", function()
     fields.client_id = "closed"
     assert.equal("invalid_grant", (refusal((post(service, "token", fields)))))
     fields.client_id = "app"
+    assert.equal("invalid_grant", (refusal((post(service, "token", fields, "fabrikam")))))
+    assert.equal("string", type(post(service, "token", fields).access_token))
     service:forget_sign_ins()
     assert.same({ "invalid_grant", 70000 }, { refusal((post(service, "token", fields))) })
     fields.refresh_token = nil
@@ -264,6 +271,11 @@ describe("autopilot.emulator: a machine", function()
     assert.same({ 400, "Identity not found" }, { status, answer.error_description })
     service = emulator.new { identity = { tenant = "t", client_id = "c" } }
     assert.equal(401, (get(service, app_service, { ["X-IDENTITY-HEADER"] = "" })))
+    assert.equal(401, (get(service, app_service)))
+    for _, wrong in ipairs { { "2018%-02%-01", "2017-09-01" }, { "&resource=.*$", "" } } do
+      local url = metadata:gsub(wrong[1], wrong[2])
+      assert.equal(400, (get(service, url, { Metadata = "true" })))
+    end
   end)
 end)
 
