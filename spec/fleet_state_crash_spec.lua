@@ -2,6 +2,7 @@
 -- random histories. STATE_SEED repeats them.
 
 local command = require "support.command"
+local core = require "autopilot.core"
 local emulated_service = require "support.emulated_service"
 local fleet_state = require "autopilot.fleet.state"
 local report = require "autopilot.report"
@@ -160,6 +161,53 @@ describe("the state file of a fleet", function()
       compare(key)
     end
     state:close()
+  end)
+
+  it("keeps all notes before the place where a loss of power tore what was written", function()
+    local function read(name)
+      local file = assert(io.open(name, "rb"))
+      local text = file:read "*a"
+      file:close()
+      return text
+    end
+    local function write(name, text)
+      local file = assert(io.open(name, "wb"))
+      file:write(text)
+      file:close()
+    end
+    local function open_and_note(first, last, sizes)
+      local state = assert(fleet_state.open { path = path })
+      for number = first, last do
+        state:note("graph/" .. number, report.seal { operation = "sync", outcome = "started" })
+        sizes[number] = core.file_size(path .. "-wal")
+      end
+      return state
+    end
+    local sizes, count = {}, 40
+    open_and_note(1, 10, {}):close() -- these are in the file itself
+    local state = open_and_note(11, count, sizes)
+    local main, log = read(path), read(path .. "-wal")
+    state:close()
+
+    for _ = 1, 60 do
+      local place = chance:integer(0, #log - 1)
+      local torn = log:sub(1, place)
+      if chance:integer(1, 2) == 1 then -- or the rest is there, but not what was written last
+        torn = torn .. string.char((log:byte(place + 1) + 1) % 256) .. log:sub(place + 2)
+      end
+      write(path, main)
+      write(path .. "-wal", torn)
+      local opened, message = fleet_state.open { path = path }
+      assert.is_nil(message, tostring(chance))
+      local is_whole = true
+      for number = 1, count do
+        local is_known = opened:known("graph/" .. number) ~= nil
+        assert.is_true(is_known or number > 10 and sizes[number] > place, tostring(chance))
+        assert.is_true(is_whole or not is_known, tostring(chance)) -- none after the first that is lost
+        is_whole = is_known
+      end
+      opened:close()
+    end
   end)
 
   it("with a damaged byte is refused, or read without an error", function()
