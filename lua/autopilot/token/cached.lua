@@ -9,12 +9,17 @@ local Cache = require "autopilot.token.cache"
 local SingleFlight = require "autopilot.token.single_flight"
 local authorization = require "autopilot.authorization"
 local core = require "autopilot.core"
+local life = require "autopilot.token.life"
 local options = require "autopilot.options"
 
 ---@class autopilot.token.CachedOptions
 ---@field minimum_life number? seconds that a token must have left; default 300
 ---@field unknown_life number? seconds for which a token is kept that does not tell how long it is good; default 60
 ---@field max_entries integer? tokens that are kept, each for a tenant, cloud and scope; default 20000
+---@field store autopilot.Store? keeps them for all workers too; needs `identity`, and `encryption_key` or `share`
+---@field identity string? whose tokens these are among those in the store: the application's client id, say
+---@field encryption_key string? at least 32 random bytes, with which tokens are encrypted in the store; needs luaossl
+---@field share "plain"|false|nil `plain`: tokens are in the store as they are; false: they are kept out of it
 
 local name = "autopilot.token.cached"
 
@@ -22,13 +27,36 @@ local rules = {
   minimum_life = { type = "number", default = 300, min = 0 },
   unknown_life = { type = "number", default = 60, min = 0 },
   max_entries = { type = "integer", default = 20000, min = 1 },
+  store = {
+    type = "table",
+    check = function(store)
+      return require("autopilot.store.guarded").complaint_about(store)
+    end,
+  },
+  identity = {
+    type = "string",
+    check = function(value)
+      return value == "" and "must not be empty" or nil
+    end,
+  },
+  encryption_key = {
+    type = "string",
+    secret = true,
+    check = function(value)
+      return #value < 32 and "must have at least 32 random bytes" or nil
+    end,
+  },
+  share = {
+    type = { "string", "boolean" },
+    check = function(value)
+      return value ~= "plain" and value ~= false and "must be 'plain' or false" or nil
+    end,
+  },
 }
 
 -- Somebody may give a token for it, so what was given is never quoted.
 local provider_rules = { provider = { type = "function", required = true, secret = true } }
 
--- A token that lives so long (seconds) is renewed at half its life (MSAL, managed identity).
-local long_life = 7200
 -- So long after an early renewal that failed comes the next.
 local pause_after_failure = 30
 -- Nothing is left alone for longer (MSAL).
@@ -36,46 +64,16 @@ local longest_block = 3600
 
 local never = -math.huge
 
--- Functions that were made here, so that none is wrapped twice.
+-- Functions that were made here, and what they ask: none is wrapped twice.
 local made_here = setmetatable({}, { __mode = "k" })
 
-local function positive(value)
-  if type(value) == "string" then
-    value = value:match "^%d+%.?%d*$" and tonumber(value)
-  end
-  local is_useful = type(value) == "number" and value > 0 and value < math.huge
-  return is_useful and value or nil
-end
-
---- Seconds that the token is good for: as its provider says, else as the token says itself. Nil when
--- neither does; 0 when it is over.
-local function life_of(token, expires_in, now)
-  if positive(expires_in) then
-    return positive(expires_in)
-  elseif type(expires_in) == "number" and expires_in <= 0 then
-    return 0
-  end
-  local claims = require "autopilot.token.inspect"(token)
-  local expires = claims and positive(claims.exp)
-  return expires and math.max(0, expires - now)
-end
-
---- When to ask for another although this one is still good; nil for no such time.
-local function refresh_in(extra, life)
-  local told = type(extra) == "table" and positive(extra.refresh_in)
-  if told and told < life then
-    return told
-  end
-  return life >= long_life and life / 2 or nil
-end
-
 --- Keeps a token that has just come.
-local function keep(self, entry, token, life, extra, claims, now)
+local function keep(self, entry, token, seconds, extra, claims, now)
   entry.token, entry.claims = token, claims
   entry.obtained_at = now
-  entry.expires_at = life and now + life
-  entry.usable_until = now + (life and life - self.minimum_life or self.unknown_life)
-  local early = life and refresh_in(extra, life)
+  entry.expires_at = seconds and now + seconds
+  entry.usable_until = now + (seconds and seconds - self.minimum_life or self.unknown_life)
+  local early = seconds and life.refresh_in(extra, seconds)
   entry.fresh_until = early and math.min(now + early, entry.usable_until) or entry.usable_until
   entry.blocked_until, entry.failure = nil, nil
 end
@@ -88,7 +86,7 @@ end
 
 --- Remembers for how long the provider's service wants to be left alone.
 local function note_failure(entry, message, details, now)
-  local wait = type(details) == "table" and positive(details.retry_after)
+  local wait = type(details) == "table" and life.positive(details.retry_after)
   if wait then
     entry.blocked_until = now + math.min(wait, longest_block)
     entry.failure = { message = message, details = details }
@@ -107,11 +105,11 @@ local function fetch(self, ask, refused)
     note_failure(entry, second, third, now)
     return nil, second, third
   end
-  local life = life_of(token, second, now)
+  local seconds = life.of(token, second, now)
   if token ~= refused then
-    keep(self, entry, token, life, third, ask.claims, now)
+    keep(self, entry, token, seconds, third, ask.claims, now)
   end
-  return token, life and now + life
+  return token, seconds and now + seconds
 end
 
 --- The failure that is remembered, with what is left of its time.
@@ -214,18 +212,54 @@ local function peek_into(cache, tenant, cloud, scope)
   end
 end
 
---- Makes a provider that keeps the tokens of another.
+--- The provider that is to be asked: where tokens are shared, one that looks into the store first.
+---@return autopilot.TokenProvider?
+---@return string? mistake of the caller's
+local function with_store(provider, checked)
+  if not checked.store or checked.share == false then
+    return provider
+  elseif not checked.identity then
+    return nil, "option 'store' needs option 'identity': whose tokens these are"
+  end
+  local sealing
+  if checked.share ~= "plain" then
+    local key = checked.encryption_key
+    if not key then
+      return nil, "option 'store' needs option 'encryption_key', or share = 'plain'"
+    end
+    local problem
+    sealing, problem = require("autopilot.token.sealed_text").new(key)
+    if not sealing then
+      return nil, "option 'encryption_key' " .. problem
+    end
+  end
+  return require "autopilot.token.shared"(provider, {
+    store = checked.store,
+    identity = checked.identity,
+    sealing = sealing,
+    minimum_life = checked.minimum_life,
+    unknown_life = checked.unknown_life,
+  })
+end
+
+--- Makes a provider that keeps the tokens of another. One that was made here gets the options that are
+-- given now.
 ---@param provider autopilot.TokenProvider
 ---@param given autopilot.token.CachedOptions?
 ---@return autopilot.TokenProvider
 local function new(provider, given)
-  if made_here[provider] then
+  if made_here[provider] and given == nil then
     return provider
   end
   options.check(name, provider_rules, { provider = provider })
   local checked = options.check(name, rules, given)
+  provider = made_here[provider] or provider
+  local asked, mistake = with_store(provider, checked)
+  if not asked then
+    error(name .. ": " .. mistake, 2)
+  end
   local self = {
-    provider = provider,
+    provider = asked,
     minimum_life = checked.minimum_life,
     unknown_life = checked.unknown_life,
     cache = Cache.new(checked.max_entries),
@@ -241,7 +275,7 @@ local function new(provider, given)
     end
     return provide_slowly(self, ask, now)
   end
-  made_here[provide] = true
+  made_here[provide] = provider
   authorization.can_peek(provide, function(tenant, cloud, scope)
     return peek_into(cache, tenant, cloud, scope)
   end)
