@@ -196,6 +196,7 @@ build = {
     ["autopilot.token.device_code"] = "lua/autopilot/token/device_code.lua",
     ["autopilot.token.environment"] = "lua/autopilot/token/environment.lua",
     ["autopilot.token.inspect"] = "lua/autopilot/token/inspect.lua",
+    ["autopilot.token.life"] = "lua/autopilot/token/life.lua",
     ["autopilot.token.managed_identity"] = "lua/autopilot/token/managed_identity.lua",
     ["autopilot.token.managed_identity.app_service"] =
       "lua/autopilot/token/managed_identity/app_service.lua",
@@ -214,7 +215,9 @@ build = {
     ["autopilot.token.oauth"] = "lua/autopilot/token/oauth.lua",
     ["autopilot.token.oauth_error"] = "lua/autopilot/token/oauth_error.lua",
     ["autopilot.token.pem"] = "lua/autopilot/token/pem.lua",
+    ["autopilot.token.sealed_text"] = "lua/autopilot/token/sealed_text.lua",
     ["autopilot.token.secret_file"] = "lua/autopilot/token/secret_file.lua",
+    ["autopilot.token.shared"] = "lua/autopilot/token/shared.lua",
     ["autopilot.token.signer"] = "lua/autopilot/token/signer.lua",
     ["autopilot.token.single_flight"] = "lua/autopilot/token/single_flight.lua",
     ["autopilot.token.static"] = "lua/autopilot/token/static.lua",
