@@ -1,0 +1,168 @@
+-- The whole of it: the command, its state file, nginx with the emulated service behind it, a token for
+-- each tenant, random faults, and a kill in the middle. What is reported of every tenant is compared
+-- with what the service saw.
+--
+-- FLEET_TENANTS says how many (default 120; 10000 for the full run), FLEET_SEED repeats a run.
+
+local SeededRandom = require "support.seeded_random"
+local cjson = require "cjson.safe"
+local command = require "support.command"
+local emulated_service = require "support.emulated_service"
+local shell = require "autopilot.cli.emulate_shell"
+
+local count = tonumber(os.getenv "FLEET_TENANTS") or 120
+local random = SeededRandom.new "FLEET_SEED"
+
+--- One request in ten meets one of these.
+local function random_faults()
+  local faults = {}
+  for _ = 1, math.ceil(count / 10) do
+    faults[#faults + 1] = random:pick {
+      { kind = "lost_request", on = "sync" },
+      { kind = "lost_answer", on = "sync" },
+      { kind = "slow_answer", on = "sync", seconds = 0.3 },
+      { kind = "status", on = "sync", status = 503, after = true },
+      { kind = "status", on = "sync", status = 502 },
+      { kind = "throttle", on = "sync", retry_after = 1 },
+      { kind = "lost_answer", on = "status" },
+      { kind = "status", on = "token", status = 400 },
+      { kind = "lost_answer", on = "token" },
+    }
+  end
+  return faults
+end
+
+local start_script = [[
+  export AUTOPILOT_BASE_URL="$1" AUTOPILOT_CA_FILE="$2" AZURE_AUTHORITY_HOST="$1/"
+  export AZURE_CLIENT_ID="$3" AZURE_CLIENT_SECRET="$4"
+  export AUTOPILOT_FLEET_LIST="$5" AUTOPILOT_FLEET_STATE="$6"
+  run() {
+    exec "$LUA" bin/autopilot-sync fleet "$AUTOPILOT_FLEET_LIST" --state "$AUTOPILOT_FLEET_STATE" \
+      --json --concurrency 64 --auth secret
+  }
+  LUA="$7"
+]]
+
+-- Killed without warning when a third is done.
+local kill_script = start_script
+  .. [[
+  run >"$8" 2>"$8.err" & pid=$!
+  left=3000
+  while kill -0 "$pid" 2>/dev/null && [ "$(wc -l <"$8")" -lt "$9" ] && [ "$left" -gt 0 ]; do
+    sleep 0.02; left=$((left - 1))
+  done
+  kill -9 "$pid"; wait "$pid" 2>/dev/null; echo killed
+]]
+
+local resume_script = start_script
+  .. [[
+  code=0; (run >"$8" 2>"$8.err") || code=$?
+  echo "$code"
+]]
+
+local function read(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read "*a"
+  file:close()
+  return text
+end
+
+--- The reports of an output, by tenant; a line that the kill cut off is none.
+local function reports_of(path)
+  local reports, number = {}, 0
+  for line in read(path):gmatch "([^\n]*)\n" do
+    local report = assert(cjson.decode(line), "not JSON: " .. line)
+    assert(reports[report.tenant] == nil, "a second report of " .. report.tenant)
+    reports[report.tenant], number = report, number + 1
+  end
+  return reports, number
+end
+
+--- What the service saw: how often a sync was started, by tenant.
+local function syncs_seen_by(service)
+  local syncs = {}
+  for _, event in ipairs(service:control("GET", "log")) do
+    if event.event == "sync" then
+      syncs[event.tenant] = (syncs[event.tenant] or 0) + 1
+    end
+  end
+  return syncs
+end
+
+describe("a fleet of " .. count .. " tenants over real sockets", function()
+  it("makes no false claim, loses none and doubles none, killed in the middle or not", function()
+    local service = emulated_service.start { emulator = { log_limit = 1000000 } }
+    local names = {}
+    for index = 1, count do
+      names[index] = ("tenant%05d.example"):format(index)
+    end
+    local list, remove_list = command.file(table.concat(names, "\n") .. "\n")
+    local output, remove_output = command.file ""
+    local state = output .. ".state"
+    service:control("POST", "faults", random_faults())
+    local interpreter = emulated_service.interpreter()
+    local function run(script, wanted)
+      return (
+        shell
+          .read(
+            script,
+            service.url,
+            service.ca_file,
+            service.client_id,
+            service.client_secret,
+            list,
+            state,
+            interpreter,
+            output,
+            wanted or ""
+          )
+          :gsub("%s+$", "")
+      )
+    end
+    local ok, message = pcall(function()
+      assert.equal("killed", run(kill_script, ("%d"):format(math.ceil(count / 3))))
+      local before, begun = reports_of(output)
+      assert.is_true(begun >= count / 3, read(output .. ".err"))
+      local code = run(resume_script)
+      local reports, number = reports_of(output)
+      assert.equal(count, number, read(output .. ".err"))
+      assert.is_true(code == "0" or code == "9", code .. read(output .. ".err"))
+      local syncs = syncs_seen_by(service)
+      local started = 0
+      for _, name in ipairs(names) do
+        local report = assert(reports[name], name .. " is lost")
+        local truth = tostring(random) .. " " .. cjson.encode(report)
+        assert.is_true((syncs[name] or 0) <= 1, "doubled: " .. truth)
+        if report.ok then
+          started = started + 1
+          assert.equal(1, syncs[name], "a false claim: " .. truth)
+        elseif report.delivered == "no" and not before[name] then
+          assert.is_nil(syncs[name], "it was delivered: " .. truth)
+        end
+        if before[name] and before[name].ok then
+          assert.is_true(report.ok, "known to be done: " .. truth)
+          assert.equal(before[name].request_id, report.request_id, truth)
+        end
+      end
+      assert.is_true(started > count * 0.8, started)
+      print(
+        ("\nfleet: %d tenants (%s), %d reports before the kill, %d started, %d failed"):format(
+          count,
+          tostring(random),
+          begun,
+          started,
+          count - started
+        )
+      )
+    end)
+    service:stop()
+    remove_list()
+    remove_output()
+    for _, suffix in ipairs { ".err", ".state", ".state-wal", ".state-shm", ".state-journal" } do
+      os.remove(output .. suffix)
+    end
+    if not ok then
+      error(message, 0)
+    end
+  end)
+end)
