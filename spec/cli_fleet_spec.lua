@@ -341,7 +341,7 @@ describe("autopilot-sync fleet", function()
     local world = new_world()
     world.is_terminal, world.terminal_width = true, 60
     local ran = run("", names(30), world)
-    assert.matches("^\r", ran.err)
+    assert.matches("^\r%[[#-]+%] %d+/~?%d+, 0 failed", ran.err)
     assert.matches("\r +\r$", ran.err)
     assert.is_nil(ran.err:find "\27")
     for line in ran.err:gmatch "[^\r]+" do

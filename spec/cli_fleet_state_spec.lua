@@ -45,6 +45,19 @@ describe("autopilot-sync fleet --state", function()
     assert.equal(before, #requests)
   end)
 
+  it("knows nothing of another service's cooldowns", function()
+    local world, service = new_world()
+    local list, remove_list = command.file(names(1))
+    local args = ("fleet %s --state %s --json"):format(list, path)
+    assert.equal(0, command.run(args, world).code)
+    world.sleep(300)
+    local asked = service.requests.sync
+    local ran = command.run(args .. " --base-url https://graph.example", world)
+    remove_list()
+    assert.equal("service", reports_of(ran)["tenant01.example"].answered_by)
+    assert.equal(asked + 1, service.requests.sync)
+  end)
+
   it("goes on where an interrupted run ended, and repeats nothing that is done", function()
     local interrupted = false
     local world, service = new_world {

@@ -178,6 +178,7 @@ describe("autopilot.fleet.state", function()
       assert.truthy(state:cooldown "CONTOSO")
       state:close()
       state = open { host = "https://b.example" }
+      assert.equal(0, state.done_before)
       assert.is_nil(state:known "contoso")
       assert.is_nil(state:cooldown "contoso")
       state:close()
