@@ -33,6 +33,10 @@ local function emulated_library(service)
     options.clock = options.clock or options.now
     return autopilot.client(options)
   end
+  function library.fleet(options)
+    options.transport = service:transport()
+    return autopilot.fleet(options)
+  end
   return library
 end
 
@@ -70,7 +74,7 @@ end
 describe("README.md", function()
   it("has examples that run as printed", function()
     local blocks = examples()
-    assert.equal(8, #blocks)
+    assert.equal(9, #blocks)
     for _, code in ipairs(blocks) do
       run(code, autopilot.emulator.new { duration = 60 })
     end
