@@ -189,3 +189,46 @@ describe("the example for OpenResty", function()
     assert.matches("PORTAL_MAX_AGE must be a number of seconds", tostring(message))
   end)
 end)
+
+-- What the README leaves to whoever has an nginx already, and where the service is.
+local before_readme = [[
+include modules-enabled/*.conf;
+daemon off;
+pid nginx.pid;
+error_log stderr warn;
+worker_processes 2;
+events {}
+env AUTOPILOT_BASE_URL;
+env AUTOPILOT_CA_FILE;
+env AZURE_AUTHORITY_HOST;
+]]
+local where_the_service_is = [[
+      base_url = os.getenv "AUTOPILOT_BASE_URL",
+      http = { ca_file = os.getenv "AUTOPILOT_CA_FILE" },
+]]
+
+describe("the README's configuration for OpenResty", function()
+  if obstacle then
+    return pending(obstacle)
+  end
+
+  it("works as it is printed", function()
+    local file = assert(io.open "README.md")
+    local printed = file:read("*a"):match "```nginx\n(.-)```"
+    file:close()
+    local adapted, changes = printed
+      :gsub("127%.0%.0%.1:8080", "127.0.0.1:$PORT")
+      :gsub("(client = autopilot%.client {\n)", function(line)
+        return line .. where_the_service_is
+      end)
+    assert.equal(1, changes)
+    local world = example_world.start { configuration = before_readme .. adapted, tenants = {} }
+    local first, second = world.server:get("/sync").body, world.server:get("/sync").body
+    local complaints, posts = world.server:complaints(), world:arrived "sync"
+    world:stop()
+    assert.matches("^sync contoso.onmicrosoft.com: started", first)
+    assert.matches("^sync contoso.onmicrosoft.com: cooldown, again in 6%d%d s", second)
+    assert.equal(1, posts)
+    assert.same({}, complaints)
+  end)
+end)

@@ -14,8 +14,8 @@ local example_world = {}
 local World = {}
 World.__index = World
 
---- Starts both.
----@param given { tenants: string[], keep_fresh_every: number?, max_age: number?, environment: table?, service: table? }
+--- Starts both. A configuration of its own takes the place of the example's.
+---@param given { configuration: string?, tenants: string[], keep_fresh_every: number?, max_age: number?, environment: table?, service: table? }
 ---@return ExampleWorld
 function example_world.start(given)
   local service = emulated_service.start(given.service)
@@ -31,15 +31,15 @@ function example_world.start(given)
   for name, value in pairs(given.environment or {}) do
     environment[name] = value
   end
+  local links = { portal = example .. "/portal" }
+  links["nginx.conf"] = not given.configuration and example .. "/nginx.conf" or nil
   local is_fine, server = pcall(nginx_world.start, {
     files = {
       ["listen.conf"] = "listen 127.0.0.1:$PORT backlog=1024;",
       ["tenants.txt"] = table.concat(given.tenants, "\n") .. "\n",
+      ["nginx.conf"] = given.configuration,
     },
-    links = {
-      ["nginx.conf"] = example .. "/nginx.conf",
-      ["portal"] = example .. "/portal",
-    },
+    links = links,
     environment = environment,
   })
   if not is_fine then

@@ -72,7 +72,10 @@ local function look()
   if found or missing then
     return
   end
-  found, missing = tools.find(os.getenv "TMPDIR" or "/tmp")
+  -- Whoever has OpenResty on the PATH wants to know of that one; else nginx with its Lua module.
+  local openresty = shell.read("command -v openresty"):match "^(/.*)/openresty\n"
+  local search_path = openresty and openresty .. ":/usr/bin:/bin" or nil
+  found, missing = tools.find(os.getenv "TMPDIR" or "/tmp", search_path)
   if found then
     found.root = shell.read "pwd":match "^[^\n]+"
     found.lua_cpath = c_module_path(found.root)
