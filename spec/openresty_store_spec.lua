@@ -1,0 +1,67 @@
+-- What the workers of real nginx know together: many calls for one tenant, one request.
+
+local cjson = require "cjson.safe"
+local nginx_world = require "support.nginx_world"
+local openresty_world = require "support.openresty_world"
+
+local obstacle = nginx_world.obstacle()
+
+--- Sends that many calls at once for the tenant.
+local function begin_calls(world, token, count)
+  local calls = {}
+  for index = 1, count do
+    calls[index] = world:begin("shared", "deadline=15&token=" .. token)
+  end
+  return calls
+end
+
+--- How often each outcome came, and how many workers answered.
+local function outcomes_of(calls)
+  local outcomes, workers, count = {}, {}, 0
+  for _, call in ipairs(calls) do
+    local body = cjson.decode(call:answer().body) or { outcome = "none" }
+    outcomes[body.outcome] = (outcomes[body.outcome] or 0) + 1
+    if body.worker and not workers[body.worker] then
+      workers[body.worker], count = true, count + 1
+    end
+  end
+  return outcomes, count
+end
+
+describe("workers that share a store", function()
+  if obstacle then
+    return pending(obstacle)
+  end
+
+  for _, driver in ipairs { "thread", "polling" } do
+    describe("with the driver " .. driver, function()
+      local world
+
+      before_each(function()
+        world = openresty_world.start { driver = driver, workers = 2 }
+      end)
+
+      after_each(function()
+        world:stop()
+      end)
+
+      it("post once for 60 calls at once, and all have the report", function()
+        local outcomes, workers = outcomes_of(begin_calls(world, "answer-1", 60))
+        assert.equal(2, workers)
+        -- Who came when the answer was there already is told of the cooldown.
+        assert.equal(60, (outcomes.started or 0) + (outcomes.cooldown or 0))
+        assert.is_true(outcomes.started > 30, outcomes.started)
+        assert.equal(1, world.upstream:counts().requests)
+        assert.same({}, world.server:complaints())
+      end)
+
+      it("know of the cooldown after a reload", function()
+        assert.same({ started = 1 }, (outcomes_of(begin_calls(world, "answer-0", 1))))
+        world.server:reload()
+        assert.same({ cooldown = 20 }, (outcomes_of(begin_calls(world, "answer-0", 20))))
+        assert.equal(1, world.upstream:counts().requests)
+        assert.same({}, world.server:complaints())
+      end)
+    end)
+  end
+end)
