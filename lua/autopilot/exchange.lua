@@ -216,6 +216,15 @@ local function note_attempt(context, answer, sends, refused)
   end
 end
 
+--- The seconds that connecting and the whole request may take; nil when the deadline has passed.
+local function within(timeout, deadline, began)
+  local remaining = deadline - began
+  if remaining > 0 then
+    return min(timeout.connect, remaining), min(timeout.total, remaining)
+  end
+end
+
+--- The answer where nothing was sent.
 local function past_deadline(self, context, refused)
   local answer =
     not_sent(self.client, "DEADLINE", "the deadline passed before the request could be sent")
@@ -223,6 +232,13 @@ local function past_deadline(self, context, refused)
     note_attempt(context, answer, 0, refused)
   end
   return answer
+end
+
+--- Keeps what whoever goes on after a request that started nothing wants to know.
+local function keep(context, answer, reply, sends, sent, received)
+  answer.sends = sends
+  context.sent_at, context.received_at = sent, received
+  context.claims = answer.status == 401 and authorization.claims_of(reply:header "www-authenticate")
 end
 
 --- Sends once with this token.
@@ -241,11 +257,10 @@ local function send_once(self, context, token, refused)
   end
   local began = clock()
   if context.deadline then
-    local remaining = context.deadline - began
-    if remaining <= 0 then
+    connect, total = within(timeout, context.deadline, began)
+    if not connect then
       return past_deadline(self, context, refused)
     end
-    connect, total = min(connect, remaining), min(total, remaining)
   end
   local id = context.client_request_id
   if id then
@@ -268,10 +283,7 @@ local function send_once(self, context, token, refused)
   end
   local answer, sends, body = read_reply(self, reply, id, sent, received, elapsed)
   if answer.outcome ~= "started" then
-    answer.sends = sends
-    context.sent_at, context.received_at = sent, received
-    context.claims = answer.status == 401
-      and authorization.claims_of(reply:header "www-authenticate")
+    keep(context, answer, reply, sends, sent, received)
   end
   if on_event then
     client:emit("response", {
@@ -310,13 +322,24 @@ local function obtain(client, context, refused)
   return token
 end
 
+--- The token that was sent last, where its provider has it at hand still: then there is nothing to
+-- check. Whoever is to be told of tokens is told by `obtain`.
+local function at_hand(client)
+  local peek = client.peek
+  local token = peek and peek(client.options.now())
+  return token == client.secrets[1] and not client.on_event and token or nil
+end
+
 --- Gets a token of the provider's and sends once with it. After a refusal: with another than the refused
 -- one, or nil.
 ---@return table? answer
 ---@return string? body when the status is the one hoped for
 ---@return string? token that was sent
 local function ask(self, context, refused)
-  local token, answer = obtain(self.client, context, refused)
+  local token, answer = not refused and at_hand(self.client) or nil, nil
+  if not token then
+    token, answer = obtain(self.client, context, refused)
+  end
   if token then
     local body
     answer, body = send_once(self, context, token, refused)
@@ -332,18 +355,11 @@ end
 ---@return table answer in the shape of a report, without `ok` and `operation`
 ---@return string? body the last answer's, when it has the status hoped for
 function Exchange:run(context)
-  local client = self.client
-  local static_token, peek, answer, body = client.static_token, client.peek, nil, nil
+  local static_token = self.client.static_token
   if static_token then
     return send_once(self, context, static_token)
   end
-  local refused = peek and peek(client.options.now())
-  if refused and refused == client.secrets[1] and not client.on_event then
-    -- The one that was sent last is at hand still: nothing to check, and nobody to tell.
-    answer, body = send_once(self, context, refused)
-  else
-    answer, body, refused = ask(self, context)
-  end
+  local answer, body, refused = ask(self, context)
   if answer.outcome ~= "unauthenticated" or answer.unposted then
     return answer, body
   end

@@ -41,7 +41,8 @@ local function learn(self, lower, upper, received)
   else
     local known_lower, known_upper = range_at(self, received)
     if lower <= known_upper and upper >= known_lower then
-      lower, upper = math.max(lower, known_lower), math.min(upper, known_upper)
+      lower = lower > known_lower and lower or known_lower
+      upper = upper < known_upper and upper or known_upper
     else
       -- They exclude each other: a clock was set, and only the newest counts.
       self.set_at = received
