@@ -74,7 +74,7 @@ end
 describe("README.md", function()
   it("has examples that run as printed", function()
     local blocks = examples()
-    assert.equal(9, #blocks)
+    assert.equal(10, #blocks)
     for _, code in ipairs(blocks) do
       run(code, autopilot.emulator.new { duration = 60 })
     end
