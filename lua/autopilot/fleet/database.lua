@@ -230,6 +230,12 @@ function database.open(path, version, tables)
   if size and size % smallest_page ~= 0 then
     return nil, not_ours_or_cut
   end
+  -- Tried first, because LuaDBI leaves the memory of a failed opening behind. Nothing is written.
+  local file = io.open(path, "ab")
+  if not file then
+    return nil, meaning_of "unable to open"
+  end
+  file:close()
   -- SQLite gives names like `:memory:` and `file:…` a meaning of their own.
   local is_absolute = path:find "^[/\\]" or path:find "^%a:[/\\]"
   local connection
