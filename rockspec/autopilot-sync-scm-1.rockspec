@@ -149,6 +149,7 @@ build = {
     ["autopilot.joined_report"] = "lua/autopilot/joined_report.lua",
     ["autopilot.one_flight"] = "lua/autopilot/one_flight.lua",
     ["autopilot.openresty"] = "lua/autopilot/openresty.lua",
+    ["autopilot.openresty.fleet"] = "lua/autopilot/openresty/fleet.lua",
     ["autopilot.openresty.phase"] = "lua/autopilot/openresty/phase.lua",
     ["autopilot.openresty.polling"] = "lua/autopilot/openresty/polling.lua",
     ["autopilot.openresty.thread"] = "lua/autopilot/openresty/thread.lua",

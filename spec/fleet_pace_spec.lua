@@ -18,13 +18,26 @@ describe("a host's pace", function()
 
   it("is halved when several tenants are, and rests for as long as they are told", function()
     local pace = Pace.new(64)
-    assert.is_false(pace:throttle("t1", 1, 1.1, 30))
-    assert.is_false(pace:throttle("t2", 1, 1.2, 30))
-    assert.is_true(pace:throttle("t3", 1, 1.3, 30))
+    for index = 1, 5 do
+      assert.is_false(pace:throttle("t" .. index, 1, 1.1, 30))
+    end
+    assert.is_true(pace:throttle("t6", 1, 1.3, 30))
     assert.are.equal(32, pace.limit)
     assert.is_false(pace:allows(0, 31))
     assert.is_true(pace:allows(0, 31.4))
     assert.is_false(pace:allows(32, 31.4))
+  end)
+
+  it("is not slowed by a few in a hundred", function()
+    local pace = Pace.new(64)
+    for number = 1, 5000 do
+      if number % 20 == 0 then
+        assert.is_false(pace:throttle("t" .. number, number / 100, number / 100 + 0.1, 5))
+      else
+        pace:succeeded(number / 100)
+      end
+    end
+    assert.are.equal(64, pace.limit)
   end)
 
   it("is not halved again by what was under way", function()
@@ -37,7 +50,7 @@ describe("a host's pace", function()
 
   it("comes back by one for each round of answers", function()
     local pace = Pace.new(64)
-    for index = 1, 3 do
+    for index = 1, 6 do
       pace:throttle("t" .. index, 1, 1.1, 1)
     end
     for _ = 1, 33 do
@@ -53,7 +66,7 @@ describe("a host's pace", function()
   it("is never slower than one at a time", function()
     local pace = Pace.new(2)
     for round = 1, 9 do
-      for index = 1, 3 do
+      for index = 1, 6 do
         pace:throttle("t" .. index, round * 100, round * 100 + 1, nil)
       end
     end

@@ -47,7 +47,7 @@ local start_script = [[
 local kill_script = start_script
   .. [[
   run >"$8" 2>"$8.err" & pid=$!
-  left=3000
+  left=30000
   while kill -0 "$pid" 2>/dev/null && [ "$(wc -l <"$8")" -lt "$9" ] && [ "$left" -gt 0 ]; do
     sleep 0.02; left=$((left - 1))
   done

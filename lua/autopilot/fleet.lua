@@ -147,10 +147,11 @@ end
 
 --- A fleet. Nothing is asked or read yet.
 ---@param given autopilot.FleetOptions
+---@param level integer? for presets: whose line a mistake is told at, as for `error`; default 2
 ---@return autopilot.Fleet? fleet nil when the state file cannot be used
 ---@return string? message
-local function new(given)
-  local checked = options.check(name, rules, given)
+local function new(given, level)
+  local checked = options.check(name, rules, given, level)
   local policy, share = shared_policy(checked)
   local self = setmetatable({
     options = checked,

@@ -78,6 +78,15 @@ function preset.client(given)
   return client
 end
 
+--- Makes a fleet that runs in one light thread or timer. Takes what `autopilot.fleet` takes.
+---@param given autopilot.FleetOptions
+---@return autopilot.Fleet? fleet nil when the state file cannot be used
+---@return string? message
+function preset.fleet(given)
+  local fleet, message = require "autopilot.openresty.fleet"(given, sleep)
+  return fleet, message
+end
+
 local setup_rules = { driver = { type = "string", one_of = { "thread", "polling" } } }
 
 --- Chooses how workers wait for transfers: `thread` (default), beside the event loop, or `polling`, in it.

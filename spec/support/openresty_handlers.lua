@@ -104,6 +104,27 @@ function run.many()
   return result
 end
 
+--- A fleet in this light thread: `count` tenants, each with what `token` tells the upstream.
+function run.fleet()
+  local arguments = ngx.req.get_uri_args()
+  local left = tonumber(arguments.count)
+  local fleet = autopilot.fleet {
+    tenants = function()
+      left = left - 1
+      return left >= 0 and "tenant-" .. left or nil
+    end,
+    concurrency = tonumber(arguments.concurrency),
+    client = {
+      token = arguments.token,
+      base_url = os.getenv "UPSTREAM",
+      http = { ca_file = os.getenv "CA_FILE", version = os.getenv "HTTP_VERSION" },
+    },
+  }
+  local summary = fleet:run { on_report = function() end }
+  fleet:close()
+  return summary
+end
+
 --- A light thread is killed while it waits; others, before and after, are not disturbed.
 function run.kill()
   local client = client_for "answer-0.3"

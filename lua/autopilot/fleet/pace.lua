@@ -11,11 +11,14 @@
 ---@field package slowed_at number when it was last made slower
 ---@field package throttled table<any, number> tenants that were throttled lately, and when
 ---@field package throttled_count integer
+---@field package part number of the latest answers that were throttled
 local Pace = {}
 Pace.__index = Pace
 
--- So many different tenants within so many seconds make it the service's matter.
+-- So many different tenants within so many seconds make it the service's matter, if they are so large a
+-- part of the latest answers (a moving average): a few in a hundred are bad luck.
 local several, window = 3, 10
+local large_part, weight = 0.3, 1 / 16
 
 -- Seconds: how long all wait where no Retry-After says, and at most.
 local default_pause, longest_pause = 1, 180
@@ -33,6 +36,7 @@ function Pace.new(most)
     slowed_at = -math.huge,
     throttled = {},
     throttled_count = 0,
+    part = 0,
   }, Pace)
 end
 
@@ -48,6 +52,9 @@ end
 --- Learns of a request that was answered otherwise.
 ---@param sent_at number
 function Pace:succeeded(sent_at)
+  if self.part > 0 then
+    self.part = self.part > 0.01 and self.part * (1 - weight) or 0
+  end
   if self.limit < self.most and sent_at > self.slowed_at then
     self.limit = math.min(self.most, self.limit + 1 / math.max(1, self.limit))
   end
@@ -73,13 +80,17 @@ end
 ---@param retry_after number? seconds
 ---@return boolean slowed
 function Pace:throttle(tenant, sent_at, clock, retry_after)
-  if sent_at <= self.slowed_at or count_throttled(self, tenant, clock) < several then
+  if sent_at <= self.slowed_at then
     return false -- what was under way when it was made slower does not make it slower again
+  end
+  self.part = self.part * (1 - weight) + weight
+  if count_throttled(self, tenant, clock) < several or self.part < large_part then
+    return false
   end
   local pause = math.min(longest_pause, math.max(default_pause, retry_after or 0))
   self.limit = math.max(1, math.floor(self.limit / 2))
   self.slowed_at, self.resume_at = clock, clock + pause
-  self.throttled, self.throttled_count = {}, 0
+  self.throttled, self.throttled_count, self.part = {}, 0, 0
   return true
 end
 

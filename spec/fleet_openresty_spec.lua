@@ -1,0 +1,32 @@
+-- A fleet in real nginx: one light thread for all tenants, and the worker goes on meanwhile.
+
+local nginx_world = require "support.nginx_world"
+local openresty_world = require "support.openresty_world"
+
+local obstacle = nginx_world.obstacle()
+
+describe("a fleet in nginx", function()
+  if obstacle then
+    return pending(obstacle)
+  end
+
+  for _, http_version in ipairs { "1.1", "2" } do
+    it("runs many tenants in one light thread, over HTTP/" .. http_version, function()
+      local world = openresty_world.start { http_version = http_version }
+      local is_fine, message = pcall(function()
+        local call = world:begin("fleet", "token=answer-0.3&count=200&concurrency=100")
+        world:await_arrivals(50)
+        assert.equal("alive", world.server:get("/alive").body)
+        local answer = call:answer()
+        assert.equal(200, answer.status)
+        local summary = require("cjson.safe").decode(answer.body)
+        assert.same({ started = 200 }, summary.by_outcome)
+        -- One after the other would take a minute.
+        assert.is_true(summary.elapsed < 0.3 * nginx_world.patience, summary.elapsed)
+        assert.same({}, world.server:complaints())
+      end)
+      world:stop()
+      assert(is_fine, message)
+    end)
+  end
+end)
