@@ -133,6 +133,7 @@ build = {
     ["autopilot.fleet.retry_share"] = "lua/autopilot/fleet/retry_share.lua",
     ["autopilot.fleet.roster"] = "lua/autopilot/fleet/roster.lua",
     ["autopilot.fleet.scheduler"] = "lua/autopilot/fleet/scheduler.lua",
+    ["autopilot.fleet.settings"] = "lua/autopilot/fleet/settings.lua",
     ["autopilot.fleet.state"] = "lua/autopilot/fleet/state.lua",
     ["autopilot.fleet.state_file"] = "lua/autopilot/fleet/state_file.lua",
     ["autopilot.fleet.tenant_circuits"] = "lua/autopilot/fleet/tenant_circuits.lua",

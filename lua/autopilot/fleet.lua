@@ -11,36 +11,12 @@ local Roster = require "autopilot.fleet.roster"
 local Scheduler = require "autopilot.fleet.scheduler"
 local TenantCircuits = require "autopilot.fleet.tenant_circuits"
 local Wire = require "autopilot.fleet.wire"
-local core = require "autopilot.core"
 local options = require "autopilot.options"
 local own_report = require "autopilot.fleet.own_report"
 local protected_call = require "autopilot.protected_call"
 local retry = require "autopilot.retry"
+local settings = require "autopilot.fleet.settings"
 local tenant_task = require "autopilot.fleet.tenant_task"
-
----@class autopilot.FleetOptions
---- A list, or a function that returns the next tenant each time and nil at the end (`io.lines(name)`),
---- or a function that returns such a function or a list. Read as tenants are begun with.
----@field tenants autopilot.fleet.Tenant[]|function
---- Options for the client of a tenant: a table for all, or a function that is called with each.
----@field client autopilot.ClientOptions|fun(tenant: autopilot.fleet.Tenant): autopilot.ClientOptions
----@field concurrency integer? requests under way at a time; default 64
----@field host_concurrency integer? the same for each host; default `concurrency`
---- Default `sync`; a function gets the client, the tenant and the arguments, and returns a report.
----@field operation ("sync"|"ensure"|"status"|"wait"|function)?
----@field arguments table|fun(tenant: autopilot.fleet.Tenant): table? for the operation
----@field spread number? seconds over which the starts are spread, each tenant at a time of its own
----@field deadline number? seconds from `run`; who has not been begun with then is told so
----@field retry_budget autopilot.RetryBudget|false|nil shared by all who have no `retry` of their own
---- A file (see `autopilot.fleet.state`), or an object of one's own with `known`, `cooldown` and `note`.
----@field state string|table|nil
----@field on_event fun(event: table)? of the clients and the fleet; an error in it changes nothing
----@field transport function? the HTTP layer, instead of libcurl; may yield a moment of the clock
----@field sleep fun(seconds: number)? called when nothing is under way
----@field wait fun(set: any, seconds: number)? moves the transfers: `set:step(seconds)`
----@field clock (fun(): number)? monotonic seconds
----@field now (fun(): number)? Unix seconds
----@field random (fun(): number)? in [0, 1)
 
 local name = "autopilot.fleet"
 
@@ -54,43 +30,6 @@ local default_grace = 10
 
 -- A task that only sleeps when there is nothing to wait for any more is given up.
 local most_idle_naps = 100
-
-local rules = {
-  tenants = { type = { "table", "function" }, required = true },
-  client = { type = { "table", "function" }, required = true },
-  concurrency = { type = "integer", default = 64, min = 1, max = 10000 },
-  host_concurrency = { type = "integer", min = 1, max = 10000 },
-  operation = {
-    type = { "string", "function" },
-    default = "sync",
-    check = function(value)
-      local is_known = value == "sync" or value == "ensure" or value == "status" or value == "wait"
-      return type(value) == "string"
-          and not is_known
-          and "must be 'sync', 'ensure', 'status', 'wait' or a function"
-        or nil
-    end,
-  },
-  arguments = { type = { "table", "function" } },
-  spread = { type = "number", default = 0, min = 0 },
-  deadline = { type = "number", above = 0 },
-  retry_budget = { type = { "table", "boolean" } },
-  state = {
-    type = { "string", "table" },
-    check = function(value)
-      return (value == "" or type(value) == "string" and value:find("\0", 1, true))
-          and "must be the name of a file, or an object"
-        or nil
-    end,
-  },
-  on_event = { type = "function" },
-  transport = { type = "function" },
-  sleep = { type = "function", default = core.sleep },
-  wait = { type = "function" },
-  clock = { type = "function", default = core.clock },
-  now = { type = "function", default = core.now },
-  random = { type = "function", default = core.random },
-}
 
 ---@class autopilot.Fleet
 ---@field summary autopilot.fleet.Summary? of the last run that has ended
@@ -151,7 +90,7 @@ end
 ---@return autopilot.Fleet? fleet nil when the state file cannot be used
 ---@return string? message
 local function new(given, level)
-  local checked = options.check(name, rules, given, level)
+  local checked = options.check(name, settings.rules, given, level)
   local policy, share = shared_policy(checked)
   local self = setmetatable({
     options = checked,
