@@ -418,6 +418,49 @@ describe("a call that meets another's request", function()
     assert.are.equal("started", report_of(patient[1]).outcome)
   end)
 
+  it("waits on while the other finds out what came of its lost request", function()
+    local posts = 0
+    local function send(request)
+      if request.method == "POST" then
+        posts = posts + 1
+        sleep(60)
+        return nil, { stage = "receive", name = "TIMEOUT", message = "", delivered = "unknown" }
+      end
+      sleep(50)
+      local record = { trigger = start + 1, last_sync = start + 2, date = time }
+      return scripted({ world.record(record) })(request)
+    end
+    local begun = calls(5, { transport = send })
+    run()
+    assert.are.equal(1, posts)
+    for _, task in ipairs(begun) do
+      assert.are.equal("started", report_of(task).outcome)
+      assert.are.equal("status", report_of(task).confirmed_by)
+    end
+  end)
+
+  it("does not wait without end for one that tries again and again", function()
+    local stubborn = retry.policy {
+      attempts = 1000,
+      backoff = "constant",
+      jitter = "none",
+      base = 20,
+      max_elapsed = 5000,
+    }
+    transport = function(request)
+      return scripted({ { status = 500 } })(request)
+    end
+    calls(1, { retry = stubborn })
+    local other = spawn(function()
+      sleep(0.1)
+      return client({ retry = retry.never() }):sync()
+    end)
+    run()
+    assert.are.equal("unavailable", report_of(other).outcome)
+    assert.is_true(report_of(other).joined)
+    assert.is_true(other.ended < start + 310)
+  end)
+
   it("is told of to the observer", function()
     local events = {}
     serve { started }

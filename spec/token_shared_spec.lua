@@ -126,6 +126,13 @@ describe("a token in a store", function()
     assert.are.equal(2, fetched.count)
   end)
 
+  it("is dropped when it was refused, also where nobody says which it was", function()
+    local fetched = source()
+    worker(fetched.provider)(asking())
+    assert.are.equal("token-2", (worker(fetched.provider)(asking { refresh = true })))
+    assert.are.equal("token-2", (worker(fetched.provider)(asking())))
+  end)
+
   it("answers a claims challenge only when it was fetched for that", function()
     local fetched = source()
     worker(fetched.provider)(asking())
