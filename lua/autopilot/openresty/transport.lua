@@ -1,6 +1,7 @@
 --- The HTTP layer inside an nginx worker: as `autopilot.transport.curl`, but a light thread that waits lets
 -- the others run.
 
+local adapter = require "autopilot.transport.adapter"
 local curl = require "autopilot.transport.curl"
 local options = require "autopilot.options"
 local phase = require "autopilot.openresty.phase"
@@ -12,37 +13,39 @@ Transport.__index = Transport
 
 local default_timeout = { connect = 10, total = 60 }
 
+--- Sends one attempt. A finished transfer, or nil and a network failure.
 local function exchange(prepared, connect, total, token, client_request_id, retry_attempt)
   local obstacle, message = phase.obstacle()
   if obstacle then
     return nil, phase.unsent(obstacle, message)
   end
-  local transfer, failure =
-    worker.driver():run(prepared, connect, total, token, client_request_id, retry_attempt)
-  if not transfer then
-    return nil, failure
-  end
-  return curl.read_result(transfer)
+  local driver = worker.driver()
+  return driver:run(prepared, connect, total, token, client_request_id, retry_attempt)
 end
 
 --- Makes a request once that is sent many times. An attempt adds only what differs.
 ---@param request autopilot.HttpRequest without timeout and authorization
----@return function send takes connect and total timeout, token, client-request-id, retry attempt
-function Transport:prepare(request)
+---@return fun(connect: number, total: number, token: string?, client_request_id: string?, retry_attempt: integer?): autopilot.Reply send
+function Transport:prepare_replies(request)
   local prepared = curl.prepare(self.http, request)
   return function(connect, total, token, client_request_id, retry_attempt)
-    return exchange(prepared, connect, total, token, client_request_id, retry_attempt)
+    local transfer, failure =
+      exchange(prepared, connect, total, token, client_request_id, retry_attempt)
+    return transfer or adapter.reply(nil, failure)
   end
 end
 
 function Transport:__call(request)
   local timeout = request.timeout or default_timeout
-  local prepared = curl.prepare(self.http, request)
-  return exchange(
-    prepared,
+  local transfer, failure = exchange(
+    curl.prepare(self.http, request),
     timeout.connect or default_timeout.connect,
     timeout.total or default_timeout.total
   )
+  if not transfer then
+    return nil, failure
+  end
+  return curl.read_result(transfer)
 end
 
 --- Nothing is to be closed: the connections are the worker's, and other clients use them.
