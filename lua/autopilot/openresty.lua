@@ -83,7 +83,15 @@ end
 ---@return autopilot.Fleet? fleet nil when the state file cannot be used
 ---@return string? message
 function preset.fleet(given)
-  local fleet, message = require "autopilot.openresty.fleet"(given, sleep)
+  local filled = in_our_world(given)
+  if type(filled) == "table" and filled.wait == nil then
+    local waiting = { wait = require "autopilot.openresty.stepping" }
+    for name, value in pairs(filled) do
+      waiting[name] = value
+    end
+    filled = waiting
+  end
+  local fleet, message = autopilot.fleet(filled, 3) -- no tail call: mistakes are told at the caller's
   return fleet, message
 end
 
