@@ -243,7 +243,8 @@ static CURLcode configure_network(const struct prepared_request *request, CURL *
     SET(CURLOPT_MAXAGE_CONN, longest_idle_seconds);
     SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     if (request->is_plaintext) {
-        SET(CURLOPT_PROXY, ""); /* a proxy of the environment would read the token */
+        SET(CURLOPT_PROXY, "");   /* a proxy of the environment would read the token */
+        SET(CURLOPT_NOPROXY, ""); /* else its exceptions would be looked up each time */
     } else if (request->proxy != NULL) {
         SET(CURLOPT_PROXY, request->proxy);
         SET(CURLOPT_NOPROXY, ""); /* a named proxy is used, whatever the environment exempts */
