@@ -205,7 +205,7 @@ end
 ---@package
 function Client:hide(token)
   self.secrets = { token, self.secrets[1] }
-  self.has_signs = redact.finder(self.secrets)
+  self.has_signs = (self.is_brief and redact.brief_finder or redact.finder)(self.secrets)
   self.clean = redact.prepare(self.secrets, self.has_signs)
 end
 
@@ -253,6 +253,7 @@ local function make(shared, checked, token, metatable)
     service_clock = service_clock,
     memory = TenantMemory.new(checked.cooldown, checked.cooldown_margin, service_clock),
     is_closed = false,
+    is_brief = false,
     owns_transport = false,
     shared = false, -- what is known to others; see shared_knowledge
     sync_request = false,
@@ -303,6 +304,13 @@ end
 
 local own_rules = { token = rules.token, tenant = rules.tenant }
 
+--- Raises at the line that called the caller of this function.
+local function check_own(token, tenant)
+  if check_token(token) or rules.tenant.check(tenant) or type(token) ~= "string" then
+    options.check(name, own_rules, { token = token, tenant = tenant }, 3)
+  end
+end
+
 --- A client that differs from this one in token and tenant only. It shares the rest, so that thousands
 -- cost little; the transport stays this one's. Raises what is wrong with the two.
 ---@package
@@ -310,9 +318,7 @@ local own_rules = { token = rules.token, tenant = rules.tenant }
 ---@param tenant string
 ---@return autopilot.Client
 function Client:sibling(token, tenant)
-  if check_token(token) or rules.tenant.check(tenant) or type(token) ~= "string" then
-    options.check(name, own_rules, { token = token, tenant = tenant })
-  end
+  check_own(token, tenant)
   local kin = self.kin
   if not kin then
     kin = {
@@ -324,9 +330,27 @@ function Client:sibling(token, tenant)
   local of_tenant = setmetatable({ tenant = tenant }, kin.options)
   local sibling = make(self, of_tenant, token, kin.client)
   share(sibling)
+  sibling.is_brief = true -- it sends few requests with each token
   sibling.sync_request = self.sync_request:like(sibling)
   sibling.status_request = self.status_request:like(sibling)
   return sibling
+end
+
+--- Makes a sibling that nobody uses any more the client of another tenant. What it has learnt of the
+-- service's clock stays: the service is the same.
+---@package
+---@param token string|autopilot.TokenProvider
+---@param tenant string
+function Client:become(token, tenant)
+  check_own(token, tenant)
+  local is_static, checked = type(token) == "string", self.options
+  checked.tenant = tenant
+  self.static_token, self.last_token = is_static and token, is_static and token
+  self.token_provider = not is_static and token
+  self.secrets, self.clean, self.has_signs = no_secrets, clean_of_nothing, false
+  self.peek = authorization.open(token, tenant, checked.cloud, self.scope)
+  self.memory = TenantMemory.new(checked.cooldown, checked.cooldown_margin, self.service_clock)
+  self.is_closed = false
 end
 
 return new

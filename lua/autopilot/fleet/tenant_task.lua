@@ -92,10 +92,15 @@ local function make_client(fleet, task)
   task.token = given.token
   local model = fleet.model
   if model and is_same(given, model.given) then
-    return model.client:sibling(given.token, given.tenant or task.id)
+    local idle = table.remove(model.idle)
+    if idle then
+      idle:become(given.token, given.tenant or task.id)
+      return idle, model
+    end
+    return model.client:sibling(given.token, given.tenant or task.id), model
   end
   local client = new_client(complete_options(fleet, given, task.id))
-  fleet.model = { client = client, given = remember(given) }
+  fleet.model = { client = client, given = remember(given), idle = {} }
   return client
 end
 
@@ -167,10 +172,15 @@ end
 ---@param fleet autopilot.Fleet
 ---@param task autopilot.fleet.Task
 function tenant_task.perform(fleet, task)
-  task.client = make_client(fleet, task)
+  local client, model = make_client(fleet, task)
+  task.client = client
   remind(fleet, task, task.client)
   local report = operate(fleet, task)
-  task.client:close()
+  client:close()
+  task.client = nil
+  if model and type(fleet.options.operation) == "string" then
+    model.idle[#model.idle + 1] = client -- nobody else has seen it
+  end
   fleet:deliver(task, report)
 end
 
