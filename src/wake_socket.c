@@ -141,8 +141,8 @@ static bool hide(struct wake_socket *wake, const char *path) {
         return false;
     }
     char address[WAKE_SOCKET_PATH_SIZE];
-    snprintf(address, sizeof address, "/proc/self/fd/%d", wake->node);
-    if (!is_reachable(wake, address)) {
+    int length = snprintf(address, sizeof address, "/proc/self/fd/%d", wake->node);
+    if (length <= 0 || !is_reachable(wake, address)) {
         close(wake->node);
         wake->node = -1;
         return false;

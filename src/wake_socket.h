@@ -20,14 +20,14 @@ enum { WAKE_SOCKET_NOBODY = -1, WAKE_SOCKET_EXHAUSTED = -2 };
 
 /* Listens. False when the system does not let us; *problem then says, as a constant text, what did
  * not work, and nothing stays open. */
-bool wake_socket_open(struct wake_socket *socket, const char **problem);
+bool wake_socket_open(struct wake_socket *wake, const char **problem);
 
 /* A connection that never blocks and is closed by exec; WAKE_SOCKET_NOBODY when none waits (any
  * more, or it came from another process and is closed); WAKE_SOCKET_EXHAUSTED when one waits for
  * which the system has no descriptor or memory. */
-int wake_socket_accept(const struct wake_socket *socket);
+int wake_socket_accept(const struct wake_socket *wake);
 
 /* Listens no more and removes what it made. */
-void wake_socket_close(struct wake_socket *socket);
+void wake_socket_close(struct wake_socket *wake);
 
 #endif
