@@ -16,7 +16,7 @@ local one_flight = {}
 ---@class autopilot.Flight the claim of one operation
 ---@field id string
 ---@field value string what stands in the store: the id, and when the claim ends
----@field ends number our Unix time
+---@field ends number when it ends, on the client's monotonic clock
 ---@field began number on the client's clock
 
 -- Seconds. A claim lasts so much longer than what it is for.
@@ -60,9 +60,10 @@ local function life_of(operation, seconds)
   return math.max(0, math.min(seconds, left or seconds)) + margin
 end
 
-local function stamp(flight, ends)
-  flight.ends = ends
-  flight.value = flight.id .. " " .. SharedKnowledge.time_text(ends)
+--- Sets for how long it lasts from now on. Others are told in the time that all have in common.
+local function stamp(flight, options, life)
+  flight.ends = options.clock() + life
+  flight.value = flight.id .. " " .. SharedKnowledge.time_text(options.now() + life)
 end
 
 --- Takes the claim where it is free.
@@ -72,7 +73,7 @@ local function claim(operation)
   local options = operation.client.options
   local flight = setmetatable({ id = core.uuid(), began = options.clock() }, Flight)
   local life = life_of(operation, options.timeout.total)
-  stamp(flight, options.now() + life)
+  stamp(flight, options, life)
   local added, message = operation.client.shared:call("add", "claim", flight.value, life)
   if not added then
     return nil, message or "exists"
@@ -85,15 +86,16 @@ end
 --- Makes the claim last for another while; false when it is lost.
 local function renew(operation, seconds)
   local flight, shared = operation.flight, operation.client.shared
-  local now, life = operation.client.options.now(), life_of(operation, seconds)
+  local options = operation.client.options
   local value, message = shared:get "claim"
-  if not message and (value ~= flight.value or flight.ends - now < shortest_rest) then
+  local rest = flight.ends - options.clock()
+  if not message and (value ~= flight.value or rest < shortest_rest) then
     operation.flight = nil
     turns.note(flight.id, nil)
     return false
   end
-  local before, ended = flight.value, flight.ends
-  stamp(flight, now + life)
+  local before, ended, life = flight.value, flight.ends, life_of(operation, seconds)
+  stamp(flight, options, life)
   if not shared:call("set", "claim", flight.value, life) then
     flight.value, flight.ends = before, ended
   end
@@ -151,15 +153,17 @@ end
 --- The result that may be taken: of the claim that was watched, if its holder was not done before this
 -- attempt began, or of a request sent since. And whether that holder is done.
 local function find_result(operation, id)
-  local client = operation.client
-  local text = client.shared:get "result"
-  local result = joined_report.read(text, client.options.tenant, client.options.now())
+  local client, tried_at = operation.client, operation.tried_at
+  local now = client.options.now()
+  local result = joined_report.read(client.shared:get "result", client.options.tenant, now)
   if not result then
     return nil, false
   end
+  -- One that is from the future is from before the clock was set back, in part at least.
+  local is_since = tried_at < result.sent and result.sent <= result.told and result.told <= now
   local is_its = result.id == id
-  local fits = (is_its and result.told >= operation.tried_at)
-    or (result.sent > operation.tried_at and not of_the_asker[result.answer.outcome])
+  local fits = (is_its and result.told >= tried_at)
+    or (is_since and not of_the_asker[result.answer.outcome])
   return fits and result or nil, is_its
 end
 
@@ -204,7 +208,9 @@ local hint_of_late = "Another request for this tenant is under way. Its answer w
 local function in_progress(operation, ends)
   local client = operation.client
   local now = client.options.now()
-  ends = ends and ends > now and ends or nil
+  -- What is further ahead was said before the clock was set back.
+  local latest = now + longest_wait + client.options.timeout.total
+  ends = ends and ends > now and ends <= latest and ends or nil
   local deadline = operation.deadline
   return {
     outcome = "in_progress",

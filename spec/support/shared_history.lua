@@ -17,6 +17,17 @@ local grid = Network.grid
 local History = {}
 History.__index = History
 
+--- What the clock shows that all clients have in common; it may be set once.
+function History:clock()
+  local now = self.model.now
+  return now - self.behind + (now >= self.step_at and self.step or 0)
+end
+
+--- Whether it was set, so that nothing can be said of its times.
+function History:was_set()
+  return self.step ~= 0 and self.model.now >= self.step_at
+end
+
 local function round_up(time)
   return math.ceil(time / grid) * grid
 end
@@ -105,7 +116,7 @@ local function new_client(history)
     timeout = choices:pick { { total = 60 }, { total = 5 }, { connect = 1, total = 1.5 } },
     transport = history.network:transport(client),
     now = function()
-      return model.now - history.behind
+      return history:clock()
     end,
     clock = function()
       return model.now - Model.begin
@@ -140,7 +151,7 @@ function calls.ensure(choices, history)
   return {
     wait = not choices:chance(0.3),
     timeout = choices:pick { 900, 5, 60, 1800 },
-    since = history.model.now - history.behind - choices:seconds(age),
+    since = history:clock() - choices:seconds(age),
   }
 end
 
@@ -168,7 +179,7 @@ local function make_call(history, client, method)
     options = options,
     began = model.now,
     requests = {},
-    since = options.since and options.since + history.behind,
+    since = options.since and model.now - (history:clock() - options.since),
   }
   local seconds = options.deadline or options.timeout
   call.deadline = seconds and model.now + seconds
@@ -250,6 +261,8 @@ function shared_history.run(choices, judge)
     calls = {},
     tasks = {},
     behind = choices:pick { 0, 0.25, -3, 40, -7200 },
+    step = choices:chance(0.08) and choices:pick { 3600, -3600, 300, -20 } or 0,
+    step_at = model.now + choices:seconds(90),
     store_fails = choices:pick { 0, 0, 0, 0, 0.02, 0.3, 1 },
   }, History)
   let_tasks_wait(history)
@@ -260,6 +273,9 @@ function shared_history.run(choices, judge)
   }
   history.store = history.store_fails > 0 and faulty(store, choices, history.store_fails) or store
   model:note("behind %s, the store fails %s", history.behind, history.store_fails)
+  if history.step ~= 0 then
+    model:note("the clock is set by %d s at +%.3f", history.step, history.step_at - Model.begin)
+  end
   local spread = choices:pick { 0.1, 0, 2, 60, 700 }
   for _ = 1, choices:pick { 3, 2, 6, 12 } do
     local client = new_client(history)

@@ -50,7 +50,7 @@ function sharing.on_request(history, request)
     end
   end
   local known = history.known_trigger
-  if known and request.sent < known + interval then
+  if known and request.sent < known + interval and not history:was_set() then
     wrong(
       history,
       "in vain",
@@ -114,6 +114,9 @@ end
 
 --- Holds a claim that a sync was triggered at or after a moment against the truth.
 local function check_covered(history, call, since, has_to_be_over)
+  if history.step ~= 0 and call.began < history.step_at and history.step_at <= call.ended then
+    return -- nobody could translate `since`
+  end
   local sync = history.model:find(function(sync)
     return sync.trigger >= since
       and (not has_to_be_over or (sync.ends <= call.ended and not sync.failed))
@@ -121,7 +124,8 @@ local function check_covered(history, call, since, has_to_be_over)
   if sync then
     return
   end
-  local close = may_be_another(history, call)
+  -- After a clock was set, its times and those before can be compared to a second only.
+  local close = (may_be_another(history, call) or history:was_set())
     and history.model:find(function(candidate)
       return candidate.trigger >= since - 13 -- two round trips, and the second of `Date`
     end)
@@ -171,6 +175,8 @@ local function check_cooldown(history, call)
   local ends = math.max(latest + interval + margin + slack, history.told_until or 0)
   if not report.retry_at then
     wrong(history, "cooldown", "without its end")
+  elseif history:was_set() then
+    return
   elseif report.retry_at + history.behind > ends then
     wrong(history, "cooldown", "%.3f s too long", report.retry_at + history.behind - ends)
   elseif report.retry_at + history.behind <= call.ended then
