@@ -13,8 +13,14 @@ describe("the example for OpenResty", function()
 
   local world
 
+  local expected
+
+  before_each(function()
+    expected = {}
+  end)
+
   after_each(function()
-    local complaints = world.server:complaints()
+    local complaints = world.server:complaints(expected)
     world:stop()
     assert.same({}, complaints)
   end)
@@ -39,6 +45,7 @@ describe("the example for OpenResty", function()
     world = example_world.start {
       tenants = { "one.example", "two.example", "three.example" },
       keep_fresh_every = 0.05,
+      service = { http_version = "1.1" },
     }
     nginx_world.await("several looks at fresh tenants", function()
       return ensured("three.example", "fresh") >= 5
@@ -73,6 +80,28 @@ describe("the example for OpenResty", function()
     end
     assert.is_true(out_of_turn <= 1, table.concat(list, " "))
     assert.equal(2, world:arrived "sync")
+  end)
+
+  it("goes on keeping them fresh after its worker has crashed", function()
+    world = example_world.start { tenants = { "one.example" }, keep_fresh_every = 1 }
+    expected = { "worker process %d+ exited on signal 9" }
+    local function last_look()
+      return world:metric "autopilot_keep_fresh_timestamp_seconds"
+    end
+    local first = nginx_world.await("the first look", function()
+      return last_look() > 0 and last_look()
+    end)
+    -- Right after the next one, so that nobody is in the middle of a look.
+    local before = nginx_world.await("the next look", function()
+      return last_look() > first and last_look()
+    end)
+    for _, worker in ipairs(world.server:workers()) do
+      world.server:kill_worker(worker)
+    end
+    nginx_world.await("a look after the crash", function()
+      return last_look() > before + 0.5
+    end)
+    assert.equal(1, world:arrived "sync")
   end)
 
   it("asks for another sync once the last one is older than PORTAL_MAX_AGE", function()
