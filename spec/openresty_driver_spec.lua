@@ -89,17 +89,14 @@ describe("in OpenResty, a client", function()
         local report, failure = world:call(client[operation], client)
         assert.is_nil(report)
         assert.equal(0, asked)
-        assert.same(
-          { operation, "unreachable", "no", "client", "contoso", false },
-          {
-            failure.operation,
-            failure.outcome,
-            failure.delivered,
-            failure.answered_by,
-            failure.tenant,
-            failure.ok,
-          }
-        )
+        assert.same({ operation, "unreachable", "no", "client", "contoso", false }, {
+          failure.operation,
+          failure.outcome,
+          failure.delivered,
+          failure.answered_by,
+          failure.tenant,
+          failure.ok,
+        })
         assert.same({ "PHASE", "no" }, { failure.network.name, failure.network.delivered })
         assert.truthy(tostring(failure):find("'log'", 1, true))
         assert.truthy(failure.hint:find("ngx.timer.at", 1, true))
@@ -338,6 +335,18 @@ describe("in OpenResty, the helper thread's driver", function()
       calls
     )
     assert.equal(70000, behaviour.patience)
+  end)
+
+  it("waits no longer than a transfer can last", function()
+    behaviour.transfer = "transfer"
+    require("autopilot.openresty.thread").new():run("request", 10, 1e12, "token", "id", 0)
+    assert.equal(86410000, behaviour.patience)
+  end)
+
+  it("fails when the thread does not know the transfer", function()
+    local transfer, failure = run()
+    assert.is_nil(transfer)
+    assert.same({ "unknown", "HELPER_THREAD" }, { failure.delivered, failure.name })
   end)
 
   it("submits nothing when the worker has no connection left", function()

@@ -15,8 +15,9 @@ Thread.__index = Thread
 
 local pool_size, idle_milliseconds = 64, 60000
 
--- The thread keeps the time of a transfer. This only ends the wait if it ever failed to.
-local grace_seconds = 10
+-- The thread keeps the time of a transfer, which is a day at most. This only ends the wait if it ever
+-- failed to.
+local grace_seconds, longest_seconds = 10, 86400
 
 --- Nil and why, where the system lets us have no such thread.
 ---@return autopilot.openresty.ThreadDriver?
@@ -37,7 +38,7 @@ end
 ---@return autopilot.NetworkFailure? failure
 function Thread:run(prepared, connect, total, token, client_request_id, retry_attempt)
   local thread, socket = self.thread, ngx.socket.tcp()
-  socket:settimeouts(1000, 1000, (total + grace_seconds) * 1000)
+  socket:settimeouts(1000, 1000, (math.min(total, longest_seconds) + grace_seconds) * 1000)
   local connected, problem = socket:connect(self.address)
   if not connected then
     return nil, phase.unsent("WORKER_CONNECTION", "the worker has no connection left: " .. problem)
@@ -54,7 +55,9 @@ function Thread:run(prepared, connect, total, token, client_request_id, retry_at
     return transfer
   end
   socket:close()
-  local failure = phase.unsent("HELPER_THREAD", "the helper thread did not answer: " .. problem)
+  local message = "the helper thread did not answer: "
+    .. (problem or "it does not know the transfer")
+  local failure = phase.unsent("HELPER_THREAD", message)
   if not thread:withdraw(number) then
     failure.stage, failure.delivered, failure.sends = "receive", "unknown", 1
   end
