@@ -232,24 +232,28 @@ cost_table() {
 
 burst_table() {
   echo "200 calls at once over TLS: wall time of the first round, which connects, and of the others (median);"
-  echo "the longest that another request waited meanwhile (ms); resident memory (MiB) after the first round and"
-  echo "after the last, over what it was before:"
+  echo "the longest step of the event loop (its processor time), in the first round and in the others (median);"
+  echo "the longest that another request waited (ms); resident memory (MiB) after the first round and after the"
+  echo "last, over what it was before:"
   echo
-  echo "| waiting | HTTP | first | others | longest wait | memory, first | memory, last | rounds | failed |"
-  echo "|---|---|---|---|---|---|---|---|---|"
+  echo "| waiting | HTTP | first | others | step, first | step, others | longest wait | memory, first | memory, last | rounds | failed |"
+  echo "|---|---|---|---|---|---|---|---|---|---|---|"
   for name in thread polling; do
     for kind in 1.1 2; do
       awk -v name=$name -v kind=$kind -v stall="$(cut -d' ' -f3 "$work/stall_${name}_$kind")" '
         NR == 1 { before = $3 }
-        NR == 2 { first = $1; after_first = $3 }
-        NR > 2 { walls[n++] = $1 }
+        NR == 2 { first = $1; after_first = $3; first_step = $4 }
+        NR > 2 { walls[n] = $1; steps[n++] = $4 }
         { failed += $2; last = $3 }
-        END {
+        function middle(values, i, j, t) {
           for (i = 0; i < n; i++)
             for (j = i + 1; j < n; j++)
-              if (walls[j] < walls[i]) { t = walls[i]; walls[i] = walls[j]; walls[j] = t }
-          printf "| %s | %s | %s | %s | %s | %.1f | %.1f | %d | %d |\n", name, kind, first,
-            walls[int(n / 2)], stall, (after_first - before) / 1024, (last - before) / 1024, NR - 1, failed
+              if (values[j] < values[i]) { t = values[i]; values[i] = values[j]; values[j] = t }
+          return values[int(n / 2)]
+        }
+        END {
+          printf "| %s | %s | %s | %s | %s | %s | %s | %.1f | %.1f | %d | %d |\n", name, kind, first,
+            middle(walls), first_step, middle(steps), stall, (after_first - before) / 1024, (last - before) / 1024, NR - 1, failed
         }' "$work/burst_${name}_$kind"
     done
   done
