@@ -50,6 +50,24 @@ describe("autopilot.openresty", function()
           assert.equal(200, call:answer().status)
         end)
 
+        it(
+          "does not run in circles while it waits, nor when there is nothing to wait for",
+          function()
+            local worker, before = world.server:workers()[1], world.upstream:counts().requests
+            local call = world:begin("one", "token=answer-1")
+            world:await_arrivals(before + 1)
+            local at_begin = world.server.sleeps(worker)
+            assert.equal(200, call:answer().status)
+            local at_end = world.server.sleeps(worker)
+            -- A second by polling: 100 looks.
+            assert.is_true(at_end - at_begin <= (driver == "thread" and 20 or 250))
+            for _ = 1, 5 do
+              world.upstream:counts() -- which takes its time
+            end
+            assert.is_true(world.server.sleeps(worker) - at_end <= 5)
+          end
+        )
+
         it("does not disturb other light threads when one is killed", function()
           assert.same({ killed = 1, right = 11 }, world:run "kill")
         end)

@@ -237,6 +237,13 @@ function Server.descriptors(id)
   return tonumber(shell.read('ls "/proc/$1/fd" | wc -l', tostring(id)))
 end
 
+--- How often the threads of a process have gone to sleep.
+---@param id integer
+function Server.sleeps(id)
+  local script = [[awk '/^voluntary/ { sum += $2 } END { print sum }' "/proc/$1/task/"*/status]]
+  return tonumber(shell.read(script, tostring(id)))
+end
+
 --- The resident memory of a process, in MB.
 ---@param id integer
 function Server.resident(id)
