@@ -322,12 +322,39 @@ describe("a call that meets another's request", function()
       sleep(1)
       victim.is_killed = true
     end)
-    local heir = calls(1)[1]
+    local heir = calls(1, { recover = false })[1]
     run()
     assert.are.equal("started", report_of(heir).outcome)
     assert.is_nil(report_of(heir).joined)
     assert.is_true(heir.ended > start + 60 and heir.ended < start + 80)
     assert.are.equal(1, #transport.requests)
+  end)
+
+  it("looks first whether the other's request started a sync, when that one died", function()
+    local posts, reads = 0, 0
+    local function send(request)
+      if request.method == "POST" then
+        posts = posts + 1
+        sleep(5)
+        return scripted({ started })(request)
+      end
+      reads = reads + 1
+      local record = { trigger = start + 0.5, last_sync = start + 1, date = time }
+      return scripted({ world.record(record) })(request)
+    end
+    local victim = calls(1, { transport = send })[1]
+    spawn(function()
+      sleep(1)
+      victim.is_killed = true
+    end)
+    local heirs = calls(5, { transport = send })
+    run()
+    assert.are.equal(1, posts)
+    assert.are.equal(1, reads)
+    for _, heir in ipairs(heirs) do
+      assert.are.equal("cooldown", report_of(heir).outcome)
+      assert.are.equal("no", report_of(heir).delivered)
+    end
   end)
 
   it("posts all the same when it is forced", function()

@@ -8,6 +8,7 @@
 
 local core = require "autopilot.core"
 local joined_report = require "autopilot.joined_report"
+local reading = require "autopilot.record"
 local SharedKnowledge = require "autopilot.shared_knowledge"
 local turns = require "autopilot.turns"
 
@@ -273,16 +274,41 @@ local function adopt(operation, result, state)
   return answer
 end
 
---- What to answer instead of posting although the claim is ours; nil when there is nothing.
-local function found_meanwhile(operation, state)
+--- Whether a claim has ended with its time: its holder is dead, or was stopped.
+local function has_expired(client, ends)
+  return ends ~= nil and client.options.now() >= ends - shortest_rest
+end
+
+--- Reads the record after the death of a holder, whose request may have started a sync.
+local function look_for_heritage(operation)
+  local client, id = operation.client, operation.client_request_id
+  if client.options.recover and operation.wants_wait ~= false then
+    reading.read_once(operation)
+    operation.client_request_id = id -- it is for the request
+    renew(operation, client.options.timeout.total)
+  end
+end
+
+--- A refusal that is known by now.
+local function refusal_by_now(operation)
   operation.client.shared:learn(operation.client.options.now())
   local refusal = operation.known_refusal(operation)
   if refusal then
     refusal.unposted = true
-    return refusal
   end
-  local result = find_result(operation)
-  return result and adopt(operation, result, state)
+  return refusal
+end
+
+--- What to answer instead of posting although the claim is ours; nil when there is nothing.
+local function found_meanwhile(operation, state)
+  local refusal = refusal_by_now(operation)
+  if not refusal and state.is_heir then
+    state.is_heir = false
+    look_for_heritage(operation)
+    refusal = refusal_by_now(operation)
+  end
+  local result = not refusal and find_result(operation)
+  return refusal or (result and adopt(operation, result, state)) or nil
 end
 
 --- Goes on when the request may be posted. To be called when its token is there.
@@ -301,13 +327,16 @@ function one_flight.gate(operation)
       return nil
     elseif is_taken then
       local instead = found_meanwhile(operation, state)
-      if instead then
+      if instead and operation.flight then
         one_flight.land(operation)
       end
-      return instead
+      if instead or operation.flight then
+        return instead
+      end
     end
     local how, result = wait(operation, state)
     local instead = result and adopt(operation, result, state)
+    state.is_heir = how == "gone" and has_expired(client, state.claim_ends)
     if how == "late" then
       instead = in_progress(operation, state.claim_ends)
     end
