@@ -40,6 +40,23 @@ describe("autopilot.openresty", function()
     return pending(obstacle)
   end
 
+  it("tells what could not be sent for want of connections of the worker, and recovers", function()
+    local world = openresty_world.start { connections = 64 }
+    local result = world:run("many", "token=answer-0.2&count=100")
+    assert.equal(0, result.wrong)
+    assert.equal(100, result.started + #result.others)
+    assert.is_true(#result.others > 0)
+    for _, other in ipairs(result.others) do
+      assert.equal("unreachable", other.outcome)
+      assert.equal("no", other.delivered)
+    end
+    assert.equal(result.started, world.upstream:counts().requests)
+    assert.equal(30, world:run("many", "token=answer-0&count=30").started)
+    local complaints = world.server:complaints { "worker_connections are not enough" }
+    world:stop()
+    assert.same({}, complaints)
+  end)
+
   for _, driver in ipairs { "thread", "polling" } do
     describe("with the driver " .. driver .. " in several workers", function()
       local world

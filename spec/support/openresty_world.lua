@@ -17,7 +17,7 @@ env CA_FILE;
 env HTTP_VERSION;
 env DRIVER;
 env DNS_GATE;
-events { worker_connections 2048; }
+events { worker_connections $CONNECTIONS; }
 http {
   access_log off;
   lua_shared_dict notes 1m;
@@ -64,13 +64,14 @@ http {
 local World = {}
 World.__index = World
 
----@param given { workers: integer?, driver: string?, http_version: string?, base_url: string?, environment: table? }?
+---@param given { workers: integer?, connections: integer?, driver: string?, http_version: string?, base_url: string?, environment: table? }?
 ---@return OpenrestyWorld
 function openresty_world.start(given)
   given = given or {}
   local upstream = upstream_world.start()
   local values = {
     WORKERS = ("%d"):format(given.workers or 1),
+    CONNECTIONS = ("%d"):format(given.connections or 2048),
     -- The system then spreads connections over the workers.
     REUSEPORT = given.workers and " reuseport" or "",
   }
