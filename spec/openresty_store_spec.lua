@@ -6,6 +6,49 @@ local openresty_world = require "support.openresty_world"
 
 local obstacle = nginx_world.obstacle()
 
+local token_configuration = [[
+include modules-enabled/*.conf;
+daemon off;
+pid nginx.pid;
+error_log stderr notice;
+worker_processes 2;
+events { worker_connections 512; }
+http {
+  access_log off;
+  lua_shared_dict shared 1m;
+  lua_shared_dict fetched 1m;
+  client_body_temp_path client_body_temp;
+  init_by_lua_block {
+    local autopilot = require "autopilot.openresty"
+    provide = autopilot.token.cached(function(ask)
+      local count = ngx.shared.fetched:incr("count", 1, 0)
+      ask.sleep(0.5)
+      return "token-" .. count, 3600
+    end, {
+      store = autopilot.store.shared_dict "shared",
+      identity = "app",
+      encryption_key = ("made up "):rep(4),
+    })
+  }
+  server {
+    listen 127.0.0.1:$PORT backlog=1024 reuseport;
+    location = /token {
+      content_by_lua_block {
+        local token = provide { tenant = "one.example", sleep = ngx.sleep, now = ngx.now }
+        ngx.print(token, " ", ngx.shared.fetched:get "count")
+      }
+    }
+    location = /seen {
+      content_by_lua_block {
+        for _, key in ipairs(ngx.shared.shared:get_keys(0)) do
+          ngx.print(key, "=", ngx.shared.shared:get(key), ";")
+        end
+      }
+    }
+  }
+}
+]]
+
 --- Sends that many calls at once for the tenant.
 local function begin_calls(world, token, count)
   local calls = {}
@@ -64,4 +107,22 @@ describe("workers that share a store", function()
       end)
     end)
   end
+
+  it("fetch a token once for all, and keep it encrypted", function()
+    local server = nginx_world.start { files = { ["nginx.conf"] = token_configuration } }
+    local calls, answers = {}, {}
+    for index = 1, 40 do
+      calls[index] = server:send("GET", "/token")
+    end
+    for _, call in ipairs(calls) do
+      local body = call:answer().body
+      answers[body] = (answers[body] or 0) + 1
+    end
+    local seen, complaints = server:get("/seen").body, server:complaints()
+    server:stop()
+    assert.same({ ["token-1 1"] = 40 }, answers)
+    assert.is_truthy(seen:find("autopilot:1:token:3:app11:one.example", 1, true))
+    assert.is_nil(seen:find("token-1", 1, true))
+    assert.same({}, complaints)
+  end)
 end)
