@@ -322,24 +322,13 @@ local function obtain(client, context, refused)
   return token
 end
 
---- The token that was sent last, where its provider has it at hand still: then there is nothing to
--- check. Whoever is to be told of tokens is told by `obtain`.
-local function at_hand(client)
-  local peek = client.peek
-  local token = peek and peek(client.options.now())
-  return token == client.secrets[1] and not client.on_event and token or nil
-end
-
 --- Gets a token of the provider's and sends once with it. After a refusal: with another than the refused
 -- one, or nil.
 ---@return table? answer
 ---@return string? body when the status is the one hoped for
 ---@return string? token that was sent
 local function ask(self, context, refused)
-  local token, answer = not refused and at_hand(self.client) or nil, nil
-  if not token then
-    token, answer = obtain(self.client, context, refused)
-  end
+  local token, answer = obtain(self.client, context, refused)
   if token then
     local body
     answer, body = send_once(self, context, token, refused)
@@ -355,11 +344,18 @@ end
 ---@return table answer in the shape of a report, without `ok` and `operation`
 ---@return string? body the last answer's, when it has the status hoped for
 function Exchange:run(context)
-  local static_token = self.client.static_token
-  if static_token then
-    return send_once(self, context, static_token)
+  local client = self.client
+  if client.static_token then
+    return send_once(self, context, client.static_token)
   end
-  local answer, body, refused = ask(self, context)
+  local answer, body
+  local refused = client.peek and client.peek(client.options.now())
+  if refused and refused == client.secrets[1] and not client.on_event then
+    -- The one that was sent last is at hand still: nothing to check, and nobody to tell.
+    answer, body = send_once(self, context, refused)
+  else
+    answer, body, refused = ask(self, context)
+  end
   if answer.outcome ~= "unauthenticated" or answer.unposted then
     return answer, body
   end
