@@ -125,11 +125,11 @@ static int graph_headers(lua_State *L) {
 
 static int result(lua_State *L) {
     const struct transfer *transfer = check(L);
-    int status = transfer_status(transfer);
-    const char *version = status > 0 ? version_text(transfer->http_version) : NULL;
+    int status_code = transfer_status(transfer);
+    const char *version = status_code > 0 ? version_text(transfer->http_version) : NULL;
     lua_settop(L, 1);
-    if (status > 0) {
-        lua_pushinteger(L, status);
+    if (status_code > 0) {
+        lua_pushinteger(L, status_code);
     } else {
         lua_pushnil(L);
     }
