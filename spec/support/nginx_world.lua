@@ -29,7 +29,8 @@ clean_up() {
   cd / && rm -rf "$folder"
 }
 trap clean_up EXIT
-trap 'exit 0' HUP INT TERM
+# A second signal must not end the shell in the middle of cleaning up.
+trap 'trap "" HUP INT TERM; exit 0' HUP INT TERM
 cd "$folder" || exit
 (
   while read -r line; do :; done <&3
