@@ -135,6 +135,9 @@ run-fuzz: headers
 run-bench: all
 	@.ci/with-lua lua5.4 spec/bench/run.sh
 
+bench-fleet: all $(BUILD)/packages/bench
+	@.ci/with-lua lua5.4 spec/bench/fleet.sh
+
 # ---- Install -------------------------------------------------------------------------------------
 
 # LuaJIT has the paths of Lua 5.1 and loads what was built for it, so that one wins.
@@ -173,9 +176,10 @@ help:
 #: make sanitize         C tests and specs under ASan and UBSan, then under valgrind
 #: make fuzz             the parsers' fuzzers for FUZZ_SECONDS (10) each
 #: make bench            the figures of the README
+#: make bench-fleet      those of a fleet
 #: make install          to PREFIX (/usr/local), below DESTDIR
 #: make clean            removes build/
 #: Packages that are missing are installed through apt; PACKAGES=no leaves that to you.
 #: V=1 shows whole commands.
 
-.PHONY: all tests headers install clean help $(TASKS) $(TASKS:%=run-%)
+.PHONY: all tests headers install clean help bench-fleet $(TASKS) $(TASKS:%=run-%)

@@ -105,6 +105,7 @@ function attempts.run(operation, try)
     if operation.flight then
       operation.flight:pause(operation, answer, delay)
     end
+    answer, judged = nil, nil -- luacheck: ignore 311 (thousands may sleep, and need not keep them)
     attempts.sleep(operation, delay)
     operation.delay, operation.retry_attempt = delay, number
   end
