@@ -174,6 +174,12 @@ describe("in OpenResty, a client", function()
     end):find("^autopilot.warm: unknown option 'htp'"))
   end)
 
+  it("is no fleet, which would block the worker", function()
+    local ok, message = pcall(require("autopilot.openresty").fleet, { tenants = {} })
+    assert.is_false(ok)
+    assert.truthy(message:find("would block the worker", 1, true))
+  end)
+
   it("is the same as everywhere else in what it does not change", function()
     local autopilot, preset = require "autopilot", require "autopilot.openresty"
     assert.equal(autopilot.token, preset.token)
