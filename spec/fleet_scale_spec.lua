@@ -37,10 +37,10 @@ local start_script = [[
   export AZURE_CLIENT_ID="$3" AZURE_CLIENT_SECRET="$4"
   export AUTOPILOT_FLEET_LIST="$5" AUTOPILOT_FLEET_STATE="$6"
   run() {
-    exec "$LUA" bin/autopilot-sync fleet "$AUTOPILOT_FLEET_LIST" --state "$AUTOPILOT_FLEET_STATE" \
-      --json --concurrency 64 --auth secret
+    LD_PRELOAD="$PRELOAD" exec "$LUA" bin/autopilot-sync fleet "$AUTOPILOT_FLEET_LIST" \
+      --state "$AUTOPILOT_FLEET_STATE" --json --concurrency 64 --auth secret
   }
-  LUA="$7"
+  LUA="$7" PRELOAD="${10}" # the sanitizers' runtime, for the interpreter alone
 ]]
 
 -- Killed without warning when a third is done.
@@ -114,7 +114,8 @@ describe("a fleet of " .. count .. " tenants over real sockets", function()
             state,
             interpreter,
             output,
-            wanted or ""
+            wanted or "",
+            os.getenv "LD_PRELOAD" or ""
           )
           :gsub("%s+$", "")
       )
