@@ -2,11 +2,9 @@
  * listener on loopback. To be run under ThreadSanitizer too. */
 #define _GNU_SOURCE 1
 
-#include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/stat.h>
+#include <sys/resource.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -14,130 +12,8 @@
 
 #include <curl/curl.h>
 
-#include "check.h"
 #include "echo_service.h"
-#include "loopback_peer.h"
-#include "transfer_thread.h"
-
-static const char no_content[] = "HTTP/1.1 204 No Content\r\n\r\n";
-static const struct transfer_attempt usual = {
-    .token = "secret", .token_length = 6, .connect_timeout = 5, .total_timeout = 20};
-
-enum { PATIENCE_MILLISECONDS = 10000 };
-
-/* ---- The event loop's side ---------------------------------------------------------------------
- */
-
-static struct transfer_thread *start(void) {
-    const char *problem = NULL;
-    struct transfer_thread *thread = transfer_thread_start(&problem);
-    CHECK(thread != NULL);
-    if (thread == NULL) {
-        printf("%s\n", problem);
-        exit(EXIT_FAILURE);
-    }
-    return thread;
-}
-
-static struct prepared_request *request_to(const struct peer *peer) {
-    char url[64];
-    enum prepared_request_status status;
-    snprintf(url, sizeof url, "http://127.0.0.1:%d/", peer->port);
-    struct prepared_request *request = prepared_request_create("POST", url, &status);
-    if (request == NULL) {
-        exit(EXIT_FAILURE);
-    }
-    request->max_body = 1000;
-    return request;
-}
-
-static int connect_to(const char *path) {
-    struct sockaddr_un address;
-    memset(&address, 0, sizeof address);
-    address.sun_family = AF_UNIX;
-    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
-    int connection = socket(AF_UNIX, SOCK_STREAM, 0);
-    CHECK(connect(connection, (struct sockaddr *)&address, sizeof address) == 0);
-    return connection;
-}
-
-static void say(int connection, const char *text) {
-    CHECK(send(connection, text, strlen(text), MSG_NOSIGNAL) == (ssize_t)strlen(text));
-}
-
-static void wait_for(int connection, unsigned long number) {
-    char line[32];
-    snprintf(line, sizeof line, "%lu\n", number);
-    say(connection, line);
-}
-
-/* What comes next on the connection: '+', 0 for its end, -1 when nothing came in all that time. The
- * peer is stepped meanwhile. */
-static int read_byte(int connection, struct peer *peer) {
-    for (int waited = 0; waited < PATIENCE_MILLISECONDS; waited++) {
-        struct pollfd asked = {.fd = connection, .events = POLLIN};
-        if (peer != NULL) {
-            peer_step(peer);
-        }
-        if (poll(&asked, 1, 1) > 0) {
-            char byte = 0;
-            return recv(connection, &byte, 1, 0) == 1 ? byte : 0;
-        }
-    }
-    return -1;
-}
-
-/* Steps the peer until the condition holds. */
-#define EVENTUALLY(peer, condition)                                                                \
-    do {                                                                                           \
-        int waited = 0;                                                                            \
-        while (!(condition) && waited++ < PATIENCE_MILLISECONDS) {                                 \
-            peer_step(peer);                                                                       \
-            poll(NULL, 0, 1);                                                                      \
-        }                                                                                          \
-        CHECK(condition);                                                                          \
-    } while (0)
-
-/* Claims the transfer; its status, or -1 when it is not there. */
-static int claim(struct transfer_thread *thread, unsigned long number) {
-    struct transfer transfer;
-    memset(&transfer, 0, sizeof transfer);
-    if (!transfer_thread_claim(thread, number, &transfer)) {
-        return -1;
-    }
-    int status = transfer_status(&transfer);
-    CHECK(transfer.finished && transfer.set == NULL);
-    transfer_free(&transfer);
-    return status;
-}
-
-static int exchange(struct transfer_thread *thread, int connection,
-                    struct prepared_request *request, struct peer *peer) {
-    unsigned long number = transfer_thread_submit(thread, request, &usual);
-    CHECK(number > 0);
-    wait_for(connection, number);
-    CHECK(read_byte(connection, peer) == '+');
-    return claim(thread, number);
-}
-
-/* ---- Promises ----------------------------------------------------------------------------------
- */
-
-static struct peer peer; /* steps with the test; its port alone where a service stands in */
-static struct transfer_thread *thread;
-static struct prepared_request *request;
-
-static void set_up(const char *answer) {
-    peer_open(&peer, answer);
-    thread = start();
-    request = request_to(&peer);
-}
-
-static void tear_down(void) {
-    prepared_request_release(request);
-    transfer_thread_stop(thread);
-    peer_close(&peer);
-}
+#include "event_loop_side.h"
 
 static void serves_one_after_another(void) {
     set_up(no_content);
@@ -430,22 +306,48 @@ static void shares_requests_with_the_thread(void) {
     tear_down();
 }
 
-/* When nothing is to be done, nothing is done: no processor time in a tenth of a second. */
+static double processor_seconds(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+/* When nothing is to be done, nothing is done. */
 static void rests_when_idle(void) {
     set_up(NULL);
     int idle = connect_to(transfer_thread_address(thread));
     int busy = connect_to(transfer_thread_address(thread));
     wait_for(busy, transfer_thread_submit(thread, request, &usual));
     EVENTUALLY(&peer, peer_requests(&peer) == 1);
-    struct timespec before, after;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+    double before = processor_seconds();
     poll(NULL, 0, 200);
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
-    double used =
-        (double)(after.tv_sec - before.tv_sec) + (double)(after.tv_nsec - before.tv_nsec) / 1e9;
-    CHECK(used < 0.05);
+    CHECK(processor_seconds() - before < 0.02);
     close(idle);
     close(busy);
+    tear_down();
+}
+
+static void waits_for_a_free_descriptor(void) {
+    struct rlimit before, none;
+    set_up(no_content);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", transfer_thread_address(thread));
+    int connection = socket(AF_UNIX, SOCK_STREAM, 0);
+    int next = dup(connection);
+    CHECK(getrlimit(RLIMIT_NOFILE, &before) == 0 && next > 0);
+    close(next);
+    none = before;
+    none.rlim_cur = (rlim_t)next; /* so that nobody gets another one */
+    CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
+    CHECK(connect(connection, (struct sockaddr *)&address, sizeof address) == 0);
+    wait_for(connection, transfer_thread_submit(thread, request, &usual));
+    double used = processor_seconds();
+    poll(NULL, 0, 200);
+    CHECK(processor_seconds() - used < 0.02);
+    CHECK(transfer_thread_backlog(thread) == 1);
+    CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
+    CHECK(read_byte(connection, &peer) == '+');
+    close(connection);
     tear_down();
 }
 
@@ -469,5 +371,7 @@ int main(void) {
                survives_waiters_that_go_at_any_moment);
     check_case("shares requests with whoever made them", shares_requests_with_the_thread);
     check_case("rests when there is nothing to do", rests_when_idle);
+    check_case("rests until there is a descriptor for who wants to connect",
+               waits_for_a_free_descriptor);
     return check_summary();
 }
