@@ -305,6 +305,21 @@ describe("a fleet's spread", function()
     end
   end)
 
+  it("does not turn in circles while those that are due wait for a place", function()
+    local w, sleeps = world.new(), 0
+    local fleet = w:fleet {
+      tenants = world.names(50),
+      spread = 1,
+      concurrency = 1,
+      sleep = function(seconds)
+        sleeps = sleeps + 1
+        assert(seconds > 0 and sleeps < 1000)
+        w:pass(seconds)
+      end,
+    }
+    assert.are.equal(50, count(world.collect(fleet)))
+  end)
+
   it("leaves a deadline its due", function()
     local w = world.new()
     local fleet = w:fleet { tenants = world.names(100), spread = 1000, deadline = 500 }

@@ -320,7 +320,9 @@ local function next_report(self)
         finish(self)
         return nil
       end
-      self.scheduler:wait(roster:next_start())
+      -- Who is due already waits for a place, and not for a moment.
+      local start = roster:next_start()
+      self.scheduler:wait(start and start > self.clock() and start or nil)
     end
   end
   return ledger:take()

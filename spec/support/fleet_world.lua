@@ -91,6 +91,11 @@ function FleetWorld:transport()
   end
 end
 
+--- Lets time pass.
+function FleetWorld:pass(seconds)
+  self.time = start + math.ceil((self.time - start + seconds) / grain) * grain
+end
+
 --- A fleet in this world; the tenants' tokens are those that the service knows.
 ---@param given autopilot.FleetOptions
 ---@return autopilot.Fleet
@@ -101,7 +106,7 @@ function FleetWorld:fleet(given)
     end,
     transport = self:transport(),
     sleep = function(seconds)
-      self.time = start + math.ceil((self.time - start + seconds) / grain) * grain
+      self:pass(seconds)
     end,
     clock = function()
       return self.time - start
