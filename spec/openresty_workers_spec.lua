@@ -57,6 +57,27 @@ describe("autopilot.openresty", function()
     assert.same({}, complaints)
   end)
 
+  it("goes on for a tenant whose request crashed, once its claim has ended", function()
+    local world = openresty_world.start { workers = 2 }
+    local doomed = world:begin("shared", "token=stall")
+    world:await_arrivals(1)
+    for _, worker in ipairs(world.server:workers()) do
+      world.server:kill_worker(worker)
+    end
+    assert.equal(0, doomed:answer().status)
+    -- It may have been delivered, so that nobody asks again at once: others are told until when.
+    local impatient = world:run("shared", "token=answer-0&deadline=0.2")
+    assert.equal("in_progress", impatient.outcome)
+    assert.equal("no", impatient.delivered)
+    assert.is_true(impatient.retry_after > 0 and impatient.retry_after < 15)
+    assert.equal(1, world.upstream:counts().requests)
+    assert.equal("started", world:run("shared", "token=answer-0").outcome)
+    assert.equal(2, world.upstream:counts().requests)
+    local complaints = world.server:complaints { "worker process %d+ exited on signal 9" }
+    world:stop()
+    assert.same({}, complaints)
+  end)
+
   for _, driver in ipairs { "thread", "polling" } do
     describe("with the driver " .. driver .. " in several workers", function()
       local world
@@ -112,27 +133,6 @@ describe("autopilot.openresty", function()
         end
         assert.same({}, world.server:complaints { "worker process %d+ exited on signal 9" })
       end)
-    end)
-
-    it("goes on for a tenant whose request crashed, with the driver " .. driver, function()
-      local world = openresty_world.start { driver = driver, workers = 2 }
-      local doomed = world:begin("shared", "token=stall")
-      world:await_arrivals(1)
-      for _, worker in ipairs(world.server:workers()) do
-        world.server:kill_worker(worker)
-      end
-      assert.equal(0, doomed:answer().status)
-      -- It may have been delivered, so that nobody asks again at once: others are told until when.
-      local impatient = world:run("shared", "token=answer-0&deadline=0.2")
-      assert.equal("in_progress", impatient.outcome)
-      assert.equal("no", impatient.delivered)
-      assert.is_true(impatient.retry_after > 0 and impatient.retry_after < 15)
-      assert.equal(1, world.upstream:counts().requests)
-      assert.equal("started", world:run("shared", "token=answer-0").outcome)
-      assert.equal(2, world.upstream:counts().requests)
-      local complaints = world.server:complaints { "worker process %d+ exited on signal 9" }
-      world:stop()
-      assert.same({}, complaints)
     end)
 
     describe("with the driver " .. driver .. " and a name server that does not answer", function()
