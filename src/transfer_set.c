@@ -120,16 +120,12 @@ bool transfer_set_is_ours(const struct transfer_set *set) {
     return set->process_id == platform_process_id();
 }
 
-/* What libcurl reads into, for each transfer: answers are short, and many are under way. */
-static const long many_read_buffer = 1024;
-
 /* Has the transfer wait for a connection that others share, rather than open its own. */
 static void prefer_sharing(struct transfer_set *set, const struct prepared_request *request,
                            struct transfer_handle *handle) {
     if (set->concurrency == 0 || handle == NULL) {
         return;
     }
-    curl_easy_setopt(handle->easy, CURLOPT_BUFFERSIZE, many_read_buffer);
     if (request->is_plaintext || request->http_version == CURL_HTTP_VERSION_1_1) {
         expect_no_multiplexing(set);
     } else {
