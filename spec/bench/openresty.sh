@@ -202,15 +202,15 @@ bursts() {
 }
 
 others_table() {
-  echo "Latency of other requests to the same worker (ms), median of the rounds; at work are ten calls, each"
-  echo "with a new TLS connection:"
+  echo "Latency of other requests to the same worker (ms), the least of the rounds: a stall of the worker's own"
+  echo "would be in each. At work are ten calls, each with a new TLS connection:"
   echo
   echo "| waiting | p50 idle | p50 at work | p99 idle | p99 at work | max idle | max at work |"
   echo "|---|---|---|---|---|---|---|"
   for name in thread polling blocking; do
-    echo "| $name | $(median "$work/alone_$name" 1) | $(median "$work/probed_$name" 1)" \
-      "| $(median "$work/alone_$name" 2) | $(median "$work/probed_$name" 2)" \
-      "| $(median "$work/alone_$name" 3) | $(median "$work/probed_$name" 3) |"
+    echo "| $name | $(smallest "$work/alone_$name" 1) | $(smallest "$work/probed_$name" 1)" \
+      "| $(smallest "$work/alone_$name" 2) | $(smallest "$work/probed_$name" 2)" \
+      "| $(smallest "$work/alone_$name" 3) | $(smallest "$work/probed_$name" 3) |"
   done
 }
 

@@ -284,9 +284,6 @@ static void survives_waiters_that_go_at_any_moment(void) {
     service_close(&service);
 }
 
-/* ---- Promises about sharing --------------------------------------------------------------------
- */
-
 /* A request that is released while the thread still holds it. */
 static void shares_requests_with_the_thread(void) {
     set_up(no_content);
