@@ -188,6 +188,38 @@ describe_http2("a fleet over HTTP/2", function()
     assert.are.equal(60, count(reports, "started"))
   end)
 
+  it("keeps long answers of many streams apart", function()
+    local server = hostile.listen(wire.http2(function(session)
+      local waiting = {}
+      while true do
+        waiting[#waiting + 1] = session:read_request()
+        if #waiting == 30 then
+          for _, stream in ipairs(waiting) do
+            session:headers(stream, { { ":status", 200 } })
+          end
+          -- All of them a piece at a time, so that they arrive interleaved.
+          for piece = 1, 12 do
+            for _, stream in ipairs(waiting) do
+              local text = ('"%d-%d":"%s",'):format(stream, piece, ("x"):rep(3000))
+              session:data(stream, piece == 1 and "{" .. text or text)
+            end
+          end
+          for _, stream in ipairs(waiting) do
+            local last = '"syncStatus":"completed","lastSyncDateTime":"0001-01-01T00:00:00Z"}'
+            session:data(stream, last, true)
+          end
+          waiting = {}
+        end
+      end
+    end))
+    local fleet = fleet_of(server, { tenants = names(60), concurrency = 30, operation = "status" })
+    local right = 0
+    for _, report in fleet:run() do
+      right = right + (report.ok and report.sync_status == "completed" and 1 or 0)
+    end
+    assert.are.equal(60, right)
+  end)
+
   it(
     "is cancelled with hundreds of streams open: each is reported as what may have arrived",
     function()
