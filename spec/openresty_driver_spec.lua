@@ -174,10 +174,12 @@ describe("in OpenResty, a client", function()
     end):find("^autopilot.warm: unknown option 'htp'"))
   end)
 
-  it("is no fleet, which would block the worker", function()
-    local ok, message = pcall(require("autopilot.openresty").fleet, { tenants = {} })
+  it("tells a fleet's mistakes at the caller's line", function()
+    local ok, message = pcall(function()
+      local _ = require("autopilot.openresty").fleet { tenants = {}, client = {}, concurency = 3 }
+    end)
     assert.is_false(ok)
-    assert.truthy(message:find("would block the worker", 1, true))
+    assert.matches("openresty_driver_spec%.lua:%d+: autopilot.fleet: unknown option", message)
   end)
 
   it("is the same as everywhere else in what it does not change", function()

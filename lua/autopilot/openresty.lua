@@ -130,12 +130,4 @@ end
 
 preset.retry = setmetatable({ run = run }, { __index = autopilot.retry })
 
---- Not here: a fleet steps its transfers itself, and while it waited the worker would serve nobody.
-function preset.fleet()
-  error(
-    "autopilot.fleet: it would block the worker; use a client for each tenant, in light threads",
-    2
-  )
-end
-
 return setmetatable(preset, { __index = autopilot })
