@@ -193,12 +193,14 @@ cost_of_calls() {
   done
 }
 
-# 200 at once over TLS: `bursts DRIVER KIND PORT ROUNDS`.
+# 200 at once over TLS, in a request of nginx for each round: `bursts DRIVER KIND PORT ROUNDS`.
 bursts() {
-  ask "$1" "/burst?count=200&rounds=$4&port=$3" >"$work/burst_$1_$2" &
-  caller=$!
-  attend "$programs/prober" "$(port_of "$1")" /nothing 4 >"$work/stall_$1_$2"
-  wait "$caller"
+  attend "$programs/prober" "$(port_of "$1")" /nothing 4 >"$work/stall_$1_$2" &
+  prober=$!
+  for round in $(seq "$4"); do
+    ask "$1" "/burst?count=200&port=$3" >>"$work/burst_$1_$2"
+  done
+  wait "$prober"
 }
 
 others_table() {
