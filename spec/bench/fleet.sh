@@ -165,7 +165,7 @@ all_tenants() {
     fi
     if has curl; then
       write_curl_configuration
-      set -- "$@" -- curl -q --silent --parallel --parallel-max "$concurrency" --config "$work/curl.conf"
+      set -- "$@" -- curl -q --no-progress-meter --parallel --parallel-max "$concurrency" --config "$work/curl.conf"
       echo "\`curl --parallel\`" >>"$work/titles"
     fi
     echo "C program" >>"$work/titles"
