@@ -1,0 +1,85 @@
+-- core.silent_listener: a server that says nothing is enough for a set to read the certificates that it
+-- trusts, once for all its connections.
+
+local core = require "autopilot.core"
+local hostile = require "support.hostile_server"
+local wire = require "support.wire"
+
+local limit = 5 * hostile.patience
+
+local function read_file(path)
+  local file = assert(io.open(path, "rb"))
+  local text = file:read "*a"
+  file:close()
+  return text
+end
+
+local function write_file(path, text)
+  local file = assert(io.open(path, "wb"))
+  file:write(text)
+  file:close()
+end
+
+local function request_to(url, ca_file)
+  return core.request { method = "GET", url = url, ca_file = ca_file, proxy = "" }
+end
+
+--- Waits for a transfer's end; its status, or nil and libcurl's name for why there is none.
+local function finish(set, transfer)
+  hostile.until_true(function()
+    return transfer:is_finished()
+  end, function()
+    set:step(0.001)
+  end)
+  local _, name = transfer:failure()
+  return (transfer:result()), name
+end
+
+-- libcurl keeps certificates since 7.87.
+local function keeps_certificates()
+  local major, minor = core.info().libcurl:match "^(%d+)%.(%d+)"
+  local is_recent = tonumber(major) > 7 or tonumber(minor) >= 87
+  return is_recent and (core.info().ssl or ""):find("OpenSSL", 1, true) ~= nil
+end
+
+describe("core.silent_listener", function()
+  after_each(wire.close)
+  teardown(wire.teardown)
+
+  it("is connected to, and never answers", function()
+    local listener, port = core.silent_listener()
+    local set = core.transfer_set()
+    local url = ("http://127.0.0.1:%d/"):format(port)
+    local transfer = set:add(request_to(url), limit, 0.2 * hostile.patience)
+    local status, name = finish(set, transfer)
+    assert.is_nil(status)
+    assert.equal("CURLE_OPERATION_TIMEDOUT", name)
+    assert.equal(1, (select(4, transfer:result()))) -- it was connected, and sent
+    listener:close()
+    listener:close()
+    assert.equal(
+      "CURLE_COULDNT_CONNECT",
+      select(2, finish(set, set:add(request_to(url), limit, limit)))
+    )
+  end)
+
+  if keeps_certificates() then
+    it("has a set read the trusted certificates, which it then needs no more", function()
+      local ca_file = os.tmpname()
+      write_file(ca_file, read_file(wire.certificates().ca))
+      local set, unprepared = core.transfer_set(), core.transfer_set()
+      local listener, port = core.silent_listener()
+      local silent = request_to(("https://127.0.0.1:%d/"):format(port), ca_file)
+      finish(set, set:add(silent, limit, 0.2 * hostile.patience))
+      listener:close()
+      assert(os.remove(ca_file))
+
+      local server =
+        hostile.listen(wire.tls(wire.answers("HTTP/1.1 204 No Content\r\n\r\n", "close")))
+      local request = request_to(server:url("/", "https"), ca_file)
+      assert.equal(204, (finish(set, set:add(request, limit, limit))))
+      local _, name = finish(unprepared, unprepared:add(request, limit, limit))
+      assert.equal("CURLE_SSL_CACERT_BADFILE", name)
+    end)
+  end
+end)
