@@ -350,6 +350,7 @@ function Client:become(token, tenant)
   self.secrets, self.clean, self.has_signs = no_secrets, clean_of_nothing, false
   self.peek = authorization.open(token, tenant, checked.cloud, self.scope)
   self.memory = TenantMemory.new(checked.cooldown, checked.cooldown_margin, self.service_clock)
+  share(self) -- what the other tenant's knew is not this one's
   self.is_closed = false
 end
 

@@ -225,11 +225,11 @@ function Admission:enter(gate, task, clock, deadline)
     self.scheduler.timers:add(deadline, task, task.ticket)
   end
   local answer = coroutine.yield(Scheduler.parked)
-  if answer ~= "admitted" and answer ~= "refused" then
+  if answer == "admitted" or answer == "refused" then
+    return answer
+  elseif task.waits_at then -- else it was called out of the line in this turn, and has its place
     leave_line(self, task) -- its entry there is void, because its ticket is an old one
-    return nil
   end
-  return answer
 end
 
 --- Gives the place back.

@@ -1,0 +1,93 @@
+-- A place to send from: who has one gives it back, whatever happens, and who waits for one is told the truth.
+
+local stores = require "autopilot.store"
+local world = require "support.fleet_world"
+
+local function outcomes(reports)
+  local found = {}
+  for _, report in pairs(reports) do
+    found[report.outcome] = (found[report.outcome] or 0) + 1
+  end
+  return found
+end
+
+describe("a place in a fleet", function()
+  it(
+    "that comes free in the turn of the deadline is no mistake for who has waited for it",
+    function()
+      local w = world.new()
+      w.latency = 1
+      local fleet = w:fleet {
+        tenants = world.names(8),
+        concurrency = 8,
+        host_concurrency = 2,
+        deadline = 2.07,
+        sleep = function(seconds)
+          w:pass(seconds + 0.02) -- so that both are over when it ends
+        end,
+      }
+      local reports = world.collect(fleet)
+      assert.are.same({ started = 4, unreachable = 4 }, outcomes(reports))
+      for _, report in pairs(reports) do
+        assert.are.equal(report.ok and "yes" or "no", report.delivered)
+      end
+      assert.are.equal(0, fleet:progress().in_flight)
+    end
+  )
+
+  it("is given back where the HTTP layer raises, and who called it lives on", function()
+    local w = world.new()
+    local inner = w:transport()
+    local fleet = w:fleet {
+      tenants = world.names(6),
+      concurrency = 2,
+      client = function(tenant)
+        return {
+          token = function(ask)
+            pcall(ask.transport, { method = "GET", url = "https://login.example/" })
+            return "token-" .. tenant
+          end,
+        }
+      end,
+      transport = function(request)
+        if request.url == "https://login.example/" then
+          error "the wire is cut"
+        end
+        return inner(request)
+      end,
+    }
+    local ended = false
+    local run = coroutine.create(function()
+      local reports = world.collect(fleet)
+      ended = true
+      return reports
+    end)
+    debug.sethook(run, function()
+      error("the fleet waits for ever", 0)
+    end, "", 5000000)
+    local is_fine, reports = coroutine.resume(run)
+    assert.is_true(is_fine and ended, tostring(reports))
+    assert.are.same({ started = 6 }, outcomes(reports))
+    assert.are.equal(0, fleet:progress().in_flight)
+  end)
+end)
+
+describe("a client of a fleet that becomes another tenant's", function()
+  it("shares what is known of that one, and of no other", function()
+    local w = world.new()
+    local store = stores.memory {
+      now = function()
+        return w.time
+      end,
+    }
+    local function options(tenant)
+      return { token = "token-" .. tenant, store = store }
+    end
+    local tenants = world.names(5)
+    world.collect(w:fleet { tenants = tenants, concurrency = 1, client = options })
+    assert.are.equal(5, #w.requests)
+    local again = world.collect(w:fleet { tenants = tenants, concurrency = 5, client = options })
+    assert.are.equal(5, #w.requests)
+    assert.are.same({ cooldown = 5 }, outcomes(again))
+  end)
+end)
