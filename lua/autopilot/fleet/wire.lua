@@ -9,6 +9,7 @@ local core = require "autopilot.core"
 local curl = require "autopilot.transport.curl"
 local is_loopback = require "autopilot.loopback"
 local options = require "autopilot.options"
+local protected_call = require "autopilot.protected_call"
 
 ---@class autopilot.fleet.Wire
 ---@field scheduler autopilot.fleet.Scheduler
@@ -295,8 +296,12 @@ function Wire:wrap(inner)
     if request.method == "POST" and request.headers and request.headers["Authorization"] then
       task.has_posted = true
     end
-    local response, network =
-      inner(left < total and with_timeout(request, timeout, left) or request)
+    local is_fine, response, network =
+      protected_call(inner, left < total and with_timeout(request, timeout, left) or request)
+    if not is_fine then
+      self.admission:leave(task) -- who called us may live on
+      error(response, 0)
+    end
     done(self, gate, task, sent_at, facts_of(response, network))
     return response, network
   end
