@@ -177,6 +177,28 @@ describe("a fleet's deadline", function()
     assert.is_true(w.requests[1].timeout.total <= 3)
   end)
 
+  it("holds for a request that had to wait for its place", function()
+    for _, operation in ipairs {
+      "sync",
+      function(client)
+        local report, failure = client:sync()
+        return report, failure
+      end,
+    } do
+      local w = world.new()
+      w.latency = 2
+      world.collect(w:fleet {
+        tenants = world.names(2),
+        concurrency = 2,
+        host_concurrency = 1,
+        deadline = 3,
+        operation = operation,
+      })
+      assert.are.equal(2, #w.requests)
+      assert.is_true(w.requests[2].timeout.total <= 1.001)
+    end
+  end)
+
   it("holds for what waits, which has timed out then", function()
     local w = world.new()
     assert(w.service:trigger "t1")
@@ -259,6 +281,27 @@ describe("a fleet that is cancelled", function()
       assert.is_false(report.ok)
       assert.are.equal("no", report.delivered)
     end
+  end)
+
+  it("keeps what is known of a sync whose end it does not wait for", function()
+    local w = world.new { duration = 500 }
+    local fleet = w:fleet { tenants = world.names(3), arguments = { wait = true } }
+    local next_report = fleet:run()
+    local sleeps = 0
+    fleet.scheduler.world.sleep = function(seconds)
+      sleeps = sleeps + 1
+      if sleeps == 4 then
+        fleet:cancel()
+      end
+      w:pass(seconds)
+    end
+    for _ = 1, 3 do
+      local _, report = next_report()
+      assert.are.equal("yes", report.delivered)
+      assert.are.equal("response", report.confirmed_by)
+      assert.is_false(report.ok)
+    end
+    assert.is_nil((next_report()))
   end)
 
   it("gives up what does not end within the grace", function()
