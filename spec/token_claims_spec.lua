@@ -2,6 +2,7 @@
 
 local base64url = require "autopilot.token.base64url"
 local cjson = require "cjson"
+local core = require "autopilot.core"
 local claims = require "autopilot.token.claims"
 
 local seeded_random = require "support.seeded_random"
@@ -89,10 +90,17 @@ describe("a claims challenge", function()
     assert.is_nil(read('Basic realm="x, ' .. inside .. ', y"'))
   end)
 
-  it("takes no time that grows with the square of a hostile header", function()
-    local began = os.clock()
+  it("is looked for a bounded number of times in a hostile header", function()
+    local parse, times = core.challenges, 0
+    finally(function()
+      core.challenges = parse
+    end)
+    core.challenges = function(header)
+      times = times + 1
+      return parse(header)
+    end
     assert.is_nil(read("=" .. (", Bearer a=b"):rep(5000)))
-    assert.is_true(os.clock() - began < 1)
+    assert.equal(17, times)
   end)
 
   it("is none where the error is another, or the scheme, or nothing can be read", function()
