@@ -275,6 +275,59 @@ describe("in OpenResty, the worker", function()
   end)
 end)
 
+describe("in OpenResty, making ready", function()
+  after_each(function()
+    world:remove()
+  end)
+
+  it("asks a silent port once, in a timer, without a token, and closes it", function()
+    local asked, closed = {}, 0
+    local curl = require "autopilot.transport.curl"
+    local prepare = curl.prepare
+    curl.prepare = function(http, request)
+      return { url = request.url, ca_file = http.ca_file, proxy = http.proxy }
+    end
+    finally(function()
+      curl.prepare = prepare
+    end)
+    install {
+      silent_listener = function()
+        return {
+          close = function()
+            closed = closed + 1
+          end,
+        },
+          4321
+      end,
+    }
+    package.loaded["autopilot.openresty.worker"] = {
+      driver = function()
+        return {
+          run = function(_, prepared, connect, total, token)
+            asked[#asked + 1] = { prepared.url, prepared.ca_file, prepared.proxy, token or "none" }
+            assert.is_true(connect <= 1 and total <= 1)
+            assert.equal(0, closed)
+          end,
+        }
+      end,
+    }
+    require("autopilot.openresty").warm { http = { ca_file = "/ca.pem", proxy = "http://p:1" } }
+    assert.same({}, asked)
+    world:run()
+    assert.same({ { "https://127.0.0.1:4321/", "/ca.pem", "", "none" } }, asked)
+    assert.equal(1, closed)
+  end)
+
+  it("says in the log when there is no timer left", function()
+    install()
+    world.ngx.timer.at = function()
+      return nil, "too many pending timers"
+    end
+    require("autopilot.openresty").warm()
+    assert.same({ "warn: autopilot: not made ready: too many pending timers" }, world.log)
+  end)
+end)
+
 describe("in OpenResty, the helper thread's driver", function()
   local calls, behaviour
 
@@ -377,139 +430,5 @@ describe("in OpenResty, the helper thread's driver", function()
     local _, failure = run()
     assert.same({ "unknown", 1, "receive" }, { failure.delivered, failure.sends, failure.stage })
     assert.same({ "close", "withdraw 42" }, { calls[#calls - 1], calls[#calls] })
-  end)
-end)
-
-describe("in OpenResty, the polling driver", function()
-  local set, polling
-
-  --- A set whose transfers finish at the time that stands in their request.
-  before_each(function()
-    set = { steps = 0, steppers = {}, in_flight = {}, finished = {} }
-    install {
-      transfer_set = function()
-        return set
-      end,
-    }
-    function set.add(_, ends)
-      local transfer = { ends = ends }
-      function transfer.is_finished()
-        return transfer.has_finished
-      end
-      set.in_flight[#set.in_flight + 1] = transfer
-      return transfer
-    end
-    function set.is_due()
-      for _, transfer in ipairs(set.in_flight) do
-        if not transfer.has_finished and world.now >= transfer.ends then
-          return true
-        end
-      end
-      return false
-    end
-    function set.step()
-      set.steps = set.steps + 1
-      set.steppers[world.running] = true
-      for _, transfer in ipairs(set.in_flight) do
-        if not transfer.has_finished and world.now >= transfer.ends then
-          transfer.has_finished = true
-          table.insert(set.finished, 1, transfer) -- not in the order in which they were added
-        end
-      end
-    end
-    function set.take()
-      return table.remove(set.finished)
-    end
-    polling = require("autopilot.openresty.polling").new()
-  end)
-  after_each(function()
-    world:remove()
-  end)
-
-  local function spawn(ends)
-    return world:spawn(function()
-      return polling:run(ends)
-    end)
-  end
-
-  it("hands each light thread its own transfer, soon after that has finished", function()
-    local threads = {}
-    for index = 1, 50 do
-      threads[index] = spawn(world.now + 0.5 + (index * 7 % 50) / 1000)
-    end
-    local latest = 0
-    for _ = 1, 100 do
-      world:run(0.01)
-      for index, thread in ipairs(threads) do
-        if thread.has_ended and not thread.seen then
-          thread.seen = true
-          latest = math.max(latest, world.now - thread.results[1].ends)
-          assert.equal(set.in_flight[index], thread.results[1])
-        end
-      end
-    end
-    for _, thread in ipairs(threads) do
-      assert.is_true(thread.has_ended)
-    end
-    assert.is_true(latest < 0.025, latest)
-    assert.same({}, polling.waiting)
-  end)
-
-  it("looks less often the longer nothing happens, and not at all when nobody waits", function()
-    spawn(world.now + 0.5)
-    world:run(0.5)
-    assert.is_true(#world.slept < 60, #world.slept)
-    assert.equal(0, set.steps)
-    world:run(0.1)
-    assert.equal(1, set.steps)
-    local looks = #world.slept
-    world:run(100)
-    assert.equal(looks, #world.slept)
-  end)
-
-  it("has one light thread step for all", function()
-    for _ = 1, 50 do
-      spawn(world.now + 0.5)
-    end
-    world:run(0.4)
-    assert.is_true(#world.slept < 60, #world.slept)
-    world:run()
-    local steppers = 0
-    for _ in pairs(set.steppers) do
-      steppers = steppers + 1
-    end
-    assert.equal(1, steppers)
-  end)
-
-  it("hands the stepping over when its own transfer has finished", function()
-    local first, second = spawn(world.now + 0.1), spawn(world.now + 0.3)
-    world:run(0.15)
-    assert.is_true(first.has_ended)
-    local before = world.now
-    world:run()
-    assert.is_true(second.has_ended)
-    assert.is_true(world.now - before < 0.2)
-  end)
-
-  it("has another take over from one that was killed", function()
-    local killed, other = spawn(world.now + 0.1), spawn(world.now + 0.3)
-    world:run(0.05)
-    killed.is_killed = true
-    local began = world.now
-    world:run()
-    assert.is_true(other.has_ended)
-    assert.is_true(world.now - began < 0.5, world.now - began)
-    assert.equal(other.results[1].ends, set.in_flight[2].ends)
-  end)
-
-  it("begins anew after all that waited were killed", function()
-    spawn(world.now + 0.1).is_killed = true
-    local killed = spawn(world.now + 10)
-    world:run(0.05)
-    killed.is_killed = true
-    world:run(1)
-    local other = spawn(world.now + 0.1)
-    world:run()
-    assert.is_true(other.has_ended)
   end)
 end)
