@@ -119,6 +119,28 @@ describe("timers", function()
     assert.are.same(expected, found)
     assert.are.equal(0, timers.count)
   end)
+
+  it("come in the same order when what is void was swept out", function()
+    local timers, expected, found = Timers.new(), {}, {}
+    for index = 1, 500 do
+      local item = { moment = index * 7919 % 101, index = index }
+      timers:add(item.moment, item, index % 3)
+      if index % 3 ~= 0 then
+        expected[#expected + 1] = item
+      end
+    end
+    timers:sweep(function(_, ticket)
+      return ticket == 0
+    end)
+    assert.are.equal(#expected, timers.count)
+    table.sort(expected, function(a, b)
+      return a.moment < b.moment or (a.moment == b.moment and a.index < b.index)
+    end)
+    while timers:first() do
+      found[#found + 1] = (timers:take())
+    end
+    assert.are.same(expected, found)
+  end)
 end)
 
 describe("a fleet whose service throttles everybody", function()

@@ -72,6 +72,37 @@ describe("a place in a fleet", function()
   end)
 end)
 
+describe("who has waited for a place", function()
+  it("is not kept until a deadline that is far ahead", function()
+    local w = world.new()
+    w.latency = 0.01
+    local tokens, kept = setmetatable({}, { __mode = "k" }), 0
+    local fleet = w:fleet {
+      tenants = world.names(3000),
+      concurrency = 8,
+      host_concurrency = 2,
+      deadline = 86400,
+      client = function(tenant)
+        local provider = function()
+          return "token-" .. tenant
+        end
+        tokens[provider] = true
+        return { token = provider }
+      end,
+    }
+    local summary = fleet:run {
+      on_report = function() end,
+    }
+    assert.are.equal(3000, summary.ok)
+    collectgarbage()
+    collectgarbage()
+    for _ in pairs(tokens) do
+      kept = kept + 1
+    end
+    assert.is_true(kept < 1200, kept .. " tenants are kept")
+  end)
+end)
+
 describe("a client of a fleet that becomes another tenant's", function()
   it("shares what is known of that one, and of no other", function()
     local w = world.new()

@@ -222,7 +222,7 @@ function Admission:enter(gate, task, clock, deadline)
   join_line(self, gate, task)
   set_alarm(self, gate, clock)
   if deadline then
-    self.scheduler.timers:add(deadline, task, task.ticket)
+    self.scheduler:remind(deadline, task)
   end
   local answer = coroutine.yield(Scheduler.parked)
   if answer == "admitted" or answer == "refused" then

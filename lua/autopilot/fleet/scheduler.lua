@@ -31,6 +31,9 @@ local shortest_nap = 0.001
 -- A wait for transfers is at most so long, in seconds: an interrupt is noticed after it.
 local longest_wait = 0.5
 
+-- So many appointments are kept before those are dropped that are void.
+local many = 1024
+
 ---@class autopilot.fleet.SchedulerWorld
 ---@field perform fun(task: autopilot.fleet.Task) what a task does; runs in its coroutine
 ---@field failed fun(task: autopilot.fleet.Task, message: any) it raised, and has ended
@@ -44,6 +47,7 @@ function Scheduler.new(world)
   return setmetatable({
     world = world,
     timers = Timers.new(),
+    swept_at = many,
     ready = {}, -- tasks to be resumed, and with what
     ready_count = 0,
     flying = {},
@@ -130,6 +134,23 @@ function Scheduler:abandon(task)
     end
     note_end(self, task)
   end
+end
+
+local function is_void(item, ticket)
+  return not item.due and not (item.thread and item.ticket == ticket)
+end
+
+--- Resumes the running task at that moment, unless it was resumed before. Most are: their appointments
+-- may be far ahead, and would keep thousands of tasks that have ended.
+---@param moment number of the clock
+---@param task autopilot.fleet.Task
+function Scheduler:remind(moment, task)
+  local timers = self.timers
+  if timers.count >= self.swept_at then
+    timers:sweep(is_void)
+    self.swept_at = math.max(many, 2 * timers.count)
+  end
+  timers:add(moment, task, task.ticket)
 end
 
 --- Calls `item:due()` at that moment, where the item is no task.

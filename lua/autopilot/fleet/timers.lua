@@ -1,8 +1,8 @@
 --- What is to happen when: a binary heap of moments, the earliest first.
 --
 -- Of equal moments the one that was added first comes first, so that a run can be repeated. An
--- appointment is never taken back: whoever has been called otherwise meanwhile has a newer ticket,
--- and is passed over when its moment comes.
+-- appointment is not taken back: whoever has been called otherwise meanwhile has a newer ticket, and is
+-- passed over when its moment comes, or swept out with the others before.
 
 ---@class autopilot.fleet.Timers
 ---@field count integer
@@ -30,22 +30,43 @@ local function move(self, from, to)
   place(self, to, self.times[from], self.orders[from], self.items[from], self.tickets[from])
 end
 
----@param time number
----@param item any
----@param ticket integer? default 0
-function Timers:add(time, item, ticket)
-  local times = self.times
+local function insert(self, time, order, item, ticket)
+  local times, orders = self.times, self.orders
   local index = self.count + 1
-  self.count, self.added = index, self.added + 1
+  self.count = index
   while index > 1 do
     local parent = math.floor(index / 2)
-    if times[parent] <= time then
-      break -- of equal ones the parent was added before
+    local of_parent = times[parent]
+    if of_parent < time or (of_parent == time and orders[parent] < order) then
+      break
     end
     move(self, parent, index)
     index = parent
   end
-  place(self, index, time, self.added, item, ticket or 0)
+  place(self, index, time, order, item, ticket)
+end
+
+---@param time number
+---@param item any
+---@param ticket integer? default 0
+function Timers:add(time, item, ticket)
+  self.added = self.added + 1
+  insert(self, time, self.added, item, ticket or 0)
+end
+
+--- Takes out what is void. The others stay in their order.
+---@param is_void fun(item: any, ticket: integer): boolean
+function Timers:sweep(is_void)
+  local count = self.count
+  self.count = 0
+  for index = 1, count do
+    local time, order = self.times[index], self.orders[index]
+    local item, ticket = self.items[index], self.tickets[index]
+    place(self, index)
+    if not is_void(item, ticket) then
+      insert(self, time, order, item, ticket) -- at most where it was
+    end
+  end
 end
 
 --- The earliest moment; nil when there is none.
