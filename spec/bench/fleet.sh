@@ -125,7 +125,7 @@ start_server() {
 build_programs() {
   user_agent=autopilot-sync/$("$LUA" -e 'io.write((require "autopilot.version"))')
   for name in in_turn fleet_plain; do
-    # shellcheck disable=SC2046
+    # shellcheck disable=SC2046,SC2086
     ${CC:-cc} -std=c99 ${CFLAGS:--O2 -g} -Isrc $(pkg-config --cflags libcurl) \
       -o "$work/$name" "spec/bench/$name.c" $(pkg-config --libs libcurl) -lm
   done

@@ -172,7 +172,8 @@ int main(int argc, char **argv) {
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     printf("%.3f\n%.3f\n", (seconds_of(usage.ru_utime) + seconds_of(usage.ru_stime)) * 1e3,
-           ((double)(now.tv_sec - began.tv_sec) + (double)(now.tv_nsec - began.tv_nsec) / 1e9) * 1e3);
+           ((double)(now.tv_sec - began.tv_sec) + (double)(now.tv_nsec - began.tv_nsec) / 1e9) *
+               1e3);
     for (long i = 0; i < concurrency; i++) {
         curl_easy_cleanup(slots[i].easy);
     }
