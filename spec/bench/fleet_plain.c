@@ -76,7 +76,7 @@ static void configure(struct slot *slot, const struct settings *settings) {
 static void write_authorization(struct slot *slot, const struct settings *settings, long number) {
     int length = snprintf(slot->authorization, sizeof slot->authorization,
                           "Authorization: Bearer %s", settings->token);
-    snprintf(slot->authorization + length - 8, 9, "%08ld", number);
+    (void)snprintf(slot->authorization + length - 8, 9, "%08ld", number);
 }
 
 static bool start(CURLM *multi, struct slot *slot, const struct settings *settings, long number) {
