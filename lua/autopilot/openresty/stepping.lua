@@ -14,15 +14,15 @@ local shortest, longest, growth = 0.001, 0.010, 1.25
 ---@param seconds number
 local function wait(set, seconds)
   local ends, delay = core.clock() + seconds, shortest
-  while not set:is_due() do
-    local left = ends - core.clock()
-    if left <= 0 then
+  repeat
+    -- First of all: a fleet that always has something to do would let nobody else run.
+    ngx.sleep(math.max(shortest, math.min(delay, ends - core.clock())))
+    if set:is_due() then
+      set:step()
       return
     end
-    ngx.sleep(math.max(shortest, math.min(delay, left)))
     delay = math.min(delay * growth, longest)
-  end
-  set:step()
+  until core.clock() >= ends
 end
 
 return wait

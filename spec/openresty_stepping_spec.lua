@@ -1,0 +1,61 @@
+-- How a fleet waits in the event loop: soon enough for itself, and never so that nobody else runs.
+
+local fake_openresty = require "support.fake_openresty"
+
+describe("in OpenResty, a fleet that waits", function()
+  local world, wait
+
+  before_each(function()
+    world = fake_openresty.install()
+    wait = require "autopilot.openresty.stepping"
+  end)
+  after_each(function()
+    world:remove()
+  end)
+
+  --- A set that has something to do from that moment on.
+  local function set_due_at(moment)
+    local set = { steps = 0 }
+    function set.is_due()
+      return world.now >= moment
+    end
+    function set.step()
+      set.steps = set.steps + 1
+    end
+    return set
+  end
+
+  it("lets others run, however much there is to do", function()
+    local set, turns = set_due_at(0), 0
+    world:spawn(function()
+      while true do
+        wait(set, 0.5)
+        assert(set.steps < 1000, "nobody else had a turn")
+      end
+    end)
+    world:spawn(function()
+      while true do
+        world.ngx.sleep(0.001)
+        turns = turns + 1
+      end
+    end)
+    world:run(0.05)
+    assert.is_true(turns >= 40, turns)
+    assert.is_true(set.steps >= 40, set.steps)
+  end)
+
+  it("steps soon after there is something to do, and looks less often until then", function()
+    local set = set_due_at(world.now + 0.3)
+    local began = world.now
+    world:call(wait, set, 10)
+    assert.equal(1, set.steps)
+    assert.is_true(world.now - began < 0.3 + 0.011, world.now - began)
+    assert.is_true(#world.slept < 50, #world.slept)
+  end)
+
+  it("waits no longer than it is told to", function()
+    local began = world.now
+    world:call(wait, set_due_at(math.huge), 0.2)
+    assert.is_true(world.now - began < 0.2 + 0.002, world.now - began)
+  end)
+end)
