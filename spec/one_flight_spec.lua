@@ -256,6 +256,64 @@ describe("calls for one tenant with one store", function()
     assert.are.equal(2, #transport.requests)
   end)
 
+  it("do not take one client's missing token for theirs", function()
+    serve { { status = 503, headers = { ["Retry-After"] = "3" } }, started }
+    local asked = 0
+    local bad = spawn(function()
+      return client({
+        token = function()
+          asked = asked + 1
+          if asked > 1 then
+            return nil, "the vault is sealed"
+          end
+          return "good"
+        end,
+      }):sync()
+    end)
+    local good = calls(5)
+    run()
+    assert.are.equal("token_error", report_of(bad).outcome)
+    assert.are.equal("unknown", report_of(bad).delivered)
+    for _, task in ipairs(good) do
+      assert.are.equal("started", report_of(task).outcome)
+    end
+    assert.are.equal(2, #transport.requests)
+  end)
+
+  it("never take a claim from another when the store fails, however late they are", function()
+    serve {}
+    transport = function()
+      return { status = 500 }
+    end
+    local get, is_down = store.get, false
+    store.get = function(self, key)
+      if is_down then
+        return nil, "down"
+      end
+      return get(self, key)
+    end
+    local key = "autopilot:1:https://graph.microsoft.com:contoso:claim"
+    local before
+    spawn(function()
+      client({
+        retry = false,
+        recover = false,
+        transport = function(request)
+          sleep(75) -- longer than it was allowed to, and than its claim lasts
+          before, is_down = get(store, key), true
+          return transport(request)
+        end,
+      }):sync()
+    end)
+    spawn(function()
+      sleep(74)
+      store:set(key, "another", 60)
+    end)
+    run()
+    assert.are.equal("another", before)
+    assert.are.equal("another", get(store, key))
+  end)
+
   it("need no claim while a token is fetched", function()
     serve { started }
     local slow_one = spawn(function()

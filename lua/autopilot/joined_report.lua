@@ -38,8 +38,9 @@ local error_texts = { "code", "message", "reason" }
 local network_texts = { "stage", "name", "message" }
 local longest_text = 2000
 
--- What a request can be answered with.
-local of_the_record = { completed = true, fresh = true, sync_failed = true, timed_out = true }
+-- What no request is answered with: it follows from the record, or from the asker's own provider.
+local of_no_request =
+  { completed = true, fresh = true, sync_failed = true, timed_out = true, token_error = true }
 local deliveries = { yes = true, no = true, unknown = true }
 local confirmations = { response = true, status = true }
 
@@ -77,8 +78,8 @@ function joined_report.write(id, operation, answer)
   local memory, now = operation.client.memory, operation.client.options.now()
   local is_started = answer.outcome == "started"
   local sent = is_started and memory.started_at or operation.sent_at
-  if not sent then
-    return nil -- nothing was
+  if not sent or of_no_request[answer.outcome] then
+    return nil -- nothing was, or not in the end
   end
   local network = copy_texts(answer.network, network_texts, {})
   if network then
@@ -157,7 +158,7 @@ function joined_report.read(text, tenant, now)
   local sent, told = time_of(fields.sent), time_of(fields.told)
   local attempts = whole_number(fields.attempts, 0, 1e6)
   local name = fields.outcome
-  local is_known = type(name) == "string" and outcome.all[name] and not of_the_record[name]
+  local is_known = type(name) == "string" and outcome.all[name] and not of_no_request[name]
   if not sent or not told or not attempts or not is_known or not deliveries[fields.delivered] then
     return nil
   end

@@ -90,7 +90,7 @@ local function renew(operation, seconds)
   local options = operation.client.options
   local value, message = shared:get "claim"
   local rest = flight.ends - options.clock()
-  if not message and (value ~= flight.value or rest < shortest_rest) then
+  if rest < shortest_rest or (not message and value ~= flight.value) then
     operation.flight = nil
     turns.note(flight.id, nil)
     return false
