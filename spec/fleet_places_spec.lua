@@ -1,4 +1,4 @@
--- A place to send from: who has one gives it back, whatever happens, and who waits for one is told the truth.
+-- Places to send from are given back, whatever happens; what is kept for a tenant, and by whom, is told true.
 
 local stores = require "autopilot.store"
 local world = require "support.fleet_world"
@@ -101,6 +101,25 @@ describe("who has waited for a place", function()
       kept = kept + 1
     end
     assert.is_true(kept < 1200, kept .. " tenants are kept")
+  end)
+end)
+
+describe("a state of one's own", function()
+  it("that raises for one tenant touches no other, and that one is not asked", function()
+    local w = world.new()
+    local state = { cooldown = function() end, note = function() end }
+    function state.known(_, key)
+      if key == "t2" then
+        error("the disk is gone", 0)
+      end
+    end
+    local fleet = w:fleet { tenants = world.names(4), state = state }
+    local reports = world.collect(fleet)
+    assert.are.same({ started = 3, unexpected = 1 }, outcomes(reports))
+    assert.are.equal("the disk is gone", reports.t2.error.message)
+    assert.are.equal("no", reports.t2.delivered)
+    assert.are.same({}, w:requests_of "t2")
+    assert.are.equal(1, fleet.summary.failed)
   end)
 end)
 

@@ -252,8 +252,13 @@ local function begin_with(self, tenant)
     return self:deliver(task, own_report.of_mistake(task, self.operation_name, message, 0))
   end
   local state = self.options.state
-  local known = state and state:known(key)
-  if known then
+  local is_fine, known = true, nil
+  if state then
+    is_fine, known = protected_call(state.known, state, key)
+  end
+  if not is_fine then
+    return self:deliver(task, own_report.of_mistake(task, self.operation_name, known, 0))
+  elseif known then
     self.tasks[task] = nil
     self.ledger.known = self.ledger.known + 1
     return self.ledger:add(tenant, known)
