@@ -110,6 +110,21 @@ describe("a fleet with a state file", function()
   end)
 
   it(
+    "does not take an old sync, of which the record has told, for the begin of a cooldown",
+    function()
+      leave_asked "a.example"
+      time = time + 0.2
+      service:trigger "a.example"
+      time = time + 1200
+      assert.equal("status", only_report(fleet_of { "a.example" }).confirmed_by)
+      time = time + 1
+      local report = only_report(fleet_of { "a.example" })
+      assert.equal("started", report.outcome)
+      assert.equal("response", report.confirmed_by)
+    end
+  )
+
+  it(
     "waits for a sync that a killed process had asked for, where it is to be waited for",
     function()
       leave_asked "a.example"

@@ -114,8 +114,8 @@ local function cooldown_end_of(self, given, now)
   local whole = self.cooldown_length
   if given.outcome == "cooldown" then
     return given.retry_at
-  elseif given.outcome == "started" then
-    return now + whole
+  elseif given.outcome == "started" and not given.last_manual_trigger then
+    return now + whole -- just now; one that the record tells of may be old
   elseif given.cooldown_remaining then
     return given.cooldown_remaining > 0 and now + given.cooldown_remaining or nil
   end
