@@ -20,6 +20,10 @@ enum { SPARE_DESCRIPTORS = 64 };
 static const double grace_seconds = 0.05;
 static const double never = 1e300;
 
+/* poll() refuses more descriptors than a process may have, and libcurl (7.88.1) names each once
+ * for every HTTP/2 stream on it. */
+static const double rest_seconds = 0.005;
+
 struct transfer_list {
     struct transfer *first, *last;
 };
@@ -273,7 +277,15 @@ static void perform(struct transfer_set *set) {
     }
 }
 
-bool transfer_set_poll(struct transfer_set *set, struct curl_waitfd *watched, unsigned count,
+/* Not to wait at all would keep the processor busy until the last answer. */
+static void rest(struct curl_waitfd *watched, unsigned count, double seconds) {
+    for (unsigned i = 0; i < count; i++) {
+        watched[i].revents = watched[i].events;
+    }
+    platform_sleep(seconds < rest_seconds ? seconds : rest_seconds);
+}
+
+void transfer_set_poll(struct transfer_set *set, struct curl_waitfd *watched, unsigned count,
                        double seconds) {
     const double longest = 3600;
     double milliseconds = (seconds < longest ? seconds : longest) * 1e3;
@@ -282,8 +294,10 @@ bool transfer_set_poll(struct transfer_set *set, struct curl_waitfd *watched, un
         left = left > 0 ? left : 0;
         milliseconds = left < milliseconds ? left : milliseconds;
     }
-    return curl_multi_poll(set->multi, watched, count, (int)(milliseconds + 0.999), NULL) ==
-           CURLM_OK;
+    if (curl_multi_poll(set->multi, watched, count, (int)(milliseconds + 0.999), NULL) !=
+        CURLM_OK) {
+        rest(watched, count, milliseconds / 1e3);
+    }
 }
 
 bool transfer_set_wake(struct transfer_set *set) {

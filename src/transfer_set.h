@@ -27,9 +27,9 @@ void transfer_set_add(struct transfer_set *set, struct transfer *transfer,
                       struct prepared_request *request, const struct transfer_attempt *attempt);
 
 /* Waits, and does no more than that: until something is due in the set, one of the descriptors has
- * something to say, the set is woken, or so many seconds are over. False when memory is short: it
- * has not waited then. */
-bool transfer_set_poll(struct transfer_set *set, struct curl_waitfd *watched, unsigned count,
+ * something to say, the set is woken, or so many seconds are over. Where the system refuses to wait
+ * it rests for some milliseconds, and says that every descriptor has something to say. */
+void transfer_set_poll(struct transfer_set *set, struct curl_waitfd *watched, unsigned count,
                        double seconds);
 
 /* Ends a transfer_set_poll, the next one if none is under way. May be called by any thread. False

@@ -25,9 +25,8 @@ static const size_t stack_size = 1024 * 1024;
 /* Transfers that a program may well have at a time; more are served, on more connections. */
 static const unsigned usual_concurrency = 1000;
 
-static const double idle_seconds = 3600;       /* nothing is due: only a socket ends the wait */
-static const double exhausted_seconds = 0.05;  /* until descriptors are there again */
-static const double no_memory_seconds = 0.005; /* when not even waiting works */
+static const double idle_seconds = 3600;      /* nothing is due: only a socket ends the wait */
+static const double exhausted_seconds = 0.05; /* until descriptors are there again */
 
 enum { LONGEST_LINE = 24 };
 
@@ -290,9 +289,7 @@ static void wait_for_work(struct transfer_thread *thread) {
         watch(&thread->watched[count++], thread->wake.listener);
     }
     double seconds = thread->is_exhausted ? exhausted_seconds : idle_seconds;
-    if (!transfer_set_poll(thread->set, thread->watched, (unsigned)count, seconds)) {
-        platform_sleep(no_memory_seconds);
-    }
+    transfer_set_poll(thread->set, thread->watched, (unsigned)count, seconds);
 }
 
 static void *run(void *context) {

@@ -3,6 +3,7 @@
 #define _POSIX_C_SOURCE 200809L
 
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -12,6 +13,7 @@
 
 #include "check.h"
 #include "loopback_peer.h"
+#include "platform.h"
 #include "transfer_set.h"
 
 /* ---- Driving --------------------------------------------------------------------------------- */
@@ -335,6 +337,41 @@ static void survives_any_allocation_that_fails(void) {
     }
 }
 
+/* poll() refuses to wait for more descriptors than the process may have. */
+static void rests_where_the_system_does_not_wait(void) {
+    enum { TRANSFERS = 6 };
+    struct rlimit before, few;
+    struct peer peer;
+    struct transfer transfers[TRANSFERS];
+    memset(transfers, 0, sizeof transfers);
+    peer_open(&peer, NULL);
+    struct prepared_request *request = request_to(&peer);
+    struct transfer_set *set = transfer_set_create();
+    for (int i = 0; i < TRANSFERS; i++) {
+        transfer_set_add(set, &transfers[i], request, &usual);
+    }
+    for (int waited = 0; peer_requests(&peer) < TRANSFERS && waited < 10000; waited++) {
+        peer_step(&peer);
+        transfer_set_step(set, 0.001);
+    }
+    CHECK(getrlimit(RLIMIT_NOFILE, &before) == 0);
+    few = before;
+    few.rlim_cur = TRANSFERS - 1;
+    CHECK(setrlimit(RLIMIT_NOFILE, &few) == 0);
+    int steps = 0;
+    for (double began = platform_clock(); platform_clock() - began < 0.2; steps++) {
+        CHECK(transfer_set_step(set, 1) == TRANSFERS);
+    }
+    CHECK(steps > 0 && steps <= 0.2 / 0.005 + 1);
+    CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
+    transfer_set_destroy(set);
+    for (int i = 0; i < TRANSFERS; i++) {
+        transfer_free(&transfers[i]);
+    }
+    prepared_request_release(request);
+    peer_close(&peer);
+}
+
 int main(void) {
     if (curl_global_init_mem(CURL_GLOBAL_DEFAULT, failing_malloc, free, failing_realloc,
                              failing_strdup, failing_calloc) != CURLE_OK) {
@@ -350,6 +387,7 @@ int main(void) {
     check_case("reads no netrc", reads_no_netrc);
     check_case("leaves the connections of its parent alone in a child",
                leaves_the_connections_of_its_parent_alone);
+    check_case("rests where the system does not let it wait", rests_where_the_system_does_not_wait);
     check_case("survives any allocation of libcurl's that fails",
                survives_any_allocation_that_fails);
     return check_summary();

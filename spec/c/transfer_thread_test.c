@@ -348,6 +348,28 @@ static void waits_for_a_free_descriptor(void) {
     tear_down();
 }
 
+/* Then it cannot be told who has something to say. */
+static void serves_all_where_the_system_does_not_wait(void) {
+    enum { CONNECTIONS = 4 };
+    struct rlimit before, few;
+    int connections[CONNECTIONS];
+    set_up(no_content);
+    for (int i = 0; i < CONNECTIONS; i++) {
+        connections[i] = connect_to(transfer_thread_address(thread));
+        CHECK(exchange(thread, connections[i], request, &peer) == 204);
+    }
+    CHECK(getrlimit(RLIMIT_NOFILE, &before) == 0);
+    few = before;
+    few.rlim_cur = 2; /* all that wait in it are more */
+    CHECK(setrlimit(RLIMIT_NOFILE, &few) == 0);
+    for (int i = 0; i < CONNECTIONS; i++) {
+        CHECK(exchange(thread, connections[i], request, &peer) == 204);
+        close(connections[i]);
+    }
+    CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
+    tear_down();
+}
+
 int main(void) {
     unsetenv("http_proxy");
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
@@ -370,5 +392,7 @@ int main(void) {
     check_case("rests when there is nothing to do", rests_when_idle);
     check_case("rests until there is a descriptor for who wants to connect",
                waits_for_a_free_descriptor);
+    check_case("serves whoever asks where the system does not let it wait",
+               serves_all_where_the_system_does_not_wait);
     return check_summary();
 }
