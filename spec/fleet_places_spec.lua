@@ -121,6 +121,27 @@ describe("a state of one's own", function()
     assert.are.same({}, w:requests_of "t2")
     assert.are.equal(1, fleet.summary.failed)
   end)
+
+  it("keeps no client from asking that expects no cooldown, or a shorter one for longer", function()
+    local w = world.new()
+    local state = { known = function() end, note = function() end }
+    function state.cooldown()
+      return w.time + 500
+    end
+    local lengths = { t1 = 0, t2 = 60 }
+    local fleet = w:fleet {
+      tenants = world.names(3),
+      state = state,
+      client = function(tenant)
+        return { token = "token-" .. tenant, cooldown = lengths[tenant] }
+      end,
+    }
+    local reports = world.collect(fleet)
+    assert.are.equal("started", reports.t1.outcome)
+    assert.are.equal("cooldown", reports.t2.outcome)
+    assert.are.equal(world.start + 70, reports.t2.retry_at)
+    assert.are.equal(world.start + 500, reports.t3.retry_at)
+  end)
 end)
 
 describe("a client of a fleet that becomes another tenant's", function()

@@ -133,10 +133,15 @@ end
 
 --- Tells the client of a cooldown that an earlier run has learnt of.
 local function remind(fleet, task, client)
-  local state = fleet.options.state
-  local retry_at = state and state:cooldown(task.key)
-  if retry_at and retry_at > fleet.now() then
-    client.memory:note_refused("cooldown", retry_at, fleet.now())
+  local state, checked = fleet.options.state, client.options
+  if not state or checked.cooldown <= 0 then
+    return -- it expects none
+  end
+  local retry_at, now = state:cooldown(task.key), fleet.now()
+  if retry_at and retry_at > now then
+    -- The file does not know how long a cooldown this client expects.
+    retry_at = math.min(retry_at, now + checked.cooldown + checked.cooldown_margin)
+    client.memory:note_refused("cooldown", retry_at, now)
   end
 end
 
