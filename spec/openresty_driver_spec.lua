@@ -422,13 +422,13 @@ describe("in OpenResty, the helper thread's driver", function()
     behaviour.unsent, behaviour.withdraw = "broken pipe", true
     local _, failure = run()
     assert.same({ "no", 0, "HELPER_THREAD" }, { failure.delivered, failure.sends, failure.name })
-    assert.same("withdraw 42", calls[#calls])
+    assert.same({ "withdraw 42", "close" }, { calls[#calls - 1], calls[#calls] })
   end)
 
   it("does not know what was sent when it had", function()
     behaviour.byte = nil
     local _, failure = run()
     assert.same({ "unknown", 1, "receive" }, { failure.delivered, failure.sends, failure.stage })
-    assert.same({ "close", "withdraw 42" }, { calls[#calls - 1], calls[#calls] })
+    assert.same({ "withdraw 42", "close" }, { calls[#calls - 1], calls[#calls] })
   end)
 end)

@@ -224,6 +224,12 @@ static bool begin(struct transfer_thread *thread, struct connection *connection,
     return true;
 }
 
+/* True when the other end was closed, after all that has been read. */
+static bool has_gone(const struct connection *connection) {
+    char next;
+    return recv(connection->descriptor, &next, 1, MSG_PEEK) == 0;
+}
+
 /* Reads what has come; false when the connection is to be dropped: it was closed at the other end,
  * or something else than one number at a time was written to it. */
 static bool read_connection(struct transfer_thread *thread, struct connection *connection) {
@@ -242,6 +248,10 @@ static bool read_connection(struct transfer_thread *thread, struct connection *c
     unsigned long number = parse_number(connection->line, connection->length - 1);
     connection->length = 0;
     forget_told(thread, connection);
+    if (has_gone(connection)) {
+        transfer_job_free(take_from(thread, &thread->submitted, number));
+        return false;
+    }
     return begin(thread, connection, number);
 }
 

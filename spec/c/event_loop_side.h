@@ -5,6 +5,7 @@
 
 #include <poll.h>
 #include <sys/un.h>
+#include <time.h>
 
 #include "check.h"
 #include "loopback_peer.h"
@@ -106,6 +107,12 @@ static inline int exchange(struct transfer_thread *thread, int connection,
     wait_for(connection, number);
     CHECK(read_byte(connection, peer) == '+');
     return claim(thread, number);
+}
+
+static inline double processor_seconds(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
 static struct peer peer; /* steps with the test; its port alone where a service stands in */

@@ -4,7 +4,6 @@
 
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -303,12 +302,6 @@ static void shares_requests_with_the_thread(void) {
     tear_down();
 }
 
-static double processor_seconds(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
-}
-
 /* When nothing is to be done, nothing is done. */
 static void rests_when_idle(void) {
     set_up(NULL);
@@ -321,52 +314,6 @@ static void rests_when_idle(void) {
     CHECK(processor_seconds() - before < 0.02);
     close(idle);
     close(busy);
-    tear_down();
-}
-
-static void waits_for_a_free_descriptor(void) {
-    struct rlimit before, none;
-    set_up(no_content);
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    snprintf(address.sun_path, sizeof address.sun_path, "%s", transfer_thread_address(thread));
-    int connection = socket(AF_UNIX, SOCK_STREAM, 0);
-    int next = dup(connection);
-    CHECK(getrlimit(RLIMIT_NOFILE, &before) == 0 && next > 0);
-    close(next);
-    none = before;
-    none.rlim_cur = (rlim_t)next; /* so that nobody gets another one */
-    CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
-    CHECK(connect(connection, (struct sockaddr *)&address, sizeof address) == 0);
-    wait_for(connection, transfer_thread_submit(thread, request, &usual));
-    double used = processor_seconds();
-    poll(NULL, 0, 200);
-    CHECK(processor_seconds() - used < 0.02);
-    CHECK(transfer_thread_backlog(thread) == 1);
-    CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
-    CHECK(read_byte(connection, &peer) == '+');
-    close(connection);
-    tear_down();
-}
-
-/* Then it cannot be told who has something to say. */
-static void serves_all_where_the_system_does_not_wait(void) {
-    enum { CONNECTIONS = 4 };
-    struct rlimit before, few;
-    int connections[CONNECTIONS];
-    set_up(no_content);
-    for (int i = 0; i < CONNECTIONS; i++) {
-        connections[i] = connect_to(transfer_thread_address(thread));
-        CHECK(exchange(thread, connections[i], request, &peer) == 204);
-    }
-    CHECK(getrlimit(RLIMIT_NOFILE, &before) == 0);
-    few = before;
-    few.rlim_cur = 2; /* all that wait in it are more */
-    CHECK(setrlimit(RLIMIT_NOFILE, &few) == 0);
-    for (int i = 0; i < CONNECTIONS; i++) {
-        CHECK(exchange(thread, connections[i], request, &peer) == 204);
-        close(connections[i]);
-    }
-    CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
     tear_down();
 }
 
@@ -390,9 +337,5 @@ int main(void) {
                survives_waiters_that_go_at_any_moment);
     check_case("shares requests with whoever made them", shares_requests_with_the_thread);
     check_case("rests when there is nothing to do", rests_when_idle);
-    check_case("rests until there is a descriptor for who wants to connect",
-               waits_for_a_free_descriptor);
-    check_case("serves whoever asks where the system does not let it wait",
-               serves_all_where_the_system_does_not_wait);
     return check_summary();
 }

@@ -54,13 +54,13 @@ function Thread:run(prepared, connect, total, token, client_request_id, retry_at
     socket:setkeepalive(idle_milliseconds, pool_size)
     return transfer
   end
-  socket:close()
   local message = "the helper thread did not answer: "
     .. (problem or "it does not know the transfer")
   local failure = phase.unsent("HELPER_THREAD", message)
-  if not thread:withdraw(number) then
+  if not thread:withdraw(number) then -- before the thread may forget it with its connection
     failure.stage, failure.delivered, failure.sends = "receive", "unknown", 1
   end
+  socket:close()
   return nil, failure
 end
 
