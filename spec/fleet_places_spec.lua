@@ -73,6 +73,46 @@ describe("a place in a fleet", function()
   end)
 end)
 
+describe("a fleet that is closed while it runs", function()
+  local function close_after_one(close)
+    local w, fleet = world.new(), nil
+    w.latency = function(request)
+      if close and request.headers["Authorization"] == "Bearer token-t3" then
+        fleet:close() -- by the code of a tenant
+      end
+      return 1
+    end
+    fleet = w:fleet { tenants = world.names(9), concurrency = 6, host_concurrency = 2 }
+    local count = 0
+    for _ in fleet:run() do
+      count = count + 1
+      if not close then
+        fleet:close()
+      end
+    end
+    return w, fleet, count
+  end
+
+  it("has no more reports, sends nothing more, and can run again", function()
+    local w, fleet, count = close_after_one()
+    assert.is_true(count < 9)
+    local sent = #w.requests
+    assert.is_true(sent < 9)
+    assert.are.equal(0, fleet:progress().in_flight)
+    assert.are.equal(0, fleet:progress().asleep)
+    local reports = world.collect(fleet)
+    assert.is_not_nil(reports.t9)
+    assert.are.equal(9, fleet.summary.total)
+    assert.are.equal(0, fleet:progress().in_flight)
+  end)
+
+  it("may be closed by the code of a tenant", function()
+    local _, fleet, count = close_after_one(true)
+    assert.is_true(count < 9)
+    assert.are.equal(0, fleet:progress().in_flight)
+  end)
+end)
+
 describe("who has waited for a place", function()
   it("is not kept until a deadline that is far ahead", function()
     local w = world.new()

@@ -408,9 +408,15 @@ function Fleet:progress()
   }
 end
 
---- Closes all connections. What is in flight is given up, without a report.
+--- Closes all connections. What is in flight is given up, without a report, and the run has ended.
 function Fleet:close()
   self.wire:close()
+  self.is_running = false
+  for task in pairs(self.tasks) do
+    self.scheduler:abandon(task)
+    self.admission:forget(task)
+  end
+  self.tasks = {}
   if self.state_file then
     state_file().close(self, false)
   end

@@ -74,7 +74,9 @@ end
 
 --- Notes what the task waits for.
 local function settle(self, task, is_fine, wanted)
-  if not is_fine then
+  if not task.thread then
+    return -- given up by its own code
+  elseif not is_fine then
     note_end(self, task)
     self.world.failed(task, wanted)
   elseif wanted == ended then
@@ -151,6 +153,11 @@ function Scheduler:remind(moment, task)
     self.swept_at = math.max(many, 2 * timers.count)
   end
   timers:add(moment, task, task.ticket)
+end
+
+--- Forgets all transfers, for their set was closed.
+function Scheduler:drop_transfers()
+  self.flying, self.flying_count = {}, 0
 end
 
 --- Calls `item:due()` at that moment, where the item is no task.

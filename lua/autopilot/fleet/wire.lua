@@ -319,6 +319,8 @@ end
 function Wire:close()
   local set, is_ours = self.set, self.process == core.process_id()
   self.set, self.scheduler.set = nil, nil
+  self.is_cancelled = true -- until the next run
+  self.scheduler:drop_transfers()
   if set and is_ours then
     set:close()
   end
