@@ -3,8 +3,8 @@
  *   core.transfer_thread()     -> thread, or nil and why there can be none
  *   thread:address()           -> path of the socket at which to wait
  *   thread:submit(request, connect_timeout, total_timeout, token, client_request_id, retry_attempt)
- *                              -> number; it begins when `number\n` is written to a connection
- * there thread:claim(number)       -> transfer that has finished: one byte came back; or nil
+ *                              -> number; it begins when that and a newline are written there
+ *   thread:claim(number)       -> transfer that has finished: one byte came back; or nil
  *   thread:withdraw(number)    -> forgets one; true when it surely had not begun
  *   thread:backlog()           -> how many are submitted and not begun, or finished and not claimed
  *   thread:close()             gives everything up; also done by the collector */

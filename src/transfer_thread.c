@@ -276,8 +276,8 @@ static void deliver(struct transfer_thread *thread) {
         waiter->job = NULL;
         waiter->told = number;
         /* One byte always fits, as only one is outstanding. A reader who has gone is found out when
-         * the connection is next read. */
-        ssize_t sent = send(waiter->descriptor, "+", 1, MSG_NOSIGNAL);
+         * the connection is next read: SIGPIPE, like all signals, is blocked in this thread. */
+        ssize_t sent = send(waiter->descriptor, "+", 1, 0);
         (void)sent;
     }
 }
