@@ -6,67 +6,21 @@
 
 local Choices = require "support.choices"
 local certainty = require "support.certainty"
+local histories = require "support.histories"
 local random_history = require "support.random_history"
-
-local seed = tonumber(os.getenv "CERTAINTY_SEED") or os.time() % 1000000
-local usual = os.getenv "SPEC_PATIENCE" and 200 or _VERSION == "Lua 5.4" and 20000 or 2000
-local count = tonumber(os.getenv "CERTAINTY_HISTORIES") or usual
-
---- The rule that a history breaks, with the choices that led there; nil when it breaks none.
-local function broken_rule(choices)
-  local history = random_history.run(choices, certainty)
-  return history.wrong and history.wrong[1].rule, history
-end
-
-local function as_text(history)
-  local lines = {}
-  for _, line in ipairs(history.model.history) do
-    lines[#lines + 1] = ("%+12.4f %s"):format(line[1], line[2])
-  end
-  for _, wrong in ipairs(history.wrong) do
-    lines[#lines + 1] = ("WRONG %s: %s"):format(wrong.rule, wrong.text)
-  end
-  return table.concat(lines, "\n")
-end
-
---- The smallest history that is soon found and breaks the same rule, for a reader.
-local function smallest(choices, rule)
-  local small = Choices.shrink(choices.taken, function(list)
-    local candidate = Choices.of_list(list)
-    local finished, broken = pcall(broken_rule, candidate)
-    return finished and broken == rule and candidate.taken or nil
-  end, 1000)
-  local _, history = broken_rule(Choices.of_list(small))
-  return as_text(history)
-end
-
---- Runs all histories; the sums of what was seen.
-local function run_all()
-  local sums = { requests = 0, open = 0, whose = 0, ok = 0, calls = 0 }
-  for number = 1, count do
-    local choices = Choices.of_seed(seed * 30011 + number * 7919)
-    local rule, history = broken_rule(choices)
-    if rule then
-      error(
-        ("history %d of CERTAINTY_SEED=%d breaks '%s':\n%s"):format(
-          number,
-          seed,
-          rule,
-          smallest(choices, rule)
-        ),
-        0
-      )
-    end
-    for name in pairs(sums) do
-      sums[name] = sums[name] + history.sums[name]
-    end
-  end
-  return sums
-end
 
 describe("what is reported of a tenant's syncs", function()
   it("is true in every history, and nothing is asked for in vain", function()
-    local sums = run_all()
+    local sums, count, seed = histories.run_all {
+      name = "CERTAINTY",
+      usual = 20000,
+      elsewhere = 2000,
+      slowed = 200,
+      shrinking = 1000,
+      run = function(choices)
+        return random_history.run(choices, certainty)
+      end,
+    }
     -- A run that claims nothing proves nothing.
     assert.is_true(sums.ok > sums.calls / 4)
     print(

@@ -1,35 +1,11 @@
 -- Nothing of the token comes back, whatever a service echoes and wherever.
 
+local refused_token = require "support.refused_token"
+local token_world = require "support.token_world"
 local virtual_world = require "support.virtual_world"
 
---- A provider that hands out these tokens in turn, the last one for ever; `asks` has what it was asked.
-local function provider_of(...)
-  local tokens, asks = { ... }, {}
-  return function(ask)
-    asks[#asks + 1] = ask
-    return tokens[math.min(#asks, #tokens)]
-  end,
-    asks
-end
-
-local unauthorized = {
-  status = 401,
-  body = '{"error":{"code":"InvalidAuthenticationToken","message":"Lifetime validation failed."}}',
-}
-
---- Fails when the needle is in any text that can be reached from the value.
-local function assert_nowhere(needle, value, seen)
-  seen = seen or {}
-  if type(value) == "string" then
-    assert(not value:find(needle, 1, true), "it is in: " .. value)
-  elseif type(value) == "table" and not seen[value] then
-    seen[value] = true
-    for key, field in pairs(value) do
-      assert_nowhere(needle, key, seen)
-      assert_nowhere(needle, field, seen)
-    end
-  end
-end
+local assert_nowhere = token_world.assert_nowhere
+local provider_of, unauthorized = refused_token.provider_of, refused_token.unauthorized
 
 describe("autopilot.client: a service that echoes the token", function()
   local opaque = "hush-4f6c1d0e9a7b-hush"

@@ -1,37 +1,13 @@
 -- The token of a request: what its provider is asked, how it may fail, and when it is asked again.
 
+local refused_token = require "support.refused_token"
+local token_world = require "support.token_world"
 local virtual_world = require "support.virtual_world"
 
 local raised = virtual_world.raised
 
---- A provider that hands out these tokens in turn, the last one for ever; `asks` has what it was asked.
-local function provider_of(...)
-  local tokens, asks = { ... }, {}
-  return function(ask)
-    asks[#asks + 1] = ask
-    return tokens[math.min(#asks, #tokens)]
-  end,
-    asks
-end
-
-local unauthorized = {
-  status = 401,
-  body = '{"error":{"code":"InvalidAuthenticationToken","message":"Lifetime validation failed."}}',
-}
-
---- Fails when the needle is in any text that can be reached from the value.
-local function assert_nowhere(needle, value, seen)
-  seen = seen or {}
-  if type(value) == "string" then
-    assert(not value:find(needle, 1, true), "it is in: " .. value)
-  elseif type(value) == "table" and not seen[value] then
-    seen[value] = true
-    for key, field in pairs(value) do
-      assert_nowhere(needle, key, seen)
-      assert_nowhere(needle, field, seen)
-    end
-  end
-end
+local assert_nowhere = token_world.assert_nowhere
+local provider_of, unauthorized = refused_token.provider_of, refused_token.unauthorized
 
 describe("autopilot.client: a token provider", function()
   it("is told tenant, cloud, scope, refresh, the HTTP layer and the world", function()
