@@ -184,7 +184,47 @@ describe("a state of one's own", function()
   end)
 end)
 
+describe("an HTTP layer that only one tenant has", function()
+  it("is not kept when that one is done", function()
+    local w = world.new()
+    local inner, layers, kept = w:transport(), setmetatable({}, { __mode = "k" }), 0
+    local fleet = w:fleet {
+      tenants = world.names(100),
+      concurrency = 4,
+      client = function(tenant)
+        local function transport(request)
+          return inner(request)
+        end
+        layers[transport] = true
+        return { token = "token-" .. tenant, transport = transport }
+      end,
+    }
+    for _, report in fleet:run() do
+      assert.is_true(report.ok)
+    end
+    collectgarbage()
+    collectgarbage()
+    for _ in pairs(layers) do
+      kept = kept + 1
+    end
+    assert.is_true(kept <= 8, kept .. " are kept")
+  end)
+end)
+
 describe("a client of a fleet that becomes another tenant's", function()
+  it("is not made for what is no tenant, and says so", function()
+    local w = world.new()
+    local reports = world.collect(w:fleet {
+      tenants = world.names(4),
+      concurrency = 1,
+      client = function(tenant)
+        return { token = "token-" .. tenant, tenant = tenant == "t3" and 5 or nil }
+      end,
+    })
+    assert.are.same({ started = 3, unexpected = 1 }, outcomes(reports))
+    assert.matches("^autopilot.client: option 'tenant' must be", reports.t3.error.message)
+  end)
+
   it("shares what is known of that one, and of no other", function()
     local w = world.new()
     local store = stores.memory {

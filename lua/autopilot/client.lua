@@ -306,7 +306,8 @@ local own_rules = { token = rules.token, tenant = rules.tenant }
 
 --- Raises at the line that called the caller of this function.
 local function check_own(token, tenant)
-  if check_token(token) or rules.tenant.check(tenant) or type(token) ~= "string" then
+  local are_strings = type(token) == "string" and type(tenant) == "string"
+  if not are_strings or check_token(token) or rules.tenant.check(tenant) then
     options.check(name, own_rules, { token = token, tenant = tenant }, 3)
   end
 end

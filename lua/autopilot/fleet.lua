@@ -99,7 +99,8 @@ local function new(given, level)
     operation_name = type(checked.operation) == "string" and checked.operation or "operation",
     policy = policy,
     tasks = {},
-    wrappers = setmetatable({}, { __mode = "k" }),
+    -- A wrapper has its key in it, which in Lua 5.1 a weak key alone would keep for ever.
+    wrappers = setmetatable({}, { __mode = "kv" }),
     ledger = Ledger.new(),
     is_running = false,
   }, Fleet)
