@@ -52,6 +52,10 @@ bool platform_has_input(intptr_t socket) {
     return WSAPoll(&asked, 1, 0) > 0;
 }
 
+void platform_close_on_exec(intptr_t socket) {
+    SetHandleInformation((HANDLE)socket, HANDLE_FLAG_INHERIT, 0);
+}
+
 bool platform_is_terminal(void) {
     return _isatty(_fileno(stderr)) != 0;
 }
@@ -113,6 +117,7 @@ long platform_descriptor_limit(void) {
 #include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <signal.h>
@@ -177,6 +182,10 @@ void platform_pin_module(void) {
 bool platform_has_input(intptr_t socket) {
     struct pollfd asked = {.fd = (int)socket, .events = POLLIN};
     return poll(&asked, 1, 0) > 0;
+}
+
+void platform_close_on_exec(intptr_t socket) {
+    fcntl((int)socket, F_SETFD, FD_CLOEXEC);
 }
 
 bool platform_is_terminal(void) {

@@ -24,6 +24,9 @@ long platform_process_id(void);
 /* True when something waits to be read from the socket, its end among it. Never blocks. */
 bool platform_has_input(intptr_t socket);
 
+/* Has the socket closed in programs that this process becomes or starts. */
+void platform_close_on_exec(intptr_t socket);
+
 /* Keeps this module in memory until the process ends: libcurl's resolver threads may outlive the
  * Lua state that loaded us. */
 void platform_pin_module(void);

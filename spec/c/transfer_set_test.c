@@ -337,6 +337,31 @@ static void survives_any_allocation_that_fails(void) {
     }
 }
 
+/* Our end of a connection to the peer; -1: none. */
+static int descriptor_to(const struct peer *peer) {
+    for (int descriptor = 0; descriptor < 256; descriptor++) {
+        struct sockaddr_in other;
+        socklen_t size = sizeof other;
+        if (getpeername(descriptor, (struct sockaddr *)&other, &size) == 0 &&
+            ntohs(other.sin_port) == peer->port) {
+            return descriptor;
+        }
+    }
+    return -1;
+}
+
+static void leaves_no_connection_to_programs_it_starts(void) {
+    struct peer peer;
+    peer_open(&peer, no_content);
+    struct prepared_request *request = request_to(&peer);
+    struct transfer_set *set = transfer_set_create();
+    CHECK(exchange(set, request, &peer) == 204);
+    CHECK(fcntl(descriptor_to(&peer), F_GETFD) == FD_CLOEXEC);
+    transfer_set_destroy(set);
+    prepared_request_release(request);
+    peer_close(&peer);
+}
+
 /* poll() refuses to wait for more descriptors than the process may have. */
 static void rests_where_the_system_does_not_wait(void) {
     enum { TRANSFERS = 6 };
@@ -387,6 +412,8 @@ int main(void) {
     check_case("reads no netrc", reads_no_netrc);
     check_case("leaves the connections of its parent alone in a child",
                leaves_the_connections_of_its_parent_alone);
+    check_case("leaves no connection to programs that are started",
+               leaves_no_connection_to_programs_it_starts);
     check_case("rests where the system does not let it wait", rests_where_the_system_does_not_wait);
     check_case("survives any allocation of libcurl's that fails",
                survives_any_allocation_that_fails);
