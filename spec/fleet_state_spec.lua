@@ -1,62 +1,23 @@
-local command = require "support.command"
-local fleet_state = require "autopilot.fleet.state"
 local report = require "autopilot.report"
+local fleet_state = require "autopilot.fleet.state"
+local state_file = require "support.state_file"
 
-local start = 1790000000
-
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read "*a"
-  file:close()
-  return text
-end
-
-local function started(tenant)
-  return report.seal {
-    operation = "sync",
-    outcome = "started",
-    tenant = tenant,
-    status = 204,
-    delivered = "yes",
-    request_id = "5c0e",
-    elapsed = 0.25,
-  }
-end
+local start, started = state_file.start, state_file.started
 
 describe("autopilot.fleet.state", function()
-  local path, remove, now, open_states
-
-  local function open(given)
-    local wanted = {
-      path = path,
-      now = function()
-        return now
-      end,
-    }
-    for name, value in pairs(given or {}) do
-      wanted[name] = value
-    end
-    local state, message = fleet_state.open(wanted)
-    open_states[#open_states + 1] = state
-    return state, message
-  end
+  local file
 
   before_each(function()
-    now, open_states = start, {}
-    path, remove = command.file ""
+    file = state_file.new()
   end)
 
   after_each(function()
-    for _, state in ipairs(open_states) do
-      state:close()
-    end
-    remove()
-    os.remove(path .. "-wal")
+    file:close()
   end)
 
   describe("keeps", function()
     it("the report of a tenant that the run is done with", function()
-      local state = open()
+      local state = file:open()
       assert.is_true(state:note("graph/contoso", started "contoso"))
       local known = state:known "graph/contoso"
       assert.equal("sync contoso: started (HTTP 204, request-id 5c0e)", tostring(known))
@@ -67,31 +28,31 @@ describe("autopilot.fleet.state", function()
     end)
 
     it("no failure as done: it is tried again", function()
-      local state = open()
+      local state = file:open()
       state:note("a", report.seal { operation = "sync", outcome = "forbidden", elapsed = 1 })
       assert.is_nil(state:known "a")
       assert.same({ outcome = "forbidden", noted_at = start }, state:tenant "a")
     end)
 
     it("a status that was read as done", function()
-      local state = open { subject = "status" }
+      local state = file:open { subject = "status" }
       state:note("a", { ok = true, operation = "status", sync_status = "completed", elapsed = 1 })
       assert.equal("completed", state:known("a").sync_status)
     end)
 
     it("the end of the cooldown that a started sync begins, until it is over", function()
-      local state = open()
+      local state = file:open()
       state:note("a", started "a")
       assert.equal(start + 610, state:cooldown "a")
-      now = start + 609
+      file.now = start + 609
       assert.equal(start + 610, state:cooldown "a")
-      now = start + 610
+      file.now = start + 610
       assert.is_nil(state:cooldown "a")
       assert.equal(start, state:tenant("a").last_trigger)
     end)
 
     it("the end of the cooldown that a refusal, or a record, tells of", function()
-      local state = open()
+      local state = file:open()
       state:note(
         "refused",
         report.seal { operation = "sync", outcome = "cooldown", retry_at = start + 345.25 }
@@ -110,23 +71,23 @@ describe("autopilot.fleet.state", function()
     end)
 
     it("no cooldown for one that a later report does not mention it for", function()
-      local state = open()
+      local state = file:open()
       state:note("a", started "a")
-      now = start + 10
+      file.now = start + 10
       state:note("a", report.seal { operation = "sync", outcome = "unreachable" })
       assert.equal(start + 610, state:cooldown "a")
       assert.equal("unreachable", state:tenant("a").outcome)
     end)
 
     it("a cooldown no longer than one can be, when the clock was set back", function()
-      local state = open()
+      local state = file:open()
       state:note("a", started "a")
-      now = start - 86400
-      assert.equal(now + 610, state:cooldown "a")
+      file.now = start - 86400
+      assert.equal(file.now + 610, state:cooldown "a")
     end)
 
     it("a completed sync's cooldown from its trigger, by the service's clock", function()
-      local state = open()
+      local state = file:open()
       state:note(
         "a",
         report.seal {
@@ -140,53 +101,53 @@ describe("autopilot.fleet.state", function()
     end)
 
     it("times to the last digit that the clock gives", function()
-      local state = open()
-      now = start + 0.1234567
+      local state = file:open()
+      file.now = start + 0.1234567
       state:note("a", started "a")
-      assert.equal(now + 610, state:cooldown "a")
+      assert.equal(file.now + 610, state:cooldown "a")
     end)
 
     it("of a report what the contract names, and nothing that somebody put into it", function()
-      local state = open()
+      local state = file:open()
       local given = started "contoso"
       given.token = "secret-token"
       given.attempts = { { number = 1, note = "secret-token" } }
       state:note("a", given)
       state:close()
-      assert.is_nil(read(path):find("secret-token", 1, true))
-      assert.truthy(read(path):find("contoso", 1, true))
+      assert.is_nil(file:read():find("secret-token", 1, true))
+      assert.truthy(file:read():find("contoso", 1, true))
     end)
 
     it("when a run first asked for a sync, until that run is finished", function()
-      local state = open()
+      local state = file:open()
       assert.is_nil(state:ask "a")
       state:close()
-      now = start + 100
-      state = open()
+      file.now = start + 100
+      state = file:open()
       assert.equal(start, state:ask "a")
       assert.equal(start, state:ask "a")
       assert.is_nil(state:ask "b")
       state:finish()
       state:close()
-      assert.is_nil(open():ask "a")
+      assert.is_nil(file:open():ask "a")
     end)
 
     it("a tenant of another host apart, and one in other letters not", function()
-      local state = open { host = "https://a.example" }
+      local state = file:open { host = "https://a.example" }
       state:note("Contoso", started "contoso")
       assert.truthy(state:known "contoso")
       assert.truthy(state:cooldown "CONTOSO")
       state:close()
-      state = open { host = "https://b.example" }
+      state = file:open { host = "https://b.example" }
       assert.equal(0, state.done_before)
       assert.is_nil(state:known "contoso")
       assert.is_nil(state:cooldown "contoso")
       state:close()
-      assert.truthy(open({ host = "https://a.example" }):known "contoso")
+      assert.truthy(file:open({ host = "https://a.example" }):known "contoso")
     end)
 
     it("keys with quotes, NUL and anything else in them apart", function()
-      local state = open()
+      local state = file:open()
       state:note("a'; DROP TABLE done; --", started "quoted")
       state:note("b\0c", started "nul")
       assert.equal("quoted", state:known("a'; DROP TABLE done; --").tenant)
@@ -197,23 +158,23 @@ describe("autopilot.fleet.state", function()
 
   describe("a run", function()
     it("that did not come to its end is taken up again", function()
-      local state = open()
+      local state = file:open()
       state:note("a", started "a")
       state:close()
-      now = start + 3600
-      state = open()
+      file.now = start + 3600
+      state = file:open()
       assert.truthy(state:known "a")
       assert.equal(1, state.done_before)
       assert.equal(start, state.started_at)
     end)
 
     it("that is finished is followed by a new one", function()
-      local state = open()
+      local state = file:open()
       state:note("a", started "a")
       assert.is_true(state:finish())
       state:close()
-      now = start + 60
-      state = open()
+      file.now = start + 60
+      state = file:open()
       assert.is_nil(state:known "a")
       assert.equal(0, state.done_before)
       assert.equal(start + 60, state.started_at)
@@ -221,35 +182,35 @@ describe("autopilot.fleet.state", function()
     end)
 
     it("is not taken up by one with another subject, which leaves it as it was", function()
-      local state = open { subject = "sync" }
+      local state = file:open { subject = "sync" }
       state:note("a", started "a")
       state:close()
-      state = open { subject = "status" }
+      state = file:open { subject = "status" }
       assert.is_nil(state:known "a")
       state:finish()
       state:close()
-      assert.truthy(open({ subject = "sync" }):known "a")
+      assert.truthy(file:open({ subject = "sync" }):known "a")
     end)
 
     it("is not taken up when it was started too long ago", function()
-      local state = open()
+      local state = file:open()
       state:note("a", started "a")
       state:close()
-      now = start + 43199
-      state = open()
+      file.now = start + 43199
+      state = file:open()
       assert.truthy(state:known "a")
       state:close()
-      now = start + 43200
-      state = open()
+      file.now = start + 43200
+      state = file:open()
       assert.is_nil(state:known "a")
-      assert.equal(now, state.started_at)
+      assert.equal(file.now, state.started_at)
     end)
 
     it("is never taken up with resume_within = 0", function()
-      local state = open()
+      local state = file:open()
       state:note("a", started "a")
       state:close()
-      assert.is_nil(open({ resume_within = 0 }):known "a")
+      assert.is_nil(file:open({ resume_within = 0 }):known "a")
     end)
   end)
 
@@ -258,13 +219,13 @@ describe("autopilot.fleet.state", function()
       fleet_state.open {}
     end, "autopilot.fleet.state: option 'path' is required")
     local _, message = pcall(function()
-      fleet_state.open { path = path, subjct = "sync" }
+      fleet_state.open { path = file.path, subjct = "sync" }
     end)
     assert.matches("fleet_state_spec.lua:%d+: .*did you mean 'subject'", message)
   end)
 
   it("can be closed again, and says so of everything that comes after", function()
-    local state = open()
+    local state = file:open()
     state:close()
     state:close()
     local done, message = state:note("a", started "a")
@@ -276,24 +237,24 @@ describe("autopilot.fleet.state", function()
   end)
 
   it("makes notes outlive a loss of power by itself every few seconds", function()
-    local state = open()
+    local state = file:open()
     state:note("graph/contoso", started "contoso")
-    now = start + 4.5
+    file.now = start + 4.5
     state:note("graph/fabrikam", started "fabrikam")
-    assert.is_nil(read(path):find("contoso", 1, true))
-    now = start + 5
+    assert.is_nil(file:read():find("contoso", 1, true))
+    file.now = start + 5
     state:note("graph/adatum", started "adatum")
-    assert.truthy(read(path):find("contoso", 1, true))
-    now = start + 6
+    assert.truthy(file:read():find("contoso", 1, true))
+    file.now = start + 6
     state:note("graph/proseware", started "proseware")
-    assert.is_nil(read(path):find("proseware", 1, true))
+    assert.is_nil(file:read():find("proseware", 1, true))
   end)
 
   it("makes notes outlive a loss of power when it is told to", function()
-    local state = open()
+    local state = file:open()
     state:note("graph/contoso", started "contoso")
-    assert.is_nil(read(path):find("contoso", 1, true))
+    assert.is_nil(file:read():find("contoso", 1, true))
     assert.is_true(state:flush())
-    assert.truthy(read(path):find("contoso", 1, true))
+    assert.truthy(file:read():find("contoso", 1, true))
   end)
 end)

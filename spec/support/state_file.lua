@@ -1,0 +1,82 @@
+--- A fleet's state in a file of its own, for specs: opened any number of times, with a clock that is set.
+
+local command = require "support.command"
+local fleet_state = require "autopilot.fleet.state"
+local report = require "autopilot.report"
+
+---@class StateFile
+---@field path string
+---@field now number what the clock says
+local StateFile = {}
+StateFile.__index = StateFile
+
+local state_file = { start = 1790000000 }
+
+---@return StateFile
+function state_file.new()
+  local path, remove = command.file ""
+  local self = { path = path, remove = remove, now = state_file.start, states = {} }
+  return setmetatable(self, StateFile)
+end
+
+--- Opens it as `autopilot.fleet.state` does.
+---@param given table? options, also instead of ours
+---@return table? state
+---@return string? message
+function StateFile:open(given)
+  local wanted = {
+    path = self.path,
+    now = function()
+      return self.now
+    end,
+  }
+  for name, value in pairs(given or {}) do
+    wanted[name] = value
+  end
+  local state, message = fleet_state.open(wanted)
+  self.states[#self.states + 1] = state
+  return state, message
+end
+
+--- What is in it.
+---@return string
+function StateFile:read()
+  local file = assert(io.open(self.path, "rb"))
+  local text = file:read "*a"
+  file:close()
+  return text
+end
+
+--- Puts something else into it.
+---@param text string
+function StateFile:write(text)
+  local file = assert(io.open(self.path, "wb"))
+  file:write(text)
+  file:close()
+end
+
+--- Closes all that was opened, and removes the file.
+function StateFile:close()
+  for _, state in ipairs(self.states) do
+    state:close()
+  end
+  self.remove()
+  os.remove(self.path .. "-wal")
+end
+
+--- The report of a sync that was started.
+---@param tenant string
+---@return autopilot.Report
+function state_file.started(tenant)
+  return report.seal {
+    operation = "sync",
+    outcome = "started",
+    tenant = tenant,
+    status = 204,
+    delivered = "yes",
+    request_id = "5c0e",
+    elapsed = 0.25,
+  }
+end
+
+return state_file
