@@ -1,5 +1,6 @@
 -- Places to send from are given back, whatever happens; what is kept for a tenant, and by whom, is told true.
 
+local autopilot = require "autopilot"
 local stores = require "autopilot.store"
 local world = require "support.fleet_world"
 
@@ -9,6 +10,17 @@ local function outcomes(reports)
     found[report.outcome] = (found[report.outcome] or 0) + 1
   end
   return found
+end
+
+--- What the function returns, if it does so within some million steps.
+local function in_time(act)
+  local thread = coroutine.create(act)
+  debug.sethook(thread, function()
+    error("the fleet waits for ever", 0)
+  end, "", 5000000)
+  local is_fine, result = coroutine.resume(thread)
+  assert.is_true(is_fine, tostring(result))
+  return result
 end
 
 describe("a place in a fleet", function()
@@ -56,19 +68,42 @@ describe("a place in a fleet", function()
         return inner(request)
       end,
     }
-    local ended = false
-    local run = coroutine.create(function()
-      local reports = world.collect(fleet)
-      ended = true
-      return reports
+    local reports = in_time(function()
+      return world.collect(fleet)
     end)
-    debug.sethook(run, function()
-      error("the fleet waits for ever", 0)
-    end, "", 5000000)
-    local is_fine, reports = coroutine.resume(run)
-    debug.sethook(run) -- LuaJIT has one for all coroutines
-    assert.is_true(is_fine and ended, tostring(reports))
     assert.are.same({ started = 6 }, outcomes(reports))
+    assert.are.equal(0, fleet:progress().in_flight)
+  end)
+end)
+
+describe("a fleet's HTTP layer", function()
+  it("refuses seconds that are none before it takes a place", function()
+    local messages, count = {}, 0
+    local fleet = autopilot.fleet {
+      tenants = world.names(4),
+      concurrency = 2,
+      client = function()
+        return {
+          token = function(ask)
+            local _, message = pcall(ask.transport, {
+              method = "GET",
+              url = "http://127.0.0.1:1/",
+              timeout = { connect = "5", total = 5 },
+            })
+            messages[#messages + 1] = message
+            return nil, "none"
+          end,
+        }
+      end,
+    }
+    in_time(function()
+      for _, report in fleet:run() do
+        count = count + 1
+        assert.are.equal("token_error", report.outcome)
+      end
+    end)
+    assert.are.equal(4, count)
+    assert.are.equal(4, #messages)
     assert.are.equal(0, fleet:progress().in_flight)
   end)
 end)

@@ -151,6 +151,20 @@ local function host_of(url)
   return url:match "^%a+://[^/]*" or url
 end
 
+--- What a request asks for. It may be anybody's: no error of its may come where a place is held, for the
+-- caller of the transport may live on.
+---@return number connect seconds
+---@return number total
+local function timeouts_of(request)
+  local timeout = request.timeout or default_timeout
+  local connect = timeout.connect or default_timeout.connect
+  local total = timeout.total or default_timeout.total
+  if type(connect) ~= "number" or type(total) ~= "number" then
+    error("the transport: 'timeout' must have 'connect' and 'total' in seconds", 3)
+  end
+  return connect, total
+end
+
 ---@class autopilot.fleet.Transport
 local Transport = {}
 Transport.__index = Transport
@@ -226,11 +240,9 @@ function Transport:prepare_replies(request)
 end
 
 function Transport:__call(request)
-  local timeout = request.timeout or default_timeout
+  local connect, total = timeouts_of(request)
   local gate = self.wire.admission:gate(host_of(request.url))
-  local connect, total = timeout.connect or default_timeout.connect, timeout.total
-  local transfer, network =
-    exchange(self.wire, gate, prepare(self, request), connect, total or default_timeout.total)
+  local transfer, network = exchange(self.wire, gate, prepare(self, request), connect, total)
   if not transfer then
     return nil, network
   end
@@ -272,12 +284,12 @@ local function facts_of(response, network)
   return nil, nil, not (is_failure and (network.timeout or network.delivered == "no"))
 end
 
-local function with_timeout(request, timeout, left)
+local function with_timeout(request, connect, left)
   local copy = {}
   for name, value in pairs(request) do
     copy[name] = value
   end
-  copy.timeout = { connect = math.min(timeout.connect or left, left), total = left }
+  copy.timeout = { connect = math.min(connect, left), total = left }
   return copy
 end
 
@@ -286,9 +298,8 @@ end
 ---@return function transport
 function Wire:wrap(inner)
   return function(request)
-    local timeout, task = request.timeout or default_timeout, self.scheduler.current
-    local gate = self.admission:gate(host_of(request.url))
-    local total = timeout.total or default_timeout.total
+    local connect, total = timeouts_of(request)
+    local task, gate = self.scheduler.current, self.admission:gate(host_of(request.url))
     local refusal, left, sent_at = turn_of(self, gate, task, total)
     if refusal then
       return nil, unsent(refusal)
@@ -297,7 +308,7 @@ function Wire:wrap(inner)
       task.has_posted = true
     end
     local is_fine, response, network =
-      protected_call(inner, left < total and with_timeout(request, timeout, left) or request)
+      protected_call(inner, left < total and with_timeout(request, connect, left) or request)
     if not is_fine then
       self.admission:leave(task) -- who called us may live on
       error(response, 0)
