@@ -19,6 +19,7 @@ local function in_time(act)
     error("the fleet waits for ever", 0)
   end, "", 5000000)
   local is_fine, result = coroutine.resume(thread)
+  debug.sethook(thread) -- LuaJIT has one hook for all coroutines
   assert.is_true(is_fine, tostring(result))
   return result
 end
