@@ -73,12 +73,33 @@ local function step_down(self, own)
   end
 end
 
+local newproxy = rawget(_G, "newproxy") -- of Lua 5.1 and LuaJIT, whose tables are collected unseen
+
+--- Gives the transfer up when it is collected, unless it was disarmed before (`transfer = nil`).
+-- What it needs is in a table: nginx uses the stack of a light thread that was killed for another.
+local function guard(self, transfer)
+  local armed = { set = self.set, waiting = self.waiting, transfer = transfer }
+  local function collected()
+    if armed.transfer then
+      armed.waiting[armed.transfer] = nil
+      pcall(armed.set.discard, armed.set, armed.transfer) -- an error would hit anybody
+    end
+  end
+  if newproxy then
+    armed.proxy = newproxy(true)
+    getmetatable(armed.proxy).__gc = collected
+    return armed
+  end
+  return setmetatable(armed, { __gc = collected })
+end
+
 --- Sends one attempt and waits for its end.
 ---@return any transfer a finished one
 function Polling:run(prepared, connect, total, token, client_request_id, retry_attempt)
   local own = self.set:add(prepared, connect, total, token, client_request_id, retry_attempt)
   local sleeper = assert(semaphore.new())
   self.waiting[own] = sleeper
+  local watch = guard(self, own) -- on this light thread's stack alone
   while not own:is_finished() do
     if not self.stepper or core.clock() > self.lease then
       step_for_all(self, own)
@@ -86,6 +107,7 @@ function Polling:run(prepared, connect, total, token, client_request_id, retry_a
       sleeper:wait(patience)
     end
   end
+  watch.transfer = nil
   self.waiting[own] = nil
   step_down(self, own)
   return own
