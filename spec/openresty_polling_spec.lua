@@ -96,6 +96,23 @@ describe("in OpenResty, the polling driver", function()
     assert.equal(looks, #world.slept)
   end)
 
+  it("gives the transfer of a killed light thread up, when that is collected", function()
+    local given_up = {}
+    function set.discard(_, transfer)
+      given_up[#given_up + 1] = transfer
+    end
+    local killed = spawn(world.now + 0.5)
+    world:run(0.1)
+    collectgarbage()
+    assert.same({}, given_up)
+    killed.is_killed, killed.coroutine = true, nil
+    collectgarbage()
+    collectgarbage()
+    assert.equal(1, #given_up)
+    assert.equal(set.in_flight[1], given_up[1])
+    assert.same({}, polling.waiting)
+  end)
+
   it("has one light thread step for all", function()
     for _ = 1, 50 do
       spawn(world.now + 0.5)
