@@ -180,15 +180,16 @@ local function prepare(self, request)
 end
 
 --- Sends, and returns the finished transfer; or nil and why nothing was sent.
-local function exchange(self, gate, prepared, connect, total, token, client_request_id, retry)
+local function exchange(self, gate, prepared, is_sync, connect, total, token, id, retry)
   local task = self.scheduler.current
   local refusal, left, sent_at = turn_of(self, gate, task, total)
   if refusal then
     return nil, unsent(refusal)
   end
   local set = current_set(self)
-  local transfer = set:add(prepared, math.min(connect, left), left, token, client_request_id, retry)
+  local transfer = set:add(prepared, math.min(connect, left), left, token, id, retry)
   task.transfer = transfer
+  task.has_posted = task.has_posted or is_sync
   coroutine.yield(transfer)
   local status = transfer:status()
   local retry_after = status and status >= 429 and transfer:header "retry-after"
@@ -227,12 +228,17 @@ function Transport:prepare_replies(request)
     self.wire, prepare(self, request), request.method == "POST"
   local gate = wire.admission:gate(host_of(request.url))
   local function send(connect, total, token, client_request_id, retry)
-    local task = wire.scheduler.current
-    if task and is_sync_request then
-      task.has_posted = true
-    end
-    local transfer, network =
-      exchange(wire, gate, prepared, connect, total, token, client_request_id, retry)
+    local transfer, network = exchange(
+      wire,
+      gate,
+      prepared,
+      is_sync_request,
+      connect,
+      total,
+      token,
+      client_request_id,
+      retry
+    )
     return transfer or adapter.reply(nil, network)
   end
   self.prepared[request.method .. request.url] = { headers = request.headers or {}, send = send }
@@ -242,7 +248,7 @@ end
 function Transport:__call(request)
   local connect, total = timeouts_of(request)
   local gate = self.wire.admission:gate(host_of(request.url))
-  local transfer, network = exchange(self.wire, gate, prepare(self, request), connect, total)
+  local transfer, network = exchange(self.wire, gate, prepare(self, request), false, connect, total)
   if not transfer then
     return nil, network
   end
