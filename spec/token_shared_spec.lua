@@ -3,6 +3,7 @@
 local cached = require "autopilot.token.cached"
 local sealed_text = require "autopilot.token.sealed_text"
 local stores = require "autopilot.store"
+local turns = require "support.turns"
 local world = require "support.virtual_world"
 
 local key = ("k"):rep(32)
@@ -161,16 +162,10 @@ describe("a token in a store", function()
         got[number] = worker(slow)(ask)
       end)
     end
-    local turns, is_alive = 0, true
-    while is_alive do
-      turns, is_alive, time = turns + 1, false, time + 0.01
-      assert(turns < 10000, "nobody comes to an end")
-      for _, thread in ipairs(threads) do
-        if coroutine.status(thread) ~= "dead" then
-          assert(coroutine.resume(thread))
-          is_alive = true
-        end
-      end
+    local rounds = 0
+    while turns.take(threads) do
+      rounds, time = rounds + 1, time + 0.01
+      assert(rounds < 10000, "nobody comes to an end")
     end
     assert.are.equal(1, fetched)
     assert.are.equal(("token-1 "):rep(10), table.concat(got, " ") .. " ")
