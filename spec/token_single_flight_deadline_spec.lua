@@ -1,0 +1,132 @@
+-- Whoever waits for another's fetch keeps the own deadline, and is not harmed by the other's.
+
+local SingleFlight = require "autopilot.token.single_flight"
+local flight_world = require "support.flight_world"
+local run_all = require("support.turns").run_all
+
+local new_world, yielding = flight_world.new, flight_world.yielding
+
+describe("whoever has a deadline", function()
+  it("waits for another's fetch until then", function()
+    local world, flights = new_world(yielding), SingleFlight.new()
+    local fetcher = coroutine.create(function()
+      flights:run("key", world.ask(), coroutine.yield)
+    end)
+    coroutine.resume(fetcher)
+    local got
+    local waiter = coroutine.create(function()
+      got = { flights:run("key", world.ask { deadline = world.time + 2 }, print) }
+    end)
+    run_all { waiter }
+    assert.is_nil(got[2])
+    assert.is_truthy(got[3]:find "deadline")
+    assert.is_true(world.time >= 1002 and world.time < 1002.1, world.time)
+    assert.equal("suspended", coroutine.status(fetcher))
+    assert.equal(0, flights.flights.key.waiting)
+  end)
+end)
+
+describe("a fetch that its deadline cuts short", function()
+  local timed_out = { stage = "connect", timeout = true }
+
+  --- Asks with these deadlines (seconds from now; false for none) at once: what each got, and at what
+  -- time each fetch began. A request takes `seconds` of its `total`, or all the time that there is.
+  local function at_once(deadlines, seconds, total, fetch)
+    local world, flights = new_world(yielding), SingleFlight.new()
+    local threads, got, began = {}, {}, {}
+    for index, deadline in ipairs(deadlines) do
+      local ask = world.ask { deadline = deadline and world.time + deadline }
+      function ask.transport(request)
+        local left = ask.deadline and ask.deadline - world.time or math.huge
+        local ends = world.time + math.min(left, request.timeout.total, seconds)
+        while world.time < ends do
+          world.time = world.time + 0.01
+          coroutine.yield()
+        end
+        return seconds <= math.min(left, request.timeout.total) and {} or nil, timed_out
+      end
+      threads[index] = coroutine.create(function()
+        got[index] = {
+          flights:run("key", ask, fetch or function(watched)
+            began[#began + 1] = world.time - 1000
+            if watched.transport { timeout = { total = total } } then
+              return "token"
+            end
+            return nil, "no answer"
+          end),
+        }
+      end)
+    end
+    run_all(threads)
+    assert.is_nil(next(flights.flights))
+    return got, began
+  end
+
+  it("is no failure of those who have time left: one of them fetches for all", function()
+    local got, began = at_once({ 2, 60, false, 60, 60 }, 5, 30)
+    assert.equal("no answer", got[1][3])
+    for index = 2, 5 do
+      assert.equal("token", got[index][2])
+    end
+    assert.equal(2, #began)
+    assert.is_true(began[2] >= 2 and began[2] < 2.2, began[2])
+  end)
+
+  it("is one of those who have hardly any time left themselves", function()
+    local got, began = at_once({ 2, 2.5, 2.9 }, 5, 30)
+    assert.equal(1, #began)
+    for index = 1, 3 do
+      assert.equal("no answer", got[index][3])
+    end
+  end)
+
+  it("goes on from one deadline to the next, until the time is enough", function()
+    local got, began = at_once({ 2, 4, 6, 20 }, 5, 30)
+    assert.same(
+      { "no answer", "no answer", "no answer", nil },
+      { got[1][3], got[2][3], got[3][3], got[4][3] }
+    )
+    assert.equal("token", got[4][2])
+    assert.equal(4, #began)
+  end)
+
+  it("is told from one that failed in its own time, which is the failure of all", function()
+    local got, began = at_once({ 40, 60, false }, 50, 30)
+    assert.equal(1, #began)
+    for index = 1, 3 do
+      assert.equal("no answer", got[index][3])
+    end
+  end)
+
+  it("is also one that only slept until its deadline", function()
+    local count = 0
+    local got = at_once({ 2, 60 }, 0, 0, function(ask)
+      count = count + 1
+      if count == 1 then
+        ask.sleep(2)
+        return nil, "not yet"
+      end
+      return "token"
+    end)
+    assert.equal("not yet", got[1][3])
+    assert.equal("token", got[2][2])
+    assert.equal(2, count)
+  end)
+
+  it("is not waited for much beyond that deadline", function()
+    local world, flights = new_world(yielding), SingleFlight.new()
+    local ask = world.ask { deadline = world.time + 3, transport = yielding }
+    local thread = coroutine.create(function()
+      flights:run("key", ask, function(watched)
+        watched.transport { timeout = { total = 30 } }
+      end)
+    end)
+    coroutine.resume(thread)
+    local waiter = coroutine.create(function()
+      flights:run("key", world.ask(), tostring)
+    end)
+    run_all { waiter }
+    assert.is_true(world.time >= 1008 and world.time < 1009, world.time)
+    assert.equal("suspended", coroutine.status(thread))
+  end)
+end)
