@@ -60,9 +60,7 @@ describe("a request that cannot be sent", function()
 
   it("fails at TLS with a certificate that is not trusted", function()
     for _, certificate in ipairs { "untrusted", "expired", "wrong_host" } do
-      local server = hostile.listen(wire.tls(function(connection)
-        connection:serve()
-      end, { certificate = certificate }))
+      local server = hostile.listen(wire.tls(wire.serves(), { certificate = certificate }))
       local outcome = wire.ask_tls(server)
       assert_unsent(outcome, "tls", "CURLE_PEER_FAILED_VERIFICATION")
       assert.are.equal("", server.connections[1].transcript)
@@ -70,18 +68,14 @@ describe("a request that cannot be sent", function()
   end)
 
   it("fails at TLS with an authority that only the server knows", function()
-    local server = hostile.listen(wire.tls(function(connection)
-      connection:serve()
-    end))
+    local server = hostile.listen(wire.tls(wire.serves()))
     local foreign = wire.certificates().untrusted
     local outcome = wire.ask(server, { scheme = "https", http = { ca_file = foreign } })
     assert_unsent(outcome, "tls", "CURLE_PEER_FAILED_VERIFICATION")
   end)
 
   it("fails at TLS when the file of authorities is not there", function()
-    local server = hostile.listen(wire.tls(function(connection)
-      connection:serve()
-    end))
+    local server = hostile.listen(wire.tls(wire.serves()))
     local http = { ca_file = wire.certificates().folder .. "/missing.pem" }
     local outcome = wire.ask(server, { scheme = "https", http = http })
     assert_unsent(outcome, "tls", "CURLE_SSL_CACERT_BADFILE")
@@ -354,9 +348,7 @@ describe("a redirect", function()
 
   it("is an answer like any other, and never followed", function()
     over_both(function(scheme, ask, over)
-      local elsewhere = hostile.listen(over(function(connection)
-        connection:serve()
-      end))
+      local elsewhere = hostile.listen(over(wire.serves()))
       for _, status in ipairs { 300, 301, 302, 303, 305, 307, 308 } do
         local location = elsewhere:url("/elsewhere", scheme)
         local text = ("HTTP/1.1 %d Moved\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n"):format(
@@ -381,9 +373,7 @@ describe("a redirect", function()
   end)
 
   it("by Refresh, Alt-Svc or HSTS changes nothing about the next request", function()
-    local elsewhere = hostile.listen(function(connection)
-      connection:serve()
-    end)
+    local elsewhere = hostile.listen(wire.serves())
     local server = hostile.listen(wire.tls(function(connection)
       connection:serve(
         ('HTTP/1.1 204 X\r\nRefresh: 0; url=%s\r\nAlt-Svc: http/1.1="127.0.0.1:%d"\r\n'):format(

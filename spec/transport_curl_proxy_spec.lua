@@ -49,12 +49,7 @@ describe("a proxy", function()
   teardown(wire.teardown)
 
   it("is asked for a tunnel, and sees nothing of the request", function()
-    local outcome = ask(tunnel(
-      established,
-      wire.tls(function(connection)
-        connection:serve()
-      end)
-    ))
+    local outcome = ask(tunnel(established, wire.tls(wire.serves())))
     assert.is_nil(outcome.network)
     assert.are.equal(204, outcome.status)
     local connect, request = outcome.server.requests[1], outcome.server.requests[2]
@@ -73,12 +68,7 @@ describe("a proxy", function()
   end)
 
   it("is asked for one tunnel for two requests", function()
-    local proxy = hostile.listen(tunnel(
-      established,
-      wire.tls(function(connection)
-        connection:serve()
-      end)
-    ))
+    local proxy = hostile.listen(tunnel(established, wire.tls(wire.serves())))
     local url = "http://127.0.0.1:" .. proxy.port
     local transport = wire.transport { proxy = url, ca_file = wire.certificates().ca }
     for _ = 1, 2 do
@@ -103,9 +93,7 @@ describe("a proxy", function()
   it("is told its password, in CONNECT only, and is not asked twice", function()
     local refusal =
       "HTTP/1.1 407 X\r\nProxy-Authenticate: Basic realm=x\r\nContent-Length: 0\r\n\r\n"
-    local outcome = ask(function(connection)
-      connection:serve(refusal)
-    end)
+    local outcome = ask(wire.serves(refusal))
     assert.are.equal(1, #outcome.server.requests)
     local basic = "Basic dXNlcjp0aGUtcHJveHktcGFzc3dvcmQ=" -- user:the-proxy-password
     assert.are.equal(basic, outcome.server.requests[1].headers["proxy-authorization"])
@@ -228,9 +216,7 @@ describe("a proxy", function()
   end)
 
   it("is not used for plain http, where it would read the token", function()
-    local server = hostile.listen(function(connection)
-      connection:serve()
-    end)
+    local server = hostile.listen(wire.serves())
     local outcome = ask(tunnel(established), { url = server:url() })
     assert.are.equal(204, outcome.status)
     assert.are.equal(0, #outcome.server.connections)

@@ -8,9 +8,7 @@ local version = require "autopilot.version"
 local wire = require "support.wire"
 
 local function serving(answer)
-  return hostile.listen(function(connection)
-    connection:serve(answer)
-  end)
+  return hostile.listen(wire.serves(answer))
 end
 
 describe("the request that the server sees", function()
@@ -55,9 +53,7 @@ describe("the request that the server sees", function()
 
   it("says the same over TLS", function()
     local plain = see()
-    local server = hostile.listen(wire.tls(function(connection)
-      connection:serve()
-    end))
+    local server = hostile.listen(wire.tls(wire.serves()))
     assert.are.equal(204, wire.ask_tls(server).status)
     plain.headers["host"] = server.requests[1].headers["host"]
     assert.are.same(plain.headers, server.requests[1].headers)
@@ -156,9 +152,7 @@ describe("the request that the server sees", function()
   end)
 
   it("speaks HTTP/1.1 where it is told to, to a server that could do more", function()
-    local server = hostile.listen(wire.tls(function(connection)
-      connection:serve()
-    end, { alpn = "h2" }))
+    local server = hostile.listen(wire.tls(wire.serves(), { alpn = "h2" }))
     local outcome = wire.ask_tls(server, { http = { version = "1.1" } })
     assert.are.equal(204, outcome.status)
     assert.are.equal("1.1", outcome.response.http_version)
@@ -170,9 +164,7 @@ describe("a response", function()
   teardown(wire.teardown)
 
   it("tells how long each phase took", function()
-    local server = hostile.listen(wire.tls(function(connection)
-      connection:serve()
-    end))
+    local server = hostile.listen(wire.tls(wire.serves()))
     local timings = wire.ask_tls(server).response.timings
     assert.is_true(timings.name_lookup >= 0)
     assert.is_true(timings.connect > 0)

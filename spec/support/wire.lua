@@ -92,6 +92,14 @@ function wire.answers(answer, ending)
   end
 end
 
+--- A script that answers every request.
+---@param answer string? default: 204
+function wire.serves(answer)
+  return function(connection)
+    connection:serve(answer)
+  end
+end
+
 --- How many requests the server saw, those to a proxy not counted.
 ---@param server HostileServer
 ---@return integer
@@ -154,9 +162,7 @@ local function check_truth(outcome, seen_before, transcript_before)
 end
 
 local function check_usable(transport)
-  local friendly = hostile.listen(function(connection)
-    connection:serve()
-  end)
+  local friendly = hostile.listen(wire.serves())
   local response, network = transport { method = "POST", url = friendly:url() }
   assert.is_nil(network)
   assert.are.equal(204, response.status)
