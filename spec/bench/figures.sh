@@ -1,11 +1,7 @@
 # shellcheck shell=sh
 # Read by run.sh: the figures of the library itself. Each function prints its part of the tables.
 
-path=/beta/deviceManagement/windowsAutopilotSettings/sync
-
 build_programs() {
-  programs=$work/programs
-  mkdir "$programs"
   plain_objects=
   for source in src/*.c; do
     name=$(basename "$source" .c)
@@ -14,36 +10,53 @@ build_programs() {
       *) plain_objects="$plain_objects build/c/$name.o" ;;
     esac
   done
-  user_agent=autopilot-sync/$("$LUA" -e 'io.write((require "autopilot.version"))')
-  for name in in_turn plain_libcurl transfer_alone; do
-    objects=
-    if [ $name = transfer_alone ]; then
-      objects=$plain_objects
-    fi
-    # shellcheck disable=SC2046,SC2086
-    ${CC:-cc} -std=c99 ${CFLAGS:--O2 -g} -Isrc $(pkg-config --cflags libcurl) \
-      -o "$programs/$name" "spec/bench/$name.c" $objects $(pkg-config --libs libcurl) -lm
-  done
+  build_program in_turn
+  build_program plain_libcurl
+  # shellcheck disable=SC2086
+  build_program transfer_alone $plain_objects
 }
 
-# Runs one of the four programs that make the calls: `make_calls plain URL COUNT [wrapper...]`.
+# Plain HTTP/1.1, TLS with HTTP/1.1 and TLS with HTTP/2; the witness notes down what it is sent.
+server_configuration() {
+  port_http=$(random_port)
+  port_https_1=$(random_port)
+  port_https_2=$(random_port)
+  port_witness=$(random_port)
+  nginx_head server 64
+  graph_lines
+  cat <<END
+  log_format request '\$request_method \$request_uri length=\$request_length'
+                     ' content-length=\$http_content_length content-type=\$http_content_type'
+                     ' accept=\$http_accept user-agent=\$http_user_agent expect=\$http_expect';
+  server { listen 127.0.0.1:$port_http; return 204; }
+  server { listen 127.0.0.1:$port_https_1 ssl; return 204; }
+  server { listen 127.0.0.1:$port_https_2 ssl http2; return 204; }
+  server { listen 127.0.0.1:$port_witness; access_log $work/server/requests request; return 204; }
+}
+END
+}
+
+start_server() {
+  start_nginx server server_configuration
+  http=http://127.0.0.1:$port_http
+  https_1=https://127.0.0.1:$port_https_1
+  https_2=https://127.0.0.1:$port_https_2
+  witness=http://127.0.0.1:$port_witness
+}
+
+# Runs one of the four programs that make the calls, with `attend` or what counts instructions:
+# `make_calls RUNNER PROGRAM URL COUNT`.
 make_calls() {
-  program=$1
-  base_url=$2
-  count=$3
-  shift 3
   trust=
-  case $base_url in
+  case $3 in
     https:*) trust=$ca_file ;;
   esac
-  case $program in
+  case $2 in
     plain_libcurl | transfer_alone)
-      attend "$@" "$programs/$program" "$base_url$path" "$token_file" "$count" "$user_agent" \
-        ${trust:+"$trust"}
+      "$1" "$programs/$2" "$3$path" "$token_file" "$4" "$user_agent" ${trust:+"$trust"}
       ;;
     *)
-      attend "$@" "$LUA" "spec/bench/$program.lua" "$base_url" "$token_file" "$count" \
-        ${trust:+"$trust"}
+      "$1" "$LUA" "spec/bench/$2.lua" "$3" "$token_file" "$4" ${trust:+"$trust"}
       ;;
   esac
 }
@@ -51,7 +64,7 @@ make_calls() {
 # What is compared must be the same request: that is what the server says.
 check_same_request() {
   for program in plain_libcurl transfer_alone core_transfer client_sync; do
-    make_calls $program "$witness" 2 >"$work/output" || {
+    make_calls attend $program "$witness" 2 >"$work/output" || {
       say "$program failed: not every answer was a 204"
       return 1
     }
@@ -71,7 +84,7 @@ machine_facts() {
   fi
   "$LUA" - "$(uname -sm)" "${processor:-$(uname -m)}" "$(getconf _NPROCESSORS_ONLN)" \
     "$(nginx -v 2>&1 | sed 's/.*: *//')$curl_version" "$quick" \
-    "$(sed 's/ .*//' /proc/loadavg 2>/dev/null || echo unknown)" <<'END'
+    "$(load_now)" <<'END'
 local info = require("autopilot.core").info()
 print(("Measured with `make bench` on %s, %s, %s cores, load %s before:"):format(
   arg[1], arg[2], arg[3], arg[6]))
@@ -82,14 +95,23 @@ end
 END
 }
 
-# How many instructions so many calls take, the process included.
+# Runs a command, and sets `instructions` to those that it took, its start included.
 count_instructions() {
-  make_calls "$1" "$2" "$3" valgrind --tool=callgrind --callgrind-out-file=/dev/null \
-    --log-file="$work/valgrind.log" >"$work/output" || {
+  attend valgrind --tool=callgrind --callgrind-out-file=/dev/null \
+    --log-file="$work/valgrind.log" "$@" >"$work/output" || {
     cat "$work/valgrind.log" >&2
     return 1
   }
   instructions=$(sed -n 's/.*Collected : \([0-9]*\).*/\1/p' "$work/valgrind.log")
+}
+
+# Sets `each` to the instructions of each call: those of $many calls less those of $few, which takes
+# starting up off. The words count the instructions of as many calls as the word says that is added.
+instructions_of_each() {
+  "$@" "$few"
+  start=$instructions
+  "$@" "$many"
+  each=$(((instructions - start) / (many - few)))
 }
 
 instructions_for_each_call() {
@@ -109,10 +131,8 @@ instructions_for_each_call() {
   for base_url in "$http" "$https_1" "$https_2"; do
     for program in plain_libcurl transfer_alone core_transfer client_sync; do
       say "instructions of $program, $base_url"
-      count_instructions $program "$base_url" $few
-      start=$instructions
-      count_instructions $program "$base_url" $many
-      echo "$program $(((instructions - start) / (many - few)))"
+      instructions_of_each make_calls count_instructions $program "$base_url"
+      echo "$program $each"
     done
   done >"$work/instructions"
   echo "A call on a reused connection with a token of 1,800 bytes, $(lua_name); counted by callgrind,"
@@ -146,10 +166,6 @@ instructions_for_each_call() {
       row("core_transfer", "`autopilot.core` from Lua", "")
       row("client_sync", "`client:sync()`", "≤ 1.06")
     }' "$work/instructions"
-}
-
-lua_name() {
-  "$LUA" -e 'io.write(_VERSION)'
 }
 
 # A private copy of what the machine trusts, and the test's authority: sets store_file and store_path

@@ -1,7 +1,7 @@
 #!/bin/sh
 # `make bench-fleet`: the figures of a fleet, measured in one run.
 #
-#   spec/bench/fleet.sh      QUICK=yes: fewer tenants and rounds, for a look
+#   spec/bench/fleet.sh [--quick]      or QUICK=yes: fewer tenants and rounds, for a look
 #
 # The yardstick is a C program with plain libcurl that makes the same requests in the same rounds, one
 # after the other. Needs what run.sh needs, and nginx's Lua module; Node and curl take part where they
@@ -9,32 +9,9 @@
 # build/bench-fleet.md.
 set -eu
 cd "$(dirname "$0")/../.."
-if [ -z "${LUA:-}" ] || [ -z "${LUA_CPATH:-}" ]; then
-  exec .ci/with-lua lua5.4 spec/bench/fleet.sh "$@"
-fi
-quick=${QUICK:-no}
-for name in http_proxy https_proxy all_proxy no_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY \
-  SSL_CERT_FILE SSL_CERT_DIR CURL_CA_BUNDLE CURL_HOME OPENSSL_CONF NODE_EXTRA_CA_CERTS \
-  NODE_OPTIONS LD_PRELOAD; do
-  unset "$name"
-done
-export LC_ALL=C
-PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+# shellcheck source=spec/bench/common.sh
+. spec/bench/common.sh
 
-say() {
-  echo "bench: $*" >&2
-}
-
-has() {
-  command -v "$1" >/dev/null 2>&1
-}
-
-# shellcheck source=spec/bench/processes.sh
-. spec/bench/processes.sh
-# shellcheck source=spec/bench/server.sh
-. spec/bench/server.sh
-
-path=/beta/deviceManagement/windowsAutopilotSettings/sync
 tenants=10000
 waiting_tenants=2000
 rounds=5
@@ -43,44 +20,14 @@ if [ "$quick" = yes ]; then
   rounds=3
 fi
 
-lua_modules() {
-  for folder in /usr/lib/nginx/modules /usr/share/nginx/modules /usr/local/nginx/modules; do
-    if [ -e "$folder/ngx_http_lua_module.so" ]; then
-      for module in ndk_http_module ngx_http_lua_module; do
-        echo "load_module $folder/$module.so;"
-      done
-      return
-    fi
-  done
-}
-
 # $port_http_2 answers at once, $port_late after 200 ms, $port_authority gives a token after 200 ms.
-write_configuration() {
+server_configuration() {
+  port_http_2=$(random_port)
+  port_late=$(random_port)
+  port_authority=$(random_port)
+  nginx_head server 8192
+  graph_lines
   cat <<END
-$(lua_modules)
-daemon off;
-master_process off;
-pid $work/server/pid;
-error_log $work/server/error.log warn;
-events { worker_connections 8192; }
-http {
-  access_log off;
-  client_body_temp_path $work/server/body;
-  proxy_temp_path $work/server/proxy;
-  fastcgi_temp_path $work/server/fastcgi;
-  uwsgi_temp_path $work/server/uwsgi;
-  scgi_temp_path $work/server/scgi;
-  keepalive_requests 1000000000;
-  keepalive_timeout 3600s;
-  large_client_header_buffers 4 32k;
-  ssl_certificate $work/tls/certificate.pem;
-  ssl_certificate_key $work/tls/key.pem;
-  add_header Cache-Control "no-store, no-cache" always;
-  add_header Vary "Accept-Encoding" always;
-  add_header Strict-Transport-Security "max-age=31536000" always;
-  add_header request-id \$request_id always;
-  add_header client-request-id \$http_client_request_id always;
-  add_header x-ms-ags-diagnostic '{"ServerInfo":{"DataCenter":"West Europe","Slice":"E","Ring":"5","ScaleUnit":"002","RoleInstance":"AM1PEPF0001A2B3"}}' always;
   server { listen 127.0.0.1:$port_http_2 ssl http2; return 204; }
   server {
     listen 127.0.0.1:$port_late ssl http2;
@@ -101,34 +48,11 @@ END
 }
 
 start_server() {
-  mkdir "$work/server"
-  for attempt in 1 2 3 4 5 6 7 8 9 10; do
-    port_http_2=$(random_port)
-    port_late=$(random_port)
-    port_authority=$(random_port)
-    write_configuration >"$work/server/nginx.conf"
-    leashed nginx -e "$work/server/error.log" -p "$work/server/" -c "$work/server/nginx.conf" \
-      >"$work/server/log" 2>&1 &
-    server=$!
-    if server_serves; then
-      at_once=https://127.0.0.1:$port_http_2
-      late=https://127.0.0.1:$port_late
-      authority=https://127.0.0.1:$port_authority
-      return 0
-    fi
-  done
-  say "nginx did not start in $attempt attempts:"
-  cat "$work/server/log" "$work/server/error.log" >&2
-  return 1
-}
-
-build_programs() {
-  user_agent=autopilot-sync/$("$LUA" -e 'io.write((require "autopilot.version"))')
-  for name in in_turn fleet_plain; do
-    # shellcheck disable=SC2046,SC2086
-    ${CC:-cc} -std=c99 ${CFLAGS:--O2 -g} -Isrc $(pkg-config --cflags libcurl) \
-      -o "$work/$name" "spec/bench/$name.c" $(pkg-config --libs libcurl) -lm
-  done
+  find_lua_module || true # it may be built in
+  start_nginx server server_configuration
+  at_once=https://127.0.0.1:$port_http_2
+  late=https://127.0.0.1:$port_late
+  authority=https://127.0.0.1:$port_authority
 }
 
 # A configuration of curl's with a request for each tenant, each with a token of its own.
@@ -145,7 +69,7 @@ END
 
 # Runs ours, another program and the yardstick in turn: what `in_turn` prints, a line for each.
 in_turn() {
-  attend "$work/in_turn" "$rounds" 1 "$@" >"$work/output"
+  attend "$programs/in_turn" "$rounds" 1 "$@" >"$work/output"
 }
 
 all_tenants() {
@@ -169,7 +93,7 @@ all_tenants() {
       echo "\`curl --parallel\`" >>"$work/titles"
     fi
     echo "C program" >>"$work/titles"
-    in_turn "$@" -- "$work/fleet_plain" "$at_once$path" "$token_file" "$tenants" "$concurrency" \
+    in_turn "$@" -- "$programs/fleet_plain" "$at_once$path" "$token_file" "$tenants" "$concurrency" \
       "$user_agent" "$ca_file" 2
     awk -v concurrency="$concurrency" '
       NR == FNR { title[NR] = $0; next }
@@ -192,7 +116,7 @@ late_answers() {
     say "$waiting_tenants tenants, 200 ms, $concurrency at a time"
     in_turn -- "$LUA" spec/bench/fleet_run.lua "$late" "$token_file" "$waiting_tenants" \
       "$concurrency" "$ca_file" 2 \
-      -- "$work/fleet_plain" "$late$path" "$token_file" "$waiting_tenants" "$concurrency" \
+      -- "$programs/fleet_plain" "$late$path" "$token_file" "$waiting_tenants" "$concurrency" \
       "$user_agent" "$ca_file" 2
     ideal=$((waiting_tenants * 200 / concurrency))
     awk -v concurrency="$concurrency" -v ideal="$ideal" -v base="$base" '
@@ -232,21 +156,17 @@ others_of_it() {
     { printf "%s%s at %d", (NR > 1 ? ", " : ""), $2, $1 }' "$work/costs")."
 }
 
-begin_processes
-build_programs
-make_certificates
-make_token
+begin_benchmark
+build_program in_turn
+build_program fleet_plain
 start_server
-mkdir -p build
 {
   echo "Measured with \`make bench-fleet\` on $(uname -sm), $(getconf _NPROCESSORS_ONLN) cores, load"
-  echo "$(sed 's/ .*//' /proc/loadavg 2>/dev/null || echo unknown) before, $("$LUA" -e 'io.write(_VERSION)');" \
-    "medians of $rounds rounds."
+  echo "$(load_now) before, $(lua_name); medians of $rounds rounds."
   echo
   all_tenants
   late_answers
   with_tokens
   others_of_it
 } >"$work/tables.md"
-cp "$work/tables.md" build/bench-fleet.md
-cat build/bench-fleet.md
+publish bench-fleet

@@ -6,50 +6,14 @@
 # turn, so that whatever else the machine does meets all of them.
 
 upstream_latency=0.5
-lua_module_folder=
-
-find_lua_module() {
-  folder=$(nginx -V 2>&1 | sed -n 's/.*--modules-path=\([^ ]*\).*/\1/p')
-  for folder in $folder /usr/lib/nginx/modules /usr/lib64/nginx/modules; do
-    if [ -f "$folder/ngx_http_lua_module.so" ]; then
-      lua_module_folder=$folder
-      return 0
-    fi
-  done
-  return 1
-}
-
-# What every nginx here begins with: `nginx_head NAME`.
-nginx_head() {
-  cat <<END
-load_module $lua_module_folder/ndk_http_module.so;
-load_module $lua_module_folder/ngx_http_lua_module.so;
-daemon off;
-master_process off;
-pid $work/$1/pid;
-error_log $work/$1/error.log error;
-env BENCH_DRIVER;
-env BENCH_LATENCY;
-env BENCH_TOKEN;
-env BENCH_CA;
-events { worker_connections 2048; }
-http {
-  access_log off;
-  client_body_temp_path $work/$1/body;
-  proxy_temp_path $work/$1/proxy;
-  fastcgi_temp_path $work/$1/fastcgi;
-  uwsgi_temp_path $work/$1/uwsgi;
-  scgi_temp_path $work/$1/scgi;
-  keepalive_requests 1000000000;
-  keepalive_timeout 3600s;
-  large_client_header_buffers 4 32k;
-END
-}
 
 # An upstream that takes its time. Its key is an elliptic one, because it shares our processors: what it
 # does is not to be measured.
 upstream_configuration() {
-  nginx_head upstream
+  port_kept=$(random_port)
+  port_closed=$(random_port)
+  port_http_2=$(random_port)
+  nginx_head upstream 2048
   cat <<END
   ssl_certificate $work/tls/elliptic.pem;
   ssl_certificate_key $work/tls/elliptic_key.pem;
@@ -73,16 +37,17 @@ upstream_configuration() {
 END
 }
 
-# worker_configuration DRIVER PORT
 worker_configuration() {
-  nginx_head "$1"
+  port=$(random_port)
+  echo "$port" >"$work/$1/port"
+  nginx_head "$1" 2048 BENCH_DRIVER BENCH_LATENCY BENCH_TOKEN BENCH_CA
   cat <<END
   lua_package_path "$PWD/lua/?.lua;$PWD/lua/?/init.lua;;";
   lua_package_cpath "$PWD/build/luajit/?.so;;";
   init_by_lua_file $PWD/spec/bench/openresty_worker.lua;
   init_worker_by_lua_block { bench.warm() }
   server {
-    listen 127.0.0.1:$2;
+    listen 127.0.0.1:$port;
     location = /nothing { return 204; }
     location = /calls { content_by_lua_block { bench.calls() } }
     location = /burst { content_by_lua_block { bench.burst() } }
@@ -103,46 +68,18 @@ make_elliptic_certificate() {
   }
 }
 
-# Runs nginx with the configuration in the folder of that name until this script ends.
-run_nginx() {
-  leashed nginx -e "$work/$1/error.log" -p "$work/$1/" -c "$work/$1/nginx.conf" \
-    >"$work/$1/log" 2>&1 &
-  started=$!
-  others="$others $started"
-  while kill -0 "$started" 2>/dev/null; do
-    if [ -s "$work/$1/pid" ]; then
-      return 0
-    fi
-    sleep 0.02
-  done
-  cat "$work/$1/log" "$work/$1/error.log" >&2
-  return 1
-}
-
 start_workers() {
   export BENCH_LATENCY=$upstream_latency BENCH_TOKEN="$token_file" BENCH_CA="$work/tls/elliptic.pem"
   make_elliptic_certificate
-  port_kept=$(random_port)
-  port_closed=$(random_port)
-  port_http_2=$(random_port)
-  port_thread=$(random_port)
-  port_polling=$(random_port)
-  port_blocking=$(random_port)
-  mkdir "$work/upstream" "$work/thread" "$work/polling" "$work/blocking"
-  upstream_configuration >"$work/upstream/nginx.conf"
-  run_nginx upstream || return 1
+  start_nginx upstream upstream_configuration
   for name in thread polling blocking; do
-    worker_configuration $name "$(port_of $name)" >"$work/$name/nginx.conf"
-    BENCH_DRIVER=$name run_nginx $name || return 1
+    export BENCH_DRIVER=$name
+    start_nginx $name worker_configuration
   done
 }
 
 port_of() {
-  case $1 in
-    thread) echo "$port_thread" ;;
-    polling) echo "$port_polling" ;;
-    blocking) echo "$port_blocking" ;;
-  esac
+  cat "$work/$1/port"
 }
 
 # ask DRIVER PATH_AND_QUERY
@@ -276,8 +213,7 @@ inside_nginx() {
     rounds=1
     burst_rounds=5
   fi
-  # shellcheck disable=SC2086
-  ${CC:-cc} -std=c99 ${CFLAGS:--O2 -g} -o "$programs/prober" spec/bench/prober.c
+  build_program prober
   start_workers
   # HTTP/2 first: once a worker has met a server without it, it expects to need a connection for each.
   for name in polling thread; do

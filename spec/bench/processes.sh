@@ -1,10 +1,9 @@
 # shellcheck shell=sh
-# Read by run.sh: a private folder, and processes that never outlive the script, whatever ends it.
+# Read by common.sh: a private folder, and processes that never outlive the script, whatever ends it.
 
 work=
 attended=
-server=
-others=
+servers=
 leash=
 
 # Ends a process of ours and waits until it has gone.
@@ -19,8 +18,7 @@ end_processes() {
   trap '' HUP INT TERM
   trap - EXIT
   end_process "$attended"
-  end_process "$server"
-  for process in $others; do
+  for process in $servers; do
     end_process "$process"
   done
   if [ -n "$work" ]; then

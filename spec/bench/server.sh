@@ -1,8 +1,5 @@
 # shellcheck shell=sh
-# Read by run.sh: the server that is asked, its certificate, and the token that is sent.
-#
-# It sets http, https_1 and https_2, the base URLs for plain HTTP/1.1, TLS with HTTP/1.1 and TLS with
-# HTTP/2; witness, the base URL of a server that notes down what it is sent; ca_file; token_file.
+# Read by common.sh: servers to ask, their certificate (ca_file), and the token that is sent (token_file).
 
 ca_file=
 token_file=
@@ -58,27 +55,57 @@ random_port() {
   echo $(($(od -An -N2 -tu2 /dev/urandom) % 20000 + 10000))
 }
 
-# The headers are about those of Microsoft Graph.
-write_configuration() {
+lua_module_folder=
+
+# Finds nginx's Lua module, which nginx then loads.
+find_lua_module() {
+  folder=$(nginx -V 2>&1 | sed -n 's/.*--modules-path=\([^ ]*\).*/\1/p')
+  for folder in $folder /usr/lib/nginx/modules /usr/lib64/nginx/modules /usr/share/nginx/modules \
+    /usr/local/nginx/modules; do
+    if [ -f "$folder/ngx_http_lua_module.so" ]; then
+      lua_module_folder=$folder
+      return 0
+    fi
+  done
+  return 1
+}
+
+# What the configuration of every nginx here begins with, up to the inside of `http`; its closing brace
+# is left to the rest: `nginx_head NAME CONNECTIONS [NAME_IN_THE_ENVIRONMENT...]`.
+nginx_head() {
+  if [ -n "$lua_module_folder" ]; then
+    echo "load_module $lua_module_folder/ndk_http_module.so;"
+    echo "load_module $lua_module_folder/ngx_http_lua_module.so;"
+  fi
   cat <<END
 daemon off;
 master_process off;
-pid $work/server/pid;
-error_log $work/server/error.log warn;
-events { worker_connections 64; }
+pid $work/$1/pid;
+error_log $work/$1/error.log warn;
+events { worker_connections $2; }
+END
+  folder=$work/$1
+  shift 2
+  if [ $# -gt 0 ]; then
+    printf 'env %s;\n' "$@"
+  fi
+  cat <<END
 http {
-  log_format request '\$request_method \$request_uri length=\$request_length'
-                     ' content-length=\$http_content_length content-type=\$http_content_type'
-                     ' accept=\$http_accept user-agent=\$http_user_agent expect=\$http_expect';
   access_log off;
-  client_body_temp_path $work/server/body;
-  proxy_temp_path $work/server/proxy;
-  fastcgi_temp_path $work/server/fastcgi;
-  uwsgi_temp_path $work/server/uwsgi;
-  scgi_temp_path $work/server/scgi;
+  client_body_temp_path $folder/body;
+  proxy_temp_path $folder/proxy;
+  fastcgi_temp_path $folder/fastcgi;
+  uwsgi_temp_path $folder/uwsgi;
+  scgi_temp_path $folder/scgi;
   keepalive_requests 1000000000;
   keepalive_timeout 3600s;
   large_client_header_buffers 4 32k;
+END
+}
+
+# What makes a server look like Microsoft Graph: TLS, and about its headers.
+graph_lines() {
+  cat <<END
   ssl_certificate $work/tls/certificate.pem;
   ssl_certificate_key $work/tls/key.pem;
   add_header Cache-Control "no-store, no-cache" always;
@@ -87,47 +114,39 @@ http {
   add_header request-id \$request_id always;
   add_header client-request-id \$http_client_request_id always;
   add_header x-ms-ags-diagnostic '{"ServerInfo":{"DataCenter":"West Europe","Slice":"E","Ring":"5","ScaleUnit":"002","RoleInstance":"AM1PEPF0001A2B3"}}' always;
-  server { listen 127.0.0.1:$port_http; return 204; }
-  server { listen 127.0.0.1:$port_https_1 ssl; return 204; }
-  server { listen 127.0.0.1:$port_https_2 ssl http2; return 204; }
-  server { listen 127.0.0.1:$port_witness; access_log $work/server/requests request; return 204; }
-}
 END
 }
 
 # True when it serves: the file with its process id is written after the ports are open.
-server_serves() {
-  while kill -0 "$server" 2>/dev/null; do
-    if [ -s "$work/server/pid" ]; then
+nginx_serves() {
+  while kill -0 "$started" 2>/dev/null; do
+    if [ -s "$work/$1/pid" ]; then
       return 0
     fi
     sleep 0.02
   done
-  wait "$server" || true
-  server=
+  wait "$started" || true
   return 1
 }
 
-start_server() {
-  mkdir "$work/server"
+# Runs an nginx until this script ends, in a folder of that name: `start_nginx NAME CONFIGURATION`. The
+# function CONFIGURATION, which is given the name, chooses ports and prints what stands in nginx.conf;
+# where a port was taken it is asked again.
+start_nginx() {
+  mkdir "$work/$1"
   for attempt in 1 2 3 4 5 6 7 8 9 10; do
-    port_http=$(random_port)
-    port_https_1=$(random_port)
-    port_https_2=$(random_port)
-    port_witness=$(random_port)
-    write_configuration >"$work/server/nginx.conf"
-    leashed nginx -e "$work/server/error.log" -p "$work/server/" -c "$work/server/nginx.conf" \
-      >"$work/server/log" 2>&1 &
-    server=$!
-    if server_serves; then
-      http=http://127.0.0.1:$port_http
-      https_1=https://127.0.0.1:$port_https_1
-      https_2=https://127.0.0.1:$port_https_2
-      witness=http://127.0.0.1:$port_witness
+    "$2" "$1" >"$work/$1/nginx.conf"
+    leashed nginx -e "$work/$1/error.log" -p "$work/$1/" -c "$work/$1/nginx.conf" \
+      >"$work/$1/log" 2>&1 &
+    started=$!
+    earlier=$servers
+    servers="$servers $started"
+    if nginx_serves "$1"; then
       return 0
     fi
+    servers=$earlier
   done
-  say "nginx did not start in $attempt attempts:"
-  cat "$work/server/log" "$work/server/error.log" >&2
+  say "nginx ($1) did not start in $attempt attempts:"
+  cat "$work/$1/log" "$work/$1/error.log" >&2
   return 1
 }

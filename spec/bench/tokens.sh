@@ -1,24 +1,6 @@
 # shellcheck shell=sh
 # Read by run.sh: what the cache of tokens costs and spares. Needs no server.
 
-# Sets `instructions` to those of so many syncs with a token that is a text, or from a cache.
-count_token_instructions() {
-  attend valgrind --tool=callgrind --callgrind-out-file=/dev/null --log-file="$work/valgrind.log" \
-    "$LUA" spec/bench/token_cache.lua "$1" "$2" || {
-    cat "$work/valgrind.log" >&2
-    return 1
-  }
-  instructions=$(sed -n 's/.*Collected : \([0-9]*\).*/\1/p' "$work/valgrind.log")
-}
-
-# Sets `each` to the instructions of one sync, starting up taken off.
-instructions_for_each_sync() {
-  count_token_instructions "$1" "$few"
-  start=$instructions
-  count_token_instructions "$1" "$many"
-  each=$(((instructions - start) / (many - few)))
-}
-
 tokens_and_their_cache() {
   echo
   echo "### Tokens and their cache"
@@ -33,9 +15,9 @@ tokens_and_their_cache() {
   if has valgrind; then
     say "instructions of a sync with a cached token"
     for round in 1 2 3; do
-      instructions_for_each_sync static
+      instructions_of_each count_instructions "$LUA" spec/bench/token_cache.lua static
       of_text=$each
-      instructions_for_each_sync cached
+      instructions_of_each count_instructions "$LUA" spec/bench/token_cache.lua cached
       echo "$round $((each - of_text))"
     done >"$work/differences"
     cost="$(sort -n -k 2 "$work/differences" | sed -n '2s/.* //p') instructions"
