@@ -1,0 +1,149 @@
+-- The client's options and those of its methods: a mistake raises where it was made, and names the option.
+
+local autopilot_client = require "autopilot.client"
+local mistakes = require "support.mistakes"
+local retry = require "autopilot.retry"
+local virtual_world = require "support.virtual_world"
+
+local assert_raised_at, mistake = mistakes.assert_raised_at, mistakes.of_client
+local raised, this_line = mistakes.raised, mistakes.this_line
+
+describe("autopilot.client: a mistyped option", function()
+  it("raises at the caller's line and names the option that was probably meant", function()
+    local line
+    local message = raised(function()
+      line = this_line() + 1
+      autopilot_client { tokn = "secret" }
+    end)
+    assert_raised_at(line, message)
+    assert.is_truthy(
+      message:find("autopilot.client: unknown option 'tokn' (did you mean 'token'?)", 1, true)
+    )
+    assert.is_nil(message:find "secret")
+  end)
+
+  it("is named by its path inside timeout and http", function()
+    assert.equal(
+      "autopilot.client: unknown option 'timeout.conect' (did you mean 'timeout.connect'?)",
+      mistake { timeout = { conect = 1 } }
+    )
+    assert.equal(
+      "autopilot.client: unknown option 'http.ca_fil' (did you mean 'http.ca_file'?)",
+      mistake { http = { ca_fil = "x" } }
+    )
+  end)
+
+  it("raises for everything that is not a table of options", function()
+    for _, given in ipairs { "token", 5, true } do
+      assert.is_truthy(raised(autopilot_client, given):find "options must be a table")
+    end
+    assert.is_truthy(raised(autopilot_client):find "option 'token' is required")
+  end)
+
+  it("raises for a wrong type or range, naming the option", function()
+    local wrong = {
+      tenant = 5,
+      cloud = "mars",
+      base_url = 5,
+      api_version = "a/b",
+      retry = "no",
+      timeout = 10,
+      http = "x",
+      cooldown = -1,
+      cooldown_margin = -1,
+      recover = "yes",
+      transport = "x",
+      sleep = 1,
+      clock = 1,
+      now = 1,
+      random = 1,
+      on_event = {},
+    }
+    for name, value in pairs(wrong) do
+      local message = mistake { [name] = value }
+      assert.is_truthy(message:find("option '" .. name .. "'", 1, true), message)
+    end
+  end)
+
+  it("raises for durations that are zero, infinite or not a number", function()
+    for _, seconds in ipairs { 0, -1, math.huge, 0 / 0 } do
+      assert.is_truthy(mistake({ timeout = { total = seconds } }):find "timeout.total")
+      assert.is_truthy(mistake({ timeout = { connect = seconds } }):find "timeout.connect")
+    end
+    assert.is_truthy(mistake({ cooldown = 0 / 0 }):find "cooldown")
+  end)
+
+  it("raises for a retry that is neither a policy nor false", function()
+    assert.is_truthy(mistake({ retry = true }):find "must be made by autopilot.retry, or false")
+    assert.is_truthy(mistake({ retry = {} }):find "must be made by autopilot.retry, or false")
+    assert.has_no.errors(function()
+      autopilot_client { token = "t", retry = false }
+      autopilot_client { token = "t", retry = retry.graph() }
+    end)
+  end)
+
+  it("raises for an api_version that would leave its place in the path", function()
+    for _, version in ipairs { "", "..", ".", "../x", "v1.0?x", "v1.0#x", "v 1", "v1\r\n" } do
+      assert.is_truthy(mistake({ api_version = version }):find "api_version", version)
+    end
+  end)
+
+  it("raises for a tenant that is no id and no domain", function()
+    for _, tenant in ipairs { "", "a b", "a/b", "a\r\nb", "a\0b" } do
+      assert.is_truthy(mistake({ tenant = tenant }):find "must be a tenant id or a domain")
+    end
+  end)
+end)
+
+describe("autopilot.client: methods", function()
+  it("raise for a mistyped option at the caller's line", function()
+    local client = virtual_world.new():scripted {}
+    local options = { sync = "deadline", status = "deadline", wait = "timeout", ensure = "max_age" }
+    for method, option in pairs(options) do
+      local line
+      local typo = option:sub(1, 3) .. option:sub(5)
+      local message = raised(function()
+        line = this_line() + 1
+        client[method](client, { [typo] = 1 })
+      end)
+      assert_raised_at(line, message)
+      local told = ("client:%s: unknown option '%s' (did you mean '%s'?)"):format(
+        method,
+        typo,
+        option
+      )
+      assert.is_truthy(message:find(told, 1, true), message)
+    end
+  end)
+
+  it("raise for anything but a table of options", function()
+    local client = virtual_world.new():scripted {}
+    for _, method in ipairs { "sync", "status", "wait", "ensure" } do
+      for _, given in ipairs { "x", 5, true, false } do
+        local message = raised(client[method], client, given)
+        assert.is_truthy(message:find "options must be a table", method)
+      end
+    end
+  end)
+
+  it("raise for a wrong value, before anything is sent", function()
+    local client, transport = virtual_world.new():scripted {}
+    for _, case in ipairs {
+      { "sync", { deadline = 0 } },
+      { "sync", { deadline = "60" } },
+      { "sync", { wait = 1 } },
+      { "sync", { force = "yes" } },
+      { "status", { deadline = -1 } },
+      { "wait", { timeout = 0 } },
+      { "wait", { since = "now" } },
+      { "wait", { on_progress = 5 } },
+      { "ensure", { max_age = -1 } },
+      { "ensure", { wait = "no" } },
+    } do
+      local option = next(case[2])
+      local message = raised(client[case[1]], client, case[2])
+      assert.is_truthy(message:find(("client:%s: option '%s'"):format(case[1], option), 1, true))
+    end
+    assert.equal(0, #transport.requests)
+  end)
+end)

@@ -1,0 +1,43 @@
+-- client:ensure is back in time, and tells how far it came.
+
+local virtual_world = require "support.virtual_world"
+
+describe("client:ensure and its deadline", function()
+  it("is back in time, whatever has to be waited for", function()
+    for _, timeout in ipairs { 0.5, 1, 3, 30, 100, 599, 611, 620, 700, 3600 } do
+      for _, duration in ipairs { 0, 40, 650, 1e5 } do
+        for _, age in ipairs { 0, 100, 609, 1000 } do
+          local world = virtual_world.new { random = 0.7 }
+          local client, service = world:emulated { duration = duration }
+          service:trigger("contoso", { duration = math.min(duration, 200) })
+          world:pass(age)
+          local began = world.time
+          local report, failure = client:ensure { timeout = timeout }
+          assert.is_true(world.time <= began + timeout + 1e-6)
+          assert.equal("contoso", (report or failure).tenant)
+          assert.is_true(report ~= nil or failure.gave_up == "deadline")
+          for _, event in ipairs(service.log) do
+            assert.is_true(event.time <= began + timeout + 1e-6)
+          end
+        end
+      end
+    end
+  end)
+
+  it("tells the last status that was read where a sync did not end in time", function()
+    local world = virtual_world.new()
+    local client, service = world:emulated()
+    local since = world.time - 10
+    service:trigger("contoso", { duration = 1000 })
+    world:pass(5)
+    for _, timeout in ipairs { 0.5, 60 } do
+      local failure = select(2, client:ensure { since = since, timeout = timeout })
+      assert.equal("timed_out", failure.outcome)
+      assert.equal("in_progress", failure.sync_status)
+      assert.equal(200, failure.status)
+      assert.equal("contoso", failure.tenant)
+      assert.equal("deadline", failure.gave_up)
+      assert.equal("no", failure.delivered)
+    end
+  end)
+end)

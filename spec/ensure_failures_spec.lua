@@ -1,0 +1,153 @@
+-- client:ensure, when a sync or a request for it fails: mends what patience mends, and tells the rest as it is.
+
+local ensured = require "support.ensured"
+local virtual_world = require "support.virtual_world"
+
+local actions, assert_requests = ensured.actions, ensured.assert_requests
+local syncs_started = virtual_world.syncs_started
+
+describe("client:ensure where the sync that counts has failed", function()
+  it("asks for another while time allows", function()
+    local world = virtual_world.new()
+    local client, service = world:emulated()
+    service:inject { kind = "failed_sync", seconds = 10, on = "sync" }
+    local report = client:ensure()
+    assert.equal("completed", report.outcome)
+    assert.equal("yes", report.delivered)
+    assert.equal(2, service.requests.sync)
+    assert.equal(2, #report.attempts)
+    assert.is_truthy(actions(report):find "sync started.*sync started")
+  end)
+
+  it("tells of the failure where there is no time for another", function()
+    local world = virtual_world.new()
+    local client, service = world:emulated()
+    service:inject { kind = "failed_sync", seconds = 10, on = "sync" }
+    local failure = select(2, client:ensure { timeout = 300 })
+    assert.equal("sync_failed", failure.outcome)
+    assert.equal("deadline", failure.gave_up)
+    assert.equal("yes", failure.delivered)
+    assert.equal(1, service.requests.sync)
+    assert.is_true(world.time <= virtual_world.start + 300)
+  end)
+
+  it("asks for another where somebody else's has failed", function()
+    local world = virtual_world.new()
+    local client, service = world:emulated()
+    local since = world.time - 10
+    service:trigger("contoso", { duration = 20, failed = true })
+    world:pass(5)
+    assert.equal("completed", client:ensure({ since = since }).outcome)
+    assert.equal(1, service.requests.sync)
+  end)
+
+  it("says so where wait = false and the cooldown forbids another", function()
+    local world = virtual_world.new()
+    local client, service = world:emulated()
+    local since = world.time - 10
+    service:trigger("contoso", { duration = 20, failed = true })
+    world:pass(100)
+    local failure = select(2, client:ensure { since = since, wait = false })
+    assert.equal("sync_failed", failure.outcome)
+    assert.is_true(failure.retry_at > world.time + 500)
+    assert_requests(service, 0, 1)
+    assert.same({}, world.slept)
+  end)
+end)
+
+describe("client:ensure when requests fail", function()
+  it("counts a sync whose answer was lost, or whose request arrived twice", function()
+    for _, kind in ipairs { "lost_answer", "duplicated" } do
+      for _, duration in ipairs { 0.5, 20 } do
+        local world = virtual_world.new()
+        local client, service = world:emulated { duration = duration }
+        service:inject { kind = kind, on = "sync" }
+        local report = client:ensure { since = world.time - 5 }
+        assert.equal("completed", report.outcome)
+        assert.equal("yes", report.delivered)
+        assert.equal(1, #report.attempts)
+        assert.equal(1, syncs_started(service))
+      end
+    end
+  end)
+
+  it("asks again where a request was lost", function()
+    local world = virtual_world.new()
+    local client, service = world:emulated()
+    service:inject { kind = "lost_request", on = "sync" }
+    assert.equal("completed", client:ensure().outcome)
+    assert.equal(1, syncs_started(service))
+  end)
+
+  it("bears a record that is read late", function()
+    local world = virtual_world.new()
+    local client, service = world:emulated()
+    for _ = 1, 3 do
+      service:inject { kind = "stale_read", on = "status", seconds = 60 }
+    end
+    assert.equal("completed", client:ensure().outcome)
+    assert.equal(1, service.requests.sync)
+  end)
+
+  it("repeats a read that failed, and posts nothing before one has succeeded", function()
+    local world = virtual_world.new { random = 0.5 }
+    local client, service = world:emulated()
+    service:inject { kind = "status", status = 503, on = "status" }
+    service:inject { kind = "unsent", on = "status" }
+    assert.equal("completed", client:ensure().outcome)
+    assert.equal("status", service.log[1].operation)
+    assert.equal(1, service.requests.sync)
+  end)
+
+  it("makes one pass with wait = false: no retry, no sleep", function()
+    for _, fault in ipairs {
+      { kind = "status", status = 503, on = "status" },
+      { kind = "unsent", on = "status" },
+      { kind = "unsent", on = "sync" },
+      { kind = "status", status = 500, on = "sync" },
+      { kind = "throttle", retry_after = 1, on = "sync" },
+    } do
+      local world = virtual_world.new()
+      local client, service = world:emulated()
+      service:inject(fault)
+      local report, failure = client:ensure { wait = false }
+      assert.is_nil(report)
+      assert.is_false(failure.ok)
+      assert.equal("ensure", failure.operation)
+      assert.same({}, world.slept)
+      assert.is_true(service.requests.status + service.requests.sync <= 2)
+    end
+  end)
+
+  it("tells a failure that no patience mends, as it is", function()
+    for outcome, rules in pairs {
+      forbidden = { tokens = { good = { tenant = "contoso", roles = {} } } },
+      unauthenticated = { tokens = { other = { tenant = "contoso" } } },
+      not_licensed = { tenants = { contoso = { licensed = false } } },
+    } do
+      local world = virtual_world.new()
+      local client, service = world:emulated(rules)
+      local failure = select(2, client:ensure())
+      assert.equal(outcome, failure.outcome)
+      assert.equal("no", failure.delivered)
+      assert.is_truthy(failure.hint)
+      assert_requests(service, 0, 1)
+    end
+  end)
+
+  it("tells a refusal of the sync itself, as it is", function()
+    local read = "DeviceManagementServiceConfig.Read.All"
+    local client, service =
+      virtual_world.new():emulated { tokens = { good = { tenant = "contoso", roles = { read } } } }
+    local failure = select(2, client:ensure())
+    assert.equal("forbidden", failure.outcome)
+    assert.equal("yes", failure.delivered)
+    assert.equal("service", failure.answered_by)
+    assert_requests(service, 1, 1)
+  end)
+
+  it("tells that no token could be had", function()
+    local client = virtual_world.new():scripted({}, { token = function() end })
+    assert.equal("token_error", select(2, client:ensure()).outcome)
+  end)
+end)

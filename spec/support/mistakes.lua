@@ -1,0 +1,38 @@
+--- A caller's mistake raises, at the line that made it: what catches it, and looks at its place.
+
+local assert = require "luassert"
+local new_client = require "autopilot.client"
+
+local mistakes = {}
+
+--- The message with which `callable` raises; fails when it does not.
+---@return string
+function mistakes.raised(callable, ...)
+  local ok, message = pcall(callable, ...)
+  assert(not ok, "nothing was raised")
+  return message
+end
+
+--- The line that calls this function.
+---@return integer
+function mistakes.this_line()
+  return debug.getinfo(2, "l").currentline
+end
+
+--- Fails unless the message points at that line of the file that calls this function.
+---@param line integer
+---@param message string
+function mistakes.assert_raised_at(line, message)
+  local place = ("%s:%d: "):format(debug.getinfo(2, "S").short_src, line)
+  assert.are.equal(place, message:sub(1, #place))
+end
+
+--- The mistake that these options of a client are said to be, without its place.
+---@param given table
+---@return string
+function mistakes.of_client(given)
+  given.token = given.token or "token"
+  return (mistakes.raised(new_client, given):gsub("^.-:%d+: ", ""))
+end
+
+return mistakes
