@@ -1,23 +1,15 @@
 -- What the workers of real nginx know together: many calls for one tenant, one request.
 
 local cjson = require "cjson.safe"
+local nginx_configuration = require "support.nginx_configuration"
 local nginx_world = require "support.nginx_world"
 local openresty_world = require "support.openresty_world"
 
 local obstacle = nginx_world.obstacle()
 
-local token_configuration = [[
-include modules-enabled/*.conf;
-daemon off;
-pid nginx.pid;
-error_log stderr notice;
-worker_processes 2;
-events { worker_connections 512; }
-http {
-  access_log off;
+local shared_tokens = [[
   lua_shared_dict shared 1m;
   lua_shared_dict fetched 1m;
-  client_body_temp_path client_body_temp;
   init_by_lua_block {
     local autopilot = require "autopilot.openresty"
     provide = autopilot.token.cached(function(ask)
@@ -46,7 +38,6 @@ http {
       }
     }
   }
-}
 ]]
 
 --- Sends that many calls at once for the tenant.
@@ -109,7 +100,8 @@ describe("workers that share a store", function()
   end
 
   it("fetch a token once for all, and keep it encrypted", function()
-    local server = nginx_world.start { files = { ["nginx.conf"] = token_configuration } }
+    local configuration = nginx_configuration(shared_tokens, { workers = 2 })
+    local server = nginx_world.start { files = { ["nginx.conf"] = configuration } }
     local calls, answers = {}, {}
     for index = 1, 40 do
       calls[index] = server:send("GET", "/token")

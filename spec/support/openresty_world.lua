@@ -1,28 +1,17 @@
 --- nginx with `autopilot.openresty` in every phase, and an upstream for it: what its specs start.
 
 local cjson = require "cjson.safe"
+local nginx_configuration = require "support.nginx_configuration"
 local nginx_world = require "support.nginx_world"
 local upstream_world = require "support.upstream_world"
 
 local openresty_world = {}
 
-local configuration = [[
-include modules-enabled/*.conf;
-daemon off;
-pid nginx.pid;
-error_log stderr notice;
-worker_processes $WORKERS;
-env UPSTREAM;
-env CA_FILE;
-env HTTP_VERSION;
-env DRIVER;
-env DNS_GATE;
-events { worker_connections $CONNECTIONS; }
-http {
-  access_log off;
+local kept = { "UPSTREAM", "CA_FILE", "HTTP_VERSION", "DRIVER", "DNS_GATE" }
+
+local http = [[
   lua_shared_dict notes 1m;
   lua_shared_dict shared 1m;
-  client_body_temp_path client_body_temp;
   init_by_lua_block { handlers = require "support.openresty_handlers"; handlers.init() }
   init_worker_by_lua_block { handlers.init_worker() }
   server {
@@ -55,7 +44,6 @@ http {
       log_by_lua_block { handlers.try "log" }
     }
   }
-}
 ]]
 
 ---@class OpenrestyWorld
@@ -69,12 +57,13 @@ World.__index = World
 function openresty_world.start(given)
   given = given or {}
   local upstream = upstream_world.start()
-  local values = {
-    WORKERS = ("%d"):format(given.workers or 1),
-    CONNECTIONS = ("%d"):format(given.connections or 2048),
-    -- The system then spreads connections over the workers.
-    REUSEPORT = given.workers and " reuseport" or "",
-  }
+  -- With it the system spreads connections over the workers.
+  local with_port = http:gsub("%$REUSEPORT", given.workers and " reuseport" or "")
+  local configuration = nginx_configuration(with_port, {
+    workers = given.workers,
+    connections = given.connections or 2048,
+    environment = kept,
+  })
   local environment = {
     UPSTREAM = ("https://%s:%d"):format(given.host or "127.0.0.1", upstream.port),
     CA_FILE = upstream.ca_file,
@@ -85,9 +74,7 @@ function openresty_world.start(given)
     environment[name] = value
   end
   local is_fine, server = pcall(nginx_world.start, {
-    files = {
-      ["nginx.conf"] = (configuration:gsub("%$(%u+)", values)),
-    },
+    files = { ["nginx.conf"] = configuration },
     environment = environment,
   })
   if not is_fine then

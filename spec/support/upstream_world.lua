@@ -7,21 +7,13 @@
 local certificates = require "support.certificates"
 local cjson = require "cjson.safe"
 local https = require "ssl.https"
+local nginx_configuration = require "support.nginx_configuration"
 local nginx_world = require "support.nginx_world"
 
 local upstream_world = {}
 
-local configuration = [[
-include modules-enabled/*.conf;
-daemon off;
-pid nginx.pid;
-error_log stderr warn;
-worker_processes 1;
-events { worker_connections 4096; }
-http {
-  access_log off;
+local http = [[
   lua_shared_dict counts 1m;
-  client_body_temp_path client_body_temp;
   keepalive_requests 1000000;
   reset_timedout_connection on;
   server {
@@ -63,7 +55,6 @@ http {
       }
     }
   }
-}
 ]]
 
 ---@class UpstreamWorld
@@ -102,9 +93,8 @@ function upstream_world.start()
     CERTIFICATE = made.good,
     KEY = made.key,
   }
-  local server = nginx_world.start {
-    files = { ["nginx.conf"] = (configuration:gsub("%$(%u+)", values)) },
-  }
+  local configuration = nginx_configuration((http:gsub("%$(%u+)", values)), { connections = 4096 })
+  local server = nginx_world.start { files = { ["nginx.conf"] = configuration } }
   return setmetatable({
     server = server,
     port = server.port,
