@@ -3,7 +3,7 @@
 local retry = require "autopilot.retry"
 local virtual_world = require "support.virtual_world"
 
-local raised = virtual_world.raised
+local raised = require("support.mistakes").raised
 
 --- The failure of a sync whose requests are answered so, with `recover` off.
 local function failure_of(world, answers, given, call)

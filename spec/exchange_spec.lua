@@ -1,11 +1,10 @@
 -- One authorised request: what it is sent with, what the report has of its answer or of the lack of
 -- one, and what an HTTP layer may do.
 
+local mistakes = require "support.mistakes"
 local retry = require "autopilot.retry"
 local scripted = require "autopilot.transport.scripted"
 local virtual_world = require "support.virtual_world"
-
-local raised = virtual_world.raised
 
 local uuid_pattern = "^%x%x%x%x%x%x%x%x%-%x%x%x%x%-4%x%x%x%-[89ab]%x%x%x%-%x%x%x%x%x%x%x%x%x%x%x%x$"
 
@@ -175,7 +174,7 @@ end)
 
 describe("autopilot.client: a transport that returns rubbish", function()
   it("is a caller's mistake, raised at the line of the call", function()
-    for name, results in pairs {
+    for _, results in pairs {
       nothing = {},
       number = { 5 },
       text = { "204" },
@@ -197,12 +196,11 @@ describe("autopilot.client: a transport that returns rubbish", function()
       }
       for _, method in ipairs { "sync", "status", "wait", "ensure" } do
         local line
-        local message = raised(function()
-          line = debug.getinfo(1, "l").currentline + 1
+        local message = mistakes.raised(function()
+          line = mistakes.this_line() + 1
           client[method](client)
         end)
-        local place = ("exchange_spec.lua:%d: client:%s: the transport"):format(line, method)
-        assert.is_truthy(message:find(place, 1, true), name .. ": " .. tostring(message))
+        mistakes.assert_raised_at(line, message, ("client:%s: the transport"):format(method))
       end
     end
   end)
@@ -236,7 +234,7 @@ describe("autopilot.client: a transport that returns rubbish", function()
       end,
     }
     assert(client:sync())
-    assert.equal("the script has an end", raised(client.sync, client, { force = true }))
+    assert.equal("the script has an end", mistakes.raised(client.sync, client, { force = true }))
     answers[1] = { status = 204 }
     assert.equal("started", client:sync({ force = true }).outcome)
   end)

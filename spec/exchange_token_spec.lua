@@ -1,10 +1,9 @@
 -- The token of a request: what its provider is asked, how it may fail, and when it is asked again.
 
+local mistakes = require "support.mistakes"
 local refused_token = require "support.refused_token"
 local token_world = require "support.token_world"
 local virtual_world = require "support.virtual_world"
-
-local raised = virtual_world.raised
 
 local assert_nowhere = token_world.assert_nowhere
 local provider_of, unauthorized = refused_token.provider_of, refused_token.unauthorized
@@ -239,12 +238,11 @@ describe("autopilot.client: a token provider", function()
         })
         for _, method in ipairs { "sync", "status", "wait", "ensure" } do
           local line
-          local message = raised(function()
-            line = debug.getinfo(1, "l").currentline + 1
+          local message = mistakes.raised(function()
+            line = mistakes.this_line() + 1
             client[method](client)
           end)
-          local place = ("exchange_token_spec.lua:%d: client:%s: "):format(line, method)
-          assert.is_truthy(message:find(place, 1, true), message)
+          mistakes.assert_raised_at(line, message, ("client:%s: "):format(method))
           assert.is_truthy(message:find "CR, LF or NUL")
           assert.is_nil(message:find "hu")
         end

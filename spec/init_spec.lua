@@ -1,7 +1,7 @@
 -- The facade: what `require "autopilot"` offers.
 
 local autopilot = require "autopilot"
-local virtual_world = require "support.virtual_world"
+local mistakes = require "support.mistakes"
 
 describe("autopilot", function()
   it("makes a client that asks for a sync", function()
@@ -14,12 +14,11 @@ describe("autopilot", function()
 
   it("raises at the caller's line for the caller's mistake", function()
     local line
-    local message = virtual_world.raised(function()
-      line = debug.getinfo(1, "l").currentline + 1
+    local message = mistakes.raised(function()
+      line = mistakes.this_line() + 1
       autopilot.client { tokn = "t" }
     end)
-    local told = ("init_spec.lua:%d: autopilot.client: unknown option 'tokn'"):format(line)
-    assert.is_truthy(message:find(told, 1, true), message)
+    mistakes.assert_raised_at(line, message, "autopilot.client: unknown option 'tokn'")
   end)
 
   it("offers the retry helpers, the HTTP layers, the emulator and the date parser", function()

@@ -1,5 +1,6 @@
 -- What one client learnt of a tenant, another with the same store honours: without a request.
 
+local mistakes = require "support.mistakes"
 local scripted = require "autopilot.transport.scripted"
 local stores = require "autopilot.store"
 local world = require "support.virtual_world"
@@ -248,7 +249,7 @@ end)
 
 describe("the option store", function()
   it("needs a tenant", function()
-    local message = world.raised(function()
+    local message = mistakes.raised(function()
       require "autopilot.client" { token = "good", store = stores.memory() }
     end)
     assert.truthy(message:find("shared_knowledge_spec.lua:", 1, true))
@@ -256,7 +257,7 @@ describe("the option store", function()
   end)
 
   it("takes what has the four methods", function()
-    local message = world.raised(function()
+    local message = mistakes.raised(function()
       require "autopilot.client" { token = "good", tenant = "contoso", store = {} }
     end)
     assert.truthy(message:find("option 'store' must have a method 'add'", 1, true))

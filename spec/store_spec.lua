@@ -2,8 +2,8 @@
 
 local contract = require "support.store_contract"
 local fake_dict = require "support.fake_shared_dict"
+local mistakes = require "support.mistakes"
 local stores = require "autopilot.store"
-local world = require "support.virtual_world"
 
 local time
 
@@ -74,16 +74,15 @@ describe("a store in memory", function()
   end)
 
   it("raises for a mistake in its options, where it was made", function()
-    local message = world.raised(function()
+    local line
+    local message = mistakes.raised(function()
+      line = mistakes.this_line() + 1
       stores.memory { max_entry = 3 }
     end)
-    assert.truthy(message:find("store_spec.lua:", 1, true))
-    assert.truthy(
-      message:find(
-        "autopilot.store.memory: unknown option 'max_entry' (did you mean 'max_entries'?)",
-        1,
-        true
-      )
+    mistakes.assert_raised_at(
+      line,
+      message,
+      "autopilot.store.memory: unknown option 'max_entry' (did you mean 'max_entries'?)"
     )
   end)
 end)
@@ -102,21 +101,19 @@ describe("a store in a shared dictionary", function()
   end)
 
   it("raises where there is no such dictionary", function()
-    assert.truthy(world
-      .raised(function()
-        stores.shared_dict "nobody"
+    for told, dict in pairs {
+      ["nginx has no 'lua_shared_dict nobody'"] = "nobody",
+      ["got table"] = {},
+      ["got nil"] = false,
+    } do
+      local line
+      local message = mistakes.raised(function()
+        line = mistakes.this_line() + 1
+        stores.shared_dict(dict or nil)
       end)
-      :find("nginx has no 'lua_shared_dict nobody'", 1, true))
-    assert.truthy(world
-      .raised(function()
-        stores.shared_dict {}
-      end)
-      :find("store_spec.lua:", 1, true))
-    assert.truthy(world
-      .raised(function()
-        stores.shared_dict(nil)
-      end)
-      :find("got nil", 1, true))
+      mistakes.assert_raised_at(line, message, "autopilot.store.shared_dict: ")
+      assert.truthy(message:find(told, 1, true), message)
+    end
   end)
 
   it("never raises for what nginx says", function()

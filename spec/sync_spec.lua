@@ -1,5 +1,6 @@
 -- client:sync: the report of a request, of several, and of none because it would be in vain.
 
+local mistakes = require "support.mistakes"
 local retry = require "autopilot.retry"
 local virtual_world = require "support.virtual_world"
 
@@ -376,11 +377,11 @@ describe("client:sync with wait", function()
       end,
     })
     local line
-    local message = virtual_world.raised(function()
-      line = debug.getinfo(1, "l").currentline + 1
+    local message = mistakes.raised(function()
+      line = mistakes.this_line() + 1
       client:sync { wait = true }
     end)
-    assert.is_truthy(message:find(("sync_spec.lua:%d: client:sync: "):format(line), 1, true))
+    mistakes.assert_raised_at(line, message, "client:sync: ")
     assert.is_nil(message:find "hush")
     assert.equal(0, service.requests.status)
   end)

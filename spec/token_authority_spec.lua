@@ -1,4 +1,5 @@
 local authority = require "autopilot.token.authority"
+local mistakes = require "support.mistakes"
 local options = require "autopilot.options"
 local token_world = require "support.token_world"
 
@@ -135,7 +136,7 @@ describe("autopilot.token.authority", function()
       })
       assert.is_nil(place)
       assert.is_truthy(message:find "^AZURE_AUTHORITY_HOST must be ")
-      local raised = token_world.raised(find, { authority = text }, { tenant = "a" })
+      local raised = mistakes.raised(find, { authority = text }, { tenant = "a" })
       assert.is_truthy(raised:find("option 'authority' must be", 1, true))
       token_world.assert_nowhere("hush", raised)
     end

@@ -1,4 +1,5 @@
 local azure_cli = require "autopilot.token.azure_cli"
+local mistakes = require "support.mistakes"
 local token_world = require "support.token_world"
 
 local guid = "01234567-89ab-cdef-0123-456789abcdef"
@@ -289,7 +290,7 @@ describe("autopilot.token.azure_cli", function()
       ["option 'command' must be the name or path of a program"] = { command = "-az" },
       ["option 'scope' must be an https URL"] = { scope = "https://x.test/'" },
     } do
-      local message = token_world.raised(function()
+      local message = mistakes.raised(function()
         local made = azure_cli(given)
         return made
       end)

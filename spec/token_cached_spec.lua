@@ -2,8 +2,8 @@
 
 local base64url = require "autopilot.token.base64url"
 local cached = require "autopilot.token.cached"
+local mistakes = require "support.mistakes"
 local new_case = require("support.cached_provider").new
-local raised = require("support.virtual_world").raised
 
 describe("a cached token", function()
   it("is handed out again, with the seconds that are left", function()
@@ -188,16 +188,12 @@ describe("autopilot.token.cached", function()
       { print, { max_entries = 0 }, "option 'max_entries' must be at least 1 (got 0)" },
     } do
       local line
-      local message = raised(function()
-        line = debug.getinfo(1, "l").currentline + 1
+      local message = mistakes.raised(function()
+        line = mistakes.this_line() + 1
         local provider = cached(case[1], case[2])
         return provider
       end)
-      local expected = ("token_cached_spec.lua:%d: autopilot.token.cached: %s"):format(
-        line,
-        case[3]
-      )
-      assert.is_truthy(message:find(expected, 1, true), message)
+      mistakes.assert_raised_at(line, message, "autopilot.token.cached: " .. case[3])
     end
   end)
 end)

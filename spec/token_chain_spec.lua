@@ -1,9 +1,7 @@
 -- Several providers: which one is asked, and what is told when none has a token.
 
 local chain = require "autopilot.token.chain"
-local virtual_world = require "support.virtual_world"
-
-local raised = virtual_world.raised
+local mistakes = require "support.mistakes"
 
 -- A provider that counts its asks; `answers` are the results of its calls, the last one for ever.
 local function member(...)
@@ -150,13 +148,12 @@ describe("autopilot.token.chain", function()
       { { print, 5 }, "option 'provider 2' must be a function (got number)" },
     } do
       local line
-      local message = raised(function()
-        line = debug.getinfo(1, "l").currentline + 1
+      local message = mistakes.raised(function()
+        line = mistakes.this_line() + 1
         local provider = chain(case[1])
         return provider
       end)
-      local expected = ("token_chain_spec.lua:%d: autopilot.token.chain: %s"):format(line, case[2])
-      assert.is_truthy(message:find(expected, 1, true), message)
+      mistakes.assert_raised_at(line, message, "autopilot.token.chain: " .. case[2])
       assert.is_nil(message:find "hidden")
     end
   end)

@@ -2,6 +2,7 @@ local base64url = require "autopilot.token.base64url"
 local cjson = require "cjson.safe"
 local client_certificate = require "autopilot.token.client_certificate"
 local key_files = require "support.key_files"
+local mistakes = require "support.mistakes"
 local signer = require "autopilot.token.signer"
 local token_world = require "support.token_world"
 
@@ -392,7 +393,7 @@ describe("autopilot.token.client_certificate", function()
       ["'passphrase' must be"] = { client_id = "a", certificate = key, passphrase = { "hush" } },
       ["'private_key' must be"] = { client_id = "a", certificate = key, private_key = "" },
     } do
-      local message = token_world.raised(function()
+      local message = mistakes.raised(function()
         local made = client_certificate(given)
         return made
       end)

@@ -1,4 +1,5 @@
 local client_secret = require "autopilot.token.client_secret"
+local mistakes = require "support.mistakes"
 local token_world = require "support.token_world"
 
 local secret = "h~u s+h/=&%hush-4f6c1d0e9a7b"
@@ -176,7 +177,7 @@ describe("autopilot.token.client_secret", function()
         authority = "http://login.microsoftonline.com",
       },
     } do
-      local message = token_world.raised(function()
+      local message = mistakes.raised(function()
         local made = client_secret(given)
         return made
       end)
@@ -187,7 +188,7 @@ describe("autopilot.token.client_secret", function()
       token_world.assert_nowhere("4f6c1d0e9a7b", message)
     end
     local both = { client_id = "app", client_secret = secret, client_secret_file = "x" }
-    assert.is_truthy(token_world.raised(client_secret, both):find "needs one of the options")
+    assert.is_truthy(mistakes.raised(client_secret, both):find "needs one of the options")
   end)
 
   it("sends the secret neither to another cloud's authority nor over http", function()

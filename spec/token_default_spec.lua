@@ -1,9 +1,7 @@
 -- Whatever the machine offers, in its order. The ways themselves have specs of their own.
 
 local default = require "autopilot.token.default"
-local virtual_world = require "support.virtual_world"
-
-local raised = virtual_world.raised
+local mistakes = require "support.mistakes"
 
 describe("autopilot.token.default", function()
   local saved, made, asked, answers
@@ -107,12 +105,11 @@ describe("autopilot.token.default", function()
 
   it("raises for a caller's mistake, at the caller's line", function()
     local line
-    local message = raised(function()
-      line = debug.getinfo(1, "l").currentline + 1
+    local message = mistakes.raised(function()
+      line = mistakes.this_line() + 1
       local provider = default { client = "x" }
       return provider
     end)
-    local expected = "token_default_spec.lua:%d: autopilot.token.default: unknown option 'client'"
-    assert.is_truthy(message:find(expected:format(line), 1, true), message)
+    mistakes.assert_raised_at(line, message, "autopilot.token.default: unknown option 'client'")
   end)
 end)

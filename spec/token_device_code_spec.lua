@@ -1,4 +1,5 @@
 local device_code = require "autopilot.token.device_code"
+local mistakes = require "support.mistakes"
 local token_world = require "support.token_world"
 
 local code = "device-code-4f6c1d0e9a7b"
@@ -320,7 +321,7 @@ describe("autopilot.token.device_code", function()
       ["did you mean 'prompt'?"] = { client_id = "app", promt = print },
       ["personal accounts"] = { client_id = "app", prompt = print, tenant = "consumers" },
     } do
-      local message = token_world.raised(function()
+      local message = mistakes.raised(function()
         local made = device_code(given)
         return made
       end)

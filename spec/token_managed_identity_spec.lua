@@ -1,4 +1,5 @@
 local managed_identity = require "autopilot.token.managed_identity"
+local mistakes = require "support.mistakes"
 local token_world = require "support.token_world"
 
 local opaque = "opaque-token-0123456789"
@@ -349,7 +350,7 @@ describe("autopilot.token.managed_identity", function()
       },
       ["option 'probe' must be above 0"] = { probe = 0 },
     } do
-      local message = token_world.raised(function()
+      local message = mistakes.raised(function()
         local made = managed_identity(given)
         return made
       end)

@@ -1,10 +1,10 @@
 -- Tokens in a store: fetched once for all workers, encrypted unless somebody says otherwise.
 
 local cached = require "autopilot.token.cached"
+local mistakes = require "support.mistakes"
 local sealed_text = require "autopilot.token.sealed_text"
 local stores = require "autopilot.store"
 local turns = require "support.turns"
-local world = require "support.virtual_world"
 
 local key = ("k"):rep(32)
 local time, store
@@ -329,7 +329,7 @@ end)
 
 describe("the options of a cache with a store", function()
   local function mistake(given)
-    return world.raised(function()
+    return mistakes.raised(function()
       local provider = cached(print, given)
       return provider
     end)

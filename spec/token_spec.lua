@@ -1,10 +1,9 @@
 -- The facade of the ways to sign in.
 
 local autopilot = require "autopilot"
+local mistakes = require "support.mistakes"
 local token = require "autopilot.token"
 local virtual_world = require "support.virtual_world"
-
-local raised = virtual_world.raised
 
 describe("autopilot.token", function()
   it("is a part of the library", function()
@@ -76,13 +75,12 @@ describe("autopilot.token", function()
       { "chain", {}, "needs a list of token providers" },
     } do
       local line
-      local message = raised(function()
-        line = debug.getinfo(1, "l").currentline + 1
+      local message = mistakes.raised(function()
+        line = mistakes.this_line() + 1
         local provider = token[case[1]](case[2])
         return provider
       end)
-      local place = ("token_spec.lua:%d: autopilot.token.%s: "):format(line, case[1])
-      assert.is_truthy(message:find(place, 1, true), message)
+      mistakes.assert_raised_at(line, message, ("autopilot.token.%s: "):format(case[1]))
       assert.is_truthy(message:find(case[3]), message)
     end
   end)

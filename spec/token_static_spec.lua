@@ -1,7 +1,6 @@
+local mistakes = require "support.mistakes"
 local static = require "autopilot.token.static"
 local virtual_world = require "support.virtual_world"
-
-local raised = virtual_world.raised
 
 describe("autopilot.token.static", function()
   it("hands out its token, also after it was refused", function()
@@ -28,13 +27,12 @@ describe("autopilot.token.static", function()
       { "hid\0den", "must not contain CR, LF or NUL" },
     } do
       local line
-      local message = raised(function()
-        line = debug.getinfo(1, "l").currentline + 1
+      local message = mistakes.raised(function()
+        line = mistakes.this_line() + 1
         local provider = static(case[1])
         return provider
       end)
-      local place = ("token_static_spec.lua:%d: autopilot.token.static: the token "):format(line)
-      assert.is_truthy(message:find(place, 1, true), message)
+      mistakes.assert_raised_at(line, message, "autopilot.token.static: the token ")
       assert.is_truthy(message:find(case[2], 1, true), message)
       assert.is_nil(message:find "hid")
     end

@@ -1,3 +1,4 @@
+local mistakes = require "support.mistakes"
 local token_world = require "support.token_world"
 local workload_identity = require "autopilot.token.workload_identity"
 
@@ -136,7 +137,7 @@ describe("autopilot.token.workload_identity", function()
   end)
 
   it("raises for a caller's mistake at the caller's line", function()
-    local message = token_world.raised(function()
+    local message = mistakes.raised(function()
       local made = workload_identity { token_flie = "x" }
       return made
     end)

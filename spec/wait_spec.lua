@@ -1,8 +1,7 @@
 -- client:wait: which sync is waited for, and what is reported of it.
 
+local mistakes = require "support.mistakes"
 local virtual_world = require "support.virtual_world"
-
-local raised = virtual_world.raised
 
 describe("client:wait", function()
   it("reports completed when the sync of this client has ended", function()
@@ -180,15 +179,12 @@ describe("client:wait", function()
     local client, transport = world:scripted {}
     for _, method in ipairs { "wait", "ensure" } do
       local line
-      local message = raised(function()
-        line = debug.getinfo(1, "l").currentline + 1
+      local message = mistakes.raised(function()
+        line = mistakes.this_line() + 1
         client[method](client, { since = world.time + 0.001 })
       end)
-      local told = ("wait_spec.lua:%d: client:%s: option 'since' must not be in the future"):format(
-        line,
-        method
-      )
-      assert.is_truthy(message:find(told, 1, true), message)
+      local told = ("client:%s: option 'since' must not be in the future"):format(method)
+      mistakes.assert_raised_at(line, message, told)
     end
     assert.equal(0, #transport.requests)
   end)

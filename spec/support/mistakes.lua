@@ -22,9 +22,10 @@ end
 --- Fails unless the message points at that line of the file that calls this function.
 ---@param line integer
 ---@param message string
-function mistakes.assert_raised_at(line, message)
-  local place = ("%s:%d: "):format(debug.getinfo(2, "S").short_src, line)
-  assert.are.equal(place, message:sub(1, #place))
+---@param told string? what it begins with after its place
+function mistakes.assert_raised_at(line, message, told)
+  local expected = ("%s:%d: %s"):format(debug.getinfo(2, "S").short_src, line, told or "")
+  assert.are.equal(expected, message:sub(1, #expected))
 end
 
 --- The mistake that these options of a client are said to be, without its place.

@@ -120,13 +120,6 @@ function token_world.assert_nowhere(needle, value, seen)
   end
 end
 
---- The message that a callable raises; fails when it does not.
-function token_world.raised(callable, ...)
-  local ok, message = pcall(callable, ...)
-  assert(not ok, "nothing was raised")
-  return message
-end
-
 --- A file with this text that only its owner can read; `remove` deletes it.
 ---@return string path
 ---@return fun() remove

@@ -169,12 +169,4 @@ function world.syncs_started(service)
   return count
 end
 
---- The message with which `callable` raises; fails when it does not.
----@return string
-function world.raised(callable, ...)
-  local ok, message = pcall(callable, ...)
-  assert(not ok, "nothing was raised")
-  return message
-end
-
 return world
