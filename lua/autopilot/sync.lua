@@ -95,10 +95,39 @@ local function in_place_of_request(operation, answer)
   return answer, with_known_end(operation, answer)
 end
 
+--- What is known already, for a client that was closed while it waited for its next attempt.
+---@return table? answer nil when nothing is
+local function as_before(operation)
+  local client, now = operation.client, operation.client.options.now()
+  local refused_as, retry_at = client.memory:refusal(now)
+  local last = operation.attempts[#operation.attempts] or { outcome = refused_as, delivered = "no" }
+  if not last.outcome then
+    return nil
+  end
+  retry_at = last.outcome == refused_as and retry_at or nil
+  return {
+    outcome = last.outcome,
+    tenant = client.options.tenant,
+    status = last.status,
+    delivered = last.delivered,
+    answered_by = last.status and "service" or last.delivered == "no" and "client" or nil,
+    request_id = last.request_id,
+    client_request_id = last.client_request_id,
+    network = last.network,
+    retry_at = retry_at,
+    retry_after = retry_at and retry_at - now,
+    gave_up = "not_retryable",
+  }
+end
+
 --- One attempt: asks the service, unless the client knows the answer.
 local function try(operation)
   local client = operation.client
   local memory, shared = client.memory, client.shared
+  local ended = operation.delay and client.is_closed and operation.attempts and as_before(operation)
+  if ended then
+    return ended
+  end
   if shared then
     operation.tried_at = client.options.now()
     shared:learn(operation.tried_at)

@@ -1,0 +1,74 @@
+-- A client that is closed while it waits for its next attempt tells what the last one came to.
+
+local retry = require "autopilot.retry"
+local virtual_world = require "support.virtual_world"
+
+local function failure_when_closed_asleep(answers, options)
+  local client, transport
+  local given = {
+    recover = false,
+    sleep = function()
+      client:close()
+    end,
+  }
+  for name, value in pairs(options or {}) do
+    given[name] = value
+  end
+  client, transport = virtual_world.new():scripted(answers, given)
+  local report, failure = client:sync()
+  assert.is_nil(report)
+  return failure, transport
+end
+
+describe("autopilot.client: closed while it waits for the next attempt, it tells", function()
+  it("that it was throttled, and until when", function()
+    local answers = { { status = 429, headers = { ["retry-after"] = "100" } } }
+    local failure, transport = failure_when_closed_asleep(answers)
+    assert.equal("throttled", failure.outcome)
+    assert.equal(429, failure.status)
+    assert.equal("yes", failure.delivered)
+    assert.equal("service", failure.answered_by)
+    assert.near(100, failure.retry_after, 1e-3)
+    assert.matches("throttling", failure.hint)
+    assert.equal(1, #failure.attempts)
+    assert.equal(1, #transport.requests)
+  end)
+
+  it("that the service failed, and that the request may have come there", function()
+    local failure = failure_when_closed_asleep { { status = 503 } }
+    assert.equal("unavailable", failure.outcome)
+    assert.equal("unknown", failure.delivered)
+    assert.is_nil(failure.retry_at)
+    assert.equal(1, #failure.attempts)
+  end)
+
+  it("that the service could not be reached", function()
+    local refused = { stage = "connect", name = "X", message = "refused", delivered = "no" }
+    local failure = failure_when_closed_asleep { { network = refused } }
+    assert.equal("unreachable", failure.outcome)
+    assert.equal("refused", failure.network.message)
+    assert.equal("no", failure.delivered)
+    assert.equal("client", failure.answered_by)
+  end)
+
+  it("the cooldown that it waits out, of which an earlier answer told", function()
+    local world = virtual_world.new()
+    local client, transport
+    client, transport = world:scripted({ { status = 204 } }, {
+      retry = retry.patient(),
+      sleep = function()
+        client:close()
+      end,
+    })
+    assert.is_true(client:sync().ok)
+    world:pass(100)
+    local report, failure = client:sync()
+    assert.is_nil(report)
+    assert.equal("cooldown", failure.outcome)
+    assert.equal("no", failure.delivered)
+    assert.equal("client", failure.answered_by)
+    assert.near(510, failure.retry_after, 1)
+    assert.same({}, failure.attempts)
+    assert.equal(1, #transport.requests)
+  end)
+end)
