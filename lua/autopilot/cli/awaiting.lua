@@ -11,17 +11,14 @@ local awaiting = {}
 ---@param parser table of argparse
 function awaiting.declare(parser)
   service_options.declare(parser)
-  parser
-    :option(
-      "--since",
-      "Unix seconds, ISO 8601 with an offset, now, or a time ago such as -90s, -10m, -2h, -1d."
-    )
-    :argname("TIME")
-    :convert(moment.converter "--since")
-  parser
-    :option("--deadline", "Give up after so long; default: 3600.")
-    :argname("SECONDS")
-    :convert(values.seconds "--deadline")
+  local option = values.declarer(parser)
+  option(
+    "--since",
+    "TIME",
+    "Unix seconds, ISO 8601 with an offset, now, or a time ago such as -90s, -10m, -2h, -1d.",
+    moment.converter
+  )
+  option("--deadline", "SECONDS", "Give up after so long; default: 3600.", values.seconds)
 end
 
 --- Runs the client's method of that name.

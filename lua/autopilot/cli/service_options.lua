@@ -10,16 +10,19 @@ local service_options = {}
 ---@param parser table of argparse
 ---@param for_many boolean? the command is for many tenants, which are not named by an option
 function service_options.declare(parser, for_many)
-  local function option(name, metavariable, description, convert)
-    parser:option(name, description):argname(metavariable):convert(convert(name))
-  end
+  local option = values.declarer(parser)
   if not for_many then
     option("--tenant", "ID", "Id or domain of the tenant; it is named in the report.", values.text)
   end
   token_source.declare(parser)
-  option("--cloud", "CLOUD", "global (default), us_gov, us_gov_dod or china.", function(name)
-    return values.one_of(name, { "global", "us_gov", "us_gov_dod", "china" })
-  end)
+  local clouds = { "global", "us_gov", "us_gov_dod", "china" }
+  option(
+    "--cloud",
+    "CLOUD",
+    "global (default), us_gov, us_gov_dod or china.",
+    values.one_of,
+    clouds
+  )
   option("--base-url", "URL", "Where the service is; default: by the cloud.", values.text)
   option("--ca-file", "FILE", "Trust the certificates of these authorities (PEM).", values.text)
   option("--timeout", "SECONDS", "Time for each request; default: 60.", values.seconds)

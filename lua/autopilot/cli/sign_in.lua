@@ -185,20 +185,17 @@ end
 --- Adds the options.
 ---@param parser table of argparse
 function sign_in.declare(parser)
-  local function option(name, metavariable, description)
-    parser:option(name, description):argname(metavariable):convert(values.text(name))
-  end
-  parser
-    :option("--auth", "How to sign in: " .. table.concat(names, ", ") .. ".")
-    :argname("WAY")
-    :convert(values.one_of("--auth", names))
-  option("--client-id", "ID", "Id of the application, or of a user-assigned identity.")
+  local option = values.declarer(parser)
+  local every_way = "How to sign in: " .. table.concat(names, ", ") .. "."
+  option("--auth", "WAY", every_way, values.one_of, names)
+  option("--client-id", "ID", "Id of the application, or of a user-assigned identity.", values.text)
   option(
     "--client-secret-file",
     "FILE",
-    "Read the application's secret from there; - is standard input."
+    "Read the application's secret from there; - is standard input.",
+    values.text
   )
-  option("--certificate", "FILE", "Certificate and key of the application (PEM).")
+  option("--certificate", "FILE", "Certificate and key of the application (PEM).", values.text)
   parser:flag(
     "--allow-world-readable",
     "Take secret files that every user of the machine can read."

@@ -88,14 +88,14 @@ local sources = {
 ---@param parser table of argparse
 function token_source.declare(parser)
   sign_in.declare(parser)
-  parser
-    :option(
-      "--token-file",
-      "Read the access token from there; - is standard input. Default: AUTOPILOT_TOKEN. With "
-        .. "--auth workload: the token of the platform."
-    )
-    :argname("FILE")
-    :convert(values.text "--token-file")
+  local option = values.declarer(parser)
+  option(
+    "--token-file",
+    "FILE",
+    "Read the access token from there; - is standard input. Default: AUTOPILOT_TOKEN. With "
+      .. "--auth workload: the token of the platform.",
+    values.text
+  )
 end
 
 --- The token, or a provider of it, that options and environment choose.

@@ -1,4 +1,5 @@
---- Values of options: from the text of an argument to what it means, or what it must be.
+--- Options that take a value, and their values: from the text of an argument to what it means, or what it
+-- must be.
 
 local options = require "autopilot.options"
 
@@ -7,6 +8,16 @@ local values = {}
 -- Three years: longer than anything that is waited for, and no overflow anywhere.
 local longest = 1e8
 local most = 999999
+
+--- What adds options that take a value to a command: `option("--port", "PORT", "Listen there.",
+-- values.count, 65535)`, where the fourth makes the converter of the name and of what follows.
+---@param parser table of argparse
+---@return fun(name: string, metavariable: string, description: string, convert: function, ...: any) option
+function values.declarer(parser)
+  return function(name, metavariable, description, convert, ...)
+    parser:option(name, description):argname(metavariable):convert(convert(name, ...))
+  end
+end
 
 local function complaint(name, must_be, text)
   local shown = text:sub(1, 80):gsub("%c", "?")

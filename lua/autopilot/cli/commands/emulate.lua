@@ -12,23 +12,13 @@ local emulate = {
 }
 
 function emulate.declare(parser)
-  parser
-    :option("--port", "Listen there; default: a free one.")
-    :argname("PORT")
-    :convert(values.count("--port", 65535))
-  parser
-    :option("--cooldown", "Time between two syncs; default: 600.")
-    :argname("SECONDS")
-    :convert(values.seconds_or_none "--cooldown")
-  parser
-    :option("--duration", "How long a sync is in progress; default: 0.5.")
-    :argname("SECONDS")
-    :convert(values.seconds_or_none "--duration")
-  parser
-    :option("--http-version", "1.1 for this one alone, 2 (default) for both.")
-    :argname("VERSION")
-    :target("http_version")
-    :convert(values.one_of("--http-version", { "1.1", "2" }))
+  local option = values.declarer(parser)
+  option("--port", "PORT", "Listen there; default: a free one.", values.count, 65535)
+  option("--cooldown", "SECONDS", "Time between two syncs; default: 600.", values.seconds_or_none)
+  local duration = "How long a sync is in progress; default: 0.5."
+  option("--duration", "SECONDS", duration, values.seconds_or_none)
+  local versions = "1.1 for this one alone, 2 (default) for both."
+  option("--http-version", "VERSION", versions, values.one_of, { "1.1", "2" })
 end
 
 function emulate.run(options, context)

@@ -12,10 +12,8 @@ return {
     .. "Without a moment: since now.",
   declare = function(parser)
     awaiting.declare(parser)
-    parser
-      :option("--max-age", "A sync that was triggered at most so long ago will do.")
-      :argname("SECONDS")
-      :convert(values.seconds_or_none "--max-age")
+    local max_age = "A sync that was triggered at most so long ago will do."
+    values.declarer(parser)("--max-age", "SECONDS", max_age, values.seconds_or_none)
     parser:flag("--no-wait", "One pass: do what can be done now, and say when to come again.")
   end,
   run = function(options, context)

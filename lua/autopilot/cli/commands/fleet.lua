@@ -15,40 +15,28 @@ local fleet = {
 }
 
 function fleet.declare(parser)
+  local option = values.declarer(parser)
   parser:argument("file", "The list; - is standard input."):argname "FILE"
-  parser
-    :option("--operation", "sync (default), ensure, status or wait.")
-    :argname("NAME")
-    :convert(values.one_of("--operation", { "sync", "ensure", "status", "wait" }))
-  parser
-    :option("--concurrency", "At most so many requests at a time; default: 64.")
-    :argname("NUMBER")
-    :convert(values.count("--concurrency", 10000))
-  parser
-    :option("--spread", "Spread the starts over so long.")
-    :argname("SECONDS")
-    :convert(values.seconds "--spread")
-  parser
-    :option("--deadline", "End after so long; who was not begun with then is told so.")
-    :argname("SECONDS")
-    :convert(values.seconds "--deadline")
-  parser
-    :option("--since", "As for ensure and wait, for tenants that have none of their own.")
-    :argname("TIME")
-    :convert(moment.converter "--since")
-  parser
-    :option("--max-age", "As for ensure.")
-    :argname("SECONDS")
-    :convert(values.seconds_or_none "--max-age")
-  parser
-    :option("--state", "Keep in this file what is done: the same command goes on where it ended.")
-    :argname("FILE")
-    :convert(values.text "--state")
-  parser
-    :option("--resume-within", "Go on with a run that began so long ago; default: 43200; 0: never.")
-    :argname("SECONDS")
-    :target("resume_within")
-    :convert(values.seconds_or_none "--resume-within")
+  local operations = { "sync", "ensure", "status", "wait" }
+  option(
+    "--operation",
+    "NAME",
+    "sync (default), ensure, status or wait.",
+    values.one_of,
+    operations
+  )
+  local concurrency = "At most so many requests at a time; default: 64."
+  option("--concurrency", "NUMBER", concurrency, values.count, 10000)
+  option("--spread", "SECONDS", "Spread the starts over so long.", values.seconds)
+  local deadline = "End after so long; who was not begun with then is told so."
+  option("--deadline", "SECONDS", deadline, values.seconds)
+  local since = "As for ensure and wait, for tenants that have none of their own."
+  option("--since", "TIME", since, moment.converter)
+  option("--max-age", "SECONDS", "As for ensure.", values.seconds_or_none)
+  local state = "Keep in this file what is done: the same command goes on where it ended."
+  option("--state", "FILE", state, values.text)
+  local within = "Go on with a run that began so long ago; default: 43200; 0: never."
+  option("--resume-within", "SECONDS", within, values.seconds_or_none)
   service_options.declare(parser, true)
 end
 

@@ -15,10 +15,8 @@ local status = {
 
 function status.declare(parser)
   service_options.declare(parser)
-  parser
-    :option("--deadline", "All attempts and waits together end after so long.")
-    :argname("SECONDS")
-    :convert(values.seconds "--deadline")
+  local deadline = "All attempts and waits together end after so long."
+  values.declarer(parser)("--deadline", "SECONDS", deadline, values.seconds)
 end
 
 function status.run(options, context)

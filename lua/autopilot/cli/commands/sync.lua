@@ -15,10 +15,8 @@ local sync = {
 
 function sync.declare(parser)
   service_options.declare(parser)
-  parser
-    :option("--deadline", "All attempts and waits together end after so long.")
-    :argname("SECONDS")
-    :convert(values.seconds "--deadline")
+  local deadline = "All attempts and waits together end after so long."
+  values.declarer(parser)("--deadline", "SECONDS", deadline, values.seconds)
   parser:flag("--wait", "Go on until the sync has completed.")
 end
 
