@@ -119,11 +119,22 @@ function outcome.delivered_by(status)
   return (status == 204 or (status >= 400 and status <= 499)) and "yes" or "unknown"
 end
 
+-- What keeps a request from being sent and is on our side of the network, by the names of failures.
+local not_sent_by_us = {
+  CANCELLED = true,
+  CLOSED = true,
+  DEADLINE = true,
+  TENANT_CIRCUIT_OPEN = true,
+  PHASE = true,
+  C_BOUNDARY = true,
+}
+
 --- One sentence for the administrator.
 ---@param name autopilot.Outcome
 ---@param service_error autopilot.GraphError?
+---@param network autopilot.NetworkFailure?
 ---@return string?
-function outcome.hint(name, service_error)
+function outcome.hint(name, service_error, network)
   if name == "forbidden" and service_error then
     local missing = graph_error().missing_permissions(service_error)
     if missing and #missing > 0 then
@@ -131,6 +142,8 @@ function outcome.hint(name, service_error)
         .. table.concat(missing, ", ")
         .. "."
     end
+  elseif name == "unreachable" and network and not_sent_by_us[network.name] and network.message then
+    return "Nothing was asked of the service: " .. network.message .. "."
   end
   local row = outcome.all[name]
   return row and row.hint

@@ -92,7 +92,7 @@ function report.seal(fields)
   if row then
     fields.ok = row.ok
     if row.hint and not fields.hint then
-      fields.hint = outcome.hint(fields.outcome, fields.error)
+      fields.hint = outcome.hint(fields.outcome, fields.error, fields.network)
     end
   end
   return setmetatable(fields, Report)

@@ -1,0 +1,76 @@
+-- What waits in line in a fleet and is given up there was not sent: no report says or fears that it was.
+
+local autopilot = require "autopilot"
+local core = require "autopilot.core"
+local fleet_world = require "support.fleet_world"
+
+describe("a request of a fleet that was given up in its line", function()
+  -- One place for each host, and a server that never answers: the first has it, the others wait for it.
+  local function run_against_silence(operation)
+    local listener, port = core.silent_listener()
+    local fleet, reports, waited = nil, {}, 0
+    fleet = autopilot.fleet {
+      tenants = { "t1", "t2", "t3" },
+      host_concurrency = 1,
+      operation = operation,
+      client = function(tenant)
+        return { token = "token-" .. tenant, base_url = ("http://127.0.0.1:%d"):format(port) }
+      end,
+      wait = function(set, seconds)
+        set:step(math.min(seconds, 0.01))
+        waited = waited + 1
+        if waited == 3 then
+          fleet:cancel(0.05)
+        end
+      end,
+    }
+    for tenant, report in fleet:run() do
+      reports[tenant] = report
+    end
+    listener:close()
+    return reports
+  end
+
+  it("was not delivered, also where its code fails afterwards", function()
+    local reports = run_against_silence(function(client)
+      local report, failure = client:sync()
+      assert(report, "what the operation of the user makes of it")
+      return report, failure
+    end)
+    assert.equal("interrupted", reports.t1.outcome)
+    assert.equal("unknown", reports.t1.delivered)
+    for _, tenant in ipairs { "t2", "t3" } do
+      assert.equal("unreachable", reports[tenant].outcome)
+      assert.equal("no", reports[tenant].delivered)
+      assert.equal("client", reports[tenant].answered_by)
+    end
+  end)
+
+  it("is told to be no trouble of the network", function()
+    local reports = run_against_silence "sync"
+    assert.equal("unknown", reports.t1.delivered)
+    assert.equal("no", reports.t2.delivered)
+    assert.equal(
+      "Nothing was asked of the service: the run was cancelled before the request could be sent.",
+      reports.t2.hint
+    )
+  end)
+end)
+
+describe("a fleet that is cancelled", function()
+  it("tells of who sleeps that it was throttled, and until when", function()
+    local world = fleet_world.new {
+      faults = { { kind = "throttle", on = "sync", retry_after = 100 } },
+    }
+    local fleet = world:fleet { tenants = { "t1", "t2" }, concurrency = 1 }
+    local reports = {}
+    for tenant, report in fleet:run() do
+      reports[tenant] = report
+      fleet:cancel()
+    end
+    assert.equal("started", reports.t2.outcome)
+    assert.equal("throttled", reports.t1.outcome)
+    assert.equal("yes", reports.t1.delivered)
+    assert.near(100, reports.t1.retry_after, 1)
+  end)
+end)
