@@ -1,0 +1,110 @@
+-- How a light thread waits for the helper thread, and what a failed wait means, without nginx.
+
+local fake_openresty = require "support.fake_openresty"
+
+local world
+
+describe("in OpenResty, the helper thread's driver", function()
+  local calls, behaviour
+
+  before_each(function()
+    calls, behaviour = {}, { withdraw = false, byte = "+" }
+    local thread = {}
+    function thread.address()
+      return "/proc/self/fd/7"
+    end
+    function thread.submit()
+      calls[#calls + 1] = "submit"
+      return 42
+    end
+    function thread.claim(_, number)
+      calls[#calls + 1] = "claim " .. number
+      return behaviour.transfer
+    end
+    function thread.withdraw(_, number)
+      calls[#calls + 1] = "withdraw " .. number
+      return behaviour.withdraw
+    end
+    world = fake_openresty.install {
+      transfer_thread = function()
+        return thread
+      end,
+    }
+    local socket = {}
+    function socket.settimeouts(_, _, _, milliseconds)
+      behaviour.patience = milliseconds
+    end
+    function socket.connect(_, address)
+      calls[#calls + 1] = "connect " .. address
+      return not behaviour.refused and 1 or nil, behaviour.refused
+    end
+    function socket.send(_, text)
+      calls[#calls + 1] = "send " .. text
+      return not behaviour.unsent and #text or nil, behaviour.unsent
+    end
+    function socket.receive()
+      return behaviour.byte, "closed"
+    end
+    function socket.setkeepalive()
+      calls[#calls + 1] = "keep"
+    end
+    function socket.close()
+      calls[#calls + 1] = "close"
+    end
+    world.new_socket = function()
+      return socket
+    end
+  end)
+  after_each(function()
+    world:remove()
+  end)
+
+  local function run()
+    local driver = require("autopilot.openresty.thread").new()
+    return driver:run("request", 10, 60, "token", "id", 0)
+  end
+
+  it("submits, waits and claims, and keeps the connection", function()
+    behaviour.transfer = "transfer"
+    assert.equal("transfer", run())
+    assert.same(
+      { "connect unix:/proc/self/fd/7", "submit", "send 42\n", "claim 42", "keep" },
+      calls
+    )
+    assert.equal(70000, behaviour.patience)
+  end)
+
+  it("waits no longer than a transfer can last", function()
+    behaviour.transfer = "transfer"
+    require("autopilot.openresty.thread").new():run("request", 10, 1e12, "token", "id", 0)
+    assert.equal(86410000, behaviour.patience)
+  end)
+
+  it("fails when the thread does not know the transfer", function()
+    local transfer, failure = run()
+    assert.is_nil(transfer)
+    assert.same({ "unknown", "HELPER_THREAD" }, { failure.delivered, failure.name })
+  end)
+
+  it("submits nothing when the worker has no connection left", function()
+    behaviour.refused = "no more connections"
+    local transfer, failure = run()
+    assert.is_nil(transfer)
+    assert.same({ "no", 0 }, { failure.delivered, failure.sends })
+    assert.same({ "connect unix:/proc/self/fd/7" }, calls)
+  end)
+
+  it("knows that nothing was sent when the transfer had not begun", function()
+    behaviour.unsent, behaviour.withdraw = "broken pipe", true
+    local _, failure = run()
+    assert.same({ "no", 0, "HELPER_THREAD" }, { failure.delivered, failure.sends, failure.name })
+    assert.same({ "withdraw 42", "close" }, { calls[#calls - 1], calls[#calls] })
+  end)
+
+  it("does not know what was sent when it had", function()
+    behaviour.byte = nil
+    local _, failure = run()
+    assert.same({ "unknown", 1, "receive" }, { failure.delivered, failure.sends, failure.stage })
+    assert.same({ "withdraw 42", "close" }, { calls[#calls - 1], calls[#calls] })
+  end)
+end)
