@@ -4,14 +4,6 @@ local autopilot = require "autopilot"
 local stores = require "autopilot.store"
 local world = require "support.fleet_world"
 
-local function outcomes(reports)
-  local found = {}
-  for _, report in pairs(reports) do
-    found[report.outcome] = (found[report.outcome] or 0) + 1
-  end
-  return found
-end
-
 --- What the function returns, if it does so within some million steps.
 local function in_time(act)
   local thread = coroutine.create(act)
@@ -40,7 +32,7 @@ describe("a place in a fleet", function()
         end,
       }
       local reports = world.collect(fleet)
-      assert.are.same({ started = 4, unreachable = 4 }, outcomes(reports))
+      assert.are.same({ started = 4, unreachable = 4 }, world.outcomes(reports))
       for _, report in pairs(reports) do
         assert.are.equal(report.ok and "yes" or "no", report.delivered)
       end
@@ -72,7 +64,7 @@ describe("a place in a fleet", function()
     local reports = in_time(function()
       return world.collect(fleet)
     end)
-    assert.are.same({ started = 6 }, outcomes(reports))
+    assert.are.same({ started = 6 }, world.outcomes(reports))
     assert.are.equal(0, fleet:progress().in_flight)
   end)
 end)
@@ -191,7 +183,7 @@ describe("a state of one's own", function()
     end
     local fleet = w:fleet { tenants = world.names(4), state = state }
     local reports = world.collect(fleet)
-    assert.are.same({ started = 3, unexpected = 1 }, outcomes(reports))
+    assert.are.same({ started = 3, unexpected = 1 }, world.outcomes(reports))
     assert.are.equal("the disk is gone", reports.t2.error.message)
     assert.are.equal("no", reports.t2.delivered)
     assert.are.same({}, w:requests_of "t2")
@@ -257,7 +249,7 @@ describe("a client of a fleet that becomes another tenant's", function()
         return { token = "token-" .. tenant, tenant = tenant == "t3" and 5 or nil }
       end,
     })
-    assert.are.same({ started = 3, unexpected = 1 }, outcomes(reports))
+    assert.are.same({ started = 3, unexpected = 1 }, world.outcomes(reports))
     assert.matches("^autopilot.client: option 'tenant' must be", reports.t3.error.message)
   end)
 
@@ -276,6 +268,6 @@ describe("a client of a fleet that becomes another tenant's", function()
     assert.are.equal(5, #w.requests)
     local again = world.collect(w:fleet { tenants = tenants, concurrency = 5, client = options })
     assert.are.equal(5, #w.requests)
-    assert.are.same({ cooldown = 5 }, outcomes(again))
+    assert.are.same({ cooldown = 5 }, world.outcomes(again))
   end)
 end)

@@ -143,6 +143,28 @@ function fleet_world.collect(fleet)
   return reports, order
 end
 
+--- How many there are.
+---@param reports table<string, autopilot.Report>
+---@return integer
+function fleet_world.count(reports)
+  local count = 0
+  for _ in pairs(reports) do
+    count = count + 1
+  end
+  return count
+end
+
+--- How many there are of each outcome.
+---@param reports table<string, autopilot.Report>
+---@return table<string, integer>
+function fleet_world.outcomes(reports)
+  local outcomes = {}
+  for _, report in pairs(reports) do
+    outcomes[report.outcome] = (outcomes[report.outcome] or 0) + 1
+  end
+  return outcomes
+end
+
 --- The requests of one tenant.
 function FleetWorld:requests_of(tenant)
   local found = {}

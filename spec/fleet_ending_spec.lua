@@ -1,0 +1,183 @@
+-- A fleet whose time is over, or that is cancelled, ends in time and loses no report.
+
+local world = require "support.fleet_world"
+
+describe("a fleet's deadline", function()
+  it("ends everything in time, and tells who was not begun with", function()
+    local w = world.new()
+    local fleet = w:fleet { tenants = world.names(100), concurrency = 5, deadline = 1 }
+    local reports = world.collect(fleet)
+    assert.are.equal(100, world.count(reports))
+    assert.is_true(w.time - world.start <= 1.001)
+    local started, not_begun = 0, 0
+    for name, report in pairs(reports) do
+      if report.outcome == "started" then
+        started = started + 1
+        assert.are.equal(1, #w:requests_of(name))
+      else
+        not_begun = not_begun + 1
+        assert.are.equal("unreachable", report.outcome)
+        assert.are.equal("no", report.delivered)
+        assert.are.equal("deadline", report.gave_up)
+        assert.are.equal("DEADLINE", report.network.name)
+        assert.are.equal(0, #w:requests_of(name))
+      end
+    end
+    assert.are.equal(25, started)
+    assert.are.equal(75, not_begun)
+  end)
+
+  it("shortens the time that requests may take", function()
+    local w = world.new()
+    world.collect(w:fleet { tenants = { "t1" }, deadline = 3 })
+    assert.is_true(w.requests[1].timeout.total <= 3)
+  end)
+
+  it("holds for a request that had to wait for its place", function()
+    for _, operation in ipairs {
+      "sync",
+      function(client)
+        local report, failure = client:sync()
+        return report, failure
+      end,
+    } do
+      local w = world.new()
+      w.latency = 2
+      world.collect(w:fleet {
+        tenants = world.names(2),
+        concurrency = 2,
+        host_concurrency = 1,
+        deadline = 3,
+        operation = operation,
+      })
+      assert.are.equal(2, #w.requests)
+      assert.is_true(w.requests[2].timeout.total <= 1.001)
+    end
+  end)
+
+  it("holds for what waits, which has timed out then", function()
+    local w = world.new()
+    assert(w.service:trigger "t1")
+    w.time = w.time + 1
+    local fleet = w:fleet { tenants = { "t1", "t2" }, operation = "ensure", deadline = 60 }
+    local reports = world.collect(fleet)
+    assert.are.equal("cooldown", reports.t1.outcome)
+    assert.are.equal("deadline", reports.t1.gave_up)
+    assert.are.equal("completed", reports.t2.outcome)
+    assert.is_true(w.time - world.start <= 61)
+  end)
+
+  it("holds for an operation that never ends by itself", function()
+    local w = world.new()
+    local fleet = w:fleet {
+      tenants = { "t1", "t2" },
+      deadline = 10,
+      operation = function(client, tenant)
+        while tenant == "t1" do
+          client.options.sleep(3)
+        end
+        local report, failure = client:sync()
+        return report, failure
+      end,
+    }
+    local reports = world.collect(fleet)
+    assert.are.equal("started", reports.t2.outcome)
+    assert.are.equal("unreachable", reports.t1.outcome)
+    assert.are.equal("no", reports.t1.delivered)
+    assert.is_true(w.time - world.start <= 12)
+  end)
+end)
+
+describe("a fleet that is cancelled", function()
+  it("finishes what was sent, begins nothing new, and loses no report", function()
+    local w, begun = world.new(), {}
+    local done = 0
+    local fleet = w:fleet {
+      tenants = world.names(100),
+      concurrency = 8,
+      client = function(tenant)
+        begun[tenant] = true
+        return { token = "token-" .. tenant }
+      end,
+    }
+    local reports = {}
+    for tenant, report in fleet:run() do
+      reports[tenant] = report
+      done = done + 1
+      if done == 10 then
+        fleet:cancel()
+      end
+    end
+    assert.are.equal(world.count(begun), world.count(reports))
+    assert.is_true(world.count(reports) >= 16 and world.count(reports) < 40)
+    local started = 0
+    for _ in pairs(reports) do
+      started = started + 1
+    end
+    assert.are.equal(started, #w.requests)
+    assert.are.same({ started = started }, world.outcomes(reports))
+  end)
+
+  it("wakes who sleeps, and tells the truth of what was sent", function()
+    local w = world.new()
+    for _, name in ipairs(world.names(5)) do
+      assert(w.service:trigger(name))
+    end
+    w.time = w.time + 1
+    local fleet = w:fleet { tenants = world.names(7), operation = "ensure" }
+    local reports = {}
+    for tenant, report in fleet:run() do
+      reports[tenant] = report
+      fleet:cancel()
+    end
+    assert.are.equal(7, world.count(reports))
+    assert.is_true(w.time - world.start < 30)
+    for index = 1, 5 do
+      local report = reports["t" .. index]
+      assert.is_false(report.ok)
+      assert.are.equal("no", report.delivered)
+    end
+  end)
+
+  it("keeps what is known of a sync whose end it does not wait for", function()
+    local w = world.new { duration = 500 }
+    local fleet = w:fleet { tenants = world.names(3), arguments = { wait = true } }
+    local next_report = fleet:run()
+    local sleeps = 0
+    fleet.scheduler.world.sleep = function(seconds)
+      sleeps = sleeps + 1
+      if sleeps == 4 then
+        fleet:cancel()
+      end
+      w:pass(seconds)
+    end
+    for _ = 1, 3 do
+      local _, report = next_report()
+      assert.are.equal("yes", report.delivered)
+      assert.are.equal("response", report.confirmed_by)
+      assert.is_false(report.ok)
+    end
+    assert.is_nil((next_report()))
+  end)
+
+  it("gives up what does not end within the grace", function()
+    local w = world.new()
+    w.latency = 1000
+    local fleet, attempts = nil, 0
+    fleet = w:fleet {
+      tenants = world.names(2),
+      concurrency = 2,
+      on_event = function(event)
+        attempts = attempts + (event.type == "attempt" and 1 or 0)
+        if attempts == 2 then
+          fleet:cancel(5)
+        end
+      end,
+    }
+    local reports = world.collect(fleet)
+    assert.are.equal(2, world.count(reports))
+    assert.are.equal("interrupted", reports.t1.outcome)
+    assert.are.equal("unknown", reports.t1.delivered)
+    assert.is_true(w.time - world.start <= 6)
+  end)
+end)
