@@ -7,11 +7,9 @@
 #include <sys/un.h>
 #include <time.h>
 
-#include "check.h"
-#include "loopback_peer.h"
+#include "loopback_request.h"
 #include "transfer_thread.h"
 
-static const char no_content[] = "HTTP/1.1 204 No Content\r\n\r\n";
 static const struct transfer_attempt usual = {
     .token = "secret", .token_length = 6, .connect_timeout = 5, .total_timeout = 20};
 
@@ -26,18 +24,6 @@ static inline struct transfer_thread *start(void) {
         exit(EXIT_FAILURE);
     }
     return thread;
-}
-
-static inline struct prepared_request *request_to(const struct peer *peer) {
-    char url[64];
-    enum prepared_request_status status;
-    snprintf(url, sizeof url, "http://127.0.0.1:%d/", peer->port);
-    struct prepared_request *request = prepared_request_create("POST", url, &status);
-    if (request == NULL) {
-        exit(EXIT_FAILURE);
-    }
-    request->max_body = 1000;
-    return request;
 }
 
 static inline int connect_to(const char *path) {

@@ -1,186 +1,14 @@
-/* src/transfer_set where a Lua spec cannot reach: what the environment says, a fork, and libcurl
- * running out of memory at any point. The peer is a listener on loopback in this process. */
+/* src/transfer_set where a Lua spec cannot reach: a fork, programs that are started, and a system
+ * that does not wait. */
 #define _POSIX_C_SOURCE 200809L
 
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#include <curl/curl.h>
-
-#include "check.h"
-#include "loopback_peer.h"
 #include "platform.h"
-#include "transfer_set.h"
-
-/* ---- Driving --------------------------------------------------------------------------------- */
-
-static const char no_content[] = "HTTP/1.1 204 No Content\r\n\r\n";
-static const struct transfer_attempt usual = {
-    .token = "secret", .token_length = 6, .connect_timeout = 2, .total_timeout = 2};
-
-/* How many more of libcurl's allocations succeed before one or all of them fail; negative: no
- * limit.
- */
-static long allocations_left = -1;
-static bool one_fails;
-
-static struct prepared_request *request_for(const char *scheme, const char *host, int port) {
-    char url[128];
-    enum prepared_request_status status;
-    snprintf(url, sizeof url, "%s://%s:%d/", scheme, host, port);
-    struct prepared_request *request = prepared_request_create("POST", url, &status);
-    if (request != NULL) {
-        request->max_body = 1000;
-    }
-    return request;
-}
-
-static struct prepared_request *request_to(const struct peer *peer) {
-    return request_for("http", "127.0.0.1", peer->port);
-}
-
-/* Steps set and peer until the transfer has finished; false when it never does. */
-static bool finish_transfer(struct transfer_set *set, const struct transfer *transfer,
-                            struct peer *peer) {
-    time_t began = time(NULL);
-    while (!transfer->finished && time(NULL) - began < 10) {
-        peer_step(peer);
-        transfer_set_step(set, 0.001);
-    }
-    return transfer->finished;
-}
-
-/* One exchange in the set; its status. */
-static int exchange(struct transfer_set *set, struct prepared_request *request, struct peer *peer) {
-    struct transfer transfer = {0};
-    transfer_set_add(set, &transfer, request, &usual);
-    CHECK(finish_transfer(set, &transfer, peer));
-    transfer_set_remove(&transfer);
-    int status = transfer_status(&transfer);
-    transfer_free(&transfer);
-    return status;
-}
-
-/* ---- The environment ------------------------------------------------------------------------- */
-
-static void clear_environment(void) {
-    static const char *const names[] = {"http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY",
-                                        "all_proxy",  "ALL_PROXY",  "no_proxy",    "NO_PROXY"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        unsetenv(names[i]);
-    }
-}
-
-static void set_proxies(const char *const names[], size_t count, const struct peer *proxy) {
-    char url[64];
-    snprintf(url, sizeof url, "http://127.0.0.1:%d", proxy->port);
-    for (size_t i = 0; i < count; i++) {
-        setenv(names[i], url, 1);
-    }
-}
-
-static void sends_no_plain_http_through_a_proxy(void) {
-    static const char *const names[] = {"http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"};
-    struct peer peer, proxy;
-    clear_environment();
-    peer_open(&peer, no_content);
-    peer_open(&proxy, "HTTP/1.1 500 Proxy\r\n\r\n");
-    set_proxies(names, 4, &proxy);
-    struct transfer_set *set = transfer_set_create();
-    struct prepared_request *request = request_to(&peer);
-    CHECK(exchange(set, request, &peer) == 204);
-    CHECK(prepared_request_set(&request->proxy, "http://127.0.0.1:1") == PREPARED_REQUEST_OK);
-    CHECK(exchange(set, request, &peer) == 204);
-    peer_step(&proxy);
-    CHECK(proxy.client_count == 0);
-    prepared_request_release(request);
-    transfer_set_destroy(set);
-    peer_close(&peer);
-    peer_close(&proxy);
-    clear_environment();
-}
-
-/* Asks https://graph.example.test through `proxy`, which refuses; the transfer's stage. */
-static const char *ask_through(struct peer *proxy, struct prepared_request *request) {
-    struct transfer_set *set = transfer_set_create();
-    struct transfer transfer = {0};
-    transfer_set_add(set, &transfer, request, &usual);
-    CHECK(finish_transfer(set, &transfer, proxy));
-    CHECK(transfer_status(&transfer) == 0);
-    CHECK(transfer.sends == 0);
-    CHECK(strstr(proxy->seen, "secret") == NULL);
-    const char *stage = transfer.failed_stage;
-    transfer_set_destroy(set);
-    transfer_free(&transfer);
-    return stage;
-}
-
-static void asks_the_proxy_of_the_environment_for_a_tunnel(void) {
-    static const char *const names[] = {"https_proxy"};
-    struct peer proxy;
-    clear_environment();
-    peer_open(&proxy, "HTTP/1.1 407 Who?\r\nContent-Length: 0\r\n\r\n");
-    set_proxies(names, 1, &proxy);
-    struct prepared_request *request = request_for("https", "graph.example.test", 443);
-    CHECK(strcmp(ask_through(&proxy, request), "proxy") == 0);
-    CHECK(strncmp(proxy.seen, "CONNECT graph.example.test:443 ", 31) == 0);
-    prepared_request_release(request);
-    peer_close(&proxy);
-    clear_environment();
-}
-
-static void uses_a_named_proxy_whatever_the_environment_exempts(void) {
-    struct peer proxy;
-    char url[64];
-    clear_environment();
-    setenv("NO_PROXY", "*", 1);
-    setenv("no_proxy", "*", 1);
-    peer_open(&proxy, "HTTP/1.1 407 Who?\r\nContent-Length: 0\r\n\r\n");
-    snprintf(url, sizeof url, "http://127.0.0.1:%d", proxy.port);
-    struct prepared_request *request = request_for("https", "graph.example.test", 443);
-    prepared_request_set(&request->proxy, url);
-    CHECK(strcmp(ask_through(&proxy, request), "proxy") == 0);
-    CHECK(strncmp(proxy.seen, "CONNECT graph.example.test:443 ", 31) == 0);
-    prepared_request_release(request);
-    peer_close(&proxy);
-    clear_environment();
-}
-
-static void reads_no_netrc(void) {
-    char folder[] = "/tmp/autopilot-XXXXXX";
-    char path[64];
-    struct peer peer;
-    CHECK(mkdtemp(folder) != NULL);
-    snprintf(path, sizeof path, "%s/.netrc", folder);
-    FILE *file = fopen(path, "w");
-    if (file != NULL) {
-        fputs("machine 127.0.0.1 login user password netrc\n", file);
-        fputs("default login user password netrc\n", file);
-        fclose(file);
-        chmod(path, 0600);
-    }
-    setenv("HOME", folder, 1);
-    setenv("NETRC", path, 1);
-    peer_open(&peer, no_content);
-    struct transfer_set *set = transfer_set_create();
-    struct prepared_request *request = request_to(&peer);
-    struct transfer transfer = {0};
-    struct transfer_attempt anonymous = {.connect_timeout = 2, .total_timeout = 2};
-    transfer_set_add(set, &transfer, request, &anonymous);
-    CHECK(finish_transfer(set, &transfer, &peer));
-    CHECK(transfer_status(&transfer) == 204);
-    CHECK(strstr(peer.seen, "uthorization") == NULL);
-    transfer_set_destroy(set);
-    transfer_free(&transfer);
-    prepared_request_release(request);
-    peer_close(&peer);
-    remove(path);
-    rmdir(folder);
-}
+#include "stepped_set.h"
 
 /* ---- Forks ----------------------------------------------------------------------------------- */
 
@@ -263,79 +91,8 @@ static void leaves_the_connections_of_its_parent_alone(void) {
     peer_close(&peer);
 }
 
-/* ---- Memory ---------------------------------------------------------------------------------- */
-
-static bool may_allocate(void) {
-    if (allocations_left > 0) {
-        allocations_left--;
-    }
-    bool may = allocations_left != 0;
-    if (!may && one_fails) {
-        allocations_left = -1;
-    }
-    return may;
-}
-
-static void *failing_malloc(size_t size) {
-    return may_allocate() ? malloc(size) : NULL;
-}
-
-static void *failing_calloc(size_t count, size_t size) {
-    return may_allocate() ? calloc(count, size) : NULL;
-}
-
-static void *failing_realloc(void *memory, size_t size) {
-    return may_allocate() ? realloc(memory, size) : NULL;
-}
-
-static char *failing_strdup(const char *text) {
-    size_t size = strlen(text) + 1;
-    char *copy = failing_malloc(size);
-    if (copy != NULL) {
-        memcpy(copy, text, size);
-    }
-    return copy;
-}
-
-/* Two transfers, of which one uses what the other leaves, while libcurl may allocate only so often.
- * True when they needed no more. */
-static bool exchange_with(long allocations) {
-    struct peer peer;
-    struct transfer transfers[2] = {{0}, {0}};
-    peer_open(&peer, "HTTP/1.1 200 OK\r\nA: 1\r\nContent-Length: 2\r\n\r\nok");
-    struct prepared_request *request = request_to(&peer);
-    allocations_left = allocations;
-    struct transfer_set *set = transfer_set_create();
-    for (int i = 0; i < 2 && set != NULL; i++) {
-        transfer_set_add(set, &transfers[i], request, &usual);
-        CHECK(finish_transfer(set, &transfers[i], &peer));
-        bool is_complete = transfer_is_complete(&transfers[i]);
-        CHECK(!is_complete || transfer_status(&transfers[i]) == 200);
-        CHECK(is_complete ||
-              (transfers[i].failed_stage != NULL && transfers[i].message[0] != '\0'));
-    }
-    peer_step(&peer);
-    CHECK(peer_requests(&peer) <= (int)(transfers[0].sends + transfers[1].sends));
-    transfer_set_destroy(set);
-    bool is_enough = allocations_left > 0;
-    allocations_left = -1;
-    transfer_free(&transfers[0]);
-    transfer_free(&transfers[1]);
-    prepared_request_release(request);
-    peer_close(&peer);
-    return is_enough;
-}
-
-static void survives_any_allocation_that_fails(void) {
-    for (int round = 0; round < 2; round++) {
-        long allocations = 1;
-        one_fails = round == 1;
-        while (allocations < 5000 && !exchange_with(allocations)) {
-            allocations++;
-        }
-        CHECK(allocations > 20 && allocations < 5000);
-    }
-}
+/* ---- Descriptors -------------------------------------------------------------------------------
+ */
 
 /* Our end of a connection to the peer; -1: none. */
 static int descriptor_to(const struct peer *peer) {
@@ -398,24 +155,14 @@ static void rests_where_the_system_does_not_wait(void) {
 }
 
 int main(void) {
-    if (curl_global_init_mem(CURL_GLOBAL_DEFAULT, failing_malloc, free, failing_realloc,
-                             failing_strdup, failing_calloc) != CURLE_OK) {
+    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
         return EXIT_FAILURE;
     }
     clear_environment();
-    check_case("sends no plain http through a proxy, of the environment or named",
-               sends_no_plain_http_through_a_proxy);
-    check_case("asks the proxy of the environment for a tunnel, and tells it nothing else",
-               asks_the_proxy_of_the_environment_for_a_tunnel);
-    check_case("uses a named proxy whatever the environment exempts",
-               uses_a_named_proxy_whatever_the_environment_exempts);
-    check_case("reads no netrc", reads_no_netrc);
     check_case("leaves the connections of its parent alone in a child",
                leaves_the_connections_of_its_parent_alone);
     check_case("leaves no connection to programs that are started",
                leaves_no_connection_to_programs_it_starts);
     check_case("rests where the system does not let it wait", rests_where_the_system_does_not_wait);
-    check_case("survives any allocation of libcurl's that fails",
-               survives_any_allocation_that_fails);
     return check_summary();
 }
