@@ -1,0 +1,237 @@
+-- Who meets another's request waits for its answer as long as there is one to come, and no longer.
+
+local overlapping_calls = require "support.overlapping_calls"
+local retry = require "autopilot.retry"
+local scripted = require "autopilot.transport.scripted"
+local world = require "support.virtual_world"
+
+local start, started = overlapping_calls.start, overlapping_calls.started
+local report_of = overlapping_calls.report_of
+
+local overlap
+
+describe("a call that meets another's request", function()
+  before_each(function()
+    overlap = overlapping_calls.new()
+  end)
+
+  it("says so when its deadline ends first, and has sent nothing", function()
+    overlap.slow = 20
+    overlap:serve { started }
+    overlap:calls(1)
+    local hasty = overlap:calls(1, nil, { deadline = 3 })
+    overlap:run()
+    local report = report_of(hasty[1])
+    assert.are.equal("in_progress", report.outcome)
+    assert.are.equal("client", report.answered_by)
+    assert.are.equal("no", report.delivered)
+    assert.are.equal("deadline", report.gave_up)
+    assert.are.same({}, report.attempts)
+    assert.is_true(report.retry_at > start + 3 and report.retry_at <= start + 70)
+    assert.is_true(hasty[1].ended <= start + 3.001)
+    assert.are.equal(1, #overlap.transport.requests)
+  end)
+
+  it("does not wait in ensure with wait = false", function()
+    local record = world.record { trigger = start - 5000, last_sync = start - 4999, date = start }
+    overlap:serve { record, started }
+    overlap.slow = 5
+    local holder = overlap:calls(1)
+    local looking = overlap:spawn(function()
+      overlap:sleep(1)
+      overlap.slow = 0.5
+      return overlap:client():ensure { wait = false }
+    end)
+    overlap:run()
+    local report = report_of(looking)
+    assert.are.equal("in_progress", report.outcome)
+    assert.is_true(report.retry_at > overlap.time)
+    assert.is_not_nil(holder)
+  end)
+
+  it("asks by itself when the other dies", function()
+    overlap.slow = 5
+    overlap:serve { started }
+    local victim = overlap:calls(1)[1]
+    overlap:spawn(function()
+      overlap:sleep(1)
+      victim.is_killed = true
+    end)
+    local heir = overlap:calls(1, { recover = false })[1]
+    overlap:run()
+    assert.are.equal("started", report_of(heir).outcome)
+    assert.is_nil(report_of(heir).joined)
+    assert.is_true(heir.ended > start + 60 and heir.ended < start + 80)
+    assert.are.equal(1, #overlap.transport.requests)
+  end)
+
+  it("looks first whether the other's request started a sync, when that one died", function()
+    local posts, reads = 0, 0
+    local function send(request)
+      if request.method == "POST" then
+        posts = posts + 1
+        overlap:sleep(5)
+        return scripted({ started })(request)
+      end
+      reads = reads + 1
+      local record = { trigger = start + 0.5, last_sync = start + 1, date = overlap.time }
+      return scripted({ world.record(record) })(request)
+    end
+    local victim = overlap:calls(1, { transport = send })[1]
+    overlap:spawn(function()
+      overlap:sleep(1)
+      victim.is_killed = true
+    end)
+    local heirs = overlap:calls(5, { transport = send })
+    overlap:run()
+    assert.are.equal(1, posts)
+    assert.are.equal(1, reads)
+    for _, heir in ipairs(heirs) do
+      assert.are.equal("cooldown", report_of(heir).outcome)
+      assert.are.equal("no", report_of(heir).delivered)
+    end
+  end)
+
+  it("posts all the same when it is forced", function()
+    overlap:serve { started, { status = 429 } }
+    overlap:calls(1)
+    local forced = overlap:calls(1, nil, { force = true })
+    overlap:run()
+    assert.are.equal(2, #overlap.transport.requests)
+    assert.is_nil(report_of(forced[1]).joined)
+    assert.are.equal("service", report_of(forced[1]).answered_by)
+  end)
+
+  it("does not take a sync for its own that began before the moment it asks about", function()
+    local old = world.record { trigger = start - 5000, last_sync = start - 4999, date = start + 1 }
+    overlap.slow = 3
+    -- The status is asked for and told at once, so that the request is still under way then.
+    overlap.transport = function(request)
+      if request.method == "GET" then
+        return scripted({ old })(request)
+      end
+      return scripted({ started })(request)
+    end
+    local posts = 0
+    local function send(request)
+      posts = posts + (request.method == "POST" and 1 or 0)
+      overlap:sleep(request.method == "POST" and 3 or 0.1)
+      return overlap.transport(request)
+    end
+    overlap:spawn(function()
+      return overlap:client({ transport = send }):sync()
+    end)
+    local later
+    overlap:spawn(function()
+      overlap:sleep(1)
+      later = overlap:spawn(function()
+        return overlap:client({ transport = send }):ensure { timeout = 60 }
+      end)
+    end)
+    overlap:run()
+    local report = report_of(later)
+    assert.are.equal("cooldown", report.outcome)
+    assert.are.equal(1, posts)
+  end)
+
+  it("lets the others run when it blocks in sleeping", function()
+    local blocking = require("autopilot.core").sleep
+    overlap:serve { started }
+    local function send(request)
+      coroutine.yield(overlap.time + 0.01)
+      return overlap.transport(request)
+    end
+    local begun = overlap:calls(3, { sleep = blocking, transport = send })
+    overlap:run()
+    for _, task in ipairs(begun) do
+      assert.are.equal("started", report_of(task).outcome)
+    end
+    assert.are.equal(1, #overlap.transport.requests)
+  end)
+
+  it("does not wait where that would stop the other for ever", function()
+    local blocking = require("autopilot.core").sleep
+    overlap:serve { started }
+    local function send(request)
+      coroutine.yield(overlap.time + 100)
+      return overlap.transport(request)
+    end
+    local holder = coroutine.wrap(function()
+      return overlap:client({ sleep = blocking, transport = send }):sync()
+    end)
+    holder()
+    local report, failure = overlap:client({ sleep = blocking, transport = send }):sync()
+    assert.is_nil(report)
+    assert.are.equal("in_progress", failure.outcome)
+    assert.is_true(failure.retry_at > start)
+    assert.are.equal("started", holder().outcome)
+  end)
+
+  it("keeps nobody waiting through a long wait between two attempts", function()
+    overlap:serve { { status = 429, headers = { ["Retry-After"] = "170" } }, started }
+    local patient = overlap:calls(1)
+    local other = overlap:spawn(function()
+      overlap:sleep(0.1)
+      return overlap:client({ retry = retry.never() }):sync()
+    end)
+    overlap:run()
+    assert.are.equal("throttled", report_of(other).outcome)
+    assert.is_true(other.ended < start + 1)
+    assert.are.equal("started", report_of(patient[1]).outcome)
+  end)
+
+  it("waits on while the other finds out what came of its lost request", function()
+    local posts = 0
+    local function send(request)
+      if request.method == "POST" then
+        posts = posts + 1
+        overlap:sleep(60)
+        return nil, { stage = "receive", name = "TIMEOUT", message = "", delivered = "unknown" }
+      end
+      overlap:sleep(50)
+      local record = { trigger = start + 1, last_sync = start + 2, date = overlap.time }
+      return scripted({ world.record(record) })(request)
+    end
+    local begun = overlap:calls(5, { transport = send })
+    overlap:run()
+    assert.are.equal(1, posts)
+    for _, task in ipairs(begun) do
+      assert.are.equal("started", report_of(task).outcome)
+      assert.are.equal("status", report_of(task).confirmed_by)
+    end
+  end)
+
+  it("does not wait without end for one that tries again and again", function()
+    local stubborn = retry.policy {
+      attempts = 1000,
+      backoff = "constant",
+      jitter = "none",
+      base = 20,
+      max_elapsed = 5000,
+    }
+    overlap.transport = function(request)
+      return scripted({ { status = 500 } })(request)
+    end
+    overlap:calls(1, { retry = stubborn })
+    local other = overlap:spawn(function()
+      overlap:sleep(0.1)
+      return overlap:client({ retry = retry.never() }):sync()
+    end)
+    overlap:run()
+    assert.are.equal("unavailable", report_of(other).outcome)
+    assert.is_true(report_of(other).joined)
+    assert.is_true(other.ended < start + 310)
+  end)
+
+  it("is told of to the observer", function()
+    local events = {}
+    overlap:serve { started }
+    overlap:calls(2, {
+      on_event = function(event)
+        events[#events + 1] = event.type == "joined" and event.outcome or nil
+      end,
+    })
+    overlap:run()
+    assert.are.same({ "started" }, events)
+  end)
+end)
