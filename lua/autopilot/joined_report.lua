@@ -18,6 +18,7 @@ local joined_report = {}
 ---@field attempts integer how often it was made
 ---@field answer table in the shape of a report
 ---@field started autopilot.StartedFact? the sync that it started
+---@field unread_since number? nobody has read what came of a lost request; when the first was sent
 
 ---@class autopilot.StartedFact
 ---@field started_at number when its request was sent
@@ -69,17 +70,35 @@ local function started_text(memory, now)
   }
 end
 
+--- Whether only its own deadline kept it from being sent.
+local function was_too_late(operation, answer)
+  local deadline = operation.deadline
+  return answer.outcome == "unreachable"
+    and deadline
+    and operation.client.options.clock() >= deadline
+end
+
+--- When the first request was sent of which nobody has read what it came to.
+local function unread_since(operation, answer)
+  local open = operation.is_unread and operation.unsettled
+  return open and answer.delivered == "unknown" and time_text(open.since) or nil
+end
+
 --- What an operation's request came to, as text; nil when that cannot be written.
 ---@param id string of the claim
 ---@param operation autopilot.Operation
 ---@param answer table
+---@param of_another autopilot.JoinedResult? to whose request it is the answer. It is for those who were there
+-- when that one's time was over: who came later never waited for the request
 ---@return string?
-function joined_report.write(id, operation, answer)
+function joined_report.write(id, operation, answer, of_another)
   local memory, now = operation.client.memory, operation.client.options.now()
   local is_started = answer.outcome == "started"
-  local sent = is_started and memory.started_at or operation.sent_at
-  if not sent or of_no_request[answer.outcome] then
-    return nil -- nothing was, or not in the end
+  local sent = of_another and of_another.sent
+    or is_started and memory.started_at
+    or operation.sent_at
+  if not sent or of_no_request[answer.outcome] or was_too_late(operation, answer) then
+    return nil -- nothing was, or not in the end, or it says nothing to who has more time
   end
   local network = copy_texts(answer.network, network_texts, {})
   if network then
@@ -88,8 +107,9 @@ function joined_report.write(id, operation, answer)
   local fields = copy_texts(answer, texts, {
     id = id,
     sent = time_text(sent),
-    told = time_text(now),
-    attempts = #operation.attempts,
+    told = time_text(of_another and of_another.told or now),
+    attempts = of_another and of_another.attempts or #operation.attempts,
+    unread_since = unread_since(operation, answer),
     outcome = answer.outcome,
     status = answer.status,
     delivered = answer.delivered,
@@ -173,6 +193,7 @@ function joined_report.read(text, tenant, now)
     attempts = attempts,
     answer = answer_of(fields, tenant, now),
     started = started,
+    unread_since = fields.delivered == "unknown" and time_of(fields.unread_since) or nil,
   }
 end
 

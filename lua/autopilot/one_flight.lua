@@ -106,11 +106,14 @@ end
 --- Lets others go on: with the answer, or without one.
 ---@param operation autopilot.Operation
 ---@param answer table? nil when nothing was posted
-function one_flight.land(operation, answer)
+---@param of_another autopilot.JoinedResult? to whose request it is the answer; default: to ours
+function one_flight.land(operation, answer, of_another)
   local flight, shared = operation.flight, operation.client.shared
   operation.flight = nil
   turns.note(flight.id, nil)
-  local text = answer and not answer.mistake and joined_report.write(flight.id, operation, answer)
+  local text = answer
+    and not answer.mistake
+    and joined_report.write(flight.id, operation, answer, of_another)
   if text then
     shared:call("set", "result", text, result_life)
   end
@@ -153,12 +156,12 @@ end
 
 --- The result that may be taken: of the claim that was watched, if its holder was not done before this
 -- attempt began, or of a request sent since. And whether that holder is done.
-local function find_result(operation, id)
+local function find_result(operation, id, state)
   local client, tried_at = operation.client, operation.tried_at
   local now = client.options.now()
   local result = joined_report.read(client.shared:get "result", client.options.tenant, now)
-  if not result then
-    return nil, false
+  if not result or result.id == state.unread_id then
+    return nil, false -- nothing, or nothing that is new
   end
   -- One that is from the future is from before the clock was set back, in part at least.
   local is_since = tried_at < result.sent and result.sent <= result.told and result.told <= now
@@ -177,7 +180,7 @@ local function wait(operation, state)
   while not client.is_closed do
     local value = client.shared:get "claim"
     local id, ends = (value or ""):match "^(%S+) ?(%S*)$"
-    local result, is_done = find_result(operation, watched or id)
+    local result, is_done = find_result(operation, watched or id, state)
     if is_done and id == (watched or id) then
       client.shared:call("delete_if", "claim", value) -- its holder could not
     end
@@ -244,9 +247,36 @@ local function too_early(operation)
   }
 end
 
---- The answer to the other's request as our own; nil when we are to try by ourselves.
+--- Whether a sync of which the record told was triggered before the moment that is asked about, or may
+-- have been.
+local function is_too_early(operation)
+  local client, since = operation.client, operation.since
+  if not since or client.memory.started_at >= since then
+    return false
+  end
+  local _, latest = client.service_clock:to_service(since)
+  return client.memory.own_earliest < latest
+end
+
+--- Makes the other's answer ours.
+local function joined(operation, result)
+  local client, answer = operation.client, result.answer
+  operation.joined_attempts = math.max(operation.joined_attempts or 0, result.attempts)
+  answer.unposted = true
+  if client.on_event then
+    client:emit("joined", { outcome = answer.outcome })
+  end
+  return answer
+end
+
+--- The answer to the other's request as our own; nil when we are to try by ourselves, or to read first
+-- what came of it.
 local function adopt(operation, result, state)
   local client, answer = operation.client, result.answer
+  if result.unread_since and require("autopilot.recover").may_look(operation) then
+    state.unread, state.unread_id = result, result.id
+    return nil
+  end
   if of_the_asker[answer.outcome] then
     state.seen = state.seen + 1
     if state.seen < enough_of_them then
@@ -266,12 +296,7 @@ local function adopt(operation, result, state)
       started.latest
     )
   end
-  operation.joined_attempts = math.max(operation.joined_attempts or 0, result.attempts)
-  answer.unposted = true
-  if client.on_event then
-    client:emit("joined", { outcome = answer.outcome })
-  end
-  return answer
+  return joined(operation, result)
 end
 
 --- Whether a claim has ended with its time: its holder is dead, or was stopped.
@@ -289,6 +314,27 @@ local function look_for_heritage(operation)
   end
 end
 
+--- Reads what came of another's request that was lost with the other's time; who waits with us gets to
+-- know it too.
+---@return table? answer nil when nothing was started, so that it is for us to ask
+local function look_after(operation, state)
+  local client, result = operation.client, state.unread
+  local recover = require "autopilot.recover"
+  state.unread = nil
+  one_flight.settle(operation)
+  if not recover.of_another(operation, result, state.seen_trigger) then
+    if operation.flight then
+      renew(operation, client.options.timeout.total)
+    end
+    return nil
+  end
+  local answer = joined(operation, result)
+  if operation.flight then
+    one_flight.land(operation, answer, result)
+  end
+  return answer.outcome == "started" and is_too_early(operation) and too_early(operation) or answer
+end
+
 --- A refusal that is known by now.
 local function refusal_by_now(operation)
   operation.client.shared:learn(operation.client.options.now())
@@ -303,12 +349,13 @@ end
 local function found_meanwhile(operation, state)
   local refusal = refusal_by_now(operation)
   if not refusal and state.is_heir then
-    state.is_heir = false
+    state.is_heir, state.claim_ends = false, nil -- of this death no more is to be known
     look_for_heritage(operation)
     refusal = refusal_by_now(operation)
   end
-  local result = not refusal and find_result(operation)
-  return refusal or (result and adopt(operation, result, state)) or nil
+  local result = not refusal and find_result(operation, nil, state)
+  local answer = refusal or (result and adopt(operation, result, state))
+  return answer or (state.unread and look_after(operation, state)) or nil
 end
 
 --- Goes on when the request may be posted. To be called when its token is there.
@@ -319,7 +366,13 @@ function one_flight.gate(operation)
   if operation.flight and renew(operation, client.options.timeout.total) then
     return nil
   end
-  local state = { seen = 0, slept = 0, blind = 0, began = client.options.clock() }
+  local state = {
+    seen = 0,
+    slept = 0,
+    blind = 0,
+    began = client.options.clock(),
+    seen_trigger = client.memory.newest_trigger or nil,
+  }
   while not client.is_closed do
     local is_taken, message = claim(operation)
     -- Who forces it wants the service's own answer, whatever is known and whoever else asks.

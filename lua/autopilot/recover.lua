@@ -37,6 +37,11 @@ local function was_lost(answer)
     )
 end
 
+--- Whether an operation may go on: its deadline, where there is one, has not passed.
+local function has_time(operation)
+  return not operation.deadline or operation.client.options.clock() < operation.deadline
+end
+
 --- Keeps in mind that this attempt may have started a sync, though nobody said so.
 local function keep_open(operation, answer, seen)
   if answer.delivered ~= "unknown" and (answer.sends or 0) <= 1 then
@@ -145,25 +150,19 @@ local function become_refused(operation, answer, record)
   return true
 end
 
---- Looks at what came of an attempt, and reads the record where that leaves it open.
----@param operation autopilot.Operation
----@param answer table of the attempt; changed to what is known then
----@param seen number? the latest trigger's stamp that was known before the attempt
----@return table? judged what the policy is to judge by; nil when the sync was started
-function recover.run(operation, answer, seen)
-  keep_open(operation, answer, seen)
-  local is_lost = was_lost(answer)
-  local is_looked_at = is_lost or (operation.unsettled and refused[answer.outcome])
-  if not is_looked_at or not operation.client.options.recover then
-    return answer
-  end
+--- Reads the record and completes the answer by it.
+---@return table? judged
+local function look(operation, answer, is_lost)
   local record, of_read = reading.read_once(operation)
   if not (record and record.trigger_known) then
     if is_lost then
       answer.outcome, answer.delivered = "interrupted", "unknown"
     end
+    -- Where only our own time was over, others may look.
+    operation.is_unread = operation.is_unread and not has_time(operation)
     return answer
   end
+  operation.is_unread = nil
   local is_settled
   is_settled, record = recover.settle(operation, record, of_read)
   if is_settled then
@@ -175,6 +174,56 @@ function recover.run(operation, answer, seen)
     return { outcome = "unreachable" }
   end
   return answer
+end
+
+--- Looks at what came of an attempt, and reads the record where that leaves it open.
+---@param operation autopilot.Operation
+---@param answer table of the attempt; changed to what is known then
+---@param seen number? the latest trigger's stamp that was known before the attempt
+---@return table? judged what the policy is to judge by; nil when the sync was started
+function recover.run(operation, answer, seen)
+  keep_open(operation, answer, seen)
+  local is_lost = was_lost(answer)
+  operation.is_unread = operation.is_unread or is_lost
+  local is_looked_at = is_lost or (operation.unsettled and refused[answer.outcome])
+  if not is_looked_at or not operation.client.options.recover then
+    return answer
+  end
+  return look(operation, answer, is_lost)
+end
+
+--- Whether it is for this operation to read what another's lost request came to.
+---@param operation autopilot.Operation
+---@return boolean
+function recover.may_look(operation)
+  return operation.client.options.recover and operation.wants_wait ~= false and has_time(operation)
+end
+
+--- Looks at what came of another's lost request, which had no time to look by itself.
+---@param operation autopilot.Operation
+---@param result autopilot.JoinedResult its answer is changed to what is known then
+---@param seen number? the latest trigger's stamp that was known when the wait for it began
+---@return boolean is_its_answer false: it started nothing, and it is for this operation to ask
+function recover.of_another(operation, result, seen)
+  local own, answer = operation.unsettled, result.answer
+  operation.unsettled = own
+    or {
+      since = result.unread_since,
+      sent_last = result.sent,
+      given_up = result.told,
+      seen = seen,
+    }
+  operation.is_unread = true
+  local judged = look(operation, answer, true)
+  if operation.unsettled and not operation.is_unread then
+    operation.unsettled = own -- what the other's did is no question of ours any more
+  end
+  answer.answered_by = "client"
+  if judged then
+    return judged == answer
+  end
+  answer.delivered = operation.has_arrived and "yes" or answer.delivered
+  return true
 end
 
 return recover

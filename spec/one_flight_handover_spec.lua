@@ -1,0 +1,223 @@
+-- What a call leaves behind whose own time was over, and who goes on for it.
+
+local overlapping_calls = require "support.overlapping_calls"
+local retry = require "autopilot.retry"
+local scripted = require "autopilot.transport.scripted"
+local world = require "support.virtual_world"
+
+local start, started = overlapping_calls.start, overlapping_calls.started
+local report_of = overlapping_calls.report_of
+
+local overlap, posts, reads
+
+--- The service's part in a story: posts take so long that a short deadline cuts them off; reads are
+-- answered with the record at hand, or fail where there is none.
+---@param story { trigger: number?, stage: string?, delivered: string?, answers: table? }
+local function send_in(story)
+  return function(request)
+    local is_post = request.method == "POST"
+    posts, reads = posts + (is_post and 1 or 0), reads + (is_post and 0 or 1)
+    if not is_post then
+      if request.timeout.total < 0.2 then
+        overlap:sleep(request.timeout.total)
+        return nil, { stage = "receive", name = "TIMEOUT", message = "", timeout = true }
+      end
+      overlap:sleep(0.2)
+      if not story.trigger then
+        return { status = 503 }
+      end
+      local record =
+        { trigger = story.trigger, last_sync = story.trigger + 0.1, date = overlap.time }
+      return scripted({ world.record(record) })(request)
+    elseif story.answers and story.answers[posts] then
+      overlap:sleep(0.2)
+      return scripted({ story.answers[posts] })(request)
+    end
+    overlap:sleep(request.timeout.total)
+    return nil,
+      {
+        stage = story.stage or "receive",
+        name = "TIMEOUT",
+        message = "",
+        timeout = true,
+        delivered = story.delivered or "unknown",
+      }
+  end
+end
+
+--- One call with little time, and so many that have enough; all begin together.
+local function hasty_and_patient(story, count, given, options)
+  local transport = send_in(story)
+  local hasty = overlap:calls(1, { transport = transport }, { deadline = 2 })[1]
+  local of_patient = { transport = transport }
+  for name, value in pairs(given or {}) do
+    of_patient[name] = value
+  end
+  local patient = overlap:calls(count, of_patient, options)
+  overlap:run()
+  return hasty, patient
+end
+
+describe("a call that waited for one whose own time was over", function()
+  before_each(function()
+    overlap = overlapping_calls.new()
+    posts, reads = 0, 0
+  end)
+
+  it("reads the record for the lost request: it started the sync that is reported", function()
+    local hasty, patient = hasty_and_patient({ trigger = start + 1 }, 5)
+    assert.are.equal("interrupted", report_of(hasty).outcome)
+    assert.are.equal(1, posts)
+    assert.are.equal(1, reads)
+    for _, task in ipairs(patient) do
+      local report = report_of(task)
+      assert.are.equal("started", report.outcome)
+      assert.are.equal("status", report.confirmed_by)
+      assert.are.equal("yes", report.delivered)
+      assert.are.equal("client", report.answered_by)
+      assert.is_true(report.joined)
+      assert.are.same({}, report.attempts)
+      assert.is_nil(report.network)
+      assert.is_true(task.ended < start + 3)
+    end
+  end)
+
+  it("asks in its turn when the record shows that nothing was started", function()
+    local story = { trigger = start - 5000, answers = { false, started } }
+    local hasty, patient = hasty_and_patient(story, 5)
+    assert.are.equal("interrupted", report_of(hasty).outcome)
+    assert.are.equal(2, posts)
+    assert.are.equal(1, reads)
+    local posted = 0
+    for _, task in ipairs(patient) do
+      assert.are.equal("started", report_of(task).outcome)
+      posted = posted + #report_of(task).attempts
+    end
+    assert.are.equal(1, posted)
+  end)
+
+  it("says that the tenant is in its cooldown when the record tells of a sync before", function()
+    local _, patient = hasty_and_patient({ trigger = start - 100 }, 5, { retry = retry.never() })
+    assert.are.equal(1, posts)
+    for _, task in ipairs(patient) do
+      assert.are.equal("cooldown", report_of(task).outcome)
+      assert.is_true(report_of(task).retry_at > start + 400)
+    end
+  end)
+
+  it(
+    "takes the lost request's answer where the record cannot be read, and one reads for all",
+    function()
+      local _, patient = hasty_and_patient({}, 5)
+      assert.are.equal(1, posts)
+      assert.are.equal(1, reads)
+      for _, task in ipairs(patient) do
+        assert.are.equal("interrupted", report_of(task).outcome)
+        assert.are.equal("unknown", report_of(task).delivered)
+        assert.is_true(report_of(task).joined)
+      end
+    end
+  )
+
+  it("hands on in its turn what it had no time for either", function()
+    local transport = send_in { trigger = start + 1 }
+    overlap:calls(2, { transport = transport }, { deadline = 2 })
+    local third = overlap:calls(1, { transport = transport }, { deadline = 2.1 })[1]
+    local last = overlap:calls(1, { transport = transport })[1]
+    overlap:run()
+    assert.are.equal(1, posts)
+    assert.is_true(third.ended <= start + 2.101)
+    assert.are.equal("started", report_of(last).outcome)
+  end)
+
+  it("reads for one that was not to read the record", function()
+    local transport = send_in { trigger = start + 1 }
+    local blind = overlap:calls(1, { transport = transport, recover = false, retry = false })[1]
+    local other = overlap:calls(1, { transport = transport })[1]
+    overlap:run()
+    assert.are.equal("interrupted", report_of(blind).outcome)
+    assert.are.equal("started", report_of(other).outcome)
+    assert.are.equal(1, posts)
+  end)
+
+  it("leaves the record alone where it is not to read it", function()
+    local _, patient = hasty_and_patient({ trigger = start + 1 }, 3, { recover = false })
+    assert.are.equal(0, reads)
+    for _, task in ipairs(patient) do
+      assert.are.equal("interrupted", report_of(task).outcome)
+    end
+  end)
+
+  it("takes a sync for its own only from the moment on that it asks about", function()
+    local transport = send_in { trigger = start + 0.3 }
+    overlap:calls(1, { transport = transport }, { deadline = 2 })
+    local later
+    overlap:spawn(function()
+      overlap:sleep(0.5)
+      local old = { trigger = start - 5000, last_sync = start - 4999, date = start }
+      later = overlap:spawn(function()
+        local has_read = false
+        return overlap
+          :client({
+            transport = function(request)
+              if request.method == "GET" and not has_read then
+                has_read = true
+                return scripted({ world.record(old) })(request)
+              end
+              return transport(request)
+            end,
+          })
+          :ensure { timeout = 60 }
+      end)
+    end)
+    overlap:run()
+    assert.are.equal(1, posts)
+    assert.are.equal("cooldown", report_of(later).outcome)
+  end)
+
+  it("tries by itself where nothing was sent, however many had no time for it", function()
+    local story = { stage = "connect", delivered = "no", answers = { false, false, started } }
+    local transport = send_in(story)
+    overlap:calls(1, { transport = transport }, { deadline = 1 })
+    overlap:calls(1, { transport = transport }, { deadline = 2 })
+    local patient = overlap:calls(5, { transport = transport, retry = false })
+    overlap:run()
+    assert.are.equal(3, posts)
+    for _, task in ipairs(patient) do
+      assert.are.equal("started", report_of(task).outcome)
+    end
+  end)
+end)
+
+describe("the heir of a call that died", function()
+  before_each(function()
+    overlap = overlapping_calls.new()
+    posts, reads = 0, 0
+  end)
+
+  it("reads the record once, also where that outlasts every claim", function()
+    local function send(request)
+      if request.method == "POST" then
+        posts = posts + 1
+        overlap:sleep(0.1)
+        return scripted({ started })(request)
+      end
+      reads = reads + 1
+      overlap:sleep(200) -- it was allowed 60
+      return { status = 503 }
+    end
+    local victim = overlap:calls(1, {
+      transport = function()
+        overlap:sleep(1000)
+      end,
+    })[1]
+    overlap:spawn(function()
+      overlap:sleep(1)
+      victim.is_killed = true
+    end)
+    local heir = overlap:calls(1, { transport = send })[1]
+    overlap:run()
+    assert.are.equal(1, reads)
+    assert.are.equal("started", report_of(heir).outcome)
+  end)
+end)
