@@ -18,6 +18,8 @@ local retry = require "autopilot.retry"
 local settings = require "autopilot.fleet.settings"
 local tenant_task = require "autopilot.fleet.tenant_task"
 
+require "autopilot.fleet.whole_client"
+
 local name = "autopilot.fleet"
 
 --- Only who keeps a state in a file needs it, and what it brings along.
@@ -30,6 +32,9 @@ local default_grace = 10
 
 -- A task that only sleeps when there is nothing to wait for any more is given up.
 local most_idle_naps = 100
+
+-- Seconds after which a source that knew of no tenant is asked again.
+local between_questions = 0.05
 
 ---@class autopilot.Fleet
 ---@field summary autopilot.fleet.Summary? of the last run that has ended
@@ -183,7 +188,7 @@ function Fleet:fail(task, message)
   else
     self:deliver(task, own_report.of_mistake(task, self.operation_name, message, elapsed))
   end
-  if type(message) == "string" and message:find "interrupted!$" then
+  if message == "interrupted!" or tostring(message):find ":%d+: interrupted!$" then
     error(message, 0) -- Ctrl-C, which met this task by chance, is for whoever ends the program
   end
 end
@@ -278,6 +283,9 @@ local function begin_more(self)
   while self.ledger:is_empty() and admission.under_way < most and admission.waiting < most do
     local tenant = self.roster:take(self.clock(), is_late)
     if tenant == nil then
+      if is_late and self.roster.is_pending then
+        self.roster:close() -- whoever it may still tell of is not waited for
+      end
       return
     end
     begin_with(self, tenant)
@@ -312,9 +320,20 @@ local function finish(self)
   end
 end
 
+--- When there may be another tenant to begin with, without anything else that happens; or nil.
+local function next_look(self)
+  local roster, clock = self.roster, self.clock()
+  local start = roster:next_start()
+  if roster.is_pending then
+    return math.min(start or math.huge, clock + between_questions)
+  end
+  -- Who is due already waits for a place, and not for a moment.
+  return start and start > clock and start or nil
+end
+
 --- The next report; nil when there is none any more.
 local function next_report(self)
-  local ledger, roster = self.ledger, self.roster
+  local ledger = self.ledger
   while ledger:is_empty() do
     if not self.is_running then
       return nil
@@ -326,9 +345,7 @@ local function next_report(self)
         finish(self)
         return nil
       end
-      -- Who is due already waits for a place, and not for a moment.
-      local start = roster:next_start()
-      self.scheduler:wait(start and start > self.clock() and start or nil)
+      self.scheduler:wait(next_look(self))
     end
   end
   return ledger:take()
@@ -371,10 +388,12 @@ function Fleet:run(given)
       return next_report(self)
     end
   end
-  for tenant, report in next_report, self do
+  local tenant, report = next_report(self)
+  while report do -- no `for`, through which plain Lua 5.1 cannot yield
     if not protected_call(checked.on_report, tenant, report) then
       self.ledger.callback_errors = self.ledger.callback_errors + 1
     end
+    tenant, report = next_report(self)
   end
   return self.summary
 end
@@ -422,5 +441,7 @@ function Fleet:close()
     state_file().close(self, false)
   end
 end
+
+Fleet.__close = Fleet.close
 
 return new

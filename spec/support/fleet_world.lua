@@ -98,8 +98,9 @@ end
 
 --- A fleet in this world; the tenants' tokens are those that the service knows.
 ---@param given autopilot.FleetOptions
+---@param new function? what makes it; default `autopilot.fleet`
 ---@return autopilot.Fleet
-function FleetWorld:fleet(given)
+function FleetWorld:fleet(given, new)
   local options = {
     client = function(tenant)
       return { token = "token-" .. (type(tenant) == "table" and tenant.tenant or tenant) }
@@ -124,7 +125,7 @@ function FleetWorld:fleet(given)
   for name, value in pairs(given) do
     options[name] = value
   end
-  return autopilot.fleet(options)
+  return (new or autopilot.fleet)(options)
 end
 
 --- Runs a fleet to its end; every tenant's report, by name. Fails when one has two.
