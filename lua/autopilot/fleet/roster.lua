@@ -12,6 +12,7 @@ local read_ahead = 20000
 ---@class autopilot.fleet.Roster
 ---@field total integer? tenants, where that is known
 ---@field failure { message: any }? what the source has raised, which ended it
+---@field is_pending boolean the source knew of none when it was last asked, and is to be asked again
 local Roster = {}
 Roster.__index = Roster
 
@@ -21,7 +22,8 @@ local function of_list(list)
   local index = 0
   return function()
     index = index + 1
-    return list[index]
+    local tenant = list[index]
+    return tenant == false and "" or tenant -- no tenant, and no promise of one either
   end
 end
 
@@ -41,7 +43,9 @@ local function open(tenants)
       return (read())
     end
     local first = tenants()
-    if type(first) == "function" then
+    if first == false then
+      return false
+    elseif type(first) == "function" then
       read = first
       return (read())
     elseif type(first) == "table" and first.tenant == nil and first[1] ~= nil then
@@ -99,15 +103,20 @@ function Roster.new(tenants, spread, began)
     began = began,
     starts = Timers.new(),
     failure = nil,
+    is_pending = false,
   }, Roster)
 end
 
 local function read(self)
+  self.is_pending = false
   if not self.next_tenant then
     return nil
   end
   local is_fine, tenant = protected_call(self.next_tenant)
-  if is_fine and tenant ~= nil then
+  if is_fine and tenant == false then
+    self.is_pending = true
+    return nil
+  elseif is_fine and tenant ~= nil then
     return tenant
   end
   self.next_tenant = nil
@@ -151,7 +160,7 @@ end
 
 --- Reads no more. Those that were read are still handed out.
 function Roster:close()
-  self.next_tenant = nil
+  self.next_tenant, self.is_pending = nil, false
 end
 
 ---@return boolean

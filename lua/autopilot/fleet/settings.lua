@@ -6,7 +6,8 @@ local settings = {}
 
 ---@class autopilot.FleetOptions
 --- A list, or a function that returns the next tenant each time and nil at the end (`io.lines(name)`),
---- or a function that returns such a function or a list. Read as tenants are begun with.
+--- or a function that returns such a function or a list. Read as tenants are begun with. A function that
+--- knows of none for now returns false, and is asked again soon.
 ---@field tenants autopilot.fleet.Tenant[]|function
 --- Options for the client of a tenant: a table for all, or a function that is called with each.
 ---@field client autopilot.ClientOptions|fun(tenant: autopilot.fleet.Tenant): autopilot.ClientOptions
