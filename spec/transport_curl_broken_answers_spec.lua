@@ -1,0 +1,236 @@
+-- What comes back over HTTP/1.1 may be cut, malformed, oversized or endless. A status that has
+-- arrived is never lost to what is wrong after it, and never forged by it.
+
+local http1_answers = require "support.http1_answers"
+local wire = require "support.wire"
+
+local answer, ask = http1_answers.answer, http1_answers.ask
+local assert_cut, assert_lost, assert_whole =
+  http1_answers.assert_cut, http1_answers.assert_lost, http1_answers.assert_whole
+
+local no_content = "HTTP/1.1 204 No Content\r\n\r\n"
+
+describe("an answer over HTTP/1.1", function()
+  after_each(wire.close)
+  teardown(wire.teardown)
+
+  describe("with a head that is not in order", function()
+    it("keeps the status of a head that is larger than 256 KiB", function()
+      local long = ("Long: %s\r\n"):format(("x"):rep(90000))
+      assert_cut(answer("HTTP/1.1 500 X\r\n" .. long:rep(3)), 500, "CURLE_FILESIZE_EXCEEDED")
+    end)
+
+    it("gives up a head without end", function()
+      local outcome = ask(function(connection)
+        connection:read_head()
+        connection:send "HTTP/1.1 429 X\r\nRetry-After: 5\r\n"
+        connection:send_endlessly("Pad: " .. ("x"):rep(1000) .. "\r\n")
+      end)
+      assert_cut(outcome, 429, "CURLE_FILESIZE_EXCEEDED")
+      assert.are.equal("5", outcome.response.headers["retry-after"])
+      assert.matches("256 KiB", outcome.network.message)
+    end)
+
+    it("is lost when it is cut inside the status line", function()
+      for _, cut in ipairs { "", "HTT", "HTTP/1.1 20", "HTTP/1.1 204 No Con" } do
+        assert_lost(answer(cut, "close"), "CURLE_GOT_NOTHING")
+      end
+    end)
+
+    it("keeps the status that came before a cut", function()
+      local name = "CURLE_WEIRD_SERVER_REPLY"
+      assert_cut(answer("HTTP/1.1 429 X\r\n", "close"), 429, name)
+      assert_cut(answer("HTTP/1.1 429 X\r\nRetry-After: 5\r\n", "close"), 429, name)
+      assert_cut(answer("HTTP/1.1 429 X\r\nRetry-After: 5\r\n", "reset"), 429, "CURLE_RECV_ERROR")
+    end)
+
+    it("does not believe half a header", function()
+      local outcome = answer("HTTP/1.1 429 X\r\nA: 1\r\nRetry-After: 12", "close")
+      assert_cut(outcome, 429, "CURLE_WEIRD_SERVER_REPLY")
+      assert.are.same({ a = "1" }, outcome.response.headers)
+    end)
+
+    it("does not take a second status line in it for the status", function()
+      local outcome =
+        answer "HTTP/1.1 500 Error\r\nHTTP/1.1 204 No: Content\r\nContent-Length: 0\r\n\r\n"
+      assert.are.equal(500, outcome.status)
+    end)
+
+    it("refuses a header with a NUL, and one without a colon, but not the status", function()
+      local name = "CURLE_WEIRD_SERVER_REPLY"
+      assert_cut(answer "HTTP/1.1 500 X\r\nA: x\0y\r\n\r\n", 500, name)
+      assert_cut(answer "HTTP/1.1 500 X\r\nno colon\r\n\r\n", 500, name)
+    end)
+
+    it("is lost when there is garbage before the status line", function()
+      for _, garbage in ipairs { "garbage\r\n", "\r\n\r\n", "\0", "<html>\n" } do
+        assert_lost(answer(garbage .. no_content, "close"), "CURLE_UNSUPPORTED_PROTOCOL")
+      end
+    end)
+
+    it("is not taken from HTTP/0.9", function()
+      assert_lost(answer("<html>204 No Content</html>\n", "close"), "CURLE_UNSUPPORTED_PROTOCOL")
+    end)
+
+    it("is not taken from a version or a status that does not exist", function()
+      local lines = {
+        "HTTP/1.2 204 X",
+        "HTTP/7.1 204 X",
+        "HTTP/1.1 20 X",
+        "HTTP/1.1 2045 X",
+        "HTTP/1.1 099 X",
+        "HTTP/1.1 000 X",
+        "HTTP/1.1 -04 X",
+      }
+      for _, line in ipairs(lines) do
+        local outcome = answer(line .. "\r\nContent-Length: 0\r\n\r\n", "close")
+        assert.is_nil(outcome.response, line)
+        assert.are.equal("receive", outcome.network.stage)
+      end
+    end)
+  end)
+
+  describe("with a body that is not in order", function()
+    it("is a 204 all the same when a body comes with it", function()
+      assert_whole(answer "HTTP/1.1 204 X\r\nContent-Length: 5\r\n\r\nhello", 204)
+      assert_whole(
+        answer "HTTP/1.1 204 X\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        204
+      )
+    end)
+
+    it("keeps the status and what came of a body that is cut", function()
+      local cut = {
+        "Content-Length: 50\r\n\r\nhel",
+        "Transfer-Encoding: chunked\r\n\r\n5\r\nhel",
+        "Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n",
+        "Transfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n0\r\n",
+      }
+      for _, rest in ipairs(cut) do
+        local outcome = answer("HTTP/1.1 429 X\r\nRetry-After: 5\r\n" .. rest, "close")
+        assert_cut(outcome, 429, "CURLE_PARTIAL_FILE")
+        assert.are.equal("hel", outcome.response.body)
+        assert.are.equal("5", outcome.response.headers["retry-after"])
+      end
+    end)
+
+    it("keeps the status when the chunks or the length make no sense", function()
+      local wrong = {
+        "Transfer-Encoding: chunked\r\n\r\nzz\r\nhello",
+        "Transfer-Encoding: chunked\r\n\r\n-5\r\nhello",
+        "Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\nhello",
+        "Content-Length: -1\r\n\r\nhello",
+      }
+      for _, rest in ipairs(wrong) do
+        local outcome = answer("HTTP/1.1 503 X\r\nRetry-After: 5\r\n" .. rest, "close")
+        assert.are.equal(503, outcome.status)
+        assert.are.equal("5", outcome.response.headers["retry-after"])
+        assert.are.equal("receive", outcome.network.stage)
+      end
+    end)
+
+    it("is not decompressed: what was not asked for is kept as it came", function()
+      for _, encoding in ipairs { "gzip", "br", "unheard-of" } do
+        local head = "HTTP/1.1 500 X\r\nContent-Encoding: %s\r\nContent-Length: 5\r\n\r\nhello"
+        assert_whole(answer(head:format(encoding)), 500, "hello")
+      end
+    end)
+
+    it("keeps the status when its transfer coding cannot be undone", function()
+      for _, coding in ipairs { "gzip, chunked", "unheard-of" } do
+        local head = "HTTP/1.1 429 X\r\nRetry-After: 5\r\nTransfer-Encoding: %s\r\n\r\n"
+        local outcome = answer(head:format(coding) .. "5\r\nhello\r\n0\r\n\r\n", "close")
+        assert_cut(outcome, 429, "CURLE_BAD_CONTENT_ENCODING")
+        assert.are.equal("5", outcome.response.headers["retry-after"])
+      end
+    end)
+
+    it("takes no header from the trailers, and no status", function()
+      local head = "HTTP/1.1 500 X\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n"
+      local trailers = { "Retry-After: 3", "HTTP/1.1 204 No: Content", "HTTP/1.1 204 No Content" }
+      for _, trailer in ipairs(trailers) do
+        local outcome = answer(head .. trailer .. "\r\n\r\n")
+        assert.are.equal(500, outcome.status)
+        assert.are.equal("no", outcome.response.body)
+        assert.are.same({ ["transfer-encoding"] = "chunked" }, outcome.response.headers)
+      end
+    end)
+  end)
+
+  describe("larger than its ceiling", function()
+    local how = { http = { max_body = 1000 } }
+
+    local function assert_over(outcome)
+      assert_cut(outcome, 503, "CURLE_FILESIZE_EXCEEDED")
+      assert.are.equal(("x"):rep(1000), outcome.response.body)
+      assert.matches("max_body", outcome.network.message)
+    end
+
+    it("is whole when it reaches it exactly", function()
+      local text = "HTTP/1.1 503 X\r\nContent-Length: 1000\r\n\r\n" .. ("x"):rep(1000)
+      assert_whole(answer(text, nil, how), 503, ("x"):rep(1000))
+    end)
+
+    it("keeps the status and the first bytes, with a length told", function()
+      local text = "HTTP/1.1 503 X\r\nContent-Length: 1001\r\n\r\n" .. ("x"):rep(1001)
+      assert_over(answer(text, nil, how))
+    end)
+
+    it("keeps the status and the first bytes, in chunks", function()
+      local chunk = "64\r\n" .. ("x"):rep(100) .. "\r\n"
+      local head = "HTTP/1.1 503 X\r\nTransfer-Encoding: chunked\r\n\r\n"
+      assert_over(answer(head .. chunk:rep(11) .. "0\r\n\r\n", nil, how))
+    end)
+
+    it("keeps the status and the first bytes when it has no end", function()
+      assert_over(ask(function(connection)
+        connection:read_head()
+        connection:send "HTTP/1.1 503 X\r\n\r\n"
+        connection:send_endlessly(("x"):rep(10000))
+      end, how))
+    end)
+
+    it("may have no byte at all where the ceiling is 0", function()
+      local none = { http = { max_body = 0 } }
+      assert_whole(answer("HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n", nil, none), 503)
+      local outcome = answer("HTTP/1.1 503 X\r\nContent-Length: 1\r\n\r\nx", nil, none)
+      assert_cut(outcome, 503, "CURLE_FILESIZE_EXCEEDED")
+      assert.are.equal("", outcome.response.body)
+    end)
+  end)
+
+  describe("that stalls", function()
+    local how = { total = 0.15 }
+
+    it("keeps the status when it stalls after it", function()
+      local stalled = {
+        "HTTP/1.1 429 X\r\nRetry-After: 5\r\n",
+        "HTTP/1.1 429 X\r\nRetry-After: 5\r\nContent-Length: 9\r\n\r\nhalf",
+      }
+      for _, text in ipairs(stalled) do
+        local outcome = answer(text, "stall", how)
+        assert_cut(outcome, 429, "CURLE_OPERATION_TIMEDOUT")
+        assert.is_true(outcome.network.timeout)
+        assert.are.equal("5", outcome.response.headers["retry-after"])
+      end
+    end)
+
+    it("is lost when it stalls before it", function()
+      for _, text in ipairs { "", "HTTP/1.1 20", "HTTP/1.1 100 Continue\r\n\r\n" } do
+        assert_lost(answer(text, "stall", how), "CURLE_OPERATION_TIMEDOUT")
+      end
+    end)
+
+    it("does not outlast its time when it drips", function()
+      local outcome = ask(function(connection)
+        connection:read_head()
+        connection:send "HTTP/1.1 200 X\r\n\r\n"
+        while true do
+          connection:send "x"
+          connection:wait()
+        end
+      end, how)
+      assert_cut(outcome, 200, "CURLE_OPERATION_TIMEDOUT")
+    end)
+  end)
+end)
