@@ -6,6 +6,7 @@
 local arguments = require "autopilot.store.arguments"
 local core = require "autopilot.core"
 local options = require "autopilot.options"
+local recency = require "autopilot.recency"
 
 ---@class autopilot.store.MemoryOptions
 ---@field max_entries integer? default 20000
@@ -21,18 +22,8 @@ local rules = {
 local Memory = {}
 Memory.__index = Memory
 
-local function unlink(entry)
-  entry.older.newer, entry.newer.older = entry.newer, entry.older
-end
-
-local function link_as_newest(ring, entry)
-  local newest = ring.older
-  entry.older, entry.newer = newest, ring
-  newest.newer, ring.older = entry, entry
-end
-
 local function drop(self, entry)
-  unlink(entry)
+  recency.remove(entry)
   self.entries[entry.key] = nil
   self.count = self.count - 1
 end
@@ -50,8 +41,7 @@ local function find(self, key)
   elseif left > entry.ttl then
     entry.expires = entry.expires - left + entry.ttl -- the clock was set back: no life gets longer
   end
-  unlink(entry)
-  link_as_newest(self.ring, entry)
+  recency.touch(self.ring, entry)
   return entry
 end
 
@@ -62,7 +52,7 @@ local function insert(self, key, value, ttl)
   local entry = { key = key, value = value, ttl = ttl, expires = self.now() + ttl }
   self.entries[key] = entry
   self.count = self.count + 1
-  link_as_newest(self.ring, entry)
+  recency.add(self.ring, entry)
 end
 
 ---@param key string
@@ -119,14 +109,11 @@ end
 ---@return autopilot.store.Memory
 return function(given)
   local checked = options.check("autopilot.store.memory", rules, given)
-  -- Entries are a ring through `older` and `newer`, which this node closes.
-  local ring = {}
-  ring.older, ring.newer = ring, ring
   return setmetatable({
     max_entries = checked.max_entries,
     now = checked.now,
     entries = {},
-    ring = ring,
+    ring = recency.new(),
     count = 0,
   }, Memory)
 end

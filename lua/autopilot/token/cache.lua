@@ -3,6 +3,8 @@
 -- One cache belongs to one provider, and so to one client id. It holds a bounded number of entries:
 -- what was not used for longest goes first. How long a token is good is left to `cached`.
 
+local recency = require "autopilot.recency"
+
 ---@class autopilot.token.Entry
 ---@field key string of all its parts
 ---@field token string? nil when there is none to be had from here
@@ -16,6 +18,7 @@
 
 ---@class autopilot.token.Cache
 ---@field count integer
+---@field ring autopilot.Recency of its entries
 local Cache = {}
 Cache.__index = Cache
 
@@ -24,27 +27,8 @@ local never = -math.huge
 ---@param max_entries integer
 ---@return autopilot.token.Cache
 function Cache.new(max_entries)
-  -- Entries are a ring through `older` and `newer`, which this node closes.
-  local ring = {}
-  ring.older, ring.newer = ring, ring
-  return setmetatable({ max_entries = max_entries, count = 0, spaces = {}, ring = ring }, Cache)
-end
-
-local function unlink(entry)
-  entry.older.newer, entry.newer.older = entry.newer, entry.older
-end
-
-local function link_as_newest(ring, entry)
-  local newest = ring.older
-  entry.older, entry.newer = newest, ring
-  newest.newer, ring.older = entry, entry
-end
-
---- Makes an entry the one used last.
----@param entry autopilot.token.Entry
-function Cache:touch(entry)
-  unlink(entry)
-  link_as_newest(self.ring, entry)
+  local cache = { max_entries = max_entries, count = 0, spaces = {}, ring = recency.new() }
+  return setmetatable(cache, Cache)
 end
 
 --- The entry, which now is the one used last; nil when there is none.
@@ -55,14 +39,14 @@ function Cache:find(tenant, cloud, scope)
   local space = clouds and clouds[cloud or false]
   local entry = space and space.entries[tenant or false]
   if entry and self.ring.older ~= entry then
-    self:touch(entry)
+    recency.touch(self.ring, entry)
   end
   return entry
 end
 
 --- Takes an entry out, and the tables that held nothing else.
 local function drop(self, entry)
-  unlink(entry)
+  recency.remove(entry)
   -- Whoever still holds it must not go on with what is not kept.
   entry.token, entry.fresh_until = nil, never
   self.count = self.count - 1
@@ -109,7 +93,7 @@ function Cache:open(tenant, cloud, scope)
   }
   space.entries[entry.tenant] = entry
   space.count, self.count = space.count + 1, self.count + 1
-  link_as_newest(self.ring, entry)
+  recency.add(self.ring, entry)
   return entry
 end
 

@@ -11,6 +11,7 @@ local authorization = require "autopilot.authorization"
 local core = require "autopilot.core"
 local life = require "autopilot.token.life"
 local options = require "autopilot.options"
+local recency = require "autopilot.recency"
 
 ---@class autopilot.token.CachedOptions
 ---@field minimum_life number? seconds that a token must have left; default 300
@@ -203,7 +204,7 @@ local function peek_into(cache, tenant, cloud, scope)
     -- `is_fresh`, without a call: without a token it was fresh until never.
     if entry and now < entry.fresh_until and now >= entry.obtained_at then
       if ring.older ~= entry then
-        cache:touch(entry)
+        recency.touch(ring, entry)
       end
       return entry.token
     end
