@@ -43,9 +43,7 @@ local function open(tenants)
       return (read())
     end
     local first = tenants()
-    if first == false then
-      return false
-    elseif type(first) == "function" then
+    if type(first) == "function" then
       read = first
       return (read())
     elseif type(first) == "table" and first.tenant == nil and first[1] ~= nil then
