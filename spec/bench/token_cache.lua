@@ -10,6 +10,7 @@
 --                     token requests and the least that are possible when none may be sent with less
 --                     than 300 s left
 local autopilot = require "autopilot"
+local turns = require "support.turns"
 local mode, count = arg[1], tonumber(arg[2])
 
 local token = "eyJ" .. ("a"):rep(97) .. ".eyJ" .. ("b"):rep(1353) .. "." .. ("c"):rep(342)
@@ -59,16 +60,7 @@ local function coroutines()
       )
     end)
   end
-  local left = count
-  while left > 0 do
-    left = 0
-    for _, thread in ipairs(threads) do
-      if coroutine.status(thread) ~= "dead" then
-        assert(coroutine.resume(thread))
-        left = left + 1
-      end
-    end
-  end
+  turns.run_all(threads)
   print(requests)
 end
 
