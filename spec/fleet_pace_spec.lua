@@ -3,11 +3,20 @@
 
 local Circuit = require "autopilot.fleet.circuit"
 local Pace = require "autopilot.fleet.pace"
-local Timers = require "autopilot.fleet.timers"
 local autopilot = require "autopilot"
 local world = require "support.fleet_world"
 
 describe("a host's pace", function()
+  --- So many tenants, t1 and further, that are all throttled by what they asked at one moment; whether the
+  -- last one slowed the pace.
+  local function throttle_all(pace, count, asked, answered, retry_after)
+    local is_slowed
+    for index = 1, count do
+      is_slowed = pace:throttle("t" .. index, asked, answered, retry_after)
+    end
+    return is_slowed
+  end
+
   it("is not slowed by one tenant, however often that is throttled", function()
     local pace = Pace.new(64)
     for second = 1, 9 do
@@ -18,9 +27,7 @@ describe("a host's pace", function()
 
   it("is halved when several tenants are, and rests for as long as they are told", function()
     local pace = Pace.new(64)
-    for index = 1, 5 do
-      assert.is_false(pace:throttle("t" .. index, 1, 1.1, 30))
-    end
+    assert.is_false(throttle_all(pace, 5, 1, 1.1, 30))
     assert.is_true(pace:throttle("t6", 1, 1.3, 30))
     assert.are.equal(32, pace.limit)
     assert.is_false(pace:allows(0, 31))
@@ -50,9 +57,7 @@ describe("a host's pace", function()
 
   it("comes back by one for each round of answers", function()
     local pace = Pace.new(64)
-    for index = 1, 6 do
-      pace:throttle("t" .. index, 1, 1.1, 1)
-    end
+    throttle_all(pace, 6, 1, 1.1, 1)
     for _ = 1, 33 do
       pace:succeeded(5)
     end
@@ -66,9 +71,7 @@ describe("a host's pace", function()
   it("is never slower than one at a time", function()
     local pace = Pace.new(2)
     for round = 1, 9 do
-      for index = 1, 6 do
-        pace:throttle("t" .. index, round * 100, round * 100 + 1, nil)
-      end
+      throttle_all(pace, 6, round * 100, round * 100 + 1)
     end
     assert.are.equal(1, pace.limit)
   end)
@@ -102,54 +105,21 @@ describe("a circuit", function()
   end)
 end)
 
-describe("timers", function()
-  it("come in their order, equal ones as they were added", function()
-    local timers, expected, found = Timers.new(), {}, {}
-    for index = 1, 500 do
-      local moment = index * 7919 % 101
-      timers:add(moment, { moment = moment, index = index })
-      expected[index] = { moment = moment, index = index }
-    end
-    table.sort(expected, function(a, b)
-      return a.moment < b.moment or (a.moment == b.moment and a.index < b.index)
-    end)
-    while timers:first() do
-      found[#found + 1] = (timers:take())
-    end
-    assert.are.same(expected, found)
-    assert.are.equal(0, timers.count)
-  end)
-
-  it("come in the same order when what is void was swept out", function()
-    local timers, expected, found = Timers.new(), {}, {}
-    for index = 1, 500 do
-      local item = { moment = index * 7919 % 101, index = index }
-      timers:add(item.moment, item, index % 3)
-      if index % 3 ~= 0 then
-        expected[#expected + 1] = item
-      end
-    end
-    timers:sweep(function(_, ticket)
-      return ticket == 0
-    end)
-    assert.are.equal(#expected, timers.count)
-    table.sort(expected, function(a, b)
-      return a.moment < b.moment or (a.moment == b.moment and a.index < b.index)
-    end)
-    while timers:first() do
-      found[#found + 1] = (timers:take())
-    end
-    assert.are.same(expected, found)
-  end)
-end)
-
 describe("a fleet whose service throttles everybody", function()
+  --- A world whose service is unavailable, and a fleet in it that reads no record.
+  local function unavailable(given)
+    local w = world.new()
+    w.serve = function()
+      return { status = 503, headers = {}, body = "" }
+    end
+    given.client = function(tenant)
+      return { token = "token-" .. tenant, recover = false }
+    end
+    return w, w:fleet(given)
+  end
+
   it("is slowed as a whole, loses nobody, and recovers", function()
-    local w = world.new {
-      faults = function()
-        return nil
-      end,
-    }
+    local w = world.new()
     local serve, calm_at = w.serve, world.start + 20
     w.serve = function(request)
       if w.time < calm_at then
@@ -173,17 +143,7 @@ describe("a fleet whose service throttles everybody", function()
   end)
 
   it("has few retries for each tenant, whatever it answers", function()
-    local w = world.new()
-    w.serve = function()
-      return { status = 503, headers = {}, body = "" }
-    end
-    local fleet = w:fleet {
-      tenants = world.names(400),
-      concurrency = 16,
-      client = function(tenant)
-        return { token = "token-" .. tenant, recover = false }
-      end,
-    }
+    local w, fleet = unavailable { tenants = world.names(400), concurrency = 16 }
     local reports = world.collect(fleet)
     local gave_up = 0
     for _, report in pairs(reports) do
@@ -195,16 +155,9 @@ describe("a fleet whose service throttles everybody", function()
   end)
 
   it("may have a budget of its own", function()
-    local w = world.new()
-    w.serve = function()
-      return { status = 503, headers = {}, body = "" }
-    end
-    local fleet = w:fleet {
+    local w, fleet = unavailable {
       tenants = world.names(50),
       retry_budget = autopilot.retry.budget { capacity = 5, refill = 0 },
-      client = function(tenant)
-        return { token = "token-" .. tenant, recover = false }
-      end,
     }
     world.collect(fleet)
     assert.are.equal(55, #w.requests)
