@@ -162,6 +162,37 @@ describe("a fleet with a state file", function()
     assert.equal(0, service.requests.status)
   end)
 
+  --- Runs a fleet whose state is open, and had such a thing done to it.
+  local function report_with(damage, given)
+    local state = assert(fleet_state.open { path = path })
+    state.database:run(damage)
+    local options = { state = state }
+    for name, value in pairs(given or {}) do
+      options[name] = value
+    end
+    local report = only_report(fleet_of({ "a.example" }, options))
+    state:close()
+    return report
+  end
+
+  for _, lost in ipairs { "done", "asked" } do
+    it("repeats nothing that may be done already when its file cannot be read: " .. lost, function()
+      local report = report_with("DROP TABLE " .. lost)
+      assert.equal("unexpected", report.outcome)
+      assert.equal("unknown", report.delivered)
+      assert.equal("client", report.answered_by)
+      assert.matches("^the state file: it cannot be used: ", report.error.message)
+      assert.matches("nothing was asked of the service", report.hint)
+      assert.equal(0, asked)
+    end)
+  end
+
+  it("says nothing of deliveries where it could not read who is done, but only reads", function()
+    local report = report_with("DROP TABLE done", { operation = "status" })
+    assert.equal("unexpected", report.outcome)
+    assert.is_nil(report.delivered)
+  end)
+
   it("cannot be made while another run has the file, and is told so", function()
     local state = assert(fleet_state.open { path = path })
     local fleet, message = fleet_of { "a.example" }

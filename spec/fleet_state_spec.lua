@@ -236,6 +236,24 @@ describe("autopilot.fleet.state", function()
     assert.is_nil(state:cooldown "a")
   end)
 
+  it("tells what it cannot read from what it does not know", function()
+    local state = file:open()
+    state:note("a", started "a")
+    assert.same({}, { state:known "b" })
+    state.database:run "UPDATE done SET report = '{'"
+    local known, message = state:known "a"
+    assert.is_nil(known)
+    assert.equal("what it says of this tenant is damaged", message)
+    state.database:run "DROP TABLE done"
+    state.database:run "DROP TABLE asked"
+    known, message = state:known "b"
+    assert.is_nil(known)
+    assert.matches("^it cannot be used: .*no such table", message)
+    known, message = state:ask "b"
+    assert.is_nil(known)
+    assert.matches("^it cannot be used: .*no such table", message)
+  end)
+
   it("makes notes outlive a loss of power by itself every few seconds", function()
     local state = file:open()
     state:note("graph/contoso", started "contoso")

@@ -258,9 +258,9 @@ local function begin_with(self, tenant)
     return self:deliver(task, own_report.of_mistake(task, self.operation_name, message, 0))
   end
   local state = self.options.state
-  local is_fine, known = true, nil
+  local is_fine, known, unread = true, nil, nil
   if state then
-    is_fine, known = protected_call(state.known, state, key)
+    is_fine, known, unread = protected_call(state.known, state, key)
   end
   if not is_fine then
     return self:deliver(task, own_report.of_mistake(task, self.operation_name, known, 0))
@@ -268,6 +268,8 @@ local function begin_with(self, tenant)
     self.tasks[task] = nil
     self.ledger.known = self.ledger.known + 1
     return self.ledger:add(tenant, known)
+  elseif type(unread) == "string" then
+    return self:deliver(task, own_report.state_unread(id, self.operation_name, unread))
   elseif self.deadline and task.began >= self.deadline then
     return self:deliver(task, own_report.not_begun(id, self.operation_name, "DEADLINE"))
   elseif self.is_cancelled then

@@ -36,8 +36,15 @@ end
 ---@param client autopilot.Client
 ---@param given { deadline: number?, wait: boolean? }? arguments of `client:sync`
 ---@return autopilot.Report? report nil: it has to be asked for
+---@return string? message why it cannot be told whether it was asked for before
 function asked_before.settle(state, key, client, given)
-  local asked_at = state.ask and state:ask(key)
+  local asked_at, message
+  if state.ask then
+    asked_at, message = state:ask(key)
+  end
+  if message then
+    return nil, message
+  end
   local now = client.options.now()
   if not asked_at or asked_at > now then
     return nil

@@ -63,6 +63,25 @@ function own_report.given_up(task, operation, name, elapsed)
   return made
 end
 
+--- For a tenant of which the run's state cannot be read: it may be done, or asked for, already.
+---@param id string
+---@param operation string
+---@param message string one clause about the file: `it is …`
+---@return autopilot.Report
+function own_report.state_unread(id, operation, message)
+  return report.seal {
+    operation = operation,
+    outcome = "unexpected",
+    tenant = id,
+    delivered = operation ~= "status" and operation ~= "wait" and "unknown" or nil,
+    answered_by = "client",
+    error = { message = "the state file: " .. message },
+    hint = "The state file could not be read, so this tenant may be done already: nothing was "
+      .. "asked of the service.",
+    elapsed = 0,
+  }
+end
+
 --- For code that is not ours and raised, or returned no report.
 ---@param task autopilot.fleet.Task
 ---@param operation string

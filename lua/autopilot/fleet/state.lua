@@ -145,15 +145,19 @@ end
 -- `recalled` in it says that it is from the file.
 ---@param key string
 ---@return autopilot.Report?
+---@return string? message why that cannot be told; nil when the run is not done with the tenant
 function State:known(key)
-  local rows = self.database:run(
+  local rows, message = self.database:run(
     "SELECT CAST(report AS TEXT) FROM done WHERE run = ? AND key = ?",
     self.run_id,
     key_of(self, key)
   )
-  local fields = rows and rows[1] and json.decode(rows[1][1])
-  if type(fields) ~= "table" then
-    return nil
+  if not rows or not rows[1] then
+    return nil, message
+  end
+  local fields = json.decode(rows[1][1])
+  if type(fields) ~= "table" or type(fields.ok) ~= "boolean" then
+    return nil, "what it says of this tenant is damaged"
   end
   for field, value in pairs(fields) do
     if value == cjson.null then
@@ -198,14 +202,17 @@ end
 --- Notes that a sync of the tenant is about to be asked for, in case nobody lives to note how it went.
 ---@param key string
 ---@return number? asked_at Unix time at which this run noted that before; nil: never
+---@return string? message why that cannot be told
 function State:ask(key)
   local full_key = key_of(self, key)
-  local rows = self.database:run(
+  local rows, message = self.database:run(
     "SELECT CAST(at AS REAL) FROM asked WHERE run = ? AND key = ?",
     self.run_id,
     full_key
   )
-  if rows and rows[1] then
+  if not rows then
+    return nil, message
+  elseif rows[1] then
     return rows[1][1]
   end
   note_loss(

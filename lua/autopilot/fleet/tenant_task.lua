@@ -157,10 +157,12 @@ local function operate(fleet, task)
   local report, failure
   local state = fleet.options.state
   if state and operation == "sync" then
-    report = asked_before.settle(state, task.key, client, given)
+    report, failure = asked_before.settle(state, task.key, client, given)
   end
   if report then
     return report
+  elseif failure then
+    return own_report.state_unread(task.id, operation, failure)
   elseif type(operation) == "string" then
     report, failure = client[operation](client, given)
   else
