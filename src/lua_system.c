@@ -7,6 +7,8 @@
  *   core.is_terminal()   -> is standard error a terminal
  *   core.terminal_width() -> columns of it; nil when that is none, or does not tell
  *   core.file_size(path) -> bytes; nil when there is no regular file of that name; opens nothing
+ *   core.read_waiting(file) -> text that waits in a pipe or terminal, of which nothing was read in
+ *       another way; false when there is none yet; nil at the end; nil and a message
  *   core.note_interrupt() -> can it: the first Ctrl-C is only noted, the second ends the process
  *   core.was_interrupted() -> was there one since;   core.release_interrupt() undoes it
  *   core.is_world_readable(path) -> may every user of this machine read that file
@@ -16,6 +18,9 @@
 #include "platform.h"
 
 #include <curl/curl.h>
+#include <errno.h>
+#include <lualib.h> /* Lua 5.1 has the name of its files there */
+#include <string.h>
 
 static int now(lua_State *L) {
     lua_pushnumber(L, platform_now());
@@ -58,6 +63,36 @@ static int file_size(lua_State *L) {
     }
     lua_pushnumber(L, size);
     return 1;
+}
+
+/* A file of Lua's own library, as each version lays it out. */
+static FILE *check_file(lua_State *L, int index) {
+#if LUA_VERSION_NUM >= 502
+    luaL_Stream *file = luaL_checkudata(L, index, LUA_FILEHANDLE);
+    luaL_argcheck(L, file->closef != NULL, index, "the file is closed");
+    return file->f;
+#else
+    FILE **file = luaL_checkudata(L, index, LUA_FILEHANDLE);
+    luaL_argcheck(L, *file != NULL, index, "the file is closed");
+    return *file;
+#endif
+}
+
+static int read_waiting(lua_State *L) {
+    char text[16384];
+    long count = platform_read_waiting(check_file(L, 1), text, sizeof text);
+    if (count > 0) {
+        lua_pushlstring(L, text, (size_t)count);
+    } else if (count == 0) {
+        lua_pushboolean(L, 0);
+    } else {
+        lua_pushnil(L);
+    }
+    if (count != PLATFORM_UNREADABLE) {
+        return 1;
+    }
+    lua_pushstring(L, strerror(errno));
+    return 2;
 }
 
 static int note_interrupt(lua_State *L) {
@@ -152,6 +187,7 @@ void lua_system_open(lua_State *L) {
         {"is_terminal", is_terminal},
         {"terminal_width", terminal_width},
         {"file_size", file_size},
+        {"read_waiting", read_waiting},
         {"note_interrupt", note_interrupt},
         {"was_interrupted", was_interrupted},
         {"release_interrupt", release_interrupt},

@@ -9,8 +9,8 @@
 #include <winsock2.h> /* before windows.h, which would bring the old one */
 #include <windows.h>
 #include <bcrypt.h>
+#include <errno.h>
 #include <io.h>
-#include <stdio.h>
 
 static const double ticks_per_second = 1e7;              /* FILETIME counts 100 ns */
 static const double unix_epoch_in_ticks = 1.16444736e17; /* 1601 to 1970 */
@@ -50,6 +50,22 @@ void platform_pin_module(void) {
 bool platform_has_input(intptr_t socket) {
     WSAPOLLFD asked = {.fd = (SOCKET)socket, .events = POLLIN};
     return WSAPoll(&asked, 1, 0) > 0;
+}
+
+long platform_read_waiting(FILE *stream, void *memory, size_t room) {
+    int descriptor = _fileno(stream);
+    HANDLE handle = (HANDLE)_get_osfhandle(descriptor);
+    if (GetFileType(handle) == FILE_TYPE_PIPE) {
+        DWORD waiting = 0;
+        if (PeekNamedPipe(handle, NULL, 0, NULL, &waiting, NULL) == 0) {
+            errno = EIO;
+            return GetLastError() == ERROR_BROKEN_PIPE ? PLATFORM_AT_END : PLATFORM_UNREADABLE;
+        } else if (waiting == 0) {
+            return 0;
+        }
+    }
+    int count = _read(descriptor, memory, (unsigned)room);
+    return count > 0 ? count : count == 0 ? PLATFORM_AT_END : PLATFORM_UNREADABLE;
 }
 
 void platform_close_on_exec(intptr_t socket) {
@@ -182,6 +198,20 @@ void platform_pin_module(void) {
 bool platform_has_input(intptr_t socket) {
     struct pollfd asked = {.fd = (int)socket, .events = POLLIN};
     return poll(&asked, 1, 0) > 0;
+}
+
+long platform_read_waiting(FILE *stream, void *memory, size_t room) {
+    int descriptor = fileno(stream);
+    if (!platform_has_input(descriptor)) {
+        return 0;
+    }
+    ssize_t count = read(descriptor, memory, room);
+    if (count >= 0) {
+        return count > 0 ? (long)count : PLATFORM_AT_END;
+    }
+    /* Somebody else who has it open may have taken what was there. */
+    bool is_to_come = errno == EINTR || errno == EAGAIN || errno == EWOULDBLOCK;
+    return is_to_come ? 0 : PLATFORM_UNREADABLE;
 }
 
 void platform_close_on_exec(intptr_t socket) {

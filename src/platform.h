@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 /* Fills memory from the system's generator; false when it cannot. */
 bool platform_random(void *memory, size_t length);
@@ -23,6 +24,14 @@ long platform_process_id(void);
 
 /* True when something waits to be read from the socket, its end among it. Never blocks. */
 bool platform_has_input(intptr_t socket);
+
+/* Reads what waits in the stream, a pipe or a terminal, and does not wait for more. Nothing else
+ * may read from it, for what the stream has read ahead is passed over. Gives the number of bytes,
+ * at most `room`; 0 when there is nothing yet, PLATFORM_AT_END or PLATFORM_UNREADABLE, with errno.
+ */
+long platform_read_waiting(FILE *stream, void *memory, size_t room);
+
+enum { PLATFORM_AT_END = -1, PLATFORM_UNREADABLE = -2 };
 
 /* Has the socket closed in programs that this process becomes or starts. */
 void platform_close_on_exec(intptr_t socket);

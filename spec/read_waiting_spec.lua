@@ -1,0 +1,68 @@
+-- core.read_waiting: what waits in a pipe, and no waiting for more.
+
+local command = require "support.command"
+local core = require "autopilot.core"
+local shell = require "autopilot.cli.emulate_shell"
+
+-- Of which this process holds both ends.
+local function pipe()
+  local path, remove = command.file ""
+  remove()
+  shell.read('mkfifo "$1"', path)
+  local both = assert(io.open(path, "r+b"))
+  local writer = assert(io.open(path, "wb"))
+  return both, writer, remove
+end
+
+--- What comes next, or nil and why there is nothing more.
+local function next_of(file)
+  local text, message
+  repeat
+    text, message = core.read_waiting(file)
+  until text ~= false or core.sleep(0.01)
+  return text, message
+end
+
+describe("core.read_waiting", function()
+  it("gives what is there, and false when there is nothing yet", function()
+    local reader, writer, remove = pipe()
+    assert.is_false(core.read_waiting(reader))
+    writer:write "one\ntw"
+    writer:flush()
+    assert.equal("one\ntw", core.read_waiting(reader))
+    assert.is_false(core.read_waiting(reader))
+    writer:write "o\n\0"
+    writer:flush()
+    assert.equal("o\n\0", core.read_waiting(reader))
+    writer:close()
+    reader:close()
+    remove()
+  end)
+
+  it("gives nil at the end, and as often as it is asked", function()
+    local reader = io.popen("printf last", "r")
+    assert.equal("last", next_of(reader))
+    for _ = 1, 2 do
+      local text, message = next_of(reader)
+      assert.is_nil(text)
+      assert.is_nil(message)
+    end
+    reader:close()
+  end)
+
+  it("gives nil and why where nothing can be read", function()
+    local folder = assert(io.open("/", "rb"))
+    local text, message = core.read_waiting(folder)
+    folder:close()
+    assert.is_nil(text)
+    assert.matches("directory", message)
+  end)
+
+  it("raises for what is no open file", function()
+    local file = assert(io.open("/dev/null", "rb"))
+    file:close()
+    for _, value in ipairs { file, 1, {}, "text" } do
+      assert.is_false((pcall(core.read_waiting, value)))
+    end
+  end)
+end)
