@@ -4,6 +4,7 @@ local authorization = require "autopilot.authorization"
 local base64url = require "autopilot.token.base64url"
 local cached = require "autopilot.token.cached"
 local cjson = require "cjson"
+local overlay = require "support.overlay"
 local virtual_world = require "support.virtual_world"
 
 --- A provider that hands out token-1, token-2, …; `asks` has what it was asked.
@@ -32,10 +33,7 @@ end
 local nbf = '{"access_token":{"nbf":{"essential":true,"value":"1767225600"}}}'
 
 local function sync(provider, answers, given)
-  local options = { token = provider }
-  for name, value in pairs(given or {}) do
-    options[name] = value
-  end
+  local options = overlay({ token = provider }, given)
   local client, transport = virtual_world.new():scripted(answers, options)
   local report, failure = client:sync()
   local sent = {}

@@ -1,6 +1,7 @@
 local cjson = require "cjson"
 local command = require "support.command"
 local emulator = require "autopilot.emulator"
+local overlay = require "support.overlay"
 
 --- A command line in the time of an emulated service, and what it printed.
 local function new_world(given)
@@ -20,9 +21,7 @@ local function new_world(given)
     return service:now()
   end
   world.clock = world.now
-  for name, value in pairs(given or {}) do
-    world[name] = value
-  end
+  overlay(world, given)
   return world, service
 end
 

@@ -1,12 +1,11 @@
 local command = require "support.command"
 local fleet_progress = require "autopilot.cli.fleet_progress"
+local overlay = require "support.overlay"
 
 local function facts(given)
   local all =
     { done = 0, failed = 0, in_flight = 0, asleep = 0, elapsed = 0, total = nil, is_exact = false }
-  for name, value in pairs(given) do
-    all[name] = value
-  end
+  overlay(all, given)
   return all
 end
 

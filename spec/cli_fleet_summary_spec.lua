@@ -1,11 +1,9 @@
 local FleetSummary = require "autopilot.cli.fleet_summary"
+local overlay = require "support.overlay"
 local report = require "autopilot.report"
 
 local function failure(outcome, given)
-  local fields = { operation = "sync", outcome = outcome }
-  for name, value in pairs(given or {}) do
-    fields[name] = value
-  end
+  local fields = overlay({ operation = "sync", outcome = outcome }, given)
   return report.seal(fields)
 end
 

@@ -2,6 +2,7 @@
 
 local command = require "support.command"
 local emulator = require "autopilot.emulator"
+local overlay = require "support.overlay"
 
 local secret = "hidden&secret"
 
@@ -34,10 +35,7 @@ end
 
 local function run(args, env, given)
   local transport, requests = new_service()
-  local world = { env = env or {}, transport = transport, sleep = function() end }
-  for name, value in pairs(given or {}) do
-    world[name] = value
-  end
+  local world = overlay({ env = env or {}, transport = transport, sleep = function() end }, given)
   local ran = command.run(args, world)
   assert.is_nil((ran.out .. ran.err):find("hidden", 1, true))
   return ran, requests

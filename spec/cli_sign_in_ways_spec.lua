@@ -6,6 +6,7 @@ local cjson = require "cjson"
 local command_process = require "support.command_process"
 local emulated_service = require "support.emulated_service"
 local key_files = require "support.key_files"
+local overlay = require "support.overlay"
 local token_world = require "support.token_world"
 
 local marked = "4f6c1d0e9a7b"
@@ -105,9 +106,7 @@ describe("--auth", function()
   local function run(args, env)
     local all = {}
     for _, variables in ipairs { base, env or {} } do
-      for name, value in pairs(variables) do
-        all[name] = value
-      end
+      overlay(all, variables)
     end
     local code, output, complaint = command_process.run(args, all)
     assert_safe(output, complaint, read(folder .. "/arguments"))
@@ -225,10 +224,7 @@ describe("--auth", function()
   --- Runs the command with a person beside it, who acts on the code. Returns its exit code and all that
   -- it printed.
   local function with_person(control)
-    local env = { AZURE_CLIENT_ID = "desk", AZURE_TENANT_ID = service.tenant }
-    for name, value in pairs(base) do
-      env[name] = value
-    end
+    local env = overlay({ AZURE_CLIENT_ID = "desk", AZURE_TENANT_ID = service.tenant }, base)
     local pipe = command_process.start("program sync --auth device 2>&1; echo $?", env)
     local shown = pipe:read "*l"
     local user_code = shown:match "enter the code (%w+)%."

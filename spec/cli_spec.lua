@@ -3,6 +3,7 @@ local command = require "support.command"
 local emulator = require "autopilot.emulator"
 local exit_codes = require "autopilot.cli.exit_codes"
 local outcome = require "autopilot.outcome"
+local overlay = require "support.overlay"
 local scripted = require "autopilot.transport.scripted"
 
 local token = "eyJhbGciOiJub25lIn0.aGlkZGVuLWhpZGRlbi1oaWRkZW4.hidden"
@@ -23,9 +24,7 @@ local function run(args, answers, given)
       return 0
     end,
   }
-  for name, value in pairs(given or {}) do
-    world[name] = value
-  end
+  overlay(world, given)
   local ran = command.run(args, world)
   assert.is_nil((ran.out .. ran.err):find("hidden", 1, true))
   return ran

@@ -3,6 +3,7 @@
 local base64url = require "autopilot.token.base64url"
 local cjson = require "cjson"
 local command = require "support.command"
+local overlay = require "support.overlay"
 local scripted = require "autopilot.transport.scripted"
 
 local needed = "DeviceManagementServiceConfig.ReadWrite.All"
@@ -21,9 +22,7 @@ local function run(args, token, given)
       return now
     end,
   }
-  for name, value in pairs(given or {}) do
-    world[name] = value
-  end
+  overlay(world, given)
   local ran = command.run(args, world)
   assert.equal(0, #transport.requests)
   return ran

@@ -1,5 +1,6 @@
 -- A client that is closed while it waits for its next attempt tells what the last one came to.
 
+local overlay = require "support.overlay"
 local retry = require "autopilot.retry"
 local virtual_world = require "support.virtual_world"
 
@@ -11,9 +12,7 @@ local function failure_when_closed_asleep(answers, options)
       client:close()
     end,
   }
-  for name, value in pairs(options or {}) do
-    given[name] = value
-  end
+  overlay(given, options)
   client, transport = virtual_world.new():scripted(answers, given)
   local report, failure = client:sync()
   assert.is_nil(report)

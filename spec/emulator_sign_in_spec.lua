@@ -4,6 +4,7 @@ local base64url = require "autopilot.token.base64url"
 local cjson = require "cjson"
 local emulator = require "autopilot.emulator"
 local oauth = require "autopilot.token.oauth"
+local overlay = require "support.overlay"
 
 local scope = "https://graph.microsoft.com/.default"
 local jwt_bearer = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -42,18 +43,13 @@ describe("autopilot.emulator: a person who signs in with a code", function()
   end)
 
   local function offer(more)
-    local fields = { client_id = "app", scope = scope .. " offline_access" }
-    for name, value in pairs(more or {}) do
-      fields[name] = value
-    end
+    local fields = overlay({ client_id = "app", scope = scope .. " offline_access" }, more)
     return post(service, "devicecode", fields)
   end
 
   local function poll(code, more)
-    local fields = { grant_type = device_grant, client_id = "app", device_code = code }
-    for name, value in pairs(more or {}) do
-      fields[name] = value
-    end
+    local fields =
+      overlay({ grant_type = device_grant, client_id = "app", device_code = code }, more)
     local answer = post(service, "token", fields)
     return answer
   end
@@ -156,13 +152,8 @@ describe("autopilot.emulator: an assertion", function()
 
   --- What an application's assertion is answered with; `changed` fields of its claims.
   local function ask(application, header, claims, changed)
-    local all = {}
-    for name, value in pairs(claims) do
-      all[name] = value
-    end
-    for name, value in pairs(changed or {}) do
-      all[name] = value
-    end
+    local all = overlay({}, claims)
+    overlay(all, changed)
     local service = emulator.new { start = now, clients = { app = application } }
     local answer, status = post(service, "token", {
       grant_type = "client_credentials",

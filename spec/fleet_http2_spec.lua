@@ -5,6 +5,7 @@ local autopilot = require "autopilot"
 local core = require "autopilot.core"
 local hostile = require "support.hostile_server"
 local http2 = require "support.http2_frames"
+local overlay = require "support.overlay"
 local wire = require "support.wire"
 
 local describe_http2 = core.info().http2 and describe or pending
@@ -34,9 +35,7 @@ local function fleet_of(server, given)
       set:step(0.001)
     end,
   }
-  for name, value in pairs(given) do
-    options[name] = value
-  end
+  overlay(options, given)
   return autopilot.fleet(options)
 end
 

@@ -4,6 +4,7 @@ local command = require "support.command"
 local emulator = require "autopilot.emulator"
 local fleet_state = require "autopilot.fleet.state"
 local new_fleet = require "autopilot.fleet"
+local overlay = require "support.overlay"
 
 describe("a fleet with a state file", function()
   local path, remove, time, service, asked
@@ -44,9 +45,7 @@ describe("a fleet with a state file", function()
         return { token = service:issue_token { tenant = tenant } }
       end,
     }
-    for name, value in pairs(given or {}) do
-      options[name] = value
-    end
+    overlay(options, given)
     return new_fleet(options)
   end
 
@@ -166,10 +165,7 @@ describe("a fleet with a state file", function()
   local function report_with(damage, given)
     local state = assert(fleet_state.open { path = path })
     state.database:run(damage)
-    local options = { state = state }
-    for name, value in pairs(given or {}) do
-      options[name] = value
-    end
+    local options = overlay({ state = state }, given)
     local report = only_report(fleet_of({ "a.example" }, options))
     state:close()
     return report

@@ -1,6 +1,7 @@
 -- What a call leaves behind whose own time was over, and who goes on for it.
 
 local overlapping_calls = require "support.overlapping_calls"
+local overlay = require "support.overlay"
 local retry = require "autopilot.retry"
 local scripted = require "autopilot.transport.scripted"
 local world = require "support.virtual_world"
@@ -49,10 +50,7 @@ end
 local function hasty_and_patient(story, count, given, options)
   local transport = send_in(story)
   local hasty = overlap:calls(1, { transport = transport }, { deadline = 2 })[1]
-  local of_patient = { transport = transport }
-  for name, value in pairs(given or {}) do
-    of_patient[name] = value
-  end
+  local of_patient = overlay({ transport = transport }, given)
   local patient = overlap:calls(count, of_patient, options)
   overlap:run()
   return hasty, patient

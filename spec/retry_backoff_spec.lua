@@ -1,10 +1,9 @@
 local backoff = require "autopilot.retry.backoff"
+local overlay = require "support.overlay"
 
 local function settings(given)
-  local merged = { backoff = "exponential", jitter = "none", base = 2, factor = 2, cap = 1000 }
-  for name, value in pairs(given) do
-    merged[name] = value
-  end
+  local merged =
+    overlay({ backoff = "exponential", jitter = "none", base = 2, factor = 2, cap = 1000 }, given)
   return merged
 end
 

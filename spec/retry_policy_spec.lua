@@ -1,3 +1,4 @@
+local overlay = require "support.overlay"
 local retry = require "autopilot.retry"
 
 local function always(value)
@@ -14,9 +15,7 @@ end
 local function ask(policy, given)
   local question = { attempt = 1, elapsed = 0, random = always(0), clock = never_asked }
   question.now = never_asked
-  for name, value in pairs(given) do
-    question[name] = value
-  end
+  overlay(question, given)
   if type(question.report) == "string" then
     question.report = { outcome = question.report }
   end

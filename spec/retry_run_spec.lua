@@ -1,3 +1,4 @@
+local overlay = require "support.overlay"
 local retry = require "autopilot.retry"
 
 --- A world whose clock moves only when it is slept, and which remembers the sleeps.
@@ -20,9 +21,7 @@ local function new_world(given)
   for _, name in ipairs { "clock", "sleep", "now", "random" } do
     injected[name] = world[name]
   end
-  for name, value in pairs(given or {}) do
-    injected[name] = value
-  end
+  overlay(injected, given)
   world.injected = injected
   return world
 end

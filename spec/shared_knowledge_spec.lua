@@ -1,6 +1,7 @@
 -- What one client learnt of a tenant, another with the same store honours: without a request.
 
 local mistakes = require "support.mistakes"
+local overlay = require "support.overlay"
 local scripted = require "autopilot.transport.scripted"
 local stores = require "autopilot.store"
 local world = require "support.virtual_world"
@@ -16,10 +17,7 @@ local function sharing()
     end,
   }
   local function client(answers, given)
-    local options = { store = store, retry = false, recover = false }
-    for name, value in pairs(given or {}) do
-      options[name] = value
-    end
+    local options = overlay({ store = store, retry = false, recover = false }, given)
     return here:scripted(answers, options)
   end
   return here, client, store

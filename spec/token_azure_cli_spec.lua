@@ -3,6 +3,7 @@
 local azure_cli = require "autopilot.token.azure_cli"
 local azure_world = require "support.azure_world"
 local mistakes = require "support.mistakes"
+local overlay = require "support.overlay"
 local token_world = require "support.token_world"
 
 local guid, opaque, printed, world_of =
@@ -17,9 +18,7 @@ local function scripted(output, code, given)
       return output, code
     end,
   }
-  for name, value in pairs(given or {}) do
-    options[name] = value
-  end
+  overlay(options, given)
   return azure_cli(options), lines
 end
 

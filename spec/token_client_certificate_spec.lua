@@ -3,6 +3,7 @@ local cjson = require "cjson.safe"
 local client_certificate = require "autopilot.token.client_certificate"
 local key_files = require "support.key_files"
 local mistakes = require "support.mistakes"
+local overlay = require "support.overlay"
 local signer = require "autopilot.token.signer"
 local token_world = require "support.token_world"
 
@@ -46,10 +47,8 @@ local function emulated(given)
 end
 
 local function provider(given)
-  local options = { client_id = "app", getenv = nothing, certificate = path "certificate.pem" }
-  for name, value in pairs(given) do
-    options[name] = value
-  end
+  local options =
+    overlay({ client_id = "app", getenv = nothing, certificate = path "certificate.pem" }, given)
   return client_certificate(options)
 end
 

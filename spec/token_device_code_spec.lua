@@ -1,5 +1,6 @@
 local device_code = require "autopilot.token.device_code"
 local mistakes = require "support.mistakes"
+local overlay = require "support.overlay"
 local token_world = require "support.token_world"
 
 local code = "device-code-4f6c1d0e9a7b"
@@ -37,9 +38,7 @@ local function provider(given)
       prompts[#prompts + 1] = info
     end,
   }
-  for name, value in pairs(given or {}) do
-    fields[name] = value
-  end
+  overlay(fields, given)
   return device_code(fields), prompts
 end
 
@@ -276,9 +275,7 @@ describe("autopilot.token.device_code", function()
         { scope = "https://other.test/.default" },
       } do
         local sign_in, world, prompts = signed_in { offer(), granted }
-        for name, value in pairs(changes) do
-          world.ask[name] = value
-        end
+        overlay(world.ask, changes)
         assert.is_truthy((sign_in(world.ask)))
         assert.are.equal(2, #prompts)
       end

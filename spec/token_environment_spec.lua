@@ -3,6 +3,7 @@
 local command = require "support.command"
 local emulator = require "autopilot.emulator"
 local environment = require "autopilot.token.environment"
+local overlay = require "support.overlay"
 local virtual_world = require "support.virtual_world"
 
 local function provider_of(variables, given)
@@ -11,9 +12,7 @@ local function provider_of(variables, given)
       return variables[name]
     end,
   }
-  for name, value in pairs(given or {}) do
-    options[name] = value
-  end
+  overlay(options, given)
   return environment(options)
 end
 
@@ -41,9 +40,7 @@ local function ask(transport, more)
       return 1767225600
     end,
   }
-  for name, value in pairs(more or {}) do
-    asked[name] = value
-  end
+  overlay(asked, more)
   return asked
 end
 

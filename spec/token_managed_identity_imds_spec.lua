@@ -1,13 +1,11 @@
 local managed_identity = require "autopilot.token.managed_identity"
+local overlay = require "support.overlay"
 local token_world = require "support.token_world"
 
 local opaque = "opaque-token-0123456789"
 
 local function provider(given)
-  local options = { getenv = token_world.getenv {} }
-  for name, value in pairs(given or {}) do
-    options[name] = value
-  end
+  local options = overlay({ getenv = token_world.getenv {} }, given)
   return managed_identity(options)
 end
 

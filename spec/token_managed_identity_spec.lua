@@ -1,5 +1,6 @@
 local managed_identity = require "autopilot.token.managed_identity"
 local mistakes = require "support.mistakes"
+local overlay = require "support.overlay"
 local token_world = require "support.token_world"
 
 local opaque = "opaque-token-0123456789"
@@ -27,14 +28,9 @@ local platforms = {
 local function provider(platform, given, more)
   local variables = {}
   for _, source in ipairs { platforms[platform], more or {} } do
-    for name, value in pairs(source) do
-      variables[name] = value
-    end
+    overlay(variables, source)
   end
-  local options = { getenv = token_world.getenv(variables) }
-  for name, value in pairs(given or {}) do
-    options[name] = value
-  end
+  local options = overlay({ getenv = token_world.getenv(variables) }, given)
   return managed_identity(options)
 end
 
@@ -126,9 +122,7 @@ describe("autopilot.token.managed_identity", function()
   it("detects the platform in a fixed order, and takes an empty variable for none", function()
     local all = {}
     for _, variables in pairs(platforms) do
-      for name, value in pairs(variables) do
-        all[name] = value
-      end
+      overlay(all, variables)
     end
     all.IDENTITY_ENDPOINT = platforms.arc.IDENTITY_ENDPOINT
     local _, message = ask("imds", {}, nil, all)

@@ -2,6 +2,7 @@
 
 local cached = require "autopilot.token.cached"
 local mistakes = require "support.mistakes"
+local overlay = require "support.overlay"
 local sealed_text = require "autopilot.token.sealed_text"
 local stores = require "autopilot.store"
 local turns = require "support.turns"
@@ -26,9 +27,7 @@ local function asking(given)
     now = now,
     sleep = sleep,
   }
-  for name, value in pairs(given or {}) do
-    ask[name] = value
-  end
+  overlay(ask, given)
   return ask
 end
 
@@ -47,10 +46,7 @@ end
 
 --- A worker: a cache of its own before the store.
 local function worker(provider, given)
-  local options = { store = store, identity = "app", encryption_key = key }
-  for name, value in pairs(given or {}) do
-    options[name] = value
-  end
+  local options = overlay({ store = store, identity = "app", encryption_key = key }, given)
   return cached(provider, options)
 end
 

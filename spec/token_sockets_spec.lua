@@ -6,6 +6,7 @@ local curl = require "autopilot.transport.curl"
 local emulated_service = require "support.emulated_service"
 local key_files = require "support.key_files"
 local new_client = require "autopilot.client"
+local overlay = require "support.overlay"
 local token_world = require "support.token_world"
 local workload_identity = require "autopilot.token.workload_identity"
 
@@ -32,9 +33,7 @@ describe("over real sockets", function()
       authority = service.url,
       getenv = token_world.getenv {},
     }
-    for name, value in pairs(given) do
-      all[name] = value
-    end
+    overlay(all, given)
     return all
   end
 

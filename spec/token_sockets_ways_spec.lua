@@ -6,6 +6,7 @@ local cjson = require "cjson"
 local emulated_service = require "support.emulated_service"
 local key_files = require "support.key_files"
 local new_client = require "autopilot.client"
+local overlay = require "support.overlay"
 local token = require "autopilot.token"
 local token_world = require "support.token_world"
 
@@ -61,9 +62,7 @@ describe("over real sockets", function()
       retry = false,
       cooldown = 0,
     }
-    for name, value in pairs(given or {}) do
-      options[name] = value
-    end
+    overlay(options, given)
     local client = new_client(options)
     clients[#clients + 1] = client
     return client

@@ -4,16 +4,14 @@
 local core = require "autopilot.core"
 local hostile = require "support.hostile_server"
 local http2 = require "support.http2_frames"
+local overlay = require "support.overlay"
 local wire = require "support.wire"
 
 -- A libcurl may have been built without it.
 local describe_http2 = core.info().http2 and describe or pending
 
 local function ask(script, how)
-  local given = { http = { version = "2" } }
-  for name, value in pairs(how or {}) do
-    given[name] = value
-  end
+  local given = overlay({ http = { version = "2" } }, how)
   return wire.ask_tls(hostile.listen(wire.http2(script)), given)
 end
 

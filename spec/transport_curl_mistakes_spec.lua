@@ -1,13 +1,11 @@
 -- The transport over libcurl: what may not be asked for raises, before anything is sent.
 
 local core = require "autopilot.core"
+local overlay = require "support.overlay"
 
 describe("a request that the caller got wrong", function()
   local function refuse(options, pattern)
-    local given = { method = "POST", url = "https://graph.example.test/" }
-    for name, value in pairs(options) do
-      given[name] = value
-    end
+    local given = overlay({ method = "POST", url = "https://graph.example.test/" }, options)
     local ok, message = pcall(core.request, given)
     assert.is_false(ok)
     assert.matches(pattern, message)

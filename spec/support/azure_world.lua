@@ -1,5 +1,6 @@
 --- The world in which the Azure CLI is asked: no request is to be sent in it.
 
+local overlay = require "support.overlay"
 local token_world = require "support.token_world"
 
 local azure_world = {}
@@ -26,9 +27,7 @@ function azure_world.printed(fields)
     tenant = azure_world.guid,
   }
 
-  for name, value in pairs(fields or {}) do
-    all[name] = value
-  end
+  overlay(all, fields)
   return token_world.answer(200, all).body
 end
 

@@ -2,6 +2,7 @@
 -- only the spec moves, and in which sleeping lets other coroutines run.
 
 local cached = require "autopilot.token.cached"
+local overlay = require "support.overlay"
 
 local cached_provider = {}
 
@@ -35,9 +36,7 @@ function cached_provider.new(given, answer)
         coroutine.yield()
       end,
     }
-    for name, value in pairs(more or {}) do
-      ask[name] = value
-    end
+    overlay(ask, more)
     return provider(ask)
   end
   return case

@@ -1,6 +1,7 @@
 --- Runs the command in this process, for specs: everything it prints is caught, nothing is inherited.
 
 local cli = require "autopilot.cli"
+local overlay = require "support.overlay"
 
 local command = {}
 
@@ -33,10 +34,7 @@ function command.run(args, given)
     end
     args = words
   end
-  local world = { stdout = command.sink(), stderr = command.sink() }
-  for name, value in pairs(given or {}) do
-    world[name] = value
-  end
+  local world = overlay({ stdout = command.sink(), stderr = command.sink() }, given)
   local env = world.env or {}
   world.env = nil
   function world.getenv(name)

@@ -5,6 +5,7 @@
 
 local cjson = require "cjson.safe"
 local emulate = require "autopilot.cli.emulate"
+local overlay = require "support.overlay"
 local shell = require "autopilot.cli.emulate_shell"
 
 local emulated_service = {}
@@ -57,9 +58,7 @@ function Service:request(request)
   local https = require "ssl.https"
   local ltn12 = require "ltn12"
   local headers, parts = {}, {}
-  for name, value in pairs(request.headers or {}) do
-    headers[name] = value
-  end
+  overlay(headers, request.headers)
   headers["content-length"] = ("%d"):format(#(request.body or ""))
   local done, status, answered = https.request {
     url = self.url .. request.path,

@@ -5,6 +5,7 @@
 local cjson = require "cjson.safe"
 local emulated_service = require "support.emulated_service"
 local nginx_world = require "support.nginx_world"
+local overlay = require "support.overlay"
 
 local example_world = {}
 
@@ -28,9 +29,7 @@ function example_world.start(given)
     AZURE_CLIENT_SECRET = service.client_secret,
     PORTAL_KEEP_FRESH_EVERY = tostring(given.keep_fresh_every or 0),
   }
-  for name, value in pairs(given.environment or {}) do
-    environment[name] = value
-  end
+  overlay(environment, given.environment)
   local links = { portal = example .. "/portal" }
   links["nginx.conf"] = not given.configuration and example .. "/nginx.conf" or nil
   local is_fine, server = pcall(nginx_world.start, {

@@ -5,6 +5,7 @@
 
 local autopilot = require "autopilot"
 local emulator = require "autopilot.emulator"
+local overlay = require "support.overlay"
 
 local start = 1767225600.25
 
@@ -58,9 +59,7 @@ function fleet_world.new(given)
       coroutine.yield(self.time - start + seconds) -- a moment of the fleet's clock
     end,
   }
-  for name, value in pairs(given or {}) do
-    rules[name] = value
-  end
+  overlay(rules, given)
   self.service = emulator.new(rules)
   self.serve = self.service:transport()
   return self
@@ -122,9 +121,7 @@ function FleetWorld:fleet(given, new)
       self.events[#self.events + 1] = event
     end,
   }
-  for name, value in pairs(given) do
-    options[name] = value
-  end
+  overlay(options, given)
   return (new or autopilot.fleet)(options)
 end
 

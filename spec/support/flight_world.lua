@@ -1,5 +1,7 @@
 --- A world for specs of fetches that many wait for: its time passes only in sleeps.
 
+local overlay = require "support.overlay"
+
 local flight_world = {}
 
 ---@class support.FlightWorld
@@ -22,9 +24,7 @@ function flight_world.new(sleep)
         return sleep and sleep(seconds)
       end,
     }
-    for name, value in pairs(more or {}) do
-      ask[name] = value
-    end
+    overlay(ask, more)
     return ask
   end
   return world

@@ -8,6 +8,7 @@
 -- on in the background: a spec sends requests, and waits for conditions with `nginx_world.await`.
 
 local http_call = require "support.http_call"
+local overlay = require "support.overlay"
 local shell = require "autopilot.cli.emulate_shell"
 local socket = require "socket"
 local tools = require "autopilot.cli.emulate_tools"
@@ -300,9 +301,7 @@ local function environment_of(given)
     ),
     LUA_CPATH = found.lua_cpath .. ";;",
   }
-  for name, value in pairs(given.environment or {}) do
-    environment[name] = value
-  end
+  overlay(environment, given.environment)
   return environment
 end
 

@@ -2,6 +2,7 @@
 
 local assert = require "luassert"
 local oauth = require "autopilot.token.oauth"
+local overlay = require "support.overlay"
 local token_world = require "support.token_world"
 
 local oauth_request = {}
@@ -16,9 +17,7 @@ function oauth_request.of(given)
     tenant = "contoso",
     form = { grant_type = "client_credentials", client_secret = oauth_request.secret },
   }
-  for name, value in pairs(given or {}) do
-    fields[name] = value
-  end
+  overlay(fields, given)
   return fields
 end
 

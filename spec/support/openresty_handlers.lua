@@ -5,6 +5,7 @@
 local autopilot = require "autopilot.openresty"
 local cjson = require "cjson.safe"
 local ngx = require "ngx"
+local overlay = require "support.overlay"
 
 local handlers = {}
 
@@ -20,9 +21,7 @@ local function new_client(token, given)
     retry = false,
     recover = false,
   }
-  for name, value in pairs(given or {}) do
-    options[name] = value
-  end
+  overlay(options, given)
   return autopilot.client(options)
 end
 

@@ -3,6 +3,7 @@
 local cjson = require "cjson.safe"
 local nginx_configuration = require "support.nginx_configuration"
 local nginx_world = require "support.nginx_world"
+local overlay = require "support.overlay"
 local upstream_world = require "support.upstream_world"
 
 local openresty_world = {}
@@ -70,9 +71,7 @@ function openresty_world.start(given)
     HTTP_VERSION = given.http_version or "2",
     DRIVER = given.driver or "thread",
   }
-  for name, value in pairs(given.environment or {}) do
-    environment[name] = value
-  end
+  overlay(environment, given.environment)
   local is_fine, server = pcall(nginx_world.start, {
     files = { ["nginx.conf"] = configuration },
     environment = environment,

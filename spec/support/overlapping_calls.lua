@@ -1,6 +1,7 @@
 --- Calls for one tenant that overlap in virtual time: each is a task, which sleeps as a light thread does.
 
 local new_client = require "autopilot.client"
+local overlay = require "support.overlay"
 local scripted = require "autopilot.transport.scripted"
 local stores = require "autopilot.store"
 local world = require "support.virtual_world"
@@ -99,9 +100,7 @@ function OverlappingCalls:client(given)
       return self.transport(request)
     end,
   }
-  for name, value in pairs(given or {}) do
-    options[name] = value
-  end
+  overlay(options, given)
   return new_client(options)
 end
 

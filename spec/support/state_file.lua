@@ -2,6 +2,7 @@
 
 local command = require "support.command"
 local fleet_state = require "autopilot.fleet.state"
+local overlay = require "support.overlay"
 local report = require "autopilot.report"
 
 ---@class StateFile
@@ -30,9 +31,7 @@ function StateFile:open(given)
       return self.now
     end,
   }
-  for name, value in pairs(given or {}) do
-    wanted[name] = value
-  end
+  overlay(wanted, given)
   local state, message = fleet_state.open(wanted)
   self.states[#self.states + 1] = state
   return state, message

@@ -2,6 +2,7 @@
 
 local cjson = require "cjson.safe"
 local emulator = require "autopilot.emulator"
+local overlay = require "support.overlay"
 local scripted = require "autopilot.transport.scripted"
 
 local token_world = {}
@@ -31,9 +32,7 @@ function token_world.over(transport, given)
       return world.time
     end,
   }
-  for name, value in pairs(given or {}) do
-    world.ask[name] = value
-  end
+  overlay(world.ask, given)
   return world
 end
 
@@ -69,9 +68,7 @@ end
 function token_world.granted(fields)
   local value =
     { token_type = "Bearer", expires_in = 3599, access_token = "opaque-token-0123456789" }
-  for name, field in pairs(fields or {}) do
-    value[name] = field
-  end
+  overlay(value, fields)
   return token_world.answer(200, value)
 end
 

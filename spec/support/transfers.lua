@@ -2,6 +2,7 @@
 
 local core = require "autopilot.core"
 local hostile = require "support.hostile_server"
+local overlay = require "support.overlay"
 local wire = require "support.wire"
 
 local transfers = {}
@@ -12,10 +13,7 @@ transfers.short = 0.05 * hostile.patience
 
 --- A prepared POST to a server; `options` replaces fields of it.
 function transfers.request_to(server, options)
-  local given = { method = "POST", url = server:url() }
-  for name, value in pairs(options or {}) do
-    given[name] = value
-  end
+  local given = overlay({ method = "POST", url = server:url() }, options)
   return core.request(given)
 end
 

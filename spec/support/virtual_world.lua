@@ -7,6 +7,7 @@ local calendar = require "autopilot.emulator.calendar"
 local cjson = require "cjson.safe"
 local emulator = require "autopilot.emulator"
 local new_client = require "autopilot.client"
+local overlay = require "support.overlay"
 local scripted = require "autopilot.transport.scripted"
 
 ---@class support.VirtualWorld
@@ -72,9 +73,7 @@ function VirtualWorld:client(given)
       self.events[#self.events + 1] = event
     end,
   }
-  for name, value in pairs(given or {}) do
-    options[name] = value
-  end
+  overlay(options, given)
   return new_client(options)
 end
 
@@ -84,10 +83,7 @@ end
 ---@return autopilot.Client client
 ---@return autopilot.ScriptedTransport transport
 function VirtualWorld:scripted(answers, given)
-  local options = { transport = scripted(answers) }
-  for name, value in pairs(given or {}) do
-    options[name] = value
-  end
+  local options = overlay({ transport = scripted(answers) }, given)
   return self:client(options), options.transport
 end
 
@@ -106,14 +102,9 @@ function VirtualWorld:emulated(rules, given)
       self:pass(seconds)
     end,
   }
-  for name, value in pairs(rules or {}) do
-    options[name] = value
-  end
+  overlay(options, rules)
   self.service = emulator.new(options)
-  local client_options = { transport = self.service:transport() }
-  for name, value in pairs(given or {}) do
-    client_options[name] = value
-  end
+  local client_options = overlay({ transport = self.service:transport() }, given)
   return self:client(client_options), self.service
 end
 

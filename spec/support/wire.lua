@@ -7,6 +7,7 @@ local certificates = require "support.certificates"
 local curl = require "autopilot.transport.curl"
 local hostile = require "support.hostile_server"
 local http2 = require "support.http2_frames"
+local overlay = require "support.overlay"
 
 local wire = {}
 
@@ -31,10 +32,7 @@ local stages =
 ---@param http table? as in `curl.new`
 ---@return table
 function wire.transport(http)
-  local given = { proxy = "" }
-  for name, value in pairs(http or {}) do
-    given[name] = value
-  end
+  local given = overlay({ proxy = "" }, http)
   return curl.new { http = given, wait = hostile.driver() }
 end
 
@@ -215,14 +213,8 @@ end
 ---@param how table?
 ---@return WireOutcome
 function wire.ask_tls(server, how)
-  local given = { scheme = "https", http = {} }
-  for name, value in pairs(how or {}) do
-    given[name] = value
-  end
-  local http = { ca_file = wire.certificates().ca }
-  for name, value in pairs(given.http) do
-    http[name] = value
-  end
+  local given = overlay({ scheme = "https", http = {} }, how)
+  local http = overlay({ ca_file = wire.certificates().ca }, given.http)
   given.http = http
   return wire.ask(server, given)
 end
