@@ -20,7 +20,6 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <lualib.h> /* Lua 5.1 has the name of its files there */
-#include <string.h>
 
 static int now(lua_State *L) {
     lua_pushnumber(L, platform_now());
@@ -91,7 +90,7 @@ static int read_waiting(lua_State *L) {
     if (count != PLATFORM_UNREADABLE) {
         return 1;
     }
-    lua_pushstring(L, strerror(errno));
+    lua_pushfstring(L, "error %d of the system", errno);
     return 2;
 }
 
