@@ -89,6 +89,7 @@ build = {
     ["autopilot.cli.fleet_summary"] = "lua/autopilot/cli/fleet_summary.lua",
     ["autopilot.cli.input_file"] = "lua/autopilot/cli/input_file.lua",
     ["autopilot.cli.json"] = "lua/autopilot/cli/json.lua",
+    ["autopilot.cli.line_reader"] = "lua/autopilot/cli/line_reader.lua",
     ["autopilot.cli.moment"] = "lua/autopilot/cli/moment.lua",
     ["autopilot.cli.output"] = "lua/autopilot/cli/output.lua",
     ["autopilot.cli.progress"] = "lua/autopilot/cli/progress.lua",

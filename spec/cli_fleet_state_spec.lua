@@ -222,13 +222,15 @@ describe("autopilot-sync fleet --state", function()
   it("says when it could not be written, and ends in 1 where all else went well", function()
     local world = new_world()
     world.fleet = function(options)
-      options.state:close() -- as a full disk: nothing can be noted any more
+      function options.state.database.transaction()
+        return nil, "the disk is full"
+      end
       return require "autopilot.fleet"(options)
     end
     local ran = run("--state " .. path, names(2), world)
     assert.equal(1, ran.code)
     assert.matches("started +2\n", ran.out)
-    assert.matches("the state file .* could not be written: it is closed\n$", ran.err)
+    assert.matches("the state file .* could not be written: the disk is full\n$", ran.err)
   end)
 
   it("says when it is in use", function()

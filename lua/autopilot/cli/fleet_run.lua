@@ -17,8 +17,9 @@ local fleet_run = {}
 -- Exit codes that are not an outcome's.
 local failed, some_failed, interrupted = 1, 9, 130
 
--- Seconds after which the terminal and Ctrl-C are looked at, while nothing else happens.
-local longest_wait = 0.2
+-- Seconds after which the terminal and Ctrl-C are looked at, while nothing else happens; and a pipe
+-- that is to tell of the first tenant.
+local longest_wait, between_looks = 0.2, 0.05
 
 ---@class autopilot.cli.FleetRun
 ---@field package options table<string, any>
@@ -30,9 +31,16 @@ local function at_end(context, clean_up)
   table.insert(context.at_end, clean_up)
 end
 
+--- Lets a moment pass for whoever writes the list. Nothing is under way yet; Ctrl-C ends it.
+local function pause(self)
+  local sleep = self.context.sleep or core.sleep
+  sleep(between_looks)
+end
+
 local function open_list(self)
   local options, context = self.options, self.context
-  local read_line, size, close = input_file.lines(options.file, context.stdin)
+  local read_line, size, close =
+    input_file.lines(options.file, context.stdin, tenant_list.longest_line)
   if not read_line then
     return nil, "the list cannot be read: " .. size
   end
@@ -43,6 +51,9 @@ local function open_list(self)
     read_line = read_line,
     size = size,
     cloud = options.cloud or "global",
+    pause = function()
+      pause(self)
+    end,
     complain = function(sentence)
       self:tell(sentence)
     end,
@@ -121,14 +132,14 @@ local function admit(self, tenant)
   return tenant
 end
 
---- The next tenant that can be begun with; nil at the end of the list.
+--- The next tenant that can be begun with; false when it is not there yet, nil at the end of the list.
 local function next_tenant(self)
   local tenant = self.first
   self.first = nil
   while not tenant do
     local read = self.list:next()
     if not read then
-      return nil
+      return read
     end
     local message
     tenant, message = admit(self, read)
@@ -154,6 +165,10 @@ end
 -- way that holds for all, the command is wrong and not its line.
 local function read_first(self)
   local first = self.list:next()
+  while first == false do
+    pause(self)
+    first = self.list:next()
+  end
   if first and not first.client_id and not first.client_secret_file and self.sign_in.mistake then
     return self.sign_in.mistake
   elseif first then
@@ -303,7 +318,8 @@ end
 --- Whether every tenant of the list has had its turn, so that the next run begins anew.
 local function is_finished(self, elapsed)
   local deadline = self.options.deadline
-  return not self.is_interrupted and not (deadline and elapsed >= deadline)
+  local is_cut_off = self.is_interrupted or (deadline and elapsed >= deadline)
+  return not (is_cut_off or self.list.failure)
 end
 
 --- Closes the run in the state file; a sentence when something was not written.
@@ -351,7 +367,7 @@ end
 local function exit_code(self, lost)
   if self.is_interrupted then
     return interrupted
-  elseif self.summary.failed > 0 or self.list.bad > 0 then
+  elseif self.summary.failed > 0 or self.list.bad > 0 or self.list.failure then
     return some_failed
   end
   return lost and failed or 0
@@ -389,6 +405,9 @@ function FleetRun:go()
   print_summary(self, elapsed)
   if lost then
     self:tell(lost)
+  end
+  if self.list.failure then
+    self:tell("the list could not be read to its end: " .. self.list.failure)
   end
   if self.is_interrupted then
     tell_interrupted(self)

@@ -1,8 +1,12 @@
 --- Files that a user names, opened so that the message tells what is wrong with them.
 
 local core = require "autopilot.core"
+local line_reader = require "autopilot.cli.line_reader"
 
 local input_file = {}
+
+-- Bytes read at a time.
+local piece = 64 * 1024
 
 --- Whether the stream is a file, whose text is still there when it is read again, and no pipe.
 local function is_rereadable(file)
@@ -58,25 +62,34 @@ function input_file.read(path, most)
   return text, rereadable
 end
 
+--- The next piece of what can be waited for, a pipe or a terminal, is what is there; of a file it is what
+-- the disk gives. A failure in the middle is told by a message, and is no end.
+local function reader_of(file)
+  local is_stream = io.type(file) == "file" and not is_rereadable(file)
+  return function()
+    if is_stream then
+      return core.read_waiting(file)
+    end
+    return file:read(piece)
+  end
+end
+
 --- The lines of a file, one at a time as they are asked for.
 ---@param path string `-`: standard input
 ---@param stdin file*
----@return (fun(): string?)? next_line without its line feed; nil at the end
+---@param longest integer bytes of a line; of a longer one the beginning is given
+---@return (fun(): string|false|nil, string?)? next_line without its line feed; false while none is there yet; nil at the end; nil and a message
 ---@return number|string|nil size_or_message bytes, nil where they are not known; without lines the reason
 ---@return fun()? close
-function input_file.lines(path, stdin)
+function input_file.lines(path, stdin, longest)
   if path == "-" then
-    return function()
-      return (stdin:read "*l")
-    end
+    return line_reader.new(reader_of(stdin), longest)
   end
   local file, message = open(path) -- once: whoever writes into a pipe must not lose its reader
   if not file then
     return nil, message
   end
-  return function()
-    return (file:read "*l")
-  end,
+  return line_reader.new(reader_of(file), longest),
     core.file_size(path),
     function()
       file:close()

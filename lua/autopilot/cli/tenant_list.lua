@@ -16,21 +16,23 @@ local tenant_list = {}
 ---@field bad integer lines that were left out because they are wrong
 ---@field duplicates integer lines that were left out because their tenant was there before
 ---@field is_complete boolean the list was read to its end
+---@field failure string? why the rest of it could not be read
 local TenantList = {}
 TenantList.__index = TenantList
 
 -- Bytes; a line with a few names is never longer.
-local longest_line = 64 * 1024
+tenant_list.longest_line = 64 * 1024
 
 local byte_order_mark = "\239\187\191"
 
 local json = cjson.new() -- of its own: nobody else's settings reach it
 
---- The next line without its end, or nil at the end of the list.
+--- The next line without its end; false when it is not there yet, nil at the end of the list.
 local function next_line(self)
-  local text = self.read_line()
+  local text, failure = self.read_line()
   if not text then
-    return nil
+    self.failure = self.failure or failure
+    return text
   end
   self.line = self.line + 1
   self.bytes = self.bytes + #text + 1
@@ -110,6 +112,8 @@ end
 local function choose_reader(text)
   if text:find "^%s*{" then
     return read_json, false
+  elseif text:find "^%s*%[" then
+    return nil, "it is a JSON array: write each of its objects in a line of its own"
   end
   -- Spreadsheets write a semicolon where the comma is in their numbers.
   local separator = (text:find(";", 1, true) and not text:find(",", 1, true)) and ";" or ","
@@ -124,20 +128,20 @@ end
 
 --- What is wrong with a line whatever is in it, or nil.
 local function line_complaint(text)
-  if #text > longest_line then
+  if #text > tenant_list.longest_line then
     return "is too long"
   elseif text:find("\0", 1, true) then
     return "has a NUL in it"
   end
 end
 
---- The fields of the next tenant and the line it stands in; nil at the end.
+--- The fields of the next tenant and the line it stands in; false when it is not there yet, nil at the end.
 local function next_fields(self)
   while true do
     local text = self.first or next_line(self)
     self.first = nil
     if not text then
-      return nil
+      return text
     elseif not is_blank(text) then
       local message = line_complaint(text)
       local fields
@@ -162,14 +166,14 @@ function TenantList:refuse(line, message)
   self.complain(("line %d: %s"):format(line, message))
 end
 
---- The next tenant that was not there before; nil at the end of the list.
----@return autopilot.cli.Tenant?
+--- The next tenant that was not there before; false when it is not there yet, nil at the end of the list.
+---@return autopilot.cli.Tenant|false|nil
 function TenantList:next()
   while true do
     local fields, line = next_fields(self)
     if not fields then
-      self.is_complete = true
-      return nil
+      self.is_complete = fields == nil and not self.failure
+      return fields
     end
     -- A domain may be a tenant's in each cloud.
     local key = (fields.cloud or self.cloud) .. "/" .. fields.tenant:lower()
@@ -202,10 +206,21 @@ function TenantList:expected()
 end
 
 ---@class autopilot.cli.TenantListOptions
----@field read_line fun(): string? the next line without its line feed
+---@field read_line fun(): string|false|nil, string? the next line without its line feed; false: it is not there yet; nil and a message: it cannot be read
+---@field pause fun()? called while the first line is not there yet
 ---@field complain fun(message: string) takes each sentence about a line
 ---@field cloud string that of tenants which name none
 ---@field size number? bytes of the list, when they are known
+
+--- The first lines have to be there.
+local function wait_for_line(self, pause)
+  local text = next_line(self)
+  while text == false do
+    pause()
+    text = next_line(self)
+  end
+  return text
+end
 
 --- Opens a list: reads as much as tells which kind it is.
 ---@param given autopilot.cli.TenantListOptions
@@ -225,16 +240,17 @@ function tenant_list.open(given)
     seen = {},
     is_complete = false,
   }, TenantList)
-  local text = next_line(self)
+  local text = wait_for_line(self, given.pause)
   if text and (text:find "^\255\254" or text:find "^\254\255") then
     return nil, "it is UTF-16: save it as UTF-8"
   end
   text = text and text:gsub("^" .. byte_order_mark, "")
   while text and (is_blank(text) or text:find "^%s*#") do
-    text = next_line(self)
+    text = wait_for_line(self, given.pause)
   end
   if not text then
-    return nil, "there is no tenant in it"
+    local failure = self.failure
+    return nil, failure and "it cannot be read: " .. failure or "there is no tenant in it"
   end
   local has_header
   self.read, has_header = choose_reader(text)

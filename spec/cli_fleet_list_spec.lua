@@ -1,0 +1,138 @@
+-- `autopilot-sync fleet`: a list that comes slowly, that ends in the middle, or that is another program's.
+
+local cjson = require "cjson.safe"
+local command = require "support.command"
+local fleet_command = require "support.fleet_command"
+local input_file = require "autopilot.cli.input_file"
+local tenant_list = require "autopilot.cli.tenant_list"
+
+local new_world, syncs_of = fleet_command.world, fleet_command.syncs
+
+-- Runs the command on a list of these pieces; false: none is there yet; an ending is a failure.
+local function run(args, pieces, world, ending)
+  local lines_of = input_file.lines
+  local line_reader = require "autopilot.cli.line_reader"
+  input_file.lines = function()
+    local index = 0
+    return line_reader.new(function()
+      index = index + 1
+      local piece = pieces[index]
+      if type(piece) == "function" then
+        piece = piece()
+        index = piece and index or index - 1
+      end
+      if piece == nil then
+        return nil, ending
+      end
+      return piece
+    end, tenant_list.longest_line)
+  end
+  local done, ran = pcall(command.run, "fleet - " .. args, world)
+  input_file.lines = lines_of
+  assert(done, ran)
+  return ran
+end
+
+--- A piece that is there from then on.
+local function later(world, seconds, text)
+  local from = world.now() + seconds
+  return function()
+    return world.now() >= from and text
+  end
+end
+
+describe("autopilot-sync fleet, given a list that comes slowly,", function()
+  it("begins with those that are there, and holds nobody up", function()
+    local world, service, requests = new_world()
+    local at = {}
+    local answer = world.transport
+    world.transport = function(request)
+      at[#at + 1] = world.now() - fleet_command.start
+      return answer(request)
+    end
+    local pieces = {
+      later(world, 2, "a.example\nb.exa"),
+      later(world, 30, "mple\n"),
+      later(world, 60, "c.example\n"),
+    }
+    local ran = run("--json", pieces, world)
+    assert.equal("", ran.err)
+    assert.equal(0, ran.code)
+    assert.same({ ["a.example"] = 1, ["b.example"] = 1, ["c.example"] = 1 }, syncs_of(service))
+    assert.equal(6, #requests) -- a token and a sync each
+    for index, seconds in ipairs { 2, 2, 30, 30, 60, 60 } do
+      assert.near(seconds, at[index], 0.3)
+    end
+  end)
+
+  it("waits for the first line that says what it is", function()
+    local world, service = new_world()
+    local pieces = { false, "# a comment\n\nten", false, "ant,cloud\n", false, "a.example,\n" }
+    assert.equal(0, run("", pieces, world).code)
+    assert.same({ ["a.example"] = 1 }, syncs_of(service))
+  end)
+
+  it("ends at its deadline, whatever is still to come", function()
+    local world = new_world()
+    local pieces = { "a.example\n", later(world, 1e6, "b.example\n") }
+    local ran = run("--deadline 20 --json", pieces, world)
+    assert.equal(0, ran.code)
+    assert.equal("a.example", cjson.decode(ran.out).tenant)
+    assert.is_true(world.now() - fleet_command.start < 22)
+  end)
+
+  it("ends when it is interrupted, whatever is still to come", function()
+    local world = new_world()
+    world.was_interrupted = function()
+      return world.now() - fleet_command.start > 5
+    end
+    local ran = run("--json", { "a.example\n", later(world, 1e6, "b.example\n") }, world)
+    assert.equal(130, ran.code)
+    assert.equal("a.example", cjson.decode(ran.out).tenant)
+    assert.is_true(world.now() - fleet_command.start < 7)
+  end)
+end)
+
+describe("autopilot-sync fleet, given a list that cannot be read to its end,", function()
+  it("says so after all that it has read, and ends in 9", function()
+    local world, service = new_world()
+    local ran = run("", { "a.example\nb.exam" }, world, "Input/output error")
+    assert.equal(9, ran.code)
+    assert.equal(
+      "autopilot-sync: the list could not be read to its end: Input/output error\n",
+      ran.err
+    )
+    assert.same({ ["a.example"] = 1 }, syncs_of(service))
+  end)
+
+  it("goes on where it ended when the same command is given again", function()
+    local path, remove = command.file ""
+    local world, service = new_world()
+    local args = "--json --state " .. path
+    run(args, { "a.example\n" }, world, "Input/output error")
+    local ran = run(args, { "a.example\nb.example\n" }, world)
+    remove()
+    os.remove(path .. "-wal")
+    assert.matches("1 done already", ran.err)
+    assert.equal(0, ran.code)
+    assert.same({ ["a.example"] = 1, ["b.example"] = 1 }, syncs_of(service))
+  end)
+
+  it("is refused when nothing of it could be read", function()
+    local ran = run("", {}, (new_world()), "Input/output error")
+    assert.equal(2, ran.code)
+    assert.equal("autopilot-sync: the list -: it cannot be read: Input/output error\n", ran.err)
+  end)
+end)
+
+describe("autopilot-sync fleet, given a JSON array,", function()
+  it("says how it wants to be written, before anything is sent", function()
+    local world, _, requests = new_world()
+    for _, list in ipairs { "[\n", '[{"tenant":"a.example"}]\n', " [ ]" } do
+      local ran = run("", { list }, world)
+      assert.equal(2, ran.code)
+      assert.matches("it is a JSON array: write each of its objects in a line", ran.err)
+    end
+    assert.equal(0, #requests)
+  end)
+end)

@@ -1,0 +1,82 @@
+-- Lines out of pieces of text, however those are cut.
+
+local line_reader = require "autopilot.cli.line_reader"
+local seeded_random = require "support.seeded_random"
+
+local function of_pieces(pieces, longest, ending)
+  local index = 0
+  return line_reader.new(function()
+    index = index + 1
+    if pieces[index] == nil then
+      return nil, ending
+    end
+    return pieces[index]
+  end, longest or 100)
+end
+
+-- All lines, "?" where there was none yet, and what it ended with.
+local function all(next_line)
+  local lines = {}
+  while true do
+    local line, message = next_line()
+    if line == nil then
+      return table.concat(lines, "|"), message
+    end
+    lines[#lines + 1] = line or "?"
+  end
+end
+
+describe("a reader of lines", function()
+  it("puts pieces together, and needs no line feed at the end", function()
+    assert.equal("a|bc||d", all(of_pieces { "a\nb", "c\n", "\nd" }))
+    assert.equal("a", all(of_pieces { "a\n" }))
+    assert.equal("", all(of_pieces {}))
+    assert.equal("a\r|b\0c", all(of_pieces { "a\r", "\nb\0c" }))
+  end)
+
+  it("gives no part of a line that is not there to its end yet", function()
+    assert.equal("?|?|abc|?|d", all(of_pieces { false, "a", false, "bc\nd", false }))
+  end)
+
+  it("gives the beginning of a line that is too long, and goes on behind it", function()
+    local lines = all(of_pieces({ "abc", "defg", "hi\nabcd\nabc", "de\n", "xy" }, 4))
+    assert.equal("abcde|abcd|abcde|xy", lines)
+  end)
+
+  it("keeps no more of a line than it gives", function()
+    local left = 2000
+    local next_line = line_reader.new(function()
+      left = left - 1
+      return left > 0 and ("x"):rep(1000) or nil
+    end, 1000)
+    collectgarbage()
+    local before = collectgarbage "count"
+    local line = next_line()
+    assert.equal(1001, #line)
+    collectgarbage()
+    assert.is_true(collectgarbage "count" - before < 100)
+  end)
+
+  it("tells of a failure, and takes no part of a line for a line then", function()
+    local lines, message = all(of_pieces({ "a\nb" }, 100, "Input/output error"))
+    assert.equal("a", lines)
+    assert.equal("Input/output error", message)
+  end)
+
+  it("gives the same lines, wherever the text is cut", function()
+    local chance = seeded_random.new "LINES_SEED"
+    for _ = 1, 300 do
+      local letters = {}
+      for index = 1, chance:integer(0, 40) do
+        letters[index] = chance:pick { "a", "b", "\n", "\r" }
+      end
+      local text, pieces, from = table.concat(letters), {}, 1
+      while from <= #text do
+        local size = chance:integer(1, 9)
+        pieces[#pieces + 1] = text:sub(from, from + size - 1)
+        from = from + size
+      end
+      assert.equal(all(of_pieces { text }), (all(of_pieces(pieces))), tostring(chance))
+    end
+  end)
+end)
