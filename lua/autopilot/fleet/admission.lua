@@ -270,11 +270,13 @@ end
 ---@param sent_at number of the clock
 ---@param status integer? nil: no answer came
 ---@param retry_after number? seconds
----@param was_reached boolean whether the host could be asked at all
+---@param was_reached boolean? whether the host could be asked at all; nil: nobody knows
 function Admission:failed(gate, task, sent_at, status, retry_after, was_reached)
   local clock, pace = self.clock(), gate.pace
   if not status then
-    if not was_reached and gate.circuit:failed(clock) then
+    -- A host that is being tried has not passed while nobody knows.
+    local counts = was_reached == false or (was_reached == nil and gate.circuit.opened_at)
+    if counts and gate.circuit:failed(clock) then
       self.tell("circuit_opened", { host = gate.host })
     end
     return

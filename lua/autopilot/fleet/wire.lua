@@ -124,10 +124,29 @@ local function turn_of(self, gate, task, total)
   return refusal, left, self.clock()
 end
 
+-- A deadline is over, or so near that nothing comes of it, in seconds.
+local no_time = 0.01
+
+--- Whether a request that has timed out had far less time than is usual, because of its tenant's own
+-- deadline: that says nothing of the host.
+---@param is_sent boolean at least in part
+---@param is_to_graph boolean by the tenant's client, whose usual time is known
+---@param connect number seconds that it had
+---@param total number
+local function was_cut_short(self, task, is_sent, is_to_graph, connect, total)
+  local usual = is_to_graph and task.client and task.client.options.timeout
+  if not usual then
+    return task.deadline ~= nil and self.clock() >= task.deadline - no_time
+  elseif is_sent then
+    return total < usual.total / 2
+  end
+  return connect < math.min(usual.connect, usual.total) / 2
+end
+
 --- Tells the host's gate and the tenant's circuit what came of a request, and gives its place back.
 ---@param status integer? nil: no answer came
 ---@param retry_after string? the header
----@param was_reached boolean whether the host could be asked at all
+---@param was_reached boolean? whether the host could be asked at all; nil: it had no time to tell
 local function done(self, gate, task, sent_at, status, retry_after, was_reached)
   if status and status < 500 and status ~= 429 then
     self.admission.succeeded(gate, sent_at)
@@ -140,7 +159,7 @@ local function done(self, gate, task, sent_at, status, retry_after, was_reached)
     self.admission:failed(gate, task, sent_at, status, seconds, was_reached)
     if status == 429 then
       self.circuits:succeeded(task.key) -- it answers
-    else
+    elseif was_reached ~= nil then
       self.circuits:failed(task.key, self.clock())
     end
   end
@@ -197,6 +216,10 @@ local function exchange(self, gate, prepared, is_sync, connect, total, token, id
   if not status then
     local _, _, _, has_timed_out, delivered = transfer:failure()
     was_reached = not (has_timed_out or delivered == "no")
+    local is_sent, to_connect = delivered ~= "no", math.min(connect, left)
+    if has_timed_out and was_cut_short(self, task, is_sent, token ~= nil, to_connect, left) then
+      was_reached = nil
+    end
   end
   done(self, gate, task, sent_at, status, retry_after, was_reached)
   return transfer
@@ -280,14 +303,22 @@ function Wire:transport(http)
 end
 
 --- What somebody's own transport returned, as `done` wants it: it may be anything.
-local function facts_of(response, network)
+local function facts_of(self, task, request, left, response, network)
   local status = type(response) == "table" and tonumber(response.status) or nil
   if status then
     local headers = type(response.headers) == "table" and response.headers or {}
     return status, headers["retry-after"], true
   end
   local is_failure = type(network) == "table"
-  return nil, nil, not (is_failure and (network.timeout or network.delivered == "no"))
+  local is_sent = not (is_failure and network.delivered == "no")
+  if is_failure and network.timeout then
+    local connect = timeouts_of(request)
+    local is_to_graph = request.headers ~= nil and request.headers["Authorization"] ~= nil
+    if was_cut_short(self, task, is_sent, is_to_graph, math.min(connect, left), left) then
+      return nil, nil, nil
+    end
+  end
+  return nil, nil, is_sent and not (is_failure and network.timeout)
 end
 
 local function with_timeout(request, connect, left)
@@ -319,7 +350,7 @@ function Wire:wrap(inner)
       self.admission:leave(task) -- who called us may live on
       error(response, 0)
     end
-    done(self, gate, task, sent_at, facts_of(response, network))
+    done(self, gate, task, sent_at, facts_of(self, task, request, left, response, network))
     return response, network
   end
 end
