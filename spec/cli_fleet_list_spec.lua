@@ -72,6 +72,15 @@ describe("autopilot-sync fleet, given a list that comes slowly,", function()
     assert.same({ ["a.example"] = 1 }, syncs_of(service))
   end)
 
+  it("waits for the first tenant, to be told whether it can be signed in to", function()
+    local world, _, requests = new_world()
+    world.env = {}
+    local ran = run("", { "tenant\n", false, false, "a.example\n" }, world)
+    assert.equal(2, ran.code)
+    assert.matches("it is not said how to sign in", ran.err)
+    assert.equal(0, #requests)
+  end)
+
   it("ends at its deadline, whatever is still to come", function()
     local world = new_world()
     local pieces = { "a.example\n", later(world, 1e6, "b.example\n") }

@@ -153,6 +153,21 @@ describe("autopilot-sync fleet, as a process,", function()
     end
   end)
 
+  it("reports of who is in its list while more of that is still to come", function()
+    -- Whoever writes the list goes on when the first report is there, or gives up.
+    local script = [[
+      { echo a.example
+        for _ in $(seq 300); do [ -s LIST ] && break; sleep 0.1; done
+        [ -s LIST ] && echo b.example
+      } | program fleet - --json >LIST
+      cat LIST]]
+    local pipe = command_process.start((script:gsub("LIST", state)), env)
+    local reports, count = reports_in(pipe:read "*a")
+    pipe:close()
+    assert.equal(2, count)
+    assert.is_true(reports["a.example"].ok and reports["b.example"].ok)
+  end)
+
   it("is killed and taken up again: what it knew to be done is not asked for again", function()
     local pipe, process = start("--json --concurrency 2 --spread 4 --state " .. state)
     local lines = {}
