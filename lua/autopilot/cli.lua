@@ -101,11 +101,10 @@ function cli.main(args, world)
   end
   local code = done and result or tell_failure(context, result)
   local lost = context.output:close()
-  if lost and code == 0 then
+  if lost then
     context.output:complain("the output could not be written: " .. lost)
-    return failed
   end
-  return code
+  return lost and code == 0 and failed or code
 end
 
 return cli

@@ -319,7 +319,8 @@ end
 local function is_finished(self, elapsed)
   local deadline = self.options.deadline
   local is_cut_off = self.is_interrupted or (deadline and elapsed >= deadline)
-  return not (is_cut_off or self.list.failure)
+  -- Reports that nobody has got are told again.
+  return not (is_cut_off or self.list.failure or self.context.output.lost)
 end
 
 --- Closes the run in the state file; a sentence when something was not written.
