@@ -1,5 +1,6 @@
 local command = require "support.command"
 local commands = require "autopilot.cli.commands"
+local files = require "support.files"
 local scripted = require "autopilot.transport.scripted"
 local version = require "autopilot.version"
 
@@ -131,7 +132,7 @@ end)
 
 describe("a file of authorities that cannot be used", function()
   it("ends in 2, also when it is a folder or empty", function()
-    local path, remove = command.file ""
+    local path, remove = files.temporary ""
     assert.equal(
       "--ca-file cannot be read: /no/such/file: No such file or directory",
       mistake "sync --ca-file /no/such/file"

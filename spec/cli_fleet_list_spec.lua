@@ -2,6 +2,7 @@
 
 local cjson = require "cjson.safe"
 local command = require "support.command"
+local files = require "support.files"
 local fleet_command = require "support.fleet_command"
 local input_file = require "autopilot.cli.input_file"
 local tenant_list = require "autopilot.cli.tenant_list"
@@ -115,7 +116,7 @@ describe("autopilot-sync fleet, given a list that cannot be read to its end,", f
   end)
 
   it("goes on where it ended when the same command is given again", function()
-    local path, remove = command.file ""
+    local path, remove = files.temporary ""
     local world, service = new_world()
     local args = "--json --state " .. path
     run(args, { "a.example\n" }, world, "Input/output error")

@@ -2,9 +2,9 @@
 -- interrupted, and taken up again. What it says is compared with what the service has seen.
 
 local cjson = require "cjson.safe"
-local command = require "support.command"
 local command_process = require "support.command_process"
 local emulated_service = require "support.emulated_service"
+local files = require "support.files"
 local socket = require "socket"
 
 local function names(count)
@@ -48,7 +48,7 @@ describe("autopilot-sync fleet, as a process,", function()
     service:control("POST", "reset")
     clean_up = {}
     local function file(text)
-      local path, remove = command.file(text)
+      local path, remove = files.temporary(text)
       clean_up[#clean_up + 1] = remove
       return path
     end

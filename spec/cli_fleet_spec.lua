@@ -1,6 +1,7 @@
 -- `autopilot-sync fleet`: lists, ways to sign in, operations, what is printed.
 
 local command = require "support.command"
+local files = require "support.files"
 local fleet_command = require "support.fleet_command"
 local scripted = require "autopilot.transport.scripted"
 
@@ -88,7 +89,7 @@ describe("autopilot-sync fleet", function()
     local path, remove
 
     before_each(function()
-      path, remove = command.file "hidden-other\n"
+      path, remove = files.temporary "hidden-other\n"
       os.execute(("chmod 600 '%s'"):format(path))
     end)
 
@@ -240,7 +241,7 @@ describe("autopilot-sync fleet", function()
     end)
 
     it("a state file that is none", function()
-      local path, remove = command.file "some text\n"
+      local path, remove = files.temporary "some text\n"
       assert.matches("the state file .* no state file", mistake("--state " .. path, nil, app))
       remove()
     end)

@@ -1,6 +1,7 @@
 -- `autopilot-sync fleet --state`: what an interrupted run leaves to the next.
 
 local command = require "support.command"
+local files = require "support.files"
 local fleet_command = require "support.fleet_command"
 local fleet_state = require "autopilot.fleet.state"
 
@@ -11,7 +12,7 @@ describe("autopilot-sync fleet --state", function()
   local path, remove
 
   before_each(function()
-    path, remove = command.file ""
+    path, remove = files.temporary ""
   end)
 
   after_each(function()
@@ -23,7 +24,7 @@ describe("autopilot-sync fleet --state", function()
     local world, service = new_world()
     assert.equal(0, run("--state " .. path, names(3), world).code)
     world.sleep(700)
-    local list, remove_list = command.file(names(3))
+    local list, remove_list = files.temporary(names(3))
     local args = ("fleet %s --state %s"):format(list, path)
     assert.equal(0, command.run(args, world).code)
     world.sleep(700)
@@ -34,7 +35,7 @@ describe("autopilot-sync fleet --state", function()
 
   it("knows of a cooldown from the run before, and does not ask in vain", function()
     local world, _, requests = new_world()
-    local list, remove_list = command.file(names(1))
+    local list, remove_list = files.temporary(names(1))
     local args = ("fleet %s --state %s --json"):format(list, path)
     command.run(args, world)
     local before = #requests
@@ -47,7 +48,7 @@ describe("autopilot-sync fleet --state", function()
 
   it("knows nothing of another service's cooldowns", function()
     local world, service = new_world()
-    local list, remove_list = command.file(names(1))
+    local list, remove_list = files.temporary(names(1))
     local args = ("fleet %s --state %s --json"):format(list, path)
     assert.equal(0, command.run(args, world).code)
     world.sleep(300)
@@ -68,7 +69,7 @@ describe("autopilot-sync fleet --state", function()
     world.was_interrupted = function()
       return interrupted
     end
-    local list, remove_list = command.file(names(20))
+    local list, remove_list = files.temporary(names(20))
     local args = ("fleet %s --state %s --concurrency 2 --json"):format(list, path)
     local first = command.run(args, world)
     assert.equal(130, first.code)
@@ -104,7 +105,7 @@ describe("autopilot-sync fleet --state", function()
 
   -- Runs the same command twice on 20 tenants; the first is interrupted after some requests.
   local function run_interrupted(args, world, between)
-    local list, remove_list = command.file(names(20))
+    local list, remove_list = files.temporary(names(20))
     args = ("fleet %s --state %s --concurrency 2 --json %s"):format(list, path, args)
     local asked, transport, is_interrupted = 0, world.transport, world.was_interrupted
     world.transport = function(request)
@@ -144,7 +145,7 @@ describe("autopilot-sync fleet --state", function()
 
   it("goes on after a deadline that was too short", function()
     local world, service = new_world()
-    local list, remove_list = command.file(names(10))
+    local list, remove_list = files.temporary(names(10))
     local args = ("fleet %s --state %s --spread 60 --json"):format(list, path)
     local first = reports_of(command.run(args .. " --deadline 30", world))
     local second, order = reports_of(command.run(args, world))
@@ -164,7 +165,7 @@ describe("autopilot-sync fleet --state", function()
     local world = new_world {
       faults = { { kind = "throttle", on = "sync", retry_after = 60 } },
     }
-    local list, remove_list = command.file(names(3))
+    local list, remove_list = files.temporary(names(3))
     local args = ("fleet %s --state %s --json"):format(list, path)
     local slept, pass = 0, world.sleep
     world.sleep = function(seconds)
@@ -188,7 +189,7 @@ describe("autopilot-sync fleet --state", function()
     local world = new_world {
       faults = { { kind = "throttle", on = "sync", retry_after = 60 } },
     }
-    local list, remove_list = command.file(names(4))
+    local list, remove_list = files.temporary(names(4))
     local args = ("fleet %s --state %s --json --operation ensure"):format(list, path)
     local slept, pass = 0, world.sleep
     world.sleep = function(seconds)

@@ -1,9 +1,9 @@
 -- The command as a process of its own: what only a real run shows.
 
 local cjson = require "cjson.safe"
-local command = require "support.command"
 local command_process = require "support.command_process"
 local emulated_service = require "support.emulated_service"
+local files = require "support.files"
 local shell = require "autopilot.cli.emulate_shell"
 local socket = require "socket"
 
@@ -79,7 +79,7 @@ describe("the command, as a process", function()
   end)
 
   it("does not wait for a second token from a pipe that has given one", function()
-    local path, remove = command.file ""
+    local path, remove = files.temporary ""
     remove()
     local script = [[
       mkfifo "$fifo"
@@ -170,7 +170,7 @@ describe("the demo", function()
   end)
 
   it("fails loudly when a command ends otherwise, and leaves nothing behind then either", function()
-    local lua, remove = command.file(
+    local lua, remove = files.temporary(
       ('#!/bin/sh\n[ "$2" = status ] && exit 9\nexec %s "$@"\n'):format(command_process.interpreter)
     )
     shell.read('chmod +x "$1"', lua)

@@ -2,6 +2,7 @@
 
 local command = require "support.command"
 local emulator = require "autopilot.emulator"
+local files = require "support.files"
 local overlay = require "support.overlay"
 
 local secret = "hidden&secret"
@@ -28,7 +29,7 @@ end
 
 -- A file that its owner alone may read.
 local function private_file(text)
-  local path, remove = command.file(text)
+  local path, remove = files.temporary(text)
   os.execute(("chmod 600 '%s'"):format(path))
   return path, remove
 end
@@ -334,7 +335,7 @@ describe("a sign-in that cannot be tried", function()
   end)
 
   it("ends in 2 where others can read the secret, or there is more than a secret", function()
-    local path, remove = command.file "hidden"
+    local path, remove = files.temporary "hidden"
     os.execute(("chmod 644 '%s'"):format(path))
     local sentence = "--client-secret-file cannot be used: %s can be read by every user of this "
       .. "machine: take that right away (chmod o-r), or give --allow-world-readable"

@@ -5,25 +5,12 @@ local base64url = require "autopilot.token.base64url"
 local cjson = require "cjson"
 local command_process = require "support.command_process"
 local emulated_service = require "support.emulated_service"
+local files = require "support.files"
 local key_files = require "support.key_files"
 local overlay = require "support.overlay"
-local token_world = require "support.token_world"
 
 local marked = "4f6c1d0e9a7b"
 local machine_key = "machine-key-" .. marked
-
-local function write(path, text)
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
-end
-
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read "*a"
-  file:close()
-  return text
-end
 
 -- Tells how it and the shell that runs it were called, and answers as it was told to. `ps` hangs in the
 -- sanitizers' runtime.
@@ -55,12 +42,12 @@ describe("--auth", function()
         identity = { tenant = "machines", client_id = "machine", header = machine_key },
       },
     }
-    write(folder .. "/az", az)
+    files.write(folder .. "/az", az)
     os.execute(("chmod 700 '%s/az'"):format(folder))
     os.execute(
       ("umask 077; cd '%s'; cat certificate.pem default.pem >encrypted.pem"):format(folder)
     )
-    path, remove = token_world.file(service.client_secret)
+    path, remove = files.temporary(service.client_secret)
     base = {
       AUTOPILOT_BASE_URL = service.url,
       AUTOPILOT_CA_FILE = service.ca_file,
@@ -79,13 +66,13 @@ describe("--auth", function()
 
   before_each(function()
     service:control("POST", "reset")
-    write(folder .. "/arguments", "")
+    files.write(folder .. "/arguments", "")
   end)
 
   --- What the fake Azure CLI is to say.
   local function let_az(answer, code)
-    write(folder .. "/answer", answer)
-    write(folder .. "/code", ("%d\n"):format(code))
+    files.write(folder .. "/answer", answer)
+    files.write(folder .. "/code", ("%d\n"):format(code))
   end
 
   local function assert_safe(...)
@@ -109,7 +96,7 @@ describe("--auth", function()
       overlay(all, variables)
     end
     local code, output, complaint = command_process.run(args, all)
-    assert_safe(output, complaint, read(folder .. "/arguments"))
+    assert_safe(output, complaint, files.read(folder .. "/arguments"))
     return code, output, complaint
   end
 
@@ -185,9 +172,9 @@ describe("--auth", function()
       AZURE_CLIENT_ID = "platform",
       AZURE_FEDERATED_TOKEN_FILE = folder .. "/platform-token",
     }
-    write(env.AZURE_FEDERATED_TOKEN_FILE, jwt "s")
+    files.write(env.AZURE_FEDERATED_TOKEN_FILE, jwt "s")
     assert_started("--auth workload", env)
-    write(env.AZURE_FEDERATED_TOKEN_FILE, jwt "else")
+    files.write(env.AZURE_FEDERATED_TOKEN_FILE, jwt "else")
     local report = assert_refused("--auth workload", env, "AADSTS700213")
     assert.is_truthy(report.hint:find("subject", 1, true))
   end)
@@ -208,7 +195,7 @@ describe("--auth", function()
     local token = service:control("POST", "tokens", { tenant = service.tenant }).token
     let_az(cjson.encode { accessToken = token, expires_on = os.time() + 3600 }, 0)
     assert_started("--auth cli --tenant " .. service.tenant)
-    local arguments = read(folder .. "/arguments")
+    local arguments = files.read(folder .. "/arguments")
     local expected = (
       "account\nget-access-token\n-o\njson\n"
       .. "--resource\nhttps://graph.microsoft.com\n--tenant\n%s\n"
@@ -262,7 +249,7 @@ describe("--auth", function()
       AZURE_CLIENT_SECRET = service.client_secret,
     })
     assert_started("--auth default", { AZURE_POD_IDENTITY_AUTHORITY_HOST = service.url })
-    assert.equal("", read(folder .. "/arguments"))
+    assert.equal("", files.read(folder .. "/arguments"))
     local report = assert_refused("--auth default", {}, "no provider has a token")
     for _, reason in ipairs {
       "environment: the environment names no way",

@@ -2,6 +2,7 @@ local cjson = require "cjson.safe"
 local command = require "support.command"
 local emulator = require "autopilot.emulator"
 local exit_codes = require "autopilot.cli.exit_codes"
+local files = require "support.files"
 local outcome = require "autopilot.outcome"
 local overlay = require "support.overlay"
 local scripted = require "autopilot.transport.scripted"
@@ -307,14 +308,12 @@ describe("a bug", function()
   end)
 
   it("shows no secret, wherever that came from and whatever it looks like", function()
-    local path, remove = command.file "hidden-1"
+    local path, remove = files.temporary "hidden-1"
     local requests = 0
     local function broken_later(request)
       requests = requests + 1
       if requests == 1 and request.headers.Authorization == "Bearer hidden-1" then
-        local file = io.open(path, "wb")
-        file:write "hidden-2"
-        file:close()
+        files.write(path, "hidden-2")
         return { status = 401, headers = {}, body = "" }
       end
       error("boom hidden-1, " .. request.headers.Authorization:match "%S+$")

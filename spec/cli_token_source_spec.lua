@@ -1,4 +1,5 @@
 local command = require "support.command"
+local files = require "support.files"
 local scripted = require "autopilot.transport.scripted"
 
 -- Runs `sync`; returns the tokens that were sent, and how it ended.
@@ -29,7 +30,7 @@ describe("the command's token", function()
   end)
 
   it("comes from a file, rather than from the environment", function()
-    local path, remove = command.file " from-file\r\n"
+    local path, remove = files.temporary " from-file\r\n"
     local tokens = run("--token-file " .. path, { env = { AUTOPILOT_TOKEN = "from-environment" } })
     assert.are.same({ "from-file" }, tokens)
     remove()
@@ -41,12 +42,10 @@ describe("the command's token", function()
   end)
 
   it("is read again when it was refused, and sent when it is another", function()
-    local path, remove = command.file "first"
+    local path, remove = files.temporary "first"
     local tokens, ran = run("--token-file " .. path, {}, {
       function()
-        local file = io.open(path, "wb")
-        file:write "second\n"
-        file:close()
+        files.write(path, "second\n")
         return { status = 401 }
       end,
       { status = 204 },
@@ -57,12 +56,10 @@ describe("the command's token", function()
   end)
 
   it("is not read again for another attempt, when nobody refused it", function()
-    local path, remove = command.file "first"
+    local path, remove = files.temporary "first"
     local tokens = run("--token-file " .. path, { sleep = function() end }, {
       function()
-        local file = io.open(path, "wb")
-        file:write "second"
-        file:close()
+        files.write(path, "second")
         return nil, { stage = "connect" }
       end,
       { status = 204 },
@@ -73,14 +70,12 @@ describe("the command's token", function()
 
   it("is sent once when the file holds no other, or nothing of use any more", function()
     for _, later in ipairs { "first\n", "", "two words", false } do
-      local path, remove = command.file "first"
+      local path, remove = files.temporary "first"
       local tokens, ran = run("--token-file " .. path, {}, {
         function()
           os.remove(path)
           if later then
-            local file = io.open(path, "wb")
-            file:write(later)
-            file:close()
+            files.write(path, later)
           end
           return { status = 401 }
         end,
@@ -125,7 +120,7 @@ describe("a token that cannot be had", function()
       ["hidden\0hidden"] = "--token-file: %s must hold a token and nothing else",
       [("hidden"):rep(20000)] = "--token-file cannot be read: %s: it is too large",
     } do
-      local path, remove = command.file(text)
+      local path, remove = files.temporary(text)
       assert.equal(wrong:format(path), mistake("--token-file " .. path, {}))
       remove()
     end

@@ -4,9 +4,9 @@
 --
 -- FLEET_TENANTS says how many (default 120; 10000 for the full run), FLEET_SEED repeats a run.
 
+local files = require "support.files"
 local SeededRandom = require "support.seeded_random"
 local cjson = require "cjson.safe"
-local command = require "support.command"
 local emulated_service = require "support.emulated_service"
 local shell = require "autopilot.cli.emulate_shell"
 
@@ -60,17 +60,10 @@ local resume_script = start_script
   echo "$code"
 ]]
 
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read "*a"
-  file:close()
-  return text
-end
-
 --- The reports of an output, by tenant; a line that the kill cut off is none.
 local function reports_of(path)
   local reports, number = {}, 0
-  for line in read(path):gmatch "([^\n]*)\n" do
+  for line in files.read(path):gmatch "([^\n]*)\n" do
     local report = assert(cjson.decode(line), "not JSON: " .. line)
     assert(reports[report.tenant] == nil, "a second report of " .. report.tenant)
     reports[report.tenant], number = report, number + 1
@@ -96,8 +89,8 @@ describe("a fleet of " .. count .. " tenants over real sockets", function()
     for index = 1, count do
       names[index] = ("tenant%05d.example"):format(index)
     end
-    local list, remove_list = command.file(table.concat(names, "\n") .. "\n")
-    local output, remove_output = command.file ""
+    local list, remove_list = files.temporary(table.concat(names, "\n") .. "\n")
+    local output, remove_output = files.temporary ""
     local state = output .. ".state"
     service:control("POST", "faults", random_faults())
     local interpreter = emulated_service.interpreter()
@@ -123,11 +116,11 @@ describe("a fleet of " .. count .. " tenants over real sockets", function()
     local ok, message = pcall(function()
       assert.equal("killed", run(kill_script, ("%d"):format(math.ceil(count / 3))))
       local before, begun = reports_of(output)
-      assert.is_true(begun >= count / 3, read(output .. ".err"))
+      assert.is_true(begun >= count / 3, files.read(output .. ".err"))
       local code = run(resume_script)
       local reports, number = reports_of(output)
-      assert.equal(count, number, read(output .. ".err"))
-      assert.is_true(code == "0" or code == "9", code .. read(output .. ".err"))
+      assert.equal(count, number, files.read(output .. ".err"))
+      assert.is_true(code == "0" or code == "9", code .. files.read(output .. ".err"))
       local syncs = syncs_seen_by(service)
       local started = 0
       for _, name in ipairs(names) do

@@ -1,9 +1,9 @@
 -- The state file of a fleet against a process that is killed (SIGKILL) while it writes, and against
 -- random histories. STATE_SEED repeats them.
 
-local command = require "support.command"
 local core = require "autopilot.core"
 local emulated_service = require "support.emulated_service"
+local files = require "support.files"
 local fleet_state = require "autopilot.fleet.state"
 local report = require "autopilot.report"
 local seeded_random = require "support.seeded_random"
@@ -57,7 +57,7 @@ describe("the state file of a fleet", function()
   local path, remove
 
   before_each(function()
-    path, remove = command.file ""
+    path, remove = files.temporary ""
   end)
 
   after_each(function()
@@ -67,7 +67,7 @@ describe("the state file of a fleet", function()
   end)
 
   it("loses no note, and is never torn, when its process is killed", function()
-    local script, remove_script = command.file(writer)
+    local script, remove_script = files.temporary(writer)
     local is_done, newest = {}, 0 -- what the file has to know, by what was said
     for _ = 1, 12 do
       for _, line in ipairs(kill_writer(script, path, chance:integer(1, 90))) do
@@ -164,17 +164,6 @@ describe("the state file of a fleet", function()
   end)
 
   it("keeps all notes before the place where a loss of power tore what was written", function()
-    local function read(name)
-      local file = assert(io.open(name, "rb"))
-      local text = file:read "*a"
-      file:close()
-      return text
-    end
-    local function write(name, text)
-      local file = assert(io.open(name, "wb"))
-      file:write(text)
-      file:close()
-    end
     local function open_and_note(first, last, sizes)
       local state = assert(fleet_state.open { path = path })
       for number = first, last do
@@ -186,7 +175,7 @@ describe("the state file of a fleet", function()
     local sizes, count = {}, 40
     open_and_note(1, 10, {}):close() -- these are in the file itself
     local state = open_and_note(11, count, sizes)
-    local main, log = read(path), read(path .. "-wal")
+    local main, log = files.read(path), files.read(path .. "-wal")
     state:close()
 
     for _ = 1, 60 do
@@ -195,8 +184,8 @@ describe("the state file of a fleet", function()
       if chance:integer(1, 2) == 1 then -- or the rest is there, but not what was written last
         torn = torn .. string.char((log:byte(place + 1) + 1) % 256) .. log:sub(place + 2)
       end
-      write(path, main)
-      write(path .. "-wal", torn)
+      files.write(path, main)
+      files.write(path .. "-wal", torn)
       local opened, message = fleet_state.open { path = path }
       assert.is_nil(message, tostring(chance))
       local is_whole = true
@@ -216,17 +205,13 @@ describe("the state file of a fleet", function()
       state:note("graph/" .. index, report.seal { operation = "sync", outcome = "started" })
     end
     state:close()
-    local file = assert(io.open(path, "rb"))
-    local whole = file:read "*a"
-    file:close()
+    local whole = files.read(path)
     for _ = 1, 150 do
       local place = chance:integer(1, #whole)
       local damaged = whole:sub(1, place - 1)
         .. string.char((whole:byte(place) + chance:integer(1, 255)) % 256)
         .. whole:sub(place + 1)
-      file = assert(io.open(path, "wb"))
-      file:write(damaged)
-      file:close()
+      files.write(path, damaged)
       local opened, message = fleet_state.open { path = path }
       if opened then
         for index = 1, 50 do
@@ -236,9 +221,7 @@ describe("the state file of a fleet", function()
         opened:close()
       else
         assert.matches("^the state file .*: it ", message)
-        file = assert(io.open(path, "rb"))
-        assert.is_true(file:read "*a" == damaged, tostring(chance))
-        file:close()
+        assert.is_true(files.read(path) == damaged, tostring(chance))
       end
       os.remove(path .. "-wal")
     end

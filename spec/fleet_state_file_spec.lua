@@ -1,7 +1,7 @@
 -- `state = "file"` of a fleet: opened, resumed and let go of by the fleet itself.
 
-local command = require "support.command"
 local emulator = require "autopilot.emulator"
+local files = require "support.files"
 local fleet_state = require "autopilot.fleet.state"
 local new_fleet = require "autopilot.fleet"
 local overlay = require "support.overlay"
@@ -10,7 +10,7 @@ describe("a fleet with a state file", function()
   local path, remove, time, service, asked
 
   before_each(function()
-    path, remove = command.file ""
+    path, remove = files.temporary ""
     time, asked = 1790000000, 0
     service = emulator.new {
       now = function()

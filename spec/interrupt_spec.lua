@@ -1,8 +1,8 @@
 -- What the C module knows of the user's interrupt, of the terminal and of files' sizes.
 
-local command = require "support.command"
 local core = require "autopilot.core"
 local emulated_service = require "support.emulated_service"
+local files = require "support.files"
 local shell = require "autopilot.cli.emulate_shell"
 
 -- Not by os.execute, which ignores interrupts while it runs.
@@ -30,7 +30,7 @@ describe("an interrupt of the user", function()
   end)
 
   it("does again what it did before, after that was undone", function()
-    local script, remove = command.file [[
+    local script, remove = files.temporary [[
       local core = require "autopilot.core"
       core.note_interrupt()
       core.note_interrupt()
@@ -50,7 +50,7 @@ describe("an interrupt of the user", function()
   end)
 
   it("ends the process when it is the second", function()
-    local script, remove = command.file [[
+    local script, remove = files.temporary [[
       local core = require "autopilot.core"
       core.note_interrupt()
       local function interrupt()
@@ -83,7 +83,7 @@ end)
 
 describe("core.file_size", function()
   it("tells the bytes of a regular file, and nil for anything else", function()
-    local path, remove = command.file(("x"):rep(12345))
+    local path, remove = files.temporary(("x"):rep(12345))
     assert.equal(12345, core.file_size(path))
     remove()
     assert.is_nil(core.file_size(path))

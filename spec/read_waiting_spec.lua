@@ -1,12 +1,12 @@
 -- core.read_waiting: what waits in a pipe, and no waiting for more.
 
-local command = require "support.command"
 local core = require "autopilot.core"
+local files = require "support.files"
 local shell = require "autopilot.cli.emulate_shell"
 
 -- Of which this process holds both ends.
 local function pipe()
-  local path, remove = command.file ""
+  local path, remove = files.temporary ""
   remove()
   shell.read('mkfifo "$1"', path)
   local both = assert(io.open(path, "r+b"))

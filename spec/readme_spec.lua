@@ -1,18 +1,12 @@
 -- The README's examples are run as they are printed: against an emulated service, in virtual time.
 
 local autopilot = require "autopilot"
-
-local function read_file(name)
-  local file = assert(io.open(name))
-  local text = file:read "*a"
-  file:close()
-  return text
-end
+local files = require "support.files"
 
 --- The code between ```lua and ```.
 local function examples()
   local blocks = {}
-  for code in read_file("README.md"):gmatch "```lua\n(.-)```" do
+  for code in files.read("README.md"):gmatch "```lua\n(.-)```" do
     blocks[#blocks + 1] = code
   end
   return blocks
@@ -93,7 +87,7 @@ describe("README.md", function()
   end)
 
   it("names every outcome, with the exit status of the command where it is told", function()
-    local text = read_file "README.md"
+    local text = files.read "README.md"
     for name in pairs(require("autopilot.outcome").all) do
       assert.truthy(text:find("`" .. name .. "`", 1, true), name)
     end

@@ -2,23 +2,11 @@
 -- trusts, once for all its connections.
 
 local core = require "autopilot.core"
+local files = require "support.files"
 local hostile = require "support.hostile_server"
 local wire = require "support.wire"
 
 local limit = 5 * hostile.patience
-
-local function read_file(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read "*a"
-  file:close()
-  return text
-end
-
-local function write_file(path, text)
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
-end
 
 local function request_to(url, ca_file)
   return core.request { method = "GET", url = url, ca_file = ca_file, proxy = "" }
@@ -66,7 +54,7 @@ describe("core.silent_listener", function()
   if keeps_certificates() then
     it("has a set read the trusted certificates, which it then needs no more", function()
       local ca_file = os.tmpname()
-      write_file(ca_file, read_file(wire.certificates().ca))
+      files.write(ca_file, files.read(wire.certificates().ca))
       local set, unprepared = core.transfer_set(), core.transfer_set()
       local listener, port = core.silent_listener()
       local silent = request_to(("https://127.0.0.1:%d/"):format(port), ca_file)

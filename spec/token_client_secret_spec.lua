@@ -1,4 +1,5 @@
 local client_secret = require "autopilot.token.client_secret"
+local files = require "support.files"
 local mistakes = require "support.mistakes"
 local token_world = require "support.token_world"
 
@@ -124,7 +125,7 @@ describe("autopilot.token.client_secret", function()
   end)
 
   it("reads a file once, and not before it is needed", function()
-    local path, remove = token_world.file(secret .. "\n")
+    local path, remove = files.temporary(secret .. "\n")
     local world = emulated()
     local sign_in = provider { client_secret_file = path }
     assert.is_truthy((sign_in(world.ask)))
@@ -133,7 +134,7 @@ describe("autopilot.token.client_secret", function()
   end)
 
   it("refuses a file that every user can read, until that is changed or allowed", function()
-    local path, remove = token_world.file(secret, "644")
+    local path, remove = files.temporary(secret, "644")
     local world = emulated()
     local sign_in = provider { client_secret_file = path }
     local token, message, details = sign_in(world.ask)

@@ -1,8 +1,8 @@
 -- The way to sign in that the environment names.
 
-local command = require "support.command"
 local emulator = require "autopilot.emulator"
 local environment = require "autopilot.token.environment"
+local files = require "support.files"
 local overlay = require "support.overlay"
 local virtual_world = require "support.virtual_world"
 
@@ -87,7 +87,7 @@ describe("autopilot.token.environment", function()
   end)
 
   it("signs in with the platform's token", function()
-    local path, remove = command.file "assertion"
+    local path, remove = files.temporary "assertion"
     local transport, requests = recording()
     provider_of {
       AZURE_TENANT_ID = "t",

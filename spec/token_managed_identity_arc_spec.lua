@@ -1,4 +1,5 @@
 local arc = require "autopilot.token.managed_identity.arc"
+local files = require "support.files"
 local managed_identity = require "autopilot.token.managed_identity"
 local token_world = require "support.token_world"
 
@@ -16,7 +17,7 @@ describe("Azure Arc", function()
   local path, remove, opened
 
   before_each(function()
-    path, remove = token_world.file(key)
+    path, remove = files.temporary(key)
     opened = {}
     -- The agent's folder is on machines of its own only.
     rawset(io, "open", function(name, mode)

@@ -1,4 +1,5 @@
 local core = require "autopilot.core"
+local files = require "support.files"
 local secret_file = require "autopilot.token.secret_file"
 local token_world = require "support.token_world"
 
@@ -6,7 +7,7 @@ describe("autopilot.core.is_world_readable", function()
   it("tells whether every user may read a file", function()
     local modes = { ["600"] = false, ["640"] = false, ["644"] = true, ["604"] = true }
     for mode, expected in pairs(modes) do
-      local path, remove = token_world.file("x", mode)
+      local path, remove = files.temporary("x", mode)
       assert.are.equal(expected, core.is_world_readable(path))
       remove()
       assert.is_false(core.is_world_readable(path))
@@ -19,7 +20,7 @@ describe("autopilot.token.secret_file", function()
 
   local function file(text, mode)
     local path
-    path, remove = token_world.file(text, mode)
+    path, remove = files.temporary(text, mode)
     return path
   end
 

@@ -4,6 +4,7 @@ local client_certificate = require "autopilot.token.client_certificate"
 local client_secret = require "autopilot.token.client_secret"
 local curl = require "autopilot.transport.curl"
 local emulated_service = require "support.emulated_service"
+local files = require "support.files"
 local key_files = require "support.key_files"
 local new_client = require "autopilot.client"
 local overlay = require "support.overlay"
@@ -84,7 +85,7 @@ describe("over real sockets", function()
   end)
 
   it("a platform's token arrives as the assertion", function()
-    local path, remove = token_world.file "platform-token"
+    local path, remove = files.temporary "platform-token"
     local _, _, details = workload_identity(options { token_file = path })(world().ask)
     remove()
     assert.are.equal("700027", details.reason)

@@ -4,6 +4,7 @@
 local base64url = require "autopilot.token.base64url"
 local cjson = require "cjson"
 local emulated_service = require "support.emulated_service"
+local files = require "support.files"
 local key_files = require "support.key_files"
 local new_client = require "autopilot.client"
 local overlay = require "support.overlay"
@@ -123,16 +124,14 @@ describe("over real sockets", function()
   it("a platform's token signs an application in, and is read anew each time", function()
     local claims = { iss = "https://issuer.test", sub = "s", aud = "api://AzureADTokenExchange" }
     claims.exp = os.time() + 600
-    local path, remove = token_world.file(jwt(claims))
+    local path, remove = files.temporary(jwt(claims))
     local client = client_of(token.workload_identity(entra {
       client_id = "platform",
       token_file = path,
     }))
     assert_started(sync(client))
     claims.sub = "else"
-    local file = assert(io.open(path, "wb"))
-    file:write(jwt(claims))
-    file:close()
+    files.write(path, jwt(claims))
     local provider = token.workload_identity(entra { client_id = "platform", token_file = path })
     local report = sync(client_of(provider))
     remove()

@@ -1,14 +1,9 @@
+local files = require "support.files"
 local mistakes = require "support.mistakes"
 local token_world = require "support.token_world"
 local workload_identity = require "autopilot.token.workload_identity"
 
 local jwt_bearer = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-
-local function write(path, text)
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
-end
 
 --- An emulated service that takes this assertion.
 local function emulated(good, given)
@@ -27,7 +22,7 @@ describe("autopilot.token.workload_identity", function()
   local path, remove
 
   before_each(function()
-    path, remove = token_world.file("platform-token-1\n", "644")
+    path, remove = files.temporary("platform-token-1\n", "644")
   end)
 
   after_each(function()
@@ -65,7 +60,7 @@ describe("autopilot.token.workload_identity", function()
   end)
 
   it("takes options first, then the client's tenant, then the environment", function()
-    local other, remove_other = token_world.file "other-token"
+    local other, remove_other = files.temporary "other-token"
     local world = emulated("other-token", { tenant = "asked" })
     local given = variables { AZURE_CLIENT_ID = false }
     given.client_id, given.token_file = "app", other
@@ -80,9 +75,9 @@ describe("autopilot.token.workload_identity", function()
   it("reads the file at each request", function()
     local world = emulated "platform-token-2"
     local sign_in = workload_identity(variables())
-    write(path, "platform-token-2")
+    files.write(path, "platform-token-2")
     assert.is_truthy((sign_in(world.ask)))
-    write(path, "platform-token-3")
+    files.write(path, "platform-token-3")
     local _, message = sign_in(world.ask)
     token_world.assert_nowhere("platform-token", message)
     local last = world.requests[#world.requests]
@@ -112,7 +107,7 @@ describe("autopilot.token.workload_identity", function()
   it("says what is wrong with the file, without a word of it", function()
     local sign_in = workload_identity(variables())
     for _, text in ipairs { "", "hush\nhush", "hush hush", "hush\0", ("hush"):rep(100000) } do
-      write(path, text)
+      files.write(path, text)
       local token, message, details = sign_in(emulated("x").ask)
       assert.is_nil(token)
       token_world.assert_nowhere("hush", message)

@@ -3,6 +3,8 @@
 -- One authority (`ca`) signs `good` (127.0.0.1 and *.example.test), `expired` and `wrong_host`;
 -- `untrusted` has signed itself. All share one key. What a server does with them is left to others.
 
+local files = require "support.files"
+
 local certificates = {}
 
 ---@class Certificates
@@ -61,12 +63,8 @@ end
 --- Makes all of them, in a folder of their own; some 100 ms.
 ---@return Certificates
 function certificates.make()
-  local folder = os.tmpname()
-  os.remove(folder)
-  assert(succeeds(("mkdir -m 700 '%s'"):format(folder)), "no temporary folder")
-  local file = assert(io.open(folder .. "/ca.cnf", "w"))
-  file:write(authority)
-  file:close()
+  local folder = files.folder()
+  files.write(folder .. "/ca.cnf", authority)
   assert(succeeds(commands:format(folder)), "openssl failed, see " .. folder .. "/log")
   local made = { folder = folder, key = folder .. "/leaf.key" }
   for _, name in ipairs { "ca", "good", "expired", "wrong_host", "untrusted" } do

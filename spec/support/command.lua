@@ -44,18 +44,4 @@ function command.run(args, given)
   return { code = code, out = world.stdout.text, err = world.stderr.text }
 end
 
---- A file with this text, and a function that removes it.
----@param text string
----@return string path
----@return fun() remove
-function command.file(text)
-  local path = os.tmpname()
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
-  return path, function()
-    os.remove(path)
-  end
-end
-
 return command

@@ -1,7 +1,7 @@
 --- The command as a process of its own, for specs: what only a real run shows.
 
-local command = require "support.command"
 local emulated_service = require "support.emulated_service"
+local files = require "support.files"
 local shell = require "autopilot.cli.emulate_shell"
 
 local command_process = {}
@@ -45,14 +45,12 @@ end
 ---@return string output
 ---@return string complaint what was written to standard error
 function command_process.run(args, env)
-  local errors, remove = command.file ""
+  local errors, remove = files.temporary ""
   local script = ("program %s 2>%s; echo $?"):format(args, shell.quote(errors))
   local pipe = command_process.start(script, env)
   local output, code = pipe:read("*a"):match "^(.-)(%d+)\n$"
   pipe:close()
-  local file = io.open(errors, "rb")
-  local complaint = file:read "*a"
-  file:close()
+  local complaint = files.read(errors)
   remove()
   return tonumber(code), output, complaint
 end

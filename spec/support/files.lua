@@ -22,6 +22,20 @@ function files.write(path, text)
   file:close()
 end
 
+--- A new file.
+---@param text string
+---@param mode string? of `chmod`; default: only its owner can read it
+---@return string path
+---@return fun() remove
+function files.temporary(text, mode)
+  local path = os.tmpname()
+  files.write(path, text)
+  os.execute(("chmod %s '%s'"):format(mode or "600", path))
+  return path, function()
+    os.remove(path)
+  end
+end
+
 --- A new folder that only its owner can look into.
 ---@return string path
 ---@return fun() remove removes it with all that is in it

@@ -5,6 +5,7 @@ local assert = require "luassert"
 local cjson = require "cjson.safe"
 local command = require "support.command"
 local emulator = require "autopilot.emulator"
+local files = require "support.files"
 
 local secret = "hidden&secret"
 
@@ -55,7 +56,7 @@ end
 
 --- Runs a command line on a list. Nothing secret is ever printed.
 function fleet_command.run(args, list, world)
-  local path, remove = command.file(list)
+  local path, remove = files.temporary(list)
   local ran = command.run("fleet " .. path .. " " .. (args or ""), world)
   remove()
   ran.err = ran.err:gsub(path:gsub("%p", "%%%0"), "LIST")

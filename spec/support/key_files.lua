@@ -2,6 +2,8 @@
 --
 -- What proves a signature is the openssl command, too: nothing of ours judges itself.
 
+local files = require "support.files"
+
 local key_files = {}
 
 key_files.passphrase = "hush & \"pass' $phrase"
@@ -46,13 +48,9 @@ end
 --- Makes all of them, in a private folder; half a second.
 ---@return string folder
 function key_files.make()
-  local folder = os.tmpname()
-  os.remove(folder)
-  assert(succeeds(("mkdir -m 700 '%s'"):format(folder)), "no temporary folder")
+  local folder = files.folder()
   local script = commands:format(folder, quoted(key_files.passphrase))
-  local file = assert(io.open(folder .. "/make", "w"))
-  file:write(script)
-  file:close()
+  files.write(folder .. "/make", script)
   assert(succeeds(("sh '%s/make'"):format(folder)), "openssl failed, see " .. folder .. "/log")
   return folder
 end
@@ -63,10 +61,7 @@ end
 
 --- The whole text of one of the files.
 function key_files.read(folder, name)
-  local file = assert(io.open(folder .. "/" .. name, "rb"))
-  local text = file:read "*a"
-  file:close()
-  return text
+  return assert(files.read(folder .. "/" .. name), name)
 end
 
 local schemes = {
@@ -80,9 +75,7 @@ local schemes = {
 ---@return boolean
 function key_files.verify(folder, public, algorithm, text, signature)
   for name, content in pairs { text = text, signature = signature } do
-    local file = assert(io.open(("%s/%s"):format(folder, name), "wb"))
-    file:write(content)
-    file:close()
+    files.write(folder .. "/" .. name, content)
   end
   local command = "cd '%s' && openssl dgst -sha256 -verify '%s' %s -signature signature text "
     .. ">/dev/null 2>&1"

@@ -7,6 +7,7 @@
 -- nginx runs its own LuaJIT, with the modules of this tree and the C module built for LuaJIT. It serves
 -- on in the background: a spec sends requests, and waits for conditions with `nginx_world.await`.
 
+local files = require "support.files"
 local http_call = require "support.http_call"
 local overlay = require "support.overlay"
 local shell = require "autopilot.cli.emulate_shell"
@@ -47,19 +48,9 @@ echo $? >ended
 wait "$watch" # the spec wants to read why
 ]=]
 
-local function write(path, text)
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
-end
-
+--- What a file holds, which nginx or its supervisor may not have made yet.
 local function read(path)
-  local file = io.open(path, "rb")
-  local text = file and file:read "*a" or ""
-  if file then
-    file:close()
-  end
-  return text
+  return files.read(path) or ""
 end
 
 --- Where the C module for nginx's LuaJIT is: a pattern for LUA_CPATH, or nil.
@@ -281,9 +272,9 @@ local function make_folder(given, port)
   for index, module in ipairs(found.modules) do
     loads[index] = ('load_module "%s";\n'):format(module)
   end
-  write(folder .. "/modules-enabled/lua.conf", table.concat(loads))
+  files.write(folder .. "/modules-enabled/lua.conf", table.concat(loads))
   for name, text in pairs(given.files or {}) do
-    write(folder .. "/" .. name, (text:gsub("%$PORT%f[%W]", tostring(port))))
+    files.write(folder .. "/" .. name, (text:gsub("%$PORT%f[%W]", tostring(port))))
   end
   for name, target in pairs(given.links or {}) do
     shell.read('ln -s "$1" "$2"', target, folder .. "/" .. name)

@@ -7,6 +7,7 @@ local client_secret = require "autopilot.token.client_secret"
 local default = require "autopilot.token.default"
 local device_code = require "autopilot.token.device_code"
 local environment = require "autopilot.token.environment"
+local files = require "support.files"
 local key_files = require "support.key_files"
 local managed_identity = require "autopilot.token.managed_identity"
 local token_world = require "support.token_world"
@@ -191,8 +192,8 @@ local ways = {
 --- Makes the files that some of them read; for `setup`.
 function secret_sign_ins.make_files()
   folder = key_files.make()
-  path, remove = token_world.file(line)
-  key_path, remove_key = token_world.file(line)
+  path, remove = files.temporary(line)
+  key_path, remove_key = files.temporary(line)
   -- The agent's folder is on machines of its own only.
   rawset(io, "open", function(name, mode)
     return open(name:find "azcmagent" and key_path or name, mode)

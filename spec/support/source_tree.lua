@@ -1,6 +1,7 @@
 --- Reads this repository's own files, for the specs that check its structure.
 -- The specs run from its root.
 
+local files = require "support.files"
 local lfs = require "lfs"
 
 local source_tree = {}
@@ -9,10 +10,7 @@ local source_tree = {}
 ---@param path string
 ---@return string
 function source_tree.read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read "*a"
-  file:close()
-  return text
+  return assert(files.read(path), "there is no " .. path)
 end
 
 --- The files below a folder whose names end in `.extension`, as sorted paths from the root.

@@ -1,6 +1,6 @@
 --- A fleet's state in a file of its own, for specs: opened any number of times, with a clock that is set.
 
-local command = require "support.command"
+local files = require "support.files"
 local fleet_state = require "autopilot.fleet.state"
 local overlay = require "support.overlay"
 local report = require "autopilot.report"
@@ -15,7 +15,7 @@ local state_file = { start = 1790000000 }
 
 ---@return StateFile
 function state_file.new()
-  local path, remove = command.file ""
+  local path, remove = files.temporary ""
   local self = { path = path, remove = remove, now = state_file.start, states = {} }
   return setmetatable(self, StateFile)
 end
@@ -40,18 +40,13 @@ end
 --- What is in it.
 ---@return string
 function StateFile:read()
-  local file = assert(io.open(self.path, "rb"))
-  local text = file:read "*a"
-  file:close()
-  return text
+  return assert(files.read(self.path), self.path)
 end
 
 --- Puts something else into it.
 ---@param text string
 function StateFile:write(text)
-  local file = assert(io.open(self.path, "wb"))
-  file:write(text)
-  file:close()
+  files.write(self.path, text)
 end
 
 --- Closes all that was opened, and removes the file.

@@ -117,20 +117,6 @@ function token_world.assert_nowhere(needle, value, seen)
   end
 end
 
---- A file with this text that only its owner can read; `remove` deletes it.
----@return string path
----@return fun() remove
-function token_world.file(text, mode)
-  local path = os.tmpname()
-  local file = assert(io.open(path, "wb"))
-  file:write(text)
-  file:close()
-  os.execute(("chmod %s '%s'"):format(mode or "600", path))
-  return path, function()
-    os.remove(path)
-  end
-end
-
 --- `os.getenv` of an environment that holds these variables alone.
 function token_world.getenv(variables)
   return function(name)
