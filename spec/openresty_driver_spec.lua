@@ -66,6 +66,71 @@ describe("in OpenResty, the worker", function()
     }, world.log)
   end)
 
+  it("goes on with a thread once there can be one, and says so", function()
+    local core = fake_core()
+    local start, tries, works = core.transfer_thread, {}, false
+    core.transfer_thread = function()
+      tries[#tries + 1] = world.now
+      if works then
+        return start()
+      end
+      return nil, "no unix-domain socket can be made"
+    end
+    world = fake_openresty.install(core)
+    local worker = require "autopilot.openresty.worker"
+    local polling = worker.driver()
+    for _ = 1, 2000 do
+      world.now = world.now + 1
+      assert.equal(polling, worker.driver())
+    end
+    -- The times between two tries double, to five minutes.
+    assert.is_true(#tries < 20, #tries)
+    assert.equal(1, tries[2] - tries[1])
+    assert.equal(2, tries[3] - tries[2])
+    assert.equal(300, tries[#tries] - tries[#tries - 1])
+    works = true
+    world.now = world.now + 300
+    local thread = worker.driver()
+    assert.not_equal(polling, thread)
+    world.now = world.now + 1000
+    assert.equal(thread, worker.driver())
+    assert.same({ 1, 1 }, { core.threads, core.sets })
+    assert.same({
+      "warn: autopilot: no unix-domain socket can be made; transfers are polled in the event loop",
+      "notice: autopilot: a helper thread moves the transfers from now on",
+    }, world.log)
+  end)
+
+  it("does not ask again for a thread that its build does not have", function()
+    local core = fake_core()
+    core.transfer_thread = false
+    world = fake_openresty.install(core)
+    local worker = require "autopilot.openresty.worker"
+    local polling = worker.driver()
+    core.transfer_thread = function()
+      error "there is none"
+    end
+    world.now = world.now + 1000
+    assert.equal(polling, worker.driver())
+  end)
+
+  it("asks for no thread where it is told to poll", function()
+    local core = fake_core()
+    core.transfer_thread = function()
+      return nil, "no thread can be started"
+    end
+    world = fake_openresty.install(core)
+    local worker = require "autopilot.openresty.worker"
+    worker.driver()
+    worker.use "polling"
+    core.transfer_thread = function()
+      error "it was told to poll"
+    end
+    worker.driver()
+    world.now = world.now + 1000
+    worker.driver()
+  end)
+
   it("polls when it is told to, and logs nothing", function()
     local core = fake_core()
     world = fake_openresty.install(core)

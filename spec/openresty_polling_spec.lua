@@ -148,6 +148,43 @@ describe("in OpenResty, the polling driver", function()
     assert.equal(other.results[1].ends, set.in_flight[2].ends)
   end)
 
+  it("hands the stepping over to one that lives, where others were killed a moment ago", function()
+    for round = 1, 5 do
+      local first = spawn(world.now + 0.1)
+      local killed = {}
+      for index = 1, 3 do
+        killed[index] = spawn(world.now + 10)
+      end
+      local other = spawn(world.now + 0.12)
+      world:run(0.095)
+      for _, thread in ipairs(killed) do
+        thread.is_killed = true
+      end
+      local began = world.now
+      world:run(0.05)
+      assert.is_true(first.has_ended)
+      assert.is_true(other.has_ended, ("round %d, %g"):format(round, world.now - began))
+    end
+  end)
+
+  it("asks none to step that has not been awake for long", function()
+    local killed = {}
+    for index = 1, 40 do
+      killed[index] = spawn(world.now + 1000)
+    end
+    world:run(0.05)
+    for _, thread in ipairs(killed) do
+      thread.is_killed = true
+    end
+    world.now = world.now + 1
+    for _ = 1, 5 do
+      local first, other = spawn(world.now + 0.1), spawn(world.now + 0.12)
+      world:run(0.15)
+      assert.is_true(first.has_ended)
+      assert.is_true(other.has_ended)
+    end
+  end)
+
   it("begins anew after all that waited were killed", function()
     spawn(world.now + 0.1).is_killed = true
     local killed = spawn(world.now + 10)

@@ -103,6 +103,7 @@ end
 local function make_ngx(world)
   return {
     WARN = "warn",
+    NOTICE = "notice",
     get_phase = function()
       return world.phase
     end,

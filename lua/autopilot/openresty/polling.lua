@@ -10,14 +10,21 @@ local semaphore = require "ngx.semaphore"
 
 ---@class autopilot.openresty.PollingDriver
 ---@field set any the worker's transfer set
----@field waiting table<any, table> by transfer: what wakes the light thread that waits for it
+---@field waiting table<any, autopilot.openresty.Sleeper> by transfer: who waits for it
 ---@field stepper any? the transfer of the light thread that steps
 ---@field lease number until when it is believed to be alive, on core.clock
 local Polling = {}
 Polling.__index = Polling
 
+---@class autopilot.openresty.Sleeper a light thread that waits, or was killed while it did
+---@field semaphore any what wakes it
+---@field seen_at number when it was last awake, on core.clock
+
 -- Seconds: from something happening to the next look, and at most; how much a stepper may be late.
 local shortest, longest, growth, patience = 0.001, 0.010, 1.25, 0.1
+
+-- So many are asked to step next: some may have been killed a moment ago.
+local candidates = 4
 
 -- Transfers that a worker may well have at a time; more are served, on more connections.
 local usual_concurrency = 1000
@@ -36,7 +43,7 @@ local function hand_out(self)
     local sleeper = waiting[transfer]
     waiting[transfer] = nil
     if sleeper and transfer ~= self.stepper then
-      sleeper:post()
+      sleeper.semaphore:post()
     end
     transfer = set:take()
   end
@@ -62,13 +69,20 @@ local function step_for_all(self, own)
   end
 end
 
---- Lets another step, if there is one.
+--- Lets another step, if there is one. The first of those asked who is alive does it.
 local function step_down(self, own)
-  if self.stepper == own then
-    self.stepper = nil
-    local _, sleeper = next(self.waiting)
-    if sleeper then
-      sleeper:post()
+  if self.stepper ~= own then
+    return
+  end
+  self.stepper = nil
+  local asked, alive_since = 0, core.clock() - 2 * patience
+  for _, sleeper in pairs(self.waiting) do
+    if sleeper.seen_at >= alive_since then
+      sleeper.semaphore:post()
+      asked = asked + 1
+      if asked == candidates then
+        return
+      end
     end
   end
 end
@@ -97,14 +111,15 @@ end
 ---@return any transfer a finished one
 function Polling:run(prepared, connect, total, token, client_request_id, retry_attempt)
   local own = self.set:add(prepared, connect, total, token, client_request_id, retry_attempt)
-  local sleeper = assert(semaphore.new())
+  local sleeper = { semaphore = assert(semaphore.new()), seen_at = core.clock() }
   self.waiting[own] = sleeper
   local watch = guard(self, own) -- on this light thread's stack alone
   while not own:is_finished() do
-    if not self.stepper or core.clock() > self.lease then
+    sleeper.seen_at = core.clock()
+    if not self.stepper or sleeper.seen_at > self.lease then
       step_for_all(self, own)
     else
-      sleeper:wait(patience)
+      sleeper.semaphore:wait(patience)
     end
   end
   watch.transfer = nil

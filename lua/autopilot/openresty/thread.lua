@@ -22,9 +22,10 @@ local grace_seconds, longest_seconds = 10, 86400
 --- Nil and why, where the system lets us have no such thread.
 ---@return autopilot.openresty.ThreadDriver?
 ---@return string? problem
+---@return boolean? is_for_good that will not change
 function Thread.new()
   if not core.transfer_thread then
-    return nil, "this build has no helper thread"
+    return nil, "this build has no helper thread", true
   end
   local thread, problem = core.transfer_thread()
   if not thread then

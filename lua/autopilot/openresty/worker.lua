@@ -14,9 +14,28 @@ local worker = {}
 local wanted = "thread"
 local current, current_process
 
+-- When a thread is tried again where there was none for it, as when descriptors ran out; nil: never.
+local retry_at, retry_delay
+
+-- Seconds. Trying costs a millisecond, in which nothing else runs.
+local first_delay, longest_delay = 1, 300
+
+--- A driver with a thread of its own, or nil and why there is none now.
+local function try_thread()
+  local driver, problem, is_for_good = require("autopilot.openresty.thread").new()
+  if driver or is_for_good then
+    retry_at = nil
+  else
+    retry_delay = retry_at and math.min(2 * retry_delay, longest_delay) or first_delay
+    retry_at = core.clock() + retry_delay
+  end
+  return driver, problem
+end
+
 local function make()
+  retry_at = nil
   if wanted == "thread" then
-    local driver, problem = require("autopilot.openresty.thread").new()
+    local driver, problem = try_thread()
     if driver then
       return driver
     end
@@ -25,12 +44,23 @@ local function make()
   return require("autopilot.openresty.polling").new()
 end
 
+--- Goes on with a thread once there can be one. What is polled already is polled to its end.
+local function try_again()
+  local driver = try_thread()
+  if driver then
+    current = driver
+    ngx.log(ngx.NOTICE, "autopilot: a helper thread moves the transfers from now on")
+  end
+end
+
 --- This worker's driver.
 ---@return autopilot.openresty.Driver
 function worker.driver()
   local process = core.process_id()
   if current_process ~= process then
     current, current_process = make(), process
+  elseif retry_at and core.clock() >= retry_at then
+    try_again()
   end
   return current
 end
