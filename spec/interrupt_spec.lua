@@ -57,7 +57,7 @@ describe("an interrupt of the user", function()
         io.popen(("kill -INT %d"):format(core.process_id())):read "*a"
       end
       interrupt()
-      print(core.was_interrupted())
+      print((core.was_interrupted()))
       io.stdout:flush()
       interrupt()
       print "went on"
@@ -68,6 +68,37 @@ describe("an interrupt of the user", function()
     pipe:close()
     remove()
     assert.equal("true\n130\n", output)
+  end)
+
+  it("may come from the system, which asks politely before it kills", function()
+    local script, remove = files.temporary [[
+      local core = require "autopilot.core"
+      local function send(signal)
+        io.popen(("kill -%s %d"):format(signal, core.process_id())):read "*a"
+      end
+      core.note_interrupt()
+      send "INT"
+      print(core.was_interrupted())
+      core.note_interrupt()
+      print(core.was_interrupted())
+      send "TERM"
+      print(core.was_interrupted())
+      io.stdout:flush()
+      send(arg[1])
+      print "went on"
+    ]]
+    for signal, code in pairs { INT = 130, TERM = 143 } do
+      local line = ("%s %s %s 2>/dev/null"):format(
+        shell.quote(emulated_service.interpreter()),
+        script,
+        signal
+      )
+      local pipe = io.popen(line .. "; echo $?")
+      local output = pipe:read "*a"
+      pipe:close()
+      assert.equal(("true\tfalse\nfalse\tfalse\ntrue\ttrue\n%d\n"):format(code), output)
+    end
+    remove()
   end)
 
   it("cuts a wait short", function()

@@ -9,8 +9,9 @@
  *   core.file_size(path) -> bytes; nil when there is no regular file of that name; opens nothing
  *   core.read_waiting(file) -> text that waits in a pipe or terminal, of which nothing was read in
  *       another way; false when there is none yet; nil at the end; nil and a message
- *   core.note_interrupt() -> can it: the first Ctrl-C is only noted, the second ends the process
- *   core.was_interrupted() -> was there one since;   core.release_interrupt() undoes it
+ *   core.note_interrupt() -> can it: the first Ctrl-C or SIGTERM is only noted, the second ends
+ *       the process;   core.release_interrupt() undoes it
+ *   core.was_interrupted() -> was there one since, was it SIGTERM
  *   core.is_world_readable(path) -> may every user of this machine read that file
  *   core.info()          -> {libcurl =, ssl =, http2 =, async_dns =, ca_file =, ca_path =} */
 #include "ca_store.h"
@@ -101,7 +102,8 @@ static int note_interrupt(lua_State *L) {
 
 static int was_interrupted(lua_State *L) {
     lua_pushboolean(L, platform_was_interrupted());
-    return 1;
+    lua_pushboolean(L, platform_was_terminated());
+    return 2;
 }
 
 static int release_interrupt(lua_State *L) {

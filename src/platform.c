@@ -109,6 +109,10 @@ bool platform_was_interrupted(void) {
     return interrupts > 0;
 }
 
+bool platform_was_terminated(void) {
+    return false; /* nobody is asked there whether it wants to end */
+}
+
 void platform_release_interrupt(void) {
     SetConsoleCtrlHandler(note_interrupt, FALSE);
 }
@@ -232,23 +236,31 @@ double platform_file_size(const char *path) {
     return stat(path, &file) == 0 && S_ISREG(file.st_mode) ? (double)file.st_size : -1;
 }
 
-static volatile sig_atomic_t interrupted = 0;
+static volatile sig_atomic_t interrupted_by = 0;
 static bool notes_interrupt = false;
-static struct sigaction before_noting;
+static struct sigaction before_interrupt, before_termination;
 
 static void note_interrupt(int number) {
-    (void)number;
-    interrupted = 1;
+    struct sigaction by_default = {.sa_handler = SIG_DFL};
+    interrupted_by = number;
+    /* The second one, be it the other, finds the system's own action. */
+    sigaction(SIGINT, &by_default, NULL);
+    sigaction(SIGTERM, &by_default, NULL);
 }
 
 bool platform_note_interrupt(void) {
+    platform_release_interrupt();
     struct sigaction action = {.sa_handler = note_interrupt};
-    /* The second one finds the system's own action. A write to a slow reader goes on; a wait does
-     * not, whatever is said here. */
-    action.sa_flags = (int)(SA_RESETHAND | SA_RESTART);
+    /* A write to a slow reader goes on; a wait does not, whatever is said here. */
+    action.sa_flags = SA_RESTART;
     sigemptyset(&action.sa_mask);
-    interrupted = 0;
-    if (sigaction(SIGINT, &action, notes_interrupt ? NULL : &before_noting) != 0) {
+    sigaddset(&action.sa_mask, SIGINT);
+    sigaddset(&action.sa_mask, SIGTERM);
+    interrupted_by = 0;
+    if (sigaction(SIGINT, &action, &before_interrupt) != 0) {
+        return false;
+    } else if (sigaction(SIGTERM, &action, &before_termination) != 0) {
+        sigaction(SIGINT, &before_interrupt, NULL);
         return false;
     }
     notes_interrupt = true;
@@ -256,12 +268,17 @@ bool platform_note_interrupt(void) {
 }
 
 bool platform_was_interrupted(void) {
-    return interrupted != 0;
+    return interrupted_by != 0;
+}
+
+bool platform_was_terminated(void) {
+    return interrupted_by == SIGTERM;
 }
 
 void platform_release_interrupt(void) {
     if (notes_interrupt) {
-        sigaction(SIGINT, &before_noting, NULL);
+        sigaction(SIGINT, &before_interrupt, NULL);
+        sigaction(SIGTERM, &before_termination, NULL);
         notes_interrupt = false;
     }
 }

@@ -50,12 +50,16 @@ int platform_terminal_width(void);
  * closing it again would take away the locks that this process has on it. */
 double platform_file_size(const char *path);
 
-/* From now on the first interrupt of the user (Ctrl-C) is only noted; the second ends the process
- * as ever. False when the system cannot do that. Waiting is cut short by either. */
+/* From now on the first interrupt of the user (Ctrl-C), or wish of the system that the process ends
+ * (SIGTERM), is only noted; the second ends the process as ever. False when the system cannot do
+ * that. Waiting is cut short by either. */
 bool platform_note_interrupt(void);
 
 /* True when there was an interrupt since platform_note_interrupt. */
 bool platform_was_interrupted(void);
+
+/* True when it was the system that wishes the process to end. */
+bool platform_was_terminated(void);
 
 /* An interrupt does again what it did before platform_note_interrupt. Does nothing without that. */
 void platform_release_interrupt(void);

@@ -14,8 +14,8 @@ local tenant_list = require "autopilot.cli.tenant_list"
 
 local fleet_run = {}
 
--- Exit codes that are not an outcome's.
-local failed, some_failed, interrupted = 1, 9, 130
+-- Exit codes that are not an outcome's; the last two are 128 and the signal, as of a shell.
+local failed, some_failed, interrupted, terminated = 1, 9, 130, 143
 
 -- Seconds after which the terminal and Ctrl-C are looked at, while nothing else happens; and a pipe
 -- that is to tell of the first tenant.
@@ -249,8 +249,10 @@ end
 --- What is done again and again while the fleet waits.
 local function tick(self)
   local context = self.context
-  if not self.is_interrupted and (context.was_interrupted or core.was_interrupted)() then
+  local was_interrupted, by_the_system = (context.was_interrupted or core.was_interrupted)()
+  if not self.is_interrupted and was_interrupted then
     self.is_interrupted = true
+    self.interrupted_code = by_the_system and terminated or interrupted
     self:tell "interrupted: what was sent is awaited; once more ends it at once"
     self.fleet:cancel()
   end
@@ -367,7 +369,7 @@ end
 
 local function exit_code(self, lost)
   if self.is_interrupted then
-    return interrupted
+    return self.interrupted_code
   elseif self.summary.failed > 0 or self.list.bad > 0 or self.list.failure then
     return some_failed
   end
