@@ -149,7 +149,7 @@ describe("autopilot-sync fleet", function()
       assert.equal("token_error", reports_of(ran)["b.example"].outcome)
     end)
 
-    it("not to a tenant whose secret cannot be read, and to the others", function()
+    it("not to a tenant whose secret cannot be read, which is told, and to the others", function()
       local world, service = new_world()
       local ran = run(
         "--json",
@@ -157,7 +157,13 @@ describe("autopilot-sync fleet", function()
         world
       )
       assert.equal(9, ran.code)
-      assert.matches("line 2: client_secret_file cannot be used: /nowhere/secret", ran.err)
+      local report = reports_of(ran)["a.example"]
+      assert.equal("token_error", report.outcome)
+      assert.equal("no", report.delivered)
+      assert.matches(
+        "line 2: client_secret_file cannot be used: /nowhere/secret",
+        report.error.message
+      )
       assert.same({ ["b.example"] = 1 }, syncs_of(service))
     end)
 

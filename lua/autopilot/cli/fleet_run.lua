@@ -117,11 +117,18 @@ local function since_of(self, text)
   return since
 end
 
---- Gives the tenant its provider and its moment; or returns nil and what is wrong.
+--- The provider of a tenant that cannot be signed in to: a failure that has its report like any other.
+local function failing_provider(line, message)
+  return function()
+    return nil, ("line %d: %s"):format(line, message)
+  end
+end
+
+--- Gives the tenant its provider and its moment; or returns nil and what is wrong with the line.
 local function admit(self, tenant)
   local provider, message = self.sign_in:provider(tenant)
   if not provider then
-    return nil, message
+    provider = failing_provider(tenant.line, message)
   end
   local since
   since, message = since_of(self, tenant.since)
