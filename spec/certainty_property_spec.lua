@@ -5,6 +5,7 @@
 -- smaller and printed.
 
 local Choices = require "support.choices"
+local History = require "support.history"
 local certainty = require "support.certainty"
 local histories = require "support.histories"
 local random_history = require "support.random_history"
@@ -33,14 +34,15 @@ describe("what is reported of a tenant's syncs", function()
 
   --- How often `ensure {}` posts, and reads before and after, on a tenant whose syncs take so long.
   local function count_requests(duration, last)
-    local history = random_history.begin(Choices.of_list {}, certainty)
+    local history = History.new(Choices.of_list {}, certainty)
     history.model.rules.duration = { duration, duration }
     history.network.rules.latency = 0.1
     if last then
       history.model:begin_sync(history.model.now - last, "other", true)
     end
     local options = { max_age = 300, wait = true }
-    local call = history:make_call(random_history.new_client(history), "ensure", options)
+    local client = random_history.new_client(history)
+    local call = random_history.make_call(history, client, "ensure", options)
     certainty.on_return(history, call)
     assert.is_nil(history.wrong)
     local counted = { outcome = call.report.outcome, before = 0, posts = 0, after = 0 }

@@ -25,11 +25,13 @@ end
 
 -- ---- While it happens ---------------------------------------------------------------------------
 
-function certainty.on_answer(history, client, request)
-  knowledge.gather(history.call, client, request)
+function certainty.on_answer(_, request)
+  knowledge.gather(request.call, request.call.client, request)
 end
 
-function certainty.on_request(history, client, call, request)
+function certainty.on_request(history, request)
+  local call = request.call
+  local client = call.client
   if call.deadline and request.sent + request.timeout > call.deadline + tiny then
     wrong(history, "deadline", "request %d could outlive the deadline", request.number)
   end
@@ -47,7 +49,7 @@ function certainty.on_request(history, client, call, request)
   end
 end
 
-function certainty.on_sleep(history, _, call, seconds)
+function certainty.on_sleep(history, call, seconds)
   call.sleeps[history.model.now] = true
   if not (seconds >= 0 and seconds < 86400) then
     wrong(history, "sleep", "slept %s s", tostring(seconds))

@@ -1,41 +1,23 @@
---- A history: some clients of one tenant, each with a clock of its own, and the calls they make.
+--- A history of one call after the other: some clients of one tenant, each with a clock of its own.
 --
--- Everything is chosen by the choices, everything happens in virtual time. What was called, what came
--- of it and what the network saw is kept for whoever judges (`support.certainty`).
+-- Everything is chosen by the choices, everything happens in virtual time.
 
+local History = require "support.history"
 local Model = require "support.tenant_model"
-local Network = require "support.tenant_network"
-local autopilot_client = require "autopilot.client"
 local retry = require "autopilot.retry"
 
 local random_history = {}
 
--- More requests than this in one call mean that it would not have ended.
-local most_requests = 1500
-
 -- ---- The world of one client --------------------------------------------------------------------
 
---- The client's Unix time: the service's, less what it is behind, and perhaps drifting or set once.
-local function random_clock(choices, model)
-  local behind = choices:pick { 0, 0.25, -0.6, 3, -40, 7200, -7200 } + choices:seconds(1)
-  local drift = choices:pick { 0, 0, 9e-5, -9e-5 }
-  local step = choices:chance(0.05) and choices:pick { 3600, -3600, 300 } or 0
-  local step_at = Model.begin + choices:seconds(1500)
-  local clock = { drift = drift, is_steady = step == 0 }
-  --- What it shows at a moment of the service's clock.
-  function clock.shows(time)
-    return time - behind + drift * (time - Model.begin) + (time >= step_at and step or 0)
-  end
-  --- The moment at which it shows, set as it is now, that time.
-  function clock.moment(shown)
-    local stepped = model.now >= step_at and step or 0
-    local moment = (shown + behind - stepped + drift * Model.begin) / (1 + drift)
-    return drift == 0 and moment or moment - 1e-6 -- a number of this size is exact to 2.4e-7
-  end
-  function clock.was_set_between(from, to)
-    return step ~= 0 and from < step_at and step_at <= to
-  end
-  return clock
+local function random_clock(history)
+  local choices = history.model.choices
+  return history:new_clock {
+    behind = choices:pick { 0, 0.25, -0.6, 3, -40, 7200, -7200 } + choices:seconds(1),
+    drift = choices:pick { 0, 0, 9e-5, -9e-5 },
+    step = choices:chance(0.05) and choices:pick { 3600, -3600, 300 } or 0,
+    step_at = Model.begin + choices:seconds(1500),
+  }
 end
 
 local policies = {
@@ -73,50 +55,19 @@ local function token_provider(model, likely)
   end
 end
 
-local function round_up(time)
-  return math.ceil(time / Network.grid) * Network.grid
-end
-
---- A client for the tenant, with everything that is injected into it.
-local function new_client(history)
+--- A client for the tenant, with options of its own.
+---@return table client
+function random_history.new_client(history)
   local model, choices = history.model, history.model.choices
-  local clock = random_clock(choices, model)
-  local client = { clock = clock, number = #history.clients + 1, requests = {} }
-  local draw = choices:unit()
-  function client.on_request(request)
-    client.requests[#client.requests + 1] = request
-    history:on_request(client, request)
-  end
-  function client.on_answer(request)
-    history.judge.on_answer(history, client, request)
-  end
-  local troubles = choices:pick { 0, 0, 0.15 }
-  client.has_token_troubles = troubles > 0
-  client.settings = {
+  local clock, troubles = random_clock(history), choices:pick { 0, 0, 0.15 }
+  local client = history:add_client(clock, {
     token = choices:pick { token_provider(model, troubles), "token-1" },
     retry = choices:pick(policies)(),
     recover = not choices:chance(0.1),
     cooldown = choices:chance(0.04) and 0 or nil,
     timeout = choices:pick { { total = 60 }, { total = 5 }, { connect = 1, total = 1.5 } },
-    transport = history.network:transport(client),
-    now = function()
-      return clock.shows(model.now)
-    end,
-    clock = function()
-      return model.now - Model.begin
-    end,
-    random = function()
-      draw = (draw + 0.618033988749895) % 1
-      return draw
-    end,
-    sleep = function(seconds)
-      history:on_sleep(client, seconds)
-      model:note("  sleeps %.3f s", seconds)
-      model:advance(round_up(model.now + seconds))
-    end,
-  }
-  client.object = autopilot_client(client.settings)
-  history.clients[client.number] = client
+  })
+  client.has_token_troubles = troubles > 0
   model:note(
     "client %d: clock %+.7f s%s, retry %s, recover %s, timeout %s",
     client.number,
@@ -174,66 +125,17 @@ function calls.status(choices)
   return { deadline = choices:chance(0.3) and choices:pick { 1, 8 } or nil }
 end
 
-local function described(options)
-  local parts = {}
-  for _, name in ipairs { "since", "max_age", "wait", "force", "deadline", "timeout" } do
-    if options[name] ~= nil then
-      parts[#parts + 1] = name .. "=" .. tostring(options[name])
-    end
-  end
-  return table.concat(parts, ", ")
-end
-
-local History = {}
-History.__index = History
-
-function History:on_request(client, request)
-  local call = self.call
-  request.call = call
-  call.requests[#call.requests + 1] = request
-  if #call.requests > most_requests then
-    error("the call makes requests without end", 0)
-  end
-  self.judge.on_request(self, client, call, request)
-end
-
-function History:on_sleep(client, seconds)
-  self.call.slept = self.model.now
-  self.judge.on_sleep(self, client, self.call, seconds)
-end
-
 --- One call of a client: as it was, and what came of it.
-function History:make_call(client, method, options)
-  local model = self.model
-  local call = {
-    client = client,
-    method = method,
-    options = options,
-    began = model.now,
-    requests = {},
-    sleeps = {}, -- when they began
-    since = options.since and client.clock.moment(options.since)
-      or method == "ensure" and model.now - (options.max_age or 0)
-      or nil,
-  }
-  local seconds = options.deadline
-    or options.timeout
-    or (method == "ensure" or method == "wait") and 3600
-  call.deadline = seconds and model.now + seconds or nil
-  self.call = call
-  self.calls[#self.calls + 1] = call
-  model:note("client %d: %s {%s}", client.number, method, described(options))
-  local object = client.object
+---@return table call
+function random_history.make_call(history, client, method, options)
+  local call, object = history:begin_call(client, method, options), client.object
   local ok, report, failed = pcall(object[method], object, options)
-  call.ended = model.now
-  if not ok then
-    call.raised = tostring(report)
-    model:note("client %d: raised %s", client.number, call.raised)
-    return call
+  if ok then
+    history:end_call(call, report or failed)
+  else
+    call.ended, call.raised = history.model.now, tostring(report)
+    history.model:note("client %d: raised %s", client.number, call.raised)
   end
-  call.report = report or failed
-  local delivered = tostring(call.report.delivered)
-  model:note("client %d: %s, delivered %s", client.number, tostring(call.report), delivered)
   return call
 end
 
@@ -247,40 +149,24 @@ local function think(history)
   end
 end
 
---- A tenant and its network, without clients yet.
----@param choices table see support.choices
----@param judge table `on_request`, `on_answer`, `on_sleep`, `on_return` and `on_end` look on
----@return table history
-function random_history.begin(choices, judge)
-  local model = Model.new(choices)
-  return setmetatable({
-    model = model,
-    network = Network.new(model),
-    clients = {},
-    calls = {},
-    judge = judge,
-  }, History)
-end
-
---- A client of it.
-random_history.new_client = new_client
-
 --- Lets a random history happen.
----@return table history
+---@param choices table see support.choices
+---@param judge table see support.history
+---@return support.History
 function random_history.run(choices, judge)
-  local history = random_history.begin(choices, judge)
-  local client = new_client(history)
-  local other = choices:chance(0.15) and new_client(history)
+  local history = History.new(choices, judge)
+  local client = random_history.new_client(history)
+  local other = choices:chance(0.15) and random_history.new_client(history)
   for _ = 1, choices:pick { 1, 2, 3, 5 } do
     think(history)
     if other and choices:chance(0.4) then
       client, other = other, client
     elseif choices:chance(0.08) then
-      client = new_client(history) -- another process, which remembers nothing
+      client = random_history.new_client(history) -- another process, which remembers nothing
     end
     local method = choices:pick { "sync", "sync", "ensure", "ensure", "wait", "status" }
     local options = calls[method](choices, client, history.model)
-    judge.on_return(history, history:make_call(client, method, options))
+    judge.on_return(history, random_history.make_call(history, client, method, options))
   end
   history.model:finish()
   judge.on_end(history)

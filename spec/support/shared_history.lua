@@ -1,42 +1,18 @@
 --- A history of calls that overlap: workers of one machine, each with a client of the same tenant, all
 -- with one store. Tasks run in virtual time; some are killed in the middle of a call.
---
--- The tenant is `support.tenant_model`, the network `support.tenant_network`; who judges is told of
--- every request and every call that returned.
 
+local History = require "support.history"
 local Model = require "support.tenant_model"
-local Network = require "support.tenant_network"
-local autopilot_client = require "autopilot.client"
 local memory_store = require "autopilot.store.memory"
 local retry = require "autopilot.retry"
 
 local shared_history = {}
 
-local grid = Network.grid
-
-local History = {}
-History.__index = History
-
---- What the clock shows that all clients have in common; it may be set once.
-function History:clock()
-  local now = self.model.now
-  return now - self.behind + (now >= self.step_at and self.step or 0)
-end
-
---- Whether it was set, so that nothing can be said of its times.
-function History:was_set()
-  return self.step ~= 0 and self.model.now >= self.step_at
-end
-
-local function round_up(time)
-  return math.ceil(time / grid) * grid
-end
-
 --- Makes time pass for a task only when the scheduler comes to it.
 local function let_tasks_wait(history)
   local model, pass = history.model, Model.advance
   function model.advance(_, time)
-    if history.current then
+    if history.is_in_task then
       coroutine.yield(time)
     else
       pass(model, time)
@@ -97,41 +73,14 @@ local policies = {
 }
 
 local function new_client(history)
-  local model, choices = history.model, history.model.choices
-  local client = { number = #history.clients + 1, requests = {} }
-  local draw = choices:unit()
-  function client.on_request(request)
-    request.call = history.current.call
-    table.insert(request.call.requests, request)
-    history.judge.on_request(history, request)
-  end
-  function client.on_answer(request)
-    history.judge.on_answer(history, request)
-  end
-  client.object = autopilot_client {
+  local choices = history.model.choices
+  return history:add_client(history.clock, {
     tenant = choices:pick { "contoso", "Contoso" },
     store = history.store,
     token = "token-1",
     retry = choices:pick(policies)(),
     timeout = choices:pick { { total = 60 }, { total = 5 }, { connect = 1, total = 1.5 } },
-    transport = history.network:transport(client),
-    now = function()
-      return history:clock()
-    end,
-    clock = function()
-      return model.now - Model.begin
-    end,
-    random = function()
-      draw = (draw + 0.618033988749895) % 1
-      return draw
-    end,
-    sleep = function(seconds)
-      assert(seconds >= 0 and seconds < 86400, "a sleep of no length")
-      model:advance(round_up(model.now + seconds))
-    end,
-  }
-  history.clients[client.number] = client
-  return client
+  })
 end
 
 -- ---- Calls -------------------------------------------------------------------------------------------
@@ -151,7 +100,7 @@ function calls.ensure(choices, history)
   return {
     wait = not choices:chance(0.3),
     timeout = choices:pick { 900, 5, 60, 1800 },
-    since = history:clock() - choices:seconds(age),
+    since = history.clock.shows(history.model.now) - choices:seconds(age),
   }
 end
 
@@ -159,51 +108,20 @@ function calls.status()
   return {}
 end
 
-local function described(options)
-  local parts = {}
-  for _, name in ipairs { "since", "wait", "force", "deadline", "timeout" } do
-    if options[name] ~= nil then
-      parts[#parts + 1] = name .. "=" .. tostring(options[name])
-    end
-  end
-  return table.concat(parts, ", ")
-end
-
---- One call of a client, in a task of its own.
+--- One call of a client, in a task.
 local function make_call(history, client, method)
-  local model = history.model
-  local options = calls[method](model.choices, history)
-  local call = {
-    client = client,
-    method = method,
-    options = options,
-    began = model.now,
-    requests = {},
-    since = options.since and model.now - (history:clock() - options.since),
-  }
-  local seconds = options.deadline or options.timeout
-  call.deadline = seconds and model.now + seconds
-  history.calls[#history.calls + 1] = call
-  model:note("client %d: %s {%s}", client.number, method, described(options))
-  history.current.call = call
-  local object = client.object
+  local options = calls[method](history.model.choices, history)
+  local call, object = history:begin_call(client, method, options), client.object
   local report, failed = object[method](object, options)
-  call.ended, call.report = model.now, report or failed
-  local delivered, joined = tostring(call.report.delivered), tostring(call.report.joined)
-  model:note(
-    "client %d: %s, delivered %s, joined %s",
-    client.number,
-    tostring(call.report),
-    delivered,
-    joined
-  )
+  history:end_call(call, report or failed)
   history.judge.on_return(history, call)
 end
 
 -- ---- Tasks -------------------------------------------------------------------------------------------
 
-function History:add_task(time, dies_at, act)
-  self.tasks[#self.tasks + 1] = { wake = time, dies_at = dies_at, thread = coroutine.create(act) }
+local function add_task(history, time, dies_at, act)
+  local task = { wake = time, dies_at = dies_at, thread = coroutine.create(act) }
+  history.tasks[#history.tasks + 1] = task
 end
 
 local function next_task(history)
@@ -216,73 +134,83 @@ local function next_task(history)
   return first
 end
 
---- Lets the tasks run until all are over.
-function History:run_tasks()
-  local task, turns = next_task(self), 0
-  while task do
-    turns = turns + 1
-    assert(turns < 200000, "the calls do not end")
-    self.model:advance(math.max(task.wake, self.model.now))
-    if task.wake >= task.dies_at then
-      task.is_over = true
-      if task.call then
-        task.call.died = self.model.now
-        self.model:note("client %d dies", task.call.client.number)
-      end
-    else
-      self.current = task
-      local ok, wake = coroutine.resume(task.thread)
-      self.current = nil
-      if not ok then
-        error(tostring(wake) .. "\n" .. debug.traceback(task.thread), 0)
-      end
-      task.is_over = coroutine.status(task.thread) == "dead"
-      task.wake = wake or task.wake
-    end
-    task = next_task(self)
+--- Lets a task go on until it sleeps, or ends.
+local function resume(history, task)
+  history.is_in_task, history.call = true, task.call
+  local ok, wake = coroutine.resume(task.thread)
+  task.call, history.is_in_task, history.call = history.call, false, nil
+  if not ok then
+    error(tostring(wake) .. "\n" .. debug.traceback(task.thread), 0)
+  end
+  task.is_over = coroutine.status(task.thread) == "dead"
+  task.wake = wake or task.wake
+end
+
+local function kill(history, task)
+  task.is_over = true
+  if task.call then
+    task.call.died = history.model.now
+    history.model:note("client %d dies", task.call.client.number)
   end
 end
 
---- Lets a random history happen.
----@param choices table see support.choices
----@param judge table `on_request`, `on_answer`, `on_return` and `on_end` look on
----@return table history
-function shared_history.run(choices, judge)
-  local model = Model.new(choices)
+--- Lets the tasks run until all are over.
+local function run_tasks(history)
+  local task, turns = next_task(history), 0
+  while task do
+    turns = turns + 1
+    assert(turns < 200000, "the calls do not end")
+    history.model:advance(math.max(task.wake, history.model.now))
+    if task.wake >= task.dies_at then
+      kill(history, task)
+    else
+      resume(history, task)
+    end
+    task = next_task(history)
+  end
+end
+
+--- A history in which no call has been made yet.
+local function begin(choices, judge)
+  local history = History.new(choices, judge)
+  local model = history.model
   model.rules.others_every, model.rules.automatic_every = 0, 0
   model.events = {}
-  local network = Network.new(model)
-  network.rules.ambushes = 0
-  local history = setmetatable({
-    model = model,
-    network = network,
-    judge = judge,
-    clients = {},
-    calls = {},
-    tasks = {},
-    behind = choices:pick { 0, 0.25, -3, 40, -7200 },
-    step = choices:chance(0.08) and choices:pick { 3600, -3600, 300, -20 } or 0,
-    step_at = model.now + choices:seconds(90),
-    store_fails = choices:pick { 0, 0, 0, 0, 0.02, 0.3, 1 },
-  }, History)
+  history.network.rules.ambushes = 0
+  history.tasks = {}
   let_tasks_wait(history)
+  local behind = choices:pick { 0, 0.25, -3, 40, -7200 }
+  local step = choices:chance(0.08) and choices:pick { 3600, -3600, 300, -20 } or 0
+  local step_at = model.now + choices:seconds(90)
+  history.clock = history:new_clock { behind = behind, step = step, step_at = step_at }
+  history.store_fails = choices:pick { 0, 0, 0, 0, 0.02, 0.3, 1 }
   local store = memory_store {
     now = function()
       return model.now
     end,
   }
   history.store = history.store_fails > 0 and faulty(store, choices, history.store_fails) or store
-  model:note("behind %s, the store fails %s", history.behind, history.store_fails)
-  if history.step ~= 0 then
-    model:note("the clock is set by %d s at +%.3f", history.step, history.step_at - Model.begin)
+  model:note("behind %s, the store fails %s", behind, history.store_fails)
+  if step ~= 0 then
+    model:note("the clock is set by %d s at +%.3f", step, step_at - Model.begin)
   end
+  return history
+end
+
+--- Lets a random history happen.
+---@param choices table see support.choices
+---@param judge table see support.history
+---@return support.History
+function shared_history.run(choices, judge)
+  local history = begin(choices, judge)
+  local model = history.model
   local spread = choices:pick { 0.1, 0, 2, 60, 700 }
   for _ = 1, choices:pick { 3, 2, 6, 12 } do
     local client = new_client(history)
-    local begin = model.now + choices:seconds(spread)
-    local dies_at = choices:chance(0.1) and begin + choices:seconds(10) or math.huge
+    local begins = model.now + choices:seconds(spread)
+    local dies_at = choices:chance(0.1) and begins + choices:seconds(10) or math.huge
     local again = choices:chance(0.3)
-    history:add_task(begin, dies_at, function()
+    add_task(history, begins, dies_at, function()
       make_call(history, client, choices:pick { "sync", "sync", "sync", "ensure", "status" })
       if again then
         model:advance(model.now + choices:seconds(spread + 5))
@@ -290,7 +218,7 @@ function shared_history.run(choices, judge)
       end
     end)
   end
-  history:run_tasks()
+  run_tasks(history)
   model:finish()
   judge.on_end(history)
   return history

@@ -32,6 +32,11 @@ local function is_in_the_way(other, request)
     and not other.call.options.force
 end
 
+--- Whether the clock was set, so that nothing can be said of its times.
+local function was_set(history)
+  return history.clock.was_set_between(0, history.model.now)
+end
+
 function sharing.on_request(history, request)
   local call = request.call
   if call.deadline and request.sent + request.timeout > call.deadline + tiny then
@@ -50,7 +55,7 @@ function sharing.on_request(history, request)
     end
   end
   local known = history.known_trigger
-  if known and request.sent < known + interval and not history:was_set() then
+  if known and request.sent < known + interval and not was_set(history) then
     wrong(
       history,
       "in vain",
@@ -75,6 +80,12 @@ function sharing.on_answer(history, request)
   end
   if answer.retry_after then
     history.told_until = math.max(history.told_until or 0, request.done + answer.retry_after)
+  end
+end
+
+function sharing.on_sleep(history, _, seconds)
+  if not (seconds >= 0 and seconds < 86400) then
+    wrong(history, "sleep", "slept %s s", tostring(seconds))
   end
 end
 
@@ -114,7 +125,7 @@ end
 
 --- Holds a claim that a sync was triggered at or after a moment against the truth.
 local function check_covered(history, call, since, has_to_be_over)
-  if history.step ~= 0 and call.began < history.step_at and history.step_at <= call.ended then
+  if history.clock.was_set_between(call.began, call.ended) then
     return -- nobody could translate `since`
   end
   local sync = history.model:find(function(sync)
@@ -125,7 +136,7 @@ local function check_covered(history, call, since, has_to_be_over)
     return
   end
   -- After a clock was set, its times and those before can be compared to a second only.
-  local close = (may_be_another(history, call) or history:was_set())
+  local close = (may_be_another(history, call) or was_set(history))
     and history.model:find(function(candidate)
       return candidate.trigger >= since - 13 -- two round trips, and the second of `Date`
     end)
@@ -175,11 +186,12 @@ local function check_cooldown(history, call)
   local ends = math.max(latest + interval + margin + slack, history.told_until or 0)
   if not report.retry_at then
     wrong(history, "cooldown", "without its end")
-  elseif history:was_set() then
+  elseif was_set(history) then
     return
-  elseif report.retry_at + history.behind > ends then
-    wrong(history, "cooldown", "%.3f s too long", report.retry_at + history.behind - ends)
-  elseif report.retry_at + history.behind <= call.ended then
+  elseif history.clock.moment(report.retry_at) > ends then
+    local late = history.clock.moment(report.retry_at) - ends
+    wrong(history, "cooldown", "%.3f s too long", late)
+  elseif history.clock.moment(report.retry_at) <= call.ended then
     wrong(history, "cooldown", "it is over")
   end
 end
