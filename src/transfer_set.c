@@ -211,6 +211,11 @@ static void finish(struct transfer_set *set, struct transfer *transfer, CURLcode
         transfer->http_version == CURL_HTTP_VERSION_1_0) {
         expect_no_multiplexing(set);
     }
+    if (set->concurrency > 0 && !set->is_multiplexed) {
+        /* A burst leaves a connection for each of its transfers. libcurl counts those in use too,
+         * and closes one at most when a transfer ends. */
+        curl_multi_setopt(set->multi, CURLMOPT_MAXCONNECTS, (long)set->in_flight_count + MOST_IDLE);
+    }
 }
 
 /* Lets a transfer of which nothing was sent begin again. Each time costs an idle connection, so

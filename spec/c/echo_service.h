@@ -9,7 +9,7 @@
 
 #include "loopback_peer.h"
 
-enum { MOST_VISITORS = 64, LONGEST_HEAD = 1024 };
+enum { MOST_VISITORS = 256, LONGEST_HEAD = 1024 };
 
 struct visitor {
     char head[LONGEST_HEAD];
@@ -20,6 +20,7 @@ struct service {
     pthread_t thread;
     int listener, port;
     int control[2]; /* closing its first end ends the service */
+    nfds_t quorum;  /* answers nobody before so many are connected at a time */
 };
 
 /* Answers a head that is whole with the client-request-id that it has. */
@@ -46,12 +47,11 @@ static inline bool serve_visitor(int descriptor, struct visitor *visitor) {
         return false;
     }
     visitor->length += (size_t)length;
-    answer_head(descriptor, visitor);
     return true;
 }
 
 static inline void *serve(void *context) {
-    const struct service *service = context;
+    struct service *service = context;
     static struct visitor visitors[MOST_VISITORS];
     struct pollfd watched[MOST_VISITORS + 2];
     nfds_t count = 2;
@@ -70,6 +70,10 @@ static inline void *serve(void *context) {
             watched[count] = (struct pollfd){.fd = accept(service->listener, NULL, NULL)};
             watched[count++].events = POLLIN;
         }
+        service->quorum = count - 2 < service->quorum ? service->quorum : 0;
+        for (nfds_t i = 2; i < count && service->quorum == 0; i++) {
+            answer_head(watched[i].fd, &visitors[i - 2]);
+        }
     }
     while (count > 2) {
         close(watched[--count].fd);
@@ -77,8 +81,9 @@ static inline void *serve(void *context) {
     return NULL;
 }
 
-static inline void service_open(struct service *service) {
+static inline void service_open(struct service *service, nfds_t quorum) {
     struct peer listening;
+    service->quorum = quorum;
     peer_open(&listening, NULL);
     service->listener = listening.listener;
     service->port = listening.port;

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "echo_service.h"
 #include "platform.h"
 #include "stepped_set.h"
 
@@ -154,6 +155,65 @@ static void rests_where_the_system_does_not_wait(void) {
     peer_close(&peer);
 }
 
+/* ---- Idle connections --------------------------------------------------------------------------
+ */
+
+/* How many connections of ours lead to that port of this machine. */
+static int connections_to(int port) {
+    int count = 0;
+    for (int descriptor = 0; descriptor < 1024; descriptor++) {
+        struct sockaddr_in other;
+        socklen_t size = sizeof other;
+        if (getpeername(descriptor, (struct sockaddr *)&other, &size) == 0 &&
+            other.sin_family == AF_INET && ntohs(other.sin_port) == port) {
+            count++;
+        }
+    }
+    return count;
+}
+
+/* Moves so many transfers at a time. */
+static void move_at_once(struct transfer_set *set, struct prepared_request *request,
+                         struct transfer *transfers, int count) {
+    const struct transfer_attempt attempt = {.client_request_id = "id",
+                                             .client_request_id_length = 2,
+                                             .connect_timeout = 10,
+                                             .total_timeout = 10};
+    memset(transfers, 0, (size_t)count * sizeof *transfers);
+    for (int i = 0; i < count; i++) {
+        transfer_set_add(set, &transfers[i], request, &attempt);
+    }
+    while (transfer_set_step(set, 0.01) > 0) {
+    }
+    for (int i = 0; i < count; i++) {
+        CHECK(transfer_status(&transfers[i]) == 204);
+        transfer_set_remove(&transfers[i]);
+        transfer_free(&transfers[i]);
+    }
+}
+
+static void keeps_few_idle_connections_where_each_transfer_needs_one(void) {
+    enum { TRANSFERS = 200 };
+    static struct transfer transfers[TRANSFERS];
+    struct service service;
+    service_open(&service, TRANSFERS);
+    struct peer named = {.port = service.port};
+    struct prepared_request *request = request_to(&named);
+    struct transfer_set *set = transfer_set_create();
+    CHECK(transfer_set_expect(set, 1000));
+    move_at_once(set, request, transfers, TRANSFERS);
+    for (int i = 0; i < TRANSFERS; i++) {
+        move_at_once(set, request, transfers, 1);
+    }
+    int idle = connections_to(service.port);
+    CHECK(idle > 30 && idle <= 66);
+    move_at_once(set, request, transfers, 30);
+    CHECK(connections_to(service.port) == idle);
+    transfer_set_destroy(set);
+    prepared_request_release(request);
+    service_close(&service);
+}
+
 int main(void) {
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
         return EXIT_FAILURE;
@@ -164,5 +224,7 @@ int main(void) {
     check_case("leaves no connection to programs that are started",
                leaves_no_connection_to_programs_it_starts);
     check_case("rests where the system does not let it wait", rests_where_the_system_does_not_wait);
+    check_case("keeps few idle connections where each transfer needs one",
+               keeps_few_idle_connections_where_each_transfer_needs_one);
     return check_summary();
 }

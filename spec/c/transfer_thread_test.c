@@ -254,7 +254,7 @@ static void survives_waiters_that_go_at_any_moment(void) {
     static struct waiter waiters[WAITERS];
     struct service service;
     int last_id = 0;
-    service_open(&service);
+    service_open(&service, 0);
     peer.port = service.port;
     thread = start();
     request = request_to(&peer);
