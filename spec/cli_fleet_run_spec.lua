@@ -5,6 +5,7 @@ local cjson = require "cjson.safe"
 local command_process = require "support.command_process"
 local emulated_service = require "support.emulated_service"
 local files = require "support.files"
+local fleet_command = require "support.fleet_command"
 local socket = require "socket"
 
 local function names(count)
@@ -15,15 +16,10 @@ local function names(count)
   return table.concat(lines, "\n") .. "\n"
 end
 
--- Reports by tenant. A line that is not whole is none: the process was killed while it wrote it.
+--- The reports of an output, by tenant, and how many there are.
 local function reports_in(text)
-  local reports, count = {}, 0
-  for line in text:gmatch "([^\n]*)\n" do
-    local report = assert(cjson.decode(line))
-    assert.is_nil(reports[report.tenant], "two reports of a tenant")
-    reports[report.tenant], count = report, count + 1
-  end
-  return reports, count
+  local reports, order = fleet_command.reports_in(text)
+  return reports, #order
 end
 
 describe("autopilot-sync fleet, as a process,", function()
@@ -31,10 +27,7 @@ describe("autopilot-sync fleet, as a process,", function()
 
   setup(function()
     service = emulated_service.start { duration = 0 }
-    env = {
-      AUTOPILOT_BASE_URL = service.url,
-      AUTOPILOT_CA_FILE = service.ca_file,
-      AZURE_AUTHORITY_HOST = service.url,
+    env = service:environment {
       AZURE_CLIENT_ID = service.client_id,
       AZURE_CLIENT_SECRET = service.client_secret,
     }
@@ -65,15 +58,13 @@ describe("autopilot-sync fleet, as a process,", function()
 
   -- How often the service was asked for a sync, and started one, for each tenant.
   local function seen()
-    local asked, started = {}, {}
-    for _, event in ipairs(service:control("GET", "log")) do
-      if event.event == "sync" then
-        started[event.tenant] = (started[event.tenant] or 0) + 1
-      elseif event.operation == "sync" and event.tenant then
+    local asked, log = {}, service:control("GET", "log")
+    for _, event in ipairs(log) do
+      if event.event ~= "sync" and event.operation == "sync" and event.tenant then
         asked[event.tenant] = (asked[event.tenant] or 0) + 1
       end
     end
-    return asked, started
+    return asked, fleet_command.syncs_in(log)
   end
 
   -- Starts one; the first line of its output is the number of the process. With `--spread` a signal

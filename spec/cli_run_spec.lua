@@ -14,9 +14,7 @@ describe("the command, as a process", function()
 
   setup(function()
     service = emulated_service.start { duration = 0 }
-    env = {
-      AUTOPILOT_BASE_URL = service.url,
-      AUTOPILOT_CA_FILE = service.ca_file,
+    env = service:environment {
       AUTOPILOT_TOKEN = service.token,
       AZURE_TENANT_ID = service.tenant,
     }
@@ -66,11 +64,7 @@ describe("the command, as a process", function()
   it("takes a token through a pipe, which is read once", function()
     for _, from in ipairs { "-", "/dev/stdin" } do
       local script = 'printf "%s\\n" "$token" | program sync --token-file ' .. from .. "; echo $?"
-      local pipe = start(script, {
-        token = service.token,
-        AUTOPILOT_BASE_URL = service.url,
-        AUTOPILOT_CA_FILE = service.ca_file,
-      })
+      local pipe = start(script, service:environment { token = service.token })
       assert.matches("started", pipe:read "*l")
       assert.equal("0", pipe:read "*l")
       pipe:close()
@@ -88,11 +82,7 @@ describe("the command, as a process", function()
       echo $?
       rm "$fifo"
     ]]
-    local pipe = start(script, {
-      fifo = path,
-      AUTOPILOT_BASE_URL = service.url,
-      AUTOPILOT_CA_FILE = service.ca_file,
-    })
+    local pipe = start(script, service:environment { fifo = path })
     assert.equal("5", pipe:read "*l")
     pipe:close()
   end)

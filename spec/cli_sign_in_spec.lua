@@ -186,10 +186,7 @@ describe("the command signs in over real TLS", function()
 
   it("at the authority that the environment names, and the sync has started", function()
     local path, remove = private_file(service.client_secret)
-    local env = {
-      AUTOPILOT_BASE_URL = service.url,
-      AUTOPILOT_CA_FILE = service.ca_file,
-      AZURE_AUTHORITY_HOST = service.url,
+    local env = service:environment {
       AZURE_CLIENT_ID = service.client_id,
       AZURE_TENANT_ID = service.tenant,
     }

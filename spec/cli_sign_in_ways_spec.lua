@@ -4,10 +4,10 @@
 local base64url = require "autopilot.token.base64url"
 local cjson = require "cjson"
 local command_process = require "support.command_process"
-local emulated_service = require "support.emulated_service"
 local files = require "support.files"
 local key_files = require "support.key_files"
 local overlay = require "support.overlay"
+local sign_in_service = require "support.sign_in_service"
 
 local marked = "4f6c1d0e9a7b"
 local machine_key = "machine-key-" .. marked
@@ -27,31 +27,14 @@ describe("--auth", function()
 
   setup(function()
     folder = key_files.make()
-    service = emulated_service.start {
-      duration = 0,
-      cooldown = 0,
-      emulator = {
-        clients = {
-          certified = {
-            certificates = { base64url.encode(key_files.read(folder, "thumbprint")) },
-          },
-          platform = { federated = { { issuer = "https://issuer.test", subject = "s" } } },
-          desk = { public = true },
-        },
-        device_code = { interval = 0.02 },
-        identity = { tenant = "machines", client_id = "machine", header = machine_key },
-      },
-    }
+    service = sign_in_service.start(folder, machine_key, { interval = 0.02 })
     files.write(folder .. "/az", az)
     os.execute(("chmod 700 '%s/az'"):format(folder))
     os.execute(
       ("umask 077; cd '%s'; cat certificate.pem default.pem >encrypted.pem"):format(folder)
     )
     path, remove = files.temporary(service.client_secret)
-    base = {
-      AUTOPILOT_BASE_URL = service.url,
-      AUTOPILOT_CA_FILE = service.ca_file,
-      AZURE_AUTHORITY_HOST = service.url,
+    base = service:environment {
       -- Nothing listens there, and nothing leaves this machine.
       AZURE_POD_IDENTITY_AUTHORITY_HOST = "http://127.0.0.1:1",
       PATH = folder .. ":" .. (os.getenv "PATH" or "/usr/bin:/bin"),

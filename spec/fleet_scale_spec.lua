@@ -5,6 +5,7 @@
 -- FLEET_TENANTS says how many (default 120; 10000 for the full run), FLEET_SEED repeats a run.
 
 local files = require "support.files"
+local fleet_command = require "support.fleet_command"
 local SeededRandom = require "support.seeded_random"
 local cjson = require "cjson.safe"
 local emulated_service = require "support.emulated_service"
@@ -60,26 +61,10 @@ local resume_script = start_script
   echo "$code"
 ]]
 
---- The reports of an output, by tenant; a line that the kill cut off is none.
+--- The reports of an output, by tenant, and how many there are.
 local function reports_of(path)
-  local reports, number = {}, 0
-  for line in files.read(path):gmatch "([^\n]*)\n" do
-    local report = assert(cjson.decode(line), "not JSON: " .. line)
-    assert(reports[report.tenant] == nil, "a second report of " .. report.tenant)
-    reports[report.tenant], number = report, number + 1
-  end
-  return reports, number
-end
-
---- What the service saw: how often a sync was started, by tenant.
-local function syncs_seen_by(service)
-  local syncs = {}
-  for _, event in ipairs(service:control("GET", "log")) do
-    if event.event == "sync" then
-      syncs[event.tenant] = (syncs[event.tenant] or 0) + 1
-    end
-  end
-  return syncs
+  local reports, order = fleet_command.reports_in(files.read(path))
+  return reports, #order
 end
 
 describe("a fleet of " .. count .. " tenants over real sockets", function()
@@ -121,7 +106,7 @@ describe("a fleet of " .. count .. " tenants over real sockets", function()
       local reports, number = reports_of(output)
       assert.equal(count, number, files.read(output .. ".err"))
       assert.is_true(code == "0" or code == "9", code .. files.read(output .. ".err"))
-      local syncs = syncs_seen_by(service)
+      local syncs = fleet_command.syncs_in(service:control("GET", "log"))
       local started = 0
       for _, name in ipairs(names) do
         local report = assert(reports[name], name .. " is lost")

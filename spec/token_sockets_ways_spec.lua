@@ -3,11 +3,11 @@
 
 local base64url = require "autopilot.token.base64url"
 local cjson = require "cjson"
-local emulated_service = require "support.emulated_service"
 local files = require "support.files"
 local key_files = require "support.key_files"
 local new_client = require "autopilot.client"
 local overlay = require "support.overlay"
+local sign_in_service = require "support.sign_in_service"
 local token = require "autopilot.token"
 local token_world = require "support.token_world"
 
@@ -22,20 +22,7 @@ describe("over real sockets", function()
 
   setup(function()
     folder = key_files.make()
-    service = emulated_service.start {
-      duration = 0,
-      cooldown = 0,
-      emulator = {
-        clients = {
-          certified = {
-            certificates = { base64url.encode(key_files.read(folder, "thumbprint")) },
-          },
-          platform = { federated = { { issuer = "https://issuer.test", subject = "s" } } },
-          desk = { public = true },
-        },
-        identity = { tenant = "machines", client_id = "machine", header = "machine-key" },
-      },
-    }
+    service = sign_in_service.start(folder, "machine-key")
   end)
 
   teardown(function()

@@ -49,6 +49,17 @@ function emulated_service.start(given)
   return setmetatable(service, Service)
 end
 
+--- The environment of somebody who uses it: where it and its authority are, and whom to trust.
+---@param more table<string, string>? further variables
+---@return table<string, string>
+function Service:environment(more)
+  return overlay({
+    AUTOPILOT_BASE_URL = self.url,
+    AUTOPILOT_CA_FILE = self.ca_file,
+    AZURE_AUTHORITY_HOST = self.url .. "/", -- as Azure writes it
+  }, more)
+end
+
 --- Sends one request with a client that is not ours.
 ---@param request { method: string, path: string, headers: table<string, string>?, body: string? }
 ---@return integer? status nil when no answer came

@@ -21,10 +21,7 @@ World.__index = World
 function example_world.start(given)
   local service = emulated_service.start(given.service)
   local example = nginx_world.root() .. "/examples/openresty"
-  local environment = {
-    AUTOPILOT_BASE_URL = service.url,
-    AUTOPILOT_CA_FILE = service.ca_file,
-    AZURE_AUTHORITY_HOST = service.url .. "/",
+  local environment = service:environment {
     AZURE_CLIENT_ID = service.client_id,
     AZURE_CLIENT_SECRET = service.client_secret,
     PORTAL_KEEP_FRESH_EVERY = tostring(given.keep_fresh_every or 0),

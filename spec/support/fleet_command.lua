@@ -64,26 +64,43 @@ function fleet_command.run(args, list, world)
   return ran
 end
 
---- The reports of `--json` by tenant, and the tenants in their order.
-function fleet_command.reports(ran)
+--- The reports of a text that `--json` has printed, by tenant, and the tenants in their order. Fails when one
+-- has two. A line that is not whole is none: the process was killed while it wrote it.
+---@param text string
+---@return table<string, table> reports
+---@return string[] order
+function fleet_command.reports_in(text)
   local reports, order = {}, {}
-  for line in ran.out:gmatch "[^\n]+" do
-    local report = assert(cjson.decode(line))
+  for line in text:gmatch "([^\n]*)\n" do
+    local report = assert(cjson.decode(line), line)
+    assert.is_nil(reports[report.tenant], "a second report of " .. report.tenant)
     reports[report.tenant] = report
     order[#order + 1] = report.tenant
   end
   return reports, order
 end
 
---- How many syncs the service has started for each tenant.
-function fleet_command.syncs(service)
+--- The same of a command that ran.
+function fleet_command.reports(ran)
+  return fleet_command.reports_in(ran.out)
+end
+
+--- How many syncs a service has started for each tenant, by the events of its log.
+---@param log table[]
+---@return table<string, integer>
+function fleet_command.syncs_in(log)
   local counts = {}
-  for _, event in ipairs(service.log) do
+  for _, event in ipairs(log) do
     if event.event == "sync" then
       counts[event.tenant] = (counts[event.tenant] or 0) + 1
     end
   end
   return counts
+end
+
+--- The same of the service of a world.
+function fleet_command.syncs(service)
+  return fleet_command.syncs_in(service.log)
 end
 
 --- A list of so many tenants.
