@@ -64,9 +64,11 @@ static struct ca_store choose(void) {
 const struct ca_store *ca_store_default(void) {
     static struct ca_store store;
     static bool chosen = false;
+    platform_lock();
     if (!chosen) {
         store = choose();
         chosen = true;
     }
+    platform_unlock();
     return &store;
 }

@@ -20,7 +20,10 @@ EXPORTED int luaopen_autopilot_core(lua_State *L);
 /* Opens the module. libcurl's global state is set up once and kept until the process ends: others
  * in the process may use it, and resolver threads may outlive this Lua state. */
 int luaopen_autopilot_core(lua_State *L) {
-    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+    platform_lock(); /* before 7.84 libcurl does not see to it itself */
+    CURLcode status = curl_global_init(CURL_GLOBAL_DEFAULT);
+    platform_unlock();
+    if (status != CURLE_OK) {
         return luaL_error(L, "autopilot.core: libcurl cannot be initialised");
     }
     if (curl_version_info(CURLVERSION_NOW)->version_num < 0x075000) {

@@ -128,6 +128,16 @@ bool platform_is_world_readable(const char *path) {
     return false; /* access lists, not a mode, say who may read it */
 }
 
+static SRWLOCK process_lock = SRWLOCK_INIT;
+
+void platform_lock(void) {
+    AcquireSRWLockExclusive(&process_lock);
+}
+
+void platform_unlock(void) {
+    ReleaseSRWLockExclusive(&process_lock);
+}
+
 long platform_descriptor_limit(void) {
     return 0; /* sockets are not descriptors there, and not limited like them */
 }
@@ -140,6 +150,7 @@ long platform_descriptor_limit(void) {
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
@@ -300,6 +311,16 @@ bool platform_folder_has(const char *folder, bool (*wanted)(const char *name)) {
 bool platform_is_world_readable(const char *path) {
     struct stat file;
     return stat(path, &file) == 0 && (file.st_mode & S_IROTH) != 0;
+}
+
+static pthread_mutex_t process_lock = PTHREAD_MUTEX_INITIALIZER;
+
+void platform_lock(void) {
+    pthread_mutex_lock(&process_lock);
+}
+
+void platform_unlock(void) {
+    pthread_mutex_unlock(&process_lock);
 }
 
 long platform_descriptor_limit(void) {

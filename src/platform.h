@@ -64,6 +64,11 @@ bool platform_was_terminated(void);
 /* An interrupt does again what it did before platform_note_interrupt. Does nothing without that. */
 void platform_release_interrupt(void);
 
+/* Lets one thread of the process at a time go on, until platform_unlock: for what is set up once
+ * and used by every Lua state. Nothing of Lua stands between, which may leave by longjmp. */
+void platform_lock(void);
+void platform_unlock(void);
+
 /* How many files and sockets this process may have open; 0 when nobody knows. */
 long platform_descriptor_limit(void);
 

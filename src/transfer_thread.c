@@ -13,7 +13,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "ca_store.h"
 #include "platform.h"
 #include "transfer_job.h"
 #include "transfer_set.h"
@@ -355,7 +354,6 @@ struct transfer_thread *transfer_thread_start(const char **problem) {
     thread->process_id = platform_process_id();
     thread->wake.listener = thread->wake.node = -1;
     thread->set = transfer_set_create();
-    ca_store_default(); /* chosen once, and not by two threads at a time */
     if (thread->set == NULL || !transfer_set_expect(thread->set, usual_concurrency) ||
         !reserve_connection(thread)) {
         destroy(thread);
