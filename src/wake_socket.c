@@ -62,7 +62,11 @@ static int accept_connection(int listener) {
 /* True when this process is at the other end, or where the system does not tell, this user. */
 static bool is_from_us(int connection) {
 #ifdef SO_PEERCRED
+#ifdef __OpenBSD__
+    struct sockpeercred peer; /* unix(4): the option is Linux's, its structure is not */
+#else
     struct ucred peer;
+#endif
     socklen_t size = sizeof peer;
     return getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
            peer.pid == getpid();
