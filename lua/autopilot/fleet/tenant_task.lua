@@ -15,11 +15,16 @@ local limits = {
   ensure = { name = "timeout", default = 3600 },
 }
 
+local function is_callable(value)
+  local metatable = getmetatable(value)
+  return type(value) == "function" or (type(metatable) == "table" and metatable.__call ~= nil)
+end
+
 --- What the user wants for this tenant's client.
 local function given_options(fleet, task)
   local of_client = fleet.options.client
   local given = of_client
-  if type(of_client) == "function" or getmetatable(of_client) then
+  if is_callable(of_client) then
     given = of_client(task.tenant)
   end
   if type(given) ~= "table" then
@@ -107,7 +112,7 @@ end
 --- Arguments for the operation, with what is left of the fleet's time.
 local function arguments_of(fleet, task)
   local given = fleet.options.arguments
-  if given ~= nil and type(given) ~= "table" then
+  if is_callable(given) then
     given = given(task.tenant)
   end
   local limit = limits[fleet.options.operation]

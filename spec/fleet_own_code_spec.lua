@@ -1,0 +1,105 @@
+-- Code of the user's in a fleet: what it may be, and what it is given of the fleet's time.
+
+local world = require "support.fleet_world"
+
+describe("an operation of the user's in a fleet", function()
+  it("that sleeps for too long wakes at the deadline, and says itself how it went", function()
+    local w = world.new()
+    local fleet = w:fleet {
+      tenants = { "t1", "t2" },
+      deadline = 10,
+      operation = function(client)
+        client.options.sleep(1000)
+        return { ok = false, outcome = "timed_out", at = w.time - world.start }
+      end,
+    }
+    local reports = world.collect(fleet)
+    for _, name in ipairs { "t1", "t2" } do
+      assert.equal("timed_out", reports[name].outcome)
+      assert.equal(10, reports[name].at)
+    end
+  end)
+
+  it("has ten seconds when the run is cancelled, unless that says", function()
+    for _, grace in ipairs { false, 3 } do
+      local w, fleet = world.new(), nil
+      w.latency = function()
+        fleet:cancel(grace or nil)
+        return 1000
+      end
+      fleet = w:fleet { tenants = { "t1" } }
+      local reports = world.collect(fleet)
+      assert.equal("unknown", reports.t1.delivered)
+      assert.near(grace or 10, w.time - world.start, 0.01)
+    end
+  end)
+end)
+
+describe("the options of a fleet's clients", function()
+  local function started(client)
+    local w = world.new()
+    local reports = world.collect(w:fleet { tenants = { "t1" }, client = client })
+    return reports.t1.outcome, reports.t1.error and reports.t1.error.message
+  end
+
+  it("may be a table that can be called", function()
+    local calls = setmetatable({}, {
+      __call = function(_, tenant)
+        return { token = "token-" .. tenant }
+      end,
+    })
+    assert.equal("started", (started(calls)))
+  end)
+
+  it("may be a table with a metatable that says nothing of calls", function()
+    assert.equal("started", (started(setmetatable({ token = "token-t1" }, {}))))
+    local locked = setmetatable({ token = "token-t1" }, { __metatable = "locked" })
+    assert.equal("started", (started(locked)))
+  end)
+
+  it("must be a table or give one, for each tenant", function()
+    local outcome, message = started(function()
+      return "token-t1"
+    end)
+    assert.equal("unexpected", outcome)
+    assert.equal("the function 'client' must return a table of options", message)
+  end)
+end)
+
+describe("the hosts that a fleet's tokens come from", function()
+  it("have so many requests at a time and no more, like any other", function()
+    local w = world.new()
+    local inner, now, most = w:transport(), 0, 0
+    local fleet = w:fleet {
+      tenants = world.names(40),
+      concurrency = 20,
+      host_concurrency = 3,
+      transport = function(request)
+        if not request.url:find "^https://login%.example/" then
+          return inner(request)
+        end
+        now = now + 1
+        most = math.max(most, now)
+        coroutine.yield(w.time - world.start + 0.2)
+        now = now - 1
+        return { status = 200, headers = {}, body = request.url:match "[^/]*$" }
+      end,
+      client = function(tenant)
+        return {
+          token = function(ask)
+            local response = ask.transport {
+              method = "GET",
+              url = "https://login.example/" .. tenant,
+              headers = {},
+            }
+            return response and "token-" .. response.body or nil, "refused"
+          end,
+        }
+      end,
+    }
+    world.collect(fleet)
+    assert.equal(40, fleet.summary.ok)
+    assert.equal(3, most)
+    assert.equal(3, w.most_in_flight)
+  end)
+end)
