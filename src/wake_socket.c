@@ -63,7 +63,7 @@ static int accept_connection(int listener) {
 static bool is_from_us(int connection) {
 #ifdef SO_PEERCRED
 #ifdef __OpenBSD__
-    struct sockpeercred peer; /* unix(4): the option is Linux's, its structure is not */
+    struct sockpeercred peer; /* getsockopt(2): named as in Linux, ordered otherwise */
 #else
     struct ucred peer;
 #endif
