@@ -161,24 +161,30 @@ describe("autopilot-sync fleet --state", function()
     assert.is_true(recalled > 0 and recalled < 10)
   end)
 
+  --- Interrupts the command once it has slept for more than so long; what is returned ends that.
+  local function interrupt_after(seconds, world)
+    local slept, pass, is_interrupted = 0, world.sleep, world.was_interrupted
+    world.sleep = function(duration)
+      slept = slept + duration
+      pass(duration)
+    end
+    world.was_interrupted = function()
+      return slept > seconds
+    end
+    return function()
+      world.was_interrupted = is_interrupted
+    end
+  end
+
   it("goes on when it was interrupted after its last tenant was begun with", function()
     local world = new_world {
       faults = { { kind = "throttle", on = "sync", retry_after = 60 } },
     }
     local list, remove_list = files.temporary(names(3))
     local args = ("fleet %s --state %s --json"):format(list, path)
-    local slept, pass = 0, world.sleep
-    world.sleep = function(seconds)
-      slept = slept + seconds
-      pass(seconds)
-    end
-    world.was_interrupted = function()
-      return slept > 20
-    end
+    local go_on = interrupt_after(20, world)
     assert.equal(130, command.run(args, world).code)
-    world.was_interrupted = function()
-      return false
-    end
+    go_on()
     local ran = command.run(args, world)
     remove_list()
     assert.matches("2 done already", ran.err)
@@ -191,17 +197,9 @@ describe("autopilot-sync fleet --state", function()
     }
     local list, remove_list = files.temporary(names(4))
     local args = ("fleet %s --state %s --json --operation ensure"):format(list, path)
-    local slept, pass = 0, world.sleep
-    world.sleep = function(seconds)
-      slept = slept + seconds
-      pass(seconds)
-    end
-    local is_interrupted = world.was_interrupted
-    world.was_interrupted = function()
-      return slept > 20
-    end
+    local go_on = interrupt_after(20, world)
     assert.equal(130, command.run(args .. " --max-age 5", world).code)
-    world.was_interrupted = is_interrupted
+    go_on()
     for _, other in ipairs { " --max-age 6", " --since -5s", "" } do
       local ran = command.run(args .. other, world)
       assert.is_nil(ran.err:find "taking up")

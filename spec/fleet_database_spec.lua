@@ -16,6 +16,16 @@ describe("the file of a fleet's state", function()
     file:close()
   end)
 
+  --- What a file holds with the reports of sixty tenants in it.
+  local function written()
+    local state = file:open()
+    for index = 1, 60 do
+      state:note("graph/" .. index, started("tenant" .. index))
+    end
+    state:close()
+    return file:read()
+  end
+
   describe("is refused, and left as it was, when it is", function()
     local function assert_refused(text, pattern)
       file:write(text)
@@ -50,12 +60,7 @@ describe("the file of a fleet's state", function()
     end)
 
     it("a torn one, wherever it is cut", function()
-      local state = file:open()
-      for index = 1, 60 do
-        state:note("graph/" .. index, started("tenant" .. index))
-      end
-      state:close()
-      local whole = file:read()
+      local whole = written()
       for length = 1, #whole - 1, 797 do
         assert_refused(whole:sub(1, length), "it is ")
       end
@@ -64,12 +69,7 @@ describe("the file of a fleet's state", function()
     end)
 
     it("one with a page that was never written", function()
-      local state = file:open()
-      for index = 1, 60 do
-        state:note("graph/" .. index, started("tenant" .. index))
-      end
-      state:close()
-      local whole, page = file:read(), 4096
+      local whole, page = written(), 4096
       for last = 2 * page, #whole, page do
         local damaged = whole:sub(1, last - page) .. ("\0"):rep(page) .. whole:sub(last + 1)
         assert_refused(damaged, "it is damaged")

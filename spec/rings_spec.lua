@@ -16,6 +16,16 @@ local function assert_none(wrong)
   assert.are.same({}, wrong)
 end
 
+--- Every C file: its path, and its text without comments and strings.
+local function bare_c_files()
+  local index = 0
+  return function()
+    index = index + 1
+    local path = c_files[index]
+    return path, path and source_tree.bare_c(source_tree.read(path))
+  end
+end
+
 -- What each C file includes: local[path] and system[path] are lists of names.
 local local_includes, system_includes = {}, {}
 for _, path in ipairs(c_files) do
@@ -100,8 +110,7 @@ describe("the rings of the C sources", function()
 
   it("never call Lua, and no struct keeps a Lua state", function()
     local wrong = {}
-    for _, path in ipairs(c_files) do
-      local text = source_tree.bare_c(source_tree.read(path))
+    for path, text in bare_c_files() do
       for _, name in ipairs { "lua_call", "lua_callk", "lua_pcall", "lua_pcallk", "lua_resume" } do
         if text:find("%f[%w_]" .. name .. "%f[^%w_]") then
           wrong[#wrong + 1] = path .. ": " .. name
@@ -133,8 +142,7 @@ describe("the C sources", function()
 
   it("use no banned function", function()
     local wrong = {}
-    for _, path in ipairs(c_files) do
-      local text = source_tree.bare_c(source_tree.read(path))
+    for path, text in bare_c_files() do
       for name in text:gmatch "%f[%w_]([%a_][%w_]*)%s*%(" do
         if banned[name] then
           wrong[#wrong + 1] = path .. ": " .. name
@@ -146,8 +154,7 @@ describe("the C sources", function()
 
   it("never switch off the verification of TLS", function()
     local wrong = {}
-    for _, path in ipairs(c_files) do
-      local text = source_tree.bare_c(source_tree.read(path))
+    for path, text in bare_c_files() do
       for option, value in text:gmatch "CURLOPT_([%u_]*SSL_VERIFY%u+)%s*,%s*(%w+)" do
         if value:match "^0" or value == "false" then
           wrong[#wrong + 1] = path .. ": " .. option .. " = " .. value

@@ -167,14 +167,19 @@ describe("a token in a store", function()
     assert.are.equal(("token-1 "):rep(10), table.concat(got, " ") .. " ")
   end)
 
-  it("is fetched by another when who fetched it has died, or failed", function()
-    local fetched = source()
+  --- A worker that has begun to fetch, and never goes on.
+  local function die_fetching()
     local died = coroutine.create(function()
       worker(function()
         coroutine.yield()
       end)(asking())
     end)
     assert(coroutine.resume(died))
+  end
+
+  it("is fetched by another when who fetched it has died, or failed", function()
+    local fetched = source()
+    die_fetching()
     local began = time
     assert.are.equal("token-1", (worker(fetched.provider)(asking())))
     assert.is_true(time - began < 80)
@@ -189,12 +194,7 @@ describe("a token in a store", function()
   end)
 
   it("does not keep anybody waiting beyond a deadline", function()
-    local died = coroutine.create(function()
-      worker(function()
-        coroutine.yield()
-      end)(asking())
-    end)
-    assert(coroutine.resume(died))
+    die_fetching()
     local began = time
     local seen
     worker(function(ask)

@@ -4,17 +4,9 @@
 local hostile = require "support.hostile_server"
 local wire = require "support.wire"
 
-local no_content = "HTTP/1.1 204 No Content\r\n\r\n"
+local assert_unsent = wire.assert_unsent
 
-local function assert_unsent(outcome, stage, name)
-  assert.is_nil(outcome.response)
-  assert.are.equal(stage, outcome.network.stage)
-  assert.are.equal("no", outcome.network.delivered)
-  assert.are.equal(0, outcome.sends)
-  if name then
-    assert.are.equal(name, outcome.network.name)
-  end
-end
+local no_content = "HTTP/1.1 204 No Content\r\n\r\n"
 
 local function assert_unknown(outcome, sends)
   assert.is_nil(outcome.response)

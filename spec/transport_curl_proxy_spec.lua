@@ -34,16 +34,6 @@ local function tunnel(text, script)
   end
 end
 
-local function assert_stopped(outcome, stage, name)
-  assert.is_nil(outcome.response)
-  assert.are.equal(stage, outcome.network.stage)
-  assert.are.equal("no", outcome.network.delivered)
-  assert.are.equal(0, outcome.sends)
-  if name then
-    assert.are.equal(name, outcome.network.name)
-  end
-end
-
 describe("a proxy", function()
   after_each(wire.close)
   teardown(wire.teardown)
@@ -86,7 +76,7 @@ describe("a proxy", function()
       "HTTP/1.1 302 Elsewhere\r\nLocation: https://elsewhere.example.test/\r\n\r\n",
     }
     for _, refusal in ipairs(refusals) do
-      assert_stopped(ask(tunnel(refusal)), "proxy")
+      wire.assert_unsent(ask(tunnel(refusal)), "proxy")
     end
   end)
 
@@ -121,29 +111,29 @@ describe("a proxy", function()
       end),
     }
     for _, way in ipairs(ways) do
-      assert_stopped(ask(way), "proxy")
+      wire.assert_unsent(ask(way), "proxy")
     end
   end)
 
   it("may stall before it has opened the tunnel", function()
     for _, text in ipairs { "", "HTTP/1.1 20" } do
       local outcome = ask(tunnel(text), { connect = 0.06 })
-      assert_stopped(outcome, "proxy", "CURLE_OPERATION_TIMEDOUT")
+      wire.assert_unsent(outcome, "proxy", "CURLE_OPERATION_TIMEDOUT")
     end
   end)
 
   it("is not what fails when the tunnel is open", function()
-    assert_stopped(
+    wire.assert_unsent(
       ask(tunnel(established, function(connection)
         connection:reset()
       end)),
       "tls"
     )
-    assert_stopped(ask(tunnel(established .. "HTTP/1.1 204 No Content\r\n\r\n")), "tls")
+    wire.assert_unsent(ask(tunnel(established .. "HTTP/1.1 204 No Content\r\n\r\n")), "tls")
     local outcome = ask(tunnel(established), { connect = 0.06 })
-    assert_stopped(outcome, "tls", "CURLE_OPERATION_TIMEDOUT")
+    wire.assert_unsent(outcome, "tls", "CURLE_OPERATION_TIMEDOUT")
     outcome = ask(tunnel(established, wire.tls(function() end, { certificate = "wrong_host" })))
-    assert_stopped(outcome, "tls", "CURLE_PEER_FAILED_VERIFICATION")
+    wire.assert_unsent(outcome, "tls", "CURLE_PEER_FAILED_VERIFICATION")
   end)
 
   it("cannot hide that the request was sent", function()
@@ -159,11 +149,11 @@ describe("a proxy", function()
     for _, scheme in ipairs { "http", "https", "socks5h" } do
       local url = ("%s://user:%s@127.0.0.1:%d"):format(scheme, wire.proxy_password, port)
       local outcome = wire.ask_tls(hostile.refusing(), { url = service, http = { proxy = url } })
-      assert_stopped(outcome, "proxy", "CURLE_COULDNT_CONNECT")
+      wire.assert_unsent(outcome, "proxy", "CURLE_COULDNT_CONNECT")
     end
     local url = "http://nobody.invalid:3128"
     local outcome = wire.ask_tls(hostile.refusing(), { url = service, http = { proxy = url } })
-    assert_stopped(outcome, "proxy")
+    wire.assert_unsent(outcome, "proxy")
   end)
 
   it("that speaks TLS is verified too", function()
@@ -173,12 +163,12 @@ describe("a proxy", function()
       end)),
       { proxy_scheme = "https", connect = 0.1 }
     )
-    assert_stopped(good, "tls", "CURLE_OPERATION_TIMEDOUT")
+    wire.assert_unsent(good, "tls", "CURLE_OPERATION_TIMEDOUT")
     assert.are.equal(1, #good.server.requests)
     for _, certificate in ipairs { "untrusted", "expired", "wrong_host" } do
       local script = wire.tls(tunnel(established), { certificate = certificate })
       local outcome = ask(script, { proxy_scheme = "https" })
-      assert_stopped(outcome, "proxy", "CURLE_PEER_FAILED_VERIFICATION")
+      wire.assert_unsent(outcome, "proxy", "CURLE_PEER_FAILED_VERIFICATION")
       assert.are.equal(0, #outcome.server.requests)
     end
   end)
@@ -203,16 +193,16 @@ describe("a proxy", function()
       connection:send "\5\0\0\1\0\0\0\0\0\0"
       wire.tls(function() end, { certificate = "untrusted" })(connection)
     end, { proxy_scheme = "socks5h", user = "" })
-    assert_stopped(outcome, "tls", "CURLE_PEER_FAILED_VERIFICATION")
+    wire.assert_unsent(outcome, "tls", "CURLE_PEER_FAILED_VERIFICATION")
     outcome = ask(function(connection)
       greet(connection)
       connection:send "\5\5\0\1\0\0\0\0\0\0" -- connection refused
     end, { proxy_scheme = "socks5h", user = "" })
-    assert_stopped(outcome, "proxy", "CURLE_PROXY")
+    wire.assert_unsent(outcome, "proxy", "CURLE_PROXY")
     outcome = ask(function(connection)
       connection:send "HTTP/1.1 400 This is no SOCKS proxy\r\n\r\n"
     end, { proxy_scheme = "socks5h" })
-    assert_stopped(outcome, "proxy", "CURLE_PROXY")
+    wire.assert_unsent(outcome, "proxy", "CURLE_PROXY")
   end)
 
   it("is not used for plain http, where it would read the token", function()
@@ -221,12 +211,12 @@ describe("a proxy", function()
     assert.are.equal(204, outcome.status)
     assert.are.equal(0, #outcome.server.connections)
     outcome = ask(tunnel(established), { url = hostile.refusing():url() })
-    assert_stopped(outcome, "connect", "CURLE_COULDNT_CONNECT")
+    wire.assert_unsent(outcome, "connect", "CURLE_COULDNT_CONNECT")
   end)
 
   it("is none where the option is empty", function()
     local outcome = wire.ask_tls(hostile.refusing(), { http = { proxy = "" } })
-    assert_stopped(outcome, "connect", "CURLE_COULDNT_CONNECT")
+    wire.assert_unsent(outcome, "connect", "CURLE_COULDNT_CONNECT")
   end)
 end)
 

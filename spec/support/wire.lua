@@ -219,4 +219,18 @@ function wire.ask_tls(server, how)
   return wire.ask(server, given)
 end
 
+--- Asserts that nothing was sent, and why.
+---@param outcome WireOutcome
+---@param stage string
+---@param name string? libcurl's
+function wire.assert_unsent(outcome, stage, name)
+  assert.is_nil(outcome.response)
+  assert.are.equal(stage, outcome.network.stage)
+  assert.are.equal("no", outcome.network.delivered)
+  assert.are.equal(0, outcome.sends)
+  if name then
+    assert.are.equal(name, outcome.network.name)
+  end
+end
+
 return wire

@@ -25,6 +25,16 @@ local function check_text(text)
   return (text:find "%c" or #text > longest) and "must be one line of text" or nil
 end
 
+--- The keys of a table, and the one that was probably meant by another name.
+local function known_and_meant(map, wrong)
+  local names = {}
+  for name in pairs(map) do
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  return table.concat(names, ", "), options.nearest(wrong, names)
+end
+
 local checks = {
   tenant = function(text)
     return authority.tenant_complaint(text)
@@ -33,14 +43,9 @@ local checks = {
     if clouds[text] then
       return nil
     end
-    local names = {}
-    for name in pairs(clouds) do
-      names[#names + 1] = name
-    end
-    local meant = options.nearest(text, names)
-    table.sort(names)
+    local known, meant = known_and_meant(clouds, text)
     local hint = meant and (": did you mean '%s'?"):format(meant) or ""
-    return "must be one of " .. table.concat(names, ", ") .. hint
+    return "must be one of " .. known .. hint
   end,
   client_id = function(text)
     return not text:find "^[%w%-]+$" and "must be the id of an application" or nil
@@ -78,14 +83,8 @@ function tenant_fields.name(given)
   if secrets[name] then
     return nil, no_secrets:format(shown)
   end
-  local known = {}
-  for field in pairs(checks) do
-    known[#known + 1] = field
-  end
-  local meant = options.nearest(name, known)
-  table.sort(known)
-  local hint = meant and (": did you mean '%s'?"):format(meant)
-    or ": there are " .. table.concat(known, ", ")
+  local known, meant = known_and_meant(checks, name)
+  local hint = meant and (": did you mean '%s'?"):format(meant) or ": there are " .. known
   return nil, ("unknown field '%s'%s"):format(shown, hint)
 end
 

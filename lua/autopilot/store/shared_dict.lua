@@ -21,6 +21,14 @@ local function life(ttl)
   return math.max(shortest_life, math.min(longest_life, ttl))
 end
 
+--- What a store answers when nginx did it, or did not.
+local function answer(done, message)
+  if done then
+    return true
+  end
+  return nil, message or "failed"
+end
+
 --- Adds where nothing is. Atomic among all workers.
 ---@param key string
 ---@param value string
@@ -29,11 +37,7 @@ end
 ---@return string? message `exists`, or what nginx says
 function SharedDict:add(key, value, ttl)
   arguments.check("add", key, value, ttl)
-  local added, message = self.dict:add(key, value, life(ttl))
-  if added then
-    return true
-  end
-  return nil, message or "failed"
+  return answer(self.dict:add(key, value, life(ttl)))
 end
 
 ---@param key string
@@ -56,11 +60,7 @@ end
 ---@return string? message
 function SharedDict:set(key, value, ttl)
   arguments.check("set", key, value, ttl)
-  local stored, message = self.dict:set(key, value, life(ttl))
-  if stored then
-    return true
-  end
-  return nil, message or "failed"
+  return answer(self.dict:set(key, value, life(ttl)))
 end
 
 --- Deletes the value, when it is that one.
