@@ -3,25 +3,17 @@
 -- The first of every alternative is the plainest, and it is what a zero chooses. So a failing case is
 -- made smaller by zeros and by leaving choices out, without knowing what they mean.
 
+local SeededRandom = require "support.seeded_random"
+
 local Choices = {}
 Choices.__index = Choices
 
 -- Every time of the histories is a multiple: exact as a number and in seven decimal digits.
 Choices.grid = 1 / 128
 
---- Minimal standard generator: a seed means the same in every Lua.
-local function generator(seed)
-  local state = seed % 2147483647
-  state = state == 0 and 1 or state
-  return function()
-    state = state * 16807 % 2147483647
-    return (state - 1) / 2147483646
-  end
-end
-
 --- Choices by chance.
 function Choices.of_seed(seed)
-  local draw = generator(seed)
+  local draw = SeededRandom.generator(seed)
   for _ = 1, 3 do
     draw() -- neighbouring seeds begin alike
   end

@@ -1,4 +1,4 @@
---- A world for fleets in specs: many tenants of an emulated service, in virtual time.
+--- A virtual world for fleets: many tenants of an emulated service.
 --
 -- Requests take time in it, and run beside each other: what the network saw is written down, so that
 -- a spec can compare it with what is reported.
@@ -6,20 +6,20 @@
 local autopilot = require "autopilot"
 local emulator = require "autopilot.emulator"
 local overlay = require "support.overlay"
+local virtual_world = require "support.virtual_world"
 
-local start = 1767225600.25
+local start = virtual_world.start
 
 -- Unix times are whole multiples of it, which a number of their size can hold.
 local grain = 2 ^ -20
 
----@class support.FleetWorld
----@field time number Unix seconds
+---@class support.FleetWorld: support.VirtualWorld
 ---@field in_flight integer requests under way
 ---@field most_in_flight integer
 ---@field requests { tenant: string, at: number, method: string, host: string }[]
 ---@field service autopilot.Emulator
 ---@field latency number|fun(request: table): number seconds that a request takes
-local FleetWorld = {}
+local FleetWorld = setmetatable({}, { __index = virtual_world.class })
 FleetWorld.__index = FleetWorld
 
 local fleet_world = { start = start }
@@ -37,14 +37,10 @@ end
 ---@param given table? options of the emulator
 ---@return support.FleetWorld
 function fleet_world.new(given)
-  local self = setmetatable({
-    time = start,
-    in_flight = 0,
-    most_in_flight = 0,
-    requests = {},
-    events = {},
-    latency = 0.2,
-  }, FleetWorld)
+  local self = setmetatable(virtual_world.new(), FleetWorld)
+  self.clock_begin = start -- so that what is yielded is soon said
+  self.in_flight, self.most_in_flight = 0, 0
+  self.requests, self.latency = {}, 0.2
   local tokens = {}
   for index = 1, 3000 do
     tokens["token-t" .. index] = { tenant = "t" .. index }
@@ -100,29 +96,13 @@ end
 ---@param new function? what makes it; default `autopilot.fleet`
 ---@return autopilot.Fleet
 function FleetWorld:fleet(given, new)
-  local options = {
+  local options = overlay(self:injected(), {
     client = function(tenant)
       return { token = "token-" .. (type(tenant) == "table" and tenant.tenant or tenant) }
     end,
     transport = self:transport(),
-    sleep = function(seconds)
-      self:pass(seconds)
-    end,
-    clock = function()
-      return self.time - start
-    end,
-    now = function()
-      return self.time
-    end,
-    random = function()
-      return 0
-    end,
-    on_event = function(event)
-      self.events[#self.events + 1] = event
-    end,
-  }
-  overlay(options, given)
-  return (new or autopilot.fleet)(options)
+  })
+  return (new or autopilot.fleet)(overlay(options, given))
 end
 
 --- Runs a fleet to its end; every tenant's report, by name. Fails when one has two.
@@ -169,17 +149,6 @@ function FleetWorld:requests_of(tenant)
   for _, request in ipairs(self.requests) do
     if request.tenant == tenant then
       found[#found + 1] = request
-    end
-  end
-  return found
-end
-
---- The events of one type.
-function FleetWorld:events_of(event_type)
-  local found = {}
-  for _, event in ipairs(self.events) do
-    if event.type == event_type then
-      found[#found + 1] = event
     end
   end
   return found

@@ -1,6 +1,6 @@
 --- A world for clients in specs: time passes only when somebody sleeps, and nothing is random.
 --
--- It serves one client, or several that share the time. The service can be an emulator, whose clock
+-- It serves one client, or several that share the time (a fleet: `support.fleet_world`). The service can be an emulator, whose clock
 -- may be ahead of ours, or a list of answers.
 
 local calendar = require "autopilot.emulator.calendar"
@@ -12,6 +12,7 @@ local scripted = require "autopilot.transport.scripted"
 
 ---@class support.VirtualWorld
 ---@field time number Unix seconds
+---@field clock_begin number the moment at which the monotonic clock shows 0
 ---@field slept number[] every sleep, in order
 ---@field events table[] every event of the clients, in order
 ---@field service autopilot.Emulator? once it was made
@@ -21,10 +22,7 @@ VirtualWorld.__index = VirtualWorld
 -- A fraction, so that nothing works by the accident of whole seconds.
 local start = 1767225600.25
 
--- The monotonic clock has a beginning of its own.
-local clock_begin = start - 5000
-
-local world = { start = start }
+local world = { start = start, class = VirtualWorld }
 
 ---@param given { ahead: number?, random: number? }? `ahead`: seconds by which the service's clock is ahead of ours
 ---@return support.VirtualWorld
@@ -32,6 +30,7 @@ function world.new(given)
   given = given or {}
   return setmetatable({
     time = start,
+    clock_begin = start - 5000, -- it has a beginning of its own
     ahead = given.ahead or 0,
     drawn = given.random or 0,
     slept = {},
@@ -49,19 +48,16 @@ function VirtualWorld:service_time()
   return self.time + self.ahead
 end
 
---- A client in this world; token "good" and tenant "contoso" unless `given` differs.
----@param given table? options of the client
----@return autopilot.Client
-function VirtualWorld:client(given)
-  local options = {
-    token = "good",
-    tenant = "contoso",
+--- What is injected into whatever runs in this world.
+---@return table
+function VirtualWorld:injected()
+  return {
     sleep = function(seconds)
       self.slept[#self.slept + 1] = seconds
       self:pass(seconds)
     end,
     clock = function()
-      return self.time - clock_begin
+      return self.time - self.clock_begin
     end,
     now = function()
       return self.time
@@ -73,8 +69,14 @@ function VirtualWorld:client(given)
       self.events[#self.events + 1] = event
     end,
   }
-  overlay(options, given)
-  return new_client(options)
+end
+
+--- A client in this world; token "good" and tenant "contoso" unless `given` differs.
+---@param given table? options of the client
+---@return autopilot.Client
+function VirtualWorld:client(given)
+  local options = overlay(self:injected(), { token = "good", tenant = "contoso" })
+  return new_client(overlay(options, given))
 end
 
 --- A client whose service answers from a list.
