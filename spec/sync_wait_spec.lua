@@ -1,0 +1,87 @@
+-- client:sync with wait goes on until the sync has completed, and keeps what is known of its start.
+
+local mistakes = require "support.mistakes"
+local virtual_world = require "support.virtual_world"
+
+describe("client:sync with wait", function()
+  it("goes on until the sync has completed", function()
+    local world = virtual_world.new()
+    local client, service = world:emulated { duration = 40 }
+    local report = client:sync { wait = true }
+    assert.equal("completed", report.outcome)
+    assert.equal("sync", report.operation)
+    assert.is_true(report.ok)
+    assert.equal("yes", report.delivered)
+    assert.equal("response", report.confirmed_by)
+    assert.equal("service", report.answered_by)
+    assert.equal("contoso", report.tenant)
+    assert.equal(1, #report.attempts)
+    assert.equal(1, service.requests.sync)
+    assert.is_true(report.elapsed >= 40)
+    assert.is_truthy(report.last_sync)
+  end)
+
+  it("tells of a sync that failed", function()
+    local client = virtual_world.new():emulated {
+      faults = { { kind = "failed_sync", seconds = 30, on = "sync" } },
+    }
+    local failure = select(2, client:sync { wait = true })
+    assert.equal("sync_failed", failure.outcome)
+    assert.equal("yes", failure.delivered)
+  end)
+
+  it("gives up waiting at the deadline, and keeps what is known of the start", function()
+    local world = virtual_world.new()
+    local began = world.time
+    local client = world:emulated { duration = 4000 }
+    local failure = select(2, client:sync { wait = true, deadline = 100 })
+    assert.equal("timed_out", failure.outcome)
+    assert.equal("deadline", failure.gave_up)
+    assert.equal("yes", failure.delivered)
+    assert.equal("response", failure.confirmed_by)
+    assert.equal("contoso", failure.tenant)
+    assert.is_true(world.time <= began + 100)
+  end)
+
+  it("waits an hour at most where no deadline is given", function()
+    local world = virtual_world.new()
+    local began = world.time
+    local client = world:emulated { duration = 1e5 }
+    assert.equal("timed_out", select(2, client:sync { wait = true }).outcome)
+    assert.is_true(world.time <= began + 3600 and world.time > began + 3500)
+  end)
+
+  it("raises for a token that could forge a header while it waits, too", function()
+    local asked = 0
+    local client, service = virtual_world.new():emulated(nil, {
+      token = function()
+        asked = asked + 1
+        return asked == 1 and "good" or "hush\r\nX: y"
+      end,
+    })
+    local line
+    local message = mistakes.raised(function()
+      line = mistakes.this_line() + 1
+      client:sync { wait = true }
+    end)
+    mistakes.assert_raised_at(line, message, "client:sync: ")
+    assert.is_nil(message:find "hush")
+    assert.equal(0, service.requests.status)
+  end)
+
+  it("reads nothing where no sync was started", function()
+    local client, transport = virtual_world.new():scripted { { status = 409 } }
+    assert.equal("in_progress", select(2, client:sync { wait = true }).outcome)
+    assert.equal(1, #transport.requests)
+  end)
+
+  it("does not lose the start to a deadline that leaves no time to wait", function()
+    local world = virtual_world.new()
+    local client = world:emulated()
+    local failure = select(2, client:sync { wait = true, deadline = 0.5 })
+    assert.equal("timed_out", failure.outcome)
+    assert.equal("yes", failure.delivered)
+    assert.equal("contoso", failure.tenant)
+    assert.equal(204, failure.attempts[1].status)
+  end)
+end)
