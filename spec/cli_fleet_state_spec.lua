@@ -4,20 +4,21 @@ local command = require "support.command"
 local files = require "support.files"
 local fleet_command = require "support.fleet_command"
 local fleet_state = require "autopilot.fleet.state"
+local state_file = require "support.state_file"
 
 local new_world, run, names = fleet_command.world, fleet_command.run, fleet_command.names
 local reports_of, syncs_of = fleet_command.reports, fleet_command.syncs
 
 describe("autopilot-sync fleet --state", function()
-  local path, remove
+  local file, path
 
   before_each(function()
-    path, remove = files.temporary ""
+    file = state_file.new()
+    path = file.path
   end)
 
   after_each(function()
-    remove()
-    os.remove(path .. "-wal")
+    file:close()
   end)
 
   it("does everything anew after a run that came to its end", function()

@@ -8,6 +8,7 @@ local fleet_state = require "autopilot.fleet.state"
 local report = require "autopilot.report"
 local seeded_random = require "support.seeded_random"
 local shell = require "autopilot.cli.emulate_shell"
+local state_file = require "support.state_file"
 
 -- Notes one tenant after the other, and says of each that it is noted; every 40 it begins a new run.
 -- It does not end by itself before a great many.
@@ -54,16 +55,15 @@ end
 
 describe("the state file of a fleet", function()
   local chance = seeded_random.new "STATE_SEED"
-  local path, remove
+  local file, path
 
   before_each(function()
-    path, remove = files.temporary ""
+    file = state_file.new()
+    path = file.path
   end)
 
   after_each(function()
-    remove()
-    os.remove(path .. "-wal")
-    os.remove(path .. "-journal")
+    file:close()
   end)
 
   it("loses no note, and is never torn, when its process is killed", function()

@@ -49,13 +49,15 @@ function StateFile:write(text)
   files.write(self.path, text)
 end
 
---- Closes all that was opened, and removes the file.
+--- Closes all that was opened, and removes the file and what SQLite leaves beside it.
 function StateFile:close()
   for _, state in ipairs(self.states) do
     state:close()
   end
   self.remove()
-  os.remove(self.path .. "-wal")
+  for _, suffix in ipairs { "-wal", "-shm", "-journal" } do
+    os.remove(self.path .. suffix)
+  end
 end
 
 --- The report of a sync that was started.
