@@ -142,6 +142,32 @@ describe("autopilot.client: what the service says for its support", function()
   end)
 end)
 
+describe("autopilot.client: what something in between answers", function()
+  local function clock_after(answer)
+    local world = virtual_world.new()
+    answer.headers["Date"] = virtual_world.date(world.time + 3600)
+    local client = world:scripted({ answer }, { retry = false, recover = false })
+    client:status()
+    return client.service_clock
+  end
+
+  it("tells nothing of the service's time", function()
+    for _, answer in ipairs {
+      { status = 200, headers = { ["Content-Type"] = "text/html" }, body = "<html>Sign in</html>" },
+      { status = 302, headers = { ["Location"] = "https://portal.example/" } },
+      { status = 502, headers = {} },
+    } do
+      assert.is_false(clock_after(answer):is_known())
+    end
+  end)
+
+  it("is told from the service's own by the ids that Graph gives", function()
+    for _, name in ipairs { "request-id", "x-ms-ags-diagnostic" } do
+      assert.is_true(clock_after({ status = 503, headers = { [name] = "5c0e" } }):is_known())
+    end
+  end)
+end)
+
 describe("autopilot.client: a network failure", function()
   it("is unreachable when the request surely was not sent, else interrupted", function()
     for _, stage in ipairs { "resolve", "connect", "proxy", "tls", "send", "receive" } do

@@ -1,5 +1,6 @@
 -- client:sync asks for nothing that would be in vain, as far as it knows of a cooldown or a Retry-After.
 
+local retry = require "autopilot.retry"
 local virtual_world = require "support.virtual_world"
 
 local function with_retry_after(status, seconds)
@@ -112,6 +113,25 @@ describe("client:sync inside a cooldown that the client knows of", function()
       assert.is_true(failure.retry_at >= triggered + 610)
       assert.is_true(failure.retry_at <= triggered + 610.5 + 1.01)
     end
+  end)
+
+  it("knows it from a 429 after a wait that ended a moment early", function()
+    local world = virtual_world.new()
+    local slept = {}
+    local answers = { { status = 204 }, { status = 429 }, { status = 204 } }
+    local client, transport = world:scripted(answers, {
+      retry = retry.patient(),
+      sleep = function(seconds)
+        slept[#slept + 1] = seconds
+        world:pass(seconds - 0.01)
+      end,
+    })
+    client:sync()
+    world:pass(500)
+    assert.equal("started", client:sync().outcome)
+    assert.equal(3, #transport.requests)
+    assert.near(110, slept[1], 1)
+    assert.near(610, slept[2], 1)
   end)
 
   it("is each client's own knowledge", function()

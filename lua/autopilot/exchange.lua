@@ -183,7 +183,7 @@ local function read_reply(self, reply, id, sent, received, elapsed)
     client:emit("sunset", { date = client.clean(sunset) })
   end
   local earliest, latest
-  if date then
+  if date and (is_started or request_id or diagnostics) then -- else whose clock it is, nobody knows
     earliest, latest = client.service_clock:observe(date, sent, received)
   end
   if is_started then

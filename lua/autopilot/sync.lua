@@ -71,7 +71,9 @@ end
 local function after_failure(operation, answer, seen)
   local client = operation.client
   if answer.status then
-    client.memory:note_refused(answer.outcome, answer.retry_at, operation.received_at)
+    -- A cooldown that was waited out is over, also where the sleep ended a moment early.
+    local received_at = math.max(operation.received_at, operation.waited_until or 0)
+    client.memory:note_refused(answer.outcome, answer.retry_at, received_at)
   end
   if client.shared then
     client.shared:tell(client.options.now())

@@ -104,7 +104,7 @@ local function closer_read(history, post, sight)
   elseif not call.sleeps[sight.done] then
     wrong(history, "closer", "the stamp that request %d showed was believed", sight.number)
   elseif follower and follower.call == call and follower.sent < sight.done + 1.01 then
-    return follower.answer and follower
+    return knowledge.is_services(follower) and follower
   end
 end
 
@@ -146,11 +146,11 @@ local function check_covered(history, call, since, state)
       and (not state or (sync.ends <= call.ended and sync.failed == is_failure))
       and (sync.manual or not is_failure)
   end
-  local first = knowledge.of(call.client).answers[1]
+  local first = knowledge.first_answer(call.client)
   if
     model:find(function(sync)
       return fits(sync, since)
-    end) or call.client.clock.was_set_between(call.began, first.done)
+    end) or call.client.clock.was_set_between(call.began, first and first.done or math.huge)
   then
     return -- true; or nobody could translate `since`
   end

@@ -16,14 +16,29 @@ function knowledge.of(client)
   return client.known
 end
 
+--- Whether the service itself has answered, and nothing in between.
+function knowledge.is_services(request)
+  return request.answer ~= nil and request.answer.is_services == true
+end
+
+--- The first answer that the client heard of the service, or nil.
+function knowledge.first_answer(client)
+  for _, request in ipairs(knowledge.of(client).answers) do
+    if knowledge.is_services(request) then
+      return request
+    end
+  end
+end
+
 --- How far the service's clock is ahead of the client's at that moment, as `Date` tells it in the
--- answers up to that request.
+-- service's own answers up to that request.
 function knowledge.offset_range(client, moment, last)
   local lower, upper = -math.huge, math.huge
   local clock = client.clock
   for _, request in ipairs(knowledge.of(client).answers) do
     local from, to = math.min(moment, request.sent), math.max(moment, request.done)
-    if request.number <= (last or math.huge) and not clock.was_set_between(from, to) then
+    local is_told = knowledge.is_services(request) and request.number <= (last or math.huge)
+    if is_told and not clock.was_set_between(from, to) then
       local slack = fastest_drift * math.abs(moment - request.done)
       lower = math.max(lower, request.answer.date - clock.shows(request.done) - slack)
       upper = math.min(upper, request.answer.date + 1 - clock.shows(request.sent) + slack)

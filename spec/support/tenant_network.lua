@@ -107,7 +107,7 @@ local statuses = { started = 204, record = 200, in_progress = 409, cooldown = 42
 local function serve(self, request)
   local model, rules = self.model, self.model.rules
   request.arrived = request.arrived + 1
-  local answer = { at = model.now, date = math.floor(model.now) }
+  local answer = { at = model.now, date = math.floor(model.now), is_services = true }
   if request.token ~= "token-" .. model.generation then
     answer.kind, answer.status = "unauthenticated", 401
   elseif request.is_throttled then
@@ -131,7 +131,8 @@ end
 
 --- The answer as the client gets it.
 local function response_of(self, answer)
-  local headers = { ["date"] = http_date(answer.date), ["request-id"] = "made-up" }
+  local headers = { ["date"] = http_date(answer.date) }
+  headers["request-id"] = answer.is_services and "made-up" or nil
   local body = ""
   if answer.record then
     body = record_body(answer.record, self.rules)
@@ -200,7 +201,7 @@ local function hear(self, request, seconds)
   return response_of(self, request.answer)
 end
 
---- Something in between answers in the service's place.
+--- Something in between answers in the service's place, and by a clock of its own.
 local function hear_gateway(self, request, seconds, kind, status, retry_after)
   if not wait(self, request, seconds) then
     return timed_out(request)
@@ -210,7 +211,7 @@ local function hear_gateway(self, request, seconds, kind, status, retry_after)
     kind = kind,
     status = status,
     retry_after = retry_after,
-    date = math.floor(self.model.now),
+    date = math.floor(self.model.now + self.rules.gateway_ahead),
   }
   return response_of(self, request.answer)
 end
@@ -334,6 +335,7 @@ function Network.new(model)
       get_faults = choices:pick { 0, 0, 0.1, 0.4 },
       zone = choices:pick { 0, 0, -8, 2 },
       is_wrapped = choices:chance(0.2),
+      gateway_ahead = choices:pick { 0, 0, 90, -3600, 1e6 },
     },
   }, Network)
 end
