@@ -11,8 +11,8 @@
 struct transfer_progress {
     bool resolved;     /* the host name had an address, or needed none */
     bool connected;    /* TCP connection to the host or its proxy */
-    bool proxied;      /* the way leads through a proxy that the request names */
-    bool socks;        /* that proxy is a SOCKS proxy, which leaves no status behind */
+    bool proxied;      /* the way leads through a proxy, as far as that is known */
+    bool socks;        /* that may be a SOCKS proxy, which leaves no status behind */
     long proxy_status; /* what an HTTP proxy, named or not, answered to CONNECT; 0: nothing */
     bool secured;      /* TLS handshake done, or none needed */
     bool sent;         /* the request may have been put on the wire */

@@ -224,6 +224,20 @@ static CURLcode true_code(struct transfer *transfer, CURLcode code) {
     return code;
 }
 
+/* True when the connection leads to another port than the service's: to a proxy of the environment,
+ * about which libcurl before 8.7 says no more. One at the service's own port is not noticed. */
+static bool leads_elsewhere(CURL *easy, const struct prepared_request *request) {
+    long reached = 0;
+    char *port = NULL;
+    if (curl_easy_getinfo(easy, CURLINFO_PRIMARY_PORT, &reached) != CURLE_OK || reached <= 0 ||
+        curl_url_get(request->url, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) != CURLUE_OK) {
+        return false;
+    }
+    bool is_elsewhere = strtol(port, NULL, 10) != reached;
+    curl_free(port);
+    return is_elsewhere;
+}
+
 static struct transfer_progress read_progress(const struct transfer *transfer) {
     CURL *easy = transfer->handle->easy;
     const struct prepared_request *request = transfer->request;
@@ -237,6 +251,9 @@ static struct transfer_progress read_progress(const struct transfer *transfer) {
     progress.connected = timings->connect > 0 || local_port != 0;
     progress.proxied = prepared_request_is_proxied(request);
     progress.socks = progress.proxied && strncmp(request->proxy, "socks", 5) == 0;
+    if (!progress.proxied && leads_elsewhere(easy, request)) {
+        progress.proxied = progress.socks = true; /* perhaps SOCKS: TLS is not its own then */
+    }
     progress.secured = timings->tls > 0 || request->is_plaintext;
     progress.sent = transfer->sends > 0;
     return progress;

@@ -36,11 +36,15 @@ static void sends_no_plain_http_through_a_proxy(void) {
     clear_environment();
 }
 
-/* Asks https://graph.example.test through `proxy`, which refuses; the transfer's stage. */
-static const char *ask_through(struct peer *proxy, struct prepared_request *request) {
+/* Asks for at most so many seconds, of which nothing comes; the stage in which the transfer ends.
+ */
+static const char *ask_in_vain(struct peer *proxy, struct prepared_request *request,
+                               double seconds) {
     struct transfer_set *set = transfer_set_create();
     struct transfer transfer = {0};
-    transfer_set_add(set, &transfer, request, &usual);
+    struct transfer_attempt attempt = usual;
+    attempt.connect_timeout = attempt.total_timeout = seconds;
+    transfer_set_add(set, &transfer, request, &attempt);
     CHECK(finish_transfer(set, &transfer, proxy));
     CHECK(transfer_status(&transfer) == 0);
     CHECK(transfer.sends == 0);
@@ -49,6 +53,35 @@ static const char *ask_through(struct peer *proxy, struct prepared_request *requ
     transfer_set_destroy(set);
     transfer_free(&transfer);
     return stage;
+}
+
+/* Asks https://graph.example.test through `proxy`, which refuses; the transfer's stage. */
+static const char *ask_through(struct peer *proxy, struct prepared_request *request) {
+    return ask_in_vain(proxy, request, 2);
+}
+
+static void knows_a_proxy_of_the_environment_that_stalls(void) {
+    static const char *const names[] = {"https_proxy"};
+    struct peer proxy;
+    clear_environment();
+    peer_open(&proxy, NULL);
+    set_proxies(names, 1, &proxy);
+    struct prepared_request *request = request_for("https", "graph.example.test", 443);
+    CHECK(strcmp(ask_in_vain(&proxy, request, 0.2), "proxy") == 0);
+    CHECK(strncmp(proxy.seen, "CONNECT graph.example.test:443 ", 31) == 0);
+    prepared_request_release(request);
+    peer_close(&proxy);
+    clear_environment();
+}
+
+static void takes_no_service_that_stalls_for_a_proxy(void) {
+    struct peer peer;
+    clear_environment();
+    peer_open(&peer, NULL);
+    struct prepared_request *request = request_for("https", "127.0.0.1", peer.port);
+    CHECK(strcmp(ask_in_vain(&peer, request, 0.2), "tls") == 0);
+    prepared_request_release(request);
+    peer_close(&peer);
 }
 
 static void asks_the_proxy_of_the_environment_for_a_tunnel(void) {
@@ -122,6 +155,10 @@ int main(void) {
                sends_no_plain_http_through_a_proxy);
     check_case("asks the proxy of the environment for a tunnel, and tells it nothing else",
                asks_the_proxy_of_the_environment_for_a_tunnel);
+    check_case("knows a proxy of the environment that stalls",
+               knows_a_proxy_of_the_environment_that_stalls);
+    check_case("takes no service that stalls for a proxy",
+               takes_no_service_that_stalls_for_a_proxy);
     check_case("uses a named proxy whatever the environment exempts",
                uses_a_named_proxy_whatever_the_environment_exempts);
     check_case("reads no netrc", reads_no_netrc);
