@@ -1,5 +1,7 @@
 #include "transfer_set.h"
+#include "connection_limits.h"
 #include "platform.h"
+#include "socket_watch.h"
 
 #include <stdlib.h>
 
@@ -7,22 +9,11 @@
  * and saves some 10,000 instructions. */
 enum { MOST_IDLE = 64 };
 
-/* What servers allow at a time on one HTTP/2 connection: 100 is the least that RFC 9113 recommends
- * in section 6.5.2, and what many use. */
-enum { STREAMS_PER_CONNECTION = 100 };
-
-/* Descriptors that are left to the rest of the program. */
-enum { SPARE_DESCRIPTORS = 64 };
-
 /* libcurl keeps no time for a transfer that waits for a connection (seen with 7.88.1), so the set
  * does. Where libcurl does, it has these seconds to end the transfer itself: it can say more of it.
  */
 static const double grace_seconds = 0.05;
 static const double never = 1e300;
-
-/* poll() refuses more descriptors than a process may have, and libcurl (7.88.1) names each once
- * for every HTTP/2 stream on it. */
-static const double rest_seconds = 0.005;
 
 struct transfer_list {
     struct transfer *first, *last;
@@ -34,11 +25,12 @@ struct transfer_set {
     struct transfer_list finished; /* in the order they finished */
     struct transfer_handle **idle;
     size_t idle_count, idle_room;
-    unsigned concurrency; /* transfers expected at a time; 0: not told */
-    bool is_multiplexed;  /* every host that has answered spoke HTTP/2 */
+    struct connection_limits limits;
+    struct socket_watch watch;
     struct idle_sockets sockets;
     int in_flight_count;
     double next_deadline; /* on platform_clock; nothing in flight has an earlier one */
+    bool has_waited;      /* since the last time that libcurl was told what has happened */
     bool has_new;         /* something was added that libcurl has not begun with */
     bool has_news;        /* something has finished since the last step, and nobody took it */
     long process_id;
@@ -73,20 +65,14 @@ struct transfer_set *transfer_set_create(void) {
     set->multi = curl_multi_init();
     set->idle = calloc(MOST_IDLE, sizeof(struct transfer_handle *));
     set->idle_room = MOST_IDLE;
-    if (set->multi == NULL || set->idle == NULL) {
+    if (set->multi == NULL || set->idle == NULL || !socket_watch_init(&set->watch, set->multi)) {
         curl_multi_cleanup(set->multi);
+        socket_watch_free(&set->watch);
         free(set->idle);
         free(set);
         return NULL;
     }
     return set;
-}
-
-/* With as many connections to a host as the streams need, libcurl fills each before it opens the
- * next; without the limit it opens one for nearly each transfer that is added before the first
- * connection is up. */
-static void limit_connections(struct transfer_set *set, unsigned to_each_host) {
-    curl_multi_setopt(set->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)to_each_host);
 }
 
 bool transfer_set_expect(struct transfer_set *set, unsigned concurrency) {
@@ -99,42 +85,12 @@ bool transfer_set_expect(struct transfer_set *set, unsigned concurrency) {
         set->idle = longer;
         set->idle_room = concurrency;
     }
-    long descriptors = platform_descriptor_limit() - SPARE_DESCRIPTORS;
-    if (descriptors > 0) {
-        /* Those beyond wait for their turn, instead of failing for want of a socket. */
-        curl_multi_setopt(set->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, descriptors);
-    }
-    set->concurrency = concurrency;
-    set->is_multiplexed = true;
-    curl_multi_setopt(set->multi, CURLMOPT_MAX_CONCURRENT_STREAMS, (long)STREAMS_PER_CONNECTION);
-    curl_multi_setopt(set->multi, CURLMOPT_MAXCONNECTS, (long)concurrency + SPARE_DESCRIPTORS);
-    limit_connections(set, (concurrency + STREAMS_PER_CONNECTION - 1) / STREAMS_PER_CONNECTION);
+    connection_limits_set(&set->limits, set->multi, concurrency);
     return true;
-}
-
-/* Some host speaks HTTP/1.x only: its transfers need a connection each. */
-static void expect_no_multiplexing(struct transfer_set *set) {
-    if (set->is_multiplexed) {
-        set->is_multiplexed = false;
-        limit_connections(set, set->concurrency);
-    }
 }
 
 bool transfer_set_is_ours(const struct transfer_set *set) {
     return set->process_id == platform_process_id();
-}
-
-/* Has the transfer wait for a connection that others share, rather than open its own. */
-static void prefer_sharing(struct transfer_set *set, const struct prepared_request *request,
-                           struct transfer_handle *handle) {
-    if (set->concurrency == 0 || handle == NULL) {
-        return;
-    }
-    if (request->is_plaintext || request->http_version == CURL_HTTP_VERSION_1_1) {
-        expect_no_multiplexing(set);
-    } else {
-        curl_easy_setopt(handle->easy, CURLOPT_PIPEWAIT, 1L);
-    }
 }
 
 /* A handle for the request, best one that has served it before; NULL when memory is short. */
@@ -161,7 +117,7 @@ static struct transfer_handle *take_handle(struct transfer_set *set,
 /* Where connections are limited a transfer may have to wait for one. */
 static void note_deadline(struct transfer_set *set, struct transfer *transfer, double seconds) {
     transfer->deadline = never;
-    if (set->concurrency > 0) {
+    if (set->limits.concurrency > 0) {
         transfer->deadline = platform_clock() + seconds + grace_seconds;
     }
     if (transfer->deadline < set->next_deadline) {
@@ -181,9 +137,9 @@ void transfer_set_add(struct transfer_set *set, struct transfer *transfer,
                       struct prepared_request *request, const struct transfer_attempt *attempt) {
     CURLcode code = CURLE_OUT_OF_MEMORY;
     struct transfer_handle *handle = take_handle(set, request);
-    prefer_sharing(set, request, handle);
     transfer->set = set;
     if (handle != NULL) {
+        connection_limits_apply(&set->limits, request, handle->easy);
         code = transfer_prepare(transfer, handle, attempt);
     }
     if (code == CURLE_OK && curl_multi_add_handle(set->multi, handle->easy) != CURLM_OK) {
@@ -207,15 +163,7 @@ static void finish(struct transfer_set *set, struct transfer *transfer, CURLcode
     idle_sockets_note(&set->sockets, easy); /* before it leaves the multi, which knows the socket */
     curl_multi_remove_handle(set->multi, easy);
     return_handle(set, transfer_finish(transfer, code));
-    if (transfer->http_version == CURL_HTTP_VERSION_1_1 ||
-        transfer->http_version == CURL_HTTP_VERSION_1_0) {
-        expect_no_multiplexing(set);
-    }
-    if (set->concurrency > 0 && !set->is_multiplexed) {
-        /* A burst leaves a connection for each of its transfers. libcurl counts those in use too,
-         * and closes one at most when a transfer ends. */
-        curl_multi_setopt(set->multi, CURLMOPT_MAXCONNECTS, (long)set->in_flight_count + MOST_IDLE);
-    }
+    connection_limits_note(&set->limits, transfer->http_version, set->in_flight_count);
 }
 
 /* Lets a transfer of which nothing was sent begin again. Each time costs an idle connection, so
@@ -249,15 +197,20 @@ static void give_up_late(struct transfer_set *set) {
     }
 }
 
+/* An answer over HTTP/2 takes up to three rounds: read for another stream, handed out, ended. */
+enum { MOST_ROUNDS = 8 };
+
+static bool is_time(struct transfer_set *set) {
+    long milliseconds = -1;
+    return curl_multi_timeout(set->multi, &milliseconds) == CURLM_OK && milliseconds == 0;
+}
+
 static void perform(struct transfer_set *set) {
-    int running = 0, queued = 0, before = set->in_flight_count;
-    set->has_new = false;
-    CURLMcode status = curl_multi_perform(set->multi, &running);
-    /* With HTTP/2 a transfer that ends may leave answers of others read from the socket but not
-     * handed out (seen with libcurl 7.88.1): no socket and no timer would tell of them. */
-    while (status == CURLM_OK && running > 0 && running < before) {
-        before = running;
-        status = curl_multi_perform(set->multi, &running);
+    int queued = 0;
+    set->has_new = set->has_waited = false;
+    CURLMcode status = socket_watch_act(&set->watch);
+    for (int i = 0; i < MOST_ROUNDS && status == CURLM_OK && is_time(set); i++) {
+        status = socket_watch_act(&set->watch);
     }
     const CURLMsg *message;
     while ((message = curl_multi_info_read(set->multi, &queued)) != NULL) {
@@ -282,42 +235,40 @@ static void perform(struct transfer_set *set) {
     }
 }
 
-/* Not to wait at all would keep the processor busy until the last answer. */
-static void rest(struct curl_waitfd *watched, unsigned count, double seconds) {
-    for (unsigned i = 0; i < count; i++) {
-        watched[i].revents = watched[i].events;
+/* Milliseconds until libcurl or a deadline has something to do, and at most so many. */
+static int milliseconds_until_due(struct transfer_set *set, double longest) {
+    double milliseconds = longest;
+    long until_time = -1;
+    curl_multi_timeout(set->multi, &until_time);
+    if (until_time >= 0 && (double)until_time < milliseconds) {
+        milliseconds = (double)until_time;
     }
-    platform_sleep(seconds < rest_seconds ? seconds : rest_seconds);
+    if (set->in_flight_count > 0 && set->next_deadline < never) {
+        double left = (set->next_deadline - platform_clock()) * 1e3;
+        left = left > 0 ? left : 0;
+        milliseconds = left < milliseconds ? left : milliseconds;
+    }
+    return (int)(milliseconds + 0.999);
 }
 
 void transfer_set_poll(struct transfer_set *set, struct curl_waitfd *watched, unsigned count,
                        double seconds) {
     const double longest = 3600;
     double milliseconds = (seconds < longest ? seconds : longest) * 1e3;
-    if (set->in_flight_count > 0 && set->next_deadline < never) {
-        double left = (set->next_deadline - platform_clock()) * 1e3;
-        left = left > 0 ? left : 0;
-        milliseconds = left < milliseconds ? left : milliseconds;
-    }
-    if (curl_multi_poll(set->multi, watched, count, (int)(milliseconds + 0.999), NULL) !=
-        CURLM_OK) {
-        rest(watched, count, milliseconds / 1e3);
-    }
+    socket_watch_wait(&set->watch, watched, count, milliseconds_until_due(set, milliseconds));
+    set->has_waited = true;
 }
 
 bool transfer_set_wake(struct transfer_set *set) {
-    return curl_multi_wakeup(set->multi) == CURLM_OK;
+    return socket_watch_wake(&set->watch);
 }
 
 bool transfer_set_is_due(struct transfer_set *set) {
-    int ready = 0;
-    long milliseconds = -1;
-    if (set->has_new || set->finished.first != NULL || has_late(set)) {
+    if (set->has_new || set->finished.first != NULL || has_late(set) || is_time(set)) {
         return true;
     }
-    curl_multi_timeout(set->multi, &milliseconds);
-    return milliseconds == 0 || curl_multi_poll(set->multi, NULL, 0, 0, &ready) != CURLM_OK ||
-           ready > 0;
+    transfer_set_poll(set, NULL, 0, 0);
+    return socket_watch_has_news(&set->watch);
 }
 
 /* Waits up to so many seconds for something to happen, and lets it happen. */
@@ -327,11 +278,15 @@ static void poll_and_perform(struct transfer_set *set, double seconds) {
 }
 
 int transfer_set_step(struct transfer_set *set, double timeout) {
-    if (set->has_new || !(timeout > 0)) {
+    bool may_wait = timeout > 0;
+    if (!may_wait && !set->has_waited) {
+        transfer_set_poll(set, NULL, 0, 0);
+    }
+    if (!may_wait || set->has_new) {
         perform(set);
     }
     /* One that nobody takes must not keep the others from being waited for. */
-    if (timeout > 0 && !set->has_news && set->in_flight_count > 0) {
+    if (may_wait && !set->has_news && set->in_flight_count > 0) {
         poll_and_perform(set, timeout);
     }
     set->has_news = false;
@@ -395,6 +350,7 @@ void transfer_set_destroy(struct transfer_set *set) {
         transfer_handle_free(set->idle[--set->idle_count]);
     }
     curl_multi_cleanup(set->multi);
+    socket_watch_free(&set->watch);
     free(set->idle);
     free(set);
 }

@@ -1,0 +1,82 @@
+-- Over HTTP/2 an answer may be read from the socket while another transfer has its turn. It is handed
+-- out all the same, though neither the socket nor a timer will tell of it again.
+
+local autopilot = require "autopilot"
+local core = require "autopilot.core"
+local hostile = require "support.hostile_server"
+local wire = require "support.wire"
+
+local describe_http2 = core.info().http2 and describe or pending
+
+local concurrency, tenant_count = 40, 200
+
+-- More turns than any run here takes between two events.
+local most_idle_turns = 2000
+
+--- A server that answers half of the streams when all are there, and the others when the client has
+-- begun with new ones but not sent them: both meet in one step of the client.
+local function server_in_halves()
+  local self = { held = {} }
+  self.server = hostile.listen(wire.http2(function(session)
+    while true do
+      local stream = session:read_request()
+      table.insert(self.held, { session = session, stream = stream })
+    end
+  end))
+  function self.answer_half()
+    for _ = 1, math.min(#self.held, concurrency / 2) do
+      local one = table.remove(self.held, 1)
+      one.session:headers(one.stream, { { ":status", 204 } }, true)
+    end
+  end
+  return self
+end
+
+describe_http2("answers over HTTP/2 that come while other requests begin", function()
+  after_each(wire.close)
+  teardown(wire.teardown)
+
+  for _, operation in ipairs { "sync", "status" } do
+    it(("are all handed out: %s"):format(operation), function()
+      local server, begun, idle_turns, has_answered = server_in_halves(), 0, 0, false
+      local fleet = autopilot.fleet {
+        tenants = function()
+          begun = begun + 1
+          return begun <= tenant_count and "tenant-" .. begun or nil
+        end,
+        client = function()
+          return {
+            token = ("t"):rep(1500),
+            base_url = server.server:url("", "https"),
+            http = { ca_file = wire.certificates().ca, version = "2" },
+            retry = false,
+          }
+        end,
+        operation = operation,
+        concurrency = concurrency,
+        -- Steps only when there is something to do, as an event loop does.
+        wait = function(set)
+          hostile.step()
+          local is_full = #server.held == concurrency
+          if is_full or has_answered or begun > tenant_count then
+            server.answer_half()
+            has_answered = is_full
+            hostile.step()
+          end
+          if set:is_due() then
+            idle_turns = 0
+            set:step(0)
+          else
+            idle_turns = idle_turns + 1
+            assert(idle_turns < most_idle_turns, "answers were read and not handed out")
+          end
+        end,
+      }
+      local answered = 0
+      for _, report in fleet:run() do
+        answered = answered + (report.status == 204 and 1 or 0)
+      end
+      assert.are.equal(tenant_count, answered)
+    end)
+  end
+end)

@@ -1,0 +1,67 @@
+#include "connection_limits.h"
+#include "platform.h"
+
+/* What servers allow at a time on one HTTP/2 connection: 100 is the least that RFC 9113 recommends
+ * in section 6.5.2, and what many use. */
+enum { STREAMS_PER_CONNECTION = 100 };
+
+/* Descriptors that are left to the rest of the program. */
+enum { SPARE_DESCRIPTORS = 64 };
+
+/* Connections without a transfer that are kept over HTTP/1.x, at the least. */
+enum { MOST_IDLE = 64 };
+
+/* With as many connections to a host as the streams need, libcurl fills each before it opens the
+ * next; without the limit it opens one for nearly each transfer that is added before the first
+ * connection is up. */
+static void limit_connections(struct connection_limits *limits, unsigned to_each_host) {
+    curl_multi_setopt(limits->multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)to_each_host);
+}
+
+void connection_limits_set(struct connection_limits *limits, CURLM *multi, unsigned concurrency) {
+    limits->multi = multi;
+    limits->concurrency = concurrency;
+    limits->is_multiplexed = true;
+    long descriptors = platform_descriptor_limit() - SPARE_DESCRIPTORS;
+    if (descriptors > 0) {
+        /* Those beyond wait for their turn, instead of failing for want of a socket. */
+        curl_multi_setopt(multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, descriptors);
+    }
+    curl_multi_setopt(multi, CURLMOPT_MAX_CONCURRENT_STREAMS, (long)STREAMS_PER_CONNECTION);
+    curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long)concurrency + SPARE_DESCRIPTORS);
+    limit_connections(limits, (concurrency + STREAMS_PER_CONNECTION - 1) / STREAMS_PER_CONNECTION);
+}
+
+/* Some host speaks HTTP/1.x only: its transfers need a connection each. */
+static void expect_no_multiplexing(struct connection_limits *limits) {
+    if (limits->is_multiplexed) {
+        limits->is_multiplexed = false;
+        limit_connections(limits, limits->concurrency);
+    }
+}
+
+void connection_limits_apply(struct connection_limits *limits,
+                             const struct prepared_request *request, CURL *easy) {
+    if (limits->concurrency == 0) {
+        return;
+    }
+    if (request->is_plaintext || request->http_version == CURL_HTTP_VERSION_1_1) {
+        expect_no_multiplexing(limits);
+    } else {
+        curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
+    }
+}
+
+void connection_limits_note(struct connection_limits *limits, long http_version, int in_flight) {
+    if (limits->concurrency == 0) {
+        return;
+    }
+    if (http_version == CURL_HTTP_VERSION_1_1 || http_version == CURL_HTTP_VERSION_1_0) {
+        expect_no_multiplexing(limits);
+    }
+    if (!limits->is_multiplexed) {
+        /* A burst leaves a connection for each of its transfers. libcurl counts those in use too,
+         * and closes one at most when a transfer ends. */
+        curl_multi_setopt(limits->multi, CURLMOPT_MAXCONNECTS, (long)in_flight + MOST_IDLE);
+    }
+}

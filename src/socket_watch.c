@@ -1,0 +1,153 @@
+#include "socket_watch.h"
+#include "platform.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* poll() refuses more descriptors than a process may have, and memory may be short: not to wait at
+ * all would keep the processor busy until the last answer. */
+static const double rest_seconds = 0.005;
+
+/* libcurl keeps for each socket where it stands, from 1; NULL: nowhere yet. */
+static void note_place(struct socket_watch *watch, size_t index) {
+    curl_multi_assign(watch->multi, watch->sockets[index].fd, (void *)(uintptr_t)(index + 1));
+}
+
+static bool reserve(struct socket_watch *watch, size_t count) {
+    if (count <= watch->room) {
+        return true;
+    }
+    size_t room = watch->room == 0 ? 8 : watch->room;
+    while (room < count) {
+        room *= 2;
+    }
+    struct curl_waitfd *longer = realloc(watch->sockets, room * sizeof *longer);
+    if (longer == NULL) {
+        return false;
+    }
+    watch->sockets = longer;
+    watch->room = room;
+    return true;
+}
+
+static void drop(struct socket_watch *watch, size_t index) {
+    size_t last = --watch->count;
+    if (index < last) {
+        watch->sockets[index] = watch->sockets[last];
+        note_place(watch, index);
+    }
+}
+
+static int on_socket(CURL *easy, curl_socket_t socket, int what, void *context, void *place) {
+    struct socket_watch *watch = context;
+    size_t index = (size_t)(uintptr_t)place;
+    (void)easy;
+    if (what == CURL_POLL_REMOVE) {
+        if (index > 0) {
+            drop(watch, index - 1);
+        }
+        return 0;
+    }
+    if (index == 0) {
+        if (!reserve(watch, watch->count + 1)) {
+            return -1;
+        }
+        index = ++watch->count;
+        watch->sockets[index - 1].fd = socket;
+        watch->sockets[index - 1].revents = 0;
+        note_place(watch, index - 1);
+    }
+    watch->sockets[index - 1].events =
+        (short)(((what & CURL_POLL_IN) != 0 ? CURL_WAIT_POLLIN : 0) |
+                ((what & CURL_POLL_OUT) != 0 ? CURL_WAIT_POLLOUT : 0));
+    return 0;
+}
+
+bool socket_watch_init(struct socket_watch *watch, CURLM *multi) {
+    memset(watch, 0, sizeof *watch);
+    watch->multi = multi;
+    watch->waiter = curl_multi_init();
+    return watch->waiter != NULL &&
+           curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket) == CURLM_OK &&
+           curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, (void *)watch) == CURLM_OK;
+}
+
+void socket_watch_free(struct socket_watch *watch) {
+    curl_multi_cleanup(watch->waiter);
+    free(watch->sockets);
+}
+
+static void rest(int milliseconds) {
+    double seconds = milliseconds / 1e3;
+    platform_sleep(seconds < rest_seconds ? seconds : rest_seconds);
+}
+
+static void say_that_all_has_happened(struct curl_waitfd *sockets, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        sockets[i].revents = sockets[i].events;
+    }
+}
+
+/* Waits for both, which then stand in one row; false when the system refuses to. */
+static bool wait_for_all(struct socket_watch *watch, struct curl_waitfd *others, unsigned count,
+                         int milliseconds) {
+    if (!reserve(watch, watch->count + count)) {
+        return false;
+    }
+    struct curl_waitfd *end = watch->sockets + watch->count;
+    for (unsigned i = 0; i < count; i++) {
+        end[i] = others[i];
+    }
+    CURLMcode status = curl_multi_poll(watch->waiter, watch->sockets,
+                                       (unsigned)watch->count + count, milliseconds, NULL);
+    for (unsigned i = 0; i < count; i++) {
+        others[i].revents = end[i].revents;
+    }
+    return status == CURLM_OK;
+}
+
+void socket_watch_wait(struct socket_watch *watch, struct curl_waitfd *others, unsigned count,
+                       int milliseconds) {
+    if (!wait_for_all(watch, others, count, milliseconds)) {
+        rest(milliseconds);
+        say_that_all_has_happened(watch->sockets, watch->count);
+        say_that_all_has_happened(others, count);
+    }
+}
+
+bool socket_watch_wake(struct socket_watch *watch) {
+    return curl_multi_wakeup(watch->waiter) == CURLM_OK;
+}
+
+bool socket_watch_has_news(const struct socket_watch *watch) {
+    size_t i = 0;
+    while (i < watch->count && watch->sockets[i].revents == 0) {
+        i++;
+    }
+    return i < watch->count;
+}
+
+static int bits_of(short happened) {
+    return ((happened & CURL_WAIT_POLLIN) != 0 ? CURL_CSELECT_IN : 0) |
+           ((happened & CURL_WAIT_POLLOUT) != 0 ? CURL_CSELECT_OUT : 0);
+}
+
+CURLMcode socket_watch_act(struct socket_watch *watch) {
+    int running = 0;
+    bool has_acted = false;
+    CURLMcode status = CURLM_OK;
+    /* From the end: the last one takes the place of one that leaves. */
+    for (size_t i = watch->count; i-- > 0 && status == CURLM_OK;) {
+        if (i < watch->count && watch->sockets[i].revents != 0) {
+            int bits = bits_of(watch->sockets[i].revents);
+            watch->sockets[i].revents = 0;
+            status = curl_multi_socket_action(watch->multi, watch->sockets[i].fd, bits, &running);
+            has_acted = true;
+        }
+    }
+    if (!has_acted) {
+        status = curl_multi_socket_action(watch->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+    }
+    return status;
+}
