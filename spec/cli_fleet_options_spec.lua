@@ -1,0 +1,59 @@
+-- `autopilot-sync fleet`: options and fields that say how many at a time, and since when.
+
+local files = require "support.files"
+local fleet_command = require "support.fleet_command"
+
+local new_world, run, names = fleet_command.world, fleet_command.run, fleet_command.names
+local reports_of, syncs_of = fleet_command.reports, fleet_command.syncs
+
+describe("autopilot-sync fleet", function()
+  it("has as many requests at a time as --concurrency says, or 64", function()
+    for args, expected in pairs { [""] = 64, ["--concurrency 7"] = 7 } do
+      local world = new_world()
+      local fleet
+      world.fleet = function(options)
+        fleet = require "autopilot.fleet"(options)
+        return fleet
+      end
+      assert.equal(0, run(args, names(2), world).code)
+      assert.equal(expected, fleet.options.concurrency)
+    end
+  end)
+
+  it("--operation wait waits for a sync since the moment that a line or --since names", function()
+    local world, service = new_world()
+    for index = 1, 3 do
+      service:trigger(("tenant0%d.example"):format(index))
+    end
+    world.sleep(30)
+    local list = "tenant,since\ntenant01.example,-10s\ntenant02.example,-1m\ntenant03.example,\n"
+    local reports = reports_of(run("--operation wait --since -10s --json", list, world))
+    assert.equal("timed_out", reports["tenant01.example"].outcome)
+    assert.equal("completed", reports["tenant02.example"].outcome)
+    assert.equal("timed_out", reports["tenant03.example"].outcome)
+  end)
+
+  it("takes a line's moment, when it goes on, from when the run was begun", function()
+    local path, remove = files.temporary ""
+    local world, service = new_world()
+    local is_interrupted = true
+    world.was_interrupted = function()
+      return is_interrupted
+    end
+    local args = "--operation ensure --json --state " .. path
+    local list, remove_list = files.temporary "tenant,since\ntenant01.example,-10s\n"
+    local command = require "support.command"
+    assert.equal(130, command.run(("fleet %s %s"):format(list, args), world).code)
+    local before = syncs_of(service)["tenant01.example"] or 0
+    is_interrupted = false
+    world.sleep(700)
+    service:trigger "tenant01.example"
+    world.sleep(100)
+    local ran = command.run(("fleet %s %s"):format(list, args), world)
+    remove_list()
+    remove()
+    os.remove(path .. "-wal")
+    assert.equal("fresh", reports_of(ran)["tenant01.example"].outcome)
+    assert.equal(before + 1, syncs_of(service)["tenant01.example"])
+  end)
+end)
