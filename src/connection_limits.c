@@ -22,10 +22,11 @@ void connection_limits_set(struct connection_limits *limits, CURLM *multi, unsig
     limits->multi = multi;
     limits->concurrency = concurrency;
     limits->is_multiplexed = true;
-    long descriptors = platform_descriptor_limit() - SPARE_DESCRIPTORS;
-    if (descriptors > 0) {
+    long limit = platform_descriptor_limit();
+    if (limit > 1) {
         /* Those beyond wait for their turn, instead of failing for want of a socket. */
-        curl_multi_setopt(multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, descriptors);
+        long spare = limit / 2 < SPARE_DESCRIPTORS ? limit / 2 : SPARE_DESCRIPTORS;
+        curl_multi_setopt(multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, limit - spare);
     }
     curl_multi_setopt(multi, CURLMOPT_MAX_CONCURRENT_STREAMS, (long)STREAMS_PER_CONNECTION);
     curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long)concurrency + SPARE_DESCRIPTORS);
