@@ -13,7 +13,7 @@ local overlap, posts, reads
 
 --- The service's part in a story: posts take so long that a short deadline cuts them off; reads are
 -- answered with the record at hand, or fail where there is none.
----@param story { trigger: number?, stage: string?, delivered: string?, answers: table? }
+---@param story { trigger: number?, status: string?, stage: string?, delivered: string?, answers: table? }
 local function send_in(story)
   return function(request)
     local is_post = request.method == "POST"
@@ -27,8 +27,13 @@ local function send_in(story)
       if not story.trigger then
         return { status = 503 }
       end
-      local record =
-        { trigger = story.trigger, last_sync = story.trigger + 0.1, date = overlap.time }
+      local trigger = overlap.time >= story.trigger and story.trigger or start - 5000
+      local record = {
+        trigger = trigger,
+        last_sync = story.status == "failed" and start - 4999 or trigger + 0.1,
+        status = story.status,
+        date = overlap.time,
+      }
       return scripted({ world.record(record) })(request)
     elseif story.answers and story.answers[posts] then
       overlap:sleep(0.2)
@@ -137,6 +142,35 @@ describe("a call that waited for one whose own time was over", function()
     assert.are.equal("started", report_of(other).outcome)
     assert.are.equal(1, posts)
   end)
+
+  it("reads also where an earlier request of the other's has arrived, and was refused", function()
+    local story = { trigger = start + 3, answers = { { status = 409 } } }
+    local transport = send_in(story)
+    local eager = retry.policy { on = { in_progress = true }, base = 1, jitter = "none" }
+    overlap:calls(1, { transport = transport, retry = eager }, { deadline = 5 })
+    local patient = overlap:calls(3, { transport = transport, retry = retry.never() })
+    overlap:run()
+    assert.are.equal(2, posts)
+    for _, task in ipairs(patient) do
+      assert.are.equal("started", report_of(task).outcome)
+      assert.are.equal("yes", report_of(task).delivered)
+    end
+  end)
+
+  it(
+    "says of its own requests in ensure whether they were delivered, not of the other's",
+    function()
+      local transport = send_in { trigger = start + 1, status = "failed" }
+      overlap:calls(1, { transport = transport }, { deadline = 2 })
+      local waiting = overlap:spawn(function()
+        return overlap:client({ transport = transport }):ensure { timeout = 20 }
+      end)
+      overlap:run()
+      local report = report_of(waiting)
+      assert.are.equal("sync_failed", report.outcome)
+      assert.are.equal("no", report.delivered)
+    end
+  )
 
   it("leaves the record alone where it is not to read it", function()
     local _, patient = hasty_and_patient({ trigger = start + 1 }, 3, { recover = false })

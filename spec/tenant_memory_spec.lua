@@ -100,6 +100,16 @@ describe("autopilot.tenant_memory", function()
     assert.is_true(ends >= 5511 - 0.01 and ends <= 5512.01)
   end)
 
+  it("forgets a refusal when the clock was set back, which is then of no known length", function()
+    local memory = new()
+    memory:note_refused("in_progress", 5020, 5000)
+    assert.same({ "in_progress", 5020 }, { memory:refusal(4999.5) }) -- a sleep that ended early
+    assert.is_nil((memory:refusal(1400)))
+    assert.is_nil((memory:refusal(1401)))
+    memory:note_refused("in_progress", 1450, 1430)
+    assert.same({ "in_progress", 1450 }, { memory:refusal(1431) })
+  end)
+
   it("calls a moment covered only by a trigger that is surely not before it", function()
     local memory, clock = new()
     assert.equal(5000, memory:covering_trigger(record(5000), 5000))

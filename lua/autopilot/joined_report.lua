@@ -42,6 +42,8 @@ local longest_text = 2000
 -- What no request is answered with: it follows from the record, or from the asker's own provider.
 local of_no_request =
   { completed = true, fresh = true, sync_failed = true, timed_out = true, token_error = true }
+-- What a request may have ended with of which the record can tell more.
+local may_be_unread = { interrupted = true, unavailable = true }
 local deliveries = { yes = true, no = true, unknown = true }
 local confirmations = { response = true, status = true }
 
@@ -81,7 +83,7 @@ end
 --- When the first request was sent of which nobody has read what it came to.
 local function unread_since(operation, answer)
   local open = operation.is_unread and operation.unsettled
-  return open and answer.delivered == "unknown" and time_text(open.since) or nil
+  return open and may_be_unread[answer.outcome] and time_text(open.since) or nil
 end
 
 --- What an operation's request came to, as text; nil when that cannot be written.
@@ -193,7 +195,7 @@ function joined_report.read(text, tenant, now)
     attempts = attempts,
     answer = answer_of(fields, tenant, now),
     started = started,
-    unread_since = fields.delivered == "unknown" and time_of(fields.unread_since) or nil,
+    unread_since = may_be_unread[name] and time_of(fields.unread_since) or nil,
   }
 end
 

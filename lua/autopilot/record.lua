@@ -23,7 +23,7 @@ function record.read_once(operation)
   operation.read_took = context.received_at and context.received_at - context.sent_at
   answer.delivered, answer.answered_by, answer.sends = nil, nil, nil -- said of sync requests only
   if answer.retry_at then
-    client.memory:note_refused(answer.outcome, answer.retry_at)
+    client.memory:note_refused(answer.outcome, answer.retry_at, context.received_at)
     if client.shared then
       client.shared:tell(client.options.now())
     end

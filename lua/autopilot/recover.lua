@@ -205,7 +205,7 @@ end
 ---@param seen number? the latest trigger's stamp that was known when the wait for it began
 ---@return boolean is_its_answer false: it started nothing, and it is for this operation to ask
 function recover.of_another(operation, result, seen)
-  local own, answer = operation.unsettled, result.answer
+  local own, answer, has_arrived = operation.unsettled, result.answer, operation.has_arrived
   operation.unsettled = own
     or {
       since = result.unread_since,
@@ -223,6 +223,9 @@ function recover.of_another(operation, result, seen)
     return judged == answer
   end
   answer.delivered = operation.has_arrived and "yes" or answer.delivered
+  if not own then
+    operation.has_arrived = has_arrived -- of ours nothing was under way
+  end
   return true
 end
 

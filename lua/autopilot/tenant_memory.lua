@@ -21,8 +21,13 @@
 ---@field others_ends number? the same, the service's clock
 ---@field refused_until number|false the end of the time for which a Retry-After asked
 ---@field refused_as autopilot.Outcome? what such an answer meant
+---@field refused_at number? when it came
 local TenantMemory = {}
 TenantMemory.__index = TenantMemory
+
+-- Seconds by which a clock may be behind a moment before, without having been set: a wait that is over
+-- counts as over also where the sleep ended early.
+local longest_slip = 1
 
 ---@param cooldown number seconds; 0 switches off everything but Retry-After
 ---@param margin number seconds
@@ -123,7 +128,7 @@ end
 function TenantMemory:note_refused(outcome, retry_at, received_at)
   self.is_blank = false
   if retry_at and retry_at > (self.refused_until or 0) then
-    self.refused_until, self.refused_as = retry_at, outcome
+    self.refused_until, self.refused_as, self.refused_at = retry_at, outcome, received_at
   elseif not retry_at and outcome == "cooldown" and self:known_end() <= received_at then
     -- Of an unknown sync: it was triggered at the latest just now.
     self.bound_until, self.bound_since = received_at + self.cooldown + self.margin, received_at
@@ -187,6 +192,9 @@ end
 ---@return number? retry_at
 function TenantMemory:refusal(now)
   local ends = self:cooldown_end(now)
+  if self.refused_until and now < (self.refused_at or now) - longest_slip then
+    self.refused_until = false -- the clock was set back: nobody knows how long that still is
+  end
   if self.refused_until and self.refused_until > (ends or now) then
     return self.refused_as, self.refused_until
   elseif ends then

@@ -177,6 +177,22 @@ local function check_joined(history, call)
   return holder
 end
 
+--- A lost request is told to others only when the record was asked about it, or nobody had the time.
+local function check_interrupted(history, call)
+  local holder = joined_call(history, call.report)
+  local post = holder and holder.requests[1]
+  local has_time = not call.deadline or call.ended < call.deadline - tiny
+  if not post or not has_time or history.store_fails > 0 or was_set(history) then
+    return
+  end
+  for _, request in ipairs(history.network.requests) do
+    if request.method == "GET" and request.sent >= post.sent and request.sent <= call.ended then
+      return
+    end
+  end
+  wrong(history, "weak", "nobody has read what came of request %d, or later ones", post.number)
+end
+
 local function check_cooldown(history, call)
   local report, model = call.report, history.model
   local latest = math.max(history.refused_at or 0, 0)
@@ -256,6 +272,8 @@ function sharing.on_return(history, call)
     check_cooldown(history, call)
   elseif report.outcome == "in_progress" and report.answered_by == "client" then
     check_in_progress(history, call)
+  elseif report.outcome == "interrupted" and report.joined then
+    check_interrupted(history, call)
   end
 end
 
