@@ -35,6 +35,35 @@ describe("an operation of the user's in a fleet", function()
   end)
 end)
 
+describe("code of the user's in a fleet", function()
+  it("may yield whatever it likes: it goes on, and so do the others", function()
+    local w = world.new()
+    local odd = { "text", {}, true, -5, 0 / 0, function() end }
+    local fleet = w:fleet {
+      tenants = world.names(20),
+      concurrency = 5,
+      operation = function(client, tenant)
+        if tonumber(tenant:match "%d+") % 4 == 0 then
+          coroutine.yield()
+          for _, value in ipairs(odd) do
+            coroutine.yield(value)
+          end
+          client.options.sleep(0 / 0)
+        end
+        local report, failure = client:status()
+        return report, failure
+      end,
+      sleep = function(seconds)
+        assert(w.time - world.start < 60, "it never ends")
+        w:pass(seconds)
+      end,
+    }
+    world.collect(fleet)
+    assert.equal(20, fleet.summary.ok)
+    assert.equal(0, fleet:progress().asleep)
+  end)
+end)
+
 describe("the options of a fleet's clients", function()
   local function started(client)
     local w = world.new()

@@ -85,19 +85,20 @@ local function settle(self, task, is_fine, wanted)
   elseif wanted ~= nil and wanted == task.transfer then
     self.flying[wanted], self.flying_count = task, self.flying_count + 1
   elseif wanted ~= Scheduler.parked then
-    local moment = type(wanted) == "number" and wanted or self.world.clock() + shortest_nap
+    local is_moment = type(wanted) == "number" and wanted == wanted -- NaN is none
+    local moment = is_moment and wanted or self.world.clock() + shortest_nap
     task.is_asleep, self.asleep = true, self.asleep + 1
     self.timers:add(moment, task, task.ticket)
   end
 end
 
-local function resume(self, task, ...)
+local function resume(self, task, value, other)
   local outer = self.current
   self.current, task.ticket = task, task.ticket + 1
   if task.is_asleep then
     task.is_asleep, self.asleep = false, self.asleep - 1
   end
-  local is_fine, wanted = coroutine.resume(task.thread, ...)
+  local is_fine, wanted = coroutine.resume(task.thread, value, other)
   self.current = outer
   settle(self, task, is_fine, wanted)
 end
@@ -224,6 +225,13 @@ function Scheduler:turn()
   land_finished(self)
   wake_due(self)
   resume_ready(self)
+end
+
+--- Sends what can be sent at once. Never waits.
+function Scheduler:push()
+  if self.flying_count > 0 then
+    self.world.wait(self.set, 0)
+  end
 end
 
 --- Waits until something can go on, at most until that moment.
