@@ -1,4 +1,4 @@
--- What a transfer tells of Graph's own headers, and the finder that looks into them.
+-- What a transfer tells of Graph's own headers.
 
 local core = require "autopilot.core"
 local hostile = require "support.hostile_server"
@@ -49,37 +49,5 @@ describe("the Graph headers of a transfer", function()
     local date, request_id = told(line .. "request-id: a\r\nrequest-id: b\r\n" .. line)
     assert.is_nil(date)
     assert.are.equal("a, b", request_id)
-  end)
-end)
-
-describe("core.text_finder", function()
-  it("tells whether any of the texts stands in any of those asked about", function()
-    local finds = core.text_finder { "eyJ", "%", "needle" }
-    assert.is_true(finds "a needle")
-    assert.is_true(finds("hay", "100 %"))
-    assert.is_true(finds(nil, "xeyJ"))
-    assert.is_false(finds("hay", "eyj", "needl"))
-    assert.is_false(finds())
-  end)
-
-  it("passes over what is no text, and finds an empty one nowhere", function()
-    local finds = core.text_finder { "", 7, false, "a" }
-    assert.is_false(finds("7", 7, {}, nil, ""))
-    assert.is_true(finds "ba")
-    assert.is_false(core.text_finder {} "a")
-  end)
-
-  it("keeps its texts, whatever becomes of the list", function()
-    local list = { ("x"):rep(50) .. "y" }
-    local finds = core.text_finder(list)
-    list[1] = nil
-    collectgarbage()
-    assert.is_true(finds(("x"):rep(60) .. "y"))
-  end)
-
-  it("wants a list", function()
-    assert.has_error(function()
-      core.text_finder()
-    end)
   end)
 end)

@@ -103,6 +103,9 @@ end
 --- A look into the cache of a provider, for one client: what it spares is most of what asking costs.
 ---@return autopilot.Peek|false peek false where the provider has none
 function authorization.open(provider, tenant, cloud, scope)
+  if type(provider) == "string" then
+    return false -- as a key it would cost a hash over all of it
+  end
   local open = openers[provider]
   return open and open(tenant, cloud, scope) or false
 end

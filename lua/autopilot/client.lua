@@ -145,8 +145,7 @@ local rules = {
 local Client = {}
 Client.__index = Client
 
--- Takes out of a text what looks like a token; no client has sent one yet.
-local no_secrets, clean_of_nothing = {}, redact.prepare {}
+local no_secrets = {} -- no client has sent a token yet
 
 local operations = { sync = true, status = true, wait = true, ensure = true }
 
@@ -165,7 +164,7 @@ setmetatable(Client, {
 function Client:close()
   self.is_closed = true
   self.static_token, self.token_provider, self.last_token, self.peek = false, false, false, false
-  self.secrets, self.clean, self.has_signs = no_secrets, clean_of_nothing, false
+  self.secrets, self.cleaner = no_secrets, false
   if self.owns_transport then
     self.transport:close()
   end
@@ -204,9 +203,20 @@ end
 --- Sees to it that the token gets into no report. An answer may still tell of the one before.
 ---@package
 function Client:hide(token)
-  self.secrets = { token, self.secrets[1] }
-  self.has_signs = (self.is_brief and redact.brief_finder or redact.finder)(self.secrets)
-  self.clean = redact.prepare(self.secrets, self.has_signs)
+  self.secrets, self.cleaner = { token, self.secrets[1] }, false
+end
+
+--- The text without what it repeats of a token.
+---@package
+---@param text string?
+---@return string? text
+function Client:clean(text)
+  local cleaner = self.cleaner
+  if not cleaner then
+    cleaner = redact.prepare(self.secrets)
+    self.cleaner = cleaner
+  end
+  return cleaner(text)
 end
 
 --- Raises at the caller of the method for a call on a closed client.
@@ -246,14 +256,12 @@ local function make(shared, checked, token, metatable)
     static_token = is_static and token,
     last_token = is_static and token,
     secrets = no_secrets, -- what must not get into a report: the tokens last sent
-    clean = clean_of_nothing, -- takes them out of a text
-    has_signs = false, -- tells texts that have nothing of them, once a token is known
+    cleaner = false, -- takes them out of a text, once there is one to look at closely
     token_provider = not is_static and token,
     peek = authorization.open(token, checked.tenant, checked.cloud, shared.scope),
     service_clock = service_clock,
     memory = TenantMemory.new(checked.cooldown, checked.cooldown_margin, service_clock),
     is_closed = false,
-    is_brief = false,
     owns_transport = false,
     shared = false, -- what is known to others; see shared_knowledge
     sync_request = false,
@@ -331,7 +339,6 @@ function Client:sibling(token, tenant)
   local of_tenant = setmetatable({ tenant = tenant }, kin.options)
   local sibling = make(self, of_tenant, token, kin.client)
   share(sibling)
-  sibling.is_brief = true -- it sends few requests with each token
   sibling.sync_request = self.sync_request:like(sibling)
   sibling.status_request = self.status_request:like(sibling)
   return sibling
@@ -348,7 +355,7 @@ function Client:become(token, tenant)
   checked.tenant = tenant
   self.static_token, self.last_token = is_static and token, is_static and token
   self.token_provider = not is_static and token
-  self.secrets, self.clean, self.has_signs = no_secrets, clean_of_nothing, false
+  self.secrets, self.cleaner = no_secrets, false
   self.peek = authorization.open(token, tenant, checked.cloud, self.scope)
   self.memory = TenantMemory.new(checked.cooldown, checked.cooldown_margin, self.service_clock)
   share(self) -- what the other tenant's knew is not this one's

@@ -8,7 +8,7 @@ local authorization = require "autopilot.authorization"
 local core = require "autopilot.core"
 local outcome = require "autopilot.outcome"
 
-local min, uuid = math.min, core.uuid
+local may_echo, min, uuid = core.may_echo, math.min, core.uuid
 
 ---@class autopilot.ExchangeContext how one operation wants its requests made
 ---@field deadline number? on the client's clock; no request outlives it
@@ -80,7 +80,7 @@ local function network_of(client, reply)
   return {
     stage = stage or (unsent and "connect" or "receive"),
     name = name,
-    message = type(message) == "string" and client.clean(message) or "",
+    message = type(message) == "string" and client:clean(message) or "",
     timeout = timeout or false,
     delivered = unsent and "no" or "unknown",
   }
@@ -101,10 +101,10 @@ end
 
 --- The error in the body. It is cleaned twice: reading it undoes escapes and drops what is invisible,
 -- which may put an echo together that was in pieces.
-local function parse_error(clean, body, content_type)
-  local service_error = require("autopilot.graph_error").parse(clean(body), content_type)
+local function parse_error(client, body, content_type)
+  local service_error = require("autopilot.graph_error").parse(client:clean(body), content_type)
   for name, value in pairs(service_error) do
-    service_error[name] = clean(value)
+    service_error[name] = client:clean(value)
   end
   return service_error
 end
@@ -112,7 +112,7 @@ end
 --- Adds what the service said of its failure: error, Retry-After, outcome.
 local function read_failure(self, answer, reply, body, received)
   local content_type, retry_after = reply:header("content-type", "retry-after")
-  local service_error = parse_error(self.client.clean, body, content_type)
+  local service_error = parse_error(self.client, body, content_type)
   -- Relative to the service's own date, so that a wrong clock here does not matter.
   local seconds = retry_after and core.retry_after(retry_after, answer.service_date or received)
     or service_error.retry_after
@@ -147,8 +147,8 @@ local function read_reply(self, reply, id, sent, received, elapsed)
     return of_network_failure(client, network, id, elapsed), sends
   end
   local date, request_id, diagnostics, sunset = reply:graph_headers()
-  if client.has_signs(request_id, diagnostics) then
-    request_id, diagnostics = client.clean(request_id), client.clean(diagnostics)
+  if may_echo(client.secrets, request_id, diagnostics) then
+    request_id, diagnostics = client:clean(request_id), client:clean(diagnostics)
   end
   local is_success = status == self.success
   local is_started = is_success and self.is_sync_request
@@ -180,7 +180,7 @@ local function read_reply(self, reply, id, sent, received, elapsed)
     read_failure(self, answer, reply, body, received)
   end
   if sunset then
-    client:emit("sunset", { date = client.clean(sunset) })
+    client:emit("sunset", { date = client:clean(sunset) })
   end
   local earliest, latest
   if date and (is_started or request_id or diagnostics) then -- else whose clock it is, nobody knows

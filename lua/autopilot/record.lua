@@ -38,7 +38,7 @@ function record.read_once(operation)
     answer.error = not answer.network and { message = message } or nil
     return nil, answer
   end
-  found.sync_status = client.clean(found.sync_status)
+  found.sync_status = client:clean(found.sync_status)
   answer.sync_status = found.sync_status
   answer.last_sync = found.last_sync
   answer.last_manual_trigger = found.last_manual_trigger

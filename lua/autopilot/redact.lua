@@ -4,7 +4,7 @@
 -- like a token goes too, whosever it is. All of it is linear in the text, and a text that holds
 -- nothing costs a few searches. What a secret is, and which texts need this, is left to the caller.
 
-local text_finder = require("autopilot.core").text_finder
+local may_echo = require("autopilot.core").may_echo
 
 local find, next, type = string.find, next, type
 
@@ -91,57 +91,6 @@ end
 
 local function is_like_a_jwt(text)
   return text:sub(1, #jwt_beginning) == jwt_beginning
-end
-
-local general_signs = { jwt_beginning, "\\", "%", "Bearer", "bearer" }
-local find_general
-
---- As `redact.finder`, for secrets of which one or two texts are asked: nothing is prepared for them.
----@param secrets string[] as for `redact.prepare`
----@return fun(a: string?, b: string?): boolean has_signs
-function redact.brief_finder(secrets)
-  find_general = find_general or text_finder(general_signs)
-  return function(a, b)
-    local is_found = find_general(a, b)
-    local function look(text, part)
-      is_found = is_found or type(text) == "string" and find(text, part, 1, true) ~= nil
-    end
-    for index = 1, is_found and 0 or 2 do
-      local secret = secrets[index]
-      if type(secret) == "string" and secret ~= "" then
-        each_part(secret, function(from)
-          local part = secret:sub(from, from + telling - 1)
-          if not is_like_a_jwt(part) then
-            look(a, part)
-            look(b, part)
-          end
-        end)
-      end
-    end
-    return is_found
-  end
-end
-
---- What tells texts that may be handed on as they are: those that have none of the signs that there is
--- something to take out. One call tells, for all the headers that go into a report.
----@param secrets string[] as for `redact.prepare`
----@return fun(...: string?): boolean has_signs
-function redact.finder(secrets)
-  local signs = {}
-  for index = 1, #general_signs do
-    signs[index] = general_signs[index]
-  end
-  for _, secret in pairs(secrets) do
-    if type(secret) == "string" and secret ~= "" then
-      each_part(secret, function(from)
-        local text = secret:sub(from, from + telling - 1)
-        if not is_like_a_jwt(text) then
-          signs[#signs + 1] = text
-        end
-      end)
-    end
-  end
-  return text_finder(signs)
 end
 
 --- Where the text repeats a secret from the needle on, each time as far as it goes on repeating it.
@@ -276,14 +225,12 @@ end
 -- cost: what to search for is worked out once, when there is something to search in. It holds the
 -- secrets as long as it is held.
 ---@param secrets string[]? anything in it but a string is passed over, and so are empty strings
----@param has_signs function? their finder, where there is one already
 ---@return fun(text: string?): string?
-function redact.prepare(secrets, has_signs)
+function redact.prepare(secrets)
   secrets = secrets or {}
   local jwt_needles, other_needles
   return function(text)
-    has_signs = has_signs or redact.finder(secrets)
-    if type(text) ~= "string" or not has_signs(text) then
+    if type(text) ~= "string" or not may_echo(secrets, text) then
       return text
     elseif not jwt_needles then
       jwt_needles, other_needles = sorted_needles(secrets)

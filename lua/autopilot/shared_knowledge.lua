@@ -87,7 +87,7 @@ end
 function SharedKnowledge:call(method, part, ...)
   local result, message = guarded.call(self.store, method, self.keys[part], ...)
   if message and message ~= "exists" and self.client.on_event then
-    local text = self.client.clean((message:sub(1, 200):gsub("%c", " ")))
+    local text = self.client:clean((message:sub(1, 200):gsub("%c", " ")))
     self.client:emit("store_failed", { action = method, message = text })
   end
   return result, message
