@@ -29,6 +29,7 @@ function attempts.begin(client, name, seconds)
     name = name,
     began = began,
     deadline = seconds and began + seconds,
+    attempts = nil, -- named, so that the table is made in its final size
   }
 end
 

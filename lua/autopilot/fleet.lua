@@ -278,10 +278,14 @@ local function begin_with(self, tenant)
   self.scheduler:begin(task)
 end
 
+-- So many tenants are begun with before their requests go out: the server can work on them meanwhile.
+local at_once = 100
+
 --- Begins with as many tenants as there is room for.
 local function begin_more(self)
   local admission, most = self.admission, self.options.concurrency
   local is_late = self.is_cancelled or (self.deadline and self.clock() >= self.deadline)
+  local begun = 0
   while self.ledger:is_empty() and admission.under_way < most and admission.waiting < most do
     local tenant = self.roster:take(self.clock(), is_late)
     if tenant == nil then
@@ -291,6 +295,10 @@ local function begin_more(self)
       return
     end
     begin_with(self, tenant)
+    begun = begun + 1
+    if begun % at_once == 0 then
+      self.scheduler:push()
+    end
   end
 end
 

@@ -58,36 +58,41 @@ end
 -- Options that a client of the same kind may differ in, and tables that may be new for each tenant.
 local is_own, is_looked_into = { token = true, tenant = true }, { http = true, timeout = true }
 
+---@class autopilot.fleet.Known options as they were
+---@field values table<string, any>
+---@field tables table<string, autopilot.fleet.Known>
+---@field count integer
+
 --- A copy that tells whether other options are the same.
 local function remember(given)
-  local copy = {}
-  for name, value in pairs(given) do
-    if is_looked_into[name] and type(value) == "table" then
-      copy[name] = remember(value)
-    elseif not is_own[name] then
-      copy[name] = value
+  local known = { values = {}, tables = {}, count = 0 }
+  for name, value in next, given do
+    if not is_own[name] then
+      if is_looked_into[name] and type(value) == "table" then
+        known.tables[name] = remember(value)
+      else
+        known.values[name] = value
+      end
+      known.count = known.count + 1
     end
   end
-  return copy
+  return known
 end
 
-local function is_same(given, before)
-  for name, value in pairs(given) do
-    local known = before[name]
-    local may_differ = is_own[name] or value == known
-    if not may_differ then
-      local are_tables = is_looked_into[name] and type(value) == "table" and type(known) == "table"
-      if not (are_tables and is_same(value, known)) then
-        return false
+local function is_same(given, known)
+  local values, left = known.values, known.count
+  for name, value in next, given do
+    if not is_own[name] then
+      if value ~= values[name] then
+        local table_before = known.tables[name]
+        if not table_before or type(value) ~= "table" or not is_same(value, table_before) then
+          return false
+        end
       end
+      left = left - 1
     end
   end
-  for name in pairs(before) do
-    if given[name] == nil then
-      return false
-    end
-  end
-  return true
+  return left == 0
 end
 
 --- The tenant's client. Where all options but token and tenant are those of the tenant before, it is
