@@ -270,7 +270,8 @@ bool platform_note_interrupt(void) {
     interrupted_by = 0;
     if (sigaction(SIGINT, &action, &before_interrupt) != 0) {
         return false;
-    } else if (sigaction(SIGTERM, &action, &before_termination) != 0) {
+    }
+    if (sigaction(SIGTERM, &action, &before_termination) != 0) {
         sigaction(SIGINT, &before_interrupt, NULL);
         return false;
     }
