@@ -33,14 +33,13 @@ function attempts.begin(client, name, seconds)
   }
 end
 
---- Sleeps, and keeps in mind until when.
+--- Sleeps, and keeps in mind until when. Thousands may do so at a time: no frame of ours waits with them.
 ---@param operation autopilot.Operation
 ---@param seconds number
 function attempts.sleep(operation, seconds)
   local options = operation.client.options
-  local ends = options.now() + seconds
-  options.sleep(seconds)
-  operation.waited_until = ends
+  operation.waited_until = options.now() + seconds
+  return options.sleep(seconds)
 end
 
 --- What time it is at least: a wait that is over stays over, also where the sleep ended a moment early

@@ -51,6 +51,8 @@ local redact = require "autopilot.redact"
 ---@field sleep fun(seconds: number)
 ---@field now fun(): number
 
+local may_echo = core.may_echo
+
 local name = "autopilot.client"
 local resource = "/deviceManagement/windowsAutopilotSettings"
 
@@ -203,7 +205,8 @@ end
 --- Sees to it that the token gets into no report. An answer may still tell of the one before.
 ---@package
 function Client:hide(token)
-  self.secrets, self.cleaner = { token, self.secrets[1] }, false
+  local before = self.secrets[1]
+  self.secrets, self.cleaner = before and { token, before } or { token }, false
 end
 
 --- The text without what it repeats of a token.
@@ -211,12 +214,11 @@ end
 ---@param text string?
 ---@return string? text
 function Client:clean(text)
-  local cleaner = self.cleaner
-  if not cleaner then
-    cleaner = redact.prepare(self.secrets)
-    self.cleaner = cleaner
+  if not may_echo(self.secrets, text) then
+    return text -- as most are: then nothing is prepared
   end
-  return cleaner(text)
+  self.cleaner = self.cleaner or redact.prepare(self.secrets)
+  return self.cleaner(text)
 end
 
 --- Raises at the caller of the method for a call on a closed client.
@@ -264,8 +266,6 @@ local function make(shared, checked, token, metatable)
     is_closed = false,
     owns_transport = false,
     shared = false, -- what is known to others; see shared_knowledge
-    sync_request = false,
-    status_request = false,
   }, metatable)
 end
 
@@ -339,8 +339,6 @@ function Client:sibling(token, tenant)
   local of_tenant = setmetatable({ tenant = tenant }, kin.options)
   local sibling = make(self, of_tenant, token, kin.client)
   share(sibling)
-  sibling.sync_request = self.sync_request:like(sibling)
-  sibling.status_request = self.status_request:like(sibling)
   return sibling
 end
 

@@ -21,7 +21,7 @@ local may_echo, min, uuid = core.may_echo, math.min, core.uuid
 ---@field received_at number? and when its answer had come
 ---@field claims string? set by the last request: what a claims challenge in its answer wants
 
----@class autopilot.Exchange
+---@class autopilot.Exchange belongs to a client and to all that differ from it in token and tenant only
 local Exchange = {}
 Exchange.__index = Exchange
 
@@ -34,22 +34,9 @@ function Exchange.new(client, method, url, success)
   local template = { method = method, url = url, headers = { ["Accept"] = "application/json" } }
   local user_agent = client.options.http.user_agent
   return setmetatable({
-    client = client,
     is_sync_request = method == "POST",
     success = success,
     send = adapter.prepare_replies(client.transport, template, user_agent),
-  }, Exchange)
-end
-
---- The same request, for a client that differs in token and tenant only.
----@param client autopilot.Client
----@return autopilot.Exchange
-function Exchange:like(client)
-  return setmetatable({
-    client = client,
-    is_sync_request = self.is_sync_request,
-    success = self.success,
-    send = self.send,
   }, Exchange)
 end
 
@@ -110,9 +97,9 @@ local function parse_error(client, body, content_type)
 end
 
 --- Adds what the service said of its failure: error, Retry-After, outcome.
-local function read_failure(self, answer, reply, body, received)
+local function read_failure(self, client, answer, reply, body, received)
   local content_type, retry_after = reply:header("content-type", "retry-after")
-  local service_error = parse_error(self.client, body, content_type)
+  local service_error = parse_error(client, body, content_type)
   -- Relative to the service's own date, so that a wrong clock here does not matter.
   local seconds = retry_after and core.retry_after(retry_after, answer.service_date or received)
     or service_error.retry_after
@@ -138,8 +125,7 @@ end
 ---@return table answer
 ---@return integer sends how often the request may have been put on the wire
 ---@return string? body when the status is the one hoped for
-local function read_reply(self, reply, id, sent, received, elapsed)
-  local client = self.client
+local function read_reply(self, client, reply, id, sent, received, elapsed)
   local status, http_version, body, sends, is_complete, lookup, connect, tls, first_byte, total =
     reply:result()
   local network = not is_complete and network_of(client, reply) or nil
@@ -177,7 +163,7 @@ local function read_reply(self, reply, id, sent, received, elapsed)
     answer.network = network
   end
   if not is_success then
-    read_failure(self, answer, reply, body, received)
+    read_failure(self, client, answer, reply, body, received)
   end
   if sunset then
     client:emit("sunset", { date = client:clean(sunset) })
@@ -225,9 +211,9 @@ local function within(timeout, deadline, began)
 end
 
 --- The answer where nothing was sent.
-local function past_deadline(self, context, refused)
+local function past_deadline(self, client, context, refused)
   local answer =
-    not_sent(self.client, "DEADLINE", "the deadline passed before the request could be sent")
+    not_sent(client, "DEADLINE", "the deadline passed before the request could be sent")
   if self.is_sync_request then
     note_attempt(context, answer, 0, refused)
   end
@@ -239,13 +225,13 @@ local function keep(context, answer, reply, sends, sent, received)
   answer.sends = sends
   context.sent_at, context.received_at = sent, received
   context.claims = answer.status == 401 and authorization.claims_of(reply:header "www-authenticate")
+    or nil
 end
 
 --- Sends once with this token.
 ---@return table answer
 ---@return string? body when the status is the one hoped for
-local function send_once(self, context, token, refused)
-  local client = self.client
+local function send_once(self, client, context, token, refused)
   local options, on_event = client.options, client.on_event
   local clock, now, timeout = options.clock, options.now, options.timeout
   local connect, total = timeout.connect, timeout.total
@@ -259,7 +245,7 @@ local function send_once(self, context, token, refused)
   if context.deadline then
     connect, total = within(timeout, context.deadline, began)
     if not connect then
-      return past_deadline(self, context, refused)
+      return past_deadline(self, client, context, refused)
     end
   end
   local id = context.client_request_id
@@ -281,7 +267,7 @@ local function send_once(self, context, token, refused)
   if client.secrets[1] ~= token then
     client:hide(token)
   end
-  local answer, sends, body = read_reply(self, reply, id, sent, received, elapsed)
+  local answer, sends, body = read_reply(self, client, reply, id, sent, received, elapsed)
   if answer.outcome ~= "started" then
     keep(context, answer, reply, sends, sent, received)
   end
@@ -327,11 +313,11 @@ end
 ---@return table? answer
 ---@return string? body when the status is the one hoped for
 ---@return string? token that was sent
-local function ask(self, context, refused)
-  local token, answer = obtain(self.client, context, refused)
+local function ask(self, client, context, refused)
+  local token, answer = obtain(client, context, refused)
   if token then
     local body
-    answer, body = send_once(self, context, token, refused)
+    answer, body = send_once(self, client, context, token, refused)
     return answer, body, token
   elseif answer and self.is_sync_request then
     note_attempt(context, answer, 0, refused)
@@ -340,26 +326,26 @@ local function ask(self, context, refused)
 end
 
 --- Sends the request; when the token is refused and the provider has another, once more with that.
+---@param client autopilot.Client whose token is sent
 ---@param context autopilot.ExchangeContext
 ---@return table answer in the shape of a report, without `ok` and `operation`
 ---@return string? body the last answer's, when it has the status hoped for
-function Exchange:run(context)
-  local client = self.client
+function Exchange:run(client, context)
   if client.static_token then
-    return send_once(self, context, client.static_token)
+    return send_once(self, client, context, client.static_token)
   end
   local answer, body
   local refused = client.peek and client.peek(client.options.now())
   if refused and refused == client.secrets[1] and not client.on_event then
     -- The one that was sent last is at hand still: nothing to check, and nobody to tell.
-    answer, body = send_once(self, context, refused)
+    answer, body = send_once(self, client, context, refused)
   else
-    answer, body, refused = ask(self, context)
+    answer, body, refused = ask(self, client, context)
   end
   if answer.outcome ~= "unauthenticated" or answer.unposted then
     return answer, body
   end
-  local again, with_refreshed = ask(self, context, refused)
+  local again, with_refreshed = ask(self, client, context, refused)
   if not again then
     return answer
   elseif again.outcome == "token_error" and not again.mistake then

@@ -77,7 +77,8 @@ local function make_sleep(self)
     if not task then
       return self.options.sleep(seconds)
     end
-    local ends = math.min(clock + seconds, task.deadline or math.huge, self.deadline or math.huge)
+    local wanted = seconds == seconds and clock + seconds or clock -- no number: no sleep
+    local ends = math.min(wanted, task.deadline or math.huge, self.deadline or math.huge)
     if ends <= clock or self.wire.is_cancelled then
       ends = clock
       task.idle_naps = (task.idle_naps or 0) + 1
@@ -114,7 +115,7 @@ local function new(given, level)
   end
   self.scheduler = Scheduler.new {
     perform = function(task)
-      tenant_task.perform(self, task)
+      return tenant_task.perform(self, task)
     end,
     failed = function(task, message)
       self:fail(task, message)

@@ -19,7 +19,7 @@ function record.read_once(operation)
     client_request_id = operation.client_request_id,
   }
   operation.client_request_id = nil
-  local answer, body = client.status_request:run(context)
+  local answer, body = client.status_request:run(client, context)
   operation.read_took = context.received_at and context.received_at - context.sent_at
   answer.delivered, answer.answered_by, answer.sends = nil, nil, nil -- said of sync requests only
   if answer.retry_at then

@@ -141,7 +141,7 @@ local function try(operation)
     return refusal, refusal
   end
   local seen = memory.newest_trigger
-  local answer = client.sync_request:run(operation)
+  local answer = client.sync_request:run(client, operation)
   if shared and answer.unposted then
     return in_place_of_request(operation, answer)
   elseif answer.outcome == "started" or answer.mistake then
