@@ -119,7 +119,7 @@ local function ask_provider(client, deadline, refused, claims)
   end
   local refresh = refused ~= nil
   local ok, token, message, details = protected_call(client.token_provider, {
-    tenant = options.tenant,
+    tenant = client.tenant or nil,
     cloud = options.cloud,
     scope = client.scope,
     claims = claims,
@@ -181,7 +181,7 @@ function authorization.answer(client, failure)
     hint = failure.hint,
     retry_after = retry_after,
     retry_at = retry_after and client.options.now() + retry_after,
-    tenant = client.options.tenant,
+    tenant = client.tenant or nil,
   }
 end
 

@@ -177,7 +177,7 @@ Client.__close = Client.close
 
 function Client:__tostring()
   return ("autopilot.client (%s%s)"):format(
-    self.options.tenant and self.options.tenant .. ", " or "",
+    self.tenant and self.tenant .. ", " or "",
     self.is_closed and "closed" or self.base_url
   )
 end
@@ -186,7 +186,7 @@ end
 ---@package
 function Client:emit(event_type, event)
   if self.on_event then
-    event.type, event.tenant = event_type, self.options.tenant
+    event.type, event.tenant = event_type, self.tenant or nil
     protected_call(self.on_event, event)
   end
 end
@@ -245,22 +245,24 @@ local function make_transport(checked, base_url, make)
 end
 
 --- A client's own part: token, memory, requests.
----@param shared { scope: string }
----@param checked table options
+---@param shared { scope: string, options: table }
 ---@param token string|autopilot.TokenProvider
+---@param tenant string?
 ---@param metatable table
-local function make(shared, checked, token, metatable)
+local function make(shared, token, tenant, metatable)
+  local checked = shared.options
   local is_static, service_clock = type(token) == "string", ServiceClock.new()
   -- false stands for "none": a nil field would be looked up in the class each time. All fields are
   -- named here, so that the table is made in its final size.
   return setmetatable({
     options = checked,
+    tenant = tenant or false,
     static_token = is_static and token,
     last_token = is_static and token,
     secrets = no_secrets, -- what must not get into a report: the tokens last sent
     cleaner = false, -- takes them out of a text, once there is one to look at closely
     token_provider = not is_static and token,
-    peek = authorization.open(token, checked.tenant, checked.cloud, shared.scope),
+    peek = authorization.open(token, tenant, checked.cloud, shared.scope),
     service_clock = service_clock,
     memory = TenantMemory.new(checked.cooldown, checked.cooldown_margin, service_clock),
     is_closed = false,
@@ -297,9 +299,9 @@ local function new(given, make_default_transport, level)
   if mistake then
     error(("%s: %s"):format(name, mistake), level or 2)
   end
-  local token, shared = checked.token, { scope = cloud.graph .. "/.default" }
+  local token, shared = checked.token, { scope = cloud.graph .. "/.default", options = checked }
   checked.token = nil
-  local self = make(shared, checked, token, Client)
+  local self = make(shared, token, checked.tenant, Client)
   self.base_url, self.scope = base_url, shared.scope
   self.policy, self.on_event = checked.retry or false, checked.on_event or false
   self.transport, self.owns_transport = transport, owned
@@ -328,16 +330,8 @@ end
 ---@return autopilot.Client
 function Client:sibling(token, tenant)
   check_own(token, tenant)
-  local kin = self.kin
-  if not kin then
-    kin = {
-      client = { __index = self, __close = Client.close, __tostring = Client.__tostring },
-      options = { __index = self.options },
-    }
-    self.kin = kin
-  end
-  local of_tenant = setmetatable({ tenant = tenant }, kin.options)
-  local sibling = make(self, of_tenant, token, kin.client)
+  self.kin = self.kin or { __index = self, __close = Client.close, __tostring = Client.__tostring }
+  local sibling = make(self, token, tenant, self.kin)
   share(sibling)
   return sibling
 end
@@ -350,7 +344,7 @@ end
 function Client:become(token, tenant)
   check_own(token, tenant)
   local is_static, checked = type(token) == "string", self.options
-  checked.tenant = tenant
+  self.tenant = tenant
   self.static_token, self.last_token = is_static and token, is_static and token
   self.token_provider = not is_static and token
   self.secrets, self.cleaner = no_secrets, false

@@ -56,7 +56,7 @@ local function not_sent(client, name, message)
     answered_by = "client",
     sends = 0,
     network = network,
-    tenant = client.options.tenant,
+    tenant = client.tenant or nil,
   }
 end
 
@@ -77,7 +77,7 @@ local function of_network_failure(client, network, id, elapsed)
   local unsent = network.delivered == "no"
   return {
     outcome = unsent and "unreachable" or "interrupted",
-    tenant = client.options.tenant,
+    tenant = client.tenant or nil,
     delivered = network.delivered,
     answered_by = unsent and "client" or nil,
     client_request_id = id,
@@ -140,7 +140,7 @@ local function read_reply(self, client, reply, id, sent, received, elapsed)
   local is_started = is_success and self.is_sync_request
   local answer = {
     outcome = is_started and "started" or nil,
-    tenant = client.options.tenant,
+    tenant = client.tenant or nil,
     status = status,
     http_version = http_version,
     delivered = is_started and "yes" or nil,

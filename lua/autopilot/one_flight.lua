@@ -159,7 +159,7 @@ end
 local function find_result(operation, id, state)
   local client, tried_at = operation.client, operation.tried_at
   local now = client.options.now()
-  local result = joined_report.read(client.shared:get "result", client.options.tenant, now)
+  local result = joined_report.read(client.shared:get "result", client.tenant or nil, now)
   if not result or result.id == state.unread_id then
     return nil, false -- nothing, or nothing that is new
   end
@@ -218,7 +218,7 @@ local function in_progress(operation, ends)
   local deadline = operation.deadline
   return {
     outcome = "in_progress",
-    tenant = client.options.tenant,
+    tenant = client.tenant or nil,
     delivered = "no",
     answered_by = "client",
     retry_at = ends,
@@ -238,7 +238,7 @@ local function too_early(operation)
   local ends = client.memory:cooldown_end(now)
   return {
     outcome = ends and "cooldown" or "in_progress",
-    tenant = client.options.tenant,
+    tenant = client.tenant or nil,
     delivered = "no",
     answered_by = "client",
     retry_at = ends,

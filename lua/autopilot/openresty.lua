@@ -34,7 +34,7 @@ local function not_begun(client, operation, name, message)
   return report.seal {
     operation = operation,
     outcome = "unreachable",
-    tenant = client.options.tenant,
+    tenant = client.tenant or nil,
     delivered = "no",
     answered_by = "client",
     network = failure,

@@ -67,7 +67,7 @@ function SharedKnowledge.new(client, store)
     keys[part] = prefix
       .. client.base_url:lower()
       .. ":"
-      .. client.options.tenant:lower()
+      .. client.tenant:lower()
       .. ":"
       .. part
   end

@@ -35,7 +35,7 @@ local function known_refusal(operation)
   operation.attempts = operation.attempts or {} -- nothing is posted for it
   return {
     outcome = outcome,
-    tenant = client.options.tenant,
+    tenant = client.tenant or nil,
     delivered = "no",
     answered_by = "client",
     retry_at = retry_at,
@@ -109,7 +109,7 @@ local function as_before(operation)
   retry_at = last.outcome == refused_as and retry_at or nil
   return {
     outcome = last.outcome,
-    tenant = client.options.tenant,
+    tenant = client.tenant or nil,
     status = last.status,
     delivered = last.delivered,
     answered_by = last.status and "service" or last.delivered == "no" and "client" or nil,
