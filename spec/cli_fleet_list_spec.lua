@@ -91,6 +91,20 @@ describe("autopilot-sync fleet, given a list that comes slowly,", function()
     assert.is_true(world.now() - fleet_command.start < 22)
   end)
 
+  it("is not waited for beyond the deadline, where nothing of it comes", function()
+    for _, pieces in ipairs { { "" }, { "tenant\n" } } do
+      local world = new_world()
+      pieces[2] = later(world, 1e6, "a.example\n")
+      local ran = run("--deadline 20", pieces, world)
+      assert.equal(2, ran.code)
+      assert.matches(
+        "^autopilot%-sync: the list %-: .*nothing came before the deadline\n$",
+        ran.err
+      )
+      assert.near(20, world.now() - fleet_command.start, 0.1)
+    end
+  end)
+
   it("ends when it is interrupted, whatever is still to come", function()
     local world = new_world()
     world.was_interrupted = function()

@@ -32,8 +32,12 @@ local function at_end(context, clean_up)
 end
 
 --- Lets a moment pass for whoever writes the list. Nothing is under way yet; Ctrl-C ends it.
+---@return string? late why there is no more time for that
 local function pause(self)
-  local sleep = self.context.sleep or core.sleep
+  local sleep, deadline = self.context.sleep or core.sleep, self.options.deadline
+  if deadline and self.clock() - self.prepared_at >= deadline then
+    return "nothing came before the deadline"
+  end
   sleep(between_looks)
 end
 
@@ -52,7 +56,7 @@ local function open_list(self)
     size = size,
     cloud = options.cloud or "global",
     pause = function()
-      pause(self)
+      return (pause(self))
     end,
     complain = function(sentence)
       self:tell(sentence)
@@ -173,7 +177,10 @@ end
 local function read_first(self)
   local first = self.list:next()
   while first == false do
-    pause(self)
+    local late = pause(self)
+    if late then
+      return ("the list %s: %s"):format(self.options.file, late)
+    end
     first = self.list:next()
   end
   if first and not first.client_id and not first.client_secret_file and self.sign_in.mistake then
@@ -201,6 +208,7 @@ function fleet_run.prepare(options, context)
     clock = context.clock or core.clock,
     summary = FleetSummary.new(),
   }, FleetRun)
+  self.prepared_at = self.clock()
   local given, origins = service_options.describe(options, context)
   local mistake = not given and origins or check_client(given, origins)
   if mistake then

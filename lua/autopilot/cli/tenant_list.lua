@@ -207,7 +207,7 @@ end
 
 ---@class autopilot.cli.TenantListOptions
 ---@field read_line fun(): string|false|nil, string? the next line without its line feed; false: it is not there yet; nil and a message: it cannot be read
----@field pause fun()? called while the first line is not there yet
+---@field pause (fun(): string?)? called while the first line is not there yet; may say why it is not waited for
 ---@field complain fun(message: string) takes each sentence about a line
 ---@field cloud string that of tenants which name none
 ---@field size number? bytes of the list, when they are known
@@ -216,7 +216,10 @@ end
 local function wait_for_line(self, pause)
   local text = next_line(self)
   while text == false do
-    pause()
+    self.failure = pause()
+    if self.failure then
+      return nil
+    end
     text = next_line(self)
   end
   return text
