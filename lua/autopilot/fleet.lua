@@ -11,11 +11,13 @@ local Roster = require "autopilot.fleet.roster"
 local Scheduler = require "autopilot.fleet.scheduler"
 local TenantCircuits = require "autopilot.fleet.tenant_circuits"
 local Wire = require "autopilot.fleet.wire"
+local endings = require "autopilot.fleet.endings"
 local options = require "autopilot.options"
 local own_report = require "autopilot.fleet.own_report"
 local protected_call = require "autopilot.protected_call"
 local retry = require "autopilot.retry"
 local settings = require "autopilot.fleet.settings"
+local tenant_sleep = require "autopilot.fleet.tenant_sleep"
 local tenant_task = require "autopilot.fleet.tenant_task"
 
 require "autopilot.fleet.whole_client"
@@ -29,9 +31,6 @@ end
 
 -- Seconds that requests which were sent may take to end after a cancellation, unless it says.
 local default_grace = 10
-
--- A task that only sleeps when there is nothing to wait for any more is given up.
-local most_idle_naps = 100
 
 -- Seconds after which a source that knew of no tenant is asked again.
 local between_questions = 0.05
@@ -52,13 +51,6 @@ local function step(set, seconds)
   set:step(seconds)
 end
 
-local function emit(self, event_type, event)
-  if self.options.on_event then
-    event.type = event_type
-    protected_call(self.options.on_event, event)
-  end
-end
-
 --- The policy of all who have none of their own, and the budget that learns from successes.
 local function shared_policy(checked)
   local budget = checked.retry_budget
@@ -68,26 +60,6 @@ local function shared_policy(checked)
   -- Enough for everybody who is under way to be throttled twice.
   local own = type(budget) ~= "table" and RetryShare.new(math.max(20, 2 * checked.concurrency))
   return retry.policy { budget = own or budget }, own or nil
-end
-
---- What all clients sleep with.
-local function make_sleep(self)
-  return function(seconds)
-    local task, clock = self.scheduler.current, self.clock()
-    if not task then
-      return self.options.sleep(seconds)
-    end
-    local wanted = seconds == seconds and clock + seconds or clock -- no number: no sleep
-    local ends = math.min(wanted, task.deadline or math.huge, self.deadline or math.huge)
-    if ends <= clock or self.wire.is_cancelled then
-      ends = clock
-      task.idle_naps = (task.idle_naps or 0) + 1
-      if task.idle_naps > most_idle_naps then
-        self:give_up(task)
-      end
-    end
-    coroutine.yield(task.thread and ends or Scheduler.parked)
-  end
 end
 
 --- A fleet. Nothing is asked or read yet.
@@ -111,14 +83,14 @@ local function new(given, level)
     is_running = false,
   }, Fleet)
   local function tell(event_type, event)
-    emit(self, event_type, event)
+    self:emit(event_type, event)
   end
   self.scheduler = Scheduler.new {
     perform = function(task)
       return tenant_task.perform(self, task)
     end,
     failed = function(task, message)
-      self:fail(task, message)
+      endings.fail(self, task, message)
     end,
     clock = checked.clock,
     sleep = checked.sleep,
@@ -140,7 +112,7 @@ local function new(given, level)
     now = checked.now,
     concurrency = checked.concurrency,
   }
-  self.sleep = make_sleep(self)
+  self.sleep = tenant_sleep(self)
   if type(checked.state) == "string" then
     self.state_file, checked.state = checked.state, nil
     local opened, message = state_file().open(self)
@@ -149,6 +121,15 @@ local function new(given, level)
     end
   end
   return self
+end
+
+--- Tells the observer, whose errors are its own.
+---@package
+function Fleet:emit(event_type, event)
+  if self.options.on_event then
+    event.type = event_type
+    protected_call(self.options.on_event, event)
+  end
 end
 
 --- Somebody's own HTTP layer, made to wait its turn.
@@ -162,68 +143,12 @@ function Fleet:wrapped(transport)
   return wrapper
 end
 
---- Takes a task's report. A task has one, whatever comes after.
----@package
-function Fleet:deliver(task, report)
-  if not self.tasks[task] then
-    return
-  end
-  self.tasks[task] = nil
-  local state = self.options.state
-  if state and task.key then
-    local noted, message = protected_call(state.note, state, task.key, report)
-    if not noted then
-      emit(self, "state_error", { tenant = task.id, message = tostring(message) })
-    end
-  end
-  self.ledger:add(task.tenant, report)
-end
-
---- Takes note of a task that raised.
----@package
-function Fleet:fail(task, message)
-  self.admission:forget(task)
-  local elapsed = self.clock() - task.began
-  if self.wire.is_cancelled then
-    self:deliver(task, own_report.given_up(task, self.operation_name, "CANCELLED", elapsed))
-  else
-    self:deliver(task, own_report.of_mistake(task, self.operation_name, message, elapsed))
-  end
-  if message == "interrupted!" or tostring(message):find ":%d+: interrupted!$" then
-    error(message, 0) -- Ctrl-C, which met this task by chance, is for whoever ends the program
-  end
-end
-
---- Gives up a task that does not end by itself.
----@package
-function Fleet:give_up(task)
-  local why = self.wire.is_cancelled and "CANCELLED" or "DEADLINE"
-  self.scheduler:abandon(task)
-  self.admission:forget(task)
-  local elapsed = self.clock() - task.began
-  self:deliver(task, own_report.given_up(task, self.operation_name, why, elapsed))
-end
-
 --- The time for everything to have ended is over: see `call_at`.
 ---@package
 function Fleet:due()
   local must_end = self.give_up_at and self.clock() >= self.give_up_at
-  if not (self.is_running and must_end) then
-    return
-  end
-  local transfers, tasks = {}, {}
-  for transfer in pairs(self.scheduler.flying) do
-    transfers[#transfers + 1] = transfer
-  end
-  for _, transfer in ipairs(transfers) do
-    self.scheduler.set:discard(transfer)
-    self.scheduler:land(transfer) -- its own code tells what that means
-  end
-  for task in pairs(self.tasks) do
-    tasks[#tasks + 1] = task
-  end
-  for _, task in ipairs(tasks) do
-    self:give_up(task)
+  if self.is_running and must_end then
+    endings.give_up_all(self)
   end
 end
 
@@ -256,7 +181,7 @@ local function begin_with(self, tenant)
   self.tasks[task] = true
   if not id then
     local message = "a tenant must be an id or a domain, or a table with it in 'tenant'"
-    return self:deliver(task, own_report.of_mistake(task, self.operation_name, message, 0))
+    return endings.deliver(self, task, own_report.of_mistake(task, self.operation_name, message, 0))
   end
   local state = self.options.state
   local is_fine, known, unread = true, nil, nil
@@ -264,17 +189,17 @@ local function begin_with(self, tenant)
     is_fine, known, unread = protected_call(state.known, state, key)
   end
   if not is_fine then
-    return self:deliver(task, own_report.of_mistake(task, self.operation_name, known, 0))
+    return endings.deliver(self, task, own_report.of_mistake(task, self.operation_name, known, 0))
   elseif known then
     self.tasks[task] = nil
     self.ledger.known = self.ledger.known + 1
     return self.ledger:add(tenant, known)
   elseif type(unread) == "string" then
-    return self:deliver(task, own_report.state_unread(id, self.operation_name, unread))
+    return endings.deliver(self, task, own_report.state_unread(id, self.operation_name, unread))
   elseif self.deadline and task.began >= self.deadline then
-    return self:deliver(task, own_report.not_begun(id, self.operation_name, "DEADLINE"))
+    return endings.deliver(self, task, own_report.not_begun(id, self.operation_name, "DEADLINE"))
   elseif self.is_cancelled then
-    return self:deliver(task, own_report.not_begun(id, self.operation_name, "CANCELLED"))
+    return endings.deliver(self, task, own_report.not_begun(id, self.operation_name, "CANCELLED"))
   end
   self.scheduler:begin(task)
 end
@@ -317,7 +242,7 @@ local function settle_state(self)
     local is_complete = not (self.is_cancelled or is_late or self.roster.failure)
     local lost = state_file().close(self, is_complete)
     if lost then
-      emit(self, "state_error", { message = lost })
+      self:emit("state_error", { message = lost })
     end
   end
 end

@@ -5,12 +5,7 @@
 --
 -- Ctrl-C is no failure of the function that it happens to meet, so it goes on to whoever ends the program.
 
---- Whether this is what the stand-alone interpreters raise on Ctrl-C (`lstop` in lua.c): the word, alone
--- or behind the place where it came.
-local function is_interrupt(raised)
-  return type(raised) == "string"
-    and (raised == "interrupted!" or raised:find ":%d+: interrupted!$" ~= nil)
-end
+local is_interrupt = require "autopilot.interrupt"
 
 local function caught(ok, ...)
   if not ok and is_interrupt((...)) then

@@ -2,6 +2,7 @@
 -- report over. The code of the user that runs here may raise and yield; nobody else notices.
 
 local asked_before = require "autopilot.fleet.asked_before"
+local endings = require "autopilot.fleet.endings"
 local new_client = require "autopilot.client"
 local own_report = require "autopilot.fleet.own_report"
 
@@ -198,7 +199,7 @@ function tenant_task.perform(fleet, task)
   if model and type(fleet.options.operation) == "string" then
     model.idle[#model.idle + 1] = client -- nobody else has seen it
   end
-  fleet:deliver(task, report)
+  endings.deliver(fleet, task, report)
 end
 
 return tenant_task
