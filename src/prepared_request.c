@@ -225,8 +225,8 @@ static CURLcode configure_trust(const struct prepared_request *request, CURL *ea
     return code;
 }
 
-/* The least that libcurl takes. It allocates one for each body over HTTP/2, and ours are small: with
- * its 64 KiB a request in flight needs some 2 to 4 KB more. */
+/* The least that libcurl takes. It allocates one for each body over HTTP/2, and ours are small:
+ * with its 64 KiB a request in flight needs some 2 to 4 KB more. */
 static const long upload_buffer_size = 16 * 1024;
 
 static CURLcode configure_method(const struct prepared_request *request, CURL *easy) {
