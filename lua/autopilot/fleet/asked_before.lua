@@ -65,4 +65,32 @@ function asked_before.settle(state, key, client, given)
   return started(status, trigger <= latest + longest_request)
 end
 
+--- For `ensure`, which looks at the record before it asks: notes when it asks, and what it had seen. Where
+-- this run did so before, a newer trigger came after that look, and counts for us whatever the clocks say.
+---@param state table the fleet's; one without `posted` knows nothing of it
+---@param task autopilot.fleet.Task
+---@param client autopilot.Client
+---@param given { timeout: number? }? arguments of `client:ensure`
+---@return string? message why it cannot be told whether it was asked for before
+function asked_before.recall(state, task, client, given)
+  if not state.posted then
+    return nil
+  end
+  local asked_at, seen, message = state:posted(task.key)
+  if message then
+    return message
+  end
+  task.before_post = function()
+    state:note_posting(task.key, client.memory.newest_trigger or nil)
+  end
+  if not asked_at or asked_at > client.options.now() then
+    return nil
+  end
+  local status = client:status { deadline = given and given.timeout }
+  local trigger = status and status.last_manual_trigger
+  if trigger and trigger > (seen or -math.huge) then
+    client.memory:note_proven(asked_at, trigger)
+  end
+end
+
 return asked_before

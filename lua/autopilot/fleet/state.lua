@@ -56,7 +56,7 @@ local rules = {
   now = { type = "function", default = core.now },
 }
 
-local version = 1
+local version = 2
 
 -- Seconds: what was noted longer ago outlives a loss of power too.
 local longest_unsynced = 5
@@ -72,7 +72,7 @@ local tables = {
       run INTEGER NOT NULL, key TEXT NOT NULL, report TEXT NOT NULL, PRIMARY KEY (run, key)
     ) WITHOUT ROWID]],
   [[CREATE TABLE asked (
-      run INTEGER NOT NULL, key TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (run, key)
+      run INTEGER NOT NULL, key TEXT NOT NULL, at REAL NOT NULL, seen REAL, PRIMARY KEY (run, key)
     ) WITHOUT ROWID]],
 }
 
@@ -222,6 +222,41 @@ function State:ask(key)
       self.run_id,
       full_key,
       self.now()
+    )
+  )
+end
+
+--- Whether this run has asked for a sync of the tenant before: see `note_posting`.
+---@param key string
+---@return number? asked_at Unix time; nil: it has not
+---@return number? seen the newest trigger that it knew of then, the service's clock
+---@return string? message why that cannot be told
+function State:posted(key)
+  local rows, message = self.database:run(
+    "SELECT CAST(at AS REAL), CAST(seen AS REAL) FROM asked WHERE run = ? AND key = ?",
+    self.run_id,
+    key_of(self, key)
+  )
+  if not rows then
+    return nil, nil, message
+  end
+  local row = rows[1] or {}
+  return row[1], row[2]
+end
+
+--- Notes that a request for a sync of the tenant is about to be sent, and what the record showed before.
+-- The first note of a run stays.
+---@param key string
+---@param seen number? the newest trigger in it, the service's clock
+function State:note_posting(key, seen)
+  note_loss(
+    self,
+    self.database:run(
+      "INSERT OR IGNORE INTO asked (run, key, at, seen) VALUES (?, ?, ?, ?)",
+      self.run_id,
+      key_of(self, key),
+      self.now(),
+      seen
     )
   )
 end

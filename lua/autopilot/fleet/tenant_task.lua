@@ -169,6 +169,8 @@ local function operate(fleet, task)
   local state = fleet.options.state
   if state and operation == "sync" then
     report, failure = asked_before.settle(state, task.key, client, given)
+  elseif state and operation == "ensure" then
+    failure = asked_before.recall(state, task, client, given)
   end
   if report then
     return report

@@ -205,6 +205,9 @@ local function exchange(self, gate, prepared, is_sync, connect, total, token, id
   if refusal then
     return nil, unsent(refusal)
   end
+  if is_sync and task.before_post then
+    task.before_post()
+  end
   local set = current_set(self)
   local transfer = set:add(prepared, math.min(connect, left), left, token, id, retry)
   task.transfer = transfer
@@ -343,6 +346,9 @@ function Wire:wrap(inner)
     end
     if request.method == "POST" and request.headers and request.headers["Authorization"] then
       task.has_posted = true
+      if task.before_post then
+        task.before_post()
+      end
     end
     local is_fine, response, network =
       protected_call(inner, left < total and with_timeout(request, connect, left) or request)

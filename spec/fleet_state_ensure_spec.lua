@@ -1,0 +1,99 @@
+-- `ensure` over a run that was killed: what it had asked for is not asked for again.
+
+local state_of_specs = require "support.state_file"
+local world = require "support.fleet_world"
+
+describe("a fleet that ensures, taken up again after its process was killed,", function()
+  local w, file, since, cooldown
+
+  before_each(function()
+    w, file, cooldown = world.new { duration = 30 }, state_of_specs.new(), nil
+    w.latency = 0.002 -- so that no clock that is told in seconds can tell before from after
+  end)
+
+  after_each(function()
+    file:close()
+  end)
+
+  local function new_fleet(sleep, deadline)
+    return w:fleet {
+      tenants = { "t1" },
+      deadline = deadline,
+      client = { token = "token-t1", cooldown = cooldown },
+      operation = "ensure",
+      arguments = { since = since },
+      state = file.path,
+      sleep = sleep,
+    }
+  end
+
+  --- Runs one whose process does not live longer than so many seconds.
+  local function run_until(seconds)
+    local dies_at = w.time + seconds
+    local fleet
+    fleet = new_fleet(function(pause)
+      w:pass(math.min(pause, dies_at - w.time))
+      if w.time >= dies_at then
+        fleet:close()
+      end
+    end)
+    assert.is_nil((fleet:run()())) -- no report
+  end
+
+  local function posts()
+    local count = 0
+    for _, request in ipairs(w.requests) do
+      count = count + (request.method == "POST" and 1 or 0)
+    end
+    return count
+  end
+
+  it("waits for the sync that it had asked for, in the second in which it began", function()
+    since = w.time
+    run_until(5)
+    assert.equal(1, posts())
+    local reports = world.collect(new_fleet())
+    assert.equal("completed", reports.t1.outcome)
+    assert.equal(1, posts())
+    assert.is_true(w.time - world.start < 60)
+  end)
+
+  it("finds it done, where it has completed since", function()
+    since = w.time
+    run_until(5)
+    w:pass(100)
+    local reports = world.collect(new_fleet())
+    assert.equal("fresh", reports.t1.outcome)
+    assert.equal(1, posts())
+  end)
+
+  it("does not take for its own what it had seen before it asked", function()
+    assert(w.service:trigger("t1", { duration = 0 })) -- somebody else's, just before the moment
+    w:pass(0.003)
+    since, cooldown = w.time, 0 -- so that it asks at once
+    run_until(0.05)
+    assert.equal(1, posts())
+    local reports = world.collect(new_fleet(nil, 20))
+    assert.is_false(reports.t1.ok)
+  end)
+
+  it("does not take for its own what came well before it asked, unseen", function()
+    w = world.new { faults = { { kind = "stale_read", on = "status", seconds = 10 } } }
+    assert(w.service:trigger("t1", { duration = 0 }))
+    w:pass(5)
+    since = w.time
+    run_until(3)
+    assert.equal(1, posts())
+    local reports = world.collect(new_fleet(nil, 20))
+    assert.is_false(reports.t1.ok)
+  end)
+
+  it("reads no record twice where it had not asked for anything", function()
+    since = w.time
+    local reports = world.collect(new_fleet())
+    assert.equal("completed", reports.t1.outcome)
+    local first = w.requests[1]
+    assert.equal("GET", first.method)
+    assert.equal("POST", w.requests[2].method)
+  end)
+end)
