@@ -1,6 +1,9 @@
 -- `ensure` over a run that was killed: what it had asked for is not asked for again.
 
+local autopilot = require "autopilot"
+local hostile = require "support.hostile_server"
 local state_of_specs = require "support.state_file"
+local wire = require "support.wire"
 local world = require "support.fleet_world"
 
 describe("a fleet that ensures, taken up again after its process was killed,", function()
@@ -95,5 +98,49 @@ describe("a fleet that ensures, taken up again after its process was killed,", f
     local first = w.requests[1]
     assert.equal("GET", first.method)
     assert.equal("POST", w.requests[2].method)
+  end)
+end)
+
+describe("a fleet that ensures with a state of the user's", function()
+  after_each(wire.close)
+  teardown(wire.teardown)
+
+  it("notes over a real connection that it asks before it does, and what it had seen", function()
+    local body = '{"syncStatus":"completed","lastManualSyncTriggerDateTime":"2020-01-01T00:00:00Z",'
+      .. '"lastSyncDateTime":"2020-01-01T00:00:01Z"}'
+    local head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    local record = head:format(#body) .. body
+    local posts, noted = 0, {}
+    local server = hostile.listen(function(connection)
+      while true do
+        local request = connection:read_head()
+        connection:read_body()
+        if request.method == "POST" then
+          posts = posts + 1
+          connection:send "HTTP/1.1 204 No Content\r\n\r\n"
+        else
+          connection:send(record)
+        end
+      end
+    end)
+    local function nothing() end
+    local state = { known = nothing, cooldown = nothing, note = nothing, posted = nothing }
+    function state.note_posting(_, key, seen)
+      noted[#noted + 1] = { key, seen, posts }
+    end
+    local fleet = autopilot.fleet {
+      tenants = { "t1" },
+      operation = "ensure",
+      arguments = { wait = false, max_age = 60 },
+      state = state,
+      client = { token = "token", base_url = server:url "" },
+      wait = function(set)
+        hostile.step()
+        set:step(0.001)
+      end,
+    }
+    assert.equal(1, fleet:run({ on_report = nothing }).ok)
+    assert.equal(1, posts)
+    assert.same({ { "t1", 1577836800, 0 } }, noted)
   end)
 end)
