@@ -28,12 +28,11 @@ local provider = arg[7]
 local fleet = autopilot.fleet {
   tenants = function()
     number = number + 1
-    return number < count and ("tenant-%d"):format(number) or nil
+    return number < count and ("tenant-%08d"):format(number) or nil
   end,
   client = function(tenant)
-    local own = tonumber(tenant:match "%d+$")
     return {
-      token = provider or beginning .. ("%08d"):format(own),
+      token = provider or beginning .. tenant:sub(-8),
       base_url = base_url,
       http = http,
     }
