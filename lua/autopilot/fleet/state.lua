@@ -125,6 +125,15 @@ local function cooldown_end_of(self, given, now)
   return ends and ends > now and math.min(ends, now + whole) or nil
 end
 
+--- Whether asking for a sync surely started none, so that no later look at the record is to find one.
+local function is_refused(given)
+  local is_known = given.delivered == "no" or given.delivered == "yes"
+  for _, attempt in ipairs(given.attempts or {}) do
+    is_known = is_known and attempt.delivered ~= "unknown"
+  end
+  return given.operation == "sync" and not given.ok and is_known and not given.confirmed_by
+end
+
 --- Remembers the first thing that could not be written.
 local function note_loss(self, done, message)
   if not done then
@@ -279,6 +288,9 @@ function State:note(key, given)
         full_key,
         encode(given)
       )
+    elseif done and is_refused(given) then
+      done, reason =
+        self.database:run("DELETE FROM asked WHERE run = ? AND key = ?", self.run_id, full_key)
     end
     return done and true, reason
   end)

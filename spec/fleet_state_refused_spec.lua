@@ -1,0 +1,90 @@
+-- A fleet's state after a refusal: what was refused has started nothing, whatever the record shows later.
+
+local state_of_specs = require "support.state_file"
+local world = require "support.fleet_world"
+
+describe("a fleet that is taken up again after the service had refused a tenant", function()
+  local w, file
+
+  before_each(function()
+    w, file = world.new(), state_of_specs.new()
+  end)
+
+  after_each(function()
+    file:close()
+  end)
+
+  --- Runs it, and cancels the run when the first report is there, so that it stays open.
+  local function run(is_cancelled)
+    local fleet = w:fleet { tenants = { "t1" }, state = file.path }
+    local found
+    for _, report in fleet:run() do
+      found = report
+      if is_cancelled then
+        fleet:cancel()
+      end
+    end
+    return found
+  end
+
+  it("asks anew, and does not take another's sync for its own", function()
+    assert(w.service:trigger("t1", { duration = 0 })) -- somebody else's, a moment before
+    w:pass(0.003)
+    assert.equal("cooldown", run(true).outcome)
+    w:pass(700)
+    local report = run()
+    assert.equal("started", report.outcome)
+    assert.equal("response", report.confirmed_by)
+    local posts = 0
+    for _, request in ipairs(w.requests) do
+      posts = posts + (request.method == "POST" and 1 or 0)
+    end
+    assert.equal(2, posts)
+  end)
+
+  it("looks first where it waited in vain for the end of a sync that was started", function()
+    w = world.new { duration = 500 }
+    local fleet = w:fleet {
+      tenants = { "t1" },
+      state = file.path,
+      arguments = { wait = true, deadline = 20 },
+      deadline = 30,
+    }
+    for _, report in fleet:run() do
+      assert.equal("timed_out", report.outcome)
+      fleet:cancel()
+    end
+    w:pass(700)
+    assert.equal("status", run().confirmed_by)
+  end)
+
+  it("looks first where one of its requests may have arrived before another was refused", function()
+    local state = file:open()
+    state:ask "t1"
+    local attempts = { { delivered = "unknown" }, { delivered = "yes" } }
+    local refused = { ok = false, operation = "sync", outcome = "in_progress", delivered = "yes" }
+    refused.attempts = attempts
+    state:note("t1", refused)
+    assert.is_not_nil(state:ask "t1")
+    attempts[1].delivered = "no"
+    state:note("t1", refused)
+    assert.is_nil(state:ask "t1")
+  end)
+
+  it("looks first where it is not known whether that asking had arrived", function()
+    w = world.new { faults = { { kind = "lost_answer", on = "sync" } } }
+    local fleet = w:fleet {
+      tenants = { "t1" },
+      state = file.path,
+      client = { token = "token-t1", retry = false, recover = false },
+    }
+    for _, report in fleet:run() do
+      assert.equal("unknown", report.delivered)
+      fleet:cancel()
+    end
+    w:pass(700)
+    local report = run()
+    assert.equal("started", report.outcome)
+    assert.equal("status", report.confirmed_by)
+  end)
+end)
