@@ -106,10 +106,12 @@ end
 --- Begins with a task; returns when it waits for something or has ended.
 ---@param task autopilot.fleet.Task
 function Scheduler:begin(task)
-  local thread = table.remove(self.idle)
+  local idle_count = #self.idle
+  local thread = self.idle[idle_count]
   task.ticket, task.is_asleep = 0, false
   self.live = self.live + 1
   if thread then
+    self.idle[idle_count] = nil
     task.thread = thread
     resume(self, task, task)
   else

@@ -103,8 +103,10 @@ local function make_client(fleet, task)
   task.token = given.token
   local model = fleet.model
   if model and is_same(given, model.given) then
-    local idle = table.remove(model.idle)
+    local count = #model.idle
+    local idle = model.idle[count]
     if idle then
+      model.idle[count] = nil
       idle:become(given.token, given.tenant or task.id)
       return idle, model
     end
