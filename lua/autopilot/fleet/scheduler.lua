@@ -229,7 +229,7 @@ function Scheduler:turn()
   resume_ready(self)
 end
 
---- Sends what can be sent at once. Never waits.
+--- Sends what can be sent at once; waits for nothing.
 function Scheduler:push()
   if self.flying_count > 0 then
     self.world.wait(self.set, 0)
