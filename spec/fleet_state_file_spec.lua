@@ -80,7 +80,7 @@ describe("a fleet with a state file", function()
         return time
       end,
     })
-    state:ask(tenant)
+    state:note_posting(tenant)
     state:close()
   end
 

@@ -42,6 +42,25 @@ describe("a fleet that is taken up again after the service had refused a tenant"
     assert.equal(2, posts)
   end)
 
+  it("asks anew where its process died before anything was sent", function()
+    local fleet
+    fleet = w:fleet {
+      tenants = { "t1" },
+      state = file.path,
+      client = {
+        token = function()
+          fleet:close()
+          return "token-t1"
+        end,
+      },
+    }
+    assert.is_nil((fleet:run()()))
+    w:pass(0.3)
+    assert(w.service:trigger("t1", { duration = 0 })) -- somebody else's
+    w:pass(700)
+    assert.equal("response", run().confirmed_by)
+  end)
+
   it("looks first where it waited in vain for the end of a sync that was started", function()
     w = world.new { duration = 500 }
     local fleet = w:fleet {
@@ -60,15 +79,15 @@ describe("a fleet that is taken up again after the service had refused a tenant"
 
   it("looks first where one of its requests may have arrived before another was refused", function()
     local state = file:open()
-    state:ask "t1"
+    state:note_posting "t1"
     local attempts = { { delivered = "unknown" }, { delivered = "yes" } }
     local refused = { ok = false, operation = "sync", outcome = "in_progress", delivered = "yes" }
     refused.attempts = attempts
     state:note("t1", refused)
-    assert.is_not_nil(state:ask "t1")
+    assert.is_not_nil((state:posted "t1"))
     attempts[1].delivered = "no"
     state:note("t1", refused)
-    assert.is_nil(state:ask "t1")
+    assert.is_nil((state:posted "t1"))
   end)
 
   it("looks first where it is not known whether that asking had arrived", function()

@@ -30,33 +30,45 @@ local function started(status, was_ours)
   return report.seal(fields)
 end
 
---- Notes that a sync is asked for now; and where that was so before, finds out what became of it.
----@param state table the fleet's; one without `ask` knows nothing of it
----@param key string the tenant's
+--- Sees to it that a request is noted before it is sent. Gives when this run did so before, and what the
+-- newest trigger was that it knew of then.
+---@return number? asked_at Unix time
+---@return number? seen the service's clock; before any where it knew of none
+---@return string? message why that cannot be told
+local function prepare(state, task, client)
+  if not state.posted then
+    return nil
+  end
+  local asked_at, seen, message = state:posted(task.key)
+  if message then
+    return nil, nil, message
+  end
+  task.before_post = function()
+    task.before_post = nil
+    state:note_posting(task.key, client.memory.newest_trigger or nil)
+  end
+  if asked_at and asked_at <= client.options.now() then
+    return asked_at, seen or -math.huge
+  end
+end
+
+--- For `sync`: where this run has asked before, finds out what became of it.
+---@param state table the fleet's; one without `posted` knows nothing of it
+---@param task autopilot.fleet.Task
 ---@param client autopilot.Client
 ---@param given { deadline: number?, wait: boolean? }? arguments of `client:sync`
 ---@return autopilot.Report? report nil: it has to be asked for
 ---@return string? message why it cannot be told whether it was asked for before
-function asked_before.settle(state, key, client, given)
-  local asked_at, message
-  if state.ask then
-    asked_at, message = state:ask(key)
-  end
-  if message then
+function asked_before.settle(state, task, client, given)
+  local asked_at, seen, message = prepare(state, task, client)
+  if not asked_at then
     return nil, message
-  end
-  local now = client.options.now()
-  if not asked_at or asked_at > now then
-    return nil
   end
   local deadline = given and given.deadline
   local status = client:status { deadline = deadline }
   local trigger = status and status.last_manual_trigger
-  if not trigger then
-    return nil
-  end
   local earliest, latest = client.service_clock:to_service(asked_at)
-  if trigger < earliest then
+  if not trigger or trigger < earliest or trigger <= seen then
     return nil
   elseif given and given.wait then
     local completed, failure = client:wait { timeout = deadline } -- for the record's last trigger
@@ -65,30 +77,21 @@ function asked_before.settle(state, key, client, given)
   return started(status, trigger <= latest + longest_request)
 end
 
---- For `ensure`, which looks at the record before it asks: notes when it asks, and what it had seen. Where
--- this run did so before, a newer trigger came after that look, and counts for us whatever the clocks say.
+--- For `ensure`, which looks at the record before it asks: where this run has asked before, a trigger that
+-- is newer than what it had seen came after that look, and counts for us whatever the clocks say.
 ---@param state table the fleet's; one without `posted` knows nothing of it
 ---@param task autopilot.fleet.Task
 ---@param client autopilot.Client
 ---@param given { timeout: number? }? arguments of `client:ensure`
 ---@return string? message why it cannot be told whether it was asked for before
 function asked_before.recall(state, task, client, given)
-  if not state.posted then
-    return nil
-  end
-  local asked_at, seen, message = state:posted(task.key)
-  if message then
+  local asked_at, seen, message = prepare(state, task, client)
+  if not asked_at then
     return message
-  end
-  task.before_post = function()
-    state:note_posting(task.key, client.memory.newest_trigger or nil)
-  end
-  if not asked_at or asked_at > client.options.now() then
-    return nil
   end
   local status = client:status { deadline = given and given.timeout }
   local trigger = status and status.last_manual_trigger
-  if trigger and trigger > (seen or -math.huge) then
+  if trigger and trigger > seen then
     client.memory:note_proven(asked_at, trigger)
   end
 end

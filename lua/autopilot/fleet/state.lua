@@ -208,33 +208,6 @@ function State:tenant(key)
     and { last_trigger = row[1], cooldown_end = row[2], outcome = row[3], noted_at = row[4] }
 end
 
---- Notes that a sync of the tenant is about to be asked for, in case nobody lives to note how it went.
----@param key string
----@return number? asked_at Unix time at which this run noted that before; nil: never
----@return string? message why that cannot be told
-function State:ask(key)
-  local full_key = key_of(self, key)
-  local rows, message = self.database:run(
-    "SELECT CAST(at AS REAL) FROM asked WHERE run = ? AND key = ?",
-    self.run_id,
-    full_key
-  )
-  if not rows then
-    return nil, message
-  elseif rows[1] then
-    return rows[1][1]
-  end
-  note_loss(
-    self,
-    self.database:run(
-      "INSERT INTO asked (run, key, at) VALUES (?, ?, ?)",
-      self.run_id,
-      full_key,
-      self.now()
-    )
-  )
-end
-
 --- Whether this run has asked for a sync of the tenant before: see `note_posting`.
 ---@param key string
 ---@return number? asked_at Unix time; nil: it has not
@@ -253,8 +226,8 @@ function State:posted(key)
   return row[1], row[2]
 end
 
---- Notes that a request for a sync of the tenant is about to be sent, and what the record showed before.
--- The first note of a run stays.
+--- Notes that a request for a sync of the tenant is about to be sent, in case nobody lives to note how it
+-- went; and what the record showed before. The first note of a run stays.
 ---@param key string
 ---@param seen number? the newest trigger in it, the service's clock
 function State:note_posting(key, seen)

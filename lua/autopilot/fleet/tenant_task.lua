@@ -170,7 +170,7 @@ local function operate(fleet, task)
   local report, failure
   local state = fleet.options.state
   if state and operation == "sync" then
-    report, failure = asked_before.settle(state, task.key, client, given)
+    report, failure = asked_before.settle(state, task, client, given)
   elseif state and operation == "ensure" then
     failure = asked_before.recall(state, task, client, given)
   end
