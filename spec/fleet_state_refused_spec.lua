@@ -42,6 +42,28 @@ describe("a fleet that is taken up again after the service had refused a tenant"
     assert.equal(2, posts)
   end)
 
+  --- Leaves the note of a process that asked for a sync at that time, and died.
+  local function leave_note(at, seen)
+    file.now = at
+    local state = file:open()
+    state:note_posting("t1", seen)
+    state:close()
+  end
+
+  it("asks anew where the record shows no more than was seen before", function()
+    assert(w.service:trigger("t1", { duration = 0 }))
+    w:pass(0.003)
+    leave_note(w.time, w.time)
+    w:pass(700)
+    assert.equal("response", run().confirmed_by)
+  end)
+
+  it("reads nothing for a note that is from the future: a clock was set back", function()
+    leave_note(w.time + 5000)
+    assert.equal("response", run().confirmed_by)
+    assert.equal("POST", w.requests[1].method)
+  end)
+
   it("asks anew where its process died before anything was sent", function()
     local fleet
     fleet = w:fleet {
