@@ -5,7 +5,14 @@ local TenantMemory = require "autopilot.tenant_memory"
 
 --- A memory whose service's clock is known to agree with ours, within the second that Date leaves open.
 local function new(cooldown)
-  local clock = ServiceClock.new()
+  local clock = ServiceClock.new {
+    now = function()
+      return 5000
+    end,
+    clock = function()
+      return 70
+    end,
+  }
   return TenantMemory.new(cooldown or 600, 10, clock), clock
 end
 
@@ -18,6 +25,11 @@ local function record(trigger, last_sync, status)
   }
 end
 
+--- A moment by both clocks, of which the monotonic one shows 70 at 5000.
+local function since(moment)
+  return { at = moment, clock = moment - 4930 }
+end
+
 describe("autopilot.tenant_memory", function()
   it("knows of nothing at first", function()
     local memory = new()
@@ -27,7 +39,7 @@ describe("autopilot.tenant_memory", function()
 
   it("remembers its own sync for the interval and the margin", function()
     local memory = new()
-    memory:note_started(5000, 5001)
+    memory:note_started(5000, 5001, 70)
     assert.same({ "cooldown", 5611 }, { memory:refusal(5002) })
     assert.same({ "cooldown", 5611 }, { memory:refusal(5610.9) })
     assert.is_nil((memory:refusal(5611)))
@@ -76,14 +88,14 @@ describe("autopilot.tenant_memory", function()
 
   it("lets a record that was read late take nothing back", function()
     local memory = new()
-    memory:note_started(5000, 5000)
+    memory:note_started(5000, 5000, 70)
     memory:note_record(record(1000, 1001))
     assert.same({ "cooldown", 5610 }, { memory:refusal(5001) })
   end)
 
   it("knows of no cooldown where there is none, but keeps a Retry-After", function()
     local memory = new(0)
-    memory:note_started(5000, 5000)
+    memory:note_started(5000, 5000, 70)
     memory:note_record(record(5000, 5001))
     memory:note_refused("cooldown", nil, 5001)
     assert.is_nil((memory:refusal(5002)))
@@ -93,7 +105,7 @@ describe("autopilot.tenant_memory", function()
 
   it("counts the record's stamps by the service's clock", function()
     local memory, clock = new()
-    clock:observe(105000, 5000, 5000)
+    clock:observe(105000, 0, 5000, 70)
     memory:note_record(record(104900, 104901))
     local outcome, ends = memory:refusal(5000)
     assert.equal("cooldown", outcome)
@@ -112,21 +124,21 @@ describe("autopilot.tenant_memory", function()
 
   it("calls a moment covered only by a trigger that is surely not before it", function()
     local memory, clock = new()
-    assert.equal(5000, memory:covering_trigger(record(5000), 5000))
-    assert.is_nil(memory:covering_trigger(record(4999.9), 5000))
-    assert.is_nil(memory:covering_trigger(record(nil, 6000), 5000))
-    clock:observe(5000, 5000, 5000) -- up to a second ahead
-    assert.is_nil(memory:covering_trigger(record(5000.9), 5000))
-    assert.equal(5001.1, memory:covering_trigger(record(5001.1), 5000))
+    assert.equal(5000, memory:covering_trigger(record(5000), since(5000)))
+    assert.is_nil(memory:covering_trigger(record(4999.9), since(5000)))
+    assert.is_nil(memory:covering_trigger(record(nil, 6000), since(5000)))
+    clock:observe(5000, 0, 5000, 70) -- up to a second ahead
+    assert.is_nil(memory:covering_trigger(record(5000.9), since(5000)))
+    assert.equal(5001.1, memory:covering_trigger(record(5001.1), since(5000)))
   end)
 
   it("calls a moment covered by its own sync, whose stamp cannot be anybody else's", function()
     local memory, clock = new()
-    clock:observe(5000, 5000, 5000)
-    memory:note_started(5000, 5000.2)
-    assert.equal(5000.1, memory:covering_trigger(record(5000.1), 5000))
-    assert.is_nil(memory:covering_trigger(record(4000), 5000))
-    assert.is_nil(memory:covering_trigger(record(5000.1), 5001.5))
+    clock:observe(5000, 0, 5000, 70)
+    memory:note_started(5000, 5000.2, 70)
+    assert.equal(5000.1, memory:covering_trigger(record(5000.1), since(5000)))
+    assert.is_nil(memory:covering_trigger(record(4000), since(5000)))
+    assert.is_nil(memory:covering_trigger(record(5000.1), since(5001.5)))
   end)
 
   it("takes the last trigger where no moment is asked for", function()

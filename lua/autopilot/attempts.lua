@@ -13,7 +13,7 @@ local attempts = {}
 ---@field waited_until number? when the last sleep ended, Unix time
 ---@field flight autopilot.Flight? its claim of the tenant, among those who share a store
 ---@field gate fun(operation: autopilot.Operation): table? asked before a sync request is sent
----@field tried_at number? when the current attempt began, Unix time; where a store is shared
+---@field tried_at number? when the current attempt began, on the client's clock; where a store is shared
 ---@field joined_attempts integer? how many another call had made, whose answer was taken
 ---@field attempts autopilot.Attempt[]? one for each sync request; nil before the first
 

@@ -251,7 +251,7 @@ end
 ---@param metatable table
 local function make(shared, token, tenant, metatable)
   local checked = shared.options
-  local is_static, service_clock = type(token) == "string", ServiceClock.new()
+  local is_static, service_clock = type(token) == "string", ServiceClock.new(checked)
   -- false stands for "none": a nil field would be looked up in the class each time. All fields are
   -- named here, so that the table is made in its final size.
   return setmetatable({

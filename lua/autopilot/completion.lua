@@ -91,8 +91,6 @@ end
 
 --- What the record says of the sync that is waited for: an outcome, or nil while it says nothing.
 local function judge(client, record, since, state)
-  -- It was not in the future: if it seems so, the clock was set back meanwhile.
-  since = since and math.min(since, client.options.now())
   local trigger = client.memory:covering_trigger(record, since)
   state.trigger = state.trigger or trigger -- a later one may follow before we see this one end
   if state.trigger and settings.has_completed(record, state.trigger) then
@@ -124,7 +122,7 @@ end
 
 --- Waits until a sync triggered at or after `since` has completed.
 ---@param operation autopilot.Operation with a deadline
----@param since number? Unix time of the client's clock; nil: the last one that was triggered
+---@param since autopilot.Since? nil: the last one that was triggered
 ---@param first_wait number? seconds before the first read
 ---@param last_read table? an answer from before, which tells the status while no other does
 ---@return table answer with outcome `completed`, `sync_failed`, `timed_out` or a read's failure
@@ -175,7 +173,7 @@ end
 function completion.after_start(operation, started)
   local client = operation.client
   operation.deadline = operation.deadline or client.options.clock() + completion.default_timeout
-  local answer = completion.await(operation, client.memory.started_at, first_interval, started)
+  local answer = completion.await(operation, client.memory:since_own(), first_interval, started)
   answer.delivered, answer.confirmed_by = started.delivered, started.confirmed_by
   answer.answered_by, answer.joined = started.answered_by, started.joined
   answer.tenant = started.tenant

@@ -168,8 +168,6 @@ local function step(operation)
   end
   local _
   _, record, answer = recover.settle(operation, record, answer)
-  -- It was not in the future: if it seems so, the clock was set back meanwhile.
-  operation.since = math.min(operation.since, client.options.now())
   local trigger = client.memory:covering_trigger(record, operation.since)
   if trigger then
     local settled, failed = join(operation, record, answer, trigger)
@@ -193,12 +191,14 @@ local function step(operation)
   return post(operation)
 end
 
---- The moment that is meant, on the client's clock.
+--- The moment that is meant.
+---@return autopilot.Since
 local function begin_of(client, wanted)
   if wanted.since then
-    return wanted.since
+    return since_options.of(client, wanted.since)
   end
-  return client.options.now() - (wanted.max_age or 0)
+  local clocks, age = client.options, wanted.max_age or 0
+  return { at = clocks.now() - age, clock = clocks.clock() - age }
 end
 
 --- Without `since` and `max_age` the moment is the call itself.

@@ -18,6 +18,7 @@ local may_echo, min, uuid = core.may_echo, math.min, core.uuid
 ---@field attempts autopilot.Attempt[]? takes an entry for every sync request
 ---@field gate (fun(context: autopilot.ExchangeContext): table?)? may answer, marked `unposted`, before a request is sent
 ---@field sent_at number? set by the last request, unless it started a sync: when it was sent, Unix time
+---@field sent_clock number? the same on the monotonic clock
 ---@field received_at number? and when its answer had come
 ---@field claims string? set by the last request: what a claims challenge in its answer wants
 
@@ -125,7 +126,7 @@ end
 ---@return table answer
 ---@return integer sends how often the request may have been put on the wire
 ---@return string? body when the status is the one hoped for
-local function read_reply(self, client, reply, id, sent, received, elapsed)
+local function read_reply(self, client, reply, id, sent, began, received, elapsed)
   local status, http_version, body, sends, is_complete, lookup, connect, tls, first_byte, total =
     reply:result()
   local network = not is_complete and network_of(client, reply) or nil
@@ -170,10 +171,10 @@ local function read_reply(self, client, reply, id, sent, received, elapsed)
   end
   local earliest, latest
   if date and (is_started or request_id or diagnostics) then -- else whose clock it is, nobody knows
-    earliest, latest = client.service_clock:observe(date, sent, received)
+    earliest, latest = client.service_clock:observe(date, elapsed, received, began + elapsed)
   end
   if is_started then
-    client.memory:note_started(sent, received, earliest, latest)
+    client.memory:note_started(sent, received, began, earliest, latest)
   end
   return answer, sends, is_success and body or nil
 end
@@ -221,9 +222,9 @@ local function past_deadline(self, client, context, refused)
 end
 
 --- Keeps what whoever goes on after a request that started nothing wants to know.
-local function keep(context, answer, reply, sends, sent, received)
+local function keep(context, answer, reply, sends, sent, began, received)
   answer.sends = sends
-  context.sent_at, context.received_at = sent, received
+  context.sent_at, context.sent_clock, context.received_at = sent, began, received
   context.claims = answer.status == 401 and authorization.claims_of(reply:header "www-authenticate")
     or nil
 end
@@ -257,6 +258,7 @@ local function send_once(self, client, context, token, refused)
   local retry_attempt = context.retry_attempt or 0
   if on_event then
     client:emit("attempt", { retry_attempt = retry_attempt, client_request_id = id })
+    began = clock() -- what the observer took is not the answer's travel
   end
   local sent = now()
   local reply, complaint = self.send(connect, total, token, id, retry_attempt)
@@ -267,9 +269,9 @@ local function send_once(self, client, context, token, refused)
   if client.secrets[1] ~= token then
     client:hide(token)
   end
-  local answer, sends, body = read_reply(self, client, reply, id, sent, received, elapsed)
+  local answer, sends, body = read_reply(self, client, reply, id, sent, began, received, elapsed)
   if answer.outcome ~= "started" then
-    keep(context, answer, reply, sends, sent, received)
+    keep(context, answer, reply, sends, sent, began, received)
   end
   if on_event then
     client:emit("response", {

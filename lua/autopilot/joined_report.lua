@@ -1,7 +1,8 @@
 --- The answer to one call's request, as text for the other calls of the tenant, and back.
 --
 -- The text comes out of a store that others may write to: only what has the right form is taken. Times
--- are of the clock that all who share the store have in common.
+-- are of the clock that all who share the store have in common, as it shows them when they are told: who
+-- reads them keeps them by its own monotonic clock.
 
 local SharedKnowledge = require "autopilot.shared_knowledge"
 local cjson = require("cjson.safe").new() -- of its own: nobody else's settings reach it
@@ -13,15 +14,15 @@ local joined_report = {}
 
 ---@class autopilot.JoinedResult
 ---@field id string of the claim
----@field sent number when the request was sent
----@field told number when its answer was told
+---@field sent autopilot.Since when the request was sent
+---@field told autopilot.Since when its answer was told
 ---@field attempts integer how often it was made
 ---@field answer table in the shape of a report
 ---@field started autopilot.StartedFact? the sync that it started
----@field unread_since number? nobody has read what came of a lost request; when the first was sent
+---@field unread_since autopilot.Since? nobody has read what came of a lost request; when the first was sent
 
 ---@class autopilot.StartedFact
----@field started_at number when its request was sent
+---@field since autopilot.Since when its request was sent
 ---@field known_at number when that was known
 ---@field earliest number when it was triggered; the service's clock
 ---@field latest number
@@ -63,10 +64,24 @@ local function whole_number(value, least, most)
   return fits and value or nil
 end
 
-local function started_text(memory, now)
+--- What our Unix time would have shown at a moment of the monotonic clock, set as it is now.
+local function shown(options, clock)
+  local now = options.now() -- read first: what is between the two readings makes it earlier, never later
+  return now - (options.clock() - clock)
+end
+
+--- The reverse; what is between the two readings makes it earlier here too.
+---@return autopilot.Since?
+local function moment_of(text, options)
+  local at, clock = time_of(text), options.clock()
+  return at and { at = at, clock = clock - (options.now() - at) }
+end
+
+local function started_text(memory, options)
+  local now, started_at = options.now(), shown(options, memory.started_clock)
   return {
-    started_at = time_text(memory.started_at),
-    known_at = time_text(math.max(memory.started_at, memory.accepted_at or now)),
+    started_at = time_text(started_at),
+    known_at = time_text(math.max(started_at, memory.accepted_at or now)),
     earliest = time_text(memory.own_earliest),
     latest = time_text(memory.own_latest),
   }
@@ -83,7 +98,10 @@ end
 --- When the first request was sent of which nobody has read what it came to.
 local function unread_since(operation, answer)
   local open = operation.is_unread and operation.unsettled
-  return open and may_be_unread[answer.outcome] and time_text(open.since) or nil
+  return open
+      and may_be_unread[answer.outcome]
+      and time_text(shown(operation.client.options, open.since.clock))
+    or nil
 end
 
 --- What an operation's request came to, as text; nil when that cannot be written.
@@ -94,11 +112,11 @@ end
 -- when that one's time was over: who came later never waited for the request
 ---@return string?
 function joined_report.write(id, operation, answer, of_another)
-  local memory, now = operation.client.memory, operation.client.options.now()
+  local memory, options = operation.client.memory, operation.client.options
   local is_started = answer.outcome == "started"
-  local sent = of_another and of_another.sent
-    or is_started and memory.started_at
-    or operation.sent_at
+  local sent = of_another and of_another.sent.clock
+    or is_started and memory.started_clock
+    or operation.sent_clock
   if not sent or of_no_request[answer.outcome] or was_too_late(operation, answer) then
     return nil -- nothing was, or not in the end, or it says nothing to who has more time
   end
@@ -108,8 +126,8 @@ function joined_report.write(id, operation, answer, of_another)
   end
   local fields = copy_texts(answer, texts, {
     id = id,
-    sent = time_text(sent),
-    told = time_text(of_another and of_another.told or now),
+    sent = time_text(shown(options, sent)),
+    told = time_text(of_another and shown(options, of_another.told.clock) or options.now()),
     attempts = of_another and of_another.attempts or #operation.attempts,
     unread_since = unread_since(operation, answer),
     outcome = answer.outcome,
@@ -120,23 +138,24 @@ function joined_report.write(id, operation, answer, of_another)
     retry_at = answer.retry_at and time_text(answer.retry_at),
     error = copy_texts(answer.error, error_texts, {}),
     network = network,
-    started = is_started and started_text(memory, now) or nil,
+    started = is_started and started_text(memory, options) or nil,
   })
   return (cjson.encode(fields))
 end
 
-local function read_started(value)
+local function read_started(value, options)
   if type(value) ~= "table" then
     return nil
   end
-  local fact = {}
-  for _, name in ipairs { "started_at", "known_at", "earliest", "latest" } do
+  local fact = { since = moment_of(value.started_at, options) }
+  for _, name in ipairs { "known_at", "earliest", "latest" } do
     fact[name] = time_of(value[name])
     if not fact[name] then
       return nil
     end
   end
-  return fact.earliest <= fact.latest and fact.started_at <= fact.known_at and fact or nil
+  local is_possible = fact.since and fact.since.at <= fact.known_at and fact.earliest <= fact.latest
+  return is_possible and fact or nil
 end
 
 local function read_network(value)
@@ -170,21 +189,21 @@ end
 --- What a text tells; nil when it is none of ours.
 ---@param text string?
 ---@param tenant string? of the reader
----@param now number
+---@param options { now: fun(): number, clock: fun(): number }
 ---@return autopilot.JoinedResult?
-function joined_report.read(text, tenant, now)
+function joined_report.read(text, tenant, options)
   local fields = text and cjson.decode(text)
   if type(fields) ~= "table" or type(fields.id) ~= "string" then
     return nil
   end
-  local sent, told = time_of(fields.sent), time_of(fields.told)
+  local sent, told = moment_of(fields.sent, options), moment_of(fields.told, options)
   local attempts = whole_number(fields.attempts, 0, 1e6)
   local name = fields.outcome
   local is_known = type(name) == "string" and outcome.all[name] and not of_no_request[name]
   if not sent or not told or not attempts or not is_known or not deliveries[fields.delivered] then
     return nil
   end
-  local started = read_started(fields.started)
+  local started = read_started(fields.started, options)
   if name == "started" and not (started and fields.delivered == "yes") then
     return nil
   end
@@ -193,9 +212,9 @@ function joined_report.read(text, tenant, now)
     sent = sent,
     told = told,
     attempts = attempts,
-    answer = answer_of(fields, tenant, now),
+    answer = answer_of(fields, tenant, options.now()),
     started = started,
-    unread_since = may_be_unread[name] and time_of(fields.unread_since) or nil,
+    unread_since = may_be_unread[name] and moment_of(fields.unread_since, options) or nil,
   }
 end
 

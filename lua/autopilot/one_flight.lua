@@ -158,15 +158,16 @@ end
 -- attempt began, or of a request sent since. And whether that holder is done.
 local function find_result(operation, id, state)
   local client, tried_at = operation.client, operation.tried_at
-  local now = client.options.now()
-  local result = joined_report.read(client.shared:get "result", client.tenant or nil, now)
+  local options = client.options
+  local result = joined_report.read(client.shared:get "result", client.tenant or nil, options)
   if not result or result.id == state.unread_id then
     return nil, false -- nothing, or nothing that is new
   end
   -- One that is from the future is from before the clock was set back, in part at least.
-  local is_since = tried_at < result.sent and result.sent <= result.told and result.told <= now
+  local sent, told = result.sent.clock, result.told.clock
+  local is_since = tried_at < sent and sent <= told and told <= options.clock()
   local is_its = result.id == id
-  local fits = (is_its and result.told >= tried_at)
+  local fits = (is_its and told >= tried_at)
     or (is_since and not of_the_asker[result.answer.outcome])
   return fits and result or nil, is_its
 end
@@ -251,10 +252,10 @@ end
 -- have been.
 local function is_too_early(operation)
   local client, since = operation.client, operation.since
-  if not since or client.memory.started_at >= since then
+  if not since or client.memory.started_clock >= since.clock then
     return false
   end
-  local _, latest = client.service_clock:to_service(since)
+  local _, latest = client.service_clock:to_service(since.at, since.clock, since.is_told)
   return client.memory.own_earliest < latest
 end
 
@@ -285,13 +286,14 @@ local function adopt(operation, result, state)
   end
   client.shared:learn(client.options.now())
   if answer.outcome == "started" then
-    if operation.since and result.started.started_at < operation.since then
+    if operation.since and result.started.since.clock < operation.since.clock then
       return too_early(operation)
     end
     local started = result.started
     client.memory:note_started(
-      started.started_at,
+      started.since.at,
       started.known_at,
+      started.since.clock,
       started.earliest,
       started.latest
     )

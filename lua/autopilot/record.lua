@@ -20,7 +20,7 @@ function record.read_once(operation)
   }
   operation.client_request_id = nil
   local answer, body = client.status_request:run(client, context)
-  operation.read_took = context.received_at and context.received_at - context.sent_at
+  operation.read_took = answer.elapsed
   answer.delivered, answer.answered_by, answer.sends = nil, nil, nil -- said of sync requests only
   if answer.retry_at then
     client.memory:note_refused(answer.outcome, answer.retry_at, context.received_at)

@@ -15,10 +15,10 @@ local reading = require "autopilot.record"
 local recover = {}
 
 ---@class autopilot.Unsettled the requests of an operation of which it is open what they did
----@field since number when the first was sent, the client's clock
+---@field since autopilot.Since when the first was sent
 ---@field earliest number? the same on the service's clock, when that was known already
----@field sent_last number when the last was sent
----@field given_up number and when it was given up
+---@field sent_last autopilot.Since when the last was sent
+---@field took number and after how many seconds it was given up
 ---@field seen number? the latest trigger's stamp that is known to be from before
 
 local lost_in_a_gateway = { [502] = true, [503] = true, [504] = true }
@@ -48,13 +48,14 @@ local function keep_open(operation, answer, seen)
     return
   end
   local service_clock = operation.client.service_clock
-  local open = operation.unsettled
+  local open, sent = operation.unsettled, { at = operation.sent_at, clock = operation.sent_clock }
   if not open then
-    open = { since = operation.sent_at, seen = seen }
-    open.earliest = service_clock:is_known() and service_clock:to_service(open.since) or nil
+    open = { since = sent, seen = seen }
+    open.earliest = service_clock:is_known() and service_clock:to_service(sent.at, sent.clock)
+      or nil
     operation.unsettled = open
   end
-  open.sent_last, open.given_up = operation.sent_at, operation.received_at
+  open.sent_last, open.took = sent, answer.elapsed
 end
 
 -- What answers sooner, in seconds, is no service at the other end of a network.
@@ -63,7 +64,8 @@ local shortest_trip = 0.005
 --- Whether a stamp counts as one from after our sending, and whether that is beyond doubt.
 local function counts(operation, stamp)
   local open = operation.unsettled
-  local earliest, latest = operation.client.service_clock:to_service(open.since)
+  local since = open.since
+  local earliest, latest = operation.client.service_clock:to_service(since.at, since.clock)
   if not stamp or stamp < math.max(earliest, open.earliest or earliest) then
     return false, false
   end
@@ -79,9 +81,10 @@ local function look_closer(operation, record)
   if not it_counts or is_sure or took < shortest_trip or operation.wants_wait == false then
     return nil
   end
-  local now, clock = client.options.now(), client.options.clock()
-  local ahead = record.last_manual_trigger - open.since
-  local seconds = math.ceil(now + ahead + 2 * took) - (now + ahead + 2 * took)
+  local clock = client.options.clock()
+  -- Since our request was sent, by the clock that nobody sets.
+  local shows = record.last_manual_trigger + (clock - open.since.clock) + 2 * took
+  local seconds = math.ceil(shows) - shows
   if operation.deadline and clock + seconds + 2 * took >= operation.deadline then
     return nil
   end
@@ -110,11 +113,12 @@ function recover.settle(operation, record, answer)
     return false, record, answer
   end
   local memory, service_clock = operation.client.memory, operation.client.service_clock
-  memory:note_proven(open.since, stamp)
+  memory:note_proven(open.since.at, open.since.clock, stamp)
   memory:note_record(record)
   operation.unsettled = nil
-  local under_way_from = service_clock:to_service(open.sent_last)
-  local _, under_way_until = service_clock:to_service(open.given_up)
+  local sent = open.sent_last
+  local under_way_from, under_way_until = service_clock:to_service(sent.at, sent.clock)
+  under_way_until = under_way_until + open.took
   local _, latest = service_clock:to_service(operation.client.options.now())
   local was_under_way = stamp >= under_way_from and stamp <= under_way_until
   -- A stamp from the future says that the clocks cannot be compared, as does an unknown clock.
@@ -210,7 +214,7 @@ function recover.of_another(operation, result, seen)
     or {
       since = result.unread_since,
       sent_last = result.sent,
-      given_up = result.told,
+      took = result.told.clock - result.sent.clock,
       seen = seen,
     }
   operation.is_unread = true

@@ -3,25 +3,39 @@
 -- A `Date` has whole seconds and the answer travelled for a while, so one answer gives a range, not a
 -- number; each further answer narrows it. Whoever compares a stamp of the service with a moment of
 -- ours chooses the end of the range that cannot turn an open question into a claim.
+--
+-- Our Unix time may be set at any moment, also while a request is under way. The answers show it, and our
+-- monotonic clock tells by how much: a moment that was noted by both clocks can still be translated.
 
 ---@class autopilot.ServiceClock
+---@field package options { now: fun(): number, clock: fun(): number }
 ---@field lower number the service is at least so many seconds ahead
 ---@field upper number and at most so many; before any answer infinity either way
 ---@field learnt_at number when that was learnt last, our Unix time
 ---@field set_at number our Unix time when it was noticed that a clock had been set
+---@field known_from number our monotonic clock then, or at the first answer: what was before is not told
+---@field ahead number how far our Unix time was ahead of our monotonic clock at that moment
 local ServiceClock = {}
 ServiceClock.__index = ServiceClock
 
 -- The clock of a computer that nobody corrects gains or loses at most so much (some seconds a day).
 local drift = 1e-4
 
--- No answer travels longer, in seconds.
-local longest_trip = 120
+-- Seconds by which our two clocks may drift apart without one having been set.
+local least_step = 1
 
+---@param options { now: fun(): number, clock: fun(): number } our clocks: Unix seconds, monotonic seconds
 ---@return autopilot.ServiceClock
-function ServiceClock.new()
-  local clock = { lower = -math.huge, upper = math.huge, learnt_at = 0, set_at = -math.huge }
-  return setmetatable(clock, ServiceClock)
+function ServiceClock.new(options)
+  return setmetatable({
+    options = options,
+    lower = -math.huge,
+    upper = math.huge,
+    learnt_at = 0,
+    set_at = -math.huge,
+    known_from = -math.huge,
+    ahead = 0,
+  }, ServiceClock)
 end
 
 --- The range for another moment than the one at which it was learnt.
@@ -34,19 +48,17 @@ local function range_at(self, moment)
 end
 
 --- Takes in a range that says more than what is known, or something else. Returns what is known then.
-local function learn(self, lower, upper, received)
-  if lower > upper then
-    -- Our clock was set back meanwhile: only the time of receiving means anything now.
-    upper, self.set_at = lower + 1 + longest_trip, received
-  else
-    local known_lower, known_upper = range_at(self, received)
-    if lower <= known_upper and upper >= known_lower then
-      lower = lower > known_lower and lower or known_lower
-      upper = upper < known_upper and upper or known_upper
-    else
-      -- They exclude each other: a clock was set, and only the newest counts.
-      self.set_at = received
+local function learn(self, lower, upper, received, clock)
+  local known_lower, known_upper = range_at(self, received)
+  if lower <= known_upper and upper >= known_lower then
+    if known_lower == -math.huge then
+      self.known_from, self.ahead = clock, received - clock
     end
+    lower = lower > known_lower and lower or known_lower
+    upper = upper < known_upper and upper or known_upper
+  else
+    -- They exclude each other: a clock was set, and only the newest counts.
+    self.set_at, self.known_from, self.ahead = received, clock, received - clock
   end
   self.lower, self.upper, self.learnt_at = lower, upper, received
   return lower, upper
@@ -54,22 +66,22 @@ end
 
 --- Learns from an answer.
 ---@param date number the `Date` header as Unix time (RFC 9110 section 6.6.1: whole seconds)
----@param sent number when the request was sent, our Unix time
----@param received number when the answer had come
+---@param elapsed number seconds from sending to receiving, measured by the monotonic clock
+---@param received number when the answer had come, our Unix time
+---@param clock number the same on our monotonic clock
 ---@return number earliest when the request was sent, on the service's clock, at the earliest
 ---@return number latest when the answer had come, on the service's clock, at the latest
-function ServiceClock:observe(date, sent, received)
+function ServiceClock:observe(date, elapsed, received, clock)
   -- The answer was made after we sent and before we received, in the second that `date` names.
-  local lower, upper = date - received, date + 1 - sent
+  local lower = date - received
+  local upper = lower + 1 + elapsed
   local known_lower, known_upper = range_at(self, received)
   if lower <= known_lower and upper >= known_upper then
     lower, upper = known_lower, known_upper -- as most answers in the same second: nothing new
   else
-    lower, upper = learn(self, lower, upper, received)
+    lower, upper = learn(self, lower, upper, received, clock)
   end
-  -- As `to_service` would say of the two moments.
-  local from = sent < self.set_at and self.set_at or sent
-  return from + lower - drift * (received - from), received + upper
+  return received - elapsed + lower - drift * elapsed, received + upper
 end
 
 --- Whether any answer told the service's time yet.
@@ -78,16 +90,36 @@ function ServiceClock:is_known()
   return self.lower > -math.huge
 end
 
+--- How far our Unix time is ahead of our monotonic clock now.
+local function ahead_now(self)
+  return self.options.now() - self.options.clock()
+end
+
+--- What our Unix time would have shown at a moment, had it been set then as it was when it was so far
+-- ahead of our monotonic clock: what it did show, unless it was set in between.
+local function as_shown(moment, clock, ahead)
+  local step = clock + ahead - moment
+  return (step > least_step or step < -least_step) and clock + ahead or moment
+end
+
 --- A moment of ours on the service's clock: the earliest and the latest it can be. Without any
--- answer yet the clocks are taken to agree. A moment before a clock was set cannot be translated any
--- more; that moment stands in for it, which only the later can be proved of.
----@param moment number Unix time
+-- answer yet the clocks are taken to agree.
+--
+-- What another has told us the Unix time of, before a clock was set, cannot be translated any more; the
+-- moment when that was noticed stands in for it, which only the later can be proved of.
+---@param moment number Unix time, as it was shown then
+---@param clock number? the same on our monotonic clock, if that was read; nil: a moment of just now
+---@param is_told boolean? somebody else has read that Unix time, and nobody knows when
 ---@return number earliest, number latest
-function ServiceClock:to_service(moment)
+function ServiceClock:to_service(moment, clock, is_told)
   if not self:is_known() then
+    moment = clock and as_shown(moment, clock, ahead_now(self)) or moment
     return moment, moment
   end
-  moment = math.max(moment, self.set_at)
+  if clock and clock < self.known_from then
+    local shown = as_shown(moment, clock, self.ahead)
+    moment = is_told and shown == moment and math.max(moment, self.set_at) or shown
+  end
   local lower, upper = range_at(self, moment)
   return moment + lower, moment + upper
 end

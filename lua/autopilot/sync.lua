@@ -131,8 +131,8 @@ local function try(operation)
     return ended
   end
   if shared then
-    operation.tried_at = client.options.now()
-    shared:learn(operation.tried_at)
+    operation.tried_at = client.options.clock()
+    shared:learn(client.options.now())
   end
   local refusal = not operation.force
     and (shared or not memory.is_blank)

@@ -8,6 +8,7 @@
 ---@field is_blank boolean nothing is known from which a refusal could follow
 ---@field newest_trigger number|false the latest trigger that is known of; the service's clock
 ---@field started_at number? when the request was sent that started our own last sync
+---@field started_clock number? the same on our monotonic clock
 ---@field own_earliest number? when that was triggered, at the earliest; the service's clock
 ---@field own_latest number? and at the latest
 ---@field accepted_at number|false when it was accepted, while no record has told of it
@@ -60,13 +61,14 @@ end
 
 --- Learns that a sync of ours was accepted.
 ---@param sent_at number when its request was sent
----@param accepted_at number when the answer came
+---@param accepted_at number|false when the answer came; false: a record tells how long it counts
+---@param clock number when its request was sent, on our monotonic clock
 ---@param earliest number? when it was triggered, at the earliest; the service's clock
 ---@param latest number? and at the latest; default for both: what is known of that clock
-function TenantMemory:note_started(sent_at, accepted_at, earliest, latest)
+function TenantMemory:note_started(sent_at, accepted_at, clock, earliest, latest)
   if not earliest then
     local service_clock = self.service_clock
-    earliest = service_clock:to_service(sent_at)
+    earliest = service_clock:to_service(sent_at, clock)
     local _
     _, latest = service_clock:to_service(accepted_at)
   end
@@ -74,7 +76,8 @@ function TenantMemory:note_started(sent_at, accepted_at, earliest, latest)
   if not newest or newest < latest then
     self.newest_trigger = latest
   end
-  self.started_at, self.own_earliest, self.own_latest = sent_at, earliest, latest
+  self.started_at, self.started_clock = sent_at, clock
+  self.own_earliest, self.own_latest = earliest, latest
   self.accepted_at, self.bound_until = accepted_at, false
   if self.cooldown > 0 then
     self.is_blank = false
@@ -83,9 +86,16 @@ end
 
 --- Learns that a record proves a sync, to be counted as ours.
 ---@param sent_at number when its request was sent
+---@param clock number the same on our monotonic clock
 ---@param trigger number its stamp
-function TenantMemory:note_proven(sent_at, trigger)
-  self:note_started(sent_at, false, trigger, trigger) -- the record's own stamps say how long it counts
+function TenantMemory:note_proven(sent_at, clock, trigger)
+  self:note_started(sent_at, false, clock, trigger, trigger)
+end
+
+--- When our own last sync was asked for; nil when there is none.
+---@return autopilot.Since?
+function TenantMemory:since_own()
+  return self.started_at and { at = self.started_at, clock = self.started_clock }
 end
 
 --- Learns of a sync, or of a refusal without an end, of which another client told.
@@ -208,16 +218,16 @@ end
 -- triggered within the cooldown before. Of any other only the stamp tells, on the service's clock,
 -- and an open question is no proof.
 ---@param record autopilot.SettingsRecord
----@param since number? nil: any
+---@param since autopilot.Since? nil: any
 ---@return number? trigger the service's clock
 function TenantMemory:covering_trigger(record, since)
   if not since then
     return record.last_manual_trigger
   end
-  local earliest, latest = self.service_clock:to_service(since)
-  local started_at = self.started_at
+  local earliest, latest = self.service_clock:to_service(since.at, since.clock, since.is_told)
+  local started_clock = self.started_clock
   -- The last condition fails only when a clock was set since.
-  if started_at and since <= started_at and earliest <= self.own_latest then
+  if started_clock and since.clock <= started_clock and earliest <= self.own_latest then
     latest = math.min(latest, self.own_earliest)
   end
   if settings().covers(record, latest) then

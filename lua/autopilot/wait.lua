@@ -20,7 +20,8 @@ function wait.call(client, given)
   local operation = attempts.begin(client, "wait", wanted.timeout or completion.default_timeout)
   operation.on_progress = wanted.on_progress
   operation.steps = {}
-  local answer = completion.await(operation, wanted.since or client.memory.started_at)
+  local meant = wanted.since and since.of(client, wanted.since) or client.memory:since_own()
+  local answer = completion.await(operation, meant)
   if answer.mistake then
     error("client:wait: " .. answer.mistake, 2)
   end

@@ -5,6 +5,7 @@
 -- stamp that may be from after our asking counts for us.
 
 local report = require "autopilot.report"
+local since = require "autopilot.since"
 
 local asked_before = {}
 
@@ -32,7 +33,7 @@ end
 
 --- Sees to it that a request is noted before it is sent. Gives when this run did so before, and what the
 -- newest trigger was that it knew of then.
----@return number? asked_at Unix time
+---@return autopilot.Since? asked_at
 ---@return number? seen the service's clock; before any where it knew of none
 ---@return string? message why that cannot be told
 local function prepare(state, task, client)
@@ -48,7 +49,7 @@ local function prepare(state, task, client)
     state:note_posting(task.key, client.memory.newest_trigger or nil)
   end
   if asked_at and asked_at <= client.options.now() then
-    return asked_at, seen or -math.huge
+    return since.of(client, asked_at), seen or -math.huge
   end
 end
 
@@ -67,7 +68,7 @@ function asked_before.settle(state, task, client, given)
   local deadline = given and given.deadline
   local status = client:status { deadline = deadline }
   local trigger = status and status.last_manual_trigger
-  local earliest, latest = client.service_clock:to_service(asked_at)
+  local earliest, latest = client.service_clock:to_service(asked_at.at, asked_at.clock, true)
   if not trigger or trigger < earliest or trigger <= seen then
     return nil
   elseif given and given.wait then
@@ -92,7 +93,7 @@ function asked_before.recall(state, task, client, given)
   local status = client:status { deadline = given and given.timeout }
   local trigger = status and status.last_manual_trigger
   if trigger and trigger > seen then
-    client.memory:note_proven(asked_at, trigger)
+    client.memory:note_proven(asked_at.at, asked_at.clock, trigger)
   end
 end
 

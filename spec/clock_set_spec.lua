@@ -1,0 +1,132 @@
+-- Somebody sets the computer's clock while a request is under way: what is claimed of syncs stays true,
+-- and what can be known is told. Only Unix time jumps; the monotonic clock goes on.
+
+local virtual_world = require "support.virtual_world"
+
+-- Seconds, forward and back; both further than any request takes.
+local steps = { 3600, -3600 }
+
+--- Sets the clock by so many seconds. The service's time, and the monotonic clock, go on.
+local function set_clock(world, step)
+  world.time = world.time + step
+  world.clock_begin = world.clock_begin + step
+  world.ahead = world.ahead - step
+end
+
+--- The record, as the service tells it at this moment.
+local function told_record(world, trigger)
+  local answer = virtual_world.record { trigger = trigger, last_sync = trigger + 0.5 }
+  answer.headers = { ["date"] = virtual_world.date(world:service_time()), ["request-id"] = "5c0e" }
+  return answer
+end
+
+--- A client of a service that remembers one trigger. What becomes of the next request for a sync is for
+-- `world.on_post`: it may lose it, and start a sync or not.
+local function new_client(world)
+  local function transport(request)
+    if request.method == "POST" then
+      return world:on_post()
+    end
+    world:pass(0.1)
+    if world.on_read then
+      world.on_read()
+    end
+    return told_record(world, world.trigger)
+  end
+  return world:client { transport = transport, retry = false }
+end
+
+--- Loses a request; the clock is set while it is under way.
+local function lose(world, step, starts)
+  return function()
+    world:pass(0.25)
+    world.trigger = starts and world:service_time() or world.trigger
+    world:pass(6)
+    set_clock(world, step)
+    world:pass(53)
+    return nil, { stage = "receive", message = "timed out", timeout = true, delivered = "unknown" }
+  end
+end
+
+--- Sets the clock while the next read is under way.
+local function set_while_reading(world, step)
+  function world.on_read()
+    world.on_read = nil
+    set_clock(world, step)
+  end
+end
+
+--- Worlds in which somebody else triggered a sync 20 s ago: each step of the clock, and whether the client
+-- has heard of the service's time before.
+local function each_world(act)
+  for _, step in ipairs(steps) do
+    for _, has_heard in ipairs { false, true } do
+      for _, ahead in ipairs { 0, 7200.6 } do
+        local world = virtual_world.new { ahead = has_heard and ahead or 0 }
+        world.trigger = world:service_time() - 5000
+        local client = new_client(world)
+        if has_heard then
+          assert(client:status())
+          world:pass(60)
+        end
+        world.trigger = world:service_time() - 20
+        act(world, client, step)
+      end
+    end
+  end
+end
+
+describe("a clock that is set while a request is under way", function()
+  it("does not turn somebody else's sync from before into the request's own", function()
+    each_world(function(world, client, step)
+      world.on_post = lose(world, step, false)
+      local report, failure = client:sync()
+      assert.is_nil(report)
+      assert.equal("cooldown", failure.outcome)
+      assert.equal("unknown", failure.delivered)
+    end)
+  end)
+
+  it("does not hide the sync that the lost request has started", function()
+    each_world(function(world, client, step)
+      world.on_post = lose(world, step, true)
+      local report = assert(client:sync())
+      assert.equal("started", report.outcome)
+      assert.equal("status", report.confirmed_by)
+      assert.equal("yes", report.delivered)
+    end)
+  end)
+
+  it("does not keep the end of the request's own sync from being seen", function()
+    each_world(function(world, client, step)
+      world.on_post = lose(world, step, true)
+      local report = assert(client:sync { wait = true, deadline = 600 })
+      assert.equal("completed", report.outcome)
+    end)
+  end)
+
+  it("does not let a sync count that was triggered before `since`", function()
+    for method, outcome in pairs { ensure = "cooldown", wait = "timed_out" } do
+      each_world(function(world, client, step)
+        local since = world.time
+        set_while_reading(world, step)
+        local report, failure = client[method](client, { since = since, timeout = 60 })
+        assert.is_nil(report)
+        assert.equal(outcome, failure.outcome)
+      end)
+    end
+  end)
+
+  it("lets a sync count that was triggered after `since`", function()
+    for method, outcome in pairs { ensure = "fresh", wait = "completed" } do
+      each_world(function(world, client, step)
+        local since = world.time - 25
+        set_while_reading(world, step)
+        assert.equal(
+          outcome,
+          assert(client[method](client, { since = since, timeout = 9 })).outcome
+        )
+      end)
+    end
+  end)
+end)
