@@ -5,15 +5,16 @@ local TenantMemory = require "autopilot.tenant_memory"
 
 --- A memory whose service's clock is known to agree with ours, within the second that Date leaves open.
 local function new(cooldown)
+  local clocks = { monotonic = 70 }
   local clock = ServiceClock.new {
     now = function()
       return 5000
     end,
     clock = function()
-      return 70
+      return clocks.monotonic
     end,
   }
-  return TenantMemory.new(cooldown or 600, 10, clock), clock
+  return TenantMemory.new(cooldown or 600, 10, clock), clock, clocks
 end
 
 local function record(trigger, last_sync, status)
@@ -112,14 +113,15 @@ describe("autopilot.tenant_memory", function()
     assert.is_true(ends >= 5511 - 0.01 and ends <= 5512.01)
   end)
 
-  it("forgets a refusal when the clock was set back, which is then of no known length", function()
-    local memory = new()
+  it("keeps a refusal for as long as was told when the clock was set back", function()
+    local memory, _, clocks = new()
     memory:note_refused("in_progress", 5020, 5000)
     assert.same({ "in_progress", 5020 }, { memory:refusal(4999.5) }) -- a sleep that ended early
-    assert.is_nil((memory:refusal(1400)))
-    assert.is_nil((memory:refusal(1401)))
-    memory:note_refused("in_progress", 1450, 1430)
-    assert.same({ "in_progress", 1450 }, { memory:refusal(1431) })
+    clocks.monotonic = 73
+    assert.same({ "in_progress", 1417 }, { memory:refusal(1400) })
+    assert.is_nil((memory:refusal(1417)))
+    clocks.monotonic = 90
+    assert.is_nil((memory:refusal(900)))
   end)
 
   it("calls a moment covered only by a trigger that is surely not before it", function()

@@ -14,6 +14,7 @@ local attempts = {}
 ---@field flight autopilot.Flight? its claim of the tenant, among those who share a store
 ---@field gate fun(operation: autopilot.Operation): table? asked before a sync request is sent
 ---@field tried_at number? when the current attempt began, on the client's clock; where a store is shared
+---@field tried_ahead number? how far Unix time was ahead of the client's clock then
 ---@field joined_attempts integer? how many another call had made, whose answer was taken
 ---@field attempts autopilot.Attempt[]? one for each sync request; nil before the first
 

@@ -70,11 +70,12 @@ local function shown(options, clock)
   return now - (options.clock() - clock)
 end
 
---- The reverse; what is between the two readings makes it earlier here too.
+---@param text string Unix time
+---@param ahead number how far that is ahead of our monotonic clock
 ---@return autopilot.Since?
-local function moment_of(text, options)
-  local at, clock = time_of(text), options.clock()
-  return at and { at = at, clock = clock - (options.now() - at) }
+local function moment_of(text, ahead)
+  local at = time_of(text)
+  return at and { at = at, clock = at - ahead }
 end
 
 local function started_text(memory, options)
@@ -143,11 +144,11 @@ function joined_report.write(id, operation, answer, of_another)
   return (cjson.encode(fields))
 end
 
-local function read_started(value, options)
+local function read_started(value, ahead)
   if type(value) ~= "table" then
     return nil
   end
-  local fact = { since = moment_of(value.started_at, options) }
+  local fact = { since = moment_of(value.started_at, ahead) }
   for _, name in ipairs { "known_at", "earliest", "latest" } do
     fact[name] = time_of(value[name])
     if not fact[name] then
@@ -189,21 +190,23 @@ end
 --- What a text tells; nil when it is none of ours.
 ---@param text string?
 ---@param tenant string? of the reader
----@param options { now: fun(): number, clock: fun(): number }
+---@param now number
+---@param least number how far Unix time, as the text tells it, is ahead of our monotonic clock: at least
+---@param most number and at most; they differ where it was set, and nobody knows whether it was told before
 ---@return autopilot.JoinedResult?
-function joined_report.read(text, tenant, options)
+function joined_report.read(text, tenant, now, least, most)
   local fields = text and cjson.decode(text)
   if type(fields) ~= "table" or type(fields.id) ~= "string" then
     return nil
   end
-  local sent, told = moment_of(fields.sent, options), moment_of(fields.told, options)
+  local sent, told = moment_of(fields.sent, most), moment_of(fields.told, most)
   local attempts = whole_number(fields.attempts, 0, 1e6)
   local name = fields.outcome
   local is_known = type(name) == "string" and outcome.all[name] and not of_no_request[name]
   if not sent or not told or not attempts or not is_known or not deliveries[fields.delivered] then
     return nil
   end
-  local started = read_started(fields.started, options)
+  local started = read_started(fields.started, most)
   if name == "started" and not (started and fields.delivered == "yes") then
     return nil
   end
@@ -212,9 +215,10 @@ function joined_report.read(text, tenant, options)
     sent = sent,
     told = told,
     attempts = attempts,
-    answer = answer_of(fields, tenant, options.now()),
+    answer = answer_of(fields, tenant, now),
     started = started,
-    unread_since = may_be_unread[name] and moment_of(fields.unread_since, options) or nil,
+    -- A trigger at or after it will count, so the later one is taken; of all else the earlier.
+    unread_since = may_be_unread[name] and moment_of(fields.unread_since, least) or nil,
   }
 end
 

@@ -158,14 +158,17 @@ end
 -- attempt began, or of a request sent since. And whether that holder is done.
 local function find_result(operation, id, state)
   local client, tried_at = operation.client, operation.tried_at
-  local options = client.options
-  local result = joined_report.read(client.shared:get "result", client.tenant or nil, options)
+  local text, clock = client.shared:get "result", client.options.clock()
+  local now = client.options.now()
+  local ahead, before = now - clock, operation.tried_ahead
+  local least, most = math.min(ahead, before), math.max(ahead, before)
+  local result = joined_report.read(text, client.tenant or nil, now, least, most)
   if not result or result.id == state.unread_id then
     return nil, false -- nothing, or nothing that is new
   end
   -- One that is from the future is from before the clock was set back, in part at least.
   local sent, told = result.sent.clock, result.told.clock
-  local is_since = tried_at < sent and sent <= told and told <= options.clock()
+  local is_since = tried_at < sent and sent <= told and told <= clock
   local is_its = result.id == id
   local fits = (is_its and told >= tried_at)
     or (is_since and not of_the_asker[result.answer.outcome])

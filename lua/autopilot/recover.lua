@@ -51,7 +51,8 @@ local function keep_open(operation, answer, seen)
   local open, sent = operation.unsettled, { at = operation.sent_at, clock = operation.sent_clock }
   if not open then
     open = { since = sent, seen = seen }
-    open.earliest = service_clock:is_known() and service_clock:to_service(sent.at, sent.clock)
+    open.earliest = service_clock:is_in_step(sent.at, sent.clock)
+        and service_clock:to_service(sent.at, sent.clock)
       or nil
     operation.unsettled = open
   end

@@ -8,7 +8,7 @@
 -- monotonic clock tells by how much: a moment that was noted by both clocks can still be translated.
 
 ---@class autopilot.ServiceClock
----@field package options { now: fun(): number, clock: fun(): number }
+---@field options { now: fun(): number, clock: fun(): number }
 ---@field lower number the service is at least so many seconds ahead
 ---@field upper number and at most so many; before any answer infinity either way
 ---@field learnt_at number when that was learnt last, our Unix time
@@ -100,6 +100,15 @@ end
 local function as_shown(moment, clock, ahead)
   local step = clock + ahead - moment
   return (step > least_step or step < -least_step) and clock + ahead or moment
+end
+
+--- Whether our Unix time went on, since the service's time is known, as our monotonic clock did: else it
+-- may have been set, and no answer has shown it yet.
+---@param moment number Unix time
+---@param clock number the same on our monotonic clock
+---@return boolean
+function ServiceClock:is_in_step(moment, clock)
+  return self:is_known() and as_shown(moment, clock, self.ahead) == moment
 end
 
 --- A moment of ours on the service's clock: the earliest and the latest it can be. Without any

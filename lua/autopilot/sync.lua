@@ -131,8 +131,9 @@ local function try(operation)
     return ended
   end
   if shared then
-    operation.tried_at = client.options.clock()
-    shared:learn(client.options.now())
+    local clock, now = client.options.clock(), client.options.now()
+    operation.tried_at, operation.tried_ahead = clock, now - clock
+    shared:learn(now)
   end
   local refusal = not operation.force
     and (shared or not memory.is_blank)

@@ -23,6 +23,7 @@
 ---@field refused_until number|false the end of the time for which a Retry-After asked
 ---@field refused_as autopilot.Outcome? what such an answer meant
 ---@field refused_at number? when it came
+---@field refused_clock number? the same on our monotonic clock
 local TenantMemory = {}
 TenantMemory.__index = TenantMemory
 
@@ -139,6 +140,7 @@ function TenantMemory:note_refused(outcome, retry_at, received_at)
   self.is_blank = false
   if retry_at and retry_at > (self.refused_until or 0) then
     self.refused_until, self.refused_as, self.refused_at = retry_at, outcome, received_at
+    self.refused_clock = self.service_clock.options.clock()
   elseif not retry_at and outcome == "cooldown" and self:known_end() <= received_at then
     -- Of an unknown sync: it was triggered at the latest just now.
     self.bound_until, self.bound_since = received_at + self.cooldown + self.margin, received_at
@@ -196,6 +198,15 @@ function TenantMemory:cooldown_until()
   return later(later(self.record_ends, of_own), self.others_until and self.others_ends) or nil
 end
 
+--- Tells the end of a Retry-After anew: our clock was set back, and only the monotonic clock knows how
+-- much of it has passed.
+local function tell_refusal_anew(self, now)
+  local clock = self.service_clock.options.clock()
+  local rest = self.refused_until - self.refused_at - (clock - self.refused_clock)
+  self.refused_until = rest > 0 and now + rest
+  self.refused_at, self.refused_clock = now, clock
+end
+
 --- Whether asking for a sync now would be in vain: how it would be answered, and until when.
 ---@param now number
 ---@return autopilot.Outcome? outcome
@@ -203,7 +214,7 @@ end
 function TenantMemory:refusal(now)
   local ends = self:cooldown_end(now)
   if self.refused_until and now < (self.refused_at or now) - longest_slip then
-    self.refused_until = false -- the clock was set back: nobody knows how long that still is
+    tell_refusal_anew(self, now)
   end
   if self.refused_until and self.refused_until > (ends or now) then
     return self.refused_as, self.refused_until

@@ -1,9 +1,9 @@
 --- The judge of a history: holds what the client claimed against what truly was.
 --
--- Exact, on the service's own time; but a clock that is set in a call before the first answer ever came
--- leaves nothing to hold a moment against. Two things cannot be known by any client, and are counted apart:
--- on which side of our sending somebody else's stamp lies that falls into the second which `Date` cuts
--- off (`open`), and whose a sync is that was begun while our own request was under way (`whose`).
+-- Exact, on the service's own time, also where a clock is set in the middle of a call. Two things cannot be
+-- known by any client, and are counted apart: on which side of our sending somebody else's stamp lies that
+-- falls into the second which `Date` cuts off (`open`), and whose a sync is that was begun while our own
+-- request was under way (`whose`).
 
 local knowledge = require "support.client_knowledge"
 
@@ -146,13 +146,10 @@ local function check_covered(history, call, since, state)
       and (not state or (sync.ends <= call.ended and sync.failed == is_failure))
       and (sync.manual or not is_failure)
   end
-  local first = knowledge.first_answer(call.client)
-  if
-    model:find(function(sync)
-      return fits(sync, since)
-    end) or call.client.clock.was_set_between(call.began, first and first.done or math.huge)
-  then
-    return -- true; or nobody could translate `since`
+  if model:find(function(sync)
+    return fits(sync, since)
+  end) then
+    return
   end
   for _, post in ipairs(unsettled_posts(call.client, since)) do
     local sync = model:find(function(sync)
@@ -295,9 +292,7 @@ function certainty.on_return(history, call)
   end
   call.is_whose_open = report.delivered == "yes" and is_whose_open(history, call)
   check_confirmation(history, call)
-  if not call.client.clock.was_set_between(0, call.ended) then
-    check_missed(history, call)
-  end
+  check_missed(history, call)
   check_retry_at(history, call)
 end
 

@@ -21,15 +21,6 @@ function knowledge.is_services(request)
   return request.answer ~= nil and request.answer.is_services == true
 end
 
---- The first answer that the client heard of the service, or nil.
-function knowledge.first_answer(client)
-  for _, request in ipairs(knowledge.of(client).answers) do
-    if knowledge.is_services(request) then
-      return request
-    end
-  end
-end
-
 --- How far the service's clock is ahead of the client's at that moment, as `Date` tells it in the
 -- service's own answers up to that request.
 function knowledge.offset_range(client, moment, last)

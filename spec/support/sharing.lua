@@ -125,9 +125,6 @@ end
 
 --- Holds a claim that a sync was triggered at or after a moment against the truth.
 local function check_covered(history, call, since, has_to_be_over)
-  if history.clock.was_set_between(call.began, call.ended) then
-    return -- nobody could translate `since`
-  end
   local sync = history.model:find(function(sync)
     return sync.trigger >= since
       and (not has_to_be_over or (sync.ends <= call.ended and not sync.failed))
@@ -135,8 +132,7 @@ local function check_covered(history, call, since, has_to_be_over)
   if sync then
     return
   end
-  -- After a clock was set, its times and those before can be compared to a second only.
-  local close = (may_be_another(history, call) or was_set(history))
+  local close = may_be_another(history, call)
     and history.model:find(function(candidate)
       return candidate.trigger >= since - 13 -- two round trips, and the second of `Date`
     end)
@@ -182,7 +178,7 @@ local function check_interrupted(history, call)
   local holder = joined_call(history, call.report)
   local post = holder and holder.requests[1]
   local has_time = not call.deadline or call.ended < call.deadline - tiny
-  if not post or not has_time or history.store_fails > 0 or was_set(history) then
+  if not post or not has_time or history.store_fails > 0 then
     return
   end
   for _, request in ipairs(history.network.requests) do
