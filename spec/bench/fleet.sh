@@ -12,6 +12,7 @@ cd "$(dirname "$0")/../.."
 # shellcheck source=spec/bench/common.sh
 . spec/bench/common.sh
 
+luajit_module=$PWD/build/luajit/autopilot/core.so
 tenants=10000
 waiting_tenants=2000
 rounds=5
@@ -81,7 +82,12 @@ all_tenants() {
     say "$tenants tenants, $concurrency at a time"
     set -- -- "$LUA" spec/bench/fleet_run.lua "$at_once" "$token_file" "$tenants" "$concurrency" \
       "$ca_file" 2
-    echo "the fleet" >"$work/titles"
+    echo "the fleet, $LUA" >"$work/titles"
+    if [ -e "$luajit_module" ]; then
+      set -- "$@" -- "LUA_CPATH=$PWD/build/luajit/?.so;;" luajit spec/bench/fleet_run.lua "$at_once" \
+        "$token_file" "$tenants" "$concurrency" "$ca_file" 2
+      echo "the fleet, LuaJIT" >>"$work/titles"
+    fi
     if has node; then
       set -- "$@" -- "NODE_EXTRA_CA_CERTS=$ca_file" node spec/bench/neighbours/fleet_node.mjs \
         "$at_once" "$token_file" "$tenants" "$concurrency"
