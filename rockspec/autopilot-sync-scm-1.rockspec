@@ -86,6 +86,7 @@ build = {
     ["autopilot.cli.emulate_supervisor"] = "lua/autopilot/cli/emulate_supervisor.lua",
     ["autopilot.cli.emulate_tools"] = "lua/autopilot/cli/emulate_tools.lua",
     ["autopilot.cli.exit_codes"] = "lua/autopilot/cli/exit_codes.lua",
+    ["autopilot.cli.fleet_plan"] = "lua/autopilot/cli/fleet_plan.lua",
     ["autopilot.cli.fleet_progress"] = "lua/autopilot/cli/fleet_progress.lua",
     ["autopilot.cli.fleet_run"] = "lua/autopilot/cli/fleet_run.lua",
     ["autopilot.cli.fleet_sign_in"] = "lua/autopilot/cli/fleet_sign_in.lua",

@@ -1,6 +1,7 @@
 --- `autopilot-sync fleet`: the same for every tenant of a list. How it runs is in `cli/fleet_run`.
 
-local fleet_run = require "autopilot.cli.fleet_run"
+local FleetPlan = require "autopilot.cli.fleet_plan"
+local FleetRun = require "autopilot.cli.fleet_run"
 local moment = require "autopilot.cli.moment"
 local service_options = require "autopilot.cli.service_options"
 local values = require "autopilot.cli.values"
@@ -61,12 +62,12 @@ function fleet.run(options, context)
   if mistake then
     return nil, mistake
   end
-  local run
-  run, mistake = fleet_run.prepare(options, context)
-  if not run then
+  local plan
+  plan, mistake = FleetPlan.prepare(options, context)
+  if not plan then
     return nil, mistake
   end
-  return run:go()
+  return FleetRun.new(plan, options, context):go()
 end
 
 return fleet
