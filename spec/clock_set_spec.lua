@@ -1,6 +1,8 @@
 -- Somebody sets the computer's clock while a request is under way: what is claimed of syncs stays true,
 -- and what can be known is told. Only Unix time jumps; the monotonic clock goes on.
 
+local overlapping_calls = require "support.overlapping_calls"
+local scripted = require "autopilot.transport.scripted"
 local virtual_world = require "support.virtual_world"
 
 -- Seconds, forward and back; both further than any request takes.
@@ -128,5 +130,75 @@ describe("a clock that is set while a request is under way", function()
         )
       end)
     end
+  end)
+end)
+
+describe("a clock that is set while others wait for a request", function()
+  local overlap, shift
+
+  --- A client of a computer whose clock is set by `shift`, when that has come.
+  local function shifted(transport)
+    return overlap:client {
+      retry = false,
+      transport = transport,
+      now = function()
+        return overlap.time + shift
+      end,
+    }
+  end
+
+  before_each(function()
+    overlap, shift = overlapping_calls.new(), 0
+  end)
+
+  it("lets none of them claim somebody else's sync from before", function()
+    for _, step in ipairs(steps) do
+      overlap, shift = overlapping_calls.new(), 0
+      local calls = {}
+      local old = overlapping_calls.start - 20
+      local function transport(request)
+        overlap:sleep(1)
+        if request.method == "GET" then
+          local answer =
+            virtual_world.record { trigger = old, last_sync = old, date = overlap.time }
+          answer.headers["request-id"] = "5c0e"
+          return scripted({ answer })(request)
+        end
+        shift = step
+        overlap:sleep(1)
+        return nil, { stage = "receive", message = "reset", delivered = "unknown" }
+      end
+      for number = 1, 5 do
+        calls[number] = overlap:spawn(function()
+          return shifted(transport):sync()
+        end)
+      end
+      overlap:run()
+      for _, call in ipairs(calls) do
+        assert.equal("cooldown", overlapping_calls.report_of(call).outcome)
+      end
+    end
+  end)
+
+  it("lets nobody take an answer from before the clock was set back for one to come", function()
+    function overlap.store.delete_if()
+      return nil, "the store is away" -- so the claim stays
+    end
+    local posts, calls = 0, {}
+    local function transport(request)
+      posts = posts + 1
+      overlap:sleep(1)
+      return scripted({ { status = 403 } })(request)
+    end
+    for number = 1, 2 do
+      calls[number] = overlap:spawn(function()
+        overlap:sleep(number * 10)
+        shift = number == 2 and -3600 or 0
+        return shifted(transport):sync()
+      end)
+    end
+    overlap:run()
+    assert.equal(2, posts)
+    assert.is_nil(overlapping_calls.report_of(calls[2]).joined)
   end)
 end)

@@ -30,13 +30,17 @@ local longest_pause, longest_hold = 30, 300
 local longest_wait = 300
 -- A claim with less left counts as lost: it may be over before another word to the store.
 local shortest_rest = 0.1
+-- Clocks of machines that are kept right differ by less: what is told from further ahead was told before
+-- a clock was set back.
+local largest_difference = 1
 -- So long can the result be fetched.
 local result_life = 60
 
 -- Seconds between two looks.
 local first_step, step_growth, longest_step = 0.001, 1.5, 0.05
 
--- So often a store may say that a claim is there without showing it, until it counts as broken.
+-- So often a store may say that a claim is there without showing it, or keep one that is over, until it
+-- counts as broken.
 local most_blind_looks = 20
 
 -- What is not everybody's: it depends on the token, or on the way to the service. Two have to meet with
@@ -170,7 +174,7 @@ local function find_result(operation, id, state)
   local sent, told = result.sent.clock, result.told.clock
   local is_since = tried_at < sent and sent <= told and told <= clock
   local is_its = result.id == id
-  local fits = (is_its and told >= tried_at)
+  local fits = (is_its and told >= tried_at and told <= clock + largest_difference)
     or (is_since and not of_the_asker[result.answer.outcome])
   return fits and result or nil, is_its
 end
@@ -186,7 +190,8 @@ local function wait(operation, state)
     local id, ends = (value or ""):match "^(%S+) ?(%S*)$"
     local result, is_done = find_result(operation, watched or id, state)
     if is_done and id == (watched or id) then
-      client.shared:call("delete_if", "claim", value) -- its holder could not
+      local is_free = client.shared:call("delete_if", "claim", value) -- its holder could not
+      state.blind = is_free == true and 0 or state.blind + 1
     end
     if result then
       return "landed", result

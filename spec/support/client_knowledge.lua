@@ -95,7 +95,7 @@ function knowledge.waits_for(client, moment)
 end
 
 --- Whether this request's answer was lost, so that the status is to be read before another.
-local function was_lost(request)
+function knowledge.was_lost(request)
   local answer = request.answer
   local is_gateway = answer and answer.kind == "gateway" and answer.status ~= 500
   return request.sends > 0 and (not answer or (is_gateway and not answer.retry_after))
@@ -109,7 +109,7 @@ function knowledge.futile_because(call, client, request)
     return ("request %d told Retry-After %d"):format(told.number, told.answer.retry_after)
   end
   local before = call.requests[#call.requests - 1]
-  local is_blind = before and before.method == "POST" and was_lost(before)
+  local is_blind = before and before.method == "POST" and knowledge.was_lost(before)
   if is_blind and client.settings.recover and not client.has_token_troubles then
     return ("request %d was lost, and the status was not read"):format(before.number)
   end

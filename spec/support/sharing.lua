@@ -3,6 +3,8 @@
 -- A store that fails excuses a request in vain, never a false claim. So does a worker that died with
 -- its claim, and what it had not told yet.
 
+local knowledge = require "support.client_knowledge"
+
 local sharing = {}
 
 local tiny = 1e-6
@@ -149,6 +151,14 @@ local function check_covered(history, call, since, has_to_be_over)
   end
 end
 
+--- Whether the clock was set after the answer was told that a call took for its own, and before it began:
+-- when that was told nobody can know.
+local function is_from_before_setting(history, call)
+  local holder = call.report.joined and joined_call(history, call.report)
+  local told = holder and holder.ended
+  return told and told < call.began and history.clock.was_set_between(told, call.began)
+end
+
 local function check_joined(history, call)
   local report = call.report
   sums_of(history).joined = sums_of(history).joined + 1
@@ -173,10 +183,19 @@ local function check_joined(history, call)
   return holder
 end
 
+--- The first of a call's requests whose answer was lost, or nil: one that was told to come later was not.
+local function first_lost(call)
+  for _, request in ipairs(call.requests) do
+    if request.method == "POST" and knowledge.was_lost(request) then
+      return request
+    end
+  end
+end
+
 --- A lost request is told to others only when the record was asked about it, or nobody had the time.
 local function check_interrupted(history, call)
   local holder = joined_call(history, call.report)
-  local post = holder and holder.requests[1]
+  local post = holder and first_lost(holder)
   local has_time = not call.deadline or call.ended < call.deadline - tiny
   if not post or not has_time or history.store_fails > 0 then
     return
@@ -256,6 +275,10 @@ function sharing.on_return(history, call)
   sums.calls = sums.calls + 1
   check_time(history, call)
   if call.method == "status" then
+    return
+  end
+  if is_from_before_setting(history, call) then
+    sums.open = sums.open + 1
     return
   end
   local holder = report.joined and check_joined(history, call)
