@@ -99,6 +99,14 @@ describe("a clock that is set while a request is under way", function()
     end)
   end)
 
+  it("hides nothing either where it was set shortly before", function()
+    each_world(function(world, client, step)
+      set_clock(world, step)
+      world.on_post = lose(world, 0, true)
+      assert.equal("started", assert(client:sync()).outcome)
+    end)
+  end)
+
   it("does not keep the end of the request's own sync from being seen", function()
     each_world(function(world, client, step)
       world.on_post = lose(world, step, true)
@@ -200,5 +208,32 @@ describe("a clock that is set while others wait for a request", function()
     overlap:run()
     assert.equal(2, posts)
     assert.is_nil(overlapping_calls.report_of(calls[2]).joined)
+  end)
+
+  it("makes no answer from before the call one that came since", function()
+    local answers = { { seconds = 1, status = 400 }, { seconds = 40, status = 204 } }
+    local posts, calls = 0, {}
+    local function transport(request)
+      posts = posts + 1
+      local answer = answers[posts]
+      overlap:sleep(answer.seconds)
+      return scripted({ { status = answer.status } })(request)
+    end
+    for number = 1, 3 do
+      calls[number] = overlap:spawn(function()
+        overlap:sleep(2 * number)
+        return shifted(transport):sync()
+      end)
+    end
+    overlap:spawn(function()
+      overlap:sleep(10)
+      shift = -20
+    end)
+    overlap:run()
+    local outcomes = {}
+    for number, call in ipairs(calls) do
+      outcomes[number] = overlapping_calls.report_of(call).outcome
+    end
+    assert.same({ "rejected", "started", "started" }, outcomes)
   end)
 end)

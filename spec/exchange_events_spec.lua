@@ -87,6 +87,16 @@ describe("autopilot.client: events", function()
     end
   end)
 
+  it("do not count what their observer takes as the way of an answer", function()
+    local world = virtual_world.new()
+    local client = world:scripted({ { status = 204 } }, {
+      on_event = function()
+        world:pass(7)
+      end,
+    })
+    assert.equal(0, client:sync().attempts[1].elapsed)
+  end)
+
   it("may be observed by a function that yields, in every Lua", function()
     local client = virtual_world.new():scripted({ { status = 204 } }, {
       on_event = function(event)

@@ -24,6 +24,12 @@ describe("autopilot.service_clock", function()
     assert.same({ 1000, 1000 }, { clock:to_client(1000) })
   end)
 
+  it("takes what they show now to agree, where ours was set since a moment", function()
+    local clock = new()
+    assert.same({ 98, 98 }, { clock:to_service(3698, 5) })
+    assert.same({ 98, 98 }, { clock:to_service(98, 5) })
+  end)
+
   it("knows from an answer what the whole seconds of Date and its travel leave open", function()
     local clock = new()
     -- Made between 100 and 100.4 of ours, in the service's second from 500 to 501.
