@@ -111,17 +111,17 @@ end
 --- Whether a stamp from before our sending could not be told from one that our request left.
 local function is_open_by_date(history, client, post, stamp)
   local sight = first_sight(client, post, stamp)
-  local shown = client.clock.shows(post.sent)
-  if not sight or stamp < shown + knowledge.offset_range(client, post.sent, sight.number) then
+  local sent = post.sent
+  if not sight or stamp < sent + knowledge.offset_range(client, sent, sight) then
     return false
   end
   local took, closer = sight.done - sight.sent, closer_read(history, post, sight)
   if not closer then
     return true
-  elseif closer.done - closer.sent + overslept < 2 * took and post.sent - stamp > 2 * took then
+  elseif closer.done - closer.sent + overslept < 2 * took and sent - stamp > 2 * took then
     return false
   end
-  return stamp >= shown + knowledge.offset_range(client, post.sent, closer.number)
+  return stamp >= sent + knowledge.offset_range(client, sent, closer)
 end
 
 --- Whether, for all that a client can know, the sync was begun while its own request was under way.
@@ -130,10 +130,9 @@ local function may_be_ours(client, post, stamp)
   if not sight then
     return false
   end
-  local lower = knowledge.offset_range(client, post.sent, sight.number)
-  local _, upper = knowledge.offset_range(client, post.done, sight.number)
-  return stamp >= client.clock.shows(post.sent) + lower
-    and stamp <= client.clock.shows(post.done) + upper
+  local lower = knowledge.offset_range(client, post.sent, sight)
+  local _, upper = knowledge.offset_range(client, post.done, sight)
+  return stamp >= post.sent + lower and stamp <= post.done + upper
 end
 
 --- Holds a claim that a sync was triggered at or after `since` (and, where `state` says so, has

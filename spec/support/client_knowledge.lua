@@ -21,18 +21,22 @@ function knowledge.is_services(request)
   return request.answer ~= nil and request.answer.is_services == true
 end
 
---- How far the service's clock is ahead of the client's at that moment, as `Date` tells it in the
--- service's own answers up to that request.
+--- How far the service's clock is ahead at that moment, as `Date` tells it in the service's own answers up
+-- to that request: of the time that the client's monotonic clock measures, which nobody sets. What was
+-- told before its other clock was set need not be remembered.
+---@return number lower
+---@return number upper
 function knowledge.offset_range(client, moment, last)
   local lower, upper = -math.huge, math.huge
-  local clock = client.clock
+  local known_at = last and last.done or moment
   for _, request in ipairs(knowledge.of(client).answers) do
-    local from, to = math.min(moment, request.sent), math.max(moment, request.done)
-    local is_told = knowledge.is_services(request) and request.number <= (last or math.huge)
-    if is_told and not clock.was_set_between(from, to) then
+    local is_told = knowledge.is_services(request)
+      and (not last or request.number <= last.number)
+      and not client.clock.was_set_between(request.done, known_at)
+    if is_told then
       local slack = fastest_drift * math.abs(moment - request.done)
-      lower = math.max(lower, request.answer.date - clock.shows(request.done) - slack)
-      upper = math.min(upper, request.answer.date + 1 - clock.shows(request.sent) + slack)
+      lower = math.max(lower, request.answer.date - request.done - slack)
+      upper = math.min(upper, request.answer.date + 1 - request.sent + slack)
     end
   end
   return lower, upper
