@@ -236,4 +236,26 @@ describe("a clock that is set while others wait for a request", function()
     end
     assert.same({ "rejected", "started", "started" }, outcomes)
   end)
+
+  it("makes no Retry-After that was told before longer", function()
+    local function transport(request)
+      return scripted({ { status = 409, headers = { ["Retry-After"] = "20" } } })(request)
+    end
+    local reports = {}
+    overlap:spawn(function()
+      shifted(transport):sync()
+      overlap:sleep(5)
+      shift = -3600
+      local second = shifted(transport)
+      for number, seconds in ipairs { 0, 36 } do
+        overlap:sleep(seconds)
+        local _, failure = second:sync()
+        reports[number] = failure
+      end
+    end)
+    overlap:run()
+    assert.equal("client", reports[1].answered_by)
+    assert.is_true(reports[1].retry_after <= 20)
+    assert.equal("service", reports[2].answered_by)
+  end)
 end)

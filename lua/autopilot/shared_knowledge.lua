@@ -64,12 +64,7 @@ local time_text, time_of = SharedKnowledge.time_text, SharedKnowledge.time_of
 function SharedKnowledge.new(client, store)
   local keys = {}
   for _, part in ipairs(parts) do
-    keys[part] = prefix
-      .. client.base_url:lower()
-      .. ":"
-      .. client.tenant:lower()
-      .. ":"
-      .. part
+    keys[part] = prefix .. client.base_url:lower() .. ":" .. client.tenant:lower() .. ":" .. part
   end
   return setmetatable(
     { client = client, store = store, keys = keys, memory = client.memory },
@@ -181,8 +176,21 @@ function SharedKnowledge:tell(now)
     local life = math.min(ends - now, longest_refusal)
     local told = self:get "refusal"
     if life > 0 and (time_of((told or ""):match "^[%d.]+") or 0) < ends then
-      self:call("set", "refusal", time_text(ends) .. " " .. memory.refused_as, life)
+      local text = ("%s %s %s"):format(time_text(ends), memory.refused_as, time_text(now))
+      self:call("set", "refusal", text, life)
     end
+  end
+end
+
+--- Reads until when the service wants to be left alone; nil for what is none. What was told in the future
+-- was told before the clock was set back: it lasts no longer from now on than it did then.
+---@return number? ends
+---@return string? outcome
+local function refusal_of(text, now)
+  local ends, outcome, told = (text or ""):match "^([%d.]+) ([%l_]+) ([%d.]+)$"
+  ends, told = time_of(ends), time_of(told)
+  if ends and told then
+    return math.min(ends, now + math.max(0, ends - told)), outcome
   end
 end
 
@@ -194,8 +202,7 @@ function SharedKnowledge:learn(now)
   if fact then
     memory:note_others(fact)
   end
-  local ends, outcome = (self:get "refusal" or ""):match "^([%d.]+) ([%l_]+)$"
-  ends = time_of(ends)
+  local ends, outcome = refusal_of(self:get "refusal", now)
   if ends and shared_refusals[outcome] and ends > now and ends <= now + longest_refusal then
     if ends > (memory.refused_until or 0) then
       self.told_refusal = ends

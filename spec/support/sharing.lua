@@ -82,6 +82,7 @@ function sharing.on_answer(history, request)
   end
   if answer.retry_after then
     history.told_until = math.max(history.told_until or 0, request.done + answer.retry_after)
+    history.longest_told = math.max(history.longest_told or 0, answer.retry_after)
   end
 end
 
@@ -243,7 +244,10 @@ local function check_in_progress(history, call)
   local runs = history.model:find(function(sync)
     return sync.trigger <= call.ended and sync.ends + 10 >= call.began
   end)
-  local is_told = (history.told_until or 0) >= call.began -- by a 409 with Retry-After
+  -- By a 409 with Retry-After; who learns of it from another, after the clock was set back, cannot know
+  -- how much of it has passed.
+  local is_told = (history.told_until or 0) + (was_set(history) and history.longest_told or 0)
+    >= call.began
   if not runs and not is_told and history.store_fails == 0 then
     wrong(history, "in_progress", "nothing is under way")
   end
