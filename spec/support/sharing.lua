@@ -126,6 +126,16 @@ local function may_be_another(history, call)
   end
 end
 
+--- The same for a sync that its client took for its own in a call before, which went on after that moment.
+local function may_be_another_before(history, call, since)
+  for _, other in ipairs(history.calls) do
+    local is_before = other.client == call.client and other ~= call and other.report
+    if is_before and other.ended >= since and may_be_another(history, other) then
+      return true
+    end
+  end
+end
+
 --- Holds a claim that a sync was triggered at or after a moment against the truth.
 local function check_covered(history, call, since, has_to_be_over)
   local sync = history.model:find(function(sync)
@@ -135,7 +145,8 @@ local function check_covered(history, call, since, has_to_be_over)
   if sync then
     return
   end
-  local close = may_be_another(history, call)
+  local is_open = may_be_another(history, call) or may_be_another_before(history, call, since)
+  local close = is_open
     and history.model:find(function(candidate)
       return candidate.trigger >= since - 13 -- two round trips, and the second of `Date`
     end)
