@@ -189,7 +189,7 @@ end
 function recover.run(operation, answer, seen)
   keep_open(operation, answer, seen)
   local is_lost = was_lost(answer)
-  operation.is_unread = operation.is_unread or is_lost
+  operation.is_unread = operation.is_unread or is_lost or nil
   local is_looked_at = is_lost or (operation.unsettled and refused[answer.outcome])
   if not is_looked_at or not operation.client.options.recover then
     return answer

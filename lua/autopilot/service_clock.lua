@@ -18,6 +18,9 @@
 local ServiceClock = {}
 ServiceClock.__index = ServiceClock
 
+-- Of a clock that has learnt nothing: thousands of clients may never need their own.
+ServiceClock.set_at, ServiceClock.known_from, ServiceClock.ahead = -math.huge, -math.huge, 0
+
 -- The clock of a computer that nobody corrects gains or loses at most so much (some seconds a day).
 local drift = 1e-4
 
@@ -32,9 +35,6 @@ function ServiceClock.new(options)
     lower = -math.huge,
     upper = math.huge,
     learnt_at = 0,
-    set_at = -math.huge,
-    known_from = -math.huge,
-    ahead = 0,
   }, ServiceClock)
 end
 
