@@ -9,7 +9,7 @@
 
 #include "loopback_peer.h"
 
-enum { MOST_VISITORS = 256, LONGEST_HEAD = 1024 };
+enum { MOST_VISITORS = 384, LONGEST_HEAD = 1024 };
 
 struct visitor {
     char head[LONGEST_HEAD];
