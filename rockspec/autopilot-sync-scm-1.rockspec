@@ -148,6 +148,7 @@ build = {
     ["autopilot.fleet.timers"] = "lua/autopilot/fleet/timers.lua",
     ["autopilot.fleet.wire"] = "lua/autopilot/fleet/wire.lua",
     ["autopilot.fleet.whole_client"] = "lua/autopilot/fleet/whole_client.lua",
+    ["autopilot.flight"] = "lua/autopilot/flight.lua",
     ["autopilot.graph_error"] = "lua/autopilot/graph_error.lua",
     ["autopilot.graph_error.forms"] = "lua/autopilot/graph_error/forms.lua",
     ["autopilot.graph_error.html"] = "lua/autopilot/graph_error/html.lua",

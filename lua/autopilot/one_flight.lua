@@ -1,12 +1,10 @@
 --- One request at a time for a tenant, among all clients and workers that share a store.
 --
 -- Whoever is about to post claims the tenant first. Who finds it claimed waits, and gets what the other's
--- request came to; where that depends on who asks, or on the way to the service, it tries by itself. The
--- claim is kept over short waits between attempts. It ends with its time when its holder dies.
---
--- How others are let run meanwhile is in `turns`.
+-- request came to; where that depends on who asks, or on the way to the service, it tries by itself.
+-- The claim is in `flight`, how others are let run meanwhile in `turns`.
 
-local core = require "autopilot.core"
+local Flight = require "autopilot.flight"
 local joined_report = require "autopilot.joined_report"
 local reading = require "autopilot.record"
 local SharedKnowledge = require "autopilot.shared_knowledge"
@@ -14,27 +12,11 @@ local turns = require "autopilot.turns"
 
 local one_flight = {}
 
----@class autopilot.Flight the claim of one operation
----@field id string
----@field value string what stands in the store: the id, and when the claim ends
----@field ends number when it ends, on the client's monotonic clock
----@field began number on the client's clock
-
--- Seconds. A claim lasts so much longer than what it is for.
-local margin = 10
--- So long may a token take.
-local token_time = 60
--- A claim is kept over a wait of so long, and so long in all; then others get what is known by then.
-local longest_pause, longest_hold = 30, 300
 -- Nobody waits longer for others, whoever they are.
 local longest_wait = 300
--- A claim with less left counts as lost: it may be over before another word to the store.
-local shortest_rest = 0.1
 -- Clocks of machines that are kept right differ by less: what is told from further ahead was told before
 -- a clock was set back.
 local largest_difference = 1
--- So long can the result be fetched.
-local result_life = 60
 
 -- Seconds between two looks.
 local first_step, step_growth, longest_step = 0.001, 1.5, 0.05
@@ -53,101 +35,6 @@ local of_the_asker = {
   unexpected = true,
 }
 local enough_of_them = 2
-
-local Flight = {}
-Flight.__index = Flight
-
--- ---- The claim ---------------------------------------------------------------------------------------
-
---- Seconds that a claim is to last: so much, as far as the operation's deadline lets it go on.
-local function life_of(operation, seconds)
-  local left = operation.deadline and operation.deadline - operation.client.options.clock()
-  return math.max(0, math.min(seconds, left or seconds)) + margin
-end
-
---- Sets for how long it lasts from now on. Others are told in the time that all have in common.
-local function stamp(flight, options, life)
-  flight.ends = options.clock() + life
-  flight.value = flight.id .. " " .. SharedKnowledge.time_text(options.now() + life)
-end
-
---- Takes the claim where it is free.
----@return boolean? is_taken
----@return string? message `exists`, or why the store could not tell
-local function claim(operation)
-  local options = operation.client.options
-  local flight = setmetatable({ id = core.uuid(), began = options.clock() }, Flight)
-  local life = life_of(operation, options.timeout.total)
-  stamp(flight, options, life)
-  local added, message = operation.client.shared:call("add", "claim", flight.value, life)
-  if not added then
-    return nil, message or "exists"
-  end
-  operation.flight = flight
-  turns.note(flight.id, flight)
-  return true
-end
-
---- Makes the claim last for another while; false when it is lost.
-local function renew(operation, seconds)
-  local flight, shared = operation.flight, operation.client.shared
-  local options = operation.client.options
-  local value, message = shared:get "claim"
-  local rest = flight.ends - options.clock()
-  if rest < shortest_rest or (not message and value ~= flight.value) then
-    operation.flight = nil
-    turns.note(flight.id, nil)
-    return false
-  end
-  local before, ended, life = flight.value, flight.ends, life_of(operation, seconds)
-  stamp(flight, options, life)
-  if not shared:call("set", "claim", flight.value, life) then
-    flight.value, flight.ends = before, ended
-  end
-  return true
-end
-
---- Lets others go on: with the answer, or without one.
----@param operation autopilot.Operation
----@param answer table? nil when nothing was posted
----@param of_another autopilot.JoinedResult? to whose request it is the answer; default: to ours
-function one_flight.land(operation, answer, of_another)
-  local flight, shared = operation.flight, operation.client.shared
-  operation.flight = nil
-  turns.note(flight.id, nil)
-  local text = answer
-    and not answer.mistake
-    and joined_report.write(flight.id, operation, answer, of_another)
-  if text then
-    shared:call("set", "result", text, result_life)
-  end
-  shared:call("delete_if", "claim", flight.value)
-end
-
---- Before the operation sleeps until its next attempt.
----@param operation autopilot.Operation
----@param answer table of the last attempt
----@param seconds number
-function Flight:pause(operation, answer, seconds)
-  local options = operation.client.options
-  local held = options.clock() + seconds - self.began
-  local is_kept = answer.outcome ~= "unreachable"
-    and seconds <= longest_pause
-    and held <= longest_hold
-  if is_kept then
-    renew(operation, seconds + token_time + options.timeout.total)
-  else
-    one_flight.land(operation, answer)
-  end
-end
-
---- Before the record is read, to settle what a request came to.
----@param operation autopilot.Operation
-function one_flight.settle(operation)
-  if operation.flight then
-    renew(operation, 3 * operation.client.options.timeout.total)
-  end
-end
 
 -- ---- Waiting for another ------------------------------------------------------------------------------
 
@@ -311,7 +198,7 @@ end
 
 --- Whether a claim has ended with its time: its holder is dead, or was stopped.
 local function has_expired(client, ends)
-  return ends ~= nil and client.options.now() >= ends - shortest_rest
+  return ends ~= nil and client.options.now() >= ends - Flight.shortest_rest
 end
 
 --- Reads the record after the death of a holder, whose request may have started a sync.
@@ -320,7 +207,7 @@ local function look_for_heritage(operation)
   if client.options.recover and operation.wants_wait ~= false then
     reading.read_once(operation)
     operation.client_request_id = id -- it is for the request
-    renew(operation, client.options.timeout.total)
+    Flight.renew(operation, client.options.timeout.total)
   end
 end
 
@@ -331,16 +218,16 @@ local function look_after(operation, state)
   local client, result = operation.client, state.unread
   local recover = require "autopilot.recover"
   state.unread = nil
-  one_flight.settle(operation)
+  Flight.settle(operation)
   if not recover.of_another(operation, result, state.seen_trigger) then
     if operation.flight then
-      renew(operation, client.options.timeout.total)
+      Flight.renew(operation, client.options.timeout.total)
     end
     return nil
   end
   local answer = joined(operation, result)
   if operation.flight then
-    one_flight.land(operation, answer, result)
+    Flight.land(operation, answer, result)
   end
   return answer.outcome == "started" and is_too_early(operation) and too_early(operation) or answer
 end
@@ -373,7 +260,7 @@ end
 ---@return table? answer instead of a request; nil: post it
 function one_flight.gate(operation)
   local client = operation.client
-  if operation.flight and renew(operation, client.options.timeout.total) then
+  if operation.flight and Flight.renew(operation, client.options.timeout.total) then
     return nil
   end
   local state = {
@@ -384,14 +271,14 @@ function one_flight.gate(operation)
     seen_trigger = client.memory.newest_trigger or nil,
   }
   while not client.is_closed do
-    local is_taken, message = claim(operation)
+    local is_taken, message = Flight.claim(operation)
     -- Who forces it wants the service's own answer, whatever is known and whoever else asks.
     if operation.force or message and message ~= "exists" or state.blind > most_blind_looks then
       return nil
     elseif is_taken then
       local instead = found_meanwhile(operation, state)
       if instead and operation.flight then
-        one_flight.land(operation)
+        Flight.land(operation)
       end
       if instead or operation.flight then
         return instead

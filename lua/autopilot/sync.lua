@@ -77,7 +77,7 @@ local function after_failure(operation, answer, seen)
   end
   if client.shared then
     client.shared:tell(client.options.now())
-    require("autopilot.one_flight").settle(operation)
+    require("autopilot.flight").settle(operation)
   end
   local judged = require("autopilot.recover").run(operation, answer, seen)
   if judged then
@@ -191,7 +191,7 @@ end
 local function end_flight(operation, answer)
   operation.joined_attempts = nil
   if operation.flight then
-    require("autopilot.one_flight").land(operation, answer)
+    require("autopilot.flight").land(operation, answer)
   end
   return answer
 end
