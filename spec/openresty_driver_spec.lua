@@ -29,6 +29,14 @@ describe("in OpenResty, the worker", function()
     return core
   end
 
+  local function threadless_core()
+    local core = fake_core()
+    core.transfer_thread = function()
+      return nil, "no thread can be started"
+    end
+    return core
+  end
+
   it("has one driver, whoever asks and however often", function()
     local core = fake_core()
     world = fake_openresty.install(core)
@@ -52,10 +60,7 @@ describe("in OpenResty, the worker", function()
   end)
 
   it("polls where there can be no thread, and says so once", function()
-    local core = fake_core()
-    core.transfer_thread = function()
-      return nil, "no thread can be started"
-    end
+    local core = threadless_core()
     world = fake_openresty.install(core)
     local worker = require "autopilot.openresty.worker"
     worker.driver()
@@ -115,10 +120,7 @@ describe("in OpenResty, the worker", function()
   end)
 
   it("asks for no thread where it is told to poll", function()
-    local core = fake_core()
-    core.transfer_thread = function()
-      return nil, "no thread can be started"
-    end
+    local core = threadless_core()
     world = fake_openresty.install(core)
     local worker = require "autopilot.openresty.worker"
     worker.driver()
