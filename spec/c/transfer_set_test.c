@@ -177,8 +177,8 @@ static void move_at_once(struct transfer_set *set, struct prepared_request *requ
                          struct transfer *transfers, int count) {
     const struct transfer_attempt attempt = {.client_request_id = "id",
                                              .client_request_id_length = 2,
-                                             .connect_timeout = 10,
-                                             .total_timeout = 10};
+                                             .connect_timeout = 60,
+                                             .total_timeout = 60};
     memset(transfers, 0, (size_t)count * sizeof *transfers);
     for (int i = 0; i < count; i++) {
         transfer_set_add(set, &transfers[i], request, &attempt);
