@@ -16,15 +16,6 @@ local function reason(...)
   return why
 end
 
---- Runs `body` with the C module replaced.
-local function with_core(core, body)
-  local loaded = package.loaded["autopilot.core"]
-  package.loaded["autopilot.core"] = core
-  local ok, failure = pcall(body)
-  package.loaded["autopilot.core"] = loaded
-  assert(ok, failure)
-end
-
 describe("autopilot.retry.never", function()
   it("allows the first attempt only", function()
     assert.equal("attempts", reason(retry.never(), { outcome = "unreachable" }))
@@ -136,42 +127,18 @@ describe("a mistake in the options of a preset", function()
 end)
 
 describe("autopilot.retry.parse_retry_after", function()
-  it("hands text and time to the strict parser of the C module", function()
-    local seen
-    with_core({
-      retry_after = function(...)
-        seen = { ... }
-        return 12.5
-      end,
-      now = function()
-        return 777
-      end,
-    }, function()
-      assert.equal(12.5, retry.parse_retry_after("12.5", 1000))
-      assert.same({ "12.5", 1000 }, seen)
-      retry.parse_retry_after "12.5"
-      assert.same({ "12.5", 777 }, seen)
-    end)
+  it("reads seconds, fractions and dates", function()
+    assert.equal(120, retry.parse_retry_after("120", 1000))
+    assert.equal(2.128, retry.parse_retry_after("2.128", 1000))
+    assert.equal(37, retry.parse_retry_after("Sun, 06 Nov 1994 08:49:37 GMT", 784111740))
+    assert.is_nil(retry.parse_retry_after("soon", 1000))
+    assert.is_nil(retry.parse_retry_after("-1", 1000))
   end)
 
-  it("gives nil for a header that did not come, without needing the C module", function()
-    with_core({}, function()
-      assert.is_nil(retry.parse_retry_after(nil, 1000))
-      assert.is_nil(retry.parse_retry_after({}, 1000))
-    end)
+  it("gives nil for a header that did not come", function()
+    assert.is_nil(retry.parse_retry_after(nil, 1000))
+    assert.is_nil(retry.parse_retry_after({}, 1000))
   end)
-
-  -- The parser itself is proven where it is written; this is for the two fitting together.
-  local built, core = pcall(require, "autopilot.core")
-  if built and core.retry_after then
-    it("reads seconds, fractions and dates", function()
-      assert.equal(120, retry.parse_retry_after("120", 1000))
-      assert.equal(2.128, retry.parse_retry_after("2.128", 1000))
-      assert.equal(37, retry.parse_retry_after("Sun, 06 Nov 1994 08:49:37 GMT", 784111740))
-      assert.is_nil(retry.parse_retry_after("soon", 1000))
-      assert.is_nil(retry.parse_retry_after("-1", 1000))
-    end)
-  end
 end)
 
 describe("autopilot.retry", function()

@@ -4,8 +4,6 @@
  *   transfer:status()           -> of the final answer, as far as it came; nil when none did
  *   transfer:result()           -> status | nil, http_version | nil, body, sends, is_complete,
  *                                  name_lookup, connect, tls, first_byte, total (seconds)
- *   transfer:graph_headers()    -> what Graph tells with any status: date (Unix seconds),
- *                                  request_id, diagnostics, sunset; nil for what it did not
  *   transfer:failure()          -> nil when the whole answer came, else stage, name, message,
  *                                  timeout, delivered ("no" | "unknown")
  *   transfer:header(name, ...)  -> for each name the value of its fields, joined by ", ", or nil
@@ -14,7 +12,6 @@
  * The collector gives up a transfer that is still in flight. */
 #include "lua_transfer.h"
 #include "curl_failure.h"
-#include "http_date.h"
 #include "transfer_set.h"
 
 #include <string.h>
@@ -75,52 +72,6 @@ static void join(lua_State *L, int slot, const struct header_field *field) {
         lua_concat(L, 3);
     }
     lua_replace(L, slot);
-}
-
-/* The headers by which Graph tells more than a status. */
-enum graph_header { DATE, REQUEST_ID, DIAGNOSTICS, SUNSET, GRAPH_HEADERS };
-
-/* Which of them the field is; GRAPH_HEADERS for any other. No two names are of the same length. */
-static enum graph_header graph_header_of(const struct header_field *field) {
-    switch (field->name_length) {
-    case sizeof "date" - 1:
-        return header_field_is(field, "date", field->name_length) ? DATE : GRAPH_HEADERS;
-    case sizeof "request-id" - 1:
-        return header_field_is(field, "request-id", field->name_length) ? REQUEST_ID
-                                                                        : GRAPH_HEADERS;
-    case sizeof "x-ms-ags-diagnostic" - 1:
-        return header_field_is(field, "x-ms-ags-diagnostic", field->name_length) ? DIAGNOSTICS
-                                                                                 : GRAPH_HEADERS;
-    case sizeof "sunset" - 1:
-        return header_field_is(field, "sunset", field->name_length) ? SUNSET : GRAPH_HEADERS;
-    default:
-        return GRAPH_HEADERS;
-    }
-}
-
-/* Finds them all in one pass. Two dates are none. */
-static int graph_headers(lua_State *L) {
-    enum { FIRST = 2 };
-    const struct transfer *transfer = check(L);
-    struct header_field field, date = {NULL, 0, NULL, 0};
-    int dates = 0;
-    int64_t seconds;
-    lua_settop(L, FIRST + GRAPH_HEADERS - 1);
-    for (size_t position = 0; response_head_next(&transfer->head, &position, &field);) {
-        enum graph_header which = graph_header_of(&field);
-        if (which == DATE) {
-            date = field;
-            dates++;
-        } else if (which != GRAPH_HEADERS) {
-            join(L, FIRST + (int)which, &field);
-        }
-    }
-    if (dates == 1 &&
-        http_date_parse(date.value, date.value_length, (double)time(NULL), &seconds)) {
-        lua_pushnumber(L, (lua_Number)seconds);
-        lua_replace(L, FIRST + DATE);
-    }
-    return GRAPH_HEADERS;
 }
 
 static int result(lua_State *L) {
@@ -231,7 +182,6 @@ void lua_transfer_open(lua_State *L) {
         {"failure", failure},
         {"header", header},
         {"headers", headers},
-        {"graph_headers", graph_headers},
         {NULL, NULL},
     };
     lua_support_new_type(L, type_name, metamethods, methods);

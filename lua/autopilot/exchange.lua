@@ -6,6 +6,7 @@
 local adapter = require "autopilot.transport.adapter"
 local authorization = require "autopilot.authorization"
 local core = require "autopilot.core"
+local dates = require "autopilot.base.dates"
 local outcome = require "autopilot.outcome"
 
 local may_echo, min, uuid = core.may_echo, math.min, core.uuid
@@ -102,7 +103,7 @@ local function read_failure(self, client, answer, reply, body, received)
   local content_type, retry_after = reply:header("content-type", "retry-after")
   local service_error = parse_error(client, body, content_type)
   -- Relative to the service's own date, so that a wrong clock here does not matter.
-  local seconds = retry_after and core.retry_after(retry_after, answer.service_date or received)
+  local seconds = dates.read_retry_after(retry_after, answer.service_date or received)
     or service_error.retry_after
   answer.outcome =
     outcome.of_status(answer.status, service_error, seconds ~= nil, self.is_sync_request)
@@ -133,7 +134,9 @@ local function read_reply(self, client, reply, id, sent, began, received, elapse
   if not status then
     return of_network_failure(client, network, id, elapsed), sends
   end
-  local date, request_id, diagnostics, sunset = reply:graph_headers()
+  local date, request_id, diagnostics, sunset =
+    reply:header("date", "request-id", "x-ms-ags-diagnostic", "sunset")
+  date = dates.read_http_date(date, received) -- repeated, it is joined to what is no date
   if may_echo(client.secrets, request_id, diagnostics) then
     request_id, diagnostics = client:clean(request_id), client:clean(diagnostics)
   end

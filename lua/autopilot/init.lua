@@ -41,7 +41,7 @@ local parts = {
     }
   end,
   http_date = function()
-    return require("autopilot.core").http_date
+    return require("autopilot.base.dates").read_http_date
   end,
   _VERSION = function()
     return require "autopilot.version"

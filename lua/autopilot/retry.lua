@@ -4,9 +4,9 @@
 -- given. Which attempt is safe to repeat is for the one who knows what it does: see option `on`.
 
 local budget = require "autopilot.retry.budget"
+local dates = require "autopilot.base.dates"
 local policy = require "autopilot.retry.policy"
 local run = require "autopilot.retry.run"
-local world = require "autopilot.retry.world"
 
 local retry = {}
 
@@ -94,11 +94,6 @@ retry.run = run
 ---@param text string? nil, for a header that did not come, gives nil
 ---@param now number? Unix seconds, for a date; default the system's clock
 ---@return number? seconds at least 0; nil when the text is neither
-function retry.parse_retry_after(text, now)
-  if type(text) ~= "string" then
-    return nil
-  end
-  return require("autopilot.core").retry_after(text, now or world.now())
-end
+retry.parse_retry_after = dates.read_retry_after
 
 return retry

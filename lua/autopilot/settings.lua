@@ -7,7 +7,7 @@
 -- enum type" (beta), and records as the live service gave them. Where the pages leave open what a stamp
 -- means, a rule holds for every meaning, or says which one it takes.
 
-local core = require "autopilot.core"
+local dates = require "autopilot.base.dates"
 local cjson = require("cjson.safe").new() -- of its own: nobody else's settings reach it
 
 local settings = {}
@@ -45,7 +45,7 @@ local function moment_of(value)
   if value == cjson.null then
     return nil, true
   end
-  local seconds = type(value) == "string" and core.timestamp(value)
+  local seconds = dates.read_timestamp(value)
   if not seconds or seconds >= last_moment then
     return nil, false
   elseif seconds < first_moment then

@@ -6,6 +6,7 @@
 
 local adapter = require "autopilot.transport.adapter"
 local core = require "autopilot.core"
+local dates = require "autopilot.base.dates"
 local curl = require "autopilot.transport.curl"
 local is_loopback = require "autopilot.loopback"
 local options = require "autopilot.options"
@@ -155,7 +156,7 @@ local function done(self, gate, task, sent_at, status, retry_after, was_reached)
     end
     self.circuits:succeeded(task.key)
   else
-    local seconds = retry_after and core.retry_after(tostring(retry_after), self.now())
+    local seconds = retry_after and dates.read_retry_after(tostring(retry_after), self.now())
     self.admission:failed(gate, task, sent_at, status, seconds, was_reached)
     if status == 429 then
       self.circuits:succeeded(task.key) -- it answers

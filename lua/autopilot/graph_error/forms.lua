@@ -3,7 +3,7 @@
 -- One walk gathers what a body says, from the outside to the inside. What of it is told in the end is
 -- left to `autopilot.graph_error`.
 
-local core = require "autopilot.core"
+local dates = require "autopilot.base.dates"
 local html = require "autopilot.graph_error.html"
 local json_text = require "autopilot.graph_error.json_text"
 local permissions = require "autopilot.graph_error.permissions"
@@ -31,7 +31,7 @@ local deepest_level = 4
 -- Entries of `details` that are looked at, and levels of `innerError` and of lists.
 local most_details, most_inner = 8, 8
 
--- The largest wait that is told apart, as in autopilot.core.retry_after.
+-- The largest wait that is told apart, as in dates.read_retry_after.
 local longest_wait = 2 ^ 31
 
 local function text_in(object, ...)
@@ -84,7 +84,7 @@ local function read_retry_after(found, object)
   if type(value) == "number" and value >= 0 and value < math.huge then
     seconds = math.min(value, longest_wait)
   elseif type(value) == "string" and value:find "^[%d.,%s]+$" then
-    seconds = core.retry_after(value) -- a date is not read: nobody knows here what time it is
+    seconds = dates.read_retry_after(value) -- a date is not read: nobody knows here what time it is
   end
   if seconds then
     found.retry_after = math.max(seconds, found.retry_after or 0)

@@ -11,6 +11,7 @@ local authority = require "autopilot.token.authority"
 local cjson = require "cjson.safe"
 local clouds = require "autopilot.clouds"
 local core = require "autopilot.core"
+local dates = require "autopilot.base.dates"
 local oauth = require "autopilot.token.oauth"
 local oauth_error = require "autopilot.token.oauth_error"
 local options = require "autopilot.options"
@@ -130,7 +131,7 @@ local function local_time(text)
   local year, month, day, hour, minute, second, rest =
     text:match "^(%d%d%d%d)%-(%d%d)%-(%d%d)[ T](%d%d):(%d%d):(%d%d)(.*)$"
   if not year or not (rest == "" or rest:find "^%.%d+$") then
-    return core.timestamp(text)
+    return dates.read_timestamp(text)
   end
   local ok, seconds = pcall(os.time, {
     year = tonumber(year),

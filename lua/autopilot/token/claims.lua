@@ -7,7 +7,7 @@
 
 local base64url = require "autopilot.token.base64url"
 local cjson = require "cjson.safe"
-local core = require "autopilot.core"
+local challenges = require "autopilot.base.challenge"
 
 local claims = {}
 
@@ -111,7 +111,7 @@ local function of_later_ones(header)
       return nil
     end
     position = last - #"Bearer"
-    local request = of_list(core.challenges(header:sub(position)))
+    local request = of_list(challenges.read(header:sub(position)))
     if request then
       return request
     end
@@ -127,7 +127,7 @@ function claims.of_header(header)
     return nil
   end
   -- What stands before a malformed part is in the list all the same.
-  local list, malformed = core.challenges(header)
+  local list, malformed = challenges.read(header)
   return of_list(list) or (malformed and of_later_ones(header)) or nil
 end
 

@@ -3,7 +3,7 @@
 -- Reactions go by the OAuth error; Entra's AADSTS numbers are for hints, but for the one that tells of a
 -- certificate which is not known yet. Where the answer came from is left to `oauth`.
 
-local core = require "autopilot.core"
+local dates = require "autopilot.base.dates"
 
 local oauth_error = {}
 
@@ -92,7 +92,7 @@ local function wait_of(status, headers, now)
     return nil
   end
   local told = headers["retry-after"]
-  local seconds = told and core.retry_after(tostring(told), now) or default_wait
+  local seconds = told and dates.read_retry_after(tostring(told), now) or default_wait
   return math.min(seconds, longest_wait)
 end
 

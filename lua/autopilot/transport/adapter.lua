@@ -3,8 +3,6 @@
 -- Our own over libcurl has that. Another may be a function of a whole request, or prepare requests but
 -- give responses; what a function returns is checked, for it is somebody else's.
 
-local core = require "autopilot.core"
-
 local adapter = {}
 
 ---@class autopilot.Reply what came of a request that was sent; libcurl's own is a transfer (`core`)
@@ -31,15 +29,6 @@ function Reply:result()
     timings.tls,
     timings.first_byte,
     timings.total
-end
-
---- What Graph tells with any status.
----@return number? date Unix time
----@return string? request_id, string? diagnostics, string? sunset
-function Reply:graph_headers()
-  local date, request_id, diagnostics, sunset =
-    self:header("date", "request-id", "x-ms-ags-diagnostic", "sunset")
-  return type(date) == "string" and core.http_date(date) or nil, request_id, diagnostics, sunset
 end
 
 --- The values of up to four headers; a response may offer to find them without building a table.
