@@ -3,17 +3,17 @@
 -- Each operation is a module of its own (sync, status, wait, ensure). Here is what they share: the
 -- checked options, the transport, the token, what was learnt of the service's clock and cooldown.
 
-local Exchange = require "autopilot.exchange"
-local ServiceClock = require "autopilot.service_clock"
-local TenantMemory = require "autopilot.tenant_memory"
-local authorization = require "autopilot.authorization"
-local clouds = require "autopilot.clouds"
+local Exchange = require "autopilot.graph.request"
+local ServiceClock = require "autopilot.sync.service_clock"
+local TenantMemory = require "autopilot.sync.knowledge"
+local authorization = require "autopilot.graph.bearer"
+local clouds = require "autopilot.base.clouds"
 local core = require "autopilot.core"
 local curl = require "autopilot.transport.curl"
-local is_loopback = require "autopilot.loopback"
-local options = require "autopilot.options"
-local protected_call = require "autopilot.protected_call"
-local redact = require "autopilot.redact"
+local is_loopback = require "autopilot.base.url"
+local options = require "autopilot.base.options"
+local protected_call = require "autopilot.base.protected_call"
+local redact = require "autopilot.base.redact"
 
 ---@class autopilot.ClientOptions
 --- A token, or a provider: called before every request that needs one.
@@ -155,7 +155,7 @@ local operations = { sync = true, status = true, wait = true, ensure = true }
 setmetatable(Client, {
   __index = function(class, method)
     if operations[method] then
-      local module = require("autopilot." .. method)
+      local module = require("autopilot.sync." .. method)
       class[method] = module.call
       return module.call
     end
@@ -275,7 +275,7 @@ end
 local function share(self)
   local store = self.options.store
   if store then
-    self.shared = require("autopilot.shared_knowledge").new(self, store)
+    self.shared = require("autopilot.share.tenant_store").new(self, store)
   end
 end
 

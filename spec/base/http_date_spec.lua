@@ -22,7 +22,10 @@ describe("autopilot.base.dates.read_http_date", function()
   it("takes a two-digit year for the latest that is at most 50 years after now", function()
     local noon_2000 = 946728000
     assert.equal(2524651200, dates.read_http_date("Saturday, 01-Jan-50 12:00:00 GMT", noon_2000))
-    assert.equal(-631108800, dates.read_http_date("Sunday, 01-Jan-50 12:00:00 GMT", noon_2000 - 0.5))
+    assert.equal(
+      -631108800,
+      dates.read_http_date("Sunday, 01-Jan-50 12:00:00 GMT", noon_2000 - 0.5)
+    )
   end)
 
   it("takes now from the system where none is given", function()

@@ -1,6 +1,6 @@
 --- The emulated service over real sockets, with somebody who signs in for each way to do so.
 
-local base64url = require "autopilot.token.base64url"
+local base64url = require "autopilot.base.base64url"
 local emulated_service = require "support.emulated_service"
 local key_files = require "support.key_files"
 

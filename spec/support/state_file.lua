@@ -3,7 +3,7 @@
 local files = require "support.files"
 local fleet_state = require "autopilot.fleet.state"
 local overlay = require "support.overlay"
-local report = require "autopilot.report"
+local report = require "autopilot.sync.report"
 
 ---@class StateFile
 ---@field path string

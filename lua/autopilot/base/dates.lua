@@ -267,13 +267,7 @@ function dates.split(seconds)
   local days = floor(seconds / 86400)
   local rest = seconds - days * 86400
   local year, month, day = date_of(days)
-  return year,
-    month,
-    day,
-    floor(rest / 3600),
-    floor(rest / 60) % 60,
-    rest % 60,
-    (days + 4) % 7
+  return year, month, day, floor(rest / 3600), floor(rest / 60) % 60, rest % 60, (days + 4) % 7
 end
 
 --- The value of a `Date` header, in the form that is in use.

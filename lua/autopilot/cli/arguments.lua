@@ -6,7 +6,7 @@
 local argparse = require "argparse"
 local commands = require "autopilot.cli.commands"
 local exit_codes = require "autopilot.cli.exit_codes"
-local options = require "autopilot.options"
+local options = require "autopilot.base.options"
 local refused_secrets = require "autopilot.cli.refused_secrets"
 local version = require "autopilot.version"
 

@@ -6,7 +6,7 @@
 local cjson = require "cjson.safe"
 local emulator = require "autopilot.emulator"
 local files = require "autopilot.cli.emulate_files"
-local options = require "autopilot.options"
+local options = require "autopilot.base.options"
 local random = require "autopilot.cli.emulate_random"
 local shell = require "autopilot.cli.emulate_shell"
 local supervisor = require "autopilot.cli.emulate_supervisor"

@@ -21,7 +21,7 @@ function moment.parse(text, now)
   if count then
     return #count <= 9 and now - tonumber(count) * unit_seconds[unit] or nil
   end
-  return require("autopilot.core").timestamp(text)
+  return require("autopilot.base.dates").read_timestamp(text)
 end
 
 --- A converter for argparse: lets the text through when it means a moment.

@@ -4,9 +4,9 @@
 -- could be a secret in the wrong place.
 
 local authority = require "autopilot.token.authority"
-local clouds = require "autopilot.clouds"
+local clouds = require "autopilot.base.clouds"
 local moment = require "autopilot.cli.moment"
-local options = require "autopilot.options"
+local options = require "autopilot.base.options"
 
 local tenant_fields = {}
 

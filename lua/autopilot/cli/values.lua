@@ -1,7 +1,7 @@
 --- Options that take a value, and their values: from the text of an argument to what it means, or what it
 -- must be.
 
-local options = require "autopilot.options"
+local options = require "autopilot.base.options"
 
 local values = {}
 

@@ -3,7 +3,7 @@
 -- No signature is checked here, which would need OpenSSL: `verify` of an application may do that. What
 -- a certificate's or a platform's assertion says is held against what is known of the application.
 
-local base64url = require "autopilot.token.base64url"
+local base64url = require "autopilot.base.base64url"
 local cjson = require "cjson.safe"
 local inspect = require "autopilot.token.inspect"
 

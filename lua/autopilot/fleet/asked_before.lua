@@ -1,11 +1,11 @@
 --- A tenant for which this run has asked for a sync before, in a process that did not live to hear the
 -- answer: the record tells whether that sync was started, and then nobody asks again.
 --
--- It is the recovery of a lost answer (`autopilot.recover`) across two processes, with the same rule: a
+-- It is the recovery of a lost answer (`autopilot.sync.recover`) across two processes, with the same rule: a
 -- stamp that may be from after our asking counts for us.
 
-local report = require "autopilot.report"
-local since = require "autopilot.since"
+local report = require "autopilot.sync.report"
+local since = require "autopilot.sync.since"
 
 local asked_before = {}
 

@@ -1,9 +1,9 @@
 --- How a tenant's task ends: with its report, because it raised, or because it is given up. It has one
 -- report, whatever comes after.
 
-local is_interrupt = require "autopilot.interrupt"
+local is_interrupt = require "autopilot.base.interrupt"
 local own_report = require "autopilot.fleet.own_report"
-local protected_call = require "autopilot.protected_call"
+local protected_call = require "autopilot.base.protected_call"
 
 local endings = {}
 

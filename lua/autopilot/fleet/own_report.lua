@@ -1,8 +1,8 @@
 --- Reports of the fleet's own: for a tenant that was never begun with, and for code that raised.
 
-local redact = require "autopilot.redact"
-local report = require "autopilot.report"
-local sentence = require "autopilot.graph_error.sentence"
+local redact = require "autopilot.base.redact"
+local report = require "autopilot.sync.report"
+local sentence = require "autopilot.graph.sentence"
 
 local own_report = {}
 

@@ -5,7 +5,7 @@
 -- is: its id, and the key that it is remembered by.
 
 local Timers = require "autopilot.fleet.timers"
-local protected_call = require "autopilot.protected_call"
+local protected_call = require "autopilot.base.protected_call"
 
 local read_ahead = 20000
 

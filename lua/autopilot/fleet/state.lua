@@ -12,8 +12,8 @@
 local cjson = require "cjson.safe"
 local core = require "autopilot.core"
 local database = require "autopilot.fleet.database"
-local options = require "autopilot.options"
-local report = require "autopilot.report"
+local options = require "autopilot.base.options"
+local report = require "autopilot.sync.report"
 
 local state = {}
 

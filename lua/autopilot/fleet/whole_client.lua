@@ -3,8 +3,8 @@
 -- A fleet may meet with its first failure when thousands of sockets are open, so that no file can be, or
 -- after hours in which the files were replaced by those of another version.
 
-local modules = "completion ensure graph_error graph_error.sentence recover redact.bare_text "
-  .. "status sync token.claims wait"
+local modules = "sync.completion sync.ensure sync.recover sync.status sync.sync sync.wait "
+  .. "graph.error graph.sentence base.bare_text base.claims"
 
 for module in modules:gmatch "%S+" do
   require("autopilot." .. module)

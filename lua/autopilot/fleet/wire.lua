@@ -4,13 +4,13 @@
 -- and its coroutine yields until the transfer has finished. A request that is the same for all tenants
 -- is prepared once. Which tenant is asking is known by whose code is running.
 
-local adapter = require "autopilot.transport.adapter"
+local adapter = require "autopilot.transport.foreign"
 local core = require "autopilot.core"
 local dates = require "autopilot.base.dates"
 local curl = require "autopilot.transport.curl"
-local is_loopback = require "autopilot.loopback"
-local options = require "autopilot.options"
-local protected_call = require "autopilot.protected_call"
+local is_loopback = require "autopilot.base.url"
+local options = require "autopilot.base.options"
+local protected_call = require "autopilot.base.protected_call"
 
 ---@class autopilot.fleet.Wire
 ---@field scheduler autopilot.fleet.Scheduler

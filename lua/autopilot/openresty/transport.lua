@@ -1,9 +1,9 @@
 --- The HTTP layer inside an nginx worker: as `autopilot.transport.curl`, but a light thread that waits lets
 -- the others run.
 
-local adapter = require "autopilot.transport.adapter"
+local adapter = require "autopilot.transport.foreign"
 local curl = require "autopilot.transport.curl"
-local options = require "autopilot.options"
+local options = require "autopilot.base.options"
 local phase = require "autopilot.openresty.phase"
 local worker = require "autopilot.openresty.worker"
 

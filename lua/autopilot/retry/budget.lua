@@ -4,7 +4,7 @@
 -- ends that: each retry takes a token, and tokens come back slowly. It holds no clock; whoever asks
 -- says what time it is, so all who share a budget must pass readings of the same clock.
 
-local options = require "autopilot.options"
+local options = require "autopilot.base.options"
 
 ---@class autopilot.RetryBudget
 ---@field package capacity number

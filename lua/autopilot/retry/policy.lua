@@ -6,7 +6,7 @@
 
 local backoff = require "autopilot.retry.backoff"
 local condition = require "autopilot.retry.condition"
-local options = require "autopilot.options"
+local options = require "autopilot.base.options"
 local world = require "autopilot.retry.world"
 
 ---@class autopilot.RetryPolicyOptions

@@ -3,7 +3,7 @@
 -- `fn` and `sleep` may yield, in every Lua: nothing here is called through pcall, and what they
 -- raise reaches the caller as it was raised.
 
-local options = require "autopilot.options"
+local options = require "autopilot.base.options"
 local system = require "autopilot.retry.world"
 
 ---@class autopilot.RetryWorld

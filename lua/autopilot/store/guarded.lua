@@ -1,6 +1,6 @@
 --- Calls to a store, which is somebody else's and may fail in every way: none of them raises here.
 
-local protected_call = require "autopilot.protected_call"
+local protected_call = require "autopilot.base.protected_call"
 local arguments = require "autopilot.store.arguments"
 
 local guarded = {}

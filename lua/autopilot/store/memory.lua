@@ -5,8 +5,8 @@
 
 local arguments = require "autopilot.store.arguments"
 local core = require "autopilot.core"
-local options = require "autopilot.options"
-local recency = require "autopilot.recency"
+local options = require "autopilot.base.options"
+local recency = require "autopilot.base.lru"
 
 ---@class autopilot.store.MemoryOptions
 ---@field max_entries integer? default 20000

@@ -4,8 +4,8 @@
 -- https only, http to this machine alone, and never to the authority of another cloud. What is sent
 -- there is left to the providers.
 
-local clouds = require "autopilot.clouds"
-local is_loopback = require "autopilot.loopback"
+local clouds = require "autopilot.base.clouds"
+local is_loopback = require "autopilot.base.url"
 
 local authority = {}
 

@@ -9,14 +9,14 @@
 
 local authority = require "autopilot.token.authority"
 local cjson = require "cjson.safe"
-local clouds = require "autopilot.clouds"
+local clouds = require "autopilot.base.clouds"
 local core = require "autopilot.core"
 local dates = require "autopilot.base.dates"
 local oauth = require "autopilot.token.oauth"
 local oauth_error = require "autopilot.token.oauth_error"
-local options = require "autopilot.options"
-local protected_call = require "autopilot.protected_call"
-local redact = require "autopilot.redact"
+local options = require "autopilot.base.options"
+local protected_call = require "autopilot.base.protected_call"
+local redact = require "autopilot.base.redact"
 
 ---@class autopilot.token.AzureCliOptions
 ---@field tenant string? default: that of the client, else that of the account

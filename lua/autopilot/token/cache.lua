@@ -3,7 +3,7 @@
 -- One cache belongs to one provider, and so to one client id. It holds a bounded number of entries:
 -- what was not used for longest goes first. How long a token is good is left to `cached`.
 
-local recency = require "autopilot.recency"
+local recency = require "autopilot.base.lru"
 
 ---@class autopilot.token.Entry
 ---@field key string of all its parts

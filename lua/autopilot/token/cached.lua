@@ -7,11 +7,11 @@
 
 local Cache = require "autopilot.token.cache"
 local SingleFlight = require "autopilot.token.single_flight"
-local authorization = require "autopilot.authorization"
+local authorization = require "autopilot.graph.bearer"
 local core = require "autopilot.core"
 local life = require "autopilot.token.life"
-local options = require "autopilot.options"
-local recency = require "autopilot.recency"
+local options = require "autopilot.base.options"
+local recency = require "autopilot.base.lru"
 
 ---@class autopilot.token.CachedOptions
 ---@field minimum_life number? seconds that a token must have left; default 300
@@ -234,7 +234,7 @@ local function with_store(provider, checked)
       return nil, "option 'encryption_key' " .. problem
     end
   end
-  return require "autopilot.token.shared"(provider, {
+  return require "autopilot.token.stored_token"(provider, {
     store = checked.store,
     identity = checked.identity,
     sealing = sealing,

@@ -4,9 +4,9 @@
 -- not tried each time. Where none has a token, the message tells what each of them said. Tokens are kept
 -- by the members, which know for how long.
 
-local options = require "autopilot.options"
-local protected_call = require "autopilot.protected_call"
-local redact = require "autopilot.redact"
+local options = require "autopilot.base.options"
+local protected_call = require "autopilot.base.protected_call"
+local redact = require "autopilot.base.redact"
 
 local name = "autopilot.token.chain"
 

@@ -2,12 +2,12 @@
 -- one request (RFC 7523 section 2.2; Microsoft identity platform, "Certificate credentials").
 
 local authority = require "autopilot.token.authority"
-local base64url = require "autopilot.token.base64url"
+local base64url = require "autopilot.base.base64url"
 local cjson = require "cjson.safe"
 local core = require "autopilot.core"
 local oauth = require "autopilot.token.oauth"
-local options = require "autopilot.options"
-local protected_call = require "autopilot.protected_call"
+local options = require "autopilot.base.options"
+local protected_call = require "autopilot.base.protected_call"
 local secret_file = require "autopilot.token.secret_file"
 local signer = require "autopilot.token.signer"
 

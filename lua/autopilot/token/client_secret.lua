@@ -2,8 +2,8 @@
 
 local authority = require "autopilot.token.authority"
 local oauth = require "autopilot.token.oauth"
-local options = require "autopilot.options"
-local protected_call = require "autopilot.protected_call"
+local options = require "autopilot.base.options"
+local protected_call = require "autopilot.base.protected_call"
 local secret_file = require "autopilot.token.secret_file"
 
 ---@class autopilot.token.ClientSecretOptions

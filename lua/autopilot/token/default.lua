@@ -6,7 +6,7 @@
 local authority = require "autopilot.token.authority"
 local cached = require "autopilot.token.cached"
 local chain = require "autopilot.token.chain"
-local options = require "autopilot.options"
+local options = require "autopilot.base.options"
 
 ---@class autopilot.token.DefaultOptions
 ---@field tenant string? default: that of the client, else AZURE_TENANT_ID

@@ -6,8 +6,8 @@
 local authority = require "autopilot.token.authority"
 local core = require "autopilot.core"
 local oauth = require "autopilot.token.oauth"
-local options = require "autopilot.options"
-local protected_call = require "autopilot.protected_call"
+local options = require "autopilot.base.options"
+local protected_call = require "autopilot.base.protected_call"
 
 ---@class autopilot.token.DeviceCodeOptions
 ---@field client_id string of an application that allows public client flows

@@ -5,7 +5,7 @@
 -- then stays.
 
 local authority = require "autopilot.token.authority"
-local options = require "autopilot.options"
+local options = require "autopilot.base.options"
 
 ---@class autopilot.token.EnvironmentOptions
 ---@field tenant string? default: that of the client, else AZURE_TENANT_ID

@@ -3,7 +3,7 @@
 -- A token is for the service that it was made for; to everybody else it may be opaque. So nothing may
 -- depend on what is read here, and no message has a word of the token.
 
-local base64url = require "autopilot.token.base64url"
+local base64url = require "autopilot.base.base64url"
 local cjson = require "cjson.safe"
 
 -- A decoder of its own: settings that somebody makes for theirs do not reach it.

@@ -5,9 +5,9 @@
 -- can be asked for a newer token or with claims: what they give is what there is.
 
 local authority = require "autopilot.token.authority"
-local clouds = require "autopilot.clouds"
+local clouds = require "autopilot.base.clouds"
 local endpoint = require "autopilot.token.managed_identity.endpoint"
-local options = require "autopilot.options"
+local options = require "autopilot.base.options"
 
 ---@class autopilot.token.ManagedIdentityOptions
 ---@field client_id string? of a user-assigned identity; at most one of the three

@@ -7,8 +7,8 @@ local authority = require "autopilot.token.authority"
 local cjson = require "cjson.safe"
 local core = require "autopilot.core"
 local oauth_error = require "autopilot.token.oauth_error"
-local protected_call = require "autopilot.protected_call"
-local redact = require "autopilot.redact"
+local protected_call = require "autopilot.base.protected_call"
+local redact = require "autopilot.base.redact"
 
 local oauth = {}
 

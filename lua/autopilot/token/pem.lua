@@ -3,7 +3,7 @@
 -- luaossl reads keys without a passphrase alone, so an encrypted one is decrypted here, with luaossl's
 -- ciphers, into the plain form that luaossl reads. What a key is used for is left to `signer`.
 
-local base64url = require "autopilot.token.base64url"
+local base64url = require "autopilot.base.base64url"
 
 local pem = {}
 

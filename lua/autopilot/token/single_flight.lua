@@ -7,7 +7,7 @@
 -- time. What is fetched, and for how long it is good, is left to the caller.
 
 local core = require "autopilot.core"
-local protected_call = require "autopilot.protected_call"
+local protected_call = require "autopilot.base.protected_call"
 
 -- Seconds: a flight that gives no sign of life for so long after it should have is given up. One that
 -- was given up wrongly costs one request more, a long patience everybody's time.

@@ -5,7 +5,7 @@
 
 local authority = require "autopilot.token.authority"
 local oauth = require "autopilot.token.oauth"
-local options = require "autopilot.options"
+local options = require "autopilot.base.options"
 local secret_file = require "autopilot.token.secret_file"
 
 ---@class autopilot.token.WorkloadIdentityOptions

@@ -6,7 +6,7 @@
 -- blocking. Retries, tokens and what a status means are left to others.
 
 local core = require "autopilot.core"
-local options = require "autopilot.options"
+local options = require "autopilot.base.options"
 
 ---@class autopilot.HttpRequest
 ---@field method "GET"|"POST"

@@ -8,7 +8,7 @@
 -- expect raises as well: a test should fail, not pass by accident. What the service itself would
 -- answer is the emulator's knowledge.
 
-local options = require "autopilot.options"
+local options = require "autopilot.base.options"
 
 --- A response, or with `network` the failure to get one.
 ---@class autopilot.ScriptedAnswer

@@ -1,9 +1,9 @@
 --- `autopilot-sync token`: signs in, and shows what the token says of itself.
 
-local authorization = require "autopilot.authorization"
+local authorization = require "autopilot.graph.bearer"
 local core = require "autopilot.core"
 local exit_codes = require "autopilot.cli.exit_codes"
-local report = require "autopilot.report"
+local report = require "autopilot.sync.report"
 local service_options = require "autopilot.cli.service_options"
 local token_facts = require "autopilot.cli.token_facts"
 

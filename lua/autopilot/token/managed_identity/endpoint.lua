@@ -3,7 +3,7 @@
 -- Plain http goes to this machine and to link-local addresses alone, for which these endpoints are made.
 
 local authority = require "autopilot.token.authority"
-local is_loopback = require "autopilot.loopback"
+local is_loopback = require "autopilot.base.url"
 local oauth = require "autopilot.token.oauth"
 
 local endpoint = {}

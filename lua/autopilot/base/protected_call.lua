@@ -1,0 +1,41 @@
+--- `pcall` for functions of the user that may yield: providers, sleeps, event handlers.
+--
+-- From Lua 5.2 on and in LuaJIT a function may yield through `pcall`. In plain Lua 5.1 it may not;
+-- there the function runs in a coroutine of its own, and its yields are passed on to whoever resumes us.
+--
+-- Ctrl-C is no failure of the function that it happens to meet, so it goes on to whoever ends the program.
+
+local is_interrupt = require "autopilot.base.interrupt"
+
+local function caught(ok, ...)
+  if not ok and is_interrupt((...)) then
+    error((...), 0)
+  end
+  return ok, ...
+end
+
+-- Asked of the interpreter's name, not by trying: a module may be loaded where nothing can yield.
+if _VERSION ~= "Lua 5.1" or rawget(_G, "jit") then
+  ---@return boolean ok, any ... the results, or the error
+  return function(callable, ...)
+    return caught(pcall(callable, ...))
+  end
+end
+
+local function pass_on(thread, ok, ...)
+  if not ok or coroutine.status(thread) == "dead" then
+    return caught(ok, ...)
+  end
+  return pass_on(thread, coroutine.resume(thread, coroutine.yield(...)))
+end
+
+---@return boolean ok, any ... the results, or the error
+return function(callable, ...)
+  if not coroutine.running() then
+    return caught(pcall(callable, ...)) -- nobody could take a yield: to try is the callable's own failure
+  end
+  local thread = coroutine.create(function(...)
+    return callable(...)
+  end)
+  return pass_on(thread, coroutine.resume(thread, ...))
+end

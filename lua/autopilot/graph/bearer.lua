@@ -1,0 +1,195 @@
+--- The token of a request: what its provider is asked, and what came of that.
+--
+-- A provider is somebody else's code, and what it says may quote anything: it is made safe here. When to
+-- ask, and what a refusal by the service means, is left to `exchange`.
+
+local protected_call = require "autopilot.base.protected_call"
+local redact = require "autopilot.base.redact"
+
+local authorization = {}
+
+---@class autopilot.TokenFailure what a provider failed with, as safe texts
+---@field message string
+---@field error { code: string?, message: string, reason: string?, correlation_id: string?, trace_id: string? }
+---@field hint string?
+---@field retry_after number? seconds
+
+local longest_message, longest_fact = 490, 100 -- characters
+
+-- What a provider may tell about a failure, beside its message (RFC 6749 section 5.2 and Entra's fields).
+local facts = { "code", "reason", "correlation_id", "trace_id" }
+
+--- A text of a provider's as one safe line; nil when it is none.
+local function line_of(text, clean, longest)
+  local kind = type(text)
+  if kind == "number" then
+    text = ("%.14g"):format(text)
+  elseif kind ~= "string" or text == "" then
+    return nil
+  end
+  return require("autopilot.graph.sentence").clean(clean(text), longest)
+end
+
+local function seconds_of(value)
+  local is_useful = type(value) == "number" and value >= 0 and value < math.huge
+  return is_useful and value or nil
+end
+
+--- What a provider failed with.
+---@return autopilot.TokenFailure
+local function failure_of(client, message, details)
+  local clean = redact.prepare { client.last_token }
+  local text = line_of(type(message) == "string" and message, clean, longest_message)
+    or "the token provider returned no token"
+  local failure = { message = text, error = { message = text } }
+  if type(details) == "table" then
+    for _, name in ipairs(facts) do
+      failure.error[name] = line_of(rawget(details, name), clean, longest_fact)
+    end
+    failure.hint = line_of(rawget(details, "hint"), clean, longest_message)
+    failure.retry_after = seconds_of(rawget(details, "retry_after"))
+  end
+  return failure
+end
+
+--- HTTP layer and sleep that do not go beyond the client's deadline.
+local function within(client, deadline)
+  local options, transport = client.options, client.transport
+  local function remaining()
+    return math.max(0, deadline - options.clock())
+  end
+  local function send(request)
+    local left, timeout = remaining(), request.timeout or {}
+    if left <= 0 then
+      local message = "the deadline passed before the token was there"
+      return nil,
+        {
+          stage = "connect",
+          name = "DEADLINE",
+          message = message,
+          timeout = true,
+          delivered = "no",
+        }
+    end
+    local copy = {}
+    for name, value in pairs(request) do
+      copy[name] = value
+    end
+    copy.timeout = {
+      connect = math.min(timeout.connect or left, left),
+      total = math.min(timeout.total or left, left),
+    }
+    local response, network = transport(copy)
+    return response, network
+  end
+  local function sleep(seconds)
+    options.sleep(math.min(seconds, remaining()))
+  end
+  return send, sleep, options.now() + remaining()
+end
+
+-- For providers with a cache, what makes a function that looks into it. Weak: it is forgotten with them.
+local openers = setmetatable({}, { __mode = "k" })
+
+---@alias autopilot.Peek fun(now: number): string? the token that is at hand, with no need to ask
+
+--- Says that a provider has tokens at hand.
+---@param provider autopilot.TokenProvider
+---@param open fun(tenant: string?, cloud: string, scope: string): autopilot.Peek
+function authorization.can_peek(provider, open)
+  openers[provider] = open
+end
+
+--- A look into the cache of a provider, for one client: what it spares is most of what asking costs.
+---@return autopilot.Peek|false peek false where the provider has none
+function authorization.open(provider, tenant, cloud, scope)
+  if type(provider) == "string" then
+    return false -- as a key it would cost a hash over all of it
+  end
+  local open = openers[provider]
+  return open and open(tenant, cloud, scope) or false
+end
+
+--- Asks the provider.
+local function ask_provider(client, deadline, refused, claims)
+  local options, transport = client.options, client.transport
+  local sleep, give_up_at = options.sleep, nil
+  if deadline then
+    transport, sleep, give_up_at = within(client, deadline)
+  end
+  local refresh = refused ~= nil
+  local ok, token, message, details = protected_call(client.token_provider, {
+    tenant = client.tenant or nil,
+    cloud = options.cloud,
+    scope = client.scope,
+    claims = claims,
+    refresh = refresh,
+    refused = refused,
+    transport = transport,
+    sleep = sleep,
+    now = options.now,
+    deadline = give_up_at,
+  })
+  local is_token = ok and type(token) == "string" and token ~= ""
+  if client.on_event then
+    client:emit("token", { refresh = refresh, ok = is_token })
+  end
+  if is_token then
+    return token
+  elseif not ok then
+    return nil, failure_of(client, token)
+  end
+  return nil, failure_of(client, message, details)
+end
+
+--- The token for the next request, or nil and why there is none. Never raises.
+---@param client autopilot.Client
+---@param deadline number? on the client's clock
+---@param refused string? the token that was refused
+---@param claims string? what the service's claims challenge wants
+---@return string? token
+---@return autopilot.TokenFailure? failure
+function authorization.token(client, deadline, refused, claims)
+  if client.static_token then
+    return client.static_token
+  end
+  local peek = not refused and client.peek
+  local token, failure = peek and peek(client.options.now()), nil
+  if not token then
+    token, failure = ask_provider(client, deadline, refused, claims)
+  elseif client.on_event then
+    client:emit("token", { refresh = false, ok = true })
+  end
+  if token and token ~= client.last_token then
+    client.last_token = not client.is_closed and token
+  end
+  return token, failure
+end
+
+--- The answer of a request that could not be sent for want of a token.
+---@param client autopilot.Client
+---@param failure autopilot.TokenFailure
+---@return table answer in the shape of a report
+function authorization.answer(client, failure)
+  local retry_after = failure.retry_after
+  return {
+    outcome = "token_error",
+    delivered = "no",
+    answered_by = "client",
+    sends = 0,
+    error = failure.error,
+    hint = failure.hint,
+    retry_after = retry_after,
+    retry_at = retry_after and client.options.now() + retry_after,
+    tenant = client.tenant or nil,
+  }
+end
+
+--- What a challenge of a 401 wants to see in the next token; nil when it wants nothing.
+---@param header string? WWW-Authenticate
+---@return string? claims
+function authorization.claims_of(header)
+  return header and require("autopilot.base.claims").of_header(header)
+end
+
+return authorization

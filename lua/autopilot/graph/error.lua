@@ -1,0 +1,140 @@
+--- Reads the body of a refused or failed request: which error it tells, however deeply wrapped.
+--
+-- Pure, and it never raises: a body is whatever a service, a gateway or a captive portal sent. What
+-- an error means for the caller is left to `autopilot.sync.outcome`.
+
+local forms = require "autopilot.graph.error_forms"
+local permissions = require "autopilot.graph.permissions"
+
+local graph_error = {}
+
+--- What a body tells. Every text is one clean line of valid UTF-8, without control characters.
+--
+-- The reason is the first of these that the body has: the missing permissions ("A, B"), the number of
+-- an Entra error ("AADSTS7000215"), the code of the inner error or of the first detail, a further
+-- sentence.
+---@class autopilot.GraphError
+---@field code string? the innermost code that tells something: `Forbidden`, not the `UnknownError` around it
+---@field message string? the sentence for people, without the ids behind it; at most 1000 characters, cut ones end in an ellipsis
+---@field reason string? what the code leaves open, see below
+---@field activity_id string? Intune's "Activity ID", else its "Operation ID" when that is not all zeros
+---@field request_id string? Graph's `request-id`, or Entra's `trace_id`
+---@field client_request_id string? Graph's `client-request-id`, or Entra's `correlation_id`
+---@field retry_after number? seconds that the body asks to wait, at least 0; the longest where several levels ask
+
+-- Far longer than any error seen; what stands behind it is not looked at. With it all work is bounded,
+-- whatever the ceiling for bodies is.
+local longest_body = 65536
+
+-- Codes that only say that there was an error, like a number that repeats the status.
+local vague_codes = {
+  unknownerror = true,
+  unknown_error = true,
+  unknown = true,
+  error = true,
+  generalexception = true,
+}
+
+local function is_vague(code)
+  return code == nil or vague_codes[code:lower()] == true or code:find "^%-?%d+$" ~= nil
+end
+
+local function innermost_telling(codes)
+  for index = #codes, 1, -1 do
+    if not is_vague(codes[index]) then
+      return codes[index]
+    end
+  end
+end
+
+local function reason_of(found, code)
+  local inner = innermost_telling(found.inner_codes)
+  if found.permissions then
+    return table.concat(found.permissions, ", ")
+  elseif found.aadsts then
+    return found.aadsts
+  elseif inner and inner ~= code then
+    return inner
+  elseif found.detail ~= found.message then
+    return found.detail
+  end
+end
+
+--- Reads a body. The forms known: Graph's own with inner errors and details, Intune's JSON inside
+-- `message` up to four levels, the same words as plain text, Entra's OAuth errors, HTML pages; any of
+-- them cut off, broken or followed by something else.
+---@param body string? nil (no body) tells nothing
+---@param content_type string? the header's value; only HTML makes a difference
+---@return autopilot.GraphError error fields that the body does not tell are nil
+function graph_error.parse(body, content_type)
+  if type(body) ~= "string" or body == "" then
+    return {}
+  end
+  -- NULs are never meant, but in UTF-16, which is read as ASCII without them. A byte order mark is
+  -- no part of the text.
+  local text = body:sub(1, longest_body):gsub("%z", "")
+  text = text:gsub("^\239\187\191", ""):gsub("^[\254\255][\254\255]", "")
+  local is_html = type(content_type) == "string" and content_type:lower():find "html" ~= nil
+  local found = forms.read(text, is_html)
+  local code = innermost_telling(found.codes)
+    or innermost_telling(found.inner_codes)
+    or found.codes[#found.codes]
+  return {
+    code = code,
+    message = found.message,
+    reason = reason_of(found, code),
+    activity_id = found.activity_id,
+    request_id = found.request_id,
+    client_request_id = found.client_request_id,
+    retry_after = found.retry_after,
+  }
+end
+
+local forbidden_codes = {
+  forbidden = true,
+  accessdenied = true,
+  authorization_requestdenied = true,
+}
+
+-- Intune's sentences for a right that is missing.
+local forbidden_phrases = {
+  "is not authorized to perform this operation",
+  "must have one of the following scopes",
+  "does not have application permissions configured",
+}
+
+--- Whether the error is a refusal for want of rights, which another token of the same application
+-- would meet again. Intune wraps such a refusal in a 401 (msgraph-sdk-powershell#1257).
+---@param service_error autopilot.GraphError?
+---@return boolean
+function graph_error.is_forbidden(service_error)
+  local code = service_error and service_error.code
+  local message = (service_error and service_error.message or ""):lower()
+  if code and forbidden_codes[code:lower()] then
+    return true
+  end
+  for _, phrase in ipairs(forbidden_phrases) do
+    if message:find(phrase, 1, true) then
+      return true
+    end
+  end
+  return is_vague(code) and message:find "%f[%a]forbidden%f[%A]" ~= nil
+end
+
+--- Whether the tenant has no Intune licence or no MDM authority: "Request not applicable to target
+-- tenant.", with status 400 (msgraph-beta-sdk-go#198).
+---@param service_error autopilot.GraphError?
+---@return boolean
+function graph_error.is_not_licensed(service_error)
+  local message = (service_error and service_error.message or ""):lower()
+  return message:find("request not applicable to target tenant", 1, true) ~= nil
+end
+
+--- The permissions of which the application needs one, as the service names them.
+---@param service_error autopilot.GraphError?
+---@return string[] names empty when it names none
+function graph_error.missing_permissions(service_error)
+  return permissions.names(service_error and service_error.message or "")
+end
+
+return graph_error

@@ -1,0 +1,365 @@
+--- One authorised request to Microsoft Graph, once: get the token, send, say what came of it.
+--
+-- What came of it is a table in the shape of a report, which the operation that asked completes.
+-- Repeating is left to the operations, but for one case: a refused token is refreshed once.
+
+local adapter = require "autopilot.transport.foreign"
+local authorization = require "autopilot.graph.bearer"
+local core = require "autopilot.core"
+local dates = require "autopilot.base.dates"
+local outcome = require "autopilot.sync.outcome"
+
+local may_echo, min, uuid = core.may_echo, math.min, core.uuid
+
+---@class autopilot.ExchangeContext how one operation wants its requests made
+---@field deadline number? on the client's clock; no request outlives it
+---@field client_request_id string? for the first request; default a new one for each
+---@field retry_attempt integer? sent as `retry-attempt` (msgraph-sdk-design); nil or 0 for the first try
+---@field delay number? seconds waited before this request
+---@field attempts autopilot.Attempt[]? takes an entry for every sync request
+---@field gate (fun(context: autopilot.ExchangeContext): table?)? may answer, marked `unposted`, before a request is sent
+---@field sent_at number? set by the last request, unless it started a sync: when it was sent, Unix time
+---@field sent_clock number? the same on the monotonic clock
+---@field received_at number? and when its answer had come
+---@field claims string? set by the last request: what a claims challenge in its answer wants
+
+---@class autopilot.Exchange belongs to a client and to all that differ from it in token and tenant only
+local Exchange = {}
+Exchange.__index = Exchange
+
+---@param client autopilot.Client
+---@param method "GET"|"POST"
+---@param url string
+---@param success integer the status hoped for
+---@return autopilot.Exchange
+function Exchange.new(client, method, url, success)
+  local template = { method = method, url = url, headers = { ["Accept"] = "application/json" } }
+  local user_agent = client.options.http.user_agent
+  return setmetatable({
+    is_sync_request = method == "POST",
+    success = success,
+    send = adapter.prepare_replies(client.transport, template, user_agent),
+  }, Exchange)
+end
+
+--- Nothing could be sent for a reason of our own.
+local function not_sent(client, name, message)
+  local network = {
+    stage = "connect",
+    name = name,
+    message = message,
+    timeout = name == "DEADLINE",
+    delivered = "no",
+    sends = 0,
+  }
+  return {
+    outcome = "unreachable",
+    delivered = "no",
+    answered_by = "client",
+    sends = 0,
+    network = network,
+    tenant = client.tenant or nil,
+  }
+end
+
+--- What is known of a failure of the network, its words made safe.
+local function network_of(client, reply)
+  local stage, name, message, timeout, delivered = reply:failure()
+  local unsent = delivered == "no"
+  return {
+    stage = stage or (unsent and "connect" or "receive"),
+    name = name,
+    message = type(message) == "string" and client:clean(message) or "",
+    timeout = timeout or false,
+    delivered = unsent and "no" or "unknown",
+  }
+end
+
+local function of_network_failure(client, network, id, elapsed)
+  local unsent = network.delivered == "no"
+  return {
+    outcome = unsent and "unreachable" or "interrupted",
+    tenant = client.tenant or nil,
+    delivered = network.delivered,
+    answered_by = unsent and "client" or nil,
+    client_request_id = id,
+    network = network,
+    elapsed = elapsed,
+  }
+end
+
+--- The error in the body. It is cleaned twice: reading it undoes escapes and drops what is invisible,
+-- which may put an echo together that was in pieces.
+local function parse_error(client, body, content_type)
+  local service_error = require("autopilot.graph.error").parse(client:clean(body), content_type)
+  for name, value in pairs(service_error) do
+    service_error[name] = client:clean(value)
+  end
+  return service_error
+end
+
+--- Adds what the service said of its failure: error, Retry-After, outcome.
+local function read_failure(self, client, answer, reply, body, received)
+  local content_type, retry_after = reply:header("content-type", "retry-after")
+  local service_error = parse_error(client, body, content_type)
+  -- Relative to the service's own date, so that a wrong clock here does not matter.
+  local seconds = dates.read_retry_after(retry_after, answer.service_date or received)
+    or service_error.retry_after
+  answer.outcome =
+    outcome.of_status(answer.status, service_error, seconds ~= nil, self.is_sync_request)
+  answer.delivered = outcome.delivered_by(answer.status)
+  answer.retry_after = seconds
+  answer.retry_at = seconds and received + seconds
+  answer.activity_id = service_error.activity_id
+  answer.request_id = answer.request_id or service_error.request_id
+  if service_error.code or service_error.message then
+    answer.error = {
+      code = service_error.code,
+      message = service_error.message,
+      reason = service_error.reason,
+    }
+  end
+  answer.hint = outcome.hint(answer.outcome, service_error)
+end
+
+--- An answer for what came back. The table that a success needs is made in its final size: the fields
+-- that the operation adds still fit.
+---@return table answer
+---@return integer sends how often the request may have been put on the wire
+---@return string? body when the status is the one hoped for
+local function read_reply(self, client, reply, id, sent, began, received, elapsed)
+  local status, http_version, body, sends, is_complete, lookup, connect, tls, first_byte, total =
+    reply:result()
+  local network = not is_complete and network_of(client, reply) or nil
+  if not status then
+    return of_network_failure(client, network, id, elapsed), sends
+  end
+  local date, request_id, diagnostics, sunset =
+    reply:header("date", "request-id", "x-ms-ags-diagnostic", "sunset")
+  date = dates.read_http_date(date, received) -- repeated, it is joined to what is no date
+  if may_echo(client.secrets, request_id, diagnostics) then
+    request_id, diagnostics = client:clean(request_id), client:clean(diagnostics)
+  end
+  local is_success = status == self.success
+  local is_started = is_success and self.is_sync_request
+  local answer = {
+    outcome = is_started and "started" or nil,
+    tenant = client.tenant or nil,
+    status = status,
+    http_version = http_version,
+    delivered = is_started and "yes" or nil,
+    confirmed_by = is_started and "response" or nil,
+    answered_by = "service",
+    request_id = request_id,
+    client_request_id = id,
+    service_date = date,
+    diagnostics = diagnostics,
+    elapsed = elapsed,
+    timings = total and {
+      name_lookup = lookup,
+      connect = connect,
+      tls = tls,
+      first_byte = first_byte,
+      total = total,
+    },
+  }
+  if network then
+    answer.network = network
+  end
+  if not is_success then
+    read_failure(self, client, answer, reply, body, received)
+  end
+  if sunset then
+    client:emit("sunset", { date = client:clean(sunset) })
+  end
+  local earliest, latest
+  if date and (is_started or request_id or diagnostics) then -- else whose clock it is, nobody knows
+    earliest, latest = client.service_clock:observe(date, elapsed, received, began + elapsed)
+  end
+  if is_started then
+    client.memory:note_started(sent, received, began, earliest, latest)
+  end
+  return answer, sends, is_success and body or nil
+end
+
+--- Adds an entry to the operation's list of attempts.
+---@param refused string? the token before, with which it was tried at once before this
+local function note_attempt(context, answer, sends, refused)
+  local attempts = context.attempts
+  local number = attempts and #attempts + 1 or 1
+  local attempt = {
+    number = number,
+    outcome = answer.outcome,
+    status = answer.status,
+    delivered = answer.delivered,
+    sends = sends,
+    delay = not refused and context.delay or 0,
+    elapsed = answer.elapsed or 0,
+    request_id = answer.request_id,
+    client_request_id = answer.client_request_id,
+    network = answer.network,
+  }
+  if attempts then
+    attempts[number] = attempt
+  else
+    context.attempts = { attempt }
+  end
+end
+
+--- The seconds that connecting and the whole request may take; nil when the deadline has passed.
+local function within(timeout, deadline, began)
+  local remaining = deadline - began
+  if remaining > 0 then
+    return min(timeout.connect, remaining), min(timeout.total, remaining)
+  end
+end
+
+--- The answer where nothing was sent.
+local function past_deadline(self, client, context, refused)
+  local answer =
+    not_sent(client, "DEADLINE", "the deadline passed before the request could be sent")
+  if self.is_sync_request then
+    note_attempt(context, answer, 0, refused)
+  end
+  return answer
+end
+
+--- Keeps what whoever goes on after a request that started nothing wants to know.
+local function keep(context, answer, reply, sends, sent, began, received)
+  answer.sends = sends
+  context.sent_at, context.sent_clock, context.received_at = sent, began, received
+  context.claims = answer.status == 401 and authorization.claims_of(reply:header "www-authenticate")
+    or nil
+end
+
+--- Sends once with this token.
+---@return table answer
+---@return string? body when the status is the one hoped for
+local function send_once(self, client, context, token, refused)
+  local options, on_event = client.options, client.on_event
+  local clock, now, timeout = options.clock, options.now, options.timeout
+  local connect, total = timeout.connect, timeout.total
+  if context.gate then
+    local instead = context.gate(context)
+    if instead then
+      return instead
+    end
+  end
+  local began = clock()
+  if context.deadline then
+    connect, total = within(timeout, context.deadline, began)
+    if not connect then
+      return past_deadline(self, client, context, refused)
+    end
+  end
+  local id = context.client_request_id
+  if id then
+    context.client_request_id = nil -- one request, one id
+  else
+    id = uuid()
+  end
+  local retry_attempt = context.retry_attempt or 0
+  if on_event then
+    client:emit("attempt", { retry_attempt = retry_attempt, client_request_id = id })
+    began = clock() -- what the observer took is not the answer's travel
+  end
+  local sent = now()
+  local reply, complaint = self.send(connect, total, token, id, retry_attempt)
+  local received, elapsed = now(), clock() - began
+  if complaint then
+    return { outcome = "unexpected", mistake = "the transport " .. complaint }
+  end
+  if client.secrets[1] ~= token then
+    client:hide(token)
+  end
+  local answer, sends, body = read_reply(self, client, reply, id, sent, began, received, elapsed)
+  if answer.outcome ~= "started" then
+    keep(context, answer, reply, sends, sent, began, received)
+  end
+  if on_event then
+    client:emit("response", {
+      status = answer.status,
+      outcome = answer.outcome,
+      client_request_id = id,
+      elapsed = elapsed,
+    })
+  end
+  if self.is_sync_request then
+    note_attempt(context, answer, sends, refused)
+  end
+  return answer, body
+end
+
+--- A token of the provider's; nil and the answer that says why there is none; or nil alone when it has
+-- no other than the refused one, which would be refused again.
+---@return string? token
+---@return table? answer
+local function obtain(client, context, refused)
+  local token, failure
+  if not client.is_closed then
+    token, failure =
+      authorization.token(client, context.deadline, refused, refused and context.claims or nil)
+  end
+  if client.is_closed then -- before the call, or by the provider
+    return nil, not_sent(client, "CLOSED", "the client was closed meanwhile")
+  elseif not token then
+    return nil, authorization.answer(client, failure)
+  elseif token == refused then
+    return nil
+  elseif token ~= client.secrets[1] and not core.is_header_text(token) then
+    -- Its author's mistake: the operation raises it at its caller's line, and quotes nothing.
+    return nil, { outcome = "token_error", mistake = "the token contains CR, LF or NUL" }
+  end
+  return token
+end
+
+--- Gets a token of the provider's and sends once with it. After a refusal: with another than the refused
+-- one, or nil.
+---@return table? answer
+---@return string? body when the status is the one hoped for
+---@return string? token that was sent
+local function ask(self, client, context, refused)
+  local token, answer = obtain(client, context, refused)
+  if token then
+    local body
+    answer, body = send_once(self, client, context, token, refused)
+    return answer, body, token
+  elseif answer and self.is_sync_request then
+    note_attempt(context, answer, 0, refused)
+  end
+  return answer
+end
+
+--- Sends the request; when the token is refused and the provider has another, once more with that.
+---@param client autopilot.Client whose token is sent
+---@param context autopilot.ExchangeContext
+---@return table answer in the shape of a report, without `ok` and `operation`
+---@return string? body the last answer's, when it has the status hoped for
+function Exchange:run(client, context)
+  if client.static_token then
+    return send_once(self, client, context, client.static_token)
+  end
+  local answer, body
+  local refused = client.peek and client.peek(client.options.now())
+  if refused and refused == client.secrets[1] and not client.on_event then
+    -- The one that was sent last is at hand still: nothing to check, and nobody to tell.
+    answer, body = send_once(self, client, context, refused)
+  else
+    answer, body, refused = ask(self, client, context)
+  end
+  if answer.outcome ~= "unauthenticated" or answer.unposted then
+    return answer, body
+  end
+  local again, with_refreshed = ask(self, client, context, refused)
+  if not again then
+    return answer
+  elseif again.outcome == "token_error" and not again.mistake then
+    -- Something was sent and refused: that stands. What the provider said is for people to know.
+    answer.hint = "The service refused the token, and no other could be had: "
+      .. again.error.message
+    return answer
+  end
+  return again, with_refreshed
+end
+
+return Exchange

@@ -1,0 +1,133 @@
+--- autopilot-sync inside OpenResty, or nginx with its Lua module: the same interface as `autopilot`, for
+-- light threads. Whoever waits, for an answer, a token or a cooldown, lets the worker go on.
+--
+--     local autopilot = require "autopilot.openresty"
+--     local client = autopilot.client { token = …, tenant = "contoso" }
+--     local report, failure = client:sync()
+--
+-- Nothing else in the library knows of OpenResty: whoever wants it says so by loading this module.
+
+local autopilot = require "autopilot"
+local curl = require "autopilot.transport.curl"
+local make_client = require "autopilot.client"
+local ngx = require "ngx"
+local options = require "autopilot.base.options"
+local phase = require "autopilot.openresty.phase"
+local report = require "autopilot.sync.report"
+local transport = require "autopilot.openresty.transport"
+local worker = require "autopilot.openresty.worker"
+
+---@class autopilot.openresty: autopilot
+local preset = {}
+
+--- ngx.sleep counts whole milliseconds, and warns of 0.
+local function sleep(seconds)
+  ngx.sleep(math.max(seconds, 0.001))
+end
+
+local operations = { "sync", "status", "wait", "ensure" }
+
+--- The failure of a call that could not wait for anything, and so did not begin.
+local function not_begun(client, operation, name, message)
+  local failure = phase.unsent(name, message)
+  failure.sends = nil
+  return report.seal {
+    operation = operation,
+    outcome = "unreachable",
+    tenant = client.tenant or nil,
+    delivered = "no",
+    answered_by = "client",
+    network = failure,
+    attempts = operation == "sync" and {} or nil,
+    hint = "Call it in rewrite, access or content, or elsewhere through ngx.timer.at.",
+    elapsed = 0,
+  }
+end
+
+--- A method of the client that begins only where it can wait.
+local function guarded(method, operation)
+  return function(client, given)
+    local name, message = phase.obstacle()
+    if name then
+      return nil, not_begun(client, operation, name, message)
+    end
+    return method(client, given) -- as a tail call: a mistake is told at the caller's line
+  end
+end
+
+--- The options with what is OpenResty's where nothing else was given.
+local function in_our_world(given)
+  if type(given) ~= "table" or given.sleep ~= nil then
+    return given
+  end
+  local filled = { sleep = sleep }
+  for name, value in pairs(given) do
+    filled[name] = value
+  end
+  return filled
+end
+
+--- Makes a client for light threads. Takes what `autopilot.client` takes.
+---@param given autopilot.ClientOptions
+---@return autopilot.Client
+function preset.client(given)
+  local client = make_client(in_our_world(given), transport.new, 3)
+  for _, operation in ipairs(operations) do
+    client[operation] = guarded(client[operation], operation)
+  end
+  return client
+end
+
+--- Makes a fleet that runs in one light thread or timer. Takes what `autopilot.fleet` takes.
+---@param given autopilot.FleetOptions
+---@return autopilot.Fleet? fleet nil when the state file cannot be used
+---@return string? message
+function preset.fleet(given)
+  local filled = in_our_world(given)
+  if type(filled) == "table" and filled.wait == nil then
+    local waiting = { wait = require "autopilot.openresty.stepping" }
+    for name, value in pairs(filled) do
+      waiting[name] = value
+    end
+    filled = waiting
+  end
+  local fleet, message = autopilot.fleet(filled, 3) -- no tail call: mistakes are told at the caller's
+  return fleet, message
+end
+
+local setup_rules = { driver = { type = "string", one_of = { "thread", "polling" } } }
+
+--- Chooses how workers wait for transfers: `thread` (default), beside the event loop, or `polling`, in it.
+-- To be called before the first request, best in init_by_lua.
+---@param given { driver: ("thread"|"polling")? }
+function preset.setup(given)
+  local checked = options.check("autopilot.setup", setup_rules, given)
+  worker.use(checked.driver or "thread")
+end
+
+local warm_rules = { http = { type = "table", fields = curl.rules } }
+
+--- Makes ready in the background what the first call of a worker would have to wait for. For
+-- init_worker_by_lua; `http` as the clients will have it.
+---@param given { http: table? }?
+function preset.warm(given)
+  local checked = options.check("autopilot.warm", warm_rules, given)
+  local started, problem = require "autopilot.openresty.warm"(checked.http)
+  if not started then
+    ngx.log(ngx.WARN, "autopilot: not made ready: ", problem)
+  end
+end
+
+preset.transport = {
+  scripted = autopilot.transport.scripted,
+  curl = { new = transport.new, rules = curl.rules },
+}
+
+--- Retries any function of the user's own, sleeping as light threads do.
+local function run(policy, fn, world)
+  return autopilot.retry.run(policy, fn, in_our_world(world == nil and {} or world))
+end
+
+preset.retry = setmetatable({ run = run }, { __index = autopilot.retry })
+
+return setmetatable(preset, { __index = autopilot })

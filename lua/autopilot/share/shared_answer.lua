@@ -1,0 +1,225 @@
+--- The answer to one call's request, as text for the other calls of the tenant, and back.
+--
+-- The text comes out of a store that others may write to: only what has the right form is taken. Times
+-- are of the clock that all who share the store have in common, as it shows them when they are told: who
+-- reads them keeps them by its own monotonic clock.
+
+local SharedKnowledge = require "autopilot.share.tenant_store"
+local cjson = require("cjson.safe").new() -- of its own: nobody else's settings reach it
+local outcome = require "autopilot.sync.outcome"
+
+local time_text, time_of = SharedKnowledge.time_text, SharedKnowledge.time_of
+
+local joined_report = {}
+
+---@class autopilot.JoinedResult
+---@field id string of the claim
+---@field sent autopilot.Since when the request was sent
+---@field told autopilot.Since when its answer was told
+---@field attempts integer how often it was made
+---@field answer table in the shape of a report
+---@field started autopilot.StartedFact? the sync that it started
+---@field unread_since autopilot.Since? nobody has read what came of a lost request; when the first was sent
+
+---@class autopilot.StartedFact
+---@field since autopilot.Since when its request was sent
+---@field known_at number when that was known
+---@field earliest number when it was triggered; the service's clock
+---@field latest number
+
+-- Fields that are short texts. All of them have passed the search for secrets.
+local texts = {
+  "http_version",
+  "request_id",
+  "client_request_id",
+  "activity_id",
+  "diagnostics",
+  "hint",
+}
+local error_texts = { "code", "message", "reason" }
+local network_texts = { "stage", "name", "message" }
+local longest_text = 2000
+
+-- What no request is answered with: it follows from the record, or from the asker's own provider.
+local of_no_request =
+  { completed = true, fresh = true, sync_failed = true, timed_out = true, token_error = true }
+-- What a request may have ended with of which the record can tell more.
+local may_be_unread = { interrupted = true, unavailable = true }
+local deliveries = { yes = true, no = true, unknown = true }
+local confirmations = { response = true, status = true }
+
+local function copy_texts(from, names, to)
+  if type(from) ~= "table" then
+    return nil
+  end
+  for _, name in ipairs(names) do
+    local text = from[name]
+    to[name] = type(text) == "string" and #text <= longest_text and text or nil
+  end
+  return to
+end
+
+local function whole_number(value, least, most)
+  local fits = type(value) == "number" and value >= least and value <= most and value % 1 == 0
+  return fits and value or nil
+end
+
+--- What our Unix time would have shown at a moment of the monotonic clock, set as it is now.
+local function shown(options, clock)
+  local now = options.now() -- read first: what is between the two readings makes it earlier, never later
+  return now - (options.clock() - clock)
+end
+
+---@param text string Unix time
+---@param ahead number how far that is ahead of our monotonic clock
+---@return autopilot.Since?
+local function moment_of(text, ahead)
+  local at = time_of(text)
+  return at and { at = at, clock = at - ahead }
+end
+
+local function started_text(memory, options)
+  local now, started_at = options.now(), shown(options, memory.started_clock)
+  return {
+    started_at = time_text(started_at),
+    known_at = time_text(math.max(started_at, memory.accepted_at or now)),
+    earliest = time_text(memory.own_earliest),
+    latest = time_text(memory.own_latest),
+  }
+end
+
+--- Whether only its own deadline kept it from being sent.
+local function was_too_late(operation, answer)
+  local deadline = operation.deadline
+  return answer.outcome == "unreachable"
+    and deadline
+    and operation.client.options.clock() >= deadline
+end
+
+--- When the first request was sent of which nobody has read what it came to.
+local function unread_since(operation, answer)
+  local open = operation.is_unread and operation.unsettled
+  return open
+      and may_be_unread[answer.outcome]
+      and time_text(shown(operation.client.options, open.since.clock))
+    or nil
+end
+
+--- What an operation's request came to, as text; nil when that cannot be written.
+---@param id string of the claim
+---@param operation autopilot.Operation
+---@param answer table
+---@param of_another autopilot.JoinedResult? to whose request it is the answer. It is for those who were there
+-- when that one's time was over: who came later never waited for the request
+---@return string?
+function joined_report.write(id, operation, answer, of_another)
+  local memory, options = operation.client.memory, operation.client.options
+  local is_started = answer.outcome == "started"
+  local sent = of_another and of_another.sent.clock
+    or is_started and memory.started_clock
+    or operation.sent_clock
+  if not sent or of_no_request[answer.outcome] or was_too_late(operation, answer) then
+    return nil -- nothing was, or not in the end, or it says nothing to who has more time
+  end
+  local network = copy_texts(answer.network, network_texts, {})
+  if network then
+    network.timeout, network.delivered = answer.network.timeout, answer.network.delivered
+  end
+  local fields = copy_texts(answer, texts, {
+    id = id,
+    sent = time_text(shown(options, sent)),
+    told = time_text(of_another and shown(options, of_another.told.clock) or options.now()),
+    attempts = of_another and of_another.attempts or #operation.attempts,
+    unread_since = unread_since(operation, answer),
+    outcome = answer.outcome,
+    status = answer.status,
+    delivered = answer.delivered,
+    confirmed_by = answer.confirmed_by,
+    service_date = answer.service_date,
+    retry_at = answer.retry_at and time_text(answer.retry_at),
+    error = copy_texts(answer.error, error_texts, {}),
+    network = network,
+    started = is_started and started_text(memory, options) or nil,
+  })
+  return (cjson.encode(fields))
+end
+
+local function read_started(value, ahead)
+  if type(value) ~= "table" then
+    return nil
+  end
+  local fact = { since = moment_of(value.started_at, ahead) }
+  for _, name in ipairs { "known_at", "earliest", "latest" } do
+    fact[name] = time_of(value[name])
+    if not fact[name] then
+      return nil
+    end
+  end
+  local is_possible = fact.since and fact.since.at <= fact.known_at and fact.earliest <= fact.latest
+  return is_possible and fact or nil
+end
+
+local function read_network(value)
+  local network = copy_texts(value, network_texts, {})
+  if network then
+    network.timeout = value.timeout == true
+    network.delivered = deliveries[value.delivered] and value.delivered or nil
+  end
+  return network
+end
+
+local function answer_of(fields, tenant, now)
+  local retry_at = time_of(fields.retry_at)
+  retry_at = retry_at and retry_at > now and retry_at or nil
+  return copy_texts(fields, texts, {
+    outcome = fields.outcome,
+    tenant = tenant,
+    status = whole_number(fields.status, 100, 999),
+    delivered = fields.delivered,
+    confirmed_by = confirmations[fields.confirmed_by] and fields.confirmed_by or nil,
+    answered_by = "client",
+    joined = true,
+    service_date = whole_number(fields.service_date, 0, 1e11),
+    retry_at = retry_at,
+    retry_after = retry_at and retry_at - now,
+    error = copy_texts(fields.error, error_texts, {}),
+    network = read_network(fields.network),
+  })
+end
+
+--- What a text tells; nil when it is none of ours.
+---@param text string?
+---@param tenant string? of the reader
+---@param now number
+---@param least number how far Unix time, as the text tells it, is ahead of our monotonic clock: at least
+---@param most number and at most; they differ where it was set, and nobody knows whether it was told before
+---@return autopilot.JoinedResult?
+function joined_report.read(text, tenant, now, least, most)
+  local fields = text and cjson.decode(text)
+  if type(fields) ~= "table" or type(fields.id) ~= "string" then
+    return nil
+  end
+  local sent, told = moment_of(fields.sent, most), moment_of(fields.told, most)
+  local attempts = whole_number(fields.attempts, 0, 1e6)
+  local name = fields.outcome
+  local is_known = type(name) == "string" and outcome.all[name] and not of_no_request[name]
+  if not sent or not told or not attempts or not is_known or not deliveries[fields.delivered] then
+    return nil
+  end
+  local started = read_started(fields.started, most)
+  if name == "started" and not (started and fields.delivered == "yes") then
+    return nil
+  end
+  return {
+    id = fields.id,
+    sent = sent,
+    told = told,
+    attempts = attempts,
+    answer = answer_of(fields, tenant, now),
+    started = started,
+    -- A trigger at or after it will count, so the later one is taken; of all else the earlier.
+    unread_since = may_be_unread[name] and moment_of(fields.unread_since, least) or nil,
+  }
+end
+
+return joined_report

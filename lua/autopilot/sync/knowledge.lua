@@ -1,0 +1,249 @@
+--- What a client remembers of its tenant: when its own last sync was started, who refused it until
+-- when, and what the record said. From it follows whether asking again would be in vain.
+--
+-- Times are Unix seconds of the client's clock, where nothing else is said; the service's stamps are
+-- translated here.
+
+---@class autopilot.TenantMemory
+---@field is_blank boolean nothing is known from which a refusal could follow
+---@field newest_trigger number|false the latest trigger that is known of; the service's clock
+---@field started_at number? when the request was sent that started our own last sync
+---@field started_clock number? the same on our monotonic clock
+---@field own_earliest number? when that was triggered, at the earliest; the service's clock
+---@field own_latest number? and at the latest
+---@field accepted_at number|false when it was accepted, while no record has told of it
+---@field record_ends number? the end of the cooldown that records tell of; the service's clock
+---@field record_until number|false the same on our clock, at the latest
+---@field bound_until number|false the latest end of a cooldown of which only a refusal is known
+---@field bound_since number? when that refusal came
+---@field others_at number? when the sync of another client was triggered, at the latest; our clock
+---@field others_earliest number? the same, at the earliest; the service's clock
+---@field others_until number|false the end of the cooldown that it began, while no record has told of it
+---@field others_ends number? the same, the service's clock
+---@field refused_until number|false the end of the time for which a Retry-After asked
+---@field refused_as autopilot.Outcome? what such an answer meant
+---@field refused_at number? when it came
+---@field refused_clock number? the same on our monotonic clock
+local TenantMemory = {}
+TenantMemory.__index = TenantMemory
+
+-- Seconds by which a clock may be behind a moment before, without having been set: a wait that is over
+-- counts as over also where the sleep ended early.
+local longest_slip = 1
+
+---@param cooldown number seconds; 0 switches off everything but Retry-After
+---@param margin number seconds
+---@param service_clock autopilot.ServiceClock
+---@return autopilot.TenantMemory
+function TenantMemory.new(cooldown, margin, service_clock)
+  -- false stands for "none": a nil field would be looked up in the class each time.
+  return setmetatable({
+    cooldown = cooldown,
+    margin = margin,
+    service_clock = service_clock,
+    is_blank = true,
+    newest_trigger = false,
+    accepted_at = false,
+    record_until = false,
+    bound_until = false,
+    others_until = false,
+    refused_until = false,
+  }, TenantMemory)
+end
+
+--- Only a record that was read needs it, and it brings JSON along.
+local function settings()
+  return require "autopilot.sync.record"
+end
+
+local function later(a, b)
+  return a and b and math.max(a, b) or a or b
+end
+
+--- Learns that a sync of ours was accepted.
+---@param sent_at number when its request was sent
+---@param accepted_at number|false when the answer came; false: a record tells how long it counts
+---@param clock number when its request was sent, on our monotonic clock
+---@param earliest number? when it was triggered, at the earliest; the service's clock
+---@param latest number? and at the latest; default for both: what is known of that clock
+function TenantMemory:note_started(sent_at, accepted_at, clock, earliest, latest)
+  if not earliest then
+    local service_clock = self.service_clock
+    earliest = service_clock:to_service(sent_at, clock)
+    local _
+    _, latest = service_clock:to_service(accepted_at)
+  end
+  local newest = self.newest_trigger
+  if not newest or newest < latest then
+    self.newest_trigger = latest
+  end
+  self.started_at, self.started_clock = sent_at, clock
+  self.own_earliest, self.own_latest = earliest, latest
+  self.accepted_at, self.bound_until = accepted_at, false
+  if self.cooldown > 0 then
+    self.is_blank = false
+  end
+end
+
+--- Learns that a record proves a sync, to be counted as ours.
+---@param sent_at number when its request was sent
+---@param clock number the same on our monotonic clock
+---@param trigger number its stamp
+function TenantMemory:note_proven(sent_at, clock, trigger)
+  self:note_started(sent_at, false, clock, trigger, trigger)
+end
+
+--- When our own last sync was asked for; nil when there is none.
+---@return autopilot.Since?
+function TenantMemory:since_own()
+  return self.started_at and { at = self.started_at, clock = self.started_clock }
+end
+
+--- Learns of a sync, or of a refusal without an end, of which another client told.
+---@param fact autopilot.SyncFact
+function TenantMemory:note_others(fact)
+  self.is_blank = false
+  local at, earliest = fact.triggered_at, fact.earliest
+  if not earliest then
+    if at > (self.bound_since or 0) then
+      self:note_refused("cooldown", nil, at)
+    end
+  elseif at > (self.others_at or 0) and (self.newest_trigger or 0) < earliest then
+    self.others_at, self.others_earliest = at, earliest
+    self.others_until = at + self.cooldown + self.margin
+    self.others_ends = fact.latest + self.cooldown + self.margin
+    if self.bound_until and self:known_end() > self.bound_since then
+      self.bound_until = false
+    end
+  end
+end
+
+--- The last sync that this client knows of by itself; nil when it knows of none.
+---@return autopilot.SyncFact?
+function TenantMemory:latest_sync()
+  local interval = self.cooldown + self.margin
+  local accepted_at = self.accepted_at
+  local recorded_at = self.record_until and self.record_until - interval
+  if accepted_at and accepted_at >= (recorded_at or 0) then
+    return { triggered_at = accepted_at, earliest = self.own_earliest, latest = self.own_latest }
+  elseif recorded_at then
+    local stamp = self.record_ends - interval
+    return { triggered_at = recorded_at, earliest = stamp, latest = stamp }
+  end
+end
+
+--- Learns from a refusal of the service.
+---@param outcome autopilot.Outcome
+---@param retry_at number? from its Retry-After
+---@param received_at number
+function TenantMemory:note_refused(outcome, retry_at, received_at)
+  self.is_blank = false
+  if retry_at and retry_at > (self.refused_until or 0) then
+    self.refused_until, self.refused_as, self.refused_at = retry_at, outcome, received_at
+    self.refused_clock = self.service_clock.options.clock()
+  elseif not retry_at and outcome == "cooldown" and self:known_end() <= received_at then
+    -- Of an unknown sync: it was triggered at the latest just now.
+    self.bound_until, self.bound_since = received_at + self.cooldown + self.margin, received_at
+  end
+end
+
+--- Learns from a record that was read. A record may be older than one before it, or than our own sync:
+-- it takes nothing back.
+---@param record autopilot.SettingsRecord
+function TenantMemory:note_record(record)
+  self.is_blank = false
+  self.newest_trigger = later(self.newest_trigger, record.last_manual_trigger) or false
+  local ends = settings().cooldown_until(record, self.cooldown, self.margin) or 0
+  if ends >= (self.record_ends or 1) then
+    local _, latest = self.service_clock:to_client(ends)
+    -- Known already: it is not put off because the clocks may have drifted since.
+    self.record_until = math.min(latest, ends == self.record_ends and self.record_until or latest)
+    self.record_ends = ends
+  end
+  if self.accepted_at and settings().covers(record, self.own_earliest) then
+    self.accepted_at = false
+  end
+  if self.others_until and settings().covers(record, self.others_earliest) then
+    self.others_until = false
+  end
+  if self.bound_until and self:known_end() > self.bound_since then
+    self.bound_until = false
+  end
+end
+
+--- When the cooldown ends, at the latest, of the last sync that is known of; 0 for none.
+---@package
+function TenantMemory:known_end()
+  local of_own = self.accepted_at and self.accepted_at + self.cooldown + self.margin
+  return math.max(of_own or 0, self.record_until or 0, self.others_until or 0)
+end
+
+--- When the cooldown ends that is known of, or nil when none is known to last.
+---@param now number
+---@return number? retry_at
+function TenantMemory:cooldown_end(now)
+  if self.cooldown <= 0 then
+    return nil
+  end
+  local latest = math.max(self:known_end(), self.bound_until or 0)
+  -- No sync was triggered in the future, whatever the clocks seem to say.
+  latest = math.min(latest, now + self.cooldown + self.margin)
+  return latest > now and latest or nil
+end
+
+--- When the cooldown of the last sync ends that is known of, be it over or not; nil when none is.
+---@return number? seconds the service's clock
+function TenantMemory:cooldown_until()
+  local of_own = self.accepted_at and self.own_latest + self.cooldown + self.margin
+  return later(later(self.record_ends, of_own), self.others_until and self.others_ends) or nil
+end
+
+--- Tells the end of a Retry-After anew: our clock was set back, and only the monotonic clock knows how
+-- much of it has passed.
+local function tell_refusal_anew(self, now)
+  local clock = self.service_clock.options.clock()
+  local rest = self.refused_until - self.refused_at - (clock - self.refused_clock)
+  self.refused_until = rest > 0 and now + rest
+  self.refused_at, self.refused_clock = now, clock
+end
+
+--- Whether asking for a sync now would be in vain: how it would be answered, and until when.
+---@param now number
+---@return autopilot.Outcome? outcome
+---@return number? retry_at
+function TenantMemory:refusal(now)
+  local ends = self:cooldown_end(now)
+  if self.refused_until and now < (self.refused_at or now) - longest_slip then
+    tell_refusal_anew(self, now)
+  end
+  if self.refused_until and self.refused_until > (ends or now) then
+    return self.refused_as, self.refused_until
+  elseif ends then
+    return "cooldown", ends
+  end
+end
+
+--- The trigger's stamp of a sync that was surely triggered at or after `since`, or nil.
+--
+-- Our own sync is known to be: it was accepted after its request was sent, and no other can have been
+-- triggered within the cooldown before. Of any other only the stamp tells, on the service's clock,
+-- and an open question is no proof.
+---@param record autopilot.SettingsRecord
+---@param since autopilot.Since? nil: any
+---@return number? trigger the service's clock
+function TenantMemory:covering_trigger(record, since)
+  if not since then
+    return record.last_manual_trigger
+  end
+  local earliest, latest = self.service_clock:to_service(since.at, since.clock, since.is_told)
+  local started_clock = self.started_clock
+  -- The last condition fails only when a clock was set since.
+  if started_clock and since.clock <= started_clock and earliest <= self.own_latest then
+    latest = math.min(latest, self.own_earliest)
+  end
+  if settings().covers(record, latest) then
+    return record.last_manual_trigger
+  end
+end
+
+return TenantMemory

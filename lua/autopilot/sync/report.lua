@@ -1,0 +1,101 @@
+--- The answer to every operation: one shape for results and failures.
+--
+-- What the fields mean is decided where they are known (exchange, sync, wait, ensure); here they are
+-- given a type and their one line for people.
+
+local outcome = require "autopilot.sync.outcome"
+
+local outcomes = outcome.all
+
+local report = {}
+
+---@class autopilot.Attempt one time that the sync request was to be posted
+---@field number integer
+---@field outcome autopilot.Outcome
+---@field status integer?
+---@field delivered "yes"|"no"|"unknown"
+---@field sends integer how often it may have been put on the wire
+---@field delay number seconds waited before it
+---@field elapsed number seconds it took
+---@field request_id string?
+---@field client_request_id string?
+---@field network autopilot.NetworkFailure?
+
+---@class autopilot.Report
+---@field ok boolean
+---@field operation "sync"|"status"|"wait"|"ensure"
+---@field outcome autopilot.Outcome? nil only for a status that was read
+---@field tenant string?
+---@field status integer? HTTP status of the last response
+---@field http_version string?
+---@field delivered ("yes"|"no"|"unknown")? did the service receive the sync request
+---@field joined true? it is the answer to another call's request, which was under way (option `store`)
+---@field confirmed_by ("response"|"status")?
+---@field answered_by ("service"|"client")?
+---@field retry_after number? seconds before which asking again is pointless
+---@field retry_at number? the same as Unix time of the client's clock
+---@field request_id string?
+---@field client_request_id string?
+---@field activity_id string?
+---@field service_date number? Unix time, the service's clock
+---@field diagnostics string?
+---@field error { code: string?, message: string?, reason: string? }?
+---@field hint string?
+---@field network autopilot.NetworkFailure?
+---@field attempts autopilot.Attempt[]?
+---@field steps { action: string, reason: string, at: number }[]?
+---@field gave_up ("not_retryable"|"attempts"|"deadline"|"budget"|"retry_after")?
+---@field recalled boolean? it is from the state file of a fleet
+---@field elapsed number seconds
+---@field timings autopilot.Timings? of the last attempt
+
+local function add(parts, format, value)
+  if value ~= nil and value ~= "" then
+    parts[#parts + 1] = format:format(value)
+  end
+end
+
+local Report = {}
+
+--- One line: `sync contoso: cooldown, again in 345 s (HTTP 429, request-id 5c0e…)`.
+function Report:__tostring()
+  local facts, details = {}, {}
+  add(facts, "%s", self.outcome or self.sync_status or (self.ok and "ok" or "failed"))
+  if self.retry_after then
+    add(facts, "again in %d s", math.ceil(self.retry_after))
+  end
+  local service_error = self.error or {}
+  add(facts, "%s", service_error.message or service_error.code)
+  if self.network then
+    add(facts, "%s", ("%s: %s"):format(self.network.stage, self.network.message))
+  end
+  add(details, "HTTP %d", self.status)
+  add(details, "confirmed by the %s", self.confirmed_by)
+  add(details, "delivered: %s", not self.ok and self.delivered or nil)
+  add(details, "request-id %s", self.request_id)
+  local line = ("%s%s: %s"):format(
+    self.operation,
+    self.tenant and " " .. self.tenant or "",
+    table.concat(facts, ", ")
+  )
+  if #details > 0 then
+    line = ("%s (%s)"):format(line, table.concat(details, ", "))
+  end
+  return (line:gsub("%c", " "))
+end
+
+--- Makes the table a report: sets `ok` and `hint` by the outcome.
+---@param fields table
+---@return autopilot.Report
+function report.seal(fields)
+  local row = outcomes[fields.outcome]
+  if row then
+    fields.ok = row.ok
+    if row.hint and not fields.hint then
+      fields.hint = outcome.hint(fields.outcome, fields.error, fields.network)
+    end
+  end
+  return setmetatable(fields, Report)
+end
+
+return report

@@ -1,0 +1,290 @@
+local SeededRandom = require "support.seeded_random"
+local cjson = require "cjson"
+local redact = require "autopilot.base.redact"
+
+-- How many times slower than usual all is here, under valgrind, say.
+local patience = tonumber(os.getenv "SPEC_PATIENCE")
+
+local header = "eyJ0eXAiOiJKV1QiLCJhbGciOiJSUzI1NiJ9"
+local claims = "eyJhdWQiOiJodHRwczovL2dyYXBoLm1pY3Jvc29mdC5jb20ifQ"
+local signature = "Sgn4tur3-of_the.token" -- with a dot, so that a part is shorter than 16
+local jwt = header .. "." .. claims .. "." .. signature
+local opaque = "Q~s3cr3t/with+every=kind&of \"character\" \\ and 100% 'more'"
+
+local function percent_encoded(text, hexadecimal)
+  return (
+    text:gsub("[^%w._~-]", function(character)
+      return "%" .. hexadecimal:format(character:byte())
+    end)
+  )
+end
+
+describe("autopilot.redact.text", function()
+  it("hands a text back that holds nothing, and anything that is no text", function()
+    local id = "a1b2c3d4-e5f6-4a7b-8c9d-0e1f2a3b4c5d"
+    for _, text in ipairs { "", "short", id, "100 % \\ no harm" } do
+      assert.equal(text, redact.text(text, { jwt, opaque }))
+      assert.equal(text, redact.text(text, nil))
+      assert.equal(text, redact.text(text, {}))
+    end
+    assert.is_nil(redact.text(nil, { jwt }))
+    assert.equal(7, redact.text(7, { jwt }))
+  end)
+
+  it("takes every occurrence of every secret out and leaves the rest", function()
+    local text = "a" .. opaque .. "b " .. jwt .. "," .. opaque
+    assert.equal("a[redacted]b [redacted],[redacted]", redact.text(text, { opaque, jwt }))
+    assert.equal("[redacted]", redact.text(opaque, { opaque }))
+  end)
+
+  it("passes over what is no secret in the list", function()
+    assert.equal("x[redacted]y", redact.text("x" .. opaque .. "y", { false, "", 7, {}, opaque }))
+    assert.equal("x[redacted]y", redact.text("x" .. opaque .. "y", { nil, opaque }))
+  end)
+
+  it("takes secrets literally, not as patterns", function()
+    local magic = "%a+.-[^x]*$(%d)?"
+    assert.equal("letters [redacted]!", redact.text("letters " .. magic .. "!", { magic }))
+    assert.equal("letters and 1234567890", redact.text("letters and 1234567890", { magic }))
+  end)
+
+  it("takes out a short secret in a short text", function()
+    assert.equal("pin [redacted].", redact.text("pin hunter2.", { "hunter2" }))
+    assert.equal("[redacted]", redact.text("1234", { "1234" }))
+    assert.equal("x[redacted]x", redact.text("x1234x", { "1234" }))
+    assert.equal("x[redacted]x", redact.text("xeyJ1x", { "eyJ1" }))
+  end)
+
+  it("takes out a secret of a few letters only where it is a whole word", function()
+    assert.equal("the [redacted] of it, [redacted]", redact.text("the t of it, t", { "t" }))
+    assert.equal("[redacted]-[redacted] abcd xabc", redact.text("abc-abc abcd xabc", { "abc" }))
+  end)
+
+  it("takes out a beginning of at least 16 characters, as far as it goes", function()
+    for length = 16, #opaque do
+      local text = "'" .. opaque:sub(1, length) .. "\1 cut"
+      assert.equal("'[redacted]\1 cut", redact.text(text, { opaque }))
+    end
+    local text = "'" .. opaque:sub(1, 15) .. "... cut"
+    assert.equal(text, redact.text(text, { opaque }))
+  end)
+
+  it("takes out each part of 16 characters between dots, whole or cut", function()
+    local token = "part-one-of-sixteen.part-two-of-sixteen.tail.part-four-of-sixteen"
+    for _, name in ipairs { "one", "two", "four" } do
+      local part = "part-" .. name .. "-of-sixteen"
+      assert.equal("<[redacted]>", redact.text("<" .. part .. ">", { token }))
+      assert.equal("<[redacted]>", redact.text("<" .. part:sub(1, 16) .. ">", { token }))
+      assert.equal(
+        "<" .. part:sub(1, 15) .. ">",
+        redact.text("<" .. part:sub(1, 15) .. ">", { token })
+      )
+    end
+    assert.equal("<[redacted]>", redact.text("<part-two-of-sixteen.tail.part-four>", { token }))
+    assert.equal("the tail of it all", redact.text("the tail of it all", { token }))
+    local edges = "head.fifteen-letters.sixteen--letters.fifteen-letterz"
+    for _, text in ipairs { "a fifteen-letters b", "a fifteen-letterz b" } do
+      assert.equal(text, redact.text(text, { edges }))
+    end
+    assert.equal("a [redacted] b", redact.text("a sixteen--letters b", { edges }))
+    assert.equal("a [redacted] b", redact.text("a sixteen--letters b", { "head.sixteen--letters" }))
+  end)
+
+  it("takes out what is percent-encoded, as a URL or as a form writes it", function()
+    local upper, lower = percent_encoded(opaque, "%02X"), percent_encoded(opaque, "%02x")
+    local form = upper:gsub("%%20", "+")
+    local sparing = opaque:gsub("%%", "%%25")
+    local all = opaque:gsub(".", function(character)
+      return ("%%%02X"):format(character:byte())
+    end)
+    local loose = opaque:gsub(" ", "%%20")
+    for _, encoded in ipairs { upper, lower, form, sparing, all, loose } do
+      local text = "secret=" .. encoded .. "&next=1%20%"
+      assert.equal("secret=[redacted]&next=1%20%", redact.text(text, { opaque }))
+    end
+    assert.equal("p=[redacted]&", redact.text("p=a%26b&", { "a&b" }))
+  end)
+
+  it("takes out what is escaped for JSON, however deep", function()
+    local key = '-----BEGIN KEY-----\nlines\r\n\tof "it"\n\\end/\195\182\226\130\172'
+    for _, secret in ipairs { opaque, key, 'a"b/c', "p\195\164ss" } do
+      local text, expected = secret, "[redacted]"
+      for _ = 1, 4 do
+        text = cjson.encode { m = "<" .. text .. ">" }
+        expected = cjson.encode { m = "<" .. expected .. ">" }
+        assert.equal(expected, redact.text(text, { secret }))
+      end
+    end
+  end)
+
+  it("takes out what is written in \\u escapes, which stay whole", function()
+    local escaped = opaque:gsub("[^%d]", function(character)
+      return ("\\u%04x"):format(character:byte())
+    end)
+    assert.equal('{"a":"[redacted]"}', redact.text('{"a":"' .. escaped .. '"}', { opaque }))
+    assert.equal(
+      '{"a":"[redacted]\\n"}',
+      redact.text('{"a":"p\\u00E4\\u20ac\\n"}', { "p\195\164\226\130\172" })
+    )
+    assert.equal("[redacted]'", redact.text("a\\u005cu0062\\\\u005Cnc'", { "ab\nc" }))
+    assert.equal("[redacted]'", redact.text("a\\u005cx\\\\u005Cyc'", { "a\\x\\yc" }))
+    local slashes = "/start/with/a/slash"
+    assert.equal('"[redacted]\\/x"', redact.text('"\\/start\\/with\\/a\\/slash\\/x"', { slashes }))
+  end)
+
+  it("takes out what is escaped for JSON and then percent-encoded", function()
+    local encoded = percent_encoded(cjson.encode(opaque):sub(2, -2), "%02X")
+    assert.equal("body=%22[redacted]%22", redact.text("body=%22" .. encoded .. "%22", { opaque }))
+  end)
+
+  it("takes out what is shaped like a JSON Web Token, whosever it is", function()
+    assert.equal("got '[redacted]'.", redact.text("got '" .. jwt .. "'.", nil))
+    assert.equal(
+      "got [redacted].",
+      redact.text("got " .. jwt .. ".", { "another secret altogether" })
+    )
+    assert.equal("[redacted] [redacted]", redact.text(jwt:sub(1, 16) .. " " .. jwt, nil))
+    assert.equal("starts with eyJhbGciOiJSUzI", redact.text("starts with eyJhbGciOiJSUzI", nil))
+  end)
+
+  it("takes out what follows Bearer", function()
+    assert.equal("Bearer [redacted]", redact.text("Bearer 12", nil))
+    local text = "authorization: bearer  a+b/c~d==, x; Bearer b2."
+    assert.equal("authorization: bearer  [redacted], x; Bearer [redacted].", redact.text(text, nil))
+  end)
+
+  it("leaves challenges and sentences about bearers alone", function()
+    for _, text in ipairs {
+      'Bearer realm="", authorization_uri="https://login.example/authorize"',
+      "Bearer error=invalid_token, scope=x",
+      "The Bearer token is missing.",
+      "Use Bearer authentication.",
+      "A forbearer abc of it",
+      "The bearer ... of it",
+    } do
+      assert.equal(text, redact.text(text, { opaque }))
+    end
+  end)
+
+  it("puts one mark where what it found overlaps", function()
+    local text = "Authorization: Bearer " .. jwt .. "!"
+    assert.equal(
+      "Authorization: Bearer [redacted]!",
+      redact.text(text, { jwt, claims, jwt:sub(1, 40) })
+    )
+    assert.equal("[redacted]", redact.text("abcdefabcdef", { "abcdef" }))
+    assert.equal("[redacted]", redact.text("abcdef", { "abcdef", "bcde", "cdef" }))
+  end)
+
+  it("changes nothing more in a text that it has made", function()
+    local once = redact.text("Bearer " .. jwt .. " " .. opaque, { jwt, opaque })
+    assert.equal("Bearer [redacted] [redacted]", once)
+    assert.equal(once, redact.text(once, { jwt, opaque }))
+  end)
+
+  it("never lets a secret through, whatever stands around it", function()
+    local random = SeededRandom.new "REDACT_SEED"
+    local around =
+      { "\\", "%", '"', "a", " ", "eyJ", "Bearer ", "%4", "\\u00", ".", "[redacted]", "\0", "\255" }
+    local function noise()
+      local parts = {}
+      for index = 1, random:integer(0, 6) do
+        parts[index] = random:pick(around)
+      end
+      return table.concat(parts)
+    end
+    for round = 1, 500 do
+      local secret = round % 2 == 0 and opaque or jwt
+      local safe = redact.text(noise() .. secret .. noise() .. secret .. noise(), { secret })
+      assert.is_nil(safe:find(secret:sub(1, 16), 1, true), tostring(random))
+    end
+  end)
+
+  it("takes time in proportion to a hostile text", function()
+    local size = patience and 2 ^ 16 or 2 ^ 20
+    local function filled(with)
+      return with:rep(math.floor(size / #with))
+    end
+    local hostile = {
+      filled("a"),
+      filled("%41"),
+      filled("%"),
+      filled("\\"),
+      filled("\\x"),
+      filled("\\u005c"),
+      filled("eyJ"),
+      filled("eyJ "),
+      "eyJ" .. filled(".") .. "!",
+      "Bearer" .. filled(" "),
+      filled("Bearer "),
+      filled(jwt:sub(1, 16)),
+    }
+    local secrets = { jwt, ("a"):rep(15) .. "b" .. ("a"):rep(1800) }
+    for index, text in ipairs(hostile) do
+      local began = os.clock()
+      redact.text(text, secrets)
+      -- Quadratic work would take minutes.
+      assert.is_true(os.clock() - began < 10 * (patience or 1), "text " .. index)
+    end
+  end)
+end)
+
+describe("autopilot.redact.prepare", function()
+  local token = header .. "." .. claims:rep(30) .. "." .. ("c2lnbmF0dXJl"):rep(28)
+  local id = "a1b2c3d4-e5f6-4a7b-8c9d-0e1f2a3b4c5d"
+
+  it("makes a function that does the same for one text after the other", function()
+    local safe = redact.prepare { jwt, "hunter2" }
+    assert.equal("a [redacted] b", safe("a " .. jwt .. " b"))
+    assert.equal("[redacted], [redacted]", safe "hunter2, hunter2")
+    assert.equal("hunter3", safe "hunter3")
+    assert.equal(id, safe(id))
+    assert.is_nil(safe(nil))
+    assert.equal("Bearer [redacted] or so", redact.prepare(nil) "Bearer 1234 or so")
+  end)
+
+  it("takes out a secret that is hexadecimal itself", function()
+    assert.equal("[redacted]", redact.text(id, { id }))
+    assert.equal("[redacted]", redact.text(id, { jwt, id }))
+    assert.equal("0[redacted]0", redact.text("0cafe0", { "cafe" }))
+    assert.equal("[redacted]", redact.text(id:sub(1, 16), { id }))
+  end)
+
+  --- Calls `work` and counts the instructions of Lua's machine.
+  local function instructions_of(work)
+    local jit = package.loaded.jit
+    if jit then
+      jit.off() -- what is compiled is not counted
+    end
+    local count = 0
+    debug.sethook(function()
+      count = count + 1
+    end, "", 1)
+    work()
+    debug.sethook()
+    if jit then
+      jit.on()
+    end
+    return count
+  end
+
+  it("costs little where there is nothing to do", function()
+    local safe = redact.prepare { token }
+    local diagnostics = '{"ServerInfo":{"DataCenter":"West Europe","Slice":"E","Ring":"5"}}'
+    local baseline = instructions_of(function() end)
+    local function costs_less_than(limit, work)
+      local count = instructions_of(work) - baseline
+      assert.is_true(count > 0 and count < limit, count .. " instructions")
+    end
+    safe(id) -- once it is worked out what to search for
+    costs_less_than(100, function()
+      safe(id)
+    end)
+    costs_less_than(100, function()
+      safe(diagnostics)
+    end)
+    costs_less_than(300, function()
+      redact.text(id, { token })
+    end)
+  end)
+end)

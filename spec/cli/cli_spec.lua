@@ -1,0 +1,404 @@
+local cjson = require "cjson.safe"
+local command = require "support.command"
+local emulator = require "autopilot.emulator"
+local exit_codes = require "autopilot.cli.exit_codes"
+local files = require "support.files"
+local outcome = require "autopilot.sync.outcome"
+local overlay = require "support.overlay"
+local scripted = require "autopilot.transport.scripted"
+
+local token = "eyJhbGciOiJub25lIn0.aGlkZGVuLWhpZGRlbi1oaWRkZW4.hidden"
+
+-- Runs a command line against a service that answers so. No time passes.
+local function run(args, answers, given)
+  local world = {
+    env = { AUTOPILOT_TOKEN = token },
+    transport = type(answers) == "table" and not answers.requests and scripted(answers) or answers,
+    sleep = function() end,
+    clock = function()
+      return 0
+    end,
+    now = function()
+      return 1767225600.25
+    end,
+    random = function()
+      return 0
+    end,
+  }
+  overlay(world, given)
+  local ran = command.run(args, world)
+  assert.is_nil((ran.out .. ran.err):find("hidden", 1, true))
+  return ran
+end
+
+local licence =
+  '{"error":{"code":"BadRequest","message":"Request not applicable to target tenant."}}'
+
+describe("the exit code", function()
+  -- The table of the contract.
+  local contract = {
+    [0] = "started completed fresh",
+    [1] = "rejected unexpected redirected not_found",
+    [3] = "in_progress",
+    [4] = "cooldown throttled",
+    [5] = "token_error unauthenticated forbidden not_licensed",
+    [6] = "unreachable interrupted unavailable",
+    [7] = "sync_failed",
+    [8] = "timed_out",
+  }
+
+  it("is the contract's for every outcome", function()
+    local listed = {}
+    for code, names in pairs(contract) do
+      for name in names:gmatch "%S+" do
+        listed[name] = true
+        assert.equal(code, exit_codes.of { outcome = name, ok = code == 0 }, name)
+      end
+    end
+    for name, row in pairs(outcome.all) do
+      assert.is_true(listed[name], name)
+      assert.equal(row.ok, exit_codes.of { outcome = name, ok = row.ok } == 0)
+    end
+  end)
+
+  it("is 0 for a status that was read, and 1 for an outcome that nobody has heard of", function()
+    assert.equal(0, exit_codes.of { ok = true })
+    assert.equal(1, exit_codes.of { ok = false })
+    assert.equal(1, exit_codes.of { ok = false, outcome = "strange" })
+  end)
+
+  it("is told by --help as it is", function()
+    for code, names in pairs(contract) do
+      local line = exit_codes.help:match(("\n +%d +([^\n]*)"):format(code))
+      for name in names:gmatch "%S+" do
+        assert.is_truthy(line:find(name, 1, true), name)
+      end
+    end
+  end)
+
+  for _, case in ipairs {
+    { 0, "started", { status = 204 } },
+    { 1, "not_found", { status = 404 } },
+    { 1, "rejected", { status = 418 } },
+    { 1, "redirected", { status = 302 } },
+    { 1, "unexpected", { status = 200, body = "<html>Welcome to the hotel</html>" } },
+    { 3, "in_progress", { status = 409 } },
+    { 4, "cooldown", { status = 429 } },
+    { 4, "throttled", { status = 429, headers = { ["Retry-After"] = "5" } } },
+    { 5, "unauthenticated", { status = 401 } },
+    { 5, "forbidden", { status = 403 } },
+    { 5, "not_licensed", { status = 400, body = licence } },
+    { 6, "unavailable", { status = 500 } },
+    { 6, "unreachable", { network = { stage = "resolve" } } },
+    { 6, "interrupted", { network = { stage = "receive" } } },
+  } do
+    it(("of sync is %d for %s"):format(case[1], case[2]), function()
+      local answers = { case[3], last = "repeat" }
+      local ran = run("sync --attempts 1", answers)
+      assert.equal(case[1], ran.code)
+      local json = run("sync --attempts 1 --json", answers)
+      assert.equal(case[1], json.code)
+      assert.equal(case[2], cjson.decode(json.out).outcome)
+    end)
+  end
+end)
+
+describe("sync", function()
+  it("prints its result in one line on standard output", function()
+    local ran = run("sync --tenant contoso", {
+      { status = 204, headers = { ["request-id"] = "5c0e" } },
+    })
+    assert.equal(
+      "sync contoso: started (HTTP 204, confirmed by the response, request-id 5c0e)\n",
+      ran.out
+    )
+    assert.equal("", ran.err)
+  end)
+
+  it("prints a failure and a hint on standard error, a line each", function()
+    local ran = run("sync", { { status = 409 } })
+    assert.equal("", ran.out)
+    assert.matches("^sync: in_progress [^\n]*\nA sync is already running[^\n]*\n$", ran.err)
+  end)
+
+  it("prints nothing but failures when it is to be quiet", function()
+    local ran = run("sync --quiet", { { status = 204 } })
+    assert.equal("", ran.out .. ran.err)
+    assert.equal(
+      run("sync", { { status = 409 } }).err,
+      run("sync --quiet", { { status = 409 } }).err
+    )
+  end)
+
+  it("prints exactly one report as JSON, and nothing else, whatever came of it", function()
+    for _, args in ipairs { "sync --json", "sync --json --quiet" } do
+      for _, answer in ipairs { { status = 204 }, { status = 409 } } do
+        local ran = run(args, { answer })
+        assert.equal("", ran.err)
+        local report = cjson.decode(ran.out)
+        assert.matches("^[^\n]+\n$", ran.out)
+        assert.equal("sync", report.operation)
+        assert.equal(answer.status, report.status)
+        assert.equal(1, #report.attempts)
+      end
+    end
+  end)
+
+  it("tries again as often as --attempts allows", function()
+    for attempts = 1, 3 do
+      local transport = scripted { { network = { stage = "connect" } }, last = "repeat" }
+      local ran = run("sync --attempts " .. attempts, transport)
+      assert.equal(6, ran.code)
+      assert.equal(attempts, #transport.requests)
+    end
+  end)
+
+  it("ends by its deadline", function()
+    local time, slept = 0, 0
+    local transport = scripted { { network = { stage = "connect" } }, last = "repeat" }
+    local ran = run("sync --json --deadline 5 --attempts 100", transport, {
+      clock = function()
+        return time
+      end,
+      sleep = function(seconds)
+        time, slept = time + seconds, slept + seconds
+      end,
+      random = function()
+        return 0.9
+      end,
+    })
+    assert.equal(6, ran.code)
+    assert.equal("deadline", cjson.decode(ran.out).gave_up)
+    assert.is_true(slept > 0 and slept <= 5)
+    assert.is_true(transport.requests[#transport.requests].timeout.total <= 5)
+  end)
+
+  it("prints nothing that a terminal would obey", function()
+    local body = '{"error":{"code":"x","message":"a\\u001b[2Jb\\r\\nc\\u009bd"}}'
+    local ran = run("sync", { { status = 418, body = body } })
+    assert.is_nil(ran.err:gsub("\n", ""):find "%c")
+    assert.is_nil(ran.err:find("\194\155", 1, true))
+    assert.matches("^[^\n]*\n[^\n]*\n$", ran.err)
+  end)
+end)
+
+describe("status", function()
+  local function service()
+    return emulator.new {
+      tokens = { [token] = { tenant = "contoso" } },
+      now = function()
+        return 1767225600.25
+      end,
+      duration = 0,
+    }
+  end
+
+  it("shows a table", function()
+    local emulated = service()
+    local transport = emulated:transport()
+    assert.equal(0, run("sync", transport).code)
+    local ran = run("status --tenant contoso", transport)
+    assert.equal(0, ran.code)
+    assert.equal("", ran.err)
+    assert.equal(
+      table.concat({
+        "Tenant        contoso",
+        "State         completed",
+        "Last sync     2026-01-01T00:00:00Z (0 s ago)",
+        "Last trigger  2026-01-01T00:00:00Z (0 s ago)",
+        "Ready         no: in 10 min 11 s, at 2026-01-01T00:10:11Z",
+        "",
+      }, "\n"),
+      ran.out
+    )
+  end)
+
+  it("shows the report as JSON, with the times' fractions", function()
+    local transport = service():transport()
+    run("sync", transport)
+    local report = cjson.decode(run("status --json", transport).out)
+    assert.equal("status", report.operation)
+    assert.equal("completed", report.sync_status)
+    assert.equal(1767225600.25, report.last_manual_trigger)
+    assert.equal(1767225600.25 + 610, report.cooldown_until)
+    assert.is_false(report.ready)
+  end)
+
+  it("prints nothing when it is to be quiet and the status was read", function()
+    local ran = run("status --quiet", service():transport())
+    assert.are.same({ code = 0, out = "", err = "" }, ran)
+  end)
+
+  it("ends by its deadline", function()
+    local transport = scripted { { status = 403 } }
+    run("status --deadline 5", transport)
+    assert.are.same({ connect = 5, total = 5 }, transport.requests[1].timeout)
+  end)
+
+  it("fails as sync does, with the same exit codes", function()
+    local ran = run("status", { { status = 403 } })
+    assert.equal(5, ran.code)
+    assert.equal("", ran.out)
+    assert.matches("^status: forbidden [^\n]*\n[^\n]*\n$", ran.err)
+    assert.equal(1, run("status", { { status = 200, body = "<html>" } }).code)
+  end)
+end)
+
+describe("emulate", function()
+  local function emulate(args, ended, message)
+    local options
+    local service = {
+      run = function(given)
+        options = given
+        if ended then
+          given.print "export AUTOPILOT_BASE_URL='https://localhost:1'"
+        end
+        return ended, message
+      end,
+    }
+    local ran = run(args, {}, { emulate = service })
+    options.print = nil
+    return ran, options
+  end
+
+  it("hands its options on, prints what the service says, and ends in 0 with it", function()
+    local ran, options =
+      emulate("emulate --port 20000 --cooldown 0 --duration 1.5 --http-version 1.1 --json", true)
+    assert.are.same(
+      { port = 20000, cooldown = 0, duration = 1.5, http_version = "1.1", json = true },
+      options
+    )
+    assert.are.same(
+      { code = 0, out = "export AUTOPILOT_BASE_URL='https://localhost:1'\n", err = "" },
+      ran
+    )
+    local _, defaults = emulate("emulate", true)
+    assert.are.same({}, defaults)
+  end)
+
+  it("ends in 1 with one sentence when there is something missing", function()
+    local ran = emulate("emulate", nil, "nginx was not found: install the Debian package nginx")
+    assert.equal(1, ran.code)
+    assert.equal("", ran.out)
+    assert.equal("autopilot-sync: nginx was not found: install the Debian package nginx\n", ran.err)
+  end)
+end)
+
+describe("a bug", function()
+  local function broken()
+    error("boom " .. token .. "\nand more")
+  end
+
+  it("ends in 1 with one line, without a traceback and without a secret", function()
+    local ran = run("sync", broken)
+    assert.equal(1, ran.code)
+    assert.equal("", ran.out)
+    assert.matches(
+      "^autopilot%-sync: internal error: [^\n]*cli_spec%.lua:%d+: boom %[redacted%]\n$",
+      ran.err
+    )
+  end)
+
+  it("shows where it happened when AUTOPILOT_DEBUG is 1, still without a secret", function()
+    local env = { AUTOPILOT_TOKEN = token, AUTOPILOT_DEBUG = "1" }
+    local ran = run("sync", broken, { env = env })
+    assert.equal(1, ran.code)
+    assert.is_truthy(ran.err:find("stack traceback:", 1, true))
+    assert.is_truthy(ran.err:find("and more", 1, true))
+  end)
+
+  it("shows no secret, wherever that came from and whatever it looks like", function()
+    local path, remove = files.temporary "hidden-1"
+    local requests = 0
+    local function broken_later(request)
+      requests = requests + 1
+      if requests == 1 and request.headers.Authorization == "Bearer hidden-1" then
+        files.write(path, "hidden-2")
+        return { status = 401, headers = {}, body = "" }
+      end
+      error("boom hidden-1, " .. request.headers.Authorization:match "%S+$")
+    end
+    local refreshed = run("sync --token-file " .. path, broken_later)
+    remove()
+    requests = 1
+    local from_variable = run("sync", broken_later, { env = { AUTOPILOT_TOKEN = "hidden-1" } })
+    local input = {
+      read = function()
+        return "hidden-1"
+      end,
+    }
+    local from_input = run("sync --token-file -", broken_later, { stdin = input })
+    for _, ran in ipairs { refreshed, from_variable, from_input } do
+      assert.matches("boom %[redacted%], %[redacted%]\n$", ran.err)
+    end
+  end)
+
+  it("may raise anything", function()
+    for _, value in ipairs { {}, true, 7 } do
+      local ran = run("sync", function()
+        error(value)
+      end)
+      assert.equal(1, ran.code)
+      assert.matches("^autopilot%-sync: internal error: [^\n]+\n$", ran.err)
+    end
+    assert.equal(
+      1,
+      run("sync", function()
+        error()
+      end).code
+    )
+  end)
+end)
+
+describe("an interrupt", function()
+  local function interrupt()
+    error "interrupted!"
+  end
+
+  it("ends in 130 with one line, which tells what it leaves open", function()
+    local ran = run("sync", interrupt)
+    assert.equal(130, ran.code)
+    assert.equal("", ran.out)
+    assert.equal(
+      "autopilot-sync: interrupted: the request for a sync may have been sent\n",
+      ran.err
+    )
+    ran = run("status --json", interrupt)
+    assert.equal(130, ran.code)
+    assert.equal("", ran.out)
+    assert.equal("autopilot-sync: interrupted\n", ran.err)
+  end)
+end)
+
+describe("a standard output that takes nothing", function()
+  local function run_into(failure, args, answer)
+    return run(args, { answer }, { stdout = command.sink(failure) })
+  end
+
+  it("is no failure when its reader has gone", function()
+    local gone = { message = "Broken pipe", number = 32 }
+    assert.are.same(
+      { code = 0, out = "", err = "" },
+      run_into(gone, "sync --json", { status = 204 })
+    )
+    assert.equal(3, run_into(gone, "sync --json", { status = 409 }).code)
+  end)
+
+  it("ends in 1 with one line where the result would have been 0", function()
+    local full = { message = "No space left on device", number = 28 }
+    local ran = run_into(full, "sync --json", { status = 204 })
+    assert.equal(1, ran.code)
+    assert.equal(
+      "autopilot-sync: the output could not be written: No space left on device\n",
+      ran.err
+    )
+    assert.equal(1, run_into(full, "--help").code)
+    assert.equal(0, run_into(full, "sync --quiet", { status = 204 }).code)
+  end)
+
+  it("does not hide how a failed sync ended", function()
+    local full = { message = "No space left on device", number = 28 }
+    local ran = run_into(full, "sync --json", { status = 409 })
+    assert.equal(3, ran.code)
+  end)
+end)

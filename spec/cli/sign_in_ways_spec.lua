@@ -1,0 +1,269 @@
+-- `--auth` in every way, as processes of their own against the emulated service: a sign-in that works and
+-- one that does not, and no secret in what is printed or in what another process was told.
+
+local base64url = require "autopilot.base.base64url"
+local cjson = require "cjson"
+local command_process = require "support.command_process"
+local files = require "support.files"
+local key_files = require "support.key_files"
+local overlay = require "support.overlay"
+local sign_in_service = require "support.sign_in_service"
+
+local marked = "4f6c1d0e9a7b"
+local machine_key = "machine-key-" .. marked
+
+-- Tells how it and the shell that runs it were called, and answers as it was told to. `ps` hangs in the
+-- sanitizers' runtime.
+local az = [[#!/bin/sh
+cd "${0%/*}" || exit 9
+printf '%s\n' "$@" >>arguments
+LD_PRELOAD= ps -o args= -p $PPID >>arguments
+cat answer
+exit "$(cat code)"
+]]
+
+describe("--auth", function()
+  local service, folder, base, path, remove
+
+  setup(function()
+    folder = key_files.make()
+    service = sign_in_service.start(folder, machine_key, { interval = 0.02 })
+    files.write(folder .. "/az", az)
+    os.execute(("chmod 700 '%s/az'"):format(folder))
+    os.execute(
+      ("umask 077; cd '%s'; cat certificate.pem default.pem >encrypted.pem"):format(folder)
+    )
+    path, remove = files.temporary(service.client_secret)
+    base = service:environment {
+      -- Nothing listens there, and nothing leaves this machine.
+      AZURE_POD_IDENTITY_AUTHORITY_HOST = "http://127.0.0.1:1",
+      PATH = folder .. ":" .. (os.getenv "PATH" or "/usr/bin:/bin"),
+    }
+  end)
+
+  teardown(function()
+    service.stop()
+    key_files.remove(folder)
+    remove()
+  end)
+
+  before_each(function()
+    service:control("POST", "reset")
+    files.write(folder .. "/arguments", "")
+  end)
+
+  --- What the fake Azure CLI is to say.
+  local function let_az(answer, code)
+    files.write(folder .. "/answer", answer)
+    files.write(folder .. "/code", ("%d\n"):format(code))
+  end
+
+  local function assert_safe(...)
+    local secrets = {
+      marked,
+      service.client_secret,
+      key_files.passphrase,
+      key_files.read(folder, "key.pem"):match "\n(%S+)",
+      "eyJ", -- of tokens and assertions
+    }
+    for _, text in ipairs { ... } do
+      for _, secret in ipairs(secrets) do
+        assert.is_nil(text:find(secret, 1, true), text)
+      end
+    end
+  end
+
+  local function run(args, env)
+    local all = {}
+    for _, variables in ipairs { base, env or {} } do
+      overlay(all, variables)
+    end
+    local code, output, complaint = command_process.run(args, all)
+    assert_safe(output, complaint, files.read(folder .. "/arguments"))
+    return code, output, complaint
+  end
+
+  local function assert_started(args, env)
+    local code, output, complaint = run("sync " .. args, env)
+    assert.equal("", complaint)
+    assert.equal(0, code)
+    assert.matches("started", output)
+  end
+
+  --- Fails unless the sign-in is refused with this; returns the report.
+  local function assert_refused(args, env, sentence)
+    local code, output, complaint = run("sync " .. args, env)
+    assert.equal(5, code, complaint)
+    assert.equal("", output)
+    assert.is_truthy(complaint:find("token_error", 1, true), complaint)
+    assert.is_truthy(complaint:find(sentence, 1, true), complaint)
+    code, output = run("sync --json " .. args, env)
+    local report = cjson.decode(output)
+    assert.same({ 5, "token_error" }, { code, report.outcome })
+    return report
+  end
+
+  it("secret signs in with a file, and tells a wrong secret", function()
+    local args = ("--auth secret --tenant %s --client-id %s"):format(
+      service.tenant,
+      service.client_id
+    )
+    assert_started(args .. " --client-secret-file " .. path)
+    os.execute(("chmod 644 '%s'"):format(path))
+    assert_started(args .. " --allow-world-readable --client-secret-file " .. path)
+    os.execute(("chmod 600 '%s'"):format(path))
+    local env = { AZURE_CLIENT_SECRET = "wrong-" .. marked }
+    local report = assert_refused(args, env, "AADSTS7000215")
+    assert.equal("7000215", report.error.reason)
+    assert.is_truthy(report.hint)
+  end)
+
+  it("certificate signs in with a key in the same file, encrypted or not", function()
+    local args = ("--auth certificate --tenant %s --client-id certified "):format(service.tenant)
+    assert_started(args .. "--certificate " .. folder .. "/together.pem")
+    local env = { AZURE_CLIENT_CERTIFICATE_PATH = folder .. "/encrypted.pem" }
+    assert_refused(args, env, "the private key is encrypted")
+    env.AZURE_CLIENT_CERTIFICATE_PASSWORD = key_files.passphrase
+    assert_started(args, env)
+    env.AZURE_CLIENT_CERTIFICATE_PASSWORD = "wrong-" .. marked
+    assert_refused(args, env, "passphrase")
+    env.AZURE_CLIENT_CERTIFICATE_PASSWORD = key_files.passphrase
+    os.execute(("chmod 644 '%s/encrypted.pem'"):format(folder))
+    assert_refused(args, env, "(chmod o-r), or give --allow-world-readable")
+    assert_started(args .. "--allow-world-readable", env)
+    env.AZURE_CLIENT_ID, env.AZURE_TENANT_ID = "certified", service.tenant
+    assert_refused("--auth env", env, "(chmod o-r), or give --allow-world-readable")
+    for _, way in ipairs { "env", "default" } do
+      assert_started("--auth " .. way .. " --allow-world-readable", env)
+    end
+    args = args:gsub("certified", "nobody")
+    assert_refused(args .. "--certificate " .. folder .. "/together.pem", {}, "AADSTS700016")
+  end)
+
+  it("workload signs in with the platform's token, and tells one that does not match", function()
+    local function jwt(subject)
+      local claims = {
+        iss = "https://issuer.test",
+        sub = subject,
+        aud = "api://AzureADTokenExchange",
+        exp = os.time() + 600,
+      }
+      return ("eyJhbGciOiJub25lIn0.%s.c2ln"):format(base64url.encode(cjson.encode(claims)))
+    end
+    local env = {
+      AZURE_TENANT_ID = service.tenant,
+      AZURE_CLIENT_ID = "platform",
+      AZURE_FEDERATED_TOKEN_FILE = folder .. "/platform-token",
+    }
+    files.write(env.AZURE_FEDERATED_TOKEN_FILE, jwt "s")
+    assert_started("--auth workload", env)
+    files.write(env.AZURE_FEDERATED_TOKEN_FILE, jwt "else")
+    local report = assert_refused("--auth workload", env, "AADSTS700213")
+    assert.is_truthy(report.hint:find("subject", 1, true))
+  end)
+
+  it("managed signs in as the machine, and tells that there is no machine", function()
+    local env = {
+      IDENTITY_ENDPOINT = service.url .. "/msi/token",
+      IDENTITY_HEADER = machine_key,
+    }
+    assert_started("--auth managed", env)
+    assert_started("--auth managed", { AZURE_POD_IDENTITY_AUTHORITY_HOST = service.url })
+    env.IDENTITY_HEADER = "wrong-" .. marked
+    assert_refused("--auth managed", env, "managed identity of App Service")
+    assert_refused("--auth managed", {}, "no machine in Azure")
+  end)
+
+  it("cli signs in as whoever is signed in to az, and tells when nobody is", function()
+    local token = service:control("POST", "tokens", { tenant = service.tenant }).token
+    let_az(cjson.encode { accessToken = token, expires_on = os.time() + 3600 }, 0)
+    assert_started("--auth cli --tenant " .. service.tenant)
+    local arguments = files.read(folder .. "/arguments")
+    local expected = (
+      "account\nget-access-token\n-o\njson\n"
+      .. "--resource\nhttps://graph.microsoft.com\n--tenant\n%s\n"
+    ):format(service.tenant)
+    assert.equal(expected, arguments:sub(1, #expected))
+    let_az("ERROR: Please run 'az login' to setup account.\n", 1)
+    local report = assert_refused("--auth cli", {}, "nobody is signed in to the Azure CLI")
+    assert.equal("Sign in with 'az login'.", report.hint)
+    let_az("sh: az: not found\n", 127)
+    assert_refused("--auth cli", {}, "the Azure CLI was not found")
+  end)
+
+  --- Runs the command with a person beside it, who acts on the code. Returns its exit code and all that
+  -- it printed.
+  local function with_person(control)
+    local env = overlay({ AZURE_CLIENT_ID = "desk", AZURE_TENANT_ID = service.tenant }, base)
+    local pipe = command_process.start("program sync --auth device 2>&1; echo $?", env)
+    local shown = pipe:read "*l"
+    local user_code = shown:match "enter the code (%w+)%."
+    assert.is_true(service:control("POST", control, { user_code = user_code }).known, shown)
+    local rest = pipe:read "*a"
+    pipe:close()
+    assert_safe(shown, rest)
+    return tonumber(rest:match "(%d+)\n$"), rest
+  end
+
+  it("device signs a person in who types the code, and tells when they decline", function()
+    local code, output = with_person "approve"
+    assert.same({ 0, "started" }, { code, output:match "started" })
+    code, output = with_person "decline"
+    assert.equal(5, code)
+    assert.is_truthy(output:find("the sign-in was declined", 1, true), output)
+  end)
+
+  it("env signs in as the variables say, and tells a wrong secret", function()
+    local env = {
+      AZURE_TENANT_ID = service.tenant,
+      AZURE_CLIENT_ID = service.client_id,
+      AZURE_CLIENT_SECRET = service.client_secret,
+    }
+    assert_started("--auth env", env)
+    env.AZURE_CLIENT_SECRET = "wrong-" .. marked
+    assert_refused("--auth env", env, "AADSTS7000215")
+  end)
+
+  it("default takes the first way that works, and tells why each of them does not", function()
+    let_az("ERROR: Please run 'az login' to setup account.\n", 1)
+    assert_started("--auth default", {
+      AZURE_TENANT_ID = service.tenant,
+      AZURE_CLIENT_ID = service.client_id,
+      AZURE_CLIENT_SECRET = service.client_secret,
+    })
+    assert_started("--auth default", { AZURE_POD_IDENTITY_AUTHORITY_HOST = service.url })
+    assert.equal("", files.read(folder .. "/arguments"))
+    local report = assert_refused("--auth default", {}, "no provider has a token")
+    for _, reason in ipairs {
+      "environment: the environment names no way",
+      "workload identity: workload identity is not set up",
+      "managed identity: there is no managed identity",
+      "Azure CLI: nobody is signed in",
+    } do
+      assert.is_truthy(report.error.message:find(reason, 1, true), report.error.message)
+    end
+    local token = service:control("POST", "tokens", { tenant = service.tenant }).token
+    let_az(cjson.encode { accessToken = token, expires_on = os.time() + 3600 }, 0)
+    assert_started "--auth default"
+  end)
+
+  it("of each way shows what its token permits, without the token", function()
+    let_az("", 1)
+    local secret = {
+      AZURE_TENANT_ID = service.tenant,
+      AZURE_CLIENT_ID = service.client_id,
+      AZURE_CLIENT_SECRET = service.client_secret,
+    }
+    for way, env in pairs {
+      env = secret,
+      secret = secret,
+      default = secret,
+      managed = { IDENTITY_ENDPOINT = service.url .. "/msi/token", IDENTITY_HEADER = machine_key },
+    } do
+      local code, output = run("token --inspect --auth " .. way, env)
+      assert.equal(0, code)
+      assert.is_truthy(output:find("ReadWrite.All is there", 1, true), output)
+    end
+    assert.equal(0, service:control("GET", "state").requests.sync)
+  end)
+end)

@@ -1,0 +1,75 @@
+-- The emulated service's clock can be anybody's; a mistake in how it is made or asked is told.
+
+local emulated_graph = require "support.emulated_graph"
+local emulator = require "autopilot.emulator"
+
+local new_service, sync_request = emulated_graph.new, emulated_graph.sync_request
+
+describe("autopilot.emulator: its clock", function()
+  it("stands still until it is moved on", function()
+    local service = emulator.new { start = 1000.5 }
+    assert.equal(1000.5, service:now())
+    service:advance(0.25)
+    assert.equal(1000.75, service:now())
+    for _, seconds in ipairs { -1, 0 / 0, math.huge, "1" } do
+      assert.has_error(function()
+        service:advance(seconds)
+      end)
+    end
+    assert.equal(1000.75, service:now())
+  end)
+
+  it("may be somebody else's, and a late answer may wait in somebody else's way", function()
+    local time, slept = 5000, {}
+    local service, transport = new_service {
+      now = function()
+        return time
+      end,
+      sleep = function(seconds)
+        slept[#slept + 1] = seconds
+      end,
+    }
+    service:advance(10)
+    time = 5001
+    assert.equal(5011, service:now())
+    service:inject { kind = "slow_answer", seconds = 3 }
+    assert.equal(204, transport(sync_request()).status)
+    assert.same({ 3 }, slept)
+    assert.equal(5011, service:now())
+  end)
+end)
+
+describe("autopilot.emulator: mistakes", function()
+  it("in an option raise at the caller's line and name it", function()
+    local wrong = {
+      ["unknown option 'cooldwn' %(did you mean 'cooldown'%?%)"] = { cooldwn = 1 },
+      ["option 'cooldown' must be at least 0"] = { cooldown = -1 },
+      ["option 'duration' must be at least 0"] = { duration = -1 },
+      ["option 'zone' must be 'Z' or an offset such as '%-08:00'"] = { zone = "PST" },
+      ["option 'cooldown_from' must be one of"] = { cooldown_from = "start" },
+      ["option 'retry_after' must be one of"] = { retry_after = "both" },
+      ["option 'tokens' must be a map with a right token"] = { tokens = { t = {} } },
+      ["option 'clients' must be a map with a right client"] = { clients = { app = "secret" } },
+      ["option 'tenants' must be a map with a right tenant"] = { tenants = { "contoso" } },
+      ["option 'faults' has a fault that must have a known kind"] = { faults = { {} } },
+    }
+    for message, given in pairs(wrong) do
+      local ok, told = pcall(function()
+        local made = emulator.new(given)
+        return made
+      end)
+      assert.is_false(ok)
+      assert.matches("options_spec%.lua:%d+: autopilot%.emulator%.new: " .. message, told)
+      assert.is_nil(told:find("secret", 1, true))
+    end
+  end)
+
+  it("in a request raise as well", function()
+    local service = emulator.new()
+    for _, request in ipairs { 7, {}, { method = "GET" }, { url = "/" } } do
+      assert.has_error(function()
+        service:handle(request)
+      end)
+    end
+  end)
+end)

@@ -1,0 +1,336 @@
+-- The emulator's side of signing in: people with codes, assertions, machines, claims challenges.
+
+local base64url = require "autopilot.base.base64url"
+local cjson = require "cjson"
+local emulator = require "autopilot.emulator"
+local oauth = require "autopilot.token.oauth"
+local overlay = require "support.overlay"
+
+local scope = "https://graph.microsoft.com/.default"
+local jwt_bearer = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+local device_grant = "urn:ietf:params:oauth:grant-type:device_code"
+
+--- Posts a form to one of a tenant's endpoints: the decoded answer and its status.
+local function post(service, endpoint, fields, tenant)
+  local response = service:handle {
+    method = "POST",
+    url = ("https://login.microsoftonline.com/%s/oauth2/v2.0/%s"):format(
+      tenant or "contoso",
+      endpoint
+    ),
+    body = oauth.encode_form(fields),
+  }
+  return cjson.decode(response.body), response.status
+end
+
+local function sync(service, token)
+  return service:handle {
+    method = "POST",
+    url = "/beta/deviceManagement/windowsAutopilotSettings/sync",
+    headers = { Authorization = "Bearer " .. token },
+  }
+end
+
+local function refusal(answer)
+  return answer.error, answer.error_codes and answer.error_codes[1]
+end
+
+describe("autopilot.emulator: a person who signs in with a code", function()
+  local service
+
+  before_each(function()
+    service = emulator.new { clients = { app = { public = true }, closed = { secret = "x" } } }
+  end)
+
+  local function offer(more)
+    local fields = overlay({ client_id = "app", scope = scope .. " offline_access" }, more)
+    return post(service, "devicecode", fields)
+  end
+
+  local function poll(code, more)
+    local fields =
+      overlay({ grant_type = device_grant, client_id = "app", device_code = code }, more)
+    local answer = post(service, "token", fields)
+    return answer
+  end
+
+  it("is shown a code and an address, for a quarter of an hour", function()
+    local answer, status = offer()
+    assert.equal(200, status)
+    assert.equal(900, answer.expires_in)
+    assert.equal(5, answer.interval)
+    assert.is_truthy(answer.message:find(answer.user_code, 1, true))
+    assert.is_truthy(answer.message:find(answer.verification_uri, 1, true))
+    assert.is_nil(answer.message:find(answer.device_code, 1, true))
+    assert.equal(1, service.requests.device_code)
+  end)
+
+  it("is waited for until the code was typed; the token is a user's", function()
+    local answer = offer()
+    assert.same({ "authorization_pending", 70016 }, { refusal(poll(answer.device_code)) })
+    assert.is_true(service:approve(answer.user_code, "ann@contoso.example"))
+    service:advance(5)
+    local granted = poll(answer.device_code)
+    local claims = require "autopilot.token.inspect"(granted.access_token)
+    assert.equal("ann@contoso.example", claims.upn)
+    assert.equal("DeviceManagementServiceConfig.ReadWrite.All", claims.scp)
+    assert.is_nil(claims.roles)
+    assert.equal("string", type(granted.refresh_token))
+    assert.equal(204, sync(service, granted.access_token).status)
+    service:advance(5)
+    assert.equal("bad_verification_code", (refusal(poll(answer.device_code))))
+  end)
+
+  it("is asked about more slowly by whoever polls too soon", function()
+    local answer = offer()
+    poll(answer.device_code)
+    service:advance(4)
+    assert.equal("slow_down", (refusal(poll(answer.device_code))))
+    service:advance(9)
+    assert.equal("slow_down", (refusal(poll(answer.device_code))))
+    service:advance(15)
+    assert.equal("authorization_pending", (refusal(poll(answer.device_code))))
+  end)
+
+  it("may decline, or let the code expire", function()
+    local answer = offer()
+    assert.is_true(service:decline(answer.user_code))
+    assert.equal("authorization_declined", (refusal(poll(answer.device_code))))
+    answer = offer()
+    service:advance(900)
+    assert.equal("expired_token", (refusal(poll(answer.device_code))))
+    assert.is_false(service:approve "NOBODYS")
+  end)
+
+  it("does so for the application that asked, one that allows it", function()
+    local answer = offer()
+    service:approve(answer.user_code)
+    local told = poll(answer.device_code, { client_id = "closed" })
+    assert.equal("bad_verification_code", (refusal(told)))
+    assert.same({ "invalid_client", 70002 }, { refusal((offer { client_id = "closed" })) })
+    assert.same({ "unauthorized_client", 700016 }, { refusal((offer { client_id = "nobody" })) })
+    assert.same({ "invalid_scope", 1002012 }, { refusal((offer { scope = "User.Read" })) })
+    local two = scope .. " https://vault.test/.default"
+    assert.same({ "invalid_scope", 1002012 }, { refusal((offer { scope = two })) })
+  end)
+
+  it("leaves a refresh token, until all of them are forgotten", function()
+    local answer = offer()
+    service:approve(answer.user_code)
+    local granted = poll(answer.device_code)
+    local fields = {
+      grant_type = "refresh_token",
+      client_id = "app",
+      refresh_token = granted.refresh_token,
+      scope = scope .. " offline_access",
+    }
+    local again = post(service, "token", fields)
+    assert.not_equal(granted.access_token, again.access_token)
+    assert.not_equal(granted.refresh_token, again.refresh_token)
+    fields.client_id = "closed"
+    assert.equal("invalid_grant", (refusal((post(service, "token", fields)))))
+    fields.client_id = "app"
+    assert.equal("invalid_grant", (refusal((post(service, "token", fields, "fabrikam")))))
+    assert.equal("string", type(post(service, "token", fields).access_token))
+    service:forget_sign_ins()
+    assert.same({ "invalid_grant", 70000 }, { refusal((post(service, "token", fields))) })
+    fields.refresh_token = nil
+    assert.same({ "invalid_request", 900144 }, { refusal((post(service, "token", fields))) })
+  end)
+end)
+
+describe("autopilot.emulator: an assertion", function()
+  local now = 1767225600
+
+  local function jwt(header, claims)
+    return table.concat({
+      base64url.encode(cjson.encode(header)),
+      base64url.encode(cjson.encode(claims)),
+      "c2ln",
+    }, ".")
+  end
+
+  --- What an application's assertion is answered with; `changed` fields of its claims.
+  local function ask(application, header, claims, changed)
+    local all = overlay({}, claims)
+    overlay(all, changed)
+    local service = emulator.new { start = now, clients = { app = application } }
+    local answer, status = post(service, "token", {
+      grant_type = "client_credentials",
+      client_id = "app",
+      scope = scope,
+      client_assertion_type = jwt_bearer,
+      client_assertion = jwt(header, all),
+    })
+    return answer.access_token and 200 or select(2, refusal(answer)), status
+  end
+
+  it("of a certificate must name one that is known, and be made for this request", function()
+    local header = { alg = "PS256", ["x5t#S256"] = "thumb" }
+    local claims = {
+      aud = "https://login.example/contoso/oauth2/v2.0/token",
+      iss = "app",
+      sub = "app",
+      nbf = now,
+      exp = now + 600,
+    }
+    local known = { certificates = { "other", "thumb" } }
+    assert.equal(200, (ask(known, header, claims)))
+    assert.equal(700027, (ask({ certificates = { "other" } }, header, claims)))
+    assert.equal(700027, (ask({}, header, claims)))
+    for number, changes in pairs {
+      [700021] = { { iss = "else" }, { sub = "else" } },
+      [700023] = { { aud = "https://login.example/fabrikam/oauth2/v2.0/token" }, { aud = "x" } },
+      [700024] = { { exp = now - 301 }, { nbf = now + 301 }, { exp = "x" } },
+    } do
+      for _, changed in ipairs(changes) do
+        assert.same({ number, 401 }, { ask(known, header, claims, changed) })
+      end
+    end
+  end)
+
+  it("of a platform must have issuer, subject and audience of a credential", function()
+    local application = {
+      federated = {
+        { issuer = "https://other.test", subject = "s" },
+        { issuer = "https://issuer.test", subject = "s" },
+        { issuer = "https://own.test", subject = "s", audience = "mine" },
+      },
+    }
+    local claims = {
+      iss = "https://issuer.test",
+      sub = "s",
+      aud = "api://AzureADTokenExchange",
+      exp = now + 60,
+    }
+    assert.equal(200, (ask(application, {}, claims)))
+    assert.equal(200, (ask(application, {}, claims, { iss = "https://own.test", aud = "mine" })))
+    for number, changed in pairs {
+      [700211] = { iss = "https://nobody.test" },
+      [700213] = { sub = "x" },
+      [700212] = { aud = "x" },
+      [700024] = { exp = now - 301 },
+    } do
+      assert.same({ number, 401 }, { ask(application, {}, claims, changed) })
+    end
+  end)
+end)
+
+describe("autopilot.emulator: a machine", function()
+  local function get(service, path, headers)
+    local response = service:handle { method = "GET", url = path, headers = headers or {} }
+    return response.status, cjson.decode(response.body)
+  end
+
+  local machine = { tenant = "contoso", client_id = "machine", header = "key" }
+  local metadata = "/metadata/identity/oauth2/token?api-version=2018-02-01"
+    .. "&resource=https%3A%2F%2Fgraph.microsoft.com"
+  local app_service = "/msi/token?api-version=2019-08-01&resource=https%3A%2F%2Fgraph.microsoft.com"
+
+  it("gets a token of its own, in a virtual machine and in App Service", function()
+    local service = emulator.new { identity = machine }
+    local status, answer = get(service, metadata, { Metadata = "true" })
+    assert.equal(200, status)
+    assert.equal("3599", answer.expires_in)
+    assert.equal(204, sync(service, answer.access_token).status)
+    status, answer = get(service, app_service, { ["X-IDENTITY-HEADER"] = "key" })
+    assert.equal(200, status)
+    assert.is_nil(answer.expires_in)
+    assert.equal(("%d"):format(service:now() + 3599), answer.expires_on)
+    assert.equal(2, service.requests.identity)
+    for path, version in pairs {
+      ["/msi/token"] = "2017-09-01&clientid=machine",
+      ["/metadata/identity/oauth2/token"] = "2019-07-01-preview",
+    } do
+      local url = path .. "?resource=https%3A%2F%2Fgraph.microsoft.com&api-version=" .. version
+      assert.equal(200, (get(service, url, { Secret = "key" })))
+      assert.equal(401, (get(service, url, { Secret = "wrong" })))
+      assert.equal(400, (get(service, url .. "0", { Secret = "key" })))
+    end
+  end)
+
+  it("gets none without the header, with another identity, or where it has none", function()
+    local service = emulator.new { identity = machine }
+    assert.equal(400, (get(service, metadata)))
+    local forwarded = { Metadata = "true", ["X-Forwarded-For"] = "x" }
+    assert.equal(400, (get(service, metadata, forwarded)))
+    assert.equal(400, (get(service, metadata .. "&client_id=else", { Metadata = "true" })))
+    assert.equal(200, (get(service, metadata .. "&client_id=machine", { Metadata = "true" })))
+    assert.equal(401, (get(service, app_service)))
+    assert.equal(401, (get(service, app_service, { ["X-IDENTITY-HEADER"] = "wrong" })))
+    local status, answer = get(emulator.new {}, metadata, { Metadata = "true" })
+    assert.same({ 400, "Identity not found" }, { status, answer.error_description })
+    service = emulator.new { identity = { tenant = "t", client_id = "c" } }
+    assert.equal(401, (get(service, app_service, { ["X-IDENTITY-HEADER"] = "" })))
+    assert.equal(401, (get(service, app_service)))
+    for _, wrong in ipairs { { "2018%-02%-01", "2017-09-01" }, { "&resource=.*$", "" } } do
+      local url = metadata:gsub(wrong[1], wrong[2])
+      assert.equal(400, (get(service, url, { Metadata = "true" })))
+    end
+  end)
+end)
+
+describe("autopilot.emulator: a claims challenge", function()
+  local wanted = '{"access_token":{"acrs":{"essential":true,"value":"c1?~"}}}'
+  local capable = '{"access_token":{"acrs":{"essential":true,"value":"c1?~"},'
+    .. '"xms_cc":{"values":["cp1"]}}}'
+
+  local function token_for(service, claims)
+    local answer = post(service, "token", {
+      grant_type = "client_credentials",
+      client_id = "app",
+      client_secret = "x",
+      scope = scope,
+      claims = claims,
+    })
+    return answer.access_token
+  end
+
+  it("stands until a token comes that was asked for with its claims", function()
+    for _, encoding in ipairs { "base64", "base64url" } do
+      local service = emulator.new { clients = { app = { secret = "x" } } }
+      local old = token_for(service)
+      service:inject {
+        kind = "claims_challenge",
+        on = "sync",
+        claims = wanted,
+        encoding = encoding,
+      }
+      local response = sync(service, old)
+      assert.equal(401, response.status)
+      local told = response.headers["www-authenticate"]
+      local encoded = told:match 'error="insufficient_claims", claims="([^"]*)"'
+      assert.equal(encoding == "base64", encoded:find "[+/=]" ~= nil)
+      assert.equal(wanted, base64url.decode(encoded))
+      for _, claims in ipairs { false, "{}", wanted, (capable:gsub("c1", "c2")) } do
+        assert.equal(401, sync(service, token_for(service, claims or nil)).status)
+      end
+      local good = token_for(service, capable)
+      assert.equal(204, sync(service, good).status)
+      assert.equal(capable, service.log[#service.log - 2].claims)
+    end
+  end)
+
+  it("wants a token from now on where nothing else is said", function()
+    local service = emulator.new { clients = { app = { secret = "x" } } }
+    service:inject { kind = "claims_challenge", on = "sync" }
+    local told = sync(service, token_for(service)).headers["www-authenticate"]
+    local text = base64url.decode(told:match 'claims="([^"]*)"')
+    local nbf = cjson.decode(text).access_token.nbf
+    assert.same({ essential = true, value = ("%d"):format(service:now()) }, nbf)
+  end)
+
+  it("is refused as a fault where it is not right", function()
+    local service = emulator.new {}
+    for _, fault in ipairs {
+      { kind = "claims_challenge", claims = "no JSON" },
+      { kind = "claims_challenge", claims = 5 },
+      { kind = "claims_challenge", encoding = "hex" },
+    } do
+      assert.has_error(function()
+        service:inject(fault)
+      end)
+    end
+    assert.is_nil(token_for(emulator.new { clients = { app = { secret = "x" } } }, "no JSON"))
+  end)
+end)

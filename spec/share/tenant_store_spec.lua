@@ -1,0 +1,280 @@
+-- What one client learnt of a tenant, another with the same store honours: without a request.
+
+local mistakes = require "support.mistakes"
+local overlay = require "support.overlay"
+local scripted = require "autopilot.transport.scripted"
+local stores = require "autopilot.store"
+local world = require "support.virtual_world"
+
+local start = world.start
+
+--- A world, a store in it, and a function that makes clients which share it.
+local function sharing()
+  local here = world.new()
+  local store = stores.memory {
+    now = function()
+      return here.time
+    end,
+  }
+  local function client(answers, given)
+    local options = overlay({ store = store, retry = false, recover = false }, given)
+    return here:scripted(answers, options)
+  end
+  return here, client, store
+end
+
+local started = { status = 204, headers = { Date = world.date(start) } }
+
+--- The failure of a call for which nothing may be sent.
+local function refused(client, given)
+  local report, failure = client:sync(given)
+  assert.is_nil(report)
+  assert.are.equal("client", failure.answered_by)
+  assert.are.equal("no", failure.delivered)
+  assert.are.same({}, failure.attempts)
+  return failure
+end
+
+describe("clients with one store", function()
+  it("honour the cooldown of a sync that another started", function()
+    local here, client = sharing()
+    local one = client { started }
+    local other = client {}
+    assert(one:sync())
+    here:pass(100)
+    local failure = refused(other)
+    assert.are.equal("cooldown", failure.outcome)
+    assert.are.equal(start + 610, failure.retry_at)
+    assert.are.equal(510, failure.retry_after)
+  end)
+
+  it("ask again when it is over", function()
+    local here, client = sharing()
+    assert((client { started }):sync())
+    here:pass(610.1)
+    assert((client { { status = 204 } }):sync())
+  end)
+
+  it("add to what happened their own cooldown and margin", function()
+    local _, client = sharing()
+    assert((client { started }):sync())
+    local other = client({}, { cooldown = 300, cooldown_margin = 1 })
+    assert.are.equal(start + 301, refused(other).retry_at)
+    assert((client({ started }, { cooldown = 0 })):sync())
+  end)
+
+  it("honour a Retry-After that another was told", function()
+    for status, outcome in pairs { [429] = "throttled", [409] = "in_progress" } do
+      local _, client = sharing()
+      local one = client { { status = status, headers = { ["Retry-After"] = "120" } } }
+      assert.is_nil(one:sync())
+      local failure = refused((client {}))
+      assert.are.equal(outcome, failure.outcome)
+      assert.are.equal(start + 120, failure.retry_at)
+    end
+  end)
+
+  it("keep to themselves what depends on who asks", function()
+    local _, client = sharing()
+    local one = client { { status = 403, headers = { ["Retry-After"] = "120" } } }
+    assert.is_nil(one:sync())
+    assert((client { started }):sync())
+  end)
+
+  it("honour a bare 429 that another met, until a record tells more", function()
+    local here, client = sharing()
+    assert.is_nil((client { { status = 429 } }):sync())
+    assert.are.equal(start + 610, refused((client {})).retry_at)
+    here:pass(50)
+    local record =
+      world.record { trigger = start - 500, last_sync = start - 499, date = start + 50 }
+    assert((client { record }):status())
+    here:pass(62)
+    assert((client { started }):sync())
+  end)
+
+  it("know of a record that another has read", function()
+    local _, client = sharing()
+    local record = world.record { trigger = start - 100, last_sync = start - 99, date = start }
+    assert((client { record }):status())
+    local failure = refused((client {}))
+    assert.are.equal("cooldown", failure.outcome)
+    local ends = start - 99 + 610
+    assert.is_true(failure.retry_at >= ends and failure.retry_at <= ends + 1.01)
+  end)
+
+  it("say in their status that a sync may not be asked for yet", function()
+    local here, client = sharing()
+    assert((client { started }):sync())
+    here:pass(5)
+    -- Read too late: it does not show the sync yet.
+    local old = world.record { trigger = start - 5000, last_sync = start - 4999, date = start + 5 }
+    local report = assert((client { old }):status())
+    assert.is_false(report.ready)
+    assert.is_true(report.cooldown_remaining > 600)
+  end)
+
+  it("ask all the same when it is forced", function()
+    local _, client = sharing()
+    assert((client { started }):sync())
+    assert((client { { status = 204 } }):sync { force = true })
+  end)
+
+  it("take a tenant for the same whatever its letters' case, and no other", function()
+    local _, client = sharing()
+    assert((client({ started }, { tenant = "Contoso.example" })):sync())
+    refused((client({}, { tenant = "contoso.EXAMPLE" })))
+    assert((client({ started }, { tenant = "fabrikam.example" })):sync())
+    local elsewhere = { tenant = "contoso.example", base_url = "https://graph.microsoft.us" }
+    assert((client({ started }, elsewhere)):sync())
+  end)
+
+  it("put neither token nor secret into the store", function()
+    local here = world.new()
+    local seen = {}
+    local inner = stores.memory()
+    local store = setmetatable({}, {
+      __index = function(_, method)
+        return function(_, key, value, ...)
+          seen[#seen + 1] = key .. "\n" .. tostring(value)
+          return inner[method](inner, key, value, ...)
+        end
+      end,
+    })
+    local token = "eyJ0eXAiOiJKV1QifQ.made-up-token-value.c2lnbmF0dXJl"
+    local echo = '{"error":{"code":"Forbidden","message":"token ' .. token .. '"}}'
+    local answer = { status = 403, body = echo, headers = { ["request-id"] = token } }
+    local client = here:scripted({ answer }, { token = token, store = store, retry = false })
+    assert.is_nil(client:sync())
+    local all = table.concat(seen, "\n")
+    assert.truthy(all:find("forbidden", 1, true)) -- the result was told
+    assert.is_nil(all:find(token, 1, true))
+    assert.is_nil(all:find("made-up-token-value", 1, true))
+  end)
+end)
+
+describe("a store with values that are none of ours", function()
+  local function with_values(text)
+    local here, client = sharing()
+    local filled = stores.memory()
+    local store = {
+      add = function(_, ...)
+        return filled:add(...)
+      end,
+      set = function()
+        return true
+      end,
+      get = function(_, key)
+        return key:find ":claim$" and filled:get(key) or text
+      end,
+      delete_if = function(_, ...)
+        return filled:delete_if(...)
+      end,
+    }
+    return client({ started }, { store = store }), here
+  end
+
+  it("is as good as an empty one", function()
+    for _, text in ipairs {
+      "",
+      "garbage",
+      "{}",
+      "[]",
+      '{"id":1}',
+      "0.0 throttled",
+      "9999999999.0",
+      "9999999999.0 9999999999.0 9999999999.0",
+      "9999999999.0 throttled",
+      "1e9.0",
+      ("9"):rep(400) .. ".0 throttled",
+      ("%.0f.0 1.0"):format(start),
+      ("%.0f.0 9.0 1.0"):format(start),
+      ("%.0f.0 unauthenticated"):format(start + 100),
+      ("x"):rep(100000),
+    } do
+      local client = with_values(text)
+      local report, failure = client:sync()
+      assert(report, text:sub(1, 40) .. ": " .. tostring(failure))
+    end
+  end)
+end)
+
+describe("a store that fails", function()
+  local failures = {
+    ["says why"] = function()
+      return nil, "no memory for good=secret"
+    end,
+    ["raises"] = function()
+      error "broken"
+    end,
+    ["raises a table"] = function()
+      error {}
+    end,
+    ["returns nonsense"] = function()
+      return {}, {}
+    end,
+    ["returns nothing"] = function() end,
+  }
+
+  for name, fail in pairs(failures) do
+    it("and " .. name .. " changes nothing for a client", function()
+      local here = world.new()
+      local store = { add = fail, get = fail, set = fail, delete_if = fail }
+      local given = { store = store, token = "good=secret", retry = false }
+      local client, transport = here:scripted({ started, { status = 204 } }, given)
+      local report = assert(client:sync())
+      assert.are.equal("started", report.outcome)
+      assert.are.equal("service", report.answered_by)
+      local _, failure = client:sync()
+      assert.are.equal("cooldown", failure.outcome) -- by its own memory
+      assert.are.equal(1, #transport.requests)
+    end)
+  end
+
+  it("is told of, without a secret", function()
+    local here = world.new()
+    local fail = failures["says why"]
+    local store = { add = fail, get = fail, set = fail, delete_if = fail }
+    local client = here:scripted({ started }, { store = store, token = "good=secret" })
+    assert(client:sync())
+    local events = here:events_of "store_failed"
+    assert.is_true(#events > 2)
+    local last = events[#events]
+    assert.truthy(last.message:find("no memory", 1, true))
+    assert.is_nil(last.message:find("good=secret", 1, true))
+  end)
+end)
+
+describe("the option store", function()
+  it("needs a tenant", function()
+    local message = mistakes.raised(function()
+      require "autopilot.client" { token = "good", store = stores.memory() }
+    end)
+    assert.truthy(message:find("tenant_store_spec.lua:", 1, true))
+    assert.truthy(message:find("option 'store' needs option 'tenant'", 1, true))
+  end)
+
+  it("takes what has the four methods", function()
+    local message = mistakes.raised(function()
+      require "autopilot.client" { token = "good", tenant = "contoso", store = {} }
+    end)
+    assert.truthy(message:find("option 'store' must have a method 'add'", 1, true))
+  end)
+
+  it("goes for a client's siblings by their own tenant", function()
+    local _, client = sharing()
+    local one = client({ started, started }, { tenant = "contoso" })
+    local sibling = one:sibling("token", "fabrikam")
+    assert(one:sync())
+    assert(sibling:sync())
+    refused((client({}, { tenant = "fabrikam" })))
+  end)
+
+  it("is not touched without it", function()
+    local here = world.new()
+    local transport = scripted { started }
+    local client = here:client { transport = transport }
+    assert.is_false(client.shared)
+    assert(client:sync())
+  end)
+end)

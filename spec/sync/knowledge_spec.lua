@@ -1,0 +1,151 @@
+-- What a client remembers of its tenant, and which questions are in vain.
+
+local ServiceClock = require "autopilot.sync.service_clock"
+local TenantMemory = require "autopilot.sync.knowledge"
+
+--- A memory whose service's clock is known to agree with ours, within the second that Date leaves open.
+local function new(cooldown)
+  local clocks = { monotonic = 70 }
+  local clock = ServiceClock.new {
+    now = function()
+      return 5000
+    end,
+    clock = function()
+      return clocks.monotonic
+    end,
+  }
+  return TenantMemory.new(cooldown or 600, 10, clock), clock, clocks
+end
+
+local function record(trigger, last_sync, status)
+  return {
+    sync_status = status or "completed",
+    last_manual_trigger = trigger,
+    last_sync = last_sync,
+    trigger_known = true,
+  }
+end
+
+--- A moment by both clocks, of which the monotonic one shows 70 at 5000.
+local function since(moment)
+  return { at = moment, clock = moment - 4930 }
+end
+
+describe("autopilot.sync.knowledge", function()
+  it("knows of nothing at first", function()
+    local memory = new()
+    assert.is_nil((memory:refusal(5000)))
+    assert.is_nil(memory:cooldown_end(5000))
+  end)
+
+  it("remembers its own sync for the interval and the margin", function()
+    local memory = new()
+    memory:note_started(5000, 5001, 70)
+    assert.same({ "cooldown", 5611 }, { memory:refusal(5002) })
+    assert.same({ "cooldown", 5611 }, { memory:refusal(5610.9) })
+    assert.is_nil((memory:refusal(5611)))
+  end)
+
+  it("remembers a refusal until its Retry-After has passed, as what it was", function()
+    local memory = new()
+    memory:note_refused("throttled", 5100, 5000)
+    assert.same({ "throttled", 5100 }, { memory:refusal(5099) })
+    assert.is_nil((memory:refusal(5100)))
+    memory:note_refused("in_progress", 5300, 5200)
+    assert.same({ "in_progress", 5300 }, { memory:refusal(5299) })
+  end)
+
+  it("does not shorten one Retry-After by another", function()
+    local memory = new()
+    memory:note_refused("throttled", 5100, 5000)
+    memory:note_refused("throttled", 5050, 5000)
+    assert.same({ "throttled", 5100 }, { memory:refusal(5060) })
+  end)
+
+  it("remembers a bare 429 for the interval, and a bare 409 not at all", function()
+    local memory = new()
+    memory:note_refused("in_progress", nil, 5000)
+    assert.is_nil((memory:refusal(5001)))
+    memory:note_refused("cooldown", nil, 5000)
+    assert.same({ "cooldown", 5610 }, { memory:refusal(5609) })
+    assert.is_nil((memory:refusal(5610)))
+  end)
+
+  it("knows better from a record than from a bare 429", function()
+    local memory = new()
+    memory:note_refused("cooldown", nil, 5000)
+    memory:note_record(record(4500, 4501))
+    assert.same({ "cooldown", 5111 }, { memory:refusal(5001) })
+  end)
+
+  it("takes the later of the record's stamps", function()
+    local memory = new()
+    memory:note_record(record(4500, 4700))
+    assert.equal(5310, memory:cooldown_end(5000))
+    memory = new()
+    memory:note_record(record(4700, 4500))
+    assert.equal(5310, memory:cooldown_end(5000))
+  end)
+
+  it("lets a record that was read late take nothing back", function()
+    local memory = new()
+    memory:note_started(5000, 5000, 70)
+    memory:note_record(record(1000, 1001))
+    assert.same({ "cooldown", 5610 }, { memory:refusal(5001) })
+  end)
+
+  it("knows of no cooldown where there is none, but keeps a Retry-After", function()
+    local memory = new(0)
+    memory:note_started(5000, 5000, 70)
+    memory:note_record(record(5000, 5001))
+    memory:note_refused("cooldown", nil, 5001)
+    assert.is_nil((memory:refusal(5002)))
+    memory:note_refused("throttled", 5100, 5001)
+    assert.same({ "throttled", 5100 }, { memory:refusal(5002) })
+  end)
+
+  it("counts the record's stamps by the service's clock", function()
+    local memory, clock = new()
+    clock:observe(105000, 0, 5000, 70)
+    memory:note_record(record(104900, 104901))
+    local outcome, ends = memory:refusal(5000)
+    assert.equal("cooldown", outcome)
+    assert.is_true(ends >= 5511 - 0.01 and ends <= 5512.01)
+  end)
+
+  it("keeps a refusal for as long as was told when the clock was set back", function()
+    local memory, _, clocks = new()
+    memory:note_refused("in_progress", 5020, 5000)
+    assert.same({ "in_progress", 5020 }, { memory:refusal(4999.5) }) -- a sleep that ended early
+    clocks.monotonic = 73
+    assert.same({ "in_progress", 1417 }, { memory:refusal(1400) })
+    assert.is_nil((memory:refusal(1417)))
+    clocks.monotonic = 90
+    assert.is_nil((memory:refusal(900)))
+  end)
+
+  it("calls a moment covered only by a trigger that is surely not before it", function()
+    local memory, clock = new()
+    assert.equal(5000, memory:covering_trigger(record(5000), since(5000)))
+    assert.is_nil(memory:covering_trigger(record(4999.9), since(5000)))
+    assert.is_nil(memory:covering_trigger(record(nil, 6000), since(5000)))
+    clock:observe(5000, 0, 5000, 70) -- up to a second ahead
+    assert.is_nil(memory:covering_trigger(record(5000.9), since(5000)))
+    assert.equal(5001.1, memory:covering_trigger(record(5001.1), since(5000)))
+  end)
+
+  it("calls a moment covered by its own sync, whose stamp cannot be anybody else's", function()
+    local memory, clock = new()
+    clock:observe(5000, 0, 5000, 70)
+    memory:note_started(5000, 5000.2, 70)
+    assert.equal(5000.1, memory:covering_trigger(record(5000.1), since(5000)))
+    assert.is_nil(memory:covering_trigger(record(4000), since(5000)))
+    assert.is_nil(memory:covering_trigger(record(5000.1), since(5001.5)))
+  end)
+
+  it("takes the last trigger where no moment is asked for", function()
+    local memory = new()
+    assert.equal(77, memory:covering_trigger(record(77)))
+    assert.is_nil(memory:covering_trigger(record(nil)))
+  end)
+end)

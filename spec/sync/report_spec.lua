@@ -1,0 +1,146 @@
+-- The report's one line, and what seals it.
+
+local report = require "autopilot.sync.report"
+local virtual_world = require "support.virtual_world"
+
+local seal = report.seal
+
+describe("autopilot.sync.report", function()
+  it("is one line for a person: who, what, when again, and what support asks for", function()
+    local line = tostring(seal {
+      operation = "sync",
+      tenant = "contoso",
+      outcome = "cooldown",
+      retry_after = 344.2,
+      status = 429,
+      request_id = "5c0e",
+      delivered = "yes",
+    })
+    assert.equal(
+      "sync contoso: cooldown, again in 345 s (HTTP 429, delivered: yes, request-id 5c0e)",
+      line
+    )
+  end)
+
+  it("is short where there is nothing more to say", function()
+    assert.equal("sync: started", tostring(seal { operation = "sync", outcome = "started" }))
+    assert.equal("ensure: fresh", tostring(seal { operation = "ensure", outcome = "fresh" }))
+    assert.equal(
+      "status x: completed",
+      tostring(seal { operation = "status", tenant = "x", ok = true, sync_status = "completed" })
+    )
+    assert.equal("status: ok", tostring(seal { operation = "status", ok = true }))
+  end)
+
+  it("says what failed, by the service's words or the network's", function()
+    assert.equal(
+      "sync: forbidden, Not you. (HTTP 403)",
+      tostring(seal {
+        operation = "sync",
+        outcome = "forbidden",
+        status = 403,
+        error = { code = "Forbidden", message = "Not you." },
+      })
+    )
+    assert.equal(
+      "sync: rejected, BadRequest",
+      tostring(seal { operation = "sync", outcome = "rejected", error = { code = "BadRequest" } })
+    )
+    assert.equal(
+      "sync: unreachable, tls: certificate has expired (delivered: no)",
+      tostring(seal {
+        operation = "sync",
+        outcome = "unreachable",
+        delivered = "no",
+        network = { stage = "tls", message = "certificate has expired" },
+      })
+    )
+  end)
+
+  it("stays one line whatever the texts in it", function()
+    local line = tostring(seal {
+      operation = "sync",
+      tenant = "con\ntoso",
+      outcome = "rejected",
+      request_id = "a\r\nb",
+      error = { message = "first\nsecond\r\nthird\0fourth\27[31m" },
+      network = { stage = "receive", message = "a\nb" },
+    })
+    assert.is_nil(line:find "%c")
+    assert.is_truthy(line:find "first second")
+  end)
+
+  it("shows any wait that a service can ask for, however long", function()
+    for _, text in ipairs { "0", "0.4", "2.128", "99999999999999999999999", ("9"):rep(400) } do
+      local answer = { status = 429, headers = { ["Retry-After"] = text } }
+      local client = virtual_world.new():scripted({ answer }, { retry = false })
+      local failure = select(2, client:sync())
+      assert.is_truthy(tostring(failure):find "^sync contoso: throttled, again in %d+ s")
+    end
+    for _, text in ipairs { "1e300", "1e999", "-1e999", "99999999999999999999999", "0.5" } do
+      local answer =
+        { status = 429, body = '{"error":{"message":"{\\"RetryAfter\\": ' .. text .. '}"}}' }
+      local client = virtual_world.new():scripted({ answer }, { retry = false })
+      local failure = select(2, client:sync())
+      assert.is_truthy(tostring(failure):find "^sync contoso: ")
+      local seconds = failure.retry_after
+      assert.is_true(seconds == nil or (seconds >= 0 and seconds < math.huge), text)
+    end
+  end)
+
+  it("has ok and a hint by its outcome", function()
+    local failure = seal { operation = "sync", outcome = "in_progress" }
+    assert.is_false(failure.ok)
+    assert.is_truthy(failure.hint)
+    local success = seal { operation = "sync", outcome = "started" }
+    assert.is_true(success.ok)
+    assert.is_nil(success.hint)
+  end)
+
+  it("keeps a hint that knows more", function()
+    local failure = seal { operation = "sync", outcome = "forbidden", hint = "Ask Ada." }
+    assert.equal("Ask Ada.", failure.hint)
+  end)
+
+  it("is of one shape for every operation: a result alone, or nil and a failure", function()
+    local client = virtual_world.new():scripted({
+      { status = 204 },
+      { status = 403 },
+      virtual_world.record {},
+      { status = 403 },
+    }, { cooldown = 0 })
+    for _, method in ipairs { "sync", "status" } do
+      local result, nothing = client[method](client)
+      assert.is_true(result.ok)
+      assert.is_nil(nothing)
+      assert.equal(method, result.operation)
+      local none, failure = client[method](client)
+      assert.is_nil(none)
+      assert.is_false(failure.ok)
+      assert.equal(method, failure.operation)
+      assert.equal("contoso", failure.tenant)
+      assert.equal(getmetatable(result), getmetatable(failure))
+    end
+  end)
+
+  it("measures the whole operation, sleeps included, and each attempt by itself", function()
+    local world = virtual_world.new { random = 0.5 }
+    local waits = { 3, 5 }
+    local client = world:client {
+      recover = false,
+      transport = function()
+        world:pass(table.remove(waits, 1))
+        return { status = #waits == 1 and 503 or 204, headers = {}, body = "" }
+      end,
+    }
+    local result = client:sync()
+    local slept = world.slept[1]
+    assert.is_true(slept > 0)
+    assert.near(3 + slept + 5, result.elapsed, 1e-6)
+    assert.near(3, result.attempts[1].elapsed, 1e-6)
+    assert.near(5, result.attempts[2].elapsed, 1e-6)
+    assert.equal(0, result.attempts[1].delay)
+    assert.near(slept, result.attempts[2].delay, 1e-6)
+    assert.same({ 1, 2 }, { result.attempts[1].number, result.attempts[2].number })
+  end)
+end)

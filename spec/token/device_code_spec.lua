@@ -1,0 +1,329 @@
+local device_code = require "autopilot.token.device_code"
+local mistakes = require "support.mistakes"
+local overlay = require "support.overlay"
+local token_world = require "support.token_world"
+
+local code = "device-code-4f6c1d0e9a7b"
+local refresh_token = "refresh-token-4f6c1d0e9a7b"
+
+local function offer(changes)
+  local fields = {
+    device_code = code,
+    user_code = "ABCD-EFGH",
+    verification_uri = "https://microsoft.com/devicelogin",
+    message = "Open https://microsoft.com/devicelogin and enter ABCD-EFGH.",
+    expires_in = 900,
+    interval = 5,
+  }
+  for name, value in pairs(changes or {}) do
+    fields[name] = value or nil
+  end
+  return token_world.answer(200, fields)
+end
+
+local function refused(name)
+  return token_world.refused(400, name, 70016, "Refused with " .. code .. ".")
+end
+
+local pending, granted =
+  refused "authorization_pending", token_world.granted { refresh_token = refresh_token }
+
+--- A provider, and the list of what its prompt was told.
+local function provider(given)
+  local prompts = {}
+  local fields = {
+    client_id = "app",
+    getenv = token_world.getenv {},
+    prompt = function(info)
+      prompts[#prompts + 1] = info
+    end,
+  }
+  overlay(fields, given)
+  return device_code(fields), prompts
+end
+
+--- What comes of one sign-in that is answered like this.
+local function run(answers, given)
+  local world = token_world.scripted(answers, given)
+  local sign_in, prompts = provider()
+  return { sign_in(world.ask) }, world, prompts
+end
+
+describe("autopilot.token.device_code", function()
+  it("shows the code, and asks until the person has signed in", function()
+    local results, world, prompts = run { offer(), pending, pending, granted }
+    assert.are.same({ "opaque-token-0123456789", 3599, {} }, results)
+    assert.are.same({
+      {
+        user_code = "ABCD-EFGH",
+        verification_uri = "https://microsoft.com/devicelogin",
+        message = "Open https://microsoft.com/devicelogin and enter ABCD-EFGH.",
+        expires_in = 900,
+      },
+    }, prompts)
+    assert.are.same({ 5, 5, 5 }, world.slept)
+    local root = "https://login.microsoftonline.com/contoso/oauth2/v2.0/"
+    assert.are.equal(root .. "devicecode", world.requests[1].url)
+    assert.are.same(
+      { client_id = "app", scope = "https://graph.microsoft.com/.default offline_access" },
+      token_world.form(world.requests[1].body)
+    )
+    assert.are.equal(root .. "token", world.requests[2].url)
+    assert.are.same({
+      client_id = "app",
+      device_code = code,
+      grant_type = "urn:ietf:params:oauth:grant-type:device_code",
+    }, token_world.form(world.requests[2].body))
+  end)
+
+  it("signs in to whatever organization when no tenant is named", function()
+    local world = token_world.scripted { offer(), granted }
+    world.ask.tenant = nil
+    assert.is_truthy((provider()(world.ask)))
+    assert.is_truthy(world.requests[1].url:find("/organizations/", 1, true))
+  end)
+
+  it("asks more slowly when it is told to, for good", function()
+    local slow_down = refused "slow_down"
+    local _, world = run { offer(), slow_down, pending, slow_down, granted }
+    assert.are.same({ 5, 10, 10, 15 }, world.slept)
+  end)
+
+  it("goes on while network and service fail, at growing distances", function()
+    local results, world = run {
+      offer { interval = "7" },
+      { network = { stage = "receive", timeout = true } },
+      { status = 503, headers = { ["Retry-After"] = "40" } },
+      { status = 500 },
+      { status = 429, headers = { ["Retry-After"] = "100" } },
+      granted,
+    }
+    assert.are.equal("opaque-token-0123456789", results[1])
+    assert.are.same({ 7, 14, 40, 60, 100 }, world.slept)
+  end)
+
+  it("ends when the code does, though the service does not say so", function()
+    local results, world = run({ offer { expires_in = "21" }, pending, last = "repeat" })
+    assert.is_nil(results[1])
+    assert.is_truthy(results[2]:find "expired")
+    assert.are.same({ code = "expired_token", is_transient = false }, results[3])
+    assert.are.same({ 5, 5, 5, 5 }, world.slept)
+  end)
+
+  it("ends when whoever asks has no more time", function()
+    local world = token_world.scripted { offer(), pending, last = "repeat" }
+    world.ask.deadline = world.time + 12
+    local sign_in = provider()
+    local token, message, details = sign_in(world.ask)
+    assert.is_nil(token)
+    assert.are.equal("the deadline passed before anybody signed in", message)
+    assert.is_true(details.is_transient)
+    assert.are.same({ 5, 5, 5 }, world.slept)
+  end)
+
+  it("ends even where the clock stands still, or no end is told", function()
+    for _, lifetime in ipairs { false, "soon", -1, 0, 1e300 } do
+      local world = token_world.scripted({
+        offer { expires_in = lifetime, interval = 50 },
+        pending,
+        last = "repeat",
+      })
+      world.ask.now = function()
+        return 5
+      end
+      assert.is_nil((provider()(world.ask)))
+      assert.is_true(#world.slept <= 72)
+    end
+  end)
+
+  it("says that the code has expired, or the sign-in was declined", function()
+    for name, words in pairs {
+      expired_token = "expired",
+      access_denied = "declined",
+      authorization_declined = "declined",
+    } do
+      local results = run { offer(), refused(name) }
+      assert.is_nil(results[1])
+      assert.is_truthy(results[2]:find(words, 1, true))
+      assert.are.equal(name, results[3].code)
+    end
+  end)
+
+  it("tells any other refusal as the service does", function()
+    local results = run {
+      offer(),
+      token_world.refused(401, "invalid_client", 7000218, "No public client."),
+    }
+    assert.are.equal("AADSTS7000218: No public client.", results[2])
+    assert.is_truthy(results[3].hint:find "public clients")
+    results = run { token_world.refused(400, "unauthorized_client", 700016, "Not found.") }
+    assert.are.equal("AADSTS700016: Not found.", results[2])
+  end)
+
+  it("shows nobody an offer that is not right", function()
+    for _, changes in ipairs {
+      { device_code = false },
+      { device_code = "" },
+      { device_code = "a b" },
+      { user_code = false },
+      { user_code = 5 },
+      { verification_uri = "" },
+    } do
+      local results, _, prompts = run { offer(changes) }
+      assert.is_nil(results[1])
+      assert.is_truthy(results[2]:find "holds no code")
+      assert.are.same({}, prompts)
+    end
+  end)
+
+  it("shows one line without control characters, made here when none came", function()
+    local _, _, prompts = run { offer { message = "a\27[31m\nb", user_code = "A\nB" }, granted }
+    assert.are.equal("a [31m b", prompts[1].message)
+    assert.are.equal("A B", prompts[1].user_code)
+    _, _, prompts = run { offer { message = false }, granted }
+    assert.are.equal(
+      "To sign in, open https://microsoft.com/devicelogin and enter the code ABCD-EFGH.",
+      prompts[1].message
+    )
+  end)
+
+  it("ends when the prompt raises, and lets it yield", function()
+    local world = token_world.scripted { offer() }
+    local token, message = provider({
+      prompt = function()
+        error "broken pipe"
+      end,
+    })(world.ask)
+    assert.are.same({ nil, "the function prompt raised an error" }, { token, message })
+    world = token_world.scripted { offer(), granted }
+    local thread = coroutine.create(provider {
+      prompt = function(info)
+        coroutine.yield(info.user_code)
+      end,
+    })
+    assert.are.same({ true, "ABCD-EFGH" }, { coroutine.resume(thread, world.ask) })
+    local _, given = coroutine.resume(thread)
+    assert.are.equal("opaque-token-0123456789", given)
+  end)
+
+  describe("with the refresh token of an earlier sign-in", function()
+    local function signed_in(answers)
+      local list = { offer(), granted }
+      for _, answer in ipairs(answers) do
+        list[#list + 1] = answer
+      end
+      local world = token_world.scripted(list)
+      local sign_in, prompts = provider()
+      assert.is_truthy((sign_in(world.ask)))
+      return sign_in, world, prompts
+    end
+
+    it("asks nobody, and keeps the newest one", function()
+      local again = token_world.granted { access_token = "second", refresh_token = "newer" }
+      local third = token_world.granted { access_token = "third" }
+      local sign_in, world, prompts = signed_in { again, third, third }
+      assert.are.equal("second", (sign_in(world.ask)))
+      assert.are.equal("third", (sign_in(world.ask)))
+      assert.are.equal("third", (sign_in(world.ask)))
+      assert.are.equal(1, #prompts)
+      assert.are.same({
+        client_id = "app",
+        grant_type = "refresh_token",
+        refresh_token = refresh_token,
+        scope = "https://graph.microsoft.com/.default offline_access",
+      }, token_world.form(world.requests[3].body))
+      assert.are.equal("newer", token_world.form(world.requests[4].body).refresh_token)
+      assert.are.equal("newer", token_world.form(world.requests[5].body).refresh_token)
+    end)
+
+    it("asks the person again when the service wants that", function()
+      for _, name in ipairs { "invalid_grant", "interaction_required" } do
+        local sign_in, world, prompts = signed_in { refused(name), offer(), granted }
+        assert.is_truthy((sign_in(world.ask)))
+        assert.are.equal(2, #prompts)
+      end
+    end)
+
+    it("forgets one that was refused, whatever comes of asking the person", function()
+      local sign_in, world = signed_in {
+        refused "invalid_grant",
+        offer(),
+        refused "access_denied",
+        offer(),
+        granted,
+      }
+      assert.is_nil((sign_in(world.ask)))
+      assert.is_truthy((sign_in(world.ask)))
+    end)
+
+    it("asks nobody because a network failed", function()
+      local again = token_world.granted { access_token = "second" }
+      local sign_in, world, prompts = signed_in { { network = {} }, { status = 503 }, again }
+      for _ = 1, 2 do
+        local token, _, details = sign_in(world.ask)
+        assert.is_nil(token)
+        assert.is_true(details.is_transient)
+      end
+      assert.are.equal("second", (sign_in(world.ask)))
+      assert.are.equal(1, #prompts)
+    end)
+
+    it("uses it for no other tenant, cloud or scope", function()
+      for _, changes in ipairs {
+        { tenant = "other" },
+        { cloud = "us_gov", scope = "https://graph.microsoft.us/.default" },
+        { scope = "https://other.test/.default" },
+      } do
+        local sign_in, world, prompts = signed_in { offer(), granted }
+        overlay(world.ask, changes)
+        assert.is_truthy((sign_in(world.ask)))
+        assert.are.equal(2, #prompts)
+      end
+    end)
+
+    it("sends the claims of a challenge along", function()
+      local sign_in, world = signed_in { token_world.granted { access_token = "second" } }
+      world.ask.claims = '{"access_token":{}}'
+      assert.are.equal("second", (sign_in(world.ask)))
+      assert.are.equal(world.ask.claims, token_world.form(world.requests[3].body).claims)
+    end)
+  end)
+
+  it("gets device code and refresh token into nothing that is said", function()
+    local sign_in, prompts = provider()
+    local world = token_world.scripted {
+      offer(),
+      refused "authorization_pending",
+      { network = { message = code } },
+      granted,
+      token_world.refused(400, "e", 1, "No: " .. refresh_token),
+      { status = 500, body = refresh_token },
+      { network = { message = refresh_token } },
+      token_world.refused(400, "invalid_grant", 1, "No: " .. refresh_token),
+      offer(),
+      refused "e",
+    }
+    for _ = 1, 5 do
+      token_world.assert_nowhere("4f6c1d0e9a7b", { sign_in(world.ask) })
+    end
+    token_world.assert_nowhere("4f6c1d0e9a7b", prompts)
+    token_world.assert_nowhere("4f6c1d0e9a7b", sign_in)
+    assert.are.equal(10, #world.requests)
+  end)
+
+  it("raises for a caller's mistake at the caller's line", function()
+    for complaint, given in pairs {
+      ["option 'prompt' is required"] = { client_id = "app" },
+      ["option 'client_id' is required"] = { prompt = print },
+      ["did you mean 'prompt'?"] = { client_id = "app", promt = print },
+      ["personal accounts"] = { client_id = "app", prompt = print, tenant = "consumers" },
+    } do
+      local message = mistakes.raised(function()
+        local made = device_code(given)
+        return made
+      end)
+      assert.is_truthy(message:find(complaint, 1, true), message)
+      assert.is_truthy(message:find "^spec/token/device_code_spec.lua:%d+: ")
+    end
+  end)
+end)

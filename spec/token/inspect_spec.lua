@@ -1,0 +1,70 @@
+-- What a token says of itself: read where it can be, and never in the way where it cannot.
+
+local base64url = require "autopilot.base.base64url"
+local inspect = require "autopilot.token.inspect"
+
+local function jwt(payload)
+  return ("%s.%s.%s"):format(base64url.encode '{"alg":"RS256"}', base64url.encode(payload), "c2ln")
+end
+
+describe("autopilot.token.inspect", function()
+  it("tells the claims of a JSON Web Token, without its nulls", function()
+    local claims = assert(inspect(jwt [[
+      {"aud":"https://graph.microsoft.com","roles":["A.B","C.D"],"exp":1767229200,
+       "nothing":null,"no":false,"deep":{"none":null,"some":1}}]]))
+    assert.equal("https://graph.microsoft.com", claims.aud)
+    assert.same({ "A.B", "C.D" }, claims.roles)
+    assert.equal(1767229200, claims.exp)
+    assert.is_nil(claims.nothing)
+    assert.is_false(claims.no)
+    assert.same({ some = 1 }, claims.deep)
+  end)
+
+  it("reads a token without a signature", function()
+    assert.same({ a = 1 }, inspect(("%s.%s."):format("e30", base64url.encode '{"a":1}')))
+  end)
+
+  it("is nil and a sentence for everything else, without a word of the token", function()
+    for _, case in ipairs {
+      { nil, "there is no token" },
+      { "", "there is no token" },
+      { 5, "there is no token" },
+      { {}, "there is no token" },
+      { true, "there is no token" },
+      { "hidden", "opaque" },
+      { "hidden.hidden", "opaque" },
+      { "hidden.hidden.hidden.hidden.hidden", "opaque" }, -- encrypted (RFC 7516)
+      { "a.%%%.c", "opaque" },
+      { "a.e31.c", "opaque" }, -- bits left over
+      { "a." .. ("A"):rep(70000) .. ".c", "too large" },
+      { jwt "hidden", "no JSON object" },
+      { jwt '"hidden"', "no JSON object" },
+      { jwt '["hidden"]', "no JSON object" },
+      { jwt '{"hidden":', "no JSON object" },
+      { jwt '{"hidden":NaN}', "no JSON object" },
+      { jwt('{"a":' .. ("["):rep(5000)), "no JSON object" },
+      { jwt "null", "no JSON object" },
+    } do
+      local claims, message = inspect(case[1])
+      assert.is_nil(claims)
+      assert.is_truthy(message:find(case[2], 1, true), message)
+      assert.is_nil(message:find "hidden")
+    end
+  end)
+
+  it("never raises, whatever the bytes", function()
+    local seed = 7
+    local function byte()
+      seed = (seed * 16807) % 2147483647
+      return string.char(seed % 256)
+    end
+    for _ = 1, 300 do
+      local noise = {}
+      for index = 1, 24 do
+        noise[index] = byte()
+      end
+      inspect(table.concat(noise))
+      inspect(jwt(table.concat(noise)))
+    end
+  end)
+end)
