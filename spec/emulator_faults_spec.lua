@@ -185,7 +185,7 @@ describe("autopilot.emulator: faults", function()
     local wrong = {
       ["a fault must be a table"] = 7,
       ["a fault must have a known kind"] = { kind = "lost" },
-      ["a fault must be on sync, status, token, device_code, identity or other"] = {
+      ["a fault must be on sync, status, token, device_code, identity, discovery or other"] = {
         kind = "unsent",
         on = "posts",
       },

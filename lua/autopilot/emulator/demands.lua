@@ -2,10 +2,11 @@
 -- 401 (Microsoft Entra, "Claims challenges, claims requests, and client capabilities").
 --
 -- A token meets them that was asked for with the same claims, by a client that declares to understand
--- challenges (`xms_cc` with `cp1`): Entra would not give one to others.
+-- challenges (`xms_cc` with `cp1`): Entra would not give one to others. A machine's token meets them when it
+-- was asked for in place of a refused one.
 
+local base64url = require "autopilot.token.base64url"
 local cjson = require "cjson.safe"
-local identifiers = require "autopilot.emulator.identifiers"
 
 local demands = {}
 
@@ -13,18 +14,20 @@ local demands = {}
 ---@field claims table what is wanted, decoded
 ---@field text string the same as JSON
 ---@field encoding string `base64` or `base64url`
+---@field noise boolean? another challenge stands before it
 
 --- A demand; nil when the text is no claims request.
 ---@param text string? JSON; default: a token from now on
 ---@param encoding string?
 ---@param now number Unix seconds
+---@param noise boolean?
 ---@return autopilot.emulator.Demand?
-function demands.new(text, encoding, now)
+function demands.new(text, encoding, now, noise)
   text = text
     or ('{"access_token":{"nbf":{"essential":true,"value":"%.0f"}}}'):format(math.floor(now))
   local claims = cjson.decode(text)
   return type(claims) == "table"
-      and { claims = claims, text = text, encoding = encoding or "base64" }
+      and { claims = claims, text = text, encoding = encoding or "base64", noise = noise }
     or nil
 end
 
@@ -40,35 +43,45 @@ local function contains(value, wanted)
   return true
 end
 
+--- Whether the capability is `cp1`, in any case: MSAL for Python says `CP1`.
+---@param capability any
+---@return boolean
+function demands.is_capability(capability)
+  return type(capability) == "string" and capability:lower() == "cp1"
+end
+
 local function declares_capability(claims)
   local wanted = claims.access_token
   local declared = type(wanted) == "table" and wanted.xms_cc
   local values = type(declared) == "table" and declared.values
   for _, value in ipairs(type(values) == "table" and values or {}) do
-    if value == "cp1" then
+    if demands.is_capability(value) then
       return true
     end
   end
   return false
 end
 
---- Whether a token that was asked for with these claims is good enough.
+--- Whether a token is good enough.
 ---@param demand autopilot.emulator.Demand
----@param claims table? decoded
+---@param token autopilot.emulator.Token
 ---@return boolean
-function demands.are_met(demand, claims)
-  return claims ~= nil and contains(claims, demand.claims) and declares_capability(claims)
+function demands.are_met(demand, token)
+  local claims = token.claims
+  return token.replaces_refused
+    or (claims ~= nil and contains(claims, demand.claims) and declares_capability(claims))
 end
 
---- The value of WWW-Authenticate that tells the demand, among a challenge that does not matter.
+--- The value of WWW-Authenticate that tells the demand.
 ---@param demand autopilot.emulator.Demand
 ---@return string
 function demands.challenge(demand)
-  local encoded = identifiers.base64url(demand.text)
+  local encoded = base64url.encode(demand.text)
   if demand.encoding == "base64" then
     encoded = encoded:gsub("-", "+"):gsub("_", "/") .. ("="):rep(-#encoded % 4)
   end
-  return 'Negotiate, Bearer realm="", '
+  return (demand.noise and "Negotiate, " or "")
+    .. 'Bearer realm="", '
     .. 'authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", '
     .. 'client_id="00000003-0000-0000-c000-000000000000", '
     .. ('error="insufficient_claims", claims="%s"'):format(encoded)

@@ -13,12 +13,18 @@ local read_permission = "DeviceManagementServiceConfig.Read.All"
 graph.default_roles = { write_permission }
 
 --- Where Graph lives, in every cloud: the audiences that its tokens may have.
-graph.audiences = {
+-- The same with a slash after it, which comes of the scope `https://graph.microsoft.com//.default`, and the
+-- id of Graph's own application, are good as well.
+graph.audiences = { "00000003-0000-0000-c000-000000000000" }
+for _, root in ipairs {
   "https://graph.microsoft.com",
   "https://graph.microsoft.us",
   "https://dod-graph.microsoft.us",
   "https://microsoftgraph.chinacloudapi.cn",
-}
+} do
+  table.insert(graph.audiences, root)
+  table.insert(graph.audiences, root .. "/")
+end
 
 local challenge = 'Bearer realm="", '
   .. 'authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", '
@@ -29,14 +35,13 @@ local endpoints = {
   status = { method = "GET", permissions = { read_permission, write_permission } },
 }
 
---- The operation that a path stands for: `sync`, `status`, or nil when Graph has no such path.
+--- The operation that a path stands for: `sync`, `status`, or nil when Graph has no such path. Version 1.0
+-- has none of both.
 ---@param path string without query
 ---@return string?
 function graph.operation(path)
-  local version, resource = path:lower():match "^/([^/]+)/devicemanagement/(.+)$"
-  if version ~= "beta" and version ~= "v1.0" then
-    return nil
-  elseif resource == "windowsautopilotsettings/sync" then
+  local resource = path:lower():match "^/beta/devicemanagement/(.+)$"
+  if resource == "windowsautopilotsettings/sync" then
     return "sync"
   elseif resource == "windowsautopilotsettings" then
     return "status"
@@ -111,13 +116,24 @@ end
 local function refuse_unmet(service, call, token, change)
   local demand = change.demand or service.demands[token.tenant]
   service.demands[token.tenant] = demand
-  if not demand or demands.are_met(demand, token.claims) then
+  if not demand or demands.are_met(demand, token) then
     return nil
   end
   local told = { ["www-authenticate"] = demands.challenge(demand) }
   local why = "Continuous access evaluation resulted in challenge with result: "
     .. "InteractionRequired and code: TokenIssuedBeforeRevocationTimestamp"
   return answers.graph_error(call, 401, "InvalidAuthenticationToken", why, told)
+end
+
+--- The answer to a path that Graph does not have.
+local function no_such_path(call)
+  local segment = call.path:match "^/[vV]1%.0/[^/]+/([^/]+)"
+  if segment and segment:lower() == "windowsautopilotsettings" then
+    local message = ("Resource not found for the segment '%s'."):format(segment)
+    return answers.graph_error(call, 400, "BadRequest", message)
+  end
+  local message = "Resource not found for the path of the request."
+  return answers.graph_error(call, 404, "ResourceNotFound", message)
 end
 
 --- Answers a request to Graph.
@@ -139,8 +155,7 @@ function graph.answer(service, call, request, change)
   end
   local endpoint = endpoints[call.operation]
   if not endpoint then
-    local message = "Resource not found for the path of the request."
-    return answers.graph_error(call, 404, "ResourceNotFound", message)
+    return no_such_path(call)
   elseif request.method ~= endpoint.method then
     local message = ("The requested resource does not support http method '%s'."):format(
       request.method

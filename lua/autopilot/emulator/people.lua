@@ -28,6 +28,7 @@ function people.new(given, made_up)
     made_up = made_up,
     grants = {}, -- by device code
     refresh_tokens = {},
+    object_ids = {}, -- by user
   }, people)
 end
 
@@ -90,20 +91,29 @@ end
 ---@return string
 function people:leave_refresh_token(grant)
   local token = self.made_up.text(80)
-  self.refresh_tokens[token] =
-    { client_id = grant.client_id, tenant = grant.tenant, user = grant.user }
+  self.refresh_tokens[token] = { client_id = grant.client_id, user = grant.user }
   return token
 end
 
---- The sign-in that a refresh token is of, or nil with the refusal.
----@return { client_id: string, tenant: string, user: string }? sign_in
+--- The sign-in that a refresh token is of, or nil with the refusal. It is good in every tenant and for
+-- every resource ("Refresh tokens in the Microsoft identity platform").
+---@return { client_id: string, user: string }? sign_in
 ---@return string? code, integer? number, string? sentence
-function people:refresh(token, client_id, tenant)
+function people:refresh(token, client_id)
   local sign_in = self.refresh_tokens[token]
-  if not sign_in or sign_in.client_id ~= client_id or sign_in.tenant ~= tenant then
+  if not sign_in or sign_in.client_id ~= client_id then
     return nil, "invalid_grant", 70000, "The refresh token is not one that was given out."
   end
   return sign_in
+end
+
+--- The id of a person in the directory: the same at every sign-in.
+---@param user string
+---@return string
+function people:object_id(user)
+  local id = self.object_ids[user] or self.made_up.guid()
+  self.object_ids[user] = id
+  return id
 end
 
 --- Makes every refresh token void, as a changed password does.
