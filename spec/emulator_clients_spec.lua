@@ -75,7 +75,7 @@ describe("autopilot.emulator: discovery", function()
     assert.same(key, get(service, "/discovery/v2.0/keys", {}).keys[1])
     local token = service:issue_token { tenant = "id-1" }
     assert.equal(key.kid, cjson.decode(base64url.decode(token:match "^[^.]+")).kid)
-    assert.equal(256, #base64url.decode(key.n:sub(1, -2) .. "A"))
+    assert.equal(256, #base64url.decode(key.n))
   end)
 
   it("tells which hosts are Entra's: its own, and the one under which it was asked", function()

@@ -60,7 +60,7 @@ local function keys(_, call, origin)
         use = "sig",
         kid = identifiers.key_id,
         x5t = identifiers.key_id,
-        n = identifiers.new().text(342), -- 256 bytes
+        n = "w" .. identifiers.new().text(340) .. "A", -- 256 bytes, the first bit set
         e = "AQAB",
         issuer = origin .. "/{tenantid}/v2.0",
       },
