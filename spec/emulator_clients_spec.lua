@@ -84,7 +84,8 @@ describe("autopilot.emulator: discovery", function()
       local endpoint = ("https%%3A%%2F%%2F%s%%2Fid-1%%2Foauth2%%2Fv2.0%%2Fauthorize"):format(host)
       return get(service, path .. endpoint, { host = "localhost:8443" })
     end
-    for _, host in ipairs { "login.microsoftonline.com", "localhost:8443", "login.chinacloudapi.cn" } do
+    local hosts = { "login.microsoftonline.com", "localhost:8443", "login.chinacloudapi.cn" }
+    for _, host in ipairs(hosts) do
       local told, status = ask(host)
       assert.equal(200, status)
       assert.equal("https://" .. host .. "/id-1" .. configuration, told.tenant_discovery_endpoint)
@@ -206,7 +207,8 @@ describe("autopilot.emulator: an application", function()
       assert.equal(resource, inspect(answer.access_token).aud)
       assert.equal(status, sync(service, answer.access_token).status)
     end
-    for _, scope in ipairs { "User.Read", graph .. "/User.Read", "nothing/.default", "/.default" } do
+    local wrong = { "User.Read", graph .. "/User.Read", "nothing/.default", "/.default" }
+    for _, scope in ipairs(wrong) do
       assert.equal("invalid_scope", (ask { client_secret = "x", scope = scope }).error)
     end
   end)

@@ -7,7 +7,8 @@ local files = require "support.files"
 local key_files = require "support.key_files"
 local shell = require "autopilot.cli.emulate_shell"
 
-local packages = shell.read "cd build/node/node_modules 2>/dev/null && pwd":match "^(.+)/node_modules\n"
+local packages =
+  shell.read "cd build/node/node_modules 2>/dev/null && pwd":match "^(.+)/node_modules\n"
 local node = shell.read "command -v node" ~= ""
 
 --- A platform's token, which nobody checks the signature of.
@@ -28,7 +29,8 @@ end
 --- What came of every scenario in `spec/node/clients.mjs`.
 local function run_scenarios()
   local folder = key_files.make()
-  local thumbprint = [[openssl x509 -in "$1/certificate.pem" -outform DER | openssl dgst -sha1 -binary]]
+  local thumbprint =
+    [[openssl x509 -in "$1/certificate.pem" -outform DER | openssl dgst -sha1 -binary]]
   local sha1 = shell.read(thumbprint, folder)
   local service = emulated_service.start {
     duration = 0,
@@ -79,7 +81,9 @@ end
 
 describe("the emulated service", function()
   if not node or not packages then
-    pending("is used with @azure/identity, MSAL and the Graph client: needs node, npm and its registry")
+    pending(
+      "is used with @azure/identity, MSAL and the Graph client: needs node, npm and its registry"
+    )
     return
   end
 
@@ -138,10 +142,14 @@ describe("the emulated service", function()
     assert.matches("Identity not found", results.unknownMachine.error)
   end)
 
-  promise("accepts the machine's token that MSAL asks for after a challenge", "machineClaimsChallenge", {
-    401,
-    204,
-  })
+  promise(
+    "accepts the machine's token that MSAL asks for after a challenge",
+    "machineClaimsChallenge",
+    {
+      401,
+      204,
+    }
+  )
 
   it("starts, refuses and throttles syncs of the Graph client", function()
     assert.equal(204, results.started.status)

@@ -24,7 +24,9 @@ local any_tenant = { common = true, organizations = true, consumers = true }
 --- Where the client sees the service: the URL's own origin, else that of the Host header.
 local function origin_of(call, request)
   local host = call.headers.host
-  return request.url:match "^%a[%w+.-]*://[^/?#]+" or (host and "https://" .. host) or default_origin
+  return request.url:match "^%a[%w+.-]*://[^/?#]+"
+    or (host and "https://" .. host)
+    or default_origin
 end
 
 local function openid_configuration(service, call, origin)

@@ -143,6 +143,20 @@ local operations = {
   other = true,
 }
 local encodings = { base64 = true, base64url = true }
+local fields = {
+  kind = true,
+  on = true,
+  seconds = true,
+  status = true,
+  headers = true,
+  body = true,
+  after = true,
+  retry_after = true,
+  claims = true,
+  encoding = true,
+  noise = true,
+  network = true,
+}
 
 local function complaint_about_challenge(fault)
   if fault.encoding ~= nil and not encodings[fault.encoding] then
@@ -167,6 +181,11 @@ function faults.complaint(fault)
     return "of kind status must have a status"
   elseif complaint_about_challenge(fault) then
     return complaint_about_challenge(fault)
+  end
+  for name in pairs(fault) do
+    if not fields[name] then
+      return ("must not have the field '%s'"):format(tostring(name))
+    end
   end
   local seconds = fault.seconds
   if seconds == nil then

@@ -1,6 +1,5 @@
 --- `autopilot-sync emulate`: a service to try things with. What it does is in `cli/emulate`.
 
-local faults = require "autopilot.emulator.faults"
 local values = require "autopilot.cli.values"
 
 ---@type autopilot.cli.Command
@@ -13,9 +12,29 @@ local emulate = {
     .. "account can always sign in with its secret; options add other ways.",
 }
 
+-- In the order of the help. The emulator, which knows them too, is loaded only where one is given: this
+-- file is read at every start of every command.
+local fault_kinds = {
+  "unsent",
+  "lost_request",
+  "lost_answer",
+  "duplicated",
+  "slow_answer",
+  "status",
+  "throttle",
+  "claims_challenge",
+  "stale_read",
+  "slow_sync",
+  "failed_sync",
+}
+
 --- Reads a fault: its kind, then fields, between commas.
 local function fault_of(text)
-  local fault = { kind = text:match "^[^,]*" }
+  local kind, mistake = values.one_of("--fault", fault_kinds)(text:match "^[^,]*")
+  if not kind then
+    return nil, mistake
+  end
+  local fault = { kind = kind }
   for field in text:gmatch ",([^,]*)" do
     local name, value = field:match "^([%l_]+)=(.*)$"
     if not name then
@@ -27,7 +46,7 @@ local function fault_of(text)
       fault[name] = tonumber(value) or value
     end
   end
-  local complaint = faults.complaint(fault)
+  local complaint = require("autopilot.emulator.faults").complaint(fault)
   return not complaint and fault or nil, complaint and "option '--fault' " .. complaint
 end
 
@@ -53,7 +72,9 @@ function emulate.declare(parser)
   local identity = "The account is this machine's managed identity: imds or app_service."
   option("--identity", "PLATFORM", identity, values.one_of, { "imds", "app_service" })
   local fault = "A request meets this fault, such as throttle,on=sync,retry_after=3. Repeatable: "
-    .. "each meets one request, in order."
+    .. "each meets one request, in order. Kinds: "
+    .. table.concat(fault_kinds, ", ")
+    .. "."
   add_list(parser, "--fault", "KIND[,NAME=VALUE]", fault):convert(fault_of)
 end
 
