@@ -9,6 +9,7 @@ local emulate = require "autopilot.cli.emulate"
 local emulated_service = require "support.emulated_service"
 local files = require "support.files"
 local key_files = require "support.key_files"
+local shell = require "autopilot.cli.emulate_shell"
 
 describe("the account of the emulated service", function()
   local folder
@@ -102,10 +103,11 @@ describe("the account of the emulated service", function()
     )
   end)
 
-  it("has a thumbprint as openssl tells it", function()
-    assert.equal(
+  it("knows a certificate by the thumbprints that openssl tells, SHA-256 and SHA-1", function()
+    local sha1 = [[openssl x509 -in "$1/certificate.pem" -outform DER | openssl dgst -sha1 -binary]]
+    assert.same({
       base64url.encode(key_files.read(folder, "thumbprint")),
-      account.thumbprint(folder .. "/certificate.pem")
-    )
+      base64url.encode(shell.read(sha1, folder)),
+    }, account.thumbprints(folder .. "/certificate.pem"))
   end)
 end)

@@ -92,6 +92,9 @@ describe("autopilot.emulator: discovery", function()
       assert.equal("localhost:8443", told.metadata[1].preferred_network)
       assert.equal("login.windows.net", told.metadata[2].aliases[2])
     end
+    local without_port = ask "localhost"
+    local place = "https://localhost:8443/id-1" .. configuration
+    assert.equal(place, without_port.tenant_discovery_endpoint)
     local refused, status = ask "evil.test"
     assert.same({ 400, "invalid_instance" }, { status, refused.error })
     assert.equal("invalid_request", (get(service, "/common/discovery/instance")).error)
@@ -230,6 +233,8 @@ describe("autopilot.emulator: an application", function()
       client_assertion_type = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
       client_assertion = assertion "sha-1",
     }
+    assert.equal("string", type((ask(fields)).access_token))
+    fields.client_assertion = assertion "sha-1="
     assert.equal("string", type((ask(fields)).access_token))
     fields.client_assertion = assertion "other"
     assert.same({ 700027 }, (ask(fields)).error_codes)

@@ -62,10 +62,13 @@ local rules = {
 --- The thumbprints of certificates, or nil and the sentence about one that cannot be read.
 local function thumbprints_of(paths)
   local thumbprints = {}
-  for index, path in ipairs(paths) do
-    thumbprints[index] = account.thumbprint(path)
-    if not thumbprints[index] then
+  for _, path in ipairs(paths) do
+    local found = account.thumbprints(path)
+    if not found[1] then
       return nil, ("openssl finds no certificate in the file %s: it must be PEM"):format(path)
+    end
+    for _, thumbprint in ipairs(found) do
+      table.insert(thumbprints, thumbprint)
     end
   end
   return thumbprints

@@ -44,16 +44,21 @@ function account.new(asked)
   return made
 end
 
---- The SHA-256 thumbprint of a certificate in a PEM file, in base64url; nil when there is none.
+--- The thumbprints of a certificate in a PEM file, SHA-256 and SHA-1, in base64url: a client may name it by
+-- either. None when there is no certificate.
 ---@param path string
----@return string?
-function account.thumbprint(path)
-  local command = [[exec openssl x509 -in "$1" -noout -fingerprint -sha256 2>/dev/null]]
-  local digits = shell.read(command, path):match "=([%x:]+)%s*$"
-  return digits
-    and base64url.encode((digits:gsub("(%x%x):?", function(byte)
+---@return string[]
+function account.thumbprints(path)
+  local command = [[
+    for digest in sha256 sha1; do openssl x509 -in "$1" -noout -fingerprint -$digest 2>/dev/null; done
+  ]]
+  local thumbprints = {}
+  for digits in shell.read(command, path):gmatch "=([%x:]+)" do
+    thumbprints[#thumbprints + 1] = base64url.encode((digits:gsub("(%x%x):?", function(byte)
       return string.char(tonumber(byte, 16))
     end)))
+  end
+  return thumbprints
 end
 
 local function copy_of(given)

@@ -77,7 +77,11 @@ local function instances(_, call, origin, request)
     local sentence = "The request must contain the parameter 'authorization_endpoint'."
     return answers.entra_error(call, 400, "invalid_request", 900144, sentence)
   end
-  local known, asked = { { (origin:gsub("^.-://", "")) } }, endpoint:match "^https?://([^/?#]+)"
+  local own, asked = origin:match "://(.*)$", endpoint:match "^https?://([^/?#]+)"
+  if asked == own:gsub(":%d+$", "") then
+    asked = own -- MSAL for Python leaves out the port
+  end
+  local known = { { own } }
   for _, hosts in ipairs(entra_hosts) do
     known[#known + 1] = hosts
   end

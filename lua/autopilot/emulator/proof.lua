@@ -34,7 +34,9 @@ local function thumbprint_of(assertion)
   local encoded = assertion:match "^([^.]*)%."
   local text = encoded and base64url.decode(encoded)
   local header = text and cjson.decode(text)
-  return type(header) == "table" and (header["x5t#S256"] or header.x5t) or nil
+  local thumbprint = type(header) == "table" and (header["x5t#S256"] or header.x5t)
+  -- MSAL for Python leaves the padding.
+  return type(thumbprint) == "string" and (thumbprint:gsub("=+$", "")) or nil
 end
 
 local function is_timely(claims, now)
