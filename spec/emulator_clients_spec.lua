@@ -167,6 +167,27 @@ describe("autopilot.emulator: a person who signs in with MSAL", function()
     assert.equal(204, sync(service, sign_in({ scope = "User.Read" }).access_token).status)
   end)
 
+  it("signs in to the tenant of the user's name where the URL names none", function()
+    service = emulator.new {
+      clients = { app = { public = true, secret = "x" } },
+      tenants = { ["id-1"] = { domain = "contoso.example" } },
+      device_code = { interval = 0 },
+    }
+    local fields = { client_id = "app", scope = scope, grant_type = "device_code" }
+    local tenants = { ["ann@contoso.example"] = "id-1", ["ann@else.example"] = false }
+    for user, expected in pairs(tenants) do
+      local offer = post(service, "devicecode", fields, "organizations")
+      service:approve(offer.user_code, user)
+      fields.device_code = offer.device_code
+      local granted = post(service, "token", fields, "organizations")
+      assert.equal(expected, expected and inspect(granted.access_token).tid)
+      assert.same(not expected and { 50020 } or nil, granted.error_codes)
+    end
+    fields = { client_id = "app", client_secret = "x", scope = default_scope }
+    fields.grant_type = "client_credentials"
+    assert.same({ 50059 }, (post(service, "token", fields, "common")).error_codes)
+  end)
+
   it("has a refresh token that is good in other tenants, too", function()
     local granted = sign_in()
     local fields = {

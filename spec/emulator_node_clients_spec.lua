@@ -116,6 +116,12 @@ describe("the emulated service", function()
     certificate = { tid = "by-certificate", appid = "certified", status = 204 },
     workload = { tid = "by-platform", appid = "platform", status = 204 },
     deviceCode = { tid = "home", appid = "desk", upn = "ann@contoso.example", status = 204 },
+    personsTenant = {
+      tid = "contoso.example",
+      appid = "desk",
+      upn = "ann@contoso.example",
+      status = 204,
+    },
     machine = { tid = "machines", appid = "machine", status = 204 },
   } do
     promise("signs @azure/identity in: " .. scenario, scenario, expected)

@@ -200,7 +200,7 @@ end
 
 --- A person signs in with the code that a device shows.
 ---@param user_code string
----@param user string? who; default `somebody@example`
+---@param user string? who; default `somebody@example`. What stands after `@` is the tenant, where the URL names none
 ---@return boolean known false when no device shows such a code
 function Emulator:approve(user_code, user)
   return self.service.people:decide(user_code, user or "somebody@example")

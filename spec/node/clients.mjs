@@ -152,6 +152,9 @@ const scenarios = {
       }),
     ),
 
+  personsTenant: () =>
+    signIn(new identity.DeviceCodeCredential({ clientId: "desk", userPromptCallback: approve, ...direct })),
+
   async otherTenant() {
     const { app, result } = await byDeviceCode(approve);
     const there = await app.acquireTokenSilent({

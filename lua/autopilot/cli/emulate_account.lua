@@ -50,7 +50,9 @@ end
 ---@return string[]
 function account.thumbprints(path)
   local command = [[
-    for digest in sha256 sha1; do openssl x509 -in "$1" -noout -fingerprint -$digest 2>/dev/null; done
+    for digest in sha256 sha1; do
+      openssl x509 -in "$1" -noout -fingerprint -$digest 2>/dev/null
+    done
   ]]
   local thumbprints = {}
   for digits in shell.read(command, path):gmatch "=([%x:]+)" do

@@ -6,6 +6,7 @@
 local answers = require "autopilot.emulator.answers"
 local form = require "autopilot.emulator.form"
 local identifiers = require "autopilot.emulator.identifiers"
+local people = require "autopilot.emulator.people"
 
 local discovery = {}
 
@@ -18,9 +19,6 @@ local entra_hosts = {
   { "login.microsoftonline.us", "login.usgovcloudapi.net" },
 }
 
---- Names that stand for the tenant of the person who signs in.
-local any_tenant = { common = true, organizations = true, consumers = true }
-
 --- Where the client sees the service: the URL's own origin, else that of the Host header.
 local function origin_of(call, request)
   local host = call.headers.host
@@ -31,7 +29,7 @@ end
 
 local function openid_configuration(service, call, origin)
   local name = call.tenant_in_path
-  local tenant = any_tenant[name] and "{tenantid}" or service.find_tenant(name)
+  local tenant = people.any_tenant[name] and "{tenantid}" or service.find_tenant(name)
   if not tenant then
     local sentence = ("Tenant '%s' not found."):format(name)
     return answers.entra_error(call, 400, "invalid_tenant", 90002, sentence)

@@ -6,6 +6,7 @@ local answers = require "autopilot.emulator.answers"
 local base64url = require "autopilot.token.base64url"
 local cjson = require "cjson.safe"
 local form = require "autopilot.emulator.form"
+local people = require "autopilot.emulator.people"
 local proof = require "autopilot.emulator.proof"
 local scopes = require "autopilot.emulator.scopes"
 
@@ -61,10 +62,12 @@ local function refusal_of_form(fields)
   end
 end
 
---- The tenant and the application that a form is about, or nil and the refusal.
+--- The tenant and the application that a form is about, or nil and the refusal. The tenant is nil where it
+-- is the person's.
 local function look_up(service, call, fields)
-  local tenant = service.find_tenant(call.tenant_in_path)
-  if not tenant then
+  local is_persons = people.any_tenant[call.tenant_in_path]
+  local tenant = not is_persons and service.find_tenant(call.tenant_in_path) or nil
+  if not tenant and not is_persons then
     local sentence = ("Tenant '%s' not found."):format(call.tenant_in_path)
     return nil, "invalid_request", 90002, sentence
   end
@@ -82,6 +85,9 @@ local no_public_flow = "The client application must be marked as 'mobile.'"
 local grants = {}
 
 function grants.client_credentials(_, call, fields, found)
+  if not found.tenant then
+    return nil, 400, "invalid_request", 50059, "No tenant-identifying information was found."
+  end
   local number, sentence = proof.refusal(found.application, fields, call)
   if number then
     return nil, 401, "invalid_client", number, sentence
@@ -127,8 +133,13 @@ end
 
 --- The answer with a token.
 local function grant_token(service, call, fields, found, granted)
+  local tenant = found.tenant or service.find_tenant(granted.user:match "@(.+)$" or granted.user)
+  if not tenant then
+    local sentence = ("User account '%s' does not exist in a tenant."):format(granted.user)
+    return answers.entra_error(call, 400, "invalid_grant", 50020, sentence)
+  end
   local grant = {
-    tenant = found.tenant,
+    tenant = tenant,
     client_id = fields.client_id,
     roles = found.application.roles,
     user = granted.user,

@@ -7,7 +7,7 @@ people.__index = people
 
 ---@class autopilot.emulator.DeviceGrant
 ---@field client_id string
----@field tenant string
+---@field tenant string? nil: the one that the person belongs to
 ---@field scope string as it was asked for
 ---@field user_code string
 ---@field expires number Unix seconds
@@ -15,6 +15,9 @@ people.__index = people
 ---@field polled_at number? Unix seconds
 ---@field user string? who has approved
 ---@field declined boolean?
+
+--- Names in a URL that stand for the tenant that a person belongs to.
+people.any_tenant = { common = true, organizations = true, consumers = true }
 
 -- By so much a poll that comes too soon prolongs the interval (RFC 8628 section 3.5).
 local slower = 5
