@@ -12,8 +12,8 @@ local graph = require "autopilot.emulator.graph"
 local identifiers = require "autopilot.emulator.identifiers"
 local identity = require "autopilot.emulator.identity"
 local options = require "autopilot.options"
-local people = require "autopilot.emulator.people"
 local settings = require "autopilot.emulator.settings"
+local users = require "autopilot.emulator.users"
 
 ---@class autopilot.Emulator
 ---@field log autopilot.emulator.Event[] what happened, in order
@@ -87,9 +87,9 @@ local function new_service(self, checked)
     syncs = TenantSyncs.new(checked),
     tokens = AccessTokens.new(with_roles(checked.tokens), self.made_up),
     clients = with_roles(checked.clients),
-    people = people.new(checked.device_code, self.made_up),
+    users = users.new(checked.device_code, self.made_up),
     identity = identity_of(checked.identity),
-    demands = {}, -- by tenant: see `autopilot.emulator.demands`
+    challenges = {}, -- by tenant: see `autopilot.emulator.challenges`
     token_lifetime = checked.token_lifetime,
     audiences = set_of(checked.audience and { checked.audience } or graph.audiences),
     retry_after = checked.retry_after,
@@ -203,19 +203,19 @@ end
 ---@param user string? who; default `somebody@example`. What stands after `@` is the tenant, where the URL names none
 ---@return boolean known false when no device shows such a code
 function Emulator:approve(user_code, user)
-  return self.service.people:decide(user_code, user or "somebody@example")
+  return self.service.users:decide(user_code, user or "somebody@example")
 end
 
 --- A person declines to sign in with that code.
 ---@param user_code string
 ---@return boolean known false when no device shows such a code
 function Emulator:decline(user_code)
-  return self.service.people:decide(user_code, nil)
+  return self.service.users:decide(user_code, nil)
 end
 
 --- Makes every refresh token void, so that people must sign in again.
 function Emulator:forget_sign_ins()
-  self.service.people:forget_sign_ins()
+  self.service.users:forget_sign_ins()
 end
 
 --- Puts a fault at the end of the list; these come before what the option `faults` gives.

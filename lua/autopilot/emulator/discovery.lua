@@ -6,7 +6,7 @@
 local answers = require "autopilot.emulator.answers"
 local form = require "autopilot.emulator.form"
 local identifiers = require "autopilot.emulator.identifiers"
-local people = require "autopilot.emulator.people"
+local users = require "autopilot.emulator.users"
 
 local discovery = {}
 
@@ -29,7 +29,7 @@ end
 
 local function openid_configuration(service, call, origin)
   local name = call.tenant_in_path
-  local tenant = people.any_tenant[name] and "{tenantid}" or service.find_tenant(name)
+  local tenant = users.any_tenant[name] and "{tenantid}" or service.find_tenant(name)
   if not tenant then
     local sentence = ("Tenant '%s' not found."):format(name)
     return answers.entra_error(call, 400, "invalid_tenant", 90002, sentence)

@@ -1,14 +1,14 @@
 --- Entra's endpoints: tokens for applications and for people, and codes for devices.
 --
--- What proves an application is in `proof`, what comes of people and their codes in `people`.
+-- How an application proves who it is stands in `proof`; people, their codes and refresh tokens in `users`.
 
 local answers = require "autopilot.emulator.answers"
 local base64url = require "autopilot.token.base64url"
 local cjson = require "cjson.safe"
 local form = require "autopilot.emulator.form"
-local people = require "autopilot.emulator.people"
 local proof = require "autopilot.emulator.proof"
 local scopes = require "autopilot.emulator.scopes"
+local users = require "autopilot.emulator.users"
 
 local entra = {}
 
@@ -65,7 +65,7 @@ end
 --- The tenant and the application that a form is about, or nil and the refusal. The tenant is nil where it
 -- is the person's.
 local function look_up(service, call, fields)
-  local is_persons = people.any_tenant[call.tenant_in_path]
+  local is_persons = users.any_tenant[call.tenant_in_path]
   local tenant = not is_persons and service.find_tenant(call.tenant_in_path) or nil
   if not tenant and not is_persons then
     local sentence = ("Tenant '%s' not found."):format(call.tenant_in_path)
@@ -97,7 +97,7 @@ end
 
 grants[device_grant] = function(service, call, fields)
   local grant, code, number, sentence =
-    service.people:poll(fields.device_code, fields.client_id, call.now)
+    service.users:poll(fields.device_code, fields.client_id, call.now)
   if not grant then
     return nil, 400, code, number, sentence
   end
@@ -108,7 +108,7 @@ grants.device_code = grants[device_grant]
 
 function grants.refresh_token(service, _, fields)
   local sign_in, code, number, sentence =
-    service.people:refresh(fields.refresh_token, fields.client_id)
+    service.users:refresh(fields.refresh_token, fields.client_id)
   if not sign_in then
     return nil, 400, code, number, sentence
   end
@@ -120,7 +120,7 @@ end
 local function add_person(answer, service, call, fields, grant)
   answer.scope = scopes.granted(grant.scope, grant.roles)
   if scopes.has(grant.scope, "offline_access") then
-    answer.refresh_token = service.people:leave_refresh_token(grant)
+    answer.refresh_token = service.users:leave_refresh_token(grant)
   end
   if scopes.has(grant.scope, "openid") then
     answer.id_token = service.tokens:id_token(grant, call.now)
@@ -143,7 +143,7 @@ local function grant_token(service, call, fields, found, granted)
     client_id = fields.client_id,
     roles = found.application.roles,
     user = granted.user,
-    object_id = granted.user and service.people:object_id(granted.user),
+    object_id = granted.user and service.users:object_id(granted.user),
     scope = granted.scope,
     claims = fields.claims and cjson.decode(fields.claims),
     audience = scopes.resource(granted.scope, true),
@@ -194,7 +194,7 @@ local function answer_device_code(service, call, fields)
     return answers.entra_error(call, 400, "invalid_client", 70002, no_public_flow)
   end
   local device_code, grant =
-    service.people:offer(fields.client_id, found.tenant, fields.scope, call.now)
+    service.users:offer(fields.client_id, found.tenant, fields.scope, call.now)
   local uri = "https://microsoft.com/devicelogin"
   return answers.json(call, {
     device_code = device_code,
@@ -207,7 +207,7 @@ local function answer_device_code(service, call, fields)
 end
 
 --- Answers a request to `/{tenant}/oauth2/v2.0/token` or `/{tenant}/oauth2/v2.0/devicecode`.
----@param service table clients, tokens, people, find_tenant, token_lifetime: what the emulator has
+---@param service table clients, tokens, users, find_tenant, token_lifetime: what the emulator has
 ---@param call autopilot.emulator.Call
 ---@param request table
 ---@return table response

@@ -3,7 +3,7 @@
 -- Each decides whether the request arrives, whether it takes effect, and what the client gets.
 
 local answers = require "autopilot.emulator.answers"
-local demands = require "autopilot.emulator.demands"
+local challenges = require "autopilot.emulator.challenges"
 local graph = require "autopilot.emulator.graph"
 
 local faults = {}
@@ -112,7 +112,7 @@ faults.kinds = {
   claims_challenge = function(fault, exchange)
     local now = exchange.now()
     return exchange.effect {
-      demand = demands.new(fault.claims, fault.encoding, now, fault.noise),
+      challenge = challenges.new(fault.claims, fault.encoding, now, fault.noise),
     }
   end,
 
@@ -162,7 +162,7 @@ local function complaint_about_challenge(fault)
   if fault.encoding ~= nil and not encodings[fault.encoding] then
     return "must have an encoding that is base64 or base64url"
   elseif fault.claims ~= nil then
-    local right = type(fault.claims) == "string" and demands.new(fault.claims, nil, 0)
+    local right = type(fault.claims) == "string" and challenges.new(fault.claims, nil, 0)
     return not right and "must have claims that are a JSON object" or nil
   end
 end

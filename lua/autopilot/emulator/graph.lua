@@ -2,7 +2,7 @@
 
 local answers = require "autopilot.emulator.answers"
 local calendar = require "autopilot.emulator.calendar"
-local demands = require "autopilot.emulator.demands"
+local challenges = require "autopilot.emulator.challenges"
 
 local graph = {}
 
@@ -26,7 +26,7 @@ for _, root in ipairs {
   table.insert(graph.audiences, root .. "/")
 end
 
-local challenge = 'Bearer realm="", '
+local plain_challenge = 'Bearer realm="", '
   .. 'authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", '
   .. 'client_id="00000003-0000-0000-c000-000000000000"'
 
@@ -114,12 +114,12 @@ end
 
 --- The answer to a token that lacks what is demanded of the tenant's tokens; nil when it has it.
 local function refuse_unmet(service, call, token, change)
-  local demand = change.demand or service.demands[token.tenant]
-  service.demands[token.tenant] = demand
-  if not demand or demands.are_met(demand, token) then
+  local challenge = change.challenge or service.challenges[token.tenant]
+  service.challenges[token.tenant] = challenge
+  if not challenge or challenges.is_met(challenge, token) then
     return nil
   end
-  local told = { ["www-authenticate"] = demands.challenge(demand) }
+  local told = { ["www-authenticate"] = challenges.header(challenge) }
   local why = "Continuous access evaluation resulted in challenge with result: "
     .. "InteractionRequired and code: TokenIssuedBeforeRevocationTimestamp"
   return answers.graph_error(call, 401, "InvalidAuthenticationToken", why, told)
@@ -137,7 +137,7 @@ local function no_such_path(call)
 end
 
 --- Answers a request to Graph.
----@param service table syncs, tokens, demands, start_sync, is_licensed and how records are written
+---@param service table syncs, tokens, challenges, start_sync, is_licensed and how records are written
 ---@param call autopilot.emulator.Call
 ---@param request table
 ---@param change table what is unlike the usual effect of this one request
@@ -145,7 +145,7 @@ end
 function graph.answer(service, call, request, change)
   local token, why = service.tokens:check(call.authorization, service.audiences, call.now)
   if not token then
-    local told = { ["www-authenticate"] = challenge }
+    local told = { ["www-authenticate"] = plain_challenge }
     return answers.graph_error(call, 401, "InvalidAuthenticationToken", why, told)
   end
   call.tenant = token.tenant

@@ -3,7 +3,7 @@
 -- access token").
 
 local answers = require "autopilot.emulator.answers"
-local demands = require "autopilot.emulator.demands"
+local challenges = require "autopilot.emulator.challenges"
 local form = require "autopilot.emulator.form"
 
 local identity = {}
@@ -57,7 +57,7 @@ end
 --- Whether the request is for a token in place of a refused one, from a client that understands challenges.
 local function replaces_refused(query)
   for capability in (query.xms_cc or ""):gmatch "[^,]+" do
-    if demands.is_capability(capability) then
+    if challenges.is_capability(capability) then
       return (query.token_sha256_to_refresh or ""):match "^%x+$" ~= nil
     end
   end

@@ -1,28 +1,28 @@
 --- Claims challenges: what Graph wants to see in a tenant's tokens from some moment on, and says in a
 -- 401 (Microsoft Entra, "Claims challenges, claims requests, and client capabilities").
 --
--- A token meets them that was asked for with the same claims, by a client that declares to understand
--- challenges (`xms_cc` with `cp1`): Entra would not give one to others. A machine's token meets them when it
--- was asked for in place of a refused one.
+-- A challenge is met by a token that was asked for with the same claims, by a client that declares that it
+-- understands challenges (`xms_cc` with `cp1`): Entra gives such a token to no other client. A machine's
+-- token meets it when it was asked for in place of a refused one.
 
 local base64url = require "autopilot.token.base64url"
 local cjson = require "cjson.safe"
 
-local demands = {}
+local challenges = {}
 
----@class autopilot.emulator.Demand
+---@class autopilot.emulator.Challenge
 ---@field claims table what is wanted, decoded
 ---@field text string the same as JSON
 ---@field encoding string `base64` or `base64url`
 ---@field noise boolean? another challenge stands before it
 
---- A demand; nil when the text is no claims request.
+--- A challenge; nil when the text is no claims request.
 ---@param text string? JSON; default: a token from now on
 ---@param encoding string?
 ---@param now number Unix seconds
 ---@param noise boolean?
----@return autopilot.emulator.Demand?
-function demands.new(text, encoding, now, noise)
+---@return autopilot.emulator.Challenge?
+function challenges.new(text, encoding, now, noise)
   text = text
     or ('{"access_token":{"nbf":{"essential":true,"value":"%.0f"}}}'):format(math.floor(now))
   local claims = cjson.decode(text)
@@ -46,7 +46,7 @@ end
 --- Whether the capability is `cp1`, in any case: MSAL for Python says `CP1`.
 ---@param capability any
 ---@return boolean
-function demands.is_capability(capability)
+function challenges.is_capability(capability)
   return type(capability) == "string" and capability:lower() == "cp1"
 end
 
@@ -55,7 +55,7 @@ local function declares_capability(claims)
   local declared = type(wanted) == "table" and wanted.xms_cc
   local values = type(declared) == "table" and declared.values
   for _, value in ipairs(type(values) == "table" and values or {}) do
-    if demands.is_capability(value) then
+    if challenges.is_capability(value) then
       return true
     end
   end
@@ -63,28 +63,28 @@ local function declares_capability(claims)
 end
 
 --- Whether a token is good enough.
----@param demand autopilot.emulator.Demand
+---@param challenge autopilot.emulator.Challenge
 ---@param token autopilot.emulator.Token
 ---@return boolean
-function demands.are_met(demand, token)
+function challenges.is_met(challenge, token)
   local claims = token.claims
   return token.replaces_refused
-    or (claims ~= nil and contains(claims, demand.claims) and declares_capability(claims))
+    or (claims ~= nil and contains(claims, challenge.claims) and declares_capability(claims))
 end
 
---- The value of WWW-Authenticate that tells the demand.
----@param demand autopilot.emulator.Demand
+--- The value of WWW-Authenticate that tells the challenge.
+---@param challenge autopilot.emulator.Challenge
 ---@return string
-function demands.challenge(demand)
-  local encoded = base64url.encode(demand.text)
-  if demand.encoding == "base64" then
+function challenges.header(challenge)
+  local encoded = base64url.encode(challenge.text)
+  if challenge.encoding == "base64" then
     encoded = encoded:gsub("-", "+"):gsub("_", "/") .. ("="):rep(-#encoded % 4)
   end
-  return (demand.noise and "Negotiate, " or "")
+  return (challenge.noise and "Negotiate, " or "")
     .. 'Bearer realm="", '
     .. 'authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", '
     .. 'client_id="00000003-0000-0000-c000-000000000000", '
     .. ('error="insufficient_claims", claims="%s"'):format(encoded)
 end
 
-return demands
+return challenges
