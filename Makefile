@@ -118,7 +118,17 @@ $(BUILD)/packages/%: .ci/packages
 run-demo: all
 	@.ci/with-lua $(firstword $(LUAS)) examples/demo.sh
 
-run-test: all $(if $(SPEC),,tests)
+# What the emulated service is tried with. Without Node.js or its registry that spec is pending.
+node_packages := $(BUILD)/node/package.json
+has_npm := $(if $(filter no,$(PACKAGES)),,$(shell command -v node >/dev/null && command -v npm))
+
+$(node_packages): spec/node/package.json
+	@mkdir -p $(@D) && cp $< $@
+	@npm install --prefix $(@D) --no-audit --no-fund --no-package-lock --fetch-retries=1 \
+		>$(@D)/log 2>&1 </dev/null || { rm $@; echo "npm failed, see $(@D)/log; going on" >&2; }
+
+wants_node := $(if $(SPEC),$(findstring node_clients,$(SPEC)),yes)
+run-test: all $(if $(SPEC),,tests) $(if $(and $(has_npm),$(wants_node)),$(node_packages))
 	@.ci/test
 
 run-lint:

@@ -19,7 +19,7 @@ local function percent_encoded(text, hexadecimal)
   )
 end
 
-describe("autopilot.redact.text", function()
+describe("autopilot.base.redact.text", function()
   it("hands a text back that holds nothing, and anything that is no text", function()
     local id = "a1b2c3d4-e5f6-4a7b-8c9d-0e1f2a3b4c5d"
     for _, text in ipairs { "", "short", id, "100 % \\ no harm" } do
@@ -229,7 +229,7 @@ describe("autopilot.redact.text", function()
   end)
 end)
 
-describe("autopilot.redact.prepare", function()
+describe("autopilot.base.redact.prepare", function()
   local token = header .. "." .. claims:rep(30) .. "." .. ("c2lnbmF0dXJl"):rep(28)
   local id = "a1b2c3d4-e5f6-4a7b-8c9d-0e1f2a3b4c5d"
 

@@ -244,46 +244,6 @@ describe("status", function()
   end)
 end)
 
-describe("emulate", function()
-  local function emulate(args, ended, message)
-    local options
-    local service = {
-      run = function(given)
-        options = given
-        if ended then
-          given.print "export AUTOPILOT_BASE_URL='https://localhost:1'"
-        end
-        return ended, message
-      end,
-    }
-    local ran = run(args, {}, { emulate = service })
-    options.print = nil
-    return ran, options
-  end
-
-  it("hands its options on, prints what the service says, and ends in 0 with it", function()
-    local ran, options =
-      emulate("emulate --port 20000 --cooldown 0 --duration 1.5 --http-version 1.1 --json", true)
-    assert.are.same(
-      { port = 20000, cooldown = 0, duration = 1.5, http_version = "1.1", json = true },
-      options
-    )
-    assert.are.same(
-      { code = 0, out = "export AUTOPILOT_BASE_URL='https://localhost:1'\n", err = "" },
-      ran
-    )
-    local _, defaults = emulate("emulate", true)
-    assert.are.same({}, defaults)
-  end)
-
-  it("ends in 1 with one sentence when there is something missing", function()
-    local ran = emulate("emulate", nil, "nginx was not found: install the Debian package nginx")
-    assert.equal(1, ran.code)
-    assert.equal("", ran.out)
-    assert.equal("autopilot-sync: nginx was not found: install the Debian package nginx\n", ran.err)
-  end)
-end)
-
 describe("a bug", function()
   local function broken()
     error("boom " .. token .. "\nand more")

@@ -187,7 +187,7 @@ describe("the emulated service in nginx", function()
       "sync " .. service.client_id,
     }, seen)
     assert.same(
-      { sync = 1, status = 1, token = 0, device_code = 0, identity = 0, other = 0 },
+      { sync = 1, status = 1, token = 0, device_code = 0, identity = 0, discovery = 0, other = 0 },
       service:control("GET", "state").requests
     )
   end)

@@ -234,12 +234,6 @@ describe("autopilot.emulator: every answer", function()
   it("has a right date in any year", function()
     local calendar = require "autopilot.emulator.calendar"
     local day = 86400
-    local random = 7
-    for _ = 1, 2000 do
-      random = (random * 48271) % 2147483647
-      local at = random * 2 -- 1970 to 2106
-      assert.equal(os.date("!%Y-%m-%dT%H:%M:%S", at), calendar.date_and_time(at, "T"))
-    end
     assert.equal("Thu, 29 Feb 2024 23:59:59 GMT", calendar.http_date(1709251200 - 1))
     assert.equal("Fri, 01 Mar 2024 00:00:00 GMT", calendar.http_date(1709251200))
     assert.equal("Wed, 31 Dec 1969 23:59:59 GMT", calendar.http_date(-1))

@@ -183,9 +183,10 @@ describe("autopilot.emulator: faults", function()
 
   it("are refused when they are not right", function()
     local wrong = {
+      ["a fault must not have the field 'secnds'"] = { kind = "throttle", secnds = 2 },
       ["a fault must be a table"] = 7,
       ["a fault must have a known kind"] = { kind = "lost" },
-      ["a fault must be on sync, status, token, device_code, identity or other"] = {
+      ["a fault must be on sync, status, token, device_code, identity, discovery or other"] = {
         kind = "unsent",
         on = "posts",
       },

@@ -44,7 +44,7 @@ describe("autopilot.emulator: what truly happened", function()
     assert.is_nil(refused.tenant)
     assert.is_nil(service.log[5])
     assert.same(
-      { sync = 2, status = 1, token = 0, device_code = 0, identity = 0, other = 0 },
+      { sync = 2, status = 1, token = 0, device_code = 0, identity = 0, discovery = 0, other = 0 },
       service.requests
     )
   end)

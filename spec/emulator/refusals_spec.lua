@@ -102,9 +102,18 @@ describe("autopilot.emulator: who may call", function()
     refusal(service.ask("GET", settings_url .. "/sync/x", "good"), 404, "ResourceNotFound")
   end)
 
-  it("finds a path in either version, in any case, with a query, on any host", function()
+  it("knows the settings in beta only, as Graph does", function()
     local service = new_service()
-    local path = "/V1.0/devicemanagement/WindowsAutopilotSettings?$select=syncStatus"
+    local url = settings_url:gsub("/beta/", "/v1.0/")
+    for method, path in pairs { POST = url .. "/sync", GET = url } do
+      local message = refusal(service.ask(method, path, "good"), 400, "BadRequest")
+      assert.equal("Resource not found for the segment 'windowsAutopilotSettings'.", message)
+    end
+  end)
+
+  it("finds a path in any case, with a query, on any host", function()
+    local service = new_service()
+    local path = "/BETA/devicemanagement/WindowsAutopilotSettings?$select=syncStatus"
     assert.equal(200, service.ask("GET", path, "good").status)
     assert.equal(200, service.ask("GET", "https://[::1]:8443" .. path, "good").status)
   end)

@@ -5,7 +5,7 @@ local graph_error = require "autopilot.graph.error"
 
 local graph = error_bodies.graph
 
-describe("autopilot.graph_error.parse of a sentence", function()
+describe("autopilot.graph.error.parse of a sentence", function()
   it("makes one line of a message, without control characters, and trims it", function()
     local greetings = "gr\195\182\195\159er \226\130\172 \240\159\152\128"
     local messages = {
@@ -55,7 +55,7 @@ describe("autopilot.graph_error.parse of a sentence", function()
   end)
 end)
 
-describe("autopilot.graph_error.parse of what is broken", function()
+describe("autopilot.graph.error.parse of what is broken", function()
   it("reads what it can of JSON that is broken", function()
     local bodies = {
       '{"error":{"code":Forbidden,"message":"No way"}}',

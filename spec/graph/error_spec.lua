@@ -5,7 +5,7 @@ local graph_error = require "autopilot.graph.error"
 
 local graph, quoted = error_bodies.graph, error_bodies.quoted
 
-describe("autopilot.graph_error.parse", function()
+describe("autopilot.graph.error.parse", function()
   it("reads Graph's own form", function()
     local body = graph("BadRequest", "Request not applicable to target tenant.")
     assert.same({

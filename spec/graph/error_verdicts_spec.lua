@@ -5,7 +5,7 @@ local graph_error = require "autopilot.graph.error"
 
 local graph = error_bodies.graph
 
-describe("autopilot.graph_error.is_forbidden", function()
+describe("autopilot.graph.error.is_forbidden", function()
   it("believes the codes and the sentences for a missing right", function()
     local codes = { "Forbidden", "forbidden", "accessDenied", "Authorization_RequestDenied" }
     for _, code in ipairs(codes) do
@@ -41,7 +41,7 @@ describe("autopilot.graph_error.is_forbidden", function()
   end)
 end)
 
-describe("autopilot.graph_error.is_not_licensed", function()
+describe("autopilot.graph.error.is_not_licensed", function()
   it("knows the sentence, wherever it is wrapped", function()
     local sentence = "Request not applicable to target tenant."
     for _, body in ipairs {
@@ -57,7 +57,7 @@ describe("autopilot.graph_error.is_not_licensed", function()
   end)
 end)
 
-describe("autopilot.graph_error.missing_permissions", function()
+describe("autopilot.graph.error.missing_permissions", function()
   it("lists the names in the service's order", function()
     local intunes = "must have one of the following scopes: "
     local graphs = "Missing scope permissions on the request. API requires one of "

@@ -3,11 +3,12 @@
 -- Everything it needs stands in one private temporary folder, which goes when the service ends,
 -- however this process ends.
 
+local account = require "autopilot.cli.emulate_account"
 local cjson = require "cjson.safe"
+local core = require "autopilot.core"
 local emulator = require "autopilot.emulator"
 local files = require "autopilot.cli.emulate_files"
 local options = require "autopilot.base.options"
-local random = require "autopilot.cli.emulate_random"
 local shell = require "autopilot.cli.emulate_shell"
 local supervisor = require "autopilot.cli.emulate_supervisor"
 local tools = require "autopilot.cli.emulate_tools"
@@ -17,7 +18,6 @@ local emulate = {}
 -- Below the ports that systems give to outgoing connections.
 local lowest_port, highest_port = 20000, 32000
 local ports_to_try = 12
-local token_lifetime = 365 * 86400
 
 ---@class autopilot.cli.EmulateOptions
 ---@field port integer? on loopback; default: a free one
@@ -26,6 +26,11 @@ local token_lifetime = 365 * 86400
 ---@field http_version string? `1.1` for this one alone; `2` (default) offers both
 ---@field keepalive_timeout number? seconds that an idle connection is kept; default 75
 ---@field directory string? where the private folder is made; default: TMPDIR, else /tmp
+---@field certificates string[]? PEM files: the account may sign in with these certificates, too
+---@field federated autopilot.emulator.FederatedCredential[]? platforms with whose tokens the account may sign in, too
+---@field public boolean? people may sign in to the account's application with a code; default false
+---@field identity string? the account is the machine's managed identity, too: `imds` or `app_service`
+---@field faults autopilot.emulator.Fault[]? see `autopilot.emulator.faults`
 ---@field emulator table? further options of `autopilot.emulator.new`, without functions
 ---@field search_path string? where nginx and openssl are looked for, as in PATH; default: PATH and where Debian and OpenResty keep them
 ---@field json boolean? `run` prints one JSON object instead of lines for a shell
@@ -43,49 +48,30 @@ local rules = {
   http_version = { type = "string", one_of = { "1.1", "2" }, default = "2" },
   keepalive_timeout = { type = "number", min = 0, default = 75 },
   directory = { type = "string" },
+  certificates = { type = "table", default = {} },
+  federated = { type = "table", default = {} },
+  public = { type = "boolean", default = false },
+  identity = { type = "string", one_of = { "imds", "app_service" } },
+  faults = { type = "table" },
   emulator = { type = "table", default = {} },
   search_path = { type = "string" },
   json = { type = "boolean", default = false },
   print = { type = "function", default = print_at_once },
 }
 
---- Made-up credentials for a made-up tenant.
-local function new_account(chance)
-  local account = {
-    tenant = chance.guid(),
-    client_id = chance.guid(),
-    client_secret = chance.hex(20),
-  }
-  account.token = emulator.new({ start = os.time() }):issue_token {
-    tenant = account.tenant,
-    client_id = account.client_id,
-    lifetime = token_lifetime,
-  }
-  return account
-end
-
-local function copy_of(given)
-  local copy = {}
-  for key, value in pairs(given or {}) do
-    copy[key] = value
+--- The thumbprints of certificates, or nil and the sentence about one that cannot be read.
+local function thumbprints_of(paths)
+  local thumbprints = {}
+  for _, path in ipairs(paths) do
+    local found = account.thumbprints(path)
+    if not found[1] then
+      return nil, ("openssl finds no certificate in the file %s: it must be PEM"):format(path)
+    end
+    for _, thumbprint in ipairs(found) do
+      table.insert(thumbprints, thumbprint)
+    end
   end
-  return copy
-end
-
---- The emulator's options: what was asked for, with the account's tenant, client and token in it.
-local function emulator_options(checked, account)
-  local given = copy_of(checked.emulator)
-  given.cooldown = checked.cooldown or given.cooldown
-  given.duration = checked.duration or given.duration
-  given.clients = copy_of(given.clients)
-  given.clients[account.client_id] = { secret = account.client_secret }
-  given.tokens = copy_of(given.tokens)
-  given.tokens[account.token] = { tenant = account.tenant, client_id = account.client_id }
-  if given.tenants then
-    given.tenants = copy_of(given.tenants)
-    given.tenants[account.tenant] = { licensed = true }
-  end
-  return given
+  return thumbprints
 end
 
 --- The settings as text, or nil and the caller's mistake, which only nginx's log would tell otherwise.
@@ -98,41 +84,51 @@ local function settings_of(asked_for)
   return text, message and "option 'emulator' must be plain data: " .. message
 end
 
-local function ports_of(checked, chance)
+--- A number from low to high, both included, by the system's random bytes.
+local function random_integer(low, high)
+  return low + math.floor(core.random() * (high - low + 1))
+end
+
+local function ports_of(checked)
   local ports = { checked.port }
   for index = #ports + 1, checked.port and 1 or ports_to_try do
-    ports[index] = chance.integer(lowest_port, highest_port)
+    ports[index] = random_integer(lowest_port, highest_port)
   end
   return ports
 end
 
 --- What is to be served, before anything is started. Raises a mistake at the caller's caller.
 local function plan(checked)
-  local chance, message = random.open()
-  if not chance then
+  local thumbprints, message = thumbprints_of(checked.certificates)
+  if not thumbprints then
     return nil, message
   end
-  local account = new_account(chance)
-  local settings, mistake = settings_of(emulator_options(checked, account))
+  local made = account.new(checked)
+  local asked_for = account.add_to(checked.emulator, made, {
+    thumbprints = thumbprints,
+    federated = checked.federated,
+  })
+  for _, name in ipairs { "cooldown", "duration", "faults" } do
+    if checked[name] ~= nil then
+      asked_for[name] = checked[name]
+    end
+  end
+  local settings, mistake = settings_of(asked_for)
   if not settings then
     error("autopilot.cli.emulate: " .. mistake, 3)
   end
   return {
-    account = account,
+    account = made,
     settings = settings,
-    ports = ports_of(checked, chance),
-    folder_name = "autopilot-sync-" .. chance.hex(12),
+    ports = ports_of(checked),
+    folder_name = "autopilot-sync-" .. core.uuid():gsub("-", ""),
   }
 end
 
----@class autopilot.cli.EmulatedService
+---@class autopilot.cli.EmulatedService: autopilot.cli.Account
 ---@field url string `https://localhost:<port>`
 ---@field ca_file string path of the authority's certificate, in PEM
 ---@field folder string the private folder; there as long as the service runs
----@field tenant string
----@field client_id string
----@field client_secret string
----@field token string a token of that client, good for a year
 ---@field stop fun() ends the service; returns when its processes and its folder are gone; idempotent
 
 local function launch(checked, planned)
@@ -187,21 +183,21 @@ local function export_lines(service)
   local lines = {
     "# The emulated service is ready. It ends when this command ends.",
   }
-  for _, pair in ipairs {
-    { "AUTOPILOT_BASE_URL", service.url },
-    { "AUTOPILOT_CA_FILE", service.ca_file },
-    { "AUTOPILOT_TOKEN", service.token },
-    { "AZURE_AUTHORITY_HOST", service.url .. "/" },
-    { "AZURE_TENANT_ID", service.tenant },
-    { "AZURE_CLIENT_ID", service.client_id },
-    { "AZURE_CLIENT_SECRET", service.client_secret },
-  } do
+  if service.is_public then
+    lines[2] = "# A person signs in with the code that was shown: curl --cacert "
+      .. [["$AUTOPILOT_CA_FILE" "$AUTOPILOT_BASE_URL/emulator/approve" -d '{"user_code":"…"}']]
+  end
+  for _, pair in ipairs(account.environment(service, service.url, service.ca_file)) do
     lines[#lines + 1] = ("export %s=%s"):format(pair[1], shell.quote(pair[2]))
   end
   return lines
 end
 
 local function json_line(service)
+  local environment = {}
+  for _, pair in ipairs(account.environment(service, service.url, service.ca_file)) do
+    environment[pair[1]] = pair[2]
+  end
   return cjson.encode {
     base_url = service.url,
     ca_file = service.ca_file,
@@ -210,6 +206,7 @@ local function json_line(service)
     tenant = service.tenant,
     client_id = service.client_id,
     client_secret = service.client_secret,
+    environment = environment,
   }
 end
 

@@ -3,6 +3,7 @@
 -- A token made here has the three parts of a JWT and the claims of an application's or a user's. It is
 -- known again because it is remembered, not by its signature, which only looks like one.
 
+local base64url = require "autopilot.base.base64url"
 local cjson = require "cjson.safe"
 local identifiers = require "autopilot.emulator.identifiers"
 
@@ -15,7 +16,9 @@ AccessTokens.__index = AccessTokens
 ---@field client_id string? the application it was made for
 ---@field roles string[] permissions of the application, or delegated by the user
 ---@field user string? who signed in; nil for an application's own
+---@field object_id string? of the user, in the directory
 ---@field claims table? the claims request that it was asked for with
+---@field replaces_refused boolean? a machine's, asked for in place of one that was refused
 ---@field expires number? Unix seconds; nil for never
 ---@field audience string? nil is good for every service
 
@@ -48,6 +51,16 @@ local function sweep(self, now)
   self.count, self.sweep_at = left, math.max(first_sweep, 2 * left)
 end
 
+--- A JSON Web Token whose signature is made up.
+local function jwt(self, claims)
+  local header = { typ = "JWT", alg = "RS256", kid = identifiers.key_id }
+  return table.concat({
+    base64url.encode(cjson.encode(header)),
+    base64url.encode(cjson.encode(claims)),
+    self.made_up.text(86),
+  }, ".")
+end
+
 --- Makes a token and remembers it.
 ---@param grant autopilot.emulator.Token with `expires`
 ---@param now number Unix seconds
@@ -56,12 +69,13 @@ function AccessTokens:issue(grant, now)
   if self.count >= self.sweep_at then
     sweep(self, now)
   end
-  local claims = {
+  local token = jwt(self, {
     aud = grant.audience,
     iss = ("https://sts.windows.net/%s/"):format(grant.tenant),
     tid = grant.tenant,
     appid = grant.client_id,
     idtyp = grant.user and "user" or "app",
+    oid = grant.object_id,
     upn = grant.user,
     scp = grant.user and table.concat(grant.roles, " ") or nil,
     -- An empty table would become an object.
@@ -71,16 +85,30 @@ function AccessTokens:issue(grant, now)
     exp = math.floor(grant.expires),
     uti = self.made_up.text(22),
     ver = "1.0",
-  }
-  local header = { typ = "JWT", alg = "RS256", kid = "emulated" }
-  local token = table.concat({
-    identifiers.base64url(cjson.encode(header)),
-    identifiers.base64url(cjson.encode(claims)),
-    self.made_up.text(86),
-  }, ".")
+  })
   self.issued[token] = grant
   self.count = self.count + 1
   return token
+end
+
+--- The token that tells a client who has signed in (OpenID Connect).
+---@param grant autopilot.emulator.Token of a user
+---@param now number Unix seconds
+---@return string token
+function AccessTokens:id_token(grant, now)
+  return jwt(self, {
+    aud = grant.client_id,
+    iss = ("https://login.microsoftonline.com/%s/v2.0"):format(grant.tenant),
+    tid = grant.tenant,
+    oid = grant.object_id,
+    sub = grant.object_id,
+    name = grant.user,
+    preferred_username = grant.user,
+    iat = math.floor(now),
+    nbf = math.floor(now),
+    exp = math.floor(grant.expires),
+    ver = "2.0",
+  })
 end
 
 --- Looks a token up and checks that it is good now, as the service does.

@@ -18,7 +18,7 @@ end
 ---@field now number Unix seconds at which the request arrived
 ---@field request_id string the service's id for it
 ---@field client_request_id string the caller's id for it, or the service's when it gave none
----@field operation string `sync`, `status`, `token`, `device_code`, `identity` or `other`
+---@field operation string `sync`, `status`, `token`, `device_code`, `identity`, `discovery` or `other`
 ---@field path string without query
 ---@field tenant_in_path string? of a token request
 ---@field headers table<string, string> of the request, names in lower case

@@ -1,83 +1,19 @@
---- Unix seconds as the texts that the service writes, by civil arithmetic alone.
---
--- `os.date` is not used: it follows the locale, and an emulated clock may stand in any year.
+--- Unix seconds as the texts that the service writes.
 
 local calendar = {}
 
+-- Names are written here, because those of `os.date` follow the locale.
 local weekdays = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" }
-local months = {
-  "Jan",
-  "Feb",
-  "Mar",
-  "Apr",
-  "May",
-  "Jun",
-  "Jul",
-  "Aug",
-  "Sep",
-  "Oct",
-  "Nov",
-  "Dec",
-}
-
-local day_length = 86400
-local days_per_400_years = 146097
--- Counted from 1 March of the year 0: the leap day is then the last of its year.
-local days_before_1970 = 719468
-
---- Year, month and day of a day counted from 1 January 1970.
-local function civil(day)
-  local shifted = day + days_before_1970
-  local era = math.floor(shifted / days_per_400_years)
-  local day_of_era = shifted - era * days_per_400_years
-  local leap_days = math.floor(day_of_era / 1460)
-    - math.floor(day_of_era / 36524)
-    + math.floor(day_of_era / 146096)
-  local year_of_era = math.floor((day_of_era - leap_days) / 365)
-  local first_day = 365 * year_of_era + math.floor(year_of_era / 4) - math.floor(year_of_era / 100)
-  local day_of_year = day_of_era - first_day
-  -- From March on, the months' lengths repeat every five months, which are 153 days.
-  local month = math.floor((5 * day_of_year + 2) / 153)
-  local day_of_month = day_of_year - math.floor((153 * month + 2) / 5) + 1
-  local year = year_of_era + 400 * era
-  if month < 10 then
-    return year, month + 3, day_of_month
-  end
-  return year + 1, month - 9, day_of_month
-end
-
----@param seconds number Unix seconds; a fraction is cut off
----@return table parts year, month, day, hour, minute, second, weekday (1 is Sunday)
-local function parts_of(seconds)
-  local whole = math.floor(seconds)
-  local day = math.floor(whole / day_length)
-  local rest = whole - day * day_length
-  local year, month, day_of_month = civil(day)
-  return {
-    year = year,
-    month = month,
-    day = day_of_month,
-    hour = math.floor(rest / 3600),
-    minute = math.floor(rest / 60) % 60,
-    second = rest % 60,
-    weekday = (day + 4) % 7 + 1, -- 1 January 1970 was a Thursday
-  }
-end
+local months =
+  { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" }
 
 --- The value of a `Date` header (RFC 9110, IMF-fixdate).
 ---@param seconds number Unix seconds
 ---@return string
 function calendar.http_date(seconds)
-  local at = parts_of(seconds)
-  return ("%s, %02d %s %04d %02d:%02d:%02d GMT"):format(
-    weekdays[at.weekday],
-    at.day,
-    months[at.month],
-    at.year,
-    at.hour,
-    at.minute,
-    at.second
-  )
+  local at = os.date("!*t", math.floor(seconds))
+  local day = ("%s, %02d %s"):format(weekdays[at.wday], at.day, months[at.month])
+  return day .. os.date("! %Y %H:%M:%S GMT", math.floor(seconds))
 end
 
 --- Date and time of day in UTC with the given text between them, to the second.
@@ -85,16 +21,7 @@ end
 ---@param between string `T` or a space
 ---@return string
 function calendar.date_and_time(seconds, between)
-  local at = parts_of(seconds)
-  return ("%04d-%02d-%02d%s%02d:%02d:%02d"):format(
-    at.year,
-    at.month,
-    at.day,
-    between,
-    at.hour,
-    at.minute,
-    at.second
-  )
+  return os.date("!%Y-%m-%d" .. between .. "%H:%M:%S", math.floor(seconds)) --[[@as string]]
 end
 
 --- Seconds that a zone is ahead of UTC, or nil when the text is no zone.

@@ -1,18 +1,21 @@
 --- Entra's endpoints: tokens for applications and for people, and codes for devices.
 --
--- What proves an application is in `proof`, what comes of people and their codes in `people`.
+-- How an application proves who it is stands in `proof`; people, their codes and refresh tokens in `users`.
 
 local answers = require "autopilot.emulator.answers"
+local base64url = require "autopilot.base.base64url"
 local cjson = require "cjson.safe"
 local form = require "autopilot.emulator.form"
 local proof = require "autopilot.emulator.proof"
+local scopes = require "autopilot.emulator.scopes"
+local users = require "autopilot.emulator.users"
 
 local entra = {}
 
 ---@class autopilot.emulator.Application
 ---@field secret string? nil refuses every secret
 ---@field secret_expires number? Unix seconds; nil for never
----@field certificates string[]? SHA-256 thumbprints in base64url, of keys that may sign its assertions
+---@field certificates string[]? thumbprints in base64url, SHA-256 or SHA-1, of keys that may sign its assertions
 ---@field federated autopilot.emulator.FederatedCredential[]? platforms whose tokens are its assertions
 ---@field public boolean? people may sign in to it with a code; default false
 ---@field roles string[]? permissions in its tokens; default: the one that the sync needs
@@ -25,6 +28,7 @@ local needed = {
   client_credentials = { "scope" },
   refresh_token = { "refresh_token", "scope" },
   [device_grant] = { "device_code" },
+  device_code = { "device_code" }, -- the name of the same grant before RFC 8628, which MSAL sends
 }
 
 local function first_missing(fields, names)
@@ -35,22 +39,7 @@ local function first_missing(fields, names)
   end
 end
 
---- The resource of a scope, whose other words are OpenID's; nil when it has none or several.
-local function resource_of(scope, may_have_more)
-  local resource
-  for word in scope:gmatch "%S+" do
-    local found = word:match "^(https://[^%s/]+)/%.default$"
-    local is_extra = may_have_more
-      and (word == "offline_access" or word == "openid" or word == "profile")
-    if (not found and not is_extra) or (found and resource) then
-      return nil
-    end
-    resource = found or resource
-  end
-  return resource
-end
-
-local wrong_scope = "The scope must be a resource with '/.default' after it."
+local wrong_scope = "The scopes must name one resource; an application's has '/.default' after it."
 
 --- What is wrong with the form before anybody is looked up: OAuth error, AADSTS number, sentence.
 local function refusal_of_form(fields)
@@ -65,7 +54,7 @@ local function refusal_of_form(fields)
   if missing then
     return "invalid_request", 900144, missing
   elseif
-    fields.scope and not resource_of(fields.scope, fields.grant_type ~= "client_credentials")
+    fields.scope and not scopes.resource(fields.scope, fields.grant_type ~= "client_credentials")
   then
     return "invalid_scope", 1002012, wrong_scope
   elseif fields.claims and type(cjson.decode(fields.claims)) ~= "table" then
@@ -73,10 +62,12 @@ local function refusal_of_form(fields)
   end
 end
 
---- The tenant and the application that a form is about, or nil and the refusal.
+--- The tenant and the application that a form is about, or nil and the refusal. The tenant is nil where it
+-- is the person's.
 local function look_up(service, call, fields)
-  local tenant = service.find_tenant(call.tenant_in_path)
-  if not tenant then
+  local is_persons = users.any_tenant[call.tenant_in_path]
+  local tenant = not is_persons and service.find_tenant(call.tenant_in_path) or nil
+  if not tenant and not is_persons then
     local sentence = ("Tenant '%s' not found."):format(call.tenant_in_path)
     return nil, "invalid_request", 90002, sentence
   end
@@ -94,6 +85,9 @@ local no_public_flow = "The client application must be marked as 'mobile.'"
 local grants = {}
 
 function grants.client_credentials(_, call, fields, found)
+  if not found.tenant then
+    return nil, 400, "invalid_request", 50059, "No tenant-identifying information was found."
+  end
   local number, sentence = proof.refusal(found.application, fields, call)
   if number then
     return nil, 401, "invalid_client", number, sentence
@@ -103,45 +97,68 @@ end
 
 grants[device_grant] = function(service, call, fields)
   local grant, code, number, sentence =
-    service.people:poll(fields.device_code, fields.client_id, call.now)
+    service.users:poll(fields.device_code, fields.client_id, call.now)
   if not grant then
     return nil, 400, code, number, sentence
   end
   return { scope = grant.scope, user = grant.user }
 end
 
-function grants.refresh_token(service, _, fields, found)
+grants.device_code = grants[device_grant]
+
+function grants.refresh_token(service, _, fields)
   local sign_in, code, number, sentence =
-    service.people:refresh(fields.refresh_token, fields.client_id, found.tenant)
+    service.users:refresh(fields.refresh_token, fields.client_id)
   if not sign_in then
     return nil, 400, code, number, sentence
   end
   return { scope = fields.scope, user = sign_in.user }
 end
 
---- The answer with a token, and with a refresh token where a person asked for one.
+--- Adds what a person's answer has besides: the scopes, and on request a refresh token, who has signed in
+-- (OpenID Connect), and the account that clients keep the tokens under.
+local function add_person(answer, service, call, fields, grant)
+  answer.scope = scopes.granted(grant.scope, grant.roles)
+  if scopes.has(grant.scope, "offline_access") then
+    answer.refresh_token = service.users:leave_refresh_token(grant)
+  end
+  if scopes.has(grant.scope, "openid") then
+    answer.id_token = service.tokens:id_token(grant, call.now)
+  end
+  if fields.client_info == "1" then
+    local account = cjson.encode { uid = grant.object_id, utid = grant.tenant }
+    answer.client_info = base64url.encode(account)
+  end
+end
+
+--- The answer with a token.
 local function grant_token(service, call, fields, found, granted)
-  local token = service.tokens:issue({
-    tenant = found.tenant,
+  local tenant = found.tenant or service.find_tenant(granted.user:match "@(.+)$" or granted.user)
+  if not tenant then
+    local sentence = ("User account '%s' does not exist in a tenant."):format(granted.user)
+    return answers.entra_error(call, 400, "invalid_grant", 50020, sentence)
+  end
+  local grant = {
+    tenant = tenant,
     client_id = fields.client_id,
     roles = found.application.roles,
     user = granted.user,
+    object_id = granted.user and service.users:object_id(granted.user),
+    scope = granted.scope,
     claims = fields.claims and cjson.decode(fields.claims),
-    audience = resource_of(granted.scope, true),
+    audience = scopes.resource(granted.scope, true),
     expires = call.now + service.token_lifetime,
-  }, call.now)
-  local stays = granted.user and granted.scope:find("offline_access", 1, true)
-  return answers.json(call, {
+  }
+  local answer = {
     token_type = "Bearer",
     expires_in = service.token_lifetime,
     ext_expires_in = service.token_lifetime,
-    access_token = token,
-    refresh_token = stays and service.people:leave_refresh_token {
-      client_id = fields.client_id,
-      tenant = found.tenant,
-      user = granted.user,
-    } or nil,
-  })
+    access_token = service.tokens:issue(grant, call.now),
+  }
+  if grant.user then
+    add_person(answer, service, call, fields, grant)
+  end
+  return answers.json(call, answer)
 end
 
 local function answer_token(service, call, fields)
@@ -167,7 +184,7 @@ local function answer_device_code(service, call, fields)
   local missing = first_missing(fields, { "client_id", "scope" })
   if missing then
     return answers.entra_error(call, 400, "invalid_request", 900144, missing)
-  elseif not resource_of(fields.scope, true) then
+  elseif not scopes.resource(fields.scope, true) then
     return answers.entra_error(call, 400, "invalid_scope", 1002012, wrong_scope)
   end
   local found, code, number, sentence = look_up(service, call, fields)
@@ -177,7 +194,7 @@ local function answer_device_code(service, call, fields)
     return answers.entra_error(call, 400, "invalid_client", 70002, no_public_flow)
   end
   local device_code, grant =
-    service.people:offer(fields.client_id, found.tenant, fields.scope, call.now)
+    service.users:offer(fields.client_id, found.tenant, fields.scope, call.now)
   local uri = "https://microsoft.com/devicelogin"
   return answers.json(call, {
     device_code = device_code,
@@ -190,7 +207,7 @@ local function answer_device_code(service, call, fields)
 end
 
 --- Answers a request to `/{tenant}/oauth2/v2.0/token` or `/{tenant}/oauth2/v2.0/devicecode`.
----@param service table clients, tokens, people, find_tenant, token_lifetime: what the emulator has
+---@param service table clients, tokens, users, find_tenant, token_lifetime: what the emulator has
 ---@param call autopilot.emulator.Call
 ---@param request table
 ---@return table response

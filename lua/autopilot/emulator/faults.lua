@@ -3,14 +3,14 @@
 -- Each decides whether the request arrives, whether it takes effect, and what the client gets.
 
 local answers = require "autopilot.emulator.answers"
-local demands = require "autopilot.emulator.demands"
+local challenges = require "autopilot.emulator.challenges"
 local graph = require "autopilot.emulator.graph"
 
 local faults = {}
 
 ---@class autopilot.emulator.Fault
 ---@field kind string see `faults.kinds`
----@field on string? `sync`, `status`, `token`, `device_code`, `identity` or `other`: waits for such a request; nil takes the next one
+---@field on string? `sync`, `status`, `token`, `device_code`, `identity`, `discovery` or `other`: waits for such a request; nil takes the next one
 ---@field seconds number? `slow_answer`: how late; `slow_sync`: how long it runs; `stale_read`: how old
 ---@field status integer? `status`: what is answered
 ---@field headers table<string, string>? `status`
@@ -19,6 +19,7 @@ local faults = {}
 ---@field retry_after (number|string)? `throttle`: the header's value; default 10
 ---@field claims string? `claims_challenge`: the claims request, JSON; default: a token from now on
 ---@field encoding string? `claims_challenge`: `base64` (default) or `base64url`
+---@field noise boolean? `claims_challenge`: a challenge of another scheme stands before it
 ---@field network table? fields of the network failure that are to differ: stage, name, message, timeout
 
 ---@class autopilot.emulator.Exchange
@@ -109,7 +110,10 @@ faults.kinds = {
   --- From this request to Graph on the tenant's tokens must have been asked for with these claims: the
   -- service says so in a claims challenge, until one comes that was.
   claims_challenge = function(fault, exchange)
-    return exchange.effect { demand = demands.new(fault.claims, fault.encoding, exchange.now()) }
+    local now = exchange.now()
+    return exchange.effect {
+      challenge = challenges.new(fault.claims, fault.encoding, now, fault.noise),
+    }
   end,
 
   --- The record of some time ago is served.
@@ -135,15 +139,30 @@ local operations = {
   token = true,
   device_code = true,
   identity = true,
+  discovery = true,
   other = true,
 }
 local encodings = { base64 = true, base64url = true }
+local fields = {
+  kind = true,
+  on = true,
+  seconds = true,
+  status = true,
+  headers = true,
+  body = true,
+  after = true,
+  retry_after = true,
+  claims = true,
+  encoding = true,
+  noise = true,
+  network = true,
+}
 
 local function complaint_about_challenge(fault)
   if fault.encoding ~= nil and not encodings[fault.encoding] then
     return "must have an encoding that is base64 or base64url"
   elseif fault.claims ~= nil then
-    local right = type(fault.claims) == "string" and demands.new(fault.claims, nil, 0)
+    local right = type(fault.claims) == "string" and challenges.new(fault.claims, nil, 0)
     return not right and "must have claims that are a JSON object" or nil
   end
 end
@@ -157,11 +176,16 @@ function faults.complaint(fault)
   elseif not faults.kinds[fault.kind] then
     return "must have a known kind"
   elseif fault.on ~= nil and not operations[fault.on] then
-    return "must be on sync, status, token, device_code, identity or other"
+    return "must be on sync, status, token, device_code, identity, discovery or other"
   elseif fault.kind == "status" and type(fault.status) ~= "number" then
     return "of kind status must have a status"
   elseif complaint_about_challenge(fault) then
     return complaint_about_challenge(fault)
+  end
+  for name in pairs(fault) do
+    if not fields[name] then
+      return ("must not have the field '%s'"):format(tostring(name))
+    end
   end
   local seconds = fault.seconds
   if seconds == nil then

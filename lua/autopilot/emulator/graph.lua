@@ -2,7 +2,7 @@
 
 local answers = require "autopilot.emulator.answers"
 local calendar = require "autopilot.emulator.calendar"
-local demands = require "autopilot.emulator.demands"
+local challenges = require "autopilot.emulator.challenges"
 
 local graph = {}
 
@@ -13,14 +13,20 @@ local read_permission = "DeviceManagementServiceConfig.Read.All"
 graph.default_roles = { write_permission }
 
 --- Where Graph lives, in every cloud: the audiences that its tokens may have.
-graph.audiences = {
+-- The same with a slash after it, which comes of the scope `https://graph.microsoft.com//.default`, and the
+-- id of Graph's own application, are good as well.
+graph.audiences = { "00000003-0000-0000-c000-000000000000" }
+for _, root in ipairs {
   "https://graph.microsoft.com",
   "https://graph.microsoft.us",
   "https://dod-graph.microsoft.us",
   "https://microsoftgraph.chinacloudapi.cn",
-}
+} do
+  table.insert(graph.audiences, root)
+  table.insert(graph.audiences, root .. "/")
+end
 
-local challenge = 'Bearer realm="", '
+local plain_challenge = 'Bearer realm="", '
   .. 'authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", '
   .. 'client_id="00000003-0000-0000-c000-000000000000"'
 
@@ -29,14 +35,13 @@ local endpoints = {
   status = { method = "GET", permissions = { read_permission, write_permission } },
 }
 
---- The operation that a path stands for: `sync`, `status`, or nil when Graph has no such path.
+--- The operation that a path stands for: `sync`, `status`, or nil when Graph has no such path. Version 1.0
+-- has none of both.
 ---@param path string without query
 ---@return string?
 function graph.operation(path)
-  local version, resource = path:lower():match "^/([^/]+)/devicemanagement/(.+)$"
-  if version ~= "beta" and version ~= "v1.0" then
-    return nil
-  elseif resource == "windowsautopilotsettings/sync" then
+  local resource = path:lower():match "^/beta/devicemanagement/(.+)$"
+  if resource == "windowsautopilotsettings/sync" then
     return "sync"
   elseif resource == "windowsautopilotsettings" then
     return "status"
@@ -109,19 +114,30 @@ end
 
 --- The answer to a token that lacks what is demanded of the tenant's tokens; nil when it has it.
 local function refuse_unmet(service, call, token, change)
-  local demand = change.demand or service.demands[token.tenant]
-  service.demands[token.tenant] = demand
-  if not demand or demands.are_met(demand, token.claims) then
+  local challenge = change.challenge or service.challenges[token.tenant]
+  service.challenges[token.tenant] = challenge
+  if not challenge or challenges.is_met(challenge, token) then
     return nil
   end
-  local told = { ["www-authenticate"] = demands.challenge(demand) }
+  local told = { ["www-authenticate"] = challenges.header(challenge) }
   local why = "Continuous access evaluation resulted in challenge with result: "
     .. "InteractionRequired and code: TokenIssuedBeforeRevocationTimestamp"
   return answers.graph_error(call, 401, "InvalidAuthenticationToken", why, told)
 end
 
+--- The answer to a path that Graph does not have.
+local function no_such_path(call)
+  local segment = call.path:match "^/[vV]1%.0/[^/]+/([^/]+)"
+  if segment and segment:lower() == "windowsautopilotsettings" then
+    local message = ("Resource not found for the segment '%s'."):format(segment)
+    return answers.graph_error(call, 400, "BadRequest", message)
+  end
+  local message = "Resource not found for the path of the request."
+  return answers.graph_error(call, 404, "ResourceNotFound", message)
+end
+
 --- Answers a request to Graph.
----@param service table syncs, tokens, demands, start_sync, is_licensed and how records are written
+---@param service table syncs, tokens, challenges, start_sync, is_licensed and how records are written
 ---@param call autopilot.emulator.Call
 ---@param request table
 ---@param change table what is unlike the usual effect of this one request
@@ -129,7 +145,7 @@ end
 function graph.answer(service, call, request, change)
   local token, why = service.tokens:check(call.authorization, service.audiences, call.now)
   if not token then
-    local told = { ["www-authenticate"] = challenge }
+    local told = { ["www-authenticate"] = plain_challenge }
     return answers.graph_error(call, 401, "InvalidAuthenticationToken", why, told)
   end
   call.tenant = token.tenant
@@ -139,8 +155,7 @@ function graph.answer(service, call, request, change)
   end
   local endpoint = endpoints[call.operation]
   if not endpoint then
-    local message = "Resource not found for the path of the request."
-    return answers.graph_error(call, 404, "ResourceNotFound", message)
+    return no_such_path(call)
   elseif request.method ~= endpoint.method then
     local message = ("The requested resource does not support http method '%s'."):format(
       request.method

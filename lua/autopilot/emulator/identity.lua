@@ -3,6 +3,7 @@
 -- access token").
 
 local answers = require "autopilot.emulator.answers"
+local challenges = require "autopilot.emulator.challenges"
 local form = require "autopilot.emulator.form"
 
 local identity = {}
@@ -10,6 +11,8 @@ local identity = {}
 ---@class autopilot.emulator.Identity the machine's managed identity
 ---@field tenant string
 ---@field client_id string
+---@field object_id string?
+---@field resource_id string? its path in Azure
 ---@field header string? what the platform wants in a header of its own; nil: it is a virtual machine
 ---@field roles string[]? permissions in its tokens; default: the one that the sync needs
 
@@ -18,11 +21,47 @@ local paths = {
   ["/metadata/identity/oauth2/token"] = "metadata",
 }
 
+--- The platform of a path, which may end in a slash, as MSAL for JavaScript writes it.
+local function platform_of(path)
+  return paths[path:gsub("/$", "")]
+end
+
 --- Whether a path is one of these.
 ---@param path string
 ---@return boolean
 function identity.is_path(path)
-  return paths[path] ~= nil
+  return platform_of(path) ~= nil
+end
+
+--- Parameters that choose an identity, in each platform's words, with the field that they must equal.
+local choices = {
+  client_id = "client_id",
+  clientid = "client_id",
+  object_id = "object_id",
+  principal_id = "object_id",
+  msi_res_id = "resource_id",
+  mi_res_id = "resource_id",
+}
+
+--- Whether the identity that a request chooses is the machine's.
+local function is_chosen(known, query)
+  for parameter, field in pairs(choices) do
+    local wanted = query[parameter]
+    if wanted and wanted:lower() ~= (known[field] or ""):lower() then
+      return false
+    end
+  end
+  return true
+end
+
+--- Whether the request is for a token in place of a refused one, from a client that understands challenges.
+local function replaces_refused(query)
+  for capability in (query.xms_cc or ""):gmatch "[^,]+" do
+    if challenges.is_capability(capability) then
+      return (query.token_sha256_to_refresh or ""):match "^%x+$" ~= nil
+    end
+  end
+  return false
 end
 
 local function refused(call, status, code, sentence)
@@ -58,7 +97,7 @@ local checks = {
 
 --- Which platform is asked: two of them have the path of another, and a header of their own.
 local function kind_of(call)
-  local kind = paths[call.path]
+  local kind = platform_of(call.path)
   if not call.headers.secret then
     return kind
   end
@@ -84,8 +123,7 @@ function identity.answer(service, call, request)
   elseif not query.resource then
     return refused(call, 400, "invalid_request", "The parameter 'resource' is missing.")
   end
-  local wanted = query.client_id or query.clientid -- by its version
-  if wanted and wanted ~= known.client_id then
+  if not is_chosen(known, query) then
     return refused(call, 400, "invalid_request", "Identity not found")
   end
   local lifetime = service.token_lifetime
@@ -94,6 +132,7 @@ function identity.answer(service, call, request)
     client_id = known.client_id,
     roles = known.roles,
     audience = query.resource,
+    replaces_refused = replaces_refused(query),
     expires = call.now + lifetime,
   }, call.now)
   local told = {

@@ -5,18 +5,19 @@
 
 local AccessTokens = require "autopilot.emulator.access_tokens"
 local TenantSyncs = require "autopilot.emulator.tenant_syncs"
+local discovery = require "autopilot.emulator.discovery"
 local entra = require "autopilot.emulator.entra"
 local faults = require "autopilot.emulator.faults"
 local graph = require "autopilot.emulator.graph"
 local identifiers = require "autopilot.emulator.identifiers"
 local identity = require "autopilot.emulator.identity"
 local options = require "autopilot.base.options"
-local people = require "autopilot.emulator.people"
 local settings = require "autopilot.emulator.settings"
+local users = require "autopilot.emulator.users"
 
 ---@class autopilot.Emulator
 ---@field log autopilot.emulator.Event[] what happened, in order
----@field requests table<string, integer> requests that arrived, by operation: `sync`, `status`, `token`, `device_code`, `identity`, `other`
+---@field requests table<string, integer> requests that arrived, by operation: `sync`, `status`, `token`, `device_code`, `identity`, `discovery`, `other`
 local Emulator = {}
 Emulator.__index = Emulator
 
@@ -25,7 +26,7 @@ Emulator.__index = Emulator
 ---@field time number Unix seconds
 ---@field tenant string? of a request: nil when its token was refused
 ---@field client_request_id string? the caller's id, or the service's when it gave none; nil for a sync that no request started
----@field operation string? request: `sync`, `status`, `token`, `device_code`, `identity`, `other`
+---@field operation string? request: as in `requests`
 ---@field grant_type string? token request
 ---@field claims string? token request: the claims that it asks for, JSON
 ---@field method string? request
@@ -86,9 +87,9 @@ local function new_service(self, checked)
     syncs = TenantSyncs.new(checked),
     tokens = AccessTokens.new(with_roles(checked.tokens), self.made_up),
     clients = with_roles(checked.clients),
-    people = people.new(checked.device_code, self.made_up),
+    users = users.new(checked.device_code, self.made_up),
     identity = identity_of(checked.identity),
-    demands = {}, -- by tenant: see `autopilot.emulator.demands`
+    challenges = {}, -- by tenant: see `autopilot.emulator.challenges`
     token_lifetime = checked.token_lifetime,
     audiences = set_of(checked.audience and { checked.audience } or graph.audiences),
     retry_after = checked.retry_after,
@@ -199,22 +200,22 @@ end
 
 --- A person signs in with the code that a device shows.
 ---@param user_code string
----@param user string? who; default `somebody@example`
+---@param user string? who; default `somebody@example`. What stands after `@` is the tenant, where the URL names none
 ---@return boolean known false when no device shows such a code
 function Emulator:approve(user_code, user)
-  return self.service.people:decide(user_code, user or "somebody@example")
+  return self.service.users:decide(user_code, user or "somebody@example")
 end
 
 --- A person declines to sign in with that code.
 ---@param user_code string
 ---@return boolean known false when no device shows such a code
 function Emulator:decline(user_code)
-  return self.service.people:decide(user_code, nil)
+  return self.service.users:decide(user_code, nil)
 end
 
 --- Makes every refresh token void, so that people must sign in again.
 function Emulator:forget_sign_ins()
-  self.service.people:forget_sign_ins()
+  self.service.users:forget_sign_ins()
 end
 
 --- Puts a fault at the end of the list; these come before what the option `faults` gives.
@@ -241,7 +242,7 @@ function Emulator:next_fault(operation, request)
 end
 
 local entra_operations = { token = "token", devicecode = "device_code" }
-local endpoints = { token = entra, device_code = entra, identity = identity }
+local endpoints = { token = entra, device_code = entra, identity = identity, discovery = discovery }
 
 --- What a request asks for, by its URL alone.
 ---@param url string
@@ -255,7 +256,12 @@ local function route(url)
   if operation then
     return operation, path, tenant
   end
-  return identity.is_path(path) and "identity" or graph.operation(path) or "other", path
+  if identity.is_path(path) then
+    return "identity", path
+  elseif discovery.is_path(path) then
+    return "discovery", path
+  end
+  return graph.operation(path) or "other", path
 end
 
 --- The request reaches the service, which says `answer(call)` to it.
@@ -345,7 +351,15 @@ function emulator.new(given)
   local checked = options.check("autopilot.emulator.new", settings.rules, given)
   local self = setmetatable({
     log = {},
-    requests = { sync = 0, status = 0, token = 0, device_code = 0, identity = 0, other = 0 },
+    requests = {
+      sync = 0,
+      status = 0,
+      token = 0,
+      device_code = 0,
+      identity = 0,
+      discovery = 0,
+      other = 0,
+    },
     injected = {},
     log_limit = checked.log_limit,
     made_up = identifiers.new(),

@@ -29,12 +29,14 @@ local function contains(list, wanted)
   return false
 end
 
---- The SHA-256 thumbprint that an assertion names, in base64url; nil when it names none.
+--- The thumbprint that an assertion names, in base64url: SHA-256, else SHA-1; nil when it names none.
 local function thumbprint_of(assertion)
   local encoded = assertion:match "^([^.]*)%."
   local text = encoded and base64url.decode(encoded)
   local header = text and cjson.decode(text)
-  return type(header) == "table" and header["x5t#S256"] or nil
+  local thumbprint = type(header) == "table" and (header["x5t#S256"] or header.x5t)
+  -- MSAL for Python leaves the padding.
+  return type(thumbprint) == "string" and (thumbprint:gsub("=+$", "")) or nil
 end
 
 local function is_timely(claims, now)

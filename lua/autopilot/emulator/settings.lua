@@ -72,8 +72,14 @@ local client_fields = {
   roles = "table",
   verify = "function",
 }
-local identity_fields =
-  { tenant = "string", client_id = "string", header = "string", roles = "table" }
+local identity_fields = {
+  tenant = "string",
+  client_id = "string",
+  object_id = "string",
+  resource_id = "string",
+  header = "string",
+  roles = "table",
+}
 local token_fields = {
   tenant = "string",
   client_id = "string",

@@ -8,8 +8,52 @@ local emulate = {
   summary = "Run an emulated service on this machine.",
   description = "Runs a service on loopback that behaves as Microsoft Graph does, over TLS, with "
     .. "an account of its own, and prints how to reach it as lines for a shell. It ends on a "
-    .. "signal, and leaves nothing behind. Needs nginx with its Lua module, and openssl.",
+    .. "signal, and leaves nothing behind. Needs nginx with its Lua module, and openssl. The "
+    .. "account can always sign in with its secret; options add other ways.",
 }
+
+-- In the order of the help. The emulator, which knows them too, is loaded only where one is given: this
+-- file is read at every start of every command.
+local fault_kinds = {
+  "unsent",
+  "lost_request",
+  "lost_answer",
+  "duplicated",
+  "slow_answer",
+  "status",
+  "throttle",
+  "claims_challenge",
+  "stale_read",
+  "slow_sync",
+  "failed_sync",
+}
+
+--- Reads a fault: its kind, then fields, between commas.
+local function fault_of(text)
+  local kind, mistake = values.one_of("--fault", fault_kinds)(text:match "^[^,]*")
+  if not kind then
+    return nil, mistake
+  end
+  local fault = { kind = kind }
+  for field in text:gmatch ",([^,]*)" do
+    local name, value = field:match "^([%l_]+)=(.*)$"
+    if not name then
+      return nil, ("option '--fault': '%s' must be NAME=VALUE"):format(field:sub(1, 80))
+    end
+    if value == "true" or value == "false" then
+      fault[name] = value == "true"
+    else
+      fault[name] = tonumber(value) or value
+    end
+  end
+  local complaint = require("autopilot.emulator.faults").complaint(fault)
+  return not complaint and fault or nil, complaint and "option '--fault' " .. complaint
+end
+
+--- Adds an option that may be given several times.
+local function add_list(parser, name, metavariables, description)
+  return parser:option(name, description):argname(metavariables):count "*"
+end
 
 function emulate.declare(parser)
   local option = values.declarer(parser)
@@ -19,6 +63,33 @@ function emulate.declare(parser)
   option("--duration", "SECONDS", duration, values.seconds_or_none)
   local versions = "1.1 for this one alone, 2 (default) for both."
   option("--http-version", "VERSION", versions, values.one_of, { "1.1", "2" })
+  local certificate = "The account may sign in with this certificate (PEM). Repeatable."
+  add_list(parser, "--certificate", "FILE", certificate)
+  local federated = "The account may sign in with tokens of this platform (workload identity). "
+    .. "Repeatable."
+  add_list(parser, "--federated", { "ISSUER", "SUBJECT" }, federated):args(2)
+  parser:flag("--public", "People may sign in to the account with a code (device code).")
+  local identity = "The account is this machine's managed identity: imds or app_service."
+  option("--identity", "PLATFORM", identity, values.one_of, { "imds", "app_service" })
+  local fault = "A request meets this fault, such as throttle,on=sync,retry_after=3. Repeatable: "
+    .. "each meets one request, in order. Kinds: "
+    .. table.concat(fault_kinds, ", ")
+    .. "."
+  add_list(parser, "--fault", "KIND[,NAME=VALUE]", fault):convert(fault_of)
+end
+
+--- A list that is nil when nothing was given.
+local function given_list(list)
+  return list[1] and list or nil
+end
+
+--- The platforms' credentials, from pairs of issuer and subject.
+local function credentials_of(given)
+  local credentials = {}
+  for index, pair in ipairs(given) do
+    credentials[index] = { issuer = pair[1], subject = pair[2] }
+  end
+  return given_list(credentials)
 end
 
 function emulate.run(options, context)
@@ -29,6 +100,11 @@ function emulate.run(options, context)
     cooldown = options.cooldown,
     duration = options.duration,
     http_version = options.http_version,
+    certificates = given_list(options.certificate),
+    federated = credentials_of(options.federated),
+    public = options.public,
+    identity = options.identity,
+    faults = given_list(options.fault),
     json = options.json,
     print = function(line)
       output:line(line)

@@ -1,0 +1,90 @@
+-- The options of `autopilot-sync emulate`, and what it hands on to the service.
+
+local command = require "support.command"
+
+describe("emulate", function()
+  local function emulate(args, ended, message)
+    local options
+    local service = {
+      run = function(given)
+        options = given
+        if ended then
+          given.print "export AUTOPILOT_BASE_URL='https://localhost:1'"
+        end
+        return ended, message
+      end,
+    }
+    local ran = command.run(args, { emulate = service })
+    options.print = nil
+    return ran, options
+  end
+
+  it("hands its options on, prints what the service says, and ends in 0 with it", function()
+    local ran, options =
+      emulate("emulate --port 20000 --cooldown 0 --duration 1.5 --http-version 1.1 --json", true)
+    assert.are.same(
+      { port = 20000, cooldown = 0, duration = 1.5, http_version = "1.1", json = true },
+      options
+    )
+    assert.are.same(
+      { code = 0, out = "export AUTOPILOT_BASE_URL='https://localhost:1'\n", err = "" },
+      ran
+    )
+    local _, defaults = emulate("emulate", true)
+    assert.are.same({}, defaults)
+  end)
+
+  it("hands on how the account may sign in, and the faults", function()
+    local _, options = emulate({
+      "emulate",
+      "--certificate=a.pem",
+      "--certificate=b.pem",
+      "--federated",
+      "https://issuer.test",
+      "a subject",
+      "--public",
+      "--identity=imds",
+      "--fault=throttle,on=sync,retry_after=3",
+      "--fault=status,status=503,body=<p>,after=true",
+    }, true)
+    assert.are.same({
+      certificates = { "a.pem", "b.pem" },
+      federated = { { issuer = "https://issuer.test", subject = "a subject" } },
+      public = true,
+      identity = "imds",
+      faults = {
+        { kind = "throttle", on = "sync", retry_after = 3 },
+        { kind = "status", status = 503, body = "<p>", after = true },
+      },
+    }, options)
+  end)
+
+  it("tells every kind of fault in its help", function()
+    local help = command.run("emulate --help").out:gsub("%s+", " ")
+    local kinds = assert(help:match "Kinds: ([%l_, ]+)%.")
+    for kind in pairs(require("autopilot.emulator.faults").kinds) do
+      assert.is_truthy((" " .. kinds .. ","):find(" " .. kind .. ",", 1, true), kind)
+    end
+  end)
+
+  it("says what is wrong with a fault", function()
+    for given, told in pairs {
+      ["trottle"] = "'--fault' must be one of unsent, [%l_, ]+ %(got 'trottle'%): "
+        .. "did you mean 'throttle'%?",
+      ["throttle,on"] = "'--fault': 'on' must be NAME=VALUE",
+      ["throttle,on=nothing"] = "'--fault' must be on sync, ",
+      ["throttle,retryafter=3"] = "'--fault' must not have the field 'retryafter'",
+    } do
+      local ran = command.run({ "emulate", "--fault", given }, { emulate = {} })
+      assert.equal(2, ran.code)
+      assert.matches(told, ran.err)
+    end
+  end)
+
+  it("ends in 1 with one sentence when there is something missing", function()
+    local ran = emulate("emulate", nil, "nginx was not found: install the Debian package nginx")
+    assert.equal(1, ran.code)
+    assert.equal("", ran.out)
+    assert.equal("autopilot-sync: nginx was not found: install the Debian package nginx\n", ran.err)
+  end)
+end)
