@@ -2,10 +2,12 @@
 
 local base64url = require "autopilot.base.base64url"
 local cjson = require "cjson"
+local emulated_graph = require "support.emulated_graph"
 local emulator = require "autopilot.emulator"
 local inspect = require "autopilot.token.inspect"
-local oauth = require "autopilot.token.oauth"
 local overlay = require "support.overlay"
+
+local post, sync = emulated_graph.post, emulated_graph.sync
 
 local graph = "https://graph.microsoft.com"
 local default_scope = graph .. "/.default"
@@ -14,23 +16,6 @@ local login = "https://login.microsoftonline.com"
 local function get(service, url, headers)
   local response = service:handle { method = "GET", url = url, headers = headers }
   return cjson.decode(response.body), response.status
-end
-
-local function post(service, endpoint, fields, tenant)
-  local response = service:handle {
-    method = "POST",
-    url = ("%s/%s/oauth2/v2.0/%s"):format(login, tenant or "contoso", endpoint),
-    body = oauth.encode_form(fields),
-  }
-  return cjson.decode(response.body), response.status
-end
-
-local function sync(service, token)
-  return service:handle {
-    method = "POST",
-    url = "/beta/deviceManagement/windowsAutopilotSettings/sync",
-    headers = { Authorization = "Bearer " .. token },
-  }
 end
 
 describe("autopilot.emulator: discovery", function()

@@ -2,34 +2,15 @@
 
 local base64url = require "autopilot.base.base64url"
 local cjson = require "cjson"
+local emulated_graph = require "support.emulated_graph"
 local emulator = require "autopilot.emulator"
-local oauth = require "autopilot.token.oauth"
 local overlay = require "support.overlay"
+
+local post, sync = emulated_graph.post, emulated_graph.sync
 
 local scope = "https://graph.microsoft.com/.default"
 local jwt_bearer = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 local device_grant = "urn:ietf:params:oauth:grant-type:device_code"
-
---- Posts a form to one of a tenant's endpoints: the decoded answer and its status.
-local function post(service, endpoint, fields, tenant)
-  local response = service:handle {
-    method = "POST",
-    url = ("https://login.microsoftonline.com/%s/oauth2/v2.0/%s"):format(
-      tenant or "contoso",
-      endpoint
-    ),
-    body = oauth.encode_form(fields),
-  }
-  return cjson.decode(response.body), response.status
-end
-
-local function sync(service, token)
-  return service:handle {
-    method = "POST",
-    url = "/beta/deviceManagement/windowsAutopilotSettings/sync",
-    headers = { Authorization = "Bearer " .. token },
-  }
-end
 
 local function refusal(answer)
   return answer.error, answer.error_codes and answer.error_codes[1]

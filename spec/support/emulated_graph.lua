@@ -2,6 +2,7 @@
 
 local cjson = require "cjson.safe"
 local emulator = require "autopilot.emulator"
+local oauth = require "autopilot.token.oauth"
 
 local emulated_graph = {}
 
@@ -63,6 +64,31 @@ function emulated_graph.asked(given)
     return cjson.decode(service.status(token).body)
   end
   return service
+end
+
+--- Posts a form to one of a tenant's endpoints: the decoded answer and its status.
+---@param endpoint string `token` or `devicecode`
+---@param fields table<string, string>
+---@param tenant string? default `contoso`
+function emulated_graph.post(service, endpoint, fields, tenant)
+  local response = service:handle {
+    method = "POST",
+    url = ("https://login.microsoftonline.com/%s/oauth2/v2.0/%s"):format(
+      tenant or "contoso",
+      endpoint
+    ),
+    body = oauth.encode_form(fields),
+  }
+  return cjson.decode(response.body), response.status
+end
+
+--- Asks for a sync with a token.
+function emulated_graph.sync(service, token)
+  return service:handle {
+    method = "POST",
+    url = emulated_graph.settings_url .. "/sync",
+    headers = { Authorization = "Bearer " .. token },
+  }
 end
 
 --- The events of one kind in its log.
