@@ -67,9 +67,9 @@ describe("a list of tenants", function()
       assert.equal("a.com b.com c.com", names((read "a.com\rb.com\r\r#\rc.com")))
     end)
 
-    it("may have braces around an id, and quotes and separators left over around a name", function()
+    it("may have braces around an id, quotes around a name, and separators behind it", function()
       local tenants, told =
-        read("{" .. guid .. "}\n\"a.com\",\nb.com;\n'c.com'\n\"d.com\"\n e.com,,\t\n")
+        read("{" .. guid .. '}\n"a.com",\nb.com;\n\'c.com\'\n"d.com"\n e.com,,\t\n')
       assert.equal(guid .. " a.com b.com c.com d.com e.com", names(tenants))
       assert.same({}, told)
       tenants = read('"{' .. guid .. '}",\n' .. guid:upper())
@@ -77,7 +77,7 @@ describe("a list of tenants", function()
     end)
 
     it("may have a header that is no tenant, which is told and not asked for", function()
-      for _, header in ipairs { "Tenants", "Customer name", "Tenant (all)", "our_domains", "GUID" } do
+      for _, header in ipairs { "Tenants", "Customer name", "Tenants!", "our_domains", "GUID" } do
         local tenants, told, list = read(header .. "\na.com\n")
         assert.equal("a.com", names(tenants), header)
         assert.same({ "line 1: it is no tenant, and was taken for a header" }, told)
@@ -101,7 +101,7 @@ describe("a list of tenants", function()
       return tenants[1].tenant, told[1]
     end
 
-    it("is read by the column that is known to have the tenant; the others are told once", function()
+    it("is read by the column that has the tenant; the others are told once", function()
       local tenant, told = only_tenant(
         '\239\187\191"Microsoft ID","Company name","Primary domain name","Relationship","Tags"\r\n"'
           .. guid
@@ -154,7 +154,7 @@ describe("a list of tenants", function()
     it("is refused as a whole, and says what to do, when no column is known", function()
       local tenants, mistake = read "Name,Mandant\nContoso,contoso.com\n"
       assert.is_nil(tenants)
-      assert.matches("is named with %-%-column$", mistake)
+      assert.matches("name it with %-%-column$", mistake)
     end)
 
     it("tells few of many columns that are ignored, fit for a terminal", function()
@@ -178,14 +178,18 @@ describe("a list of tenants", function()
 
     it("is refused once, by what it is, when it is no text", function()
       for text, expected in pairs {
-        ["PK\3\4\20\0\6\0\n\1\n"] = "it is an Excel workbook or another ZIP archive: save the sheet as CSV",
-        ["\208\207\17\224\161\177\26\225"] = "it is an Excel workbook (.xls): save the sheet as CSV",
+        ["PK\3\4\20\0\6\0\n\1\n"] = "it is an Excel workbook or another ZIP archive: "
+          .. "save the sheet as CSV",
+        ["\208\207\17\224\161\177\26\225"] = "it is an Excel workbook (.xls): "
+          .. "save the sheet as CSV",
         ["\31\139\8\0\n\n"] = "it is compressed with gzip: unpack it first",
         ["%PDF-1.7\n%\226"] = "it is a PDF",
         ["SQLite format 3\0\n"] = "it is an SQLite database, such as the file of --state",
         ["<!DOCTYPE html>\n"] = "it is HTML or XML",
-        ["a\0.\0c\0o\0m\0\n\0b\0"] = "it is UTF-16 without a byte order mark: save it as UTF-8",
-        ["\0a\0.\0c\0o\0m\0\n\0b"] = "it is UTF-16 without a byte order mark: save it as UTF-8",
+        ["a\0.\0c\0o\0m\0\n\0b\0"] = "it is UTF-16 without a byte order mark: "
+          .. "save it as UTF-8",
+        ["\0a\0.\0c\0o\0m\0\n\0b"] = "it is UTF-16 without a byte order mark: "
+          .. "save it as UTF-8",
         ["\127ELF\2\1\1\0"] = "it is no text",
       } do
         local tenants, mistake = read(text)

@@ -173,7 +173,10 @@ describe("the files of a fleet's state", function()
       shell(("rm -f state*; ln -s target state%s"):format(suffix))
       state, message = open()
       assert.is_nil(state)
-      assert.truthy(message:find(("state%s: it is a symbolic link"):format(suffix), 1, true), message)
+      assert.truthy(
+        message:find(("state%s: it is a symbolic link"):format(suffix), 1, true),
+        message
+      )
       assert.is_nil(core.file_kind(folder .. "/state"))
     end
     assert.equal("mine\n", files.read(folder .. "/target"))

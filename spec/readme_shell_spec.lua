@@ -111,7 +111,7 @@ describe("the README's lines for a shell", function()
 
   --- Runs a line. Gives its exit status and what it printed on both streams.
   local function run(line, folder, more)
-    local script = ("cd %s && { %s\n} 2>&1; echo \"exit $?\""):format(shell.quote(folder), line)
+    local script = ('cd %s && { %s\n} 2>&1; echo "exit $?"'):format(shell.quote(folder), line)
     local pipe = command_process.start(script, overlay(overlay({}, environment), more))
     local output, code = pipe:read("*a"):match "^(.*)exit (%d+)\n$"
     pipe:close()
@@ -131,7 +131,10 @@ describe("the README's lines for a shell", function()
 
   --- The command that was installed finds its modules, whatever the environment says of Lua.
   local function assert_command_works(path)
-    assert.matches(version, succeed(("unset LUA_PATH LUA_CPATH; '%s' --version"):format(path), root))
+    assert.matches(
+      version,
+      succeed(("unset LUA_PATH LUA_CPATH; '%s' --version"):format(path), root)
+    )
   end
 
   local function shows(expected)
@@ -151,61 +154,91 @@ describe("the README's lines for a shell", function()
     return succeed(line, work)
   end
 
-  local ways = {
-    ["make demo"] = shows "examples/demo%.sh",
-    ["make test"] = shows "%.ci/test",
-    ["luarocks make"] = make_rock,
-    ["luarocks --lua-version=5.1 make"] = make_rock,
-    ["make install PREFIX=/usr/local"] = function(line)
-      in_source(line)
-      assert.truthy(files.read(root .. "/stage/usr/local/bin/autopilot-sync"))
-    end,
-    ["autopilot-sync sync | status | wait | ensure | fleet FILE | token | emulate   "
-      .. "[--json] [--quiet] [--help] [--version]"] = function(line)
+  local ways = {}
+
+  local function way(line, act)
+    ways[line] = act
+  end
+
+  way("make demo", shows "examples/demo%.sh")
+
+  way("make test", shows "%.ci/test")
+
+  way("luarocks make", make_rock)
+
+  way("luarocks --lua-version=5.1 make", make_rock)
+
+  way("make install PREFIX=/usr/local", function(line)
+    in_source(line)
+    assert.truthy(files.read(root .. "/stage/usr/local/bin/autopilot-sync"))
+  end)
+
+  way(
+    "autopilot-sync sync | status | wait | ensure | fleet FILE | token | "
+      .. "emulate   [--json] [--quiet] [--help] [--version]",
+    function(line)
       local told = line:gsub("^autopilot%-sync", ""):gsub("%[.*", ""):gsub("FILE", "")
       local names = {}
       for _, command in ipairs(require "autopilot.cli.commands") do
         names[#names + 1] = command.name
       end
       assert.equal(table.concat(names, " | "), (told:gsub("%s+", " "):match "^ (.-) $"))
-    end,
-    ["autopilot-sync ensure --since -10m"] = function(line)
-      assert.matches("ensure [^\n]*: completed", reset_and_succeed(line))
-    end,
-    ["autopilot-sync sync --wait --json"] = function(line)
-      assert.matches('^{[^\n]*"outcome":"completed"[^\n]*}\n$', reset_and_succeed(line))
-    end,
-    ["autopilot-sync token --inspect --auth managed"] = function(line, expected)
-      local output = succeed(line, work, {
-        AZURE_CLIENT_ID = "",
-        IDENTITY_ENDPOINT = service.url .. "/msi/token",
-        IDENTITY_HEADER = "made-up",
-      })
-      assert.equal(6, #expected)
-      for _, printed in ipairs(expected) do
-        assert.truthy(("\n" .. output):find("\n" .. printed:match "^%a+%s+", 1, true), printed)
-      end
-    end,
-    ["autopilot-sync fleet tenants.csv --client-id … --client-secret-file secret.txt "
-      .. "--state state.db"] = function(line)
+    end
+  )
+
+  way("autopilot-sync ensure --since -10m", function(line)
+    assert.matches("ensure [^\n]*: completed", reset_and_succeed(line))
+  end)
+
+  way("autopilot-sync sync --wait --json", function(line)
+    assert.matches('^{[^\n]*"outcome":"completed"[^\n]*}\n$', reset_and_succeed(line))
+  end)
+
+  way("autopilot-sync token --inspect --auth managed", function(line, expected)
+    local output = succeed(line, work, {
+      AZURE_CLIENT_ID = "",
+      IDENTITY_ENDPOINT = service.url .. "/msi/token",
+      IDENTITY_HEADER = "made-up",
+    })
+    assert.equal(6, #expected)
+    for _, printed in ipairs(expected) do
+      assert.truthy(("\n" .. output):find("\n" .. printed:match "^%a+%s+", 1, true), printed)
+    end
+  end)
+
+  way(
+    "autopilot-sync fleet tenants.csv --client-id … --client-secret-file "
+      .. "secret.txt --state state.db",
+    function(line)
       local output = reset_and_succeed((line:gsub("…", service.client_id)))
       assert.matches("started +2", output)
       assert.truthy(files.read(work .. "/state.db"))
-    end,
-    ["list-tenants | autopilot-sync fleet - --operation ensure --since -10m --json "
-      .. ">reports.jsonl"] = function(line)
+    end
+  )
+
+  way(
+    "list-tenants | autopilot-sync fleet - --operation ensure --since -10m "
+      .. "--json >reports.jsonl",
+    function(line)
       reset_and_succeed(line)
       local _, reports = files.read(work .. "/reports.jsonl"):gsub('"outcome":"completed"', "")
       assert.equal(2, reports)
-    end,
-    ["apt-get install --no-install-recommends gcc libc6-dev luarocks lua5.1 liblua5.1-0-dev "
-      .. "libcurl4-openssl-dev ca-certificates"] = function(line)
+    end
+  )
+
+  way(
+    "apt-get install --no-install-recommends gcc libc6-dev luarocks lua5.1 "
+      .. "liblua5.1-0-dev libcurl4-openssl-dev ca-certificates",
+    function(line)
       for name in succeed(line, root):gsub("^install\n", ""):gmatch "[^\n]+" do
         assert.matches(name == "--no-install-recommends" and "." or "^[%l%d][%l%d+.-]+$", name)
       end
-    end,
-    ["cd /src && luarocks --lua-version=5.1 --tree=/usr/local/autopilot make "
-      .. "--deps-mode=none"] = function(line)
+    end
+  )
+
+  way(
+    "cd /src && luarocks --lua-version=5.1 --tree=/usr/local/autopilot " .. "make --deps-mode=none",
+    function(line)
       local tree = root .. "/openresty"
       in_source((line:gsub("/src", root .. "/source"):gsub("/usr/local/autopilot", tree)))
       assert_command_works(tree .. "/bin/autopilot-sync")
@@ -217,8 +250,8 @@ describe("the README's lines for a shell", function()
         assert.truthy(files.read(tree .. path .. name) or path:find "^/share", path)
       end
       assert.equal(3, count)
-    end,
-  }
+    end
+  )
 
   it("are found, each with a way to be run", function()
     local without_way, unused = {}, {}
@@ -261,9 +294,8 @@ describe("the README's lines for a shell", function()
 
   for _, line in ipairs(read_lines(files.read "README.md")) do
     it("run as printed: " .. line.text, function()
-      local way = ways[line.text]
-      if way then
-        way(line.text, line.output)
+      if ways[line.text] then
+        ways[line.text](line.text, line.output)
       end
     end)
   end

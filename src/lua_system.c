@@ -59,8 +59,7 @@ static int terminal_width(lua_State *L) {
 }
 
 static int file_kind(lua_State *L) {
-    static const char *const names[] = {NULL,   "file",   "folder", "link",
-                                        "pipe", "device", "socket"};
+    static const char *const names[] = {NULL, "file", "folder", "link", "pipe", "device", "socket"};
     double size = 0;
     enum platform_file_kind kind =
         platform_file_kind(luaL_checkstring(L, 1), lua_toboolean(L, 2), &size);

@@ -1,5 +1,5 @@
---- What stands under the name of a file, told in words before it is opened: opening a pipe waits for its
--- writer, and reading a device may never end.
+--- Checks that a name stands for a regular file before it is opened: opening a pipe waits for its writer, and
+-- reading a device may never end.
 
 local core = require "autopilot.core"
 
@@ -13,15 +13,15 @@ local words = {
   socket = "it is a socket",
 }
 
---- Whether a name stands for something that this process has open, such as the pipe of `<(command)`.
+--- Whether a name stands for a descriptor of this process, such as the pipe of a shell's `<(command)`.
 ---@param path string
 ---@return boolean
 function named_file.is_descriptor(path)
-  return path == "/dev/stdin" or path:find "^/dev/fd/%d+$" ~= nil or path:find "^/proc/self/fd/" ~= nil
+  return path == "/dev/stdin" or path:find "^/dev/fd/" ~= nil or path:find "^/proc/self/fd/" ~= nil
 end
 
---- Why the name is none of a file that can be read, or nil. Nothing of that name is no complaint here:
--- opening it tells more.
+--- What stands in place of a file that is to be read, or nil. A missing file is not told here: `io.open` has a
+-- message of its own for it.
 ---@param path string
 ---@param allow_pipe boolean?
 ---@return string? complaint a clause such as `it is a folder`
@@ -33,8 +33,8 @@ function named_file.read_complaint(path, allow_pipe)
   return words[kind]
 end
 
---- Why the name is none of a file to be written, or nil where a file or nothing has that name. A symbolic
--- link is refused: another user may have placed it.
+--- What stands in place of a file that is to be written, or nil. A symbolic link is refused: another user
+-- may have placed it.
 ---@param path string
 ---@return string? complaint
 function named_file.write_complaint(path)

@@ -1,4 +1,4 @@
---- Files that are given in place of a text, told by how they begin.
+--- Recognizes files that are not text by how they begin.
 
 local not_text = {}
 
@@ -11,7 +11,7 @@ local beginnings = {
   { "<", "it is HTML or XML" },
 }
 
---- What a file is that is no text, or nil.
+--- What kind of file it is, or nil for a text.
 ---@param line string its first line
 ---@return string? complaint
 function not_text.complaint(line)

@@ -122,7 +122,7 @@ local function find_tenant(names, column)
   return found
 end
 
---- What is wrong with a name that is none of ours, or nil.
+--- What is wrong with a name that is not a field of ours, or nil.
 local function foreign_complaint(name, is_own_list)
   local key = squeezed(name)
   if secrets[key] then
@@ -171,8 +171,8 @@ end
 -- What the names of such columns are made of.
 local header_words = { "tenant", "customer", "domain", "directory", "guid" }
 
---- Whether a text that is alone in its line is the name of a column: no tenant is called so, for a domain
--- has a dot and an id has digits.
+--- Whether a text that is alone in its line is the name of a column, and no tenant: a domain has a dot, and
+-- an id has digits.
 ---@param text string
 ---@return boolean
 function tenant_fields.is_header(text)

@@ -57,8 +57,8 @@ local function tell_ignored(self, ignored)
   end
 end
 
---- The reader of a plain list: one name in each line, `#` begins a comment. Quotes, and separators at its
--- end, are left over from where it was copied.
+--- The reader of a plain list: one name in each line, `#` begins a comment. Quotes around a name and
+-- separators behind it are removed: they come with names that were copied from a table or a program.
 local function read_plain(_, text)
   if text:find "^%s*#" then
     return nil
@@ -142,8 +142,8 @@ local function choose_table(self, text)
     return nil, "it has no column of the name that was given with --column"
   elseif not names or #names > 1 then
     return nil,
-      "a CSV file begins with the names of its columns, one of them 'tenant': another one that has "
-        .. "the tenant is named with --column"
+      "a CSV file begins with the names of its columns, one of them 'tenant': where another column "
+        .. "has the tenant, name it with --column"
   end
   local is_header = tenant_fields.is_header(names[1])
   if is_header then
@@ -157,7 +157,8 @@ local function choose_reader(self, text)
   if text:find "^%s*{" and not text:find "^%s*{%x+%-[%x%-]+}" then
     return read_json, false
   elseif text:find "^%s*%[" then
-    return nil, "it is a JSON array: write each of its objects in a line of its own"
+    return nil,
+      "it is a JSON array: write each of its objects in a line of its own, as jq -c '.[]' does"
   end
   return choose_table(self, text)
 end
