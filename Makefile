@@ -153,6 +153,9 @@ bench-fleet: all $(BUILD)/packages/bench
 # LuaJIT has the paths of Lua 5.1 and loads what was built for it, so that one wins.
 lua_version = $(if $(filter luajit,$(1)),5.1,$(1:lua%=%))
 installed_luas = $(if $(filter lua5.1,$(LUAS)),$(filter-out luajit,$(LUAS)),$(LUAS))
+# The command runs on the first of them whose interpreter is there too.
+command_lua = $(firstword $(foreach lua,$(LUAS),$(shell command -v $(lua) >/dev/null && echo $(lua))) \
+	$(LUAS))
 lua_folders := $(sort $(dir $(shell find lua -name '*.lua')))
 
 # $(1): one Lua; $(2): its version
@@ -169,8 +172,10 @@ endef
 install: all
 	$(foreach lua,$(installed_luas),$(call install_one,$(lua),$(call lua_version,$(lua))))
 	$(INSTALL) -d "$(DESTDIR)$(PREFIX)/bin"
-	sed '1s|.*|#!/usr/bin/env $(firstword $(LUAS))|' bin/autopilot-sync \
-		> "$(DESTDIR)$(PREFIX)/bin/autopilot-sync"
+	case '$(PREFIX)' in /*) tree='$(PREFIX)' ;; *) tree='$(CURDIR)/$(PREFIX)' ;; esac; \
+	tree=$$(printf '%s' "$$tree" | sed 's/[&|\\]/\\&/g') && \
+	sed -e '1s|.*|#!/usr/bin/env $(command_lua)|' -e "s|^local tree = .*|local tree = [[$$tree]]|" \
+		bin/autopilot-sync > "$(DESTDIR)$(PREFIX)/bin/autopilot-sync"
 	chmod 755 "$(DESTDIR)$(PREFIX)/bin/autopilot-sync"
 
 clean:
@@ -187,7 +192,7 @@ help:
 #: make fuzz             the parsers' fuzzers for FUZZ_SECONDS (10) each
 #: make bench            the figures of the README
 #: make bench-fleet      those of a fleet
-#: make install          to PREFIX (/usr/local), below DESTDIR
+#: make install          to PREFIX (/usr/local), below DESTDIR; the command finds its modules there
 #: make clean            removes build/
 #: Packages that are missing are installed through apt; PACKAGES=no leaves that to you.
 #: V=1 shows whole commands.

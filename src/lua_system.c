@@ -6,7 +6,9 @@
  *   core.process_id()    -> number, changes with a fork
  *   core.is_terminal()   -> is standard error a terminal
  *   core.terminal_width() -> columns of it; nil when that is none, or does not tell
- *   core.file_size(path) -> bytes; nil when there is no regular file of that name; opens nothing
+ *   core.file_kind(path, follow_links) -> `file`, `folder`, `link`, `pipe`, `device` or `socket`,
+ *       and the bytes of a file; nil when there is nothing of that name. Opens nothing
+ *   core.make_private(path) -> is there now a regular file, no link, for its owner alone (0600)
  *   core.read_waiting(file) -> text that waits in a pipe or terminal, of which nothing was read in
  *       another way; false when there is none yet; nil at the end; nil and a message
  *   core.note_interrupt() -> can it: the first Ctrl-C or SIGTERM is only noted, the second ends
@@ -56,12 +58,24 @@ static int terminal_width(lua_State *L) {
     return 1;
 }
 
-static int file_size(lua_State *L) {
-    double size = platform_file_size(luaL_checkstring(L, 1));
-    if (size < 0) {
+static int file_kind(lua_State *L) {
+    static const char *const names[] = {NULL, "file", "folder", "link", "pipe", "device", "socket"};
+    double size = 0;
+    enum platform_file_kind kind =
+        platform_file_kind(luaL_checkstring(L, 1), lua_toboolean(L, 2), &size);
+    if (kind == PLATFORM_NOTHING) {
         return 0;
     }
+    lua_pushstring(L, names[kind]);
+    if (kind != PLATFORM_FILE) {
+        return 1;
+    }
     lua_pushnumber(L, size);
+    return 2;
+}
+
+static int make_private(lua_State *L) {
+    lua_pushboolean(L, platform_make_private(luaL_checkstring(L, 1)));
     return 1;
 }
 
@@ -187,7 +201,8 @@ void lua_system_open(lua_State *L) {
         {"process_id", process_id},
         {"is_terminal", is_terminal},
         {"terminal_width", terminal_width},
-        {"file_size", file_size},
+        {"file_kind", file_kind},
+        {"make_private", make_private},
         {"read_waiting", read_waiting},
         {"note_interrupt", note_interrupt},
         {"was_interrupted", was_interrupted},

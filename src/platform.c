@@ -84,13 +84,31 @@ int platform_terminal_width(void) {
     return screen.srWindow.Right - screen.srWindow.Left + 1;
 }
 
-double platform_file_size(const char *path) {
+enum platform_file_kind platform_file_kind(const char *path, bool follow_links, double *size) {
     WIN32_FILE_ATTRIBUTE_DATA file;
-    if (GetFileAttributesExA(path, GetFileExInfoStandard, &file) == 0 ||
-        (file.dwFileAttributes & FILE_ATTRIBUTE_DIRECTORY) != 0) {
-        return -1;
+    if (GetFileAttributesExA(path, GetFileExInfoStandard, &file) == 0) {
+        return PLATFORM_NOTHING;
+    } else if (!follow_links && (file.dwFileAttributes & FILE_ATTRIBUTE_REPARSE_POINT) != 0) {
+        return PLATFORM_LINK;
+    } else if ((file.dwFileAttributes & FILE_ATTRIBUTE_DIRECTORY) != 0) {
+        return PLATFORM_FOLDER;
+    } else if ((file.dwFileAttributes & FILE_ATTRIBUTE_DEVICE) != 0) {
+        return PLATFORM_DEVICE;
     }
-    return (double)file.nFileSizeHigh * 4294967296.0 + (double)file.nFileSizeLow;
+    *size = (double)file.nFileSizeHigh * 4294967296.0 + (double)file.nFileSizeLow;
+    return PLATFORM_FILE;
+}
+
+bool platform_make_private(const char *path) {
+    double size;
+    HANDLE file =
+        CreateFileA(path, GENERIC_WRITE, 0, NULL, CREATE_NEW, FILE_ATTRIBUTE_NORMAL, NULL);
+    if (file != INVALID_HANDLE_VALUE) {
+        CloseHandle(file);
+        return true;
+    }
+    return platform_file_kind(path, false, &size) == PLATFORM_FILE &&
+           (GetFileAttributesA(path) & FILE_ATTRIBUTE_READONLY) == 0;
 }
 
 static volatile LONG interrupts = 0;
@@ -242,9 +260,32 @@ int platform_terminal_width(void) {
     return ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 ? (int)window.ws_col : 0;
 }
 
-double platform_file_size(const char *path) {
+enum platform_file_kind platform_file_kind(const char *path, bool follow_links, double *size) {
     struct stat file;
-    return stat(path, &file) == 0 && S_ISREG(file.st_mode) ? (double)file.st_size : -1;
+    if ((follow_links ? stat(path, &file) : lstat(path, &file)) != 0) {
+        return PLATFORM_NOTHING;
+    }
+    *size = (double)file.st_size;
+    return S_ISREG(file.st_mode)    ? PLATFORM_FILE
+           : S_ISDIR(file.st_mode)  ? PLATFORM_FOLDER
+           : S_ISLNK(file.st_mode)  ? PLATFORM_LINK
+           : S_ISFIFO(file.st_mode) ? PLATFORM_PIPE
+           : S_ISSOCK(file.st_mode) ? PLATFORM_SOCKET
+                                    : PLATFORM_DEVICE;
+}
+
+bool platform_make_private(const char *path) {
+    int descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, S_IRUSR | S_IWUSR);
+    if (descriptor >= 0) {
+        close(descriptor);
+        return true;
+    }
+    struct stat file;
+    if (errno != EEXIST || lstat(path, &file) != 0 || !S_ISREG(file.st_mode)) {
+        return false;
+    }
+    bool is_private = (file.st_mode & (S_IRWXG | S_IRWXO)) == 0;
+    return (is_private || chmod(path, S_IRUSR | S_IWUSR) == 0) && access(path, R_OK | W_OK) == 0;
 }
 
 static volatile sig_atomic_t interrupted_by = 0;

@@ -46,9 +46,27 @@ bool platform_is_terminal(void);
 /* Columns of the terminal on standard error; 0 when that is none, or does not tell. */
 int platform_terminal_width(void);
 
-/* Bytes of a regular file; negative when there is none of that name. The file is not opened:
+/* What stands in the file system under a name. PLATFORM_LINK is told only where links are not
+ * followed. */
+enum platform_file_kind {
+    PLATFORM_NOTHING,
+    PLATFORM_FILE,
+    PLATFORM_FOLDER,
+    PLATFORM_LINK,
+    PLATFORM_PIPE,
+    PLATFORM_DEVICE,
+    PLATFORM_SOCKET,
+};
+
+/* Looks a name up, and stores the bytes of a regular file in `size`. The file is not opened:
  * closing it again would take away the locks that this process has on it. */
-double platform_file_size(const char *path);
+enum platform_file_kind platform_file_kind(const char *path, bool follow_links, double *size);
+
+/* Makes sure that there is a regular file of that name which only its owner can read and write
+ * (mode 0600) and which this process can: an empty one is created, an existing one loses further
+ * rights. False when that cannot be done, or the name is a symbolic link or no regular file. The
+ * mode is left alone on systems without one. */
+bool platform_make_private(const char *path);
 
 /* From now on the first interrupt of the user (Ctrl-C), or wish of the system that the process ends
  * (SIGTERM), is only noted; the second ends the process as ever. False when the system cannot do

@@ -137,7 +137,7 @@ describe("a file of authorities that cannot be used", function()
       "--ca-file cannot be read: /no/such/file: No such file or directory",
       mistake "sync --ca-file /no/such/file"
     )
-    assert.equal("--ca-file cannot be read: /: Is a directory", mistake "status --ca-file /")
+    assert.equal("--ca-file cannot be read: /: it is a folder", mistake "status --ca-file /")
     assert.equal(
       ("--ca-file cannot be read: %s: it is empty"):format(path),
       mistake("sync --ca-file " .. path)

@@ -295,6 +295,61 @@ describe("the end of the emulated service", function()
     service.stop()
   end)
 
+  local supervisor_of = [[supervisor=$(sed -n 2p "$1/told"); ]]
+  local nginx_of = [[nginx=$(cat "$1/nginx.pid"); ]]
+  --- The processes that must be gone: a worker's arguments do not name the folder.
+  local own_processes = supervisor_of
+    .. nginx_of
+    .. [[
+      echo "$supervisor $nginx"
+      ps -A -o pid=,ppid= | while read -r process parent; do
+        case $parent in "$supervisor" | "$nginx") echo "$process" ;; esac
+      done
+    ]]
+
+  local function are_gone_soon(processes)
+    local wait = [[
+      for process in $1; do
+        tries=0
+        while kill -0 "$process" 2>/dev/null; do
+          case $(ps -o stat= -p "$process") in Z*) break ;; esac
+          tries=$((tries + 1))
+          [ $tries -lt 500 ] || exit
+          sleep 0.02
+        done
+      done
+      echo gone
+    ]]
+    return shell.read(wait, processes) == "gone\n"
+  end
+
+  local kills = {
+    ["the supervisor"] = supervisor_of .. [[kill -KILL "$supervisor"]],
+    ["nginx's master process"] = nginx_of .. [[kill -KILL "$nginx"]],
+    ["the supervisor and nginx at once"] = supervisor_of
+      .. nginx_of
+      .. [[kill -KILL "$supervisor" "$nginx"]],
+    ["the janitor, and stop"] = [[
+      for process in $2; do
+        ps -o args= -p "$process" | grep -q "while read -r name processes" && kill -KILL "$process"
+      done
+    ]],
+  }
+  for what, kill in pairs(kills) do
+    it("leaves nothing behind after SIGKILL of " .. what, function()
+      local service = emulated_service.start()
+      local processes = shell.read(own_processes, service.folder)
+      assert.is_true(select(2, processes:gsub("%d+", "")) >= 5)
+      shell.read(kill, service.folder, processes)
+      if what:find "stop" then
+        service.stop()
+      end
+      assert.is_true(is_gone_soon(service.folder))
+      assert.is_true(are_gone_soon(processes))
+      service.stop()
+    end)
+  end
+
   it("comes with the last reference to it", function()
     local folder = emulated_service.start().folder
     collectgarbage()
@@ -307,9 +362,10 @@ describe("autopilot.cli.emulate.run", function()
   local interpreter = emulated_service.interpreter()
   --- Runs it in a process of its own. Returns what it has printed up to the last line, its process
   -- id, and a function that reads the rest, up to the end of everything it has started.
-  local function run(options, last_line)
+  local function run(options, last_line, runner)
     local program = ('require("autopilot.cli.emulate").run { %s } print "returned"'):format(options)
-    local pipe = io.popen(shell.command('echo $$; exec "$1" -e "$2"', interpreter, program), "r")
+    local line = ('echo $$; exec %s "$1" -e "$2"'):format(runner or "")
+    local pipe = io.popen(shell.command(line, interpreter, program), "r")
     local process = pipe:read "*l"
     local lines = {}
     repeat
@@ -370,6 +426,17 @@ describe("autopilot.cli.emulate.run", function()
       assert.is_true(is_gone_soon(folder))
     end)
   end
+
+  it("leaves nothing behind after SIGKILL of its whole process group", function()
+    if shell.read "command -v setsid" == "" then
+      pending "this machine has no setsid"
+    end
+    local lines, process, finish = run("json = true", ".", "setsid")
+    local folder = cjson.decode(lines[1]).ca_file:match "^(.*)/ca%.pem$"
+    shell.read('kill -s KILL -- "-$1"', process)
+    assert.equal("", finish())
+    assert.is_true(is_gone_soon(folder))
+  end)
 
   it("returns when the service ends by itself", function()
     local ended = emulate.run {

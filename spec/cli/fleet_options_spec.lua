@@ -56,4 +56,29 @@ describe("autopilot-sync fleet", function()
     assert.equal("fresh", reports_of(ran)["tenant01.example"].outcome)
     assert.equal(before + 1, syncs_of(service)["tenant01.example"])
   end)
+
+  it("finds the tenants of another program's export, and says once what it ignores", function()
+    local world, service = new_world()
+    local ran = run("--column Kunde", "Kunde;Ort\na.example;X\nb.example;Y\n", world)
+    assert.equal(0, ran.code)
+    assert.equal("autopilot-sync: line 1: columns that are ignored: Ort\n", ran.err)
+    assert.same({ ["a.example"] = 1, ["b.example"] = 1 }, syncs_of(service))
+  end)
+
+  it("sends nothing where the list is no text, or the state no file", function()
+    local world, _, requests = new_world()
+    local ran = run("", "PK\3\4\20\0\6\0\n" .. ("\1\n"):rep(100), world)
+    assert.equal(2, ran.code)
+    assert.equal(
+      "autopilot-sync: the list LIST: it is an Excel workbook or another ZIP archive: "
+        .. "save the sheet as CSV\n",
+      ran.err
+    )
+    for path, kind in pairs { ["/dev/null"] = "device", ["/"] = "folder" } do
+      ran = run("--state " .. path, names(1), world)
+      assert.equal(2, ran.code)
+      assert.equal(("autopilot-sync: the state file %s: it is a %s\n"):format(path, kind), ran.err)
+    end
+    assert.equal(0, #requests)
+  end)
 end)

@@ -31,7 +31,16 @@ describe("a reader of lines", function()
     assert.equal("a|bc||d", all(of_pieces { "a\nb", "c\n", "\nd" }))
     assert.equal("a", all(of_pieces { "a\n" }))
     assert.equal("", all(of_pieces {}))
-    assert.equal("a\r|b\0c", all(of_pieces { "a\r", "\nb\0c" }))
+  end)
+
+  it("ends lines at LF, CR LF and CR, wherever the text is cut", function()
+    assert.equal("a|b\0c", all(of_pieces { "a\r", "\nb\0c" }))
+    assert.equal("a||b|c|", all(of_pieces { "a\r", "\r\nb\r", "c\n", "\r" }))
+    assert.equal("a|?|b", all(of_pieces { "a\r", false, "\nb" }))
+  end)
+
+  it("reads UTF-16 that has a byte order mark", function()
+    assert.equal("a|\195\164", all(of_pieces { "\255", "\254a\0\r", "\0\n\0\228\0" }))
   end)
 
   it("gives no part of a line that is not there to its end yet", function()
@@ -68,7 +77,7 @@ describe("a reader of lines", function()
     for _ = 1, 300 do
       local letters = {}
       for index = 1, chance:integer(0, 40) do
-        letters[index] = chance:pick { "a", "b", "\n", "\r" }
+        letters[index] = chance:pick { "a", "b", "\0", "\n", "\r" }
       end
       local text, pieces, from = table.concat(letters), {}, 1
       while from <= #text do

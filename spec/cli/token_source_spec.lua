@@ -111,7 +111,7 @@ describe("a token that cannot be had", function()
       "--token-file cannot be read: /no/such/file: No such file or directory",
       mistake("--token-file /no/such/file", { env = { AUTOPILOT_TOKEN = "hidden" } })
     )
-    assert.equal("--token-file cannot be read: /: Is a directory", mistake("--token-file /", {}))
+    assert.equal("--token-file cannot be read: /: it is a folder", mistake("--token-file /", {}))
     for text, wrong in pairs {
       [""] = "--token-file cannot be read: %s: it is empty",
       [" \r\n"] = "--token-file: %s is empty",

@@ -1,5 +1,7 @@
 -- The file under a fleet's state: whose it is, that it is whole, and that one process has it at a time.
 
+local core = require "autopilot.core"
+local files = require "support.files"
 local fleet_state = require "autopilot.fleet.state"
 local state_file = require "support.state_file"
 
@@ -118,5 +120,80 @@ describe("the file of a fleet's state", function()
     package.loaded.DBI, package.preload.DBI = loaded, searched
     assert.is_nil(state)
     assert.matches("install lua%-dbi%-sqlite3", message)
+  end)
+end)
+
+describe("the files of a fleet's state", function()
+  local folder, remove
+
+  before_each(function()
+    folder, remove = files.folder()
+  end)
+
+  after_each(function()
+    remove()
+  end)
+
+  local function shell(command)
+    local pipe = io.popen(("cd '%s' && %s"):format(folder, command))
+    local output = pipe:read "*a"
+    pipe:close()
+    return output
+  end
+
+  local function open()
+    return fleet_state.open { path = folder .. "/state" }
+  end
+
+  it("are for their owner alone, those of SQLite too, whatever their mode was before", function()
+    for _, before in ipairs { "true", "touch state; chmod 666 state", "chmod 644 state*" } do
+      shell(before)
+      local state = assert(open())
+      state:note("a", started "a.example")
+      local modes = shell "stat -c '%a %n' *"
+      state:close()
+      for line in modes:gmatch "[^\n]+" do
+        assert.matches("^600 ", line)
+      end
+      assert.matches("600 state\n", modes)
+      assert.matches("600 state%-wal\n", modes)
+    end
+  end)
+
+  it("are refused, and what they lead to is left alone, when they are symbolic links", function()
+    shell "echo mine >target; ln -s target state"
+    local state, message = open()
+    assert.is_nil(state)
+    assert.matches(": it is a symbolic link: name the file itself$", message)
+    assert.equal("mine\n", files.read(folder .. "/target"))
+    shell "rm state; ln -s nothing state"
+    assert.is_nil((open()))
+    assert.is_nil(core.file_kind(folder .. "/nothing"))
+    for _, suffix in ipairs { "-wal", "-journal", "-shm" } do
+      shell(("rm -f state*; ln -s target state%s"):format(suffix))
+      state, message = open()
+      assert.is_nil(state)
+      assert.truthy(
+        message:find(("state%s: it is a symbolic link"):format(suffix), 1, true),
+        message
+      )
+      assert.is_nil(core.file_kind(folder .. "/state"))
+    end
+    assert.equal("mine\n", files.read(folder .. "/target"))
+  end)
+
+  it("are refused in words when the name is none of a file", function()
+    shell "mkfifo pipe; mkdir folder"
+    for path, expected in pairs {
+      [folder .. "/pipe"] = "it is a named pipe",
+      [folder .. "/folder"] = "it is a folder",
+      ["/dev/null"] = "it is a device",
+      ["/dev/full"] = "it is a device",
+      [folder .. "/none/state"] = "it cannot be opened, or its folder cannot be written",
+    } do
+      local state, message = fleet_state.open { path = path }
+      assert.is_nil(state, path)
+      assert.equal(("the state file %s: %s"):format(path, expected), message)
+    end
   end)
 end)

@@ -1,11 +1,37 @@
 --- The process that owns the emulated service: a shell script, which outlives a killed parent.
 --
 -- It reads the script from its standard input, a pipe whose other end only the parent holds. The end of
--- that pipe, or a signal, means: stop nginx, remove the folder. Nothing secret is in its arguments.
+-- that pipe, or a signal, ends the service. Nothing secret is in its arguments.
+--
+-- A second script, the janitor, stops nginx and removes the folder. It does so when a pipe ends whose other
+-- end only the supervisor holds, so also when the supervisor was killed. It has a session of its own where
+-- there is `setsid`, so that it outlives a kill of the whole process group.
 
 local shell = require "autopilot.cli.emulate_shell"
 
 local supervisor = {}
+
+-- `$folder` is in its environment. Each line that it reads names processes: a name, and their ids now.
+local janitor = [=[
+trap '' HUP INT TERM
+nginx= workers= watch= client=
+while read -r name processes; do
+  eval "$name=\$processes"
+done
+tries=0
+for process in $watch $client $nginx $workers; do
+  kill "$process" 2>/dev/null
+done
+for process in $nginx $workers; do
+  while kill -0 "$process" 2>/dev/null && [ $tries -lt 500 ]; do
+    tries=$((tries + 1))
+    [ $tries -gt 250 ] && kill -9 "$process"
+    sleep 0.02
+  done
+done
+cd /
+rm -rf "$folder"
+]=]
 
 local script = [=[
 # Gives the parent its answer in one piece.
@@ -22,12 +48,21 @@ fail() {
 
 clean_up() {
   trap '' HUP INT TERM
-  for helper in $watch $client; do
-    kill "$helper" 2>/dev/null
-  done
-  stop_nginx
+  exec 4>&-
+  [ -z "$janitor" ] || wait "$janitor"
   cd /
-  [ -n "$made" ] && rm -rf "$folder"
+  if [ -n "$made" ] && [ -d "$folder" ]; then # the janitor was killed
+    for process in $watch $client $nginx_process; do
+      kill "$process" 2>/dev/null
+    done
+    wait
+    rm -rf "$folder"
+  fi
+}
+
+# Names the processes that the janitor has to end.
+own() {
+  (trap '' PIPE && echo "$@" >&4) # the janitor may have been killed
 }
 
 stop_nginx() {
@@ -38,6 +73,16 @@ stop_nginx() {
     wait "$nginx_process"
   done
   nginx_process=
+  own nginx
+}
+
+start_janitor() {
+  mkfifo life
+  setsid=$(command -v setsid)
+  folder=$folder $setsid sh -c "$janitor_script" 3<&- <life &
+  janitor=$!
+  exec 4>life
+  rm -f life
 }
 
 make_certificates() {
@@ -57,8 +102,9 @@ start_nginx() {
   [ -n "$with_ipv6" ] && echo "listen [::1]:$port $listen_words;" >>listen.conf
   rm -f nginx.pid
   : >error.log
-  "$nginx" -p "$folder/" -c "$folder/nginx.conf" 2>>error.log 3<&- &
+  "$nginx" -p "$folder/" -c "$folder/nginx.conf" 2>>error.log 3<&- 4>&- &
   nginx_process=$!
+  own nginx "$nginx_process"
   tries=0
   until [ -s nginx.pid ]; do
     tries=$((tries + 1))
@@ -79,12 +125,20 @@ await_answer() {
     # In the background: a signal waits for a foreground process, and that for a stuck server.
     if [ -z "$client" ] || ! kill -0 "$client"; then
       "$openssl" s_client -connect "127.0.0.1:$port" -servername localhost -CAfile ca.pem \
-        -verify_return_error -quiet <request.txt >answer.txt &
+        -verify_return_error -quiet <request.txt >answer.txt 4>&- &
       client=$!
+      own client "$client"
     fi
     tries=$((tries + 1))
     [ $tries -lt 500 ] && kill -0 "$nginx_process" || return 1
     sleep 0.02
+  done
+}
+
+# The workers of an nginx whose master is killed go on.
+children_of() {
+  ps -A -o pid=,ppid= | while read -r process parent; do
+    [ "$parent" = "$1" ] && echo "$process"
   done
 }
 
@@ -127,18 +181,22 @@ main() {
   made=yes
   cd "$folder" || exit 1
   exec >supervisor.log 2>&1
+  start_janitor
   (
     while read -r line; do :; done <&3
     kill "$$"
-  ) &
+  ) 4>&- &
   watch=$!
+  own watch "$watch"
   ulimit -S -n "$(ulimit -H -n)" 2>/dev/null # a thousand connections are not many here
   write_files
   make_certificates || fail "openssl could not make a certificate: $(tail -n 1 supervisor.log)"
   find_port || fail "$(why_not_started)"
   await_answer || fail "the emulated service does not answer: $(first_complaint)"
+  own workers $(children_of "$nginx_process")
   tell ready "$port"
   wait "$nginx_process"
+  own nginx
 }
 
 main 3<&0 </dev/null; exit # in one line: a shell may have read no further
@@ -164,7 +222,8 @@ end
 ---@return string
 function supervisor.script(task)
   local parts = {
-    "watch= client= nginx_process= made=\n",
+    "watch= client= nginx_process= made= janitor=\n",
+    assignment("janitor_script", janitor),
     assignment("folder", task.folder),
     assignment("nginx", task.nginx),
     assignment("openssl", task.openssl),

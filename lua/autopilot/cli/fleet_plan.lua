@@ -49,6 +49,7 @@ local function open_list(self)
     read_line = read_line,
     size = size,
     cloud = options.cloud or "global",
+    column = options.column,
     pause = function()
       return (pause(self))
     end,

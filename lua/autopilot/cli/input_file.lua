@@ -2,6 +2,8 @@
 
 local core = require "autopilot.core"
 local line_reader = require "autopilot.cli.line_reader"
+local named_file = require "autopilot.base.named_file"
+local utf16 = require "autopilot.cli.utf16"
 
 local input_file = {}
 
@@ -13,32 +15,32 @@ local function is_rereadable(file)
   return file:seek "cur" ~= nil
 end
 
---- The file, opened; or nil and why it cannot be used. A pipe is left untouched.
+--- The file, opened and not read from yet; or nil and why it cannot be used.
 local function open(path)
-  local file, message = io.open(path, "rb")
-  if not file then
-    return nil, message
+  local complaint = named_file.read_complaint(path, true)
+  if complaint then
+    return nil, ("%s: %s"):format(path, complaint)
   end
-  local usable, reason = true, nil
-  if is_rereadable(file) then
-    usable, reason = file:read(0) -- a folder can be opened, but not read
-  end
-  if not usable then
-    file:close()
-    return nil, ("%s: %s"):format(path, reason or "it is empty")
-  end
-  return file
+  return io.open(path, "rb")
 end
 
---- Why a file cannot be used, or nil when it can.
+--- Why a file cannot be used, or nil when it can. Nothing is read from a pipe.
 ---@param path string
+---@param is_read_again boolean? it is read more than once, so that a pipe will not do
 ---@return string? message
-function input_file.complaint(path)
+function input_file.complaint(path, is_read_again)
   local file, message = open(path)
-  if file then
-    file:close()
+  if not file then
+    return message
   end
-  return message
+  local reason
+  if is_rereadable(file) then
+    reason = not file:read(1) and "it is empty"
+  else
+    reason = is_read_again and "it is a pipe, and is read more than once"
+  end
+  file:close()
+  return reason and ("%s: %s"):format(path, reason) or nil
 end
 
 --- The text of a file.
@@ -47,7 +49,7 @@ end
 ---@return string? text
 ---@return string|boolean message_or_rereadable without text the reason; else whether it can be read again
 function input_file.read(path, most)
-  local file, message = io.open(path, "rb")
+  local file, message = open(path)
   if not file then
     return nil, message
   end
@@ -79,7 +81,7 @@ end
 ---@param stdin file*
 ---@param longest integer bytes of a line; of a longer one the beginning is given
 ---@return (fun(): string|false|nil, string?)? next_line without its line feed; false while none is there yet; nil at the end; nil and a message
----@return number|string|nil size_or_message bytes, nil where they are not known; without lines the reason
+---@return number|string|nil size_or_message bytes of the text in UTF-8, nil where they are not known; without lines the reason
 ---@return fun()? close
 function input_file.lines(path, stdin, longest)
   if path == "-" then
@@ -89,11 +91,21 @@ function input_file.lines(path, stdin, longest)
   if not file then
     return nil, message
   end
-  return line_reader.new(reader_of(file), longest),
-    core.file_size(path),
-    function()
+  local size
+  if is_rereadable(file) then
+    local beginning = file:read(2)
+    if not beginning then
       file:close()
+      return nil, path .. ": it is empty"
     end
+    size = file:seek "end"
+    -- As UTF-8, in which names of tenants have a byte for each letter.
+    size = utf16.is_marked(beginning) and size / 2 or size
+    file:seek "set"
+  end
+  return line_reader.new(reader_of(file), longest), size, function()
+    file:close()
+  end
 end
 
 return input_file

@@ -49,7 +49,7 @@ local function gather(options, context)
     either(options.base_url, "--base-url", "AUTOPILOT_BASE_URL", getenv)
   local ca_file, ca_origin = either(options.ca_file, "--ca-file", "AUTOPILOT_CA_FILE", getenv)
   if ca_file then
-    local message = input_file.complaint(ca_file)
+    local message = input_file.complaint(ca_file, true)
     if message then
       return nil, ("%s cannot be read: %s"):format(ca_origin, message)
     end

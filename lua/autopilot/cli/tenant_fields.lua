@@ -60,32 +60,129 @@ local checks = {
   end,
 }
 
--- Other names that lists out of other programs have for a field.
-local aliases = { tenant_id = "tenant", tenantid = "tenant", clientid = "client_id" }
+-- How exports name the tenant, the most exact first; compared without blanks, signs and case. Ids before
+-- domains. Partner Center: Microsoft ID, Primary domain name. CIPP and Graph's contracts: customerId,
+-- defaultDomainName. Lighthouse, Graph and `az`: tenantId; there `Tenant` may be the name of a company.
+local tenant_names = {
+  "tenantid",
+  "tenant",
+  "microsoftid",
+  "customerid",
+  "customertenantid",
+  "directorytenantid",
+  "directoryid",
+  "tenantguid",
+  "defaultdomainname",
+  "defaultdomain",
+  "primarydomainname",
+  "primarydomain",
+  "tenantdomain",
+  "domainname",
+  "domain",
+}
 
-local secrets = { secret = true, client_secret = true, password = true, token = true }
-aliases.clientsecret = "client_secret"
+local rank_of = {}
+for rank, name in ipairs(tenant_names) do
+  rank_of[name] = rank
+end
+
+-- Our own names, by which a list is known to be written for this command.
+local own_tenant_names = { tenant = true, tenantid = true }
+
+local own_fields = {
+  cloud = "cloud",
+  clientid = "client_id",
+  clientsecretfile = "client_secret_file",
+  since = "since",
+}
+
+local secrets = { secret = true, clientsecret = true, password = true, token = true }
 
 local no_secrets = "field '%s': a list of tenants must hold no secret; name a file that does, as "
   .. "client_secret_file"
 
---- The field of that name, or nil and what is wrong with the name.
----@param given string as it is written in the list
----@return string? name
+local function squeezed(name)
+  return (name:lower():gsub("[^%w\128-\255]", ""))
+end
+
+local function shown(name)
+  return (name:match("^%s*(.-)%s*$"):sub(1, 40):gsub("%c", "?"))
+end
+
+--- Which of the names has the tenant, or nil.
+local function find_tenant(names, column)
+  local found, best = nil, math.huge
+  for index, name in ipairs(names) do
+    local key = squeezed(name)
+    local rank = column and (key == squeezed(column) and 1) or not column and rank_of[key]
+    if rank and rank < best then
+      found, best = index, rank
+    end
+  end
+  return found
+end
+
+--- What is wrong with a name that is not a field of ours, or nil.
+local function foreign_complaint(name, is_own_list)
+  local key = squeezed(name)
+  if secrets[key] then
+    return no_secrets:format(shown(name))
+  end
+  local _, meant = known_and_meant(own_fields, key)
+  if is_own_list and meant then
+    return ("unknown field '%s': did you mean '%s'?"):format(shown(name), own_fields[meant])
+  end
+end
+
+---@class autopilot.cli.TenantColumns
+---@field fields table<integer, string> the field that each name stands for
+---@field ignored string[] the names that stand for nothing here, fit to be shown
+
+--- What the names of a header, or of an object, stand for.
+---@param names string[] as they are written in the list
+---@param column string? the name that has the tenant, where it is told
+---@return autopilot.cli.TenantColumns? columns nil without a message: none of the names has a tenant
 ---@return string? message
-function tenant_fields.name(given)
-  local name = given:match("^%s*(.-)%s*$"):lower():gsub("[ %-]", "_")
-  name = aliases[name] or name
-  if checks[name] then
-    return name
+function tenant_fields.columns(names, column)
+  local tenant = find_tenant(names, column)
+  if not tenant then
+    return nil
   end
-  local shown = name:sub(1, 40):gsub("%c", "?")
-  if secrets[name] then
-    return nil, no_secrets:format(shown)
+  local fields, ignored, seen = { [tenant] = "tenant" }, {}, {}
+  local tenant_key = squeezed(names[tenant])
+  for index, name in ipairs(names) do
+    local key = squeezed(name)
+    local field = index ~= tenant and own_fields[key]
+    local is_twice = index ~= tenant and key == tenant_key or field and seen[field]
+    local message = is_twice and ("the column '%s' is there twice"):format(shown(name))
+    if field then
+      fields[index], seen[field] = field, true
+    elseif index ~= tenant and key ~= "" then
+      message = message or foreign_complaint(name, not column and own_tenant_names[tenant_key])
+      ignored[#ignored + 1] = shown(name)
+    end
+    if message then
+      return nil, message
+    end
   end
-  local known, meant = known_and_meant(checks, name)
-  local hint = meant and (": did you mean '%s'?"):format(meant) or ": there are " .. known
-  return nil, ("unknown field '%s'%s"):format(shown, hint)
+  return { fields = fields, ignored = ignored }
+end
+
+-- What the names of such columns are made of.
+local header_words = { "tenant", "customer", "domain", "directory", "guid" }
+
+--- Whether a text that is alone in its line is the name of a column, and no tenant: a domain has a dot, and
+-- an id has digits.
+---@param text string
+---@return boolean
+function tenant_fields.is_header(text)
+  local key = squeezed(text)
+  for _, word in ipairs(header_words) do
+    if key:find(word, 1, true) and not text:find "[%d%.]" then
+      return true
+    end
+  end
+  return false
 end
 
 --- What is wrong with the fields of a tenant, or nil.
@@ -96,8 +193,10 @@ function tenant_fields.complaint(fields)
     local value = fields[name]
     if value == "" then
       value = nil
-      fields[name] = nil
+    elseif name == "tenant" and type(value) == "string" then
+      value = value:match "^{(%x+%-[%x%-]+)}$" or value -- how Windows writes a GUID
     end
+    fields[name] = value
     local message
     if value == nil then
       message = name == "tenant" and "is missing" or nil

@@ -7,6 +7,7 @@
 
 local cjson = require "cjson.safe"
 local csv = require "autopilot.cli.csv"
+local not_text = require "autopilot.cli.not_text"
 local tenant_fields = require "autopilot.cli.tenant_fields"
 
 local tenant_list = {}
@@ -25,6 +26,9 @@ tenant_list.longest_line = 64 * 1024
 
 local byte_order_mark = "\239\187\191"
 
+-- Names of ignored columns that are told.
+local most_shown = 8
+
 local json = cjson.new() -- of its own: nobody else's settings reach it
 
 --- The next line without its end; false when it is not there yet, nil at the end of the list.
@@ -36,94 +40,127 @@ local function next_line(self)
   end
   self.line = self.line + 1
   self.bytes = self.bytes + #text + 1
-  return (text:gsub("\r$", ""))
+  return text
 end
 
 local function is_blank(text)
   return not text:find "%S"
 end
 
---- The reader of a plain list: one name in each line, `#` begins a comment.
-local function read_plain(text)
+--- Says once which names in the list are not used.
+local function tell_ignored(self, ignored)
+  if #ignored > 0 and not self.has_told_ignored then
+    self.has_told_ignored = true
+    local more = #ignored > most_shown and (" and %d more"):format(#ignored - most_shown) or ""
+    local names = table.concat(ignored, ", ", 1, math.min(#ignored, most_shown))
+    self.complain(("line %d: columns that are ignored: %s%s"):format(self.line, names, more))
+  end
+end
+
+--- The reader of a plain list: one name in each line, `#` begins a comment. Quotes around a name and
+-- separators behind it are removed: they come with names that were copied from a table or a program.
+local function read_plain(_, text)
   if text:find "^%s*#" then
     return nil
   end
-  return { tenant = text:match "^%s*(.-)%s*$" }
+  local tenant = text:gsub("[%s,;]+$", ""):gsub("^%s+", "")
+  return { tenant = tenant:match '^"(.*)"$' or tenant:match "^'(.*)'$" or tenant }
 end
 
 --- The reader of JSON Lines: an object in each.
-local function read_json(text)
+local function read_json(self, text)
   local object = json.decode(text)
   if type(object) ~= "table" or object[1] ~= nil then
     return nil, "is no JSON object"
   end
+  local names = {}
+  for name in pairs(object) do
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  local columns, message = tenant_fields.columns(names, self.column)
+  if not columns then
+    return nil, message or "tenant is missing"
+  end
+  tell_ignored(self, columns.ignored)
   local fields = {}
-  for given, value in pairs(object) do
-    local name, message = tenant_fields.name(given)
-    if not name then
-      return nil, message
-    elseif value ~= cjson.null then
-      fields[name] = value
-    end
+  for index, field in pairs(columns.fields) do
+    local value = object[names[index]]
+    fields[field] = value ~= cjson.null and value or nil
   end
   return fields
 end
 
---- The reader of CSV records with those columns.
-local function csv_reader(columns, separator)
-  return function(text)
-    local values, message = csv.fields(text, separator)
+--- The values of a line, without the empty ones at its end that are beyond so many.
+local function values_of(text, separator, least)
+  local values, message = csv.fields(text, separator)
+  while values and #values > least and is_blank(values[#values]) do
+    values[#values] = nil
+  end
+  return values, message
+end
+
+--- The reader of CSV records with so many columns.
+local function csv_reader(fields_of, count, separator)
+  return function(_, text)
+    local values, message = values_of(text, separator, count)
     if not values then
       return nil, message
     elseif table.concat(values):find "%S" == nil then
       return nil -- what a spreadsheet makes of an empty row
-    elseif #values ~= #columns then
-      return nil, ("its number of fields is %d, not %d as in the header"):format(#values, #columns)
+    elseif #values ~= count then
+      return nil, ("its number of fields is %d, not %d as in the header"):format(#values, count)
     end
     local fields = {}
-    for index, name in ipairs(columns) do
+    for index, name in pairs(fields_of) do
       fields[name] = values[index]:match "^%s*(.-)%s*$"
     end
     return fields
   end
 end
 
---- The columns of a header, or nil when the line is none; or nil and what is wrong with it.
-local function columns_of(text, separator)
-  local values = csv.fields(text, separator)
-  local columns, has_tenant, mistake = {}, false, nil
-  for index, value in ipairs(values or {}) do
-    local name, message = tenant_fields.name(value)
-    if name and columns[name] then
-      message = ("the column '%s' is there twice"):format(name)
-    end
-    mistake = mistake or message
-    has_tenant = has_tenant or name == "tenant"
-    columns[index], columns[name or value] = name, true
+--- What separates the fields of a line. Spreadsheets write a semicolon where the comma is in their numbers,
+-- and a tab where they are asked for text.
+local function separator_of(text)
+  if text:find "%S%s*\t" and text:find "\t%s*%S" then
+    return "\t"
   end
-  if has_tenant then
-    return not mistake and columns or nil, mistake
-  elseif text:find(separator, 1, true) then
-    return nil, "a CSV file begins with the names of its columns, one of them 'tenant'"
+  return text:find(";", 1, true) and not text:find(",", 1, true) and ";" or ","
+end
+
+--- The reader of a list whose first line may be a header, and whether it is; or nil and a message.
+local function choose_table(self, text)
+  local separator = self.separator or separator_of(text)
+  local names = values_of(text, separator, 1)
+  local columns, message = tenant_fields.columns(names or {}, self.column)
+  if message then
+    return nil, message
+  elseif columns then
+    tell_ignored(self, columns.ignored)
+    return csv_reader(columns.fields, #names, separator), true
+  elseif self.column then
+    return nil, "it has no column of the name that was given with --column"
+  elseif not names or #names > 1 then
+    return nil,
+      "a CSV file begins with the names of its columns, one of them 'tenant': where another column "
+        .. "has the tenant, name it with --column"
   end
+  local is_header = tenant_fields.is_header(names[1])
+  if is_header then
+    self.complain(("line %d: it is no tenant, and was taken for a header"):format(self.line))
+  end
+  return read_plain, is_header
 end
 
 --- The reader that the first line asks for, and whether that line is a header; or nil and a message.
-local function choose_reader(text)
-  if text:find "^%s*{" then
+local function choose_reader(self, text)
+  if text:find "^%s*{" and not text:find "^%s*{%x+%-[%x%-]+}" then
     return read_json, false
   elseif text:find "^%s*%[" then
-    return nil, "it is a JSON array: write each of its objects in a line of its own"
+    return nil,
+      "it is a JSON array: write each of its objects in a line of its own, as jq -c '.[]' does"
   end
-  -- Spreadsheets write a semicolon where the comma is in their numbers.
-  local separator = (text:find(";", 1, true) and not text:find(",", 1, true)) and ";" or ","
-  local columns, mistake = columns_of(text, separator)
-  if mistake then
-    return nil, mistake
-  elseif columns then
-    return csv_reader(columns, separator), true
-  end
-  return read_plain, false
+  return choose_table(self, text)
 end
 
 --- What is wrong with a line whatever is in it, or nil.
@@ -146,7 +183,7 @@ local function next_fields(self)
       local message = line_complaint(text)
       local fields
       if not message then
-        fields, message = self.read(text)
+        fields, message = self:read(text)
       end
       message = message or (fields and tenant_fields.complaint(fields))
       if message then
@@ -210,7 +247,8 @@ end
 ---@field pause (fun(): string?)? called while the first line is not there yet; may say why it is not waited for
 ---@field complain fun(message: string) takes each sentence about a line
 ---@field cloud string that of tenants which name none
----@field size number? bytes of the list, when they are known
+---@field column string? the name of the column that has the tenant
+---@field size number? bytes of the list in UTF-8, when they are known
 
 --- The first lines have to be there.
 local function wait_for_line(self, pause)
@@ -225,6 +263,11 @@ local function wait_for_line(self, pause)
   return text
 end
 
+--- The separator of a first line such as `sep=;`, which Excel obeys and hides; or nil.
+local function separator_told(text)
+  return text:match '^"?[Ss][Ee][Pp]=([,;\t|])"?%s*$'
+end
+
 --- Opens a list: reads as much as tells which kind it is.
 ---@param given autopilot.cli.TenantListOptions
 ---@return autopilot.cli.TenantList?
@@ -234,6 +277,7 @@ function tenant_list.open(given)
     read_line = given.read_line,
     complain = given.complain,
     cloud = given.cloud,
+    column = given.column,
     size = given.size,
     count = 0,
     bad = 0,
@@ -244,11 +288,13 @@ function tenant_list.open(given)
     is_complete = false,
   }, TenantList)
   local text = wait_for_line(self, given.pause)
-  if text and (text:find "^\255\254" or text:find "^\254\255") then
-    return nil, "it is UTF-16: save it as UTF-8"
-  end
   text = text and text:gsub("^" .. byte_order_mark, "")
-  while text and (is_blank(text) or text:find "^%s*#") do
+  local mistake = text and not_text.complaint(text)
+  if mistake then
+    return nil, mistake
+  end
+  while text and (is_blank(text) or text:find "^%s*#" or separator_told(text)) do
+    self.separator = separator_told(text) or self.separator
     text = wait_for_line(self, given.pause)
   end
   if not text then
@@ -256,7 +302,7 @@ function tenant_list.open(given)
     return nil, failure and "it cannot be read: " .. failure or "there is no tenant in it"
   end
   local has_header
-  self.read, has_header = choose_reader(text)
+  self.read, has_header = choose_reader(self, text)
   if not self.read then
     return nil, ("line %d: %s"):format(self.line, has_header)
   end

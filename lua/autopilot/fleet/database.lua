@@ -7,6 +7,7 @@
 -- moment loses nothing. `Database:sync` makes it outlive the machine's power as well.
 
 local core = require "autopilot.core"
+local named_file = require "autopilot.base.named_file"
 
 local database = {}
 
@@ -214,6 +215,24 @@ local function driver()
   return library
 end
 
+--- What is wrong with the file under that name, or with those that SQLite keeps beside it; nil when there is
+-- now one that only its owner can read. SQLite gives its own files the same mode.
+local function file_complaint(path)
+  for _, suffix in ipairs { "", "-wal", "-journal", "-shm" } do
+    local message = named_file.write_complaint(path .. suffix)
+    if message then
+      return suffix == "" and message or ("beside it, %s: %s"):format(path .. suffix, message)
+    end
+  end
+  -- SQLite writes whole pages; what has another length is cut off, or no database at all.
+  local kind, size = core.file_kind(path)
+  if kind and size % smallest_page ~= 0 then
+    return not_ours_or_cut
+  end
+  -- Tried first, because LuaDBI leaves the memory of a failed opening behind.
+  return not core.make_private(path) and meaning_of "unable to open" or nil
+end
+
 --- Opens or makes the file. It is locked until it is closed, or this process ends.
 ---@param path string
 ---@param version integer of the tables
@@ -225,17 +244,10 @@ function database.open(path, version, tables)
   if not library then
     return nil, message
   end
-  -- SQLite writes whole pages; what has another length is cut off, or no database at all.
-  local size = core.file_size(path)
-  if size and size % smallest_page ~= 0 then
-    return nil, not_ours_or_cut
+  message = file_complaint(path)
+  if message then
+    return nil, message
   end
-  -- Tried first, because LuaDBI leaves the memory of a failed opening behind. Nothing is written.
-  local file = io.open(path, "ab")
-  if not file then
-    return nil, meaning_of "unable to open"
-  end
-  file:close()
   -- SQLite gives names like `:memory:` and `file:…` a meaning of their own.
   local is_absolute = path:find "^[/\\]" or path:find "^%a:[/\\]"
   local connection

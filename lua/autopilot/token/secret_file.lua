@@ -3,6 +3,7 @@
 -- No message has a word of what the file holds. How often a file is read is left to the provider.
 
 local core = require "autopilot.core"
+local named_file = require "autopilot.base.named_file"
 
 local secret_file = {}
 
@@ -25,6 +26,10 @@ end
 function secret_file.read(path, allow_world_readable)
   if path:find("\0", 1, true) then
     return nil, "a file name must not contain NUL"
+  end
+  local complaint = named_file.read_complaint(path)
+  if complaint then
+    return nil, ("%s: %s"):format(printable(path), complaint)
   end
   local file, reason = io.open(path, "rb")
   if not file then

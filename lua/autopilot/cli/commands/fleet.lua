@@ -18,6 +18,8 @@ local fleet = {
 function fleet.declare(parser)
   local option = values.declarer(parser)
   parser:argument("file", "The list; - is standard input."):argname "FILE"
+  local column = "The column that has the tenant, where its name is not one of the usual ones."
+  option("--column", "NAME", column, values.text)
   local operations = { "sync", "ensure", "status", "wait" }
   option(
     "--operation",

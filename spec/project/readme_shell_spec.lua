@@ -1,0 +1,302 @@
+-- The README's lines for a shell are run as they are printed, in a copy of this tree and against the emulated
+-- service. `ways` says of each line how; a line without a way fails, and so does a way without its line.
+--
+-- What a line would do to the machine is kept from it: packages are only looked at by a stub of apt-get,
+-- installed files go below DESTDIR or into a tree of LuaRocks in the copy, and the tasks of make that take
+-- minutes are shown with `make -n`.
+
+local command_process = require "support.command_process"
+local emulated_service = require "support.emulated_service"
+local files = require "support.files"
+local overlay = require "support.overlay"
+local shell = require "autopilot.cli.emulate_shell"
+local version = require "autopilot.version"
+
+-- Blocks in these languages have specs of their own.
+local other_languages = { lua = true, nginx = true }
+local shell_languages = { sh = true, bash = true, shell = true, console = true }
+
+--- The lines of code for a shell, and what is printed below each as its output.
+local function read_lines(text)
+  local lines, language, is_code, has_prompt = {}, nil, false, false
+  local function add(line)
+    local prompted = line:match "^%$ (.*)"
+    if has_prompt and not prompted then
+      table.insert(lines[#lines].output, line)
+      return
+    end
+    has_prompt = prompted ~= nil
+    local bare = (prompted or line):gsub("%s+# .*$", ""):gsub("%s+$", "")
+    lines[#lines + 1] = { text = bare, output = {} }
+  end
+  for line in text:gmatch "([^\n]*)\n" do
+    local fence = line:match "^```(.*)"
+    local code = not language and line:match "^    (%S.*)"
+    if fence then
+      language, has_prompt = not language and fence or nil, false
+      assert(not language or other_languages[language] or shell_languages[language], line)
+    elseif shell_languages[language] and line:find "%S" then
+      add(line)
+    elseif code and is_code then
+      add(code)
+    end
+    is_code = not language and (code and is_code or line == "")
+    has_prompt = has_prompt and line ~= ""
+  end
+  return lines
+end
+
+-- They take a quarter of a minute and do not depend on the Lua of the specs: once in a run is enough.
+local lua = os.getenv "LUA" or "lua5.4"
+local is_first = not os.getenv "KIND" and (os.getenv "LUAS" or lua):match "%S+" == lua
+
+describe("the README's lines for a shell", function()
+  if not is_first then
+    return
+  end
+  local root, service, remove, work, environment
+
+  setup(function()
+    service = emulated_service.start {
+      duration = 0,
+      cooldown = 0,
+      emulator = { identity = { tenant = "machines", client_id = "machine", header = "made-up" } },
+    }
+    root, remove = files.folder()
+    work = root .. "/work"
+    os.execute(([[
+      mkdir '%s' '%s/stubs' '%s/source' &&
+      tar -c Makefile .ci lua src bin rockspec LICENSE spec/c examples build/%s build/c |
+        tar -x -C '%s/source'
+    ]]):format(work, root, root, lua, root))
+    local function write_stub(name, text)
+      files.write(root .. "/stubs/" .. name, "#!/bin/sh\n" .. text .. "\n")
+      os.execute(("chmod 700 '%s/stubs/%s'"):format(root, name))
+    end
+    local tree = shell.read "pwd":match "[^\n]+"
+    write_stub(
+      "autopilot-sync",
+      ('exec %s %s/bin/autopilot-sync "$@"'):format(command_process.interpreter, tree)
+    )
+    write_stub("list-tenants", "printf '%s\\n' a.example b.example")
+    write_stub("apt-get", 'printf "%s\\n" "$@"')
+    files.write(work .. "/tenants.csv", "tenant\na.example\nb.example\n")
+    files.write(work .. "/secret.txt", service.client_secret)
+    os.execute(("chmod 600 '%s/secret.txt'"):format(work))
+    files.write(
+      root .. "/luarocks.lua",
+      -- The distribution has the two rocks that it depends on: no server is asked.
+      ([[rocks_provided = { ["lua-cjson"] = "2.1.0-1", argparse = "0.7.1-1" }
+        rocks_trees = { { name = "user", root = "%s/tree" } }
+        variables = { CFLAGS = "-O0 -fPIC" }]]):format(root)
+    )
+    environment = service:environment {
+      AZURE_TENANT_ID = service.tenant,
+      AZURE_CLIENT_ID = service.client_id,
+      AZURE_CLIENT_SECRET = service.client_secret,
+      AZURE_POD_IDENTITY_AUTHORITY_HOST = "http://127.0.0.1:1",
+      LUAROCKS_CONFIG = root .. "/luarocks.lua",
+      DESTDIR = root .. "/stage",
+      MAKEFLAGS = "LUA=" .. lua,
+      PATH = root .. "/stubs:" .. (os.getenv "PATH" or "/usr/bin:/bin"),
+    }
+  end)
+
+  teardown(function()
+    if service then
+      service.stop()
+      remove()
+    end
+  end)
+
+  --- Runs a line. Gives its exit status and what it printed on both streams.
+  local function run(line, folder, more)
+    local script = ('cd %s && { %s\n} 2>&1; echo "exit $?"'):format(shell.quote(folder), line)
+    local pipe = command_process.start(script, overlay(overlay({}, environment), more))
+    local output, code = pipe:read("*a"):match "^(.*)exit (%d+)\n$"
+    pipe:close()
+    return tonumber(code), output
+  end
+
+  --- Runs a line that is to succeed.
+  local function succeed(line, folder, more)
+    local code, output = run(line, folder, more)
+    assert.equal(0, code, line .. "\n" .. output)
+    return output
+  end
+
+  local function in_source(line, more)
+    return succeed(line, root .. "/source", more)
+  end
+
+  --- The command that was installed finds its modules, whatever the environment says of Lua.
+  local function assert_command_works(path)
+    assert.matches(
+      version,
+      succeed(("unset LUA_PATH LUA_CPATH; '%s' --version"):format(path), root)
+    )
+  end
+
+  local function shows(expected)
+    return function(line)
+      assert.matches(expected, in_source(line, { MAKEFLAGS = "n LUA=" .. lua }))
+    end
+  end
+
+  local function make_rock(line)
+    in_source(line)
+    assert_command_works(root .. "/tree/bin/autopilot-sync")
+    os.execute(("rm -rf '%s/tree'"):format(root))
+  end
+
+  local function reset_and_succeed(line)
+    service:control("POST", "reset")
+    return succeed(line, work)
+  end
+
+  local ways = {}
+
+  local function way(line, act)
+    ways[line] = act
+  end
+
+  way("make demo", shows "examples/demo%.sh")
+
+  way("make test", shows "%.ci/test")
+
+  way("luarocks make", make_rock)
+
+  way("luarocks --lua-version=5.1 make", make_rock)
+
+  way("make install PREFIX=/usr/local", function(line)
+    in_source(line)
+    assert.truthy(files.read(root .. "/stage/usr/local/bin/autopilot-sync"))
+  end)
+
+  way(
+    "autopilot-sync sync | status | wait | ensure | fleet FILE | token | "
+      .. "emulate   [--json] [--quiet] [--help] [--version]",
+    function(line)
+      local told = line:gsub("^autopilot%-sync", ""):gsub("%[.*", ""):gsub("FILE", "")
+      local names = {}
+      for _, command in ipairs(require "autopilot.cli.commands") do
+        names[#names + 1] = command.name
+      end
+      assert.equal(table.concat(names, " | "), (told:gsub("%s+", " "):match "^ (.-) $"))
+    end
+  )
+
+  way("autopilot-sync ensure --since -10m", function(line)
+    assert.matches("ensure [^\n]*: completed", reset_and_succeed(line))
+  end)
+
+  way("autopilot-sync sync --wait --json", function(line)
+    assert.matches('^{[^\n]*"outcome":"completed"[^\n]*}\n$', reset_and_succeed(line))
+  end)
+
+  way("autopilot-sync token --inspect --auth managed", function(line, expected)
+    local output = succeed(line, work, {
+      AZURE_CLIENT_ID = "",
+      IDENTITY_ENDPOINT = service.url .. "/msi/token",
+      IDENTITY_HEADER = "made-up",
+    })
+    assert.equal(6, #expected)
+    for _, printed in ipairs(expected) do
+      assert.truthy(("\n" .. output):find("\n" .. printed:match "^%a+%s+", 1, true), printed)
+    end
+  end)
+
+  way(
+    "autopilot-sync fleet tenants.csv --client-id … --client-secret-file "
+      .. "secret.txt --state state.db",
+    function(line)
+      local output = reset_and_succeed((line:gsub("…", service.client_id)))
+      assert.matches("started +2", output)
+      assert.truthy(files.read(work .. "/state.db"))
+    end
+  )
+
+  way(
+    "list-tenants | autopilot-sync fleet - --operation ensure --since -10m "
+      .. "--json >reports.jsonl",
+    function(line)
+      reset_and_succeed(line)
+      local _, reports = files.read(work .. "/reports.jsonl"):gsub('"outcome":"completed"', "")
+      assert.equal(2, reports)
+    end
+  )
+
+  way(
+    "apt-get install --no-install-recommends gcc libc6-dev luarocks lua5.1 "
+      .. "liblua5.1-0-dev libcurl4-openssl-dev ca-certificates",
+    function(line)
+      for name in succeed(line, root):gsub("^install\n", ""):gmatch "[^\n]+" do
+        assert.matches(name == "--no-install-recommends" and "." or "^[%l%d][%l%d+.-]+$", name)
+      end
+    end
+  )
+
+  way(
+    "cd /src && luarocks --lua-version=5.1 --tree=/usr/local/autopilot " .. "make --deps-mode=none",
+    function(line)
+      local tree = root .. "/openresty"
+      in_source((line:gsub("/src", root .. "/source"):gsub("/usr/local/autopilot", tree)))
+      assert_command_works(tree .. "/bin/autopilot-sync")
+      -- The folders that the README names for nginx.
+      local count = 0
+      for path in files.read("README.md"):gmatch "/usr/local/autopilot(/%w+/lua/5%.1)/%?" do
+        count = count + 1
+        local name = path:find "^/lib" and "/autopilot/core.so" or "/autopilot/init.lua"
+        assert.truthy(files.read(tree .. path .. name) or path:find "^/share", path)
+      end
+      assert.equal(3, count)
+    end
+  )
+
+  it("are found, each with a way to be run", function()
+    local without_way, unused = {}, {}
+    for line in pairs(ways) do
+      unused[line] = true
+    end
+    for _, line in ipairs(read_lines(files.read "README.md")) do
+      without_way[#without_way + 1] = not ways[line.text] and line.text or nil
+      unused[line.text] = nil
+    end
+    assert.same({}, without_way)
+    assert.same({}, unused)
+  end)
+
+  it("are told from Lua, output and prose", function()
+    local lines = read_lines(table.concat({
+      "text",
+      "    no code",
+      "",
+      "    one   # a comment",
+      "    $ two",
+      "    printed",
+      "",
+      "    three",
+      "```lua",
+      "",
+      "    not_this()",
+      "```",
+      "```sh",
+      "four",
+      "```",
+      "",
+    }, "\n"))
+    local texts = {}
+    for index, line in ipairs(lines) do
+      texts[index] = line.text .. table.concat(line.output, ",")
+    end
+    assert.same({ "one", "twoprinted", "three", "four" }, texts)
+  end)
+
+  for _, line in ipairs(read_lines(files.read "README.md")) do
+    it("run as printed: " .. line.text, function()
+      if ways[line.text] then
+        ways[line.text](line.text, line.output)
+      end
+    end)
+  end
+end)
