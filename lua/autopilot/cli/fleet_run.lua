@@ -3,7 +3,6 @@
 local FleetSummary = require "autopilot.cli.fleet_summary"
 local core = require "autopilot.core"
 local fleet_progress = require "autopilot.cli.fleet_progress"
-local json = require "autopilot.cli.json"
 
 -- Exit codes that are not an outcome's; the last two are 128 and the signal, as of a shell.
 local failed, some_failed, interrupted, terminated = 1, 9, 130, 143
@@ -110,7 +109,7 @@ end
 local function take(self, tenant, report)
   self.summary:add(tenant, report)
   if self.options.json then
-    self.context.output:line(json.encode(report))
+    self.context.output:json(report)
   end
   tick(self)
 end
