@@ -85,7 +85,6 @@ build = {
     ["autopilot.cli.emulate_shell"] = "lua/autopilot/cli/emulate_shell.lua",
     ["autopilot.cli.emulate_supervisor"] = "lua/autopilot/cli/emulate_supervisor.lua",
     ["autopilot.cli.emulate_tools"] = "lua/autopilot/cli/emulate_tools.lua",
-    ["autopilot.cli.exit_codes"] = "lua/autopilot/cli/exit_codes.lua",
     ["autopilot.cli.fleet_plan"] = "lua/autopilot/cli/fleet_plan.lua",
     ["autopilot.cli.fleet_progress"] = "lua/autopilot/cli/fleet_progress.lua",
     ["autopilot.cli.fleet_run"] = "lua/autopilot/cli/fleet_run.lua",

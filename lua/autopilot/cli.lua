@@ -10,7 +10,7 @@ local redact = require "autopilot.redact"
 
 local cli = {}
 
--- The exit codes that are not an outcome's; those are in `cli/exit_codes`.
+-- The exit codes that are not an outcome's; those are in `autopilot.outcome`.
 local failed, wrong_usage, interrupted = 1, 2, 130
 
 --- What the command has of its surroundings; whatever is absent is the system's.

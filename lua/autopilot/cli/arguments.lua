@@ -5,8 +5,8 @@
 
 local argparse = require "argparse"
 local commands = require "autopilot.cli.commands"
-local exit_codes = require "autopilot.cli.exit_codes"
 local options = require "autopilot.options"
+local outcome = require "autopilot.outcome"
 local refused_secrets = require "autopilot.cli.refused_secrets"
 local version = require "autopilot.version"
 
@@ -30,6 +30,28 @@ Environment:
    AZURE_CLIENT_CERTIFICATE_PASSWORD  passphrase of its key
    AZURE_FEDERATED_TOKEN_FILE         file with the token of the platform
    AZURE_AUTHORITY_HOST               where to sign in; default: by the cloud]]
+
+-- Exit codes that are not an outcome's, and what else ends in an outcome's code.
+local other_ends = {
+  [0] = "the status was read",
+  [1] = "internal error",
+  [2] = "wrong usage",
+  [9] = "fleet: some tenants failed",
+  [130] = "ended by Ctrl-C",
+  [143] = "ended by SIGTERM",
+}
+
+local function exit_code_help()
+  local lines = { "Exit codes:" }
+  for code = 0, 143 do
+    local names, other = outcome.exit_codes[code], other_ends[code]
+    if names or other then
+      names = names and names:gsub(" ", ", ") .. (other and "; " or "") or ""
+      lines[#lines + 1] = ("%4d  %s%s"):format(code, names, other or "")
+    end
+  end
+  return table.concat(lines, "\n")
+end
 
 --- Ends the parsing, as argparse ends it by an error. Caught in `arguments.parse`.
 ---@param answer { text: string? } | { mistake: string? }
@@ -88,7 +110,7 @@ local function mistake_of(message, root, current)
 end
 
 local function new_parser()
-  local root = argparse(program, description, environment .. "\n\n" .. exit_codes.help)
+  local root = argparse(program, description, environment .. "\n\n" .. exit_code_help())
   root:help_max_width(90):help_description_margin(27):command_target "command"
   root.error = function(current, message)
     stop { mistake = mistake_of(message, root, current) }

@@ -1,7 +1,7 @@
 --- What the commands `wait` and `ensure` have in common: a moment, a deadline, progress.
 
-local exit_codes = require "autopilot.cli.exit_codes"
 local moment = require "autopilot.cli.moment"
+local outcome = require "autopilot.outcome"
 local progress = require "autopilot.cli.progress"
 local service_options = require "autopilot.cli.service_options"
 local values = require "autopilot.cli.values"
@@ -46,7 +46,7 @@ function awaiting.run(method, options, context, wanted)
   finish()
   client:close()
   context.output:report(report or failure, options)
-  return exit_codes.of(report or failure)
+  return outcome.exit_code(report or failure)
 end
 
 return awaiting

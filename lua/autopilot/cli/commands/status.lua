@@ -1,6 +1,6 @@
 --- `autopilot-sync status`: what the tenant's record says.
 
-local exit_codes = require "autopilot.cli.exit_codes"
+local outcome = require "autopilot.outcome"
 local service_options = require "autopilot.cli.service_options"
 local status_table = require "autopilot.cli.status_table"
 local values = require "autopilot.cli.values"
@@ -27,7 +27,7 @@ function status.run(options, context)
   local report, failure = client:status { deadline = options.deadline }
   client:close()
   context.output:report(report or failure, options, status_table.lines)
-  return exit_codes.of(report or failure)
+  return outcome.exit_code(report or failure)
 end
 
 return status

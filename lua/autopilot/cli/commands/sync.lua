@@ -1,6 +1,6 @@
 --- `autopilot-sync sync`: asks for a sync.
 
-local exit_codes = require "autopilot.cli.exit_codes"
+local outcome = require "autopilot.outcome"
 local progress = require "autopilot.cli.progress"
 local service_options = require "autopilot.cli.service_options"
 local values = require "autopilot.cli.values"
@@ -50,7 +50,7 @@ function sync.run(options, context)
   end
   client:close()
   context.output:report(report or failure, options)
-  return exit_codes.of(report or failure)
+  return outcome.exit_code(report or failure)
 end
 
 return sync

@@ -2,7 +2,7 @@
 
 local authorization = require "autopilot.authorization"
 local core = require "autopilot.core"
-local exit_codes = require "autopilot.cli.exit_codes"
+local outcome = require "autopilot.outcome"
 local report = require "autopilot.report"
 local service_options = require "autopilot.cli.service_options"
 local token_facts = require "autopilot.cli.token_facts"
@@ -27,7 +27,7 @@ local function tell_failure(client, failure, options, context)
   answer.operation = "token"
   local sealed = report.seal(answer)
   context.output:report(sealed, options)
-  return exit_codes.of(sealed)
+  return outcome.exit_code(sealed)
 end
 
 local function show(text, options, context)
