@@ -46,13 +46,13 @@ describe("autopilot-sync fleet", function()
     assert.equal(9, ran.code)
     assert.equal("", ran.err)
     assert.equal(
-      "not_licensed             2\n"
-        .. "started                  1\n"
-        .. "in all                   3  in 0 s\n"
-        .. "\n"
-        .. "not_licensed: The tenant has no Intune licence, or Intune is not its MDM authority.\n"
+      "not_licensed: The tenant has no Intune licence, or Intune is not its MDM authority.\n"
         .. "  a-bad  Request not applicable to target tenant.\n"
-        .. "  bad  Request not applicable to target tenant.\n",
+        .. "  bad  Request not applicable to target tenant.\n"
+        .. "\n"
+        .. "not_licensed             2\n"
+        .. "started                  1\n"
+        .. "in all                   3  in 0 s\n",
       ran.out
     )
     ran = run(

@@ -133,20 +133,10 @@ local function settle_state(self, elapsed)
   end
 end
 
-local function print_summary(self, elapsed)
-  local output, options, summary = self.context.output, self.options, self.summary
-  if options.json then
-    return
-  end
-  if not options.quiet then
-    for _, line in ipairs(summary:outcomes(self.plan.list, elapsed)) do
-      output:line(line)
-    end
-  end
-  local failures = summary:failures()
-  if #failures > 0 and not options.quiet then
-    output:line ""
-  end
+--- Prints what went wrong. What follows it on the screen is the table of outcomes.
+local function print_failures(self)
+  local output, options = self.context.output, self.options
+  local failures = options.json and {} or self.summary:failures()
   for _, line in ipairs(failures) do
     if options.quiet then
       output:warn(line)
@@ -154,14 +144,34 @@ local function print_summary(self, elapsed)
       output:line(line)
     end
   end
+  if #failures > 0 and not options.quiet then
+    output:line ""
+  end
 end
 
---- Says how to go on after an interrupt.
-local function tell_interrupted(self)
-  self:tell(
-    self.plan.state and "interrupted: the same command goes on where this one ended"
-      or "interrupted: tenants that are not told of were not begun with"
-  )
+--- Says on standard error what became of the list, the state file and the run as a whole.
+local function tell_ends(self, lost)
+  if lost then
+    self:tell(lost)
+  end
+  if self.plan.list.failure then
+    self:tell("the list could not be read to its end: " .. self.plan.list.failure)
+  end
+  if self.is_interrupted then
+    self:tell(
+      self.plan.state and "interrupted: the same command goes on where this one ended"
+        or "interrupted: tenants that are not told of were not begun with"
+    )
+  end
+end
+
+local function print_table(self, elapsed)
+  if self.options.json or self.options.quiet then
+    return
+  end
+  for _, line in ipairs(self.summary:outcomes(self.plan.list, elapsed)) do
+    self.context.output:line(line)
+  end
 end
 
 local function exit_code(self, lost)
@@ -205,16 +215,9 @@ function FleetRun:go()
   self.progress:erase()
   local elapsed = self.clock() - self.began
   local lost = settle_state(self, elapsed)
-  print_summary(self, elapsed)
-  if lost then
-    self:tell(lost)
-  end
-  if self.plan.list.failure then
-    self:tell("the list could not be read to its end: " .. self.plan.list.failure)
-  end
-  if self.is_interrupted then
-    tell_interrupted(self)
-  end
+  print_failures(self)
+  tell_ends(self, lost)
+  print_table(self, elapsed)
   return exit_code(self, lost)
 end
 
