@@ -104,7 +104,6 @@ build = {
     ["autopilot.cli.tenant_list"] = "lua/autopilot/cli/tenant_list.lua",
     ["autopilot.cli.time_text"] = "lua/autopilot/cli/time_text.lua",
     ["autopilot.cli.token_facts"] = "lua/autopilot/cli/token_facts.lua",
-    ["autopilot.cli.token_source"] = "lua/autopilot/cli/token_source.lua",
     ["autopilot.cli.values"] = "lua/autopilot/cli/values.lua",
     ["autopilot.client"] = "lua/autopilot/client.lua",
     ["autopilot.clouds"] = "lua/autopilot/clouds.lua",

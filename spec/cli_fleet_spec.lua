@@ -209,6 +209,13 @@ describe("autopilot-sync fleet", function()
       assert.matches("^%-%-token%-file " .. pattern, mistake "--token-file x")
     end)
 
+    it("the identity of this machine, which is of one tenant", function()
+      local sentence = "--auth managed signs in to the tenant of this machine alone, and there are "
+        .. "many: choose another way with --auth"
+      assert.equal(sentence, mistake "--auth managed")
+      assert.equal(sentence, mistake("--auth managed --client-id identity", "a.example\n"))
+    end)
+
     it("a list that cannot be read, or is none", function()
       assert.equal("the list cannot be read: LIST: it is empty", mistake("", "", app))
       assert.equal("the list LIST: there is no tenant in it", mistake("", "\n", app))

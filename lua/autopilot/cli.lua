@@ -29,6 +29,7 @@ local failed, wrong_usage, interrupted = 1, 2, 130
 ---@field output autopilot.cli.Output
 ---@field secrets string[] what must not be printed; whoever reads a secret adds it
 ---@field at_end fun()[] what is done when the command has ended, in whatever way
+---@field tenant_origin string? `--tenant` or the variable that the tenant was named by
 ---@field if_interrupted string? what an interrupt leaves open, for the person who caused it
 
 local function new_context(world)

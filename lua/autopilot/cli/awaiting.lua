@@ -1,7 +1,6 @@
 --- What the commands `wait` and `ensure` have in common: a moment, a deadline, progress.
 
 local moment = require "autopilot.cli.moment"
-local outcome = require "autopilot.outcome"
 local progress = require "autopilot.cli.progress"
 local service_options = require "autopilot.cli.service_options"
 local values = require "autopilot.cli.values"
@@ -44,9 +43,7 @@ function awaiting.run(method, options, context, wanted)
   wanted.on_progress, finish = progress.start(context, options)
   local report, failure = client[method](client, wanted)
   finish()
-  client:close()
-  context.output:report(report or failure, options)
-  return outcome.exit_code(report or failure)
+  return service_options.finish(client, report or failure, options, context)
 end
 
 return awaiting

@@ -1,7 +1,8 @@
 --- The options of every command that talks to the service, and the client that they make.
 
 local input_file = require "autopilot.cli.input_file"
-local token_source = require "autopilot.cli.token_source"
+local outcome = require "autopilot.outcome"
+local sign_in = require "autopilot.cli.sign_in"
 local values = require "autopilot.cli.values"
 
 local service_options = {}
@@ -14,7 +15,7 @@ function service_options.declare(parser, for_many)
   if not for_many then
     option("--tenant", "ID", "Id or domain of the tenant; it is named in the report.", values.text)
   end
-  token_source.declare(parser)
+  sign_in.declare(parser)
   local clouds = { "global", "us_gov", "us_gov_dod", "china" }
   option(
     "--cloud",
@@ -109,14 +110,35 @@ function service_options.client(options, context, on_event)
   if not given then
     return nil, origins
   end
-  local token, mistake = token_source.open(options, context)
+  local token, mistake = sign_in.open(options, context)
   if not token then
     return nil, mistake
   end
   given.token, given.on_event = token, on_event
+  context.tenant_origin = origins.tenant
   local client
   client, mistake = service_options.make(given, origins)
   return client, mistake
+end
+
+--- Ends a command: closes its client, prints the report, and returns the exit code for it.
+---@param client autopilot.Client
+---@param report autopilot.Report
+---@param options table<string, any>
+---@param context autopilot.cli.Context
+---@param describe (fun(report: autopilot.Report): string[])? as for `Output:report`
+---@return integer exit_code
+function service_options.finish(client, report, options, context, describe)
+  client:close()
+  local origin = context.tenant_origin
+  if origin and report.error and report.error.code == "TenantMismatch" then
+    report.hint = ("The tenant was named by %s: %s, or sign in to that tenant."):format(
+      origin,
+      origin == "--tenant" and "name the one of the token" or "unset it"
+    )
+  end
+  context.output:report(report, options, describe)
+  return outcome.exit_code(report)
 end
 
 return service_options

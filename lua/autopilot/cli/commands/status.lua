@@ -1,6 +1,5 @@
 --- `autopilot-sync status`: what the tenant's record says.
 
-local outcome = require "autopilot.outcome"
 local service_options = require "autopilot.cli.service_options"
 local status_table = require "autopilot.cli.status_table"
 local values = require "autopilot.cli.values"
@@ -25,9 +24,7 @@ function status.run(options, context)
     return nil, mistake
   end
   local report, failure = client:status { deadline = options.deadline }
-  client:close()
-  context.output:report(report or failure, options, status_table.lines)
-  return outcome.exit_code(report or failure)
+  return service_options.finish(client, report or failure, options, context, status_table.lines)
 end
 
 return status

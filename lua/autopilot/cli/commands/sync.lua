@@ -1,6 +1,5 @@
 --- `autopilot-sync sync`: asks for a sync.
 
-local outcome = require "autopilot.outcome"
 local progress = require "autopilot.cli.progress"
 local service_options = require "autopilot.cli.service_options"
 local values = require "autopilot.cli.values"
@@ -48,9 +47,7 @@ function sync.run(options, context)
   if failure and failure.outcome == "cooldown" and not failure.retry_at then
     look_up_end(client, failure)
   end
-  client:close()
-  context.output:report(report or failure, options)
-  return outcome.exit_code(report or failure)
+  return service_options.finish(client, report or failure, options, context)
 end
 
 return sync
