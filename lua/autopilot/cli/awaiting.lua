@@ -28,7 +28,8 @@ end
 ---@return integer? exit_code
 ---@return string? mistake
 function awaiting.run(method, options, context, wanted)
-  local client, mistake = service_options.client(options, context)
+  local shown = progress.of_waiting(context, options)
+  local client, mistake = service_options.client(options, context, { sleep = shown.sleep })
   if not client then
     return nil, mistake
   end
@@ -39,10 +40,9 @@ function awaiting.run(method, options, context, wanted)
     return nil, "option '--since' must not be in the future"
   end
   wanted.timeout = options.deadline
-  local finish
-  wanted.on_progress, finish = progress.start(context, options)
+  wanted.on_progress = shown.on_progress
   local report, failure = client[method](client, wanted)
-  finish()
+  shown.erase()
   return service_options.finish(client, report or failure, options, context)
 end
 

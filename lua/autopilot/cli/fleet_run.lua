@@ -3,6 +3,7 @@
 local FleetSummary = require "autopilot.cli.fleet_summary"
 local core = require "autopilot.core"
 local fleet_progress = require "autopilot.cli.fleet_progress"
+local progress = require "autopilot.cli.progress"
 
 -- Exit codes that are not an outcome's; the last two are 128 and the signal, as of a shell.
 local failed, some_failed, interrupted, terminated = 1, 9, 130, 143
@@ -195,8 +196,8 @@ end
 function FleetRun:go()
   self.began = self.clock()
   self.fleet = new_fleet(self)
-  self.progress = fleet_progress.start(self.context, self.options, function()
-    return facts(self)
+  self.progress = progress.start(self.context, self.options, function(width)
+    return fleet_progress.line(facts(self), width)
   end)
   self.plan.complain = function(sentence)
     self:tell(sentence)

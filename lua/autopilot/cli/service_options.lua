@@ -102,10 +102,10 @@ end
 --- The client that options and environment describe.
 ---@param options table<string, any>
 ---@param context autopilot.cli.Context
----@param on_event fun(event: table)?
+---@param own { on_event: fun(event: table)?, sleep: fun(seconds: number)? }? of the command
 ---@return autopilot.Client? client
 ---@return string? mistake one sentence
-function service_options.client(options, context, on_event)
+function service_options.client(options, context, own)
   local given, origins = service_options.describe(options, context)
   if not given then
     return nil, origins
@@ -114,7 +114,10 @@ function service_options.client(options, context, on_event)
   if not token then
     return nil, mistake
   end
-  given.token, given.on_event = token, on_event
+  given.token = token
+  for name, value in pairs(own or {}) do
+    given[name] = value
+  end
   context.tenant_origin = origins.tenant
   local client
   client, mistake = service_options.make(given, origins)

@@ -29,21 +29,24 @@ local function look_up_end(client, failure)
 end
 
 function sync.run(options, context)
-  local client, mistake = service_options.client(options, context, function(event)
-    if event.type == "attempt" then
-      context.if_interrupted = "the request for a sync may have been sent"
-    end
-  end)
+  local shown = progress.of_waiting(context, options)
+  local client, mistake = service_options.client(options, context, {
+    sleep = shown.sleep,
+    on_event = function(event)
+      if event.type == "attempt" then
+        context.if_interrupted = "the request for a sync may have been sent"
+      end
+    end,
+  })
   if not client then
     return nil, mistake
   end
-  local on_progress, finish = progress.start(context, options)
   local report, failure = client:sync {
     deadline = options.deadline,
     wait = options.wait,
-    on_progress = on_progress,
+    on_progress = shown.on_progress,
   }
-  finish()
+  shown.erase()
   if failure and failure.outcome == "cooldown" and not failure.retry_at then
     look_up_end(client, failure)
   end
