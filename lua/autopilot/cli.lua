@@ -13,6 +13,8 @@ local cli = {}
 -- The exit codes that are not an outcome's; those are in `autopilot.outcome`.
 local failed, wrong_usage, interrupted = 1, 2, 130
 
+local bad_descriptor = 9 -- EBADF, the same number everywhere
+
 --- What the command has of its surroundings; whatever is absent is the system's.
 ---@class autopilot.cli.World
 ---@field getenv (fun(name: string): string?)?
@@ -31,6 +33,20 @@ local failed, wrong_usage, interrupted = 1, 2, 130
 ---@field at_end fun()[] what is done when the command has ended, in whatever way
 ---@field tenant_origin string? `--tenant` or the variable that the tenant was named by
 ---@field if_interrupted string? what an interrupt leaves open, for the person who caused it
+
+-- What is kept open in the place of standard streams that are closed.
+local placeholders = {}
+
+--- Takes the descriptors 0 to 2 where they are closed: the next socket would get such a number, and what is
+-- printed would be sent through it. They are opened for reading, so that writing fails as it did before.
+local function occupy_closed_descriptors()
+  for _, stream in ipairs { io.stdin, io.stdout, io.stderr } do
+    local _, _, number = stream:seek "cur"
+    if number == bad_descriptor then
+      placeholders[#placeholders + 1] = io.open("/dev/null", "rb") -- gets the lowest free number
+    end
+  end
+end
 
 local function new_context(world)
   local context = {
@@ -91,6 +107,7 @@ end
 ---@param world autopilot.cli.World?
 ---@return integer exit_code
 function cli.main(args, world)
+  occupy_closed_descriptors()
   local context = new_context(world)
   local done, result = xpcall(function()
     return run(args, context)
