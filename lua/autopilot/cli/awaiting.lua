@@ -8,16 +8,17 @@ local values = require "autopilot.cli.values"
 local awaiting = {}
 
 ---@param parser table of argparse
-function awaiting.declare(parser)
+---@param default string what `--since` is when it is not given
+function awaiting.declare(parser, default)
   service_options.declare(parser)
   local option = values.declarer(parser)
-  option(
-    "--since",
-    "TIME",
-    "Unix seconds, ISO 8601 with an offset, now, or a time ago such as -90s, -10m, -2h, -1d.",
-    moment.converter
-  )
-  option("--deadline", "SECONDS", "Give up after so long; default: 3600.", values.seconds)
+  local since = "A sync counts if it was triggered at this time or later. Unix seconds, ISO 8601 "
+    .. "with an offset (2026-07-23T11:23:15Z), now, or a time ago (-90s, -10m, -2h, -1d). Default: "
+    .. default
+    .. "."
+  option("--since", "TIME", since, moment.converter)
+  local deadline = "Give up after this many seconds (exit code 8). Default: 3600."
+  option("--deadline", "SECONDS", deadline, values.seconds)
 end
 
 --- Runs the client's method of that name.

@@ -13,21 +13,25 @@ local service_options = {}
 function service_options.declare(parser, for_many)
   local option = values.declarer(parser)
   if not for_many then
-    option("--tenant", "ID", "Id or domain of the tenant; it is named in the report.", values.text)
+    local tenant = "The tenant, by its id (a GUID) or one of its domains. A token of a tenant with "
+      .. "another id is not sent. Default: AZURE_TENANT_ID."
+    option("--tenant", "ID", tenant, values.text)
   end
   sign_in.declare(parser)
   local clouds = { "global", "us_gov", "us_gov_dod", "china" }
-  option(
-    "--cloud",
-    "CLOUD",
-    "global (default), us_gov, us_gov_dod or china.",
-    values.one_of,
-    clouds
-  )
-  option("--base-url", "URL", "Where the service is; default: by the cloud.", values.text)
-  option("--ca-file", "FILE", "Trust the certificates of these authorities (PEM).", values.text)
-  option("--timeout", "SECONDS", "Time for each request; default: 60.", values.seconds)
-  option("--attempts", "NUMBER", "At most so many requests; default: 4.", values.count)
+  local cloud = "Microsoft cloud of the tenant: global (default), us_gov, us_gov_dod or china."
+  option("--cloud", "CLOUD", cloud, values.one_of, clouds)
+  local base_url = "Address of Microsoft Graph, or of a service that stands in for it, without a "
+    .. "path. Default: AUTOPILOT_BASE_URL, else the address of the cloud."
+  option("--base-url", "URL", base_url, values.text)
+  local ca_file = "PEM file with the certificate authorities to trust, instead of those of this "
+    .. "machine. Default: AUTOPILOT_CA_FILE."
+  option("--ca-file", "FILE", ca_file, values.text)
+  local timeout = "Time that one request may take, in seconds. Default: 60."
+  option("--timeout", "SECONDS", timeout, values.seconds)
+  local attempts = "How often a request is sent at most, if it fails for a passing reason. "
+    .. "Default: 4."
+  option("--attempts", "NUMBER", attempts, values.count)
 end
 
 --- What was given as an option or in the environment, and the name of the one that gave it. An empty

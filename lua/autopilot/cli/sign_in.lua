@@ -279,27 +279,34 @@ end
 ---@param parser table of argparse
 function sign_in.declare(parser)
   local option = values.declarer(parser)
-  local every_way = "How to sign in: " .. table.concat(names, ", ") .. "."
+  local every_way = "How to sign in:\n"
+    .. "* secret: with the application's secret\n"
+    .. "* certificate: with the application's certificate\n"
+    .. "* workload: with a token in a file, from Kubernetes or a build server\n"
+    .. "* managed: as the managed identity of this Azure machine\n"
+    .. "* cli: as the application or managed identity that is signed in to the Azure CLI; a "
+    .. "person's sign-in there cannot be given the permission\n"
+    .. "* device: a person signs in on a web page, with a code that is shown here\n"
+    .. "* env: with what the AZURE_ variables hold\n"
+    .. "* default: the first of env, workload, managed and cli that works\n"
+    .. "Without it: as a file option implies, else the token in AUTOPILOT_TOKEN, else env."
   option("--auth", "WAY", every_way, values.one_of, names)
-  option("--client-id", "ID", "Id of the application, or of a user-assigned identity.", values.text)
-  option(
-    "--client-secret-file",
-    "FILE",
-    "Read the application's secret from there; - is standard input.",
-    values.text
-  )
-  option("--certificate", "FILE", "Certificate and key of the application (PEM).", values.text)
-  option(
-    "--token-file",
-    "FILE",
-    "Read the access token from there; - is standard input. Default: AUTOPILOT_TOKEN. With "
-      .. "--auth workload: the token of the platform.",
-    values.text
-  )
-  parser:flag(
-    "--allow-world-readable",
-    "Take secret files that every user of the machine can read."
-  )
+  local client_id = "Id of the application to sign in as, or of a user-assigned managed identity. "
+    .. "Default: AZURE_CLIENT_ID."
+  option("--client-id", "ID", client_id, values.text)
+  local secret_file = "File with the application's secret and nothing else. With - it is read from "
+    .. "standard input. Implies --auth secret. Default: the secret in AZURE_CLIENT_SECRET."
+  option("--client-secret-file", "FILE", secret_file, values.text)
+  local certificate = "PEM file with the application's certificate and private key. Implies --auth "
+    .. "certificate. Default: AZURE_CLIENT_CERTIFICATE_PATH."
+  option("--certificate", "FILE", certificate, values.text)
+  local token_file = "File with an access token for Microsoft Graph. With - it is read from "
+    .. "standard input. Default: the token in AUTOPILOT_TOKEN. With --auth workload, the file with "
+    .. "the token of the platform; default: AZURE_FEDERATED_TOKEN_FILE."
+  option("--token-file", "FILE", token_file, values.text)
+  local readable = "Accept a file with a secret or private key that every user of this machine can "
+    .. "read. Without it, such a file is refused."
+  parser:flag("--allow-world-readable", readable)
 end
 
 --- The ready token that an option or the environment gives; nil and nil when neither does.

@@ -8,15 +8,18 @@ local values = require "autopilot.cli.values"
 local sync = {
   name = "sync",
   summary = "Ask for a sync.",
-  description = "Asks for a sync of the tenant's Windows Autopilot devices, once more where that "
-    .. "can help.",
+  description = "Asks Intune to sync the Windows Autopilot devices of a tenant. A request that "
+    .. "failed for a passing reason is sent again. Intune accepts one sync in 10 minutes for each "
+    .. "tenant, and refuses others in that time (exit code 4).",
+  example = "sync --tenant contoso.example --client-id ID \\\n"
+    .. "      --client-secret-file secret.txt --wait",
 }
 
 function sync.declare(parser)
   service_options.declare(parser)
-  local deadline = "All attempts and waits together end after so long."
+  local deadline = "Stop after this many seconds, retries and pauses included."
   values.declarer(parser)("--deadline", "SECONDS", deadline, values.seconds)
-  parser:flag("--wait", "Go on until the sync has completed.")
+  parser:flag("--wait", "Wait until the sync has completed, an hour at most or as --deadline says.")
 end
 
 --- The service refuses without saying until when; its record tells. Nobody is helped by less.

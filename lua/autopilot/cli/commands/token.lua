@@ -10,6 +10,7 @@ local token_facts = require "autopilot.cli.token_facts"
 ---@type autopilot.cli.Command
 local token = {
   name = "token",
+  example = "token --auth managed",
   summary = "Sign in, and show what the token permits.",
   description = "Signs in as the other commands do, and shows audience, tenant, application, "
     .. "permissions and expiry of the token. Sends nothing to the service.",
@@ -18,7 +19,7 @@ local token = {
 function token.declare(parser)
   service_options.declare(parser)
   parser:flag("--inspect", "Show what the token says of itself; this is the default.")
-  parser:flag("--print", "Print the token itself. Whoever reads it can use it.")
+  parser:flag("--print", "Print the token itself, which is a secret.")
 end
 
 --- Tells why there is no token, as every command does.
