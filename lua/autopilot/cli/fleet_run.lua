@@ -60,6 +60,11 @@ local function facts(self)
   }
 end
 
+--- Whether the list is a file, whose rest can be read at once after an interrupt. A pipe may have no end.
+local function is_list_finite(self)
+  return self.plan.list.size ~= nil
+end
+
 --- What is done again and again while the fleet waits.
 local function tick(self)
   local context = self.context
@@ -68,7 +73,7 @@ local function tick(self)
     self.is_interrupted = true
     self.interrupted_code = by_the_system and terminated or interrupted
     self:tell "interrupted: what was sent is awaited; once more ends it at once"
-    self.fleet:cancel()
+    self.fleet:cancel(nil, is_list_finite(self))
   end
   self.progress:draw()
 end
@@ -161,7 +166,8 @@ local function tell_ends(self, lost)
   if self.is_interrupted then
     self:tell(
       self.plan.state and "interrupted: the same command goes on where this one ended"
-        or "interrupted: tenants that are not told of were not begun with"
+        or is_list_finite(self) and "interrupted: the other tenants are reported as cancelled"
+        or "interrupted: tenants without a report were not begun with"
     )
   end
 end
