@@ -182,8 +182,8 @@ local ways = {
     provider = "azure_cli",
     needs = {},
     knows_no_client = true,
-    gather = function(options, _, for_many)
-      return { tenant = not for_many and options.tenant or nil }
+    gather = function(options)
+      return { tenant = not options.has_several and options.tenant or nil }
     end,
   },
   device = {
@@ -223,10 +223,10 @@ local function is_tenant_id(text)
 end
 
 --- Why a way is not of use for the tenants that are asked for, or nil.
-local function complaint_about_tenant(way, options, context, for_many)
+local function complaint_about_tenant(way, options, context)
   if not way.is_of_one_tenant then
     return nil
-  elseif for_many then
+  elseif options.has_several then
     return one_tenants_machine
   end
   local tenant = options.tenant or variable(context, "AZURE_TENANT_ID")
@@ -245,13 +245,13 @@ local function missing(way, given, options, context)
 end
 
 --- The provider of a way, or nil and what is wrong.
-local function open(name, options, context, for_many)
+local function open(name, options, context)
   local way = ways[name]
-  local given, message = {}, complaint_about_tenant(way, options, context, for_many)
+  local given, message = {}, complaint_about_tenant(way, options, context)
   if message then
     return nil, message
   elseif way.gather then
-    given, message = way.gather(options, context, for_many)
+    given, message = way.gather(options, context)
   end
   if not given then
     return nil, (message:gsub("^needs", ("--auth %s needs"):format(name)))
@@ -310,10 +310,10 @@ function sign_in.declare(parser)
 end
 
 --- The ready token that an option or the environment gives; nil and nil when neither does.
-local function ready_token(options, context, for_many)
+local function ready_token(options, context)
   local origin = options.token_file and "--token-file"
     or variable(context, "AUTOPILOT_TOKEN") and "AUTOPILOT_TOKEN"
-  if origin and for_many then
+  if origin and options.has_several then
     return nil, one_tenants_token:format(origin)
   elseif options.token_file == "-" then
     return from_text(context.stdin:read(longest + 1) or "", "standard input", context)
@@ -325,14 +325,14 @@ local function ready_token(options, context, for_many)
 end
 
 --- The provider that the environment describes; nil and nil when it describes none.
-local function by_environment(options, context, for_many)
+local function by_environment(options, context)
   for _, name in ipairs {
     "AZURE_CLIENT_SECRET",
     "AZURE_CLIENT_CERTIFICATE_PATH",
     "AZURE_FEDERATED_TOKEN_FILE",
   } do
     if variable(context, name) then
-      local provider, message = open("env", options, context, for_many)
+      local provider, message = open("env", options, context)
       return provider, message and message:gsub("^%-%-auth env", "signing in with " .. name) or nil
     end
   end
@@ -340,24 +340,23 @@ end
 
 --- The token, or a provider of it: as `--auth` says or a file implies, else a ready token, else as the
 -- environment describes.
----@param options table<string, any>
+---@param options table<string, any> with `has_several`, what signs in to one tenant alone is refused
 ---@param context autopilot.cli.Context takes the secrets that were read
----@param for_many boolean? for a list of tenants: what signs in to one alone is refused
 ---@return string|autopilot.TokenProvider|nil token
 ---@return string? mistake one sentence, without a secret
-function sign_in.open(options, context, for_many)
+function sign_in.open(options, context)
   local way, mistake = chosen(options)
   local token
   if way then
-    token, mistake = open(way, options, context, for_many)
+    token, mistake = open(way, options, context)
   elseif not mistake then
-    token, mistake = ready_token(options, context, for_many)
+    token, mistake = ready_token(options, context)
     if not token and not mistake then
-      token, mistake = by_environment(options, context, for_many)
+      token, mistake = by_environment(options, context)
     end
   end
   if not token then
-    return nil, mistake or (for_many and no_way_for_many or no_way)
+    return nil, mistake or (options.has_several and no_way_for_many or no_way)
   end
   return token
 end
