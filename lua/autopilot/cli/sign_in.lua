@@ -177,7 +177,7 @@ local ways = {
       return path and { token_file = path }, message
     end,
   },
-  managed = { provider = "managed_identity", needs = {}, is_of_one_tenant = true },
+  managed = { provider = "managed_identity", needs = {} },
   cli = {
     provider = "azure_cli",
     needs = {},
@@ -223,8 +223,8 @@ local function is_tenant_id(text)
 end
 
 --- Why a way is not of use for the tenants that are asked for, or nil.
-local function complaint_about_tenant(way, options, context)
-  if not way.is_of_one_tenant then
+local function complaint_about_tenant(name, options, context)
+  if name ~= "managed" then
     return nil
   elseif options.has_several then
     return one_tenants_machine
@@ -247,7 +247,7 @@ end
 --- The provider of a way, or nil and what is wrong.
 local function open(name, options, context)
   local way = ways[name]
-  local given, message = {}, complaint_about_tenant(way, options, context)
+  local given, message = {}, complaint_about_tenant(name, options, context)
   if message then
     return nil, message
   elseif way.gather then
