@@ -7,7 +7,10 @@ local overlay = require "support.overlay"
 local function new_world(given)
   local service = emulator.new { duration = 60 }
   local world = {
-    env = { AUTOPILOT_TOKEN = service:issue_token { tenant = "contoso.example" } },
+    env = {
+      AUTOPILOT_TOKEN = service:issue_token { tenant = "contoso.example" },
+      AZURE_TENANT_ID = "contoso.example",
+    },
     transport = service:transport(),
     is_terminal = false,
     sleep = function(seconds)
@@ -30,7 +33,7 @@ describe("autopilot-sync", function()
     local world, service = new_world()
     local ran = command.run({ "ensure", "--since", "-10m" }, world)
     assert.equal(0, ran.code)
-    assert.matches("^ensure: completed ", ran.out)
+    assert.matches("^ensure contoso%.example: completed ", ran.out)
     assert.equal(1, service.requests.sync)
   end)
 
@@ -41,7 +44,7 @@ describe("autopilot-sync", function()
     for _, wanted in ipairs { { "--since", "-10m" }, { "--max-age", "900" } } do
       local ran = command.run({ "ensure", wanted[1], wanted[2] }, world)
       assert.equal(0, ran.code)
-      assert.matches("^ensure: fresh ", ran.out)
+      assert.matches("^ensure contoso%.example: fresh ", ran.out)
     end
     assert.equal(1, service.requests.sync)
   end)
@@ -65,7 +68,7 @@ describe("autopilot-sync", function()
     assert(service:trigger "contoso.example")
     local ran = command.run({ "wait" }, world)
     assert.equal(0, ran.code)
-    assert.matches("^wait: completed ", ran.out)
+    assert.matches("^wait contoso%.example: completed ", ran.out)
     assert.equal(0, service.requests.sync)
   end)
 
