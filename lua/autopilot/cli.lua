@@ -1,8 +1,8 @@
 --- The command `autopilot-sync`: from arguments to an exit code.
 --
 -- What each command does is in `cli/commands`, how its arguments are read in `cli/arguments`. Here is
--- what holds for all of them: nothing ends this process but its caller, every end has an exit code,
--- and a bug is told in one line.
+-- what holds for all of them: `main` never ends the process itself, every end has an exit code, and an
+-- internal error is told in one line.
 
 local Output = require "autopilot.cli.output"
 local arguments = require "autopilot.cli.arguments"
@@ -15,7 +15,7 @@ local failed, wrong_usage, interrupted = 1, 2, 130
 
 local bad_descriptor = 9 -- EBADF, the same number everywhere
 
---- What the command has of its surroundings; whatever is absent is the system's.
+--- What the command uses of its surroundings. Absent fields are those of the system.
 ---@class autopilot.cli.World
 ---@field getenv (fun(name: string): string?)?
 ---@field stdin file*?
@@ -29,7 +29,7 @@ local bad_descriptor = 9 -- EBADF, the same number everywhere
 
 ---@class autopilot.cli.Context: autopilot.cli.World what a command is run with; nothing is absent but the client's
 ---@field output autopilot.cli.Output
----@field secrets string[] what must not be printed; whoever reads a secret adds it
+---@field secrets string[] what must not be printed; the code that reads a secret adds it
 ---@field at_end fun()[] what is done when the command has ended, in whatever way
 ---@field tenant_origin string? `--tenant` or the variable that the tenant was named by
 ---@field if_interrupted string? what an interrupt leaves open, for the person who caused it

@@ -75,8 +75,7 @@ outcome.all = {
   token_error = { ok = false, hint = "No token could be had: see what its provider said." },
   cancelled = {
     ok = false,
-    hint = "The run ended before this tenant was begun with, and nothing was sent for it: run it "
-      .. "again.",
+    hint = "Nothing was asked of the service: the run ended before this tenant was begun with.",
   },
   sync_failed = { ok = false, hint = "The service says that the sync failed: ask for another." },
   timed_out = { ok = false, hint = "The sync did not finish in the time given; it may still." },

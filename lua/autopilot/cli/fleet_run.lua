@@ -124,7 +124,7 @@ end
 local function is_finished(self, elapsed)
   local deadline = self.options.deadline
   local is_cut_off = self.is_interrupted or (deadline and elapsed >= deadline)
-  -- Reports that nobody has got are told again.
+  -- Reports that could not be written are printed by the next run.
   return not (is_cut_off or self.plan.list.failure or self.context.output.lost)
 end
 

@@ -10,7 +10,7 @@ local sign_in = require "autopilot.cli.sign_in"
 ---@field package context autopilot.cli.Context
 ---@field package providers table<string, autopilot.TokenProvider> weak
 ---@field package default autopilot.TokenProvider? of tenants that say nothing of their own
----@field mistake string? why there is none of that
+---@field mistake string? why there is no `default`
 local FleetSignIn = {}
 FleetSignIn.__index = FleetSignIn
 

@@ -15,7 +15,7 @@ local program = "autopilot-sync: "
 
 local most_pieces = 100 -- of JSON in one write: arguments of a call are limited
 
--- Whoever reads a pipe may close it early, as `head` does: that is no failure of ours.
+-- The reader of a pipe may close it early, as `head` does: that is not a failure.
 local broken_pipe = 32 -- EPIPE, the same number on Linux, the BSDs and macOS
 
 ---@param stdout file*
@@ -72,7 +72,7 @@ function Output:complain(sentence)
   self:warn(program .. sentence)
 end
 
---- Prints lines for whoever looks for a bug.
+--- Prints lines for debugging.
 ---@param text string
 function Output:debug(text)
   self.stderr:write(text, "\n")

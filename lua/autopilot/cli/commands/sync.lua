@@ -22,7 +22,7 @@ function sync.declare(parser)
   parser:flag("--wait", "Wait until the sync has completed, an hour at most or as --deadline says.")
 end
 
---- The service refuses without saying until when; its record tells. Nobody is helped by less.
+--- Completes a refusal that does not say until when: the record of the service tells.
 local function look_up_end(client, failure)
   local status = client:status { deadline = 10 }
   if status and status.cooldown_remaining > 0 then
