@@ -103,7 +103,7 @@ describe("a report as JSON", function()
     end
   end)
 
-  it("is written in pieces no longer than its longest value, so that LuaJIT tells them apart", function()
+  it("is written in pieces, none longer than its longest value", function()
     local Output = require "autopilot.cli.output"
     local longest, written = 0, {}
     local stream = {

@@ -396,18 +396,23 @@ describe("a tenant that is not that of the token", function()
       local told, is_closed
       local report =
         { ok = false, outcome = "token_error", error = { code = "TenantMismatch" }, hint = "x" }
-      local code = service_options.finish({
-        close = function()
-          is_closed = true
-        end,
-      }, report, {}, {
-        tenant_origin = origin,
-        output = {
-          report = function(_, given)
-            told = given.hint
+      local code = service_options.finish(
+        {
+          close = function()
+            is_closed = true
           end,
         },
-      })
+        report,
+        {},
+        {
+          tenant_origin = origin,
+          output = {
+            report = function(_, given)
+              told = given.hint
+            end,
+          },
+        }
+      )
       assert.is_true(is_closed)
       assert.equal(5, code)
       assert.equal(sentence:format(origin, cure), told)
