@@ -207,6 +207,7 @@ describe("help and version", function()
       "AZURE_CLIENT_ID",
       "AZURE_CLIENT_SECRET",
       "AZURE_CLIENT_CERTIFICATE_PATH",
+      "AZURE_CLIENT_CERTIFICATE_PASSWORD",
       "AZURE_FEDERATED_TOKEN_FILE",
       "AZURE_AUTHORITY_HOST",
     } do
@@ -214,21 +215,59 @@ describe("help and version", function()
     end
   end)
 
-  it("name the options of each command", function()
-    for _, name in ipairs { "sync", "status" } do
-      local help = shown(name .. " --help")
-      for option in
-        (
-          "--tenant --token-file --cloud --base-url --ca-file --timeout --attempts --deadline "
-          .. "--json --quiet --help"
-        ):gmatch "%S+"
-      do
-        assert.is_truthy(help:find("\n   " .. option, 1, true), option)
-      end
+  -- Every option that the parser of a command knows, but for those that it refuses.
+  local function options_of(help)
+    local list = {}
+    for option in help:match("^Usage:(.-)\n\n"):gmatch "%-%-[%w%-]+" do
+      list[#list + 1] = option
     end
-    local help = shown "emulate --help"
-    for option in ("--port --cooldown --duration --http-version --json"):gmatch "%S+" do
-      assert.is_truthy(help:find("\n   " .. option, 1, true), option)
+    return list
+  end
+
+  it("explain every option of each command in a sentence, and show an example", function()
+    for _, name in ipairs(names) do
+      local help = shown(name .. " --help")
+      local options = options_of(help)
+      assert.is_true(#options >= 7, name)
+      for _, option in ipairs(options) do
+        local pattern = "\n   " .. option:gsub("%-", "%%-") .. "[^\n]-%s+%u%S* [^\n]+"
+        assert.matches(pattern, help, nil, nil, option)
+      end
+      assert.matches("\nExample:\n   autopilot%-sync " .. name .. " [^\n]+", help)
+    end
+  end)
+
+  it("show examples that can be run as they stand", function()
+    local arguments = require "autopilot.cli.arguments"
+    for _, entry in ipairs(commands) do
+      local words = {}
+      for word in entry.example:gsub("\\\n", " "):gsub(" >.*", ""):gmatch "%S+" do
+        words[#words + 1] = word
+      end
+      local request = arguments.parse(words)
+      assert.equal(entry, request.command)
+    end
+  end)
+
+  it("name the options of each command", function()
+    local service = "--auth --client-id --client-secret-file --certificate --token-file "
+      .. "--allow-world-readable --cloud --base-url --ca-file --timeout --attempts --json --quiet "
+      .. "--help "
+    for name, own in pairs {
+      sync = service .. "--tenant --deadline --wait",
+      status = service .. "--tenant --deadline",
+      wait = service .. "--tenant --deadline --since",
+      ensure = service .. "--tenant --deadline --since --max-age --no-wait",
+      token = service .. "--tenant --inspect --print",
+      fleet = service
+        .. "--operation --concurrency --spread --deadline --since --max-age --state "
+        .. "--resume-within",
+      emulate = "--port --cooldown --duration --http-version --json",
+    } do
+      local help = shown(name .. " --help")
+      for option in own:gmatch "%S+" do
+        assert.is_truthy(help:find("\n   " .. option, 1, true), name .. " " .. option)
+      end
     end
   end)
 

@@ -7,7 +7,10 @@ local overlay = require "support.overlay"
 local function new_world(given)
   local service = emulator.new { duration = 60 }
   local world = {
-    env = { AUTOPILOT_TOKEN = service:issue_token { tenant = "contoso.example" } },
+    env = {
+      AUTOPILOT_TOKEN = service:issue_token { tenant = "contoso.example" },
+      AZURE_TENANT_ID = "contoso.example",
+    },
     transport = service:transport(),
     is_terminal = false,
     sleep = function(seconds)
@@ -30,7 +33,7 @@ describe("autopilot-sync", function()
     local world, service = new_world()
     local ran = command.run({ "ensure", "--since", "-10m" }, world)
     assert.equal(0, ran.code)
-    assert.matches("^ensure: completed ", ran.out)
+    assert.matches("^ensure contoso%.example: completed ", ran.out)
     assert.equal(1, service.requests.sync)
   end)
 
@@ -41,7 +44,7 @@ describe("autopilot-sync", function()
     for _, wanted in ipairs { { "--since", "-10m" }, { "--max-age", "900" } } do
       local ran = command.run({ "ensure", wanted[1], wanted[2] }, world)
       assert.equal(0, ran.code)
-      assert.matches("^ensure: fresh ", ran.out)
+      assert.matches("^ensure contoso%.example: fresh ", ran.out)
     end
     assert.equal(1, service.requests.sync)
   end)
@@ -65,7 +68,7 @@ describe("autopilot-sync", function()
     assert(service:trigger "contoso.example")
     local ran = command.run({ "wait" }, world)
     assert.equal(0, ran.code)
-    assert.matches("^wait: completed ", ran.out)
+    assert.matches("^wait contoso%.example: completed ", ran.out)
     assert.equal(0, service.requests.sync)
   end)
 
@@ -96,17 +99,65 @@ describe("autopilot-sync", function()
   it("redraws one line of progress on a terminal and leaves none of it", function()
     local world = new_world { is_terminal = true }
     local ran = command.run({ "ensure" }, world)
-    assert.matches("^\r\27%[Kin_progress %(%d+ s so far%)\r\27%[K", ran.err)
-    assert.matches("\r\27%[K$", ran.err)
-    assert.is_nil(ran.err:find "\n")
+    assert.matches("^\rin_progress %(%d+ s so far%)", ran.err)
+    assert.matches("\r +\r$", ran.err)
+    assert.is_nil(ran.err:find "[\n\27]")
   end)
 
-  it("counts a cooldown down on a terminal", function()
+  -- The times that the lines of progress told, in their order.
+  local function told_seconds(text)
+    local list = {}
+    for elapsed in text:gmatch "%(([%w ]+) so far%)" do
+      local minutes, seconds = elapsed:match "(%d+) min", elapsed:match "(%d+) s"
+      list[#list + 1] = (minutes or 0) * 60 + (seconds or 0)
+    end
+    return list
+  end
+
+  it("redraws it each second, however seldom the status is read", function()
+    for _, args in ipairs { { "ensure" }, { "sync", "--wait" } } do
+      local world, service = new_world { is_terminal = true }
+      local told = told_seconds(command.run(args, world).err)
+      assert.is_true(told[#told] >= 55 and service.requests.status < 20)
+      for index = 2, #told do
+        assert.is_true(told[index] - told[index - 1] <= 2, table.concat(told, " "))
+      end
+    end
+  end)
+
+  it("counts a cooldown down each second", function()
     local world = new_world { is_terminal = true }
     command.run({ "sync", "--wait" }, world)
     local ran = command.run({ "ensure" }, world)
+    for seconds = 50, 10, -1 do
+      assert.is_truthy(ran.err:find(("cooldown: %d s left"):format(seconds), 1, true))
+    end
     assert.matches("cooldown: 9 min %d+ s left", ran.err)
-    assert.matches("cooldown: 1 min %d+ s left", ran.err)
+  end)
+
+  it("keeps to the width of a narrow terminal", function()
+    for width = 1, 40 do
+      local world = new_world { is_terminal = true, terminal_width = width }
+      for line in command.run({ "ensure" }, world).err:gmatch "[^\r]+" do
+        assert.is_true(#line < width)
+      end
+    end
+    local world = new_world { is_terminal = true, terminal_width = 14 }
+    assert.matches("^\rin_progress\r", command.run({ "ensure" }, world).err)
+  end)
+
+  it("takes the line away before it tells of an interrupt", function()
+    local world = new_world { is_terminal = true }
+    local slept = 0
+    world.sleep = function()
+      slept = slept + 1
+      if slept == 2 then
+        error "interrupted!"
+      end
+    end
+    local ran = command.run({ "wait" }, world)
+    assert.equal(130, ran.code)
+    assert.matches("\r +\rautopilot%-sync: interrupted\n$", ran.err)
   end)
 
   it("shows no progress where nobody watches", function()
@@ -114,6 +165,9 @@ describe("autopilot-sync", function()
       local world = new_world { is_terminal = #arguments > 1 }
       assert.equal("", command.run(arguments, world).err)
     end
+    local world = new_world { is_terminal = true }
+    world.env.TERM = "dumb"
+    assert.equal("", command.run({ "ensure" }, world).err)
   end)
 
   it("refuses a moment that has not come, and two moments at once", function()

@@ -1,7 +1,6 @@
 local cjson = require "cjson.safe"
 local command = require "support.command"
 local emulator = require "autopilot.emulator"
-local exit_codes = require "autopilot.cli.exit_codes"
 local files = require "support.files"
 local outcome = require "autopilot.sync.outcome"
 local overlay = require "support.overlay"
@@ -45,6 +44,7 @@ describe("the exit code", function()
     [6] = "unreachable interrupted unavailable",
     [7] = "sync_failed",
     [8] = "timed_out",
+    [9] = "cancelled",
   }
 
   it("is the contract's for every outcome", function()
@@ -52,24 +52,25 @@ describe("the exit code", function()
     for code, names in pairs(contract) do
       for name in names:gmatch "%S+" do
         listed[name] = true
-        assert.equal(code, exit_codes.of { outcome = name, ok = code == 0 }, name)
+        assert.equal(code, outcome.exit_code { outcome = name, ok = code == 0 }, name)
       end
     end
     for name, row in pairs(outcome.all) do
       assert.is_true(listed[name], name)
-      assert.equal(row.ok, exit_codes.of { outcome = name, ok = row.ok } == 0)
+      assert.equal(row.ok, outcome.exit_code { outcome = name, ok = row.ok } == 0)
     end
   end)
 
   it("is 0 for a status that was read, and 1 for an outcome that nobody has heard of", function()
-    assert.equal(0, exit_codes.of { ok = true })
-    assert.equal(1, exit_codes.of { ok = false })
-    assert.equal(1, exit_codes.of { ok = false, outcome = "strange" })
+    assert.equal(0, outcome.exit_code { ok = true })
+    assert.equal(1, outcome.exit_code { ok = false })
+    assert.equal(1, outcome.exit_code { ok = false, outcome = "strange" })
   end)
 
   it("is told by --help as it is", function()
+    local help = run("--help", {}).out
     for code, names in pairs(contract) do
-      local line = exit_codes.help:match(("\n +%d +([^\n]*)"):format(code))
+      local line = help:match(("\n +%d +([^\n]*)"):format(code))
       for name in names:gmatch "%S+" do
         assert.is_truthy(line:find(name, 1, true), name)
       end

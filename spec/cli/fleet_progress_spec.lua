@@ -1,6 +1,7 @@
 local command = require "support.command"
 local fleet_progress = require "autopilot.cli.fleet_progress"
 local overlay = require "support.overlay"
+local progress = require "autopilot.cli.progress"
 
 local function facts(given)
   local all =
@@ -69,6 +70,7 @@ describe("the progress of a fleet", function()
       clock, shown = 0, midway
       context = {
         is_terminal = true,
+        at_end = {},
         terminal_width = 60,
         stderr = command.sink(),
         getenv = function() end,
@@ -79,15 +81,15 @@ describe("the progress of a fleet", function()
     end)
 
     local function start()
-      return fleet_progress.start(context, {}, function()
-        return shown
+      return progress.start(context, {}, function(width)
+        return fleet_progress.line(shown, width)
       end)
     end
 
     it("ten times in a second at most", function()
-      local progress = start()
+      local drawn = start()
       for _ = 1, 100 do
-        progress:draw()
+        drawn:draw()
         clock = clock + 0.01
       end
       local _, count = context.stderr.text:gsub("\r", "")
@@ -95,23 +97,23 @@ describe("the progress of a fleet", function()
     end)
 
     it("over what was there, and nothing of that stays", function()
-      local progress = start()
-      progress:draw()
+      local drawn = start()
+      drawn:draw()
       clock, shown = 1, facts { done = 1 }
-      progress:draw()
+      drawn:draw()
       local last = context.stderr.text:match "[^\r]*$"
       assert.matches("^1, 0 failed, 0 in flight +$", last)
-      progress:erase()
+      drawn:erase()
       assert.matches("\r +\r$", context.stderr.text)
     end)
 
     it("again after something else was printed in its place", function()
-      local progress = start()
-      progress:draw()
-      progress:interrupt(function()
+      local drawn = start()
+      drawn:draw()
+      drawn:interrupt(function()
         context.stderr:write "line 7: is wrong\n"
       end)
-      progress:draw()
+      drawn:draw()
       assert.matches("\r +\rline 7: is wrong\n\r%[", context.stderr.text)
     end)
 

@@ -125,7 +125,7 @@ describe("autopilot-sync fleet, as a process,", function()
     assert.equal("", complaint)
     assert.equal(9, code)
     assert.matches(
-      "^started +59\nnot_found +1\nin all +60  in [^\n]*\n\nnot_found: [^\n]*\n  tenant",
+      "^not_found: [^\n]*\n  tenant[^\n]*\n\nstarted +59\nnot_found +1\nin all +60  in [^\n]*\n$",
       output
     )
     assert.is_nil(output:find "[\r\27]")

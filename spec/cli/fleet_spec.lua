@@ -46,13 +46,13 @@ describe("autopilot-sync fleet", function()
     assert.equal(9, ran.code)
     assert.equal("", ran.err)
     assert.equal(
-      "not_licensed             2\n"
-        .. "started                  1\n"
-        .. "in all                   3  in 0 s\n"
-        .. "\n"
-        .. "not_licensed: The tenant has no Intune licence, or Intune is not its MDM authority.\n"
+      "not_licensed: The tenant has no Intune licence, or Intune is not its MDM authority.\n"
         .. "  a-bad  Request not applicable to target tenant.\n"
-        .. "  bad  Request not applicable to target tenant.\n",
+        .. "  bad  Request not applicable to target tenant.\n"
+        .. "\n"
+        .. "not_licensed             2\n"
+        .. "started                  1\n"
+        .. "in all                   3  in 0 s\n",
       ran.out
     )
     ran = run(
@@ -209,6 +209,13 @@ describe("autopilot-sync fleet", function()
       assert.matches("^%-%-token%-file " .. pattern, mistake "--token-file x")
     end)
 
+    it("the identity of this machine, which is of one tenant", function()
+      local sentence = "--auth managed signs in to the tenant of this machine alone, and there are "
+        .. "many: choose another way with --auth"
+      assert.equal(sentence, mistake "--auth managed")
+      assert.equal(sentence, mistake("--auth managed --client-id identity", "a.example\n"))
+    end)
+
     it("a list that cannot be read, or is none", function()
       assert.equal("the list cannot be read: LIST: it is empty", mistake("", "", app))
       assert.equal("the list LIST: there is no tenant in it", mistake("", "\n", app))
@@ -331,16 +338,53 @@ describe("autopilot-sync fleet", function()
     assert.is_true(longest > 0.1 and longest <= 0.2)
   end)
 
-  it("without a state file says after an interrupt who is not told of", function()
-    local world = new_world()
-    local count = 0
-    world.was_interrupted = function()
-      count = count + 1
-      return count > 3
-    end
-    local ran = run("--concurrency 1", names(20), world)
-    assert.equal(130, ran.code)
-    assert.matches("interrupted: tenants that are not told of were not begun with", ran.err)
+  describe("that is interrupted", function()
+    local world, service
+
+    before_each(function()
+      world, service = new_world()
+      local count = 0
+      world.was_interrupted = function()
+        count = count + 1
+        return count > 3
+      end
+    end)
+
+    it("reports the rest of its list too, for which nothing was sent", function()
+      local ran = run("--concurrency 1 --json", names(20), world)
+      assert.equal(130, ran.code)
+      assert.matches("interrupted: the other tenants are reported as cancelled", ran.err)
+      local reports, order = reports_of(ran)
+      assert.equal(20, #order)
+      local syncs, started = syncs_of(service), 0
+      for tenant, report in pairs(reports) do
+        assert.equal(syncs[tenant] ~= nil, report.ok)
+        assert.equal(report.ok and "yes" or "no", report.delivered)
+        started = started + (report.ok and 1 or 0)
+      end
+      assert.is_true(started >= 1 and started < 20)
+    end)
+
+    it("counts the rest in the table that it ends with", function()
+      local ran = run("--concurrency 1", names(20), world)
+      assert.matches("\nin all +20  in [^\n]*\n$", ran.out)
+    end)
+
+    it("does not wait for the rest of a list that comes through a pipe", function()
+      local lines = names(20)
+      world.stdin = {
+        read = function()
+          local text = lines
+          lines = nil
+          return text
+        end,
+      }
+      local ran = command.run("fleet - --concurrency 1 --json", world)
+      assert.equal(130, ran.code)
+      assert.matches("interrupted: tenants without a report were not begun with", ran.err)
+      local _, order = reports_of(ran)
+      assert.is_true(#order < 20)
+    end)
   end)
 
   it("draws its progress where somebody watches, and takes it away", function()

@@ -70,6 +70,50 @@ describe("the summary of a fleet", function()
     )
   end)
 
+  it("names ten tenants of an outcome at most, and says how to see the others", function()
+    local summary = FleetSummary.new()
+    for index = 1, 500 do
+      local hint = index % 2 == 0 and "Make a new one." or "Ask again."
+      summary:add({ tenant = ("t%03d"):format(index) }, failure("token_error", { hint = hint }))
+    end
+    summary:add({ tenant = "x" }, failure("throttled", { hint = "Wait." }))
+    assert.same({
+      "throttled: Wait.",
+      "  x",
+      "token_error: Ask again.",
+      "  t001",
+      "  t003",
+      "  t005",
+      "  t007",
+      "  t009",
+      "token_error: Make a new one.",
+      "  t002",
+      "  t004",
+      "  t006",
+      "  t008",
+      "  t010",
+      "  and 490 more: --json prints a report of each",
+    }, summary:failures())
+  end)
+
+  it("tells of tenants that were not begun with in one line", function()
+    local summary = FleetSummary.new()
+    summary:add({ tenant = "a" }, failure "cancelled")
+    assert.same(
+      { "cancelled: 1 tenant was not begun with, and nothing was sent" },
+      summary:failures()
+    )
+    for index = 1, 1200 do
+      summary:add({ tenant = "t" .. index }, failure("cancelled", { hint = "hint " .. index }))
+    end
+    assert.same(
+      { "cancelled: 1,201 tenants were not begun with, and nothing was sent" },
+      summary:failures()
+    )
+    assert.equal("cancelled            1,201", summary:outcomes(whole, 0)[1])
+    assert.equal(1201, summary.failed)
+  end)
+
   it("says nothing of failures when there are none", function()
     assert.same({}, FleetSummary.new():failures())
     assert.same({ "in all                   0  in 0 s" }, FleetSummary.new():outcomes(whole, 0))

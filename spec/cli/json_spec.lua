@@ -102,4 +102,28 @@ describe("a report as JSON", function()
       assert.equal('{"t":"' .. expected .. '"}', json.encode { t = bytes })
     end
   end)
+
+  it("is written in pieces, none longer than its longest value", function()
+    local Output = require "autopilot.cli.output"
+    local longest, written = 0, {}
+    local stream = {
+      write = function(self, ...)
+        for _, piece in ipairs { ... } do
+          longest = math.max(longest, #piece)
+          written[#written + 1] = piece
+        end
+        return self
+      end,
+      flush = function(self)
+        return self
+      end,
+    }
+    local report = { ok = false, attempts = {}, hint = ("x"):rep(40), tenant = "contoso.example" }
+    for index = 1, 100 do
+      report.attempts[index] = { number = index, outcome = "unreachable" }
+    end
+    Output.new(stream, stream):json(report)
+    assert.equal(42, longest)
+    assert.equal(json.encode(report) .. "\n", table.concat(written))
+  end)
 end)

@@ -116,6 +116,55 @@ describe("the command, as a process", function()
   end)
 end)
 
+describe("the command, where standard streams are closed,", function()
+  local service, env, list, remove
+
+  setup(function()
+    service = emulated_service.start { duration = 0 }
+    env = service:environment {
+      AZURE_CLIENT_ID = service.client_id,
+      AZURE_CLIENT_SECRET = service.client_secret,
+      AZURE_TENANT_ID = service.tenant,
+    }
+    list, remove = files.temporary "a.example\nb.example\n"
+  end)
+
+  teardown(function()
+    service.stop()
+    remove()
+  end)
+
+  -- A fleet prints while its sockets are open.
+  local function output_and_code(args, closed)
+    service:control("POST", "reset")
+    local script = ("{ program %s %s; echo $? >&3; } 3>&1"):format(args, closed)
+    local pipe = start(script, env)
+    local text = pipe:read "*a"
+    pipe:close()
+    return text
+  end
+
+  it("prints nothing into a socket, and says that its output is lost", function()
+    for _, closed in ipairs { "2>&1 >&-", "2>&1 >&- <&-" } do
+      for _, args in ipairs { "status", "sync --json", ("fleet %s --json"):format(list) } do
+        assert.equal(
+          "autopilot-sync: the output could not be written: Bad file descriptor\n1\n",
+          output_and_code(args, closed)
+        )
+      end
+    end
+    for _, args in ipairs { "status", "sync", ("fleet %s --json"):format(list) } do
+      assert.equal("1\n", output_and_code(args, "<&- >&- 2>&-"))
+    end
+  end)
+
+  it("needs neither an input nor standard error", function()
+    assert.matches("\nReady +yes\n0\n$", output_and_code("status", "<&- 2>&-"))
+    assert.matches("^started +2\n.*\n0\n$", output_and_code("fleet " .. list, "<&- 2>&-"))
+    assert.equal("2\n", output_and_code("sync --nonsense", "<&- >&- 2>&-"))
+  end)
+end)
+
 describe("an interrupted command", function()
   it("ends at once in 130, with one line", function()
     local server = assert(socket.bind("127.0.0.1", 0))

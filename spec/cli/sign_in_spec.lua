@@ -356,6 +356,21 @@ describe("a sign-in that cannot be tried", function()
     end
   end)
 
+  it("ends in 2 for the identity of this machine and a domain that cannot be checked", function()
+    local sentence = "%s must be the tenant's id with --auth managed, which signs in to the tenant "
+      .. "of this machine: whether a domain is that tenant's cannot be checked"
+    for _, command_name in ipairs { "sync", "status", "token" } do
+      assert.equal(
+        sentence:format "--tenant",
+        mistake(command_name .. " --auth managed --tenant other.example", {})
+      )
+    end
+    assert.equal(
+      sentence:format "AZURE_TENANT_ID",
+      mistake("sync --auth managed", { AZURE_TENANT_ID = "other.example" })
+    )
+  end)
+
   it("ends in 2 for a way that does not exist", function()
     assert.is_truthy(mistake("sync --auth secrt", complete):find("did you mean 'secret'?", 1, true))
   end)
@@ -366,5 +381,41 @@ describe("a sign-in that cannot be tried", function()
     assert.is_truthy(
       mistake("sync --auth secret", env):find "^%-%-auth secret: option 'client_secret'"
     )
+  end)
+end)
+
+describe("a tenant that is not that of the token", function()
+  local service_options = require "autopilot.cli.service_options"
+
+  it("is told with who named it and how that is mended, in 5", function()
+    local sentence = "The tenant was named by %s: %s, or sign in to that tenant."
+    for origin, cure in pairs {
+      ["--tenant"] = "name the one of the token",
+      AZURE_TENANT_ID = "unset it",
+    } do
+      local told, is_closed
+      local report =
+        { ok = false, outcome = "token_error", error = { code = "TenantMismatch" }, hint = "x" }
+      local code = service_options.finish(
+        {
+          close = function()
+            is_closed = true
+          end,
+        },
+        report,
+        {},
+        {
+          tenant_origin = origin,
+          output = {
+            report = function(_, given)
+              told = given.hint
+            end,
+          },
+        }
+      )
+      assert.is_true(is_closed)
+      assert.equal(5, code)
+      assert.equal(sentence:format(origin, cure), told)
+    end
   end)
 end)

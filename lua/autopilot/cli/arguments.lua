@@ -5,8 +5,8 @@
 
 local argparse = require "argparse"
 local commands = require "autopilot.cli.commands"
-local exit_codes = require "autopilot.cli.exit_codes"
 local options = require "autopilot.base.options"
+local outcome = require "autopilot.sync.outcome"
 local refused_secrets = require "autopilot.cli.refused_secrets"
 local version = require "autopilot.version"
 
@@ -14,22 +14,46 @@ local arguments = {}
 
 local program = "autopilot-sync"
 
-local description = "Asks Microsoft Intune for a sync of a tenant's Windows Autopilot devices, and "
-  .. "tells truly how it went."
+local description = "Asks Microsoft Intune to sync the Windows Autopilot devices of a tenant, and "
+  .. "reports what came of it. For the options of a command: autopilot-sync COMMAND --help"
 
 local environment = [[
 Environment:
    AUTOPILOT_TOKEN                    access token for Microsoft Graph
-   AUTOPILOT_BASE_URL                 as --base-url
-   AUTOPILOT_CA_FILE                  as --ca-file
-   AUTOPILOT_DEBUG                    1: an internal error shows where it happened
-   AZURE_TENANT_ID                    as --tenant
-   AZURE_CLIENT_ID                    as --client-id
+   AUTOPILOT_BASE_URL                 like --base-url
+   AUTOPILOT_CA_FILE                  like --ca-file
+   AUTOPILOT_DEBUG                    1: print a traceback after an internal error
+   AZURE_TENANT_ID                    like --tenant
+   AZURE_CLIENT_ID                    like --client-id
    AZURE_CLIENT_SECRET                secret of the application
-   AZURE_CLIENT_CERTIFICATE_PATH      as --certificate
-   AZURE_CLIENT_CERTIFICATE_PASSWORD  passphrase of its key
-   AZURE_FEDERATED_TOKEN_FILE         file with the token of the platform
-   AZURE_AUTHORITY_HOST               where to sign in; default: by the cloud]]
+   AZURE_CLIENT_CERTIFICATE_PATH      like --certificate
+   AZURE_CLIENT_CERTIFICATE_PASSWORD  passphrase of the certificate's private key
+   AZURE_FEDERATED_TOKEN_FILE         file with a token, for --auth workload
+   AZURE_AUTHORITY_HOST               where to sign in; default: by the cloud
+
+An option comes before its variable. An empty variable counts as not set.]]
+
+-- Exit codes that are not an outcome's, and what else ends in an outcome's code.
+local other_ends = {
+  [0] = "the status was read",
+  [1] = "internal error",
+  [2] = "wrong usage",
+  [9] = "fleet: some tenants failed",
+  [130] = "ended by Ctrl-C",
+  [143] = "ended by SIGTERM",
+}
+
+local function exit_code_help()
+  local lines = { "Exit codes:" }
+  for code = 0, 143 do
+    local names, other = outcome.exit_codes[code], other_ends[code]
+    if names or other then
+      names = names and names:gsub(" ", ", ") .. (other and "; " or "") or ""
+      lines[#lines + 1] = ("%4d  %s%s"):format(code, names, other or "")
+    end
+  end
+  return table.concat(lines, "\n")
+end
 
 --- Ends the parsing, as argparse ends it by an error. Caught in `arguments.parse`.
 ---@param answer { text: string? } | { mistake: string? }
@@ -47,8 +71,8 @@ local function add_common(parser)
     -- A target of its own, because argparse resets those of a command when it meets its name.
     flag:target(name .. own)
   end
-  add_flag("json", "Print one report as JSON on standard output, and nothing else there.")
-  add_flag("quiet", "Print nothing but failures.")
+  add_flag("json", "Print each report as one line of JSON, and nothing else, on standard output.")
+  add_flag("quiet", "Print failures only, on standard error.")
   parser:add_help {
     name = "--help -h",
     description = "Show this help.",
@@ -88,7 +112,7 @@ local function mistake_of(message, root, current)
 end
 
 local function new_parser()
-  local root = argparse(program, description, environment .. "\n\n" .. exit_codes.help)
+  local root = argparse(program, description, environment .. "\n\n" .. exit_code_help())
   root:help_max_width(90):help_description_margin(27):command_target "command"
   root.error = function(current, message)
     stop { mistake = mistake_of(message, root, current) }
@@ -102,6 +126,7 @@ local function new_parser()
   end)
   for _, command in ipairs(commands) do
     local parser = root:command(command.name, command.description):summary(command.summary)
+    parser:epilog("Example:\n   " .. program .. " " .. command.example)
     command.declare(parser)
     add_common(parser)
   end

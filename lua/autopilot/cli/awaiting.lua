@@ -1,6 +1,5 @@
 --- What the commands `wait` and `ensure` have in common: a moment, a deadline, progress.
 
-local exit_codes = require "autopilot.cli.exit_codes"
 local moment = require "autopilot.cli.moment"
 local progress = require "autopilot.cli.progress"
 local service_options = require "autopilot.cli.service_options"
@@ -9,16 +8,17 @@ local values = require "autopilot.cli.values"
 local awaiting = {}
 
 ---@param parser table of argparse
-function awaiting.declare(parser)
+---@param default string what `--since` is when it is not given
+function awaiting.declare(parser, default)
   service_options.declare(parser)
   local option = values.declarer(parser)
-  option(
-    "--since",
-    "TIME",
-    "Unix seconds, ISO 8601 with an offset, now, or a time ago such as -90s, -10m, -2h, -1d.",
-    moment.converter
-  )
-  option("--deadline", "SECONDS", "Give up after so long; default: 3600.", values.seconds)
+  local since = "A sync counts if it was triggered at this time or later. Unix seconds, ISO 8601 "
+    .. "with an offset (2026-07-23T11:23:15Z), now, or a time ago (-90s, -10m, -2h, -1d). Default: "
+    .. default
+    .. "."
+  option("--since", "TIME", since, moment.converter)
+  local deadline = "Give up after this many seconds (exit code 8). Default: 3600."
+  option("--deadline", "SECONDS", deadline, values.seconds)
 end
 
 --- Runs the client's method of that name.
@@ -29,7 +29,8 @@ end
 ---@return integer? exit_code
 ---@return string? mistake
 function awaiting.run(method, options, context, wanted)
-  local client, mistake = service_options.client(options, context)
+  local shown = progress.of_waiting(context, options)
+  local client, mistake = service_options.client(options, context, { sleep = shown.sleep })
   if not client then
     return nil, mistake
   end
@@ -40,13 +41,10 @@ function awaiting.run(method, options, context, wanted)
     return nil, "option '--since' must not be in the future"
   end
   wanted.timeout = options.deadline
-  local finish
-  wanted.on_progress, finish = progress.start(context, options)
+  wanted.on_progress = shown.on_progress
   local report, failure = client[method](client, wanted)
-  finish()
-  client:close()
-  context.output:report(report or failure, options)
-  return exit_codes.of(report or failure)
+  shown.erase()
+  return service_options.finish(client, report or failure, options, context)
 end
 
 return awaiting

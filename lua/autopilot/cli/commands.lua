@@ -4,6 +4,7 @@
 ---@field name string as it is typed
 ---@field summary string for the list of commands
 ---@field description string for its own help
+---@field example string for its own help, without the name of the program
 ---@field declare fun(parser: table) adds its options to argparse's parser of it
 ---@field run fun(options: table<string, any>, context: autopilot.cli.Context): integer?, string? exit code; or nil and what is wrong with the options
 

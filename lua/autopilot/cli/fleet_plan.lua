@@ -25,7 +25,7 @@ local function at_end(context, clean_up)
   table.insert(context.at_end, clean_up)
 end
 
---- Lets a moment pass for whoever writes the list. Nothing is under way yet; Ctrl-C ends it.
+--- Waits a moment for the writer of the list. Nothing is under way yet; Ctrl-C ends the command.
 ---@return string? late why there is no more time for that
 local function pause(self)
   local sleep, deadline = self.context.sleep or core.sleep, self.options.deadline
@@ -199,7 +199,7 @@ end
 function FleetPlan:arguments_of(tenant)
   local operation, max_age = self.options.operation, self.options.max_age
   if operation == "ensure" then
-    -- Without a moment: since this run began, so that whoever comes late finds done what is done.
+    -- Without a moment: since this run began, so that a run that goes on later counts its syncs.
     local since = tenant.moment
     if not since and not max_age then
       since = math.min(self.started_at, self.now())

@@ -1,17 +1,11 @@
---- The progress of a fleet on a terminal: one line on standard error, drawn again and again.
---
--- Nothing is printed where nobody watches. The line is erased by blanks and not by an escape sequence,
--- so that every terminal can show it.
+--- What the progress line of a fleet says. How it is drawn is in `cli/progress`.
 
-local core = require "autopilot.core"
 local time_text = require "autopilot.cli.time_text"
 
 local fleet_progress = {}
 
--- Columns of a terminal that does not tell, and of the narrowest with a bar; of the longest bar.
-local usual_width, narrowest, longest_bar = 80, 45, 30
-
-local interval = 0.1 -- seconds between two lines
+-- Columns of the narrowest terminal with a bar, and of the longest bar.
+local narrowest, longest_bar = 45, 30
 
 ---@class autopilot.cli.FleetFacts
 ---@field done integer
@@ -82,69 +76,6 @@ function fleet_progress.line(facts, width)
     text = text .. ", " .. part
   end
   return text:sub(1, math.max(0, width))
-end
-
----@class autopilot.cli.FleetProgress
-local FleetProgress = {}
-FleetProgress.__index = FleetProgress
-
-local function is_watched(context, options)
-  local is_terminal = context.is_terminal
-  if is_terminal == nil then
-    is_terminal = core.is_terminal()
-  end
-  return is_terminal and not options.json and not options.quiet and context.getenv "TERM" ~= "dumb"
-end
-
-local function width_of(context)
-  local width = context.terminal_width or core.terminal_width()
-  width = width or tonumber((context.getenv "COLUMNS" or ""):match "^%d+$") or usual_width
-  return width - 1 -- many terminals begin a new line behind the last column
-end
-
---- Takes the line away.
-function FleetProgress:erase()
-  if self.shown > 0 then
-    self.stderr:write("\r", (" "):rep(self.shown), "\r")
-    self.stderr:flush()
-    self.shown = 0
-  end
-end
-
---- Draws the line again, when that is worth it.
-function FleetProgress:draw()
-  local clock = self.clock()
-  if not self.is_watched or (self.drawn_at and clock - self.drawn_at < interval) then
-    return
-  end
-  self.drawn_at = clock
-  local line = fleet_progress.line(self.facts(), width_of(self.context))
-  self.stderr:write("\r", line, (" "):rep(self.shown - #line)) -- over what was there
-  self.stderr:flush()
-  self.shown = #line
-end
-
---- Prints something else where the line was.
----@param print fun()
-function FleetProgress:interrupt(print)
-  self:erase()
-  print()
-  self.drawn_at = nil
-end
-
----@param context autopilot.cli.Context
----@param options { json: boolean?, quiet: boolean? }
----@param facts fun(): autopilot.cli.FleetFacts
----@return autopilot.cli.FleetProgress
-function fleet_progress.start(context, options, facts)
-  return setmetatable({
-    context = context,
-    stderr = context.stderr,
-    clock = context.clock or core.clock,
-    is_watched = is_watched(context, options),
-    facts = facts,
-    shown = 0, -- columns
-  }, FleetProgress)
 end
 
 return fleet_progress

@@ -3,7 +3,7 @@
 local FleetSummary = require "autopilot.cli.fleet_summary"
 local core = require "autopilot.core"
 local fleet_progress = require "autopilot.cli.fleet_progress"
-local json = require "autopilot.cli.json"
+local progress = require "autopilot.cli.progress"
 
 -- Exit codes that are not an outcome's; the last two are 128 and the signal, as of a shell.
 local failed, some_failed, interrupted, terminated = 1, 9, 130, 143
@@ -60,6 +60,11 @@ local function facts(self)
   }
 end
 
+--- Whether the list is a file, whose rest can be read at once after an interrupt. A pipe may have no end.
+local function is_list_finite(self)
+  return self.plan.list.size ~= nil
+end
+
 --- What is done again and again while the fleet waits.
 local function tick(self)
   local context = self.context
@@ -68,7 +73,7 @@ local function tick(self)
     self.is_interrupted = true
     self.interrupted_code = by_the_system and terminated or interrupted
     self:tell "interrupted: what was sent is awaited; once more ends it at once"
-    self.fleet:cancel()
+    self.fleet:cancel(nil, is_list_finite(self))
   end
   self.progress:draw()
 end
@@ -110,7 +115,7 @@ end
 local function take(self, tenant, report)
   self.summary:add(tenant, report)
   if self.options.json then
-    self.context.output:line(json.encode(report))
+    self.context.output:json(report)
   end
   tick(self)
 end
@@ -119,7 +124,7 @@ end
 local function is_finished(self, elapsed)
   local deadline = self.options.deadline
   local is_cut_off = self.is_interrupted or (deadline and elapsed >= deadline)
-  -- Reports that nobody has got are told again.
+  -- Reports that could not be written are printed by the next run.
   return not (is_cut_off or self.plan.list.failure or self.context.output.lost)
 end
 
@@ -134,20 +139,10 @@ local function settle_state(self, elapsed)
   end
 end
 
-local function print_summary(self, elapsed)
-  local output, options, summary = self.context.output, self.options, self.summary
-  if options.json then
-    return
-  end
-  if not options.quiet then
-    for _, line in ipairs(summary:outcomes(self.plan.list, elapsed)) do
-      output:line(line)
-    end
-  end
-  local failures = summary:failures()
-  if #failures > 0 and not options.quiet then
-    output:line ""
-  end
+--- Prints what went wrong. What follows it on the screen is the table of outcomes.
+local function print_failures(self)
+  local output, options = self.context.output, self.options
+  local failures = options.json and {} or self.summary:failures()
   for _, line in ipairs(failures) do
     if options.quiet then
       output:warn(line)
@@ -155,14 +150,35 @@ local function print_summary(self, elapsed)
       output:line(line)
     end
   end
+  if #failures > 0 and not options.quiet then
+    output:line ""
+  end
 end
 
---- Says how to go on after an interrupt.
-local function tell_interrupted(self)
-  self:tell(
-    self.plan.state and "interrupted: the same command goes on where this one ended"
-      or "interrupted: tenants that are not told of were not begun with"
-  )
+--- Says on standard error what became of the list, the state file and the run as a whole.
+local function tell_ends(self, lost)
+  if lost then
+    self:tell(lost)
+  end
+  if self.plan.list.failure then
+    self:tell("the list could not be read to its end: " .. self.plan.list.failure)
+  end
+  if self.is_interrupted then
+    self:tell(
+      self.plan.state and "interrupted: the same command goes on where this one ended"
+        or is_list_finite(self) and "interrupted: the other tenants are reported as cancelled"
+        or "interrupted: tenants without a report were not begun with"
+    )
+  end
+end
+
+local function print_table(self, elapsed)
+  if self.options.json or self.options.quiet then
+    return
+  end
+  for _, line in ipairs(self.summary:outcomes(self.plan.list, elapsed)) do
+    self.context.output:line(line)
+  end
 end
 
 local function exit_code(self, lost)
@@ -186,8 +202,8 @@ end
 function FleetRun:go()
   self.began = self.clock()
   self.fleet = new_fleet(self)
-  self.progress = fleet_progress.start(self.context, self.options, function()
-    return facts(self)
+  self.progress = progress.start(self.context, self.options, function(width)
+    return fleet_progress.line(facts(self), width)
   end)
   self.plan.complain = function(sentence)
     self:tell(sentence)
@@ -206,16 +222,9 @@ function FleetRun:go()
   self.progress:erase()
   local elapsed = self.clock() - self.began
   local lost = settle_state(self, elapsed)
-  print_summary(self, elapsed)
-  if lost then
-    self:tell(lost)
-  end
-  if self.plan.list.failure then
-    self:tell("the list could not be read to its end: " .. self.plan.list.failure)
-  end
-  if self.is_interrupted then
-    tell_interrupted(self)
-  end
+  print_failures(self)
+  tell_ends(self, lost)
+  print_table(self, elapsed)
   return exit_code(self, lost)
 end
 

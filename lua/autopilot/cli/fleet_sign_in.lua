@@ -1,8 +1,7 @@
 --- How each tenant of a list is signed in to: as the options say, or as its own line does.
 --
 -- A provider is shared by all tenants whose application and secret are the same, and is let go of when
--- none of them is in progress any more. A ready token is refused: it is of one tenant, whoever is named
--- in the list, and would have every report tell of that one's sync.
+-- none of them is in progress any more.
 
 local sign_in = require "autopilot.cli.sign_in"
 
@@ -11,15 +10,9 @@ local sign_in = require "autopilot.cli.sign_in"
 ---@field package context autopilot.cli.Context
 ---@field package providers table<string, autopilot.TokenProvider> weak
 ---@field package default autopilot.TokenProvider? of tenants that say nothing of their own
----@field mistake string? why there is none of that
+---@field mistake string? why there is no `default`
 local FleetSignIn = {}
 FleetSignIn.__index = FleetSignIn
-
-local one_tenants_token = "%s is the token of one tenant, and there are many: choose how to sign "
-  .. "in with --auth"
-
-local no_way = "it is not said how to sign in: choose with --auth, or name a client_secret_file "
-  .. "for each tenant in the list"
 
 --- Standard input that can be read again and again.
 local function remembering(stdin)
@@ -57,7 +50,7 @@ local function options_for(self, tenant)
   for name, value in pairs(self.options) do
     options[name] = value
   end
-  options.tenant = tenant.tenant
+  options.tenant, options.has_several = tenant.tenant, true
   options.client_id = tenant.client_id or options.client_id
   if tenant.client_secret_file then
     options.auth, options.certificate, options.token_file = "secret", nil, nil
@@ -66,23 +59,9 @@ local function options_for(self, tenant)
   return options
 end
 
-local function is_set(value)
-  return value ~= nil and value ~= ""
-end
-
 --- A provider, or nil and what is wrong.
 local function open(self, tenant)
-  local options = options_for(self, tenant)
-  if options.token_file and not options.auth then
-    return nil, one_tenants_token:format "--token-file"
-  end
-  local provider, mistake = sign_in.by_options(options, self.context)
-  if not provider and not mistake and is_set(self.context.getenv "AUTOPILOT_TOKEN") then
-    return nil, one_tenants_token:format "AUTOPILOT_TOKEN"
-  elseif not provider and not mistake then
-    provider, mistake = sign_in.by_environment(options, self.context)
-  end
-  return provider, not provider and (mistake or no_way) or nil
+  return sign_in.open(options_for(self, tenant), self.context)
 end
 
 ---@param options table<string, any> of the command

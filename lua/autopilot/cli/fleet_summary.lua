@@ -1,19 +1,25 @@
---- How a fleet's run went: how many tenants by outcome, and of those that failed who and why.
+--- How the run of a fleet went: how many tenants ended with each outcome, and examples of those that failed.
 
 local fleet_progress = require "autopilot.cli.fleet_progress"
 local time_text = require "autopilot.cli.time_text"
+
+-- Tenants named for an outcome. A list of thousands would push everything else off the screen.
+local most_names = 10
 
 ---@class autopilot.cli.FleetSummary
 ---@field total integer reports
 ---@field failed integer
 ---@field recalled integer known from an earlier run, and not asked for again
+---@field package counts table<string, integer> tenants by outcome
+---@field package named table<string, integer> by outcome, how many are in a group
+---@field package groups table tenants of one outcome and one hint
 local FleetSummary = {}
 FleetSummary.__index = FleetSummary
 
 ---@return autopilot.cli.FleetSummary
 function FleetSummary.new()
   return setmetatable(
-    { total = 0, failed = 0, recalled = 0, counts = {}, groups = {} },
+    { total = 0, failed = 0, recalled = 0, counts = {}, named = {}, groups = {} },
     FleetSummary
   )
 end
@@ -48,7 +54,11 @@ function FleetSummary:add(tenant, report)
     return
   end
   self.failed = self.failed + 1
-  -- The same hint is told once for all whom it concerns.
+  local named = self.named[outcome] or 0
+  if outcome == "cancelled" or named >= most_names then
+    return
+  end
+  self.named[outcome] = named + 1
   local key = outcome .. "\n" .. (report.hint or "")
   local group = self.groups[key]
   if not group then
@@ -98,7 +108,21 @@ function FleetSummary:outcomes(list, elapsed)
   return lines
 end
 
---- The tenants that failed, by outcome and hint.
+--- Adds a group's hint, and its tenants in the order of their names.
+local function add_group(lines, group)
+  lines[#lines + 1] = group.outcome .. (group.hint and ": " .. group.hint or "")
+  table.sort(group, function(a, b)
+    return a.tenant < b.tenant
+  end)
+  for _, entry in ipairs(group) do
+    lines[#lines + 1] = ("  %s%s"):format(
+      entry.tenant,
+      entry.detail ~= "" and "  " .. entry.detail or ""
+    )
+  end
+end
+
+--- The tenants that failed, by outcome and hint: at most ten of an outcome by name.
 ---@return string[] lines
 function FleetSummary:failures()
   local lines, keys = {}, {}
@@ -106,18 +130,22 @@ function FleetSummary:failures()
     keys[#keys + 1] = key
   end
   table.sort(keys)
-  for _, key in ipairs(keys) do
-    local group = self.groups[key]
-    lines[#lines + 1] = group.outcome .. (group.hint and ": " .. group.hint or "")
-    table.sort(group, function(a, b)
-      return a.tenant < b.tenant
-    end)
-    for _, entry in ipairs(group) do
-      lines[#lines + 1] = ("  %s%s"):format(
-        entry.tenant,
-        entry.detail ~= "" and "  " .. entry.detail or ""
+  for index, key in ipairs(keys) do
+    local outcome = self.groups[key].outcome
+    add_group(lines, self.groups[key])
+    local following = self.groups[keys[index + 1]]
+    local unnamed = self.counts[outcome] - self.named[outcome]
+    if unnamed > 0 and not (following and following.outcome == outcome) then
+      lines[#lines + 1] = ("  and %s more: --json prints a report of each"):format(
+        fleet_progress.grouped(unnamed)
       )
     end
+  end
+  local cancelled = self.counts.cancelled
+  if cancelled then
+    lines[#lines + 1] = ("cancelled: %s not begun with, and nothing was sent"):format(
+      cancelled == 1 and "1 tenant was" or fleet_progress.grouped(cancelled) .. " tenants were"
+    )
   end
   return lines
 end

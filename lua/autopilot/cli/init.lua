@@ -1,8 +1,8 @@
 --- The command `autopilot-sync`: from arguments to an exit code.
 --
 -- What each command does is in `cli/commands`, how its arguments are read in `cli/arguments`. Here is
--- what holds for all of them: nothing ends this process but its caller, every end has an exit code,
--- and a bug is told in one line.
+-- what holds for all of them: `main` never ends the process itself, every end has an exit code, and an
+-- internal error is told in one line.
 
 local Output = require "autopilot.cli.output"
 local arguments = require "autopilot.cli.arguments"
@@ -10,10 +10,12 @@ local redact = require "autopilot.base.redact"
 
 local cli = {}
 
--- The exit codes that are not an outcome's; those are in `cli/exit_codes`.
+-- The exit codes that are not an outcome's; those are in `autopilot.sync.outcome`.
 local failed, wrong_usage, interrupted = 1, 2, 130
 
---- What the command has of its surroundings; whatever is absent is the system's.
+local bad_descriptor = 9 -- EBADF, the same number everywhere
+
+--- What the command uses of its surroundings. Absent fields are those of the system.
 ---@class autopilot.cli.World
 ---@field getenv (fun(name: string): string?)?
 ---@field stdin file*?
@@ -27,9 +29,24 @@ local failed, wrong_usage, interrupted = 1, 2, 130
 
 ---@class autopilot.cli.Context: autopilot.cli.World what a command is run with; nothing is absent but the client's
 ---@field output autopilot.cli.Output
----@field secrets string[] what must not be printed; whoever reads a secret adds it
+---@field secrets string[] what must not be printed; the code that reads a secret adds it
 ---@field at_end fun()[] what is done when the command has ended, in whatever way
+---@field tenant_origin string? `--tenant` or the variable that the tenant was named by
 ---@field if_interrupted string? what an interrupt leaves open, for the person who caused it
+
+-- What is kept open in the place of standard streams that are closed.
+local placeholders = {}
+
+--- Takes the descriptors 0 to 2 where they are closed: the next socket would get such a number, and what is
+-- printed would be sent through it. They are opened for reading, so that writing fails as it did before.
+local function occupy_closed_descriptors()
+  for _, stream in ipairs { io.stdin, io.stdout, io.stderr } do
+    local _, _, number = stream:seek "cur"
+    if number == bad_descriptor then
+      placeholders[#placeholders + 1] = io.open("/dev/null", "rb") -- gets the lowest free number
+    end
+  end
+end
 
 local function new_context(world)
   local context = {
@@ -90,6 +107,7 @@ end
 ---@param world autopilot.cli.World?
 ---@return integer exit_code
 function cli.main(args, world)
+  occupy_closed_descriptors()
   local context = new_context(world)
   local done, result = xpcall(function()
     return run(args, context)

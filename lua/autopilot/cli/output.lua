@@ -9,9 +9,13 @@ local json = require "autopilot.cli.json"
 local Output = {}
 Output.__index = Output
 
+local unpack = table.unpack or unpack -- luacheck: ignore
+
 local program = "autopilot-sync: "
 
--- Whoever reads a pipe may close it early, as `head` does: that is no failure of ours.
+local most_pieces = 100 -- of JSON in one write: arguments of a call are limited
+
+-- The reader of a pipe may close it early, as `head` does: that is not a failure.
 local broken_pipe = 32 -- EPIPE, the same number on Linux, the BSDs and macOS
 
 ---@param stdout file*
@@ -45,6 +49,17 @@ function Output:line(text)
   note(self, self.stdout:flush())
 end
 
+--- Prints a table as one line of JSON, at once.
+---@param value table
+function Output:json(value)
+  local pieces = json.pieces(value)
+  pieces[#pieces + 1] = "\n"
+  for first = 1, #pieces, most_pieces do
+    note(self, self.stdout:write(unpack(pieces, first, math.min(first + most_pieces - 1, #pieces))))
+  end
+  note(self, self.stdout:flush())
+end
+
 --- Prints one line on standard error.
 ---@param text string
 function Output:warn(text)
@@ -57,7 +72,7 @@ function Output:complain(sentence)
   self:warn(program .. sentence)
 end
 
---- Prints lines for whoever looks for a bug.
+--- Prints lines for debugging.
 ---@param text string
 function Output:debug(text)
   self.stderr:write(text, "\n")
@@ -69,7 +84,7 @@ end
 ---@param describe (fun(report: autopilot.Report): string[])? lines for a good one; default its own line
 function Output:report(report, options, describe)
   if options.json then
-    self:text(json.encode(report))
+    self:json(report)
   elseif not report.ok then
     self:warn(tostring(report))
     if report.hint then

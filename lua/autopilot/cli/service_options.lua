@@ -1,7 +1,8 @@
 --- The options of every command that talks to the service, and the client that they make.
 
 local input_file = require "autopilot.cli.input_file"
-local token_source = require "autopilot.cli.token_source"
+local outcome = require "autopilot.sync.outcome"
+local sign_in = require "autopilot.cli.sign_in"
 local values = require "autopilot.cli.values"
 
 local service_options = {}
@@ -12,21 +13,25 @@ local service_options = {}
 function service_options.declare(parser, for_many)
   local option = values.declarer(parser)
   if not for_many then
-    option("--tenant", "ID", "Id or domain of the tenant; it is named in the report.", values.text)
+    local tenant = "The tenant, by its id (a GUID) or one of its domains. A token of a tenant with "
+      .. "another id is not sent. Default: AZURE_TENANT_ID."
+    option("--tenant", "ID", tenant, values.text)
   end
-  token_source.declare(parser)
+  sign_in.declare(parser)
   local clouds = { "global", "us_gov", "us_gov_dod", "china" }
-  option(
-    "--cloud",
-    "CLOUD",
-    "global (default), us_gov, us_gov_dod or china.",
-    values.one_of,
-    clouds
-  )
-  option("--base-url", "URL", "Where the service is; default: by the cloud.", values.text)
-  option("--ca-file", "FILE", "Trust the certificates of these authorities (PEM).", values.text)
-  option("--timeout", "SECONDS", "Time for each request; default: 60.", values.seconds)
-  option("--attempts", "NUMBER", "At most so many requests; default: 4.", values.count)
+  local cloud = "Microsoft cloud of the tenant: global (default), us_gov, us_gov_dod or china."
+  option("--cloud", "CLOUD", cloud, values.one_of, clouds)
+  local base_url = "Address of Microsoft Graph, or of a service that stands in for it, without a "
+    .. "path. Default: AUTOPILOT_BASE_URL, else the address of the cloud."
+  option("--base-url", "URL", base_url, values.text)
+  local ca_file = "PEM file with the certificate authorities to trust, instead of those of this "
+    .. "machine. Default: AUTOPILOT_CA_FILE."
+  option("--ca-file", "FILE", ca_file, values.text)
+  local timeout = "Time that one request may take, in seconds. Default: 60."
+  option("--timeout", "SECONDS", timeout, values.seconds)
+  local attempts = "How often a request is sent at most, if it fails for a passing reason. "
+    .. "Default: 4."
+  option("--attempts", "NUMBER", attempts, values.count)
 end
 
 --- What was given as an option or in the environment, and the name of the one that gave it. An empty
@@ -101,22 +106,46 @@ end
 --- The client that options and environment describe.
 ---@param options table<string, any>
 ---@param context autopilot.cli.Context
----@param on_event fun(event: table)?
+---@param own { on_event: fun(event: table)?, sleep: fun(seconds: number)? }? of the command
 ---@return autopilot.Client? client
 ---@return string? mistake one sentence
-function service_options.client(options, context, on_event)
+function service_options.client(options, context, own)
   local given, origins = service_options.describe(options, context)
   if not given then
     return nil, origins
   end
-  local token, mistake = token_source.open(options, context)
+  local token, mistake = sign_in.open(options, context)
   if not token then
     return nil, mistake
   end
-  given.token, given.on_event = token, on_event
+  given.token = token
+  for name, value in pairs(own or {}) do
+    given[name] = value
+  end
+  context.tenant_origin = origins.tenant
   local client
   client, mistake = service_options.make(given, origins)
   return client, mistake
+end
+
+--- Ends a command: closes its client, prints the report, and returns the exit code for it.
+---@param client autopilot.Client
+---@param report autopilot.Report
+---@param options table<string, any>
+---@param context autopilot.cli.Context
+---@param describe (fun(report: autopilot.Report): string[])? as for `Output:report`
+---@return integer exit_code
+function service_options.finish(client, report, options, context, describe)
+  client:close()
+  local origin = context.tenant_origin
+  if origin and report.error and report.error.code == "TenantMismatch" then
+    report.hint = ("The tenant was named by %s: %s, or sign in to that tenant."):format(
+      origin,
+      origin == "--tenant" and "name the one of the token" or "unset it"
+    )
+  end
+  context.output:report(report, options, describe)
+  return outcome.exit_code(report)
 end
 
 return service_options

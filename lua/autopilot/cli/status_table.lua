@@ -24,7 +24,7 @@ local function readiness(report)
     parts[1] = "a sync is in progress"
   end
   if report.cooldown_remaining > 0 then
-    -- Rounded up: whoever asks at that moment must not be a moment early.
+    -- Rounded up: a request at the moment that is shown must not come too early.
     parts[#parts + 1] = ("in %s, at %s"):format(
       time_text.duration(math.ceil(report.cooldown_remaining)),
       time_text.moment(math.ceil(report.cooldown_until))

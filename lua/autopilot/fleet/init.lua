@@ -335,14 +335,17 @@ function Fleet:run(given)
 end
 
 --- Ends a run early: what was sent is awaited and reported, nothing new is asked, and tenants that
--- were not read yet have no report. Go on iterating to get the reports.
+-- were not read yet have no report, unless that is wanted. Go on iterating to get the reports.
 ---@param grace number? seconds that requests under way may still take; default 10
-function Fleet:cancel(grace)
+---@param is_rest_read boolean? read the rest of the tenants, which must have an end, and report them too
+function Fleet:cancel(grace, is_rest_read)
   if not self.is_running or self.is_cancelled then
     return
   end
   self.is_cancelled, self.wire.is_cancelled = true, true
-  self.roster:close()
+  if not is_rest_read then
+    self.roster:close()
+  end
   for task in pairs(self.tasks) do
     if task.client then
       task.client:close() -- its loops end

@@ -14,7 +14,7 @@ end
 ---| "in_progress" | "cooldown" | "throttled"
 ---| "unauthenticated" | "forbidden" | "not_licensed" | "not_found" | "rejected"
 ---| "unavailable" | "redirected" | "unexpected"
----| "unreachable" | "interrupted" | "token_error" | "sync_failed" | "timed_out"
+---| "unreachable" | "interrupted" | "token_error" | "cancelled" | "sync_failed" | "timed_out"
 
 --- For each outcome whether it is a result, and what an administrator should do about it.
 ---@type table<autopilot.Outcome, { ok: boolean, hint: string? }>
@@ -73,9 +73,39 @@ outcome.all = {
     hint = "The connection broke after the request may have been sent: a sync may have started.",
   },
   token_error = { ok = false, hint = "No token could be had: see what its provider said." },
+  cancelled = {
+    ok = false,
+    hint = "Nothing was asked of the service: the run ended before this tenant was begun with.",
+  },
   sync_failed = { ok = false, hint = "The service says that the sync failed: ask for another." },
   timed_out = { ok = false, hint = "The sync did not finish in the time given; it may still." },
 }
+
+--- What the command ends with for each outcome: the contract with scripts that call it.
+---@type table<integer, string>
+outcome.exit_codes = {
+  [0] = "started completed fresh",
+  [1] = "rejected unexpected redirected not_found",
+  [3] = "in_progress",
+  [4] = "cooldown throttled",
+  [5] = "token_error unauthenticated forbidden not_licensed",
+  [6] = "unreachable interrupted unavailable",
+  [7] = "sync_failed",
+  [8] = "timed_out",
+  [9] = "cancelled",
+}
+
+--- The exit code for a report. A status that was read has no outcome and ends in 0.
+---@param report autopilot.Report
+---@return integer
+function outcome.exit_code(report)
+  for code, names in pairs(outcome.exit_codes) do
+    if report.outcome and (" " .. names .. " "):find(" " .. report.outcome .. " ", 1, true) then
+      return code
+    end
+  end
+  return report.ok and 0 or 1
+end
 
 --- Statuses that mean the same for every request.
 local by_status = {

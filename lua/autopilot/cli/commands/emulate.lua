@@ -5,6 +5,7 @@ local values = require "autopilot.cli.values"
 ---@type autopilot.cli.Command
 local emulate = {
   name = "emulate",
+  example = "emulate --cooldown 30 >environment.sh &",
   summary = "Run an emulated service on this machine.",
   description = "Runs a service on loopback that behaves as Microsoft Graph does, over TLS, with "
     .. "an account of its own, and prints how to reach it as lines for a shell. It ends on a "
@@ -57,11 +58,12 @@ end
 
 function emulate.declare(parser)
   local option = values.declarer(parser)
-  option("--port", "PORT", "Listen there; default: a free one.", values.count, 65535)
-  option("--cooldown", "SECONDS", "Time between two syncs; default: 600.", values.seconds_or_none)
-  local duration = "How long a sync is in progress; default: 0.5."
+  option("--port", "PORT", "Port to listen on. Default: a free one.", values.count, 65535)
+  local cooldown = "Time that must pass between two syncs. Default: 600."
+  option("--cooldown", "SECONDS", cooldown, values.seconds_or_none)
+  local duration = "How long a sync takes to complete. Default: 0.5."
   option("--duration", "SECONDS", duration, values.seconds_or_none)
-  local versions = "1.1 for this one alone, 2 (default) for both."
+  local versions = "Newest version of HTTP to speak: 1.1 or 2 (default)."
   option("--http-version", "VERSION", versions, values.one_of, { "1.1", "2" })
   local certificate = "The account may sign in with this certificate (PEM). Repeatable."
   add_list(parser, "--certificate", "FILE", certificate)

@@ -9,36 +9,47 @@ local values = require "autopilot.cli.values"
 ---@type autopilot.cli.Command
 local fleet = {
   name = "fleet",
-  summary = "Do it for every tenant of a list.",
-  description = "Runs an operation for every tenant of a list, many at a time, and tells of each "
-    .. "how it went. FILE has a name in each line, or is CSV with a header, or JSON Lines; fields: "
-    .. "tenant, cloud, client_id, client_secret_file, since. A wrong line is told and left out.",
+  summary = "Run sync, ensure, status or wait for every tenant of a list.",
+  description = "Runs an operation for every tenant of a list, many tenants at a time, and reports "
+    .. "what came of each. FILE has one tenant a line, or is CSV with a header, or JSON Lines. The "
+    .. "fields tenant, cloud, client_id, client_secret_file and since are used. A line that is "
+    .. "wrong is reported and left out. Ctrl-C waits up to 10 seconds for requests that were sent, "
+    .. "and reports them; a second one ends the command at once.",
+  example = "fleet tenants.csv --client-id ID \\\n"
+    .. "      --client-secret-file secret.txt --state run.db",
 }
 
 function fleet.declare(parser)
   local option = values.declarer(parser)
-  parser:argument("file", "The list; - is standard input."):argname "FILE"
+  parser:argument("file", "The list of tenants; - reads it from standard input."):argname "FILE"
   local column = "The column that has the tenant, where its name is not one of the usual ones."
   option("--column", "NAME", column, values.text)
   local operations = { "sync", "ensure", "status", "wait" }
   option(
     "--operation",
     "NAME",
-    "sync (default), ensure, status or wait.",
+    "What to do for each tenant: sync (default), ensure, status or wait.",
     values.one_of,
     operations
   )
-  local concurrency = "At most so many requests at a time; default: 64."
+  local concurrency = "How many requests may be under way at a time. Default: 64."
   option("--concurrency", "NUMBER", concurrency, values.count, 10000)
-  option("--spread", "SECONDS", "Spread the starts over so long.", values.seconds)
-  local deadline = "End after so long; who was not begun with then is told so."
+  local spread = "Begin with the tenants evenly over this many seconds, instead of at once."
+  option("--spread", "SECONDS", spread, values.seconds)
+  local deadline = "Stop after this many seconds. Tenants that were not begun with by then are "
+    .. "reported as cancelled."
   option("--deadline", "SECONDS", deadline, values.seconds)
-  local since = "As for ensure and wait, for tenants that have none of their own."
+  local since = "With --operation ensure or wait, as for these commands. A tenant's own field "
+    .. "since comes before it. Default for ensure: when the run began."
   option("--since", "TIME", since, moment.converter)
-  option("--max-age", "SECONDS", "As for ensure.", values.seconds_or_none)
-  local state = "Keep in this file what is done: the same command goes on where it ended."
+  local max_age = "With --operation ensure: accept a sync that was triggered at most this many "
+    .. "seconds ago, instead of --since."
+  option("--max-age", "SECONDS", max_age, values.seconds_or_none)
+  local state = "Remember in this file (SQLite) which tenants are done. After a run that did not "
+    .. "come to its end, the same command goes on with the others."
   option("--state", "FILE", state, values.text)
-  local within = "Go on with a run that began so long ago; default: 43200; 0: never."
+  local within = "Go on with an earlier run of the --state file only if that began at most this "
+    .. "many seconds ago; 0 begins anew. Default: 43200."
   option("--resume-within", "SECONDS", within, values.seconds_or_none)
   service_options.declare(parser, true)
 end

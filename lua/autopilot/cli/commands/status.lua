@@ -1,6 +1,5 @@
 --- `autopilot-sync status`: what the tenant's record says.
 
-local exit_codes = require "autopilot.cli.exit_codes"
 local service_options = require "autopilot.cli.service_options"
 local status_table = require "autopilot.cli.status_table"
 local values = require "autopilot.cli.values"
@@ -8,14 +7,16 @@ local values = require "autopilot.cli.values"
 ---@type autopilot.cli.Command
 local status = {
   name = "status",
-  summary = "Show the last sync, and whether another may be asked for.",
-  description = "Shows what the service tells of the tenant's last sync, and from when on the next "
-    .. "one may be asked for. Changes nothing.",
+  summary = "Show the last sync, and when the next one is possible.",
+  description = "Shows the state and the time of the tenant's last sync, and whether Intune "
+    .. "accepts another one now. Changes nothing.",
+  example = "status --tenant contoso.example --client-id ID \\\n"
+    .. "      --client-secret-file secret.txt",
 }
 
 function status.declare(parser)
   service_options.declare(parser)
-  local deadline = "All attempts and waits together end after so long."
+  local deadline = "Stop after this many seconds, retries and pauses included."
   values.declarer(parser)("--deadline", "SECONDS", deadline, values.seconds)
 end
 
@@ -25,9 +26,7 @@ function status.run(options, context)
     return nil, mistake
   end
   local report, failure = client:status { deadline = options.deadline }
-  client:close()
-  context.output:report(report or failure, options, status_table.lines)
-  return exit_codes.of(report or failure)
+  return service_options.finish(client, report or failure, options, context, status_table.lines)
 end
 
 return status

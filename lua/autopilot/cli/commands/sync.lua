@@ -1,6 +1,5 @@
 --- `autopilot-sync sync`: asks for a sync.
 
-local exit_codes = require "autopilot.cli.exit_codes"
 local progress = require "autopilot.cli.progress"
 local service_options = require "autopilot.cli.service_options"
 local values = require "autopilot.cli.values"
@@ -9,18 +8,21 @@ local values = require "autopilot.cli.values"
 local sync = {
   name = "sync",
   summary = "Ask for a sync.",
-  description = "Asks for a sync of the tenant's Windows Autopilot devices, once more where that "
-    .. "can help.",
+  description = "Asks Intune to sync the Windows Autopilot devices of a tenant. A request that "
+    .. "failed for a passing reason is sent again. Intune accepts one sync in 10 minutes for each "
+    .. "tenant, and refuses others in that time (exit code 4).",
+  example = "sync --tenant contoso.example --client-id ID \\\n"
+    .. "      --client-secret-file secret.txt --wait",
 }
 
 function sync.declare(parser)
   service_options.declare(parser)
-  local deadline = "All attempts and waits together end after so long."
+  local deadline = "Stop after this many seconds, retries and pauses included."
   values.declarer(parser)("--deadline", "SECONDS", deadline, values.seconds)
-  parser:flag("--wait", "Go on until the sync has completed.")
+  parser:flag("--wait", "Wait until the sync has completed, an hour at most or as --deadline says.")
 end
 
---- The service refuses without saying until when; its record tells. Nobody is helped by less.
+--- Completes a refusal that does not say until when: the record of the service tells.
 local function look_up_end(client, failure)
   local status = client:status { deadline = 10 }
   if status and status.cooldown_remaining > 0 then
@@ -30,27 +32,28 @@ local function look_up_end(client, failure)
 end
 
 function sync.run(options, context)
-  local client, mistake = service_options.client(options, context, function(event)
-    if event.type == "attempt" then
-      context.if_interrupted = "the request for a sync may have been sent"
-    end
-  end)
+  local shown = progress.of_waiting(context, options)
+  local client, mistake = service_options.client(options, context, {
+    sleep = shown.sleep,
+    on_event = function(event)
+      if event.type == "attempt" then
+        context.if_interrupted = "the request for a sync may have been sent"
+      end
+    end,
+  })
   if not client then
     return nil, mistake
   end
-  local on_progress, finish = progress.start(context, options)
   local report, failure = client:sync {
     deadline = options.deadline,
     wait = options.wait,
-    on_progress = on_progress,
+    on_progress = shown.on_progress,
   }
-  finish()
+  shown.erase()
   if failure and failure.outcome == "cooldown" and not failure.retry_at then
     look_up_end(client, failure)
   end
-  client:close()
-  context.output:report(report or failure, options)
-  return exit_codes.of(report or failure)
+  return service_options.finish(client, report or failure, options, context)
 end
 
 return sync

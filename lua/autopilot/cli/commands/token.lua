@@ -2,7 +2,7 @@
 
 local authorization = require "autopilot.graph.bearer"
 local core = require "autopilot.core"
-local exit_codes = require "autopilot.cli.exit_codes"
+local outcome = require "autopilot.sync.outcome"
 local report = require "autopilot.sync.report"
 local service_options = require "autopilot.cli.service_options"
 local token_facts = require "autopilot.cli.token_facts"
@@ -10,6 +10,7 @@ local token_facts = require "autopilot.cli.token_facts"
 ---@type autopilot.cli.Command
 local token = {
   name = "token",
+  example = "token --auth managed",
   summary = "Sign in, and show what the token permits.",
   description = "Signs in as the other commands do, and shows audience, tenant, application, "
     .. "permissions and expiry of the token. Sends nothing to the service.",
@@ -18,7 +19,7 @@ local token = {
 function token.declare(parser)
   service_options.declare(parser)
   parser:flag("--inspect", "Show what the token says of itself; this is the default.")
-  parser:flag("--print", "Print the token itself. Whoever reads it can use it.")
+  parser:flag("--print", "Print the token itself, which is a secret.")
 end
 
 --- Tells why there is no token, as every command does.
@@ -27,7 +28,7 @@ local function tell_failure(client, failure, options, context)
   answer.operation = "token"
   local sealed = report.seal(answer)
   context.output:report(sealed, options)
-  return exit_codes.of(sealed)
+  return outcome.exit_code(sealed)
 end
 
 local function show(text, options, context)
