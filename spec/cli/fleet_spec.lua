@@ -360,6 +360,7 @@ describe("autopilot-sync fleet", function()
       for tenant, report in pairs(reports) do
         assert.equal(syncs[tenant] ~= nil, report.ok)
         assert.equal(report.ok and "yes" or "no", report.delivered)
+        assert.equal(report.ok and "started" or "cancelled", report.outcome)
         started = started + (report.ok and 1 or 0)
       end
       assert.is_true(started >= 1 and started < 20)
@@ -367,7 +368,11 @@ describe("autopilot-sync fleet", function()
 
     it("counts the rest in the table that it ends with", function()
       local ran = run("--concurrency 1", names(20), world)
-      assert.matches("\nin all +20  in [^\n]*\n$", ran.out)
+      assert.matches(
+        "^cancelled: %d+ tenants were not begun with, and nothing was sent\n\n"
+          .. ".*cancelled +%d+\n.*in all +20  in [^\n]*\n$",
+        ran.out
+      )
     end)
 
     it("does not wait for the rest of a list that comes through a pipe", function()

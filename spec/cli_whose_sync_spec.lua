@@ -1,0 +1,70 @@
+-- Whose sync a command asks for: the tenant of the token, or nobody's.
+
+local cjson = require "cjson.safe"
+local command = require "support.command"
+local emulator = require "autopilot.emulator"
+local overlay = require "support.overlay"
+
+local ours, other = "11111111-2222-3333-4444-555555555555", "66666666-7777-8888-9999-000000000000"
+
+--- A service, and what a command line makes of it with a token of ours.
+local function run(args, env)
+  local service = emulator.new {}
+  local answer, requests = service:transport(), {}
+  local ran = command.run(args, {
+    env = overlay({ AUTOPILOT_TOKEN = service:issue_token { tenant = ours } }, env or {}),
+    now = function()
+      return service:now()
+    end,
+    sleep = function() end,
+    transport = function(request)
+      requests[#requests + 1] = request
+      return answer(request)
+    end,
+  })
+  return ran, requests
+end
+
+describe("the command with a token of another tenant", function()
+  local cures = {
+    ["--tenant " .. other] = "The tenant was named by --tenant: name the one of the token, or sign "
+      .. "in to that tenant.",
+    [""] = "The tenant was named by AZURE_TENANT_ID: unset it, or sign in to that tenant.",
+  }
+
+  it("sends nothing, ends in 5, and says who named the tenant", function()
+    for option, cure in pairs(cures) do
+      for _, name in ipairs { "sync", "status", "wait", "ensure", "sync --wait" } do
+        local ran, requests =
+          run(("%s --json %s"):format(name, option), { AZURE_TENANT_ID = other })
+        local report = cjson.decode(ran.out)
+        assert.equal(5, ran.code)
+        assert.equal(0, #requests)
+        assert.equal("token_error", report.outcome)
+        assert.equal("TenantMismatch", report.error.code)
+        assert.equal(cure, report.hint)
+        local plain = run(name .. " " .. option, { AZURE_TENANT_ID = other })
+        assert.equal("", plain.out)
+        assert.is_truthy(plain.err:find(ours, 1, true))
+        assert.is_truthy(plain.err:find(other, 1, true))
+        assert.is_truthy(plain.err:find(cure, 1, true))
+      end
+    end
+  end)
+
+  it("asks for a sync where the tenant is that of the token, or none is named", function()
+    for _, option in ipairs { "--tenant " .. ours, "" } do
+      local ran = run("sync --json " .. option)
+      local report = cjson.decode(ran.out)
+      assert.equal(0, ran.code)
+      assert.equal(ours, report.tenant)
+      assert.equal(ours, report.tenant_id)
+    end
+  end)
+
+  it("tells by its id which tenant it was, where that was named by a domain", function()
+    local report = cjson.decode(run("sync --json --tenant contoso.example").out)
+    assert.equal("contoso.example", report.tenant)
+    assert.equal(ours, report.tenant_id)
+  end)
+end)
