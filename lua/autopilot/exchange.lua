@@ -87,26 +87,44 @@ local function of_network_failure(client, network, id, elapsed)
   }
 end
 
---- The error in the body. It is cleaned twice: reading it undoes escapes and drops what is invisible,
--- which may put an echo together that was in pieces.
+--- The error in the body.
 local function parse_error(client, body, content_type)
-  local service_error = require("autopilot.graph_error").parse(client:clean(body), content_type)
+  local service_error, is_json, page = require("autopilot.graph_error").parse(body, content_type)
   for name, value in pairs(service_error) do
     service_error[name] = client:clean(value)
   end
-  return service_error
+  return service_error, is_json, page
 end
 
---- Adds what the service said of its failure: error, Retry-After, outcome.
+--- Whether an answer carries what every answer of Graph does: an id, diagnostics or an error in JSON.
+-- A transport for tests may say itself whose its answers are.
+local function is_of_graph(reply, answer, client_request_id, is_json)
+  if reply.intermediary ~= nil then
+    return not reply.intermediary
+  end
+  return answer.request_id or answer.diagnostics or client_request_id or is_json
+end
+
+--- Adds what the answer says of the failure: error, Retry-After, outcome, and who answered.
 local function read_failure(self, client, answer, reply, body, received)
-  local content_type, retry_after = reply:header("content-type", "retry-after")
-  local service_error = parse_error(client, body, content_type)
-  -- Relative to the service's own date, so that a wrong clock here does not matter.
+  local content_type, retry_after, client_request_id, location =
+    reply:header("content-type", "retry-after", "client-request-id", "location")
+  local service_error, is_json, page = parse_error(client, body, content_type)
+  -- Relative to the date of the answer, so that a wrong clock here does not matter.
   local seconds = retry_after and core.retry_after(retry_after, answer.service_date or received)
     or service_error.retry_after
-  answer.outcome =
-    outcome.of_status(answer.status, service_error, seconds ~= nil, self.is_sync_request)
-  answer.delivered = outcome.delivered_by(answer.status)
+  local is_intermediary = not is_of_graph(reply, answer, client_request_id, is_json)
+  if is_intermediary then
+    answer.answered_by, answer.service_date = "intermediary", nil
+  end
+  answer.outcome = outcome.of_status(
+    answer.status,
+    service_error,
+    seconds ~= nil,
+    self.is_sync_request,
+    is_intermediary
+  )
+  answer.delivered = outcome.delivered_by(answer.status, is_intermediary)
   answer.retry_after = seconds
   answer.retry_at = seconds and received + seconds
   answer.activity_id = service_error.activity_id
@@ -118,7 +136,23 @@ local function read_failure(self, client, answer, reply, body, received)
       reason = service_error.reason,
     }
   end
-  answer.hint = outcome.hint(answer.outcome, service_error)
+  answer.hint = client:clean(outcome.hint(answer.outcome, service_error, nil, {
+    status = answer.status,
+    content_type = content_type,
+    page = page,
+    location = location,
+    is_intermediary = is_intermediary,
+  }))
+end
+
+--- Whether the answer is the one hoped for. A record is JSON: anything else under the status 200, without
+-- a sign of Graph, is the page of a portal.
+local function is_hoped_for(self, reply, status, body, is_marked)
+  if status ~= self.success then
+    return false
+  end
+  local is_trusted = self.is_sync_request or is_marked or reply.intermediary == false
+  return is_trusted or body:find "^[\239\187\191%s]*[{%[]" ~= nil or not body:find "%S"
 end
 
 --- An answer for what came back. The table that a success needs is made in its final size: the fields
@@ -137,7 +171,7 @@ local function read_reply(self, client, reply, id, sent, began, received, elapse
   if may_echo(client.secrets, request_id, diagnostics) then
     request_id, diagnostics = client:clean(request_id), client:clean(diagnostics)
   end
-  local is_success = status == self.success
+  local is_success = is_hoped_for(self, reply, status, body, request_id or diagnostics)
   local is_started = is_success and self.is_sync_request
   local answer = {
     outcome = is_started and "started" or nil,
