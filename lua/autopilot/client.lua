@@ -51,7 +51,8 @@ local redact = require "autopilot.redact"
 ---@field sleep fun(seconds: number)
 ---@field now fun(): number
 
-local may_echo = core.may_echo
+local longest_text = 1000 -- characters of a text of somebody else's in a report
+local longest_tenant = 255 -- bytes; a domain has at most 253
 
 local name = "autopilot.client"
 local resource = "/deviceManagement/windowsAutopilotSettings"
@@ -103,7 +104,11 @@ local rules = {
   tenant = {
     type = "string",
     check = function(value)
-      return (value == "" or value:find "[%c%s/]") and "must be a tenant id or a domain" or nil
+      local is_wrong = value == "" or #value > longest_tenant or value:find "[%c%s/]"
+      if not is_wrong and value:find "[^!-~]" then
+        is_wrong = require("autopilot.graph_error.sentence").clean(value) ~= value
+      end
+      return is_wrong and "must be a tenant id or a domain" or nil
     end,
   },
   cloud = {
@@ -209,13 +214,14 @@ function Client:hide(token)
   self.secrets, self.cleaner = before and { token, before } or { token }, false
 end
 
---- The text without what it repeats of a token.
+--- Makes a text of somebody else's fit for a report or an event: one line of visible characters, with a
+-- ceiling, without what it repeats of a token.
 ---@package
----@param text string?
----@return string? text
+---@param text string? anything but a string is handed back as it is
+---@return string? text nil when nothing is left of it
 function Client:clean(text)
-  if not may_echo(self.secrets, text) then
-    return text -- as most are: then nothing is prepared
+  if type(text) == "string" and (#text > longest_text or text:find "[^ -~]") then
+    text = require("autopilot.graph_error.sentence").clean(text, longest_text)
   end
   self.cleaner = self.cleaner or redact.prepare(self.secrets)
   return self.cleaner(text)

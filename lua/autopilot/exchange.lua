@@ -8,7 +8,7 @@ local authorization = require "autopilot.authorization"
 local core = require "autopilot.core"
 local outcome = require "autopilot.outcome"
 
-local may_echo, min, uuid = core.may_echo, math.min, core.uuid
+local min, uuid = math.min, core.uuid
 
 ---@class autopilot.ExchangeContext how one operation wants its requests made
 ---@field deadline number? on the client's clock; no request outlives it
@@ -66,8 +66,8 @@ local function network_of(client, reply)
   local stage, name, message, timeout, delivered = reply:failure()
   local unsent = delivered == "no"
   return {
-    stage = stage or (unsent and "connect" or "receive"),
-    name = name,
+    stage = client:clean(stage) or (unsent and "connect" or "receive"),
+    name = client:clean(name),
     message = type(message) == "string" and client:clean(message) or "",
     timeout = timeout or false,
     delivered = unsent and "no" or "unknown",
@@ -168,9 +168,7 @@ local function read_reply(self, client, reply, id, sent, began, received, elapse
     return of_network_failure(client, network, id, elapsed), sends
   end
   local date, request_id, diagnostics, sunset = reply:graph_headers()
-  if may_echo(client.secrets, request_id, diagnostics) then
-    request_id, diagnostics = client:clean(request_id), client:clean(diagnostics)
-  end
+  request_id, diagnostics = client:clean(request_id), client:clean(diagnostics)
   local is_success = is_hoped_for(self, reply, status, body, request_id or diagnostics)
   local is_started = is_success and self.is_sync_request
   local answer = {

@@ -3,7 +3,7 @@
 -- A fleet may meet with its first failure when thousands of sockets are open, so that no file can be, or
 -- after hours in which the files were replaced by those of another version.
 
-local modules = "completion ensure graph_error graph_error.sentence recover redact.bare_text "
+local modules = "completion ensure graph_error graph_error.sentence recover redact.normal_text "
   .. "status sync token.claims wait"
 
 for module in modules:gmatch "%S+" do

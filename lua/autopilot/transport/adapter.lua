@@ -22,8 +22,9 @@ function Reply:result()
     return nil, nil, "", network.sends or (network.delivered == "no" and 0 or 1), false
   end
   local timings = type(response.timings) == "table" and response.timings or {}
+  local version = response.http_version
   return response.status,
-    response.http_version,
+    type(version) == "string" and #version <= 16 and version:match "^[%w./]+$" or nil,
     response.body or "",
     response.sends or 1,
     network == nil,
