@@ -229,14 +229,20 @@ local function shows_more(form, secret, plain)
   plain = normal.decoded(plain) or ""
   if not decoded then
     return true
-  elseif count_shown(decoded, secret.decoded) > count_shown(plain, secret.decoded) + slack then
+  end
+  local untagged = normal.untagged(decoded)
+  local known = count_shown(plain, secret.decoded) + slack
+  if
+    count_shown(decoded, secret.decoded) > known
+    or count_shown(untagged, secret.decoded) > known
+  then
     return true
   elseif #secret.bare < shortest_hidden then
     return false
   end
-  local known = count_shown(normal.bare(plain), secret.bare) + slack
+  known = count_shown(normal.bare(plain), secret.bare) + slack
   return count_shown(normal.bare(decoded), secret.bare) > known
-    or count_shown(normal.bare(normal.untagged(decoded)), secret.bare) > known
+    or count_shown(normal.bare(untagged), secret.bare) > known
 end
 
 --- Whether a text hides more of a secret than the parts of it that stand there as they are (`plain`).

@@ -54,7 +54,7 @@ end
 ---@param decoded string
 ---@return string
 function normal_text.bare(decoded)
-  return (decoded:gsub("[^!-*,-%[%]-~]", ""))
+  return (decoded:gsub("[^!-~]+", ""):gsub("[+\\]", ""))
 end
 
 --- A decoded text without its tags.
