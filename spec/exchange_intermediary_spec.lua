@@ -67,8 +67,11 @@ describe("a page that somebody answers in place of Graph", function()
   end)
 
   it("is told by the type of its content where it has no title", function()
-    local hint =
-      report_of({ status = 451, headers = { ["content-type"] = "image/gif" }, body = "GIF89a" }).hint
+    local hint = report_of({
+      status = 451,
+      headers = { ["content-type"] = "image/gif" },
+      body = "GIF89a",
+    }).hint
     assert.is_truthy(hint:find("HTTP 451, image/gif", 1, true), hint)
   end)
 
@@ -91,7 +94,8 @@ describe("a page that somebody answers in place of Graph", function()
   end)
 
   it("is no record, whatever its status, and the hint says who answered", function()
-    for status, outcome in pairs { [200] = "unexpected", [403] = "unexpected", [502] = "unavailable" } do
+    local outcomes = { [200] = "unexpected", [403] = "unexpected", [502] = "unavailable" }
+    for status, outcome in pairs(outcomes) do
       local report = report_of(with_page(status), "status")
       assert.equal(outcome, report.outcome)
       assert.equal("intermediary", report.answered_by)
@@ -133,7 +137,8 @@ describe("a page that somebody answers in place of Graph", function()
   end)
 
   it("is known over a real connection too", function()
-    for status, outcome in pairs { [403] = "unexpected", [429] = "unexpected", [502] = "unavailable" } do
+    local outcomes = { [403] = "unexpected", [429] = "unexpected", [502] = "unavailable" }
+    for status, outcome in pairs(outcomes) do
       local server = hostile.listen(
         wire.answers(
           ("HTTP/1.1 %d X\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n%s"):format(
@@ -144,7 +149,8 @@ describe("a page that somebody answers in place of Graph", function()
           "close"
         )
       )
-      local report = report_of(nil, "sync", { transport = wire.transport(), base_url = server:url() })
+      local report =
+        report_of(nil, "sync", { transport = wire.transport(), base_url = server:url() })
       assert.equal(outcome, report.outcome)
       assert.equal("intermediary", report.answered_by)
       assert.equal("unknown", report.delivered)
@@ -166,17 +172,24 @@ describe("a transport for tests", function()
 
   it("that is a function needs no headers of Graph for an answer without a body", function()
     assert.equal("in_progress", report_of({ status = 409 }).outcome)
-    assert.equal("throttled", report_of({ status = 429, headers = { ["retry-after"] = "5" } }).outcome)
+    assert.equal(
+      "throttled",
+      report_of({ status = 429, headers = { ["retry-after"] = "5" } }).outcome
+    )
     assert.equal("unexpected", report_of({ status = 409, intermediary = true }).outcome)
-    assert.equal("in_progress", report_of({ status = 409, body = page, intermediary = false }).outcome)
+    assert.equal(
+      "in_progress",
+      report_of({ status = 409, body = page, intermediary = false }).outcome
+    )
   end)
 end)
 
 describe("the hint", function()
   local function hint_of(status, headers, body)
-    local client = virtual_world
-      .new()
-      :scripted({ { status = status, headers = headers, body = body } }, { retry = false, recover = false })
+    local client = virtual_world.new():scripted(
+      { { status = status, headers = headers, body = body } },
+      { retry = false, recover = false }
+    )
     return (select(2, client:sync())).hint
   end
 
@@ -193,7 +206,8 @@ describe("the hint", function()
       assert.is_nil(hint:find "secret")
       assert.is_nil(hint:find "start")
     end
-    for _, location in ipairs { "/elsewhere", "https://a\27[2Jb/", "https://", "javascript:alert(1)" } do
+    local no_hosts = { "/elsewhere", "https://a\27[2Jb/", "https://", "javascript:alert(1)" }
+    for _, location in ipairs(no_hosts) do
       assert.equal(hint_of(302), hint_of(302, { Location = location }))
     end
   end)

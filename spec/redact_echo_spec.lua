@@ -20,49 +20,89 @@ end
 local letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 local kinds = {
-  { name = "JWT", make = function()
-    local base64url = letters .. "-_"
-    return "eyJ" .. made_of(base64url, 90) .. ".eyJ" .. made_of(base64url, 200) .. "." .. made_of(base64url, 86)
-  end },
-  { name = "base64", make = function()
-    return made_of(letters .. "+/", 86) .. "=="
-  end },
-  { name = "client secret", make = function()
-    return made_of(letters .. "~_.-", 40)
-  end },
-  { name = "hexadecimal", make = function()
-    return made_of("0123456789abcdef", 64)
-  end },
-  { name = "with every character", make = function()
-    local all = {}
-    for code = 32, 126 do
-      all[#all + 1] = string.char(code)
-    end
-    return made_of(table.concat(all), 20) .. made_of(letters, 25) .. made_of(table.concat(all), 20)
-  end },
+  {
+    name = "JWT",
+    make = function()
+      local base64url = letters .. "-_"
+      return "eyJ"
+        .. made_of(base64url, 90)
+        .. ".eyJ"
+        .. made_of(base64url, 200)
+        .. "."
+        .. made_of(base64url, 86)
+    end,
+  },
+  {
+    name = "base64",
+    make = function()
+      return made_of(letters .. "+/", 86) .. "=="
+    end,
+  },
+  {
+    name = "client secret",
+    make = function()
+      return made_of(letters .. "~_.-", 40)
+    end,
+  },
+  {
+    name = "hexadecimal",
+    make = function()
+      return made_of("0123456789abcdef", 64)
+    end,
+  },
+  {
+    name = "with every character",
+    make = function()
+      local all = {}
+      for code = 32, 126 do
+        all[#all + 1] = string.char(code)
+      end
+      return made_of(table.concat(all), 20)
+        .. made_of(letters, 25)
+        .. made_of(table.concat(all), 20)
+    end,
+  },
 }
 
 local function each(format)
   return function(text)
-    return (text:gsub(".", function(character)
-      return format:format(character:byte())
-    end))
+    return (
+      text:gsub(".", function(character)
+        return format:format(character:byte())
+      end)
+    )
   end
 end
 
 local function percent(text)
-  return (text:gsub("[^%w._~-]", function(character)
-    return ("%%%02X"):format(character:byte())
-  end))
+  return (
+    text:gsub("[^%w._~-]", function(character)
+      return ("%%%02X"):format(character:byte())
+    end)
+  )
 end
 
-local names = { ["<"] = "lt", [">"] = "gt", ["&"] = "amp", ['"'] = "quot", ["+"] = "plus", ["/"] = "sol",
-  ["="] = "equals", ["_"] = "lowbar", ["."] = "period", ["-"] = "hyphen", ["%"] = "percnt", ["\\"] = "bsol" }
+local names = {
+  ["<"] = "lt",
+  [">"] = "gt",
+  ["&"] = "amp",
+  ['"'] = "quot",
+  ["+"] = "plus",
+  ["/"] = "sol",
+  ["="] = "equals",
+  ["_"] = "lowbar",
+  ["."] = "period",
+  ["-"] = "hyphen",
+  ["%"] = "percnt",
+  ["\\"] = "bsol",
+}
 
 local function html(text)
-  return (text:gsub("%W", function(character)
-    return names[character] and "&" .. names[character] .. ";" or character
-  end))
+  return (
+    text:gsub("%W", function(character)
+      return names[character] and "&" .. names[character] .. ";" or character
+    end)
+  )
 end
 
 local function json(text)
@@ -72,27 +112,41 @@ end
 local function with(...)
   local fillers = { ... }
   return function(text)
-    return (text:gsub("...?", function(characters)
-      return characters .. random:pick(fillers)
-    end))
+    return (
+      text:gsub("...?", function(characters)
+        return characters .. random:pick(fillers)
+      end)
+    )
   end
 end
 
 local encodings = {
-  plain = function(text) return text end,
+  plain = function(text)
+    return text
+  end,
   json = json,
-  ["json in json"] = function(text) return json(json(text)) end,
+  ["json in json"] = function(text)
+    return json(json(text))
+  end,
   ["unicode escapes"] = each "\\u%04x",
   ["hexadecimal escapes"] = each "\\x%02x",
   percent = percent,
   ["percent, all"] = each "%%%02x",
-  ["percent, twice"] = function(text) return percent(percent(text)) end,
-  ["percent, all, three times"] = function(text) return percent(percent(each "%%%02X"(text))) end,
-  form = function(text) return (percent(text):gsub("%%20", "+")) end,
+  ["percent, twice"] = function(text)
+    return percent(percent(text))
+  end,
+  ["percent, all, three times"] = function(text)
+    return percent(percent(each "%%%02X"(text)))
+  end,
+  form = function(text)
+    return (percent(text):gsub("%%20", "+"))
+  end,
   html = html,
   ["html, decimal"] = each "&#%d;",
   ["html, hexadecimal"] = each "&#x%X;",
-  ["html of percent"] = function(text) return html(percent(text)) end,
+  ["html of percent"] = function(text)
+    return html(percent(text))
+  end,
   blanks = with(" ", "\t", "\n", "  "),
   ["soft hyphens"] = with("\194\173", "&shy;"),
   invisible = with("\226\128\139", "\226\128\174", "\0", "\27", "\239\187\191", "\128", "\194\155"),
@@ -106,9 +160,15 @@ table.sort(encoding_names)
 
 --- First and last character of the part that is echoed.
 local positions = {
-  whole = function(length) return 1, length end,
-  beginning = function(length) return 1, random:integer(24, length - 1) end,
-  ending = function(length) return random:integer(2, length - 23), length end,
+  whole = function(length)
+    return 1, length
+  end,
+  beginning = function(length)
+    return 1, random:integer(24, length - 1)
+  end,
+  ending = function(length)
+    return random:integer(2, length - 23), length
+  end,
   middle = function(length)
     local first = random:integer(2, length - 24)
     return first, random:integer(first + 23, length - 1)
@@ -117,7 +177,9 @@ local positions = {
     local first = random:integer(2, length - 24)
     return first, first + 23
   end,
-  ["ending, short"] = function(length) return length - 23, length end,
+  ["ending, short"] = function(length)
+    return length - 23, length
+  end,
 }
 
 --- The text as somebody would read it who looks for a secret in it. Written for reading, not for speed.
@@ -129,10 +191,18 @@ local function read_closely(text)
       local code = tonumber(digits, 16)
       return code < 128 and string.char(code) or ""
     end)
-    text = text:gsub("\\x(%x%x)", function(digits) return string.char(tonumber(digits, 16)) end)
-    text = text:gsub("%%(%x%x)", function(digits) return string.char(tonumber(digits, 16)) end)
-    text = text:gsub("&#x(%x+);", function(digits) return string.char(tonumber(digits, 16) % 256) end)
-    text = text:gsub("&#(%d+);", function(digits) return string.char(tonumber(digits) % 256) end)
+    text = text:gsub("\\x(%x%x)", function(digits)
+      return string.char(tonumber(digits, 16))
+    end)
+    text = text:gsub("%%(%x%x)", function(digits)
+      return string.char(tonumber(digits, 16))
+    end)
+    text = text:gsub("&#x(%x+);", function(digits)
+      return string.char(tonumber(digits, 16) % 256)
+    end)
+    text = text:gsub("&#(%d+);", function(digits)
+      return string.char(tonumber(digits) % 256)
+    end)
     for character, name in pairs(names) do
       text = text:gsub("&" .. name .. ";", (character:gsub("%%", "%%%%")))
     end
@@ -214,7 +284,11 @@ describe("an echo of a secret", function()
     local shown = 0
     local count = for_each_echo(function(secret, echo, context)
       shown = shown + (shows(echo, secret) and 1 or 0)
-      assert_nowhere(secret, redact.text(echo, { "another-secret-of-some-length", secret }), context)
+      assert_nowhere(
+        secret,
+        redact.text(echo, { "another-secret-of-some-length", secret }),
+        context
+      )
     end)
     assert.equal(540, count)
     assert.is_true(shown > 500, shown) -- the reader above is no worse than the code under test
@@ -223,14 +297,19 @@ describe("an echo of a secret", function()
   it("is in no report and no event, whichever text of the answer it is in", function()
     for_each_echo(function(secret, echo, context)
       local world = virtual_world.new()
-      local told = { error = { code = "BadRequest", message = echo, innerError = { message = echo } } }
+      local told =
+        { error = { code = "BadRequest", message = echo, innerError = { message = echo } } }
       local client = world:scripted({
-        { status = 403, body = cjson.encode(told), headers = {
-          ["request-id"] = echo,
-          ["x-ms-ags-diagnostic"] = echo,
-          ["Sunset"] = echo,
-          ["Location"] = "https://" .. echo .. "/",
-        } },
+        {
+          status = 403,
+          body = cjson.encode(told),
+          headers = {
+            ["request-id"] = echo,
+            ["x-ms-ags-diagnostic"] = echo,
+            ["Sunset"] = echo,
+            ["Location"] = "https://" .. echo .. "/",
+          },
+        },
         { status = 502, body = "<html><title>" .. echo .. "</title></html>", intermediary = true },
         { network = { stage = "tls", message = echo } },
         { status = 204, headers = { ["request-id"] = echo, ["x-ms-ags-diagnostic"] = echo } },

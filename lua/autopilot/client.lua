@@ -218,10 +218,12 @@ end
 -- ceiling, without what it repeats of a token.
 ---@package
 ---@param text string? anything but a string is handed back as it is
+---@param longest integer? characters; default 1000
 ---@return string? text nil when nothing is left of it
-function Client:clean(text)
-  if type(text) == "string" and (#text > longest_text or text:find "[^ -~]") then
-    text = require("autopilot.graph_error.sentence").clean(text, longest_text)
+function Client:clean(text, longest)
+  longest = longest or longest_text
+  if type(text) == "string" and (#text > longest or text:find "[^ -~]") then
+    text = require("autopilot.graph_error.sentence").clean(text, longest)
   end
   self.cleaner = self.cleaner or redact.prepare(self.secrets)
   return self.cleaner(text)

@@ -10,6 +10,8 @@ local outcome = require "autopilot.outcome"
 
 local min, uuid = math.min, core.uuid
 
+local longest_id = 200 -- characters
+
 ---@class autopilot.ExchangeContext how one operation wants its requests made
 ---@field deadline number? on the client's clock; no request outlives it
 ---@field client_request_id string? for the first request; default a new one for each
@@ -66,8 +68,8 @@ local function network_of(client, reply)
   local stage, name, message, timeout, delivered = reply:failure()
   local unsent = delivered == "no"
   return {
-    stage = client:clean(stage) or (unsent and "connect" or "receive"),
-    name = client:clean(name),
+    stage = client:clean(stage, longest_id) or (unsent and "connect" or "receive"),
+    name = client:clean(name, longest_id),
     message = type(message) == "string" and client:clean(message) or "",
     timeout = timeout or false,
     delivered = unsent and "no" or "unknown",
@@ -168,7 +170,7 @@ local function read_reply(self, client, reply, id, sent, began, received, elapse
     return of_network_failure(client, network, id, elapsed), sends
   end
   local date, request_id, diagnostics, sunset = reply:graph_headers()
-  request_id, diagnostics = client:clean(request_id), client:clean(diagnostics)
+  request_id, diagnostics = client:clean(request_id, longest_id), client:clean(diagnostics)
   local is_success = is_hoped_for(self, reply, status, body, request_id or diagnostics)
   local is_started = is_success and self.is_sync_request
   local answer = {
@@ -199,7 +201,7 @@ local function read_reply(self, client, reply, id, sent, began, received, elapse
     read_failure(self, client, answer, reply, body, received)
   end
   if sunset then
-    client:emit("sunset", { date = client:clean(sunset) })
+    client:emit("sunset", { date = client:clean(sunset, longest_id) })
   end
   local earliest, latest
   if date and (is_started or request_id or diagnostics) then -- else whose clock it is, nobody knows

@@ -159,32 +159,33 @@ local function told_by(stray)
 end
 
 --- Hints that depend on what came, by outcome.
+---@type table<autopilot.Outcome, fun(stray: autopilot.StrayAnswer, service_error: autopilot.GraphError?): string?>
 local of_stray = {
   redirected = function(stray)
     local host = host_of(stray.location)
     return host
-      and ("The answer is a redirect to %s, which is never followed: check base_url and proxies."):format(
-        host
-      )
+      and "The answer is a redirect to "
+        .. host
+        .. ", which is never followed: check base_url and proxies."
   end,
   unexpected = function(stray)
     local told = told_by(stray)
     if stray.is_intermediary then
-      return ("A proxy, filter or portal answered in place of the service (%s): have it let "):format(
-        told
-      ) .. "requests to Microsoft Graph through."
+      return "A proxy, filter or portal answered in place of the service ("
+        .. told
+        .. "): have it let requests to Microsoft Graph through."
     end
-    return ("The service answered %s, which is no answer to this request: "):format(told)
-      .. "check base_url and api_version."
+    return "The service answered "
+      .. told
+      .. ", which is no answer to this request: check base_url and api_version."
   end,
   unavailable = function(stray)
-    return stray.is_intermediary
-      and ("A gateway or proxy answered in place of the service (%s): ask again later."):format(
-        told_by(stray)
-      )
+    local hint = "A gateway or proxy answered in place of the service (%s): ask again later."
+    return stray.is_intermediary and hint:format(told_by(stray))
   end,
   rejected = function(_, service_error)
-    return not (service_error and (service_error.code or service_error.message))
+    local has_reason = service_error and (service_error.code or service_error.message)
+    return not has_reason
       and "The service refused the request and gave no reason: check base_url and api_version."
   end,
 }
@@ -203,7 +204,9 @@ function outcome.hint(name, service_error, network, stray)
         .. table.concat(missing, ", ")
         .. "."
     end
-  elseif (name == "rejected" or name == "not_found") and graph_error().is_unknown_segment(service_error) then
+  elseif
+    (name == "rejected" or name == "not_found") and graph_error().is_unknown_segment(service_error)
+  then
     return "The service has no such action in this cloud and version: check cloud and api_version "
       .. "(the sync is in beta)."
   elseif name == "unreachable" and network and not_sent_by_us[network.name] and network.message then

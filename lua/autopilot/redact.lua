@@ -44,7 +44,11 @@ end
 --- What text and secret have in common around two places with the same character.
 local function common_run(text, at, secret, place)
   local start, finish, offset = at, at, place - at
-  while start > 1 and start + offset > 1 and byte(text, start - 1) == byte(secret, start + offset - 1) do
+  while
+    start > 1
+    and start + offset > 1
+    and byte(text, start - 1) == byte(secret, start + offset - 1)
+  do
     start = start - 1
   end
   local last = math.min(#text, #secret - offset)

@@ -132,7 +132,8 @@ function adapter.prepare_replies(transport, template, user_agent)
   if is_object and transport.prepare_replies then
     return transport:prepare_replies(template)
   end
-  local is_prepared, send = is_object and transport.prepare ~= nil, nil
+  local send
+  local is_prepared = is_object and transport.prepare ~= nil
   if is_prepared then
     send = transport:prepare(template)
   else
