@@ -37,6 +37,7 @@ build = {
         "src/idle_sockets.c",
         "src/lua_parsers.c",
         "src/lua_request.c",
+        "src/lua_secret_echo.c",
         "src/lua_silent_listener.c",
         "src/lua_support.c",
         "src/lua_system.c",

@@ -51,6 +51,8 @@ local redact = require "autopilot.redact"
 ---@field sleep fun(seconds: number)
 ---@field now fun(): number
 
+local may_echo = core.may_echo
+
 local longest_text = 1000 -- characters of a text of somebody else's in a report
 local longest_tenant = 255 -- bytes; a domain has at most 253
 
@@ -222,9 +224,10 @@ end
 ---@return string? text nil when nothing is left of it
 function Client:clean(text, longest)
   longest = longest or longest_text
-  if type(text) == "string" and (#text > longest or text:find "[^ -~]") then
-    text = require("autopilot.graph_error.sentence").clean(text, longest)
+  if type(text) ~= "string" or #text <= longest and not may_echo(self.secrets, text) then
+    return text -- as most are: then nothing is prepared
   end
+  text = require("autopilot.graph_error.sentence").clean(text, longest)
   self.cleaner = self.cleaner or redact.prepare(self.secrets)
   return self.cleaner(text)
 end

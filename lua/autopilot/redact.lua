@@ -8,6 +8,8 @@
 -- secret is searched for as a whole. All of it is linear in the text. What a secret is, and which texts
 -- need this, is left to the caller.
 
+local may_echo = require("autopilot.core").may_echo
+
 local byte, find, sub, type = string.byte, string.find, string.sub, type
 
 local redact = {}
@@ -167,50 +169,19 @@ end
 --- A secret as it is searched for.
 ---@class autopilot.redact.Secret
 ---@field text string
----@field decoded string without encodings; the same where it has none
----@field bare string without encodings and blanks; the same where it has neither
----@field is_plain boolean it has neither
-
-local function is_plain_secret(text)
-  for index = 1, 5 do
-    if find(text, sub("\\%&+ ", index, index), 1, true) then
-      return false
-    end
-  end
-  return true
-end
+---@field decoded string without encodings
+---@field bare string without encodings and blanks
 
 ---@return autopilot.redact.Secret[]
 local function prepared(secrets)
   local list = {}
   for _, text in pairs(secrets) do
     if type(text) == "string" and text ~= "" then
-      local is_plain = is_plain_secret(text)
-      local decoded = is_plain and text or normal_text().decoded(text) or text
-      local bare = is_plain and text or normal_text().bare(decoded)
-      list[#list + 1] = { text = text, decoded = decoded, bare = bare, is_plain = is_plain }
+      local decoded = normal_text().decoded(text) or text
+      list[#list + 1] = { text = text, decoded = decoded, bare = normal_text().bare(decoded) }
     end
   end
   return list
-end
-
---- Whether a text certainly holds no part of a secret, after a quick look. It has no encodings, so that
--- blanks are all that can stand between the characters of a secret.
-local function is_clean(text, secrets)
-  if find(text, jwt_beginning, 1, true) or find(text, "earer", 1, true) then
-    return false
-  elseif find(text, "[^ -~]") or find(text, "[%%&+<\\]") then
-    return false
-  end
-  local squeezed = find(text, " ", 1, true) and text:gsub(" ", "") or text
-  for _, secret in ipairs(secrets) do
-    if not secret.is_plain or find_secret(squeezed, secret.text, 1) then
-      return false
-    elseif #secret.text < telling and find_secret(text, secret.text, 1) then
-      return false
-    end
-  end
-  return true
 end
 
 --- How many characters of a text repeat a secret.
@@ -291,13 +262,14 @@ end
 ---@param secrets string[]? anything in it but a string is passed over, and so are empty strings
 ---@return fun(text: string?): string?
 function redact.prepare(secrets)
+  secrets = secrets or {}
   local list
   return function(text)
-    if type(text) ~= "string" then
-      return text
+    if type(text) ~= "string" or not may_echo(secrets, text) then
+      return text -- as most are: then nothing is prepared
     end
-    list = list or prepared(secrets or {})
-    return is_clean(text, list) and text or clean(text, list)
+    list = list or prepared(secrets)
+    return clean(text, list)
   end
 end
 
