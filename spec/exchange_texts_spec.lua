@@ -3,6 +3,7 @@
 
 local SeededRandom = require "support.seeded_random"
 local cjson = require "cjson"
+local joined_report = require "autopilot.joined_report"
 local json_suite = require "support.json_suite"
 local mistakes = require "support.mistakes"
 local virtual_world = require "support.virtual_world"
@@ -228,6 +229,32 @@ describe("the texts of reports and events", function()
         check({ status = 403, headers = { ["request-id"] = "5c0e" }, body = body }, nil, case.name)
         check({ status = 200, headers = {}, body = body }, nil, case.name)
       end
+    end
+  end)
+
+  it("are fit for a terminal where they come out of a store", function()
+    for round = 1, patience and 20 or 200 do
+      local texts = {}
+      for _, name in ipairs { "code", "message", "reason", "stage", "name" } do
+        texts[name] = hostile_text()
+      end
+      local text = cjson.encode {
+        id = "claim",
+        sent = "1000.5",
+        told = "1001.5",
+        attempts = 1,
+        outcome = "forbidden",
+        delivered = "yes",
+        http_version = hostile_text(),
+        request_id = hostile_text(),
+        activity_id = hostile_text(),
+        diagnostics = hostile_text(),
+        hint = hostile_text(),
+        error = texts,
+        network = texts,
+      }
+      local result = assert(joined_report.read(text, "contoso", 2000, 0, 0))
+      assert_fit(result.answer, "round " .. round)
     end
   end)
 
