@@ -1,6 +1,7 @@
 -- Whatever bytes an answer has and wherever: nothing raises, the status survives, and every text of a report
 -- or an event is valid UTF-8 of visible characters, with a ceiling. EXCHANGE_TEXTS_SEED repeats a failing case.
 
+local Output = require "autopilot.cli.output"
 local SeededRandom = require "support.seeded_random"
 local cjson = require "cjson"
 local joined_report = require "autopilot.joined_report"
@@ -266,5 +267,31 @@ describe("the texts of reports and events", function()
       "b\195\188cher.example",
       virtual_world.new():client({ tenant = "b\195\188cher.example" }).tenant
     )
+  end)
+end)
+
+describe("what the command prints", function()
+  it("is one line of visible characters, whatever it is told", function()
+    local printed = {}
+    local stream = {
+      write = function(_, ...)
+        printed[#printed + 1] = table.concat { ... }
+        return true
+      end,
+      flush = function()
+        return true
+      end,
+    }
+    local output = Output.new(stream, stream)
+    for round = 1, 200 do
+      output:line(hostile_text():sub(1, 1500))
+      output:complain(hostile_text():sub(1, 1500))
+      for _, line in ipairs(printed) do
+        assert_fit(line:gsub("\n$", ""), "round " .. round)
+      end
+      printed = {}
+    end
+    output:line "  b\195\188cher   2"
+    assert.equal("  b\195\188cher   2", (table.concat(printed):gsub("\n", "")))
   end)
 end)

@@ -89,6 +89,14 @@ local function shown(text, limit)
   return table.concat(parts)
 end
 
+--- The text in one line of visible characters, with its blanks: for what is printed.
+---@param text string
+---@return string
+function sentence.visible(text)
+  text = text:gsub("[%z\1-\31\127]", " "):gsub("\194[\128-\159]", " ")
+  return shown(text, math.huge)
+end
+
 --- The text as one line: white space and ASCII control characters are single spaces.
 ---@param text string
 ---@return string
