@@ -53,6 +53,9 @@ local redact = require "autopilot.base.redact"
 
 local may_echo = core.may_echo
 
+local longest_text = 1000 -- characters of a text of somebody else's in a report
+local longest_tenant = 255 -- bytes; a domain has at most 253
+
 local name = "autopilot.client"
 local resource = "/deviceManagement/windowsAutopilotSettings"
 
@@ -103,7 +106,11 @@ local rules = {
   tenant = {
     type = "string",
     check = function(value)
-      return (value == "" or value:find "[%c%s/]") and "must be a tenant id or a domain" or nil
+      local is_wrong = value == "" or #value > longest_tenant or value:find "[%c%s/]"
+      if not is_wrong and value:find "[^!-~]" then
+        is_wrong = require("autopilot.base.sentence").clean(value) ~= value
+      end
+      return is_wrong and "must be a tenant id or a domain" or nil
     end,
   },
   cloud = {
@@ -209,14 +216,18 @@ function Client:hide(token)
   self.secrets, self.cleaner = before and { token, before } or { token }, false
 end
 
---- The text without what it repeats of a token.
+--- Makes a text of somebody else's fit for a report or an event: one line of visible characters, with a
+-- ceiling, without what it repeats of a token.
 ---@package
----@param text string?
----@return string? text
-function Client:clean(text)
-  if not may_echo(self.secrets, text) then
+---@param text string? anything but a string is handed back as it is
+---@param longest integer? characters; default 1000
+---@return string? text nil when nothing is left of it
+function Client:clean(text, longest)
+  longest = longest or longest_text
+  if type(text) ~= "string" or #text <= longest and not may_echo(self.secrets, text) then
     return text -- as most are: then nothing is prepared
   end
+  text = require("autopilot.base.sentence").clean(text, longest)
   self.cleaner = self.cleaner or redact.prepare(self.secrets)
   return self.cleaner(text)
 end

@@ -90,7 +90,7 @@ describe("autopilot.base.redact.text", function()
     assert.equal("a [redacted] b", redact.text("a sixteen--letters b", { "head.sixteen--letters" }))
   end)
 
-  it("takes out what is percent-encoded, as a URL or as a form writes it", function()
+  it("withholds a text with a percent-encoded one, as a URL or as a form writes it", function()
     local upper, lower = percent_encoded(opaque, "%02X"), percent_encoded(opaque, "%02x")
     local form = upper:gsub("%%20", "+")
     local sparing = opaque:gsub("%%", "%%25")
@@ -100,41 +100,42 @@ describe("autopilot.base.redact.text", function()
     local loose = opaque:gsub(" ", "%%20")
     for _, encoded in ipairs { upper, lower, form, sparing, all, loose } do
       local text = "secret=" .. encoded .. "&next=1%20%"
-      assert.equal("secret=[redacted]&next=1%20%", redact.text(text, { opaque }))
+      assert.equal("[redacted]", redact.text(text, { opaque }))
     end
-    assert.equal("p=[redacted]&", redact.text("p=a%26b&", { "a&b" }))
+    assert.equal("[redacted]", redact.text("p=a%26b&", { "a&b" }))
   end)
 
-  it("takes out what is escaped for JSON, however deep", function()
+  it("withholds a text with one that is escaped for JSON, however deep", function()
     local key = '-----BEGIN KEY-----\nlines\r\n\tof "it"\n\\end/\195\182\226\130\172'
     for _, secret in ipairs { opaque, key, 'a"b/c', "p\195\164ss" } do
-      local text, expected = secret, "[redacted]"
+      local text, marked = secret, "[redacted]"
       for _ = 1, 4 do
         text = cjson.encode { m = "<" .. text .. ">" }
-        expected = cjson.encode { m = "<" .. expected .. ">" }
-        assert.equal(expected, redact.text(text, { secret }))
+        marked = cjson.encode { m = "<" .. marked .. ">" }
+        local is_as_it_is = text:find(secret, 1, true) -- nothing in it needs an escape
+        assert.equal(is_as_it_is and marked or "[redacted]", redact.text(text, { secret }))
       end
     end
   end)
 
-  it("takes out what is written in \\u escapes, which stay whole", function()
+  it("withholds a text with one that is written in \\u escapes", function()
     local escaped = opaque:gsub("[^%d]", function(character)
       return ("\\u%04x"):format(character:byte())
     end)
-    assert.equal('{"a":"[redacted]"}', redact.text('{"a":"' .. escaped .. '"}', { opaque }))
+    assert.equal("[redacted]", redact.text('{"a":"' .. escaped .. '"}', { opaque }))
     assert.equal(
-      '{"a":"[redacted]\\n"}',
+      "[redacted]",
       redact.text('{"a":"p\\u00E4\\u20ac\\n"}', { "p\195\164\226\130\172" })
     )
-    assert.equal("[redacted]'", redact.text("a\\u005cu0062\\\\u005Cnc'", { "ab\nc" }))
-    assert.equal("[redacted]'", redact.text("a\\u005cx\\\\u005Cyc'", { "a\\x\\yc" }))
+    assert.equal("[redacted]", redact.text("a\\u005cu0062\\\\u005Cnc'", { "ab\nc" }))
+    assert.equal("[redacted]", redact.text("a\\u005cx\\\\u005Cyc'", { "a\\x\\yc" }))
     local slashes = "/start/with/a/slash"
-    assert.equal('"[redacted]\\/x"', redact.text('"\\/start\\/with\\/a\\/slash\\/x"', { slashes }))
+    assert.equal("[redacted]", redact.text('"\\/start\\/with\\/a\\/slash\\/x"', { slashes }))
   end)
 
-  it("takes out what is escaped for JSON and then percent-encoded", function()
+  it("withholds a text with one that is escaped for JSON and then percent-encoded", function()
     local encoded = percent_encoded(cjson.encode(opaque):sub(2, -2), "%02X")
-    assert.equal("body=%22[redacted]%22", redact.text("body=%22" .. encoded .. "%22", { opaque }))
+    assert.equal("[redacted]", redact.text("body=%22" .. encoded .. "%22", { opaque }))
   end)
 
   it("takes out what is shaped like a JSON Web Token, whosever it is", function()

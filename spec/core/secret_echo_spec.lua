@@ -8,7 +8,8 @@ local may_echo = core.may_echo
 
 describe("core.may_echo", function()
   it("suspects a text with a sign of anybody's secret, or of an escape", function()
-    for _, text in ipairs { "a eyJ", "100 %", "back\\slash", "Bearer x", "bearer x" } do
+    local suspect = { "a eyJ", "100 %", "back\\slash", "Bearer x", "bearer x", "a&b", "a<b", "a+b" }
+    for _, text in ipairs(suspect) do
       assert.is_true(may_echo({}, text), text)
     end
     for _, text in ipairs { "", "a plain text", "EYJ", "bear err", [[{"Ring":"5"}]] } do
@@ -20,15 +21,36 @@ describe("core.may_echo", function()
     local secrets = { "first-secret-of-some-length", "second" }
     assert.is_true(may_echo(secrets, "x", "the first-secret-of-it is here"))
     assert.is_true(may_echo(secrets, nil, "x", "the second"))
-    assert.is_false(may_echo(secrets, "x", "first-secret-of", "secon"))
+    assert.is_false(may_echo(secrets, "x", "of-first", "secon"))
     assert.is_false(may_echo(secrets))
   end)
 
-  it("finds a part behind a dot that could stand alone, and no shorter one", function()
-    local secrets = { "eyJhead.eyJclaims.0123456789abcdef-signature" }
-    assert.is_true(may_echo(secrets, "it ends in 0123456789abcdef"))
-    assert.is_false(may_echo(secrets, "it ends in 0123456789abcde"))
-    assert.is_false(may_echo({ "0123456789abcdef.short.part" }, "short"))
+  it("suspects whatever is not visible ASCII, or too long for a quick look", function()
+    for code = 0, 255 do
+      local is_visible = code >= 32
+        and code <= 126
+        and not ("%&+<\\"):find(string.char(code), 1, true)
+      assert.equal(not is_visible, may_echo({}, "a" .. string.char(code) .. "b"), code)
+    end
+    assert.is_false(may_echo({}, ("a"):rep(1000)))
+    assert.is_true(may_echo({}, ("a"):rep(1001)))
+  end)
+
+  it("finds every part of 16 characters, with or without blanks in it", function()
+    local secret = "head.0123456789abcdef-ghijklmnopqrst~uvwxyz"
+    for first = 1, #secret - 15 do
+      local part = secret:sub(first, first + 15)
+      for before = 0, 12 do
+        assert.is_true(may_echo({ secret }, ("#"):rep(before) .. part .. "#"))
+        assert.is_true(may_echo({ secret }, ("#"):rep(before) .. part:gsub("..", "%0 ") .. "#"))
+      end
+    end
+  end)
+
+  it("suspects every text where a secret has a character of an encoding", function()
+    for _, secret in ipairs { "a\\bcd", "a%41bcd", "a&bcd", "a+bcd", "a bcd" } do
+      assert.is_true(may_echo({ secret }, "nothing"))
+    end
   end)
 
   it("passes over what is no string", function()
@@ -56,8 +78,7 @@ describe("core.may_echo", function()
     local changed = 0
     for _ = 1, 3000 do
       local secret = letters(math.floor(random() * 80) + 1)
-      local dot = random() < 0.5 and secret:find(".", math.floor(random() * 40) + 1, true)
-      local from = (dot or 0) + 1
+      local from = math.floor(random() * #secret) + 1
       local piece = secret:sub(from, from + math.floor(random() * 40))
       local text = letters(math.floor(random() * 30)) .. piece .. letters(math.floor(random() * 30))
       local marked = text .. " %" -- looked at closely in any case

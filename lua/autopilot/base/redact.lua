@@ -1,30 +1,39 @@
 --- Takes secrets out of texts that somebody else wrote, before they reach a report, an event or a log.
 --
--- A service may echo what it was sent: whole, cut off, escaped for JSON or percent-encoded. What looks
--- like a token goes too, whosever it is. All of it is linear in the text, and a text that holds
--- nothing costs a few searches. What a secret is, and which texts need this, is left to the caller.
+-- A service may echo what it was sent: whole or any part of it, encoded, or with blanks, tags and
+-- invisible characters in between. What stands there as it is gives way to a mark; a text that hides a
+-- secret is withheld as a whole. What looks like a token goes too, whosever it is.
+--
+-- Any 16 characters of a secret in a row give it away; fewer may stand anywhere by chance. A shorter
+-- secret is searched for as a whole. All of it is linear in the text. What a secret is, and which texts
+-- need this, is left to the caller.
 
 local may_echo = require("autopilot.core").may_echo
 
-local find, next, type = string.find, next, type
+local byte, find, sub, type = string.byte, string.find, string.sub, type
 
 local redact = {}
-
---- Few texts have escapes to look behind.
-local function bare_text()
-  return require "autopilot.base.bare_text"
-end
 
 local mark = "[redacted]"
 
 local jwt_beginning = "eyJ" -- `{"` and the beginning of a name, in base64
 
--- So much of a secret's beginning gives it away, and is what is searched for; less may stand anywhere
--- by chance. A secret that is shorter is searched for as a whole.
 local telling = 16
 
--- Secrets of a letter or two would shred every text: they go where they are a whole word.
+-- Every 16 characters of a text hold one of these blocks whole: the text is looked through in steps.
+local block = 5
+local step = telling - block + 1
+
+-- Shorter secrets are taken out where they are a whole word: they would shred every text.
 local shortest_anywhere = 4
+
+-- Shorter ones are not searched for across blanks and tags: "12 34" is not the secret "1234".
+local shortest_hidden = 8
+
+--- Few texts need it.
+local function normal_text()
+  return require "autopilot.base.normal_text"
+end
 
 --- Adds a range of the text to those that are to go. There is no list until it is needed.
 ---@param ranges { start: integer, finish: integer }[]?
@@ -34,120 +43,65 @@ local function add(ranges, start, finish)
   return ranges
 end
 
---- The end of what the text from `start` on has in common with the secret from `from` on. The first
--- `known` characters are equal.
-local function common_end(text, start, secret, from, known)
-  local length = known
-  while true do
-    local byte = secret:byte(from + length)
-    if byte == nil or byte ~= text:byte(start + length) then
-      return start + length - 1
-    end
-    length = length + 1
+--- What text and secret have in common around two places with the same character.
+local function common_run(text, at, secret, place)
+  local start, finish, offset = at, at, place - at
+  while
+    start > 1
+    and start + offset > 1
+    and byte(text, start - 1) == byte(secret, start + offset - 1)
+  do
+    start = start - 1
   end
-end
-
-local function is_whole_word(text, start, finish)
-  local goes_before = start > 1 and text:find("^%w", start - 1)
-  return not goes_before and not text:find("^%w", finish + 1)
-end
-
---- What to search for: the beginning of a secret, or of a part of it.
----@class autopilot.redact.Needle
----@field text string
----@field secret string
----@field from integer where it stands in the secret
----@field is_anywhere boolean it need not be a whole word
-
---- Calls `found(from)` for each place in the secret that a copy of it may begin with: its beginning, and
--- each part of it behind a dot that could stand alone. A JWT's claims and signature are as good as secret.
-local function each_part(secret, found)
-  found(1)
-  local dot = find(secret, ".", 1, true)
-  while dot do
-    local following = find(secret, ".", dot + 1, true)
-    if (following or #secret + 1) - dot > telling then
-      found(dot + 1)
-    end
-    dot = following
+  local last = math.min(#text, #secret - offset)
+  while finish < last and byte(text, finish + 1) == byte(secret, finish + offset + 1) do
+    finish = finish + 1
   end
+  return start, finish
 end
 
----@return autopilot.redact.Needle[]
-local function needles_of(secrets)
-  local needles = {}
-  for _, secret in pairs(secrets) do
-    if type(secret) == "string" and secret ~= "" then
-      each_part(secret, function(from)
-        local text = secret:sub(from, from + telling - 1)
-        local is_anywhere = #text >= shortest_anywhere
-        needles[#needles + 1] =
-          { text = text, secret = secret, from = from, is_anywhere = is_anywhere }
-      end)
-    end
-  end
-  return needles
-end
-
-local function is_like_a_jwt(text)
-  return text:sub(1, #jwt_beginning) == jwt_beginning
-end
-
---- Where the text repeats a secret from the needle on, each time as far as it goes on repeating it.
-local function find_needle(ranges, text, needle)
-  local start, finish = find(text, needle.text, 1, true)
-  while start do
-    if needle.is_anywhere or is_whole_word(text, start, finish) then
-      finish = common_end(text, start, needle.secret, needle.from, #needle.text)
-      ranges = add(ranges, start, finish)
-    end
-    start, finish = text:find(needle.text, finish + 1, true)
-  end
-  return ranges
-end
-
-local function find_needles(ranges, text, needles)
-  for _, needle in ipairs(needles) do
-    ranges = find_needle(ranges, text, needle)
-  end
-  return ranges
-end
-
---- Needles for the secrets as they stand in a text that was unescaped, without backslashes; once more
--- with a plus sign for a space, as forms write it.
-local function bare_needles_of(secrets)
-  local bare = {}
-  for _, secret in pairs(secrets) do
-    if type(secret) == "string" then
-      local text = bare_text().of_json(secret).text
-      bare[#bare + 1] = text
-      if text:find(" ", 1, true) then
-        bare[#bare + 1] = text:gsub(" ", "+")
+--- Where the text, from a place on, repeats so much of a long secret that it gives it away.
+---@return integer? start
+---@return integer? finish
+local function find_run(text, secret, from)
+  for at = from, #text - block + 1, step do
+    local piece = sub(text, at, at + block - 1)
+    local place = find(secret, piece, 1, true)
+    while place do
+      local start, finish = common_run(text, at, secret, place)
+      if finish - start + 1 >= telling then
+        return start, finish
       end
+      place = find(secret, piece, place + 1, true)
     end
   end
-  return needles_of(bare)
 end
 
---- Adds what was found in a bare text as ranges of the text that it was made of.
-local function add_origins(ranges, bare, found)
-  for _, range in ipairs(found or {}) do
-    local start = bare:origin(range.start)
-    ranges = add(ranges, start, bare:origin(range.finish + 1) - 1)
+local function find_whole_word(text, secret, from)
+  local start, finish = find(text, secret, from, true)
+  while start and (find(text, "^%w", finish + 1) or start > 1 and find(text, "^%w", start - 1)) do
+    start, finish = find(text, secret, finish + 1, true)
   end
-  return ranges
+  return start, finish
 end
 
---- Where the text repeats a secret with escapes in it.
-local function find_escaped(ranges, text, secrets)
-  local needles = bare_needles_of(secrets)
-  local plain = bare_text().of_json(text)
-  ranges = add_origins(ranges, plain, find_needles(nil, plain.text, needles))
-  if text:find("%", 1, true) then
-    local decoded = bare_text().of_percent(text)
-    plain = bare_text().of_json(decoded.text)
-    local found = add_origins(nil, plain, find_needles(nil, plain.text, needles))
-    ranges = add_origins(ranges, decoded, found)
+--- Where the text repeats a secret, from a place on.
+---@return integer? start
+---@return integer? finish
+local function find_secret(text, secret, from)
+  if #secret >= telling then
+    return find_run(text, secret, from)
+  elseif #secret >= shortest_anywhere then
+    return find(text, secret, from, true)
+  end
+  return find_whole_word(text, secret, from)
+end
+
+local function find_all(ranges, text, secret)
+  local start, finish = find_secret(text, secret, 1)
+  while start do
+    ranges = add(ranges, start, finish)
+    start, finish = find_secret(text, secret, finish + 1)
   end
   return ranges
 end
@@ -212,49 +166,118 @@ local function without(text, ranges)
   return table.concat(parts)
 end
 
---- The needles of the secrets, those that look like a JWT's apart.
-local function sorted_needles(secrets)
-  local jwt_needles, other_needles = {}, {}
-  for _, needle in ipairs(needles_of(secrets)) do
-    table.insert(is_like_a_jwt(needle.text) and jwt_needles or other_needles, needle)
+--- A secret as it is searched for.
+---@class autopilot.redact.Secret
+---@field text string
+---@field decoded string without encodings
+---@field bare string without encodings and blanks
+
+---@return autopilot.redact.Secret[]
+local function prepared(secrets)
+  local list = {}
+  for _, text in pairs(secrets) do
+    if type(text) == "string" and text ~= "" then
+      local decoded = normal_text().decoded(text) or text
+      list[#list + 1] = { text = text, decoded = decoded, bare = normal_text().bare(decoded) }
+    end
   end
-  return jwt_needles, other_needles
+  return list
 end
 
---- A function that does for one text after the other what `redact.text` does, for a fraction of the
--- cost: what to search for is worked out once, when there is something to search in. It holds the
--- secrets as long as it is held.
+--- How many characters of a text repeat a secret.
+local function count_shown(text, secret)
+  local count = 0
+  local start, finish = find_secret(text, secret, 1)
+  while start do
+    count = count + finish - start + 1
+    start, finish = find_secret(text, secret, finish + 1)
+  end
+  return count
+end
+
+--- Whether one form of a text shows more of a secret than stands in the text as it is.
+local function shows_more(form, secret, plain)
+  local normal = normal_text()
+  local decoded = normal.decoded(form)
+  -- So many characters more may agree by chance with what follows a part of a secret.
+  local slack = #secret.text >= telling and 3 or 0
+  plain = normal.decoded(plain) or ""
+  if not decoded then
+    return true
+  end
+  local untagged = normal.untagged(decoded)
+  local known = count_shown(plain, secret.decoded) + slack
+  if
+    count_shown(decoded, secret.decoded) > known
+    or count_shown(untagged, secret.decoded) > known
+  then
+    return true
+  elseif #secret.bare < shortest_hidden then
+    return false
+  end
+  known = count_shown(normal.bare(plain), secret.bare) + slack
+  return count_shown(normal.bare(decoded), secret.bare) > known
+    or count_shown(normal.bare(untagged), secret.bare) > known
+end
+
+--- Whether a text hides more of a secret than the parts of it that stand there as they are (`plain`).
+-- Blanks and tags may stand between encoded characters or within a single one: they are left out after
+-- decoding, or before.
+local function hides(text, secret, plain)
+  local squeezed = text:gsub("[^!-~]", "")
+  return shows_more(text, secret, plain)
+    or shows_more(squeezed, secret, plain)
+    or shows_more(normal_text().untagged(squeezed), secret, plain)
+end
+
+--- The parts of a text that ranges from one on tell, with a character between them that no secret has.
+local function parts_of(text, ranges, first)
+  local parts = {}
+  for index = first, ranges and #ranges or 0 do
+    parts[#parts + 1] = text:sub(ranges[index].start, ranges[index].finish)
+  end
+  return table.concat(parts, "\0")
+end
+
+local function clean(text, secrets)
+  local ranges
+  for _, secret in ipairs(secrets) do
+    local first = ranges and #ranges + 1 or 1
+    ranges = find_all(ranges, text, secret.text)
+    if hides(text, secret, parts_of(text, ranges, first)) then
+      return mark
+    end
+  end
+  if find(text, jwt_beginning, 1, true) then
+    ranges = find_jwts(ranges, text)
+  end
+  if find(text, "earer", 1, true) then
+    ranges = find_bearers(ranges, text)
+  end
+  return ranges and without(text, ranges) or text
+end
+
+--- A function that does for one text after the other what `redact.text` does. It holds the secrets as
+-- long as it is held.
 ---@param secrets string[]? anything in it but a string is passed over, and so are empty strings
 ---@return fun(text: string?): string?
 function redact.prepare(secrets)
   secrets = secrets or {}
-  local jwt_needles, other_needles
+  local list
   return function(text)
     if type(text) ~= "string" or not may_echo(secrets, text) then
-      return text
-    elseif not jwt_needles then
-      jwt_needles, other_needles = sorted_needles(secrets)
+      return text -- as most are: then nothing is prepared
     end
-    local ranges = find_needles(nil, text, other_needles)
-    if find(text, jwt_beginning, 1, true) then
-      ranges = find_needles(ranges, text, jwt_needles)
-      ranges = find_jwts(ranges, text)
-    end
-    local has_secrets = next(jwt_needles) ~= nil or next(other_needles) ~= nil
-    if has_secrets and (find(text, "\\", 1, true) or find(text, "%", 1, true)) then
-      ranges = find_escaped(ranges, text, secrets)
-    end
-    if find(text, "earer", 1, true) then
-      ranges = find_bearers(ranges, text)
-    end
-    return ranges and without(text, ranges) or text
+    list = list or prepared(secrets)
+    return clean(text, list)
   end
 end
 
---- The text with "[redacted]" in place of every occurrence of a secret: as it is, with JSON's escapes
--- or percent-encoded; the whole, a beginning of at least 16 characters, or as much of a part behind a
--- dot. A secret of less than 4 characters must stand alone to be one. In place of what follows the
--- word Bearer, and of anything of at least 16 characters shaped like a JSON Web Token, too.
+--- The text with "[redacted]" in place of every part of a secret that is at least 16 characters long; a
+-- shorter secret goes as a whole, and one of less than 4 characters where it stands alone. Where a secret
+-- stands behind JSON's escapes, percent-encoding, character references, blanks, tags or invisible
+-- characters, "[redacted]" is all that is left of the text. In place of what follows the word Bearer,
+-- and of anything of at least 16 characters shaped like a JSON Web Token, too.
 ---@param text string? anything but a string is handed back as it is
 ---@param secrets string[]? anything in it but a string is passed over, and so are empty strings
 ---@return string? text

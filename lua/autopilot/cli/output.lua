@@ -27,7 +27,7 @@ end
 
 --- The text without what a terminal would obey, in one line: a service's words, a user's argument.
 local function one_line(text)
-  return (text:gsub("%c", " "):gsub("\194[\128-\159]", " "))
+  return text:find "[^ -~]" and require("autopilot.base.sentence").visible(text) or text
 end
 
 local function note(self, done, message, number)

@@ -2,7 +2,7 @@
 
 local redact = require "autopilot.base.redact"
 local report = require "autopilot.sync.report"
-local sentence = require "autopilot.graph.sentence"
+local sentence = require "autopilot.base.sentence"
 
 local own_report = {}
 

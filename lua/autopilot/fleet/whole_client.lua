@@ -4,7 +4,7 @@
 -- after hours in which the files were replaced by those of another version.
 
 local modules = "sync.completion sync.ensure sync.recover sync.status sync.sync sync.wait "
-  .. "graph.error graph.sentence base.bare_text base.claims"
+  .. "graph.error base.sentence base.normal_text base.claims"
 
 for module in modules:gmatch "%S+" do
   require("autopilot." .. module)

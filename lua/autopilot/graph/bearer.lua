@@ -27,7 +27,7 @@ local function line_of(text, clean, longest)
   elseif kind ~= "string" or text == "" then
     return nil
   end
-  return require("autopilot.graph.sentence").clean(clean(text), longest)
+  return require("autopilot.base.sentence").clean(clean(text), longest)
 end
 
 local function seconds_of(value)

@@ -66,9 +66,11 @@ end
 ---@param body string? nil (no body) tells nothing
 ---@param content_type string? the header's value; only HTML makes a difference
 ---@return autopilot.GraphError error fields that the body does not tell are nil
+---@return boolean is_json it was told in JSON, as Graph tells all its errors
+---@return string? page the title of a page of HTML, at most 120 characters
 function graph_error.parse(body, content_type)
   if type(body) ~= "string" or body == "" then
-    return {}
+    return {}, false
   end
   -- NULs are never meant, but in UTF-16, which is read as ASCII without them. A byte order mark is
   -- no part of the text.
@@ -87,7 +89,9 @@ function graph_error.parse(body, content_type)
     request_id = found.request_id,
     client_request_id = found.client_request_id,
     retry_after = found.retry_after,
-  }
+  },
+    found.is_json == true,
+    found.page
 end
 
 local forbidden_codes = {
@@ -128,6 +132,14 @@ end
 function graph_error.is_not_licensed(service_error)
   local message = (service_error and service_error.message or ""):lower()
   return message:find("request not applicable to target tenant", 1, true) ~= nil
+end
+
+--- Whether the address exists in another cloud or API version only: "Resource not found for the segment".
+---@param service_error autopilot.GraphError?
+---@return boolean
+function graph_error.is_unknown_segment(service_error)
+  local message = (service_error and service_error.message or ""):lower()
+  return message:find("resource not found for the segment", 1, true) ~= nil
 end
 
 --- The permissions of which the application needs one, as the service names them.

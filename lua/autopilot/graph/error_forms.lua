@@ -7,7 +7,7 @@ local dates = require "autopilot.base.dates"
 local html = require "autopilot.graph.html"
 local json_text = require "autopilot.graph.loose_json"
 local permissions = require "autopilot.graph.permissions"
-local sentence = require "autopilot.graph.sentence"
+local sentence = require "autopilot.base.sentence"
 
 local forms = {}
 
@@ -23,6 +23,8 @@ local forms = {}
 ---@field request_id string?
 ---@field client_request_id string?
 ---@field retry_after number? seconds
+---@field is_json true? an object had a code or a message
+---@field page string? the title of a page, clean
 
 -- The body itself and four levels of JSON inside JSON strings, which is the deepest seen. Each level
 -- is at most as long as the one around it, so that five passes are the most work there can be.
@@ -138,6 +140,7 @@ local function read_error(found, object, level)
     message = localized and text_in(localized, "value")
       or not code_in(object, "error") and text_in(object, "error")
   end
+  found.is_json = found.is_json or message and true or found.codes[1] and true or nil
   if message then
     read_text(found, message, level + 1)
   end
@@ -235,7 +238,9 @@ function read_text(found, text, level, is_html)
   if level <= deepest_level and json_text.begins(text) then
     read_json(found, text, level)
   elseif is_html or html.begins(text) then
-    found.message = found.message or sentence.clean(html.text(text) or "")
+    local title = html.text(text) or ""
+    found.message = found.message or sentence.clean(title)
+    found.page = found.page or sentence.clean(title, 120)
   else
     read_words(found, text, level)
   end

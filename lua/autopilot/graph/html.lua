@@ -2,23 +2,13 @@
 --
 -- No parser: a page is looked at as far as a title, a heading or some plain text, each step linear.
 
+local entities = require "autopilot.base.entities"
+
 local html = {}
 
-local characters = {
-  amp = "&",
-  lt = "<",
-  gt = ">",
-  quot = '"',
-  apos = "'",
-  nbsp = " ",
-  ["#34"] = '"',
-  ["#39"] = "'",
-}
-
 local function without_markup(text)
-  -- Neither class reaches over the next tag, so that a text of nothing but `<` is read once.
-  text = text:gsub("<[^<>]*>", " "):gsub("&([#%w]+);", characters)
-  return text
+  -- The class does not reach over the next tag, so that a text of nothing but `<` is read once.
+  return entities.decode((text:gsub("<[^<>]*>", " ")))
 end
 
 --- The text of the first element of that name, or nil when there is none or it is empty.

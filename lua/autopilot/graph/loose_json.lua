@@ -1,8 +1,8 @@
 --- Reads as much JSON as there is in a text that may be cut, broken or followed by something else.
 --
 -- Whole documents are lua-cjson's. Around it stands what an answer's body needs: finding where the
--- first value ends, closing what was cut off, and picking single members out of ruins. Every step is
--- linear in the text. What the members mean is left to others.
+-- first value ends, and picking single members out of what is cut or broken. Every step is linear in the
+-- text. What the members mean is left to others.
 
 local cjson = require("cjson.safe").new() -- of its own: nobody else's settings reach it
 
@@ -12,7 +12,6 @@ local json_text = {}
 local cut_mark = "\226\128\166"
 
 local double_quote, letter_u = 34, 117
-local closer_of = { ["{"] = "}", ["["] = "]" }
 
 local literals =
   { null = true, ["true"] = true, ["false"] = true, nan = true, inf = true, infinity = true }
@@ -43,108 +42,21 @@ local function end_of_string(text, position)
   end
 end
 
---- How a text must end to be a document: `text` up to `finish`, then `closing`. `whole` tells that
--- nothing had to be added.
----@class autopilot.graph_error.Ending
----@field finish integer
----@field closing string
----@field whole boolean?
-
-local Scan = {}
-Scan.__index = Scan
-
---- The text can be ended after `finish`, by closing what is open there.
-function Scan:mark_safe(finish)
-  self.safe_finish, self.safe_depth = finish, self.depth
-end
-
-function Scan:closing(depth)
-  local closers = {}
-  for level = depth, 1, -1 do
-    closers[#closers + 1] = closer_of[self.open[level]]
+--- Where the first value of a text ends, when it is an object, a list or a string, and whole.
+---@return integer?
+local function end_of_value(text)
+  -- Strings are filled with blanks, so that a bracket in one does not count.
+  local bare = text:gsub("\\.", "  "):gsub('"[^"]*"', function(characters)
+    return '"' .. (" "):rep(#characters - 2) .. '"'
+  end)
+  local _, finish = bare:find "^%s*%b{}"
+  if not finish then
+    _, finish = bare:find "^%s*%b[]"
   end
-  return table.concat(closers)
-end
-
---- Reads on over a string that begins at `at`. Returns where it goes on, or nil and the ending.
-function Scan:string(at)
-  local finish, cut = end_of_string(self.text, at + 1)
-  if finish and self.depth == 0 then
-    return nil, { finish = finish, closing = "", whole = true }
-  elseif finish then
-    if self.value_is_due then
-      self:mark_safe(finish)
-    end
-    return finish + 1
-  elseif self.value_is_due then
-    return nil, { finish = cut, closing = cut_mark .. '"' .. self:closing(self.depth) }
+  if not finish then
+    _, finish = bare:find '^%s*"[^"]*"'
   end
-  return nil
-end
-
-function Scan:opening(at, mark)
-  self.depth = self.depth + 1
-  self.open[self.depth] = mark
-  self.value_is_due = mark == "["
-  self:mark_safe(at)
-  return at + 1
-end
-
-function Scan:closing_bracket(at)
-  if self.depth == 0 then
-    return nil
-  end
-  self.depth = self.depth - 1
-  if self.depth == 0 then
-    return nil, { finish = at, closing = "", whole = true }
-  end
-  self:mark_safe(at)
-  return at + 1
-end
-
-function Scan:comma(at)
-  if self.depth == 0 then
-    return nil
-  end
-  self.value_is_due = self.open[self.depth] == "["
-  self:mark_safe(at - 1)
-  return at + 1
-end
-
-function Scan:colon(at)
-  self.value_is_due = true
-  return at + 1
-end
-
-local step = {
-  ['"'] = Scan.string,
-  ["{"] = Scan.opening,
-  ["["] = Scan.opening,
-  ["}"] = Scan.closing_bracket,
-  ["]"] = Scan.closing_bracket,
-  [","] = Scan.comma,
-  [":"] = Scan.colon,
-}
-
---- Finds the end of the first value, or the last place where it can be ended; nil where there is
--- none.
----@param text string
----@return autopilot.graph_error.Ending?
-local function find_ending(text)
-  local scan = setmetatable({ text = text, open = {}, depth = 0, value_is_due = true }, Scan)
-  local position, ending = 1, nil
-  while position do
-    local at = text:find('["{}%[%],:]', position)
-    if not at then
-      break
-    end
-    local mark = text:sub(at, at)
-    position, ending = step[mark](scan, at, mark)
-  end
-  if not ending and scan.safe_finish then
-    ending = { finish = scan.safe_finish, closing = scan:closing(scan.safe_depth) }
-  end
-  return ending
+  return finish
 end
 
 --- Members that can be read one by one where the whole cannot.
@@ -154,14 +66,28 @@ local wanted = {
   ErrorCode = true,
   message = true,
   Message = true,
+  error = true,
+  error_codes = true,
   error_description = true,
   RetryAfter = true,
   ["request-id"] = true,
   ["client-request-id"] = true,
 }
 
---- A number, or a word that stands where a string should.
+--- The string whose text begins at `position`, complete or not. An escape that JSON does not know spoils
+-- the escapes, not the words.
+local function string_at(text, position)
+  local finish, cut = end_of_string(text, position)
+  local words = text:sub(position, finish and finish - 1 or cut) .. (finish and "" or cut_mark)
+  return cjson.decode('"' .. words .. '"') or words
+end
+
+--- A number, the first number of a list, or a word that stands where a string should.
 local function bare_value(text, position)
+  local first = text:match("^%[%s*([%d.]+)", position)
+  if first then
+    return { cjson.decode(first) }
+  end
   local number = text:match("^[%d.]+", position)
   local word = not number and text:match("^%a[%w_]*", position)
   if word and not literals[word:lower()] then
@@ -177,10 +103,7 @@ local function members_of(text)
     if wanted[name] and not (members and members[name] ~= nil) then
       local value
       if text:byte(position) == double_quote then
-        local finish = end_of_string(text, position + 1)
-        -- An escape that JSON does not know spoils the escapes, not the words.
-        value = finish
-          and (cjson.decode(text:sub(position, finish)) or text:sub(position + 1, finish - 1))
+        value = string_at(text, position + 1)
       else
         value = bare_value(text, position)
       end
@@ -205,14 +128,13 @@ function json_text.read(text)
   if whole ~= nil then
     return whole, #text + 1
   end
-  local ending = find_ending(text)
-  if ending then
-    local value = cjson.decode(text:sub(1, ending.finish) .. ending.closing)
-    if value ~= nil then
-      return value, ending.whole and ending.finish + 1 or nil
-    end
+  local finish = end_of_value(text)
+  local value = finish and cjson.decode(text:sub(1, finish))
+  if value ~= nil then
+    return value, finish + 1
   end
-  return members_of(text)
+  local quote = text:match '^%s*"()'
+  return quote and string_at(text, quote) or members_of(text)
 end
 
 return json_text

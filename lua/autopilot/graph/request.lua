@@ -9,7 +9,9 @@ local core = require "autopilot.core"
 local dates = require "autopilot.base.dates"
 local outcome = require "autopilot.sync.outcome"
 
-local may_echo, min, uuid = core.may_echo, math.min, core.uuid
+local min, uuid = math.min, core.uuid
+
+local longest_id = 200 -- characters
 
 ---@class autopilot.ExchangeContext how one operation wants its requests made
 ---@field deadline number? on the client's clock; no request outlives it
@@ -67,8 +69,8 @@ local function network_of(client, reply)
   local stage, name, message, timeout, delivered = reply:failure()
   local unsent = delivered == "no"
   return {
-    stage = stage or (unsent and "connect" or "receive"),
-    name = name,
+    stage = client:clean(stage, longest_id) or (unsent and "connect" or "receive"),
+    name = client:clean(name, longest_id),
     message = type(message) == "string" and client:clean(message) or "",
     timeout = timeout or false,
     delivered = unsent and "no" or "unknown",
@@ -88,26 +90,44 @@ local function of_network_failure(client, network, id, elapsed)
   }
 end
 
---- The error in the body. It is cleaned twice: reading it undoes escapes and drops what is invisible,
--- which may put an echo together that was in pieces.
+--- The error in the body.
 local function parse_error(client, body, content_type)
-  local service_error = require("autopilot.graph.error").parse(client:clean(body), content_type)
+  local service_error, is_json, page = require("autopilot.graph.error").parse(body, content_type)
   for name, value in pairs(service_error) do
     service_error[name] = client:clean(value)
   end
-  return service_error
+  return service_error, is_json, page
 end
 
---- Adds what the service said of its failure: error, Retry-After, outcome.
+--- Whether an answer carries what every answer of Graph does: an id, diagnostics or an error in JSON.
+-- A transport for tests may say itself whose its answers are.
+local function is_of_graph(reply, answer, client_request_id, is_json)
+  if reply.intermediary ~= nil then
+    return not reply.intermediary
+  end
+  return answer.request_id or answer.diagnostics or client_request_id or is_json
+end
+
+--- Adds what the answer says of the failure: error, Retry-After, outcome, and who answered.
 local function read_failure(self, client, answer, reply, body, received)
-  local content_type, retry_after = reply:header("content-type", "retry-after")
-  local service_error = parse_error(client, body, content_type)
-  -- Relative to the service's own date, so that a wrong clock here does not matter.
+  local content_type, retry_after, client_request_id, location =
+    reply:header("content-type", "retry-after", "client-request-id", "location")
+  local service_error, is_json, page = parse_error(client, body, content_type)
+  -- Relative to the date of the answer, so that a wrong clock here does not matter.
   local seconds = dates.read_retry_after(retry_after, answer.service_date or received)
     or service_error.retry_after
-  answer.outcome =
-    outcome.of_status(answer.status, service_error, seconds ~= nil, self.is_sync_request)
-  answer.delivered = outcome.delivered_by(answer.status)
+  local is_intermediary = not is_of_graph(reply, answer, client_request_id, is_json)
+  if is_intermediary then
+    answer.answered_by, answer.service_date = "intermediary", nil
+  end
+  answer.outcome = outcome.of_status(
+    answer.status,
+    service_error,
+    seconds ~= nil,
+    self.is_sync_request,
+    is_intermediary
+  )
+  answer.delivered = outcome.delivered_by(answer.status, is_intermediary)
   answer.retry_after = seconds
   answer.retry_at = seconds and received + seconds
   answer.activity_id = service_error.activity_id
@@ -119,7 +139,23 @@ local function read_failure(self, client, answer, reply, body, received)
       reason = service_error.reason,
     }
   end
-  answer.hint = outcome.hint(answer.outcome, service_error)
+  answer.hint = client:clean(outcome.hint(answer.outcome, service_error, nil, {
+    status = answer.status,
+    content_type = content_type,
+    page = page,
+    location = location,
+    is_intermediary = is_intermediary,
+  }))
+end
+
+--- Whether the answer is the one hoped for. A record is JSON: anything else under the status 200, without
+-- a sign of Graph, is the page of a portal.
+local function is_hoped_for(self, reply, status, body, is_marked)
+  if status ~= self.success then
+    return false
+  end
+  local is_trusted = self.is_sync_request or is_marked or reply.intermediary == false
+  return is_trusted or body:find "^[\239\187\191%s]*[{%[]" ~= nil or not body:find "%S"
 end
 
 --- An answer for what came back. The table that a success needs is made in its final size: the fields
@@ -137,10 +173,8 @@ local function read_reply(self, client, reply, id, sent, began, received, elapse
   local date, request_id, diagnostics, sunset =
     reply:header("date", "request-id", "x-ms-ags-diagnostic", "sunset")
   date = dates.read_http_date(date, received) -- repeated, it is joined to what is no date
-  if may_echo(client.secrets, request_id, diagnostics) then
-    request_id, diagnostics = client:clean(request_id), client:clean(diagnostics)
-  end
-  local is_success = status == self.success
+  request_id, diagnostics = client:clean(request_id, longest_id), client:clean(diagnostics)
+  local is_success = is_hoped_for(self, reply, status, body, request_id or diagnostics)
   local is_started = is_success and self.is_sync_request
   local answer = {
     outcome = is_started and "started" or nil,
@@ -170,7 +204,7 @@ local function read_reply(self, client, reply, id, sent, began, received, elapse
     read_failure(self, client, answer, reply, body, received)
   end
   if sunset then
-    client:emit("sunset", { date = client:clean(sunset) })
+    client:emit("sunset", { date = client:clean(sunset, longest_id) })
   end
   local earliest, latest
   if date and (is_started or request_id or diagnostics) then -- else whose clock it is, nobody knows

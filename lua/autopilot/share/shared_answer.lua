@@ -7,6 +7,7 @@
 local SharedKnowledge = require "autopilot.share.tenant_store"
 local cjson = require("cjson.safe").new() -- of its own: nobody else's settings reach it
 local outcome = require "autopilot.sync.outcome"
+local sentence = require "autopilot.base.sentence"
 
 local time_text, time_of = SharedKnowledge.time_text, SharedKnowledge.time_of
 
@@ -27,7 +28,8 @@ local joined_report = {}
 ---@field earliest number when it was triggered; the service's clock
 ---@field latest number
 
--- Fields that are short texts. All of them have passed the search for secrets.
+-- Fields that are short texts. All of them have passed the search for secrets; what others write into the
+-- store is made fit for a terminal again.
 local texts = {
   "http_version",
   "request_id",
@@ -38,7 +40,7 @@ local texts = {
 }
 local error_texts = { "code", "message", "reason" }
 local network_texts = { "stage", "name", "message" }
-local longest_text = 2000
+local longest_text = 1000 -- characters
 
 -- What no request is answered with: it follows from the record, or from the asker's own provider.
 local of_no_request =
@@ -54,7 +56,7 @@ local function copy_texts(from, names, to)
   end
   for _, name in ipairs(names) do
     local text = from[name]
-    to[name] = type(text) == "string" and #text <= longest_text and text or nil
+    to[name] = type(text) == "string" and sentence.clean(text, longest_text) or nil
   end
   return to
 end

@@ -118,9 +118,12 @@ local by_status = {
 ---@param service_error autopilot.GraphError from the body
 ---@param has_retry_after boolean
 ---@param is_sync_request boolean 409 and a bare 429 have their meaning only for the sync action
+---@param is_intermediary boolean? a proxy, filter or portal answered: its 4xx says nothing of the service
 ---@return autopilot.Outcome
-function outcome.of_status(status, service_error, has_retry_after, is_sync_request)
-  if by_status[status] then
+function outcome.of_status(status, service_error, has_retry_after, is_sync_request, is_intermediary)
+  if is_intermediary and status >= 400 and status <= 499 then
+    return "unexpected"
+  elseif by_status[status] then
     return by_status[status]
   elseif status == 401 then
     -- Intune wraps its own refusal in a 401: another token would not change it.
@@ -144,9 +147,11 @@ end
 --- Did the sync request arrive at the service? A 3xx, a 5xx or a strange answer may come from
 -- something in between.
 ---@param status integer
+---@param is_intermediary boolean? it surely comes from something in between
 ---@return "yes"|"unknown"
-function outcome.delivered_by(status)
-  return (status == 204 or (status >= 400 and status <= 499)) and "yes" or "unknown"
+function outcome.delivered_by(status, is_intermediary)
+  local is_telling = status == 204 or (status >= 400 and status <= 499)
+  return is_telling and not is_intermediary and "yes" or "unknown"
 end
 
 -- What keeps a request from being sent and is on our side of the network, by the names of failures.
@@ -159,12 +164,69 @@ local not_sent_by_us = {
   C_BOUNDARY = true,
 }
 
+--- What came instead of the answer hoped for.
+---@class autopilot.StrayAnswer
+---@field status integer
+---@field content_type string?
+---@field page string? the title of a page
+---@field location string? where a redirect leads
+---@field is_intermediary boolean
+
+--- The host that a redirect leads to; nil where it names none. Nothing else of the address is told.
+local function host_of(location)
+  local authority = (location or ""):match "^%a[%w+.-]*://([^/?#]*)"
+    or (location or ""):match "^//([^/?#]*)"
+  local host = authority and authority:match "[^@]*$"
+  local is_host = host and (host:find "^[%w.-]+:?%d*$" or host:find "^%[[%x:.]+%]:?%d*$")
+  return is_host and #host <= 253 and host or nil
+end
+
+--- Status, and the title of the page or the type of the body: `HTTP 403, "Access blocked"`.
+local function told_by(stray)
+  local kind = (stray.content_type or ""):match "^%a[%w/+.-]*"
+  local what = stray.page and ('"%s"'):format(stray.page) or kind and kind:sub(1, 60)
+  return ("HTTP %d%s"):format(stray.status, what and ", " .. what or "")
+end
+
+--- Hints that depend on what came, by outcome.
+---@type table<autopilot.Outcome, fun(stray: autopilot.StrayAnswer, service_error: autopilot.GraphError?): string?>
+local of_stray = {
+  redirected = function(stray)
+    local host = host_of(stray.location)
+    return host
+      and "The answer is a redirect to "
+        .. host
+        .. ", which is never followed: check base_url and proxies."
+  end,
+  unexpected = function(stray)
+    local told = told_by(stray)
+    if stray.is_intermediary then
+      return "A proxy, filter or portal answered in place of the service ("
+        .. told
+        .. "): have it let requests to Microsoft Graph through."
+    end
+    return "The service answered "
+      .. told
+      .. ", which is no answer to this request: check base_url and api_version."
+  end,
+  unavailable = function(stray)
+    local hint = "A gateway or proxy answered in place of the service (%s): ask again later."
+    return stray.is_intermediary and hint:format(told_by(stray))
+  end,
+  rejected = function(_, service_error)
+    local has_reason = service_error and (service_error.code or service_error.message)
+    return not has_reason
+      and "The service refused the request and gave no reason: check base_url and api_version."
+  end,
+}
+
 --- One sentence for the administrator.
 ---@param name autopilot.Outcome
 ---@param service_error autopilot.GraphError?
 ---@param network autopilot.NetworkFailure?
+---@param stray autopilot.StrayAnswer? the answer, where one came
 ---@return string?
-function outcome.hint(name, service_error, network)
+function outcome.hint(name, service_error, network, stray)
   if name == "forbidden" and service_error then
     local missing = graph_error().missing_permissions(service_error)
     if missing and #missing > 0 then
@@ -172,11 +234,17 @@ function outcome.hint(name, service_error, network)
         .. table.concat(missing, ", ")
         .. "."
     end
+  elseif
+    (name == "rejected" or name == "not_found") and graph_error().is_unknown_segment(service_error)
+  then
+    return "The service has no such action in this cloud and version: check cloud and api_version "
+      .. "(the sync is in beta)."
   elseif name == "unreachable" and network and not_sent_by_us[network.name] and network.message then
     return "Nothing was asked of the service: " .. network.message .. "."
   end
   local row = outcome.all[name]
-  return row and row.hint
+  local particular = stray and of_stray[name] and of_stray[name](stray, service_error)
+  return particular or row and row.hint
 end
 
 return outcome

@@ -21,7 +21,9 @@ function record.read_once(operation)
   operation.client_request_id = nil
   local answer, body = client.status_request:run(client, context)
   operation.read_took = answer.elapsed
-  answer.delivered, answer.answered_by, answer.sends = nil, nil, nil -- said of sync requests only
+  -- Said of sync requests only, but for who answered in place of the service.
+  answer.delivered, answer.sends = nil, nil
+  answer.answered_by = answer.answered_by == "intermediary" and answer.answered_by or nil
   if answer.retry_at then
     client.memory:note_refused(answer.outcome, answer.retry_at, context.received_at)
     if client.shared then

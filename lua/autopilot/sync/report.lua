@@ -31,7 +31,7 @@ local report = {}
 ---@field delivered ("yes"|"no"|"unknown")? did the service receive the sync request
 ---@field joined true? it is the answer to another call's request, which was under way (option `store`)
 ---@field confirmed_by ("response"|"status")?
----@field answered_by ("service"|"client")?
+---@field answered_by ("service"|"client"|"intermediary")?
 ---@field retry_after number? seconds before which asking again is pointless
 ---@field retry_at number? the same as Unix time of the client's clock
 ---@field request_id string?

@@ -8,6 +8,7 @@ local core = require "autopilot.core"
 local oauth = require "autopilot.token.oauth"
 local options = require "autopilot.base.options"
 local protected_call = require "autopilot.base.protected_call"
+local sentence = require "autopilot.base.sentence"
 
 ---@class autopilot.token.DeviceCodeOptions
 ---@field client_id string of an application that allows public client flows
@@ -39,7 +40,7 @@ local longest_interval = 60
 
 --- The text on one bounded line, or nil when it is none.
 local function line_of(value)
-  return type(value) == "string" and value ~= "" and value:gsub("%c", " "):sub(1, 500) or nil
+  return type(value) == "string" and sentence.clean(value, 500) or nil
 end
 
 local function seconds_of(value, default)
@@ -56,14 +57,14 @@ local function read_device(answer)
     return nil
   end
   local lifetime = seconds_of(answer.expires_in, default_lifetime)
-  local sentence = "To sign in, open %s and enter the code %s."
+  local instruction = "To sign in, open %s and enter the code %s."
   return {
     code = device_code,
     interval = math.min(seconds_of(answer.interval, default_interval), longest_interval),
     lifetime = math.min(lifetime, longest_lifetime),
     user_code = user_code,
     uri = uri,
-    message = line_of(answer.message) or sentence:format(uri, user_code),
+    message = line_of(answer.message) or instruction:format(uri, user_code),
   }
 end
 

@@ -29,6 +29,7 @@ local options = require "autopilot.base.options"
 ---@field body string
 ---@field timings autopilot.Timings
 ---@field sends integer how often the request may have been put on the wire
+---@field intermediary boolean? a transport for tests says whose its answer is; nil: the headers tell
 ---@field header (fun(self, ...: string): string?)? headers by name, without building the table
 
 ---@class autopilot.NetworkFailure

@@ -6,6 +6,7 @@
 local adapter = {}
 
 ---@class autopilot.Reply what came of a request that was sent; libcurl's own is a transfer (`core`)
+---@field intermediary boolean? whether a proxy, filter or portal answered; nil: the headers tell
 local Reply = {}
 Reply.__index = Reply
 
@@ -19,8 +20,9 @@ function Reply:result()
     return nil, nil, "", network.sends or (network.delivered == "no" and 0 or 1), false
   end
   local timings = type(response.timings) == "table" and response.timings or {}
+  local version = response.http_version
   return response.status,
-    response.http_version,
+    type(version) == "string" and #version <= 16 and version:match "^[%w./]+$" or nil,
     response.body or "",
     response.sends or 1,
     network == nil,
@@ -53,9 +55,18 @@ end
 --- A reply made of a response, or of a network failure.
 ---@param response autopilot.HttpResponse?
 ---@param network autopilot.NetworkFailure?
+---@param is_of_function boolean? a function answered: without a body it counts as Graph's, so that a
+-- test needs none of Graph's headers; a proxy, filter or portal sends a page
 ---@return autopilot.Reply
-function adapter.reply(response, network)
-  return setmetatable({ response = response, network = network }, Reply)
+function adapter.reply(response, network, is_of_function)
+  local intermediary = response and response.intermediary
+  if intermediary == nil and is_of_function and response and (response.body or "") == "" then
+    intermediary = false
+  end
+  return setmetatable(
+    { response = response, network = network, intermediary = intermediary },
+    Reply
+  )
 end
 
 --- Says what is wrong with what somebody's own transport returned, or nil.
@@ -111,7 +122,8 @@ function adapter.prepare_replies(transport, template, user_agent)
     return transport:prepare_replies(template)
   end
   local send
-  if is_object and transport.prepare then
+  local is_prepared = is_object and transport.prepare ~= nil
+  if is_prepared then
     send = transport:prepare(template)
   else
     template.headers["User-Agent"] = user_agent
@@ -122,7 +134,7 @@ function adapter.prepare_replies(transport, template, user_agent)
     if complaint then
       return nil, complaint
     end
-    return adapter.reply(response, network)
+    return adapter.reply(response, network, not is_prepared)
   end
 end
 

@@ -19,6 +19,7 @@ local options = require "autopilot.base.options"
 --- Seconds: `name_lookup`, `connect`, `tls`, `first_byte`, `total`, each 0 by default.
 ---@field timings table<string, number>?
 ---@field sends integer? how often the request may have been put on the wire; default nil
+---@field intermediary boolean? a proxy, filter or portal answers, not Graph; default false
 ---@field network autopilot.ScriptedFailure?
 
 ---@class autopilot.ScriptedFailure
@@ -46,6 +47,7 @@ local response_rules = {
   body = { type = "string", default = "" },
   http_version = { type = "string", default = "1.1" },
   sends = sends,
+  intermediary = { type = "boolean" },
   timings = {
     type = "table",
     fields = {
@@ -186,12 +188,15 @@ local function read_entries(given, level)
   return entries
 end
 
+-- An answer is Graph's unless its entry says otherwise, so that a script needs none of Graph's headers.
+local of_graph = { __index = { intermediary = false } }
+
 --- Plays back one normalised answer.
 local function play(answer)
   if answer.network then
     return nil, copy(answer.network)
   end
-  return copy(answer)
+  return setmetatable(copy(answer), of_graph)
 end
 
 --- Plays what a function of the script returned. It may have yielded: nothing here uses pcall.

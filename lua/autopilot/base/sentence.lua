@@ -32,13 +32,29 @@ local function sequence_length(text, position)
   return nil
 end
 
---- Whether a character has no shape of its own but an effect: U+0080 to U+009F (controls), U+2028 to
--- U+202E and U+2066 to U+2069 (line ends and direction), U+FEFF.
+-- Characters without a shape of their own but with an effect: controls, soft hyphen, direction, zero
+-- width, line ends, byte order mark, annotations, tags.
+local hidden = {
+  "^\194[\128-\159\173]", -- U+0080 to U+009F, U+00AD
+  "^\216\156", -- U+061C
+  "^\225\160\142", -- U+180E
+  "^\226\128[\139-\143\168-\174]", -- U+200B to U+200F, U+2028 to U+202E
+  "^\226\129[\160-\175]", -- U+2060 to U+206F
+  "^\239\187\191", -- U+FEFF
+  "^\239\191[\185-\187]", -- U+FFF9 to U+FFFB
+  "^\243\160[\128\129]", -- U+E0000 to U+E007F
+}
+
 local function is_hidden(character)
-  return character:find "^\194[\128-\159]"
-    or character:find "^\226\128[\168-\174]"
-    or character:find "^\226\129[\166-\169]"
-    or character == "\239\187\191"
+  if character:byte() < 0x80 then
+    return false
+  end
+  for _, pattern in ipairs(hidden) do
+    if character:find(pattern) then
+      return true
+    end
+  end
+  return false
 end
 
 --- The character or the run of ASCII at `position`, and how many bytes of the text it stands for.
@@ -71,6 +87,14 @@ local function shown(text, limit)
     position = position + length
   end
   return table.concat(parts)
+end
+
+--- The text in one line of visible characters, with its blanks: for what is printed.
+---@param text string
+---@return string
+function sentence.visible(text)
+  text = text:gsub("[%z\1-\31\127]", " "):gsub("\194[\128-\159]", " ")
+  return shown(text, math.huge)
 end
 
 --- The text as one line: white space and ASCII control characters are single spaces.
