@@ -35,6 +35,7 @@ build = {
         "src/curl_failure.c",
         "src/http_date.c",
         "src/idle_sockets.c",
+        "src/live_thread.c",
         "src/lua_parsers.c",
         "src/lua_request.c",
         "src/lua_secret_echo.c",
