@@ -13,6 +13,7 @@ local curl = require "autopilot.transport.curl"
 local is_loopback = require "autopilot.loopback"
 local options = require "autopilot.options"
 local protected_call = require "autopilot.protected_call"
+local read_ahead = require "autopilot.base.read_ahead"
 local redact = require "autopilot.redact"
 
 ---@class autopilot.ClientOptions
@@ -151,7 +152,20 @@ local no_secrets = {} -- no client has sent a token yet
 
 local operations = { sync = true, status = true, wait = true, ensure = true }
 
--- An operation is loaded when it is first used, so that a script pays for what it does.
+-- What an operation or a failure needs is loaded when it is first used, so that a script pays for what it
+-- does, but read before anything is sent.
+local needed_later = {
+  "autopilot.sync",
+  "autopilot.status",
+  "autopilot.wait",
+  "autopilot.ensure",
+  "autopilot.graph_error",
+  "autopilot.graph_error.sentence",
+  "autopilot.redact.bare_text",
+  "autopilot.retry",
+  "autopilot.token.claims",
+}
+
 setmetatable(Client, {
   __index = function(class, method)
     if operations[method] then
@@ -307,6 +321,7 @@ local function new(given, make_default_transport, level)
   self.transport, self.owns_transport = transport, owned
   local url = ("%s/%s%s"):format(base_url, checked.api_version, resource)
   share(self)
+  read_ahead(needed_later)
   self.sync_request = Exchange.new(self, "POST", url .. "/sync", 204)
   self.status_request = Exchange.new(self, "GET", url, 200)
   return self
