@@ -27,6 +27,7 @@ build = {
     ["autopilot.core"] = {
       sources = {
         "src/byte_buffer.c",
+        "src/ca_extras.c",
         "src/ca_store.c",
         "src/calendar.c",
         "src/challenge.c",

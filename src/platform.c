@@ -117,10 +117,13 @@ void platform_release_interrupt(void) {
     SetConsoleCtrlHandler(note_interrupt, FALSE);
 }
 
-bool platform_folder_has(const char *folder, bool (*wanted)(const char *name)) {
-    (void)folder;
-    (void)wanted;
-    return false; /* hashed certificate folders are an OpenSSL habit of POSIX systems */
+void platform_each_entry(const char *folder, void (*visit)(void *context, const char *name),
+                         void *context) {
+    (void)folder, (void)visit, (void)context; /* hashed certificate folders are a habit of POSIX */
+}
+
+FILE *platform_open(const char *path) {
+    return fopen(path, "rb");
 }
 
 bool platform_is_world_readable(const char *path) {
@@ -295,18 +298,25 @@ void platform_release_interrupt(void) {
     }
 }
 
-bool platform_folder_has(const char *folder, bool (*wanted)(const char *name)) {
+void platform_each_entry(const char *folder, void (*visit)(void *context, const char *name),
+                         void *context) {
     DIR *stream = opendir(folder);
-    if (stream == NULL) {
-        return false;
-    }
-    bool found = false;
     const struct dirent *entry;
-    while (!found && (entry = readdir(stream)) != NULL) {
-        found = wanted(entry->d_name);
+    while (stream != NULL && (entry = readdir(stream)) != NULL) {
+        visit(context, entry->d_name);
     }
-    closedir(stream);
-    return found;
+    if (stream != NULL) {
+        closedir(stream);
+    }
+}
+
+FILE *platform_open(const char *path) {
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    FILE *file = descriptor >= 0 ? fdopen(descriptor, "rb") : NULL;
+    if (descriptor >= 0 && file == NULL) {
+        close(descriptor);
+    }
+    return file;
 }
 
 bool platform_is_world_readable(const char *path) {

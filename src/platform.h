@@ -72,8 +72,13 @@ void platform_unlock(void);
 /* How many files and sockets this process may have open; 0 when nobody knows. */
 long platform_descriptor_limit(void);
 
-/* True when the folder can be read and has an entry for which `wanted` is true. */
-bool platform_folder_has(const char *folder, bool (*wanted)(const char *name));
+/* Calls `visit` with the name of each entry of the folder; not at all when it cannot be read, or on
+ * Windows. */
+void platform_each_entry(const char *folder, void (*visit)(void *context, const char *name),
+                         void *context);
+
+/* Opens a file to read from, closed by exec; NULL when it cannot be. */
+FILE *platform_open(const char *path);
 
 /* True when the file is there and its permissions let every user of this machine read it. Systems
  * without such permissions say false. */

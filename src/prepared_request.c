@@ -4,6 +4,7 @@
 #include "platform.h"
 #include "shared_count.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -206,23 +207,37 @@ static CURLcode configure_protocols(const struct prepared_request *request, CURL
 #endif
 }
 
-/* NULL for both leaves libcurl's build-time choice (or the system's own store) in place. */
+/* Where trust is read from. NULL for all leaves libcurl's build-time choice (or the system's own
+ * store) in place. */
+static CURLcode configure_sources(const struct ca_store *store, CURL *easy) {
+    CURLcode code = CURLE_OK;
+    if (store->file != NULL || store->path != NULL) {
+        SET(CURLOPT_CAINFO, store->file);
+        SET(CURLOPT_CAPATH, store->path);
+        SET(CURLOPT_PROXY_CAINFO, store->file);
+        SET(CURLOPT_PROXY_CAPATH, store->path);
+    }
+    if (store->extra != NULL) {
+        struct curl_blob extra = {(void *)(uintptr_t)store->extra, store->extra_length,
+                                  CURL_BLOB_NOCOPY};
+        SET(CURLOPT_CAINFO_BLOB, &extra);
+        SET(CURLOPT_PROXY_CAINFO_BLOB, &extra);
+    }
+    return code;
+}
+
 static CURLcode configure_trust(const struct prepared_request *request, CURL *easy) {
-    const struct ca_store *store = ca_store_default();
-    bool is_given = request->ca_file != NULL || request->ca_path != NULL;
-    const char *file = is_given ? request->ca_file : store->file;
-    const char *path = is_given ? request->ca_path : store->path;
     CURLcode code = CURLE_OK;
     SET(CURLOPT_SSL_VERIFYPEER, 1L);
     SET(CURLOPT_SSL_VERIFYHOST, 2L);
     SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-    if (file != NULL || path != NULL) {
-        SET(CURLOPT_CAINFO, file);
-        SET(CURLOPT_CAPATH, path);
-        SET(CURLOPT_PROXY_CAINFO, file);
-        SET(CURLOPT_PROXY_CAPATH, path);
+    if (code != CURLE_OK || request->is_plaintext) {
+        return code;
     }
-    return code;
+    const struct ca_store given = {.file = request->ca_file, .path = request->ca_path};
+    bool is_given = given.file != NULL || given.path != NULL;
+    const struct ca_store *store = is_given ? &given : ca_store_default();
+    return store != NULL ? configure_sources(store, easy) : CURLE_OUT_OF_MEMORY;
 }
 
 /* The least that libcurl takes. It allocates one for each body over HTTP/2, and ours are small:
