@@ -28,24 +28,36 @@ static bool may_be_plaintext(const char *host) {
            (is_dotted_quad(host) && (starts_with(host, "127.") || starts_with(host, "169.254.")));
 }
 
-/* True when the URL has no part in `unwanted` and its scheme suits its host. */
-static bool check_url(CURLU *parts, bool *is_plaintext) {
-    char *scheme = NULL, *host = NULL, *user = NULL, *password = NULL;
-    bool right = false;
-    if (curl_url_get(parts, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
-        curl_url_get(parts, CURLUPART_HOST, &host, 0) == CURLUE_OK) {
+static enum prepared_request_status status_of(CURLUcode code) {
+    return code == CURLUE_OUT_OF_MEMORY ? PREPARED_REQUEST_NO_MEMORY : PREPARED_REQUEST_BAD_URL;
+}
+
+/* Whether the URL has no such part, which is a user or a password. */
+static enum prepared_request_status check_has_no(CURLUPart which, CURLU *parts) {
+    char *text = NULL;
+    CURLUcode code = curl_url_get(parts, which, &text, 0);
+    curl_free(text);
+    bool is_missing = code == CURLUE_NO_USER || code == CURLUE_NO_PASSWORD;
+    return is_missing ? PREPARED_REQUEST_OK : status_of(code);
+}
+
+/* Whether the URL's scheme suits its host, and there are no credentials in it. */
+static enum prepared_request_status check_url(CURLU *parts, bool *is_plaintext) {
+    char *scheme = NULL, *host = NULL;
+    enum prepared_request_status status = PREPARED_REQUEST_BAD_URL;
+    CURLUcode code = curl_url_get(parts, CURLUPART_SCHEME, &scheme, 0);
+    code = code == CURLUE_OK ? curl_url_get(parts, CURLUPART_HOST, &host, 0) : code;
+    if (code != CURLUE_OK) {
+        status = status_of(code);
+    } else {
         *is_plaintext = strcmp(scheme, "http") == 0;
-        right = *is_plaintext ? may_be_plaintext(host) : strcmp(scheme, "https") == 0;
-    }
-    if (curl_url_get(parts, CURLUPART_USER, &user, 0) == CURLUE_OK ||
-        curl_url_get(parts, CURLUPART_PASSWORD, &password, 0) == CURLUE_OK) {
-        right = false;
+        if (*is_plaintext ? may_be_plaintext(host) : strcmp(scheme, "https") == 0) {
+            status = check_has_no(CURLUPART_USER, parts);
+        }
     }
     curl_free(scheme);
     curl_free(host);
-    curl_free(user);
-    curl_free(password);
-    return right;
+    return status == PREPARED_REQUEST_OK ? check_has_no(CURLUPART_PASSWORD, parts) : status;
 }
 
 static bool has_control_or_space(const char *text) {
@@ -57,16 +69,19 @@ static bool has_control_or_space(const char *text) {
     return false;
 }
 
-/* The URL in parts, or NULL when it is refused. */
-static CURLU *parse_url(const char *url, bool *is_plaintext) {
+/* The URL in parts; NULL when *status is not PREPARED_REQUEST_OK. */
+static CURLU *parse_url(const char *url, bool *is_plaintext, enum prepared_request_status *status) {
     CURLU *parts = curl_url();
-    if (parts == NULL || has_control_or_space(url) ||
-        curl_url_set(parts, CURLUPART_URL, url, 0) != CURLUE_OK ||
-        !check_url(parts, is_plaintext)) {
-        curl_url_cleanup(parts);
-        return NULL;
+    *status = parts == NULL ? PREPARED_REQUEST_NO_MEMORY : PREPARED_REQUEST_BAD_URL;
+    if (parts != NULL && !has_control_or_space(url)) {
+        CURLUcode code = curl_url_set(parts, CURLUPART_URL, url, 0);
+        *status = code == CURLUE_OK ? check_url(parts, is_plaintext) : status_of(code);
     }
-    return parts;
+    if (*status == PREPARED_REQUEST_OK) {
+        return parts;
+    }
+    curl_url_cleanup(parts);
+    return NULL;
 }
 
 struct prepared_request *prepared_request_create(const char *method, const char *url,
@@ -77,9 +92,8 @@ struct prepared_request *prepared_request_create(const char *method, const char 
         *status = PREPARED_REQUEST_BAD_METHOD;
         return NULL;
     }
-    CURLU *parts = parse_url(url, &is_plaintext);
+    CURLU *parts = parse_url(url, &is_plaintext, status);
     if (parts == NULL) {
-        *status = PREPARED_REQUEST_BAD_URL;
         return NULL;
     }
     struct prepared_request *request = calloc(1, sizeof *request);
