@@ -34,6 +34,7 @@ build = {
         "src/connection_limits.c",
         "src/core.c",
         "src/curl_failure.c",
+        "src/environment_proxy.c",
         "src/http_date.c",
         "src/idle_sockets.c",
         "src/live_thread.c",
