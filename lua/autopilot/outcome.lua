@@ -129,6 +129,29 @@ local not_sent_by_us = {
   C_BOUNDARY = true,
 }
 
+-- What to look at when the service could not be reached, by the stage that failed.
+local of_stage = {
+  resolve = "The service's name was not found and nothing was sent: check DNS and the network.",
+  tls = "The connection could not be made secure and nothing was sent: where a company's proxy "
+    .. "signs it anew, name that one's authority (--ca-file, http.ca_file or SSL_CERT_FILE); a wrong "
+    .. "clock of this machine does this too.",
+  proxy = "The proxy (--proxy, http.proxy or the environment's) could not be used and nothing was "
+    .. "sent: check that it runs and lets this host through.",
+}
+
+local environment_proxy = "The proxy that %s names could not be used and nothing was sent: correct or "
+  .. "unset it, or except the host by no_proxy."
+
+--- What to do about a service that could not be reached.
+local function hint_of_network(network)
+  if not_sent_by_us[network.name] and network.message then
+    return "Nothing was asked of the service: " .. network.message .. "."
+  end
+  local variable = network.stage == "proxy"
+    and (network.message or ""):match "%(proxy set by ([%w_]+)%)$"
+  return variable and environment_proxy:format(variable) or of_stage[network.stage]
+end
+
 --- One sentence for the administrator.
 ---@param name autopilot.Outcome
 ---@param service_error autopilot.GraphError?
@@ -142,11 +165,9 @@ function outcome.hint(name, service_error, network)
         .. table.concat(missing, ", ")
         .. "."
     end
-  elseif name == "unreachable" and network and not_sent_by_us[network.name] and network.message then
-    return "Nothing was asked of the service: " .. network.message .. "."
   end
   local row = outcome.all[name]
-  return row and row.hint
+  return name == "unreachable" and network and hint_of_network(network) or row and row.hint
 end
 
 return outcome

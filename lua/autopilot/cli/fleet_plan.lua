@@ -227,7 +227,7 @@ function FleetPlan.prepare(options, context)
   }, FleetPlan)
   self.prepared_at = self.clock()
   local given, origins = service_options.describe(options, context)
-  local mistake = not given and origins or check_client(given, origins)
+  local mistake = check_client(given, origins)
   if mistake then
     return nil, mistake
   end
