@@ -106,6 +106,7 @@ describe("autopilot.outcome", function()
     for _, word in ipairs { "--ca-file", "http.ca_file", "SSL_CERT_FILE", "clock" } do
       assert.is_truthy(hint_of("tls", "no"):find(word, 1, true))
     end
+    assert.is_truthy(hint_of("tls", "certificate is not yet valid"):find "set the clock%.$")
     assert.is_truthy(hint_of("resolve", "no"):find "DNS")
     assert.is_truthy(hint_of("proxy", "no"):find "^The proxy %(%-%-proxy, http%.proxy")
     assert.is_truthy(

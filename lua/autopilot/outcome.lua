@@ -147,8 +147,11 @@ local function hint_of_network(network)
   if not_sent_by_us[network.name] and network.message then
     return "Nothing was asked of the service: " .. network.message .. "."
   end
-  local variable = network.stage == "proxy"
-    and (network.message or ""):match "%(proxy set by ([%w_]+)%)$"
+  local message = network.message or ""
+  local variable = network.stage == "proxy" and message:match "%(proxy set by ([%w_]+)%)$"
+  if network.stage == "tls" and message:find "not yet valid" then
+    return "The service's certificate is not yet valid by this machine's clock: set the clock."
+  end
   return variable and environment_proxy:format(variable) or of_stage[network.stage]
 end
 

@@ -109,8 +109,9 @@ local function since_of(self, text)
     return self.since
   end
   local since = moment.parse(text, self.started_at)
-  if since > self.now() then
-    return nil, "since must not be in the future"
+  local complaint = moment.complaint(since, self.now())
+  if complaint then
+    return nil, "since " .. complaint
   end
   return since
 end
@@ -244,7 +245,7 @@ function FleetPlan.prepare(options, context)
   end
   self.started_at = self.state and self.state.started_at or self.now()
   self.since, mistake = since_of(self, options.since)
-  mistake = mistake and "option '--since' must not be in the future" or read_first(self)
+  mistake = mistake and mistake:gsub("^since", "option '--since'") or read_first(self)
   if mistake then
     return nil, mistake
   end
