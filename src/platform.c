@@ -72,6 +72,17 @@ void platform_close_on_exec(intptr_t socket) {
     SetHandleInformation((HANDLE)socket, HANDLE_FLAG_INHERIT, 0);
 }
 
+void platform_occupy_standard_descriptors(void) {
+}
+
+void platform_note_free(int lowest[PLATFORM_LOWEST_FREE]) {
+    (void)lowest;
+}
+
+void platform_close_on_exec_new(const int lowest[PLATFORM_LOWEST_FREE]) {
+    (void)lowest; /* sockets are inherited there only where somebody asks for it */
+}
+
 bool platform_is_terminal(void) {
     return _isatty(_fileno(stderr)) != 0;
 }
@@ -157,6 +168,7 @@ long platform_descriptor_limit(void) {
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -234,6 +246,49 @@ long platform_read_waiting(FILE *stream, void *memory, size_t room) {
 
 void platform_close_on_exec(intptr_t socket) {
     fcntl((int)socket, F_SETFD, FD_CLOEXEC);
+}
+
+void platform_occupy_standard_descriptors(void) {
+    for (int i = 0; i <= 2; i++) {
+        if (fcntl(i, F_GETFD) < 0 && errno == EBADF) {
+            /* The lowest number that is free is taken: this one. */
+            int descriptor = open("/dev/null", i == 0 ? O_WRONLY : O_RDONLY);
+            if (descriptor > 2) {
+                close(descriptor);
+            }
+        }
+    }
+}
+
+void platform_note_free(int lowest[PLATFORM_LOWEST_FREE]) {
+    int count = 0;
+    for (int i = 0; count < PLATFORM_LOWEST_FREE; i++) {
+        if (fcntl(i, F_GETFD) < 0) {
+            lowest[count++] = i;
+        }
+    }
+}
+
+/* True for a pipe, or a socket that is not of a network. */
+static bool is_of_this_process(int descriptor) {
+    struct stat status;
+    struct sockaddr_storage address;
+    socklen_t size = sizeof address;
+    if (fstat(descriptor, &status) != 0) {
+        return false;
+    }
+    return S_ISFIFO(status.st_mode) ||
+           (S_ISSOCK(status.st_mode) &&
+            getsockname(descriptor, (struct sockaddr *)&address, &size) == 0 &&
+            address.ss_family == AF_UNIX);
+}
+
+void platform_close_on_exec_new(const int lowest[PLATFORM_LOWEST_FREE]) {
+    for (int i = 0; i < PLATFORM_LOWEST_FREE; i++) {
+        if (is_of_this_process(lowest[i])) {
+            platform_close_on_exec(lowest[i]);
+        }
+    }
 }
 
 bool platform_is_terminal(void) {

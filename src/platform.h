@@ -36,6 +36,18 @@ enum { PLATFORM_AT_END = -1, PLATFORM_UNREADABLE = -2 };
 /* Has the socket closed in programs that this process becomes or starts. */
 void platform_close_on_exec(intptr_t socket);
 
+/* Opens those of the descriptors 0 to 2 that are closed, so that no socket gets their numbers: what
+ * the program prints would be written into it. Reading from or writing to them fails as before. */
+void platform_occupy_standard_descriptors(void);
+
+enum { PLATFORM_LOWEST_FREE = 16 };
+
+/* Notes the lowest descriptors that are not in use; on Windows none. */
+void platform_note_free(int lowest[PLATFORM_LOWEST_FREE]);
+
+/* Has those of them that are pipes or unix-domain sockets now closed by exec. */
+void platform_close_on_exec_new(const int lowest[PLATFORM_LOWEST_FREE]);
+
 /* Keeps this module in memory until the process ends: libcurl's resolver threads may outlive the
  * Lua state that loaded us. */
 void platform_pin_module(void);
