@@ -107,7 +107,12 @@ struct prepared_request *prepared_request_create(const char *method, const char 
     request->is_plaintext = is_plaintext;
     request->url = parts;
     request->http_version = CURL_HTTP_VERSION_NONE;
-    *status = PREPARED_REQUEST_OK;
+    /* Keeps libcurl from asking for what CURLOPT_ACCEPT_ENCODING has it decode. */
+    *status = prepared_request_add_header(request, "Accept-Encoding", 15, "", 0);
+    if (*status != PREPARED_REQUEST_OK) {
+        prepared_request_release(request);
+        return NULL;
+    }
     return request;
 }
 
@@ -308,6 +313,7 @@ CURLcode prepared_request_configure(const struct prepared_request *request, CURL
     SET(CURLOPT_CURLU, request->url);
     SET(CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
     SET(CURLOPT_FOLLOWLOCATION, 0L);
+    SET(CURLOPT_ACCEPT_ENCODING, ""); /* decodes what was not asked for; max_body still holds */
     code = code == CURLE_OK ? configure_protocols(request, easy) : code;
     code = code == CURLE_OK ? configure_trust(request, easy) : code;
     code = code == CURLE_OK ? configure_method(request, easy) : code;

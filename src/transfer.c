@@ -204,6 +204,18 @@ static void set_message(struct transfer *transfer, const char *text) {
     transfer->message[length < most ? length : most] = '\0';
 }
 
+/* Says which encoding of the body cannot be read, or is not what the body has. */
+static void set_encoding_message(struct transfer *transfer) {
+    struct header_field field;
+    for (size_t position = 0; response_head_next(&transfer->head, &position, &field);) {
+        if (header_field_is(&field, "content-encoding", sizeof "content-encoding" - 1)) {
+            snprintf(transfer->message, sizeof transfer->message,
+                     "the body has the content encoding '%.*s', which cannot be read",
+                     (int)(field.value_length < 100 ? field.value_length : 100), field.value);
+        }
+    }
+}
+
 /* Some ends have a truer name than the one libcurl gives them. */
 static CURLcode true_code(struct transfer *transfer, CURLcode code) {
     if (transfer->body_overflowed) {
@@ -213,6 +225,9 @@ static CURLcode true_code(struct transfer *transfer, CURLcode code) {
     if (transfer->head_overflowed) {
         set_message(transfer, "the response head is larger than 256 KiB");
         return CURLE_FILESIZE_EXCEEDED;
+    }
+    if (code == CURLE_BAD_CONTENT_ENCODING) {
+        set_encoding_message(transfer);
     }
     bool has_answer = transfer->head.complete && response_head_is_final(&transfer->head);
     if (code == CURLE_OK && !has_answer) {
