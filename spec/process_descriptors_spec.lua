@@ -7,7 +7,8 @@ local shell = require "autopilot.cli.emulate_shell"
 
 -- Two requests on one connection, with output in between; what came of them goes to a file.
 local printing = [[
-local client = require("autopilot").client { token = arg[1], base_url = arg[2], http = { ca_file = arg[3] } }
+local http = { ca_file = arg[3] }
+local client = require("autopilot").client { token = arg[1], base_url = arg[2], http = http }
 local outcomes = {}
 for _, method in ipairs { "sync", "status" } do
   local report, failure = client[method](client)
@@ -27,7 +28,8 @@ local listing = [[
 local core = require "autopilot.core"
 local list = "for each in /proc/self/fd/*; do readlink $each; done; echo"
 os.execute(list)
-local client = require("autopilot").client { token = arg[1], base_url = arg[2], http = { ca_file = arg[3] } }
+local http = { ca_file = arg[3] }
+local client = require("autopilot").client { token = arg[1], base_url = arg[2], http = http }
 assert(client:sync())
 local thread = core.transfer_thread and core.transfer_thread()
 local set = core.transfer_set()

@@ -99,9 +99,9 @@ describe("policy:decide", function()
 
   it("does not retry where a file of authorities cannot be used", function()
     local report = { outcome = "unreachable", network = { name = "CURLE_SSL_CACERT_BADFILE" } }
-    local delay, reason = retry.policy():decide { attempt = 1, elapsed = 0, report = report }
+    local delay, why = retry.policy():decide { attempt = 1, elapsed = 0, report = report }
     assert.is_nil(delay)
-    assert.equal("not_retryable", reason)
+    assert.equal("not_retryable", why)
     report.network.name = "CURLE_COULDNT_CONNECT"
     assert.is_number(retry.policy():decide { attempt = 1, elapsed = 0, report = report })
   end)
