@@ -39,7 +39,8 @@ describe("autopilot-sync", function()
     function world.now()
       return 10
     end
-    for _, line in ipairs { "ensure --since -1h", "wait --since -1h", "ensure --since 1750000000" } do
+    local lines = { "ensure --since -1h", "wait --since -1h", "ensure --since 1750000000" }
+    for _, line in ipairs(lines) do
       local ran = command.run(line, world)
       assert.equal(2, ran.code)
       assert.matches(
