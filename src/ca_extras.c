@@ -51,11 +51,11 @@ static bool append_file(struct byte_buffer *text, const char *path) {
     if (file == NULL) {
         return true;
     }
-    setvbuf(file, NULL, _IONBF, 0);
+    (void)setvbuf(file, NULL, _IONBF, 0);
     while (status == BYTE_BUFFER_OK && (length = fread(part, 1, sizeof part, file)) > 0) {
         status = byte_buffer_add(text, part, length);
     }
-    fclose(file);
+    (void)fclose(file);
     return status == BYTE_BUFFER_OK;
 }
 

@@ -2,22 +2,24 @@
 #include "ca_extras.h"
 #include "platform.h"
 
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <curl/curl.h>
 
 /* Copies the variable's value, where there is one: the environment may change later, the choice
  * must not. False when memory is short. */
-static bool copy_variable(const char **copy, const char *name) {
+static bool copy_variable(char **copy, const char *name) {
     const char *value = getenv(name);
     if (value == NULL || value[0] == '\0') {
         return true;
     }
     size_t size = strlen(value) + 1;
-    char *memory = malloc(size);
-    *copy = memory != NULL ? memcpy(memory, value, size) : NULL;
-    return memory != NULL;
+    *copy = malloc(size);
+    if (*copy == NULL) {
+        return false;
+    }
+    memcpy(*copy, value, size);
+    return true;
 }
 
 /* Only OpenSSL and its kin look certificates up by hashed name; others would read them all. */
@@ -49,13 +51,14 @@ static void choose_of_libcurl(struct ca_store *store) {
 
 /* False when memory is short. */
 static bool choose(struct ca_store *store) {
-    memset(store, 0, sizeof *store);
-    if (!copy_variable(&store->file, "SSL_CERT_FILE") ||
-        !copy_variable(&store->path, "SSL_CERT_DIR")) {
-        free((void *)(uintptr_t)store->file);
+    char *file = NULL, *path = NULL;
+    if (!copy_variable(&file, "SSL_CERT_FILE") || !copy_variable(&path, "SSL_CERT_DIR")) {
+        free(file);
         return false;
     }
-    if (store->file == NULL && store->path == NULL) {
+    store->file = file;
+    store->path = path;
+    if (file == NULL && path == NULL) {
         choose_of_libcurl(store);
     }
     return true;

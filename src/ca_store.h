@@ -8,9 +8,9 @@
 /* The choice; a NULL member is a source that is not used. All NULL: whatever libcurl was built
  * with, or the system's own store (Windows, macOS). */
 struct ca_store {
-    const char *file;  /* a bundle, parsed as a whole */
-    const char *path;  /* a folder of hashed names, of which only what is needed is read */
-    const char *extra; /* certificates of the machine's bundle that the folder lacks, in PEM */
+    const char *file; /* a bundle, parsed as a whole */
+    const char *path; /* a folder of hashed names, of which only what is needed is read */
+    char *extra;      /* certificates of the machine's bundle that the folder lacks, in PEM */
     size_t extra_length;
 };
 

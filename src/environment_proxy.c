@@ -74,7 +74,7 @@ static bool has_address(const char *entry, size_t length, uint32_t address) {
         return false;
     }
     /* For libcurl no bits are all bits. */
-    uint32_t mask = bits == 0 ? 0xffffffffu : 0xffffffffu << (32 - bits);
+    uint32_t mask = bits == 0 ? 0xffffffffU : 0xffffffffU << (32 - bits);
     return (network & mask) == (address & mask);
 }
 

@@ -1,14 +1,14 @@
 /* sigset_t and pthreads are POSIX, not C99. */
 #define _POSIX_C_SOURCE 200809L
 
-#include "live_thread.h"
+#include "platform.h"
 
 #ifndef _WIN32
 
 #include <signal.h>
 #include <stdlib.h>
 
-#include "platform.h"
+#include "live_thread.h"
 #include "shared_count.h"
 
 /* Enough for libcurl, a resolver and OpenSSL also where the system's default is 128 KiB. */

@@ -272,7 +272,7 @@ void platform_note_free(int lowest[PLATFORM_LOWEST_FREE]) {
 /* True for a pipe, or a socket that is not of a network. */
 static bool is_of_this_process(int descriptor) {
     struct stat status;
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
     socklen_t size = sizeof address;
     if (fstat(descriptor, &status) != 0) {
         return false;

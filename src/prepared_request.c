@@ -4,7 +4,6 @@
 #include "platform.h"
 #include "shared_count.h"
 
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -237,8 +236,7 @@ static CURLcode configure_sources(const struct ca_store *store, CURL *easy) {
         SET(CURLOPT_PROXY_CAPATH, store->path);
     }
     if (store->extra != NULL) {
-        struct curl_blob extra = {(void *)(uintptr_t)store->extra, store->extra_length,
-                                  CURL_BLOB_NOCOPY};
+        struct curl_blob extra = {store->extra, store->extra_length, CURL_BLOB_NOCOPY};
         SET(CURLOPT_CAINFO_BLOB, &extra);
         SET(CURLOPT_PROXY_CAINFO_BLOB, &extra);
     }

@@ -209,9 +209,9 @@ static void set_encoding_message(struct transfer *transfer) {
     struct header_field field;
     for (size_t position = 0; response_head_next(&transfer->head, &position, &field);) {
         if (header_field_is(&field, "content-encoding", sizeof "content-encoding" - 1)) {
-            snprintf(transfer->message, sizeof transfer->message,
-                     "the body has the content encoding '%.*s', which cannot be read",
-                     (int)(field.value_length < 100 ? field.value_length : 100), field.value);
+            (void)snprintf(transfer->message, sizeof transfer->message,
+                           "the body has the content encoding '%.*s', which cannot be read",
+                           (int)(field.value_length < 100 ? field.value_length : 100), field.value);
         }
     }
 }
@@ -285,8 +285,8 @@ static const char *safe_message(const struct transfer *transfer) {
 /* Adds which variable named the proxy: the one thing that its user can look for. */
 static void add_variable(struct transfer *transfer, const char *variable) {
     size_t length = strlen(transfer->message);
-    snprintf(transfer->message + length, sizeof transfer->message - length, " (proxy set by %s)",
-             variable);
+    (void)snprintf(transfer->message + length, sizeof transfer->message - length,
+                   " (proxy set by %s)", variable);
 }
 
 static void note_failure(struct transfer *transfer) {
