@@ -1,40 +1,25 @@
 #include "ca_store.h"
+#include "ca_extras.h"
 #include "platform.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <curl/curl.h>
 
-static bool is_hex_digit(char byte) {
-    return (byte >= '0' && byte <= '9') || (byte >= 'a' && byte <= 'f');
-}
-
-/* `002c0b4f.0`: what `openssl rehash` names a certificate by its subject. */
-static bool is_hashed_name(const char *name) {
-    for (int i = 0; i < 8; i++) {
-        if (!is_hex_digit(name[i])) {
-            return false;
-        }
-    }
-    return name[8] == '.' && name[9] >= '0' && name[9] <= '9';
-}
-
-static const char *from_environment(const char *name) {
+/* Copies the variable's value, where there is one: the environment may change later, the choice
+ * must not. False when memory is short. */
+static bool copy_variable(char **copy, const char *name) {
     const char *value = getenv(name);
-    return value != NULL && value[0] != '\0' ? value : NULL;
-}
-
-/* The environment may change later; the choice must not, nor may its memory. */
-static const char *keep(const char *text) {
-    if (text == NULL) {
-        return NULL;
+    if (value == NULL || value[0] == '\0') {
+        return true;
     }
-    size_t size = strlen(text) + 1;
-    char *copy = malloc(size);
-    if (copy != NULL) {
-        memcpy(copy, text, size);
+    size_t size = strlen(value) + 1;
+    *copy = malloc(size);
+    if (*copy == NULL) {
+        return false;
     }
-    return copy;
+    memcpy(*copy, value, size);
+    return true;
 }
 
 /* Only OpenSSL and its kin look certificates up by hashed name; others would read them all. */
@@ -43,32 +28,48 @@ static bool reads_hashed_folders(const char *ssl_version) {
            (strstr(ssl_version, "OpenSSL/") != NULL || strstr(ssl_version, "LibreSSL/") != NULL);
 }
 
-static struct ca_store choose(void) {
-    struct ca_store store = {keep(from_environment("SSL_CERT_FILE")),
-                             keep(from_environment("SSL_CERT_DIR"))};
-    if (store.file != NULL || store.path != NULL) {
-        return store;
-    }
+static void choose_of_libcurl(struct ca_store *store) {
     const curl_version_info_data *libcurl = curl_version_info(CURLVERSION_NOW);
-    if (libcurl->capath != NULL && reads_hashed_folders(libcurl->ssl_version) &&
-        platform_folder_has(libcurl->capath, is_hashed_name)) {
+    const char *bundle = libcurl->cainfo, *folder = libcurl->capath;
+    struct byte_buffer extras;
+    enum ca_extras_status status = CA_EXTRAS_NO_FOLDER;
+    byte_buffer_init(&extras, (size_t)-1);
+    if (folder != NULL && reads_hashed_folders(libcurl->ssl_version)) {
         /* One handshake then reads 1 or 2 certificates instead of some 140. */
-        store.path = libcurl->capath;
-    } else {
-        store.file = libcurl->cainfo;
-        store.path = libcurl->cainfo == NULL ? libcurl->capath : NULL;
+        status = ca_extras_read(bundle != NULL ? bundle : "", folder, &extras);
     }
-    return store;
+    bool is_hashed = status != CA_EXTRAS_NO_FOLDER;
+    store->path = is_hashed || bundle == NULL ? folder : NULL;
+    store->file = status == CA_EXTRAS_OK ? NULL : bundle;
+    if (status == CA_EXTRAS_OK && extras.length > 0) {
+        store->extra = extras.bytes; /* kept, like the choice, until the process ends */
+        store->extra_length = extras.length;
+    } else {
+        byte_buffer_free(&extras);
+    }
+}
+
+/* False when memory is short. */
+static bool choose(struct ca_store *store) {
+    char *file = NULL, *path = NULL;
+    if (!copy_variable(&file, "SSL_CERT_FILE") || !copy_variable(&path, "SSL_CERT_DIR")) {
+        free(file);
+        return false;
+    }
+    store->file = file;
+    store->path = path;
+    if (file == NULL && path == NULL) {
+        choose_of_libcurl(store);
+    }
+    return true;
 }
 
 const struct ca_store *ca_store_default(void) {
     static struct ca_store store;
-    static bool chosen = false;
+    static bool is_chosen = false;
     platform_lock();
-    if (!chosen) {
-        store = choose();
-        chosen = true;
-    }
+    is_chosen = is_chosen || choose(&store);
+    const struct ca_store *answer = is_chosen ? &store : NULL;
     platform_unlock();
-    return &store;
+    return answer;
 }

@@ -30,6 +30,7 @@ int luaopen_autopilot_core(lua_State *L) {
         return luaL_error(L, "autopilot.core: libcurl 7.80.0 or newer is needed");
     }
     platform_pin_module();
+    platform_occupy_standard_descriptors();
     lua_newtable(L);
     lua_system_open(L);
     lua_secret_echo_open(L);

@@ -183,6 +183,9 @@ static void set_flag(lua_State *L, const char *name, int flag) {
 static int info(lua_State *L) {
     const curl_version_info_data *libcurl = curl_version_info(CURLVERSION_NOW);
     const struct ca_store *store = ca_store_default();
+    if (store == NULL) {
+        return luaL_error(L, "not enough memory");
+    }
     lua_newtable(L);
     set_text(L, "libcurl", libcurl->version);
     set_text(L, "ssl", libcurl->ssl_version);

@@ -1,4 +1,5 @@
-/* Everything that is POSIX or Windows only stands in platform.c; the rest is portable C99. */
+/* Everything that is POSIX or Windows only stands in platform_posix.c and platform_windows.c; the
+ * rest is portable C99. */
 #ifndef AUTOPILOT_PLATFORM_H
 #define AUTOPILOT_PLATFORM_H
 
@@ -35,6 +36,18 @@ enum { PLATFORM_AT_END = -1, PLATFORM_UNREADABLE = -2 };
 
 /* Has the socket closed in programs that this process becomes or starts. */
 void platform_close_on_exec(intptr_t socket);
+
+/* Opens those of the descriptors 0 to 2 that are closed, so that no socket gets their numbers: what
+ * the program prints would be written into it. Reading from or writing to them fails as before. */
+void platform_occupy_standard_descriptors(void);
+
+enum { PLATFORM_LOWEST_FREE = 16 };
+
+/* Notes the lowest descriptors that are not in use; on Windows none. */
+void platform_note_free(int lowest[PLATFORM_LOWEST_FREE]);
+
+/* Has those of them that are pipes or unix-domain sockets now closed by exec. */
+void platform_close_on_exec_new(const int lowest[PLATFORM_LOWEST_FREE]);
 
 /* Keeps this module in memory until the process ends: libcurl's resolver threads may outlive the
  * Lua state that loaded us. */
@@ -90,8 +103,13 @@ void platform_unlock(void);
 /* How many files and sockets this process may have open; 0 when nobody knows. */
 long platform_descriptor_limit(void);
 
-/* True when the folder can be read and has an entry for which `wanted` is true. */
-bool platform_folder_has(const char *folder, bool (*wanted)(const char *name));
+/* Calls `visit` with the name of each entry of the folder; not at all when it cannot be read, or on
+ * Windows. */
+void platform_each_entry(const char *folder, void (*visit)(void *context, const char *name),
+                         void *context);
+
+/* Opens a file to read from, closed by exec; NULL when it cannot be. */
+FILE *platform_open(const char *path);
 
 /* True when the file is there and its permissions let every user of this machine read it. Systems
  * without such permissions say false. */

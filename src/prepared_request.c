@@ -27,24 +27,36 @@ static bool may_be_plaintext(const char *host) {
            (is_dotted_quad(host) && (starts_with(host, "127.") || starts_with(host, "169.254.")));
 }
 
-/* True when the URL has no part in `unwanted` and its scheme suits its host. */
-static bool check_url(CURLU *parts, bool *is_plaintext) {
-    char *scheme = NULL, *host = NULL, *user = NULL, *password = NULL;
-    bool right = false;
-    if (curl_url_get(parts, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
-        curl_url_get(parts, CURLUPART_HOST, &host, 0) == CURLUE_OK) {
+static enum prepared_request_status status_of(CURLUcode code) {
+    return code == CURLUE_OUT_OF_MEMORY ? PREPARED_REQUEST_NO_MEMORY : PREPARED_REQUEST_BAD_URL;
+}
+
+/* Whether the URL has no such part, which is a user or a password. */
+static enum prepared_request_status check_has_no(CURLUPart which, CURLU *parts) {
+    char *text = NULL;
+    CURLUcode code = curl_url_get(parts, which, &text, 0);
+    curl_free(text);
+    bool is_missing = code == CURLUE_NO_USER || code == CURLUE_NO_PASSWORD;
+    return is_missing ? PREPARED_REQUEST_OK : status_of(code);
+}
+
+/* Whether the URL's scheme suits its host, and there are no credentials in it. */
+static enum prepared_request_status check_url(CURLU *parts, bool *is_plaintext) {
+    char *scheme = NULL, *host = NULL;
+    enum prepared_request_status status = PREPARED_REQUEST_BAD_URL;
+    CURLUcode code = curl_url_get(parts, CURLUPART_SCHEME, &scheme, 0);
+    code = code == CURLUE_OK ? curl_url_get(parts, CURLUPART_HOST, &host, 0) : code;
+    if (code != CURLUE_OK) {
+        status = status_of(code);
+    } else {
         *is_plaintext = strcmp(scheme, "http") == 0;
-        right = *is_plaintext ? may_be_plaintext(host) : strcmp(scheme, "https") == 0;
-    }
-    if (curl_url_get(parts, CURLUPART_USER, &user, 0) == CURLUE_OK ||
-        curl_url_get(parts, CURLUPART_PASSWORD, &password, 0) == CURLUE_OK) {
-        right = false;
+        if (*is_plaintext ? may_be_plaintext(host) : strcmp(scheme, "https") == 0) {
+            status = check_has_no(CURLUPART_USER, parts);
+        }
     }
     curl_free(scheme);
     curl_free(host);
-    curl_free(user);
-    curl_free(password);
-    return right;
+    return status == PREPARED_REQUEST_OK ? check_has_no(CURLUPART_PASSWORD, parts) : status;
 }
 
 static bool has_control_or_space(const char *text) {
@@ -56,16 +68,19 @@ static bool has_control_or_space(const char *text) {
     return false;
 }
 
-/* The URL in parts, or NULL when it is refused. */
-static CURLU *parse_url(const char *url, bool *is_plaintext) {
+/* The URL in parts; NULL when *status is not PREPARED_REQUEST_OK. */
+static CURLU *parse_url(const char *url, bool *is_plaintext, enum prepared_request_status *status) {
     CURLU *parts = curl_url();
-    if (parts == NULL || has_control_or_space(url) ||
-        curl_url_set(parts, CURLUPART_URL, url, 0) != CURLUE_OK ||
-        !check_url(parts, is_plaintext)) {
-        curl_url_cleanup(parts);
-        return NULL;
+    *status = parts == NULL ? PREPARED_REQUEST_NO_MEMORY : PREPARED_REQUEST_BAD_URL;
+    if (parts != NULL && !has_control_or_space(url)) {
+        CURLUcode code = curl_url_set(parts, CURLUPART_URL, url, 0);
+        *status = code == CURLUE_OK ? check_url(parts, is_plaintext) : status_of(code);
     }
-    return parts;
+    if (*status == PREPARED_REQUEST_OK) {
+        return parts;
+    }
+    curl_url_cleanup(parts);
+    return NULL;
 }
 
 struct prepared_request *prepared_request_create(const char *method, const char *url,
@@ -76,9 +91,8 @@ struct prepared_request *prepared_request_create(const char *method, const char 
         *status = PREPARED_REQUEST_BAD_METHOD;
         return NULL;
     }
-    CURLU *parts = parse_url(url, &is_plaintext);
+    CURLU *parts = parse_url(url, &is_plaintext, status);
     if (parts == NULL) {
-        *status = PREPARED_REQUEST_BAD_URL;
         return NULL;
     }
     struct prepared_request *request = calloc(1, sizeof *request);
@@ -92,7 +106,12 @@ struct prepared_request *prepared_request_create(const char *method, const char 
     request->is_plaintext = is_plaintext;
     request->url = parts;
     request->http_version = CURL_HTTP_VERSION_NONE;
-    *status = PREPARED_REQUEST_OK;
+    /* Keeps libcurl from asking for what CURLOPT_ACCEPT_ENCODING has it decode. */
+    *status = prepared_request_add_header(request, "Accept-Encoding", 15, "", 0);
+    if (*status != PREPARED_REQUEST_OK) {
+        prepared_request_release(request);
+        return NULL;
+    }
     return request;
 }
 
@@ -206,23 +225,36 @@ static CURLcode configure_protocols(const struct prepared_request *request, CURL
 #endif
 }
 
-/* NULL for both leaves libcurl's build-time choice (or the system's own store) in place. */
+/* Where trust is read from. NULL for all leaves libcurl's build-time choice (or the system's own
+ * store) in place. */
+static CURLcode configure_sources(const struct ca_store *store, CURL *easy) {
+    CURLcode code = CURLE_OK;
+    if (store->file != NULL || store->path != NULL) {
+        SET(CURLOPT_CAINFO, store->file);
+        SET(CURLOPT_CAPATH, store->path);
+        SET(CURLOPT_PROXY_CAINFO, store->file);
+        SET(CURLOPT_PROXY_CAPATH, store->path);
+    }
+    if (store->extra != NULL) {
+        struct curl_blob extra = {store->extra, store->extra_length, CURL_BLOB_NOCOPY};
+        SET(CURLOPT_CAINFO_BLOB, &extra);
+        SET(CURLOPT_PROXY_CAINFO_BLOB, &extra);
+    }
+    return code;
+}
+
 static CURLcode configure_trust(const struct prepared_request *request, CURL *easy) {
-    const struct ca_store *store = ca_store_default();
-    bool is_given = request->ca_file != NULL || request->ca_path != NULL;
-    const char *file = is_given ? request->ca_file : store->file;
-    const char *path = is_given ? request->ca_path : store->path;
     CURLcode code = CURLE_OK;
     SET(CURLOPT_SSL_VERIFYPEER, 1L);
     SET(CURLOPT_SSL_VERIFYHOST, 2L);
     SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-    if (file != NULL || path != NULL) {
-        SET(CURLOPT_CAINFO, file);
-        SET(CURLOPT_CAPATH, path);
-        SET(CURLOPT_PROXY_CAINFO, file);
-        SET(CURLOPT_PROXY_CAPATH, path);
+    if (code != CURLE_OK || request->is_plaintext) {
+        return code;
     }
-    return code;
+    const struct ca_store given = {.file = request->ca_file, .path = request->ca_path};
+    bool is_given = given.file != NULL || given.path != NULL;
+    const struct ca_store *store = is_given ? &given : ca_store_default();
+    return store != NULL ? configure_sources(store, easy) : CURLE_OUT_OF_MEMORY;
 }
 
 /* The least that libcurl takes. It allocates one for each body over HTTP/2, and ours are small:
@@ -279,6 +311,7 @@ CURLcode prepared_request_configure(const struct prepared_request *request, CURL
     SET(CURLOPT_CURLU, request->url);
     SET(CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
     SET(CURLOPT_FOLLOWLOCATION, 0L);
+    SET(CURLOPT_ACCEPT_ENCODING, ""); /* decodes what was not asked for; max_body still holds */
     code = code == CURLE_OK ? configure_protocols(request, easy) : code;
     code = code == CURLE_OK ? configure_trust(request, easy) : code;
     code = code == CURLE_OK ? configure_method(request, easy) : code;

@@ -1,6 +1,8 @@
 #include "transfer.h"
 #include "curl_failure.h"
+#include "environment_proxy.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -202,6 +204,18 @@ static void set_message(struct transfer *transfer, const char *text) {
     transfer->message[length < most ? length : most] = '\0';
 }
 
+/* Says which encoding of the body cannot be read, or is not what the body has. */
+static void set_encoding_message(struct transfer *transfer) {
+    struct header_field field;
+    for (size_t position = 0; response_head_next(&transfer->head, &position, &field);) {
+        if (header_field_is(&field, "content-encoding", sizeof "content-encoding" - 1)) {
+            (void)snprintf(transfer->message, sizeof transfer->message,
+                           "the body has the content encoding '%.*s', which cannot be read",
+                           (int)(field.value_length < 100 ? field.value_length : 100), field.value);
+        }
+    }
+}
+
 /* Some ends have a truer name than the one libcurl gives them. */
 static CURLcode true_code(struct transfer *transfer, CURLcode code) {
     if (transfer->body_overflowed) {
@@ -211,6 +225,9 @@ static CURLcode true_code(struct transfer *transfer, CURLcode code) {
     if (transfer->head_overflowed) {
         set_message(transfer, "the response head is larger than 256 KiB");
         return CURLE_FILESIZE_EXCEEDED;
+    }
+    if (code == CURLE_BAD_CONTENT_ENCODING) {
+        set_encoding_message(transfer);
     }
     bool has_answer = transfer->head.complete && response_head_is_final(&transfer->head);
     if (code == CURLE_OK && !has_answer) {
@@ -224,21 +241,20 @@ static CURLcode true_code(struct transfer *transfer, CURLcode code) {
     return code;
 }
 
-/* True when the connection leads to another port than the service's: to a proxy of the environment,
- * about which libcurl before 8.7 says no more. One at the service's own port is not noticed. */
-static bool leads_elsewhere(CURL *easy, const struct prepared_request *request) {
-    long reached = 0;
-    char *port = NULL;
-    if (curl_easy_getinfo(easy, CURLINFO_PRIMARY_PORT, &reached) != CURLE_OK || reached <= 0 ||
-        curl_url_get(request->url, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) != CURLUE_OK) {
-        return false;
+/* The proxy of the environment that the request goes through, if any. */
+static struct environment_proxy find_environment_proxy(const struct prepared_request *request) {
+    struct environment_proxy proxy = {NULL, false};
+    char *host = NULL;
+    if (request->proxy == NULL && !request->is_plaintext &&
+        curl_url_get(request->url, CURLUPART_HOST, &host, 0) == CURLUE_OK) {
+        proxy = environment_proxy_for(host);
+        curl_free(host);
     }
-    bool is_elsewhere = strtol(port, NULL, 10) != reached;
-    curl_free(port);
-    return is_elsewhere;
+    return proxy;
 }
 
-static struct transfer_progress read_progress(const struct transfer *transfer) {
+static struct transfer_progress read_progress(const struct transfer *transfer,
+                                              const struct environment_proxy *proxy) {
     CURL *easy = transfer->handle->easy;
     const struct prepared_request *request = transfer->request;
     const struct transfer_timings *timings = &transfer->timings;
@@ -249,11 +265,9 @@ static struct transfer_progress read_progress(const struct transfer *transfer) {
     progress.resolved = timings->name_lookup > 0;
     /* Some libcurls count TLS and a proxy's tunnel into the time that connecting took. */
     progress.connected = timings->connect > 0 || local_port != 0;
-    progress.proxied = prepared_request_is_proxied(request);
-    progress.socks = progress.proxied && strncmp(request->proxy, "socks", 5) == 0;
-    if (!progress.proxied && leads_elsewhere(easy, request)) {
-        progress.proxied = progress.socks = true; /* perhaps SOCKS: TLS is not its own then */
-    }
+    bool is_named = prepared_request_is_proxied(request);
+    progress.proxied = is_named || proxy->variable != NULL;
+    progress.socks = is_named ? strncmp(request->proxy, "socks", 5) == 0 : proxy->is_socks;
     progress.secured = timings->tls > 0 || request->is_plaintext;
     progress.sent = transfer->sends > 0;
     return progress;
@@ -268,11 +282,22 @@ static const char *safe_message(const struct transfer *transfer) {
     return text[0] != '\0' ? text : curl_easy_strerror(transfer->code);
 }
 
+/* Adds which variable named the proxy: the one thing that its user can look for. */
+static void add_variable(struct transfer *transfer, const char *variable) {
+    size_t length = strlen(transfer->message);
+    (void)snprintf(transfer->message + length, sizeof transfer->message - length,
+                   " (proxy set by %s)", variable);
+}
+
 static void note_failure(struct transfer *transfer) {
-    struct transfer_progress progress = read_progress(transfer);
+    struct environment_proxy proxy = find_environment_proxy(transfer->request);
+    struct transfer_progress progress = read_progress(transfer, &proxy);
     transfer->failed_stage = curl_failure_stage(transfer->code, &progress);
     if (transfer->message[0] == '\0') {
         set_message(transfer, safe_message(transfer));
+    }
+    if (proxy.variable != NULL && strcmp(transfer->failed_stage, "proxy") == 0) {
+        add_variable(transfer, proxy.variable);
     }
 }
 

@@ -56,9 +56,11 @@ static void append_finished(struct transfer_set *set, struct transfer *transfer)
 
 struct transfer_set *transfer_set_create(void) {
     struct transfer_set *set = calloc(1, sizeof *set);
+    int lowest[PLATFORM_LOWEST_FREE];
     if (set == NULL) {
         return NULL;
     }
+    platform_note_free(lowest);
     set->process_id = platform_process_id();
     set->next_deadline = never;
     idle_sockets_init(&set->sockets);
@@ -72,6 +74,8 @@ struct transfer_set *transfer_set_create(void) {
         free(set);
         return NULL;
     }
+    /* What a multi is woken by; libcurl before 8.11 leaves it open for other programs. */
+    platform_close_on_exec_new(lowest);
     return set;
 }
 

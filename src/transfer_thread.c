@@ -1,4 +1,4 @@
-/* sigset_t and pthreads are POSIX, not C99. */
+/* pthreads are POSIX, not C99. */
 #define _POSIX_C_SOURCE 200809L
 
 #include "transfer_thread.h"
@@ -7,19 +7,16 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "live_thread.h"
 #include "platform.h"
 #include "transfer_job.h"
 #include "transfer_set.h"
 #include "wake_socket.h"
-
-/* Enough for libcurl, a resolver and OpenSSL also where the system's default is 128 KiB. */
-static const size_t stack_size = 1024 * 1024;
 
 /* Transfers that a program may well have at a time; more are served, on more connections. */
 static const unsigned usual_concurrency = 1000;
@@ -39,7 +36,7 @@ struct connection {
 };
 
 struct transfer_thread {
-    pthread_t thread;
+    struct live_thread live;
     pthread_mutex_t lock;
     long process_id;
     unsigned long last_number; /* the submitting side's own */
@@ -48,7 +45,6 @@ struct transfer_thread {
     /* Under the lock. */
     struct transfer_jobs submitted; /* not begun */
     struct transfer_jobs finished;  /* not claimed */
-    bool is_stopping;
 
     /* The thread's own while it runs. */
     struct transfer_set *set;
@@ -284,13 +280,6 @@ static void deliver(struct transfer_thread *thread) {
 /* ---- The thread --------------------------------------------------------------------------------
  */
 
-static bool is_stopping(struct transfer_thread *thread) {
-    pthread_mutex_lock(&thread->lock);
-    bool answer = thread->is_stopping;
-    pthread_mutex_unlock(&thread->lock);
-    return answer;
-}
-
 /* Waits until something is due. A listener that cannot be served is left alone for a moment. */
 static void wait_for_work(struct transfer_thread *thread) {
     size_t count = thread->connection_count;
@@ -301,32 +290,21 @@ static void wait_for_work(struct transfer_thread *thread) {
     transfer_set_poll(thread->set, thread->watched, (unsigned)count, seconds);
 }
 
-static void *run(void *context) {
+static void work(void *context) {
     struct transfer_thread *thread = context;
-    while (!is_stopping(thread)) {
+    while (!live_thread_is_stopping(&thread->live)) {
         wait_for_work(thread);
+        live_thread_begin_step(&thread->live);
         accept_connections(thread);
         read_connections(thread);
         transfer_set_step(thread->set, 0);
         deliver(thread);
+        live_thread_end_step(&thread->live);
     }
-    return NULL;
 }
 
-/* Starts `run` with all signals blocked: they are for the threads of the program that we are in. */
-static bool start_thread(struct transfer_thread *thread) {
-    sigset_t all, before;
-    pthread_attr_t attributes;
-    sigfillset(&all);
-    if (pthread_attr_init(&attributes) != 0) {
-        return false;
-    }
-    pthread_attr_setstacksize(&attributes, stack_size);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int status = pthread_create(&thread->thread, &attributes, run, thread);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attributes);
-    return status == 0;
+static void wake(void *context) {
+    transfer_set_wake(((struct transfer_thread *)context)->set);
 }
 
 /* Frees everything; the thread does not run. */
@@ -362,7 +340,7 @@ struct transfer_thread *transfer_thread_start(const char **problem) {
     if (!transfer_set_wake(thread->set)) {
         *problem = "libcurl cannot wake a thread";
     } else if (wake_socket_open(&thread->wake, problem)) {
-        if (start_thread(thread)) {
+        if (live_thread_start(&thread->live, work, wake, thread)) {
             return thread;
         }
         *problem = "no thread can be started";
@@ -375,12 +353,9 @@ void transfer_thread_stop(struct transfer_thread *thread) {
     if (thread == NULL || !transfer_thread_is_ours(thread)) {
         return;
     }
-    pthread_mutex_lock(&thread->lock);
-    thread->is_stopping = true;
-    pthread_mutex_unlock(&thread->lock);
-    transfer_set_wake(thread->set);
-    pthread_join(thread->thread, NULL);
-    destroy(thread);
+    if (live_thread_stop(&thread->live)) {
+        destroy(thread);
+    }
 }
 
 const char *transfer_thread_address(const struct transfer_thread *thread) {

@@ -13,6 +13,7 @@ local curl = require "autopilot.transport.curl"
 local is_loopback = require "autopilot.base.url"
 local options = require "autopilot.base.options"
 local protected_call = require "autopilot.base.protected_call"
+local read_ahead = require "autopilot.base.read_ahead"
 local redact = require "autopilot.base.redact"
 
 ---@class autopilot.ClientOptions
@@ -158,7 +159,20 @@ local no_secrets = {} -- no client has sent a token yet
 
 local operations = { sync = true, status = true, wait = true, ensure = true }
 
--- An operation is loaded when it is first used, so that a script pays for what it does.
+-- What an operation or a failure needs is loaded when it is first used, so that a script pays for what it
+-- does, but read before anything is sent.
+local needed_later = {
+  "autopilot.sync.sync",
+  "autopilot.sync.status",
+  "autopilot.sync.wait",
+  "autopilot.sync.ensure",
+  "autopilot.graph.error",
+  "autopilot.base.sentence",
+  "autopilot.base.normal_text",
+  "autopilot.retry",
+  "autopilot.base.claims",
+}
+
 setmetatable(Client, {
   __index = function(class, method)
     if operations[method] then
@@ -318,6 +332,7 @@ local function new(given, make_default_transport, level)
   self.transport, self.owns_transport = transport, owned
   local url = ("%s/%s%s"):format(base_url, checked.api_version, resource)
   share(self)
+  read_ahead(needed_later)
   self.sync_request = Exchange.new(self, "POST", url .. "/sync", 204)
   self.status_request = Exchange.new(self, "GET", url, 200)
   return self

@@ -81,6 +81,41 @@ static void survives_any_allocation_that_fails(void) {
     }
 }
 
+/* Makes a request while libcurl may allocate only so often; whether it was made. */
+static enum prepared_request_status make_with(const char *url, long allocations) {
+    enum prepared_request_status status;
+    allocations_left = allocations;
+    struct prepared_request *request = prepared_request_create("POST", url, &status);
+    allocations_left = -1;
+    CHECK((request != NULL) == (status == PREPARED_REQUEST_OK));
+    prepared_request_release(request);
+    return status;
+}
+
+static void says_so_when_a_url_cannot_be_read_for_it(void) {
+    static const struct {
+        const char *url;
+        enum prepared_request_status status;
+    } cases[] = {
+        {"https://graph.example.test:8443/beta/sync?a=b", PREPARED_REQUEST_OK},
+        {"http://127.0.0.1/", PREPARED_REQUEST_OK},
+        {"https://user:secret@graph.example.test/", PREPARED_REQUEST_BAD_URL},
+        {"http://graph.example.test/", PREPARED_REQUEST_BAD_URL},
+        {"https://", PREPARED_REQUEST_BAD_URL},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        CHECK(make_with(cases[i].url, -1) == cases[i].status);
+        for (int round = 0; round < 2; round++) {
+            one_fails = round == 1;
+            for (long allocations = 1; allocations < 60; allocations++) {
+                enum prepared_request_status status = make_with(cases[i].url, allocations);
+                CHECK_ABOUT(status == cases[i].status || status == PREPARED_REQUEST_NO_MEMORY,
+                            cases[i].url, strlen(cases[i].url));
+            }
+        }
+    }
+}
+
 int main(void) {
     if (curl_global_init_mem(CURL_GLOBAL_DEFAULT, failing_malloc, free, failing_realloc,
                              failing_strdup, failing_calloc) != CURLE_OK) {
@@ -89,5 +124,7 @@ int main(void) {
     clear_environment();
     check_case("survives any allocation of libcurl's that fails",
                survives_any_allocation_that_fails);
+    check_case("says so when there is no memory to read a URL with",
+               says_so_when_a_url_cannot_be_read_for_it);
     return check_summary();
 }

@@ -37,6 +37,22 @@ describe("autopilot-sync", function()
     assert.equal(1, service.requests.sync)
   end)
 
+  it("says that the clock is wrong where it was never set", function()
+    local world = new_world()
+    function world.now()
+      return 10
+    end
+    local lines = { "ensure --since -1h", "wait --since -1h", "ensure --since 1750000000" }
+    for _, line in ipairs(lines) do
+      local ran = command.run(line, world)
+      assert.equal(2, ran.code)
+      assert.matches(
+        "option '%-%-since' .*clock is wrong, it shows 1970%-01%-01T00:00:10Z",
+        ran.err
+      )
+    end
+  end)
+
   it("ensure asks for none where one counts", function()
     local world, service = new_world()
     command.run({ "sync", "--wait" }, world)

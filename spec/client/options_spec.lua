@@ -1,6 +1,9 @@
 -- The client's options and those of its methods: a mistake raises where it was made, and names the option.
 
 local autopilot_client = require "autopilot.client"
+local autopilot_fleet = require "autopilot.fleet"
+local curl = require "autopilot.transport.curl"
+local files = require "support.files"
 local mistakes = require "support.mistakes"
 local retry = require "autopilot.retry"
 local virtual_world = require "support.virtual_world"
@@ -145,5 +148,64 @@ describe("autopilot.client: methods", function()
       assert.is_truthy(message:find(("client:%s: option '%s'"):format(case[1], option), 1, true))
     end
     assert.equal(0, #transport.requests)
+  end)
+end)
+
+describe("a file of authorities that cannot be used", function()
+  local pem = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+
+  -- Everything that takes the option.
+  local makers = {
+    client = function(http)
+      return autopilot_client { token = "t", http = http }
+    end,
+    transport = function(http)
+      return curl.new { http = http }
+    end,
+  }
+
+  --- Checks what all of them say of a file; nil: nothing.
+  local function expect(path, complaint)
+    for name, make in pairs(makers) do
+      local made, message = pcall(make, { ca_file = path })
+      if complaint then
+        assert.is_false(made, name)
+        assert.is_truthy(message:find("http.ca_file' " .. complaint, 1, true), message)
+      else
+        assert.is_true(made, message)
+      end
+    end
+  end
+
+  it("is told before anything is tried", function()
+    expect("/no/such/file", "cannot be read: /no/such/file: No such file or directory")
+    expect("/", "cannot be read: /: Is a directory")
+    local wrong = { "no certificate", "-----BEGIN PRIVATE KEY-----\n", ("\48\130\3\1"):rep(40000) }
+    for _, text in ipairs(wrong) do
+      local path, remove = files.temporary(text)
+      expect(path, "must hold certificates in PEM")
+      remove()
+    end
+    local path, remove = files.temporary ""
+    expect(path, ("cannot be read: %s: it is empty"):format(path))
+    remove()
+  end)
+
+  it("is told of each tenant of a fleet, and nothing is tried", function()
+    local given = { token = "t", base_url = "https://127.0.0.1:1", http = { ca_file = "/no/file" } }
+    for _, report in autopilot_fleet({ tenants = { "a", "b" }, client = given }):run() do
+      assert.equal("no", report.delivered)
+      assert.is_truthy(report.error.message:find("'ca_file' cannot be read: /no/file", 1, true))
+      assert.is_true(report.elapsed < 1)
+    end
+  end)
+
+  it("is none with one certificate, wherever it stands in the file", function()
+    local kinds = { pem, ("# words\n"):rep(20000) .. pem, (pem:gsub(" CERT", " TRUSTED CERT")) }
+    for _, text in ipairs(kinds) do
+      local path, remove = files.temporary(text)
+      expect(path, nil)
+      remove()
+    end
   end)
 end)

@@ -2,6 +2,7 @@
 -- of its files hours later, there may be none to be had any more.
 
 local fleet_world = require "support.fleet_world"
+local unloaded = require "support.unloaded"
 
 local every_trouble = {
   { kind = "unsent" },
@@ -17,31 +18,6 @@ local every_trouble = {
   { kind = "status", status = 302 },
 }
 
---- Runs the function with none of our Lua modules loaded, and gives back those that were.
-local function without_modules(act)
-  local loaded = {}
-  for module, value in pairs(package.loaded) do
-    if module:find "^autopilot" and module ~= "autopilot.core" then
-      loaded[module] = value
-    end
-  end
-  local path, cpath = package.path, package.cpath
-  for module in pairs(loaded) do
-    package.loaded[module] = nil
-  end
-  local done, message = pcall(act)
-  package.path, package.cpath = path, cpath
-  for module in pairs(package.loaded) do
-    if module:find "^autopilot" and module ~= "autopilot.core" then
-      package.loaded[module] = nil
-    end
-  end
-  for module, value in pairs(loaded) do
-    package.loaded[module] = value
-  end
-  assert(done, message)
-end
-
 describe("a fleet that cannot load modules any more", function()
   for _, operation in ipairs { "sync", "ensure", "status", "wait" } do
     it("has what it needs for " .. operation .. ", whatever goes wrong", function()
@@ -55,9 +31,9 @@ describe("a fleet that cannot load modules any more", function()
       if operation == "sync" or operation == "ensure" then
         given.arguments = { wait = true }
       end
-      without_modules(function()
+      unloaded.run(function(close_files, missed)
         local fleet = world:fleet(given, require "autopilot.fleet")
-        package.path, package.cpath = "", ""
+        close_files()
         local seen = 0
         for _, report in fleet:run() do
           seen = seen + 1
@@ -65,6 +41,7 @@ describe("a fleet that cannot load modules any more", function()
           assert.is_nil(message:find("module", 1, true), message)
         end
         assert.equal(20, seen)
+        assert.are.same({}, missed)
       end)
     end)
   end

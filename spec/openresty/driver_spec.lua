@@ -1,6 +1,7 @@
 -- Who steps the transfers of an OpenResty worker, and how it is made ready, without nginx.
 
 local fake_openresty = require "support.fake_openresty"
+local files = require "support.files"
 
 local world
 
@@ -179,10 +180,12 @@ describe("in OpenResty, making ready", function()
         }
       end,
     }
-    require("autopilot.openresty").warm { http = { ca_file = "/ca.pem", proxy = "http://p:1" } }
+    local path, remove = files.temporary "-----BEGIN CERTIFICATE-----\n"
+    require("autopilot.openresty").warm { http = { ca_file = path, proxy = "http://p:1" } }
+    remove()
     assert.same({}, asked)
     world:run()
-    assert.same({ { "https://127.0.0.1:4321/", "/ca.pem", "", "none" } }, asked)
+    assert.same({ { "https://127.0.0.1:4321/", path, "", "none" } }, asked)
     assert.equal(1, closed)
   end)
 

@@ -140,12 +140,14 @@ describe("the C sources", function()
   for name in names:gmatch "%S+" do
     banned[name] = true
   end
+  -- What exit would free under a thread of ours, that thread has to let go of before.
+  local allowed = { ["src/live_thread.c"] = { atexit = true } }
 
   it("use no banned function", function()
     local wrong = {}
     for path, text in bare_c_files() do
       for name in text:gmatch "%f[%w_]([%a_][%w_]*)%s*%(" do
-        if banned[name] then
+        if banned[name] and not (allowed[path] and allowed[path][name]) then
           wrong[#wrong + 1] = path .. ": " .. name
         end
       end

@@ -97,6 +97,15 @@ describe("policy:decide", function()
     end
   end)
 
+  it("does not retry where a file of authorities cannot be used", function()
+    local report = { outcome = "unreachable", network = { name = "CURLE_SSL_CACERT_BADFILE" } }
+    local delay, why = retry.policy():decide { attempt = 1, elapsed = 0, report = report }
+    assert.is_nil(delay)
+    assert.equal("not_retryable", why)
+    report.network.name = "CURLE_COULDNT_CONNECT"
+    assert.is_number(retry.policy():decide { attempt = 1, elapsed = 0, report = report })
+  end)
+
   it("does not retry what it cannot read", function()
     for _, policy in ipairs { plain, retry.policy { on = { "cooldown" } } } do
       for _, report in ipairs { {}, 7, true, "timeout", { outcome = 0 / 0 }, { outcome = {} } } do

@@ -96,6 +96,26 @@ describe("autopilot.sync.outcome", function()
     end
   end)
 
+  it("says of a service out of reach what to look at, by the stage that failed", function()
+    local function hint_of(stage, message)
+      return outcome.hint(
+        "unreachable",
+        nil,
+        { stage = stage, name = "CURLE_X", message = message }
+      )
+    end
+    for _, word in ipairs { "--ca-file", "http.ca_file", "SSL_CERT_FILE", "clock" } do
+      assert.is_truthy(hint_of("tls", "no"):find(word, 1, true))
+    end
+    assert.is_truthy(hint_of("tls", "certificate is not yet valid"):find "set the clock%.$")
+    assert.is_truthy(hint_of("resolve", "no"):find "DNS")
+    assert.is_truthy(hint_of("proxy", "no"):find "^The proxy %(%-%-proxy, http%.proxy")
+    assert.is_truthy(
+      hint_of("proxy", "refused (proxy set by ALL_PROXY)"):find "^The proxy that ALL_PROXY names"
+    )
+    assert.equal(outcome.all.unreachable.hint, hint_of("connect", "no"))
+  end)
+
   it("takes a Retry-After that cannot be read for none", function()
     for _, text in ipairs { "soon", "-5", "1e3", "" } do
       local report = report_of { status = 429, headers = { ["Retry-After"] = text } }

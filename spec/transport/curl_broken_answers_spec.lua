@@ -10,6 +10,11 @@ local assert_cut, assert_lost, assert_whole =
 
 local no_content = "HTTP/1.1 204 No Content\r\n\r\n"
 
+-- `{"error":{"code":"Conflict"}}`, by gzip.
+local gzipped = "\031\139\008\000\000\000\000\000\002\003\171\086\074\045\042\202\047"
+  .. "\082\178\170\086\074\206\079\073\085\178\082\114\206\207\075\203\201"
+  .. "\076\046\081\170\173\005\000\115\168\198\011\029\000\000\000"
+
 describe("an answer over HTTP/1.1", function()
   after_each(wire.close)
   teardown(wire.teardown)
@@ -129,11 +134,33 @@ describe("an answer over HTTP/1.1", function()
       end
     end)
 
-    it("is not decompressed: what was not asked for is kept as it came", function()
-      for _, encoding in ipairs { "gzip", "br", "unheard-of" } do
+    it("is read where its encoding can be undone, though none was asked for", function()
+      local head = "HTTP/1.1 409 X\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
+      local outcome = answer(head:format(#gzipped) .. gzipped)
+      assert_whole(outcome, 409, '{"error":{"code":"Conflict"}}')
+      assert.is_nil(outcome.server.requests[1].headers["accept-encoding"])
+      outcome = answer "HTTP/1.1 204 X\r\nContent-Encoding: unheard-of\r\n\r\n"
+      assert_whole(outcome, 204)
+    end)
+
+    it("keeps the status where its encoding cannot be undone, and names that", function()
+      for _, encoding in ipairs { "gzip", "unheard-of" } do
         local head = "HTTP/1.1 500 X\r\nContent-Encoding: %s\r\nContent-Length: 5\r\n\r\nhello"
-        assert_whole(answer(head:format(encoding)), 500, "hello")
+        local outcome = answer(head:format(encoding))
+        assert_cut(outcome, 500, "CURLE_BAD_CONTENT_ENCODING")
+        local wanted = "the body has the content encoding '%s', which cannot be read"
+        assert.are.equal(wanted:format(encoding), outcome.network.message)
       end
+    end)
+
+    it("has its limit also where it is only long when it is decompressed", function()
+      local pipe = assert(io.popen "head -c 3000000 /dev/zero | gzip -9 -c")
+      local bomb = pipe:read "*a"
+      pipe:close()
+      local head = "HTTP/1.1 500 X\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
+      local outcome = answer(head:format(#bomb) .. bomb)
+      assert_cut(outcome, 500, "CURLE_FILESIZE_EXCEEDED")
+      assert.are.equal(1024 * 1024, #outcome.response.body)
     end)
 
     it("keeps the status when its transfer coding cannot be undone", function()

@@ -1,6 +1,7 @@
 -- The network fails before, while and after the request is sent. What is said about its delivery is
 -- held against what the server really saw.
 
+local files = require "support.files"
 local hostile = require "support.hostile_server"
 local wire = require "support.wire"
 
@@ -66,10 +67,12 @@ describe("a request that cannot be sent", function()
     assert_unsent(outcome, "tls", "CURLE_PEER_FAILED_VERIFICATION")
   end)
 
-  it("fails at TLS when the file of authorities is not there", function()
+  it("fails at TLS when the file of authorities is not there any more", function()
     local server = hostile.listen(wire.tls(wire.serves()))
-    local http = { ca_file = wire.certificates().folder .. "/missing.pem" }
-    local outcome = wire.ask(server, { scheme = "https", http = http })
+    local path, remove = files.temporary(files.read(wire.certificates().ca))
+    local transport = wire.transport { ca_file = path }
+    remove()
+    local outcome = wire.ask(server, { scheme = "https", transport = transport })
     assert_unsent(outcome, "tls", "CURLE_SSL_CACERT_BADFILE")
   end)
 

@@ -36,9 +36,10 @@ function awaiting.run(method, options, context, wanted)
   end
   local now = (context.now or require("autopilot.core").now)()
   wanted.since = options.since and moment.parse(options.since, now)
-  if wanted.since and wanted.since > now then
+  local complaint = wanted.since and moment.complaint(wanted.since, now)
+  if complaint then
     client:close()
-    return nil, "option '--since' must not be in the future"
+    return nil, "option '--since' " .. complaint
   end
   wanted.timeout = options.deadline
   wanted.on_progress = shown.on_progress

@@ -110,8 +110,9 @@ local function since_of(self, text)
     return self.since
   end
   local since = moment.parse(text, self.started_at)
-  if since > self.now() then
-    return nil, "since must not be in the future"
+  local complaint = moment.complaint(since, self.now())
+  if complaint then
+    return nil, "since " .. complaint
   end
   return since
 end
@@ -228,7 +229,7 @@ function FleetPlan.prepare(options, context)
   }, FleetPlan)
   self.prepared_at = self.clock()
   local given, origins = service_options.describe(options, context)
-  local mistake = not given and origins or check_client(given, origins)
+  local mistake = check_client(given, origins)
   if mistake then
     return nil, mistake
   end
@@ -245,7 +246,7 @@ function FleetPlan.prepare(options, context)
   end
   self.started_at = self.state and self.state.started_at or self.now()
   self.since, mistake = since_of(self, options.since)
-  mistake = mistake and "option '--since' must not be in the future" or read_first(self)
+  mistake = mistake and mistake:gsub("^since", "option '--since'") or read_first(self)
   if mistake then
     return nil, mistake
   end

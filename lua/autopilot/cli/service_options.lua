@@ -1,6 +1,5 @@
 --- The options of every command that talks to the service, and the client that they make.
 
-local input_file = require "autopilot.cli.input_file"
 local outcome = require "autopilot.sync.outcome"
 local sign_in = require "autopilot.cli.sign_in"
 local values = require "autopilot.cli.values"
@@ -52,14 +51,10 @@ local function gather(options, context)
   given.tenant, origins.tenant = either(options.tenant, "--tenant", "AZURE_TENANT_ID", getenv)
   given.base_url, origins.base_url =
     either(options.base_url, "--base-url", "AUTOPILOT_BASE_URL", getenv)
-  local ca_file, ca_origin = either(options.ca_file, "--ca-file", "AUTOPILOT_CA_FILE", getenv)
-  if ca_file then
-    local message = input_file.complaint(ca_file, true)
-    if message then
-      return nil, ("%s cannot be read: %s"):format(ca_origin, message)
-    end
-    given.http = { ca_file = ca_file }
-  end
+  local ca_file
+  ca_file, origins["http.ca_file"] =
+    either(options.ca_file, "--ca-file", "AUTOPILOT_CA_FILE", getenv)
+  given.http = ca_file and { ca_file = ca_file }
   return given, origins
 end
 
@@ -83,13 +78,10 @@ end
 --- What options and environment say of a client, but for its token; and where each of it came from.
 ---@param options table<string, any>
 ---@param context autopilot.cli.Context
----@return table? given
----@return table<string, string>|string origins without `given` a sentence
+---@return table given
+---@return table<string, string> origins
 function service_options.describe(options, context)
   local given, origins = gather(options, context)
-  if not given then
-    return nil, origins
-  end
   given.cloud = options.cloud
   if options.timeout then
     given.timeout = { total = options.timeout, connect = math.min(10, options.timeout) }
@@ -111,9 +103,6 @@ end
 ---@return string? mistake one sentence
 function service_options.client(options, context, own)
   local given, origins = service_options.describe(options, context)
-  if not given then
-    return nil, origins
-  end
   local token, mistake = sign_in.open(options, context)
   if not token then
     return nil, mistake

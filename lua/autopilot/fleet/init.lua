@@ -20,8 +20,6 @@ local settings = require "autopilot.fleet.settings"
 local tenant_sleep = require "autopilot.fleet.tenant_sleep"
 local tenant_task = require "autopilot.fleet.tenant_task"
 
-require "autopilot.fleet.whole_client"
-
 local name = "autopilot.fleet"
 
 --- Only who keeps a state in a file needs it, and what it brings along.

@@ -72,11 +72,17 @@ function condition.read(on)
   return exact and listed or on, { type = "table", fields = outcome_rules }, exact
 end
 
---- The default: by the outcome alone.
+--- Whether the failure is of a file of authorities that cannot be used: it is the same in ten seconds.
+local function is_of_file(report)
+  local network = report.network
+  return type(network) == "table" and network.name == "CURLE_SSL_CACERT_BADFILE"
+end
+
+--- The default: by the outcome, and by what surely stays as it is.
 ---@param report any
 ---@return boolean
 function condition.default(report)
-  return type(report) == "table" and retried[report.outcome] == true
+  return type(report) == "table" and retried[report.outcome] == true and not is_of_file(report)
 end
 
 --- Makes the predicate that a checked `on` stands for.

@@ -220,6 +220,32 @@ local of_stray = {
   end,
 }
 
+-- What to look at when the service could not be reached, by the stage that failed.
+local of_stage = {
+  resolve = "The service's name was not found and nothing was sent: check DNS and the network.",
+  tls = "The connection could not be made secure and nothing was sent: where a company's proxy "
+    .. "signs it anew, name its authority (--ca-file, http.ca_file or SSL_CERT_FILE). A wrong "
+    .. "clock of this machine does this too.",
+  proxy = "The proxy (--proxy, http.proxy or the environment's) could not be used and nothing was "
+    .. "sent: check that it runs and lets this host through.",
+}
+
+local environment_proxy = "The proxy that %s names could not be used and nothing was sent: correct "
+  .. "or unset it, or except the host by no_proxy."
+
+--- What to do about a service that could not be reached.
+local function hint_of_network(network)
+  if not_sent_by_us[network.name] and network.message then
+    return "Nothing was asked of the service: " .. network.message .. "."
+  end
+  local message = network.message or ""
+  local variable = network.stage == "proxy" and message:match "%(proxy set by ([%w_]+)%)$"
+  if network.stage == "tls" and message:find "not yet valid" then
+    return "The service's certificate is not yet valid by this machine's clock: set the clock."
+  end
+  return variable and environment_proxy:format(variable) or of_stage[network.stage]
+end
+
 --- One sentence for the administrator.
 ---@param name autopilot.Outcome
 ---@param service_error autopilot.GraphError?
@@ -239,11 +265,10 @@ function outcome.hint(name, service_error, network, stray)
   then
     return "The service has no such action in this cloud and version: check cloud and api_version "
       .. "(the sync is in beta)."
-  elseif name == "unreachable" and network and not_sent_by_us[network.name] and network.message then
-    return "Nothing was asked of the service: " .. network.message .. "."
   end
   local row = outcome.all[name]
-  local particular = stray and of_stray[name] and of_stray[name](stray, service_error)
+  local particular = name == "unreachable" and network and hint_of_network(network)
+    or stray and of_stray[name] and of_stray[name](stray, service_error)
   return particular or row and row.hint
 end
 

@@ -56,9 +56,40 @@ local function is_proxy_url(text)
   return proxy_schemes[scheme or ""] and number ~= nil and number <= 65535
 end
 
+local certificate = "%-%-%-%-%-BEGIN [%u%d ]*CERTIFICATE%-%-%-%-%-"
+
+--- Why a file of authorities cannot be used. A pipe is left alone: it can be read once.
+local function complaint_about_ca_file(path)
+  local shown = path:gsub("%c", "?")
+  local file, reason = io.open(path, "rb")
+  if not file then
+    return ("cannot be read: %s"):format((reason:gsub("%c", "?")))
+  end
+  local text = ""
+  local is_pipe = not file:seek "cur"
+  if not is_pipe then
+    text, reason = file:read(64 * 1024)
+    if text and not text:find(certificate) then
+      text = text .. (file:read "*a" or "")
+    end
+  end
+  file:close()
+  if not text then
+    return ("cannot be read: %s: %s"):format(shown, reason or "it is empty")
+  elseif not is_pipe and not text:find(certificate) then
+    return ("must hold certificates in PEM ('-----BEGIN CERTIFICATE-----'); %s has none"):format(
+      shown
+    )
+  end
+end
+
 --- Rules of the `http` options, for whoever takes them from a user.
 curl.rules = {
-  ca_file = { type = "string" },
+  ca_file = {
+    type = "string",
+    secret = true, -- the complaint names it
+    check = complaint_about_ca_file,
+  },
   ca_path = { type = "string" },
   proxy = {
     type = "string",

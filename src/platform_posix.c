@@ -1,166 +1,11 @@
+/* src/platform.h on POSIX systems; empty on Windows. */
 /* dladdr, RTLD_NODELETE and getentropy are extensions in glibc. */
 #define _GNU_SOURCE 1
 #define _DARWIN_C_SOURCE 1
 
 #include "platform.h"
 
-#ifdef _WIN32
-
-#include <winsock2.h> /* before windows.h, which would bring the old one */
-#include <windows.h>
-#include <bcrypt.h>
-#include <errno.h>
-#include <io.h>
-
-static const double ticks_per_second = 1e7;              /* FILETIME counts 100 ns */
-static const double unix_epoch_in_ticks = 1.16444736e17; /* 1601 to 1970 */
-
-bool platform_random(void *memory, size_t length) {
-    return BCryptGenRandom(NULL, memory, (ULONG)length, BCRYPT_USE_SYSTEM_PREFERRED_RNG) == 0;
-}
-
-double platform_now(void) {
-    FILETIME time;
-    GetSystemTimePreciseAsFileTime(&time);
-    double ticks = (double)time.dwHighDateTime * 4294967296.0 + (double)time.dwLowDateTime;
-    return (ticks - unix_epoch_in_ticks) / ticks_per_second;
-}
-
-double platform_clock(void) {
-    LARGE_INTEGER frequency, count;
-    QueryPerformanceFrequency(&frequency);
-    QueryPerformanceCounter(&count);
-    return (double)count.QuadPart / (double)frequency.QuadPart;
-}
-
-void platform_sleep(double seconds) {
-    Sleep((DWORD)(seconds * 1e3 + 0.999));
-}
-
-long platform_process_id(void) {
-    return (long)GetCurrentProcessId();
-}
-
-void platform_pin_module(void) {
-    HMODULE module;
-    GetModuleHandleExA(GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_PIN,
-                       (LPCSTR)(void *)platform_pin_module, &module);
-}
-
-bool platform_has_input(intptr_t socket) {
-    WSAPOLLFD asked = {.fd = (SOCKET)socket, .events = POLLIN};
-    return WSAPoll(&asked, 1, 0) > 0;
-}
-
-long platform_read_waiting(FILE *stream, void *memory, size_t room) {
-    int descriptor = _fileno(stream);
-    HANDLE handle = (HANDLE)_get_osfhandle(descriptor);
-    if (GetFileType(handle) == FILE_TYPE_PIPE) {
-        DWORD waiting = 0;
-        if (PeekNamedPipe(handle, NULL, 0, NULL, &waiting, NULL) == 0) {
-            errno = EIO;
-            return GetLastError() == ERROR_BROKEN_PIPE ? PLATFORM_AT_END : PLATFORM_UNREADABLE;
-        } else if (waiting == 0) {
-            return 0;
-        }
-    }
-    int count = _read(descriptor, memory, (unsigned)room);
-    return count > 0 ? count : count == 0 ? PLATFORM_AT_END : PLATFORM_UNREADABLE;
-}
-
-void platform_close_on_exec(intptr_t socket) {
-    SetHandleInformation((HANDLE)socket, HANDLE_FLAG_INHERIT, 0);
-}
-
-bool platform_is_terminal(void) {
-    return _isatty(_fileno(stderr)) != 0;
-}
-
-int platform_terminal_width(void) {
-    CONSOLE_SCREEN_BUFFER_INFO screen;
-    if (GetConsoleScreenBufferInfo(GetStdHandle(STD_ERROR_HANDLE), &screen) == 0) {
-        return 0;
-    }
-    return screen.srWindow.Right - screen.srWindow.Left + 1;
-}
-
-enum platform_file_kind platform_file_kind(const char *path, bool follow_links, double *size) {
-    WIN32_FILE_ATTRIBUTE_DATA file;
-    if (GetFileAttributesExA(path, GetFileExInfoStandard, &file) == 0) {
-        return PLATFORM_NOTHING;
-    } else if (!follow_links && (file.dwFileAttributes & FILE_ATTRIBUTE_REPARSE_POINT) != 0) {
-        return PLATFORM_LINK;
-    } else if ((file.dwFileAttributes & FILE_ATTRIBUTE_DIRECTORY) != 0) {
-        return PLATFORM_FOLDER;
-    } else if ((file.dwFileAttributes & FILE_ATTRIBUTE_DEVICE) != 0) {
-        return PLATFORM_DEVICE;
-    }
-    *size = (double)file.nFileSizeHigh * 4294967296.0 + (double)file.nFileSizeLow;
-    return PLATFORM_FILE;
-}
-
-bool platform_make_private(const char *path) {
-    double size;
-    HANDLE file =
-        CreateFileA(path, GENERIC_WRITE, 0, NULL, CREATE_NEW, FILE_ATTRIBUTE_NORMAL, NULL);
-    if (file != INVALID_HANDLE_VALUE) {
-        CloseHandle(file);
-        return true;
-    }
-    return platform_file_kind(path, false, &size) == PLATFORM_FILE &&
-           (GetFileAttributesA(path) & FILE_ATTRIBUTE_READONLY) == 0;
-}
-
-static volatile LONG interrupts = 0;
-
-static BOOL WINAPI note_interrupt(DWORD event) {
-    /* What is not handled here goes on to the next handler, which ends the process. */
-    return event == CTRL_C_EVENT && InterlockedIncrement(&interrupts) == 1;
-}
-
-bool platform_note_interrupt(void) {
-    interrupts = 0;
-    return SetConsoleCtrlHandler(note_interrupt, TRUE) != 0;
-}
-
-bool platform_was_interrupted(void) {
-    return interrupts > 0;
-}
-
-bool platform_was_terminated(void) {
-    return false; /* nobody is asked there whether it wants to end */
-}
-
-void platform_release_interrupt(void) {
-    SetConsoleCtrlHandler(note_interrupt, FALSE);
-}
-
-bool platform_folder_has(const char *folder, bool (*wanted)(const char *name)) {
-    (void)folder;
-    (void)wanted;
-    return false; /* hashed certificate folders are an OpenSSL habit of POSIX systems */
-}
-
-bool platform_is_world_readable(const char *path) {
-    (void)path;
-    return false; /* access lists, not a mode, say who may read it */
-}
-
-static SRWLOCK process_lock = SRWLOCK_INIT;
-
-void platform_lock(void) {
-    AcquireSRWLockExclusive(&process_lock);
-}
-
-void platform_unlock(void) {
-    ReleaseSRWLockExclusive(&process_lock);
-}
-
-long platform_descriptor_limit(void) {
-    return 0; /* sockets are not descriptors there, and not limited like them */
-}
-
-#else
+#ifndef _WIN32
 
 #include <dirent.h>
 #include <dlfcn.h>
@@ -172,6 +17,7 @@ long platform_descriptor_limit(void) {
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -249,6 +95,49 @@ long platform_read_waiting(FILE *stream, void *memory, size_t room) {
 
 void platform_close_on_exec(intptr_t socket) {
     fcntl((int)socket, F_SETFD, FD_CLOEXEC);
+}
+
+void platform_occupy_standard_descriptors(void) {
+    for (int i = 0; i <= 2; i++) {
+        if (fcntl(i, F_GETFD) < 0 && errno == EBADF) {
+            /* The lowest number that is free is taken: this one. */
+            int descriptor = open("/dev/null", i == 0 ? O_WRONLY : O_RDONLY);
+            if (descriptor > 2) {
+                close(descriptor);
+            }
+        }
+    }
+}
+
+void platform_note_free(int lowest[PLATFORM_LOWEST_FREE]) {
+    int count = 0;
+    for (int i = 0; count < PLATFORM_LOWEST_FREE; i++) {
+        if (fcntl(i, F_GETFD) < 0) {
+            lowest[count++] = i;
+        }
+    }
+}
+
+/* True for a pipe, or a socket that is not of a network. */
+static bool is_of_this_process(int descriptor) {
+    struct stat status;
+    struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
+    socklen_t size = sizeof address;
+    if (fstat(descriptor, &status) != 0) {
+        return false;
+    }
+    return S_ISFIFO(status.st_mode) ||
+           (S_ISSOCK(status.st_mode) &&
+            getsockname(descriptor, (struct sockaddr *)&address, &size) == 0 &&
+            address.ss_family == AF_UNIX);
+}
+
+void platform_close_on_exec_new(const int lowest[PLATFORM_LOWEST_FREE]) {
+    for (int i = 0; i < PLATFORM_LOWEST_FREE; i++) {
+        if (is_of_this_process(lowest[i])) {
+            platform_close_on_exec(lowest[i]);
+        }
+    }
 }
 
 bool platform_is_terminal(void) {
@@ -336,18 +225,25 @@ void platform_release_interrupt(void) {
     }
 }
 
-bool platform_folder_has(const char *folder, bool (*wanted)(const char *name)) {
+void platform_each_entry(const char *folder, void (*visit)(void *context, const char *name),
+                         void *context) {
     DIR *stream = opendir(folder);
-    if (stream == NULL) {
-        return false;
-    }
-    bool found = false;
     const struct dirent *entry;
-    while (!found && (entry = readdir(stream)) != NULL) {
-        found = wanted(entry->d_name);
+    while (stream != NULL && (entry = readdir(stream)) != NULL) {
+        visit(context, entry->d_name);
     }
-    closedir(stream);
-    return found;
+    if (stream != NULL) {
+        closedir(stream);
+    }
+}
+
+FILE *platform_open(const char *path) {
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    FILE *file = descriptor >= 0 ? fdopen(descriptor, "rb") : NULL;
+    if (descriptor >= 0 && file == NULL) {
+        close(descriptor);
+    }
+    return file;
 }
 
 bool platform_is_world_readable(const char *path) {

@@ -1,0 +1,104 @@
+-- What the library opens stays its own: programs that the process starts do not inherit it, and what the
+-- process prints does not get into a connection.
+
+local emulated_service = require "support.emulated_service"
+local files = require "support.files"
+local shell = require "autopilot.cli.emulate_shell"
+
+-- Two requests on one connection, with output in between; what came of them goes to a file.
+local printing = [[
+local http = { ca_file = arg[3] }
+local client = require("autopilot").client { token = arg[1], base_url = arg[2], http = http }
+local outcomes = {}
+for _, method in ipairs { "sync", "status" } do
+  local report, failure = client[method](client)
+  outcomes[#outcomes + 1] = tostring(report ~= nil) .. " " .. tostring((report or failure).status)
+  for _, stream in ipairs { io.stdout, io.stderr } do
+    outcomes[#outcomes + 1] = tostring((stream:write "printed\n" and stream:flush()) ~= nil)
+  end
+end
+outcomes[#outcomes + 1] = tostring(io.read "*l")
+local file = assert(io.open(arg[4], "w"))
+file:write(table.concat(outcomes, ", "))
+file:close()
+]]
+
+-- Lists what a child has open before anything is there, then beside connections, a set and a thread.
+local listing = [[
+local core = require "autopilot.core"
+local list = "for each in /proc/self/fd/*; do readlink $each; done; echo"
+os.execute(list)
+local http = { ca_file = arg[3] }
+local client = require("autopilot").client { token = arg[1], base_url = arg[2], http = http }
+assert(client:sync())
+local thread = core.transfer_thread and core.transfer_thread()
+local set = core.transfer_set()
+os.execute(list)
+]]
+
+describe("a process with the library in it", function()
+  local service, interpreter
+
+  setup(function()
+    service = emulated_service.start { duration = 0 }
+    interpreter = shell.quote(emulated_service.interpreter())
+  end)
+
+  teardown(function()
+    service.stop()
+  end)
+
+  before_each(function()
+    service:control("POST", "reset")
+  end)
+
+  --- Runs a script with these redirections for the shell; its output.
+  local function run(script, redirections, more)
+    local path, remove = files.temporary(script)
+    local line = ("exec %s %s %s %s %s %s %s"):format(
+      interpreter,
+      path,
+      service.token,
+      (service.url:gsub("localhost", "127.0.0.1")), -- a name would be looked up in a thread
+      service.ca_file,
+      more or "",
+      redirections
+    )
+    local pipe = assert(io.popen(line))
+    local output = pipe:read "*a"
+    pipe:close()
+    remove()
+    return output
+  end
+
+  it("prints into no connection where its standard streams are closed", function()
+    for _, redirections in ipairs { "<&- >&- 2>&-", ">&- 2>&-", "<&-", "2>&-" } do
+      service:control("POST", "reset")
+      local path, remove = files.temporary ""
+      run(printing, redirections, path)
+      assert.matches("^true 204, .*, true 200, ", files.read(path), redirections)
+      remove()
+    end
+  end)
+
+  it("fails to write where there is nobody to write to", function()
+    local path, remove = files.temporary ""
+    run(printing, "<&- >&- 2>&-", path)
+    assert.equal("true 204, false, false, true 200, false, false, nil", files.read(path))
+    remove()
+  end)
+
+  it("hands nothing on to the programs that it starts", function()
+    local before, after = run(listing, "</dev/null"):match "^(.-\n)\n(.-\n)\n"
+    if not (before and before:find "/dev/null") then
+      return pending "needs /proc"
+    end
+    local known = {}
+    for name in before:gmatch "[^\n]+" do
+      known[name] = true
+    end
+    for name in after:gmatch "[^\n]+" do
+      assert.is_true(known[name] or name:find "^/proc/%d+/fd$" ~= nil, name)
+    end
+  end)
+end)

@@ -1,0 +1,135 @@
+#include "environment_proxy.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* In the order in which libcurl looks at them. */
+static const char *const proxy_variables[] = {"https_proxy", "HTTPS_PROXY", "all_proxy",
+                                              "ALL_PROXY"};
+static const char *const exempting_variables[] = {"no_proxy", "NO_PROXY"};
+
+/* The first of the variables that is set to something; NULL when none is. */
+static const char *first_set(const char *const names[], size_t count, const char **value) {
+    for (size_t i = 0; i < count; i++) {
+        *value = getenv(names[i]);
+        if (*value != NULL && **value != '\0') {
+            return names[i];
+        }
+    }
+    return NULL;
+}
+
+static char lower(char byte) {
+    return byte >= 'A' && byte <= 'Z' ? (char)(byte - 'A' + 'a') : byte;
+}
+
+static bool is_same(const char *one, const char *other, size_t length) {
+    for (size_t i = 0; i < length; i++) {
+        if (lower(one[i]) != lower(other[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Reads up to `most` decimal digits; -1 when there are none, or more. */
+static long read_number(const char **text, const char *end, int most) {
+    long number = 0;
+    int digits = 0;
+    for (; *text < end && **text >= '0' && **text <= '9'; (*text)++, digits++) {
+        number = digits < most ? 10 * number + (**text - '0') : number;
+    }
+    return digits > 0 && digits <= most ? number : -1;
+}
+
+/* Reads `192.0.2.0`; moves *text behind it. */
+static bool read_address(const char **text, const char *end, uint32_t *address) {
+    *address = 0;
+    for (int i = 0; i < 4; i++) {
+        if (i > 0 && (*text == end || *(*text)++ != '.')) {
+            return false;
+        }
+        long part = read_number(text, end, 3);
+        if (part < 0 || part > 255) {
+            return false;
+        }
+        *address = *address << 8 | (uint32_t)part;
+    }
+    return true;
+}
+
+/* True when the entry is the IPv4 address, or a network with it: `192.0.2.0/24`. */
+static bool has_address(const char *entry, size_t length, uint32_t address) {
+    const char *end = entry + length;
+    uint32_t network;
+    long bits = 32;
+    if (!read_address(&entry, end, &network)) {
+        return false;
+    }
+    if (entry < end && *entry++ == '/') {
+        bits = read_number(&entry, end, 2);
+    }
+    if (entry != end || bits < 0 || bits > 32) {
+        return false;
+    }
+    /* For libcurl no bits are all bits. */
+    uint32_t mask = bits == 0 ? 0xffffffffU : 0xffffffffU << (32 - bits);
+    return (network & mask) == (address & mask);
+}
+
+/* True when the entry, without the dot that it may begin with, is the name or a domain of it. */
+static bool has_name(const char *entry, size_t length, const char *name, size_t name_length) {
+    if (length > 0 && entry[0] == '.') {
+        entry++;
+        length--;
+    }
+    if (length > 0 && entry[length - 1] == '.') {
+        length--;
+    }
+    if (length == 0 || length > name_length) {
+        return false;
+    }
+    const char *tail = name + name_length - length;
+    return is_same(tail, entry, length) && (length == name_length || tail[-1] == '.');
+}
+
+/* True when the list names the host: `*`, or entries between commas and blanks. */
+static bool exempts(const char *list, const char *host) {
+    static const char separators[] = ", \t";
+    size_t host_length = strlen(host);
+    const char *text = host;
+    uint32_t address;
+    bool is_address = read_address(&text, host + host_length, &address) && *text == '\0';
+    if (strcmp(list, "*") == 0) {
+        return true;
+    }
+    if (host[0] == '[') {
+        host++;
+        host_length = strcspn(host, "]");
+    } else if (host_length > 0 && host[host_length - 1] == '.') {
+        host_length--;
+    }
+    for (size_t length; *list != '\0'; list += length) {
+        list += strspn(list, separators);
+        length = strcspn(list, separators);
+        if (is_address ? has_address(list, length, address)
+                       : has_name(list, length, host, host_length)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+struct environment_proxy environment_proxy_for(const char *host) {
+    enum { PROXIES = sizeof proxy_variables / sizeof *proxy_variables };
+    enum { EXEMPTIONS = sizeof exempting_variables / sizeof *exempting_variables };
+    struct environment_proxy proxy = {NULL, false};
+    const char *list = NULL, *url = NULL;
+    if (first_set(exempting_variables, EXEMPTIONS, &list) != NULL && exempts(list, host)) {
+        return proxy;
+    }
+    proxy.variable = first_set(proxy_variables, PROXIES, &url);
+    proxy.is_socks = proxy.variable != NULL && strlen(url) > 5 && is_same(url, "socks", 5);
+    return proxy;
+}
