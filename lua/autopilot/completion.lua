@@ -5,7 +5,6 @@
 
 local protected_call = require "autopilot.protected_call"
 local reading = require "autopilot.record"
-local settings = require "autopilot.settings"
 
 local completion = {}
 
@@ -93,13 +92,10 @@ end
 local function judge(client, record, since, state)
   local trigger = client.memory:covering_trigger(record, since)
   state.trigger = state.trigger or trigger -- a later one may follow before we see this one end
-  if state.trigger and settings.has_completed(record, state.trigger) then
-    return "completed"
-  elseif trigger and settings.has_completed(record, trigger) then
-    return "completed"
-  elseif trigger and settings.has_failed(record, trigger) then
-    return "sync_failed"
-  end
+  local memory = client.memory
+  return state.trigger and memory:ending(record, state.trigger) == "completed" and "completed"
+    or trigger and memory:ending(record, trigger)
+    or nil
 end
 
 local function timed_out(answer, last_read)

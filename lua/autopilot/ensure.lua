@@ -9,7 +9,6 @@ local completion = require "autopilot.completion"
 local options = require "autopilot.options"
 local reading = require "autopilot.record"
 local recover = require "autopilot.recover"
-local settings = require "autopilot.settings"
 local since_options = require "autopilot.since"
 local sync = require "autopilot.sync"
 
@@ -133,11 +132,12 @@ end
 
 --- A sync that counts has been triggered: has it ended?
 local function join(operation, record, answer, trigger)
-  if settings.has_failed(record, trigger) then
+  local ending = operation.client.memory:ending(record, trigger)
+  if ending == "sync_failed" then
     operation.why = "the sync failed"
     note(operation, "look", operation.why)
     return nil
-  elseif not operation.wants_wait or settings.has_completed(record, trigger) then
+  elseif not operation.wants_wait or ending then
     note(operation, "none", "a sync that was triggered since is known")
     local is_fresh = not operation.attempts[1] and not operation.joined
     answer.outcome = is_fresh and "fresh" or "completed"

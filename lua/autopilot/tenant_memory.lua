@@ -7,6 +7,7 @@
 ---@class autopilot.TenantMemory
 ---@field is_blank boolean nothing is known from which a refusal could follow
 ---@field newest_trigger number|false the latest trigger that is known of; the service's clock
+---@field completed_trigger number? the latest trigger whose sync a record showed as completed; the service's clock
 ---@field started_at number? when the request was sent that started our own last sync
 ---@field started_clock number? the same on our monotonic clock
 ---@field own_earliest number? when that was triggered, at the earliest; the service's clock
@@ -153,6 +154,10 @@ end
 function TenantMemory:note_record(record)
   self.is_blank = false
   self.newest_trigger = later(self.newest_trigger, record.last_manual_trigger) or false
+  local trigger = record.last_manual_trigger
+  if trigger and settings().has_completed(record, trigger) then
+    self.completed_trigger = later(self.completed_trigger, trigger)
+  end
   local ends = settings().cooldown_until(record, self.cooldown, self.margin) or 0
   if ends >= (self.record_ends or 1) then
     local _, latest = self.service_clock:to_client(ends)
@@ -244,6 +249,19 @@ function TenantMemory:covering_trigger(record, since)
   if settings().covers(record, latest) then
     return record.last_manual_trigger
   end
+end
+
+--- How the sync ended that was triggered at `trigger`, as far as the record or one before it tells.
+---@param record autopilot.SettingsRecord the newest, already noted
+---@param trigger number the service's clock: the trigger's stamp in that record
+---@return "completed"|"sync_failed"|nil outcome nil: it is not known to have ended
+function TenantMemory:ending(record, trigger)
+  if
+    settings().has_completed(record, trigger) or (self.completed_trigger or -1) >= trigger
+  then
+    return "completed"
+  end
+  return settings().has_failed(record, trigger) and "sync_failed" or nil
 end
 
 return TenantMemory
