@@ -10,7 +10,8 @@ local attempts = {}
 ---@field began number on the client's clock
 ---@field deadline number? on the client's clock
 ---@field delay number? seconds waited before the current attempt; nil for the first
----@field waited_until number? when the last sleep ended, Unix time
+---@field waited_until number? when the last sleep was to end, Unix time
+---@field waited_clock number? the same on the client's clock
 ---@field flight autopilot.Flight? its claim of the tenant, among those who share a store
 ---@field gate fun(operation: autopilot.Operation): table? asked before a sync request is sent
 ---@field tried_at number? when the current attempt began, on the client's clock; where a store is shared
@@ -40,15 +41,19 @@ end
 function attempts.sleep(operation, seconds)
   local options = operation.client.options
   operation.waited_until = options.now() + seconds
+  operation.waited_clock = options.clock() + seconds
   return options.sleep(seconds)
 end
 
 --- What time it is at least: a wait that is over stays over, also where the sleep ended a moment early
 -- or a clock was set back.
 ---@param operation autopilot.Operation
----@return number Unix time of the client's clock
+---@return number now Unix time of the client's clock
+---@return number clock the client's monotonic clock
 function attempts.now(operation)
-  return math.max(operation.client.options.now(), operation.waited_until or 0)
+  local options = operation.client.options
+  return math.max(options.now(), operation.waited_until or 0),
+    math.max(options.clock(), operation.waited_clock or 0)
 end
 
 local function decide(operation, number, judged)

@@ -3,6 +3,7 @@
 -- Which sync is waited for is told by a moment of the client's clock; that moment's sync may be too
 -- quick to be seen running, and `completed` may be left over from before: only stamps count.
 
+local attempts = require "autopilot.attempts"
 local protected_call = require "autopilot.protected_call"
 local reading = require "autopilot.record"
 
@@ -76,7 +77,7 @@ local function pause(operation, seconds, retry_after)
   if left <= 0 or (seconds > left - reserve and left - reserve < shortest) then
     return false
   end
-  operation.client.options.sleep(math.min(seconds, left - reserve))
+  attempts.sleep(operation, math.min(seconds, left - reserve))
   return not operation.client.is_closed and completion.time_left(operation) > 0
 end
 

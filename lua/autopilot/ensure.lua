@@ -112,7 +112,9 @@ local function post(operation)
   note(operation, "sync", operation.why or "no sync was triggered since")
   local answer = operation.wants_wait and sync.request(operation) or sync.request_once(operation)
   if answer.outcome ~= "started" then
-    local may_go_on = operation.wants_wait and (passing[answer.outcome] or answer.retry_at)
+    local may_go_on = operation.wants_wait
+      and (passing[answer.outcome] or answer.retry_at)
+      and (answer.retry_after or 0) < completion.time_left(operation)
     if may_go_on and pause(operation) then
       note(operation, "look", "the request was answered: " .. answer.outcome)
       return nil
@@ -157,6 +159,11 @@ end
 --- One look at the record and the step that follows from it; an answer ends the operation.
 local function step(operation)
   local client = operation.client
+  local memory = client.memory
+  local held_until = memory:held_until(attempts.now(operation))
+  if held_until then -- not even the record may be read
+    return wait_out(operation, { tenant = client.tenant or nil }, memory.held_as, held_until)
+  end
   local record, answer
   if operation.wants_wait then
     record, answer = reading.read(operation)
@@ -168,7 +175,7 @@ local function step(operation)
   end
   local _
   _, record, answer = recover.settle(operation, record, answer)
-  local trigger = client.memory:covering_trigger(record, operation.since)
+  local trigger = memory:covering_trigger(record, operation.since)
   if trigger then
     local settled, failed = join(operation, record, answer, trigger)
     if settled then
@@ -180,7 +187,7 @@ local function step(operation)
   if record.sync_status == "in_progress" and not trigger then
     return wait_for_the_other(operation, answer)
   end
-  local outcome, retry_at = client.memory:refusal(attempts.now(operation))
+  local outcome, retry_at = memory:refusal(attempts.now(operation))
   if outcome then
     local ended = wait_out(operation, answer, outcome, retry_at)
     if ended and trigger then

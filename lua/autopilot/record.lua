@@ -7,12 +7,28 @@ local settings = require "autopilot.settings"
 
 local record = {}
 
---- Reads it once.
+--- The answer while a Retry-After lasts: the host wants to be left alone, whatever would be asked.
+local function held_back(client, retry_at)
+  return {
+    outcome = "throttled",
+    tenant = client.tenant or nil,
+    retry_at = retry_at,
+    retry_after = retry_at - client.options.now(),
+    hint = "The service asked to be left alone for a while, so the status was not read.",
+  }
+end
+
+--- Reads it once, unless a Retry-After that came before has not passed yet.
 ---@param operation autopilot.Operation
 ---@return autopilot.SettingsRecord? record nil when it could not be read
 ---@return table answer what came of the request, in the shape of a report
 function record.read_once(operation)
   local client = operation.client
+  local _, clock = attempts.now(operation)
+  local held_until = client.memory:held_until(client.options.now(), clock)
+  if held_until then
+    return nil, held_back(client, held_until)
+  end
   local context = {
     deadline = operation.deadline,
     retry_attempt = operation.read_attempt or 0,
@@ -22,7 +38,7 @@ function record.read_once(operation)
   local answer, body = client.status_request:run(client, context)
   operation.read_took = answer.elapsed
   answer.delivered, answer.answered_by, answer.sends = nil, nil, nil -- said of sync requests only
-  if answer.retry_at then
+  if answer.retry_at and answer.status then -- else it is the token endpoint's
     client.memory:note_refused(answer.outcome, answer.retry_at, context.received_at)
     if client.shared then
       client.shared:tell(client.options.now())

@@ -35,6 +35,12 @@ function certainty.on_request(history, request)
   if call.deadline and request.sent + request.timeout > call.deadline + tiny then
     wrong(history, "deadline", "request %d could outlive the deadline", request.number)
   end
+  local told = not call.options.force and knowledge.waits_for(client, request.sent)
+  if told then
+    local format = "request %d was sent %.3f s after request %d told Retry-After %d"
+    local passed = request.sent - told.done
+    wrong(history, "held", format, request.number, passed, told.number, told.answer.retry_after)
+  end
   if request.method ~= "POST" then
     return
   end

@@ -91,8 +91,7 @@ end
 --- The answer whose Retry-After has not passed yet, or nil.
 function knowledge.waits_for(client, moment)
   for _, told in ipairs(knowledge.of(client).retry_after) do
-    local shown = client.clock.shows(moment) - client.clock.shows(told.done)
-    if math.max(moment - told.done, shown) < told.answer.retry_after - tiny then
+    if moment - told.done < told.answer.retry_after - tiny then
       return told
     end
   end

@@ -44,6 +44,11 @@ function sharing.on_request(history, request)
   if call.deadline and request.sent + request.timeout > call.deadline + tiny then
     wrong(history, "deadline", "request %d could outlive the deadline", request.number)
   end
+  local told_until = call.client.told_until or 0
+  if not call.options.force and request.sent < told_until - tiny then
+    local early = told_until - request.sent
+    wrong(history, "held", "request %d: %.3f s of a Retry-After are left", request.number, early)
+  end
   if request.method ~= "POST" then
     return
   end
@@ -82,6 +87,8 @@ function sharing.on_answer(history, request)
   end
   if answer.retry_after then
     history.told_until = math.max(history.told_until or 0, request.done + answer.retry_after)
+    local client = request.call.client
+    client.told_until = math.max(client.told_until or 0, request.done + answer.retry_after)
     history.longest_told = math.max(history.longest_told or 0, answer.retry_after)
   end
 end
@@ -183,7 +190,7 @@ local function check_joined(history, call)
     return nil -- what the other knew without a request
   elseif not holder then
     return wrong(history, "joined", "nobody's request %s", tostring(report.client_request_id))
-  elseif holder.client == call.client then
+  elseif holder.client == call.client and holder.ended < call.began then
     wrong(history, "joined", "its own request")
   elseif request.sent > call.ended or (holder.ended or math.huge) < call.began then
     wrong(history, "joined", "request %d was not under way", request.number)
