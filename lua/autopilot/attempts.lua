@@ -17,6 +17,7 @@ local attempts = {}
 ---@field tried_at number? when the current attempt began, on the client's clock; where a store is shared
 ---@field tried_ahead number? how far Unix time was ahead of the client's clock then
 ---@field joined_attempts integer? how many another call had made, whose answer was taken
+---@field is_blind true? what the last request came to is open, for the record could not be read
 ---@field attempts autopilot.Attempt[]? one for each sync request; nil before the first
 
 --- Begins an operation.
@@ -33,6 +34,18 @@ function attempts.begin(client, name, seconds)
     deadline = seconds and began + seconds,
     attempts = nil, -- named, so that the table is made in its final size
   }
+end
+
+--- Tells anew when to ask again, for an answer that came some time ago.
+---@param client autopilot.Client
+---@param answer table
+function attempts.refresh(client, answer)
+  local rest = answer.retry_at and answer.retry_at - client.options.now()
+  if rest and rest > 0 then
+    answer.retry_after = rest
+  else
+    answer.retry_at, answer.retry_after = nil, nil
+  end
 end
 
 --- Sleeps, and keeps in mind until when. Thousands may do so at a time: no frame of ours waits with them.
@@ -54,6 +67,22 @@ function attempts.now(operation)
   local options = operation.client.options
   return math.max(options.now(), operation.waited_until or 0),
     math.max(options.clock(), operation.waited_clock or 0)
+end
+
+local function is_late(operation)
+  return operation.deadline and operation.client.options.clock() >= operation.deadline
+end
+
+--- Whether nothing was sent for this answer.
+local function was_not_sent(answer)
+  return answer.outcome == "unreachable" or answer.outcome == "token_error"
+end
+
+--- The answer of the attempt before as the last one.
+local function as_before(operation, before)
+  attempts.refresh(operation.client, before)
+  before.gave_up = is_late(operation) and "deadline" or "not_retryable"
+  return before
 end
 
 local function decide(operation, number, judged)
@@ -86,14 +115,19 @@ end
 ---@return table answer the last one; `gave_up` says why it is the last
 function attempts.run(operation, try)
   local client = operation.client
-  local number = 0
+  local number, before = 0, nil
   if operation.delay then
     operation.delay, operation.retry_attempt = nil, nil -- it is not the first run
   end
   while true do
     number = number + 1
+    if before and client.is_closed then
+      return as_before(operation, before)
+    end
     local answer, judged = try(operation, number)
-    if not judged or answer.mistake then
+    if before and was_not_sent(answer) and not answer.mistake and is_late(operation) then
+      return as_before(operation, before)
+    elseif not judged or answer.mistake then
       return answer
     end
     number = math.max(number, operation.joined_attempts or 0)
@@ -111,6 +145,7 @@ function attempts.run(operation, try)
     if operation.flight then
       operation.flight:pause(operation, answer, delay)
     end
+    before = (not before or not was_not_sent(answer)) and answer or before
     answer, judged = nil, nil -- luacheck: ignore 311 (thousands may sleep, and need not keep them)
     attempts.sleep(operation, delay)
     operation.delay, operation.retry_attempt = delay, number

@@ -113,7 +113,7 @@ local function post(operation)
   local answer = operation.wants_wait and sync.request(operation) or sync.request_once(operation)
   if answer.outcome ~= "started" then
     local may_go_on = operation.wants_wait
-      and (passing[answer.outcome] or answer.retry_at)
+      and (passing[answer.outcome] or operation.is_blind or answer.retry_at)
       and (answer.retry_after or 0) < completion.time_left(operation)
     if may_go_on and pause(operation) then
       note(operation, "look", "the request was answered: " .. answer.outcome)
@@ -183,6 +183,7 @@ local function step(operation)
     end
     answer = failed or answer
     answer.outcome = "sync_failed"
+    operation.last_told = operation.last_told and answer -- it tells of a later moment
   end
   if record.sync_status == "in_progress" and not trigger then
     return wait_for_the_other(operation, answer)

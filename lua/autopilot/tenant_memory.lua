@@ -246,6 +246,22 @@ function TenantMemory:covering_trigger(record, since)
   end
 end
 
+--- Whether the record tells that no sync was triggered at or after `since`. What this client started itself
+-- may be missing in a record that was read late.
+---@param record autopilot.SettingsRecord
+---@param since autopilot.Since? nil: any
+---@return boolean
+function TenantMemory:shows_none(record, since)
+  local trigger, started_clock = record.last_manual_trigger, self.started_clock
+  local has_started = started_clock and (not since or started_clock >= since.clock)
+  if has_started or not record.trigger_known then
+    return false
+  elseif not trigger or not since then
+    return trigger == nil
+  end
+  return trigger < (self.service_clock:to_service(since.at, since.clock))
+end
+
 --- How the sync ended that was triggered at `trigger`, as far as the record or one before it tells.
 ---@param record autopilot.SettingsRecord the newest, already noted
 ---@param trigger number the service's clock: the trigger's stamp in that record
