@@ -77,6 +77,7 @@ describe("autopilot.outcome", function()
       unreachable = false,
       interrupted = false,
       token_error = false,
+      cancelled = false,
       sync_failed = false,
       timed_out = false,
     }

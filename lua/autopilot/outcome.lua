@@ -14,7 +14,7 @@ end
 ---| "in_progress" | "cooldown" | "throttled"
 ---| "unauthenticated" | "forbidden" | "not_licensed" | "not_found" | "rejected"
 ---| "unavailable" | "redirected" | "unexpected"
----| "unreachable" | "interrupted" | "token_error" | "sync_failed" | "timed_out"
+---| "unreachable" | "interrupted" | "token_error" | "cancelled" | "sync_failed" | "timed_out"
 
 --- For each outcome whether it is a result, and what an administrator should do about it.
 ---@type table<autopilot.Outcome, { ok: boolean, hint: string? }>
@@ -73,6 +73,10 @@ outcome.all = {
     hint = "The connection broke after the request may have been sent: a sync may have started.",
   },
   token_error = { ok = false, hint = "No token could be had: see what its provider said." },
+  cancelled = {
+    ok = false,
+    hint = "Nothing was asked of the service: the run ended before this tenant was begun with.",
+  },
   sync_failed = { ok = false, hint = "The service says that the sync failed: ask for another." },
   timed_out = { ok = false, hint = "The sync did not finish in the time given; it may still." },
 }

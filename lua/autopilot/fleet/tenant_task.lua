@@ -198,6 +198,9 @@ function tenant_task.perform(fleet, task)
   task.client = client
   remind(fleet, task, task.client)
   local report = operate(fleet, task)
+  if fleet.wire.is_cancelled or (fleet.deadline and fleet.clock() >= fleet.deadline) then
+    report = own_report.of_run_end(task, report)
+  end
   client:close()
   task.client = nil
   if model and type(fleet.options.operation) == "string" then

@@ -25,6 +25,7 @@ local retried = {
   rejected = false,
   redirected = false,
   unexpected = false,
+  cancelled = false,
   sync_failed = false,
   timed_out = false,
 }
