@@ -79,6 +79,25 @@ describe("a deadline that ends between two attempts", function()
   end)
 end)
 
+describe("an ensure whose time is over before its request could be sent", function()
+  it("has timed out: nothing is wrong with the network", function()
+    local world = virtual_world.new()
+    local count = 0
+    local client = world:emulated({}, {
+      token = function()
+        count = count + 1
+        world:pass(count > 1 and 20 or 0)
+        return "good"
+      end,
+    })
+    local failure = select(2, client:ensure { timeout = 10 })
+    assert.equal("timed_out", failure.outcome)
+    assert.equal("no", failure.delivered)
+    assert.equal("client", failure.answered_by)
+    assert.matches("before the request could be sent", failure.hint)
+  end)
+end)
+
 describe("a last request that could not be sent", function()
   it("does not hide that one before it has arrived", function()
     local on = { "throttled", "unreachable", "in_progress" }

@@ -212,6 +212,12 @@ end
 -- What follows from the record, and is no answer to a request that was posted.
 local of_the_record = { fresh = true, completed = true, sync_failed = true, timed_out = true }
 
+local hint_of_late = "The time was over before the request could be sent: allow more."
+
+local function is_end(network)
+  return network ~= nil and network.name == "DEADLINE"
+end
+
 --- Whether any request for a sync was sent.
 local function has_posted(operation)
   for _, attempt in ipairs(operation.attempts) do
@@ -226,6 +232,9 @@ end
 local function add_delivery(operation, answer)
   answer.delivered = delivered_at_all(operation, answer)
   answer = of_those_sent(operation, answer)
+  if operation.name == "ensure" and answer.outcome == "unreachable" and is_end(answer.network) then
+    answer.outcome, answer.hint = "timed_out", hint_of_late -- nothing is wrong with the network
+  end
   if not operation.attempts[1] and of_the_record[answer.outcome] then
     answer.answered_by = "client"
   elseif answer.answered_by == "client" and not answer.joined and has_posted(operation) then

@@ -6,6 +6,7 @@
 -- request was under way (`whose`).
 
 local knowledge = require "support.client_knowledge"
+local report_rules = require "support.report_rules"
 
 local certainty = {}
 
@@ -81,7 +82,8 @@ local function unsettled_posts(client, since)
   local found = {}
   for _, request in ipairs(posts_of(client.requests)) do
     local status = request.answer and request.answer.status
-    local was_told = status == 204 or (status and status >= 400 and status <= 499)
+    local is_refusal = status and status >= 400 and status <= 499 and request.answer.is_services
+    local was_told = status == 204 or is_refusal
     if request.sent >= since and request.done and (not was_told or request.sends > 1) then
       found[#found + 1] = request
     end
@@ -321,6 +323,9 @@ function certainty.on_return(history, call)
     check_failed(history, call)
     check_covered(history, call, call.method == "sync" and call.began or call.since or 0, "failed")
   end
+  report_rules.check(call, function(...)
+    wrong(history, ...)
+  end)
   call.is_whose_open = report.delivered == "yes" and is_whose_open(history, call)
   check_confirmation(history, call)
   check_missed(history, call)

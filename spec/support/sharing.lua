@@ -4,6 +4,7 @@
 -- its claim, and what it had not told yet.
 
 local knowledge = require "support.client_knowledge"
+local report_rules = require "support.report_rules"
 
 local sharing = {}
 
@@ -113,7 +114,8 @@ end
 local function has_unsettled_post(call)
   for _, request in ipairs(call.requests) do
     local status = request.answer and request.answer.status
-    local is_clear = status == 204 or (status and status >= 400 and status < 500)
+    local is_refusal = status and status >= 400 and status < 500 and request.answer.is_services
+    local is_clear = status == 204 or is_refusal
     if request.method == "POST" and (not is_clear or request.sends > 1) then
       return true
     end
@@ -296,6 +298,9 @@ function sharing.on_return(history, call)
   local sums, report = sums_of(history), call.report
   sums.calls = sums.calls + 1
   check_time(history, call)
+  report_rules.check(call, function(...)
+    wrong(history, ...)
+  end)
   if call.method == "status" then
     return
   end
