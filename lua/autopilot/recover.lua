@@ -167,6 +167,9 @@ local function look(operation, answer, is_lost)
     -- Where only our own time was over, others may look.
     operation.is_unread = operation.is_unread and not has_time(operation)
     operation.is_blind = is_lost or nil
+    if is_lost and answer.outcome == "unavailable" then
+      answer.hint = "The service failed, and its record could not be read: a sync may have started."
+    end
     return is_lost and recover.unread or answer
   end
   operation.is_unread, operation.is_blind = nil, nil
