@@ -153,7 +153,7 @@ describe("client:ensure when requests fail", function()
     assert.equal("token_error", select(2, client:ensure()).outcome)
   end)
 
-  it("never takes a failed sync for done, also where it moved the stamp of the last sync", function()
+  it("never takes a failed sync for done, also where it moved the last sync's stamp", function()
     local begin = virtual_world.start
     local failed = record { status = "failed", trigger = begin - 700, last_sync = begin - 690 }
     local world = virtual_world.new()

@@ -102,9 +102,10 @@ describe("a last request that could not be sent", function()
   it("does not hide that one before it has arrived", function()
     local on = { "throttled", "unreachable", "in_progress" }
     for _, first in ipairs { throttled(1), { status = 409 } } do
-      local client = virtual_world
-        .new()
-        :scripted({ first, unsent }, { retry = retry.policy { attempts = 2, on = on } })
+      local client = virtual_world.new():scripted(
+        { first, unsent },
+        { retry = retry.policy { attempts = 2, on = on } }
+      )
       local failure = select(2, client:sync())
       assert.equal(first.status, failure.status)
       assert.equal("yes", failure.delivered)

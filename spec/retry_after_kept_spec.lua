@@ -49,7 +49,7 @@ describe("a Retry-After", function()
     end
   end)
 
-  it("that ensure has no time for ends it with the service's answer, and nothing more is sent", function()
+  it("that ensure has no time for ends it with the service's answer", function()
     local idle = record { trigger = start - 5000, last_sync = start - 4990, date = start }
     for _, options in ipairs { { timeout = 20 }, { wait = false } } do
       local client, sent, world = world_of({ idle, held(429, 30) }, { retry = false })

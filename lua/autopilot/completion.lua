@@ -101,8 +101,8 @@ local function judge(client, record, since, state)
     or nil
 end
 
-local hint_of_none = "No such sync was triggered, as far as the record tells: ask for one with sync or "
-  .. "ensure."
+local hint_of_none = "No such sync was triggered, as far as the record tells: ask for one with "
+  .. "sync or ensure."
 
 --- The answer when the time is over, or the client was closed.
 local function timed_out(operation, answer, state)

@@ -267,9 +267,7 @@ end
 ---@param trigger number the service's clock: the trigger's stamp in that record
 ---@return "completed"|"sync_failed"|nil outcome nil: it is not known to have ended
 function TenantMemory:ending(record, trigger)
-  if
-    settings().has_completed(record, trigger) or (self.completed_trigger or -1) >= trigger
-  then
+  if settings().has_completed(record, trigger) or (self.completed_trigger or -1) >= trigger then
     return "completed"
   end
   return settings().has_failed(record, trigger) and "sync_failed" or nil

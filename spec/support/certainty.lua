@@ -176,11 +176,9 @@ local function check_covered(history, call, since, state)
     return sync.trigger >= from
       and (not state or (sync.ends <= call.ended and sync.failed == (state == "failed")))
   end
-  if
-    model:find(function(sync)
-      return fits(sync, since)
-    end)
-  then
+  if model:find(function(sync)
+    return fits(sync, since)
+  end) then
     return
   end
   for _, post in ipairs(unsettled_posts(call.client, since)) do
