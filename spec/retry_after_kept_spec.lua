@@ -88,6 +88,21 @@ describe("a Retry-After", function()
     assert.equal(2, #sent)
   end)
 
+  it("that came with a 401 is kept by the request with another token", function()
+    local tokens = 0
+    local client, sent = world_of({ held(401, 30), done() }, {
+      retry = false,
+      token = function()
+        tokens = tokens + 1
+        return "token " .. tokens
+      end,
+    })
+    local failure = select(2, client:status())
+    assert.equal("unauthenticated", failure.outcome)
+    assert.equal(30, failure.retry_after)
+    assert.equal(1, #sent)
+  end)
+
   it("of the token endpoint is none of Graph's", function()
     local fails = true
     local client, sent = world_of({ { status = 204 } }, {

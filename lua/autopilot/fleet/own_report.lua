@@ -71,9 +71,9 @@ end
 ---@param of_client autopilot.Report what the client made of it
 ---@return autopilot.Report
 function own_report.of_run_end(task, of_client)
-  local outcome, network = of_client.outcome, of_client.network
-  local was_not_sent = network and (outcome == "unreachable" or outcome == "timed_out")
-  if was_not_sent and ends_of_run[network.name] and not task.has_posted then
+  local outcome, network, steps = of_client.outcome, of_client.network, of_client.steps or {}
+  local was_not_sent = outcome == "unreachable" or (outcome == "timed_out" and not steps[1])
+  if network and was_not_sent and ends_of_run[network.name] and not task.has_posted then
     of_client.outcome, of_client.network = "cancelled", nil
     of_client.hint = "Nothing was asked of the service: " .. network.message .. "."
   end
