@@ -12,12 +12,17 @@ local function throttled(seconds)
   return { status = 429, headers = { ["Retry-After"] = ("%d"):format(seconds) } }
 end
 
---- A client whose provider takes so many seconds for each token but the first.
-local function slow_provider(world, seconds, fails)
+--- A record of a tenant that was synced long ago.
+local function idle()
+  return record { trigger = start - 5000, last_sync = start - 4990, date = start }
+end
+
+--- A provider that takes so many seconds for each token but the first, or so many of them.
+local function slow_provider(world, seconds, fails, at_once)
   local count = 0
   return function(ask)
     count = count + 1
-    if count > 1 then
+    if count > (at_once or 1) then
       world:pass(seconds)
       if fails then
         local _, network = ask.transport { method = "POST", url = "https://x/", headers = {} }
@@ -63,15 +68,8 @@ describe("a deadline that ends between two attempts", function()
 
   it("gives an ensure's last answer", function()
     local world = virtual_world.new()
-    local idle = record { trigger = start - 5000, last_sync = start - 4990, date = start }
-    local count = 0
-    local client = world:scripted({ idle, throttled(2) }, {
-      token = function()
-        count = count + 1
-        world:pass(count > 2 and 20 or 0)
-        return "good"
-      end,
-    })
+    local token = slow_provider(world, 20, false, 2)
+    local client = world:scripted({ idle(), throttled(2) }, { token = token })
     local failure = select(2, client:ensure { timeout = 10 })
     assert.equal("throttled", failure.outcome)
     assert.equal("yes", failure.delivered)
@@ -82,14 +80,7 @@ end)
 describe("an ensure whose time is over before its request could be sent", function()
   it("has timed out: nothing is wrong with the network", function()
     local world = virtual_world.new()
-    local count = 0
-    local client = world:emulated({}, {
-      token = function()
-        count = count + 1
-        world:pass(count > 1 and 20 or 0)
-        return "good"
-      end,
-    })
+    local client = world:emulated({}, { token = slow_provider(world, 20) })
     local failure = select(2, client:ensure { timeout = 10 })
     assert.equal("timed_out", failure.outcome)
     assert.equal("no", failure.delivered)
@@ -117,10 +108,9 @@ describe("a last request that could not be sent", function()
   end)
 
   it("does not hide it in ensure, where the record could not be read after it", function()
-    local idle = record { trigger = start - 5000, last_sync = start - 4990, date = start }
     local client = virtual_world
       .new()
-      :scripted({ idle, { status = 409 }, unsent }, { retry = false })
+      :scripted({ idle(), { status = 409 }, unsent }, { retry = false })
     local failure = select(2, client:ensure())
     assert.equal("in_progress", failure.outcome)
     assert.equal("yes", failure.delivered)
@@ -131,9 +121,8 @@ end)
 describe("answered_by", function()
   it("is nil where a client refuses by itself after it has posted", function()
     local world = virtual_world.new()
-    local idle = record { trigger = start - 5000, last_sync = start - 4990, date = start }
     local runs = record { status = "inProgress", trigger = start - 400, date = start }
-    local client = world:scripted({ idle, { status = 409 }, runs, last = "repeat" })
+    local client = world:scripted({ idle(), { status = 409 }, runs, last = "repeat" })
     local failure = select(2, client:ensure { timeout = 100 })
     assert.equal("in_progress", failure.outcome)
     assert.equal("yes", failure.delivered)

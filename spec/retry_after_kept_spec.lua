@@ -27,14 +27,17 @@ end
 
 local lost = { network = { stage = "receive", message = "reset" } }
 
+local function idle()
+  return record { trigger = start - 5000, last_sync = start - 4990, date = start }
+end
+
 local function done()
   return record { trigger = start, last_sync = start + 1, date = start }
 end
 
 describe("a Retry-After", function()
   it("that came with a read inside ensure is kept by the next read", function()
-    local idle = record { trigger = start - 5000, last_sync = start - 4990, date = start }
-    local client, sent = world_of({ idle, lost, held(429, 30), done() }, { retry = false })
+    local client, sent = world_of({ idle(), lost, held(429, 30), done() }, { retry = false })
     assert.equal("completed", client:ensure().outcome)
     assert.equal("POST", sent[2].method)
     assert.is_true(sent[4].at - sent[3].at >= 30)
@@ -42,17 +45,15 @@ describe("a Retry-After", function()
 
   it("that came with a request for a sync is kept by the next read inside ensure", function()
     for _, status in ipairs { 409, 429, 503 } do
-      local idle = record { trigger = start - 5000, last_sync = start - 4990, date = start }
-      local client, sent = world_of({ idle, held(status, 30), done() }, { retry = false })
+      local client, sent = world_of({ idle(), held(status, 30), done() }, { retry = false })
       assert.equal("completed", client:ensure().outcome)
       assert.is_true(sent[3].at >= 30)
     end
   end)
 
   it("that ensure has no time for ends it with the service's answer", function()
-    local idle = record { trigger = start - 5000, last_sync = start - 4990, date = start }
     for _, options in ipairs { { timeout = 20 }, { wait = false } } do
-      local client, sent, world = world_of({ idle, held(429, 30) }, { retry = false })
+      local client, sent, world = world_of({ idle(), held(429, 30) }, { retry = false })
       local failure = select(2, client:ensure(options))
       assert.equal("throttled", failure.outcome)
       assert.equal(429, failure.status)
