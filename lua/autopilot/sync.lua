@@ -109,6 +109,10 @@ local function try(operation)
     operation.tried_at, operation.tried_ahead = clock, now - clock
     shared:learn(now)
   end
+  local started = operation.look_due and require("autopilot.recover").look_late(operation)
+  if started then
+    return started
+  end
   local refusal = not operation.force
     and (shared or not memory.is_blank)
     and known_refusal(operation)
