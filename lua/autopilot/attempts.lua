@@ -17,6 +17,7 @@ local attempts = {}
 ---@field tried_at number? when the current attempt began, on the client's clock; where a store is shared
 ---@field tried_ahead number? how far Unix time was ahead of the client's clock then
 ---@field joined_attempts integer? how many another call had made, whose answer was taken
+---@field last_told table? the answer to the last request for a sync that was sent
 ---@field look_due table? an answer after which the record is to be read once a Retry-After has passed
 ---@field is_blind true? what the last request came to is open, for the record could not be read
 ---@field attempts autopilot.Attempt[]? one for each sync request; nil before the first
@@ -70,19 +71,24 @@ function attempts.now(operation)
     math.max(options.clock(), operation.waited_clock or 0)
 end
 
-local function is_late(operation)
-  return operation.deadline and operation.client.options.clock() >= operation.deadline
-end
-
 --- Whether nothing was sent for this answer.
 local function was_not_sent(answer)
   return answer.outcome == "unreachable" or answer.outcome == "token_error"
 end
 
+--- Whether nothing was sent for this answer because the operation's time was over.
+local function is_too_late(operation, answer)
+  local deadline, network = operation.deadline, answer.network
+  return deadline
+    and was_not_sent(answer)
+    and not answer.mistake
+    and (operation.client.options.clock() >= deadline or (network and network.name == "DEADLINE"))
+end
+
 --- The answer of the attempt before as the last one.
-local function as_before(operation, before)
+local function as_before(operation, before, reason)
   attempts.refresh(operation.client, before)
-  before.gave_up = is_late(operation) and "deadline" or "not_retryable"
+  before.gave_up = reason
   return before
 end
 
@@ -123,11 +129,11 @@ function attempts.run(operation, try)
   while true do
     number = number + 1
     if before and client.is_closed then
-      return as_before(operation, before)
+      return as_before(operation, before, "not_retryable")
     end
     local answer, judged = try(operation, number)
-    if before and was_not_sent(answer) and not answer.mistake and is_late(operation) then
-      return as_before(operation, before)
+    if before and is_too_late(operation, answer) then
+      return as_before(operation, before, "deadline")
     elseif not judged or answer.mistake then
       return answer
     end
