@@ -118,6 +118,18 @@ describe("a last request that could not be sent", function()
   end)
 end)
 
+describe("an ensure whose sync has failed", function()
+  it("says so where nothing can be read or sent any more", function()
+    local world = virtual_world.new()
+    local failed = record { status = "failed", trigger = start, last_sync = start + 1 }
+    local client = world:scripted({ idle(), { status = 204 }, failed, unsent }, { retry = false })
+    local failure = select(2, client:ensure())
+    assert.is_false(failure.ok)
+    assert.equal("sync_failed", failure.outcome)
+    assert.equal("yes", failure.delivered)
+  end)
+end)
+
 describe("answered_by", function()
   it("is nil where a client refuses by itself after it has posted", function()
     local world = virtual_world.new()

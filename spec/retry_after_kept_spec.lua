@@ -103,6 +103,16 @@ describe("a Retry-After", function()
     assert.is_true(sent[4].at - sent[3].at >= 30)
   end)
 
+  it("is followed by no request where the record then shows a sync in progress", function()
+    local runs = record { status = "inProgress", trigger = start - 5000, date = start + 40 }
+    local client, sent = world_of({ lost, idle(), held(409, 30), runs }, {
+      retry = retry.policy { attempts = 3, base = 2, jitter = "none", on = { in_progress = true } },
+    })
+    local failure = select(2, client:sync { deadline = 60 })
+    assert.equal("in_progress", failure.outcome)
+    assert.equal(4, #sent)
+  end)
+
   it("that came with a 401 is kept by the request with another token", function()
     local tokens = 0
     local client, sent = world_of({ held(401, 30), done() }, {

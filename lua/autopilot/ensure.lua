@@ -127,6 +127,7 @@ local function post(operation)
   end
   local settled = completion.after_start(operation, answer)
   if settled.outcome == "sync_failed" then
+    operation.last_told = settled
     return nil -- the next look sees it too
   end
   return settled

@@ -209,11 +209,16 @@ end
 
 --- Looks before another request is sent at what came of those before, where a Retry-After kept it from that.
 ---@param operation autopilot.Operation
----@return table? answer when they have started a sync
+---@return table? answer when they have started a sync, or another would be refused
+---@return table? judged as for `run`
 function recover.look_late(operation)
   local answer = operation.look_due
   operation.look_due = nil
-  return not look(operation, answer, false) and answer or nil
+  local judged = look(operation, answer, true)
+  operation.is_blind = nil
+  if not judged or judged == answer then
+    return answer, judged
+  end
 end
 
 --- Whether it is for this operation to read what another's lost request came to.
