@@ -89,30 +89,6 @@ describe("a Retry-After", function()
     assert.equal(2, #sent)
   end)
 
-  it("is waited out before a lost answer is settled, and then no other request is made", function()
-    local own = record { trigger = start + 1, last_sync = start + 2, date = start + 3 }
-    local answers = { lost, idle(), held(429, 30), own }
-    local client, sent = world_of(answers, { retry = retry.policy { base = 2, jitter = "none" } })
-    local report = client:sync()
-    assert.equal("started", report.outcome)
-    assert.equal("status", report.confirmed_by)
-    assert.is_nil(report.answered_by)
-    assert.equal(2, #report.attempts)
-    assert.equal(4, #sent)
-    assert.equal("GET", sent[4].method)
-    assert.is_true(sent[4].at - sent[3].at >= 30)
-  end)
-
-  it("is followed by no request where the record then shows a sync in progress", function()
-    local runs = record { status = "inProgress", trigger = start - 5000, date = start + 40 }
-    local client, sent = world_of({ lost, idle(), held(409, 30), runs }, {
-      retry = retry.policy { attempts = 3, base = 2, jitter = "none", on = { in_progress = true } },
-    })
-    local failure = select(2, client:sync { deadline = 60 })
-    assert.equal("in_progress", failure.outcome)
-    assert.equal(4, #sent)
-  end)
-
   it("that came with a 401 is kept by the request with another token", function()
     local tokens = 0
     local client, sent = world_of({ held(401, 30), done() }, {

@@ -18,7 +18,6 @@ local attempts = {}
 ---@field tried_ahead number? how far Unix time was ahead of the client's clock then
 ---@field joined_attempts integer? how many another call had made, whose answer was taken
 ---@field last_told table? the answer to the last request for a sync that was sent
----@field look_due table? an answer after which the record is to be read once a Retry-After has passed
 ---@field is_blind true? what the last request came to is open, for the record could not be read
 ---@field attempts autopilot.Attempt[]? one for each sync request; nil before the first
 

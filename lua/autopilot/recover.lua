@@ -10,7 +10,6 @@
 -- the time of two round trips before our own request, which is lost (in the second before, where no
 -- further read can be made), or one while our own request is under way that never arrives.
 
-local attempts = require "autopilot.attempts"
 local reading = require "autopilot.record"
 
 local recover = {}
@@ -104,7 +103,6 @@ end
 ---@return table answer of that read
 function recover.settle(operation, record, answer)
   local open = operation.unsettled
-  operation.look_due = nil
   if not open then
     return false, record, answer
   end
@@ -169,8 +167,6 @@ local function look(operation, answer, is_lost)
     -- Where only our own time was over, others may look.
     operation.is_unread = operation.is_unread and not has_time(operation)
     operation.is_blind = is_lost or nil
-    local is_held = operation.client.memory:held_until(attempts.now(operation))
-    operation.look_due = is_held and answer or nil
     if is_lost and answer.outcome == "unavailable" then
       answer.hint = "The service failed, and its record could not be read: a sync may have started."
     end
@@ -205,20 +201,6 @@ function recover.run(operation, answer, seen)
     return answer
   end
   return look(operation, answer, is_lost)
-end
-
---- Looks before another request is sent at what came of those before, where a Retry-After kept it from that.
----@param operation autopilot.Operation
----@return table? answer when they have started a sync, or another would be refused
----@return table? judged as for `run`
-function recover.look_late(operation)
-  local answer = operation.look_due
-  operation.look_due = nil
-  local judged = look(operation, answer, true)
-  operation.is_blind = nil
-  if not judged or judged == answer then
-    return answer, judged
-  end
 end
 
 --- Whether it is for this operation to read what another's lost request came to.

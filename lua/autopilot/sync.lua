@@ -109,12 +109,6 @@ local function try(operation)
     operation.tried_at, operation.tried_ahead = clock, now - clock
     shared:learn(now)
   end
-  if operation.look_due then
-    local told, judged = require("autopilot.recover").look_late(operation)
-    if told then
-      return told, judged and with_known_end(operation, judged)
-    end
-  end
   local refusal = not operation.force
     and (shared or not memory.is_blank)
     and known_refusal(operation)
