@@ -16,15 +16,34 @@ describe("a fleet's deadline", function()
         assert.are.equal(1, #w:requests_of(name))
       else
         not_begun = not_begun + 1
-        assert.are.equal("unreachable", report.outcome)
+        assert.are.equal("cancelled", report.outcome)
+        assert.is_false(report.ok)
         assert.are.equal("no", report.delivered)
         assert.are.equal("deadline", report.gave_up)
-        assert.are.equal("DEADLINE", report.network.name)
+        assert.is_nil(report.network)
+        assert.matches("Nothing was asked of the service", report.hint)
         assert.are.equal(0, #w:requests_of(name))
       end
     end
     assert.are.equal(25, started)
     assert.are.equal(75, not_begun)
+    assert.are.same({ started = 25, cancelled = 75 }, fleet.summary.by_outcome)
+  end)
+
+  it("is cancelled for an operation that waits, too, where it was not begun with", function()
+    for _, operation in ipairs { "ensure", "wait", "status" } do
+      local w = world.new()
+      w.latency = 1
+      local fleet = w:fleet {
+        tenants = world.names(3),
+        concurrency = 1,
+        operation = operation,
+        deadline = 0.5,
+      }
+      local reports = world.collect(fleet)
+      assert.are.equal("cancelled", reports.t3.outcome)
+      assert.are.equal(0, #w:requests_of "t3")
+    end
   end)
 
   it("shortens the time that requests may take", function()
@@ -82,7 +101,7 @@ describe("a fleet's deadline", function()
     }
     local reports = world.collect(fleet)
     assert.are.equal("started", reports.t2.outcome)
-    assert.are.equal("unreachable", reports.t1.outcome)
+    assert.are.equal("cancelled", reports.t1.outcome)
     assert.are.equal("no", reports.t1.delivered)
     assert.is_true(w.time - world.start <= 12)
   end)

@@ -32,7 +32,7 @@ describe("a place in a fleet", function()
         end,
       }
       local reports = world.collect(fleet)
-      assert.are.same({ started = 4, unreachable = 4 }, world.outcomes(reports))
+      assert.are.same({ started = 4, cancelled = 4 }, world.outcomes(reports))
       for _, report in pairs(reports) do
         assert.are.equal(report.ok and "yes" or "no", report.delivered)
       end

@@ -79,6 +79,9 @@ local function syncs_of(w)
   return syncs
 end
 
+-- What a request is not sent for when a run has ended: nothing of the network.
+local ends_of_run = { DEADLINE = true, CANCELLED = true, CLOSED = true }
+
 local claims = { sync = { started = true }, ensure = {}, status = {}, wait = {} }
 
 local function check(w, fleet, given, reports, syncs)
@@ -95,6 +98,19 @@ local function check(w, fleet, given, reports, syncs)
     end
     if report.delivered == "no" and given.operation == "sync" then
       assert.is_nil(syncs[name], "it was delivered: " .. truth)
+    end
+    local asked = w:requests_of(name)
+    if report.outcome == "cancelled" then
+      local posted = 0
+      for _, request in ipairs(asked) do
+        posted = posted + (request.method == "POST" and 1 or 0)
+      end
+      assert.are.equal(0, given.operation == "sync" and #asked or posted, "it was sent: " .. truth)
+      assert.is_nil(report.network, truth)
+    elseif report.outcome == "unreachable" then
+      assert.are_not.equal("yes", report.delivered, truth)
+      local is_end = report.gave_up == "deadline" and ends_of_run[report.network.name]
+      assert.is_falsy(is_end, truth)
     end
     if given.operation == "status" or given.operation == "wait" then
       assert.is_nil(syncs[name], truth)

@@ -112,6 +112,14 @@ describe("a fleet that is taken up again after the service had refused a tenant"
     assert.is_nil((state:posted "t1"))
   end)
 
+  it("looks first where a run between them ended before it was begun with", function()
+    local state = file:open()
+    state:note_posting "t1"
+    local cancelled = { ok = false, operation = "sync", outcome = "cancelled", delivered = "no" }
+    state:note("t1", cancelled)
+    assert.is_not_nil((state:posted "t1"))
+  end)
+
   it("looks first where it is not known whether that asking had arrived", function()
     w = world.new { faults = { { kind = "lost_answer", on = "sync" } } }
     local fleet = w:fleet {

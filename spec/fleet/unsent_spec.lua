@@ -40,7 +40,7 @@ describe("a request of a fleet that was given up in its line", function()
     assert.equal("interrupted", reports.t1.outcome)
     assert.equal("unknown", reports.t1.delivered)
     for _, tenant in ipairs { "t2", "t3" } do
-      assert.equal("unreachable", reports[tenant].outcome)
+      assert.equal("cancelled", reports[tenant].outcome)
       assert.equal("no", reports[tenant].delivered)
       assert.equal("client", reports[tenant].answered_by)
     end
@@ -49,6 +49,8 @@ describe("a request of a fleet that was given up in its line", function()
   it("is told to be no trouble of the network", function()
     local reports = run_against_silence "sync"
     assert.equal("unknown", reports.t1.delivered)
+    assert.equal("cancelled", reports.t2.outcome)
+    assert.is_nil(reports.t2.network)
     assert.equal("no", reports.t2.delivered)
     assert.equal(
       "Nothing was asked of the service: the run was cancelled before the request could be sent.",

@@ -118,7 +118,10 @@ describe("the example for OpenResty", function()
   end)
 
   it("tells metrics of all workers in Prometheus's format", function()
-    world = example_world.start { tenants = { "one.example", 'we"ird\\tenant' } }
+    world = example_world.start {
+      tenants = { "one.example", 'we"ird\\tenant' },
+      service = { duration = 0 },
+    }
     assert.equal(202, select(2, world:sync "one.example").status)
     local calls = {}
     for index = 1, 100 do

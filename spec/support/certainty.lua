@@ -6,6 +6,7 @@
 -- request was under way (`whose`).
 
 local knowledge = require "support.client_knowledge"
+local report_rules = require "support.report_rules"
 
 local certainty = {}
 
@@ -34,6 +35,12 @@ function certainty.on_request(history, request)
   local client = call.client
   if call.deadline and request.sent + request.timeout > call.deadline + tiny then
     wrong(history, "deadline", "request %d could outlive the deadline", request.number)
+  end
+  local told = not call.options.force and knowledge.waits_for(client, request.sent)
+  if told then
+    local format = "request %d was sent %.3f s after request %d told Retry-After %d"
+    local passed = request.sent - told.done
+    wrong(history, "held", format, request.number, passed, told.number, told.answer.retry_after)
   end
   if request.method ~= "POST" then
     return
@@ -75,7 +82,8 @@ local function unsettled_posts(client, since)
   local found = {}
   for _, request in ipairs(posts_of(client.requests)) do
     local status = request.answer and request.answer.status
-    local was_told = status == 204 or (status and status >= 400 and status <= 499)
+    local is_refusal = status and status >= 400 and status <= 499 and request.answer.is_services
+    local was_told = status == 204 or is_refusal
     if request.sent >= since and request.done and (not was_told or request.sends > 1) then
       found[#found + 1] = request
     end
@@ -135,15 +143,41 @@ local function may_be_ours(client, post, stamp)
   return stamp >= post.sent + lower and stamp <= post.done + upper
 end
 
+--- Whether the client was shown, before the call's last record, that a sync which was triggered at or after
+-- that stamp had completed.
+local function saw_completed(call, stamp)
+  for _, request in ipairs(knowledge.of(call.client).answers) do
+    local record = request.answer.record
+    local is_proof = record and record.status == "completed" and record.trigger
+    if request == call.record then
+      return false
+    elseif is_proof and record.trigger >= stamp and record.last_sync >= record.trigger then
+      return true
+    end
+  end
+end
+
+--- A record that says `failed` is the failure of the sync that it tells of, also where a later one that the
+-- service began by itself has failed: nobody can tell. But not if it was seen completed before.
+local function check_failed(history, call)
+  local record = call.record and call.record.answer.record
+  if not record or record.status ~= "failed" then
+    wrong(history, "failed", "the last record does not say so")
+  elseif saw_completed(call, record.trigger) then
+    wrong(history, "failed", "it was seen completed before")
+  end
+end
+
 --- Holds a claim that a sync was triggered at or after `since` (and, where `state` says so, has
 -- completed or failed) against the truth.
 local function check_covered(history, call, since, state)
   local model = history.model
   local function fits(sync, from)
-    local is_failure = state == "failed"
-    return sync.trigger >= from
-      and (not state or (sync.ends <= call.ended and sync.failed == is_failure))
-      and (sync.manual or not is_failure)
+    local is_own = type(sync.by) == "table" and sync.by.client == call.client
+    -- How far the client's clock drifts from `since` to the call, no client can know.
+    local slack = is_own and call.began > from and 1e-4 * (call.began - from) or 0
+    return sync.trigger >= from - slack
+      and (not state or (sync.ends <= call.ended and sync.failed == (state == "failed")))
   end
   if model:find(function(sync)
     return fits(sync, since)
@@ -205,7 +239,7 @@ function claims.ensure(history, call)
     local record = call.record.answer.record
     if #posts_of(call.requests) > 0 then
       wrong(history, "fresh", "it posted")
-    elseif record.status == "failed" and (record.last_sync or 0) < (record.trigger or 0) then
+    elseif record.status == "failed" and not saw_completed(call, record.trigger) then
       wrong(history, "fresh", "the sync has failed")
     end
   end
@@ -287,8 +321,12 @@ function certainty.on_return(history, call)
     add(history, "ok", 1)
     claims[call.method](history, call)
   elseif report.outcome == "sync_failed" then
+    check_failed(history, call)
     check_covered(history, call, call.method == "sync" and call.began or call.since or 0, "failed")
   end
+  report_rules.check(call, function(...)
+    wrong(history, ...)
+  end)
   call.is_whose_open = report.delivered == "yes" and is_whose_open(history, call)
   check_confirmation(history, call)
   check_missed(history, call)

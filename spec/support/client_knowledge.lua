@@ -77,7 +77,8 @@ function knowledge.gather(call, client, request)
   then
     knows.bare_refusal = request
   end
-  if request.method == "POST" and (answer.status == 409 or answer.status == 429) then
+  local is_refused = answer.status == 409 or answer.status == 429
+  if request.method == "POST" and is_refused and answer.is_services then
     call.refused_at = request.done
   end
 end
@@ -91,8 +92,7 @@ end
 --- The answer whose Retry-After has not passed yet, or nil.
 function knowledge.waits_for(client, moment)
   for _, told in ipairs(knowledge.of(client).retry_after) do
-    local shown = client.clock.shows(moment) - client.clock.shows(told.done)
-    if math.max(moment - told.done, shown) < told.answer.retry_after - tiny then
+    if moment - told.done < told.answer.retry_after - tiny then
       return told
     end
   end
@@ -101,7 +101,9 @@ end
 --- Whether this request's answer was lost, so that the status is to be read before another.
 function knowledge.was_lost(request)
   local answer = request.answer
-  local is_gateway = answer and answer.kind == "gateway" and answer.status ~= 500
+  local is_gateway = answer
+    and not answer.is_services
+    and (answer.status == 502 or answer.status == 503 or answer.status == 504)
   return request.sends > 0 and (not answer or (is_gateway and not answer.retry_after))
 end
 

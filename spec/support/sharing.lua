@@ -4,6 +4,7 @@
 -- its claim, and what it had not told yet.
 
 local knowledge = require "support.client_knowledge"
+local report_rules = require "support.report_rules"
 
 local sharing = {}
 
@@ -44,6 +45,11 @@ function sharing.on_request(history, request)
   if call.deadline and request.sent + request.timeout > call.deadline + tiny then
     wrong(history, "deadline", "request %d could outlive the deadline", request.number)
   end
+  local told_until = call.client.told_until or 0
+  if not call.options.force and request.sent < told_until - tiny then
+    local early = told_until - request.sent
+    wrong(history, "held", "request %d: %.3f s of a Retry-After are left", request.number, early)
+  end
   if request.method ~= "POST" then
     return
   end
@@ -82,6 +88,8 @@ function sharing.on_answer(history, request)
   end
   if answer.retry_after then
     history.told_until = math.max(history.told_until or 0, request.done + answer.retry_after)
+    local client = request.call.client
+    client.told_until = math.max(client.told_until or 0, request.done + answer.retry_after)
     history.longest_told = math.max(history.longest_told or 0, answer.retry_after)
   end
 end
@@ -106,7 +114,8 @@ end
 local function has_unsettled_post(call)
   for _, request in ipairs(call.requests) do
     local status = request.answer and request.answer.status
-    local is_clear = status == 204 or (status and status >= 400 and status < 500)
+    local is_refusal = status and status >= 400 and status < 500 and request.answer.is_services
+    local is_clear = status == 204 or is_refusal
     if request.method == "POST" and (not is_clear or request.sends > 1) then
       return true
     end
@@ -183,7 +192,7 @@ local function check_joined(history, call)
     return nil -- what the other knew without a request
   elseif not holder then
     return wrong(history, "joined", "nobody's request %s", tostring(report.client_request_id))
-  elseif holder.client == call.client then
+  elseif holder.client == call.client and holder.ended < call.began then
     wrong(history, "joined", "its own request")
   elseif request.sent > call.ended or (holder.ended or math.huge) < call.began then
     wrong(history, "joined", "request %d was not under way", request.number)
@@ -289,6 +298,9 @@ function sharing.on_return(history, call)
   local sums, report = sums_of(history), call.report
   sums.calls = sums.calls + 1
   check_time(history, call)
+  report_rules.check(call, function(...)
+    wrong(history, ...)
+  end)
   if call.method == "status" then
     return
   end

@@ -37,6 +37,7 @@ local function random_rules(choices)
     automatic_every = choices:pick { 0, 0, 0, 900, 4000 },
     others_every = choices:pick { 0, 0, 300, 700, 3000 },
     stamp = choices:pick { "ends", "ends", "trigger" }, -- what `lastSyncDateTime` tells of
+    failure_moves_stamp = choices:chance(0.5), -- of the last sync
     stale = choices:pick { 0, 0, 0, 2, 8 }, -- seconds that a read may be late
     retry_after_at_409 = choices:chance(0.2),
     retry_after_at_429 = choices:chance(0.3),
@@ -180,7 +181,7 @@ function Model:record()
       end
       if not has_ended and self.rules.stamp == "trigger" then
         record.last_sync = sync.trigger
-      elseif has_ended and not sync.failed then
+      elseif has_ended and (self.rules.failure_moves_stamp or not sync.failed) then
         last_sync = sync[self.rules.stamp]
         record.last_sync = last_sync
       end

@@ -3,6 +3,9 @@
 -- A transport of the client. It knows for every request what became of it: when it arrived, how often,
 -- what it did there and what the client heard of that.
 
+local report_rules = require "support.report_rules"
+local service_text = require "support.service_text"
+
 local Network = {}
 Network.__index = Network
 
@@ -17,87 +20,8 @@ Network.__index = Network
 ---@field sync table? the sync that it began
 
 local gateway_page = "<html><head><title>Bad Gateway</title></head></html>"
-
--- ---- How the service writes ---------------------------------------------------------------------
-
-local month_names =
-  { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" }
-local weekday_names = { [0] = "Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed" }
-
-local calendar_days = {}
-
---- Year, month and day of a day since 1970, counted from the years on.
-local function calendar_day(day)
-  local known = calendar_days[day]
-  if known then
-    return known
-  end
-  local year, left = 1970, day
-  local function length(y)
-    return (y % 4 == 0 and (y % 100 ~= 0 or y % 400 == 0)) and 366 or 365
-  end
-  while left >= length(year) do
-    left, year = left - length(year), year + 1
-  end
-  local lengths = { 31, length(year) - 337, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 }
-  local month = 1
-  while left >= lengths[month] do
-    left, month = left - lengths[month], month + 1
-  end
-  known = { year, month, left + 1 }
-  calendar_days[day] = known
-  return known
-end
-
-local function clock_time(time)
-  local second = math.floor(time) % 86400
-  return math.floor(second / 3600), math.floor(second / 60) % 60, second % 60
-end
-
-local function http_date(time)
-  local day = math.floor(time / 86400)
-  local date = calendar_day(day)
-  return ("%s, %02d %s %d %02d:%02d:%02d GMT"):format(
-    weekday_names[day % 7],
-    date[3],
-    month_names[date[2]],
-    date[1],
-    clock_time(time)
-  )
-end
-
---- A stamp of the record, with seven digits, in the zone of so many hours.
-local function stamp(time, zone)
-  if not time then
-    return "0001-01-01T00:00:00Z"
-  end
-  local there = time + zone * 3600
-  local date = calendar_day(math.floor(there / 86400))
-  local hour, minute, second = clock_time(there)
-  local name = zone == 0 and "Z" or ("%s%02d:00"):format(zone < 0 and "-" or "+", math.abs(zone))
-  return ("%04d-%02d-%02dT%02d:%02d:%02d.%07d%s"):format(
-    date[1],
-    date[2],
-    date[3],
-    hour,
-    minute,
-    second,
-    math.floor((time - math.floor(time)) * 1e7 + 0.5),
-    name
-  )
-end
-
-local record_form =
-  '{"lastSyncDateTime":"%s","lastManualSyncTriggerDateTime":"%s","syncStatus":"%s"}'
-
-local function record_body(record, rules)
-  local body = record_form:format(
-    stamp(record.last_sync, rules.zone),
-    stamp(record.trigger, rules.zone),
-    record.status
-  )
-  return rules.is_wrapped and '{"value":' .. body .. "}" or body
-end
+local filter_page = "<!DOCTYPE html><html><head><title>Access blocked</title></head><body>"
+  .. "<h1>Your organisation does not allow this page</h1></body></html>"
 
 -- ---- The service at the other end ---------------------------------------------------------------
 
@@ -108,6 +32,7 @@ local function serve(self, request)
   local model, rules = self.model, self.model.rules
   request.arrived = request.arrived + 1
   local answer = { at = model.now, date = math.floor(model.now), is_services = true }
+  answer.node = self.rules.is_mixed and request.number % 2 or nil
   if request.token ~= "token-" .. model.generation then
     answer.kind, answer.status = "unauthenticated", 401
   elseif request.is_throttled then
@@ -131,22 +56,25 @@ end
 
 --- The answer as the client gets it.
 local function response_of(self, answer)
-  local headers = { ["date"] = http_date(answer.date) }
+  local headers = { ["date"] = service_text.http_date(answer.date) }
   headers["request-id"] = answer.is_services and "made-up" or nil
   local body = ""
   if answer.record then
-    body = record_body(answer.record, self.rules)
+    body = service_text.record_body(answer.record, self.rules)
   elseif answer.kind == "unauthenticated" then
     headers["www-authenticate"] = 'Bearer error="invalid_token"'
   elseif answer.kind == "gateway" then
     body = gateway_page
+  elseif answer.kind == "filter" then
+    headers["content-type"], body = "text/html", filter_page
   elseif answer.kind == "redirect" then
     headers["location"] = "https://elsewhere.example/"
   end
   if answer.retry_after then
     headers["retry-after"] = ("%d"):format(answer.retry_after)
   end
-  return { status = answer.status, headers = headers, body = body, http_version = "2" }
+  local http_version = answer.node == 1 and "1.1" or "2"
+  return { status = answer.status, headers = headers, body = body, http_version = http_version }
 end
 
 -- ---- What can become of a request ---------------------------------------------------------------
@@ -288,6 +216,24 @@ function fates.captive_portal(self, request, up, down)
   return hear_gateway(self, request, up + down, "portal", 200)
 end
 
+--- A page of a web filter, which has none of the headers that Graph's answers have.
+function fates.filter(self, request, up, down)
+  local choices = self.model.choices
+  local status = choices:pick { 403, 429, 200, 503, 409, 404, 401, 451 }
+  local retry_after = status == 429 and choices:pick { false, 3, 40 } or nil
+  return hear_gateway(self, request, up + down, "filter", status, retry_after)
+end
+
+--- In a farm whose nodes speak different versions of HTTP, the answer came on a connection that another
+-- request was put on too: whose it is nobody can tell.
+function fates.shared_connection(self, request, up, down)
+  if self.model.choices:chance(0.7) then
+    arrive(self, request, up)
+  end
+  wait(self, request, up + down)
+  return failure(request, "unknown", "receive", "SHARED_CONNECTION")
+end
+
 function fates.redirect(self, request, up, down)
   return hear_gateway(self, request, up + down, "redirect", 302)
 end
@@ -298,9 +244,13 @@ function fates.throttled(self, request, up, down)
   return fates.plain(self, request, up, down)
 end
 
+local filtered = report_rules.knows_filters and { 1, "filter" } or { 1, "captive_portal" }
+
 local faults = {
   { 3, "lost_answer", 2, "lost_request", 1, "unsent", 1, "late_request", 2, "duplicated" },
   { 2, "gateway_after", 2, "gateway_before", 1, "throttled", 1, "captive_portal", 1, "redirect" },
+  { 3, "plain", 2, "shared_connection" },
+  filtered,
 }
 
 --- What becomes of this one: mostly nothing.
@@ -335,6 +285,7 @@ function Network.new(model)
       get_faults = choices:pick { 0, 0, 0.1, 0.4 },
       zone = choices:pick { 0, 0, -8, 2 },
       is_wrapped = choices:chance(0.2),
+      is_mixed = choices:chance(0.3), -- every second node without HTTP/2
       gateway_ahead = choices:pick { 0, 0, 90, -3600, 1e6 },
     },
   }, Network)

@@ -75,22 +75,45 @@ describe("waiting for a sync", function()
     assert.is_true(world.time >= began + 20)
   end)
 
-  it("has an end where another sync has followed meanwhile", function()
+  it("has an end where other syncs follow: when one of them has completed", function()
     local world = virtual_world.new()
-    local service
-    local client
-    client, service = world:emulated({ cooldown = 0 }, {
-      sleep = function(seconds)
-        world:pass(seconds)
-        service:trigger("contoso", { duration = 1000 }) -- refused while the first one runs
-      end,
-    })
-    service:trigger("contoso", { duration = 2.5 })
-    world:pass(2)
+    local begin = world.time
+    local client, transport = world:scripted {
+      record { status = "inProgress", trigger = begin },
+      record { status = "inProgress", trigger = begin + 2, last_sync = begin + 1 }, -- did it fail?
+      record { status = "completed", trigger = begin + 2, last_sync = begin + 5 },
+    }
     local report = client:wait { timeout = 300 }
     assert.equal("completed", report.outcome)
-    assert.equal("in_progress", report.sync_status)
-    assert.is_true(world.time < virtual_world.start + 60)
+    assert.equal(3, #transport.requests)
+  end)
+
+  it("is not told completed of a sync that failed and moved the stamp of the last sync", function()
+    local begin = virtual_world.start
+    local failed = record { status = "failed", trigger = begin, last_sync = begin + 5 }
+    for _, method in ipairs { "wait", "sync" } do
+      local world = virtual_world.new()
+      local client = world:scripted {
+        method == "sync" and { status = 204 } or failed,
+        method == "sync" and failed or nil,
+      }
+      local _, failure = client[method](client, method == "sync" and { wait = true } or nil)
+      assert.equal("sync_failed", failure.outcome)
+      assert.is_false(failure.ok)
+    end
+  end)
+
+  it("stays completed where a later sync of the service's own failed", function()
+    local world = virtual_world.new()
+    local begin = world.time
+    local client = world:scripted {
+      record { status = "completed", trigger = begin, last_sync = begin + 5 },
+      record { status = "failed", trigger = begin, last_sync = begin + 50 },
+      record { status = "failed", trigger = begin, last_sync = begin + 50 },
+    }
+    client:status()
+    assert.equal("completed", client:wait().outcome)
+    assert.equal("fresh", client:ensure({ max_age = 60 }).outcome)
   end)
 
   it("waits out a Retry-After, and never reads before it has passed", function()

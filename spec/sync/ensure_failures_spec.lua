@@ -3,6 +3,8 @@
 local ensured = require "support.ensured"
 local virtual_world = require "support.virtual_world"
 
+local record = virtual_world.record
+
 local actions, assert_requests = ensured.actions, ensured.assert_requests
 local syncs_started = virtual_world.syncs_started
 
@@ -149,5 +151,27 @@ describe("client:ensure when requests fail", function()
   it("tells that no token could be had", function()
     local client = virtual_world.new():scripted({}, { token = function() end })
     assert.equal("token_error", select(2, client:ensure()).outcome)
+  end)
+
+  it("never takes a failed sync for done, also where it moved the last sync's stamp", function()
+    local begin = virtual_world.start
+    local failed = record { status = "failed", trigger = begin - 700, last_sync = begin - 690 }
+    local world = virtual_world.new()
+    local client, transport = world:scripted {
+      failed,
+      { status = 204 },
+      record { trigger = begin, last_sync = begin },
+    }
+    assert.equal("completed", client:ensure({ since = begin - 1000 }).outcome)
+    assert.equal("POST", transport.requests[2].method)
+
+    local recent = record { status = "failed", trigger = begin - 60, last_sync = begin - 30 }
+    for _, options in ipairs { { wait = false }, { timeout = 100 } } do
+      options.max_age = 100
+      local failure = select(2, virtual_world.new():scripted({ recent }):ensure(options))
+      assert.equal("sync_failed", failure.outcome)
+      assert.equal("client", failure.answered_by)
+      assert.near(begin - 30 + 610, failure.retry_at, 2)
+    end
   end)
 end)

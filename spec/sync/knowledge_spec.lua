@@ -5,10 +5,14 @@ local TenantMemory = require "autopilot.sync.knowledge"
 
 --- A memory whose service's clock is known to agree with ours, within the second that Date leaves open.
 local function new(cooldown)
-  local clocks = { monotonic = 70 }
+  local clocks = { unix = 5000, monotonic = 70 }
+  function clocks.pass(seconds)
+    clocks.unix, clocks.monotonic = clocks.unix + seconds, clocks.monotonic + seconds
+    return clocks.unix
+  end
   local clock = ServiceClock.new {
     now = function()
-      return 5000
+      return clocks.unix
     end,
     clock = function()
       return clocks.monotonic
@@ -47,19 +51,22 @@ describe("autopilot.sync.knowledge", function()
   end)
 
   it("remembers a refusal until its Retry-After has passed, as what it was", function()
-    local memory = new()
+    local memory, _, clocks = new()
     memory:note_refused("throttled", 5100, 5000)
-    assert.same({ "throttled", 5100 }, { memory:refusal(5099) })
-    assert.is_nil((memory:refusal(5100)))
+    assert.same({ "throttled", 5100 }, { memory:refusal(clocks.pass(99)) })
+    assert.equal(5100, memory:held_until(clocks.unix))
+    assert.is_nil((memory:refusal(clocks.pass(1))))
+    assert.is_nil(memory:held_until(clocks.unix))
+    clocks.pass(100)
     memory:note_refused("in_progress", 5300, 5200)
-    assert.same({ "in_progress", 5300 }, { memory:refusal(5299) })
+    assert.same({ "in_progress", 5300 }, { memory:refusal(clocks.pass(99)) })
   end)
 
   it("does not shorten one Retry-After by another", function()
-    local memory = new()
+    local memory, _, clocks = new()
     memory:note_refused("throttled", 5100, 5000)
     memory:note_refused("throttled", 5050, 5000)
-    assert.same({ "throttled", 5100 }, { memory:refusal(5060) })
+    assert.same({ "throttled", 5100 }, { memory:refusal(clocks.pass(60)) })
   end)
 
   it("remembers a bare 429 for the interval, and a bare 409 not at all", function()
@@ -95,13 +102,13 @@ describe("autopilot.sync.knowledge", function()
   end)
 
   it("knows of no cooldown where there is none, but keeps a Retry-After", function()
-    local memory = new(0)
+    local memory, _, clocks = new(0)
     memory:note_started(5000, 5000, 70)
     memory:note_record(record(5000, 5001))
     memory:note_refused("cooldown", nil, 5001)
     assert.is_nil((memory:refusal(5002)))
     memory:note_refused("throttled", 5100, 5001)
-    assert.same({ "throttled", 5100 }, { memory:refusal(5002) })
+    assert.same({ "throttled", 5100 }, { memory:refusal(clocks.pass(2)) })
   end)
 
   it("counts the record's stamps by the service's clock", function()
@@ -113,15 +120,16 @@ describe("autopilot.sync.knowledge", function()
     assert.is_true(ends >= 5511 - 0.01 and ends <= 5512.01)
   end)
 
-  it("keeps a refusal for as long as was told when the clock was set back", function()
-    local memory, _, clocks = new()
-    memory:note_refused("in_progress", 5020, 5000)
-    assert.same({ "in_progress", 5020 }, { memory:refusal(4999.5) }) -- a sleep that ended early
-    clocks.monotonic = 73
-    assert.same({ "in_progress", 1417 }, { memory:refusal(1400) })
-    assert.is_nil((memory:refusal(1417)))
-    clocks.monotonic = 90
-    assert.is_nil((memory:refusal(900)))
+  it("keeps a refusal for as long as was told, wherever the clock was set", function()
+    for _, shown in ipairs { 1400, 9400 } do
+      local memory, _, clocks = new()
+      memory:note_refused("in_progress", 5020, 5000)
+      clocks.pass(3)
+      clocks.unix = shown
+      assert.same({ "in_progress", shown + 17 }, { memory:refusal(shown) })
+      assert.is_nil((memory:refusal(shown, clocks.monotonic + 17))) -- a sleep that ended early
+      assert.is_nil((memory:refusal(clocks.pass(17))))
+    end
   end)
 
   it("calls a moment covered only by a trigger that is surely not before it", function()
@@ -147,5 +155,20 @@ describe("autopilot.sync.knowledge", function()
     local memory = new()
     assert.equal(77, memory:covering_trigger(record(77)))
     assert.is_nil(memory:covering_trigger(record(nil)))
+  end)
+
+  it("takes failed for the ending of a sync, unless it saw that sync completed before", function()
+    local memory = new()
+    local failed = record(4000, 4030, "failed")
+    memory:note_record(failed)
+    assert.equal("sync_failed", memory:ending(failed, 4000))
+    local completed = record(4700, 4730)
+    memory:note_record(completed)
+    assert.equal("completed", memory:ending(completed, 4700))
+    local failed_by_itself = record(4700, 4990, "failed")
+    memory:note_record(failed_by_itself)
+    assert.equal("completed", memory:ending(failed_by_itself, 4700))
+    assert.equal("sync_failed", memory:ending(record(4995, 4999, "failed"), 4995))
+    assert.is_nil(memory:ending(record(4995, 4999, "in_progress"), 4995))
   end)
 end)

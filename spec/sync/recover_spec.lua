@@ -53,6 +53,7 @@ describe("client:sync after a lost answer", function()
         assert.is_true(report.ok)
         assert.equal("status", report.confirmed_by)
         assert.equal("yes", report.delivered)
+        assert.is_nil(report.answered_by) -- the record tells it, no answer
         assert.is_nil(report.hint)
         assert.is_nil(report.error)
         assert.is_nil(report.network)
@@ -108,6 +109,7 @@ describe("client:sync after a lost answer", function()
       local report, failure = client:sync()
       assert.is_nil(report, name)
       assert.equal("in_progress", failure.outcome)
+      assert.is_nil(failure.answered_by)
       assert.equal("unknown", failure.delivered)
       assert.equal("POST GET", methods(transport))
     end
@@ -122,12 +124,13 @@ describe("client:sync after a lost answer", function()
     }
     local failure = select(2, client:sync())
     assert.equal("cooldown", failure.outcome)
+    assert.is_nil(failure.answered_by)
     assert.equal("unknown", failure.delivered)
     assert.is_true(failure.retry_at >= trigger + 610 and failure.retry_at <= trigger + 611.01)
     assert.equal("POST GET", methods(transport))
   end)
 
-  it("is interrupted and unsure where the status cannot be read", function()
+  it("stays what it was, and unsure, where the status cannot be read", function()
     for name, answer in pairs(open_answers()) do
       for _, unreadable in ipairs {
         -- A record that does not tell when a sync was last asked for: that is not "never".
@@ -150,8 +153,11 @@ describe("client:sync after a lost answer", function()
         local client, transport = virtual_world.new():scripted { answer, unreadable }
         local report, failure = client:sync()
         assert.is_nil(report, name)
-        assert.equal("interrupted", failure.outcome)
+        assert.equal(answer.status and "unavailable" or "interrupted", failure.outcome)
+        assert.equal(answer.status, failure.status)
+        assert.equal(answer.status and "service" or nil, failure.answered_by)
         assert.equal("unknown", failure.delivered)
+        assert.matches("may have", failure.hint)
         assert.equal("not_retryable", failure.gave_up)
         assert.equal(1, #failure.attempts)
         assert.equal("POST GET", methods(transport))

@@ -88,22 +88,51 @@ describe("client:status", function()
   end)
 
   it("is never ready while sync would answer by itself", function()
-    for _, refusal in ipairs {
+    local world = virtual_world.new()
+    local client = world:scripted({
       { status = 429 },
-      { status = 429, headers = { ["Retry-After"] = "300" } },
-      { status = 409, headers = { ["Retry-After"] = "300" } },
-    } do
+      record { trigger = world.time - 5000, last_sync = world.time - 5000, date = world.time },
+    }, { retry = false })
+    client:sync()
+    local status = client:status()
+    local failure = select(2, client:sync())
+    assert.equal("client", failure.answered_by)
+    assert.is_false(status.ready)
+  end)
+
+  it("sends nothing while a Retry-After lasts, whichever request it came with", function()
+    for _, status in ipairs { 429, 409, 503 } do
       local world = virtual_world.new()
-      local client = world:scripted({
-        refusal,
+      local client, transport = world:scripted({
+        { status = status, headers = { ["Retry-After"] = "300" } },
         record { trigger = world.time - 5000, last_sync = world.time - 5000, date = world.time },
       }, { retry = false })
       client:sync()
-      local status = client:status()
-      local failure = select(2, client:sync())
-      assert.equal("client", failure.answered_by)
-      assert.is_false(status.ready)
+      world:pass(299.5)
+      local failure = select(2, client:status())
+      assert.equal(1, #transport.requests)
+      assert.equal("throttled", failure.outcome)
+      assert.equal(virtual_world.start + 300, failure.retry_at)
+      assert.equal(0.5, failure.retry_after)
+      assert.matches("left alone", failure.hint)
+      world:pass(0.5)
+      assert.is_true(client:status().ok)
     end
+  end)
+
+  it("waits for a Retry-After from before to pass, as its policy and deadline allow", function()
+    local world = virtual_world.new()
+    local client, transport = world:scripted {
+      { status = 409, headers = { ["Retry-After"] = "20" } },
+      record { trigger = world.time - 5000, last_sync = world.time - 5000, date = world.time },
+    }
+    client:sync()
+    local failure = select(2, client:status { deadline = 5 })
+    assert.equal("throttled", failure.outcome)
+    assert.equal("deadline", failure.gave_up)
+    assert.equal(1, #transport.requests)
+    assert.is_true(client:status().ok)
+    assert.equal(virtual_world.start + 20, world.time)
   end)
 
   it("reads every form in which the record is written", function()

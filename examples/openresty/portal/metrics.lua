@@ -57,7 +57,7 @@ local families = {
   {
     name = "autopilot_last_sync_timestamp_seconds",
     type = "gauge",
-    help = "Unix time of the tenant's last sync that is known, in this machine's clock.",
+    help = "Unix time of the tenant's last successful sync that is known, in this machine's clock.",
   },
   {
     name = "autopilot_keep_fresh_timestamp_seconds",
@@ -138,17 +138,13 @@ function metrics.count_event(event)
   end
 end
 
---- When the tenant's last sync was, as this report tells it, in this machine's clock.
+--- When the tenant's last successful sync was, as this report tells it, in this machine's clock.
 local function last_sync_of(report)
-  if report.outcome == "started" then
-    return ngx.now()
-  end
-  local stamp = math.max(report.last_manual_trigger or 0, report.last_sync or 0)
-  if stamp == 0 then
-    return nil
+  if report.sync_status ~= "completed" or not report.last_sync then
+    return nil -- a sync that failed, or has not ended yet, may have moved the stamp
   end
   -- The stamps are the service's; its Date header tells how far its clock is from ours.
-  return stamp + (report.service_date and ngx.now() - report.service_date or 0)
+  return report.last_sync + (report.service_date and ngx.now() - report.service_date or 0)
 end
 
 --- Counts what an operation has returned.

@@ -21,7 +21,6 @@ local function started(status, was_ours)
     operation = "sync",
     outcome = "started",
     confirmed_by = "status",
-    answered_by = "service",
     delivered = was_ours and "yes" or "unknown",
     attempts = {},
   }

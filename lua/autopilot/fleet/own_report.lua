@@ -9,22 +9,15 @@ local own_report = {}
 local longest_message = 490 -- characters
 
 local messages = {
-  DEADLINE = "the deadline passed before this tenant was begun with",
+  DEADLINE = "the deadline passed before this tenant was done",
   CANCELLED = "the run was cancelled before this tenant was done",
 }
 
 -- Operations that wait for something to happen: for them the time has run out.
 local awaits = { wait = true, ensure = true }
 
-local function network(name)
-  return {
-    stage = "connect",
-    name = name,
-    message = messages[name],
-    timeout = name == "DEADLINE",
-    delivered = "no",
-  }
-end
+-- Failures of requests that were not sent, by which the end of a run shows.
+local ends_of_run = { CANCELLED = true, CLOSED = true, DEADLINE = true }
 
 --- For a tenant for which nothing was sent.
 ---@param id string?
@@ -32,15 +25,13 @@ end
 ---@param name "DEADLINE"|"CANCELLED"
 ---@return autopilot.Report
 function own_report.not_begun(id, operation, name)
-  local is_timed_out = name == "DEADLINE" and awaits[operation] or false
   return report.seal {
     operation = operation,
-    outcome = is_timed_out and "timed_out" or "unreachable",
+    outcome = "cancelled",
     tenant = id,
     delivered = operation ~= "status" and operation ~= "wait" and "no" or nil,
     answered_by = "client",
-    network = network(name),
-    gave_up = "deadline",
+    gave_up = name == "DEADLINE" and "deadline" or "not_retryable",
     hint = "Nothing was asked of the service: " .. messages[name] .. ".",
     elapsed = 0,
   }
@@ -56,11 +47,37 @@ function own_report.given_up(task, operation, name, elapsed)
   local made = own_report.not_begun(task.id, operation, name)
   if task.has_posted then
     made.outcome, made.delivered, made.answered_by = "interrupted", "unknown", nil
-    made.hint, made.network.delivered, made.network.stage = nil, "unknown", "receive"
+    made.network = {
+      stage = "receive",
+      name = name,
+      message = messages[name],
+      timeout = name == "DEADLINE",
+      delivered = "unknown",
+    }
+  elseif name == "DEADLINE" and awaits[operation] then
+    made.outcome = "timed_out"
+  end
+  if made.outcome ~= "cancelled" then
+    made.hint = nil
     report.seal(made)
   end
   made.elapsed = elapsed
   return made
+end
+
+--- A report of the run's end: it tells of a tenant whose request was not sent any more that the run had ended,
+-- and not that the service could not be reached.
+---@param task autopilot.fleet.Task
+---@param of_client autopilot.Report what the client made of it
+---@return autopilot.Report
+function own_report.of_run_end(task, of_client)
+  local outcome, network, steps = of_client.outcome, of_client.network, of_client.steps or {}
+  local was_not_sent = outcome == "unreachable" or (outcome == "timed_out" and not steps[1])
+  if network and was_not_sent and ends_of_run[network.name] and not task.has_posted then
+    of_client.outcome, of_client.network = "cancelled", nil
+    of_client.hint = "Nothing was asked of the service: " .. network.message .. "."
+  end
+  return of_client
 end
 
 --- For a tenant of which the run's state cannot be read: it may be done, or asked for, already.

@@ -125,9 +125,11 @@ local function cooldown_end_of(self, given, now)
   return ends and ends > now and math.min(ends, now + whole) or nil
 end
 
---- Whether asking for a sync surely started none, so that no later look at the record is to find one.
+--- Whether asking for a sync surely started none, so that no later look at the record is to find one. A
+-- tenant that was not begun with says nothing of what an earlier process has asked.
 local function is_refused(given)
-  local is_known = given.delivered == "no" or given.delivered == "yes"
+  local is_known = given.outcome ~= "cancelled"
+    and (given.delivered == "no" or given.delivered == "yes")
   for _, attempt in ipairs(given.attempts or {}) do
     is_known = is_known and attempt.delivered ~= "unknown"
   end

@@ -153,8 +153,8 @@ local function remind(fleet, task, client)
   local retry_at, now = state:cooldown(task.key), fleet.now()
   if retry_at and retry_at > now then
     -- The file does not know how long a cooldown this client expects.
-    retry_at = math.min(retry_at, now + checked.cooldown + checked.cooldown_margin)
-    client.memory:note_refused("cooldown", retry_at, now)
+    local interval = checked.cooldown + checked.cooldown_margin
+    client.memory:note_refused("cooldown", nil, math.min(retry_at, now + interval) - interval)
   end
 end
 
@@ -198,6 +198,9 @@ function tenant_task.perform(fleet, task)
   task.client = client
   remind(fleet, task, task.client)
   local report = operate(fleet, task)
+  if fleet.wire.is_cancelled or (fleet.deadline and fleet.clock() >= fleet.deadline) then
+    report = own_report.of_run_end(task, report)
+  end
   client:close()
   task.client = nil
   if model and type(fleet.options.operation) == "string" then

@@ -381,7 +381,7 @@ function Exchange:run(client, context)
   else
     answer, body, refused = ask(self, client, context)
   end
-  if answer.outcome ~= "unauthenticated" or answer.unposted then
+  if answer.outcome ~= "unauthenticated" or answer.unposted or answer.retry_after then
     return answer, body
   end
   local again, with_refreshed = ask(self, client, context, refused)

@@ -43,8 +43,14 @@ local network_texts = { "stage", "name", "message" }
 local longest_text = 1000 -- characters
 
 -- What no request is answered with: it follows from the record, or from the asker's own provider.
-local of_no_request =
-  { completed = true, fresh = true, sync_failed = true, timed_out = true, token_error = true }
+local of_no_request = {
+  completed = true,
+  fresh = true,
+  sync_failed = true,
+  timed_out = true,
+  token_error = true,
+  cancelled = true,
+}
 -- What a request may have ended with of which the record can tell more.
 local may_be_unread = { interrupted = true, unavailable = true }
 local deliveries = { yes = true, no = true, unknown = true }
@@ -132,6 +138,7 @@ function joined_report.write(id, operation, answer, of_another)
     sent = time_text(shown(options, sent)),
     told = time_text(of_another and shown(options, of_another.told.clock) or options.now()),
     attempts = of_another and of_another.attempts or #operation.attempts,
+    unread = operation.is_blind,
     unread_since = unread_since(operation, answer),
     outcome = answer.outcome,
     status = answer.status,
@@ -181,6 +188,7 @@ local function answer_of(fields, tenant, now)
     confirmed_by = confirmations[fields.confirmed_by] and fields.confirmed_by or nil,
     answered_by = "client",
     joined = true,
+    unread = fields.unread == true or nil,
     service_date = whole_number(fields.service_date, 0, 1e11),
     retry_at = retry_at,
     retry_after = retry_at and retry_at - now,

@@ -170,13 +170,13 @@ function SharedKnowledge:tell(now)
     self.told_bound = bound
     tell_sync(self, { triggered_at = bound }, now)
   end
-  local ends = memory.refused_until
-  if ends and ends ~= self.told_refusal and shared_refusals[memory.refused_as] then
-    self.told_refusal = ends
+  local ends = memory:held_until(now)
+  if ends and memory.held_clock ~= self.told_refusal and shared_refusals[memory.held_as] then
+    self.told_refusal = memory.held_clock
     local life = math.min(ends - now, longest_refusal)
     local told = self:get "refusal"
     if life > 0 and (time_of((told or ""):match "^[%d.]+") or 0) < ends then
-      local text = ("%s %s %s"):format(time_text(ends), memory.refused_as, time_text(now))
+      local text = ("%s %s %s"):format(time_text(ends), memory.held_as, time_text(now))
       self:call("set", "refusal", text, life)
     end
   end
@@ -204,10 +204,11 @@ function SharedKnowledge:learn(now)
   end
   local ends, outcome = refusal_of(self:get "refusal", now)
   if ends and shared_refusals[outcome] and ends > now and ends <= now + longest_refusal then
-    if ends > (memory.refused_until or 0) then
-      self.told_refusal = ends
-    end
+    local before = memory.held_clock
     memory:note_refused(outcome, ends, now)
+    if memory.held_clock ~= before then
+      self.told_refusal = memory.held_clock -- it is told already
+    end
   end
 end
 

@@ -10,12 +10,15 @@ local attempts = {}
 ---@field began number on the client's clock
 ---@field deadline number? on the client's clock
 ---@field delay number? seconds waited before the current attempt; nil for the first
----@field waited_until number? when the last sleep ended, Unix time
+---@field waited_until number? when the last sleep was to end, Unix time
+---@field waited_clock number? the same on the client's clock
 ---@field flight autopilot.Flight? its claim of the tenant, among those who share a store
 ---@field gate fun(operation: autopilot.Operation): table? asked before a sync request is sent
 ---@field tried_at number? when the current attempt began, on the client's clock; where a store is shared
 ---@field tried_ahead number? how far Unix time was ahead of the client's clock then
 ---@field joined_attempts integer? how many another call had made, whose answer was taken
+---@field last_told table? the answer to the last request for a sync that was sent
+---@field is_blind true? what the last request came to is open, for the record could not be read
 ---@field attempts autopilot.Attempt[]? one for each sync request; nil before the first
 
 --- Begins an operation.
@@ -34,21 +37,58 @@ function attempts.begin(client, name, seconds)
   }
 end
 
+--- Tells anew when to ask again, for an answer that came some time ago.
+---@param client autopilot.Client
+---@param answer table
+function attempts.refresh(client, answer)
+  local rest = answer.retry_at and answer.retry_at - client.options.now()
+  if rest and rest > 0 then
+    answer.retry_after = rest
+  else
+    answer.retry_at, answer.retry_after = nil, nil
+  end
+end
+
 --- Sleeps, and keeps in mind until when. Thousands may do so at a time: no frame of ours waits with them.
 ---@param operation autopilot.Operation
 ---@param seconds number
 function attempts.sleep(operation, seconds)
   local options = operation.client.options
   operation.waited_until = options.now() + seconds
+  operation.waited_clock = options.clock() + seconds
   return options.sleep(seconds)
 end
 
 --- What time it is at least: a wait that is over stays over, also where the sleep ended a moment early
 -- or a clock was set back.
 ---@param operation autopilot.Operation
----@return number Unix time of the client's clock
+---@return number now Unix time of the client's clock
+---@return number clock the client's monotonic clock
 function attempts.now(operation)
-  return math.max(operation.client.options.now(), operation.waited_until or 0)
+  local options = operation.client.options
+  return math.max(options.now(), operation.waited_until or 0),
+    math.max(options.clock(), operation.waited_clock or 0)
+end
+
+--- Whether nothing was sent for this answer.
+local function was_not_sent(answer)
+  return answer.outcome == "unreachable" or answer.outcome == "token_error"
+end
+
+--- Whether nothing was sent for this answer because the operation's time was over.
+local function is_too_late(operation, answer)
+  local deadline, network = operation.deadline, answer.network
+  return deadline
+    and was_not_sent(answer)
+    and not answer.mistake
+    and (operation.client.options.clock() >= deadline or (network and network.name == "DEADLINE"))
+end
+
+--- The answer of the attempt before as the last one.
+local function as_before(operation, before, reason)
+  attempts.refresh(operation.client, before)
+  before.gave_up = reason
+  return before
 end
 
 local function decide(operation, number, judged)
@@ -81,14 +121,19 @@ end
 ---@return table answer the last one; `gave_up` says why it is the last
 function attempts.run(operation, try)
   local client = operation.client
-  local number = 0
+  local number, before = 0, nil
   if operation.delay then
     operation.delay, operation.retry_attempt = nil, nil -- it is not the first run
   end
   while true do
     number = number + 1
+    if before and client.is_closed then
+      return as_before(operation, before, "not_retryable")
+    end
     local answer, judged = try(operation, number)
-    if not judged or answer.mistake then
+    if before and is_too_late(operation, answer) then
+      return as_before(operation, before, "deadline")
+    elseif not judged or answer.mistake then
       return answer
     end
     number = math.max(number, operation.joined_attempts or 0)
@@ -106,6 +151,7 @@ function attempts.run(operation, try)
     if operation.flight then
       operation.flight:pause(operation, answer, delay)
     end
+    before = (not before or not was_not_sent(answer)) and answer or before
     answer, judged = nil, nil -- luacheck: ignore 311 (thousands may sleep, and need not keep them)
     attempts.sleep(operation, delay)
     operation.delay, operation.retry_attempt = delay, number

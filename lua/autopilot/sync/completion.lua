@@ -3,9 +3,9 @@
 -- Which sync is waited for is told by a moment of the client's clock; that moment's sync may be too
 -- quick to be seen running, and `completed` may be left over from before: only stamps count.
 
+local attempts = require "autopilot.sync.attempts"
 local protected_call = require "autopilot.base.protected_call"
 local reading = require "autopilot.sync.read"
-local settings = require "autopilot.sync.record"
 
 local completion = {}
 
@@ -40,13 +40,15 @@ function completion.tell(operation, progress)
   end
 end
 
---- Adds to the list of what was done and why, where the operation keeps one.
+--- Adds to the list of what was done and why, where the operation keeps one. A step that is repeated is
+-- one step.
 ---@param operation autopilot.Operation
 ---@param action string
 ---@param reason string
 function completion.note(operation, action, reason)
   local steps = operation.steps
-  if steps then
+  local last = steps and steps[#steps]
+  if steps and not (last and last.action == action and last.reason == reason) then
     steps[#steps + 1] = {
       action = action,
       reason = reason,
@@ -77,7 +79,7 @@ local function pause(operation, seconds, retry_after)
   if left <= 0 or (seconds > left - reserve and left - reserve < shortest) then
     return false
   end
-  operation.client.options.sleep(math.min(seconds, left - reserve))
+  attempts.sleep(operation, math.min(seconds, left - reserve))
   return not operation.client.is_closed and completion.time_left(operation) > 0
 end
 
@@ -93,20 +95,21 @@ end
 local function judge(client, record, since, state)
   local trigger = client.memory:covering_trigger(record, since)
   state.trigger = state.trigger or trigger -- a later one may follow before we see this one end
-  if state.trigger and settings.has_completed(record, state.trigger) then
-    return "completed"
-  elseif trigger and settings.has_completed(record, trigger) then
-    return "completed"
-  elseif trigger and settings.has_failed(record, trigger) then
-    return "sync_failed"
-  end
+  local memory = client.memory
+  return state.trigger and memory:ending(record, state.trigger) == "completed" and "completed"
+    or trigger and memory:ending(record, trigger)
+    or nil
 end
 
-local function timed_out(answer, last_read)
-  answer = last_read or answer or { outcome = "timed_out" }
+local hint_of_none = "No such sync was triggered, as far as the record tells: ask for one with "
+  .. "sync or ensure."
+
+--- The answer when the time is over, or the client was closed.
+local function timed_out(operation, answer, state)
+  answer = state.last_read or answer or {}
   answer.outcome = "timed_out"
-  answer.gave_up = "deadline"
-  answer.hint = nil
+  answer.gave_up = operation.client.is_closed and "not_retryable" or "deadline"
+  answer.hint = state.shows_none and hint_of_none or nil
   return answer
 end
 
@@ -128,31 +131,36 @@ end
 ---@return table answer with outcome `completed`, `sync_failed`, `timed_out` or a read's failure
 function completion.await(operation, since, first_wait, last_read)
   local client = operation.client
-  local state = { has_read = false, token_errors = 0 }
+  local state = { has_read = false, token_errors = 0, last_read = last_read }
   local interval = first_interval
   local answer
   if first_wait then
     interval = math.min(longest_interval, first_wait * 2)
     if not pause(operation, first_wait) then
-      return timed_out(nil, last_read)
+      return timed_out(operation, nil, state)
     end
   end
   while true do
     local record
     record, answer = reading.read_once(operation)
     if record then
-      state.has_read, state.token_errors, last_read = true, 0, answer
+      state.has_read, state.token_errors, state.last_read = true, 0, answer
+      state.shows_none = client.memory:shows_none(record, since)
       note_read(operation, record, state)
       answer.outcome = judge(client, record, since, state)
       if answer.outcome then
         return answer
       end
-    elseif answer.mistake or client.is_closed or not is_bearable(answer, state) then
-      return completion.time_left(operation) > 0 and answer or timed_out(answer, last_read)
+    elseif client.is_closed then
+      return timed_out(operation, answer, state)
+    elseif answer.mistake or not is_bearable(answer, state) then
+      local is_over = completion.time_left(operation) <= 0
+      return is_over and timed_out(operation, answer, state) or answer
     end
     local seconds
     interval, seconds = next_wait(operation, interval)
     seconds = math.max(seconds, answer.retry_after or 0)
+    last_read = state.last_read
     completion.tell(operation, {
       state = "waiting",
       sync_status = last_read and last_read.sync_status,
@@ -161,7 +169,7 @@ function completion.await(operation, since, first_wait, last_read)
       next_read = seconds,
     })
     if not pause(operation, seconds, answer.retry_after) then
-      return timed_out(answer, last_read)
+      return timed_out(operation, answer, state)
     end
   end
 end

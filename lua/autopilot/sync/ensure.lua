@@ -9,7 +9,6 @@ local completion = require "autopilot.sync.completion"
 local options = require "autopilot.base.options"
 local reading = require "autopilot.sync.read"
 local recover = require "autopilot.sync.recover"
-local settings = require "autopilot.sync.record"
 local since_options = require "autopilot.sync.since"
 local sync = require "autopilot.sync.sync"
 
@@ -113,7 +112,9 @@ local function post(operation)
   note(operation, "sync", operation.why or "no sync was triggered since")
   local answer = operation.wants_wait and sync.request(operation) or sync.request_once(operation)
   if answer.outcome ~= "started" then
-    local may_go_on = operation.wants_wait and (passing[answer.outcome] or answer.retry_at)
+    local may_go_on = operation.wants_wait
+      and (passing[answer.outcome] or operation.is_blind or answer.retry_at)
+      and (answer.retry_after or 0) < completion.time_left(operation)
     if may_go_on and pause(operation) then
       note(operation, "look", "the request was answered: " .. answer.outcome)
       return nil
@@ -126,6 +127,7 @@ local function post(operation)
   end
   local settled = completion.after_start(operation, answer)
   if settled.outcome == "sync_failed" then
+    operation.last_told = settled
     return nil -- the next look sees it too
   end
   return settled
@@ -133,11 +135,12 @@ end
 
 --- A sync that counts has been triggered: has it ended?
 local function join(operation, record, answer, trigger)
-  if settings.has_failed(record, trigger) then
+  local ending = operation.client.memory:ending(record, trigger)
+  if ending == "sync_failed" then
     operation.why = "the sync failed"
     note(operation, "look", operation.why)
     return nil
-  elseif not operation.wants_wait or settings.has_completed(record, trigger) then
+  elseif not operation.wants_wait or ending then
     note(operation, "none", "a sync that was triggered since is known")
     local is_fresh = not operation.attempts[1] and not operation.joined
     answer.outcome = is_fresh and "fresh" or "completed"
@@ -157,6 +160,11 @@ end
 --- One look at the record and the step that follows from it; an answer ends the operation.
 local function step(operation)
   local client = operation.client
+  local memory = client.memory
+  local held_until = memory:held_until(attempts.now(operation))
+  if held_until then -- not even the record may be read
+    return wait_out(operation, { tenant = client.tenant or nil }, memory.held_as, held_until)
+  end
   local record, answer
   if operation.wants_wait then
     record, answer = reading.read(operation)
@@ -168,7 +176,7 @@ local function step(operation)
   end
   local _
   _, record, answer = recover.settle(operation, record, answer)
-  local trigger = client.memory:covering_trigger(record, operation.since)
+  local trigger = memory:covering_trigger(record, operation.since)
   if trigger then
     local settled, failed = join(operation, record, answer, trigger)
     if settled then
@@ -176,11 +184,12 @@ local function step(operation)
     end
     answer = failed or answer
     answer.outcome = "sync_failed"
+    operation.last_told = operation.last_told and answer -- it tells of a later moment
   end
   if record.sync_status == "in_progress" and not trigger then
     return wait_for_the_other(operation, answer)
   end
-  local outcome, retry_at = client.memory:refusal(attempts.now(operation))
+  local outcome, retry_at = memory:refusal(attempts.now(operation))
   if outcome then
     local ended = wait_out(operation, answer, outcome, retry_at)
     if ended and trigger then

@@ -7,6 +7,7 @@
 ---@class autopilot.TenantMemory
 ---@field is_blank boolean nothing is known from which a refusal could follow
 ---@field newest_trigger number|false the latest trigger that is known of; the service's clock
+---@field completed_trigger number? the latest trigger whose sync a record showed as completed; the service's clock
 ---@field started_at number? when the request was sent that started our own last sync
 ---@field started_clock number? the same on our monotonic clock
 ---@field own_earliest number? when that was triggered, at the earliest; the service's clock
@@ -20,16 +21,10 @@
 ---@field others_earliest number? the same, at the earliest; the service's clock
 ---@field others_until number|false the end of the cooldown that it began, while no record has told of it
 ---@field others_ends number? the same, the service's clock
----@field refused_until number|false the end of the time for which a Retry-After asked
----@field refused_as autopilot.Outcome? what such an answer meant
----@field refused_at number? when it came
----@field refused_clock number? the same on our monotonic clock
+---@field held_clock number|false when the latest Retry-After ends, on our monotonic clock, which nobody sets
+---@field held_as autopilot.Outcome? what the answer meant that told of it
 local TenantMemory = {}
 TenantMemory.__index = TenantMemory
-
--- Seconds by which a clock may be behind a moment before, without having been set: a wait that is over
--- counts as over also where the sleep ended early.
-local longest_slip = 1
 
 ---@param cooldown number seconds; 0 switches off everything but Retry-After
 ---@param margin number seconds
@@ -47,7 +42,7 @@ function TenantMemory.new(cooldown, margin, service_clock)
     record_until = false,
     bound_until = false,
     others_until = false,
-    refused_until = false,
+    held_clock = false,
   }, TenantMemory)
 end
 
@@ -138,10 +133,13 @@ end
 ---@param received_at number
 function TenantMemory:note_refused(outcome, retry_at, received_at)
   self.is_blank = false
-  if retry_at and retry_at > (self.refused_until or 0) then
-    self.refused_until, self.refused_as, self.refused_at = retry_at, outcome, received_at
-    self.refused_clock = self.service_clock.options.clock()
-  elseif not retry_at and outcome == "cooldown" and self:known_end() <= received_at then
+  if retry_at then
+    local options = self.service_clock.options
+    local held_clock = options.clock() + (retry_at - options.now())
+    if held_clock > (self.held_clock or -math.huge) then
+      self.held_clock, self.held_as = held_clock, outcome
+    end
+  elseif outcome == "cooldown" and self:known_end() <= received_at then
     -- Of an unknown sync: it was triggered at the latest just now.
     self.bound_until, self.bound_since = received_at + self.cooldown + self.margin, received_at
   end
@@ -153,6 +151,10 @@ end
 function TenantMemory:note_record(record)
   self.is_blank = false
   self.newest_trigger = later(self.newest_trigger, record.last_manual_trigger) or false
+  local trigger = record.last_manual_trigger
+  if trigger and settings().has_completed(record, trigger) then
+    self.completed_trigger = later(self.completed_trigger, trigger)
+  end
   local ends = settings().cooldown_until(record, self.cooldown, self.margin) or 0
   if ends >= (self.record_ends or 1) then
     local _, latest = self.service_clock:to_client(ends)
@@ -198,26 +200,24 @@ function TenantMemory:cooldown_until()
   return later(later(self.record_ends, of_own), self.others_until and self.others_ends) or nil
 end
 
---- Tells the end of a Retry-After anew: our clock was set back, and only the monotonic clock knows how
--- much of it has passed.
-local function tell_refusal_anew(self, now)
-  local clock = self.service_clock.options.clock()
-  local rest = self.refused_until - self.refused_at - (clock - self.refused_clock)
-  self.refused_until = rest > 0 and now + rest
-  self.refused_at, self.refused_clock = now, clock
+--- Until when a Retry-After asks for no request at all, whatever it would be for; nil: none lasts.
+---@param now number
+---@param clock number? our monotonic clock; later than it shows where a sleep ended a moment early
+---@return number? retry_at
+function TenantMemory:held_until(now, clock)
+  local rest = self.held_clock and self.held_clock - (clock or self.service_clock.options.clock())
+  return rest and rest > 0 and now + rest or nil
 end
 
 --- Whether asking for a sync now would be in vain: how it would be answered, and until when.
 ---@param now number
+---@param clock number? see `held_until`
 ---@return autopilot.Outcome? outcome
 ---@return number? retry_at
-function TenantMemory:refusal(now)
-  local ends = self:cooldown_end(now)
-  if self.refused_until and now < (self.refused_at or now) - longest_slip then
-    tell_refusal_anew(self, now)
-  end
-  if self.refused_until and self.refused_until > (ends or now) then
-    return self.refused_as, self.refused_until
+function TenantMemory:refusal(now, clock)
+  local ends, held = self:cooldown_end(now), self:held_until(now, clock)
+  if held and held > (ends or 0) then
+    return self.held_as, held
   elseif ends then
     return "cooldown", ends
   end
@@ -244,6 +244,33 @@ function TenantMemory:covering_trigger(record, since)
   if settings().covers(record, latest) then
     return record.last_manual_trigger
   end
+end
+
+--- Whether the record tells that no sync was triggered at or after `since`. What this client started itself
+-- may be missing in a record that was read late.
+---@param record autopilot.SettingsRecord
+---@param since autopilot.Since? nil: any
+---@return boolean
+function TenantMemory:shows_none(record, since)
+  local trigger, started_clock = record.last_manual_trigger, self.started_clock
+  local has_started = started_clock and (not since or started_clock >= since.clock)
+  if has_started or not record.trigger_known then
+    return false
+  elseif not trigger or not since then
+    return trigger == nil
+  end
+  return trigger < (self.service_clock:to_service(since.at, since.clock))
+end
+
+--- How the sync ended that was triggered at `trigger`, as far as the record or one before it tells.
+---@param record autopilot.SettingsRecord the newest, already noted
+---@param trigger number the service's clock: the trigger's stamp in that record
+---@return "completed"|"sync_failed"|nil outcome nil: it is not known to have ended
+function TenantMemory:ending(record, trigger)
+  if settings().has_completed(record, trigger) or (self.completed_trigger or -1) >= trigger then
+    return "completed"
+  end
+  return settings().has_failed(record, trigger) and "sync_failed" or nil
 end
 
 return TenantMemory

@@ -7,12 +7,28 @@ local settings = require "autopilot.sync.record"
 
 local record = {}
 
---- Reads it once.
+--- The answer while a Retry-After lasts: the host wants to be left alone, whatever would be asked.
+local function held_back(client, retry_at)
+  return {
+    outcome = "throttled",
+    tenant = client.tenant or nil,
+    retry_at = retry_at,
+    retry_after = retry_at - client.options.now(),
+    hint = "The service asked to be left alone for a while, so the status was not read.",
+  }
+end
+
+--- Reads it once, unless a Retry-After that came before has not passed yet.
 ---@param operation autopilot.Operation
 ---@return autopilot.SettingsRecord? record nil when it could not be read
 ---@return table answer what came of the request, in the shape of a report
 function record.read_once(operation)
   local client = operation.client
+  local _, clock = attempts.now(operation)
+  local held_until = client.memory:held_until(client.options.now(), clock)
+  if held_until then
+    return nil, held_back(client, held_until)
+  end
   local context = {
     deadline = operation.deadline,
     retry_attempt = operation.read_attempt or 0,
@@ -24,7 +40,7 @@ function record.read_once(operation)
   -- Said of sync requests only, but for who answered in place of the service.
   answer.delivered, answer.sends = nil, nil
   answer.answered_by = answer.answered_by == "intermediary" and answer.answered_by or nil
-  if answer.retry_at then
+  if answer.retry_at and answer.status then
     client.memory:note_refused(answer.outcome, answer.retry_at, context.received_at)
     if client.shared then
       client.shared:tell(client.options.now())

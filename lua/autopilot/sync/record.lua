@@ -146,36 +146,32 @@ function settings.covers(record, since)
   return record.last_manual_trigger ~= nil and record.last_manual_trigger >= since
 end
 
---- Whether the sync that was triggered at `trigger` has surely completed.
+--- Whether a sync that was triggered at or after `trigger` has surely completed.
 --
--- `lastSyncDateTime` at or after the trigger proves it; `completed` alone may be left over from before
--- (a small tenant's sync was seen to take half a second, and a record may be read late). While a sync
--- is in progress it proves nothing, unless that one was triggered after the stamp: two never run at once
--- (409), but the page does not say whether the stamp tells of a sync's beginning or of its end.
+-- `lastSyncDateTime` at or after the trigger is not enough: it is unverified whether a failed sync moves
+-- that stamp. So the status must not be `failed`, and not `in_progress` either, for then the stamp may be
+-- that of a sync that failed before. `completed` alone may be left over from before the trigger (a small
+-- tenant's sync was seen to take half a second, and a record may be read late).
 ---@param record autopilot.SettingsRecord
 ---@param trigger number Unix seconds, service's clock: the trigger's stamp in the record
 ---@return boolean
 function settings.has_completed(record, trigger)
-  if not record.last_sync or record.last_sync < trigger then
-    return false
-  end
-  local later = record.last_manual_trigger
-  local is_from_before = later ~= nil and later > trigger and record.last_sync < later
-  return record.sync_status ~= "in_progress" or is_from_before
+  local status = record.sync_status
+  return record.last_sync ~= nil
+    and record.last_sync >= trigger
+    and status ~= "in_progress"
+    and status ~= "failed"
 end
 
---- Whether the sync that was triggered at `trigger` has surely failed.
+--- Whether the record says `failed` of a sync that was triggered at or after `trigger`.
 --
--- `failed` counts when the record knows of that trigger, so was not read late. With `lastSyncDateTime`
--- at or after the trigger it is a later sync's: that stamp is taken to tell of data that was synced,
--- which a failed sync has none of.
+-- `failed` counts when the record knows of that trigger, so was not read late. It may be of a later sync
+-- that the service began by itself: then the client may have seen before that this one had completed.
 ---@param record autopilot.SettingsRecord
 ---@param trigger number Unix seconds, service's clock: the trigger's stamp in the record
 ---@return boolean
 function settings.has_failed(record, trigger)
-  return record.sync_status == "failed"
-    and settings.covers(record, trigger)
-    and not settings.has_completed(record, trigger)
+  return record.sync_status == "failed" and settings.covers(record, trigger)
 end
 
 return settings

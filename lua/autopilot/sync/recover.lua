@@ -131,7 +131,7 @@ end
 local function become_started(answer)
   answer.outcome = "started"
   answer.confirmed_by = "status"
-  answer.answered_by = "service"
+  answer.answered_by = nil -- no answer to the request tells it
   answer.network, answer.error, answer.hint = nil, nil, nil
   answer.retry_after, answer.retry_at = nil, nil
 end
@@ -150,24 +150,29 @@ local function become_refused(operation, answer, record)
   end
   answer.retry_at = ends
   answer.retry_after = ends and ends - now
-  answer.answered_by = "client"
+  answer.answered_by = nil -- it follows from the record
   answer.network, answer.error, answer.hint = nil, nil, nil
   return true
 end
+
+-- What the policy judges a lost request by whose record could not be read, whatever its answer was: another
+-- may start a second sync.
+recover.unread = { outcome = "interrupted", delivered = "unknown" }
 
 --- Reads the record and completes the answer by it.
 ---@return table? judged
 local function look(operation, answer, is_lost)
   local record, of_read = reading.read_once(operation)
   if not (record and record.trigger_known) then
-    if is_lost then
-      answer.outcome, answer.delivered = "interrupted", "unknown"
-    end
     -- Where only our own time was over, others may look.
     operation.is_unread = operation.is_unread and not has_time(operation)
-    return answer
+    operation.is_blind = is_lost or nil
+    if is_lost and answer.outcome == "unavailable" then
+      answer.hint = "The service failed, and its record could not be read: a sync may have started."
+    end
+    return is_lost and recover.unread or answer
   end
-  operation.is_unread = nil
+  operation.is_unread, operation.is_blind = nil, nil
   local is_settled
   is_settled, record = recover.settle(operation, record, of_read)
   if is_settled then
@@ -189,6 +194,7 @@ end
 function recover.run(operation, answer, seen)
   keep_open(operation, answer, seen)
   local is_lost = was_lost(answer)
+  operation.is_blind = nil
   operation.is_unread = operation.is_unread or is_lost or nil
   local is_looked_at = is_lost or (operation.unsettled and refused[answer.outcome])
   if not is_looked_at or not operation.client.options.recover then
@@ -224,8 +230,9 @@ function recover.of_another(operation, result, seen)
     operation.unsettled = own -- what the other's did is no question of ours any more
   end
   answer.answered_by = "client"
+  answer.unread = judged == recover.unread or nil
   if judged then
-    return judged == answer
+    return judged == answer or answer.unread
   end
   answer.delivered = operation.has_arrived and "yes" or answer.delivered
   if not own then

@@ -90,46 +90,20 @@ end
 --- Goes on with what there is instead of a request: the answer to another call's, or a refusal.
 local function in_place_of_request(operation, answer)
   operation.attempts = operation.attempts or {}
-  answer.unposted = nil
+  local is_blind = answer.unread
+  operation.is_blind = is_blind or operation.is_blind
+  answer.unposted, answer.unread = nil, nil
   if answer.outcome == "started" or answer.gave_up then
     return answer
   end
-  return answer, with_known_end(operation, answer)
-end
-
---- What is known already, for a client that was closed while it waited for its next attempt.
----@return table? answer nil when nothing is
-local function as_before(operation)
-  local client, now = operation.client, operation.client.options.now()
-  local refused_as, retry_at = client.memory:refusal(now)
-  local last = operation.attempts[#operation.attempts] or { outcome = refused_as, delivered = "no" }
-  if not last.outcome then
-    return nil
-  end
-  retry_at = last.outcome == refused_as and retry_at or nil
-  return {
-    outcome = last.outcome,
-    tenant = client.tenant or nil,
-    status = last.status,
-    delivered = last.delivered,
-    answered_by = last.status and "service" or last.delivered == "no" and "client" or nil,
-    request_id = last.request_id,
-    client_request_id = last.client_request_id,
-    network = last.network,
-    retry_at = retry_at,
-    retry_after = retry_at and retry_at - now,
-    gave_up = "not_retryable",
-  }
+  local judged = is_blind and require("autopilot.sync.recover").unread or answer
+  return answer, with_known_end(operation, judged)
 end
 
 --- One attempt: asks the service, unless the client knows the answer.
 local function try(operation)
   local client = operation.client
   local memory, shared = client.memory, client.shared
-  local ended = operation.delay and client.is_closed and operation.attempts and as_before(operation)
-  if ended then
-    return ended
-  end
   if shared then
     local clock, now = client.options.clock(), client.options.now()
     operation.tried_at, operation.tried_ahead = clock, now - clock
@@ -143,6 +117,9 @@ local function try(operation)
   end
   local seen = memory.newest_trigger
   local answer = client.sync_request:run(client, operation)
+  if (answer.sends or 0) > 0 then
+    operation.last_told = answer
+  end
   if shared and answer.unposted then
     return in_place_of_request(operation, answer)
   elseif answer.outcome == "started" or answer.mistake then
@@ -169,15 +146,27 @@ local function delivered_at_all(operation, answer)
   return delivered
 end
 
+--- The answer where the last request could not be sent but one before it was, or may have been: that one
+-- counts.
+local function of_those_sent(operation, answer)
+  local last = operation.last_told
+  if answer.outcome ~= "unreachable" or answer.delivered == "no" then
+    return answer
+  elseif last and answer.delivered == "yes" then
+    last.delivered, last.gave_up = "yes", answer.gave_up
+    attempts.refresh(operation.client, last)
+    return last
+  end
+  answer.outcome, answer.answered_by, answer.hint = "interrupted", nil, nil
+  return answer
+end
+
 --- What is known of all attempts together, told in the last one's answer. Where that is a response which
 -- says that a sync was started, nothing that came before makes a difference.
 local function sum_up(operation, answer)
-  answer.sends = nil -- told for each attempt
   answer.delivered = delivered_at_all(operation, answer)
-  if answer.delivered == "unknown" and answer.outcome == "unreachable" then
-    -- The last was not sent, an earlier one may have been.
-    answer.outcome, answer.answered_by, answer.hint = "interrupted", nil, nil
-  end
+  answer = of_those_sent(operation, answer)
+  answer.sends = nil -- told for each attempt
   return answer
 end
 
@@ -223,12 +212,35 @@ end
 -- What follows from the record, and is no answer to a request that was posted.
 local of_the_record = { fresh = true, completed = true, sync_failed = true, timed_out = true }
 
+local hint_of_late = "The time was over before the request could be sent: allow more."
+
+local function is_end(network)
+  return network ~= nil and network.name == "DEADLINE"
+end
+
+--- Whether any request for a sync was sent.
+local function has_posted(operation)
+  for _, attempt in ipairs(operation.attempts) do
+    if attempt.sends > 0 then
+      return true
+    end
+  end
+  return false
+end
+
 --- Says what is known of the sync requests, also where the answer is a read's.
 local function add_delivery(operation, answer)
   answer.delivered = delivered_at_all(operation, answer)
+  answer = of_those_sent(operation, answer)
+  if operation.name == "ensure" and answer.outcome == "unreachable" and is_end(answer.network) then
+    answer.outcome, answer.hint = "timed_out", hint_of_late -- nothing is wrong with the network
+  end
   if not operation.attempts[1] and of_the_record[answer.outcome] then
     answer.answered_by = "client"
+  elseif answer.answered_by == "client" and not answer.joined and has_posted(operation) then
+    answer.answered_by = nil
   end
+  return answer
 end
 
 --- Returns the answer as the report of the whole operation, in the way that methods do.
@@ -238,7 +250,7 @@ end
 ---@return autopilot.Report? failure
 function sync.deliver(operation, answer)
   if operation.attempts and answer.confirmed_by ~= "response" then
-    add_delivery(operation, answer)
+    answer = add_delivery(operation, answer)
   end
   answer.operation = operation.name
   answer.attempts = operation.attempts

@@ -1,0 +1,73 @@
+--- What holds for every report of one call, whatever happened: for the judges of random histories.
+
+local outcome = require "autopilot.sync.outcome"
+
+local report_rules = {}
+
+--- Whether a 4xx that is not Graph's own is told from one that is.
+report_rules.knows_filters = outcome.delivered_by(403, true) == "unknown"
+
+-- What a page of a filter can be told as: nothing that is the service's word.
+local of_filter = { unexpected = true, unavailable = true, redirected = true }
+
+--- Says what a page of a filter was told as, where that is the service's word.
+local function check_filters(call, complain)
+  local told = {}
+  for _, attempt in ipairs(call.report.attempts or {}) do
+    told[attempt.client_request_id or false] = attempt
+  end
+  for _, request in ipairs(call.requests) do
+    local attempt = request.answer and request.answer.kind == "filter" and told[request.id]
+    if attempt and (attempt.delivered ~= "unknown" or not of_filter[attempt.outcome]) then
+      complain("filter", "request %d was told as %s", request.number, attempt.outcome)
+    end
+  end
+end
+
+--- Whether a request of the call was answered by anything but a filter.
+local function was_answered(call)
+  for _, request in ipairs(call.requests) do
+    local answer = request.method == "POST" and request.answer
+    if answer and answer.kind ~= "filter" then
+      return true
+    end
+  end
+  return false
+end
+
+local function check_answered_by(call, complain)
+  local report, sent = call.report, 0
+  for _, attempt in ipairs(report.attempts or {}) do
+    sent = sent + attempt.sends
+  end
+  if report.answered_by == "client" and sent > 0 and not report.joined then
+    complain("answered_by", "client, though it posted")
+  elseif report.answered_by == "service" and not was_answered(call) then
+    complain("answered_by", "service, which has answered no request of the call")
+  elseif report.confirmed_by == "status" and report.answered_by and not report.joined then
+    complain("answered_by", "%s, though the record tells it", report.answered_by)
+  end
+end
+
+--- Judges a report.
+---@param call table see support.history
+---@param complain fun(rule: string, format: string, ...: any)
+function report_rules.check(call, complain)
+  local report = call.report
+  if report.outcome == "unreachable" and report.delivered ~= "no" and report.delivered then
+    complain("unreachable", "beside delivered %s", report.delivered)
+  elseif report.outcome == "cancelled" then
+    complain("cancelled", "outside a fleet")
+  end
+  check_answered_by(call, complain)
+  check_filters(call, complain)
+  local steps = report.steps or {}
+  for index = 2, #steps do
+    local step, before = steps[index], steps[index - 1]
+    if step.action == before.action and step.reason == before.reason then
+      complain("steps", "%s: %s, twice", step.action, step.reason)
+    end
+  end
+end
+
+return report_rules
