@@ -1,15 +1,15 @@
 /* core.may_echo(secrets, text, ...) -> does any of these texts need a closer look?
  *
- * A quick look, so that the many texts that hold nothing are handed on as they are. False is certain:
- * the text is short, is visible ASCII without encodings, and repeats no part of a secret, with or
- * without blanks in it. What to take out of the others is redact.lua's. Anything among the secrets or
- * the texts but a string is passed over. */
+ * A quick look, so that the many texts that hold nothing are handed on as they are. False is
+ * certain: the text is short, is visible ASCII without encodings, and repeats no part of a secret,
+ * with or without blanks in it. What to take out of the others is redact.lua's. Anything among the
+ * secrets or the texts but a string is passed over. */
 #include "lua_support.h"
 
 #include <string.h>
 
-/* TELLING characters of a secret in a row give it away, as in redact.lua. Wherever they stand in a text,
- * they hold one of its blocks whole: one is looked for at every STEP. */
+/* TELLING characters of a secret in a row give it away, as in redact.lua. Wherever they stand in a
+ * text, they hold one of its blocks whole: one is looked for at every STEP. */
 enum { LONGEST = 1000, TELLING = 16, BLOCK = 5, STEP = TELLING - BLOCK + 1 };
 
 struct text {
@@ -22,7 +22,8 @@ static bool is_alphanumeric(char byte) {
            (byte >= 'A' && byte <= 'Z');
 }
 
-/* The place of a byte by which the needle is soon told from other texts: punctuation, if it has any. */
+/* The place of a byte by which the needle is soon told from other texts: punctuation, if it has
+ * any. */
 static size_t telling_place(struct text needle) {
     for (size_t i = 0; i < needle.length; i++) {
         if (!is_alphanumeric(needle.bytes[i])) {
@@ -47,8 +48,8 @@ static bool stands_in(struct text needle, struct text text) {
     return false;
 }
 
-/* True when the text has a sign of somebody's secret, or a byte that may belong to an encoding or to
- * something invisible. */
+/* True when the text has a sign of somebody's secret, or a byte that may belong to an encoding or
+ * to something invisible. */
 static bool is_suspect(struct text text) {
     static const struct text signs[] = {{"eyJ", 3}, {"earer", 5}};
     for (size_t i = 0; i < text.length; i++) {
@@ -83,11 +84,12 @@ static bool repeats(struct text secret, struct text text, struct text squeezed) 
 /* True when the text repeats one of the secrets, whose string is then left on the stack. */
 static bool repeats_any(lua_State *L, int secrets, struct text text) {
     char visible[LONGEST];
-    struct text squeezed = {visible, 0};
+    size_t length = 0;
     for (size_t i = 0; i < text.length; i++) {
-        visible[squeezed.length] = text.bytes[i];
-        squeezed.length += text.bytes[i] != ' ';
+        visible[length] = text.bytes[i];
+        length += text.bytes[i] != ' ';
     }
+    const struct text squeezed = {visible, length};
     lua_pushnil(L);
     while (lua_next(L, secrets) != 0) {
         if (lua_type(L, -1) == LUA_TSTRING) {
@@ -111,8 +113,7 @@ static int may_echo(lua_State *L) {
         if (lua_type(L, i) == LUA_TSTRING) {
             struct text text;
             text.bytes = lua_tolstring(L, i, &text.length);
-            is_found =
-                text.length > LONGEST || is_suspect(text) || repeats_any(L, SECRETS, text);
+            is_found = text.length > LONGEST || is_suspect(text) || repeats_any(L, SECRETS, text);
         }
     }
     lua_pushboolean(L, is_found);

@@ -55,13 +55,16 @@ end
 --- A reply made of a response, or of a network failure.
 ---@param response autopilot.HttpResponse?
 ---@param network autopilot.NetworkFailure?
----@param is_of_function boolean? a function answered: without a body it counts as Graph's, so that a
--- test needs none of Graph's headers; a proxy, filter or portal sends a page
+---@param is_of_function boolean? a function answered: with JSON or without a body it counts as Graph's, so
+-- that a test needs none of Graph's headers; a proxy, filter or portal sends a page
 ---@return autopilot.Reply
 function adapter.reply(response, network, is_of_function)
   local intermediary = response and response.intermediary
-  if intermediary == nil and is_of_function and response and (response.body or "") == "" then
-    intermediary = false
+  if intermediary == nil and is_of_function and response then
+    local is_page = (response.body or ""):find "^%s*[^%s{%[]" ~= nil
+    if not is_page then
+      intermediary = false
+    end
   end
   return setmetatable(
     { response = response, network = network, intermediary = intermediary },
