@@ -66,6 +66,7 @@ build = {
     ["autopilot"] = "lua/autopilot/init.lua",
     ["autopilot.attempts"] = "lua/autopilot/attempts.lua",
     ["autopilot.authorization"] = "lua/autopilot/authorization.lua",
+    ["autopilot.base.json"] = "lua/autopilot/base/json.lua",
     ["autopilot.cli"] = "lua/autopilot/cli.lua",
     ["autopilot.cli.arguments"] = "lua/autopilot/cli/arguments.lua",
     ["autopilot.cli.awaiting"] = "lua/autopilot/cli/awaiting.lua",

@@ -3,9 +3,9 @@
 -- Everything it needs stands in one private temporary folder, which goes when the service ends,
 -- however this process ends.
 
-local cjson = require "cjson.safe"
 local emulator = require "autopilot.emulator"
 local files = require "autopilot.cli.emulate_files"
+local json = require "autopilot.base.json"
 local options = require "autopilot.options"
 local random = require "autopilot.cli.emulate_random"
 local shell = require "autopilot.cli.emulate_shell"
@@ -94,7 +94,7 @@ local function settings_of(asked_for)
   if not right then
     return nil, mistake
   end
-  local text, message = cjson.encode(asked_for)
+  local text, message = json.encode(asked_for)
   return text, message and "option 'emulator' must be plain data: " .. message
 end
 
@@ -202,7 +202,7 @@ local function export_lines(service)
 end
 
 local function json_line(service)
-  return cjson.encode {
+  return json.encode {
     base_url = service.url,
     ca_file = service.ca_file,
     token = service.token,

@@ -5,8 +5,8 @@
 -- (its encoding, its header) is told before any tenant. In memory is what was seen of each tenant: its
 -- name, to know it again.
 
-local cjson = require "cjson.safe"
 local csv = require "autopilot.cli.csv"
+local json = require "autopilot.base.json"
 local tenant_fields = require "autopilot.cli.tenant_fields"
 
 local tenant_list = {}
@@ -24,8 +24,6 @@ TenantList.__index = TenantList
 tenant_list.longest_line = 64 * 1024
 
 local byte_order_mark = "\239\187\191"
-
-local json = cjson.new() -- of its own: nobody else's settings reach it
 
 --- The next line without its end; false when it is not there yet, nil at the end of the list.
 local function next_line(self)
@@ -62,7 +60,7 @@ local function read_json(text)
     local name, message = tenant_fields.name(given)
     if not name then
       return nil, message
-    elseif value ~= cjson.null then
+    elseif value ~= json.null then
       fields[name] = value
     end
   end

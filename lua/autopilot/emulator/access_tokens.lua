@@ -3,8 +3,8 @@
 -- A token made here has the three parts of a JWT and the claims of an application's or a user's. It is
 -- known again because it is remembered, not by its signature, which only looks like one.
 
-local cjson = require "cjson.safe"
 local identifiers = require "autopilot.emulator.identifiers"
+local json = require "autopilot.base.json"
 
 ---@class autopilot.emulator.AccessTokens
 local AccessTokens = {}
@@ -74,8 +74,8 @@ function AccessTokens:issue(grant, now)
   }
   local header = { typ = "JWT", alg = "RS256", kid = "emulated" }
   local token = table.concat({
-    identifiers.base64url(cjson.encode(header)),
-    identifiers.base64url(cjson.encode(claims)),
+    identifiers.base64url(json.encode(header)),
+    identifiers.base64url(json.encode(claims)),
     self.made_up.text(86),
   }, ".")
   self.issued[token] = grant

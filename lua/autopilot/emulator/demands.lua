@@ -4,8 +4,8 @@
 -- A token meets them that was asked for with the same claims, by a client that declares to understand
 -- challenges (`xms_cc` with `cp1`): Entra would not give one to others.
 
-local cjson = require "cjson.safe"
 local identifiers = require "autopilot.emulator.identifiers"
+local json = require "autopilot.base.json"
 
 local demands = {}
 
@@ -22,7 +22,7 @@ local demands = {}
 function demands.new(text, encoding, now)
   text = text
     or ('{"access_token":{"nbf":{"essential":true,"value":"%.0f"}}}'):format(math.floor(now))
-  local claims = cjson.decode(text)
+  local claims = json.decode(text)
   return type(claims) == "table"
       and { claims = claims, text = text, encoding = encoding or "base64" }
     or nil

@@ -3,8 +3,8 @@
 -- What proves an application is in `proof`, what comes of people and their codes in `people`.
 
 local answers = require "autopilot.emulator.answers"
-local cjson = require "cjson.safe"
 local form = require "autopilot.emulator.form"
+local json = require "autopilot.base.json"
 local proof = require "autopilot.emulator.proof"
 
 local entra = {}
@@ -68,7 +68,7 @@ local function refusal_of_form(fields)
     fields.scope and not resource_of(fields.scope, fields.grant_type ~= "client_credentials")
   then
     return "invalid_scope", 1002012, wrong_scope
-  elseif fields.claims and type(cjson.decode(fields.claims)) ~= "table" then
+  elseif fields.claims and type(json.decode(fields.claims)) ~= "table" then
     return "invalid_request", 9002313, "The parameter 'claims' must be a JSON object."
   end
 end
@@ -126,7 +126,7 @@ local function grant_token(service, call, fields, found, granted)
     client_id = fields.client_id,
     roles = found.application.roles,
     user = granted.user,
-    claims = fields.claims and cjson.decode(fields.claims),
+    claims = fields.claims and json.decode(fields.claims),
     audience = resource_of(granted.scope, true),
     expires = call.now + service.token_lifetime,
   }, call.now)

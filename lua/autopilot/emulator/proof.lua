@@ -4,8 +4,8 @@
 -- a certificate's or a platform's assertion says is held against what is known of the application.
 
 local base64url = require "autopilot.token.base64url"
-local cjson = require "cjson.safe"
 local inspect = require "autopilot.token.inspect"
+local json = require "autopilot.base.json"
 
 local proof = {}
 
@@ -33,7 +33,7 @@ end
 local function thumbprint_of(assertion)
   local encoded = assertion:match "^([^.]*)%."
   local text = encoded and base64url.decode(encoded)
-  local header = text and cjson.decode(text)
+  local header = text and json.decode(text)
   return type(header) == "table" and header["x5t#S256"] or nil
 end
 

@@ -4,7 +4,7 @@
 -- first value ends, closing what was cut off, and picking single members out of ruins. Every step is
 -- linear in the text. What the members mean is left to others.
 
-local cjson = require("cjson.safe").new() -- of its own: nobody else's settings reach it
+local json = require "autopilot.base.json"
 
 local json_text = {}
 
@@ -167,7 +167,7 @@ local function bare_value(text, position)
   if word and not literals[word:lower()] then
     return word
   end
-  return number and cjson.decode(number) or nil
+  return number and json.decode(number) or nil
 end
 
 --- The first text or number of each wanted member, wherever it stands.
@@ -180,7 +180,7 @@ local function members_of(text)
         local finish = end_of_string(text, position + 1)
         -- An escape that JSON does not know spoils the escapes, not the words.
         value = finish
-          and (cjson.decode(text:sub(position, finish)) or text:sub(position + 1, finish - 1))
+          and (json.decode(text:sub(position, finish)) or text:sub(position + 1, finish - 1))
       else
         value = bare_value(text, position)
       end
@@ -201,13 +201,13 @@ function json_text.read(text)
     -- The text around this one was cut here: the mark is ours, and could follow half an escape.
     text = text:sub(1, -#cut_mark - 1)
   end
-  local whole = cjson.decode(text)
+  local whole = json.decode(text)
   if whole ~= nil then
     return whole, #text + 1
   end
   local ending = find_ending(text)
   if ending then
-    local value = cjson.decode(text:sub(1, ending.finish) .. ending.closing)
+    local value = json.decode(text:sub(1, ending.finish) .. ending.closing)
     if value ~= nil then
       return value, ending.whole and ending.finish + 1 or nil
     end

@@ -8,9 +8,10 @@
 -- that `az` prints on success is ever repeated.
 
 local authority = require "autopilot.token.authority"
-local cjson = require "cjson.safe"
 local clouds = require "autopilot.clouds"
 local core = require "autopilot.core"
+local json = require "autopilot.base.json"
+local life = require "autopilot.token.life"
 local oauth = require "autopilot.token.oauth"
 local oauth_error = require "autopilot.token.oauth_error"
 local options = require "autopilot.options"
@@ -26,9 +27,6 @@ local redact = require "autopilot.redact"
 ---@field run (fun(command_line: string): string?, integer?)? gives output, errors among it, and exit code
 
 local name = "autopilot.token.azure_cli"
-
--- Read by a decoder of its own, so that nobody's settings change what it does.
-local json = cjson.new()
 
 -- What `az` prints has some kilobytes, and its warnings have a few lines.
 local longest_output, most_lines = 256 * 1024, 200
@@ -145,8 +143,7 @@ end
 
 --- Seconds that the token has left; nil when that is not told.
 local function life_of(answer, now)
-  local expires_on = answer.expires_on
-  local at = (type(expires_on) == "number" or type(expires_on) == "string") and tonumber(expires_on)
+  local at = life.positive(answer.expires_on)
   if not at and type(answer.expiresOn) == "string" then
     at = local_time(answer.expiresOn)
   end

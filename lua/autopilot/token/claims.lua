@@ -6,17 +6,10 @@
 -- for the token is somebody else, and so is what a token's own claims say (`inspect`).
 
 local base64url = require "autopilot.token.base64url"
-local cjson = require "cjson.safe"
 local core = require "autopilot.core"
+local json = require "autopilot.base.json"
 
 local claims = {}
-
--- Of its own, so that nobody's settings change what it does. Numbers keep 14 digits.
-local json = cjson.new()
-json.decode_max_depth(32)
-json.decode_invalid_numbers(false)
-json.encode_invalid_numbers(false)
-json.encode_number_precision(14)
 
 -- Headers have some kilobytes in all.
 local longest = 16 * 1024
@@ -45,7 +38,7 @@ end
 ---@return boolean done false when the request has another form
 local function add_capability(request)
   local wanted = request.access_token
-  if wanted == nil or wanted == cjson.null then
+  if wanted == nil or wanted == json.null then
     wanted = {}
   elseif not is_object(wanted) then
     return false
@@ -70,7 +63,7 @@ function claims.merge(text)
   if text and (#text > longest or not text:find "^%s*{") then
     return nil
   end
-  local request = text and json.decode(text) or not text and {}
+  local request = text and json.decode(text, true) or not text and {}
   if not is_object(request) or not add_capability(request) then
     return nil
   end

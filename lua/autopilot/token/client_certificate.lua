@@ -3,8 +3,8 @@
 
 local authority = require "autopilot.token.authority"
 local base64url = require "autopilot.token.base64url"
-local cjson = require "cjson.safe"
 local core = require "autopilot.core"
+local json = require "autopilot.base.json"
 local oauth = require "autopilot.token.oauth"
 local options = require "autopilot.options"
 local protected_call = require "autopilot.protected_call"
@@ -96,10 +96,10 @@ local function assertion_of(loaded, checked, audience, now)
     checked.algorithm,
     base64url.encode(loaded.thumbprint)
   )
-  local client_id = cjson.encode(checked.client_id)
+  local client_id = json.encode(checked.client_id)
   local begins = math.floor(now)
   local claims = ('{"aud":%s,"exp":%.0f,"iss":%s,"jti":"%s","nbf":%.0f,"sub":%s}'):format(
-    cjson.encode(audience),
+    json.encode(audience),
     begins + lifetime,
     client_id,
     core.uuid(),

@@ -5,6 +5,7 @@
 
 local authority = require "autopilot.token.authority"
 local core = require "autopilot.core"
+local life = require "autopilot.token.life"
 local oauth = require "autopilot.token.oauth"
 local options = require "autopilot.options"
 local protected_call = require "autopilot.protected_call"
@@ -43,8 +44,7 @@ local function line_of(value)
 end
 
 local function seconds_of(value, default)
-  local seconds = tonumber(value)
-  return seconds and seconds > 0 and seconds < math.huge and seconds or default
+  return life.positive(value) or default
 end
 
 --- The code that the service has given out, or nil when the answer is not right.

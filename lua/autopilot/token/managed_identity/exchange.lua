@@ -3,8 +3,9 @@
 -- Endpoints write the same things in several ways: errors flat or nested, expiry as seconds or as a
 -- moment, numbers as strings. What is asked, and where, is left to the sources.
 
-local cjson = require "cjson.safe"
 local core = require "autopilot.core"
+local json = require "autopilot.base.json"
+local life = require "autopilot.token.life"
 local oauth = require "autopilot.token.oauth"
 local oauth_error = require "autopilot.token.oauth_error"
 local protected_call = require "autopilot.protected_call"
@@ -26,9 +27,6 @@ local exchange = {}
 ---@field headers table<string, string> names in lower case
 ---@field body string
 ---@field decoded table? the object that the body holds
-
--- Read by a decoder of its own, so that nobody's settings change what it does.
-local json = cjson.new()
 
 -- Answers have some kilobytes: what is larger is none, and not worth reading.
 local longest_answer = 256 * 1024
@@ -82,10 +80,9 @@ end
 
 --- A number, however it is written; nil when it is none.
 local function number_of(value)
-  if type(value) == "string" then
-    value = value:match "^%d+%.?%d*$" and tonumber(value)
-  end
-  return type(value) == "number" and value >= 0 and value < 1e12 and value or nil
+  local is_zero = value == 0 or value == "0"
+  local number = is_zero and 0 or life.positive(value)
+  return number and number < 1e12 and number or nil
 end
 
 --- Seconds that a token has left; nil when that is not told. Where both are told it is the smaller:
