@@ -57,7 +57,7 @@ local function options_for(self, tenant)
   for name, value in pairs(self.options) do
     options[name] = value
   end
-  options.tenant = tenant.tenant
+  options.tenant, options.has_several = tenant.tenant, true
   options.client_id = tenant.client_id or options.client_id
   if tenant.client_secret_file then
     options.auth, options.certificate, options.token_file = "secret", nil, nil

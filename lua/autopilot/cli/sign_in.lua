@@ -112,7 +112,14 @@ local ways = {
     end,
   },
   managed = { provider = "managed_identity", needs = {} },
-  cli = { provider = "azure_cli", needs = {}, knows_no_client = true },
+  cli = {
+    provider = "azure_cli",
+    needs = {},
+    knows_no_client = true,
+    gather = function(options)
+      return { tenant = not options.has_several and options.tenant or nil }
+    end,
+  },
   device = {
     provider = "device_code",
     needs = { client_id = true },

@@ -1,8 +1,8 @@
 --- Claims challenges: what a service wants to see in the next token (OpenID Connect Core section 5.5.1,
 -- Microsoft Entra, "Claims challenges, claims requests, and client capabilities").
 --
--- A service that refuses a token before its time says so in a 401: `error="insufficient_claims"` and
--- `claims`, JSON in base64. From it follows the text that the token endpoint is to get. Whoever asks
+-- A service that refuses a token before its time says so in a 401: `claims`, JSON in base64, mostly beside
+-- `error="insufficient_claims"`. From it follows the text that the token endpoint is to get. Whoever asks
 -- for the token is somebody else, and so is what a token's own claims say (`inspect`).
 
 local base64url = require "autopilot.token.base64url"
@@ -73,10 +73,7 @@ end
 --- The claims request of one challenge, or nil.
 local function of_challenge(challenge)
   local parameters = challenge.parameters
-  if challenge.scheme ~= "bearer" or parameters.error ~= "insufficient_claims" then
-    return nil
-  end
-  local encoded = parameters.claims
+  local encoded = challenge.scheme == "bearer" and parameters.claims
   if not encoded or #encoded > longest then
     return nil
   end

@@ -78,6 +78,26 @@ function exchange.send(ask, request)
   }
 end
 
+--- What a platform that can drop a refused token from its cache is told after a claims challenge, as by
+-- MSAL: the hash of that token, and that claims challenges are understood. Without luaossl there is no hash.
+---@param ask autopilot.TokenAsk
+---@param parameters table<string, string> of the query; gets what is to be added
+function exchange.add_revocation(ask, parameters)
+  if not ask.claims or not ask.refused then
+    return
+  end
+  parameters.xms_cc = "cp1"
+  local has_digest, digest = pcall(require, "openssl.digest")
+  if has_digest then
+    parameters.token_sha256_to_refresh = digest
+      .new("sha256")
+      :final(ask.refused)
+      :gsub(".", function(byte)
+        return ("%02x"):format(byte:byte())
+      end)
+  end
+end
+
 --- A number, however it is written; nil when it is none.
 local function number_of(value)
   local is_zero = value == 0 or value == "0"
