@@ -209,6 +209,7 @@ build = {
     ["autopilot.token.default"] = "lua/autopilot/token/default.lua",
     ["autopilot.token.device_code"] = "lua/autopilot/token/device_code.lua",
     ["autopilot.token.environment"] = "lua/autopilot/token/environment.lua",
+    ["autopilot.token.facts"] = "lua/autopilot/token/facts.lua",
     ["autopilot.token.inspect"] = "lua/autopilot/token/inspect.lua",
     ["autopilot.token.life"] = "lua/autopilot/token/life.lua",
     ["autopilot.token.managed_identity"] = "lua/autopilot/token/managed_identity.lua",

@@ -3,6 +3,7 @@
 -- A provider is somebody else's code, and what it says may quote anything: it is made safe here. When to
 -- ask, and what a refusal by the service means, is left to `exchange`.
 
+local facts = require "autopilot.token.facts"
 local protected_call = require "autopilot.protected_call"
 local redact = require "autopilot.redact"
 
@@ -13,11 +14,13 @@ local authorization = {}
 ---@field error { code: string?, message: string, reason: string?, correlation_id: string?, trace_id: string? }
 ---@field hint string?
 ---@field retry_after number? seconds
+---@field is_transient boolean? another attempt may succeed
+---@field may_refresh boolean? a newer token may be without this fault
 
 local longest_message, longest_fact = 490, 100 -- characters
 
 -- What a provider may tell about a failure, beside its message (RFC 6749 section 5.2 and Entra's fields).
-local facts = { "code", "reason", "correlation_id", "trace_id" }
+local told = { "code", "reason", "correlation_id", "trace_id" }
 
 --- A text of a provider's as one safe line; nil when it is none.
 local function line_of(text, clean, longest)
@@ -43,11 +46,12 @@ local function failure_of(client, message, details)
     or "the token provider returned no token"
   local failure = { message = text, error = { message = text } }
   if type(details) == "table" then
-    for _, name in ipairs(facts) do
+    for _, name in ipairs(told) do
       failure.error[name] = line_of(rawget(details, name), clean, longest_fact)
     end
     failure.hint = line_of(rawget(details, "hint"), clean, longest_message)
     failure.retry_after = seconds_of(rawget(details, "retry_after"))
+    failure.is_transient = rawget(details, "is_transient") == true
   end
   return failure
 end
@@ -120,6 +124,7 @@ local function ask_provider(client, deadline, refused, claims)
   local refresh = refused ~= nil
   local ok, token, message, details = protected_call(client.token_provider, {
     tenant = client.tenant or nil,
+    has_several = options.has_several,
     cloud = options.cloud,
     scope = client.scope,
     claims = claims,
@@ -135,7 +140,7 @@ local function ask_provider(client, deadline, refused, claims)
     client:emit("token", { refresh = refresh, ok = is_token })
   end
   if is_token then
-    return token
+    return token, nil, type(message) == "number" and message > 0
   elseif not ok then
     return nil, failure_of(client, token)
   end
@@ -149,21 +154,47 @@ end
 ---@param claims string? what the service's claims challenge wants
 ---@return string? token
 ---@return autopilot.TokenFailure? failure
+---@return boolean? is_vouched the provider has said that the token has some time left
 function authorization.token(client, deadline, refused, claims)
   if client.static_token then
     return client.static_token
   end
   local peek = not refused and client.peek
-  local token, failure = peek and peek(client.options.now()), nil
+  local token, failure, is_vouched = peek and peek(client.options.now()), nil, true
   if not token then
-    token, failure = ask_provider(client, deadline, refused, claims)
+    token, failure, is_vouched = ask_provider(client, deadline, refused, claims)
   elseif client.on_event then
     client:emit("token", { refresh = false, ok = true })
   end
   if token and token ~= client.last_token then
     client.last_token = not client.is_closed and token
   end
-  return token, failure
+  return token, failure, is_vouched
+end
+
+--- Why a token must not be sent with a request, or nil. It is read once, when it is first seen.
+---@param client autopilot.Client
+---@param token string
+---@param is_sync boolean false: the record is to be read
+---@param is_vouched boolean? its time need not be looked at
+---@return autopilot.TokenFailure?
+function authorization.misfit(client, token, is_sync, is_vouched)
+  local known = client.facts
+  if not known or client.facts_of ~= token then
+    known = facts.of(token)
+    client.facts_of, client.facts = token, known
+    known.wrong = facts.misdirected(known, client.tenant or nil, client.audience or nil)
+    known.lacks = { [true] = facts.unpermitted(known, true), [false] = facts.unpermitted(known, false) }
+  end
+  local wrong = known.wrong
+    or (not is_vouched and known.expires_at and facts.expired(known, client.options.now()))
+    or known.lacks[is_sync]
+  if not wrong then
+    return nil
+  end
+  local failure = failure_of(client, wrong.message, wrong)
+  failure.may_refresh = wrong ~= known.wrong
+  return failure
 end
 
 --- The answer of a request that could not be sent for want of a token.
@@ -181,6 +212,7 @@ function authorization.answer(client, failure)
     hint = failure.hint,
     retry_after = retry_after,
     retry_at = retry_after and client.options.now() + retry_after,
+    is_transient = failure.is_transient,
     tenant = client.tenant or nil,
   }
 end

@@ -30,6 +30,7 @@ local joined_report = {}
 -- Fields that are short texts. All of them have passed the search for secrets.
 local texts = {
   "http_version",
+  "tenant_id",
   "request_id",
   "client_request_id",
   "activity_id",

@@ -22,7 +22,7 @@ function record.read_once(operation)
   local answer, body = client.status_request:run(client, context)
   operation.read_took = answer.elapsed
   answer.delivered, answer.answered_by, answer.sends = nil, nil, nil -- said of sync requests only
-  if answer.retry_at then
+  if answer.retry_at and answer.status then
     client.memory:note_refused(answer.outcome, answer.retry_at, context.received_at)
     if client.shared then
       client.shared:tell(client.options.now())

@@ -25,7 +25,8 @@ local report = {}
 ---@field ok boolean
 ---@field operation "sync"|"status"|"wait"|"ensure"
 ---@field outcome autopilot.Outcome? nil only for a status that was read
----@field tenant string?
+---@field tenant string? as the caller named it, else the token's
+---@field tenant_id string? the `tid` of the token that was sent, when it can be read
 ---@field status integer? HTTP status of the last response
 ---@field http_version string?
 ---@field delivered ("yes"|"no"|"unknown")? did the service receive the sync request
@@ -86,8 +87,13 @@ end
 
 --- Makes the table a report: sets `ok` and `hint` by the outcome.
 ---@param fields table
+---@param tenant_id string|false|nil of the token that was sent
 ---@return autopilot.Report
-function report.seal(fields)
+function report.seal(fields, tenant_id)
+  if tenant_id and not fields.tenant_id then
+    fields.tenant_id = tenant_id
+    fields.tenant = fields.tenant or tenant_id
+  end
   local row = outcomes[fields.outcome]
   if row then
     fields.ok = row.ok

@@ -14,8 +14,8 @@ local retried = {
   in_progress = false,
   -- The first request may have arrived. Only the caller knows whether a second is welcome.
   interrupted = false,
-  -- Providers make their own retries. What they give up on is mostly a wrong secret, and repeating
-  -- that fills the sign-in log and can lock the application out.
+  -- A refusal, such as that of a wrong secret: repeating it fills the sign-in log and can lock the
+  -- application out. A token endpoint that fails or is out of reach is asked again (`is_transient`).
   token_error = false,
   -- Somebody has to change something first.
   unauthenticated = false,
@@ -71,11 +71,20 @@ function condition.read(on)
   return exact and listed or on, { type = "table", fields = outcome_rules }, exact
 end
 
+--- Whether a failure was none of the request itself, but of the way to a token for it: nothing was sent,
+-- and the token endpoint may answer the next time.
+---@param report any
+---@return boolean
+function condition.is_harmless(report)
+  return type(report) == "table" and report.is_transient == true
+end
+
 --- The default: by the outcome alone.
 ---@param report any
 ---@return boolean
 function condition.default(report)
-  return type(report) == "table" and retried[report.outcome] == true
+  return type(report) == "table"
+    and (retried[report.outcome] == true or condition.is_harmless(report))
 end
 
 --- Makes the predicate that a checked `on` stands for.

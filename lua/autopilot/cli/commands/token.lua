@@ -12,7 +12,8 @@ local token = {
   name = "token",
   summary = "Sign in, and show what the token permits.",
   description = "Signs in as the other commands do, and shows audience, tenant, application, "
-    .. "permissions and expiry of the token. Sends nothing to the service.",
+    .. "permissions and expiry of the token. Sends nothing to the service. Ends in 5 where the token "
+    .. "surely does not permit a sync.",
 }
 
 function token.declare(parser)
@@ -21,25 +22,31 @@ function token.declare(parser)
   parser:flag("--print", "Print the token itself. Whoever reads it can use it.")
 end
 
---- Tells why there is no token, as every command does.
-local function tell_failure(client, failure, options, context)
+--- Why there is no token, or none that can be of use, as every command tells it.
+local function report_of(client, failure)
   local answer = authorization.answer(client, failure)
-  answer.operation = "token"
-  local sealed = report.seal(answer)
-  context.output:report(sealed, options)
-  return exit_codes.of(sealed)
+  answer.operation, answer.is_transient = "token", nil
+  return report.seal(answer)
 end
 
-local function show(text, options, context)
+--- Shows what the token says, and then what is wrong with it.
+---@param failed autopilot.Report?
+local function show(text, failed, options, context)
   local output = context.output
   local wants_facts = options.inspect or not options.print
   if options.json or wants_facts then
     local facts = token_facts.of(text, (context.now or core.now)())
     facts.token = options.print and text or nil
+    if options.json and failed then
+      facts.ok, facts.outcome, facts.error, facts.hint = false, failed.outcome, failed.error, failed.hint
+    end
     output:report(facts, options, token_facts.lines)
   end
   if options.print and not options.json then
     output:text(text)
+  end
+  if failed and not options.json then
+    output:report(failed, options)
   end
 end
 
@@ -48,16 +55,17 @@ function token.run(options, context)
   if not client then
     return nil, mistake
   end
-  local text, failure = authorization.token(client)
-  local code = 0
+  local text, failure, is_vouched = authorization.token(client)
+  failure = failure or authorization.misfit(client, text, true, is_vouched)
+  local failed = failure and report_of(client, failure) or nil
   if text then
     context.secrets[#context.secrets + 1] = text
-    show(text, options, context)
+    show(text, failed, options, context)
   else
-    code = tell_failure(client, failure, options, context)
+    context.output:report(failed, options)
   end
   client:close()
-  return code
+  return failed and exit_codes.of(failed) or 0
 end
 
 return token
