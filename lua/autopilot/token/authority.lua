@@ -183,6 +183,7 @@ function authority.find(checked, ask, fallback)
   if not tenant then
     return nil, "the tenant is not known: set the option tenant of the provider or of the client"
   end
+  tenant = tenant:match "^{([%x-]+)}$" or tenant -- an id as PowerShell and Windows write it
   local complaint = authority.tenant_complaint(tenant, fallback.is_interactive)
   if complaint then
     return nil, "the tenant " .. complaint

@@ -7,6 +7,7 @@ local core = require "autopilot.core"
 local json = require "autopilot.base.json"
 local oauth = require "autopilot.token.oauth"
 local options = require "autopilot.options"
+local pem = require "autopilot.token.pem"
 local protected_call = require "autopilot.protected_call"
 local secret_file = require "autopilot.token.secret_file"
 local signer = require "autopilot.token.signer"
@@ -48,6 +49,11 @@ local function read(given, allow_world_readable)
     return given
   end
   local text, message = secret_file.read(given, allow_world_readable)
+  local path = text and secret_file.printable(given)
+  local conversion = text and pem.conversion(text, path)
+  if conversion then
+    return nil, ("%s: %s"):format(path, conversion)
+  end
   return text, message
 end
 
