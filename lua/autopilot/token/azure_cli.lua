@@ -1,6 +1,8 @@
 --- Signs in as whoever is signed in to the Azure CLI of this machine: `az account get-access-token`.
 --
--- Made for people at a terminal. The command is run by `io.popen`, which keeps everything else in this
+-- A person who is signed in to it gets a token that Intune refuses: the CLI's own application has no
+-- permission for it, and none can be added (AADSTS65002). Service principals and managed identities that
+-- are signed in to it do work. The command is run by `io.popen`, which keeps everything else in this
 -- Lua waiting, in OpenResty the whole worker, until `az` is done: up to some seconds. On Windows
 -- nothing is run unless the option `run` says how: its shell has other rules of quoting.
 --
@@ -85,7 +87,7 @@ local function command_line(checked, resource, tenant)
   local words = { quoted(checked.command), "account get-access-token -o json --resource" }
   words[#words + 1] = quoted(resource)
   if tenant then
-    words[#words + 1] = "--tenant " .. quoted(tenant)
+    words[#words + 1] = "--tenant " .. quoted(authority.bare_tenant(tenant))
   end
   local limit = "if command -v timeout >/dev/null 2>&1; then limit='timeout %d'; else limit=; fi"
   return ("%s; $limit %s </dev/null 2>&1"):format(
