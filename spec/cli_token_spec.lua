@@ -174,9 +174,13 @@ describe("autopilot-sync token", function()
       TokenExpired = { { exp = now - 3 * 3600 }, "the token has expired 3 h ago" },
       WrongAudience = {
         { aud = "https://management.azure.com/" },
-        "the token is for https://management.azure.com/, and the service is https://graph.microsoft.com",
+        "the token is for https://management.azure.com/, and the service is "
+          .. "https://graph.microsoft.com",
       },
-      MissingPermission = { { roles = { "Device.Read.All" } }, "does not have the permission " .. needed },
+      MissingPermission = {
+        { roles = { "Device.Read.All" } },
+        "does not have the permission " .. needed,
+      },
       TenantMismatch = {
         { tid = "00000000-2222-3333-4444-555555555555" },
         "the token is of the tenant 00000000-2222-3333-4444-555555555555, and "

@@ -75,9 +75,11 @@ assert(token == "t" and seconds == 7199 / 2)
 token, seconds = require "autopilot.token.managed_identity" { getenv = function() end } (ask)
 assert(token == "t" and seconds == 7199 / 2)
 
-local record = '\239\187\191{"syncStatus":"completed","x":0.5,"lastSyncDateTime":"2026-07-23T11:23:15.0768271Z"}'
+local record = '\239\187\191{"syncStatus":"completed","x":0.5,'
+  .. '"lastSyncDateTime":"2026-07-23T11:23:15.0768271Z"}'
 assert(require("autopilot.settings").parse(record).sync_status == "completed")
-local told = require("autopilot.graph_error").parse('{"error":{"code":"c","message":"m"},"x":0.5}')
+local body = '\239\187\191{"error":{"code":"c","message":"m"},"x":0.5}'
+local told = require("autopilot.graph_error").parse(body)
 assert(told.code == "c")
 local client = autopilot.client { token = "t", transport = function()
   return { status = 429, headers = { ["retry-after"] = "2.5", ["request-id"] = "r" }, body = "" }

@@ -105,14 +105,14 @@ describe("a claims challenge", function()
 
   it("is answered whatever its error says, and without one", function()
     local encoded = base64url.encode(wanted)
-    local expected = claims.of_header(challenge(encoded))
-    assert.is_string(expected)
+    local answer = claims.of_header(challenge(encoded))
+    assert.is_string(answer)
     for _, header in ipairs {
       bearer(('error="invalid_token", claims="%s"'):format(encoded)),
       bearer(('claims="%s"'):format(encoded)),
       bearer 'error="invalid_token"' .. ", " .. bearer(('error="x", claims="%s"'):format(encoded)),
     } do
-      assert.equal(expected, claims.of_header(header), header)
+      assert.equal(answer, claims.of_header(header), header)
     end
   end)
 

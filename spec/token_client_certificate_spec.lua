@@ -384,12 +384,16 @@ describe("autopilot.token.client_certificate", function()
 
   it("tells what a file is that holds no PEM, and the command that converts it", function()
     for name, said in pairs {
-      ["certificate.cer"] = "a certificate in DER, and must be PEM: convert it with: openssl x509 -inform DER",
-      ["key.der"] = "a private key in DER, and must be PEM: convert it with: openssl pkey -inform DER",
+      ["certificate.cer"] = "a certificate in DER, and must be PEM: convert it with: openssl "
+        .. "x509 -inform DER",
+      ["key.der"] = "a private key in DER, and must be PEM: convert it with: openssl pkey "
+        .. "-inform DER",
       ["traditional.der"] = "a private key in DER",
       ["encrypted.der"] = "a private key in DER",
-      ["application.pfx"] = "a PFX file (PKCS #12), and must be PEM: convert it with: openssl pkcs12 -in",
-      ["certificate.spc"] = "an SPC or P7B file (PKCS #7), and must be PEM: convert it with: openssl pkcs7",
+      ["application.pfx"] = "a PFX file (PKCS #12), and must be PEM: convert it with: openssl "
+        .. "pkcs12 -in",
+      ["certificate.spc"] = "an SPC or P7B file (PKCS #7), and must be PEM: convert it with: "
+        .. "openssl pkcs7",
       ["certificate.p7b"] = "a PKCS #7 file",
       ["utf16.pem"] = "text in UTF-16, and must be PEM: convert it with: iconv -f UTF-16 -t UTF-8",
       ["utf16le.pem"] = "text in UTF-16",

@@ -269,7 +269,8 @@ describe("autopilot.token.device_code", function()
     end)
 
     it("uses it for other tenants and scopes too, as it is bound to none", function()
-      for _, changes in ipairs { { tenant = "other" }, { scope = "https://other.test/.default" } } do
+      local other_scope = { scope = "https://other.test/.default" }
+      for _, changes in ipairs { { tenant = "other" }, other_scope } do
         local sign_in, world, prompts = signed_in { granted }
         overlay(world.ask, changes)
         assert.is_truthy((sign_in(world.ask)))

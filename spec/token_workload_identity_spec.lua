@@ -44,7 +44,12 @@ describe("autopilot.token.workload_identity", function()
 
   it("names the file whose token is not within its time", function()
     local world = token_world.scripted {
-      token_world.refused(401, "invalid_client", 700024, "Client assertion is not within its valid time."),
+      token_world.refused(
+        401,
+        "invalid_client",
+        700024,
+        "Client assertion is not within its valid time."
+      ),
     }
     local _, message, details = workload_identity(variables())(world.ask)
     assert.is_truthy(message:find("not within its valid time", 1, true))
@@ -53,7 +58,12 @@ describe("autopilot.token.workload_identity", function()
 
   it("tells of an audience that no federated credential has", function()
     local world = token_world.scripted {
-      token_world.refused(401, "invalid_client", 700212, "No matching federated identity record found."),
+      token_world.refused(
+        401,
+        "invalid_client",
+        700212,
+        "No matching federated identity record found."
+      ),
     }
     local _, _, details = workload_identity(variables())(world.ask)
     assert.is_truthy(details.hint:find("api://AzureADTokenExchange", 1, true), details.hint)

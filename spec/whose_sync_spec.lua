@@ -180,12 +180,15 @@ describe("a token that cannot be of use", function()
     assert.equal(jwt { exp = now - 60 }, asks[2].refused)
   end)
 
-  it("is sent where its provider vouches for its time: then the clock of this machine is wrong", function()
-    local report = sync_with(function()
-      return jwt { exp = now - 7200 }, 3600
-    end)
-    assert.equal("started", report.outcome)
-  end)
+  it(
+    "is sent where its provider vouches for its time: then the clock of this machine is wrong",
+    function()
+      local report = sync_with(function()
+        return jwt { exp = now - 7200 }, 3600
+      end)
+      assert.equal("started", report.outcome)
+    end
+  )
 
   it("is told as one for another service, naming both", function()
     local said = { "https://management.azure.com", "https://graph.microsoft.com" }
@@ -193,18 +196,21 @@ describe("a token that cannot be of use", function()
     assert_refused("WrongAudience", "https://graph.microsoft.us", jwt(), { cloud = "us_gov" })
   end)
 
-  it("may name the service in every way that Entra does, and be for a gateway of one's own", function()
-    for _, audience in ipairs {
-      "https://graph.microsoft.com/",
-      "HTTPS://graph.microsoft.com",
-      "00000003-0000-0000-c000-000000000000",
-      "none",
-    } do
-      assert.equal("started", sync_with(jwt { aud = audience }).outcome, audience)
+  it(
+    "may name the service in every way that Entra does, and be for a gateway of one's own",
+    function()
+      for _, audience in ipairs {
+        "https://graph.microsoft.com/",
+        "HTTPS://graph.microsoft.com",
+        "00000003-0000-0000-c000-000000000000",
+        "none",
+      } do
+        assert.equal("started", sync_with(jwt { aud = audience }).outcome, audience)
+      end
+      local gateway = { base_url = "https://gateway.example" }
+      assert.equal("started", sync_with(jwt { aud = "api://gateway" }, gateway).outcome)
     end
-    local gateway = { base_url = "https://gateway.example" }
-    assert.equal("started", sync_with(jwt { aud = "api://gateway" }, gateway).outcome)
-  end)
+  )
 
   it("is told as one without the permission", function()
     assert_refused("MissingPermission", needed, jwt { roles = { "Device.Read.All" } })
@@ -260,13 +266,11 @@ describe("a fleet of several tenants", function()
   local function fleet_of(token, tenants)
     local transport, requests = service()
     local reports = {}
-    autopilot
-      .fleet({ tenants = tenants, client = { token = token }, transport = transport })
-      :run {
-        on_report = function(_, report)
-          reports[#reports + 1] = report
-        end,
-      }
+    autopilot.fleet({ tenants = tenants, client = { token = token }, transport = transport }):run {
+      on_report = function(_, report)
+        reports[#reports + 1] = report
+      end,
+    }
     return reports, #requests
   end
 
@@ -281,7 +285,9 @@ describe("a fleet of several tenants", function()
         local made = autopilot.fleet { tenants = tenants, client = { token = "t" } }
         return made
       end)
-      assert.is_truthy(message:find "^spec/whose_sync_spec.lua:%d+: autopilot.fleet: option 'client.token'")
+      assert.is_truthy(
+        message:find "^spec/whose_sync_spec.lua:%d+: autopilot.fleet: option 'client.token'"
+      )
     end
     local reports, sent = fleet_of("t", { "a.test" })
     assert.same({ "started", 1 }, { reports[1].outcome, sent })

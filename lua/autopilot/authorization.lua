@@ -184,7 +184,10 @@ function authorization.misfit(client, token, is_sync, is_vouched)
     known = facts.of(token)
     client.facts_of, client.facts = token, known
     known.wrong = facts.misdirected(known, client.tenant or nil, client.audience or nil)
-    known.lacks = { [true] = facts.unpermitted(known, true), [false] = facts.unpermitted(known, false) }
+    known.lacks = {
+      [true] = facts.unpermitted(known, true),
+      [false] = facts.unpermitted(known, false),
+    }
   end
   local wrong = known.wrong
     or (not is_vouched and known.expires_at and facts.expired(known, client.options.now()))

@@ -58,8 +58,8 @@ local function refuse_one_token(checked, level)
   local has_token = type(client) == "table" and type(rawget(client, "token")) == "string"
   local is_list = type(tenants) == "table" and not (getmetatable(tenants) or {}).__call
   if has_token and not (is_list and #tenants < 2) then
-    local message = "%s: option 'client.token' is the token of one tenant, and there are several: give a "
-      .. "token provider, or a function 'client' with a token for each"
+    local message = "%s: option 'client.token' is the token of one tenant, and there are "
+      .. "several: give a token provider, or a function 'client' with a token for each"
     error(message:format(name), level + 1)
   end
 end

@@ -195,8 +195,8 @@ function sign_in.declare(parser)
   local option = values.declarer(parser)
   local every_way = "How to sign in: "
     .. table.concat(names, ", ")
-    .. ". cli takes the Azure CLI's service principal or managed identity: a person's token of az has "
-    .. "no permission of Intune."
+    .. ". cli takes the Azure CLI's service principal or managed identity: a person's token of "
+    .. "az has no permission of Intune."
   option("--auth", "WAY", every_way, values.one_of, names)
   option("--client-id", "ID", "Id of the application, or of a user-assigned identity.", values.text)
   option(

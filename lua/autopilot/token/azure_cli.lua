@@ -172,7 +172,11 @@ local function complaint_of(output)
   local text = redact.text(output) -- before it is cut: half a token would not be known as one
   text = text:gsub("\27%[[%d;]*m", "")
   local line = text:match "ERROR:%s*([^\r\n]+)"
-  if not line or line:find("Traceback", 1, true) or line:find("The command failed with", 1, true) then
+  if
+    not line
+    or line:find("Traceback", 1, true)
+    or line:find("The command failed with", 1, true)
+  then
     for other in text:gmatch "[^\r\n]+" do
       line = is_meaningful(other) and other or line
     end

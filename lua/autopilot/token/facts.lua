@@ -37,9 +37,9 @@ local graph_id = "00000003-0000-0000-c000-000000000000"
 -- The application of the Azure CLI. It has no permission of Intune, and none can be added to it.
 local azure_cli_id = "04b07795-8ddb-461a-bbee-02f9e1bf7b46"
 
-local azure_cli_hint = "A person's token of the Azure CLI never permits a sync, as its application cannot "
-  .. "be granted Intune's permissions (AADSTS65002): sign in to az as a service principal or a managed "
-  .. "identity, or sign in another way."
+local azure_cli_hint = "A person's token of the Azure CLI never permits a sync, as its "
+  .. "application cannot be granted Intune's permissions (AADSTS65002): sign in to az as a "
+  .. "service principal or a managed identity, or sign in another way."
 
 local function text_of(value)
   return (type(value) == "string" and value ~= "" and value)
@@ -84,9 +84,9 @@ end
 ---@param tenant any
 ---@return string?
 function facts.guid(tenant)
-  local id = type(tenant) == "string" and tenant:lower():match "^{?([%x-]+)}?$"
-  return id and id:match "^%x%x%x%x%x%x%x%x%-%x%x%x%x%-%x%x%x%x%-%x%x%x%x%-(%x+)$" and #id == 36 and id
-    or nil
+  local id = type(tenant) == "string" and tenant:lower():match "^{?([%x-]+)}?$" or ""
+  local is_guid = id:gsub("%x", "x") == "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
+  return is_guid and id or nil
 end
 
 --- Whether the token permits a request; nil when it does not tell.
@@ -140,7 +140,8 @@ function facts.misdirected(known, tenant, audience)
     return {
       code = "TenantMismatch",
       message = ("the token is of the tenant %s, and %s was asked for"):format(found, wanted),
-      hint = "Sign in to the tenant that is meant, or name the token's own. Check AZURE_TENANT_ID too.",
+      hint = "Sign in to the tenant that is meant, or name the token's own. Check "
+        .. "AZURE_TENANT_ID too.",
     }
   elseif audience and known.audience and not is_audience(known.audience, audience) then
     return {
@@ -178,7 +179,9 @@ function facts.unpermitted(known, is_sync)
     code = "MissingPermission",
     message = ("the token does not have the permission %s"):format(facts.permission),
     hint = is_person and known.application == azure_cli_id and azure_cli_hint
-      or ("Grant the application %s with admin consent, and get a new token."):format(facts.permission),
+      or ("Grant the application %s with admin consent, and get a new token."):format(
+        facts.permission
+      ),
   }
 end
 

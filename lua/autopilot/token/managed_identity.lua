@@ -28,7 +28,8 @@ local options = require "autopilot.options"
 
 local name = "autopilot.token.managed_identity"
 
-local of_one_tenant = "a managed identity signs in to the machine's own tenant only, and there are several"
+local of_one_tenant = "a managed identity signs in to the machine's own tenant only, and there "
+  .. "are several"
 
 local kinds = { "client_id", "resource_id", "object_id" }
 

@@ -23,8 +23,8 @@ local hints = {
   ["53000"] = "Conditional Access wants a device that complies with the tenant's policies.",
   ["53003"] = "Conditional Access blocked the sign-in: the sign-in logs name the policy.",
   ["65001"] = "An administrator has not consented: grant admin consent to the application.",
-  ["65002"] = "The application is Microsoft's own, such as that of the Azure CLI, and cannot be granted this "
-    .. "permission: sign in with an application of your own.",
+  ["65002"] = "The application is Microsoft's own, such as that of the Azure CLI, and cannot be "
+    .. "granted this permission: sign in with an application of your own.",
   ["70021"] = "No federated credential of the application matches this token: compare issuer, "
     .. "subject and audience; a new one takes minutes to be known.",
   ["90002"] = "There is no such tenant: check its id or domain, and the cloud.",
@@ -36,8 +36,8 @@ local hints = {
   ["700027"] = "The certificate is not known for this application: upload it to the app "
     .. "registration; a new one takes minutes to be known.",
   ["700211"] = "No federated credential of the application matches the token's issuer.",
-  ["700212"] = "No federated credential of the application matches the token's audience, which is mostly "
-    .. "api://AzureADTokenExchange: compare the two.",
+  ["700212"] = "No federated credential of the application matches the token's audience, which "
+    .. "is mostly api://AzureADTokenExchange: compare the two.",
   ["700213"] = "No federated credential of the application matches the token's subject.",
   ["700024"] = "The assertion is not within its time: check this machine's clock.",
   ["7000112"] = "The application is disabled in this tenant.",

@@ -16,7 +16,9 @@ local function new(token)
   end
   return function(ask)
     if ask and ask.has_several then
-      return nil, "a ready token is of one tenant, and there are several", { code = "TenantMismatch" }
+      return nil,
+        "a ready token is of one tenant, and there are several",
+        { code = "TenantMismatch" }
     end
     return token
   end

@@ -88,8 +88,10 @@ local function new(given, level)
       end,
     })
     if not token and extra.reason == not_within_its_time then
-      extra.hint = ("The token in %s is not within its time: see that the platform renews the file, and "
-        .. "check this machine's clock."):format(secret_file.printable(path_of(checked) or ""))
+      extra.hint = (
+        "The token in %s is not within its time: see that the platform renews the file, and "
+        .. "check this machine's clock."
+      ):format(secret_file.printable(path_of(checked) or ""))
     end
     return token, expires_in, extra
   end

@@ -12,7 +12,8 @@ local token = {
   name = "token",
   summary = "Sign in, and show what the token permits.",
   description = "Signs in as the other commands do, and shows audience, tenant, application, "
-    .. "permissions and expiry of the token. Sends nothing to the service. Ends in 5 where the token "
+    .. "permissions and expiry of the token. Sends nothing to the service. Ends in 5 where "
+    .. "the token "
     .. "surely does not permit a sync.",
 }
 
@@ -38,7 +39,8 @@ local function show(text, failed, options, context)
     local facts = token_facts.of(text, (context.now or core.now)())
     facts.token = options.print and text or nil
     if options.json and failed then
-      facts.ok, facts.outcome, facts.error, facts.hint = false, failed.outcome, failed.error, failed.hint
+      facts.ok, facts.outcome = false, failed.outcome
+      facts.error, facts.hint = failed.error, failed.hint
     end
     output:report(facts, options, token_facts.lines)
   end

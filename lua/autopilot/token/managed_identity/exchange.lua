@@ -143,11 +143,11 @@ function exchange.read(ask, request, answer)
       local message = request.source .. ": the answer holds no token that can be used"
       return nil, message, { is_transient = false }
     end
-    local life = life_of(decoded, now)
+    local left = life_of(decoded, now)
     local refresh_in = number_of(decoded.refresh_in)
     return token,
-      life,
-      { refresh_in = refresh_in or (life and life >= long_life and life / 2) or nil }
+      left,
+      { refresh_in = refresh_in or (left and left >= long_life and left / 2) or nil }
   end
   local clean = redact.prepare(request.secrets)
   local message, details =
