@@ -382,37 +382,6 @@ describe("autopilot.token.client_certificate", function()
     end
   end)
 
-  it("tells what a file is that holds no PEM, and the command that converts it", function()
-    for name, said in pairs {
-      ["certificate.cer"] = "a certificate in DER, and must be PEM: convert it with: openssl "
-        .. "x509 -inform DER",
-      ["key.der"] = "a private key in DER, and must be PEM: convert it with: openssl pkey "
-        .. "-inform DER",
-      ["traditional.der"] = "a private key in DER",
-      ["encrypted.der"] = "a private key in DER",
-      ["application.pfx"] = "a PFX file (PKCS #12), and must be PEM: convert it with: openssl "
-        .. "pkcs12 -in",
-      ["certificate.spc"] = "an SPC or P7B file (PKCS #7), and must be PEM: convert it with: "
-        .. "openssl pkcs7",
-      ["certificate.p7b"] = "a PKCS #7 file",
-      ["utf16.pem"] = "text in UTF-16, and must be PEM: convert it with: iconv -f UTF-16 -t UTF-8",
-      ["utf16le.pem"] = "text in UTF-16",
-      ["utf16be.pem"] = "text in UTF-16",
-    } do
-      for option, given in pairs {
-        certificate = { certificate = path(name) },
-        key = { certificate = path "certificate.pem", private_key = path(name) },
-      } do
-        local token, message, details = provider(given)(emulated().ask)
-        assert.is_nil(token)
-        assert.is_truthy(message:find("it is " .. said, 1, true), option .. ": " .. message)
-        assert.is_truthy(message:find(" '" .. path(name) .. "'", 1, true), message)
-        assert.is_false(details.is_transient)
-        assert_safe { message, details }
-      end
-    end
-  end)
-
   it("raises for a caller's mistake, at the caller's line and without key or passphrase", function()
     local key = key_files.read(folder, "key.pem")
     for complaint, given in pairs {
