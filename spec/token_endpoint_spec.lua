@@ -2,6 +2,8 @@
 -- for a token does no harm. A refusal is not repeated.
 
 local autopilot = require "autopilot"
+local curl = require "autopilot.transport.curl"
+local hostile = require "support.hostile_server"
 local overlay = require "support.overlay"
 local token_world = require "support.token_world"
 
@@ -137,6 +139,52 @@ describe("a token endpoint that fails once", function()
       :run { on_report = function() end }
     assert.same({ 3, 0 }, { summary.ok, summary.failed })
     assert.same({ ["a.test"] = 2, ["b.test"] = 2, ["c.test"] = 2 }, asked)
+  end)
+end)
+
+describe("over real sockets", function()
+  it("a token endpoint that breaks the connection, and then is busy, is asked again", function()
+    local begun = 0
+    local server = hostile.listen(function(connection)
+      begun = begun + 1
+      connection:read_head()
+      connection:read_body()
+      if begun == 1 then
+        connection:reset()
+      elseif begun == 2 then
+        connection:send "HTTP/1.1 503 Busy\r\nRetry-After: 3\r\nContent-Length: 0\r\n"
+        connection:send "Connection: close\r\n\r\n"
+        connection:close()
+      elseif begun == 3 then
+        local body = granted.body
+        connection:send(("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n"):format(#body))
+        connection:send("Connection: close\r\n\r\n" .. body)
+        connection:close()
+      else
+        connection:send "HTTP/1.1 204 No Content\r\n\r\n"
+      end
+    end)
+    local transport = curl.new { http = { proxy = "" }, wait = hostile.driver() }
+    local waits = {}
+    local client = autopilot.client {
+      tenant = "contoso.test",
+      base_url = server:url "",
+      transport = transport,
+      sleep = function(seconds)
+        waits[#waits + 1] = seconds
+      end,
+      token = autopilot.token.client_secret {
+        client_id = "c",
+        client_secret = "s",
+        authority = server:url "",
+      },
+    }
+    local report, failure = client:sync()
+    transport:close()
+    hostile.close()
+    assert.equal("started", (report or failure).outcome, tostring(failure))
+    assert.same({ 4, 3, 2 }, { begun, #report.attempts, #waits })
+    assert.is_true(waits[2] >= 3)
   end)
 end)
 

@@ -179,8 +179,8 @@ end
 ---@param is_vouched boolean? its time need not be looked at
 ---@return autopilot.TokenFailure?
 function authorization.misfit(client, token, is_sync, is_vouched)
-  local known = client.facts
-  if not known or client.facts_of ~= token then
+  local known, is_new = client.facts, client.facts_of ~= token
+  if is_new then
     known = facts.of(token)
     client.facts_of, client.facts = token, known
     known.wrong = facts.misdirected(known, client.tenant or nil, client.audience or nil)
@@ -196,7 +196,8 @@ function authorization.misfit(client, token, is_sync, is_vouched)
     return nil
   end
   local failure = failure_of(client, wrong.message, wrong)
-  failure.may_refresh = wrong ~= known.wrong
+  -- A permission may have been granted since the token was first seen.
+  failure.may_refresh = wrong ~= known.wrong and not (is_new and wrong == known.lacks[is_sync])
   return failure
 end
 

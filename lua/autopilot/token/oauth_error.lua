@@ -101,8 +101,14 @@ local function wait_of(status, headers, now)
 end
 
 --- What a status means that came without a readable error.
-local function sentence_of_status(status)
-  if status >= 300 and status <= 399 then
+local function sentence_of_status(status, headers)
+  local encoding = headers["content-encoding"]
+  if type(encoding) == "string" and encoding:find "^[%w-]+$" and encoding:lower() ~= "identity" then
+    return ("the token endpoint's answer is encoded as %s, which was not asked for"):format(
+      encoding
+    ),
+      "Check proxies: something between here and Entra has changed the answer."
+  elseif status >= 300 and status <= 399 then
     return "the token endpoint answered with a redirect, which is never followed",
       "Check authority and proxies: something between here and Entra answered."
   elseif status >= 200 and status <= 299 then
@@ -128,7 +134,7 @@ function oauth_error.read(status, headers, answer, clean, now)
   local reason = reason_of(answer)
   local message, hint = sentence_of(answer.error_description, clean), reason and hints[reason]
   if not message then
-    message, hint = sentence_of_status(status)
+    message, hint = sentence_of_status(status, headers)
     message = code and ("the token endpoint refuses: %s"):format(code) or message
   end
   local retry_after = wait_of(status, headers, now)

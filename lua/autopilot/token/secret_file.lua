@@ -66,6 +66,8 @@ function secret_file.read_line(path, allow_world_readable)
   local text, message = secret_file.read(path, allow_world_readable)
   if not text then
     return nil, message
+  elseif text:find "^\255\254" or text:find "^\254\255" then
+    return nil, ("%s: it is text in UTF-16: save it as UTF-8"):format(secret_file.printable(path))
   elseif text:sub(1, #byte_order_mark) == byte_order_mark then
     text = text:sub(#byte_order_mark + 1)
   end
