@@ -115,11 +115,11 @@ function authorization.open(provider, tenant, cloud, scope)
 end
 
 --- Asks the provider.
-local function ask_provider(client, deadline, refused, claims)
+local function ask_provider(client, context, refused)
   local options, transport = client.options, client.transport
   local sleep, give_up_at = options.sleep, nil
-  if deadline then
-    transport, sleep, give_up_at = within(client, deadline)
+  if context.deadline then
+    transport, sleep, give_up_at = within(client, context.deadline)
   end
   local refresh = refused ~= nil
   local ok, token, message, details = protected_call(client.token_provider, {
@@ -127,9 +127,10 @@ local function ask_provider(client, deadline, refused, claims)
     has_several = options.has_several,
     cloud = options.cloud,
     scope = client.scope,
-    claims = claims,
+    claims = refused and context.claims or nil,
     refresh = refresh,
     refused = refused,
+    waited_until = context.waited_until,
     transport = transport,
     sleep = sleep,
     now = options.now,
@@ -149,20 +150,19 @@ end
 
 --- The token for the next request, or nil and why there is none. Never raises.
 ---@param client autopilot.Client
----@param deadline number? on the client's clock
+---@param context autopilot.ExchangeContext of the request; its `claims` are those of the refusal
 ---@param refused string? the token that was refused
----@param claims string? what the service's claims challenge wants
 ---@return string? token
 ---@return autopilot.TokenFailure? failure
 ---@return boolean? is_vouched the provider has said that the token has some time left
-function authorization.token(client, deadline, refused, claims)
+function authorization.token(client, context, refused)
   if client.static_token then
     return client.static_token
   end
   local peek = not refused and client.peek
   local token, failure, is_vouched = peek and peek(client.options.now()), nil, true
   if not token then
-    token, failure, is_vouched = ask_provider(client, deadline, refused, claims)
+    token, failure, is_vouched = ask_provider(client, context, refused)
   elseif client.on_event then
     client:emit("token", { refresh = false, ok = true })
   end

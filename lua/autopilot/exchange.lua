@@ -20,6 +20,7 @@ local may_echo, min, uuid = core.may_echo, math.min, core.uuid
 ---@field sent_at number? set by the last request, unless it started a sync: when it was sent, Unix time
 ---@field sent_clock number? the same on the monotonic clock
 ---@field received_at number? and when its answer had come
+---@field waited_until number? when the sleep before the request ended, Unix time
 ---@field claims string? set by the last request: what a claims challenge in its answer wants
 
 ---@class autopilot.Exchange belongs to a client and to all that differ from it in token and tenant only
@@ -294,15 +295,14 @@ end
 local function obtain(self, client, context, refused)
   local token, failure, is_vouched
   if not client.is_closed then
-    token, failure, is_vouched =
-      authorization.token(client, context.deadline, refused, refused and context.claims or nil)
+    token, failure, is_vouched = authorization.token(client, context, refused)
   end
   local misfit = token
     and token ~= refused
     and not client.is_closed
     and authorization.misfit(client, token, self.is_sync_request, is_vouched)
   if misfit and misfit.may_refresh and not refused then
-    local newer, _, newer_is_vouched = authorization.token(client, context.deadline, token)
+    local newer, _, newer_is_vouched = authorization.token(client, context, token)
     if newer and newer ~= token and not client.is_closed then
       token = newer
       misfit = authorization.misfit(client, token, self.is_sync_request, newer_is_vouched)

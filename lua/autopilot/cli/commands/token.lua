@@ -57,7 +57,7 @@ function token.run(options, context)
   if not client then
     return nil, mistake
   end
-  local text, failure, is_vouched = authorization.token(client)
+  local text, failure, is_vouched = authorization.token(client, {})
   failure = failure or authorization.misfit(client, text, true, is_vouched)
   local failed = failure and report_of(client, failure) or nil
   if text then
