@@ -207,6 +207,40 @@ describe("autopilot-sync token", function()
     end
   end)
 
+  it("asks a token endpoint that fails again, as every command does", function()
+    local asked, waits = 0, {}
+    local ran = command.run("token --print", {
+      env = { AZURE_TENANT_ID = "t", AZURE_CLIENT_ID = "app", AZURE_CLIENT_SECRET = "hidden" },
+      sleep = function(seconds)
+        waits[#waits + 1] = seconds
+      end,
+      transport = function()
+        asked = asked + 1
+        if asked == 1 then
+          return { status = 503, headers = { ["retry-after"] = "9" }, body = "" }
+        end
+        return { status = 200, headers = {}, body = '{"access_token":"opaque","expires_in":3599}' }
+      end,
+    })
+    assert.same({ 0, "opaque\n", 2 }, { ran.code, ran.out, asked })
+    assert.is_true(waits[1] >= 9)
+  end)
+
+  it(
+    "is refused by every command where it is another tenant's than the environment names",
+    function()
+      for _, name in ipairs { "sync", "status", "wait", "ensure" } do
+        local given = { env = { AUTOPILOT_TOKEN = jwt(of_application) } }
+        given.env.AZURE_TENANT_ID = "00000000-2222-3333-4444-555555555555"
+        local ran = run(name .. " --json", jwt(of_application), given)
+        local failure = cjson.decode(ran.out)
+        assert.equal(5, ran.code)
+        assert.equal("TenantMismatch", failure.error.code)
+        assert.is_nil(failure.tenant_id)
+      end
+    end
+  )
+
   it("ends in 2 where no way to sign in is chosen", function()
     assert.equal(2, run("token", "").code)
   end)

@@ -89,6 +89,8 @@ describe("a report", function()
       assert.same({ ours, ours }, { report.tenant, report.tenant_id })
       report = sync_with(token, { tenant = "contoso.com" })
       assert.same({ "contoso.com", ours }, { report.tenant, report.tenant_id })
+      local line = "sync contoso.com: started (tenant id " .. ours .. ", HTTP 204"
+      assert.equal(1, (tostring(report):find(line, 1, true)))
     end
   end)
 

@@ -56,6 +56,11 @@ local function add(parts, format, value)
   end
 end
 
+--- Whether both are one id, written in capitals or braces perhaps. A domain is told its id.
+local function is_same_tenant(name, id)
+  return name:gsub("[{}]", ""):lower() == id:lower()
+end
+
 local Report = {}
 
 --- One line: `sync contoso: cooldown, again in 345 s (HTTP 429, request-id 5c0e…)`.
@@ -69,6 +74,9 @@ function Report:__tostring()
   add(facts, "%s", service_error.message or service_error.code)
   if self.network then
     add(facts, "%s", ("%s: %s"):format(self.network.stage, self.network.message))
+  end
+  if self.tenant_id and self.tenant and not is_same_tenant(self.tenant, self.tenant_id) then
+    add(details, "tenant id %s", self.tenant_id)
   end
   add(details, "HTTP %d", self.status)
   add(details, "confirmed by the %s", self.confirmed_by)

@@ -1,5 +1,6 @@
 --- `autopilot-sync token`: signs in, and shows what the token says of itself.
 
+local attempts = require "autopilot.attempts"
 local authorization = require "autopilot.authorization"
 local core = require "autopilot.core"
 local exit_codes = require "autopilot.cli.exit_codes"
@@ -23,11 +24,21 @@ function token.declare(parser)
   parser:flag("--print", "Print the token itself. Whoever reads it can use it.")
 end
 
---- Why there is no token, or none that can be of use, as every command tells it.
-local function report_of(client, failure)
-  local answer = authorization.answer(client, failure)
+--- Signs in, again as the client's policy says while the token endpoint fails.
+---@param client autopilot.Client
+---@return string? text the token
+---@return autopilot.Report? failed why there is none, or none that can be of use
+local function obtain(client)
+  local operation, text = attempts.begin(client, "token"), nil
+  local answer = attempts.run(operation, function()
+    local failure, is_vouched
+    text, failure, is_vouched = authorization.token(client, operation)
+    failure = failure or authorization.misfit(client, text, true, is_vouched)
+    local answer = failure and authorization.answer(client, failure)
+    return answer or {}, answer
+  end)
   answer.operation, answer.is_transient = "token", nil
-  return report.seal(answer)
+  return text, answer.outcome and report.seal(answer) or nil
 end
 
 --- Shows what the token says, and then what is wrong with it.
@@ -57,9 +68,7 @@ function token.run(options, context)
   if not client then
     return nil, mistake
   end
-  local text, failure, is_vouched = authorization.token(client, {})
-  failure = failure or authorization.misfit(client, text, true, is_vouched)
-  local failed = failure and report_of(client, failure) or nil
+  local text, failed = obtain(client)
   if text then
     context.secrets[#context.secrets + 1] = text
     show(text, failed, options, context)
