@@ -42,7 +42,7 @@ bool base64_decode(const char *text, size_t length, char *bytes, size_t *count) 
         if (width >= 8) {
             width -= 8;
             bytes[written++] = (char)(bits >> width & 0xff);
-            bits &= (1U << width) - 1;
+            bits &= (1u << width) - 1;
         }
     }
     *count = written;

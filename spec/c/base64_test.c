@@ -32,9 +32,23 @@ static void both_alphabets_are_known(void) {
 }
 
 static void what_is_no_base64_is_refused(void) {
-    static const char *const wrong[] = {"Z",     "Zm9vY", "Zh",      "Zm9",     "Zg=",  "Zg===",
-                                        "Zm8==", "Zm9v=", "=",       "====",    "Z=m8", "Zm 9",
-                                        "Zm9\n", "Zm9v.", "\344m9v", "Zg==Zg=="};
+    static const char *const wrong[] = {"Z",
+                                        "Zm9vY",
+                                        "Zh",
+                                        "Zm9",
+                                        "Zg=",
+                                        "Zg===",
+                                        "Zm8==",
+                                        "Zm9v=",
+                                        "=",
+                                        "====",
+                                        "Z=m8",
+                                        "Zm 9",
+                                        "Zm9\n",
+                                        "Zm9v.",
+                                        "\xe4"
+                                        "m9v",
+                                        "Zg==Zg=="};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         CHECK_ABOUT(is_refused(wrong[i]), wrong[i], strlen(wrong[i]));
     }
