@@ -26,7 +26,6 @@ build = {
   modules = {
     ["autopilot.core"] = {
       sources = {
-        "src/base64.c",
         "src/byte_buffer.c",
         "src/ca_store.c",
         "src/calendar.c",

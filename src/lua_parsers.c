@@ -8,7 +8,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "base64.h"
 #include "challenge.h"
 #include "http_date.h"
 #include "retry_after.h"
@@ -164,23 +163,13 @@ static int challenges(lua_State *L) {
     }
 }
 
-/* core.base64_decode(text) -> bytes | nil */
-static int base64(lua_State *L) {
-    size_t length, count;
-    const char *text = check_text(L, 1, &length);
-    char *bytes = lua_newuserdata(L, length + 1);
-    if (!base64_decode(text, length, bytes, &count)) {
-        lua_pushnil(L);
-        return 1;
-    }
-    lua_pushlstring(L, bytes, count);
-    return 1;
-}
-
 void lua_parsers_open(lua_State *L) {
     static const luaL_Reg functions[] = {
-        {"http_date", http_date},   {"timestamp", timestamp},  {"retry_after", retry_after},
-        {"challenges", challenges}, {"base64_decode", base64}, {NULL, NULL},
+        {"http_date", http_date},
+        {"timestamp", timestamp},
+        {"retry_after", retry_after},
+        {"challenges", challenges},
+        {NULL, NULL},
     };
     lua_support_set_functions(L, functions);
 }

@@ -66,19 +66,4 @@ settings.rules = {
   random = { type = "function", default = core.random },
 }
 
---- Raises when all tenants are to have the one ready token: it is of one tenant. Their number is known of
--- a list only.
----@param checked autopilot.FleetOptions
----@param level integer as for `error`, counted from the caller of this function
-function settings.refuse_one_token(checked, level)
-  local client, tenants = checked.client, checked.tenants
-  local has_token = type(client) == "table" and type(rawget(client, "token")) == "string"
-  local is_list = type(tenants) == "table" and not (getmetatable(tenants) or {}).__call
-  if has_token and not (is_list and #tenants < 2) then
-    local message = "autopilot.fleet: option 'client.token' is the token of one tenant, and "
-      .. "there are several: give a token provider, or a function 'client' with a token for each"
-    error(message, level + 1)
-  end
-end
-
 return settings
