@@ -41,12 +41,14 @@ local redact = require "autopilot.base.redact"
 
 ---@class autopilot.TokenAsk
 ---@field tenant string?
+---@field has_several boolean? the client is of a fleet: tokens of several tenants are wanted
 ---@field cloud string
 ---@field scope string
 ---@field claims string? decoded claims challenge (OpenID Connect Core section 5.5)
 ---@field refresh boolean the previous token was refused
 ---@field refused string? which one that was
 ---@field deadline number? Unix time at which waiting for a token ends
+---@field waited_until number? Unix time until which the client has slept before it asks
 ---@field probe number? seconds in which to find out whether there is anybody to ask; set by a chain
 ---@field transport function the client's own HTTP layer
 ---@field sleep fun(seconds: number)
@@ -187,6 +189,7 @@ setmetatable(Client, {
 function Client:close()
   self.is_closed = true
   self.static_token, self.token_provider, self.last_token, self.peek = false, false, false, false
+  self.facts, self.facts_of = false, false
   self.secrets, self.cleaner = no_secrets, false
   if self.owns_transport then
     self.transport:close()
@@ -223,9 +226,11 @@ function Client:retry_policy()
   return self.policy
 end
 
---- Sees to it that the token gets into no report. An answer may still tell of the one before.
+--- Sees to it that the token, which is about to be sent, gets into no report. An answer may still tell of
+-- the one before.
 ---@package
 function Client:hide(token)
+  self.tenant_id = self.facts_of == token and self.facts.tenant_id or false
   local before = self.secrets[1]
   self.secrets, self.cleaner = before and { token, before } or { token }, false
 end
@@ -284,6 +289,9 @@ local function make(shared, token, tenant, metatable)
     tenant = tenant or false,
     static_token = is_static and token,
     last_token = is_static and token,
+    tenant_id = false, -- that of the token last sent, where it can be read
+    facts_of = false, -- the token that was looked at last
+    facts = false, -- what it says of itself, and what is wrong with it
     secrets = no_secrets, -- what must not get into a report: the tokens last sent
     cleaner = false, -- takes them out of a text, once there is one to look at closely
     token_provider = not is_static and token,
@@ -328,6 +336,9 @@ local function new(given, make_default_transport, level)
   checked.token = nil
   local self = make(shared, token, checked.tenant, Client)
   self.base_url, self.scope = base_url, shared.scope
+  -- Where requests go to somebody's own gateway, tokens may be made for that.
+  local _, host = split_base_url(base_url)
+  self.audience = (base_url:lower() == cloud.graph or is_loopback(host)) and cloud.graph
   self.policy, self.on_event = checked.retry or false, checked.on_event or false
   self.transport, self.owns_transport = transport, owned
   local url = ("%s/%s%s"):format(base_url, checked.api_version, resource)
@@ -372,6 +383,7 @@ function Client:become(token, tenant)
   local is_static, checked = type(token) == "string", self.options
   self.tenant = tenant
   self.static_token, self.last_token = is_static and token, is_static and token
+  self.tenant_id, self.facts, self.facts_of = false, false, false
   self.token_provider = not is_static and token
   self.secrets, self.cleaner = no_secrets, false
   self.peek = authorization.open(token, tenant, checked.cloud, self.scope)

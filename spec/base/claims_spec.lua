@@ -103,14 +103,25 @@ describe("a claims challenge", function()
     assert.equal(17, times)
   end)
 
-  it("is none where the error is another, or the scheme, or nothing can be read", function()
+  it("is answered whatever its error says, and without one", function()
+    local encoded = base64url.encode(wanted)
+    local answer = claims.of_header(challenge(encoded))
+    assert.is_string(answer)
+    for _, header in ipairs {
+      bearer(('error="invalid_token", claims="%s"'):format(encoded)),
+      bearer(('claims="%s"'):format(encoded)),
+      bearer 'error="invalid_token"' .. ", " .. bearer(('error="x", claims="%s"'):format(encoded)),
+    } do
+      assert.equal(answer, claims.of_header(header), header)
+    end
+  end)
+
+  it("is none where the scheme is another, or nothing can be read", function()
     local encoded = base64url.encode(wanted)
     for _, header in ipairs {
       "",
       "Bearer",
       bearer 'error="invalid_token"',
-      bearer(('error="invalid_token", claims="%s"'):format(encoded)),
-      bearer(('claims="%s"'):format(encoded)),
       bearer 'error="insufficient_claims"',
       ('Basic error="insufficient_claims", claims="%s"'):format(encoded),
       challenge "",

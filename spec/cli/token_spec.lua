@@ -77,8 +77,9 @@ describe("autopilot-sync token", function()
 
   it("tells that the permission is missing", function()
     for _, roles in ipairs { { "Device.Read.All" }, { needed .. "X" }, {} } do
-      local ran = run("token", jwt { aud = "x", roles = roles[1] and roles or nil })
-      assert.equal(0, ran.code)
+      local audience = "https://graph.microsoft.com"
+      local ran = run("token", jwt { aud = audience, roles = roles[1] and roles or nil })
+      assert.equal(roles[1] and 5 or 0, ran.code) -- a token that does not mention any may be right
       assert.is_truthy(ran.out:find("Permission    " .. needed .. " is missing", 1, true))
       assert.is_truthy(ran.out:find("Expires       not told", 1, true))
     end
@@ -139,8 +140,10 @@ describe("autopilot-sync token", function()
     for _, value in ipairs { 5, true, {}, { {} }, { a = 1 }, { 5, "x" } } do
       local claims = { aud = value, tid = value, appid = value, roles = value, scp = value }
       claims.exp, claims.upn = value, value
-      assert.equal(0, run("token", jwt(claims)).code)
-      assert.equal(0, run("token --json", jwt(claims)).code)
+      -- 5 as a time is over long ago, and "x" is a permission, but not the one.
+      local code = (value == 5 or (type(value) == "table" and value[2])) and 5 or 0
+      assert.equal(code, run("token", jwt(claims)).code)
+      assert.equal(code, run("token --json", jwt(claims)).code)
     end
   end)
 
@@ -165,6 +168,78 @@ describe("autopilot-sync token", function()
     ran = command.run("token --json", given)
     assert.equal("7000215", cjson.decode(ran.out).error.reason)
   end)
+
+  it("ends in 5 for a token that surely does not permit a sync, and says why", function()
+    local wrong = {
+      TokenExpired = { { exp = now - 3 * 3600 }, "the token has expired 3 h ago" },
+      WrongAudience = {
+        { aud = "https://management.azure.com/" },
+        "the token is for https://management.azure.com/, and the service is "
+          .. "https://graph.microsoft.com",
+      },
+      MissingPermission = {
+        { roles = { "Device.Read.All" } },
+        "does not have the permission " .. needed,
+      },
+      TenantMismatch = {
+        { tid = "00000000-2222-3333-4444-555555555555" },
+        "the token is of the tenant 00000000-2222-3333-4444-555555555555, and "
+          .. of_application.tid
+          .. " was asked for",
+      },
+    }
+    for code, case in pairs(wrong) do
+      local token = jwt(overlay(overlay({}, of_application), case[1]))
+      local args = "--tenant {" .. of_application.tid:upper() .. "}"
+      local ran = run("token " .. args, token)
+      assert.equal(5, ran.code)
+      assert.is_truthy(ran.out:find("Audience", 1, true)) -- the facts are shown all the same
+      assert.is_truthy(ran.err:find(case[2], 1, true), ran.err)
+      ran = run("token --json " .. args, token)
+      local facts = cjson.decode(ran.out)
+      assert.equal(5, ran.code)
+      assert.is_false(facts.ok)
+      assert.equal("token_error", facts.outcome)
+      assert.equal(code, facts.error.code)
+      assert.is_string(facts.hint)
+      assert.equal(of_application.appid, facts.application)
+      assert.equal(token .. "\n", run("token --print " .. args, token).out)
+    end
+  end)
+
+  it("asks a token endpoint that fails again, as every command does", function()
+    local asked, waits = 0, {}
+    local ran = command.run("token --print", {
+      env = { AZURE_TENANT_ID = "t", AZURE_CLIENT_ID = "app", AZURE_CLIENT_SECRET = "hidden" },
+      sleep = function(seconds)
+        waits[#waits + 1] = seconds
+      end,
+      transport = function()
+        asked = asked + 1
+        if asked == 1 then
+          return { status = 503, headers = { ["retry-after"] = "9" }, body = "" }
+        end
+        return { status = 200, headers = {}, body = '{"access_token":"opaque","expires_in":3599}' }
+      end,
+    })
+    assert.same({ 0, "opaque\n", 2 }, { ran.code, ran.out, asked })
+    assert.is_true(waits[1] >= 9)
+  end)
+
+  it(
+    "is refused by every command where it is another tenant's than the environment names",
+    function()
+      for _, name in ipairs { "sync", "status", "wait", "ensure" } do
+        local given = { env = { AUTOPILOT_TOKEN = jwt(of_application) } }
+        given.env.AZURE_TENANT_ID = "00000000-2222-3333-4444-555555555555"
+        local ran = run(name .. " --json", jwt(of_application), given)
+        local failure = cjson.decode(ran.out)
+        assert.equal(5, ran.code)
+        assert.equal("TenantMismatch", failure.error.code)
+        assert.is_nil(failure.tenant_id)
+      end
+    end
+  )
 
   it("ends in 2 where no way to sign in is chosen", function()
     assert.equal(2, run("token", "").code)

@@ -179,7 +179,7 @@ describe("a file of authorities that cannot be used", function()
 
   it("is told before anything is tried", function()
     expect("/no/such/file", "cannot be read: /no/such/file: No such file or directory")
-    expect("/", "cannot be read: /: Is a directory")
+    expect("/", "cannot be read: /: it is a folder")
     local wrong = { "no certificate", "-----BEGIN PRIVATE KEY-----\n", ("\48\130\3\1"):rep(40000) }
     for _, text in ipairs(wrong) do
       local path, remove = files.temporary(text)
@@ -192,7 +192,11 @@ describe("a file of authorities that cannot be used", function()
   end)
 
   it("is told of each tenant of a fleet, and nothing is tried", function()
-    local given = { token = "t", base_url = "https://127.0.0.1:1", http = { ca_file = "/no/file" } }
+    local function token()
+      return "t"
+    end
+    local given =
+      { token = token, base_url = "https://127.0.0.1:1", http = { ca_file = "/no/file" } }
     for _, report in autopilot_fleet({ tenants = { "a", "b" }, client = given }):run() do
       assert.equal("no", report.delivered)
       assert.is_truthy(report.error.message:find("'ca_file' cannot be read: /no/file", 1, true))

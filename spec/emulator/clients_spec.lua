@@ -4,7 +4,7 @@ local base64url = require "autopilot.base.base64url"
 local cjson = require "cjson"
 local emulated_graph = require "support.emulated_graph"
 local emulator = require "autopilot.emulator"
-local inspect = require "autopilot.token.inspect"
+local inspect = require "autopilot.base.jwt"
 local overlay = require "support.overlay"
 
 local post, sync = emulated_graph.post, emulated_graph.sync

@@ -58,7 +58,12 @@ describe("the connections of a fleet", function()
     end)
     local fleet = stepped_with_server({
       tenants = { "t1", "t2", "t3" },
-      client = { token = "token", base_url = server:url "" },
+      client = {
+        token = function()
+          return "token"
+        end,
+        base_url = server:url "",
+      },
     })
     for _ = 1, 2 do
       assert.equal(3, fleet:run({ on_report = function() end }).ok)

@@ -119,7 +119,12 @@ describe("tenants of a fleet with little time each", function()
       arguments = function(tenant)
         return tonumber(tenant:match "%d+") > 8 and { deadline = 1 } or nil
       end,
-      client = { token = "token-t1", retry = false },
+      client = {
+        token = function()
+          return "token-t1"
+        end,
+        retry = false,
+      },
     }):run { on_report = function() end }
     assert.are.equal(1, #w:events_of "circuit_opened")
     assert.is_true(asked < 12, asked)
@@ -151,7 +156,9 @@ describe("tenants of a fleet with little time each", function()
       tenants = world.names(20),
       concurrency = 20,
       client = {
-        token = "t",
+        token = function()
+          return "t"
+        end,
         base_url = ("http://127.0.0.1:%d"):format(port),
         retry = false,
         recover = false,

@@ -77,10 +77,13 @@ describe("README.md", function()
   it("shows in its first scripts what they print", function()
     local blocks = examples()
     local first = run(blocks[1], autopilot.emulator.new {})
-    assert.matches("^sync: started %(HTTP 204, confirmed by the response, request%-id ", first[1])
+    assert.matches(
+      "^sync contoso%.example: started %(HTTP 204, confirmed by the response, request%-id ",
+      first[1]
+    )
     local second = run(blocks[2], autopilot.emulator.new { duration = 60 })
     assert.matches(
-      "^ensure: completed %(HTTP 200, confirmed by the response, request%-id ",
+      "^ensure contoso%.example: completed %(HTTP 200, confirmed by the response, request%-id ",
       second[1]
     )
     assert.matches("^   0%.0 s  sync: no sync was triggered since$", second[2])

@@ -33,6 +33,16 @@ done
 cat odd_certificate.pem certificate.pem key.pem >together.pem
 openssl x509 -in certificate.pem -noout -pubkey >public.pem
 openssl x509 -in odd_certificate.pem -noout -pubkey >odd_public.pem
+openssl x509 -in certificate.pem -outform DER -out certificate.cer
+openssl pkcs8 -topk8 -in key.pem -nocrypt -outform DER -out key.der
+openssl rsa -in key.pem -traditional -outform DER -out traditional.der
+pkcs8 encrypted.der -outform DER
+openssl pkcs12 -export -in certificate.pem -inkey key.pem -passout env:P -out application.pfx
+openssl crl2pkcs7 -nocrl -certfile certificate.pem -outform DER -out certificate.spc
+openssl crl2pkcs7 -nocrl -certfile certificate.pem -out certificate.p7b
+cat certificate.pem key.pem | iconv -f UTF-8 -t UTF-16 >utf16.pem
+cat certificate.pem key.pem | iconv -f UTF-8 -t UTF-16LE >utf16le.pem
+cat certificate.pem key.pem | iconv -f UTF-8 -t UTF-16BE >utf16be.pem
 openssl x509 -in certificate.pem -outform DER | openssl dgst -sha256 -binary >thumbprint
 ]]
 

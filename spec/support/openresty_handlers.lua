@@ -114,7 +114,9 @@ function run.fleet()
     end,
     concurrency = tonumber(arguments.concurrency),
     client = {
-      token = arguments.token,
+      token = function()
+        return arguments.token
+      end,
       base_url = os.getenv "UPSTREAM",
       http = { ca_file = os.getenv "CA_FILE", version = os.getenv "HTTP_VERSION" },
     },

@@ -178,6 +178,13 @@ describe("autopilot.token.authority", function()
     end
   end)
 
+  it("takes an id in braces, and leaves them out of the URL", function()
+    local id = "11111111-2222-3333-4444-555555555555"
+    assert.are.equal(id, find({}, { tenant = "{" .. id .. "}" }).tenant)
+    assert.are.equal(id, find({ tenant = "{" .. id .. "}" }, {}).tenant)
+    assert.is_nil((find({}, { tenant = "{contoso}" })))
+  end)
+
   it("lets no application sign in to tenants that are everybody's", function()
     for _, tenant in ipairs { "common", "Organizations", "consumers" } do
       local place, message = find({}, { tenant = tenant })

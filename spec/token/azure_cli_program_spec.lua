@@ -63,8 +63,7 @@ cat output
     assert.are.equal(opaque, token)
     assert.are.equal(1767229200 - 1767225600.25, expires_in)
     assert.are.equal(
-      "account\nget-access-token\n-o\njson\n"
-        .. "--resource\nhttps://graph.microsoft.com\n--tenant\ncontoso\n",
+      "account\nget-access-token\n-o\njson\n--resource\nhttps://graph.microsoft.com\n",
       read(folder .. "/arguments")
     )
     assert.are.equal("", read(folder .. "/input"))

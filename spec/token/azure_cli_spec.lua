@@ -23,14 +23,14 @@ local function scripted(output, code, given)
 end
 
 describe("autopilot.token.azure_cli", function()
-  it("asks the Azure CLI for a token of the client's scope and tenant", function()
+  it("asks for a token of the client's scope, and names no tenant unless told to", function()
     local sign_in, lines = scripted(printed { expires_on = 1767229200 }, 0)
     local token, expires_in, extra = sign_in(world_of().ask)
     assert.are.equal(opaque, token)
     assert.are.equal(1767229200 - 1767225600.25, expires_in)
     assert.are.same({}, extra)
-    local command = "'az' account get-access-token -o json "
-      .. "--resource 'https://graph.microsoft.com' --tenant 'contoso' </dev/null 2>&1"
+    local command = "'az' account get-access-token -o json --resource "
+      .. "'https://graph.microsoft.com' </dev/null 2>&1"
     assert.are.equal(command, lines[1]:sub(-#command))
   end)
 
@@ -48,6 +48,34 @@ describe("autopilot.token.azure_cli", function()
       assert.is_truthy(lines[1]:find("--resource '" .. resource .. "' <", 1, true))
       assert.is_nil(lines[1]:find("--tenant", 1, true))
     end
+  end)
+
+  it("names each tenant of a fleet", function()
+    local sign_in, lines = scripted(printed(), 0)
+    assert.are.equal(opaque, (sign_in(world_of({ has_several = true }).ask)))
+    assert.is_truthy(lines[1]:find(" --tenant 'contoso' <", 1, true))
+  end)
+
+  it("names no tenant to an az that is signed in by identity, which refuses that", function()
+    local lines = {}
+    local sign_in = azure_cli {
+      tenant = guid,
+      run = function(line)
+        lines[#lines + 1] = line
+        if line:find("--tenant", 1, true) then
+          return "ERROR: Tenant shouldn't be specified for managed identity account\n", 1
+        end
+        return printed(), 0
+      end,
+    }
+    assert.are.equal(opaque, (sign_in(world_of().ask)))
+    assert.are.equal(2, #lines)
+    local token, message, details = sign_in(world_of({ has_several = true }).ask)
+    assert.is_nil(token)
+    assert.is_truthy(message:find("signed in by identity", 1, true))
+    assert.are.equal("TenantMismatch", details.code)
+    assert.is_false(details.is_transient)
+    assert.are.equal(3, #lines)
   end)
 
   it("takes tenant and scope from its options first", function()
@@ -135,6 +163,11 @@ describe("autopilot.token.azure_cli", function()
 
   it("says what to do about each failure", function()
     local aadsts = "ERROR: AADSTS53003: Access has been blocked. Trace ID: 1\nTo re-run az login"
+    local traceback = 'Traceback (most recent call last):\n  File "/usr/bin/az", line 1, '
+      .. "in <module>\n    import azure\nModuleNotFoundError: No module named 'azure'\n"
+    local crash = "WARNING: x\nERROR: The command failed with an unexpected error. Here is the "
+      .. "traceback:\nERROR: 'homeTenantId'\nTraceback (most recent call last):\n  File \"x\", "
+      .. "line 1, in y\nKeyError: 'homeTenantId'\nTo open an issue, please run: 'az feedback'\n"
     local multiline = "WARNING: x\n\27[91mERROR: The \27[1mtenant\27[0m is odd\ta\nTraceback hush"
     for _, case in ipairs {
       { 127, "sh: az: not found", "was not found: there is no program 'az'", "Install", false },
@@ -144,6 +177,14 @@ describe("autopilot.token.azure_cli", function()
       { 1, aadsts, "AADSTS53003: Access has been blocked.", "Conditional Access blocked", false },
       { 1, "AADSTS70043: The token is expired.", "AADSTS70043: The token", "az login", false },
       { 1, multiline, "the Azure CLI failed: The tenant is odd a", nil, false },
+      {
+        1,
+        traceback,
+        "the Azure CLI failed: ModuleNotFoundError: No module named 'azure'",
+        nil,
+        false,
+      },
+      { 1, crash, "the Azure CLI failed: KeyError: 'homeTenantId'", nil, false },
       { 1, "", "the Azure CLI failed and did not say why", nil, false },
       { nil, "half", "the Azure CLI failed: half", nil, false },
       { 1, printed(), "the Azure CLI failed", nil, false },

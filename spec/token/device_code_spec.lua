@@ -268,17 +268,41 @@ describe("autopilot.token.device_code", function()
       assert.are.equal(1, #prompts)
     end)
 
-    it("uses it for no other tenant, cloud or scope", function()
-      for _, changes in ipairs {
-        { tenant = "other" },
-        { cloud = "us_gov", scope = "https://graph.microsoft.us/.default" },
-        { scope = "https://other.test/.default" },
-      } do
-        local sign_in, world, prompts = signed_in { offer(), granted }
+    it("uses it for other tenants and scopes too, as it is bound to none", function()
+      local other_scope = { scope = "https://other.test/.default" }
+      for _, changes in ipairs { { tenant = "other" }, other_scope } do
+        local sign_in, world, prompts = signed_in { granted }
         overlay(world.ask, changes)
         assert.is_truthy((sign_in(world.ask)))
-        assert.are.equal(2, #prompts)
+        assert.are.equal(1, #prompts)
+        local last = world.requests[#world.requests]
+        assert.are.equal(refresh_token, token_world.form(last.body).refresh_token)
+        assert.is_truthy(last.url:find("/" .. world.ask.tenant .. "/", 1, true))
       end
+    end)
+
+    it("asks the person for a tenant that it is refused in, and keeps it for its own", function()
+      local sign_in, world, prompts = signed_in {
+        refused "interaction_required",
+        offer(),
+        token_world.granted { access_token = "of-other", refresh_token = "of-other" },
+        token_world.granted { access_token = "own" },
+      }
+      local tenant = world.ask.tenant
+      world.ask.tenant = "other"
+      assert.are.equal("of-other", (sign_in(world.ask)))
+      assert.are.equal(2, #prompts)
+      world.ask.tenant = tenant
+      assert.are.equal("own", (sign_in(world.ask)))
+      local last = world.requests[#world.requests]
+      assert.are.equal(refresh_token, token_world.form(last.body).refresh_token)
+    end)
+
+    it("shows it to no other cloud", function()
+      local sign_in, world, prompts = signed_in { offer(), granted }
+      overlay(world.ask, { cloud = "us_gov", scope = "https://graph.microsoft.us/.default" })
+      assert.is_truthy((sign_in(world.ask)))
+      assert.are.equal(2, #prompts)
     end)
 
     it("sends the claims of a challenge along", function()

@@ -60,6 +60,24 @@ describe("autopilot.token.managed_identity", function()
     assert.are.equal(hidden, sent.headers["X-IDENTITY-HEADER"])
   end)
 
+  it(
+    "tells App Service and Service Fabric which token a claims challenge refused, as MSAL does",
+    function()
+      local world_ask = { claims = '{"access_token":{}}', refresh = true, refused = "abc" }
+      local hash = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" -- SHA-256 (FIPS 180)
+      for platform in pairs(platforms) do
+        local world = token_world.scripted { granted() }
+        assert.are.equal(opaque, (provider(platform)(overlay(world.ask, world_ask))))
+        local url = world.requests[1].url
+        local is_told = platform == "app_service" or platform == "service_fabric"
+        assert.are.equal(is_told, url:find("&token_sha256_to_refresh=" .. hash, 1, true) ~= nil)
+        assert.are.equal(is_told, url:find("&xms_cc=cp1", 1, true) ~= nil)
+      end
+      local _, _, _, world = ask("app_service", { granted() })
+      assert.is_nil(world.requests[1].url:find "xms_cc")
+    end
+  )
+
   it("asks Azure Machine Learning", function()
     local token, _, _, world = ask("machine_learning", { granted() })
     assert.are.equal(opaque, token)

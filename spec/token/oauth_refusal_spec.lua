@@ -23,6 +23,19 @@ describe("autopilot.token.oauth: a refusal", function()
     }, details)
   end)
 
+  it("says that an answer is encoded in a way that was not asked for", function()
+    for status = 200, 503, 303 do
+      local message, details = refusal {
+        status = status,
+        headers = { ["content-encoding"] = "gzip" },
+        body = "\31\139\8",
+      }
+      assert.is_truthy(message:find("encoded as gzip, which was not asked for", 1, true), message)
+      assert.is_truthy(details.hint:find("prox", 1, true))
+      assert.are.equal(status == 503, details.is_transient)
+    end
+  end)
+
   it("has its hint for every well-known number", function()
     for number, words in pairs {
       [7000215] = "secret is wrong",

@@ -57,6 +57,8 @@ describe("autopilot.token.secret_file", function()
       [""] = "it is empty",
       ["  \r\n\n"] = "it is empty",
       ["hush-a\nhush-b\n"] = "one line and nothing else",
+      ["\255\254h\0u\0s\0h\0"] = "text in UTF-16: save it as UTF-8",
+      ["\254\255\0h\0u\0s\0h"] = "text in UTF-16: save it as UTF-8",
       ["hush-a\0"] = "one line and nothing else",
       [("hush-"):rep(100000)] = "too large",
     } do

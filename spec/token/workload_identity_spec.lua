@@ -42,6 +42,33 @@ describe("autopilot.token.workload_identity", function()
     return { getenv = token_world.getenv(all) }
   end
 
+  it("names the file whose token is not within its time", function()
+    local world = token_world.scripted {
+      token_world.refused(
+        401,
+        "invalid_client",
+        700024,
+        "Client assertion is not within its valid time."
+      ),
+    }
+    local _, message, details = workload_identity(variables())(world.ask)
+    assert.is_truthy(message:find("not within its valid time", 1, true))
+    assert.is_truthy(details.hint:find(path, 1, true), details.hint)
+  end)
+
+  it("tells of an audience that no federated credential has", function()
+    local world = token_world.scripted {
+      token_world.refused(
+        401,
+        "invalid_client",
+        700212,
+        "No matching federated identity record found."
+      ),
+    }
+    local _, _, details = workload_identity(variables())(world.ask)
+    assert.is_truthy(details.hint:find("api://AzureADTokenExchange", 1, true), details.hint)
+  end)
+
   it("signs in with what the platform has put into file and environment", function()
     local world = emulated "platform-token-1"
     world.ask.tenant = nil

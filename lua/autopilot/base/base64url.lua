@@ -38,6 +38,26 @@ local function is_padding_right(text, padding)
   return padding == "" or (#padding <= 2 and (#text + #padding) % 4 == 0)
 end
 
+--- The bytes of the last two or three digits, when there are no four; nil when bits are left over.
+local function decode_rest(digits)
+  local a, b, c = digits:byte(#digits - #digits % 4 + 1, #digits)
+  if not a then
+    return ""
+  end
+  a, b, c = values[a], values[b], c and values[c] or not c and 0
+  if not (a and b and c) then
+    return nil
+  end
+  local is_pair = #digits % 4 == 2
+  local bits = a * 4096 + b * 64 + c
+  local unit = is_pair and 1024 or 4
+  if bits % unit ~= 0 then
+    return nil
+  end
+  local first, second = math.floor(bits / 1024), math.floor(bits / 4) % 256
+  return is_pair and string.char(first) or string.char(first, second)
+end
+
 --- The bytes, or nil when the text is no base64: a strange character, padding in the middle or of a
 -- wrong length, a lone last character, bits left over.
 ---@param text string
@@ -47,22 +67,18 @@ function base64url.decode(text)
   if not digits or #digits % 4 == 1 or not is_padding_right(digits, padding) then
     return nil
   end
-  local parts, bits, width = {}, 0, 0
-  for index = 1, #digits do
-    local value = values[digits:byte(index)]
-    if not value then
+  local parts, byte, floor, char = {}, string.byte, math.floor, string.char
+  for index = 1, #digits - #digits % 4, 4 do
+    local a, b, c, d = byte(digits, index, index + 3)
+    a, b, c, d = values[a], values[b], values[c], values[d]
+    if not (a and b and c and d) then
       return nil -- a letter of some locale
     end
-    bits, width = bits * 64 + value, width + 6
-    if width >= 8 then
-      width = width - 8
-      local unit = 2 ^ width
-      local byte = math.floor(bits / unit)
-      parts[#parts + 1] = string.char(byte)
-      bits = bits - byte * unit
-    end
+    local low = c % 4 * 64 + d
+    parts[#parts + 1] = char(a * 4 + floor(b / 16), b % 16 * 16 + floor(c / 4), low)
   end
-  return bits == 0 and table.concat(parts) or nil
+  local rest = decode_rest(digits)
+  return rest and table.concat(parts) .. rest
 end
 
 return base64url

@@ -1,22 +1,15 @@
 --- Claims challenges: what a service wants to see in the next token (OpenID Connect Core section 5.5.1,
 -- Microsoft Entra, "Claims challenges, claims requests, and client capabilities").
 --
--- A service that refuses a token before its time says so in a 401: `error="insufficient_claims"` and
--- `claims`, JSON in base64. From it follows the text that the token endpoint is to get. Whoever asks
+-- A service that refuses a token before its time says so in a 401: `claims`, JSON in base64, mostly beside
+-- `error="insufficient_claims"`. From it follows the text that the token endpoint is to get. Whoever asks
 -- for the token is somebody else, and so is what a token's own claims say (`inspect`).
 
 local base64url = require "autopilot.base.base64url"
-local cjson = require "cjson.safe"
 local challenges = require "autopilot.base.challenge"
+local json = require "autopilot.base.json"
 
 local claims = {}
-
--- Of its own, so that nobody's settings change what it does. Numbers keep 14 digits.
-local json = cjson.new()
-json.decode_max_depth(32)
-json.decode_invalid_numbers(false)
-json.encode_invalid_numbers(false)
-json.encode_number_precision(14)
 
 -- Headers have some kilobytes in all.
 local longest = 16 * 1024
@@ -45,7 +38,7 @@ end
 ---@return boolean done false when the request has another form
 local function add_capability(request)
   local wanted = request.access_token
-  if wanted == nil or wanted == cjson.null then
+  if wanted == nil or wanted == json.null then
     wanted = {}
   elseif not is_object(wanted) then
     return false
@@ -70,7 +63,7 @@ function claims.merge(text)
   if text and (#text > longest or not text:find "^%s*{") then
     return nil
   end
-  local request = text and json.decode(text) or not text and {}
+  local request = text and json.decode(text, true) or not text and {}
   if not is_object(request) or not add_capability(request) then
     return nil
   end
@@ -80,10 +73,7 @@ end
 --- The claims request of one challenge, or nil.
 local function of_challenge(challenge)
   local parameters = challenge.parameters
-  if challenge.scheme ~= "bearer" or parameters.error ~= "insufficient_claims" then
-    return nil
-  end
-  local encoded = parameters.claims
+  local encoded = challenge.scheme == "bearer" and parameters.claims
   if not encoded or #encoded > longest then
     return nil
   end

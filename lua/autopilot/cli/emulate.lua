@@ -4,10 +4,10 @@
 -- however this process ends.
 
 local account = require "autopilot.cli.emulate_account"
-local cjson = require "cjson.safe"
 local core = require "autopilot.core"
 local emulator = require "autopilot.emulator"
 local files = require "autopilot.cli.emulate_files"
+local json = require "autopilot.base.json"
 local options = require "autopilot.base.options"
 local shell = require "autopilot.cli.emulate_shell"
 local supervisor = require "autopilot.cli.emulate_supervisor"
@@ -80,7 +80,7 @@ local function settings_of(asked_for)
   if not right then
     return nil, mistake
   end
-  local text, message = cjson.encode(asked_for)
+  local text, message = json.encode(asked_for)
   return text, message and "option 'emulator' must be plain data: " .. message
 end
 
@@ -198,7 +198,7 @@ local function json_line(service)
   for _, pair in ipairs(account.environment(service, service.url, service.ca_file)) do
     environment[pair[1]] = pair[2]
   end
-  return cjson.encode {
+  return json.encode {
     base_url = service.url,
     ca_file = service.ca_file,
     token = service.token,

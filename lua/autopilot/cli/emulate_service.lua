@@ -3,8 +3,8 @@
 -- Graph has no such path. Through it a test over real sockets moves the clock, injects faults and
 -- reads what truly happened, as it would on an emulator in its own process.
 
-local cjson = require "cjson.safe"
 local emulator = require "autopilot.emulator"
+local json = require "autopilot.base.json"
 
 local ngx = _G.ngx
 
@@ -26,7 +26,7 @@ end
 ---@param settings_file string path of a JSON file with the emulator's options
 function service.start(settings_file)
   local file = assert(io.open(settings_file, "rb"))
-  settings = assert(cjson.decode(file:read "*a"))
+  settings = assert(json.decode(file:read "*a"))
   file:close()
   reset()
 end
@@ -43,7 +43,7 @@ end
 
 local function send_json(status, value)
   -- An empty table is a list here: none of these answers is an empty object.
-  local body = next(value) == nil and "[]" or cjson.encode(value)
+  local body = next(value) == nil and "[]" or json.encode(value)
   send(status, { ["content-type"] = "application/json", ["content-length"] = #body }, body)
 end
 
@@ -92,7 +92,7 @@ local function control(name, body)
   if not act then
     return send_json(404, { error = "no such control" })
   end
-  local decoded = body and cjson.decode(body) or {}
+  local decoded = body and json.decode(body) or {}
   local ok, result = pcall(act, decoded)
   if not ok then
     return send_json(400, { error = tostring(result):gsub("^[^:]*:%d+: ", "") })

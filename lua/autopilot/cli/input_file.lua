@@ -26,19 +26,13 @@ end
 
 --- Why a file cannot be used, or nil when it can. Nothing is read from a pipe.
 ---@param path string
----@param is_read_again boolean? it is read more than once, so that a pipe will not do
 ---@return string? message
-function input_file.complaint(path, is_read_again)
+function input_file.complaint(path)
   local file, message = open(path)
   if not file then
     return message
   end
-  local reason
-  if is_rereadable(file) then
-    reason = not file:read(1) and "it is empty"
-  else
-    reason = is_read_again and "it is a pipe, and is read more than once"
-  end
+  local reason = is_rereadable(file) and not file:read(1) and "it is empty"
   file:close()
   return reason and ("%s: %s"):format(path, reason) or nil
 end

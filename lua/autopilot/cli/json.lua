@@ -54,6 +54,11 @@ local function encode_string(text)
   return '"' .. text .. '"'
 end
 
+--- A number as `format` writes it, but with the point that JSON wants: a locale may have a comma.
+local function formatted(format, number)
+  return (format:format(number):gsub("[^%d%+e-]", "."))
+end
+
 --- A number in as few digits as tell it; what JSON has no number for is null.
 --
 -- A duration is told to the microsecond, as what follows is noise of arithmetic. A time is so large
@@ -64,12 +69,12 @@ local function encode_number(number)
   elseif number == math.floor(number) and math.abs(number) < 1e15 then
     return ("%.0f"):format(number + 0.0) -- which makes -0 a 0
   elseif math.abs(number) < 1e7 then
-    return (("%.6f"):format(number):gsub("%.?0+$", ""):gsub("^%-0$", "0"))
+    return (formatted("%.6f", number):gsub("%.?0+$", ""):gsub("^%-0$", "0"))
   end
   for digits = 14, 17 do
-    local text = ("%%.%dg"):format(digits):format(number)
-    if tonumber(text) == number then
-      return text
+    local format = ("%%.%dg"):format(digits)
+    if digits == 17 or tonumber(format:format(number)) == number then
+      return formatted(format, number)
     end
   end
 end

@@ -5,8 +5,8 @@
 -- (its encoding, its header) is told before any tenant. In memory is what was seen of each tenant: its
 -- name, to know it again.
 
-local cjson = require "cjson.safe"
 local csv = require "autopilot.cli.csv"
+local json = require "autopilot.base.json"
 local not_text = require "autopilot.cli.not_text"
 local tenant_fields = require "autopilot.cli.tenant_fields"
 
@@ -28,8 +28,6 @@ local byte_order_mark = "\239\187\191"
 
 -- Names of ignored columns that are told.
 local most_shown = 8
-
-local json = cjson.new() -- of its own: nobody else's settings reach it
 
 --- The next line without its end; false when it is not there yet, nil at the end of the list.
 local function next_line(self)
@@ -86,7 +84,7 @@ local function read_json(self, text)
   local fields = {}
   for index, field in pairs(columns.fields) do
     local value = object[names[index]]
-    fields[field] = value ~= cjson.null and value or nil
+    fields[field] = value ~= json.null and value or nil
   end
   return fields
 end

@@ -1,15 +1,12 @@
 --- What a token says of itself, for whoever asks why it is refused. Unverified, and never the token.
 
-local inspect = require "autopilot.token.inspect"
 local time_text = require "autopilot.cli.time_text"
+local token_claims = require "autopilot.graph.access_token"
 
 local token_facts = {}
 
--- What the sync needs (Microsoft Graph, "windowsAutopilotSettings: sync").
-local needed = "DeviceManagementServiceConfig.ReadWrite.All"
-
 ---@class autopilot.cli.TokenFacts
----@field ok true
+---@field ok boolean false: it does not permit a sync, and `outcome`, `error` and `hint` tell why
 ---@field operation "token"
 ---@field audience string?
 ---@field tenant string?
@@ -23,60 +20,33 @@ local needed = "DeviceManagementServiceConfig.ReadWrite.All"
 ---@field permitted boolean? whether it is there; nil when the token cannot be read
 ---@field message string? why nothing can be read
 
-local function text(value)
-  return (type(value) == "string" and value ~= "" and value)
-    or (type(value) == "table" and text(value[1]))
-    or nil
-end
-
---- The texts of a list, or the words of a text; nil when there are none.
-local function list_of(value)
-  local list = {}
-  if type(value) == "string" then
-    for word in value:gmatch "%S+" do
-      list[#list + 1] = word
-    end
-  elseif type(value) == "table" then
-    for _, entry in ipairs(value) do
-      list[#list + 1] = type(entry) == "string" and entry or nil
-    end
-  end
-  return list[1] and list or nil
-end
-
-local function contains(list, wanted)
-  for _, entry in ipairs(list or {}) do
-    if entry:lower() == wanted:lower() then
-      return true
-    end
-  end
-  return false
-end
-
 --- What can be known of a token. Opaque ones are no failure: the service alone has to understand them.
 ---@param token string
 ---@param now number Unix seconds
 ---@return autopilot.cli.TokenFacts
 function token_facts.of(token, now)
-  local claims, message = inspect(token)
-  if not claims then
-    return { ok = true, operation = "token", permission = needed, message = message }
+  local known = token_claims.of(token)
+  if known.message then
+    return {
+      ok = true,
+      operation = "token",
+      permission = token_claims.permission,
+      message = known.message,
+    }
   end
-  local expires = type(claims.exp) == "number" and claims.exp or nil
-  local roles, scopes = list_of(claims.roles), list_of(claims.scp)
   return {
     ok = true,
     operation = "token",
-    audience = text(claims.aud),
-    tenant = text(claims.tid),
-    application = text(claims.appid) or text(claims.azp),
-    user = text(claims.upn) or text(claims.preferred_username) or text(claims.unique_name),
-    roles = roles,
-    scopes = scopes,
-    expires_at = expires,
-    expires_in = expires and expires - now,
-    permission = needed,
-    permitted = contains(roles, needed) or contains(scopes, needed),
+    audience = known.audience,
+    tenant = known.tenant_id,
+    application = known.application,
+    user = known.user,
+    roles = known.roles,
+    scopes = known.scopes,
+    expires_at = known.expires_at,
+    expires_in = known.expires_at and known.expires_at - now,
+    permission = token_claims.permission,
+    permitted = token_claims.permits(known, true) == true,
   }
 end
 

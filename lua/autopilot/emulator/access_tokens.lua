@@ -3,9 +3,9 @@
 -- A token made here has the three parts of a JWT and the claims of an application's or a user's. It is
 -- known again because it is remembered, not by its signature, which only looks like one.
 
-local base64url = require "autopilot.base.base64url"
-local cjson = require "cjson.safe"
 local identifiers = require "autopilot.emulator.identifiers"
+local base64url = require "autopilot.base.base64url"
+local json = require "autopilot.base.json"
 
 ---@class autopilot.emulator.AccessTokens
 local AccessTokens = {}
@@ -55,8 +55,8 @@ end
 local function jwt(self, claims)
   local header = { typ = "JWT", alg = "RS256", kid = identifiers.key_id }
   return table.concat({
-    base64url.encode(cjson.encode(header)),
-    base64url.encode(cjson.encode(claims)),
+    base64url.encode(json.encode(header)),
+    base64url.encode(json.encode(claims)),
     self.made_up.text(86),
   }, ".")
 end

@@ -2,15 +2,15 @@
 --
 -- What an answer says is decided by the endpoints; here is only how it is written.
 
-local cjson = require "cjson.safe"
 local calendar = require "autopilot.emulator.calendar"
+local json = require "autopilot.base.json"
 
 local answers = {}
 
 --- JSON with slashes as they are, like the service's.
 local function encode(value)
   -- Read escape by escape, so that a backslash which is itself escaped is never taken for one.
-  local text = cjson.encode(value):gsub("\\(.)", { ["/"] = "/" })
+  local text = json.encode(value):gsub("\\(.)", { ["/"] = "/" })
   return text
 end
 

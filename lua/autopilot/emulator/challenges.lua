@@ -6,7 +6,7 @@
 -- token meets it when it was asked for in place of a refused one.
 
 local base64url = require "autopilot.base.base64url"
-local cjson = require "cjson.safe"
+local json = require "autopilot.base.json"
 
 local challenges = {}
 
@@ -25,7 +25,7 @@ local challenges = {}
 function challenges.new(text, encoding, now, noise)
   text = text
     or ('{"access_token":{"nbf":{"essential":true,"value":"%.0f"}}}'):format(math.floor(now))
-  local claims = cjson.decode(text)
+  local claims = json.decode(text)
   return type(claims) == "table"
       and { claims = claims, text = text, encoding = encoding or "base64", noise = noise }
     or nil

@@ -3,9 +3,9 @@
 -- How an application proves who it is stands in `proof`; people, their codes and refresh tokens in `users`.
 
 local answers = require "autopilot.emulator.answers"
-local base64url = require "autopilot.base.base64url"
-local cjson = require "cjson.safe"
 local form = require "autopilot.emulator.form"
+local base64url = require "autopilot.base.base64url"
+local json = require "autopilot.base.json"
 local proof = require "autopilot.emulator.proof"
 local scopes = require "autopilot.emulator.scopes"
 local users = require "autopilot.emulator.users"
@@ -57,7 +57,7 @@ local function refusal_of_form(fields)
     fields.scope and not scopes.resource(fields.scope, fields.grant_type ~= "client_credentials")
   then
     return "invalid_scope", 1002012, wrong_scope
-  elseif fields.claims and type(cjson.decode(fields.claims)) ~= "table" then
+  elseif fields.claims and type(json.decode(fields.claims)) ~= "table" then
     return "invalid_request", 9002313, "The parameter 'claims' must be a JSON object."
   end
 end
@@ -126,7 +126,7 @@ local function add_person(answer, service, call, fields, grant)
     answer.id_token = service.tokens:id_token(grant, call.now)
   end
   if fields.client_info == "1" then
-    local account = cjson.encode { uid = grant.object_id, utid = grant.tenant }
+    local account = json.encode { uid = grant.object_id, utid = grant.tenant }
     answer.client_info = base64url.encode(account)
   end
 end
@@ -145,7 +145,7 @@ local function grant_token(service, call, fields, found, granted)
     user = granted.user,
     object_id = granted.user and service.users:object_id(granted.user),
     scope = granted.scope,
-    claims = fields.claims and cjson.decode(fields.claims),
+    claims = fields.claims and json.decode(fields.claims),
     audience = scopes.resource(granted.scope, true),
     expires = call.now + service.token_lifetime,
   }

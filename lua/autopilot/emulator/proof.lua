@@ -4,8 +4,8 @@
 -- a certificate's or a platform's assertion says is held against what is known of the application.
 
 local base64url = require "autopilot.base.base64url"
-local cjson = require "cjson.safe"
-local inspect = require "autopilot.token.inspect"
+local inspect = require "autopilot.base.jwt"
+local json = require "autopilot.base.json"
 
 local proof = {}
 
@@ -33,7 +33,7 @@ end
 local function thumbprint_of(assertion)
   local encoded = assertion:match "^([^.]*)%."
   local text = encoded and base64url.decode(encoded)
-  local header = text and cjson.decode(text)
+  local header = text and json.decode(text)
   local thumbprint = type(header) == "table" and (header["x5t#S256"] or header.x5t)
   -- MSAL for Python leaves the padding.
   return type(thumbprint) == "string" and (thumbprint:gsub("=+$", "")) or nil

@@ -49,6 +49,19 @@ local function step(set, seconds)
   set:step(seconds)
 end
 
+--- Raises when all tenants are to have the one ready token: it is of one tenant. Their number is known of
+-- a list only.
+local function refuse_one_token(checked, level)
+  local client, tenants = checked.client, checked.tenants
+  local has_token = type(client) == "table" and type(rawget(client, "token")) == "string"
+  local is_list = type(tenants) == "table" and not (getmetatable(tenants) or {}).__call
+  if has_token and not (is_list and #tenants < 2) then
+    local message = "%s: option 'client.token' is the token of one tenant, and there are "
+      .. "several: give a token provider, or a function 'client' with a token for each"
+    error(message:format(name), level + 1)
+  end
+end
+
 --- The policy of all who have none of their own, and the budget that learns from successes.
 local function shared_policy(checked)
   local budget = checked.retry_budget
@@ -67,6 +80,7 @@ end
 ---@return string? message
 local function new(given, level)
   local checked = options.check(name, settings.rules, given, level)
+  refuse_one_token(checked, level or 2)
   local policy, share = shared_policy(checked)
   local self = setmetatable({
     options = checked,

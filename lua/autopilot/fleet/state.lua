@@ -9,9 +9,9 @@
 -- Done is a tenant whose report is ok: a failure is tried again. No token and no secret is kept: of a
 -- report the fields below, which never hold one.
 
-local cjson = require "cjson.safe"
 local core = require "autopilot.core"
 local database = require "autopilot.fleet.database"
+local json = require "autopilot.base.json"
 local options = require "autopilot.base.options"
 local report = require "autopilot.sync.report"
 
@@ -92,8 +92,6 @@ local kept = {
   "cooldown_remaining ready service_time",
 }
 
-local json = cjson.new() -- of its own: nobody else's settings reach it
-
 local function encode(given)
   local fields = {}
   for field in table.concat(kept, " "):gmatch "%S+" do
@@ -171,7 +169,7 @@ function State:known(key)
     return nil, "what it says of this tenant is damaged"
   end
   for field, value in pairs(fields) do
-    if value == cjson.null then
+    if value == json.null then
       fields[field] = nil
     end
   end

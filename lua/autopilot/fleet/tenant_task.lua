@@ -195,6 +195,7 @@ end
 ---@param task autopilot.fleet.Task
 function tenant_task.perform(fleet, task)
   local client, model = make_client(fleet, task)
+  client.options.has_several = fleet.roster.total ~= 1
   task.client = client
   remind(fleet, task, task.client)
   local report = operate(fleet, task)

@@ -3,6 +3,7 @@
 -- A provider is somebody else's code, and what it says may quote anything: it is made safe here. When to
 -- ask, and what a refusal by the service means, is left to `exchange`.
 
+local facts = require "autopilot.graph.access_token"
 local protected_call = require "autopilot.base.protected_call"
 local redact = require "autopilot.base.redact"
 
@@ -13,11 +14,13 @@ local authorization = {}
 ---@field error { code: string?, message: string, reason: string?, correlation_id: string?, trace_id: string? }
 ---@field hint string?
 ---@field retry_after number? seconds
+---@field is_transient boolean? another attempt may succeed
+---@field may_refresh boolean? a newer token may be without this fault
 
 local longest_message, longest_fact = 490, 100 -- characters
 
 -- What a provider may tell about a failure, beside its message (RFC 6749 section 5.2 and Entra's fields).
-local facts = { "code", "reason", "correlation_id", "trace_id" }
+local told = { "code", "reason", "correlation_id", "trace_id" }
 
 --- A text of a provider's as one safe line; nil when it is none.
 local function line_of(text, clean, longest)
@@ -43,11 +46,12 @@ local function failure_of(client, message, details)
     or "the token provider returned no token"
   local failure = { message = text, error = { message = text } }
   if type(details) == "table" then
-    for _, name in ipairs(facts) do
+    for _, name in ipairs(told) do
       failure.error[name] = line_of(rawget(details, name), clean, longest_fact)
     end
     failure.hint = line_of(rawget(details, "hint"), clean, longest_message)
     failure.retry_after = seconds_of(rawget(details, "retry_after"))
+    failure.is_transient = rawget(details, "is_transient") == true
   end
   return failure
 end
@@ -111,20 +115,22 @@ function authorization.open(provider, tenant, cloud, scope)
 end
 
 --- Asks the provider.
-local function ask_provider(client, deadline, refused, claims)
+local function ask_provider(client, context, refused)
   local options, transport = client.options, client.transport
   local sleep, give_up_at = options.sleep, nil
-  if deadline then
-    transport, sleep, give_up_at = within(client, deadline)
+  if context.deadline then
+    transport, sleep, give_up_at = within(client, context.deadline)
   end
   local refresh = refused ~= nil
   local ok, token, message, details = protected_call(client.token_provider, {
     tenant = client.tenant or nil,
+    has_several = options.has_several,
     cloud = options.cloud,
     scope = client.scope,
-    claims = claims,
+    claims = refused and context.claims or nil,
     refresh = refresh,
     refused = refused,
+    waited_until = context.waited_until,
     transport = transport,
     sleep = sleep,
     now = options.now,
@@ -135,7 +141,7 @@ local function ask_provider(client, deadline, refused, claims)
     client:emit("token", { refresh = refresh, ok = is_token })
   end
   if is_token then
-    return token
+    return token, nil, type(message) == "number" and message > 0
   elseif not ok then
     return nil, failure_of(client, token)
   end
@@ -144,26 +150,55 @@ end
 
 --- The token for the next request, or nil and why there is none. Never raises.
 ---@param client autopilot.Client
----@param deadline number? on the client's clock
+---@param context autopilot.ExchangeContext of the request; its `claims` are those of the refusal
 ---@param refused string? the token that was refused
----@param claims string? what the service's claims challenge wants
 ---@return string? token
 ---@return autopilot.TokenFailure? failure
-function authorization.token(client, deadline, refused, claims)
+---@return boolean? is_vouched the provider has said that the token has some time left
+function authorization.token(client, context, refused)
   if client.static_token then
     return client.static_token
   end
   local peek = not refused and client.peek
-  local token, failure = peek and peek(client.options.now()), nil
+  local token, failure, is_vouched = peek and peek(client.options.now()), nil, true
   if not token then
-    token, failure = ask_provider(client, deadline, refused, claims)
+    token, failure, is_vouched = ask_provider(client, context, refused)
   elseif client.on_event then
     client:emit("token", { refresh = false, ok = true })
   end
   if token and token ~= client.last_token then
     client.last_token = not client.is_closed and token
   end
-  return token, failure
+  return token, failure, is_vouched
+end
+
+--- Why a token must not be sent with a request, or nil. It is read once, when it is first seen.
+---@param client autopilot.Client
+---@param token string
+---@param is_sync boolean false: the record is to be read
+---@param is_vouched boolean? its time need not be looked at
+---@return autopilot.TokenFailure?
+function authorization.misfit(client, token, is_sync, is_vouched)
+  local known, is_new = client.facts, client.facts_of ~= token
+  if is_new then
+    known = facts.of(token)
+    client.facts_of, client.facts = token, known
+    known.wrong = facts.misdirected(known, client.tenant or nil, client.audience or nil)
+    known.lacks = {
+      [true] = facts.unpermitted(known, true),
+      [false] = facts.unpermitted(known, false),
+    }
+  end
+  local wrong = known.wrong
+    or (not is_vouched and known.expires_at and facts.expired(known, client.options.now()))
+    or known.lacks[is_sync]
+  if not wrong then
+    return nil
+  end
+  local failure = failure_of(client, wrong.message, wrong)
+  -- A permission may have been granted since the token was first seen.
+  failure.may_refresh = wrong ~= known.wrong and not (is_new and wrong == known.lacks[is_sync])
+  return failure
 end
 
 --- The answer of a request that could not be sent for want of a token.
@@ -181,6 +216,7 @@ function authorization.answer(client, failure)
     hint = failure.hint,
     retry_after = retry_after,
     retry_at = retry_after and client.options.now() + retry_after,
+    is_transient = failure.is_transient,
     tenant = client.tenant or nil,
   }
 end

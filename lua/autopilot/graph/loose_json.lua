@@ -1,10 +1,10 @@
 --- Reads as much JSON as there is in a text that may be cut, broken or followed by something else.
 --
--- Whole documents are lua-cjson's. Around it stands what an answer's body needs: finding where the
+-- Whole documents are base.json's. Around it stands what an answer's body needs: finding where the
 -- first value ends, and picking single members out of what is cut or broken. Every step is linear in the
 -- text. What the members mean is left to others.
 
-local cjson = require("cjson.safe").new() -- of its own: nobody else's settings reach it
+local json = require "autopilot.base.json"
 
 local json_text = {}
 
@@ -79,21 +79,21 @@ local wanted = {
 local function string_at(text, position)
   local finish, cut = end_of_string(text, position)
   local words = text:sub(position, finish and finish - 1 or cut) .. (finish and "" or cut_mark)
-  return cjson.decode('"' .. words .. '"') or words
+  return json.decode('"' .. words .. '"') or words
 end
 
 --- A number, the first number of a list, or a word that stands where a string should.
 local function bare_value(text, position)
   local first = text:match("^%[%s*([%d.]+)", position)
   if first then
-    return { cjson.decode(first) }
+    return { json.decode(first) }
   end
   local number = text:match("^[%d.]+", position)
   local word = not number and text:match("^%a[%w_]*", position)
   if word and not literals[word:lower()] then
     return word
   end
-  return number and cjson.decode(number) or nil
+  return number and json.decode(number) or nil
 end
 
 --- The first text or number of each wanted member, wherever it stands.
@@ -124,12 +124,12 @@ function json_text.read(text)
     -- The text around this one was cut here: the mark is ours, and could follow half an escape.
     text = text:sub(1, -#cut_mark - 1)
   end
-  local whole = cjson.decode(text)
+  local whole = json.decode(text)
   if whole ~= nil then
     return whole, #text + 1
   end
   local finish = end_of_value(text)
-  local value = finish and cjson.decode(text:sub(1, finish))
+  local value = finish and json.decode(text:sub(1, finish))
   if value ~= nil then
     return value, finish + 1
   end

@@ -23,6 +23,7 @@ local longest_id = 200 -- characters
 ---@field sent_at number? set by the last request, unless it started a sync: when it was sent, Unix time
 ---@field sent_clock number? the same on the monotonic clock
 ---@field received_at number? and when its answer had come
+---@field waited_until number? when the sleep before the request ended, Unix time
 ---@field claims string? set by the last request: what a claims challenge in its answer wants
 
 ---@class autopilot.Exchange belongs to a client and to all that differ from it in token and tenant only
@@ -178,7 +179,8 @@ local function read_reply(self, client, reply, id, sent, began, received, elapse
   local is_started = is_success and self.is_sync_request
   local answer = {
     outcome = is_started and "started" or nil,
-    tenant = client.tenant or nil,
+    tenant = client.tenant or client.tenant_id or nil,
+    tenant_id = client.tenant_id or nil,
     status = status,
     http_version = http_version,
     delivered = is_started and "yes" or nil,
@@ -248,10 +250,8 @@ local function within(timeout, deadline, began)
   end
 end
 
---- The answer where nothing was sent.
-local function past_deadline(self, client, context, refused)
-  local answer =
-    not_sent(client, "DEADLINE", "the deadline passed before the request could be sent")
+--- The answer where nothing was sent, after it was noted as an attempt.
+local function unsent(self, context, answer, refused)
   if self.is_sync_request then
     note_attempt(context, answer, 0, refused)
   end
@@ -283,7 +283,8 @@ local function send_once(self, client, context, token, refused)
   if context.deadline then
     connect, total = within(timeout, context.deadline, began)
     if not connect then
-      return past_deadline(self, client, context, refused)
+      local message = "the deadline passed before the request could be sent"
+      return unsent(self, context, not_sent(client, "DEADLINE", message), refused)
     end
   end
   local id = context.client_request_id
@@ -297,14 +298,14 @@ local function send_once(self, client, context, token, refused)
     client:emit("attempt", { retry_attempt = retry_attempt, client_request_id = id })
     began = clock() -- what the observer took is not the answer's travel
   end
+  if client.secrets[1] ~= token then
+    client:hide(token)
+  end
   local sent = now()
   local reply, complaint = self.send(connect, total, token, id, retry_attempt)
   local received, elapsed = now(), clock() - began
   if complaint then
     return { outcome = "unexpected", mistake = "the transport " .. complaint }
-  end
-  if client.secrets[1] ~= token then
-    client:hide(token)
   end
   local answer, sends, body = read_reply(self, client, reply, id, sent, began, received, elapsed)
   if answer.outcome ~= "started" then
@@ -328,16 +329,28 @@ end
 -- no other than the refused one, which would be refused again.
 ---@return string? token
 ---@return table? answer
-local function obtain(client, context, refused)
-  local token, failure
+local function obtain(self, client, context, refused)
+  local token, failure, is_vouched
   if not client.is_closed then
-    token, failure =
-      authorization.token(client, context.deadline, refused, refused and context.claims or nil)
+    token, failure, is_vouched = authorization.token(client, context, refused)
+  end
+  local misfit = token
+    and token ~= refused
+    and not client.is_closed
+    and authorization.misfit(client, token, self.is_sync_request, is_vouched)
+  if misfit and misfit.may_refresh and not refused then
+    local newer, _, newer_is_vouched = authorization.token(client, context, token)
+    if newer and newer ~= token and not client.is_closed then
+      token = newer
+      misfit = authorization.misfit(client, token, self.is_sync_request, newer_is_vouched)
+    end
   end
   if client.is_closed then -- before the call, or by the provider
     return nil, not_sent(client, "CLOSED", "the client was closed meanwhile")
   elseif not token then
     return nil, authorization.answer(client, failure)
+  elseif misfit then
+    return nil, authorization.answer(client, misfit)
   elseif token == refused then
     return nil
   elseif token ~= client.secrets[1] and not core.is_header_text(token) then
@@ -353,15 +366,13 @@ end
 ---@return string? body when the status is the one hoped for
 ---@return string? token that was sent
 local function ask(self, client, context, refused)
-  local token, answer = obtain(client, context, refused)
+  local token, answer = obtain(self, client, context, refused)
   if token then
     local body
     answer, body = send_once(self, client, context, token, refused)
     return answer, body, token
-  elseif answer and self.is_sync_request then
-    note_attempt(context, answer, 0, refused)
   end
-  return answer
+  return answer and unsent(self, context, answer, refused)
 end
 
 --- Sends the request; when the token is refused and the provider has another, once more with that.
@@ -370,12 +381,22 @@ end
 ---@return table answer in the shape of a report, without `ok` and `operation`
 ---@return string? body the last answer's, when it has the status hoped for
 function Exchange:run(client, context)
-  if client.static_token then
-    return send_once(self, client, context, client.static_token)
+  local static_token = client.static_token
+  if static_token then
+    local misfit = authorization.misfit(client, static_token, self.is_sync_request)
+    if misfit then
+      return unsent(self, context, authorization.answer(client, misfit))
+    end
+    return send_once(self, client, context, static_token)
   end
   local answer, body
   local refused = client.peek and client.peek(client.options.now())
-  if refused and refused == client.secrets[1] and not client.on_event then
+  if
+    refused
+    and refused == client.secrets[1]
+    and not client.on_event
+    and not authorization.misfit(client, refused, self.is_sync_request, true)
+  then
     -- The one that was sent last is at hand still: nothing to check, and nobody to tell.
     answer, body = send_once(self, client, context, refused)
   else
@@ -391,6 +412,7 @@ function Exchange:run(client, context)
     -- Something was sent and refused: that stands. What the provider said is for people to know.
     answer.hint = "The service refused the token, and no other could be had: "
       .. again.error.message
+    answer.is_transient, answer.retry_after = again.is_transient, again.retry_after
     return answer
   end
   return again, with_refreshed

@@ -14,8 +14,8 @@ local retried = {
   in_progress = false,
   -- The first request may have arrived. Only the caller knows whether a second is welcome.
   interrupted = false,
-  -- Providers make their own retries. What they give up on is mostly a wrong secret, and repeating
-  -- that fills the sign-in log and can lock the application out.
+  -- A refusal, such as that of a wrong secret: repeating it fills the sign-in log and can lock the
+  -- application out. A token endpoint that fails or is out of reach is asked again (`is_transient`).
   token_error = false,
   -- Somebody has to change something first.
   unauthenticated = false,
@@ -78,10 +78,21 @@ local function is_of_file(report)
   return type(network) == "table" and network.name == "CURLE_SSL_CACERT_BADFILE"
 end
 
+--- Whether the token endpoint, not the request itself, failed: nothing was sent, and the endpoint may
+-- answer the next time.
+---@param report any
+---@return boolean
+function condition.is_harmless(report)
+  return type(report) == "table" and report.is_transient == true
+end
+
 --- The default: by the outcome, and by what surely stays as it is.
 ---@param report any
 ---@return boolean
 function condition.default(report)
+  if condition.is_harmless(report) then
+    return true
+  end
   return type(report) == "table" and retried[report.outcome] == true and not is_of_file(report)
 end
 

@@ -4,6 +4,7 @@
 -- given. Which attempt is safe to repeat is for the one who knows what it does: see option `on`.
 
 local budget = require "autopilot.retry.budget"
+local condition = require "autopilot.retry.condition"
 local dates = require "autopilot.base.dates"
 local policy = require "autopilot.retry.policy"
 local run = require "autopilot.retry.run"
@@ -29,7 +30,9 @@ local graph_statuses = { [429] = true, [503] = true, [504] = true }
 local graph_outcomes = { throttled = true, cooldown = true, unavailable = true }
 
 local function is_retried_by_graph_sdks(report)
-  if type(report) ~= "table" or not graph_outcomes[report.outcome] then
+  if condition.is_harmless(report) then
+    return true
+  elseif type(report) ~= "table" or not graph_outcomes[report.outcome] then
     return false
   end
   return report.status == nil or graph_statuses[report.status] == true
@@ -63,7 +66,8 @@ local patient_outcomes = {
 }
 
 local function is_retried_by_the_patient(report)
-  return type(report) == "table" and patient_outcomes[report.outcome] == true
+  return type(report) == "table"
+    and (patient_outcomes[report.outcome] == true or condition.is_harmless(report))
 end
 
 --- For scripts that may take their time: also waits out a sync in progress and the cooldown, for as

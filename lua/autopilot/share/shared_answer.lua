@@ -4,8 +4,8 @@
 -- are of the clock that all who share the store have in common, as it shows them when they are told: who
 -- reads them keeps them by its own monotonic clock.
 
+local json = require "autopilot.base.json"
 local SharedKnowledge = require "autopilot.share.tenant_store"
-local cjson = require("cjson.safe").new() -- of its own: nobody else's settings reach it
 local outcome = require "autopilot.sync.outcome"
 local sentence = require "autopilot.base.sentence"
 
@@ -32,6 +32,7 @@ local joined_report = {}
 -- store is made fit for a terminal again.
 local texts = {
   "http_version",
+  "tenant_id",
   "request_id",
   "client_request_id",
   "activity_id",
@@ -150,7 +151,7 @@ function joined_report.write(id, operation, answer, of_another)
     network = network,
     started = is_started and started_text(memory, options) or nil,
   })
-  return (cjson.encode(fields))
+  return (json.encode(fields))
 end
 
 local function read_started(value, ahead)
@@ -205,7 +206,7 @@ end
 ---@param most number and at most; they differ where it was set, and nobody knows whether it was told before
 ---@return autopilot.JoinedResult?
 function joined_report.read(text, tenant, now, least, most)
-  local fields = text and cjson.decode(text)
+  local fields = text and json.decode(text)
   if type(fields) ~= "table" or type(fields.id) ~= "string" then
     return nil
   end

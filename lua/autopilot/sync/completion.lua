@@ -84,7 +84,9 @@ local function pause(operation, seconds, retry_after)
 end
 
 local function is_bearable(answer, state)
-  if answer.outcome == "token_error" or answer.outcome == "unauthenticated" then
+  if answer.is_transient then
+    return true
+  elseif answer.outcome == "token_error" or answer.outcome == "unauthenticated" then
     state.token_errors = state.token_errors + 1
     return state.has_read and state.token_errors <= most_token_errors
   end

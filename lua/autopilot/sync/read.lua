@@ -33,6 +33,7 @@ function record.read_once(operation)
     deadline = operation.deadline,
     retry_attempt = operation.read_attempt or 0,
     client_request_id = operation.client_request_id,
+    waited_until = operation.waited_until,
   }
   operation.client_request_id = nil
   local answer, body = client.status_request:run(client, context)

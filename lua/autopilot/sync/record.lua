@@ -8,7 +8,7 @@
 -- means, a rule holds for every meaning, or says which one it takes.
 
 local dates = require "autopilot.base.dates"
-local cjson = require("cjson.safe").new() -- of its own: nobody else's settings reach it
+local json = require "autopilot.base.json"
 
 local settings = {}
 
@@ -42,7 +42,7 @@ end
 
 --- The moment that a member tells, and whether it tells one, or "never", at all.
 local function moment_of(value)
-  if value == cjson.null then
+  if value == json.null then
     return nil, true
   end
   local seconds = dates.read_timestamp(value)
@@ -85,7 +85,7 @@ function settings.parse(body)
   if type(body) ~= "string" or not body:find "%S" then
     return nil, "the status answer is empty"
   end
-  local document = cjson.decode(body)
+  local document = json.decode(body)
   if document == nil then
     return nil, "the status answer is not JSON"
   end

@@ -25,7 +25,8 @@ local report = {}
 ---@field ok boolean
 ---@field operation "sync"|"status"|"wait"|"ensure"
 ---@field outcome autopilot.Outcome? nil only for a status that was read
----@field tenant string?
+---@field tenant string? as the caller named it, else the token's
+---@field tenant_id string? the `tid` of the token that was sent, when it can be read
 ---@field status integer? HTTP status of the last response
 ---@field http_version string?
 ---@field delivered ("yes"|"no"|"unknown")? did the service receive the sync request
@@ -55,6 +56,11 @@ local function add(parts, format, value)
   end
 end
 
+--- Whether both are one id, written in capitals or braces perhaps. A domain is told its id.
+local function is_same_tenant(name, id)
+  return name:gsub("[{}]", ""):lower() == id:lower()
+end
+
 local Report = {}
 
 --- One line: `sync contoso: cooldown, again in 345 s (HTTP 429, request-id 5c0e…)`.
@@ -68,6 +74,9 @@ function Report:__tostring()
   add(facts, "%s", service_error.message or service_error.code)
   if self.network then
     add(facts, "%s", ("%s: %s"):format(self.network.stage, self.network.message))
+  end
+  if self.tenant_id and self.tenant and not is_same_tenant(self.tenant, self.tenant_id) then
+    add(details, "tenant id %s", self.tenant_id)
   end
   add(details, "HTTP %d", self.status)
   add(details, "confirmed by the %s", self.confirmed_by)
@@ -86,8 +95,13 @@ end
 
 --- Makes the table a report: sets `ok` and `hint` by the outcome.
 ---@param fields table
+---@param tenant_id string|false|nil of the token that was sent
 ---@return autopilot.Report
-function report.seal(fields)
+function report.seal(fields, tenant_id)
+  if tenant_id and not fields.tenant_id then
+    fields.tenant_id = tenant_id
+    fields.tenant = fields.tenant or tenant_id
+  end
   local row = outcomes[fields.outcome]
   if row then
     fields.ok = row.ok

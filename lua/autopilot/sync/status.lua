@@ -43,14 +43,14 @@ function status.call(client, given)
   if answer.mistake then
     error("client:status: " .. answer.mistake, 2)
   end
-  answer.operation = "status"
+  answer.operation, answer.is_transient = "status", nil
   answer.elapsed = client.options.clock() - operation.began
   if record then
     answer.ok = true
     add_readiness(client, answer, record)
-    return report.seal(answer)
+    return report.seal(answer, client.tenant_id)
   end
-  return nil, report.seal(answer)
+  return nil, report.seal(answer, client.tenant_id)
 end
 
 return status

@@ -252,13 +252,13 @@ function sync.deliver(operation, answer)
   if operation.attempts and answer.confirmed_by ~= "response" then
     answer = add_delivery(operation, answer)
   end
-  answer.operation = operation.name
+  answer.operation, answer.is_transient = operation.name, nil
   answer.attempts = operation.attempts
   if operation.steps then
     answer.steps = operation.steps
   end
   answer.elapsed = operation.client.options.clock() - operation.began
-  local sealed = report.seal(answer)
+  local sealed = report.seal(answer, operation.client.tenant_id)
   if sealed.ok then
     return sealed
   end

@@ -87,11 +87,19 @@ end
 -- Names that stand for whoever signs in, and so cannot be where an application signs in.
 local shared_tenants = { common = true, organizations = true, consumers = true }
 
+--- The tenant without the braces in which PowerShell and Windows write ids.
+---@param tenant string
+---@return string
+function authority.bare_tenant(tenant)
+  return tenant:match "^{([%x-]+)}$" or tenant
+end
+
 --- What is wrong with a tenant, or nil. It becomes a part of the URL, so it is a name and no path.
 ---@param tenant string
 ---@param is_interactive boolean? a person signs in, of whatever organization
 ---@return string? complaint
 function authority.tenant_complaint(tenant, is_interactive)
+  tenant = authority.bare_tenant(tenant)
   local is_name = tenant:find "^%w[%w%.%-]*$" and #tenant <= 253
   if not is_name or tenant:find("..", 1, true) or tenant:find "[.-]$" then
     return "must be a tenant id or a domain"
@@ -183,6 +191,7 @@ function authority.find(checked, ask, fallback)
   if not tenant then
     return nil, "the tenant is not known: set the option tenant of the provider or of the client"
   end
+  tenant = authority.bare_tenant(tenant)
   local complaint = authority.tenant_complaint(tenant, fallback.is_interactive)
   if complaint then
     return nil, "the tenant " .. complaint

@@ -1,6 +1,8 @@
 --- Signs in as whoever is signed in to the Azure CLI of this machine: `az account get-access-token`.
 --
--- Made for people at a terminal. The command is run by `io.popen`, which keeps everything else in this
+-- A person who is signed in to it gets a token that Intune refuses: the CLI's own application has no
+-- permission for it, and none can be added (AADSTS65002). Service principals and managed identities that
+-- are signed in to it do work. The command is run by `io.popen`, which keeps everything else in this
 -- Lua waiting, in OpenResty the whole worker, until `az` is done: up to some seconds. On Windows
 -- nothing is run unless the option `run` says how: its shell has other rules of quoting.
 --
@@ -8,10 +10,11 @@
 -- that `az` prints on success is ever repeated.
 
 local authority = require "autopilot.token.authority"
-local cjson = require "cjson.safe"
 local clouds = require "autopilot.base.clouds"
 local core = require "autopilot.core"
 local dates = require "autopilot.base.dates"
+local json = require "autopilot.base.json"
+local life = require "autopilot.token.life"
 local oauth = require "autopilot.token.oauth"
 local oauth_error = require "autopilot.token.oauth_error"
 local options = require "autopilot.base.options"
@@ -19,7 +22,7 @@ local protected_call = require "autopilot.base.protected_call"
 local redact = require "autopilot.base.redact"
 
 ---@class autopilot.token.AzureCliOptions
----@field tenant string? default: that of the client, else that of the account
+---@field tenant string? default: that of the account; az refuses it when it is signed in by identity
 ---@field scope string? default: that of the client
 ---@field command string? the program, a name or a path; default `az`
 ---@field timeout number? seconds, kept where the machine has a `timeout` command; default 30
@@ -27,9 +30,6 @@ local redact = require "autopilot.base.redact"
 ---@field run (fun(command_line: string): string?, integer?)? gives output, errors among it, and exit code
 
 local name = "autopilot.token.azure_cli"
-
--- Read by a decoder of its own, so that nobody's settings change what it does.
-local json = cjson.new()
 
 -- What `az` prints has some kilobytes, and its warnings have a few lines.
 local longest_output, most_lines = 256 * 1024, 200
@@ -88,7 +88,7 @@ local function command_line(checked, resource, tenant)
   local words = { quoted(checked.command), "account get-access-token -o json --resource" }
   words[#words + 1] = quoted(resource)
   if tenant then
-    words[#words + 1] = "--tenant " .. quoted(tenant)
+    words[#words + 1] = "--tenant " .. quoted(authority.bare_tenant(tenant))
   end
   local limit = "if command -v timeout >/dev/null 2>&1; then limit='timeout %d'; else limit=; fi"
   return ("%s; $limit %s </dev/null 2>&1"):format(
@@ -146,8 +146,7 @@ end
 
 --- Seconds that the token has left; nil when that is not told.
 local function life_of(answer, now)
-  local expires_on = answer.expires_on
-  local at = (type(expires_on) == "number" or type(expires_on) == "string") and tonumber(expires_on)
+  local at = life.positive(answer.expires_on)
   if not at and type(answer.expiresOn) == "string" then
     at = local_time(answer.expiresOn)
   end
@@ -155,11 +154,35 @@ local function life_of(answer, now)
   return at and at > 0 and at < 1e12 and math.max(at - now, 0) or nil
 end
 
---- What `az` complains about, in one line.
+-- Lines that `az` ends with and that say nothing of what went wrong.
+local advice = { "^To open an issue", "^Please ", "^Try this", "^https?://", "az feedback" }
+
+--- Whether a line may say what went wrong. Lines of a traceback that quote code are indented.
+local function is_meaningful(line)
+  for _, pattern in ipairs(advice) do
+    if line:find(pattern) then
+      return false
+    end
+  end
+  return line:find "^%S" ~= nil and not line:find "^Traceback" and not line:find "^WARNING"
+end
+
+--- What `az` complains about, in one line: what follows "ERROR:", or else its last line. A traceback of
+-- Python ends with the line that says what happened.
 local function complaint_of(output)
   local text = redact.text(output) -- before it is cut: half a token would not be known as one
-  local line = text:match "ERROR:%s*([^\r\n]+)" or text:match "^%s*([^\r\n]+)"
-  line = (line or ""):gsub("\27%[[%d;]*m", ""):gsub("%c", " "):sub(1, 300)
+  text = text:gsub("\27%[[%d;]*m", "")
+  local line = text:match "ERROR:%s*([^\r\n]+)"
+  if
+    not line
+    or line:find("Traceback", 1, true)
+    or line:find("The command failed with", 1, true)
+  then
+    for other in text:gmatch "[^\r\n]+" do
+      line = is_meaningful(other) and other or line
+    end
+  end
+  line = (line or ""):gsub("^%s*ERROR:%s*", ""):gsub("%c", " "):gsub("^%s+", ""):sub(1, 300)
   return line ~= "" and "the Azure CLI failed: " .. line
     or "the Azure CLI failed and did not say why"
 end
@@ -175,6 +198,10 @@ local function failure(output, code, checked)
     return failed(message, nil, { is_transient = true })
   elseif output:find('"accessToken"', 1, true) then
     return failed "the Azure CLI failed"
+  end
+  if output:find("Tenant shouldn't be specified", 1, true) then
+    local message = "the Azure CLI is signed in by identity, to the machine's own tenant only"
+    return failed(message, "Sign in another way, or name no tenant.", { code = "TenantMismatch" })
   end
   local description = output:match "AADSTS%d+:.*"
   if description then
@@ -218,7 +245,8 @@ local function ask_azure_cli(checked, ask, resource, tenant)
 end
 
 --- Why the command must not be run for this, or nil.
-local function refusal(checked, ask, resource, tenant)
+local function refusal(checked, ask, resource)
+  local tenant = checked.tenant or ask.tenant
   local complaint = tenant and authority.tenant_complaint(tenant)
   if complaint then
     return "the tenant " .. complaint
@@ -245,12 +273,16 @@ local function new(given, level)
     local cloud = clouds[ask.cloud or "global"]
     local scope = checked.scope or ask.scope or (cloud and cloud.graph .. "/.default")
     local resource = scope and resource_of(scope)
-    local tenant = checked.tenant or ask.tenant
-    local message = refusal(checked, ask, resource, tenant)
+    local tenant = checked.tenant or (ask.has_several and ask.tenant) or nil
+    local message = refusal(checked, ask, resource)
     if message then
       return nil, message, { is_transient = false }
     end
     local token, expires_in, extra = ask_azure_cli(checked, ask, resource, tenant)
+    if not token and extra.code == "TenantMismatch" and not ask.has_several then
+      -- The token tells whether the machine's own tenant is the one that was meant.
+      token, expires_in, extra = ask_azure_cli(checked, ask, resource)
+    end
     return token, expires_in, extra
   end
 end

@@ -177,7 +177,8 @@ local function provide_slowly(self, ask, now)
   if has_token and is_fresh(entry, now) then
     return hand_out(entry, now) -- somebody has replaced the refused one already
   end
-  local message, details = blocked_failure(entry, now)
+  -- A wait that is over stays over, also where the sleep ended a moment early.
+  local message, details = blocked_failure(entry, math.max(now, ask.waited_until or now))
   if has_token and (message or self.flights:is_flying(entry.key .. (ask.claims or ""))) then
     return hand_out(entry, now)
   elseif message then

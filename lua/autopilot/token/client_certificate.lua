@@ -3,10 +3,11 @@
 
 local authority = require "autopilot.token.authority"
 local base64url = require "autopilot.base.base64url"
-local cjson = require "cjson.safe"
 local core = require "autopilot.core"
+local json = require "autopilot.base.json"
 local oauth = require "autopilot.token.oauth"
 local options = require "autopilot.base.options"
+local pem = require "autopilot.token.pem"
 local protected_call = require "autopilot.base.protected_call"
 local secret_file = require "autopilot.token.secret_file"
 local signer = require "autopilot.token.signer"
@@ -48,6 +49,11 @@ local function read(given, allow_world_readable)
     return given
   end
   local text, message = secret_file.read(given, allow_world_readable)
+  local path = text and secret_file.printable(given)
+  local conversion = text and pem.conversion(text, path)
+  if conversion then
+    return nil, ("%s: %s"):format(path, conversion)
+  end
   return text, message
 end
 
@@ -96,10 +102,10 @@ local function assertion_of(loaded, checked, audience, now)
     checked.algorithm,
     base64url.encode(loaded.thumbprint)
   )
-  local client_id = cjson.encode(checked.client_id)
+  local client_id = json.encode(checked.client_id)
   local begins = math.floor(now)
   local claims = ('{"aud":%s,"exp":%.0f,"iss":%s,"jti":"%s","nbf":%.0f,"sub":%s}'):format(
-    cjson.encode(audience),
+    json.encode(audience),
     begins + lifetime,
     client_id,
     core.uuid(),

@@ -1,10 +1,12 @@
 --- Signs a person in, who types a code on another device (OAuth 2.0 device grant, RFC 8628).
 --
 -- What the person must see goes to the option `prompt`. The refresh token of a sign-in is kept in memory
--- alone and spares the next one; how long an access token is kept is left to the cache.
+-- alone and spares the next one, also that to another tenant. How long an access token is kept is left to
+-- the cache.
 
 local authority = require "autopilot.token.authority"
 local core = require "autopilot.core"
+local life = require "autopilot.token.life"
 local oauth = require "autopilot.token.oauth"
 local options = require "autopilot.base.options"
 local protected_call = require "autopilot.base.protected_call"
@@ -44,8 +46,7 @@ local function line_of(value)
 end
 
 local function seconds_of(value, default)
-  local seconds = tonumber(value)
-  return seconds and seconds > 0 and seconds < math.huge and seconds or default
+  return life.positive(value) or default
 end
 
 --- The code that the service has given out, or nil when the answer is not right.
@@ -182,14 +183,18 @@ end
 local function new(given, level)
   level = level or 2
   local checked = options.check(name, rules, given, level)
-  local refresh_tokens = {}
+  -- Refresh tokens by tenant, and the newest of an authority: they are bound to no tenant and no resource,
+  -- so the newest is tried for a tenant that has none of its own.
+  local refresh_tokens, newest = {}, {}
 
   local function get_answer(ask, place, key)
-    local known = refresh_tokens[key]
+    local known = refresh_tokens[key] or newest[place.authority]
     if known then
       local answer, message, details = refresh(ask, checked, place, known)
       if answer or not needs_person[details.code or ""] then
         return answer, message, details
+      elseif refresh_tokens[key] == newest[place.authority] then
+        newest[place.authority] = nil
       end
       refresh_tokens[key] = nil
     end
@@ -204,7 +209,7 @@ local function new(given, level)
     end
     -- A refresh token is given for this scope only: without it there is none.
     place.scope = place.scope .. " offline_access"
-    local key = ("%s %s %s"):format(place.authority, place.tenant, place.scope)
+    local key = place.authority .. " " .. place.tenant
     local answer, reason, details = get_answer(ask, place, key)
     if not answer then
       return nil, reason, details
@@ -214,6 +219,7 @@ local function new(given, level)
       return nil, expires_in, extra
     end
     refresh_tokens[key] = extra.refresh_token or refresh_tokens[key]
+    newest[place.authority] = refresh_tokens[key]
     return token, expires_in, { refresh_in = extra.refresh_in }
   end
 end

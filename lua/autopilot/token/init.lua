@@ -47,7 +47,8 @@ return setmetatable({}, {
     if has_cache == nil then
       return nil
     end
-    self[name] = has_cache and with_cache(name) or require("autopilot.token." .. name)
+    local module = name == "inspect" and "autopilot.base.jwt" or "autopilot.token." .. name
+    self[name] = has_cache and with_cache(name) or require(module)
     return rawget(self, name)
   end,
 })

@@ -1,16 +1,19 @@
 --- How long a token is good, and when the next is to be asked for. Seconds; pure.
 
+local json = require "autopilot.base.json"
+
 local life = {}
 
 -- A token that lives so long is renewed at half its life (MSAL, managed identity).
 local long_life = 7200
 
---- A number above zero, also as text, or nil.
+--- A number above zero, also as text, or nil. JSON's reader takes the text: in Lua 5.1 `tonumber` wants
+-- the decimal point of the locale.
 ---@param value any
 ---@return number?
 function life.positive(value)
   if type(value) == "string" then
-    value = value:match "^%d+%.?%d*$" and tonumber(value)
+    value = value:match "^%d+%.?%d*$" and json.decode(value)
   end
   local is_useful = type(value) == "number" and value > 0 and value < math.huge
   return is_useful and value or nil
@@ -30,7 +33,7 @@ function life.of(token, expires_in, now)
   elseif type(expires_in) == "number" and expires_in <= 0 then
     return 0
   end
-  local claims = require "autopilot.token.inspect"(token)
+  local claims = require "autopilot.base.jwt"(token)
   local expires = claims and positive(claims.exp)
   return expires and math.max(0, expires - now)
 end

@@ -1,8 +1,8 @@
 --- Signs in as the machine itself: the managed identity that Azure has given to it.
 --
 -- The platform is told by its environment, in the order that Microsoft's own libraries keep. The token
--- is always one of the machine's own tenant, so the client's `tenant` is not asked for. No platform
--- can be asked for a newer token or with claims: what they give is what there is.
+-- is always one of the machine's own tenant, whatever the client's `tenant` is: for a fleet of several
+-- tenants there is none. Few platforms can be asked for another token than the one that they keep.
 
 local authority = require "autopilot.token.authority"
 local clouds = require "autopilot.base.clouds"
@@ -27,6 +27,9 @@ local options = require "autopilot.base.options"
 ---@field memory table kept between requests
 
 local name = "autopilot.token.managed_identity"
+
+local of_one_tenant = "a managed identity signs in to the machine's own tenant only, and there "
+  .. "are several"
 
 local kinds = { "client_id", "resource_id", "object_id" }
 
@@ -114,6 +117,9 @@ local function new(given, level)
     return value ~= "" and value or nil
   end
   return function(ask)
+    if ask.has_several then
+      return nil, of_one_tenant, { code = "TenantMismatch", is_transient = false }
+    end
     local cloud = clouds[ask.cloud or "global"]
     local scope = checked.scope or ask.scope or (cloud and cloud.graph .. "/.default")
     if not scope then

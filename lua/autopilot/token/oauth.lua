@@ -4,8 +4,9 @@
 -- form comes back in a message. Which form to send, and where, is left to the providers.
 
 local authority = require "autopilot.token.authority"
-local cjson = require "cjson.safe"
 local core = require "autopilot.core"
+local json = require "autopilot.base.json"
+local life = require "autopilot.token.life"
 local oauth_error = require "autopilot.token.oauth_error"
 local protected_call = require "autopilot.base.protected_call"
 local redact = require "autopilot.base.redact"
@@ -18,9 +19,6 @@ local oauth = {}
 ---@field endpoint string? `token` (default) or `devicecode`
 ---@field form table<string, string>|fun(): table<string, string>?, string? the fields, or what makes them anew for each attempt
 ---@field secrets string[]? what else must not come back in a message
-
--- Read by a decoder of its own, so that nobody's settings change what it does.
-local json = cjson.new()
 
 local timeout = { connect = 10, total = 30 }
 
@@ -211,15 +209,6 @@ function oauth.post(ask, request)
   end
 end
 
---- A number of seconds, however it is written; nil when it is none or means "already over".
-local function seconds_of(value)
-  if type(value) == "string" then
-    value = value:match "^%d+%.?%d*$" and tonumber(value)
-  end
-  local is_useful = type(value) == "number" and value > 0 and value < math.huge
-  return is_useful and value or nil
-end
-
 --- Reads the token of an answer.
 ---@param answer table
 ---@return string? token
@@ -236,9 +225,9 @@ function oauth.read_token(answer)
   local refresh_token = answer.refresh_token
   local has_refresh_token = type(refresh_token) == "string" and refresh_token ~= ""
   return token,
-    seconds_of(answer.expires_in),
+    life.positive(answer.expires_in),
     {
-      refresh_in = seconds_of(answer.refresh_in),
+      refresh_in = life.positive(answer.refresh_in),
       refresh_token = has_refresh_token and refresh_token or nil,
     }
 end

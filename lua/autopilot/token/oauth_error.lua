@@ -23,6 +23,8 @@ local hints = {
   ["53000"] = "Conditional Access wants a device that complies with the tenant's policies.",
   ["53003"] = "Conditional Access blocked the sign-in: the sign-in logs name the policy.",
   ["65001"] = "An administrator has not consented: grant admin consent to the application.",
+  ["65002"] = "The application is Microsoft's own, such as that of the Azure CLI, and cannot be "
+    .. "granted this permission: sign in with an application of your own.",
   ["70021"] = "No federated credential of the application matches this token: compare issuer, "
     .. "subject and audience; a new one takes minutes to be known.",
   ["90002"] = "There is no such tenant: check its id or domain, and the cloud.",
@@ -34,6 +36,8 @@ local hints = {
   ["700027"] = "The certificate is not known for this application: upload it to the app "
     .. "registration; a new one takes minutes to be known.",
   ["700211"] = "No federated credential of the application matches the token's issuer.",
+  ["700212"] = "No federated credential of the application matches the token's audience, which "
+    .. "is mostly api://AzureADTokenExchange: compare the two.",
   ["700213"] = "No federated credential of the application matches the token's subject.",
   ["700024"] = "The assertion is not within its time: check this machine's clock.",
   ["7000112"] = "The application is disabled in this tenant.",
@@ -97,8 +101,14 @@ local function wait_of(status, headers, now)
 end
 
 --- What a status means that came without a readable error.
-local function sentence_of_status(status)
-  if status >= 300 and status <= 399 then
+local function sentence_of_status(status, headers)
+  local encoding = headers["content-encoding"]
+  if type(encoding) == "string" and encoding:find "^[%w-]+$" and encoding:lower() ~= "identity" then
+    return ("the token endpoint's answer is encoded as %s, which was not asked for"):format(
+      encoding
+    ),
+      "Check proxies: something between here and Entra has changed the answer."
+  elseif status >= 300 and status <= 399 then
     return "the token endpoint answered with a redirect, which is never followed",
       "Check authority and proxies: something between here and Entra answered."
   elseif status >= 200 and status <= 299 then
@@ -124,7 +134,7 @@ function oauth_error.read(status, headers, answer, clean, now)
   local reason = reason_of(answer)
   local message, hint = sentence_of(answer.error_description, clean), reason and hints[reason]
   if not message then
-    message, hint = sentence_of_status(status)
+    message, hint = sentence_of_status(status, headers)
     message = code and ("the token endpoint refuses: %s"):format(code) or message
   end
   local retry_after = wait_of(status, headers, now)

@@ -208,6 +208,50 @@ local function decrypt_pkcs8(block, passphrase)
   return require("openssl.cipher").new(cipher.name):decrypt(key, vector):final(encrypted)
 end
 
+-- Other forms in which keys and certificates come, and the command that writes them as PEM.
+local conversions = {
+  utf16 = { "text in UTF-16", "iconv -f UTF-16 -t UTF-8 %s" },
+  pfx = { "a PFX file (PKCS #12)", "openssl pkcs12 -in %s -nodes" },
+  spc = { "an SPC or P7B file (PKCS #7)", "openssl pkcs7 -inform DER -in %s -print_certs" },
+  pkcs7 = { "a PKCS #7 file", "openssl pkcs7 -in %s -print_certs" },
+  key = { "a private key in DER", "openssl pkey -inform DER -in %s" },
+  certificate = { "a certificate in DER", "openssl x509 -inform DER -in %s" },
+}
+
+--- Which of these forms a text has, or nil. DER is told by how its outer sequence begins.
+local function form_of(text)
+  if text:find "^\255\254" or text:find "^\254\255" or text:find "^%z?%-%z%-" then
+    return "utf16"
+  elseif text:find("-----BEGIN PKCS7-----", 1, true) then
+    return "pkcs7"
+  end
+  local tag, content = read_element(text, 1)
+  local first_tag, first, position = read_element(tag == sequence and content or "", 1)
+  if first_tag == integer then
+    return first == "\3" and "pfx" or "key"
+  elseif first_tag == object then
+    return "spc"
+  elseif first_tag == sequence then
+    local second_tag = read_element(content, position)
+    return second_tag == octets and "key" or "certificate"
+  end
+end
+
+--- What a file is that does not hold PEM, and how it becomes PEM; nil where neither is known.
+---@param text string
+---@param path string
+---@return string? sentence
+function pem.conversion(text, path)
+  local conversion = conversions[form_of(text)]
+  if conversion then
+    local quoted = "'" .. path:gsub("'", "'\\''") .. "'"
+    return ("it is %s, and must be PEM: convert it with: %s"):format(
+      conversion[1],
+      conversion[2]:format(quoted) .. " > certificate.pem"
+    )
+  end
+end
+
 ---@param block autopilot.token.PemBlock
 ---@return boolean
 function pem.is_encrypted(block)

@@ -12,7 +12,10 @@ local longest = 256 * 1024
 
 local byte_order_mark = "\239\187\191" -- what editors on Windows put before UTF-8
 
-local function printable(path)
+--- A file name as it may stand in a message.
+---@param path string
+---@return string
+function secret_file.printable(path)
   return (path:sub(1, 300):gsub("%c", "?"))
 end
 
@@ -29,24 +32,25 @@ function secret_file.read(path, allow_world_readable)
   end
   local complaint = named_file.read_complaint(path)
   if complaint then
-    return nil, ("%s: %s"):format(printable(path), complaint)
+    return nil, ("%s: %s"):format(secret_file.printable(path), complaint)
   end
   local file, reason = io.open(path, "rb")
   if not file then
-    return nil, printable(reason)
+    return nil, secret_file.printable(reason)
   elseif not allow_world_readable and core.is_world_readable(path) then
     file:close()
     local message = "%s can be read by every user of this machine: take that right away "
       .. "(chmod o-r), or set allow_world_readable = true"
-    return nil, message:format(printable(path))
+    return nil, message:format(secret_file.printable(path))
   end
   local text
   text, reason = file:read(longest + 1)
   file:close()
   if not text then
-    return nil, ("%s: %s"):format(printable(path), reason and printable(reason) or "it is empty")
+    reason = reason and secret_file.printable(reason) or "it is empty"
+    return nil, ("%s: %s"):format(secret_file.printable(path), reason)
   elseif #text > longest then
-    return nil, ("%s: it is too large for a secret"):format(printable(path))
+    return nil, ("%s: it is too large for a secret"):format(secret_file.printable(path))
   end
   return text
 end
@@ -67,14 +71,16 @@ function secret_file.read_line(path, allow_world_readable)
   local text, message = secret_file.read(path, allow_world_readable)
   if not text then
     return nil, message
+  elseif text:find "^\255\254" or text:find "^\254\255" then
+    return nil, ("%s: it is text in UTF-16: save it as UTF-8"):format(secret_file.printable(path))
   elseif text:sub(1, #byte_order_mark) == byte_order_mark then
     text = text:sub(#byte_order_mark + 1)
   end
   local line = trimmed(text)
   if line == "" then
-    return nil, ("%s: it is empty"):format(printable(path))
+    return nil, ("%s: it is empty"):format(secret_file.printable(path))
   elseif line:find "[%c]" then
-    return nil, ("%s: it must hold one line and nothing else"):format(printable(path))
+    return nil, ("%s: it must hold one line and nothing else"):format(secret_file.printable(path))
   end
   return line
 end

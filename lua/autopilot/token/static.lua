@@ -14,7 +14,12 @@ local function new(token)
     local must = token == "" and "not be empty" or "not contain CR, LF or NUL"
     error(("%s: the token must %s"):format(name, must), 2)
   end
-  return function()
+  return function(ask)
+    if ask and ask.has_several then
+      return nil,
+        "a ready token is of one tenant, and there are several",
+        { code = "TenantMismatch" }
+    end
     return token
   end
 end

@@ -5,9 +5,9 @@
 -- waits for the token. A store that fails, or a value that cannot be read, is as good as none. Whoever
 -- shares the store has the same clock.
 
-local cjson = require("cjson.safe").new() -- of its own: nobody else's settings reach it
 local core = require "autopilot.core"
 local guarded = require "autopilot.store.guarded"
+local json = require "autopilot.base.json"
 local life = require "autopilot.token.life"
 local protected_call = require "autopilot.base.protected_call"
 local turns = require "autopilot.base.turns"
@@ -50,8 +50,8 @@ end
 -- ---- What is in the store ----------------------------------------------------------------------------
 
 local function encode(self, key, kept)
-  -- Whole seconds: cjson keeps 14 digits of a number.
-  local text = cjson.encode {
+  -- Whole seconds: JSON keeps 14 digits of a number.
+  local text = json.encode {
     token = kept.token,
     obtained_at = math.floor(kept.obtained_at),
     expires_at = kept.expires_at and math.floor(kept.expires_at),
@@ -73,7 +73,7 @@ local function decode(self, key, value, now)
   if value and self.sealing then
     text = self.sealing:open(key, value)
   end
-  local kept = text and cjson.decode(text)
+  local kept = text and json.decode(text)
   local is_kept = type(kept) == "table"
     and type(kept.token) == "string"
     and core.is_header_text(kept.token)

@@ -20,6 +20,9 @@ local name = "autopilot.token.workload_identity"
 
 local rules = authority.rules { token_file = { type = "string" } }
 
+-- The AADSTS number of an assertion that has expired, or does not hold yet.
+local not_within_its_time = "700024"
+
 --- The option, else the variable; or nil and which one is to be set.
 local function option_or_variable(checked, option, variable)
   local value = checked[option] or authority.environment(checked, variable)
@@ -29,9 +32,14 @@ local function option_or_variable(checked, option, variable)
   return nil, ("workload identity is not set up: set %s or the option %s"):format(variable, option)
 end
 
+--- The name of the file, or nil and what is to be set.
+local function path_of(checked)
+  return option_or_variable(checked, "token_file", "AZURE_FEDERATED_TOKEN_FILE")
+end
+
 --- The assertion that the file holds now, or nil and why there is none.
 local function read_assertion(checked)
-  local path, message = option_or_variable(checked, "token_file", "AZURE_FEDERATED_TOKEN_FILE")
+  local path, message = path_of(checked)
   if not path then
     return nil, message
   end
@@ -79,6 +87,12 @@ local function new(given, level)
           reason
       end,
     })
+    if not token and extra.reason == not_within_its_time then
+      extra.hint = (
+        "The token in %s is not within its time: see that the platform renews the file, and "
+        .. "check this machine's clock."
+      ):format(secret_file.printable(path_of(checked) or ""))
+    end
     return token, expires_in, extra
   end
 end

@@ -6,6 +6,7 @@
 -- blocking. Retries, tokens and what a status means are left to others.
 
 local core = require "autopilot.core"
+local named_file = require "autopilot.base.named_file"
 local options = require "autopilot.base.options"
 
 ---@class autopilot.HttpRequest
@@ -58,25 +59,30 @@ end
 
 local certificate = "%-%-%-%-%-BEGIN [%u%d ]*CERTIFICATE%-%-%-%-%-"
 
---- Why a file of authorities cannot be used. A pipe is left alone: it can be read once.
+--- Why a file of authorities cannot be used. It is read for each connection, so that a pipe will not do.
 local function complaint_about_ca_file(path)
   local shown = path:gsub("%c", "?")
+  local cannot = "cannot be read: " .. shown .. ": %s"
+  local complaint = named_file.read_complaint(path)
+  if complaint then
+    return cannot:format(complaint)
+  end
   local file, reason = io.open(path, "rb")
   if not file then
     return ("cannot be read: %s"):format((reason:gsub("%c", "?")))
+  elseif not file:seek "cur" then
+    file:close()
+    return cannot:format "it is a pipe, and is read more than once"
   end
-  local text = ""
-  local is_pipe = not file:seek "cur"
-  if not is_pipe then
-    text, reason = file:read(64 * 1024)
-    if text and not text:find(certificate) then
-      text = text .. (file:read "*a" or "")
-    end
+  local text
+  text, reason = file:read(64 * 1024)
+  if text and not text:find(certificate) then
+    text = text .. (file:read "*a" or "")
   end
   file:close()
   if not text then
-    return ("cannot be read: %s: %s"):format(shown, reason or "it is empty")
-  elseif not is_pipe and not text:find(certificate) then
+    return cannot:format(reason or "it is empty")
+  elseif not text:find(certificate) then
     return ("must hold certificates in PEM ('-----BEGIN CERTIFICATE-----'); %s has none"):format(
       shown
     )

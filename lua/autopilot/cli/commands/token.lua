@@ -1,5 +1,6 @@
 --- `autopilot-sync token`: signs in, and shows what the token says of itself.
 
+local attempts = require "autopilot.sync.attempts"
 local authorization = require "autopilot.graph.bearer"
 local core = require "autopilot.core"
 local outcome = require "autopilot.sync.outcome"
@@ -13,7 +14,9 @@ local token = {
   example = "token --auth managed",
   summary = "Sign in, and show what the token permits.",
   description = "Signs in as the other commands do, and shows audience, tenant, application, "
-    .. "permissions and expiry of the token. Sends nothing to the service.",
+    .. "permissions and expiry of the token. Sends nothing to the service. Ends in 5 where "
+    .. "the token "
+    .. "surely does not permit a sync.",
 }
 
 function token.declare(parser)
@@ -22,25 +25,42 @@ function token.declare(parser)
   parser:flag("--print", "Print the token itself, which is a secret.")
 end
 
---- Tells why there is no token, as every command does.
-local function tell_failure(client, failure, options, context)
-  local answer = authorization.answer(client, failure)
-  answer.operation = "token"
-  local sealed = report.seal(answer)
-  context.output:report(sealed, options)
-  return outcome.exit_code(sealed)
+--- Signs in, again as the client's policy says while the token endpoint fails.
+---@param client autopilot.Client
+---@return string? text the token
+---@return autopilot.Report? failed why there is none, or none that can be of use
+local function obtain(client)
+  local operation, text = attempts.begin(client, "token"), nil
+  local answer = attempts.run(operation, function()
+    local failure, is_vouched
+    text, failure, is_vouched = authorization.token(client, operation)
+    failure = failure or authorization.misfit(client, text, true, is_vouched)
+    local answer = failure and authorization.answer(client, failure)
+    return answer or {}, answer
+  end)
+  answer.operation, answer.is_transient = "token", nil
+  return text, answer.outcome and report.seal(answer) or nil
 end
 
-local function show(text, options, context)
+--- Shows what the token says, and then what is wrong with it.
+---@param failed autopilot.Report?
+local function show(text, failed, options, context)
   local output = context.output
   local wants_facts = options.inspect or not options.print
   if options.json or wants_facts then
     local facts = token_facts.of(text, (context.now or core.now)())
     facts.token = options.print and text or nil
+    if options.json and failed then
+      facts.ok, facts.outcome = false, failed.outcome
+      facts.error, facts.hint = failed.error, failed.hint
+    end
     output:report(facts, options, token_facts.lines)
   end
   if options.print and not options.json then
     output:text(text)
+  end
+  if failed and not options.json then
+    output:report(failed, options)
   end
 end
 
@@ -49,16 +69,15 @@ function token.run(options, context)
   if not client then
     return nil, mistake
   end
-  local text, failure = authorization.token(client)
-  local code = 0
+  local text, failed = obtain(client)
   if text then
     context.secrets[#context.secrets + 1] = text
-    show(text, options, context)
+    show(text, failed, options, context)
   else
-    code = tell_failure(client, failure, options, context)
+    context.output:report(failed, options)
   end
   client:close()
-  return code
+  return failed and outcome.exit_code(failed) or 0
 end
 
 return token

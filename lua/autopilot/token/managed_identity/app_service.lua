@@ -16,6 +16,7 @@ function app_service.request(place)
   if place.identity then
     parameters[names[place.identity.kind]] = place.identity.value
   end
+  exchange.add_revocation(place.ask, parameters)
   local token, expires_in, extra = exchange.request(place.ask, {
     source = "managed identity of App Service",
     url = endpoint.with_query(place.values.IDENTITY_ENDPOINT, parameters),

@@ -3,8 +3,9 @@
 -- Endpoints write the same things in several ways: errors flat or nested, expiry as seconds or as a
 -- moment, numbers as strings. What is asked, and where, is left to the sources.
 
-local cjson = require "cjson.safe"
 local core = require "autopilot.core"
+local json = require "autopilot.base.json"
+local life = require "autopilot.token.life"
 local oauth = require "autopilot.token.oauth"
 local oauth_error = require "autopilot.token.oauth_error"
 local protected_call = require "autopilot.base.protected_call"
@@ -26,9 +27,6 @@ local exchange = {}
 ---@field headers table<string, string> names in lower case
 ---@field body string
 ---@field decoded table? the object that the body holds
-
--- Read by a decoder of its own, so that nobody's settings change what it does.
-local json = cjson.new()
 
 -- Answers have some kilobytes: what is larger is none, and not worth reading.
 local longest_answer = 256 * 1024
@@ -80,12 +78,31 @@ function exchange.send(ask, request)
   }
 end
 
+--- What a platform that can drop a refused token from its cache is told after a claims challenge, as by
+-- MSAL: the hash of that token, and that claims challenges are understood. Without luaossl there is no hash.
+---@param ask autopilot.TokenAsk
+---@param parameters table<string, string> of the query; gets what is to be added
+function exchange.add_revocation(ask, parameters)
+  if not ask.claims or not ask.refused then
+    return
+  end
+  parameters.xms_cc = "cp1"
+  local has_digest, digest = pcall(require, "openssl.digest")
+  if has_digest then
+    parameters.token_sha256_to_refresh = digest
+      .new("sha256")
+      :final(ask.refused)
+      :gsub(".", function(byte)
+        return ("%02x"):format(byte:byte())
+      end)
+  end
+end
+
 --- A number, however it is written; nil when it is none.
 local function number_of(value)
-  if type(value) == "string" then
-    value = value:match "^%d+%.?%d*$" and tonumber(value)
-  end
-  return type(value) == "number" and value >= 0 and value < 1e12 and value or nil
+  local is_zero = value == 0 or value == "0"
+  local number = is_zero and 0 or life.positive(value)
+  return number and number < 1e12 and number or nil
 end
 
 --- Seconds that a token has left; nil when that is not told. Where both are told it is the smaller:
@@ -126,11 +143,11 @@ function exchange.read(ask, request, answer)
       local message = request.source .. ": the answer holds no token that can be used"
       return nil, message, { is_transient = false }
     end
-    local life = life_of(decoded, now)
+    local left = life_of(decoded, now)
     local refresh_in = number_of(decoded.refresh_in)
     return token,
-      life,
-      { refresh_in = refresh_in or (life and life >= long_life and life / 2) or nil }
+      left,
+      { refresh_in = refresh_in or (left and left >= long_life and left / 2) or nil }
   end
   local clean = redact.prepare(request.secrets)
   local message, details =

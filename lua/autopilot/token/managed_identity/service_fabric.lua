@@ -26,12 +26,11 @@ local untrusted = "The endpoint's certificate must be trusted: give that of the 
 ---@param place autopilot.token.IdentityPlace
 function service_fabric.request(place)
   local header = place.values.IDENTITY_HEADER
+  local parameters = { ["api-version"] = "2019-07-01-preview", resource = place.resource }
+  exchange.add_revocation(place.ask, parameters)
   local request = {
     source = source,
-    url = endpoint.with_query(place.values.IDENTITY_ENDPOINT, {
-      ["api-version"] = "2019-07-01-preview",
-      resource = place.resource,
-    }),
+    url = endpoint.with_query(place.values.IDENTITY_ENDPOINT, parameters),
     headers = { ["Secret"] = header },
     secrets = { header },
   }

@@ -1,7 +1,7 @@
 -- What a token says of itself: read where it can be, and never in the way where it cannot.
 
 local base64url = require "autopilot.base.base64url"
-local inspect = require "autopilot.token.inspect"
+local inspect = require "autopilot.base.jwt"
 
 local function jwt(payload)
   return ("%s.%s.%s"):format(base64url.encode '{"alg":"RS256"}', base64url.encode(payload), "c2ln")

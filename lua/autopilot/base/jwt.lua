@@ -4,12 +4,7 @@
 -- depend on what is read here, and no message has a word of the token.
 
 local base64url = require "autopilot.base.base64url"
-local cjson = require "cjson.safe"
-
--- A decoder of its own: settings that somebody makes for theirs do not reach it.
-local json = cjson.new()
-json.decode_max_depth(32)
-json.decode_invalid_numbers(false)
+local json = require "autopilot.base.json"
 
 -- Access tokens have a few thousand bytes.
 local longest = 64 * 1024
@@ -20,7 +15,7 @@ local function without_nulls(value)
     return value
   end
   for key, field in pairs(value) do
-    if field == cjson.null then
+    if field == json.null then
       value[key] = nil
     else
       without_nulls(field)
@@ -44,7 +39,7 @@ local function inspect(token)
   if not text then
     return nil, "the token is opaque: it is no JSON Web Token"
   end
-  local claims = text:find "^%s*{" and json.decode(text)
+  local claims = text:find "^%s*{" and json.decode(text, true)
   if type(claims) ~= "table" then
     return nil, "the token cannot be read: its claims are no JSON object"
   end

@@ -1,0 +1,69 @@
+-- Certificates and keys in other forms than PEM: what the file is, and how to convert it, is told.
+
+local client_certificate = require "autopilot.token.client_certificate"
+local key_files = require "support.key_files"
+local overlay = require "support.overlay"
+local token_world = require "support.token_world"
+
+local folder
+
+setup(function()
+  folder = key_files.make()
+end)
+
+teardown(function()
+  key_files.remove(folder)
+end)
+
+local function path(name)
+  return folder .. "/" .. name
+end
+
+local function provider(given)
+  return client_certificate(
+    overlay({ client_id = "app", getenv = token_world.getenv {}, certificate = "none" }, given)
+  )
+end
+
+describe("a file given as certificate or key", function()
+  it("is named where it holds no PEM, with the command that converts it", function()
+    for name, said in pairs {
+      ["certificate.cer"] = "a certificate in DER, and must be PEM: convert it with: openssl "
+        .. "x509 -inform DER",
+      ["key.der"] = "a private key in DER, and must be PEM: convert it with: openssl pkey "
+        .. "-inform DER",
+      ["traditional.der"] = "a private key in DER",
+      ["encrypted.der"] = "a private key in DER",
+      ["application.pfx"] = "a PFX file (PKCS #12), and must be PEM: convert it with: openssl "
+        .. "pkcs12 -in",
+      ["certificate.spc"] = "an SPC or P7B file (PKCS #7), and must be PEM: convert it with: "
+        .. "openssl pkcs7",
+      ["certificate.p7b"] = "a PKCS #7 file",
+      ["utf16.pem"] = "text in UTF-16, and must be PEM: convert it with: iconv -f UTF-16 -t UTF-8",
+      ["utf16le.pem"] = "text in UTF-16",
+      ["utf16be.pem"] = "text in UTF-16",
+    } do
+      for option, given in pairs {
+        certificate = { certificate = path(name) },
+        key = { certificate = path "certificate.pem", private_key = path(name) },
+      } do
+        local token, message, details = provider(given)(token_world.scripted({}).ask)
+        assert.is_nil(token)
+        assert.is_truthy(message:find("it is " .. said, 1, true), option .. ": " .. message)
+        assert.is_truthy(message:find(" '" .. path(name) .. "'", 1, true), message)
+        assert.is_false(details.is_transient)
+        assert.is_nil(message:find(key_files.passphrase, 1, true))
+      end
+    end
+  end)
+
+  it("becomes PEM by the command that is told", function()
+    local _, message =
+      provider { certificate = path "certificate.cer" }(token_world.scripted({}).ask)
+    local command = message:match "convert it with: (.*)$"
+    assert(os.execute(("cd '%s' && %s"):format(folder, command)))
+    local file = assert(io.open(path "certificate.pem"))
+    assert.is_truthy(file:read("*a"):find("BEGIN CERTIFICATE", 1, true))
+    file:close()
+  end)
+end)
