@@ -1,3 +1,7 @@
+/* curl_multi_socket_all is deprecated because it costs as much as curl_multi_perform: it is the one
+ * call that does that much and tells of the sockets too. */
+#define CURL_DISABLE_DEPRECATION
+
 #include "socket_watch.h"
 #include "platform.h"
 
@@ -152,4 +156,12 @@ CURLMcode socket_watch_act(struct socket_watch *watch) {
         status = curl_multi_socket_action(watch->multi, CURL_SOCKET_TIMEOUT, 0, &running);
     }
     return status;
+}
+
+CURLMcode socket_watch_act_on_all(struct socket_watch *watch) {
+    int running = 0;
+    for (size_t i = 0; i < watch->count; i++) {
+        watch->sockets[i].revents = 0;
+    }
+    return curl_multi_socket_all(watch->multi, &running);
 }

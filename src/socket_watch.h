@@ -37,4 +37,7 @@ bool socket_watch_has_news(const struct socket_watch *watch);
 /* Tells libcurl what has happened to each socket; of the time that has come when nothing has. */
 CURLMcode socket_watch_act(struct socket_watch *watch);
 
+/* Has libcurl look itself what has happened to each transfer, and tell anew of their sockets. */
+CURLMcode socket_watch_act_on_all(struct socket_watch *watch);
+
 #endif

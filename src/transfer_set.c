@@ -15,6 +15,11 @@ enum { MOST_IDLE = 64 };
 static const double grace_seconds = 0.05;
 static const double never = 1e300;
 
+/* How often, in seconds, transfers are looked after that have no connection. Some libcurls (seen
+ * with 7.88.1) go on to a host's next address only when they are called, but neither name a socket
+ * for it nor a time. */
+static const double look_seconds = 0.1;
+
 struct transfer_list {
     struct transfer *first, *last;
 };
@@ -30,6 +35,7 @@ struct transfer_set {
     struct idle_sockets sockets;
     int in_flight_count;
     double next_deadline; /* on platform_clock; nothing in flight has an earlier one */
+    double next_look;     /* on the same, while something is in flight */
     bool has_waited;      /* since the last time that libcurl was told what has happened */
     bool has_new;         /* something was added that libcurl has not begun with */
     bool has_news;        /* something has finished since the last step, and nobody took it */
@@ -60,7 +66,7 @@ struct transfer_set *transfer_set_create(void) {
         return NULL;
     }
     set->process_id = platform_process_id();
-    set->next_deadline = never;
+    set->next_deadline = set->next_look = never;
     idle_sockets_init(&set->sockets);
     set->multi = curl_multi_init();
     set->idle = calloc(MOST_IDLE, sizeof(struct transfer_handle *));
@@ -114,14 +120,16 @@ static struct transfer_handle *take_handle(struct transfer_set *set,
     return other;
 }
 
-/* Where connections are limited a transfer may have to wait for one. */
-static void note_deadline(struct transfer_set *set, struct transfer *transfer, double seconds) {
-    transfer->deadline = never;
-    if (set->limits.concurrency > 0) {
-        transfer->deadline = platform_clock() + seconds + grace_seconds;
-    }
+/* Notes when the set itself has to do something for a transfer that has just been added. */
+static void note_times(struct transfer_set *set, struct transfer *transfer, double seconds) {
+    double now = platform_clock();
+    /* Where connections are limited a transfer may have to wait for one. */
+    transfer->deadline = set->limits.concurrency > 0 ? now + seconds + grace_seconds : never;
     if (transfer->deadline < set->next_deadline) {
         set->next_deadline = transfer->deadline;
+    }
+    if (set->in_flight_count == 1) {
+        set->next_look = now + look_seconds;
     }
 }
 
@@ -148,7 +156,7 @@ void transfer_set_add(struct transfer_set *set, struct transfer *transfer,
     if (code == CURLE_OK) {
         append(&set->in_flight, transfer);
         set->in_flight_count++;
-        note_deadline(set, transfer, attempt->total_timeout);
+        note_times(set, transfer, attempt->total_timeout);
         set->has_new = true;
     } else {
         transfer_handle_free(transfer_finish(transfer, code));
@@ -176,9 +184,16 @@ static bool restart(struct transfer_set *set, struct transfer *transfer) {
     return is_added;
 }
 
-static bool has_late(const struct transfer_set *set) {
-    return set->in_flight_count > 0 && set->next_deadline < never &&
-           platform_clock() >= set->next_deadline;
+/* When the set itself has something to do next. */
+static double next_time(const struct transfer_set *set) {
+    if (set->in_flight_count == 0) {
+        return never;
+    }
+    return set->next_deadline < set->next_look ? set->next_deadline : set->next_look;
+}
+
+static bool is_past(double time) {
+    return time < never && platform_clock() >= time;
 }
 
 /* Ends what has waited for a connection for longer than it may take in all. */
@@ -197,6 +212,16 @@ static void give_up_late(struct transfer_set *set) {
     }
 }
 
+/* Lets libcurl look itself what has happened, where a transfer may be about to get a connection. */
+static CURLMcode look_after_connecting(struct transfer_set *set) {
+    const struct transfer *transfer = set->in_flight.first;
+    while (transfer != NULL && transfer->sends > 0) {
+        transfer = transfer->next;
+    }
+    set->next_look = platform_clock() + look_seconds;
+    return transfer != NULL ? socket_watch_act_on_all(&set->watch) : CURLM_OK;
+}
+
 /* An answer over HTTP/2 takes up to three rounds: read for another stream, handed out, ended. */
 enum { MOST_ROUNDS = 8 };
 
@@ -209,6 +234,9 @@ static void perform(struct transfer_set *set) {
     int queued = 0;
     set->has_new = set->has_waited = false;
     CURLMcode status = socket_watch_act(&set->watch);
+    if (status == CURLM_OK && is_past(set->next_look)) {
+        status = look_after_connecting(set);
+    }
     for (int i = 0; i < MOST_ROUNDS && status == CURLM_OK && is_time(set); i++) {
         status = socket_watch_act(&set->watch);
     }
@@ -224,7 +252,7 @@ static void perform(struct transfer_set *set) {
         finish(set, transfer, code);
         append_finished(set, transfer);
     }
-    if (has_late(set)) {
+    if (is_past(set->next_deadline)) {
         give_up_late(set);
     }
     /* A multi that is out of memory makes no progress any more: nobody may wait on it for ever. */
@@ -243,8 +271,8 @@ static int milliseconds_until_due(struct transfer_set *set, double longest) {
     if (until_time >= 0 && (double)until_time < milliseconds) {
         milliseconds = (double)until_time;
     }
-    if (set->in_flight_count > 0 && set->next_deadline < never) {
-        double left = (set->next_deadline - platform_clock()) * 1e3;
+    if (next_time(set) < never) {
+        double left = (next_time(set) - platform_clock()) * 1e3;
         left = left > 0 ? left : 0;
         milliseconds = left < milliseconds ? left : milliseconds;
     }
@@ -264,7 +292,7 @@ bool transfer_set_wake(struct transfer_set *set) {
 }
 
 bool transfer_set_is_due(struct transfer_set *set) {
-    if (set->has_new || set->finished.first != NULL || has_late(set) || is_time(set)) {
+    if (set->has_new || set->finished.first != NULL || is_past(next_time(set)) || is_time(set)) {
         return true;
     }
     transfer_set_poll(set, NULL, 0, 0);

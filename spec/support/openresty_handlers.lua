@@ -55,11 +55,14 @@ end
 
 local run = {}
 
---- One call: `token`, `id` and `total` (seconds) from the query.
+--- One call: `token`, `id`, `total` (seconds) and `url` from the query.
 function run.one()
   local arguments = ngx.req.get_uri_args()
   local client = arguments.total
-      and new_client(arguments.token, { timeout = { total = tonumber(arguments.total) } })
+      and new_client(arguments.token, {
+        base_url = arguments.url,
+        timeout = { total = tonumber(arguments.total) },
+      })
     or client_for(arguments.token)
   return sync(client, { client_request_id = arguments.id })
 end
