@@ -1,12 +1,10 @@
 -- Where the first addresses of a host are dead, a request gets through to the next, as curl's does, however
 -- its transfers are waited for.
 
-local emulated_service = require "support.emulated_service"
-local files = require "support.files"
 local hostile = require "support.hostile_server"
 local nginx_world = require "support.nginx_world"
 local openresty_world = require "support.openresty_world"
-local shell = require "autopilot.cli.emulate_shell"
+local preloaded = require "support.preloaded"
 local slow_dns = require "support.slow_dns"
 local wire = require "support.wire"
 
@@ -43,30 +41,6 @@ local function kill_addresses(count, port)
   end
 end
 
---- What the program prints in a process of its own, in which names are found by `names`.
-local function run(names, way, port)
-  local output, remove_output = files.temporary ""
-  local script, remove_script = files.temporary(program)
-  local words = { "env" }
-  for name, value in pairs(names.environment) do
-    words[#words + 1] = shell.quote(name .. "=" .. value)
-  end
-  local url = ("https://%s:%d"):format(host, port)
-  local given =
-    { emulated_service.interpreter(), script, way, url, wire.certificates().ca, seconds }
-  for _, word in ipairs(given) do
-    words[#words + 1] = shell.quote(tostring(word))
-  end
-  os.execute(("(%s; echo ended) >%s 2>&1 &"):format(table.concat(words, " "), output))
-  hostile.until_true(function()
-    return files.read(output):find "ended"
-  end)
-  local text = files.read(output)
-  remove_output()
-  remove_script()
-  return text
-end
-
 describe("a host whose first addresses are dead", function()
   local names
 
@@ -83,7 +57,9 @@ describe("a host whose first addresses are dead", function()
         names:open()
         local server = hostile.listen(wire.tls(wire.serves()))
         kill_addresses(count, server.port)
-        assert.matches("started", run(names, way, server.port))
+        local url, ca_file = server:url("", "https", host), wire.certificates().ca
+        local output = preloaded.run(names.environment, program, way, url, ca_file, seconds)
+        assert.matches("started", output)
       end)
     end
 

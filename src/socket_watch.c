@@ -48,8 +48,8 @@ static void drop(struct socket_watch *watch, size_t index) {
 static int on_socket(CURL *easy, curl_socket_t socket, int what, void *context, void *place) {
     struct socket_watch *watch = context;
     size_t index = (size_t)(uintptr_t)place;
-    (void)easy;
     if (what == CURL_POLL_REMOVE) {
+        watch->unwatched(easy);
         if (index > 0) {
             drop(watch, index - 1);
         }
@@ -70,9 +70,10 @@ static int on_socket(CURL *easy, curl_socket_t socket, int what, void *context, 
     return 0;
 }
 
-bool socket_watch_init(struct socket_watch *watch, CURLM *multi) {
+bool socket_watch_init(struct socket_watch *watch, CURLM *multi, void (*unwatched)(CURL *easy)) {
     memset(watch, 0, sizeof *watch);
     watch->multi = multi;
+    watch->unwatched = unwatched;
     watch->waiter = curl_multi_init();
     return watch->waiter != NULL &&
            curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket) == CURLM_OK &&

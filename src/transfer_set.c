@@ -1,5 +1,6 @@
 #include "transfer_set.h"
 #include "connection_limits.h"
+#include "connection_use.h"
 #include "platform.h"
 #include "socket_watch.h"
 
@@ -33,6 +34,7 @@ struct transfer_set {
     struct connection_limits limits;
     struct socket_watch watch;
     struct idle_sockets sockets;
+    struct http2_connections http2;
     int in_flight_count;
     double next_deadline; /* on platform_clock; nothing in flight has an earlier one */
     double next_look;     /* on the same, while something is in flight */
@@ -68,10 +70,12 @@ struct transfer_set *transfer_set_create(void) {
     set->process_id = platform_process_id();
     set->next_deadline = set->next_look = never;
     idle_sockets_init(&set->sockets);
+    http2_connections_init(&set->http2);
     set->multi = curl_multi_init();
     set->idle = calloc(MOST_IDLE, sizeof(struct transfer_handle *));
     set->idle_room = MOST_IDLE;
-    if (set->multi == NULL || set->idle == NULL || !socket_watch_init(&set->watch, set->multi)) {
+    if (set->multi == NULL || set->idle == NULL ||
+        !socket_watch_init(&set->watch, set->multi, connection_use_note_left)) {
         curl_multi_cleanup(set->multi);
         socket_watch_free(&set->watch);
         free(set->idle);
@@ -110,7 +114,7 @@ static struct transfer_handle *take_handle(struct transfer_set *set,
         }
     }
     if (set->idle_count == 0) {
-        return transfer_handle_create(request, &set->sockets);
+        return transfer_handle_create(request, &set->sockets, &set->http2);
     }
     struct transfer_handle *other = set->idle[--set->idle_count];
     if (transfer_handle_reuse(other, request) != CURLE_OK) {
@@ -174,9 +178,18 @@ static void finish(struct transfer_set *set, struct transfer *transfer, CURLcode
     connection_limits_note(&set->limits, transfer->http_version, set->in_flight_count);
 }
 
-/* Lets a transfer of which nothing was sent begin again. Each time costs an idle connection, so
- * this has an end. */
+/* Finishes a transfer that stays in the set until it is taken. */
+static void finish_and_keep(struct transfer_set *set, struct transfer *transfer, CURLcode code) {
+    finish(set, transfer, code);
+    append_finished(set, transfer);
+}
+
+/* Lets a transfer of which nothing was sent begin again. Each time costs an idle connection, or the
+ * sharing of connections, so this has an end. */
 static bool restart(struct transfer_set *set, struct transfer *transfer) {
+    if (transfer->times_busy > 1) { /* the first time may have been by chance */
+        connection_limits_end_sharing(&set->limits, set->multi);
+    }
     CURL *easy = transfer->handle->easy;
     curl_multi_remove_handle(set->multi, easy);
     bool is_added = curl_multi_add_handle(set->multi, easy) == CURLM_OK;
@@ -196,16 +209,16 @@ static bool is_past(double time) {
     return time < never && platform_clock() >= time;
 }
 
-/* Ends what has waited for a connection for longer than it may take in all. */
-static void give_up_late(struct transfer_set *set) {
+/* Ends what has waited for a connection for longer than it may take in all, and what has lost its
+ * answer because two requests were sent over one connection. */
+static void give_up_hopeless(struct transfer_set *set) {
     double now = platform_clock();
     struct transfer *transfer = set->in_flight.first, *next;
     set->next_deadline = never;
     for (; transfer != NULL; transfer = next) {
         next = transfer->next;
-        if (transfer->deadline <= now) {
-            finish(set, transfer, CURLE_OPERATION_TIMEDOUT);
-            append_finished(set, transfer);
+        if (transfer->deadline <= now || transfer->is_shared) {
+            finish_and_keep(set, transfer, CURLE_OPERATION_TIMEDOUT);
         } else if (transfer->deadline < set->next_deadline) {
             set->next_deadline = transfer->deadline;
         }
@@ -215,7 +228,7 @@ static void give_up_late(struct transfer_set *set) {
 /* Lets libcurl look itself what has happened, where a transfer may be about to get a connection. */
 static CURLMcode look_after_connecting(struct transfer_set *set) {
     const struct transfer *transfer = set->in_flight.first;
-    while (transfer != NULL && transfer->sends > 0) {
+    while (transfer != NULL && transfer->sends > 0 && !transfer->handle->has_new_socket) {
         transfer = transfer->next;
     }
     set->next_look = platform_clock() + look_seconds;
@@ -232,6 +245,7 @@ static bool is_time(struct transfer_set *set) {
 
 static void perform(struct transfer_set *set) {
     int queued = 0;
+    bool has_shared = false;
     set->has_new = set->has_waited = false;
     CURLMcode status = socket_watch_act(&set->watch);
     if (status == CURLM_OK && is_past(set->next_look)) {
@@ -249,17 +263,18 @@ static void perform(struct transfer_set *set) {
         if (transfer_begins_again(transfer, code) && restart(set, transfer)) {
             continue;
         }
-        finish(set, transfer, code);
-        append_finished(set, transfer);
+        finish_and_keep(set, transfer, code);
+        has_shared = has_shared || transfer->is_shared;
     }
-    if (is_past(set->next_deadline)) {
-        give_up_late(set);
+    if (has_shared) {
+        connection_limits_end_sharing(&set->limits, set->multi);
+    }
+    if (has_shared || is_past(set->next_deadline)) {
+        give_up_hopeless(set);
     }
     /* A multi that is out of memory makes no progress any more: nobody may wait on it for ever. */
     while (status != CURLM_OK && set->in_flight.first != NULL) {
-        struct transfer *transfer = set->in_flight.first;
-        finish(set, transfer, CURLE_OUT_OF_MEMORY);
-        append_finished(set, transfer);
+        finish_and_keep(set, set->in_flight.first, CURLE_OUT_OF_MEMORY);
     }
 }
 

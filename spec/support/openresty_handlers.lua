@@ -38,6 +38,7 @@ local function facts(report)
   return {
     outcome = report.outcome,
     delivered = report.delivered,
+    status = report.status,
     request_id = report.request_id,
     http_version = report.http_version,
     elapsed = report.elapsed,
@@ -104,6 +105,28 @@ function run.many()
   ngx.update_time()
   result.elapsed = ngx.now() - began
   return result
+end
+
+--- Calls of `count` tenants, all at once, each with a token of its own: `even-N` or `odd-N`. With
+-- `versions` every third one speaks HTTP/1.1 only. `url` and `ca_file` say where.
+function run.tenants()
+  local arguments = ngx.req.get_uri_args()
+  local threads, answers = {}, {}
+  for index = 1, tonumber(arguments.count) do
+    local client = new_client((index % 2 == 0 and "even-" or "odd-") .. index, {
+      base_url = arguments.url,
+      http = {
+        ca_file = arguments.ca_file,
+        version = arguments.versions and (index % 3 == 0 and "1.1" or "2") or nil,
+      },
+    })
+    threads[index] = ngx.thread.spawn(sync, client)
+  end
+  for index, thread in ipairs(threads) do
+    local _, answer = ngx.thread.wait(thread)
+    answers[index] = answer
+  end
+  return answers
 end
 
 --- A fleet in this light thread: `count` tenants, each with what `token` tells the upstream.

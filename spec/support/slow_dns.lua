@@ -4,7 +4,7 @@
 -- that is preloaded takes its place for names below example.test, which are then 127.0.0.1, after so many
 -- other addresses of loopback (127.0.0.2 and on) as the spec says.
 
-local shell = require "autopilot.cli.emulate_shell"
+local preloaded = require "support.preloaded"
 
 local slow_dns = {}
 
@@ -40,10 +40,6 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
 }
 ]]
 
-local build = [[
-cd "$1" && cat >slow_dns.c && cc -shared -fPIC -w -o slow_dns.so slow_dns.c -ldl
-]]
-
 ---@class SlowDns
 ---@field environment table<string, string> for the program that is to wait
 local SlowDns = {}
@@ -53,17 +49,13 @@ SlowDns.__index = SlowDns
 ---@param others integer? how many addresses come before 127.0.0.1; default none
 ---@return SlowDns
 function slow_dns.new(others)
-  local folder = shell.read "mktemp -d":match "^[^\n]+"
-  local compiler = io.popen(shell.command(build, folder), "w")
-  compiler:write(source)
-  compiler:close()
+  local folder, library = preloaded.build(source)
   local self = setmetatable({ folder = folder }, SlowDns)
   self.environment = {
-    LD_PRELOAD = folder .. "/slow_dns.so",
+    LD_PRELOAD = library,
     DNS_GATE = folder .. "/gate",
     DNS_OTHERS = tostring(others or 0),
   }
-  assert(shell.read('[ -f "$1" ] && echo yes', self.environment.LD_PRELOAD) ~= "", "no compiler")
   return self
 end
 
@@ -73,7 +65,7 @@ function SlowDns:open()
 end
 
 function SlowDns:remove()
-  shell.read('rm -r "$1"', self.folder)
+  preloaded.remove(self.folder)
 end
 
 return slow_dns
