@@ -1,12 +1,21 @@
 #include "connection_use.h"
 #include "platform.h"
 
-/* From `other` on, the next transfer in flight that was sent over the same connection; or NULL. */
+/* Whether the transfer's answer has come in whole, as far as its head says that: libcurl may
+ * already have used the connection again, though the transfer was not yet told to have finished. */
+static bool is_answered(const struct transfer *transfer) {
+    int status = transfer_status(transfer);
+    return transfer->head.complete && (status == 204 || status == 304);
+}
+
+/* From `other` on, the next transfer in flight that was sent over the same connection and awaits
+ * its answer there; or NULL. */
 static struct transfer *find_sharing(const struct transfer *transfer, struct transfer *other) {
     if (transfer->connection == 0) {
         return NULL;
     }
-    while (other != NULL && (other == transfer || other->connection != transfer->connection)) {
+    while (other != NULL &&
+           (other == transfer || other->connection != transfer->connection || is_answered(other))) {
         other = other->next;
     }
     return other;
@@ -46,7 +55,7 @@ static int on_new_socket(void *context, curl_socket_t socket, curlsocktype purpo
     struct transfer_handle *handle = context;
     (void)purpose;
     platform_close_on_exec((intptr_t)socket);
-    handle->has_new_socket = true;
+    handle->has_new_socket = handle->http2->has_begun_one = true;
     handle->has_agreed_http2 = false;
     if (handle->http2->are_needed) {
         handle->is_traced = true;

@@ -11,6 +11,7 @@
 
 struct http2_connections {
     bool are_needed;             /* this libcurl does not look itself */
+    bool has_begun_one;          /* a connection was begun since this was last set to false */
     unsigned char bits[1 << 13]; /* one for each value of the low 16 bits of a connection's id */
 };
 

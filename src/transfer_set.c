@@ -37,7 +37,7 @@ struct transfer_set {
     struct http2_connections http2;
     int in_flight_count;
     double next_deadline; /* on platform_clock; nothing in flight has an earlier one */
-    double next_look;     /* on the same, while something is in flight */
+    double next_look;     /* on the same, while something may be without a connection */
     bool has_waited;      /* since the last time that libcurl was told what has happened */
     bool has_new;         /* something was added that libcurl has not begun with */
     bool has_news;        /* something has finished since the last step, and nobody took it */
@@ -132,7 +132,7 @@ static void note_times(struct transfer_set *set, struct transfer *transfer, doub
     if (transfer->deadline < set->next_deadline) {
         set->next_deadline = transfer->deadline;
     }
-    if (set->in_flight_count == 1) {
+    if (set->in_flight_count == 1 || set->next_look == never) {
         set->next_look = now + look_seconds;
     }
 }
@@ -209,8 +209,7 @@ static bool is_past(double time) {
     return time < never && platform_clock() >= time;
 }
 
-/* Ends what has waited for a connection for longer than it may take in all, and what has lost its
- * answer because two requests were sent over one connection. */
+/* Ends what is over its time, and what has lost its answer because a connection was shared. */
 static void give_up_hopeless(struct transfer_set *set) {
     double now = platform_clock();
     struct transfer *transfer = set->in_flight.first, *next;
@@ -231,7 +230,7 @@ static CURLMcode look_after_connecting(struct transfer_set *set) {
     while (transfer != NULL && transfer->sends > 0 && !transfer->handle->has_new_socket) {
         transfer = transfer->next;
     }
-    set->next_look = platform_clock() + look_seconds;
+    set->next_look = transfer != NULL ? platform_clock() + look_seconds : never;
     return transfer != NULL ? socket_watch_act_on_all(&set->watch) : CURLM_OK;
 }
 
@@ -245,12 +244,14 @@ static bool is_time(struct transfer_set *set) {
 
 static void perform(struct transfer_set *set) {
     int queued = 0;
-    bool has_shared = false;
     set->has_new = set->has_waited = false;
     CURLMcode status = socket_watch_act(&set->watch);
-    if (status == CURLM_OK && is_past(set->next_look)) {
+    if (set->http2.has_begun_one && set->next_look == never) {
+        set->next_look = platform_clock() + look_seconds;
+    } else if (status == CURLM_OK && is_past(set->next_look)) {
         status = look_after_connecting(set);
     }
+    set->http2.has_begun_one = false;
     for (int i = 0; i < MOST_ROUNDS && status == CURLM_OK && is_time(set); i++) {
         status = socket_watch_act(&set->watch);
     }
@@ -264,12 +265,12 @@ static void perform(struct transfer_set *set) {
             continue;
         }
         finish_and_keep(set, transfer, code);
-        has_shared = has_shared || transfer->is_shared;
+        if (transfer->is_shared) {
+            connection_limits_end_sharing(&set->limits, set->multi);
+            set->next_deadline = 0; /* those that shared its connection are to end now */
+        }
     }
-    if (has_shared) {
-        connection_limits_end_sharing(&set->limits, set->multi);
-    }
-    if (has_shared || is_past(set->next_deadline)) {
+    if (is_past(set->next_deadline)) {
         give_up_hopeless(set);
     }
     /* A multi that is out of memory makes no progress any more: nobody may wait on it for ever. */
