@@ -72,8 +72,7 @@ describe("a host whose first addresses are dead", function()
         end
         names = slow_dns.new(count)
         names:open()
-        local world =
-          openresty_world.start { driver = driver, environment = names.environment }
+        local world = openresty_world.start { driver = driver, environment = names.environment }
         finally(function()
           world:stop()
         end)

@@ -63,8 +63,7 @@ function mixed_farm.start(kind)
     local have = wire.certificates()
     count = count + 1
     local alpn = (kind == "clients" or count % 2 == 0) and { "h2", "http/1.1" } or "http/1.1"
-    local protocol =
-      connection:start_tls { certificate = have.good, key = have.key, alpn = alpn }
+    local protocol = connection:start_tls { certificate = have.good, key = have.key, alpn = alpn }
     local serve = protocol == "h2" and serve_http2 or serve_http1
     serve(farm, connection)
   end)
