@@ -54,6 +54,13 @@ void connection_limits_apply(struct connection_limits *limits,
     }
 }
 
+void connection_limits_end_sharing(struct connection_limits *limits, CURLM *multi) {
+    curl_multi_setopt(multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
+    if (limits->concurrency > 0) {
+        expect_no_multiplexing(limits);
+    }
+}
+
 void connection_limits_note(struct connection_limits *limits, long http_version, int in_flight) {
     if (limits->concurrency == 0) {
         return;

@@ -20,6 +20,9 @@ void connection_limits_set(struct connection_limits *limits, CURLM *multi, unsig
 void connection_limits_apply(struct connection_limits *limits,
                              const struct prepared_request *request, CURL *easy);
 
+/* No two transfers of the multi that begin from now on share a connection. */
+void connection_limits_end_sharing(struct connection_limits *limits, CURLM *multi);
+
 /* Learns from a transfer that has ended over that version of HTTP, as CURLINFO_HTTP_VERSION has it,
  * while so many others are in flight. */
 void connection_limits_note(struct connection_limits *limits, long http_version, int in_flight);

@@ -274,20 +274,12 @@ static CURLcode configure_method(const struct prepared_request *request, CURL *e
     return code;
 }
 
-/* A program that is started meanwhile, to sign in for one, would keep the connection open. */
-static int on_new_socket(void *context, curl_socket_t socket, curlsocktype purpose) {
-    (void)context, (void)purpose;
-    platform_close_on_exec((intptr_t)socket);
-    return CURL_SOCKOPT_OK;
-}
-
 static CURLcode configure_network(const struct prepared_request *request, CURL *easy) {
     const curl_version_info_data *libcurl = curl_version_info(CURLVERSION_NOW);
     CURLcode code = CURLE_OK;
     SET(CURLOPT_HTTP_VERSION, request->http_version);
     SET(CURLOPT_MAXAGE_CONN, longest_idle_seconds);
     SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-    SET(CURLOPT_SOCKOPTFUNCTION, on_new_socket);
     if (request->is_plaintext) {
         SET(CURLOPT_PROXY, "");   /* a proxy of the environment would read the token */
         SET(CURLOPT_NOPROXY, ""); /* else its exceptions would be looked up each time */

@@ -1,3 +1,7 @@
+/* curl_multi_socket_all is deprecated because it costs as much as curl_multi_perform: it is the one
+ * call that does that much and tells of the sockets too. */
+#define CURL_DISABLE_DEPRECATION
+
 #include "socket_watch.h"
 #include "platform.h"
 
@@ -44,8 +48,8 @@ static void drop(struct socket_watch *watch, size_t index) {
 static int on_socket(CURL *easy, curl_socket_t socket, int what, void *context, void *place) {
     struct socket_watch *watch = context;
     size_t index = (size_t)(uintptr_t)place;
-    (void)easy;
     if (what == CURL_POLL_REMOVE) {
+        watch->unwatched(easy);
         if (index > 0) {
             drop(watch, index - 1);
         }
@@ -66,9 +70,10 @@ static int on_socket(CURL *easy, curl_socket_t socket, int what, void *context, 
     return 0;
 }
 
-bool socket_watch_init(struct socket_watch *watch, CURLM *multi) {
+bool socket_watch_init(struct socket_watch *watch, CURLM *multi, void (*unwatched)(CURL *easy)) {
     memset(watch, 0, sizeof *watch);
     watch->multi = multi;
+    watch->unwatched = unwatched;
     watch->waiter = curl_multi_init();
     return watch->waiter != NULL &&
            curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket) == CURLM_OK &&
@@ -152,4 +157,12 @@ CURLMcode socket_watch_act(struct socket_watch *watch) {
         status = curl_multi_socket_action(watch->multi, CURL_SOCKET_TIMEOUT, 0, &running);
     }
     return status;
+}
+
+CURLMcode socket_watch_act_on_all(struct socket_watch *watch) {
+    int running = 0;
+    for (size_t i = 0; i < watch->count; i++) {
+        watch->sockets[i].revents = 0;
+    }
+    return curl_multi_socket_all(watch->multi, &running);
 }

@@ -12,11 +12,12 @@ struct socket_watch {
     CURLM *waiter;               /* without transfers: it only waits, and can be woken */
     struct curl_waitfd *sockets; /* with room for those that somebody else has watched */
     size_t count, room;
+    void (*unwatched)(CURL *easy);
 };
 
-/* Has the multi tell the watch of its sockets. False when memory is short; to be freed even then.
- */
-bool socket_watch_init(struct socket_watch *watch, CURLM *multi);
+/* Has the multi tell the watch of its sockets. `unwatched` is called for a handle when nothing is
+ * waited for on its socket any more. False when memory is short; to be freed even then. */
+bool socket_watch_init(struct socket_watch *watch, CURLM *multi, void (*unwatched)(CURL *easy));
 
 /* To be called after the multi's end, which still tells of its sockets. */
 void socket_watch_free(struct socket_watch *watch);
@@ -36,5 +37,8 @@ bool socket_watch_has_news(const struct socket_watch *watch);
 
 /* Tells libcurl what has happened to each socket; of the time that has come when nothing has. */
 CURLMcode socket_watch_act(struct socket_watch *watch);
+
+/* Has libcurl look itself what has happened to each transfer, and tell anew of their sockets. */
+CURLMcode socket_watch_act_on_all(struct socket_watch *watch);
 
 #endif

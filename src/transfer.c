@@ -1,4 +1,5 @@
 #include "transfer.h"
+#include "connection_use.h"
 #include "curl_failure.h"
 #include "environment_proxy.h"
 
@@ -9,8 +10,24 @@
 /* Enough for any service's headers; a head beyond it is cut, its status kept. */
 static const size_t longest_head = 256 * 1024;
 
+void transfer_lose_answer(struct transfer *transfer) {
+    transfer->is_shared = true;
+    response_head_free(&transfer->head);
+    response_head_init(&transfer->head, longest_head);
+    byte_buffer_clear(&transfer->body);
+}
+
+static bool begins_http1_answer(const char *line, size_t length) {
+    static const char beginning[] = "HTTP/1.";
+    return length >= sizeof beginning - 1 && memcmp(line, beginning, sizeof beginning - 1) == 0;
+}
+
 static size_t on_header_line(char *line, size_t size, size_t count, void *context) {
     struct transfer *transfer = ((struct transfer_handle *)context)->transfer;
+    if (transfer->is_shared ||
+        (begins_http1_answer(line, size * count) && !connection_use_is_sole(transfer))) {
+        return 0;
+    }
     enum byte_buffer_status status = response_head_add_line(&transfer->head, line, size * count);
     transfer->head_overflowed = status == BYTE_BUFFER_FULL;
     return status == BYTE_BUFFER_OK ? size * count : 0;
@@ -18,6 +35,9 @@ static size_t on_header_line(char *line, size_t size, size_t count, void *contex
 
 static size_t on_body_bytes(char *bytes, size_t size, size_t count, void *context) {
     struct transfer *transfer = ((struct transfer_handle *)context)->transfer;
+    if (transfer->is_shared) {
+        return 0;
+    }
     enum byte_buffer_status status = byte_buffer_add(&transfer->body, bytes, size * count);
     if (status == BYTE_BUFFER_FULL) {
         /* Keep what fits: the start of an error body is what a person wants to see. */
@@ -25,20 +45,6 @@ static size_t on_body_bytes(char *bytes, size_t size, size_t count, void *contex
         byte_buffer_add(&transfer->body, bytes, transfer->body.ceiling - transfer->body.length);
     }
     return status == BYTE_BUFFER_OK ? size * count : 0;
-}
-
-/* libcurl calls this each time it is about to send the request, its own resends included. */
-static int on_send(void *context, char *primary_ip, char *local_ip, int primary_port,
-                   int local_port) {
-    (void)primary_ip, (void)local_ip, (void)primary_port;
-    const struct transfer_handle *handle = context;
-    struct transfer *transfer = handle->transfer;
-    transfer->found_input = idle_sockets_have_input(handle->sockets, handle->easy, local_port);
-    if (transfer->found_input) {
-        return CURL_PREREQFUNC_ABORT;
-    }
-    transfer->sends++;
-    return CURL_PREREQFUNC_OK;
 }
 
 /* Writes a small number in decimal; returns its length. */
@@ -119,20 +125,20 @@ CURLcode transfer_handle_reuse(struct transfer_handle *handle, struct prepared_r
     SET(CURLOPT_ERRORBUFFER, handle->message);
     SET(CURLOPT_HEADERDATA, (void *)handle);
     SET(CURLOPT_WRITEDATA, (void *)handle);
-    SET(CURLOPT_PREREQDATA, (void *)handle);
     SET(CURLOPT_HEADERFUNCTION, on_header_line);
     SET(CURLOPT_WRITEFUNCTION, on_body_bytes);
-    SET(CURLOPT_PREREQFUNCTION, on_send);
-    return code;
+    return code == CURLE_OK ? connection_use_configure(handle) : code;
 }
 
 struct transfer_handle *transfer_handle_create(struct prepared_request *request,
-                                               struct idle_sockets *sockets) {
+                                               struct idle_sockets *sockets,
+                                               struct http2_connections *http2) {
     struct transfer_handle *handle = calloc(1, sizeof *handle);
     if (handle == NULL) {
         return NULL;
     }
     handle->sockets = sockets;
+    handle->http2 = http2;
     byte_buffer_init(&handle->own_headers, (size_t)-1);
     handle->easy = curl_easy_init();
     if (handle->easy == NULL || transfer_handle_reuse(handle, request) != CURLE_OK) {
@@ -172,6 +178,7 @@ static CURLcode set_timeouts(struct transfer_handle *handle,
 CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *handle,
                           const struct transfer_attempt *attempt) {
     handle->transfer = transfer;
+    handle->has_new_socket = false;
     handle->message[0] = '\0';
     transfer->handle = handle;
     transfer->request = prepared_request_retain(handle->request);
@@ -218,6 +225,11 @@ static void set_encoding_message(struct transfer *transfer) {
 
 /* Some ends have a truer name than the one libcurl gives them. */
 static CURLcode true_code(struct transfer *transfer, CURLcode code) {
+    if (transfer->is_shared) {
+        set_message(transfer, "another request was sent over the same HTTP/1.1 connection, so that "
+                              "whose answer came first cannot be known");
+        return CURLE_WEIRD_SERVER_REPLY;
+    }
     if (transfer->body_overflowed) {
         set_message(transfer, "the response body is larger than max_body");
         return CURLE_FILESIZE_EXCEEDED;
@@ -323,6 +335,7 @@ struct transfer_handle *transfer_finish(struct transfer *transfer, CURLcode code
     if (transfer->code != CURLE_OK) {
         note_failure(transfer);
     }
+    connection_use_end_trace(handle);
     curl_easy_setopt(handle->easy, CURLOPT_HTTPHEADER, NULL);
     byte_buffer_clear(&handle->own_headers);
     handle->transfer = NULL;
@@ -331,8 +344,8 @@ struct transfer_handle *transfer_finish(struct transfer *transfer, CURLcode code
 }
 
 bool transfer_begins_again(struct transfer *transfer, CURLcode code) {
-    bool begins_again = code == CURLE_ABORTED_BY_CALLBACK && transfer->found_input;
-    transfer->found_input = false;
+    bool begins_again = code == CURLE_ABORTED_BY_CALLBACK && transfer->is_refused;
+    transfer->is_refused = false;
     return begins_again;
 }
 

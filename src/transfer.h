@@ -6,6 +6,7 @@
 #include <curl/curl.h>
 
 #include "byte_buffer.h"
+#include "http2_connections.h"
 #include "idle_sockets.h"
 #include "prepared_request.h"
 #include "response_head.h"
@@ -39,6 +40,10 @@ struct transfer_handle {
     struct prepared_request *request; /* a reference */
     struct transfer *transfer;        /* the one that is running, or NULL */
     struct idle_sockets *sockets;     /* the set's */
+    struct http2_connections *http2;  /* the set's */
+    bool has_new_socket;              /* nothing was about to be sent over it yet */
+    bool has_agreed_http2;            /* on that socket */
+    bool is_traced;                   /* until something is about to be sent */
     long connect_milliseconds;        /* as libcurl has been told; 0: not yet */
     long total_milliseconds;
     struct curl_slist headers[TRANSFER_OWN_HEADERS]; /* the attempt's, before the request's */
@@ -51,8 +56,11 @@ struct transfer {
     struct transfer_handle *handle; /* NULL before the start and after the end */
     struct response_head head;
     struct byte_buffer body;
-    unsigned sends;   /* how often the request may have been put on the wire */
-    bool found_input; /* the idle connection to be used had something to say: nothing was sent */
+    unsigned sends;      /* how often the request may have been put on the wire */
+    uint64_t connection; /* the id of the one over which it was sent; 0: none, or it has left it */
+    bool is_refused;     /* its connection could not be used: nothing was sent */
+    unsigned times_busy; /* how often, because another one awaits its answer there, over HTTP/1.x */
+    bool is_shared; /* two were sent over one HTTP/1.x connection: the answer may be another's */
     bool head_overflowed;
     bool body_overflowed;
     bool finished;
@@ -68,10 +76,11 @@ struct transfer {
     struct transfer *previous, *next;
 };
 
-/* A handle for transfers of this request; NULL when memory is short. The sockets are those of all
- * handles that share connections. */
+/* A handle for transfers of this request; NULL when memory is short. What is known of connections
+ * is shared by all handles that share these. */
 struct transfer_handle *transfer_handle_create(struct prepared_request *request,
-                                               struct idle_sockets *sockets);
+                                               struct idle_sockets *sockets,
+                                               struct http2_connections *http2);
 
 /* Makes an idle handle one for another request. Not CURLE_OK when libcurl refuses it: free it then.
  */
@@ -91,10 +100,13 @@ CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *han
  */
 struct transfer_handle *transfer_finish(struct transfer *transfer, CURLcode code);
 
-/* True when the exchange ended before anything was sent, only because an idle connection could not
- * be trusted. libcurl has closed that one: to begin again is safe, and the transfer ready for it.
- */
+/* True when the exchange ended before anything was sent, only because its connection could not be
+ * used. To begin again is safe, and the transfer ready for it. libcurl has closed a connection that
+ * was idle. */
 bool transfer_begins_again(struct transfer *transfer, CURLcode code);
+
+/* Forgets what has come, and takes nothing more: it may be the answer to another request. */
+void transfer_lose_answer(struct transfer *transfer);
 
 /* The status of the final answer, or 0 when none came. It counts even where the rest was cut. */
 int transfer_status(const struct transfer *transfer);

@@ -1,5 +1,6 @@
 #include "transfer_set.h"
 #include "connection_limits.h"
+#include "connection_use.h"
 #include "platform.h"
 #include "socket_watch.h"
 
@@ -15,6 +16,11 @@ enum { MOST_IDLE = 64 };
 static const double grace_seconds = 0.05;
 static const double never = 1e300;
 
+/* How often, in seconds, transfers are looked after that have no connection. Some libcurls (seen
+ * with 7.88.1) go on to a host's next address only when they are called, but neither name a socket
+ * for it nor a time. */
+static const double look_seconds = 0.1;
+
 struct transfer_list {
     struct transfer *first, *last;
 };
@@ -28,8 +34,10 @@ struct transfer_set {
     struct connection_limits limits;
     struct socket_watch watch;
     struct idle_sockets sockets;
+    struct http2_connections http2;
     int in_flight_count;
     double next_deadline; /* on platform_clock; nothing in flight has an earlier one */
+    double next_look;     /* on the same, while something may be without a connection */
     bool has_waited;      /* since the last time that libcurl was told what has happened */
     bool has_new;         /* something was added that libcurl has not begun with */
     bool has_news;        /* something has finished since the last step, and nobody took it */
@@ -62,12 +70,14 @@ struct transfer_set *transfer_set_create(void) {
     }
     platform_note_free(lowest);
     set->process_id = platform_process_id();
-    set->next_deadline = never;
+    set->next_deadline = set->next_look = never;
     idle_sockets_init(&set->sockets);
+    http2_connections_init(&set->http2);
     set->multi = curl_multi_init();
     set->idle = calloc(MOST_IDLE, sizeof(struct transfer_handle *));
     set->idle_room = MOST_IDLE;
-    if (set->multi == NULL || set->idle == NULL || !socket_watch_init(&set->watch, set->multi)) {
+    if (set->multi == NULL || set->idle == NULL ||
+        !socket_watch_init(&set->watch, set->multi, connection_use_note_left)) {
         curl_multi_cleanup(set->multi);
         socket_watch_free(&set->watch);
         free(set->idle);
@@ -108,7 +118,7 @@ static struct transfer_handle *take_handle(struct transfer_set *set,
         }
     }
     if (set->idle_count == 0) {
-        return transfer_handle_create(request, &set->sockets);
+        return transfer_handle_create(request, &set->sockets, &set->http2);
     }
     struct transfer_handle *other = set->idle[--set->idle_count];
     if (transfer_handle_reuse(other, request) != CURLE_OK) {
@@ -118,14 +128,16 @@ static struct transfer_handle *take_handle(struct transfer_set *set,
     return other;
 }
 
-/* Where connections are limited a transfer may have to wait for one. */
-static void note_deadline(struct transfer_set *set, struct transfer *transfer, double seconds) {
-    transfer->deadline = never;
-    if (set->limits.concurrency > 0) {
-        transfer->deadline = platform_clock() + seconds + grace_seconds;
-    }
+/* Notes when the set itself has to do something for a transfer that has just been added. */
+static void note_times(struct transfer_set *set, struct transfer *transfer, double seconds) {
+    double now = platform_clock();
+    /* Where connections are limited a transfer may have to wait for one. */
+    transfer->deadline = set->limits.concurrency > 0 ? now + seconds + grace_seconds : never;
     if (transfer->deadline < set->next_deadline) {
         set->next_deadline = transfer->deadline;
+    }
+    if (set->in_flight_count == 1 || set->next_look == never) {
+        set->next_look = now + look_seconds;
     }
 }
 
@@ -152,7 +164,7 @@ void transfer_set_add(struct transfer_set *set, struct transfer *transfer,
     if (code == CURLE_OK) {
         append(&set->in_flight, transfer);
         set->in_flight_count++;
-        note_deadline(set, transfer, attempt->total_timeout);
+        note_times(set, transfer, attempt->total_timeout);
         set->has_new = true;
     } else {
         transfer_handle_free(transfer_finish(transfer, code));
@@ -170,9 +182,18 @@ static void finish(struct transfer_set *set, struct transfer *transfer, CURLcode
     connection_limits_note(&set->limits, transfer->http_version, set->in_flight_count);
 }
 
-/* Lets a transfer of which nothing was sent begin again. Each time costs an idle connection, so
- * this has an end. */
+/* Finishes a transfer that stays in the set until it is taken. */
+static void finish_and_keep(struct transfer_set *set, struct transfer *transfer, CURLcode code) {
+    finish(set, transfer, code);
+    append_finished(set, transfer);
+}
+
+/* Lets a transfer of which nothing was sent begin again. Each time costs an idle connection, or the
+ * sharing of connections, so this has an end. */
 static bool restart(struct transfer_set *set, struct transfer *transfer) {
+    if (transfer->times_busy > 1) { /* the first time may have been by chance */
+        connection_limits_end_sharing(&set->limits, set->multi);
+    }
     CURL *easy = transfer->handle->easy;
     curl_multi_remove_handle(set->multi, easy);
     bool is_added = curl_multi_add_handle(set->multi, easy) == CURLM_OK;
@@ -180,25 +201,41 @@ static bool restart(struct transfer_set *set, struct transfer *transfer) {
     return is_added;
 }
 
-static bool has_late(const struct transfer_set *set) {
-    return set->in_flight_count > 0 && set->next_deadline < never &&
-           platform_clock() >= set->next_deadline;
+/* When the set itself has something to do next. */
+static double next_time(const struct transfer_set *set) {
+    if (set->in_flight_count == 0) {
+        return never;
+    }
+    return set->next_deadline < set->next_look ? set->next_deadline : set->next_look;
 }
 
-/* Ends what has waited for a connection for longer than it may take in all. */
-static void give_up_late(struct transfer_set *set) {
+static bool is_past(double time) {
+    return time < never && platform_clock() >= time;
+}
+
+/* Ends what is over its time, and what has lost its answer because a connection was shared. */
+static void give_up_hopeless(struct transfer_set *set) {
     double now = platform_clock();
     struct transfer *transfer = set->in_flight.first, *next;
     set->next_deadline = never;
     for (; transfer != NULL; transfer = next) {
         next = transfer->next;
-        if (transfer->deadline <= now) {
-            finish(set, transfer, CURLE_OPERATION_TIMEDOUT);
-            append_finished(set, transfer);
+        if (transfer->deadline <= now || transfer->is_shared) {
+            finish_and_keep(set, transfer, CURLE_OPERATION_TIMEDOUT);
         } else if (transfer->deadline < set->next_deadline) {
             set->next_deadline = transfer->deadline;
         }
     }
+}
+
+/* Lets libcurl look itself what has happened, where a transfer may be about to get a connection. */
+static CURLMcode look_after_connecting(struct transfer_set *set) {
+    const struct transfer *transfer = set->in_flight.first;
+    while (transfer != NULL && transfer->sends > 0 && !transfer->handle->has_new_socket) {
+        transfer = transfer->next;
+    }
+    set->next_look = transfer != NULL ? platform_clock() + look_seconds : never;
+    return transfer != NULL ? socket_watch_act_on_all(&set->watch) : CURLM_OK;
 }
 
 /* An answer over HTTP/2 takes up to three rounds: read for another stream, handed out, ended. */
@@ -213,6 +250,12 @@ static void perform(struct transfer_set *set) {
     int queued = 0;
     set->has_new = set->has_waited = false;
     CURLMcode status = socket_watch_act(&set->watch);
+    if (set->http2.has_begun_one && set->next_look == never) {
+        set->next_look = platform_clock() + look_seconds;
+    } else if (status == CURLM_OK && is_past(set->next_look)) {
+        status = look_after_connecting(set);
+    }
+    set->http2.has_begun_one = false;
     for (int i = 0; i < MOST_ROUNDS && status == CURLM_OK && is_time(set); i++) {
         status = socket_watch_act(&set->watch);
     }
@@ -225,17 +268,18 @@ static void perform(struct transfer_set *set) {
         if (transfer_begins_again(transfer, code) && restart(set, transfer)) {
             continue;
         }
-        finish(set, transfer, code);
-        append_finished(set, transfer);
+        finish_and_keep(set, transfer, code);
+        if (transfer->is_shared) {
+            connection_limits_end_sharing(&set->limits, set->multi);
+            set->next_deadline = 0; /* those that shared its connection are to end now */
+        }
     }
-    if (has_late(set)) {
-        give_up_late(set);
+    if (is_past(set->next_deadline)) {
+        give_up_hopeless(set);
     }
     /* A multi that is out of memory makes no progress any more: nobody may wait on it for ever. */
     while (status != CURLM_OK && set->in_flight.first != NULL) {
-        struct transfer *transfer = set->in_flight.first;
-        finish(set, transfer, CURLE_OUT_OF_MEMORY);
-        append_finished(set, transfer);
+        finish_and_keep(set, set->in_flight.first, CURLE_OUT_OF_MEMORY);
     }
 }
 
@@ -247,8 +291,8 @@ static int milliseconds_until_due(struct transfer_set *set, double longest) {
     if (until_time >= 0 && (double)until_time < milliseconds) {
         milliseconds = (double)until_time;
     }
-    if (set->in_flight_count > 0 && set->next_deadline < never) {
-        double left = (set->next_deadline - platform_clock()) * 1e3;
+    if (next_time(set) < never) {
+        double left = (next_time(set) - platform_clock()) * 1e3;
         left = left > 0 ? left : 0;
         milliseconds = left < milliseconds ? left : milliseconds;
     }
@@ -268,7 +312,7 @@ bool transfer_set_wake(struct transfer_set *set) {
 }
 
 bool transfer_set_is_due(struct transfer_set *set) {
-    if (set->has_new || set->finished.first != NULL || has_late(set) || is_time(set)) {
+    if (set->has_new || set->finished.first != NULL || is_past(next_time(set)) || is_time(set)) {
         return true;
     }
     transfer_set_poll(set, NULL, 0, 0);

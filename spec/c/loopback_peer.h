@@ -37,7 +37,7 @@ static inline void peer_open(struct peer *peer, const char *answer) {
     peer->listener = socket(AF_INET, SOCK_STREAM, 0);
     fcntl(peer->listener, F_SETFL, O_NONBLOCK);
     CHECK(bind(peer->listener, (struct sockaddr *)&address, size) == 0);
-    CHECK(listen(peer->listener, SOMAXCONN) == 0);
+    CHECK(listen(peer->listener, 512) == 0);
     CHECK(getsockname(peer->listener, (struct sockaddr *)&address, &size) == 0);
     peer->port = ntohs(address.sin_port);
 }

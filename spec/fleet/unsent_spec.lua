@@ -46,6 +46,29 @@ describe("a request of a fleet that was given up in its line", function()
     end
   end)
 
+  it(
+    "was not delivered where no connection was made, also where its code fails afterwards",
+    function()
+      local listener, port = core.silent_listener()
+      listener:close() -- nobody listens there from now on
+      local fleet = autopilot.fleet {
+        tenants = { "t1" },
+        operation = function(client)
+          return assert(client:sync())
+        end,
+        client = {
+          token = "token",
+          base_url = ("http://127.0.0.1:%d"):format(port),
+          retry = false,
+        },
+      }
+      for _, report in fleet:run() do
+        assert.equal("no", report.delivered)
+      end
+      assert.equal(1, fleet.summary.total)
+    end
+  )
+
   it("is told to be no trouble of the network", function()
     local reports = run_against_silence "sync"
     assert.equal("unknown", reports.t1.delivered)

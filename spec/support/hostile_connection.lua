@@ -202,9 +202,10 @@ function Connection:reset()
 end
 
 --- Becomes a TLS server, and waits for the handshake.
----@param tls { certificate: string, key: string, alpn: string? }
+---@param tls { certificate: string, key: string, alpn: string|string[]|nil } what is chosen first of
+---@return string? protocol that was agreed on
 function Connection:start_tls(tls)
-  local offered = tls.alpn
+  local offered = type(tls.alpn) == "string" and { tls.alpn } or tls.alpn
   local context = assert(ssl.newcontext {
     mode = "server",
     protocol = "any",
@@ -212,7 +213,7 @@ function Connection:start_tls(tls)
     certificate = tls.certificate,
     key = tls.key,
     alpn = offered and function()
-      return { offered }
+      return offered
     end,
   })
   self.socket = assert(ssl.wrap(self.raw, context))
@@ -221,7 +222,7 @@ function Connection:start_tls(tls)
     local done, why = self.socket:dohandshake()
     if done then
       self.server:moved()
-      return
+      return offered and self.socket:getalpn()
     elseif not would_block[why] then
       self.refusal = why -- what the client said, such as "unknown ca"
       error(hung_up, 0)

@@ -103,9 +103,9 @@ function Server:refuse()
   self.listener:close()
 end
 
-local function bind()
+local function bind(address, port)
   local listener = assert(socket.tcp4())
-  assert(listener:bind("127.0.0.1", 0))
+  assert(listener:bind(address or "127.0.0.1", port or 0))
   listener:settimeout(0)
   return listener
 end
@@ -128,16 +128,18 @@ function hostile.listen(script)
 end
 
 --- A server that never accepts, and whose queue is full: the system drops who asks.
+---@param address string? of loopback; default 127.0.0.1
+---@param port integer? default: one that the system gives
 ---@return HostileServer
-function hostile.black_hole()
-  local listener = bind()
+function hostile.black_hole(address, port)
+  local listener = bind(address, port)
   assert(listener:listen(0))
   local server = new(nil, listener)
   server.accepts = false
   for _ = 1, 4 do
     local client = assert(socket.tcp4())
     client:settimeout(0)
-    client:connect("127.0.0.1", server.port)
+    client:connect(address or "127.0.0.1", server.port)
     table.insert(server.waiting, client)
   end
   return server

@@ -38,6 +38,7 @@ local function facts(report)
   return {
     outcome = report.outcome,
     delivered = report.delivered,
+    status = report.status,
     request_id = report.request_id,
     http_version = report.http_version,
     elapsed = report.elapsed,
@@ -55,11 +56,14 @@ end
 
 local run = {}
 
---- One call: `token`, `id` and `total` (seconds) from the query.
+--- One call: `token`, `id`, `total` (seconds) and `url` from the query.
 function run.one()
   local arguments = ngx.req.get_uri_args()
   local client = arguments.total
-      and new_client(arguments.token, { timeout = { total = tonumber(arguments.total) } })
+      and new_client(arguments.token, {
+        base_url = arguments.url,
+        timeout = { total = tonumber(arguments.total) },
+      })
     or client_for(arguments.token)
   return sync(client, { client_request_id = arguments.id })
 end
@@ -101,6 +105,28 @@ function run.many()
   ngx.update_time()
   result.elapsed = ngx.now() - began
   return result
+end
+
+--- Calls of `count` tenants, all at once, each with a token of its own: `even-N` or `odd-N`. With
+-- `versions` every third one speaks HTTP/1.1 only. `url` and `ca_file` say where.
+function run.tenants()
+  local arguments = ngx.req.get_uri_args()
+  local threads, answers = {}, {}
+  for index = 1, tonumber(arguments.count) do
+    local client = new_client((index % 2 == 0 and "even-" or "odd-") .. index, {
+      base_url = arguments.url,
+      http = {
+        ca_file = arguments.ca_file,
+        version = arguments.versions and (index % 3 == 0 and "1.1" or "2") or nil,
+      },
+    })
+    threads[index] = ngx.thread.spawn(sync, client)
+  end
+  for index, thread in ipairs(threads) do
+    local _, answer = ngx.thread.wait(thread)
+    answers[index] = answer
+  end
+  return answers
 end
 
 --- A fleet in this light thread: `count` tenants, each with what `token` tells the upstream.

@@ -8,7 +8,7 @@ local upstream_world = require "support.upstream_world"
 
 local openresty_world = {}
 
-local kept = { "UPSTREAM", "CA_FILE", "HTTP_VERSION", "DRIVER", "DNS_GATE" }
+local kept = { "UPSTREAM", "CA_FILE", "HTTP_VERSION", "DRIVER", "DNS_GATE", "DNS_OTHERS" }
 
 local http = [[
   lua_shared_dict notes 1m;

@@ -1,9 +1,10 @@
 --- A name server that does not answer until a spec says so, without any: getaddrinfo itself waits.
 --
 -- libcurl asks the system's getaddrinfo in a thread of its own, and would ask real name servers. A library
--- that is preloaded takes its place for names below example.test, which are then 127.0.0.1.
+-- that is preloaded takes its place for names below example.test, which are then 127.0.0.1, after so many
+-- other addresses of loopback (127.0.0.2 and on) as the spec says.
 
-local shell = require "autopilot.cli.emulate_shell"
+local preloaded = require "support.preloaded"
 
 local slow_dns = {}
 
@@ -11,6 +12,7 @@ local source = [[
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <netdb.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,19 +22,22 @@ typedef int resolver(const char *, const char *, const struct addrinfo *, struct
 int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
                 struct addrinfo **found) {
     resolver *real = (resolver *)dlsym(RTLD_NEXT, "getaddrinfo");
-    const char *gate = getenv("DNS_GATE");
+    const char *gate = getenv("DNS_GATE"), *others = getenv("DNS_OTHERS");
     if (name != NULL && gate != NULL && strstr(name, ".example.test") != NULL) {
         for (int tries = 0; tries < 6000 && access(gate, F_OK) != 0; tries++) {
             usleep(5000);
         }
         name = "127.0.0.1";
+        for (int i = 2; i < 2 + (others != NULL ? atoi(others) : 0); i++) {
+            char address[sizeof "127.0.0.255"];
+            snprintf(address, sizeof address, "127.0.0.%d", i);
+            real(address, service, hints, found);
+            for (; *found != NULL; found = &(*found)->ai_next) {
+            }
+        }
     }
     return real(name, service, hints, found);
 }
-]]
-
-local build = [[
-cd "$1" && cat >slow_dns.c && cc -shared -fPIC -w -o slow_dns.so slow_dns.c -ldl
 ]]
 
 ---@class SlowDns
@@ -41,15 +46,16 @@ local SlowDns = {}
 SlowDns.__index = SlowDns
 
 --- Makes one, whose names are not found until `open`.
+---@param others integer? how many addresses come before 127.0.0.1; default none
 ---@return SlowDns
-function slow_dns.new()
-  local folder = shell.read "mktemp -d":match "^[^\n]+"
-  local compiler = io.popen(shell.command(build, folder), "w")
-  compiler:write(source)
-  compiler:close()
+function slow_dns.new(others)
+  local folder, library = preloaded.build(source)
   local self = setmetatable({ folder = folder }, SlowDns)
-  self.environment = { LD_PRELOAD = folder .. "/slow_dns.so", DNS_GATE = folder .. "/gate" }
-  assert(shell.read('[ -f "$1" ] && echo yes', self.environment.LD_PRELOAD) ~= "", "no compiler")
+  self.environment = {
+    LD_PRELOAD = library,
+    DNS_GATE = folder .. "/gate",
+    DNS_OTHERS = tostring(others or 0),
+  }
   return self
 end
 
@@ -59,7 +65,7 @@ function SlowDns:open()
 end
 
 function SlowDns:remove()
-  shell.read('rm -r "$1"', self.folder)
+  preloaded.remove(self.folder)
 end
 
 return slow_dns

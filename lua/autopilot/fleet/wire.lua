@@ -211,14 +211,16 @@ local function exchange(self, gate, prepared, is_sync, connect, total, token, id
   end
   local set = current_set(self)
   local transfer = set:add(prepared, math.min(connect, left), left, token, id, retry)
+  local had_posted = task.has_posted
   task.transfer = transfer
-  task.has_posted = task.has_posted or is_sync
+  task.has_posted = had_posted or is_sync -- perhaps, until it has ended
   coroutine.yield(transfer)
   local status = transfer:status()
   local retry_after = status and status >= 429 and transfer:header "retry-after"
   local was_reached = true
   if not status then
     local _, _, _, has_timed_out, delivered = transfer:failure()
+    task.has_posted = had_posted or is_sync and delivered ~= "no"
     was_reached = not (has_timed_out or delivered == "no")
     local is_sent, to_connect = delivered ~= "no", math.min(connect, left)
     if has_timed_out and was_cut_short(self, task, is_sent, token ~= nil, to_connect, left) then

@@ -1,0 +1,87 @@
+-- Where the first addresses of a host are dead, a request gets through to the next, as curl's does, however
+-- its transfers are waited for.
+
+local hostile = require "support.hostile_server"
+local nginx_world = require "support.nginx_world"
+local openresty_world = require "support.openresty_world"
+local preloaded = require "support.preloaded"
+local slow_dns = require "support.slow_dns"
+local wire = require "support.wire"
+
+local host = "graph.example.test"
+
+-- Seconds for an attempt: half of it is for the first address, half of the rest for the second.
+local seconds = hostile.patience
+
+local program = [[
+local autopilot = require "autopilot"
+local way, url, ca_file, seconds = ...
+local options = {
+  token = "secret",
+  base_url = url,
+  http = { ca_file = ca_file, proxy = "" },
+  timeout = { connect = tonumber(seconds), total = 10 * seconds },
+  retry = false,
+  recover = false,
+}
+if way == "fleet" then
+  for _, report in autopilot.fleet({ tenants = { "one" }, client = options }):run() do
+    print(report)
+  end
+else
+  local report, failure = autopilot.client(options):sync()
+  print(report or failure)
+end
+]]
+
+--- Closed with all hostile servers.
+local function kill_addresses(count, port)
+  for number = 2, 1 + count do
+    hostile.black_hole("127.0.0." .. number, port)
+  end
+end
+
+describe("a host whose first addresses are dead", function()
+  local names
+
+  after_each(function()
+    names:remove()
+    wire.close()
+  end)
+  teardown(wire.teardown)
+
+  for _, count in ipairs { 1, 2 } do
+    for _, way in ipairs { "client", "fleet" } do
+      it(("is reached by a %s: %d dead"):format(way, count), function()
+        names = slow_dns.new(count)
+        names:open()
+        local server = hostile.listen(wire.tls(wire.serves()))
+        kill_addresses(count, server.port)
+        local url, ca_file = server:url("", "https", host), wire.certificates().ca
+        local output = preloaded.run(names.environment, program, way, url, ca_file, seconds)
+        assert.matches("started", output)
+      end)
+    end
+
+    for _, driver in ipairs { "thread", "polling" } do
+      it(("is reached in nginx with the driver %s: %d dead"):format(driver, count), function()
+        local obstacle = nginx_world.obstacle()
+        if obstacle then
+          names = slow_dns.new()
+          return pending(obstacle)
+        end
+        names = slow_dns.new(count)
+        names:open()
+        local world = openresty_world.start { driver = driver, environment = names.environment }
+        finally(function()
+          world:stop()
+        end)
+        kill_addresses(count, world.upstream.port)
+        local query = "token=answer-0&total=%s&url=https://%s:%d"
+        local result = world:run("one", query:format(seconds, host, world.upstream.port))
+        assert.equal("started", result.outcome)
+        assert.same({}, world.server:complaints())
+      end)
+    end
+  end
+end)

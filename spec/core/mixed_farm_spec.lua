@@ -1,0 +1,165 @@
+-- Where some nodes of a host speak HTTP/2 and others HTTP/1.1, or some clients do, no answer becomes another
+-- tenant's report: no request goes out on an HTTP/1.1 connection on which another one awaits its answer.
+
+local autopilot = require "autopilot"
+local cjson = require "cjson.safe"
+local core = require "autopilot.core"
+local hostile = require "support.hostile_server"
+local mixed_farm = require "support.mixed_farm"
+local nginx_world = require "support.nginx_world"
+local openresty_world = require "support.openresty_world"
+local preloaded = require "support.preloaded"
+local socket = require "socket"
+local wire = require "support.wire"
+
+local describe_http2 = core.info().http2 and describe or pending
+
+--- Runs a fleet of `count` tenants, `concurrency` at a time; the names of those whose reports are wrong or
+-- tell of no answer.
+local function run_fleet(farm, kind, count, concurrency)
+  local number = 0
+  local fleet = autopilot.fleet {
+    tenants = mixed_farm.tenants(count),
+    concurrency = concurrency,
+    client = function(tenant)
+      number = number + 1
+      return {
+        token = "token-of-" .. tenant,
+        base_url = farm.server:url("", "https"),
+        http = {
+          ca_file = wire.certificates().ca,
+          version = kind == "clients" and (number % 3 == 0 and "1.1" or "2") or nil,
+        },
+        timeout = { connect = 5 * hostile.patience, total = 5 * hostile.patience },
+        retry = false,
+        recover = false,
+      }
+    end,
+    wait = function(set)
+      hostile.step()
+      set:step(0.001)
+    end,
+  }
+  local wrong = {}
+  for tenant, report in fleet:run() do
+    if not mixed_farm.is_right(tenant, report) then
+      wrong[#wrong + 1] = tostring(report)
+    end
+  end
+  fleet:close()
+  assert.equal(count, fleet.summary.total)
+  return wrong
+end
+
+--- The same for light threads of one nginx worker, all at once.
+local function run_nginx(world, farm, kind, count)
+  local query = ("count=%d&url=%s&ca_file=%s"):format(
+    count,
+    farm.server:url("", "https"),
+    wire.certificates().ca
+  )
+  local call = world:begin("tenants", query .. (kind == "clients" and "&versions=both" or ""))
+  hostile.until_true(function()
+    return #socket.select({ call.connection }, nil, 0) > 0
+  end)
+  local answers, wrong = assert(cjson.decode(call:answer().body)), {}
+  for index, tenant in ipairs(mixed_farm.tenants(count)) do
+    if not mixed_farm.is_right(tenant, answers[index]) then
+      wrong[#wrong + 1] = tenant .. ": " .. cjson.encode(answers[index])
+    end
+  end
+  return wrong
+end
+
+-- libcurl 8.5 and later do not need to be kept from sharing a connection. This one says it is such.
+local pretence = [[
+#define _GNU_SOURCE
+#include <curl/curl.h>
+#include <dlfcn.h>
+
+typedef curl_version_info_data *question(CURLversion);
+
+curl_version_info_data *curl_version_info(CURLversion version) {
+    static curl_version_info_data told;
+    told = *((question *)dlsym(dlopen("libcurl.so.4", RTLD_LAZY), "curl_version_info"))(version);
+    told.version_num = 0x080500;
+    return &told;
+}
+]]
+
+local program = [[
+local autopilot = require "autopilot"
+local mixed_farm = require "support.mixed_farm"
+local url, ca_file = ...
+local fleet = autopilot.fleet {
+  tenants = mixed_farm.tenants(300),
+  concurrency = 150,
+  client = function(tenant)
+    local http = { ca_file = ca_file, proxy = "" }
+    return { token = tenant, base_url = url, http = http, retry = false, recover = false }
+  end,
+}
+for tenant, report in fleet:run() do
+  local is_right = mixed_farm.is_right(tenant, report)
+  print(is_right and "right" or report.outcome .. " " .. report.delivered)
+end
+]]
+
+for _, kind in ipairs { "nodes", "clients" } do
+  describe_http2(("where some %s lack HTTP/2"):format(kind), function()
+    after_each(wire.close)
+    teardown(wire.teardown)
+
+    local function assert_fair(farm, wrong)
+      assert.same({}, wrong)
+      assert.equal(0, farm.shared)
+      assert.is_true(farm.http1 > 0 and farm.http2 > 0)
+    end
+
+    it("each tenant of a fleet has its own answer", function()
+      local farm = mixed_farm.start(kind)
+      assert_fair(farm, run_fleet(farm, kind, 600, 150))
+    end)
+
+    for _, driver in ipairs { "thread", "polling" } do
+      it(("each call in nginx has its own answer, with the driver %s"):format(driver), function()
+        local obstacle = nginx_world.obstacle()
+        if obstacle then
+          return pending(obstacle)
+        end
+        local world = openresty_world.start { driver = driver }
+        finally(function()
+          world:stop()
+        end)
+        local farm = mixed_farm.start(kind)
+        for _ = 1, 2 do
+          assert_fair(farm, run_nginx(world, farm, kind, 150))
+        end
+        assert.same({}, world.server:complaints())
+      end)
+    end
+  end)
+end
+
+describe_http2("where libcurl has sent two requests over one HTTP/1.1 connection", function()
+  after_each(wire.close)
+  teardown(wire.teardown)
+
+  it("neither of them has an answer", function()
+    local folder, library = preloaded.build(pretence)
+    finally(function()
+      preloaded.remove(folder)
+    end)
+    local farm = mixed_farm.start "nodes"
+    local url, ca_file = farm.server:url("", "https"), wire.certificates().ca
+    local output = preloaded.run({ LD_PRELOAD = library }, program, url, ca_file)
+    local count = { right = 0, ["interrupted unknown"] = 0 }
+    for line in output:gmatch "[^\n]+" do
+      count[line] = (count[line] or -1000) + 1
+    end
+    assert.equal(300, count.right + count["interrupted unknown"], output)
+    local major, minor = core.info().libcurl:match "^(%d+)%.(%d+)"
+    local may_share = major * 100 + minor < 805
+    assert.equal(may_share, count["interrupted unknown"] > 0)
+  end)
+end)

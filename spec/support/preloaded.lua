@@ -1,0 +1,59 @@
+--- Programs in processes of their own, in which functions of the system's libraries are replaced.
+
+local emulated_service = require "support.emulated_service"
+local files = require "support.files"
+local hostile = require "support.hostile_server"
+local shell = require "autopilot.cli.emulate_shell"
+
+local preloaded = {}
+
+local build = [[
+cd "$1" && cat >preloaded.c && cc -shared -fPIC -w -o preloaded.so preloaded.c -ldl
+]]
+
+--- Compiles functions that take the place of others of the same names, in a private folder.
+---@param source string in C
+---@return string folder to be removed
+---@return string library what LD_PRELOAD is to name
+function preloaded.build(source)
+  local folder = shell.read "mktemp -d":match "^[^\n]+"
+  local compiler = io.popen(shell.command(build, folder), "w")
+  compiler:write(source)
+  compiler:close()
+  local library = folder .. "/preloaded.so"
+  assert(shell.read('[ -f "$1" ] && echo yes', library) ~= "", "no compiler")
+  return folder, library
+end
+
+--- Removes a folder that `build` has made.
+---@param folder string
+function preloaded.remove(folder)
+  shell.read('rm -r "$1"', folder)
+end
+
+--- Runs a Lua program, and the hostile servers meanwhile.
+---@param environment table<string, string>
+---@param program string
+---@param ... string|number its arguments
+---@return string output
+function preloaded.run(environment, program, ...)
+  local output, remove_output = files.temporary ""
+  local script, remove_script = files.temporary(program)
+  local words = { "env" }
+  for name, value in pairs(environment) do
+    words[#words + 1] = shell.quote(name .. "=" .. value)
+  end
+  for _, word in ipairs { emulated_service.interpreter(), script, ... } do
+    words[#words + 1] = shell.quote(tostring(word))
+  end
+  os.execute(("(%s; echo ended) >%s 2>&1 &"):format(table.concat(words, " "), output))
+  hostile.until_true(function()
+    return files.read(output):find "ended\n$"
+  end)
+  local text = files.read(output):gsub("ended\n$", "")
+  remove_output()
+  remove_script()
+  return text
+end
+
+return preloaded

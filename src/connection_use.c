@@ -1,0 +1,132 @@
+#include "connection_use.h"
+#include "platform.h"
+
+/* Whether the transfer's answer has come in whole, as far as its head says that: libcurl may
+ * already have used the connection again, though the transfer was not yet told to have finished. */
+static bool is_answered(const struct transfer *transfer) {
+    int status = transfer_status(transfer);
+    return transfer->head.complete && (status == 204 || status == 304);
+}
+
+/* From `other` on, the next transfer in flight that was sent over the same connection and awaits
+ * its answer there; or NULL. */
+static struct transfer *find_sharing(const struct transfer *transfer, struct transfer *other) {
+    if (transfer->connection == 0) {
+        return NULL;
+    }
+    while (other != NULL &&
+           (other == transfer || other->connection != transfer->connection || is_answered(other))) {
+        other = other->next;
+    }
+    return other;
+}
+
+/* Another transfer in flight that was sent over the same connection; or NULL. */
+static struct transfer *first_sharing(struct transfer *transfer) {
+    struct transfer *first = transfer;
+    while (first->previous != NULL) {
+        first = first->previous;
+    }
+    return find_sharing(transfer, first);
+}
+
+bool connection_use_is_sole(struct transfer *transfer) {
+    struct transfer *other = first_sharing(transfer);
+    bool is_sole = other == NULL;
+    while (other != NULL) {
+        transfer_lose_answer(other);
+        other = find_sharing(transfer, other->next);
+    }
+    if (!is_sole) {
+        transfer_lose_answer(transfer);
+    }
+    return is_sole;
+}
+
+void connection_use_end_trace(struct transfer_handle *handle) {
+    if (handle->is_traced) {
+        curl_easy_setopt(handle->easy, CURLOPT_VERBOSE, 0L);
+        handle->is_traced = false;
+    }
+}
+
+/* Has libcurl trace what happens from here on: to have that always would cost too much. */
+static int on_new_socket(void *context, curl_socket_t socket, curlsocktype purpose) {
+    struct transfer_handle *handle = context;
+    (void)purpose;
+    platform_close_on_exec((intptr_t)socket);
+    handle->has_new_socket = handle->http2->has_begun_one = true;
+    handle->has_agreed_http2 = false;
+    if (handle->http2->are_needed) {
+        handle->is_traced = true;
+        curl_easy_setopt(handle->easy, CURLOPT_VERBOSE, 1L);
+    }
+    return CURL_SOCKOPT_OK;
+}
+
+static int on_trace(CURL *easy, curl_infotype kind, char *text, size_t length, void *context) {
+    struct transfer_handle *handle = context;
+    (void)easy;
+    if (kind == CURLINFO_TEXT) {
+        http2_connections_read_trace(text, length, &handle->has_agreed_http2);
+    }
+    return 0;
+}
+
+/* Whether another transfer in flight was sent over the connection, and it does not speak HTTP/2. */
+static bool is_busy(const struct transfer_handle *handle, struct transfer *transfer) {
+    return handle->http2->are_needed &&
+           !http2_connections_has(handle->http2, transfer->connection) &&
+           first_sharing(transfer) != NULL;
+}
+
+/* libcurl calls this each time it is about to send the request, its own resends included. */
+static int on_send(void *context, char *primary_ip, char *local_ip, int primary_port,
+                   int local_port) {
+    struct transfer_handle *handle = context;
+    struct transfer *transfer = handle->transfer;
+    connection_use_end_trace(handle);
+    transfer->connection = http2_connections_id(primary_ip, primary_port, local_ip, local_port);
+    if (handle->has_new_socket) {
+        http2_connections_note(handle->http2, transfer->connection, handle->has_agreed_http2);
+        handle->has_new_socket = false;
+    }
+    if (is_busy(handle, transfer)) {
+        transfer->times_busy++;
+        transfer->is_refused = true;
+    } else {
+        transfer->is_refused = idle_sockets_have_input(handle->sockets, handle->easy, local_port);
+    }
+    if (transfer->is_refused) {
+        transfer->connection = 0;
+        return CURL_PREREQFUNC_ABORT;
+    }
+    transfer->sends++;
+    return CURL_PREREQFUNC_OK;
+}
+
+/* Hands the option on unless an earlier one was refused; `code` holds the first refusal. */
+#define SET(option, value) (code = code == CURLE_OK ? curl_easy_setopt(easy, option, value) : code)
+
+CURLcode connection_use_configure(struct transfer_handle *handle) {
+    CURL *easy = handle->easy;
+    CURLcode code = CURLE_OK;
+    SET(CURLOPT_SOCKOPTDATA, (void *)handle);
+    SET(CURLOPT_SOCKOPTFUNCTION, on_new_socket);
+    SET(CURLOPT_DEBUGDATA, (void *)handle);
+    SET(CURLOPT_DEBUGFUNCTION, on_trace);
+    SET(CURLOPT_PREREQDATA, (void *)handle);
+    SET(CURLOPT_PREREQFUNCTION, on_send);
+    return code;
+}
+
+void connection_use_note_left(CURL *easy) {
+    char *context = NULL;
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &context);
+    struct transfer_handle *handle = (struct transfer_handle *)(void *)context;
+    struct transfer *transfer = handle != NULL ? handle->transfer : NULL;
+    /* Without an answer it may have been another socket: of an address that was given up. */
+    if (transfer != NULL && transfer->head.complete) {
+        transfer->connection = 0;
+    }
+}
