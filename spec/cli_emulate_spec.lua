@@ -325,26 +325,29 @@ describe("autopilot.cli.emulate.run", function()
   end
 
   it("prints lines with which a shell can use the service", function()
-    local lines, process, finish = run("cooldown = 5", "^export AZURE_CLIENT_SECRET=")
+    local lines, process, finish = run("cooldown = 5, public = true, identity = 'imds'", "^export AZURE_CLIENT_SECRET=")
     local use = [[
       eval "$1"
       printf '%s\n' "$AZURE_TENANT_ID" "$AZURE_CLIENT_ID" "$AZURE_CLIENT_SECRET"
       echo "${AZURE_AUTHORITY_HOST%/}"
       echo "$AUTOPILOT_BASE_URL"
+      echo "$AZURE_POD_IDENTITY_AUTHORITY_HOST"
       curl -sS --cacert "$AUTOPILOT_CA_FILE" -H "Authorization: Bearer $AUTOPILOT_TOKEN" \
         "$AUTOPILOT_BASE_URL$2"
     ]]
     local output = shell.read(use, table.concat(lines, "\n"), settings_path)
     shell.read('kill "$1"', process)
     assert.equal("", finish())
-    local tenant, client, secret, authority, url, record =
-      output:match "^(%S+)\n(%S+)\n(%S+)\n(%S+)\n(%S+)\n({.*)$"
+    local tenant, client, secret, authority, url, identity, record =
+      output:match "^(%S+)\n(%S+)\n(%S+)\n(%S+)\n(%S+)\n(%S+)\n({.*)$"
     local guid = "^%x+%-%x%x%x%x%-4%x%x%x%-[89ab]%x%x%x%-%x+$"
     assert.matches(guid, tenant)
     assert.matches(guid, client)
     assert.equal(40, #secret)
     assert.matches("^https://localhost:%d+$", url)
     assert.equal(url, authority)
+    assert.equal(url, identity)
+    assert.matches("^# .*/emulator/approve", lines[2])
     assert.equal("unknown", cjson.decode(record).syncStatus)
   end)
 
