@@ -156,7 +156,7 @@ describe("the emulated service in nginx", function()
   end)
 
   it("lets a test move its clock, trigger syncs, inject faults and read what happened", function()
-    local _, _, empty = service:request { method = "GET", path = "/emulator/log" }
+    local empty = select(3, service:request { method = "GET", path = "/emulator/log" })
     assert.equal("[]", empty)
     local tenant = { tenant = service.tenant, by = "portal" }
     assert.same({ started = true }, service:control("POST", "trigger", tenant))
@@ -381,26 +381,28 @@ describe("autopilot.cli.emulate.run", function()
   end
 
   it("prints lines with which a shell can use the service", function()
-    local lines, process, finish = run("cooldown = 5", "^export AZURE_CLIENT_SECRET=")
+    local options = "public = true, identity = 'imds'"
+    local lines, process, finish = run(options, "^export AZURE_CLIENT_SECRET=")
     local use = [[
       eval "$1"
-      printf '%s\n' "$AZURE_TENANT_ID" "$AZURE_CLIENT_ID" "$AZURE_CLIENT_SECRET"
-      echo "${AZURE_AUTHORITY_HOST%/}"
-      echo "$AUTOPILOT_BASE_URL"
+      printf '%s\n' "$AZURE_TENANT_ID" "$AZURE_CLIENT_ID" "$AZURE_CLIENT_SECRET" \
+        "${AZURE_AUTHORITY_HOST%/}" "$AUTOPILOT_BASE_URL" "$AZURE_POD_IDENTITY_AUTHORITY_HOST"
       curl -sS --cacert "$AUTOPILOT_CA_FILE" -H "Authorization: Bearer $AUTOPILOT_TOKEN" \
         "$AUTOPILOT_BASE_URL$2"
     ]]
     local output = shell.read(use, table.concat(lines, "\n"), settings_path)
     shell.read('kill "$1"', process)
     assert.equal("", finish())
-    local tenant, client, secret, authority, url, record =
-      output:match "^(%S+)\n(%S+)\n(%S+)\n(%S+)\n(%S+)\n({.*)$"
-    local guid = "^%x+%-%x%x%x%x%-4%x%x%x%-[89ab]%x%x%x%-%x+$"
-    assert.matches(guid, tenant)
-    assert.matches(guid, client)
+    local tenant, client, secret, authority, url, identity, record =
+      output:match "^(%S+)\n(%S+)\n(%S+)\n(%S+)\n(%S+)\n(%S+)\n({.*)$"
+    for _, id in ipairs { tenant, client } do
+      assert.matches("^%x+%-%x%x%x%x%-4%x%x%x%-[89ab]%x%x%x%-%x+$", id)
+    end
     assert.equal(40, #secret)
     assert.matches("^https://localhost:%d+$", url)
     assert.equal(url, authority)
+    assert.equal(url, identity)
+    assert.matches("^# .*/emulator/approve", lines[2])
     assert.equal("unknown", cjson.decode(record).syncStatus)
   end)
 

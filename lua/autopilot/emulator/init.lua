@@ -256,12 +256,11 @@ local function route(url)
   if operation then
     return operation, path, tenant
   end
-  if identity.is_path(path) then
-    return "identity", path
-  elseif discovery.is_path(path) then
-    return "discovery", path
-  end
-  return graph.operation(path) or "other", path
+  operation = identity.is_path(path) and "identity"
+    or graph.operation(path)
+    or discovery.is_path(path) and "discovery"
+    or "other"
+  return operation, path
 end
 
 --- The request reaches the service, which says `answer(call)` to it.
