@@ -18,7 +18,7 @@ describe("autopilot.cli.input_file", function()
 
   --- Opens the pipe's other end, so that opening it does not wait.
   local function write_into_pipe()
-    os.execute(("echo text >'%s' &"):format(pipe))
+    os.execute(("echo text >'%s' 2>/dev/null &"):format(pipe))
   end
 
   it("says what it is that is no file, and does not open it", function()
