@@ -203,10 +203,8 @@ static bool restart(struct transfer_set *set, struct transfer *transfer) {
 
 /* When the set itself has something to do next. */
 static double next_time(const struct transfer_set *set) {
-    if (set->in_flight_count == 0) {
-        return never;
-    }
-    return set->next_deadline < set->next_look ? set->next_deadline : set->next_look;
+    double next = set->next_deadline < set->next_look ? set->next_deadline : set->next_look;
+    return set->in_flight_count > 0 ? next : never;
 }
 
 static bool is_past(double time) {
@@ -291,11 +289,9 @@ static int milliseconds_until_due(struct transfer_set *set, double longest) {
     if (until_time >= 0 && (double)until_time < milliseconds) {
         milliseconds = (double)until_time;
     }
-    if (next_time(set) < never) {
-        double left = (next_time(set) - platform_clock()) * 1e3;
-        left = left > 0 ? left : 0;
-        milliseconds = left < milliseconds ? left : milliseconds;
-    }
+    double left = (next_time(set) - platform_clock()) * 1e3;
+    left = left > 0 ? left : 0;
+    milliseconds = left < milliseconds ? left : milliseconds;
     return (int)(milliseconds + 0.999);
 }
 
