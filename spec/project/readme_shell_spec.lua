@@ -66,7 +66,7 @@ describe("the README's lines for a shell", function()
     work = root .. "/work"
     os.execute(([[
       mkdir '%s' '%s/stubs' '%s/source' &&
-      tar -c Makefile .ci lua src bin rockspec LICENSE spec/c examples build/%s build/c |
+      tar -c Makefile .ci lua src bin rockspec LICENSE spec/c spec/node examples build/%s build/c |
         tar -x -C '%s/source'
     ]]):format(work, root, root, lua, root))
     local function write_stub(name, text)
