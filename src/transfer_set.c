@@ -214,9 +214,9 @@ static bool is_past(double time) {
 /* Ends what is over its time, and what has lost its answer because a connection was shared. */
 static void give_up_hopeless(struct transfer_set *set) {
     double now = platform_clock();
-    struct transfer *transfer = set->in_flight.first, *next;
     set->next_deadline = never;
-    for (; transfer != NULL; transfer = next) {
+    for (struct transfer *transfer = set->in_flight.first, *next; transfer != NULL;
+         transfer = next) {
         next = transfer->next;
         if (transfer->deadline <= now || transfer->is_shared) {
             finish_and_keep(set, transfer, CURLE_OPERATION_TIMEDOUT);
@@ -226,14 +226,16 @@ static void give_up_hopeless(struct transfer_set *set) {
     }
 }
 
-/* Lets libcurl look itself what has happened, where a transfer may be about to get a connection. */
+/* Lets libcurl look itself what has happened, while a transfer may be about to get a connection and
+ * once after: one that begins in a look makes libcurl 7.88.1 forget others' answers until the next.
+ */
 static CURLMcode look_after_connecting(struct transfer_set *set) {
     const struct transfer *transfer = set->in_flight.first;
     while (transfer != NULL && transfer->sends > 0 && !transfer->handle->has_new_socket) {
         transfer = transfer->next;
     }
     set->next_look = transfer != NULL ? platform_clock() + look_seconds : never;
-    return transfer != NULL ? socket_watch_act_on_all(&set->watch) : CURLM_OK;
+    return socket_watch_act_on_all(&set->watch);
 }
 
 /* An answer over HTTP/2 takes up to three rounds: read for another stream, handed out, ended. */
