@@ -139,7 +139,9 @@ describe("autopilot.openresty", function()
             second = math.max(second, open[10 + round])
           end
           assert.is_true(second <= math.max(first + 5, kept), table.concat(open, " "))
-          assert.is_true(resident[20] - resident[5] <= 3, table.concat(resident, " "))
+          -- MiB: a leak grows in both halves, the heap in a step when more calls overlap than before.
+          local growth = math.min(resident[12] - resident[4], resident[20] - resident[12])
+          assert.is_true(growth <= 1.6, table.concat(resident, " "))
         end)
 
         it("fails at once inside a C function, where nobody can wait, and sends nothing", function()
