@@ -213,12 +213,14 @@ local function first_lost(call)
   end
 end
 
---- A lost request is told to others only when the record was asked about it, or nobody had the time.
+--- A lost request is told to others only when the record was asked about it, nobody had the time, or the
+-- service had asked with a Retry-After to be left alone, which binds reads too.
 local function check_interrupted(history, call)
   local holder = joined_call(history, call.report)
   local post = holder and first_lost(holder)
   local has_time = not call.deadline or call.ended < call.deadline - tiny
-  if not post or not has_time or history.store_fails > 0 then
+  local is_bound = (history.told_until or 0) > call.ended
+  if not post or not has_time or is_bound or history.store_fails > 0 then
     return
   end
   for _, request in ipairs(history.network.requests) do
