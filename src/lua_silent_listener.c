@@ -32,7 +32,7 @@ static int create(lua_State *L) {
 }
 
 static int close(lua_State *L) {
-    struct listener_object *object = lua_support_check_object(L, 1, type_name);
+    struct listener_object *object = luaL_checkudata(L, 1, type_name);
     silent_listener_close(object->descriptor);
     object->descriptor = -1;
     return 0;

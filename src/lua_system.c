@@ -168,18 +168,6 @@ static int uuid(lua_State *L) {
     return 1;
 }
 
-static void set_text(lua_State *L, const char *name, const char *text) {
-    if (text != NULL) {
-        lua_pushstring(L, text);
-        lua_setfield(L, -2, name);
-    }
-}
-
-static void set_flag(lua_State *L, const char *name, int flag) {
-    lua_pushboolean(L, flag);
-    lua_setfield(L, -2, name);
-}
-
 static int info(lua_State *L) {
     const curl_version_info_data *libcurl = curl_version_info(CURLVERSION_NOW);
     const struct ca_store *store = ca_store_default();
@@ -187,12 +175,12 @@ static int info(lua_State *L) {
         return luaL_error(L, "not enough memory");
     }
     lua_newtable(L);
-    set_text(L, "libcurl", libcurl->version);
-    set_text(L, "ssl", libcurl->ssl_version);
-    set_text(L, "ca_file", store->file);
-    set_text(L, "ca_path", store->path);
-    set_flag(L, "http2", (libcurl->features & CURL_VERSION_HTTP2) != 0);
-    set_flag(L, "async_dns", (libcurl->features & CURL_VERSION_ASYNCHDNS) != 0);
+    lua_support_set_text(L, "libcurl", libcurl->version);
+    lua_support_set_text(L, "ssl", libcurl->ssl_version);
+    lua_support_set_text(L, "ca_file", store->file);
+    lua_support_set_text(L, "ca_path", store->path);
+    lua_support_set_flag(L, "http2", (libcurl->features & CURL_VERSION_HTTP2) != 0);
+    lua_support_set_flag(L, "async_dns", (libcurl->features & CURL_VERSION_ASYNCHDNS) != 0);
     return 1;
 }
 
