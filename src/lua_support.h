@@ -34,6 +34,5 @@ void lua_system_open(lua_State *L);
 void lua_request_open(lua_State *L);
 void lua_transfer_set_open(lua_State *L);
 void lua_transfer_thread_open(lua_State *L);
-void lua_silent_listener_open(lua_State *L);
 
 #endif

@@ -15,6 +15,8 @@
  *       the process;   core.release_interrupt() undoes it
  *   core.was_interrupted() -> was there one since, was it SIGTERM
  *   core.is_world_readable(path) -> may every user of this machine read that file
+ *   core.silent_listener() -> listener, port of loopback that never answers; or nil, as on Windows
+ *   listener:close()     also done by the collector
  *   core.info()          -> {libcurl =, ssl =, http2 =, async_dns =, ca_file =, ca_path =} */
 #include "ca_store.h"
 #include "lua_support.h"
@@ -168,6 +170,30 @@ static int uuid(lua_State *L) {
     return 1;
 }
 
+static const char listener_type[] = "autopilot.silent_listener";
+
+struct listener {
+    int descriptor; /* -1: closed */
+};
+
+static int silent_listener(lua_State *L) {
+    int port = 0;
+    struct listener *listener = lua_support_new_object(L, sizeof *listener, listener_type);
+    listener->descriptor = platform_listen_silently(&port);
+    if (listener->descriptor < 0) {
+        return 0;
+    }
+    lua_pushinteger(L, port);
+    return 2;
+}
+
+static int close_listener(lua_State *L) {
+    struct listener *listener = luaL_checkudata(L, 1, listener_type);
+    platform_close(listener->descriptor);
+    listener->descriptor = -1;
+    return 0;
+}
+
 static int info(lua_State *L) {
     const curl_version_info_data *libcurl = curl_version_info(CURLVERSION_NOW);
     const struct ca_store *store = ca_store_default();
@@ -201,8 +227,13 @@ void lua_system_open(lua_State *L) {
         {"is_world_readable", is_world_readable},
         {"random", random_fraction},
         {"uuid", uuid},
+        {"silent_listener", silent_listener},
         {"info", info},
         {NULL, NULL},
     };
+    static const luaL_Reg metamethods[] = {
+        {"__gc", close_listener}, {"__close", close_listener}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"close", close_listener}, {NULL, NULL}};
+    lua_support_new_type(L, listener_type, metamethods, methods);
     lua_support_set_functions(L, functions);
 }
