@@ -1,7 +1,6 @@
 #include "ca_extras.h"
 #include "platform.h"
 
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,7 +13,6 @@ enum { USUAL_LENGTH = 256 * 1024, LONGEST_LENGTH = 32 * 1024 * 1024 };
 struct certificate {
     const char *start;
     size_t length;
-    uint64_t tail; /* its last bytes, of the signature: what makes a comparison quick */
 };
 
 struct certificates {
@@ -85,7 +83,6 @@ static bool add_certificate(struct certificates *list, const char *start, const 
     struct certificate *added = &list->items[list->count++];
     added->start = start;
     added->length = (size_t)(end - start);
-    memcpy(&added->tail, end - sizeof added->tail, sizeof added->tail);
     return true;
 }
 
@@ -104,7 +101,7 @@ static bool find_certificates(struct certificates *list, const char *text) {
 static bool has(const struct certificates *list, const struct certificate *wanted) {
     for (size_t i = 0; i < list->count; i++) {
         const struct certificate *item = &list->items[i];
-        if (item->tail == wanted->tail && item->length == wanted->length &&
+        if (item->length == wanted->length &&
             memcmp(item->start, wanted->start, item->length) == 0) {
             return true;
         }

@@ -37,6 +37,5 @@ int luaopen_autopilot_core(lua_State *L) {
     lua_request_open(L);
     lua_transfer_set_open(L);
     lua_transfer_thread_open(L);
-    lua_silent_listener_open(L);
     return 1;
 }

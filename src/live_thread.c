@@ -9,7 +9,6 @@
 #include <stdlib.h>
 
 #include "live_thread.h"
-#include "shared_count.h"
 
 /* Enough for libcurl, a resolver and OpenSSL also where the system's default is 128 KiB. */
 static const size_t stack_size = 1024 * 1024;
@@ -22,11 +21,11 @@ static pthread_mutex_t registry = PTHREAD_MUTEX_INITIALIZER;
 static struct live_thread *first_live; /* started and not stopped */
 
 static bool is_set(long *flag) {
-    return shared_count_add(flag, 0) > 0;
+    return platform_add(flag, 0) > 0;
 }
 
 static void ask_to_stop(struct live_thread *live) {
-    shared_count_add(&live->is_stopping, 1);
+    platform_add(&live->is_stopping, 1);
     live->wake(live->context);
 }
 
@@ -104,7 +103,7 @@ static bool take_out(struct live_thread *live) {
 static void *run(void *context) {
     struct live_thread *live = context;
     live->work(live->context);
-    shared_count_add(&live->has_ended, 1);
+    platform_add(&live->has_ended, 1);
     return NULL;
 }
 

@@ -16,7 +16,7 @@ struct live_thread {
     void (*work)(void *context);
     void (*wake)(void *context);
     void *context;
-    long is_stopping, has_ended; /* shared counts */
+    long is_stopping, has_ended; /* changed by platform_add */
     bool is_joined;              /* by an exit of the process */
     struct live_thread *next;
 };

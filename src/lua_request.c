@@ -15,33 +15,49 @@ struct request_object {
 };
 
 struct prepared_request *lua_request_check(lua_State *L, int index) {
-    struct request_object *object = lua_support_check_object(L, index, type_name);
+    struct request_object *object = luaL_checkudata(L, index, type_name);
     luaL_argcheck(L, object->request != NULL, index, "the request was never made");
     return object->request;
 }
 
-void lua_request_check_attempt(lua_State *L, int first, struct transfer_attempt *attempt) {
-    const int total = first + 1, token = first + 2, id = first + 3, retry = first + 4;
-    memset(attempt, 0, sizeof *attempt);
-    attempt->connect_timeout = luaL_checknumber(L, first);
-    attempt->total_timeout = luaL_checknumber(L, total);
-    attempt->token = luaL_optlstring(L, token, NULL, &attempt->token_length);
-    attempt->client_request_id = luaL_optlstring(L, id, NULL, &attempt->client_request_id_length);
-    lua_Number retry_attempt = luaL_optnumber(L, retry, 0);
-    luaL_argcheck(L, retry_attempt >= 0 && retry_attempt <= 1e9, retry, "out of range");
-    attempt->retry_attempt = (unsigned)retry_attempt;
-    /* The last line of defence; callers check before and name what is wrong. */
-    if ((attempt->token != NULL &&
-         !prepared_request_is_header_text(attempt->token, attempt->token_length)) ||
-        (attempt->client_request_id != NULL &&
-         !prepared_request_is_header_text(attempt->client_request_id,
-                                          attempt->client_request_id_length))) {
-        luaL_error(L, "a header value contains CR, LF or NUL");
+/* The text in this field of the attempt, which stays on the stack, or NULL. */
+static const char *attempt_text(lua_State *L, int index, const char *name, size_t *length) {
+    lua_getfield(L, index, name);
+    const char *text = luaL_optlstring(L, -1, NULL, length);
+    if (text != NULL && !prepared_request_is_header_text(text, *length)) {
+        luaL_error(L, "a header value contains CR, LF or NUL"); /* never quoted: it may be secret */
     }
+    return text;
+}
+
+/* The number in this field of the attempt. */
+static lua_Number attempt_number(lua_State *L, int index, const char *name) {
+    lua_getfield(L, index, name);
+    lua_Number number = lua_tonumber(L, -1);
+    if (!lua_isnumber(L, -1)) {
+        luaL_error(L, "attempt: '%s' must be a number", name);
+    }
+    lua_pop(L, 1);
+    return number;
+}
+
+void lua_request_check_attempt(lua_State *L, int index, struct transfer_attempt *attempt) {
+    memset(attempt, 0, sizeof *attempt);
+    luaL_checktype(L, index, LUA_TTABLE);
+    attempt->connect_timeout = attempt_number(L, index, "connect");
+    attempt->total_timeout = attempt_number(L, index, "total");
+    lua_getfield(L, index, "retry_attempt");
+    lua_Number retry = luaL_optnumber(L, -1, 0);
+    luaL_argcheck(L, retry >= 0 && retry <= 1e9, index, "'retry_attempt' is out of range");
+    attempt->retry_attempt = (unsigned)retry;
+    lua_pop(L, 1);
+    attempt->token = attempt_text(L, index, "token", &attempt->token_length);
+    attempt->client_request_id =
+        attempt_text(L, index, "client_request_id", &attempt->client_request_id_length);
 }
 
 static int collect(lua_State *L) {
-    struct request_object *object = lua_support_check_object(L, 1, type_name);
+    struct request_object *object = luaL_checkudata(L, 1, type_name);
     prepared_request_release(object->request);
     object->request = NULL;
     return 0;

@@ -1,4 +1,4 @@
-/* What the bindings that send requests need to know of the request's. */
+/* The prepared request and the attempt, for the bindings that send requests. */
 #ifndef AUTOPILOT_LUA_REQUEST_H
 #define AUTOPILOT_LUA_REQUEST_H
 
@@ -6,12 +6,12 @@
 #include "prepared_request.h"
 #include "transfer.h"
 
-/* The prepared request at this index; raises when the value is none. */
+/* The prepared request at this index; raises for any other value. */
 struct prepared_request *lua_request_check(lua_State *L, int index);
 
-/* Reads an attempt from five values of the stack, the first of them at this index: connect timeout,
- * total timeout, token, client-request-id, retry attempt; the last three may be nil. Its texts live
- * as long as these values. Raises for what cannot be sent, without quoting it. */
-void lua_request_check_attempt(lua_State *L, int first, struct transfer_attempt *attempt);
+/* Reads an attempt from the table at this index: `connect` and `total` (seconds), and optionally
+ * `token`, `client_request_id` and `retry_attempt`. Leaves the two texts on the stack, which keeps
+ * them alive. Raises for what cannot be sent, and never quotes it. */
+void lua_request_check_attempt(lua_State *L, int index, struct transfer_attempt *attempt);
 
 #endif

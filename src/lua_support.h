@@ -14,13 +14,15 @@
 /* Adds the functions to the table at the top of the stack. (luaL_setfuncs is missing in 5.1.) */
 void lua_support_set_functions(lua_State *L, const luaL_Reg *functions);
 
+/* Each sets a field of the table at the top of the stack. A text that is NULL sets nothing. */
+void lua_support_set_text(lua_State *L, const char *name, const char *text);
+void lua_support_set_number(lua_State *L, const char *name, double number);
+void lua_support_set_flag(lua_State *L, const char *name, bool flag);
+
 /* Creates the metatable `type_name` with `metamethods` and an __index of `methods`; pushes nothing.
- * The name's address stands for the type. */
+ */
 void lua_support_new_type(lua_State *L, const char *type_name, const luaL_Reg *metamethods,
                           const luaL_Reg *methods);
-
-/* The object of the type at this index; raises when the value is none. */
-void *lua_support_check_object(lua_State *L, int index, const char *type_name);
 
 /* Pushes a zeroed userdata that already has its metatable, so that __gc covers every later error.
  */
@@ -32,6 +34,5 @@ void lua_system_open(lua_State *L);
 void lua_request_open(lua_State *L);
 void lua_transfer_set_open(lua_State *L);
 void lua_transfer_thread_open(lua_State *L);
-void lua_silent_listener_open(lua_State *L);
 
 #endif

@@ -15,6 +15,8 @@
  *       the process;   core.release_interrupt() undoes it
  *   core.was_interrupted() -> was there one since, was it SIGTERM
  *   core.is_world_readable(path) -> may every user of this machine read that file
+ *   core.silent_listener() -> listener, port of loopback that never answers; or nil, as on Windows
+ *   listener:close()     also done by the collector
  *   core.info()          -> {libcurl =, ssl =, http2 =, async_dns =, ca_file =, ca_path =} */
 #include "ca_store.h"
 #include "lua_support.h"
@@ -168,16 +170,28 @@ static int uuid(lua_State *L) {
     return 1;
 }
 
-static void set_text(lua_State *L, const char *name, const char *text) {
-    if (text != NULL) {
-        lua_pushstring(L, text);
-        lua_setfield(L, -2, name);
+static const char listener_type[] = "autopilot.silent_listener";
+
+struct listener {
+    int descriptor; /* -1: closed */
+};
+
+static int silent_listener(lua_State *L) {
+    int port = 0;
+    struct listener *listener = lua_support_new_object(L, sizeof *listener, listener_type);
+    listener->descriptor = platform_listen_silently(&port);
+    if (listener->descriptor < 0) {
+        return 0;
     }
+    lua_pushinteger(L, port);
+    return 2;
 }
 
-static void set_flag(lua_State *L, const char *name, int flag) {
-    lua_pushboolean(L, flag);
-    lua_setfield(L, -2, name);
+static int close_listener(lua_State *L) {
+    struct listener *listener = luaL_checkudata(L, 1, listener_type);
+    platform_close(listener->descriptor);
+    listener->descriptor = -1;
+    return 0;
 }
 
 static int info(lua_State *L) {
@@ -187,12 +201,12 @@ static int info(lua_State *L) {
         return luaL_error(L, "not enough memory");
     }
     lua_newtable(L);
-    set_text(L, "libcurl", libcurl->version);
-    set_text(L, "ssl", libcurl->ssl_version);
-    set_text(L, "ca_file", store->file);
-    set_text(L, "ca_path", store->path);
-    set_flag(L, "http2", (libcurl->features & CURL_VERSION_HTTP2) != 0);
-    set_flag(L, "async_dns", (libcurl->features & CURL_VERSION_ASYNCHDNS) != 0);
+    lua_support_set_text(L, "libcurl", libcurl->version);
+    lua_support_set_text(L, "ssl", libcurl->ssl_version);
+    lua_support_set_text(L, "ca_file", store->file);
+    lua_support_set_text(L, "ca_path", store->path);
+    lua_support_set_flag(L, "http2", (libcurl->features & CURL_VERSION_HTTP2) != 0);
+    lua_support_set_flag(L, "async_dns", (libcurl->features & CURL_VERSION_ASYNCHDNS) != 0);
     return 1;
 }
 
@@ -213,8 +227,13 @@ void lua_system_open(lua_State *L) {
         {"is_world_readable", is_world_readable},
         {"random", random_fraction},
         {"uuid", uuid},
+        {"silent_listener", silent_listener},
         {"info", info},
         {NULL, NULL},
     };
+    static const luaL_Reg metamethods[] = {
+        {"__gc", close_listener}, {"__close", close_listener}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"close", close_listener}, {NULL, NULL}};
+    lua_support_new_type(L, listener_type, metamethods, methods);
     lua_support_set_functions(L, functions);
 }

@@ -1,21 +1,17 @@
 /* A transfer as Lua sees it: whether it has finished, and what came of it.
  *
- *   transfer:is_finished()      -> boolean
- *   transfer:status()           -> of the final answer, as far as it came; nil when none did
- *   transfer:result()           -> status | nil, http_version | nil, body, sends, is_complete,
- *                                  name_lookup, connect, tls, first_byte, total (seconds)
- *   transfer:failure()          -> nil when the whole answer came, else stage, name, message,
- *                                  timeout, delivered ("no" | "unknown")
- *   transfer:header(name, ...)  -> for each name the value of its fields, joined by ", ", or nil
- *   transfer:headers()          -> {[lower-case name] = value}
+ *   transfer:is_finished()  -> boolean
+ *   transfer:result()       -> response | nil, network | nil; nothing before the end
  *
- * The collector gives up a transfer that is still in flight. */
+ *   response = {status =, http_version =, headers = {[lower-case name] = value}, body =, sends =,
+ *               timings = {name_lookup =, connect =, tls =, first_byte =, total =}}
+ *   network = {stage =, name =, message =, timeout =, delivered = "no" | "unknown", sends =}
+ *
+ * There are both when the answer was cut after its head. `sends` is how often the request may have
+ * been put on the wire. The collector gives up a transfer that is still in flight. */
 #include "lua_transfer.h"
 #include "curl_failure.h"
 #include "transfer_set.h"
-
-#include <string.h>
-#include <time.h>
 
 static const char type_name[] = "autopilot.transfer";
 
@@ -24,24 +20,11 @@ struct transfer *lua_transfer_new(lua_State *L) {
 }
 
 struct transfer *lua_transfer_check(lua_State *L, int index) {
-    return lua_support_check_object(L, index, type_name);
-}
-
-static struct transfer *check(lua_State *L) {
-    return lua_support_check_object(L, 1, type_name);
+    return luaL_checkudata(L, index, type_name);
 }
 
 static int is_finished(lua_State *L) {
-    lua_pushboolean(L, check(L)->finished);
-    return 1;
-}
-
-static int status(lua_State *L) {
-    int status_code = transfer_status(check(L));
-    if (status_code <= 0) {
-        return 0;
-    }
-    lua_pushinteger(L, status_code);
+    lua_pushboolean(L, lua_transfer_check(L, 1)->finished);
     return 1;
 }
 
@@ -60,79 +43,6 @@ static const char *version_text(long version) {
     }
 }
 
-/* Appends the field's value to the text in the slot, where there is one. Joining is what RFC 9110
- * section 5.2 allows for every field this library reads. */
-static void join(lua_State *L, int slot, const struct header_field *field) {
-    if (lua_isnil(L, slot)) {
-        lua_pushlstring(L, field->value, field->value_length);
-    } else {
-        lua_pushvalue(L, slot);
-        lua_pushliteral(L, ", ");
-        lua_pushlstring(L, field->value, field->value_length);
-        lua_concat(L, 3);
-    }
-    lua_replace(L, slot);
-}
-
-static int result(lua_State *L) {
-    const struct transfer *transfer = check(L);
-    int status_code = transfer_status(transfer);
-    const char *version = status_code > 0 ? version_text(transfer->http_version) : NULL;
-    lua_settop(L, 1);
-    if (status_code > 0) {
-        lua_pushinteger(L, status_code);
-    } else {
-        lua_pushnil(L);
-    }
-    if (version != NULL) {
-        lua_pushstring(L, version);
-    } else {
-        lua_pushnil(L);
-    }
-    lua_pushlstring(L, transfer->body.length > 0 ? transfer->body.bytes : "",
-                    transfer->body.length);
-    lua_pushinteger(L, (lua_Integer)transfer->sends);
-    lua_pushboolean(L, transfer_is_complete(transfer));
-    lua_pushnumber(L, transfer->timings.name_lookup);
-    lua_pushnumber(L, transfer->timings.connect);
-    lua_pushnumber(L, transfer->timings.tls);
-    lua_pushnumber(L, transfer->timings.first_byte);
-    lua_pushnumber(L, transfer->timings.total);
-    return lua_gettop(L) - 1;
-}
-
-static int failure(lua_State *L) {
-    const struct transfer *transfer = check(L);
-    if (!transfer->finished || transfer->code == CURLE_OK) {
-        return 0;
-    }
-    lua_pushstring(L, transfer->failed_stage);
-    lua_pushstring(L, curl_failure_name(transfer->code));
-    lua_pushstring(L, transfer->message);
-    lua_pushboolean(L, transfer->code == CURLE_OPERATION_TIMEDOUT);
-    lua_pushstring(L, transfer->sends == 0 ? "no" : "unknown");
-    return 5;
-}
-
-static int header(lua_State *L) {
-    const struct transfer *transfer = check(L);
-    struct header_field field;
-    int names = lua_gettop(L) - 1;
-    luaL_checkstack(L, names + 3, "too many names");
-    for (int i = 0; i < names; i++) {
-        size_t length;
-        const char *name = luaL_optlstring(L, 2 + i, "", &length);
-        lua_pushnil(L);
-        int slot = lua_gettop(L);
-        for (size_t position = 0; response_head_next(&transfer->head, &position, &field);) {
-            if (header_field_is(&field, name, length)) {
-                join(L, slot, &field);
-            }
-        }
-    }
-    return names;
-}
-
 static void push_lower(lua_State *L, const char *text, size_t length) {
     luaL_Buffer buffer;
     luaL_buffinit(L, &buffer);
@@ -143,16 +53,16 @@ static void push_lower(lua_State *L, const char *text, size_t length) {
     luaL_pushresult(&buffer);
 }
 
-static int headers(lua_State *L) {
-    enum { TABLE = 2 };
-    const struct transfer *transfer = check(L);
+/* Pushes the table of headers. Repeated ones are joined, which RFC 9110 section 5.2 allows for
+ * every header that this library reads. */
+static void push_headers(lua_State *L, const struct response_head *head) {
     struct header_field field;
-    lua_settop(L, 1);
-    lua_newtable(L);
-    for (size_t position = 0; response_head_next(&transfer->head, &position, &field);) {
+    lua_createtable(L, 0, 8);
+    int table = lua_gettop(L);
+    for (size_t position = 0; response_head_next(head, &position, &field);) {
         push_lower(L, field.name, field.name_length);
         lua_pushvalue(L, -1);
-        lua_rawget(L, TABLE);
+        lua_rawget(L, table);
         if (lua_isnil(L, -1)) {
             lua_pop(L, 1);
             lua_pushlstring(L, field.value, field.value_length);
@@ -161,13 +71,68 @@ static int headers(lua_State *L) {
             lua_pushlstring(L, field.value, field.value_length);
             lua_concat(L, 3);
         }
-        lua_rawset(L, TABLE);
+        lua_rawset(L, table);
     }
-    return 1;
+}
+
+static void push_timings(lua_State *L, const struct transfer_timings *timings) {
+    lua_createtable(L, 0, 5);
+    lua_support_set_number(L, "name_lookup", timings->name_lookup);
+    lua_support_set_number(L, "connect", timings->connect);
+    lua_support_set_number(L, "tls", timings->tls);
+    lua_support_set_number(L, "first_byte", timings->first_byte);
+    lua_support_set_number(L, "total", timings->total);
+}
+
+static void set_sends(lua_State *L, const struct transfer *transfer) {
+    lua_pushinteger(L, (lua_Integer)transfer->sends);
+    lua_setfield(L, -2, "sends");
+}
+
+static void push_response(lua_State *L, const struct transfer *transfer) {
+    lua_createtable(L, 0, 6);
+    lua_pushinteger(L, transfer_status(transfer));
+    lua_setfield(L, -2, "status");
+    lua_support_set_text(L, "http_version", version_text(transfer->http_version));
+    lua_pushlstring(L, transfer->body.length > 0 ? transfer->body.bytes : "",
+                    transfer->body.length);
+    lua_setfield(L, -2, "body");
+    push_headers(L, &transfer->head);
+    lua_setfield(L, -2, "headers");
+    push_timings(L, &transfer->timings);
+    lua_setfield(L, -2, "timings");
+    set_sends(L, transfer);
+}
+
+static void push_network(lua_State *L, const struct transfer *transfer) {
+    lua_createtable(L, 0, 6);
+    lua_support_set_text(L, "stage", transfer->failed_stage);
+    lua_support_set_text(L, "name", curl_failure_name(transfer->code));
+    lua_support_set_text(L, "message", transfer->message);
+    lua_support_set_flag(L, "timeout", transfer->code == CURLE_OPERATION_TIMEDOUT);
+    lua_support_set_text(L, "delivered", transfer->sends == 0 ? "no" : "unknown");
+    set_sends(L, transfer);
+}
+
+static int result(lua_State *L) {
+    const struct transfer *transfer = lua_transfer_check(L, 1);
+    if (!transfer->finished) {
+        return 0;
+    }
+    if (transfer_status(transfer) > 0) {
+        push_response(L, transfer);
+    } else {
+        lua_pushnil(L);
+    }
+    if (transfer_is_complete(transfer)) {
+        return 1;
+    }
+    push_network(L, transfer);
+    return 2;
 }
 
 static int collect(lua_State *L) {
-    struct transfer *transfer = check(L);
+    struct transfer *transfer = lua_transfer_check(L, 1);
     transfer_set_remove(transfer);
     transfer_free(transfer);
     return 0;
@@ -176,13 +141,6 @@ static int collect(lua_State *L) {
 void lua_transfer_open(lua_State *L) {
     static const luaL_Reg metamethods[] = {{"__gc", collect}, {NULL, NULL}};
     static const luaL_Reg methods[] = {
-        {"is_finished", is_finished},
-        {"status", status},
-        {"result", result},
-        {"failure", failure},
-        {"header", header},
-        {"headers", headers},
-        {NULL, NULL},
-    };
+        {"is_finished", is_finished}, {"result", result}, {NULL, NULL}};
     lua_support_new_type(L, type_name, metamethods, methods);
 }

@@ -1,4 +1,4 @@
-/* What the transfer set's binding needs to know of the transfer's. */
+/* Transfers as Lua objects, for the bindings that make and finish them. */
 #ifndef AUTOPILOT_LUA_TRANSFER_H
 #define AUTOPILOT_LUA_TRANSFER_H
 
@@ -8,7 +8,7 @@
 /* Pushes a new transfer object, zeroed, and returns what is in it. */
 struct transfer *lua_transfer_new(lua_State *L);
 
-/* The transfer at this index; raises when the value is none. */
+/* The transfer at this index; raises for any other value. */
 struct transfer *lua_transfer_check(lua_State *L, int index);
 
 /* Registers the type. */

@@ -1,8 +1,8 @@
 /* core.transfer_set: a curl multi as Lua sees it.
  *
  *   core.transfer_set { concurrency = n }  made for so many transfers at a time; nil: for a few
- *   set:add(request, connect_timeout, total_timeout, token, client_request_id, retry_attempt)
- *                              -> transfer; the last three may be nil
+ *   set:add(request, attempt)  -> transfer; attempt = {connect =, total = (seconds), token =,
+ *                                 client_request_id =, retry_attempt =}; the last three may be nil
  *   set:step(timeout)          -> how many are in flight; never blocks when timeout is nil or 0
  *   set:wait(transfer, seconds) -> true once it has finished, which then leaves the set
  *   set:take()                 -> a finished transfer, or nil
@@ -28,7 +28,7 @@ struct set_object {
 #endif
 
 static struct transfer_set *check(lua_State *L) {
-    const struct set_object *object = lua_support_check_object(L, 1, type_name);
+    const struct set_object *object = luaL_checkudata(L, 1, type_name);
     if (object->set == NULL) {
         luaL_error(L, "the transfer set is closed");
     } else if (!transfer_set_is_ours(object->set)) {
@@ -63,12 +63,12 @@ static int create(lua_State *L) {
 }
 
 static int add(lua_State *L) {
-    enum { SET = 1, REQUEST, ATTEMPT, RETRY = ATTEMPT + 4, TRANSFER, KEPT };
+    enum { SET = 1, REQUEST, ATTEMPT, TOKEN, ID, TRANSFER, KEPT };
     struct transfer_set *set = check(L);
     struct prepared_request *request = lua_request_check(L, REQUEST);
     struct transfer_attempt attempt;
-    lua_settop(L, RETRY);
-    lua_request_check_attempt(L, ATTEMPT, &attempt);
+    lua_settop(L, ATTEMPT);
+    lua_request_check_attempt(L, ATTEMPT, &attempt); /* pushes TOKEN and ID */
     struct transfer *transfer = lua_transfer_new(L);
     lua_getuservalue(L, SET);
     lua_pushlightuserdata(L, transfer);
@@ -128,7 +128,7 @@ static int take(lua_State *L) {
 
 static int discard(lua_State *L) {
     enum { SET = 1, TRANSFER, KEPT };
-    const struct set_object *object = lua_support_check_object(L, SET, type_name);
+    const struct set_object *object = luaL_checkudata(L, SET, type_name);
     struct transfer *transfer = lua_transfer_check(L, TRANSFER);
     lua_settop(L, TRANSFER);
     if (object->set == NULL) {
@@ -142,7 +142,7 @@ static int discard(lua_State *L) {
 }
 
 static int close(lua_State *L) {
-    struct set_object *object = lua_support_check_object(L, 1, type_name);
+    struct set_object *object = luaL_checkudata(L, 1, type_name);
     transfer_set_destroy(object->set);
     object->set = NULL;
     return 0;

@@ -2,11 +2,10 @@
  *
  *   core.transfer_thread()     -> thread, or nil and why there can be none
  *   thread:address()           -> path of the socket at which to wait
- *   thread:submit(request, connect_timeout, total_timeout, token, client_request_id, retry_attempt)
- *                              -> number; it begins when that and a newline are written there
+ *   thread:submit(request, attempt) -> number; the attempt, as of a transfer set, begins when
+ *                                 that and a newline are written there
  *   thread:claim(number)       -> transfer that has finished: one byte came back; or nil
  *   thread:withdraw(number)    -> forgets one; true when it surely had not begun
- *   thread:backlog()           -> how many are submitted and not begun, or finished and not claimed
  *   thread:close()             gives everything up; also done by the collector */
 #include "lua_request.h"
 #include "lua_transfer.h"
@@ -28,7 +27,7 @@ struct thread_object {
 };
 
 static struct transfer_thread *check(lua_State *L) {
-    struct thread_object *object = lua_support_check_object(L, 1, type_name);
+    struct thread_object *object = luaL_checkudata(L, 1, type_name);
     if (object->thread == NULL) {
         luaL_error(L, "the transfer thread is closed");
     } else if (!transfer_thread_is_ours(object->thread)) {
@@ -61,11 +60,11 @@ static int address(lua_State *L) {
 }
 
 static int submit(lua_State *L) {
-    enum { REQUEST = 2, ATTEMPT, RETRY = ATTEMPT + 4 };
+    enum { REQUEST = 2, ATTEMPT };
     struct transfer_thread *thread = check(L);
     struct prepared_request *request = lua_request_check(L, REQUEST);
     struct transfer_attempt attempt;
-    lua_settop(L, RETRY);
+    lua_settop(L, ATTEMPT);
     lua_request_check_attempt(L, ATTEMPT, &attempt);
     unsigned long number = transfer_thread_submit(thread, request, &attempt);
     if (number == 0) {
@@ -87,13 +86,8 @@ static int withdraw(lua_State *L) {
     return 1;
 }
 
-static int backlog(lua_State *L) {
-    lua_pushnumber(L, (lua_Number)transfer_thread_backlog(check(L)));
-    return 1;
-}
-
 static int close(lua_State *L) {
-    struct thread_object *object = lua_support_check_object(L, 1, type_name);
+    struct thread_object *object = luaL_checkudata(L, 1, type_name);
     transfer_thread_stop(object->thread);
     object->thread = NULL;
     return 0;
@@ -102,8 +96,8 @@ static int close(lua_State *L) {
 void lua_transfer_thread_open(lua_State *L) {
     static const luaL_Reg metamethods[] = {{"__gc", close}, {"__close", close}, {NULL, NULL}};
     static const luaL_Reg methods[] = {
-        {"address", address}, {"submit", submit}, {"claim", claim}, {"withdraw", withdraw},
-        {"backlog", backlog}, {"close", close},   {NULL, NULL},
+        {"address", address},   {"submit", submit}, {"claim", claim},
+        {"withdraw", withdraw}, {"close", close},   {NULL, NULL},
     };
     static const luaL_Reg functions[] = {{"transfer_thread", create}, {NULL, NULL}};
     lua_support_new_type(L, type_name, metamethods, methods);

@@ -100,6 +100,17 @@ void platform_release_interrupt(void);
 void platform_lock(void);
 void platform_unlock(void);
 
+/* Adds to a count that several threads may change at once, which C99 itself cannot; the new value.
+ * A thread sees all that others did before their own changes. */
+long platform_add(long *count, long change);
+
+/* Listens on 127.0.0.1 and never accepts: the kernel connects every client, which then waits. The
+ * descriptor, which exec closes, and the port; -1 where the system refuses, and on Windows. */
+int platform_listen_silently(int *port);
+
+/* Closes the descriptor, unless it is -1. */
+void platform_close(int descriptor);
+
 /* How many files and sockets this process may have open; 0 when nobody knows. */
 long platform_descriptor_limit(void);
 

@@ -2,7 +2,6 @@
 #include "byte_buffer.h"
 #include "ca_store.h"
 #include "platform.h"
-#include "shared_count.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -116,7 +115,7 @@ struct prepared_request *prepared_request_create(const char *method, const char 
 }
 
 struct prepared_request *prepared_request_retain(struct prepared_request *request) {
-    shared_count_add(&request->references, 1);
+    platform_add(&request->references, 1);
     return request;
 }
 
@@ -128,7 +127,7 @@ static void wipe_and_free(char *text) {
 }
 
 void prepared_request_release(struct prepared_request *request) {
-    if (request == NULL || shared_count_add(&request->references, -1) > 0) {
+    if (request == NULL || platform_add(&request->references, -1) > 0) {
         return;
     }
     /* A token request carries its secret in the body, others a token in a header. */

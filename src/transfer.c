@@ -10,6 +10,19 @@
 /* Enough for any service's headers; a head beyond it is cut, its status kept. */
 static const size_t longest_head = 256 * 1024;
 
+void transfer_list_append(struct transfer_list *list, struct transfer *transfer) {
+    transfer->previous = list->last;
+    transfer->next = NULL;
+    *(list->last != NULL ? &list->last->next : &list->first) = transfer;
+    list->last = transfer;
+}
+
+void transfer_list_remove(struct transfer_list *list, struct transfer *transfer) {
+    *(transfer->previous != NULL ? &transfer->previous->next : &list->first) = transfer->next;
+    *(transfer->next != NULL ? &transfer->next->previous : &list->last) = transfer->previous;
+    transfer->previous = transfer->next = NULL;
+}
+
 void transfer_lose_answer(struct transfer *transfer) {
     transfer->is_shared = true;
     response_head_free(&transfer->head);

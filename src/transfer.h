@@ -70,11 +70,20 @@ struct transfer {
     struct transfer_timings timings;
     char message[CURL_ERROR_SIZE];
 
-    /* The set's own: which set it is in, when that gives it up, and its neighbours there. */
+    struct transfer *previous, *next; /* in its list */
+
+    /* The set's own: which set it is in, and when that gives it up. */
     struct transfer_set *set;
     double deadline;
-    struct transfer *previous, *next;
 };
+
+/* Transfers in their order; each is in one list at most. */
+struct transfer_list {
+    struct transfer *first, *last;
+};
+
+void transfer_list_append(struct transfer_list *list, struct transfer *transfer);
+void transfer_list_remove(struct transfer_list *list, struct transfer *transfer);
 
 /* A handle for transfers of this request; NULL when memory is short. What is known of connections
  * is shared by all handles that share these. */

@@ -47,37 +47,17 @@ void transfer_job_free(struct transfer_job *job) {
     }
 }
 
-void transfer_jobs_append(struct transfer_jobs *jobs, struct transfer_job *job) {
-    job->previous = jobs->last;
-    job->next = NULL;
-    *(jobs->last != NULL ? &jobs->last->next : &jobs->first) = job;
-    jobs->last = job;
-    jobs->count++;
+struct transfer_job *transfer_job_of(struct transfer *transfer) {
+    return (struct transfer_job *)(void *)transfer;
 }
 
-static void unlink_from(struct transfer_jobs *jobs, struct transfer_job *job) {
-    *(job->previous != NULL ? &job->previous->next : &jobs->first) = job->next;
-    *(job->next != NULL ? &job->next->previous : &jobs->last) = job->previous;
-    jobs->count--;
-}
-
-struct transfer_job *transfer_jobs_take(struct transfer_jobs *jobs, unsigned long number) {
-    struct transfer_job *job = jobs->last; /* the newest is what is usually asked for */
-    while (job != NULL && job->number != number) {
-        job = job->previous;
+struct transfer_job *transfer_job_take(struct transfer_list *list, unsigned long number) {
+    struct transfer *transfer = list->last; /* the newest is what is usually asked for */
+    while (transfer != NULL && transfer_job_of(transfer)->number != number) {
+        transfer = transfer->previous;
     }
-    if (job != NULL) {
-        unlink_from(jobs, job);
+    if (transfer != NULL) {
+        transfer_list_remove(list, transfer);
     }
-    return job;
-}
-
-void transfer_jobs_free(struct transfer_jobs *jobs) {
-    struct transfer_job *next;
-    for (struct transfer_job *job = jobs->first; job != NULL; job = next) {
-        next = job->next;
-        transfer_job_free(job);
-    }
-    jobs->first = jobs->last = NULL;
-    jobs->count = 0;
+    return transfer_job_of(transfer);
 }

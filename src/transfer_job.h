@@ -1,5 +1,4 @@
-/* A transfer that is handed to another thread: what it needs to begin there, and its place in a
- * list. Who may touch the lists, and when, is left to whoever has them. */
+/* A transfer that is handed to another thread, and what it needs to begin there. */
 #ifndef AUTOPILOT_TRANSFER_JOB_H
 #define AUTOPILOT_TRANSFER_JOB_H
 
@@ -8,18 +7,12 @@
 struct connection;
 
 struct transfer_job {
-    struct transfer transfer; /* first: taken from a set, it leads to its job */
+    struct transfer transfer; /* first, so that a pointer to it is one to its job */
     unsigned long number;
     struct prepared_request *request; /* a reference, until it begins */
     struct transfer_attempt attempt;  /* its texts are in `texts` */
     struct byte_buffer texts;
-    struct connection *waiter; /* who waits for it while it runs */
-    struct transfer_job *previous, *next;
-};
-
-struct transfer_jobs {
-    struct transfer_job *first, *last;
-    size_t count;
+    struct connection *waiter; /* the connection that waits for it while it runs */
 };
 
 /* A job for an attempt at the request, of which it takes a reference; it does not depend on the
@@ -33,12 +26,10 @@ void transfer_job_note_begun(struct transfer_job *job);
 /* Its transfer must not be in a set. NULL is allowed. */
 void transfer_job_free(struct transfer_job *job);
 
-void transfer_jobs_append(struct transfer_jobs *jobs, struct transfer_job *job);
+/* The job of a transfer that was made by transfer_job_create. NULL for NULL. */
+struct transfer_job *transfer_job_of(struct transfer *transfer);
 
-/* Takes the job of that number out of the list; NULL when it is not there. */
-struct transfer_job *transfer_jobs_take(struct transfer_jobs *jobs, unsigned long number);
-
-/* Frees all that are in the list. */
-void transfer_jobs_free(struct transfer_jobs *jobs);
+/* Takes the job of that number out of a list of such transfers; NULL when it is not there. */
+struct transfer_job *transfer_job_take(struct transfer_list *list, unsigned long number);
 
 #endif

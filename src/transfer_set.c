@@ -21,10 +21,6 @@ static const double never = 1e300;
  * for it nor a time. */
 static const double look_seconds = 0.1;
 
-struct transfer_list {
-    struct transfer *first, *last;
-};
-
 struct transfer_set {
     CURLM *multi;
     struct transfer_list in_flight;
@@ -44,21 +40,8 @@ struct transfer_set {
     long process_id;
 };
 
-static void append(struct transfer_list *list, struct transfer *transfer) {
-    transfer->previous = list->last;
-    transfer->next = NULL;
-    *(list->last != NULL ? &list->last->next : &list->first) = transfer;
-    list->last = transfer;
-}
-
-static void unlink_from(struct transfer_list *list, struct transfer *transfer) {
-    *(transfer->previous != NULL ? &transfer->previous->next : &list->first) = transfer->next;
-    *(transfer->next != NULL ? &transfer->next->previous : &list->last) = transfer->previous;
-    transfer->previous = transfer->next = NULL;
-}
-
 static void append_finished(struct transfer_set *set, struct transfer *transfer) {
-    append(&set->finished, transfer);
+    transfer_list_append(&set->finished, transfer);
     set->has_news = true;
 }
 
@@ -162,7 +145,7 @@ void transfer_set_add(struct transfer_set *set, struct transfer *transfer,
         code = CURLE_OUT_OF_MEMORY;
     }
     if (code == CURLE_OK) {
-        append(&set->in_flight, transfer);
+        transfer_list_append(&set->in_flight, transfer);
         set->in_flight_count++;
         note_times(set, transfer, attempt->total_timeout);
         set->has_new = true;
@@ -173,7 +156,7 @@ void transfer_set_add(struct transfer_set *set, struct transfer *transfer,
 }
 
 static void finish(struct transfer_set *set, struct transfer *transfer, CURLcode code) {
-    unlink_from(&set->in_flight, transfer);
+    transfer_list_remove(&set->in_flight, transfer);
     set->in_flight_count--;
     CURL *easy = transfer->handle->easy;
     idle_sockets_note(&set->sockets, easy); /* before it leaves the multi, which knows the socket */
@@ -368,10 +351,10 @@ void transfer_set_remove(struct transfer *transfer) {
         return;
     }
     if (transfer->finished) {
-        unlink_from(&set->finished, transfer);
+        transfer_list_remove(&set->finished, transfer);
         set->has_news = set->has_news && set->finished.first != NULL;
     } else if (!transfer_set_is_ours(set)) {
-        unlink_from(&set->in_flight, transfer);
+        transfer_list_remove(&set->in_flight, transfer);
         transfer->handle = NULL; /* its easy handle stays with the multi, which is given up */
     } else {
         finish(set, transfer, CURLE_ABORTED_BY_CALLBACK);

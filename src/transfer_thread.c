@@ -43,8 +43,8 @@ struct transfer_thread {
     struct wake_socket wake;   /* constant while the thread runs */
 
     /* Under the lock. */
-    struct transfer_jobs submitted; /* not begun */
-    struct transfer_jobs finished;  /* not claimed */
+    struct transfer_list submitted; /* not begun */
+    struct transfer_list finished;  /* not claimed */
 
     /* The thread's own while it runs. */
     struct transfer_set *set;
@@ -57,10 +57,10 @@ struct transfer_thread {
 /* ---- Jobs ------------------------------------------------------------------------------------ */
 
 /* Takes the job of that number out of the list; NULL when it is not there. */
-static struct transfer_job *take_from(struct transfer_thread *thread, struct transfer_jobs *list,
+static struct transfer_job *take_from(struct transfer_thread *thread, struct transfer_list *list,
                                       unsigned long number) {
     pthread_mutex_lock(&thread->lock);
-    struct transfer_job *job = transfer_jobs_take(list, number);
+    struct transfer_job *job = transfer_job_take(list, number);
     pthread_mutex_unlock(&thread->lock);
     return job;
 }
@@ -75,7 +75,7 @@ unsigned long transfer_thread_submit(struct transfer_thread *thread,
     unsigned long number = ++thread->last_number;
     job->number = number;
     pthread_mutex_lock(&thread->lock);
-    transfer_jobs_append(&thread->submitted, job);
+    transfer_list_append(&thread->submitted, &job->transfer);
     pthread_mutex_unlock(&thread->lock);
     return number;
 }
@@ -103,7 +103,13 @@ bool transfer_thread_withdraw(struct transfer_thread *thread, unsigned long numb
 
 size_t transfer_thread_backlog(struct transfer_thread *thread) {
     pthread_mutex_lock(&thread->lock);
-    size_t count = thread->submitted.count + thread->finished.count;
+    size_t count = 0;
+    for (struct transfer *each = thread->submitted.first; each != NULL; each = each->next) {
+        count++;
+    }
+    for (struct transfer *each = thread->finished.first; each != NULL; each = each->next) {
+        count++;
+    }
     pthread_mutex_unlock(&thread->lock);
     return count;
 }
@@ -262,11 +268,11 @@ static void read_connections(struct transfer_thread *thread) {
 static void deliver(struct transfer_thread *thread) {
     struct transfer *transfer;
     while ((transfer = transfer_set_take(thread->set)) != NULL) {
-        struct transfer_job *job = (struct transfer_job *)(void *)transfer;
+        struct transfer_job *job = transfer_job_of(transfer);
         struct connection *waiter = job->waiter;
         unsigned long number = job->number;
         pthread_mutex_lock(&thread->lock);
-        transfer_jobs_append(&thread->finished, job);
+        transfer_list_append(&thread->finished, transfer);
         pthread_mutex_unlock(&thread->lock);
         waiter->job = NULL;
         waiter->told = number;
@@ -307,6 +313,14 @@ static void wake(void *context) {
     transfer_set_wake(((struct transfer_thread *)context)->set);
 }
 
+static void free_jobs(struct transfer_list *list) {
+    while (list->first != NULL) {
+        struct transfer_job *job = transfer_job_of(list->first);
+        transfer_list_remove(list, list->first);
+        transfer_job_free(job);
+    }
+}
+
 /* Frees everything; the thread does not run. */
 static void destroy(struct transfer_thread *thread) {
     while (thread->connection_count > 0) {
@@ -316,8 +330,8 @@ static void destroy(struct transfer_thread *thread) {
     free(thread->watched);
     transfer_set_destroy(thread->set);
     wake_socket_close(&thread->wake);
-    transfer_jobs_free(&thread->submitted);
-    transfer_jobs_free(&thread->finished);
+    free_jobs(&thread->submitted);
+    free_jobs(&thread->finished);
     pthread_mutex_destroy(&thread->lock);
     free(thread);
 }

@@ -39,7 +39,7 @@ bool transfer_thread_claim(struct transfer_thread *thread, unsigned long number,
 /* Forgets a transfer that nobody waits for. True when it surely had not begun. */
 bool transfer_thread_withdraw(struct transfer_thread *thread, unsigned long number);
 
-/* How many transfers are submitted and not begun, or finished and not claimed. */
+/* How many transfers are submitted and not begun, or finished and not claimed. For tests. */
 size_t transfer_thread_backlog(struct transfer_thread *thread);
 
 #endif

@@ -264,12 +264,10 @@ local function make_transport(checked, base_url, make)
   if checked.transport then
     return checked.transport, false
   end
-  local scheme, host = split_base_url(base_url)
+  local scheme = split_base_url(base_url)
   local http = checked.http
   if scheme == "http" and http.proxy and http.proxy ~= "" then
     return nil, nil, "option 'http.proxy' cannot be used with an http base_url"
-  elseif http.proxy == nil and is_loopback(host) then
-    http.proxy = "" -- a proxy of the environment cannot reach our loopback
   end
   return make { http = http }, true
 end

@@ -15,8 +15,9 @@ local request = core.request {
 }
 local set = core.transfer_set()
 for _ = 1, count do
-  local transfer = set:add(request, 10, 60, token, core.uuid())
+  local transfer =
+    set:add(request, { connect = 10, total = 60, token = token, client_request_id = core.uuid() })
   while not set:wait(transfer, 0.5) do
   end
-  assert(transfer:result() == 204)
+  assert(transfer:result().status == 204)
 end

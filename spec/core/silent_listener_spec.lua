@@ -19,8 +19,8 @@ local function finish(set, transfer)
   end, function()
     set:step(0.001)
   end)
-  local _, name = transfer:failure()
-  return (transfer:result()), name
+  local response, network = transfer:result()
+  return response and response.status, network and network.name
 end
 
 -- libcurl keeps certificates since 7.87.
@@ -38,16 +38,16 @@ describe("core.silent_listener", function()
     local listener, port = core.silent_listener()
     local set = core.transfer_set()
     local url = ("http://127.0.0.1:%d/"):format(port)
-    local transfer = set:add(request_to(url), limit, 0.2 * hostile.patience)
+    local transfer = set:add(request_to(url), { connect = limit, total = 0.2 * hostile.patience })
     local status, name = finish(set, transfer)
     assert.is_nil(status)
     assert.equal("CURLE_OPERATION_TIMEDOUT", name)
-    assert.equal(1, (select(4, transfer:result()))) -- it was connected, and sent
+    assert.equal(1, (select(2, transfer:result())).sends) -- it was connected, and sent
     listener:close()
     listener:close()
     assert.equal(
       "CURLE_COULDNT_CONNECT",
-      select(2, finish(set, set:add(request_to(url), limit, limit)))
+      select(2, finish(set, set:add(request_to(url), { connect = limit, total = limit })))
     )
   end)
 
@@ -58,15 +58,16 @@ describe("core.silent_listener", function()
       local set, unprepared = core.transfer_set(), core.transfer_set()
       local listener, port = core.silent_listener()
       local silent = request_to(("https://127.0.0.1:%d/"):format(port), ca_file)
-      finish(set, set:add(silent, limit, 0.2 * hostile.patience))
+      finish(set, set:add(silent, { connect = limit, total = 0.2 * hostile.patience }))
       listener:close()
       assert(os.remove(ca_file))
 
       local server =
         hostile.listen(wire.tls(wire.answers("HTTP/1.1 204 No Content\r\n\r\n", "close")))
       local request = request_to(server:url("/", "https"), ca_file)
-      assert.equal(204, (finish(set, set:add(request, limit, limit))))
-      local _, name = finish(unprepared, unprepared:add(request, limit, limit))
+      assert.equal(204, (finish(set, set:add(request, { connect = limit, total = limit }))))
+      local _, name =
+        finish(unprepared, unprepared:add(request, { connect = limit, total = limit }))
       assert.equal("CURLE_SSL_CACERT_BADFILE", name)
     end)
   end

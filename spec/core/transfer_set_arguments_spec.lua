@@ -13,7 +13,7 @@ describe("a transfer set and its objects", function()
 
   it("raise for what is none of theirs", function()
     local set, request = core.transfer_set(), request_to(serving())
-    local transfer = set:add(request, limit, limit)
+    local transfer = set:add(request, { connect = limit, total = limit })
     local wrong = {
       nil,
       1,
@@ -28,24 +28,26 @@ describe("a transfer set and its objects", function()
       for _, method in ipairs { "step", "take", "close", "discard", "wait", "add" } do
         assert.is_false(pcall(set[method], value))
       end
-      for _, method in ipairs { "is_finished", "result", "failure", "header", "headers" } do
+      for _, method in ipairs { "is_finished", "result" } do
         assert.is_false(pcall(transfer[method], value))
       end
       assert.is_false(pcall(set.discard, set, value))
       assert.is_false(pcall(set.wait, set, value, 1))
       if value ~= request then
-        assert.is_false(pcall(set.add, set, value, 1, 1))
+        assert.is_false(pcall(set.add, set, value, { connect = 1, total = 1 }))
       end
     end
-    assert.is_false(pcall(set.add, set, transfer, 1, 1))
+    assert.is_false(pcall(set.add, set, transfer, { connect = 1, total = 1 }))
     assert.is_false(pcall(set.add, set, request))
-    assert.is_false(pcall(set.add, set, request, "x", 1))
-    assert.is_false(pcall(set.add, set, request, 1, 1, {}))
+    assert.is_false(pcall(set.add, set, request, {}))
+    assert.is_false(pcall(set.add, set, request, { connect = "x", total = 1 }))
+    assert.is_false(pcall(set.add, set, request, { connect = 1 }))
+    assert.is_false(pcall(set.add, set, request, { connect = 1, total = 1, token = {} }))
   end)
 
   it("hide their metatables", function()
     local set, request = core.transfer_set(), request_to(serving())
-    for _, object in ipairs { set, request, set:add(request, limit, limit) } do
+    for _, object in ipairs { set, request, set:add(request, { connect = limit, total = limit }) } do
       assert.are.equal("autopilot.core", getmetatable(object))
       assert.is_false(pcall(setmetatable, object, {}))
     end
@@ -55,8 +57,8 @@ describe("a transfer set and its objects", function()
     local set, request = core.transfer_set(), request_to(serving())
     for _, byte in ipairs { "\r", "\n", "\0", "\r\nX: y" } do
       local bad = "secret" .. byte .. "secret"
-      for _, arguments in ipairs { { bad, "id" }, { "token", bad } } do
-        local ok, message = pcall(set.add, set, request, 1, 1, arguments[1], arguments[2])
+      for _, name in ipairs { "token", "client_request_id" } do
+        local ok, message = pcall(set.add, set, request, { connect = 1, total = 1, [name] = bad })
         assert.is_false(ok)
         assert.is_nil(message:find "secret")
       end
@@ -68,10 +70,14 @@ describe("a transfer set and its objects", function()
     local server, set = serving(), core.transfer_set()
     local request = request_to(server)
     for _, odd in ipairs { -1, 0 / 0, math.huge, 1e300, {}, "x" } do
-      assert.is_false(pcall(set.add, set, request, 1, 1, nil, nil, odd))
+      local attempt = { connect = 1, total = 1, retry_attempt = odd }
+      assert.is_false(pcall(set.add, set, request, attempt))
     end
     for _, number in ipairs { 0, 1, 10, 4294967, 1000000000 } do
-      run_until_finished(set, set:add(request, limit, limit, nil, nil, number))
+      run_until_finished(
+        set,
+        set:add(request, { connect = limit, total = limit, retry_attempt = number })
+      )
       local seen = server.requests[#server.requests].headers["retry-attempt"]
       assert.are.equal(number > 0 and ("%d"):format(number) or nil, seen)
     end
@@ -79,7 +85,7 @@ describe("a transfer set and its objects", function()
 
   it("work when a transfer is handed to a set that is not its own", function()
     local server, mine, other = stalling(), core.transfer_set(), core.transfer_set()
-    local transfer = mine:add(request_to(server), limit, short)
+    local transfer = mine:add(request_to(server), { connect = limit, total = short })
     assert.is_false(other:wait(transfer, 0))
     other:discard(transfer)
     assert.is_true(transfer:is_finished())

@@ -45,24 +45,41 @@ describe("core.transfer_thread", function()
   end)
 
   it("hands back what it was handed, when it has finished", function()
-    local number = thread:submit(request(), 5 * patience, 5 * patience, "secret", "id-1", 2)
+    local number = thread:submit(
+      request(),
+      {
+        connect = 5 * patience,
+        total = 5 * patience,
+        token = "secret",
+        client_request_id = "id-1",
+        retry_attempt = 2,
+      }
+    )
     assert.is_nil(thread:claim(number))
-    assert.equal(1, thread:backlog())
     local byte, connection = wait_for(number)
     assert.equal("+", byte)
     local transfer = thread:claim(number)
     assert.is_true(transfer:is_finished())
-    assert.equal(204, (transfer:result()))
-    assert.equal("abc", transfer:header "request-id")
+    local response = transfer:result()
+    assert.equal(204, response.status)
+    assert.equal("abc", response.headers["request-id"])
     assert.is_nil(thread:claim(number))
-    assert.equal(0, thread:backlog())
     connection:close()
   end)
 
   it("sends what one attempt adds, whatever became of the texts", function()
     local function submit()
       local token, id = ("t"):rep(2000), "id-" .. 7
-      return thread:submit(request(), 5 * patience, 5 * patience, token, id, 3)
+      return thread:submit(
+        request(),
+        {
+          connect = 5 * patience,
+          total = 5 * patience,
+          token = token,
+          client_request_id = id,
+          retry_attempt = 3,
+        }
+      )
     end
     local number = submit()
     collect()
@@ -76,10 +93,9 @@ describe("core.transfer_thread", function()
   end)
 
   it("withdraws what has not begun, and only that", function()
-    local number = thread:submit(request(), 5, 5)
+    local number = thread:submit(request(), { connect = 5, total = 5 })
     assert.is_true(thread:withdraw(number))
     assert.is_false(thread:withdraw(number))
-    assert.equal(0, thread:backlog())
     local byte, connection = wait_for(number)
     assert.is_nil(byte)
     connection:close()
@@ -96,24 +112,23 @@ describe("core.transfer_thread", function()
   it("raises for what cannot be sent, and quotes nothing of it", function()
     local prepared = request()
     for _, wrong in ipairs {
-      { "tok\nen", "id", 0 },
-      { "token", "i\rd", 0 },
-      { "token", "id", -1 },
-      { {}, "id", 0 },
+      { connect = 5, total = 5, token = "tok\nen" },
+      { connect = 5, total = 5, client_request_id = "i\rd" },
+      { connect = 5, total = 5, retry_attempt = -1 },
+      { connect = 5, total = 5, token = {} },
+      { connect = "x", total = 5 },
     } do
-      local ok, message = pcall(thread.submit, thread, prepared, 5, 5, wrong[1], wrong[2], wrong[3])
+      local ok, message = pcall(thread.submit, thread, prepared, wrong)
       assert.is_false(ok)
       assert.is_nil(message:find "tok\n")
     end
-    assert.is_false(pcall(thread.submit, thread, {}, 5, 5))
-    assert.is_false(pcall(thread.submit, thread, prepared, "x", 5))
-    assert.equal(0, thread:backlog())
+    assert.is_false(pcall(thread.submit, thread, {}, { connect = 5, total = 5 }))
   end)
 
   it("says that it is closed", function()
     thread:close()
     thread:close()
-    for _, method in ipairs { "address", "submit", "claim", "withdraw", "backlog" } do
+    for _, method in ipairs { "address", "submit", "claim", "withdraw" } do
       local ok, message = pcall(thread[method], thread, 1)
       assert.is_false(ok)
       assert.truthy(message:find("the transfer thread is closed", 1, true))
@@ -121,20 +136,20 @@ describe("core.transfer_thread", function()
   end)
 
   it("ends with the last who knows it, with transfers in every state", function()
-    local number = thread:submit(request(), 5 * patience, 5 * patience)
+    local number = thread:submit(request(), { connect = 5 * patience, total = 5 * patience })
     local byte, finished = wait_for(number)
     assert.equal("+", byte)
     local transfer = thread:claim(number)
-    thread:submit(request(), 5, 5)
+    thread:submit(request(), { connect = 5, total = 5 })
     local running = unix.stream()
     assert(running:connect(thread:address()))
-    assert(running:send(("%d\n"):format(thread:submit(request(), 5, 5))))
+    assert(running:send(("%d\n"):format(thread:submit(request(), { connect = 5, total = 5 }))))
     thread = { close = function() end }
     collect()
     running:settimeout(5 * patience)
     local _, problem = running:receive(1)
     assert.equal("closed", problem)
-    assert.equal(204, (transfer:result()))
+    assert.equal(204, transfer:result().status)
     running:close()
     finished:close()
   end)

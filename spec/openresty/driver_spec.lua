@@ -169,17 +169,16 @@ describe("in OpenResty, making ready", function()
           4321
       end,
     }
-    package.loaded["autopilot.openresty.worker"] = {
-      driver = function()
-        return {
-          run = function(_, prepared, connect, total, token)
-            asked[#asked + 1] = { prepared.url, prepared.ca_file, prepared.proxy, token or "none" }
-            assert.is_true(connect <= 1 and total <= 1)
-            assert.equal(0, closed)
-          end,
-        }
-      end,
-    }
+    require("autopilot.openresty.worker").driver = function()
+      return {
+        run = function(_, prepared, attempt)
+          local token = attempt.token or "none"
+          asked[#asked + 1] = { prepared.url, prepared.ca_file, prepared.proxy, token }
+          assert.is_true(attempt.connect <= 1 and attempt.total <= 1)
+          assert.equal(0, closed)
+        end,
+      }
+    end
     local path, remove = files.temporary "-----BEGIN CERTIFICATE-----\n"
     require("autopilot.openresty").warm { http = { ca_file = path, proxy = "http://p:1" } }
     remove()

@@ -22,6 +22,9 @@ describe("in OpenResty, the polling driver", function()
     }
     function set.add(_, ends)
       local transfer = { ends = ends }
+      function transfer.result()
+        return transfer
+      end
       function transfer.is_finished()
         return transfer.has_finished
       end

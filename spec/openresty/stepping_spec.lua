@@ -7,7 +7,7 @@ describe("in OpenResty, a fleet that waits", function()
 
   before_each(function()
     world = fake_openresty.install()
-    wait = require "autopilot.openresty.stepping"
+    wait = require("autopilot.openresty.polling").wait
   end)
   after_each(function()
     world:remove()

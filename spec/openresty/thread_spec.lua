@@ -6,6 +6,11 @@ local world
 
 describe("in OpenResty, the helper thread's driver", function()
   local calls, behaviour
+  local answered = {
+    result = function()
+      return "response"
+    end,
+  }
 
   before_each(function()
     calls, behaviour = {}, { withdraw = false, byte = "+" }
@@ -61,12 +66,12 @@ describe("in OpenResty, the helper thread's driver", function()
 
   local function run()
     local driver = require("autopilot.openresty.thread").new()
-    return driver:run("request", 10, 60, "token", "id", 0)
+    return driver:run("request", { connect = 10, total = 60, token = "token" })
   end
 
   it("submits, waits and claims, and keeps the connection", function()
-    behaviour.transfer = "transfer"
-    assert.equal("transfer", run())
+    behaviour.transfer = answered
+    assert.equal("response", run())
     assert.same(
       { "connect unix:/proc/self/fd/7", "submit", "send 42\n", "claim 42", "keep" },
       calls
@@ -75,8 +80,8 @@ describe("in OpenResty, the helper thread's driver", function()
   end)
 
   it("waits no longer than a transfer can last", function()
-    behaviour.transfer = "transfer"
-    require("autopilot.openresty.thread").new():run("request", 10, 1e12, "token", "id", 0)
+    behaviour.transfer = answered
+    require("autopilot.openresty.thread").new():run("request", { connect = 10, total = 1e12 })
     assert.equal(86410000, behaviour.patience)
   end)
 

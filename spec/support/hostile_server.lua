@@ -5,11 +5,12 @@
 --     connection:send "HTTP/1.1 204 No Content\r\n\r\n"
 --     connection:reset()
 --   end)
---   local transport = curl.new { wait = hostile.driver() }
+--   local transport = curl.new { drive = hostile.drive() }
 --
 -- It listens on a port that the system gives it, and moves only when somebody steps it: the
--- transport's injected wait does. Each connection runs the script in a coroutine of its own.
+-- transport's injected drive does. Each connection runs the script in a coroutine of its own.
 
+local Blocking = require "autopilot.transport.blocking"
 local Connection = require "support.hostile_connection"
 local socket = require "socket"
 
@@ -185,17 +186,26 @@ function hostile.settle()
   until moves == before
 end
 
---- A `wait` for the transport: it steps the servers between the steps of the set.
----@return fun(set: table, transfer: table)
-function hostile.driver()
-  return function(set, transfer)
-    hostile.until_true(function()
-      return transfer:is_finished()
-    end, function()
-      set:step(0.001)
-    end)
-    hostile.settle()
+--- Steps the servers and the set until the transfer has finished.
+function hostile.wait(set, transfer)
+  hostile.until_true(function()
+    return transfer:is_finished()
+  end, function()
+    set:step(0.001)
+  end)
+  hostile.settle()
+end
+
+--- A drive for the transport that waits as the function says; by default it steps the servers.
+---@param wait fun(set: table, transfer: table)?
+---@return autopilot.Drive
+function hostile.drive(wait)
+  local drive = Blocking.new()
+  function drive.wait(set, transfer)
+    (wait or hostile.wait)(set, transfer)
+    set:discard(transfer)
   end
+  return drive
 end
 
 --- Closes every server, for `after_each`.

@@ -33,7 +33,7 @@ local stages =
 ---@return table
 function wire.transport(http)
   local given = overlay({ proxy = "" }, http)
-  return curl.new { http = given, wait = hostile.driver() }
+  return curl.new { http = given, drive = hostile.drive() }
 end
 
 local made
@@ -193,8 +193,13 @@ function wire.ask(server, how)
   }
   local seen, received = wire.seen(server), transcript(server)
   local id = "11111111-2222-4333-8444-555555555555"
-  local connect, total = patience * (how.connect or 2), patience * (how.total or 2)
-  local response, network = send(connect, total, wire.token, id, how.retry_attempt or 0)
+  local response, network = send {
+    connect = patience * (how.connect or 2),
+    total = patience * (how.total or 2),
+    token = wire.token,
+    client_request_id = id,
+    retry_attempt = how.retry_attempt or 0,
+  }
   local outcome = {
     response = response,
     network = network,

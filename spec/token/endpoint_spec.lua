@@ -164,7 +164,7 @@ describe("over real sockets", function()
         connection:send "HTTP/1.1 204 No Content\r\n\r\n"
       end
     end)
-    local transport = curl.new { http = { proxy = "" }, wait = hostile.driver() }
+    local transport = curl.new { http = { proxy = "" }, drive = hostile.drive() }
     local waits = {}
     local client = autopilot.client {
       tenant = "contoso.test",

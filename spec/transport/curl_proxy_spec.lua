@@ -262,9 +262,10 @@ describe("the URL of a proxy", function()
     local url = ("http://user:%s@proxy:99999"):format(wire.proxy_password)
     local request = core.request { method = "POST", url = service, proxy = url }
     local set = core.transfer_set()
-    local transfer = set:add(request, 1, 1)
-    hostile.driver()(set, transfer)
-    local stage, _, message = transfer:failure()
+    local transfer = set:add(request, { connect = 1, total = 1 })
+    hostile.wait(set, transfer)
+    local _, network = transfer:result()
+    local stage, message = network.stage, network.message
     assert.are.equal("proxy", stage)
     assert.is_nil(message:find(wire.proxy_password, 1, true), message)
     assert.matches("proxy", message)

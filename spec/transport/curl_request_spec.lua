@@ -80,7 +80,13 @@ describe("the request that the server sees", function()
       { "x", "id-3", 0 },
     }
     for index, attempt in ipairs(attempts) do
-      send(10, 10, attempt[1], attempt[2], attempt[3])
+      send {
+        connect = 10,
+        total = 10,
+        token = attempt[1],
+        client_request_id = attempt[2],
+        retry_attempt = attempt[3],
+      }
       local headers = server.requests[index].headers
       assert.are.equal("Bearer " .. attempt[1], headers["authorization"])
       assert.are.equal(attempt[2], headers["client-request-id"])

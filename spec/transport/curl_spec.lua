@@ -53,7 +53,7 @@ describe("the transport", function()
   it("uses no connection from before a fork, and closes none", function()
     local server, transport = hostile.listen(wire.serves()), wire.transport()
     assert.are.equal(204, transport({ method = "POST", url = server:url() }).status)
-    local parent, process_id = transport.set, core.process_id
+    local parent, process_id = transport.drive.set, core.process_id
     core.process_id = function()
       return process_id() + 1
     end
@@ -63,12 +63,12 @@ describe("the transport", function()
     transport:close()
     assert.are.equal(0, parent:step()) -- it is open
     transport = wire.transport()
-    transport.set, transport.process = parent, process_id()
+    transport.drive.set, transport.drive.process = parent, process_id()
     for _ = 1, 2 do
       assert.are.equal(204, transport({ method = "POST", url = server:url() }).status)
     end
     assert.are.equal(2, #server.connections)
-    assert.are_not.equal(parent, transport.set)
+    assert.are_not.equal(parent, transport.drive.set)
     assert.are.equal(0, parent:step())
   end)
 
@@ -91,14 +91,14 @@ describe("the transport", function()
     local server = hostile.listen(wire.answers "")
     local transport
     transport = curl.new {
-      wait = function(set)
+      drive = hostile.drive(function(set)
         hostile.until_true(function()
           return #server.requests == 1
         end, function()
           set:step(0.001)
         end)
         transport:close()
-      end,
+      end),
     }
     local response, network = transport { method = "POST", url = server:url() }
     assert.is_nil(response)
@@ -108,15 +108,14 @@ describe("the transport", function()
 
   it("passes on what its wait raises, and works afterwards", function()
     local server, interrupted = hostile.listen(wire.serves()), false
-    local drive = hostile.driver()
     local transport = curl.new {
-      wait = function(set, transfer)
+      drive = hostile.drive(function(set, transfer)
         if not interrupted then
           interrupted = true
           error "interrupted!"
         end
-        drive(set, transfer)
-      end,
+        hostile.wait(set, transfer)
+      end),
     }
     local request = { method = "POST", url = server:url() }
     assert.has_error(function()
@@ -135,12 +134,12 @@ describe("the transport", function()
       end
     end)
     local transport = curl.new {
-      wait = function(set, transfer)
+      drive = hostile.drive(function(set, transfer)
         while not transfer:is_finished() do
           set:step(0)
           coroutine.yield()
         end
-      end,
+      end),
     }
     local threads, bodies = {}, {}
     for number = 1, 10 do

@@ -4,11 +4,9 @@
 -- and its coroutine yields until the transfer has finished. A request that is the same for all tenants
 -- is prepared once. Which tenant is asking is known by whose code is running.
 
-local adapter = require "autopilot.transport.foreign"
 local core = require "autopilot.core"
 local dates = require "autopilot.base.dates"
 local curl = require "autopilot.transport.curl"
-local is_loopback = require "autopilot.base.url"
 local options = require "autopilot.base.options"
 local protected_call = require "autopilot.base.protected_call"
 
@@ -171,12 +169,11 @@ local function host_of(url)
   return url:match "^%a+://[^/]*" or url
 end
 
---- What a request asks for. It may be anybody's: no error of its may come where a place is held, for the
--- caller of the transport may live on.
----@return number connect seconds
+--- The seconds that a request asks for. Checked before a place is taken, so that an error cannot leak it.
+---@return number connect
 ---@return number total
-local function timeouts_of(request)
-  local timeout = request.timeout or default_timeout
+local function timeouts_of(timeout)
+  timeout = timeout or default_timeout
   local connect = timeout.connect or default_timeout.connect
   local total = timeout.total or default_timeout.total
   if type(connect) ~= "number" or type(total) ~= "number" then
@@ -185,104 +182,55 @@ local function timeouts_of(request)
   return connect, total
 end
 
----@class autopilot.fleet.Transport
-local Transport = {}
-Transport.__index = Transport
+---@class autopilot.fleet.Drive: autopilot.Drive
+---@field wire autopilot.fleet.Wire
+local Drive = {}
+Drive.__index = Drive
 
-local function prepare(self, request)
-  local http = self.http
-  if
-    http.proxy == nil and is_loopback(request.url:lower():match "^%a+://(%[?[^/]-%]?):?%d*/" or "")
-  then
-    http = setmetatable({ proxy = "" }, { __index = http }) -- a proxy cannot reach our loopback
-  end
-  return curl.prepare(http, request)
-end
-
---- Sends, and returns the finished transfer; or nil and why nothing was sent.
-local function exchange(self, gate, prepared, is_sync, connect, total, token, id, retry)
-  local task = self.scheduler.current
-  local refusal, left, sent_at = turn_of(self, gate, task, total)
+--- Sends one attempt once it has a place, and waits for its end. One without a token is to a sign-in.
+function Drive:run(prepared, attempt, request)
+  local wire, connect, total = self.wire, timeouts_of(attempt)
+  local task, gate = wire.scheduler.current, wire.admission:gate(host_of(request.url))
+  local refusal, left, sent_at = turn_of(wire, gate, task, total)
   if refusal then
     return nil, unsent(refusal)
   end
+  local is_sync = request.method == "POST" and attempt.token ~= nil
   if is_sync and task.before_post then
     task.before_post()
   end
-  local set = current_set(self)
-  local transfer = set:add(prepared, math.min(connect, left), left, token, id, retry)
+  connect = math.min(connect, left)
+  local transfer = current_set(wire):add(prepared, {
+    connect = connect,
+    total = left,
+    token = attempt.token,
+    client_request_id = attempt.client_request_id,
+    retry_attempt = attempt.retry_attempt,
+  })
   local had_posted = task.has_posted
   task.transfer = transfer
   task.has_posted = had_posted or is_sync -- perhaps, until it has ended
   coroutine.yield(transfer)
-  local status = transfer:status()
-  local retry_after = status and status >= 429 and transfer:header "retry-after"
+  local response, network = transfer:result()
   local was_reached = true
-  if not status then
-    local _, _, _, has_timed_out, delivered = transfer:failure()
-    task.has_posted = had_posted or is_sync and delivered ~= "no"
-    was_reached = not (has_timed_out or delivered == "no")
-    local is_sent, to_connect = delivered ~= "no", math.min(connect, left)
-    if has_timed_out and was_cut_short(self, task, is_sent, token ~= nil, to_connect, left) then
+  if not response then
+    local is_sent, has_timed_out = network.delivered ~= "no", network.timeout
+    task.has_posted = had_posted or is_sync and is_sent
+    was_reached = is_sent and not has_timed_out
+    if
+      has_timed_out
+      and was_cut_short(wire, task, is_sent, attempt.token ~= nil, connect, left)
+    then
       was_reached = nil
     end
   end
-  done(self, gate, task, sent_at, status, retry_after, was_reached)
-  return transfer
+  local retry_after = response and response.headers["retry-after"]
+  done(wire, gate, task, sent_at, response and response.status, retry_after, was_reached)
+  return response, network
 end
 
-local function has_same_headers(a, b)
-  for name, value in pairs(a) do
-    if b[name] ~= value then
-      return false
-    end
-  end
-  for name in pairs(b) do
-    if a[name] == nil then
-      return false
-    end
-  end
-  return true
-end
-
---- Prepares a request once for all who send it.
----@param request autopilot.HttpRequest without timeout and authorization
----@return function send as of the libcurl transport
-function Transport:prepare_replies(request)
-  local known = self.prepared[request.method .. request.url]
-  if known and has_same_headers(known.headers, request.headers or {}) then
-    return known.send
-  end
-  local wire, prepared, is_sync_request =
-    self.wire, prepare(self, request), request.method == "POST"
-  local gate = wire.admission:gate(host_of(request.url))
-  local function send(connect, total, token, client_request_id, retry)
-    local transfer, network = exchange(
-      wire,
-      gate,
-      prepared,
-      is_sync_request,
-      connect,
-      total,
-      token,
-      client_request_id,
-      retry
-    )
-    return transfer or adapter.reply(nil, network)
-  end
-  self.prepared[request.method .. request.url] = { headers = request.headers or {}, send = send }
-  return send
-end
-
-function Transport:__call(request)
-  local connect, total = timeouts_of(request)
-  local gate = self.wire.admission:gate(host_of(request.url))
-  local transfer, network = exchange(self.wire, gate, prepare(self, request), false, connect, total)
-  if not transfer then
-    return nil, network
-  end
-  return curl.read_result(transfer)
-end
+--- Closes nothing: the connections are the fleet's.
+function Drive.close() end
 
 local function key_of(http)
   local parts = {}
@@ -295,14 +243,14 @@ end
 
 --- A transport with these `http` options of a client, for all tenants that have the same.
 ---@param http table?
----@return autopilot.fleet.Transport
+---@return autopilot.CurlTransport
 function Wire:transport(http)
   http = http or {}
   local key = next(http) == nil and "" or key_of(http)
   local transport = self.transports[key]
   if not transport then
     local checked = options.check("autopilot.client: http", curl.rules, http)
-    transport = setmetatable({ wire = self, http = checked, prepared = {} }, Transport)
+    transport = curl.new { http = checked, drive = setmetatable({ wire = self }, Drive) }
     self.transports[key] = transport
   end
   return transport
@@ -318,7 +266,7 @@ local function facts_of(self, task, request, left, response, network)
   local is_failure = type(network) == "table"
   local is_sent = not (is_failure and network.delivered == "no")
   if is_failure and network.timeout then
-    local connect = timeouts_of(request)
+    local connect = timeouts_of(request.timeout)
     local is_to_graph = request.headers ~= nil and request.headers["Authorization"] ~= nil
     if was_cut_short(self, task, is_sent, is_to_graph, math.min(connect, left), left) then
       return nil, nil, nil
@@ -341,7 +289,7 @@ end
 ---@return function transport
 function Wire:wrap(inner)
   return function(request)
-    local connect, total = timeouts_of(request)
+    local connect, total = timeouts_of(request.timeout)
     local task, gate = self.scheduler.current, self.admission:gate(host_of(request.url))
     local refusal, left, sent_at = turn_of(self, gate, task, total)
     if refusal then

@@ -3,10 +3,10 @@
 -- What came of it is a table in the shape of a report, which the operation that asked completes.
 -- Repeating is left to the operations, but for one case: a refused token is refreshed once.
 
-local adapter = require "autopilot.transport.foreign"
 local authorization = require "autopilot.graph.bearer"
 local core = require "autopilot.core"
 local dates = require "autopilot.base.dates"
+local foreign = require "autopilot.transport.foreign"
 local outcome = require "autopilot.sync.outcome"
 
 local min, uuid = math.min, core.uuid
@@ -41,7 +41,7 @@ function Exchange.new(client, method, url, success)
   return setmetatable({
     is_sync_request = method == "POST",
     success = success,
-    send = adapter.prepare_replies(client.transport, template, user_agent),
+    send = foreign.prepare(client.transport, template, user_agent),
   }, Exchange)
 end
 
@@ -66,14 +66,13 @@ local function not_sent(client, name, message)
 end
 
 --- What is known of a failure of the network, its words made safe.
-local function network_of(client, reply)
-  local stage, name, message, timeout, delivered = reply:failure()
-  local unsent = delivered == "no"
+local function network_of(client, failure)
+  local unsent = failure.delivered == "no"
   return {
-    stage = client:clean(stage, longest_id) or (unsent and "connect" or "receive"),
-    name = client:clean(name, longest_id),
-    message = type(message) == "string" and client:clean(message) or "",
-    timeout = timeout or false,
+    stage = client:clean(failure.stage, longest_id) or (unsent and "connect" or "receive"),
+    name = client:clean(failure.name, longest_id),
+    message = type(failure.message) == "string" and client:clean(failure.message) or "",
+    timeout = failure.timeout or false,
     delivered = unsent and "no" or "unknown",
   }
 end
@@ -102,22 +101,22 @@ end
 
 --- Whether an answer carries what every answer of Graph does: an id, diagnostics or an error in JSON.
 -- A transport for tests may say itself whose its answers are.
-local function is_of_graph(reply, answer, client_request_id, is_json)
-  if reply.intermediary ~= nil then
-    return not reply.intermediary
+local function is_of_graph(response, answer, is_json)
+  if response.intermediary ~= nil then
+    return not response.intermediary
   end
-  return answer.request_id or answer.diagnostics or client_request_id or is_json
+  return answer.request_id or answer.diagnostics or response.headers["client-request-id"] or is_json
 end
 
 --- Adds what the answer says of the failure: error, Retry-After, outcome, and who answered.
-local function read_failure(self, client, answer, reply, body, received)
-  local content_type, retry_after, client_request_id, location =
-    reply:header("content-type", "retry-after", "client-request-id", "location")
-  local service_error, is_json, page = parse_error(client, body, content_type)
+local function read_failure(self, client, answer, response, received)
+  local headers = response.headers
+  local content_type = headers["content-type"]
+  local service_error, is_json, page = parse_error(client, response.body, content_type)
   -- Relative to the date of the answer, so that a wrong clock here does not matter.
-  local seconds = dates.read_retry_after(retry_after, answer.service_date or received)
+  local seconds = dates.read_retry_after(headers["retry-after"], answer.service_date or received)
     or service_error.retry_after
-  local is_intermediary = not is_of_graph(reply, answer, client_request_id, is_json)
+  local is_intermediary = not is_of_graph(response, answer, is_json)
   if is_intermediary then
     answer.answered_by, answer.service_date = "intermediary", nil
   end
@@ -144,45 +143,44 @@ local function read_failure(self, client, answer, reply, body, received)
     status = answer.status,
     content_type = content_type,
     page = page,
-    location = location,
+    location = headers["location"],
     is_intermediary = is_intermediary,
   }))
 end
 
 --- Whether the answer is the one hoped for. A record is JSON: anything else under the status 200, without
 -- a sign of Graph, is the page of a portal.
-local function is_hoped_for(self, reply, status, body, is_marked)
-  if status ~= self.success then
+local function is_hoped_for(self, response, is_marked)
+  local body = response.body
+  if response.status ~= self.success then
     return false
   end
-  local is_trusted = self.is_sync_request or is_marked or reply.intermediary == false
+  local is_trusted = self.is_sync_request or is_marked or response.intermediary == false
   return is_trusted or body:find "^[\239\187\191%s]*[{%[]" ~= nil or not body:find "%S"
 end
 
---- An answer for what came back. The table that a success needs is made in its final size: the fields
--- that the operation adds still fit.
+--- An answer for what came back.
 ---@return table answer
 ---@return integer sends how often the request may have been put on the wire
 ---@return string? body when the status is the one hoped for
-local function read_reply(self, client, reply, id, sent, began, received, elapsed)
-  local status, http_version, body, sends, is_complete, lookup, connect, tls, first_byte, total =
-    reply:result()
-  local network = not is_complete and network_of(client, reply) or nil
-  if not status then
+local function read_result(self, client, response, failure, id, sent, began, received, elapsed)
+  local network = failure and network_of(client, failure)
+  if not response then
+    local sends = failure.sends or (failure.delivered == "no" and 0 or 1)
     return of_network_failure(client, network, id, elapsed), sends
   end
-  local date, request_id, diagnostics, sunset =
-    reply:header("date", "request-id", "x-ms-ags-diagnostic", "sunset")
-  date = dates.read_http_date(date, received) -- repeated, it is joined to what is no date
-  request_id, diagnostics = client:clean(request_id, longest_id), client:clean(diagnostics)
-  local is_success = is_hoped_for(self, reply, status, body, request_id or diagnostics)
+  local headers = response.headers
+  local date = dates.read_http_date(headers["date"], received) -- repeated dates are joined, and unreadable
+  local request_id = client:clean(headers["request-id"], longest_id)
+  local diagnostics = client:clean(headers["x-ms-ags-diagnostic"])
+  local is_success = is_hoped_for(self, response, request_id or diagnostics)
   local is_started = is_success and self.is_sync_request
   local answer = {
     outcome = is_started and "started" or nil,
     tenant = client.tenant or client.tenant_id or nil,
     tenant_id = client.tenant_id or nil,
-    status = status,
-    http_version = http_version,
+    status = response.status,
+    http_version = response.http_version,
     delivered = is_started and "yes" or nil,
     confirmed_by = is_started and "response" or nil,
     answered_by = "service",
@@ -191,22 +189,14 @@ local function read_reply(self, client, reply, id, sent, began, received, elapse
     service_date = date,
     diagnostics = diagnostics,
     elapsed = elapsed,
-    timings = total and {
-      name_lookup = lookup,
-      connect = connect,
-      tls = tls,
-      first_byte = first_byte,
-      total = total,
-    },
+    timings = response.timings,
+    network = network,
   }
-  if network then
-    answer.network = network
-  end
   if not is_success then
-    read_failure(self, client, answer, reply, body, received)
+    read_failure(self, client, answer, response, received)
   end
-  if sunset then
-    client:emit("sunset", { date = client:clean(sunset, longest_id) })
+  if headers["sunset"] then
+    client:emit("sunset", { date = client:clean(headers["sunset"], longest_id) })
   end
   local earliest, latest
   if date and (is_started or request_id or diagnostics) then -- else whose clock it is, nobody knows
@@ -215,7 +205,7 @@ local function read_reply(self, client, reply, id, sent, began, received, elapse
   if is_started then
     client.memory:note_started(sent, received, began, earliest, latest)
   end
-  return answer, sends, is_success and body or nil
+  return answer, response.sends, is_success and response.body or nil
 end
 
 --- Adds an entry to the operation's list of attempts.
@@ -259,10 +249,11 @@ local function unsent(self, context, answer, refused)
 end
 
 --- Keeps what whoever goes on after a request that started nothing wants to know.
-local function keep(context, answer, reply, sends, sent, began, received)
+local function keep(context, answer, response, sends, sent, began, received)
   answer.sends = sends
   context.sent_at, context.sent_clock, context.received_at = sent, began, received
-  context.claims = answer.status == 401 and authorization.claims_of(reply:header "www-authenticate")
+  context.claims = answer.status == 401
+      and authorization.claims_of(response.headers["www-authenticate"])
     or nil
 end
 
@@ -302,14 +293,21 @@ local function send_once(self, client, context, token, refused)
     client:hide(token)
   end
   local sent = now()
-  local reply, complaint = self.send(connect, total, token, id, retry_attempt)
+  local response, failure, complaint = self.send {
+    connect = connect,
+    total = total,
+    token = token,
+    client_request_id = id,
+    retry_attempt = retry_attempt,
+  }
   local received, elapsed = now(), clock() - began
   if complaint then
     return { outcome = "unexpected", mistake = "the transport " .. complaint }
   end
-  local answer, sends, body = read_reply(self, client, reply, id, sent, began, received, elapsed)
+  local answer, sends, body =
+    read_result(self, client, response, failure, id, sent, began, received, elapsed)
   if answer.outcome ~= "started" then
-    keep(context, answer, reply, sends, sent, began, received)
+    keep(context, answer, response, sends, sent, began, received)
   end
   if on_event then
     client:emit("response", {

@@ -1,11 +1,11 @@
 --- autopilot-sync inside OpenResty, or nginx with its Lua module: the same interface as `autopilot`, for
--- light threads. Whoever waits, for an answer, a token or a cooldown, lets the worker go on.
+-- light threads. While one waits, for an answer, a token or a cooldown, the worker serves others.
 --
 --     local autopilot = require "autopilot.openresty"
 --     local client = autopilot.client { token = …, tenant = "contoso" }
 --     local report, failure = client:sync()
 --
--- Nothing else in the library knows of OpenResty: whoever wants it says so by loading this module.
+-- This is the only module through which the library meets OpenResty: a script chooses it by loading it.
 
 local autopilot = require "autopilot"
 local curl = require "autopilot.transport.curl"
@@ -14,20 +14,19 @@ local ngx = require "ngx"
 local options = require "autopilot.base.options"
 local phase = require "autopilot.openresty.phase"
 local report = require "autopilot.sync.report"
-local transport = require "autopilot.openresty.transport"
 local worker = require "autopilot.openresty.worker"
 
 ---@class autopilot.openresty: autopilot
 local preset = {}
 
---- ngx.sleep counts whole milliseconds, and warns of 0.
+--- As ngx.sleep, which counts whole milliseconds, and logs a warning for 0.
 local function sleep(seconds)
   ngx.sleep(math.max(seconds, 0.001))
 end
 
 local operations = { "sync", "status", "wait", "ensure" }
 
---- The failure of a call that could not wait for anything, and so did not begin.
+--- The report of a call that was not begun, because a light thread cannot wait here.
 local function not_begun(client, operation, name, message)
   local failure = phase.unsent(name, message)
   failure.sends = nil
@@ -55,7 +54,7 @@ local function guarded(method, operation)
   end
 end
 
---- The options with what is OpenResty's where nothing else was given.
+--- The options, with OpenResty's sleep where none was given.
 local function in_our_world(given)
   if type(given) ~= "table" or given.sleep ~= nil then
     return given
@@ -71,7 +70,7 @@ end
 ---@param given autopilot.ClientOptions
 ---@return autopilot.Client
 function preset.client(given)
-  local client = make_client(in_our_world(given), transport.new, 3)
+  local client = make_client(in_our_world(given), worker.transport, 3)
   for _, operation in ipairs(operations) do
     client[operation] = guarded(client[operation], operation)
   end
@@ -85,7 +84,7 @@ end
 function preset.fleet(given)
   local filled = in_our_world(given)
   if type(filled) == "table" and filled.wait == nil then
-    local waiting = { wait = require "autopilot.openresty.stepping" }
+    local waiting = { wait = require("autopilot.openresty.polling").wait }
     for name, value in pairs(filled) do
       waiting[name] = value
     end
@@ -98,7 +97,7 @@ end
 local setup_rules = { driver = { type = "string", one_of = { "thread", "polling" } } }
 
 --- Chooses how workers wait for transfers: `thread` (default), beside the event loop, or `polling`, in it.
--- To be called before the first request, best in init_by_lua.
+-- Call it before the first request, best in init_by_lua.
 ---@param given { driver: ("thread"|"polling")? }
 function preset.setup(given)
   local checked = options.check("autopilot.setup", setup_rules, given)
@@ -107,20 +106,17 @@ end
 
 local warm_rules = { http = { type = "table", fields = curl.rules } }
 
---- Makes ready in the background what the first call of a worker would have to wait for. For
--- init_worker_by_lua; `http` as the clients will have it.
+--- Prepares in the background what the first call of a worker would have to wait for. Call it in
+-- init_worker_by_lua, with the `http` that the clients will have.
 ---@param given { http: table? }?
 function preset.warm(given)
   local checked = options.check("autopilot.warm", warm_rules, given)
-  local started, problem = require "autopilot.openresty.warm"(checked.http)
-  if not started then
-    ngx.log(ngx.WARN, "autopilot: not made ready: ", problem)
-  end
+  worker.warm(checked.http)
 end
 
 preset.transport = {
   scripted = autopilot.transport.scripted,
-  curl = { new = transport.new, rules = curl.rules },
+  curl = { new = worker.transport, rules = curl.rules },
 }
 
 --- Retries any function of the user's own, sleeping as light threads do.

@@ -23,10 +23,10 @@ local waits_in = {
 -- C functions that LuaJIT can yield through.
 local lets_through = { [pcall] = true, [xpcall] = true }
 
---- Is there a C function between us and the scheduler? LuaJIT's coroutine.isyieldable would know, but
--- lua-nginx-module puts a table of its own in the place of `coroutine`, which lacks it.
+--- Whether a C function that cannot be yielded through has called this code. LuaJIT's
+-- coroutine.isyieldable would tell, but lua-nginx-module replaces `coroutine` by a table without it.
 local function is_inside_c()
-  local level = 3 -- above us and the caller
+  local level = 3 -- above this function and its caller
   local frame = debug.getinfo(level, "Sf")
   while frame do
     if frame.what == "C" and not lets_through[frame.func] then
@@ -52,7 +52,7 @@ function phase.obstacle()
   end
 end
 
---- A network failure of a request that surely was not sent.
+--- The network failure of a request that surely was not sent.
 ---@param name string
 ---@param message string
 ---@return autopilot.NetworkFailure

@@ -1,18 +1,19 @@
---- Waits for transfers by stepping them in the event loop, for where there can be no helper thread.
+--- The drive that steps transfers in the event loop, for systems where there can be no helper thread; and
+-- how a fleet waits, which steps its own transfer set in the same way.
 --
 -- One light thread at a time steps for all; the others sleep until it wakes them. It steps when there is
 -- something to do, and looks for that less often the longer there was not. A light thread that is killed
--- does not return: whoever steps renews a lease, and when that has run out another takes over.
+-- does not return: the one that steps renews a lease, and when that has run out another takes over.
 
 local core = require "autopilot.core"
 local ngx = require "ngx"
 local semaphore = require "ngx.semaphore"
 
----@class autopilot.openresty.PollingDriver
+---@class autopilot.openresty.PollingDriver: autopilot.Drive
 ---@field set any the worker's transfer set
----@field waiting table<any, autopilot.openresty.Sleeper> by transfer: who waits for it
+---@field waiting table<any, autopilot.openresty.Sleeper> the light threads that wait, by their transfers
 ---@field stepper any? the transfer of the light thread that steps
----@field lease number until when it is believed to be alive, on core.clock
+---@field lease number until when that one is believed to be alive, on core.clock
 local Polling = {}
 Polling.__index = Polling
 
@@ -26,7 +27,7 @@ local shortest, longest, growth, patience = 0.001, 0.010, 1.25, 0.1
 -- So many are asked to step next: some may have been killed a moment ago.
 local candidates = 4
 
--- Transfers that a worker may well have at a time; more are served, on more connections.
+-- Transfers that a worker usually has at a time, at most; more are served, on more connections.
 local usual_concurrency = 1000
 
 ---@return autopilot.openresty.PollingDriver
@@ -35,7 +36,23 @@ function Polling.new()
   return setmetatable({ set = set, waiting = {}, lease = 0 }, Polling)
 end
 
---- Wakes those whose transfers have finished, and lets go of what nobody waits for any more.
+--- Steps a fleet's transfer set once, and lets the worker go on meanwhile.
+---@param set any
+---@param seconds number at most
+function Polling.wait(set, seconds)
+  local ends, delay = core.clock() + seconds, shortest
+  repeat
+    -- It sleeps first: a fleet that always has something to do would not let other light threads run.
+    ngx.sleep(math.max(shortest, math.min(delay, ends - core.clock())))
+    if set:is_due() then
+      set:step()
+      return
+    end
+    delay = math.min(delay * growth, longest)
+  until core.clock() >= ends
+end
+
+--- Wakes the light threads whose transfers have finished, and drops transfers that none waits for.
 local function hand_out(self)
   local set, waiting = self.set, self.waiting
   local transfer = set:take()
@@ -69,7 +86,7 @@ local function step_for_all(self, own)
   end
 end
 
---- Lets another step, if there is one. The first of those asked who is alive does it.
+--- Lets another light thread step, if one waits. The first of those asked that is alive does it.
 local function step_down(self, own)
   if self.stepper ~= own then
     return
@@ -87,7 +104,7 @@ local function step_down(self, own)
   end
 end
 
-local newproxy = rawget(_G, "newproxy") -- of Lua 5.1 and LuaJIT, whose tables are collected unseen
+local newproxy = rawget(_G, "newproxy") -- of Lua 5.1 and LuaJIT, where tables have no __gc
 
 --- Gives the transfer up when it is collected, unless it was disarmed before (`transfer = nil`).
 -- What it needs is in a table: nginx uses the stack of a light thread that was killed for another.
@@ -96,7 +113,7 @@ local function guard(self, transfer)
   local function collected()
     if armed.transfer then
       armed.waiting[armed.transfer] = nil
-      pcall(armed.set.discard, armed.set, armed.transfer) -- an error would hit anybody
+      pcall(armed.set.discard, armed.set, armed.transfer) -- an error would hit unrelated code
     end
   end
   if newproxy then
@@ -108,12 +125,11 @@ local function guard(self, transfer)
 end
 
 --- Sends one attempt and waits for its end.
----@return any transfer a finished one
-function Polling:run(prepared, connect, total, token, client_request_id, retry_attempt)
-  local own = self.set:add(prepared, connect, total, token, client_request_id, retry_attempt)
+function Polling:run(prepared, attempt)
+  local own = self.set:add(prepared, attempt)
   local sleeper = { semaphore = assert(semaphore.new()), seen_at = core.clock() }
   self.waiting[own] = sleeper
-  local watch = guard(self, own) -- on this light thread's stack alone
+  local watch = guard(self, own) -- referenced by this light thread's stack alone
   while not own:is_finished() do
     sleeper.seen_at = core.clock()
     if not self.stepper or sleeper.seen_at > self.lease then
@@ -125,7 +141,7 @@ function Polling:run(prepared, connect, total, token, client_request_id, retry_a
   watch.transfer = nil
   self.waiting[own] = nil
   step_down(self, own)
-  return own
+  return own:result()
 end
 
 --- Gives up all transfers.

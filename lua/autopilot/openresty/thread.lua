@@ -1,28 +1,28 @@
---- Waits for transfers that a helper thread of the worker moves: nothing of them, neither TLS nor reading
--- certificates, happens in the event loop.
+--- The drive that has a helper thread of the worker move the transfers, so that name look-ups, TLS and the
+-- reading of certificates happen outside the event loop.
 --
--- A light thread that waits has a connection of its own to the thread, over a unix-domain socket that
--- leads nowhere but into this process. If the light thread is killed, or its client goes away, nginx closes
--- that connection, and the thread gives the transfer up.
+-- A light thread that waits has its own connection to the helper thread, over a unix-domain socket that
+-- only this process can use. When the light thread is killed, or its client goes away, nginx closes that
+-- connection, and the helper thread gives the transfer up.
 
 local core = require "autopilot.core"
 local ngx = require "ngx"
 local phase = require "autopilot.openresty.phase"
 
----@class autopilot.openresty.ThreadDriver
+---@class autopilot.openresty.ThreadDriver: autopilot.Drive
 local Thread = {}
 Thread.__index = Thread
 
 local pool_size, idle_milliseconds = 64, 60000
 
--- The thread keeps the time of a transfer, which is a day at most. This only ends the wait if it ever
--- failed to.
+-- Seconds. The helper thread itself ends a transfer in time, after a day at most. The socket's timeout is
+-- only for the case that it fails to.
 local grace_seconds, longest_seconds = 10, 86400
 
---- Nil and why, where the system lets us have no such thread.
+--- Nil and why, where the system does not allow such a thread.
 ---@return autopilot.openresty.ThreadDriver?
 ---@return string? problem
----@return boolean? is_for_good that will not change
+---@return boolean? is_for_good whether that will not change
 function Thread.new()
   if not core.transfer_thread then
     return nil, "this build has no helper thread", true
@@ -35,16 +35,15 @@ function Thread.new()
 end
 
 --- Sends one attempt and waits for its end.
----@return any transfer a finished one; or nil and
----@return autopilot.NetworkFailure? failure
-function Thread:run(prepared, connect, total, token, client_request_id, retry_attempt)
+function Thread:run(prepared, attempt)
   local thread, socket = self.thread, ngx.socket.tcp()
-  socket:settimeouts(1000, 1000, (math.min(total, longest_seconds) + grace_seconds) * 1000)
+  local seconds = math.min(attempt.total, longest_seconds) + grace_seconds
+  socket:settimeouts(1000, 1000, seconds * 1000)
   local connected, problem = socket:connect(self.address)
   if not connected then
     return nil, phase.unsent("WORKER_CONNECTION", "the worker has no connection left: " .. problem)
   end
-  local number = thread:submit(prepared, connect, total, token, client_request_id, retry_attempt)
+  local number = thread:submit(prepared, attempt)
   local done
   done, problem = socket:send(("%d\n"):format(number))
   if done then
@@ -53,19 +52,20 @@ function Thread:run(prepared, connect, total, token, client_request_id, retry_at
   local transfer = done and thread:claim(number)
   if transfer then
     socket:setkeepalive(idle_milliseconds, pool_size)
-    return transfer
+    return transfer:result()
   end
   local message = "the helper thread did not answer: "
     .. (problem or "it does not know the transfer")
   local failure = phase.unsent("HELPER_THREAD", message)
-  if not thread:withdraw(number) then -- before the thread may forget it with its connection
+  -- Withdrawn while the connection is open: the thread may forget the transfer when it is closed.
+  if not thread:withdraw(number) then
     failure.stage, failure.delivered, failure.sends = "receive", "unknown", 1
   end
   socket:close()
   return nil, failure
 end
 
---- Ends the thread and gives up all transfers.
+--- Ends the helper thread and gives up all transfers.
 function Thread:close()
   self.thread:close()
 end

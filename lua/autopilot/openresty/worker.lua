@@ -1,26 +1,24 @@
---- What one nginx worker has once: the driver that moves the transfers of all its clients.
+--- What each nginx worker has once: the drive that moves the transfers of all its clients.
 --
 -- It is made when it is first needed, in the worker: nothing that was made before a fork is used after it.
 
 local core = require "autopilot.core"
+local curl = require "autopilot.transport.curl"
 local ngx = require "ngx"
+local phase = require "autopilot.openresty.phase"
 
 local worker = {}
-
----@class autopilot.openresty.Driver
----@field run function sends one attempt and waits: a finished transfer, or nil and a network failure
----@field close function gives up all transfers
 
 local wanted = "thread"
 local current, current_process
 
--- When a thread is tried again where there was none for it, as when descriptors ran out; nil: never.
+-- When a helper thread is tried again after it could not be started, as for lack of descriptors; nil: never.
 local retry_at, retry_delay
 
 -- Seconds. Trying costs a millisecond, in which nothing else runs.
 local first_delay, longest_delay = 1, 300
 
---- A driver with a thread of its own, or nil and why there is none now.
+--- A drive with a helper thread, or nil and why there is none now.
 local function try_thread()
   local driver, problem, is_for_good = require("autopilot.openresty.thread").new()
   if driver or is_for_good then
@@ -44,7 +42,7 @@ local function make()
   return require("autopilot.openresty.polling").new()
 end
 
---- Goes on with a thread once there can be one. What is polled already is polled to its end.
+--- Changes to a helper thread once there can be one. Transfers that are polled already stay so.
 local function try_again()
   local driver = try_thread()
   if driver then
@@ -53,8 +51,8 @@ local function try_again()
   end
 end
 
---- This worker's driver.
----@return autopilot.openresty.Driver
+--- This worker's own drive.
+---@return autopilot.Drive
 function worker.driver()
   local process = core.process_id()
   if current_process ~= process then
@@ -65,11 +63,62 @@ function worker.driver()
   return current
 end
 
---- Says which driver workers are to use from now on. One that is in use ends with its last transfer.
+--- Chooses the drive of workers from now on. One that is in use ends with its last transfer.
 ---@param name "thread"|"polling"
 function worker.use(name)
   if name ~= wanted then
     wanted, current, current_process = name, nil, nil
+  end
+end
+
+--- The drive of a client's transport: sends with the worker's drive, where a light thread can wait.
+---@type autopilot.Drive
+worker.drive = {
+  run = function(_, prepared, attempt)
+    local obstacle, message = phase.obstacle()
+    if obstacle then
+      return nil, phase.unsent(obstacle, message)
+    end
+    return worker.driver():run(prepared, attempt)
+  end,
+  close = function() end, -- the connections are the worker's, and other clients use them
+}
+
+--- A transport for light threads.
+---@param given { http: table? }? as in the client's options
+---@return autopilot.CurlTransport
+function worker.transport(given)
+  return curl.new { http = given and given.http, drive = worker.drive }
+end
+
+-- Seconds: more than connecting to this machine and reading a bundle of certificates take.
+local warming_seconds = 0.2
+
+--- Has libcurl read the trusted certificates, which it keeps. It does that when it has begun to speak TLS,
+-- and needs no answer for it, so one request goes to a port of this machine that never answers.
+local function read_certificates(http)
+  local listener, port = core.silent_listener()
+  if listener then
+    local prepared = curl.prepare(
+      { ca_file = http.ca_file, ca_path = http.ca_path, proxy = "" },
+      { method = "GET", url = ("https://127.0.0.1:%d/"):format(port) }
+    )
+    worker.driver():run(prepared, { connect = warming_seconds, total = warming_seconds })
+    listener:close()
+  end
+end
+
+--- Makes ready in the background what the first call of a worker would wait for: drive and certificates.
+---@param http table as in the client's options
+function worker.warm(http)
+  local started, problem = ngx.timer.at(0, function(is_premature)
+    if not is_premature then
+      worker.driver()
+      read_certificates(http)
+    end
+  end)
+  if not started then
+    ngx.log(ngx.WARN, "autopilot: not made ready: ", problem)
   end
 end
 

@@ -1,11 +1,12 @@
 --- The HTTP layer over libcurl: requests in, responses or network failures out.
 --
 -- A transport is callable (`transport(request)`), and can also prepare a request that is sent many
--- times. It owns one transfer set, and with it the connections, made at the first request of a
--- process. How to wait for a transfer is injected, so that an event loop can take the place of
--- blocking. Retries, tokens and what a status means are left to others.
+-- times. Its drive sends the request and waits for the answer: by blocking, or in an event loop.
+-- Retries, tokens and what a status means are left to others.
 
+local Blocking = require "autopilot.transport.blocking"
 local core = require "autopilot.core"
+local is_loopback = require "autopilot.base.url"
 local named_file = require "autopilot.base.named_file"
 local options = require "autopilot.base.options"
 
@@ -24,14 +25,13 @@ local options = require "autopilot.base.options"
 ---@field total number
 
 ---@class autopilot.HttpResponse
----@field status integer of the final answer; it counts even where `network` says the rest was cut
+---@field status integer of the final answer; valid even where `network` says that the rest was cut
 ---@field http_version string? `1.1`, `2`
 ---@field headers table<string, string> by lower-case name, repeated ones joined by ", "
 ---@field body string
 ---@field timings autopilot.Timings
 ---@field sends integer how often the request may have been put on the wire
----@field intermediary boolean? a transport for tests says whose its answer is; nil: the headers tell
----@field header (fun(self, ...: string): string?)? headers by name, without building the table
+---@field intermediary boolean? set by transports for tests: whether a proxy or filter answered, not Graph
 
 ---@class autopilot.NetworkFailure
 ---@field stage "resolve"|"connect"|"proxy"|"tls"|"send"|"receive"
@@ -41,14 +41,21 @@ local options = require "autopilot.base.options"
 ---@field delivered "no"|"unknown" `no` only when the request surely was not sent
 ---@field sends integer
 
+---@class autopilot.Attempt what one attempt adds to a prepared request
+---@field connect number seconds
+---@field total number seconds
+---@field token string?
+---@field client_request_id string?
+---@field retry_attempt integer? sent as `retry-attempt` when it is above 0
+
 local curl = {}
 
 local default_timeout = { connect = 10, total = 60 }
 
 local proxy_schemes = { http = true, https = true, socks5 = true, socks5h = true }
 
---- Is it `scheme://[user[:password]@]host[:port]`? libcurl quotes what it cannot read, password and
--- all, so that nothing unreadable may reach it.
+--- Whether the text is `scheme://[user[:password]@]host[:port]`. libcurl's messages quote a URL that it
+-- cannot read, with the password in it, so such a URL is refused here.
 local function is_proxy_url(text)
   local scheme, authority = text:match "^(%a[%w]*)://([^%s%c/?#]+)/?$"
   local place = authority and authority:match "[^@]*$" or ""
@@ -59,7 +66,8 @@ end
 
 local certificate = "%-%-%-%-%-BEGIN [%u%d ]*CERTIFICATE%-%-%-%-%-"
 
---- Why a file of authorities cannot be used. It is read for each connection, so that a pipe will not do.
+--- Why a file of certificate authorities cannot be used; nil when it can. libcurl reads it for each
+-- connection, so it cannot be a pipe.
 local function complaint_about_ca_file(path)
   local shown = path:gsub("%c", "?")
   local cannot = "cannot be read: " .. shown .. ": %s"
@@ -89,11 +97,11 @@ local function complaint_about_ca_file(path)
   end
 end
 
---- Rules of the `http` options, for whoever takes them from a user.
+--- Rules of the `http` options, for all functions that take them from a user.
 curl.rules = {
   ca_file = {
     type = "string",
-    secret = true, -- the complaint names it
+    secret = true, -- not quoted again: the complaint names the file
     check = complaint_about_ca_file,
   },
   ca_path = { type = "string" },
@@ -118,81 +126,27 @@ curl.rules = {
   },
 }
 
--- The table of headers is built when somebody asks for it: a 204 that nobody inspects has none.
-local Response = {}
-
-function Response:__index(name)
-  if name ~= "headers" then
-    return nil
-  end
-  local headers = self.transfer:headers()
-  self.headers = headers
-  return headers
-end
-
---- The values of the named headers, without building the table.
-local function find_headers(response, ...)
-  return response.transfer:header(...)
-end
-
-local function network_failure(transfer, sends)
-  local stage, name, message, timeout, delivered = transfer:failure()
-  return {
-    stage = stage,
-    name = name,
-    message = message,
-    timeout = timeout,
-    delivered = delivered,
-    sends = sends,
-  }
-end
-
---- The response, with a network failure beside it when it was cut; or nil and the failure.
----@param transfer any a finished one
----@return autopilot.HttpResponse?
----@return autopilot.NetworkFailure?
-function curl.read_result(transfer)
-  local status, http_version, body, sends, is_complete, lookup, connect, tls, first_byte, total =
-    transfer:result()
-  local network = not is_complete and network_failure(transfer, sends) or nil
-  if not status then
-    return nil, network
-  end
-  return setmetatable({
-    status = status,
-    http_version = http_version,
-    body = body,
-    sends = sends,
-    header = find_headers,
-    transfer = transfer,
-    timings = {
-      name_lookup = lookup,
-      connect = connect,
-      tls = tls,
-      first_byte = first_byte,
-      total = total,
-    },
-  }, Response),
-    network
-end
-
 ---@class autopilot.CurlTransport
 -- Called with a request it returns a response, or nil and a network failure; both when the answer was
 -- cut after its status.
+---@field http table as in the client's options
+---@field drive autopilot.Drive
 ---@operator call(autopilot.HttpRequest): autopilot.HttpResponse?, autopilot.NetworkFailure?
 local Transport = {}
 Transport.__index = Transport
 
---- Makes the transfer set of this process; sockets from before a fork are never used after it.
-local function new_set(self)
-  self.set, self.process = core.transfer_set(), core.process_id()
-  return self.set
+local function is_to_this_machine(url)
+  return is_loopback(url:lower():match "^%a+://(%[?[^/]-%]?):?%d*/" or "")
 end
 
---- A request of the C module's, for whoever drives a transfer set of its own.
+--- The request in the shape that the C module sends.
 ---@param http table as in the client's options
----@param request autopilot.HttpRequest without timeout and authorization
+---@param request autopilot.HttpRequest
 function curl.prepare(http, request)
+  local proxy = http.proxy
+  if proxy == nil and is_to_this_machine(request.url) then
+    proxy = "" -- a proxy named by the environment cannot reach this machine's loopback
+  end
   return core.request {
     method = request.method,
     url = request.url,
@@ -200,75 +154,66 @@ function curl.prepare(http, request)
     body = request.body,
     ca_file = http.ca_file,
     ca_path = http.ca_path,
-    proxy = http.proxy,
+    proxy = proxy,
     user_agent = http.user_agent,
     http_version = http.version,
     max_body = http.max_body,
   }
 end
 
---- Makes a request once that is sent many times. An attempt adds only what differs.
----@param request autopilot.HttpRequest without timeout and authorization
----@return fun(connect: number, total: number, token: string?, client_request_id: string?, retry_attempt: integer?): autopilot.Reply send
-function Transport:prepare_replies(request)
-  local prepared, wait = curl.prepare(self.http, request), self.wait
-  return function(connect, total, token, client_request_id, retry_attempt)
-    local set = self.process == core.process_id() and self.set or new_set(self)
-    local transfer = set:add(prepared, connect, total, token, client_request_id, retry_attempt)
-    if wait then
-      wait(set, transfer)
-    else
-      -- Blocks, in steps short enough for an interrupt to be noticed.
-      while not set:wait(transfer, 0.5) do
-      end
-    end
-    return transfer
+local function key_of(request)
+  local parts = { request.method, request.url }
+  for name, value in pairs(request.headers or {}) do
+    parts[#parts + 1] = name .. ": " .. value
   end
+  table.sort(parts)
+  return table.concat(parts, "\n")
 end
 
---- The same, for whoever wants a response, or nil and a network failure.
+--- Prepares a request without a body that is sent many times; equal ones are prepared once.
 ---@param request autopilot.HttpRequest without timeout and authorization
----@return function send
+---@return fun(attempt: autopilot.Attempt): autopilot.HttpResponse?, autopilot.NetworkFailure? send
 function Transport:prepare(request)
-  local send = self:prepare_replies(request)
-  return function(...)
-    return curl.read_result(send(...))
+  local key = key_of(request)
+  local send = self.prepared[key]
+  if not send then
+    local prepared, drive = curl.prepare(self.http, request), self.drive
+    function send(attempt)
+      return drive:run(prepared, attempt, request)
+    end
+    self.prepared[key] = send
   end
+  return send
 end
 
 function Transport:__call(request)
   local timeout = request.timeout or default_timeout
-  local connect = timeout.connect or default_timeout.connect
-  return self:prepare(request)(connect, timeout.total or default_timeout.total)
+  return self.drive:run(curl.prepare(self.http, request), {
+    connect = timeout.connect or default_timeout.connect,
+    total = timeout.total or default_timeout.total,
+  }, request)
 end
 
---- Closes all connections. The transport may be used again; it then opens new ones.
+--- Closes the connections that are the transport's own. It may be used again.
 function Transport:close()
-  local set, is_ours = self.set, self.process == core.process_id()
-  self.set = nil
-  if set and is_ours then
-    set:close()
-  end
+  self.drive:close()
 end
 
 local rules = {
   http = { type = "table", fields = curl.rules },
-  wait = { type = "function" },
+  drive = { type = "table" },
 }
 
 --- A transport over libcurl.
--- `http` is as in the client's options; `wait` steps the set until the transfer has finished.
----@param given { http: table?, wait: (fun(set, transfer))? }?
+---@param given { http: table?, drive: autopilot.Drive? }? `http` as in the client's options; the default drive blocks
 ---@return autopilot.CurlTransport
 function curl.new(given)
   local checked = options.check("autopilot.transport.curl", rules, given)
-  local wait = checked.wait
-    and function(set, transfer)
-      set:take() -- the set need not keep one whose wait has raised: nobody asks for it any more
-      checked.wait(set, transfer)
-      set:discard(transfer) -- nor one that has finished
-    end
-  return setmetatable({ http = checked.http, wait = wait }, Transport)
+  return setmetatable({
+    http = checked.http,
+    drive = given and given.drive or Blocking.new(),
+    prepared = {},
+  }, Transport)
 end
 
 return curl
