@@ -10,6 +10,12 @@ local merged = require "autopilot.base.merged"
 
 local authority = {}
 
+---@class autopilot.token.CommonOptions
+---@field tenant string? default: that of the client
+---@field authority string? default: AZURE_AUTHORITY_HOST, else that of the client's cloud
+---@field scope string? default: that of the client
+---@field getenv (fun(name: string): string?)? default `os.getenv`
+
 ---@class autopilot.token.Place where to ask for a token
 ---@field authority string `https://host[:port]`
 ---@field tenant string

@@ -107,8 +107,8 @@ local function find_answer(output)
   local position, lines = 1, 0
   while position and lines < most_lines do
     local text = output:match("^%s*(%b{})", position)
-    local ok, answer = pcall(json.decode, text or "")
-    if ok and type(answer) == "table" and answer.accessToken ~= nil then
+    local answer = json.decode(text)
+    if type(answer) == "table" and answer.accessToken ~= nil then
       return answer
     end
     position, lines = output:find("\n", position, true), lines + 1
@@ -255,7 +255,6 @@ end
 ---@param level integer? where a mistake raises, as for `error`; default 2, the caller
 ---@return autopilot.TokenProvider
 local function new(given, level)
-  level = level or 2
   local checked = options.check(name, rules, given, level)
   return function(ask)
     local resource, message = check_ask(checked, ask)

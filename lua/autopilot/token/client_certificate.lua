@@ -13,17 +13,13 @@ local protected_call = require "autopilot.base.protected_call"
 local secret_file = require "autopilot.token.secret_file"
 local signer = require "autopilot.token.signer"
 
----@class autopilot.token.ClientCertificateOptions
+---@class autopilot.token.ClientCertificateOptions: autopilot.token.CommonOptions
 ---@field client_id string
 ---@field certificate string PEM text, or the name of a file that holds it; read once
 ---@field private_key string? PEM text or file name; default: it is in the text of the certificate
 ---@field passphrase (string|fun(): string?, string?)? of an encrypted key; a function is called when the key is read
 ---@field algorithm autopilot.token.Algorithm? default `PS256`
 ---@field allow_world_readable boolean? take a key file that every user can read; default false
----@field tenant string? default: that of the client
----@field authority string? default: AZURE_AUTHORITY_HOST, else that of the client's cloud
----@field scope string? default: that of the client
----@field getenv (fun(name: string): string?)? default `os.getenv`
 
 local name = "autopilot.token.client_certificate"
 
@@ -117,7 +113,6 @@ end
 ---@param level integer? where a mistake raises, as for `error`; default 2, the caller
 ---@return autopilot.TokenProvider
 local function new(given, level)
-  level = level or 2
   local checked = options.check(name, rules, given, level)
   local loaded
   return function(ask)

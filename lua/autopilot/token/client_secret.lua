@@ -7,15 +7,11 @@ local protected_call = require "autopilot.base.protected_call"
 local provider = require "autopilot.token.provider"
 local secret_file = require "autopilot.token.secret_file"
 
----@class autopilot.token.ClientSecretOptions
+---@class autopilot.token.ClientSecretOptions: autopilot.token.CommonOptions
 ---@field client_id string
 ---@field client_secret (string|fun(ask: autopilot.TokenAsk): string?, string?)? the secret, or a function that is asked for it at each request
 ---@field client_secret_file string? a file that holds nothing else; read once
 ---@field allow_world_readable boolean? take a file that every user can read; default false
----@field tenant string? default: that of the client
----@field authority string? default: AZURE_AUTHORITY_HOST, else that of the client's cloud
----@field scope string? default: that of the client
----@field getenv (fun(name: string): string?)? default `os.getenv`
 
 local name = "autopilot.token.client_secret"
 

@@ -10,13 +10,10 @@ local merged = require "autopilot.base.merged"
 local options = require "autopilot.base.options"
 local provider = require "autopilot.token.provider"
 
----@class autopilot.token.DefaultOptions
+---@class autopilot.token.DefaultOptions: autopilot.token.CommonOptions
 ---@field tenant string? default: that of the client, else AZURE_TENANT_ID
 ---@field client_id string? of the application, or of the machine's identity; default: AZURE_CLIENT_ID
----@field authority string? default: AZURE_AUTHORITY_HOST, else that of the client's cloud
----@field scope string? default: that of the client
 ---@field allow_world_readable boolean? take a certificate's key from a file that every user can read; default false
----@field getenv (fun(name: string): string?)? default `os.getenv`
 
 local name = "autopilot.token.default"
 

@@ -12,13 +12,10 @@ local options = require "autopilot.base.options"
 local protected_call = require "autopilot.base.protected_call"
 local provider = require "autopilot.token.provider"
 
----@class autopilot.token.DeviceCodeOptions
+---@class autopilot.token.DeviceCodeOptions: autopilot.token.CommonOptions
 ---@field client_id string of an application that allows public client flows
 ---@field prompt fun(info: autopilot.token.DevicePrompt) shows the person what to do
 ---@field tenant string? default: that of the client, else `organizations`
----@field authority string? default: AZURE_AUTHORITY_HOST, else that of the client's cloud
----@field scope string? default: that of the client
----@field getenv (fun(name: string): string?)? default `os.getenv`
 
 ---@class autopilot.token.DevicePrompt
 ---@field user_code string what to type
@@ -165,7 +162,6 @@ end
 ---@param level integer? where a mistake raises, as for `error`; default 2, the caller
 ---@return autopilot.TokenProvider
 local function new(given, level)
-  level = level or 2
   local checked = options.check(name, rules, given, level)
   -- Refresh tokens by tenant, and the newest of an authority. They belong to no tenant or resource, so the
   -- newest is tried for a tenant that has none of its own.

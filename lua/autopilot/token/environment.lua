@@ -8,13 +8,10 @@ local merged = require "autopilot.base.merged"
 local options = require "autopilot.base.options"
 local provider = require "autopilot.token.provider"
 
----@class autopilot.token.EnvironmentOptions
+---@class autopilot.token.EnvironmentOptions: autopilot.token.CommonOptions
 ---@field tenant string? default: that of the client, else AZURE_TENANT_ID
 ---@field client_id string? default: AZURE_CLIENT_ID
----@field authority string? default: AZURE_AUTHORITY_HOST, else that of the client's cloud
----@field scope string? default: that of the client
 ---@field allow_world_readable boolean? take a certificate's key from a file that every user can read; default false
----@field getenv (fun(name: string): string?)? default `os.getenv`
 
 local name = "autopilot.token.environment"
 
@@ -70,7 +67,6 @@ end
 ---@param level integer? where a mistake raises, as for `error`; default 2, the caller
 ---@return autopilot.TokenProvider
 local function new(given, level)
-  level = level or 2
   local checked = options.check(name, rules, given, level)
   local chosen
   return function(ask)

@@ -72,12 +72,12 @@ local function read_response(response)
   end
   local body, headers = response.body, response.headers
   body = type(body) == "string" and #body <= longest_answer and body or ""
-  local decodes, object = pcall(json.decode, body)
+  local object = json.decode(body)
   return {
     status = status,
     headers = type(headers) == "table" and headers or {},
     body = body,
-    object = decodes and type(object) == "table" and object or nil,
+    object = type(object) == "table" and object or nil,
   }
 end
 

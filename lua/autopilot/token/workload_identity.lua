@@ -9,13 +9,10 @@ local options = require "autopilot.base.options"
 local provider = require "autopilot.token.provider"
 local secret_file = require "autopilot.token.secret_file"
 
----@class autopilot.token.WorkloadIdentityOptions
+---@class autopilot.token.WorkloadIdentityOptions: autopilot.token.CommonOptions
 ---@field token_file string? default: AZURE_FEDERATED_TOKEN_FILE
 ---@field client_id string? default: AZURE_CLIENT_ID
 ---@field tenant string? default: that of the client, else AZURE_TENANT_ID
----@field authority string? default: AZURE_AUTHORITY_HOST, else that of the client's cloud
----@field scope string? default: that of the client
----@field getenv (fun(name: string): string?)? default `os.getenv`
 
 local name = "autopilot.token.workload_identity"
 
@@ -60,7 +57,6 @@ end
 ---@param level integer? where a mistake raises, as for `error`; default 2, the caller
 ---@return autopilot.TokenProvider
 local function new(given, level)
-  level = level or 2
   local checked = options.check(name, rules, given, level)
   return function(ask)
     local client_id, message = option_or_variable(checked, "client_id", "AZURE_CLIENT_ID")

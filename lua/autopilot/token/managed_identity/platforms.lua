@@ -38,8 +38,8 @@ return {
     headers = {},
     secret = { header = "Secret", variable = "IDENTITY_HEADER" },
     takes_refused = true,
-    unreachable_hint = "The endpoint's certificate must be trusted: give that of the cluster to the "
-      .. "client's http.ca_file; it must name the host of IDENTITY_ENDPOINT.",
+    unreachable_hint = "The endpoint's certificate must be trusted: give that of the cluster to "
+      .. "the client's http.ca_file; it must name the host of IDENTITY_ENDPOINT.",
   },
   -- App Service, Functions, Container Apps and Automation (App Service, "REST endpoint reference"). Azure
   -- Automation needs the header Metadata.
