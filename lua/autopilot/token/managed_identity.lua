@@ -195,7 +195,7 @@ local function new(given, level)
   local function variable(wanted)
     return authority.environment(checked, wanted)
   end
-  local context = { variable = variable }
+  local context = { variable = variable, probe = checked.probe }
   return function(ask)
     if ask.has_several then
       local message = "a managed identity signs in to the machine's own tenant only, and there "
@@ -212,7 +212,6 @@ local function new(given, level)
     if not request then
       return provider.failure(message)
     end
-    context.probe = checked.probe or ask.probe
     return ask_platform(platform, ask, request, context)
   end
 end

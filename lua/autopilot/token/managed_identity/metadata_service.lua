@@ -60,8 +60,8 @@ local function explained(answer, details)
   )
 end
 
---- Sends a request until it succeeds or another attempt is of no use. With `context.probe`, a machine
--- outside Azure is recognized within that many seconds.
+--- Sends a request until it succeeds or another attempt is of no use. With a `probe`, of the options or of
+-- a chain, a machine outside Azure is recognized within that many seconds.
 ---@param ask autopilot.TokenAsk
 ---@param request autopilot.token.HttpRequest
 ---@param context { probe: number?, has_answered: boolean? } kept between requests
@@ -69,8 +69,9 @@ end
 ---@return string? message
 ---@return autopilot.token.Details? details
 function metadata_service.send(ask, request, context)
-  if context.probe and not context.has_answered then
-    if not answers(ask, request, context.probe) then
+  local probe = context.probe or ask.probe
+  if probe and not context.has_answered then
+    if not answers(ask, request, probe) then
       return unavailable(false)
     end
     context.has_answered = true
