@@ -60,39 +60,19 @@ local function read_device(answer)
     return nil
   end
   local interval = life.positive(answer.interval) or default_interval
-  local lifetime = life.positive(answer.expires_in) or default_lifetime
+  local lifetime = math.min(life.positive(answer.expires_in) or default_lifetime, longest_lifetime)
   local instruction = "To sign in, open %s and enter the code %s."
   return {
     code = device_code,
     interval = math.min(interval, longest_interval),
-    lifetime = math.min(lifetime, longest_lifetime),
-    user_code = user_code,
-    uri = uri,
-    message = line(answer.message, longest_line) or instruction:format(uri, user_code),
+    lifetime = lifetime,
+    info = {
+      user_code = user_code,
+      verification_uri = uri,
+      message = line(answer.message, longest_line) or instruction:format(uri, user_code),
+      expires_in = lifetime,
+    },
   }
-end
-
---- Asks for a code and shows it to the person. Returns the code, or nil, a sentence and details.
-local function begin(ask, checked, place)
-  local form = { client_id = place.client_id, scope = place.scope }
-  local answer, message, details = oauth.post(ask, place, form, "devicecode")
-  if not answer then
-    return nil, message, details
-  end
-  local device = read_device(answer)
-  if not device then
-    return provider.failure "the device code endpoint's answer holds no code that can be used"
-  end
-  local shown = protected_call(checked.prompt, {
-    user_code = device.user_code,
-    verification_uri = device.uri,
-    message = device.message,
-    expires_in = device.lifetime,
-  })
-  if not shown then
-    return provider.failure "the function prompt raised an error"
-  end
-  return device
 end
 
 local ends = {
@@ -127,7 +107,6 @@ local function poll(ask, place, device)
     waited = waited + interval
     local answer, message, details = oauth.post(ask, place, {
       grant_type = "urn:ietf:params:oauth:grant-type:device_code",
-      client_id = place.client_id,
       device_code = device.code,
     })
     if answer then
@@ -140,6 +119,22 @@ local function poll(ask, place, device)
   end
 end
 
+--- Asks for a code, shows it to the person and waits. Returns the answer, or nil, a sentence and details.
+local function sign_in(ask, checked, place)
+  local answer, message, details = oauth.post(ask, place, { scope = place.scope }, "devicecode")
+  if not answer then
+    return nil, message, details
+  end
+  local device = read_device(answer)
+  if not device then
+    return provider.failure "the device code endpoint's answer holds no code that can be used"
+  end
+  if not protected_call(checked.prompt, device.info) then
+    return provider.failure "the function prompt raised an error"
+  end
+  return poll(ask, place, device)
+end
+
 --- Refusals of a refresh token after which a person has to sign in again.
 local needs_person = {
   invalid_grant = true,
@@ -147,15 +142,6 @@ local needs_person = {
   consent_required = true,
   login_required = true,
 }
-
---- Asks a person to sign in. Returns the answer, or nil, a sentence and details.
-local function sign_in(ask, checked, place)
-  local device, message, details = begin(ask, checked, place)
-  if not device then
-    return nil, message, details
-  end
-  return poll(ask, place, device)
-end
 
 --- Makes a provider. It sends nothing before it is asked.
 ---@param given autopilot.token.DeviceCodeOptions
@@ -173,7 +159,6 @@ local function new(given, level)
     if known then
       local answer, message, details = oauth.post(ask, place, {
         grant_type = "refresh_token",
-        client_id = place.client_id,
         refresh_token = known,
         scope = place.scope,
       })

@@ -42,9 +42,9 @@ function oauth.endpoint(place, endpoint)
   return ("%s/%s/oauth2/v2.0/%s"):format(place.authority, place.tenant, endpoint or "token")
 end
 
---- Sends a form once, with the claims that the client is asked for.
-local function send(ask, url, form)
-  local has_claims = type(ask.claims) == "string" and ask.claims ~= ""
+--- Sends a form once, with the client id and the claims that are asked for.
+local function send(ask, place, url, form)
+  local claims = type(ask.claims) == "string" and ask.claims ~= "" and ask.claims or nil
   return http.request(ask, {
     method = "POST",
     url = url,
@@ -53,7 +53,7 @@ local function send(ask, url, form)
       ["Content-Type"] = "application/x-www-form-urlencoded",
       ["client-request-id"] = core.uuid(),
     },
-    body = http.encode_form(merged(form, has_claims and { claims = ask.claims } or nil)),
+    body = http.encode_form(merged(form, { client_id = place.client_id, claims = claims })),
     timeout = timeout,
     secrets = secrets_of(form),
   })
@@ -78,7 +78,7 @@ function oauth.post(ask, place, source, endpoint)
     if not form then
       return provider.failure(reason)
     end
-    local object, message, details = send(ask, url, form)
+    local object, message, details = send(ask, place, url, form)
     attempt = attempt + 1
     local wait = details
       and oauth_error.is_not_yet_known(details)
@@ -123,7 +123,6 @@ function oauth.sign_in(ask, checked, prove, fallback)
     local proof, reason = prove(place)
     return proof and merged(proof, {
       grant_type = "client_credentials",
-      client_id = place.client_id,
       client_assertion_type = proof.client_assertion and oauth.assertion_type,
       scope = place.scope,
     }),
