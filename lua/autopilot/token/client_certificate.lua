@@ -89,20 +89,20 @@ local function assertion_of(loaded, checked, audience, now)
   if now >= loaded.expires then
     return nil, "the certificate has expired: upload a new one to the app registration"
   end
-  local header = ('{"alg":"%s","typ":"JWT","x5t#S256":"%s"}'):format(
-    checked.algorithm,
-    base64url.encode(loaded.thumbprint)
-  )
-  local client_id = json.encode(checked.client_id)
   local begins = math.floor(now)
-  local claims = ('{"aud":%s,"exp":%.0f,"iss":%s,"jti":"%s","nbf":%.0f,"sub":%s}'):format(
-    json.encode(audience),
-    begins + lifetime,
-    client_id,
-    core.uuid(),
-    begins,
-    client_id
-  )
+  local header = json.encode {
+    alg = checked.algorithm,
+    typ = "JWT",
+    ["x5t#S256"] = base64url.encode(loaded.thumbprint),
+  }
+  local claims = json.encode {
+    aud = audience,
+    iss = checked.client_id,
+    sub = checked.client_id,
+    jti = core.uuid(),
+    nbf = begins,
+    exp = begins + lifetime,
+  }
   local text = base64url.encode(header) .. "." .. base64url.encode(claims)
   local signature, message = loaded.sign(checked.algorithm, text)
   return signature and text .. "." .. base64url.encode(signature), message
