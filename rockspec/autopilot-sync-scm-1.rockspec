@@ -68,6 +68,7 @@ build = {
     ["autopilot.base.json"] = "lua/autopilot/base/json.lua",
     ["autopilot.base.jwt"] = "lua/autopilot/base/jwt.lua",
     ["autopilot.base.lru"] = "lua/autopilot/base/lru.lua",
+    ["autopilot.base.merged"] = "lua/autopilot/base/merged.lua",
     ["autopilot.base.named_file"] = "lua/autopilot/base/named_file.lua",
     ["autopilot.base.normal_text"] = "lua/autopilot/base/normal_text.lua",
     ["autopilot.base.options"] = "lua/autopilot/base/options.lua",
@@ -210,19 +211,16 @@ build = {
     ["autopilot.token.default"] = "lua/autopilot/token/default.lua",
     ["autopilot.token.device_code"] = "lua/autopilot/token/device_code.lua",
     ["autopilot.token.environment"] = "lua/autopilot/token/environment.lua",
+    ["autopilot.token.http"] = "lua/autopilot/token/http.lua",
     ["autopilot.token.life"] = "lua/autopilot/token/life.lua",
     ["autopilot.token.managed_identity"] = "lua/autopilot/token/managed_identity.lua",
-    ["autopilot.token.managed_identity.app_service"] = "lua/autopilot/token/managed_identity/app_service.lua",
     ["autopilot.token.managed_identity.arc"] = "lua/autopilot/token/managed_identity/arc.lua",
-    ["autopilot.token.managed_identity.cloud_shell"] = "lua/autopilot/token/managed_identity/cloud_shell.lua",
-    ["autopilot.token.managed_identity.endpoint"] = "lua/autopilot/token/managed_identity/endpoint.lua",
-    ["autopilot.token.managed_identity.exchange"] = "lua/autopilot/token/managed_identity/exchange.lua",
-    ["autopilot.token.managed_identity.imds"] = "lua/autopilot/token/managed_identity/imds.lua",
-    ["autopilot.token.managed_identity.machine_learning"] = "lua/autopilot/token/managed_identity/machine_learning.lua",
-    ["autopilot.token.managed_identity.service_fabric"] = "lua/autopilot/token/managed_identity/service_fabric.lua",
+    ["autopilot.token.managed_identity.metadata_service"] = "lua/autopilot/token/managed_identity/metadata_service.lua",
+    ["autopilot.token.managed_identity.platforms"] = "lua/autopilot/token/managed_identity/platforms.lua",
     ["autopilot.token.oauth"] = "lua/autopilot/token/oauth.lua",
     ["autopilot.token.oauth_error"] = "lua/autopilot/token/oauth_error.lua",
     ["autopilot.token.pem"] = "lua/autopilot/token/pem.lua",
+    ["autopilot.token.provider"] = "lua/autopilot/token/provider.lua",
     ["autopilot.token.sealed_text"] = "lua/autopilot/token/sealed_text.lua",
     ["autopilot.token.secret_file"] = "lua/autopilot/token/secret_file.lua",
     ["autopilot.token.signer"] = "lua/autopilot/token/signer.lua",
@@ -235,18 +233,6 @@ build = {
     ["autopilot.transport.foreign"] = "lua/autopilot/transport/foreign.lua",
     ["autopilot.transport.scripted"] = "lua/autopilot/transport/scripted.lua",
     ["autopilot.version"] = "lua/autopilot/version.lua",
-    ["autopilot.token.managed_identity.app_service"] =
-      "lua/autopilot/token/managed_identity/app_service.lua",
-    ["autopilot.token.managed_identity.cloud_shell"] =
-      "lua/autopilot/token/managed_identity/cloud_shell.lua",
-    ["autopilot.token.managed_identity.endpoint"] =
-      "lua/autopilot/token/managed_identity/endpoint.lua",
-    ["autopilot.token.managed_identity.exchange"] =
-      "lua/autopilot/token/managed_identity/exchange.lua",
-    ["autopilot.token.managed_identity.machine_learning"] =
-      "lua/autopilot/token/managed_identity/machine_learning.lua",
-    ["autopilot.token.managed_identity.service_fabric"] =
-      "lua/autopilot/token/managed_identity/service_fabric.lua",
   },
   -- Its helper thread for event loops; older C libraries keep threads in a library of their own.
   platforms = {

@@ -2,7 +2,7 @@
 
 local cjson = require "cjson.safe"
 local emulator = require "autopilot.emulator"
-local oauth = require "autopilot.token.oauth"
+local http = require "autopilot.token.http"
 
 local emulated_graph = {}
 
@@ -77,7 +77,7 @@ function emulated_graph.post(service, endpoint, fields, tenant)
       tenant or "contoso",
       endpoint
     ),
-    body = oauth.encode_form(fields),
+    body = http.encode_form(fields),
   }
   return cjson.decode(response.body), response.status
 end

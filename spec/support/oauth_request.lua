@@ -10,15 +10,17 @@ local oauth_request = {}
 --- The secret of the request's form, with what has to be encoded in it.
 oauth_request.secret = "h~u s+h/=&%hush-4f6c1d0e9a7b"
 
---- An application's request; `given` replaces fields of it.
-function oauth_request.of(given)
+oauth_request.form = { grant_type = "client_credentials", client_secret = oauth_request.secret }
+
+--- Asks for a token with an application's form; `given` replaces fields of the place or the form.
+function oauth_request.send(ask, given)
   local fields = {
     authority = "https://login.microsoftonline.com",
     tenant = "contoso",
-    form = { grant_type = "client_credentials", client_secret = oauth_request.secret },
+    form = oauth_request.form,
   }
   overlay(fields, given)
-  return fields
+  return oauth.request(ask, fields, fields.form)
 end
 
 --- Message and details of the refusal of one request that is answered like this.
@@ -26,7 +28,7 @@ end
 ---@return table details
 function oauth_request.refusal(answer, given)
   local world = token_world.scripted({ answer }, given)
-  local token, message, details = oauth.request(world.ask, oauth_request.of())
+  local token, message, details = oauth_request.send(world.ask)
   assert.is_nil(token)
   assert.are.equal("string", type(message))
   assert.are.equal("boolean", type(details.is_transient))

@@ -5,9 +5,7 @@ local token_world = require "support.token_world"
 
 local function find(given, ask, fallback, variables)
   given.getenv = token_world.getenv(variables or {})
-  local checked =
-    options.check("x", authority.rules({}, fallback and fallback.is_interactive), given)
-  return authority.find(checked, ask, fallback)
+  return authority.find(options.check("x", authority.rules(), given), ask, fallback)
 end
 
 describe("autopilot.token.authority", function()

@@ -200,7 +200,7 @@ describe("autopilot.token.managed_identity", function()
       { { expires_in = "100", expires_on = tostring(now + 5000) }, 100 },
       { { expires_in = 100, expires_on = 5 }, 0 },
       { { expires_in = 7199.5 }, 7199.5 },
-      { { expires_in = 7200 }, 7200, 3600 },
+      { { expires_in = 7200 }, 7200 },
       { { expires_in = 86400, refresh_in = "500" }, 86400, 500 },
       { { expires_in = "soon", expires_on = {} }, nil },
       { { expires_in = -1 }, nil },

@@ -1,14 +1,14 @@
 -- No secret of a request for a token comes back in what is told of it.
 
 local cjson = require "cjson.safe"
-local oauth = require "autopilot.token.oauth"
+local http = require "autopilot.token.http"
 local oauth_request = require "support.oauth_request"
 local token_world = require "support.token_world"
 
-local refusal, request, secret = oauth_request.refusal, oauth_request.of, oauth_request.secret
+local refusal, send, secret = oauth_request.refusal, oauth_request.send, oauth_request.secret
 
 describe("autopilot.token.oauth: the form's secrets", function()
-  local encoded = oauth.encode_form({ x = secret }):sub(3)
+  local encoded = http.encode_form({ x = secret }):sub(3)
 
   it("come back in nothing that is said, however the endpoint echoes them", function()
     for _, echo in ipairs { secret, encoded, cjson.encode(secret), "client_secret=" .. encoded } do
@@ -37,8 +37,7 @@ describe("autopilot.token.oauth: the form's secrets", function()
     for _, plain in ipairs { "plain-secret-0123", "0f5c6c9a-0000-4000-8000-00000000abcd" } do
       local answer = { error = plain, trace_id = plain, correlation_id = plain }
       local world = token_world.scripted { token_world.answer(400, answer) }
-      local _, message, details =
-        oauth.request(world.ask, request { form = { client_secret = plain } })
+      local _, message, details = send(world.ask, { form = { client_secret = plain } })
       token_world.assert_nowhere(plain, message)
       assert.are.same({ is_transient = false }, details)
     end
@@ -46,7 +45,12 @@ describe("autopilot.token.oauth: the form's secrets", function()
 
   it("are those that the provider names, too", function()
     local world = token_world.scripted { token_world.refused(400, "e", 1, "echo other-one-0123") }
-    local _, message = oauth.request(world.ask, request { secrets = { "other-one-0123" } })
+    local _, message = http.request(world.ask, {
+      url = "https://login.test/",
+      headers = {},
+      timeout = {},
+      secrets = { "other-one-0123" },
+    })
     token_world.assert_nowhere("other-one", message)
   end)
 end)

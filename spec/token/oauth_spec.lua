@@ -2,17 +2,18 @@
 -- network does.
 
 local cjson = require "cjson.safe"
+local http = require "autopilot.token.http"
 local oauth = require "autopilot.token.oauth"
 local oauth_request = require "support.oauth_request"
 local token_world = require "support.token_world"
 
-local refusal, request, secret = oauth_request.refusal, oauth_request.of, oauth_request.secret
+local refusal, send, secret = oauth_request.refusal, oauth_request.send, oauth_request.secret
 
 describe("autopilot.token.oauth: a form", function()
   it("has every value percent-encoded, in the order of the names", function()
     assert.are.equal(
       "a=&b=%20%26%3D%2B%25%2F%0A%C3%A4&c-d_e.f~g=AZaz09-_.~&x%26%2F=%00",
-      oauth.encode_form {
+      http.encode_form {
         ["x&/"] = "\0",
         ["c-d_e.f~g"] = "AZaz09-_.~",
         b = " &=+%/\n\195\164",
@@ -26,53 +27,59 @@ describe("autopilot.token.oauth: a form", function()
     for byte = 0, 255 do
       form.every = (form.every or "") .. string.char(byte)
     end
-    assert.are.same(form, token_world.form(oauth.encode_form(form)))
+    assert.are.same(form, token_world.form(http.encode_form(form)))
   end)
 end)
 
 describe("autopilot.token.oauth: a request", function()
   it("is one POST of the form to the tenant's endpoint, with timeouts and an id", function()
     local world = token_world.scripted { token_world.granted() }
-    oauth.request(world.ask, request { tenant = "contoso.test" })
+    send(world.ask, { tenant = "contoso.test" })
     local sent = world.requests[1]
     assert.are.equal("POST", sent.method)
     assert.are.equal("https://login.microsoftonline.com/contoso.test/oauth2/v2.0/token", sent.url)
     assert.are.equal("application/x-www-form-urlencoded", sent.headers["Content-Type"])
     assert.is_truthy(sent.headers["client-request-id"]:match "^%x+%-%x+%-4%x+%-%x+%-%x+$")
     assert.are.same({ connect = 10, total = 30 }, sent.timeout)
-    assert.are.same(request().form, token_world.form(sent.body))
+    assert.are.same(oauth_request.form, token_world.form(sent.body))
   end)
 
   it("sends claims as they are", function()
     local claims = '{"access_token":{"nbf":{"essential":true,"value":"1&2"}}}'
     local world = token_world.scripted({ token_world.granted() }, { claims = claims })
-    oauth.request(world.ask, request())
+    send(world.ask)
     assert.are.equal(claims, token_world.form(world.requests[1].body).claims)
   end)
 
   it("goes nowhere over http but to this machine, and to no tenant that is a path", function()
+    local function sign_in(world, authority, tenant)
+      local checked = { authority = authority, tenant = tenant, getenv = function() end }
+      return oauth.sign_in(world.ask, checked, function()
+        return { client_secret = secret }
+      end)
+    end
     for _, wrong in ipairs {
-      { authority = "http://login.microsoftonline.com" },
-      { authority = "http://169.254.169.254" },
-      { authority = "https://login.microsoftonline.com/evil" },
-      { tenant = "a/b" },
-      { tenant = ".." },
+      { "http://login.microsoftonline.com", "contoso" },
+      { "http://169.254.169.254", "contoso" },
+      { "https://login.microsoftonline.com/evil", "contoso" },
+      { "https://login.microsoftonline.com", "a/b" },
+      { "https://login.microsoftonline.com", ".." },
     } do
       local world = token_world.scripted {}
-      local token, message = oauth.request(world.ask, request(wrong))
+      local token, message = sign_in(world, wrong[1], wrong[2])
       assert.is_nil(token)
       assert.is_truthy(message:find " must be ")
       assert.are.equal(0, #world.requests)
     end
     local world = token_world.scripted { token_world.granted() }
-    assert.is_truthy(oauth.request(world.ask, request { authority = "http://127.0.0.1:8080" }))
+    assert.is_truthy(sign_in(world, "http://127.0.0.1:8080", "contoso"))
   end)
 end)
 
 describe("autopilot.token.oauth: a token", function()
   local function read(fields)
     local world = token_world.scripted { token_world.granted(fields) }
-    return oauth.request(world.ask, request())
+    return send(world.ask)
   end
 
   it("comes with its seconds, whether number or text", function()
@@ -108,7 +115,7 @@ describe("autopilot.token.oauth: a token", function()
     local world = token_world.scripted {
       { status = 200, body = '{"access_token":"t","expires_in":1e999,"refresh_in":NaN}' },
     }
-    local token, expires_in, extra = oauth.request(world.ask, request())
+    local token, expires_in, extra = send(world.ask)
     assert.are.same({ "t", nil, {} }, { token, expires_in, extra })
   end)
 
@@ -145,7 +152,7 @@ describe("autopilot.token.oauth: a network", function()
     local world = token_world.over(function()
       return { status = 200, headers = {}, body = '{"access_token":"abc' }, { message = "reset" }
     end)
-    local token, message, details = oauth.request(world.ask, request())
+    local token, message, details = send(world.ask)
     assert.is_nil(token)
     assert.is_truthy(message:find "reset$")
     assert.is_true(details.is_transient)
@@ -165,7 +172,7 @@ describe("autopilot.token.oauth: a network", function()
       local world = token_world.over(function()
         return returned[1], returned[2]
       end)
-      local token, message, details = oauth.request(world.ask, request())
+      local token, message, details = send(world.ask)
       assert.is_nil(token)
       assert.are.equal("string", type(message))
       assert.are.equal("boolean", type(details.is_transient))
@@ -173,7 +180,7 @@ describe("autopilot.token.oauth: a network", function()
     local world = token_world.over(function(sent)
       error("cannot send " .. sent.body)
     end)
-    local _, message = oauth.request(world.ask, request())
+    local _, message = send(world.ask)
     assert.is_truthy(message:find "^the transport failed: ")
     token_world.assert_nowhere("4f6c1d0e9a7b", message)
   end)
@@ -183,8 +190,8 @@ describe("autopilot.token.oauth: a network", function()
       coroutine.yield "waiting"
       return token_world.granted()
     end)
-    local thread = coroutine.create(oauth.request)
-    assert.are.same({ true, "waiting" }, { coroutine.resume(thread, world.ask, request()) })
+    local thread = coroutine.create(send)
+    assert.are.same({ true, "waiting" }, { coroutine.resume(thread, world.ask) })
     assert.are.equal("opaque-token-0123456789", select(2, coroutine.resume(thread)))
   end)
 end)

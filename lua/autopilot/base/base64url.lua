@@ -1,22 +1,37 @@
---- Base64 without padding and with `-` and `_`, as tokens and assertions are written (RFC 4648
--- section 5). Reading takes both alphabets, with padding or without.
+--- Base64 in the alphabet of URLs, without padding, as tokens and assertions are written (RFC 4648
+-- section 5). The decoder accepts both alphabets, with padding or without.
 --
--- Plain arithmetic: Lua 5.1 has no bit operators. What the bytes mean is left to the caller.
+-- Lua 5.1 has no bit operators. The decoder looks up what each character adds to the bytes of its group,
+-- because a fleet reads a token for each of its tenants, and arithmetic takes twice the time.
 
 local base64url = {}
 
 local alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
-local characters, values = {}, { [("+"):byte()] = 62, [("/"):byte()] = 63 }
-for index = 1, #alphabet do
-  characters[index - 1] = alphabet:sub(index, index)
-  values[alphabet:byte(index)] = index - 1
+local characters = {} -- by value, 0 to 63
+
+-- What a character adds to the bytes of a group of four characters, by its character code and its place
+-- in the group. The second and the third character are parts of two bytes each.
+local first, second_high, second_low, third_high, third_low, fourth = {}, {}, {}, {}, {}, {}
+
+local function add_character(code, value)
+  first[code] = value * 4
+  second_high[code], second_low[code] = math.floor(value / 16), value % 16 * 16
+  third_high[code], third_low[code] = math.floor(value / 4), value % 4 * 64
+  fourth[code] = value
 end
 
---- Three bytes as four characters; of the last ones there may be fewer.
+for value = 0, 63 do
+  characters[value] = alphabet:sub(value + 1, value + 1)
+  add_character(alphabet:byte(value + 1), value)
+end
+add_character(("+"):byte(), 62)
+add_character(("/"):byte(), 63)
+
+--- Three bytes as four characters; fewer bytes as fewer characters.
 local function encode_group(group)
-  local first, second, third = group:byte(1, 3)
-  local bits = first * 65536 + (second or 0) * 256 + (third or 0)
+  local a, b, c = group:byte(1, 3)
+  local bits = a * 65536 + (b or 0) * 256 + (c or 0)
   local text = characters[math.floor(bits / 262144)]
     .. characters[math.floor(bits / 4096) % 64]
     .. characters[math.floor(bits / 64) % 64]
@@ -27,58 +42,41 @@ end
 ---@param bytes string
 ---@return string text without padding
 function base64url.encode(bytes)
-  local groups = {}
-  for start = 1, #bytes, 3 do
-    groups[#groups + 1] = encode_group(bytes:sub(start, start + 2))
-  end
-  return table.concat(groups)
+  return (bytes:gsub("..?.?", encode_group))
 end
 
-local function is_padding_right(text, padding)
-  return padding == "" or (#padding <= 2 and (#text + #padding) % 4 == 0)
-end
+-- How the characters of a text end, by their number modulo 4: in a group of two or three characters, the
+-- bits of the last one that belong to no byte are zero. A single character is no group.
+local endings = { [0] = "", [2] = "[AQgw]$", [3] = "[AEIMQUYcgkosw048]$" }
 
---- The bytes of the last two or three digits, when there are no four; nil when bits are left over.
-local function decode_rest(digits)
-  local a, b, c = digits:byte(#digits - #digits % 4 + 1, #digits)
-  if not a then
-    return ""
-  end
-  a, b, c = values[a], values[b], c and values[c] or not c and 0
-  if not (a and b and c) then
-    return nil
-  end
-  local is_pair = #digits % 4 == 2
-  local bits = a * 4096 + b * 64 + c
-  local unit = is_pair and 1024 or 4
-  if bits % unit ~= 0 then
-    return nil
-  end
-  local first, second = math.floor(bits / 1024), math.floor(bits / 4) % 256
-  return is_pair and string.char(first) or string.char(first, second)
-end
-
---- The bytes, or nil when the text is no base64: a strange character, padding in the middle or of a
--- wrong length, a lone last character, bits left over.
+--- The bytes of a text in base64; nil for any other text: a strange character, padding in the middle or
+-- of a wrong length, an incomplete last group, unused bits that are not zero.
 ---@param text string
 ---@return string? bytes
 function base64url.decode(text)
-  local digits, padding = text:match "^([%w+/_-]*)(=*)$"
-  if not digits or #digits % 4 == 1 or not is_padding_right(digits, padding) then
+  local digits, padding = text:match "^([A-Za-z0-9+/_-]*)(=*)$"
+  local ending = digits and endings[#digits % 4]
+  if not ending or not digits:find(ending, -1) then
     return nil
   end
-  local parts, byte, floor, char = {}, string.byte, math.floor, string.char
-  for index = 1, #digits - #digits % 4, 4 do
-    local a, b, c, d = byte(digits, index, index + 3)
-    a, b, c, d = values[a], values[b], values[c], values[d]
-    if not (a and b and c and d) then
-      return nil -- a letter of some locale
-    end
-    local low = c % 4 * 64 + d
-    parts[#parts + 1] = char(a * 4 + floor(b / 16), b % 16 * 16 + floor(c / 4), low)
+  if padding ~= "" and #padding ~= -#digits % 4 then
+    return nil
   end
-  local rest = decode_rest(digits)
-  return rest and table.concat(parts) .. rest
+  -- Two groups at a time: the calls of functions are most of what this costs.
+  local parts, length, byte, char = {}, #digits, string.byte, string.char
+  digits = digits .. ("A"):rep(-length % 8)
+  for index = 1, length, 8 do
+    local a, b, c, d, e, f, g, h = byte(digits, index, index + 7)
+    parts[#parts + 1] = char(
+      first[a] + second_high[b],
+      second_low[b] + third_high[c],
+      third_low[c] + fourth[d],
+      first[e] + second_high[f],
+      second_low[f] + third_high[g],
+      third_low[g] + fourth[h]
+    )
+  end
+  return table.concat(parts):sub(1, math.floor(length * 3 / 4))
 end
 
 return base64url

@@ -1,9 +1,9 @@
---- Claims challenges: what a service wants to see in the next token (OpenID Connect Core section 5.5.1,
+--- Claims challenges: what a service requires of the next token (OpenID Connect Core section 5.5.1,
 -- Microsoft Entra, "Claims challenges, claims requests, and client capabilities").
 --
--- A service that refuses a token before its time says so in a 401: `claims`, JSON in base64, mostly beside
--- `error="insufficient_claims"`. From it follows the text that the token endpoint is to get. Whoever asks
--- for the token is somebody else, and so is what a token's own claims say (`inspect`).
+-- A service that refuses a token before it expires says so in a 401: `claims`, JSON in base64, mostly beside
+-- `error="insufficient_claims"`. This module makes of it the text for the token endpoint. Asking for the
+-- token is left to others; `jwt` reads the claims of a token.
 
 local base64url = require "autopilot.base.base64url"
 local challenges = require "autopilot.base.challenge"
@@ -11,16 +11,16 @@ local json = require "autopilot.base.json"
 
 local claims = {}
 
--- Headers have some kilobytes in all.
+-- Bytes. All headers together have a few thousand.
 local longest = 16 * 1024
 
--- So often a beginning is looked for behind what is malformed: a value of nothing else has an end.
-local most_beginnings = 16
+-- How often to look for another challenge behind a malformed one.
+local most_searches = 16
 
 -- "cp1": this client understands claims challenges.
 local capability = "cp1"
 
---- Whether it is a JSON object, as far as that can be told: an empty list looks the same.
+--- Whether a value is a JSON object. An empty list looks the same.
 local function is_object(value)
   return type(value) == "table" and #value == 0
 end
@@ -34,8 +34,8 @@ local function contains(list, wanted)
   return false
 end
 
---- Adds the capability to a claims request, as it was decoded.
----@return boolean done false when the request has another form
+--- Adds the capability to a decoded claims request.
+---@return boolean done false when the request has an unknown form
 local function add_capability(request)
   local wanted = request.access_token
   if wanted == nil or wanted == json.null then
@@ -58,7 +58,7 @@ end
 
 --- A claims request with this client's capability in it.
 ---@param text string? a JSON object; nil for the capability alone
----@return string? merged nil when the text is no claims request
+---@return string? merged nil when the text is not a claims request
 function claims.merge(text)
   if text and (#text > longest or not text:find "^%s*{") then
     return nil
@@ -81,44 +81,30 @@ local function of_challenge(challenge)
   return text and claims.merge(text)
 end
 
---- The claims request of the first challenge of a list that wants some; nil for none.
-local function of_list(list)
-  for _, challenge in ipairs(list) do
-    local request = of_challenge(challenge)
-    if request then
-      return request
-    end
-  end
-end
-
---- The same of the challenges that stand behind a malformed one, perhaps in a header of their own:
--- what is wrong with one must not hide another.
-local function of_later_ones(header)
-  local position = 1
-  for _ = 1, most_beginnings do
-    local _, last = header:find(",[ \t]*[Bb][Ee][Aa][Rr][Ee][Rr][ \t]", position)
-    if not last then
-      return nil
-    end
-    position = last - #"Bearer"
-    local request = of_list(challenges.read(header:sub(position)))
-    if request then
-      return request
-    end
-  end
-end
-
---- What the next token is asked for with, after a 401: the claims that its challenges want, and this
--- client's capability. Nil when no challenge wants any, or none can be read; malformed ones never raise.
+--- The claims request for the token endpoint after a 401: the claims that one of its challenges requires,
+-- and this client's capability. Nil when no challenge requires claims. Never raises.
+--
+-- A malformed challenge does not hide one behind it, which may be in another header: reading starts again
+-- at each further "Bearer".
 ---@param header string|number|nil the WWW-Authenticate headers, repeated ones joined by ", "
 ---@return string? request JSON
 function claims.of_header(header)
-  if type(header) ~= "string" then
-    return nil
+  local rest, is_malformed = type(header) == "string" and header or "", false
+  for _ = 0, most_searches do
+    local list, message = challenges.read(rest)
+    for _, challenge in ipairs(list) do
+      local request = of_challenge(challenge)
+      if request then
+        return request
+      end
+    end
+    is_malformed = is_malformed or message ~= nil
+    local next_bearer = is_malformed and rest:match ",[ \t]*()[Bb][Ee][Aa][Rr][Ee][Rr][ \t]"
+    if not next_bearer then
+      return nil
+    end
+    rest = rest:sub(next_bearer)
   end
-  -- What stands before a malformed part is in the list all the same.
-  local list, malformed = challenges.read(header)
-  return of_list(list) or (malformed and of_later_ones(header)) or nil
 end
 
 return claims

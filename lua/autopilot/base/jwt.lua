@@ -1,15 +1,25 @@
---- What an access token says of itself, for people who look for a mistake. Nothing is verified.
+--- The claims of an access token, for diagnosis. Nothing is verified.
 --
--- A token is for the service that it was made for; to everybody else it may be opaque. So nothing may
--- depend on what is read here, and no message has a word of the token.
+-- A token is for the service that it was issued for, and may be opaque to everybody else. So nothing may
+-- depend on what is read here, and no message repeats a part of the token.
 
 local base64url = require "autopilot.base.base64url"
 local json = require "autopilot.base.json"
 
--- Access tokens have a few thousand bytes.
+-- Bytes. Access tokens have a few thousand.
 local longest = 64 * 1024
 
---- Without the nulls of JSON, which are truthy here.
+--- The second of three parts with dots between them; nil when there are more parts or fewer. Plain `find`
+-- takes a tenth of the time that a pattern takes for a whole token.
+local function payload_of(token)
+  local first = token:find(".", 1, true)
+  local second = first and token:find(".", first + 1, true)
+  if second and not token:find(".", second + 1, true) then
+    return token:sub(first + 1, second - 1)
+  end
+end
+
+--- Removes JSON's nulls, which are not nil in Lua.
 local function without_nulls(value)
   if type(value) ~= "table" then
     return value
@@ -24,7 +34,8 @@ local function without_nulls(value)
   return value
 end
 
---- The claims of a JSON Web Token (RFC 7519), unverified; nil and why for anything else. Never raises.
+--- The claims of a JSON Web Token (RFC 7519), unverified; nil and the reason for anything else. Never
+-- raises.
 ---@param token any
 ---@return table<string, any>? claims as they stand in the token, without nulls
 ---@return string? message
@@ -34,7 +45,7 @@ local function inspect(token)
   elseif #token > longest then
     return nil, "the token is too large to be read"
   end
-  local payload = token:match "^[%w_-]+%.([%w_-]+)%.[%w_-]*$"
+  local payload = payload_of(token)
   local text = payload and base64url.decode(payload)
   if not text then
     return nil, "the token is opaque: it is no JSON Web Token"

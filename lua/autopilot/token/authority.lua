@@ -1,21 +1,30 @@
---- Where a token is asked for: the authority of the client's cloud, the tenant, the scope.
+--- The options that the ways to sign in at Entra have in common, and the place that follows from them:
+-- the authority of the client's cloud, the tenant and the scope.
 --
--- The options that all ways to sign in at Entra share are here. Credentials go to an authority over
--- https only, http to this machine alone, and never to the authority of another cloud. What is sent
--- there is left to the providers.
+-- Credentials go to an authority over https only, over http to this machine alone, and never to the
+-- authority of another cloud. What is sent there is left to the providers.
 
 local clouds = require "autopilot.base.clouds"
 local is_loopback = require "autopilot.base.url"
+local merged = require "autopilot.base.merged"
 
 local authority = {}
 
----@class autopilot.token.Place where a token is asked for
+---@class autopilot.token.CommonOptions
+---@field tenant string? default: that of the client
+---@field authority string? default: AZURE_AUTHORITY_HOST, else that of the client's cloud
+---@field scope string? default: that of the client
+---@field getenv (fun(name: string): string?)? default `os.getenv`
+
+---@class autopilot.token.Place where to ask for a token
 ---@field authority string `https://host[:port]`
 ---@field tenant string
 ---@field scope string
+---@field client_id string?
 
--- Authorities that are known, and the clouds that each one serves (Microsoft Entra, "National clouds").
+-- Known authorities, and the clouds that each one serves (Microsoft Entra, "National clouds").
 local global, us_gov = { global = true }, { us_gov = true, us_gov_dod = true }
+local china = { china = true }
 local clouds_of = {
   ["login.microsoftonline.com"] = global,
   ["login.microsoft.com"] = global,
@@ -23,11 +32,11 @@ local clouds_of = {
   ["sts.windows.net"] = global,
   ["login.microsoftonline.us"] = us_gov,
   ["login-us.microsoftonline.com"] = us_gov,
-  ["login.partner.microsoftonline.cn"] = { china = true },
-  ["login.chinacloudapi.cn"] = { china = true },
+  ["login.partner.microsoftonline.cn"] = china,
+  ["login.chinacloudapi.cn"] = china,
 }
 
---- Scheme, host and port of an authority; nil when it is anything more or less.
+--- Scheme, host and port of an authority; nil for anything with more or less in it.
 local function split(text)
   local scheme, rest = text:lower():match "^(%a+)://(.*)$"
   scheme, rest = scheme or "https", (rest or text:lower()):gsub("/$", "")
@@ -43,8 +52,8 @@ local function split(text)
   return scheme, host, port
 end
 
---- The authority in its one form, `https://host[:port]`; or nil and what it must be.
--- `https://` may be left out, as AZURE_AUTHORITY_HOST allows.
+--- The authority in the form `https://host[:port]`; or nil and what it must be. `https://` may be left
+-- out, as AZURE_AUTHORITY_HOST allows.
 ---@param text string
 ---@return string? url
 ---@return string? complaint
@@ -58,33 +67,7 @@ function authority.parse(text)
   return ("%s://%s%s"):format(scheme, host, port)
 end
 
---- Why a token for this cloud must not be asked for there, or nil.
-local function complaint_about_cloud(url, cloud)
-  local _, host = split(url)
-  local served = clouds_of[host]
-  if served and not served[cloud] then
-    return ("%s is not the authority of the cloud '%s': credentials are not sent there"):format(
-      host,
-      cloud
-    )
-  end
-end
-
---- What is wrong with a scope, or nil: a token for the Graph of one cloud must not be sent to another,
--- which is where the client of this cloud would send it. Scopes of other services are the user's affair.
----@param scope string
----@param cloud string
----@return string? complaint
-function authority.scope_complaint(scope, cloud)
-  local root = scope:lower():match "^(https://[^/]*)"
-  for other, place in pairs(clouds) do
-    if root == place.graph and other ~= cloud then
-      return ("is that of the cloud '%s', and the client's is '%s'"):format(other, cloud)
-    end
-  end
-end
-
--- Names that stand for whoever signs in, and so cannot be where an application signs in.
+-- Names that stand for all tenants of a kind. An application cannot sign in to them.
 local shared_tenants = { common = true, organizations = true, consumers = true }
 
 --- The tenant without the braces in which PowerShell and Windows write ids.
@@ -94,9 +77,9 @@ function authority.bare_tenant(tenant)
   return tenant:match "^{([%x-]+)}$" or tenant
 end
 
---- What is wrong with a tenant, or nil. It becomes a part of the URL, so it is a name and no path.
+--- What is wrong with a tenant, or nil. A tenant becomes a part of the URL, so it must not be a path.
 ---@param tenant string
----@param is_interactive boolean? a person signs in, of whatever organization
+---@param is_interactive boolean? a person signs in, of any organization
 ---@return string? complaint
 function authority.tenant_complaint(tenant, is_interactive)
   tenant = authority.bare_tenant(tenant)
@@ -114,39 +97,45 @@ function authority.tenant_complaint(tenant, is_interactive)
   end
 end
 
-local function check_authority(value)
-  return select(2, authority.parse(value))
-end
-
 local function check_line(value)
   return (value == "" or value:find "%c") and "must be one line of text" or nil
 end
 
---- The rules of the options that all these providers have, with those of one provider.
 -- A URL may hide a password, so what was given for `authority` is never quoted.
----@param more table<string, autopilot.OptionRule>
----@param is_interactive boolean?
+local common_rules = {
+  tenant = {
+    type = "string",
+    check = function(value)
+      return authority.tenant_complaint(value)
+    end,
+  },
+  client_id = { type = "string", check = check_line },
+  authority = {
+    type = "string",
+    secret = true,
+    check = function(value)
+      return select(2, authority.parse(value))
+    end,
+  },
+  scope = { type = "string", check = check_line },
+  getenv = { type = "function", default = os.getenv },
+}
+
+local all_common = { "tenant", "client_id", "authority", "scope", "getenv" }
+
+--- The rules of a provider's options: common ones and its own. An own rule replaces a common one.
+---@param own table<string, autopilot.OptionRule>?
+---@param names string[]? of the common options that it has; default: all
 ---@return table<string, autopilot.OptionRule>
-function authority.rules(more, is_interactive)
-  local rules = {
-    tenant = {
-      type = "string",
-      check = function(value)
-        return authority.tenant_complaint(value, is_interactive)
-      end,
-    },
-    client_id = { type = "string", check = check_line },
-    authority = { type = "string", secret = true, check = check_authority },
-    scope = { type = "string", check = check_line },
-    getenv = { type = "function", default = os.getenv },
-  }
-  for name, rule in pairs(more) do
-    rules[name] = rule
+function authority.rules(own, names)
+  local common = {}
+  for _, name in ipairs(names or all_common) do
+    common[name] = merged(common_rules[name])
   end
-  return rules
+  return merged(common, own)
 end
 
---- An environment variable that is set to something, or nil.
+--- An environment variable that is set and not empty, or nil.
 ---@param checked table
 ---@param name string
 ---@return string?
@@ -155,57 +144,80 @@ function authority.environment(checked, name)
   return value ~= "" and value or nil
 end
 
---- The authority: the option, else AZURE_AUTHORITY_HOST, else that of the cloud.
-local function find_authority(checked, cloud)
-  local url, complaint
-  if checked.authority then
-    url = authority.parse(checked.authority)
-    complaint = complaint_about_cloud(url, cloud)
-    return not complaint and url or nil, complaint
+--- The scope to ask for: the option, else the client's, else that of the cloud's Graph. Returns nil and a
+-- sentence for the Graph of another cloud: the client would send that token to its own. Scopes of other
+-- services are not checked.
+---@param checked table
+---@param ask autopilot.TokenAsk
+---@return string? scope
+---@return string? message
+function authority.scope(checked, ask)
+  local cloud = ask.cloud or "global"
+  if not clouds[cloud] then
+    return nil, "the cloud is not one that is known"
   end
-  local from_environment = authority.environment(checked, "AZURE_AUTHORITY_HOST")
-  if not from_environment then
-    return clouds[cloud].authority
+  local scope = checked.scope or ask.scope or clouds[cloud].graph .. "/.default"
+  local root = scope:lower():match "^(https://[^/]*)"
+  for other, hosts in pairs(clouds) do
+    if root == hosts.graph and other ~= cloud then
+      local message = "the scope is that of the cloud '%s', and the client's is '%s'"
+      return nil, message:format(other, cloud)
+    end
   end
-  url, complaint = authority.parse(from_environment)
-  if not url then
-    return nil, "AZURE_AUTHORITY_HOST " .. complaint
-  end
-  complaint = complaint_about_cloud(url, cloud)
-  return not complaint and url or nil, complaint and "AZURE_AUTHORITY_HOST: " .. complaint
+  return scope
 end
 
---- Where a token is to be asked for; or nil and a sentence.
+--- The authority: the option, else AZURE_AUTHORITY_HOST, else that of the cloud; or nil and a sentence.
+local function find_authority(checked, cloud)
+  local given, source = checked.authority, "the authority"
+  if not given then
+    given, source = authority.environment(checked, "AZURE_AUTHORITY_HOST"), "AZURE_AUTHORITY_HOST"
+  end
+  if not given then
+    return clouds[cloud].authority
+  end
+  local url, complaint = authority.parse(given)
+  if not url then
+    return nil, source .. " " .. complaint
+  end
+  local _, host = split(url)
+  local served = clouds_of[host]
+  if served and not served[cloud] then
+    local message = "%s: %s is not the authority of the cloud '%s': credentials are not sent there"
+    return nil, message:format(source, host, cloud)
+  end
+  return url
+end
+
+--- Where to ask for a token; or nil and a sentence.
 ---@param checked table options, checked by `authority.rules`
 ---@param ask autopilot.TokenAsk
----@param fallback { tenant: string?, is_interactive: boolean? }? the tenant when neither options nor `ask` have one
+---@param fallback { tenant: string?, client_id: string?, is_interactive: boolean? }? values for what neither the options nor `ask` have
 ---@return autopilot.token.Place? place
 ---@return string? message
 function authority.find(checked, ask, fallback)
   fallback = fallback or {}
-  local cloud = ask.cloud or "global"
-  if not clouds[cloud] then
-    return nil, "the cloud is not one that is known"
+  local scope, message = authority.scope(checked, ask)
+  if not scope then
+    return nil, message
   end
   local tenant = checked.tenant or ask.tenant or fallback.tenant
   if not tenant then
     return nil, "the tenant is not known: set the option tenant of the provider or of the client"
   end
-  tenant = authority.bare_tenant(tenant)
   local complaint = authority.tenant_complaint(tenant, fallback.is_interactive)
   if complaint then
     return nil, "the tenant " .. complaint
   end
-  local url, message = find_authority(checked, cloud)
-  if not url then
-    return nil, message
-  end
-  local scope = checked.scope or ask.scope or clouds[cloud].graph .. "/.default"
-  complaint = authority.scope_complaint(scope, cloud)
-  if complaint then
-    return nil, "the scope " .. complaint
-  end
-  return { authority = url, tenant = tenant, scope = scope }
+  local url
+  url, message = find_authority(checked, ask.cloud or "global")
+  return url and {
+    authority = url,
+    tenant = authority.bare_tenant(tenant),
+    scope = scope,
+    client_id = checked.client_id or fallback.client_id,
+  },
+    message
 end
 
 return authority

@@ -1,46 +1,44 @@
---- Signs in as whoever is signed in to the Azure CLI of this machine: `az account get-access-token`.
+--- Signs in as the account of this machine's Azure CLI: `az account get-access-token`.
 --
--- A person who is signed in to it gets a token that Intune refuses: the CLI's own application has no
--- permission for it, and none can be added (AADSTS65002). Service principals and managed identities that
--- are signed in to it do work. The command is run by `io.popen`, which keeps everything else in this
--- Lua waiting, in OpenResty the whole worker, until `az` is done: up to some seconds. On Windows
--- nothing is run unless the option `run` says how: its shell has other rules of quoting.
+-- A person's account gets a token that Intune refuses: the CLI's own application has no permission for it,
+-- and none can be added (AADSTS65002). Accounts of service principals and managed identities do work.
+-- `io.popen` runs the command; everything else in this Lua, in OpenResty the whole worker, waits some
+-- seconds until `az` has ended. On Windows nothing is run unless the option `run` says how, because its
+-- shell has other rules of quoting.
 --
--- Only checked values reach the shell, and they are quoted as well; no secret is among them. Nothing
--- that `az` prints on success is ever repeated.
+-- Only checked values reach the shell, and they are quoted as well; no secret is among them. What `az`
+-- prints on success is never repeated.
 
 local authority = require "autopilot.token.authority"
-local clouds = require "autopilot.base.clouds"
-local core = require "autopilot.core"
 local dates = require "autopilot.base.dates"
+local http = require "autopilot.token.http"
 local json = require "autopilot.base.json"
 local life = require "autopilot.token.life"
-local oauth = require "autopilot.token.oauth"
 local oauth_error = require "autopilot.token.oauth_error"
 local options = require "autopilot.base.options"
 local protected_call = require "autopilot.base.protected_call"
-local redact = require "autopilot.base.redact"
+local provider = require "autopilot.token.provider"
 
 ---@class autopilot.token.AzureCliOptions
 ---@field tenant string? default: that of the account; az refuses it when it is signed in by identity
 ---@field scope string? default: that of the client
 ---@field command string? the program, a name or a path; default `az`
----@field timeout number? seconds, kept where the machine has a `timeout` command; default 30
+---@field timeout number? seconds, where the machine has a `timeout` command; default 30
 --- Runs a command line of the POSIX shell; default `io.popen`. It may yield.
 ---@field run (fun(command_line: string): string?, integer?)? gives output, errors among it, and exit code
 
 local name = "autopilot.token.azure_cli"
 
--- What `az` prints has some kilobytes, and its warnings have a few lines.
+-- Bytes of what `az` prints, and lines of warnings before its answer.
 local longest_output, most_lines = 256 * 1024, 200
 
--- Before Lua 5.2, closing a pipe does not give the exit code: so it is printed last.
+-- Before Lua 5.2, closing a pipe does not return the exit code: so the command prints it last.
 local report_exit = [[; printf '\nautopilot-sync: exit %d\n' $?]]
 
--- What a shell, and the `timeout` command, end with.
+-- Exit codes of a shell and of the `timeout` command.
 local timed_out, not_executable, not_found = 124, 126, 127
 
---- What an access token is asked for: the scope without its last part; nil when a shell must not see it.
+--- The resource to ask a token for: the scope without its last part; nil when it is not safe in a shell.
 local function resource_of(scope)
   local resource = scope:gsub("/%.default$", "")
   local host, rest = resource:match "^https://(%w[%w.-]*)(.*)$"
@@ -51,8 +49,7 @@ end
 
 local scope_must = "must be an https URL of letters, digits and -._~/ for the Azure CLI"
 
-local rules = {
-  tenant = { type = "string", check = authority.tenant_complaint },
+local rules = authority.rules({
   scope = {
     type = "string",
     check = function(value)
@@ -69,14 +66,7 @@ local rules = {
   },
   timeout = { type = "number", default = 30, above = 0, max = 3600 },
   run = { type = "function" },
-}
-
-local function failed(message, hint, facts)
-  local details = facts or {}
-  details.hint = hint
-  details.is_transient = details.is_transient == true
-  return nil, message, details
-end
+}, { "tenant" })
 
 --- One word for the shell, whatever is in it.
 local function quoted(text)
@@ -97,7 +87,7 @@ local function command_line(checked, resource, tenant)
   )
 end
 
---- Runs a command line to its end. Output and exit code, or nil when it could not be run.
+--- Runs a command line to its end. Returns output and exit code, or nil when it could not be run.
 local function run_by_shell(line)
   local can_run, pipe = pcall(io.popen, line .. report_exit, "r")
   if not can_run or not pipe then
@@ -109,7 +99,7 @@ local function run_by_shell(line)
   return printed or output, tonumber(code)
 end
 
---- The object with the token, behind whatever warnings; nil when there is none.
+--- The JSON object with the token, which warnings may precede; nil when there is none.
 local function find_answer(output)
   if #output > longest_output then
     return nil
@@ -117,8 +107,8 @@ local function find_answer(output)
   local position, lines = 1, 0
   while position and lines < most_lines do
     local text = output:match("^%s*(%b{})", position)
-    local ok, answer = pcall(json.decode, text or "")
-    if ok and type(answer) == "table" and answer.accessToken ~= nil then
+    local answer = json.decode(text)
+    if type(answer) == "table" and answer.accessToken ~= nil then
       return answer
     end
     position, lines = output:find("\n", position, true), lines + 1
@@ -126,7 +116,7 @@ local function find_answer(output)
   end
 end
 
---- Unix seconds of a local time without zone, as older versions write it; nil when it is none.
+--- Unix seconds of a local time without zone, as older versions write it; nil for other text.
 local function local_time(text)
   local year, month, day, hour, minute, second, rest =
     text:match "^(%d%d%d%d)%-(%d%d)%-(%d%d)[ T](%d%d):(%d%d):(%d%d)(.*)$"
@@ -144,20 +134,10 @@ local function local_time(text)
   return ok and seconds or nil
 end
 
---- Seconds that the token has left; nil when that is not told.
-local function life_of(answer, now)
-  local at = life.positive(answer.expires_on)
-  if not at and type(answer.expiresOn) == "string" then
-    at = local_time(answer.expiresOn)
-  end
-  -- Neither infinite nor not a number.
-  return at and at > 0 and at < 1e12 and math.max(at - now, 0) or nil
-end
-
--- Lines that `az` ends with and that say nothing of what went wrong.
+-- Last lines of `az` that do not tell what went wrong.
 local advice = { "^To open an issue", "^Please ", "^Try this", "^https?://", "az feedback" }
 
---- Whether a line may say what went wrong. Lines of a traceback that quote code are indented.
+--- Whether a line may tell what went wrong. Lines of a traceback that quote code are indented.
 local function is_meaningful(line)
   for _, pattern in ipairs(advice) do
     if line:find(pattern) then
@@ -167,11 +147,10 @@ local function is_meaningful(line)
   return line:find "^%S" ~= nil and not line:find "^Traceback" and not line:find "^WARNING"
 end
 
---- What `az` complains about, in one line: what follows "ERROR:", or else its last line. A traceback of
--- Python ends with the line that says what happened.
+--- The message for the error that `az` reports: what follows "ERROR:", or else its last line. A traceback
+-- of Python ends with the line that tells what happened.
 local function complaint_of(output)
-  local text = redact.text(output) -- before it is cut: half a token would not be known as one
-  text = text:gsub("\27%[[%d;]*m", "")
+  local text = output:gsub("\27%[[%d;]*m", "")
   local line = text:match "ERROR:%s*([^\r\n]+)"
   if
     not line
@@ -182,102 +161,107 @@ local function complaint_of(output)
       line = is_meaningful(other) and other or line
     end
   end
-  line = (line or ""):gsub("^%s*ERROR:%s*", ""):gsub("%c", " "):gsub("^%s+", ""):sub(1, 300)
-  return line ~= "" and "the Azure CLI failed: " .. line
-    or "the Azure CLI failed and did not say why"
+  line = provider.cleaner()((line or ""):gsub("^%s*ERROR:%s*", ""))
+  return line and "the Azure CLI failed: " .. line or "the Azure CLI failed and did not say why"
 end
 
---- Why there is no token: nil, a sentence and details.
+--- The results for a command that failed: nil, a message and details.
 local function failure(output, code, checked)
   if code == not_found or code == not_executable then
     local message = "the Azure CLI was not found: there is no program '%s' to run"
-    local program = checked.command:sub(1, 200)
-    return failed(message:format(program), "Install the Azure CLI, or sign in another way.")
+    local hint = "Install the Azure CLI, or sign in another way."
+    return provider.failure(message:format(checked.command:sub(1, 200)), { hint = hint })
   elseif code == timed_out then
     local message = ("the Azure CLI did not answer within %g s"):format(checked.timeout)
-    return failed(message, nil, { is_transient = true })
+    return nil, message, { is_transient = true }
   elseif output:find('"accessToken"', 1, true) then
-    return failed "the Azure CLI failed"
-  end
-  if output:find("Tenant shouldn't be specified", 1, true) then
+    return provider.failure "the Azure CLI failed"
+  elseif output:find("Tenant shouldn't be specified", 1, true) then
     local message = "the Azure CLI is signed in by identity, to the machine's own tenant only"
-    return failed(message, "Sign in another way, or name no tenant.", { code = "TenantMismatch" })
+    local hint = "Sign in another way, or name no tenant."
+    return provider.failure(message, { hint = hint, code = "TenantMismatch" })
   end
-  local description = output:match "AADSTS%d+:.*"
+  local description = output:match "AADSTS%d+:[^\r\n]*"
   if description then
-    local message, details = oauth_error.read(400, {}, {
-      error_description = description,
-    }, redact.prepare(), 0)
+    local answer = { status = 400, headers = {}, object = { error_description = description } }
+    local message, details = oauth_error.read(answer, provider.cleaner(), 0)
     details.hint = details.hint or "Sign in again with 'az login'."
     return nil, "the Azure CLI failed: " .. message, details
   elseif output:find("az login", 1, true) then
     local message = "nobody is signed in to the Azure CLI: sign in with 'az login'"
-    return failed(message, "Sign in with 'az login'.")
+    return provider.failure(message, { hint = "Sign in with 'az login'." })
   end
-  return failed(complaint_of(output))
+  return provider.failure(complaint_of(output))
 end
 
---- The token of the output, or nil, a sentence and details.
+--- The token of the output; or nil, a message and details.
 local function read(output, now)
   local answer = find_answer(output)
   if not answer then
-    return failed "the Azure CLI's output holds no token that can be read"
+    return provider.failure "the Azure CLI's output holds no token that can be read"
   end
-  local token =
-    oauth.read_token { access_token = answer.accessToken, token_type = answer.tokenType }
+  local expires_on = life.positive(answer.expires_on)
+  if not expires_on and type(answer.expiresOn) == "string" then
+    expires_on = local_time(answer.expiresOn)
+  end
+  local token, expires_in = http.read_token({
+    access_token = answer.accessToken,
+    token_type = answer.tokenType,
+    expires_on = expires_on,
+  }, now)
   if not token then
-    return failed "the Azure CLI's output holds no token that can be used"
+    return provider.failure "the Azure CLI's output holds no token that can be used"
   end
-  return token, life_of(answer, now), {}
+  return token, expires_in, {}
 end
 
 local function ask_azure_cli(checked, ask, resource, tenant)
   local run = checked.run or run_by_shell
   local ok, output, code = protected_call(run, command_line(checked, resource, tenant))
   if not ok then
-    return failed "the function run raised an error" -- which may quote anything
+    -- The error is not repeated, because it may quote anything.
+    return provider.failure "the function run raised an error"
   elseif type(output) ~= "string" then
-    return failed "the Azure CLI could not be run"
+    return provider.failure "the Azure CLI could not be run"
   elseif code ~= 0 then
     return failure(output, code, checked)
   end
-  return read(output, (ask.now or core.now)())
+  return read(output, http.now(ask))
 end
 
---- Why the command must not be run for this, or nil.
-local function refusal(checked, ask, resource)
+--- The resource to ask a token for; or nil and why the command must not be run.
+local function check_ask(checked, ask)
   local tenant = checked.tenant or ask.tenant
   local complaint = tenant and authority.tenant_complaint(tenant)
   if complaint then
-    return "the tenant " .. complaint
-  elseif not resource then
-    return "the scope " .. scope_must
-  elseif authority.scope_complaint(resource, ask.cloud or "global") then
-    return "the scope " .. authority.scope_complaint(resource, ask.cloud or "global")
-  elseif type(ask.claims) == "string" and ask.claims ~= "" then
-    return "the tenant wants a new proof of who signs in, which the Azure CLI cannot be asked for: "
-      .. "sign in again with 'az login'"
-  elseif not checked.run and package.config:sub(1, 1) == "\\" then
-    return "the Azure CLI cannot be run safely from here on Windows: set the option run"
+    return nil, "the tenant " .. complaint
   end
+  local scope, message = authority.scope(checked, ask)
+  local resource = scope and resource_of(scope)
+  if not resource then
+    return nil, message or "the scope " .. scope_must
+  elseif type(ask.claims) == "string" and ask.claims ~= "" then
+    return nil,
+      "the tenant wants a new proof of who signs in, which the Azure CLI cannot be asked for: "
+        .. "sign in again with 'az login'"
+  elseif not checked.run and package.config:sub(1, 1) == "\\" then
+    return nil, "the Azure CLI cannot be run safely from here on Windows: set the option run"
+  end
+  return resource
 end
 
---- Makes a provider. Nothing is run yet.
+--- Makes a provider. It runs nothing before it is asked.
 ---@param given autopilot.token.AzureCliOptions?
 ---@param level integer? where a mistake raises, as for `error`; default 2, the caller
 ---@return autopilot.TokenProvider
 local function new(given, level)
-  level = level or 2
   local checked = options.check(name, rules, given, level)
   return function(ask)
-    local cloud = clouds[ask.cloud or "global"]
-    local scope = checked.scope or ask.scope or (cloud and cloud.graph .. "/.default")
-    local resource = scope and resource_of(scope)
-    local tenant = checked.tenant or (ask.has_several and ask.tenant) or nil
-    local message = refusal(checked, ask, resource)
-    if message then
-      return nil, message, { is_transient = false }
+    local resource, message = check_ask(checked, ask)
+    if not resource then
+      return provider.failure(message)
     end
+    local tenant = checked.tenant or (ask.has_several and ask.tenant) or nil
     local token, expires_in, extra = ask_azure_cli(checked, ask, resource, tenant)
     if not token and extra.code == "TenantMismatch" and not ask.has_several then
       -- The token tells whether the machine's own tenant is the one that was meant.

@@ -1,55 +1,45 @@
---- Several providers, one after the other, until one has a token.
+--- Asks several providers, one after the other, until one has a token.
 --
--- The one that had it is asked first from then on, so that a way to sign in which takes long to fail is
--- not tried each time. Where none has a token, the message tells what each of them said. Tokens are kept
--- by the members, which know for how long.
+-- The provider that had a token is asked first from then on, so that one that takes long to fail is not
+-- tried each time. When none has a token, the message tells what each of them said. The members keep their
+-- tokens themselves, as they know how long these are valid.
 
+local merged = require "autopilot.base.merged"
 local options = require "autopilot.base.options"
 local protected_call = require "autopilot.base.protected_call"
-local redact = require "autopilot.base.redact"
+local provider = require "autopilot.token.provider"
 
 local name = "autopilot.token.chain"
 
 -- Somebody may give a token for a provider, so what was given is never quoted.
 local rule = { type = "function", required = true, secret = true }
 
--- Seconds (Azure's own chain gives its metadata service one).
+-- Seconds to find out whether there is a service to ask (Azure's own chain gives its metadata service one).
 local probe = 1
 
--- A report's message has room for so much (characters).
+-- Characters that a report's message has room for, and the fewest for one member.
 local room, least = 470, 60
 
---- What one member failed with, on one line.
-local function reason_of(message, longest)
-  if type(message) ~= "string" or message == "" then
-    return "no token"
-  end
-  local line = redact.text(message):gsub("%s+", " "):gsub("%c", " ")
-  return #line > longest and line:sub(1, longest - 3) .. "..." or line
-end
-
---- What all of them failed with, in their order.
+--- The messages of all members, in their order.
 local function message_of(failures, names)
   local longest = math.max(least, math.floor(room / #failures) - 24)
-  local reasons = {}
+  local clean, reasons = provider.cleaner(), {}
   for index, failure in ipairs(failures) do
-    reasons[index] = ("%s: %s"):format(
-      names and names[index] or index,
-      reason_of(failure.message, longest)
-    )
+    local reason = clean(failure.message, longest) or "no token"
+    reasons[index] = ("%s: %s"):format(names and names[index] or index, reason)
   end
   return "no provider has a token. " .. table.concat(reasons, "; ")
 end
 
---- The facts of the failure that tells most: an authority's refusal rather than what is not set up.
+--- The details of the failure that tells most: the refusal of an authority rather than what is not set up.
 local function details_of(failures)
-  local combined, retry_after, is_transient = {}, nil, false
+  local most_telling, retry_after, is_transient = {}, nil, false
   for _, failure in ipairs(failures) do
     local details = type(failure.details) == "table" and failure.details or {}
-    if details.code and not combined.code then
-      combined = details
-    elseif next(combined) == nil then
-      combined = { hint = details.hint }
+    if details.code and not most_telling.code then
+      most_telling = details
+    elseif next(most_telling) == nil then
+      most_telling = { hint = details.hint }
     end
     local wait = details.retry_after
     if type(wait) == "number" then
@@ -57,15 +47,12 @@ local function details_of(failures)
     end
     is_transient = is_transient or details.is_transient == true
   end
-  local copy = {}
-  for key, value in pairs(combined) do
-    copy[key] = value
-  end
-  copy.retry_after, copy.is_transient = retry_after, is_transient
-  return copy
+  local details = merged(most_telling, { is_transient = is_transient })
+  details.retry_after = retry_after
+  return details
 end
 
---- Asks one member: its token and the rest, or nil, message and details.
+--- Asks one member. Returns its token and the rest, or nil, message and details.
 local function ask_member(member, ask)
   local ok, token, second, third = protected_call(member, ask)
   if not ok then
@@ -76,20 +63,21 @@ local function ask_member(member, ask)
   return token, second, third
 end
 
---- A copy of the question that tells in how many seconds to find out whether there is anybody to ask.
-local function probing(ask)
-  local copy = {}
-  for key, value in pairs(ask or {}) do
-    copy[key] = value
+--- The members' numbers in the order in which to ask them.
+local function order_of(count, first)
+  local order = { first }
+  for index = 1, count do
+    if index ~= first then
+      order[#order + 1] = index
+    end
   end
-  copy.probe = probe
-  return copy
+  return order
 end
 
 --- Makes a provider of several.
----@param members autopilot.TokenProvider[] at least one, in the order in which they are asked
+---@param members autopilot.TokenProvider[] at least one, in the order in which to ask them
 ---@param level integer? where a mistake raises, as for `error`; default 2, the caller
----@param names string[]? what the message calls them; default their numbers
+---@param names string[]? of the members in the message; default their numbers
 ---@return autopilot.TokenProvider
 local function new(members, level, names)
   level = level or 2
@@ -103,32 +91,17 @@ local function new(members, level, names)
     list[index], given[option], rules[option] = members[index], members[index], rule
   end
   options.check(name, rules, given, level)
-  local winner
+  local last_success
   return function(ask)
-    ask = probing(ask)
+    ask = merged(ask, { probe = probe })
     local failures = {}
-    local function try(index)
+    for _, index in ipairs(order_of(#list, last_success)) do
       local token, second, third = ask_member(list[index], ask)
       if token then
-        winner = index
+        last_success = index
         return token, second, third
       end
       failures[index] = { message = second, details = third }
-    end
-    local first = winner
-    local token, second, third
-    if first then
-      token, second, third = try(first)
-    end
-    for index = 1, #list do
-      if token then
-        break
-      elseif index ~= first then
-        token, second, third = try(index)
-      end
-    end
-    if token then
-      return token, second, third
     end
     return nil, message_of(failures, names), details_of(failures)
   end

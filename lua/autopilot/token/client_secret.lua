@@ -4,17 +4,14 @@ local authority = require "autopilot.token.authority"
 local oauth = require "autopilot.token.oauth"
 local options = require "autopilot.base.options"
 local protected_call = require "autopilot.base.protected_call"
+local provider = require "autopilot.token.provider"
 local secret_file = require "autopilot.token.secret_file"
 
----@class autopilot.token.ClientSecretOptions
+---@class autopilot.token.ClientSecretOptions: autopilot.token.CommonOptions
 ---@field client_id string
 ---@field client_secret (string|fun(ask: autopilot.TokenAsk): string?, string?)? the secret, or a function that is asked for it at each request
----@field client_secret_file string? a file that holds it alone; read once
+---@field client_secret_file string? a file that holds nothing else; read once
 ---@field allow_world_readable boolean? take a file that every user can read; default false
----@field tenant string? default: that of the client
----@field authority string? default: AZURE_AUTHORITY_HOST, else that of the client's cloud
----@field scope string? default: that of the client
----@field getenv (fun(name: string): string?)? default `os.getenv`
 
 local name = "autopilot.token.client_secret"
 
@@ -33,41 +30,36 @@ local rules = authority.rules {
 }
 rules.client_id.required = true
 
---- The secret that a function of the user's gives, or nil and why there is none.
+--- The secret that a function of the user returns; or nil and a sentence.
 local function ask_for_secret(callable, ask)
   local ok, secret, message = protected_call(callable, ask)
   if not ok then
-    -- What it raised may quote anything, and is not repeated.
+    -- The error is not repeated, because it may quote the secret.
     return nil, "the function client_secret raised an error"
   elseif type(secret) ~= "string" or secret == "" or secret:find "%c" then
-    local said = type(message) == "string" and message:gsub("%c", " "):sub(1, 300)
+    local said = provider.cleaner()(message)
     return nil, "the function client_secret gave no secret" .. (said and ": " .. said or "")
   end
   return secret
 end
 
---- A function that gives the secret, wherever it comes from.
+--- Makes a function that gives the secret; or nil and a sentence.
 local function secret_source(checked)
-  local given, path = checked.client_secret, checked.client_secret_file
-  if type(given) == "string" then
-    return function()
+  local given, from_file, message = checked.client_secret, nil, nil
+  return function(ask)
+    if type(given) == "string" then
       return given
-    end
-  elseif given then
-    return function(ask)
+    elseif given then
       return ask_for_secret(given, ask)
+    elseif not from_file then
+      from_file, message =
+        secret_file.read_line(checked.client_secret_file, checked.allow_world_readable)
     end
-  end
-  local secret, message
-  return function()
-    if not secret then
-      secret, message = secret_file.read_line(path, checked.allow_world_readable)
-    end
-    return secret, message
+    return from_file, message
   end
 end
 
---- Makes a provider. Nothing is read or sent yet.
+--- Makes a provider. It reads and sends nothing before it is asked.
 ---@param given autopilot.token.ClientSecretOptions
 ---@param level integer? where a mistake raises, as for `error`; default 2, the caller
 ---@return autopilot.TokenProvider
@@ -79,26 +71,10 @@ local function new(given, level)
   end
   local find_secret = secret_source(checked)
   return function(ask)
-    local place, message = authority.find(checked, ask)
-    if not place then
-      return nil, message, { is_transient = false }
-    end
-    local secret
-    secret, message = find_secret(ask)
-    if not secret then
-      return nil, message, { is_transient = false }
-    end
-    local token, expires_in, extra = oauth.request(ask, {
-      authority = place.authority,
-      tenant = place.tenant,
-      form = {
-        grant_type = "client_credentials",
-        client_id = checked.client_id,
-        client_secret = secret,
-        scope = place.scope,
-      },
-    })
-    return token, expires_in, extra
+    return oauth.sign_in(ask, checked, function()
+      local secret, message = find_secret(ask)
+      return secret and { client_secret = secret }, message
+    end)
   end
 end
 

@@ -1,109 +1,87 @@
 --- Signs a person in, who types a code on another device (OAuth 2.0 device grant, RFC 8628).
 --
--- What the person must see goes to the option `prompt`. The refresh token of a sign-in is kept in memory
--- alone and spares the next one, also that to another tenant. How long an access token is kept is left to
--- the cache.
+-- The option `prompt` shows the person what to do. The refresh token of a sign-in is kept in memory only;
+-- it spares the next sign-in, also to another tenant. How long an access token is kept is left to the cache.
 
 local authority = require "autopilot.token.authority"
 local core = require "autopilot.core"
+local http = require "autopilot.token.http"
 local life = require "autopilot.token.life"
 local oauth = require "autopilot.token.oauth"
 local options = require "autopilot.base.options"
 local protected_call = require "autopilot.base.protected_call"
-local sentence = require "autopilot.base.sentence"
+local provider = require "autopilot.token.provider"
 
----@class autopilot.token.DeviceCodeOptions
+---@class autopilot.token.DeviceCodeOptions: autopilot.token.CommonOptions
 ---@field client_id string of an application that allows public client flows
 ---@field prompt fun(info: autopilot.token.DevicePrompt) shows the person what to do
 ---@field tenant string? default: that of the client, else `organizations`
----@field authority string? default: AZURE_AUTHORITY_HOST, else that of the client's cloud
----@field scope string? default: that of the client
----@field getenv (fun(name: string): string?)? default `os.getenv`
 
 ---@class autopilot.token.DevicePrompt
 ---@field user_code string what to type
 ---@field verification_uri string where
 ---@field message string both in one sentence
----@field expires_in number seconds until the code is void
+---@field expires_in number seconds until the code expires
 
 local name = "autopilot.token.device_code"
 
-local rules = authority.rules({ prompt = { type = "function", required = true } }, true)
+local rules = authority.rules {
+  prompt = { type = "function", required = true },
+  tenant = {
+    type = "string",
+    check = function(value)
+      return authority.tenant_complaint(value, true)
+    end,
+  },
+}
 rules.client_id.required = true
 
--- Seconds, where the service does not tell (RFC 8628 section 3.2), and never more.
+local fallback = { tenant = "organizations", is_interactive = true }
+
+-- Seconds, where the service does not tell (RFC 8628 section 3.2), and the longest life of a code.
 local default_interval, default_lifetime, longest_lifetime = 5, 900, 3600
 
--- By so much "slow_down" prolongs each further wait (section 3.5).
+-- Seconds by which "slow_down" prolongs each further wait (section 3.5).
 local slower = 5
 
--- Waits double while the network or the service fails, up to this.
+-- Seconds up to which waits double while the network or the service fails.
 local longest_interval = 60
 
---- The text on one bounded line, or nil when it is none.
-local function line_of(value)
-  return type(value) == "string" and sentence.clean(value, 500) or nil
-end
+-- Characters of what the person is shown.
+local longest_line = 500
 
-local function seconds_of(value, default)
-  return life.positive(value) or default
-end
-
---- The code that the service has given out, or nil when the answer is not right.
+--- The code that the service has given out, or nil when the answer holds none.
 local function read_device(answer)
-  local device_code = answer.device_code
-  local user_code, uri = line_of(answer.user_code), line_of(answer.verification_uri)
+  local device_code, line = answer.device_code, provider.cleaner()
+  local user_code = line(answer.user_code, longest_line)
+  local uri = line(answer.verification_uri, longest_line)
   local is_right = type(device_code) == "string" and device_code:find "^[\33-\126]+$"
   if not is_right or not user_code or not uri then
     return nil
   end
-  local lifetime = seconds_of(answer.expires_in, default_lifetime)
+  local interval = life.positive(answer.interval) or default_interval
+  local lifetime = math.min(life.positive(answer.expires_in) or default_lifetime, longest_lifetime)
   local instruction = "To sign in, open %s and enter the code %s."
   return {
     code = device_code,
-    interval = math.min(seconds_of(answer.interval, default_interval), longest_interval),
-    lifetime = math.min(lifetime, longest_lifetime),
-    user_code = user_code,
-    uri = uri,
-    message = line_of(answer.message) or instruction:format(uri, user_code),
+    interval = math.min(interval, longest_interval),
+    lifetime = lifetime,
+    info = {
+      user_code = user_code,
+      verification_uri = uri,
+      message = line(answer.message, longest_line) or instruction:format(uri, user_code),
+      expires_in = lifetime,
+    },
   }
-end
-
---- Asks for a code and shows it. Returns it, or nil, a sentence and details.
-local function begin(ask, checked, place)
-  local answer, message, details = oauth.post(ask, {
-    authority = place.authority,
-    tenant = place.tenant,
-    endpoint = "devicecode",
-    form = { client_id = checked.client_id, scope = place.scope },
-  })
-  if not answer then
-    return nil, message, details
-  end
-  local device = read_device(answer)
-  if not device then
-    local complaint = "the device code endpoint's answer holds no code that can be used"
-    return nil, complaint, { is_transient = false }
-  end
-  local shown = protected_call(checked.prompt, {
-    user_code = device.user_code,
-    verification_uri = device.uri,
-    message = device.message,
-    expires_in = device.lifetime,
-  })
-  if not shown then
-    return nil, "the function prompt raised an error", { is_transient = false }
-  end
-  return device
 end
 
 local ends = {
   expired_token = "the code has expired: nobody signed in in time",
   access_denied = "the sign-in was declined",
-  authorization_declined = "the sign-in was declined", -- Entra's own word for it
+  authorization_declined = "the sign-in was declined", -- Entra's name for it
 }
 
---- The next wait after an answer without a token; nil when the sign-in has come to an end.
+--- The next wait after an answer without a token; nil when the sign-in has ended.
 local function next_interval(interval, details)
   if details.code == "authorization_pending" then
     return interval
@@ -115,26 +93,21 @@ local function next_interval(interval, details)
 end
 
 --- Waits until the person has signed in. Returns the answer, or nil, a sentence and details.
-local function poll(ask, checked, place, device)
+local function poll(ask, place, device)
   local now, sleep = ask.now or core.now, ask.sleep or core.sleep
   local began, waited, interval = now(), 0, device.interval
   while true do
-    -- The clock may be set back, or stand still where a world is injected: waits count as well.
+    -- The clock may be set back, or not move in a test: so the waits are counted as well.
     if math.max(now() - began, waited) + interval > device.lifetime then
-      return nil, ends.expired_token, { code = "expired_token", is_transient = false }
+      return provider.failure(ends.expired_token, { code = "expired_token" })
     elseif ask.deadline and now() >= ask.deadline then
       return nil, "the deadline passed before anybody signed in", { is_transient = true }
     end
     sleep(interval)
     waited = waited + interval
-    local answer, message, details = oauth.post(ask, {
-      authority = place.authority,
-      tenant = place.tenant,
-      form = {
-        grant_type = "urn:ietf:params:oauth:grant-type:device_code",
-        client_id = checked.client_id,
-        device_code = device.code,
-      },
+    local answer, message, details = oauth.post(ask, place, {
+      grant_type = "urn:ietf:params:oauth:grant-type:device_code",
+      device_code = device.code,
     })
     if answer then
       return answer
@@ -146,7 +119,23 @@ local function poll(ask, checked, place, device)
   end
 end
 
---- Refusals of a refresh token that only a person can settle.
+--- Asks for a code, shows it to the person and waits. Returns the answer, or nil, a sentence and details.
+local function sign_in(ask, checked, place)
+  local answer, message, details = oauth.post(ask, place, { scope = place.scope }, "devicecode")
+  if not answer then
+    return nil, message, details
+  end
+  local device = read_device(answer)
+  if not device then
+    return provider.failure "the device code endpoint's answer holds no code that can be used"
+  end
+  if not protected_call(checked.prompt, device.info) then
+    return provider.failure "the function prompt raised an error"
+  end
+  return poll(ask, place, device)
+end
+
+--- Refusals of a refresh token after which a person has to sign in again.
 local needs_person = {
   invalid_grant = true,
   interaction_required = true,
@@ -154,43 +143,25 @@ local needs_person = {
   login_required = true,
 }
 
---- Uses the refresh token of an earlier sign-in. Returns the answer, or nil, a sentence and details.
-local function refresh(ask, checked, place, refresh_token)
-  return oauth.post(ask, {
-    authority = place.authority,
-    tenant = place.tenant,
-    form = {
-      grant_type = "refresh_token",
-      client_id = checked.client_id,
-      refresh_token = refresh_token,
-      scope = place.scope,
-    },
-  })
-end
-
-local function sign_in(ask, checked, place)
-  local device, message, details = begin(ask, checked, place)
-  if not device then
-    return nil, message, details
-  end
-  return poll(ask, checked, place, device)
-end
-
---- Makes a provider. Nothing is sent yet.
+--- Makes a provider. It sends nothing before it is asked.
 ---@param given autopilot.token.DeviceCodeOptions
 ---@param level integer? where a mistake raises, as for `error`; default 2, the caller
 ---@return autopilot.TokenProvider
 local function new(given, level)
-  level = level or 2
   local checked = options.check(name, rules, given, level)
-  -- Refresh tokens by tenant, and the newest of an authority: they are bound to no tenant and no resource,
-  -- so the newest is tried for a tenant that has none of its own.
+  -- Refresh tokens by tenant, and the newest of an authority. They belong to no tenant or resource, so the
+  -- newest is tried for a tenant that has none of its own.
   local refresh_tokens, newest = {}, {}
 
+  --- Signs in with a refresh token, or else by a person.
   local function get_answer(ask, place, key)
     local known = refresh_tokens[key] or newest[place.authority]
     if known then
-      local answer, message, details = refresh(ask, checked, place, known)
+      local answer, message, details = oauth.post(ask, place, {
+        grant_type = "refresh_token",
+        refresh_token = known,
+        scope = place.scope,
+      })
       if answer or not needs_person[details.code or ""] then
         return answer, message, details
       elseif refresh_tokens[key] == newest[place.authority] then
@@ -202,19 +173,18 @@ local function new(given, level)
   end
 
   return function(ask)
-    local fallback = { tenant = "organizations", is_interactive = true }
     local place, message = authority.find(checked, ask, fallback)
     if not place then
-      return nil, message, { is_transient = false }
+      return provider.failure(message)
     end
-    -- A refresh token is given for this scope only: without it there is none.
+    -- A refresh token is given only where this scope is asked for.
     place.scope = place.scope .. " offline_access"
     local key = place.authority .. " " .. place.tenant
     local answer, reason, details = get_answer(ask, place, key)
     if not answer then
       return nil, reason, details
     end
-    local token, expires_in, extra = oauth.read_token(answer)
+    local token, expires_in, extra = http.read_token(answer, http.now(ask))
     if not token then
       return nil, expires_in, extra
     end

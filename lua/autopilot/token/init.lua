@@ -1,7 +1,7 @@
---- Token providers: every way to sign in, each a function that a client takes as its `token`.
+--- Token providers: each is a way to sign in, and a function that a client takes as its `token`.
 --
--- The facade. Each way is a file of its own in `token/`, loaded when it is first used. Those that ask
--- somebody for a token come with a cache, so that a token is fetched once and kept as long as it is good.
+-- The facade. Each provider is a file of its own in `token/`, loaded when it is first used. Those that ask a
+-- service for a token come with a cache, so that a token is fetched once and kept as long as it is valid.
 
 ---@class autopilot.token
 ---@field client_secret fun(given: autopilot.token.ClientSecretOptions): autopilot.TokenProvider
@@ -17,7 +17,7 @@
 ---@field cached fun(provider: autopilot.TokenProvider, given: autopilot.token.CachedOptions?): autopilot.TokenProvider
 ---@field inspect fun(token: any): table<string, any>?, string?
 
--- Whether what such a function makes is to have a cache.
+-- The functions of this module, and whether the provider that each makes gets a cache.
 local parts = {
   client_secret = true,
   client_certificate = true,
@@ -26,14 +26,14 @@ local parts = {
   azure_cli = true,
   device_code = true,
   environment = true,
-  default = false, -- its members have
+  default = false, -- its members have caches
   chain = false,
   static = false,
   cached = false,
   inspect = false,
 }
 
---- A function that makes providers with a cache. A mistake in its options raises at its caller's line.
+--- Makes a function that makes providers with a cache. A mistake in its options raises at its caller's line.
 local function with_cache(name)
   return function(given)
     local raw = require("autopilot.token." .. name)(given, 3)

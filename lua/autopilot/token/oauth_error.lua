@@ -1,7 +1,8 @@
---- What the token endpoint says of a failure, as a sentence, facts and a hint (RFC 6749 section 5.2).
+--- The message, facts and hint for an answer that has no token (RFC 6749 section 5.2).
 --
--- Reactions go by the OAuth error; Entra's AADSTS numbers are for hints, but for the one that tells of a
--- certificate which is not known yet. Where the answer came from is left to `oauth`.
+-- Entra and the platforms' identity endpoints write the same facts in several ways: an error is a text or
+-- an object, names are written with underscores or in camel case. Reactions go by the OAuth error; Entra's
+-- AADSTS numbers are for hints, except the one of a certificate that is not known yet.
 
 local dates = require "autopilot.base.dates"
 
@@ -14,7 +15,7 @@ local oauth_error = {}
 ---@field trace_id string?
 ---@field hint string? one sentence for the administrator
 ---@field retry_after number? seconds before which asking again is pointless
----@field is_transient boolean worth another attempt later
+---@field is_transient boolean whether another attempt later may succeed
 
 -- Hints by AADSTS number (Microsoft Entra, "Authentication and authorization error codes").
 local hints = {
@@ -46,63 +47,66 @@ local hints = {
   ["7000222"] = "The client secret has expired: make a new one in the app registration.",
 }
 
--- A certificate that was uploaded lately is not known by every server yet.
+-- A certificate that was uploaded lately is not known to every server yet.
 local not_yet_known = "700027"
 
-local longest_message = 300
-
--- So long to wait after a refusal that names no time, and never longer than that (MSAL's numbers).
+-- Seconds to wait after a refusal that names no time, and the longest wait (MSAL's numbers).
 local default_wait, longest_wait = 5, 3600
 
 local busy = { temporarily_unavailable = true, server_error = true }
 
---- A text of the answer that is short and of plain characters, or nil.
-local function plain(value, pattern, clean)
+local guid = "^%x%x%x%x%x%x%x%x%-%x%x%x%x%-%x%x%x%x%-%x%x%x%x%-%x%x%x%x%x%x%x%x%x%x%x%x$"
+
+--- A short text of the answer that has this pattern, or nil.
+local function fact(value, pattern, clean)
   local text = type(value) == "string" and #value <= 100 and clean(value)
   return text and text:match(pattern) or nil
 end
 
-local hexadecimal = "^%x%x%x%x%x%x%x%x%-%x%x%x%x%-%x%x%x%x%-%x%x%x%x%-%x%x%x%x%x%x%x%x%x%x%x%x$"
-
---- The part of a description that is for people, on one line.
-local function sentence_of(description, clean)
-  if type(description) ~= "string" then
-    return nil
-  end
-  -- Cleaned before it is cut: a secret's first half would not be known as one.
-  local text = clean(description:sub(1, 16 * 1024)):gsub("^%s+", "")
-  local first_line = text:match "^[^\r\n]*"
-  local clutter = first_line:find(" Trace ID:", 1, true)
-  local sentence = first_line:sub(1, clutter and clutter - 1 or longest_message)
-  sentence = sentence:sub(1, longest_message):gsub("%c", " ")
-  return sentence ~= "" and sentence or nil
+--- The error of an answer with the names that Entra gives its fields.
+local function fields_of(object)
+  local nested = type(object.error) == "table" and object.error or {}
+  return {
+    code = nested.code or object.error,
+    description = object.error_description or nested.message or object.message or object.Message,
+    numbers = object.error_codes,
+    correlation_id = object.correlation_id or nested.correlationId or object.correlationId,
+    trace_id = object.trace_id,
+  }
 end
 
---- The AADSTS number, from the list of them or from the description.
-local function reason_of(answer)
-  local codes = answer.error_codes
-  local first = type(codes) == "table" and codes[1]
+--- The description without the ids and the date that Entra adds to it.
+local function sentence_of(description, clean)
+  local line = clean(description)
+  local ids = line and line:find(" Trace ID:", 1, true)
+  line = line and line:sub(1, ids and ids - 1)
+  return line ~= "" and line or nil
+end
+
+--- The AADSTS number, from the list of numbers or from the description.
+local function reason_of(fields)
+  local first = type(fields.numbers) == "table" and fields.numbers[1]
   if type(first) == "number" and first >= 1 and first < 1e9 and first % 1 == 0 then
     return ("%d"):format(first)
   end
-  local description = answer.error_description
+  local description = fields.description
   local number = type(description) == "string" and description:match "^%s*AADSTS(%d+)%f[%D]"
   return number and #number <= 9 and number or nil
 end
 
---- Seconds that the endpoint wants to be left alone for; nil when the status does not say so.
-local function wait_of(status, headers, now)
-  if status ~= 429 and (status < 500 or status > 599) then
+--- Seconds in which the endpoint should not be asked again; nil when the status does not say so.
+local function wait_of(answer, now)
+  if answer.status ~= 429 and (answer.status < 500 or answer.status > 599) then
     return nil
   end
-  local told = headers["retry-after"]
+  local told = answer.headers["retry-after"]
   local seconds = told and dates.read_retry_after(tostring(told), now) or default_wait
   return math.min(seconds, longest_wait)
 end
 
---- What a status means that came without a readable error.
-local function sentence_of_status(status, headers)
-  local encoding = headers["content-encoding"]
+--- Message and hint for a status that came without a readable error.
+local function sentence_of_status(answer)
+  local status, encoding = answer.status, answer.headers["content-encoding"]
   if type(encoding) == "string" and encoding:find "^[%w-]+$" and encoding:lower() ~= "identity" then
     return ("the token endpoint's answer is encoded as %s, which was not asked for"):format(
       encoding
@@ -120,40 +124,37 @@ local function sentence_of_status(status, headers)
   return ("the token endpoint answered HTTP %d without an error that can be read"):format(status)
 end
 
---- Message and details of an answer that has no token.
----@param status integer
----@param headers table<string, string> names in lower case
----@param answer table? the decoded body
----@param clean fun(text: string): string takes the secrets out
+--- Message and details for an answer that has no token.
+---@param answer autopilot.token.HttpAnswer
+---@param clean fun(text: any): string? makes one line without secrets
 ---@param now number Unix seconds
 ---@return string message
 ---@return autopilot.token.Details details
-function oauth_error.read(status, headers, answer, clean, now)
-  answer = answer or {}
-  local code = plain(answer.error, "^[%w_.-]+$", clean)
-  local reason = reason_of(answer)
-  local message, hint = sentence_of(answer.error_description, clean), reason and hints[reason]
+function oauth_error.read(answer, clean, now)
+  local fields = fields_of(answer.object or {})
+  local code, reason = fact(fields.code, "^[%w_.-]+$", clean), reason_of(fields)
+  local message, hint = sentence_of(fields.description, clean), reason and hints[reason]
   if not message then
-    message, hint = sentence_of_status(status, headers)
+    message, hint = sentence_of_status(answer)
     message = code and ("the token endpoint refuses: %s"):format(code) or message
   end
-  local retry_after = wait_of(status, headers, now)
+  local retry_after = wait_of(answer, now)
   return message,
     {
       code = code,
       reason = reason,
-      correlation_id = plain(answer.correlation_id, hexadecimal, clean),
-      trace_id = plain(answer.trace_id, hexadecimal, clean),
+      correlation_id = fact(fields.correlation_id, guid, clean),
+      trace_id = fact(fields.trace_id, guid, clean),
       hint = hint,
       retry_after = retry_after,
       is_transient = retry_after ~= nil
-        or status == 408
+        or answer.status == 408
         or busy[code or ""] == true
         or reason == not_yet_known,
     }
 end
 
---- Whether the same request may succeed in a few seconds.
+--- Whether the same request may succeed in a few seconds: the certificate is not known yet.
 ---@param details autopilot.token.Details
 ---@return boolean
 function oauth_error.is_not_yet_known(details)

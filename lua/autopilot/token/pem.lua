@@ -1,6 +1,6 @@
---- Private keys and certificates as people keep them: PEM, plain or encrypted (RFC 7468, 1421, 8018).
+--- Private keys and certificates in PEM, plain or encrypted (RFC 7468, 1421, 8018).
 --
--- luaossl reads keys without a passphrase alone, so an encrypted one is decrypted here, with luaossl's
+-- luaossl reads only keys without a passphrase. So an encrypted key is decrypted here, with luaossl's
 -- ciphers, into the plain form that luaossl reads. What a key is used for is left to `signer`.
 
 local base64url = require "autopilot.base.base64url"
@@ -12,7 +12,7 @@ local pem = {}
 ---@field fields table<string, string> header fields of the older encrypted form
 ---@field der string
 
---- The blocks of a text that can be read, in order.
+--- The readable blocks of a text, in order.
 ---@param text string
 ---@return autopilot.token.PemBlock[]
 function pem.blocks(text)
@@ -32,6 +32,8 @@ function pem.blocks(text)
   end
   return blocks
 end
+
+local sequence, octets, integer, object = 0x30, 0x04, 0x02, 0x06
 
 --- Tag, content and the position after an element of DER; nil when there is none.
 local function read_element(der, position)
@@ -57,33 +59,32 @@ local function read_element(der, position)
   return tag, der:sub(start, start + length - 1), start + length
 end
 
---- The elements of a sequence's content, as `{tag, content}`; nil when they cannot be read.
-local function elements(content)
+--- The elements of DER, as far as they can be read: each with its tag and content, a sequence also with the
+-- elements inside it.
+local function read_elements(der, depth)
   local list, position = {}, 1
-  while content and position <= #content do
-    local tag, inner, following = read_element(content, position)
-    if not tag or #list == 8 then
-      return nil
+  while position <= #der and #list < 8 do
+    local tag, content, following = read_element(der, position)
+    if not tag then
+      break
     end
-    list[#list + 1] = { tag = tag, content = inner }
+    local element = tag == sequence and depth > 1 and read_elements(content, depth - 1) or {}
+    element.tag, element.content = tag, content
+    list[#list + 1] = element
     position = following
   end
-  return content and list or nil
+  return list
 end
 
-local sequence, octets, integer, object = 0x30, 0x04, 0x02, 0x06
-
---- The content of the element when it has this tag.
-local function content_of(list, index, tag)
-  local element = list and list[index]
+--- The content of the element that these positions lead to, one for each level; nil unless it has this tag.
+local function content_at(element, tag, ...)
+  for _, index in ipairs { ... } do
+    element = element and element[index]
+  end
   return element and element.tag == tag and element.content or nil
 end
 
-local function sequence_in(list, index)
-  return elements(content_of(list, index, sequence))
-end
-
---- A whole number, small enough to be one of those that say how much work a passphrase takes.
+--- A whole number of at most four bytes; nil for anything else.
 local function number_of(content)
   if not content or #content == 0 or #content > 4 or content:byte(1) >= 128 then
     return nil
@@ -118,17 +119,16 @@ for _, cipher in pairs(ciphers) do
   ciphers_by_name[cipher.name] = cipher
 end
 
--- More work than anybody chooses: a file that asks for it would stop the process.
+-- A file that asks for more work than this would stop the process.
 local most_iterations, most_memory = 10000000, 256 * 1024 * 1024
 
 local function pbkdf2_options(parameters)
-  local salt = content_of(parameters, 1, octets)
-  local iterations = number_of(content_of(parameters, 2, integer))
-  -- The key's length may stand before the digest; the cipher tells it as well.
-  local last = parameters and parameters[#parameters]
+  local salt = content_at(parameters, octets, 1)
+  local iterations = number_of(content_at(parameters, integer, 2))
+  -- The digest is the last parameter. The key's length may stand before it; the cipher tells it as well.
   local digest = "sha1"
-  if last and last.tag == sequence then
-    digest = digests[content_of(elements(last.content), 1, object) or ""]
+  if content_at(parameters, sequence, #parameters) then
+    digest = digests[content_at(parameters, object, #parameters, 1) or ""]
   end
   if salt and iterations and iterations <= most_iterations and digest then
     return { type = "PBKDF2", salt = salt, iter = iterations, md = digest }
@@ -136,10 +136,10 @@ local function pbkdf2_options(parameters)
 end
 
 local function scrypt_options(parameters)
-  local salt = content_of(parameters, 1, octets)
-  local cost = number_of(content_of(parameters, 2, integer))
-  local size = number_of(content_of(parameters, 3, integer))
-  local lanes = number_of(content_of(parameters, 4, integer))
+  local salt = content_at(parameters, octets, 1)
+  local cost = number_of(content_at(parameters, integer, 2))
+  local size = number_of(content_at(parameters, integer, 3))
+  local lanes = number_of(content_at(parameters, integer, 4))
   if salt and cost and size and lanes and 128 * size * (cost + lanes) < most_memory then
     return {
       type = "scrypt",
@@ -152,40 +152,36 @@ local function scrypt_options(parameters)
   end
 end
 
---- Cipher, its initial vector, the options of the key's derivation and the encrypted bytes of an
--- EncryptedPrivateKeyInfo; nil for anything else and for what is not known here.
-local function read_encrypted(der)
-  local tag, content = read_element(der, 1)
-  local outer = tag == sequence and elements(content)
-  local algorithm = sequence_in(outer, 1)
-  local encrypted = content_of(outer, 2, octets)
-  if content_of(algorithm, 1, object) ~= pbes2 then
+local derivations = { [pbkdf2] = pbkdf2_options, [scrypt] = scrypt_options }
+
+--- Makes a function that decrypts an EncryptedPrivateKeyInfo with a passphrase; nil when it is encrypted in
+-- a way that is not known here.
+local function pkcs8_opener(block)
+  local whole = read_elements(block.der, 7)
+  local algorithm = whole[1] and whole[1][1]
+  local parameters = algorithm and algorithm[2]
+  local derive = derivations[content_at(parameters, object, 1, 1) or ""]
+  local options = derive and content_at(parameters, sequence, 1, 2) and derive(parameters[1][2])
+  local cipher = ciphers[content_at(parameters, object, 2, 1) or ""]
+  local vector = content_at(parameters, octets, 2, 2)
+  local encrypted = content_at(whole, octets, 1, 2)
+  local is_known = content_at(algorithm, object, 1) == pbes2
+    and options
+    and cipher
+    and vector
+    and #vector == cipher.block
+  if not is_known or not encrypted then
     return nil
   end
-  local parameters = sequence_in(algorithm, 2)
-  local derivation, encryption = sequence_in(parameters, 1), sequence_in(parameters, 2)
-  local cipher = ciphers[content_of(encryption, 1, object) or ""]
-  local vector = content_of(encryption, 2, octets)
-  local method = content_of(derivation, 1, object)
-  local known = (method == pbkdf2 and pbkdf2_options) or (method == scrypt and scrypt_options)
-  local derive = known and known(sequence_in(derivation, 2))
-  if cipher and vector and #vector == cipher.block and derive and encrypted then
-    return cipher, vector, derive, encrypted
+  return function(passphrase)
+    options.pass, options.outlen = passphrase, cipher.key
+    local key = require("openssl.kdf").derive(options)
+    return require("openssl.cipher").new(cipher.name):decrypt(key, vector):final(encrypted)
   end
 end
 
---- The key that OpenSSL's older form makes of a passphrase: a chain of MD5 sums.
-local function older_key(passphrase, salt, length)
-  local digest = require "openssl.digest"
-  local key, last = "", ""
-  while #key < length do
-    last = digest.new("md5"):final(last .. passphrase .. salt)
-    key = key .. last
-  end
-  return key:sub(1, length)
-end
-
-local function decrypt_older(block, passphrase)
+--- The same for OpenSSL's older form, which makes a key of the passphrase by a chain of MD5 sums.
+local function older_opener(block)
   local name, hex = (block.fields["DEK-Info"] or ""):match "^([%w-]+),(%x+)%s*$"
   local cipher = name and ciphers_by_name[name:lower()]
   if not cipher or #hex ~= 2 * cipher.block then
@@ -194,21 +190,45 @@ local function decrypt_older(block, passphrase)
   local vector = hex:gsub("%x%x", function(pair)
     return string.char(tonumber(pair, 16))
   end)
-  local key = older_key(passphrase, vector:sub(1, 8), cipher.key)
-  return require("openssl.cipher").new(cipher.name):decrypt(key, vector):final(block.der)
-end
-
-local function decrypt_pkcs8(block, passphrase)
-  local cipher, vector, derive, encrypted = read_encrypted(block.der)
-  if not cipher then
-    return nil
+  return function(passphrase)
+    local digest = require "openssl.digest"
+    local key, last = "", ""
+    while #key < cipher.key do
+      last = digest.new("md5"):final(last .. passphrase .. vector:sub(1, 8))
+      key = key .. last
+    end
+    key = key:sub(1, cipher.key)
+    return require("openssl.cipher").new(cipher.name):decrypt(key, vector):final(block.der)
   end
-  derive.pass, derive.outlen = passphrase, cipher.key
-  local key = require("openssl.kdf").derive(derive)
-  return require("openssl.cipher").new(cipher.name):decrypt(key, vector):final(encrypted)
 end
 
--- Other forms in which keys and certificates come, and the command that writes them as PEM.
+---@param block autopilot.token.PemBlock
+---@return boolean
+function pem.is_encrypted(block)
+  return block.label == "ENCRYPTED PRIVATE KEY" or block.fields["DEK-Info"] ~= nil
+end
+
+--- The plain DER of an encrypted key; or nil and a sentence without a part of key or passphrase.
+---@param block autopilot.token.PemBlock
+---@param passphrase string
+---@return string? der
+---@return string? message
+function pem.decrypt(block, passphrase)
+  local opener = block.label == "ENCRYPTED PRIVATE KEY" and pkcs8_opener or older_opener
+  local open = opener(block)
+  if not open then
+    return nil,
+      "the private key is encrypted in a way that is not known here: write it anew with "
+        .. "'openssl pkcs8 -topk8 -v2 aes-256-cbc'"
+  end
+  local ok, der = pcall(open, passphrase)
+  if not ok or type(der) ~= "string" or der:byte(1) ~= sequence then
+    return nil, "the passphrase is wrong, or the private key is damaged"
+  end
+  return der
+end
+
+-- Other forms of keys and certificates, and the command that converts each to PEM.
 local conversions = {
   utf16 = { "text in UTF-16", "iconv -f UTF-16 -t UTF-8 %s" },
   pfx = { "a PFX file (PKCS #12)", "openssl pkcs12 -in %s -nodes" },
@@ -218,26 +238,25 @@ local conversions = {
   certificate = { "a certificate in DER", "openssl x509 -inform DER -in %s" },
 }
 
---- Which of these forms a text has, or nil. DER is told by how its outer sequence begins.
+--- Which of these forms a text has, or nil. DER is recognized by how its outer sequence begins.
 local function form_of(text)
   if text:find "^\255\254" or text:find "^\254\255" or text:find "^%z?%-%z%-" then
     return "utf16"
   elseif text:find("-----BEGIN PKCS7-----", 1, true) then
     return "pkcs7"
   end
-  local tag, content = read_element(text, 1)
-  local first_tag, first, position = read_element(tag == sequence and content or "", 1)
-  if first_tag == integer then
-    return first == "\3" and "pfx" or "key"
-  elseif first_tag == object then
+  local whole = read_elements(text, 2)[1] or {}
+  local first, second = whole[1] or {}, whole[2] or {}
+  if first.tag == integer then
+    return first.content == "\3" and "pfx" or "key"
+  elseif first.tag == object then
     return "spc"
-  elseif first_tag == sequence then
-    local second_tag = read_element(content, position)
-    return second_tag == octets and "key" or "certificate"
+  elseif first.tag == sequence then
+    return second.tag == octets and "key" or "certificate"
   end
 end
 
---- What a file is that does not hold PEM, and how it becomes PEM; nil where neither is known.
+--- What a file is that does not hold PEM, and how to convert it; nil where neither is known.
 ---@param text string
 ---@param path string
 ---@return string? sentence
@@ -250,40 +269,6 @@ function pem.conversion(text, path)
       conversion[2]:format(quoted) .. " > certificate.pem"
     )
   end
-end
-
----@param block autopilot.token.PemBlock
----@return boolean
-function pem.is_encrypted(block)
-  return block.label == "ENCRYPTED PRIVATE KEY" or block.fields["DEK-Info"] ~= nil
-end
-
---- Whether an encrypted key is written in a way that is known here.
-local function is_known(block)
-  if block.label == "ENCRYPTED PRIVATE KEY" then
-    return read_encrypted(block.der) ~= nil
-  end
-  local name = (block.fields["DEK-Info"] or ""):match "^([%w-]+),"
-  return name ~= nil and ciphers_by_name[name:lower()] ~= nil
-end
-
---- The plain DER of an encrypted key; or nil and a sentence, without a word of key and passphrase.
----@param block autopilot.token.PemBlock
----@param passphrase string
----@return string? der
----@return string? message
-function pem.decrypt(block, passphrase)
-  if not is_known(block) then
-    return nil,
-      "the private key is encrypted in a way that is not known here: write it anew with "
-        .. "'openssl pkcs8 -topk8 -v2 aes-256-cbc'"
-  end
-  local decrypt = block.label == "ENCRYPTED PRIVATE KEY" and decrypt_pkcs8 or decrypt_older
-  local ok, der = pcall(decrypt, block, passphrase)
-  if not ok or type(der) ~= "string" or der:byte(1) ~= sequence then
-    return nil, "the passphrase is wrong, or the private key is damaged"
-  end
-  return der
 end
 
 return pem

@@ -1,10 +1,9 @@
 --- Signs with the private key of a certificate: RSASSA-PSS or RSASSA-PKCS1-v1_5 over SHA-256 (RFC 7518
 -- sections 3.3 and 3.5).
 --
--- The arithmetic with the key is OpenSSL's, through luaossl, an optional dependency. luaossl has no
--- padding PSS for signatures: the encoded message (RFC 8017 section 9.1.1), in which nothing is secret,
--- is made here, and OpenSSL applies the key to it. Every such signature is checked with the public key
--- before it is given out.
+-- OpenSSL computes with the key, through luaossl, an optional dependency. luaossl cannot sign with PSS
+-- padding: so the encoded message (RFC 8017 section 9.1.1), in which nothing is secret, is made here, and
+-- OpenSSL applies the key to it. Every such signature is checked with the public key before it is used.
 
 local pem = require "autopilot.token.pem"
 
@@ -14,14 +13,14 @@ local signer = {}
 
 ---@class autopilot.token.Signer
 ---@field thumbprint string SHA-256 of the certificate, 32 bytes
----@field expires number Unix seconds at which the certificate ends
---- The signature, or nil and a sentence.
+---@field expires number Unix seconds at which the certificate expires
+--- Returns the signature; or nil and a sentence.
 ---@field sign fun(algorithm: "PS256"|"RS256", text: string): string?, string?
 
 local missing = "signing with a certificate needs luaossl, which is not installed: take the "
   .. "package lua-luaossl (Debian, Ubuntu) or the rock luaossl"
 
---- luaossl's parts, or nil and a sentence.
+--- The modules of luaossl by name; or nil and a sentence.
 local function load_luaossl()
   local parts = {}
   for _, name in ipairs { "pkey", "x509", "digest", "rand", "cipher", "kdf" } do
@@ -34,21 +33,14 @@ local function load_luaossl()
   return parts
 end
 
-local exclusive_or = {}
-for a = 0, 15 do
-  for b = 0, 15 do
-    local result, unit, x, y = 0, 1, a, b
-    for _ = 1, 4 do
-      result = result + (x % 2 ~= y % 2 and unit or 0)
-      unit, x, y = unit * 2, math.floor(x / 2), math.floor(y / 2)
-    end
-    exclusive_or[a * 16 + b] = result
-  end
-end
-
+--- Exclusive or of two bytes: Lua 5.1 has no bit operators.
 local function xor_byte(a, b)
-  local high = exclusive_or[math.floor(a / 16) * 16 + math.floor(b / 16)]
-  return high * 16 + exclusive_or[a % 16 * 16 + b % 16]
+  local result, unit = 0, 1
+  for _ = 1, 8 do
+    result = result + (a % 2 ~= b % 2 and unit or 0)
+    a, b, unit = math.floor(a / 2), math.floor(b / 2), unit * 2
+  end
+  return result
 end
 
 --- The mask of RFC 8017 appendix B.2.1.
@@ -83,7 +75,7 @@ function signer.encode_pss(sha256, text, salt, bits)
   return table.concat(masked) .. hash .. "\188"
 end
 
---- How many bits the key's modulus has.
+--- The number of bits of the key's modulus.
 local function bits_of(key)
   local modulus = key:getParameters("n"):toBinary()
   local first, bits = modulus:byte(1), (#modulus - 1) * 8
@@ -114,7 +106,7 @@ local function sign_pkcs1(luaossl, key, text)
   return key:sign(digest)
 end
 
---- The plain bytes of the first private key in a text, or nil and a sentence.
+--- The plain bytes of the first private key in a text; or nil and a sentence.
 local function find_key(text, ask_for_passphrase)
   for _, block in ipairs(pem.blocks(text)) do
     if pem.is_encrypted(block) then
@@ -135,7 +127,7 @@ local function load_key(luaossl, text, ask_for_passphrase)
   if not der then
     return nil, message
   end
-  -- What luaossl says may quote anything, and is not repeated.
+  -- The error of luaossl is not repeated, because it may quote anything.
   local ok, key = pcall(luaossl.pkey.new, der, "DER", "private")
   if not ok then
     return nil, "the private key cannot be read: it is damaged, or its passphrase is wrong"
@@ -145,7 +137,7 @@ local function load_key(luaossl, text, ask_for_passphrase)
   return key
 end
 
---- The certificate of the key, among those of a text.
+--- The certificate of the key among those of a text; or nil and a sentence.
 local function find_certificate(luaossl, text, key)
   local public, count = key:toPEM "public", 0
   local function read(der)
@@ -167,12 +159,12 @@ local function find_certificate(luaossl, text, key)
       or "the private key is not that of the certificate"
 end
 
---- Reads certificate and key. Of several certificates, that of the key is taken.
+--- Reads certificate and key. Of several certificates, the one of the key is used.
 ---@param certificate_text string PEM
 ---@param key_text string PEM
----@param ask_for_passphrase fun(): string?, string? called for an encrypted key only
+---@param ask_for_passphrase fun(): string?, string? called only for an encrypted key
 ---@return autopilot.token.Signer?
----@return string? message one sentence, without a word of key and passphrase
+---@return string? message one sentence without a part of key or passphrase
 function signer.load(certificate_text, key_text, ask_for_passphrase)
   local luaossl, message = load_luaossl()
   if not luaossl then

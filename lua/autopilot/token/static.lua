@@ -1,10 +1,11 @@
---- A token that somebody else has fetched, for as long as it lasts.
+--- A token that was fetched elsewhere, for as long as it is valid.
 
 local core = require "autopilot.core"
+local provider = require "autopilot.token.provider"
 
 local name = "autopilot.token.static"
 
---- Makes a provider that hands out this token, also when it was refused: there is no other.
+--- Makes a provider that always returns this token, also after it was refused: it has no other.
 ---@param token string
 ---@return autopilot.TokenProvider
 local function new(token)
@@ -16,9 +17,8 @@ local function new(token)
   end
   return function(ask)
     if ask and ask.has_several then
-      return nil,
-        "a ready token is of one tenant, and there are several",
-        { code = "TenantMismatch" }
+      local message = "a ready token is of one tenant, and there are several"
+      return provider.failure(message, { code = "TenantMismatch" })
     end
     return token
   end

@@ -1,26 +1,17 @@
---- Azure Arc: a machine elsewhere with the agent of Azure (Arc-enabled servers, "managed identity").
+--- Azure Arc's challenge: the agent's first answer names a file that only those may read who may have a
+-- token; the second request carries the key in it.
 --
--- The agent's first answer names a file that only those may read who may have a token; the key in it
--- goes into the second request. No other file is ever read, whatever the answer names.
+-- No file outside the agent's own folder is ever read, whatever the answer names.
 
-local endpoint = require "autopilot.token.managed_identity.endpoint"
-local exchange = require "autopilot.token.managed_identity.exchange"
+local http = require "autopilot.token.http"
+local merged = require "autopilot.base.merged"
+local provider = require "autopilot.token.provider"
 
 local arc = {}
 
-arc.variables = { "IDENTITY_ENDPOINT", "IMDS_ENDPOINT" }
+local longest_key = 4096 -- bytes
 
-arc.name = "Azure Arc"
-
-arc.is_local = true
-
-arc.identities = {}
-
-local source = "managed identity of Azure Arc"
-
-local longest_key = 4096
-
---- The folder of the keys, with its last separator; nil when the machine does not say where.
+--- The folder of the keys, with its last separator; nil when the machine does not tell where it is.
 local function key_folder(variable)
   if package.config:sub(1, 1) ~= "\\" then
     return "/var/opt/azcmagent/tokens/"
@@ -43,12 +34,17 @@ function arc.key_path(challenge, folder)
   local start = realm:sub(1, #folder)
   local is_inside = start == folder or (is_windows and start:lower() == folder:lower())
   local file = realm:sub(#folder + 1)
-  -- No separator, colon or leading dot: a name in the folder itself, and of no device or stream.
+  -- A name in the folder itself: without separator, colon (a device or stream) or leading dot.
   return is_inside and #file <= 255 and file:find "^[%w_-][%w_.-]*%.key$" and folder .. file or nil
 end
 
---- The key, or nil and a sentence without a word of it.
-local function read_key(path)
+--- The key for a challenge; or nil and a sentence without a part of the key.
+local function key_for(challenge, variable)
+  local folder = key_folder(variable)
+  local path = folder and arc.key_path(challenge, folder)
+  if not path then
+    return nil, "the agent's challenge does not name a key file in its own folder"
+  end
   local file = io.open(path, "rb")
   if not file then
     return nil,
@@ -64,44 +60,24 @@ local function read_key(path)
   return key
 end
 
---- The key for a challenge, or nil and a sentence.
-local function key_for(challenge, variable)
-  local folder = key_folder(variable)
-  local path = folder and arc.key_path(challenge, folder)
-  if not path then
-    return nil, "the agent's challenge does not name a key file in its own folder"
+--- Sends a request, and once more with the key when the agent challenges it.
+---@param ask autopilot.TokenAsk
+---@param request autopilot.token.HttpRequest
+---@param context { variable: fun(name: string): string? }
+---@return table? object
+---@return string? message
+---@return autopilot.token.Details? details
+function arc.send(ask, request, context)
+  local object, message, details, answer = http.request(ask, request)
+  if not answer or answer.status ~= 401 then
+    return object, message, details
   end
-  return read_key(path)
-end
-
----@param place autopilot.token.IdentityPlace
-function arc.request(place)
-  local request = {
-    source = source,
-    url = endpoint.with_query(place.values.IDENTITY_ENDPOINT, {
-      ["api-version"] = "2020-06-01",
-      resource = place.resource,
-    }),
-    headers = { ["Metadata"] = "true" },
-  }
-  local answer, message, details = exchange.send(place.ask, request)
-  if not answer then
-    return nil, message, details
-  elseif answer.status == 401 then
-    local key
-    key, message = key_for(answer.headers["www-authenticate"], place.variable)
-    if not key then
-      return nil, source .. ": " .. message, { is_transient = false }
-    end
-    request.headers = { ["Metadata"] = "true", ["Authorization"] = "Basic " .. key }
-    request.secrets = { key }
-    answer, message, details = exchange.send(place.ask, request)
-    if not answer then
-      return nil, message, details
-    end
+  local key, reason = key_for(answer.headers["www-authenticate"], context.variable)
+  if not key then
+    return provider.failure(request.source .. ": " .. reason)
   end
-  local token, expires_in, extra = exchange.read(place.ask, request, answer)
-  return token, expires_in, extra
+  local headers = merged(request.headers, { Authorization = "Basic " .. key })
+  return http.request(ask, merged(request, { headers = headers, secrets = { key } }))
 end
 
 return arc

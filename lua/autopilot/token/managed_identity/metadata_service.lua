@@ -1,0 +1,99 @@
+--- Azure's metadata service on a virtual machine: how to find out whether there is one, and when to ask it
+-- again.
+
+local http = require "autopilot.token.http"
+local merged = require "autopilot.base.merged"
+
+local metadata_service = {}
+
+-- Seconds before each further attempt. A service that is being replaced (410) is back after 70 s at most.
+local waits = { 1, 2, 4, 8 }
+local waits_while_gone = { 10, 10, 10, 10, 10, 10, 10 }
+
+-- Seconds. A Retry-After above this ends the attempts.
+local longest_wait = 30
+
+local function is_worth_retrying(status)
+  return status == 404 or status == 410 or status == 429 or (status >= 500 and status <= 599)
+end
+
+--- Seconds to wait before the next attempt; nil when there should be none.
+local function wait_after(answer, attempt, details)
+  if not is_worth_retrying(answer.status) then
+    return nil
+  end
+  local planned = (answer.status == 410 and waits_while_gone or waits)[attempt]
+  local told = answer.headers["retry-after"] and details.retry_after or 0
+  return planned and told <= longest_wait and math.max(planned, told) or nil
+end
+
+local function unavailable(is_transient)
+  return nil,
+    "there is no managed identity: no metadata service of Azure answers: no machine in Azure",
+    {
+      is_transient = is_transient,
+      hint = "Sign in another way, or run this in Azure with a managed identity assigned.",
+    }
+end
+
+--- Whether Azure's service answers there within so many seconds. Without the header it refuses at once: it
+-- answers 400. Services of other clouds, and relays for containers without a service behind them, forbid.
+local function answers(ask, request, seconds)
+  local object, _, _, answer = http.request(ask, {
+    url = request.url:match "^[^?]*" .. "?api-version=2018-02-01",
+    headers = {},
+    timeout = { connect = seconds, total = seconds },
+  })
+  return object ~= nil or (answer ~= nil and answer.status ~= 401 and answer.status ~= 403)
+end
+
+--- The details with what the status means for this service.
+local function explained(answer, details)
+  if answer.status == 400 and answer.body:lower():find("identity not found", 1, true) then
+    local hint = "Assign a managed identity to this machine; with several, or one that is only "
+      .. "assigned by the user, set client_id."
+    return merged(details, { hint = hint })
+  end
+  return merged(
+    details,
+    { is_transient = details.is_transient or is_worth_retrying(answer.status) }
+  )
+end
+
+--- Sends a request until it succeeds or another attempt is of no use. With a `probe`, of the options or of
+-- a chain, a machine outside Azure is recognized within that many seconds.
+---@param ask autopilot.TokenAsk
+---@param request autopilot.token.HttpRequest
+---@param context { probe: number?, has_answered: boolean? } kept between requests
+---@return table? object
+---@return string? message
+---@return autopilot.token.Details? details
+function metadata_service.send(ask, request, context)
+  local probe = context.probe or ask.probe
+  if probe and not context.has_answered then
+    if not answers(ask, request, probe) then
+      return unavailable(false)
+    end
+    context.has_answered = true
+  end
+  local attempt = 0
+  while true do
+    local object, message, details, answer = http.request(ask, request)
+    if object then
+      return object
+    elseif not answer then
+      if details.is_transient then
+        return unavailable(true)
+      end
+      return nil, message, details
+    end
+    attempt = attempt + 1
+    local seconds = ask.sleep and wait_after(answer, attempt, details)
+    if not seconds then
+      return nil, message, explained(answer, details)
+    end
+    ask.sleep(seconds)
+  end
+end
+
+return metadata_service

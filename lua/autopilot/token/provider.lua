@@ -1,0 +1,53 @@
+--- What the providers of this folder share: how one fails before it sends anything, how the text of a
+-- service gets into a message, and how one is made by its name.
+
+local redact = require "autopilot.base.redact"
+local sentence = require "autopilot.base.sentence"
+
+local provider = {}
+
+-- Characters of a message, which is a part of one line of a report.
+local longest_message = 300
+
+--- The results of a provider that has sent nothing, and would fail in the same way again.
+---@param message string one line, without a secret
+---@param facts { code: string?, hint: string? }?
+---@return nil
+---@return string message
+---@return autopilot.token.Details details
+function provider.failure(message, facts)
+  facts = facts or {}
+  return nil, message, { code = facts.code, hint = facts.hint, is_transient = false }
+end
+
+--- Makes a function that turns text from outside into one clean line of bounded length without secrets.
+-- It returns nil for anything but text, and where nothing is left. Secrets go before the text is cut,
+-- because a part of a secret is not recognized.
+---@param secrets string[]?
+---@return fun(text: any, limit: integer?): string? clean
+function provider.cleaner(secrets)
+  local redacted = redact.prepare(secrets)
+  return function(text, limit)
+    if type(text) == "string" then
+      return sentence.clean(redacted(text), limit or longest_message)
+    end
+  end
+end
+
+--- Makes a provider by its name, for those that choose among several. Options that do not suit it are not
+-- the caller's mistake then: the provider fails with that message when it is asked.
+---@param name string
+---@param given table its options
+---@param prefix string? of the message
+---@return autopilot.TokenProvider
+function provider.open(name, given, prefix)
+  local made, result = pcall(require("autopilot.token." .. name), given)
+  if made then
+    return result
+  end
+  return function()
+    return provider.failure((prefix or "") .. tostring(result))
+  end
+end
+
+return provider
