@@ -100,7 +100,7 @@ local function check_policy(policy)
 end
 
 local function check_store(store)
-  return require("autopilot.store.guarded").complaint_about(store)
+  return require("autopilot.store.contract").complaint_about(store)
 end
 
 -- A URL may hide a password, so what was given for base_url is never quoted.

@@ -69,7 +69,10 @@ describe("autopilot.base.read_ahead", function()
       file:write(text)
       file:close()
     end
-    write(name, ('local lazy = require "autopilot.base.lazy"\nreturn lazy "%s_later"\n'):format(name))
+    write(
+      name,
+      ('local lazy = require "autopilot.base.lazy"\nreturn lazy "%s_later"\n'):format(name)
+    )
     write(name .. "_later", "return { answer = 42 }\n")
     local path = package.path
     package.path = directory .. "/?.lua;" .. path
