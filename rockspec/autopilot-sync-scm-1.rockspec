@@ -38,7 +38,6 @@ build = {
         "src/idle_sockets.c",
         "src/live_thread.c",
         "src/lua_request.c",
-        "src/lua_secret_echo.c",
         "src/lua_silent_listener.c",
         "src/lua_support.c",
         "src/lua_system.c",
