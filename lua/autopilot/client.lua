@@ -54,8 +54,6 @@ local redact = require "autopilot.base.redact"
 ---@field sleep fun(seconds: number)
 ---@field now fun(): number
 
-local may_echo = core.may_echo
-
 local longest_text = 1000 -- characters of a text of somebody else's in a report
 local longest_tenant = 255 -- bytes; a domain has at most 253
 
@@ -100,7 +98,7 @@ local function check_policy(policy)
 end
 
 local function check_store(store)
-  return require("autopilot.store.guarded").complaint_about(store)
+  return require("autopilot.store.contract").complaint_about(store)
 end
 
 -- A URL may hide a password, so what was given for base_url is never quoted.
@@ -243,7 +241,7 @@ end
 ---@return string? text nil when nothing is left of it
 function Client:clean(text, longest)
   longest = longest or longest_text
-  if type(text) ~= "string" or #text <= longest and not may_echo(self.secrets, text) then
+  if type(text) ~= "string" or #text <= longest and not redact.is_suspect(text, self.secrets) then
     return text -- as most are: then nothing is prepared
   end
   text = require("autopilot.base.sentence").clean(text, longest)

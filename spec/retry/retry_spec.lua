@@ -148,7 +148,7 @@ describe("autopilot.retry", function()
     package.preload["autopilot.core"] = function()
       error "the C module was loaded"
     end
-    local modules = { "", ".policy", ".budget", ".run", ".backoff", ".condition", ".world" }
+    local modules = { "", ".policy", ".budget", ".run", ".backoff" }
     for _, name in ipairs(modules) do
       package.loaded["autopilot.retry" .. name] = nil
     end

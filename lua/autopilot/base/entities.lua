@@ -2,51 +2,31 @@
 
 local entities = {}
 
--- The names of the printable ASCII characters (HTML, section 13.5), of blanks and of what is invisible.
+-- The names of printable ASCII characters (HTML, section 13.5), from a code on, in the order of the codes.
+-- A character may have several names.
+local names_from = {
+  [33] = "excl quot/QUOT num dollar percnt amp/AMP apos lpar rpar ast/midast plus comma hyphen/dash "
+    .. "period sol",
+  [58] = "colon semi lt/LT equals gt/GT quest commat",
+  [91] = "lsqb/lbrack bsol rsqb/rbrack Hat lowbar/UnderBar grave/DiacriticalGrave",
+  [123] = "lcub/lbrace verbar/vert/VerticalLine rcub/rbrace tilde",
+}
+
 local named = {}
-for character, names in pairs {
-  ["!"] = "excl",
-  ['"'] = "quot QUOT",
-  ["#"] = "num",
-  ["$"] = "dollar",
-  ["%"] = "percnt",
-  ["&"] = "amp AMP",
-  ["'"] = "apos",
-  ["("] = "lpar",
-  [")"] = "rpar",
-  ["*"] = "ast midast",
-  ["+"] = "plus",
-  [","] = "comma",
-  ["-"] = "hyphen dash",
-  ["."] = "period",
-  ["/"] = "sol",
-  [":"] = "colon",
-  [";"] = "semi",
-  ["<"] = "lt LT",
-  ["="] = "equals",
-  [">"] = "gt GT",
-  ["?"] = "quest",
-  ["@"] = "commat",
-  ["["] = "lsqb lbrack",
-  ["\\"] = "bsol",
-  ["]"] = "rsqb rbrack",
-  ["^"] = "Hat",
-  ["_"] = "lowbar UnderBar",
-  ["`"] = "grave DiacriticalGrave",
-  ["{"] = "lcub lbrace",
-  ["|"] = "verbar vert VerticalLine",
-  ["}"] = "rcub rbrace",
-  ["~"] = "tilde",
-  [" "] = "nbsp NonBreakingSpace Tab NewLine ensp emsp thinsp",
-  [""] = "shy zwnj zwj lrm rlm ZeroWidthSpace NoBreak",
-} do
-  for name in names:gmatch "%a+" do
-    named[name] = character
+for first, names in pairs(names_from) do
+  local code = first
+  for synonyms in names:gmatch "%S+" do
+    for name in synonyms:gmatch "%a+" do
+      named[name] = string.char(code)
+    end
+    code = code + 1
   end
 end
-
-local function byte(lead, code, place)
-  return lead + math.floor(code / place) % 64
+for name in ("nbsp NonBreakingSpace Tab NewLine ensp emsp thinsp"):gmatch "%a+" do
+  named[name] = " "
+end
+for name in ("shy zwnj zwj lrm rlm ZeroWidthSpace NoBreak"):gmatch "%a+" do
+  named[name] = "" -- invisible
 end
 
 --- A character in UTF-8.
@@ -55,17 +35,17 @@ end
 function entities.utf8(code)
   if code < 0x80 then
     return string.char(code)
-  elseif code < 0x800 then
-    return string.char(byte(0xC0, code, 64), byte(0x80, code, 1))
-  elseif code < 0x10000 then
-    return string.char(byte(0xE0, code, 4096), byte(0x80, code, 64), byte(0x80, code, 1))
   end
-  return string.char(
-    byte(0xF0, code, 262144),
-    byte(0x80, code, 4096),
-    byte(0x80, code, 64),
-    byte(0x80, code, 1)
-  )
+  -- The first byte of a longer sequence has room for fewer bits.
+  local following, lead, room = "", 0xC0, 0x20
+  while true do
+    following = string.char(0x80 + code % 64) .. following
+    code = math.floor(code / 64)
+    if code < room then
+      return string.char(lead + code) .. following
+    end
+    lead, room = lead + room, room / 2
+  end
 end
 
 local function numbered(digits, base)
@@ -73,7 +53,7 @@ local function numbered(digits, base)
   return code and code <= 0x10FFFF and entities.utf8(code) or nil
 end
 
---- The text with the characters in place of their references; unknown ones stay.
+--- The text with characters in place of their references; unknown references stay.
 ---@param text string
 ---@return string
 function entities.decode(text)

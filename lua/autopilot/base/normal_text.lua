@@ -1,14 +1,14 @@
---- A text without encodings and decorations, for comparing it with a secret.
+--- Texts without encodings and decorations, for comparing them with a secret.
 --
--- Undone are JSON's escapes, percent-encoding and HTML's character references, in any order and depth;
--- left out are blanks, plus signs (a form's blanks), backslashes, control characters and all that is not
--- ASCII, such as soft hyphens. A secret is changed in the same way before both are compared.
+-- Undone are JSON's escapes, percent-encoding and HTML's character references, in any order and depth.
+-- Left out are blanks, plus signs (blanks in a form), backslashes, control characters and everything that
+-- is not ASCII, such as soft hyphens. The secret is changed in the same way before the two are compared.
 
 local entities = require "autopilot.base.entities"
 
 local normal_text = {}
 
--- Far more encodings on top of each other than any chain of programs makes by mistake.
+-- Far more layers of encoding than any chain of programs makes by mistake.
 local most_rounds = 8
 
 local function character(digits)
@@ -21,12 +21,12 @@ end
 
 local controls = { b = "\b", f = "\f", n = "\n", r = "\r", t = "\t" }
 
---- Undoes one layer. Backslashes in a row count as one: JSON inside JSON doubles them.
+--- Undoes one layer of encoding. Backslashes in a row count as one: JSON inside JSON doubles them.
 local function undo(text)
   if text:find("\\", 1, true) then
     local count
     text, count = text:gsub("\\+", "\\"):gsub("\\u(%x%x%x%x)", unicode_character)
-    if count == 0 then -- else one of the characters may be a backslash
+    if count == 0 then -- else one of the new characters may be a backslash: they are for the next round
       text = text:gsub("\\x(%x%x)", character):gsub("\\([bfnrt])", controls):gsub("\\", "")
     end
   end
@@ -36,7 +36,7 @@ local function undo(text)
   return entities.decode(text)
 end
 
---- The text without any encoding; nil where it has more layers than are undone.
+--- The text without any encoding; nil where it has too many layers.
 ---@param text string
 ---@return string?
 function normal_text.decoded(text)
@@ -57,11 +57,26 @@ function normal_text.bare(decoded)
   return (decoded:gsub("[^!-~]+", ""):gsub("[+\\]", ""))
 end
 
---- A decoded text without its tags.
----@param decoded string
----@return string
-function normal_text.untagged(decoded)
-  return (decoded:gsub("<[^<>]*>", ""))
+local function untagged(text)
+  return (text:gsub("<[^<>]*>", ""))
+end
+
+--- The decoded forms in which a text may be read. Blanks and tags may stand between encoded characters, or
+-- within the encoding of one: they are left out after decoding, or before.
+---@param text string
+---@return string[]? readings nil where the text has too many layers of encoding
+function normal_text.readings(text)
+  local readings = {}
+  local squeezed = text:gsub("[^!-~]", "")
+  for _, form in ipairs { text, squeezed, untagged(squeezed) } do
+    local decoded = normal_text.decoded(form)
+    if not decoded then
+      return nil
+    end
+    readings[#readings + 1] = decoded
+    readings[#readings + 1] = untagged(decoded)
+  end
+  return readings
 end
 
 return normal_text

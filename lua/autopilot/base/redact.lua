@@ -1,14 +1,16 @@
---- Takes secrets out of texts that somebody else wrote, before they reach a report, an event or a log.
+--- Takes secrets out of texts that a service sent, before they reach a report, an event or a log.
 --
--- A service may echo what it was sent: whole or any part of it, encoded, or with blanks, tags and
--- invisible characters in between. What stands there as it is gives way to a mark; a text that hides a
--- secret is withheld as a whole. What looks like a token goes too, whosever it is.
+-- A service may echo a secret that it was sent: the whole or a part of it, as it is or encoded, or with
+-- blanks, tags and invisible characters in between. A secret that stands in a text as it is, is replaced by
+-- a mark. A text that hides a secret in another form is withheld as a whole. What looks like a token of
+-- anybody's is replaced too.
 --
--- Any 16 characters of a secret in a row give it away; fewer may stand anywhere by chance. A shorter
--- secret is searched for as a whole. All of it is linear in the text. What a secret is, and which texts
--- need this, is left to the caller.
+-- 16 characters of a secret in a row count as a part of it: fewer may be there by chance. A secret that is
+-- shorter is searched for as a whole. The work is linear in the length of the text.
 
-local may_echo = require("autopilot.core").may_echo
+local lazy = require "autopilot.base.lazy"
+
+local normal_text = lazy "autopilot.base.normal_text" -- few texts need it
 
 local byte, find, sub, type = string.byte, string.find, string.sub, type
 
@@ -18,33 +20,28 @@ local mark = "[redacted]"
 
 local jwt_beginning = "eyJ" -- `{"` and the beginning of a name, in base64
 
-local telling = 16
+-- Characters in a row that count as a part of a secret.
+local shortest_part = 16
 
--- Every 16 characters of a text hold one of these blocks whole: the text is looked through in steps.
+-- Wherever a part stands in a text, it contains one of these blocks: every `step` characters, one of `block`
+-- characters is compared with the secret.
 local block = 5
-local step = telling - block + 1
+local step = shortest_part - block + 1
 
--- Shorter secrets are taken out where they are a whole word: they would shred every text.
+-- A secret that is shorter is replaced only where it is a whole word: it would shred every text.
 local shortest_anywhere = 4
 
--- Shorter ones are not searched for across blanks and tags: "12 34" is not the secret "1234".
+-- A secret that is shorter is not searched for across blanks and tags: "12 34" is not the secret "1234".
 local shortest_hidden = 8
 
---- Few texts need it.
-local function normal_text()
-  return require "autopilot.base.normal_text"
-end
+-- A text that is longer is always looked at closely.
+local longest_quick_look = 1000
 
---- Adds a range of the text to those that are to go. There is no list until it is needed.
----@param ranges { start: integer, finish: integer }[]?
-local function add(ranges, start, finish)
-  ranges = ranges or {}
-  ranges[#ranges + 1] = { start = start, finish = finish }
-  return ranges
-end
+-- Any character but visible ASCII without % & + < and \, which may belong to an encoding.
+local unusual = "[^ -$'-*,-;=-[%]^-~]"
 
---- What text and secret have in common around two places with the same character.
-local function common_run(text, at, secret, place)
+--- Where a part of a secret stands in a text: the place is grown around a character that both have.
+local function grow(text, at, secret, place)
   local start, finish, offset = at, at, place - at
   while
     start > 1
@@ -60,16 +57,13 @@ local function common_run(text, at, secret, place)
   return start, finish
 end
 
---- Where the text, from a place on, repeats so much of a long secret that it gives it away.
----@return integer? start
----@return integer? finish
-local function find_run(text, secret, from)
+local function find_part(text, from, secret)
   for at = from, #text - block + 1, step do
     local piece = sub(text, at, at + block - 1)
     local place = find(secret, piece, 1, true)
     while place do
-      local start, finish = common_run(text, at, secret, place)
-      if finish - start + 1 >= telling then
+      local start, finish = grow(text, at, secret, place)
+      if finish - start + 1 >= shortest_part then
         return start, finish
       end
       place = find(secret, piece, place + 1, true)
@@ -77,96 +71,105 @@ local function find_run(text, secret, from)
   end
 end
 
-local function find_whole_word(text, secret, from)
-  local start, finish = find(text, secret, from, true)
+local function find_word(text, from, word)
+  local start, finish = find(text, word, from, true)
   while start and (find(text, "^%w", finish + 1) or start > 1 and find(text, "^%w", start - 1)) do
-    start, finish = find(text, secret, finish + 1, true)
+    start, finish = find(text, word, finish + 1, true)
   end
   return start, finish
 end
 
---- Where the text repeats a secret, from a place on.
+--- Where a text first repeats a secret. A secret of which nothing is left without decorations is nowhere.
 ---@return integer? start
 ---@return integer? finish
-local function find_secret(text, secret, from)
-  if #secret >= telling then
-    return find_run(text, secret, from)
+local function find_secret(text, from, secret)
+  if #secret >= shortest_part then
+    return find_part(text, from, secret)
   elseif #secret >= shortest_anywhere then
     return find(text, secret, from, true)
+  elseif secret ~= "" then
+    return find_word(text, from, secret)
   end
-  return find_whole_word(text, secret, from)
 end
 
-local function find_all(ranges, text, secret)
-  local start, finish = find_secret(text, secret, 1)
-  while start do
-    ranges = add(ranges, start, finish)
-    start, finish = find_secret(text, secret, finish + 1)
-  end
-  return ranges
-end
-
---- Where a token ends that ends a sentence.
+--- Where a token ends whose last characters may be the full stop of a sentence.
 local function before_full_stop(text, finish)
-  while text:byte(finish) == 46 do
+  while byte(text, finish) == 46 do
     finish = finish - 1
   end
   return finish
 end
 
---- Where a JSON Web Token seems to stand, and whatever goes on like it.
-local function find_jwts(ranges, text)
-  local start = text:find(jwt_beginning, 1, true)
+--- Where a text first has something like a JSON Web Token.
+local function find_jwt(text, from)
+  local start = find(text, jwt_beginning, from, true)
   while start do
-    local _, finish = text:find("^[%w_.+/=-]+", start)
+    local _, finish = find(text, "^[%w_.+/=-]+", start)
     local last = before_full_stop(text, finish)
-    if last - start + 1 >= telling then
-      ranges = add(ranges, start, last)
+    if last - start + 1 >= shortest_part then
+      return start, last
     end
-    start = text:find(jwt_beginning, finish + 1, true)
+    start = find(text, jwt_beginning, finish + 1, true)
   end
-  return ranges
 end
 
--- What follows the word in sentences of people.
+-- Words that follow "Bearer" in sentences.
 local plain_words =
   { token = true, tokens = true, authentication = true, authorization = true, scheme = true }
 
---- Where credentials stand behind the word Bearer; not the parameters of a challenge (`realm="…"`).
-local function find_bearers(ranges, text)
+--- Where credentials first stand behind the word Bearer. The parameters of a challenge (`realm="…"`) are none.
+local function find_bearer(text, from)
   local pattern = "%f[%a][Bb]earer%s+()[%w_.~+/-]+=*()"
-  local start, following = text:match(pattern)
+  local start, following = text:match(pattern, from)
   while start do
     local last = before_full_stop(text, following - 1)
-    local is_parameter = text:find("^%l[%l_]*=[^=%s]", start)
-    if last >= start and not is_parameter and not plain_words[text:sub(start, last)] then
-      ranges = add(ranges, start, last)
+    local is_parameter = find(text, "^%l[%l_]*=[^=%s]", start)
+    if last >= start and not is_parameter and not plain_words[sub(text, start, last)] then
+      return start, last
     end
     start, following = text:match(pattern, following)
+  end
+end
+
+--- Adds every place of a kind to a list.
+---@param ranges { start: integer, finish: integer }[]
+---@param find_next fun(text: string, from: integer, secret: string?): integer?, integer?
+local function add_all(ranges, text, find_next, secret)
+  local start, finish = find_next(text, 1, secret)
+  while start do
+    ranges[#ranges + 1] = { start = start, finish = finish }
+    start, finish = find_next(text, finish + 1, secret)
   end
   return ranges
 end
 
-local function is_before(a, b)
-  return a.start < b.start
-end
-
---- The text with the mark in place of each range; ranges that overlap or touch have one.
+--- The text with the mark in place of each range. Ranges that overlap or touch get one mark.
 local function without(text, ranges)
-  table.sort(ranges, is_before)
+  table.sort(ranges, function(a, b)
+    return a.start < b.start
+  end)
   local parts, position = {}, 1
   for _, range in ipairs(ranges) do
     if range.start > position or #parts == 0 then
-      parts[#parts + 1] = text:sub(position, range.start - 1)
+      parts[#parts + 1] = sub(text, position, range.start - 1)
       parts[#parts + 1] = mark
     end
     position = math.max(position, range.finish + 1)
   end
-  parts[#parts + 1] = text:sub(position)
+  parts[#parts + 1] = sub(text, position)
   return table.concat(parts)
 end
 
---- A secret as it is searched for.
+--- How many characters of a text repeat a secret.
+local function count_shown(text, secret)
+  local count = 0
+  for _, range in ipairs(add_all({}, text, find_secret, secret)) do
+    count = count + range.finish - range.start + 1
+  end
+  return count
+end
+
+--- A secret in the forms in which it is searched for.
 ---@class autopilot.redact.Secret
 ---@field text string
 ---@field decoded string without encodings
@@ -177,109 +180,114 @@ local function prepared(secrets)
   local list = {}
   for _, text in pairs(secrets) do
     if type(text) == "string" and text ~= "" then
-      local decoded = normal_text().decoded(text) or text
-      list[#list + 1] = { text = text, decoded = decoded, bare = normal_text().bare(decoded) }
+      local decoded = normal_text.decoded(text) or text
+      list[#list + 1] = { text = text, decoded = decoded, bare = normal_text.bare(decoded) }
     end
   end
   return list
 end
 
---- How many characters of a text repeat a secret.
-local function count_shown(text, secret)
-  local count = 0
-  local start, finish = find_secret(text, secret, 1)
-  while start do
-    count = count + finish - start + 1
-    start, finish = find_secret(text, secret, finish + 1)
-  end
-  return count
-end
-
---- Whether one form of a text shows more of a secret than stands in the text as it is.
-local function shows_more(form, secret, plain)
-  local normal = normal_text()
-  local decoded = normal.decoded(form)
-  -- So many characters more may agree by chance with what follows a part of a secret.
-  local slack = #secret.text >= telling and 3 or 0
-  plain = normal.decoded(plain) or ""
-  if not decoded then
-    return true
-  end
-  local untagged = normal.untagged(decoded)
+--- Whether a text hides more of a secret than stands in it as it is.
+---@param readings string[] the text without encodings and tags
+---@param plain string the parts of the secret that stand in the text as they are
+local function hides(readings, secret, plain)
+  plain = normal_text.decoded(plain) or ""
+  -- Up to 3 characters behind a part may continue it by chance once blanks are gone.
+  local slack = #secret.text >= shortest_part and 3 or 0
   local known = count_shown(plain, secret.decoded) + slack
-  if
-    count_shown(decoded, secret.decoded) > known
-    or count_shown(untagged, secret.decoded) > known
-  then
-    return true
-  elseif #secret.bare < shortest_hidden then
-    return false
+  local known_bare = count_shown(normal_text.bare(plain), secret.bare) + slack
+  for _, reading in ipairs(readings) do
+    if count_shown(reading, secret.decoded) > known then
+      return true
+    elseif
+      #secret.bare >= shortest_hidden
+      and count_shown(normal_text.bare(reading), secret.bare) > known_bare
+    then
+      return true
+    end
   end
-  known = count_shown(normal.bare(plain), secret.bare) + slack
-  return count_shown(normal.bare(decoded), secret.bare) > known
-    or count_shown(normal.bare(untagged), secret.bare) > known
-end
-
---- Whether a text hides more of a secret than the parts of it that stand there as they are (`plain`).
--- Blanks and tags may stand between encoded characters or within a single one: they are left out after
--- decoding, or before.
-local function hides(text, secret, plain)
-  local squeezed = text:gsub("[^!-~]", "")
-  return shows_more(text, secret, plain)
-    or shows_more(squeezed, secret, plain)
-    or shows_more(normal_text().untagged(squeezed), secret, plain)
-end
-
---- The parts of a text that ranges from one on tell, with a character between them that no secret has.
-local function parts_of(text, ranges, first)
-  local parts = {}
-  for index = first, ranges and #ranges or 0 do
-    parts[#parts + 1] = text:sub(ranges[index].start, ranges[index].finish)
-  end
-  return table.concat(parts, "\0")
+  return false
 end
 
 local function clean(text, secrets)
-  local ranges
+  local ranges = {}
+  local readings = #secrets > 0 and normal_text.readings(text)
   for _, secret in ipairs(secrets) do
-    local first = ranges and #ranges + 1 or 1
-    ranges = find_all(ranges, text, secret.text)
-    if hides(text, secret, parts_of(text, ranges, first)) then
+    local parts = {}
+    for index, range in ipairs(add_all({}, text, find_secret, secret.text)) do
+      ranges[#ranges + 1] = range
+      parts[index] = sub(text, range.start, range.finish)
+    end
+    if not readings or hides(readings, secret, table.concat(parts, "\0")) then
       return mark
     end
   end
-  if find(text, jwt_beginning, 1, true) then
-    ranges = find_jwts(ranges, text)
-  end
-  if find(text, "earer", 1, true) then
-    ranges = find_bearers(ranges, text)
-  end
-  return ranges and without(text, ranges) or text
+  add_all(ranges, text, find_jwt)
+  add_all(ranges, text, find_bearer)
+  return #ranges > 0 and without(text, ranges) or text
 end
 
---- A function that does for one text after the other what `redact.text` does. It holds the secrets as
--- long as it is held.
----@param secrets string[]? anything in it but a string is passed over, and so are empty strings
+-- A longer secret is a token or a key: it has no characters beyond ASCII. Searching it for them takes long.
+local longest_password = 256
+
+--- Whether a secret looks different without blanks, encodings and invisible characters.
+local function has_special_characters(secret)
+  return #secret <= longest_password and find(secret, "[^!-~]")
+    or find(secret, " ", 1, true)
+    or find(secret, "%", 1, true)
+    or find(secret, "+", 1, true)
+    or find(secret, "&", 1, true)
+    or find(secret, "\\", 1, true)
+end
+
+--- Whether a text needs a closer look. Few do, so this comes first. False is certain: the text is short, is
+-- visible ASCII without encodings, and neither repeats a part of a secret nor looks like a token.
+---@param text string
+---@param secrets string[]
+---@return boolean
+function redact.is_suspect(text, secrets)
+  if
+    #text > longest_quick_look
+    or find(text, unusual)
+    or find(text, jwt_beginning, 1, true)
+    or find(text, "earer", 1, true)
+  then
+    return true
+  end
+  local squeezed = find(text, " ", 1, true) and text:gsub(" ", "") or text
+  for _, secret in pairs(secrets) do
+    if type(secret) == "string" and secret ~= "" then
+      local place = #secret < shortest_anywhere and text or squeezed
+      if has_special_characters(secret) or find_secret(place, 1, secret) then
+        return true
+      end
+    end
+  end
+  return false
+end
+
+--- Makes a function that redacts one text after the other, as `redact.text` does. It keeps the secrets.
+---@param secrets string[]? values other than strings, and empty strings, are ignored
 ---@return fun(text: string?): string?
 function redact.prepare(secrets)
   secrets = secrets or {}
   local list
   return function(text)
-    if type(text) ~= "string" or not may_echo(secrets, text) then
-      return text -- as most are: then nothing is prepared
+    if type(text) ~= "string" or not redact.is_suspect(text, secrets) then
+      return text
     end
     list = list or prepared(secrets)
     return clean(text, list)
   end
 end
 
---- The text with "[redacted]" in place of every part of a secret that is at least 16 characters long; a
--- shorter secret goes as a whole, and one of less than 4 characters where it stands alone. Where a secret
--- stands behind JSON's escapes, percent-encoding, character references, blanks, tags or invisible
--- characters, "[redacted]" is all that is left of the text. In place of what follows the word Bearer,
--- and of anything of at least 16 characters shaped like a JSON Web Token, too.
----@param text string? anything but a string is handed back as it is
----@param secrets string[]? anything in it but a string is passed over, and so are empty strings
+--- The text with "[redacted]" in place of every part of a secret that is at least 16 characters long. A
+-- shorter secret is replaced where it stands as a whole, one of less than 4 characters where it is a word.
+-- Where a secret stands behind JSON's escapes, percent-encoding, character references, blanks, tags or
+-- invisible characters, "[redacted]" replaces the whole text. Also replaced: credentials behind the word
+-- Bearer, and whatever has at least 16 characters and looks like a JSON Web Token.
+---@param text string? a value that is not a string is returned unchanged
+---@param secrets string[]? values other than strings, and empty strings, are ignored
 ---@return string? text
 function redact.text(text, secrets)
   return redact.prepare(secrets)(text)

@@ -1,8 +1,8 @@
---- How long to wait after the attempt with a given number: arithmetic, and nothing else.
+--- How long to wait after the attempt with a given number.
 --
--- Whether to wait at all, and what a Retry-After changes, is left to the policy. Whatever the
--- numbers, a delay is finite, not negative and not above the cap: growth is computed in floating
--- point, where what is too large becomes infinity (and then the cap) instead of wrapping around.
+-- Whether to wait at all, and what a Retry-After changes, is decided in `autopilot.retry.policy`. A delay is
+-- always finite, not negative and not above the cap: it is computed in floating point, where a delay that is
+-- too large becomes infinity, and then the cap.
 
 local backoff = {}
 
@@ -14,7 +14,7 @@ local backoff = {}
 ---| "decorrelated" anywhere between the base and factor × the previous delay
 
 ---@alias autopilot.Jitter
----| "none" the delay as computed: no randomness at all
+---| "none" the delay as computed, without randomness
 ---| "full" anywhere between 0 and the delay
 ---| "equal" half of the delay, and anywhere within the other half
 
@@ -36,38 +36,15 @@ local growth = {
   end,
 }
 
-local jittered = {
-  none = function(delay)
-    return delay
-  end,
-  full = function(delay, random)
-    return backoff.draw(random) * delay
-  end,
-  equal = function(delay, random)
-    return delay / 2 + backoff.draw(random) * (delay / 2)
-  end,
-}
-
---- A draw that a careless source of randomness cannot push out of `[0, 1]`.
+--- A random number between two limits. A result of `random` outside `[0, 1]`, or NaN, counts as 0 or 1.
 ---@param random fun(): number
+---@param lowest number
+---@param highest number
 ---@return number
-function backoff.draw(random)
+function backoff.between(lowest, highest, random)
   local drawn = random()
-  if drawn >= 0 then
-    return math.min(drawn, 1)
-  end
-  return 0 -- negative, or not a number
-end
-
---- The delays of different clients drift apart, since each depends on the one before.
--- It is its own jitter: `full` and `equal` change nothing more, `none` takes the upper end.
-local function decorrelated(settings, base, previous_delay, random)
-  local lowest = math.min(settings.cap, base)
-  local highest = math.min(settings.cap, math.max(base, previous_delay or 0) * settings.factor)
-  if settings.jitter == "none" then
-    return highest
-  end
-  return math.min(highest, lowest + backoff.draw(random) * (highest - lowest))
+  drawn = drawn >= 0 and math.min(drawn, 1) or 0
+  return math.min(highest, lowest + drawn * (highest - lowest))
 end
 
 --- Seconds to wait after attempt number `attempt`: finite, at least 0, at most `settings.cap`.
@@ -77,14 +54,27 @@ end
 ---@param random fun(): number numbers in `[0, 1)`; not called with jitter `none`
 ---@return number
 function backoff.delay(settings, attempt, previous_delay, random)
-  local base = settings.base + 0.0 -- a float, since products of Lua 5.3's integers wrap around
+  local base = settings.base + 0.0 -- a float, because products of Lua 5.3's integers wrap around
   if base == 0 then
-    return 0 -- 0 × infinity would not be a number
-  elseif settings.backoff == "decorrelated" then
-    return decorrelated(settings, base, previous_delay, random)
+    return 0 -- 0 × infinity would be NaN
   end
-  local grown = growth[settings.backoff](base, attempt, settings.factor)
-  return jittered[settings.jitter](math.min(settings.cap, grown), random)
+  local lowest, highest
+  if settings.backoff == "decorrelated" then
+    -- Each delay depends on the one before, so that the delays of different clients drift apart. This is
+    -- random by itself: the jitters `full` and `equal` make no difference.
+    lowest = math.min(settings.cap, base)
+    highest = math.max(base, previous_delay or 0) * settings.factor
+  else
+    lowest = 0
+    highest = growth[settings.backoff](base, attempt, settings.factor)
+  end
+  highest = math.min(settings.cap, highest)
+  if settings.jitter == "none" then
+    return highest
+  elseif settings.jitter == "equal" and settings.backoff ~= "decorrelated" then
+    lowest = highest / 2
+  end
+  return backoff.between(lowest, highest, random)
 end
 
 return backoff

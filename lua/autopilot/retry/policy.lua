@@ -1,13 +1,14 @@
 --- Decides whether, and after how long, a failed attempt is followed by another.
 --
--- A policy only answers: it never sleeps, never counts and never changes, so that one serves any
--- number of clients and every loop, also one that yields. Attempts, clocks and the budget's tokens
--- are kept by whoever runs the loop (`autopilot.client`, `autopilot.retry.run`).
+-- A policy only answers questions: it never sleeps, counts nothing and never changes, so that one policy
+-- serves any number of clients and every loop, also a loop that yields. The loop (`autopilot.client`,
+-- `autopilot.retry.run`) counts the attempts, reads the clock and takes the tokens of the budget.
 
 local backoff = require "autopilot.retry.backoff"
-local condition = require "autopilot.retry.condition"
+local lazy = require "autopilot.base.lazy"
 local options = require "autopilot.base.options"
-local world = require "autopilot.retry.world"
+
+local core = lazy "autopilot.core"
 
 ---@class autopilot.RetryPolicyOptions
 --- How many at most, the first included; default 4.
@@ -20,19 +21,19 @@ local world = require "autopilot.retry.world"
 ---@field cap number?
 ---@field backoff autopilot.Backoff? default `exponential`
 ---@field jitter autopilot.Jitter? default `full`
---- Seconds from the begin of the first attempt within which the last must begin; default no limit.
+--- Seconds after the first attempt began within which the last must begin; default no limit.
 ---@field max_elapsed number?
 --- Longest Retry-After, in seconds, that is waited for; default 180.
 ---@field max_retry_after number?
 --- What is retried: a list of outcomes, exceptions from the defaults (`{interrupted = true}`), or a
 --- function that decides alone. Default `unreachable`, `unavailable` and `throttled`.
 ---@field on string[]|table<string, boolean>|fun(report: any): boolean|nil
---- Shared among clients. The policy asks `available(clock)`; `take` is for who makes the retry.
+--- Shared among clients. The policy calls `available(clock)`; the loop that retries calls `take(clock)`.
 ---@field budget autopilot.RetryBudget?
 
 ---@class autopilot.RetryQuestion
 ---@field attempt integer number of the attempt that failed, from 1
---- What came of it: `outcome`, `retry_after` (seconds) or else `retry_at` (Unix seconds) matter.
+--- What became of it. Read are `outcome` and `retry_after` (seconds), else `retry_at` (Unix seconds).
 ---@field report any
 ---@field elapsed number? seconds since the first attempt began; default 0
 ---@field previous_delay number? seconds waited before this attempt
@@ -43,8 +44,8 @@ local world = require "autopilot.retry.world"
 
 ---@alias autopilot.GaveUp
 ---| "not_retryable" such a failure is not retried
----| "attempts" there were enough
----| "retry_after" the service asks for more patience than `max_retry_after`
+---| "attempts" the policy's number of attempts is reached
+---| "retry_after" the service asks for a longer wait than `max_retry_after`
 ---| "deadline" the next attempt could not begin before `max_elapsed` or the caller's deadline
 ---| "budget" the shared budget has no token
 
@@ -57,10 +58,10 @@ local world = require "autopilot.retry.world"
 ---@field jitter autopilot.Jitter
 ---@field max_elapsed number?
 ---@field max_retry_after number
---- Whoever makes the retry that was decided takes a token for it: `policy.budget:take(clock)`.
+--- The loop that makes the retry takes a token for it: `policy.budget:take(clock)`.
 ---@field budget autopilot.RetryBudget?
---- Seconds to wait before the next attempt, or nil and why there should be none. The same question,
---- with the same numbers drawn, always has the same answer, and asking changes nothing.
+--- Seconds to wait before the next attempt, or nil and why there is to be none. The answer depends on
+--- the question and the random numbers only, and asking changes nothing.
 ---@field decide fun(self, question: autopilot.RetryQuestion): number?, autopilot.GaveUp?
 
 local function budget_complaint(value)
@@ -69,10 +70,9 @@ local function budget_complaint(value)
   end
 end
 
--- Defaults, chosen for an action that takes minutes and that nobody waits for at a keyboard:
--- four attempts (the Graph SDKs make four) from 2 s on last about as long as a gateway's hiccup;
--- full jitter, because administrators schedule this by the clock, all at the full hour;
--- and 180 s is the longest wait of the Graph SDKs too, so nothing waits longer than people know.
+-- The defaults fit an action that takes minutes and runs unattended: four attempts (as many as the Graph
+-- SDKs make), 2 s apart at first, outlast a short failure of a gateway; full jitter, because administrators
+-- schedule this by the clock, at the full hour; no wait above 180 s, the longest of the Graph SDKs too.
 local policy_rules = {
   attempts = { type = "integer", default = 4, min = 1 },
   base = { type = "number", default = 2, min = 0 },
@@ -86,48 +86,162 @@ local policy_rules = {
 }
 local default_cap = 30
 
+-- Every failure that a report can tell, and whether it is retried by default. Successes are not here: to
+-- retry one is a mistake, and refused as an unknown name.
+local retried_by_default = {
+  -- The next attempt has a fair chance, and does no harm.
+  unreachable = true,
+  unavailable = true,
+  throttled = true,
+  -- The service allows a tenant one sync in 600 s: it answers the same until that time is over.
+  cooldown = false,
+  in_progress = false,
+  -- The first request may have arrived. Only the caller knows whether a second one does harm.
+  interrupted = false,
+  -- A refusal, such as that of a wrong secret: repeating it fills the sign-in log and can lock the
+  -- application out. A token endpoint that fails or is out of reach is another case: see `is_transient`.
+  token_error = false,
+  -- An administrator has to change something first.
+  unauthenticated = false,
+  forbidden = false,
+  not_licensed = false,
+  not_found = false,
+  rejected = false,
+  redirected = false,
+  unexpected = false,
+  cancelled = false,
+  sync_failed = false,
+  timed_out = false,
+}
+
+local outcome_rules = {}
+for outcome in pairs(retried_by_default) do
+  outcome_rules[outcome] = { type = "boolean" }
+end
+
+local function ambiguous()
+  return "must be a list of outcomes, or a table {outcome = true or false}"
+end
+
+--- A new table with the fields of both; those of the second replace those of the first.
+local function merged(first, second)
+  local result = {}
+  for name, value in pairs(first) do
+    result[name] = value
+  end
+  for name, value in pairs(second or {}) do
+    result[name] = value
+  end
+  return result
+end
+
+--- Reads the option `on` as it was given.
+---@param on any
+---@return any on a list of outcomes has become a table that names every outcome
+---@return autopilot.OptionRule rule what it must obey
+local function read_on(on)
+  local metatable = getmetatable(on)
+  if type(on) ~= "table" or type(metatable) == "table" and metatable.__call then
+    return on, { type = { "table", "function" } }
+  end
+  local listed, count = {}, 0
+  for index, outcome in ipairs(on) do
+    listed[outcome], count = true, index
+  end
+  local keys = 0
+  for _ in pairs(on) do
+    keys = keys + 1
+  end
+  -- An empty table could mean "nothing" as well as "no exceptions": the caller has to say which.
+  if keys == 0 or (count > 0 and count < keys) then
+    return on, { type = "any", check = ambiguous }
+  elseif count > 0 then
+    for outcome in pairs(retried_by_default) do
+      listed[outcome] = listed[outcome] or false
+    end
+    on = listed
+  end
+  return on, { type = "table", fields = outcome_rules }
+end
+
+--- Makes the function that tells which failures are retried.
+---@param on table|function|nil the caller's option, checked
+---@param preset autopilot.RetryPreset
+---@return fun(report: any): boolean any true value means yes
+local function predicate(on, preset)
+  if on ~= nil and type(on) ~= "table" or getmetatable(on) then
+    return on
+  end
+  local retried = merged(retried_by_default, preset.retried)
+  return function(report)
+    if type(report) ~= "table" then
+      return false
+    end
+    local named = on and on[report.outcome]
+    if named ~= nil then
+      return named
+    elseif report.is_transient == true then
+      return true -- the token endpoint failed: nothing was sent, and it may answer the next time
+    elseif
+      type(report.network) == "table" and report.network.name == "CURLE_SSL_CACERT_BADFILE"
+    then
+      return false -- a file that cannot be read now cannot be read in ten seconds either
+    elseif preset.statuses and report.status and not preset.statuses[report.status] then
+      return false
+    end
+    return retried[report.outcome] == true
+  end
+end
+
+--- Random numbers of the C module. Where that is not installed, those of `math.random`, which Lua 5.1 to 5.3
+-- seed alike in every process.
+local function system_random()
+  local is_there, module = pcall(require, "autopilot.core")
+  return (is_there and module.random or math.random)()
+end
+
 local question_rules = {
   attempt = { type = "integer", required = true, min = 1 },
   report = { type = "any" },
   elapsed = { type = "number", default = 0 },
   previous_delay = { type = "number" },
   remaining = { type = "number" },
-  random = { type = "function", default = world.random },
-  clock = { type = "function", default = world.clock },
-  now = { type = "function", default = world.now },
+  random = { type = "function", default = system_random },
+  clock = { type = "function" },
+  now = { type = "function" },
 }
 
--- Adding to a number near the largest must not give infinity.
+-- The largest delay: adding to a larger number could give infinity.
 local largest = 2 ^ 1023
 
 local function is_wait(value)
   return type(value) == "number" and value >= 0 -- false for NaN; infinity exceeds every limit
 end
 
---- The seconds for which the service asked to be left alone (or is known to refuse), or nil.
+--- The seconds for which the service asked for no request, or is known to refuse one; nil where unknown.
 local function asked_wait(assumed_waits, report, now)
   if type(report) ~= "table" then
     return nil
   elseif is_wait(report.retry_after) then
     return report.retry_after
   elseif is_wait(report.retry_at) then
-    return math.max(0, report.retry_at - now())
+    return math.max(0, report.retry_at - (now or core.now)())
   end
-  return report.outcome ~= nil and assumed_waits[report.outcome] or nil
+  return report.outcome ~= nil and assumed_waits and assumed_waits[report.outcome] or nil
 end
 
---- A wait that the service asked for, made longer by chance but never shorter.
--- Many clients are told the same Retry-After, and would come back in the same instant. The spread
--- leaves at least half of the time that the attempt has left.
+--- A wait that the service asked for, made longer by chance but never shorter: many clients are told the same
+-- Retry-After, and would come back in the same instant. At least half of the time that is left for the
+-- attempt remains.
 local function spread_upwards(settings, asked, limit, random)
   if settings.jitter == "none" then
     return asked
   end
   local spread = math.min(settings.cap, math.max(settings.base, asked / 10), (limit - asked) / 2)
-  return math.max(asked, math.min(largest, asked + backoff.draw(random) * spread))
+  return math.max(asked, math.min(largest, backoff.between(asked, asked + spread, random)))
 end
 
---- Seconds in which the next attempt must begin.
+--- Seconds within which the next attempt must begin.
 local function time_left(settings, question)
   local left = question.remaining or math.huge
   if settings.max_elapsed then
@@ -146,96 +260,73 @@ local function decide(settings, is_retried, assumed_waits, question)
   if asked and asked > settings.max_retry_after then
     return nil, "retry_after"
   end
-  local limit = time_left(settings, question)
-  local random = question.random
+  local limit, random = time_left(settings, question), question.random
   local delay = backoff.delay(settings, question.attempt, question.previous_delay, random)
   if asked and asked >= delay then
     delay = spread_upwards(settings, asked, limit, random)
   end
   if delay >= limit then
     return nil, "deadline"
-  elseif settings.budget and settings.budget:available(question.clock()) < 1 then
+  elseif settings.budget and settings.budget:available((question.clock or core.clock)()) < 1 then
     return nil, "budget"
   end
   return delay
 end
 
-local function describe(settings)
-  return ("autopilot.retry.policy: %s attempts, %s backoff from %s s to %s s, %s jitter"):format(
-    settings.attempts,
-    settings.backoff,
-    settings.base,
-    settings.cap,
-    settings.jitter
-  )
-end
-
---- Nothing can be assigned to the object; its settings can be read.
-local function freeze(settings, methods)
+--- An object that shows the settings and cannot be changed.
+local function freeze(settings)
+  local text = "autopilot.retry.policy: %s attempts, %s backoff from %s s to %s s, %s jitter"
   return setmetatable({}, {
-    __index = function(_, name)
-      return methods[name] or settings[name]
-    end,
+    __index = settings,
     __newindex = function(_, name)
       error(("a retry policy cannot be changed (assigning '%s')"):format(tostring(name)), 2)
     end,
     __tostring = function()
-      return describe(settings)
+      return text:format(
+        settings.attempts,
+        settings.backoff,
+        settings.base,
+        settings.cap,
+        settings.jitter
+      )
     end,
     __metatable = false,
   })
 end
 
---- What of the options is the caller's and what the preset's, with the rules that they must obey.
--- The rule for `on` depends on the form in which it was given.
-local function prepare(given, preset)
-  local rules, merged = {}, {}
-  for name, rule in pairs(policy_rules) do
-    rules[name] = rule
-  end
-  for name, value in pairs(preset) do
-    merged[name] = value
-  end
-  for name, value in pairs(given) do
-    merged[name] = value
-  end
-  local exact
-  merged.on, rules.on, exact = condition.read(given.on)
-  return rules, merged, exact
-end
-
 local policy = {}
 
 ---@class autopilot.RetryPreset
----@field options autopilot.RetryPolicyOptions taken where the caller gives none
----@field is_retried (fun(report: any): boolean)? decides where the caller's `on` does not
+---@field options autopilot.RetryPolicyOptions? taken where the caller gives none
+---@field retried table<string, boolean>? which failures are retried, where it differs from the default
+---@field statuses table<integer, true>? where given, a failure with another HTTP status is not retried
 --- Seconds to wait after an outcome that came without a Retry-After.
 ---@field assumed_waits table<string, number>?
 
---- Makes a policy. A mistake in the options raises.
+--- Makes a policy. A mistake in the options raises at the caller of the function that called this one.
 ---@param name string the public function, as its caller writes it
 ---@param given autopilot.RetryPolicyOptions?
----@param preset autopilot.RetryPreset
----@param level integer as for `error`, counted from the caller of this function
+---@param preset autopilot.RetryPreset?
 ---@return autopilot.RetryPolicy
-function policy.new(name, given, preset, level)
-  local rules, merged, exact = policy_rules, given, false
+function policy.new(name, given, preset)
+  preset = preset or {}
+  local rules, chosen = policy_rules, given
   if given == nil or type(given) == "table" then
-    rules, merged, exact = prepare(given or {}, preset.options)
+    chosen = merged(preset.options or {}, given)
+    local on, rule = read_on(chosen.on)
+    chosen.on = on
+    rules = merged(policy_rules, { on = rule })
   end
-  local settings = options.check(name, rules, merged, level + 1)
+  local settings = options.check(name, rules, chosen, 3)
   settings.factor = settings.factor or (settings.backoff == "decorrelated" and 3 or 2)
   settings.cap = settings.cap or math.max(default_cap, settings.base)
-  local is_retried = condition.compile(settings.on, exact, preset.is_retried or condition.default)
-  settings.on = nil -- else it could be read from the policy, and changed
-  local assumed_waits = preset.assumed_waits or {}
-
-  local methods = {}
-  function methods.decide(_, question)
+  local is_retried = predicate(settings.on, preset)
+  settings.on = nil -- a table that could be read from the policy could be changed
+  function settings.decide(_, question)
     local checked = options.check("policy:decide", question_rules, question)
-    return decide(settings, is_retried, assumed_waits, checked)
+    return decide(settings, is_retried, preset.assumed_waits, checked)
   end
-  return freeze(settings, methods)
+  return freeze(settings)
 end
 
 return policy

@@ -1,10 +1,14 @@
---- The loop for a user's own function: try, ask the policy, wait, try again.
+--- The loop around a function of the user's own: try, ask the policy, wait, try again.
 --
--- `fn` and `sleep` may yield, in every Lua: nothing here is called through pcall, and what they
--- raise reaches the caller as it was raised.
+-- The function, `sleep` and `on_retry` may yield in every Lua, and an error of theirs reaches the caller as
+-- it was raised: nothing is called through pcall.
 
+local lazy = require "autopilot.base.lazy"
 local options = require "autopilot.base.options"
-local system = require "autopilot.retry.world"
+
+local core = lazy "autopilot.core"
+
+local unpack = table.unpack or unpack -- luacheck: ignore 113 (Lua 5.1 has the latter)
 
 ---@class autopilot.RetryWorld
 ---@field sleep (fun(seconds: number))? waits; default the system's, which blocks
@@ -13,7 +17,7 @@ local system = require "autopilot.retry.world"
 ---@field random (fun(): number)? numbers in `[0, 1)`; default the system's
 --- Seconds, counted from the call: no further attempt begins after it, and no sleep lasts longer.
 ---@field deadline number?
---- Called before each wait. What it raises is not caught.
+--- Called before each wait. An error of it is not caught.
 ---@field on_retry (fun(event: autopilot.RetryEvent))?
 
 ---@class autopilot.RetryEvent
@@ -32,41 +36,45 @@ local rules = {
   world = {
     type = "table",
     fields = {
-      sleep = { type = "function", default = system.sleep },
-      clock = { type = "function", default = system.clock },
-      now = { type = "function", default = system.now },
-      random = { type = "function", default = system.random },
+      sleep = { type = "function" },
+      clock = { type = "function" },
+      now = { type = "function" },
+      random = { type = "function" },
       deadline = { type = "number", above = 0 },
       on_retry = { type = "function" },
     },
   },
 }
 
--- Sums of absurd waits end here, instead of at infinity.
+-- The largest sum of waits: more would become infinity.
 local longest = 2 ^ 1023
 
---- Seconds since the run began, never less than what was slept: a clock that stands still or goes
--- backwards must not make the run longer than its deadline.
-local function elapsed(run, at_least)
-  local passed = math.max(run.elapsed, at_least or 0, run.world.clock() - run.started)
-  run.elapsed = math.min(passed, longest)
-  return run.elapsed
+local function pack(...)
+  return { n = select("#", ...), ... }
 end
 
+--- Notes how long the run has lasted: never less than it has slept, because a clock that stands still or
+-- goes backwards must not make the run longer than its deadline.
+local function update_elapsed(run, at_least)
+  local passed = math.max(run.elapsed, at_least, run.world.clock() - run.started)
+  run.elapsed = math.min(passed, longest)
+end
+
+--- Asks the policy about an attempt that failed, and takes a token of its budget.
+---@return number? delay
+---@return autopilot.GaveUp? gave_up
 local function decide(run, attempt, report)
-  local world = run.world
-  local passed = elapsed(run)
+  local world, budget = run.world, run.policy.budget
   local delay, reason = run.policy:decide {
     attempt = attempt,
-    elapsed = passed,
+    elapsed = run.elapsed,
     previous_delay = run.previous_delay,
     report = report,
-    remaining = world.deadline and world.deadline - passed,
+    remaining = world.deadline and world.deadline - run.elapsed,
     random = world.random,
     clock = world.clock,
     now = world.now,
   }
-  local budget = run.policy.budget
   if delay and budget and not budget:take(world.clock()) then
     return nil, "budget"
   end
@@ -74,43 +82,18 @@ local function decide(run, attempt, report)
 end
 
 local function wait(run, attempt, delay, report)
-  local world = run.world
+  local world, before = run.world, run.elapsed
   if world.on_retry then
-    world.on_retry { attempt = attempt, delay = delay, elapsed = run.elapsed, report = report }
+    world.on_retry { attempt = attempt, delay = delay, elapsed = before, report = report }
   end
-  local before = run.elapsed
   world.sleep(delay)
   run.previous_delay = delay
-  elapsed(run, before + delay)
+  update_elapsed(run, before + delay)
 end
 
-local try -- forward: an attempt is settled, and settling may try again
-
--- Tail calls, so that thousands of attempts need no more stack than one, and so that any number of
--- results passes through without being packed.
-local function settle(run, attempt, result, report, ...)
-  if result then
-    return result, report, ...
-  end
-  local delay, reason = decide(run, attempt, report)
-  if not delay then
-    return result, report, reason
-  end
-  wait(run, attempt, delay, report)
-  local deadline = run.world.deadline
-  if deadline and run.elapsed >= deadline then
-    return result, report, "deadline" -- the sleep took longer than it was asked to
-  end
-  return try(run, attempt + 1)
-end
-
-function try(run, attempt)
-  return settle(run, attempt, run.fn(attempt))
-end
-
---- Calls `fn(attempt)` until it succeeds or the policy has enough, the first time in any case.
+--- Calls `fn(attempt)` until it succeeds or the policy ends the attempts, and at least once.
 -- A call succeeds when its first result is neither nil nor false. Otherwise its second result is
--- the report that the policy judges: a table with `outcome` and perhaps `retry_after`, or whatever
+-- the report that the policy judges: a table with `outcome` and perhaps `retry_after`, or any value that
 -- the policy's own `on` function understands.
 ---@param policy autopilot.RetryPolicy
 ---@param fn fun(attempt: integer): ...
@@ -121,7 +104,26 @@ end
 return function(policy, fn, world)
   local given = { policy = policy, fn = fn, world = world }
   local run = options.check("autopilot.retry.run", rules, given)
-  run.started = run.world.clock()
-  run.elapsed = 0
-  return try(run, 1)
+  run.world.sleep = run.world.sleep or core.sleep
+  run.world.clock = run.world.clock or core.clock
+  run.started, run.elapsed = run.world.clock(), 0
+  local attempt = 1
+  while true do
+    local results = pack(fn(attempt))
+    if results[1] then
+      return unpack(results, 1, results.n)
+    end
+    local result, report = results[1], results[2]
+    update_elapsed(run, 0)
+    local delay, reason = decide(run, attempt, report)
+    if not delay then
+      return result, report, reason
+    end
+    wait(run, attempt, delay, report)
+    local deadline = run.world.deadline
+    if deadline and run.elapsed >= deadline then
+      return result, report, "deadline" -- the sleep took longer than it was asked to
+    end
+    attempt = attempt + 1
+  end
 end

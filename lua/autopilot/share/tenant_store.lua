@@ -6,7 +6,7 @@
 -- are kept right: a difference moves what follows by as much, and no value outlives its time in the
 -- store). What cannot be read is no knowledge, and a store that fails is as good as none.
 
-local guarded = require "autopilot.store.guarded"
+local contract = require "autopilot.store.contract"
 
 ---@class autopilot.SharedKnowledge
 ---@field package store autopilot.Store
@@ -80,7 +80,7 @@ end
 ---@return any result
 ---@return string? message why there is none
 function SharedKnowledge:call(method, part, ...)
-  local result, message = guarded.call(self.store, method, self.keys[part], ...)
+  local result, message = contract.call(self.store, method, self.keys[part], ...)
   if message and message ~= "exists" and self.client.on_event then
     local text = self.client:clean((message:sub(1, 200):gsub("%c", " ")))
     self.client:emit("store_failed", { action = method, message = text })

@@ -1,15 +1,15 @@
---- Stores: what clients and workers share. Each is a file of its own in `store/`, loaded when it is
--- first used; what a store is, is told in `store/arguments`.
+--- Stores: what clients and workers share. Each is a file of this folder, loaded when it is first used; what
+-- a store must do is told in `autopilot.store.contract`.
 
 ---@class autopilot.store
 ---@field memory fun(given: autopilot.store.MemoryOptions?): autopilot.store.Memory
 ---@field shared_dict fun(dict: string|table): autopilot.store.SharedDict
 
-local parts = { memory = true, shared_dict = true }
+local names = { memory = true, shared_dict = true }
 
 return setmetatable({}, {
   __index = function(self, name)
-    if parts[name] then
+    if names[name] then
       self[name] = require("autopilot.store." .. name)
     end
     return rawget(self, name)

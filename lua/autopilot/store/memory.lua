@@ -1,12 +1,12 @@
 --- A store in this process's memory: for the clients of one Lua state, and for tests.
 --
--- Bounded: what was not used for longest goes first. What has expired goes when it is next looked at,
--- or by its age.
+-- The number of entries is bounded: a new entry replaces the one that was not used for longest. An expired
+-- entry is dropped when it is next looked at, or replaced in its turn.
 
-local arguments = require "autopilot.store.arguments"
+local contract = require "autopilot.store.contract"
 local core = require "autopilot.core"
+local lru = require "autopilot.base.lru"
 local options = require "autopilot.base.options"
-local recency = require "autopilot.base.lru"
 
 ---@class autopilot.store.MemoryOptions
 ---@field max_entries integer? default 20000
@@ -23,12 +23,12 @@ local Memory = {}
 Memory.__index = Memory
 
 local function drop(self, entry)
-  recency.remove(entry)
+  lru.remove(entry)
   self.entries[entry.key] = nil
   self.count = self.count - 1
 end
 
---- The entry whose time is not over; it becomes the one used last.
+--- The entry of a key, unless it has expired. Marks it as the one used last.
 local function find(self, key)
   local entry = self.entries[key]
   if not entry then
@@ -38,10 +38,10 @@ local function find(self, key)
   if left <= 0 then
     drop(self, entry)
     return nil
-  elseif left > entry.ttl then
-    entry.expires = entry.expires - left + entry.ttl -- the clock was set back: no life gets longer
+  elseif left > entry.ttl then -- the clock was set back: the entry must not live longer for it
+    entry.expires = entry.expires - left + entry.ttl
   end
-  recency.touch(self.ring, entry)
+  lru.touch(self.ring, entry)
   return entry
 end
 
@@ -52,7 +52,8 @@ local function insert(self, key, value, ttl)
   local entry = { key = key, value = value, ttl = ttl, expires = self.now() + ttl }
   self.entries[key] = entry
   self.count = self.count + 1
-  recency.add(self.ring, entry)
+  lru.add(self.ring, entry)
+  return true
 end
 
 ---@param key string
@@ -61,18 +62,17 @@ end
 ---@return true?
 ---@return string? message `exists`
 function Memory:add(key, value, ttl)
-  arguments.check("add", key, value, ttl)
+  contract.check("add", key, value, ttl)
   if find(self, key) then
     return nil, "exists"
   end
-  insert(self, key, value, ttl)
-  return true
+  return insert(self, key, value, ttl)
 end
 
 ---@param key string
 ---@return string? value
 function Memory:get(key)
-  arguments.check_key("get", key)
+  contract.check("get", key)
   local entry = find(self, key)
   return entry and entry.value
 end
@@ -82,20 +82,19 @@ end
 ---@param ttl number seconds
 ---@return true
 function Memory:set(key, value, ttl)
-  arguments.check("set", key, value, ttl)
+  contract.check("set", key, value, ttl)
   local entry = find(self, key)
   if entry then
     drop(self, entry)
   end
-  insert(self, key, value, ttl)
-  return true
+  return insert(self, key, value, ttl)
 end
 
 ---@param key string
 ---@param value string
 ---@return boolean was_deleted
 function Memory:delete_if(key, value)
-  arguments.check_value("delete_if", key, value)
+  contract.check("delete_if", key, value)
   local entry = find(self, key)
   if not entry or entry.value ~= value then
     return false
@@ -108,12 +107,7 @@ end
 ---@param given autopilot.store.MemoryOptions?
 ---@return autopilot.store.Memory
 return function(given)
-  local checked = options.check("autopilot.store.memory", rules, given)
-  return setmetatable({
-    max_entries = checked.max_entries,
-    now = checked.now,
-    entries = {},
-    ring = recency.new(),
-    count = 0,
-  }, Memory)
+  local store = options.check("autopilot.store.memory", rules, given)
+  store.entries, store.ring, store.count = {}, lru.new(), 0
+  return setmetatable(store, Memory)
 end

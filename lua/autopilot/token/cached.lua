@@ -31,7 +31,7 @@ local rules = {
   store = {
     type = "table",
     check = function(store)
-      return require("autopilot.store.guarded").complaint_about(store)
+      return require("autopilot.store.contract").complaint_about(store)
     end,
   },
   identity = {

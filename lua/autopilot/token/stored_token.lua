@@ -6,7 +6,7 @@
 -- shares the store has the same clock.
 
 local core = require "autopilot.core"
-local guarded = require "autopilot.store.guarded"
+local contract = require "autopilot.store.contract"
 local json = require "autopilot.base.json"
 local life = require "autopilot.token.life"
 local protected_call = require "autopilot.base.protected_call"
@@ -96,12 +96,12 @@ end
 ---@return autopilot.token.SharedToken?
 ---@return boolean is_fresh
 local function look(self, key, ask, now)
-  local value = guarded.get(self.store, key)
+  local value = contract.get(self.store, key)
   local kept = decode(self, key, value, now)
   if not kept or now >= usable_until(self, kept) then
     return nil, false
   elseif kept.token == ask.refused or (ask.refresh and not ask.refused) then
-    guarded.call(self.store, "delete_if", key, value)
+    contract.call(self.store, "delete_if", key, value)
     return nil, false
   elseif ask.claims and kept.claims ~= ask.claims then
     return nil, false
@@ -123,7 +123,7 @@ local function keep(self, key, ask, token, expires_in, extra, now)
   local left = usable_until(self, kept) - now
   local value = left > 0 and token ~= ask.refused and encode(self, key, kept)
   if value then
-    guarded.call(self.store, "set", key, value, left)
+    contract.call(self.store, "set", key, value, left)
   end
 end
 
@@ -139,7 +139,7 @@ end
 
 local function let_go(self, key, claim)
   turns.note(claim.id, nil)
-  guarded.call(self.store, "delete_if", key .. ":claim", claim.id)
+  contract.call(self.store, "delete_if", key .. ":claim", claim.id)
 end
 
 --- Asks the provider, and tells the others. An error of the provider's is passed on.
@@ -163,7 +163,7 @@ local function take_claim(self, key, ask)
   local claim = { id = core.uuid() }
   local left = ask.deadline and ask.deadline - (ask.now or core.now)() or claim_life
   local seconds = math.max(0, math.min(left, claim_life)) + margin
-  local added, message = guarded.call(self.store, "add", key .. ":claim", claim.id, seconds)
+  local added, message = contract.call(self.store, "add", key .. ":claim", claim.id, seconds)
   if added then
     turns.note(claim.id, claim)
     return claim
@@ -178,7 +178,7 @@ local function wait(self, key, ask)
   local now, step, slept = ask.now or core.now, first_step, 0
   local began, first = now(), nil
   while true do
-    local id = guarded.get(self.store, key .. ":claim")
+    local id = contract.get(self.store, key .. ":claim")
     first = first or id
     if not id or id ~= first then
       return true
