@@ -69,6 +69,7 @@ build = {
     ["autopilot.base.entities"] = "lua/autopilot/base/entities.lua",
     ["autopilot.base.interrupt"] = "lua/autopilot/base/interrupt.lua",
     ["autopilot.base.json"] = "lua/autopilot/base/json.lua",
+    ["autopilot.base.lazy"] = "lua/autopilot/base/lazy.lua",
     ["autopilot.base.jwt"] = "lua/autopilot/base/jwt.lua",
     ["autopilot.base.lru"] = "lua/autopilot/base/lru.lua",
     ["autopilot.base.named_file"] = "lua/autopilot/base/named_file.lua",

@@ -1,0 +1,22 @@
+--- Stands in for a module that few calls need, and loads it when it is first used:
+--
+--     local recover = lazy "autopilot.sync.recover"   -- at the top of a file
+--     recover.settle(call)                            -- loads the module, then calls it
+--
+-- Written at the top of a file like `require`, so that what a file needs is seen, by the spec of the rings
+-- and by `read_ahead` too. The module is a table whose fields are read, or a function that is called.
+
+---@param name string
+---@return any module can be indexed and called, nothing else
+local function lazy(name)
+  return setmetatable({}, {
+    __index = function(_, field)
+      return require(name)[field]
+    end,
+    __call = function(_, ...)
+      return require(name)(...)
+    end,
+  })
+end
+
+return lazy
