@@ -7,6 +7,11 @@
 -- Our Unix time may be set at any moment, also while a request is under way. The answers show it, and our
 -- monotonic clock tells by how much: a moment that was noted by both clocks can still be translated.
 
+---@class autopilot.Since a moment, by both clocks of the client: its Unix time may be set meanwhile
+---@field at number Unix time, as it was shown then
+---@field clock number the same on the client's monotonic clock
+---@field is_told boolean? the caller has told its Unix time, at which that clock may have been set otherwise
+
 ---@class autopilot.ServiceClock
 ---@field options { now: fun(): number, clock: fun(): number }
 ---@field lower number the service is at least so many seconds ahead
@@ -131,6 +136,15 @@ function ServiceClock:to_service(moment, clock, is_told)
   end
   local lower, upper = range_at(self, moment)
   return moment + lower, moment + upper
+end
+
+--- A moment that the caller means, as the clock goes now.
+---@param moment number Unix time
+---@return autopilot.Since
+function ServiceClock:since(moment)
+  local options = self.options
+  moment = math.max(moment, self.set_at)
+  return { at = moment, clock = options.clock() - (options.now() - moment), is_told = true }
 end
 
 --- A moment of the service on our clock: the earliest and the latest it can be.
