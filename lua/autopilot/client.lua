@@ -307,7 +307,7 @@ local function share(self)
   local store = self.options.store
   if store then
     self.shared = require("autopilot.share.tenant_store").new(self, store)
-    self.claims = require "autopilot.share.claim"
+    self.shared.claim = require "autopilot.share.claim"
   end
 end
 

@@ -15,7 +15,7 @@ local SharedKnowledge = require "autopilot.share.tenant_store"
 local turns = require "autopilot.base.turns"
 
 local one_flight = {
-  land = Flight.land,
+  finish = Flight.land,
   pause = Flight.pause,
   settle = Flight.settle,
 }

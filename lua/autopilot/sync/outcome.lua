@@ -27,127 +27,61 @@ local outcome = {}
 ---@field look_again boolean? after a request that ended so, the record may show that a sync was started
 ---@field hint string? what an administrator can do about it
 
+-- In the order in which the help of the command lists them.
 ---@type autopilot.OutcomeRow[]
 local rows = {
   { name = "started", ok = true, exit = 0 },
   { name = "completed", ok = true, exit = 0, source = "record" },
   { name = "fresh", ok = true, exit = 0, source = "record" },
-  {
-    name = "in_progress",
-    exit = 3,
-    source = "tenant",
-    look_again = true,
-    hint = "A sync is already running: wait for it to end. It may not include devices that were "
-      .. "imported after it began.",
-  },
-  {
-    name = "cooldown",
-    exit = 4,
-    source = "tenant",
-    look_again = true,
-    hint = "The service accepts one sync in 10 minutes for each tenant, whoever asks: ask again "
-      .. "when that time is over.",
-  },
-  {
-    name = "throttled",
-    exit = 4,
-    source = "tenant",
-    is_passing = true,
-    hint = "The service is throttling this client: ask again after the time it names.",
-  },
-  {
-    name = "token_error",
-    exit = 5,
-    source = "client",
-    hint = "No token could be had: see what its provider said.",
-  },
-  {
-    name = "unauthenticated",
-    exit = 5,
-    source = "asker",
-    hint = "The service refused the token: check its audience, tenant and expiry.",
-  },
-  {
-    name = "forbidden",
-    exit = 5,
-    source = "asker",
-    hint = "Grant the application DeviceManagementServiceConfig.ReadWrite.All with admin consent; "
-      .. "a signed-in user also needs an Intune role.",
-  },
-  {
-    name = "not_licensed",
-    exit = 5,
-    hint = "The tenant has no Intune licence, or Intune is not its MDM authority.",
-  },
-  {
-    name = "rejected",
-    exit = 1,
-    hint = "The service refused the request: see the error it gave.",
-  },
-  {
-    name = "unexpected",
-    exit = 1,
-    source = "asker",
-    hint = "The answer is not the service's: check for a captive portal or a proxy in between.",
-  },
-  {
-    name = "redirected",
-    exit = 1,
-    source = "asker",
-    hint = "The answer is a redirect, which is never followed: check base_url and proxies.",
-  },
-  {
-    name = "not_found",
-    exit = 1,
-    hint = "The service does not know this address: check base_url and api_version.",
-  },
-  {
-    name = "unreachable",
-    exit = 6,
-    source = "asker",
-    is_passing = true,
-    hint = "The service could not be reached and the request was not sent: check network, DNS and "
-      .. "certificates.",
-  },
-  {
-    name = "interrupted",
-    exit = 6,
-    is_passing = true,
-    is_open = true,
-    look_again = true,
-    hint = "The connection broke after the request may have been sent: a sync may have started.",
-  },
-  {
-    name = "unavailable",
-    exit = 6,
-    is_passing = true,
-    is_open = true,
-    hint = "The service failed: ask again later.",
-  },
-  {
-    name = "sync_failed",
-    exit = 7,
-    source = "record",
-    hint = "The service says that the sync failed: ask for another.",
-  },
-  {
-    name = "timed_out",
-    exit = 8,
-    source = "record",
-    hint = "The sync did not finish in the time given; it may still.",
-  },
-  {
-    name = "cancelled",
-    exit = 9,
-    source = "client",
-    hint = "Nothing was asked of the service: the run ended before this tenant was begun with.",
-  },
+  { name = "in_progress", exit = 3, source = "tenant", look_again = true },
+  { name = "cooldown", exit = 4, source = "tenant", look_again = true },
+  { name = "throttled", exit = 4, source = "tenant", is_passing = true },
+  { name = "token_error", exit = 5, source = "client" },
+  { name = "unauthenticated", exit = 5, source = "asker" },
+  { name = "forbidden", exit = 5, source = "asker" },
+  { name = "not_licensed", exit = 5 },
+  { name = "rejected", exit = 1 },
+  { name = "unexpected", exit = 1, source = "asker" },
+  { name = "redirected", exit = 1, source = "asker" },
+  { name = "not_found", exit = 1 },
+  { name = "unreachable", exit = 6, source = "asker", is_passing = true },
+  { name = "interrupted", exit = 6, is_passing = true, is_open = true, look_again = true },
+  { name = "unavailable", exit = 6, is_passing = true, is_open = true },
+  { name = "sync_failed", exit = 7, source = "record" },
+  { name = "timed_out", exit = 8, source = "record" },
+  { name = "cancelled", exit = 9, source = "client" },
+}
+
+-- What an administrator can do about each failure.
+local hints = {
+  in_progress = "A sync is already running: wait for it to end. It may not include devices that "
+    .. "were imported after it began.",
+  cooldown = "The service accepts one sync in 10 minutes for each tenant, whoever asks: ask again "
+    .. "when that time is over.",
+  throttled = "The service is throttling this client: ask again after the time it names.",
+  token_error = "No token could be had: see what its provider said.",
+  unauthenticated = "The service refused the token: check its audience, tenant and expiry.",
+  forbidden = "Grant the application DeviceManagementServiceConfig.ReadWrite.All with admin "
+    .. "consent; a signed-in user also needs an Intune role.",
+  not_licensed = "The tenant has no Intune licence, or Intune is not its MDM authority.",
+  rejected = "The service refused the request: see the error it gave.",
+  unexpected = "The answer is not the service's: check for a captive portal or a proxy in between.",
+  redirected = "The answer is a redirect, which is never followed: check base_url and proxies.",
+  not_found = "The service does not know this address: check base_url and api_version.",
+  unreachable = "The service could not be reached and the request was not sent: check network, DNS "
+    .. "and certificates.",
+  interrupted = "The connection broke after the request may have been sent: a sync may "
+    .. "have started.",
+  unavailable = "The service failed: ask again later.",
+  sync_failed = "The service says that the sync failed: ask for another.",
+  timed_out = "The sync did not finish in the time given; it may still.",
+  cancelled = "Nothing was asked of the service: the run ended before this tenant was begun with.",
 }
 
 ---@type table<autopilot.Outcome, autopilot.OutcomeRow>
 outcome.all = {}
 for _, row in ipairs(rows) do
-  row.ok = row.ok or false
+  row.ok, row.hint = row.ok or false, hints[row.name]
   outcome.all[row.name] = row
 end
 

@@ -117,7 +117,7 @@ local function after_failure(posting, answer, seen)
   end
   if client.shared then
     client.shared:tell(client.options.now())
-    client.claims.settle(posting)
+    client.shared.claim.settle(posting)
   end
   local judged = recover.run(posting, answer, seen)
   if judged then
@@ -161,7 +161,7 @@ local function try(posting, number, delay)
     retry_attempt = number - 1,
     waited_until = call.slept_until,
     before = shared and function()
-      return client.claims.gate(posting)
+      return shared.claim.gate(posting)
     end,
     after = function(answer, sent)
       note_answer(posting, delay, answer, sent)
@@ -228,14 +228,14 @@ function post.request(posting)
       return given, judged, posting.joined_attempts
     end, function(given, seconds)
       if posting.claim then
-        client.claims.pause(posting, given, seconds)
+        client.shared.claim.pause(posting, given, seconds)
       end
     end)
   end
   answer = sum_up(posting, answer)
   posting.joined_attempts = nil
   if posting.claim then
-    client.claims.land(posting, answer)
+    client.shared.claim.finish(posting, answer)
   end
   return answer
 end
