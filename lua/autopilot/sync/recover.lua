@@ -47,9 +47,9 @@ local function keep_open(posting, answer, seen)
   local open = posting.unsettled
   if not open then
     open = { since = sent, seen = seen or nil }
-    open.earliest = service_clock:is_in_step(sent.at, sent.clock)
-        and service_clock:to_service(sent.at, sent.clock)
-      or nil
+    if service_clock:is_known() then
+      open.earliest = service_clock:to_service(sent.at, sent.clock)
+    end
     posting.unsettled = open
   end
   open.sent_last, open.took = sent, answer.elapsed
