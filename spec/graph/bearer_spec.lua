@@ -1,6 +1,5 @@
 -- The token of a request: claims challenges, refusals, and what a provider tells of its failure.
 
-local authorization = require "autopilot.graph.bearer"
 local base64url = require "autopilot.base.base64url"
 local cached = require "autopilot.token.cached"
 local cjson = require "cjson"
@@ -384,13 +383,6 @@ describe("a token that is at hand in a cache", function()
     local sync_a, made = client "a"
     sync_a()
     made:close()
-    assert.is_false(made.peek)
     assert.is_false(made.last_token)
-  end)
-end)
-
-describe("autopilot.graph.bearer", function()
-  it("finds no claims where there is no header", function()
-    assert.is_nil(authorization.claims_of(nil))
   end)
 end)

@@ -46,10 +46,10 @@ local other_ends = {
 local function exit_code_help()
   local lines = { "Exit codes:" }
   for code = 0, 143 do
-    local names, other = outcome.exit_codes[code], other_ends[code]
-    if names or other then
-      names = names and names:gsub(" ", ", ") .. (other and "; " or "") or ""
-      lines[#lines + 1] = ("%4d  %s%s"):format(code, names, other or "")
+    local names, other = table.concat(outcome.ending_in(code), ", "), other_ends[code]
+    if names ~= "" or other then
+      local comma = names ~= "" and other and "; " or ""
+      lines[#lines + 1] = ("%4d  %s%s%s"):format(code, names, comma, other or "")
     end
   end
   return table.concat(lines, "\n")

@@ -5,7 +5,6 @@
 -- stamp that may be from after our asking counts for us.
 
 local report = require "autopilot.sync.report"
-local since = require "autopilot.sync.since"
 
 local asked_before = {}
 
@@ -48,7 +47,7 @@ local function prepare(state, task, client)
     state:note_posting(task.key, client.memory.newest_trigger or nil)
   end
   if asked_at and asked_at <= client.options.now() then
-    return since.of(client, asked_at), seen or -math.huge
+    return client.service_clock:since(asked_at), seen or -math.huge
   end
 end
 

@@ -1,8 +1,8 @@
---- What an access token says of itself, and whether it can be of use for a request: whose it is, for
--- which service, until when, and what it permits.
+--- What an access token says of itself, and why it cannot be of use for a request: whose it is, for which
+-- service, until when, and what it permits.
 --
 -- Nothing is verified, and only what is plainly wrong counts: a token that cannot be read, or that does
--- not mention something, may still be right. The service has the last word.
+-- not mention something, may still be right. The service decides.
 
 local inspect = require "autopilot.base.jwt"
 
@@ -21,14 +21,12 @@ local facts = {}
 --- The permission that a sync needs (Microsoft Graph, "windowsAutopilotSettings: sync").
 facts.permission = "DeviceManagementServiceConfig.ReadWrite.All"
 
--- What permits a sync, and what else permits to read its record. In lower case.
-local permits_sync = {
-  ["devicemanagementserviceconfig.readwrite.all"] = true,
-  ["devicemanagementconfiguration.readwrite.all"] = true,
-}
-local permits_reading = {
-  ["devicemanagementserviceconfig.read.all"] = true,
-  ["devicemanagementconfiguration.read.all"] = true,
+-- What each permission allows, by its name in lower case. Who may ask for a sync may read its record too.
+local allowed_by = {
+  ["devicemanagementserviceconfig.readwrite.all"] = "sync",
+  ["devicemanagementconfiguration.readwrite.all"] = "sync",
+  ["devicemanagementserviceconfig.read.all"] = "read",
+  ["devicemanagementconfiguration.read.all"] = "read",
 }
 
 -- Microsoft Graph's application id, which stands for it in every cloud.
@@ -41,6 +39,7 @@ local azure_cli_hint = "A person's token of the Azure CLI never permits a sync, 
   .. "application cannot be granted Intune's permissions (AADSTS65002): sign in to az as a "
   .. "service principal or a managed identity, or sign in another way."
 
+--- A claim's text, or the first of its list.
 local function text_of(value)
   return (type(value) == "string" and value ~= "" and value)
     or (type(value) == "table" and text_of(value[1]))
@@ -99,8 +98,8 @@ function facts.permits(known, is_sync)
   end
   for _, list in ipairs { known.roles or {}, known.scopes or {} } do
     for _, permission in ipairs(list) do
-      local name = permission:lower()
-      if permits_sync[name] or (not is_sync and permits_reading[name]) then
+      local allowed = allowed_by[permission:lower()]
+      if allowed == "sync" or (allowed and not is_sync) then
         return true
       end
     end
@@ -115,8 +114,8 @@ end
 
 local units = { { 172800, 86400, "d" }, { 7200, 3600, "h" }, { 120, 60, "min" }, { 0, 1, "s" } }
 
---- A time that has passed, in one unit: `3 h`.
-local function age(seconds)
+--- Seconds as text, in one unit: `3 h`.
+local function duration_text(seconds)
   for _, unit in ipairs(units) do
     if seconds >= unit[1] then
       return ("%.0f %s"):format(math.floor(seconds / unit[2]), unit[3])
@@ -129,6 +128,10 @@ end
 ---@field message string
 ---@field hint string
 
+local function misfit(code, hint, message, ...)
+  return { code = code, hint = hint, message = message:format(...) }
+end
+
 --- Whether the token is of another tenant, or for another service.
 ---@param known autopilot.graph.TokenFacts
 ---@param tenant string? the one that was asked for
@@ -137,32 +140,26 @@ end
 function facts.misdirected(known, tenant, audience)
   local wanted, found = facts.guid(tenant), facts.guid(known.tenant_id)
   if wanted and found and wanted ~= found then
-    return {
-      code = "TenantMismatch",
-      message = ("the token is of the tenant %s, and %s was asked for"):format(found, wanted),
-      hint = "Sign in to the tenant that is meant, or name the token's own. Check "
-        .. "AZURE_TENANT_ID too.",
-    }
+    local hint = "Sign in to the tenant that is meant, or name the token's own. Check "
+      .. "AZURE_TENANT_ID too."
+    local message = "the token is of the tenant %s, and %s was asked for"
+    return misfit("TenantMismatch", hint, message, found, wanted)
   elseif audience and known.audience and not is_audience(known.audience, audience) then
-    return {
-      code = "WrongAudience",
-      message = ("the token is for %s, and the service is %s"):format(known.audience, audience),
-      hint = ("Ask for a token of the scope %s/.default."):format(audience),
-    }
+    local hint = ("Ask for a token of the scope %s/.default."):format(audience)
+    local message = "the token is for %s, and the service is %s"
+    return misfit("WrongAudience", hint, message, known.audience, audience)
   end
 end
 
---- Whether the time of the token is over.
+--- Whether the token has expired.
 ---@param known autopilot.graph.TokenFacts
 ---@param now number Unix seconds
 ---@return autopilot.token.Misfit?
 function facts.expired(known, now)
   if known.expires_at and now >= known.expires_at then
-    return {
-      code = "TokenExpired",
-      message = ("the token has expired %s ago"):format(age(now - known.expires_at)),
-      hint = "Get a new token, and check this machine's clock.",
-    }
+    local hint = "Get a new token, and check this machine's clock."
+    local message = "the token has expired %s ago"
+    return misfit("TokenExpired", hint, message, duration_text(now - known.expires_at))
   end
 end
 
@@ -174,15 +171,11 @@ function facts.unpermitted(known, is_sync)
   if facts.permits(known, is_sync) ~= false then
     return nil
   end
-  local is_person = known.scopes ~= nil
-  return {
-    code = "MissingPermission",
-    message = ("the token does not have the permission %s"):format(facts.permission),
-    hint = is_person and known.application == azure_cli_id and azure_cli_hint
-      or ("Grant the application %s with admin consent, and get a new token."):format(
-        facts.permission
-      ),
-  }
+  local is_azure_cli = known.scopes and known.application == azure_cli_id
+  local hint = "Grant the application %s with admin consent, and get a new token."
+  hint = is_azure_cli and azure_cli_hint or hint:format(facts.permission)
+  local message = "the token does not have the permission %s"
+  return misfit("MissingPermission", hint, message, facts.permission)
 end
 
 return facts

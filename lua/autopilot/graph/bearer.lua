@@ -1,16 +1,19 @@
---- The token of a request: what its provider is asked, and what came of that.
+--- The token of a request: what its provider is asked, what came of that, and whether the token fits.
 --
--- A provider is somebody else's code, and what it says may quote anything: it is made safe here. When to
--- ask, and what a refusal by the service means, is left to `exchange`.
+-- A provider is somebody else's code, and what it says may quote anything: its texts are made safe here.
 
-local facts = require "autopilot.graph.access_token"
+local access_token = require "autopilot.graph.access_token"
+local answers = require "autopilot.graph.answer"
+local core = require "autopilot.core"
+local lazy = require "autopilot.base.lazy"
 local protected_call = require "autopilot.base.protected_call"
 local redact = require "autopilot.base.redact"
 
-local authorization = {}
+local sentence = lazy "autopilot.base.sentence"
+
+local bearer = {}
 
 ---@class autopilot.TokenFailure what a provider failed with, as safe texts
----@field message string
 ---@field error { code: string?, message: string, reason: string?, correlation_id: string?, trace_id: string? }
 ---@field hint string?
 ---@field retry_after number? seconds
@@ -20,17 +23,16 @@ local authorization = {}
 local longest_message, longest_fact = 490, 100 -- characters
 
 -- What a provider may tell about a failure, beside its message (RFC 6749 section 5.2 and Entra's fields).
-local told = { "code", "reason", "correlation_id", "trace_id" }
+local error_fields = { "code", "reason", "correlation_id", "trace_id" }
 
---- A text of a provider's as one safe line; nil when it is none.
+--- A provider's text or number as one safe line; nil for anything else.
 local function line_of(text, clean, longest)
-  local kind = type(text)
-  if kind == "number" then
+  if type(text) == "number" then
     text = ("%.14g"):format(text)
-  elseif kind ~= "string" or text == "" then
+  elseif type(text) ~= "string" or text == "" then
     return nil
   end
-  return require("autopilot.base.sentence").clean(clean(text), longest)
+  return sentence.clean(clean(text), longest)
 end
 
 local function seconds_of(value)
@@ -43,10 +45,9 @@ end
 local function failure_of(client, message, details)
   local clean = redact.prepare { client.last_token }
   local text = line_of(type(message) == "string" and message, clean, longest_message)
-    or "the token provider returned no token"
-  local failure = { message = text, error = { message = text } }
+  local failure = { error = { message = text or "the token provider returned no token" } }
   if type(details) == "table" then
-    for _, name in ipairs(told) do
+    for _, name in ipairs(error_fields) do
       failure.error[name] = line_of(rawget(details, name), clean, longest_fact)
     end
     failure.hint = line_of(rawget(details, "hint"), clean, longest_message)
@@ -56,8 +57,9 @@ local function failure_of(client, message, details)
   return failure
 end
 
---- HTTP layer and sleep that do not go beyond the client's deadline.
-local function within(client, deadline)
+--- The client's HTTP layer and sleep, so that neither goes beyond the deadline; and the deadline as Unix
+-- time.
+local function until_deadline(client, deadline)
   local options, transport = client.options, client.transport
   local function remaining()
     return math.max(0, deadline - options.clock())
@@ -66,14 +68,7 @@ local function within(client, deadline)
     local left, timeout = remaining(), request.timeout or {}
     if left <= 0 then
       local message = "the deadline passed before the token was there"
-      return nil,
-        {
-          stage = "connect",
-          name = "DEADLINE",
-          message = message,
-          timeout = true,
-          delivered = "no",
-        }
+      return nil, answers.kept_back(client, "DEADLINE", message).network
     end
     local copy = {}
     for name, value in pairs(request) do
@@ -92,54 +87,36 @@ local function within(client, deadline)
   return send, sleep, options.now() + remaining()
 end
 
--- For providers with a cache, what makes a function that looks into it. Weak: it is forgotten with them.
-local openers = setmetatable({}, { __mode = "k" })
-
----@alias autopilot.Peek fun(now: number): string? the token that is at hand, with no need to ask
-
---- Says that a provider has tokens at hand.
----@param provider autopilot.TokenProvider
----@param open fun(tenant: string?, cloud: string, scope: string): autopilot.Peek
-function authorization.can_peek(provider, open)
-  openers[provider] = open
-end
-
---- A look into the cache of a provider, for one client: what it spares is most of what asking costs.
----@return autopilot.Peek|false peek false where the provider has none
-function authorization.open(provider, tenant, cloud, scope)
-  if type(provider) == "string" then
-    return false -- as a key it would cost a hash over all of it
-  end
-  local open = openers[provider]
-  return open and open(tenant, cloud, scope) or false
-end
+---@class autopilot.RefusedToken
+---@field token string
+---@field claims string? what the challenge in the answer wants to see in the next token
 
 --- Asks the provider.
-local function ask_provider(client, context, refused)
+---@return string? token
+---@return autopilot.TokenFailure? failure
+---@return boolean? is_vouched
+local function ask_provider(client, given, refused)
   local options, transport = client.options, client.transport
   local sleep, give_up_at = options.sleep, nil
-  if context.deadline then
-    transport, sleep, give_up_at = within(client, context.deadline)
+  if given.deadline then
+    transport, sleep, give_up_at = until_deadline(client, given.deadline)
   end
-  local refresh = refused ~= nil
   local ok, token, message, details = protected_call(client.token_provider, {
     tenant = client.tenant or nil,
     has_several = options.has_several,
     cloud = options.cloud,
     scope = client.scope,
-    claims = refused and context.claims or nil,
-    refresh = refresh,
-    refused = refused,
-    waited_until = context.waited_until,
+    claims = refused and refused.claims,
+    refresh = refused ~= nil,
+    refused = refused and refused.token,
+    waited_until = given.waited_until,
     transport = transport,
     sleep = sleep,
     now = options.now,
     deadline = give_up_at,
   })
   local is_token = ok and type(token) == "string" and token ~= ""
-  if client.on_event then
-    client:emit("token", { refresh = refresh, ok = is_token })
-  end
+  client:emit("token", { refresh = refused ~= nil, ok = is_token })
   if is_token then
     return token, nil, type(message) == "number" and message > 0
   elseif not ok then
@@ -150,54 +127,45 @@ end
 
 --- The token for the next request, or nil and why there is none. Never raises.
 ---@param client autopilot.Client
----@param context autopilot.ExchangeContext of the request; its `claims` are those of the refusal
----@param refused string? the token that was refused
+---@param given { deadline: number?, waited_until: number? } of the request
+---@param refused autopilot.RefusedToken? the token that the service has refused
 ---@return string? token
 ---@return autopilot.TokenFailure? failure
 ---@return boolean? is_vouched the provider has said that the token has some time left
-function authorization.token(client, context, refused)
+function bearer.token(client, given, refused)
   if client.static_token then
     return client.static_token
   end
-  local peek = not refused and client.peek
-  local token, failure, is_vouched = peek and peek(client.options.now()), nil, true
-  if not token then
-    token, failure, is_vouched = ask_provider(client, context, refused)
-  elseif client.on_event then
-    client:emit("token", { refresh = false, ok = true })
-  end
-  if token and token ~= client.last_token then
-    client.last_token = not client.is_closed and token
+  local token, failure, is_vouched = ask_provider(client, given, refused)
+  if token and not client.is_closed then
+    client.last_token = token
   end
   return token, failure, is_vouched
 end
 
---- Why a token must not be sent with a request, or nil. It is read once, when it is first seen.
+--- Why a token must not be sent with a request, or nil. A token is read once, when it is first seen.
 ---@param client autopilot.Client
 ---@param token string
 ---@param is_sync boolean false: the record is to be read
----@param is_vouched boolean? its time need not be looked at
+---@param is_vouched boolean? its provider has said that it has some time left
 ---@return autopilot.TokenFailure?
-function authorization.misfit(client, token, is_sync, is_vouched)
-  local known, is_new = client.facts, client.facts_of ~= token
+function bearer.misfit(client, token, is_sync, is_vouched)
+  local is_new = client.facts_of ~= token
   if is_new then
-    known = facts.of(token)
-    client.facts_of, client.facts = token, known
-    known.wrong = facts.misdirected(known, client.tenant or nil, client.audience or nil)
-    known.lacks = {
-      [true] = facts.unpermitted(known, true),
-      [false] = facts.unpermitted(known, false),
-    }
+    client.facts_of, client.facts = token, access_token.of(token)
   end
-  local wrong = known.wrong
-    or (not is_vouched and known.expires_at and facts.expired(known, client.options.now()))
-    or known.lacks[is_sync]
+  local known = client.facts
+  local misdirected = access_token.misdirected(known, client.tenant or nil, client.audience or nil)
+  local unpermitted = access_token.unpermitted(known, is_sync)
+  local wrong = misdirected
+    or (not is_vouched and access_token.expired(known, client.options.now()))
+    or unpermitted
   if not wrong then
     return nil
   end
   local failure = failure_of(client, wrong.message, wrong)
   -- A permission may have been granted since the token was first seen.
-  failure.may_refresh = wrong ~= known.wrong and not (is_new and wrong == known.lacks[is_sync])
+  failure.may_refresh = not misdirected and not (is_new and wrong == unpermitted)
   return failure
 end
 
@@ -205,27 +173,50 @@ end
 ---@param client autopilot.Client
 ---@param failure autopilot.TokenFailure
 ---@return table answer in the shape of a report
-function authorization.answer(client, failure)
-  local retry_after = failure.retry_after
-  return {
-    outcome = "token_error",
-    delivered = "no",
-    answered_by = "client",
-    sends = 0,
+function bearer.answer(client, failure)
+  return answers.not_sent(client, "token_error", {
     error = failure.error,
     hint = failure.hint,
-    retry_after = retry_after,
-    retry_at = retry_after and client.options.now() + retry_after,
+    retry_after = failure.retry_after,
     is_transient = failure.is_transient,
-    tenant = client.tenant or nil,
-  }
+  })
 end
 
---- What a challenge of a 401 wants to see in the next token; nil when it wants nothing.
----@param header string? WWW-Authenticate
----@return string? claims
-function authorization.claims_of(header)
-  return header and require("autopilot.base.claims").of_header(header)
+--- A token that may be sent with a request; or nil and the answer that says why there is none; or nil
+-- alone where the provider has none but the refused one.
+---@param client autopilot.Client
+---@param given { deadline: number?, waited_until: number? } of the request
+---@param is_sync boolean false: the record is to be read
+---@param refused autopilot.RefusedToken? the token that the service has refused
+---@return string? token
+---@return table? answer in the shape of a report
+function bearer.obtain(client, given, is_sync, refused)
+  local token, failure, misfit, is_vouched
+  if not client.is_closed then
+    token, failure, is_vouched = bearer.token(client, given, refused)
+  end
+  if token and refused and token == refused.token and not client.is_closed then
+    return nil
+  end
+  if token and not client.is_closed then
+    misfit = bearer.misfit(client, token, is_sync, is_vouched)
+  end
+  if misfit and misfit.may_refresh and not refused then
+    local newer, _, newer_is_vouched = bearer.token(client, given, { token = token })
+    if newer and newer ~= token and not client.is_closed then
+      token = newer
+      misfit = bearer.misfit(client, token, is_sync, newer_is_vouched)
+    end
+  end
+  if client.is_closed then -- before the call, or by the provider
+    return nil, answers.kept_back(client, "CLOSED", "the client was closed meanwhile")
+  elseif not token or misfit then
+    return nil, bearer.answer(client, failure or misfit)
+  elseif not core.is_header_text(token) then
+    -- A mistake of the provider's author: it is raised at the line of the operation's caller.
+    return nil, { outcome = "token_error", mistake = "the token contains CR, LF or NUL" }
+  end
+  return token
 end
 
-return authorization
+return bearer

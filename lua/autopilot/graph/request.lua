@@ -1,71 +1,58 @@
 --- One authorised request to Microsoft Graph, once: get the token, send, say what came of it.
 --
--- What came of it is a table in the shape of a report, which the operation that asked completes.
--- Repeating is left to the operations, but for one case: a refused token is refreshed once.
+-- What came of it is a table in the shape of a report, which the caller completes. A request is repeated in
+-- one case only: a refused token is refreshed once. All other repeating is left to the caller.
 
-local authorization = require "autopilot.graph.bearer"
+local answers = require "autopilot.graph.answer"
+local bearer = require "autopilot.graph.bearer"
+local claims = require("autopilot.base.lazy") "autopilot.base.claims"
 local core = require "autopilot.core"
 local dates = require "autopilot.base.dates"
 local foreign = require "autopilot.transport.foreign"
-local outcome = require "autopilot.sync.outcome"
-
-local min, uuid = math.min, core.uuid
+local graph_error = require("autopilot.base.lazy") "autopilot.graph.error"
 
 local longest_id = 200 -- characters
 
----@class autopilot.ExchangeContext how one operation wants its requests made
----@field deadline number? on the client's clock; no request outlives it
----@field client_request_id string? for the first request; default a new one for each
----@field retry_attempt integer? sent as `retry-attempt` (msgraph-sdk-design); nil or 0 for the first try
----@field delay number? seconds waited before this request
----@field attempts autopilot.Attempt[]? takes an entry for every sync request
----@field gate (fun(context: autopilot.ExchangeContext): table?)? may answer, marked `unposted`, before a request is sent
----@field sent_at number? set by the last request, unless it started a sync: when it was sent, Unix time
----@field sent_clock number? the same on the monotonic clock
----@field received_at number? and when its answer had come
----@field waited_until number? when the sleep before the request ended, Unix time
----@field claims string? set by the last request: what a claims challenge in its answer wants
+---@class autopilot.RequestArguments how one request is to be made
+---@field deadline number? on the client's clock; the request ends before it
+---@field client_request_id string? for the first time it is sent; default a new one each time
+---@field retry_attempt integer? sent as `retry-attempt` (msgraph-sdk-design); nil or 0 for the first attempt
+---@field waited_until number? when the sleep before the request was to end, Unix time; for the token provider
+---@field before (fun(): table?)? called with the token at hand; what it returns is the answer, and nothing is sent
+---@field after fun(answer: table, sent: autopilot.SentRequest?)? called with each answer, to complete it; `sent` is nil
+--- where nothing was sent
 
----@class autopilot.Exchange belongs to a client and to all that differ from it in token and tenant only
-local Exchange = {}
-Exchange.__index = Exchange
+---@class autopilot.SentRequest what is known of a request that was sent
+---@field is_hoped_for boolean the answer has the status hoped for
+---@field is_second boolean it was sent a second time, with another token
+---@field sends integer how often it may have been put on the wire
+---@field at number when it was sent, Unix time
+---@field clock number the same on the client's monotonic clock
+---@field received_at number when its answer had come, Unix time
+---@field earliest number? when it was sent, at the earliest, on the service's clock; nil: the answer does not tell
+---@field latest number? when its answer had come, at the latest, on the service's clock
+---@field claims string? what a claims challenge in the answer wants to see in the next token
+
+---@class autopilot.Request belongs to a client and to all that differ from it in token and tenant only
+local Request = {}
+Request.__index = Request
 
 ---@param client autopilot.Client
 ---@param method "GET"|"POST"
 ---@param url string
 ---@param success integer the status hoped for
----@return autopilot.Exchange
-function Exchange.new(client, method, url, success)
+---@return autopilot.Request
+function Request.new(client, method, url, success)
   local template = { method = method, url = url, headers = { ["Accept"] = "application/json" } }
   local user_agent = client.options.http.user_agent
   return setmetatable({
-    is_sync_request = method == "POST",
+    is_sync = method == "POST", -- needs the permission to ask for a sync, not only to read
     success = success,
     send = foreign.prepare(client.transport, template, user_agent),
-  }, Exchange)
+  }, Request)
 end
 
---- Nothing could be sent for a reason of our own.
-local function not_sent(client, name, message)
-  local network = {
-    stage = "connect",
-    name = name,
-    message = message,
-    timeout = name == "DEADLINE",
-    delivered = "no",
-    sends = 0,
-  }
-  return {
-    outcome = "unreachable",
-    delivered = "no",
-    answered_by = "client",
-    sends = 0,
-    network = network,
-    tenant = client.tenant or nil,
-  }
-end
-
---- What is known of a failure of the network, its words made safe.
+--- The failure of the network, its texts made safe.
 local function network_of(client, failure)
   local unsent = failure.delivered == "no"
   return {
@@ -90,17 +77,17 @@ local function of_network_failure(client, network, id, elapsed)
   }
 end
 
---- The error in the body.
+--- The error in the body, its texts made safe.
 local function parse_error(client, body, content_type)
-  local service_error, is_json, page = require("autopilot.graph.error").parse(body, content_type)
+  local service_error, is_json, page = graph_error.parse(body, content_type)
   for name, value in pairs(service_error) do
     service_error[name] = client:clean(value)
   end
   return service_error, is_json, page
 end
 
---- Whether an answer carries what every answer of Graph does: an id, diagnostics or an error in JSON.
--- A transport for tests may say itself whose its answers are.
+--- Whether Graph itself gave the answer: then it carries an id, diagnostics or an error in JSON. A transport
+-- for tests may say itself whether its answers are Graph's.
 local function is_of_graph(response, answer, is_json)
   if response.intermediary ~= nil then
     return not response.intermediary
@@ -108,8 +95,8 @@ local function is_of_graph(response, answer, is_json)
   return answer.request_id or answer.diagnostics or response.headers["client-request-id"] or is_json
 end
 
---- Adds what the answer says of the failure: error, Retry-After, outcome, and who answered.
-local function read_failure(self, client, answer, response, received)
+--- Completes the answer where it is not the one hoped for: error, Retry-After, outcome, who answered.
+local function read_failure(client, answer, response, received)
   local headers = response.headers
   local content_type = headers["content-type"]
   local service_error, is_json, page = parse_error(client, response.body, content_type)
@@ -120,14 +107,8 @@ local function read_failure(self, client, answer, response, received)
   if is_intermediary then
     answer.answered_by, answer.service_date = "intermediary", nil
   end
-  answer.outcome = outcome.of_status(
-    answer.status,
-    service_error,
-    seconds ~= nil,
-    self.is_sync_request,
-    is_intermediary
-  )
-  answer.delivered = outcome.delivered_by(answer.status, is_intermediary)
+  answer.outcome = answers.outcome(answer.status, service_error, is_intermediary)
+  answer.delivered = answers.delivered(answer.status, is_intermediary)
   answer.retry_after = seconds
   answer.retry_at = seconds and received + seconds
   answer.activity_id = service_error.activity_id
@@ -139,7 +120,7 @@ local function read_failure(self, client, answer, response, received)
       reason = service_error.reason,
     }
   end
-  answer.hint = client:clean(outcome.hint(answer.outcome, service_error, nil, {
+  answer.hint = client:clean(answers.hint(answer.outcome, service_error, nil, {
     status = answer.status,
     content_type = content_type,
     page = page,
@@ -155,144 +136,83 @@ local function is_hoped_for(self, response, is_marked)
   if response.status ~= self.success then
     return false
   end
-  local is_trusted = self.is_sync_request or is_marked or response.intermediary == false
+  local is_trusted = self.is_sync or is_marked or response.intermediary == false
   return is_trusted or body:find "^[\239\187\191%s]*[{%[]" ~= nil or not body:find "%S"
 end
 
---- An answer for what came back.
+--- The answer for what came back; `sent` is completed.
 ---@return table answer
----@return integer sends how often the request may have been put on the wire
 ---@return string? body when the status is the one hoped for
-local function read_result(self, client, response, failure, id, sent, began, received, elapsed)
+local function read_result(self, client, response, failure, id, sent, elapsed)
   local network = failure and network_of(client, failure)
   if not response then
-    local sends = failure.sends or (failure.delivered == "no" and 0 or 1)
-    return of_network_failure(client, network, id, elapsed), sends
+    sent.sends = failure.sends or (failure.delivered == "no" and 0 or 1)
+    return of_network_failure(client, network, id, elapsed)
   end
+  sent.sends = response.sends
   local headers = response.headers
-  local date = dates.read_http_date(headers["date"], received) -- repeated dates are joined, and unreadable
+  local date = dates.read_http_date(headers["date"], sent.received_at) -- repeated dates are joined, and unreadable
   local request_id = client:clean(headers["request-id"], longest_id)
   local diagnostics = client:clean(headers["x-ms-ags-diagnostic"])
-  local is_success = is_hoped_for(self, response, request_id or diagnostics)
-  local is_started = is_success and self.is_sync_request
+  sent.is_hoped_for = is_hoped_for(self, response, request_id or diagnostics)
   local answer = {
-    outcome = is_started and "started" or nil,
     tenant = client.tenant or client.tenant_id or nil,
     tenant_id = client.tenant_id or nil,
     status = response.status,
     http_version = response.http_version,
-    delivered = is_started and "yes" or nil,
-    confirmed_by = is_started and "response" or nil,
     answered_by = "service",
     request_id = request_id,
     client_request_id = id,
     service_date = date,
     diagnostics = diagnostics,
+    network = network,
     elapsed = elapsed,
     timings = response.timings,
-    network = network,
   }
-  if not is_success then
-    read_failure(self, client, answer, response, received)
+  if not sent.is_hoped_for then
+    read_failure(client, answer, response, sent.received_at)
   end
+  sent.claims = response.status == 401 and claims.of_header(headers["www-authenticate"]) or nil
   if headers["sunset"] then
     client:emit("sunset", { date = client:clean(headers["sunset"], longest_id) })
   end
-  local earliest, latest
-  if date and (is_started or request_id or diagnostics) then -- else whose clock it is, nobody knows
-    earliest, latest = client.service_clock:observe(date, elapsed, received, began + elapsed)
+  -- Without a sign of Graph the date may be that of something in between.
+  local is_services = request_id or diagnostics or (sent.is_hoped_for and self.is_sync)
+  if date and is_services then
+    sent.earliest, sent.latest =
+      client.service_clock:observe(date, elapsed, sent.received_at, sent.clock + elapsed)
   end
-  if is_started then
-    client.memory:note_started(sent, received, began, earliest, latest)
-  end
-  return answer, response.sends, is_success and response.body or nil
-end
-
---- Adds an entry to the operation's list of attempts.
----@param refused string? the token before, with which it was tried at once before this
-local function note_attempt(context, answer, sends, refused)
-  local attempts = context.attempts
-  local number = attempts and #attempts + 1 or 1
-  local attempt = {
-    number = number,
-    outcome = answer.outcome,
-    status = answer.status,
-    delivered = answer.delivered,
-    sends = sends,
-    delay = not refused and context.delay or 0,
-    elapsed = answer.elapsed or 0,
-    request_id = answer.request_id,
-    client_request_id = answer.client_request_id,
-    network = answer.network,
-  }
-  if attempts then
-    attempts[number] = attempt
-  else
-    context.attempts = { attempt }
-  end
+  return answer, sent.is_hoped_for and response.body or nil
 end
 
 --- The seconds that connecting and the whole request may take; nil when the deadline has passed.
-local function within(timeout, deadline, began)
-  local remaining = deadline - began
+local function time_limits(timeout, deadline, now)
+  local remaining = deadline and deadline - now or math.huge
   if remaining > 0 then
-    return min(timeout.connect, remaining), min(timeout.total, remaining)
+    return math.min(timeout.connect, remaining), math.min(timeout.total, remaining)
   end
-end
-
---- The answer where nothing was sent, after it was noted as an attempt.
-local function unsent(self, context, answer, refused)
-  if self.is_sync_request then
-    note_attempt(context, answer, 0, refused)
-  end
-  return answer
-end
-
---- Keeps what whoever goes on after a request that started nothing wants to know.
-local function keep(context, answer, response, sends, sent, began, received)
-  answer.sends = sends
-  context.sent_at, context.sent_clock, context.received_at = sent, began, received
-  context.claims = answer.status == 401
-      and authorization.claims_of(response.headers["www-authenticate"])
-    or nil
 end
 
 --- Sends once with this token.
 ---@return table answer
+---@return autopilot.SentRequest? sent
 ---@return string? body when the status is the one hoped for
-local function send_once(self, client, context, token, refused)
-  local options, on_event = client.options, client.on_event
-  local clock, now, timeout = options.clock, options.now, options.timeout
-  local connect, total = timeout.connect, timeout.total
-  if context.gate then
-    local instead = context.gate(context)
-    if instead then
-      return instead
-    end
+local function send(self, client, given, token, is_second)
+  local options = client.options
+  local began = options.clock()
+  local connect, total = time_limits(options.timeout, given.deadline, began)
+  if not connect then
+    local message = "the deadline passed before the request could be sent"
+    return answers.kept_back(client, "DEADLINE", message)
   end
-  local began = clock()
-  if context.deadline then
-    connect, total = within(timeout, context.deadline, began)
-    if not connect then
-      local message = "the deadline passed before the request could be sent"
-      return unsent(self, context, not_sent(client, "DEADLINE", message), refused)
-    end
-  end
-  local id = context.client_request_id
-  if id then
-    context.client_request_id = nil -- one request, one id
-  else
-    id = uuid()
-  end
-  local retry_attempt = context.retry_attempt or 0
-  if on_event then
-    client:emit("attempt", { retry_attempt = retry_attempt, client_request_id = id })
-    began = clock() -- what the observer took is not the answer's travel
-  end
+  local id = not is_second and given.client_request_id or core.uuid()
+  local retry_attempt = given.retry_attempt or 0
+  client:emit("attempt", { retry_attempt = retry_attempt, client_request_id = id })
   if client.secrets[1] ~= token then
     client:hide(token)
   end
-  local sent = now()
+  began = options.clock() -- the time that an observer takes is not the answer's travel
+  local sent = { at = options.now(), clock = began, is_hoped_for = false, is_second = is_second }
   local response, failure, complaint = self.send {
     connect = connect,
     total = total,
@@ -300,120 +220,67 @@ local function send_once(self, client, context, token, refused)
     client_request_id = id,
     retry_attempt = retry_attempt,
   }
-  local received, elapsed = now(), clock() - began
+  sent.received_at = options.now()
+  local elapsed = options.clock() - began
   if complaint then
     return { outcome = "unexpected", mistake = "the transport " .. complaint }
   end
-  local answer, sends, body =
-    read_result(self, client, response, failure, id, sent, began, received, elapsed)
-  if answer.outcome ~= "started" then
-    keep(context, answer, response, sends, sent, began, received)
-  end
-  if on_event then
-    client:emit("response", {
-      status = answer.status,
-      outcome = answer.outcome,
-      client_request_id = id,
-      elapsed = elapsed,
-    })
-  end
-  if self.is_sync_request then
-    note_attempt(context, answer, sends, refused)
-  end
-  return answer, body
-end
-
---- A token of the provider's; nil and the answer that says why there is none; or nil alone when it has
--- no other than the refused one, which would be refused again.
----@return string? token
----@return table? answer
-local function obtain(self, client, context, refused)
-  local token, failure, is_vouched
-  if not client.is_closed then
-    token, failure, is_vouched = authorization.token(client, context, refused)
-  end
-  local misfit = token
-    and token ~= refused
-    and not client.is_closed
-    and authorization.misfit(client, token, self.is_sync_request, is_vouched)
-  if misfit and misfit.may_refresh and not refused then
-    local newer, _, newer_is_vouched = authorization.token(client, context, token)
-    if newer and newer ~= token and not client.is_closed then
-      token = newer
-      misfit = authorization.misfit(client, token, self.is_sync_request, newer_is_vouched)
-    end
-  end
-  if client.is_closed then -- before the call, or by the provider
-    return nil, not_sent(client, "CLOSED", "the client was closed meanwhile")
-  elseif not token then
-    return nil, authorization.answer(client, failure)
-  elseif misfit then
-    return nil, authorization.answer(client, misfit)
-  elseif token == refused then
-    return nil
-  elseif token ~= client.secrets[1] and not core.is_header_text(token) then
-    -- Its author's mistake: the operation raises it at its caller's line, and quotes nothing.
-    return nil, { outcome = "token_error", mistake = "the token contains CR, LF or NUL" }
-  end
-  return token
+  local answer, body = read_result(self, client, response, failure, id, sent, elapsed)
+  answer.sends = sent.sends
+  return answer, sent, body
 end
 
 --- Gets a token of the provider's and sends once with it. After a refusal: with another than the refused
 -- one, or nil.
 ---@return table? answer
 ---@return string? body when the status is the one hoped for
----@return string? token that was sent
-local function ask(self, client, context, refused)
-  local token, answer = obtain(self, client, context, refused)
+---@return autopilot.RefusedToken? used the token that was sent
+local function try(self, client, given, refused)
+  local token, answer = bearer.obtain(client, given, self.is_sync, refused)
+  local sent, body
   if token then
-    local body
-    answer, body = send_once(self, client, context, token, refused)
-    return answer, body, token
+    local instead = given.before and given.before()
+    if instead then
+      return instead
+    end
+    answer, sent, body = send(self, client, given, token, refused ~= nil)
   end
-  return answer and unsent(self, context, answer, refused)
+  if answer and given.after and not answer.mistake then
+    given.after(answer, sent)
+  end
+  if sent then
+    client:emit("response", {
+      status = answer.status,
+      outcome = answer.outcome,
+      client_request_id = answer.client_request_id,
+      elapsed = answer.elapsed,
+    })
+  end
+  return answer, body, sent and { token = token, claims = sent.claims }
 end
 
 --- Sends the request; when the token is refused and the provider has another, once more with that.
 ---@param client autopilot.Client whose token is sent
----@param context autopilot.ExchangeContext
----@return table answer in the shape of a report, without `ok` and `operation`
+---@param given autopilot.RequestArguments
+---@return table answer in the shape of a report, without `ok` and `operation`; without `outcome` where it has
+-- the status hoped for
 ---@return string? body the last answer's, when it has the status hoped for
-function Exchange:run(client, context)
-  local static_token = client.static_token
-  if static_token then
-    local misfit = authorization.misfit(client, static_token, self.is_sync_request)
-    if misfit then
-      return unsent(self, context, authorization.answer(client, misfit))
-    end
-    return send_once(self, client, context, static_token)
-  end
-  local answer, body
-  local refused = client.peek and client.peek(client.options.now())
-  if
-    refused
-    and refused == client.secrets[1]
-    and not client.on_event
-    and not authorization.misfit(client, refused, self.is_sync_request, true)
-  then
-    -- The one that was sent last is at hand still: nothing to check, and nobody to tell.
-    answer, body = send_once(self, client, context, refused)
-  else
-    answer, body, refused = ask(self, client, context)
-  end
-  if answer.outcome ~= "unauthenticated" or answer.unposted or answer.retry_after then
+function Request:run(client, given)
+  local answer, body, used = try(self, client, given)
+  if answer.outcome ~= "unauthenticated" or not used or answer.retry_after then
     return answer, body
   end
-  local again, with_refreshed = ask(self, client, context, refused)
+  local again, body_again = try(self, client, given, used)
   if not again then
     return answer
   elseif again.outcome == "token_error" and not again.mistake then
-    -- Something was sent and refused: that stands. What the provider said is for people to know.
+    -- The refusal of the token that was sent stands. The provider's failure goes into the hint.
     answer.hint = "The service refused the token, and no other could be had: "
       .. again.error.message
     answer.is_transient, answer.retry_after = again.is_transient, again.retry_after
     return answer
   end
-  return again, with_refreshed
+  return again, body_again
 end
 
-return Exchange
+return Request

@@ -5,12 +5,20 @@
 -- The claim is in `flight`, how others are let run meanwhile in `turns`.
 
 local Flight = require "autopilot.share.flight"
+local answers = require "autopilot.graph.answer"
 local joined_report = require "autopilot.share.shared_answer"
-local reading = require "autopilot.sync.read"
+local outcome = require "autopilot.sync.outcome"
+local post = require "autopilot.sync.post"
+local record = require "autopilot.sync.record"
+local recover = require("autopilot.base.lazy") "autopilot.sync.recover"
 local SharedKnowledge = require "autopilot.share.tenant_store"
 local turns = require "autopilot.base.turns"
 
-local one_flight = {}
+local one_flight = {
+  finish = Flight.land,
+  pause = Flight.pause,
+  settle = Flight.settle,
+}
 
 -- Nobody waits longer for others, whoever they are.
 local longest_wait = 300
@@ -25,33 +33,29 @@ local first_step, step_growth, longest_step = 0.001, 1.5, 0.05
 -- counts as broken.
 local most_blind_looks = 20
 
--- What is not everybody's: it depends on the token, or on the way to the service. Two have to meet with
--- it before others take it for theirs.
-local of_the_asker = {
-  unreachable = true,
-  unauthenticated = true,
-  forbidden = true,
-  redirected = true,
-  unexpected = true,
-}
+-- An outcome that depends on the token, or on the network of the one who asks: two have to meet with it
+-- before others take it for theirs.
 local enough_of_them = 2
+
+local function is_of_asker(answer)
+  return outcome.of(answer).source == "asker"
+end
 
 -- ---- Waiting for another ------------------------------------------------------------------------------
 
-local function time_left(operation, state)
-  local clock = operation.client.options.clock()
+local function time_left(posting, state)
+  local clock = posting.call.client.options.clock()
   local waited = math.max(clock - state.began, state.slept)
-  local left = longest_wait - waited
-  return operation.deadline and math.min(left, operation.deadline - clock) or left
+  return math.min(longest_wait - waited, posting.call:time_left())
 end
 
 --- The result that may be taken: of the claim that was watched, if its holder was not done before this
 -- attempt began, or of a request sent since. And whether that holder is done.
-local function find_result(operation, id, state)
-  local client, tried_at = operation.client, operation.tried_at
+local function find_result(posting, id, state)
+  local client, tried_at = posting.call.client, posting.tried_at
   local text, clock = client.shared:get "result", client.options.clock()
   local now = client.options.now()
-  local ahead, before = now - clock, operation.tried_ahead
+  local ahead, before = now - clock, posting.tried_ahead
   local least, most = math.min(ahead, before), math.max(ahead, before)
   local result = joined_report.read(text, client.tenant or nil, now, least, most)
   if not result or result.id == state.unread_id then
@@ -62,20 +66,20 @@ local function find_result(operation, id, state)
   local is_since = tried_at < sent and sent <= told and told <= clock
   local is_its = result.id == id
   local fits = (is_its and told >= tried_at and told <= clock + largest_difference)
-    or (is_since and not of_the_asker[result.answer.outcome])
+    or (is_since and not is_of_asker(result.answer))
   return fits and result or nil, is_its
 end
 
 --- Waits while another holds the claim.
 ---@return "landed"|"gone"|"late" how
 ---@return autopilot.JoinedResult? result
-local function wait(operation, state)
-  local client = operation.client
+local function wait(posting, state)
+  local client = posting.call.client
   local step, watched = first_step, nil
   while not client.is_closed do
     local value = client.shared:get "claim"
     local id, ends = (value or ""):match "^(%S+) ?(%S*)$"
-    local result, is_done = find_result(operation, watched or id, state)
+    local result, is_done = find_result(posting, watched or id, state)
     if is_done and id == (watched or id) then
       local is_free = client.shared:call("delete_if", "claim", value) -- its holder could not
       state.blind = is_free == true and 0 or state.blind + 1
@@ -90,7 +94,7 @@ local function wait(operation, state)
     end
     watched, state.blind = id, 0
     state.claim_ends = SharedKnowledge.time_of(ends)
-    local left = operation.wants_wait ~= false and time_left(operation, state) or 0
+    local left = not posting.call.is_single_pass and time_left(posting, state) or 0
     local slept = left > 0 and turns.let_run(client.options.sleep, math.min(step, left), id)
     if not slept then
       return "late"
@@ -105,48 +109,34 @@ local hint_of_late = "Another request for this tenant is under way. Its answer w
   .. "any longer, and nothing was sent for this call."
 
 --- Another's request is still under way.
-local function in_progress(operation, ends)
-  local client = operation.client
+local function in_progress(posting, ends)
+  local client = posting.call.client
   local now = client.options.now()
   -- What is further ahead was said before the clock was set back.
   local latest = now + longest_wait + client.options.timeout.total
   ends = ends and ends > now and ends <= latest and ends or nil
-  local deadline = operation.deadline
-  return {
-    outcome = "in_progress",
-    tenant = client.tenant or nil,
-    delivered = "no",
-    answered_by = "client",
+  return answers.not_sent(client, "in_progress", {
     retry_at = ends,
-    retry_after = ends and ends - now,
     hint = hint_of_late,
-    gave_up = deadline and deadline <= client.options.clock() and "deadline" or nil,
+    gave_up = posting.call:time_left() <= 0 and "deadline" or nil,
     unposted = true,
-  }
+  })
 end
 
 -- ---- What the other's request came to -----------------------------------------------------------------
 
 --- A sync was started, but before the moment that is asked about: another is not to be had now.
-local function too_early(operation)
-  local client = operation.client
-  local now = client.options.now()
-  local ends = client.memory:cooldown_end(now)
-  return {
-    outcome = ends and "cooldown" or "in_progress",
-    tenant = client.tenant or nil,
-    delivered = "no",
-    answered_by = "client",
-    retry_at = ends,
-    retry_after = ends and ends - now,
-    unposted = true,
-  }
+local function too_early(posting)
+  local client = posting.call.client
+  local ends = client.memory:cooldown_end(client.options.now())
+  local name = ends and "cooldown" or "in_progress"
+  return answers.not_sent(client, name, { retry_at = ends, unposted = true })
 end
 
 --- Whether a sync of which the record told was triggered before the moment that is asked about, or may
 -- have been.
-local function is_too_early(operation)
-  local client, since = operation.client, operation.since
+local function is_too_early(posting)
+  local client, since = posting.call.client, posting.call.since
   if not since or client.memory.started_clock >= since.clock then
     return false
   end
@@ -155,9 +145,9 @@ local function is_too_early(operation)
 end
 
 --- Makes the other's answer ours.
-local function joined(operation, result)
-  local client, answer = operation.client, result.answer
-  operation.joined_attempts = math.max(operation.joined_attempts or 0, result.attempts)
+local function joined(posting, result)
+  local client, answer = posting.call.client, result.answer
+  posting.joined_attempts = math.max(posting.joined_attempts or 0, result.attempts)
   answer.unposted = true
   if client.on_event then
     client:emit("joined", { outcome = answer.outcome })
@@ -167,13 +157,13 @@ end
 
 --- The answer to the other's request as our own; nil when we are to try by ourselves, or to read first
 -- what came of it.
-local function adopt(operation, result, state)
-  local client, answer = operation.client, result.answer
-  if result.unread_since and require("autopilot.sync.recover").may_look(operation) then
+local function adopt(posting, result, state)
+  local client, answer = posting.call.client, result.answer
+  if result.unread_since and recover.may_look(posting.call) then
     state.unread, state.unread_id = result, result.id
     return nil
   end
-  if of_the_asker[answer.outcome] then
+  if is_of_asker(answer) then
     state.seen = state.seen + 1
     if state.seen < enough_of_them then
       return nil
@@ -181,8 +171,8 @@ local function adopt(operation, result, state)
   end
   client.shared:learn(client.options.now())
   if answer.outcome == "started" then
-    if operation.since and result.started.since.clock < operation.since.clock then
-      return too_early(operation)
+    if posting.call.since and result.started.since.clock < posting.call.since.clock then
+      return too_early(posting)
     end
     local started = result.started
     client.memory:note_started(
@@ -193,7 +183,7 @@ local function adopt(operation, result, state)
       started.latest
     )
   end
-  return joined(operation, result)
+  return joined(posting, result)
 end
 
 --- Whether a claim has ended with its time: its holder is dead, or was stopped.
@@ -202,40 +192,38 @@ local function has_expired(client, ends)
 end
 
 --- Reads the record after the death of a holder, whose request may have started a sync.
-local function look_for_heritage(operation)
-  local client, id = operation.client, operation.client_request_id
-  if client.options.recover and operation.wants_wait ~= false then
-    reading.read_once(operation)
-    operation.client_request_id = id -- it is for the request
-    Flight.renew(operation, client.options.timeout.total)
+local function look_for_heritage(posting)
+  local client = posting.call.client
+  if client.options.recover and not posting.call.is_single_pass then
+    record.read_once(posting.call)
+    Flight.renew(posting, client.options.timeout.total)
   end
 end
 
 --- Reads what came of another's request that was lost with the other's time; who waits with us gets to
 -- know it too.
 ---@return table? answer nil when nothing was started, so that it is for us to ask
-local function look_after(operation, state)
-  local client, result = operation.client, state.unread
-  local recover = require "autopilot.sync.recover"
+local function look_after(posting, state)
+  local client, result = posting.call.client, state.unread
   state.unread = nil
-  Flight.settle(operation)
-  if not recover.of_another(operation, result, state.seen_trigger) then
-    if operation.flight then
-      Flight.renew(operation, client.options.timeout.total)
+  Flight.settle(posting)
+  if not recover.of_another(posting, result, state.seen_trigger) then
+    if posting.claim then
+      Flight.renew(posting, client.options.timeout.total)
     end
     return nil
   end
-  local answer = joined(operation, result)
-  if operation.flight then
-    Flight.land(operation, answer, result)
+  local answer = joined(posting, result)
+  if posting.claim then
+    Flight.land(posting, answer, result)
   end
-  return answer.outcome == "started" and is_too_early(operation) and too_early(operation) or answer
+  return answer.outcome == "started" and is_too_early(posting) and too_early(posting) or answer
 end
 
 --- A refusal that is known by now.
-local function refusal_by_now(operation)
-  operation.client.shared:learn(operation.client.options.now())
-  local refusal = operation.known_refusal(operation)
+local function refusal_by_now(posting)
+  posting.call.client.shared:learn(posting.call.client.options.now())
+  local refusal = post.known_refusal(posting)
   if refusal then
     refusal.unposted = true
   end
@@ -243,24 +231,24 @@ local function refusal_by_now(operation)
 end
 
 --- What to answer instead of posting although the claim is ours; nil when there is nothing.
-local function found_meanwhile(operation, state)
-  local refusal = refusal_by_now(operation)
+local function found_meanwhile(posting, state)
+  local refusal = refusal_by_now(posting)
   if not refusal and state.is_heir then
     state.is_heir, state.claim_ends = false, nil -- of this death no more is to be known
-    look_for_heritage(operation)
-    refusal = refusal_by_now(operation)
+    look_for_heritage(posting)
+    refusal = refusal_by_now(posting)
   end
-  local result = not refusal and find_result(operation, nil, state)
-  local answer = refusal or (result and adopt(operation, result, state))
-  return answer or (state.unread and look_after(operation, state)) or nil
+  local result = not refusal and find_result(posting, nil, state)
+  local answer = refusal or (result and adopt(posting, result, state))
+  return answer or (state.unread and look_after(posting, state)) or nil
 end
 
 --- Goes on when the request may be posted. To be called when its token is there.
----@param operation autopilot.Operation with `tried_at` and `known_refusal`
+---@param posting autopilot.Posting with `tried_at`
 ---@return table? answer instead of a request; nil: post it
-function one_flight.gate(operation)
-  local client = operation.client
-  if operation.flight and Flight.renew(operation, client.options.timeout.total) then
+function one_flight.gate(posting)
+  local client = posting.call.client
+  if posting.claim and Flight.renew(posting, client.options.timeout.total) then
     return nil
   end
   local state = {
@@ -271,30 +259,30 @@ function one_flight.gate(operation)
     seen_trigger = client.memory.newest_trigger or nil,
   }
   while not client.is_closed do
-    local is_taken, message = Flight.claim(operation)
+    local is_taken, message = Flight.claim(posting)
     -- Who forces it wants the service's own answer, whatever is known and whoever else asks.
-    if operation.force or message and message ~= "exists" or state.blind > most_blind_looks then
+    if posting.call.force or message and message ~= "exists" or state.blind > most_blind_looks then
       return nil
     elseif is_taken then
-      local instead = found_meanwhile(operation, state)
-      if instead and operation.flight then
-        Flight.land(operation)
+      local instead = found_meanwhile(posting, state)
+      if instead and posting.claim then
+        Flight.land(posting)
       end
-      if instead or operation.flight then
+      if instead or posting.claim then
         return instead
       end
     end
-    local how, result = wait(operation, state)
-    local instead = result and adopt(operation, result, state)
+    local how, result = wait(posting, state)
+    local instead = result and adopt(posting, result, state)
     state.is_heir = how == "gone" and has_expired(client, state.claim_ends)
     if how == "late" then
-      instead = in_progress(operation, state.claim_ends)
+      instead = in_progress(posting, state.claim_ends)
     end
     if instead then
       return instead
     end
   end
-  return in_progress(operation, state.claim_ends)
+  return in_progress(posting, state.claim_ends)
 end
 
 return one_flight

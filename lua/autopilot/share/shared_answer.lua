@@ -43,17 +43,12 @@ local error_texts = { "code", "message", "reason" }
 local network_texts = { "stage", "name", "message" }
 local longest_text = 1000 -- characters
 
--- What no request is answered with: it follows from the record, or from the asker's own provider.
-local of_no_request = {
-  completed = true,
-  fresh = true,
-  sync_failed = true,
-  timed_out = true,
-  token_error = true,
-  cancelled = true,
-}
--- What a request may have ended with of which the record can tell more.
-local may_be_unread = { interrupted = true, unavailable = true }
+--- Whether an outcome can be that of a request: others follow from the record, or nothing was sent.
+local function is_of_request(name)
+  local row = outcome.all[name]
+  return row and row.source ~= "record" and row.source ~= "client"
+end
+
 local deliveries = { yes = true, no = true, unknown = true }
 local confirmations = { response = true, status = true }
 
@@ -98,36 +93,33 @@ local function started_text(memory, options)
 end
 
 --- Whether only its own deadline kept it from being sent.
-local function was_too_late(operation, answer)
-  local deadline = operation.deadline
-  return answer.outcome == "unreachable"
-    and deadline
-    and operation.client.options.clock() >= deadline
+local function was_too_late(posting, answer)
+  return answer.outcome == "unreachable" and posting.call:time_left() <= 0
 end
 
 --- When the first request was sent of which nobody has read what it came to.
-local function unread_since(operation, answer)
-  local open = operation.is_unread and operation.unsettled
+local function unread_since(posting, answer)
+  local open = posting.is_unread and posting.unsettled
   return open
-      and may_be_unread[answer.outcome]
-      and time_text(shown(operation.client.options, open.since.clock))
+      and outcome.of(answer).is_open
+      and time_text(shown(posting.call.client.options, open.since.clock))
     or nil
 end
 
---- What an operation's request came to, as text; nil when that cannot be written.
+--- What the request of a posting came to, as text; nil when that cannot be written.
 ---@param id string of the claim
----@param operation autopilot.Operation
+---@param posting autopilot.Posting
 ---@param answer table
 ---@param of_another autopilot.JoinedResult? to whose request it is the answer. It is for those who were there
 -- when that one's time was over: who came later never waited for the request
 ---@return string?
-function joined_report.write(id, operation, answer, of_another)
-  local memory, options = operation.client.memory, operation.client.options
+function joined_report.write(id, posting, answer, of_another)
+  local memory, options = posting.call.client.memory, posting.call.client.options
   local is_started = answer.outcome == "started"
   local sent = of_another and of_another.sent.clock
     or is_started and memory.started_clock
-    or operation.sent_clock
-  if not sent or of_no_request[answer.outcome] or was_too_late(operation, answer) then
+    or (posting.sent and posting.sent.clock)
+  if not sent or not is_of_request(answer.outcome) or was_too_late(posting, answer) then
     return nil -- nothing was, or not in the end, or it says nothing to who has more time
   end
   local network = copy_texts(answer.network, network_texts, {})
@@ -138,9 +130,9 @@ function joined_report.write(id, operation, answer, of_another)
     id = id,
     sent = time_text(shown(options, sent)),
     told = time_text(of_another and shown(options, of_another.told.clock) or options.now()),
-    attempts = of_another and of_another.attempts or #operation.attempts,
-    unread = operation.is_blind,
-    unread_since = unread_since(operation, answer),
+    attempts = of_another and of_another.attempts or #posting.attempts,
+    unread = posting.is_blind,
+    unread_since = unread_since(posting, answer),
     outcome = answer.outcome,
     status = answer.status,
     delivered = answer.delivered,
@@ -213,7 +205,7 @@ function joined_report.read(text, tenant, now, least, most)
   local sent, told = moment_of(fields.sent, most), moment_of(fields.told, most)
   local attempts = whole_number(fields.attempts, 0, 1e6)
   local name = fields.outcome
-  local is_known = type(name) == "string" and outcome.all[name] and not of_no_request[name]
+  local is_known = type(name) == "string" and is_of_request(name)
   if not sent or not told or not attempts or not is_known or not deliveries[fields.delivered] then
     return nil
   end
@@ -229,7 +221,7 @@ function joined_report.read(text, tenant, now, least, most)
     answer = answer_of(fields, tenant, now),
     started = started,
     -- A trigger at or after it will count, so the later one is taken; of all else the earlier.
-    unread_since = may_be_unread[name] and moment_of(fields.unread_since, least) or nil,
+    unread_since = outcome.all[name].is_open and moment_of(fields.unread_since, least) or nil,
   }
 end
 

@@ -7,6 +7,7 @@
 -- store). What cannot be read is no knowledge, and a store that fails is as good as none.
 
 local contract = require "autopilot.store.contract"
+local outcome = require "autopilot.sync.outcome"
 
 ---@class autopilot.SharedKnowledge
 ---@field package store autopilot.Store
@@ -22,8 +23,10 @@ local prefix = "autopilot:1:"
 -- What is kept for one tenant.
 local parts = { "sync", "refusal", "claim", "result" }
 
--- Refusals that are the tenant's, whoever asks; others depend on the token.
-local shared_refusals = { in_progress = true, cooldown = true, throttled = true }
+--- Whether a refusal is the tenant's, whoever asks; others depend on the token.
+local function is_of_tenant(name)
+  return outcome.of({ outcome = name }).source == "tenant"
+end
 
 -- Seconds. No clocks that are kept right differ by more; what is further ahead is no time of ours.
 local largest_difference = 60
@@ -171,7 +174,7 @@ function SharedKnowledge:tell(now)
     tell_sync(self, { triggered_at = bound }, now)
   end
   local ends = memory:held_until(now)
-  if ends and memory.held_clock ~= self.told_refusal and shared_refusals[memory.held_as] then
+  if ends and memory.held_clock ~= self.told_refusal and is_of_tenant(memory.held_as) then
     self.told_refusal = memory.held_clock
     local life = math.min(ends - now, longest_refusal)
     local told = self:get "refusal"
@@ -187,10 +190,10 @@ end
 ---@return number? ends
 ---@return string? outcome
 local function refusal_of(text, now)
-  local ends, outcome, told = (text or ""):match "^([%d.]+) ([%l_]+) ([%d.]+)$"
+  local ends, name, told = (text or ""):match "^([%d.]+) ([%l_]+) ([%d.]+)$"
   ends, told = time_of(ends), time_of(told)
   if ends and told then
-    return math.min(ends, now + math.max(0, ends - told)), outcome
+    return math.min(ends, now + math.max(0, ends - told)), name
   end
 end
 
@@ -202,10 +205,10 @@ function SharedKnowledge:learn(now)
   if fact then
     memory:note_others(fact)
   end
-  local ends, outcome = refusal_of(self:get "refusal", now)
-  if ends and shared_refusals[outcome] and ends > now and ends <= now + longest_refusal then
+  local ends, name = refusal_of(self:get "refusal", now)
+  if ends and is_of_tenant(name) and ends > now and ends <= now + longest_refusal then
     local before = memory.held_clock
-    memory:note_refused(outcome, ends, now)
+    memory:note_refused(name, ends, now)
     if memory.held_clock ~= before then
       self.told_refusal = memory.held_clock -- it is told already
     end

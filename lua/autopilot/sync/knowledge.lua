@@ -1,27 +1,28 @@
---- What a client remembers of its tenant: when its own last sync was started, who refused it until
--- when, and what the record said. From it follows whether asking again would be in vain.
+--- What a client knows of its tenant: when its own last sync was started, until when requests are refused,
+-- and what the record said. From it follows whether asking again would be in vain.
 --
 -- Times are Unix seconds of the client's clock, where nothing else is said; the service's stamps are
 -- translated here.
 
+local record = require("autopilot.base.lazy") "autopilot.sync.record"
+
 ---@class autopilot.TenantMemory
----@field is_blank boolean nothing is known from which a refusal could follow
----@field newest_trigger number|false the latest trigger that is known of; the service's clock
+---@field newest_trigger number? the latest trigger that is known of; the service's clock
 ---@field completed_trigger number? the latest trigger whose sync a record showed as completed; the service's clock
 ---@field started_at number? when the request was sent that started our own last sync
 ---@field started_clock number? the same on our monotonic clock
 ---@field own_earliest number? when that was triggered, at the earliest; the service's clock
 ---@field own_latest number? and at the latest
----@field accepted_at number|false when it was accepted, while no record has told of it
+---@field accepted_at number? when it was accepted, while no record has told of it
 ---@field record_ends number? the end of the cooldown that records tell of; the service's clock
----@field record_until number|false the same on our clock, at the latest
----@field bound_until number|false the latest end of a cooldown of which only a refusal is known
+---@field record_until number? the same on our clock, at the latest
+---@field bound_until number? the latest end of a cooldown of which only a refusal is known
 ---@field bound_since number? when that refusal came
 ---@field others_at number? when the sync of another client was triggered, at the latest; our clock
 ---@field others_earliest number? the same, at the earliest; the service's clock
----@field others_until number|false the end of the cooldown that it began, while no record has told of it
+---@field others_until number? the end of the cooldown that it began, while no record has told of it
 ---@field others_ends number? the same, the service's clock
----@field held_clock number|false when the latest Retry-After ends, on our monotonic clock, which nobody sets
+---@field held_clock number? when the latest Retry-After ends, on our monotonic clock, which nobody sets
 ---@field held_as autopilot.Outcome? what the answer meant that told of it
 local TenantMemory = {}
 TenantMemory.__index = TenantMemory
@@ -31,24 +32,11 @@ TenantMemory.__index = TenantMemory
 ---@param service_clock autopilot.ServiceClock
 ---@return autopilot.TenantMemory
 function TenantMemory.new(cooldown, margin, service_clock)
-  -- false stands for "none": a nil field would be looked up in the class each time.
   return setmetatable({
     cooldown = cooldown,
     margin = margin,
     service_clock = service_clock,
-    is_blank = true,
-    newest_trigger = false,
-    accepted_at = false,
-    record_until = false,
-    bound_until = false,
-    others_until = false,
-    held_clock = false,
   }, TenantMemory)
-end
-
---- Only a record that was read needs it, and it brings JSON along.
-local function settings()
-  return require "autopilot.sync.record"
 end
 
 local function later(a, b)
@@ -57,7 +45,7 @@ end
 
 --- Learns that a sync of ours was accepted.
 ---@param sent_at number when its request was sent
----@param accepted_at number|false when the answer came; false: a record tells how long it counts
+---@param accepted_at number? when the answer came; false: a record tells how long it counts
 ---@param clock number when its request was sent, on our monotonic clock
 ---@param earliest number? when it was triggered, at the earliest; the service's clock
 ---@param latest number? and at the latest; default for both: what is known of that clock
@@ -75,9 +63,6 @@ function TenantMemory:note_started(sent_at, accepted_at, clock, earliest, latest
   self.started_at, self.started_clock = sent_at, clock
   self.own_earliest, self.own_latest = earliest, latest
   self.accepted_at, self.bound_until = accepted_at, false
-  if self.cooldown > 0 then
-    self.is_blank = false
-  end
 end
 
 --- Learns that a record proves a sync, to be counted as ours.
@@ -97,7 +82,6 @@ end
 --- Learns of a sync, or of a refusal without an end, of which another client told.
 ---@param fact autopilot.SyncFact
 function TenantMemory:note_others(fact)
-  self.is_blank = false
   local at, earliest = fact.triggered_at, fact.earliest
   if not earliest then
     if at > (self.bound_since or 0) then
@@ -132,7 +116,6 @@ end
 ---@param retry_at number? from its Retry-After
 ---@param received_at number
 function TenantMemory:note_refused(outcome, retry_at, received_at)
-  self.is_blank = false
   if retry_at then
     local options = self.service_clock.options
     local held_clock = options.clock() + (retry_at - options.now())
@@ -147,25 +130,24 @@ end
 
 --- Learns from a record that was read. A record may be older than one before it, or than our own sync:
 -- it takes nothing back.
----@param record autopilot.SettingsRecord
-function TenantMemory:note_record(record)
-  self.is_blank = false
-  self.newest_trigger = later(self.newest_trigger, record.last_manual_trigger) or false
-  local trigger = record.last_manual_trigger
-  if trigger and settings().has_completed(record, trigger) then
+---@param found autopilot.SettingsRecord
+function TenantMemory:note_record(found)
+  self.newest_trigger = later(self.newest_trigger, found.last_manual_trigger) or false
+  local trigger = found.last_manual_trigger
+  if trigger and record.has_completed(found, trigger) then
     self.completed_trigger = later(self.completed_trigger, trigger)
   end
-  local ends = settings().cooldown_until(record, self.cooldown, self.margin) or 0
+  local ends = record.cooldown_until(found, self.cooldown, self.margin) or 0
   if ends >= (self.record_ends or 1) then
     local _, latest = self.service_clock:to_client(ends)
     -- Known already: it is not put off because the clocks may have drifted since.
     self.record_until = math.min(latest, ends == self.record_ends and self.record_until or latest)
     self.record_ends = ends
   end
-  if self.accepted_at and settings().covers(record, self.own_earliest) then
+  if self.accepted_at and record.covers(found, self.own_earliest) then
     self.accepted_at = false
   end
-  if self.others_until and settings().covers(record, self.others_earliest) then
+  if self.others_until and record.covers(found, self.others_earliest) then
     self.others_until = false
   end
   if self.bound_until and self:known_end() > self.bound_since then
@@ -228,12 +210,12 @@ end
 -- Our own sync is known to be: it was accepted after its request was sent, and no other can have been
 -- triggered within the cooldown before. Of any other only the stamp tells, on the service's clock,
 -- and an open question is no proof.
----@param record autopilot.SettingsRecord
+---@param found autopilot.SettingsRecord
 ---@param since autopilot.Since? nil: any
 ---@return number? trigger the service's clock
-function TenantMemory:covering_trigger(record, since)
+function TenantMemory:covering_trigger(found, since)
   if not since then
-    return record.last_manual_trigger
+    return found.last_manual_trigger
   end
   local earliest, latest = self.service_clock:to_service(since.at, since.clock, since.is_told)
   local started_clock = self.started_clock
@@ -241,20 +223,20 @@ function TenantMemory:covering_trigger(record, since)
   if started_clock and since.clock <= started_clock and earliest <= self.own_latest then
     latest = math.min(latest, self.own_earliest)
   end
-  if settings().covers(record, latest) then
-    return record.last_manual_trigger
+  if record.covers(found, latest) then
+    return found.last_manual_trigger
   end
 end
 
 --- Whether the record tells that no sync was triggered at or after `since`. What this client started itself
 -- may be missing in a record that was read late.
----@param record autopilot.SettingsRecord
+---@param found autopilot.SettingsRecord
 ---@param since autopilot.Since? nil: any
 ---@return boolean
-function TenantMemory:shows_none(record, since)
-  local trigger, started_clock = record.last_manual_trigger, self.started_clock
+function TenantMemory:shows_none(found, since)
+  local trigger, started_clock = found.last_manual_trigger, self.started_clock
   local has_started = started_clock and (not since or started_clock >= since.clock)
-  if has_started or not record.trigger_known then
+  if has_started or not found.trigger_known then
     return false
   elseif not trigger or not since then
     return trigger == nil
@@ -263,14 +245,14 @@ function TenantMemory:shows_none(record, since)
 end
 
 --- How the sync ended that was triggered at `trigger`, as far as the record or one before it tells.
----@param record autopilot.SettingsRecord the newest, already noted
+---@param found autopilot.SettingsRecord the newest, already noted
 ---@param trigger number the service's clock: the trigger's stamp in that record
 ---@return "completed"|"sync_failed"|nil outcome nil: it is not known to have ended
-function TenantMemory:ending(record, trigger)
-  if settings().has_completed(record, trigger) or (self.completed_trigger or -1) >= trigger then
+function TenantMemory:ending(found, trigger)
+  if record.has_completed(found, trigger) or (self.completed_trigger or -1) >= trigger then
     return "completed"
   end
-  return settings().has_failed(record, trigger) and "sync_failed" or nil
+  return record.has_failed(found, trigger) and "sync_failed" or nil
 end
 
 return TenantMemory

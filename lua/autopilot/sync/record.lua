@@ -1,16 +1,18 @@
---- The record `windowsAutopilotSettings`: what it says of syncs, and what follows from its times.
+--- The record `windowsAutopilotSettings`: what it says of syncs, what follows from its times, and how it is
+-- read.
 --
--- Pure. Every time is in Unix seconds of the service's clock, every duration in seconds; whoever has
--- another clock translates. Asking for the record, waiting and posting are left to others.
+-- Times of the record are Unix seconds of the service's clock, durations are seconds.
 --
 -- Sources: the Graph pages "windowsAutopilotSettings resource type" and "windowsAutopilotSyncStatus
 -- enum type" (beta), and records as the live service gave them. Where the pages leave open what a stamp
 -- means, a rule holds for every meaning, or says which one it takes.
 
+local answers = require "autopilot.graph.answer"
+local attempts = require "autopilot.sync.attempts"
 local dates = require "autopilot.base.dates"
 local json = require "autopilot.base.json"
 
-local settings = {}
+local record = {}
 
 ---@class autopilot.SettingsRecord
 ---@field sync_status string? `unknown`, `in_progress`, `completed`, `failed`; a state that Graph may add keeps its own name
@@ -18,7 +20,7 @@ local settings = {}
 ---@field last_manual_trigger number? when a sync was last asked for; nil: never, or not told
 ---@field trigger_known boolean the record tells when a sync was last asked for: only then does nil mean never
 
--- Members of the enumeration as the Graph page has them; letter case is not worth a failure.
+-- Members of the enumeration as the Graph page has them; upper and lower case are taken for the same.
 local states = {
   unknown = "unknown",
   inprogress = "in_progress",
@@ -30,7 +32,7 @@ local states = {
 -- before this too. A day later, so that an offset does not matter.
 local first_moment = 86400
 
--- The year 9999 is .NET's greatest date, which is no time of a sync either.
+-- The year 9999: .NET's greatest date is not the time of a sync either.
 local last_moment = 253370764800
 
 local function state_of(value)
@@ -40,7 +42,7 @@ local function state_of(value)
   return states[value:lower()] or value
 end
 
---- The moment that a member tells, and whether it tells one, or "never", at all.
+--- The moment that a member of the record tells, nil for "never"; and false when it tells neither.
 local function moment_of(value)
   if value == json.null then
     return nil, true
@@ -80,8 +82,8 @@ end
 --- Reads the body of an answer to `GET …/windowsAutopilotSettings`.
 ---@param body string?
 ---@return autopilot.SettingsRecord? record
----@return string? message one sentence, without a word of the body, when that is no such record
-function settings.parse(body)
+---@return string? message why the body is not such a record: one sentence, which quotes nothing of the body
+function record.parse(body)
   if type(body) ~= "string" or not body:find "%S" then
     return nil, "the status answer is empty"
   end
@@ -103,19 +105,19 @@ function settings.parse(body)
   }
 end
 
---- The end of the cooldown that follows from the record, or nil when it tells of no sync.
+--- The end of the cooldown that follows from the record; nil when the record tells of no sync.
 --
 -- The sync action's page: called within 10 minutes of the previous sync, it answers 429. It does not
 -- say whether they count from the trigger or from the end of the sync, and a sync that the service
 -- starts by itself has no trigger stamp: the later of the two stamps is safe either way.
----@param record autopilot.SettingsRecord
----@param cooldown number seconds between two syncs; 0: the service is taken to have none
+---@param found autopilot.SettingsRecord
+---@param cooldown number seconds between two syncs; 0 switches this off
 ---@param margin number seconds on top
 ---@return number? seconds Unix seconds, service's clock
-function settings.cooldown_until(record, cooldown, margin)
-  local latest = record.last_manual_trigger
-  if record.last_sync and (not latest or record.last_sync > latest) then
-    latest = record.last_sync
+function record.cooldown_until(found, cooldown, margin)
+  local latest = found.last_manual_trigger
+  if found.last_sync and (not latest or found.last_sync > latest) then
+    latest = found.last_sync
   end
   if not latest or cooldown <= 0 then
     return nil
@@ -123,27 +125,15 @@ function settings.cooldown_until(record, cooldown, margin)
   return latest + cooldown + margin
 end
 
---- Whether a sync may be asked for: none is in progress (that answers 409) and no cooldown is known.
----@param record autopilot.SettingsRecord
----@param service_time number Unix seconds, service's clock
----@param cooldown number seconds
----@param margin number seconds
----@return boolean
-function settings.is_ready(record, service_time, cooldown, margin)
-  local cooldown_end = settings.cooldown_until(record, cooldown, margin)
-  return record.sync_status ~= "in_progress"
-    and (cooldown_end == nil or service_time >= cooldown_end)
-end
-
 --- Whether a sync was surely triggered at or after `since`.
 --
 -- Only the trigger's stamp proves that. `lastSyncDateTime` does not tell when its sync began: one
 -- that began before a device was imported does not include it, however late it ended.
----@param record autopilot.SettingsRecord
+---@param found autopilot.SettingsRecord
 ---@param since number Unix seconds, service's clock
 ---@return boolean
-function settings.covers(record, since)
-  return record.last_manual_trigger ~= nil and record.last_manual_trigger >= since
+function record.covers(found, since)
+  return found.last_manual_trigger ~= nil and found.last_manual_trigger >= since
 end
 
 --- Whether a sync that was triggered at or after `trigger` has surely completed.
@@ -152,13 +142,13 @@ end
 -- that stamp. So the status must not be `failed`, and not `in_progress` either, for then the stamp may be
 -- that of a sync that failed before. `completed` alone may be left over from before the trigger (a small
 -- tenant's sync was seen to take half a second, and a record may be read late).
----@param record autopilot.SettingsRecord
+---@param found autopilot.SettingsRecord
 ---@param trigger number Unix seconds, service's clock: the trigger's stamp in the record
 ---@return boolean
-function settings.has_completed(record, trigger)
-  local status = record.sync_status
-  return record.last_sync ~= nil
-    and record.last_sync >= trigger
+function record.has_completed(found, trigger)
+  local status = found.sync_status
+  return found.last_sync ~= nil
+    and found.last_sync >= trigger
     and status ~= "in_progress"
     and status ~= "failed"
 end
@@ -167,11 +157,94 @@ end
 --
 -- `failed` counts when the record knows of that trigger, so was not read late. It may be of a later sync
 -- that the service began by itself: then the client may have seen before that this one had completed.
----@param record autopilot.SettingsRecord
+---@param found autopilot.SettingsRecord
 ---@param trigger number Unix seconds, service's clock: the trigger's stamp in the record
 ---@return boolean
-function settings.has_failed(record, trigger)
-  return record.sync_status == "failed" and settings.covers(record, trigger)
+function record.has_failed(found, trigger)
+  return found.sync_status == "failed" and record.covers(found, trigger)
 end
 
-return settings
+-- ---- Reading it --------------------------------------------------------------------------------------
+
+--- The answer of a read that was not made, because a Retry-After has not passed yet.
+local function held_back(client, retry_at)
+  return answers.not_sent(client, "throttled", {
+    retry_at = retry_at,
+    hint = "The service asked to be left alone for a while, so the status was not read.",
+  })
+end
+
+--- Leaves out what is told of requests for a sync only. Who answered is told where it was not the service.
+local function as_of_read(answer)
+  answer.delivered, answer.sends = nil, nil
+  answer.answered_by = answer.answered_by == "intermediary" and answer.answered_by or nil
+  return answer
+end
+
+--- Reads the record once, unless a Retry-After has not passed yet. The client's memory learns from it.
+---@param call autopilot.Call
+---@param number integer? of the attempt; default 1
+---@return autopilot.SettingsRecord? found nil when it could not be read
+---@return table answer what came of the request, in the shape of a report
+function record.read_once(call, number)
+  local client = call.client
+  local options, memory = client.options, client.memory
+  local _, clock = call:now()
+  local held_until = memory:held_until(options.now(), clock)
+  if held_until then
+    return nil, as_of_read(held_back(client, held_until))
+  end
+  local answer, body = client.status_request:run(client, {
+    deadline = call.deadline,
+    retry_attempt = (number or 1) - 1,
+    waited_until = call.slept_until,
+  })
+  as_of_read(answer)
+  if answer.retry_at and answer.status then
+    memory:note_refused(answer.outcome, answer.retry_at, options.now())
+    if client.shared then
+      client.shared:tell(options.now())
+    end
+  end
+  if not body then
+    return nil, answer
+  end
+  local found, message = record.parse(body)
+  if not found then
+    -- A read that was cut off may be repeated; another body would come again.
+    answer.outcome = answer.network and "interrupted" or "unexpected"
+    answer.error = not answer.network and { message = message } or nil
+    return nil, answer
+  end
+  found.sync_status = client:clean(found.sync_status)
+  answer.sync_status = found.sync_status
+  answer.last_sync = found.last_sync
+  answer.last_manual_trigger = found.last_manual_trigger
+  memory:note_record(found)
+  if client.shared then
+    client.shared:exchange(options.now())
+  end
+  return found, answer
+end
+
+--- Reads the record, again and again as the client's policy says.
+---@param call autopilot.Call
+---@return autopilot.SettingsRecord? found
+---@return table answer
+function record.read(call)
+  local found
+  local answer = attempts.run(call, function(number)
+    local answer
+    found, answer = record.read_once(call, number)
+    local judged = not found and answer or nil
+    if answer.outcome == "interrupted" then
+      -- A read changes nothing, so it may be repeated even where its answer was lost.
+      judged =
+        { outcome = "unreachable", retry_after = answer.retry_after, retry_at = answer.retry_at }
+    end
+    return answer, judged
+  end)
+  return found, answer
+end
+
+return record

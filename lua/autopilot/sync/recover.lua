@@ -1,20 +1,22 @@
---- Settles whether a sync request whose answer was lost started a sync: the status tells.
+--- Settles whether a sync request whose answer was lost started a sync: the record tells.
 --
--- Recovery is no retry: it asks nothing of the service but its record, once or twice for each attempt
+-- Recovery is not a retry: it asks nothing of the service but its record, once or twice for each attempt
 -- that needs it, whatever the policy says.
 --
--- What a stamp proves: at or after our sending, that a sync was triggered since, whosever; between our
--- sending and our giving up, that our request has arrived. `Date` has whole seconds and answers travel,
--- so a stamp may lie where both sides of our sending are possible. Then one more read is made at a
--- moment that decides; what stays open counts for us. So a false claim takes somebody else's sync in
--- the time of two round trips before our own request, which is lost (in the second before, where no
--- further read can be made), or one while our own request is under way that never arrives.
+-- What a stamp proves: at or after our sending, that a sync was triggered since, by us or by others;
+-- between our sending and our giving up, that our request has arrived. `Date` has whole seconds and answers
+-- travel, so a stamp may lie where it is possible that it is from before our sending and that it is from
+-- after. Then one more read is made at a moment that decides; what stays open counts for us. So a claim can
+-- be false in two cases only: somebody else's sync was triggered in the time of two round trips before our
+-- own request, which is lost (in the second before, where no further read can be made), or while our own
+-- request was under way and never arrived.
 
-local reading = require "autopilot.sync.read"
+local outcome = require "autopilot.sync.outcome"
+local record = require "autopilot.sync.record"
 
 local recover = {}
 
----@class autopilot.Unsettled the requests of an operation of which it is open what they did
+---@class autopilot.Unsettled the requests of a call of which it is open whether they started a sync
 ---@field since autopilot.Since when the first was sent
 ---@field earliest number? the same on the service's clock, when that was known already
 ---@field sent_last autopilot.Since when the last was sent
@@ -23,11 +25,10 @@ local recover = {}
 
 local lost_in_a_gateway = { [502] = true, [503] = true, [504] = true }
 
---- Refusals of which a sync may be the reason that is our own: of an attempt before, or of this
--- request's first copy when libcurl sent it again.
-local refused = { in_progress = true, cooldown = true, throttled = true }
+-- Seconds: an answer that comes sooner is not from the other end of a network.
+local shortest_trip = 0.005
 
---- Whether it was lost, where this request's trace ends: nobody of authority answered it.
+--- Whether Graph did not answer: the connection broke, or a gateway sent 502 to 504.
 local function was_lost(answer)
   return answer.outcome == "interrupted"
     or (
@@ -37,206 +38,197 @@ local function was_lost(answer)
     )
 end
 
---- Whether an operation may go on: its deadline, where there is one, has not passed.
-local function has_time(operation)
-  return not operation.deadline or operation.client.options.clock() < operation.deadline
-end
-
---- Keeps in mind that this attempt may have started a sync, though nobody said so.
-local function keep_open(operation, answer, seen)
+--- Remembers that a request may have started a sync, although its answer does not say so.
+local function keep_open(posting, answer, seen)
   if answer.delivered ~= "unknown" and (answer.sends or 0) <= 1 then
     return
   end
-  local service_clock = operation.client.service_clock
-  local open, sent = operation.unsettled, { at = operation.sent_at, clock = operation.sent_clock }
+  local service_clock, sent = posting.call.client.service_clock, posting.sent
+  local open = posting.unsettled
   if not open then
-    open = { since = sent, seen = seen }
-    open.earliest = service_clock:is_in_step(sent.at, sent.clock)
-        and service_clock:to_service(sent.at, sent.clock)
-      or nil
-    operation.unsettled = open
+    open = { since = sent, seen = seen or nil }
+    if service_clock:is_known() then
+      open.earliest = service_clock:to_service(sent.at, sent.clock)
+    end
+    posting.unsettled = open
   end
   open.sent_last, open.took = sent, answer.elapsed
 end
 
--- What answers sooner, in seconds, is no service at the other end of a network.
-local shortest_trip = 0.005
-
 --- Whether a stamp counts as one from after our sending, and whether that is beyond doubt.
-local function counts(operation, stamp)
-  local open = operation.unsettled
+local function counts(posting, stamp)
+  local open = posting.unsettled
   local since = open.since
-  local earliest, latest = operation.client.service_clock:to_service(since.at, since.clock)
+  local earliest, latest = posting.call.client.service_clock:to_service(since.at, since.clock)
   if not stamp or stamp < math.max(earliest, open.earliest or earliest) then
     return false, false
   end
   return stamp > (open.seen or 0), stamp >= latest
 end
 
---- Reads the record once more where its stamp counts, but not beyond doubt: two round trips before the moment
--- at which `Date` would show a new second if our request had been sent at the stamp's own time. If it
--- shows that second already, the service's clock is further ahead, and the stamp is from before.
-local function look_closer(operation, record)
-  local client, open, took = operation.client, operation.unsettled, operation.read_took
-  local it_counts, is_sure = counts(operation, record.last_manual_trigger)
-  if not it_counts or is_sure or took < shortest_trip or operation.wants_wait == false then
+--- Reads the record once more where its stamp counts, but not beyond doubt: two round trips before the
+-- moment at which `Date` would show a new second if our request had been sent at the stamp's own time. If
+-- it shows that second already, the service's clock is further ahead, and the stamp is from before.
+---@param took number seconds that the read took
+local function look_closer(posting, found, took)
+  local call, open = posting.call, posting.unsettled
+  local it_counts, is_sure = counts(posting, found.last_manual_trigger)
+  if not it_counts or is_sure or took < shortest_trip or call.is_single_pass then
     return nil
   end
-  local clock = client.options.clock()
-  -- Since our request was sent, by the clock that nobody sets.
-  local shows = record.last_manual_trigger + (clock - open.since.clock) + 2 * took
+  local options = call.client.options
+  -- The time since our request was sent is measured by the monotonic clock.
+  local passed = options.clock() - open.since.clock
+  local shows = found.last_manual_trigger + passed + 2 * took
   local seconds = math.ceil(shows) - shows
-  if operation.deadline and clock + seconds + 2 * took >= operation.deadline then
+  if seconds + 2 * took >= call:time_left() then
     return nil
   end
-  client.options.sleep(seconds)
-  return reading.read_once(operation)
+  options.sleep(seconds)
+  return record.read_once(call)
 end
 
 --- Whether the record shows that a sync was triggered since the first of our requests of which it was
--- open what they did. If so, the client's memory knows from now on.
----@param operation autopilot.Operation
----@param record autopilot.SettingsRecord
+-- open whether they did. If so, the client's memory learns of it.
+---@param posting autopilot.Posting
+---@param found autopilot.SettingsRecord
 ---@param answer table of the read
 ---@return boolean is_settled
----@return autopilot.SettingsRecord record the newest
+---@return autopilot.SettingsRecord found the newest
 ---@return table answer of that read
-function recover.settle(operation, record, answer)
-  local open = operation.unsettled
+function recover.settle(posting, found, answer)
+  local open = posting.unsettled
   if not open then
-    return false, record, answer
+    return false, found, answer
   end
-  local closer, of_closer = look_closer(operation, record)
-  record, answer = closer or record, closer and of_closer or answer
-  local stamp = record.last_manual_trigger
-  if not counts(operation, stamp) then
-    open.seen = math.max(open.seen or 0, stamp or 0) -- and later reads do not change that
-    return false, record, answer
+  local closer, of_closer = look_closer(posting, found, answer.elapsed)
+  found, answer = closer or found, closer and of_closer or answer
+  local stamp = found.last_manual_trigger
+  if not counts(posting, stamp) then
+    open.seen = math.max(open.seen or 0, stamp or 0) -- later reads do not change that
+    return false, found, answer
   end
-  local memory, service_clock = operation.client.memory, operation.client.service_clock
+  local client = posting.call.client
+  local memory, service_clock = client.memory, client.service_clock
   memory:note_proven(open.since.at, open.since.clock, stamp)
-  memory:note_record(record)
-  operation.unsettled = nil
+  memory:note_record(found)
+  posting.unsettled = nil
   local sent = open.sent_last
   local under_way_from, under_way_until = service_clock:to_service(sent.at, sent.clock)
   under_way_until = under_way_until + open.took
-  local _, latest = service_clock:to_service(operation.client.options.now())
+  local _, latest = service_clock:to_service(client.options.now())
   local was_under_way = stamp >= under_way_from and stamp <= under_way_until
   -- A stamp from the future says that the clocks cannot be compared, as does an unknown clock.
   local is_comparable = service_clock:is_known() and stamp <= latest
-  operation.has_arrived = operation.has_arrived or was_under_way or not is_comparable
-  return true, record, answer
+  posting.has_arrived = posting.has_arrived or was_under_way or not is_comparable
+  return true, found, answer
 end
 
-local function become_started(answer)
-  answer.outcome = "started"
-  answer.confirmed_by = "status"
-  answer.answered_by = nil -- no answer to the request tells it
+--- Changes the answer to what the record tells: nothing of the lost answer holds any more.
+local function become(answer, name, retry_at, retry_after)
+  answer.outcome = name
+  answer.answered_by = nil -- it follows from the record, not from an answer to the request
   answer.network, answer.error, answer.hint = nil, nil, nil
-  answer.retry_after, answer.retry_at = nil, nil
+  answer.retry_at, answer.retry_after = retry_at, retry_after
 end
 
---- It started nothing, and another would be refused: says so instead of asking in vain.
-local function become_refused(operation, answer, record)
-  local client = operation.client
-  local now = client.options.now()
+--- The outcome of the request for another sync, where it would be refused. The end of the cooldown, too.
+local function refusal_of(client, found, now)
   local ends = client.memory:cooldown_end(now)
-  if record.sync_status == "in_progress" then
-    answer.outcome = "in_progress"
-  elseif ends then
-    answer.outcome = "cooldown"
-  else
-    return false
-  end
-  answer.retry_at = ends
-  answer.retry_after = ends and ends - now
-  answer.answered_by = nil -- it follows from the record
-  answer.network, answer.error, answer.hint = nil, nil, nil
-  return true
+  return found.sync_status == "in_progress" and "in_progress" or (ends and "cooldown"), ends
 end
 
 -- What the policy judges a lost request by whose record could not be read, whatever its answer was: another
--- may start a second sync.
+-- request may start a second sync.
 recover.unread = { outcome = "interrupted", delivered = "unknown" }
 
 --- Reads the record and completes the answer by it.
 ---@return table? judged
-local function look(operation, answer, is_lost)
-  local record, of_read = reading.read_once(operation)
-  if not (record and record.trigger_known) then
-    -- Where only our own time was over, others may look.
-    operation.is_unread = operation.is_unread and not has_time(operation)
-    operation.is_blind = is_lost or nil
+local function look(posting, answer, is_lost)
+  local client = posting.call.client
+  local found, of_read = record.read_once(posting.call)
+  if not (found and found.trigger_known) then
+    -- Where only the time of this call was over, another call may look.
+    posting.is_unread = posting.is_unread and posting.call:time_left() <= 0
+    posting.is_blind = is_lost or nil
     if is_lost and answer.outcome == "unavailable" then
       answer.hint = "The service failed, and its record could not be read: a sync may have started."
     end
     return is_lost and recover.unread or answer
   end
-  operation.is_unread, operation.is_blind = nil, nil
+  posting.is_unread, posting.is_blind = nil, nil
   local is_settled
-  is_settled, record = recover.settle(operation, record, of_read)
+  is_settled, found = recover.settle(posting, found, of_read)
   if is_settled then
-    become_started(answer)
+    become(answer, "started")
+    answer.confirmed_by = "status"
     return nil
-  end
-  if is_lost and not become_refused(operation, answer, record) then
-    -- It started nothing, so asking again cannot start a second one.
-    return { outcome = "unreachable" }
+  elseif is_lost then
+    local now = client.options.now()
+    local name, ends = refusal_of(client, found, now)
+    if not name then
+      -- The lost request started nothing, so asking again cannot start a second sync.
+      return { outcome = "unreachable" }
+    end
+    become(answer, name, ends, ends and ends - now)
   end
   return answer
 end
 
 --- Looks at what came of an attempt, and reads the record where that leaves it open.
----@param operation autopilot.Operation
+---@param posting autopilot.Posting
 ---@param answer table of the attempt; changed to what is known then
----@param seen number? the latest trigger's stamp that was known before the attempt
+---@param seen number|false|nil the latest trigger's stamp that was known before the attempt
 ---@return table? judged what the policy is to judge by; nil when the sync was started
-function recover.run(operation, answer, seen)
-  keep_open(operation, answer, seen)
+function recover.run(posting, answer, seen)
+  keep_open(posting, answer, seen)
   local is_lost = was_lost(answer)
-  operation.is_blind = nil
-  operation.is_unread = operation.is_unread or is_lost or nil
-  local is_looked_at = is_lost or (operation.unsettled and refused[answer.outcome])
-  if not is_looked_at or not operation.client.options.recover then
+  posting.is_blind = nil
+  posting.is_unread = posting.is_unread or is_lost or nil
+  -- The reason of a refusal may be a sync of our own: of an attempt before, or of this request's first copy
+  -- where libcurl sent it again.
+  local is_refused = outcome.of(answer).source == "tenant"
+  local is_looked_at = is_lost or (posting.unsettled and is_refused)
+  if not is_looked_at or not posting.call.client.options.recover then
     return answer
   end
-  return look(operation, answer, is_lost)
+  return look(posting, answer, is_lost)
 end
 
---- Whether it is for this operation to read what another's lost request came to.
----@param operation autopilot.Operation
+--- Whether this call is to read what became of another's lost request.
+---@param call autopilot.Call
 ---@return boolean
-function recover.may_look(operation)
-  return operation.client.options.recover and operation.wants_wait ~= false and has_time(operation)
+function recover.may_look(call)
+  return call.client.options.recover and not call.is_single_pass and call:time_left() > 0
 end
 
 --- Looks at what came of another's lost request, which had no time to look by itself.
----@param operation autopilot.Operation
+---@param posting autopilot.Posting
 ---@param result autopilot.JoinedResult its answer is changed to what is known then
 ---@param seen number? the latest trigger's stamp that was known when the wait for it began
----@return boolean is_its_answer false: it started nothing, and it is for this operation to ask
-function recover.of_another(operation, result, seen)
-  local own, answer, has_arrived = operation.unsettled, result.answer, operation.has_arrived
-  operation.unsettled = own
+---@return boolean is_its_answer false: it started nothing, and this call has to ask
+function recover.of_another(posting, result, seen)
+  local own, answer, has_arrived = posting.unsettled, result.answer, posting.has_arrived
+  posting.unsettled = own
     or {
       since = result.unread_since,
       sent_last = result.sent,
       took = result.told.clock - result.sent.clock,
       seen = seen,
     }
-  operation.is_unread = true
-  local judged = look(operation, answer, true)
-  if operation.unsettled and not operation.is_unread then
-    operation.unsettled = own -- what the other's did is no question of ours any more
+  posting.is_unread = true
+  local judged = look(posting, answer, true)
+  if posting.unsettled and not posting.is_unread then
+    posting.unsettled = own -- what the other's request did is known now
   end
   answer.answered_by = "client"
   answer.unread = judged == recover.unread or nil
   if judged then
     return judged == answer or answer.unread
   end
-  answer.delivered = operation.has_arrived and "yes" or answer.delivered
+  answer.delivered = posting.has_arrived and "yes" or answer.delivered
   if not own then
-    operation.has_arrived = has_arrived -- of ours nothing was under way
+    posting.has_arrived = has_arrived -- no request of this call's own was under way
   end
   return true
 end

@@ -1,11 +1,9 @@
---- The answer to every operation: one shape for results and failures.
+--- The report of every call: one shape for results and failures, and one line of text for people.
 --
--- What the fields mean is decided where they are known (exchange, sync, wait, ensure); here they are
--- given a type and their one line for people.
+-- The fields are filled in where their values are known; the table that carries them until then is called
+-- an answer.
 
 local outcome = require "autopilot.sync.outcome"
-
-local outcomes = outcome.all
 
 local report = {}
 
@@ -93,23 +91,35 @@ function Report:__tostring()
   return (line:gsub("%c", " "))
 end
 
---- Makes the table a report: sets `ok` and `hint` by the outcome.
+--- Makes a table of a report's fields a report: adds `ok` and `hint` by the outcome.
 ---@param fields table
----@param tenant_id string|false|nil of the token that was sent
 ---@return autopilot.Report
-function report.seal(fields, tenant_id)
-  if tenant_id and not fields.tenant_id then
-    fields.tenant_id = tenant_id
-    fields.tenant = fields.tenant or tenant_id
-  end
-  local row = outcomes[fields.outcome]
-  if row then
+function report.seal(fields)
+  fields.is_transient, fields.sends = nil, nil -- told for each attempt
+  local row = outcome.of(fields)
+  if row.name then
     fields.ok = row.ok
-    if row.hint and not fields.hint then
-      fields.hint = outcome.hint(fields.outcome, fields.error, fields.network)
-    end
+    fields.hint = fields.hint or outcome.hint(fields.outcome, fields.error, fields.network)
   end
   return setmetatable(fields, Report)
+end
+
+--- Makes the last answer of a call its report.
+---@param call autopilot.Call
+---@param answer table
+---@param attempts autopilot.Attempt[]?
+---@return autopilot.Report? report
+---@return autopilot.Report? failure
+function report.finish(call, answer, attempts)
+  answer.operation, answer.attempts, answer.steps = call.name, attempts, call.steps
+  answer.elapsed = call.client.options.clock() - call.began
+  answer.tenant_id = answer.tenant_id or call.client.tenant_id or nil
+  answer.tenant = answer.tenant or answer.tenant_id
+  local sealed = report.seal(answer)
+  if sealed.ok then
+    return sealed
+  end
+  return nil, sealed
 end
 
 return report

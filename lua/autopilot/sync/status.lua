@@ -1,8 +1,8 @@
 --- `client:status`: what the tenant's record says, and whether a sync may be asked for.
 
-local attempts = require "autopilot.sync.attempts"
+local Call = require "autopilot.sync.call"
 local options = require "autopilot.base.options"
-local reading = require "autopilot.sync.read"
+local record = require "autopilot.sync.record"
 local report = require "autopilot.sync.report"
 
 local rules = { deadline = { type = "number", above = 0 } }
@@ -18,13 +18,13 @@ local rules = { deadline = { type = "number", above = 0 } }
 
 --- Adds what follows from the record, and from what the client knows besides: a record that was read
 -- late does not show the last sync yet.
-local function add_readiness(client, answer, record)
+local function add_readiness(client, answer, found)
   local now = client.options.now()
   local _, service_now = client.service_clock:to_service(now)
   answer.service_time = answer.service_date or service_now
   answer.cooldown_until = client.memory:cooldown_until()
   answer.cooldown_remaining = math.max(0, (answer.cooldown_until or 0) - answer.service_time)
-  answer.ready = record.sync_status ~= "in_progress"
+  answer.ready = found.sync_status ~= "in_progress"
     and answer.cooldown_remaining == 0
     and client.memory:refusal(now) == nil
 end
@@ -38,19 +38,14 @@ local status = {}
 function status.call(client, given)
   client:check_open "status"
   local wanted = options.check("client:status", rules, given)
-  local operation = attempts.begin(client, "status", wanted.deadline)
-  local record, answer = reading.read(operation)
-  if answer.mistake then
-    error("client:status: " .. answer.mistake, 2)
-  end
-  answer.operation, answer.is_transient = "status", nil
-  answer.elapsed = client.options.clock() - operation.began
-  if record then
+  local call = Call.new(client, "status", wanted.deadline)
+  local found, answer = record.read(call)
+  call:raise_mistake(answer)
+  if found then
     answer.ok = true
-    add_readiness(client, answer, record)
-    return report.seal(answer, client.tenant_id)
+    add_readiness(client, answer, found)
   end
-  return nil, report.seal(answer, client.tenant_id)
+  return report.finish(call, answer)
 end
 
 return status

@@ -1,12 +1,171 @@
---- `client:wait`: waits until a sync has completed that was triggered at or after a moment.
+--- `client:wait`, and the waiting of `sync` and `ensure`: reads the record again and again until a sync has
+-- completed.
+--
+-- Which sync is meant is told by a moment of the client's clock. A sync may be too quick to be seen in
+-- progress, and the status `completed` may be left over from the sync before: so only stamps count.
 
-local attempts = require "autopilot.sync.attempts"
-local completion = require "autopilot.sync.completion"
+local Call = require "autopilot.sync.call"
 local options = require "autopilot.base.options"
-local since = require "autopilot.sync.since"
-local sync = require "autopilot.sync.sync"
+local outcome = require "autopilot.sync.outcome"
+local record = require "autopilot.sync.record"
+local report = require "autopilot.sync.report"
 
 local wait = {}
+
+-- Seconds.
+wait.default_timeout = 3600
+
+wait.rules = {
+  since = { type = "number", min = 0 },
+  timeout = { type = "number", above = 0 },
+  on_progress = { type = "function" },
+}
+
+-- Seconds between two reads: doubling from the first, and up to a quarter more by chance, so that many
+-- clients do not read at once. Never below 1 nor above 30.
+local first_interval, longest_interval, spread = 1, 24, 0.25
+
+-- After a read has succeeded, a provider that fails is likely to succeed again.
+local most_token_errors = 3
+
+---@class autopilot.Progress what `on_progress` is told
+---@field state "waiting"|"cooldown"
+---@field elapsed number seconds since the call
+---@field sync_status string? as last read
+---@field last_sync number?
+---@field last_manual_trigger number?
+---@field remaining number? seconds of the cooldown that is waited out
+---@field next_read number seconds until the record is read again
+
+--- The moment that the option `since` means. Raises, at the line that called the method, for one in the
+-- future: nothing can have happened at or after it.
+---@param client autopilot.Client
+---@param method string
+---@param since number Unix time of the client's clock
+---@return autopilot.Since
+function wait.since(client, method, since)
+  if since > client.options.now() then
+    error(("client:%s: option 'since' must not be in the future"):format(method), 3)
+  end
+  return client.service_clock:since(since)
+end
+
+--- Waits before the next read; false when no time would be left for it. The last read comes a little
+-- before the deadline, rather than never, but not before a Retry-After has passed.
+local function pause(call, seconds, retry_after)
+  local left = call:time_left()
+  local reserve = math.min(2, left / 10)
+  local shortest = math.max(first_interval, retry_after or 0)
+  if left <= 0 or (seconds > left - reserve and left - reserve < shortest) then
+    return false
+  end
+  call:sleep(math.min(seconds, left - reserve))
+  return not call.client.is_closed and call:time_left() > 0
+end
+
+--- Whether a read that failed may succeed at the next try.
+local function is_passing(answer, state)
+  if answer.is_transient then
+    return true
+  elseif answer.outcome == "token_error" or answer.outcome == "unauthenticated" then
+    state.token_errors = state.token_errors + 1
+    return state.last_record ~= nil and state.token_errors <= most_token_errors
+  end
+  return outcome.of(answer).is_passing or false
+end
+
+--- What the record says of the sync that is waited for: an outcome, or nil while it says nothing.
+local function judge(memory, found, since, state)
+  local trigger = memory:covering_trigger(found, since)
+  state.trigger = state.trigger or trigger -- a later one may follow before this one is seen to end
+  return state.trigger and memory:ending(found, state.trigger) == "completed" and "completed"
+    or trigger and memory:ending(found, trigger)
+    or nil
+end
+
+local hint_of_none = "No such sync was triggered, as far as the record tells: ask for one with "
+  .. "sync or ensure."
+
+--- The answer when the time is over, or the client was closed.
+local function timed_out(call, answer, state)
+  answer = state.last_read or answer or {}
+  answer.outcome = "timed_out"
+  answer.gave_up = call.client.is_closed and "not_retryable" or "deadline"
+  answer.hint = state.shows_none and hint_of_none or nil
+  return answer
+end
+
+--- Keeps what a read showed, and notes it where it differs from the read before.
+local function keep_read(call, found, answer, since, state)
+  local before = state.last_record
+  local is_new = not before
+    or before.sync_status ~= found.sync_status
+    or before.last_manual_trigger ~= found.last_manual_trigger
+  if is_new then
+    call:note("read", "the status is " .. (found.sync_status or "no state"))
+  end
+  state.last_record, state.last_read, state.token_errors = found, answer, 0
+  state.shows_none = call.client.memory:shows_none(found, since)
+end
+
+--- Waits until a sync triggered at or after `since` has completed.
+---@param call autopilot.Call with a deadline
+---@param since autopilot.Since? nil: the last one that was triggered
+---@param first_wait number? seconds before the first read
+---@param last_read table? an answer from before, which tells the status until another read succeeds
+---@return table answer with outcome `completed`, `sync_failed`, `timed_out` or a read's failure
+function wait.await(call, since, first_wait, last_read)
+  local client = call.client
+  local state = { token_errors = 0, last_read = last_read }
+  local interval = first_interval
+  if first_wait then
+    interval = math.min(longest_interval, first_wait * 2)
+    if not pause(call, first_wait) then
+      return timed_out(call, nil, state)
+    end
+  end
+  while true do
+    local found, answer = record.read_once(call)
+    if found then
+      keep_read(call, found, answer, since, state)
+      answer.outcome = judge(client.memory, found, since, state)
+      if answer.outcome then
+        return answer
+      end
+    elseif client.is_closed then
+      return timed_out(call, answer, state)
+    elseif answer.mistake or not is_passing(answer, state) then
+      return call:time_left() <= 0 and timed_out(call, answer, state) or answer
+    end
+    local seconds = interval * (1 + spread * client.options.random())
+    seconds = math.max(seconds, answer.retry_after or 0)
+    interval = math.min(longest_interval, interval * 2)
+    local shown = state.last_read or {}
+    call:tell {
+      state = "waiting",
+      sync_status = shown.sync_status,
+      last_sync = shown.last_sync,
+      last_manual_trigger = shown.last_manual_trigger,
+      next_read = seconds,
+    }
+    if not pause(call, seconds, answer.retry_after) then
+      return timed_out(call, answer, state)
+    end
+  end
+end
+
+--- Goes on after a sync was started: waits for it, and keeps what is known of its start.
+---@param call autopilot.Call
+---@param started table the answer that tells of the start
+---@return table answer
+function wait.after_start(call, started)
+  local since = call.client.memory:since_own()
+  local answer = wait.await(call:within(wait.default_timeout), since, first_interval, started)
+  answer.delivered, answer.confirmed_by = started.delivered, started.confirmed_by
+  answer.answered_by, answer.joined = started.answered_by, started.joined
+  answer.tenant = started.tenant
+  return answer
+end
 
 --- Without `since` it follows this client's last started sync, else the last that anybody triggered.
 ---@param client autopilot.Client
@@ -15,17 +174,16 @@ local wait = {}
 ---@return autopilot.Report? failure
 function wait.call(client, given)
   client:check_open "wait"
-  local wanted = options.check("client:wait", since.rules, given)
-  since.check("wait", client, wanted.since)
-  local operation = attempts.begin(client, "wait", wanted.timeout or completion.default_timeout)
-  operation.on_progress = wanted.on_progress
-  operation.steps = {}
-  local meant = wanted.since and since.of(client, wanted.since) or client.memory:since_own()
-  local answer = completion.await(operation, meant)
-  if answer.mistake then
-    error("client:wait: " .. answer.mistake, 2)
-  end
-  return sync.deliver(operation, answer)
+  local wanted = options.check("client:wait", wait.rules, given)
+  local since = wanted.since and wait.since(client, "wait", wanted.since)
+    or client.memory:since_own()
+  local call = Call.new(client, "wait", wanted.timeout or wait.default_timeout, {
+    on_progress = wanted.on_progress,
+    steps = {},
+  })
+  local answer = wait.await(call, since)
+  call:raise_mistake(answer)
+  return report.finish(call, answer)
 end
 
 return wait

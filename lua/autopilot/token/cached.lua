@@ -7,11 +7,9 @@
 
 local Cache = require "autopilot.token.cache"
 local SingleFlight = require "autopilot.token.single_flight"
-local authorization = require "autopilot.graph.bearer"
 local core = require "autopilot.core"
 local life = require "autopilot.token.life"
 local options = require "autopilot.base.options"
-local recency = require "autopilot.base.lru"
 
 ---@class autopilot.token.CachedOptions
 ---@field minimum_life number? seconds that a token must have left; default 300
@@ -197,23 +195,6 @@ local function provide_slowly(self, ask, now)
   return nil, second, third
 end
 
---- A function that looks for one token. Every instruction counts: it is called for each request.
----@return autopilot.Peek
-local function peek_into(cache, tenant, cloud, scope)
-  local ring, entry = cache.ring, nil
-  return function(now)
-    -- `is_fresh`, without a call: without a token it was fresh until never.
-    if entry and now < entry.fresh_until and now >= entry.obtained_at then
-      if ring.older ~= entry then
-        recency.touch(ring, entry)
-      end
-      return entry.token
-    end
-    entry = cache:find(tenant, cloud, scope) -- one that left the cache has no token
-    return entry and is_fresh(entry, now) and entry.token or nil
-  end
-end
-
 --- The provider that is to be asked: where tokens are shared, one that looks into the store first.
 ---@return autopilot.TokenProvider?
 ---@return string? mistake of the caller's
@@ -278,9 +259,6 @@ local function new(provider, given)
     return provide_slowly(self, ask, now)
   end
   made_here[provide] = provider
-  authorization.can_peek(provide, function(tenant, cloud, scope)
-    return peek_into(cache, tenant, cloud, scope)
-  end)
   return provide
 end
 

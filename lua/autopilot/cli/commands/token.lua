@@ -1,7 +1,8 @@
 --- `autopilot-sync token`: signs in, and shows what the token says of itself.
 
+local Call = require "autopilot.sync.call"
 local attempts = require "autopilot.sync.attempts"
-local authorization = require "autopilot.graph.bearer"
+local bearer = require "autopilot.graph.bearer"
 local core = require "autopilot.core"
 local outcome = require "autopilot.sync.outcome"
 local report = require "autopilot.sync.report"
@@ -30,15 +31,15 @@ end
 ---@return string? text the token
 ---@return autopilot.Report? failed why there is none, or none that can be of use
 local function obtain(client)
-  local operation, text = attempts.begin(client, "token"), nil
-  local answer = attempts.run(operation, function()
+  local call, text = Call.new(client, "token"), nil
+  local answer = attempts.run(call, function()
     local failure, is_vouched
-    text, failure, is_vouched = authorization.token(client, operation)
-    failure = failure or authorization.misfit(client, text, true, is_vouched)
-    local answer = failure and authorization.answer(client, failure)
+    text, failure, is_vouched = bearer.token(client, { waited_until = call.slept_until })
+    failure = failure or bearer.misfit(client, text, true, is_vouched)
+    local answer = failure and bearer.answer(client, failure)
     return answer or {}, answer
   end)
-  answer.operation, answer.is_transient = "token", nil
+  answer.operation = call.name
   return text, answer.outcome and report.seal(answer) or nil
 end
 
