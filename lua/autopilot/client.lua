@@ -6,7 +6,6 @@
 local Exchange = require "autopilot.graph.request"
 local ServiceClock = require "autopilot.sync.service_clock"
 local TenantMemory = require "autopilot.sync.knowledge"
-local authorization = require "autopilot.graph.bearer"
 local clouds = require "autopilot.base.clouds"
 local core = require "autopilot.core"
 local curl = require "autopilot.transport.curl"
@@ -188,7 +187,7 @@ setmetatable(Client, {
 --- Lets go of connections and token. May be called again.
 function Client:close()
   self.is_closed = true
-  self.static_token, self.token_provider, self.last_token, self.peek = false, false, false, false
+  self.static_token, self.token_provider, self.last_token = false, false, false
   self.facts, self.facts_of = false, false
   self.secrets, self.cleaner = no_secrets, false
   if self.owns_transport then
@@ -295,7 +294,6 @@ local function make(shared, token, tenant, metatable)
     secrets = no_secrets, -- what must not get into a report: the tokens last sent
     cleaner = false, -- takes them out of a text, once there is one to look at closely
     token_provider = not is_static and token,
-    peek = authorization.open(token, tenant, checked.cloud, shared.scope),
     service_clock = service_clock,
     memory = TenantMemory.new(checked.cooldown, checked.cooldown_margin, service_clock),
     is_closed = false,
@@ -386,7 +384,6 @@ function Client:become(token, tenant)
   self.tenant_id, self.facts, self.facts_of = false, false, false
   self.token_provider = not is_static and token
   self.secrets, self.cleaner = no_secrets, false
-  self.peek = authorization.open(token, tenant, checked.cloud, self.scope)
   self.memory = TenantMemory.new(checked.cooldown, checked.cooldown_margin, self.service_clock)
   share(self) -- what the other tenant's knew is not this one's
   self.is_closed = false

@@ -239,7 +239,6 @@ describe("the rings of the Lua modules", function()
   local remaining = {
     ["autopilot.graph.request requires autopilot.sync.outcome"] = true,
     ["autopilot.openresty requires autopilot"] = true,
-    ["autopilot.token.cached requires autopilot.graph.bearer"] = true,
     ["autopilot.sync.sync requires autopilot.share.flight"] = true,
     ["autopilot.sync.sync requires autopilot.share.claim"] = true,
   }

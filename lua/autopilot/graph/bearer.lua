@@ -92,28 +92,6 @@ local function within(client, deadline)
   return send, sleep, options.now() + remaining()
 end
 
--- For providers with a cache, what makes a function that looks into it. Weak: it is forgotten with them.
-local openers = setmetatable({}, { __mode = "k" })
-
----@alias autopilot.Peek fun(now: number): string? the token that is at hand, with no need to ask
-
---- Says that a provider has tokens at hand.
----@param provider autopilot.TokenProvider
----@param open fun(tenant: string?, cloud: string, scope: string): autopilot.Peek
-function authorization.can_peek(provider, open)
-  openers[provider] = open
-end
-
---- A look into the cache of a provider, for one client: what it spares is most of what asking costs.
----@return autopilot.Peek|false peek false where the provider has none
-function authorization.open(provider, tenant, cloud, scope)
-  if type(provider) == "string" then
-    return false -- as a key it would cost a hash over all of it
-  end
-  local open = openers[provider]
-  return open and open(tenant, cloud, scope) or false
-end
-
 --- Asks the provider.
 local function ask_provider(client, context, refused)
   local options, transport = client.options, client.transport
@@ -159,13 +137,7 @@ function authorization.token(client, context, refused)
   if client.static_token then
     return client.static_token
   end
-  local peek = not refused and client.peek
-  local token, failure, is_vouched = peek and peek(client.options.now()), nil, true
-  if not token then
-    token, failure, is_vouched = ask_provider(client, context, refused)
-  elseif client.on_event then
-    client:emit("token", { refresh = false, ok = true })
-  end
+  local token, failure, is_vouched = ask_provider(client, context, refused)
   if token and token ~= client.last_token then
     client.last_token = not client.is_closed and token
   end

@@ -389,19 +389,7 @@ function Exchange:run(client, context)
     end
     return send_once(self, client, context, static_token)
   end
-  local answer, body
-  local refused = client.peek and client.peek(client.options.now())
-  if
-    refused
-    and refused == client.secrets[1]
-    and not client.on_event
-    and not authorization.misfit(client, refused, self.is_sync_request, true)
-  then
-    -- The one that was sent last is at hand still: nothing to check, and nobody to tell.
-    answer, body = send_once(self, client, context, refused)
-  else
-    answer, body, refused = ask(self, client, context)
-  end
+  local answer, body, refused = ask(self, client, context)
   if answer.outcome ~= "unauthenticated" or answer.unposted or answer.retry_after then
     return answer, body
   end

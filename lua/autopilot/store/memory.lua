@@ -1,12 +1,12 @@
 --- A store in this process's memory: for the clients of one Lua state, and for tests.
 --
--- Bounded: what was not used for longest goes first. What has expired goes when it is next looked at,
--- or by its age.
+-- The number of entries is limited: the least recently used one goes first. An expired entry is removed
+-- when it is next asked for, or in its turn as the least recently used one.
 
+local Lru = require "autopilot.base.lru"
 local arguments = require "autopilot.store.arguments"
 local core = require "autopilot.core"
 local options = require "autopilot.base.options"
-local recency = require "autopilot.base.lru"
 
 ---@class autopilot.store.MemoryOptions
 ---@field max_entries integer? default 20000
@@ -18,41 +18,29 @@ local rules = {
 }
 
 ---@class autopilot.store.Memory: autopilot.Store
----@field count integer
+---@field package entries autopilot.Lru
+---@field package now fun(): number
 local Memory = {}
 Memory.__index = Memory
 
-local function drop(self, entry)
-  recency.remove(entry)
-  self.entries[entry.key] = nil
-  self.count = self.count - 1
-end
-
---- The entry whose time is not over; it becomes the one used last.
+--- The entry whose time is not over, which then counts as just used.
 local function find(self, key)
-  local entry = self.entries[key]
+  local entry = self.entries:find(key)
   if not entry then
     return nil
   end
   local left = entry.expires - self.now()
   if left <= 0 then
-    drop(self, entry)
+    self.entries:remove(entry)
     return nil
   elseif left > entry.ttl then
     entry.expires = entry.expires - left + entry.ttl -- the clock was set back: no life gets longer
   end
-  recency.touch(self.ring, entry)
   return entry
 end
 
 local function insert(self, key, value, ttl)
-  if self.count >= self.max_entries then
-    drop(self, self.ring.newer)
-  end
-  local entry = { key = key, value = value, ttl = ttl, expires = self.now() + ttl }
-  self.entries[key] = entry
-  self.count = self.count + 1
-  recency.add(self.ring, entry)
+  self.entries:add { key = key, value = value, ttl = ttl, expires = self.now() + ttl }
 end
 
 ---@param key string
@@ -85,7 +73,7 @@ function Memory:set(key, value, ttl)
   arguments.check("set", key, value, ttl)
   local entry = find(self, key)
   if entry then
-    drop(self, entry)
+    self.entries:remove(entry)
   end
   insert(self, key, value, ttl)
   return true
@@ -100,7 +88,7 @@ function Memory:delete_if(key, value)
   if not entry or entry.value ~= value then
     return false
   end
-  drop(self, entry)
+  self.entries:remove(entry)
   return true
 end
 
@@ -109,11 +97,5 @@ end
 ---@return autopilot.store.Memory
 return function(given)
   local checked = options.check("autopilot.store.memory", rules, given)
-  return setmetatable({
-    max_entries = checked.max_entries,
-    now = checked.now,
-    entries = {},
-    ring = recency.new(),
-    count = 0,
-  }, Memory)
+  return setmetatable({ entries = Lru.new(checked.max_entries), now = checked.now }, Memory)
 end
