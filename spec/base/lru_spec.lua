@@ -1,71 +1,106 @@
--- The order in which entries were last used.
+-- A table with a limited number of entries: the least recently used entry goes first.
 
-local recency = require "autopilot.base.lru"
+local Lru = require "autopilot.base.lru"
 
---- The names of a ring's entries, the one that was not used for longest first, read in both directions.
-local function names_in(ring)
+--- The keys of all entries, the least recently used first, read in both directions.
+local function keys_in(lru)
   local forwards, backwards = {}, {}
-  local entry = ring.newer
-  while entry ~= ring and #forwards < 10 do
-    forwards[#forwards + 1] = entry.name
+  local entry = lru.newer
+  while entry ~= lru and #forwards < 10 do
+    forwards[#forwards + 1] = entry.key
     entry = entry.newer
   end
-  entry = ring.older
-  while entry ~= ring and #backwards < 10 do
-    table.insert(backwards, 1, entry.name)
+  entry = lru.older
+  while entry ~= lru and #backwards < 10 do
+    table.insert(backwards, 1, entry.key)
     entry = entry.older
   end
   assert.same(forwards, backwards)
+  assert.equal(lru.count, #forwards)
   return table.concat(forwards, " ")
 end
 
-describe("a ring of entries by their last use", function()
-  local ring, entries
+local function filled(max_entries, ...)
+  local lru = Lru.new(max_entries)
+  for _, key in ipairs { ... } do
+    lru:add { key = key }
+  end
+  return lru
+end
 
-  before_each(function()
-    ring, entries = recency.new(), {}
-    for _, name in ipairs { "a", "b", "c" } do
-      entries[name] = { name = name }
-      recency.add(ring, entries[name])
-    end
-  end)
-
+describe("a table that keeps what was used last", function()
   it("is empty at first", function()
-    local empty = recency.new()
-    assert.equal("", names_in(empty))
-    assert.equal(empty, empty.newer)
+    assert.equal("", keys_in(Lru.new(3)))
+    assert.is_nil(Lru.new(3):find "a")
   end)
 
-  it("has what was added last as the newest", function()
-    assert.equal("a b c", names_in(ring))
-    assert.equal(entries.a, ring.newer)
-    assert.equal(entries.c, ring.older)
+  it("finds what was added, which is the most recently used", function()
+    local lru, entry = Lru.new(3), { key = "a" }
+    lru:add(entry)
+    lru:add { key = "b" }
+    assert.equal("a b", keys_in(lru))
+    assert.equal(entry, lru:find "a")
+    assert.is_nil(lru:find "c")
   end)
 
-  it("makes what is touched the newest, wherever it was", function()
-    recency.touch(ring, entries.a)
-    assert.equal("b c a", names_in(ring))
-    recency.touch(ring, entries.c)
-    assert.equal("b a c", names_in(ring))
-    recency.touch(ring, entries.c)
-    assert.equal("b a c", names_in(ring))
+  it("counts what is found as just used, wherever it was", function()
+    local lru = filled(3, "a", "b", "c")
+    lru:find "a"
+    assert.equal("b c a", keys_in(lru))
+    lru:find "c"
+    assert.equal("b a c", keys_in(lru))
+    lru:find "c"
+    assert.equal("b a c", keys_in(lru))
   end)
 
   it("loses what is removed, and takes it again", function()
-    recency.remove(entries.b)
-    assert.equal("a c", names_in(ring))
-    recency.add(ring, entries.b)
-    assert.equal("a c b", names_in(ring))
-    for _, entry in pairs(entries) do
-      recency.remove(entry)
+    local lru = filled(3, "a", "b", "c")
+    local entry = lru:find "b"
+    lru:remove(entry)
+    assert.equal("a c", keys_in(lru))
+    assert.is_nil(lru:find "b")
+    lru:add(entry)
+    assert.equal("a c b", keys_in(lru))
+    for _, key in ipairs { "a", "b", "c" } do
+      lru:remove(lru:find(key))
     end
-    assert.equal("", names_in(ring))
+    assert.equal("", keys_in(lru))
   end)
 
-  it("can hold one entry alone", function()
-    recency.remove(entries.a)
-    recency.remove(entries.c)
-    recency.touch(ring, entries.b)
-    assert.equal("b", names_in(ring))
+  it("holds no more than it may: the least recently used goes", function()
+    local lru = filled(3, "a", "b", "c")
+    lru:find "a"
+    lru:add { key = "d" }
+    assert.equal("c a d", keys_in(lru))
+    assert.is_nil(lru:find "b")
+  end)
+
+  it("works with room for one", function()
+    local lru = filled(1, "a", "b")
+    assert.equal("b", keys_in(lru))
+  end)
+
+  it("drops entries in the order of their use, as a plain list would", function()
+    local lru, list, seed = Lru.new(5), {}, 11
+    local function use_in_list(key)
+      for index, name in ipairs(list) do
+        if name == key then
+          table.remove(list, index)
+        end
+      end
+      list[#list + 1] = key
+      if #list > 5 then
+        table.remove(list, 1)
+      end
+    end
+    for _ = 1, 2000 do
+      seed = (seed * 16807) % 2147483647
+      local key = "t" .. seed % 9
+      if not lru:find(key) then
+        lru:add { key = key }
+      end
+      use_in_list(key)
+    end
+    assert.equal(table.concat(list, " "), keys_in(lru))
   end)
 end)

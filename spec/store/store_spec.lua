@@ -57,7 +57,7 @@ describe("a store in memory", function()
     for number = 1, 1000 do
       store:add("key " .. number, "x", 10)
     end
-    assert.are.equal(3, store.count)
+    assert.are.equal(3, store.entries.count)
   end)
 
   it("keeps nothing longer than promised when its clock is set back", function()

@@ -197,3 +197,28 @@ describe("autopilot.token.cached", function()
     end
   end)
 end)
+
+describe("what a cache tells apart", function()
+  it("is the tenant, the cloud and the scope together", function()
+    local case, seen = new_case(), {}
+    for _, tenant in ipairs { "a", "b", "ab", "", false } do
+      for _, cloud in ipairs { "global", "china" } do
+        for _, scope in ipairs { "x/.default", "y/.default" } do
+          local what = { tenant = tenant or nil, cloud = cloud, scope = scope }
+          local token = case.ask(what)
+          assert.is_nil(seen[token])
+          seen[token] = true
+          assert.equal(token, (case.ask(what)))
+        end
+      end
+    end
+  end)
+
+  it("are also parts that run together when they are joined", function()
+    local case = new_case()
+    local first = case.ask { tenant = "a", cloud = "bc", scope = "d" }
+    assert.are_not.equal(first, (case.ask { tenant = "ab", cloud = "c", scope = "d" }))
+    local second = case.ask { tenant = "a\0b", cloud = "", scope = "" }
+    assert.are_not.equal(second, (case.ask { tenant = "a", cloud = "\0b", scope = "" }))
+  end)
+end)

@@ -286,4 +286,28 @@ function dates.http_date(seconds)
   )
 end
 
+-- Fractions of a second are written as a whole number of these: exactly, and without a decimal point that
+-- depends on the locale.
+local units = 2 ^ 32
+
+--- A time as an exact text, for values that other processes read: `1700000000.2147483648`.
+---@param seconds number
+---@return string
+function dates.to_text(seconds)
+  local whole = floor(seconds)
+  return ("%.0f.%.0f"):format(whole, floor((seconds - whole) * units))
+end
+
+--- The time that such a text tells; nil for anything else.
+---@param text any
+---@return number? seconds
+function dates.of_text(text)
+  local whole, rest = nil, nil
+  if type(text) == "string" and #text <= 40 then
+    whole, rest = text:match "^(%d+)%.(%d+)$"
+  end
+  rest = tonumber(rest)
+  return rest and rest < units and tonumber(whole) + rest / units or nil
+end
+
 return dates

@@ -1,46 +1,65 @@
---- In which order entries were last used: so that a bounded table knows what goes when it is full.
+--- A table with a limited number of entries: when it is full, the least recently used entry goes.
 --
--- A ring through the entries' own fields `older` and `newer`, which a node closes that is no entry: its
--- `newer` is what was not used for longest, its `older` what was used last. Nothing is searched or moved,
--- and no memory is asked for, however many entries there are. The table is left to whoever holds it.
+-- The order of use is a doubly linked list through the entries' own fields `older` and `newer`. The list
+-- is closed by the table itself: its `newer` is the least recently used entry, its `older` the most
+-- recently used one. So no call searches or moves anything, however many entries there are.
 
----@class autopilot.Recency the node that closes the ring
----@field newer table the entry that was not used for longest; the node itself when there is none
----@field older table the entry that was used last; the node itself when there is none
+---@class autopilot.Lru
+---@field count integer entries in it
+---@field package max_entries integer
+---@field package entries table<string, table>
+---@field package newer table the least recently used entry; the table itself when it is empty
+---@field package older table the most recently used entry; the table itself when it is empty
+local Lru = {}
+Lru.__index = Lru
 
-local recency = {}
-
----@return autopilot.Recency ring without an entry
-function recency.new()
-  local ring = {}
-  ring.older, ring.newer = ring, ring
-  return ring
+---@param max_entries integer at least 1
+---@return autopilot.Lru
+function Lru.new(max_entries)
+  local self = setmetatable({ max_entries = max_entries, entries = {}, count = 0 }, Lru)
+  self.older, self.newer = self, self
+  return self
 end
 
---- Takes an entry in, as the one used last.
----@param ring autopilot.Recency
----@param entry table in no ring
-function recency.add(ring, entry)
-  local newest = ring.older
-  entry.older, entry.newer = newest, ring
-  newest.newer, ring.older = entry, entry
-end
-
---- Takes an entry out of its ring.
----@param entry table
-function recency.remove(entry)
+local function unlink(entry)
   entry.older.newer, entry.newer.older = entry.newer, entry.older
 end
 
---- Makes an entry of the ring the one used last. Called for each request: one call, and none in it.
----@param ring autopilot.Recency
----@param entry table
-function recency.touch(ring, entry)
-  local older, newer = entry.older, entry.newer
-  older.newer, newer.older = newer, older
-  local newest = ring.older
-  entry.older, entry.newer = newest, ring
-  newest.newer, ring.older = entry, entry
+local function link_as_newest(self, entry)
+  local newest = self.older
+  entry.older, entry.newer = newest, self
+  newest.newer, self.older = entry, entry
 end
 
-return recency
+--- The entry with this key, which then counts as just used; nil when there is none.
+---@param key string
+---@return table? entry
+function Lru:find(key)
+  local entry = self.entries[key]
+  if entry and self.older ~= entry then
+    unlink(entry)
+    link_as_newest(self, entry)
+  end
+  return entry
+end
+
+--- Removes an entry.
+---@param entry table that is in this table
+function Lru:remove(entry)
+  unlink(entry)
+  self.entries[entry.key] = nil
+  self.count = self.count - 1
+end
+
+--- Adds an entry; removes the least recently used one where there is no room.
+---@param entry table its `key` must not be in this table
+function Lru:add(entry)
+  if self.count >= self.max_entries then
+    self:remove(self.newer)
+  end
+  self.entries[entry.key] = entry
+  self.count = self.count + 1
+  link_as_newest(self, entry)
+end
+
+return Lru

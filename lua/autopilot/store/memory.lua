@@ -1,11 +1,11 @@
 --- A store in this process's memory: for the clients of one Lua state, and for tests.
 --
--- The number of entries is bounded: a new entry replaces the one that was not used for longest. An expired
--- entry is dropped when it is next looked at, or replaced in its turn.
+-- The number of entries is limited: the least recently used one goes first. An expired entry is removed
+-- when it is next asked for, or in its turn as the least recently used one.
 
+local Lru = require "autopilot.base.lru"
 local contract = require "autopilot.store.contract"
 local core = require "autopilot.core"
-local lru = require "autopilot.base.lru"
 local options = require "autopilot.base.options"
 
 ---@class autopilot.store.MemoryOptions
@@ -18,42 +18,29 @@ local rules = {
 }
 
 ---@class autopilot.store.Memory: autopilot.Store
----@field count integer
+---@field package entries autopilot.Lru
+---@field package now fun(): number
 local Memory = {}
 Memory.__index = Memory
 
-local function drop(self, entry)
-  lru.remove(entry)
-  self.entries[entry.key] = nil
-  self.count = self.count - 1
-end
-
---- The entry of a key, unless it has expired. Marks it as the one used last.
+--- The entry whose time is not over, which then counts as just used.
 local function find(self, key)
-  local entry = self.entries[key]
+  local entry = self.entries:find(key)
   if not entry then
     return nil
   end
   local left = entry.expires - self.now()
   if left <= 0 then
-    drop(self, entry)
+    self.entries:remove(entry)
     return nil
-  elseif left > entry.ttl then -- the clock was set back: the entry must not live longer for it
-    entry.expires = entry.expires - left + entry.ttl
+  elseif left > entry.ttl then
+    entry.expires = entry.expires - left + entry.ttl -- the clock was set back: no life gets longer
   end
-  lru.touch(self.ring, entry)
   return entry
 end
 
 local function insert(self, key, value, ttl)
-  if self.count >= self.max_entries then
-    drop(self, self.ring.newer)
-  end
-  local entry = { key = key, value = value, ttl = ttl, expires = self.now() + ttl }
-  self.entries[key] = entry
-  self.count = self.count + 1
-  lru.add(self.ring, entry)
-  return true
+  self.entries:add { key = key, value = value, ttl = ttl, expires = self.now() + ttl }
 end
 
 ---@param key string
@@ -66,7 +53,8 @@ function Memory:add(key, value, ttl)
   if find(self, key) then
     return nil, "exists"
   end
-  return insert(self, key, value, ttl)
+  insert(self, key, value, ttl)
+  return true
 end
 
 ---@param key string
@@ -85,9 +73,10 @@ function Memory:set(key, value, ttl)
   contract.check("set", key, value, ttl)
   local entry = find(self, key)
   if entry then
-    drop(self, entry)
+    self.entries:remove(entry)
   end
-  return insert(self, key, value, ttl)
+  insert(self, key, value, ttl)
+  return true
 end
 
 ---@param key string
@@ -99,7 +88,7 @@ function Memory:delete_if(key, value)
   if not entry or entry.value ~= value then
     return false
   end
-  drop(self, entry)
+  self.entries:remove(entry)
   return true
 end
 
@@ -107,7 +96,6 @@ end
 ---@param given autopilot.store.MemoryOptions?
 ---@return autopilot.store.Memory
 return function(given)
-  local store = options.check("autopilot.store.memory", rules, given)
-  store.entries, store.ring, store.count = {}, lru.new(), 0
-  return setmetatable(store, Memory)
+  local checked = options.check("autopilot.store.memory", rules, given)
+  return setmetatable({ entries = Lru.new(checked.max_entries), now = checked.now }, Memory)
 end

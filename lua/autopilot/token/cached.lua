@@ -1,24 +1,24 @@
---- Keeps tokens: asks a provider only when it must, and never twice at once for the same.
+--- Keeps tokens in memory: asks a provider only when it must, and not twice at the same time for the same.
 --
--- The rules, from MSAL and Entra's advice: a token is not handed out with less than five minutes left;
--- it is renewed early, when the provider says so or at half of a long life, and is handed out further
--- when that fails; what the token endpoint wants to be left alone for is remembered. Who waits for
--- whom is in `single_flight`, what is kept in `cache`.
+-- The rules are those of MSAL and Entra's advice. A token with less than five minutes left is not handed
+-- out. It is renewed early, when the provider says so or at half of a long life, and serves on when that
+-- fails. When the token endpoint asks for a pause, nothing is asked until it is over.
 
-local Cache = require "autopilot.token.cache"
-local SingleFlight = require "autopilot.token.single_flight"
+local Leases = require "autopilot.base.lease"
+local Lru = require "autopilot.base.lru"
 local core = require "autopilot.core"
+local fetch_once = require "autopilot.token.fetch_once"
 local life = require "autopilot.token.life"
 local options = require "autopilot.base.options"
 
 ---@class autopilot.token.CachedOptions
 ---@field minimum_life number? seconds that a token must have left; default 300
----@field unknown_life number? seconds for which a token is kept that does not tell how long it is good; default 60
+---@field unknown_life number? seconds for which a token is kept whose life is not known; default 60
 ---@field max_entries integer? tokens that are kept, each for a tenant, cloud and scope; default 20000
----@field store autopilot.Store? keeps them for all workers too; needs `identity`, and `encryption_key` or `share`
+---@field store autopilot.Store? keeps them for all processes too; needs `identity`, and `encryption_key` or `share`
 ---@field identity string? whose tokens these are among those in the store: the application's client id, say
 ---@field encryption_key string? at least 32 random bytes, with which tokens are encrypted in the store; needs luaossl
----@field share "plain"|false|nil `plain`: tokens are in the store as they are; false: they are kept out of it
+---@field share "plain"|false|nil `plain`: tokens are not encrypted in the store; false: they are not put into it
 
 local name = "autopilot.token.cached"
 
@@ -53,69 +53,66 @@ local rules = {
   },
 }
 
--- Somebody may give a token for it, so what was given is never quoted.
+-- A caller may give a token by mistake, so what was given is never quoted.
 local provider_rules = { provider = { type = "function", required = true, secret = true } }
 
--- So long after an early renewal that failed comes the next.
+-- Seconds from an early renewal that failed to the next try.
 local pause_after_failure = 30
--- Nothing is left alone for longer (MSAL).
-local longest_block = 3600
+-- Seconds. A longer pause is not granted to a token endpoint (as in MSAL).
+local longest_pause = 3600
 
-local never = -math.huge
-
--- Functions that were made here, and what they ask: none is wrapped twice.
+-- The providers made here, and what each of them asks: so that none gets a second cache around it.
 local made_here = setmetatable({}, { __mode = "k" })
 
---- Keeps a token that has just come.
-local function keep(self, entry, token, seconds, extra, claims, now)
-  entry.token, entry.claims = token, claims
-  entry.obtained_at = now
-  entry.expires_at = seconds and now + seconds
-  entry.usable_until = now + (seconds and seconds - self.minimum_life or self.unknown_life)
-  local early = seconds and life.refresh_in(extra, seconds)
-  entry.fresh_until = early and math.min(now + early, entry.usable_until) or entry.usable_until
-  entry.blocked_until, entry.failure = nil, nil
-end
+---@class autopilot.token.Entry what is known for one tenant, cloud and scope
+---@field key string
+---@field kept autopilot.token.Kept? the token
+---@field blocked_until number? Unix seconds; asking again before is pointless
+---@field failure { message: string?, details: table }? why
 
-local function forget(entry)
-  entry.token, entry.claims = nil, nil
-  entry.obtained_at, entry.expires_at = nil, nil
-  entry.usable_until, entry.fresh_until = never, never
-end
-
---- Remembers for how long the provider's service wants to be left alone.
-local function note_failure(entry, message, details, now)
-  local wait = type(details) == "table" and life.positive(details.retry_after)
-  if wait then
-    entry.blocked_until = now + math.min(wait, longest_block)
-    entry.failure = { message = message, details = details }
+--- The entry for what is asked. Nothing secret is in its key.
+local function entry_of(self, ask)
+  local key = life.key_of(ask.tenant, ask.cloud, ask.scope)
+  local entry = self.entries:find(key)
+  if not entry then
+    entry = { key = key }
+    self.entries:add(entry)
   end
+  return entry
 end
 
---- Asks the provider, and keeps what it says. Runs once at a time for a key.
----@return string? token
----@return any expires_at Unix seconds, nil when unknown; without a token the message
+--- Lets a token that can still be used serve for a while, as it could not be renewed.
+local function postpone_renewal(kept, now)
+  kept.fresh_until, kept.obtained_at = now + pause_after_failure, math.min(kept.obtained_at, now)
+end
+
+--- Asks the provider, and keeps what it says. Runs in one coroutine at a time for a key.
+---@return autopilot.token.Kept? kept nil when the provider failed
+---@return any message
 ---@return any details
 local function fetch(self, ask, refused)
-  local token, second, third = self.provider(ask)
-  local now = (ask.now or core.now)()
-  local entry = self.cache:open(ask.tenant, ask.cloud, ask.scope)
-  if type(token) ~= "string" or token == "" then
-    note_failure(entry, second, third, now)
-    return nil, second, third
+  local kept, message, details = self.obtain(ask)
+  local now, entry = ask.now(), entry_of(self, ask)
+  if kept and kept.token ~= refused then
+    kept.obtained_at = now
+    if kept.fresh_until and kept.fresh_until <= now then -- out of a store, and could not be renewed
+      postpone_renewal(kept, now)
+    end
+    entry.kept, entry.blocked_until, entry.failure = kept, nil, nil
+  elseif not kept then
+    local wait = type(details) == "table" and life.positive(details.retry_after)
+    if wait then
+      entry.blocked_until = now + math.min(wait, longest_pause)
+      entry.failure = { message = message, details = details }
+    end
   end
-  local seconds = life.of(token, second, now)
-  if token ~= refused then
-    keep(self, entry, token, seconds, third, ask.claims, now)
-  end
-  return token, seconds and now + seconds
+  return kept, message, details
 end
 
---- The failure that is remembered, with what is left of its time.
+--- The failure because of which the provider is not asked now, with what is left of its time.
 local function blocked_failure(entry, now)
   local left = entry.blocked_until and entry.blocked_until - now
-  -- More than was ever set: the clock was set back, and says nothing.
-  if not left or left <= 0 or left > longest_block then
+  if not left or left <= 0 or left > longest_pause then -- more than was ever set: the clock was set back
     return nil
   end
   local details = { retry_after = left }
@@ -125,82 +122,79 @@ local function blocked_failure(entry, now)
   return entry.failure.message, details
 end
 
---- Whether its token may be handed out without a further thought. One that is to come yet came before
--- the clock was set back, and its age is not known.
-local function is_fresh(entry, now)
-  return entry.token ~= nil and now < entry.fresh_until and now >= entry.obtained_at
+--- Whether a usable token needs no renewal yet. One from the future came before the clock was set back:
+-- its age is not known.
+local function is_fresh(kept, now)
+  return now >= kept.obtained_at and (not kept.fresh_until or now < kept.fresh_until)
 end
 
---- Takes out the token that was refused. Without knowledge which one that was, it is the one we have.
+--- Forgets the token that was refused: the one in memory when the caller does not know which.
 local function drop_refused(entry, ask)
-  local refused = ask.refused or entry.token
-  if entry.token == refused then
-    forget(entry)
+  local token = entry.kept and entry.kept.token
+  local refused = ask.refused or token
+  if token == refused then
+    entry.kept = nil
   end
   return refused
 end
 
---- Whether what the cache has may answer at all, and was not refused for its claims.
-local function is_usable(entry, ask, now)
-  return entry.token ~= nil
-    and now < entry.usable_until
-    and (ask.claims == nil or entry.claims == ask.claims)
+local function hand_out(kept, now)
+  return kept.token, kept.expires_at and kept.expires_at - now
 end
 
-local function hand_out(entry, now)
-  return entry.token, entry.expires_at and entry.expires_at - now
-end
-
---- Asks the provider, or whoever is asking it just now.
-local function fetch_once(self, ask, entry, refused)
-  local key = entry.key .. (ask.claims or "")
+--- Asks the provider, or waits for the coroutine that is asking it.
+local function fetch_or_join(self, ask, key, refused)
   local function ask_provider(watched)
     return fetch(self, watched, refused)
   end
-  local joined, token, second, third = self.flights:run(key, ask, ask_provider)
-  if joined and token and token == refused then
-    -- That fetch did not know that this one had been refused.
+  local joined, kept, message, details = fetch_once(self.leases, key, ask, ask_provider)
+  if joined and kept and kept.token == refused then
+    -- The other coroutine did not know that this token had been refused.
     local _
-    _, token, second, third = self.flights:run(key .. "\0again", ask, ask_provider)
+    _, kept, message, details = fetch_once(self.leases, key .. "\0again", ask, ask_provider)
   end
-  return token, second, third
+  return kept, message, details
 end
 
---- For everything but a fresh token.
-local function provide_slowly(self, ask, now)
-  local read_clock = ask.now or core.now
-  local entry = self.cache:open(ask.tenant, ask.cloud, ask.scope)
+--- The provider that is made: a token from memory, else of the provider behind.
+local function provide(self, ask)
+  local now, entry = ask.now(), entry_of(self, ask)
   local refused = ask.refresh and drop_refused(entry, ask) or nil
-  local has_token = is_usable(entry, ask, now)
-  if has_token and is_fresh(entry, now) then
-    return hand_out(entry, now) -- somebody has replaced the refused one already
+  local before = entry.kept
+  local can_serve = before and life.can_answer(before, ask, now, self)
+  if can_serve and is_fresh(before, now) then
+    return hand_out(before, now)
   end
-  -- A wait that is over stays over, also where the sleep ended a moment early.
+  -- A pause that was slept through is over, also where the sleep ended a moment early.
   local message, details = blocked_failure(entry, math.max(now, ask.waited_until or now))
-  if has_token and (message or self.flights:is_flying(entry.key .. (ask.claims or ""))) then
-    return hand_out(entry, now)
+  local key = entry.key .. (ask.claims or "")
+  if can_serve and (message or self.leases:holder(key)) then
+    return hand_out(before, now)
   elseif message then
     return nil, message, details
   end
-  local token, second, third = fetch_once(self, ask, entry, refused)
-  now = read_clock()
-  if token then
-    return token, second and second - now
-  elseif has_token and is_usable(entry, ask, now) then
-    -- Good as it is. The next to ask must not wait for the same failure.
-    entry.fresh_until = math.min(now + pause_after_failure, entry.usable_until)
-    entry.obtained_at = now
-    return hand_out(entry, now)
+  local kept
+  kept, message, details = fetch_or_join(self, ask, key, refused)
+  now = ask.now()
+  if kept then
+    return hand_out(kept, now)
   end
-  return nil, second, third
+  kept = can_serve and entry.kept
+  if kept and life.can_answer(kept, ask, now, self) then
+    postpone_renewal(kept, now)
+    return hand_out(kept, now)
+  end
+  return nil, message, details
 end
 
---- The provider that is to be asked: where tokens are shared, one that looks into the store first.
----@return autopilot.TokenProvider?
----@return string? mistake of the caller's
-local function with_store(provider, checked)
+--- Makes what asks for a token: the provider itself, or a store of tokens before it.
+---@return (fun(ask: autopilot.TokenAsk): autopilot.token.Kept?, any, any)? obtain
+---@return string? mistake of the caller
+local function obtainer(provider, checked)
   if not checked.store or checked.share == false then
-    return provider
+    return function(ask)
+      return life.fetch(provider, ask)
+    end
   elseif not checked.identity then
     return nil, "option 'store' needs option 'identity': whose tokens these are"
   end
@@ -216,50 +210,52 @@ local function with_store(provider, checked)
       return nil, "option 'encryption_key' " .. problem
     end
   end
-  return require "autopilot.token.stored_token"(provider, {
+  local stored = require("autopilot.token.stored_token").new {
+    provider = provider,
     store = checked.store,
     identity = checked.identity,
     sealing = sealing,
     minimum_life = checked.minimum_life,
     unknown_life = checked.unknown_life,
-  })
+  }
+  return function(ask)
+    return stored:obtain(ask)
+  end
 end
 
---- Makes a provider that keeps the tokens of another. One that was made here gets the options that are
--- given now.
+--- Makes a provider that keeps the tokens of another. One that was made here gets the options given now
+-- instead of a second cache.
 ---@param provider autopilot.TokenProvider
 ---@param given autopilot.token.CachedOptions?
 ---@return autopilot.TokenProvider
-local function new(provider, given)
+return function(provider, given)
   if made_here[provider] and given == nil then
     return provider
   end
   options.check(name, provider_rules, { provider = provider })
   local checked = options.check(name, rules, given)
   provider = made_here[provider] or provider
-  local asked, mistake = with_store(provider, checked)
-  if not asked then
+  local obtain, mistake = obtainer(provider, checked)
+  if not obtain then
     error(name .. ": " .. mistake, 2)
   end
   local self = {
-    provider = asked,
+    obtain = obtain,
     minimum_life = checked.minimum_life,
     unknown_life = checked.unknown_life,
-    cache = Cache.new(checked.max_entries),
-    flights = SingleFlight.new(),
+    entries = Lru.new(checked.max_entries),
+    leases = Leases.new(),
   }
-  local cache = self.cache
-  local function provide(ask)
-    ask = ask or {}
-    local now = (ask.now or core.now)()
-    local entry = cache:find(ask.tenant, ask.cloud, ask.scope)
-    if entry and is_fresh(entry, now) and not ask.refresh and not ask.claims then
-      return hand_out(entry, now)
+  local function cached(ask)
+    if not (ask and ask.now) then
+      local copy = { now = core.now }
+      for field, value in pairs(ask or {}) do
+        copy[field] = value
+      end
+      ask = copy
     end
-    return provide_slowly(self, ask, now)
+    return provide(self, ask)
   end
-  made_here[provide] = provider
-  return provide
+  made_here[cached] = provider
+  return cached
 end
-
-return new

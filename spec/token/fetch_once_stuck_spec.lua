@@ -1,17 +1,18 @@
 -- A fetch that nobody goes on with is given up: waiting for it always ends.
 
-local SingleFlight = require "autopilot.token.single_flight"
+local Leases = require "autopilot.base.lease"
 local core = require "autopilot.core"
-local flight_world = require "support.flight_world"
+local fetch_once = require "autopilot.token.fetch_once"
+local fetch_world = require "support.fetch_world"
 local run_all = require("support.turns").run_all
 
-local counted, slow_success = flight_world.counted, flight_world.slow_success
-local new_world, yielding = flight_world.new, flight_world.yielding
+local counted, slow_success = fetch_world.counted, fetch_world.slow_success
+local new_world, yielding = fetch_world.new, fetch_world.yielding
 
 describe("a fetching coroutine that is never resumed", function()
-  local function abandon(flights, ask, fetch)
+  local function abandon(leases, ask, fetch)
     local thread = coroutine.create(function()
-      flights:run("key", ask, fetch or coroutine.yield)
+      fetch_once(leases, "key", ask, fetch or coroutine.yield)
     end)
     coroutine.resume(thread)
     return thread
@@ -22,8 +23,8 @@ describe("a fetching coroutine that is never resumed", function()
   end
 
   it("is given up after its time, and the first to see that fetches", function()
-    local world, flights = new_world(yielding), SingleFlight.new()
-    local thread = abandon(flights, world.ask())
+    local world, leases = new_world(yielding), Leases.new()
+    local thread = abandon(leases, world.ask())
     local fetch, count = counted(function()
       coroutine.yield()
       return "second", 60
@@ -31,7 +32,7 @@ describe("a fetching coroutine that is never resumed", function()
     local threads, got = {}, {}
     for index = 1, 20 do
       threads[index] = coroutine.create(function()
-        got[index] = { flights:run("key", world.ask(), fetch) }
+        got[index] = { fetch_once(leases, "key", world.ask(), fetch) }
       end)
     end
     run_all(threads)
@@ -64,11 +65,11 @@ describe("a fetching coroutine that is never resumed", function()
         305,
       },
     } do
-      local world, flights = new_world(yielding), SingleFlight.new()
+      local world, leases = new_world(yielding), Leases.new()
       local thread =
-        abandon(flights, { transport = yielding, sleep = yielding, now = world.ask().now }, case[1])
+        abandon(leases, { transport = yielding, sleep = yielding, now = world.ask().now }, case[1])
       local waiter = coroutine.create(function()
-        return select(2, flights:run("key", world.ask(), second))
+        return select(2, fetch_once(leases, "key", world.ask(), second))
       end)
       run_all { waiter }
       local waited = world.time - 1000
@@ -78,9 +79,9 @@ describe("a fetching coroutine that is never resumed", function()
   end)
 
   it("is waited for anew after each sign of life", function()
-    local world, flights = new_world(yielding), SingleFlight.new()
+    local world, leases = new_world(yielding), Leases.new()
     local ask = { transport = yielding, now = world.ask().now }
-    local fetcher = abandon(flights, ask, function(watched)
+    local fetcher = abandon(leases, ask, function(watched)
       for _ = 1, 10 do
         watched.transport { timeout = { total = 30 } }
       end
@@ -88,7 +89,7 @@ describe("a fetching coroutine that is never resumed", function()
     end)
     local got
     local waiter = coroutine.create(function()
-      got = select(2, flights:run("key", world.ask(), second))
+      got = select(2, fetch_once(leases, "key", world.ask(), second))
     end)
     for _ = 1, 9 do
       local until_then = world.time + 34
@@ -102,21 +103,21 @@ describe("a fetching coroutine that is never resumed", function()
   end)
 
   it("is given up at once when it was collected, or has ended", function()
-    local world, flights = new_world(yielding), SingleFlight.new()
-    abandon(flights, world.ask())
+    local world, leases = new_world(yielding), Leases.new()
+    abandon(leases, world.ask())
     collectgarbage()
     collectgarbage()
     local waiter = coroutine.wrap(function()
-      return select(2, flights:run("key", world.ask(), second))
+      return select(2, fetch_once(leases, "key", world.ask(), second))
     end)
     assert.equal("second", waiter())
     assert.equal(0, world.slept)
     local close = rawget(coroutine, "close") -- Lua 5.4
     if close then
-      local thread = abandon(flights, world.ask())
+      local thread = abandon(leases, world.ask())
       close(thread)
       waiter = coroutine.wrap(function()
-        return select(2, flights:run("key", world.ask(), second))
+        return select(2, fetch_once(leases, "key", world.ask(), second))
       end)
       assert.equal("second", waiter())
       assert.equal(0, world.slept)
@@ -124,16 +125,16 @@ describe("a fetching coroutine that is never resumed", function()
   end)
 
   it("does not keep a script without a scheduler waiting, which alone could resume it", function()
-    local flights = SingleFlight.new()
-    local thread = abandon(flights, {})
+    local leases = Leases.new()
+    local thread = abandon(leases, {})
     local got
     -- Outside of every coroutine, as far as the specs are.
     if select(2, coroutine.running()) ~= false then
-      got = select(2, flights:run("key", { sleep = core.sleep }, second))
+      got = select(2, fetch_once(leases, "key", { sleep = core.sleep }, second))
       assert.equal("second", got)
       local world = new_world()
-      thread = abandon(flights, world.ask())
-      got = select(2, flights:run("key", world.ask(), second))
+      thread = abandon(leases, world.ask())
+      got = select(2, fetch_once(leases, "key", world.ask(), second))
       assert.equal("second", got)
       assert.is_true(world.time - 1000 < 61)
     end
@@ -141,30 +142,30 @@ describe("a fetching coroutine that is never resumed", function()
   end)
 
   it(
-    "may end late all the same: it has its own token, and the newer flight is untouched",
+    "may end late all the same: it has its own token, and the newer lease is untouched",
     function()
-      local world, flights = new_world(yielding), SingleFlight.new()
+      local world, leases = new_world(yielding), Leases.new()
       local late
       local thread = coroutine.create(function()
-        late = select(2, flights:run("other", world.ask(), slow_success))
+        late = select(2, fetch_once(leases, "other", world.ask(), slow_success))
       end)
       coroutine.resume(thread)
       local waiter = coroutine.create(function()
-        flights:run("other", world.ask(), slow_success)
+        fetch_once(leases, "other", world.ask(), slow_success)
       end)
-      local older = flights.flights.other
-      while flights.flights.other == older do
+      local older = (leases:holder "other")
+      while (leases:holder "other") == older do
         assert(coroutine.resume(waiter))
       end
-      local newer = flights.flights.other
+      local newer = (leases:holder "other")
       assert.is_truthy(newer)
       for _ = 1, 5 do
         coroutine.resume(thread)
       end
       assert.equal("token", late)
-      assert.equal(newer, flights.flights.other)
+      assert.equal(newer, (leases:holder "other"))
       run_all { waiter }
-      assert.is_nil(flights.flights.other)
+      assert.is_nil(leases:holder "other")
     end
   )
 
@@ -174,11 +175,11 @@ describe("a fetching coroutine that is never resumed", function()
       passed = passed + 1
       return passed
     end
-    local flights = SingleFlight.new()
-    local thread = abandon(flights, {})
+    local leases = Leases.new()
+    local thread = abandon(leases, {})
     local ask = { now = math.random, sleep = function() end }
     local waiter = coroutine.create(function()
-      flights:run("key", ask, second)
+      fetch_once(leases, "key", ask, second)
     end)
     local done, message = pcall(run_all, { waiter })
     core.clock = real
@@ -188,10 +189,10 @@ describe("a fetching coroutine that is never resumed", function()
   end)
 
   it("is given up also when the clock is set back meanwhile", function()
-    local world, flights = new_world(yielding), SingleFlight.new()
-    local thread = abandon(flights, world.ask())
+    local world, leases = new_world(yielding), Leases.new()
+    local thread = abandon(leases, world.ask())
     local waiter = coroutine.create(function()
-      flights:run("key", world.ask(), second)
+      fetch_once(leases, "key", world.ask(), second)
     end)
     coroutine.resume(waiter)
     world.time = -1e6

@@ -1,28 +1,29 @@
 -- Whoever waits for another's fetch keeps the own deadline, and is not harmed by the other's.
 
-local SingleFlight = require "autopilot.token.single_flight"
-local flight_world = require "support.flight_world"
+local Leases = require "autopilot.base.lease"
+local fetch_once = require "autopilot.token.fetch_once"
+local fetch_world = require "support.fetch_world"
 local run_all = require("support.turns").run_all
 
-local new_world, yielding = flight_world.new, flight_world.yielding
+local new_world, yielding = fetch_world.new, fetch_world.yielding
 
 describe("whoever has a deadline", function()
   it("waits for another's fetch until then", function()
-    local world, flights = new_world(yielding), SingleFlight.new()
+    local world, leases, taken = new_world(yielding), fetch_world.leases()
     local fetcher = coroutine.create(function()
-      flights:run("key", world.ask(), coroutine.yield)
+      fetch_once(leases, "key", world.ask(), coroutine.yield)
     end)
     coroutine.resume(fetcher)
     local got
     local waiter = coroutine.create(function()
-      got = { flights:run("key", world.ask { deadline = world.time + 2 }, print) }
+      got = { fetch_once(leases, "key", world.ask { deadline = world.time + 2 }, print) }
     end)
     run_all { waiter }
     assert.is_nil(got[2])
     assert.is_truthy(got[3]:find "deadline")
     assert.is_true(world.time >= 1002 and world.time < 1002.1, world.time)
     assert.equal("suspended", coroutine.status(fetcher))
-    assert.equal(0, flights.flights.key.waiting)
+    assert.equal(0, taken[1].waiting)
   end)
 end)
 
@@ -32,7 +33,7 @@ describe("a fetch that its deadline cuts short", function()
   --- Asks with these deadlines (seconds from now; false for none) at once: what each got, and at what
   -- time each fetch began. A request takes `seconds` of its `total`, or all the time that there is.
   local function at_once(deadlines, seconds, total, fetch)
-    local world, flights = new_world(yielding), SingleFlight.new()
+    local world, leases = new_world(yielding), Leases.new()
     local threads, got, began = {}, {}, {}
     for index, deadline in ipairs(deadlines) do
       local ask = world.ask { deadline = deadline and world.time + deadline }
@@ -47,7 +48,7 @@ describe("a fetch that its deadline cuts short", function()
       end
       threads[index] = coroutine.create(function()
         got[index] = {
-          flights:run("key", ask, fetch or function(watched)
+          fetch_once(leases, "key", ask, fetch or function(watched)
             began[#began + 1] = world.time - 1000
             if watched.transport { timeout = { total = total } } then
               return "token"
@@ -58,7 +59,7 @@ describe("a fetch that its deadline cuts short", function()
       end)
     end
     run_all(threads)
-    assert.is_nil(next(flights.flights))
+    assert.is_nil(leases:holder "key")
     return got, began
   end
 
@@ -114,16 +115,16 @@ describe("a fetch that its deadline cuts short", function()
   end)
 
   it("is not waited for much beyond that deadline", function()
-    local world, flights = new_world(yielding), SingleFlight.new()
+    local world, leases = new_world(yielding), Leases.new()
     local ask = world.ask { deadline = world.time + 3, transport = yielding }
     local thread = coroutine.create(function()
-      flights:run("key", ask, function(watched)
+      fetch_once(leases, "key", ask, function(watched)
         watched.transport { timeout = { total = 30 } }
       end)
     end)
     coroutine.resume(thread)
     local waiter = coroutine.create(function()
-      flights:run("key", world.ask(), tostring)
+      fetch_once(leases, "key", world.ask(), tostring)
     end)
     run_all { waiter }
     assert.is_true(world.time >= 1008 and world.time < 1009, world.time)

@@ -1,30 +1,31 @@
 -- One fetch at a time for all who ask for the same, whatever their sleep is.
 
-local SingleFlight = require "autopilot.token.single_flight"
+local Leases = require "autopilot.base.lease"
 local core = require "autopilot.core"
-local flight_world = require "support.flight_world"
+local fetch_once = require "autopilot.token.fetch_once"
+local fetch_world = require "support.fetch_world"
 local run_all = require("support.turns").run_all
 
-local counted, slow_success = flight_world.counted, flight_world.slow_success
-local new_world, yielding = flight_world.new, flight_world.yielding
+local counted, slow_success = fetch_world.counted, fetch_world.slow_success
+local new_world, yielding = fetch_world.new, fetch_world.yielding
 
 -- So many coroutines that ask at once; what each got, and how often was fetched.
 local function ask_at_once(count, ask, fetch, backwards)
-  local flights, threads, got = SingleFlight.new(), {}, {}
+  local leases, threads, got = Leases.new(), {}, {}
   for index = 1, count do
     threads[index] = coroutine.create(function()
-      got[index] = { flights:run("key", ask, fetch) }
+      got[index] = { fetch_once(leases, "key", ask, fetch) }
     end)
   end
   run_all(threads, backwards)
-  return got, flights
+  return got, leases
 end
 
-describe("a single flight", function()
+describe("a fetch that many ask for", function()
   it("fetches once for 1,000 coroutines, whoever is resumed first", function()
     for _, backwards in ipairs { false, true } do
       local fetch, count = counted(slow_success)
-      local got, flights = ask_at_once(1000, new_world(yielding).ask(), fetch, backwards)
+      local got, leases = ask_at_once(1000, new_world(yielding).ask(), fetch, backwards)
       assert.equal(1, count[1])
       local joined = 0
       for _, results in ipairs(got) do
@@ -32,7 +33,7 @@ describe("a single flight", function()
         assert.same({ "token", 3600, "more" }, { results[2], results[3], results[4] })
       end
       assert.equal(999, joined)
-      assert.is_nil(next(flights.flights))
+      assert.is_nil(leases:holder "key")
     end
   end)
 
@@ -64,7 +65,7 @@ describe("a single flight", function()
       coroutine.yield()
       return nil, "sealed", { code = "x" }
     end)
-    local got, flights = ask_at_once(50, new_world(yielding).ask(), fetch)
+    local got, leases = ask_at_once(50, new_world(yielding).ask(), fetch)
     assert.equal(1, count[1])
     for _, results in ipairs(got) do
       assert.is_nil(results[2])
@@ -72,7 +73,7 @@ describe("a single flight", function()
       assert.same({ code = "x" }, results[4])
     end
     coroutine.wrap(function()
-      flights:run("key", {}, fetch)
+      fetch_once(leases, "key", {}, fetch)
     end)()
     assert.equal(2, count[1])
   end)
@@ -96,11 +97,11 @@ describe("a single flight", function()
   end)
 
   it("does not keep different keys waiting for each other", function()
-    local flights, fetch, count = SingleFlight.new(), counted(slow_success)
+    local leases, fetch, count = Leases.new(), counted(slow_success)
     local threads = {}
     for index = 1, 10 do
       threads[index] = coroutine.create(function()
-        flights:run("key" .. index, new_world(yielding).ask(), fetch)
+        fetch_once(leases, "key" .. index, new_world(yielding).ask(), fetch)
       end)
     end
     run_all(threads)
@@ -113,7 +114,7 @@ describe("a single flight", function()
       steps[#steps + 1] = seconds
       coroutine.yield()
     end).ask()
-    local flights = SingleFlight.new()
+    local leases = Leases.new()
     local function fetch()
       for _ = 1, 40 do
         coroutine.yield()
@@ -123,7 +124,7 @@ describe("a single flight", function()
     local threads = {}
     for index = 1, 2 do
       threads[index] = coroutine.create(function()
-        flights:run("key", ask, fetch)
+        fetch_once(leases, "key", ask, fetch)
       end)
     end
     run_all(threads)
@@ -149,7 +150,8 @@ describe("a single flight", function()
 
   it("finds out that a sleep lets others run unseen, as OpenResty's does", function()
     -- Its scheduler runs others inside of the sleep, whose coroutine seems to run through.
-    local flights, threads, calls = SingleFlight.new(), {}, 0
+    local leases, taken = fetch_world.leases()
+    local threads, calls = {}, 0
     local function sleep()
       calls = calls + 1
       if calls == 1 then
@@ -160,12 +162,12 @@ describe("a single flight", function()
     end
     for index = 1, 3 do
       threads[index] = coroutine.create(function()
-        flights:run("key", { sleep = sleep }, slow_success)
+        fetch_once(leases, "key", { sleep = sleep }, slow_success)
       end)
     end
     coroutine.resume(threads[1])
     coroutine.resume(threads[2])
-    assert.is_true(flights.flights.key.yielding[sleep])
+    assert.is_true(taken[1].yielding[sleep])
   end)
 
   it("takes any callable for a sleep, C functions too", function()
@@ -182,7 +184,7 @@ describe("a single flight", function()
   end)
 
   it("passes on what the sleep of a scheduler yields, and what it is resumed with", function()
-    local flights = SingleFlight.new()
+    local leases = Leases.new()
     local woken
     local ask = {
       sleep = function(seconds)
@@ -190,10 +192,10 @@ describe("a single flight", function()
       end,
     }
     local first = coroutine.create(function()
-      flights:run("key", ask, slow_success)
+      fetch_once(leases, "key", ask, slow_success)
     end)
     local second = coroutine.create(function()
-      return select(2, flights:run("key", ask, slow_success))
+      return select(2, fetch_once(leases, "key", ask, slow_success))
     end)
     coroutine.resume(first)
     assert.same({ true, "sleep", 0.001 }, { coroutine.resume(second) })
@@ -206,13 +208,13 @@ end)
 
 describe("a fetch inside of a fetch for the same", function()
   it("does not wait for what goes on only after it", function()
-    local flights, inner = SingleFlight.new(), {}
+    local leases, inner = Leases.new(), {}
     local function nested()
       -- A transport that serves others while it waits, as a simple scheduler does.
       local thread = coroutine.create(function()
         inner[#inner + 1] = select(
           2,
-          flights:run("key", {}, function()
+          fetch_once(leases, "key", {}, function()
             return "inner"
           end)
         )
@@ -222,40 +224,40 @@ describe("a fetch inside of a fetch for the same", function()
       return "outer"
     end
     local outer = coroutine.wrap(function()
-      return select(2, flights:run("key", {}, nested))
+      return select(2, fetch_once(leases, "key", {}, nested))
     end)
     assert.equal("outer", outer())
-    assert.equal("outer", (select(2, flights:run("key", {}, nested))))
+    assert.equal("outer", (select(2, fetch_once(leases, "key", {}, nested))))
     assert.same({ "inner", "inner" }, inner)
   end)
 
   it("in the same coroutine does not wait for itself", function()
-    local world, flights = new_world(yielding), SingleFlight.new()
+    local world, leases = new_world(yielding), Leases.new()
     local function nested(ask)
       return (
         select(
           2,
-          flights:run("key", ask, function()
+          fetch_once(leases, "key", ask, function()
             return "inner"
           end)
         )
       )
     end
     local outer = coroutine.wrap(function()
-      return select(2, flights:run("key", world.ask(), nested))
+      return select(2, fetch_once(leases, "key", world.ask(), nested))
     end)
     assert.equal("inner", outer())
     assert.equal(0, world.slept)
   end)
 
   it("that never ends is an error and no crash", function()
-    local flights = SingleFlight.new()
+    local leases = Leases.new()
     local function itself(ask)
-      return (select(2, flights:run("key", ask, itself)))
+      return (select(2, fetch_once(leases, "key", ask, itself)))
     end
-    local _, token, message = flights:run("key", {}, itself)
+    local _, token, message = fetch_once(leases, "key", {}, itself)
     assert.is_nil(token)
     assert.is_true(message == nil or type(message) == "string")
-    assert.is_nil(next(flights.flights))
+    assert.is_nil(leases:holder "key")
   end)
 end)

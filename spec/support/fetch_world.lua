@@ -1,17 +1,18 @@
 --- A world for specs of fetches that many wait for: its time passes only in sleeps.
 
+local Leases = require "autopilot.base.lease"
 local overlay = require "support.overlay"
 
-local flight_world = {}
+local fetch_world = {}
 
----@class support.FlightWorld
+---@class support.FetchWorld
 ---@field time number Unix seconds
 ---@field slept integer how often
 ---@field ask fun(more: table?): table what a provider is asked in it; `more` adds fields
 
 ---@param sleep (fun(seconds: number): any)? what a sleep does besides
----@return support.FlightWorld
-function flight_world.new(sleep)
+---@return support.FetchWorld
+function fetch_world.new(sleep)
   local world = { time = 1000, slept = 0 }
   function world.ask(more)
     local ask = {
@@ -30,13 +31,24 @@ function flight_world.new(sleep)
   return world
 end
 
+--- A set of leases, and the list of all that were taken of it.
+function fetch_world.leases()
+  local leases, taken = Leases.new(), {}
+  function leases.take(...)
+    local lease, message = Leases.take(...)
+    taken[#taken + 1] = lease
+    return lease, message
+  end
+  return leases, taken
+end
+
 --- A sleep or a transport that only lets others run.
-function flight_world.yielding()
+function fetch_world.yielding()
   coroutine.yield()
 end
 
 --- A fetch that counts, and its count as a table of one number.
-function flight_world.counted(fetch)
+function fetch_world.counted(fetch)
   local count = { 0 }
   return function(...)
     count[1] = count[1] + 1
@@ -45,11 +57,11 @@ function flight_world.counted(fetch)
 end
 
 --- A fetch that takes some turns.
-function flight_world.slow_success()
+function fetch_world.slow_success()
   for _ = 1, 5 do
     coroutine.yield()
   end
   return "token", 3600, "more"
 end
 
-return flight_world
+return fetch_world

@@ -1,0 +1,326 @@
+--- Leases: for each key one holder at a time may do what the key stands for, such as fetching a token or
+-- asking for a tenant's sync. Everybody else can wait for the holder.
+--
+-- The leases of a process are kept in a table. Those of several processes are kept in a store that all of
+-- them use. A lease ends when its holder releases it. Where the holder cannot do that any more, the store
+-- forgets the lease when its time is over, and within a process the waiters give it up.
+--
+-- This module knows no scheduler that could wake a waiter: coroutines are run by a fleet, by OpenResty or
+-- by a loop in a script, and other processes cannot be reached at all. So waiting is sleeping in small
+-- steps. A sleep that blocks the whole process is replaced by a yield where the holder is in this process.
+
+local core = require "autopilot.core"
+local dates = require "autopilot.base.dates"
+
+-- Seconds between two looks at a lease.
+local first_step, step_growth, longest_step = 0.001, 1.5, 0.05
+
+-- Seconds. A lease in a store with less time left counts as lost: the store may have forgotten it before
+-- the next call reaches the store.
+local shortest_rest = 0.1
+
+---@class autopilot.Lease
+---@field id string
+---@field began number when it was taken, on the clock of its set of leases
+---@field seconds number how long it lasts from its last renewal on
+---@field renewals integer how often it was renewed
+---@field result any what the holder has released it with
+---@field waiting integer coroutines of this process that wait for it
+---@field package looks integer how often one of them has looked at it
+---@field package yielding table<function, boolean> sleeps that are known to let other coroutines run
+---@field package value string what is kept under its key: the id, and the Unix time at which it ends
+---@field package ends number the same end on the clock of its set of leases
+---@field package is_of_main boolean taken outside of all coroutines
+local Lease = {}
+Lease.__index = Lease
+
+---@class autopilot.Leases
+---@field package call fun(method: string, key: string, ...): any, string? calls the store; never raises
+---@field package is_shared boolean other processes have leases in the store too
+---@field package now fun(): number
+---@field package clock fun(): number
+local Leases = {}
+Leases.__index = Leases
+
+-- The leases that are held in this process, by their ids. Weak: a lease of a coroutine that was collected
+-- is held by nothing.
+local held_here = setmetatable({}, { __mode = "v" })
+
+-- The coroutine that took a lease. Weak, so that a coroutine that is never resumed can be collected.
+local owners = setmetatable({}, { __mode = "kv" })
+
+--- The running coroutine; nil outside of all coroutines.
+local function current_thread()
+  local thread, is_main = coroutine.running()
+  return not is_main and thread or nil
+end
+
+--- Makes a function that calls a store in a table of this process. Nothing expires there.
+local function table_caller()
+  local values, methods = {}, {}
+  function methods.get(key)
+    return values[key]
+  end
+  function methods.set(key, value)
+    values[key] = value
+    return true
+  end
+  function methods.add(key, value)
+    if values[key] then
+      return nil, "exists"
+    end
+    return methods.set(key, value)
+  end
+  function methods.delete_if(key, value)
+    if values[key] ~= value then
+      return false
+    end
+    values[key] = nil
+    return true
+  end
+  return function(method, ...)
+    return methods[method](...)
+  end
+end
+
+--- Makes a set of leases: in a store, or without `call` in a table of this process.
+---@param call (fun(method: string, key: string, ...): any, string?)? calls a method of the store; never raises
+---@param now (fun(): number)? Unix seconds, for the ends that other processes are told; default the system's
+---@param clock (fun(): number)? monotonic seconds; default the system's
+---@return autopilot.Leases
+function Leases.new(call, now, clock)
+  return setmetatable({
+    call = call or table_caller(),
+    is_shared = call ~= nil,
+    now = now or core.now,
+    clock = clock or core.clock,
+  }, Leases)
+end
+
+-- ---- Holding a lease ---------------------------------------------------------------------------------
+
+--- Lets a lease last for this time from now on.
+local function extend(lease, seconds)
+  local leases = lease.leases
+  lease.seconds, lease.ends = seconds, leases.clock() + seconds
+  lease.value = lease.id .. " " .. dates.to_text(leases.now() + seconds)
+end
+
+--- Takes the lease where nothing else holds it.
+---@param key string
+---@param seconds number for which it lasts
+---@return autopilot.Lease? lease
+---@return string? message `exists` where it is held, else why the store could not tell
+function Leases:take(key, seconds)
+  local thread = current_thread()
+  local lease = setmetatable({
+    leases = self,
+    key = key,
+    id = core.uuid(),
+    began = self.clock(),
+    is_of_main = thread == nil,
+    renewals = 0,
+    waiting = 0,
+    looks = 0,
+    yielding = {},
+  }, Lease)
+  extend(lease, seconds)
+  local added, message = self.call("add", key, lease.value, seconds)
+  if not added then
+    return nil, message or "exists"
+  end
+  held_here[lease.id], owners[lease] = lease, thread
+  return lease
+end
+
+--- Makes the lease last for another while.
+---@param seconds number from now on
+---@return boolean is_held false when it was lost: its time was over, or it was given up
+function Lease:renew(seconds)
+  local leases, value, ends, lasted = self.leases, self.value, self.ends, self.seconds
+  local found, message = leases.call("get", self.key)
+  local is_over = leases.is_shared and ends - leases.clock() < shortest_rest
+  if is_over or (not message and found ~= value) then
+    held_here[self.id] = nil
+    return false
+  end
+  extend(self, seconds)
+  self.renewals = self.renewals + 1
+  if not leases.call("set", self.key, self.value, seconds) then
+    self.value, self.ends, self.seconds = value, ends, lasted
+  end
+  return true
+end
+
+--- Gives the lease back.
+---@param result any handed to the waiters of this process
+function Lease:release(result)
+  self.result, held_here[self.id] = result, nil
+  self.leases.call("delete_if", self.key, self.value)
+end
+
+-- ---- Waiting for its holder --------------------------------------------------------------------------
+
+--- What is known of a lease that is held.
+---@param key string
+---@return string? id nil when it is free
+---@return number? ends Unix time
+---@return string? value as it is in the store
+function Leases:holder(key)
+  local value = self.call("get", key)
+  local id, ends = tostring(value or ""):match "^(%S+) ?(%S*)$"
+  return id, dates.of_text(ends), value
+end
+
+--- A moment from which on a wait is counted.
+---@param now fun(): number
+function Leases.moment(now)
+  return { time = now(), clock = core.clock(), slept = 0 }
+end
+
+--- Seconds since the moment, by the clock that has gone further: a clock may be set, or stand still.
+local function elapsed(now, moment)
+  return math.max(now() - moment.time, core.clock() - moment.clock, moment.slept)
+end
+
+--- Whether a holder in this process can go on while the running coroutine waits: `waiting`. Otherwise
+-- `inside`, when the running coroutine was called by the holder, or `stuck`, when the holder has ended.
+local function standing(lease)
+  local owner = lease and owners[lease]
+  if lease and lease.is_of_main then
+    return "inside"
+  elseif not owner then
+    return "stuck"
+  elseif owner == current_thread() or coroutine.status(owner) == "normal" then
+    return "inside"
+  end
+  -- Not asked of coroutine.status: for OpenResty the coroutines of other requests are dead.
+  return debug.getinfo(owner, 0) and "waiting" or "stuck"
+end
+
+local function pass_on(thread, ok, ...)
+  if not ok then
+    error((...), 0)
+  elseif coroutine.status(thread) ~= "dead" then
+    return pass_on(thread, coroutine.resume(thread, coroutine.yield(...)))
+  end
+end
+
+local function finish(thread, ...)
+  local has_yielded = coroutine.status(thread) ~= "dead"
+  pass_on(thread, ...)
+  return has_yielded
+end
+
+--- Sleeps; true when the sleep has yielded.
+local function sleep_observed(sleep, seconds)
+  -- Not a coroutine of `sleep` itself: a C function or a callable table is not enough everywhere.
+  local thread = coroutine.create(function()
+    sleep(seconds)
+  end)
+  return finish(thread, coroutine.resume(thread))
+end
+
+--- Sleeps with a function that is not known to let other coroutines run. OpenResty's sleep does so unseen:
+-- only what other coroutines did meanwhile shows it. A sleep that blocks would stop the holder once for
+-- each waiter, so it is kept short and a yield follows.
+local function sleep_and_find_out(lease, sleep, step)
+  local looks, renewals = lease.looks, lease.renewals
+  local has_yielded = sleep_observed(sleep, math.max(first_step, step / lease.waiting))
+  if has_yielded or lease.looks ~= looks or lease.renewals ~= renewals then
+    lease.yielding[sleep] = true
+  else
+    coroutine.yield()
+  end
+end
+
+--- Lets the holder run for a moment. Returns the seconds that were surely slept; nil when the holder cannot
+-- run as long as this coroutine waits.
+local function let_run(lease, sleep, step)
+  if lease then
+    lease.looks = lease.looks + 1
+    local blocks, thread = sleep == core.sleep, current_thread()
+    if blocks and not thread then
+      return nil
+    elseif blocks then
+      coroutine.yield()
+      return 0
+    elseif thread and not lease.yielding[sleep] then
+      sleep_and_find_out(lease, sleep, step)
+      return 0
+    end
+  end
+  sleep(step)
+  return step
+end
+
+---@class autopilot.LeaseWait
+---@field sleep (fun(seconds: number))? default the system's, which blocks
+---@field now (fun(): number)? the clock of `deadline`; default the system's Unix time
+---@field deadline number? when to stop waiting
+---@field longest number? seconds after which to stop waiting for a lease in a store
+---@field since table? the moment from which `longest` counts; default now
+
+--- Waits as long as that can help.
+local function look_on(self, key, seen, given)
+  local now, sleep, lease = given.now or core.now, given.sleep or core.sleep, seen.lease
+  local step, since, renewals = first_step, given.since or Leases.moment(now), nil
+  while true do
+    local how = self.is_shared and "waiting" or standing(lease)
+    if how ~= "waiting" then
+      return how
+    end
+    if not self.is_shared and lease.renewals ~= renewals then
+      renewals, since = lease.renewals, Leases.moment(now)
+    end
+    local left = (self.is_shared and given.longest or lease.seconds) - elapsed(now, since)
+    local time_left = given.deadline and given.deadline - now() or math.huge
+    if time_left <= 0 then
+      return "late"
+    end
+    local slept = left > 0 and let_run(lease, sleep, math.min(step, left, time_left))
+    if not slept then
+      return self.is_shared and "late" or "stuck"
+    end
+    since.slept = since.slept + slept
+    step = math.min(step * step_growth, longest_step)
+    local id, ends = self:holder(key)
+    if id ~= seen.id then
+      return "over"
+    end
+    seen.ends = ends
+  end
+end
+
+---@class autopilot.SeenLease
+---@field id string
+---@field ends number? Unix time; nil when it is not known
+---@field lease autopilot.Lease? of a holder in this process; its `result` is there once it was released
+
+--- Waits until the lease is held no more by the one that holds it now.
+---@param key string
+---@param given autopilot.LeaseWait
+---@return "over"|"late"|"inside"|"stuck" how `late`: the time for waiting was over. `inside`: the holder goes
+-- on only when the caller has returned. `stuck`: the holder does not go on, and the lease was taken from it
+---@return autopilot.SeenLease? seen nil when it was free already
+function Leases:wait(key, given)
+  local id, ends, value = self:holder(key)
+  if not id then
+    return "over"
+  end
+  local lease = held_here[id]
+  local seen = { id = id, ends = ends, lease = lease }
+  if lease then
+    lease.waiting = lease.waiting + 1
+  end
+  local how = look_on(self, key, seen, given)
+  if lease then
+    lease.waiting = lease.waiting - 1
+  end
+  if how == "stuck" then
+    self.call("delete_if", key, lease and lease.value or value)
+  end
+  return how, seen
+end
+
+return Leases

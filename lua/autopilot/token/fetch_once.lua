@@ -1,0 +1,101 @@
+--- One fetch of a token at a time for each key: other coroutines that ask meanwhile get what it brings.
+--
+-- The fetching coroutine holds a lease and renews it whenever the provider sends a request or sleeps.
+-- A waiter fetches by itself when the holder does not go on, and when the holder's fetch failed because
+-- the holder had less time than the waiter has.
+
+local core = require "autopilot.core"
+local protected_call = require "autopilot.base.protected_call"
+
+-- Seconds. A request may take that long when it names no timeout, and so may a provider that sends none.
+local default_timeout = 60
+-- Seconds added to what a request may take, before its holder counts as stuck. A holder that is given up
+-- too early costs one more request; a long patience costs all waiters' time.
+local patience = 5
+-- Seconds. A waiter with less time left does not repeat a fetch that failed for lack of time.
+local worth_a_try = 1
+
+--- Seconds until the deadline of what is asked; math.huge without one.
+local function time_left(ask)
+  return ask.deadline and ask.deadline - (ask.now or core.now)() or math.huge
+end
+
+--- A copy of what is asked whose HTTP layer and sleep renew the lease, and note in `facts` when the deadline
+-- cut a request short.
+local function watched(lease, ask, facts)
+  local copy = {}
+  for name, value in pairs(ask) do
+    copy[name] = value
+  end
+  local function expect(seconds)
+    local wanted, left = type(seconds) == "number" and seconds or default_timeout, time_left(ask)
+    lease:renew(math.max(0, math.min(wanted, left)) + patience)
+    return left < wanted
+  end
+  local transport, sleep = ask.transport, ask.sleep or core.sleep
+  copy.transport = transport
+    and function(request)
+      local timeout = type(request) == "table" and request.timeout
+      local is_cut = expect(timeout and timeout.total)
+      local response, network = transport(request)
+      if is_cut and type(network) == "table" and network.timeout then
+        facts.lacked_time = true
+      end
+      return response, network
+    end
+  copy.sleep = function(seconds)
+    expect(seconds)
+    return sleep(seconds)
+  end
+  return copy
+end
+
+--- The results of a fetch as a list. An error that it raises becomes nil and a message.
+local function results_of(ok, ...)
+  if ok then
+    return { ... }
+  end
+  local raised = ...
+  return { nil, type(raised) == "string" and raised or "the token provider raised an error" }
+end
+
+local function hold(lease, ask, fetch)
+  local facts = { lacked_time = false }
+  local results = results_of(protected_call(fetch, watched(lease, ask, facts)))
+  results.lacked_time = facts.lacked_time or time_left(ask) <= 0
+  lease:release(results)
+  return results
+end
+
+--- Whether a fetch failed for lack of time, and this one has more.
+local function can_do_better(results, ask)
+  return results[1] == nil and results.lacked_time and time_left(ask) >= worth_a_try
+end
+
+--- What `fetch(ask)` returns, up to three values: called here, or by another coroutine for the same key.
+-- Never raises for what `fetch` raises.
+---@param leases autopilot.Leases of this process
+---@param key string
+---@param ask autopilot.TokenAsk
+---@param fetch fun(ask: autopilot.TokenAsk): any, any, any
+---@return boolean joined another coroutine has fetched it
+---@return any first, any second, any third
+return function(leases, key, ask, fetch)
+  while true do
+    local lease = leases:take(key, default_timeout)
+    if lease then
+      local results = hold(lease, ask, fetch)
+      return false, results[1], results[2], results[3]
+    end
+    local how, seen = leases:wait(key, ask)
+    local results = how == "over" and seen and seen.lease and seen.lease.result
+    if results and not can_do_better(results, ask) then
+      return true, results[1], results[2], results[3]
+    elseif how == "late" then
+      return true, nil, "the deadline passed while another was fetching the token"
+    elseif how == "inside" then
+      results = results_of(protected_call(fetch, ask))
+      return false, results[1], results[2], results[3]
+    end
+  end
+end
