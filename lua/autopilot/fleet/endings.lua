@@ -36,7 +36,7 @@ end
 ---@param task autopilot.fleet.Task
 ---@param message any
 function endings.fail(fleet, task, message)
-  fleet.admission:forget(task)
+  fleet.gates:leave(task)
   if fleet.wire.is_cancelled then
     endings.deliver(fleet, task, given_up(fleet, task, "CANCELLED"))
   else
@@ -54,7 +54,7 @@ end
 ---@param task autopilot.fleet.Task
 function endings.give_up(fleet, task)
   fleet.scheduler:abandon(task)
-  fleet.admission:forget(task)
+  fleet.gates:leave(task)
   local why = fleet.wire.is_cancelled and "CANCELLED" or "DEADLINE"
   endings.deliver(fleet, task, given_up(fleet, task, why))
 end

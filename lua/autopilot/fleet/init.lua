@@ -2,14 +2,13 @@
 --
 -- A fleet reads its tenants one by one, gives each a client of its own, and runs the operation for as
 -- many at a time as it may. Who waits for an answer, a cooldown or a Retry-After costs memory and nothing
--- else. How tenants take turns is in `fleet.scheduler`, who may send is in `fleet.admission`.
+-- else. How tenants take turns is in `fleet.scheduler`, who may send is in `fleet.gate`.
 
-local Admission = require "autopilot.fleet.admission"
+local Gates = require "autopilot.fleet.gate"
 local Ledger = require "autopilot.fleet.ledger"
 local RetryShare = require "autopilot.fleet.retry_share"
 local Roster = require "autopilot.fleet.roster"
 local Scheduler = require "autopilot.fleet.scheduler"
-local TenantCircuits = require "autopilot.fleet.tenant_circuits"
 local Wire = require "autopilot.fleet.wire"
 local endings = require "autopilot.fleet.endings"
 local options = require "autopilot.base.options"
@@ -94,9 +93,6 @@ local function new(given, level)
     ledger = Ledger.new(),
     is_running = false,
   }, Fleet)
-  local function tell(event_type, event)
-    self:emit(event_type, event)
-  end
   self.scheduler = Scheduler.new {
     perform = function(task)
       return tenant_task.perform(self, task)
@@ -108,18 +104,19 @@ local function new(given, level)
     sleep = checked.sleep,
     wait = checked.wait or step,
   }
-  self.admission = Admission.new {
-    scheduler = self.scheduler,
+  self.gates = Gates.new {
+    loop = self.scheduler,
     clock = checked.clock,
     most = checked.concurrency,
     most_for_a_host = checked.host_concurrency or checked.concurrency,
-    tell = tell,
+    retry_share = share,
+    tell = function(event_type, event)
+      self:emit(event_type, event)
+    end,
   }
   self.wire = Wire.new {
     scheduler = self.scheduler,
-    admission = self.admission,
-    circuits = TenantCircuits.new(tell),
-    retry_share = share,
+    gates = self.gates,
     clock = checked.clock,
     now = checked.now,
     concurrency = checked.concurrency,
@@ -221,10 +218,10 @@ local at_once = 100
 
 --- Begins with as many tenants as there is room for.
 local function begin_more(self)
-  local admission, most = self.admission, self.options.concurrency
+  local gates, most = self.gates, self.options.concurrency
   local is_late = self.is_cancelled or (self.deadline and self.clock() >= self.deadline)
   local begun = 0
-  while self.ledger:is_empty() and admission.under_way < most and admission.waiting < most do
+  while self.ledger:is_empty() and gates.under_way < most and gates.waiting < most do
     local tenant = self.roster:take(self.clock(), is_late)
     if tenant == nil then
       if is_late and self.roster.is_pending then
@@ -374,7 +371,7 @@ function Fleet:progress()
     total = self.roster and self.roster.total,
     done = self.ledger.total,
     failed = self.ledger.failed,
-    in_flight = self.admission.under_way,
+    in_flight = self.gates.under_way,
     asleep = self.scheduler.asleep + (self.roster and self.roster:waiting() or 0),
   }
 end
@@ -385,7 +382,7 @@ function Fleet:close()
   self.is_running = false
   for task in pairs(self.tasks) do
     self.scheduler:abandon(task)
-    self.admission:forget(task)
+    self.gates:leave(task)
   end
   self.tasks = {}
   if self.state_file then

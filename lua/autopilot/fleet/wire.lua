@@ -14,7 +14,7 @@ local protected_call = require "autopilot.base.protected_call"
 
 ---@class autopilot.fleet.Wire
 ---@field scheduler autopilot.fleet.Scheduler
----@field admission autopilot.fleet.Admission
+---@field gates autopilot.fleet.Gates
 ---@field clock fun(): number
 ---@field concurrency integer
 local Wire = {}
@@ -27,9 +27,7 @@ local default_timeout = { connect = 10, total = 60 }
 function Wire.new(given)
   return setmetatable({
     scheduler = given.scheduler,
-    admission = given.admission,
-    circuits = given.circuits,
-    retry_share = given.retry_share or false,
+    gates = given.gates,
     clock = given.clock,
     now = given.now,
     concurrency = given.concurrency,
@@ -80,49 +78,28 @@ local function left_of(task, total, asked_at, clock)
   return total
 end
 
---- Waits for a place in the line.
----@return string? refusal
----@return number? seconds that are left
-local function wait_for_place(self, gate, task, total, asked_at)
-  local limit = task.deadline
-  if not task.knows_deadline then
-    limit = math.min(limit or math.huge, asked_at + total)
-  end
-  local answer = self.admission:enter(gate, task, asked_at, limit)
-  local left = left_of(task, total, asked_at, self.clock())
-  if answer == "admitted" and left > 0 and not self.is_cancelled then
-    return nil, left
-  end
-  self.admission:leave(task)
-  if self.is_cancelled then
-    return "CANCELLED"
-  end
-  return answer == "refused" and "CIRCUIT_OPEN" or "DEADLINE"
-end
-
---- Waits until a request may be sent. Afterwards `done` gives the place back.
+--- Waits until a request may be sent. Afterwards `done` gives its place back.
 ---@return string? refusal why it is not to be sent
 ---@return number? seconds that are left
 ---@return number? sent_at
-local function turn_of(self, gate, task, total)
+local function enter(self, gate, task, total)
   if not task then
     return "CLOSED"
   elseif self.is_cancelled then
     return "CANCELLED"
   end
-  local clock = self.clock()
-  if not self.circuits:allow(task.key, clock) then
-    return "TENANT_CIRCUIT_OPEN"
-  elseif self.admission:enter_at_once(gate, task) then
-    local left = left_of(task, total, clock, clock)
-    if left > 0 then
-      return nil, left, clock
-    end
-    self.admission:leave(task)
-    return "DEADLINE"
+  local asked_at, limit = self.clock(), task.deadline
+  if not task.knows_deadline then
+    limit = math.min(limit or math.huge, asked_at + total)
   end
-  local refusal, left = wait_for_place(self, gate, task, total, clock)
-  return refusal, left, self.clock()
+  local refusal = gate:enter(task, asked_at, limit)
+  local sent_at = self.clock()
+  local left = left_of(task, total, asked_at, sent_at)
+  if not refusal and left > 0 and not self.is_cancelled then
+    return nil, left, sent_at
+  end
+  self.gates:leave(task)
+  return self.is_cancelled and "CANCELLED" or refusal or "DEADLINE"
 end
 
 -- A deadline is over, or so near that nothing comes of it, in seconds.
@@ -144,27 +121,14 @@ local function was_cut_short(self, task, is_sent, is_to_graph, connect, total)
   return connect < math.min(usual.connect, usual.total) / 2
 end
 
---- Tells the host's gate and the tenant's circuit what came of a request, and gives its place back.
+--- Tells the gate how a request has ended, and gives its place back.
 ---@param status integer? nil: no answer came
 ---@param retry_after string? the header
----@param was_reached boolean? whether the host could be asked at all; nil: it had no time to tell
+---@param was_reached boolean? see `Gate:learn`
 local function done(self, gate, task, sent_at, status, retry_after, was_reached)
-  if status and status < 500 and status ~= 429 then
-    self.admission.succeeded(gate, sent_at)
-    if self.retry_share then
-      self.retry_share:deposit()
-    end
-    self.circuits:succeeded(task.key)
-  else
-    local seconds = retry_after and dates.read_retry_after(tostring(retry_after), self.now())
-    self.admission:failed(gate, task, sent_at, status, seconds, was_reached)
-    if status == 429 then
-      self.circuits:succeeded(task.key) -- it answers
-    elseif was_reached ~= nil then
-      self.circuits:failed(task.key, self.clock())
-    end
-  end
-  self.admission:leave(task)
+  local seconds = retry_after and dates.read_retry_after(tostring(retry_after), self.now())
+  gate:learn(task, sent_at, status, seconds or nil, was_reached)
+  self.gates:leave(task)
 end
 
 local function host_of(url)
@@ -202,7 +166,7 @@ end
 --- Sends, and returns the finished transfer; or nil and why nothing was sent.
 local function exchange(self, gate, prepared, is_sync, connect, total, token, id, retry)
   local task = self.scheduler.current
-  local refusal, left, sent_at = turn_of(self, gate, task, total)
+  local refusal, left, sent_at = enter(self, gate, task, total)
   if refusal then
     return nil, unsent(refusal)
   end
@@ -255,7 +219,7 @@ function Transport:prepare_replies(request)
   end
   local wire, prepared, is_sync_request =
     self.wire, prepare(self, request), request.method == "POST"
-  local gate = wire.admission:gate(host_of(request.url))
+  local gate = wire.gates:of(host_of(request.url))
   local function send(connect, total, token, client_request_id, retry)
     local transfer, network = exchange(
       wire,
@@ -276,7 +240,7 @@ end
 
 function Transport:__call(request)
   local connect, total = timeouts_of(request)
-  local gate = self.wire.admission:gate(host_of(request.url))
+  local gate = self.wire.gates:of(host_of(request.url))
   local transfer, network = exchange(self.wire, gate, prepare(self, request), false, connect, total)
   if not transfer then
     return nil, network
@@ -342,8 +306,8 @@ end
 function Wire:wrap(inner)
   return function(request)
     local connect, total = timeouts_of(request)
-    local task, gate = self.scheduler.current, self.admission:gate(host_of(request.url))
-    local refusal, left, sent_at = turn_of(self, gate, task, total)
+    local task, gate = self.scheduler.current, self.gates:of(host_of(request.url))
+    local refusal, left, sent_at = enter(self, gate, task, total)
     if refusal then
       return nil, unsent(refusal)
     end
@@ -356,7 +320,7 @@ function Wire:wrap(inner)
     local is_fine, response, network =
       protected_call(inner, left < total and with_timeout(request, connect, left) or request)
     if not is_fine then
-      self.admission:leave(task) -- who called us may live on
+      self.gates:leave(task) -- who called us may live on
       error(response, 0)
     end
     done(self, gate, task, sent_at, facts_of(self, task, request, left, response, network))
