@@ -53,29 +53,22 @@ end
 ---@param fleet autopilot.Fleet
 ---@param task autopilot.fleet.Task
 function endings.give_up(fleet, task)
-  fleet.scheduler:abandon(task)
+  fleet.loop:abandon(task)
   fleet.gates:leave(task)
   local why = fleet.wire.is_cancelled and "CANCELLED" or "DEADLINE"
   endings.deliver(fleet, task, given_up(fleet, task, why))
-end
-
-local function keys_of(set)
-  local list = {}
-  for key in pairs(set) do
-    list[#list + 1] = key
-  end
-  return list
 end
 
 --- Gives up all that has not ended: first the transfers, for a task's own code tells best what the end
 -- of its request means.
 ---@param fleet autopilot.Fleet
 function endings.give_up_all(fleet)
-  for _, transfer in ipairs(keys_of(fleet.scheduler.flying)) do
-    fleet.scheduler.set:discard(transfer)
-    fleet.scheduler:land(transfer)
+  fleet.loop:discard_transfers()
+  local tasks = {}
+  for task in pairs(fleet.tasks) do
+    tasks[#tasks + 1] = task
   end
-  for _, task in ipairs(keys_of(fleet.tasks)) do
+  for _, task in ipairs(tasks) do
     endings.give_up(fleet, task)
   end
 end

@@ -6,7 +6,7 @@
 -- `patience` seconds, all other requests to it fail. A tenant whose requests all fail is asked less often.
 
 local Circuit = require "autopilot.fleet.circuit"
-local Loop = require "autopilot.fleet.scheduler"
+local Loop = require "autopilot.fleet.loop"
 local Pace = require "autopilot.fleet.pace"
 
 ---@class autopilot.fleet.Gate the requests to one host
@@ -34,7 +34,7 @@ local tenant_failures, tenant_pause, longest_tenant_pause = 5, 30, 300
 local patience = 60
 
 ---@class autopilot.fleet.GatesOptions
----@field loop autopilot.fleet.Scheduler
+---@field loop autopilot.fleet.Loop
 ---@field clock fun(): number
 ---@field most integer requests at a time
 ---@field most_for_a_host integer

@@ -2,13 +2,13 @@
 --
 -- A fleet reads its tenants one by one, gives each a client of its own, and runs the operation for as
 -- many at a time as it may. Who waits for an answer, a cooldown or a Retry-After costs memory and nothing
--- else. How tenants take turns is in `fleet.scheduler`, who may send is in `fleet.gate`.
+-- else. How tenants take turns is in `fleet.loop`, who may send is in `fleet.gate`.
 
 local Gates = require "autopilot.fleet.gate"
+local Loop = require "autopilot.fleet.loop"
 local Ledger = require "autopilot.fleet.ledger"
 local RetryShare = require "autopilot.fleet.retry_share"
 local Roster = require "autopilot.fleet.roster"
-local Scheduler = require "autopilot.fleet.scheduler"
 local Wire = require "autopilot.fleet.wire"
 local endings = require "autopilot.fleet.endings"
 local options = require "autopilot.base.options"
@@ -93,7 +93,7 @@ local function new(given, level)
     ledger = Ledger.new(),
     is_running = false,
   }, Fleet)
-  self.scheduler = Scheduler.new {
+  self.loop = Loop.new {
     perform = function(task)
       return tenant_task.perform(self, task)
     end,
@@ -105,7 +105,7 @@ local function new(given, level)
     wait = checked.wait or step,
   }
   self.gates = Gates.new {
-    loop = self.scheduler,
+    loop = self.loop,
     clock = checked.clock,
     most = checked.concurrency,
     most_for_a_host = checked.host_concurrency or checked.concurrency,
@@ -115,7 +115,7 @@ local function new(given, level)
     end,
   }
   self.wire = Wire.new {
-    scheduler = self.scheduler,
+    loop = self.loop,
     gates = self.gates,
     clock = checked.clock,
     now = checked.now,
@@ -164,7 +164,7 @@ end
 local function end_at(self, moment)
   if not self.give_up_at or moment < self.give_up_at then
     self.give_up_at = moment
-    self.scheduler:call_at(moment, self)
+    self.loop:call_at(moment, self)
   end
 end
 
@@ -210,7 +210,7 @@ local function begin_with(self, tenant)
   elseif self.is_cancelled then
     return endings.deliver(self, task, own_report.not_begun(id, self.operation_name, "CANCELLED"))
   end
-  self.scheduler:begin(task)
+  self.loop:begin(task)
 end
 
 -- So many tenants are begun with before their requests go out: the server can work on them meanwhile.
@@ -232,7 +232,7 @@ local function begin_more(self)
     begin_with(self, tenant)
     begun = begun + 1
     if begun % at_once == 0 then
-      self.scheduler:push()
+      self.loop:send()
     end
   end
 end
@@ -283,14 +283,14 @@ local function next_report(self)
     if not self.is_running then
       return nil
     end
-    self.scheduler:turn()
+    self.loop:step()
     begin_more(self)
     if ledger:is_empty() then
       if has_ended(self) then
         finish(self)
         return nil
       end
-      self.scheduler:wait(next_look(self))
+      self.loop:wait(next_look(self))
     end
   end
   return ledger:take()
@@ -359,7 +359,7 @@ function Fleet:cancel(grace, is_rest_read)
     if task.client then
       task.client:close() -- its loops end
     end
-    self.scheduler:wake(task)
+    self.loop:wake(task)
   end
   end_at(self, self.clock() + (grace or default_grace))
 end
@@ -372,7 +372,7 @@ function Fleet:progress()
     done = self.ledger.total,
     failed = self.ledger.failed,
     in_flight = self.gates.under_way,
-    asleep = self.scheduler.asleep + (self.roster and self.roster:waiting() or 0),
+    asleep = self.loop.asleep + (self.roster and self.roster:waiting() or 0),
   }
 end
 
@@ -381,7 +381,7 @@ function Fleet:close()
   self.wire:close()
   self.is_running = false
   for task in pairs(self.tasks) do
-    self.scheduler:abandon(task)
+    self.loop:abandon(task)
     self.gates:leave(task)
   end
   self.tasks = {}

@@ -1,6 +1,6 @@
 --- How a tenant of a fleet waits: for a moment to come its coroutine yields, and nobody else does.
 
-local Scheduler = require "autopilot.fleet.scheduler"
+local Loop = require "autopilot.fleet.loop"
 local endings = require "autopilot.fleet.endings"
 
 -- A task that only sleeps when there is nothing to wait for any more is given up.
@@ -11,7 +11,7 @@ local most_idle_naps = 100
 ---@return fun(seconds: number)
 return function(fleet)
   return function(seconds)
-    local task, clock = fleet.scheduler.current, fleet.clock()
+    local task, clock = fleet.loop.current, fleet.clock()
     if not task then
       return fleet.options.sleep(seconds)
     end
@@ -24,6 +24,6 @@ return function(fleet)
         endings.give_up(fleet, task)
       end
     end
-    coroutine.yield(task.thread and ends or Scheduler.parked)
+    coroutine.yield(task.thread and ends or Loop.parked)
   end
 end

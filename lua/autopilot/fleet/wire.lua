@@ -13,7 +13,7 @@ local options = require "autopilot.base.options"
 local protected_call = require "autopilot.base.protected_call"
 
 ---@class autopilot.fleet.Wire
----@field scheduler autopilot.fleet.Scheduler
+---@field loop autopilot.fleet.Loop
 ---@field gates autopilot.fleet.Gates
 ---@field clock fun(): number
 ---@field concurrency integer
@@ -26,7 +26,7 @@ local default_timeout = { connect = 10, total = 60 }
 ---@return autopilot.fleet.Wire
 function Wire.new(given)
   return setmetatable({
-    scheduler = given.scheduler,
+    loop = given.loop,
     gates = given.gates,
     clock = given.clock,
     now = given.now,
@@ -62,7 +62,7 @@ end
 local function current_set(self)
   if not self.set then
     self.set, self.process = core.transfer_set { concurrency = self.concurrency }, core.process_id()
-    self.scheduler.set = self.set
+    self.loop.set = self.set
   end
   return self.set
 end
@@ -165,7 +165,7 @@ end
 
 --- Sends, and returns the finished transfer; or nil and why nothing was sent.
 local function exchange(self, gate, prepared, is_sync, connect, total, token, id, retry)
-  local task = self.scheduler.current
+  local task = self.loop.current
   local refusal, left, sent_at = enter(self, gate, task, total)
   if refusal then
     return nil, unsent(refusal)
@@ -306,7 +306,7 @@ end
 function Wire:wrap(inner)
   return function(request)
     local connect, total = timeouts_of(request)
-    local task, gate = self.scheduler.current, self.gates:of(host_of(request.url))
+    local task, gate = self.loop.current, self.gates:of(host_of(request.url))
     local refusal, left, sent_at = enter(self, gate, task, total)
     if refusal then
       return nil, unsent(refusal)
@@ -332,16 +332,16 @@ end
 function Wire:begin()
   self.is_cancelled = false
   if self.set and self.process ~= core.process_id() then
-    self.set, self.scheduler.set = nil, nil
+    self.set, self.loop.set = nil, nil
   end
 end
 
 --- Closes all connections. What is in flight is given up.
 function Wire:close()
   local set, is_ours = self.set, self.process == core.process_id()
-  self.set, self.scheduler.set = nil, nil
+  self.set, self.loop.set = nil, nil
   self.is_cancelled = true -- until the next run
-  self.scheduler:drop_transfers()
+  self.loop:forget_transfers()
   if set and is_ours then
     set:close()
   end
