@@ -3,8 +3,8 @@
 
 local asked_before = require "autopilot.fleet.asked_before"
 local endings = require "autopilot.fleet.endings"
-local new_client = require "autopilot.client"
 local own_report = require "autopilot.fleet.own_report"
+local service = require "autopilot.client.service"
 
 local tenant_task = {}
 
@@ -56,65 +56,48 @@ local function complete_options(fleet, given, id)
   return made
 end
 
--- Options that a client of the same kind may differ in, and tables that may be new for each tenant.
-local is_own, is_looked_into = { token = true, tenant = true }, { http = true, timeout = true }
+-- Options in which clients of the same service may differ; and options whose tables may be new for each.
+local is_own, is_table = { token = true, tenant = true }, { http = true, timeout = true }
 
----@class autopilot.fleet.Known options as they were
----@field values table<string, any>
----@field tables table<string, autopilot.fleet.Known>
----@field count integer
-
---- A copy that tells whether other options are the same.
-local function remember(given)
-  local known = { values = {}, tables = {}, count = 0 }
-  for name, value in next, given do
-    if not is_own[name] then
-      if is_looked_into[name] and type(value) == "table" then
-        known.tables[name] = remember(value)
-      else
-        known.values[name] = value
-      end
-      known.count = known.count + 1
+--- Whether two tables of options ask for the same service.
+local function is_same(a, b)
+  for name, value in pairs(a) do
+    local other = b[name]
+    local are_tables = is_table[name] and type(value) == "table" and type(other) == "table"
+    if value ~= other and not is_own[name] and not (are_tables and is_same(value, other)) then
+      return false
     end
   end
-  return known
-end
-
-local function is_same(given, known)
-  local values, left = known.values, known.count
-  for name, value in next, given do
-    if not is_own[name] then
-      if value ~= values[name] then
-        local table_before = known.tables[name]
-        if not table_before or type(value) ~= "table" or not is_same(value, table_before) then
-          return false
-        end
-      end
-      left = left - 1
+  for name in pairs(b) do
+    if a[name] == nil and not is_own[name] then
+      return false
     end
   end
-  return left == 0
+  return true
 end
 
---- The tenant's client. Where all options but token and tenant are those of the tenant before, it is
--- made after that one's, which is cheap.
+--- A copy that does not change when the user changes the table.
+local function copy_of(given)
+  local copy = {}
+  for name, value in pairs(given) do
+    if not is_own[name] then
+      copy[name] = is_table[name] and type(value) == "table" and copy_of(value) or value
+    end
+  end
+  return copy
+end
+
+--- The tenant's client. The service of the tenant before is used again where all options are the same but
+-- token and tenant.
 local function make_client(fleet, task)
   local given = given_options(fleet, task)
   task.token = given.token
-  local model = fleet.model
-  if model and is_same(given, model.given) then
-    local count = #model.idle
-    local idle = model.idle[count]
-    if idle then
-      model.idle[count] = nil
-      idle:become(given.token, given.tenant or task.id)
-      return idle, model
-    end
-    return model.client:sibling(given.token, given.tenant or task.id), model
+  if not (fleet.service and is_same(given, fleet.service_options)) then
+    fleet.service = service.new(complete_options(fleet, given, task.id))
+    fleet.service_options = copy_of(given)
   end
-  local client = new_client(complete_options(fleet, given, task.id))
-  fleet.model = { client = client, given = remember(given), idle = {} }
-  return client
+  fleet.service.options.has_several = fleet.roster.total ~= 1
+  return service.client(fleet.service, given.token, given.tenant or task.id)
 end
 
 --- Arguments for the operation, with what is left of the fleet's time.
@@ -194,19 +177,15 @@ end
 ---@param fleet autopilot.Fleet
 ---@param task autopilot.fleet.Task
 function tenant_task.perform(fleet, task)
-  local client, model = make_client(fleet, task)
-  client.options.has_several = fleet.roster.total ~= 1
+  local client = make_client(fleet, task)
   task.client = client
-  remind(fleet, task, task.client)
+  remind(fleet, task, client)
   local report = operate(fleet, task)
   if fleet.wire.is_cancelled or (fleet.deadline and fleet.clock() >= fleet.deadline) then
     report = own_report.of_run_end(task, report)
   end
   client:close()
   task.client = nil
-  if model and type(fleet.options.operation) == "string" then
-    model.idle[#model.idle + 1] = client -- nobody else has seen it
-  end
   endings.deliver(fleet, task, report)
 end
 
