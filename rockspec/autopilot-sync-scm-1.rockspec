@@ -152,7 +152,6 @@ build = {
     ["autopilot.fleet.reports"] = "lua/autopilot/fleet/reports.lua",
     ["autopilot.fleet.results"] = "lua/autopilot/fleet/results.lua",
     ["autopilot.fleet.resume"] = "lua/autopilot/fleet/resume.lua",
-    ["autopilot.fleet.retry_share"] = "lua/autopilot/fleet/retry_share.lua",
     ["autopilot.fleet.state"] = "lua/autopilot/fleet/state.lua",
     ["autopilot.fleet.tenant"] = "lua/autopilot/fleet/tenant.lua",
     ["autopilot.fleet.tenants"] = "lua/autopilot/fleet/tenants.lua",

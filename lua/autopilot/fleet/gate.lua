@@ -30,6 +30,9 @@ Gates.__index = Gates
 local host_failures, host_pause, longest_host_pause = 8, 2, 30
 local tenant_failures, tenant_pause, longest_tenant_pause = 5, 30, 300
 
+-- Retries that the retry budget gets for each request that succeeds.
+local retries_of_success = 0.2
+
 -- Seconds for which requests wait while the circuit of their host is open, before they fail.
 local patience = 60
 
@@ -38,7 +41,7 @@ local patience = 60
 ---@field clock fun(): number
 ---@field most integer requests at a time
 ---@field most_for_a_host integer
----@field retry_share autopilot.fleet.RetryShare? grows with each request that succeeds
+---@field retry_budget autopilot.RetryBudget? gets a share of a retry for each request that succeeds
 ---@field tell fun(event_type: string, event: table)
 
 ---@param given autopilot.fleet.GatesOptions
@@ -49,7 +52,7 @@ function Gates.new(given)
     clock = given.clock,
     most = given.most,
     most_for_a_host = math.min(given.most, given.most_for_a_host),
-    retry_share = given.retry_share,
+    retry_budget = given.retry_budget,
     tell = given.tell,
     by_host = {},
     crowded = {}, -- the gates that have a line
@@ -287,8 +290,8 @@ function Gate:learn(task, sent_at, status, retry_after, was_reached)
     return tenant_failed(gates, task, clock)
   end
   task.circuit = nil
-  if status ~= 429 and gates.retry_share then
-    gates.retry_share:deposit()
+  if status ~= 429 and gates.retry_budget then
+    gates.retry_budget:deposit(retries_of_success)
   end
 end
 

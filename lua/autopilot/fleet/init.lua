@@ -8,9 +8,9 @@
 local Gates = require "autopilot.fleet.gate"
 local Loop = require "autopilot.fleet.loop"
 local Results = require "autopilot.fleet.results"
-local RetryShare = require "autopilot.fleet.retry_share"
 local Tenants = require "autopilot.fleet.tenants"
 local Wire = require "autopilot.fleet.wire"
+local budgets = require "autopilot.retry.budget"
 local fleet_options = require "autopilot.fleet.options"
 local options = require "autopilot.base.options"
 local protected_call = require "autopilot.base.protected_call"
@@ -42,7 +42,9 @@ local function step(set, seconds)
   set:step(seconds)
 end
 
---- The retry policy of clients that have none of their own, and the budget in it that grows with successes.
+--- The retry policy of clients that have none of their own; and the fleet's own retry budget, if that is
+-- in it. When a few requests of many fail, all of these are retried. When nearly all fail, there are hardly
+-- any retries, which would only make that worse: as many as come back with time.
 local function shared_policy(checked)
   local budget = checked.retry_budget
   if budget == false then
@@ -51,8 +53,8 @@ local function shared_policy(checked)
     return retry.policy { budget = budget }
   end
   -- Enough for every request under way to be throttled twice.
-  local share = RetryShare.new(math.max(20, 2 * checked.concurrency))
-  return retry.policy { budget = share }, share
+  local own = budgets.new { capacity = math.max(20, 2 * checked.concurrency), refill = 0.2 }
+  return retry.policy { budget = own }, own
 end
 
 --- Opens the state file, if there is one that is not open.
@@ -93,7 +95,7 @@ end
 ---@return string? message
 local function new(given, level)
   local checked = fleet_options.check(given, level or 2)
-  local policy, share = shared_policy(checked)
+  local policy, budget = shared_policy(checked)
   local self = setmetatable({
     options = checked,
     clock = checked.clock,
@@ -120,7 +122,7 @@ local function new(given, level)
     clock = checked.clock,
     most = checked.concurrency,
     most_for_a_host = checked.host_concurrency or checked.concurrency,
-    retry_share = share,
+    retry_budget = budget,
     tell = function(event_type, event)
       self:emit(event_type, event)
     end,

@@ -1,8 +1,8 @@
---- The HTTP layer of a fleet: one transfer set for all tenants, and with it the connections.
+--- The HTTP layer of a fleet: one transfer set, with its connections, for all tenants.
 --
--- To a client it is a transport like any other. A request waits for its place, is handed to the set,
--- and its coroutine yields until the transfer has finished. A request that is the same for all tenants
--- is prepared once. Which tenant is asking is known by whose code is running.
+-- To a client it is a transport like any other. A request waits for a place (`fleet.gate`) and is added to
+-- the set; its coroutine yields until the transfer has finished. A request that is the same for all tenants
+-- is prepared once. The tenant of a request is the one whose coroutine runs.
 
 local adapter = require "autopilot.transport.foreign"
 local core = require "autopilot.core"
@@ -58,7 +58,7 @@ local function unsent(name)
   }
 end
 
---- The transfer set of this process; sockets from before a fork are never used after it.
+--- The transfer set, made when it is first needed: sockets must not be shared with a parent process.
 local function current_set(self)
   if not self.set then
     self.set, self.process = core.transfer_set { concurrency = self.concurrency }, core.process_id()
@@ -73,7 +73,7 @@ local function left_of(task, total, asked_at, clock)
     total = math.min(total, task.deadline - clock)
   end
   if not task.knows_deadline then
-    total = total - (clock - asked_at) -- it may have been cut to a deadline that is not known here
+    total = total - (clock - asked_at) -- `total` may be what is left to a deadline of the operation
   end
   return total
 end
@@ -102,14 +102,14 @@ local function enter(self, gate, task, total)
   return self.is_cancelled and "CANCELLED" or refusal or "DEADLINE"
 end
 
--- A deadline is over, or so near that nothing comes of it, in seconds.
+-- Seconds before a deadline in which no request can succeed.
 local no_time = 0.01
 
---- Whether a request that has timed out had far less time than is usual, because of its tenant's own
--- deadline: that says nothing of the host.
+--- Whether a request that has timed out had far less time than usual, because of its tenant's own deadline.
+-- Then the timeout does not tell that the host is slow.
 ---@param is_sent boolean at least in part
----@param is_to_graph boolean by the tenant's client, whose usual time is known
----@param connect number seconds that it had
+---@param is_to_graph boolean by the tenant's client, whose timeouts are known
+---@param connect number seconds that the request had
 ---@param total number
 local function was_cut_short(self, task, is_sent, is_to_graph, connect, total)
   local usual = is_to_graph and task.client and task.client.options.timeout
@@ -272,7 +272,7 @@ function Wire:transport(http)
   return transport
 end
 
---- What somebody's own transport returned, as `done` wants it: it may be anything.
+--- What a transport of the user returned, which may be anything, as arguments of `done`.
 local function facts_of(self, task, request, left, response, network)
   local status = type(response) == "table" and tonumber(response.status) or nil
   if status then
@@ -300,7 +300,7 @@ local function with_timeout(request, connect, left)
   return copy
 end
 
---- Makes somebody's own HTTP layer wait its turn like ours. It may yield what a task may yield.
+--- Makes a transport of the user wait for places like ours. It may yield what a task may yield.
 ---@param inner function
 ---@return function transport
 function Wire:wrap(inner)
@@ -320,7 +320,7 @@ function Wire:wrap(inner)
     local is_fine, response, network =
       protected_call(inner, left < total and with_timeout(request, connect, left) or request)
     if not is_fine then
-      self.gates:leave(task) -- who called us may live on
+      self.gates:leave(task) -- a provider may catch the error and go on
       error(response, 0)
     end
     done(self, gate, task, sent_at, facts_of(self, task, request, left, response, network))
@@ -328,7 +328,7 @@ function Wire:wrap(inner)
   end
 end
 
---- Is called when a run begins: a set from before a fork is not used.
+--- Called when a run begins. A set made before a fork is not used in the child.
 function Wire:begin()
   self.is_cancelled = false
   if self.set and self.process ~= core.process_id() then
@@ -336,7 +336,7 @@ function Wire:begin()
   end
 end
 
---- Closes all connections. What is in flight is given up.
+--- Closes all connections. Requests under way are given up.
 function Wire:close()
   local set, is_ours = self.set, self.process == core.process_id()
   self.set, self.loop.set = nil, nil

@@ -1,8 +1,8 @@
 --- A token bucket: how many retries many clients may make together.
 --
--- When a service is down, every client retries, and the retries alone keep it down. A shared budget
--- ends that: each retry takes a token, and tokens come back slowly. It holds no clock; whoever asks
--- says what time it is, so all who share a budget must pass readings of the same clock.
+-- When a service is down, every client retries, and the retries alone can keep it down. With a shared budget
+-- each retry takes a token, and tokens come back slowly. A budget has no clock: its users pass the time, and
+-- all users of a budget must read the same clock.
 
 local options = require "autopilot.base.options"
 
@@ -20,7 +20,7 @@ local rules = {
 }
 
 --- How many tokens there are at that time. Changes nothing.
----@param clock number seconds, of the clock that all users of this budget read
+---@param clock number seconds
 ---@return number
 function Budget:available(clock)
   local passed = self.updated and math.max(0, clock - self.updated) or 0
@@ -28,7 +28,7 @@ function Budget:available(clock)
 end
 
 --- Takes one token for one retry.
----@param clock number seconds, of the clock that all users of this budget read
+---@param clock number seconds
 ---@return boolean taken false when there is no whole token; nothing is taken then
 function Budget:take(clock)
   local available = self:available(clock)
@@ -36,19 +36,25 @@ function Budget:take(clock)
     return false
   end
   self.tokens = available - 1
-  -- A reading from before the last one must not make the same seconds count twice.
+  -- The clock may go backwards: the same seconds must not count twice.
   self.updated = math.max(clock, self.updated or clock)
   return true
+end
+
+--- Adds tokens, such as a share of a token for each request that succeeded. Never above the capacity.
+---@param tokens number
+function Budget:deposit(tokens)
+  self.tokens = math.min(self.capacity, self.tokens + tokens)
 end
 
 local budget = {}
 
 --- Makes a budget, full at first: `capacity` retries at once, then `refill` a second.
 ---@param given {capacity: number, refill: number} tokens, at least 1; tokens a second, at least 0
----@param level integer as for `error`, counted from the caller of this function
+---@param level integer? as for `error`; default 1, the caller of this function
 ---@return autopilot.RetryBudget
 function budget.new(given, level)
-  local checked = options.check("autopilot.retry.budget", rules, given, level + 1)
+  local checked = options.check("autopilot.retry.budget", rules, given, (level or 1) + 1)
   checked.tokens = checked.capacity
   return setmetatable(checked, Budget)
 end
