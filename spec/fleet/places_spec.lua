@@ -239,7 +239,7 @@ describe("an HTTP layer that only one tenant has", function()
   end)
 end)
 
-describe("a client of a fleet that becomes another tenant's", function()
+describe("a client of a fleet's next tenant", function()
   it("is not made for what is no tenant, and says so", function()
     local w = world.new()
     local reports = world.collect(w:fleet {

@@ -118,8 +118,8 @@ local function check(w, fleet, given, reports, syncs)
   end
   assert.is_true(w.most_in_flight <= given.concurrency, tostring(random))
   assert.are.equal(0, fleet:progress().in_flight)
-  assert.are.equal(0, fleet.scheduler.live)
-  assert.are.equal(0, fleet.admission.waiting)
+  assert.are.equal(0, fleet.loop.live)
+  assert.are.equal(0, fleet.gates.waiting)
 end
 
 describe("a fleet, whatever happens to it", function()

@@ -88,7 +88,10 @@ describe("the state file of a fleet", function()
         assert.is_true(is_finished == false or newest % 40 == 0 or newest % 40 == 39)
       end
       for number = 1, newest do
-        assert.truthy(state:tenant("graph/t" .. number) or is_finished, tostring(chance))
+        assert.truthy(
+          state_file.tenant(state, "graph/t" .. number) or is_finished,
+          tostring(chance)
+        )
       end
       state:finish()
       state:close()

@@ -31,7 +31,7 @@ describe("autopilot.fleet.state", function()
       local state = file:open()
       state:note("a", report.seal { operation = "sync", outcome = "forbidden", elapsed = 1 })
       assert.is_nil(state:known "a")
-      assert.same({ outcome = "forbidden", noted_at = start }, state:tenant "a")
+      assert.same({ outcome = "forbidden", noted_at = start }, state_file.tenant(state, "a"))
     end)
 
     it("a status that was read as done", function()
@@ -48,7 +48,7 @@ describe("autopilot.fleet.state", function()
       assert.equal(start + 610, state:cooldown "a")
       file.now = start + 610
       assert.is_nil(state:cooldown "a")
-      assert.equal(start, state:tenant("a").last_trigger)
+      assert.equal(start, state_file.tenant(state, "a").last_trigger)
     end)
 
     it("the end of the cooldown that a refusal, or a record, tells of", function()
@@ -67,7 +67,7 @@ describe("autopilot.fleet.state", function()
         cooldown_remaining = 102.5,
       })
       assert.equal(start + 102.5, state:cooldown "read")
-      assert.equal(start - 500.5, state:tenant("read").last_trigger)
+      assert.equal(start - 500.5, state_file.tenant(state, "read").last_trigger)
     end)
 
     it("no cooldown for one that a later report does not mention it for", function()
@@ -76,7 +76,7 @@ describe("autopilot.fleet.state", function()
       file.now = start + 10
       state:note("a", report.seal { operation = "sync", outcome = "unreachable" })
       assert.equal(start + 610, state:cooldown "a")
-      assert.equal("unreachable", state:tenant("a").outcome)
+      assert.equal("unreachable", state_file.tenant(state, "a").outcome)
     end)
 
     it("a cooldown no longer than one can be, when the clock was set back", function()

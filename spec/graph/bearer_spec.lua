@@ -383,6 +383,7 @@ describe("a token that is at hand in a cache", function()
     local sync_a, made = client "a"
     sync_a()
     made:close()
-    assert.is_false(made.last_token)
+    assert.is_nil(made.last_token)
+    assert.is_nil(made.token_provider)
   end)
 end)

@@ -3,6 +3,7 @@
 local mistakes = require "support.mistakes"
 local overlay = require "support.overlay"
 local scripted = require "autopilot.transport.scripted"
+local service = require "autopilot.client.service"
 local stores = require "autopilot.store"
 local world = require "support.virtual_world"
 
@@ -261,12 +262,17 @@ describe("the option store", function()
     assert.truthy(message:find("option 'store' must have a method 'add'", 1, true))
   end)
 
-  it("goes for a client's siblings by their own tenant", function()
-    local _, client = sharing()
-    local one = client({ started, started }, { tenant = "contoso" })
-    local sibling = one:sibling("token", "fabrikam")
-    assert(one:sync())
-    assert(sibling:sync())
+  it("goes for the clients of one service by their own tenant", function()
+    local here, client, store = sharing()
+    local given = overlay(here:injected(), {
+      token = "token",
+      tenant = "contoso",
+      store = store,
+      transport = scripted { started, started },
+    })
+    local made = service.new(given)
+    assert(service.client(made, "token", "contoso"):sync())
+    assert(service.client(made, "token", "fabrikam"):sync())
     refused((client({}, { tenant = "fabrikam" })))
   end)
 
@@ -274,7 +280,7 @@ describe("the option store", function()
     local here = world.new()
     local transport = scripted { started }
     local client = here:client { transport = transport }
-    assert.is_false(client.shared)
+    assert.is_nil(client.shared)
     assert(client:sync())
   end)
 end)

@@ -1,12 +1,12 @@
---- A circuit breaker: after so many failures in a row asking is paused, and then tried with one request.
+--- A circuit breaker: after some failures in a row requests are paused, and then tried one at a time.
 --
--- Pure: it counts what it is told and answers, with the time that it is told. What a failure is, and
--- what the pause means for those who want to ask, is left to others.
+-- It is pure: it counts what its methods are told, with the time that is passed to them. What a failure
+-- is, and what happens to requests during a pause, is decided by its user.
 
 ---@class autopilot.fleet.Circuit
 ---@field failures integer in a row
----@field opened_at number? when it opened; nil: it is closed
----@field retry_at number? when the next request is let through, to try
+---@field opened_at number? when it opened; nil: it is closed, and requests may be sent
+---@field retry_at number? when the next request may be sent
 ---@field package threshold integer
 ---@field package pause number seconds
 ---@field package longest number seconds
@@ -14,8 +14,8 @@ local Circuit = {}
 Circuit.__index = Circuit
 
 ---@param threshold integer failures in a row after which it opens
----@param pause number seconds before it is tried again; doubles with each try that fails
----@param longest number seconds
+---@param pause number seconds before the first try; doubles with each try that fails
+---@param longest number seconds of a pause at most
 ---@return autopilot.fleet.Circuit
 function Circuit.new(threshold, pause, longest)
   return setmetatable({
@@ -29,26 +29,26 @@ function Circuit.new(threshold, pause, longest)
   }, Circuit)
 end
 
---- Whether a request may be sent: while it is open, one when the pause is over.
+--- Whether a request may be sent. While the circuit is open, its user sends one at a time.
 ---@param clock number
 ---@return boolean
 function Circuit:allows(clock)
   return not self.opened_at or clock >= self.retry_at
 end
 
---- Learns that it works.
+--- Learns of a success, which closes it.
 function Circuit:succeeded()
   self.failures, self.opened_at, self.retry_at = 0, nil, nil
   self.pause = self.first_pause
 end
 
 --- Learns of a failure.
----@param clock number when it was known
----@return boolean opened by this one
+---@param clock number now
+---@return boolean has_opened with this failure
 function Circuit:failed(clock)
   self.failures = self.failures + 1
   if self.opened_at then
-    if clock >= self.retry_at then -- what was sent before it opened says nothing new
+    if clock >= self.retry_at then -- else the request was sent before it opened
       self.pause = math.min(self.longest, self.pause * 2)
       self.retry_at = clock + self.pause
     end

@@ -1,10 +1,10 @@
---- One SQLite file that belongs to one process at a time, reached through LuaDBI.
+--- One SQLite file that belongs to one process at a time, opened through LuaDBI.
 --
--- Here is what keeps such a file whole: whose it is, that it is not damaged, that nobody else has it
--- open, and that what was written outlives the process. What is in it is left to `fleet/state`.
+-- This module keeps such a file whole: it makes sure that the file is ours, is not damaged and is not open
+-- elsewhere, and that what is written outlives the process. What is in it is defined by `fleet.state`.
 --
 -- Each statement is in the file when it returns (write-ahead log): a process that is killed at any
--- moment loses nothing. `Database:sync` makes it outlive the machine's power as well.
+-- moment loses nothing. After `Database:sync` a loss of power loses nothing either.
 
 local core = require "autopilot.core"
 local named_file = require "autopilot.base.named_file"
@@ -17,17 +17,17 @@ local database = {}
 local Database = {}
 Database.__index = Database
 
--- Which files are ours (`PRAGMA application_id`): the bytes "apsy".
+-- Marks files as ours (`PRAGMA application_id`): the bytes "apsy".
 local application_id = 0x61707379
 
--- Bytes; every database has a multiple of it (SQLite, "Database File Format", section 1.2).
+-- Bytes; the length of every database is a multiple (SQLite, "Database File Format", section 1.2).
 local smallest_page = 512
 
 local not_ours_or_cut = "it is damaged, or no state file at all, and was left as it is: move it "
   .. "away, or name another one"
 local damaged = "it is damaged, and was left as it is: move it away to begin anew"
 
--- What SQLite says (sqlite3_errstr), and what it means for whoever named the file.
+-- Parts of SQLite's messages (sqlite3_errstr), and what they mean for the user who named the file.
 local meanings = {
   {
     "database is locked",
@@ -40,7 +40,7 @@ local meanings = {
   { "disk is full", "the disk is full" },
 }
 
---- The reason without LuaDBI's words around it.
+--- What a message of LuaDBI means, without its own words around SQLite's.
 local function meaning_of(message)
   message = tostring(message)
   for _, row in ipairs(meanings) do
@@ -86,28 +86,35 @@ function Database:run(sql, ...)
   return fetch_all(statement)
 end
 
---- Runs what the function does as one transaction: all of it is in the file afterwards, or nothing.
----@param change fun(): boolean?, string? nil and a message undo it
+--- Runs a function as one transaction: all of what it writes is in the file afterwards, or nothing.
+---@param change fun(run: fun(sql: string, ...): any[][]) `run` is `Database:run`, but a failure ends the function
 ---@return boolean? done
 ---@return string? message
 function Database:transaction(change)
-  local begun, message = self:run "BEGIN IMMEDIATE"
-  if not begun then
-    return nil, message
+  local done, failure = self:run "BEGIN IMMEDIATE"
+  if not done then
+    return nil, failure
   end
-  local done
-  done, message = change()
-  if done then
-    done, message = self:run "COMMIT"
+  local function run(sql, ...)
+    local rows, message = self:run(sql, ...)
+    failure = message
+    return rows or error(message, 0)
+  end
+  local is_fine, raised = pcall(change, run)
+  if is_fine then
+    done, failure = self:run "COMMIT"
     if done then
       return true
     end
   end
   self:run "ROLLBACK"
-  return nil, message
+  if not failure then
+    error(raised, 0) -- not by a statement
+  end
+  return nil, failure
 end
 
---- Sees to it that what was written outlives a loss of power.
+--- Has what was written outlive a loss of power.
 ---@return boolean? done
 ---@return string? message
 function Database:sync()
@@ -115,12 +122,12 @@ function Database:sync()
   return rows and true, message
 end
 
---- Lets go of the file. May be called again.
+--- Closes the file. May be called again.
 function Database:close()
   local connection = self.connection
   if connection then
     self.connection = nil
-    -- SQLite keeps a file open, and locked, as long as there are statements of it.
+    -- While it has prepared statements, SQLite keeps the file open and locked.
     for _, statement in pairs(self.statements) do
       statement:close()
     end
@@ -129,7 +136,7 @@ function Database:close()
   end
 end
 
---- The single value that a pragma tells, or nil and a message.
+--- The value of a pragma, or nil and a message.
 local function ask(self, pragma)
   local rows, message = self:run("PRAGMA " .. pragma)
   if not rows then
@@ -138,7 +145,7 @@ local function ask(self, pragma)
   return rows[1] and rows[1][1]
 end
 
---- Whether the file has the tables, as they were made.
+--- Whether the tables in the file were made by exactly these statements.
 local function has_tables(found, tables)
   for index, sql in ipairs(tables) do
     if not found[index] or found[index][1] ~= sql then
@@ -148,7 +155,7 @@ local function has_tables(found, tables)
   return #found == #tables
 end
 
---- Why the file is not to be used, or nil; and whether it is a new one. Nothing is written.
+--- Why the file is not to be used, or nil; and whether it is new. Nothing is written.
 local function complaint_about(self, version, tables)
   local id, message = ask(self, "application_id")
   local found, reason =
@@ -171,7 +178,7 @@ local function complaint_about(self, version, tables)
   end
 end
 
---- Makes the file ours: how it is written, and which tables it has.
+--- Sets how the file is written, takes its lock, and makes the tables of a new one.
 local function prepare(self, version, tables, is_new)
   local mode, message = ask(self, "journal_mode = WAL")
   if mode ~= "wal" then
@@ -182,23 +189,14 @@ local function prepare(self, version, tables, is_new)
   if not set then
     return nil, message
   end
-  if not is_new then
-    return self:transaction(function()
-      return true -- which takes the lock
-    end)
-  end
-  return self:transaction(function()
-    for _, sql in ipairs(tables) do
-      local made, reason = self:run(sql)
-      if not made then
-        return nil, reason
-      end
+  return self:transaction(function(run)
+    for _, sql in ipairs(is_new and tables or {}) do
+      run(sql)
     end
-    local marked, reason = self:run(("PRAGMA application_id = %d"):format(application_id))
-    if marked then
-      marked, reason = self:run(("PRAGMA user_version = %d"):format(version))
+    if is_new then
+      run(("PRAGMA application_id = %d"):format(application_id))
+      run(("PRAGMA user_version = %d"):format(version))
     end
-    return marked and true, reason
   end)
 end
 
@@ -215,8 +213,9 @@ local function driver()
   return library
 end
 
---- What is wrong with the file under that name, or with those that SQLite keeps beside it; nil when there is
--- now one that only its owner can read. SQLite gives its own files the same mode.
+--- What is wrong with the file of that name, or with the files that SQLite keeps beside it. Makes the file,
+-- readable by its owner only, where there is none; SQLite gives the files beside it the same mode.
+---@return string? message nil: nothing is wrong
 local function file_complaint(path)
   for _, suffix in ipairs { "", "-wal", "-journal", "-shm" } do
     local message = named_file.write_complaint(path .. suffix)
@@ -224,12 +223,12 @@ local function file_complaint(path)
       return suffix == "" and message or ("beside it, %s: %s"):format(path .. suffix, message)
     end
   end
-  -- SQLite writes whole pages; what has another length is cut off, or no database at all.
+  -- SQLite writes whole pages: a file of another length is cut off, or is not a database.
   local kind, size = core.file_kind(path)
   if kind and size % smallest_page ~= 0 then
     return not_ours_or_cut
   end
-  -- Tried first, because LuaDBI leaves the memory of a failed opening behind.
+  -- Tried before LuaDBI opens the file, because that leaks memory when opening fails.
   return not core.make_private(path) and meaning_of "unable to open" or nil
 end
 
@@ -248,7 +247,7 @@ function database.open(path, version, tables)
   if message then
     return nil, message
   end
-  -- SQLite gives names like `:memory:` and `file:…` a meaning of their own.
+  -- For SQLite, names like `:memory:` and `file:…` have a special meaning.
   local is_absolute = path:find "^[/\\]" or path:find "^%a:[/\\]"
   local connection
   connection, message = library.Connect("SQLite3", is_absolute and path or "./" .. path)

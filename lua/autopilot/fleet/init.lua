@@ -1,37 +1,30 @@
---- Many tenants, one process, one truthful report for each of them.
+--- Runs an operation for many tenants in one process, with one report for each.
 --
--- A fleet reads its tenants one by one, gives each a client of its own, and runs the operation for as
--- many at a time as it may. Who waits for an answer, a cooldown or a Retry-After costs memory and nothing
--- else. How tenants take turns is in `fleet.scheduler`, who may send is in `fleet.admission`.
+-- A fleet reads its tenants one by one, gives each a client and a coroutine, and runs as many operations at
+-- a time as `concurrency` allows. A tenant that waits for an answer, a cooldown or a Retry-After costs
+-- memory and nothing else. Coroutines are run by `fleet.loop`, one tenant's life is in `fleet.tenant`, and
+-- when a request may be sent is decided by `fleet.gate`.
 
-local Admission = require "autopilot.fleet.admission"
-local Ledger = require "autopilot.fleet.ledger"
-local RetryShare = require "autopilot.fleet.retry_share"
-local Roster = require "autopilot.fleet.roster"
-local Scheduler = require "autopilot.fleet.scheduler"
-local TenantCircuits = require "autopilot.fleet.tenant_circuits"
+local Gates = require "autopilot.fleet.gate"
+local Loop = require "autopilot.fleet.loop"
+local Results = require "autopilot.fleet.results"
+local Tenants = require "autopilot.fleet.tenants"
 local Wire = require "autopilot.fleet.wire"
-local endings = require "autopilot.fleet.endings"
+local budgets = require "autopilot.retry.budget"
+local fleet_options = require "autopilot.fleet.options"
 local options = require "autopilot.base.options"
-local own_report = require "autopilot.fleet.own_report"
 local protected_call = require "autopilot.base.protected_call"
 local retry = require "autopilot.retry"
-local settings = require "autopilot.fleet.settings"
-local tenant_sleep = require "autopilot.fleet.tenant_sleep"
-local tenant_task = require "autopilot.fleet.tenant_task"
+local tenant = require "autopilot.fleet.tenant"
 
-local name = "autopilot.fleet"
-
---- Only who keeps a state in a file needs it, and what it brings along.
-local function state_file()
-  return require "autopilot.fleet.state_file"
-end
-
--- Seconds that requests which were sent may take to end after a cancellation, unless it says.
+-- Seconds that requests under way may take after `cancel`, by default.
 local default_grace = 10
 
--- Seconds after which a source that knew of no tenant is asked again.
+-- Seconds after which a source of tenants that had none is asked again.
 local between_questions = 0.05
+
+-- Number of tenants begun before their requests are sent: the server can work on them meanwhile.
+local at_once = 100
 
 ---@class autopilot.Fleet
 ---@field summary autopilot.fleet.Summary? of the last run that has ended
@@ -49,93 +42,110 @@ local function step(set, seconds)
   set:step(seconds)
 end
 
---- Raises when all tenants are to have the one ready token: it is of one tenant. Their number is known of
--- a list only.
-local function refuse_one_token(checked, level)
-  local client, tenants = checked.client, checked.tenants
-  local has_token = type(client) == "table" and type(rawget(client, "token")) == "string"
-  local is_list = type(tenants) == "table" and not (getmetatable(tenants) or {}).__call
-  if has_token and not (is_list and #tenants < 2) then
-    local message = "%s: option 'client.token' is the token of one tenant, and there are "
-      .. "several: give a token provider, or a function 'client' with a token for each"
-    error(message:format(name), level + 1)
-  end
-end
-
---- The policy of all who have none of their own, and the budget that learns from successes.
+--- The retry policy of clients that have none of their own; and the fleet's own retry budget, if that is
+-- in it. When a few requests of many fail, all of these are retried. When nearly all fail, there are hardly
+-- any retries, which would only make that worse: as many as come back with time.
 local function shared_policy(checked)
   local budget = checked.retry_budget
   if budget == false then
     return nil
+  elseif type(budget) == "table" then
+    return retry.policy { budget = budget }
   end
-  -- Enough for everybody who is under way to be throttled twice.
-  local own = type(budget) ~= "table" and RetryShare.new(math.max(20, 2 * checked.concurrency))
-  return retry.policy { budget = own or budget }, own or nil
+  -- Enough for every request under way to be throttled twice.
+  local own = budgets.new { capacity = math.max(20, 2 * checked.concurrency), refill = 0.2 }
+  return retry.policy { budget = own }, own
 end
 
---- A fleet. Nothing is asked or read yet.
+--- Opens the state file, if there is one that is not open.
+---@return boolean? done
+---@return string? message
+local function open_state(self)
+  if not self.state_file or self.options.state then
+    return true
+  end
+  local state, message = require("autopilot.fleet.state").open {
+    path = self.state_file,
+    subject = self.operation_name,
+    now = self.now,
+  }
+  self.options.state = state
+  return state and true, message
+end
+
+--- Closes the state file, if there is one. A run that is not complete can be taken up again.
+---@return string? lost why something was not written
+local function close_state(self, is_complete)
+  local state = self.state_file and self.options.state
+  if not state then
+    return nil
+  end
+  self.options.state = nil
+  if is_complete then
+    state:finish()
+  end
+  state:close()
+  return state.lost
+end
+
+--- Makes a fleet. No request is sent, and no tenant is read.
 ---@param given autopilot.FleetOptions
 ---@param level integer? for presets: whose line a mistake is told at, as for `error`; default 2
 ---@return autopilot.Fleet? fleet nil when the state file cannot be used
 ---@return string? message
 local function new(given, level)
-  local checked = options.check(name, settings.rules, given, level)
-  refuse_one_token(checked, level or 2)
-  local policy, share = shared_policy(checked)
+  local checked = fleet_options.check(given, level or 2)
+  local policy, budget = shared_policy(checked)
   local self = setmetatable({
     options = checked,
     clock = checked.clock,
     now = checked.now,
     operation_name = type(checked.operation) == "string" and checked.operation or "operation",
     policy = policy,
-    tasks = {},
-    -- A wrapper has its key in it, which in Lua 5.1 a weak key alone would keep for ever.
-    wrappers = setmetatable({}, { __mode = "kv" }),
-    ledger = Ledger.new(),
+    tasks = {}, -- a set of those without a report
+    results = Results.new(),
     is_running = false,
   }, Fleet)
-  local function tell(event_type, event)
-    self:emit(event_type, event)
-  end
-  self.scheduler = Scheduler.new {
+  self.loop = Loop.new {
     perform = function(task)
-      return tenant_task.perform(self, task)
+      return tenant.perform(self, task)
     end,
     failed = function(task, message)
-      endings.fail(self, task, message)
+      tenant.fail(self, task, message)
     end,
     clock = checked.clock,
     sleep = checked.sleep,
     wait = checked.wait or step,
   }
-  self.admission = Admission.new {
-    scheduler = self.scheduler,
+  self.gates = Gates.new {
+    loop = self.loop,
     clock = checked.clock,
     most = checked.concurrency,
     most_for_a_host = checked.host_concurrency or checked.concurrency,
-    tell = tell,
+    retry_budget = budget,
+    tell = function(event_type, event)
+      self:emit(event_type, event)
+    end,
   }
   self.wire = Wire.new {
-    scheduler = self.scheduler,
-    admission = self.admission,
-    circuits = TenantCircuits.new(tell),
-    retry_share = share,
+    loop = self.loop,
+    gates = self.gates,
     clock = checked.clock,
     now = checked.now,
     concurrency = checked.concurrency,
   }
-  self.sleep = tenant_sleep(self)
+  self.sleep = tenant.sleep(self)
   if type(checked.state) == "string" then
     self.state_file, checked.state = checked.state, nil
-    local opened, message = state_file().open(self)
-    if not opened then
-      return nil, message
-    end
+  end
+  local opened, message = open_state(self)
+  if not opened then
+    return nil, message
   end
   return self
 end
 
---- Tells the observer, whose errors are its own.
+--- Calls `on_event`. An error in it changes nothing.
 ---@package
 function Fleet:emit(event_type, event)
   if self.options.on_event then
@@ -144,178 +154,124 @@ function Fleet:emit(event_type, event)
   end
 end
 
---- Somebody's own HTTP layer, made to wait its turn.
----@package
-function Fleet:wrapped(transport)
-  local wrapper = self.wrappers[transport]
-  if not wrapper then
-    wrapper = self.wire:wrap(transport)
-    self.wrappers[transport] = wrapper
+--- Has all tenants given up that have no report at that time.
+local function end_at(self, time)
+  if not self.give_up_at or time < self.give_up_at then
+    self.give_up_at = time
+    self.loop:call_at(time, self)
   end
-  return wrapper
 end
 
---- The time for everything to have ended is over: see `call_at`.
+--- Called by the loop at the time of `end_at`. First all transfers end: a tenant's own code knows best what
+-- the loss of its request means.
 ---@package
 function Fleet:due()
   local must_end = self.give_up_at and self.clock() >= self.give_up_at
-  if self.is_running and must_end then
-    endings.give_up_all(self)
+  if not (self.is_running and must_end) then
+    return
+  end
+  self.loop:discard_transfers()
+  local tasks = {}
+  for task in pairs(self.tasks) do
+    tasks[#tasks + 1] = task
+  end
+  for _, task in ipairs(tasks) do
+    tenant.give_up(self, task)
   end
 end
 
-local function end_at(self, moment)
-  if not self.give_up_at or moment < self.give_up_at then
-    self.give_up_at = moment
-    self.scheduler:call_at(moment, self)
-  end
+local function has_passed_deadline(self)
+  return self.deadline ~= nil and self.clock() >= self.deadline
 end
 
-local function begin_with(self, tenant)
-  local id, key = Roster.identify(tenant)
-  -- All fields that it will have, so that the table is made in its final size.
-  local task = {
-    tenant = tenant,
-    id = id,
-    key = key,
-    began = self.clock(),
-    ticket = 0,
-    is_asleep = false,
-    has_posted = false,
-    knows_deadline = false,
-    thread = nil,
-    client = nil,
-    token = nil,
-    gate = nil,
-    transfer = nil,
-    deadline = nil,
-  }
-  self.tasks[task] = true
-  if not id then
-    local message = "a tenant must be an id or a domain, or a table with it in 'tenant'"
-    return endings.deliver(self, task, own_report.of_mistake(task, self.operation_name, message, 0))
-  end
-  local state = self.options.state
-  local is_fine, known, unread = true, nil, nil
-  if state then
-    is_fine, known, unread = protected_call(state.known, state, key)
-  end
-  if not is_fine then
-    return endings.deliver(self, task, own_report.of_mistake(task, self.operation_name, known, 0))
-  elseif known then
-    self.tasks[task] = nil
-    self.ledger.known = self.ledger.known + 1
-    return self.ledger:add(tenant, known)
-  elseif type(unread) == "string" then
-    return endings.deliver(self, task, own_report.state_unread(id, self.operation_name, unread))
-  elseif self.deadline and task.began >= self.deadline then
-    return endings.deliver(self, task, own_report.not_begun(id, self.operation_name, "DEADLINE"))
-  elseif self.is_cancelled then
-    return endings.deliver(self, task, own_report.not_begun(id, self.operation_name, "CANCELLED"))
-  end
-  self.scheduler:begin(task)
-end
-
--- So many tenants are begun with before their requests go out: the server can work on them meanwhile.
-local at_once = 100
-
---- Begins with as many tenants as there is room for.
-local function begin_more(self)
-  local admission, most = self.admission, self.options.concurrency
-  local is_late = self.is_cancelled or (self.deadline and self.clock() >= self.deadline)
+--- Begins as many tenants as there is room for.
+local function begin_tenants(self)
+  local gates, most = self.gates, self.options.concurrency
+  local is_late = self.wire.is_cancelled or has_passed_deadline(self)
   local begun = 0
-  while self.ledger:is_empty() and admission.under_way < most and admission.waiting < most do
-    local tenant = self.roster:take(self.clock(), is_late)
-    if tenant == nil then
-      if is_late and self.roster.is_pending then
-        self.roster:close() -- whoever it may still tell of is not waited for
+  while self.results:is_empty() and gates.under_way < most and gates.waiting < most do
+    local given = self.tenants:take(self.clock(), is_late)
+    if given == nil then
+      if is_late and self.tenants.is_pending then
+        self.tenants:close() -- tenants that the source does not have yet are not waited for
       end
       return
     end
-    begin_with(self, tenant)
+    tenant.begin(self, given)
     begun = begun + 1
     if begun % at_once == 0 then
-      self.scheduler:push()
-    end
-  end
-end
-
-local function has_ended(self)
-  return self.roster:has_ended() and next(self.tasks) == nil
-end
-
-local function settle_state(self)
-  local state = self.options.state
-  if state and state.flush then
-    protected_call(state.flush, state)
-  end
-  if self.state_file then
-    local is_late = self.deadline and self.clock() >= self.deadline
-    local is_complete = not (self.is_cancelled or is_late or self.roster.failure)
-    local lost = state_file().close(self, is_complete)
-    if lost then
-      self:emit("state_error", { message = lost })
+      self.loop:send()
     end
   end
 end
 
 local function finish(self)
+  local failure, state = self.tenants.failure, self.options.state
   self.is_running = false
-  self.summary = self.ledger:sum_up(self.clock() - self.began)
-  settle_state(self)
-  if self.roster.failure then
-    error(self.roster.failure.message, 0)
+  self.summary = { elapsed = self.clock() - self.began }
+  for name, value in pairs(self.results.counts) do
+    self.summary[name] = value
+  end
+  if state and state.flush then
+    protected_call(state.flush, state)
+  end
+  local is_complete = not (self.wire.is_cancelled or has_passed_deadline(self) or failure)
+  local lost = close_state(self, is_complete)
+  if lost then
+    self:emit("state_error", { message = lost })
+  end
+  if failure then
+    error(failure.message, 0)
   end
 end
 
---- When there may be another tenant to begin with, without anything else that happens; or nil.
+--- When another tenant may be begun although nothing has happened until then; nil: never.
 local function next_look(self)
-  local roster, clock = self.roster, self.clock()
-  local start = roster:next_start()
-  if roster.is_pending then
+  local clock, start = self.clock(), self.tenants:next_start()
+  if self.tenants.is_pending then
     return math.min(start or math.huge, clock + between_questions)
   end
-  -- Who is due already waits for a place, and not for a moment.
+  -- A tenant whose start has come waits for a place, not for a time.
   return start and start > clock and start or nil
 end
 
---- The next report; nil when there is none any more.
+--- The next report; nil at the end of the run.
 local function next_report(self)
-  local ledger = self.ledger
-  while ledger:is_empty() do
+  local results = self.results
+  while results:is_empty() do
     if not self.is_running then
       return nil
     end
-    self.scheduler:turn()
-    begin_more(self)
-    if ledger:is_empty() then
-      if has_ended(self) then
+    self.loop:step()
+    begin_tenants(self)
+    if results:is_empty() then
+      if self.tenants:has_ended() and next(self.tasks) == nil then
         finish(self)
         return nil
       end
-      self.scheduler:wait(next_look(self))
+      self.loop:wait(next_look(self))
     end
   end
-  return ledger:take()
+  return results:take()
 end
 
-local run_rules = { on_report = { type = "function" } }
-
 local function begin_run(self)
-  self.is_running, self.is_cancelled = true, false
+  self.is_running = true
   self.wire:begin()
   self.began, self.give_up_at = self.clock(), nil
   self.deadline = self.options.deadline and self.began + self.options.deadline
-  self.roster = Roster.new(self.options.tenants, self.options.spread, self.began)
-  self.ledger = Ledger.new()
+  self.tenants = Tenants.new(self.options.tenants, self.options.spread, self.began)
+  self.results = Results.new()
   if self.deadline then
     end_at(self, self.deadline + 1) -- requests end by the deadline themselves
   end
 end
 
+local run_rules = { on_report = { type = "function" } }
+
 --- Runs the operation for all tenants. Without `on_report` it returns an iterator over tenants, as they
 -- were given, and their reports; `fleet.summary` is there afterwards. With it, it returns the summary.
--- An error that the source of the tenants raises is raised when everybody begun with has a report.
+-- An error that the source of the tenants raises is raised when every tenant begun has a report.
 ---@param given { on_report: fun(tenant: autopilot.fleet.Tenant, report: autopilot.Report) }?
 ---@return autopilot.fleet.Summary|fun(): autopilot.fleet.Tenant?, autopilot.Report?|nil
 ---@return string? message when the state file cannot be used any more
@@ -324,11 +280,9 @@ function Fleet:run(given)
   if self.is_running then
     error("fleet:run: it is running already", 2)
   end
-  if self.state_file then
-    local opened, message = state_file().open(self)
-    if not opened then
-      return nil, message
-    end
+  local opened, message = open_state(self)
+  if not opened then
+    return nil, message
   end
   begin_run(self)
   if not checked.on_report then
@@ -336,33 +290,33 @@ function Fleet:run(given)
       return next_report(self)
     end
   end
-  local tenant, report = next_report(self)
-  while report do -- no `for`, through which plain Lua 5.1 cannot yield
-    if not protected_call(checked.on_report, tenant, report) then
-      self.ledger.callback_errors = self.ledger.callback_errors + 1
+  local of_tenant, report = next_report(self)
+  while report do -- not `for`: Lua 5.1 cannot yield in its iterator
+    if not protected_call(checked.on_report, of_tenant, report) then
+      self.results.counts.callback_errors = self.results.counts.callback_errors + 1
     end
-    tenant, report = next_report(self)
+    of_tenant, report = next_report(self)
   end
   return self.summary
 end
 
---- Ends a run early: what was sent is awaited and reported, nothing new is asked, and tenants that
+--- Ends a run early: requests under way are awaited and reported, no other is sent, and tenants that
 -- were not read yet have no report, unless that is wanted. Go on iterating to get the reports.
 ---@param grace number? seconds that requests under way may still take; default 10
 ---@param is_rest_read boolean? read the rest of the tenants, which must have an end, and report them too
 function Fleet:cancel(grace, is_rest_read)
-  if not self.is_running or self.is_cancelled then
+  if not self.is_running or self.wire.is_cancelled then
     return
   end
-  self.is_cancelled, self.wire.is_cancelled = true, true
+  self.wire.is_cancelled = true
   if not is_rest_read then
-    self.roster:close()
+    self.tenants:close()
   end
   for task in pairs(self.tasks) do
     if task.client then
-      task.client:close() -- its loops end
+      task.client:close() -- which ends its retries
     end
-    self.scheduler:wake(task)
+    self.loop:wake(task)
   end
   end_at(self, self.clock() + (grace or default_grace))
 end
@@ -370,27 +324,26 @@ end
 --- How far the run is.
 ---@return autopilot.fleet.Progress
 function Fleet:progress()
+  local tenants, counts = self.tenants, self.results.counts
   return {
-    total = self.roster and self.roster.total,
-    done = self.ledger.total,
-    failed = self.ledger.failed,
-    in_flight = self.admission.under_way,
-    asleep = self.scheduler.asleep + (self.roster and self.roster:waiting() or 0),
+    total = tenants and tenants.total,
+    done = counts.total,
+    failed = counts.failed,
+    in_flight = self.gates.under_way,
+    asleep = self.loop.asleep + (tenants and tenants:waiting() or 0),
   }
 end
 
---- Closes all connections. What is in flight is given up, without a report, and the run has ended.
+--- Closes all connections, and ends a run: what is under way is given up without a report.
 function Fleet:close()
   self.wire:close()
   self.is_running = false
   for task in pairs(self.tasks) do
-    self.scheduler:abandon(task)
-    self.admission:forget(task)
+    self.loop:abandon(task)
+    self.gates:leave(task)
   end
   self.tasks = {}
-  if self.state_file then
-    state_file().close(self, false)
-  end
+  close_state(self, false)
 end
 
 Fleet.__close = Fleet.close

@@ -1,29 +1,29 @@
---- How many requests a host gets at a time: fewer when it throttles everybody, more as it recovers.
+--- How many requests a host gets at a time: fewer when it throttles many tenants, more as it recovers.
 --
--- Additive increase, multiplicative decrease, as TCP's congestion avoidance (RFC 5681) has it. One
--- tenant that is throttled says nothing of the others; several at about the same time do. Pure: times
--- are told to it.
+-- Additive increase and multiplicative decrease, as in TCP's congestion avoidance (RFC 5681). One tenant
+-- that is throttled does not slow the others down; several at about the same time do. It is pure: times
+-- are passed to its methods.
 
 ---@class autopilot.fleet.Pace
----@field limit number requests at a time; its whole part counts
----@field resume_at number? before which nothing new is sent
+---@field limit number requests at a time, rounded down
+---@field resume_at number? no request is sent before that time
 ---@field package most integer
----@field package slowed_at number when it was last made slower
----@field package throttled table<any, number> tenants that were throttled lately, and when
+---@field package slowed_at number when the limit was last halved
+---@field package throttled table<any, number> tenants throttled in the last `window` seconds, and when
 ---@field package throttled_count integer
----@field package part number of the latest answers that were throttled
+---@field package part number of the latest answers, those that were throttled (a moving average)
 local Pace = {}
 Pace.__index = Pace
 
--- So many different tenants within so many seconds make it the service's matter, if they are so large a
--- part of the latest answers (a moving average): a few in a hundred are bad luck.
+-- The limit is halved when `several` tenants are throttled within `window` seconds, and throttled answers
+-- are a `large_part` of the latest: a few in a hundred are the tenants' own.
 local several, window = 3, 10
 local large_part, weight = 0.3, 1 / 16
 
--- Seconds: how long all wait where no Retry-After says, and at most.
+-- Seconds for which no request is sent then: without a Retry-After, and at most.
 local default_pause, longest_pause = 1, 180
 
--- 503 and its gateway kin say that a service is overloaded; any other 5xx is one request's bad luck.
+-- Statuses of an overloaded service or gateway. Any other 5xx concerns one request.
 local overloaded = { [429] = true, [502] = true, [503] = true, [504] = true }
 
 ---@param most integer requests at a time
@@ -40,8 +40,8 @@ function Pace.new(most)
   }, Pace)
 end
 
---- Whether an answer may mean that the service has too much to do. A 429 without Retry-After is the
--- tenant's own cooldown.
+--- Whether an answer may mean that the service is overloaded. A 429 without Retry-After is the tenant's own
+-- cooldown.
 ---@param status integer
 ---@param retry_after number?
 ---@return boolean
@@ -49,7 +49,7 @@ function Pace.is_throttling(status, retry_after)
   return overloaded[status] == true and (status ~= 429 or retry_after ~= nil)
 end
 
---- Learns of a request that was answered otherwise.
+--- Learns of a request whose answer does not mean that.
 ---@param sent_at number
 function Pace:succeeded(sent_at)
   if self.part > 0 then
@@ -78,10 +78,10 @@ end
 ---@param sent_at number
 ---@param clock number now
 ---@param retry_after number? seconds
----@return boolean slowed
+---@return boolean has_slowed the limit was halved
 function Pace:throttle(tenant, sent_at, clock, retry_after)
   if sent_at <= self.slowed_at then
-    return false -- what was under way when it was made slower does not make it slower again
+    return false -- it was sent before the limit was last halved
   end
   self.part = self.part * (1 - weight) + weight
   if count_throttled(self, tenant, clock) < several or self.part < large_part then
@@ -94,7 +94,7 @@ function Pace:throttle(tenant, sent_at, clock, retry_after)
   return true
 end
 
---- Whether another request may be sent while so many are under way.
+--- Whether another request may be sent.
 ---@param under_way integer
 ---@param clock number
 ---@return boolean

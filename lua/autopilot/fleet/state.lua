@@ -1,13 +1,13 @@
 --- What a fleet keeps in a file, so that it outlives the process: for each tenant its last trigger, the
--- end of its cooldown and its last outcome; and which tenants a run is done with.
+-- end of its cooldown and its last outcome; and the tenants that are done in a run.
 --
--- A run is known by its subject, what it was started to do. It ends with `State:finish`. One that did
--- not come to its end, be it cancelled or killed, is taken up again by the next with the same subject:
--- that one does not repeat what is done. After a finished run everything is done anew. What is known
--- of cooldowns holds for all runs.
+-- A run is identified by its subject: what it was started to do. It ends with `State:finish`. A run that
+-- did not end, because it was cancelled or killed, is taken up again by the next with the same subject,
+-- which does not repeat what is done. After a finished run everything is done anew. Cooldowns count for
+-- all runs.
 --
--- Done is a tenant whose report is ok: a failure is tried again. No token and no secret is kept: of a
--- report the fields below, which never hold one.
+-- A tenant is done when its report is ok; failures are tried again. No token and no secret is kept: of a
+-- report only the fields below, which never hold one.
 
 local core = require "autopilot.core"
 local database = require "autopilot.fleet.database"
@@ -20,15 +20,15 @@ local state = {}
 ---@class autopilot.fleet.StateOptions
 ---@field path string the file; made when it is not there
 ---@field subject string? what tells this run from others in the file, such as its operation and moment; default `sync`
----@field host string? where the tenants are: what is known of one there is not known of it elsewhere
+---@field host string? where the tenants are; the same tenant at another host is another tenant
 ---@field resume_within number? seconds after its start in which an unfinished run is taken up again; default 43200; 0: never
 ---@field cooldown number? seconds the service wants between two syncs; default 600
 ---@field cooldown_margin number? seconds added to it; default 10
 ---@field now (fun(): number)? Unix seconds
 
 ---@class autopilot.fleet.State
----@field started_at number Unix time at which this run was started, be it by another process
----@field done_before integer how many tenants it was done with before this process took it up
+---@field started_at number Unix time at which this run was started, perhaps by another process
+---@field done_before integer tenants that were done before this process took the run up
 ---@field lost string? why something could not be written
 ---@field package database autopilot.fleet.Database
 ---@field package synced_at number Unix time
@@ -58,7 +58,7 @@ local rules = {
 
 local version = 2
 
--- Seconds: what was noted longer ago outlives a loss of power too.
+-- Seconds after which notes are made to outlive a loss of power.
 local longest_unsynced = 5
 
 local tables = {
@@ -84,7 +84,9 @@ local note_tenant = [[
     outcome = excluded.outcome,
     noted_at = excluded.noted_at]]
 
--- What is kept of a report: whoever made it, nothing else gets into the file.
+local note_done = "INSERT OR REPLACE INTO done (run, key, report) VALUES (?, ?, ?)"
+
+-- The fields of a report that get into the file.
 local kept = {
   "ok operation outcome tenant status http_version delivered confirmed_by answered_by",
   "retry_after retry_at request_id client_request_id activity_id service_date diagnostics error",
@@ -100,8 +102,8 @@ local function encode(given)
   return json.encode(fields) or json.encode { ok = given.ok, operation = given.operation }
 end
 
---- When the last sync was triggered that the report knows of, or nil. The service's own stamp, or when
--- its answer came.
+--- When the last sync that the report knows of was triggered, or nil: the service's own stamp, or when its
+-- answer came.
 local function trigger_of(given, now)
   local is_ours = given.outcome == "started" or given.outcome == "completed"
   return given.last_manual_trigger or (is_ours and now) or nil
@@ -113,18 +115,18 @@ local function cooldown_end_of(self, given, now)
   if given.outcome == "cooldown" then
     return given.retry_at
   elseif given.outcome == "started" and not given.last_manual_trigger then
-    return now + whole -- just now; one that the record tells of may be old
+    return now + whole -- only for a sync that began just now: one seen in the record may be old
   elseif given.cooldown_remaining then
     return given.cooldown_remaining > 0 and now + given.cooldown_remaining or nil
   end
   local trigger = trigger_of(given, now)
-  -- The stamp is the service's clock: its own time beside it takes the difference out.
+  -- The stamp is by the service's clock; `service_date`, by the same clock, translates it to ours.
   local ends = trigger and trigger + whole + now - (given.service_date or now)
   return ends and ends > now and math.min(ends, now + whole) or nil
 end
 
---- Whether asking for a sync surely started none, so that no later look at the record is to find one. A
--- tenant that was not begun with says nothing of what an earlier process has asked.
+--- Whether the request for a sync surely started none, so that a resumed run does not look for one in the
+-- record. A tenant that was not begun with says nothing of what an earlier process has asked.
 local function is_refused(given)
   local is_known = given.outcome ~= "cancelled"
     and (given.delivered == "no" or given.delivered == "yes")
@@ -134,7 +136,7 @@ local function is_refused(given)
   return given.operation == "sync" and not given.ok and is_known and not given.confirmed_by
 end
 
---- Remembers the first thing that could not be written.
+--- Keeps the first message about something that could not be written.
 local function note_loss(self, done, message)
   if not done then
     self.lost = self.lost or message
@@ -143,18 +145,17 @@ local function note_loss(self, done, message)
   return true
 end
 
---- What a tenant is known by in the file. Case tells no two tenants apart.
+--- The key of a tenant in the file. Upper and lower case make no difference.
 local function key_of(self, key)
   return self.prefix .. key:lower()
 end
 
--- What is read is cast: a damaged byte may be that of a value's type.
+-- Values are cast when they are read: a damaged byte may have changed the type of one.
 
---- The report of a tenant that this run is done with, as it was noted; nil for any other.
--- `recalled` in it says that it is from the file.
+--- The report of a tenant that is done in this run, as it was noted, with `recalled` set; nil for any other.
 ---@param key string
 ---@return autopilot.Report?
----@return string? message why that cannot be told; nil when the run is not done with the tenant
+---@return string? message why that cannot be read; nil when the tenant is not done
 function State:known(key)
   local rows, message = self.database:run(
     "SELECT CAST(report AS TEXT) FROM done WHERE run = ? AND key = ?",
@@ -177,7 +178,7 @@ function State:known(key)
   return report.seal(fields)
 end
 
---- Until when the tenant's next sync would be refused, or nil when nothing of that kind is known.
+--- When the tenant's cooldown ends; nil when it has ended, or none is known.
 ---@param key string
 ---@return number? retry_at Unix time
 function State:cooldown(key)
@@ -190,29 +191,15 @@ function State:cooldown(key)
   if not ends or ends <= now then
     return nil
   end
-  -- No sync was triggered in the future, whatever the clock said then.
+  -- The clock may have been wrong then, but no sync was triggered in the future.
   return math.min(ends, now + self.cooldown_length)
-end
-
---- What is known of a tenant from this run or an earlier one; nil when nothing is.
----@param key string
----@return { last_trigger: number?, cooldown_end: number?, outcome: string?, noted_at: number }?
-function State:tenant(key)
-  local rows = self.database:run(
-    "SELECT nullif(last_trigger, 0), nullif(cooldown_end, 0), outcome, noted_at FROM tenant "
-      .. "WHERE key = ?",
-    key_of(self, key)
-  )
-  local row = rows and rows[1]
-  return row
-    and { last_trigger = row[1], cooldown_end = row[2], outcome = row[3], noted_at = row[4] }
 end
 
 --- Whether this run has asked for a sync of the tenant before: see `note_posting`.
 ---@param key string
 ---@return number? asked_at Unix time; nil: it has not
 ---@return number? seen the newest trigger that it knew of then, the service's clock
----@return string? message why that cannot be told
+---@return string? message why that cannot be read
 function State:posted(key)
   local rows, message = self.database:run(
     "SELECT CAST(at AS REAL), CAST(seen AS REAL) FROM asked WHERE run = ? AND key = ?",
@@ -226,8 +213,8 @@ function State:posted(key)
   return row[1], row[2]
 end
 
---- Notes that a request for a sync of the tenant is about to be sent, in case nobody lives to note how it
--- went; and what the record showed before. The first note of a run stays.
+--- Notes that a request for a sync of the tenant is about to be sent, in case the process ends before the
+-- answer comes; and what the record showed before. The first note of a run stays.
 ---@param key string
 ---@param seen number? the newest trigger in it, the service's clock
 function State:note_posting(key, seen)
@@ -243,8 +230,8 @@ function State:note_posting(key, seen)
   )
 end
 
---- Notes how it went. When this returns, the note outlives this process; after a few seconds and another
--- note, a loss of power as well.
+--- Notes a report. When this returns, the note outlives this process; after a few seconds and another note,
+-- a loss of power as well.
 ---@param key string
 ---@param given autopilot.Report
 ---@return boolean? done
@@ -252,20 +239,13 @@ end
 function State:note(key, given)
   local now, full_key = self.now(), key_of(self, key)
   local trigger, ends = trigger_of(given, now), cooldown_end_of(self, given, now)
-  local noted, message = self.database:transaction(function()
-    local done, reason = self.database:run(note_tenant, full_key, trigger, ends, given.outcome, now)
-    if done and given.ok then
-      done, reason = self.database:run(
-        "INSERT OR REPLACE INTO done (run, key, report) VALUES (?, ?, ?)",
-        self.run_id,
-        full_key,
-        encode(given)
-      )
-    elseif done and is_refused(given) then
-      done, reason =
-        self.database:run("DELETE FROM asked WHERE run = ? AND key = ?", self.run_id, full_key)
+  local noted, message = self.database:transaction(function(run)
+    run(note_tenant, full_key, trigger, ends, given.outcome, now)
+    if given.ok then
+      run(note_done, self.run_id, full_key, encode(given))
+    elseif is_refused(given) then
+      run("DELETE FROM asked WHERE run = ? AND key = ?", self.run_id, full_key)
     end
-    return done and true, reason
   end)
   if noted and math.abs(now - self.synced_at) >= longest_unsynced then
     noted, message = self:flush()
@@ -273,7 +253,7 @@ function State:note(key, given)
   return note_loss(self, noted, message)
 end
 
---- Sees to it that what was noted outlives a loss of power too.
+--- Has what was noted outlive a loss of power too.
 ---@return boolean? done
 ---@return string? message
 function State:flush()
@@ -281,68 +261,41 @@ function State:flush()
   return note_loss(self, self.database:sync())
 end
 
-local function forget_run(self, id)
-  local done, message = self.database:run("DELETE FROM done WHERE run = ?", id)
-  if done then
-    done, message = self.database:run("DELETE FROM asked WHERE run = ?", id)
-  end
-  if done then
-    done, message = self.database:run("DELETE FROM run WHERE id = ?", id)
-  end
-  return done and true, message
+local function forget_run(run, id)
+  run("DELETE FROM done WHERE run = ?", id)
+  run("DELETE FROM asked WHERE run = ?", id)
+  run("DELETE FROM run WHERE id = ?", id)
 end
 
---- Says that this run has come to its end: the next one does everything anew.
+--- Ends this run: the next one does everything anew.
 ---@return boolean? done
 ---@return string? message
 function State:finish()
   return note_loss(
     self,
-    self.database:transaction(function()
-      return forget_run(self, self.run_id)
+    self.database:transaction(function(run)
+      forget_run(run, self.run_id)
     end)
   )
 end
 
---- Lets go of the file. Without `finish` before, the run can be taken up again. May be called again.
+--- Closes the file. Without `finish` before, the run can be taken up again. May be called again.
 function State:close()
   self.database:close()
 end
 
 State.__close = State.close
 
-local function forget_stale(self, before)
-  local stale, message = self.database:run("SELECT id FROM run WHERE started_at <= ?", before)
-  for _, row in ipairs(stale or {}) do
-    local forgotten, reason = forget_run(self, row[1])
-    if not forgotten then
-      return nil, reason
-    end
+--- Takes up the unfinished run of that subject, or begins one; forgets runs that are too old for that.
+local function begin(self, run, subject, resume_within)
+  local now = self.now()
+  for _, row in ipairs(run("SELECT id FROM run WHERE started_at <= ?", now - resume_within)) do
+    forget_run(run, row[1])
   end
-  return stale and true, message
-end
-
---- Takes up the unfinished run, or begins one.
-local function begin(self, subject, resume_within)
-  local files, now = self.database, self.now()
-  local done, message = forget_stale(self, now - resume_within)
-  if done then
-    done, message =
-      files:run("INSERT OR IGNORE INTO run (subject, started_at) VALUES (?, ?)", subject, now)
-  end
-  local found
-  if done then
-    found, message =
-      files:run("SELECT id, CAST(started_at AS REAL) FROM run WHERE subject = ?", subject)
-  end
-  if not found then
-    return nil, message
-  end
+  run("INSERT OR IGNORE INTO run (subject, started_at) VALUES (?, ?)", subject, now)
+  local found = run("SELECT id, CAST(started_at AS REAL) FROM run WHERE subject = ?", subject)
   self.run_id, self.started_at = found[1][1], found[1][2]
-  local count
-  count, message = files:run("SELECT count(*) FROM done WHERE run = ?", self.run_id)
-  self.done_before = count and count[1][1]
-  return count and true, message
+  self.done_before = run("SELECT count(*) FROM done WHERE run = ?", self.run_id)[1][1]
 end
 
 --- Opens or makes the file, and takes up the unfinished run with that subject, or begins one. No other
@@ -367,8 +320,8 @@ function state.open(given)
     cooldown_length = checked.cooldown + checked.cooldown_margin,
   }, State)
   local begun
-  begun, message = opened:transaction(function()
-    return begin(self, checked.host .. "\n" .. checked.subject, checked.resume_within)
+  begun, message = opened:transaction(function(run)
+    begin(self, run, checked.host .. "\n" .. checked.subject, checked.resume_within)
   end)
   if not begun then
     opened:close()

@@ -1,49 +1,37 @@
---- What is to happen when: a binary heap of moments, the earliest first.
+--- Items in the order of their times: a binary heap, the earliest first.
 --
--- Of equal moments the one that was added first comes first, so that a run can be repeated. An
--- appointment is not taken back: whoever has been called otherwise meanwhile has a newer ticket, and is
--- passed over when its moment comes, or swept out with the others before.
+-- Items of the same time come in the order in which they were added, so that a run can be repeated.
+-- An item cannot be taken back. It has a ticket instead, by which its owner tells that it has become
+-- void, and passes it over when its time comes or takes it out with `sweep`.
 
 ---@class autopilot.fleet.Timers
 ---@field count integer
----@field package times number[]
----@field package orders integer[]
----@field package items any[]
----@field package tickets integer[]
+---@field package added integer
+---@field package heap { time: number, order: integer, item: any, ticket: integer }[]
 local Timers = {}
 Timers.__index = Timers
 
 ---@return autopilot.fleet.Timers
 function Timers.new()
-  return setmetatable(
-    { count = 0, added = 0, times = {}, orders = {}, items = {}, tickets = {} },
-    Timers
-  )
+  return setmetatable({ count = 0, added = 0, heap = {} }, Timers)
 end
 
-local function place(self, index, time, order, item, ticket)
-  self.times[index], self.orders[index] = time, order
-  self.items[index], self.tickets[index] = item, ticket
+local function is_before(a, b)
+  return a.time < b.time or (a.time == b.time and a.order < b.order)
 end
 
-local function move(self, from, to)
-  place(self, to, self.times[from], self.orders[from], self.items[from], self.tickets[from])
-end
-
-local function insert(self, time, order, item, ticket)
-  local times, orders = self.times, self.orders
-  local index = self.count + 1
+local function insert(self, entry)
+  local heap, index = self.heap, self.count + 1
   self.count = index
   while index > 1 do
     local parent = math.floor(index / 2)
-    local of_parent = times[parent]
-    if of_parent < time or (of_parent == time and orders[parent] < order) then
+    if is_before(heap[parent], entry) then
       break
     end
-    move(self, parent, index)
+    heap[index] = heap[parent]
     index = parent
   end
-  place(self, index, time, order, item, ticket)
+  heap[index] = entry
 end
 
 ---@param time number
@@ -51,64 +39,50 @@ end
 ---@param ticket integer? default 0
 function Timers:add(time, item, ticket)
   self.added = self.added + 1
-  insert(self, time, self.added, item, ticket or 0)
+  insert(self, { time = time, order = self.added, item = item, ticket = ticket or 0 })
 end
 
---- Takes out what is void. The others stay in their order.
+--- Takes out the items that are void.
 ---@param is_void fun(item: any, ticket: integer): boolean
 function Timers:sweep(is_void)
-  local count = self.count
-  self.count = 0
-  for index = 1, count do
-    local time, order = self.times[index], self.orders[index]
-    local item, ticket = self.items[index], self.tickets[index]
-    place(self, index)
-    if not is_void(item, ticket) then
-      insert(self, time, order, item, ticket) -- at most where it was
+  local before = self.heap
+  self.heap, self.count = {}, 0
+  for _, entry in ipairs(before) do
+    if not is_void(entry.item, entry.ticket) then
+      insert(self, entry)
     end
   end
 end
 
---- The earliest moment; nil when there is none.
+--- The earliest time; nil when there is no item.
 ---@return number?
 function Timers:first()
-  return self.times[1]
+  local entry = self.heap[1]
+  return entry and entry.time
 end
 
-local function is_before(self, a, b)
-  local of_a, of_b = self.times[a], self.times[b]
-  return of_a < of_b or (of_a == of_b and self.orders[a] < self.orders[b])
-end
-
---- Takes the earliest out.
+--- Takes the earliest item out. There must be one.
 ---@return any item
 ---@return integer ticket
 function Timers:take()
-  local item, ticket, last = self.items[1], self.tickets[1], self.count
-  local time, order = self.times[last], self.orders[last]
-  local last_item, last_ticket = self.items[last], self.tickets[last]
-  place(self, last)
-  self.count = last - 1
-  if last == 1 then
-    return item, ticket
-  end
-  local index = 1
-  while true do
-    local child = index * 2
-    if child > self.count then
-      break
-    elseif child < self.count and is_before(self, child + 1, child) then
+  local heap, count = self.heap, self.count - 1
+  local first, last = heap[1], heap[count + 1]
+  heap[count + 1], self.count = nil, count
+  local index, child = 1, 2
+  while child <= count do
+    if child < count and is_before(heap[child + 1], heap[child]) then
       child = child + 1
     end
-    local child_time = self.times[child]
-    if time < child_time or (time == child_time and order < self.orders[child]) then
+    if is_before(last, heap[child]) then
       break
     end
-    move(self, child, index)
-    index = child
+    heap[index] = heap[child]
+    index, child = child, child * 2
   end
-  place(self, index, time, order, last_item, last_ticket)
-  return item, ticket
+  if count > 0 then
+    heap[index] = last
+  end
+  return first.item, first.ticket
 end
 
 return Timers

@@ -1,8 +1,8 @@
---- The HTTP layer of a fleet: one transfer set for all tenants, and with it the connections.
+--- The HTTP layer of a fleet: one transfer set, with its connections, for all tenants.
 --
--- To a client it is a transport like any other. A request waits for its place, is handed to the set,
--- and its coroutine yields until the transfer has finished. A request that is the same for all tenants
--- is prepared once. Which tenant is asking is known by whose code is running.
+-- To a client it is a transport like any other. A request waits for a place (`fleet.gate`) and is added to
+-- the set; its coroutine yields until the transfer has finished. A request that is the same for all tenants
+-- is prepared once. The tenant of a request is the one whose coroutine runs.
 
 local core = require "autopilot.core"
 local dates = require "autopilot.base.dates"
@@ -11,8 +11,8 @@ local options = require "autopilot.base.options"
 local protected_call = require "autopilot.base.protected_call"
 
 ---@class autopilot.fleet.Wire
----@field scheduler autopilot.fleet.Scheduler
----@field admission autopilot.fleet.Admission
+---@field loop autopilot.fleet.Loop
+---@field gates autopilot.fleet.Gates
 ---@field clock fun(): number
 ---@field concurrency integer
 local Wire = {}
@@ -24,10 +24,8 @@ local default_timeout = { connect = 10, total = 60 }
 ---@return autopilot.fleet.Wire
 function Wire.new(given)
   return setmetatable({
-    scheduler = given.scheduler,
-    admission = given.admission,
-    circuits = given.circuits,
-    retry_share = given.retry_share or false,
+    loop = given.loop,
+    gates = given.gates,
     clock = given.clock,
     now = given.now,
     concurrency = given.concurrency,
@@ -58,11 +56,11 @@ local function unsent(name)
   }
 end
 
---- The transfer set of this process; sockets from before a fork are never used after it.
+--- The transfer set, made when it is first needed: sockets must not be shared with a parent process.
 local function current_set(self)
   if not self.set then
     self.set, self.process = core.transfer_set { concurrency = self.concurrency }, core.process_id()
-    self.scheduler.set = self.set
+    self.loop.set = self.set
   end
   return self.set
 end
@@ -73,64 +71,43 @@ local function left_of(task, total, asked_at, clock)
     total = math.min(total, task.deadline - clock)
   end
   if not task.knows_deadline then
-    total = total - (clock - asked_at) -- it may have been cut to a deadline that is not known here
+    total = total - (clock - asked_at) -- `total` may be what is left to a deadline of the operation
   end
   return total
 end
 
---- Waits for a place in the line.
----@return string? refusal
----@return number? seconds that are left
-local function wait_for_place(self, gate, task, total, asked_at)
-  local limit = task.deadline
-  if not task.knows_deadline then
-    limit = math.min(limit or math.huge, asked_at + total)
-  end
-  local answer = self.admission:enter(gate, task, asked_at, limit)
-  local left = left_of(task, total, asked_at, self.clock())
-  if answer == "admitted" and left > 0 and not self.is_cancelled then
-    return nil, left
-  end
-  self.admission:leave(task)
-  if self.is_cancelled then
-    return "CANCELLED"
-  end
-  return answer == "refused" and "CIRCUIT_OPEN" or "DEADLINE"
-end
-
---- Waits until a request may be sent. Afterwards `done` gives the place back.
+--- Waits until a request may be sent. Afterwards `done` gives its place back.
 ---@return string? refusal why it is not to be sent
 ---@return number? seconds that are left
 ---@return number? sent_at
-local function turn_of(self, gate, task, total)
+local function enter(self, gate, task, total)
   if not task then
     return "CLOSED"
   elseif self.is_cancelled then
     return "CANCELLED"
   end
-  local clock = self.clock()
-  if not self.circuits:allow(task.key, clock) then
-    return "TENANT_CIRCUIT_OPEN"
-  elseif self.admission:enter_at_once(gate, task) then
-    local left = left_of(task, total, clock, clock)
-    if left > 0 then
-      return nil, left, clock
-    end
-    self.admission:leave(task)
-    return "DEADLINE"
+  local asked_at, limit = self.clock(), task.deadline
+  if not task.knows_deadline then
+    limit = math.min(limit or math.huge, asked_at + total)
   end
-  local refusal, left = wait_for_place(self, gate, task, total, clock)
-  return refusal, left, self.clock()
+  local refusal = gate:enter(task, asked_at, limit)
+  local sent_at = self.clock()
+  local left = left_of(task, total, asked_at, sent_at)
+  if not refusal and left > 0 and not self.is_cancelled then
+    return nil, left, sent_at
+  end
+  self.gates:leave(task)
+  return self.is_cancelled and "CANCELLED" or refusal or "DEADLINE"
 end
 
--- A deadline is over, or so near that nothing comes of it, in seconds.
+-- Seconds before a deadline in which no request can succeed.
 local no_time = 0.01
 
---- Whether a request that has timed out had far less time than is usual, because of its tenant's own
--- deadline: that says nothing of the host.
+--- Whether a request that has timed out had far less time than usual, because of its tenant's own deadline.
+-- Then the timeout does not tell that the host is slow.
 ---@param is_sent boolean at least in part
----@param is_to_graph boolean by the tenant's client, whose usual time is known
----@param connect number seconds that it had
+---@param is_to_graph boolean by the tenant's client, whose timeouts are known
+---@param connect number seconds that the request had
 ---@param total number
 local function was_cut_short(self, task, is_sent, is_to_graph, connect, total)
   local usual = is_to_graph and task.client and task.client.options.timeout
@@ -142,27 +119,14 @@ local function was_cut_short(self, task, is_sent, is_to_graph, connect, total)
   return connect < math.min(usual.connect, usual.total) / 2
 end
 
---- Tells the host's gate and the tenant's circuit what came of a request, and gives its place back.
+--- Tells the gate how a request has ended, and gives its place back.
 ---@param status integer? nil: no answer came
 ---@param retry_after string? the header
----@param was_reached boolean? whether the host could be asked at all; nil: it had no time to tell
+---@param was_reached boolean? see `Gate:learn`
 local function done(self, gate, task, sent_at, status, retry_after, was_reached)
-  if status and status < 500 and status ~= 429 then
-    self.admission.succeeded(gate, sent_at)
-    if self.retry_share then
-      self.retry_share:deposit()
-    end
-    self.circuits:succeeded(task.key)
-  else
-    local seconds = retry_after and dates.read_retry_after(tostring(retry_after), self.now())
-    self.admission:failed(gate, task, sent_at, status, seconds, was_reached)
-    if status == 429 then
-      self.circuits:succeeded(task.key) -- it answers
-    elseif was_reached ~= nil then
-      self.circuits:failed(task.key, self.clock())
-    end
-  end
-  self.admission:leave(task)
+  local seconds = retry_after and dates.read_retry_after(tostring(retry_after), self.now())
+  gate:learn(task, sent_at, status, seconds or nil, was_reached)
+  self.gates:leave(task)
 end
 
 local function host_of(url)
@@ -190,8 +154,8 @@ Drive.__index = Drive
 --- Sends one attempt once it has a place, and waits for its end. One without a token is to a sign-in.
 function Drive:run(prepared, attempt, request)
   local wire, connect, total = self.wire, timeouts_of(attempt)
-  local task, gate = wire.scheduler.current, wire.admission:gate(host_of(request.url))
-  local refusal, left, sent_at = turn_of(wire, gate, task, total)
+  local task, gate = wire.loop.current, wire.gates:of(host_of(request.url))
+  local refusal, left, sent_at = enter(wire, gate, task, total)
   if refusal then
     return nil, unsent(refusal)
   end
@@ -256,7 +220,7 @@ function Wire:transport(http)
   return transport
 end
 
---- What somebody's own transport returned, as `done` wants it: it may be anything.
+--- What a transport of the user returned, which may be anything, as arguments of `done`.
 local function facts_of(self, task, request, left, response, network)
   local status = type(response) == "table" and tonumber(response.status) or nil
   if status then
@@ -284,14 +248,14 @@ local function with_timeout(request, connect, left)
   return copy
 end
 
---- Makes somebody's own HTTP layer wait its turn like ours. It may yield what a task may yield.
+--- Makes a transport of the user wait for places like ours. It may yield what a task may yield.
 ---@param inner function
 ---@return function transport
 function Wire:wrap(inner)
   return function(request)
     local connect, total = timeouts_of(request.timeout)
-    local task, gate = self.scheduler.current, self.admission:gate(host_of(request.url))
-    local refusal, left, sent_at = turn_of(self, gate, task, total)
+    local task, gate = self.loop.current, self.gates:of(host_of(request.url))
+    local refusal, left, sent_at = enter(self, gate, task, total)
     if refusal then
       return nil, unsent(refusal)
     end
@@ -304,7 +268,7 @@ function Wire:wrap(inner)
     local is_fine, response, network =
       protected_call(inner, left < total and with_timeout(request, connect, left) or request)
     if not is_fine then
-      self.admission:leave(task) -- who called us may live on
+      self.gates:leave(task) -- a provider may catch the error and go on
       error(response, 0)
     end
     done(self, gate, task, sent_at, facts_of(self, task, request, left, response, network))
@@ -312,20 +276,20 @@ function Wire:wrap(inner)
   end
 end
 
---- Is called when a run begins: a set from before a fork is not used.
+--- Called when a run begins. A set made before a fork is not used in the child.
 function Wire:begin()
   self.is_cancelled = false
   if self.set and self.process ~= core.process_id() then
-    self.set, self.scheduler.set = nil, nil
+    self.set, self.loop.set = nil, nil
   end
 end
 
---- Closes all connections. What is in flight is given up.
+--- Closes all connections. Requests under way are given up.
 function Wire:close()
   local set, is_ours = self.set, self.process == core.process_id()
-  self.set, self.scheduler.set = nil, nil
+  self.set, self.loop.set = nil, nil
   self.is_cancelled = true -- until the next run
-  self.scheduler:drop_transfers()
+  self.loop:forget_transfers()
   if set and is_ours then
     set:close()
   end

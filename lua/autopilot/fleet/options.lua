@@ -1,15 +1,18 @@
---- The options of a fleet: what each means, and the rules that they obey.
+--- The options of a fleet: what each means, and how they are checked.
 
 local core = require "autopilot.core"
+local options = require "autopilot.base.options"
 
-local settings = {}
+local fleet_options = {}
+
+local name = "autopilot.fleet"
 
 ---@class autopilot.FleetOptions
 --- A list, or a function that returns the next tenant each time and nil at the end (`io.lines(name)`),
---- or a function that returns such a function or a list. Read as tenants are begun with. A function that
---- knows of none for now returns false, and is asked again soon.
+--- or a function that returns such a function or a list. Read one at a time, when a tenant can be begun. A function
+--- that has no tenant for now returns false, and is asked again soon.
 ---@field tenants autopilot.fleet.Tenant[]|function
---- Options for the client of a tenant: a table for all, or a function that is called with each.
+--- Options for the client of a tenant: a table for all tenants, or a function that is called with each.
 ---@field client autopilot.ClientOptions|fun(tenant: autopilot.fleet.Tenant): autopilot.ClientOptions
 ---@field concurrency integer? requests under way at a time; default 64
 ---@field host_concurrency integer? the same for each host; default `concurrency`
@@ -17,19 +20,21 @@ local settings = {}
 ---@field operation ("sync"|"ensure"|"status"|"wait"|function)?
 ---@field arguments table|fun(tenant: autopilot.fleet.Tenant): table? for the operation
 ---@field spread number? seconds over which the starts are spread, each tenant at a time of its own
----@field deadline number? seconds from `run`; who has not been begun with then is told so
----@field retry_budget autopilot.RetryBudget|false|nil shared by all who have no `retry` of their own
+---@field deadline number? seconds from `run`; tenants not begun by then are reported as `cancelled`
+---@field retry_budget autopilot.RetryBudget|false|nil shared by all clients without a `retry` of their own
 --- A file (see `autopilot.fleet.state`), or an object of one's own with `known`, `cooldown` and `note`.
 ---@field state string|table|nil
 ---@field on_event fun(event: table)? of the clients and the fleet; an error in it changes nothing
----@field transport function? the HTTP layer, instead of libcurl; may yield a moment of the clock
----@field sleep fun(seconds: number)? called when nothing is under way
+---@field transport function? the HTTP layer, instead of libcurl; may yield a time of the clock to sleep
+---@field sleep fun(seconds: number)? called when no transfer is under way
 ---@field wait fun(set: any, seconds: number)? moves the transfers: `set:step(seconds)`
 ---@field clock (fun(): number)? monotonic seconds
 ---@field now (fun(): number)? Unix seconds
 ---@field random (fun(): number)? in [0, 1)
 
-settings.rules = {
+local operations = { sync = true, ensure = true, status = true, wait = true }
+
+local rules = {
   tenants = { type = { "table", "function" }, required = true },
   client = { type = { "table", "function" }, required = true },
   concurrency = { type = "integer", default = 64, min = 1, max = 10000 },
@@ -38,11 +43,9 @@ settings.rules = {
     type = { "string", "function" },
     default = "sync",
     check = function(value)
-      local is_known = value == "sync" or value == "ensure" or value == "status" or value == "wait"
-      return type(value) == "string"
-          and not is_known
-          and "must be 'sync', 'ensure', 'status', 'wait' or a function"
-        or nil
+      if type(value) == "string" and not operations[value] then
+        return "must be 'sync', 'ensure', 'status', 'wait' or a function"
+      end
     end,
   },
   arguments = { type = { "table", "function" } },
@@ -52,9 +55,9 @@ settings.rules = {
   state = {
     type = { "string", "table" },
     check = function(value)
-      return (value == "" or type(value) == "string" and value:find("\0", 1, true))
-          and "must be the name of a file, or an object"
-        or nil
+      if value == "" or (type(value) == "string" and value:find("\0", 1, true)) then
+        return "must be the name of a file, or an object"
+      end
     end,
   },
   on_event = { type = "function" },
@@ -66,4 +69,23 @@ settings.rules = {
   random = { type = "function", default = core.random },
 }
 
-return settings
+local several = "%s: option 'client.token' is the token of one tenant, and there are several: give a "
+  .. "token provider, or a function 'client' with a token for each"
+
+--- Checks the options of a fleet. Raises what is wrong. A ready token for all is wrong unless `tenants` is a
+-- list of one: it is the token of one tenant.
+---@param given autopilot.FleetOptions
+---@param level integer as for `error`
+---@return table checked
+function fleet_options.check(given, level)
+  local checked = options.check(name, rules, given, level + 1)
+  local client, tenants = checked.client, checked.tenants
+  local has_token = type(client) == "table" and type(rawget(client, "token")) == "string"
+  local is_list = type(tenants) == "table" and not (getmetatable(tenants) or {}).__call
+  if has_token and not (is_list and #tenants < 2) then
+    error(several:format(name), level + 1)
+  end
+  return checked
+end
+
+return fleet_options

@@ -1,18 +1,18 @@
---- A tenant for which this run has asked for a sync before, in a process that did not live to hear the
--- answer: the record tells whether that sync was started, and then nobody asks again.
+--- Tenants for which this run has asked for a sync before, in a process that ended before the answer came:
+-- their record tells whether that sync was started, so that it is not asked for again.
 --
--- It is the recovery of a lost answer (`autopilot.sync.recover`) across two processes, with the same rule: a
--- stamp that may be from after our asking counts for us.
+-- This is what `autopilot.sync.recover` does after a lost answer, across two processes, by the same rule: a
+-- trigger that may be later than our request counts as ours.
 
 local report = require "autopilot.sync.report"
 
-local asked_before = {}
+local resume = {}
 
--- Seconds: longer than a request takes, with its token. A later trigger was somebody else's.
+-- Seconds that a request may take, with its token. A trigger later than that is not ours.
 local longest_request = 180
 
---- What the report keeps of the status that tells it.
-local kept = "tenant status http_version request_id client_request_id activity_id service_date "
+-- Fields of the report that are those of the status read.
+local copied = "tenant status http_version request_id client_request_id activity_id service_date "
   .. "diagnostics last_manual_trigger elapsed timings"
 
 local function started(status, was_ours)
@@ -23,17 +23,16 @@ local function started(status, was_ours)
     delivered = was_ours and "yes" or "unknown",
     attempts = {},
   }
-  for name in kept:gmatch "%S+" do
+  for name in copied:gmatch "%S+" do
     fields[name] = status[name]
   end
   return report.seal(fields)
 end
 
---- Sees to it that a request is noted before it is sent. Gives when this run did so before, and what the
--- newest trigger was that it knew of then.
----@return autopilot.Since? asked_at
----@return number? seen the service's clock; before any where it knew of none
----@return string? message why that cannot be told
+--- Has each request noted before it is sent. Reads what an earlier process of this run has noted.
+---@return autopilot.Since? asked_at when that has asked; nil: it has not
+---@return number? seen the newest trigger that it knew of, by the service's clock; -infinity: of none
+---@return string? message why that cannot be read
 local function prepare(state, task, client)
   if not state.posted then
     return nil
@@ -51,14 +50,14 @@ local function prepare(state, task, client)
   end
 end
 
---- For `sync`: where this run has asked before, finds out what became of it.
----@param state table the fleet's; one without `posted` knows nothing of it
+--- Before a `sync`: finds out what became of an earlier request.
+---@param state table the fleet's; without a method `posted` it keeps no requests
 ---@param task autopilot.fleet.Task
 ---@param client autopilot.Client
 ---@param given { deadline: number?, wait: boolean? }? arguments of `client:sync`
----@return autopilot.Report? report nil: it has to be asked for
+---@return autopilot.Report? report nil: the sync has to be asked for
 ---@return string? message why it cannot be told whether it was asked for before
-function asked_before.settle(state, task, client, given)
+function resume.sync(state, task, client, given)
   local asked_at, seen, message = prepare(state, task, client)
   if not asked_at then
     return nil, message
@@ -76,17 +75,18 @@ function asked_before.settle(state, task, client, given)
   return started(status, trigger <= latest + longest_request)
 end
 
---- For `ensure`, which looks at the record before it asks: where this run has asked before, a trigger that
--- is newer than what it had seen came after that look, and counts for us whatever the clocks say.
----@param state table the fleet's; one without `posted` knows nothing of it
+--- Before an `ensure`, which reads the record itself: a trigger newer than what the earlier process had seen
+-- came after its request, and so counts as ours whatever the clocks say.
+---@param state table the fleet's; without a method `posted` it keeps no requests
 ---@param task autopilot.fleet.Task
 ---@param client autopilot.Client
 ---@param given { timeout: number? }? arguments of `client:ensure`
----@return string? message why it cannot be told whether it was asked for before
-function asked_before.recall(state, task, client, given)
+---@return nil
+---@return string? message why it cannot be told whether a sync was asked for before
+function resume.ensure(state, task, client, given)
   local asked_at, seen, message = prepare(state, task, client)
   if not asked_at then
-    return message
+    return nil, message
   end
   local status = client:status { deadline = given and given.timeout }
   local trigger = status and status.last_manual_trigger
@@ -95,4 +95,4 @@ function asked_before.recall(state, task, client, given)
   end
 end
 
-return asked_before
+return resume

@@ -1,0 +1,151 @@
+--- The class of clients. Each of its operations (sync, status, wait, ensure) is a module of its own; here is
+-- what they share: the token, what was learnt of the service's clock and cooldown, and events.
+
+local Knowledge = require "autopilot.sync.knowledge"
+local ServiceClock = require "autopilot.sync.service_clock"
+local protected_call = require "autopilot.base.protected_call"
+local redact = require "autopilot.base.redact"
+
+---@alias autopilot.TokenProvider fun(ask: autopilot.TokenAsk): string?, any
+
+---@class autopilot.TokenAsk
+---@field tenant string?
+---@field has_several boolean? the client is of a fleet: tokens of several tenants are wanted
+---@field cloud string
+---@field scope string
+---@field claims string? decoded claims challenge (OpenID Connect Core section 5.5)
+---@field refresh boolean the previous token was refused
+---@field refused string? which one that was
+---@field deadline number? Unix time at which waiting for a token ends
+---@field waited_until number? Unix time until which the client has slept before it asks
+---@field probe number? seconds in which to find out whether there is anybody to ask; set by a chain
+---@field transport function the client's own HTTP layer
+---@field sleep fun(seconds: number)
+---@field now fun(): number
+
+local longest_text = 1000 -- characters of a text that others wrote, in a report
+
+---@class autopilot.Client of a service (`autopilot.Service`), whose fields are read through it
+---@field tenant string?
+---@field tenant_id string? of the token that was sent last, where it can be read
+---@field is_closed boolean?
+---@field package static_token string? the token, where it is given as a text
+---@field package token_provider autopilot.TokenProvider?
+---@field package last_token string? the last token that was obtained
+---@field package facts table? what `facts_of`, the token looked at last, says of itself
+---@field package secrets string[] what must not get into a report: the tokens sent last
+---@field package cleaner (fun(text: string): string)? takes them out of a text
+---@field package service_clock autopilot.ServiceClock
+---@field package memory autopilot.TenantMemory
+---@field package shared autopilot.SharedKnowledge? what other clients are told, through a store
+local Client = {}
+Client.__index = Client
+
+Client.secrets = {} -- no token has been sent
+
+local operations = { sync = true, status = true, wait = true, ensure = true }
+
+--- The method of an operation, which is loaded when it is first used.
+setmetatable(Client, {
+  __index = function(class, method)
+    if operations[method] then
+      class[method] = require("autopilot.sync." .. method).call
+      return class[method]
+    end
+  end,
+})
+
+--- Fills in what a new client has of its own.
+---@param self autopilot.Client
+---@param token string|autopilot.TokenProvider
+---@param tenant string?
+---@return autopilot.Client self
+function Client.init(self, token, tenant)
+  local checked = self.options
+  self.tenant = tenant
+  if type(token) == "string" then
+    self.static_token, self.last_token = token, token
+  else
+    self.token_provider = token
+  end
+  self.service_clock = ServiceClock.new(checked)
+  self.memory = Knowledge.new(checked.cooldown, checked.cooldown_margin, self.service_clock)
+  if checked.store then
+    self.shared = require("autopilot.share.tenant_store").new(self, checked.store)
+    self.shared.claim = require "autopilot.share.claim"
+  end
+  return self
+end
+
+--- Closes the connections and forgets the token. May be called again.
+function Client:close()
+  self.is_closed = true
+  self.static_token, self.token_provider, self.last_token = nil, nil, nil
+  self.facts, self.facts_of = nil, nil
+  self.secrets, self.cleaner = nil, nil
+  if self.owns_transport then
+    self.transport:close()
+  end
+end
+
+function Client:__tostring()
+  return ("autopilot.client (%s%s)"):format(
+    self.tenant and self.tenant .. ", " or "",
+    self.is_closed and "closed" or self.base_url
+  )
+end
+
+--- Calls `on_event`. An error in it changes nothing.
+---@package
+function Client:emit(event_type, event)
+  if self.on_event then
+    event.type, event.tenant = event_type, self.tenant
+    protected_call(self.on_event, event)
+  end
+end
+
+--- The retry policy. The default one is made at the first failure: most scripts never need it.
+---@package
+---@return autopilot.RetryPolicy
+function Client:retry_policy()
+  if not self.policy then
+    local retry = require "autopilot.retry"
+    self.policy = self.options.retry == nil and retry.policy {} or retry.never()
+  end
+  return self.policy
+end
+
+--- Notes a token that is about to be sent, so that it does not get into a report. The one before is kept
+-- too: an answer may still repeat that.
+---@package
+function Client:hide(token)
+  self.tenant_id = self.facts_of == token and self.facts.tenant_id or nil
+  local before = self.secrets[1]
+  self.secrets, self.cleaner = { token, before }, nil
+end
+
+--- Makes a text that others wrote fit for a report or an event: one line of visible characters, of limited
+-- length, without what it repeats of a token.
+---@package
+---@param text any anything but a string is returned as it is
+---@param longest integer? characters; default 1000
+---@return string? text nil when nothing is left of it
+function Client:clean(text, longest)
+  longest = longest or longest_text
+  if type(text) ~= "string" or #text <= longest and not redact.is_suspect(text, self.secrets) then
+    return text
+  end
+  text = require("autopilot.base.sentence").clean(text, longest)
+  self.cleaner = self.cleaner or redact.prepare(self.secrets)
+  return self.cleaner(text)
+end
+
+--- Raises at the caller of the method for a call on a closed client.
+---@package
+function Client:check_open(method)
+  if self.is_closed then
+    error(("client:%s: the client is closed"):format(method), 3)
+  end
+end
+
+return Client

@@ -1,0 +1,163 @@
+--- The options of a client: what each means, and how they are checked.
+
+local clouds = require "autopilot.base.clouds"
+local core = require "autopilot.core"
+local curl = require "autopilot.transport.curl"
+local is_loopback = require "autopilot.base.url"
+local options = require "autopilot.base.options"
+
+local client_options = {}
+
+---@class autopilot.ClientOptions
+--- A token, or a provider: called before every request that needs one.
+---@field token string|autopilot.TokenProvider
+---@field tenant string? id or domain; handed to the provider, stamped on every report
+---@field cloud ("global"|"us_gov"|"us_gov_dod"|"china")? default `global`
+---@field base_url string? `https://host[:port]`; http only for a loopback host; default by `cloud`
+---@field api_version string? default `beta`, where the action lives
+---@field retry autopilot.RetryPolicy|false|nil default `autopilot.retry.policy {}`
+---@field timeout { connect: number?, total: number? }? seconds for each attempt; default 10 and 60
+---@field http table? `ca_file`, `ca_path`, `proxy`, `version`, `max_body`, `user_agent`
+---@field cooldown number? seconds the service wants between two syncs; default 600; 0: unknown
+---@field cooldown_margin number? seconds added to it; default 10
+---@field recover boolean? settle an unknown delivery by reading the status; default true
+---@field store autopilot.Store? shares what is known of the tenant with other clients; needs `tenant`
+---@field transport function? the HTTP layer; default libcurl
+---@field sleep fun(seconds: number)?
+---@field clock (fun(): number)? monotonic seconds
+---@field now (fun(): number)? Unix seconds
+---@field random (fun(): number)? in [0, 1)
+---@field on_event fun(event: table)? an error in it never changes a result
+
+local name = "autopilot.client"
+local longest_tenant = 255 -- bytes; a domain has at most 253
+
+local function check_token(token)
+  if token == "" then
+    return "must not be empty"
+  elseif type(token) == "string" and not core.is_header_text(token) then
+    return "must not contain CR, LF or NUL"
+  end
+end
+
+--- Scheme and host of a base URL, or nil when it is anything more or less.
+local function split_base_url(url)
+  local scheme, host, port = url:lower():match "^(https?)://([%w%.%-]+):?(%d*)/?$"
+  if not scheme then
+    scheme, host, port = url:lower():match "^(https?)://(%[[%x:%.]+%]):?(%d*)/?$"
+  end
+  local number = tonumber(port)
+  local well_formed = scheme and (not number or (#port <= 5 and number >= 1 and number <= 65535))
+  if not well_formed or url:find ":/?$" then
+    return nil
+  end
+  return scheme, host
+end
+
+local function check_base_url(url)
+  local scheme, host = split_base_url(url)
+  if not scheme then
+    return "must be like 'https://host' or 'https://host:port', and nothing more"
+  elseif scheme == "http" and not is_loopback(host) then
+    return "must be https: a token may go over http to a loopback host only"
+  end
+end
+
+local function check_policy(policy)
+  if policy == true or (policy and type(policy.decide) ~= "function") then
+    return "must be made by autopilot.retry, or false"
+  end
+end
+
+local function check_store(store)
+  return require("autopilot.store.contract").complaint_about(store)
+end
+
+-- A URL may hide a password, so what was given for base_url is never quoted.
+local rules = {
+  token = { type = { "string", "function" }, required = true, secret = true, check = check_token },
+  tenant = {
+    type = "string",
+    check = function(value)
+      local is_wrong = value == "" or #value > longest_tenant or value:find "[%c%s/]"
+      if not is_wrong and value:find "[^!-~]" then
+        is_wrong = require("autopilot.base.sentence").clean(value) ~= value
+      end
+      return is_wrong and "must be a tenant id or a domain" or nil
+    end,
+  },
+  cloud = {
+    type = "string",
+    default = "global",
+    one_of = { "global", "us_gov", "us_gov_dod", "china" },
+  },
+  base_url = { type = "string", secret = true, check = check_base_url },
+  api_version = {
+    type = "string",
+    default = "beta",
+    check = function(value)
+      return not value:match "^%w[%w%.%-]*$" and "must be like 'beta' or 'v1.0'" or nil
+    end,
+  },
+  retry = { type = { "table", "boolean" }, check = check_policy },
+  timeout = {
+    type = "table",
+    fields = {
+      connect = { type = "number", default = 10, above = 0 },
+      total = { type = "number", default = 60, above = 0 },
+    },
+  },
+  http = { type = "table", fields = curl.rules },
+  cooldown = { type = "number", default = 600, min = 0 },
+  cooldown_margin = { type = "number", default = 10, min = 0 },
+  recover = { type = "boolean", default = true },
+  store = { type = "table", check = check_store },
+  transport = { type = "function" },
+  sleep = { type = "function", default = core.sleep },
+  clock = { type = "function", default = core.clock },
+  now = { type = "function", default = core.now },
+  random = { type = "function", default = core.random },
+  on_event = { type = "function" },
+}
+
+--- Why options that are right one by one cannot be used together; nil: they can.
+local function conflict(checked, scheme)
+  local proxy = checked.http.proxy
+  if checked.store and not checked.tenant then
+    return "option 'store' needs option 'tenant': what is shared belongs to a tenant"
+  elseif not checked.transport and scheme == "http" and proxy and proxy ~= "" then
+    return "option 'http.proxy' cannot be used with an http base_url"
+  end
+end
+
+--- Checks the options of a client, and fills in `base_url`. Raises what is wrong.
+---@param given autopilot.ClientOptions
+---@param level integer as for `error`
+---@return table checked
+---@return boolean is_gateway whether base_url is neither the cloud's own nor on this machine
+function client_options.check(given, level)
+  local checked = options.check(name, rules, given, level + 1)
+  local graph = clouds[checked.cloud].graph
+  checked.base_url = (checked.base_url or graph):gsub("/$", "")
+  local scheme, host = split_base_url(checked.base_url)
+  local complaint = conflict(checked, scheme)
+  if complaint then
+    error(("%s: %s"):format(name, complaint), level + 1)
+  end
+  local is_local = is_loopback(host)
+  if is_local and checked.http.proxy == nil then
+    checked.http.proxy = "" -- a proxy named in the environment cannot reach this machine's loopback
+  end
+  return checked, not is_local and checked.base_url:lower() ~= graph
+end
+
+local own_rules = { token = rules.token, tenant = rules.tenant }
+
+--- Checks the two options that differ between clients of the same service.
+---@param given { token: string|autopilot.TokenProvider, tenant: string? }
+---@param level integer as for `error`
+function client_options.check_own(given, level)
+  options.check(name, own_rules, given, level + 1)
+end
+
+return client_options

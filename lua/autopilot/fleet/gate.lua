@@ -1,0 +1,298 @@
+--- Where requests wait until they may be sent: a limit for the whole fleet, and one for each host.
+--
+-- A request holds a place while it is under way; a tenant that sleeps holds none. A request that finds no
+-- free place waits in the line of its host, so that trouble with one host does not delay requests to
+-- another. A host that does not answer is tried with one request at a time; when that has gone on for
+-- `patience` seconds, all other requests to it fail. A tenant whose requests all fail is asked less often.
+
+local Circuit = require "autopilot.fleet.circuit"
+local Loop = require "autopilot.fleet.loop"
+local Pace = require "autopilot.fleet.pace"
+
+---@class autopilot.fleet.Gate the requests to one host
+---@field gates autopilot.fleet.Gates
+---@field host string
+---@field under_way integer requests
+---@field waiting integer tasks in the line
+---@field pace autopilot.fleet.Pace
+---@field circuit autopilot.fleet.Circuit
+local Gate = {}
+Gate.__index = Gate
+
+---@class autopilot.fleet.Gates all hosts
+---@field under_way integer requests
+---@field waiting integer tasks in all lines
+---@field package most integer
+local Gates = {}
+Gates.__index = Gates
+
+-- Circuits: failures in a row until it opens; seconds of the first pause and of the longest.
+local host_failures, host_pause, longest_host_pause = 8, 2, 30
+local tenant_failures, tenant_pause, longest_tenant_pause = 5, 30, 300
+
+-- Retries that the retry budget gets for each request that succeeds.
+local retries_of_success = 0.2
+
+-- Seconds for which requests wait while the circuit of their host is open, before they fail.
+local patience = 60
+
+---@class autopilot.fleet.GatesOptions
+---@field loop autopilot.fleet.Loop
+---@field clock fun(): number
+---@field most integer requests at a time
+---@field most_for_a_host integer
+---@field retry_budget autopilot.RetryBudget? gets a share of a retry for each request that succeeds
+---@field tell fun(event_type: string, event: table)
+
+---@param given autopilot.fleet.GatesOptions
+---@return autopilot.fleet.Gates
+function Gates.new(given)
+  return setmetatable({
+    loop = given.loop,
+    clock = given.clock,
+    most = given.most,
+    most_for_a_host = math.min(given.most, given.most_for_a_host),
+    retry_budget = given.retry_budget,
+    tell = given.tell,
+    by_host = {},
+    crowded = {}, -- the gates that have a line
+    under_way = 0,
+    waiting = 0,
+  }, Gates)
+end
+
+--- The gate of a host.
+---@param host string scheme, name and port
+---@return autopilot.fleet.Gate
+function Gates:of(host)
+  local gate = self.by_host[host]
+  if not gate then
+    gate = setmetatable({
+      gates = self,
+      host = host,
+      under_way = 0,
+      waiting = 0,
+      first = 1,
+      last = 0,
+      line = {}, -- tasks from `first` to `last`, with holes where one has left
+      pace = Pace.new(self.most_for_a_host),
+      circuit = Circuit.new(host_failures, host_pause, longest_host_pause),
+    }, Gate)
+    self.by_host[host] = gate
+  end
+  return gate
+end
+
+--- Called by the loop when the alarm of `set_alarm` rings.
+function Gate:due()
+  self.alarm = nil
+  self.gates:serve()
+end
+
+--- Whether requests that wait for this host are to fail: its circuit has been open for too long.
+local function is_given_up(gate, clock)
+  local opened_at = gate.circuit.opened_at
+  return opened_at ~= nil and clock - opened_at >= patience
+end
+
+--- Whether the host may be sent a request now.
+local function is_open(gate, clock)
+  local circuit = gate.circuit
+  if circuit.opened_at and (gate.under_way > 0 or not circuit:allows(clock)) then
+    return false
+  end
+  return gate.pace:allows(gate.under_way, clock)
+end
+
+local function take_place(gate, task)
+  local gates = gate.gates
+  gates.under_way, gate.under_way = gates.under_way + 1, gate.under_way + 1
+  task.gate = gate
+end
+
+--- Has the line served again at the moment at which the host may be sent a request, or is given up, if
+-- no request has ended until then.
+local function set_alarm(gate, clock)
+  local circuit, moment = gate.circuit, gate.pace.resume_at
+  if circuit.opened_at and gate.under_way == 0 then
+    moment = math.max(moment or 0, circuit.retry_at)
+  end
+  if circuit.opened_at and clock - circuit.opened_at < patience then
+    moment = math.min(moment or math.huge, circuit.opened_at + patience)
+  end
+  if moment and moment > clock and (not gate.alarm or moment < gate.alarm) then
+    gate.alarm = moment
+    gate.gates.loop:call_at(moment, gate)
+  end
+end
+
+local function join_line(gate, task)
+  local gates = gate.gates
+  if gate.waiting == 0 then
+    table.insert(gates.crowded, gate)
+  end
+  gate.waiting, gates.waiting = gate.waiting + 1, gates.waiting + 1
+  gate.last = gate.last + 1
+  gate.line[gate.last] = task
+  task.waits_at, task.place_in_line = gate, gate.last
+end
+
+--- Takes a task out of its line, if it is in one.
+local function leave_line(task)
+  local gate = task.waits_at
+  if not gate then
+    return
+  end
+  local gates = gate.gates
+  gate.line[task.place_in_line], task.waits_at = nil, nil
+  gate.waiting, gates.waiting = gate.waiting - 1, gates.waiting - 1
+  if gate.waiting > 0 then
+    return
+  end
+  gate.first, gate.last = 1, 0
+  for index, other in ipairs(gates.crowded) do
+    if other == gate then
+      table.remove(gates.crowded, index)
+    end
+  end
+end
+
+--- Takes the first task out of a line that is not empty.
+local function next_in_line(gate)
+  local task
+  repeat
+    task = gate.line[gate.first]
+    gate.first = gate.first + 1
+  until task
+  leave_line(task)
+  return task
+end
+
+--- Lets the first task of a line go on, with a place or because its host is given up.
+---@return boolean has_moved
+local function serve_one(gate, clock)
+  local loop = gate.gates.loop
+  if is_open(gate, clock) then
+    local task = next_in_line(gate)
+    take_place(gate, task)
+    loop:wake(task, "admitted")
+  elseif is_given_up(gate, clock) then
+    loop:wake(next_in_line(gate), "CIRCUIT_OPEN")
+  else
+    set_alarm(gate, clock)
+    return false
+  end
+  return true
+end
+
+--- Gives free places to those who wait, one to each host in turn.
+function Gates:serve()
+  local crowded, clock = self.crowded, self.clock()
+  local has_moved = true
+  while has_moved and self.under_way < self.most do
+    has_moved = false
+    local index = 1
+    while index <= #crowded and self.under_way < self.most do
+      local gate = crowded[index]
+      has_moved = serve_one(gate, clock) or has_moved
+      if crowded[index] == gate then -- else its line has ended, and the next gate has moved up
+        index = index + 1
+      end
+    end
+  end
+end
+
+--- Waits for a place. Called in the task's coroutine. Whatever it returns, `Gates:leave` is to be called
+-- afterwards.
+---@param task autopilot.fleet.Task
+---@param clock number now
+---@param deadline number? of the clock
+---@return "CIRCUIT_OPEN"|"TENANT_CIRCUIT_OPEN"|"DEADLINE"|nil refusal nil: the task has a place. DEADLINE: that
+--- has passed, or something else has woken the task
+function Gate:enter(task, clock, deadline)
+  local gates = self.gates
+  if task.circuit and not task.circuit:allows(clock) then
+    return "TENANT_CIRCUIT_OPEN"
+  elseif gates.under_way < gates.most and self.waiting == 0 and is_open(self, clock) then
+    take_place(self, task)
+    return nil
+  elseif is_given_up(self, clock) then
+    return "CIRCUIT_OPEN"
+  end
+  join_line(self, task)
+  set_alarm(self, clock)
+  if deadline then
+    gates.loop:remind(deadline, task)
+  end
+  local answer = coroutine.yield(Loop.parked)
+  leave_line(task)
+  if answer ~= "admitted" then
+    return answer or "DEADLINE"
+  end
+end
+
+--- Gives the task's place, if it has one, to the next in line.
+---@param task autopilot.fleet.Task
+function Gates:leave(task)
+  local gate = task.gate
+  leave_line(task)
+  if gate then
+    task.gate = nil
+    self.under_way, gate.under_way = self.under_way - 1, gate.under_way - 1
+    if self.waiting > 0 then
+      self:serve()
+    end
+  end
+end
+
+--- Counts a failure of a tenant.
+local function tenant_failed(gates, task, clock)
+  task.circuit = task.circuit or Circuit.new(tenant_failures, tenant_pause, longest_tenant_pause)
+  if task.circuit:failed(clock) then
+    gates.tell("circuit_opened", { tenant = task.key, seconds = tenant_pause })
+  end
+end
+
+--- Learns of a request without an answer.
+local function lost(gate, task, was_reached)
+  local gates, clock = gate.gates, gate.gates.clock()
+  -- While a host is being tried, a request that had no time to find out counts as a failure.
+  local counts = was_reached == false or (was_reached == nil and gate.circuit.opened_at)
+  if counts and gate.circuit:failed(clock) then
+    gates.tell("circuit_opened", { host = gate.host })
+  end
+  if was_reached ~= nil then
+    tenant_failed(gates, task, clock)
+  end
+end
+
+--- Learns how a request of a task has ended, so that host and tenant are asked as often as they bear. To be
+-- called before `leave`.
+---@param task autopilot.fleet.Task
+---@param sent_at number of the clock
+---@param status integer? nil: no answer came
+---@param retry_after number? seconds
+---@param was_reached boolean? without a status: false when the host could not be reached, nil when the
+--- request had no time to find out
+function Gate:learn(task, sent_at, status, retry_after, was_reached)
+  if not status then
+    return lost(self, task, was_reached)
+  end
+  local gates, clock = self.gates, self.gates.clock()
+  self.circuit:succeeded()
+  if not Pace.is_throttling(status, retry_after) then
+    self.pace:succeeded(sent_at)
+  elseif self.pace:throttle(task.key, sent_at, clock, retry_after) then
+    local seconds = self.pace.resume_at - clock
+    gates.tell("slowed_down", { host = self.host, limit = self.pace.limit, seconds = seconds })
+  end
+  if status >= 500 then
+    return tenant_failed(gates, task, clock)
+  end
+  task.circuit = nil
+  if status ~= 429 and gates.retry_budget then
+    gates.retry_budget:deposit(retries_of_success)
+  end
+end
+
+return Gates

@@ -1,0 +1,169 @@
+--- The tenants of a run, read one at a time: from a list, an iterator, or a function that makes one.
+--
+-- Where starts are spread, each tenant is handed out when its time has come: up to `most_ahead` tenants are
+-- read ahead, so that an endless list does not fill the memory.
+
+local Timers = require "autopilot.fleet.timers"
+local protected_call = require "autopilot.base.protected_call"
+
+local most_ahead = 20000
+
+---@alias autopilot.fleet.Tenant string|table an id or domain, or a table with it in `tenant`
+
+---@class autopilot.fleet.Tenants
+---@field total integer? number of tenants, where it is known
+---@field failure { message: any }? what the source has raised, which ended it
+---@field is_pending boolean the source had no tenant when it was last asked, and is to be asked again
+---@field package starts autopilot.fleet.Timers tenants that were read, and wait for their time
+local Tenants = {}
+Tenants.__index = Tenants
+
+local function of_list(list)
+  local index = 0
+  return function()
+    index = index + 1
+    local tenant = list[index]
+    return tenant == false and "" or tenant -- in a list, false is a wrong tenant, not "ask again"
+  end
+end
+
+--- A function that returns the next tenant, or nil at the end; and the number of tenants, where it is known.
+---@param source any see `autopilot.FleetOptions`
+---@return function read
+---@return integer? total
+local function open(source)
+  local metatable = getmetatable(source)
+  if type(source) ~= "function" and not (metatable and metatable.__call) then
+    return of_list(source), #source
+  end
+  local read
+  return function()
+    if read then
+      return (read())
+    end
+    local first = source()
+    if type(first) == "function" then
+      read = first
+    elseif type(first) == "table" and first.tenant == nil and first[1] ~= nil then
+      read = of_list(first)
+    else
+      read = source
+      return first
+    end
+    return (read())
+  end
+end
+
+--- Id and key of a tenant, or nil when it has none. The key differs for the same id in different clouds.
+---@param tenant autopilot.fleet.Tenant
+---@return string? id
+---@return string? key
+function Tenants.identify(tenant)
+  local id, cloud = tenant, nil
+  if type(tenant) == "table" then
+    id, cloud = tenant.tenant, tenant.cloud
+  end
+  if type(id) ~= "string" or id == "" then
+    return nil
+  elseif type(cloud) ~= "string" or cloud == "global" then
+    return id, id
+  end
+  return id, id .. "@" .. cloud
+end
+
+local modulus = 2147483647 -- a prime; products stay exact in a double
+
+--- Where in a spread a tenant starts: always at the same point, and all tenants evenly distributed.
+---@param key string
+---@return number fraction in [0, 1)
+local function fraction_of(key)
+  local hash = 5381
+  for index = 1, #key do
+    hash = (hash * 1103515 + key:byte(index) * 12345 + 1) % modulus
+  end
+  for _ = 1, 3 do -- so that the last characters count as much as the first
+    hash = (hash * 1103515 + 12345) % modulus
+  end
+  return hash / modulus
+end
+
+---@param source any see `autopilot.FleetOptions`
+---@param spread number seconds
+---@param began number of the clock
+---@return autopilot.fleet.Tenants
+function Tenants.new(source, spread, began)
+  local read, total = open(source)
+  return setmetatable({
+    read = read,
+    total = total,
+    spread = spread,
+    began = began,
+    starts = Timers.new(),
+    is_pending = false,
+  }, Tenants)
+end
+
+--- The source's next tenant; nil when it has none now.
+local function read_next(self)
+  self.is_pending = false
+  if not self.read then
+    return nil
+  end
+  local is_fine, tenant = protected_call(self.read)
+  if not is_fine then
+    self.failure = { message = tenant }
+  elseif tenant then
+    return tenant
+  elseif tenant == false then
+    self.is_pending = true
+    return nil
+  end
+  self.read = nil
+end
+
+--- The next tenant whose time has come; nil when there is none now.
+---@param clock number
+---@param is_late boolean? do not wait for the time of those that were read
+---@return autopilot.fleet.Tenant?
+function Tenants:take(clock, is_late)
+  if self.spread <= 0 then
+    return read_next(self)
+  end
+  local starts = self.starts
+  while starts.count < most_ahead do
+    local tenant = read_next(self)
+    if tenant == nil then
+      break
+    end
+    local _, key = Tenants.identify(tenant)
+    starts:add(self.began + self.spread * fraction_of(key or ""), tenant)
+  end
+  local first = starts:first()
+  if first and (is_late or first <= clock) then
+    return (starts:take())
+  end
+end
+
+--- When the next of the tenants that were read starts.
+---@return number?
+function Tenants:next_start()
+  return self.starts:first()
+end
+
+--- How many tenants were read and wait for their time.
+---@return integer
+function Tenants:waiting()
+  return self.starts.count
+end
+
+--- Reads no more. Tenants that were read are still handed out.
+function Tenants:close()
+  self.read, self.is_pending = nil, false
+end
+
+---@return boolean
+function Tenants:has_ended()
+  return not self.read and self.starts.count == 0
+end
+
+return Tenants
