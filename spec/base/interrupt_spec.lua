@@ -3,7 +3,7 @@
 local core = require "autopilot.core"
 local emulated_service = require "support.emulated_service"
 local files = require "support.files"
-local shell = require "autopilot.cli.emulate_shell"
+local shell = require "autopilot.cli.emulate.shell"
 
 -- Not by os.execute, which ignores interrupts while it runs.
 local function interrupt()

@@ -4,7 +4,7 @@ local cjson = require "cjson.safe"
 local command_process = require "support.command_process"
 local emulated_service = require "support.emulated_service"
 local files = require "support.files"
-local shell = require "autopilot.cli.emulate_shell"
+local shell = require "autopilot.cli.emulate.shell"
 local socket = require "socket"
 
 local program, start, run = command_process.program, command_process.start, command_process.run

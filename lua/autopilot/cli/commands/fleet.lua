@@ -1,7 +1,7 @@
---- `autopilot-sync fleet`: the same for every tenant of a list. How it runs is in `cli/fleet_run`.
+--- `autopilot-sync fleet`: the same for every tenant of a list. How it runs is in `cli/fleet`.
 
-local FleetPlan = require "autopilot.cli.fleet_plan"
-local FleetRun = require "autopilot.cli.fleet_run"
+local FleetPlan = require "autopilot.cli.fleet.plan"
+local FleetRun = require "autopilot.cli.fleet.run"
 local moment = require "autopilot.cli.moment"
 local service_options = require "autopilot.cli.service_options"
 local values = require "autopilot.cli.values"

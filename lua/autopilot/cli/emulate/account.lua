@@ -4,7 +4,7 @@
 local base64url = require "autopilot.base.base64url"
 local core = require "autopilot.core"
 local emulator = require "autopilot.emulator"
-local shell = require "autopilot.cli.emulate_shell"
+local shell = require "autopilot.cli.emulate.shell"
 
 local account = {}
 

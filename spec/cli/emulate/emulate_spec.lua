@@ -1,7 +1,7 @@
 local cjson = require "cjson.safe"
 local emulate = require "autopilot.cli.emulate"
 local emulated_service = require "support.emulated_service"
-local shell = require "autopilot.cli.emulate_shell"
+local shell = require "autopilot.cli.emulate.shell"
 
 local unpack = unpack or table.unpack -- luacheck: compat
 local exists = emulated_service.exists

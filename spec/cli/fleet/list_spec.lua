@@ -5,7 +5,7 @@ local command = require "support.command"
 local files = require "support.files"
 local fleet_command = require "support.fleet_command"
 local input_file = require "autopilot.cli.input_file"
-local tenant_list = require "autopilot.cli.tenant_list"
+local tenant_list = require "autopilot.cli.fleet.tenant_list"
 
 local new_world, syncs_of = fleet_command.world, fleet_command.syncs
 

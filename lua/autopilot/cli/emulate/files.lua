@@ -30,7 +30,7 @@ http {
     ssl_certificate_key server.key;
     ssl_protocols TLSv1.2 TLSv1.3;
     location / {
-      content_by_lua_block { require("autopilot.cli.emulate_service").answer() }
+      content_by_lua_block { require("autopilot.cli.emulate.service").answer() }
     }
   }
 }
@@ -69,7 +69,7 @@ end
 function files.boot(lua_folder, folder)
   return ([[
 package.path = %q .. "/?.lua;" .. %q .. "/?/init.lua;" .. package.path
-require("autopilot.cli.emulate_service").start(%q)
+require("autopilot.cli.emulate.service").start(%q)
 ]]):format(lua_folder, lua_folder, folder .. "/settings.json")
 end
 

@@ -5,10 +5,10 @@
 -- (its encoding, its header) is told before any tenant. In memory is what was seen of each tenant: its
 -- name, to know it again.
 
-local csv = require "autopilot.cli.csv"
+local csv = require "autopilot.cli.fleet.csv"
 local json = require "autopilot.base.json"
 local not_text = require "autopilot.cli.not_text"
-local tenant_fields = require "autopilot.cli.tenant_fields"
+local tenant_fields = require "autopilot.cli.fleet.tenant_fields"
 
 local tenant_list = {}
 

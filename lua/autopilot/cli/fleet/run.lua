@@ -1,8 +1,8 @@
 --- One run of `autopilot-sync fleet`, from the first request to the exit code.
 
-local FleetSummary = require "autopilot.cli.fleet_summary"
+local FleetSummary = require "autopilot.cli.fleet.summary"
 local core = require "autopilot.core"
-local fleet_progress = require "autopilot.cli.fleet_progress"
+local fleet_progress = require "autopilot.cli.fleet.progress"
 local progress = require "autopilot.cli.progress"
 
 -- Exit codes that are not an outcome's; the last two are 128 and the signal, as of a shell.

@@ -1,4 +1,4 @@
-local FleetSummary = require "autopilot.cli.fleet_summary"
+local FleetSummary = require "autopilot.cli.fleet.summary"
 local overlay = require "support.overlay"
 local report = require "autopilot.sync.report"
 

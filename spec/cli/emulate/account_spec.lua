@@ -1,7 +1,7 @@
 -- The ways to sign in that `autopilot-sync emulate` sets up, and the faults that it injects, tried with the
 -- command and the environment that it prints.
 
-local account = require "autopilot.cli.emulate_account"
+local account = require "autopilot.cli.emulate.account"
 local base64url = require "autopilot.base.base64url"
 local cjson = require "cjson"
 local command_process = require "support.command_process"
@@ -9,7 +9,7 @@ local emulate = require "autopilot.cli.emulate"
 local emulated_service = require "support.emulated_service"
 local files = require "support.files"
 local key_files = require "support.key_files"
-local shell = require "autopilot.cli.emulate_shell"
+local shell = require "autopilot.cli.emulate.shell"
 
 describe("the account of the emulated service", function()
   local folder

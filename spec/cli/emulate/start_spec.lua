@@ -1,8 +1,8 @@
 local emulate = require "autopilot.cli.emulate"
 local emulated_service = require "support.emulated_service"
-local files = require "autopilot.cli.emulate_files"
-local shell = require "autopilot.cli.emulate_shell"
-local tools = require "autopilot.cli.emulate_tools"
+local files = require "autopilot.cli.emulate.files"
+local shell = require "autopilot.cli.emulate.shell"
+local tools = require "autopilot.cli.emulate.tools"
 
 describe("the emulated service's shell", function()
   local interpreter = emulated_service.interpreter()
@@ -10,7 +10,7 @@ describe("the emulated service's shell", function()
   it("runs without what is preloaded into this process, the service too", function()
     local program = [[
       local service = assert(require("autopilot.cli.emulate").start())
-      local shell = require "autopilot.cli.emulate_shell"
+      local shell = require "autopilot.cli.emulate.shell"
       io.write(shell.read('echo "[$LD_PRELOAD]"; cat "$1/supervisor.log"', service.folder))
       service.stop()
     ]]
@@ -167,7 +167,7 @@ describe("the emulated service that cannot start", function()
         return service
       end)
       assert.is_false(ok)
-      assert.matches("emulate_start_spec%.lua:%d+: autopilot%.cli%.emulate: " .. expected, message)
+      assert.matches("start_spec%.lua:%d+: autopilot%.cli%.emulate: " .. expected, message)
     end
   end)
 end)

@@ -2,12 +2,12 @@
 --
 -- What can be wrong with the command as a whole is found out by `prepare`, before anything is sent.
 
-local FleetSignIn = require "autopilot.cli.fleet_sign_in"
+local FleetSignIn = require "autopilot.cli.fleet.sign_in"
 local core = require "autopilot.core"
 local input_file = require "autopilot.cli.input_file"
 local moment = require "autopilot.cli.moment"
 local service_options = require "autopilot.cli.service_options"
-local tenant_list = require "autopilot.cli.tenant_list"
+local tenant_list = require "autopilot.cli.fleet.tenant_list"
 
 -- Seconds after which a pipe is looked at that is to tell of the first tenant.
 local between_looks = 0.05

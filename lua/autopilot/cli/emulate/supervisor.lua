@@ -7,7 +7,7 @@
 -- end only the supervisor holds, so also when the supervisor was killed. It has a session of its own where
 -- there is `setsid`, so that it outlives a kill of the whole process group.
 
-local shell = require "autopilot.cli.emulate_shell"
+local shell = require "autopilot.cli.emulate.shell"
 
 local supervisor = {}
 

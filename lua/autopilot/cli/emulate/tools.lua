@@ -1,6 +1,6 @@
 --- Finds what the emulated service runs on: nginx with its Lua module, and the openssl command.
 
-local shell = require "autopilot.cli.emulate_shell"
+local shell = require "autopilot.cli.emulate.shell"
 
 local tools = {}
 
@@ -54,7 +54,7 @@ cd "$lua_folder" && echo "lua_folder=$(pwd)"
 --- The folder that `require` found this module in, as it was written in the path.
 local function folder_of_modules()
   local source = debug.getinfo(1, "S").source
-  return source:match "^@(.*)autopilot/cli/emulate_tools%.lua$"
+  return source:match "^@(.*)autopilot/cli/emulate/tools%.lua$"
 end
 
 local function is_at_least(version, major, minor, patch)

@@ -3,15 +3,15 @@
 -- Everything it needs stands in one private temporary folder, which goes when the service ends,
 -- however this process ends.
 
-local account = require "autopilot.cli.emulate_account"
+local account = require "autopilot.cli.emulate.account"
 local core = require "autopilot.core"
 local emulator = require "autopilot.emulator"
-local files = require "autopilot.cli.emulate_files"
+local files = require "autopilot.cli.emulate.files"
 local json = require "autopilot.base.json"
 local options = require "autopilot.base.options"
-local shell = require "autopilot.cli.emulate_shell"
-local supervisor = require "autopilot.cli.emulate_supervisor"
-local tools = require "autopilot.cli.emulate_tools"
+local shell = require "autopilot.cli.emulate.shell"
+local supervisor = require "autopilot.cli.emulate.supervisor"
+local tools = require "autopilot.cli.emulate.tools"
 
 local emulate = {}
 

@@ -1,5 +1,5 @@
 local command = require "support.command"
-local fleet_progress = require "autopilot.cli.fleet_progress"
+local fleet_progress = require "autopilot.cli.fleet.progress"
 local overlay = require "support.overlay"
 local progress = require "autopilot.cli.progress"
 

@@ -1,6 +1,6 @@
 local line_reader = require "autopilot.cli.line_reader"
 local seeded_random = require "support.seeded_random"
-local tenant_list = require "autopilot.cli.tenant_list"
+local tenant_list = require "autopilot.cli.fleet.tenant_list"
 
 local function reader_of(text)
   local is_given = false

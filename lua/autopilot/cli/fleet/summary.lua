@@ -1,6 +1,6 @@
 --- How the run of a fleet went: how many tenants ended with each outcome, and examples of those that failed.
 
-local fleet_progress = require "autopilot.cli.fleet_progress"
+local fleet_progress = require "autopilot.cli.fleet.progress"
 local time_text = require "autopilot.cli.time_text"
 
 -- Tenants named for an outcome. A list of thousands would push everything else off the screen.
