@@ -5,9 +5,9 @@
 
 local argparse = require "argparse"
 local commands = require "autopilot.cli.commands"
-local options = require "autopilot.base.options"
+local nearest = require("autopilot.base.options").nearest
+local options = require "autopilot.cli.options"
 local outcome = require "autopilot.sync.outcome"
-local refused_secrets = require "autopilot.cli.refused_secrets"
 local version = require "autopilot.version"
 
 local arguments = {}
@@ -106,7 +106,7 @@ local function mistake_of(message, root, current)
       known[#known + 1] = name
     end
   end
-  local meant = options.nearest(wrong, known)
+  local meant = nearest(wrong, known)
   local hint = meant and (" (did you mean '%s'?)"):format(meant) or ""
   return ("unknown %s '%s'%s"):format(kind, wrong:sub(1, 80), hint)
 end
@@ -121,7 +121,7 @@ local function new_parser()
   root:flag("--version", "Show the version."):action(function()
     stop { text = program .. " " .. version }
   end)
-  refused_secrets.declare(root, function(sentence)
+  options.refuse_secrets(root, function(sentence)
     stop { mistake = sentence }
   end)
   for _, command in ipairs(commands) do

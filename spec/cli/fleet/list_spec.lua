@@ -4,18 +4,17 @@ local cjson = require "cjson.safe"
 local command = require "support.command"
 local files = require "support.files"
 local fleet_command = require "support.fleet_command"
-local input_file = require "autopilot.cli.input_file"
+local input = require "autopilot.cli.input"
 local tenant_list = require "autopilot.cli.fleet.tenant_list"
 
 local new_world, syncs_of = fleet_command.world, fleet_command.syncs
 
 -- Runs the command on a list of these pieces; false: none is there yet; an ending is a failure.
 local function run(args, pieces, world, ending)
-  local lines_of = input_file.lines
-  local line_reader = require "autopilot.cli.line_reader"
-  input_file.lines = function()
+  local lines_of = input.lines
+  input.lines = function()
     local index = 0
-    return line_reader.new(function()
+    return input.line_reader(function()
       index = index + 1
       local piece = pieces[index]
       if type(piece) == "function" then
@@ -29,7 +28,7 @@ local function run(args, pieces, world, ending)
     end, tenant_list.longest_line)
   end
   local done, ran = pcall(command.run, "fleet - " .. args, world)
-  input_file.lines = lines_of
+  input.lines = lines_of
   assert(done, ran)
   return ran
 end

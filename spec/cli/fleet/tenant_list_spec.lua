@@ -1,10 +1,10 @@
-local line_reader = require "autopilot.cli.line_reader"
+local input = require "autopilot.cli.input"
 local seeded_random = require "support.seeded_random"
 local tenant_list = require "autopilot.cli.fleet.tenant_list"
 
 local function reader_of(text)
   local is_given = false
-  return line_reader.new(function()
+  return input.line_reader(function()
     if not is_given then
       is_given = true
       return text

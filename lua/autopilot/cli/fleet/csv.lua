@@ -1,7 +1,7 @@
 --- One line of comma-separated values (RFC 4180), read strictly.
 --
--- A record is one line: a line break inside quotes, which the RFC knows, is refused, so that a quote
--- that somebody forgot costs one line and not all that follow.
+-- A record is one line. A line break inside quotes, which the RFC allows, is refused, so that a missing quote
+-- costs one line and not all that follow.
 
 local csv = {}
 
@@ -25,7 +25,7 @@ end
 ---@param line string without its end
 ---@param separator string one character
 ---@return string[]? fields at least one
----@return string? message what is wrong with it; none of its text
+---@return string? message what is wrong with it, without any of its text
 function csv.fields(line, separator)
   local fields, from = {}, 1
   while true do

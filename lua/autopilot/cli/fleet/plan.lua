@@ -1,50 +1,47 @@
---- What `autopilot-sync fleet` is to do, and for whom: the list, and what the options make of its tenants.
+--- What `autopilot-sync fleet` is to do: the list of tenants, and what the options make of each of them.
 --
--- What can be wrong with the command as a whole is found out by `prepare`, before anything is sent.
+-- `prepare` finds what is wrong with the command as a whole, before anything is sent.
 
 local FleetSignIn = require "autopilot.cli.fleet.sign_in"
-local core = require "autopilot.core"
-local input_file = require "autopilot.cli.input_file"
-local moment = require "autopilot.cli.moment"
-local service_options = require "autopilot.cli.service_options"
+local input = require "autopilot.cli.input"
+local options_of = require "autopilot.cli.options"
 local tenant_list = require "autopilot.cli.fleet.tenant_list"
+local text = require "autopilot.cli.text"
 
--- Seconds after which a pipe is looked at that is to tell of the first tenant.
+-- Seconds between two looks at a pipe that has not given the first tenant yet.
 local between_looks = 0.05
 
 ---@class autopilot.cli.FleetPlan
 ---@field list autopilot.cli.TenantList
 ---@field state autopilot.fleet.State?
 ---@field complain fun(sentence: string) tells what is wrong with a line
----@field package options table<string, any>
+---@field package options table<string, any> of the command
 ---@field package context autopilot.cli.Context
+---@field package client autopilot.ClientOptions what the clients of all tenants have in common
+---@field package sign_in autopilot.cli.FleetSignIn
+---@field package started_at number Unix seconds; of a run that is taken up again, when it first began
+---@field package since number? of the option, Unix seconds
+---@field package first autopilot.cli.Tenant? the first of the list, which `prepare` has read
 local FleetPlan = {}
 FleetPlan.__index = FleetPlan
 
-local function at_end(context, clean_up)
-  table.insert(context.at_end, clean_up)
-end
-
---- Waits a moment for the writer of the list. Nothing is under way yet; Ctrl-C ends the command.
+--- Waits a moment for a list that comes slowly, before the fleet has begun.
 ---@return string? late why there is no more time for that
 local function pause(self)
-  local sleep, deadline = self.context.sleep or core.sleep, self.options.deadline
-  if deadline and self.clock() - self.prepared_at >= deadline then
+  local context, deadline = self.context, self.options.deadline
+  if deadline and context.clock() - self.prepared_at >= deadline then
     return "nothing came before the deadline"
   end
-  sleep(between_looks)
+  context.sleep(between_looks)
 end
 
 local function open_list(self)
   local options, context = self.options, self.context
-  local read_line, size, close =
-    input_file.lines(options.file, context.stdin, tenant_list.longest_line)
+  local read_line, size, close = input.lines(options.file, context.stdin, tenant_list.longest_line)
   if not read_line then
     return nil, "the list cannot be read: " .. size
   end
-  if close then
-    at_end(context, close)
-  end
+  context.at_end[#context.at_end + 1] = close -- nil for standard input
   local list, mistake = tenant_list.open {
     read_line = read_line,
     size = size,
@@ -83,64 +80,66 @@ local function open_state(self)
     now = context.now,
   }
   if state then
-    at_end(context, function()
+    table.insert(context.at_end, function()
       state:close()
     end)
   end
   return state, mistake
 end
 
---- Makes a client once, so that what is wrong with the options is told before anything is sent.
-local function check_client(given, origins)
-  local trial = { token = "none" }
-  for name, value in pairs(given) do
-    trial[name] = value
+--- The client's options with those of one tenant.
+local function with(self, own)
+  local given = {}
+  for name, value in pairs(self.client) do
+    given[name] = value
   end
-  local client, mistake = service_options.make(trial, origins)
+  for name, value in pairs(own) do
+    given[name] = value
+  end
+  return given
+end
+
+--- What is wrong with the client's options, or nil: a client is made for nothing else.
+local function client_mistake(self, origins)
+  local client, mistake = options_of.make_client(with(self, { token = "none" }), origins)
   if client then
     client:close()
   end
   return mistake
 end
 
---- Resolves the moment of the options, and that of a tenant, for a run that began at `started_at`: for
--- one that is taken up again it is the same as it was.
-local function since_of(self, text)
-  if not text then
+--- The time since when a sync counts, of a tenant's line or of the option; or nil and what is wrong with it. A
+-- time ago counts from when the run began, also where it is taken up again.
+local function since_of(self, typed)
+  if not typed then
     return self.since
   end
-  local since = moment.parse(text, self.started_at)
-  local complaint = moment.complaint(since, self.now())
+  local since = text.read_time(typed, self.started_at)
+  local complaint = text.since_complaint(since, self.context.now())
   if complaint then
     return nil, "since " .. complaint
   end
   return since
 end
 
---- The provider of a tenant that cannot be signed in to: a failure that has its report like any other.
-local function failing_provider(line, message)
-  return function()
-    return nil, ("line %d: %s"):format(line, message)
-  end
-end
-
---- Gives the tenant its provider and its moment; or returns nil and what is wrong with the line.
+--- Gives the tenant its provider and its `since`. Where the line is wrong, it is refused, and nil returned.
 local function admit(self, tenant)
+  local since, mistake = since_of(self, tenant.since)
   local provider, message = self.sign_in:provider(tenant)
-  if not provider then
-    provider = failing_provider(tenant.line, message)
+  if mistake then
+    return self.list:refuse(tenant.line, mistake)
   end
-  local since
-  since, message = since_of(self, tenant.since)
-  if message then
-    return nil, message
-  end
-  tenant.provider, tenant.moment = provider, since
+  -- A tenant that cannot be signed in to is reported like any other whose provider fails.
+  tenant.provider = provider
+    or function()
+      return nil, ("line %d: %s"):format(tenant.line, message)
+    end
+  tenant.since_seconds = since
   return tenant
 end
 
---- The next tenant that can be begun with; false when it is not there yet, nil at the end of the list.
----@return table|false|nil tenant
+--- The next tenant; false when it is not there yet, nil at the end of the list.
+---@return autopilot.cli.Tenant|false|nil tenant
 function FleetPlan:next_tenant()
   local tenant = self.first
   self.first = nil
@@ -149,30 +148,21 @@ function FleetPlan:next_tenant()
     if not read then
       return read
     end
-    local message
-    tenant, message = admit(self, read)
-    if not tenant then
-      self.list:refuse(read.line, message)
-    end
+    tenant = admit(self, read)
   end
   return tenant
 end
 
 --- The options of a tenant's client.
----@param tenant table
+---@param tenant autopilot.cli.Tenant
 ---@return autopilot.ClientOptions
 function FleetPlan:client_options(tenant)
-  local given = {}
-  for name, value in pairs(self.client) do
-    given[name] = value
-  end
-  given.tenant, given.token = tenant.tenant, tenant.provider
-  given.cloud = tenant.cloud or given.cloud
-  return given
+  return with(self, { tenant = tenant.tenant, token = tenant.provider, cloud = tenant.cloud })
 end
 
---- Finds out whether the first tenant of the list can be signed in to: when it cannot, for want of a
--- way that holds for all, the command is wrong and not its line.
+--- Reads the first tenant. Where neither its line nor the command says how to sign in, the command is wrong,
+-- and not the line.
+---@return string? mistake
 local function read_first(self)
   local first = self.list:next()
   while first == false do
@@ -184,35 +174,26 @@ local function read_first(self)
   end
   if first and not first.client_id and not first.client_secret_file and self.sign_in.mistake then
     return self.sign_in.mistake
-  elseif first then
-    local tenant, message = admit(self, first)
-    if tenant then
-      self.first = tenant
-    else
-      self.list:refuse(first.line, message)
-    end
   end
+  self.first = first and admit(self, first)
 end
 
---- What the operation is called with, for a tenant.
----@param tenant table
+--- The arguments of the operation, for a tenant.
+---@param tenant autopilot.cli.Tenant
 ---@return table?
 function FleetPlan:arguments_of(tenant)
   local operation, max_age = self.options.operation, self.options.max_age
-  if operation == "ensure" then
-    -- Without a moment: since this run began, so that a run that goes on later counts its syncs.
-    local since = tenant.moment
-    if not since and not max_age then
-      since = math.min(self.started_at, self.now())
-    end
-    return { since = since, max_age = not since and max_age or nil }
-  elseif operation == "wait" then
-    return { since = tenant.moment }
+  local since = tenant.since_seconds
+  if operation == "ensure" and not since and not max_age then
+    since = math.min(self.started_at, self.context.now()) -- the clock may have been set back
   end
-  return nil
+  if operation == "ensure" then
+    return { since = since, max_age = not since and max_age or nil }
+  end
+  return operation == "wait" and { since = since } or nil
 end
 
---- Looks at all that can be wrong with the command. Nothing is sent.
+--- Looks at everything that can be wrong with the command. Nothing is sent.
 ---@param options table<string, any>
 ---@param context autopilot.cli.Context
 ---@return autopilot.cli.FleetPlan?
@@ -221,36 +202,32 @@ function FleetPlan.prepare(options, context)
   local self = setmetatable({
     options = options,
     context = context,
-    now = context.now or core.now,
-    clock = context.clock or core.clock,
+    prepared_at = context.clock(),
     complain = function(sentence)
       context.output:complain(sentence)
     end,
   }, FleetPlan)
-  self.prepared_at = self.clock()
-  local given, origins = service_options.describe(options, context)
-  local mistake = check_client(given, origins)
+  local origins
+  self.client, origins = options_of.describe(options, context)
+  local mistake = client_mistake(self, origins)
   if mistake then
     return nil, mistake
   end
-  self.client = given
-  given.sleep, given.clock, given.now, given.random = nil, nil, nil, nil -- the fleet's own
+  for _, name in ipairs { "sleep", "clock", "now", "random" } do
+    self.client[name] = nil -- the fleet gives its own to every client
+  end
   self.sign_in = FleetSignIn.new(options, context)
   self.list, mistake = open_list(self)
-  if not self.list then
-    return nil, mistake
+  if self.list then
+    self.state, mistake = open_state(self)
   end
-  self.state, mistake = open_state(self)
   if mistake then
     return nil, mistake
   end
-  self.started_at = self.state and self.state.started_at or self.now()
+  self.started_at = self.state and self.state.started_at or context.now()
   self.since, mistake = since_of(self, options.since)
   mistake = mistake and mistake:gsub("^since", "option '--since'") or read_first(self)
-  if mistake then
-    return nil, mistake
-  end
-  return self
+  return not mistake and self or nil, mistake
 end
 
 return FleetPlan

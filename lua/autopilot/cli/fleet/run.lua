@@ -2,23 +2,24 @@
 
 local FleetSummary = require "autopilot.cli.fleet.summary"
 local core = require "autopilot.core"
-local fleet_progress = require "autopilot.cli.fleet.progress"
 local progress = require "autopilot.cli.progress"
+local text = require "autopilot.cli.text"
 
--- Exit codes that are not an outcome's; the last two are 128 and the signal, as of a shell.
+-- Exit codes that do not come from an outcome; the last two are 128 and the signal's number, as in a shell.
 local failed, some_failed, interrupted, terminated = 1, 9, 130, 143
 
--- Seconds after which the terminal and Ctrl-C are looked at, while nothing else happens.
+-- Seconds between two looks for Ctrl-C and two drawings, while nothing else happens.
 local longest_wait = 0.2
 
 ---@class autopilot.cli.FleetRun
 ---@field package plan autopilot.cli.FleetPlan
 ---@field package options table<string, any>
 ---@field package context autopilot.cli.Context
+---@field package interrupt_code integer? the exit code, once the run was interrupted
 local FleetRun = {}
 FleetRun.__index = FleetRun
 
---- A run of that plan. Nothing is sent yet.
+--- A run of a plan. Nothing is sent yet.
 ---@param plan autopilot.cli.FleetPlan
 ---@param options table<string, any>
 ---@param context autopilot.cli.Context
@@ -28,22 +29,16 @@ function FleetRun.new(plan, options, context)
     plan = plan,
     options = options,
     context = context,
-    clock = context.clock or core.clock,
     summary = FleetSummary.new(),
   }, FleetRun)
 end
 
---- Says something on standard error.
+--- Prints a sentence on standard error, in the place of the line of progress.
 ---@package
 function FleetRun:tell(sentence)
-  local function say()
+  self.progress:interrupt(function()
     self.context.output:complain(sentence)
-  end
-  if self.progress then
-    self.progress:interrupt(say)
-  else
-    say()
-  end
+  end)
 end
 
 local function facts(self)
@@ -56,7 +51,7 @@ local function facts(self)
     asleep = told.asleep,
     total = total,
     is_exact = is_exact,
-    elapsed = self.clock() - self.began,
+    elapsed = self.context.clock() - self.began,
   }
 end
 
@@ -65,13 +60,11 @@ local function is_list_finite(self)
   return self.plan.list.size ~= nil
 end
 
---- What is done again and again while the fleet waits.
+--- What is done again and again while the fleet waits: looks for an interrupt, and draws the progress.
 local function tick(self)
-  local context = self.context
-  local was_interrupted, by_the_system = (context.was_interrupted or core.was_interrupted)()
-  if not self.is_interrupted and was_interrupted then
-    self.is_interrupted = true
-    self.interrupted_code = by_the_system and terminated or interrupted
+  local was_interrupted, by_sigterm = self.context.was_interrupted()
+  if was_interrupted and not self.interrupt_code then
+    self.interrupt_code = by_sigterm and terminated or interrupted
     self:tell "interrupted: what was sent is awaited; once more ends it at once"
     self.fleet:cancel(nil, is_list_finite(self))
   end
@@ -79,29 +72,28 @@ local function tick(self)
 end
 
 local function new_fleet(self)
-  local context, options = self.context, self.options
-  local sleep = context.sleep or core.sleep
+  local plan, context, options = self.plan, self.context, self.options
   local new = context.fleet or require "autopilot.fleet"
   return new {
     tenants = function()
-      return self.plan:next_tenant()
+      return plan:next_tenant()
     end,
     client = function(tenant)
-      return self.plan:client_options(tenant)
+      return plan:client_options(tenant)
     end,
     arguments = function(tenant)
-      return self.plan:arguments_of(tenant)
+      return plan:arguments_of(tenant)
     end,
     operation = options.operation,
     concurrency = options.concurrency,
     spread = options.spread,
     deadline = options.deadline,
-    state = self.plan.state,
+    state = plan.state,
     clock = context.clock,
     now = context.now,
     random = context.random,
     sleep = function(seconds)
-      sleep(math.min(seconds, longest_wait))
+      context.sleep(math.min(seconds, longest_wait))
       tick(self)
     end,
     wait = function(set, seconds)
@@ -120,11 +112,11 @@ local function take(self, tenant, report)
   tick(self)
 end
 
---- Whether every tenant of the list has had its turn, so that the next run begins anew.
+--- Whether the run has come to its end, so that the next one with the same state begins anew. It has not where
+-- reports could not be written: the next run prints them.
 local function is_finished(self, elapsed)
   local deadline = self.options.deadline
-  local is_cut_off = self.is_interrupted or (deadline and elapsed >= deadline)
-  -- Reports that could not be written are printed by the next run.
+  local is_cut_off = self.interrupt_code or (deadline and elapsed >= deadline)
   return not (is_cut_off or self.plan.list.failure or self.context.output.lost)
 end
 
@@ -139,7 +131,7 @@ local function settle_state(self, elapsed)
   end
 end
 
---- Prints what went wrong. What follows it on the screen is the table of outcomes.
+--- Prints the tenants that failed, and an empty line before the table that follows.
 local function print_failures(self)
   local output, options = self.context.output, self.options
   local failures = options.json and {} or self.summary:failures()
@@ -155,7 +147,7 @@ local function print_failures(self)
   end
 end
 
---- Says on standard error what became of the list, the state file and the run as a whole.
+--- Says on standard error what became of the state file, the list and the run as a whole.
 local function tell_ends(self, lost)
   if lost then
     self:tell(lost)
@@ -163,7 +155,7 @@ local function tell_ends(self, lost)
   if self.plan.list.failure then
     self:tell("the list could not be read to its end: " .. self.plan.list.failure)
   end
-  if self.is_interrupted then
+  if self.interrupt_code then
     self:tell(
       self.plan.state and "interrupted: the same command goes on where this one ended"
         or is_list_finite(self) and "interrupted: the other tenants are reported as cancelled"
@@ -182,16 +174,18 @@ local function print_table(self, elapsed)
 end
 
 local function exit_code(self, lost)
-  if self.is_interrupted then
-    return self.interrupted_code
-  elseif self.summary.failed > 0 or self.plan.list.bad > 0 or self.plan.list.failure then
+  local list = self.plan.list
+  if self.interrupt_code then
+    return self.interrupt_code
+  elseif self.summary.failed > 0 or list.bad > 0 or list.failure then
     return some_failed
   end
   return lost and failed or 0
 end
 
+--- From now on the first signal is only noted, and `tick` looks for it.
 local function note_interrupts(context)
-  if not context.was_interrupted then
+  if context.was_interrupted == core.was_interrupted then
     core.note_interrupt()
     table.insert(context.at_end, core.release_interrupt)
   end
@@ -200,19 +194,20 @@ end
 --- Runs it.
 ---@return integer exit_code
 function FleetRun:go()
-  self.began = self.clock()
+  local plan = self.plan
+  self.began = self.context.clock()
   self.fleet = new_fleet(self)
   self.progress = progress.start(self.context, self.options, function(width)
-    return fleet_progress.line(facts(self), width)
+    return progress.fleet_line(facts(self), width)
   end)
-  self.plan.complain = function(sentence)
+  function plan.complain(sentence)
     self:tell(sentence)
   end
   note_interrupts(self.context)
-  if self.plan.state and self.plan.state.done_before > 0 then
+  if plan.state and plan.state.done_before > 0 then
     self:tell(
       ("taking up the run that was begun before: %s done already"):format(
-        fleet_progress.grouped(self.plan.state.done_before)
+        text.count(plan.state.done_before)
       )
     )
   end
@@ -220,7 +215,7 @@ function FleetRun:go()
     take(self, tenant, report)
   end
   self.progress:erase()
-  local elapsed = self.clock() - self.began
+  local elapsed = self.context.clock() - self.began
   local lost = settle_state(self, elapsed)
   print_failures(self)
   tell_ends(self, lost)

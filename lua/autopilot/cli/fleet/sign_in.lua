@@ -1,51 +1,21 @@
---- How each tenant of a list is signed in to: as the options say, or as its own line does.
+--- How each tenant of a list is signed in to: as the command's options say, or as its own line does.
 --
--- A provider is shared by all tenants whose application and secret are the same, and is let go of when
--- none of them is in progress any more.
+-- Tenants with the same application and secret file share a provider, which is freed when none of them is in
+-- progress any more.
 
 local sign_in = require "autopilot.cli.sign_in"
 
 ---@class autopilot.cli.FleetSignIn
+---@field mistake string? why there is no `default`
+---@field package default autopilot.TokenProvider? of tenants whose line says nothing about signing in
 ---@field package options table
 ---@field package context autopilot.cli.Context
 ---@field package providers table<string, autopilot.TokenProvider> weak
----@field package default autopilot.TokenProvider? of tenants that say nothing of their own
----@field mistake string? why there is no `default`
 local FleetSignIn = {}
 FleetSignIn.__index = FleetSignIn
 
---- Standard input that can be read again and again.
-local function remembering(stdin)
-  local text
-  return {
-    read = function(_, most)
-      text = text or stdin:read(most) or ""
-      return text
-    end,
-  }
-end
-
---- Secrets that are told more than once are kept once.
-local function collector(secrets)
-  local is_known = {}
-  return setmetatable({}, {
-    __newindex = function(_, _, secret)
-      if secret and not is_known[secret] then
-        is_known[secret] = true
-        secrets[#secrets + 1] = secret
-      end
-    end,
-  })
-end
-
---- The command's context, for what is read more than once.
-local function context_of(context)
-  local own = { stdin = remembering(context.stdin), secrets = collector(context.secrets) }
-  return setmetatable(own, { __index = context })
-end
-
---- The options of the command, with those of the tenant in their place.
-local function options_for(self, tenant)
+--- A provider for the options of the command with those of the tenant in their place; or nil and what is wrong.
+local function open(self, tenant)
   local options = {}
   for name, value in pairs(self.options) do
     options[name] = value
@@ -56,12 +26,7 @@ local function options_for(self, tenant)
     options.auth, options.certificate, options.token_file = "secret", nil, nil
     options.client_secret_file = tenant.client_secret_file
   end
-  return options
-end
-
---- A provider, or nil and what is wrong.
-local function open(self, tenant)
-  return sign_in.open(options_for(self, tenant), self.context)
+  return sign_in.open(options, self.context)
 end
 
 ---@param options table<string, any> of the command
@@ -70,14 +35,14 @@ end
 function FleetSignIn.new(options, context)
   local self = setmetatable({
     options = options,
-    context = context_of(context),
+    context = context,
     providers = setmetatable({}, { __mode = "v" }),
   }, FleetSignIn)
   self.default, self.mistake = open(self, { tenant = "any" })
   return self
 end
 
---- The provider for a tenant; or nil and what is wrong, in the words of the list.
+--- The provider for a tenant; or nil and what is wrong, with the names of the list's fields.
 ---@param tenant autopilot.cli.Tenant
 ---@return autopilot.TokenProvider? provider
 ---@return string? message

@@ -1,9 +1,8 @@
---- How the run of a fleet went: how many tenants ended with each outcome, and examples of those that failed.
+--- How the run of a fleet went: the number of tenants by outcome, and some of those that failed by name.
 
-local fleet_progress = require "autopilot.cli.fleet.progress"
-local time_text = require "autopilot.cli.time_text"
+local text = require "autopilot.cli.text"
 
--- Tenants named for an outcome. A list of thousands would push everything else off the screen.
+-- Failed tenants named for an outcome. A list of thousands would push everything else off the screen.
 local most_names = 10
 
 ---@class autopilot.cli.FleetSummary
@@ -11,8 +10,8 @@ local most_names = 10
 ---@field failed integer
 ---@field recalled integer known from an earlier run, and not asked for again
 ---@field package counts table<string, integer> tenants by outcome
----@field package named table<string, integer> by outcome, how many are in a group
----@field package groups table tenants of one outcome and one hint
+---@field package named table<string, integer> failed tenants that are in a group, by outcome
+---@field package groups table failed tenants with the same outcome and hint
 local FleetSummary = {}
 FleetSummary.__index = FleetSummary
 
@@ -24,15 +23,11 @@ function FleetSummary.new()
   )
 end
 
-local function outcome_of(report)
-  return report.outcome or (report.ok and "read") or "failed"
-end
-
---- What there is to say of one tenant besides its outcome's hint.
+--- What a report tells besides its outcome's hint, in one line.
 local function detail_of(report)
   local parts = {}
   if report.retry_after then
-    parts[1] = ("again in %s"):format(time_text.duration(math.ceil(report.retry_after)))
+    parts[1] = ("again in %s"):format(text.duration(math.ceil(report.retry_after)))
   end
   local service_error = report.error or {}
   parts[#parts + 1] = service_error.message or service_error.code
@@ -46,7 +41,7 @@ end
 ---@param tenant autopilot.cli.Tenant
 ---@param report autopilot.Report
 function FleetSummary:add(tenant, report)
-  local outcome = outcome_of(report)
+  local outcome = report.outcome or (report.ok and "read") or "failed"
   self.total = self.total + 1
   self.recalled = self.recalled + (report.recalled and 1 or 0)
   self.counts[outcome] = (self.counts[outcome] or 0) + 1
@@ -60,11 +55,8 @@ function FleetSummary:add(tenant, report)
   end
   self.named[outcome] = named + 1
   local key = outcome .. "\n" .. (report.hint or "")
-  local group = self.groups[key]
-  if not group then
-    group = { outcome = outcome, hint = report.hint }
-    self.groups[key] = group
-  end
+  local group = self.groups[key] or { outcome = outcome, hint = report.hint }
+  self.groups[key] = group
   group[#group + 1] = { tenant = tenant.tenant, detail = detail_of(report) }
 end
 
@@ -90,15 +82,14 @@ end
 function FleetSummary:outcomes(list, elapsed)
   local lines = {}
   local function row(name, count, remark)
-    local text = ("%-16s %9s"):format(name, fleet_progress.grouped(count))
-    lines[#lines + 1] = remark and text .. "  " .. remark or text
+    local line = ("%-16s %9s"):format(name, text.count(count))
+    lines[#lines + 1] = remark and line .. "  " .. remark or line
   end
   for _, name in ipairs(ranking(self.counts)) do
     row(name, self.counts[name])
   end
-  local known = self.recalled > 0
-    and (", %s known from before"):format(fleet_progress.grouped(self.recalled))
-  row("in all", self.total, ("in %s%s"):format(time_text.duration(elapsed), known or ""))
+  local known = self.recalled > 0 and (", %s known from before"):format(text.count(self.recalled))
+  row("in all", self.total, ("in %s%s"):format(text.duration(elapsed), known or ""))
   if list.bad > 0 then
     row("bad lines", list.bad)
   end
@@ -115,10 +106,8 @@ local function add_group(lines, group)
     return a.tenant < b.tenant
   end)
   for _, entry in ipairs(group) do
-    lines[#lines + 1] = ("  %s%s"):format(
-      entry.tenant,
-      entry.detail ~= "" and "  " .. entry.detail or ""
-    )
+    local detail = entry.detail ~= "" and "  " .. entry.detail or ""
+    lines[#lines + 1] = ("  %s%s"):format(entry.tenant, detail)
   end
 end
 
@@ -137,14 +126,14 @@ function FleetSummary:failures()
     local unnamed = self.counts[outcome] - self.named[outcome]
     if unnamed > 0 and not (following and following.outcome == outcome) then
       lines[#lines + 1] = ("  and %s more: --json prints a report of each"):format(
-        fleet_progress.grouped(unnamed)
+        text.count(unnamed)
       )
     end
   end
   local cancelled = self.counts.cancelled
   if cancelled then
     lines[#lines + 1] = ("cancelled: %s not begun with, and nothing was sent"):format(
-      cancelled == 1 and "1 tenant was" or fleet_progress.grouped(cancelled) .. " tenants were"
+      cancelled == 1 and "1 tenant was" or text.count(cancelled) .. " tenants were"
     )
   end
   return lines

@@ -1,12 +1,12 @@
---- What a list of tenants may say of each: its id, and what is particular to it.
+--- What a list of tenants may say of each tenant: its id, and what differs from the command's options.
 --
--- Names of fields are the same in a CSV header and in a JSON object. No message quotes a value that
+-- Names of fields are the same in a CSV header and in a JSON object. No message quotes a value, because that
 -- could be a secret in the wrong place.
 
-local authority = require "autopilot.token.authority"
 local clouds = require "autopilot.base.clouds"
-local moment = require "autopilot.cli.moment"
-local options = require "autopilot.base.options"
+local nearest = require("autopilot.base.options").nearest
+local tenant_complaint = require("autopilot.token.authority").tenant_complaint
+local text = require "autopilot.cli.text"
 
 local tenant_fields = {}
 
@@ -17,76 +17,75 @@ local tenant_fields = {}
 ---@field client_secret_file string?
 ---@field since string? as it was written
 ---@field line integer where it stands in the list
+---@field provider autopilot.TokenProvider? set by the plan, as is the next
+---@field since_seconds number? Unix seconds
 
--- Longer than any name of a file.
+-- Bytes; longer than any file name.
 local longest = 4096
 
-local function check_text(text)
-  return (text:find "%c" or #text > longest) and "must be one line of text" or nil
-end
-
---- The keys of a table, and the one that was probably meant by another name.
+--- The keys of a table, sorted, and the one that was probably meant by another name.
 local function known_and_meant(map, wrong)
   local names = {}
   for name in pairs(map) do
     names[#names + 1] = name
   end
   table.sort(names)
-  return table.concat(names, ", "), options.nearest(wrong, names)
+  return table.concat(names, ", "), nearest(wrong, names)
 end
 
+--- What is wrong with the value of each field, or nil; in the order in which they are checked.
 local checks = {
-  tenant = function(text)
-    return authority.tenant_complaint(text)
-  end,
-  cloud = function(text)
-    if clouds[text] then
-      return nil
-    end
-    local known, meant = known_and_meant(clouds, text)
-    local hint = meant and (": did you mean '%s'?"):format(meant) or ""
-    return "must be one of " .. known .. hint
-  end,
-  client_id = function(text)
-    return not text:find "^[%w%-]+$" and "must be the id of an application" or nil
-  end,
-  client_secret_file = function(text)
-    return text == "-" and "must be the name of a file" or check_text(text)
-  end,
-  since = function(text)
-    local is_moment = check_text(text) == nil and moment.parse(text, 0)
-    return not is_moment and "must be Unix seconds, a time like 2026-07-23T11:23:15Z, now or -10m"
-      or nil
-  end,
+  { "tenant", tenant_complaint },
+  {
+    "cloud",
+    function(value)
+      if clouds[value] then
+        return nil
+      end
+      local known, meant = known_and_meant(clouds, value)
+      local hint = meant and (": did you mean '%s'?"):format(meant) or ""
+      return "must be one of " .. known .. hint
+    end,
+  },
+  {
+    "client_id",
+    function(value)
+      return not value:find "^[%w%-]+$" and "must be the id of an application" or nil
+    end,
+  },
+  {
+    "client_secret_file",
+    function(value)
+      if value == "-" then
+        return "must be the name of a file"
+      end
+      return (value:find "%c" or #value > longest) and "must be one line of text" or nil
+    end,
+  },
+  {
+    "since",
+    function(value)
+      return not text.read_time(value, 0) and "must be " .. text.time_forms or nil
+    end,
+  },
 }
 
 -- How exports name the tenant, the most exact first; compared without blanks, signs and case. Ids before
 -- domains. Partner Center: Microsoft ID, Primary domain name. CIPP and Graph's contracts: customerId,
 -- defaultDomainName. Lighthouse, Graph and `az`: tenantId; there `Tenant` may be the name of a company.
-local tenant_names = {
-  "tenantid",
-  "tenant",
-  "microsoftid",
-  "customerid",
-  "customertenantid",
-  "directorytenantid",
-  "directoryid",
-  "tenantguid",
-  "defaultdomainname",
-  "defaultdomain",
-  "primarydomainname",
-  "primarydomain",
-  "tenantdomain",
-  "domainname",
-  "domain",
-}
+local tenant_names = [[
+  tenantid tenant microsoftid customerid customertenantid directorytenantid directoryid tenantguid
+  defaultdomainname defaultdomain primarydomainname primarydomain tenantdomain domainname domain
+]]
 
-local rank_of = {}
-for rank, name in ipairs(tenant_names) do
-  rank_of[name] = rank
+local rank_of, last_rank = {}, 0
+for name in tenant_names:gmatch "%a+" do
+  last_rank = last_rank + 1
+  rank_of[name] = last_rank
 end
 
--- Our own names, by which a list is known to be written for this command.
+-- The names of the tenant by which a list is known to be written for this command: there an unknown field that
+-- is nearly one of ours is a mistake.
 local own_tenant_names = { tenant = true, tenantid = true }
 
 local own_fields = {
@@ -101,6 +100,7 @@ local secrets = { secret = true, clientsecret = true, password = true, token = t
 local no_secrets = "field '%s': a list of tenants must hold no secret; name a file that does, as "
   .. "client_secret_file"
 
+--- A name without blanks, signs and case.
 local function squeezed(name)
   return (name:lower():gsub("[^%w\128-\255]", ""))
 end
@@ -109,7 +109,7 @@ local function shown(name)
   return (name:match("^%s*(.-)%s*$"):sub(1, 40):gsub("%c", "?"))
 end
 
---- Which of the names has the tenant, or nil.
+--- The index of the name that has the tenant, or nil.
 local function find_tenant(names, column)
   local found, best = nil, math.huge
   for index, name in ipairs(names) do
@@ -135,12 +135,12 @@ local function foreign_complaint(name, is_own_list)
 end
 
 ---@class autopilot.cli.TenantColumns
----@field fields table<integer, string> the field that each name stands for
----@field ignored string[] the names that stand for nothing here, fit to be shown
+---@field fields table<integer, string> the field that each name stands for, by the name's index
+---@field ignored string[] the names that are not used, fit to be shown
 
 --- What the names of a header, or of an object, stand for.
 ---@param names string[] as they are written in the list
----@param column string? the name that has the tenant, where it is told
+---@param column string? the name that has the tenant, where `--column` tells it
 ---@return autopilot.cli.TenantColumns? columns nil without a message: none of the names has a tenant
 ---@return string? message
 function tenant_fields.columns(names, column)
@@ -168,17 +168,17 @@ function tenant_fields.columns(names, column)
   return { fields = fields, ignored = ignored }
 end
 
--- What the names of such columns are made of.
+-- Words that the names of such columns are made of.
 local header_words = { "tenant", "customer", "domain", "directory", "guid" }
 
---- Whether a text that is alone in its line is the name of a column, and no tenant: a domain has a dot, and
--- an id has digits.
----@param text string
+--- Whether the only text of a line is the name of a column, and no tenant: a domain has a dot, and an id has
+-- digits.
+---@param line string
 ---@return boolean
-function tenant_fields.is_header(text)
-  local key = squeezed(text)
+function tenant_fields.is_header(line)
+  local key = squeezed(line)
   for _, word in ipairs(header_words) do
-    if key:find(word, 1, true) and not text:find "[%d%.]" then
+    if key:find(word, 1, true) and not line:find "[%d%.]" then
       return true
     end
   end
@@ -186,24 +186,22 @@ function tenant_fields.is_header(text)
 end
 
 --- What is wrong with the fields of a tenant, or nil.
----@param fields table<string, any> by the names of `tenant_fields.name`; empty texts are taken out
+---@param fields table<string, any> by name; empty texts are removed, and the braces of a GUID
 ---@return string? message
 function tenant_fields.complaint(fields)
-  for _, name in ipairs { "tenant", "cloud", "client_id", "client_secret_file", "since" } do
-    local value = fields[name]
-    if value == "" then
-      value = nil
-    elseif name == "tenant" and type(value) == "string" then
-      value = value:match "^{(%x+%-[%x%-]+)}$" or value -- how Windows writes a GUID
-    end
-    fields[name] = value
-    local message
+  if type(fields.tenant) == "string" then
+    fields.tenant = fields.tenant:match "^{(%x+%-[%x%-]+)}$" or fields.tenant -- Windows writes braces
+  end
+  for _, row in ipairs(checks) do
+    local name, check = row[1], row[2]
+    fields[name] = fields[name] ~= "" and fields[name] or nil
+    local value, message = fields[name], nil
     if value == nil then
       message = name == "tenant" and "is missing" or nil
     elseif type(value) ~= "string" then
       message = "must be a text"
     else
-      message = checks[name](value)
+      message = check(value)
     end
     if message then
       return ("%s %s"):format(name, message)

@@ -1,13 +1,12 @@
 --- A list of tenants: JSON Lines, CSV with a header, or plain names; read line by line as it is needed.
 --
--- Which of them it is the first line tells. A line that is wrong is told by its number and left out,
--- and so is a tenant that was there before: the others go on. What is wrong with the list as a whole
--- (its encoding, its header) is told before any tenant. In memory is what was seen of each tenant: its
--- name, to know it again.
+-- The first line tells which of them it is. A line that is wrong is reported by its number and left out, and so
+-- is a tenant that was there before; the others go on. What is wrong with the list as a whole (its encoding, its
+-- header) is reported before any tenant. Only the names of tenants are kept in memory, to find duplicates.
 
 local csv = require "autopilot.cli.fleet.csv"
 local json = require "autopilot.base.json"
-local not_text = require "autopilot.cli.not_text"
+local not_text = require("autopilot.cli.input").not_text
 local tenant_fields = require "autopilot.cli.fleet.tenant_fields"
 
 local tenant_list = {}
@@ -16,8 +15,9 @@ local tenant_list = {}
 ---@field count integer tenants so far
 ---@field bad integer lines that were left out because they are wrong
 ---@field duplicates integer lines that were left out because their tenant was there before
----@field is_complete boolean the list was read to its end
----@field failure string? why the rest of it could not be read
+---@field size number? bytes of the list in UTF-8, when they are known
+---@field failure string? why the rest of the list could not be read
+---@field package is_complete boolean the list was read to its end
 local TenantList = {}
 TenantList.__index = TenantList
 
@@ -26,8 +26,12 @@ tenant_list.longest_line = 64 * 1024
 
 local byte_order_mark = "\239\187\191"
 
--- Names of ignored columns that are told.
+-- Ignored columns that are named.
 local most_shown = 8
+
+local function is_blank(text)
+  return not text:find "%S"
+end
 
 --- The next line without its end; false when it is not there yet, nil at the end of the list.
 local function next_line(self)
@@ -41,11 +45,7 @@ local function next_line(self)
   return text
 end
 
-local function is_blank(text)
-  return not text:find "%S"
-end
-
---- Says once which names in the list are not used.
+--- Tells once which columns of the list are not used.
 local function tell_ignored(self, ignored)
   if #ignored > 0 and not self.has_told_ignored then
     self.has_told_ignored = true
@@ -55,8 +55,8 @@ local function tell_ignored(self, ignored)
   end
 end
 
---- The reader of a plain list: one name in each line, `#` begins a comment. Quotes around a name and
--- separators behind it are removed: they come with names that were copied from a table or a program.
+--- Reads a line of a plain list: a name; `#` begins a comment. Quotes around the name and separators behind it
+-- are removed: they come with names that were copied from a table or a program.
 local function read_plain(_, text)
   if text:find "^%s*#" then
     return nil
@@ -65,7 +65,7 @@ local function read_plain(_, text)
   return { tenant = tenant:match '^"(.*)"$' or tenant:match "^'(.*)'$" or tenant }
 end
 
---- The reader of JSON Lines: an object in each.
+--- Reads a line of JSON Lines: an object.
 local function read_json(self, text)
   local object = json.decode(text)
   if type(object) ~= "table" or object[1] ~= nil then
@@ -89,7 +89,7 @@ local function read_json(self, text)
   return fields
 end
 
---- The values of a line, without the empty ones at its end that are beyond so many.
+--- The values of a CSV line. Of those beyond `least`, the empty ones at its end are left out.
 local function values_of(text, separator, least)
   local values, message = csv.fields(text, separator)
   while values and #values > least and is_blank(values[#values]) do
@@ -98,14 +98,14 @@ local function values_of(text, separator, least)
   return values, message
 end
 
---- The reader of CSV records with so many columns.
+--- A function that reads lines of CSV with so many columns.
 local function csv_reader(fields_of, count, separator)
   return function(_, text)
     local values, message = values_of(text, separator, count)
     if not values then
       return nil, message
-    elseif table.concat(values):find "%S" == nil then
-      return nil -- what a spreadsheet makes of an empty row
+    elseif is_blank(table.concat(values)) then
+      return nil -- a spreadsheet writes an empty row so
     elseif #values ~= count then
       return nil, ("its number of fields is %d, not %d as in the header"):format(#values, count)
     end
@@ -117,8 +117,13 @@ local function csv_reader(fields_of, count, separator)
   end
 end
 
---- What separates the fields of a line. Spreadsheets write a semicolon where the comma is in their numbers,
--- and a tab where they are asked for text.
+--- The separator that a first line such as `sep=;` names, which Excel obeys and hides; or nil.
+local function separator_told(text)
+  return text:match '^"?[Ss][Ee][Pp]=([,;\t|])"?%s*$'
+end
+
+--- The separator of a header. Spreadsheets write a semicolon where numbers have a decimal comma, and a tab
+-- where they are asked for text.
 local function separator_of(text)
   if text:find "%S%s*\t" and text:find "\t%s*%S" then
     return "\t"
@@ -126,8 +131,14 @@ local function separator_of(text)
   return text:find(";", 1, true) and not text:find(",", 1, true) and ";" or ","
 end
 
---- The reader of a list whose first line may be a header, and whether it is; or nil and a message.
-local function choose_table(self, text)
+--- What reads the list with this first line, and whether that line is a header; or nil and a message.
+local function choose_reader(self, text)
+  if text:find "^%s*{" and not text:find "^%s*{%x+%-[%x%-]+}" then
+    return read_json, false
+  elseif text:find "^%s*%[" then
+    return nil,
+      "it is a JSON array: write each of its objects in a line of its own, as jq -c '.[]' does"
+  end
   local separator = self.separator or separator_of(text)
   local names = values_of(text, separator, 1)
   local columns, message = tenant_fields.columns(names or {}, self.column)
@@ -150,50 +161,18 @@ local function choose_table(self, text)
   return read_plain, is_header
 end
 
---- The reader that the first line asks for, and whether that line is a header; or nil and a message.
-local function choose_reader(self, text)
-  if text:find "^%s*{" and not text:find "^%s*{%x+%-[%x%-]+}" then
-    return read_json, false
-  elseif text:find "^%s*%[" then
-    return nil,
-      "it is a JSON array: write each of its objects in a line of its own, as jq -c '.[]' does"
-  end
-  return choose_table(self, text)
-end
-
---- What is wrong with a line whatever is in it, or nil.
-local function line_complaint(text)
+--- The fields of a line; nil for a comment or an empty row; or nil and what is wrong with it.
+local function fields_of_line(self, text)
   if #text > tenant_list.longest_line then
-    return "is too long"
+    return nil, "is too long"
   elseif text:find("\0", 1, true) then
-    return "has a NUL in it"
+    return nil, "has a NUL in it"
   end
+  local fields, message = self:read(text)
+  return fields, message or fields and tenant_fields.complaint(fields)
 end
 
---- The fields of the next tenant and the line it stands in; false when it is not there yet, nil at the end.
-local function next_fields(self)
-  while true do
-    local text = self.first or next_line(self)
-    self.first = nil
-    if not text then
-      return text
-    elseif not is_blank(text) then
-      local message = line_complaint(text)
-      local fields
-      if not message then
-        fields, message = self:read(text)
-      end
-      message = message or (fields and tenant_fields.complaint(fields))
-      if message then
-        self:refuse(self.line, message)
-      elseif fields then
-        return fields, self.line
-      end
-    end
-  end
-end
-
---- Leaves a line out: tells why, and counts it.
+--- Leaves a line out: reports why, and counts it.
 ---@param line integer
 ---@param message string
 function TenantList:refuse(line, message)
@@ -201,33 +180,46 @@ function TenantList:refuse(line, message)
   self.complain(("line %d: %s"):format(line, message))
 end
 
+--- Whether the tenant was in the list before, which is reported.
+local function is_duplicate(self, fields)
+  local key = (fields.cloud or self.cloud) .. "/" .. fields.tenant:lower() -- a domain is of one cloud
+  local before = self.seen[key]
+  if before then
+    self.duplicates = self.duplicates + 1
+    self.complain(
+      ("line %d: %s is in line %d already: left out"):format(self.line, fields.tenant, before)
+    )
+  end
+  self.seen[key] = before or self.line
+  return before ~= nil
+end
+
 --- The next tenant that was not there before; false when it is not there yet, nil at the end of the list.
 ---@return autopilot.cli.Tenant|false|nil
 function TenantList:next()
   while true do
-    local fields, line = next_fields(self)
-    if not fields then
-      self.is_complete = fields == nil and not self.failure
-      return fields
+    local text = self.first or next_line(self)
+    self.first = nil
+    if not text then
+      self.is_complete = text == nil and not self.failure
+      return text
     end
-    -- A domain may be a tenant's in each cloud.
-    local key = (fields.cloud or self.cloud) .. "/" .. fields.tenant:lower()
-    local before = self.seen[key]
-    if not before then
-      self.seen[key] = line
+    local fields, message
+    if not is_blank(text) then
+      fields, message = fields_of_line(self, text)
+    end
+    if message then
+      self:refuse(self.line, message)
+    elseif fields and not is_duplicate(self, fields) then
       self.count = self.count + 1
-      fields.line = line
+      fields.line = self.line
       return fields
     end
-    self.duplicates = self.duplicates + 1
-    self.complain(
-      ("line %d: %s is in line %d already: left out"):format(line, fields.tenant, before)
-    )
   end
 end
 
---- How many tenants there will be in all: told when all were read, else estimated by the length of what
--- was; nil when that cannot be.
+--- How many tenants there will be in all: exact when all were read, else an estimate by the length of what
+-- was read; nil when the length of the list is not known.
 ---@return number? count
 ---@return boolean is_exact
 function TenantList:expected()
@@ -240,15 +232,7 @@ function TenantList:expected()
   return nil, false
 end
 
----@class autopilot.cli.TenantListOptions
----@field read_line fun(): string|false|nil, string? the next line without its line feed; false: it is not there yet; nil and a message: it cannot be read
----@field pause (fun(): string?)? called while the first line is not there yet; may say why it is not waited for
----@field complain fun(message: string) takes each sentence about a line
----@field cloud string that of tenants which name none
----@field column string? the name of the column that has the tenant
----@field size number? bytes of the list in UTF-8, when they are known
-
---- The first lines have to be there.
+--- The next line, waited for: the first ones are needed before anything can begin.
 local function wait_for_line(self, pause)
   local text = next_line(self)
   while text == false do
@@ -261,10 +245,13 @@ local function wait_for_line(self, pause)
   return text
 end
 
---- The separator of a first line such as `sep=;`, which Excel obeys and hides; or nil.
-local function separator_told(text)
-  return text:match '^"?[Ss][Ee][Pp]=([,;\t|])"?%s*$'
-end
+---@class autopilot.cli.TenantListOptions
+---@field read_line fun(): string|false|nil, string? the next line without its end; false: it is not there yet; nil and a message: it cannot be read
+---@field pause (fun(): string?)? called while the first line is not there yet; may say why it is not waited for
+---@field complain fun(message: string) takes each sentence about a line
+---@field cloud string that of tenants which name none
+---@field column string? the name of the column that has the tenant
+---@field size number? bytes of the list in UTF-8, when they are known
 
 --- Opens a list: reads as much as tells which kind it is.
 ---@param given autopilot.cli.TenantListOptions
@@ -287,7 +274,7 @@ function tenant_list.open(given)
   }, TenantList)
   local text = wait_for_line(self, given.pause)
   text = text and text:gsub("^" .. byte_order_mark, "")
-  local mistake = text and not_text.complaint(text)
+  local mistake = text and not_text(text)
   if mistake then
     return nil, mistake
   end

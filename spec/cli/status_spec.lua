@@ -1,12 +1,11 @@
-local status_table = require "autopilot.cli.status_table"
-local time_text = require "autopilot.cli.time_text"
+local status = require "autopilot.cli.commands.status"
 
 local now = 1767225600 -- 2026-01-01T00:00:00Z
 
 local function lines(report)
   report.service_time = now
   report.cooldown_remaining = math.max(0, (report.cooldown_until or 0) - now)
-  return status_table.lines(report)
+  return status.lines(report)
 end
 
 describe("the status for people", function()
@@ -53,32 +52,5 @@ describe("the status for people", function()
     local report = { ready = true, last_sync = now + 0.9, last_manual_trigger = now + 30 }
     assert.equal("Last sync     2026-01-01T00:00:00Z (0 s ago)", lines(report)[2])
     assert.equal("Last trigger  2026-01-01T00:00:30Z", lines(report)[3])
-  end)
-end)
-
-describe("durations for people", function()
-  it("have two units at most, and no unit that is nothing", function()
-    for seconds, text in pairs {
-      [0] = "0 s",
-      [0.99] = "0 s",
-      [59.9] = "59 s",
-      [60] = "1 min",
-      [243] = "4 min 3 s",
-      [3600] = "1 h",
-      [3601] = "1 h",
-      [3725] = "1 h 2 min",
-      [86400] = "1 d",
-      [273600] = "3 d 4 h",
-      [86460] = "1 d",
-    } do
-      assert.equal(text, time_text.duration(seconds))
-    end
-  end)
-end)
-
-describe("moments for people", function()
-  it("are ISO 8601 in UTC, whole seconds, never later than the moment", function()
-    assert.equal("2026-01-01T00:00:00Z", time_text.moment(now + 0.999))
-    assert.equal("9999-12-31T23:59:59Z", time_text.moment(253402300799))
   end)
 end)

@@ -1,5 +1,4 @@
 local command = require "support.command"
-local fleet_progress = require "autopilot.cli.fleet.progress"
 local overlay = require "support.overlay"
 local progress = require "autopilot.cli.progress"
 
@@ -25,42 +24,35 @@ describe("the progress of a fleet", function()
     assert.equal(
       "[####--------------------------] 1,250/10,000, 12 failed, 1 min 10 s left, 64 in flight, "
         .. "125/s, 8 waiting",
-      fleet_progress.line(midway, 200)
+      progress.fleet_line(midway, 200)
     )
   end)
 
   it("never is wider than the terminal, and leaves out the least important first", function()
     for width = 0, 130 do
-      assert.is_true(#fleet_progress.line(midway, width) <= width)
+      assert.is_true(#progress.fleet_line(midway, width) <= width)
     end
-    assert.equal("1,250/10,000, 12 failed", fleet_progress.line(midway, 30))
-    assert.equal("1,250/10,000", fleet_progress.line(midway, 22))
-    assert.equal("[#----------] 1,250/10,000, 12 failed", fleet_progress.line(midway, 46))
+    assert.equal("1,250/10,000, 12 failed", progress.fleet_line(midway, 30))
+    assert.equal("1,250/10,000", progress.fleet_line(midway, 22))
+    assert.equal("[#----------] 1,250/10,000, 12 failed", progress.fleet_line(midway, 46))
   end)
 
   it("says when the number of tenants is an estimate, or not known at all", function()
-    assert.equal("[", fleet_progress.line(facts { total = 5000 }, 80):sub(1, 1))
-    assert.matches("0/~5,000, 0 failed", fleet_progress.line(facts { total = 5000 }, 80))
-    assert.equal("0, 0 failed, 3 in flight", fleet_progress.line(facts { in_flight = 3 }, 80))
+    assert.equal("[", progress.fleet_line(facts { total = 5000 }, 80):sub(1, 1))
+    assert.matches("0/~5,000, 0 failed", progress.fleet_line(facts { total = 5000 }, 80))
+    assert.equal("0, 0 failed, 3 in flight", progress.fleet_line(facts { in_flight = 3 }, 80))
   end)
 
   it("takes its pace from those that were asked for in this run", function()
-    local line = fleet_progress.line(
+    local line = progress.fleet_line(
       facts { done = 1100, recalled = 1000, total = 1200, is_exact = true, elapsed = 10 },
       100
     )
     assert.matches("10 s left", line)
     assert.matches("10/s", line)
     assert.is_nil(
-      fleet_progress.line(facts { done = 5, recalled = 5, elapsed = 10 }, 100):find "/s"
+      progress.fleet_line(facts { done = 5, recalled = 5, elapsed = 10 }, 100):find "/s"
     )
-  end)
-
-  it("groups digits by three", function()
-    local counts = { { 0, "0" }, { 999, "999" }, { 1000, "1,000" }, { 1234567, "1,234,567" } }
-    for _, count in ipairs(counts) do
-      assert.equal(count[2], fleet_progress.grouped(count[1]))
-    end
   end)
 
   describe("is drawn", function()
@@ -82,7 +74,7 @@ describe("the progress of a fleet", function()
 
     local function start()
       return progress.start(context, {}, function(width)
-        return fleet_progress.line(shown, width)
+        return progress.fleet_line(shown, width)
       end)
     end
 

@@ -1,11 +1,59 @@
--- Lines out of pieces of text, however those are cut.
+-- Files that a user names for the command.
 
-local line_reader = require "autopilot.cli.line_reader"
+local files = require "support.files"
+local input = require "autopilot.cli.input"
 local seeded_random = require "support.seeded_random"
+
+describe("autopilot.cli.input", function()
+  local folder, remove, pipe
+
+  before_each(function()
+    folder, remove = files.folder()
+    pipe = folder .. "/pipe"
+    os.execute(("mkfifo '%s'"):format(pipe))
+  end)
+
+  after_each(function()
+    remove()
+  end)
+
+  --- Opens the pipe's other end, so that opening it does not wait.
+  local function write_into_pipe()
+    os.execute(("echo text >'%s' 2>/dev/null &"):format(pipe))
+  end
+
+  it("says what it is that is no file, and does not open it", function()
+    for path, kind in pairs { [folder] = "folder", ["/dev/zero"] = "device" } do
+      local expected = path .. ": it is a " .. kind
+      assert.equal(expected, input.complaint(path))
+      assert.same({ nil, expected }, { input.read(path, 10) })
+      assert.same({ nil, expected }, { input.lines(path, io.stdin, 10) })
+    end
+  end)
+
+  it("reads from a pipe", function()
+    write_into_pipe()
+    assert.is_nil(input.complaint(pipe))
+    write_into_pipe()
+    assert.equal("text\n", (input.read(pipe, 10)))
+  end)
+
+  it("tells how long a list is, UTF-16 as the UTF-8 that its lines are read in", function()
+    for text, expected in pairs { ["a.com\n"] = 6, ["\255\254a\0.\0b\0\n\0"] = 5 } do
+      local path = folder .. "/list"
+      files.write(path, text)
+      local next_line, size, close = input.lines(path, io.stdin, 100)
+      assert.equal(expected, size)
+      assert.matches("^a%.", next_line())
+      assert.is_nil(next_line())
+      close()
+    end
+  end)
+end)
 
 local function of_pieces(pieces, longest, ending)
   local index = 0
-  return line_reader.new(function()
+  return input.line_reader(function()
     index = index + 1
     if pieces[index] == nil then
       return nil, ending
@@ -54,7 +102,7 @@ describe("a reader of lines", function()
 
   it("keeps no more of a line than it gives", function()
     local left = 2000
-    local next_line = line_reader.new(function()
+    local next_line = input.line_reader(function()
       left = left - 1
       return left > 0 and ("x"):rep(1000) or nil
     end, 1000)
