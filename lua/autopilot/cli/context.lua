@@ -76,4 +76,20 @@ function Context:read_input(most)
   return self.input
 end
 
+--- An observer for a client that may ask for a sync: an interrupt after its first request tells so.
+---@return fun(event: table) on_event
+function Context:request_observer()
+  return function(event)
+    if event.type == "attempt" then
+      self.if_interrupted = "the request for a sync may have been sent"
+    end
+  end
+end
+
+--- Makes SIGTERM end the command as Ctrl-C does: with an error that `main` reports, and not without a word.
+function Context:report_termination()
+  core.pass_on_termination()
+  table.insert(self.at_end, core.release_interrupt)
+end
+
 return Context

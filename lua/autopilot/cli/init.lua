@@ -11,8 +11,9 @@ local redact = require "autopilot.base.redact"
 
 local cli = {}
 
--- Exit codes that do not come from an outcome; those are in `autopilot.sync.outcome`.
-local failed, wrong_usage, interrupted = 1, 2, 130
+-- Exit codes that do not come from an outcome; those are in `autopilot.sync.outcome`. The last two are 128 and
+-- the signal's number, as in a shell.
+local failed, wrong_usage, interrupted, terminated = 1, 2, 130, 143
 
 local bad_descriptor = 9 -- EBADF, the same number everywhere
 
@@ -54,7 +55,8 @@ local function tell_failure(context, raised)
   if is_interrupt(message) then
     local open = context.if_interrupted
     context.output:complain("interrupted" .. (open and ": " .. open or ""))
-    return interrupted
+    local _, by_sigterm = context.was_interrupted()
+    return by_sigterm and terminated or interrupted
   end
   local function safe(text)
     return redact.text(text, context.secrets)

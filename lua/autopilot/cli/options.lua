@@ -269,6 +269,7 @@ function options.client(given, context, own)
     described[name] = value
   end
   context.tenant_origin = origins.tenant
+  context:report_termination()
   return options.make_client(described, origins)
 end
 

@@ -34,11 +34,7 @@ function sync.run(given, context)
   local shown = progress.of_waiting(context, given)
   local client, mistake = options.client(given, context, {
     sleep = shown.sleep,
-    on_event = function(event)
-      if event.type == "attempt" then
-        context.if_interrupted = "the request for a sync may have been sent"
-      end
-    end,
+    on_event = context:request_observer(),
   })
   if not client then
     return nil, mistake

@@ -36,7 +36,10 @@ end
 ---@return string? mistake
 function wait.run_waiting(method, given, context, wanted)
   local shown = progress.of_waiting(context, given)
-  local client, mistake = options.client(given, context, { sleep = shown.sleep })
+  local client, mistake = options.client(given, context, {
+    sleep = shown.sleep,
+    on_event = method == "ensure" and context:request_observer() or nil,
+  })
   if not client then
     return nil, mistake
   end

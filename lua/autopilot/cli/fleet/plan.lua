@@ -207,6 +207,7 @@ function FleetPlan.prepare(options, context)
       context.output:complain(sentence)
     end,
   }, FleetPlan)
+  context:report_termination()
   local origins
   self.client, origins = options_of.describe(options, context)
   local mistake = client_mistake(self, origins)

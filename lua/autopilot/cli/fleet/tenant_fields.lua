@@ -194,8 +194,10 @@ function tenant_fields.complaint(fields)
   end
   for _, row in ipairs(checks) do
     local name, check = row[1], row[2]
-    fields[name] = fields[name] ~= "" and fields[name] or nil
-    local value, message = fields[name], nil
+    if fields[name] == "" then
+      fields[name] = nil
+    end
+    local value, message = fields[name]
     if value == nil then
       message = name == "tenant" and "is missing" or nil
     elseif type(value) ~= "string" then
