@@ -27,50 +27,55 @@ local function complaint(name, must_be, given)
   return ("option '%s' must be %s (got '%s')"):format(name, must_be, shown)
 end
 
---- Seconds above 0, fractions allowed.
----@param name string the option, as it is typed
----@return fun(given: string): number?, string? converter for argparse
-function options.seconds(name)
-  return function(given)
-    -- Decimal digits only: tonumber would also take 0x10, 1e3 and, in LuaJIT, inf and nan.
-    local is_decimal = given:match "^%d+%.?%d*$" or given:match "^%.%d+$"
-    local seconds = is_decimal and tonumber(given)
-    if not seconds or seconds <= 0 or seconds > most_seconds then
-      return nil, complaint(name, "a number of seconds above 0", given)
+--- A function that makes converters for argparse, from the name of an option. `read` gives the value of a text,
+-- or nil where the text is not what it `must_be`.
+local function converter(must_be, read)
+  return function(name)
+    return function(given)
+      local value = read(given)
+      if value == nil then
+        return nil, complaint(name, must_be, given)
+      end
+      return value
     end
-    return seconds
   end
 end
+
+local function read_seconds(given)
+  -- Decimal digits only: tonumber would also take 0x10, 1e3 and, in LuaJIT, inf and nan.
+  local is_decimal = given:match "^%d+%.?%d*$" or given:match "^%.%d+$"
+  local seconds = is_decimal and tonumber(given)
+  return seconds and seconds > 0 and seconds <= most_seconds and seconds or nil
+end
+
+--- Seconds above 0, fractions allowed.
+options.seconds = converter("a number of seconds above 0", read_seconds)
 
 --- Seconds, 0 allowed.
----@param name string
----@return fun(given: string): number?, string?
-function options.seconds_or_zero(name)
-  local above_zero = options.seconds(name)
-  return function(given)
-    local seconds = given:match "^0+%.?0*$" and 0 or above_zero(given)
-    return seconds, not seconds and complaint(name, "a number of seconds, 0 or more", given) or nil
-  end
-end
+options.seconds_or_zero = converter("a number of seconds, 0 or more", function(given)
+  return given:match "^0+%.?0*$" and 0 or read_seconds(given)
+end)
+
+--- A time. It stays a text, because a time ago counts from when the command runs.
+options.time = converter(text.time_forms, function(given)
+  return text.read_time(given, 0) and given
+end)
 
 --- A whole number from 1 on.
----@param name string
+---@param name string the option, as it is typed
 ---@param most integer?
----@return fun(given: string): integer?, string?
+---@return fun(given: string): integer?, string? converter
 function options.count(name, most)
   most = most or most_count
-  return function(given)
+  return converter(("a whole number from 1 to %d"):format(most), function(given)
     local count = #given <= 9 and given:match "^%d+$" and tonumber(given)
-    if not count or count < 1 or count > most then
-      return nil, complaint(name, ("a whole number from 1 to %d"):format(most), given)
-    end
-    return count
-  end
+    return count and count >= 1 and count <= most and count or nil
+  end)(name)
 end
 
 --- Any text that is not empty.
 ---@param name string
----@return fun(given: string): string?, string?
+---@return fun(given: string): string?, string? converter
 function options.text(name)
   return function(given)
     if given == "" then
@@ -83,7 +88,7 @@ end
 --- One of a few words.
 ---@param name string
 ---@param words string[]
----@return fun(given: string): string?, string?
+---@return fun(given: string): string?, string? converter
 function options.one_of(name, words)
   return function(given)
     local others = {} -- `nearest` sorts the list that it is given
@@ -96,18 +101,6 @@ function options.one_of(name, words)
     local meant = nearest(given, others)
     local hint = meant and (": did you mean '%s'?"):format(meant) or ""
     return nil, complaint(name, "one of " .. table.concat(words, ", "), given) .. hint
-  end
-end
-
---- A time. It stays a text: a time ago counts from when the command runs.
----@param name string
----@return fun(given: string): string?, string?
-function options.time(name)
-  return function(given)
-    if text.read_time(given, 0) then
-      return given
-    end
-    return nil, complaint(name, text.time_forms, given)
   end
 end
 

@@ -13,8 +13,8 @@ local emulate = {
     .. "account can always sign in with its secret; options add other ways.",
 }
 
--- In the order of the help. The emulator, which knows them too, is loaded only where one is given: this
--- file is read at every start of every command.
+-- The kinds of `autopilot.emulator.faults`, in the order of the help. Named here too, because the emulator is
+-- loaded only where a fault is given, and this file at every start of the command.
 local fault_kinds = {
   "unsent",
   "lost_request",
@@ -29,7 +29,7 @@ local fault_kinds = {
   "failed_sync",
 }
 
---- Reads a fault: its kind, then fields, between commas.
+--- Reads a fault: its kind, then `NAME=VALUE` fields, separated by commas.
 local function fault_of(text)
   local kind, mistake = options.one_of("--fault", fault_kinds)(text:match "^[^,]*")
   if not kind then
@@ -80,12 +80,12 @@ function emulate.declare(parser)
   add_list(parser, "--fault", "KIND[,NAME=VALUE]", fault):convert(fault_of)
 end
 
---- A list that is nil when nothing was given.
+--- The list, or nil where it is empty.
 local function given_list(list)
   return list[1] and list or nil
 end
 
---- The platforms' credentials, from pairs of issuer and subject.
+--- The credentials of platforms, from pairs of issuer and subject.
 local function credentials_of(given)
   local credentials = {}
   for index, pair in ipairs(given) do

@@ -1,8 +1,8 @@
---- `autopilot-sync fleet`: the same for every tenant of a list. How it runs is in `cli/fleet`.
+--- `autopilot-sync fleet`: an operation for every tenant of a list. How it runs is in `cli/fleet`.
 
 local FleetPlan = require "autopilot.cli.fleet.plan"
-local FleetRun = require "autopilot.cli.fleet.run"
 local options = require "autopilot.cli.options"
+local run_fleet = require "autopilot.cli.fleet.run"
 
 ---@type autopilot.cli.Command
 local fleet = {
@@ -78,7 +78,7 @@ function fleet.run(given, context)
   if not plan then
     return nil, mistake
   end
-  return FleetRun.new(plan, given, context):go()
+  return run_fleet(plan, given, context)
 end
 
 return fleet

@@ -1,4 +1,4 @@
---- The commands, in the order in which `--help` shows them. A new one is a file and a line here.
+--- The commands, in the order of `--help`. A new command is a file in this folder and a line here.
 
 ---@class autopilot.cli.Command
 ---@field name string as it is typed
@@ -6,7 +6,7 @@
 ---@field description string for its own help
 ---@field example string for its own help, without the name of the program
 ---@field declare fun(parser: table) adds its options to argparse's parser of it
----@field run fun(options: table<string, any>, context: autopilot.cli.Context): integer?, string? exit code; or nil and what is wrong with the options
+---@field run fun(given: table<string, any>, context: autopilot.cli.Context): integer?, string? exit code; or nil and what is wrong with the options
 
 local emulate = require "autopilot.cli.commands.emulate"
 local ensure = require "autopilot.cli.commands.ensure"

@@ -6,7 +6,7 @@ local authorization = require "autopilot.graph.bearer"
 local options = require "autopilot.cli.options"
 local outcome = require "autopilot.sync.outcome"
 local report = require "autopilot.sync.report"
-local text = require "autopilot.cli.text"
+local words = require "autopilot.cli.text"
 
 ---@type autopilot.cli.Command
 local token = {
@@ -26,19 +26,19 @@ end
 
 --- Signs in, and tries again as the client's policy says where the token endpoint fails.
 ---@param client autopilot.Client
----@return string? token_text
+---@return string? text the token
 ---@return autopilot.Report? failed why there is no token, or none that permits a sync
 local function obtain(client)
-  local operation, token_text = attempts.begin(client, "token"), nil
+  local operation, text = attempts.begin(client, "token"), nil
   local answer = attempts.run(operation, function()
     local failure, is_vouched
-    token_text, failure, is_vouched = authorization.token(client, operation)
-    failure = failure or authorization.misfit(client, token_text, true, is_vouched)
+    text, failure, is_vouched = authorization.token(client, operation)
+    failure = failure or authorization.misfit(client, text, true, is_vouched)
     local answer = failure and authorization.answer(client, failure)
     return answer or {}, answer
   end)
   answer.operation, answer.is_transient = "token", nil
-  return token_text, answer.outcome and report.seal(answer) or nil
+  return text, answer.outcome and report.seal(answer) or nil
 end
 
 ---@class autopilot.cli.TokenFacts: autopilot.graph.TokenFacts what the token says of itself, unverified; never the token
@@ -50,8 +50,8 @@ end
 ---@field permitted boolean? whether the token has it; nil when the token cannot be read
 
 --- What can be known of a token. One that cannot be read is no failure: only the service has to understand it.
-local function facts_of(token_text, now)
-  local facts = access_token.of(token_text)
+local function facts_of(text, now)
+  local facts = access_token.of(text)
   facts.ok, facts.operation, facts.permission = true, "token", access_token.permission
   if not facts.message then
     facts.permitted = access_token.permits(facts, true) == true
@@ -67,7 +67,7 @@ local function expiry_of(facts)
     return left and "out of every range" or "not told"
   end
   local form = left > 0 and "%s (in %s)" or "%s (%s ago)"
-  return form:format(text.time(facts.expires_at), text.duration(math.abs(left)))
+  return form:format(words.time(facts.expires_at), words.duration(math.abs(left)))
 end
 
 --- The facts as a small table.
@@ -78,26 +78,26 @@ local function lines_of(facts)
     return { "A token was given. " .. facts.message:gsub("^%l", string.upper) .. "." }
   end
   local lines = {}
-  text.add_row(lines, "Audience", facts.audience or "not told")
-  text.add_row(lines, "Tenant", facts.tenant or "not told")
-  text.add_row(lines, "Application", facts.application or "not told")
-  text.add_row(lines, "User", facts.user)
-  text.add_row(lines, "Roles", facts.roles and table.concat(facts.roles, ", "))
-  text.add_row(lines, "Scopes", facts.scopes and table.concat(facts.scopes, ", "))
-  text.add_row(lines, "Expires", expiry_of(facts))
+  words.add_row(lines, "Audience", facts.audience or "not told")
+  words.add_row(lines, "Tenant", facts.tenant or "not told")
+  words.add_row(lines, "Application", facts.application or "not told")
+  words.add_row(lines, "User", facts.user)
+  words.add_row(lines, "Roles", facts.roles and table.concat(facts.roles, ", "))
+  words.add_row(lines, "Scopes", facts.scopes and table.concat(facts.scopes, ", "))
+  words.add_row(lines, "Expires", expiry_of(facts))
   local judgement = facts.permitted and "%s is there"
     or "%s is missing: grant it to the application, with admin consent"
-  text.add_row(lines, "Permission", judgement:format(facts.permission))
+  words.add_row(lines, "Permission", judgement:format(facts.permission))
   return lines
 end
 
 --- Shows what the token says, and then what is wrong with it.
 ---@param failed autopilot.Report?
-local function show(token_text, failed, given, context)
+local function show(text, failed, given, context)
   local output = context.output
   if given.json or given.inspect or not given.print then
-    local facts = facts_of(token_text, context.now())
-    facts.token = given.print and token_text or nil
+    local facts = facts_of(text, context.now())
+    facts.token = given.print and text or nil
     if given.json and failed then
       facts.ok, facts.outcome = false, failed.outcome
       facts.error, facts.hint = failed.error, failed.hint
@@ -105,7 +105,7 @@ local function show(token_text, failed, given, context)
     output:report(facts, given, lines_of)
   end
   if given.print and not given.json then
-    output:text(token_text)
+    output:text(text)
   end
   if failed and not given.json then
     output:report(failed, given)
@@ -117,10 +117,10 @@ function token.run(given, context)
   if not client then
     return nil, mistake
   end
-  local token_text, failed = obtain(client)
-  if token_text then
-    context:hide(token_text)
-    show(token_text, failed, given, context)
+  local text, failed = obtain(client)
+  if text then
+    context:hide(text)
+    show(text, failed, given, context)
   else
     context.output:report(failed, given)
   end

@@ -139,8 +139,7 @@ local function admit(self, tenant)
 end
 
 --- The next tenant; false when it is not there yet, nil at the end of the list.
----@return autopilot.cli.Tenant|false|nil tenant
-function FleetPlan:next_tenant()
+local function next_tenant(self)
   local tenant = self.first
   self.first = nil
   while not tenant do
@@ -151,13 +150,6 @@ function FleetPlan:next_tenant()
     tenant = admit(self, read)
   end
   return tenant
-end
-
---- The options of a tenant's client.
----@param tenant autopilot.cli.Tenant
----@return autopilot.ClientOptions
-function FleetPlan:client_options(tenant)
-  return with(self, { tenant = tenant.tenant, token = tenant.provider, cloud = tenant.cloud })
 end
 
 --- Reads the first tenant. Where neither its line nor the command says how to sign in, the command is wrong,
@@ -179,9 +171,7 @@ local function read_first(self)
 end
 
 --- The arguments of the operation, for a tenant.
----@param tenant autopilot.cli.Tenant
----@return table?
-function FleetPlan:arguments_of(tenant)
+local function arguments_of(self, tenant)
   local operation, max_age = self.options.operation, self.options.max_age
   local since = tenant.since_seconds
   if operation == "ensure" and not since and not max_age then
@@ -191,6 +181,31 @@ function FleetPlan:arguments_of(tenant)
     return { since = since, max_age = not since and max_age or nil }
   end
   return operation == "wait" and { since = since } or nil
+end
+
+--- What the fleet is made with; the run adds how to wait.
+---@return autopilot.FleetOptions
+function FleetPlan:fleet_options()
+  local options, context = self.options, self.context
+  return {
+    tenants = function()
+      return next_tenant(self)
+    end,
+    client = function(tenant)
+      return with(self, { tenant = tenant.tenant, token = tenant.provider, cloud = tenant.cloud })
+    end,
+    arguments = function(tenant)
+      return arguments_of(self, tenant)
+    end,
+    operation = options.operation,
+    concurrency = options.concurrency,
+    spread = options.spread,
+    deadline = options.deadline,
+    state = self.state,
+    clock = context.clock,
+    now = context.now,
+    random = context.random,
+  }
 end
 
 --- Looks at everything that can be wrong with the command. Nothing is sent.

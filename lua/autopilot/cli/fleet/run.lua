@@ -11,31 +11,8 @@ local failed, some_failed, interrupted, terminated = 1, 9, 130, 143
 -- Seconds between two looks for Ctrl-C and two drawings, while nothing else happens.
 local longest_wait = 0.2
 
----@class autopilot.cli.FleetRun
----@field package plan autopilot.cli.FleetPlan
----@field package options table<string, any>
----@field package context autopilot.cli.Context
----@field package interrupt_code integer? the exit code, once the run was interrupted
-local FleetRun = {}
-FleetRun.__index = FleetRun
-
---- A run of a plan. Nothing is sent yet.
----@param plan autopilot.cli.FleetPlan
----@param options table<string, any>
----@param context autopilot.cli.Context
----@return autopilot.cli.FleetRun
-function FleetRun.new(plan, options, context)
-  return setmetatable({
-    plan = plan,
-    options = options,
-    context = context,
-    summary = FleetSummary.new(),
-  }, FleetRun)
-end
-
 --- Prints a sentence on standard error, in the place of the line of progress.
----@package
-function FleetRun:tell(sentence)
+local function tell(self, sentence)
   self.progress:interrupt(function()
     self.context.output:complain(sentence)
   end)
@@ -65,42 +42,23 @@ local function tick(self)
   local was_interrupted, by_sigterm = self.context.was_interrupted()
   if was_interrupted and not self.interrupt_code then
     self.interrupt_code = by_sigterm and terminated or interrupted
-    self:tell "interrupted: what was sent is awaited; once more ends it at once"
+    tell(self, "interrupted: what was sent is awaited; once more ends it at once")
     self.fleet:cancel(nil, is_list_finite(self))
   end
   self.progress:draw()
 end
 
 local function new_fleet(self)
-  local plan, context, options = self.plan, self.context, self.options
-  local new = context.fleet or require "autopilot.fleet"
-  return new {
-    tenants = function()
-      return plan:next_tenant()
-    end,
-    client = function(tenant)
-      return plan:client_options(tenant)
-    end,
-    arguments = function(tenant)
-      return plan:arguments_of(tenant)
-    end,
-    operation = options.operation,
-    concurrency = options.concurrency,
-    spread = options.spread,
-    deadline = options.deadline,
-    state = plan.state,
-    clock = context.clock,
-    now = context.now,
-    random = context.random,
-    sleep = function(seconds)
-      context.sleep(math.min(seconds, longest_wait))
-      tick(self)
-    end,
-    wait = function(set, seconds)
-      set:step(math.min(seconds, longest_wait))
-      tick(self)
-    end,
-  }
+  local context, options = self.context, self.plan:fleet_options()
+  function options.sleep(seconds)
+    context.sleep(math.min(seconds, longest_wait))
+    tick(self)
+  end
+  function options.wait(set, seconds)
+    set:step(math.min(seconds, longest_wait))
+    tick(self)
+  end
+  return (context.fleet or require "autopilot.fleet")(options)
 end
 
 --- Takes one report.
@@ -150,13 +108,14 @@ end
 --- Says on standard error what became of the state file, the list and the run as a whole.
 local function tell_ends(self, lost)
   if lost then
-    self:tell(lost)
+    tell(self, lost)
   end
   if self.plan.list.failure then
-    self:tell("the list could not be read to its end: " .. self.plan.list.failure)
+    tell(self, "the list could not be read to its end: " .. self.plan.list.failure)
   end
   if self.interrupt_code then
-    self:tell(
+    tell(
+      self,
       self.plan.state and "interrupted: the same command goes on where this one ended"
         or is_list_finite(self) and "interrupted: the other tenants are reported as cancelled"
         or "interrupted: tenants without a report were not begun with"
@@ -183,7 +142,7 @@ local function exit_code(self, lost)
   return lost and failed or 0
 end
 
---- From now on the first signal is only noted, and `tick` looks for it.
+--- Makes the first signal only noted, so that `tick` finds it.
 local function note_interrupts(context)
   if context.was_interrupted == core.was_interrupted then
     core.note_interrupt()
@@ -191,36 +150,34 @@ local function note_interrupts(context)
   end
 end
 
---- Runs it.
+--- Runs a plan.
+---@param plan autopilot.cli.FleetPlan
+---@param options table<string, any> of the command
+---@param context autopilot.cli.Context
 ---@return integer exit_code
-function FleetRun:go()
-  local plan = self.plan
-  self.began = self.context.clock()
+return function(plan, options, context)
+  local self = { plan = plan, options = options, context = context, summary = FleetSummary.new() }
+  self.began = context.clock()
   self.fleet = new_fleet(self)
-  self.progress = progress.start(self.context, self.options, function(width)
+  self.progress = progress.start(context, options, function(width)
     return progress.fleet_line(facts(self), width)
   end)
   function plan.complain(sentence)
-    self:tell(sentence)
+    tell(self, sentence)
   end
-  note_interrupts(self.context)
+  note_interrupts(context)
   if plan.state and plan.state.done_before > 0 then
-    self:tell(
-      ("taking up the run that was begun before: %s done already"):format(
-        text.count(plan.state.done_before)
-      )
-    )
+    local done = text.count(plan.state.done_before)
+    tell(self, ("taking up the run that was begun before: %s done already"):format(done))
   end
   for tenant, report in self.fleet:run() do
     take(self, tenant, report)
   end
   self.progress:erase()
-  local elapsed = self.context.clock() - self.began
+  local elapsed = context.clock() - self.began
   local lost = settle_state(self, elapsed)
   print_failures(self)
   tell_ends(self, lost)
   print_table(self, elapsed)
   return exit_code(self, lost)
 end
-
-return FleetRun
