@@ -77,19 +77,12 @@ function input.line_reader(read, longest)
   read = utf16.reader(read)
   local piece, from = "", 1
   local is_after_return = false -- a line feed that comes now belongs to the line before
-  local parts, length = {}, 0 -- of the line that has no end yet
-
-  local function keep(text)
-    if length <= longest then
-      parts[#parts + 1] = text:sub(1, longest + 1 - length)
-    end
-    length = length + #text
-  end
+  local line = "" -- the beginning of the line that has no end yet
 
   local function whole_line()
-    local line = table.concat(parts)
-    parts, length = {}, 0
-    return line
+    local whole = line
+    line = ""
+    return whole
   end
 
   return function()
@@ -99,7 +92,7 @@ function input.line_reader(read, longest)
         is_after_return = false
       end
       local last = piece:find("[\r\n]", from)
-      keep(piece:sub(from, (last or #piece + 1) - 1))
+      line = (line .. piece:sub(from, (last or #piece + 1) - 1)):sub(1, longest + 1)
       if last then
         from, is_after_return = last + 1, piece:byte(last) == 13
         return whole_line()
@@ -108,7 +101,7 @@ function input.line_reader(read, longest)
       piece, from = more or "", 1
       if more == false then
         return false
-      elseif more == nil and (message or length == 0) then
+      elseif more == nil and (message or line == "") then
         return nil, message
       elseif more == nil then
         return whole_line()
