@@ -20,19 +20,29 @@ local between_looks = 0.05
 ---@field package client autopilot.ClientOptions what the clients of all tenants have in common
 ---@field package sign_in autopilot.cli.FleetSignIn
 ---@field package started_at number Unix seconds; of a run that is taken up again, when it first began
+---@field package is_prepared boolean? the fleet may begin
+---@field package late string? why a line was not waited for any longer
 ---@field package since number? of the option, Unix seconds
 ---@field package first autopilot.cli.Tenant? the first of the list, which `prepare` has read
 local FleetPlan = {}
 FleetPlan.__index = FleetPlan
 
---- Waits a moment for a list that comes slowly, before the fleet has begun.
----@return string? late why there is no more time for that
-local function pause(self)
+--- A reader of lines that waits for them while the command is prepared, until its deadline. Later the fleet
+-- has other things to do, and gets false for a line that is not there yet.
+local function waiting_reader(self, read_line)
   local context, deadline = self.context, self.options.deadline
-  if deadline and context.clock() - self.prepared_at >= deadline then
-    return "nothing came before the deadline"
+  return function()
+    local line, failure = read_line()
+    while line == false and not self.is_prepared do
+      if deadline and context.clock() - self.prepared_from >= deadline then
+        self.late = "nothing came before the deadline"
+        return nil, self.late
+      end
+      context.sleep(between_looks)
+      line, failure = read_line()
+    end
+    return line, failure
   end
-  context.sleep(between_looks)
 end
 
 local function open_list(self)
@@ -43,13 +53,10 @@ local function open_list(self)
   end
   context.at_end[#context.at_end + 1] = close -- nil for standard input
   local list, mistake = tenant_list.open {
-    read_line = read_line,
+    read_line = waiting_reader(self, read_line),
     size = size,
     cloud = options.cloud or "global",
     column = options.column,
-    pause = function()
-      return (pause(self))
-    end,
     complain = function(sentence)
       self.complain(sentence)
     end,
@@ -157,14 +164,14 @@ end
 ---@return string? mistake
 local function read_first(self)
   local first = self.list:next()
-  while first == false do
-    local late = pause(self)
-    if late then
-      return ("the list %s: %s"):format(self.options.file, late)
-    end
-    first = self.list:next()
-  end
-  if first and not first.client_id and not first.client_secret_file and self.sign_in.mistake then
+  if self.late then
+    return ("the list %s: %s"):format(self.options.file, self.late)
+  elseif
+    first
+    and not first.client_id
+    and not first.client_secret_file
+    and self.sign_in.mistake
+  then
     return self.sign_in.mistake
   end
   self.first = first and admit(self, first)
@@ -217,7 +224,7 @@ function FleetPlan.prepare(options, context)
   local self = setmetatable({
     options = options,
     context = context,
-    prepared_at = context.clock(),
+    prepared_from = context.clock(),
     complain = function(sentence)
       context.output:complain(sentence)
     end,
@@ -243,6 +250,7 @@ function FleetPlan.prepare(options, context)
   self.started_at = self.state and self.state.started_at or context.now()
   self.since, mistake = since_of(self, options.since)
   mistake = mistake and mistake:gsub("^since", "option '--since'") or read_first(self)
+  self.is_prepared = true
   return not mistake and self or nil, mistake
 end
 

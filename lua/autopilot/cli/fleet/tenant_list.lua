@@ -232,22 +232,8 @@ function TenantList:expected()
   return nil, false
 end
 
---- The next line, waited for: the first ones are needed before anything can begin.
-local function wait_for_line(self, pause)
-  local text = next_line(self)
-  while text == false do
-    self.failure = pause()
-    if self.failure then
-      return nil
-    end
-    text = next_line(self)
-  end
-  return text
-end
-
 ---@class autopilot.cli.TenantListOptions
----@field read_line fun(): string|false|nil, string? the next line without its end; false: it is not there yet; nil and a message: it cannot be read
----@field pause (fun(): string?)? called while the first line is not there yet; may say why it is not waited for
+---@field read_line fun(): string|false|nil, string? next line without its end; nil and a message: it cannot be read; false: none yet, after the first tenant only
 ---@field complain fun(message: string) takes each sentence about a line
 ---@field cloud string that of tenants which name none
 ---@field column string? the name of the column that has the tenant
@@ -272,7 +258,7 @@ function tenant_list.open(given)
     seen = {},
     is_complete = false,
   }, TenantList)
-  local text = wait_for_line(self, given.pause)
+  local text = next_line(self)
   text = text and text:gsub("^" .. byte_order_mark, "")
   local mistake = text and not_text(text)
   if mistake then
@@ -280,7 +266,7 @@ function tenant_list.open(given)
   end
   while text and (is_blank(text) or text:find "^%s*#" or separator_told(text)) do
     self.separator = separator_told(text) or self.separator
-    text = wait_for_line(self, given.pause)
+    text = next_line(self)
   end
   if not text then
     local failure = self.failure
