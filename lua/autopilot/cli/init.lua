@@ -63,7 +63,7 @@ local function tell_failure(context, raised)
   end
   context.output:complain("internal error: " .. safe(message:match "^[^\n]*"))
   if context.getenv "AUTOPILOT_DEBUG" == "1" then
-    context.output:debug(safe(message .. raised.traceback))
+    context.stderr:write(safe(message .. raised.traceback), "\n")
   end
   return failed
 end

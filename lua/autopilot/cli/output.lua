@@ -74,12 +74,6 @@ function Output:complain(sentence)
   self:warn(program .. sentence)
 end
 
---- Prints lines for debugging.
----@param text string
-function Output:debug(text)
-  self.stderr:write(text, "\n")
-end
-
 --- Prints a report: with `--json` always on standard output, else a failure on standard error.
 ---@param report autopilot.Report
 ---@param options { json: boolean?, quiet: boolean? }

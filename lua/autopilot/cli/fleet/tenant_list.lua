@@ -233,7 +233,7 @@ function TenantList:expected()
 end
 
 ---@class autopilot.cli.TenantListOptions
----@field read_line fun(): string|false|nil, string? next line without its end; nil and a message: it cannot be read; false: none yet, after the first tenant only
+---@field read_line fun(): string|false|nil, string? without its end; nil and a message: it cannot be read; false: none yet, after the first tenant
 ---@field complain fun(message: string) takes each sentence about a line
 ---@field cloud string that of tenants which name none
 ---@field column string? the name of the column that has the tenant
