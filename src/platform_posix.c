@@ -211,7 +211,7 @@ bool platform_note_interrupt(void) {
 
 static void pass_on_termination(int number) {
     interrupted_by = number;
-    raise(SIGINT);
+    (void)raise(SIGINT);
 }
 
 bool platform_pass_on_termination(void) {
