@@ -1,4 +1,4 @@
--- Files that a user names for the command.
+-- Files that a user names for the command, and their lines.
 
 local files = require "support.files"
 local input = require "autopilot.cli.input"
@@ -62,7 +62,7 @@ local function of_pieces(pieces, longest, ending)
   end, longest or 100)
 end
 
--- All lines, "?" where there was none yet, and what it ended with.
+-- All lines, "?" where no line was there yet, and the message at the end.
 local function all(next_line)
   local lines = {}
   while true do

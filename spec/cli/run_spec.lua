@@ -1,4 +1,4 @@
--- The command as a process of its own: what only a real run shows.
+-- The command as a process of its own: exit codes, pipes, closed streams and signals.
 
 local cjson = require "cjson.safe"
 local command_process = require "support.command_process"
@@ -50,7 +50,7 @@ describe("the command, as a process", function()
     assert.equal(0, code)
   end)
 
-  it("trusts nobody whom it was not told to trust", function()
+  it("trusts no certificate authority but those of the machine or of --ca-file", function()
     local code, output = run("sync --json --attempts 1", {
       AUTOPILOT_BASE_URL = service.url,
       AUTOPILOT_TOKEN = service.token,
@@ -97,7 +97,7 @@ describe("the command, as a process", function()
     )
   end)
 
-  it("survives an output that is closed, or that nobody reads to its end", function()
+  it("survives an output that is closed, or whose reader ends early", function()
     local pipe = start("program sync 2>&1 >&-; echo $?", env)
     assert.matches("^autopilot%-sync: the output could not be written: [^\n]*$", pipe:read "*l")
     assert.equal("1", pipe:read "*l")

@@ -3,7 +3,7 @@ local command = require "support.command"
 local emulator = require "autopilot.emulator"
 local overlay = require "support.overlay"
 
---- A command line in the time of an emulated service, and what it printed.
+--- A world for the command in which time passes only in sleeps, and its emulated service.
 local function new_world(given)
   local service = emulator.new { duration = 60 }
   local world = {
@@ -29,7 +29,7 @@ local function new_world(given)
 end
 
 describe("autopilot-sync", function()
-  it("ensure asks for a sync and waits for it where none counts", function()
+  it("ensure asks for a sync and waits for it where no earlier sync counts", function()
     local world, service = new_world()
     local ran = command.run({ "ensure", "--since", "-10m" }, world)
     assert.equal(0, ran.code)
@@ -53,7 +53,7 @@ describe("autopilot-sync", function()
     end
   end)
 
-  it("ensure asks for none where one counts", function()
+  it("ensure asks for no sync where an earlier one counts", function()
     local world, service = new_world()
     command.run({ "sync", "--wait" }, world)
     service:advance(100)
@@ -79,7 +79,7 @@ describe("autopilot-sync", function()
     assert.equal("client", report.answered_by)
   end)
 
-  it("wait waits for a sync of somebody else, and asks for none", function()
+  it("wait waits for a sync of another client, and asks for no sync itself", function()
     local world, service = new_world()
     assert(service:trigger "contoso.example")
     local ran = command.run({ "wait" }, world)
@@ -112,7 +112,7 @@ describe("autopilot-sync", function()
     assert.matches("cooldown, again in 5%d%d s", ran.err)
   end)
 
-  it("redraws one line of progress on a terminal and leaves none of it", function()
+  it("redraws one line of progress on a terminal and erases it at the end", function()
     local world = new_world { is_terminal = true }
     local ran = command.run({ "ensure" }, world)
     assert.matches("^\rin_progress %(%d+ s so far%)", ran.err)
@@ -176,7 +176,7 @@ describe("autopilot-sync", function()
     assert.matches("\r +\rautopilot%-sync: interrupted\n$", ran.err)
   end)
 
-  it("shows no progress where nobody watches", function()
+  it("shows no progress in a pipe, with --json or --quiet, or on a dumb terminal", function()
     for _, arguments in ipairs { { "ensure" }, { "ensure", "--json" }, { "ensure", "--quiet" } } do
       local world = new_world { is_terminal = #arguments > 1 }
       assert.equal("", command.run(arguments, world).err)

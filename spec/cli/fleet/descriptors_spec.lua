@@ -1,4 +1,4 @@
--- `autopilot-sync fleet` where the system grants few sockets: those that have none wait for one.
+-- `autopilot-sync fleet` where the system allows few open sockets: the other tenants wait for one.
 
 local command_process = require "support.command_process"
 local emulated_service = require "support.emulated_service"
@@ -12,7 +12,7 @@ describe("autopilot-sync fleet that may have few files open", function()
       lines[index] = ("tenant%03d.example\n"):format(index)
     end
     local list, remove = files.temporary(table.concat(lines))
-    -- What earlier specs have left open would be open there too.
+    -- A child process would inherit the descriptors that earlier specs have left open.
     collectgarbage()
     collectgarbage()
     local script = ("ulimit -n 64; program fleet %s --concurrency 150 2>&1; echo $?"):format(list)

@@ -1,4 +1,4 @@
--- `autopilot-sync fleet`: who ended it tells its exit status.
+-- `autopilot-sync fleet`: the exit code after SIGINT and SIGTERM.
 
 local fleet_command = require "support.fleet_command"
 

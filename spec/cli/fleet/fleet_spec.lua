@@ -216,7 +216,7 @@ describe("autopilot-sync fleet", function()
       assert.equal(sentence, mistake("--auth managed --client-id identity", "a.example\n"))
     end)
 
-    it("a list that cannot be read, or is none", function()
+    it("a list that cannot be read, or has no tenant", function()
       assert.equal("the list cannot be read: LIST: it is empty", mistake("", "", app))
       assert.equal("the list LIST: there is no tenant in it", mistake("", "\n", app))
       assert.matches(
@@ -253,7 +253,7 @@ describe("autopilot-sync fleet", function()
       )
     end)
 
-    it("a state file that is none", function()
+    it("a file that is no state file", function()
       local path, remove = files.temporary "some text\n"
       assert.matches("the state file .* no state file", mistake("--state " .. path, nil, app))
       remove()
@@ -392,7 +392,7 @@ describe("autopilot-sync fleet", function()
     end)
   end)
 
-  it("draws its progress where somebody watches, and takes it away", function()
+  it("draws its progress on a terminal, and erases it", function()
     local world = new_world()
     world.is_terminal, world.terminal_width = true, 60
     local ran = run("", names(30), world)

@@ -9,7 +9,8 @@ local tenant_list = require "autopilot.cli.fleet.tenant_list"
 
 local new_world, syncs_of = fleet_command.world, fleet_command.syncs
 
--- Runs the command on a list of these pieces; false: none is there yet; an ending is a failure.
+-- Runs the command on a list that comes in these pieces; false: no piece is there yet. With `ending`, reading
+-- fails at the end with that message.
 local function run(args, pieces, world, ending)
   local lines_of = input.lines
   input.lines = function()
@@ -33,7 +34,7 @@ local function run(args, pieces, world, ending)
   return ran
 end
 
---- A piece that is there from then on.
+--- A piece that is there after so many seconds.
 local function later(world, seconds, text)
   local from = world.now() + seconds
   return function()
@@ -42,7 +43,7 @@ local function later(world, seconds, text)
 end
 
 describe("autopilot-sync fleet, given a list that comes slowly,", function()
-  it("begins with those that are there, and holds nobody up", function()
+  it("begins with a tenant as soon as its line is there", function()
     local world, service, requests = new_world()
     local at = {}
     local answer = world.transport

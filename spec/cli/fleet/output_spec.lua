@@ -6,7 +6,7 @@ local fleet_command = require "support.fleet_command"
 
 local new_world, syncs_of = fleet_command.world, fleet_command.syncs
 
---- Runs the command with an output that takes so many writes, and then none.
+--- Runs the command with a standard output that fails after so many writes.
 local function run(args, world, most, number)
   local left, out, err = most, {}, {}
   world.stdout = {

@@ -145,7 +145,7 @@ describe("autopilot-sync fleet, as a process,", function()
   end)
 
   it("reports of who is in its list while more of that is still to come", function()
-    -- Whoever writes the list goes on when the first report is there, or gives up.
+    -- The writer of the list goes on when the first report is there, or gives up after 30 s.
     local script = [[
       { echo a.example
         for _ in $(seq 300); do [ -s LIST ] && break; sleep 0.1; done
@@ -182,7 +182,7 @@ describe("autopilot-sync fleet, as a process,", function()
     assert.equal(60, count)
     local asked, started = seen()
     for tenant, report in pairs(second) do
-      -- Also of those that were under way when it was killed.
+      -- Also where the request was under way when the process was killed.
       assert.is_true(report.ok, tenant)
       assert.equal(1, started[tenant], tenant)
       if first[tenant] then
@@ -240,7 +240,7 @@ describe("autopilot-sync fleet, as a process,", function()
     })
     local pipe, process = start "--json --concurrency 1"
     local began = socket.gettime()
-    -- Its first request is under way for long.
+    -- Waits until its first request has arrived; the answer takes 40 s.
     repeat
       local asked = seen()
     until next(asked) or socket.gettime() - began > 20

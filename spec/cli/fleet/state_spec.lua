@@ -162,7 +162,7 @@ describe("autopilot-sync fleet --state", function()
     assert.is_true(recalled > 0 and recalled < 10)
   end)
 
-  --- Interrupts the command once it has slept for more than so long; what is returned ends that.
+  --- Interrupts the command once it has slept for more than so many seconds; returns a function that ends this.
   local function interrupt_after(seconds, world)
     local slept, pass, is_interrupted = 0, world.sleep, world.was_interrupted
     world.sleep = function(duration)

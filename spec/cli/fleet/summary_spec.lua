@@ -60,7 +60,7 @@ describe("the summary of a fleet", function()
     assert.equal(7, #lines)
   end)
 
-  it("keeps those apart to whom another hint is given", function()
+  it("puts tenants with different hints into different groups", function()
     local summary = FleetSummary.new()
     summary:add({ tenant = "a" }, failure("token_error", { hint = "Make a new one." }))
     summary:add({ tenant = "b" }, failure("token_error", { hint = "Ask again." }))
