@@ -12,7 +12,9 @@
  *   core.read_waiting(file) -> text that waits in a pipe or terminal, of which nothing was read in
  *       another way; false when there is none yet; nil at the end; nil and a message
  *   core.note_interrupt() -> can it: the first Ctrl-C or SIGTERM is only noted, the second ends
- *       the process;   core.release_interrupt() undoes it
+ *       the process;   core.release_interrupt() undoes it, and the next
+ *   core.pass_on_termination() -> can it: the first SIGTERM does what Ctrl-C does, which the
+ *       interpreter turns into an error; the second ends the process
  *   core.was_interrupted() -> was there one since, was it SIGTERM
  *   core.is_world_readable(path) -> may every user of this machine read that file
  *   core.silent_listener() -> listener, port of loopback that never answers; or nil, as on Windows
@@ -113,6 +115,11 @@ static int read_waiting(lua_State *L) {
 
 static int note_interrupt(lua_State *L) {
     lua_pushboolean(L, platform_note_interrupt());
+    return 1;
+}
+
+static int pass_on_termination(lua_State *L) {
+    lua_pushboolean(L, platform_pass_on_termination());
     return 1;
 }
 
@@ -222,6 +229,7 @@ void lua_system_open(lua_State *L) {
         {"make_private", make_private},
         {"read_waiting", read_waiting},
         {"note_interrupt", note_interrupt},
+        {"pass_on_termination", pass_on_termination},
         {"was_interrupted", was_interrupted},
         {"release_interrupt", release_interrupt},
         {"is_world_readable", is_world_readable},

@@ -86,13 +86,18 @@ bool platform_make_private(const char *path);
  * that. Waiting is cut short by either. */
 bool platform_note_interrupt(void);
 
-/* True when there was an interrupt since platform_note_interrupt. */
+/* From now on the first SIGTERM does what Ctrl-C does, which interpreters turn into an error; the
+ * second ends the process. False, and nothing is changed, where nobody handles Ctrl-C. */
+bool platform_pass_on_termination(void);
+
+/* True when there was an interrupt since platform_note_interrupt, or a SIGTERM since
+ * platform_pass_on_termination. */
 bool platform_was_interrupted(void);
 
-/* True when it was the system that wishes the process to end. */
+/* True when it was SIGTERM. */
 bool platform_was_terminated(void);
 
-/* An interrupt does again what it did before platform_note_interrupt. Does nothing without that. */
+/* Signals do again what they did before either function. Does nothing without that. */
 void platform_release_interrupt(void);
 
 /* Lets one thread of the process at a time go on, until platform_unlock: for what is set up once

@@ -214,6 +214,24 @@ bool platform_note_interrupt(void) {
     return true;
 }
 
+static void pass_on_termination(int number) {
+    interrupted_by = number;
+    (void)raise(SIGINT);
+}
+
+bool platform_pass_on_termination(void) {
+    platform_release_interrupt();
+    struct sigaction action = {.sa_handler = pass_on_termination};
+    action.sa_flags = SA_RESTART | (int)SA_RESETHAND;
+    sigemptyset(&action.sa_mask);
+    interrupted_by = 0;
+    notes_interrupt = sigaction(SIGINT, NULL, &before_interrupt) == 0 &&
+                      before_interrupt.sa_handler != SIG_DFL &&
+                      before_interrupt.sa_handler != SIG_IGN &&
+                      sigaction(SIGTERM, &action, &before_termination) == 0;
+    return notes_interrupt;
+}
+
 bool platform_was_interrupted(void) {
     return interrupted_by != 0;
 }

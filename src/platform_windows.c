@@ -131,6 +131,10 @@ bool platform_note_interrupt(void) {
     return SetConsoleCtrlHandler(note_interrupt, TRUE) != 0;
 }
 
+bool platform_pass_on_termination(void) {
+    return false; /* there is no SIGTERM */
+}
+
 bool platform_was_interrupted(void) {
     return interrupts > 0;
 }

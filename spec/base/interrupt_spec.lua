@@ -3,7 +3,7 @@
 local core = require "autopilot.core"
 local emulated_service = require "support.emulated_service"
 local files = require "support.files"
-local shell = require "autopilot.cli.emulate_shell"
+local shell = require "autopilot.cli.emulate.shell"
 
 -- Not by os.execute, which ignores interrupts while it runs.
 local function interrupt()
@@ -99,6 +99,28 @@ describe("an interrupt of the user", function()
       assert.equal(("true\tfalse\nfalse\tfalse\ntrue\ttrue\n%d\n"):format(code), output)
     end
     remove()
+  end)
+
+  it("may be what SIGTERM does, too; the second SIGTERM ends the process", function()
+    local script, remove = files.temporary [[
+      local core = require "autopilot.core"
+      local function terminate()
+        io.popen(("kill -TERM %d"):format(core.process_id())):read "*a"
+        for _ = 1, 100 do core.sleep(0.1) end
+      end
+      print(core.pass_on_termination(), core.was_interrupted())
+      local done, message = pcall(terminate)
+      print(done, message:match "interrupted!$", core.was_interrupted())
+      io.stdout:flush()
+      terminate()
+      print "went on"
+    ]]
+    local line = shell.quote(emulated_service.interpreter()) .. " " .. script .. " 2>/dev/null"
+    local pipe = io.popen(line .. "; echo $?")
+    local output = pipe:read "*a"
+    pipe:close()
+    remove()
+    assert.equal("true\tfalse\tfalse\nfalse\tinterrupted!\ttrue\ttrue\n143\n", output)
   end)
 
   it("cuts a wait short", function()

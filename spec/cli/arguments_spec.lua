@@ -9,7 +9,7 @@ for index, entry in ipairs(commands) do
   names[index] = entry.name
 end
 
--- What the command says of a wrong command line; nothing may have been sent, nor printed elsewhere.
+-- What the command prints for a wrong command line. Fails when something was sent, or printed to standard output.
 local function mistake(args, env)
   local transport = scripted {}
   local ran =
@@ -215,7 +215,7 @@ describe("help and version", function()
     end
   end)
 
-  -- Every option that the parser of a command knows, but for those that it refuses.
+  -- Every option that the parser of a command knows, except the refused ones.
   local function options_of(help)
     local list = {}
     for option in help:match("^Usage:(.-)\n\n"):gmatch "%-%-[%w%-]+" do

@@ -8,7 +8,7 @@ local scripted = require "autopilot.transport.scripted"
 
 local token = "eyJhbGciOiJub25lIn0.aGlkZGVuLWhpZGRlbi1oaWRkZW4.hidden"
 
--- Runs a command line against a service that answers so. No time passes.
+-- Runs a command line against a service that gives these answers. No time passes.
 local function run(args, answers, given)
   local world = {
     env = { AUTOPILOT_TOKEN = token },
@@ -61,7 +61,7 @@ describe("the exit code", function()
     end
   end)
 
-  it("is 0 for a status that was read, and 1 for an outcome that nobody has heard of", function()
+  it("is 0 for a status that was read, and 1 for an unknown outcome", function()
     assert.equal(0, outcome.exit_code { ok = true })
     assert.equal(1, outcome.exit_code { ok = false })
     assert.equal(1, outcome.exit_code { ok = false, outcome = "strange" })

@@ -55,7 +55,7 @@ describe("the command's token", function()
     remove()
   end)
 
-  it("is not read again for another attempt, when nobody refused it", function()
+  it("is not read again for another attempt, when it was not refused", function()
     local path, remove = files.temporary "first"
     local tokens = run("--token-file " .. path, { sleep = function() end }, {
       function()

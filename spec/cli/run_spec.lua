@@ -1,10 +1,10 @@
--- The command as a process of its own: what only a real run shows.
+-- The command as a process of its own: exit codes, pipes, closed streams and signals.
 
 local cjson = require "cjson.safe"
 local command_process = require "support.command_process"
 local emulated_service = require "support.emulated_service"
 local files = require "support.files"
-local shell = require "autopilot.cli.emulate_shell"
+local shell = require "autopilot.cli.emulate.shell"
 local socket = require "socket"
 
 local program, start, run = command_process.program, command_process.start, command_process.run
@@ -50,7 +50,7 @@ describe("the command, as a process", function()
     assert.equal(0, code)
   end)
 
-  it("trusts nobody whom it was not told to trust", function()
+  it("trusts no certificate authority but those of the machine or of --ca-file", function()
     local code, output = run("sync --json --attempts 1", {
       AUTOPILOT_BASE_URL = service.url,
       AUTOPILOT_TOKEN = service.token,
@@ -97,7 +97,7 @@ describe("the command, as a process", function()
     )
   end)
 
-  it("survives an output that is closed, or that nobody reads to its end", function()
+  it("survives an output that is closed, or whose reader ends early", function()
     local pipe = start("program sync 2>&1 >&-; echo $?", env)
     assert.matches("^autopilot%-sync: the output could not be written: [^\n]*$", pipe:read "*l")
     assert.equal("1", pipe:read "*l")
@@ -165,26 +165,59 @@ describe("the command, where standard streams are closed,", function()
   end)
 end)
 
-describe("an interrupted command", function()
-  it("ends at once in 130, with one line", function()
-    local server = assert(socket.bind("127.0.0.1", 0))
-    server:settimeout(20)
-    local _, port = server:getsockname()
-    local pipe = start(program .. "sync 2>&1 & echo $!; wait $!; echo $?", {
-      AUTOPILOT_BASE_URL = "https://127.0.0.1:" .. port,
-      AUTOPILOT_TOKEN = "good",
-    })
-    local process = pipe:read "*l"
-    local connection = assert(server:accept()) -- and never a word: it waits
-    shell.read('kill -INT "$1"', process)
-    assert.equal(
-      "autopilot-sync: interrupted: the request for a sync may have been sent",
-      pipe:read "*l"
+describe("a command that a signal ends", function()
+  local sent = "autopilot-sync: interrupted: the request for a sync may have been sent"
+  local said = { sync = sent, ensure = sent, status = "autopilot-sync: interrupted" }
+
+  -- Starts a command line; gives its process and what reads its output line by line.
+  local function begin(args, env)
+    local pipe = start(program .. args .. " 2>&1 & echo $!; wait $!; echo $?", env)
+    return pipe:read "*l", pipe
+  end
+
+  for signal, code in pairs { INT = "130", TERM = "143" } do
+    it(
+      ("SIG%s while it waits for an answer, ends in %s, with one line"):format(signal, code),
+      function()
+        for _, args in ipairs { "sync", "sync --wait --json", "status", "wait", "ensure --json" } do
+          local server = assert(socket.bind("127.0.0.1", 0))
+          server:settimeout(20)
+          local _, port = server:getsockname()
+          local process, pipe = begin(args, {
+            AUTOPILOT_BASE_URL = "https://127.0.0.1:" .. port,
+            AUTOPILOT_TOKEN = "good",
+          })
+          local connection = assert(server:accept()) -- which never answers
+          shell.read('kill -"$1" "$2"', signal, process)
+          assert.equal(said[args:match "^%a+"] or said.status, pipe:read "*l")
+          assert.equal(code, pipe:read "*l")
+          pipe:close()
+          connection:close()
+          server:close()
+        end
+      end
     )
-    assert.equal("130", pipe:read "*l")
+  end
+
+  it("SIGTERM while it sleeps, ends in 143, with one line", function()
+    local service = emulated_service.start { duration = 0 }
+    local env = service:environment {
+      AUTOPILOT_TOKEN = service.token,
+      AZURE_TENANT_ID = service.tenant,
+    }
+    assert.equal(0, (run("sync", env)))
+    local requests = #service:control("GET", "log")
+    local process, pipe = begin("ensure", env) -- which waits for the end of the cooldown
+    local began = socket.gettime()
+    repeat
+      local now = #service:control("GET", "log")
+    until now > requests or socket.gettime() - began > 20
+    shell.read('kill -TERM "$1"', process)
+    assert.equal(sent, pipe:read "*l")
+    assert.equal("143", pipe:read "*l")
     pipe:close()
-    connection:close()
-    server:close()
+    service.stop()
+    assert.is_true(socket.gettime() - began < 60)
   end)
 end)
 

@@ -385,7 +385,7 @@ describe("a sign-in that cannot be tried", function()
 end)
 
 describe("a tenant that is not that of the token", function()
-  local service_options = require "autopilot.cli.service_options"
+  local options = require "autopilot.cli.options"
 
   it("is told with who named it and how that is mended, in 5", function()
     local sentence = "The tenant was named by %s: %s, or sign in to that tenant."
@@ -396,7 +396,7 @@ describe("a tenant that is not that of the token", function()
       local told, is_closed
       local report =
         { ok = false, outcome = "token_error", error = { code = "TenantMismatch" }, hint = "x" }
-      local code = service_options.finish(
+      local code = options.finish(
         {
           close = function()
             is_closed = true

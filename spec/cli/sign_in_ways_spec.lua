@@ -12,7 +12,7 @@ local sign_in_service = require "support.sign_in_service"
 local marked = "4f6c1d0e9a7b"
 local machine_key = "machine-key-" .. marked
 
--- Tells how it and the shell that runs it were called, and answers as it was told to. `ps` hangs in the
+-- A fake az: notes how it and its shell were called, and gives a prepared answer. `ps` hangs in the
 -- sanitizers' runtime.
 local az = [[#!/bin/sh
 cd "${0%/*}" || exit 9
@@ -174,7 +174,7 @@ describe("--auth", function()
     assert_refused("--auth managed", {}, "no machine in Azure")
   end)
 
-  it("cli signs in as whoever is signed in to az, and tells when nobody is", function()
+  it("cli signs in with the account of az, and tells when az has none", function()
     local token = service:control("POST", "tokens", { tenant = service.tenant }).token
     let_az(cjson.encode { accessToken = token, expires_on = os.time() + 3600 }, 0)
     assert_started("--auth cli --tenant " .. service.tenant)

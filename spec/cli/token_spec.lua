@@ -140,7 +140,7 @@ describe("autopilot-sync token", function()
     for _, value in ipairs { 5, true, {}, { {} }, { a = 1 }, { 5, "x" } } do
       local claims = { aud = value, tid = value, appid = value, roles = value, scp = value }
       claims.exp, claims.upn = value, value
-      -- 5 as a time is over long ago, and "x" is a permission, but not the one.
+      -- An expiry of 5 is long past, and "x" is a permission that a sync does not need.
       local code = (value == 5 or (type(value) == "table" and value[2])) and 5 or 0
       assert.equal(code, run("token", jwt(claims)).code)
       assert.equal(code, run("token --json", jwt(claims)).code)

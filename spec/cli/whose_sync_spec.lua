@@ -1,4 +1,4 @@
--- Whose sync a command asks for: the tenant of the token, or nobody's.
+-- Whose sync a command asks for: that of the token's tenant, and nothing is sent where another is named.
 
 local cjson = require "cjson.safe"
 local command = require "support.command"
@@ -7,7 +7,7 @@ local overlay = require "support.overlay"
 
 local ours, other = "11111111-2222-3333-4444-555555555555", "66666666-7777-8888-9999-000000000000"
 
---- A service, and what a command line makes of it with a token of ours.
+--- Runs a command line with a token of a tenant; returns how it ended, and the requests.
 local function run(args, env)
   local service = emulator.new {}
   local answer, requests = service:transport(), {}

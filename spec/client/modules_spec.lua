@@ -4,7 +4,7 @@
 local cjson = require "cjson.safe"
 local emulated_service = require "support.emulated_service"
 local files = require "support.files"
-local shell = require "autopilot.cli.emulate_shell"
+local shell = require "autopilot.cli.emulate.shell"
 local unloaded = require "support.unloaded"
 local virtual_world = require "support.virtual_world"
 

@@ -3,7 +3,7 @@
 
 local emulated_service = require "support.emulated_service"
 local files = require "support.files"
-local shell = require "autopilot.cli.emulate_shell"
+local shell = require "autopilot.cli.emulate.shell"
 
 -- Two requests on one connection, with output in between; what came of them goes to a file.
 local printing = [[

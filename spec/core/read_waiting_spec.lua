@@ -2,7 +2,7 @@
 
 local core = require "autopilot.core"
 local files = require "support.files"
-local shell = require "autopilot.cli.emulate_shell"
+local shell = require "autopilot.cli.emulate.shell"
 
 -- Of which this process holds both ends.
 local function pipe()

@@ -5,7 +5,7 @@ local cjson = require "cjson.safe"
 local emulated_service = require "support.emulated_service"
 local files = require "support.files"
 local key_files = require "support.key_files"
-local shell = require "autopilot.cli.emulate_shell"
+local shell = require "autopilot.cli.emulate.shell"
 
 local packages =
   shell.read "cd build/node/node_modules 2>/dev/null && pwd":match "^(.+)/node_modules\n"

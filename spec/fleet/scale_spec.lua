@@ -9,7 +9,7 @@ local fleet_command = require "support.fleet_command"
 local SeededRandom = require "support.seeded_random"
 local cjson = require "cjson.safe"
 local emulated_service = require "support.emulated_service"
-local shell = require "autopilot.cli.emulate_shell"
+local shell = require "autopilot.cli.emulate.shell"
 
 local count = tonumber(os.getenv "FLEET_TENANTS") or 120
 local random = SeededRandom.new "FLEET_SEED"

@@ -7,7 +7,7 @@ local files = require "support.files"
 local fleet_state = require "autopilot.fleet.state"
 local report = require "autopilot.sync.report"
 local seeded_random = require "support.seeded_random"
-local shell = require "autopilot.cli.emulate_shell"
+local shell = require "autopilot.cli.emulate.shell"
 local state_file = require "support.state_file"
 
 -- Notes one tenant after the other, and says of each that it is noted; every 40 it begins a new run.

@@ -9,7 +9,7 @@ local command_process = require "support.command_process"
 local emulated_service = require "support.emulated_service"
 local files = require "support.files"
 local overlay = require "support.overlay"
-local shell = require "autopilot.cli.emulate_shell"
+local shell = require "autopilot.cli.emulate.shell"
 local version = require "autopilot.version"
 
 -- Blocks in these languages have specs of their own.

@@ -2,7 +2,7 @@
 
 local emulated_service = require "support.emulated_service"
 local files = require "support.files"
-local shell = require "autopilot.cli.emulate_shell"
+local shell = require "autopilot.cli.emulate.shell"
 
 local command_process = {}
 

@@ -6,7 +6,7 @@
 local cjson = require "cjson.safe"
 local emulate = require "autopilot.cli.emulate"
 local overlay = require "support.overlay"
-local shell = require "autopilot.cli.emulate_shell"
+local shell = require "autopilot.cli.emulate.shell"
 
 local emulated_service = {}
 

@@ -10,9 +10,9 @@
 local files = require "support.files"
 local http_call = require "support.http_call"
 local overlay = require "support.overlay"
-local shell = require "autopilot.cli.emulate_shell"
+local shell = require "autopilot.cli.emulate.shell"
 local socket = require "socket"
-local tools = require "autopilot.cli.emulate_tools"
+local tools = require "autopilot.cli.emulate.tools"
 
 local nginx_world = {}
 

@@ -3,7 +3,7 @@
 local emulated_service = require "support.emulated_service"
 local files = require "support.files"
 local hostile = require "support.hostile_server"
-local shell = require "autopilot.cli.emulate_shell"
+local shell = require "autopilot.cli.emulate.shell"
 
 local preloaded = {}
 

@@ -67,6 +67,19 @@ local function next_part(text, position)
   return run or text:sub(position, position + length - 1), length
 end
 
+--- The text with U+FFFD in place of each byte that is in no character: valid UTF-8.
+---@param text string
+---@return string
+function sentence.valid(text)
+  local parts, position = {}, 1
+  while position <= #text do
+    local part, length = next_part(text, position)
+    parts[#parts + 1] = part
+    position = position + length
+  end
+  return table.concat(parts)
+end
+
 --- At most `limit` characters, the last of them an ellipsis where some are left out.
 ---@param text string one line
 ---@param limit integer

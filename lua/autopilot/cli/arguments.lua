@@ -1,18 +1,23 @@
---- Reads the command line, by argparse: which command, with which options, or what is wrong with it.
+--- Reads the command line with argparse: which command, with which options, or what is wrong with it.
 --
--- argparse prints and ends the process by itself; here it does neither. It says what it found, and the
--- caller prints and chooses the exit code.
+-- By itself argparse prints messages and ends the process. Here it does neither: the caller gets what is to be
+-- printed, and chooses the exit code.
 
 local argparse = require "argparse"
 local commands = require "autopilot.cli.commands"
-local options = require "autopilot.base.options"
+local nearest = require("autopilot.base.options").nearest
+local options = require "autopilot.cli.options"
 local outcome = require "autopilot.sync.outcome"
-local refused_secrets = require "autopilot.cli.refused_secrets"
 local version = require "autopilot.version"
 
 local arguments = {}
 
 local program = "autopilot-sync"
+
+local command_names, by_name = {}, {}
+for index, command in ipairs(commands) do
+  command_names[index], by_name[command.name] = command.name, command
+end
 
 local description = "Asks Microsoft Intune to sync the Windows Autopilot devices of a tenant, and "
   .. "reports what came of it. For the options of a command: autopilot-sync COMMAND --help"
@@ -33,7 +38,7 @@ Environment:
 
 An option comes before its variable. An empty variable counts as not set.]]
 
--- Exit codes that are not an outcome's, and what else ends in an outcome's code.
+-- What an exit code means besides the outcomes that end in it.
 local other_ends = {
   [0] = "the status was read",
   [1] = "internal error",
@@ -55,20 +60,20 @@ local function exit_code_help()
   return table.concat(lines, "\n")
 end
 
---- Ends the parsing, as argparse ends it by an error. Caught in `arguments.parse`.
+--- Ends the parsing with an error, which `arguments.parse` catches.
 ---@param answer { text: string? } | { mistake: string? }
 local function stop(answer)
   error(answer, 0)
 end
 
---- Options of every command; they may also stand before its name.
+--- Adds the options of every command, which may also stand before its name.
 local function add_common(parser)
   local own = " in " .. parser:get_usage()
   local function add_flag(name, what)
     local flag = parser:flag("--" .. name, what):action(function(result)
       result[name] = true
     end)
-    -- A target of its own, because argparse resets those of a command when it meets its name.
+    -- A target of its own for each command: argparse resets a command's targets when it reads its name.
     flag:target(name .. own)
   end
   add_flag("json", "Print each report as one line of JSON, and nothing else, on standard output.")
@@ -82,31 +87,25 @@ local function add_common(parser)
   }
 end
 
-local function command_names()
-  local names = {}
-  for index, command in ipairs(commands) do
-    names[index] = command.name
-  end
-  return names
-end
-
---- argparse's message as one clause, with the option or command that was probably meant.
+--- argparse's message in one line, with the option or command that was probably meant.
 local function mistake_of(message, root, current)
-  message = message:gsub("\nDid you mean.*$", "") -- it knows fewer misspellings
+  message = message:gsub("\nDid you mean.*$", "") -- ours are better
   if message == "a command is required" then
-    return message .. ": " .. table.concat(command_names(), ", ")
+    return message .. ": " .. table.concat(command_names, ", ")
   end
   local kind, wrong = message:match "^unknown (%a+) '(.-)'$"
   if not kind then
     return message
   end
-  local known = kind == "command" and command_names() or {}
+  local text, pattern = table.concat(command_names, " "), "%a+"
   if kind == "option" then
-    for name in (root:get_usage() .. current:get_usage()):gmatch "%-%-[%w%-]+" do
-      known[#known + 1] = name
-    end
+    text, pattern = root:get_usage() .. current:get_usage(), "%-%-[%w%-]+"
   end
-  local meant = options.nearest(wrong, known)
+  local known = {}
+  for name in text:gmatch(pattern) do
+    known[#known + 1] = name
+  end
+  local meant = nearest(wrong, known)
   local hint = meant and (" (did you mean '%s'?)"):format(meant) or ""
   return ("unknown %s '%s'%s"):format(kind, wrong:sub(1, 80), hint)
 end
@@ -121,7 +120,7 @@ local function new_parser()
   root:flag("--version", "Show the version."):action(function()
     stop { text = program .. " " .. version }
   end)
-  refused_secrets.declare(root, function(sentence)
+  options.refuse_secrets(root, function(sentence)
     stop { mistake = sentence }
   end)
   for _, command in ipairs(commands) do
@@ -133,7 +132,8 @@ local function new_parser()
   return root
 end
 
---- Joins a value that begins with a minus (`--since -10m`) to its option: argparse takes it for one.
+--- Joins a value that begins with a minus to its option (`--since=-10m`): else argparse takes the value for an
+-- option.
 local function join_signed(args)
   local joined = {}
   for _, argument in ipairs(args) do
@@ -147,24 +147,15 @@ local function join_signed(args)
   return joined
 end
 
-local function find_command(name)
-  for _, command in ipairs(commands) do
-    if command.name == name then
-      return command
-    end
-  end
-end
-
 --- Reads the arguments.
 ---@param args string[]
 ---@return { command: autopilot.cli.Command, options: table<string, any> }? request
---- With `text`: what was asked to be shown; with `mistake`: one sentence.
----@return { text: string? } | { mistake: string? } | nil answer
+---@return { text: string?, mistake: string? }? answer what was asked to be shown, or what is wrong in one sentence
 function arguments.parse(args)
   local parser = new_parser()
   local done, result = pcall(parser.parse, parser, join_signed(args))
   if done then
-    return { command = find_command(result.command), options = result }
+    return { command = by_name[result.command], options = result }
   elseif type(result) == "table" then
     return nil, result
   end

@@ -1,6 +1,6 @@
 --- What the command prints: results on standard output, failures on standard error.
 --
--- A stream that cannot be written to never raises: a closed pipe must not hide how a sync went.
+-- A stream that cannot be written to raises no error: a closed pipe must not hide how a sync went.
 
 local json = require "autopilot.cli.json"
 
@@ -13,7 +13,8 @@ local unpack = table.unpack or unpack -- luacheck: ignore
 
 local program = "autopilot-sync: "
 
-local most_pieces = 100 -- of JSON in one write: arguments of a call are limited
+-- Pieces of JSON in one write. The number of arguments of a call is limited.
+local most_pieces = 100
 
 -- The reader of a pipe may close it early, as `head` does: that is not a failure.
 local broken_pipe = 32 -- EPIPE, the same number on Linux, the BSDs and macOS
@@ -25,18 +26,19 @@ function Output.new(stdout, stderr)
   return setmetatable({ stdout = stdout, stderr = stderr }, Output)
 end
 
---- The text without what a terminal would obey, in one line: a service's words, a user's argument.
+--- The text in one line, without characters that a terminal obeys: it may quote a service or an argument.
 local function one_line(text)
   return text:find "[^ -~]" and require("autopilot.base.sentence").visible(text) or text
 end
 
+--- Remembers the first failure of a write, unless the reader of a pipe has gone.
 local function note(self, done, message, number)
   if not done and number ~= broken_pipe then
     self.lost = self.lost or message or "unknown reason"
   end
 end
 
---- Prints text of our own as it is.
+--- Prints a text of this program as it is.
 ---@param text string
 function Output:text(text)
   note(self, self.stdout:write(text, "\n"))
@@ -66,19 +68,13 @@ function Output:warn(text)
   self.stderr:write(one_line(text), "\n")
 end
 
---- Says on standard error, in one line, why the command did not do what it was asked.
+--- Prints on standard error, in one line, why the command did not do what it was asked to.
 ---@param sentence string
 function Output:complain(sentence)
   self:warn(program .. sentence)
 end
 
---- Prints lines for debugging.
----@param text string
-function Output:debug(text)
-  self.stderr:write(text, "\n")
-end
-
---- Prints a report as it was asked for: JSON on standard output whatever it says, else for people.
+--- Prints a report: with `--json` always on standard output, else a failure on standard error.
 ---@param report autopilot.Report
 ---@param options { json: boolean?, quiet: boolean? }
 ---@param describe (fun(report: autopilot.Report): string[])? lines for a good one; default its own line
@@ -97,7 +93,7 @@ function Output:report(report, options, describe)
   end
 end
 
---- Writes what is still held back. The streams stay open.
+--- Writes what is still buffered. The streams stay open.
 ---@return string? lost why something printed was lost, or nil
 function Output:close()
   note(self, self.stdout:flush())

@@ -1,5 +1,7 @@
---- Text in UTF-16 with a byte order mark, turned into UTF-8: what Excel saves as "Unicode Text", and what
--- `>` in Windows PowerShell writes. Text without such a mark is passed on as it is.
+--- Text in UTF-16 with a byte order mark, turned into UTF-8: Excel saves "Unicode Text" so, and `>` in Windows
+-- PowerShell writes it. Text without such a mark is passed on unchanged.
+
+local utf8_of_point = require("autopilot.base.entities").utf8
 
 local utf16 = {}
 
@@ -8,65 +10,46 @@ local little_endian, big_endian = "\255\254", "\254\255"
 -- U+FFFD, for half of a surrogate pair and for half of a code unit.
 local replacement = "\239\191\189"
 
---- The UTF-8 of a code point.
-local function encode(point)
-  if point < 0x80 then
-    return string.char(point)
-  end
-  local bytes, limit = {}, 0x40 -- what fits beside the length in the first byte
-  while point >= limit do
-    table.insert(bytes, 1, string.char(0x80 + point % 0x40))
-    point = math.floor(point / 0x40)
-    limit = #bytes == 1 and 0x20 or limit / 2
-  end
-  return string.char(0x100 - 2 * limit + point) .. table.concat(bytes)
+local function is_high(unit)
+  return unit >= 0xD800 and unit < 0xDC00
 end
 
---- A converter of pieces that end after a whole code unit; half of a surrogate pair is kept for the next.
-local function converter(is_big)
-  local high -- the first half of a surrogate pair
-
-  local function convert(first, second)
-    first, second = first:byte(), second:byte()
-    local unit = is_big and first * 256 + second or second * 256 + first
-    local is_low = unit >= 0xDC00 and unit < 0xE000
-    local before = high and not is_low and replacement or ""
-    local pair = high and is_low and 0x10000 + (high - 0xD800) * 0x400 + unit - 0xDC00
-    high = unit >= 0xD800 and unit < 0xDC00 and unit or nil
-    if high then
-      return before
-    end
-    return before .. (is_low and not pair and replacement or encode(pair or unit))
-  end
-
-  return function(text)
-    return (text:gsub("(.)(.)", convert))
-  end, function()
-    return high and replacement or ""
-  end
+local function is_low(unit)
+  return unit >= 0xDC00 and unit < 0xE000
 end
 
---- Reads UTF-16 as UTF-8.
-local function decoding(read, is_big, rest)
-  local convert, unfinished = converter(is_big)
-  local is_at_end = false
-  return function()
-    if is_at_end then
-      return nil
+--- The code unit of two bytes.
+local function unit_of(first, second, is_big)
+  first, second = first:byte(), second:byte()
+  return is_big and first * 256 + second or second * 256 + first
+end
+
+--- The UTF-8 of a whole text without its byte order mark.
+local function decode(bytes, is_big)
+  local parts, high = {}, nil
+  for first, second in bytes:gmatch "(.)(.?)" do
+    local unit = second ~= "" and unit_of(first, second, is_big)
+    if high and unit and is_low(unit) then
+      local point = 0x10000 + (high - 0xD800) * 0x400 + unit - 0xDC00
+      parts[#parts] = utf8_of_point(point) -- instead of the replacement for the first half alone
+      high = nil
+    elseif not unit or is_high(unit) or is_low(unit) then
+      parts[#parts + 1] = replacement
+      high = unit and is_high(unit) and unit
+    else
+      parts[#parts + 1] = utf8_of_point(unit)
+      high = nil
     end
-    local piece, message = read()
-    if piece then
-      local text = rest .. piece
-      local even = #text - #text % 2
-      rest = text:sub(even + 1)
-      return convert(text:sub(1, even))
-    elseif piece == nil and not message then
-      is_at_end = true
-      local last = unfinished() .. (rest ~= "" and replacement or "")
-      return last ~= "" and last or nil
-    end
-    return piece, message
   end
+  return table.concat(parts)
+end
+
+--- How many of the bytes can be decoded before the rest is there: half of a unit or of a pair is not.
+local function decodable(bytes, is_big)
+  local count = #bytes - #bytes % 2
+  local last = count > 0
+    and unit_of(bytes:sub(count - 1, count - 1), bytes:sub(count, count), is_big)
+  return last and is_high(last) and count - 2 or count
 end
 
 --- Whether a text that begins so is UTF-16 with a byte order mark.
@@ -81,31 +64,26 @@ end
 ---@param read fun(): string|false|nil, string? the next piece; false: none yet; nil: the end, or with a message a failure
 ---@return fun(): string|false|nil, string? read
 function utf16.reader(read)
-  local next_piece
-  local beginning = ""
+  local has_begun, is_marked, is_big = false, false, false
+  local rest = "" -- what cannot be decoded yet
   return function()
-    if next_piece then
-      return next_piece()
-    end
     local piece, message = read()
-    beginning = beginning .. (piece or "")
-    if piece and #beginning < 2 then
-      return ""
-    elseif not piece and (piece == false or beginning == "") then
+    if not piece and (piece == false or message or rest == "") then
       return piece, message
     end
-    local is_marked = utf16.is_marked(beginning)
-    local is_given = false
-    local function first_then_rest()
-      if not is_given then
-        is_given = true
-        return is_marked and beginning:sub(3) or beginning
+    local bytes = rest .. (piece or "")
+    if not has_begun then
+      if piece and #bytes < 2 then
+        rest = bytes
+        return ""
       end
-      return read()
+      has_begun, is_marked, is_big = true, utf16.is_marked(bytes), bytes:sub(1, 2) == big_endian
+      bytes = is_marked and bytes:sub(3) or bytes
     end
-    next_piece = is_marked and decoding(first_then_rest, beginning:sub(1, 2) == big_endian, "")
-      or first_then_rest
-    return next_piece()
+    local count = is_marked and piece and decodable(bytes, is_big) or #bytes
+    rest = bytes:sub(count + 1)
+    bytes = bytes:sub(1, count)
+    return is_marked and decode(bytes, is_big) or bytes
   end
 end
 

@@ -1,6 +1,6 @@
 --- `autopilot-sync emulate`: a service to try things with. What it does is in `cli/emulate`.
 
-local values = require "autopilot.cli.values"
+local options = require "autopilot.cli.options"
 
 ---@type autopilot.cli.Command
 local emulate = {
@@ -13,8 +13,8 @@ local emulate = {
     .. "account can always sign in with its secret; options add other ways.",
 }
 
--- In the order of the help. The emulator, which knows them too, is loaded only where one is given: this
--- file is read at every start of every command.
+-- The kinds of `autopilot.emulator.faults`, in the order of the help. Named here too, because the emulator is
+-- loaded only where a fault is given, and this file at every start of the command.
 local fault_kinds = {
   "unsent",
   "lost_request",
@@ -29,9 +29,9 @@ local fault_kinds = {
   "failed_sync",
 }
 
---- Reads a fault: its kind, then fields, between commas.
+--- Reads a fault: its kind, then `NAME=VALUE` fields, separated by commas.
 local function fault_of(text)
-  local kind, mistake = values.one_of("--fault", fault_kinds)(text:match "^[^,]*")
+  local kind, mistake = options.one_of("--fault", fault_kinds)(text:match "^[^,]*")
   if not kind then
     return nil, mistake
   end
@@ -57,14 +57,14 @@ local function add_list(parser, name, metavariables, description)
 end
 
 function emulate.declare(parser)
-  local option = values.declarer(parser)
-  option("--port", "PORT", "Port to listen on. Default: a free one.", values.count, 65535)
+  local option = options.declarer(parser)
+  option("--port", "PORT", "Port to listen on. Default: a free one.", options.count, 65535)
   local cooldown = "Time that must pass between two syncs. Default: 600."
-  option("--cooldown", "SECONDS", cooldown, values.seconds_or_none)
+  option("--cooldown", "SECONDS", cooldown, options.seconds_or_zero)
   local duration = "How long a sync takes to complete. Default: 0.5."
-  option("--duration", "SECONDS", duration, values.seconds_or_none)
+  option("--duration", "SECONDS", duration, options.seconds_or_zero)
   local versions = "Newest version of HTTP to speak: 1.1 or 2 (default)."
-  option("--http-version", "VERSION", versions, values.one_of, { "1.1", "2" })
+  option("--http-version", "VERSION", versions, options.one_of, { "1.1", "2" })
   local certificate = "The account may sign in with this certificate (PEM). Repeatable."
   add_list(parser, "--certificate", "FILE", certificate)
   local federated = "The account may sign in with tokens of this platform (workload identity). "
@@ -72,7 +72,7 @@ function emulate.declare(parser)
   add_list(parser, "--federated", { "ISSUER", "SUBJECT" }, federated):args(2)
   parser:flag("--public", "People may sign in to the account with a code (device code).")
   local identity = "The account is this machine's managed identity: imds or app_service."
-  option("--identity", "PLATFORM", identity, values.one_of, { "imds", "app_service" })
+  option("--identity", "PLATFORM", identity, options.one_of, { "imds", "app_service" })
   local fault = "A request meets this fault, such as throttle,on=sync,retry_after=3. Repeatable: "
     .. "each meets one request, in order. Kinds: "
     .. table.concat(fault_kinds, ", ")
@@ -80,12 +80,12 @@ function emulate.declare(parser)
   add_list(parser, "--fault", "KIND[,NAME=VALUE]", fault):convert(fault_of)
 end
 
---- A list that is nil when nothing was given.
+--- The list, or nil where it is empty.
 local function given_list(list)
   return list[1] and list or nil
 end
 
---- The platforms' credentials, from pairs of issuer and subject.
+--- The credentials of platforms, from pairs of issuer and subject.
 local function credentials_of(given)
   local credentials = {}
   for index, pair in ipairs(given) do
@@ -94,20 +94,20 @@ local function credentials_of(given)
   return given_list(credentials)
 end
 
-function emulate.run(options, context)
+function emulate.run(given, context)
   local output = context.output
   local service = context.emulate or require "autopilot.cli.emulate"
   local ended, message = service.run {
-    port = options.port,
-    cooldown = options.cooldown,
-    duration = options.duration,
-    http_version = options.http_version,
-    certificates = given_list(options.certificate),
-    federated = credentials_of(options.federated),
-    public = options.public,
-    identity = options.identity,
-    faults = given_list(options.fault),
-    json = options.json,
+    port = given.port,
+    cooldown = given.cooldown,
+    duration = given.duration,
+    http_version = given.http_version,
+    certificates = given_list(given.certificate),
+    federated = credentials_of(given.federated),
+    public = given.public,
+    identity = given.identity,
+    faults = given_list(given.fault),
+    json = given.json,
     print = function(line)
       output:line(line)
     end,

@@ -1,7 +1,7 @@
---- `autopilot-sync ensure`: makes true that a sync since a moment has been done.
+--- `autopilot-sync ensure`: makes sure that a sync since a given time has completed.
 
-local awaiting = require "autopilot.cli.awaiting"
-local values = require "autopilot.cli.values"
+local options = require "autopilot.cli.options"
+local wait = require "autopilot.cli.commands.wait"
 
 ---@type autopilot.cli.Command
 return {
@@ -13,21 +13,21 @@ return {
     .. "asks for it, and waits until it has completed.",
   example = "ensure --since 2026-07-23T11:23:15Z --auth managed",
   declare = function(parser)
-    awaiting.declare(parser, "now")
+    wait.declare_waiting(parser, "now")
     local max_age = "Accept a sync that was triggered at most this many seconds ago, instead of "
       .. "--since."
-    values.declarer(parser)("--max-age", "SECONDS", max_age, values.seconds_or_none)
+    options.declarer(parser)("--max-age", "SECONDS", max_age, options.seconds_or_zero)
     local no_wait = "Do not wait for anything: ask for a sync if Intune accepts one now, and "
       .. "report what came of it, or when to try again."
     parser:flag("--no-wait", no_wait)
   end,
-  run = function(options, context)
-    if options.since and options.max_age then
+  run = function(given, context)
+    if given.since and given.max_age then
       return nil, "options '--since' and '--max-age' exclude each other"
     end
-    return awaiting.run("ensure", options, context, {
-      max_age = options.max_age,
-      wait = not options.no_wait,
+    return wait.run_waiting("ensure", given, context, {
+      max_age = given.max_age,
+      wait = not given.no_wait,
     })
   end,
 }

@@ -1,10 +1,8 @@
---- `autopilot-sync fleet`: the same for every tenant of a list. How it runs is in `cli/fleet_run`.
+--- `autopilot-sync fleet`: an operation for every tenant of a list. How it runs is in `cli/fleet`.
 
-local FleetPlan = require "autopilot.cli.fleet_plan"
-local FleetRun = require "autopilot.cli.fleet_run"
-local moment = require "autopilot.cli.moment"
-local service_options = require "autopilot.cli.service_options"
-local values = require "autopilot.cli.values"
+local FleetPlan = require "autopilot.cli.fleet.plan"
+local options = require "autopilot.cli.options"
+local run_fleet = require "autopilot.cli.fleet.run"
 
 ---@type autopilot.cli.Command
 local fleet = {
@@ -20,67 +18,67 @@ local fleet = {
 }
 
 function fleet.declare(parser)
-  local option = values.declarer(parser)
+  local option = options.declarer(parser)
   parser:argument("file", "The list of tenants; - reads it from standard input."):argname "FILE"
   local column = "The column that has the tenant, where its name is not one of the usual ones."
-  option("--column", "NAME", column, values.text)
+  option("--column", "NAME", column, options.text)
   local operations = { "sync", "ensure", "status", "wait" }
   option(
     "--operation",
     "NAME",
     "What to do for each tenant: sync (default), ensure, status or wait.",
-    values.one_of,
+    options.one_of,
     operations
   )
   local concurrency = "How many requests may be under way at a time. Default: 64."
-  option("--concurrency", "NUMBER", concurrency, values.count, 10000)
+  option("--concurrency", "NUMBER", concurrency, options.count, 10000)
   local spread = "Begin with the tenants evenly over this many seconds, instead of at once."
-  option("--spread", "SECONDS", spread, values.seconds)
+  option("--spread", "SECONDS", spread, options.seconds)
   local deadline = "Stop after this many seconds. Tenants that were not begun with by then are "
     .. "reported as cancelled."
-  option("--deadline", "SECONDS", deadline, values.seconds)
+  option("--deadline", "SECONDS", deadline, options.seconds)
   local since = "With --operation ensure or wait, as for these commands. A tenant's own field "
     .. "since comes before it. Default for ensure: when the run began."
-  option("--since", "TIME", since, moment.converter)
+  option("--since", "TIME", since, options.time)
   local max_age = "With --operation ensure: accept a sync that was triggered at most this many "
     .. "seconds ago, instead of --since."
-  option("--max-age", "SECONDS", max_age, values.seconds_or_none)
+  option("--max-age", "SECONDS", max_age, options.seconds_or_zero)
   local state = "Remember in this file (SQLite) which tenants are done. After a run that did not "
     .. "come to its end, the same command goes on with the others."
-  option("--state", "FILE", state, values.text)
+  option("--state", "FILE", state, options.text)
   local within = "Go on with an earlier run of the --state file only if that began at most this "
     .. "many seconds ago; 0 begins anew. Default: 43200."
-  option("--resume-within", "SECONDS", within, values.seconds_or_none)
-  service_options.declare(parser, true)
+  option("--resume-within", "SECONDS", within, options.seconds_or_zero)
+  options.declare_service(parser, true)
 end
 
 --- What is wrong with the options together, or nil.
-local function complaint_about(options)
-  local operation = options.operation or "sync"
-  if options.since and options.max_age then
+local function complaint_about(given)
+  local operation = given.operation or "sync"
+  if given.since and given.max_age then
     return "options '--since' and '--max-age' exclude each other"
-  elseif options.since and operation ~= "ensure" and operation ~= "wait" then
+  elseif given.since and operation ~= "ensure" and operation ~= "wait" then
     return "option '--since' goes with --operation ensure or wait"
-  elseif options.max_age and operation ~= "ensure" then
+  elseif given.max_age and operation ~= "ensure" then
     return "option '--max-age' goes with --operation ensure"
-  elseif options.resume_within and not options.state then
+  elseif given.resume_within and not given.state then
     return "option '--resume-within' goes with --state"
-  elseif options.file == "-" and options.client_secret_file == "-" then
+  elseif given.file == "-" and given.client_secret_file == "-" then
     return "standard input cannot be both the list and the secret"
   end
 end
 
-function fleet.run(options, context)
-  local mistake = complaint_about(options)
+function fleet.run(given, context)
+  local mistake = complaint_about(given)
   if mistake then
     return nil, mistake
   end
   local plan
-  plan, mistake = FleetPlan.prepare(options, context)
+  plan, mistake = FleetPlan.prepare(given, context)
   if not plan then
     return nil, mistake
   end
-  return FleetRun.new(plan, options, context):go()
+  return run_fleet(plan, given, context)
 end
 
 return fleet

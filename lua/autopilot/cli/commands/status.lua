@@ -1,8 +1,7 @@
---- `autopilot-sync status`: what the tenant's record says.
+--- `autopilot-sync status`: shows what the tenant's record says.
 
-local service_options = require "autopilot.cli.service_options"
-local status_table = require "autopilot.cli.status_table"
-local values = require "autopilot.cli.values"
+local options = require "autopilot.cli.options"
+local text = require "autopilot.cli.text"
 
 ---@type autopilot.cli.Command
 local status = {
@@ -15,18 +14,60 @@ local status = {
 }
 
 function status.declare(parser)
-  service_options.declare(parser)
+  options.declare_service(parser)
   local deadline = "Stop after this many seconds, retries and pauses included."
-  values.declarer(parser)("--deadline", "SECONDS", deadline, values.seconds)
+  options.declarer(parser)("--deadline", "SECONDS", deadline, options.seconds)
 end
 
-function status.run(options, context)
-  local client, mistake = service_options.client(options, context)
+--- A stamp and its age, both by the service's clock. A stamp that is ahead of the clock has no age.
+local function stamp(seconds, service_time)
+  if not seconds then
+    return "none on record"
+  end
+  local age = service_time - seconds
+  local time = text.time(seconds)
+  -- The service tells its time in whole seconds, so a stamp may seem to be less than a second ahead.
+  return age > -1 and ("%s (%s ago)"):format(time, text.duration(math.max(0, age))) or time
+end
+
+local function readiness(report)
+  if report.ready then
+    return "yes"
+  end
+  local parts = {}
+  if report.sync_status == "in_progress" then
+    parts[1] = "a sync is in progress"
+  end
+  if report.cooldown_remaining > 0 then
+    -- Rounded up, so that a request at the time that is shown does not come too early.
+    parts[#parts + 1] = ("in %s, at %s"):format(
+      text.duration(math.ceil(report.cooldown_remaining)),
+      text.time(math.ceil(report.cooldown_until))
+    )
+  end
+  return "no: " .. table.concat(parts, "; ")
+end
+
+--- The status as a small table.
+---@param report autopilot.StatusReport
+---@return string[] lines
+function status.lines(report)
+  local lines = {}
+  text.add_row(lines, "Tenant", report.tenant)
+  text.add_row(lines, "State", report.sync_status or "not told")
+  text.add_row(lines, "Last sync", stamp(report.last_sync, report.service_time))
+  text.add_row(lines, "Last trigger", stamp(report.last_manual_trigger, report.service_time))
+  text.add_row(lines, "Ready", readiness(report))
+  return lines
+end
+
+function status.run(given, context)
+  local client, mistake = options.client(given, context)
   if not client then
     return nil, mistake
   end
-  local report, failure = client:status { deadline = options.deadline }
-  return service_options.finish(client, report or failure, options, context, status_table.lines)
+  local report, failure = client:status { deadline = given.deadline }
+  return options.finish(client, report or failure, given, context, status.lines)
 end
 
 return status

@@ -1,8 +1,7 @@
 --- `autopilot-sync sync`: asks for a sync.
 
+local options = require "autopilot.cli.options"
 local progress = require "autopilot.cli.progress"
-local service_options = require "autopilot.cli.service_options"
-local values = require "autopilot.cli.values"
 
 ---@type autopilot.cli.Command
 local sync = {
@@ -16,13 +15,13 @@ local sync = {
 }
 
 function sync.declare(parser)
-  service_options.declare(parser)
+  options.declare_service(parser)
   local deadline = "Stop after this many seconds, retries and pauses included."
-  values.declarer(parser)("--deadline", "SECONDS", deadline, values.seconds)
+  options.declarer(parser)("--deadline", "SECONDS", deadline, options.seconds)
   parser:flag("--wait", "Wait until the sync has completed, an hour at most or as --deadline says.")
 end
 
---- Completes a refusal that does not say until when: the record of the service tells.
+--- Adds to a refusal that does not say until when what the tenant's record says.
 local function look_up_end(client, failure)
   local status = client:status { deadline = 10 }
   if status and status.cooldown_remaining > 0 then
@@ -31,29 +30,25 @@ local function look_up_end(client, failure)
   end
 end
 
-function sync.run(options, context)
-  local shown = progress.of_waiting(context, options)
-  local client, mistake = service_options.client(options, context, {
+function sync.run(given, context)
+  local shown = progress.of_waiting(context, given)
+  local client, mistake = options.client(given, context, {
     sleep = shown.sleep,
-    on_event = function(event)
-      if event.type == "attempt" then
-        context.if_interrupted = "the request for a sync may have been sent"
-      end
-    end,
+    on_event = context:request_observer(),
   })
   if not client then
     return nil, mistake
   end
   local report, failure = client:sync {
-    deadline = options.deadline,
-    wait = options.wait,
+    deadline = given.deadline,
+    wait = given.wait,
     on_progress = shown.on_progress,
   }
   shown.erase()
   if failure and failure.outcome == "cooldown" and not failure.retry_at then
     look_up_end(client, failure)
   end
-  return service_options.finish(client, report or failure, options, context)
+  return options.finish(client, report or failure, given, context)
 end
 
 return sync

@@ -1,13 +1,13 @@
 --- `autopilot-sync token`: signs in, and shows what the token says of itself.
 
 local Call = require "autopilot.sync.call"
+local access_token = require "autopilot.graph.access_token"
 local attempts = require "autopilot.sync.attempts"
 local bearer = require "autopilot.graph.bearer"
-local core = require "autopilot.core"
+local options = require "autopilot.cli.options"
 local outcome = require "autopilot.sync.outcome"
 local report = require "autopilot.sync.report"
-local service_options = require "autopilot.cli.service_options"
-local token_facts = require "autopilot.cli.token_facts"
+local words = require "autopilot.cli.text"
 
 ---@type autopilot.cli.Command
 local token = {
@@ -16,20 +16,19 @@ local token = {
   summary = "Sign in, and show what the token permits.",
   description = "Signs in as the other commands do, and shows audience, tenant, application, "
     .. "permissions and expiry of the token. Sends nothing to the service. Ends in 5 where "
-    .. "the token "
-    .. "surely does not permit a sync.",
+    .. "the token surely does not permit a sync.",
 }
 
 function token.declare(parser)
-  service_options.declare(parser)
+  options.declare_service(parser)
   parser:flag("--inspect", "Show what the token says of itself; this is the default.")
   parser:flag("--print", "Print the token itself, which is a secret.")
 end
 
---- Signs in, again as the client's policy says while the token endpoint fails.
+--- Signs in, and tries again as the client's policy says where the token endpoint fails.
 ---@param client autopilot.Client
 ---@return string? text the token
----@return autopilot.Report? failed why there is none, or none that can be of use
+---@return autopilot.Report? failed why there is no token, or none that permits a sync
 local function obtain(client)
   local call, text = Call.new(client, "token"), nil
   local answer = attempts.run(call, function()
@@ -43,39 +42,88 @@ local function obtain(client)
   return text, answer.outcome and report.seal(answer) or nil
 end
 
+---@class autopilot.cli.TokenFacts: autopilot.graph.TokenFacts what the token says of itself, unverified; never the token
+---@field ok boolean false: it does not permit a sync, and `outcome`, `error` and `hint` tell why
+---@field operation "token"
+---@field tenant string? in place of `tenant_id`
+---@field expires_in number? seconds, less than 0 when it has expired
+---@field permission string the one that a sync needs
+---@field permitted boolean? whether the token has it; nil when the token cannot be read
+
+--- What can be known of a token. One that cannot be read is no failure: only the service has to understand it.
+local function facts_of(text, now)
+  local facts = access_token.of(text)
+  facts.ok, facts.operation, facts.permission = true, "token", access_token.permission
+  if not facts.message then
+    facts.permitted = access_token.permits(facts, true) == true
+    facts.tenant, facts.tenant_id = facts.tenant_id, nil
+    facts.expires_in = facts.expires_at and facts.expires_at - now
+  end
+  return facts
+end
+
+local function expiry_of(facts)
+  local left = facts.expires_in
+  if not left or math.abs(facts.expires_at) > 1e11 then
+    return left and "out of every range" or "not told"
+  end
+  local form = left > 0 and "%s (in %s)" or "%s (%s ago)"
+  return form:format(words.time(facts.expires_at), words.duration(math.abs(left)))
+end
+
+--- The facts as a small table.
+---@param facts autopilot.cli.TokenFacts
+---@return string[] lines
+local function lines_of(facts)
+  if facts.message then
+    return { "A token was given. " .. facts.message:gsub("^%l", string.upper) .. "." }
+  end
+  local lines = {}
+  words.add_row(lines, "Audience", facts.audience or "not told")
+  words.add_row(lines, "Tenant", facts.tenant or "not told")
+  words.add_row(lines, "Application", facts.application or "not told")
+  words.add_row(lines, "User", facts.user)
+  words.add_row(lines, "Roles", facts.roles and table.concat(facts.roles, ", "))
+  words.add_row(lines, "Scopes", facts.scopes and table.concat(facts.scopes, ", "))
+  words.add_row(lines, "Expires", expiry_of(facts))
+  local judgement = facts.permitted and "%s is there"
+    or "%s is missing: grant it to the application, with admin consent"
+  words.add_row(lines, "Permission", judgement:format(facts.permission))
+  return lines
+end
+
 --- Shows what the token says, and then what is wrong with it.
 ---@param failed autopilot.Report?
-local function show(text, failed, options, context)
+local function show(text, failed, given, context)
   local output = context.output
-  local wants_facts = options.inspect or not options.print
-  if options.json or wants_facts then
-    local facts = token_facts.of(text, (context.now or core.now)())
-    facts.token = options.print and text or nil
-    if options.json and failed then
+  if given.json or given.inspect or not given.print then
+    local facts = facts_of(text, context.now())
+    facts.token = given.print and text or nil
+    if given.json and failed then
       facts.ok, facts.outcome = false, failed.outcome
       facts.error, facts.hint = failed.error, failed.hint
     end
-    output:report(facts, options, token_facts.lines)
+    output:report(facts, given, lines_of)
   end
-  if options.print and not options.json then
+  if given.print and not given.json then
     output:text(text)
   end
-  if failed and not options.json then
-    output:report(failed, options)
+  if failed and not given.json then
+    output:report(failed, given)
   end
 end
 
-function token.run(options, context)
-  local client, mistake = service_options.client(options, context)
+function token.run(given, context)
+  local client, mistake = options.client(given, context)
   if not client then
     return nil, mistake
   end
   local text, failed = obtain(client)
   if text then
-    context.secrets[#context.secrets + 1] = text
-    show(text, failed, options, context)
+    context:hide(text)
+    show(text, failed, given, context)
   else
-    context.output:report(failed, options)
+    context.output:report(failed, given)
   end
   client:close()
   return failed and outcome.exit_code(failed) or 0

@@ -1,0 +1,284 @@
+--- A list of tenants: JSON Lines, CSV with a header, or plain names; read line by line as it is needed.
+--
+-- The first line tells which of them it is. A line that is wrong is reported by its number and left out, and so
+-- is a tenant that was there before; the others go on. What is wrong with the list as a whole (its encoding, its
+-- header) is reported before any tenant. Only the names of tenants are kept in memory, to find duplicates.
+
+local csv = require "autopilot.cli.fleet.csv"
+local json = require "autopilot.base.json"
+local not_text = require("autopilot.cli.input").not_text
+local tenant_fields = require "autopilot.cli.fleet.tenant_fields"
+
+local tenant_list = {}
+
+---@class autopilot.cli.TenantList
+---@field count integer tenants so far
+---@field bad integer lines that were left out because they are wrong
+---@field duplicates integer lines that were left out because their tenant was there before
+---@field size number? bytes of the list in UTF-8, when they are known
+---@field failure string? why the rest of the list could not be read
+---@field package is_complete boolean the list was read to its end
+local TenantList = {}
+TenantList.__index = TenantList
+
+-- Bytes; a line with a few names is never longer.
+tenant_list.longest_line = 64 * 1024
+
+local byte_order_mark = "\239\187\191"
+
+-- Ignored columns that are named.
+local most_shown = 8
+
+local function is_blank(text)
+  return not text:find "%S"
+end
+
+--- The next line without its end; false when it is not there yet, nil at the end of the list.
+local function next_line(self)
+  local text, failure = self.read_line()
+  if not text then
+    self.failure = self.failure or failure
+    return text
+  end
+  self.line = self.line + 1
+  self.bytes = self.bytes + #text + 1
+  return text
+end
+
+--- Tells once which columns of the list are not used.
+local function tell_ignored(self, ignored)
+  if #ignored > 0 and not self.has_told_ignored then
+    self.has_told_ignored = true
+    local more = #ignored > most_shown and (" and %d more"):format(#ignored - most_shown) or ""
+    local names = table.concat(ignored, ", ", 1, math.min(#ignored, most_shown))
+    self.complain(("line %d: columns that are ignored: %s%s"):format(self.line, names, more))
+  end
+end
+
+--- Reads a line of a plain list: a name; `#` begins a comment. Quotes around the name and separators behind it
+-- are removed: they come with names that were copied from a table or a program.
+local function read_plain(_, text)
+  if text:find "^%s*#" then
+    return nil
+  end
+  local tenant = text:gsub("[%s,;]+$", ""):gsub("^%s+", "")
+  return { tenant = tenant:match '^"(.*)"$' or tenant:match "^'(.*)'$" or tenant }
+end
+
+--- Reads a line of JSON Lines: an object.
+local function read_json(self, text)
+  local object = json.decode(text)
+  if type(object) ~= "table" or object[1] ~= nil then
+    return nil, "is no JSON object"
+  end
+  local names = {}
+  for name in pairs(object) do
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  local columns, message = tenant_fields.columns(names, self.column)
+  if not columns then
+    return nil, message or "tenant is missing"
+  end
+  tell_ignored(self, columns.ignored)
+  local fields = {}
+  for index, field in pairs(columns.fields) do
+    local value = object[names[index]]
+    fields[field] = value ~= json.null and value or nil
+  end
+  return fields
+end
+
+--- The values of a CSV line. Of those beyond `least`, the empty ones at its end are left out.
+local function values_of(text, separator, least)
+  local values, message = csv.fields(text, separator)
+  while values and #values > least and is_blank(values[#values]) do
+    values[#values] = nil
+  end
+  return values, message
+end
+
+--- A function that reads lines of CSV with so many columns.
+local function csv_reader(fields_of, count, separator)
+  return function(_, text)
+    local values, message = values_of(text, separator, count)
+    if not values then
+      return nil, message
+    elseif is_blank(table.concat(values)) then
+      return nil -- a spreadsheet writes an empty row so
+    elseif #values ~= count then
+      return nil, ("its number of fields is %d, not %d as in the header"):format(#values, count)
+    end
+    local fields = {}
+    for index, name in pairs(fields_of) do
+      fields[name] = values[index]:match "^%s*(.-)%s*$"
+    end
+    return fields
+  end
+end
+
+--- The separator that a first line such as `sep=;` names, which Excel obeys and hides; or nil.
+local function separator_told(text)
+  return text:match '^"?[Ss][Ee][Pp]=([,;\t|])"?%s*$'
+end
+
+--- The separator of a header. Spreadsheets write a semicolon where numbers have a decimal comma, and a tab
+-- where they are asked for text.
+local function separator_of(text)
+  if text:find "%S%s*\t" and text:find "\t%s*%S" then
+    return "\t"
+  end
+  return text:find(";", 1, true) and not text:find(",", 1, true) and ";" or ","
+end
+
+--- What reads the list with this first line, and whether that line is a header; or nil and a message.
+local function choose_reader(self, text)
+  if text:find "^%s*{" and not text:find "^%s*{%x+%-[%x%-]+}" then
+    return read_json, false
+  elseif text:find "^%s*%[" then
+    return nil,
+      "it is a JSON array: write each of its objects in a line of its own, as jq -c '.[]' does"
+  end
+  local separator = self.separator or separator_of(text)
+  local names = values_of(text, separator, 1)
+  local columns, message = tenant_fields.columns(names or {}, self.column)
+  if message then
+    return nil, message
+  elseif columns then
+    tell_ignored(self, columns.ignored)
+    return csv_reader(columns.fields, #names, separator), true
+  elseif self.column then
+    return nil, "it has no column of the name that was given with --column"
+  elseif not names or #names > 1 then
+    return nil,
+      "a CSV file begins with the names of its columns, one of them 'tenant': where another column "
+        .. "has the tenant, name it with --column"
+  end
+  local is_header = tenant_fields.is_header(names[1])
+  if is_header then
+    self.complain(("line %d: it is no tenant, and was taken for a header"):format(self.line))
+  end
+  return read_plain, is_header
+end
+
+--- The fields of a line; nil for a comment or an empty row; or nil and what is wrong with it.
+local function fields_of_line(self, text)
+  if #text > tenant_list.longest_line then
+    return nil, "is too long"
+  elseif text:find("\0", 1, true) then
+    return nil, "has a NUL in it"
+  end
+  local fields, message = self:read(text)
+  return fields, message or fields and tenant_fields.complaint(fields)
+end
+
+--- Leaves a line out: reports why, and counts it.
+---@param line integer
+---@param message string
+function TenantList:refuse(line, message)
+  self.bad = self.bad + 1
+  self.complain(("line %d: %s"):format(line, message))
+end
+
+--- Whether the tenant was in the list before, which is reported.
+local function is_duplicate(self, fields)
+  local key = (fields.cloud or self.cloud) .. "/" .. fields.tenant:lower() -- a domain is of one cloud
+  local before = self.seen[key]
+  if before then
+    self.duplicates = self.duplicates + 1
+    self.complain(
+      ("line %d: %s is in line %d already: left out"):format(self.line, fields.tenant, before)
+    )
+  end
+  self.seen[key] = before or self.line
+  return before ~= nil
+end
+
+--- The next tenant that was not there before; false when it is not there yet, nil at the end of the list.
+---@return autopilot.cli.Tenant|false|nil
+function TenantList:next()
+  while true do
+    local text = self.first or next_line(self)
+    self.first = nil
+    if not text then
+      self.is_complete = text == nil and not self.failure
+      return text
+    end
+    local fields, message
+    if not is_blank(text) then
+      fields, message = fields_of_line(self, text)
+    end
+    if message then
+      self:refuse(self.line, message)
+    elseif fields and not is_duplicate(self, fields) then
+      self.count = self.count + 1
+      fields.line = self.line
+      return fields
+    end
+  end
+end
+
+--- How many tenants there will be in all: exact when all were read, else an estimate by the length of what
+-- was read; nil when the length of the list is not known.
+---@return number? count
+---@return boolean is_exact
+function TenantList:expected()
+  if self.is_complete then
+    return self.count, true
+  elseif self.size and self.size > 0 and self.count > 0 then
+    local estimate = self.count * math.max(1, self.size / self.bytes)
+    return math.floor(estimate + 0.5), false
+  end
+  return nil, false
+end
+
+---@class autopilot.cli.TenantListOptions
+---@field read_line fun(): string|false|nil, string? without its end; nil and a message: it cannot be read; false: none yet, after the first tenant
+---@field complain fun(message: string) takes each sentence about a line
+---@field cloud string that of tenants which name none
+---@field column string? the name of the column that has the tenant
+---@field size number? bytes of the list in UTF-8, when they are known
+
+--- Opens a list: reads as much as tells which kind it is.
+---@param given autopilot.cli.TenantListOptions
+---@return autopilot.cli.TenantList?
+---@return string? mistake what is wrong with the list as a whole
+function tenant_list.open(given)
+  local self = setmetatable({
+    read_line = given.read_line,
+    complain = given.complain,
+    cloud = given.cloud,
+    column = given.column,
+    size = given.size,
+    count = 0,
+    bad = 0,
+    duplicates = 0,
+    line = 0,
+    bytes = 0,
+    seen = {},
+    is_complete = false,
+  }, TenantList)
+  local text = next_line(self)
+  text = text and text:gsub("^" .. byte_order_mark, "")
+  local mistake = text and not_text(text)
+  if mistake then
+    return nil, mistake
+  end
+  while text and (is_blank(text) or text:find "^%s*#" or separator_told(text)) do
+    self.separator = separator_told(text) or self.separator
+    text = next_line(self)
+  end
+  if not text then
+    local failure = self.failure
+    return nil, failure and "it cannot be read: " .. failure or "there is no tenant in it"
+  end
+  local has_header
+  self.read, has_header = choose_reader(self, text)
+  if not self.read then
+    return nil, ("line %d: %s"):format(self.line, has_header)
+  end
+  self.first = not has_header and text or nil
+  return self
+end
+
+return tenant_list

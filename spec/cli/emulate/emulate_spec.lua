@@ -1,0 +1,467 @@
+local cjson = require "cjson.safe"
+local emulate = require "autopilot.cli.emulate"
+local emulated_service = require "support.emulated_service"
+local shell = require "autopilot.cli.emulate.shell"
+
+local unpack = unpack or table.unpack -- luacheck: compat
+local exists = emulated_service.exists
+local processes_with = emulated_service.processes_with
+
+local settings_path = "/beta/deviceManagement/windowsAutopilotSettings"
+
+--- Waits until the folder and every process that names it are gone, or for ten seconds.
+local function is_gone_soon(folder)
+  local directory, first, rest = folder:match "^(.*)/(.)([^/]*)$"
+  local wait = [[
+    tries=0
+    while [ -e "$1/$2$3" ] || ps -A -o args= | grep -q "[$2]$3"; do
+      tries=$((tries + 1))
+      [ $tries -lt 3000 ] || exit
+      sleep 0.02
+    done
+    echo gone
+  ]]
+  return shell.read(wait, directory, first, rest) == "gone\n"
+end
+
+describe("the emulated service in nginx", function()
+  local service
+
+  setup(function()
+    service = emulated_service.start {
+      cooldown = 300,
+      duration = 30,
+      emulator = { tenants = { fabrikam = { licensed = false } }, retry_after = "header" },
+    }
+  end)
+
+  teardown(function()
+    service.stop()
+  end)
+
+  before_each(function()
+    service:control("POST", "reset")
+  end)
+
+  --- A request by the curl command: its answer as text, in parts; nil and what curl says without one.
+  local function curl(path, ...)
+    local output = shell.read(
+      [[exec curl -sS -i --max-time 20 "$@" 2>&1]],
+      "--cacert",
+      service.ca_file,
+      "-H",
+      "Authorization: Bearer " .. service.token,
+      service.url .. path,
+      ...
+    )
+    local version, status, rest = output:match "^HTTP/([%d.]+) (%d+)[^\r\n]*(\r\n.*)$"
+    if not version then
+      return nil, output
+    end
+    local head, body = rest:match "^(.-\r\n)\r\n(.*)$"
+    return { status = tonumber(status), version = version, head = head:lower(), body = body }
+  end
+
+  it("answers over TLS in HTTP/1.1 and in HTTP/2, as the emulator does", function()
+    for option, version in pairs { ["--http1.1"] = "1.1", ["--http2"] = "2" } do
+      service:control("POST", "reset")
+      local record = curl(settings_path, option)
+      assert.equal(200, record.status)
+      assert.equal(version, record.version)
+      assert.equal("unknown", cjson.decode(record.body).syncStatus)
+      assert.matches("\r\ncontent%-type: application/json\r\n", record.head)
+      assert.matches("\r\ncontent%-length: " .. #record.body .. "\r\n", record.head)
+      assert.matches("\r\nrequest%-id: %x+%-", record.head)
+      assert.matches("\r\nx%-ms%-ags%-diagnostic: {", record.head)
+
+      local function post(...)
+        return curl(settings_path .. "/sync", option, "-X", "POST", ...)
+      end
+      local started = post()
+      assert.equal(204, started.status)
+      assert.equal("", started.body)
+      assert.is_nil(started.head:find("content-", 1, true))
+      local refused = post("-H", "client-request-id: mine")
+      assert.equal(409, refused.status)
+      assert.matches("\r\nclient%-request%-id: mine\r\n", refused.head)
+      service:control("POST", "advance?seconds=40")
+      refused = post()
+      assert.equal(429, refused.status)
+      assert.matches("\r\nretry%-after: 2%d%d\r\n", refused.head)
+      service:control("POST", "faults", { kind = "status", status = 503, body = "<p>" })
+      refused = post()
+      assert.same({ 503, "<p>" }, { refused.status, refused.body })
+    end
+  end)
+
+  it("gives each answer one date, its own", function()
+    assert.is_true(math.abs(service:control("GET", "state").now - os.time()) < 60)
+    service:control("POST", "advance?seconds=86400000")
+    local now = service:control("GET", "state").now
+    local dates = {}
+    for date in curl(settings_path).head:gmatch "\r\ndate: ([^\r]*)" do
+      dates[#dates + 1] = date
+    end
+    assert.equal(1, #dates)
+    assert.equal(os.date("!%Y", math.floor(now)), dates[1]:match "^%a+, %d+ %a+ (%d+) ")
+  end)
+
+  it("gives a token for the account that it tells", function()
+    local form = table.concat({
+      "grant_type=client_credentials",
+      "client_id=" .. service.client_id,
+      "client_secret=" .. service.client_secret,
+      "scope=https%3A%2F%2Fgraph.microsoft.com%2F.default",
+    }, "&")
+    local status, _, body = service:request {
+      method = "POST",
+      path = ("/%s/oauth2/v2.0/token"):format(service.tenant),
+      headers = { ["content-type"] = "application/x-www-form-urlencoded" },
+      body = form,
+    }
+    assert.equal(200, status)
+    local token = cjson.decode(body).access_token
+    local authorization = { authorization = "Bearer " .. token }
+    assert.equal(
+      200,
+      service:request { method = "GET", path = settings_path, headers = authorization }
+    )
+  end)
+
+  it("takes a token longer than a real one and a body of many kilobytes", function()
+    local long = { authorization = "Bearer " .. ("t"):rep(60000) }
+    assert.equal(401, service:request { method = "GET", path = settings_path, headers = long })
+    local body = "grant_type=x&filler=" .. ("f"):rep(200000)
+    local path = "/fabrikam/oauth2/v2.0/token"
+    assert.equal(400, service:request { method = "POST", path = path, body = body })
+  end)
+
+  it("waits as long between two syncs as it is told", function()
+    service:control("POST", "trigger", { tenant = service.tenant })
+    service:control("POST", "advance?seconds=299")
+    local sync = { "--http1.1", "-X", "POST" }
+    assert.equal(429, curl(settings_path .. "/sync", unpack(sync)).status)
+    service:control("POST", "advance?seconds=1")
+    assert.equal(204, curl(settings_path .. "/sync", unpack(sync)).status)
+  end)
+
+  it("passes the emulator's options on", function()
+    local token = service:control("POST", "tokens", { tenant = "fabrikam" }).token
+    local status = service:request {
+      method = "POST",
+      path = settings_path .. "/sync",
+      headers = { authorization = "Bearer " .. token },
+    }
+    assert.equal(400, status)
+  end)
+
+  it("lets a test move its clock, trigger syncs, inject faults and read what happened", function()
+    local empty = select(3, service:request { method = "GET", path = "/emulator/log" })
+    assert.equal("[]", empty)
+    local tenant = { tenant = service.tenant, by = "portal" }
+    assert.same({ started = true }, service:control("POST", "trigger", tenant))
+    assert.same(
+      { started = false, reason = "in_progress" },
+      service:control("POST", "trigger", tenant)
+    )
+    local before = service:control("GET", "state").now
+    service:control("POST", "advance?seconds=700")
+    local after = service:control("GET", "state").now
+    assert.is_true(after - before >= 700 and after - before < 760)
+
+    service:control(
+      "POST",
+      "faults",
+      { { kind = "lost_answer", on = "sync" }, { kind = "throttle" } }
+    )
+    assert.equal(429, curl(settings_path).status)
+    assert.is_nil(curl(settings_path .. "/sync", "--http1.1", "-X", "POST"))
+    local seen = {}
+    for index, event in ipairs(service:control("GET", "log")) do
+      seen[index] = ("%s %s"):format(event.event, event.fault or event.by)
+    end
+    assert.same({
+      "sync portal",
+      "request throttle",
+      "request lost_answer",
+      "sync " .. service.client_id,
+    }, seen)
+    assert.same(
+      { sync = 1, status = 1, token = 0, device_code = 0, identity = 0, discovery = 0, other = 0 },
+      service:control("GET", "state").requests
+    )
+  end)
+
+  it("closes the connection without an answer where a request or an answer is lost", function()
+    for _, option in ipairs { "--http1.1", "--http2" } do
+      for _, kind in ipairs { "unsent", "lost_request", "lost_answer" } do
+        service:control("POST", "faults", { kind = kind })
+        local answer, failure = curl(settings_path, option)
+        assert.is_nil(answer)
+        assert.matches("^curl: %(%d+%)", failure)
+        assert.equal(200, curl(settings_path, option).status)
+      end
+    end
+  end)
+
+  it("answers late without keeping others waiting", function()
+    local before = service:control("GET", "state").now
+    service:control("POST", "faults", { kind = "slow_answer", seconds = 30, on = "status" })
+    local request = [[exec curl -sS --max-time 20 --cacert "$1" "$2" >/dev/null 2>&1 & echo $!]]
+    local late = shell.read(request, service.ca_file, service.url .. settings_path)
+    local tries = 0
+    repeat
+      tries = tries + 1
+    until service:control("GET", "state").requests.status == 1 or tries == 1000
+    shell.read('kill "$1"', late:match "%d+")
+    local state = service:control("GET", "state")
+    assert.equal(1, state.requests.status)
+    assert.is_true(state.now < before + 20) -- real time passes, not the emulator's alone
+  end)
+
+  it("says what is wrong with a control that it refuses", function()
+    assert.has_error(
+      function()
+        service:control("POST", "faults", { kind = "lost" })
+      end,
+      "the emulated service refuses POST faults: autopilot.emulator: a fault must have a known kind"
+    )
+    assert.has_error(function()
+      service:control("GET", "nothing")
+    end, "the emulated service refuses GET nothing: no such control")
+  end)
+
+  it("keeps its folder to its owner, and no key of the authority at all", function()
+    assert.matches("^drwx%-%-%-%-%-%-", shell.read('ls -ld "$1"', service.folder))
+    assert.equal("", shell.read('find "$1" -name "authority.key*"', service.folder))
+    for line in shell.read('ls -l "$1"', service.folder):gmatch "[^\n]+" do
+      assert.is_truthy(line:match "^.[r-][w-][x-]%-%-%-%-%-%-" or line:match "^total")
+    end
+    local keys = shell.read('cd "$1" && grep -l "PRIVATE KEY" *.*', service.folder)
+    assert.equal("server.key\n", keys)
+  end)
+
+  it("listens on loopback only", function()
+    local listening = shell.read('cat "$1/listen.conf"', service.folder)
+    local port = service.url:match ":(%d+)$"
+    for line in listening:gmatch "[^\n]+" do
+      local address = line:match "^listen (%S+):"
+      assert.is_true(address == "127.0.0.1" or address == "[::1]")
+      assert.matches(":" .. port .. " ssl", line)
+    end
+    assert.is_true(tonumber(port) >= 20000 and tonumber(port) <= 32000)
+  end)
+
+  it("has no secret among the arguments of its processes", function()
+    local arguments = processes_with(service.folder)
+    assert.matches("nginx: master process", arguments)
+    assert.equal("", processes_with(service.client_secret))
+    assert.equal("", processes_with(service.token))
+  end)
+
+  it("logs nothing unexpected", function()
+    assert.equal("", shell.read('cat "$1/error.log"', service.folder))
+  end)
+end)
+
+describe("the end of the emulated service", function()
+  it("comes with stop, which leaves nothing behind and may be called again", function()
+    local service = emulated_service.start()
+    service.stop()
+    assert.is_false(exists(service.folder))
+    assert.equal("", processes_with(service.folder))
+    service.stop()
+  end)
+
+  it("comes with stop even while another child still holds the pipe", function()
+    local service = emulated_service.start()
+    local note = os.tmpname()
+    os.execute(("sleep 60 & echo $! >%s"):format(note))
+    service.stop()
+    assert.is_false(exists(service.folder))
+    local end_child = [[
+      child=$(cat "$1")
+      ps -o stat= -p "$child"
+      kill "$child"
+      rm "$1"
+    ]]
+    assert.matches("^[^Z]", shell.read(end_child, note)) -- it was alive all the time
+  end)
+
+  it("comes when nginx ends", function()
+    local service = emulated_service.start()
+    shell.read('kill "$(cat "$1/nginx.pid")"', service.folder)
+    assert.is_true(is_gone_soon(service.folder))
+    service.stop()
+  end)
+
+  local supervisor_of = [[supervisor=$(sed -n 2p "$1/told"); ]]
+  local nginx_of = [[nginx=$(cat "$1/nginx.pid"); ]]
+  --- The processes that must be gone: a worker's arguments do not name the folder.
+  local own_processes = supervisor_of
+    .. nginx_of
+    .. [[
+      echo "$supervisor $nginx"
+      ps -A -o pid=,ppid= | while read -r process parent; do
+        case $parent in "$supervisor" | "$nginx") echo "$process" ;; esac
+      done
+    ]]
+
+  local function are_gone_soon(processes)
+    local wait = [[
+      for process in $1; do
+        tries=0
+        while kill -0 "$process" 2>/dev/null; do
+          case $(ps -o stat= -p "$process") in Z*) break ;; esac
+          tries=$((tries + 1))
+          [ $tries -lt 500 ] || exit
+          sleep 0.02
+        done
+      done
+      echo gone
+    ]]
+    return shell.read(wait, processes) == "gone\n"
+  end
+
+  local kills = {
+    ["the supervisor"] = supervisor_of .. [[kill -KILL "$supervisor"]],
+    ["nginx's master process"] = nginx_of .. [[kill -KILL "$nginx"]],
+    ["the supervisor and nginx at once"] = supervisor_of
+      .. nginx_of
+      .. [[kill -KILL "$supervisor" "$nginx"]],
+    ["the janitor, and stop"] = [[
+      for process in $2; do
+        ps -o args= -p "$process" | grep -q "while read -r name processes" && kill -KILL "$process"
+      done
+    ]],
+  }
+  for what, kill in pairs(kills) do
+    it("leaves nothing behind after SIGKILL of " .. what, function()
+      local service = emulated_service.start()
+      local processes = shell.read(own_processes, service.folder)
+      assert.is_true(select(2, processes:gsub("%d+", "")) >= 5)
+      shell.read(kill, service.folder, processes)
+      if what:find "stop" then
+        service.stop()
+      end
+      assert.is_true(is_gone_soon(service.folder))
+      assert.is_true(are_gone_soon(processes))
+      service.stop()
+    end)
+  end
+
+  it("comes with the last reference to it", function()
+    local folder = emulated_service.start().folder
+    collectgarbage()
+    collectgarbage()
+    assert.is_true(is_gone_soon(folder))
+  end)
+end)
+
+describe("autopilot.cli.emulate.run", function()
+  local interpreter = emulated_service.interpreter()
+  --- Runs it in a process of its own. Returns what it has printed up to the last line, its process
+  -- id, and a function that reads the rest, up to the end of everything it has started.
+  local function run(options, last_line, runner)
+    local program = ('require("autopilot.cli.emulate").run { %s } print "returned"'):format(options)
+    local line = ('echo $$; exec %s "$1" -e "$2"'):format(runner or "")
+    local pipe = io.popen(shell.command(line, interpreter, program), "r")
+    local process = pipe:read "*l"
+    local lines = {}
+    repeat
+      lines[#lines + 1] = pipe:read "*l"
+    until not lines[#lines] or lines[#lines]:match(last_line)
+    return lines,
+      process,
+      function()
+        local rest = pipe:read "*a"
+        pipe:close()
+        return rest
+      end
+  end
+
+  it("prints lines with which a shell can use the service", function()
+    local options = "public = true, identity = 'imds'"
+    local lines, process, finish = run(options, "^export AZURE_CLIENT_SECRET=")
+    local use = [[
+      eval "$1"
+      printf '%s\n' "$AZURE_TENANT_ID" "$AZURE_CLIENT_ID" "$AZURE_CLIENT_SECRET" \
+        "${AZURE_AUTHORITY_HOST%/}" "$AUTOPILOT_BASE_URL" "$AZURE_POD_IDENTITY_AUTHORITY_HOST"
+      curl -sS --cacert "$AUTOPILOT_CA_FILE" -H "Authorization: Bearer $AUTOPILOT_TOKEN" \
+        "$AUTOPILOT_BASE_URL$2"
+    ]]
+    local output = shell.read(use, table.concat(lines, "\n"), settings_path)
+    shell.read('kill "$1"', process)
+    assert.equal("", finish())
+    local tenant, client, secret, authority, url, identity, record =
+      output:match "^(%S+)\n(%S+)\n(%S+)\n(%S+)\n(%S+)\n(%S+)\n({.*)$"
+    for _, id in ipairs { tenant, client } do
+      assert.matches("^%x+%-%x%x%x%x%-4%x%x%x%-[89ab]%x%x%x%-%x+$", id)
+    end
+    assert.equal(40, #secret)
+    assert.matches("^https://localhost:%d+$", url)
+    assert.equal(url, authority)
+    assert.equal(url, identity)
+    assert.matches("^# .*/emulator/approve", lines[2])
+    assert.equal("unknown", cjson.decode(record).syncStatus)
+  end)
+
+  it("prints one JSON object where that is asked for", function()
+    local lines, process, finish = run("json = true", ".")
+    shell.read('kill "$1"', process)
+    finish()
+    local told = cjson.decode(lines[1])
+    assert.matches("^https://localhost:%d+$", told.base_url)
+    assert.matches("/ca%.pem$", told.ca_file)
+    for _, name in ipairs { "token", "tenant", "client_id", "client_secret", "authority" } do
+      assert.equal("string", type(told[name]))
+    end
+  end)
+
+  for _, signal in ipairs { "INT", "TERM", "HUP", "KILL" } do
+    it("leaves no process and no folder behind after SIG" .. signal, function()
+      local lines, process, finish = run("json = true", ".")
+      local folder = cjson.decode(lines[1]).ca_file:match "^(.*)/ca%.pem$"
+      assert.is_true(exists(folder))
+      shell.read('kill -"$1" "$2"', signal, process)
+      assert.equal(signal == "INT" and "returned\n" or "", finish())
+      assert.is_true(is_gone_soon(folder))
+    end)
+  end
+
+  it("leaves nothing behind after SIGKILL of its whole process group", function()
+    if shell.read "command -v setsid" == "" then
+      pending "this machine has no setsid"
+    end
+    local lines, process, finish = run("json = true", ".", "setsid")
+    local folder = cjson.decode(lines[1]).ca_file:match "^(.*)/ca%.pem$"
+    shell.read('kill -s KILL -- "-$1"', process)
+    assert.equal("", finish())
+    assert.is_true(is_gone_soon(folder))
+  end)
+
+  it("returns when the service ends by itself", function()
+    local ended = emulate.run {
+      json = true,
+      print = function(line)
+        local folder = cjson.decode(line).ca_file:match "^(.*)/ca%.pem$"
+        shell.read('kill "$(cat "$1/nginx.pid")"', folder)
+      end,
+    }
+    assert.is_true(ended)
+  end)
+
+  it("ends the service when printing fails", function()
+    local folder
+    assert.has_error(function()
+      emulate.run {
+        json = true,
+        print = function(line)
+          folder = cjson.decode(line).ca_file:match "^(.*)/ca%.pem$"
+          error("disk full", 0)
+        end,
+      }
+    end, "disk full")
+    assert.is_false(exists(folder))
+  end)
+end)

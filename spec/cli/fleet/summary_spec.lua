@@ -1,0 +1,121 @@
+local FleetSummary = require "autopilot.cli.fleet.summary"
+local overlay = require "support.overlay"
+local report = require "autopilot.sync.report"
+
+local function failure(outcome, given)
+  local fields = overlay({ operation = "sync", outcome = outcome }, given)
+  return report.seal(fields)
+end
+
+local whole = { bad = 0, duplicates = 0 }
+
+describe("the summary of a fleet", function()
+  it("counts by outcome, the most frequent first", function()
+    local summary = FleetSummary.new()
+    for index = 1, 1200 do
+      summary:add({ tenant = "t" .. index }, failure "started")
+    end
+    summary:add({ tenant = "x" }, failure "throttled")
+    summary:add({ tenant = "y" }, failure "cooldown")
+    assert.same({
+      "started              1,200",
+      "cooldown                 1",
+      "throttled                1",
+      "in all               1,202  in 1 min 5 s",
+      "bad lines                2",
+      "duplicates               1",
+    }, summary:outcomes({ bad = 2, duplicates = 1 }, 65))
+    assert.equal(2, summary.failed)
+  end)
+
+  it("tells what was known from before", function()
+    local summary = FleetSummary.new()
+    summary:add({ tenant = "a" }, failure("started", { recalled = true }))
+    assert.equal(
+      "in all                   1  in 0 s, 1 known from before",
+      summary:outcomes(whole, 0)[2]
+    )
+  end)
+
+  it("tells of each that failed what is particular, and the hint once for all", function()
+    local summary = FleetSummary.new()
+    summary:add({ tenant = "b" }, failure("cooldown", { retry_after = 344.2 }))
+    summary:add({ tenant = "a" }, failure("cooldown", { retry_after = 60 }))
+    summary:add({ tenant = "ok" }, failure "started")
+    summary:add(
+      { tenant = "c" },
+      failure("unreachable", { network = { stage = "resolve", message = "no such host" } })
+    )
+    summary:add(
+      { tenant = "d" },
+      failure("token_error", { error = { message = "wrong secret" }, hint = "Make a new one." })
+    )
+    local lines = summary:failures()
+    assert.matches("^cooldown: The service accepts one sync in 10 minutes", lines[1])
+    assert.equal("  a  again in 1 min", lines[2])
+    assert.equal("  b  again in 5 min 45 s", lines[3])
+    assert.equal("token_error: Make a new one.", lines[4])
+    assert.equal("  d  wrong secret", lines[5])
+    assert.equal("  c  resolve: no such host", lines[7])
+    assert.equal(7, #lines)
+  end)
+
+  it("puts tenants with different hints into different groups", function()
+    local summary = FleetSummary.new()
+    summary:add({ tenant = "a" }, failure("token_error", { hint = "Make a new one." }))
+    summary:add({ tenant = "b" }, failure("token_error", { hint = "Ask again." }))
+    assert.same(
+      { "token_error: Ask again.", "  b", "token_error: Make a new one.", "  a" },
+      summary:failures()
+    )
+  end)
+
+  it("names ten tenants of an outcome at most, and says how to see the others", function()
+    local summary = FleetSummary.new()
+    for index = 1, 500 do
+      local hint = index % 2 == 0 and "Make a new one." or "Ask again."
+      summary:add({ tenant = ("t%03d"):format(index) }, failure("token_error", { hint = hint }))
+    end
+    summary:add({ tenant = "x" }, failure("throttled", { hint = "Wait." }))
+    assert.same({
+      "throttled: Wait.",
+      "  x",
+      "token_error: Ask again.",
+      "  t001",
+      "  t003",
+      "  t005",
+      "  t007",
+      "  t009",
+      "token_error: Make a new one.",
+      "  t002",
+      "  t004",
+      "  t006",
+      "  t008",
+      "  t010",
+      "  and 490 more: --json prints a report of each",
+    }, summary:failures())
+  end)
+
+  it("tells of tenants that were not begun with in one line", function()
+    local summary = FleetSummary.new()
+    summary:add({ tenant = "a" }, failure "cancelled")
+    assert.same(
+      { "cancelled: 1 tenant was not begun with, and nothing was sent" },
+      summary:failures()
+    )
+    for index = 1, 1200 do
+      summary:add({ tenant = "t" .. index }, failure("cancelled", { hint = "hint " .. index }))
+    end
+    assert.same(
+      { "cancelled: 1,201 tenants were not begun with, and nothing was sent" },
+      summary:failures()
+    )
+    assert.equal("cancelled            1,201", summary:outcomes(whole, 0)[1])
+    assert.equal(1201, summary.failed)
+  end)
+
+  it("says nothing of failures when there are none", function()
+    assert.same({}, FleetSummary.new():failures())
+    assert.same({ "in all                   0  in 0 s" }, FleetSummary.new():outcomes(whole, 0))
+  end)
+end)

@@ -1,0 +1,131 @@
+local command = require "support.command"
+local overlay = require "support.overlay"
+local progress = require "autopilot.cli.progress"
+
+local function facts(given)
+  local all =
+    { done = 0, failed = 0, in_flight = 0, asleep = 0, elapsed = 0, total = nil, is_exact = false }
+  overlay(all, given)
+  return all
+end
+
+local midway = facts {
+  done = 1250,
+  failed = 12,
+  in_flight = 64,
+  asleep = 8,
+  total = 10000,
+  is_exact = true,
+  elapsed = 10,
+}
+
+describe("the progress of a fleet", function()
+  it("tells how many are done and failed, the time left, those in flight, and the pace", function()
+    assert.equal(
+      "[####--------------------------] 1,250/10,000, 12 failed, 1 min 10 s left, 64 in flight, "
+        .. "125/s, 8 waiting",
+      progress.fleet_line(midway, 200)
+    )
+  end)
+
+  it("never is wider than the terminal, and leaves out the least important first", function()
+    for width = 0, 130 do
+      assert.is_true(#progress.fleet_line(midway, width) <= width)
+    end
+    assert.equal("1,250/10,000, 12 failed", progress.fleet_line(midway, 30))
+    assert.equal("1,250/10,000", progress.fleet_line(midway, 22))
+    assert.equal("[#----------] 1,250/10,000, 12 failed", progress.fleet_line(midway, 46))
+  end)
+
+  it("says when the number of tenants is an estimate, or not known at all", function()
+    assert.equal("[", progress.fleet_line(facts { total = 5000 }, 80):sub(1, 1))
+    assert.matches("0/~5,000, 0 failed", progress.fleet_line(facts { total = 5000 }, 80))
+    assert.equal("0, 0 failed, 3 in flight", progress.fleet_line(facts { in_flight = 3 }, 80))
+  end)
+
+  it("takes its pace from those that were asked for in this run", function()
+    local line = progress.fleet_line(
+      facts { done = 1100, recalled = 1000, total = 1200, is_exact = true, elapsed = 10 },
+      100
+    )
+    assert.matches("10 s left", line)
+    assert.matches("10/s", line)
+    assert.is_nil(
+      progress.fleet_line(facts { done = 5, recalled = 5, elapsed = 10 }, 100):find "/s"
+    )
+  end)
+
+  describe("is drawn", function()
+    local clock, context, shown
+
+    before_each(function()
+      clock, shown = 0, midway
+      context = {
+        is_terminal = true,
+        at_end = {},
+        terminal_width = 60,
+        stderr = command.sink(),
+        getenv = function() end,
+        clock = function()
+          return clock
+        end,
+      }
+    end)
+
+    local function start()
+      return progress.start(context, {}, function(width)
+        return progress.fleet_line(shown, width)
+      end)
+    end
+
+    it("ten times in a second at most", function()
+      local drawn = start()
+      for _ = 1, 100 do
+        drawn:draw()
+        clock = clock + 0.01
+      end
+      local _, count = context.stderr.text:gsub("\r", "")
+      assert.is_true(count >= 9 and count <= 11)
+    end)
+
+    it("over what was there, and nothing of that stays", function()
+      local drawn = start()
+      drawn:draw()
+      clock, shown = 1, facts { done = 1 }
+      drawn:draw()
+      local last = context.stderr.text:match "[^\r]*$"
+      assert.matches("^1, 0 failed, 0 in flight +$", last)
+      drawn:erase()
+      assert.matches("\r +\r$", context.stderr.text)
+    end)
+
+    it("again after something else was printed in its place", function()
+      local drawn = start()
+      drawn:draw()
+      drawn:interrupt(function()
+        context.stderr:write "line 7: is wrong\n"
+      end)
+      drawn:draw()
+      assert.matches("\r +\rline 7: is wrong\n\r%[", context.stderr.text)
+    end)
+
+    it("in 80 columns, or as many as COLUMNS says, where the terminal does not tell", function()
+      local core = require "autopilot.core"
+      local width = core.terminal_width
+      core.terminal_width = function() end
+      context.terminal_width = nil
+      start():draw()
+      assert.matches(
+        "\r%[[#-]+%] 1,250/10,000, 12 failed, 1 min 10 s left, 64 in flight$",
+        context.stderr.text
+      )
+      context.stderr.text = ""
+      context.getenv = function(name)
+        return name == "COLUMNS" and "24" or nil
+      end
+      start():draw()
+      core.terminal_width = width
+      assert.equal("\r1,250/10,000, 12 failed", context.stderr.text)
+    end)
+  end)
+end)
