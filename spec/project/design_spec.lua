@@ -24,7 +24,7 @@ local function listed_files(heading)
   assert(start, page .. " has no heading '" .. heading .. "'")
   local section = text:sub(start, (text:find("\n## ", start, true)))
   local files, is_list = {}, false
-  for line in section:gmatch "[^\n]*" do
+  for line in section:gmatch "([^\n]*)\n" do
     is_list = line:find "^%d+%. " ~= nil or (is_list and line:find "^   %S" ~= nil)
     for name in (is_list and line or ""):gmatch "`([%w_/]+%.lua)`" do
       files[#files + 1] = name
@@ -70,12 +70,13 @@ describe("doc/design.md", function()
     for name, heading in pairs(headings) do
       local listed = listed_files(heading)
       if table.concat(listed, "\n") ~= table.concat(walks[name], "\n") then
-        problems[#problems + 1] = ("'%s' in %s is out of date.\nNot in the page: %s\nOnly in the page: %s"):format(
-          heading,
-          page,
-          lacking(walks[name], listed),
-          lacking(listed, walks[name])
-        ) .. "\nThe files in their order now:\n`" .. table.concat(walks[name], "`, `") .. "`"
+        problems[#problems + 1] = table.concat({
+          ("'%s' in %s is out of date."):format(heading, page),
+          "Not in the page: " .. lacking(walks[name], listed),
+          "Only in the page: " .. lacking(listed, walks[name]),
+          "The files in their order now:",
+          "`" .. table.concat(walks[name], "`, `") .. "`",
+        }, "\n")
       end
     end
     assert(#problems == 0, table.concat(problems, "\n\n"))

@@ -151,8 +151,9 @@ if not ... then
   end
   local all = walks.record_all(walks.names)
   for _, name in ipairs(walks.names) do
-    print(("%s: %d files, %d calls from one to another"):format(name, #all[name].files, all[name].calls))
-    for _, file in ipairs(all[name].files) do
+    local files, calls = all[name].files, all[name].calls
+    print(("%s: %d files, %d calls from one to another"):format(name, #files, calls))
+    for _, file in ipairs(files) do
       print("  " .. file)
     end
   end
