@@ -2,6 +2,7 @@
 -- service and in virtual time; their links lead somewhere; every page is linked from the README.
 
 local autopilot = require "autopilot"
+local command_process = require "support.command_process"
 local lfs = require "lfs"
 local pages = require "support.pages"
 local source_tree = require "support.source_tree"
@@ -142,6 +143,74 @@ describe("the documentation", function()
     end
     assert.same({}, missing)
   end)
+end)
+
+--- The fields of a class of LuaCATS, wherever in lua/ it is.
+local function fields_of(class)
+  for _, path in ipairs(source_tree.files("lua", "lua")) do
+    local _, position = source_tree.read(path):find("@class " .. class .. "%f[^%w_.][^\n]*\n")
+    local fields = {}
+    for line in (position and source_tree.read(path):sub(position + 1) or ""):gmatch "[^\n]*" do
+      local name = line:match "^%-%-%-@field ([%w_]+)"
+      fields[#fields + 1] = name
+      if line ~= "" and (not line:find "^%-%-%-" or line:find "^%-%-%-@class") then
+        break
+      end
+    end
+    if position then
+      return fields
+    end
+  end
+  error("there is no class " .. class)
+end
+
+-- What each page must name: the fields of these classes, the options of these commands.
+local classes = {
+  ["autopilot.ClientOptions"] = "doc/client.md",
+  ["autopilot.Report"] = "doc/client.md",
+  ["autopilot.Attempt"] = "doc/client.md",
+  ["autopilot.Progress"] = "doc/client.md",
+  ["autopilot.FleetOptions"] = "doc/fleet.md",
+  ["autopilot.RetryPolicyOptions"] = "doc/retry.md",
+  ["autopilot.RetryWorld"] = "doc/retry.md",
+  ["autopilot.EmulatorOptions"] = "doc/testing.md",
+}
+local commands = {
+  sync = "doc/command.md",
+  status = "doc/command.md",
+  wait = "doc/command.md",
+  ensure = "doc/command.md",
+  fleet = "doc/command.md",
+  token = "doc/command.md",
+  emulate = "doc/testing.md",
+}
+
+describe("the pages", function()
+  for class, path in pairs(classes) do
+    it("name every field of " .. class, function()
+      local page, missing = source_tree.read(path), {}
+      local fields = fields_of(class)
+      assert.is_true(#fields > 2)
+      for _, name in ipairs(fields) do
+        missing[#missing + 1] = not page:find("%f[%w_]" .. name .. "%f[^%w_]") and name or nil
+      end
+      assert.same({}, missing)
+    end)
+  end
+
+  for command, path in pairs(commands) do
+    it("name every option of autopilot-sync " .. command, function()
+      local page = source_tree.read(path) .. source_tree.read "doc/command.md"
+      local code, help = command_process.run(command .. " --help")
+      assert.equal(0, code)
+      local missing = {}
+      for option in help:gmatch "\n   (%-%-[%l-]+)" do
+        local is_named = option == "--help" or page:find(option:gsub("%-", "%%-") .. "%f[^%w-]")
+        missing[#missing + 1] = not is_named and option or nil
+      end
+      assert.same({}, missing)
+    end)
+  end
 end)
 
 describe("README.md", function()
