@@ -181,6 +181,14 @@ describe("the documentation's lines for a shell", function()
 
   way("make test LUA=lua5.4 SPEC=spec/retry", shows "%.ci/test")
 
+  way(
+    "CERTAINTY_HISTORIES=100000 make test LUA=lua5.4 SPEC=spec/sync/certainty_property_spec.lua",
+    function(line)
+      shows "%.ci/test"(line)
+      assert.truthy(files.read(line:match "SPEC=(%S+)"))
+    end
+  )
+
   way("make lint", shows "%.ci/lint")
 
   way("make sanitize", shows "%.ci/sanitize")
