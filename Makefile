@@ -190,7 +190,7 @@ help:
 #: make lint             luacheck, clang-format, clang-tidy, cppcheck, compilers' warnings, stylua
 #: make sanitize         C tests and specs under ASan and UBSan, then under valgrind
 #: make fuzz             the parsers' fuzzers for FUZZ_SECONDS (10) each
-#: make bench            the figures of the README
+#: make bench            the figures of doc/performance.md
 #: make bench-fleet      those of a fleet
 #: make install          to PREFIX (/usr/local), below DESTDIR; the command finds its modules there
 #: make clean            removes build/

@@ -1,5 +1,5 @@
 #!/bin/sh
-# `make bench`: the figures of the README's performance section, measured in one run.
+# `make bench`: the figures of doc/performance.md, measured in one run.
 #
 #   spec/bench/run.sh [--quick]      or QUICK=yes: fewer calls and rounds, for a look
 #

@@ -190,8 +190,8 @@ describe("the example for OpenResty", function()
   end)
 end)
 
--- What the README leaves to whoever has an nginx already, and where the service is.
-local before_readme = [[
+-- What the page on OpenResty does not print: the rest of nginx's configuration, and where the service is.
+local before_page = [[
 include modules-enabled/*.conf;
 daemon off;
 pid nginx.pid;
@@ -207,13 +207,13 @@ local where_the_service_is = [[
       http = { ca_file = os.getenv "AUTOPILOT_CA_FILE" },
 ]]
 
-describe("the README's configuration for OpenResty", function()
+describe("the configuration in doc/openresty.md", function()
   if obstacle then
     return pending(obstacle)
   end
 
   it("works as it is printed", function()
-    local file = assert(io.open "README.md")
+    local file = assert(io.open "doc/openresty.md")
     local printed = file:read("*a"):match "```nginx\n(.-)```"
     file:close()
     local adapted, changes = printed
@@ -222,7 +222,7 @@ describe("the README's configuration for OpenResty", function()
         return line .. where_the_service_is
       end)
     assert.equal(1, changes)
-    local world = example_world.start { configuration = before_readme .. adapted, tenants = {} }
+    local world = example_world.start { configuration = before_page .. adapted, tenants = {} }
     local first, second = world.server:get("/sync").body, world.server:get("/sync").body
     local complaints, posts = world.server:complaints(), world:arrived "sync"
     world:stop()

@@ -1,5 +1,5 @@
--- The README's lines for a shell are run as they are printed, in a copy of this tree and against the emulated
--- service. `ways` says of each line how; a line without a way fails, and so does a way without its line.
+-- The lines for a shell in the README and in doc/ are run as they are printed, in a copy of this tree and against
+-- the emulated service. `ways` says of each line how; a line without a way fails, and so does a way without its line.
 --
 -- What a line would do to the machine is kept from it: packages are only looked at by a stub of apt-get,
 -- installed files go below DESTDIR or into a tree of LuaRocks in the copy, and the tasks of make that take
@@ -9,11 +9,12 @@ local command_process = require "support.command_process"
 local emulated_service = require "support.emulated_service"
 local files = require "support.files"
 local overlay = require "support.overlay"
+local pages = require "support.pages"
 local shell = require "autopilot.cli.emulate.shell"
 local version = require "autopilot.version"
 
 -- Blocks in these languages have specs of their own.
-local other_languages = { lua = true, nginx = true }
+local other_languages = { lua = true, nginx = true, text = true }
 local shell_languages = { sh = true, bash = true, shell = true, console = true }
 
 --- The lines of code for a shell, and what is printed below each as its output.
@@ -46,15 +47,29 @@ local function read_lines(text)
   return lines
 end
 
+--- The lines of all pages, each once.
+local function read_pages()
+  local lines, seen = {}, {}
+  for _, path in ipairs(pages.paths()) do
+    for _, line in ipairs(read_lines(files.read(path))) do
+      if not seen[line.text] then
+        seen[line.text] = true
+        lines[#lines + 1] = line
+      end
+    end
+  end
+  return lines
+end
+
 -- They take a quarter of a minute and do not depend on the Lua of the specs: once in a run is enough.
 local lua = os.getenv "LUA" or "lua5.4"
 local is_first = not os.getenv "KIND" and (os.getenv "LUAS" or lua):match "%S+" == lua
 
-describe("the README's lines for a shell", function()
+describe("the documentation's lines for a shell", function()
   if not is_first then
     return
   end
-  local root, service, remove, work, environment
+  local root, here, service, remove, work, environment
 
   setup(function()
     service = emulated_service.start {
@@ -73,10 +88,10 @@ describe("the README's lines for a shell", function()
       files.write(root .. "/stubs/" .. name, "#!/bin/sh\n" .. text .. "\n")
       os.execute(("chmod 700 '%s/stubs/%s'"):format(root, name))
     end
-    local tree = shell.read "pwd":match "[^\n]+"
+    here = shell.read "pwd":match "[^\n]+"
     write_stub(
       "autopilot-sync",
-      ('exec %s %s/bin/autopilot-sync "$@"'):format(command_process.interpreter, tree)
+      ('exec %s %s/bin/autopilot-sync "$@"'):format(command_process.interpreter, here)
     )
     write_stub("list-tenants", "printf '%s\\n' a.example b.example")
     write_stub("apt-get", 'printf "%s\\n" "$@"')
@@ -164,6 +179,28 @@ describe("the README's lines for a shell", function()
 
   way("make test", shows "%.ci/test")
 
+  way("make test LUA=lua5.4 SPEC=spec/retry", shows "%.ci/test")
+
+  way(
+    "CERTAINTY_HISTORIES=100000 make test LUA=lua5.4 SPEC=spec/sync/certainty_property_spec.lua",
+    function(line)
+      shows "%.ci/test"(line)
+      assert.truthy(files.read(line:match "SPEC=(%S+)"))
+    end
+  )
+
+  way("make lint", shows "%.ci/lint")
+
+  way("make sanitize", shows "%.ci/sanitize")
+
+  way("make fuzz", shows "%.ci/fuzz")
+
+  way("make bench", shows "spec/bench/run%.sh")
+
+  way("make bench-fleet", shows "spec/bench/fleet%.sh")
+
+  way("make", in_source)
+
   way("luarocks make", make_rock)
 
   way("luarocks --lua-version=5.1 make", make_rock)
@@ -185,6 +222,56 @@ describe("the README's lines for a shell", function()
       assert.equal(table.concat(names, " | "), (told:gsub("%s+", " "):match "^ (.-) $"))
     end
   )
+
+  way(
+    "autopilot-sync sync --tenant contoso.example --client-id ID "
+      .. "--client-secret-file secret.txt --wait",
+    function(line)
+      local output = reset_and_succeed((line:gsub(" ID ", " " .. service.client_id .. " ")))
+      assert.matches("sync contoso%.example: completed", output)
+    end
+  )
+
+  way("autopilot-sync sync", function(line)
+    assert.matches("sync [^\n]*: started", reset_and_succeed(line))
+  end)
+
+  --- Runs a line that starts a service of its own, reads what it prints into the environment as the README does,
+  -- and runs `after`.
+  local function with_emulate(line, after)
+    local folder, remove_folder = files.folder()
+    local code, output = run(
+      ("(%s\nuntil grep -q AZURE_CLIENT_SECRET environment.sh; do sleep 0.05; done\n"):format(line)
+        .. (". ./environment.sh\n%s; code=$?; kill $!; wait; exit $code)"):format(after),
+      folder
+    )
+    remove_folder()
+    return code, output
+  end
+
+  local function emulate_and_sync()
+    local code, output =
+      with_emulate("autopilot-sync emulate >environment.sh &", "autopilot-sync sync")
+    assert.equal(0, code, output)
+    assert.matches("sync [^\n]*: started", output)
+  end
+
+  way("autopilot-sync emulate >environment.sh &", emulate_and_sync)
+
+  way(". ./environment.sh", emulate_and_sync)
+
+  way(
+    "autopilot-sync emulate --cooldown 30 --fault throttle,on=sync,retry_after=3 >environment.sh &",
+    function(line)
+      local code, output = with_emulate(line, "autopilot-sync sync --attempts 1")
+      assert.equal(4, code, output)
+      assert.matches("throttled", output)
+    end
+  )
+
+  way(".ci/with-lua lua5.4 lua5.4 spec/support/walks.lua", function(line)
+    assert.matches("fleet: %d+ files", succeed((line:gsub("lua5%.4", lua)), here))
+  end)
 
   way("autopilot-sync ensure --since -10m", function(line)
     assert.matches("ensure [^\n]*: completed", reset_and_succeed(line))
@@ -242,9 +329,9 @@ describe("the README's lines for a shell", function()
       local tree = root .. "/openresty"
       in_source((line:gsub("/src", root .. "/source"):gsub("/usr/local/autopilot", tree)))
       assert_command_works(tree .. "/bin/autopilot-sync")
-      -- The folders that the README names for nginx.
+      -- The folders that the page names for nginx.
       local count = 0
-      for path in files.read("README.md"):gmatch "/usr/local/autopilot(/%w+/lua/5%.1)/%?" do
+      for path in files.read("doc/openresty.md"):gmatch "/usr/local/autopilot(/%w+/lua/5%.1)/%?" do
         count = count + 1
         local name = path:find "^/lib" and "/autopilot/core.so" or "/autopilot/init.lua"
         assert.truthy(files.read(tree .. path .. name) or path:find "^/share", path)
@@ -258,7 +345,7 @@ describe("the README's lines for a shell", function()
     for line in pairs(ways) do
       unused[line] = true
     end
-    for _, line in ipairs(read_lines(files.read "README.md")) do
+    for _, line in ipairs(read_pages()) do
       without_way[#without_way + 1] = not ways[line.text] and line.text or nil
       unused[line.text] = nil
     end
@@ -292,7 +379,7 @@ describe("the README's lines for a shell", function()
     assert.same({ "one", "twoprinted", "three", "four" }, texts)
   end)
 
-  for _, line in ipairs(read_lines(files.read "README.md")) do
+  for _, line in ipairs(read_pages()) do
     it("run as printed: " .. line.text, function()
       if ways[line.text] then
         ways[line.text](line.text, line.output)

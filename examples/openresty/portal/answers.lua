@@ -1,11 +1,11 @@
---- A report as an HTTP answer: the status for programs, the report as JSON for whoever wants to know.
+--- A report as an HTTP answer: a status for programs, and the report as JSON for details.
 
 local cjson = require "cjson.safe"
 
 local answers = {}
 
--- What the portal did for its caller. Where Graph refuses the portal itself (401, 403, no licence), the
--- caller has done nothing wrong and can change nothing: that is a bad gateway, not a 403 of its own.
+-- HTTP status for each outcome. Where Graph refuses the portal itself (401, 403, no licence), the caller
+-- did nothing wrong: the answer is 502, not 403.
 local status_of = {
   started = 202, -- accepted: the sync runs, and its end was not awaited
   completed = 200,
@@ -55,7 +55,7 @@ function answers.refuse(status, message)
   return answers.send(status, { ok = false, error = { message = message } })
 end
 
---- Passes on when asking again is worth while. Whole seconds, upwards: too early would be in vain.
+--- Sets `Retry-After` from the report. Rounded up to whole seconds: an earlier request would be refused.
 ---@param report autopilot.Report
 function answers.pass_retry_after(report)
   local seconds = report.retry_after

@@ -1,7 +1,7 @@
 --- One client for each tenant and worker, made when it is first needed.
 --
--- They share the worker's connections and, through the store, what the workers know: of many requests
--- for a tenant one posts, and a cooldown that one worker has met is known to all.
+-- They share the worker's connections. Through the store they share what the workers know: of many
+-- requests for a tenant one posts, and a cooldown that one worker has met is known to all.
 
 local autopilot = require "autopilot.openresty"
 local metrics = require "portal.metrics"
@@ -11,7 +11,7 @@ local clients = {}
 
 local by_tenant, token = {}, nil
 
---- One token function for all tenants: it keeps their tokens apart, and remembers them.
+--- One token function for all tenants: its cache keeps a token for each.
 local function token_function()
   if not token then
     token = settings.secret_file
@@ -35,8 +35,8 @@ local function new_client(tenant)
   }
 end
 
---- The client of one of the portal's tenants; nil for any other: not everybody's tenant gets a client,
--- and series of metrics, because somebody asked.
+--- The client of one of the portal's tenants; nil for a tenant that is not in the list, so that a request
+-- cannot create clients and series of metrics.
 ---@param tenant string
 ---@return autopilot.Client?
 function clients.of(tenant)

@@ -1,8 +1,8 @@
---- Keeps the tenants fresh: one timer in one worker looks at one after the other, again and again.
+--- Keeps the tenants fresh: a timer in one worker looks at one tenant after the other, and starts again.
 --
--- Looks never overlap: the next one is planned when the last has ended, and a claim that workers share
--- keeps two generations of workers apart while a reload is under way. The claim expires, so that a
--- worker that was killed in the middle of a look stops nobody for long.
+-- Looks never overlap: the next one is planned when the last has ended, and while a reload is under way a
+-- claim in the shared dictionary keeps the old and the new workers apart. The claim expires, so that a
+-- worker that was killed in the middle of a look does not stop the others for long.
 
 local autopilot = require "autopilot.openresty"
 local clients = require "portal.clients"
@@ -12,7 +12,7 @@ local settings = require "portal.settings"
 local keep_fresh = {}
 
 local claim_key = "portal: keep fresh"
--- Seconds that one tenant may take, and that the claim is renewed for before each.
+-- Seconds that one tenant may take. The claim is renewed for as long before each tenant.
 local patience, claim_lifetime = 50, 60
 
 --- Looks at one tenant: one pass, without sleep or retry. The next look comes soon enough.
@@ -61,7 +61,7 @@ function plan(seconds)
   end
 end
 
---- Starts the timer, in one worker. nginx gives a worker that died a successor with the same number.
+--- Starts the timer in one worker. nginx replaces a worker that died by one with the same number.
 function keep_fresh.start()
   if ngx.worker.id() == 0 and settings.keep_fresh_every > 0 and settings.tenants[1] then
     plan(0)

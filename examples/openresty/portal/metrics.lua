@@ -1,7 +1,8 @@
 --- Metrics in Prometheus's text format (version 0.0.4), from the clients' events and reports.
 --
--- All counters are in a shared dictionary, each under the very line that tells it: so workers add up,
--- and they survive a reload. Label values come from lists (outcomes, tenants), never from a request.
+-- All counters are in a shared dictionary, with their line of the output as key. So the counts of all
+-- workers add up, and survive a reload. Label values come from lists (outcomes, tenants), never from a
+-- request.
 
 local metrics = {}
 
@@ -10,7 +11,7 @@ local dict = ngx.shared.autopilot_metrics
 local duration = "autopilot_operation_duration_seconds"
 local buckets = { 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60 }
 
--- In the order in which they are told.
+-- In the order of the output.
 local families = {
   {
     name = "autopilot_operations_total",
@@ -68,7 +69,7 @@ local families = {
 
 local escapes = { ["\\"] = "\\\\", ['"'] = '\\"', ["\n"] = "\\n" }
 
---- `{a="1",b="2"}` of name and value in turn; empty without any.
+--- `{a="1",b="2"}` from names and values in turn; an empty text without arguments.
 local function labels_of(...)
   local parts = {}
   for index = 1, select("#", ...), 2 do
@@ -78,7 +79,7 @@ local function labels_of(...)
   return parts[1] and "{" .. table.concat(parts, ",") .. "}" or ""
 end
 
---- Without the last label, `le`, a bucket's labels are those of its count.
+--- The labels of a histogram's bucket without the last one, `le`: those of its count.
 local function bucket_key(labels, le)
   return ('%s_bucket%s,le="%s"}'):format(duration, labels:sub(1, -2), le)
 end
@@ -138,16 +139,16 @@ function metrics.count_event(event)
   end
 end
 
---- When the tenant's last successful sync was, as this report tells it, in this machine's clock.
+--- Notes when the tenant's last successful sync was, by this report, in this machine's clock.
 local function last_sync_of(report)
   if report.sync_status ~= "completed" or not report.last_sync then
     return nil -- a sync that failed, or has not ended yet, may have moved the stamp
   end
-  -- The stamps are the service's; its Date header tells how far its clock is from ours.
+  -- The times are the service's; its Date header shows the difference of the clocks.
   return report.last_sync + (report.service_date and ngx.now() - report.service_date or 0)
 end
 
---- Counts what an operation has returned.
+--- Counts the outcome that an operation returned.
 ---@param report autopilot.Report
 function metrics.count_report(report)
   local outcome = report.outcome or (report.ok and "read") or "failed"
@@ -173,7 +174,7 @@ local function tell(lines, key, value)
   lines[#lines + 1] = ("%s %s"):format(key, ("%.15g"):format(value))
 end
 
---- The family that a key belongs to: what stands before its labels, without a histogram's endings.
+--- The name of the metric that a key belongs to: the text before its labels, without a histogram's suffix.
 local function family_of(key)
   local name = key:match "^[%w_]+"
   return name:match("^(" .. duration .. ")_") or name
@@ -206,7 +207,7 @@ local function tell_family(lines, family, keys)
   end
 end
 
---- Also as ages, which is what most alarms are about: they are made when they are asked for.
+--- The same times as ages, which most alarms are about; computed when the metrics are read.
 local function tell_ages(lines, keys)
   local name = "autopilot_last_sync_age_seconds"
   lines[#lines + 1] = ("# HELP %s Seconds since the tenant's last sync that is known."):format(name)
@@ -219,7 +220,7 @@ end
 --- All metrics as text.
 ---@return string
 function metrics.text()
-  -- This holds the dictionary's lock for as long as it takes: with thousands of tenants, a moment.
+  -- Holds the lock of the dictionary meanwhile: with thousands of tenants, for some milliseconds.
   local all, by_family, lines = dict:get_keys(0), {}, {}
   table.sort(all)
   for _, key in ipairs(all) do

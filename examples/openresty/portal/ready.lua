@@ -1,4 +1,4 @@
---- Readiness, as access handlers: whoever is not ready is answered here with 503, the others go on.
+--- Readiness, as access handlers: they answer 503 when not ready, and let the request go on otherwise.
 
 local answers = require "portal.answers"
 local clients = require "portal.clients"
@@ -7,10 +7,10 @@ local settings = require "portal.settings"
 
 local ready = {}
 
--- Seconds: a check is often made every few seconds, and must not wait longer than its caller would.
+-- Seconds. A check is often made every few seconds, and must not take longer than its caller waits.
 local patience = 5
 
---- Would a sync of this tenant be accepted now? Reads the tenant's record.
+--- Whether a sync of this tenant would be accepted now. Reads the tenant's record.
 ---@param tenant string
 function ready.check_tenant(tenant)
   local client = clients.of(tenant)
@@ -29,14 +29,14 @@ function ready.check_tenant(tenant)
   end
 end
 
---- Is the portal able to serve? Graph's troubles are no reason to restart it, so that nobody is asked.
+--- Whether the portal can serve. Sends nothing: a failure of Graph is no reason to restart the portal.
 function ready.check_portal()
   if not settings.tenants[1] then
     return answers.refuse(503, "the list of tenants is empty")
   end
 end
 
---- What those get who are ready.
+--- The answer of a location whose access handler let the request go on.
 function ready.answer()
   if ngx.ctx.report then
     return answers.send_report(ngx.ctx.report)

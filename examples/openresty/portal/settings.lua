@@ -1,7 +1,7 @@
---- What the portal is told: by the environment, and by the list of tenants.
+--- The settings of the portal: from the environment, and from the list of tenants.
 --
--- Read by the master process, so that a mistake is found at start or reload. It holds no secret: how to
--- sign in is read by the workers, when a token is needed.
+-- Read by the master process, so that a mistake is found at start or reload. No secret is read here: the
+-- workers read how to sign in when a token is needed.
 
 local settings = {}
 
@@ -22,7 +22,8 @@ local function text(name)
   return value ~= "" and value or nil
 end
 
---- Also what a metric's label or a URL can be: tenants come from this list only, never from a request.
+--- The list of tenants. Tenants, and with them the labels of metrics, come from here only, never from a
+-- request.
 local function read_tenants(path)
   local file, message = io.open(path)
   if not file then

@@ -6,7 +6,7 @@ local metrics = require "portal.metrics"
 
 local sync = {}
 
--- Seconds: below the minute after which callers and proxies commonly stop waiting.
+-- Seconds: less than the minute after which callers and proxies commonly stop waiting.
 local patience = 50
 
 --- Answers the current request.
