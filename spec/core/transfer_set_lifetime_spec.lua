@@ -134,16 +134,13 @@ describe("collection", function()
     local server = stalling "HTTP/1.1 500 X\r\nX: y\r\nContent-Length: 9\r\n\r\nhalf"
     local things = { set = core.transfer_set() }
     things.request = request_to(server)
-    things.transfer = things.set:add(
-      things.request,
-      {
-        connect = limit,
-        total = seconds,
-        token = "token",
-        client_request_id = "id",
-        retry_attempt = 3,
-      }
-    )
+    things.transfer = things.set:add(things.request, {
+      connect = limit,
+      total = seconds,
+      token = "token",
+      client_request_id = "id",
+      retry_attempt = 3,
+    })
     advance(things, server)
     for _, name in ipairs(order) do
       things[name] = nil
@@ -176,16 +173,13 @@ describe("collection", function()
       local set = core.transfer_set()
       run_until_finished(
         set,
-        set:add(
-          request_to(server),
-          {
-            connect = limit,
-            total = limit,
-            token = ("t"):rep(1000),
-            client_request_id = "id",
-            retry_attempt = 7,
-          }
-        )
+        set:add(request_to(server), {
+          connect = limit,
+          total = limit,
+          token = ("t"):rep(1000),
+          client_request_id = "id",
+          retry_attempt = 7,
+        })
       )
       set:add(request_to(server), { connect = limit, total = limit }):is_finished()
     end

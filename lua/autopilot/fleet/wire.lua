@@ -1,8 +1,8 @@
 --- The HTTP layer of a fleet: one transfer set for all tenants, and with it the connections.
 --
--- To a client it is a transport like any other. A request waits for its place, is handed to the set,
--- and its coroutine yields until the transfer has finished. A request that is the same for all tenants
--- is prepared once. Which tenant is asking is known by whose code is running.
+-- A client gets a usual transport, with the fleet's drive. A request waits for its place, is added to the
+-- set, and its coroutine yields until the transfer has finished. The tenant that sends a request is that
+-- of the running coroutine.
 
 local core = require "autopilot.core"
 local dates = require "autopilot.base.dates"
@@ -209,7 +209,7 @@ function Drive:run(prepared, attempt, request)
   })
   local had_posted = task.has_posted
   task.transfer = transfer
-  task.has_posted = had_posted or is_sync -- perhaps, until it has ended
+  task.has_posted = had_posted or is_sync -- until the transfer has ended, it may have been sent
   coroutine.yield(transfer)
   local response, network = transfer:result()
   local was_reached = true
@@ -256,7 +256,7 @@ function Wire:transport(http)
   return transport
 end
 
---- What somebody's own transport returned, as `done` wants it: it may be anything.
+--- What `done` needs to know, from what a user's own transport returned, which is not checked yet.
 local function facts_of(self, task, request, left, response, network)
   local status = type(response) == "table" and tonumber(response.status) or nil
   if status then
@@ -284,7 +284,7 @@ local function with_timeout(request, connect, left)
   return copy
 end
 
---- Makes somebody's own HTTP layer wait its turn like ours. It may yield what a task may yield.
+--- Makes a user's own HTTP layer wait for its place as the fleet's does. It may yield what a task may yield.
 ---@param inner function
 ---@return function transport
 function Wire:wrap(inner)
@@ -304,7 +304,7 @@ function Wire:wrap(inner)
     local is_fine, response, network =
       protected_call(inner, left < total and with_timeout(request, connect, left) or request)
     if not is_fine then
-      self.admission:leave(task) -- who called us may live on
+      self.admission:leave(task) -- the caller may catch the error and go on
       error(response, 0)
     end
     done(self, gate, task, sent_at, facts_of(self, task, request, left, response, network))
@@ -320,7 +320,7 @@ function Wire:begin()
   end
 end
 
---- Closes all connections. What is in flight is given up.
+--- Closes all connections and gives up the transfers in flight.
 function Wire:close()
   local set, is_ours = self.set, self.process == core.process_id()
   self.set, self.scheduler.set = nil, nil
