@@ -102,15 +102,17 @@ bool transfer_thread_withdraw(struct transfer_thread *thread, unsigned long numb
     return job != NULL;
 }
 
+static size_t count_of(const struct transfer_list *list) {
+    size_t count = 0;
+    for (const struct transfer *each = list->first; each != NULL; each = each->next) {
+        count++;
+    }
+    return count;
+}
+
 size_t transfer_thread_backlog(struct transfer_thread *thread) {
     pthread_mutex_lock(&thread->lock);
-    size_t count = 0;
-    for (struct transfer *each = thread->submitted.first; each != NULL; each = each->next) {
-        count++;
-    }
-    for (struct transfer *each = thread->finished.first; each != NULL; each = each->next) {
-        count++;
-    }
+    size_t count = count_of(&thread->submitted) + count_of(&thread->finished);
     pthread_mutex_unlock(&thread->lock);
     return count;
 }
