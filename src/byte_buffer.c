@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Holds the head of a usual answer without moving. */
+/* Enough for the head of a usual answer. */
 static const size_t smallest_capacity = 1024;
 
 /* A call through a volatile pointer cannot be proven to be memset, so it cannot be dropped as a

@@ -1,5 +1,5 @@
-/* Growable bytes with a mandatory ceiling. What they held is wiped when they are freed or moved, so
- * a token or an answer that quotes one does not linger in freed memory. */
+/* A growable buffer with a fixed ceiling. Its old memory is wiped when it is freed or moved, so
+ * that no token stays in freed memory. */
 #ifndef AUTOPILOT_BYTE_BUFFER_H
 #define AUTOPILOT_BYTE_BUFFER_H
 

@@ -6,7 +6,7 @@
 
 static const char begin_mark[] = "-----BEGIN ", end_mark[] = "-----END ";
 
-/* Of a bundle, or of all files of a folder. Machines have some 220 KB. */
+/* Bytes of a bundle, or of all files of a folder. Machines have about 220 KB. */
 enum { USUAL_LENGTH = 256 * 1024, LONGEST_LENGTH = 32 * 1024 * 1024 };
 
 /* One certificate in a text: from its `-----BEGIN` to before its `-----END`. */
@@ -40,7 +40,7 @@ static bool is_hashed_name(const char *name) {
     return name[8] == '.' && name[9] >= '0' && name[9] <= '9';
 }
 
-/* Appends what the file holds; false when there is no room. A file that cannot be read is empty. */
+/* Appends the file's content; false when there is no room. An unreadable file counts as empty. */
 static bool append_file(struct byte_buffer *text, const char *path) {
     char part[8192];
     size_t length;
@@ -109,7 +109,7 @@ static bool has(const struct certificates *list, const struct certificate *wante
     return false;
 }
 
-/* Appends the certificate with its end line, which it does not include. */
+/* Appends the certificate and its `-----END` line, which is not part of the struct's text. */
 static bool append_certificate(struct byte_buffer *extras, const struct certificate *certificate) {
     const char *end = certificate->start + certificate->length;
     size_t rest = strcspn(end, "\r\n");
@@ -119,7 +119,7 @@ static bool append_certificate(struct byte_buffer *extras, const struct certific
            byte_buffer_add(extras, "\n", 1) == BYTE_BUFFER_OK;
 }
 
-/* Appends those that are in the one text and not in the other. */
+/* Appends the certificates that are in the bundle and not in the folder. */
 static bool append_difference(struct byte_buffer *extras, const char *bundle, const char *folder) {
     struct certificates wanted = {NULL, 0, 0}, known = {NULL, 0, 0};
     bool is_done = find_certificates(&wanted, bundle) && find_certificates(&known, folder);

@@ -1,6 +1,5 @@
-/* What a machine's certificate bundle holds beyond its folder of certificates. Both are usually
- * written by one program and hold the same, but a company's own authority may have been appended to
- * the bundle alone. */
+/* The certificates that a machine's bundle has and its certificate folder lacks. Both usually hold
+ * the same, but a company's own authority may have been appended to the bundle alone. */
 #ifndef AUTOPILOT_CA_EXTRAS_H
 #define AUTOPILOT_CA_EXTRAS_H
 
@@ -8,13 +7,13 @@
 
 enum ca_extras_status {
     CA_EXTRAS_OK,
-    CA_EXTRAS_NO_FOLDER, /* no certificate of a hashed name is in the folder */
-    CA_EXTRAS_UNKNOWN    /* memory is short, or what there is to read too long */
+    CA_EXTRAS_NO_FOLDER, /* the folder has no file with a hashed name */
+    CA_EXTRAS_UNKNOWN    /* memory is short, or the files are too long */
 };
 
-/* Appends to `extras`, which is empty, the certificates of the bundle (PEM) that none of the
- * folder's files of a hashed name (`002c0b4f.0`, as `openssl rehash` makes them) holds. A bundle
- * that cannot be read has none. */
+/* Appends to `extras`, which is empty, the certificates of the bundle (PEM) that are in no file of
+ * the folder with a hashed name (`002c0b4f.0`, as `openssl rehash` makes them). A bundle that
+ * cannot be read counts as empty. */
 enum ca_extras_status ca_extras_read(const char *bundle, const char *folder,
                                      struct byte_buffer *extras);
 

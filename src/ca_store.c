@@ -6,8 +6,8 @@
 #include <string.h>
 #include <curl/curl.h>
 
-/* Copies the variable's value, where there is one: the environment may change later, the choice
- * must not. False when memory is short. */
+/* Copies the variable's value if it is set: the environment may change later, the choice must not.
+ * False when memory is short. */
 static bool copy_variable(char **copy, const char *name) {
     const char *value = getenv(name);
     if (value == NULL || value[0] == '\0') {
@@ -22,7 +22,7 @@ static bool copy_variable(char **copy, const char *name) {
     return true;
 }
 
-/* Only OpenSSL and its kin look certificates up by hashed name; others would read them all. */
+/* Only OpenSSL and LibreSSL look certificates up by hashed name; others would read them all. */
 static bool reads_hashed_folders(const char *ssl_version) {
     return ssl_version != NULL &&
            (strstr(ssl_version, "OpenSSL/") != NULL || strstr(ssl_version, "LibreSSL/") != NULL);

@@ -1,24 +1,25 @@
-/* Where the machine's certificate authorities are read from: chosen once, at start. Verification
- * itself is libcurl's, is always on, and there is no option to turn it off. */
+/* Where the certificate authorities are read from, chosen once for the process. libcurl verifies
+ * with them, always: there is no option to turn that off. */
 #ifndef AUTOPILOT_CA_STORE_H
 #define AUTOPILOT_CA_STORE_H
 
 #include <stddef.h>
 
-/* The choice; a NULL member is a source that is not used. All NULL: whatever libcurl was built
- * with, or the system's own store (Windows, macOS). */
+/* A source that is NULL is not used. All NULL: libcurl's own default, or the system's store
+ * (Windows, macOS). */
 struct ca_store {
-    const char *file; /* a bundle, parsed as a whole */
-    const char *path; /* a folder of hashed names, of which only what is needed is read */
+    const char *file; /* a bundle, which is read whole */
+    const char *path; /* a folder with hashed names, of which only the needed files are read */
     char *extra;      /* certificates of the machine's bundle that the folder lacks, in PEM */
     size_t extra_length;
 };
 
-/* The choice for this process; NULL when memory is short. Order: the environment's SSL_CERT_FILE
- * and SSL_CERT_DIR as they are, which OpenSSL and the curl command honour too; libcurl's own folder
- * when it holds hashed certificates and the TLS library looks them up so, with what the bundle
- * holds beyond it; libcurl's own bundle alone, without a folder beside it, because only then does
- * libcurl parse it once per multi and not per connection. */
+/* The choice for this process; NULL when memory is short. The first that applies is chosen:
+ * 1. SSL_CERT_FILE and SSL_CERT_DIR of the environment, as for OpenSSL and the curl command;
+ * 2. libcurl's own folder, where it has hashed names that the TLS library uses, and what its bundle
+ *    holds beyond the folder;
+ * 3. libcurl's own bundle, without a folder: only then does libcurl parse it once for a multi, and
+ *    not for each connection. */
 const struct ca_store *ca_store_default(void);
 
 #endif

@@ -1,15 +1,15 @@
 #include "connection_limits.h"
 #include "platform.h"
 
-/* What servers allow at a time on one HTTP/2 connection: 100 is the least that RFC 9113 recommends
- * in section 6.5.2, and what many use. */
+/* Streams that servers allow at a time on one HTTP/2 connection: 100 is the least that RFC 9113
+ * recommends in section 6.5.2, and what many use. */
 enum { STREAMS_PER_CONNECTION = 100 };
 
 /* Descriptors that are left to the rest of the program. */
 enum { SPARE_DESCRIPTORS = 64 };
 
-/* Connections without a transfer that are kept over HTTP/1.x, at the least: a burst of so many
- * finds them again, each of which spares 2 ms of processor time for TLS. */
+/* Idle HTTP/1.x connections that are kept, at the least. Each one that is used again spares 2 ms of
+ * processor time for TLS. */
 enum { MOST_IDLE = 256 };
 
 /* With as many connections to a host as the streams need, libcurl fills each before it opens the
@@ -25,7 +25,7 @@ void connection_limits_set(struct connection_limits *limits, CURLM *multi, unsig
     limits->is_multiplexed = true;
     long limit = platform_descriptor_limit();
     if (limit > 1) {
-        /* Those beyond wait for their turn, instead of failing for want of a socket. */
+        /* Transfers beyond the limit wait, instead of failing for lack of a socket. */
         long spare = limit / 2 < SPARE_DESCRIPTORS ? limit / 2 : SPARE_DESCRIPTORS;
         curl_multi_setopt(multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, limit - spare);
     }
@@ -34,7 +34,7 @@ void connection_limits_set(struct connection_limits *limits, CURLM *multi, unsig
     limit_connections(limits, (concurrency + STREAMS_PER_CONNECTION - 1) / STREAMS_PER_CONNECTION);
 }
 
-/* Some host speaks HTTP/1.x only: its transfers need a connection each. */
+/* At least one host speaks only HTTP/1.x: its transfers need a connection each. */
 static void expect_no_multiplexing(struct connection_limits *limits) {
     if (limits->is_multiplexed) {
         limits->is_multiplexed = false;
@@ -69,7 +69,7 @@ void connection_limits_note(struct connection_limits *limits, long http_version,
         expect_no_multiplexing(limits);
     }
     if (!limits->is_multiplexed) {
-        /* A burst leaves a connection for each of its transfers. libcurl counts those in use too,
+        /* Many transfers at once leave many idle connections. libcurl counts those in use too,
          * and closes one at most when a transfer ends. */
         curl_multi_setopt(limits->multi, CURLMOPT_MAXCONNECTS, (long)in_flight + MOST_IDLE);
     }

@@ -1,15 +1,15 @@
 #include "connection_use.h"
 #include "platform.h"
 
-/* Whether the transfer's answer has come in whole, as far as its head says that: libcurl may
- * already have used the connection again, though the transfer was not yet told to have finished. */
+/* Whether the head tells that the answer is complete. libcurl may then have used the connection
+ * again before it reports the transfer as finished. */
 static bool is_answered(const struct transfer *transfer) {
     int status = transfer_status(transfer);
     return transfer->head.complete && (status == 204 || status == 304);
 }
 
-/* From `other` on, the next transfer in flight that was sent over the same connection and awaits
- * its answer there; or NULL. */
+/* From `other` on, the next transfer in flight that was sent over the same connection and still
+ * awaits its answer; or NULL. */
 static struct transfer *find_sharing(const struct transfer *transfer, struct transfer *other) {
     if (transfer->connection == 0) {
         return NULL;
@@ -50,7 +50,7 @@ void connection_use_end_trace(struct transfer_handle *handle) {
     }
 }
 
-/* Has libcurl trace what happens from here on: to have that always would cost too much. */
+/* Turns libcurl's trace on for a new connection only: to have it always would cost too much. */
 static int on_new_socket(void *context, curl_socket_t socket, curlsocktype purpose) {
     struct transfer_handle *handle = context;
     (void)purpose;
@@ -73,14 +73,14 @@ static int on_trace(CURL *easy, curl_infotype kind, char *text, size_t length, v
     return 0;
 }
 
-/* Whether another transfer in flight was sent over the connection, and it does not speak HTTP/2. */
+/* Whether the connection speaks HTTP/1.x and another transfer in flight was sent over it. */
 static bool is_busy(const struct transfer_handle *handle, struct transfer *transfer) {
     return handle->http2->are_needed &&
            !http2_connections_has(handle->http2, transfer->connection) &&
            first_sharing(transfer) != NULL;
 }
 
-/* libcurl calls this each time it is about to send the request, its own resends included. */
+/* libcurl calls this each time that it is about to send the request, for its own resends too. */
 static int on_send(void *context, char *primary_ip, char *local_ip, int primary_port,
                    int local_port) {
     struct transfer_handle *handle = context;
@@ -125,7 +125,7 @@ void connection_use_note_left(CURL *easy) {
     curl_easy_getinfo(easy, CURLINFO_PRIVATE, &context);
     struct transfer_handle *handle = (struct transfer_handle *)(void *)context;
     struct transfer *transfer = handle != NULL ? handle->transfer : NULL;
-    /* Without an answer it may have been another socket: of an address that was given up. */
+    /* Without an answer it may have been the socket of another address, which was given up. */
     if (transfer != NULL && transfer->head.complete) {
         transfer->connection = 0;
     }

@@ -1,24 +1,25 @@
-/* Over which connection a request is sent. libcurl is kept from sending one over an HTTP/1.x
- * connection on which another transfer awaits its answer, and over an idle one on which something
- * has come unasked. Where two were sent over one HTTP/1.x connection all the same, neither keeps an
- * answer. */
+/* Guards against answers that get to the wrong request. libcurl is kept from sending a request over
+ * an HTTP/1.x connection on which another transfer awaits its answer, and over an idle one on which
+ * unexpected data waits. If two requests were sent over one HTTP/1.x connection all the same, both
+ * lose their answers. */
 #ifndef AUTOPILOT_CONNECTION_USE_H
 #define AUTOPILOT_CONNECTION_USE_H
 
 #include "transfer.h"
 
-/* Has libcurl tell of the handle's connections. Not CURLE_OK when it refuses to. */
+/* Sets the callbacks that libcurl calls for the handle's connections. Not CURLE_OK when it refuses.
+ */
 CURLcode connection_use_configure(struct transfer_handle *handle);
 
-/* Ends a trace that was begun for a new connection. */
+/* Ends the trace of a new connection, if there is one. */
 void connection_use_end_trace(struct transfer_handle *handle);
 
-/* To be asked when an answer over HTTP/1.x begins. False when another transfer in flight was sent
- * over the same connection: then all that were have lost their answer. */
+/* Asked when an answer over HTTP/1.x begins. False when another transfer in flight was sent over
+ * the same connection: then all of them have lost their answers. */
 bool connection_use_is_sole(struct transfer *transfer);
 
-/* Notes that libcurl has stopped to wait for a socket of this handle, as it does when an exchange
- * is over. The handle may be one of libcurl's own. */
+/* Notes that libcurl no longer waits for a socket of this handle, as when an exchange is over. The
+ * handle may be an internal one of libcurl. */
 void connection_use_note_left(CURL *easy);
 
 #endif

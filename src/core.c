@@ -1,5 +1,5 @@
-/* autopilot.core, the C half of autopilot-sync: a table of contents. C moves bytes, Lua decides: C
- * never calls Lua, and no C struct keeps a lua_State. */
+/* Opens autopilot.core, the C half of autopilot-sync. C moves bytes, Lua decides: no C callback
+ * calls Lua, and no C struct keeps a lua_State. */
 #include "lua_support.h"
 #include "platform.h"
 
@@ -20,7 +20,7 @@ EXPORTED int luaopen_autopilot_core(lua_State *L);
 /* Opens the module. libcurl's global state is set up once and kept until the process ends: others
  * in the process may use it, and resolver threads may outlive this Lua state. */
 int luaopen_autopilot_core(lua_State *L) {
-    platform_lock(); /* before 7.84 libcurl does not see to it itself */
+    platform_lock(); /* before 7.84 libcurl's own initialisation is not safe with threads */
     CURLcode status = curl_global_init(CURL_GLOBAL_DEFAULT);
     platform_unlock();
     if (status != CURLE_OK) {

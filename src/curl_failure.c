@@ -2,9 +2,9 @@
 
 #include <stddef.h>
 
-/* One row for each code that an HTTP transfer can end with: X(code, stage), where the stage is
- * NULL when only the progress of the transfer tells. Codes newer than the oldest libcurl that we
- * are built for are in a list of their own. */
+/* One row for each code that an HTTP transfer can end with: X(code, stage). The stage is NULL where
+ * it depends on the progress of the transfer. Codes that older supported libcurls lack are in a
+ * separate list. */
 #define CURL_FAILURES(X)                                                                           \
     X(CURLE_OK, NULL)                                                                              \
     X(CURLE_UNSUPPORTED_PROTOCOL, NULL)                                                            \
@@ -86,9 +86,9 @@ static const struct failure *find(CURLcode code) {
     return NULL;
 }
 
-/* True when the request had not got past its proxy, as far as that can be known: TLS with the host
- * begins behind a SOCKS proxy, but behind an HTTP proxy only after its 2xx, and before that it is
- * TLS with the proxy. */
+/* Whether the request failed at its proxy, as far as that can be known. A TLS failure is the
+ * proxy's only before an HTTP proxy has answered with 2xx; through a SOCKS proxy it is the host's.
+ */
 static bool is_at_proxy(const struct transfer_progress *progress, const char *stage) {
     if (progress->proxy_status != 0) {
         return progress->proxy_status < 200 || progress->proxy_status > 299;

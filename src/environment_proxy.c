@@ -4,12 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* In the order in which libcurl looks at them. */
+/* In the order in which libcurl reads them. */
 static const char *const proxy_variables[] = {"https_proxy", "HTTPS_PROXY", "all_proxy",
                                               "ALL_PROXY"};
 static const char *const exempting_variables[] = {"no_proxy", "NO_PROXY"};
 
-/* The first of the variables that is set to something; NULL when none is. */
+/* The name of the first variable that is set and not empty; NULL when there is none. */
 static const char *first_set(const char *const names[], size_t count, const char **value) {
     for (size_t i = 0; i < count; i++) {
         *value = getenv(names[i]);
@@ -33,7 +33,7 @@ static bool is_same(const char *one, const char *other, size_t length) {
     return true;
 }
 
-/* Reads up to `most` decimal digits; -1 when there are none, or more. */
+/* Reads 1 to `most` decimal digits; -1 for fewer or more. */
 static long read_number(const char **text, const char *end, int most) {
     long number = 0;
     int digits = 0;
@@ -43,7 +43,7 @@ static long read_number(const char **text, const char *end, int most) {
     return digits > 0 && digits <= most ? number : -1;
 }
 
-/* Reads `192.0.2.0`; moves *text behind it. */
+/* Reads an address like `192.0.2.0` and moves *text behind it. */
 static bool read_address(const char **text, const char *end, uint32_t *address) {
     *address = 0;
     for (int i = 0; i < 4; i++) {
@@ -73,12 +73,12 @@ static bool has_address(const char *entry, size_t length, uint32_t address) {
     if (entry != end || bits < 0 || bits > 32) {
         return false;
     }
-    /* For libcurl no bits are all bits. */
+    /* libcurl takes `/0` for `/32`. */
     uint32_t mask = bits == 0 ? 0xffffffffU : 0xffffffffU << (32 - bits);
     return (network & mask) == (address & mask);
 }
 
-/* True when the entry, without the dot that it may begin with, is the name or a domain of it. */
+/* True when the entry, without a leading dot, is the name or a domain that it belongs to. */
 static bool has_name(const char *entry, size_t length, const char *name, size_t name_length) {
     if (length > 0 && entry[0] == '.') {
         entry++;

@@ -9,7 +9,7 @@ void idle_sockets_init(struct idle_sockets *sockets) {
     sockets->are_needed = curl_version_info(CURLVERSION_NOW)->version_num < first_that_looks_itself;
 }
 
-/* Where the connection from that port stands; MOST_IDLE_SOCKETS when it is not there. */
+/* The index of the connection from that port; MOST_IDLE_SOCKETS when it is not listed. */
 static unsigned find(const struct idle_sockets *sockets, long local_port) {
     unsigned index = 0;
     while (index < MOST_IDLE_SOCKETS && sockets->entries[index].local_port != local_port) {
@@ -33,11 +33,11 @@ void idle_sockets_note(struct idle_sockets *sockets, CURL *easy) {
         curl_easy_getinfo(easy, CURLINFO_LOCAL_PORT, &local_port) != CURLE_OK) {
         return;
     }
-    /* One entry for a port: an earlier connection from it has ended, its socket may be another's.
-     */
+    /* One entry for a port: an earlier connection from it has ended, and its socket's number may
+     * have been given to another. */
     unsigned index = find(sockets, local_port);
     if (index < MOST_IDLE_SOCKETS && !is_new_connection(easy)) {
-        return; /* known: to ask for its socket would look through all connections */
+        return; /* known: asking for its socket would search all connections */
     }
     if (curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &socket) != CURLE_OK ||
         socket == CURL_SOCKET_BAD) {

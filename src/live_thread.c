@@ -13,8 +13,8 @@
 /* Enough for libcurl, a resolver and OpenSSL also where the system's default is 128 KiB. */
 static const size_t stack_size = 1024 * 1024;
 
-/* How long an exit waits for steps to end. One that takes longer is most likely the lookup of a
- * name, which does not use OpenSSL. */
+/* How long an exit waits for steps to end. A longer one is most likely a name look-up, which does
+ * not use OpenSSL. */
 static const double exit_seconds = 5;
 
 static pthread_mutex_t registry = PTHREAD_MUTEX_INITIALIZER;
@@ -64,8 +64,8 @@ static void forget_after_fork(void) {
     pthread_mutex_unlock(&registry);
 }
 
-/* Has the functions above called. OpenSSL has registered its own by now (curl_global_init), and
- * exit calls the latest first. False when memory is short. */
+/* Registers the functions above. OpenSSL has registered its own before (curl_global_init), and exit
+ * calls the latest first. False when memory is short. */
 static bool register_handlers(void) {
     static bool is_registered = false;
     pthread_mutex_lock(&registry);

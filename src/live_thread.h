@@ -1,9 +1,9 @@
-/* A thread of this library's that is safe beside an exit and a fork of its process: exit ends it
- * before OpenSSL frees what a handshake uses, and fork waits until it is outside of libcurl and
- * OpenSSL, so that the child inherits no lock of theirs that nothing there would release.
+/* A thread that survives exit and fork of its process. Exit ends it before OpenSSL frees memory
+ * that a handshake uses; fork waits until the thread is outside of libcurl and OpenSSL, so that the
+ * child inherits no lock that is held.
  *
- * Such a thread works in steps, and calls live_thread_begin_step and live_thread_end_step around
- * each: it waits between them. POSIX only. */
+ * The thread works in steps, between live_thread_begin_step and live_thread_end_step, and waits
+ * outside of them. POSIX only. */
 #ifndef AUTOPILOT_LIVE_THREAD_H
 #define AUTOPILOT_LIVE_THREAD_H
 
@@ -21,9 +21,9 @@ struct live_thread {
     struct live_thread *next;
 };
 
-/* Starts a thread that calls `work`, all signals blocked: they are for the threads of the program
- * that this library is in. `work` returns soon after live_thread_is_stopping has become true;
- * `wake`, called from other threads, ends a wait of it. False when the system refuses. */
+/* Starts a thread that calls `work`, with all signals blocked: they are for the program's own
+ * threads. `work` must return soon after live_thread_is_stopping has become true; `wake`, called
+ * from other threads, ends its wait. False when the system refuses. */
 bool live_thread_start(struct live_thread *live, void (*work)(void *context),
                        void (*wake)(void *context), void *context);
 
@@ -32,8 +32,8 @@ bool live_thread_is_stopping(struct live_thread *live);
 void live_thread_begin_step(struct live_thread *live);
 void live_thread_end_step(struct live_thread *live);
 
-/* Ends the thread and waits for that. False when an exit of the process has done so before: OpenSSL
- * may be gone then, and nothing of the thread's is to be freed. */
+/* Ends the thread and waits for its end. False when an exit of the process has done so before:
+ * OpenSSL may be gone then, and nothing that the thread used may be freed. */
 bool live_thread_stop(struct live_thread *live);
 
 #endif

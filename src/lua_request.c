@@ -1,8 +1,8 @@
-/* core.request: a prepared request as a Lua object. It has no methods: a transfer set takes it.
+/* core.request: a prepared request as a Lua object without methods, for transfer sets.
  *
  * core.request { method = "POST", url =, headers = {[name] = value}, body =, ca_file =, ca_path =,
  *                proxy =, user_agent =, http_version = "1.1" | "2", max_body = bytes }
- * raises for what cannot be sent, and never quotes a header's value. */
+ * raises an error for what cannot be sent, and never quotes a header's value. */
 #include "lua_request.h"
 
 #include <string.h>
@@ -130,7 +130,7 @@ static void set_headers(lua_State *L, int options, struct prepared_request *requ
     lua_pop(L, 1);
 }
 
-/* As a header like any other: libcurl formats its own option for it twice. */
+/* Sent as a usual header: libcurl formats its own option for it twice. */
 static void set_user_agent(lua_State *L, int options, struct prepared_request *request) {
     const char *text = text_field(L, options, "user_agent");
     if (text != NULL && text[0] != '\0') {
@@ -148,10 +148,10 @@ static void set_body(lua_State *L, int options, struct prepared_request *request
         }
         const char *body = lua_tolstring(L, -1, &length);
         check_status(L, prepared_request_set_body(request, body, length));
-        /* No `Expect: 100-continue`, however long it is. */
+        /* Never `Expect: 100-continue`, which libcurl sends for long bodies. */
         check_status(L, prepared_request_add_header(request, "Expect", 6, "", 0));
     } else {
-        /* libcurl would name a form as the type of a body that is not there. */
+        /* Without this libcurl would send the type of a form, though there is no body. */
         check_status(L, prepared_request_add_header(request, "Content-Type", 12, "", 0));
     }
     lua_pop(L, 1);
@@ -196,7 +196,7 @@ static int create(lua_State *L) {
     return 1;
 }
 
-/* core.is_header_text(text): may it stand in a header, that is, no CR, LF or NUL in it. */
+/* core.is_header_text(text): whether it can be sent in a header: it has no CR, LF or NUL. */
 static int is_header_text(lua_State *L) {
     size_t length;
     const char *text = luaL_checklstring(L, 1, &length);

@@ -1,5 +1,5 @@
-/* What the bindings share: the few differences between Lua 5.1, 5.2-5.4 and LuaJIT, and helpers
- * that keep stack arithmetic out of the bindings. Only src/lua_*.c and src/core.c include it. */
+/* Helpers for the bindings, and the few differences between Lua 5.1, 5.2 to 5.4 and LuaJIT. Only
+ * src/lua_*.c and src/core.c include it. */
 #ifndef AUTOPILOT_LUA_SUPPORT_H
 #define AUTOPILOT_LUA_SUPPORT_H
 
@@ -24,7 +24,7 @@ void lua_support_set_flag(lua_State *L, const char *name, bool flag);
 void lua_support_new_type(lua_State *L, const char *type_name, const luaL_Reg *metamethods,
                           const luaL_Reg *methods);
 
-/* Pushes a zeroed userdata that already has its metatable, so that __gc covers every later error.
+/* Pushes a zeroed userdata that already has its metatable, so that __gc runs after any later error.
  */
 void *lua_support_new_object(lua_State *L, size_t size, const char *type_name);
 

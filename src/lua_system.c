@@ -5,17 +5,19 @@
  *   core.sleep(seconds)  returns early when a signal arrives
  *   core.process_id()    -> number, changes with a fork
  *   core.is_terminal()   -> is standard error a terminal
- *   core.terminal_width() -> columns of it; nil when that is none, or does not tell
+ *   core.terminal_width() -> its columns; nil when unknown
  *   core.file_kind(path, follow_links) -> `file`, `folder`, `link`, `pipe`, `device` or `socket`,
  *       and the bytes of a file; nil when there is nothing of that name. Opens nothing
- *   core.make_private(path) -> is there now a regular file, no link, for its owner alone (0600)
- *   core.read_waiting(file) -> text that waits in a pipe or terminal, of which nothing was read in
+ *   core.make_private(path) -> makes an empty file, or keeps one, that only its owner can read
+ *       (0600); false when that is not possible, or it is a link
+ *   core.read_waiting(file) -> text that waits in a pipe or terminal, which must not be read in
  *       another way; false when there is none yet; nil at the end; nil and a message
- *   core.note_interrupt() -> can it: the first Ctrl-C or SIGTERM is only noted, the second ends
- *       the process;   core.release_interrupt() undoes it, and the next
+ *   core.note_interrupt() -> from now on the first Ctrl-C or SIGTERM is only noted, the second
+ *       ends the process; false where that is not possible
+ *   core.release_interrupt() undoes that, and the next
  *   core.pass_on_termination() -> can it: the first SIGTERM does what Ctrl-C does, which the
  *       interpreter turns into an error; the second ends the process
- *   core.was_interrupted() -> was there one since, was it SIGTERM
+ *   core.was_interrupted() -> whether there was one since, whether it was SIGTERM
  *   core.is_world_readable(path) -> may every user of this machine read that file
  *   core.silent_listener() -> listener, port of loopback that never answers; or nil, as on Windows
  *   listener:close()     also done by the collector
@@ -83,7 +85,7 @@ static int make_private(lua_State *L) {
     return 1;
 }
 
-/* A file of Lua's own library, as each version lays it out. */
+/* The file of Lua's io library, whose layout depends on the version. */
 static FILE *check_file(lua_State *L, int index) {
 #if LUA_VERSION_NUM >= 502
     luaL_Stream *file = luaL_checkudata(L, index, LUA_FILEHANDLE);

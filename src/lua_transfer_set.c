@@ -1,13 +1,13 @@
 /* core.transfer_set: a curl multi as Lua sees it.
  *
- *   core.transfer_set { concurrency = n }  made for so many transfers at a time; nil: for a few
+ *   core.transfer_set { concurrency = n }  for n transfers at a time; without it for a few
  *   set:add(request, attempt)  -> transfer; attempt = {connect =, total = (seconds), token =,
  *                                 client_request_id =, retry_attempt =}; the last three may be nil
  *   set:step(timeout)          -> how many are in flight; never blocks when timeout is nil or 0
  *   set:wait(transfer, seconds) -> true once it has finished, which then leaves the set
  *   set:take()                 -> a finished transfer, or nil
- *   set:is_due()               -> would a step find something to do; never blocks
- *   set:discard(transfer)      gives up one that nobody waits for any more
+ *   set:is_due()               -> whether a step would find something to do; never blocks
+ *   set:discard(transfer)      gives up a transfer whose result is not wanted any more
  *   set:close()                gives everything up; also done by the collector
  *
  * Transfers in flight are kept alive by the set (in its uservalue, by their address), so that an
@@ -37,7 +37,7 @@ static struct transfer_set *check(lua_State *L) {
     return object->set;
 }
 
-/* The number in `concurrency` of the table that is given, 0 without it. */
+/* The field `concurrency` of the options, 0 without it. */
 static lua_Integer expected(lua_State *L) {
     if (lua_isnoneornil(L, 1)) {
         return 0;

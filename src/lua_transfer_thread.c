@@ -1,11 +1,11 @@
 /* core.transfer_thread: a thread that moves transfers beside an event loop. Missing on Windows.
  *
  *   core.transfer_thread()     -> thread, or nil and why there can be none
- *   thread:address()           -> path of the socket at which to wait
+ *   thread:address()           -> path of the socket to connect to, and to wait at
  *   thread:submit(request, attempt) -> number; the attempt, as of a transfer set, begins when
  *                                 that and a newline are written there
  *   thread:claim(number)       -> transfer that has finished: one byte came back; or nil
- *   thread:withdraw(number)    -> forgets one; true when it surely had not begun
+ *   thread:withdraw(number)    -> forgets a transfer; true when it surely had not begun
  *   thread:close()             gives everything up; also done by the collector */
 #include "lua_request.h"
 #include "lua_transfer.h"
@@ -36,7 +36,7 @@ static struct transfer_thread *check(lua_State *L) {
     return object->thread;
 }
 
-/* Numbers come from submit; what is none of them is 0, which no transfer has. */
+/* The number that submit returned; 0, which no transfer has, for any other number. */
 static unsigned long check_number(lua_State *L) {
     lua_Number number = luaL_checknumber(L, 2);
     return number >= 1 && number < 9007199254740992.0 ? (unsigned long)number : 0;

@@ -1,5 +1,5 @@
-/* Everything that is POSIX or Windows only stands in platform_posix.c and platform_windows.c; the
- * rest is portable C99. */
+/* The operating system: what needs POSIX or Windows is in platform_posix.c and platform_windows.c;
+ * the rest is portable C99. */
 #ifndef AUTOPILOT_PLATFORM_H
 #define AUTOPILOT_PLATFORM_H
 
@@ -20,25 +20,25 @@ double platform_clock(void);
 /* Waits; returns early when a signal arrives, so that an interpreter can act on it. */
 void platform_sleep(double seconds);
 
-/* This process; nothing that holds sockets is used after it changed by a fork. */
+/* The number of this process. After a fork, objects with sockets of the parent are not used. */
 long platform_process_id(void);
 
-/* True when something waits to be read from the socket, its end among it. Never blocks. */
+/* True when the socket can be read, or has been closed at the other end. Never blocks. */
 bool platform_has_input(intptr_t socket);
 
 /* Reads what waits in the stream, a pipe or a terminal, and does not wait for more. Nothing else
- * may read from it, for what the stream has read ahead is passed over. Gives the number of bytes,
- * at most `room`; 0 when there is nothing yet, PLATFORM_AT_END or PLATFORM_UNREADABLE, with errno.
- */
+ * may read from it: bytes that the stream has buffered are not seen. Returns the number of bytes,
+ * at most `room`; 0 when there are none yet; PLATFORM_AT_END; or PLATFORM_UNREADABLE, with errno
+ * set. */
 long platform_read_waiting(FILE *stream, void *memory, size_t room);
 
 enum { PLATFORM_AT_END = -1, PLATFORM_UNREADABLE = -2 };
 
-/* Has the socket closed in programs that this process becomes or starts. */
+/* Has exec close the socket, so that no program that this process starts inherits it. */
 void platform_close_on_exec(intptr_t socket);
 
-/* Opens those of the descriptors 0 to 2 that are closed, so that no socket gets their numbers: what
- * the program prints would be written into it. Reading from or writing to them fails as before. */
+/* Opens those of the descriptors 0 to 2 that are closed, so that no socket gets their numbers, into
+ * which the program would then print. Reading from or writing to them fails as before. */
 void platform_occupy_standard_descriptors(void);
 
 enum { PLATFORM_LOWEST_FREE = 16 };
@@ -46,17 +46,17 @@ enum { PLATFORM_LOWEST_FREE = 16 };
 /* Notes the lowest descriptors that are not in use; on Windows none. */
 void platform_note_free(int lowest[PLATFORM_LOWEST_FREE]);
 
-/* Has those of them that are pipes or unix-domain sockets now closed by exec. */
+/* Has exec close those of them that have become pipes or unix-domain sockets. */
 void platform_close_on_exec_new(const int lowest[PLATFORM_LOWEST_FREE]);
 
 /* Keeps this module in memory until the process ends: libcurl's resolver threads may outlive the
  * Lua state that loaded us. */
 void platform_pin_module(void);
 
-/* True when standard error is a terminal: somebody watches. */
+/* True when standard error is a terminal. */
 bool platform_is_terminal(void);
 
-/* Columns of the terminal on standard error; 0 when that is none, or does not tell. */
+/* Columns of the terminal on standard error; 0 when unknown. */
 int platform_terminal_width(void);
 
 /* What stands in the file system under a name. PLATFORM_LINK is told only where links are not
@@ -71,19 +71,18 @@ enum platform_file_kind {
     PLATFORM_SOCKET,
 };
 
-/* Looks a name up, and stores the bytes of a regular file in `size`. The file is not opened:
- * closing it again would take away the locks that this process has on it. */
+/* Looks up what has this name, and stores the size of a regular file. The file is not opened:
+ * closing it again would release the locks that this process has on it. */
 enum platform_file_kind platform_file_kind(const char *path, bool follow_links, double *size);
 
-/* Makes sure that there is a regular file of that name which only its owner can read and write
- * (mode 0600) and which this process can: an empty one is created, an existing one loses further
- * rights. False when that cannot be done, or the name is a symbolic link or no regular file. The
- * mode is left alone on systems without one. */
+/* Makes sure that there is a regular file of that name that this process can use and only its owner
+ * can read and write (mode 0600): creates an empty one, or takes further rights from an existing
+ * one. False when that fails, or the name is a symbolic link or no regular file. Systems without
+ * modes keep the rights as they are. */
 bool platform_make_private(const char *path);
 
-/* From now on the first interrupt of the user (Ctrl-C), or wish of the system that the process ends
- * (SIGTERM), is only noted; the second ends the process as ever. False when the system cannot do
- * that. Waiting is cut short by either. */
+/* From now on the first Ctrl-C or SIGTERM is only noted, and ends a wait; the second ends the
+ * process as usual. False when the system cannot do that. */
 bool platform_note_interrupt(void);
 
 /* From now on the first SIGTERM does what Ctrl-C does, which interpreters turn into an error; the
@@ -94,19 +93,19 @@ bool platform_pass_on_termination(void);
  * platform_pass_on_termination. */
 bool platform_was_interrupted(void);
 
-/* True when it was SIGTERM. */
+/* True when that was SIGTERM. */
 bool platform_was_terminated(void);
 
 /* Signals do again what they did before either function. Does nothing without that. */
 void platform_release_interrupt(void);
 
-/* Lets one thread of the process at a time go on, until platform_unlock: for what is set up once
- * and used by every Lua state. Nothing of Lua stands between, which may leave by longjmp. */
+/* A lock of the process, for what is set up once and used by every Lua state. No Lua function is
+ * called between the two, because it may leave by longjmp. */
 void platform_lock(void);
 void platform_unlock(void);
 
-/* Adds to a count that several threads may change at once, which C99 itself cannot; the new value.
- * A thread sees all that others did before their own changes. */
+/* Adds to a count that several threads change, and returns the new value. A thread that reads the
+ * count sees all that others wrote before they changed it. */
 long platform_add(long *count, long change);
 
 /* Listens on 127.0.0.1 and never accepts: the kernel connects every client, which then waits. The
@@ -116,7 +115,7 @@ int platform_listen_silently(int *port);
 /* Closes the descriptor, unless it is -1. */
 void platform_close(int descriptor);
 
-/* How many files and sockets this process may have open; 0 when nobody knows. */
+/* How many files and sockets this process may have open; 0 when unknown. */
 long platform_descriptor_limit(void);
 
 /* Calls `visit` with the name of each entry of the folder; not at all when it cannot be read, or on
@@ -127,8 +126,8 @@ void platform_each_entry(const char *folder, void (*visit)(void *context, const 
 /* Opens a file to read from, closed by exec; NULL when it cannot be. */
 FILE *platform_open(const char *path);
 
-/* True when the file is there and its permissions let every user of this machine read it. Systems
- * without such permissions say false. */
+/* True when the file exists and its permissions let every user of this machine read it. False on
+ * systems without such permissions. */
 bool platform_is_world_readable(const char *path);
 
 #endif

@@ -93,7 +93,7 @@ long platform_read_waiting(FILE *stream, void *memory, size_t room) {
     if (count >= 0) {
         return count > 0 ? (long)count : PLATFORM_AT_END;
     }
-    /* Somebody else who has it open may have taken what was there. */
+    /* Another process that has it open may have read the data. */
     bool is_to_come = errno == EINTR || errno == EAGAIN || errno == EWOULDBLOCK;
     return is_to_come ? 0 : PLATFORM_UNREADABLE;
 }
@@ -105,7 +105,7 @@ void platform_close_on_exec(intptr_t socket) {
 void platform_occupy_standard_descriptors(void) {
     for (int i = 0; i <= 2; i++) {
         if (fcntl(i, F_GETFD) < 0 && errno == EBADF) {
-            /* The lowest number that is free is taken: this one. */
+            /* The system takes the lowest free number: this one. */
             int descriptor = open("/dev/null", i == 0 ? O_WRONLY : O_RDONLY);
             if (descriptor > 2) {
                 close(descriptor);
@@ -123,7 +123,7 @@ void platform_note_free(int lowest[PLATFORM_LOWEST_FREE]) {
     }
 }
 
-/* True for a pipe, or a socket that is not of a network. */
+/* True for a pipe or a unix-domain socket. */
 static bool is_of_this_process(int descriptor) {
     struct stat status;
     struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
@@ -189,7 +189,7 @@ static struct sigaction before_interrupt, before_termination;
 static void note_interrupt(int number) {
     struct sigaction by_default = {.sa_handler = SIG_DFL};
     interrupted_by = number;
-    /* The second one, be it the other, finds the system's own action. */
+    /* The second signal, also the other one, ends the process. */
     sigaction(SIGINT, &by_default, NULL);
     sigaction(SIGTERM, &by_default, NULL);
 }
@@ -197,7 +197,7 @@ static void note_interrupt(int number) {
 bool platform_note_interrupt(void) {
     platform_release_interrupt();
     struct sigaction action = {.sa_handler = note_interrupt};
-    /* A write to a slow reader goes on; a wait does not, whatever is said here. */
+    /* An interrupted write goes on; a wait ends in any case. */
     action.sa_flags = SA_RESTART;
     sigemptyset(&action.sa_mask);
     sigaddset(&action.sa_mask, SIGINT);

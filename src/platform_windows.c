@@ -77,7 +77,7 @@ void platform_note_free(int lowest[PLATFORM_LOWEST_FREE]) {
 }
 
 void platform_close_on_exec_new(const int lowest[PLATFORM_LOWEST_FREE]) {
-    (void)lowest; /* sockets are inherited there only where somebody asks for it */
+    (void)lowest; /* a program there inherits sockets only on request */
 }
 
 bool platform_is_terminal(void) {
@@ -122,7 +122,7 @@ bool platform_make_private(const char *path) {
 static volatile LONG interrupts = 0;
 
 static BOOL WINAPI note_interrupt(DWORD event) {
-    /* What is not handled here goes on to the next handler, which ends the process. */
+    /* An event that is not handled here goes to the next handler, which ends the process. */
     return event == CTRL_C_EVENT && InterlockedIncrement(&interrupts) == 1;
 }
 
@@ -140,7 +140,7 @@ bool platform_was_interrupted(void) {
 }
 
 bool platform_was_terminated(void) {
-    return false; /* nobody is asked there whether it wants to end */
+    return false; /* there is no SIGTERM */
 }
 
 void platform_release_interrupt(void) {
@@ -149,7 +149,8 @@ void platform_release_interrupt(void) {
 
 void platform_each_entry(const char *folder, void (*visit)(void *context, const char *name),
                          void *context) {
-    (void)folder, (void)visit, (void)context; /* hashed certificate folders are a habit of POSIX */
+    (void)folder, (void)visit,
+        (void)context; /* hashed certificate folders are used on POSIX only */
 }
 
 FILE *platform_open(const char *path) {
@@ -158,7 +159,7 @@ FILE *platform_open(const char *path) {
 
 bool platform_is_world_readable(const char *path) {
     (void)path;
-    return false; /* access lists, not a mode, say who may read it */
+    return false; /* access lists, not a mode, decide on that */
 }
 
 static SRWLOCK process_lock = SRWLOCK_INIT;
@@ -185,7 +186,7 @@ void platform_close(int descriptor) {
 }
 
 long platform_descriptor_limit(void) {
-    return 0; /* sockets are not descriptors there, and not limited like them */
+    return 0; /* sockets are no descriptors there, and have no such limit */
 }
 
 #endif

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Idle connections older than this are not used again: well under the keep-alive of servers and
- * load balancers (60 s and more), so that a request rarely meets a connection that is just dying,
- * which libcurl would answer by sending it a second time. */
+/* Connections that were idle for longer are not used again. Servers and load balancers close them
+ * after 60 s and more: a request would meet a closing connection, and libcurl would send it twice.
+ */
 static const long longest_idle_seconds = 45;
 
 static bool starts_with(const char *text, const char *prefix) {
@@ -19,8 +19,8 @@ static bool is_dotted_quad(const char *host) {
     return host[0] != '\0' && host[strspn(host, "0123456789.")] == '\0';
 }
 
-/* Hosts that plain http may be spoken to: this machine, and the link-local addresses that managed
- * identity endpoints live at. libcurl has already normalised the host's numeric forms. */
+/* Whether plain http is allowed: to this machine, and to the link-local addresses of managed
+ * identity endpoints. libcurl has already normalised numeric forms of the host. */
 static bool may_be_plaintext(const char *host) {
     return strcmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0 ||
            (is_dotted_quad(host) && (starts_with(host, "127.") || starts_with(host, "169.254.")));
@@ -30,7 +30,7 @@ static enum prepared_request_status status_of(CURLUcode code) {
     return code == CURLUE_OUT_OF_MEMORY ? PREPARED_REQUEST_NO_MEMORY : PREPARED_REQUEST_BAD_URL;
 }
 
-/* Whether the URL has no such part, which is a user or a password. */
+/* OK when the URL has no such part, a user or a password. */
 static enum prepared_request_status check_has_no(CURLUPart which, CURLU *parts) {
     char *text = NULL;
     CURLUcode code = curl_url_get(parts, which, &text, 0);
@@ -39,7 +39,7 @@ static enum prepared_request_status check_has_no(CURLUPart which, CURLU *parts) 
     return is_missing ? PREPARED_REQUEST_OK : status_of(code);
 }
 
-/* Whether the URL's scheme suits its host, and there are no credentials in it. */
+/* Whether the scheme is allowed for the host, and the URL has no credentials. */
 static enum prepared_request_status check_url(CURLU *parts, bool *is_plaintext) {
     char *scheme = NULL, *host = NULL;
     enum prepared_request_status status = PREPARED_REQUEST_BAD_URL;
@@ -105,7 +105,7 @@ struct prepared_request *prepared_request_create(const char *method, const char 
     request->is_plaintext = is_plaintext;
     request->url = parts;
     request->http_version = CURL_HTTP_VERSION_NONE;
-    /* Keeps libcurl from asking for what CURLOPT_ACCEPT_ENCODING has it decode. */
+    /* Without this CURLOPT_ACCEPT_ENCODING, set below, would ask for compressed answers. */
     *status = prepared_request_add_header(request, "Accept-Encoding", 15, "", 0);
     if (*status != PREPARED_REQUEST_OK) {
         prepared_request_release(request);
@@ -130,7 +130,7 @@ void prepared_request_release(struct prepared_request *request) {
     if (request == NULL || platform_add(&request->references, -1) > 0) {
         return;
     }
-    /* A token request carries its secret in the body, others a token in a header. */
+    /* The body of a sign-in has a secret; a header may have a token. */
     for (struct curl_slist *header = request->headers; header != NULL; header = header->next) {
         byte_buffer_wipe(header->data, strlen(header->data));
     }
@@ -155,7 +155,7 @@ bool prepared_request_is_header_text(const char *text, size_t length) {
            memchr(text, '\0', length) == NULL;
 }
 
-/* RFC 9110 section 5.6.2: what a header name may consist of. */
+/* Whether the text is a valid header name (RFC 9110 section 5.6.2). */
 static bool is_token(const char *text, size_t length) {
     static const char allowed[] = "!#$%&'*+-.^_`|~0123456789"
                                   "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -224,8 +224,8 @@ static CURLcode configure_protocols(const struct prepared_request *request, CURL
 #endif
 }
 
-/* Where trust is read from. NULL for all leaves libcurl's build-time choice (or the system's own
- * store) in place. */
+/* Sets the certificate authorities. All NULL leaves libcurl's default, or the system's own store.
+ */
 static CURLcode configure_sources(const struct ca_store *store, CURL *easy) {
     CURLcode code = CURLE_OK;
     if (store->file != NULL || store->path != NULL) {
@@ -256,8 +256,8 @@ static CURLcode configure_trust(const struct prepared_request *request, CURL *ea
     return store != NULL ? configure_sources(store, easy) : CURLE_OUT_OF_MEMORY;
 }
 
-/* The least that libcurl takes. It allocates one for each body over HTTP/2, and ours are small:
- * with its 64 KiB a request in flight needs some 2 to 4 KB more. */
+/* The least that libcurl accepts. It allocates one for each body over HTTP/2; with its default of
+ * 64 KiB a request in flight would need 2 to 4 KB more. */
 static const long upload_buffer_size = 16 * 1024;
 
 static CURLcode configure_method(const struct prepared_request *request, CURL *easy) {
@@ -280,14 +280,16 @@ static CURLcode configure_network(const struct prepared_request *request, CURL *
     SET(CURLOPT_MAXAGE_CONN, longest_idle_seconds);
     SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     if (request->is_plaintext) {
-        SET(CURLOPT_PROXY, "");   /* a proxy of the environment would read the token */
-        SET(CURLOPT_NOPROXY, ""); /* else its exceptions would be looked up each time */
+        SET(CURLOPT_PROXY, "");   /* a proxy named by the environment would read the token */
+        SET(CURLOPT_NOPROXY, ""); /* else libcurl would read the variable each time */
     } else if (request->proxy != NULL) {
         SET(CURLOPT_PROXY, request->proxy);
-        SET(CURLOPT_NOPROXY, ""); /* a named proxy is used, whatever the environment exempts */
+        SET(CURLOPT_NOPROXY,
+            ""); /* the given proxy is used for all hosts, also for those in no_proxy */
     }
-    /* Without signals a resolver without threads cannot be timed out, and before 7.87 libcurl would
-     * not shield us from the SIGPIPE of OpenSSL's writes: there its own handling is the safer. */
+    /* NOSIGNAL has two costs: a resolver without threads then has no timeout, and before 7.87
+     * libcurl does not block the SIGPIPE of OpenSSL's writes. There its own handling of signals is
+     * safer. */
     bool without_signals =
         libcurl->version_num >= 0x075700 || (libcurl->features & CURL_VERSION_ASYNCHDNS) == 0;
     SET(CURLOPT_NOSIGNAL, without_signals ? 1L : 0L);
@@ -302,7 +304,8 @@ CURLcode prepared_request_configure(const struct prepared_request *request, CURL
     SET(CURLOPT_CURLU, request->url);
     SET(CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
     SET(CURLOPT_FOLLOWLOCATION, 0L);
-    SET(CURLOPT_ACCEPT_ENCODING, ""); /* decodes what was not asked for; max_body still holds */
+    SET(CURLOPT_ACCEPT_ENCODING,
+        ""); /* decodes a compressed answer that comes all the same; max_body still holds */
     code = code == CURLE_OK ? configure_protocols(request, easy) : code;
     code = code == CURLE_OK ? configure_trust(request, easy) : code;
     code = code == CURLE_OK ? configure_method(request, easy) : code;

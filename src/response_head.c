@@ -30,7 +30,7 @@ static void trim(const char **text, size_t *length) {
     }
 }
 
-/* The code of a status line (`HTTP/1.1 204 No Content`, `HTTP/2 204`), or 0 when it is none. */
+/* The code in a status line (`HTTP/1.1 204 No Content`, `HTTP/2 204`); 0 for any other line. */
 static int parse_status(const char *line, size_t length) {
     const char *space = memchr(line, ' ', length);
     if (length < 5 || memcmp(line, "HTTP/", 5) != 0 || space == NULL) {
@@ -81,7 +81,7 @@ static enum byte_buffer_status continue_field(struct response_head *head, const 
     struct field_lengths lengths;
     trim(&text, &length);
     if (head->fields.length == 0 || length == 0) {
-        return BYTE_BUFFER_OK; /* nothing to continue, or to continue with */
+        return BYTE_BUFFER_OK; /* no field before it, or no text */
     }
     memcpy(&lengths, head->fields.bytes + head->last_field, sizeof lengths);
     size_t separator_length = lengths.value > 0 ? 1 : 0;
@@ -95,8 +95,8 @@ static enum byte_buffer_status continue_field(struct response_head *head, const 
     return status;
 }
 
-/* Only the first line, and the one after a 1xx head, can be a status line. Elsewhere, among the
- * fields or the trailers, what looks like one must not replace the status. */
+/* Whether the next line can be a status line: the first one, and the one after a 1xx head. A line
+ * that looks like one elsewhere, among fields or trailers, must not replace the status. */
 static bool awaits_status(const struct response_head *head) {
     return head->status == 0 || (head->complete && !response_head_is_final(head));
 }

@@ -1,8 +1,6 @@
-/* The head of an HTTP response: status, version and header fields, from the lines libcurl hands
- * over one at a time. It starts again after each 1xx head, so that these leave no trace, and
- * ignores what comes after the blank line of the final one (trailers). What headers mean is left to
- * others.
- */
+/* The head of an HTTP response: status and header fields, from the lines that libcurl hands over
+ * one at a time. It starts again after each 1xx head, and ignores trailers, which come after the
+ * blank line of the final head. It does not know what headers mean. */
 #ifndef AUTOPILOT_RESPONSE_HEAD_H
 #define AUTOPILOT_RESPONSE_HEAD_H
 
@@ -28,20 +26,19 @@ void response_head_init(struct response_head *head, size_t ceiling);
 
 void response_head_free(struct response_head *head);
 
-/* Takes in one line with its line end. Anything that is no header field is passed over. A line
- * without its end is one that was cut, and not believed. Not OK when the ceiling is reached. */
+/* Reads one line with its line end. Lines that are not header fields are ignored, and so is a line
+ * without its end, which was cut. Not OK when the ceiling is reached. */
 enum byte_buffer_status response_head_add_line(struct response_head *head, const char *line,
                                                size_t length);
 
-/* True once the status is one that no other follows: not a 1xx, except for 101, which ends an
- * exchange too, and which no request of ours asks for. */
+/* True once the status is final: not a 1xx, except for 101, which ends an exchange too. */
 bool response_head_is_final(const struct response_head *head);
 
 /* Steps through the fields in the order they came: start with *position == 0; false at the end. */
 bool response_head_next(const struct response_head *head, size_t *position,
                         struct header_field *field);
 
-/* True when the field has this name, whatever the case (RFC 9110 section 5.1). */
+/* True when the field has this name, in any case (RFC 9110 section 5.1). */
 bool header_field_is(const struct header_field *field, const char *name, size_t length);
 
 #endif

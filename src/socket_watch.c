@@ -1,5 +1,5 @@
-/* curl_multi_socket_all is deprecated because it costs as much as curl_multi_perform: it is the one
- * call that does that much and tells of the sockets too. */
+/* curl_multi_socket_all is deprecated because it costs as much as curl_multi_perform. It is used
+ * here because it also reports the sockets. */
 #define CURL_DISABLE_DEPRECATION
 
 #include "socket_watch.h"
@@ -9,13 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* poll() refuses more descriptors than a process may have, and memory may be short: not to wait at
- * all would keep the processor busy until the last answer. */
+/* How long to sleep where poll() fails: it refuses more descriptors than a process may have, and
+ * memory may be short. Without a sleep the processor would be busy until the last answer. */
 static const double rest_seconds = 0.005;
 
-/* libcurl keeps a pointer of ours for each socket: where it stands, from 1; NULL: nowhere yet. */
+/* Stores the socket's index, from 1, in the pointer that libcurl keeps for it; NULL: no index yet.
+ */
 static void note_place(struct socket_watch *watch, size_t index) {
-    /* An object for each socket to point at would do nothing but hold this number. */
+    /* The pointer itself is the number: an object to point at would only hold it. */
     void *place = (void *)(uintptr_t)(index + 1); /* NOLINT(performance-no-int-to-ptr) */
     curl_multi_assign(watch->multi, watch->sockets[index].fd, place);
 }
@@ -96,7 +97,7 @@ static void say_that_all_has_happened(struct curl_waitfd *sockets, size_t count)
     }
 }
 
-/* Waits for both, which then stand in one row; false when the system refuses to. */
+/* Waits for both in one array; false when the system refuses to. */
 static bool wait_for_all(struct socket_watch *watch, struct curl_waitfd *others, unsigned count,
                          int milliseconds) {
     if (!reserve(watch, watch->count + count)) {
@@ -144,7 +145,7 @@ CURLMcode socket_watch_act(struct socket_watch *watch) {
     int running = 0;
     bool has_acted = false;
     CURLMcode status = CURLM_OK;
-    /* From the end: the last one takes the place of one that leaves. */
+    /* From the end, because the last one moves to the place of one that is dropped. */
     for (size_t i = watch->count; i-- > 0 && status == CURLM_OK;) {
         if (i < watch->count && watch->sockets[i].revents != 0) {
             int bits = bits_of(watch->sockets[i].revents);

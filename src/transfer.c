@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Enough for any service's headers; a head beyond it is cut, its status kept. */
+/* More than the headers of any service. A longer head is cut, its status kept. */
 static const size_t longest_head = 256 * 1024;
 
 void transfer_list_append(struct transfer_list *list, struct transfer *transfer) {
@@ -53,7 +53,7 @@ static size_t on_body_bytes(char *bytes, size_t size, size_t count, void *contex
     }
     enum byte_buffer_status status = byte_buffer_add(&transfer->body, bytes, size * count);
     if (status == BYTE_BUFFER_FULL) {
-        /* Keep what fits: the start of an error body is what a person wants to see. */
+        /* Keeps what fits: the start of an error body is what a person wants to see. */
         transfer->body_overflowed = true;
         byte_buffer_add(&transfer->body, bytes, transfer->body.ceiling - transfer->body.length);
     }
@@ -80,7 +80,7 @@ struct own_header {
     size_t length;
 };
 
-/* Writes the headers of this attempt, each ended by NUL, and links them before the static ones. */
+/* Writes the headers of this attempt, each ended by NUL, and links them before the request's. */
 static CURLcode link_headers(struct transfer *transfer, const struct transfer_attempt *attempt) {
     char number[3 * sizeof attempt->retry_attempt];
     const struct own_header wanted[TRANSFER_OWN_HEADERS] = {
@@ -112,8 +112,7 @@ static CURLcode link_headers(struct transfer *transfer, const struct transfer_at
     return curl_easy_setopt(handle->easy, CURLOPT_HTTPHEADER, next);
 }
 
-/* Milliseconds for libcurl, rounded up and at least 1: 0 would mean "no limit", and a day is more
- * than anyone waits. */
+/* Milliseconds for libcurl, rounded up: from 1, as 0 would mean "no limit", to a day. */
 static long to_milliseconds(double seconds) {
     const double longest = 86400;
     if (!(seconds > 0)) {
@@ -170,7 +169,7 @@ void transfer_handle_free(struct transfer_handle *handle) {
     }
 }
 
-/* libcurl need not be told again what it knows. */
+/* Sets the timeouts that differ from those set before. */
 static CURLcode set_timeouts(struct transfer_handle *handle,
                              const struct transfer_attempt *attempt) {
     CURL *easy = handle->easy;
@@ -224,7 +223,7 @@ static void set_message(struct transfer *transfer, const char *text) {
     transfer->message[length < most ? length : most] = '\0';
 }
 
-/* Says which encoding of the body cannot be read, or is not what the body has. */
+/* Names the encoding of a body that cannot be decoded. */
 static void set_encoding_message(struct transfer *transfer) {
     struct header_field field;
     for (size_t position = 0; response_head_next(&transfer->head, &position, &field);) {
@@ -260,13 +259,13 @@ static CURLcode true_code(struct transfer *transfer, CURLcode code) {
         return CURLE_WEIRD_SERVER_REPLY;
     }
     if (code == CURLE_OUT_OF_MEMORY && transfer->sends > 0 && !has_answer) {
-        /* What libcurl before 8.6 calls a header line that is longer than it takes. */
+        /* libcurl before 8.6 has this code for a header line that is too long. */
         set_message(transfer, "a response header is larger than 100 kB, or memory is short");
     }
     return code;
 }
 
-/* The proxy of the environment that the request goes through, if any. */
+/* The proxy named by the environment, if the request goes through one. */
 static struct environment_proxy find_environment_proxy(const struct prepared_request *request) {
     struct environment_proxy proxy = {NULL, false};
     char *host = NULL;
@@ -298,7 +297,7 @@ static struct transfer_progress read_progress(const struct transfer *transfer,
     return progress;
 }
 
-/* What libcurl says, unless it quotes the proxy's URL, which may have a password in it. */
+/* libcurl's message, unless it quotes the proxy's URL, which may have a password in it. */
 static const char *safe_message(const struct transfer *transfer) {
     const char *text = transfer->handle->message;
     if (strstr(text, "Unsupported proxy") != NULL) {
@@ -307,7 +306,7 @@ static const char *safe_message(const struct transfer *transfer) {
     return text[0] != '\0' ? text : curl_easy_strerror(transfer->code);
 }
 
-/* Adds which variable named the proxy: the one thing that its user can look for. */
+/* Adds the variable that named the proxy, so that its user can find it. */
 static void add_variable(struct transfer *transfer, const char *variable) {
     size_t length = strlen(transfer->message);
     (void)snprintf(transfer->message + length, sizeof transfer->message - length,
@@ -326,7 +325,7 @@ static void note_failure(struct transfer *transfer) {
     }
 }
 
-/* There was no memory for a handle, and so nothing that libcurl could tell. */
+/* Notes the failure of a transfer that has no handle, because memory was short. */
 static void note_unstarted(struct transfer *transfer, CURLcode code) {
     transfer->code = code;
     transfer->failed_stage = "connect";

@@ -1,5 +1,5 @@
-/* One HTTP exchange on one easy handle: configure it, collect what arrives, say how it ended. The
- * callbacks are C only. Driving the exchange is the transfer set's work. */
+/* One HTTP exchange on one easy handle: configures it, collects the answer, tells how it ended. The
+ * callbacks are C only. A transfer set drives the exchange. */
 #ifndef AUTOPILOT_TRANSFER_H
 #define AUTOPILOT_TRANSFER_H
 
@@ -13,7 +13,7 @@
 
 /* What one attempt adds to its prepared request. All text is copied. */
 struct transfer_attempt {
-    const char *token; /* NULL: no Authorization header of ours */
+    const char *token; /* NULL: no Authorization header */
     size_t token_length;
     const char *client_request_id; /* NULL: none */
     size_t client_request_id_length;
@@ -33,21 +33,21 @@ struct transfer_timings {
 
 enum { TRANSFER_OWN_HEADERS = 3 };
 
-/* An easy handle, configured for one request and then used for any number of its transfers. What
- * libcurl is told once to point at lives here, so that a transfer costs it few calls. */
+/* An easy handle, configured for one request and then used for any number of its transfers.
+ * libcurl's pointers lead here, so that little has to be set for each transfer. */
 struct transfer_handle {
     CURL *easy;
     struct prepared_request *request; /* a reference */
     struct transfer *transfer;        /* the one that is running, or NULL */
     struct idle_sockets *sockets;     /* the set's */
     struct http2_connections *http2;  /* the set's */
-    bool has_new_socket;              /* nothing was about to be sent over it yet */
+    bool has_new_socket;              /* over which no request was about to be sent yet */
     bool has_agreed_http2;            /* on that socket */
-    bool is_traced;                   /* until something is about to be sent */
-    long connect_milliseconds;        /* as libcurl has been told; 0: not yet */
+    bool is_traced;                   /* until the request is about to be sent */
+    long connect_milliseconds;        /* as set in libcurl; 0: not set */
     long total_milliseconds;
     struct curl_slist headers[TRANSFER_OWN_HEADERS]; /* the attempt's, before the request's */
-    struct byte_buffer own_headers; /* their text, the token among it; wiped after each attempt */
+    struct byte_buffer own_headers; /* their text, with the token; wiped after each attempt */
     char message[CURL_ERROR_SIZE];
 };
 
@@ -57,10 +57,11 @@ struct transfer {
     struct response_head head;
     struct byte_buffer body;
     unsigned sends;      /* how often the request may have been put on the wire */
-    uint64_t connection; /* the id of the one over which it was sent; 0: none, or it has left it */
-    bool is_refused;     /* its connection could not be used: nothing was sent */
-    unsigned times_busy; /* how often, because another one awaits its answer there, over HTTP/1.x */
-    bool is_shared; /* two were sent over one HTTP/1.x connection: the answer may be another's */
+    uint64_t connection; /* the id of the one over which it was sent; 0: none, or it is over */
+    bool is_refused;     /* its connection could not be used, and nothing was sent */
+    unsigned times_busy; /* how often because another transfer awaits its answer there */
+    bool is_shared; /* two were sent over one HTTP/1.x connection: the answer may be that of the
+                       other */
     bool head_overflowed;
     bool body_overflowed;
     bool finished;
@@ -85,39 +86,37 @@ struct transfer_list {
 void transfer_list_append(struct transfer_list *list, struct transfer *transfer);
 void transfer_list_remove(struct transfer_list *list, struct transfer *transfer);
 
-/* A handle for transfers of this request; NULL when memory is short. What is known of connections
- * is shared by all handles that share these. */
+/* A handle for transfers of this request; NULL when memory is short. Handles of one set share what
+ * is known of connections. */
 struct transfer_handle *transfer_handle_create(struct prepared_request *request,
                                                struct idle_sockets *sockets,
                                                struct http2_connections *http2);
 
-/* Makes an idle handle one for another request. Not CURLE_OK when libcurl refuses it: free it then.
+/* Configures an idle handle for another request. Not CURLE_OK when libcurl refuses: free it then.
  */
 CURLcode transfer_handle_reuse(struct transfer_handle *handle, struct prepared_request *request);
 
 /* Frees an idle handle. NULL is allowed. */
 void transfer_handle_free(struct transfer_handle *handle);
 
-/* Makes the transfer (zeroed memory) ready for one attempt at the handle's request, of which it
- * takes a reference. Not CURLE_OK when memory is short. The token and the id must be header text.
- */
+/* Prepares the transfer (zeroed memory) for one attempt at the handle's request, of which it takes
+ * a reference. Not CURLE_OK when memory is short. The token and the id must be header text. */
 CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *handle,
                           const struct transfer_attempt *attempt);
 
-/* Notes how the exchange ended, wipes the token and lets go of the handle, which is returned: idle,
- * free of anything that points into the transfer. Without a handle it notes the failure to get one.
- */
+/* Notes how the exchange ended, wipes the token, and returns the handle, which is idle then and has
+ * no pointer into the transfer. Without a handle it notes the failure to get one. */
 struct transfer_handle *transfer_finish(struct transfer *transfer, CURLcode code);
 
 /* True when the exchange ended before anything was sent, only because its connection could not be
- * used. To begin again is safe, and the transfer ready for it. libcurl has closed a connection that
- * was idle. */
+ * used. The transfer can then safely begin again; libcurl has closed the connection if it was idle.
+ */
 bool transfer_begins_again(struct transfer *transfer, CURLcode code);
 
-/* Forgets what has come, and takes nothing more: it may be the answer to another request. */
+/* Drops the answer, and what comes of it later: it may belong to another request. */
 void transfer_lose_answer(struct transfer *transfer);
 
-/* The status of the final answer, or 0 when none came. It counts even where the rest was cut. */
+/* The status of the final answer, or 0 when none came. Valid even where the rest was cut. */
 int transfer_status(const struct transfer *transfer);
 
 /* True when the whole answer came. */

@@ -15,12 +15,12 @@ struct transfer_job {
     struct connection *waiter; /* the connection that waits for it while it runs */
 };
 
-/* A job for an attempt at the request, of which it takes a reference; it does not depend on the
- * attempt's texts. NULL when memory is short. */
+/* A job for an attempt at the request, of which it takes a reference; it copies the attempt's
+ * texts. NULL when memory is short. */
 struct transfer_job *transfer_job_create(struct prepared_request *request,
                                          const struct transfer_attempt *attempt);
 
-/* The job has begun: lets go of what only the beginning needed, and wipes it. */
+/* To be called when the job has begun: wipes and frees what only the beginning needed. */
 void transfer_job_note_begun(struct transfer_job *job);
 
 /* Its transfer must not be in a set. NULL is allowed. */

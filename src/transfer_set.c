@@ -6,19 +6,19 @@
 
 #include <stdlib.h>
 
-/* Idle handles kept for the next transfers, unless more of them are expected; each costs some 6 KB
+/* Idle handles that are kept for the next transfers, unless more are expected. Each costs some 6 KB
  * and saves some 10,000 instructions. */
 enum { MOST_IDLE = 64 };
 
-/* libcurl keeps no time for a transfer that waits for a connection (seen with 7.88.1), so the set
- * does. Where libcurl does, it has these seconds to end the transfer itself: it can say more of it.
- */
+/* The set ends a transfer that is so many seconds past its time: libcurl does not time a transfer
+ * that waits for a connection (seen with 7.88.1). Otherwise libcurl ends it first, with a better
+ * message. */
 static const double grace_seconds = 0.05;
 static const double never = 1e300;
 
-/* How often, in seconds, transfers are looked after that have no connection. Some libcurls (seen
- * with 7.88.1) go on to a host's next address only when they are called, but neither name a socket
- * for it nor a time. */
+/* How often, in seconds, libcurl is called for transfers without a connection. Some libcurls (seen
+ * with 7.88.1) try a host's next address only when they are called, but give no socket or time to
+ * wait for. */
 static const double look_seconds = 0.1;
 
 struct transfer_set {
@@ -32,11 +32,11 @@ struct transfer_set {
     struct idle_sockets sockets;
     struct http2_connections http2;
     int in_flight_count;
-    double next_deadline; /* on platform_clock; nothing in flight has an earlier one */
-    double next_look;     /* on the same, while something may be without a connection */
-    bool has_waited;      /* since the last time that libcurl was told what has happened */
-    bool has_new;         /* something was added that libcurl has not begun with */
-    bool has_news;        /* something has finished since the last step, and nobody took it */
+    double next_deadline; /* on platform_clock; no transfer in flight has an earlier one */
+    double next_look;     /* on platform_clock, while a transfer may be without a connection */
+    bool has_waited;      /* since libcurl was last told of events */
+    bool has_new;         /* a transfer was added that libcurl has not begun */
+    bool has_news;        /* a transfer has finished since the last step and was not taken */
     long process_id;
 };
 
@@ -67,7 +67,7 @@ struct transfer_set *transfer_set_create(void) {
         free(set);
         return NULL;
     }
-    /* What a multi is woken by; libcurl before 8.11 leaves it open for other programs. */
+    /* The pipe that wakes a multi: before 8.11 libcurl lets other programs inherit it. */
     platform_close_on_exec_new(lowest);
     return set;
 }
@@ -90,7 +90,8 @@ bool transfer_set_is_ours(const struct transfer_set *set) {
     return set->process_id == platform_process_id();
 }
 
-/* A handle for the request, best one that has served it before; NULL when memory is short. */
+/* A handle for the request, if possible one that has served it before; NULL when memory is short.
+ */
 static struct transfer_handle *take_handle(struct transfer_set *set,
                                            struct prepared_request *request) {
     for (size_t i = set->idle_count; i-- > 0;) {
@@ -111,7 +112,7 @@ static struct transfer_handle *take_handle(struct transfer_set *set,
     return other;
 }
 
-/* Notes when the set itself has to do something for a transfer that has just been added. */
+/* Notes when the set itself has to act for a transfer that has just been added. */
 static void note_times(struct transfer_set *set, struct transfer *transfer, double seconds) {
     double now = platform_clock();
     /* Where connections are limited a transfer may have to wait for one. */
@@ -159,7 +160,7 @@ static void finish(struct transfer_set *set, struct transfer *transfer, CURLcode
     transfer_list_remove(&set->in_flight, transfer);
     set->in_flight_count--;
     CURL *easy = transfer->handle->easy;
-    idle_sockets_note(&set->sockets, easy); /* before it leaves the multi, which knows the socket */
+    idle_sockets_note(&set->sockets, easy); /* before it leaves the multi, which has the socket */
     curl_multi_remove_handle(set->multi, easy);
     return_handle(set, transfer_finish(transfer, code));
     connection_limits_note(&set->limits, transfer->http_version, set->in_flight_count);
@@ -171,10 +172,10 @@ static void finish_and_keep(struct transfer_set *set, struct transfer *transfer,
     append_finished(set, transfer);
 }
 
-/* Lets a transfer of which nothing was sent begin again. Each time costs an idle connection, or the
- * sharing of connections, so this has an end. */
+/* Begins a transfer again of which nothing was sent. Each time one idle connection is gone, or
+ * sharing ends, so it does not go on for ever. */
 static bool restart(struct transfer_set *set, struct transfer *transfer) {
-    if (transfer->times_busy > 1) { /* the first time may have been by chance */
+    if (transfer->times_busy > 1) { /* once may be chance */
         connection_limits_end_sharing(&set->limits, set->multi);
     }
     CURL *easy = transfer->handle->easy;
@@ -184,7 +185,7 @@ static bool restart(struct transfer_set *set, struct transfer *transfer) {
     return is_added;
 }
 
-/* When the set itself has something to do next. */
+/* The time at which the set itself has to act next. */
 static double next_time(const struct transfer_set *set) {
     double next = set->next_deadline < set->next_look ? set->next_deadline : set->next_look;
     return set->in_flight_count > 0 ? next : never;
@@ -194,7 +195,7 @@ static bool is_past(double time) {
     return time < never && platform_clock() >= time;
 }
 
-/* Ends what is over its time, and what has lost its answer because a connection was shared. */
+/* Ends transfers that are past their time, or lost their answer because a connection was shared. */
 static void give_up_hopeless(struct transfer_set *set) {
     double now = platform_clock();
     set->next_deadline = never;
@@ -209,8 +210,8 @@ static void give_up_hopeless(struct transfer_set *set) {
     }
 }
 
-/* Lets libcurl look itself what has happened, while a transfer may be about to get a connection and
- * once after: one that begins in a look makes libcurl 7.88.1 forget others' answers until the next.
+/* Has libcurl check all transfers itself, while one of them may have no connection yet, and once
+ * more: a transfer that begins in such a check makes libcurl 7.88.1 forget answers until the next.
  */
 static CURLMcode look_after_connecting(struct transfer_set *set) {
     const struct transfer *transfer = set->in_flight.first;
@@ -254,19 +255,19 @@ static void perform(struct transfer_set *set) {
         finish_and_keep(set, transfer, code);
         if (transfer->is_shared) {
             connection_limits_end_sharing(&set->limits, set->multi);
-            set->next_deadline = 0; /* those that shared its connection are to end now */
+            set->next_deadline = 0; /* the others on its connection are to end now */
         }
     }
     if (is_past(set->next_deadline)) {
         give_up_hopeless(set);
     }
-    /* A multi that is out of memory makes no progress any more: nobody may wait on it for ever. */
+    /* A multi that is out of memory makes no progress: its transfers fail, so that waits end. */
     while (status != CURLM_OK && set->in_flight.first != NULL) {
         finish_and_keep(set, set->in_flight.first, CURLE_OUT_OF_MEMORY);
     }
 }
 
-/* Milliseconds until libcurl or a deadline has something to do, and at most so many. */
+/* Milliseconds until libcurl or the set has to act, at most `longest`. */
 static int milliseconds_until_due(struct transfer_set *set, double longest) {
     double milliseconds = longest;
     long until_time = -1;
@@ -300,7 +301,7 @@ bool transfer_set_is_due(struct transfer_set *set) {
     return socket_watch_has_news(&set->watch);
 }
 
-/* Waits up to so many seconds for something to happen, and lets it happen. */
+/* Waits up to so many seconds for an event, and handles it. */
 static void poll_and_perform(struct transfer_set *set, double seconds) {
     transfer_set_poll(set, NULL, 0, seconds);
     perform(set);
@@ -314,7 +315,7 @@ int transfer_set_step(struct transfer_set *set, double timeout) {
     if (!may_wait || set->has_new) {
         perform(set);
     }
-    /* One that nobody takes must not keep the others from being waited for. */
+    /* `has_news`: a finished transfer that is never taken must not prevent all later waits. */
     if (may_wait && !set->has_news && set->in_flight_count > 0) {
         poll_and_perform(set, timeout);
     }

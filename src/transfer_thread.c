@@ -18,19 +18,20 @@
 #include "transfer_set.h"
 #include "wake_socket.h"
 
-/* Transfers that a program may well have at a time; more are served, on more connections. */
+/* Transfers that a program usually has at a time, at most; more are served, on more connections. */
 static const unsigned usual_concurrency = 1000;
 
-static const double idle_seconds = 3600;      /* nothing is due: only a socket ends the wait */
-static const double exhausted_seconds = 0.05; /* until descriptors are there again */
+static const double idle_seconds = 3600;      /* when nothing is due: a socket ends the wait */
+static const double exhausted_seconds = 0.05; /* until descriptors may be free again */
 
 enum { LONGEST_LINE = 24 };
 
-/* Somebody who waits for one transfer after another. */
+/* A connection of the event loop, at which it waits for one transfer after another. */
 struct connection {
     int descriptor;
-    struct transfer_job *job; /* which runs; NULL: none */
-    unsigned long told;       /* the last one that it was told of; 0: none */
+    struct transfer_job *job; /* the one that runs; NULL: none */
+    unsigned long
+        told; /* the number of the last finished transfer that was reported on it; 0: none */
     char line[LONGEST_LINE];
     size_t length;
 };
@@ -39,14 +40,14 @@ struct transfer_thread {
     struct live_thread live;
     pthread_mutex_t lock;
     long process_id;
-    unsigned long last_number; /* the submitting side's own */
+    unsigned long last_number; /* used by the submitting side only */
     struct wake_socket wake;   /* constant while the thread runs */
 
     /* Under the lock. */
     struct transfer_list submitted; /* not begun */
     struct transfer_list finished;  /* not claimed */
 
-    /* The thread's own while it runs. */
+    /* Used by the thread only, while it runs. */
     struct transfer_set *set;
     struct connection **connections;
     struct curl_waitfd *watched; /* the connections in their order, then the listener */
@@ -101,15 +102,17 @@ bool transfer_thread_withdraw(struct transfer_thread *thread, unsigned long numb
     return job != NULL;
 }
 
+static size_t count_of(const struct transfer_list *list) {
+    size_t count = 0;
+    for (const struct transfer *each = list->first; each != NULL; each = each->next) {
+        count++;
+    }
+    return count;
+}
+
 size_t transfer_thread_backlog(struct transfer_thread *thread) {
     pthread_mutex_lock(&thread->lock);
-    size_t count = 0;
-    for (struct transfer *each = thread->submitted.first; each != NULL; each = each->next) {
-        count++;
-    }
-    for (struct transfer *each = thread->finished.first; each != NULL; each = each->next) {
-        count++;
-    }
+    size_t count = count_of(&thread->submitted) + count_of(&thread->finished);
     pthread_mutex_unlock(&thread->lock);
     return count;
 }
@@ -160,8 +163,8 @@ static void add_connection(struct transfer_thread *thread, int descriptor) {
     thread->connections[thread->connection_count++] = connection;
 }
 
-/* Nobody will ask for the transfer that this one was told of, unless it has been claimed already.
- */
+/* Frees the transfer that was last reported on the connection, unless it has been claimed: it
+ * cannot be asked for any more. */
 static void forget_told(struct transfer_thread *thread, struct connection *connection) {
     if (connection->told != 0) {
         transfer_job_free(take_from(thread, &thread->finished, connection->told));
@@ -169,8 +172,7 @@ static void forget_told(struct transfer_thread *thread, struct connection *conne
     }
 }
 
-/* Closes the connection at this place, where the last one then is, and gives up what it waited for.
- */
+/* Closes the connection at this place, moves the last one there, and gives up its transfer. */
 static void drop_connection(struct transfer_thread *thread, size_t place) {
     struct connection *connection = thread->connections[place];
     forget_told(thread, connection);
@@ -185,7 +187,7 @@ static void drop_connection(struct transfer_thread *thread, size_t place) {
     thread->watched[place] = thread->watched[last];
 }
 
-/* Accepts those who wait. */
+/* Accepts the connections that wait. */
 static void accept_connections(struct transfer_thread *thread) {
     int descriptor;
     if (!thread->is_exhausted && thread->watched[thread->connection_count].revents == 0) {
@@ -197,7 +199,7 @@ static void accept_connections(struct transfer_thread *thread) {
     thread->is_exhausted = descriptor == WAKE_SOCKET_EXHAUSTED;
 }
 
-/* The number that the line consists of, or 0 when it is none. */
+/* The decimal number in the line; 0 for any other text. */
 static unsigned long parse_number(const char *line, size_t length) {
     unsigned long number = 0;
     for (size_t i = 0; i < length; i++) {
@@ -210,8 +212,7 @@ static unsigned long parse_number(const char *line, size_t length) {
     return number;
 }
 
-/* Begins with the submitted transfer of that number, for this connection; false when it is not
- * there. */
+/* Begins the submitted transfer of that number, for this connection; false when there is none. */
 static bool begin(struct transfer_thread *thread, struct connection *connection,
                   unsigned long number) {
     struct transfer_job *job = take_from(thread, &thread->submitted, number);
@@ -231,8 +232,8 @@ static bool has_gone(const struct connection *connection) {
     return recv(connection->descriptor, &next, 1, MSG_PEEK) == 0;
 }
 
-/* Reads what has come; false when the connection is to be dropped: it was closed at the other end,
- * or something else than one number at a time was written to it. */
+/* Reads from the connection. False when it is to be dropped: it was closed at the other end, or
+ * something else than one number at a time was written to it. */
 static bool read_connection(struct transfer_thread *thread, struct connection *connection) {
     ssize_t length = recv(connection->descriptor, connection->line + connection->length,
                           sizeof connection->line - connection->length, 0);
@@ -264,7 +265,7 @@ static void read_connections(struct transfer_thread *thread) {
     }
 }
 
-/* Hands finished transfers over, and tells those who wait. */
+/* Hands finished transfers over, and reports each on the connection that waits for it. */
 static void deliver(struct transfer_thread *thread) {
     struct transfer *transfer;
     while ((transfer = transfer_set_take(thread->set)) != NULL) {
@@ -276,8 +277,8 @@ static void deliver(struct transfer_thread *thread) {
         pthread_mutex_unlock(&thread->lock);
         waiter->job = NULL;
         waiter->told = number;
-        /* One byte always fits, as only one is outstanding. A reader who has gone is found out when
-         * the connection is next read: SIGPIPE, like all signals, is blocked in this thread. */
+        /* One byte always fits, as only one is outstanding. A closed connection is noticed when it
+         * is next read: SIGPIPE, like all signals, is blocked in this thread. */
         ssize_t sent = send(waiter->descriptor, "+", 1, 0);
         (void)sent;
     }
@@ -286,7 +287,7 @@ static void deliver(struct transfer_thread *thread) {
 /* ---- The thread --------------------------------------------------------------------------------
  */
 
-/* Waits until something is due. A listener that cannot be served is left alone for a moment. */
+/* Waits until something is due. While descriptors are short the listener is not watched. */
 static void wait_for_work(struct transfer_thread *thread) {
     size_t count = thread->connection_count;
     if (!thread->is_exhausted) {

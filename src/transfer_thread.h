@@ -1,12 +1,11 @@
-/* A thread that owns a transfer set, so that an event loop need not step it: names are looked up,
- * certificates read and connections secured beside the loop. Transfers are submitted to it under a
- * number. One begins when that number is written, in decimal and ended by a newline, to a
- * connection to the thread's address; when it has finished one byte comes back, and it can be
- * claimed. Closing the connection before that gives the transfer up. A connection serves one
- * transfer after another.
+/* A thread that owns a transfer set, so that name look-ups, TLS and the reading of certificates do
+ * not block an event loop. A transfer is submitted to the thread and gets a number. It begins when
+ * that number and a newline are written to a connection to the thread's address. When it has
+ * finished, one byte comes back, and it can be claimed. Closing the connection before that gives
+ * the transfer up. A connection serves one transfer after another.
  *
- * Made and used in one process, by one thread of it. Each transfer is touched by one side at a
- * time: it changes hands through lists under a lock. POSIX only. */
+ * It is used in one process, by one other thread. Each transfer belongs to one of the two threads
+ * at a time; it is handed over in lists under a lock. POSIX only. */
 #ifndef AUTOPILOT_TRANSFER_THREAD_H
 #define AUTOPILOT_TRANSFER_THREAD_H
 
@@ -14,11 +13,11 @@
 
 struct transfer_thread;
 
-/* Starts one. NULL when the system does not let us; *problem then says, as a constant text, why. */
+/* Starts one. NULL when the system refuses; *problem is then a constant text that says why. */
 struct transfer_thread *transfer_thread_start(const char **problem);
 
-/* Ends the thread and gives up all transfers. NULL is allowed. In a process other than its own it
- * does nothing: there is no thread, and a lock may be held for ever. */
+/* Ends the thread and gives up all transfers. NULL is allowed. Does nothing in a forked child,
+ * which has no such thread, and where a lock may be held for ever. */
 void transfer_thread_stop(struct transfer_thread *thread);
 
 /* The path of the socket to connect to. */
@@ -36,7 +35,7 @@ unsigned long transfer_thread_submit(struct transfer_thread *thread,
 bool transfer_thread_claim(struct transfer_thread *thread, unsigned long number,
                            struct transfer *transfer);
 
-/* Forgets a transfer that nobody waits for. True when it surely had not begun. */
+/* Forgets a transfer whose result is not wanted. True when it surely had not begun. */
 bool transfer_thread_withdraw(struct transfer_thread *thread, unsigned long number);
 
 /* How many transfers are submitted and not begun, or finished and not claimed. For tests. */

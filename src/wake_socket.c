@@ -19,7 +19,7 @@
 
 static const char socket_name[] = "/wake";
 
-/* Where a private folder may be made; the first that works is taken. */
+/* Folders in which a private folder is tried, in this order. */
 static const char *const parents[] = {"/tmp", "/dev/shm", "/var/tmp"};
 
 #ifndef SOCK_CLOEXEC
@@ -30,8 +30,8 @@ static bool set_flags(int descriptor) {
 }
 #endif
 
-/* A socket that never blocks and is closed by exec, at once where the system can: another thread of
- * the process may just be forking. */
+/* A socket that never blocks and is closed by exec. Where the system can, both are set at once,
+ * because another thread of the process may be forking. */
 static int new_socket(void) {
 #ifdef SOCK_CLOEXEC
     return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -59,7 +59,7 @@ static int accept_connection(int listener) {
 #endif
 }
 
-/* True when this process is at the other end, or where the system does not tell, this user. */
+/* True when this process is at the other end; where the system does not tell, this user. */
 static bool is_from_us(int connection) {
 #ifdef SO_PEERCRED
 #ifdef __OpenBSD__
@@ -119,7 +119,7 @@ static bool listen_at(struct wake_socket *wake, const char *path) {
            listen(wake->listener, SOMAXCONN) == 0;
 }
 
-/* True when we can connect to ourselves there, and are recognised. */
+/* True when this process can connect to itself there, and is recognised. */
 static bool is_reachable(const struct wake_socket *wake, const char *path) {
     struct sockaddr_un address = address_of(path);
     int client = new_socket();
@@ -137,7 +137,7 @@ static bool is_reachable(const struct wake_socket *wake, const char *path) {
     return is_right;
 }
 
-/* Takes the name out of the file system; the socket stays reachable by a descriptor of ours. */
+/* Removes the socket's name from the file system; it stays reachable through a descriptor. */
 static bool hide(struct wake_socket *wake, const char *path) {
 #ifdef O_PATH
     wake->node = open(path, O_PATH | O_CLOEXEC | O_NOFOLLOW);
@@ -169,7 +169,7 @@ bool wake_socket_open(struct wake_socket *wake, const char **problem) {
         return false;
     }
     int length = snprintf(path, sizeof path, "%s%s", wake->folder, socket_name);
-    bool fits = length > 0 && (size_t)length < sizeof path; /* seen to by make_folder */
+    bool fits = length > 0 && (size_t)length < sizeof path; /* make_folder has checked that */
     if (!fits || !listen_at(wake, path)) {
         *problem = "no unix-domain socket can be made";
     } else if (hide(wake, path)) {
@@ -190,11 +190,11 @@ int wake_socket_accept(const struct wake_socket *wake) {
     if (connection < 0) {
         bool is_exhausted =
             errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
-        return is_exhausted ? WAKE_SOCKET_EXHAUSTED : WAKE_SOCKET_NOBODY;
+        return is_exhausted ? WAKE_SOCKET_EXHAUSTED : WAKE_SOCKET_NONE;
     }
     if (!is_from_us(connection)) {
         close(connection);
-        return WAKE_SOCKET_NOBODY;
+        return WAKE_SOCKET_NONE;
     }
     return connection;
 }

@@ -47,7 +47,8 @@ describe("a transfer set and its objects", function()
 
   it("hide their metatables", function()
     local set, request = core.transfer_set(), request_to(serving())
-    for _, object in ipairs { set, request, set:add(request, { connect = limit, total = limit }) } do
+    local transfer = set:add(request, { connect = limit, total = limit })
+    for _, object in ipairs { set, request, transfer } do
       assert.are.equal("autopilot.core", getmetatable(object))
       assert.is_false(pcall(setmetatable, object, {}))
     end

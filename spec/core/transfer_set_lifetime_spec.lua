@@ -134,16 +134,13 @@ describe("collection", function()
     local server = stalling "HTTP/1.1 500 X\r\nX: y\r\nContent-Length: 9\r\n\r\nhalf"
     local things = { set = core.transfer_set() }
     things.request = request_to(server)
-    things.transfer = things.set:add(
-      things.request,
-      {
-        connect = limit,
-        total = seconds,
-        token = "token",
-        client_request_id = "id",
-        retry_attempt = 3,
-      }
-    )
+    things.transfer = things.set:add(things.request, {
+      connect = limit,
+      total = seconds,
+      token = "token",
+      client_request_id = "id",
+      retry_attempt = 3,
+    })
     advance(things, server)
     for _, name in ipairs(order) do
       things[name] = nil
@@ -176,16 +173,13 @@ describe("collection", function()
       local set = core.transfer_set()
       run_until_finished(
         set,
-        set:add(
-          request_to(server),
-          {
-            connect = limit,
-            total = limit,
-            token = ("t"):rep(1000),
-            client_request_id = "id",
-            retry_attempt = 7,
-          }
-        )
+        set:add(request_to(server), {
+          connect = limit,
+          total = limit,
+          token = ("t"):rep(1000),
+          client_request_id = "id",
+          retry_attempt = 7,
+        })
       )
       set:add(request_to(server), { connect = limit, total = limit }):is_finished()
     end
@@ -197,14 +191,19 @@ describe("collection", function()
   it("lets go of a transfer that was waited for, taken or discarded", function()
     local server, set = serving(), core.transfer_set()
     local held = setmetatable({}, { __mode = "v" })
-    held[1] = set:add(request_to(server), { connect = limit, total = limit })
-    run_until_finished(set, held[1])
-    assert.is_true(set:wait(held[1], 0))
-    held[2] = set:add(request_to(server), { connect = limit, total = limit })
-    run_until_finished(set, held[2])
-    assert.are.equal(held[2], set:take())
-    held[3] = set:add(request_to(server), { connect = limit, total = limit })
-    set:discard(held[3])
+    -- In a function of its own, whose stack keeps nothing alive once it has returned.
+    local function use()
+      local attempt = { connect = limit, total = limit }
+      held[1] = set:add(request_to(server), attempt)
+      run_until_finished(set, held[1])
+      assert.is_true(set:wait(held[1], 0))
+      held[2] = set:add(request_to(server), attempt)
+      run_until_finished(set, held[2])
+      assert.are.equal(held[2], set:take())
+      held[3] = set:add(request_to(server), attempt)
+      set:discard(held[3])
+    end
+    use()
     collect()
     assert.are.same({}, held)
   end)

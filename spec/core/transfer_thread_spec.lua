@@ -45,16 +45,13 @@ describe("core.transfer_thread", function()
   end)
 
   it("hands back what it was handed, when it has finished", function()
-    local number = thread:submit(
-      request(),
-      {
-        connect = 5 * patience,
-        total = 5 * patience,
-        token = "secret",
-        client_request_id = "id-1",
-        retry_attempt = 2,
-      }
-    )
+    local number = thread:submit(request(), {
+      connect = 5 * patience,
+      total = 5 * patience,
+      token = "secret",
+      client_request_id = "id-1",
+      retry_attempt = 2,
+    })
     assert.is_nil(thread:claim(number))
     local byte, connection = wait_for(number)
     assert.equal("+", byte)
@@ -70,16 +67,13 @@ describe("core.transfer_thread", function()
   it("sends what one attempt adds, whatever became of the texts", function()
     local function submit()
       local token, id = ("t"):rep(2000), "id-" .. 7
-      return thread:submit(
-        request(),
-        {
-          connect = 5 * patience,
-          total = 5 * patience,
-          token = token,
-          client_request_id = id,
-          retry_attempt = 3,
-        }
-      )
+      return thread:submit(request(), {
+        connect = 5 * patience,
+        total = 5 * patience,
+        token = token,
+        client_request_id = id,
+        retry_attempt = 3,
+      })
     end
     local number = submit()
     collect()

@@ -173,7 +173,7 @@ function Drive:run(prepared, attempt, request)
   })
   local had_posted = task.has_posted
   task.transfer = transfer
-  task.has_posted = had_posted or is_sync -- perhaps, until it has ended
+  task.has_posted = had_posted or is_sync -- until the transfer has ended, it may have been sent
   coroutine.yield(transfer)
   local response, network = transfer:result()
   local was_reached = true

@@ -5,8 +5,8 @@
 --     assert(#transport.requests == 2)
 --
 -- A mistake in the script raises where the script is made, and a request that the script does not
--- expect raises as well: a test should fail, not pass by accident. What the service itself would
--- answer is the emulator's knowledge.
+-- expect raises as well: a test should fail, not pass by accident. For answers like those of the
+-- service itself there is the emulator.
 
 local options = require "autopilot.base.options"
 
@@ -100,7 +100,7 @@ local function copy(value)
   return copied
 end
 
---- The header's value as the HTTP layer gives it, or nil when it is none.
+--- The header's value in the form of the HTTP layer; nil when it cannot be a header's.
 local function joined(value)
   if type(value) == "number" then
     return tostring(value)
@@ -188,7 +188,7 @@ local function read_entries(given, level)
   return entries
 end
 
--- An answer is Graph's unless its entry says otherwise, so that a script needs none of Graph's headers.
+-- An answer counts as Graph's unless its entry says otherwise, so that it need not have Graph's headers.
 local of_graph = { __index = { intermediary = false } }
 
 --- Plays back one normalised answer.
@@ -199,7 +199,7 @@ local function play(answer)
   return setmetatable(copy(answer), of_graph)
 end
 
---- Plays what a function of the script returned. It may have yielded: nothing here uses pcall.
+--- Plays what a function of the script returned. The function may yield, so pcall is not used here.
 local function play_computed(where, response, network)
   return play(normalise(where, response or { network = network or {} }, 2))
 end
