@@ -1,8 +1,8 @@
---- The challenges of WWW-Authenticate (RFC 9110 sections 11.2 to 11.6.1): which schemes a service takes,
+--- The challenges of WWW-Authenticate (RFC 9110 sections 11.2 to 11.6.1): which schemes a service accepts,
 -- and what it says about each.
 --
--- Several challenges stand in one value, and several headers arrive joined by ", ": the reader tells a
--- new scheme from one more parameter of the scheme before. What a challenge means is left to others.
+-- A value may hold several challenges, and several headers arrive joined by ", ": the reader distinguishes
+-- a new scheme from a further parameter of the scheme before. What a challenge means is left to others.
 
 local challenge = {}
 
@@ -14,7 +14,7 @@ local challenge = {}
 -- The bytes of a token: a scheme, a parameter's name, an unquoted value.
 local token = "[A-Za-z0-9!#$%%&'*+%-.^_`|~]+"
 
---- The position behind blanks when a list member ends there; else nil.
+--- The position behind the blanks at a position, when a list member ends there; else nil.
 local function end_of_member(text, position)
   position = text:find("[^ \t]", position) or #text + 1
   return (position > #text or text:find("^,", position)) and position or nil
@@ -93,11 +93,11 @@ local function read_scheme(text, position)
   return found, ends or first, not ends
 end
 
---- Reads the challenges of a header's value. Where a parameter is repeated, against the RFC, the first
--- holds: what is appended to a value changes nothing that stood there. A parameter after a comma belongs
--- to the scheme before it. Control bytes, NUL among them, are malformed anywhere.
+--- Reads the challenges of a header's value. Where a parameter is repeated, against the RFC, the first one
+-- counts: text appended to a value cannot change what it said. A parameter after a comma belongs to the
+-- scheme before it. Control bytes, NUL among them, are malformed everywhere.
 ---@param text string
----@return autopilot.Challenge[] challenges those before a malformed part; the last one perhaps short of parameters
+---@return autopilot.Challenge[] challenges before a malformed part; the last one may lack parameters
 ---@return string? message that the text is malformed, and at which byte
 function challenge.read(text)
   local list, current = {}, nil

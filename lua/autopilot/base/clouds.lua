@@ -1,10 +1,10 @@
---- The clouds that Microsoft Graph lives in, each with its hosts.
+--- The clouds of Microsoft Graph, each with its hosts.
 --
 -- Source: Microsoft Graph, "National cloud deployments". A token of one cloud is never sent to another.
 
 ---@class autopilot.Cloud
 ---@field graph string root of the service
----@field authority string where tokens come from
+---@field authority string that gives the tokens
 
 ---@type table<string, autopilot.Cloud>
 return {

@@ -1,22 +1,22 @@
---- JSON in and out: the one place of the library that uses lua-cjson.
+--- Reads and writes JSON, as the only module of the library that uses lua-cjson.
 --
--- lua-cjson notes the decimal point of the locale when a codec is made. A host program that calls
--- setlocale afterwards (GTK, Python and many desktop programs do) would make every fraction unreadable
--- and every written fraction invalid: so a new codec is made when the locale has changed. A codec of our
--- own is also out of reach of settings that other users of lua-cjson make.
+-- A codec of lua-cjson keeps the decimal point of the locale in which it was made. When a host program
+-- calls setlocale afterwards (GTK, Python and many desktop programs do), the codec can read no fraction
+-- and writes invalid ones: so a new codec is made when the locale has changed. Other users of lua-cjson
+-- cannot change the settings of this codec.
 
 local cjson = require "cjson.safe"
 
 local json = {}
 
---- What stands for JSON's null. It is a userdata, and so counts as true.
+--- JSON's null. It is a userdata, which Lua takes for true.
 json.null = cjson.null
 
 local byte_order_mark = "\239\187\191"
 
 local codec, locale
 
---- A codec for the locale of this moment.
+--- Makes the codec for the present locale.
 local function renew()
   codec, locale = cjson.new(), os.setlocale(nil, "numeric")
   codec.encode_invalid_numbers(false)
@@ -26,7 +26,7 @@ end
 --- Reads a JSON text. A byte order mark before it is skipped. Never raises.
 ---@param text any
 ---@param is_strict boolean? refuses NaN, Infinity and hexadecimal numbers, which lua-cjson reads
----@return any value nil when this is no JSON text; null is `json.null`
+---@return any value nil when the text is not JSON; null is `json.null`
 ---@return string? message what is wrong with the text
 function json.decode(text, is_strict)
   if type(text) ~= "string" then
@@ -40,7 +40,7 @@ function json.decode(text, is_strict)
   codec.decode_invalid_numbers(not is_strict)
   local value, message = codec.decode(text)
   if value == nil and text:find "%d[.eE]" then
-    renew() -- the locale may be one of this thread alone, which os.setlocale does not tell
+    renew() -- the locale may be that of this thread only, which os.setlocale does not show
     codec.decode_invalid_numbers(not is_strict)
     value, message = codec.decode(text)
   end

@@ -13,15 +13,15 @@ local words = {
   socket = "it is a socket",
 }
 
---- Whether a name stands for a descriptor of this process, such as the pipe of a shell's `<(command)`.
+--- Whether a name is that of a descriptor of this process, such as the pipe of a shell's `<(command)`.
 ---@param path string
 ---@return boolean
 function named_file.is_descriptor(path)
   return path == "/dev/stdin" or path:find "^/dev/fd/" ~= nil or path:find "^/proc/self/fd/" ~= nil
 end
 
---- What stands in place of a file that is to be read, or nil. A missing file is not told here: `io.open` has a
--- message of its own for it.
+--- What is wrong with a name whose file is to be read, or nil. A missing file is not a complaint here: the
+-- message of `io.open` tells it.
 ---@param path string
 ---@param allow_pipe boolean?
 ---@return string? complaint a clause such as `it is a folder`
@@ -33,8 +33,8 @@ function named_file.read_complaint(path, allow_pipe)
   return words[kind]
 end
 
---- What stands in place of a file that is to be written, or nil. A symbolic link is refused: another user
--- may have placed it.
+--- What is wrong with a name whose file is to be written, or nil. A symbolic link is refused, because
+-- another user may have made it.
 ---@param path string
 ---@return string? complaint
 function named_file.write_complaint(path)

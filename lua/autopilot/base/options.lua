@@ -1,21 +1,21 @@
---- Checks a table of options against rules, so that a mistake is told where it was made.
+--- Checks a table of options against rules.
 --
--- A caller's mistake raises at the caller's line, names the option by its path (`http.ca_file`)
--- and suggests the option that was probably meant. What the rules are is left to each module.
+-- A caller's mistake raises at the caller's line, names the option by its path (`http.ca_file`) and
+-- suggests the option that was probably meant. Each module has its own rules.
 
 local options = {}
 
 ---@class autopilot.OptionRule
 ---@field type string|string[] `string`, `number` (finite), `integer`, `boolean`, `table`, `function` (anything callable), `any`
----@field default any taken when the option is nil
----@field required boolean? nil is a mistake
----@field min number? smallest value allowed
----@field above number? every value must be larger
----@field max number? largest value allowed
----@field one_of string[]? the only values allowed
----@field fields table<string, autopilot.OptionRule>? rules of a nested table, which is then made even when absent
----@field check (fun(value: any): string?)? says what the value must be, or nil when it is right
----@field secret boolean? the value is never quoted
+---@field default any value of an option that is nil
+---@field required boolean? whether nil is a mistake
+---@field min number? smallest allowed value
+---@field above number? every allowed value is larger
+---@field max number? largest allowed value
+---@field one_of string[]? the only allowed values
+---@field fields table<string, autopilot.OptionRule>? rules of a nested table; it is made even when absent
+---@field check (fun(value: any): string?)? returns what the value must be, or nil when it is right
+---@field secret boolean? whether the value must not be quoted in a message
 
 local function is_callable(value)
   if type(value) == "function" then
@@ -73,9 +73,9 @@ end
 ---@return string?
 function options.nearest(wrong, names)
   local nearest, smallest = nil, math.max(1, math.floor(#wrong / 3)) + 0.5
-  table.sort(names) -- so that of two equally near names always the same one is suggested
+  table.sort(names) -- so that the same one of two equally near names is always suggested
   for _, name in ipairs(names) do
-    -- The difference in length is a lower bound, and spares comparing with absurdly long input.
+    -- The distance is never smaller than the difference in length: absurdly long input is not compared.
     if math.abs(#name - #wrong) < smallest then
       local distance = edit_distance(wrong:lower(), name)
       if distance < smallest then
@@ -142,7 +142,7 @@ local function shown(rule, value)
   if rule.secret or type(value) == "table" or type(value) == "function" then
     return type(value)
   elseif type(value) == "string" then
-    -- Control characters would let a value forge a second line in a log.
+    -- With control characters a value could forge a second line in a log.
     return ("'%s'"):format((#value > 80 and value:sub(1, 80) .. "..." or value):gsub("%c", "?"))
   end
   return tostring(value)
@@ -198,7 +198,7 @@ end
 -- Raises `<name>: <what is wrong>` at the line that called the function which called this one.
 ---@param name string the public function, as its caller writes it: `autopilot.client`
 ---@param rules table<string, autopilot.OptionRule>
----@param given table? nil stands for no options
+---@param given table? nil: no options
 ---@param level integer? as for `error`; default 2, the caller of the calling function
 ---@return table checked
 function options.check(name, rules, given, level)

@@ -1,8 +1,8 @@
---- Which hosts are this machine: the only ones to which anything may go over plain http.
+--- Which hosts are this machine. Only to them requests may go over plain http.
 
 local names = { ["localhost"] = true, ["[::1]"] = true }
 
---- Whether a host is surely this machine: 127.0.0.0/8 only where it is an address and no name.
+--- Whether a host certainly is this machine: localhost, ::1, or an address (not a name) in 127.0.0.0/8.
 ---@param host string in lower case, without a port; an IPv6 address in brackets
 ---@return boolean
 local function is_loopback(host)

@@ -7,6 +7,7 @@
 local clouds = require "autopilot.base.clouds"
 local is_loopback = require "autopilot.base.url"
 local merged = require "autopilot.base.merged"
+local split_origin = require "autopilot.base.origin"
 
 local authority = {}
 
@@ -36,35 +37,20 @@ local clouds_of = {
   ["login.chinacloudapi.cn"] = china,
 }
 
---- Scheme, host and port of an authority; nil for anything with more or less in it.
-local function split(text)
-  local scheme, rest = text:lower():match "^(%a+)://(.*)$"
-  scheme, rest = scheme or "https", (rest or text:lower()):gsub("/$", "")
-  local host, port = rest:match "^(%w[%w%.%-]*)(.*)$"
-  if not host then
-    host, port = rest:match "^(%[[%x:.]+%])(.*)$"
-  end
-  local number = port and port:match "^:(%d%d?%d?%d?%d?)$"
-  local well_formed = host and (port == "" or (number and tonumber(number) <= 65535))
-  if not well_formed or host:find("..", 1, true) then
-    return nil
-  end
-  return scheme, host, port
-end
-
 --- The authority in the form `https://host[:port]`; or nil and what it must be. `https://` may be left
 -- out, as AZURE_AUTHORITY_HOST allows.
 ---@param text string
 ---@return string? url
 ---@return string? complaint
+---@return string? host
 function authority.parse(text)
-  local scheme, host, port = split(text)
-  if not scheme or (scheme ~= "https" and scheme ~= "http") then
+  local scheme, host, port = split_origin(text:find("://", 1, true) and text or "https://" .. text)
+  if scheme ~= "https" and scheme ~= "http" then
     return nil, "must be like 'https://login.microsoftonline.com', a host and nothing more"
   elseif scheme == "http" and not is_loopback(host) then
     return nil, "must be https: credentials may go over http to a loopback host only"
   end
-  return ("%s://%s%s"):format(scheme, host, port)
+  return ("%s://%s%s"):format(scheme, host, port), nil, host
 end
 
 -- Names that stand for all tenants of a kind. An application cannot sign in to them.
@@ -114,7 +100,8 @@ local common_rules = {
     type = "string",
     secret = true,
     check = function(value)
-      return select(2, authority.parse(value))
+      local _, complaint = authority.parse(value)
+      return complaint
     end,
   },
   scope = { type = "string", check = check_line },
@@ -176,11 +163,10 @@ local function find_authority(checked, cloud)
   if not given then
     return clouds[cloud].authority
   end
-  local url, complaint = authority.parse(given)
+  local url, complaint, host = authority.parse(given)
   if not url then
     return nil, source .. " " .. complaint
   end
-  local _, host = split(url)
   local served = clouds_of[host]
   if served and not served[cloud] then
     local message = "%s: %s is not the authority of the cloud '%s': credentials are not sent there"

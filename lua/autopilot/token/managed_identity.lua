@@ -11,6 +11,7 @@ local merged = require "autopilot.base.merged"
 local options = require "autopilot.base.options"
 local platforms = require "autopilot.token.managed_identity.platforms"
 local provider = require "autopilot.token.provider"
+local split_origin = require "autopilot.base.origin"
 
 ---@class autopilot.token.ManagedIdentityOptions
 ---@field client_id string? of a user-assigned identity; at most one of the three
@@ -45,21 +46,19 @@ end
 -- link-local addresses where the platform has its endpoint there. The address is not quoted: it may hide a
 -- password.
 local function read_address(text, is_local)
-  local scheme, place, rest = text:match "^(%a+)://([^/?#]*)(.*)$"
-  scheme = scheme and scheme:lower()
+  local origin, rest = text:match "^(%a+://[^/?#]*)(.*)$"
+  local scheme, host, port = split_origin(origin or "")
   local is_right = (scheme == "https" or scheme == "http")
-    and authority.parse("https://" .. place) ~= nil
     and not rest:find "[^\33-\126]"
     and not rest:find "[#\\]"
   if not is_right then
     return nil, "must be an https or http URL without credentials, blanks or fragment"
   end
-  local host = place:lower():match "^%[.*%]" or place:lower():match "^[^:]*"
   if scheme == "http" and not is_loopback(host) and (is_local or not is_link_local(host)) then
     local where = is_local and "loopback" or "loopback and link-local"
     return nil, ("must be https: http is for %s addresses only"):format(where)
   end
-  return scheme .. "://" .. place .. rest
+  return ("%s://%s%s"):format(scheme, host, port) .. rest
 end
 
 --- The URL of a platform's endpoint; or nil and a sentence.

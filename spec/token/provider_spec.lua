@@ -1,0 +1,53 @@
+-- What the providers share: failures before anything was sent, and text from outside in messages.
+
+local provider = require "autopilot.token.provider"
+
+describe("autopilot.token.provider.failure", function()
+  it("is a message with details, and another attempt would fail in the same way", function()
+    assert.same({ nil, "wrong", { is_transient = false } }, { provider.failure "wrong" })
+    local facts = { code = "TenantMismatch", hint = "Name one tenant." }
+    local details = { code = "TenantMismatch", hint = "Name one tenant.", is_transient = false }
+    assert.same({ nil, "wrong", details }, { provider.failure("wrong", facts) })
+    assert.is_nil(facts.is_transient)
+  end)
+end)
+
+describe("autopilot.token.provider.cleaner", function()
+  it("makes one bounded line of valid UTF-8 without control and direction characters", function()
+    local clean = provider.cleaner()
+    assert.equal("a b [31mc", clean "  a\r\n\0b \27[31mc\n")
+    assert.equal("ab\239\191\189", clean "a\226\128\174b\255")
+    assert.equal(("x"):rep(299) .. "\226\128\166", clean(("x"):rep(5000)))
+    assert.equal("xx\226\128\166", clean("xxxx", 3))
+  end)
+
+  it("takes secrets out before the text is cut, and what looks like a token", function()
+    local clean = provider.cleaner { "hush-4f6c1d0e9a7b-hush" }
+    local line = clean(("x"):rep(290) .. "hush-4f6c1d0e9a7b-hush")
+    assert.is_nil(line:find("hush", 1, true))
+    assert.equal("no [redacted]", clean "no eyJhbGciOiJub25lIn0.eyJ0aWQiOiJjb250b3NvIn0.c2ln")
+  end)
+
+  it("is nil for anything but text, and where nothing is left", function()
+    local clean = provider.cleaner()
+    for _, value in ipairs { 5, true, {}, "", " \r\n" } do
+      assert.is_nil((clean(value)))
+    end
+    assert.is_nil((clean(nil)))
+  end)
+end)
+
+describe("autopilot.token.provider.open", function()
+  it("makes a provider by its name", function()
+    assert.equal("a-token", (provider.open("static", "a-token") {}))
+  end)
+
+  it("makes one that tells what is wrong with its options when it is asked", function()
+    local opened = provider.open("client_secret", { client_secret = "hidden" }, "it is wrong: ")
+    local token, message, details = opened {}
+    assert.is_nil(token)
+    assert.is_truthy(message:find("^it is wrong: .*option 'client_id' is required"), message)
+    assert.is_nil(message:find("hidden", 1, true))
+    assert.same({ is_transient = false }, details)
+  end)
+end)
