@@ -1,10 +1,8 @@
---- The clouds that Microsoft Graph lives in, each with its hosts.
---
--- Source: Microsoft Graph, "National cloud deployments". A token of one cloud is never sent to another.
+--- The clouds of Microsoft Graph and their hosts (Microsoft Graph, "National cloud deployments").
 
 ---@class autopilot.Cloud
 ---@field graph string root of the service
----@field authority string where tokens come from
+---@field authority string root of the token endpoint
 
 ---@type table<string, autopilot.Cloud>
 return {
