@@ -1,20 +1,20 @@
---- Reads the challenges of WWW-Authenticate (RFC 9110 sections 11.2 to 11.6.1): which schemes a service
--- accepts, and the parameters of each.
+--- The challenges of WWW-Authenticate (RFC 9110 sections 11.2 to 11.6.1): which schemes a service takes,
+-- and what it says about each.
 --
--- A header may hold several challenges, and several headers arrive joined by ", ". Both challenges and
--- parameters are separated by commas: the reader tells a new scheme from a parameter of the scheme before.
+-- Several challenges stand in one value, and several headers arrive joined by ", ": the reader tells a
+-- new scheme from one more parameter of the scheme before. What a challenge means is left to others.
 
 local challenge = {}
 
 ---@class autopilot.Challenge
----@field scheme string in lower case
----@field token68 string? the only value of a challenge without parameters
----@field parameters table<string, string> the names in lower case
+---@field scheme string in small letters
+---@field token68 string? the one value of a challenge that has no parameters
+---@field parameters table<string, string> by name in small letters
 
--- A token: a scheme, the name of a parameter, a value without quotes.
+-- The bytes of a token: a scheme, a parameter's name, an unquoted value.
 local token = "[A-Za-z0-9!#$%%&'*+%-.^_`|~]+"
 
---- The position behind blanks, where a member of the list ends there; else nil.
+--- The position behind blanks when a list member ends there; else nil.
 local function end_of_member(text, position)
   position = text:find("[^ \t]", position) or #text + 1
   return (position > #text or text:find("^,", position)) and position or nil
@@ -31,16 +31,14 @@ local function read_quoted(text, first)
     if byte == '"' then
       return (text:sub(first, stop - 1):gsub("\\(.)", "%1")), stop + 1
     elseif byte ~= "\\" or not text:find("^[^%z\1-\8\10-\31\127]", stop + 1) then
-      return nil -- the string is not closed, or has a control byte
+      return nil -- it is not closed, or holds a control byte
     end
     position = stop + 2
   end
 end
 
---- Reads `name = value` up to the end of the list member.
----@return string? name nil when it is malformed
----@return string? value
----@return integer? position behind the value
+--- Reads `name = value`, the rest of a list member.
+---@return string? name, string? value, integer? position behind it
 local function read_parameter(text, position)
   local name, after = text:match("^(" .. token .. ")[ \t]*=[ \t]*()", position)
   if not name then
@@ -58,7 +56,7 @@ local function read_parameter(text, position)
   end
 end
 
---- Reads what follows a scheme in the same list member, a token68 or the first parameter, into `found`.
+--- Reads what follows a scheme in the same list member: a token68, or the first parameter.
 ---@return integer? position behind it; nil when it is malformed
 local function read_first(text, position, found)
   -- `abc=` is a token68, `abc=def` is a parameter.
@@ -78,7 +76,7 @@ end
 
 --- Reads a scheme and what follows it in the same list member.
 ---@return autopilot.Challenge? found nil when the scheme is malformed
----@return integer position behind it, or where the malformed part begins
+---@return integer position behind it; where the malformed part begins
 ---@return boolean is_malformed
 local function read_scheme(text, position)
   local scheme, after = text:match("^(" .. token .. ")()", position)
@@ -95,11 +93,12 @@ local function read_scheme(text, position)
   return found, ends or first, not ends
 end
 
---- Reads the challenges of a header's value. Of a repeated parameter, which the RFC forbids, the first is
--- taken. A parameter after a comma belongs to the scheme before it. Control bytes are malformed.
+--- Reads the challenges of a header's value. Where a parameter is repeated, against the RFC, the first
+-- holds: what is appended to a value changes nothing that stood there. A parameter after a comma belongs
+-- to the scheme before it. Control bytes, NUL among them, are malformed anywhere.
 ---@param text string
----@return autopilot.Challenge[] challenges those before a malformed part; the last may lack parameters
----@return string? message that the text is malformed, and at which byte; nil when all of it was read
+---@return autopilot.Challenge[] challenges those before a malformed part; the last one perhaps short of parameters
+---@return string? message that the text is malformed, and at which byte
 function challenge.read(text)
   local list, current = {}, nil
   local position = text:find "[^, \t]"

@@ -1,9 +1,9 @@
 --- Claims challenges: what a service wants to see in the next token (OpenID Connect Core section 5.5.1,
 -- Microsoft Entra, "Claims challenges, claims requests, and client capabilities").
 --
--- A service that refuses a token before it expires sends a 401 with `claims`: JSON in base64, mostly beside
--- `error="insufficient_claims"`. The request for the next token carries these claims. The claims in a token
--- are another matter: see `autopilot.token.inspect`.
+-- A service that refuses a token before its time says so in a 401: `claims`, JSON in base64, mostly beside
+-- `error="insufficient_claims"`. From it follows the text that the token endpoint is to get. Whoever asks
+-- for the token is somebody else, and so is what a token's own claims say (`inspect`).
 
 local base64url = require "autopilot.base.base64url"
 local challenges = require "autopilot.base.challenge"
@@ -11,16 +11,16 @@ local json = require "autopilot.base.json"
 
 local claims = {}
 
--- Bytes of claims that are read: all headers of an answer together have some kilobytes.
+-- Headers have some kilobytes in all.
 local longest = 16 * 1024
 
--- Challenges that are looked for behind a malformed one. This bounds the work for a hostile header.
+-- So often a beginning is looked for behind what is malformed: a value of nothing else has an end.
 local most_beginnings = 16
 
--- The client's capability: it understands claims challenges.
+-- "cp1": this client understands claims challenges.
 local capability = "cp1"
 
---- Whether a decoded value is a JSON object. An empty list counts as one: they look the same.
+--- Whether it is a JSON object, as far as that can be told: an empty list looks the same.
 local function is_object(value)
   return type(value) == "table" and #value == 0
 end
@@ -34,8 +34,8 @@ local function contains(list, wanted)
   return false
 end
 
---- Adds the capability to a decoded claims request.
----@return boolean is_done false when the request has an unknown form
+--- Adds the capability to a claims request, as it was decoded.
+---@return boolean done false when the request has another form
 local function add_capability(request)
   local wanted = request.access_token
   if wanted == nil or wanted == json.null then
@@ -70,7 +70,7 @@ function claims.merge(text)
   return (json.encode(request))
 end
 
---- The claims request of a challenge; nil when it asks for no claims, or they cannot be read.
+--- The claims request of one challenge, or nil.
 local function of_challenge(challenge)
   local parameters = challenge.parameters
   local encoded = challenge.scheme == "bearer" and parameters.claims
@@ -81,7 +81,7 @@ local function of_challenge(challenge)
   return text and claims.merge(text)
 end
 
---- The first claims request in a list of challenges.
+--- The claims request of the first challenge of a list that wants some; nil for none.
 local function of_list(list)
   for _, challenge in ipairs(list) do
     local request = of_challenge(challenge)
@@ -91,9 +91,9 @@ local function of_list(list)
   end
 end
 
---- The first claims request behind a malformed challenge, which must not hide it: the two may come from
--- different headers.
-local function behind_malformed(header)
+--- The same of the challenges that stand behind a malformed one, perhaps in a header of their own:
+-- what is wrong with one must not hide another.
+local function of_later_ones(header)
   local position = 1
   for _ = 1, most_beginnings do
     local _, last = header:find(",[ \t]*[Bb][Ee][Aa][Rr][Ee][Rr][ \t]", position)
@@ -108,16 +108,17 @@ local function behind_malformed(header)
   end
 end
 
---- The claims request for the next token, after a 401: the claims that its challenges ask for, and this
--- client's capability. Nil when no challenge asks for claims, or none can be read. Never raises.
+--- What the next token is asked for with, after a 401: the claims that its challenges want, and this
+-- client's capability. Nil when no challenge wants any, or none can be read; malformed ones never raise.
 ---@param header string|number|nil the WWW-Authenticate headers, repeated ones joined by ", "
 ---@return string? request JSON
 function claims.of_header(header)
   if type(header) ~= "string" then
     return nil
   end
+  -- What stands before a malformed part is in the list all the same.
   local list, malformed = challenges.read(header)
-  return of_list(list) or (malformed and behind_malformed(header)) or nil
+  return of_list(list) or (malformed and of_later_ones(header)) or nil
 end
 
 return claims

@@ -1,8 +1,10 @@
---- The clouds of Microsoft Graph and their hosts (Microsoft Graph, "National cloud deployments").
+--- The clouds that Microsoft Graph lives in, each with its hosts.
+--
+-- Source: Microsoft Graph, "National cloud deployments". A token of one cloud is never sent to another.
 
 ---@class autopilot.Cloud
 ---@field graph string root of the service
----@field authority string root of the token endpoint
+---@field authority string where tokens come from
 
 ---@type table<string, autopilot.Cloud>
 return {

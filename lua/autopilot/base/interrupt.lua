@@ -1,5 +1,5 @@
---- Whether an error is the one that the stand-alone interpreters raise on Ctrl-C (`lstop` in lua.c). It may
--- come in any function, and is not that function's failure.
+--- Whether this is what the stand-alone interpreters raise on Ctrl-C (`lstop` in lua.c): the word, alone
+-- or behind the place where it came. It is no failure of the function that it happens to meet.
 ---@param raised any
 ---@return boolean
 return function(raised)

@@ -1,22 +1,22 @@
---- Reads and writes JSON: the only place of the library that uses lua-cjson.
+--- JSON in and out: the one place of the library that uses lua-cjson.
 --
--- A codec of lua-cjson keeps the decimal point of the locale in which it was made. A host program may call
--- setlocale later (GTK, Python and many desktop programs do): then an old codec cannot read fractions, and
--- writes invalid ones. So a new codec is made when the locale has changed. A codec of its own also protects
--- the library from settings that other users of lua-cjson make.
+-- lua-cjson notes the decimal point of the locale when a codec is made. A host program that calls
+-- setlocale afterwards (GTK, Python and many desktop programs do) would make every fraction unreadable
+-- and every written fraction invalid: so a new codec is made when the locale has changed. A codec of our
+-- own is also out of reach of settings that other users of lua-cjson make.
 
 local cjson = require "cjson.safe"
 
 local json = {}
 
---- JSON's null. It is a userdata, so a condition takes it for true.
+--- What stands for JSON's null. It is a userdata, and so counts as true.
 json.null = cjson.null
 
 local byte_order_mark = "\239\187\191"
 
 local codec, locale
 
---- Makes a codec for the present locale.
+--- A codec for the locale of this moment.
 local function renew()
   codec, locale = cjson.new(), os.setlocale(nil, "numeric")
   codec.encode_invalid_numbers(false)
@@ -40,7 +40,7 @@ function json.decode(text, is_strict)
   codec.decode_invalid_numbers(not is_strict)
   local value, message = codec.decode(text)
   if value == nil and text:find "%d[.eE]" then
-    renew() -- a thread may have a locale of its own, which os.setlocale does not see
+    renew() -- the locale may be one of this thread alone, which os.setlocale does not tell
     codec.decode_invalid_numbers(not is_strict)
     value, message = codec.decode(text)
   end

@@ -1,11 +1,11 @@
---- Checks that a path leads to a regular file before it is opened: opening a pipe waits for its writer, and
+--- Checks that a name stands for a regular file before it is opened: opening a pipe waits for its writer, and
 -- reading a device may never end.
 
 local core = require "autopilot.core"
 
 local named_file = {}
 
-local complaints = {
+local words = {
   folder = "it is a folder",
   link = "it is a symbolic link: name the file itself",
   pipe = "it is a named pipe",
@@ -13,15 +13,15 @@ local complaints = {
   socket = "it is a socket",
 }
 
---- Whether a path is a descriptor of this process, such as the pipe of a shell's `<(command)`.
+--- Whether a name stands for a descriptor of this process, such as the pipe of a shell's `<(command)`.
 ---@param path string
 ---@return boolean
 function named_file.is_descriptor(path)
   return path == "/dev/stdin" or path:find "^/dev/fd/" ~= nil or path:find "^/proc/self/fd/" ~= nil
 end
 
---- Why a path must not be opened for reading, or nil. A missing file is not reported here: `io.open` has a
--- message for it.
+--- What stands in place of a file that is to be read, or nil. A missing file is not told here: `io.open` has a
+-- message of its own for it.
 ---@param path string
 ---@param allow_pipe boolean?
 ---@return string? complaint a clause such as `it is a folder`
@@ -30,15 +30,15 @@ function named_file.read_complaint(path, allow_pipe)
   if kind == "pipe" and allow_pipe or named_file.is_descriptor(path) then
     return nil
   end
-  return complaints[kind]
+  return words[kind]
 end
 
---- Why a path must not be opened for writing, or nil. A symbolic link is refused: another user may have made
--- it.
+--- What stands in place of a file that is to be written, or nil. A symbolic link is refused: another user
+-- may have placed it.
 ---@param path string
 ---@return string? complaint
 function named_file.write_complaint(path)
-  return complaints[core.file_kind(path)]
+  return words[core.file_kind(path)]
 end
 
 return named_file

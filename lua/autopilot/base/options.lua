@@ -1,21 +1,21 @@
---- Checks a table of options against rules.
+--- Checks a table of options against rules, so that a mistake is told where it was made.
 --
--- A mistake raises an error at the caller's line that names the option by its path (`http.ca_file`) and
--- suggests the option that was probably meant. Each module has rules of its own.
+-- A caller's mistake raises at the caller's line, names the option by its path (`http.ca_file`)
+-- and suggests the option that was probably meant. What the rules are is left to each module.
 
 local options = {}
 
 ---@class autopilot.OptionRule
 ---@field type string|string[] `string`, `number` (finite), `integer`, `boolean`, `table`, `function` (anything callable), `any`
----@field default any the value when the option is nil
+---@field default any taken when the option is nil
 ---@field required boolean? nil is a mistake
----@field min number? the smallest value allowed
----@field above number? the value must be larger
----@field max number? the largest value allowed
+---@field min number? smallest value allowed
+---@field above number? every value must be larger
+---@field max number? largest value allowed
 ---@field one_of string[]? the only values allowed
----@field fields table<string, autopilot.OptionRule>? rules of a nested table, which is made when it is absent
----@field check (fun(value: any): string?)? returns what the value must be, or nil when it is right
----@field secret boolean? no message quotes the value
+---@field fields table<string, autopilot.OptionRule>? rules of a nested table, which is then made even when absent
+---@field check (fun(value: any): string?)? says what the value must be, or nil when it is right
+---@field secret boolean? the value is never quoted
 
 local function is_callable(value)
   if type(value) == "function" then
@@ -45,7 +45,7 @@ for _, name in ipairs { "string", "boolean", "table" } do
   end
 end
 
---- The number of single-character edits (insert, delete, replace, swap two neighbours) from `a` to `b`.
+--- How many single-character edits (insert, delete, replace, swap of neighbours) turn `a` into `b`.
 local function edit_distance(a, b)
   local before_previous, previous = {}, {}
   for j = 0, #b do
@@ -67,15 +67,15 @@ local function edit_distance(a, b)
   return previous[#b]
 end
 
---- The name that was probably meant; nil when none is similar enough.
+--- The name that was probably meant, or nil when none is near.
 ---@param wrong string
 ---@param names string[]
 ---@return string?
 function options.nearest(wrong, names)
   local nearest, smallest = nil, math.max(1, math.floor(#wrong / 3)) + 0.5
-  table.sort(names) -- of two equally similar names, always the same one is suggested
+  table.sort(names) -- so that of two equally near names always the same one is suggested
   for _, name in ipairs(names) do
-    -- The distance is at least the difference in length: very long input is not compared.
+    -- The difference in length is a lower bound, and spares comparing with absurdly long input.
     if math.abs(#name - #wrong) < smallest then
       local distance = edit_distance(wrong:lower(), name)
       if distance < smallest then
@@ -103,12 +103,8 @@ local function contains(list, value)
   return false
 end
 
---- What the value must be, or nil when it has the type, or one of the types, that the rule names.
+--- Nil when the value is of the type (or one of the types) that the rule names, else what it must be.
 local function wrong_type(rule, value)
-  local only = is_of_type[rule.type]
-  if only and only(value) then
-    return nil
-  end
   local phrases = {}
   for index, name in ipairs(type(rule.type) == "table" and rule.type or { rule.type }) do
     if is_of_type[name](value) then
@@ -142,7 +138,7 @@ local function shown(rule, value)
   if rule.secret or type(value) == "table" or type(value) == "function" then
     return type(value)
   elseif type(value) == "string" then
-    -- With control characters, a value could forge a second line in a log.
+    -- Control characters would let a value forge a second line in a log.
     return ("'%s'"):format((#value > 80 and value:sub(1, 80) .. "..." or value):gsub("%c", "?"))
   end
   return tostring(value)
@@ -159,7 +155,7 @@ local function unknown_option(path, name, rules)
   return ("unknown option '%s%s'%s"):format(path, wrong:sub(1, 80):gsub("%c", "?"), hint)
 end
 
-local check_fields -- declared here: a rule with `fields` is for a table inside the table
+local check_fields -- forward: a rule with `fields` checks a table inside the table
 
 local function check_field(path, name, rule, value)
   if value == nil then
@@ -194,11 +190,11 @@ function check_fields(path, rules, given)
   return checked
 end
 
---- Checks options and returns a new table with the defaults filled in.
+--- Checks `given` and returns a new table with the defaults filled in.
 -- Raises `<name>: <what is wrong>` at the line that called the function which called this one.
 ---@param name string the public function, as its caller writes it: `autopilot.client`
 ---@param rules table<string, autopilot.OptionRule>
----@param given table? nil: no options
+---@param given table? nil stands for no options
 ---@param level integer? as for `error`; default 2, the caller of the calling function
 ---@return table checked
 function options.check(name, rules, given, level)

@@ -1,9 +1,9 @@
 --- `pcall` for functions of the user that may yield: providers, sleeps, event handlers.
 --
--- From Lua 5.2 on and in LuaJIT a function may yield through `pcall`. In plain Lua 5.1 it may not: there the
--- function runs in a coroutine of its own, and its yields are passed on to the coroutine around it.
+-- From Lua 5.2 on and in LuaJIT a function may yield through `pcall`. In plain Lua 5.1 it may not;
+-- there the function runs in a coroutine of its own, and its yields are passed on to whoever resumes us.
 --
--- The error of Ctrl-C is raised again, so that it ends the program.
+-- Ctrl-C is no failure of the function that it happens to meet, so it goes on to whoever ends the program.
 
 local is_interrupt = require "autopilot.base.interrupt"
 
@@ -14,7 +14,7 @@ local function caught(ok, ...)
   return ok, ...
 end
 
--- The interpreter's name is asked, because trying needs a place where a function can yield.
+-- Asked of the interpreter's name, not by trying: a module may be loaded where nothing can yield.
 if _VERSION ~= "Lua 5.1" or rawget(_G, "jit") then
   ---@return boolean ok, any ... the results, or the error
   return function(callable, ...)
@@ -32,7 +32,7 @@ end
 ---@return boolean ok, any ... the results, or the error
 return function(callable, ...)
   if not coroutine.running() then
-    return caught(pcall(callable, ...)) -- outside a coroutine: a yield is an error of the callable's
+    return caught(pcall(callable, ...)) -- nobody could take a yield: to try is the callable's own failure
   end
   local thread = coroutine.create(function(...)
     return callable(...)

@@ -1,8 +1,8 @@
---- Tells loopback hosts, the only ones to which a request may go over plain http.
+--- Which hosts are this machine: the only ones to which anything may go over plain http.
 
 local names = { ["localhost"] = true, ["[::1]"] = true }
 
---- Whether a host is this machine. Of names, only `localhost` is: `127.0.0.1.example` is not.
+--- Whether a host is surely this machine: 127.0.0.0/8 only where it is an address and no name.
 ---@param host string in lower case, without a port; an IPv6 address in brackets
 ---@return boolean
 local function is_loopback(host)
