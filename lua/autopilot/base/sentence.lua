@@ -67,7 +67,7 @@ local function next_part(text, position)
   return run or text:sub(position, position + length - 1), length
 end
 
---- The visible characters of a line, at most `limit`; the last is an ellipsis where some are left out.
+--- At most `limit` characters, the last of them an ellipsis where some are left out.
 ---@param text string one line
 ---@param limit integer
 ---@return string
