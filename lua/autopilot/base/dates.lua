@@ -1,48 +1,38 @@
---- Dates and waits as text: HTTP-date, RFC 3339 timestamps and Retry-After, to and from Unix time.
+--- Reads and writes dates and waits: HTTP-date, RFC 3339 timestamps and Retry-After, as Unix time.
 --
--- The readers are strict: what the format does not allow is nil, never a guess. (`curl_getdate` takes
--- 30 February for a date, and `CURLINFO_RETRY_AFTER` is 0 both for "absent" and for "unreadable".)
--- Always UTC and the Gregorian calendar, without the system's locale and time zone.
+-- The readers are strict: a text that the format does not allow gives nil, never a guess. (`curl_getdate`
+-- reads 30 February, and `CURLINFO_RETRY_AFTER` is 0 both for "absent" and for "unreadable".) All dates are
+-- of the Gregorian calendar and in UTC; the system's locale and time zone have no influence.
 
 local floor = math.floor
 
 local dates = {}
 
---- The longest wait that Retry-After is read as, in seconds: 2^31, the value that RFC 9111 section 1.2.2
--- gives to an overflow.
+--- The longest wait that is read, in seconds: RFC 9111 section 1.2.2 gives this value to an overflow.
 dates.longest_wait = 2 ^ 31
 
 local month_names =
   { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" }
-local weekday_names = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" }
 local month_lengths = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 }
 
-local months, weekdays, long_weekdays = {}, {}, {}
+local months = {}
 for number, name in ipairs(month_names) do
   months[name] = number
 end
-for number, name in ipairs(weekday_names) do
-  weekdays[name] = number - 1 -- 0 is Sunday
-end
-for number, name in ipairs {
-  "Sunday",
-  "Monday",
-  "Tuesday",
-  "Wednesday",
-  "Thursday",
-  "Friday",
-  "Saturday",
-} do
-  long_weekdays[name] = number - 1
+local weekday_names, weekdays, long_weekdays = {}, {}, {}
+for name in ("Sunday Monday Tuesday Wednesday Thursday Friday Saturday"):gmatch "%a+" do
+  local number, short = #weekday_names, name:sub(1, 3) -- 0 is Sunday
+  weekday_names[number + 1] = short
+  weekdays[short], long_weekdays[name] = number, number
 end
 
 -- ---- The calendar -------------------------------------------------------------------------------
 
--- Years begin on 1 March here, so that the leap day is the last of its year. This many days lie
--- between 1 March of the year 0 and 1 January 1970.
+-- The days from 1 March of the year 0 to 1 January 1970. Years are counted from 1 March on, so that the leap
+-- day is the last day of its year.
 local days_before_1970 = 719468
 
---- Days since 1 January 1970, negative before it. A 29 February of a common year is its 1 March.
+--- Days since 1 January 1970, negative before it. 29 February of a common year counts as 1 March.
 local function days_since_1970(year, month, day)
   local march_year = month > 2 and year or year - 1
   local leap_days = floor(march_year / 4) - floor(march_year / 100) + floor(march_year / 400)
@@ -55,8 +45,8 @@ local function is_leap_year(year)
   return year % 4 == 0 and (year % 100 ~= 0 or year % 400 == 0)
 end
 
---- Unix seconds and day of the week (0 is Sunday) of a date and time given as texts of digits; nil when
--- there is no such day or time of day. Second 60, a leap second, is second 0 of the next minute.
+--- Unix seconds and day of the week (0 is Sunday) of a date and a time, given as digits; nil when there is
+-- no such day or time of day. Second 60, a leap second, counts as second 0 of the next minute.
 local function unix_time(year, month, day, hour, minute, second)
   year, month, day = tonumber(year), tonumber(month), tonumber(day)
   hour, minute, second = tonumber(hour), tonumber(minute), tonumber(second)
@@ -84,8 +74,8 @@ local function trim(text)
   return text:sub(first, last)
 end
 
---- The latest year with these two digits in which the date is at most 50 years after `now`
--- (RFC 9110 section 5.6.7); nil for none.
+--- The latest year with these last two digits in which the date is at most 50 years after `now`
+-- (RFC 9110 section 5.6.7); nil when there is none.
 local function complete_year(digits, month, day, hour, minute, second, now)
   local time_of_day = (hour * 60 + minute) * 60 + second
   for year = 9900 + digits, 0, -100 do
@@ -106,7 +96,7 @@ local function two_digit_date(weekday, day, month, year, hour, minute, second, n
   end
 end
 
---- The day of the week that the text names, then Unix seconds and the date's real day of the week.
+--- Returns the day of the week that the text names, Unix seconds, and the day of the week of that date.
 local function read_http_date(text, now)
   local weekday, day, month, year, hour, minute, second =
     text:match "^(%a%a%a), (%d%d) (%a%a%a) (%d%d%d%d) (%d%d):(%d%d):(%d%d) GMT$"
@@ -150,14 +140,14 @@ end
 -- As many digits as a double holds exactly.
 local fraction_digits = 15
 
---- The fraction that digits after a decimal point stand for. Both numbers of the division are whole, so
--- that a larger text never gives a smaller number, and no locale's decimal point matters.
+--- The value of the digits behind a decimal point. Dividing two whole numbers keeps the order of the texts,
+-- and does not depend on the decimal point of the locale.
 local function fraction_of(digits)
   digits = digits:sub(1, fraction_digits)
   return tonumber(digits) / 10 ^ #digits
 end
 
---- Seconds that a zone is ahead of UTC: `Z`, or hours and minutes up to 23:59 of either sign.
+--- Seconds by which a zone is ahead of UTC: `Z`, or up to 23:59 with a sign. Nil when it cannot be read.
 local function zone_offset(zone)
   if zone == "Z" or zone == "z" then
     return 0
@@ -170,10 +160,10 @@ local function zone_offset(zone)
   return (sign == "-" and -60 or 60) * (hours * 60 + minutes)
 end
 
---- Reads a moment as Microsoft Graph writes it into JSON: `2026-07-23T11:23:15.0768271Z`, RFC 3339. T and Z
--- may be small. Text without an offset names no moment and is refused.
+--- Reads a time as Microsoft Graph writes it into JSON: `2026-07-23T11:23:15.0768271Z`, RFC 3339. T and Z
+-- may be in lower case. A text without a zone is refused.
 ---@param text any a member of a JSON object
----@return number? seconds Unix seconds, negative before 1970; nil when it is no timestamp
+---@return number? seconds Unix seconds, negative before 1970; nil when it is not such a time
 function dates.read_timestamp(text)
   if type(text) ~= "string" then
     return nil
@@ -194,7 +184,7 @@ end
 
 -- ---- Retry-After (RFC 9110 section 10.2.3) ------------------------------------------------------
 
---- Reads one member of the list: digits with an optional fraction, or a date.
+--- Reads one value of Retry-After: digits with an optional fraction, or a date.
 local function read_wait(text, now)
   text = trim(text)
   local whole, digits = text:match "^(%d+)%.?(%d*)$"
@@ -203,16 +193,15 @@ local function read_wait(text, now)
   end
   local moment = dates.read_http_date(text, now)
   local wait = moment and moment - now
-  -- A wait that is no number comes of such a `now`: it is unreadable, rather than a wait of 0.
+  -- NaN, where `now` is NaN: the wait is unknown, not 0.
   return wait and wait == wait and math.max(0, wait) or nil
 end
 
 --- Reads Retry-After: digits, digits with a fraction ("2.128", which Graph sends and the RFC does not
--- know), or an HTTP-date, where one that has passed means 0.
+-- know), or an HTTP-date; a date that has passed means 0.
 --
--- Repeated headers arrive joined by commas. The longest wait of them is the answer: no part of the
--- service was promised less. Empty members do not count, but one that cannot be read spoils the whole,
--- lest the cut date "Sun, 06" become six seconds.
+-- Repeated headers arrive joined by commas: the longest wait is taken, and empty values are ignored. Where
+-- one value cannot be read, none is: the cut date "Sun, 06" must not become six seconds.
 ---@param text string? nil: there is no such header
 ---@param now number? Unix seconds, for dates only; default: the system's clock
 ---@return number? seconds from 0 to `longest_wait`; nil when it cannot be read
@@ -226,7 +215,7 @@ function dates.read_retry_after(text, now)
   while first do
     local comma = text:find(",", first, true) or #text + 1
     local wait = read_wait(text:sub(first, comma - 1), now)
-    if not wait then -- a date holds a comma itself
+    if not wait then -- a date has a comma itself
       comma = text:find(",", comma + 1, true) or #text + 1
       wait = read_wait(text:sub(first, comma - 1), now)
     end
@@ -270,7 +259,7 @@ function dates.split(seconds)
   return year, month, day, floor(rest / 3600), floor(rest / 60) % 60, rest % 60, (days + 4) % 7
 end
 
---- The value of a `Date` header, in the form that is in use.
+--- Writes the value of a `Date` header: `Sun, 06 Nov 1994 08:49:37 GMT`.
 ---@param seconds number Unix seconds; a fraction is cut off
 ---@return string
 function dates.http_date(seconds)

@@ -5,8 +5,8 @@ local entities = {}
 -- The names of printable ASCII characters (HTML, section 13.5), from a code on, in the order of the codes.
 -- A character may have several names.
 local names_from = {
-  [33] = "excl quot/QUOT num dollar percnt amp/AMP apos lpar rpar ast/midast plus comma hyphen/dash "
-    .. "period sol",
+  [33] = "excl quot/QUOT num dollar percnt amp/AMP apos lpar rpar ast/midast plus comma "
+    .. "hyphen/dash period sol",
   [58] = "colon semi lt/LT equals gt/GT quest commat",
   [91] = "lsqb/lbrack bsol rsqb/rbrack Hat lowbar/UnderBar grave/DiacriticalGrave",
   [123] = "lcub/lbrace verbar/vert/VerticalLine rcub/rbrace tilde",

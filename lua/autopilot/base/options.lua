@@ -105,10 +105,6 @@ end
 
 --- Nil when the value is of the type (or one of the types) that the rule names, else what it must be.
 local function wrong_type(rule, value)
-  local only = is_of_type[rule.type]
-  if only and only(value) then
-    return nil
-  end
   local phrases = {}
   for index, name in ipairs(type(rule.type) == "table" and rule.type or { rule.type }) do
     if is_of_type[name](value) then

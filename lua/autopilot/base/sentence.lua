@@ -1,17 +1,17 @@
---- Makes one clean line for people out of whatever text a service sent.
+--- Makes one clean line out of a text that a service sent.
 --
--- Clean is: valid UTF-8, no control or direction-changing characters (a service must not write to a
--- terminal or forge a line of a log), single spaces, a bounded length. All of it is linear.
+-- A clean line is valid UTF-8, has no characters that control a terminal or change the direction of writing
+-- (a service must not forge a line of a log), only single spaces, and a bounded length. The work is linear.
 
 local sentence = {}
 
--- Longer than any message seen, address and ids included, by a factor of ten.
+-- Bytes of a text that are read: ten times as many as the longest message that was seen.
 local longest_line = 16384
 
 local replacement = "\239\191\189" -- U+FFFD
 local ellipsis = "\226\128\166" -- U+2026
 
---- How many bytes the UTF-8 sequence at `position` has, or nil when it is none (RFC 3629: no
+--- The number of bytes of the UTF-8 sequence at `position`; nil when it is invalid (RFC 3629: no
 -- overlong forms, no surrogates, nothing above U+10FFFF).
 local function sequence_length(text, position)
   local first, second, third, fourth = text:byte(position, position + 3)
@@ -32,8 +32,8 @@ local function sequence_length(text, position)
   return nil
 end
 
--- Characters without a shape of their own but with an effect: controls, soft hyphen, direction, zero
--- width, line ends, byte order mark, annotations, tags.
+-- Invisible characters: controls, soft hyphen, direction marks, zero width, line ends, byte order mark,
+-- annotations, tags.
 local hidden = {
   "^\194[\128-\159\173]", -- U+0080 to U+009F, U+00AD
   "^\216\156", -- U+061C
@@ -57,7 +57,7 @@ local function is_hidden(character)
   return false
 end
 
---- The character or the run of ASCII at `position`, and how many bytes of the text it stands for.
+--- The character, or the run of ASCII characters, at `position`, and its length in the text in bytes.
 local function next_part(text, position)
   local run = text:match("^[ -~]+", position)
   local length = run and #run or sequence_length(text, position)
@@ -102,7 +102,7 @@ local function shown(text, limit)
   return table.concat(parts)
 end
 
---- The text in one line of visible characters, with its blanks: for what is printed.
+--- The text as one line of visible characters, for printing. Blanks are kept as they are.
 ---@param text string
 ---@return string
 function sentence.visible(text)
@@ -110,7 +110,7 @@ function sentence.visible(text)
   return shown(text, math.huge)
 end
 
---- The text as one line: white space and ASCII control characters are single spaces.
+--- The text as one line: white space and ASCII control characters become single spaces.
 ---@param text string
 ---@return string
 function sentence.line(text)
@@ -118,7 +118,7 @@ function sentence.line(text)
   return (line:gsub("^ ", ""):gsub(" $", ""))
 end
 
---- One clean line, or nil when nothing is left of it.
+--- The text as one clean line, or nil when nothing is left of it.
 ---@param text string
 ---@param limit integer? characters; default 1000
 ---@return string?

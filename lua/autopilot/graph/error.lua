@@ -1,32 +1,31 @@
---- Reads the body of a refused or failed request: which error it tells, however deeply wrapped.
+--- Reads the error in the body of a refused or failed request, however deeply it is wrapped.
 --
--- Pure, and it never raises: a body is whatever a service, a gateway or a captive portal sent. What
--- an error means for the caller is left to `autopilot.sync.outcome`.
+-- Never raises: a service, a gateway or a captive portal may send any body. What an error means for the
+-- caller is decided in `autopilot.sync.outcome`.
 
 local forms = require "autopilot.graph.error_forms"
 local permissions = require "autopilot.graph.permissions"
 
 local graph_error = {}
 
---- What a body tells. Every text is one clean line of valid UTF-8, without control characters.
+--- What a body says. Every text is one clean line of valid UTF-8, without control characters.
 --
 -- The reason is the first of these that the body has: the missing permissions ("A, B"), the number of
 -- an Entra error ("AADSTS7000215"), the code of the inner error or of the first detail, a further
 -- sentence.
 ---@class autopilot.GraphError
----@field code string? the innermost code that tells something: `Forbidden`, not the `UnknownError` around it
----@field message string? the sentence for people, without the ids behind it; at most 1000 characters, cut ones end in an ellipsis
----@field reason string? what the code leaves open, see below
+---@field code string? the innermost code that says something: `Forbidden`, not the `UnknownError` around it
+---@field message string? the sentence, without the ids behind it; at most 1000 characters, an ellipsis where it is cut
+---@field reason string? see above
 ---@field activity_id string? Intune's "Activity ID", else its "Operation ID" when that is not all zeros
 ---@field request_id string? Graph's `request-id`, or Entra's `trace_id`
 ---@field client_request_id string? Graph's `client-request-id`, or Entra's `correlation_id`
 ---@field retry_after number? seconds that the body asks to wait, at least 0; the longest where several levels ask
 
--- Far longer than any error seen; what stands behind it is not looked at. With it all work is bounded,
--- whatever the ceiling for bodies is.
+-- Bytes of a body that are read: far more than any error has. This bounds the work.
 local longest_body = 65536
 
--- Codes that only say that there was an error, like a number that repeats the status.
+-- Codes that only say that there was an error.
 local vague_codes = {
   unknownerror = true,
   unknown_error = true,
@@ -35,6 +34,7 @@ local vague_codes = {
   generalexception = true,
 }
 
+--- Whether a code says nothing: one of these, or a number that repeats the status.
 local function is_vague(code)
   return code == nil or vague_codes[code:lower()] == true or code:find "^%-?%d+$" ~= nil
 end
@@ -60,20 +60,19 @@ local function reason_of(found, code)
   end
 end
 
---- Reads a body. The forms known: Graph's own with inner errors and details, Intune's JSON inside
+--- Reads a body. The known forms: Graph's own with inner errors and details, Intune's JSON inside
 -- `message` up to four levels, the same words as plain text, Entra's OAuth errors, HTML pages; any of
 -- them cut off, broken or followed by something else.
----@param body string? nil (no body) tells nothing
+---@param body string? nil: there was no body
 ---@param content_type string? the header's value; only HTML makes a difference
----@return autopilot.GraphError error fields that the body does not tell are nil
----@return boolean is_json it was told in JSON, as Graph tells all its errors
+---@return autopilot.GraphError error fields that the body does not have are nil
+---@return boolean is_json the error is written in JSON, like every error of Graph's own
 ---@return string? page the title of a page of HTML, at most 120 characters
 function graph_error.parse(body, content_type)
   if type(body) ~= "string" or body == "" then
     return {}, false
   end
-  -- NULs are never meant, but in UTF-16, which is read as ASCII without them. A byte order mark is
-  -- no part of the text.
+  -- Without NULs, UTF-16 can be read as ASCII. Byte order marks go too.
   local text = body:sub(1, longest_body):gsub("%z", "")
   text = text:gsub("^\239\187\191", ""):gsub("^[\254\255][\254\255]", "")
   local is_html = type(content_type) == "string" and content_type:lower():find "html" ~= nil
@@ -100,23 +99,27 @@ local forbidden_codes = {
   authorization_requestdenied = true,
 }
 
--- Intune's sentences for a right that is missing.
+-- Parts of Intune's sentences about missing rights.
 local forbidden_phrases = {
   "is not authorized to perform this operation",
   "must have one of the following scopes",
   "does not have application permissions configured",
 }
 
---- Whether the error is a refusal for want of rights, which another token of the same application
--- would meet again. Intune wraps such a refusal in a 401 (msgraph-sdk-powershell#1257).
+local function lower_message(service_error)
+  return (service_error and service_error.message or ""):lower()
+end
+
+--- Whether rights are missing, so that another token of the same application would be refused too. Intune
+-- sends such a refusal with status 401 as well (msgraph-sdk-powershell#1257).
 ---@param service_error autopilot.GraphError?
 ---@return boolean
 function graph_error.is_forbidden(service_error)
   local code = service_error and service_error.code
-  local message = (service_error and service_error.message or ""):lower()
   if code and forbidden_codes[code:lower()] then
     return true
   end
+  local message = lower_message(service_error)
   for _, phrase in ipairs(forbidden_phrases) do
     if message:find(phrase, 1, true) then
       return true
@@ -130,7 +133,7 @@ end
 ---@param service_error autopilot.GraphError?
 ---@return boolean
 function graph_error.is_not_licensed(service_error)
-  local message = (service_error and service_error.message or ""):lower()
+  local message = lower_message(service_error)
   return message:find("request not applicable to target tenant", 1, true) ~= nil
 end
 
@@ -138,7 +141,7 @@ end
 ---@param service_error autopilot.GraphError?
 ---@return boolean
 function graph_error.is_unknown_segment(service_error)
-  local message = (service_error and service_error.message or ""):lower()
+  local message = lower_message(service_error)
   return message:find("resource not found for the segment", 1, true) ~= nil
 end
 

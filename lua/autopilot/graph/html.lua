@@ -1,17 +1,17 @@
 --- Finds what a page of HTML says in a few words: the answer of a gateway or a captive portal.
 --
--- No parser: a page is looked at as far as a title, a heading or some plain text, each step linear.
+-- Not a parser: a title, a heading or some plain text is searched for. The work is linear in the length.
 
 local entities = require "autopilot.base.entities"
 
 local html = {}
 
 local function without_markup(text)
-  -- The class does not reach over the next tag, so that a text of nothing but `<` is read once.
+  -- The class excludes `<`, so that a text of nothing but `<` is read once.
   return entities.decode((text:gsub("<[^<>]*>", " ")))
 end
 
---- The text of the first element of that name, or nil when there is none or it is empty.
+--- The text of the first element with a name; nil when there is none, or it is empty.
 local function element(page, lower, name)
   local _, opening = lower:find("<" .. name .. "%f[%s>][^<>]*>")
   if not opening then
@@ -22,7 +22,7 @@ local function element(page, lower, name)
   return text:find "%S" and text or nil
 end
 
---- What can be read of the body, when it begins with words and not with a script.
+--- The text of the body up to the first script or style sheet.
 local function body_text(page, lower)
   local start = lower:find("<body", 1, true) or 1
   local finish = lower:find("<script", start, true) or lower:find("<style", start, true)
@@ -37,16 +37,18 @@ function html.begins(text)
   return text:find "^%s*<[!?%a]" ~= nil
 end
 
---- The title, else the first heading, else the beginning of the text; nil when there is none.
+--- The title, else the first heading, else the beginning of the text.
 ---@param page string
----@return string?
+---@return string? text nil when there is none of these
 function html.text(page)
   local lower = page:lower()
-  return element(page, lower, "title")
-    or element(page, lower, "h1")
-    or element(page, lower, "h2")
-    or element(page, lower, "h3")
-    or body_text(page, lower)
+  for _, name in ipairs { "title", "h1", "h2", "h3" } do
+    local text = element(page, lower, name)
+    if text then
+      return text
+    end
+  end
+  return body_text(page, lower)
 end
 
 return html

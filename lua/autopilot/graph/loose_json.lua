@@ -1,14 +1,13 @@
---- Reads as much JSON as there is in a text that may be cut, broken or followed by something else.
+--- Reads as much JSON as there is in a text that may be cut off, broken or followed by something else.
 --
--- Whole documents are base.json's. Around it stands what an answer's body needs: finding where the
--- first value ends, and picking single members out of what is cut or broken. Every step is linear in the
--- text. What the members mean is left to others.
+-- A whole document is read by `autopilot.base.json`. Here, the end of the first value is found, and single
+-- members are picked out of what is cut off or broken. The work is linear in the length of the text.
 
 local json = require "autopilot.base.json"
 
-local json_text = {}
+local loose_json = {}
 
--- U+2026, an ellipsis: where a text was cut, people can see it, and no code or id has one.
+-- U+2026, an ellipsis, marks where a text was cut off. No code or id has one.
 local cut_mark = "\226\128\166"
 
 local double_quote, letter_u = 34, 117
@@ -16,17 +15,18 @@ local double_quote, letter_u = 34, 117
 local literals =
   { null = true, ["true"] = true, ["false"] = true, nan = true, inf = true, infinity = true }
 
---- Whether a text begins as a JSON document does: with an object, a list or a string, or it is a
--- literal and nothing else. Numbers are left to whoever reads words.
+--- Whether a text begins with an object, a list or a string, or is a literal such as `null`. A number is not
+-- taken for JSON: a sentence may begin with one.
 ---@param text string
 ---@return boolean
-function json_text.begins(text)
+function loose_json.begins(text)
   local literal = text:match "^%s*(%l+)%s*$"
   return literals[literal] or text:find '^%s*[{%["]' ~= nil
 end
 
---- Where the string ends whose text begins at `position`. When it is cut off: nil, and where the
--- last whole character or escape ends.
+--- Where the string ends whose text begins at `position`.
+---@return integer? quote nil when the string is cut off
+---@return integer? last then, where its last whole character or escape ends
 local function end_of_string(text, position)
   while true do
     local at = text:find('["\\]', position)
@@ -42,24 +42,22 @@ local function end_of_string(text, position)
   end
 end
 
---- Where the first value of a text ends, when it is an object, a list or a string, and whole.
+--- Where the first value of a text ends: a whole object, list or string.
 ---@return integer?
 local function end_of_value(text)
-  -- Strings are filled with blanks, so that a bracket in one does not count.
+  -- Strings are filled with blanks, so that brackets in them do not count.
   local bare = text:gsub("\\.", "  "):gsub('"[^"]*"', function(characters)
     return '"' .. (" "):rep(#characters - 2) .. '"'
   end)
-  local _, finish = bare:find "^%s*%b{}"
-  if not finish then
-    _, finish = bare:find "^%s*%b[]"
+  for _, form in ipairs { "^%s*%b{}", "^%s*%b[]", '^%s*"[^"]*"' } do
+    local _, finish = bare:find(form)
+    if finish then
+      return finish
+    end
   end
-  if not finish then
-    _, finish = bare:find '^%s*"[^"]*"'
-  end
-  return finish
 end
 
---- Members that can be read one by one where the whole cannot.
+-- The members that are picked out of a text that cannot be read as a whole.
 local wanted = {
   code = true,
   Code = true,
@@ -74,54 +72,51 @@ local wanted = {
   ["client-request-id"] = true,
 }
 
---- The string whose text begins at `position`, complete or not. An escape that JSON does not know spoils
--- the escapes, not the words.
+--- The string whose text begins at `position`, with the mark where it is cut off. Where JSON does not know an
+-- escape in it, all escapes are left as they are.
 local function string_at(text, position)
-  local finish, cut = end_of_string(text, position)
-  local words = text:sub(position, finish and finish - 1 or cut) .. (finish and "" or cut_mark)
+  local quote, last = end_of_string(text, position)
+  local words = quote and text:sub(position, quote - 1) or text:sub(position, last) .. cut_mark
   return json.decode('"' .. words .. '"') or words
 end
 
---- A number, the first number of a list, or a word that stands where a string should.
+--- A number, the first number of a list, or a word that lacks its quotes.
 local function bare_value(text, position)
   local first = text:match("^%[%s*([%d.]+)", position)
   if first then
     return { json.decode(first) }
   end
   local number = text:match("^[%d.]+", position)
-  local word = not number and text:match("^%a[%w_]*", position)
+  local word = text:match("^%a[%w_]*", position)
   if word and not literals[word:lower()] then
     return word
   end
   return number and json.decode(number) or nil
 end
 
---- The first text or number of each wanted member, wherever it stands.
-local function members_of(text)
+--- The first value of each wanted member, at any depth. Nil when there is no such member.
+local function pick_members(text)
   local members
   for name, position in text:gmatch '"([%a_-]+)"[ \t\r\n]*:[ \t\r\n]*()' do
     if wanted[name] and not (members and members[name] ~= nil) then
-      local value
-      if text:byte(position) == double_quote then
-        value = string_at(text, position + 1)
-      else
-        value = bare_value(text, position)
-      end
       members = members or {}
-      members[name] = value
+      if text:byte(position) == double_quote then
+        members[name] = string_at(text, position + 1)
+      else
+        members[name] = bare_value(text, position)
+      end
     end
   end
   return members
 end
 
---- The first JSON value in a text that begins with one, complete or not.
--- A text that was cut off ends with an ellipsis; what cannot be read at all is left out.
+--- The first JSON value of a text that begins with one, whole or not.
 ---@param text string
----@return any value nil when there is nothing to be had
----@return integer? rest where the text goes on after the value; nil when that is cut or broken
-function json_text.read(text)
+---@return any value nil when nothing can be read
+---@return integer? rest where the text goes on behind the value; nil when the value is cut off or broken
+function loose_json.read(text)
   if text:sub(-#cut_mark) == cut_mark then
-    -- The text around this one was cut here: the mark is ours, and could follow half an escape.
+    -- The text around this one was cut off here, perhaps within an escape: the mark must not follow that.
     text = text:sub(1, -#cut_mark - 1)
   end
   local whole = json.decode(text)
@@ -134,7 +129,7 @@ function json_text.read(text)
     return value, finish + 1
   end
   local quote = text:match '^%s*"()'
-  return quote and string_at(text, quote) or members_of(text)
+  return quote and string_at(text, quote) or pick_members(text)
 end
 
-return json_text
+return loose_json

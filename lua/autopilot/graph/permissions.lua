@@ -5,16 +5,16 @@
 
 local permissions = {}
 
+-- The words before the list of names.
 local markers = {
   "one of the following scopes:",
   "one of the following permissions:",
   "api requires one of",
 }
 
--- More than the list of any operation, and longer than any name.
+-- More names than any operation's, and longer than any name.
 local most_names, longest_name = 20, 128
 
---- Where the list begins, or nil.
 local function find_list(text)
   local lower = text:lower()
   for _, marker in ipairs(markers) do
@@ -25,10 +25,9 @@ local function find_list(text)
   end
 end
 
---- The permissions of which one is needed, in the service's order; empty when it names none.
--- A name that was cut off is left out.
+--- The permissions of which one is needed, in the service's order. A name that was cut off is left out.
 ---@param text string
----@return string[]
+---@return string[] names empty when the text names none
 function permissions.names(text)
   local names = {}
   local position = find_list(text)
@@ -37,14 +36,14 @@ function permissions.names(text)
     if not word then
       break
     end
-    local name, dot = word:match "^(.-)(%.?)$"
-    local is_cut = text:find("^\226\128\166", after)
+    local name, full_stop = word:match "^(.-)(%.?)$"
+    local is_cut = text:find("^\226\128\166", after) -- an ellipsis
     if #name <= longest_name and name:find "^%w+%.[%w.]+$" and not is_cut then
       names[#names + 1] = name
     elseif name ~= "or" and name ~= "and" then
       break
     end
-    position = dot == "" and after or nil
+    position = full_stop == "" and after or nil
   end
   return names
 end

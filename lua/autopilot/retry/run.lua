@@ -8,7 +8,7 @@ local options = require "autopilot.base.options"
 
 local core = lazy "autopilot.core"
 
-local unpack = table.unpack or unpack -- luacheck: ignore 113 (Lua 5.1 has the latter)
+local unpack = table.unpack or unpack -- luacheck: ignore 113 143 (Lua 5.1 has the latter)
 
 ---@class autopilot.RetryWorld
 ---@field sleep (fun(seconds: number))? waits; default the system's, which blocks
