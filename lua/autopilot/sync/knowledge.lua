@@ -18,12 +18,9 @@ local record = require("autopilot.base.lazy") "autopilot.sync.record"
 ---@field record_until number? the same on our clock, at the latest
 ---@field bound_until number? the latest end of a cooldown of which only a refusal is known
 ---@field bound_since number? when that refusal came
----@field others_at number? when the sync of another client was triggered, at the latest; our clock
----@field others_earliest number? the same, at the earliest; the service's clock
----@field others_until number? the end of the cooldown that it began, while no record has told of it
----@field others_ends number? the same, the service's clock
----@field held_clock number? when the latest Retry-After ends, on our monotonic clock, which nobody sets
----@field held_as autopilot.Outcome? what the answer meant that told of it
+---@field others autopilot.SyncFact? the latest sync that another client told of, while no record has told of it
+---@field held_clock number? when the latest Retry-After ends, on our monotonic clock
+---@field held_as autopilot.Outcome? the outcome of the answer that told of it
 local TenantMemory = {}
 TenantMemory.__index = TenantMemory
 
@@ -39,13 +36,26 @@ function TenantMemory.new(cooldown, margin, service_clock)
   }, TenantMemory)
 end
 
+--- The later of two moments, each of which may be missing.
 local function later(a, b)
   return a and b and math.max(a, b) or a or b
 end
 
+--- Seconds from one sync to the next.
+local function interval_of(self)
+  return self.cooldown + self.margin
+end
+
+--- Forgets a refusal that tells no more than the syncs which are known of.
+local function drop_explained_refusal(self)
+  if self.bound_until and self:known_end() > self.bound_since then
+    self.bound_until = nil
+  end
+end
+
 --- Learns that a sync of ours was accepted.
 ---@param sent_at number when its request was sent
----@param accepted_at number? when the answer came; false: a record tells how long it counts
+---@param accepted_at number? when the answer came; nil: a record tells how long it counts
 ---@param clock number when its request was sent, on our monotonic clock
 ---@param earliest number? when it was triggered, at the earliest; the service's clock
 ---@param latest number? and at the latest; default for both: what is known of that clock
@@ -56,21 +66,18 @@ function TenantMemory:note_started(sent_at, accepted_at, clock, earliest, latest
     local _
     _, latest = service_clock:to_service(accepted_at)
   end
-  local newest = self.newest_trigger
-  if not newest or newest < latest then
-    self.newest_trigger = latest
-  end
+  self.newest_trigger = later(self.newest_trigger, latest)
   self.started_at, self.started_clock = sent_at, clock
   self.own_earliest, self.own_latest = earliest, latest
-  self.accepted_at, self.bound_until = accepted_at, false
+  self.accepted_at, self.bound_until = accepted_at, nil
 end
 
---- Learns that a record proves a sync, to be counted as ours.
+--- Learns that a record proves a sync, which counts as ours.
 ---@param sent_at number when its request was sent
 ---@param clock number the same on our monotonic clock
 ---@param trigger number its stamp
 function TenantMemory:note_proven(sent_at, clock, trigger)
-  self:note_started(sent_at, false, clock, trigger, trigger)
+  self:note_started(sent_at, nil, clock, trigger, trigger)
 end
 
 --- When our own last sync was asked for; nil when there is none.
@@ -87,20 +94,18 @@ function TenantMemory:note_others(fact)
     if at > (self.bound_since or 0) then
       self:note_refused("cooldown", nil, at)
     end
-  elseif at > (self.others_at or 0) and (self.newest_trigger or 0) < earliest then
-    self.others_at, self.others_earliest = at, earliest
-    self.others_until = at + self.cooldown + self.margin
-    self.others_ends = fact.latest + self.cooldown + self.margin
-    if self.bound_until and self:known_end() > self.bound_since then
-      self.bound_until = false
-    end
+  elseif
+    (self.newest_trigger or 0) < earliest and not (self.others and at <= self.others.triggered_at)
+  then
+    self.others = fact
+    drop_explained_refusal(self)
   end
 end
 
 --- The last sync that this client knows of by itself; nil when it knows of none.
 ---@return autopilot.SyncFact?
 function TenantMemory:latest_sync()
-  local interval = self.cooldown + self.margin
+  local interval = interval_of(self)
   local accepted_at = self.accepted_at
   local recorded_at = self.record_until and self.record_until - interval
   if accepted_at and accepted_at >= (recorded_at or 0) then
@@ -123,16 +128,16 @@ function TenantMemory:note_refused(outcome, retry_at, received_at)
       self.held_clock, self.held_as = held_clock, outcome
     end
   elseif outcome == "cooldown" and self:known_end() <= received_at then
-    -- Of an unknown sync: it was triggered at the latest just now.
-    self.bound_until, self.bound_since = received_at + self.cooldown + self.margin, received_at
+    -- The cooldown of a sync that is not known of: it was triggered just now at the latest.
+    self.bound_until, self.bound_since = received_at + interval_of(self), received_at
   end
 end
 
---- Learns from a record that was read. A record may be older than one before it, or than our own sync:
--- it takes nothing back.
+--- Learns from a record that was read. It may be older than one read before, or than our own sync: so
+-- nothing that is known is given up for it.
 ---@param found autopilot.SettingsRecord
 function TenantMemory:note_record(found)
-  self.newest_trigger = later(self.newest_trigger, found.last_manual_trigger) or false
+  self.newest_trigger = later(self.newest_trigger, found.last_manual_trigger)
   local trigger = found.last_manual_trigger
   if trigger and record.has_completed(found, trigger) then
     self.completed_trigger = later(self.completed_trigger, trigger)
@@ -140,29 +145,29 @@ function TenantMemory:note_record(found)
   local ends = record.cooldown_until(found, self.cooldown, self.margin) or 0
   if ends >= (self.record_ends or 1) then
     local _, latest = self.service_clock:to_client(ends)
-    -- Known already: it is not put off because the clocks may have drifted since.
+    -- An end that is known already is not put off because the clocks may have drifted since.
     self.record_until = math.min(latest, ends == self.record_ends and self.record_until or latest)
     self.record_ends = ends
   end
   if self.accepted_at and record.covers(found, self.own_earliest) then
-    self.accepted_at = false
+    self.accepted_at = nil
   end
-  if self.others_until and record.covers(found, self.others_earliest) then
-    self.others_until = false
+  if self.others and record.covers(found, self.others.earliest) then
+    self.others = nil
   end
-  if self.bound_until and self:known_end() > self.bound_since then
-    self.bound_until = false
-  end
+  drop_explained_refusal(self)
 end
 
---- When the cooldown ends, at the latest, of the last sync that is known of; 0 for none.
+--- When the cooldown ends, at the latest, of the last sync that is known of; 0 where none is.
 ---@package
 function TenantMemory:known_end()
-  local of_own = self.accepted_at and self.accepted_at + self.cooldown + self.margin
-  return math.max(of_own or 0, self.record_until or 0, self.others_until or 0)
+  local interval = interval_of(self)
+  local of_own = self.accepted_at and self.accepted_at + interval
+  local of_others = self.others and self.others.triggered_at + interval
+  return math.max(of_own or 0, self.record_until or 0, of_others or 0)
 end
 
---- When the cooldown ends that is known of, or nil when none is known to last.
+--- When the cooldown ends; nil when none is known of that has not ended.
 ---@param now number
 ---@return number? retry_at
 function TenantMemory:cooldown_end(now)
@@ -170,21 +175,23 @@ function TenantMemory:cooldown_end(now)
     return nil
   end
   local latest = math.max(self:known_end(), self.bound_until or 0)
-  -- No sync was triggered in the future, whatever the clocks seem to say.
-  latest = math.min(latest, now + self.cooldown + self.margin)
+  -- No sync was triggered in the future: where the clocks say so, they are wrong.
+  latest = math.min(latest, now + interval_of(self))
   return latest > now and latest or nil
 end
 
---- When the cooldown of the last sync ends that is known of, be it over or not; nil when none is.
+--- When the cooldown of the last sync ends or has ended; nil when no sync is known of.
 ---@return number? seconds the service's clock
 function TenantMemory:cooldown_until()
-  local of_own = self.accepted_at and self.own_latest + self.cooldown + self.margin
-  return later(later(self.record_ends, of_own), self.others_until and self.others_ends) or nil
+  local interval = interval_of(self)
+  local of_own = self.accepted_at and self.own_latest + interval or nil
+  local of_others = self.others and self.others.latest + interval
+  return later(later(self.record_ends, of_own), of_others)
 end
 
---- Until when a Retry-After asks for no request at all, whatever it would be for; nil: none lasts.
+--- Until when no request at all may be made, because a Retry-After has not passed; nil where none lasts.
 ---@param now number
----@param clock number? our monotonic clock; later than it shows where a sleep ended a moment early
+---@param clock number? our monotonic clock; a call whose sleep ended a moment early gives the end of its sleep
 ---@return number? retry_at
 function TenantMemory:held_until(now, clock)
   local rest = self.held_clock and self.held_clock - (clock or self.service_clock.options.clock())
