@@ -143,29 +143,42 @@ function bearer.token(client, given, refused)
   return token, failure, is_vouched
 end
 
---- Why a token must not be sent with a request, or nil. A token is read once, when it is first seen.
+--- What a token says of itself, and what is wrong with it. A token is read once, when it is first seen.
+---@return autopilot.graph.TokenFacts facts
+---@return boolean is_new
+local function facts_of(client, token)
+  if client.facts_of == token then
+    return client.facts, false
+  end
+  local facts = access_token.of(token)
+  facts.misdirected = access_token.misdirected(facts, client.tenant or nil, client.audience or nil)
+  facts.unpermitted = {
+    [true] = access_token.unpermitted(facts, true),
+    [false] = access_token.unpermitted(facts, false),
+  }
+  facts.fits_header = core.is_header_text(token)
+  client.facts_of, client.facts = token, facts
+  return facts, true
+end
+
+--- Why a token must not be sent with a request, or nil.
 ---@param client autopilot.Client
 ---@param token string
 ---@param is_sync boolean false: the record is to be read
 ---@param is_vouched boolean? its provider has said that it has some time left
 ---@return autopilot.TokenFailure?
 function bearer.misfit(client, token, is_sync, is_vouched)
-  local is_new = client.facts_of ~= token
-  if is_new then
-    client.facts_of, client.facts = token, access_token.of(token)
-  end
-  local known = client.facts
-  local misdirected = access_token.misdirected(known, client.tenant or nil, client.audience or nil)
-  local unpermitted = access_token.unpermitted(known, is_sync)
-  local wrong = misdirected
-    or (not is_vouched and access_token.expired(known, client.options.now()))
+  local facts, is_new = facts_of(client, token)
+  local unpermitted = facts.unpermitted[is_sync]
+  local wrong = facts.misdirected
+    or (not is_vouched and access_token.expired(facts, client.options.now()))
     or unpermitted
   if not wrong then
     return nil
   end
   local failure = failure_of(client, wrong.message, wrong)
   -- A permission may have been granted since the token was first seen.
-  failure.may_refresh = not misdirected and not (is_new and wrong == unpermitted)
+  failure.may_refresh = not facts.misdirected and not (is_new and wrong == unpermitted)
   return failure
 end
 
@@ -212,7 +225,7 @@ function bearer.obtain(client, given, is_sync, refused)
     return nil, answers.kept_back(client, "CLOSED", "the client was closed meanwhile")
   elseif not token or misfit then
     return nil, bearer.answer(client, failure or misfit)
-  elseif not core.is_header_text(token) then
+  elseif not client.facts.fits_header then
     -- A mistake of the provider's author: it is raised at the line of the operation's caller.
     return nil, { outcome = "token_error", mistake = "the token contains CR, LF or NUL" }
   end

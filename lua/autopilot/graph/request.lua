@@ -207,7 +207,9 @@ local function send(self, client, given, token, is_second)
   end
   local id = not is_second and given.client_request_id or core.uuid()
   local retry_attempt = given.retry_attempt or 0
-  client:emit("attempt", { retry_attempt = retry_attempt, client_request_id = id })
+  if client.on_event then
+    client:emit("attempt", { retry_attempt = retry_attempt, client_request_id = id })
+  end
   if client.secrets[1] ~= token then
     client:hide(token)
   end
@@ -248,7 +250,7 @@ local function try(self, client, given, refused)
   if answer and given.after and not answer.mistake then
     given.after(answer, sent)
   end
-  if sent then
+  if sent and client.on_event then
     client:emit("response", {
       status = answer.status,
       outcome = answer.outcome,

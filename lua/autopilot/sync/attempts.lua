@@ -60,14 +60,16 @@ local function decide(call, number, delay, judged)
   return next_delay, reason
 end
 
---- Calls `try(number, delay)` until there is no reason for another attempt. `delay` is what was waited
--- before, in seconds. `try` returns an answer; for a failure that may be tried again also what the policy
--- is to judge by, and perhaps the number that the attempt counts as.
+--- Calls `try(state, number, delay)` until there is no reason for another attempt. `delay` is what was
+-- waited before, in seconds. `try` returns an answer; for a failure that may be tried again also what the
+-- policy is to judge by, and perhaps the number that the attempt counts as.
+---@generic State
 ---@param call autopilot.Call
----@param try fun(number: integer, delay: number): table, table?, integer?
----@param before_wait fun(answer: table, seconds: number)?
+---@param state State
+---@param try fun(state: State, number: integer, delay: number): table, table?, integer?
+---@param before_wait fun(state: State, answer: table, seconds: number)?
 ---@return table answer the last one; `gave_up` says why it is the last
-function attempts.run(call, try, before_wait)
+function attempts.run(call, state, try, before_wait)
   local client = call.client
   local number, delay, before = 0, 0, nil
   while true do
@@ -75,7 +77,7 @@ function attempts.run(call, try, before_wait)
     local answer, judged, counts_as
     local reason = before and reason_to_go_back(call)
     if not reason then
-      answer, judged, counts_as = try(number, delay)
+      answer, judged, counts_as = try(state, number, delay)
       reason = before and reason_to_go_back(call, answer)
     end
     if reason then
@@ -94,7 +96,7 @@ function attempts.run(call, try, before_wait)
     end
     client:emit("retry", { number = number + 1, delay = delay, outcome = answer.outcome })
     if before_wait then
-      before_wait(answer, delay)
+      before_wait(state, answer, delay)
     end
     before = (not before or not was_not_sent(answer)) and answer or before
     answer, judged = nil, nil -- luacheck: ignore 311 (thousands may sleep, and need not keep them)

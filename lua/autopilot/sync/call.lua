@@ -22,13 +22,22 @@ Call.__index = Call
 ---@param client autopilot.Client
 ---@param name "sync"|"status"|"wait"|"ensure"|"token"
 ---@param seconds number? until its deadline
----@param wanted table? further fields of the call
+---@param wanted { since: autopilot.Since?, is_single_pass: boolean?, force: boolean?, on_progress: function?, steps: table? }?
 ---@return autopilot.Call
 function Call.new(client, name, seconds, wanted)
-  local call = wanted or {}
-  call.client, call.name, call.began = client, name, client.options.clock()
-  call.deadline = seconds and call.began + seconds
-  return setmetatable(call, Call)
+  local began = client.options.clock()
+  wanted = wanted or {}
+  return setmetatable({
+    client = client,
+    name = name,
+    began = began,
+    deadline = seconds and began + seconds,
+    since = wanted.since,
+    is_single_pass = wanted.is_single_pass,
+    force = wanted.force,
+    on_progress = wanted.on_progress,
+    steps = wanted.steps,
+  }, Call)
 end
 
 --- The same call with a deadline: its own, or so many seconds from now.

@@ -105,7 +105,6 @@ end
 
 --- Learns from a request that started nothing, as far as is known, and finds out what became of it.
 ---@param seen number|false the latest trigger's stamp that was known before it
----@return table answer
 ---@return table? judged
 local function after_failure(posting, answer, seen)
   local call = posting.call
@@ -124,7 +123,7 @@ local function after_failure(posting, answer, seen)
     add_cooldown_end(call, answer)
     judged = with_known_end(call, judged)
   end
-  return answer, judged
+  return judged
 end
 
 --- Goes on with what was given instead of a request: the answer to another call's, or a refusal.
@@ -141,6 +140,7 @@ end
 --- One attempt: asks the service, unless the client knows the answer.
 ---@return table answer
 ---@return table? judged what the policy is to judge by; nil: no other attempt is to be made
+---@return integer? counts_as the number of attempts, where another call's answer was taken
 local function try(posting, number, delay)
   local call = posting.call
   local client = call.client
@@ -152,7 +152,7 @@ local function try(posting, number, delay)
   end
   local refusal = not call.force and post.known_refusal(posting)
   if refusal then
-    return refusal, refusal
+    return refusal, refusal, posting.joined_attempts
   end
   local seen = memory.newest_trigger
   local answer = client.sync_request:run(client, {
@@ -171,14 +171,23 @@ local function try(posting, number, delay)
     posting.last_answer = answer
   end
   if answer.unposted then
-    return in_place_of_request(posting, answer)
+    local judged
+    answer, judged = in_place_of_request(posting, answer)
+    return answer, judged, posting.joined_attempts
   elseif answer.outcome == "started" or answer.mistake then
     if shared then
       shared:tell(client.options.now())
     end
     return answer
   end
-  return after_failure(posting, answer, seen)
+  return answer, after_failure(posting, answer, seen), posting.joined_attempts
+end
+
+--- Before the call waits for its next attempt.
+local function before_wait(posting, answer, seconds)
+  if posting.claim then
+    posting.call.client.shared.claim.pause(posting, answer, seconds)
+  end
 end
 
 -- ---- All attempts ------------------------------------------------------------------------------------
@@ -201,6 +210,9 @@ end
 --- Completes an answer by what is known of all attempts together. Where the last request could not be sent
 -- but one before it was, or may have been, that one's answer is taken.
 local function sum_up(posting, answer)
+  if answer.confirmed_by == "response" then
+    return answer -- whatever came before makes no difference
+  end
   answer.delivered = delivered_at_all(posting, answer)
   local last = posting.last_answer
   if answer.outcome ~= "unreachable" or answer.delivered == "no" then
@@ -219,19 +231,8 @@ end
 ---@return table answer in the shape of a report
 function post.request(posting)
   local call, client = posting.call, posting.call.client
-  local answer
-  if call.is_single_pass then
-    answer = try(posting, 1, 0)
-  else
-    answer = attempts.run(call, function(number, delay)
-      local given, judged = try(posting, number, delay)
-      return given, judged, posting.joined_attempts
-    end, function(given, seconds)
-      if posting.claim then
-        client.shared.claim.pause(posting, given, seconds)
-      end
-    end)
-  end
+  local answer = call.is_single_pass and try(posting, 1, 0)
+    or attempts.run(call, posting, try, before_wait)
   answer = sum_up(posting, answer)
   posting.joined_attempts = nil
   if posting.claim then

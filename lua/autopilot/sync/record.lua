@@ -232,10 +232,10 @@ end
 ---@return autopilot.SettingsRecord? found
 ---@return table answer
 function record.read(call)
-  local found
-  local answer = attempts.run(call, function(number)
-    local answer
-    found, answer = record.read_once(call, number)
+  local state = {}
+  local answer = attempts.run(call, state, function(_, number)
+    local found, answer = record.read_once(call, number)
+    state.found = found
     local judged = not found and answer or nil
     if answer.outcome == "interrupted" then
       -- A read changes nothing, so it may be repeated even where its answer was lost.
@@ -244,7 +244,7 @@ function record.read(call)
     end
     return answer, judged
   end)
-  return found, answer
+  return state.found, answer
 end
 
 return record

@@ -29,11 +29,8 @@ local sync = {}
 ---@return autopilot.Report? failure
 function sync.call(client, given)
   client:check_open "sync"
-  local wanted = options.check("client:sync", rules, given)
-  local call = Call.new(client, "sync", wanted.deadline, {
-    force = wanted.force,
-    on_progress = wanted.on_progress,
-  })
+  local wanted = given == nil and {} or options.check("client:sync", rules, given)
+  local call = Call.new(client, "sync", wanted.deadline, wanted)
   local posting = post.new(call, wanted.client_request_id)
   local answer = post.request(posting)
   if wanted.wait and answer.outcome == "started" then

@@ -31,7 +31,7 @@ end
 ---@return autopilot.Report? failed why there is no token, or none that permits a sync
 local function obtain(client)
   local call, text = Call.new(client, "token"), nil
-  local answer = attempts.run(call, function()
+  local answer = attempts.run(call, nil, function()
     local failure, is_vouched
     text, failure, is_vouched = bearer.token(client, { waited_until = call.slept_until })
     failure = failure or bearer.misfit(client, text, true, is_vouched)
