@@ -152,7 +152,7 @@ with_tokens() {
 others_of_it() {
   say "memory, and cost by number"
   attend "$LUA" spec/bench/fleet_memory.lua >"$work/output"
-  echo "A tenant that sleeps needs $(sed -n 1p "$work/output") bytes. A list of 100,000 tenants needs"
+  echo "A tenant that sleeps needs $(sed -n 1p "$work/output") bytes of resident memory. A list of 100,000 tenants needs"
   echo "$(($(sed -n 2p "$work/output") / 1024)) KiB more than one of 1,000."
   for count in 100 1000 "$tenants"; do
     in_turn -- "$LUA" spec/bench/fleet_run.lua "$at_once" "$token_file" "$count" 64 "$ca_file" 2
