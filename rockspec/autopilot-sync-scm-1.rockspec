@@ -38,6 +38,7 @@ build = {
         "src/idle_sockets.c",
         "src/live_thread.c",
         "src/lua_request.c",
+        "src/lua_secret_echo.c",
         "src/lua_support.c",
         "src/lua_system.c",
         "src/lua_transfer.c",

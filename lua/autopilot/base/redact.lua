@@ -8,6 +8,7 @@
 -- 16 characters of a secret in a row count as a part of it: fewer may be there by chance. A secret that is
 -- shorter is searched for as a whole. The work is linear in the length of the text.
 
+local core = require "autopilot.core"
 local lazy = require "autopilot.base.lazy"
 
 local normal_text = lazy "autopilot.base.normal_text" -- few texts need it
@@ -33,12 +34,6 @@ local shortest_anywhere = 4
 
 -- A secret that is shorter is not searched for across blanks and tags: "12 34" is not the secret "1234".
 local shortest_hidden = 8
-
--- A text that is longer is always looked at closely.
-local longest_quick_look = 1000
-
--- Any character but visible ASCII without % & + < and \, which may belong to an encoding.
-local unusual = "[^ -$'-*,-;=-[%]^-~]"
 
 --- Where a part of a secret stands in a text: the place is grown around a character that both have.
 local function grow(text, at, secret, place)
@@ -227,43 +222,13 @@ local function clean(text, secrets)
   return #ranges > 0 and without(text, ranges) or text
 end
 
--- A longer secret is a token or a key: it has no characters beyond ASCII. Searching it for them takes long.
-local longest_password = 256
-
---- Whether a secret looks different without blanks, encodings and invisible characters.
-local function has_special_characters(secret)
-  return #secret <= longest_password and find(secret, "[^!-~]")
-    or find(secret, " ", 1, true)
-    or find(secret, "%", 1, true)
-    or find(secret, "+", 1, true)
-    or find(secret, "&", 1, true)
-    or find(secret, "\\", 1, true)
-end
-
 --- Whether a text needs a closer look. Few do, so this comes first. False is certain: the text is short, is
 -- visible ASCII without encodings, and neither repeats a part of a secret nor looks like a token.
 ---@param text string
 ---@param secrets string[]
 ---@return boolean
 function redact.is_suspect(text, secrets)
-  if
-    #text > longest_quick_look
-    or find(text, unusual)
-    or find(text, jwt_beginning, 1, true)
-    or find(text, "earer", 1, true)
-  then
-    return true
-  end
-  local squeezed = find(text, " ", 1, true) and text:gsub(" ", "") or text
-  for _, secret in pairs(secrets) do
-    if type(secret) == "string" and secret ~= "" then
-      local place = #secret < shortest_anywhere and text or squeezed
-      if has_special_characters(secret) or find_secret(place, 1, secret) then
-        return true
-      end
-    end
-  end
-  return false
+  return core.may_echo(secrets, text)
 end
 
 --- Makes a function that redacts one text after the other, as `redact.text` does. It keeps the secrets.

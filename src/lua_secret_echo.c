@@ -1,0 +1,141 @@
+/* core.may_echo(secrets, text, ...) -> whether one of these texts needs a closer look
+ *
+ * A quick look, so that the many texts without a secret are handed on as they are: in Lua it costs
+ * a call a quarter of its instructions. False is certain: the text is short, is visible ASCII
+ * without encodings, and repeats no part of a secret, with or without blanks in it. What to take
+ * out of the others is decided in base/redact.lua. Values other than strings are ignored. */
+#include "lua_support.h"
+
+#include <string.h>
+
+/* TELLING characters of a secret in a row give it away, as in redact.lua. Wherever they stand in a
+ * text, they hold one of its blocks whole: one is looked for at every STEP. */
+enum { LONGEST = 1000, TELLING = 16, BLOCK = 5, STEP = TELLING - BLOCK + 1 };
+
+struct text {
+    const char *bytes;
+    size_t length;
+};
+
+static bool is_alphanumeric(char byte) {
+    return (byte >= 'a' && byte <= 'z') || (byte >= '0' && byte <= '9') ||
+           (byte >= 'A' && byte <= 'Z');
+}
+
+/* The place of a byte by which the needle is soon told from other texts: punctuation, if it has
+ * any. */
+static size_t telling_place(struct text needle) {
+    for (size_t i = 0; i < needle.length; i++) {
+        if (!is_alphanumeric(needle.bytes[i])) {
+            return i;
+        }
+    }
+    return 0;
+}
+
+static bool stands_in(struct text needle, struct text text) {
+    if (needle.length == 0 || needle.length > text.length) {
+        return false;
+    }
+    size_t place = telling_place(needle);
+    const char *at = text.bytes + place, *end = at + (text.length - needle.length) + 1;
+    while (at < end && (at = memchr(at, needle.bytes[place], (size_t)(end - at))) != NULL) {
+        if (memcmp(at - place, needle.bytes, needle.length) == 0) {
+            return true;
+        }
+        at++;
+    }
+    return false;
+}
+
+/* True when the text has a sign of somebody's secret, or a byte that may belong to an encoding or
+ * to something invisible. */
+static bool is_suspect(struct text text) {
+    static const struct text signs[] = {{"eyJ", 3}, {"earer", 5}};
+    for (size_t i = 0; i < text.length; i++) {
+        char byte = text.bytes[i];
+        if (byte < ' ' || byte > '~' || byte == '%' || byte == '&' || byte == '+' || byte == '<' ||
+            byte == '\\') {
+            return true;
+        }
+    }
+    return stands_in(signs[0], text) || stands_in(signs[1], text);
+}
+
+/* True when a secret looks different without blanks, encodings and invisible characters. A longer
+ * secret is a token or a key, which has no characters beyond ASCII. */
+static bool looks_different_decoded(struct text secret) {
+    enum { LONGEST_PASSWORD = 256 };
+    for (const char *sign = "\\%&+ "; *sign != '\0'; sign++) {
+        if (memchr(secret.bytes, *sign, secret.length) != NULL) {
+            return true;
+        }
+    }
+    for (size_t i = 0; i < secret.length && secret.length <= LONGEST_PASSWORD; i++) {
+        if (secret.bytes[i] < '!' || secret.bytes[i] > '~') {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* True when a part of the secret may stand in the text, which is given without its blanks too. */
+static bool repeats(struct text secret, struct text text, struct text squeezed) {
+    if (looks_different_decoded(secret)) {
+        return true;
+    }
+    if (secret.length < TELLING) {
+        return stands_in(secret, text) || stands_in(secret, squeezed);
+    }
+    for (size_t at = 0; at + BLOCK <= squeezed.length; at += STEP) {
+        const struct text block = {squeezed.bytes + at, BLOCK};
+        if (stands_in(block, secret)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* True when the text repeats one of the secrets, whose string is then left on the stack. */
+static bool repeats_any(lua_State *L, int secrets, struct text text) {
+    char visible[LONGEST];
+    size_t length = 0;
+    for (size_t i = 0; i < text.length; i++) {
+        visible[length] = text.bytes[i];
+        length += text.bytes[i] != ' ';
+    }
+    const struct text squeezed = {visible, length};
+    lua_pushnil(L);
+    while (lua_next(L, secrets) != 0) {
+        if (lua_type(L, -1) == LUA_TSTRING) {
+            struct text secret;
+            secret.bytes = lua_tolstring(L, -1, &secret.length);
+            if (secret.length > 0 && repeats(secret, text, squeezed)) {
+                return true;
+            }
+        }
+        lua_pop(L, 1);
+    }
+    return false;
+}
+
+static int may_echo(lua_State *L) {
+    enum { SECRETS = 1, FIRST_TEXT };
+    int count = lua_gettop(L);
+    bool is_found = false;
+    luaL_checktype(L, SECRETS, LUA_TTABLE);
+    for (int i = FIRST_TEXT; i <= count && !is_found; i++) {
+        if (lua_type(L, i) == LUA_TSTRING) {
+            struct text text;
+            text.bytes = lua_tolstring(L, i, &text.length);
+            is_found = text.length > LONGEST || is_suspect(text) || repeats_any(L, SECRETS, text);
+        }
+    }
+    lua_pushboolean(L, is_found);
+    return 1;
+}
+
+void lua_secret_echo_open(lua_State *L) {
+    static const luaL_Reg functions[] = {{"may_echo", may_echo}, {NULL, NULL}};
+    lua_support_set_functions(L, functions);
+}
