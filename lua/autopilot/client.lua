@@ -298,7 +298,7 @@ local function make(shared, token, tenant, metatable)
     memory = TenantMemory.new(checked.cooldown, checked.cooldown_margin, service_clock),
     is_closed = false,
     owns_transport = false,
-    shared = false, -- what is known to others; see shared_knowledge
+    shared = false, -- what is known to others; see share.claim
   }, metatable)
 end
 
@@ -306,7 +306,7 @@ end
 local function share(self)
   local store = self.options.store
   if store then
-    self.shared = require("autopilot.share.tenant_store").new(self, store)
+    self.shared = require("autopilot.share.claim").share(self, store)
   end
 end
 

@@ -239,8 +239,6 @@ describe("the rings of the Lua modules", function()
   local remaining = {
     ["autopilot.graph.request requires autopilot.sync.outcome"] = true,
     ["autopilot.openresty requires autopilot"] = true,
-    ["autopilot.sync.sync requires autopilot.share.flight"] = true,
-    ["autopilot.sync.sync requires autopilot.share.claim"] = true,
   }
 
   -- The C module, and the version, stand below all rings.

@@ -199,6 +199,37 @@ describe("a store with values that are none of ours", function()
   end)
 end)
 
+describe("the store of a tenant", function()
+  --- A store that notes which of its methods are called.
+  local function counted(inner)
+    local calls = {}
+    return setmetatable({}, {
+      __index = function(_, method)
+        return function(_, ...)
+          calls[#calls + 1] = method
+          return inner[method](inner, ...)
+        end
+      end,
+    }),
+      calls
+  end
+
+  it("is called five times for a sync", function()
+    local _, client, inner = sharing()
+    local store, calls = counted(inner)
+    assert((client({ started }, { store = store })):sync())
+    assert.are.same({ "get", "add", "get", "set", "delete_if" }, calls)
+  end)
+
+  it("is called once where another has told of the cooldown", function()
+    local _, client, inner = sharing()
+    assert((client { started }):sync())
+    local store, calls = counted(inner)
+    refused((client({}, { store = store })))
+    assert.are.same({ "get" }, calls)
+  end)
+end)
+
 describe("a store that fails", function()
   local failures = {
     ["says why"] = function()

@@ -1,146 +1,198 @@
---- One request at a time for a tenant, among all clients and workers that share a store.
+--- One request at a time for a tenant, among all clients and processes that share a store.
 --
--- Whoever is about to post claims the tenant first. Who finds it claimed waits, and gets what the other's
--- request came to; where that depends on who asks, or on the way to the service, it tries by itself.
--- The claim is in `flight`, how others are let run meanwhile in `turns`.
+-- A call claims the tenant before it posts: it takes a lease in the store, keeps it over short waits between
+-- its attempts, and releases it with its answer. A call that finds the tenant claimed waits, and takes the
+-- other call's answer for its own. Where that depends on who asks, or on the way to the service, it tries
+-- by itself. Where the holder died, or had no time to find out what its request came to, a waiter reads the
+-- record before it asks.
 
-local Flight = require "autopilot.share.flight"
-local joined_report = require "autopilot.share.shared_answer"
+local TenantStore = require "autopilot.share.tenant_store"
+local Leases = require "autopilot.base.lease"
 local reading = require "autopilot.sync.read"
-local SharedKnowledge = require "autopilot.share.tenant_store"
-local turns = require "autopilot.base.turns"
+local recover = require "autopilot.sync.recover"
+local shared_answer = require "autopilot.share.shared_answer"
 
-local one_flight = {}
+local claim = {}
 
--- Nobody waits longer for others, whoever they are.
+-- Seconds. A claim lasts that much longer than what it is for.
+local margin = 10
+-- Seconds that getting a token may take.
+local token_time = 60
+-- Seconds. A claim is kept over a pause of that length, and that long in all; then it is released, and
+-- others get what is known by then.
+local longest_pause, longest_hold = 30, 300
+-- Seconds. No call waits longer for others, however many hold the claim one after the other.
 local longest_wait = 300
--- Clocks of machines that are kept right differ by less: what is told from further ahead was told before
--- a clock was set back.
-local largest_difference = 1
+-- Seconds before its end at which a claim counts as over.
+local shortest_rest = 0.1
 
--- Seconds between two looks.
-local first_step, step_growth, longest_step = 0.001, 1.5, 0.05
-
--- So often a store may say that a claim is there without showing it, or keep one that is over, until it
--- counts as broken.
+-- How often a store may say that there is a claim without showing it, until it counts as broken.
 local most_blind_looks = 20
 
--- What is not everybody's: it depends on the token, or on the way to the service. Two have to meet with
--- it before others take it for theirs.
-local of_the_asker = {
+-- Outcomes that depend on the token, or on the way to the service. Two calls have to meet with one of them
+-- before others take it for theirs.
+local of_the_caller = {
   unreachable = true,
   unauthenticated = true,
   forbidden = true,
   redirected = true,
   unexpected = true,
 }
-local enough_of_them = 2
+local enough_callers = 2
 
--- ---- Waiting for another ------------------------------------------------------------------------------
-
-local function time_left(operation, state)
-  local clock = operation.client.options.clock()
-  local waited = math.max(clock - state.began, state.slept)
-  local left = longest_wait - waited
-  return operation.deadline and math.min(left, operation.deadline - clock) or left
+--- What a client with a store shares of its tenant.
+---@param client autopilot.Client
+---@param store autopilot.Store
+---@return autopilot.TenantStore
+function claim.share(client, store)
+  local shared = TenantStore.new(client, store)
+  shared.claim = claim
+  return shared
 end
 
---- The result that may be taken: of the claim that was watched, if its holder was not done before this
--- attempt began, or of a request sent since. And whether that holder is done.
-local function find_result(operation, id, state)
-  local client, tried_at = operation.client, operation.tried_at
-  local text, clock = client.shared:get "result", client.options.clock()
-  local now = client.options.now()
-  local ahead, before = now - clock, operation.tried_ahead
-  local least, most = math.min(ahead, before), math.max(ahead, before)
-  local result = joined_report.read(text, client.tenant or nil, now, least, most)
-  if not result or result.id == state.unread_id then
-    return nil, false -- nothing, or nothing that is new
+-- ---- Holding the claim -------------------------------------------------------------------------------
+
+--- Seconds that a claim is to last: as far as the operation's deadline lets it go on, and a margin.
+local function time_for(operation, seconds)
+  local left = operation.deadline and operation.deadline - operation.client.options.clock()
+  return math.max(0, math.min(seconds, left or seconds)) + margin
+end
+
+--- Makes the claim last for another while; false when there is none, or when it was lost.
+local function renew(operation, seconds)
+  local lease = operation.lease
+  if lease and not lease:renew(time_for(operation, seconds)) then
+    operation.lease = nil
   end
-  -- One that is from the future is from before the clock was set back, in part at least.
-  local sent, told = result.sent.clock, result.told.clock
-  local is_since = tried_at < sent and sent <= told and told <= clock
-  local is_its = result.id == id
-  local fits = (is_its and told >= tried_at and told <= clock + largest_difference)
-    or (is_since and not of_the_asker[result.answer.outcome])
-  return fits and result or nil, is_its
+  return operation.lease ~= nil
 end
 
---- Waits while another holds the claim.
----@return "landed"|"gone"|"late" how
----@return autopilot.JoinedResult? result
-local function wait(operation, state)
-  local client = operation.client
-  local step, watched = first_step, nil
-  while not client.is_closed do
-    local value = client.shared:get "claim"
-    local id, ends = (value or ""):match "^(%S+) ?(%S*)$"
-    local result, is_done = find_result(operation, watched or id, state)
-    if is_done and id == (watched or id) then
-      local is_free = client.shared:call("delete_if", "claim", value) -- its holder could not
-      state.blind = is_free == true and 0 or state.blind + 1
-    end
-    if result then
-      return "landed", result
-    elseif is_done then
-      return "gone"
-    elseif not id or (watched and id ~= watched) then
-      state.blind = watched and 0 or state.blind + 1
-      return "gone"
-    end
-    watched, state.blind = id, 0
-    state.claim_ends = SharedKnowledge.time_of(ends)
-    local left = operation.wants_wait ~= false and time_left(operation, state) or 0
-    local slept = left > 0 and turns.let_run(client.options.sleep, math.min(step, left), id)
-    if not slept then
-      return "late"
-    end
-    state.slept = state.slept + slept
-    step = math.min(step * step_growth, longest_step)
+--- Releases the claim: with the answer, or without one when nothing was posted.
+local function release(operation, answer, of_another)
+  local lease, shared = operation.lease, operation.client.shared
+  operation.lease = nil
+  local result = answer
+    and not answer.mistake
+    and shared_answer.write(lease, operation, answer, of_another)
+  if answer then
+    -- Nothing newer can be told by others than a sync that was started just now.
+    local is_newest = result and answer.confirmed_by == "response" and not of_another
+    shared:tell(operation.client.options.now(), result or nil, is_newest and shared.value or nil)
   end
-  return "late"
+  lease:release()
 end
 
-local hint_of_late = "Another request for this tenant is under way. Its answer was not waited for "
-  .. "any longer, and nothing was sent for this call."
+--- Before the operation sleeps until its next attempt.
+---@param operation autopilot.Operation
+---@param answer table of the last attempt
+---@param seconds number
+function claim.pause(operation, answer, seconds)
+  local lease, options = operation.lease, operation.client.options
+  if not lease then
+    return
+  end
+  local held = options.clock() + seconds - lease.began
+  local is_kept = answer.outcome ~= "unreachable"
+    and seconds <= longest_pause
+    and held <= longest_hold
+  if is_kept then
+    renew(operation, seconds + token_time + options.timeout.total)
+  else
+    release(operation, answer)
+  end
+end
 
---- Another's request is still under way.
-local function in_progress(operation, ends)
-  local client = operation.client
-  local now = client.options.now()
-  -- What is further ahead was said before the clock was set back.
-  local latest = now + longest_wait + client.options.timeout.total
-  ends = ends and ends > now and ends <= latest and ends or nil
-  local deadline = operation.deadline
+--- Before the record is read, to find out what a request came to.
+---@param operation autopilot.Operation
+function claim.settle(operation)
+  renew(operation, 3 * operation.client.options.timeout.total)
+end
+
+--- When the operation has its answer: others get it, and what it tells of the tenant.
+---@param operation autopilot.Operation
+---@param answer table
+function claim.finish(operation, answer)
+  operation.joined_attempts = nil
+  if operation.lease then
+    release(operation, answer)
+  elseif operation.attempts and operation.attempts[1] then
+    operation.client.shared:tell(operation.client.options.now())
+  end
+end
+
+-- ---- The answer to another call's request ------------------------------------------------------------
+
+---@class autopilot.ClaimWait what a call knows while others hold the claim
+---@field since table when it began to wait
+---@field ahead number how far Unix time was ahead of the monotonic clock then
+---@field seen_trigger number? the latest trigger's stamp that was known then
+---@field watched table<string, boolean> ids of the claims that it has waited for
+---@field looked_at table<string, boolean> ids of the claims whose results it has looked at
+---@field of_callers integer how many of these depended on who asked
+---@field blind integer looks in a row at which the store did not show the claim
+---@field unread autopilot.SharedAnswer? of a lost request, for which the record is to be read
+---@field may_have_died boolean the time of the last claim was over before it was released
+---@field ends number? when the last claim that was seen ends, Unix time
+
+---@return autopilot.ClaimWait
+local function begin_wait(operation)
+  local client, options = operation.client, operation.client.options
+  local value = client.shared.value
+  local before = value and type(value.result) == "table" and value.result.told_by
   return {
-    outcome = "in_progress",
+    since = Leases.moment(options.clock),
+    ahead = options.now() - options.clock(),
+    seen_trigger = client.memory.newest_trigger or nil,
+    watched = {},
+    -- An answer that was there before this attempt is none to its question. Where the store could not be
+    -- read that is not known, and no answer is taken.
+    looked_at = value and { [before or false] = true },
+    of_callers = 0,
+    blind = 0,
+    may_have_died = false,
+  }
+end
+
+--- The result of a claim that this call has waited for, when it is new to the call.
+local function new_result(operation, state)
+  local client, options = operation.client, operation.client.options
+  local now = options.now()
+  local ahead = now - options.clock()
+  local result = shared_answer.read(
+    (client.shared.value or {}).result,
+    client.tenant or nil,
+    now,
+    math.min(ahead, state.ahead),
+    math.max(ahead, state.ahead)
+  )
+  local looked_at = state.looked_at
+  if not result or not looked_at or looked_at[result.told_by] or not state.watched[result.id] then
+    return nil
+  end
+  looked_at[result.told_by] = true
+  return result
+end
+
+--- An answer of our own instead of a request.
+---@param ends number? Unix time before which asking again is pointless
+local function unposted(operation, outcome, ends)
+  local client = operation.client
+  return {
+    outcome = outcome,
     tenant = client.tenant or nil,
     delivered = "no",
     answered_by = "client",
     retry_at = ends,
-    retry_after = ends and ends - now,
-    hint = hint_of_late,
-    gave_up = deadline and deadline <= client.options.clock() and "deadline" or nil,
+    retry_after = ends and ends - client.options.now(),
     unposted = true,
   }
 end
 
--- ---- What the other's request came to -----------------------------------------------------------------
-
---- A sync was started, but before the moment that is asked about: another is not to be had now.
+--- A sync was started, but before the moment that is asked about: another cannot be had now.
 local function too_early(operation)
   local client = operation.client
-  local now = client.options.now()
-  local ends = client.memory:cooldown_end(now)
-  return {
-    outcome = ends and "cooldown" or "in_progress",
-    tenant = client.tenant or nil,
-    delivered = "no",
-    answered_by = "client",
-    retry_at = ends,
-    retry_after = ends and ends - now,
-    unposted = true,
-  }
+  local ends = client.memory:cooldown_end(client.options.now())
+  return unposted(operation, ends and "cooldown" or "in_progress", ends)
 end
 
 --- Whether a sync of which the record told was triggered before the moment that is asked about, or may
@@ -154,8 +206,8 @@ local function is_too_early(operation)
   return client.memory.own_earliest < latest
 end
 
---- Makes the other's answer ours.
-local function joined(operation, result)
+--- Makes the answer to another call's request ours.
+local function join(operation, result)
   local client, answer = operation.client, result.answer
   operation.joined_attempts = math.max(operation.joined_attempts or 0, result.attempts)
   answer.unposted = true
@@ -165,26 +217,25 @@ local function joined(operation, result)
   return answer
 end
 
---- The answer to the other's request as our own; nil when we are to try by ourselves, or to read first
--- what came of it.
+--- The answer to another call's request as our own; nil when this call is to try by itself, or to read first
+-- what came of the request.
 local function adopt(operation, result, state)
   local client, answer = operation.client, result.answer
-  if result.unread_since and require("autopilot.sync.recover").may_look(operation) then
-    state.unread, state.unread_id = result, result.id
+  if result.unread_since and recover.may_look(operation) then
+    state.unread = result
     return nil
   end
-  if of_the_asker[answer.outcome] then
-    state.seen = state.seen + 1
-    if state.seen < enough_of_them then
+  if of_the_caller[answer.outcome] then
+    state.of_callers = state.of_callers + 1
+    if state.of_callers < enough_callers then
       return nil
     end
   end
-  client.shared:learn(client.options.now())
   if answer.outcome == "started" then
-    if operation.since and result.started.since.clock < operation.since.clock then
+    local started = result.started
+    if operation.since and started.since.clock < operation.since.clock then
       return too_early(operation)
     end
-    local started = result.started
     client.memory:note_started(
       started.since.at,
       started.known_at,
@@ -193,46 +244,12 @@ local function adopt(operation, result, state)
       started.latest
     )
   end
-  return joined(operation, result)
+  return join(operation, result)
 end
 
---- Whether a claim has ended with its time: its holder is dead, or was stopped.
-local function has_expired(client, ends)
-  return ends ~= nil and client.options.now() >= ends - Flight.shortest_rest
-end
+-- ---- Instead of a request ----------------------------------------------------------------------------
 
---- Reads the record after the death of a holder, whose request may have started a sync.
-local function look_for_heritage(operation)
-  local client, id = operation.client, operation.client_request_id
-  if client.options.recover and operation.wants_wait ~= false then
-    reading.read_once(operation)
-    operation.client_request_id = id -- it is for the request
-    Flight.renew(operation, client.options.timeout.total)
-  end
-end
-
---- Reads what came of another's request that was lost with the other's time; who waits with us gets to
--- know it too.
----@return table? answer nil when nothing was started, so that it is for us to ask
-local function look_after(operation, state)
-  local client, result = operation.client, state.unread
-  local recover = require "autopilot.sync.recover"
-  state.unread = nil
-  Flight.settle(operation)
-  if not recover.of_another(operation, result, state.seen_trigger) then
-    if operation.flight then
-      Flight.renew(operation, client.options.timeout.total)
-    end
-    return nil
-  end
-  local answer = joined(operation, result)
-  if operation.flight then
-    Flight.land(operation, answer, result)
-  end
-  return answer.outcome == "started" and is_too_early(operation) and too_early(operation) or answer
-end
-
---- A refusal that is known by now.
+--- The refusal that is known by now; nil when there is none.
 local function refusal_by_now(operation)
   operation.client.shared:learn(operation.client.options.now())
   local refusal = operation.known_refusal(operation)
@@ -242,59 +259,123 @@ local function refusal_by_now(operation)
   return refusal
 end
 
+--- Reads the record after a holder's death: its request may have started a sync.
+local function look_after_death(operation)
+  local client, id = operation.client, operation.client_request_id
+  if client.options.recover and operation.wants_wait ~= false then
+    reading.read_once(operation)
+    operation.client_request_id = id -- it is for the sync request, not for the read
+    renew(operation, client.options.timeout.total)
+  end
+end
+
+--- Reads what came of another call's lost request. All who wait get to know it too.
+---@return table? answer nil when nothing was started, so that this call is to post
+local function look_after_loss(operation, state)
+  local client, result = operation.client, state.unread
+  state.unread = nil
+  claim.settle(operation)
+  if not recover.of_another(operation, result, state.seen_trigger) then
+    renew(operation, client.options.timeout.total)
+    return nil
+  end
+  local answer = join(operation, result)
+  if operation.lease then
+    release(operation, answer, result)
+  end
+  return answer.outcome == "started" and is_too_early(operation) and too_early(operation) or answer
+end
+
 --- What to answer instead of posting although the claim is ours; nil when there is nothing.
 local function found_meanwhile(operation, state)
   local refusal = refusal_by_now(operation)
-  if not refusal and state.is_heir then
-    state.is_heir, state.claim_ends = false, nil -- of this death no more is to be known
-    look_for_heritage(operation)
+  if not refusal and state.may_have_died then
+    state.may_have_died, state.ends = false, nil -- nothing more can be found out about this death
+    look_after_death(operation)
     refusal = refusal_by_now(operation)
   end
-  local result = not refusal and find_result(operation, nil, state)
+  local result = not refusal and new_result(operation, state)
   local answer = refusal or (result and adopt(operation, result, state))
-  return answer or (state.unread and look_after(operation, state)) or nil
+  return answer or (state.unread and look_after_loss(operation, state)) or nil
 end
 
---- Goes on when the request may be posted. To be called when its token is there.
----@param operation autopilot.Operation with `tried_at` and `known_refusal`
----@return table? answer instead of a request; nil: post it
-function one_flight.gate(operation)
-  local client = operation.client
-  if operation.flight and Flight.renew(operation, client.options.timeout.total) then
+local hint_of_late = "Another request for this tenant is under way. Its answer was not waited for "
+  .. "any longer, and nothing was sent for this call."
+
+--- The answer while another call's request is still under way.
+local function in_progress(operation, ends)
+  local options, deadline = operation.client.options, operation.deadline
+  local now = options.now()
+  -- An end further ahead was told before the clock was set back.
+  local latest = now + longest_wait + options.timeout.total
+  local answer =
+    unposted(operation, "in_progress", ends and ends > now and ends <= latest and ends or nil)
+  answer.hint = hint_of_late
+  answer.gave_up = deadline and deadline <= options.clock() and "deadline" or nil
+  return answer
+end
+
+--- Waits for the holder, and looks at what it has told.
+---@return table? answer nil when this call is to try for the claim again
+local function wait(operation, state)
+  local client, options = operation.client, operation.client.options
+  local how, seen = client.shared.leases:wait(client.shared.claim_key, {
+    sleep = options.sleep,
+    now = options.clock,
+    deadline = operation.deadline,
+    longest = operation.wants_wait == false and 0 or longest_wait,
+    since = state.since,
+  })
+  state.blind = seen and 0 or state.blind + 1
+  if not seen then
     return nil
   end
-  local state = {
-    seen = 0,
-    slept = 0,
-    blind = 0,
-    began = client.options.clock(),
-    seen_trigger = client.memory.newest_trigger or nil,
-  }
+  state.watched[seen.id], state.ends = true, seen.ends
+  if how ~= "over" then
+    return in_progress(operation, seen.ends)
+  end
+  local now = options.now()
+  client.shared:learn(now)
+  local result = new_result(operation, state)
+  state.may_have_died = not result and seen.ends ~= nil and now >= seen.ends - shortest_rest
+  return result and adopt(operation, result, state)
+end
+
+--- Called when a request could be posted, with its token at hand.
+---@param operation autopilot.Operation with `known_refusal`
+---@return table? answer instead of a request; nil: post it
+function claim.gate(operation)
+  local client = operation.client
+  local shared, seconds = client.shared, client.options.timeout.total
+  if renew(operation, seconds) then
+    return nil
+  end
+  local state = begin_wait(operation)
   while not client.is_closed do
-    local is_taken, message = Flight.claim(operation)
-    -- Who forces it wants the service's own answer, whatever is known and whoever else asks.
-    if operation.force or message and message ~= "exists" or state.blind > most_blind_looks then
+    local lease, message = shared.leases:take(shared.claim_key, time_for(operation, seconds))
+    operation.lease = lease
+    local is_broken = message and message ~= "exists" or state.blind > most_blind_looks
+    -- A forced call wants the service's own answer, whatever is known and whoever else asks.
+    if operation.force or is_broken then
       return nil
-    elseif is_taken then
-      local instead = found_meanwhile(operation, state)
-      if instead and operation.flight then
-        Flight.land(operation)
+    end
+    local instead
+    if lease then
+      instead = found_meanwhile(operation, state)
+      if instead and operation.lease then
+        release(operation)
       end
-      if instead or operation.flight then
+      if instead or operation.lease then
+        return instead
+      end
+    else
+      instead = wait(operation, state)
+      if instead then
         return instead
       end
     end
-    local how, result = wait(operation, state)
-    local instead = result and adopt(operation, result, state)
-    state.is_heir = how == "gone" and has_expired(client, state.claim_ends)
-    if how == "late" then
-      instead = in_progress(operation, state.claim_ends)
-    end
-    if instead then
-      return instead
-    end
   end
-  return in_progress(operation, state.claim_ends)
+  return in_progress(operation, state.ends)
 end
 
-return one_flight
+return claim

@@ -12,10 +12,8 @@ local attempts = {}
 ---@field delay number? seconds waited before the current attempt; nil for the first
 ---@field waited_until number? when the last sleep was to end, Unix time
 ---@field waited_clock number? the same on the client's clock
----@field flight autopilot.Flight? its claim of the tenant, among those who share a store
+---@field lease autopilot.Lease? its claim of the tenant, where a store is shared
 ---@field gate fun(operation: autopilot.Operation): table? asked before a sync request is sent
----@field tried_at number? when the current attempt began, on the client's clock; where a store is shared
----@field tried_ahead number? how far Unix time was ahead of the client's clock then
 ---@field joined_attempts integer? how many another call had made, whose answer was taken
 ---@field last_told table? the answer to the last request for a sync that was sent
 ---@field is_blind true? what the last request came to is open, for the record could not be read
@@ -148,8 +146,8 @@ function attempts.run(operation, try)
     if client.on_event then
       client:emit("retry", { number = number + 1, delay = delay, outcome = answer.outcome })
     end
-    if operation.flight then
-      operation.flight:pause(operation, answer, delay)
+    if operation.lease then
+      client.shared.claim.pause(operation, answer, delay)
     end
     before = (not before or not was_not_sent(answer)) and answer or before
     answer, judged = nil, nil -- luacheck: ignore 311 (thousands may sleep, and need not keep them)

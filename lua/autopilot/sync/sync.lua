@@ -77,7 +77,7 @@ local function after_failure(operation, answer, seen)
   end
   if client.shared then
     client.shared:tell(client.options.now())
-    require("autopilot.share.flight").settle(operation)
+    client.shared.claim.settle(operation)
   end
   local judged = require("autopilot.sync.recover").run(operation, answer, seen)
   if judged then
@@ -105,9 +105,7 @@ local function try(operation)
   local client = operation.client
   local memory, shared = client.memory, client.shared
   if shared then
-    local clock, now = client.options.clock(), client.options.now()
-    operation.tried_at, operation.tried_ahead = clock, now - clock
-    shared:learn(now)
+    shared:learn(client.options.now())
   end
   local refusal = not operation.force
     and (shared or not memory.is_blank)
@@ -123,9 +121,6 @@ local function try(operation)
   if shared and answer.unposted then
     return in_place_of_request(operation, answer)
   elseif answer.outcome == "started" or answer.mistake then
-    if shared then
-      shared:tell(client.options.now())
-    end
     return answer
   end
   return after_failure(operation, answer, seen)
@@ -170,17 +165,19 @@ local function sum_up(operation, answer)
   return answer
 end
 
---- Makes sure that of all who share the client's store one at a time asks for the tenant.
-local function begin_flight(operation)
-  operation.known_refusal = known_refusal
-  operation.gate = require("autopilot.share.claim").gate
-end
-
---- Lets whoever waited for this request have its answer.
-local function end_flight(operation, answer)
-  operation.joined_attempts = nil
-  if operation.flight then
-    require("autopilot.share.flight").land(operation, answer)
+--- Asks by `run`. Of all calls that share the client's store one at a time asks for the tenant, and those
+-- that waited get its answer.
+local function request(operation, run)
+  local shared = operation.client.shared
+  if shared then
+    operation.known_refusal, operation.gate = known_refusal, shared.claim.gate
+  end
+  local answer = run(operation, try)
+  if shared or answer.confirmed_by ~= "response" then
+    answer = sum_up(operation, answer)
+  end
+  if shared then
+    shared.claim.finish(operation, answer)
   end
   return answer
 end
@@ -189,24 +186,16 @@ end
 ---@param operation autopilot.Operation
 ---@return table answer in the shape of a report
 function sync.request(operation)
-  if operation.client.shared then
-    begin_flight(operation)
-    return end_flight(operation, sum_up(operation, attempts.run(operation, try)))
-  end
-  local answer = attempts.run(operation, try)
-  return answer.confirmed_by == "response" and answer or sum_up(operation, answer)
+  return request(operation, attempts.run)
 end
 
 --- Asks for a sync once.
 ---@param operation autopilot.Operation
 ---@return table answer in the shape of a report
 function sync.request_once(operation)
-  if operation.client.shared then
-    begin_flight(operation)
-    return end_flight(operation, sum_up(operation, (try(operation))))
-  end
-  local answer = try(operation)
-  return answer.confirmed_by == "response" and answer or sum_up(operation, answer)
+  return request(operation, function()
+    return (try(operation))
+  end)
 end
 
 -- What follows from the record, and is no answer to a request that was posted.
