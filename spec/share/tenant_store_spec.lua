@@ -1,4 +1,4 @@
--- What one client learnt of a tenant, another with the same store honours: without a request.
+-- What one client has learnt of a tenant another client with the same store knows, without a request.
 
 local mistakes = require "support.mistakes"
 local overlay = require "support.overlay"
