@@ -69,8 +69,8 @@ local rules = {
   random = { type = "function", default = core.random },
 }
 
-local several = "%s: option 'client.token' is the token of one tenant, and there are several: give a "
-  .. "token provider, or a function 'client' with a token for each"
+local several = "%s: option 'client.token' is the token of one tenant, and there are several: give "
+  .. "a token provider, or a function 'client' with a token for each"
 
 --- Checks the options of a fleet. Raises what is wrong. A ready token for all is wrong unless `tenants` is a
 -- list of one: it is the token of one tenant.
