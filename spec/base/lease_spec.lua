@@ -165,6 +165,20 @@ describe("a lease in a store", function()
     assert.is_nil((leases:holder "key"))
   end)
 
+  it("is released also where the store fails once", function()
+    local leases, failures = shared_leases(stores.memory { now = now }), 1
+    local call = leases.call
+    function leases.call(method, ...)
+      if method == "delete_if" and failures > 0 then
+        failures = failures - 1
+        return nil, "down"
+      end
+      return call(method, ...)
+    end
+    assert(leases:take("key", 60)):release()
+    assert.is_nil((leases:holder "key"))
+  end)
+
   it("is waited for by sleeping where its holder is in another process", function()
     local store, slept = stores.memory { now = now }, 0
     store:add("key", "another-process", 5)

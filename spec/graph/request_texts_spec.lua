@@ -4,7 +4,7 @@
 local Output = require "autopilot.cli.output"
 local SeededRandom = require "support.seeded_random"
 local cjson = require "cjson"
-local joined_report = require "autopilot.share.shared_answer"
+local shared_answer = require "autopilot.share.shared_answer"
 local json_suite = require "support.json_suite"
 local mistakes = require "support.mistakes"
 local virtual_world = require "support.virtual_world"
@@ -241,8 +241,9 @@ describe("the texts of reports and events", function()
       end
       local text = cjson.encode {
         id = "claim",
+        told_by = "claim",
         sent = "1000.5",
-        told = "1001.5",
+        took = 1,
         attempts = 1,
         outcome = "forbidden",
         delivered = "yes",
@@ -254,7 +255,7 @@ describe("the texts of reports and events", function()
         error = texts,
         network = texts,
       }
-      local result = assert(joined_report.read(text, "contoso", 2000, 0, 0))
+      local result = assert(shared_answer.read(cjson.decode(text), "contoso", 2000, 0, 0))
       assert_fit(result.answer, "round " .. round)
     end
   end)

@@ -1,4 +1,4 @@
--- What a call leaves behind whose own time was over, and who goes on for it.
+-- A call whose deadline was over, or that died, while it held the claim: another call goes on for it.
 
 local overlapping_calls = require "support.overlapping_calls"
 local overlay = require "support.overlay"
@@ -221,7 +221,7 @@ describe("a call that waited for one whose own time was over", function()
   end)
 end)
 
-describe("the heir of a call that died", function()
+describe("the call that goes on after one that died", function()
   before_each(function()
     overlap = overlapping_calls.new()
     posts, reads = 0, 0
@@ -247,9 +247,9 @@ describe("the heir of a call that died", function()
       overlap:sleep(1)
       victim.is_killed = true
     end)
-    local heir = overlap:calls(1, { transport = send })[1]
+    local follower = overlap:calls(1, { transport = send })[1]
     overlap:run()
     assert.are.equal(1, reads)
-    assert.are.equal("started", report_of(heir).outcome)
+    assert.are.equal("started", report_of(follower).outcome)
   end)
 end)

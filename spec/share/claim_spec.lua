@@ -1,4 +1,4 @@
--- Of all who share a store one at a time asks for a tenant; the others take its answer, and no more of it.
+-- Of all calls that share a store one at a time asks for a tenant; the others take its answer.
 
 local overlapping_calls = require "support.overlapping_calls"
 local world = require "support.virtual_world"
@@ -198,7 +198,7 @@ describe("calls for one tenant with one store", function()
       end
       return get(self, key)
     end
-    local key = "autopilot:1:https://graph.microsoft.com:contoso:claim"
+    local key = "autopilot:2:https://graph.microsoft.com:contoso:claim"
     local before
     overlap:spawn(function()
       overlap

@@ -1,4 +1,4 @@
--- Who meets another's request waits for its answer as long as there is one to come, and no longer.
+-- A call that finds the tenant claimed waits for the other call's answer as long as one can come.
 
 local overlapping_calls = require "support.overlapping_calls"
 local retry = require "autopilot.retry"
@@ -57,11 +57,11 @@ describe("a call that meets another's request", function()
       overlap:sleep(1)
       victim.is_killed = true
     end)
-    local heir = overlap:calls(1, { recover = false })[1]
+    local follower = overlap:calls(1, { recover = false })[1]
     overlap:run()
-    assert.are.equal("started", report_of(heir).outcome)
-    assert.is_nil(report_of(heir).joined)
-    assert.is_true(heir.ended > start + 60 and heir.ended < start + 80)
+    assert.are.equal("started", report_of(follower).outcome)
+    assert.is_nil(report_of(follower).joined)
+    assert.is_true(follower.ended > start + 60 and follower.ended < start + 80)
     assert.are.equal(1, #overlap.transport.requests)
   end)
 
@@ -82,13 +82,13 @@ describe("a call that meets another's request", function()
       overlap:sleep(1)
       victim.is_killed = true
     end)
-    local heirs = overlap:calls(5, { transport = send })
+    local followers = overlap:calls(5, { transport = send })
     overlap:run()
     assert.are.equal(1, posts)
     assert.are.equal(1, reads)
-    for _, heir in ipairs(heirs) do
-      assert.are.equal("cooldown", report_of(heir).outcome)
-      assert.are.equal("no", report_of(heir).delivered)
+    for _, follower in ipairs(followers) do
+      assert.are.equal("cooldown", report_of(follower).outcome)
+      assert.are.equal("no", report_of(follower).delivered)
     end
   end)
 

@@ -1,4 +1,4 @@
--- What one client learnt of a tenant, another with the same store honours: without a request.
+-- What one client has learnt of a tenant another client with the same store knows, without a request.
 
 local mistakes = require "support.mistakes"
 local overlay = require "support.overlay"
@@ -197,6 +197,37 @@ describe("a store with values that are none of ours", function()
       local report, failure = client:sync()
       assert(report, text:sub(1, 40) .. ": " .. tostring(failure))
     end
+  end)
+end)
+
+describe("the store of a tenant", function()
+  --- A store that notes which of its methods are called.
+  local function counted(inner)
+    local calls = {}
+    return setmetatable({}, {
+      __index = function(_, method)
+        return function(_, ...)
+          calls[#calls + 1] = method
+          return inner[method](inner, ...)
+        end
+      end,
+    }),
+      calls
+  end
+
+  it("is called five times for a sync", function()
+    local _, client, inner = sharing()
+    local store, calls = counted(inner)
+    assert((client({ started }, { store = store })):sync())
+    assert.are.same({ "get", "add", "get", "set", "delete_if" }, calls)
+  end)
+
+  it("is called once where another has told of the cooldown", function()
+    local _, client, inner = sharing()
+    assert((client { started }):sync())
+    local store, calls = counted(inner)
+    refused((client({}, { store = store })))
+    assert.are.same({ "get" }, calls)
   end)
 end)
 

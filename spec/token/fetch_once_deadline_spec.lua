@@ -1,4 +1,4 @@
--- Whoever waits for another's fetch keeps the own deadline, and is not harmed by the other's.
+-- A waiter keeps to its own deadline, and is not harmed by the deadline of the coroutine that fetches.
 
 local Leases = require "autopilot.base.lease"
 local fetch_once = require "autopilot.token.fetch_once"
@@ -7,7 +7,7 @@ local run_all = require("support.turns").run_all
 
 local new_world, yielding = fetch_world.new, fetch_world.yielding
 
-describe("whoever has a deadline", function()
+describe("a waiter with a deadline", function()
   it("waits for another's fetch until then", function()
     local world, leases, taken = new_world(yielding), fetch_world.leases()
     local fetcher = coroutine.create(function()

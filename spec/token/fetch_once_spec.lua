@@ -1,4 +1,4 @@
--- One fetch at a time for all who ask for the same, whatever their sleep is.
+-- One fetch at a time for all coroutines that ask for the same, whatever their sleep does.
 
 local Leases = require "autopilot.base.lease"
 local core = require "autopilot.core"

@@ -1,4 +1,4 @@
--- A fetch that nobody goes on with is given up: waiting for it always ends.
+-- A fetch whose coroutine is never resumed is given up: waiting for it always ends.
 
 local Leases = require "autopilot.base.lease"
 local core = require "autopilot.core"
@@ -141,33 +141,30 @@ describe("a fetching coroutine that is never resumed", function()
     assert.equal("suspended", coroutine.status(thread))
   end)
 
-  it(
-    "may end late all the same: it has its own token, and the newer lease is untouched",
-    function()
-      local world, leases = new_world(yielding), Leases.new()
-      local late
-      local thread = coroutine.create(function()
-        late = select(2, fetch_once(leases, "other", world.ask(), slow_success))
-      end)
-      coroutine.resume(thread)
-      local waiter = coroutine.create(function()
-        fetch_once(leases, "other", world.ask(), slow_success)
-      end)
-      local older = (leases:holder "other")
-      while (leases:holder "other") == older do
-        assert(coroutine.resume(waiter))
-      end
-      local newer = (leases:holder "other")
-      assert.is_truthy(newer)
-      for _ = 1, 5 do
-        coroutine.resume(thread)
-      end
-      assert.equal("token", late)
-      assert.equal(newer, (leases:holder "other"))
-      run_all { waiter }
-      assert.is_nil(leases:holder "other")
+  it("may end late all the same: it has its own token, and the newer lease is untouched", function()
+    local world, leases = new_world(yielding), Leases.new()
+    local late
+    local thread = coroutine.create(function()
+      late = select(2, fetch_once(leases, "other", world.ask(), slow_success))
+    end)
+    coroutine.resume(thread)
+    local waiter = coroutine.create(function()
+      fetch_once(leases, "other", world.ask(), slow_success)
+    end)
+    local older = (leases:holder "other")
+    while (leases:holder "other") == older do
+      assert(coroutine.resume(waiter))
     end
-  )
+    local newer = (leases:holder "other")
+    assert.is_truthy(newer)
+    for _ = 1, 5 do
+      coroutine.resume(thread)
+    end
+    assert.equal("token", late)
+    assert.equal(newer, (leases:holder "other"))
+    run_all { waiter }
+    assert.is_nil(leases:holder "other")
+  end)
 
   it("is given up also when the clock stands still and nothing sleeps", function()
     local real, passed = core.clock, 0

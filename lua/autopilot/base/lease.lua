@@ -156,7 +156,10 @@ end
 ---@param result any handed to the waiters of this process
 function Lease:release(result)
   self.result, held_here[self.id] = result, nil
-  self.leases.call("delete_if", self.key, self.value)
+  local _, message = self.leases.call("delete_if", self.key, self.value)
+  if message then -- a lease that stays keeps others waiting, so a store that failed is asked once more
+    self.leases.call("delete_if", self.key, self.value)
+  end
 end
 
 -- ---- Waiting for its holder --------------------------------------------------------------------------

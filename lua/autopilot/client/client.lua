@@ -37,7 +37,7 @@ local longest_text = 1000 -- characters of a text that others wrote, in a report
 ---@field package cleaner (fun(text: string): string)? takes them out of a text
 ---@field package service_clock autopilot.ServiceClock
 ---@field package memory autopilot.TenantMemory
----@field package shared autopilot.SharedKnowledge? what other clients are told, through a store
+---@field package shared autopilot.TenantStore? what other clients are told, through a store
 local Client = {}
 Client.__index = Client
 
@@ -71,8 +71,7 @@ function Client.init(self, token, tenant)
   self.service_clock = ServiceClock.new(checked)
   self.memory = Knowledge.new(checked.cooldown, checked.cooldown_margin, self.service_clock)
   if checked.store then
-    self.shared = require("autopilot.share.tenant_store").new(self, checked.store)
-    self.shared.claim = require "autopilot.share.claim"
+    self.shared = require("autopilot.share.claim").share(self, checked.store)
   end
   return self
 end

@@ -1,131 +1,178 @@
---- One request at a time for a tenant, among all clients and workers that share a store.
+--- One request at a time for a tenant, among all clients and processes that share a store.
 --
--- Whoever is about to post claims the tenant first. Who finds it claimed waits, and gets what the other's
--- request came to; where that depends on who asks, or on the way to the service, it tries by itself.
--- The claim is in `flight`, how others are let run meanwhile in `turns`.
+-- A call claims the tenant before it posts: it takes a lease in the store, keeps it over short waits between
+-- its attempts, and releases it with its answer. A call that finds the tenant claimed waits, and takes the
+-- other call's answer for its own. Where that depends on who asks, or on the way to the service, it tries
+-- by itself. Where the holder died, or had no time to find out what its request came to, a waiter reads the
+-- record before it asks.
 
-local Flight = require "autopilot.share.flight"
+local Leases = require "autopilot.base.lease"
+local TenantStore = require "autopilot.share.tenant_store"
 local answers = require "autopilot.graph.answer"
-local joined_report = require "autopilot.share.shared_answer"
 local outcome = require "autopilot.sync.outcome"
 local post = require "autopilot.sync.post"
 local record = require "autopilot.sync.record"
 local recover = require("autopilot.base.lazy") "autopilot.sync.recover"
-local SharedKnowledge = require "autopilot.share.tenant_store"
-local turns = require "autopilot.base.turns"
+local shared_answer = require "autopilot.share.shared_answer"
 
-local one_flight = {
-  finish = Flight.land,
-  pause = Flight.pause,
-  settle = Flight.settle,
-}
+local claim = {}
 
--- Nobody waits longer for others, whoever they are.
+-- Seconds. A claim lasts that much longer than what it is for.
+local margin = 10
+-- Seconds that getting a token may take.
+local token_time = 60
+-- Seconds. A claim is kept over a pause of that length, and that long in all; then it is released, and
+-- others get what is known by then.
+local longest_pause, longest_hold = 30, 300
+-- Seconds. No call waits longer for others, however many hold the claim one after the other.
 local longest_wait = 300
--- Clocks of machines that are kept right differ by less: what is told from further ahead was told before
--- a clock was set back.
-local largest_difference = 1
+-- Seconds before its end at which a claim counts as over.
+local shortest_rest = 0.1
 
--- Seconds between two looks.
-local first_step, step_growth, longest_step = 0.001, 1.5, 0.05
-
--- So often a store may say that a claim is there without showing it, or keep one that is over, until it
--- counts as broken.
+-- How often a store may say that there is a claim without showing it, until it counts as broken.
 local most_blind_looks = 20
 
--- An outcome that depends on the token, or on the network of the one who asks: two have to meet with it
--- before others take it for theirs.
-local enough_of_them = 2
+-- An outcome that depends on the token, or on the way to the service: two calls have to meet with one before
+-- others take it for theirs.
+local enough_callers = 2
 
-local function is_of_asker(answer)
+local function is_of_caller(answer)
   return outcome.of(answer).source == "asker"
 end
 
--- ---- Waiting for another ------------------------------------------------------------------------------
-
-local function time_left(posting, state)
-  local clock = posting.call.client.options.clock()
-  local waited = math.max(clock - state.began, state.slept)
-  return math.min(longest_wait - waited, posting.call:time_left())
+--- What a client with a store shares of its tenant.
+---@param client autopilot.Client
+---@param store autopilot.Store
+---@return autopilot.TenantStore
+function claim.share(client, store)
+  local shared = TenantStore.new(client, store)
+  shared.claim = claim
+  return shared
 end
 
---- The result that may be taken: of the claim that was watched, if its holder was not done before this
--- attempt began, or of a request sent since. And whether that holder is done.
-local function find_result(posting, id, state)
-  local client, tried_at = posting.call.client, posting.tried_at
-  local text, clock = client.shared:get "result", client.options.clock()
-  local now = client.options.now()
-  local ahead, before = now - clock, posting.tried_ahead
-  local least, most = math.min(ahead, before), math.max(ahead, before)
-  local result = joined_report.read(text, client.tenant or nil, now, least, most)
-  if not result or result.id == state.unread_id then
-    return nil, false -- nothing, or nothing that is new
+-- ---- Holding the claim -------------------------------------------------------------------------------
+
+--- Seconds that a claim is to last: as far as the call's deadline lets it go on, and a margin.
+local function time_for(posting, seconds)
+  return math.max(0, math.min(seconds, posting.call:time_left())) + margin
+end
+
+--- Makes the claim last for another while; false when there is none, or when it was lost.
+local function renew(posting, seconds)
+  local lease = posting.lease
+  if lease and not lease:renew(time_for(posting, seconds)) then
+    posting.lease = nil
   end
-  -- One that is from the future is from before the clock was set back, in part at least.
-  local sent, told = result.sent.clock, result.told.clock
-  local is_since = tried_at < sent and sent <= told and told <= clock
-  local is_its = result.id == id
-  local fits = (is_its and told >= tried_at and told <= clock + largest_difference)
-    or (is_since and not is_of_asker(result.answer))
-  return fits and result or nil, is_its
+  return posting.lease ~= nil
 end
 
---- Waits while another holds the claim.
----@return "landed"|"gone"|"late" how
----@return autopilot.JoinedResult? result
-local function wait(posting, state)
-  local client = posting.call.client
-  local step, watched = first_step, nil
-  while not client.is_closed do
-    local value = client.shared:get "claim"
-    local id, ends = (value or ""):match "^(%S+) ?(%S*)$"
-    local result, is_done = find_result(posting, watched or id, state)
-    if is_done and id == (watched or id) then
-      local is_free = client.shared:call("delete_if", "claim", value) -- its holder could not
-      state.blind = is_free == true and 0 or state.blind + 1
-    end
-    if result then
-      return "landed", result
-    elseif is_done then
-      return "gone"
-    elseif not id or (watched and id ~= watched) then
-      state.blind = watched and 0 or state.blind + 1
-      return "gone"
-    end
-    watched, state.blind = id, 0
-    state.claim_ends = SharedKnowledge.time_of(ends)
-    local left = not posting.call.is_single_pass and time_left(posting, state) or 0
-    local slept = left > 0 and turns.let_run(client.options.sleep, math.min(step, left), id)
-    if not slept then
-      return "late"
-    end
-    state.slept = state.slept + slept
-    step = math.min(step * step_growth, longest_step)
+--- Releases the claim: with the answer, or without one when nothing was posted.
+local function release(posting, answer, of_another)
+  local lease, shared = posting.lease, posting.call.client.shared
+  posting.lease = nil
+  local result = answer
+    and not answer.mistake
+    and shared_answer.write(lease, posting, answer, of_another)
+  if answer then
+    -- Nothing newer can be told by others than a sync that was started just now.
+    local is_newest = result and answer.confirmed_by == "response" and not of_another
+    shared:tell(posting.call.client.options.now(), result or nil, is_newest and shared.value or nil)
   end
-  return "late"
+  lease:release()
 end
 
-local hint_of_late = "Another request for this tenant is under way. Its answer was not waited for "
-  .. "any longer, and nothing was sent for this call."
-
---- Another's request is still under way.
-local function in_progress(posting, ends)
-  local client = posting.call.client
-  local now = client.options.now()
-  -- What is further ahead was said before the clock was set back.
-  local latest = now + longest_wait + client.options.timeout.total
-  ends = ends and ends > now and ends <= latest and ends or nil
-  return answers.not_sent(client, "in_progress", {
-    retry_at = ends,
-    hint = hint_of_late,
-    gave_up = posting.call:time_left() <= 0 and "deadline" or nil,
-    unposted = true,
-  })
+--- Before the call sleeps until its next attempt.
+---@param posting autopilot.Posting
+---@param answer table of the last attempt
+---@param seconds number
+function claim.pause(posting, answer, seconds)
+  local lease, options = posting.lease, posting.call.client.options
+  if not lease then
+    return
+  end
+  local held = options.clock() + seconds - lease.began
+  local is_kept = answer.outcome ~= "unreachable"
+    and seconds <= longest_pause
+    and held <= longest_hold
+  if is_kept then
+    renew(posting, seconds + token_time + options.timeout.total)
+  else
+    release(posting, answer)
+  end
 end
 
--- ---- What the other's request came to -----------------------------------------------------------------
+--- Before the record is read, to find out what a request came to.
+---@param posting autopilot.Posting
+function claim.settle(posting)
+  renew(posting, 3 * posting.call.client.options.timeout.total)
+end
 
---- A sync was started, but before the moment that is asked about: another is not to be had now.
+--- When a call has its answer: others get it, and what it tells of the tenant.
+---@param posting autopilot.Posting
+---@param answer table
+function claim.finish(posting, answer)
+  posting.joined_attempts = nil
+  if posting.lease then
+    release(posting, answer)
+  elseif posting.attempts[1] then
+    posting.call.client.shared:tell(posting.call.client.options.now())
+  end
+end
+
+-- ---- The answer to another call's request ------------------------------------------------------------
+
+---@class autopilot.ClaimWait what a call knows while others hold the claim
+---@field since table when it began to wait
+---@field ahead number how far Unix time was ahead of the monotonic clock then
+---@field seen_trigger number? the latest trigger's stamp that was known then
+---@field watched table<string, boolean> ids of the claims that it has waited for
+---@field looked_at table<string, boolean> ids of the claims whose results it has looked at
+---@field of_callers integer how many of these depended on who asked
+---@field blind integer looks in a row at which the store did not show the claim
+---@field unread autopilot.SharedAnswer? of a lost request, for which the record is to be read
+---@field may_have_died boolean the time of the last claim was over before it was released
+---@field ends number? when the last claim that was seen ends, Unix time
+
+---@return autopilot.ClaimWait
+local function begin_wait(posting)
+  local client, options = posting.call.client, posting.call.client.options
+  local value = client.shared.value
+  local before = value and type(value.result) == "table" and value.result.told_by
+  return {
+    since = Leases.moment(options.clock),
+    ahead = options.now() - options.clock(),
+    seen_trigger = client.memory.newest_trigger or nil,
+    watched = {},
+    -- An answer that was there before this attempt is none to its question. Where the store could not be
+    -- read that is not known, and no answer is taken.
+    looked_at = value and { [before or false] = true },
+    of_callers = 0,
+    blind = 0,
+    may_have_died = false,
+  }
+end
+
+--- The result of a claim that this call has waited for, when it is new to the call.
+local function new_result(posting, state)
+  local client, options = posting.call.client, posting.call.client.options
+  local now = options.now()
+  local ahead = now - options.clock()
+  local result = shared_answer.read(
+    (client.shared.value or {}).result,
+    client.tenant or nil,
+    now,
+    math.min(ahead, state.ahead),
+    math.max(ahead, state.ahead)
+  )
+  local looked_at = state.looked_at
+  if not result or not looked_at or looked_at[result.told_by] or not state.watched[result.id] then
+    return nil
+  end
+  looked_at[result.told_by] = true
+  return result
+end
+
+--- A sync was started, but before the moment that is asked about: another cannot be had now.
 local function too_early(posting)
   local client = posting.call.client
   local ends = client.memory:cooldown_end(client.options.now())
@@ -144,8 +191,8 @@ local function is_too_early(posting)
   return client.memory.own_earliest < latest
 end
 
---- Makes the other's answer ours.
-local function joined(posting, result)
+--- Makes the answer to another call's request ours.
+local function join(posting, result)
   local client, answer = posting.call.client, result.answer
   posting.joined_attempts = math.max(posting.joined_attempts or 0, result.attempts)
   answer.unposted = true
@@ -155,26 +202,25 @@ local function joined(posting, result)
   return answer
 end
 
---- The answer to the other's request as our own; nil when we are to try by ourselves, or to read first
--- what came of it.
+--- The answer to another call's request as our own; nil when this call is to try by itself, or to read first
+-- what came of the request.
 local function adopt(posting, result, state)
   local client, answer = posting.call.client, result.answer
   if result.unread_since and recover.may_look(posting.call) then
-    state.unread, state.unread_id = result, result.id
+    state.unread = result
     return nil
   end
-  if is_of_asker(answer) then
-    state.seen = state.seen + 1
-    if state.seen < enough_of_them then
+  if is_of_caller(answer) then
+    state.of_callers = state.of_callers + 1
+    if state.of_callers < enough_callers then
       return nil
     end
   end
-  client.shared:learn(client.options.now())
   if answer.outcome == "started" then
-    if posting.call.since and result.started.since.clock < posting.call.since.clock then
+    local started = result.started
+    if posting.call.since and started.since.clock < posting.call.since.clock then
       return too_early(posting)
     end
-    local started = result.started
     client.memory:note_started(
       started.since.at,
       started.known_at,
@@ -183,44 +229,12 @@ local function adopt(posting, result, state)
       started.latest
     )
   end
-  return joined(posting, result)
+  return join(posting, result)
 end
 
---- Whether a claim has ended with its time: its holder is dead, or was stopped.
-local function has_expired(client, ends)
-  return ends ~= nil and client.options.now() >= ends - Flight.shortest_rest
-end
+-- ---- Instead of a request ----------------------------------------------------------------------------
 
---- Reads the record after the death of a holder, whose request may have started a sync.
-local function look_for_heritage(posting)
-  local client = posting.call.client
-  if client.options.recover and not posting.call.is_single_pass then
-    record.read_once(posting.call)
-    Flight.renew(posting, client.options.timeout.total)
-  end
-end
-
---- Reads what came of another's request that was lost with the other's time; who waits with us gets to
--- know it too.
----@return table? answer nil when nothing was started, so that it is for us to ask
-local function look_after(posting, state)
-  local client, result = posting.call.client, state.unread
-  state.unread = nil
-  Flight.settle(posting)
-  if not recover.of_another(posting, result, state.seen_trigger) then
-    if posting.claim then
-      Flight.renew(posting, client.options.timeout.total)
-    end
-    return nil
-  end
-  local answer = joined(posting, result)
-  if posting.claim then
-    Flight.land(posting, answer, result)
-  end
-  return answer.outcome == "started" and is_too_early(posting) and too_early(posting) or answer
-end
-
---- A refusal that is known by now.
+--- The refusal that is known by now; nil when there is none.
 local function refusal_by_now(posting)
   posting.call.client.shared:learn(posting.call.client.options.now())
   local refusal = post.known_refusal(posting)
@@ -230,59 +244,123 @@ local function refusal_by_now(posting)
   return refusal
 end
 
+--- Reads the record after a holder's death: its request may have started a sync.
+local function look_after_death(posting)
+  local client = posting.call.client
+  if client.options.recover and not posting.call.is_single_pass then
+    record.read_once(posting.call)
+    renew(posting, client.options.timeout.total)
+  end
+end
+
+--- Reads what came of another call's lost request. All who wait get to know it too.
+---@return table? answer nil when nothing was started, so that this call is to post
+local function look_after_loss(posting, state)
+  local client, result = posting.call.client, state.unread
+  state.unread = nil
+  claim.settle(posting)
+  if not recover.of_another(posting, result, state.seen_trigger) then
+    renew(posting, client.options.timeout.total)
+    return nil
+  end
+  local answer = join(posting, result)
+  if posting.lease then
+    release(posting, answer, result)
+  end
+  return answer.outcome == "started" and is_too_early(posting) and too_early(posting) or answer
+end
+
 --- What to answer instead of posting although the claim is ours; nil when there is nothing.
 local function found_meanwhile(posting, state)
   local refusal = refusal_by_now(posting)
-  if not refusal and state.is_heir then
-    state.is_heir, state.claim_ends = false, nil -- of this death no more is to be known
-    look_for_heritage(posting)
+  if not refusal and state.may_have_died then
+    state.may_have_died, state.ends = false, nil -- nothing more can be found out about this death
+    look_after_death(posting)
     refusal = refusal_by_now(posting)
   end
-  local result = not refusal and find_result(posting, nil, state)
+  local result = not refusal and new_result(posting, state)
   local answer = refusal or (result and adopt(posting, result, state))
-  return answer or (state.unread and look_after(posting, state)) or nil
+  return answer or (state.unread and look_after_loss(posting, state)) or nil
 end
 
---- Goes on when the request may be posted. To be called when its token is there.
----@param posting autopilot.Posting with `tried_at`
----@return table? answer instead of a request; nil: post it
-function one_flight.gate(posting)
+local hint_of_late = "Another request for this tenant is under way. Its answer was not waited for "
+  .. "any longer, and nothing was sent for this call."
+
+--- The answer while another call's request is still under way.
+local function in_progress(posting, ends)
   local client = posting.call.client
-  if posting.claim and Flight.renew(posting, client.options.timeout.total) then
+  local now = client.options.now()
+  -- An end further ahead was told before the clock was set back.
+  local latest = now + longest_wait + client.options.timeout.total
+  return answers.not_sent(client, "in_progress", {
+    retry_at = ends and ends > now and ends <= latest and ends or nil,
+    hint = hint_of_late,
+    gave_up = posting.call:time_left() <= 0 and "deadline" or nil,
+    unposted = true,
+  })
+end
+
+--- Waits for the holder, and looks at what it has told.
+---@return table? answer nil when this call is to try for the claim again
+local function wait(posting, state)
+  local client, options = posting.call.client, posting.call.client.options
+  local how, seen = client.shared.leases:wait(client.shared.claim_key, {
+    sleep = options.sleep,
+    now = options.clock,
+    deadline = posting.call.deadline,
+    longest = posting.call.is_single_pass and 0 or longest_wait,
+    since = state.since,
+  })
+  state.blind = seen and 0 or state.blind + 1
+  if not seen then
     return nil
   end
-  local state = {
-    seen = 0,
-    slept = 0,
-    blind = 0,
-    began = client.options.clock(),
-    seen_trigger = client.memory.newest_trigger or nil,
-  }
+  state.watched[seen.id], state.ends = true, seen.ends
+  if how ~= "over" then
+    return in_progress(posting, seen.ends)
+  end
+  local now = options.now()
+  client.shared:learn(now)
+  local result = new_result(posting, state)
+  state.may_have_died = not result and seen.ends ~= nil and now >= seen.ends - shortest_rest
+  return result and adopt(posting, result, state)
+end
+
+--- Called when a request could be posted, with its token at hand.
+---@param posting autopilot.Posting
+---@return table? answer instead of a request; nil: post it
+function claim.gate(posting)
+  local client = posting.call.client
+  local shared, seconds = client.shared, client.options.timeout.total
+  if renew(posting, seconds) then
+    return nil
+  end
+  local state = begin_wait(posting)
   while not client.is_closed do
-    local is_taken, message = Flight.claim(posting)
-    -- Who forces it wants the service's own answer, whatever is known and whoever else asks.
-    if posting.call.force or message and message ~= "exists" or state.blind > most_blind_looks then
+    local lease, message = shared.leases:take(shared.claim_key, time_for(posting, seconds))
+    posting.lease = lease
+    local is_broken = message and message ~= "exists" or state.blind > most_blind_looks
+    -- A forced call wants the service's own answer, whatever is known and whoever else asks.
+    if posting.call.force or is_broken then
       return nil
-    elseif is_taken then
-      local instead = found_meanwhile(posting, state)
-      if instead and posting.claim then
-        Flight.land(posting)
+    end
+    local instead
+    if lease then
+      instead = found_meanwhile(posting, state)
+      if instead and posting.lease then
+        release(posting)
       end
-      if instead or posting.claim then
+      if instead or posting.lease then
+        return instead
+      end
+    else
+      instead = wait(posting, state)
+      if instead then
         return instead
       end
     end
-    local how, result = wait(posting, state)
-    local instead = result and adopt(posting, result, state)
-    state.is_heir = how == "gone" and has_expired(client, state.claim_ends)
-    if how == "late" then
-      instead = in_progress(posting, state.claim_ends)
-    end
-    if instead then
-      return instead
-    end
   end
-  return in_progress(posting, state.claim_ends)
+  return in_progress(posting, state.ends)
 end
 
-return one_flight
+return claim

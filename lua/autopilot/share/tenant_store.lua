@@ -1,89 +1,75 @@
---- What the clients of one tenant tell each other through a store: when a sync was triggered at the
--- latest, and until when the service wants to be left alone.
+--- What the clients of one tenant tell each other through a store, in one value for each tenant:
+--   sync     when the last known sync was triggered, at the latest
+--   refusal  until when the service wants no request
+--   result   what the last request came to, for the calls that waited for it (see `shared_answer`)
 --
--- Facts are shared, not conclusions: each client adds its own `cooldown` and `cooldown_margin`. Times
--- are of the clock that all who share the store have in common (one machine, or machines whose clocks
--- are kept right: a difference moves what follows by as much, and no value outlives its time in the
--- store). What cannot be read is no knowledge, and a store that fails is as good as none.
+-- Facts are shared, not conclusions: each client adds its own `cooldown` and `cooldown_margin`. Times are
+-- Unix times of the clock that all who share the store have in common: one machine's, or those of machines
+-- whose clocks are kept right. A value that cannot be read is ignored, and a store that fails counts as an
+-- empty one.
 
+local Leases = require "autopilot.base.lease"
 local contract = require "autopilot.store.contract"
+local dates = require "autopilot.base.dates"
+local json = require "autopilot.base.json"
 local outcome = require "autopilot.sync.outcome"
 
----@class autopilot.SharedKnowledge
+---@class autopilot.TenantStore
+---@field leases autopilot.Leases of the store
+---@field claim_key string the key of the tenant's lease
+---@field value table? what the last read has found; nil when it failed
 ---@field package store autopilot.Store
----@field package keys table<string, string>
+---@field package key string
 ---@field package memory autopilot.TenantMemory
 ---@field package client autopilot.Client
-local SharedKnowledge = {}
-SharedKnowledge.__index = SharedKnowledge
+local TenantStore = {}
+TenantStore.__index = TenantStore
 
--- The first part of every key: whoever writes values of another form has another number.
-local prefix = "autopilot:1:"
+-- The first part of every key. Its number changes with the form of the values.
+local prefix = "autopilot:2:"
 
--- What is kept for one tenant.
-local parts = { "sync", "refusal", "claim", "result" }
-
---- Whether a refusal is the tenant's, whoever asks; others depend on the token.
+--- Whether a refusal depends on the tenant alone, and not on the token.
 local function is_of_tenant(name)
   return outcome.of({ outcome = name }).source == "tenant"
 end
 
--- Seconds. No clocks that are kept right differ by more; what is further ahead is no time of ours.
+-- Seconds by which the clocks of two machines may differ; a time further ahead is not believed.
 local largest_difference = 60
--- A refusal is remembered for no longer here, whatever was asked for.
+-- Seconds. A refusal is not remembered for longer here.
 local longest_refusal = 86400
--- How long a sync is told of by a client that expects no cooldown.
+-- Seconds for which a sync is told by a client that expects no cooldown.
 local usual_cooldown = 610
+-- Seconds by which two ends of one refusal may differ, as each client counts by its own clock.
+local same_time = 0.01
+-- Seconds for which a result can be fetched.
+local result_life = 60
 
--- A fraction of a second as a whole number, exactly: so no locale's decimal point matters.
-local units = 2 ^ 32
-
---- A time as text.
----@param seconds number
----@return string
-function SharedKnowledge.time_text(seconds)
-  local whole = math.floor(seconds)
-  return ("%.0f.%.0f"):format(whole, math.floor((seconds - whole) * units))
-end
-
---- The time that a text tells, or nil.
----@param text any
----@return number? seconds
-function SharedKnowledge.time_of(text)
-  local whole, rest = nil, nil
-  if type(text) == "string" and #text <= 40 then
-    whole, rest = text:match "^(%d+)%.(%d+)$"
-  end
-  rest = tonumber(rest)
-  return rest and rest < units and tonumber(whole) + rest / units or nil
-end
-
-local time_text, time_of = SharedKnowledge.time_text, SharedKnowledge.time_of
-
---- The knowledge that a client shares. Nothing secret is in a key.
+--- What a client shares of its tenant. Nothing secret is in a key.
 ---@param client autopilot.Client
 ---@param store autopilot.Store
----@return autopilot.SharedKnowledge
-function SharedKnowledge.new(client, store)
-  local keys = {}
-  for _, part in ipairs(parts) do
-    keys[part] = prefix .. client.base_url:lower() .. ":" .. client.tenant:lower() .. ":" .. part
-  end
-  return setmetatable(
-    { client = client, store = store, keys = keys, memory = client.memory },
-    SharedKnowledge
-  )
+---@return autopilot.TenantStore
+function TenantStore.new(client, store)
+  local key = prefix .. client.base_url:lower() .. ":" .. client.tenant:lower()
+  local self = setmetatable({
+    client = client,
+    store = store,
+    key = key,
+    claim_key = key .. ":claim",
+    memory = client.memory,
+  }, TenantStore)
+  self.leases = Leases.new(function(method, ...)
+    return self:call(method, ...)
+  end, client.options.now, client.options.clock)
+  return self
 end
-
--- ---- The store, which is somebody else's and may fail ------------------------------------------------
 
 --- Calls a method of the store. Never raises.
 ---@param method string
----@param part string what of the tenant
+---@param key string
 ---@return any result
 ---@return string? message why there is none
-function SharedKnowledge:call(method, part, ...)
-  local result, message = contract.call(self.store, method, self.keys[part], ...)
+function TenantStore:call(method, key, ...)
+  local result, message = contract.call(self.store, method, key, ...)
   if message and message ~= "exists" and self.client.on_event then
     local text = self.client:clean((message:sub(1, 200):gsub("%c", " ")))
     self.client:emit("store_failed", { action = method, message = text })
@@ -91,45 +77,56 @@ function SharedKnowledge:call(method, part, ...)
   return result, message
 end
 
---- The text under a key, or nil.
----@param part string
----@return string? value
----@return string? message when the store failed
-function SharedKnowledge:get(part)
-  local value, message = self:call("get", part)
-  return type(value) == "string" and value or nil, message
+--- Reads the tenant's value, and keeps it as `value`.
+---@return table value empty when there is none, or none that can be read
+function TenantStore:read()
+  local text, message = self:call("get", self.key)
+  local value = json.decode(text)
+  if type(value) == "table" then
+    self.value = value
+  else
+    self.value = text == nil and not message and {} or nil
+  end
+  return self.value or {}
 end
 
--- ---- What is known of syncs --------------------------------------------------------------------------
+-- ---- Syncs and refusals ------------------------------------------------------------------------------
 
 ---@class autopilot.SyncFact
 ---@field triggered_at number the latest moment at which it can have been triggered, our clock
 ---@field earliest number? the same, the service's clock; nil when only a refusal tells of it
 ---@field latest number?
 
---- Reads the fact of a sync; nil for what is none.
-local function fact_of(text, now)
-  local at, rest = (text or ""):match "^([%d.]+)(.*)$"
-  local triggered_at = time_of(at)
+--- Reads the fact of a sync; nil for anything else.
+---@return autopilot.SyncFact?
+local function fact_of(told, now)
+  told = type(told) == "table" and told or {}
+  local triggered_at = dates.of_text(told.triggered_at)
+  local earliest, latest = dates.of_text(told.earliest), dates.of_text(told.latest)
   if not triggered_at or triggered_at > now + largest_difference then
     return nil
-  elseif rest == "" then
+  elseif told.earliest == nil and told.latest == nil then
     return { triggered_at = triggered_at }
-  end
-  local earliest, latest = rest:match "^ ([%d.]+) ([%d.]+)$"
-  earliest, latest = time_of(earliest), time_of(latest)
-  if not latest or not earliest or earliest > latest then
+  elseif not earliest or not latest or earliest > latest then
     return nil
   end
   return { triggered_at = triggered_at, earliest = earliest, latest = latest }
 end
 
-local function text_of(fact)
-  local text = time_text(fact.triggered_at)
-  if fact.earliest then
-    return ("%s %s %s"):format(text, time_text(fact.earliest), time_text(fact.latest))
+--- Reads until when the service wants no request. A refusal from the future was told before the clock was
+-- set back: it lasts no longer from now on than it did then.
+---@return number? ends nil when there is none
+---@return string? outcome
+local function refusal_of(told, now)
+  told = type(told) == "table" and told or {}
+  local ends, told_at = dates.of_text(told.ends), dates.of_text(told.told_at)
+  if not ends or not told_at or not is_of_tenant(told.outcome) then
+    return nil
   end
-  return text
+  ends = math.min(ends, now + math.max(0, ends - told_at))
+  if ends > now and ends <= now + longest_refusal then
+    return ends, told.outcome
+  end
 end
 
 --- Seconds for which a sync matters.
@@ -138,7 +135,7 @@ local function life_of(memory, fact, now)
   return fact.triggered_at + cooldown - now
 end
 
---- Whether what is there says at least as much. A sync that is known explains a refusal in its cooldown.
+--- Whether the fact in the store says at least as much. A known sync explains a refusal in its cooldown.
 local function is_told(memory, fact, told)
   if not told then
     return false
@@ -150,76 +147,93 @@ local function is_told(memory, fact, told)
   return told.triggered_at >= fact.triggered_at
 end
 
---- Tells of a sync, unless more is told already. Of two who tell at once one may be lost, and then
--- somebody asks in vain: nothing worse.
-local function tell_sync(self, fact, now)
-  local life = life_of(self.memory, fact, now)
-  if life > 0 and not is_told(self.memory, fact, fact_of(self:get "sync", now)) then
-    self:call("set", "sync", text_of(fact), life)
-  end
-end
-
---- Tells what the memory knows by itself, where that has changed.
----@param now number
-function SharedKnowledge:tell(now)
+--- Adds the fact of a sync to the tenant's value, where it tells less. True when the value has changed.
+local function add_sync(self, value, fact, now)
   local memory = self.memory
-  local sync = memory:latest_sync()
-  if sync and sync.triggered_at ~= self.told_sync then
-    self.told_sync = sync.triggered_at
-    tell_sync(self, sync, now)
+  if
+    not fact
+    or life_of(memory, fact, now) <= 0
+    or is_told(memory, fact, fact_of(value.sync, now))
+  then
+    return false
   end
-  local bound = memory.bound_until and memory.bound_since
-  if bound and bound ~= self.told_bound then
-    self.told_bound = bound
-    tell_sync(self, { triggered_at = bound }, now)
+  value.sync = {
+    triggered_at = dates.to_text(fact.triggered_at),
+    earliest = fact.earliest and dates.to_text(fact.earliest),
+    latest = fact.latest and dates.to_text(fact.latest),
+  }
+  return true
+end
+
+--- Adds to the tenant's value what the client's memory knows and the value does not tell. True when it
+-- has changed.
+local function add_news(self, value, now)
+  local memory = self.memory
+  local refused_at = memory.bound_until and memory.bound_since
+  local has_sync = add_sync(self, value, memory:latest_sync(), now)
+  local has_bound = add_sync(self, value, refused_at and { triggered_at = refused_at }, now)
+  local ends = is_of_tenant(memory.held_as) and memory:held_until(now)
+  if not ends or ends <= (refusal_of(value.refusal, now) or 0) + same_time then
+    return has_sync or has_bound
   end
-  local ends = memory:held_until(now)
-  if ends and memory.held_clock ~= self.told_refusal and is_of_tenant(memory.held_as) then
-    self.told_refusal = memory.held_clock
-    local life = math.min(ends - now, longest_refusal)
-    local told = self:get "refusal"
-    if life > 0 and (time_of((told or ""):match "^[%d.]+") or 0) < ends then
-      local text = ("%s %s %s"):format(time_text(ends), memory.held_as, time_text(now))
-      self:call("set", "refusal", text, life)
-    end
+  value.refusal = {
+    ends = dates.to_text(ends),
+    outcome = memory.held_as,
+    told_at = dates.to_text(now),
+  }
+  return true
+end
+
+--- Writes the tenant's value. It lasts as long as one of its parts matters.
+local function write(self, value, now)
+  local fact, ends = fact_of(value.sync, now), refusal_of(value.refusal, now)
+  local life = math.max(
+    value.result and result_life or 0,
+    fact and life_of(self.memory, fact, now) or 0,
+    ends and math.min(ends - now, longest_refusal) or 0
+  )
+  local text = life > 0 and json.encode(value)
+  if text then
+    self:call("set", self.key, text, life)
   end
 end
 
---- Reads until when the service wants to be left alone; nil for what is none. What was told in the future
--- was told before the clock was set back: it lasts no longer from now on than it did then.
----@return number? ends
----@return string? outcome
-local function refusal_of(text, now)
-  local ends, name, told = (text or ""):match "^([%d.]+) ([%l_]+) ([%d.]+)$"
-  ends, told = time_of(ends), time_of(told)
-  if ends and told then
-    return math.min(ends, now + math.max(0, ends - told)), name
+--- Tells what the client knows, and the result of its request. Of two clients that tell something at the
+-- same time one may not be heard: then another asks once in vain.
+---@param now number
+---@param result table? see `shared_answer`
+---@param value table? the tenant's, where nothing newer can be in the store; default: it is read
+function TenantStore:tell(now, result, value)
+  value = value or self:read()
+  local has_news = add_news(self, value, now)
+  value.result = result or value.result
+  if has_news or result then
+    write(self, value, now)
   end
 end
 
 --- Learns what others have told.
 ---@param now number
-function SharedKnowledge:learn(now)
-  local memory = self.memory
-  local fact = fact_of(self:get "sync", now)
+---@return table value the tenant's
+function TenantStore:learn(now)
+  local memory, value = self.memory, self:read()
+  local fact = fact_of(value.sync, now)
   if fact then
     memory:note_others(fact)
   end
-  local ends, name = refusal_of(self:get "refusal", now)
-  if ends and is_of_tenant(name) and ends > now and ends <= now + longest_refusal then
-    local before = memory.held_clock
+  local ends, name = refusal_of(value.refusal, now)
+  -- Learnt once: the memory counts its time by a clock that is never set.
+  if ends and value.refusal.told_at ~= self.learnt_refusal then
+    self.learnt_refusal = value.refusal.told_at
     memory:note_refused(name, ends, now)
-    if memory.held_clock ~= before then
-      self.told_refusal = memory.held_clock -- it is told already
-    end
   end
+  return value
 end
 
---- Tells what is known here, and learns what is known elsewhere.
+--- Learns what others have told, and tells them what they do not know.
 ---@param now number
-function SharedKnowledge:exchange(now)
-  self:tell(now)
-  self:learn(now)
+function TenantStore:exchange(now)
+  self:tell(now, nil, self:learn(now))
 end
 
-return SharedKnowledge
+return TenantStore

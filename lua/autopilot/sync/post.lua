@@ -24,9 +24,7 @@ local post = {}
 ---@field unsettled autopilot.Unsettled? those of which it is not known whether they started a sync
 ---@field is_unread boolean? the record was not read since the last of those
 ---@field is_blind boolean? the record could not be read after the last request, whose answer was lost
----@field claim autopilot.Flight? of the tenant, among those who share a store
----@field tried_at number? when the current attempt began, on the client's clock; where a store is shared
----@field tried_ahead number? how far Unix time was ahead of the client's clock then
+---@field lease autopilot.Lease? its claim of the tenant, where a store is shared
 ---@field joined_attempts integer? how many another call had made, whose answer was taken
 
 ---@param call autopilot.Call
@@ -146,9 +144,7 @@ local function try(posting, number, delay)
   local client = call.client
   local memory, shared = client.memory, client.shared
   if shared then
-    local clock, now = client.options.clock(), client.options.now()
-    posting.tried_at, posting.tried_ahead = clock, now - clock
-    shared:learn(now)
+    shared:learn(client.options.now())
   end
   local refusal = not call.force and post.known_refusal(posting)
   if refusal then
@@ -175,9 +171,6 @@ local function try(posting, number, delay)
     answer, judged = in_place_of_request(posting, answer)
     return answer, judged, posting.joined_attempts
   elseif answer.outcome == "started" or answer.mistake then
-    if shared then
-      shared:tell(client.options.now())
-    end
     return answer
   end
   return answer, after_failure(posting, answer, seen), posting.joined_attempts
@@ -185,7 +178,7 @@ end
 
 --- Before the call waits for its next attempt.
 local function before_wait(posting, answer, seconds)
-  if posting.claim then
+  if posting.lease then
     posting.call.client.shared.claim.pause(posting, answer, seconds)
   end
 end
@@ -234,8 +227,7 @@ function post.request(posting)
   local answer = call.is_single_pass and try(posting, 1, 0)
     or attempts.run(call, posting, try, before_wait)
   answer = sum_up(posting, answer)
-  posting.joined_attempts = nil
-  if posting.claim then
+  if client.shared then
     client.shared.claim.finish(posting, answer)
   end
   return answer

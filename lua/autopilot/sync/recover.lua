@@ -204,7 +204,7 @@ end
 
 --- Looks at what came of another's lost request, which had no time to look by itself.
 ---@param posting autopilot.Posting
----@param result autopilot.JoinedResult its answer is changed to what is known then
+---@param result autopilot.SharedAnswer its answer is changed to what is known then
 ---@param seen number? the latest trigger's stamp that was known when the wait for it began
 ---@return boolean is_its_answer false: it started nothing, and this call has to ask
 function recover.of_another(posting, result, seen)
@@ -213,7 +213,7 @@ function recover.of_another(posting, result, seen)
     or {
       since = result.unread_since,
       sent_last = result.sent,
-      took = result.told.clock - result.sent.clock,
+      took = result.took,
       seen = seen,
     }
   posting.is_unread = true

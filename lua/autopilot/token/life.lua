@@ -1,4 +1,5 @@
---- How long a token can be used, and when the next one is to be asked for. All durations are seconds.
+--- A token with its times: how long it can be used, and when the next one is to be asked for. All durations
+-- are seconds.
 
 local json = require "autopilot.base.json"
 

@@ -1,26 +1,27 @@
---- Texts that only who has the key can read or make: AES-256 in Galois/Counter Mode (NIST SP 800-38D).
+--- Encrypts texts, so that they can be read and made with the key only: AES-256 in Galois/Counter Mode
+-- (NIST SP 800-38D).
 --
--- The arithmetic is OpenSSL's, through luaossl, an optional dependency. Each text is bound to a context:
--- one that was moved elsewhere does not open. A nonce is drawn at random for each text, which is safe
--- for 2^32 texts with one key (section 8.3 there).
+-- OpenSSL does the work, through luaossl, an optional dependency. Each text is bound to a context: a text
+-- that was moved to another place does not open. The nonce of each text is random, which is safe for 2^32
+-- texts with one key (section 8.3 there).
 
 local sealed_text = {}
 
 ---@class autopilot.token.SealedText
 ---@field package key string 32 bytes
----@field package parts table luaossl's
+---@field package parts table modules of luaossl
 local SealedText = {}
 SealedText.__index = SealedText
 
 local cipher_name = "aes-256-gcm"
 local nonce_length, tag_length = 12, 16
--- The first byte: whoever writes another form has another one.
+-- The first byte of a sealed text. It changes with the form of the rest.
 local version = "\1"
 
 local missing = "needs luaossl, which is not installed: take the package lua-luaossl "
   .. "(Debian, Ubuntu) or the rock luaossl"
 
---- Makes what seals and opens.
+--- Makes an object that seals and opens texts with a key.
 ---@param key string random bytes, at least 32
 ---@return autopilot.token.SealedText?
 ---@return string? message what is missing
@@ -33,7 +34,7 @@ function sealed_text.new(key)
     end
     parts[name] = part
   end
-  -- Any length becomes the cipher's. It makes no weak key strong.
+  -- A digest has the length that the cipher needs. It does not make a weak key strong.
   local digest = parts.digest.new("sha256"):final(key)
   return setmetatable({ key = digest, parts = parts }, SealedText)
 end
@@ -43,7 +44,7 @@ local function in_context(context, text)
 end
 
 --- Seals a text.
----@param context string what it is for
+---@param context string what the text is for; needed to open it
 ---@param text string
 ---@return string? sealed nil when OpenSSL fails
 function SealedText:seal(context, text)
@@ -56,7 +57,7 @@ function SealedText:seal(context, text)
   return ok and sealed or nil
 end
 
---- Opens what was sealed with this key for this context; nil for everything else.
+--- Opens a text that was sealed with this key for this context; nil for anything else.
 ---@param context string
 ---@param sealed string
 ---@return string? text
