@@ -1,8 +1,8 @@
 --- One request at a time for a tenant, among all clients and workers that share a store.
 --
--- Whoever is about to post claims the tenant first. Who finds it claimed waits, and gets what the other's
--- request came to; where that depends on who asks, or on the way to the service, it tries by itself.
--- The claim is in `flight`, how others are let run meanwhile in `turns`.
+-- A client claims the tenant before it posts. A client that finds it claimed waits, and takes the answer to
+-- the other's request. If that answer depends on the token or on the network of the other client, it tries
+-- by itself. The claim is in `flight`; how to sleep while others run is in `turns`.
 
 local Flight = require "autopilot.share.flight"
 local answers = require "autopilot.graph.answer"
@@ -20,21 +20,21 @@ local one_flight = {
   settle = Flight.settle,
 }
 
--- Nobody waits longer for others, whoever they are.
+-- Seconds that a call waits for other clients at most.
 local longest_wait = 300
--- Clocks of machines that are kept right differ by less: what is told from further ahead was told before
--- a clock was set back.
+-- Seconds. Correct clocks of two machines differ by less. A time further in the future was written before a
+-- clock was set back.
 local largest_difference = 1
 
 -- Seconds between two looks.
 local first_step, step_growth, longest_step = 0.001, 1.5, 0.05
 
--- So often a store may say that a claim is there without showing it, or keep one that is over, until it
--- counts as broken.
+-- How often the store may say that a claim exists but not return it, or not delete one that is over, before
+-- it counts as broken.
 local most_blind_looks = 20
 
--- An outcome that depends on the token, or on the network of the one who asks: two have to meet with it
--- before others take it for theirs.
+-- How many answers that depend on the token or the network of another client a waiting call has to see
+-- before it takes one for its own.
 local enough_of_them = 2
 
 local function is_of_asker(answer)
@@ -49,8 +49,8 @@ local function time_left(posting, state)
   return math.min(longest_wait - waited, posting.call:time_left())
 end
 
---- The result that may be taken: of the claim that was watched, if its holder was not done before this
--- attempt began, or of a request sent since. And whether that holder is done.
+--- The result that this call may take: that of the watched claim, if it was written after this attempt
+-- began; or that of any request that was sent after that. And whether the claim's holder has finished.
 local function find_result(posting, id, state)
   local client, tried_at = posting.call.client, posting.tried_at
   local text, clock = client.shared:get "result", client.options.clock()
@@ -61,7 +61,7 @@ local function find_result(posting, id, state)
   if not result or result.id == state.unread_id then
     return nil, false -- nothing, or nothing that is new
   end
-  -- One that is from the future is from before the clock was set back, in part at least.
+  -- A result with a time in the future was written before the clock was set back.
   local sent, told = result.sent.clock, result.told.clock
   local is_since = tried_at < sent and sent <= told and told <= clock
   local is_its = result.id == id
@@ -70,8 +70,9 @@ local function find_result(posting, id, state)
   return fits and result or nil, is_its
 end
 
---- Waits while another holds the claim.
----@return "landed"|"gone"|"late" how
+--- Waits while another client holds the claim.
+---@return "landed"|"gone"|"late" how `landed`: there is a result. `gone`: there is none, and the claim has
+-- ended. `late`: the time for waiting is over
 ---@return autopilot.JoinedResult? result
 local function wait(posting, state)
   local client = posting.call.client
@@ -81,7 +82,7 @@ local function wait(posting, state)
     local id, ends = (value or ""):match "^(%S+) ?(%S*)$"
     local result, is_done = find_result(posting, watched or id, state)
     if is_done and id == (watched or id) then
-      local is_free = client.shared:call("delete_if", "claim", value) -- its holder could not
+      local is_free = client.shared:call("delete_if", "claim", value) -- its holder failed to
       state.blind = is_free == true and 0 or state.blind + 1
     end
     if result then
@@ -108,11 +109,11 @@ end
 local hint_of_late = "Another request for this tenant is under way. Its answer was not waited for "
   .. "any longer, and nothing was sent for this call."
 
---- Another's request is still under way.
+--- The answer when the request of another client is still under way and the time for waiting is over.
 local function in_progress(posting, ends)
   local client = posting.call.client
   local now = client.options.now()
-  -- What is further ahead was said before the clock was set back.
+  -- An end further ahead was written before the clock was set back.
   local latest = now + longest_wait + client.options.timeout.total
   ends = ends and ends > now and ends <= latest and ends or nil
   return answers.not_sent(client, "in_progress", {
@@ -125,7 +126,7 @@ end
 
 -- ---- What the other's request came to -----------------------------------------------------------------
 
---- A sync was started, but before the moment that is asked about: another is not to be had now.
+--- The answer when a sync was started, but before `since`: the service would refuse another one now.
 local function too_early(posting)
   local client = posting.call.client
   local ends = client.memory:cooldown_end(client.options.now())
@@ -133,8 +134,7 @@ local function too_early(posting)
   return answers.not_sent(client, name, { retry_at = ends, unposted = true })
 end
 
---- Whether a sync of which the record told was triggered before the moment that is asked about, or may
--- have been.
+--- Whether the sync that the record shows was, or may have been, triggered before `since`.
 local function is_too_early(posting)
   local client, since = posting.call.client, posting.call.since
   if not since or client.memory.started_clock >= since.clock then
@@ -144,7 +144,7 @@ local function is_too_early(posting)
   return client.memory.own_earliest < latest
 end
 
---- Makes the other's answer ours.
+--- Turns the answer to another client's request into the answer of this call.
 local function joined(posting, result)
   local client, answer = posting.call.client, result.answer
   posting.joined_attempts = math.max(posting.joined_attempts or 0, result.attempts)
@@ -155,8 +155,8 @@ local function joined(posting, result)
   return answer
 end
 
---- The answer to the other's request as our own; nil when we are to try by ourselves, or to read first
--- what came of it.
+--- The answer of this call, taken from the result of another's request. Nil when this call has to try by
+-- itself, or has to read the record first, because the other did not find out whether a sync was started.
 local function adopt(posting, result, state)
   local client, answer = posting.call.client, result.answer
   if result.unread_since and recover.may_look(posting.call) then
@@ -186,12 +186,12 @@ local function adopt(posting, result, state)
   return joined(posting, result)
 end
 
---- Whether a claim has ended with its time: its holder is dead, or was stopped.
+--- Whether a claim has expired: its holder has died, or was stopped.
 local function has_expired(client, ends)
   return ends ~= nil and client.options.now() >= ends - Flight.shortest_rest
 end
 
---- Reads the record after the death of a holder, whose request may have started a sync.
+--- Reads the record after a claim has expired: the request of its holder may have started a sync.
 local function look_for_heritage(posting)
   local client = posting.call.client
   if client.options.recover and not posting.call.is_single_pass then
@@ -200,9 +200,9 @@ local function look_for_heritage(posting)
   end
 end
 
---- Reads what came of another's request that was lost with the other's time; who waits with us gets to
--- know it too.
----@return table? answer nil when nothing was started, so that it is for us to ask
+--- Reads the record for another client, whose answer was lost and whose deadline has passed. The clients
+-- that wait too get the result from the store.
+---@return table? answer nil when no sync was started, so that this call has to ask
 local function look_after(posting, state)
   local client, result = posting.call.client, state.unread
   state.unread = nil
@@ -220,7 +220,7 @@ local function look_after(posting, state)
   return answer.outcome == "started" and is_too_early(posting) and too_early(posting) or answer
 end
 
---- A refusal that is known by now.
+--- The refusal that this client or the store knows of now; nil when a request may be accepted.
 local function refusal_by_now(posting)
   posting.call.client.shared:learn(posting.call.client.options.now())
   local refusal = post.known_refusal(posting)
@@ -230,11 +230,11 @@ local function refusal_by_now(posting)
   return refusal
 end
 
---- What to answer instead of posting although the claim is ours; nil when there is nothing.
+--- After the claim was taken: the answer that makes posting unnecessary; nil when the request has to be sent.
 local function found_meanwhile(posting, state)
   local refusal = refusal_by_now(posting)
   if not refusal and state.is_heir then
-    state.is_heir, state.claim_ends = false, nil -- of this death no more is to be known
+    state.is_heir, state.claim_ends = false, nil -- the record is read once for each claim that expired
     look_for_heritage(posting)
     refusal = refusal_by_now(posting)
   end
@@ -243,7 +243,7 @@ local function found_meanwhile(posting, state)
   return answer or (state.unread and look_after(posting, state)) or nil
 end
 
---- Goes on when the request may be posted. To be called when its token is there.
+--- Waits until this call may send its request, or has an answer without it. To be called once it has a token.
 ---@param posting autopilot.Posting with `tried_at`
 ---@return table? answer instead of a request; nil: post it
 function one_flight.gate(posting)
@@ -260,7 +260,7 @@ function one_flight.gate(posting)
   }
   while not client.is_closed do
     local is_taken, message = Flight.claim(posting)
-    -- Who forces it wants the service's own answer, whatever is known and whoever else asks.
+    -- With `force` the request is sent even if a refusal is known or another client has the claim.
     if posting.call.force or message and message ~= "exists" or state.blind > most_blind_looks then
       return nil
     elseif is_taken then

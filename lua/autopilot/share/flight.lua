@@ -1,45 +1,47 @@
---- The claim of a tenant, among all who share a store: while it stands, one of them asks.
+--- A claim on a tenant: of the clients that share a store, only the one with the claim asks for a sync.
 --
--- It is kept over short waits between attempts, is given back with the answer, and ends with its time when
--- its holder dies. Who waits for it, and how, is in `one_flight`.
+-- The holder keeps the claim over short waits between attempts, and releases it with the answer. If the
+-- holder dies, the claim expires. How the other clients wait is in `share.claim`.
 
 local SharedKnowledge = require "autopilot.share.tenant_store"
 local core = require "autopilot.core"
 local joined_report = require "autopilot.share.shared_answer"
 local turns = require "autopilot.base.turns"
 
--- Seconds. A claim lasts so much longer than what it is for.
+-- Seconds that a claim lasts longer than the work that it is for may take.
 local margin = 10
--- So long may a token take.
+-- Seconds that getting a token may take.
 local token_time = 60
--- A claim is kept over a wait of so long, and so long in all; then others get what is known by then.
+-- Seconds. A claim is kept over one wait of at most `longest_pause`, and for `longest_hold` in all. Then it
+-- is released with the answer that is there.
 local longest_pause, longest_hold = 30, 300
--- So long can the result be fetched.
+-- Seconds for which the other clients can read the result.
 local result_life = 60
 
 ---@class autopilot.Flight the claim of one posting
 ---@field id string
----@field value string what stands in the store: the id, and when the claim ends
+---@field value string the value in the store: the id, and when the claim ends
 ---@field ends number when it ends, on the client's monotonic clock
 ---@field began number on the client's clock
 local Flight = {}
 Flight.__index = Flight
 
--- A claim with less left counts as lost: it may be over before another word to the store.
+-- Seconds. A claim with less time left counts as lost: it may expire before the next call reaches the store.
 Flight.shortest_rest = 0.1
 
---- Seconds that a claim is to last: so much, as far as the call's deadline lets it go on.
+--- Seconds that a claim is to last: those given, but not beyond the call's deadline; and the margin.
 local function life_of(posting, seconds)
   return math.max(0, math.min(seconds, posting.call:time_left())) + margin
 end
 
---- Sets for how long it lasts from now on. Others are told in the time that all have in common.
+--- Sets for how long the claim lasts from now on. The store gets the end as Unix time, because other
+-- processes have other monotonic clocks.
 local function stamp(flight, options, life)
   flight.ends = options.clock() + life
   flight.value = flight.id .. " " .. SharedKnowledge.time_text(options.now() + life)
 end
 
---- Takes the claim where it is free.
+--- Takes the claim if no other client has it.
 ---@param posting autopilot.Posting
 ---@return boolean? is_taken
 ---@return string? message `exists`, or why the store could not tell
@@ -57,7 +59,7 @@ function Flight.claim(posting)
   return true
 end
 
---- Makes the claim last for another while; false when it is lost.
+--- Makes the claim last for so many seconds from now on; false when it is lost.
 ---@param posting autopilot.Posting
 ---@param seconds number
 ---@return boolean
@@ -79,10 +81,10 @@ function Flight.renew(posting, seconds)
   return true
 end
 
---- Lets others go on: with the answer, or without one.
+--- Releases the claim, after writing the answer into the store, if there is one for the waiting clients.
 ---@param posting autopilot.Posting
 ---@param answer table? nil when nothing was posted
----@param of_another autopilot.JoinedResult? to whose request it is the answer; default: to ours
+---@param of_another autopilot.JoinedResult? the result of the request that was answered, if it was not ours
 function Flight.land(posting, answer, of_another)
   local flight, shared = posting.claim, posting.call.client.shared
   posting.claim = nil
@@ -96,7 +98,7 @@ function Flight.land(posting, answer, of_another)
   shared:call("delete_if", "claim", flight.value)
 end
 
---- Before the call sleeps until its next attempt.
+--- Keeps the claim while the call sleeps until its next attempt; releases it before a long sleep.
 ---@param posting autopilot.Posting
 ---@param answer table of the last attempt
 ---@param seconds number
@@ -113,7 +115,7 @@ function Flight.pause(posting, answer, seconds)
   end
 end
 
---- Before the record is read, to settle what a request came to.
+--- Keeps the claim while the record is read to find out whether a request started a sync.
 ---@param posting autopilot.Posting
 function Flight.settle(posting)
   if posting.claim then

@@ -1,8 +1,8 @@
---- The answer to one call's request, as text for the other calls of the tenant, and back.
+--- Turns the answer to one call's request into a text for the other calls of the tenant, and back.
 --
--- The text comes out of a store that others may write to: only what has the right form is taken. Times
--- are of the clock that all who share the store have in common, as it shows them when they are told: who
--- reads them keeps them by its own monotonic clock.
+-- The text comes out of a store that others may write to, so only fields of the right form are read. Times
+-- in it are Unix seconds by the writer's clock when it wrote them. The reader converts them to its own
+-- monotonic clock.
 
 local json = require "autopilot.base.json"
 local SharedKnowledge = require "autopilot.share.tenant_store"
@@ -16,11 +16,11 @@ local joined_report = {}
 ---@class autopilot.JoinedResult
 ---@field id string of the claim
 ---@field sent autopilot.Since when the request was sent
----@field told autopilot.Since when its answer was told
+---@field told autopilot.Since when its answer was written into the store
 ---@field attempts integer how often it was made
 ---@field answer table in the shape of a report
 ---@field started autopilot.StartedFact? the sync that it started
----@field unread_since autopilot.Since? nobody has read what came of a lost request; when the first was sent
+---@field unread_since autopilot.Since? when the first request was sent whose result nothing shows yet
 
 ---@class autopilot.StartedFact
 ---@field since autopilot.Since when its request was sent
@@ -28,8 +28,8 @@ local joined_report = {}
 ---@field earliest number when it was triggered; the service's clock
 ---@field latest number
 
--- Fields that are short texts. All of them have passed the search for secrets; what others write into the
--- store is made fit for a terminal again.
+-- Fields that are short texts. The writer has removed secrets from them. The reader cleans them again, because
+-- others can write into the store.
 local texts = {
   "http_version",
   "tenant_id",
@@ -43,7 +43,7 @@ local error_texts = { "code", "message", "reason" }
 local network_texts = { "stage", "name", "message" }
 local longest_text = 1000 -- characters
 
---- Whether an outcome can be that of a request: others follow from the record, or nothing was sent.
+--- Whether an outcome can be the answer to a request. Others follow from the record, or nothing was sent.
 local function is_of_request(name)
   local row = outcome.all[name]
   return row and row.source ~= "record" and row.source ~= "client"
@@ -68,7 +68,7 @@ local function whole_number(value, least, most)
   return fits and value or nil
 end
 
---- What our Unix time would have shown at a moment of the monotonic clock, set as it is now.
+--- The Unix time of a moment of the monotonic clock, by the difference of the two clocks now.
 local function shown(options, clock)
   local now = options.now() -- read first: what is between the two readings makes it earlier, never later
   return now - (options.clock() - clock)
@@ -92,12 +92,12 @@ local function started_text(memory, options)
   }
 end
 
---- Whether only its own deadline kept it from being sent.
+--- Whether the request was not sent because the deadline of its call had passed.
 local function was_too_late(posting, answer)
   return answer.outcome == "unreachable" and posting.call:time_left() <= 0
 end
 
---- When the first request was sent of which nobody has read what it came to.
+--- When the first lost request was sent whose result no client has read from the record; nil for none.
 local function unread_since(posting, answer)
   local open = posting.is_unread and posting.unsettled
   return open
@@ -106,12 +106,12 @@ local function unread_since(posting, answer)
     or nil
 end
 
---- What the request of a posting came to, as text; nil when that cannot be written.
+--- The result of a posting's request as text; nil when there is none that other calls could use.
 ---@param id string of the claim
 ---@param posting autopilot.Posting
 ---@param answer table
----@param of_another autopilot.JoinedResult? to whose request it is the answer. It is for those who were there
--- when that one's time was over: who came later never waited for the request
+---@param of_another autopilot.JoinedResult? the result of the request that was answered, if it was another
+-- call's. Its times are kept, so that only the calls that waited for that request take the answer
 ---@return string?
 function joined_report.write(id, posting, answer, of_another)
   local memory, options = posting.call.client.memory, posting.call.client.options
@@ -120,7 +120,7 @@ function joined_report.write(id, posting, answer, of_another)
     or is_started and memory.started_clock
     or (posting.sent and posting.sent.clock)
   if not sent or not is_of_request(answer.outcome) or was_too_late(posting, answer) then
-    return nil -- nothing was, or not in the end, or it says nothing to who has more time
+    return nil -- nothing was sent, or only the deadline of this call was the reason
   end
   local network = copy_texts(answer.network, network_texts, {})
   if network then
@@ -190,12 +190,12 @@ local function answer_of(fields, tenant, now)
   })
 end
 
---- What a text tells; nil when it is none of ours.
+--- Reads a result that `write` has written; nil for any other text.
 ---@param text string?
 ---@param tenant string? of the reader
 ---@param now number
----@param least number how far Unix time, as the text tells it, is ahead of our monotonic clock: at least
----@param most number and at most; they differ where it was set, and nobody knows whether it was told before
+---@param least number how far the Unix time in the text is ahead of our monotonic clock, at least
+---@param most number and at most; the two differ if that clock was set, perhaps after the text was written
 ---@return autopilot.JoinedResult?
 function joined_report.read(text, tenant, now, least, most)
   local fields = text and json.decode(text)
@@ -220,7 +220,8 @@ function joined_report.read(text, tenant, now, least, most)
     attempts = attempts,
     answer = answer_of(fields, tenant, now),
     started = started,
-    -- A trigger at or after it will count, so the later one is taken; of all else the earlier.
+    -- A trigger at or after this moment counts as the request's, so the later end of the range is taken here;
+    -- for the other times the earlier end.
     unread_since = outcome.all[name].is_open and moment_of(fields.unread_since, least) or nil,
   }
 end

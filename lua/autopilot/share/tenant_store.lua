@@ -1,10 +1,10 @@
---- What the clients of one tenant tell each other through a store: when a sync was triggered at the
--- latest, and until when the service wants to be left alone.
+--- What the clients of one tenant share through a store: the latest time at which a sync was triggered, and
+-- the time until which the service refuses requests.
 --
--- Facts are shared, not conclusions: each client adds its own `cooldown` and `cooldown_margin`. Times
--- are of the clock that all who share the store have in common (one machine, or machines whose clocks
--- are kept right: a difference moves what follows by as much, and no value outlives its time in the
--- store). What cannot be read is no knowledge, and a store that fails is as good as none.
+-- Facts are shared, not conclusions: each client adds its own `cooldown` and `cooldown_margin`. Times are
+-- Unix seconds, so the clients need the same clock (one machine, or machines whose clocks are right: a
+-- difference moves the ends of cooldowns by as much, and values expire in the store). A value that cannot
+-- be read is ignored, and a store that fails counts as empty.
 
 local contract = require "autopilot.store.contract"
 local outcome = require "autopilot.sync.outcome"
@@ -17,22 +17,22 @@ local outcome = require "autopilot.sync.outcome"
 local SharedKnowledge = {}
 SharedKnowledge.__index = SharedKnowledge
 
--- The first part of every key: whoever writes values of another form has another number.
+-- The first part of every key. Its number changes with the form of the values.
 local prefix = "autopilot:1:"
 
 -- What is kept for one tenant.
 local parts = { "sync", "refusal", "claim", "result" }
 
---- Whether a refusal is the tenant's, whoever asks; others depend on the token.
+--- Whether every client of the tenant would be refused in this way; other refusals depend on the token.
 local function is_of_tenant(name)
   return outcome.of({ outcome = name }).source == "tenant"
 end
 
--- Seconds. No clocks that are kept right differ by more; what is further ahead is no time of ours.
+-- Seconds by which two correct clocks may differ; a time further in the future is not believed.
 local largest_difference = 60
--- A refusal is remembered for no longer here, whatever was asked for.
+-- Seconds for which a refusal is shared at most, even if the service's Retry-After is longer.
 local longest_refusal = 86400
--- How long a sync is told of by a client that expects no cooldown.
+-- Seconds for which a client with `cooldown = 0` shares that a sync was triggered.
 local usual_cooldown = 610
 
 -- A fraction of a second as a whole number, exactly: so no locale's decimal point matters.
@@ -75,11 +75,11 @@ function SharedKnowledge.new(client, store)
   )
 end
 
--- ---- The store, which is somebody else's and may fail ------------------------------------------------
+-- ---- The store, which may be the user's own and may fail ---------------------------------------------
 
 --- Calls a method of the store. Never raises.
 ---@param method string
----@param part string what of the tenant
+---@param part string one of `parts`
 ---@return any result
 ---@return string? message why there is none
 function SharedKnowledge:call(method, part, ...)
@@ -107,7 +107,7 @@ end
 ---@field earliest number? the same, the service's clock; nil when only a refusal tells of it
 ---@field latest number?
 
---- Reads the fact of a sync; nil for what is none.
+--- Reads the fact of a sync from a text; nil for a text that is not one, or for a time in the future.
 local function fact_of(text, now)
   local at, rest = (text or ""):match "^([%d.]+)(.*)$"
   local triggered_at = time_of(at)
@@ -138,7 +138,8 @@ local function life_of(memory, fact, now)
   return fact.triggered_at + cooldown - now
 end
 
---- Whether what is there says at least as much. A sync that is known explains a refusal in its cooldown.
+--- Whether the fact `told`, which the store has, makes `fact` unnecessary: it is as new, or it is a sync
+-- whose cooldown explains a refusal.
 local function is_told(memory, fact, told)
   if not told then
     return false
@@ -150,8 +151,8 @@ local function is_told(memory, fact, told)
   return told.triggered_at >= fact.triggered_at
 end
 
---- Tells of a sync, unless more is told already. Of two who tell at once one may be lost, and then
--- somebody asks in vain: nothing worse.
+--- Writes a sync into the store, unless the store has a fact that says more. If two clients write at the same
+-- time, one fact may be lost; the worst result is a request that the service refuses.
 local function tell_sync(self, fact, now)
   local life = life_of(self.memory, fact, now)
   if life > 0 and not is_told(self.memory, fact, fact_of(self:get "sync", now)) then
@@ -159,7 +160,7 @@ local function tell_sync(self, fact, now)
   end
 end
 
---- Tells what the memory knows by itself, where that has changed.
+--- Writes what this client has learned by itself into the store, if it has changed.
 ---@param now number
 function SharedKnowledge:tell(now)
   local memory = self.memory
@@ -185,8 +186,8 @@ function SharedKnowledge:tell(now)
   end
 end
 
---- Reads until when the service wants to be left alone; nil for what is none. What was told in the future
--- was told before the clock was set back: it lasts no longer from now on than it did then.
+--- Reads from a text until when the service refuses requests; nil for a text that does not say so. If it was
+-- written in the future, the clock was set back since: it then lasts no longer from now on than it did then.
 ---@return number? ends
 ---@return string? outcome
 local function refusal_of(text, now)
@@ -197,7 +198,7 @@ local function refusal_of(text, now)
   end
 end
 
---- Learns what others have told.
+--- Reads what other clients have written into the store.
 ---@param now number
 function SharedKnowledge:learn(now)
   local memory = self.memory
@@ -210,12 +211,12 @@ function SharedKnowledge:learn(now)
     local before = memory.held_clock
     memory:note_refused(name, ends, now)
     if memory.held_clock ~= before then
-      self.told_refusal = memory.held_clock -- it is told already
+      self.told_refusal = memory.held_clock -- it is in the store already
     end
   end
 end
 
---- Tells what is known here, and learns what is known elsewhere.
+--- Writes what this client knows into the store, and reads what other clients know.
 ---@param now number
 function SharedKnowledge:exchange(now)
   self:tell(now)

@@ -1,4 +1,4 @@
---- Texts that only who has the key can read or make: AES-256 in Galois/Counter Mode (NIST SP 800-38D).
+--- Texts that can be read and made only with a key: AES-256 in Galois/Counter Mode (NIST SP 800-38D).
 --
 -- The arithmetic is OpenSSL's, through luaossl, an optional dependency. Each text is bound to a context:
 -- one that was moved elsewhere does not open. A nonce is drawn at random for each text, which is safe
@@ -14,13 +14,13 @@ SealedText.__index = SealedText
 
 local cipher_name = "aes-256-gcm"
 local nonce_length, tag_length = 12, 16
--- The first byte: whoever writes another form has another one.
+-- The first byte. It changes with the form of the sealed texts.
 local version = "\1"
 
 local missing = "needs luaossl, which is not installed: take the package lua-luaossl "
   .. "(Debian, Ubuntu) or the rock luaossl"
 
---- Makes what seals and opens.
+--- Makes an object that seals and opens texts with a key.
 ---@param key string random bytes, at least 32
 ---@return autopilot.token.SealedText?
 ---@return string? message what is missing
