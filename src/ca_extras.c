@@ -98,6 +98,7 @@ static bool find_certificates(struct certificates *list, const char *text) {
     return true;
 }
 
+/* Whether the list contains a certificate with the same bytes. */
 static bool has(const struct certificates *list, const struct certificate *wanted) {
     for (size_t i = 0; i < list->count; i++) {
         const struct certificate *item = &list->items[i];

@@ -49,7 +49,8 @@ static void choose_of_libcurl(struct ca_store *store) {
     }
 }
 
-/* False when memory is short. */
+/* Chooses the certificates to trust: those that the environment names, else those of libcurl. False
+ * when memory is short. */
 static bool choose(struct ca_store *store) {
     char *file = NULL, *path = NULL;
     if (!copy_variable(&file, "SSL_CERT_FILE") || !copy_variable(&path, "SSL_CERT_DIR")) {

@@ -50,7 +50,9 @@ void connection_use_end_trace(struct transfer_handle *handle) {
     }
 }
 
-/* Turns libcurl's trace on for a new connection only: to have it always would cost too much. */
+/* libcurl calls this for each new socket. It marks the handle, keeps the socket from child
+ * processes, and, where HTTP/2 has to be recognised, turns libcurl's trace on: for new connections
+ * only, because it costs much. */
 static int on_new_socket(void *context, curl_socket_t socket, curlsocktype purpose) {
     struct transfer_handle *handle = context;
     (void)purpose;

@@ -14,8 +14,8 @@ CURLcode connection_use_configure(struct transfer_handle *handle);
 /* Ends the trace of a new connection, if there is one. */
 void connection_use_end_trace(struct transfer_handle *handle);
 
-/* Asked when an answer over HTTP/1.x begins. False when another transfer in flight was sent over
- * the same connection: then all of them have lost their answers. */
+/* To be called when an answer over HTTP/1.x begins. Returns whether no other transfer in flight was
+ * sent over the same connection. If one was, it marks all of them as having lost their answers. */
 bool connection_use_is_sole(struct transfer *transfer);
 
 /* Notes that libcurl no longer waits for a socket of this handle, as when an exchange is over. The

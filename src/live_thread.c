@@ -58,7 +58,7 @@ static void unlock_after_fork(void) {
     pthread_mutex_unlock(&registry);
 }
 
-/* The child has none of the threads. */
+/* Called in the child after a fork. It empties the list, because the child has no such threads. */
 static void forget_after_fork(void) {
     first_live = NULL;
     pthread_mutex_unlock(&registry);

@@ -86,7 +86,7 @@ bool platform_make_private(const char *path);
 bool platform_note_interrupt(void);
 
 /* From now on the first SIGTERM does what Ctrl-C does, which interpreters turn into an error; the
- * second ends the process. False, and nothing is changed, where nobody handles Ctrl-C. */
+ * second ends the process. False, and nothing is changed, if no handler for Ctrl-C is set. */
 bool platform_pass_on_termination(void);
 
 /* True when there was an interrupt since platform_note_interrupt, or a SIGTERM since

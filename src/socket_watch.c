@@ -13,8 +13,8 @@
  * memory may be short. Without a sleep the processor would be busy until the last answer. */
 static const double rest_seconds = 0.005;
 
-/* Stores the socket's index, from 1, in the pointer that libcurl keeps for it; NULL: no index yet.
- */
+/* Stores the socket's index plus 1 in the pointer that libcurl keeps for the socket. The pointer is
+ * NULL as long as the socket has no index. */
 static void note_place(struct socket_watch *watch, size_t index) {
     /* The pointer itself is the number: an object to point at would only hold it. */
     void *place = (void *)(uintptr_t)(index + 1); /* NOLINT(performance-no-int-to-ptr) */

@@ -172,8 +172,8 @@ static void finish_and_keep(struct transfer_set *set, struct transfer *transfer,
     append_finished(set, transfer);
 }
 
-/* Begins a transfer again of which nothing was sent. Each time one idle connection is gone, or
- * sharing ends, so it does not go on for ever. */
+/* Begins a transfer again whose request was not sent. This does not go on for ever: each time the
+ * multi has one idle connection less, or stops sharing connections. */
 static bool restart(struct transfer_set *set, struct transfer *transfer) {
     if (transfer->times_busy > 1) { /* once may be chance */
         connection_limits_end_sharing(&set->limits, set->multi);

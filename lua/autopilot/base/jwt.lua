@@ -1,7 +1,7 @@
 --- The claims of an access token, for diagnosis. Nothing is verified.
 --
--- A token is for the service that it was issued for, and may be opaque to everybody else. So nothing may
--- depend on what is read here, and no message repeats a part of the token.
+-- Only the service that a token was issued for has to understand it: for all others it may be opaque. So
+-- nothing may depend on what is read here, and no message repeats a part of the token.
 
 local base64url = require "autopilot.base.base64url"
 local json = require "autopilot.base.json"

@@ -1,5 +1,5 @@
 --- Leases: for each key one holder at a time may do what the key stands for, such as fetching a token or
--- asking for a tenant's sync. Everybody else can wait for the holder.
+-- asking for a tenant's sync. All others can wait for the holder.
 --
 -- The leases of a process are kept in a table. Those of several processes are kept in a store that all of
 -- them use. A lease ends when its holder releases it. Where the holder cannot do that any more, the store
@@ -99,7 +99,7 @@ end
 
 -- ---- Holding a lease ---------------------------------------------------------------------------------
 
---- Lets a lease last for this time from now on.
+--- Sets the end of a lease to so many seconds from now. Does not write it into the store.
 local function extend(lease, seconds)
   local leases = lease.leases
   lease.seconds, lease.ends = seconds, leases.clock() + seconds
@@ -186,8 +186,9 @@ local function elapsed(now, moment)
   return math.max(now() - moment.time, core.clock() - moment.clock, moment.slept)
 end
 
---- Whether a holder in this process can go on while the running coroutine waits: `waiting`. Otherwise
--- `inside`, when the running coroutine was called by the holder, or `stuck`, when the holder has ended.
+--- The state of the holder of a lease in this process. `waiting`: it can go on while the running coroutine
+-- waits. `inside`: it has called the running coroutine, or is it, and goes on only when that returns.
+-- `stuck`: it has ended without releasing the lease.
 local function standing(lease)
   local owner = lease and owners[lease]
   if lease and lease.is_of_main then
@@ -264,7 +265,7 @@ end
 ---@field longest number? seconds after which to stop waiting for a lease in a store
 ---@field since table? the moment from which `longest` counts; default now
 
---- Waits as long as that can help.
+--- Waits until the lease is over, or until waiting is of no more use; see `Leases:wait` for the results.
 local function look_on(self, key, seen, given)
   local now, sleep, lease = given.now or core.now, given.sleep or core.sleep, seen.lease
   local step, since, renewals = first_step, given.since or Leases.moment(now), nil

@@ -67,9 +67,9 @@ local function edit_distance(a, b)
   return previous[#b]
 end
 
---- The name that was probably meant, or nil when none is near.
+--- The name that was probably meant, or nil when none is similar.
 ---@param wrong string
----@param names string[]
+---@param names string[] is sorted by this call
 ---@return string?
 function options.nearest(wrong, names)
   local nearest, smallest = nil, math.max(1, math.floor(#wrong / 3)) + 0.5

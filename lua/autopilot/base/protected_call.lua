@@ -23,6 +23,7 @@ if _VERSION ~= "Lua 5.1" or rawget(_G, "jit") then
   end
 end
 
+--- Passes the yields of the inner coroutine on to the outer one until the inner one has ended.
 local function pass_on(thread, ok, ...)
   if not ok or coroutine.status(thread) == "dead" then
     return caught(ok, ...)

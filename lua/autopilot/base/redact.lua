@@ -1,9 +1,9 @@
 --- Takes secrets out of texts that a service sent, before they reach a report, an event or a log.
 --
 -- A service may echo a secret that it was sent: the whole or a part of it, as it is or encoded, or with
--- blanks, tags and invisible characters in between. A secret that stands in a text as it is, is replaced by
--- a mark. A text that hides a secret in another form is withheld as a whole. What looks like a token of
--- anybody's is replaced too.
+-- blanks, tags and invisible characters in between. A secret that is in a text unchanged is replaced by a
+-- mark. A text that hides a secret in another form is withheld as a whole. Anything else that looks like a
+-- token is replaced too.
 --
 -- 16 characters of a secret in a row count as a part of it: fewer may be there by chance. A secret that is
 -- shorter is searched for as a whole. The work is linear in the length of the text.
@@ -112,7 +112,7 @@ end
 local plain_words =
   { token = true, tokens = true, authentication = true, authorization = true, scheme = true }
 
---- Where credentials first stand behind the word Bearer. The parameters of a challenge (`realm="…"`) are none.
+--- The place of the first credentials after the word Bearer. Parameters of a challenge (`realm="…"`) do not count.
 local function find_bearer(text, from)
   local pattern = "%f[%a][Bb]earer%s+()[%w_.~+/-]+=*()"
   local start, following = text:match(pattern, from)
@@ -182,7 +182,7 @@ local function prepared(secrets)
   return list
 end
 
---- Whether a text hides more of a secret than stands in it as it is.
+--- Whether a text hides more of a secret than is in it unchanged.
 ---@param readings string[] the text without encodings and tags
 ---@param plain string the parts of the secret that stand in the text as they are
 local function hides(readings, secret, plain)

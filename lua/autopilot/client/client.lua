@@ -18,7 +18,7 @@ local redact = require "autopilot.base.redact"
 ---@field refused string? which one that was
 ---@field deadline number? Unix time at which waiting for a token ends
 ---@field waited_until number? Unix time until which the client has slept before it asks
----@field probe number? seconds in which to find out whether there is anybody to ask; set by a chain
+---@field probe number? seconds in which a metadata endpoint must answer; set by a chain
 ---@field transport function the client's own HTTP layer
 ---@field sleep fun(seconds: number)
 ---@field now fun(): number

@@ -39,6 +39,7 @@ function AccessTokens.new(known, made_up)
   }, AccessTokens)
 end
 
+--- Forgets tokens that expired long ago, and sets at how many tokens to do so again.
 local function sweep(self, now)
   local left = 0
   for text, token in pairs(self.issued) do

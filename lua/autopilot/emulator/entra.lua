@@ -41,7 +41,8 @@ end
 
 local wrong_scope = "The scopes must name one resource; an application's has '/.default' after it."
 
---- What is wrong with the form before anybody is looked up: OAuth error, AADSTS number, sentence.
+--- What is wrong with the form itself, before its application is looked up: OAuth error, AADSTS number,
+-- sentence.
 local function refusal_of_form(fields)
   local missing = first_missing(fields, { "grant_type", "client_id" })
   local names = needed[fields.grant_type]

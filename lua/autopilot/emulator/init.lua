@@ -158,7 +158,7 @@ function Emulator:start_sync(tenant, now, change, origin)
   return sync
 end
 
---- Somebody else asks for a sync, or the service starts one by itself.
+--- Triggers a sync, as another client would, or as the service does by itself (`automatic`).
 -- A sync that is asked for obeys the service's rules; an automatic one waits only for one in progress.
 ---@param tenant string
 ---@param given { by: string?, automatic: boolean?, duration: number?, failed: boolean? }?

@@ -52,7 +52,8 @@ function TenantSyncs:state_of(tenant)
   return state
 end
 
---- Why a sync may not start now, or nil when it may.
+--- Why a sync may not start now, or nil when it may. With `extend_cooldown` the refusal counts: the cooldown
+-- begins again.
 ---@param tenant string
 ---@param now number Unix seconds
 ---@return string? reason `in_progress` or `cooldown`

@@ -207,8 +207,8 @@ end
 ---@param task autopilot.fleet.Task
 ---@param clock number now
 ---@param deadline number? of the clock
----@return "CIRCUIT_OPEN"|"TENANT_CIRCUIT_OPEN"|"DEADLINE"|nil refusal nil: the task has a place. DEADLINE: that
---- has passed, or something else has woken the task
+---@return "CIRCUIT_OPEN"|"TENANT_CIRCUIT_OPEN"|"DEADLINE"|nil refusal nil: the task has a place. DEADLINE: the
+--- deadline has passed, or something else has woken the task
 function Gate:enter(task, clock, deadline)
   local gates = self.gates
   if task.circuit and not task.circuit:allows(clock) then

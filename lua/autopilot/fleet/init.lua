@@ -255,6 +255,7 @@ local function next_report(self)
   return results:take()
 end
 
+--- Sets up the state of a run. No tenant is read yet.
 local function begin_run(self)
   self.is_running = true
   self.wire:begin()
@@ -300,8 +301,8 @@ function Fleet:run(given)
   return self.summary
 end
 
---- Ends a run early: requests under way are awaited and reported, no other is sent, and tenants that
--- were not read yet have no report, unless that is wanted. Go on iterating to get the reports.
+--- Ends a run early: waits for the requests under way and reports them, and sends no other. Tenants that were
+-- not read yet get no report, unless `is_rest_read` is set. Go on iterating to get the reports.
 ---@param grace number? seconds that requests under way may still take; default 10
 ---@param is_rest_read boolean? read the rest of the tenants, which must have an end, and report them too
 function Fleet:cancel(grace, is_rest_read)

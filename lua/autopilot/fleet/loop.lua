@@ -17,7 +17,7 @@ local Timers = require "autopilot.fleet.timers"
 ---@field set any? the transfer set
 ---@field live integer tasks that have begun and not ended
 ---@field asleep integer tasks that wait for a time
----@field package transfers table<any, autopilot.fleet.Task> who waits for which
+---@field package transfers table<any, autopilot.fleet.Task> the task that waits for each
 local Loop = {}
 Loop.__index = Loop
 
@@ -65,6 +65,7 @@ local function run_tasks(perform, task)
   end
 end
 
+--- Notes that a task has ended or was abandoned. Its coroutine may still be used for other tasks.
 local function note_end(self, task)
   self.live = self.live - 1
   task.thread = nil

@@ -31,6 +31,7 @@ local function count(counts, name)
   counts[name] = (counts[name] or 0) + 1
 end
 
+--- Adds a report to the queue, and counts it.
 ---@param tenant autopilot.fleet.Tenant
 ---@param report autopilot.Report
 function Results:add(tenant, report)

@@ -29,8 +29,9 @@ local function started(status, was_ours)
   return report.seal(fields)
 end
 
---- Has each request noted before it is sent. Reads what an earlier process of this run has noted.
----@return autopilot.Since? asked_at when that has asked; nil: it has not
+--- Arranges that the next request for a sync is noted in the state before it is sent. Returns what an earlier
+-- process of this run has noted.
+---@return autopilot.Since? asked_at when that process asked for a sync; nil: it did not
 ---@return number? seen the newest trigger that it knew of, by the service's clock; -infinity: of none
 ---@return string? message why that cannot be read
 local function prepare(state, task, client)

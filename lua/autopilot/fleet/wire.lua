@@ -239,6 +239,7 @@ local function facts_of(self, task, request, left, response, network)
   return nil, nil, is_sent and not (is_failure and network.timeout)
 end
 
+--- A copy of a request that may take `left` seconds, and of these `connect` to connect.
 local function with_timeout(request, connect, left)
   local copy = {}
   for name, value in pairs(request) do

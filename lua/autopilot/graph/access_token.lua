@@ -21,7 +21,7 @@ local facts = {}
 --- The permission that a sync needs (Microsoft Graph, "windowsAutopilotSettings: sync").
 facts.permission = "DeviceManagementServiceConfig.ReadWrite.All"
 
--- What each permission allows, by its name in lower case. Who may ask for a sync may read its record too.
+-- What each permission allows, by its name in lower case. `sync` includes reading the record.
 local allowed_by = {
   ["devicemanagementserviceconfig.readwrite.all"] = "sync",
   ["devicemanagementconfiguration.readwrite.all"] = "sync",

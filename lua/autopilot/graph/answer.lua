@@ -154,7 +154,7 @@ local hints_of_stages = {
   tls = "The connection could not be made secure and nothing was sent: where a company's proxy "
     .. "signs it anew, name its authority (--ca-file, http.ca_file or SSL_CERT_FILE). A wrong "
     .. "clock of this machine does this too.",
-  proxy = "The proxy (--proxy, http.proxy or the environment's) could not be used and nothing was "
+  proxy = "The proxy (http.proxy or the environment's) could not be used and nothing was "
     .. "sent: check that it runs and lets this host through.",
 }
 

@@ -1,6 +1,6 @@
---- The token of a request: what its provider is asked, what came of that, and whether the token fits.
+--- The token of a request: asks the provider for it, and checks whether it may be sent with the request.
 --
--- A provider is somebody else's code, and what it says may quote anything: its texts are made safe here.
+-- A provider may be code of the user, and its messages may quote anything, so they are made safe here.
 
 local access_token = require "autopilot.graph.access_token"
 local answers = require "autopilot.graph.answer"
@@ -57,8 +57,8 @@ local function failure_of(client, message, details)
   return failure
 end
 
---- The client's HTTP layer and sleep, so that neither goes beyond the deadline; and the deadline as Unix
--- time.
+--- The client's HTTP layer and sleep, changed so that neither goes beyond the deadline; and the deadline as
+-- Unix time.
 local function until_deadline(client, deadline)
   local options, transport = client.options, client.transport
   local function remaining()

@@ -39,6 +39,7 @@ local function is_vague(code)
   return code == nil or vague_codes[code:lower()] == true or code:find "^%-?%d+$" ~= nil
 end
 
+--- The last of the codes, from the outermost to the innermost, that says more than "an error".
 local function innermost_telling(codes)
   for index = #codes, 1, -1 do
     if not is_vague(codes[index]) then

@@ -2,7 +2,7 @@
 
 local attempts = {}
 
---- Tells anew when to ask again, for an answer that came some time ago.
+--- Updates `retry_after` of an answer that came some time ago; removes it and `retry_at` once that has passed.
 ---@param client autopilot.Client
 ---@param answer table
 function attempts.refresh(client, answer)

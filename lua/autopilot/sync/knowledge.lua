@@ -13,14 +13,14 @@ local record = require("autopilot.base.lazy") "autopilot.sync.record"
 ---@field started_clock number? the same on our monotonic clock
 ---@field own_earliest number? when that was triggered, at the earliest; the service's clock
 ---@field own_latest number? and at the latest
----@field accepted_at number? when it was accepted, while no record has told of it
+---@field accepted_at number? when it was accepted; nil once a record shows it
 ---@field record_ends number? the end of the cooldown that records tell of; the service's clock
 ---@field record_until number? the same on our clock, at the latest
 ---@field bound_until number? the latest end of a cooldown of which only a refusal is known
 ---@field bound_since number? when that refusal came
----@field others autopilot.SyncFact? the latest sync that another client told of, while no record has told of it
+---@field others autopilot.SyncFact? the latest sync of another client; nil once a record shows it
 ---@field held_clock number? when the latest Retry-After ends, on our monotonic clock
----@field held_as autopilot.Outcome? the outcome of the answer that told of it
+---@field held_as autopilot.Outcome? the outcome of the answer that had it
 local TenantMemory = {}
 TenantMemory.__index = TenantMemory
 

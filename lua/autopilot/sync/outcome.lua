@@ -1,7 +1,7 @@
 --- The one table of outcomes: all that the library knows of an outcome by its name.
 --
 -- How an answer of the service gets its outcome is in `autopilot.graph.answer` and `autopilot.sync.post`.
--- Which outcomes are retried by default is in `autopilot.retry.condition`, which can be used alone.
+-- Which outcomes are retried by default is in `autopilot.retry.policy`, which can be used alone.
 
 local answers = require "autopilot.graph.answer"
 
@@ -18,7 +18,7 @@ local outcome = {}
 ---@field name autopilot.Outcome
 ---@field ok boolean? it is a result, not a failure
 ---@field exit integer what the command ends with: the contract with scripts that call it
---- Where the outcome comes from: `tenant`, an answer that the service gives to everybody who asks for the
+--- Where the outcome comes from: `tenant`, an answer that the service gives to every client of the
 --- tenant; `asker`, one that depends on the token or the network of this client; `record`, no answer to a
 --- request for a sync, but the tenant's record; `client`, nothing was sent. Nil: an answer of the service.
 ---@field source ("tenant"|"asker"|"record"|"client")?

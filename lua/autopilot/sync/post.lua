@@ -1,8 +1,8 @@
 --- The requests for a sync that one call makes: one attempt, all attempts, and what is known of all of them
 -- together.
 --
--- The retry loop is in `attempts`, one request in `autopilot.graph.request`, what a lost answer came to in
--- `recover`.
+-- The retry loop is in `attempts`, one request in `autopilot.graph.request`, and what follows after a lost
+-- answer in `recover`.
 
 local answers = require "autopilot.graph.answer"
 local attempts = require "autopilot.sync.attempts"
@@ -124,7 +124,7 @@ local function after_failure(posting, answer, seen)
   return judged
 end
 
---- Goes on with what was given instead of a request: the answer to another call's, or a refusal.
+--- Takes an answer that came without a request of this call: another call's answer, or a known refusal.
 local function in_place_of_request(posting, answer)
   local is_blind = answer.unread
   posting.is_blind = is_blind or posting.is_blind

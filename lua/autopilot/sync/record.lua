@@ -174,7 +174,7 @@ local function held_back(client, retry_at)
   })
 end
 
---- Leaves out what is told of requests for a sync only. Who answered is told where it was not the service.
+--- Removes the fields that only a request for a sync has. `answered_by` stays if an intermediary answered.
 local function as_of_read(answer)
   answer.delivered, answer.sends = nil, nil
   answer.answered_by = answer.answered_by == "intermediary" and answer.answered_by or nil

@@ -6,10 +6,10 @@
 -- What a stamp proves: at or after our sending, that a sync was triggered since, by us or by others;
 -- between our sending and our giving up, that our request has arrived. `Date` has whole seconds and answers
 -- travel, so a stamp may lie where it is possible that it is from before our sending and that it is from
--- after. Then one more read is made at a moment that decides; what stays open counts for us. So a claim can
--- be false in two cases only: somebody else's sync was triggered in the time of two round trips before our
--- own request, which is lost (in the second before, where no further read can be made), or while our own
--- request was under way and never arrived.
+-- after. Then one more read is made at a moment that decides; what stays open counts for us. So `started`
+-- can be false in two cases only: our own request was lost, and a sync of another client was triggered
+-- in the time of two round trips before it was sent (in the second before, if no further read can be made),
+-- or while it was under way.
 
 local outcome = require "autopilot.sync.outcome"
 local record = require "autopilot.sync.record"
@@ -124,7 +124,7 @@ function recover.settle(posting, found, answer)
   return true, found, answer
 end
 
---- Changes the answer to what the record tells: nothing of the lost answer holds any more.
+--- Gives an answer the outcome that follows from the record, and removes what belongs to the lost answer.
 local function become(answer, name, retry_at, retry_after)
   answer.outcome = name
   answer.answered_by = nil -- it follows from the record, not from an answer to the request
@@ -132,14 +132,14 @@ local function become(answer, name, retry_at, retry_after)
   answer.retry_at, answer.retry_after = retry_at, retry_after
 end
 
---- The outcome of the request for another sync, where it would be refused. The end of the cooldown, too.
+--- How the service would refuse another request now, nil when it would not; and the end of the cooldown.
 local function refusal_of(client, found, now)
   local ends = client.memory:cooldown_end(now)
   return found.sync_status == "in_progress" and "in_progress" or (ends and "cooldown"), ends
 end
 
--- What the policy judges a lost request by whose record could not be read, whatever its answer was: another
--- request may start a second sync.
+-- What the policy judges instead of a lost answer when the record could not be read: another request may
+-- start a second sync.
 recover.unread = { outcome = "interrupted", delivered = "unknown" }
 
 --- Reads the record and completes the answer by it.
@@ -175,9 +175,9 @@ local function look(posting, answer, is_lost)
   return answer
 end
 
---- Looks at what came of an attempt, and reads the record where that leaves it open.
+--- Finds out what an attempt has done: from its answer, or, if that was lost, from the record.
 ---@param posting autopilot.Posting
----@param answer table of the attempt; changed to what is known then
+---@param answer table of the attempt; changed if the record shows more
 ---@param seen number|false|nil the latest trigger's stamp that was known before the attempt
 ---@return table? judged what the policy is to judge by; nil when the sync was started
 function recover.run(posting, answer, seen)
@@ -195,14 +195,14 @@ function recover.run(posting, answer, seen)
   return look(posting, answer, is_lost)
 end
 
---- Whether this call is to read what became of another's lost request.
+--- Whether this call may read the record for another call, whose answer was lost.
 ---@param call autopilot.Call
 ---@return boolean
 function recover.may_look(call)
   return call.client.options.recover and not call.is_single_pass and call:time_left() > 0
 end
 
---- Looks at what came of another's lost request, which had no time to look by itself.
+--- Reads the record for another call, whose answer was lost and which had no time left to read it.
 ---@param posting autopilot.Posting
 ---@param result autopilot.SharedAnswer its answer is changed to what is known then
 ---@param seen number? the latest trigger's stamp that was known when the wait for it began

@@ -167,7 +167,7 @@ function wait.after_start(call, started)
   return answer
 end
 
---- Without `since` it follows this client's last started sync, else the last that anybody triggered.
+--- Without `since` it follows this client's last started sync, else the last one in the record.
 ---@param client autopilot.Client
 ---@param given { since: number?, timeout: number?, on_progress: fun(progress: autopilot.Progress)? }?
 ---@return autopilot.Report? report

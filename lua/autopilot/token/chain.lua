@@ -1,8 +1,8 @@
 --- Asks several providers, one after the other, until one has a token.
 --
 -- The provider that had a token is asked first from then on, so that one that takes long to fail is not
--- tried each time. When none has a token, the message tells what each of them said. The members keep their
--- tokens themselves, as they know how long these are valid.
+-- tried each time. When none has a token, the message contains that of each. The members cache their tokens
+-- themselves, as they know how long these are valid.
 
 local merged = require "autopilot.base.merged"
 local options = require "autopilot.base.options"
@@ -11,10 +11,10 @@ local provider = require "autopilot.token.provider"
 
 local name = "autopilot.token.chain"
 
--- Somebody may give a token for a provider, so what was given is never quoted.
+-- A caller may give a token instead of a provider by mistake, so what was given is never quoted.
 local rule = { type = "function", required = true, secret = true }
 
--- Seconds to find out whether there is a service to ask (Azure's own chain gives its metadata service one).
+-- Seconds in which a metadata service must answer (Azure's own chain gives its metadata service one).
 local probe = 1
 
 -- Characters that a report's message has room for, and the fewest for one member.
@@ -31,7 +31,7 @@ local function message_of(failures, names)
   return "no provider has a token. " .. table.concat(reasons, "; ")
 end
 
---- The details of the failure that tells most: the refusal of an authority rather than what is not set up.
+--- The details of the most useful failure: the refusal of an authority rather than a way that is not set up.
 local function details_of(failures)
   local most_telling, retry_after, is_transient = {}, nil, false
   for _, failure in ipairs(failures) do

@@ -55,7 +55,7 @@ end
 ---@field claims string? the claims request that it was fetched with
 ---@field obtained_at number
 ---@field expires_at number? nil when it is not known
----@field fresh_until number? from then on another is asked for, and this one serves while there is none
+---@field fresh_until number? from then on a new token is asked for; until there is one, this one is used
 
 --- Asks a provider.
 ---@param provider autopilot.TokenProvider

@@ -9,7 +9,7 @@ local provider = {}
 -- Characters of a message, which is a part of one line of a report.
 local longest_message = 300
 
---- The results of a provider that has sent nothing, and would fail in the same way again.
+--- What a provider returns when it cannot get a token, has sent nothing, and would fail in the same way again.
 ---@param message string one line, without a secret
 ---@param facts { code: string?, hint: string? }?
 ---@return nil

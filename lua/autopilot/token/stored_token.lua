@@ -115,7 +115,7 @@ local function ask_provider(self, key, ask, lease)
   return kept, message, details
 end
 
---- Asks the provider when no other process does, unless one of them has put a token into the store.
+--- Takes a token that another process puts into the store, or asks the provider while no other process does.
 local function ask_in_turn(self, key, ask)
   local now = ask.now
   local waiting = {

@@ -47,7 +47,7 @@ local function answers(ask, request, seconds)
   return object ~= nil or (answer ~= nil and answer.status ~= 401 and answer.status ~= 403)
 end
 
---- The details with what the status means for this service.
+--- The details of a failure, with a hint or with whether another attempt may help, by the answer's status.
 local function explained(answer, details)
   if answer.status == 400 and answer.body:lower():find("identity not found", 1, true) then
     local hint = "Assign a managed identity to this machine; with several, or one that is only "
