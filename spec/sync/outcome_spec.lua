@@ -109,7 +109,7 @@ describe("autopilot.sync.outcome", function()
     end
     assert.is_truthy(hint_of("tls", "certificate is not yet valid"):find "set the clock%.$")
     assert.is_truthy(hint_of("resolve", "no"):find "DNS")
-    assert.is_truthy(hint_of("proxy", "no"):find "^The proxy %(%-%-proxy, http%.proxy")
+    assert.is_truthy(hint_of("proxy", "no"):find "^The proxy %(http%.proxy")
     assert.is_truthy(
       hint_of("proxy", "refused (proxy set by ALL_PROXY)"):find "^The proxy that ALL_PROXY names"
     )
