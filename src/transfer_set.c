@@ -210,16 +210,29 @@ static void give_up_hopeless(struct transfer_set *set) {
     }
 }
 
-/* Has libcurl check all transfers itself, while one of them may have no connection yet, and once
- * more: a transfer that begins in such a check makes libcurl 7.88.1 forget answers until the next.
- */
-static CURLMcode look_after_connecting(struct transfer_set *set) {
+/* How many transfers were not sent yet, or have no connection yet. */
+static int count_connecting(const struct transfer_set *set) {
+    int count = 0;
     const struct transfer *transfer = set->in_flight.first;
-    while (transfer != NULL && transfer->sends > 0 && !transfer->handle->has_new_socket) {
-        transfer = transfer->next;
+    for (; transfer != NULL; transfer = transfer->next) {
+        count += transfer->sends == 0 || transfer->handle->has_new_socket;
     }
-    set->next_look = transfer != NULL ? platform_clock() + look_seconds : never;
-    return socket_watch_act_on_all(&set->watch);
+    return count;
+}
+
+/* Has libcurl check all transfers itself, while one of them may have no connection yet, and once
+ * more: a transfer that begins in such a check makes libcurl 7.88.1 forget answers until the next,
+ * which therefore follows at once. */
+static CURLMcode look_after_connecting(struct transfer_set *set) {
+    CURLMcode status = CURLM_OK;
+    int before = count_connecting(set), after = before;
+    set->next_look = before > 0 ? platform_clock() + look_seconds : never;
+    do {
+        before = after;
+        status = socket_watch_act_on_all(&set->watch);
+        after = count_connecting(set);
+    } while (status == CURLM_OK && after < before);
+    return status;
 }
 
 /* An answer over HTTP/2 takes up to three rounds: read for another stream, handed out, ended. */
