@@ -35,6 +35,13 @@ function emulated_service.interpreter()
   return arg and arg[index] or "lua"
 end
 
+--- Where a process without the sanitizers finds the C module: as it is built without them.
+---@return string path for LUA_CPATH
+function emulated_service.plain_cpath()
+  local path = (os.getenv "LUA_CPATH" or ";;"):gsub("%-sanitized", "")
+  return path
+end
+
 local Service = {}
 Service.__index = Service
 

@@ -40,7 +40,11 @@ function preloaded.run(environment, program, ...)
   local output, remove_output = files.temporary ""
   local script, remove_script = files.temporary(program)
   local words = { "env" }
+  local before = os.getenv "LD_PRELOAD" -- the sanitizers, which must be loaded first
   for name, value in pairs(environment) do
+    if name == "LD_PRELOAD" and before then
+      value = before .. " " .. value
+    end
     words[#words + 1] = shell.quote(name .. "=" .. value)
   end
   for _, word in ipairs { emulated_service.interpreter(), script, ... } do

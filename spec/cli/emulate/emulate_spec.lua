@@ -364,8 +364,9 @@ describe("autopilot.cli.emulate.run", function()
   -- id, and a function that reads the rest, up to the end of everything it has started.
   local function run(options, last_line, runner)
     local program = ('require("autopilot.cli.emulate").run { %s } print "returned"'):format(options)
-    local line = ('echo $$; exec %s "$1" -e "$2"'):format(runner or "")
-    local pipe = io.popen(shell.command(line, interpreter, program), "r")
+    local line = ('echo $$; export LUA_CPATH="$3"; exec %s "$1" -e "$2"'):format(runner or "")
+    local cpath = emulated_service.plain_cpath()
+    local pipe = io.popen(shell.command(line, interpreter, program, cpath), "r")
     local process = pipe:read "*l"
     local lines = {}
     repeat

@@ -14,8 +14,8 @@ describe("the emulated service's shell", function()
       io.write(shell.read('echo "[$LD_PRELOAD]"; cat "$1/supervisor.log"', service.folder))
       service.stop()
     ]]
-    local run = 'LD_PRELOAD=/nothing.so exec "$1" -e "$2" 2>/dev/null'
-    local output = shell.read(run, interpreter, program)
+    local run = 'LD_PRELOAD=/nothing.so LUA_CPATH="$3" exec "$1" -e "$2" 2>/dev/null'
+    local output = shell.read(run, interpreter, program, emulated_service.plain_cpath())
     assert.matches("^%[%]\n.*signature ok", output)
     assert.is_nil(output:find("nothing.so", 1, true)) -- of which the loader would complain
   end)
