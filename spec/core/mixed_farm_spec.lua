@@ -91,12 +91,21 @@ local program = [[
 local autopilot = require "autopilot"
 local mixed_farm = require "support.mixed_farm"
 local url, ca_file = ...
+local patience = tonumber(os.getenv "SPEC_PATIENCE") or 1
+local timeout = { connect = 10 * patience, total = 60 * patience }
 local fleet = autopilot.fleet {
   tenants = mixed_farm.tenants(300),
   concurrency = 150,
   client = function(tenant)
     local http = { ca_file = ca_file, proxy = "" }
-    return { token = tenant, base_url = url, http = http, retry = false, recover = false }
+    return {
+      token = tenant,
+      base_url = url,
+      http = http,
+      timeout = timeout,
+      retry = false,
+      recover = false,
+    }
   end,
 }
 for tenant, report in fleet:run() do
