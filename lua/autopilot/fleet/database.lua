@@ -213,8 +213,8 @@ local function driver()
   return library
 end
 
---- What is wrong with the file of that name, or with the files that SQLite keeps beside it. Makes the file,
--- readable by its owner only, where there is none; SQLite gives the files beside it the same mode.
+--- What is wrong with the file of that name, or with the files that SQLite keeps beside it. A missing
+-- file is made, readable by its owner only; SQLite gives the files beside it the same mode.
 ---@return string? message nil: nothing is wrong
 local function file_complaint(path)
   for _, suffix in ipairs { "", "-wal", "-journal", "-shm" } do

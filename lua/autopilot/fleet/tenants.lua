@@ -121,7 +121,8 @@ local function read_next(self)
   self.read = nil
 end
 
---- The next tenant whose time has come; nil when there is none now.
+--- The next tenant of the list; with `spread`, the next one whose start time has come. Nil when no tenant is
+-- ready now.
 ---@param clock number
 ---@param is_late boolean? do not wait for the time of those that were read
 ---@return autopilot.fleet.Tenant?

@@ -125,7 +125,7 @@ local function ask_provider(client, given, refused)
   return nil, failure_of(client, message, details)
 end
 
---- The token for the next request, or nil and why there is none. Never raises.
+--- Obtains the token for the next request; or returns nil and why no token was obtained. Never raises.
 ---@param client autopilot.Client
 ---@param given { deadline: number?, waited_until: number? } of the request
 ---@param refused autopilot.RefusedToken? the token that the service has refused

@@ -1,0 +1,227 @@
+local cjson = require "cjson.safe"
+local emulate = require "autopilot.cli.emulate"
+local emulated_service = require "support.emulated_service"
+local shell = require "autopilot.cli.emulate.shell"
+
+local exists = emulated_service.exists
+local processes_with = emulated_service.processes_with
+
+local settings_path = "/beta/deviceManagement/windowsAutopilotSettings"
+
+--- Waits until the folder and every process that names it are gone, or for ten seconds.
+local function is_gone_soon(folder)
+  local directory, first, rest = folder:match "^(.*)/(.)([^/]*)$"
+  local wait = [[
+    tries=0
+    while [ -e "$1/$2$3" ] || ps -A -o args= | grep -q "[$2]$3"; do
+      tries=$((tries + 1))
+      [ $tries -lt 3000 ] || exit
+      sleep 0.02
+    done
+    echo gone
+  ]]
+  return shell.read(wait, directory, first, rest) == "gone\n"
+end
+
+describe("the end of the emulated service", function()
+  it("comes with stop, which leaves nothing behind and may be called again", function()
+    local service = emulated_service.start()
+    service.stop()
+    assert.is_false(exists(service.folder))
+    assert.equal("", processes_with(service.folder))
+    service.stop()
+  end)
+
+  it("comes with stop even while another child still holds the pipe", function()
+    local service = emulated_service.start()
+    local note = os.tmpname()
+    os.execute(("sleep 60 & echo $! >%s"):format(note))
+    service.stop()
+    assert.is_false(exists(service.folder))
+    local end_child = [[
+      child=$(cat "$1")
+      ps -o stat= -p "$child"
+      kill "$child"
+      rm "$1"
+    ]]
+    assert.matches("^[^Z]", shell.read(end_child, note)) -- it was alive all the time
+  end)
+
+  it("comes when nginx ends", function()
+    local service = emulated_service.start()
+    shell.read('kill "$(cat "$1/nginx.pid")"', service.folder)
+    assert.is_true(is_gone_soon(service.folder))
+    service.stop()
+  end)
+
+  local supervisor_of = [[supervisor=$(sed -n 2p "$1/told"); ]]
+  local nginx_of = [[nginx=$(cat "$1/nginx.pid"); ]]
+  --- The processes that must be gone: a worker's arguments do not name the folder.
+  local own_processes = supervisor_of
+    .. nginx_of
+    .. [[
+      echo "$supervisor $nginx"
+      ps -A -o pid=,ppid= | while read -r process parent; do
+        case $parent in "$supervisor" | "$nginx") echo "$process" ;; esac
+      done
+    ]]
+
+  local function are_gone_soon(processes)
+    local wait = [[
+      for process in $1; do
+        tries=0
+        while kill -0 "$process" 2>/dev/null; do
+          case $(ps -o stat= -p "$process") in Z*) break ;; esac
+          tries=$((tries + 1))
+          [ $tries -lt 500 ] || exit
+          sleep 0.02
+        done
+      done
+      echo gone
+    ]]
+    return shell.read(wait, processes) == "gone\n"
+  end
+
+  local kills = {
+    ["the supervisor"] = supervisor_of .. [[kill -KILL "$supervisor"]],
+    ["nginx's master process"] = nginx_of .. [[kill -KILL "$nginx"]],
+    ["the supervisor and nginx at once"] = supervisor_of
+      .. nginx_of
+      .. [[kill -KILL "$supervisor" "$nginx"]],
+    ["the janitor, and stop"] = [[
+      for process in $2; do
+        ps -o args= -p "$process" | grep -q "while read -r name processes" && kill -KILL "$process"
+      done
+    ]],
+  }
+  for what, kill in pairs(kills) do
+    it("leaves nothing behind after SIGKILL of " .. what, function()
+      local service = emulated_service.start()
+      local processes = shell.read(own_processes, service.folder)
+      assert.is_true(select(2, processes:gsub("%d+", "")) >= 5)
+      shell.read(kill, service.folder, processes)
+      if what:find "stop" then
+        service.stop()
+      end
+      assert.is_true(is_gone_soon(service.folder))
+      assert.is_true(are_gone_soon(processes))
+      service.stop()
+    end)
+  end
+
+  it("comes with the last reference to it", function()
+    local folder = emulated_service.start().folder
+    collectgarbage()
+    collectgarbage()
+    assert.is_true(is_gone_soon(folder))
+  end)
+end)
+
+describe("autopilot.cli.emulate.run", function()
+  local interpreter = emulated_service.interpreter()
+  --- Runs it in a process of its own. Returns what it has printed up to the last line, its process
+  -- id, and a function that reads the rest, up to the end of everything it has started.
+  local function run(options, last_line, runner)
+    local program = ('require("autopilot.cli.emulate").run { %s } print "returned"'):format(options)
+    local line = ('echo $$; export LUA_CPATH="$3"; exec %s "$1" -e "$2"'):format(runner or "")
+    local cpath = emulated_service.plain_cpath()
+    local pipe = io.popen(shell.command(line, interpreter, program, cpath), "r")
+    local process = pipe:read "*l"
+    local lines = {}
+    repeat
+      lines[#lines + 1] = pipe:read "*l"
+    until not lines[#lines] or lines[#lines]:match(last_line)
+    return lines,
+      process,
+      function()
+        local rest = pipe:read "*a"
+        pipe:close()
+        return rest
+      end
+  end
+
+  it("prints lines with which a shell can use the service", function()
+    local options = "public = true, identity = 'imds'"
+    local lines, process, finish = run(options, "^export AZURE_CLIENT_SECRET=")
+    local use = [[
+      eval "$1"
+      printf '%s\n' "$AZURE_TENANT_ID" "$AZURE_CLIENT_ID" "$AZURE_CLIENT_SECRET" \
+        "${AZURE_AUTHORITY_HOST%/}" "$AUTOPILOT_BASE_URL" "$AZURE_POD_IDENTITY_AUTHORITY_HOST"
+      curl -sS --cacert "$AUTOPILOT_CA_FILE" -H "Authorization: Bearer $AUTOPILOT_TOKEN" \
+        "$AUTOPILOT_BASE_URL$2"
+    ]]
+    local output = shell.read(use, table.concat(lines, "\n"), settings_path)
+    shell.read('kill "$1"', process)
+    assert.equal("", finish())
+    local tenant, client, secret, authority, url, identity, record =
+      output:match "^(%S+)\n(%S+)\n(%S+)\n(%S+)\n(%S+)\n(%S+)\n({.*)$"
+    for _, id in ipairs { tenant, client } do
+      assert.matches("^%x+%-%x%x%x%x%-4%x%x%x%-[89ab]%x%x%x%-%x+$", id)
+    end
+    assert.equal(40, #secret)
+    assert.matches("^https://localhost:%d+$", url)
+    assert.equal(url, authority)
+    assert.equal(url, identity)
+    assert.matches("^# .*/emulator/approve", lines[2])
+    assert.equal("unknown", cjson.decode(record).syncStatus)
+  end)
+
+  it("prints one JSON object where that is asked for", function()
+    local lines, process, finish = run("json = true", ".")
+    shell.read('kill "$1"', process)
+    finish()
+    local told = cjson.decode(lines[1])
+    assert.matches("^https://localhost:%d+$", told.base_url)
+    assert.matches("/ca%.pem$", told.ca_file)
+    for _, name in ipairs { "token", "tenant", "client_id", "client_secret", "authority" } do
+      assert.equal("string", type(told[name]))
+    end
+  end)
+
+  for _, signal in ipairs { "INT", "TERM", "HUP", "KILL" } do
+    it("leaves no process and no folder behind after SIG" .. signal, function()
+      local lines, process, finish = run("json = true", ".")
+      local folder = cjson.decode(lines[1]).ca_file:match "^(.*)/ca%.pem$"
+      assert.is_true(exists(folder))
+      shell.read('kill -"$1" "$2"', signal, process)
+      assert.equal(signal == "INT" and "returned\n" or "", finish())
+      assert.is_true(is_gone_soon(folder))
+    end)
+  end
+
+  it("leaves nothing behind after SIGKILL of its whole process group", function()
+    if shell.read "command -v setsid" == "" then
+      pending "this machine has no setsid"
+    end
+    local lines, process, finish = run("json = true", ".", "setsid")
+    local folder = cjson.decode(lines[1]).ca_file:match "^(.*)/ca%.pem$"
+    shell.read('kill -s KILL -- "-$1"', process)
+    assert.equal("", finish())
+    assert.is_true(is_gone_soon(folder))
+  end)
+
+  it("returns when the service ends by itself", function()
+    local ended = emulate.run {
+      json = true,
+      print = function(line)
+        local folder = cjson.decode(line).ca_file:match "^(.*)/ca%.pem$"
+        shell.read('kill "$(cat "$1/nginx.pid")"', folder)
+      end,
+    }
+    assert.is_true(ended)
+  end)
+
+  it("ends the service when printing fails", function()
+    local folder
+    assert.has_error(function()
+      emulate.run {
+        json = true,
+        print = function(line)
+          folder = cjson.decode(line).ca_file:match "^(.*)/ca%.pem$"
+          error("disk full", 0)
+        end,
+      }
+    end, "disk full")
+    assert.is_false(exists(folder))
+  end)
+end)
