@@ -154,6 +154,7 @@ build = {
     ["autopilot.graph.bearer"] = "lua/autopilot/graph/bearer.lua",
     ["autopilot.graph.error"] = "lua/autopilot/graph/error.lua",
     ["autopilot.graph.error_forms"] = "lua/autopilot/graph/error_forms.lua",
+    ["autopilot.graph.hint"] = "lua/autopilot/graph/hint.lua",
     ["autopilot.graph.html"] = "lua/autopilot/graph/html.lua",
     ["autopilot.graph.loose_json"] = "lua/autopilot/graph/loose_json.lua",
     ["autopilot.graph.permissions"] = "lua/autopilot/graph/permissions.lua",

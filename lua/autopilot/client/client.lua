@@ -3,8 +3,12 @@
 
 local Knowledge = require "autopilot.sync.knowledge"
 local ServiceClock = require "autopilot.sync.service_clock"
+local core = require "autopilot.core"
+local lazy = require "autopilot.base.lazy"
 local protected_call = require "autopilot.base.protected_call"
-local redact = require "autopilot.base.redact"
+
+local redact = lazy "autopilot.base.redact"
+local sentence = lazy "autopilot.base.sentence"
 
 ---@alias autopilot.TokenProvider fun(ask: autopilot.TokenAsk): string?, any
 
@@ -28,7 +32,7 @@ local longest_text = 1000 -- characters of a text that others wrote, in a report
 ---@class autopilot.Client of a service (`autopilot.Service`), whose fields are read through it
 ---@field tenant string?
 ---@field tenant_id string? of the token that was sent last, where it can be read
----@field is_closed boolean?
+---@field is_closed boolean
 ---@field package static_token string? the token, where it is given as a text
 ---@field package token_provider autopilot.TokenProvider?
 ---@field package last_token string? the last token that was obtained
@@ -37,10 +41,12 @@ local longest_text = 1000 -- characters of a text that others wrote, in a report
 ---@field package cleaner (fun(text: string): string)? takes them out of a text
 ---@field package service_clock autopilot.ServiceClock
 ---@field package memory autopilot.TenantMemory
----@field package shared autopilot.TenantStore? what other clients are told, through a store
+---@field package shared autopilot.TenantStore|false what other clients are told, through a store
 local Client = {}
 Client.__index = Client
 
+-- What a client has from the start. An absent field would be searched for in the methods each time.
+Client.is_closed, Client.on_event, Client.shared = false, false, false
 Client.secrets = {} -- no token has been sent
 
 local operations = { sync = true, status = true, wait = true, ensure = true }
@@ -131,10 +137,10 @@ end
 ---@return string? text nil when nothing is left of it
 function Client:clean(text, longest)
   longest = longest or longest_text
-  if type(text) ~= "string" or #text <= longest and not redact.is_suspect(text, self.secrets) then
+  if type(text) ~= "string" or #text <= longest and not core.may_echo(self.secrets, text) then
     return text
   end
-  text = require("autopilot.base.sentence").clean(text, longest)
+  text = sentence.clean(text, longest)
   self.cleaner = self.cleaner or redact.prepare(self.secrets)
   return self.cleaner(text)
 end

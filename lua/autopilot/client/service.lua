@@ -18,11 +18,8 @@ local needed_later = {
   "autopilot.sync.status",
   "autopilot.sync.wait",
   "autopilot.sync.ensure",
-  "autopilot.graph.error",
-  "autopilot.base.sentence",
-  "autopilot.base.normal_text",
+  "autopilot.graph.answer",
   "autopilot.retry",
-  "autopilot.base.claims",
 }
 
 ---@class autopilot.Service

@@ -1,52 +1,23 @@
---- What an answer other than the one hoped for means: its outcome, whether the request arrived, and what
--- an administrator can do about it. Pure.
+--- The answers other than the one hoped for, in the shape of a report: of a request that was not sent, of one
+-- that the network failed, and of one that was refused or answered by something else.
 --
 -- What the outcomes mean for a sync, and the hints that hold for every answer with the same outcome, are
 -- in `autopilot.sync.outcome`.
 
+local dates = require "autopilot.base.dates"
 local lazy = require "autopilot.base.lazy"
+
+local claims = lazy "autopilot.base.claims"
 local graph_error = lazy "autopilot.graph.error"
+local hint_of = lazy "autopilot.graph.hint"
+local redact = lazy "autopilot.base.redact"
+local sentence = lazy "autopilot.base.sentence"
 
 local answers = {}
 
---- The outcome of a status other than the one hoped for.
----@param status integer
----@param service_error autopilot.GraphError from the body
----@param is_intermediary boolean? a proxy, filter or portal answered: its 4xx says nothing of the service
----@return autopilot.Outcome
-function answers.outcome(status, service_error, is_intermediary)
-  if is_intermediary and status >= 400 and status <= 499 then
-    return "unexpected"
-  elseif status == 401 then
-    -- Intune wraps its own refusal in a 401: another token would not change it.
-    return graph_error.is_forbidden(service_error) and "forbidden" or "unauthenticated"
-  elseif status == 403 then
-    return "forbidden"
-  elseif status == 404 then
-    return "not_found"
-  elseif status == 429 then
-    return "throttled"
-  elseif status == 400 and graph_error.is_not_licensed(service_error) then
-    return "not_licensed"
-  elseif status >= 500 and status <= 599 then
-    return "unavailable"
-  elseif status >= 400 and status <= 499 then
-    return "rejected"
-  elseif status >= 300 and status <= 399 then
-    return "redirected"
-  end
-  return "unexpected"
-end
+local longest_id = 200 -- characters
 
---- Whether the request arrived at the service. A 3xx, a 5xx or a strange answer may come from something
--- in between.
----@param status integer
----@param is_intermediary boolean? it surely comes from something in between
----@return "yes"|"unknown"
-function answers.delivered(status, is_intermediary)
-  local is_telling = status == 204 or (status >= 400 and status <= 499)
-  return is_telling and not is_intermediary and "yes" or "unknown"
-end
+-- ---- Nothing was sent --------------------------------------------------------------------------------
 
 --- The answer to a request that was not sent; the client gives it.
 ---@param client autopilot.Client
@@ -83,123 +54,195 @@ function answers.kept_back(client, name, message)
   })
 end
 
--- ---- Hints -------------------------------------------------------------------------------------------
+---@class autopilot.TokenFailure what a provider failed with, as safe texts
+---@field error { code: string?, message: string, reason: string?, correlation_id: string?, trace_id: string? }
+---@field hint string?
+---@field retry_after number? seconds
+---@field is_transient boolean? another attempt may succeed
+---@field may_refresh boolean? a newer token may be without this fault
 
--- Failures on the client's side of the network, by name: the message alone says what to do.
-local kept_back_by = {
-  CANCELLED = true,
-  CLOSED = true,
-  DEADLINE = true,
-  TENANT_CIRCUIT_OPEN = true,
-  PHASE = true,
-  C_BOUNDARY = true,
-}
+local longest_message, longest_fact = 490, 100 -- characters
 
---- What came instead of the answer hoped for.
----@class autopilot.StrayAnswer
----@field status integer
----@field content_type string?
----@field page string? the title of a page
----@field location string? where a redirect leads
----@field is_intermediary boolean
+-- What a provider may tell about a failure, beside its message (RFC 6749 section 5.2 and Entra's fields).
+local error_fields = { "code", "reason", "correlation_id", "trace_id" }
 
---- The host that a redirect leads to; nil where it names none. Nothing else of the address is told.
-local function host_of(location)
-  local authority = (location or ""):match "^%a[%w+.-]*://([^/?#]*)"
-    or (location or ""):match "^//([^/?#]*)"
-  local host = authority and authority:match "[^@]*$"
-  local is_host = host and (host:find "^[%w.-]+:?%d*$" or host:find "^%[[%x:.]+%]:?%d*$")
-  return is_host and #host <= 253 and host or nil
+--- A provider's text or number as one safe line; nil for anything else.
+local function line_of(text, clean, longest)
+  if type(text) == "number" then
+    text = ("%.14g"):format(text)
+  elseif type(text) ~= "string" or text == "" then
+    return nil
+  end
+  return sentence.clean(clean(text), longest)
 end
 
---- Status, and the title of the page or the type of the body: `HTTP 403, "Access blocked"`.
-local function summary_of(stray)
-  local kind = (stray.content_type or ""):match "^%a[%w/+.-]*"
-  local what = stray.page and ('"%s"'):format(stray.page) or kind and kind:sub(1, 60)
-  return ("HTTP %d%s"):format(stray.status, what and ", " .. what or "")
+local function seconds_of(value)
+  local is_useful = type(value) == "number" and value >= 0 and value < math.huge
+  return is_useful and value or nil
 end
 
-local unexpected_of_intermediary = "A proxy, filter or portal answered in place of the service "
-  .. "(%s): have it let requests to Microsoft Graph through."
-local unexpected_of_service = "The service answered %s, which is no answer to this request: check "
-  .. "base_url and api_version."
-
---- Hints that depend on the answer, by outcome.
----@type table<autopilot.Outcome, fun(stray: autopilot.StrayAnswer, service_error: autopilot.GraphError?): string?>
-local hints_of_answers = {
-  redirected = function(stray)
-    local hint =
-      "The answer is a redirect to %s, which is never followed: check base_url and proxies."
-    local host = host_of(stray.location)
-    return host and hint:format(host)
-  end,
-  unexpected = function(stray)
-    local hint = stray.is_intermediary and unexpected_of_intermediary or unexpected_of_service
-    return hint:format(summary_of(stray))
-  end,
-  unavailable = function(stray)
-    local hint = "A gateway or proxy answered in place of the service (%s): ask again later."
-    return stray.is_intermediary and hint:format(summary_of(stray))
-  end,
-  rejected = function(_, service_error)
-    local has_reason = service_error and (service_error.code or service_error.message)
-    return not has_reason
-      and "The service refused the request and gave no reason: check base_url and api_version."
-  end,
-}
-
--- What to look at when the service could not be reached, by the stage that failed.
-local hints_of_stages = {
-  resolve = "The service's name was not found and nothing was sent: check DNS and the network.",
-  tls = "The connection could not be made secure and nothing was sent: where a company's proxy "
-    .. "signs it anew, name its authority (--ca-file, http.ca_file or SSL_CERT_FILE). A wrong "
-    .. "clock of this machine does this too.",
-  proxy = "The proxy (http.proxy or the environment's) could not be used and nothing was "
-    .. "sent: check that it runs and lets this host through.",
-}
-
-local environment_proxy = "The proxy that %s names could not be used and nothing was sent: correct "
-  .. "or unset it, or except the host by no_proxy."
-
---- What to do about a service that could not be reached.
-local function hint_of_network(network)
-  local message = network.message or ""
-  if kept_back_by[network.name] and network.message then
-    return "Nothing was asked of the service: " .. message .. "."
+--- What a token provider failed with. It may be code of the user, and its texts may quote anything.
+---@param client autopilot.Client
+---@param message any
+---@param details any a table, from a provider that tells more
+---@return autopilot.TokenFailure
+function answers.token_failure(client, message, details)
+  local clean = redact.prepare { client.last_token }
+  local text = line_of(type(message) == "string" and message, clean, longest_message)
+  local failure = { error = { message = text or "the token provider returned no token" } }
+  if type(details) == "table" then
+    for _, name in ipairs(error_fields) do
+      failure.error[name] = line_of(rawget(details, name), clean, longest_fact)
+    end
+    failure.hint = line_of(rawget(details, "hint"), clean, longest_message)
+    failure.retry_after = seconds_of(rawget(details, "retry_after"))
+    failure.is_transient = rawget(details, "is_transient") == true
   end
-  local variable = network.stage == "proxy" and message:match "%(proxy set by ([%w_]+)%)$"
-  if network.stage == "tls" and message:find "not yet valid" then
-    return "The service's certificate is not yet valid by this machine's clock: set the clock."
-  end
-  return variable and environment_proxy:format(variable) or hints_of_stages[network.stage]
+  return failure
 end
 
---- What to do about a failure, where its error, its network failure or the answer tells more than the
--- outcome does.
----@param outcome autopilot.Outcome
----@param service_error autopilot.GraphError?
----@param network autopilot.NetworkFailure?
----@param stray autopilot.StrayAnswer? the answer, where one came
----@return string? hint one sentence
-function answers.hint(outcome, service_error, network, stray)
-  if outcome == "unreachable" then
-    return network and hint_of_network(network)
-  elseif outcome == "forbidden" and service_error then
-    local missing = table.concat(graph_error.missing_permissions(service_error), ", ")
-    return missing ~= ""
-        and ("Grant the application one of these permissions, with admin consent: %s."):format(
-          missing
-        )
-      or nil
-  elseif
-    (outcome == "rejected" or outcome == "not_found")
-    and graph_error.is_unknown_segment(service_error)
-  then
-    return "The service has no such action in this cloud and version: check cloud and api_version "
-      .. "(the sync is in beta)."
+--- The answer of a request that could not be sent for want of a token.
+---@param client autopilot.Client
+---@param failure autopilot.TokenFailure
+---@return table answer in the shape of a report
+function answers.without_token(client, failure)
+  return answers.not_sent(client, "token_error", {
+    error = failure.error,
+    hint = failure.hint,
+    retry_after = failure.retry_after,
+    is_transient = failure.is_transient,
+  })
+end
+
+-- ---- The network failed ------------------------------------------------------------------------------
+
+--- A failure of the network, its texts made safe.
+---@param client autopilot.Client
+---@param failure table
+---@return autopilot.NetworkFailure
+function answers.network(client, failure)
+  local unsent = failure.delivered == "no"
+  return {
+    stage = client:clean(failure.stage, longest_id) or (unsent and "connect" or "receive"),
+    name = client:clean(failure.name, longest_id),
+    message = type(failure.message) == "string" and client:clean(failure.message) or "",
+    timeout = failure.timeout or false,
+    delivered = unsent and "no" or "unknown",
+  }
+end
+
+--- The answer where no response came.
+---@param client autopilot.Client
+---@param failure table of the network
+---@param id string the request's client-request-id
+---@param elapsed number seconds
+---@return table answer in the shape of a report
+function answers.of_network(client, failure, id, elapsed)
+  local network = answers.network(client, failure)
+  local unsent = network.delivered == "no"
+  return {
+    outcome = unsent and "unreachable" or "interrupted",
+    tenant = client.tenant or nil,
+    delivered = network.delivered,
+    answered_by = unsent and "client" or nil,
+    client_request_id = id,
+    network = network,
+    elapsed = elapsed,
+    sends = failure.sends or (unsent and 0 or 1),
+  }
+end
+
+-- ---- Another status than the one hoped for -----------------------------------------------------------
+
+--- The outcome of a status other than the one hoped for.
+---@param status integer
+---@param service_error autopilot.GraphError from the body
+---@param is_intermediary boolean? a proxy, filter or portal answered: its 4xx says nothing of the service
+---@return autopilot.Outcome
+local function outcome_of(status, service_error, is_intermediary)
+  if is_intermediary and status >= 400 and status <= 499 then
+    return "unexpected"
+  elseif status == 401 then
+    -- Intune wraps its own refusal in a 401: another token would not change it.
+    return graph_error.is_forbidden(service_error) and "forbidden" or "unauthenticated"
+  elseif status == 403 then
+    return "forbidden"
+  elseif status == 404 then
+    return "not_found"
+  elseif status == 429 then
+    return "throttled"
+  elseif status == 400 and graph_error.is_not_licensed(service_error) then
+    return "not_licensed"
+  elseif status >= 500 and status <= 599 then
+    return "unavailable"
+  elseif status >= 400 and status <= 499 then
+    return "rejected"
+  elseif status >= 300 and status <= 399 then
+    return "redirected"
   end
-  local particular = stray and hints_of_answers[outcome]
-  return particular and particular(stray, service_error) or nil
+  return "unexpected"
+end
+
+--- Whether the request arrived at the service. A 3xx, a 5xx or a strange answer may come from something
+-- in between.
+---@param status integer
+---@param is_intermediary boolean? it surely comes from something in between
+---@return "yes"|"unknown"
+function answers.delivered(status, is_intermediary)
+  local is_telling = status == 204 or (status >= 400 and status <= 499)
+  return is_telling and not is_intermediary and "yes" or "unknown"
+end
+
+--- Whether Graph itself gave the answer: then it carries an id, diagnostics or an error in JSON. A transport
+-- for tests may say itself whether its answers are Graph's.
+local function is_of_graph(response, answer, is_json)
+  if response.intermediary ~= nil then
+    return not response.intermediary
+  end
+  return answer.request_id or answer.diagnostics or response.headers["client-request-id"] or is_json
+end
+
+--- Completes an answer that is not the one hoped for: error, Retry-After, outcome, who answered.
+---@param client autopilot.Client
+---@param answer table
+---@param response autopilot.HttpResponse
+---@param received_at number Unix time
+---@return string? claims what a claims challenge wants to see in the next token
+function answers.complete(client, answer, response, received_at)
+  local headers = response.headers
+  local content_type = headers["content-type"]
+  local service_error, is_json, page = graph_error.parse(response.body, content_type)
+  for name, value in pairs(service_error) do
+    service_error[name] = client:clean(value)
+  end
+  -- Relative to the date of the answer, so that a wrong clock here does not matter.
+  local date = answer.service_date or received_at
+  local seconds = dates.read_retry_after(headers["retry-after"], date) or service_error.retry_after
+  local is_intermediary = not is_of_graph(response, answer, is_json)
+  if is_intermediary then
+    answer.answered_by, answer.service_date = "intermediary", nil
+  end
+  answer.outcome = outcome_of(answer.status, service_error, is_intermediary)
+  answer.delivered = answers.delivered(answer.status, is_intermediary)
+  answer.retry_after = seconds
+  answer.retry_at = seconds and received_at + seconds
+  answer.activity_id = service_error.activity_id
+  answer.request_id = answer.request_id or service_error.request_id
+  if service_error.code or service_error.message then
+    answer.error = {
+      code = service_error.code,
+      message = service_error.message,
+      reason = service_error.reason,
+    }
+  end
+  answer.hint = client:clean(hint_of(answer.outcome, service_error, nil, {
+    status = answer.status,
+    content_type = content_type,
+    page = page,
+    location = headers["location"],
+    is_intermediary = is_intermediary,
+  }))
+  return answer.status == 401 and claims.of_header(headers["www-authenticate"]) or nil
 end
 
 return answers

@@ -1,61 +1,11 @@
 --- The token of a request: asks the provider for it, and checks whether it may be sent with the request.
---
--- A provider may be code of the user, and its messages may quote anything, so they are made safe here.
 
 local access_token = require "autopilot.graph.access_token"
-local answers = require "autopilot.graph.answer"
+local answers = require("autopilot.base.lazy") "autopilot.graph.answer"
 local core = require "autopilot.core"
-local lazy = require "autopilot.base.lazy"
 local protected_call = require "autopilot.base.protected_call"
-local redact = require "autopilot.base.redact"
-
-local sentence = lazy "autopilot.base.sentence"
 
 local bearer = {}
-
----@class autopilot.TokenFailure what a provider failed with, as safe texts
----@field error { code: string?, message: string, reason: string?, correlation_id: string?, trace_id: string? }
----@field hint string?
----@field retry_after number? seconds
----@field is_transient boolean? another attempt may succeed
----@field may_refresh boolean? a newer token may be without this fault
-
-local longest_message, longest_fact = 490, 100 -- characters
-
--- What a provider may tell about a failure, beside its message (RFC 6749 section 5.2 and Entra's fields).
-local error_fields = { "code", "reason", "correlation_id", "trace_id" }
-
---- A provider's text or number as one safe line; nil for anything else.
-local function line_of(text, clean, longest)
-  if type(text) == "number" then
-    text = ("%.14g"):format(text)
-  elseif type(text) ~= "string" or text == "" then
-    return nil
-  end
-  return sentence.clean(clean(text), longest)
-end
-
-local function seconds_of(value)
-  local is_useful = type(value) == "number" and value >= 0 and value < math.huge
-  return is_useful and value or nil
-end
-
---- What a provider failed with.
----@return autopilot.TokenFailure
-local function failure_of(client, message, details)
-  local clean = redact.prepare { client.last_token }
-  local text = line_of(type(message) == "string" and message, clean, longest_message)
-  local failure = { error = { message = text or "the token provider returned no token" } }
-  if type(details) == "table" then
-    for _, name in ipairs(error_fields) do
-      failure.error[name] = line_of(rawget(details, name), clean, longest_fact)
-    end
-    failure.hint = line_of(rawget(details, "hint"), clean, longest_message)
-    failure.retry_after = seconds_of(rawget(details, "retry_after"))
-    failure.is_transient = rawget(details, "is_transient") == true
-  end
-  return failure
-end
 
 --- The client's HTTP layer and sleep, changed so that neither goes beyond the deadline; and the deadline as
 -- Unix time.
@@ -120,9 +70,9 @@ local function ask_provider(client, given, refused)
   if is_token then
     return token, nil, type(message) == "number" and message > 0
   elseif not ok then
-    return nil, failure_of(client, token)
+    return nil, answers.token_failure(client, token)
   end
-  return nil, failure_of(client, message, details)
+  return nil, answers.token_failure(client, message, details)
 end
 
 --- Obtains the token for the next request; or returns nil and why no token was obtained. Never raises.
@@ -176,23 +126,15 @@ function bearer.misfit(client, token, is_sync, is_vouched)
   if not wrong then
     return nil
   end
-  local failure = failure_of(client, wrong.message, wrong)
+  local failure = answers.token_failure(client, wrong.message, wrong)
   -- A permission may have been granted since the token was first seen.
   failure.may_refresh = not facts.misdirected and not (is_new and wrong == unpermitted)
   return failure
 end
 
---- The answer of a request that could not be sent for want of a token.
----@param client autopilot.Client
----@param failure autopilot.TokenFailure
----@return table answer in the shape of a report
-function bearer.answer(client, failure)
-  return answers.not_sent(client, "token_error", {
-    error = failure.error,
-    hint = failure.hint,
-    retry_after = failure.retry_after,
-    is_transient = failure.is_transient,
-  })
+--- What `bearer.obtain` returns where the client was closed: before the call, or by its token provider.
+local function closed(client)
+  return nil, answers.kept_back(client, "CLOSED", "the client was closed meanwhile")
 end
 
 --- A token that may be sent with a request; or nil and the answer that says why there is none; or nil
@@ -204,27 +146,29 @@ end
 ---@return string? token
 ---@return table? answer in the shape of a report
 function bearer.obtain(client, given, is_sync, refused)
-  local token, failure, misfit, is_vouched
-  if not client.is_closed then
-    token, failure, is_vouched = bearer.token(client, given, refused)
+  if client.is_closed then
+    return closed(client)
   end
-  if token and refused and token == refused.token and not client.is_closed then
+  local token, failure, is_vouched = bearer.token(client, given, refused)
+  if client.is_closed then
+    return closed(client)
+  elseif not token then
+    return nil, answers.without_token(client, failure)
+  elseif refused and token == refused.token then
     return nil
   end
-  if token and not client.is_closed then
-    misfit = bearer.misfit(client, token, is_sync, is_vouched)
-  end
+  local misfit = bearer.misfit(client, token, is_sync, is_vouched)
   if misfit and misfit.may_refresh and not refused then
     local newer, _, newer_is_vouched = bearer.token(client, given, { token = token })
-    if newer and newer ~= token and not client.is_closed then
+    if client.is_closed then
+      return closed(client)
+    elseif newer and newer ~= token then
       token = newer
       misfit = bearer.misfit(client, token, is_sync, newer_is_vouched)
     end
   end
-  if client.is_closed then -- before the call, or by the provider
-    return nil, answers.kept_back(client, "CLOSED", "the client was closed meanwhile")
-  elseif not token or misfit then
-    return nil, bearer.answer(client, failure or misfit)
+  if misfit then
+    return nil, answers.without_token(client, misfit)
   elseif not client.facts.fits_header then
     -- A mistake of the provider's author: it is raised at the line of the operation's caller.
     return nil, { outcome = "token_error", mistake = "the token contains CR, LF or NUL" }

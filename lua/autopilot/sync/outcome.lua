@@ -3,7 +3,7 @@
 -- How an answer of the service gets its outcome is in `autopilot.graph.answer` and `autopilot.sync.post`.
 -- Which outcomes are retried by default is in `autopilot.retry.policy`, which can be used alone.
 
-local answers = require "autopilot.graph.answer"
+local hint_of = require("autopilot.base.lazy") "autopilot.graph.hint"
 
 local outcome = {}
 
@@ -117,7 +117,7 @@ end
 ---@return string?
 function outcome.hint(name, service_error, network)
   local row = outcome.all[name]
-  return answers.hint(name, service_error, network) or (row and row.hint)
+  return hint_of(name, service_error, network) or (row and row.hint)
 end
 
 return outcome

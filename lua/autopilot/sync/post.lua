@@ -4,12 +4,12 @@
 -- The retry loop is in `attempts`, one request in `autopilot.graph.request`, and what follows after a lost
 -- answer in `recover`.
 
-local answers = require "autopilot.graph.answer"
 local attempts = require "autopilot.sync.attempts"
 local lazy = require "autopilot.base.lazy"
 local outcome = require "autopilot.sync.outcome"
 local report = require "autopilot.sync.report"
 
+local answers = lazy "autopilot.graph.answer"
 local recover = lazy "autopilot.sync.recover"
 
 local post = {}

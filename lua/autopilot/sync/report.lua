@@ -99,7 +99,9 @@ function report.seal(fields)
   local row = outcome.of(fields)
   if row.name then
     fields.ok = row.ok
-    fields.hint = fields.hint or outcome.hint(fields.outcome, fields.error, fields.network)
+    if not row.ok then
+      fields.hint = fields.hint or outcome.hint(fields.outcome, fields.error, fields.network)
+    end
   end
   return setmetatable(fields, Report)
 end

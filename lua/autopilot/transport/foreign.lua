@@ -74,16 +74,13 @@ local function request_of(template, attempt)
   }
 end
 
---- Prepares a request once that is sent many times, by any transport.
+--- Prepares a request once that is sent many times.
 ---@param transport autopilot.Transport
 ---@param template autopilot.HttpRequest without timeout and authorization
 ---@param user_agent string for a transport that does not send its own
 ---@return fun(attempt: autopilot.Attempt): autopilot.HttpResponse?, autopilot.NetworkFailure?, string? send
 -- the third value says what is wrong with what the transport returned
 function foreign.prepare(transport, template, user_agent)
-  if type(transport) == "table" and transport.prepare then
-    return transport:prepare(template)
-  end
   template.headers["User-Agent"] = user_agent
   return function(attempt)
     local response, network = transport(request_of(template, attempt))

@@ -3,6 +3,7 @@
 local Call = require "autopilot.sync.call"
 local access_token = require "autopilot.graph.access_token"
 local attempts = require "autopilot.sync.attempts"
+local answers = require "autopilot.graph.answer"
 local bearer = require "autopilot.graph.bearer"
 local options = require "autopilot.cli.options"
 local outcome = require "autopilot.sync.outcome"
@@ -35,7 +36,7 @@ local function obtain(client)
     local failure, is_vouched
     text, failure, is_vouched = bearer.token(client, { waited_until = call.slept_until })
     failure = failure or bearer.misfit(client, text, true, is_vouched)
-    local answer = failure and bearer.answer(client, failure)
+    local answer = failure and answers.without_token(client, failure)
     return answer or {}, answer
   end)
   answer.operation = call.name
