@@ -3,8 +3,11 @@
 
 local Knowledge = require "autopilot.sync.knowledge"
 local ServiceClock = require "autopilot.sync.service_clock"
+local core = require "autopilot.core"
+local lazy = require "autopilot.base.lazy"
 local protected_call = require "autopilot.base.protected_call"
-local redact = require "autopilot.base.redact"
+
+local redact = lazy "autopilot.base.redact"
 
 ---@alias autopilot.TokenProvider fun(ask: autopilot.TokenAsk): string?, any
 
@@ -131,7 +134,7 @@ end
 ---@return string? text nil when nothing is left of it
 function Client:clean(text, longest)
   longest = longest or longest_text
-  if type(text) ~= "string" or #text <= longest and not redact.is_suspect(text, self.secrets) then
+  if type(text) ~= "string" or #text <= longest and not core.may_echo(self.secrets, text) then
     return text
   end
   text = require("autopilot.base.sentence").clean(text, longest)

@@ -20,7 +20,7 @@ local needed_later = {
   "autopilot.sync.ensure",
   "autopilot.graph.error",
   "autopilot.base.sentence",
-  "autopilot.base.normal_text",
+  "autopilot.base.redact",
   "autopilot.retry",
   "autopilot.base.claims",
 }

@@ -7,8 +7,8 @@ local answers = require "autopilot.graph.answer"
 local core = require "autopilot.core"
 local lazy = require "autopilot.base.lazy"
 local protected_call = require "autopilot.base.protected_call"
-local redact = require "autopilot.base.redact"
 
+local redact = lazy "autopilot.base.redact"
 local sentence = lazy "autopilot.base.sentence"
 
 local bearer = {}
