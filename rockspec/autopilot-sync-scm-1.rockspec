@@ -72,7 +72,6 @@ build = {
     ["autopilot.base.lru"] = "lua/autopilot/base/lru.lua",
     ["autopilot.base.merged"] = "lua/autopilot/base/merged.lua",
     ["autopilot.base.named_file"] = "lua/autopilot/base/named_file.lua",
-    ["autopilot.base.normal_text"] = "lua/autopilot/base/normal_text.lua",
     ["autopilot.base.options"] = "lua/autopilot/base/options.lua",
     ["autopilot.base.origin"] = "lua/autopilot/base/origin.lua",
     ["autopilot.base.protected_call"] = "lua/autopilot/base/protected_call.lua",

@@ -1,3 +1,4 @@
+local calendar = require "autopilot.emulator.calendar"
 local dates = require "autopilot.base.dates"
 
 local now = 1784805795 -- 23 July 2026
@@ -76,7 +77,7 @@ describe("autopilot.base.dates.read_http_date", function()
     assert.is_nil(dates.read_http_date("Sunday, 06-Nov-94 08:49:37 GMT", 0 / 0))
   end)
 
-  it("reads what this module writes, on every day from 1890 to 2110", function()
+  it("reads every day from 1890 to 2110", function()
     local lengths = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 }
     local days, count = -29219, 0 -- 1 January 1890
     for year = 1890, 2110 do
@@ -84,9 +85,9 @@ describe("autopilot.base.dates.read_http_date", function()
       for month, length in ipairs(lengths) do
         for day = 1, length do
           local seconds = days * 86400 + (count * 7919) % 86400
-          local y, m, d = dates.split(seconds)
-          assert(y == year and m == month and d == day, days)
-          assert(dates.read_http_date(dates.http_date(seconds)) == seconds, seconds)
+          local text = calendar.http_date(seconds)
+          assert(text:find((", %02d %%a+ %d "):format(day, year)), text)
+          assert(dates.read_http_date(text) == seconds, text)
           days, count = days + 1, count + 1
         end
       end

@@ -5,6 +5,7 @@ local cjson = require "cjson.safe"
 local emulated_service = require "support.emulated_service"
 local files = require "support.files"
 local shell = require "autopilot.cli.emulate.shell"
+local source_tree = require "support.source_tree"
 local unloaded = require "support.unloaded"
 local virtual_world = require "support.virtual_world"
 
@@ -88,6 +89,51 @@ describe("a client that cannot open a file once it has been made", function()
       end
     end)
   end
+end)
+
+-- Loaded at once where the client's options ask for them.
+local optional = {
+  ["autopilot.share.claim"] = true,
+  ["autopilot.store.contract"] = true,
+  ["autopilot.transport.foreign"] = true,
+}
+
+--- The modules of ours that are loaded or were read ahead once a client has been made, and how.
+local function modules_of_client()
+  local at_hand = {}
+  unloaded.run(function()
+    require "autopilot.client" { token = "good" }
+    for how, modules in pairs { loaded = package.loaded, read = package.preload } do
+      for module in pairs(modules) do
+        at_hand[module] = module:find "^autopilot%.%a+%.?" and module ~= "autopilot.core" and how
+          or nil
+      end
+    end
+  end)
+  return at_hand
+end
+
+describe("making a client", function()
+  it("loads or reads all modules that these name, and reads none in vain", function()
+    local at_hand, named = modules_of_client(), {}
+    for module in pairs(at_hand) do
+      local path = "lua/" .. module:gsub("%.", "/")
+      local text = files.read(path .. ".lua") or files.read(path .. "/init.lua")
+      for _, name in ipairs(source_tree.named_modules(source_tree.bare_lua(text))) do
+        named[name] = module
+      end
+    end
+    for name, module in pairs(named) do
+      assert.truthy(
+        at_hand[name] or optional[name] or name == "autopilot.core",
+        module .. " names " .. name
+      )
+    end
+    for module, how in pairs(at_hand) do
+      local is_operation = module:find "^autopilot%.sync%.%a+$"
+      assert.truthy(named[module] or is_operation or how == "loaded", module .. " is read in vain")
+    end
+  end)
 end)
 
 -- Makes a client, opens files until as many descriptors are left as it is told, and asks for a sync. Prints

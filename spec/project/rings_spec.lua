@@ -37,16 +37,8 @@ end
 -- What each Lua module requires of ours, in whatever form the call has.
 local requires = {}
 for _, path in ipairs(lua_files) do
-  local required = {}
   local text = source_tree.bare_lua(source_tree.read(path))
-  for call in ("require lazy"):gmatch "%a+" do
-    for name in text:gmatch("%f[%w_]" .. call .. "[%s(,]+[\"'](autopilot[%w_.]*)[\"']") do
-      if not name:match "%.$" then -- `require("autopilot." .. name)` cannot be followed
-        required[#required + 1] = name
-      end
-    end
-  end
-  requires[source_tree.module_name(path)] = required
+  requires[source_tree.module_name(path)] = source_tree.named_modules(text)
 end
 
 -- Follows `edges` from every node; returns the first circle as text, or nil.

@@ -47,6 +47,22 @@ function source_tree.module_name(path)
   return (name:gsub("%.init$", ""))
 end
 
+--- The modules of this library that a text names behind `require` or `lazy`, also as
+-- `require("autopilot.base.lazy") "autopilot.sync.wait"`.
+---@param text string Lua without comments
+---@return string[]
+function source_tree.named_modules(text)
+  local names = {}
+  for call in ("require lazy"):gmatch "%a+" do
+    for name in text:gmatch("%f[%w_]" .. call .. "[%s(,\"')]+[\"'](autopilot[%w_.]*)[\"']") do
+      if not name:match "%.$" then -- `require("autopilot." .. name)` cannot be followed
+        names[#names + 1] = name
+      end
+    end
+  end
+  return names
+end
+
 --- C without comments and without what stands in strings and character constants.
 ---@param text string
 ---@return string

@@ -9,17 +9,11 @@
 -- shorter is searched for as a whole. The work is linear in the length of the text.
 
 local core = require "autopilot.core"
-local lazy = require "autopilot.base.lazy"
-
-local normal_text = lazy "autopilot.base.normal_text" -- few texts need it
-
-local byte, find, sub, type = string.byte, string.find, string.sub, type
+local entities = require "autopilot.base.entities"
 
 local redact = {}
 
 local mark = "[redacted]"
-
-local jwt_beginning = "eyJ" -- `{"` and the beginning of a name, in base64
 
 -- Characters in a row that count as a part of a secret.
 local shortest_part = 16
@@ -35,18 +29,81 @@ local shortest_anywhere = 4
 -- A secret that is shorter is not searched for across blanks and tags: "12 34" is not the secret "1234".
 local shortest_hidden = 8
 
---- Where a part of a secret stands in a text: the place is grown around a character that both have.
+-- Far more layers of encoding than any chain of programs makes by mistake.
+local most_layers = 8
+
+-- ---- Texts without encodings and decorations ---------------------------------------------------------
+
+local function character(digits)
+  return string.char(tonumber(digits, 16))
+end
+
+local function unicode_character(digits)
+  return entities.utf8(tonumber(digits, 16))
+end
+
+local controls = { b = "\b", f = "\f", n = "\n", r = "\r", t = "\t" }
+
+--- Undoes one layer of encoding: JSON's escapes, percent-encoding, character references. Backslashes in a row
+-- count as one: JSON inside JSON doubles them.
+local function undo(text)
+  if text:find("\\", 1, true) then
+    local count
+    text, count = text:gsub("\\+", "\\"):gsub("\\u(%x%x%x%x)", unicode_character)
+    if count == 0 then -- else one of the new characters may be a backslash: they are for the next round
+      text = text:gsub("\\x(%x%x)", character):gsub("\\([bfnrt])", controls):gsub("\\", "")
+    end
+  end
+  return entities.decode((text:gsub("%%(%x%x)", character)))
+end
+
+--- The text without any encoding; nil where it has too many layers.
+local function decoded(text)
+  for _ = 0, most_layers do
+    local before = text
+    text = undo(text)
+    if text == before then
+      return text
+    end
+  end
+end
+
+--- A decoded text without blanks, plus signs (blanks in a form), backslashes, control characters and all that
+-- is not ASCII, such as soft hyphens.
+local function bare(text)
+  return (text:gsub("[^!-~]+", ""):gsub("[+\\]", ""))
+end
+
+local function untagged(text)
+  return (text:gsub("<[^<>]*>", ""))
+end
+
+--- The decoded forms in which a text may be read; nil where it has too many layers of encoding. Blanks and
+-- tags may stand between encoded characters, or within the encoding of one: they are left out after decoding,
+-- or before.
+local function readings_of(text)
+  local readings, squeezed = {}, text:gsub("[^!-~]", "")
+  for _, form in ipairs { text, squeezed, untagged(squeezed) } do
+    local reading = decoded(form)
+    if not reading then
+      return nil
+    end
+    readings[#readings + 1] = reading
+    readings[#readings + 1] = untagged(reading)
+  end
+  return readings
+end
+
+-- ---- Where a secret stands in a text -----------------------------------------------------------------
+
+--- The range of a text that a secret repeats around a character that both have at these places.
 local function grow(text, at, secret, place)
   local start, finish, offset = at, at, place - at
-  while
-    start > 1
-    and start + offset > 1
-    and byte(text, start - 1) == byte(secret, start + offset - 1)
-  do
+  local first, last = math.max(1, 1 - offset), math.min(#text, #secret - offset)
+  while start > first and text:byte(start - 1) == secret:byte(start + offset - 1) do
     start = start - 1
   end
-  local last = math.min(#text, #secret - offset)
-  while finish < last and byte(text, finish + 1) == byte(secret, finish + offset + 1) do
+  while finish < last and text:byte(finish + 1) == secret:byte(finish + offset + 1) do
     finish = finish + 1
   end
   return start, finish
@@ -54,34 +111,32 @@ end
 
 local function find_part(text, from, secret)
   for at = from, #text - block + 1, step do
-    local piece = sub(text, at, at + block - 1)
-    local place = find(secret, piece, 1, true)
+    local piece = text:sub(at, at + block - 1)
+    local place = secret:find(piece, 1, true)
     while place do
       local start, finish = grow(text, at, secret, place)
       if finish - start + 1 >= shortest_part then
         return start, finish
       end
-      place = find(secret, piece, place + 1, true)
+      place = secret:find(piece, place + 1, true)
     end
   end
 end
 
 local function find_word(text, from, word)
-  local start, finish = find(text, word, from, true)
-  while start and (find(text, "^%w", finish + 1) or start > 1 and find(text, "^%w", start - 1)) do
-    start, finish = find(text, word, finish + 1, true)
+  local start, finish = text:find(word, from, true)
+  while start and (text:find("^%w", finish + 1) or start > 1 and text:find("^%w", start - 1)) do
+    start, finish = text:find(word, finish + 1, true)
   end
   return start, finish
 end
 
---- Where a text first repeats a secret. A secret of which nothing is left without decorations is nowhere.
----@return integer? start
----@return integer? finish
+--- Where a text first repeats a secret. An empty one stands nowhere.
 local function find_secret(text, from, secret)
   if #secret >= shortest_part then
     return find_part(text, from, secret)
   elseif #secret >= shortest_anywhere then
-    return find(text, secret, from, true)
+    return text:find(secret, from, true)
   elseif secret ~= "" then
     return find_word(text, from, secret)
   end
@@ -89,22 +144,22 @@ end
 
 --- Where a token ends whose last characters may be the full stop of a sentence.
 local function before_full_stop(text, finish)
-  while byte(text, finish) == 46 do
+  while text:byte(finish) == 46 do
     finish = finish - 1
   end
   return finish
 end
 
---- Where a text first has something like a JSON Web Token.
+--- Where a text first has something like a JSON Web Token: `{"` and a name begin with `eyJ` in base64.
 local function find_jwt(text, from)
-  local start = find(text, jwt_beginning, from, true)
+  local start = text:find("eyJ", from, true)
   while start do
-    local _, finish = find(text, "^[%w_.+/=-]+", start)
+    local _, finish = text:find("^[%w_.+/=-]+", start)
     local last = before_full_stop(text, finish)
     if last - start + 1 >= shortest_part then
       return start, last
     end
-    start = find(text, jwt_beginning, finish + 1, true)
+    start = text:find("eyJ", finish + 1, true)
   end
 end
 
@@ -118,18 +173,19 @@ local function find_bearer(text, from)
   local start, following = text:match(pattern, from)
   while start do
     local last = before_full_stop(text, following - 1)
-    local is_parameter = find(text, "^%l[%l_]*=[^=%s]", start)
-    if last >= start and not is_parameter and not plain_words[sub(text, start, last)] then
+    local is_parameter = text:find("^%l[%l_]*=[^=%s]", start)
+    if last >= start and not is_parameter and not plain_words[text:sub(start, last)] then
       return start, last
     end
     start, following = text:match(pattern, following)
   end
 end
 
---- Adds every place of a kind to a list.
----@param ranges { start: integer, finish: integer }[]
----@param find_next fun(text: string, from: integer, secret: string?): integer?, integer?
-local function add_all(ranges, text, find_next, secret)
+-- ---- Taking out --------------------------------------------------------------------------------------
+
+--- All places that a function finds, added to a list.
+local function ranges_of(text, find_next, secret, ranges)
+  ranges = ranges or {}
   local start, finish = find_next(text, 1, secret)
   while start do
     ranges[#ranges + 1] = { start = start, finish = finish }
@@ -146,58 +202,39 @@ local function without(text, ranges)
   local parts, position = {}, 1
   for _, range in ipairs(ranges) do
     if range.start > position or #parts == 0 then
-      parts[#parts + 1] = sub(text, position, range.start - 1)
+      parts[#parts + 1] = text:sub(position, range.start - 1)
       parts[#parts + 1] = mark
     end
     position = math.max(position, range.finish + 1)
   end
-  parts[#parts + 1] = sub(text, position)
+  parts[#parts + 1] = text:sub(position)
   return table.concat(parts)
 end
 
---- How many characters of a text repeat a secret.
-local function count_shown(text, secret)
-  local count = 0
-  for _, range in ipairs(add_all({}, text, find_secret, secret)) do
-    count = count + range.finish - range.start + 1
-  end
-  return count
-end
-
---- A secret in the forms in which it is searched for.
----@class autopilot.redact.Secret
----@field text string
----@field decoded string without encodings
----@field bare string without encodings and blanks
-
----@return autopilot.redact.Secret[]
-local function prepared(secrets)
-  local list = {}
-  for _, text in pairs(secrets) do
-    if type(text) == "string" and text ~= "" then
-      local decoded = normal_text.decoded(text) or text
-      list[#list + 1] = { text = text, decoded = decoded, bare = normal_text.bare(decoded) }
+--- Whether a text shows more of a secret than another one.
+local function shows_more(text, other, secret)
+  local function count(shown)
+    local length = 0
+    for _, range in ipairs(ranges_of(shown, find_secret, secret)) do
+      length = length + range.finish - range.start + 1
     end
+    return length
   end
-  return list
+  -- Up to 3 characters behind a part may continue it by chance once blanks are gone.
+  local slack = #secret >= shortest_part and 3 or 0
+  return count(text) > count(other) + slack
 end
 
 --- Whether a text hides more of a secret than is in it unchanged.
 ---@param readings string[] the text without encodings and tags
 ---@param plain string the parts of the secret that stand in the text as they are
 local function hides(readings, secret, plain)
-  plain = normal_text.decoded(plain) or ""
-  -- Up to 3 characters behind a part may continue it by chance once blanks are gone.
-  local slack = #secret.text >= shortest_part and 3 or 0
-  local known = count_shown(plain, secret.decoded) + slack
-  local known_bare = count_shown(normal_text.bare(plain), secret.bare) + slack
+  plain, secret = decoded(plain) or "", decoded(secret) or secret
+  local bare_plain, bare_secret = bare(plain), bare(secret)
   for _, reading in ipairs(readings) do
-    if count_shown(reading, secret.decoded) > known then
-      return true
-    elseif
-      #secret.bare >= shortest_hidden
-      and count_shown(normal_text.bare(reading), secret.bare) > known_bare
-    then
+    local is_shown = shows_more(reading, plain, secret)
+      or #bare_secret >= shortest_hidden and shows_more(bare(reading), bare_plain, bare_secret)
+    if is_shown then
       return true
     end
   end
@@ -205,43 +242,34 @@ local function hides(readings, secret, plain)
 end
 
 local function clean(text, secrets)
-  local ranges = {}
-  local readings = #secrets > 0 and normal_text.readings(text)
+  local ranges = ranges_of(text, find_jwt)
+  ranges_of(text, find_bearer, nil, ranges)
+  local readings = #secrets == 0 and {} or readings_of(text)
   for _, secret in ipairs(secrets) do
     local parts = {}
-    for index, range in ipairs(add_all({}, text, find_secret, secret.text)) do
+    for index, range in ipairs(ranges_of(text, find_secret, secret)) do
+      parts[index] = text:sub(range.start, range.finish)
       ranges[#ranges + 1] = range
-      parts[index] = sub(text, range.start, range.finish)
     end
     if not readings or hides(readings, secret, table.concat(parts, "\0")) then
       return mark
     end
   end
-  add_all(ranges, text, find_jwt)
-  add_all(ranges, text, find_bearer)
-  return #ranges > 0 and without(text, ranges) or text
-end
-
---- Whether a text needs a closer look. Few do, so this comes first. False is certain: the text is short, is
--- visible ASCII without encodings, and neither repeats a part of a secret nor looks like a token.
----@param text string
----@param secrets string[]
----@return boolean
-function redact.is_suspect(text, secrets)
-  return core.may_echo(secrets, text)
+  return without(text, ranges)
 end
 
 --- Makes a function that redacts one text after the other, as `redact.text` does. It keeps the secrets.
 ---@param secrets string[]? values other than strings, and empty strings, are ignored
 ---@return fun(text: string?): string?
 function redact.prepare(secrets)
-  secrets = secrets or {}
-  local list
+  local list = {}
+  for _, secret in pairs(secrets or {}) do
+    list[#list + 1] = type(secret) == "string" and secret ~= "" and secret or nil
+  end
   return function(text)
-    if type(text) ~= "string" or not redact.is_suspect(text, secrets) then
+    if type(text) ~= "string" or not core.may_echo(list, text) then
       return text
     end
-    list = list or prepared(secrets)
     return clean(text, list)
   end
 end

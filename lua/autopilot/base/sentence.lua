@@ -11,26 +11,19 @@ local longest_line = 16384
 local replacement = "\239\191\189" -- U+FFFD
 local ellipsis = "\226\128\166" -- U+2026
 
---- The number of bytes of the UTF-8 sequence at `position`; nil when it is invalid (RFC 3629: no
--- overlong forms, no surrogates, nothing above U+10FFFF).
-local function sequence_length(text, position)
-  local first, second, third, fourth = text:byte(position, position + 3)
-  local function follows(byte, low, high)
-    return byte ~= nil and byte >= (low or 0x80) and byte <= (high or 0xBF)
-  end
-  if first < 0x80 then
-    return 1
-  elseif first >= 0xC2 and first <= 0xDF then
-    return follows(second) and 2 or nil
-  elseif first >= 0xE0 and first <= 0xEF then
-    local low, high = first == 0xE0 and 0xA0, first == 0xED and 0x9F
-    return follows(second, low, high) and follows(third) and 3 or nil
-  elseif first >= 0xF0 and first <= 0xF4 then
-    local low, high = first == 0xF0 and 0x90, first == 0xF4 and 0x8F
-    return follows(second, low, high) and follows(third) and follows(fourth) and 4 or nil
-  end
-  return nil
-end
+-- The characters of UTF-8 (RFC 3629: no overlong forms, no surrogates, nothing above U+10FFFF); printable
+-- ASCII characters in a row count as one part.
+local valid = {
+  "^[ -~]+",
+  "^[%z\1-\31\127]",
+  "^[\194-\223][\128-\191]",
+  "^\224[\160-\191][\128-\191]",
+  "^\237[\128-\159][\128-\191]",
+  "^[\225-\236\238\239][\128-\191][\128-\191]",
+  "^\240[\144-\191][\128-\191][\128-\191]",
+  "^[\241-\243][\128-\191][\128-\191][\128-\191]",
+  "^\244[\128-\143][\128-\191][\128-\191]",
+}
 
 -- Invisible characters: controls, soft hyphen, direction marks, zero width, line ends, byte order mark,
 -- annotations, tags.
@@ -45,60 +38,56 @@ local hidden = {
   "^\243\160[\128\129]", -- U+E0000 to U+E007F
 }
 
-local function is_hidden(character)
-  if character:byte() < 0x80 then
-    return false
-  end
-  for _, pattern in ipairs(hidden) do
-    if character:find(pattern) then
-      return true
+--- The part that one of the patterns finds at a position; nil when none does.
+local function match_any(patterns, text, position)
+  for _, pattern in ipairs(patterns) do
+    local part = text:match(pattern, position)
+    if part then
+      return part
     end
   end
-  return false
 end
 
---- The character, or the run of ASCII characters, at `position`, and its length in the text in bytes.
-local function next_part(text, position)
-  local run = text:match("^[ -~]+", position)
-  local length = run and #run or sequence_length(text, position)
-  if not length then
-    return replacement, 1
+--- Goes through the parts of a text, with U+FFFD for each byte that is in no character, until `add` returns
+-- true.
+local function each_part(text, add)
+  local position = 1
+  while position <= #text do
+    local part = match_any(valid, text, position)
+    if add(part or replacement) then
+      return
+    end
+    position = position + (part and #part or 1)
   end
-  return run or text:sub(position, position + length - 1), length
 end
 
 --- The text with U+FFFD in place of each byte that is in no character: valid UTF-8.
 ---@param text string
 ---@return string
 function sentence.valid(text)
-  local parts, position = {}, 1
-  while position <= #text do
-    local part, length = next_part(text, position)
+  local parts = {}
+  each_part(text, function(part)
     parts[#parts + 1] = part
-    position = position + length
-  end
+  end)
   return table.concat(parts)
 end
 
 --- At most `limit` characters, the last of them an ellipsis where some are left out.
----@param text string one line
----@param limit integer
----@return string
 local function shown(text, limit)
-  local parts, room, position = {}, limit - 1, 1
-  while position <= #text do
-    local part, length = next_part(text, position)
-    if not is_hidden(part) then
-      local width = part:byte() < 0x80 and #part or 1
-      if width > room then
-        parts[#parts + 1] = (width > 1 and part:sub(1, room) or "") .. ellipsis
-        break
-      end
-      room = room - width
-      parts[#parts + 1] = part
+  local parts, room = {}, limit - 1
+  each_part(text, function(part)
+    if part:byte() >= 0x80 and match_any(hidden, part, 1) then
+      return false
     end
-    position = position + length
-  end
+    local width = part:byte() < 0x80 and #part or 1
+    local is_too_long = width > room
+    if is_too_long then
+      part = (width > 1 and part:sub(1, room) or "") .. ellipsis
+    end
+    room = room - width
+    parts[#parts + 1] = part
+    return is_too_long
+  end)
   return table.concat(parts)
 end
 

@@ -7,8 +7,6 @@
 local options = require "autopilot.base.options"
 
 ---@class autopilot.RetryBudget
----@field package capacity number
----@field package refill number
 ---@field package tokens number as of `updated`
 ---@field package updated number? reading of the clock; nil until the first token is taken
 local Budget = {}

@@ -7,59 +7,47 @@ local budget = require "autopilot.retry.budget"
 local dates = require "autopilot.base.dates"
 local policy = require "autopilot.retry.policy"
 
+---@class autopilot.retry
+---@field policy fun(given: autopilot.RetryPolicyOptions?): autopilot.RetryPolicy
+---@field never fun(given: autopilot.RetryPolicyOptions?): autopilot.RetryPolicy
+---@field graph fun(given: autopilot.RetryPolicyOptions?): autopilot.RetryPolicy
+---@field patient fun(given: autopilot.RetryPolicyOptions?): autopilot.RetryPolicy
 local retry = {}
-
---- A policy of the caller's own; without options the one that `autopilot.client` uses.
----@param given autopilot.RetryPolicyOptions?
----@return autopilot.RetryPolicy
-function retry.policy(given)
-  local made = policy.new("autopilot.retry.policy", given)
-  return made
-end
-
---- A single attempt.
----@return autopilot.RetryPolicy
-function retry.never()
-  local made = policy.new("autopilot.retry.never", nil, { options = { attempts = 1 } })
-  return made
-end
-
-local graph_preset = {
-  options = { attempts = 4, base = 3, cap = 180, jitter = "none", max_retry_after = 180 },
-  retried = { cooldown = true, unreachable = false },
-  statuses = { [429] = true, [503] = true, [504] = true },
-}
-
---- The rules of the Microsoft Graph SDKs (the retry handlers of msgraph-sdk-design and Kiota): at most
--- three retries, after 3, 6 and 12 s, of the statuses 429, 503 and 504 only. A Retry-After is
--- honoured; above 180 s, where some of the SDKs shorten it, the attempts end. For a sync this is mostly
--- futile: all attempts fall within half a minute of a cooldown that lasts ten. The SDKs add at most a
--- second of chance; option `jitter` is for callers with many clients.
----@param given autopilot.RetryPolicyOptions? replaces some of these options
----@return autopilot.RetryPolicy
-function retry.graph(given)
-  local made = policy.new("autopilot.retry.graph", given, graph_preset)
-  return made
-end
 
 -- The service's interval between two syncs and a margin: the client's defaults. A sync in progress is waited
 -- for as long: it was triggered within the interval, so that an earlier request would be refused for that,
 -- and a refused request may extend the interval.
 local interval = 600 + 10
 
-local patient_preset = {
-  options = { attempts = 10, cap = 60, max_elapsed = 3600, max_retry_after = 3600 },
-  retried = { in_progress = true, cooldown = true },
-  assumed_waits = { in_progress = interval, cooldown = interval },
+---@type table<string, autopilot.RetryPreset>
+local presets = {
+  -- The policy that `autopilot.client` uses.
+  policy = {},
+  never = { options = { attempts = 1 } },
+  -- The rules of the Microsoft Graph SDKs (the retry handlers of msgraph-sdk-design and Kiota): at most three
+  -- retries, after 3, 6 and 12 s, of the statuses 429, 503 and 504 only. A Retry-After is honoured; above
+  -- 180 s, where some of the SDKs shorten it, the attempts end. For a sync this is mostly futile: all
+  -- attempts fall within half a minute of a cooldown that lasts ten. The SDKs add at most a second of chance;
+  -- option `jitter` is for callers with many clients.
+  graph = {
+    options = { attempts = 4, base = 3, cap = 180, jitter = "none", max_retry_after = 180 },
+    retried = { cooldown = true, unreachable = false },
+    statuses = { [429] = true, [503] = true, [504] = true },
+  },
+  -- For scripts that may take their time: also waits out a sync in progress and the cooldown, for as long as
+  -- the report says (`retry_after`), else for the whole interval. Ends after an hour.
+  patient = {
+    options = { attempts = 10, cap = 60, max_elapsed = 3600, max_retry_after = 3600 },
+    retried = { in_progress = true, cooldown = true },
+    assumed_waits = { in_progress = interval, cooldown = interval },
+  },
 }
 
---- For scripts that may take their time: also waits out a sync in progress and the cooldown, for as
--- long as the report says (`retry_after`), else for the whole interval. Ends after an hour.
----@param given autopilot.RetryPolicyOptions? replaces some of these options
----@return autopilot.RetryPolicy
-function retry.patient(given)
-  local made = policy.new("autopilot.retry.patient", given, patient_preset)
-  return made
+for name, preset in pairs(presets) do
+  retry[name] = function(given)
+    local made = policy.new("autopilot.retry." .. name, given, preset)
+    return made -- no tail call: a mistake is told at the caller's line
+  end
 end
 
 --- A token bucket that many clients share: `capacity` retries at once, then `refill` a second.
@@ -74,9 +62,7 @@ end
 retry.run = require "autopilot.retry.run"
 
 --- Reads a Retry-After header: seconds (fractions too) or an HTTP-date.
----@param text string? nil, for a header that did not come, gives nil
----@param now number? Unix seconds, for a date; default the system's clock
----@return number? seconds at least 0; nil when the text is neither
+---@type fun(text: string?, now: number?): number?
 retry.parse_retry_after = dates.read_retry_after
 
 return retry

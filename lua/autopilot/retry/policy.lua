@@ -6,25 +6,20 @@
 
 local backoff = require "autopilot.retry.backoff"
 local lazy = require "autopilot.base.lazy"
+local merged = require "autopilot.base.merged"
 local options = require "autopilot.base.options"
 
 local core = lazy "autopilot.core"
 
 ---@class autopilot.RetryPolicyOptions
---- How many at most, the first included; default 4.
----@field attempts integer?
---- Seconds that the backoff grows from; default 2.
----@field base number?
---- At least 1, for `exponential` (default 2) and `decorrelated` (default 3); others ignore it.
----@field factor number?
---- Longest delay in seconds, unless a Retry-After is longer; default 30, or a larger base.
----@field cap number?
+---@field attempts integer? how many at most, the first included; default 4
+---@field base number? seconds that the backoff grows from; default 2
+---@field factor number? at least 1, for `exponential` (default 2) and `decorrelated` (default 3)
+---@field cap number? longest delay in seconds, unless a Retry-After is longer; default 30, or a larger base
 ---@field backoff autopilot.Backoff? default `exponential`
 ---@field jitter autopilot.Jitter? default `full`
---- Seconds after the first attempt began within which the last must begin; default no limit.
----@field max_elapsed number?
---- Longest Retry-After, in seconds, that is waited for; default 180.
----@field max_retry_after number?
+---@field max_elapsed number? seconds from the first attempt's beginning to that of the last; default no limit
+---@field max_retry_after number? longest Retry-After, in seconds, that is waited for; default 180
 --- What is retried: a list of outcomes, exceptions from the defaults (`{interrupted = true}`), or a
 --- function that decides alone. Default `unreachable`, `unavailable` and `throttled`.
 ---@field on string[]|table<string, boolean>|fun(report: any): boolean|nil
@@ -49,17 +44,7 @@ local core = lazy "autopilot.core"
 ---| "deadline" the next attempt could not begin before `max_elapsed` or the caller's deadline
 ---| "budget" the shared budget has no token
 
----@class autopilot.RetryPolicy
----@field attempts integer
----@field base number
----@field factor number
----@field cap number
----@field backoff autopilot.Backoff
----@field jitter autopilot.Jitter
----@field max_elapsed number?
----@field max_retry_after number
---- The loop that makes the retry takes a token for it: `policy.budget:take(clock)`.
----@field budget autopilot.RetryBudget?
+---@class autopilot.RetryPolicy: autopilot.RetryPolicyOptions without `on`; cannot be changed
 --- Seconds to wait before the next attempt, or nil and why there is to be none. The answer depends on
 --- the question and the random numbers only, and asking changes nothing.
 ---@field decide fun(self, question: autopilot.RetryQuestion): number?, autopilot.GaveUp?
@@ -86,33 +71,23 @@ local policy_rules = {
 }
 local default_cap = 30
 
--- Every failure that a report can tell, and whether it is retried by default. Successes are not here: to
--- retry one is a mistake, and refused as an unknown name.
+-- Every failure that a report can tell, and whether it is retried by default. To retry a success is a
+-- mistake, and refused as an unknown name.
 local retried_by_default = {
   -- The next attempt has a fair chance, and does no harm.
   unreachable = true,
   unavailable = true,
   throttled = true,
-  -- The service allows a tenant one sync in 600 s: it answers the same until that time is over.
-  cooldown = false,
-  in_progress = false,
-  -- The first request may have arrived. Only the caller knows whether a second one does harm.
-  interrupted = false,
-  -- A refusal, such as that of a wrong secret: repeating it fills the sign-in log and can lock the
-  -- application out. A token endpoint that fails or is out of reach is another case: see `is_transient`.
-  token_error = false,
-  -- An administrator has to change something first.
-  unauthenticated = false,
-  forbidden = false,
-  not_licensed = false,
-  not_found = false,
-  rejected = false,
-  redirected = false,
-  unexpected = false,
-  cancelled = false,
-  sync_failed = false,
-  timed_out = false,
 }
+-- Not retried: the service allows a tenant one sync in 600 s, and answers the same until that time is over;
+-- a lost request may have arrived, and only the caller knows whether a second one does harm; repeating a
+-- sign-in with a wrong secret can lock the application out (a token endpoint that fails is another case, see
+-- `is_transient`); for the rest an administrator has to change something first.
+local not_retried = "cooldown in_progress interrupted token_error unauthenticated forbidden not_licensed "
+  .. "not_found rejected redirected unexpected cancelled sync_failed timed_out"
+for outcome in not_retried:gmatch "%S+" do
+  retried_by_default[outcome] = false
+end
 
 local outcome_rules = {}
 for outcome in pairs(retried_by_default) do
@@ -123,32 +98,18 @@ local function ambiguous()
   return "must be a list of outcomes, or a table {outcome = true or false}"
 end
 
---- A new table with the fields of both; those of the second replace those of the first.
-local function merged(first, second)
-  local result = {}
-  for name, value in pairs(first) do
-    result[name] = value
-  end
-  for name, value in pairs(second or {}) do
-    result[name] = value
-  end
-  return result
-end
-
---- Reads the option `on` as it was given.
----@param on any
----@return any on a list of outcomes has become a table that names every outcome
+--- Reads the option `on` as it was given. A list becomes a table that names every outcome.
+---@return any on
 ---@return autopilot.OptionRule rule what it must obey
 local function read_on(on)
   local metatable = getmetatable(on)
   if type(on) ~= "table" or type(metatable) == "table" and metatable.__call then
     return on, { type = { "table", "function" } }
   end
-  local listed, count = {}, 0
+  local listed, count, keys = {}, 0, 0
   for index, outcome in ipairs(on) do
     listed[outcome], count = true, index
   end
-  local keys = 0
   for _ in pairs(on) do
     keys = keys + 1
   end
@@ -164,10 +125,7 @@ local function read_on(on)
   return on, { type = "table", fields = outcome_rules }
 end
 
---- Makes the function that tells which failures are retried.
----@param on table|function|nil the caller's option, checked
----@param preset autopilot.RetryPreset
----@return fun(report: any): boolean any true value means yes
+--- Makes the function that tells which failures are retried, from the caller's option.
 local function predicate(on, preset)
   if on ~= nil and type(on) ~= "table" or getmetatable(on) then
     return on
@@ -176,10 +134,8 @@ local function predicate(on, preset)
   return function(report)
     if type(report) ~= "table" then
       return false
-    end
-    local named = on and on[report.outcome]
-    if named ~= nil then
-      return named
+    elseif on and on[report.outcome] ~= nil then
+      return on[report.outcome]
     elseif report.is_transient == true then
       return true -- the token endpoint failed: nothing was sent, and it may answer the next time
     elseif
@@ -275,20 +231,15 @@ end
 
 --- An object that shows the settings and cannot be changed.
 local function freeze(settings)
-  local text = "autopilot.retry.policy: %s attempts, %s backoff from %s s to %s s, %s jitter"
   return setmetatable({}, {
     __index = settings,
     __newindex = function(_, name)
       error(("a retry policy cannot be changed (assigning '%s')"):format(tostring(name)), 2)
     end,
     __tostring = function()
-      return text:format(
-        settings.attempts,
-        settings.backoff,
-        settings.base,
-        settings.cap,
-        settings.jitter
-      )
+      local text = "autopilot.retry.policy: %s attempts, %s backoff from %s s to %s s, %s jitter"
+      local it = settings
+      return text:format(it.attempts, it.backoff, it.base, it.cap, it.jitter)
     end,
     __metatable = false,
   })
@@ -300,22 +251,18 @@ local policy = {}
 ---@field options autopilot.RetryPolicyOptions? taken where the caller gives none
 ---@field retried table<string, boolean>? which failures are retried, where it differs from the default
 ---@field statuses table<integer, true>? where given, a failure with another HTTP status is not retried
---- Seconds to wait after an outcome that came without a Retry-After.
----@field assumed_waits table<string, number>?
+---@field assumed_waits table<string, number>? seconds after an outcome that came without a Retry-After
 
 --- Makes a policy. A mistake in the options raises at the caller of the function that called this one.
 ---@param name string the public function, as its caller writes it
 ---@param given autopilot.RetryPolicyOptions?
----@param preset autopilot.RetryPreset?
+---@param preset autopilot.RetryPreset
 ---@return autopilot.RetryPolicy
 function policy.new(name, given, preset)
-  preset = preset or {}
   local rules, chosen = policy_rules, given
   if given == nil or type(given) == "table" then
-    chosen = merged(preset.options or {}, given)
-    local on, rule = read_on(chosen.on)
-    chosen.on = on
-    rules = merged(policy_rules, { on = rule })
+    rules, chosen = merged(policy_rules), merged(preset.options, given)
+    chosen.on, rules.on = read_on(chosen.on)
   end
   local settings = options.check(name, rules, chosen, 3)
   settings.factor = settings.factor or (settings.backoff == "decorrelated" and 3 or 2)

@@ -8,8 +8,6 @@ local options = require "autopilot.base.options"
 
 local core = lazy "autopilot.core"
 
-local unpack = table.unpack or unpack -- luacheck: ignore 113 143 (Lua 5.1 has the latter)
-
 ---@class autopilot.RetryWorld
 ---@field sleep (fun(seconds: number))? waits; default the system's, which blocks
 ---@field clock (fun(): number)? monotonic seconds; default the system's
@@ -49,10 +47,6 @@ local rules = {
 -- The largest sum of waits: more would become infinity.
 local longest = 2 ^ 1023
 
-local function pack(...)
-  return { n = select("#", ...), ... }
-end
-
 --- Notes how long the run has lasted: never less than it has slept, because a clock that stands still or
 -- goes backwards must not make the run longer than its deadline.
 local function update_elapsed(run, at_least)
@@ -61,8 +55,6 @@ local function update_elapsed(run, at_least)
 end
 
 --- Asks the policy about an attempt that failed, and takes a token of its budget.
----@return number? delay
----@return autopilot.GaveUp? gave_up
 local function decide(run, attempt, report)
   local world, budget = run.world, run.policy.budget
   local delay, reason = run.policy:decide {
@@ -91,6 +83,31 @@ local function wait(run, attempt, delay, report)
   update_elapsed(run, before + delay)
 end
 
+local try -- forward: it is called again from `judge`
+
+--- Returns what the function returned, or tries again.
+local function judge(run, attempt, ...)
+  local result, report = ...
+  if result then
+    return ...
+  end
+  update_elapsed(run, 0)
+  local delay, reason = decide(run, attempt, report)
+  if not delay then
+    return result, report, reason
+  end
+  wait(run, attempt, delay, report)
+  local deadline = run.world.deadline
+  if deadline and run.elapsed >= deadline then
+    return result, report, "deadline" -- the sleep took longer than it was asked to
+  end
+  return try(run, attempt + 1)
+end
+
+function try(run, attempt)
+  return judge(run, attempt, run.fn(attempt))
+end
+
 --- Calls `fn(attempt)` until it succeeds or the policy ends the attempts, and at least once.
 -- A call succeeds when its first result is neither nil nor false. Otherwise its second result is
 -- the report that the policy judges: a table with `outcome` and perhaps `retry_after`, or any value that
@@ -107,23 +124,5 @@ return function(policy, fn, world)
   run.world.sleep = run.world.sleep or core.sleep
   run.world.clock = run.world.clock or core.clock
   run.started, run.elapsed = run.world.clock(), 0
-  local attempt = 1
-  while true do
-    local results = pack(fn(attempt))
-    if results[1] then
-      return unpack(results, 1, results.n)
-    end
-    local result, report = results[1], results[2]
-    update_elapsed(run, 0)
-    local delay, reason = decide(run, attempt, report)
-    if not delay then
-      return result, report, reason
-    end
-    wait(run, attempt, delay, report)
-    local deadline = run.world.deadline
-    if deadline and run.elapsed >= deadline then
-      return result, report, "deadline" -- the sleep took longer than it was asked to
-    end
-    attempt = attempt + 1
-  end
+  return try(run, 1)
 end

@@ -16,8 +16,7 @@ local options = require "autopilot.base.options"
 ---@field headers table<string, string|number|string[]>? names in any case; a list is a repeated one
 ---@field body string? default ""
 ---@field http_version string? default "1.1"
---- Seconds: `name_lookup`, `connect`, `tls`, `first_byte`, `total`, each 0 by default.
----@field timings table<string, number>?
+---@field timings autopilot.Timings? each 0 by default
 ---@field sends integer? how often the request may have been put on the wire; default nil
 ---@field intermediary boolean? a proxy, filter or portal answers, not Graph; default false
 ---@field network autopilot.ScriptedFailure?
@@ -37,9 +36,14 @@ local options = require "autopilot.base.options"
 ---@field requests table[] copies of all requests, in order, as they were when they came
 ---@overload fun(request: table): table?, table?
 
-local seconds = { type = "number", default = 0, min = 0 }
+local us = "autopilot.transport.scripted: "
 
+local seconds = { type = "number", default = 0, min = 0 }
 local sends = { type = "integer", min = 1 }
+local timings = {}
+for _, phase in ipairs { "name_lookup", "connect", "tls", "first_byte", "total" } do
+  timings[phase] = seconds
+end
 
 local response_rules = {
   status = { type = "integer", required = true, min = 100, max = 599 },
@@ -48,16 +52,7 @@ local response_rules = {
   http_version = { type = "string", default = "1.1" },
   sends = sends,
   intermediary = { type = "boolean" },
-  timings = {
-    type = "table",
-    fields = {
-      name_lookup = seconds,
-      connect = seconds,
-      tls = seconds,
-      first_byte = seconds,
-      total = seconds,
-    },
-  },
+  timings = { type = "table", fields = timings },
 }
 
 local stages = { "resolve", "connect", "proxy", "tls", "send", "receive" }
@@ -102,17 +97,14 @@ end
 
 --- The header's value in the form of the HTTP layer; nil when it cannot be a header's.
 local function joined(value)
-  if type(value) == "number" then
-    return tostring(value)
-  elseif type(value) ~= "table" then
-    return type(value) == "string" and value or nil
-  end
-  for _, part in ipairs(value) do
-    if type(part) ~= "string" then
+  local list = type(value) == "table" and value or { value }
+  for _, part in ipairs(list) do
+    local is_right = type(part) == "string" or (type(part) == "number" and list ~= value)
+    if not is_right then
       return nil
     end
   end
-  return #value > 0 and table.concat(value, ", ") or nil
+  return #list > 0 and table.concat(list, ", ") or nil
 end
 
 --- Headers with lower-case names, or nil and what is wrong with them.
@@ -133,21 +125,17 @@ local function normal_headers(given)
   return headers
 end
 
-local function fill_failure(network)
-  local sending = network.stage == "send" or network.stage == "receive"
-  network.delivered = network.delivered or (sending and "unknown" or "no")
-  network.name = network.name
-    or (network.timeout and "CURLE_OPERATION_TIMEDOUT" or names[network.stage])
-  network.message = network.message or ("scripted failure (%s)"):format(network.stage)
-  return { network = network }
-end
-
 --- The answer with all its fields, in a table of its own. A mistake raises, naming `where`.
 local function normalise(where, answer, level)
   level = level + 1
   if type(answer) == "table" and answer.network ~= nil then
-    local checked = options.check(where, network_rules, answer, level)
-    return fill_failure(checked.network)
+    local network = options.check(where, network_rules, answer, level).network
+    local stage = network.stage
+    local was_sent = stage == "send" or stage == "receive"
+    network.delivered = network.delivered or (was_sent and "unknown" or "no")
+    network.name = network.name or (network.timeout and "CURLE_OPERATION_TIMEDOUT" or names[stage])
+    network.message = network.message or ("scripted failure (%s)"):format(stage)
+    return { network = network }
   end
   local checked = options.check(where, response_rules, answer, level)
   local headers, mistake = normal_headers(checked.headers)
@@ -160,32 +148,11 @@ end
 
 local function is_callable(value)
   local metatable = type(value) == "table" and getmetatable(value)
-  return type(value) == "function"
-    or (type(metatable) == "table" and type(metatable.__call) == "function")
+  return type(value) == "function" or (metatable and metatable.__call ~= nil)
 end
 
 local function is_index(key)
   return type(key) == "number" and key >= 1 and key == math.floor(key)
-end
-
---- The entries, each checked and copied, so that the caller's tables can change afterwards.
-local function read_entries(given, level)
-  level = level + 1
-  local count = 0
-  for key in pairs(given) do
-    count = is_index(key) and math.max(count, key) or count
-  end
-  local entries = {}
-  for index = 1, count do
-    local where = ("autopilot.transport.scripted: answer %d"):format(index)
-    local entry = given[index]
-    if type(entry) ~= "table" and type(entry) ~= "function" then
-      local message = "%s: must be a table or a function (got %s)"
-      error(message:format(where, type(entry)), level)
-    end
-    entries[index] = is_callable(entry) and entry or normalise(where, entry, level)
-  end
-  return entries
 end
 
 -- An answer counts as Graph's unless its entry says otherwise, so that it need not have Graph's headers.
@@ -200,55 +167,57 @@ local function play(answer)
 end
 
 --- Plays what a function of the script returned. The function may yield, so pcall is not used here.
-local function play_computed(where, response, network)
+local function play_computed(number, response, network)
+  local where = us .. ("what the function of answer %d returned"):format(number)
   return play(normalise(where, response or { network = network or {} }, 2))
-end
-
-local function next_entry(script, request)
-  script.asked = script.asked + 1
-  local number, count = script.asked, #script.entries
-  if number <= count or script.last == "repeat" then
-    return script.entries[math.min(number, count)], number
-  end
-  local message = "autopilot.transport.scripted: request %d was not expected: %s %s"
-    .. " (the script has %d answers)"
-  error(message:format(number, tostring(request.method), tostring(request.url), count), 3)
 end
 
 local function answer_request(script, request)
   if type(request) ~= "table" then
-    error("autopilot.transport.scripted: a request must be a table", 2)
+    error(us .. "a request must be a table", 2)
   end
-  local requests = script.transport.requests
+  local requests, entries = script.transport.requests, script.entries
   requests[#requests + 1] = copy(request)
-  local entry, number = next_entry(script, request)
-  if not is_callable(entry) then
-    return play(entry)
+  script.asked = script.asked + 1
+  local number = script.is_repeating and math.min(script.asked, #entries) or script.asked
+  local entry = entries[number]
+  if not entry then
+    local message = "request %d was not expected: %s %s (the script has %d answers)"
+    local method, url = tostring(request.method), tostring(request.url)
+    error(us .. message:format(number, method, url, #entries), 2)
   end
-  return play_computed(
-    ("autopilot.transport.scripted: what the function of answer %d returned"):format(number),
-    entry(request)
-  )
+  if is_callable(entry) then
+    return play_computed(number, entry(request))
+  end
+  return play(entry)
 end
 
 local function new(given, level)
   level = level + 1
   if type(given) ~= "table" then
-    error(
-      ("autopilot.transport.scripted: needs a list of answers (got %s)"):format(type(given)),
-      level
-    )
+    error((us .. "needs a list of answers (got %s)"):format(type(given)), level)
   end
-  local named = {}
+  local named, count = {}, 0
   for key, value in pairs(given) do
-    if not is_index(key) then
+    if is_index(key) then
+      count = math.max(count, key)
+    else
       named[key] = value
     end
   end
   local checked = options.check("autopilot.transport.scripted", top_rules, named, level)
-  local script = { entries = read_entries(given, level), last = checked.last, asked = 0 }
-  if checked.last == "repeat" and #script.entries == 0 then
-    error("autopilot.transport.scripted: there is no last answer to repeat", level)
+  local script = { entries = {}, is_repeating = checked.last == "repeat", asked = 0 }
+  for index = 1, count do
+    local where, entry = us .. "answer " .. ("%d"):format(index), given[index]
+    if type(entry) ~= "table" and type(entry) ~= "function" then
+      local message = "%s: must be a table or a function (got %s)"
+      error(message:format(where, type(entry)), level)
+    end
+    -- Copied, so that the caller's tables can change afterwards.
+    script.entries[index] = is_callable(entry) and entry or normalise(where, entry, level)
+  end
+  if script.is_repeating and count == 0 then
+    error(us .. "there is no last answer to repeat", level)
   end
   script.transport = setmetatable({ requests = {} }, {
     __call = function(_, request)
