@@ -3,6 +3,8 @@
 -- A caller's mistake raises at the caller's line, names the option by its path (`http.ca_file`) and
 -- suggests the option that was probably meant. Each module has its own rules.
 
+local mistake_of = require("autopilot.base.lazy") "autopilot.base.option_mistake"
+
 local options = {}
 
 ---@class autopilot.OptionRule
@@ -17,81 +19,20 @@ local options = {}
 ---@field check (fun(value: any): string?)? returns what the value must be, or nil when it is right
 ---@field secret boolean? whether the value must not be quoted in a message
 
-local function is_callable(value)
-  if type(value) == "function" then
-    return true
-  end
-  local metatable = getmetatable(value)
-  return type(metatable) == "table" and type(metatable.__call) == "function"
-end
-
 local function is_finite(value)
   return type(value) == "number" and value == value and value ~= math.huge and value ~= -math.huge
 end
 
-local is_of_type = {
-  any = function()
-    return true
-  end,
-  number = is_finite,
-  integer = function(value)
+local function is_of_type(value, name)
+  if name == "number" then
+    return is_finite(value)
+  elseif name == "integer" then
     return is_finite(value) and value == math.floor(value)
-  end,
-  ["function"] = is_callable,
-}
-for _, name in ipairs { "string", "boolean", "table" } do
-  is_of_type[name] = function(value)
-    return type(value) == name
+  elseif name == "function" and type(value) ~= "function" then
+    local metatable = getmetatable(value)
+    return type(metatable) == "table" and type(metatable.__call) == "function"
   end
-end
-
---- How many single-character edits (insert, delete, replace, swap of neighbours) turn `a` into `b`.
-local function edit_distance(a, b)
-  local before_previous, previous = {}, {}
-  for j = 0, #b do
-    previous[j] = j
-  end
-  for i = 1, #a do
-    local current = { [0] = i }
-    for j = 1, #b do
-      local cost = a:byte(i) == b:byte(j) and 0 or 1
-      local best = math.min(previous[j] + 1, current[j - 1] + 1, previous[j - 1] + cost)
-      local swapped = i > 1 and j > 1 and a:byte(i) == b:byte(j - 1) and a:byte(i - 1) == b:byte(j)
-      if swapped then
-        best = math.min(best, before_previous[j - 2] + 1)
-      end
-      current[j] = best
-    end
-    before_previous, previous = previous, current
-  end
-  return previous[#b]
-end
-
---- The name that was probably meant, or nil when none is similar.
----@param wrong string
----@param names string[] is sorted by this call
----@return string?
-function options.nearest(wrong, names)
-  local nearest, smallest = nil, math.max(1, math.floor(#wrong / 3)) + 0.5
-  table.sort(names) -- so that the same one of two equally near names is always suggested
-  for _, name in ipairs(names) do
-    -- The distance is never smaller than the difference in length: absurdly long input is not compared.
-    if math.abs(#name - #wrong) < smallest then
-      local distance = edit_distance(wrong:lower(), name)
-      if distance < smallest then
-        nearest, smallest = name, distance
-      end
-    end
-  end
-  return nearest
-end
-
-local function quoted_list(values)
-  local quoted = {}
-  for index, value in ipairs(values) do
-    quoted[index] = ("'%s'"):format(value)
-  end
-  return table.concat(quoted, ", ")
+  return name == "any" or type(value) == name
 end
 
 local function contains(list, value)
@@ -107,7 +48,7 @@ end
 local function wrong_type(rule, value)
   local phrases = {}
   for index, name in ipairs(type(rule.type) == "table" and rule.type or { rule.type }) do
-    if is_of_type[name](value) then
+    if is_of_type(value, name) then
       return nil
     end
     phrases[index] = name == "integer" and "a whole number" or "a " .. name
@@ -121,7 +62,7 @@ local function complaint_about(rule, value)
   if complaint then
     return complaint
   elseif rule.one_of and not contains(rule.one_of, value) then
-    return "must be one of " .. quoted_list(rule.one_of)
+    return "must be one of '" .. table.concat(rule.one_of, "', '") .. "'"
   elseif type(value) == "number" then
     if rule.above and value <= rule.above then
       return "must be above " .. rule.above
@@ -132,27 +73,6 @@ local function complaint_about(rule, value)
     end
   end
   return rule.check and rule.check(value)
-end
-
-local function shown(rule, value)
-  if rule.secret or type(value) == "table" or type(value) == "function" then
-    return type(value)
-  elseif type(value) == "string" then
-    -- With control characters a value could forge a second line in a log.
-    return ("'%s'"):format((#value > 80 and value:sub(1, 80) .. "..." or value):gsub("%c", "?"))
-  end
-  return tostring(value)
-end
-
-local function unknown_option(path, name, rules)
-  local known = {}
-  for key in pairs(rules) do
-    known[#known + 1] = key
-  end
-  local wrong = tostring(name)
-  local meant = type(name) == "string" and options.nearest(wrong, known)
-  local hint = meant and (" (did you mean '%s%s'?)"):format(path, meant) or ""
-  return ("unknown option '%s%s'%s"):format(path, wrong:sub(1, 80):gsub("%c", "?"), hint)
 end
 
 local check_fields -- forward: a rule with `fields` checks a table inside the table
@@ -168,7 +88,7 @@ local function check_field(path, name, rule, value)
   end
   local complaint = complaint_about(rule, value)
   if complaint then
-    return nil, ("option '%s%s' %s (got %s)"):format(path, name, complaint, shown(rule, value))
+    return nil, mistake_of.value(path .. name, complaint, value, rule.secret)
   end
   return value
 end
@@ -176,7 +96,7 @@ end
 function check_fields(path, rules, given)
   for name in pairs(given) do
     if not rules[name] then
-      return nil, unknown_option(path, name, rules)
+      return nil, mistake_of.name(path, name, rules)
     end
   end
   local checked = {}

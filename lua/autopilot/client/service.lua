@@ -18,6 +18,7 @@ local needed_later = {
   "autopilot.base.claims",
   "autopilot.base.entities",
   "autopilot.base.merged",
+  "autopilot.base.option_mistake",
   "autopilot.base.redact",
   "autopilot.base.sentence",
   "autopilot.graph.answer",

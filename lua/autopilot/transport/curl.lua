@@ -6,9 +6,9 @@
 
 local Blocking = require "autopilot.transport.blocking"
 local core = require "autopilot.core"
-local is_loopback = require "autopilot.base.url"
-local named_file = require "autopilot.base.named_file"
+local lazy = require "autopilot.base.lazy"
 local options = require "autopilot.base.options"
+local urls = require "autopilot.base.url"
 
 ---@class autopilot.HttpRequest
 ---@field method "GET"|"POST"
@@ -48,6 +48,8 @@ local options = require "autopilot.base.options"
 ---@field client_request_id string?
 ---@field retry_attempt integer? sent as `retry-attempt` when it is above 0
 
+local complaint_about_ca_file = lazy "autopilot.transport.ca_file"
+
 local curl = {}
 
 local default_timeout = { connect = 10, total = 60 }
@@ -62,39 +64,6 @@ local function is_proxy_url(text)
   local port = place:match "^[%w._\128-\255-]+(.*)$" or place:match "^%[[%x:.]+%](.*)$"
   local number = port and (port == "" and 0 or tonumber(port:match "^:(%d+)$"))
   return proxy_schemes[scheme or ""] and number ~= nil and number <= 65535
-end
-
-local certificate = "%-%-%-%-%-BEGIN [%u%d ]*CERTIFICATE%-%-%-%-%-"
-
---- Why a file of certificate authorities cannot be used; nil when it can. libcurl reads it for each
--- connection, so it cannot be a pipe.
-local function complaint_about_ca_file(path)
-  local shown = path:gsub("%c", "?")
-  local cannot = "cannot be read: " .. shown .. ": %s"
-  local complaint = named_file.read_complaint(path)
-  if complaint then
-    return cannot:format(complaint)
-  end
-  local file, reason = io.open(path, "rb")
-  if not file then
-    return ("cannot be read: %s"):format((reason:gsub("%c", "?")))
-  elseif not file:seek "cur" then
-    file:close()
-    return cannot:format "it is a pipe, and is read more than once"
-  end
-  local text
-  text, reason = file:read(64 * 1024)
-  if text and not text:find(certificate) then
-    text = text .. (file:read "*a" or "")
-  end
-  file:close()
-  if not text then
-    return cannot:format(reason or "it is empty")
-  elseif not text:find(certificate) then
-    return ("must hold certificates in PEM ('-----BEGIN CERTIFICATE-----'); %s has none"):format(
-      shown
-    )
-  end
 end
 
 --- Rules of the `http` options, for all functions that take them from a user.
@@ -136,7 +105,7 @@ local Transport = {}
 Transport.__index = Transport
 
 local function is_to_this_machine(url)
-  return is_loopback(url:lower():match "^%a+://(%[?[^/]-%]?):?%d*/" or "")
+  return urls.is_loopback(url:lower():match "^%a+://(%[?[^/]-%]?):?%d*/" or "")
 end
 
 --- The request in the shape that the C module sends.

@@ -1,0 +1,71 @@
+--- What is wrong with an option, in the words of `autopilot.base.options`.
+
+local mistake = {}
+
+--- How many single-character edits (insert, delete, replace, swap of neighbours) turn `a` into `b`.
+local function edit_distance(a, b)
+  local before_previous, previous = {}, {}
+  for j = 0, #b do
+    previous[j] = j
+  end
+  for i = 1, #a do
+    local current = { [0] = i }
+    for j = 1, #b do
+      local cost = a:byte(i) == b:byte(j) and 0 or 1
+      local best = math.min(previous[j] + 1, current[j - 1] + 1, previous[j - 1] + cost)
+      local swapped = i > 1 and j > 1 and a:byte(i) == b:byte(j - 1) and a:byte(i - 1) == b:byte(j)
+      if swapped then
+        best = math.min(best, before_previous[j - 2] + 1)
+      end
+      current[j] = best
+    end
+    before_previous, previous = previous, current
+  end
+  return previous[#b]
+end
+
+--- The name that was probably meant; nil when none is similar.
+local function nearest(wrong, rules)
+  local found, smallest = nil, math.max(1, math.floor(#wrong / 3)) + 0.5
+  for name in pairs(rules) do
+    -- The distance is never smaller than the difference in length: absurdly long input is not compared.
+    if math.abs(#name - #wrong) <= smallest then
+      local distance = edit_distance(wrong:lower(), name)
+      -- Of two equally near names always the same is suggested.
+      if distance < smallest or (distance == smallest and name < found) then
+        found, smallest = name, distance
+      end
+    end
+  end
+  return found
+end
+
+--- An option that does not exist.
+---@param path string of the table that it is in: empty, or with a full stop at its end
+---@param name any
+---@param rules table<string, autopilot.OptionRule>
+---@return string
+function mistake.name(path, name, rules)
+  local meant = type(name) == "string" and nearest(name, rules)
+  local hint = meant and (" (did you mean '%s%s'?)"):format(path, meant) or ""
+  return ("unknown option '%s%s'%s"):format(path, tostring(name):sub(1, 80):gsub("%c", "?"), hint)
+end
+
+--- An option whose value is not allowed.
+---@param option string its path
+---@param complaint string what the value must be
+---@param value any
+---@param is_secret boolean? the value is not quoted
+---@return string
+function mistake.value(option, complaint, value, is_secret)
+  local shown = tostring(value)
+  if is_secret or type(value) == "table" or type(value) == "function" then
+    shown = type(value)
+  elseif type(value) == "string" then
+    -- With control characters a value could forge a second line in a log.
+    shown = ("'%s'"):format((#value > 80 and value:sub(1, 80) .. "..." or value):gsub("%c", "?"))
+  end
+  return ("option '%s' %s (got %s)"):format(option, complaint, shown)
+end
+
+return mistake

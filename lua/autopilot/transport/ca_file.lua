@@ -1,0 +1,37 @@
+--- Why a file of certificate authorities cannot be used; nil when it can. libcurl reads it for each
+-- connection, so it cannot be a pipe.
+
+local named_file = require "autopilot.base.named_file"
+
+local certificate = "%-%-%-%-%-BEGIN [%u%d ]*CERTIFICATE%-%-%-%-%-"
+
+---@param path string
+---@return string? complaint
+return function(path)
+  local shown = path:gsub("%c", "?")
+  local cannot = "cannot be read: " .. shown .. ": %s"
+  local complaint = named_file.read_complaint(path)
+  if complaint then
+    return cannot:format(complaint)
+  end
+  local file, reason = io.open(path, "rb")
+  if not file then
+    return ("cannot be read: %s"):format((reason:gsub("%c", "?")))
+  elseif not file:seek "cur" then
+    file:close()
+    return cannot:format "it is a pipe, and is read more than once"
+  end
+  local text
+  text, reason = file:read(64 * 1024)
+  if text and not text:find(certificate) then
+    text = text .. (file:read "*a" or "")
+  end
+  file:close()
+  if not text then
+    return cannot:format(reason or "it is empty")
+  elseif not text:find(certificate) then
+    return ("must hold certificates in PEM ('-----BEGIN CERTIFICATE-----'); %s has none"):format(
+      shown
+    )
+  end
+end
