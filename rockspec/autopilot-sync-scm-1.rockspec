@@ -204,7 +204,6 @@ build = {
     ["autopilot.token.managed_identity"] = "lua/autopilot/token/managed_identity.lua",
     ["autopilot.token.managed_identity.arc"] = "lua/autopilot/token/managed_identity/arc.lua",
     ["autopilot.token.managed_identity.metadata_service"] = "lua/autopilot/token/managed_identity/metadata_service.lua",
-    ["autopilot.token.managed_identity.platforms"] = "lua/autopilot/token/managed_identity/platforms.lua",
     ["autopilot.token.oauth"] = "lua/autopilot/token/oauth.lua",
     ["autopilot.token.oauth_error"] = "lua/autopilot/token/oauth_error.lua",
     ["autopilot.token.pem"] = "lua/autopilot/token/pem.lua",
