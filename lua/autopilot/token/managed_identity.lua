@@ -160,9 +160,9 @@ end
 -- and that this client understands claims challenges. The hash needs luaossl.
 local function add_refused(refused, parameters)
   parameters.xms_cc = "cp1"
-  local has_digest, digest = pcall(require, "openssl.digest")
-  if has_digest then
-    local hash = digest.new("sha256"):final(refused)
+  local openssl = provider.luaossl "digest"
+  if openssl then
+    local hash = openssl.digest.new("sha256"):final(refused)
     parameters.token_sha256_to_refresh = hash:gsub(".", function(byte)
       return ("%02x"):format(byte:byte())
     end)

@@ -53,6 +53,24 @@ function provider.cleaner(secrets)
   end
 end
 
+--- Modules of luaossl by their names, as `cipher`: an optional dependency, through which OpenSSL is used.
+---@param ... string
+---@return table<string, table>? modules
+---@return string? message what is missing
+function provider.luaossl(...)
+  local modules = {}
+  for _, name in ipairs { ... } do
+    local ok, module = pcall(require, "openssl." .. name)
+    if not ok then
+      return nil,
+        "needs luaossl, which is not installed: take the package lua-luaossl (Debian, Ubuntu) or "
+          .. "the rock luaossl"
+    end
+    modules[name] = module
+  end
+  return modules
+end
+
 --- Makes a provider by its name, for those that choose among several. Options that do not suit it are not
 -- the caller's mistake then: the provider fails with that message when it is asked.
 ---@param name string
