@@ -207,6 +207,7 @@ build = {
     ["autopilot.token.oauth"] = "lua/autopilot/token/oauth.lua",
     ["autopilot.token.oauth_error"] = "lua/autopilot/token/oauth_error.lua",
     ["autopilot.token.pem"] = "lua/autopilot/token/pem.lua",
+    ["autopilot.token.private_key"] = "lua/autopilot/token/private_key.lua",
     ["autopilot.token.provider"] = "lua/autopilot/token/provider.lua",
     ["autopilot.token.sealed_text"] = "lua/autopilot/token/sealed_text.lua",
     ["autopilot.token.secret_file"] = "lua/autopilot/token/secret_file.lua",
