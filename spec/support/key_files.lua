@@ -27,7 +27,7 @@ pkcs8 des3.pem -v2 des3 -v2prf hmacWithSHA384
 pkcs8 scrypt.pem -scrypt
 pkcs8 camellia.pem -v2 camellia-256-cbc
 pkcs8 pbe1.pem -v1 PBE-SHA1-3DES
-for cipher in aes128 aes256 des3; do
+for cipher in aes128 aes256 des3 camellia128; do
   openssl rsa -in key.pem -traditional -"$cipher" -passout env:P -out "older_$cipher.pem"
 done
 cat odd_certificate.pem certificate.pem key.pem >together.pem
@@ -63,6 +63,15 @@ function key_files.make()
   files.write(folder .. "/make", script)
   assert(succeeds(("sh '%s/make'"):format(folder)), "openssl failed, see " .. folder .. "/log")
   return folder
+end
+
+--- Writes the key once more, encrypted with another passphrase.
+---@param folder string
+---@param path string of the new file
+---@param passphrase string
+function key_files.encrypt(folder, path, passphrase)
+  local command = "openssl pkcs8 -topk8 -in '%s/key.pem' -out '%s' -passout 'pass:%s'"
+  assert(succeeds(command:format(folder, path, quoted(passphrase))))
 end
 
 function key_files.remove(folder)

@@ -23,6 +23,11 @@ function oauth_request.send(ask, given)
   return oauth.request(ask, fields, fields.form)
 end
 
+--- Signs an application in that proves who it is with what `prove` makes at each attempt.
+function oauth_request.sign_in(ask, prove)
+  return oauth.sign_in(ask, { getenv = token_world.getenv {} }, prove)
+end
+
 --- Message and details of the refusal of one request that is answered like this.
 ---@return string message
 ---@return table details

@@ -169,6 +169,8 @@ describe("autopilot.token.client_certificate", function()
     "aes192",
     "des3",
     "scrypt",
+    "camellia",
+    "pbe1",
     "older_aes128",
     "older_aes256",
     "older_des3",
@@ -188,6 +190,15 @@ describe("autopilot.token.client_certificate", function()
       assert.are.equal(1, #world.requests)
     end)
   end
+
+  it("reads a key whose passphrase is in UTF-8, or no UTF-8 at all", function()
+    for number, other in ipairs { "pässword", "€\240\159\148\145", "p\228ssword", ("x"):rep(200) } do
+      local key = path(("other_%d.pem"):format(number))
+      key_files.encrypt(folder, key, other)
+      assert.is_truthy((provider { private_key = key, passphrase = other }(emulated().ask)))
+      assert.is_nil((provider { private_key = key, passphrase = other .. "x" }(emulated().ask)))
+    end
+  end)
 
   it("asks a function for the passphrase when it is needed, once", function()
     local asked, world = 0, emulated()
@@ -273,8 +284,7 @@ describe("autopilot.token.client_certificate", function()
       ["not that of the certificate"] = { { private_key = path "odd.pem" } },
       ["must be an RSA key"] = { { private_key = path "ec.pem" } },
       ["encrypted in a way that is not known"] = {
-        { private_key = path "camellia.pem", passphrase = passphrase },
-        { private_key = path "pbe1.pem", passphrase = passphrase },
+        { private_key = path "older_camellia128.pem", passphrase = passphrase },
       },
       ["cannot be read"] = { { private_key = damaged:gsub("MII", "MIA", 1) } },
       ["can be read by every user"] = { { private_key = open }, { certificate = open } },

@@ -4,7 +4,7 @@ local cjson = require "cjson.safe"
 local oauth_request = require "support.oauth_request"
 local token_world = require "support.token_world"
 
-local refusal, send = oauth_request.refusal, oauth_request.send
+local refusal, send, sign_in = oauth_request.refusal, oauth_request.send, oauth_request.sign_in
 
 describe("autopilot.token.oauth: a refusal", function()
   it("is told without trace clutter, with numbers, ids and a hint", function()
@@ -167,12 +167,10 @@ describe("autopilot.token.oauth: a certificate that is not known yet", function(
   it("is tried again, with a form made anew, until it is", function()
     local world = token_world.scripted { unknown, unknown, token_world.granted() }
     local made = 0
-    local token = send(world.ask, {
-      form = function()
-        made = made + 1
-        return { client_assertion = "assertion-" .. made }
-      end,
-    })
+    local token = sign_in(world.ask, function()
+      made = made + 1
+      return { client_assertion = "assertion-" .. made }
+    end)
     assert.is_truthy(token)
     assert.are.same({ 2, 4 }, world.slept)
     assert.is_truthy(world.requests[3].body:find("assertion-3", 1, true))
@@ -180,7 +178,9 @@ describe("autopilot.token.oauth: a certificate that is not known yet", function(
 
   it("is given up after 14 seconds", function()
     local world = token_world.scripted { unknown, last = "repeat" }
-    local token, message, details = send(world.ask)
+    local token, message, details = sign_in(world.ask, function()
+      return {}
+    end)
     assert.is_nil(token)
     assert.are.equal("AADSTS700027: Not registered.", message)
     assert.is_true(details.is_transient)
@@ -191,22 +191,22 @@ describe("autopilot.token.oauth: a certificate that is not known yet", function(
   it("is the only refusal that is", function()
     local world =
       token_world.scripted { token_world.refused(401, "invalid_client", 7000215, "Wrong.") }
-    send(world.ask)
+    sign_in(world.ask, function()
+      return {}
+    end)
     assert.are.same({}, world.slept)
   end)
 
   it("stops when no form can be made any more", function()
     local world = token_world.scripted { unknown }
     local made = 0
-    local token, message, details = send(world.ask, {
-      form = function()
-        made = made + 1
-        if made > 1 then
-          return nil, "the key is gone"
-        end
-        return {}
-      end,
-    })
+    local token, message, details = sign_in(world.ask, function()
+      made = made + 1
+      if made > 1 then
+        return nil, "the key is gone"
+      end
+      return {}
+    end)
     assert.are.same({ nil, "the key is gone" }, { token, message })
     assert.is_false(details.is_transient)
   end)

@@ -15,7 +15,6 @@ local http = require "autopilot.token.http"
 local json = require "autopilot.base.json"
 local life = require "autopilot.token.life"
 local oauth_error = require "autopilot.token.oauth_error"
-local options = require "autopilot.base.options"
 local protected_call = require "autopilot.base.protected_call"
 local provider = require "autopilot.token.provider"
 
@@ -27,16 +26,11 @@ local provider = require "autopilot.token.provider"
 --- Runs a command line of the POSIX shell; default `io.popen`. It may yield.
 ---@field run (fun(command_line: string): string?, integer?)? gives output, errors among it, and exit code
 
-local name = "autopilot.token.azure_cli"
-
 -- Bytes of what `az` prints, and lines of warnings before its answer.
 local longest_output, most_lines = 256 * 1024, 200
 
 -- Before Lua 5.2, closing a pipe does not return the exit code: so the command prints it last.
 local report_exit = [[; printf '\nautopilot-sync: exit %d\n' $?]]
-
--- Exit codes of a shell and of the `timeout` command.
-local timed_out, not_executable, not_found = 124, 126, 127
 
 --- The resource to ask a token for: the scope without its last part; nil when it is not safe in a shell.
 local function resource_of(scope)
@@ -75,15 +69,13 @@ end
 
 --- The command line for the POSIX shell.
 local function command_line(checked, resource, tenant)
-  local words = { quoted(checked.command), "account get-access-token -o json --resource" }
-  words[#words + 1] = quoted(resource)
-  if tenant then
-    words[#words + 1] = "--tenant " .. quoted(authority.bare_tenant(tenant))
-  end
-  local limit = "if command -v timeout >/dev/null 2>&1; then limit='timeout %d'; else limit=; fi"
-  return ("%s; $limit %s </dev/null 2>&1"):format(
-    limit:format(math.ceil(checked.timeout)),
-    table.concat(words, " ")
+  local line = "if command -v timeout >/dev/null 2>&1; then limit='timeout %d'; else limit=; fi; "
+    .. "$limit %s account get-access-token -o json --resource %s%s </dev/null 2>&1"
+  return line:format(
+    math.ceil(checked.timeout),
+    quoted(checked.command),
+    quoted(resource),
+    tenant and " --tenant " .. quoted(authority.bare_tenant(tenant)) or ""
   )
 end
 
@@ -101,18 +93,13 @@ end
 
 --- The JSON object with the token, which warnings may precede; nil when there is none.
 local function find_answer(output)
-  if #output > longest_output then
-    return nil
-  end
   local position, lines = 1, 0
-  while position and lines < most_lines do
-    local text = output:match("^%s*(%b{})", position)
-    local answer = json.decode(text)
+  while position and lines < most_lines and #output <= longest_output do
+    local answer = json.decode(output:match("^%s*(%b{})", position))
     if type(answer) == "table" and answer.accessToken ~= nil then
       return answer
     end
-    position, lines = output:find("\n", position, true), lines + 1
-    position = position and position + 1
+    position, lines = output:match("\n()", position), lines + 1
   end
 end
 
@@ -123,28 +110,29 @@ local function local_time(text)
   if not year or not (rest == "" or rest:find "^%.%d+$") then
     return dates.read_timestamp(text)
   end
-  local ok, seconds = pcall(os.time, {
-    year = tonumber(year),
-    month = tonumber(month),
-    day = tonumber(day),
-    hour = tonumber(hour),
-    min = tonumber(minute),
-    sec = tonumber(second),
-  })
+  local fields = { year = year, month = month, day = day, hour = hour, min = minute, sec = second }
+  local ok, seconds = pcall(os.time, fields)
   return ok and seconds or nil
 end
 
--- Last lines of `az` that do not tell what went wrong.
-local advice = { "^To open an issue", "^Please ", "^Try this", "^https?://", "az feedback" }
+-- Lines of `az` that do not tell what went wrong. Lines of a traceback that quote code are indented.
+local clutter = {
+  "^%s",
+  "^Traceback",
+  "^WARNING",
+  "^To open an issue",
+  "^Please ",
+  "^Try this",
+  "^https?://",
+  "az feedback",
+}
 
---- Whether a line may tell what went wrong. Lines of a traceback that quote code are indented.
-local function is_meaningful(line)
-  for _, pattern in ipairs(advice) do
+local function is_clutter(line)
+  for _, pattern in ipairs(clutter) do
     if line:find(pattern) then
-      return false
+      return true
     end
   end
-  return line:find "^%S" ~= nil and not line:find "^Traceback" and not line:find "^WARNING"
 end
 
 --- The message for the error that `az` reports: what follows "ERROR:", or else its last line. A traceback
@@ -152,13 +140,9 @@ end
 local function complaint_of(output)
   local text = output:gsub("\27%[[%d;]*m", "")
   local line = text:match "ERROR:%s*([^\r\n]+)"
-  if
-    not line
-    or line:find("Traceback", 1, true)
-    or line:find("The command failed with", 1, true)
-  then
+  if not line or line:find "Traceback" or line:find "The command failed with" then
     for other in text:gmatch "[^\r\n]+" do
-      line = is_meaningful(other) and other or line
+      line = is_clutter(other) and line or other
     end
   end
   line = provider.cleaner()((line or ""):gsub("^%s*ERROR:%s*", ""))
@@ -167,11 +151,11 @@ end
 
 --- The results for a command that failed: nil, a message and details.
 local function failure(output, code, checked)
-  if code == not_found or code == not_executable then
+  if code == 126 or code == 127 then -- of a shell: the program cannot be run, or was not found
     local message = "the Azure CLI was not found: there is no program '%s' to run"
     local hint = "Install the Azure CLI, or sign in another way."
     return provider.failure(message:format(checked.command:sub(1, 200)), { hint = hint })
-  elseif code == timed_out then
+  elseif code == 124 then -- of the `timeout` command: the time was over
     local message = ("the Azure CLI did not answer within %g s"):format(checked.timeout)
     return nil, message, { is_transient = true }
   elseif output:find('"accessToken"', 1, true) then
@@ -250,12 +234,7 @@ local function check_ask(checked, ask)
   return resource
 end
 
---- Makes a provider. It runs nothing before it is asked.
----@param given autopilot.token.AzureCliOptions?
----@param level integer? where a mistake raises, as for `error`; default 2, the caller
----@return autopilot.TokenProvider
-local function new(given, level)
-  local checked = options.check(name, rules, given, level)
+return provider.kind("azure_cli", rules, function(checked)
   return function(ask)
     local resource, message = check_ask(checked, ask)
     if not resource then
@@ -265,10 +244,8 @@ local function new(given, level)
     local token, expires_in, extra = ask_azure_cli(checked, ask, resource, tenant)
     if not token and extra.code == "TenantMismatch" and not ask.has_several then
       -- The token tells whether the machine's own tenant is the one that was meant.
-      token, expires_in, extra = ask_azure_cli(checked, ask, resource)
+      return ask_azure_cli(checked, ask, resource)
     end
     return token, expires_in, extra
   end
-end
-
-return new
+end)

@@ -8,8 +8,14 @@ local Leases = require "autopilot.base.lease"
 local Lru = require "autopilot.base.lru"
 local core = require "autopilot.core"
 local fetch_once = require "autopilot.token.fetch_once"
+local lazy = require "autopilot.base.lazy"
 local life = require "autopilot.token.life"
+local merged = require "autopilot.base.merged"
 local options = require "autopilot.base.options"
+
+local contract = lazy "autopilot.store.contract"
+local sealed_text = lazy "autopilot.token.sealed_text"
+local stored_token = lazy "autopilot.token.stored_token"
 
 ---@class autopilot.token.CachedOptions
 ---@field minimum_life number? seconds that a token must have left; default 300
@@ -29,7 +35,7 @@ local rules = {
   store = {
     type = "table",
     check = function(store)
-      return require("autopilot.store.contract").complaint_about(store)
+      return contract.complaint_about(store)
     end,
   },
   identity = {
@@ -87,9 +93,6 @@ local function postpone_renewal(kept, now)
 end
 
 --- Asks the provider, and keeps what it says. Runs in one coroutine at a time for a key.
----@return autopilot.token.Kept? kept nil when the provider failed
----@return any message
----@return any details
 local function fetch(self, ask, refused)
   local kept, message, details = self.obtain(ask)
   local now, entry = ask.now(), entry_of(self, ask)
@@ -112,30 +115,18 @@ end
 --- The failure because of which the provider is not asked now, with what is left of its time.
 local function blocked_failure(entry, now)
   local left = entry.blocked_until and entry.blocked_until - now
-  if not left or left <= 0 or left > longest_pause then -- more than was ever set: the clock was set back
-    return nil
+  if left and left > 0 and left <= longest_pause then -- more was never set: the clock was set back
+    return entry.failure.message, merged(entry.failure.details, { retry_after = left })
   end
-  local details = { retry_after = left }
-  for key, value in pairs(entry.failure.details) do
-    details[key] = details[key] or value
-  end
-  return entry.failure.message, details
 end
 
---- Whether a usable token needs no renewal yet. One from the future came before the clock was set back:
--- its age is not known.
-local function is_fresh(kept, now)
-  return now >= kept.obtained_at and (not kept.fresh_until or now < kept.fresh_until)
-end
-
---- Forgets the token that was refused: the one in memory when the caller does not know which.
+--- Forgets the token that was refused, and returns it: the one in memory when the caller does not know which.
 local function drop_refused(entry, ask)
   local token = entry.kept and entry.kept.token
-  local refused = ask.refused or token
-  if token == refused then
+  if ask.refused == nil or ask.refused == token then
     entry.kept = nil
   end
-  return refused
+  return ask.refused or token
 end
 
 local function hand_out(kept, now)
@@ -150,8 +141,7 @@ local function fetch_or_join(self, ask, key, refused)
   local joined, kept, message, details = fetch_once(self.leases, key, ask, ask_provider)
   if joined and kept and kept.token == refused then
     -- The other coroutine did not know that this token had been refused.
-    local _
-    _, kept, message, details = fetch_once(self.leases, key .. "\0again", ask, ask_provider)
+    return select(2, fetch_once(self.leases, key .. "\0again", ask, ask_provider))
   end
   return kept, message, details
 end
@@ -160,67 +150,55 @@ end
 local function provide(self, ask)
   local now, entry = ask.now(), entry_of(self, ask)
   local refused = ask.refresh and drop_refused(entry, ask) or nil
-  local before = entry.kept
-  local can_serve = before and life.can_answer(before, ask, now, self)
-  if can_serve and is_fresh(before, now) then
-    return hand_out(before, now)
+  local kept = entry.kept
+  local can_serve = kept and life.can_answer(kept, ask, self)
+  -- A token from the future came before the clock was set back: its age is not known.
+  local is_fresh = can_serve
+    and now >= kept.obtained_at
+    and (not kept.fresh_until or now < kept.fresh_until)
+  if is_fresh then
+    return hand_out(kept, now)
   end
   -- A pause that was slept through is over, also where the sleep ended a moment early.
   local message, details = blocked_failure(entry, math.max(now, ask.waited_until or now))
   local key = entry.key .. (ask.claims or "")
   if can_serve and (message or self.leases:holder(key)) then
-    return hand_out(before, now)
+    return hand_out(kept, now)
   elseif message then
     return nil, message, details
   end
-  local kept
-  kept, message, details = fetch_or_join(self, ask, key, refused)
+  local newer
+  newer, message, details = fetch_or_join(self, ask, key, refused)
   now = ask.now()
-  if kept then
-    return hand_out(kept, now)
-  end
-  kept = can_serve and entry.kept
-  if kept and life.can_answer(kept, ask, now, self) then
-    postpone_renewal(kept, now)
-    return hand_out(kept, now)
+  if newer then
+    return hand_out(newer, now)
+  elseif can_serve and entry.kept and life.can_answer(entry.kept, ask, self) then
+    postpone_renewal(entry.kept, now)
+    return hand_out(entry.kept, now)
   end
   return nil, message, details
 end
 
---- Makes what asks for a token: the provider itself, or a store of tokens before it.
----@return (fun(ask: autopilot.TokenAsk): autopilot.token.Kept?, any, any)? obtain
----@return string? mistake of the caller
+--- Makes what asks for a token: the provider itself, or a store of tokens before it. Returns nil and a
+-- sentence for a caller's mistake.
 local function obtainer(provider, checked)
+  local sealing, problem
   if not checked.store or checked.share == false then
     return function(ask)
       return life.fetch(provider, ask)
     end
   elseif not checked.identity then
     return nil, "option 'store' needs option 'identity': whose tokens these are"
-  end
-  local sealing
-  if checked.share ~= "plain" then
-    local key = checked.encryption_key
-    if not key then
+  elseif checked.share ~= "plain" then
+    if not checked.encryption_key then
       return nil, "option 'store' needs option 'encryption_key', or share = 'plain'"
     end
-    local problem
-    sealing, problem = require("autopilot.token.sealed_text").new(key)
+    sealing, problem = sealed_text.new(checked.encryption_key)
     if not sealing then
       return nil, "option 'encryption_key' " .. problem
     end
   end
-  local stored = require("autopilot.token.stored_token").new {
-    provider = provider,
-    store = checked.store,
-    identity = checked.identity,
-    sealing = sealing,
-    minimum_life = checked.minimum_life,
-    unknown_life = checked.unknown_life,
-  }
-  return function(ask)
-    return stored:obtain(ask)
-  end
+  return stored_token(merged(checked, { provider = provider, sealing = sealing }))
 end
 
 --- Makes a provider that keeps the tokens of another. One that was made here gets the options given now
@@ -247,14 +225,7 @@ return function(provider, given)
     leases = Leases.new(),
   }
   local function cached(ask)
-    if not (ask and ask.now) then
-      local copy = { now = core.now }
-      for field, value in pairs(ask or {}) do
-        copy[field] = value
-      end
-      ask = copy
-    end
-    return provide(self, ask)
+    return provide(self, ask and ask.now and ask or merged({ now = core.now }, ask))
   end
   made_here[cached] = provider
   return cached

@@ -47,31 +47,7 @@ local function details_of(failures)
     end
     is_transient = is_transient or details.is_transient == true
   end
-  local details = merged(most_telling, { is_transient = is_transient })
-  details.retry_after = retry_after
-  return details
-end
-
---- Asks one member. Returns its token and the rest, or nil, message and details.
-local function ask_member(member, ask)
-  local ok, token, second, third = protected_call(member, ask)
-  if not ok then
-    return nil, token
-  elseif type(token) ~= "string" or token == "" then
-    return nil, second, third
-  end
-  return token, second, third
-end
-
---- The members' numbers in the order in which to ask them.
-local function order_of(count, first)
-  local order = { first }
-  for index = 1, count do
-    if index ~= first then
-      order[#order + 1] = index
-    end
-  end
-  return order
+  return merged(most_telling, { is_transient = is_transient, retry_after = retry_after })
 end
 
 --- Makes a provider of several.
@@ -79,32 +55,32 @@ end
 ---@param level integer? where a mistake raises, as for `error`; default 2, the caller
 ---@param names string[]? of the members in the message; default their numbers
 ---@return autopilot.TokenProvider
-local function new(members, level, names)
+return function(members, level, names)
   level = level or 2
   if type(members) ~= "table" or #members == 0 then
     local got = type(members) == "table" and "none" or type(members)
     error(("%s: needs a list of token providers (got %s)"):format(name, got), level)
   end
-  local list, given, rules = {}, {}, {}
-  for index = 1, #members do
+  local list = merged(members)
+  for index = 1, #list do
     local option = ("provider %d"):format(index)
-    list[index], given[option], rules[option] = members[index], members[index], rule
+    options.check(name, { [option] = rule }, { [option] = list[index] }, level)
   end
-  options.check(name, rules, given, level)
-  local last_success
+  local last_success = 1
   return function(ask)
     ask = merged(ask, { probe = probe })
     local failures = {}
-    for _, index in ipairs(order_of(#list, last_success)) do
-      local token, second, third = ask_member(list[index], ask)
-      if token then
-        last_success = index
-        return token, second, third
+    for turn = 0, #list do
+      local index = turn == 0 and last_success or turn
+      if not failures[index] then
+        local ok, token, second, third = protected_call(list[index], ask)
+        if ok and type(token) == "string" and token ~= "" then
+          last_success = index
+          return token, second, third
+        end
+        failures[index] = { message = ok and second or token, details = third }
       end
-      failures[index] = { message = second, details = third }
     end
     return nil, message_of(failures, names), details_of(failures)
   end
 end
-
-return new

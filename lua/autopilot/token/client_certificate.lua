@@ -7,9 +7,9 @@ local core = require "autopilot.core"
 local http = require "autopilot.token.http"
 local json = require "autopilot.base.json"
 local oauth = require "autopilot.token.oauth"
-local options = require "autopilot.base.options"
 local pem = require "autopilot.token.pem"
 local protected_call = require "autopilot.base.protected_call"
+local provider = require "autopilot.token.provider"
 local secret_file = require "autopilot.token.secret_file"
 local signer = require "autopilot.token.signer"
 
@@ -20,8 +20,6 @@ local signer = require "autopilot.token.signer"
 ---@field passphrase (string|fun(): string?, string?)? of an encrypted key; a function is called when the key is read
 ---@field algorithm autopilot.token.Algorithm? default `PS256`
 ---@field allow_world_readable boolean? take a key file that every user can read; default false
-
-local name = "autopilot.token.client_certificate"
 
 -- Seconds for which an assertion is valid: it is made for one request.
 local lifetime = 600
@@ -108,27 +106,18 @@ local function assertion_of(loaded, checked, audience, now)
   return signature and text .. "." .. base64url.encode(signature), message
 end
 
---- Makes a provider. It reads and sends nothing before it is asked.
----@param given autopilot.token.ClientCertificateOptions
----@param level integer? where a mistake raises, as for `error`; default 2, the caller
----@return autopilot.TokenProvider
-local function new(given, level)
-  local checked = options.check(name, rules, given, level)
+return provider.kind("client_certificate", rules, function(checked)
   local loaded
   return function(ask)
     return oauth.sign_in(ask, checked, function(place)
-      local message
+      local message, assertion
       if not loaded then
         loaded, message = load(checked)
       end
-      if not loaded then
-        return nil, message
+      if loaded then
+        assertion, message = assertion_of(loaded, checked, oauth.endpoint(place), http.now(ask))
       end
-      local assertion
-      assertion, message = assertion_of(loaded, checked, oauth.endpoint(place), http.now(ask))
-      return assertion and { client_assertion = assertion }, message
+      return assertion and oauth.proof(assertion), message
     end)
   end
-end
-
-return new
+end)

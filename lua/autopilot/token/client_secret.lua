@@ -2,7 +2,6 @@
 
 local authority = require "autopilot.token.authority"
 local oauth = require "autopilot.token.oauth"
-local options = require "autopilot.base.options"
 local protected_call = require "autopilot.base.protected_call"
 local provider = require "autopilot.token.provider"
 local secret_file = require "autopilot.token.secret_file"
@@ -12,8 +11,6 @@ local secret_file = require "autopilot.token.secret_file"
 ---@field client_secret (string|fun(ask: autopilot.TokenAsk): string?, string?)? the secret, or a function that is asked for it at each request
 ---@field client_secret_file string? a file that holds nothing else; read once
 ---@field allow_world_readable boolean? take a file that every user can read; default false
-
-local name = "autopilot.token.client_secret"
 
 local function check_secret(value)
   if value == "" then
@@ -36,46 +33,29 @@ local function ask_for_secret(callable, ask)
   if not ok then
     -- The error is not repeated, because it may quote the secret.
     return nil, "the function client_secret raised an error"
-  elseif type(secret) ~= "string" or secret == "" or secret:find "%c" then
+  elseif type(secret) ~= "string" or check_secret(secret) then
     local said = provider.cleaner()(message)
     return nil, "the function client_secret gave no secret" .. (said and ": " .. said or "")
   end
   return secret
 end
 
---- Makes a function that gives the secret; or nil and a sentence.
-local function secret_source(checked)
-  local given, from_file, message = checked.client_secret, nil, nil
-  return function(ask)
-    if type(given) == "string" then
-      return given
-    elseif given then
-      return ask_for_secret(given, ask)
-    elseif not from_file then
-      from_file, message =
-        secret_file.read_line(checked.client_secret_file, checked.allow_world_readable)
-    end
-    return from_file, message
-  end
-end
-
---- Makes a provider. It reads and sends nothing before it is asked.
----@param given autopilot.token.ClientSecretOptions
----@param level integer? where a mistake raises, as for `error`; default 2, the caller
----@return autopilot.TokenProvider
-local function new(given, level)
-  level = level or 2
-  local checked = options.check(name, rules, given, level)
+return provider.kind("client_secret", rules, function(checked)
   if (checked.client_secret == nil) == (checked.client_secret_file == nil) then
-    error(name .. ": needs one of the options 'client_secret' and 'client_secret_file'", level)
+    return nil, "needs one of the options 'client_secret' and 'client_secret_file'"
   end
-  local find_secret = secret_source(checked)
+  local secret = checked.client_secret
   return function(ask)
     return oauth.sign_in(ask, checked, function()
-      local secret, message = find_secret(ask)
-      return secret and { client_secret = secret }, message
+      local found, message = secret, nil
+      if secret == nil then
+        found, message =
+          secret_file.read_line(checked.client_secret_file, checked.allow_world_readable)
+        secret = found
+      elseif type(secret) ~= "string" then
+        found, message = ask_for_secret(secret, ask)
+      end
+      return found and { client_secret = found }, message
     end)
   end
-end
-
-return new
+end)

@@ -7,7 +7,6 @@ local authority = require "autopilot.token.authority"
 local cached = require "autopilot.token.cached"
 local chain = require "autopilot.token.chain"
 local merged = require "autopilot.base.merged"
-local options = require "autopilot.base.options"
 local provider = require "autopilot.token.provider"
 
 ---@class autopilot.token.DefaultOptions: autopilot.token.CommonOptions
@@ -15,19 +14,11 @@ local provider = require "autopilot.token.provider"
 ---@field client_id string? of the application, or of the machine's identity; default: AZURE_CLIENT_ID
 ---@field allow_world_readable boolean? take a certificate's key from a file that every user can read; default false
 
-local name = "autopilot.token.default"
-
 local rules = authority.rules { allow_world_readable = { type = "boolean", default = false } }
 
 local names = { "environment", "workload identity", "managed identity", "Azure CLI" }
 
---- Makes a provider. It asks nothing before it is asked.
----@param given autopilot.token.DefaultOptions?
----@param level integer? where a mistake raises, as for `error`; default 2, the caller
----@return autopilot.TokenProvider
-local function new(given, level)
-  level = level or 2
-  local checked = options.check(name, rules, given, level)
+return provider.kind("default", rules, function(checked)
   local of_environment = merged(checked, {
     -- The platform's token is left to the second provider: it is tried also where the secret or the
     -- certificate of the environment is refused, and only once where neither is set.
@@ -49,7 +40,5 @@ local function new(given, level)
   for index, member in ipairs(members) do
     members[index] = cached(member)
   end
-  return chain(members, level, names)
-end
-
-return new
+  return chain(members, nil, names)
+end)

@@ -5,10 +5,8 @@
 
 local authority = require "autopilot.token.authority"
 local core = require "autopilot.core"
-local http = require "autopilot.token.http"
 local life = require "autopilot.token.life"
 local oauth = require "autopilot.token.oauth"
-local options = require "autopilot.base.options"
 local protected_call = require "autopilot.base.protected_call"
 local provider = require "autopilot.token.provider"
 
@@ -22,8 +20,6 @@ local provider = require "autopilot.token.provider"
 ---@field verification_uri string where
 ---@field message string both in one sentence
 ---@field expires_in number seconds until the code expires
-
-local name = "autopilot.token.device_code"
 
 local rules = authority.rules {
   prompt = { type = "function", required = true },
@@ -92,7 +88,7 @@ local function next_interval(interval, details)
   end
 end
 
---- Waits until the person has signed in. Returns the answer, or nil, a sentence and details.
+--- Waits until the person has signed in. Returns what `oauth.request` does.
 local function poll(ask, place, device)
   local now, sleep = ask.now or core.now, ask.sleep or core.sleep
   local began, waited, interval = now(), 0, device.interval
@@ -105,22 +101,19 @@ local function poll(ask, place, device)
     end
     sleep(interval)
     waited = waited + interval
-    local answer, message, details = oauth.post(ask, place, {
+    local token, expires_in, extra = oauth.request(ask, place, {
       grant_type = "urn:ietf:params:oauth:grant-type:device_code",
       device_code = device.code,
     })
-    if answer then
-      return answer
-    end
-    interval = next_interval(interval, details)
+    interval = not token and next_interval(interval, extra)
     if not interval then
-      return nil, ends[details.code] or message, details
+      return token, ends[extra.code] or expires_in, extra
     end
   end
 end
 
---- Asks for a code, shows it to the person and waits. Returns the answer, or nil, a sentence and details.
-local function sign_in(ask, checked, place)
+--- Asks for a code, shows it to the person and waits. Returns what `oauth.request` does.
+local function sign_in(ask, place, prompt)
   local answer, message, details = oauth.post(ask, place, { scope = place.scope }, "devicecode")
   if not answer then
     return nil, message, details
@@ -128,8 +121,7 @@ local function sign_in(ask, checked, place)
   local device = read_device(answer)
   if not device then
     return provider.failure "the device code endpoint's answer holds no code that can be used"
-  end
-  if not protected_call(checked.prompt, device.info) then
+  elseif not protected_call(prompt, device.info) then
     return provider.failure "the function prompt raised an error"
   end
   return poll(ask, place, device)
@@ -143,33 +135,28 @@ local needs_person = {
   login_required = true,
 }
 
---- Makes a provider. It sends nothing before it is asked.
----@param given autopilot.token.DeviceCodeOptions
----@param level integer? where a mistake raises, as for `error`; default 2, the caller
----@return autopilot.TokenProvider
-local function new(given, level)
-  local checked = options.check(name, rules, given, level)
+return provider.kind("device_code", rules, function(checked)
   -- Refresh tokens by tenant, and the newest of an authority. They belong to no tenant or resource, so the
   -- newest is tried for a tenant that has none of its own.
   local refresh_tokens, newest = {}, {}
 
   --- Signs in with a refresh token, or else by a person.
-  local function get_answer(ask, place, key)
+  local function get_token(ask, place, key)
     local known = refresh_tokens[key] or newest[place.authority]
     if known then
-      local answer, message, details = oauth.post(ask, place, {
+      local token, expires_in, extra = oauth.request(ask, place, {
         grant_type = "refresh_token",
         refresh_token = known,
         scope = place.scope,
       })
-      if answer or not needs_person[details.code or ""] then
-        return answer, message, details
+      if token or not needs_person[extra.code] then
+        return token, expires_in, extra
       elseif refresh_tokens[key] == newest[place.authority] then
         newest[place.authority] = nil
       end
       refresh_tokens[key] = nil
     end
-    return sign_in(ask, checked, place)
+    return sign_in(ask, place, checked.prompt)
   end
 
   return function(ask)
@@ -180,11 +167,7 @@ local function new(given, level)
     -- A refresh token is given only where this scope is asked for.
     place.scope = place.scope .. " offline_access"
     local key = place.authority .. " " .. place.tenant
-    local answer, reason, details = get_answer(ask, place, key)
-    if not answer then
-      return nil, reason, details
-    end
-    local token, expires_in, extra = http.read_token(answer, http.now(ask))
+    local token, expires_in, extra = get_token(ask, place, key)
     if not token then
       return nil, expires_in, extra
     end
@@ -192,6 +175,4 @@ local function new(given, level)
     newest[place.authority] = refresh_tokens[key]
     return token, expires_in, { refresh_in = extra.refresh_in }
   end
-end
-
-return new
+end)

@@ -5,6 +5,7 @@
 -- the holder had less time than the waiter has.
 
 local core = require "autopilot.core"
+local merged = require "autopilot.base.merged"
 local protected_call = require "autopilot.base.protected_call"
 
 -- Seconds. A request may take that long when it names no timeout, and so may a provider that sends none.
@@ -23,18 +24,14 @@ end
 --- A copy of what is asked whose HTTP layer and sleep renew the lease, and note in `facts` when the deadline
 -- cut a request short.
 local function watched(lease, ask, facts)
-  local copy = {}
-  for name, value in pairs(ask) do
-    copy[name] = value
-  end
   local function expect(seconds)
     local wanted, left = type(seconds) == "number" and seconds or default_timeout, time_left(ask)
     lease:renew(math.max(0, math.min(wanted, left)) + patience)
     return left < wanted
   end
   local transport, sleep = ask.transport, ask.sleep or core.sleep
-  copy.transport = transport
-    and function(request)
+  return merged(ask, {
+    transport = transport and function(request)
       local timeout = type(request) == "table" and request.timeout
       local is_cut = expect(timeout and timeout.total)
       local response, network = transport(request)
@@ -42,12 +39,12 @@ local function watched(lease, ask, facts)
         facts.lacked_time = true
       end
       return response, network
-    end
-  copy.sleep = function(seconds)
-    expect(seconds)
-    return sleep(seconds)
-  end
-  return copy
+    end,
+    sleep = function(seconds)
+      expect(seconds)
+      return sleep(seconds)
+    end,
+  })
 end
 
 --- The results of a fetch as a list. An error that it raises becomes nil and a message.
@@ -60,7 +57,7 @@ local function results_of(ok, ...)
 end
 
 local function hold(lease, ask, fetch)
-  local facts = { lacked_time = false }
+  local facts = {}
   local results = results_of(protected_call(fetch, watched(lease, ask, facts)))
   results.lacked_time = facts.lacked_time or time_left(ask) <= 0
   lease:release(results)

@@ -2,11 +2,25 @@
 -- are seconds.
 
 local json = require "autopilot.base.json"
+local lazy = require "autopilot.base.lazy"
+
+local read_claims = lazy "autopilot.base.jwt"
 
 local life = {}
 
 -- A token with such a long life is renewed at half of it (as MSAL does for managed identities).
 local long_life = 7200
+
+---@class autopilot.token.Kept a token with its times, in Unix seconds
+---@field token string
+---@field claims string? the claims request that it was fetched with
+---@field obtained_at number
+---@field expires_at number? nil when it is not known
+---@field fresh_until number? from then on a new token is asked for; until there is one, this one is used
+
+---@class autopilot.token.Limits
+---@field minimum_life number seconds that a token must have left
+---@field unknown_life number seconds for which a token is used whose life is not known
 
 --- A number above zero, also from a text; nil for anything else. Texts are read as JSON: in Lua 5.1
 -- `tonumber` expects the decimal point of the locale.
@@ -20,42 +34,20 @@ function life.positive(value)
   return is_useful and value or nil
 end
 
-local positive = life.positive
-
---- Seconds until the token expires: as its provider says, else as the token says itself.
----@param token string
----@param expires_in any the provider's second result
----@param now number Unix seconds
----@return number? seconds 0 when it has expired; nil when neither tells
-function life.of(token, expires_in, now)
-  if positive(expires_in) then
-    return positive(expires_in)
-  elseif type(expires_in) == "number" and expires_in <= 0 then
+--- Seconds until the token expires, as its provider says, else as the token says itself; nil when neither
+-- tells.
+local function seconds_of(token, expires_in, now)
+  if type(expires_in) == "number" and expires_in <= 0 then
     return 0
   end
-  local claims = require "autopilot.base.jwt"(token)
-  local expires = claims and positive(claims.exp)
-  return expires and math.max(0, expires - now)
-end
-
---- Seconds after which a token is to be renewed although it can still be used.
----@param extra any the provider's third result
----@param seconds number until the token expires
----@return number? seconds nil when it is not to be renewed early
-function life.refresh_in(extra, seconds)
-  local told = type(extra) == "table" and positive(extra.refresh_in)
-  if told and told < seconds then
-    return told
+  local seconds = life.positive(expires_in)
+  if not seconds then
+    local claims = read_claims(token)
+    local expires_at = claims and life.positive(claims.exp)
+    seconds = expires_at and math.max(0, expires_at - now)
   end
-  return seconds >= long_life and seconds / 2 or nil
+  return seconds
 end
-
----@class autopilot.token.Kept a token with its times, in Unix seconds
----@field token string
----@field claims string? the claims request that it was fetched with
----@field obtained_at number
----@field expires_at number? nil when it is not known
----@field fresh_until number? from then on a new token is asked for; until there is one, this one is used
 
 --- Asks a provider.
 ---@param provider autopilot.TokenProvider
@@ -69,21 +61,24 @@ function life.fetch(provider, ask)
     return nil, expires_in, extra
   end
   local now = ask.now()
-  local seconds = life.of(token, expires_in, now)
-  local early = seconds and life.refresh_in(extra, seconds)
+  local seconds = seconds_of(token, expires_in, now)
+  local early = type(extra) == "table" and life.positive(extra.refresh_in) or math.huge
+  if seconds and early >= seconds then
+    early = seconds >= long_life and seconds / 2 or math.huge
+  end
   return {
     token = token,
     claims = ask.claims,
     obtained_at = now,
     expires_at = seconds and now + seconds,
-    fresh_until = early and now + early,
+    fresh_until = seconds and early < seconds and now + early or nil,
   }
 end
 
---- When a token is no longer handed out.
+--- When a token is no longer handed out, as Unix time.
 ---@param kept autopilot.token.Kept
----@param limits { minimum_life: number, unknown_life: number }
----@return number Unix seconds
+---@param limits autopilot.token.Limits
+---@return number
 function life.usable_until(kept, limits)
   return kept.expires_at and kept.expires_at - limits.minimum_life
     or kept.obtained_at + limits.unknown_life
@@ -92,11 +87,11 @@ end
 --- Whether a token answers what is asked: it can still be used, and was fetched with the claims asked for.
 ---@param kept autopilot.token.Kept
 ---@param ask autopilot.TokenAsk
----@param now number
----@param limits { minimum_life: number, unknown_life: number }
+---@param limits autopilot.token.Limits
 ---@return boolean
-function life.can_answer(kept, ask, now, limits)
-  return now < life.usable_until(kept, limits) and (ask.claims == nil or kept.claims == ask.claims)
+function life.can_answer(kept, ask, limits)
+  return ask.now() < life.usable_until(kept, limits)
+    and (ask.claims == nil or kept.claims == ask.claims)
 end
 
 --- The parts of a key as one text. Each has its length before it, so that different parts never give the

@@ -4,11 +4,11 @@
 -- tenant, whatever the client's `tenant` is, so a fleet of several tenants gets none. Few platforms can be
 -- asked for another token than the one that they keep.
 
+local arc = require "autopilot.token.managed_identity.arc"
 local authority = require "autopilot.token.authority"
 local http = require "autopilot.token.http"
 local merged = require "autopilot.base.merged"
-local options = require "autopilot.base.options"
-local platforms = require "autopilot.token.managed_identity.platforms"
+local metadata_service = require "autopilot.token.managed_identity.metadata_service"
 local provider = require "autopilot.token.provider"
 local urls = require "autopilot.base.url"
 
@@ -20,59 +20,101 @@ local urls = require "autopilot.base.url"
 ---@field probe number? seconds in which a metadata service must answer; default: 1 in a chain, else it is not tried before
 ---@field getenv (fun(name: string): string?)? default `os.getenv`
 
-local name = "autopilot.token.managed_identity"
-
-local kinds = { "client_id", "resource_id", "object_id" }
-
 local rules = authority.rules(
   { probe = { type = "number", above = 0, max = 60 } },
-  { "scope", "getenv" }
+  { "client_id", "scope", "getenv" }
 )
-for _, kind in ipairs(kinds) do
-  rules[kind] = authority.rules(nil, { "client_id" }).client_id
-end
+rules.resource_id, rules.object_id = rules.client_id, rules.client_id
 
 -- The endpoint is on this machine or beside it: if it exists, it accepts a connection at once.
 local timeout = { connect = 5, total = 30 }
 
---- Whether a host is an IPv4 link-local address, 169.254.0.0/16, and not a name.
-local function is_link_local(host)
-  local third, fourth = host:match "^169%.254%.(%d%d?%d?)%.(%d%d?%d?)$"
-  return third ~= nil and math.max(tonumber(third), tonumber(fourth)) <= 255
-end
-
---- The address of an endpoint; or nil and what it must be. Plain http goes to this machine, and to
--- link-local addresses where the platform has its endpoint there. The address is not quoted: it may hide a
--- password.
-local function read_address(text, is_local)
-  local origin, rest = text:match "^(%a+://[^/?#]*)(.*)$"
-  local scheme, host, port = urls.origin(origin or "")
-  local is_right = (scheme == "https" or scheme == "http")
-    and not rest:find "[^\33-\126]"
-    and not rest:find "[#\\]"
-  if not is_right then
-    return nil, "must be an https or http URL without credentials, blanks or fragment"
-  end
-  if scheme == "http" and not urls.is_loopback(host) and (is_local or not is_link_local(host)) then
-    local where = is_local and "loopback" or "loopback and link-local"
-    return nil, ("must be https: http is for %s addresses only"):format(where)
-  end
-  return ("%s://%s%s"):format(scheme, host, port) .. rest
-end
-
---- The URL of a platform's endpoint; or nil and a sentence.
-local function endpoint_of(platform, variable)
-  local address = variable(platform.endpoint) or platform.default_endpoint
-  local url, complaint = read_address(address, platform.is_local)
-  if url and platform.path then
-    complaint = url:find("?", 1, true) and "must have no query" or nil
-    url = url:gsub("/+$", "") .. platform.path
-  end
-  if complaint then
-    return nil, platform.endpoint .. " " .. complaint
-  end
-  return url
-end
+-- The platforms, in the order in which Microsoft's libraries look for them. The fields of each:
+--   variables         environment variables that are all set on this platform
+--   endpoint          the variable that holds the address, or else
+--   default_endpoint  the address, behind which `path` goes
+--   is_local          http goes to loopback addresses only
+--   version           of its interface
+--   identities        parameters that choose an identity, by the provider's option
+--   default_identity  the variable that holds a client id to choose without such an option
+--   secret            the header that proves who asks, and the variable that holds its value
+--   is_form           the parameters are sent as a form
+--   takes_refused     it can be told which token was refused, and drops that from its cache
+--   send              sends a request, as `http.request`, where more than one request may be needed
+local platforms = {
+  -- "Leverage a Service Fabric application's managed identity". Its endpoint has a certificate that the
+  -- cluster made itself; other libraries recognize it by its thumbprint. Here it is checked like any other
+  -- certificate, before the request with the secret header is sent. Which identity an application has is
+  -- set where it is deployed.
+  {
+    name = "Service Fabric",
+    variables = { "IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IDENTITY_SERVER_THUMBPRINT" },
+    endpoint = "IDENTITY_ENDPOINT",
+    is_local = true,
+    version = "2019-07-01-preview",
+    identities = {},
+    secret = { header = "Secret", variable = "IDENTITY_HEADER" },
+    takes_refused = true,
+    unreachable_hint = "The endpoint's certificate must be trusted: give that of the cluster to "
+      .. "the client's http.ca_file; it must name the host of IDENTITY_ENDPOINT.",
+  },
+  -- App Service, Functions, Container Apps and Automation (App Service, "REST endpoint reference"). Azure
+  -- Automation needs the header Metadata.
+  {
+    name = "App Service",
+    variables = { "IDENTITY_ENDPOINT", "IDENTITY_HEADER" },
+    endpoint = "IDENTITY_ENDPOINT",
+    version = "2019-08-01",
+    identities = { client_id = "client_id", resource_id = "mi_res_id", object_id = "object_id" },
+    headers = { Metadata = "true" },
+    secret = { header = "X-IDENTITY-HEADER", variable = "IDENTITY_HEADER" },
+    takes_refused = true,
+  },
+  -- The endpoint of Machine Learning's compute, in the version of 2017, which knows no other ids.
+  {
+    name = "Azure Machine Learning",
+    variables = { "MSI_ENDPOINT", "MSI_SECRET" },
+    endpoint = "MSI_ENDPOINT",
+    version = "2017-09-01",
+    identities = { client_id = "clientid" },
+    default_identity = "DEFAULT_IDENTITY_CLIENT_ID",
+    secret = { header = "secret", variable = "MSI_SECRET" },
+  },
+  -- A machine outside Azure with Azure's agent (Arc-enabled servers, "managed identity").
+  {
+    name = "Azure Arc",
+    variables = { "IDENTITY_ENDPOINT", "IMDS_ENDPOINT" },
+    endpoint = "IDENTITY_ENDPOINT",
+    is_local = true,
+    version = "2020-06-01",
+    identities = {},
+    headers = { Metadata = "true" },
+    send = arc.send,
+  },
+  -- The token is that of the person whose shell it is.
+  {
+    name = "Cloud Shell",
+    variables = { "MSI_ENDPOINT" },
+    endpoint = "MSI_ENDPOINT",
+    is_local = true,
+    identities = {},
+    headers = { ["Content-Type"] = "application/x-www-form-urlencoded", Metadata = "true" },
+    is_form = true,
+  },
+  -- The Azure Instance Metadata Service ("use managed identities on a virtual machine to acquire access
+  -- token"). It is asked where the environment names no other platform.
+  {
+    name = "the virtual machine",
+    variables = {},
+    endpoint = "AZURE_POD_IDENTITY_AUTHORITY_HOST",
+    default_endpoint = "http://169.254.169.254",
+    path = "/metadata/identity/oauth2/token",
+    version = "2018-02-01",
+    identities = { client_id = "client_id", resource_id = "msi_res_id", object_id = "object_id" },
+    headers = { Metadata = "true" },
+    send = metadata_service.send,
+  },
+}
 
 --- The platform of the machine: the first whose variables are all set.
 local function detect(variable)
@@ -87,13 +129,39 @@ local function detect(variable)
   end
 end
 
+--- Whether a host is an IPv4 link-local address, 169.254.0.0/16, and not a name.
+local function is_link_local(host)
+  local third, fourth = host:match "^169%.254%.(%d%d?%d?)%.(%d%d?%d?)$"
+  return third ~= nil and math.max(tonumber(third), tonumber(fourth)) <= 255
+end
+
+--- The URL of a platform's endpoint; or nil and what the address must be. Plain http goes to this machine,
+-- and to link-local addresses where the platform has its endpoint there. The address is not quoted: it may
+-- hide a password.
+local function endpoint_of(platform, variable)
+  local text = variable(platform.endpoint) or platform.default_endpoint
+  local origin, rest = text:match "^(%a+://[^/?#]*)(.*)$"
+  local scheme, host, port = urls.origin(origin or "")
+  if (scheme ~= "https" and scheme ~= "http") or rest:find "[^\33-\126]" or rest:find "[#\\]" then
+    return nil, "must be an https or http URL without credentials, blanks or fragment"
+  elseif scheme == "http" and not urls.is_loopback(host) and not is_link_local(host) then
+    return nil, "must be https: http is for loopback and link-local addresses only"
+  elseif scheme == "http" and not urls.is_loopback(host) and platform.is_local then
+    return nil, "must be https: http is for loopback addresses only"
+  elseif platform.path and rest:find("?", 1, true) then
+    return nil, "must have no query"
+  end
+  local url = ("%s://%s%s"):format(scheme, host, port) .. rest
+  return platform.path and url:gsub("/+$", "") .. platform.path or url
+end
+
 --- Tells a platform after a claims challenge which token was refused, as MSAL does: the hash of the token,
 -- and that this client understands claims challenges. The hash needs luaossl.
-local function add_refused(ask, parameters)
+local function add_refused(refused, parameters)
   parameters.xms_cc = "cp1"
-  local has_digest, digest = pcall(require, "openssl.digest")
-  if has_digest then
-    local hash = digest.new("sha256"):final(ask.refused)
+  local openssl = provider.luaossl "digest"
+  if openssl then
+    local hash = openssl.digest.new("sha256"):final(refused)
     parameters.token_sha256_to_refresh = hash:gsub(".", function(byte)
       return ("%02x"):format(byte:byte())
     end)
@@ -101,59 +169,62 @@ local function add_refused(ask, parameters)
 end
 
 --- The parameters of a request; or nil and a sentence.
-local function parameters_of(platform, ask, scope, identity, variable)
-  local parameters = { resource = scope:gsub("/%.default$", "") }
-  parameters["api-version"] = platform.version
-  if identity then
-    local parameter = platform.identities[identity.kind]
-    if not parameter then
-      local message = "%s has no identity that is chosen by %s"
-      return nil, message:format(platform.name, identity.kind)
-    end
-    parameters[parameter] = identity.value
+local function parameters_of(platform, ask, scope, context)
+  local parameters =
+    { resource = scope:gsub("/%.default$", ""), ["api-version"] = platform.version }
+  local kind = context.kind
+  local parameter = platform.identities[kind or "client_id"]
+  if kind and not parameter then
+    return nil, ("%s has no identity that is chosen by %s"):format(platform.name, kind)
+  elseif kind then
+    parameters[parameter] = context.identity
   elseif platform.default_identity then
-    parameters[platform.identities.client_id] = variable(platform.default_identity)
+    parameters[parameter] = context.variable(platform.default_identity)
   end
   if platform.takes_refused and ask.claims and ask.refused then
-    add_refused(ask, parameters)
+    add_refused(ask.refused, parameters)
   end
   return parameters
 end
 
 --- The request for a token; or nil and a sentence.
-local function request_of(platform, ask, scope, identity, variable)
-  local url, complaint = endpoint_of(platform, variable)
+local function request_of(platform, ask, scope, context)
+  local url, complaint = endpoint_of(platform, context.variable)
   if not url then
-    return nil, complaint
+    return nil, platform.endpoint .. " " .. complaint
   end
-  local parameters, message = parameters_of(platform, ask, scope, identity, variable)
+  local parameters, message = parameters_of(platform, ask, scope, context)
   if not parameters then
     return nil, message
   end
-  local request = {
-    source = "managed identity of " .. platform.name,
-    url = url,
-    headers = merged(platform.headers),
-    timeout = timeout,
-  }
+  local headers, secret = merged(platform.headers), nil
   if platform.secret then
-    local value = variable(platform.secret.variable)
-    if value:find "[^\32-\126]" then
+    secret = context.variable(platform.secret.variable)
+    if secret:find "[^\32-\126]" then
       return nil, platform.secret.variable .. " must be one line of ASCII text"
     end
-    request.headers[platform.secret.header], request.secrets = value, { value }
+    headers[platform.secret.header] = secret
   end
   local encoded = http.encode_form(parameters)
-  if platform.is_form then
-    request.method, request.body = "POST", encoded
-  else
-    request.url = url .. (url:find("?", 1, true) and "&" or "?") .. encoded
-  end
-  return request
+  local separator = url:find("?", 1, true) and "&" or "?"
+  return {
+    source = "managed identity of " .. platform.name,
+    method = platform.is_form and "POST" or "GET",
+    url = platform.is_form and url or url .. separator .. encoded,
+    headers = headers,
+    body = platform.is_form and encoded or nil,
+    timeout = timeout,
+    secrets = { secret },
+  }
 end
 
---- Asks a platform for a token.
-local function ask_platform(platform, ask, request, context)
+--- Asks the machine's platform for a token.
+local function ask_platform(ask, scope, context)
+  local platform = detect(context.variable)
+  local request, complaint = request_of(platform, ask, scope, context)
+  if not request then
+    return provider.failure(complaint)
+  end
   local object, message, details, answer = (platform.send or http.request)(ask, request, context)
   if not object then
     if not answer and details.is_transient then
@@ -168,32 +239,31 @@ local function ask_platform(platform, ask, request, context)
   return token, expires_in, extra
 end
 
---- The one identity of the options; nil for the machine's own.
-local function identity_of(checked, level)
-  local identity
-  for _, kind in ipairs(kinds) do
-    if checked[kind] then
-      if identity then
-        error(name .. ": takes one of 'client_id', 'resource_id' and 'object_id'", level + 1)
-      end
-      identity = { kind = kind, value = checked[kind] }
+--- The option that chooses an identity; nil for the machine's own, or nil and a caller's mistake.
+local function kind_of(checked)
+  local kind
+  for _, option in ipairs { "client_id", "resource_id", "object_id" } do
+    if checked[option] and kind then
+      return nil, "takes one of 'client_id', 'resource_id' and 'object_id'"
     end
+    kind = checked[option] and option or kind
   end
-  return identity
+  return kind
 end
 
---- Makes a provider. It reads and sends nothing before it is asked.
----@param given autopilot.token.ManagedIdentityOptions?
----@param level integer? where a mistake raises, as for `error`; default 2, the caller
----@return autopilot.TokenProvider
-local function new(given, level)
-  level = level or 2
-  local checked = options.check(name, rules, given, level)
-  local identity = identity_of(checked, level)
-  local function variable(wanted)
-    return authority.environment(checked, wanted)
+return provider.kind("managed_identity", rules, function(checked)
+  local kind, mistake = kind_of(checked)
+  if mistake then
+    return nil, mistake
   end
-  local context = { variable = variable, probe = checked.probe }
+  local context = {
+    kind = kind,
+    identity = kind and checked[kind],
+    probe = checked.probe,
+    variable = function(name)
+      return authority.environment(checked, name)
+    end,
+  }
   return function(ask)
     if ask.has_several then
       local message = "a managed identity signs in to the machine's own tenant only, and there "
@@ -204,14 +274,6 @@ local function new(given, level)
     if not scope then
       return provider.failure(message)
     end
-    local platform = detect(variable)
-    local request
-    request, message = request_of(platform, ask, scope, identity, variable)
-    if not request then
-      return provider.failure(message)
-    end
-    return ask_platform(platform, ask, request, context)
+    return ask_platform(ask, scope, context)
   end
-end
-
-return new
+end)

@@ -12,11 +12,6 @@ local provider = require "autopilot.token.provider"
 local oauth = {}
 
 ---@alias autopilot.token.Form table<string, string>
---- The form, or a function that makes it anew for each attempt; it returns nil and a sentence to stop.
----@alias autopilot.token.FormSource autopilot.token.Form|fun(): autopilot.token.Form?, string?
-
---- The type of an assertion that proves who an application is (RFC 7523).
-oauth.assertion_type = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 local timeout = { connect = 10, total = 30 }
 
@@ -25,14 +20,6 @@ local waits_for_certificate = { 2, 4, 8 }
 
 -- Fields of forms that must not come back in a message.
 local secret_fields = { "client_secret", "client_assertion", "device_code", "refresh_token" }
-
-local function secrets_of(form)
-  local secrets = {}
-  for _, name in ipairs(secret_fields) do
-    secrets[#secrets + 1] = form[name]
-  end
-  return secrets
-end
 
 --- The URL of one of the tenant's endpoints.
 ---@param place autopilot.token.Place
@@ -43,11 +30,22 @@ function oauth.endpoint(place, endpoint)
 end
 
 --- Sends a form once, with the client id and the claims that are asked for.
-local function send(ask, place, url, form)
+---@param ask autopilot.TokenAsk its `claims` are sent as they are
+---@param place autopilot.token.Place
+---@param form autopilot.token.Form
+---@param endpoint string? `token` (default) or `devicecode`
+---@return table? object the JSON object of the answer
+---@return string? message one line, without a secret
+---@return autopilot.token.Details? details
+function oauth.post(ask, place, form, endpoint)
   local claims = type(ask.claims) == "string" and ask.claims ~= "" and ask.claims or nil
+  local secrets = {}
+  for _, name in ipairs(secret_fields) do
+    secrets[#secrets + 1] = form[name]
+  end
   return http.request(ask, {
     method = "POST",
-    url = url,
+    url = oauth.endpoint(place, endpoint),
     headers = {
       ["Accept"] = "application/json",
       ["Content-Type"] = "application/x-www-form-urlencoded",
@@ -55,57 +53,27 @@ local function send(ask, place, url, form)
     },
     body = http.encode_form(merged(form, { client_id = place.client_id, claims = claims })),
     timeout = timeout,
-    secrets = secrets_of(form),
+    secrets = secrets,
   })
 end
 
---- Sends a form to an endpoint of the tenant. A certificate that Entra does not know yet is tried again,
--- for 14 seconds in all.
----@param ask autopilot.TokenAsk its `claims` are sent as they are
----@param place autopilot.token.Place
----@param source autopilot.token.FormSource
----@param endpoint string? `token` (default) or `devicecode`
----@return table? object the JSON object of the answer
----@return string? message one line, without a secret
----@return autopilot.token.Details? details
-function oauth.post(ask, place, source, endpoint)
-  local url, attempt = oauth.endpoint(place, endpoint), 0
-  while true do
-    local form, reason = source, nil
-    if type(source) == "function" then
-      form, reason = source()
-    end
-    if not form then
-      return provider.failure(reason)
-    end
-    local object, message, details = send(ask, place, url, form)
-    attempt = attempt + 1
-    local wait = details
-      and oauth_error.is_not_yet_known(details)
-      and waits_for_certificate[attempt]
-    if object or not wait or not ask.sleep then
-      return object, message, details
-    end
-    ask.sleep(wait)
-  end
-end
-
---- Asks the tenant's endpoint for a token.
+--- Asks the tenant's endpoint for a token, once.
 ---@param ask autopilot.TokenAsk
 ---@param place autopilot.token.Place
----@param source autopilot.token.FormSource
+---@param form autopilot.token.Form
 ---@return string? token
 ---@return number|string|nil expires_in seconds, when told; without a token the message: one line, without a secret
 ---@return table extra `refresh_in`, `refresh_token`; without a token `autopilot.token.Details`
-function oauth.request(ask, place, source)
-  local object, message, details = oauth.post(ask, place, source)
+function oauth.request(ask, place, form)
+  local object, message, details = oauth.post(ask, place, form)
   if not object then
     return nil, message, details
   end
   return http.read_token(object, http.now(ask))
 end
 
---- Signs an application in (client credentials, RFC 6749 section 4.4).
+--- Signs an application in (client credentials, RFC 6749 section 4.4). A certificate that Entra does not know
+-- yet is tried again, for 14 seconds in all.
 ---@param ask autopilot.TokenAsk
 ---@param checked table options, checked by `authority.rules`
 ---@param prove fun(place: autopilot.token.Place): autopilot.token.Form?, string? called for each attempt
@@ -119,15 +87,29 @@ function oauth.sign_in(ask, checked, prove, fallback)
   if not place then
     return provider.failure(message)
   end
-  return oauth.request(ask, place, function()
-    local proof, reason = prove(place)
-    return proof and merged(proof, {
-      grant_type = "client_credentials",
-      client_assertion_type = proof.client_assertion and oauth.assertion_type,
-      scope = place.scope,
-    }),
-      reason
-  end)
+  for attempt = 1, #waits_for_certificate + 1 do
+    local form, complaint = prove(place)
+    if not form then
+      return provider.failure(complaint)
+    end
+    form.grant_type, form.scope = "client_credentials", place.scope
+    local token, expires_in, extra = oauth.request(ask, place, form)
+    local wait = extra.reason == oauth_error.not_yet_known and waits_for_certificate[attempt]
+    if token or not wait or not ask.sleep then
+      return token, expires_in, extra
+    end
+    ask.sleep(wait)
+  end
+end
+
+--- The fields that prove who an application is by an assertion (RFC 7523 section 2.2).
+---@param assertion string
+---@return autopilot.token.Form
+function oauth.proof(assertion)
+  return {
+    client_assertion = assertion,
+    client_assertion_type = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+  }
 end
 
 return oauth

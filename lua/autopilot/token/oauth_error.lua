@@ -47,8 +47,8 @@ local hints = {
   ["7000222"] = "The client secret has expired: make a new one in the app registration.",
 }
 
--- A certificate that was uploaded lately is not known to every server yet.
-local not_yet_known = "700027"
+--- The AADSTS number of a certificate that was uploaded lately: not every server knows it yet.
+oauth_error.not_yet_known = "700027"
 
 -- Seconds to wait after a refusal that names no time, and the longest wait (MSAL's numbers).
 local default_wait, longest_wait = 5, 3600
@@ -136,7 +136,7 @@ function oauth_error.read(answer, clean, now)
   local message, hint = sentence_of(fields.description, clean), reason and hints[reason]
   if not message then
     message, hint = sentence_of_status(answer)
-    message = code and ("the token endpoint refuses: %s"):format(code) or message
+    message = code and "the token endpoint refuses: " .. code or message
   end
   local retry_after = wait_of(answer, now)
   return message,
@@ -150,15 +150,8 @@ function oauth_error.read(answer, clean, now)
       is_transient = retry_after ~= nil
         or answer.status == 408
         or busy[code or ""] == true
-        or reason == not_yet_known,
+        or reason == oauth_error.not_yet_known,
     }
-end
-
---- Whether the same request may succeed in a few seconds: the certificate is not known yet.
----@param details autopilot.token.Details
----@return boolean
-function oauth_error.is_not_yet_known(details)
-  return details.reason == not_yet_known
 end
 
 return oauth_error

@@ -1,6 +1,8 @@
---- What the providers of this folder share: how one fails before it sends anything, how the text of a
--- service gets into a message, and how one is made by its name.
+--- What the providers of this folder share: how the providers of one kind are made, how one fails before it
+-- sends anything, and how text from outside gets into a message.
 
+local merged = require "autopilot.base.merged"
+local options = require "autopilot.base.options"
 local redact = require "autopilot.base.redact"
 local sentence = require "autopilot.base.sentence"
 
@@ -9,6 +11,24 @@ local provider = {}
 -- Characters of a message, which is a part of one line of a report.
 local longest_message = 300
 
+--- Returns the function that makes the providers of one kind from their options. A mistake in the options
+-- raises at its caller's line. A provider reads and sends nothing before it is asked.
+---@param name string
+---@param rules table<string, autopilot.OptionRule>
+---@param make fun(checked: table): autopilot.TokenProvider?, string? returns nil and a sentence for a mistake
+---@return fun(given: table?, level: integer?): autopilot.TokenProvider new `level` as for `error`, default 2
+function provider.kind(name, rules, make)
+  name = "autopilot.token." .. name
+  return function(given, level)
+    level = level or 2
+    local made, mistake = make(options.check(name, rules, given, level))
+    if not made then
+      error(name .. ": " .. mistake, level)
+    end
+    return made
+  end
+end
+
 --- What a provider returns when it cannot get a token, has sent nothing, and would fail in the same way again.
 ---@param message string one line, without a secret
 ---@param facts { code: string?, hint: string? }?
@@ -16,8 +36,7 @@ local longest_message = 300
 ---@return string message
 ---@return autopilot.token.Details details
 function provider.failure(message, facts)
-  facts = facts or {}
-  return nil, message, { code = facts.code, hint = facts.hint, is_transient = false }
+  return nil, message, merged(facts, { is_transient = false })
 end
 
 --- Makes a function that turns text from outside into one clean line of bounded length without secrets.
@@ -34,6 +53,24 @@ function provider.cleaner(secrets)
   end
 end
 
+--- Modules of luaossl by their names, as `cipher`: an optional dependency, through which OpenSSL is used.
+---@param ... string
+---@return table<string, table>? modules
+---@return string? message what is missing
+function provider.luaossl(...)
+  local modules = {}
+  for _, name in ipairs { ... } do
+    local ok, module = pcall(require, "openssl." .. name)
+    if not ok then
+      return nil,
+        "needs luaossl, which is not installed: take the package lua-luaossl (Debian, Ubuntu) or "
+          .. "the rock luaossl"
+    end
+    modules[name] = module
+  end
+  return modules
+end
+
 --- Makes a provider by its name, for those that choose among several. Options that do not suit it are not
 -- the caller's mistake then: the provider fails with that message when it is asked.
 ---@param name string
@@ -42,12 +79,10 @@ end
 ---@return autopilot.TokenProvider
 function provider.open(name, given, prefix)
   local made, result = pcall(require("autopilot.token." .. name), given)
-  if made then
-    return result
-  end
-  return function()
-    return provider.failure((prefix or "") .. tostring(result))
-  end
+  return made and result
+    or function()
+      return provider.failure((prefix or "") .. tostring(result))
+    end
 end
 
 return provider

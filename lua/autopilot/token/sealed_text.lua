@@ -1,15 +1,17 @@
 --- Encrypts texts, so that they can be read and made with the key only: AES-256 in Galois/Counter Mode
 -- (NIST SP 800-38D).
 --
--- OpenSSL does the work, through luaossl, an optional dependency. Each text is bound to a context: a text
+-- OpenSSL does the work, through luaossl. Each text is bound to a context: a text
 -- that was moved to another place does not open. The nonce of each text is random, which is safe for 2^32
 -- texts with one key (section 8.3 there).
+
+local provider = require "autopilot.token.provider"
 
 local sealed_text = {}
 
 ---@class autopilot.token.SealedText
 ---@field package key string 32 bytes
----@field package parts table modules of luaossl
+---@field package openssl table<string, table>
 local SealedText = {}
 SealedText.__index = SealedText
 
@@ -18,39 +20,32 @@ local nonce_length, tag_length = 12, 16
 -- The first byte of a sealed text. It changes with the form of the rest.
 local version = "\1"
 
-local missing = "needs luaossl, which is not installed: take the package lua-luaossl "
-  .. "(Debian, Ubuntu) or the rock luaossl"
-
 --- Makes an object that seals and opens texts with a key.
 ---@param key string random bytes, at least 32
 ---@return autopilot.token.SealedText?
 ---@return string? message what is missing
 function sealed_text.new(key)
-  local parts = {}
-  for _, name in ipairs { "cipher", "digest", "rand" } do
-    local ok, part = pcall(require, "openssl." .. name)
-    if not ok then
-      return nil, missing
-    end
-    parts[name] = part
+  local openssl, missing = provider.luaossl("cipher", "digest", "rand")
+  if not openssl then
+    return nil, missing
   end
   -- A digest has the length that the cipher needs. It does not make a weak key strong.
-  local digest = parts.digest.new("sha256"):final(key)
-  return setmetatable({ key = digest, parts = parts }, SealedText)
+  local digest = openssl.digest.new("sha256"):final(key)
+  return setmetatable({ key = digest, openssl = openssl }, SealedText)
 end
 
 local function in_context(context, text)
   return #context .. ":" .. context .. text
 end
 
---- Seals a text.
----@param context string what the text is for; needed to open it
+--- Seals a text for a context, which is needed to open it; nil when OpenSSL fails.
+---@param context string
 ---@param text string
----@return string? sealed nil when OpenSSL fails
+---@return string? sealed
 function SealedText:seal(context, text)
   local ok, sealed = pcall(function()
-    local nonce = self.parts.rand.bytes(nonce_length)
-    local cipher = self.parts.cipher.new(cipher_name):encrypt(self.key, nonce)
+    local nonce = self.openssl.rand.bytes(nonce_length)
+    local cipher = self.openssl.cipher.new(cipher_name):encrypt(self.key, nonce)
     local coded = cipher:final(in_context(context, text))
     return version .. nonce .. cipher:getTag(tag_length) .. coded
   end)
@@ -62,21 +57,17 @@ end
 ---@param sealed string
 ---@return string? text
 function SealedText:open(context, sealed)
-  local head = 1 + nonce_length + tag_length
-  if #sealed <= head or sealed:sub(1, 1) ~= version then
-    return nil
-  end
+  local head = #version + nonce_length + tag_length
   local ok, text = pcall(function()
-    local nonce = sealed:sub(2, 1 + nonce_length)
-    local cipher = self.parts.cipher.new(cipher_name):decrypt(self.key, nonce)
-    cipher:setTag(sealed:sub(2 + nonce_length, head))
+    local nonce = sealed:sub(#version + 1, #version + nonce_length)
+    local cipher = self.openssl.cipher.new(cipher_name):decrypt(self.key, nonce)
+    cipher:setTag(sealed:sub(head - tag_length + 1, head))
     return cipher:final(sealed:sub(head + 1))
   end)
   local start = in_context(context, "")
-  if not ok or not text or text:sub(1, #start) ~= start then
-    return nil
+  if ok and text and sealed:sub(1, #version) == version and text:sub(1, #start) == start then
+    return text:sub(#start + 1)
   end
-  return text:sub(#start + 1)
 end
 
 return sealed_text

@@ -3,17 +3,22 @@
 local core = require "autopilot.core"
 local provider = require "autopilot.token.provider"
 
-local name = "autopilot.token.static"
+local function mistake_of(token)
+  if type(token) ~= "string" then
+    return ("be a string (got %s)"):format(type(token))
+  elseif token == "" then
+    return "not be empty"
+  end
+  return not core.is_header_text(token) and "not contain CR, LF or NUL" or nil
+end
 
 --- Makes a provider that always returns this token, also after it was refused: it has no other.
 ---@param token string
 ---@return autopilot.TokenProvider
-local function new(token)
-  if type(token) ~= "string" then
-    error(("%s: the token must be a string (got %s)"):format(name, type(token)), 2)
-  elseif token == "" or not core.is_header_text(token) then
-    local must = token == "" and "not be empty" or "not contain CR, LF or NUL"
-    error(("%s: the token must %s"):format(name, must), 2)
+return function(token)
+  local mistake = mistake_of(token)
+  if mistake then
+    error("autopilot.token.static: the token must " .. mistake, 2)
   end
   return function(ask)
     if ask and ask.has_several then
@@ -23,5 +28,3 @@ local function new(token)
     return token
   end
 end
-
-return new

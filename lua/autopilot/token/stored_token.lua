@@ -10,18 +10,12 @@ local json = require "autopilot.base.json"
 local life = require "autopilot.token.life"
 local protected_call = require "autopilot.base.protected_call"
 
----@class autopilot.token.StoredTokensOptions
+---@class autopilot.token.StoredTokens: autopilot.token.Limits
 ---@field provider autopilot.TokenProvider asked when the store has no token
 ---@field store autopilot.Store
 ---@field identity string whose tokens these are: the application's client id, say
 ---@field sealing autopilot.token.SealedText? nil: tokens are kept as they are
----@field minimum_life number seconds
----@field unknown_life number seconds
-
----@class autopilot.token.StoredTokens: autopilot.token.StoredTokensOptions
----@field package leases autopilot.Leases
-local StoredTokens = {}
-StoredTokens.__index = StoredTokens
+---@field package leases autopilot.Leases?
 
 -- The first part of every key. Its number changes with the form of the values.
 local prefix = "autopilot:1:token:"
@@ -32,16 +26,6 @@ local lease_time, margin = 60, 10
 local largest_difference = 60
 -- How often a lease is tried to be taken, before the provider is asked without one.
 local most_tries = 100
-
----@param given autopilot.token.StoredTokensOptions
----@return autopilot.token.StoredTokens
-function StoredTokens.new(given)
-  local self, store = setmetatable(given, StoredTokens), given.store
-  self.leases = Leases.new(function(method, key, ...)
-    return contract.call(store, method, key, ...)
-  end)
-  return self
-end
 
 local function encode(self, key, kept)
   -- Whole seconds, as JSON keeps 14 digits of a number.
@@ -58,44 +42,36 @@ local function encode(self, key, kept)
   return text
 end
 
-local function is_optional(value, kind)
-  return value == nil or type(value) == kind
-end
-
 --- Reads what `encode` has written; nil for anything else.
 local function decode(self, key, value, now)
-  local text = value
   if value and self.sealing then
-    text = self.sealing:open(key, value)
+    value = self.sealing:open(key, value)
   end
-  local kept = text and json.decode(text)
+  local kept = json.decode(value)
   local is_kept = type(kept) == "table"
     and type(kept.token) == "string"
     and core.is_header_text(kept.token)
     and kept.token ~= ""
     and type(kept.obtained_at) == "number"
     and kept.obtained_at <= now + largest_difference
-    and is_optional(kept.expires_at, "number")
-    and is_optional(kept.fresh_until, "number")
-    and is_optional(kept.claims, "string")
+    and type(kept.expires_at or 0) == "number"
+    and type(kept.fresh_until or 0) == "number"
+    and type(kept.claims or "") == "string"
   return is_kept and kept or nil
 end
 
---- The token in the store when it answers what is asked. One that was refused is deleted.
----@return autopilot.token.Kept? kept
----@return boolean is_fresh false: it is time for another
+--- The token in the store when it answers what is asked, and whether it needs no renewal yet. One that was
+-- refused is deleted.
 local function look(self, key, ask)
   local now, value = ask.now(), contract.get(self.store, key)
   local kept = decode(self, key, value, now)
-  if not kept or now >= life.usable_until(kept, self) then
-    return nil, false
+  if not kept then
+    return nil
   elseif kept.token == ask.refused or (ask.refresh and not ask.refused) then
     contract.call(self.store, "delete_if", key, value)
-    return nil, false
-  elseif not life.can_answer(kept, ask, now, self) then
-    return nil, false
+  elseif life.can_answer(kept, ask, self) then
+    return kept, not kept.fresh_until or now < kept.fresh_until
   end
-  return kept, not kept.fresh_until or now < kept.fresh_until
 end
 
 --- Asks the provider, and puts its token into the store. An error of the provider is passed on.
@@ -117,52 +93,53 @@ end
 
 --- Takes a token that another process puts into the store, or asks the provider while no other process does.
 local function ask_in_turn(self, key, ask)
-  local now = ask.now
+  local claim = key .. ":claim"
   local waiting = {
     sleep = ask.sleep,
-    now = now,
+    now = ask.now,
     deadline = ask.deadline,
     longest = lease_time + margin,
   }
   for _ = 1, most_tries do
-    local left = ask.deadline and ask.deadline - now() or lease_time
+    local left = ask.deadline and ask.deadline - ask.now() or lease_time
     local seconds = math.max(0, math.min(left, lease_time)) + margin
-    local lease, message = self.leases:take(key .. ":claim", seconds)
+    local lease, message = self.leases:take(claim, seconds)
     if not lease and message ~= "exists" then
       break
     end
     local kept, is_fresh = look(self, key, ask)
-    if kept and is_fresh then
-      if lease then
-        lease:release()
-      end
-      return kept
-    elseif lease then
+    if lease and not is_fresh then
       return ask_provider(self, key, ask, lease)
-    elseif self.leases:wait(key .. ":claim", waiting) ~= "over" then
+    elseif lease then
+      lease:release()
+    end
+    if is_fresh then
+      return kept
+    elseif self.leases:wait(claim, waiting) ~= "over" then
       break
     end
   end
   return ask_provider(self, key, ask) -- as without a store
 end
 
---- A token out of the store, else of the provider.
----@param ask autopilot.TokenAsk with `now`
----@return autopilot.token.Kept? kept nil when there is no token
----@return any message
----@return any details
-function StoredTokens:obtain(ask)
-  local tenant = ask.tenant and ask.tenant:lower()
-  local key = prefix .. life.key_of(self.identity, tenant, ask.cloud, ask.scope)
-  local kept, is_fresh = look(self, key, ask)
-  if kept and is_fresh then
-    return kept
+--- Makes a function that gets a token out of the store, else of the provider.
+---@param self autopilot.token.StoredTokens
+---@return fun(ask: autopilot.TokenAsk): autopilot.token.Kept?, any, any obtain `ask` has `now`
+return function(self)
+  self.leases = Leases.new(function(method, key, ...)
+    return contract.call(self.store, method, key, ...)
+  end)
+  return function(ask)
+    local tenant = ask.tenant and ask.tenant:lower()
+    local key = prefix .. life.key_of(self.identity, tenant, ask.cloud, ask.scope)
+    local kept, is_fresh = look(self, key, ask)
+    if is_fresh then
+      return kept
+    end
+    local newer, message, details = ask_in_turn(self, key, ask)
+    if not newer and kept and ask.now() < life.usable_until(kept, self) then
+      return kept -- it cannot be renewed, and can still be used
+    end
+    return newer, message, details
   end
-  local newer, message, details = ask_in_turn(self, key, ask)
-  if not newer and kept and ask.now() < life.usable_until(kept, self) then
-    return kept -- it cannot be renewed, and can still be used
-  end
-  return newer, message, details
 end
-
-return StoredTokens

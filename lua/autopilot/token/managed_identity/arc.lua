@@ -30,10 +30,9 @@ function arc.key_path(challenge, folder)
     return nil
   end
   realm = realm:match '^"(.*)"$' or realm
+  local start, file = realm:sub(1, #folder), realm:sub(#folder + 1)
   local is_windows = folder:sub(-1) == "\\"
-  local start = realm:sub(1, #folder)
   local is_inside = start == folder or (is_windows and start:lower() == folder:lower())
-  local file = realm:sub(#folder + 1)
   -- A name in the folder itself: without separator, colon (a device or stream) or leading dot.
   return is_inside and #file <= 255 and file:find "^[%w_-][%w_.-]*%.key$" and folder .. file or nil
 end

@@ -2,7 +2,6 @@
 -- again.
 
 local http = require "autopilot.token.http"
-local merged = require "autopilot.base.merged"
 
 local metadata_service = {}
 
@@ -19,12 +18,11 @@ end
 
 --- Seconds to wait before the next attempt; nil when there should be none.
 local function wait_after(answer, attempt, details)
-  if not is_worth_retrying(answer.status) then
-    return nil
-  end
   local planned = (answer.status == 410 and waits_while_gone or waits)[attempt]
   local told = answer.headers["retry-after"] and details.retry_after or 0
-  return planned and told <= longest_wait and math.max(planned, told) or nil
+  if is_worth_retrying(answer.status) and planned and told <= longest_wait then
+    return math.max(planned, told)
+  end
 end
 
 local function unavailable(is_transient)
@@ -47,17 +45,13 @@ local function answers(ask, request, seconds)
   return object ~= nil or (answer ~= nil and answer.status ~= 401 and answer.status ~= 403)
 end
 
---- The details of a failure, with a hint or with whether another attempt may help, by the answer's status.
-local function explained(answer, details)
+--- Adds to the details of a refusal what its status tells.
+local function explain(answer, details)
   if answer.status == 400 and answer.body:lower():find("identity not found", 1, true) then
-    local hint = "Assign a managed identity to this machine; with several, or one that is only "
+    details.hint = "Assign a managed identity to this machine; with several, or one that is only "
       .. "assigned by the user, set client_id."
-    return merged(details, { hint = hint })
   end
-  return merged(
-    details,
-    { is_transient = details.is_transient or is_worth_retrying(answer.status) }
-  )
+  details.is_transient = details.is_transient or is_worth_retrying(answer.status)
 end
 
 --- Sends a request until it succeeds or another attempt is of no use. With a `probe`, of the options or of
@@ -79,18 +73,17 @@ function metadata_service.send(ask, request, context)
   local attempt = 0
   while true do
     local object, message, details, answer = http.request(ask, request)
-    if object then
-      return object
-    elseif not answer then
-      if details.is_transient then
+    if not answer then
+      if details and details.is_transient then
         return unavailable(true)
       end
-      return nil, message, details
+      return object, message, details
     end
     attempt = attempt + 1
     local seconds = ask.sleep and wait_after(answer, attempt, details)
     if not seconds then
-      return nil, message, explained(answer, details)
+      explain(answer, details)
+      return nil, message, details
     end
     ask.sleep(seconds)
   end

@@ -1,0 +1,145 @@
+--- Reads RSA private keys in PEM, plain or encrypted (RFC 5958, 8018, 1421), through luaossl.
+--
+-- luaossl takes no passphrase for a key, but for a file of PKCS #12 (RFC 7292). So an encrypted key is put
+-- into such a file, in memory, and OpenSSL decrypts it in any way that it knows. Only OpenSSL's own older
+-- form has no place in such a file: it is decrypted here.
+
+local pem = require "autopilot.token.pem"
+local sentence = require "autopilot.base.sentence"
+
+--- An element of DER: its tag, its length in two bytes, and its content.
+local function element(tag, ...)
+  local content = table.concat { ... }
+  return string.char(tag, 0x82, math.floor(#content / 256), #content % 256) .. content
+end
+
+local function sequence(...)
+  return element(0x30, ...)
+end
+
+-- Object identifiers (RFC 8017 and 7292).
+local rsadsi = "\42\134\72\134\247\13"
+local data = element(0x06, rsadsi .. "\1\7\1")
+local encrypted_key = element(0x06, rsadsi .. "\1\12\10\1\2")
+local sha1 = element(0x06, "\43\14\3\2\26")
+
+--- What PKCS #12 calls data: a type, and content as octets.
+local function data_of(content)
+  return sequence(data, element(0xA0, element(0x04, content)))
+end
+
+--- A character of UTF-8 in UTF-16.
+local function utf16_character(character)
+  local length, code = #character, character:byte()
+  code = length > 1 and code % 2 ^ (7 - length) or code
+  for index = 2, length do
+    code = code * 64 + character:byte(index) % 64
+  end
+  local function unit(value)
+    return string.char(math.floor(value / 256), value % 256)
+  end
+  if code < 0x10000 then
+    return unit(code)
+  end
+  code = code - 0x10000
+  return unit(0xD800 + math.floor(code / 1024)) .. unit(0xDC00 + code % 1024)
+end
+
+--- A passphrase as PKCS #12 computes with it: in UTF-16 with a NUL behind it. A text that is not UTF-8 is
+-- taken for Latin-1, as OpenSSL does.
+local function password_of(passphrase)
+  local character = sentence.valid(passphrase) == passphrase and "[%z\1-\127\194-\244][\128-\191]*"
+    or "."
+  return passphrase:gsub(character, utf16_character) .. "\0\0"
+end
+
+--- A file of PKCS #12 that holds an EncryptedPrivateKeyInfo, with the checksum that OpenSSL wants: one round
+-- of RFC 7292, appendix B, as nothing here is to be kept secret.
+local function as_pkcs12(openssl, der, passphrase)
+  local content = sequence(data_of(sequence(sequence(encrypted_key, element(0xA0, der)))))
+  local salt, password = ("s"):rep(8), password_of(passphrase)
+  local length = math.ceil(#password / 64) * 64
+  local filled = password:rep(math.ceil(length / #password)):sub(1, length)
+  local key = openssl.digest.new("sha1"):final(("\3"):rep(64) .. salt:rep(8) .. filled)
+  local checksum = openssl.hmac.new(key, "sha1"):final(content)
+  local mac = sequence(sequence(sequence(sha1), element(0x04, checksum)), element(0x04, salt))
+  return sequence("\2\1\3", data_of(content), mac)
+end
+
+-- Bytes of the keys of the ciphers that OpenSSL's older form uses.
+local older_ciphers =
+  { ["aes-128-cbc"] = 16, ["aes-192-cbc"] = 24, ["aes-256-cbc"] = 32, ["des-ede3-cbc"] = 24 }
+
+--- The plain DER of a key in that form: it makes the key of the cipher by a chain of MD5 sums. Raises where
+-- the passphrase is wrong.
+local function decrypt_older(openssl, der, passphrase, cipher, vector)
+  local key, last = "", ""
+  while #key < older_ciphers[cipher] do
+    last = openssl.digest.new("md5"):final(last .. passphrase .. vector:sub(1, 8))
+    key = key .. last
+  end
+  key = key:sub(1, older_ciphers[cipher])
+  return assert(openssl.cipher.new(cipher):decrypt(key, vector):final(der))
+end
+
+--- The key of an encrypted block; or nil and a sentence without a part of key or passphrase.
+local function decrypt(openssl, block, passphrase)
+  local ok, key
+  local information = block.fields["DEK-Info"]
+  if information then
+    local cipher, hex = information:lower():match "^([%w-]+),(%x+)%s*$"
+    if not older_ciphers[cipher or ""] then
+      return nil,
+        "the private key is encrypted in a way that is not known here: write it anew with "
+          .. "'openssl pkcs8 -topk8 -v2 aes-256-cbc'"
+    end
+    local vector = hex:gsub("%x%x", function(pair)
+      return string.char(tonumber(pair, 16))
+    end)
+    ok, key = pcall(function()
+      local der = decrypt_older(openssl, block.der, passphrase, cipher, vector)
+      return openssl.pkey.new(der, "DER", "private")
+    end)
+  else
+    ok, key = pcall(function()
+      local file = as_pkcs12(openssl, block.der, passphrase)
+      return (openssl.pkcs12.parse(file, passphrase))
+    end)
+  end
+  if not ok or not key then
+    return nil, "the passphrase is wrong, or the private key is damaged"
+  end
+  return key
+end
+
+--- The first private key in a text; or nil and a sentence.
+local function find(openssl, text, ask_for_passphrase)
+  for _, block in ipairs(pem.blocks(text)) do
+    if block.label == "ENCRYPTED PRIVATE KEY" or block.fields["DEK-Info"] then
+      local passphrase, message = ask_for_passphrase()
+      if not passphrase then
+        return nil, message
+      end
+      return decrypt(openssl, block, passphrase)
+    elseif block.label:find "PRIVATE KEY$" then
+      -- The error of luaossl is not repeated, because it may quote anything.
+      local ok, key = pcall(openssl.pkey.new, block.der, "DER", "private")
+      return ok and key or nil, "the private key cannot be read: it is damaged"
+    end
+  end
+  return nil, "there is no private key in PEM that can be read"
+end
+
+--- Reads the first private key of a text.
+---@param openssl table<string, table> modules of luaossl
+---@param text string PEM
+---@param ask_for_passphrase fun(): string?, string? called only for an encrypted key
+---@return table? key of luaossl
+---@return string? message one sentence without a part of key or passphrase
+return function(openssl, text, ask_for_passphrase)
+  local key, message = find(openssl, text, ask_for_passphrase)
+  if key and key:type() ~= "rsaEncryption" then
+    return nil, "the private key must be an RSA key: Entra takes no other"
+  end
+  return key, message
+end
