@@ -27,7 +27,7 @@ bool wake_socket_open(struct wake_socket *wake, const char **problem);
  * has no descriptor or memory for it. */
 int wake_socket_accept(const struct wake_socket *wake);
 
-/* Listens no more and removes what it made. */
+/* Listens no more and removes what it made. May be called again. */
 void wake_socket_close(struct wake_socket *wake);
 
 #endif
