@@ -82,6 +82,7 @@ build = {
     ["autopilot.base.url"] = "lua/autopilot/base/url.lua",
     ["autopilot.cli"] = "lua/autopilot/cli/init.lua",
     ["autopilot.cli.arguments"] = "lua/autopilot/cli/arguments.lua",
+    ["autopilot.cli.client"] = "lua/autopilot/cli/client.lua",
     ["autopilot.cli.commands"] = "lua/autopilot/cli/commands/init.lua",
     ["autopilot.cli.commands.emulate"] = "lua/autopilot/cli/commands/emulate.lua",
     ["autopilot.cli.commands.ensure"] = "lua/autopilot/cli/commands/ensure.lua",

@@ -59,6 +59,29 @@ function Context:variable(name)
   return value ~= "" and value or nil
 end
 
+-- The variables that give the values of options.
+local variables = {
+  tenant = "AZURE_TENANT_ID",
+  client_id = "AZURE_CLIENT_ID",
+  certificate = "AZURE_CLIENT_CERTIFICATE_PATH",
+  token_file = "AZURE_FEDERATED_TOKEN_FILE",
+  base_url = "AUTOPILOT_BASE_URL",
+  ca_file = "AUTOPILOT_CA_FILE",
+}
+
+--- The value of an option, else of its variable.
+---@param given table<string, any> options of the command
+---@param name string
+---@return string? value
+---@return string? origin the option or the variable, as the user knows it
+function Context:find(given, name)
+  if given[name] then
+    return given[name], "--" .. name:gsub("_", "-")
+  end
+  local value = self:variable(variables[name])
+  return value, value and variables[name]
+end
+
 --- Keeps a secret out of everything that is printed from now on.
 ---@param secret string? nil: nothing to hide
 function Context:hide(secret)

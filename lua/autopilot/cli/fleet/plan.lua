@@ -4,7 +4,7 @@
 
 local FleetSignIn = require "autopilot.cli.fleet.sign_in"
 local input = require "autopilot.cli.input"
-local options_of = require "autopilot.cli.options"
+local client_of = require "autopilot.cli.client"
 local tenant_list = require "autopilot.cli.fleet.tenant_list"
 local text = require "autopilot.cli.text"
 
@@ -108,7 +108,7 @@ end
 
 --- What is wrong with the client's options, or nil: a client is made for nothing else.
 local function client_mistake(self, origins)
-  local client, mistake = options_of.make_client(with(self, { token = "none" }), origins)
+  local client, mistake = client_of.make(with(self, { token = "none" }), origins)
   if client then
     client:close()
   end
@@ -231,7 +231,7 @@ function FleetPlan.prepare(options, context)
   }, FleetPlan)
   context:report_termination()
   local origins
-  self.client, origins = options_of.describe(options, context)
+  self.client, origins = client_of.describe(options, context)
   local mistake = client_mistake(self, origins)
   if mistake then
     return nil, mistake
