@@ -15,8 +15,8 @@ local client = {}
 function client.describe(given, context)
   local origins, timeout = {}, given.timeout
   local function find(name, option)
-    local value
-    value, origins[option or name] = context:find(given, name)
+    local value, origin = context:find(given, name)
+    origins[option or name] = value and origin
     return value
   end
   local ca_file = find("ca_file", "http.ca_file")

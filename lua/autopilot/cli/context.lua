@@ -73,13 +73,14 @@ local variables = {
 ---@param given table<string, any> options of the command
 ---@param name string
 ---@return string? value
----@return string? origin the option or the variable, as the user knows it
+---@return string origin the option or the variable that gave it; without a value, both: `--x or X`
 function Context:find(given, name)
+  local option, variable = "--" .. name:gsub("_", "-"), variables[name]
   if given[name] then
-    return given[name], "--" .. name:gsub("_", "-")
+    return given[name], option
   end
-  local value = self:variable(variables[name])
-  return value, value and variables[name]
+  local value = self:variable(variable)
+  return value, value and variable or ("%s or %s"):format(option, variable)
 end
 
 --- Keeps a secret out of everything that is printed from now on.
