@@ -34,8 +34,8 @@ end
 
 --- The secret of the application.
 local function find_secret(given, options, context)
-  local path, message = options.client_secret_file, nil
-  local secret = not path and context:variable "AZURE_CLIENT_SECRET"
+  local path, message = options.client_secret_file
+  local secret = context:variable "AZURE_CLIENT_SECRET"
   if not path then
     message = not secret and "needs --client-secret-file or AZURE_CLIENT_SECRET"
   elseif path == "-" then

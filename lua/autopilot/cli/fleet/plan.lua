@@ -3,7 +3,7 @@
 -- `prepare` finds what is wrong with the command as a whole, before anything is sent.
 
 local FleetSignIn = require "autopilot.cli.fleet.sign_in"
-local input = require "autopilot.cli.input"
+local lines = require "autopilot.cli.fleet.lines"
 local client_of = require "autopilot.cli.client"
 local tenant_list = require "autopilot.cli.fleet.tenant_list"
 local text = require "autopilot.cli.text"
@@ -47,7 +47,7 @@ end
 
 local function open_list(self)
   local options, context = self.options, self.context
-  local read_line, size, close = input.lines(options.file, context.stdin, tenant_list.longest_line)
+  local read_line, size, close = lines.open(options.file, context.stdin)
   if not read_line then
     return nil, "the list cannot be read: " .. size
   end
