@@ -88,7 +88,6 @@ function client.run(method, given, context, arguments)
   end
   arguments.on_progress = shown.on_progress
   local report, failure = opened[method](opened, arguments)
-  shown.erase()
   return report or failure, opened
 end
 

@@ -14,7 +14,6 @@ local between_looks = 0.05
 ---@class autopilot.cli.FleetPlan
 ---@field list autopilot.cli.TenantList
 ---@field state autopilot.fleet.State?
----@field complain fun(sentence: string) tells what is wrong with a line
 ---@field package options table<string, any> of the command
 ---@field package context autopilot.cli.Context
 ---@field package client autopilot.ClientOptions what the clients of all tenants have in common
@@ -58,7 +57,7 @@ local function open_list(self)
     cloud = options.cloud or "global",
     column = options.column,
     complain = function(sentence)
-      self.complain(sentence)
+      context.output:complain(sentence)
     end,
   }
   return list, mistake and ("the list %s: %s"):format(options.file, mistake)
@@ -225,9 +224,6 @@ function FleetPlan.prepare(options, context)
     options = options,
     context = context,
     prepared_from = context.clock(),
-    complain = function(sentence)
-      context.output:complain(sentence)
-    end,
   }, FleetPlan)
   context:report_termination()
   local origins
