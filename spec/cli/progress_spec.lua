@@ -1,3 +1,4 @@
+local Output = require "autopilot.cli.output"
 local command = require "support.command"
 local overlay = require "support.overlay"
 local progress = require "autopilot.cli.progress"
@@ -62,51 +63,48 @@ describe("the progress of a fleet", function()
       clock, shown = 0, midway
       context = {
         is_terminal = true,
-        at_end = {},
         terminal_width = 60,
-        stderr = command.sink(),
         getenv = function() end,
         clock = function()
           return clock
         end,
+        output = Output.new(command.sink(), command.sink()),
       }
     end)
 
     local function start()
-      return progress.start(context, {}, function(width)
+      return progress.drawer(context, {}, function(width)
         return progress.fleet_line(shown, width)
       end)
     end
 
     it("ten times in a second at most", function()
-      local drawn = start()
+      local draw = start()
       for _ = 1, 100 do
-        drawn:draw()
+        draw()
         clock = clock + 0.01
       end
-      local _, count = context.stderr.text:gsub("\r", "")
+      local _, count = context.output.stderr.text:gsub("\r", "")
       assert.is_true(count >= 9 and count <= 11)
     end)
 
     it("over what was there, and nothing of that stays", function()
-      local drawn = start()
-      drawn:draw()
+      local draw = start()
+      draw()
       clock, shown = 1, facts { done = 1 }
-      drawn:draw()
-      local last = context.stderr.text:match "[^\r]*$"
+      draw()
+      local last = context.output.stderr.text:match "[^\r]*$"
       assert.matches("^1, 0 failed, 0 in flight +$", last)
-      drawn:erase()
-      assert.matches("\r +\r$", context.stderr.text)
+      context.output:close()
+      assert.matches("\r +\r$", context.output.stderr.text)
     end)
 
     it("again after something else was printed in its place", function()
-      local drawn = start()
-      drawn:draw()
-      drawn:interrupt(function()
-        context.stderr:write "line 7: is wrong\n"
-      end)
-      drawn:draw()
-      assert.matches("\r +\rline 7: is wrong\n\r%[", context.stderr.text)
+      local draw = start()
+      draw()
+      context.output:warn "line 7: is wrong"
+      draw()
+      assert.matches("\r +\rline 7: is wrong\n\r%[", context.output.stderr.text)
     end)
 
     it("in 80 columns, or as many as COLUMNS says, where the terminal does not tell", function()
@@ -114,18 +112,19 @@ describe("the progress of a fleet", function()
       local width = core.terminal_width
       core.terminal_width = function() end
       context.terminal_width = nil
-      start():draw()
+      start()()
       assert.matches(
         "\r%[[#-]+%] 1,250/10,000, 12 failed, 1 min 10 s left, 64 in flight$",
-        context.stderr.text
+        context.output.stderr.text
       )
-      context.stderr.text = ""
+      context.output:close()
+      context.output.stderr.text = ""
       context.getenv = function(name)
         return name == "COLUMNS" and "24" or nil
       end
-      start():draw()
+      start()()
       core.terminal_width = width
-      assert.equal("\r1,250/10,000, 12 failed", context.stderr.text)
+      assert.equal("\r1,250/10,000, 12 failed", context.output.stderr.text)
     end)
   end)
 end)

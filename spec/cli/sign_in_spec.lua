@@ -385,7 +385,7 @@ describe("a sign-in that cannot be tried", function()
 end)
 
 describe("a tenant that is not that of the token", function()
-  local options = require "autopilot.cli.options"
+  local client_of = require "autopilot.cli.client"
 
   it("is told with who named it and how that is mended, in 5", function()
     local sentence = "The tenant was named by %s: %s, or sign in to that tenant."
@@ -396,7 +396,7 @@ describe("a tenant that is not that of the token", function()
       local told, is_closed
       local report =
         { ok = false, outcome = "token_error", error = { code = "TenantMismatch" }, hint = "x" }
-      local code = options.finish(
+      local code = client_of.finish(
         {
           close = function()
             is_closed = true

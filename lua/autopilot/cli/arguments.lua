@@ -87,6 +87,31 @@ local function add_common(parser)
   }
 end
 
+-- Options that people try, and what to do instead. They would make a secret an argument, which every user of
+-- the machine can read and a shell keeps in a file; merely unknown, they would be searched for by other names.
+local refused = {
+  ["give the token in AUTOPILOT_TOKEN, or in a file with --token-file"] = "--token --access-token "
+    .. "--bearer --bearer-token --assertion --client-assertion --refresh-token",
+  ["give the secret in AZURE_CLIENT_SECRET, or in a file with --client-secret-file"] = "--secret "
+    .. "--client-secret --password",
+  ["give the passphrase in AZURE_CLIENT_CERTIFICATE_PASSWORD"] = "--passphrase "
+    .. "--certificate-password",
+}
+
+local refusal = "option '%s' does not exist, because other users of the machine can read "
+  .. "arguments: %s"
+
+--- Makes the parser refuse options that would hold a secret.
+local function refuse_secrets(parser)
+  for instead, names in pairs(refused) do
+    for name in names:gmatch "%S+" do
+      parser:option(name):args("?"):hidden(true):target("refused " .. name):action(function()
+        stop { mistake = refusal:format(name, instead) }
+      end)
+    end
+  end
+end
+
 --- argparse's message in one line, with the option or command that was probably meant.
 local function mistake_of(message, root, current)
   message = message:gsub("\nDid you mean.*$", "") -- ours are better
@@ -120,13 +145,14 @@ local function new_parser()
   root:flag("--version", "Show the version."):action(function()
     stop { text = program .. " " .. version }
   end)
-  options.refuse_secrets(root, function(sentence)
-    stop { mistake = sentence }
-  end)
+  refuse_secrets(root)
   for _, command in ipairs(commands) do
     local parser = root:command(command.name, command.description):summary(command.summary)
     parser:epilog("Example:\n   " .. program .. " " .. command.example)
-    command.declare(parser)
+    options.declare(parser, command.options or "")
+    if command.declare then
+      command.declare(parser)
+    end
     add_common(parser)
   end
   return root

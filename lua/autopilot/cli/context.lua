@@ -59,6 +59,30 @@ function Context:variable(name)
   return value ~= "" and value or nil
 end
 
+-- The variables that give the values of options.
+local variables = {
+  tenant = "AZURE_TENANT_ID",
+  client_id = "AZURE_CLIENT_ID",
+  certificate = "AZURE_CLIENT_CERTIFICATE_PATH",
+  token_file = "AZURE_FEDERATED_TOKEN_FILE",
+  base_url = "AUTOPILOT_BASE_URL",
+  ca_file = "AUTOPILOT_CA_FILE",
+}
+
+--- The value of an option, else of its variable.
+---@param given table<string, any> options of the command
+---@param name string
+---@return string? value
+---@return string origin the option or the variable that gave it; without a value, both: `--x or X`
+function Context:find(given, name)
+  local option, variable = "--" .. name:gsub("_", "-"), variables[name]
+  if given[name] then
+    return given[name], option
+  end
+  local value = self:variable(variable)
+  return value, value and variable or ("%s or %s"):format(option, variable)
+end
+
 --- Keeps a secret out of everything that is printed from now on.
 ---@param secret string? nil: nothing to hide
 function Context:hide(secret)

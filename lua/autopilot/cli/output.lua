@@ -1,20 +1,16 @@
---- What the command prints: results on standard output, failures on standard error.
+--- What the command prints: results on standard output, failures and the line of progress on standard error.
 --
 -- A stream that cannot be written to raises no error: a closed pipe must not hide how a sync went.
 
 local json = require "autopilot.cli.json"
 
 ---@class autopilot.cli.Output
+---@field shown integer columns of the line of progress that is on the terminal
 ---@field lost string? why something printed did not reach standard output
 local Output = {}
 Output.__index = Output
 
-local unpack = table.unpack or unpack -- luacheck: ignore
-
 local program = "autopilot-sync: "
-
--- Pieces of JSON in one write. The number of arguments of a call is limited.
-local most_pieces = 100
 
 -- The reader of a pipe may close it early, as `head` does: that is not a failure.
 local broken_pipe = 32 -- EPIPE, the same number on Linux, the BSDs and macOS
@@ -23,7 +19,7 @@ local broken_pipe = 32 -- EPIPE, the same number on Linux, the BSDs and macOS
 ---@param stderr file*
 ---@return autopilot.cli.Output
 function Output.new(stdout, stderr)
-  return setmetatable({ stdout = stdout, stderr = stderr }, Output)
+  return setmetatable({ stdout = stdout, stderr = stderr, shown = 0 }, Output)
 end
 
 --- The text in one line, without characters that a terminal obeys: it may quote a service or an argument.
@@ -38,9 +34,22 @@ local function note(self, done, message, number)
   end
 end
 
+--- Draws a line of progress over the one before. It is erased with blanks, not with an escape sequence, because
+-- every terminal can do that, and before anything else is printed.
+---@param line string "": none
+function Output:draw(line)
+  if self.shown > 0 or line ~= "" then
+    local blanks = (" "):rep(self.shown - #line)
+    self.stderr:write("\r", line, blanks, line == "" and "\r" or "")
+    self.stderr:flush()
+    self.shown = #line
+  end
+end
+
 --- Prints a text of this program as it is.
 ---@param text string
 function Output:text(text)
+  self:draw ""
   note(self, self.stdout:write(text, "\n"))
 end
 
@@ -54,17 +63,16 @@ end
 --- Prints a table as one line of JSON, at once.
 ---@param value table
 function Output:json(value)
-  local pieces = json.pieces(value)
-  pieces[#pieces + 1] = "\n"
-  for first = 1, #pieces, most_pieces do
-    note(self, self.stdout:write(unpack(pieces, first, math.min(first + most_pieces - 1, #pieces))))
+  for _, piece in ipairs(json.pieces(value)) do
+    note(self, self.stdout:write(piece))
   end
-  note(self, self.stdout:flush())
+  self:line ""
 end
 
 --- Prints one line on standard error.
 ---@param text string
 function Output:warn(text)
+  self:draw ""
   self.stderr:write(one_line(text), "\n")
 end
 
@@ -96,6 +104,7 @@ end
 --- Writes what is still buffered. The streams stay open.
 ---@return string? lost why something printed was lost, or nil
 function Output:close()
+  self:draw ""
   note(self, self.stdout:flush())
   self.stderr:flush()
   return self.lost

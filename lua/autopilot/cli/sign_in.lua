@@ -10,16 +10,6 @@ local sign_in = {}
 -- Bytes. Access tokens have a few thousand; what is longer is something else.
 local longest = 64 * 1024
 
---- The values of `--auth`, in the order of the help.
-sign_in.ways = { "secret", "certificate", "workload", "managed", "cli", "device", "env", "default" }
-
--- Options that name a file, and the way to sign in that each implies.
-local file_options = {
-  { name = "client_secret_file", option = "--client-secret-file", way = "secret" },
-  { name = "certificate", option = "--certificate", way = "certificate" },
-  { name = "token_file", option = "--token-file", way = "workload" },
-}
-
 local one_tenants_token = "%s is the token of one tenant, and there are many: choose how to sign "
   .. "in with --auth"
 
@@ -40,7 +30,98 @@ local function in_words(message)
   return (message:gsub("set allow_world_readable = true", "give --allow-world-readable"))
 end
 
---- The provider, with its messages in the command's words.
+-- The steps of a way: each adds what it finds to the options of the provider, or returns what is wrong.
+
+--- The secret of the application.
+local function find_secret(given, options, context)
+  local path, message = options.client_secret_file
+  local secret = context:variable "AZURE_CLIENT_SECRET"
+  if not path then
+    message = not secret and "needs --client-secret-file or AZURE_CLIENT_SECRET"
+  elseif path == "-" then
+    secret = context:read_input(longest + 1):match "^%s*(.-)%s*$"
+    message = (secret == "" or secret:find "%c") and "standard input must hold the secret alone"
+  else
+    local secret_file = require "autopilot.token.secret_file"
+    secret, message = secret_file.read_line(path, options.allow_world_readable)
+    message = message and "--client-secret-file cannot be used: " .. in_words(message)
+  end
+  context:hide(secret)
+  given.client_secret = secret
+  return message
+end
+
+--- Finds the name of a file that can be read.
+local function find_file(name)
+  return function(given, options, context)
+    local path, origin = context:find(options, name)
+    local message = path and input.complaint(path)
+    given[name] = path
+    return not path and "needs " .. origin
+      or message and ("%s cannot be read: %s"):format(origin, message)
+      or nil
+  end
+end
+
+local function require_known(name)
+  return function(_, options, context)
+    local value, forms = context:find(options, name)
+    return not value and "needs " .. forms or nil
+  end
+end
+
+local needs_client_id, needs_tenant = require_known "client_id", require_known "tenant"
+
+local function find_passphrase(given, _, context)
+  given.passphrase = context:variable "AZURE_CLIENT_CERTIFICATE_PASSWORD"
+end
+
+local function allow_world_readable(given, options)
+  given.allow_world_readable = options.allow_world_readable
+end
+
+--- Checks that the identity of this machine can be that of the tenant.
+local function check_machine(_, options, context)
+  local tenant, origin = context:find(options, "tenant")
+  if options.has_several then
+    return one_tenants_machine
+  elseif tenant and not require("autopilot.graph.access_token").guid(tenant) then
+    return unchecked_domain:format(origin)
+  end
+end
+
+--- The tenant of the option alone: az refuses any where it is signed in by identity.
+local function find_tenant_of_az(given, options)
+  given.tenant = not options.has_several and options.tenant or nil
+  given.client_id, given.getenv = nil, nil
+end
+
+local function show_code(given, _, context)
+  function given.prompt(info)
+    context.output:warn(info.message)
+  end
+end
+
+-- The values of `--auth`: the function of `autopilot.token`, and the steps to its options.
+local ways = {
+  secret = { "client_secret", find_secret, needs_client_id, needs_tenant },
+  certificate = {
+    "client_certificate",
+    find_file "certificate",
+    find_passphrase,
+    allow_world_readable,
+    needs_client_id,
+    needs_tenant,
+  },
+  workload = { "workload_identity", find_file "token_file", needs_client_id, needs_tenant },
+  managed = { "managed_identity", check_machine },
+  cli = { "azure_cli", find_tenant_of_az },
+  device = { "device_code", needs_client_id, show_code },
+  env = { "environment", needs_tenant, allow_world_readable },
+  default = { "default", allow_world_readable },
+}
+
+--- The provider with its messages in the command's words.
 local function with_own_words(provider)
   return function(ask)
     local token, second, third = provider(ask)
@@ -51,38 +132,46 @@ local function with_own_words(provider)
   end
 end
 
---- The secret of the application, or nil and what is wrong.
-local function find_secret(options, context)
-  local path = options.client_secret_file
-  if not path then
-    local secret = context:variable "AZURE_CLIENT_SECRET"
-    return secret, "needs --client-secret-file or AZURE_CLIENT_SECRET"
+--- The provider of a way, or nil and what is wrong. `name` is what a message calls the way.
+local function open(way, options, context, name)
+  local steps = ways[way]
+  local given = { client_id = context:find(options, "client_id"), getenv = context.getenv }
+  for index = 2, #steps do
+    local message = steps[index](given, options, context)
+    if message then
+      return nil, (message:gsub("^needs", name .. " needs"))
+    end
   end
-  local secret, message
-  if path == "-" then
-    secret = context:read_input(longest + 1):match "^%s*(.-)%s*$"
-    message = (secret == "" or secret:find "%c") and "standard input must hold the secret alone"
-  else
-    secret, message =
-      require("autopilot.token.secret_file").read_line(path, options.allow_world_readable)
-    message = message and "--client-secret-file cannot be used: " .. in_words(message)
+  local made, result = pcall(require("autopilot.token")[steps[1]], given)
+  if made then
+    return with_own_words(result)
   end
-  context:hide(secret)
-  return not message and secret or nil, message
+  return nil, (tostring(result):gsub("^autopilot%.token%.[%w_]+:", name .. ":"))
 end
 
---- The name of the file that an option or a variable gives, or nil and what is wrong.
-local function find_file(option, path, variable, context)
-  local origin = path and option or variable
-  path = path or context:variable(variable)
-  if not path then
-    return nil, ("needs %s or %s"):format(option, variable)
+-- Options that name a file, and the way to sign in that each implies.
+local implied = {
+  { "client_secret_file", "secret" },
+  { "certificate", "certificate" },
+  { "token_file", "workload" },
+}
+
+--- The way that the options name or imply; nil where they do neither; or nil and why they contradict each
+-- other.
+local function choose_way(options)
+  local way, by = options.auth, "--auth " .. (options.auth or "")
+  for _, row in ipairs(implied) do
+    local name, implied_way = row[1], row[2]
+    local is_ready_token = name == "token_file" and not way
+    if options[name] and not is_ready_token then
+      local option = "--" .. name:gsub("_", "-")
+      if way and way ~= implied_way then
+        return nil, ("%s does not go with %s"):format(option, by)
+      end
+      way, by = implied_way, way and by or option
+    end
   end
-  local message = input.complaint(path)
-  if message then
-    return nil, ("%s cannot be read: %s"):format(origin, message)
-  end
-  return path
+  return way
 end
 
 --- The token in a text, or nil and what is wrong with the text, which is not quoted.
@@ -99,32 +188,23 @@ local function token_of(text, context)
   return token
 end
 
---- A provider of the token in a file. When the service refuses the token, the file is read again: it may hold
--- a newer one.
-local function rereading(path, token, context)
-  return function(ask)
-    local text = ask.refresh and input.read(path, longest)
-    token = text and token_of(text, context) or token
-    return token
-  end
-end
-
---- The ready token that an option or the environment gives; nil and nil when neither does.
+--- The ready token that an option or the environment gives; nil and nil when neither does. From a file, it is a
+-- provider, which reads the file again when the token was refused: it may hold a newer one.
 local function ready_token(options, context)
-  local path, variable = options.token_file, context:variable "AUTOPILOT_TOKEN"
-  local origin = path and "--token-file" or variable and "AUTOPILOT_TOKEN"
+  local path, text = options.token_file, context:variable "AUTOPILOT_TOKEN"
+  local origin = path and "--token-file" or text and "AUTOPILOT_TOKEN"
   if not origin then
     return nil
   elseif options.has_several then
     return nil, one_tenants_token:format(origin)
   end
-  local text, is_rereadable = variable, nil
+  local second
   if path == "-" then
     origin, text = "standard input", context:read_input(longest + 1)
   elseif path then
-    text, is_rereadable = input.read(path, longest)
+    text, second = input.read(path, longest)
     if not text then
-      return nil, "--token-file cannot be read: " .. is_rereadable
+      return nil, "--token-file cannot be read: " .. second
     end
     origin = "--token-file: " .. path
   end
@@ -132,127 +212,14 @@ local function ready_token(options, context)
   if not token then
     return nil, ("%s %s"):format(origin, message)
   end
-  return is_rereadable and rereading(path, token, context) or token
-end
-
---- What each way is made of: the function of `autopilot.token`; which of tenant and client id must be known;
--- whether it reads a private file; and what gathers its further options, or returns nil and what is wrong.
-local providers = {
-  secret = {
-    provider = "client_secret",
-    needs_tenant = true,
-    needs_client_id = true,
-    gather = function(options, context)
-      local secret, message = find_secret(options, context)
-      return secret and { client_secret = secret }, message
-    end,
-  },
-  certificate = {
-    provider = "client_certificate",
-    needs_tenant = true,
-    needs_client_id = true,
-    reads_key = true,
-    gather = function(options, context)
-      local path, message =
-        find_file("--certificate", options.certificate, "AZURE_CLIENT_CERTIFICATE_PATH", context)
-      local passphrase = context:variable "AZURE_CLIENT_CERTIFICATE_PASSWORD"
-      return path and { certificate = path, passphrase = passphrase }, message
-    end,
-  },
-  workload = {
-    provider = "workload_identity",
-    needs_tenant = true,
-    needs_client_id = true,
-    gather = function(options, context)
-      local path, message =
-        find_file("--token-file", options.token_file, "AZURE_FEDERATED_TOKEN_FILE", context)
-      return path and { token_file = path }, message
-    end,
-  },
-  managed = {
-    provider = "managed_identity",
-    gather = function(options, context)
-      local tenant = options.tenant or context:variable "AZURE_TENANT_ID"
-      if options.has_several then
-        return nil, one_tenants_machine
-      elseif tenant and not require("autopilot.graph.access_token").guid(tenant) then
-        return nil, unchecked_domain:format(options.tenant and "--tenant" or "AZURE_TENANT_ID")
+  local is_rereadable = second
+  return is_rereadable
+      and function(ask)
+        local newer = ask.refresh and input.read(path, longest)
+        token = newer and token_of(newer, context) or token
+        return token
       end
-      return {}
-    end,
-  },
-  cli = {
-    provider = "azure_cli",
-    has_no_client_id = true,
-    gather = function(options)
-      return { tenant = not options.has_several and options.tenant or nil }
-    end,
-  },
-  device = {
-    provider = "device_code",
-    needs_client_id = true,
-    gather = function(_, context)
-      return {
-        prompt = function(info)
-          context.output:warn(info.message)
-        end,
-      }
-    end,
-  },
-  env = { provider = "environment", needs_tenant = true, reads_key = true },
-  default = { provider = "default", reads_key = true },
-}
-
---- What is missing for a way, or nil.
-local function missing(way, given, options, context)
-  if way.needs_client_id and not given.client_id then
-    return "needs --client-id or AZURE_CLIENT_ID"
-  elseif way.needs_tenant and not (options.tenant or context:variable "AZURE_TENANT_ID") then
-    return "needs --tenant or AZURE_TENANT_ID"
-  end
-end
-
---- The provider of a way, or nil and what is wrong.
-local function open(name, options, context)
-  local way = providers[name]
-  local given, message = {}, nil
-  if way.gather then
-    given, message = way.gather(options, context)
-  end
-  if given then
-    if not way.has_no_client_id then
-      given.client_id = options.client_id or context:variable "AZURE_CLIENT_ID"
-      given.getenv = context.getenv
-    end
-    given.allow_world_readable = way.reads_key and options.allow_world_readable or nil
-    message = missing(way, given, options, context)
-  end
-  if message then
-    return nil, (message:gsub("^needs", ("--auth %s needs"):format(name)))
-  end
-  context:hide(context:variable "AZURE_CLIENT_SECRET")
-  context:hide(context:variable "AZURE_CLIENT_CERTIFICATE_PASSWORD")
-  local made, result = pcall(require("autopilot.token")[way.provider], given)
-  if made then
-    return way.reads_key and with_own_words(result) or result
-  end
-  return nil, (tostring(result):gsub("^autopilot%.token%.[%w_]+:", ("--auth %s:"):format(name)))
-end
-
---- The way that the options name or imply; nil where they do neither; or nil and why they contradict each
--- other.
-local function choose_way(options)
-  local way, by = options.auth, options.auth and "--auth " .. options.auth
-  for _, file in ipairs(file_options) do
-    local is_ready_token = file.name == "token_file" and not way
-    if options[file.name] and not is_ready_token then
-      if way and way ~= file.way then
-        return nil, ("%s does not go with %s"):format(file.option, by)
-      end
-      way, by = file.way, by or file.option
-    end
-  end
-  return way
+    or token
 end
 
 --- The provider that the environment describes; nil and nil when it describes none.
@@ -263,8 +230,7 @@ local function by_environment(options, context)
     "AZURE_FEDERATED_TOKEN_FILE",
   } do
     if context:variable(name) then
-      local provider, message = open("env", options, context)
-      return provider, message and message:gsub("^%-%-auth env", "signing in with " .. name) or nil
+      return open("env", options, context, "signing in with " .. name)
     end
   end
 end
@@ -276,10 +242,12 @@ end
 ---@return string|autopilot.TokenProvider|nil token
 ---@return string? mistake one sentence, without a secret
 function sign_in.open(options, context)
+  context:hide(context:variable "AZURE_CLIENT_SECRET")
+  context:hide(context:variable "AZURE_CLIENT_CERTIFICATE_PASSWORD")
   local token
   local way, mistake = choose_way(options)
   if way then
-    token, mistake = open(way, options, context)
+    token, mistake = open(way, options, context, "--auth " .. way)
   elseif not mistake then
     token, mistake = ready_token(options, context)
     if not token and not mistake then

@@ -4,18 +4,17 @@ local cjson = require "cjson.safe"
 local command = require "support.command"
 local files = require "support.files"
 local fleet_command = require "support.fleet_command"
-local input = require "autopilot.cli.input"
-local tenant_list = require "autopilot.cli.fleet.tenant_list"
+local list_lines = require "autopilot.cli.fleet.lines"
 
 local new_world, syncs_of = fleet_command.world, fleet_command.syncs
 
 -- Runs the command on a list that comes in these pieces; false: no piece is there yet. With `ending`, reading
 -- fails at the end with that message.
 local function run(args, pieces, world, ending)
-  local lines_of = input.lines
-  input.lines = function()
+  local open = list_lines.open
+  list_lines.open = function()
     local index = 0
-    return input.line_reader(function()
+    return list_lines.reader(function()
       index = index + 1
       local piece = pieces[index]
       if type(piece) == "function" then
@@ -26,10 +25,10 @@ local function run(args, pieces, world, ending)
         return nil, ending
       end
       return piece
-    end, tenant_list.longest_line)
+    end)
   end
   local done, ran = pcall(command.run, "fleet - " .. args, world)
-  input.lines = lines_of
+  list_lines.open = open
   assert(done, ran)
   return ran
 end

@@ -1,15 +1,15 @@
-local input = require "autopilot.cli.input"
+local list_lines = require "autopilot.cli.fleet.lines"
 local seeded_random = require "support.seeded_random"
 local tenant_list = require "autopilot.cli.fleet.tenant_list"
 
 local function reader_of(text)
   local is_given = false
-  return input.line_reader(function()
+  return list_lines.reader(function()
     if not is_given then
       is_given = true
       return text
     end
-  end, tenant_list.longest_line)
+  end)
 end
 
 -- All tenants of a list, what was said of its lines, and the list; or nil and the mistake.

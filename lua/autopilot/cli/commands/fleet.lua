@@ -15,41 +15,26 @@ local fleet = {
     .. "and reports them; a second one ends the command at once.",
   example = "fleet tenants.csv --client-id ID \\\n"
     .. "      --client-secret-file secret.txt --state run.db",
+  options = [[
+--column NAME: The column that has the tenant, where its name is not one of the usual ones.
+--operation NAME: What to do for each tenant: sync (default), ensure, status or wait.
+--concurrency NUMBER: How many requests may be under way at a time. Default: 64.
+--spread SECONDS: Begin with the tenants evenly over this many seconds, instead of at once.
+--deadline SECONDS: Stop after this many seconds. Tenants that were not begun with by then are
+  reported as cancelled.
+--since TIME: With --operation ensure or wait, as for these commands. A tenant's own field since
+  comes before it. Default for ensure: when the run began.
+--max-age SECONDS: With --operation ensure: accept a sync that was triggered at most this many
+  seconds ago, instead of --since.
+--state FILE: Remember in this file (SQLite) which tenants are done. After a run that did not come
+  to its end, the same command goes on with the others.
+--resume-within SECONDS: Go on with an earlier run of the --state file only if that began at most
+  this many seconds ago; 0 begins anew. Default: 43200.
+]] .. options.service,
 }
 
 function fleet.declare(parser)
-  local option = options.declarer(parser)
   parser:argument("file", "The list of tenants; - reads it from standard input."):argname "FILE"
-  local column = "The column that has the tenant, where its name is not one of the usual ones."
-  option("--column", "NAME", column, options.text)
-  local operations = { "sync", "ensure", "status", "wait" }
-  option(
-    "--operation",
-    "NAME",
-    "What to do for each tenant: sync (default), ensure, status or wait.",
-    options.one_of,
-    operations
-  )
-  local concurrency = "How many requests may be under way at a time. Default: 64."
-  option("--concurrency", "NUMBER", concurrency, options.count, 10000)
-  local spread = "Begin with the tenants evenly over this many seconds, instead of at once."
-  option("--spread", "SECONDS", spread, options.seconds)
-  local deadline = "Stop after this many seconds. Tenants that were not begun with by then are "
-    .. "reported as cancelled."
-  option("--deadline", "SECONDS", deadline, options.seconds)
-  local since = "With --operation ensure or wait, as for these commands. A tenant's own field "
-    .. "since comes before it. Default for ensure: when the run began."
-  option("--since", "TIME", since, options.time)
-  local max_age = "With --operation ensure: accept a sync that was triggered at most this many "
-    .. "seconds ago, instead of --since."
-  option("--max-age", "SECONDS", max_age, options.seconds_or_zero)
-  local state = "Remember in this file (SQLite) which tenants are done. After a run that did not "
-    .. "come to its end, the same command goes on with the others."
-  option("--state", "FILE", state, options.text)
-  local within = "Go on with an earlier run of the --state file only if that began at most this "
-    .. "many seconds ago; 0 begins anew. Default: 43200."
-  option("--resume-within", "SECONDS", within, options.seconds_or_zero)
-  options.declare_service(parser, true)
 end
 
 --- What is wrong with the options together, or nil.

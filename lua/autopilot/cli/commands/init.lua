@@ -5,7 +5,8 @@
 ---@field summary string for the list of commands
 ---@field description string for its own help
 ---@field example string for its own help, without the name of the program
----@field declare fun(parser: table) adds its options to argparse's parser of it
+---@field options string? what `cli/options` reads
+---@field declare (fun(parser: table))? adds to argparse's parser of it what needs more than a line of text
 ---@field run fun(given: table<string, any>, context: autopilot.cli.Context): integer?, string? exit code; or nil and what is wrong with the options
 
 local emulate = require "autopilot.cli.commands.emulate"

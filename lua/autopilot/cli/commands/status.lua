@@ -1,5 +1,6 @@
 --- `autopilot-sync status`: shows what the tenant's record says.
 
+local client = require "autopilot.cli.client"
 local options = require "autopilot.cli.options"
 local text = require "autopilot.cli.text"
 
@@ -11,13 +12,10 @@ local status = {
     .. "accepts another one now. Changes nothing.",
   example = "status --tenant contoso.example --client-id ID \\\n"
     .. "      --client-secret-file secret.txt",
+  options = options.tenant .. options.service .. [[
+--deadline SECONDS: Stop after this many seconds, retries and pauses included.
+]],
 }
-
-function status.declare(parser)
-  options.declare_service(parser)
-  local deadline = "Stop after this many seconds, retries and pauses included."
-  options.declarer(parser)("--deadline", "SECONDS", deadline, options.seconds)
-end
 
 --- A stamp and its age, both by the service's clock. A stamp that is ahead of the clock has no age.
 local function stamp(seconds, service_time)
@@ -62,12 +60,12 @@ function status.lines(report)
 end
 
 function status.run(given, context)
-  local client, mistake = options.client(given, context)
-  if not client then
+  local opened, mistake = client.open(given, context)
+  if not opened then
     return nil, mistake
   end
-  local report, failure = client:status { deadline = given.deadline }
-  return options.finish(client, report or failure, given, context, status.lines)
+  local report, failure = opened:status { deadline = given.deadline }
+  return client.finish(opened, report or failure, given, context, status.lines)
 end
 
 return status

@@ -1,10 +1,19 @@
 --- `autopilot-sync sync`: asks for a sync.
 
+local client = require "autopilot.cli.client"
 local options = require "autopilot.cli.options"
-local progress = require "autopilot.cli.progress"
+
+--- Adds to a refusal that does not say until when what the tenant's record says.
+local function look_up_end(opened, failure)
+  local status = opened:status { deadline = 10 }
+  if status and status.cooldown_remaining > 0 then
+    failure.retry_after = status.cooldown_remaining
+    failure.retry_at = opened.options.now() + status.cooldown_remaining
+  end
+end
 
 ---@type autopilot.cli.Command
-local sync = {
+return {
   name = "sync",
   summary = "Ask for a sync.",
   description = "Asks Intune to sync the Windows Autopilot devices of a tenant. A request that "
@@ -12,43 +21,18 @@ local sync = {
     .. "tenant, and refuses others in that time (exit code 4).",
   example = "sync --tenant contoso.example --client-id ID \\\n"
     .. "      --client-secret-file secret.txt --wait",
+  options = options.tenant .. options.service .. [[
+--deadline SECONDS: Stop after this many seconds, retries and pauses included.
+--wait: Wait until the sync has completed, an hour at most or as --deadline says.
+]],
+  run = function(given, context)
+    local arguments = { deadline = given.deadline, wait = given.wait }
+    local report, opened = client.run("sync", given, context, arguments)
+    if not report then
+      return nil, opened
+    elseif report.outcome == "cooldown" and not report.retry_at then
+      look_up_end(opened, report)
+    end
+    return client.finish(opened, report, given, context)
+  end,
 }
-
-function sync.declare(parser)
-  options.declare_service(parser)
-  local deadline = "Stop after this many seconds, retries and pauses included."
-  options.declarer(parser)("--deadline", "SECONDS", deadline, options.seconds)
-  parser:flag("--wait", "Wait until the sync has completed, an hour at most or as --deadline says.")
-end
-
---- Adds to a refusal that does not say until when what the tenant's record says.
-local function look_up_end(client, failure)
-  local status = client:status { deadline = 10 }
-  if status and status.cooldown_remaining > 0 then
-    failure.retry_after = status.cooldown_remaining
-    failure.retry_at = client.options.now() + status.cooldown_remaining
-  end
-end
-
-function sync.run(given, context)
-  local shown = progress.of_waiting(context, given)
-  local client, mistake = options.client(given, context, {
-    sleep = shown.sleep,
-    on_event = context:request_observer(),
-  })
-  if not client then
-    return nil, mistake
-  end
-  local report, failure = client:sync {
-    deadline = given.deadline,
-    wait = given.wait,
-    on_progress = shown.on_progress,
-  }
-  shown.erase()
-  if failure and failure.outcome == "cooldown" and not failure.retry_at then
-    look_up_end(client, failure)
-  end
-  return options.finish(client, report or failure, given, context)
-end
-
-return sync

@@ -5,6 +5,7 @@ local access_token = require "autopilot.graph.access_token"
 local attempts = require "autopilot.sync.attempts"
 local answers = require "autopilot.graph.answer"
 local bearer = require "autopilot.graph.bearer"
+local client_of = require "autopilot.cli.client"
 local options = require "autopilot.cli.options"
 local outcome = require "autopilot.sync.outcome"
 local report = require "autopilot.sync.report"
@@ -18,13 +19,11 @@ local token = {
   description = "Signs in as the other commands do, and shows audience, tenant, application, "
     .. "permissions and expiry of the token. Sends nothing to the service. Ends in 5 where "
     .. "the token surely does not permit a sync.",
+  options = options.tenant .. options.service .. [[
+--inspect: Show what the token says of itself; this is the default.
+--print: Print the token itself, which is a secret.
+]],
 }
-
-function token.declare(parser)
-  options.declare_service(parser)
-  parser:flag("--inspect", "Show what the token says of itself; this is the default.")
-  parser:flag("--print", "Print the token itself, which is a secret.")
-end
 
 --- Signs in, and tries again as the client's policy says where the token endpoint fails.
 ---@param client autopilot.Client
@@ -115,7 +114,7 @@ local function show(text, failed, given, context)
 end
 
 function token.run(given, context)
-  local client, mistake = options.client(given, context)
+  local client, mistake = client_of.open(given, context)
   if not client then
     return nil, mistake
   end

@@ -5,17 +5,13 @@
 
 local csv = {}
 
---- The text of a quoted field and where it ends; or nil and what is wrong.
-local function quoted(line, first)
-  local parts, from = {}, first + 1
+--- Where the quoted field that begins at `first` ends; nil when its quote is not closed.
+local function closing_quote(line, first)
+  local from = first + 1
   while true do
     local quote = line:find('"', from, true)
-    if not quote then
-      return nil, "a quote is not closed in its line"
-    end
-    parts[#parts + 1] = line:sub(from, quote - 1)
-    if line:sub(quote + 1, quote + 1) ~= '"' then
-      return table.concat(parts, '"'), quote
+    if not quote or line:byte(quote + 1) ~= 34 then
+      return quote
     end
     from = quote + 2
   end
@@ -28,13 +24,14 @@ end
 ---@return string? message what is wrong with it, without any of its text
 function csv.fields(line, separator)
   local fields, from = {}, 1
-  while true do
+  repeat
     local text, last
-    if line:sub(from, from) == '"' then
-      text, last = quoted(line, from)
-      if not text then
-        return nil, last
+    if line:byte(from) == 34 then
+      last = closing_quote(line, from)
+      if not last then
+        return nil, "a quote is not closed in its line"
       end
+      text = line:sub(from + 1, last - 1):gsub('""', '"')
     else
       last = (line:find(separator, from, true) or #line + 1) - 1
       text = line:sub(from, last)
@@ -44,13 +41,12 @@ function csv.fields(line, separator)
     end
     fields[#fields + 1] = text
     local after = line:sub(last + 1, last + 1)
-    if after == "" then
-      return fields
-    elseif after ~= separator then
+    if after ~= "" and after ~= separator then
       return nil, "there is text behind a closing quote"
     end
     from = last + 2
-  end
+  until after == ""
+  return fields
 end
 
 return csv

@@ -3,8 +3,8 @@
 -- `prepare` finds what is wrong with the command as a whole, before anything is sent.
 
 local FleetSignIn = require "autopilot.cli.fleet.sign_in"
-local input = require "autopilot.cli.input"
-local options_of = require "autopilot.cli.options"
+local lines = require "autopilot.cli.fleet.lines"
+local client_of = require "autopilot.cli.client"
 local tenant_list = require "autopilot.cli.fleet.tenant_list"
 local text = require "autopilot.cli.text"
 
@@ -14,7 +14,6 @@ local between_looks = 0.05
 ---@class autopilot.cli.FleetPlan
 ---@field list autopilot.cli.TenantList
 ---@field state autopilot.fleet.State?
----@field complain fun(sentence: string) tells what is wrong with a line
 ---@field package options table<string, any> of the command
 ---@field package context autopilot.cli.Context
 ---@field package client autopilot.ClientOptions what the clients of all tenants have in common
@@ -47,7 +46,7 @@ end
 
 local function open_list(self)
   local options, context = self.options, self.context
-  local read_line, size, close = input.lines(options.file, context.stdin, tenant_list.longest_line)
+  local read_line, size, close = lines.open(options.file, context.stdin)
   if not read_line then
     return nil, "the list cannot be read: " .. size
   end
@@ -58,7 +57,7 @@ local function open_list(self)
     cloud = options.cloud or "global",
     column = options.column,
     complain = function(sentence)
-      self.complain(sentence)
+      context.output:complain(sentence)
     end,
   }
   return list, mistake and ("the list %s: %s"):format(options.file, mistake)
@@ -108,7 +107,7 @@ end
 
 --- What is wrong with the client's options, or nil: a client is made for nothing else.
 local function client_mistake(self, origins)
-  local client, mistake = options_of.make_client(with(self, { token = "none" }), origins)
+  local client, mistake = client_of.make(with(self, { token = "none" }), origins)
   if client then
     client:close()
   end
@@ -225,13 +224,10 @@ function FleetPlan.prepare(options, context)
     options = options,
     context = context,
     prepared_from = context.clock(),
-    complain = function(sentence)
-      context.output:complain(sentence)
-    end,
   }, FleetPlan)
   context:report_termination()
   local origins
-  self.client, origins = options_of.describe(options, context)
+  self.client, origins = client_of.describe(options, context)
   local mistake = client_mistake(self, origins)
   if mistake then
     return nil, mistake

@@ -11,13 +11,6 @@ local failed, some_failed, interrupted, terminated = 1, 9, 130, 143
 -- Seconds between two looks for Ctrl-C and two drawings, while nothing else happens.
 local longest_wait = 0.2
 
---- Prints a sentence on standard error, in the place of the line of progress.
-local function tell(self, sentence)
-  self.progress:interrupt(function()
-    self.context.output:complain(sentence)
-  end)
-end
-
 local function facts(self)
   local told, total, is_exact = self.fleet:progress(), self.plan.list:expected()
   return {
@@ -42,10 +35,12 @@ local function tick(self)
   local was_interrupted, by_sigterm = self.context.was_interrupted()
   if was_interrupted and not self.interrupt_code then
     self.interrupt_code = by_sigterm and terminated or interrupted
-    tell(self, "interrupted: what was sent is awaited; once more ends it at once")
+    self.context.output:complain("interrupted: what was sent is awaited; once more ends it at once")
     self.fleet:cancel(nil, is_list_finite(self))
   end
-  self.progress:draw()
+  if self.draw then
+    self.draw()
+  end
 end
 
 local function new_fleet(self)
@@ -108,14 +103,15 @@ end
 --- Says on standard error what became of the state file, the list and the run as a whole.
 local function tell_ends(self, lost)
   if lost then
-    tell(self, lost)
+    self.context.output:complain(lost)
   end
   if self.plan.list.failure then
-    tell(self, "the list could not be read to its end: " .. self.plan.list.failure)
+    self.context.output:complain(
+      "the list could not be read to its end: " .. self.plan.list.failure
+    )
   end
   if self.interrupt_code then
-    tell(
-      self,
+    self.context.output:complain(
       self.plan.state and "interrupted: the same command goes on where this one ended"
         or is_list_finite(self) and "interrupted: the other tenants are reported as cancelled"
         or "interrupted: tenants without a report were not begun with"
@@ -159,21 +155,19 @@ return function(plan, options, context)
   local self = { plan = plan, options = options, context = context, summary = FleetSummary.new() }
   self.began = context.clock()
   self.fleet = new_fleet(self)
-  self.progress = progress.start(context, options, function(width)
+  self.draw = progress.drawer(context, options, function(width)
     return progress.fleet_line(facts(self), width)
   end)
-  function plan.complain(sentence)
-    tell(self, sentence)
-  end
   note_interrupts(context)
   if plan.state and plan.state.done_before > 0 then
     local done = text.count(plan.state.done_before)
-    tell(self, ("taking up the run that was begun before: %s done already"):format(done))
+    self.context.output:complain(
+      ("taking up the run that was begun before: %s done already"):format(done)
+    )
   end
   for tenant, report in self.fleet:run() do
     take(self, tenant, report)
   end
-  self.progress:erase()
   local elapsed = context.clock() - self.began
   local lost = settle_state(self, elapsed)
   print_failures(self)

@@ -3,9 +3,10 @@
 -- Names of fields are the same in a CSV header and in a JSON object. No message quotes a value, because that
 -- could be a secret in the wrong place.
 
+local authority = require "autopilot.token.authority"
 local clouds = require "autopilot.base.clouds"
+local json = require "autopilot.base.json"
 local nearest = require("autopilot.base.options").nearest
-local tenant_complaint = require("autopilot.token.authority").tenant_complaint
 local text = require "autopilot.cli.text"
 
 local tenant_fields = {}
@@ -15,10 +16,9 @@ local tenant_fields = {}
 ---@field cloud string?
 ---@field client_id string?
 ---@field client_secret_file string?
----@field since string? as it was written
+---@field since string|number|nil as it was written; the plan makes it Unix seconds
 ---@field line integer where it stands in the list
----@field provider autopilot.TokenProvider? set by the plan, as is the next
----@field since_seconds number? Unix seconds
+---@field provider autopilot.TokenProvider? set by the plan
 
 -- Bytes; longer than any file name.
 local longest = 4096
@@ -33,41 +33,32 @@ local function known_and_meant(map, wrong)
   return table.concat(names, ", "), nearest(wrong, names)
 end
 
---- What is wrong with the value of each field, or nil; in the order in which they are checked.
+local field_names = { "tenant", "cloud", "client_id", "client_secret_file", "since" }
+
+--- What is wrong with the value of each field, or nil.
 local checks = {
-  { "tenant", tenant_complaint },
-  {
-    "cloud",
-    function(value)
-      if clouds[value] then
-        return nil
-      end
+  tenant = authority.tenant_complaint,
+  cloud = function(value)
+    if not clouds[value] then
       local known, meant = known_and_meant(clouds, value)
-      local hint = meant and (": did you mean '%s'?"):format(meant) or ""
-      return "must be one of " .. known .. hint
-    end,
-  },
-  {
-    "client_id",
-    function(value)
-      return not value:find "^[%w%-]+$" and "must be the id of an application" or nil
-    end,
-  },
-  {
-    "client_secret_file",
-    function(value)
-      if value == "-" then
-        return "must be the name of a file"
-      end
-      return (value:find "%c" or #value > longest) and "must be one line of text" or nil
-    end,
-  },
-  {
-    "since",
-    function(value)
-      return not text.read_time(value, 0) and "must be " .. text.time_forms or nil
-    end,
-  },
+      return ("must be one of %s%s"):format(
+        known,
+        meant and (": did you mean '%s'?"):format(meant) or ""
+      )
+    end
+  end,
+  client_id = function(value)
+    return not value:find "^[%w%-]+$" and "must be the id of an application" or nil
+  end,
+  client_secret_file = function(value)
+    if value == "-" then
+      return "must be the name of a file"
+    end
+    return (value:find "%c" or #value > longest) and "must be one line of text" or nil
+  end,
+  since = function(value)
+    return not text.read_time(value, 0) and "must be " .. text.time_forms or nil
+  end,
 }
 
 -- How exports name the tenant, the most exact first; compared without blanks, signs and case. Ids before
@@ -78,22 +69,9 @@ local tenant_names = [[
   defaultdomainname defaultdomain primarydomainname primarydomain tenantdomain domainname domain
 ]]
 
-local rank_of, last_rank = {}, 0
-for name in tenant_names:gmatch "%a+" do
-  last_rank = last_rank + 1
-  rank_of[name] = last_rank
-end
-
 -- The names of the tenant by which a list is known to be written for this command: there an unknown field that
 -- is nearly one of ours is a mistake.
 local own_tenant_names = { tenant = true, tenantid = true }
-
-local own_fields = {
-  cloud = "cloud",
-  clientid = "client_id",
-  clientsecretfile = "client_secret_file",
-  since = "since",
-}
 
 local secrets = { secret = true, clientsecret = true, password = true, token = true }
 
@@ -105,31 +83,39 @@ local function squeezed(name)
   return (name:lower():gsub("[^%w\128-\255]", ""))
 end
 
+-- The fields besides the tenant, by their squeezed names.
+local own_fields = {}
+for index = 2, #field_names do
+  own_fields[squeezed(field_names[index])] = field_names[index]
+end
+
 local function shown(name)
   return (name:match("^%s*(.-)%s*$"):sub(1, 40):gsub("%c", "?"))
 end
 
 --- The index of the name that has the tenant, or nil.
 local function find_tenant(names, column)
-  local found, best = nil, math.huge
-  for index, name in ipairs(names) do
-    local key = squeezed(name)
-    local rank = column and (key == squeezed(column) and 1) or not column and rank_of[key]
-    if rank and rank < best then
-      found, best = index, rank
+  local index_of = {}
+  for index = #names, 1, -1 do
+    index_of[squeezed(names[index])] = index
+  end
+  if column then
+    return index_of[squeezed(column)]
+  end
+  for name in tenant_names:gmatch "%a+" do
+    if index_of[name] then
+      return index_of[name]
     end
   end
-  return found
 end
 
 --- What is wrong with a name that is not a field of ours, or nil.
 local function foreign_complaint(name, is_own_list)
   local key = squeezed(name)
+  local _, meant = known_and_meant(own_fields, key)
   if secrets[key] then
     return no_secrets:format(shown(name))
-  end
-  local _, meant = known_and_meant(own_fields, key)
-  if is_own_list and meant then
+  elseif is_own_list and meant then
     return ("unknown field '%s': did you mean '%s'?"):format(shown(name), own_fields[meant])
   end
 end
@@ -148,17 +134,18 @@ function tenant_fields.columns(names, column)
   if not tenant then
     return nil
   end
-  local fields, ignored, seen = { [tenant] = "tenant" }, {}, {}
   local tenant_key = squeezed(names[tenant])
+  local is_own_list = not column and own_tenant_names[tenant_key]
+  local fields, ignored, seen = { [tenant] = "tenant" }, {}, { [tenant_key] = true }
   for index, name in ipairs(names) do
-    local key = squeezed(name)
-    local field = index ~= tenant and own_fields[key]
-    local is_twice = index ~= tenant and key == tenant_key or field and seen[field]
-    local message = is_twice and ("the column '%s' is there twice"):format(shown(name))
-    if field then
-      fields[index], seen[field] = field, true
+    local key, message = squeezed(name), nil
+    local field = own_fields[key]
+    if index ~= tenant and seen[key] then
+      message = ("the column '%s' is there twice"):format(shown(name))
+    elseif field then
+      fields[index], seen[key] = field, true
     elseif index ~= tenant and key ~= "" then
-      message = message or foreign_complaint(name, not column and own_tenant_names[tenant_key])
+      message = foreign_complaint(name, is_own_list)
       ignored[#ignored + 1] = shown(name)
     end
     if message then
@@ -185,30 +172,33 @@ function tenant_fields.is_header(line)
   return false
 end
 
---- What is wrong with the fields of a tenant, or nil.
----@param fields table<string, any> by name; empty texts are removed, and the braces of a GUID
+--- The tenant of a line; or nil and what is wrong with its values.
+---@param columns autopilot.cli.TenantColumns
+---@param values any[] by the index of their column; an empty text says nothing
+---@return autopilot.cli.Tenant? tenant
 ---@return string? message
-function tenant_fields.complaint(fields)
-  if type(fields.tenant) == "string" then
-    fields.tenant = fields.tenant:match "^{(%x+%-[%x%-]+)}$" or fields.tenant -- Windows writes braces
-  end
-  for _, row in ipairs(checks) do
-    local name, check = row[1], row[2]
-    if fields[name] == "" then
-      fields[name] = nil
+function tenant_fields.read(columns, values)
+  local tenant = {}
+  for index, field in pairs(columns.fields) do
+    local value = values[index]
+    value = type(value) == "string" and value:match "^%s*(.-)%s*$" or value
+    if value ~= "" and value ~= json.null then
+      tenant[field] = value
     end
-    local value, message = fields[name]
-    if value == nil then
-      message = name == "tenant" and "is missing" or nil
-    elseif type(value) ~= "string" then
-      message = "must be a text"
-    else
-      message = check(value)
+  end
+  for _, name in ipairs(field_names) do
+    local value = tenant[name]
+    local message = value ~= nil
+      and (type(value) ~= "string" and "must be a text" or checks[name](value))
+    if value == nil and name == "tenant" then
+      message = "is missing"
     end
     if message then
-      return ("%s %s"):format(name, message)
+      return nil, ("%s %s"):format(name, message)
     end
   end
+  tenant.tenant = authority.bare_tenant(tenant.tenant)
+  return tenant
 end
 
 return tenant_fields

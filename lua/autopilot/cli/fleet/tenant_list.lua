@@ -6,7 +6,8 @@
 
 local csv = require "autopilot.cli.fleet.csv"
 local json = require "autopilot.base.json"
-local not_text = require("autopilot.cli.input").not_text
+local lines = require "autopilot.cli.fleet.lines"
+local merged = require "autopilot.base.merged"
 local tenant_fields = require "autopilot.cli.fleet.tenant_fields"
 
 local tenant_list = {}
@@ -17,12 +18,8 @@ local tenant_list = {}
 ---@field duplicates integer lines that were left out because their tenant was there before
 ---@field size number? bytes of the list in UTF-8, when they are known
 ---@field failure string? why the rest of the list could not be read
----@field package is_complete boolean the list was read to its end
 local TenantList = {}
 TenantList.__index = TenantList
-
--- Bytes; a line with a few names is never longer.
-tenant_list.longest_line = 64 * 1024
 
 local byte_order_mark = "\239\187\191"
 
@@ -36,12 +33,12 @@ end
 --- The next line without its end; false when it is not there yet, nil at the end of the list.
 local function next_line(self)
   local text, failure = self.read_line()
-  if not text then
+  if text then
+    self.line, self.bytes = self.line + 1, self.bytes + #text + 1
+  else
     self.failure = self.failure or failure
-    return text
+    self.is_complete = text == nil and not self.failure
   end
-  self.line = self.line + 1
-  self.bytes = self.bytes + #text + 1
   return text
 end
 
@@ -55,14 +52,20 @@ local function tell_ignored(self, ignored)
   end
 end
 
+-- The readers of a line give a tenant; nil for a comment or an empty row; or nil and what is wrong.
+
+local names_only = { fields = { "tenant" } }
+
 --- Reads a line of a plain list: a name; `#` begins a comment. Quotes around the name and separators behind it
 -- are removed: they come with names that were copied from a table or a program.
 local function read_plain(_, text)
-  if text:find "^%s*#" then
-    return nil
+  if not text:find "^%s*#" then
+    local name = text:gsub("[%s,;]+$", ""):gsub("^%s+", "")
+    return tenant_fields.read(
+      names_only,
+      { name:match '^"(.*)"$' or name:match "^'(.*)'$" or name }
+    )
   end
-  local tenant = text:gsub("[%s,;]+$", ""):gsub("^%s+", "")
-  return { tenant = tenant:match '^"(.*)"$' or tenant:match "^'(.*)'$" or tenant }
 end
 
 --- Reads a line of JSON Lines: an object.
@@ -71,22 +74,20 @@ local function read_json(self, text)
   if type(object) ~= "table" or object[1] ~= nil then
     return nil, "is no JSON object"
   end
-  local names = {}
+  local names, values = {}, {}
   for name in pairs(object) do
     names[#names + 1] = name
   end
   table.sort(names)
+  for index, name in ipairs(names) do
+    values[index] = object[name]
+  end
   local columns, message = tenant_fields.columns(names, self.column)
   if not columns then
     return nil, message or "tenant is missing"
   end
   tell_ignored(self, columns.ignored)
-  local fields = {}
-  for index, field in pairs(columns.fields) do
-    local value = object[names[index]]
-    fields[field] = value ~= json.null and value or nil
-  end
-  return fields
+  return tenant_fields.read(columns, values)
 end
 
 --- The values of a CSV line. Of those beyond `least`, the empty ones at its end are left out.
@@ -99,21 +100,15 @@ local function values_of(text, separator, least)
 end
 
 --- A function that reads lines of CSV with so many columns.
-local function csv_reader(fields_of, count, separator)
+local function csv_reader(columns, count, separator)
   return function(_, text)
     local values, message = values_of(text, separator, count)
-    if not values then
-      return nil, message
-    elseif is_blank(table.concat(values)) then
-      return nil -- a spreadsheet writes an empty row so
+    if not values or is_blank(table.concat(values)) then
+      return nil, message -- a spreadsheet writes an empty row as separators alone
     elseif #values ~= count then
       return nil, ("its number of fields is %d, not %d as in the header"):format(#values, count)
     end
-    local fields = {}
-    for index, name in pairs(fields_of) do
-      fields[name] = values[index]:match "^%s*(.-)%s*$"
-    end
-    return fields
+    return tenant_fields.read(columns, values)
   end
 end
 
@@ -131,28 +126,29 @@ local function separator_of(text)
   return text:find(";", 1, true) and not text:find(",", 1, true) and ";" or ","
 end
 
+local json_array = "it is a JSON array: write each of its objects in a line of its own, as "
+  .. "jq -c '.[]' does"
+
+local no_such_column = "it has no column of the name that was given with --column"
+
+local no_column = "a CSV file begins with the names of its columns, one of them 'tenant': where "
+  .. "another column has the tenant, name it with --column"
+
 --- What reads the list with this first line, and whether that line is a header; or nil and a message.
 local function choose_reader(self, text)
   if text:find "^%s*{" and not text:find "^%s*{%x+%-[%x%-]+}" then
     return read_json, false
   elseif text:find "^%s*%[" then
-    return nil,
-      "it is a JSON array: write each of its objects in a line of its own, as jq -c '.[]' does"
+    return nil, json_array
   end
   local separator = self.separator or separator_of(text)
   local names = values_of(text, separator, 1)
   local columns, message = tenant_fields.columns(names or {}, self.column)
-  if message then
-    return nil, message
-  elseif columns then
+  if columns then
     tell_ignored(self, columns.ignored)
-    return csv_reader(columns.fields, #names, separator), true
-  elseif self.column then
-    return nil, "it has no column of the name that was given with --column"
-  elseif not names or #names > 1 then
-    return nil,
-      "a CSV file begins with the names of its columns, one of them 'tenant': where another column "
-        .. "has the tenant, name it with --column"
+    return csv_reader(columns, #names, separator), true
+  elseif message or self.column or not names or #names > 1 then
+    return nil, message or self.column and no_such_column or no_column
   end
   local is_header = tenant_fields.is_header(names[1])
   if is_header then
@@ -161,15 +157,16 @@ local function choose_reader(self, text)
   return read_plain, is_header
 end
 
---- The fields of a line; nil for a comment or an empty row; or nil and what is wrong with it.
-local function fields_of_line(self, text)
-  if #text > tenant_list.longest_line then
+--- The tenant of a line, as its reader gives it.
+local function read(self, text)
+  if is_blank(text) then
+    return nil
+  elseif #text > lines.longest then
     return nil, "is too long"
   elseif text:find("\0", 1, true) then
     return nil, "has a NUL in it"
   end
-  local fields, message = self:read(text)
-  return fields, message or fields and tenant_fields.complaint(fields)
+  return self:read(text)
 end
 
 --- Leaves a line out: reports why, and counts it.
@@ -181,14 +178,13 @@ function TenantList:refuse(line, message)
 end
 
 --- Whether the tenant was in the list before, which is reported.
-local function is_duplicate(self, fields)
-  local key = (fields.cloud or self.cloud) .. "/" .. fields.tenant:lower() -- a domain is of one cloud
+local function is_duplicate(self, tenant)
+  local key = (tenant.cloud or self.cloud) .. "/" .. tenant.tenant:lower() -- a domain is of one cloud
   local before = self.seen[key]
   if before then
     self.duplicates = self.duplicates + 1
-    self.complain(
-      ("line %d: %s is in line %d already: left out"):format(self.line, fields.tenant, before)
-    )
+    local sentence = "line %d: %s is in line %d already: left out"
+    self.complain(sentence:format(self.line, tenant.tenant, before))
   end
   self.seen[key] = before or self.line
   return before ~= nil
@@ -201,19 +197,15 @@ function TenantList:next()
     local text = self.first or next_line(self)
     self.first = nil
     if not text then
-      self.is_complete = text == nil and not self.failure
       return text
     end
-    local fields, message
-    if not is_blank(text) then
-      fields, message = fields_of_line(self, text)
-    end
+    local tenant, message = read(self, text)
     if message then
       self:refuse(self.line, message)
-    elseif fields and not is_duplicate(self, fields) then
+    elseif tenant and not is_duplicate(self, tenant) then
       self.count = self.count + 1
-      fields.line = self.line
-      return fields
+      tenant.line = self.line
+      return tenant
     end
   end
 end
@@ -233,7 +225,7 @@ function TenantList:expected()
 end
 
 ---@class autopilot.cli.TenantListOptions
----@field read_line fun(): string|false|nil, string? without its end; nil and a message: it cannot be read; false: none yet, after the first tenant
+---@field read_line fun(): string|false|nil, string? as `autopilot.cli.fleet.lines` reads; false only after the first tenant
 ---@field complain fun(message: string) takes each sentence about a line
 ---@field cloud string that of tenants which name none
 ---@field column string? the name of the column that has the tenant
@@ -244,23 +236,11 @@ end
 ---@return autopilot.cli.TenantList?
 ---@return string? mistake what is wrong with the list as a whole
 function tenant_list.open(given)
-  local self = setmetatable({
-    read_line = given.read_line,
-    complain = given.complain,
-    cloud = given.cloud,
-    column = given.column,
-    size = given.size,
-    count = 0,
-    bad = 0,
-    duplicates = 0,
-    line = 0,
-    bytes = 0,
-    seen = {},
-    is_complete = false,
-  }, TenantList)
+  local counts = { count = 0, bad = 0, duplicates = 0, line = 0, bytes = 0, seen = {} }
+  local self = setmetatable(merged(given, counts), TenantList)
   local text = next_line(self)
   text = text and text:gsub("^" .. byte_order_mark, "")
-  local mistake = text and not_text(text)
+  local mistake = text and lines.not_text(text)
   if mistake then
     return nil, mistake
   end

@@ -1,0 +1,169 @@
+--- The lines of a list of tenants, out of its bytes. They are read as they are needed, in UTF-8.
+--
+-- UTF-16 with a byte order mark is read too: Excel saves "Unicode Text" so, and `>` in Windows PowerShell
+-- writes it.
+--
+-- What reads a list, in pieces or in lines, returns false while nothing is there yet, and nil at the end, or
+-- nil and a message when it fails.
+
+local core = require "autopilot.core"
+local input = require "autopilot.cli.input"
+local utf8_of = require("autopilot.base.entities").utf8
+
+local lines = {}
+
+-- Bytes; a line with a few names is never longer.
+lines.longest = 64 * 1024
+
+local bytes_at_a_time = 64 * 1024
+
+local little_endian, big_endian = "\255\254", "\254\255"
+
+local replacement = 0xFFFD
+
+local function is_marked(bytes)
+  local mark = bytes:sub(1, 2)
+  return mark == little_endian or mark == big_endian
+end
+
+--- UTF-16 with its mark as UTF-8, with U+FFFD for half of a surrogate pair and for half of a code unit.
+local function from_utf16(bytes)
+  local parts, high, is_big = {}, nil, bytes:sub(1, 2) == big_endian
+  for first, second in bytes:sub(3):gmatch "(.)(.?)" do
+    local a, b = first:byte(), second:byte()
+    local unit = not b and replacement or is_big and a * 256 + b or b * 256 + a
+    if high and unit >= 0xDC00 and unit < 0xE000 then
+      -- In the place of the replacement for the first half.
+      parts[#parts] = utf8_of(0x10000 + (high - 0xD800) * 0x400 + unit - 0xDC00)
+      high = nil
+    else
+      local is_half = unit >= 0xD800 and unit < 0xE000
+      parts[#parts + 1] = utf8_of(is_half and replacement or unit)
+      high = is_half and unit < 0xDC00 and unit
+    end
+  end
+  return table.concat(parts)
+end
+
+--- The same text in UTF-8, in pieces as it comes; UTF-16 as one piece at its end.
+---@param read fun(): string|false|nil, string? the next piece
+---@return fun(): string|false|nil, string? read
+function lines.decoded(read)
+  local held, has_begun = "", false
+  return function()
+    local piece, message = read()
+    if piece == false or has_begun then
+      return piece, message
+    end
+    held = held .. (piece or "")
+    if piece and (#held < 2 or is_marked(held)) then
+      return ""
+    end
+    has_begun = true -- a failure is told again
+    return is_marked(held) and from_utf16(held) or held
+  end
+end
+
+--- Lines out of a text that comes in pieces. A line ends with LF, CR LF or CR. Of a line that is too long the
+-- beginning is given, so that it can be reported and does not fill the memory.
+---@param read fun(): string|false|nil, string? the next piece
+---@param longest integer? bytes; of a longer line one more than that is given; default `lines.longest`
+---@return fun(): string|false|nil, string? next_line without its end
+function lines.reader(read, longest)
+  read, longest = lines.decoded(read), longest or lines.longest
+  local piece, from = "", 1
+  local is_after_return = false -- a line feed that comes now belongs to the line before
+  local line = "" -- the beginning of the line that has no end yet
+  return function()
+    while true do
+      if is_after_return and from <= #piece then
+        from = piece:byte(from) == 10 and from + 1 or from
+        is_after_return = false
+      end
+      local last = piece:find("[\r\n]", from)
+      line = (line .. piece:sub(from, (last or #piece + 1) - 1)):sub(1, longest + 1)
+      local more, message
+      if last then
+        from, is_after_return = last + 1, piece:byte(last) == 13
+      else
+        more, message = read()
+        piece, from = more or "", 1
+      end
+      if last or (more == nil and not message and line ~= "") then
+        local whole = line
+        line = ""
+        return whole
+      elseif not more then
+        return more, message
+      end
+    end
+  end
+end
+
+--- The lines of a file, one at a time as they are asked for.
+---@param path string `-`: standard input
+---@param stdin file*
+---@return (fun(): string|false|nil, string?)? next_line without its end
+---@return number|string|nil size_or_message bytes of the text in UTF-8, nil where they are not known; without lines the reason
+---@return fun()? close
+function lines.open(path, stdin)
+  local file, message = stdin
+  if path ~= "-" then
+    file, message = input.open(path) -- once: a pipe's writer ends when its reader closes
+    if not file then
+      return nil, message
+    end
+  end
+  -- What comes slowly, a pipe or a terminal, is not waited for.
+  local is_slow = io.type(file) == "file" and not file:seek "cur"
+  local next_line = lines.reader(function()
+    if is_slow then
+      return core.read_waiting(file)
+    end
+    return file:read(bytes_at_a_time)
+  end)
+  if file == stdin then
+    return next_line
+  end
+  local size = not is_slow and file:seek "end" or nil
+  if size == 0 then
+    file:close()
+    return nil, path .. ": it is empty"
+  elseif size then
+    file:seek "set"
+    size = is_marked(file:read(2) or "") and size / 2 or size -- tenants' names are ASCII
+    file:seek "set"
+  end
+  return next_line, size, function()
+    file:close()
+  end
+end
+
+-- How files begin that are not text.
+local beginnings = {
+  { "PK\3\4", "it is an Excel workbook or another ZIP archive: save the sheet as CSV" },
+  { "\208\207\17\224", "it is an Excel workbook (.xls): save the sheet as CSV" },
+  { "\31\139", "it is compressed with gzip: unpack it first" },
+  { "%PDF-", "it is a PDF" },
+  { "SQLite format 3", "it is an SQLite database, such as the file of --state" },
+  { "<", "it is HTML or XML" },
+}
+
+--- What a file is instead of text, by its first line; nil for text.
+---@param line string
+---@return string? complaint
+function lines.not_text(line)
+  for _, row in ipairs(beginnings) do
+    if line:sub(1, #row[1]) == row[1] then
+      return row[2]
+    end
+  end
+  local first, second = line:byte(1, 2)
+  if first and second and (first == 0) ~= (second == 0) then
+    return "it is UTF-16 without a byte order mark: save it as UTF-8"
+  elseif line:find("\0", 1, true) or line:find "[\1-\8\14-\31\127]" then
+    return "it is no text"
+  end
+end
+
+return lines
