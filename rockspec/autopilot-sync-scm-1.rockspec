@@ -36,6 +36,7 @@ build = {
         "src/environment_proxy.c",
         "src/http2_connections.c",
         "src/idle_sockets.c",
+        "src/lua_base64.c",
         "src/lua_request.c",
         "src/lua_secret_echo.c",
         "src/lua_support.c",
