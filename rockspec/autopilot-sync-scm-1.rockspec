@@ -73,7 +73,6 @@ build = {
     ["autopilot.base.merged"] = "lua/autopilot/base/merged.lua",
     ["autopilot.base.named_file"] = "lua/autopilot/base/named_file.lua",
     ["autopilot.base.options"] = "lua/autopilot/base/options.lua",
-    ["autopilot.base.origin"] = "lua/autopilot/base/origin.lua",
     ["autopilot.base.protected_call"] = "lua/autopilot/base/protected_call.lua",
     ["autopilot.base.read_ahead"] = "lua/autopilot/base/read_ahead.lua",
     ["autopilot.base.redact"] = "lua/autopilot/base/redact.lua",

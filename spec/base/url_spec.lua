@@ -1,8 +1,10 @@
 -- Plain http is for this machine: what is it, and what only looks like it.
 
-local is_loopback = require "autopilot.base.url"
+local url = require "autopilot.base.url"
 
-describe("autopilot.base.url", function()
+local is_loopback, split = url.is_loopback, url.split
+
+describe("autopilot.base.url.is_loopback", function()
   it("knows this machine by its name and by every address it has for itself", function()
     for _, host in ipairs { "localhost", "127.0.0.1", "127.255.255.254", "127.0.0.0", "[::1]" } do
       assert.is_true(is_loopback(host), host)
@@ -31,6 +33,47 @@ describe("autopilot.base.url", function()
       "[::ffff:10.0.0.1]",
     } do
       assert.is_false(is_loopback(host), host)
+    end
+  end)
+end)
+
+describe("autopilot.base.url.split", function()
+  it("splits scheme, host and port, in small letters", function()
+    for text, expected in pairs {
+      ["https://login.example.test"] = { "https", "login.example.test", "" },
+      ["HTTPS://Login.Example.test:8443/"] = { "https", "login.example.test", ":8443" },
+      ["http://[::1]:65535"] = { "http", "[::1]", ":65535" },
+      ["ftp://a-b.c/"] = { "ftp", "a-b.c", "" },
+    } do
+      assert.same(expected, { split(text) })
+    end
+  end)
+
+  it("is nil for anything with more or less in it", function()
+    for _, text in ipairs {
+      "",
+      "host",
+      "https://",
+      "https:///",
+      "https://host/path",
+      "https://host?query",
+      "https://host#fragment",
+      "https://user@host",
+      "https://user:word@host",
+      "https://a..b",
+      "https://.a",
+      "https://-a",
+      "https://a b",
+      "https://a\n",
+      "https://a:",
+      "https://a:0",
+      "https://a:65536",
+      "https://a:123456",
+      "https://a:8a",
+      "https://[::1",
+      "https://::1",
+    } do
+      assert.is_nil((split(text)))
     end
   end)
 end)

@@ -1,16 +1,32 @@
---- Which hosts are this machine. Only to them requests may go over plain http.
+--- The address of a host, and which hosts are this machine: only to them requests may go over plain http.
 
-local names = { ["localhost"] = true, ["[::1]"] = true }
+local url = {}
+
+--- Splits `scheme://host[:port]`, with or without a slash behind it.
+---@param text string
+---@return string? scheme in small letters; nil for anything with more or less in it
+---@return string? host in small letters, an IPv6 address in brackets
+---@return string? port with its colon, or empty
+function url.split(text)
+  local scheme, host, port = text:lower():match "^(%a+)://(%w[%w.-]*)(.*)$"
+  if not scheme then
+    scheme, host, port = text:lower():match "^(%a+)://(%[[%x:.]+%])(.*)$"
+  end
+  port = port and port:gsub("/$", "")
+  local number = port and tonumber(port:match "^:(%d%d?%d?%d?%d?)$")
+  local is_port = port == "" or (number and number >= 1 and number <= 65535)
+  if is_port and not host:find("..", 1, true) then
+    return scheme, host, port
+  end
+end
 
 --- Whether a host certainly is this machine: localhost, ::1, or an address (not a name) in 127.0.0.0/8.
 ---@param host string in lower case, without a port; an IPv6 address in brackets
 ---@return boolean
-local function is_loopback(host)
-  if names[host] then
-    return true
-  end
+function url.is_loopback(host)
   local second, third, fourth = host:match "^127%.(%d%d?%d?)%.(%d%d?%d?)%.(%d%d?%d?)$"
-  return second ~= nil and math.max(tonumber(second), tonumber(third), tonumber(fourth)) <= 255
+  local is_address = second and math.max(tonumber(second), tonumber(third), tonumber(fourth)) <= 255
+  return host == "localhost" or host == "[::1]" or is_address or false
 end
 
-return is_loopback
+return url

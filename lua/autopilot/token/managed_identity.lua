@@ -6,12 +6,11 @@
 
 local authority = require "autopilot.token.authority"
 local http = require "autopilot.token.http"
-local is_loopback = require "autopilot.base.url"
 local merged = require "autopilot.base.merged"
 local options = require "autopilot.base.options"
 local platforms = require "autopilot.token.managed_identity.platforms"
 local provider = require "autopilot.token.provider"
-local split_origin = require "autopilot.base.origin"
+local url_parts = require "autopilot.base.url"
 
 ---@class autopilot.token.ManagedIdentityOptions
 ---@field client_id string? of a user-assigned identity; at most one of the three
@@ -47,14 +46,18 @@ end
 -- password.
 local function read_address(text, is_local)
   local origin, rest = text:match "^(%a+://[^/?#]*)(.*)$"
-  local scheme, host, port = split_origin(origin or "")
+  local scheme, host, port = url_parts.split(origin or "")
   local is_right = (scheme == "https" or scheme == "http")
     and not rest:find "[^\33-\126]"
     and not rest:find "[#\\]"
   if not is_right then
     return nil, "must be an https or http URL without credentials, blanks or fragment"
   end
-  if scheme == "http" and not is_loopback(host) and (is_local or not is_link_local(host)) then
+  if
+    scheme == "http"
+    and not url_parts.is_loopback(host)
+    and (is_local or not is_link_local(host))
+  then
     local where = is_local and "loopback" or "loopback and link-local"
     return nil, ("must be https: http is for %s addresses only"):format(where)
   end

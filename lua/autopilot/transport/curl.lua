@@ -6,9 +6,9 @@
 
 local Blocking = require "autopilot.transport.blocking"
 local core = require "autopilot.core"
-local is_loopback = require "autopilot.base.url"
 local named_file = require "autopilot.base.named_file"
 local options = require "autopilot.base.options"
+local url_parts = require "autopilot.base.url"
 
 ---@class autopilot.HttpRequest
 ---@field method "GET"|"POST"
@@ -136,7 +136,7 @@ local Transport = {}
 Transport.__index = Transport
 
 local function is_to_this_machine(url)
-  return is_loopback(url:lower():match "^%a+://(%[?[^/]-%]?):?%d*/" or "")
+  return url_parts.is_loopback(url:lower():match "^%a+://(%[?[^/]-%]?):?%d*/" or "")
 end
 
 --- The request in the shape that the C module sends.
