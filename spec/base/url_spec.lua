@@ -1,10 +1,10 @@
 -- Plain http is for this machine: what is it, and what only looks like it.
 
-local urls = require "autopilot.base.url"
+local url = require "autopilot.base.url"
 
-local is_loopback, split = urls.is_loopback, urls.origin
+local is_loopback, split = url.is_loopback, url.split
 
-describe("autopilot.base.url", function()
+describe("autopilot.base.url.is_loopback", function()
   it("knows this machine by its name and by every address it has for itself", function()
     for _, host in ipairs { "localhost", "127.0.0.1", "127.255.255.254", "127.0.0.0", "[::1]" } do
       assert.is_true(is_loopback(host), host)
@@ -37,7 +37,7 @@ describe("autopilot.base.url", function()
   end)
 end)
 
-describe("the origin of an address", function()
+describe("autopilot.base.url.split", function()
   it("splits scheme, host and port, in small letters", function()
     for text, expected in pairs {
       ["https://login.example.test"] = { "https", "login.example.test", "" },

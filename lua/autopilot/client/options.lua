@@ -4,7 +4,7 @@ local clouds = require "autopilot.base.clouds"
 local core = require "autopilot.core"
 local curl = require "autopilot.transport.curl"
 local options = require "autopilot.base.options"
-local urls = require "autopilot.base.url"
+local url_parts = require "autopilot.base.url"
 
 local client_options = {}
 
@@ -41,10 +41,10 @@ local function check_token(token)
 end
 
 local function check_base_url(url)
-  local scheme, host = urls.origin(url)
+  local scheme, host = url_parts.split(url)
   if scheme ~= "https" and scheme ~= "http" then
     return "must be like 'https://host' or 'https://host:port', and nothing more"
-  elseif scheme == "http" and not urls.is_loopback(host) then
+  elseif scheme == "http" and not url_parts.is_loopback(host) then
     return "must be https: a token may go over http to a loopback host only"
   end
 end
@@ -125,12 +125,12 @@ function client_options.check(given, level)
   local checked = options.check(name, rules, given, level + 1)
   local graph = clouds[checked.cloud].graph
   checked.base_url = (checked.base_url or graph):gsub("/$", "")
-  local scheme, host = urls.origin(checked.base_url)
+  local scheme, host = url_parts.split(checked.base_url)
   local complaint = conflict(checked, scheme)
   if complaint then
     error(("%s: %s"):format(name, complaint), level + 1)
   end
-  local is_local = urls.is_loopback(host)
+  local is_local = url_parts.is_loopback(host)
   if is_local and checked.http.proxy == nil then
     checked.http.proxy = "" -- a proxy named in the environment cannot reach this machine's loopback
   end

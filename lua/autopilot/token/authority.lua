@@ -6,7 +6,7 @@
 
 local clouds = require "autopilot.base.clouds"
 local merged = require "autopilot.base.merged"
-local urls = require "autopilot.base.url"
+local url_parts = require "autopilot.base.url"
 
 local authority = {}
 
@@ -43,10 +43,11 @@ local clouds_of = {
 ---@return string? complaint
 ---@return string? host
 function authority.parse(text)
-  local scheme, host, port = urls.origin(text:find("://", 1, true) and text or "https://" .. text)
+  local scheme, host, port =
+    url_parts.split(text:find("://", 1, true) and text or "https://" .. text)
   if scheme ~= "https" and scheme ~= "http" then
     return nil, "must be like 'https://login.microsoftonline.com', a host and nothing more"
-  elseif scheme == "http" and not urls.is_loopback(host) then
+  elseif scheme == "http" and not url_parts.is_loopback(host) then
     return nil, "must be https: credentials may go over http to a loopback host only"
   end
   return ("%s://%s%s"):format(scheme, host, port), nil, host

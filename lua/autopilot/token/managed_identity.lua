@@ -10,7 +10,7 @@ local http = require "autopilot.token.http"
 local merged = require "autopilot.base.merged"
 local metadata_service = require "autopilot.token.managed_identity.metadata_service"
 local provider = require "autopilot.token.provider"
-local urls = require "autopilot.base.url"
+local url_parts = require "autopilot.base.url"
 
 ---@class autopilot.token.ManagedIdentityOptions
 ---@field client_id string? of a user-assigned identity; at most one of the three
@@ -141,12 +141,12 @@ end
 local function endpoint_of(platform, variable)
   local text = variable(platform.endpoint) or platform.default_endpoint
   local origin, rest = text:match "^(%a+://[^/?#]*)(.*)$"
-  local scheme, host, port = urls.origin(origin or "")
+  local scheme, host, port = url_parts.split(origin or "")
   if (scheme ~= "https" and scheme ~= "http") or rest:find "[^\33-\126]" or rest:find "[#\\]" then
     return nil, "must be an https or http URL without credentials, blanks or fragment"
-  elseif scheme == "http" and not urls.is_loopback(host) and not is_link_local(host) then
+  elseif scheme == "http" and not url_parts.is_loopback(host) and not is_link_local(host) then
     return nil, "must be https: http is for loopback and link-local addresses only"
-  elseif scheme == "http" and not urls.is_loopback(host) and platform.is_local then
+  elseif scheme == "http" and not url_parts.is_loopback(host) and platform.is_local then
     return nil, "must be https: http is for loopback addresses only"
   elseif platform.path and rest:find("?", 1, true) then
     return nil, "must have no query"

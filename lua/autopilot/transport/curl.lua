@@ -8,7 +8,7 @@ local Blocking = require "autopilot.transport.blocking"
 local core = require "autopilot.core"
 local lazy = require "autopilot.base.lazy"
 local options = require "autopilot.base.options"
-local urls = require "autopilot.base.url"
+local url_parts = require "autopilot.base.url"
 
 ---@class autopilot.HttpRequest
 ---@field method "GET"|"POST"
@@ -105,7 +105,7 @@ local Transport = {}
 Transport.__index = Transport
 
 local function is_to_this_machine(url)
-  return urls.is_loopback(url:lower():match "^%a+://(%[?[^/]-%]?):?%d*/" or "")
+  return url_parts.is_loopback(url:lower():match "^%a+://(%[?[^/]-%]?):?%d*/" or "")
 end
 
 --- The request in the shape that the C module sends.
