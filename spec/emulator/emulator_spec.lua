@@ -232,15 +232,27 @@ describe("autopilot.emulator: every answer", function()
   end)
 
   it("has a right date in any year", function()
-    local calendar = require "autopilot.emulator.calendar"
+    for seconds, date in pairs {
+      [1709251200 - 1] = "Thu, 29 Feb 2024 23:59:59 GMT",
+      [1709251200] = "Fri, 01 Mar 2024 00:00:00 GMT",
+      [-1] = "Wed, 31 Dec 1969 23:59:59 GMT",
+    } do
+      assert.equal(date, new_service({ start = seconds }).status().headers.date)
+    end
+  end)
+
+  it("has right stamps in any year and zone", function()
     local day = 86400
-    assert.equal("Thu, 29 Feb 2024 23:59:59 GMT", calendar.http_date(1709251200 - 1))
-    assert.equal("Fri, 01 Mar 2024 00:00:00 GMT", calendar.http_date(1709251200))
-    assert.equal("Wed, 31 Dec 1969 23:59:59 GMT", calendar.http_date(-1))
-    assert.equal("2000-02-29 00:00:00", calendar.date_and_time(11016 * day, " "))
-    assert.equal("2100-03-01 00:00:00", calendar.date_and_time(47541 * day, " "))
-    assert.equal("1600-03-01 00:00:00", calendar.date_and_time(-135080 * day, " "))
-    assert.equal("1970-01-02T00:00:00.0000000Z", calendar.stamp(day - 1e-9, "Z"))
-    assert.equal("1970-01-01T05:30:00.5000000+05:30", calendar.stamp(0.5, "+05:30"))
+    for _, case in ipairs {
+      { "2000-02-29T00:00:00.0000000Z", 11016 * day },
+      { "2100-03-01T00:00:00.0000000Z", 47541 * day },
+      { "1600-03-01T00:00:00.0000000Z", -135080 * day },
+      { "1970-01-02T00:00:00.0000000Z", day - 1e-9 },
+      { "1970-01-01T05:30:00.5000000+05:30", 0.5, "+05:30" },
+    } do
+      local service = new_service { start = case[2], zone = case[3] }
+      service.sync()
+      assert.equal(case[1], service.record().lastManualSyncTriggerDateTime)
+    end
   end)
 end)

@@ -86,6 +86,6 @@ describe("autopilot.emulator: what truly happened", function()
     for index = 1, 100 do
       service:record("tenant" .. index)
     end
-    assert.is_nil(next(service.service.syncs.states))
+    assert.is_nil(next(service.syncs.states))
   end)
 end)

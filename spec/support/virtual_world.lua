@@ -3,9 +3,10 @@
 -- It serves one client, or several that share the time (a fleet: `support.fleet_world`). The service can be an emulator, whose clock
 -- may be ahead of ours, or a list of answers.
 
-local calendar = require "autopilot.emulator.calendar"
 local cjson = require "cjson.safe"
+local dates = require "autopilot.base.dates"
 local emulator = require "autopilot.emulator"
+local graph = require "autopilot.emulator.graph"
 local new_client = require "autopilot.client"
 local overlay = require "support.overlay"
 local scripted = require "autopilot.transport.scripted"
@@ -124,13 +125,13 @@ end
 --- A `Date` header.
 ---@param seconds number Unix seconds
 function world.date(seconds)
-  return calendar.http_date(seconds)
+  return dates.http_date(seconds)
 end
 
 --- A stamp of the record.
 ---@param seconds number Unix seconds
 function world.stamp(seconds)
-  return calendar.stamp(seconds, "Z")
+  return graph.stamp(seconds, "Z")
 end
 
 --- The answer to a read of the status.
@@ -141,12 +142,12 @@ function world.record(record)
     status = 200,
     headers = {
       ["Content-Type"] = "application/json",
-      ["Date"] = record.date and calendar.http_date(record.date) or nil,
+      ["Date"] = record.date and dates.http_date(record.date) or nil,
     },
     body = cjson.encode {
       syncStatus = record.status or "completed",
-      lastSyncDateTime = calendar.stamp(record.last_sync, "Z"),
-      lastManualSyncTriggerDateTime = calendar.stamp(record.trigger, "Z"),
+      lastSyncDateTime = graph.stamp(record.last_sync, "Z"),
+      lastManualSyncTriggerDateTime = graph.stamp(record.trigger, "Z"),
     },
   }
 end

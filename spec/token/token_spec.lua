@@ -54,7 +54,7 @@ describe("autopilot.token", function()
     )
     assert(client:status())
     -- All that it knew is lost: it is another service now.
-    local known = service.service.tokens
+    local known = service.tokens
     for text in pairs(known.issued) do
       known.issued[text] = nil
     end

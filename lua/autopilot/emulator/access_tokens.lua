@@ -1,60 +1,70 @@
 --- Access tokens: made, remembered and checked.
 --
--- A token made here has the three parts of a JWT and the claims of an application's or a user's. It is
--- known again because it is remembered, not by its signature, which only looks like one.
+-- A token made here has the three parts of a JWT and the claims of an application's or a user's. It is recognized
+-- because it is remembered: the signature is made up.
 
-local identifiers = require "autopilot.emulator.identifiers"
 local base64url = require "autopilot.base.base64url"
 local json = require "autopilot.base.json"
+local merged = require "autopilot.base.merged"
 
 ---@class autopilot.emulator.AccessTokens
+---@field lifetime number seconds, of the tokens for which nothing else is said
 local AccessTokens = {}
 AccessTokens.__index = AccessTokens
 
 ---@class autopilot.emulator.Token
 ---@field tenant string
 ---@field client_id string? the application it was made for
----@field roles string[] permissions of the application, or delegated by the user
+---@field roles string[]? permissions of the application, or delegated by the user; default: the one that the sync needs
 ---@field user string? who signed in; nil for an application's own
 ---@field object_id string? of the user, in the directory
 ---@field claims table? the claims request that it was asked for with
 ---@field replaces_refused boolean? a machine's, asked for in place of one that was refused
+---@field lifetime number? seconds, of a token that is to be issued
 ---@field expires number? Unix seconds; nil for never
----@field audience string? nil is good for every service
+---@field audience string? nil: every service accepts it
+
+--- The name of the key that every token claims to be signed with.
+AccessTokens.key_id = "emulated"
+
+--- The permission that the sync needs: what a token has where no roles are told.
+AccessTokens.default_roles = { "DeviceManagementServiceConfig.ReadWrite.All" }
 
 -- An expired token is remembered this long, so that it is refused as expired and not as unknown.
 local remembered_after_expiry = 3600
 local first_sweep = 1024
 
----@param known table<string, autopilot.emulator.Token> tokens that are good without having been asked for
+---@param known table<string, autopilot.emulator.Token> tokens that are accepted without having been made here
+---@param lifetime number seconds
 ---@param made_up table the emulator's generator of identifiers
 ---@return autopilot.emulator.AccessTokens
-function AccessTokens.new(known, made_up)
-  return setmetatable({
-    known = known,
-    made_up = made_up,
-    issued = {},
-    count = 0,
-    sweep_at = first_sweep,
-  }, AccessTokens)
+function AccessTokens.new(known, lifetime, made_up)
+  local self = { known = {}, lifetime = lifetime, made_up = made_up, issued = {} }
+  for text, token in pairs(known) do
+    self.known[text] = merged({ roles = AccessTokens.default_roles }, token)
+  end
+  self.count, self.sweep_at = 0, first_sweep
+  return setmetatable(self, AccessTokens)
 end
 
---- Forgets tokens that expired long ago, and sets at how many tokens to do so again.
+--- Forgets tokens that expired long ago. The next sweep comes when there are twice as many tokens as are left.
 local function sweep(self, now)
-  local left = 0
+  self.count = 0
   for text, token in pairs(self.issued) do
     if token.expires + remembered_after_expiry < now then
       self.issued[text] = nil
     else
-      left = left + 1
+      self.count = self.count + 1
     end
   end
-  self.count, self.sweep_at = left, math.max(first_sweep, 2 * left)
+  self.sweep_at = math.max(first_sweep, 2 * self.count)
 end
 
---- A JSON Web Token whose signature is made up.
-local function jwt(self, claims)
-  local header = { typ = "JWT", alg = "RS256", kid = identifiers.key_id }
+--- A JSON Web Token with these claims and those that every token has.
+local function jwt(self, token, now, claims)
+  local header = { typ = "JWT", alg = "RS256", kid = AccessTokens.key_id }
+  claims.tid, claims.oid = token.tenant, token.object_id
+  claims.iat, claims.nbf, claims.exp = math.floor(now), math.floor(now), math.floor(token.expires)
   return table.concat({
     base64url.encode(json.encode(header)),
     base64url.encode(json.encode(claims)),
@@ -63,56 +73,48 @@ local function jwt(self, claims)
 end
 
 --- Makes a token and remembers it.
----@param grant autopilot.emulator.Token with `expires`
+---@param token autopilot.emulator.Token is completed: `expires`, `roles`
 ---@param now number Unix seconds
----@return string token
-function AccessTokens:issue(grant, now)
+---@return string text
+function AccessTokens:issue(token, now)
   if self.count >= self.sweep_at then
     sweep(self, now)
   end
-  local token = jwt(self, {
-    aud = grant.audience,
-    iss = ("https://sts.windows.net/%s/"):format(grant.tenant),
-    tid = grant.tenant,
-    appid = grant.client_id,
-    idtyp = grant.user and "user" or "app",
-    oid = grant.object_id,
-    upn = grant.user,
-    scp = grant.user and table.concat(grant.roles, " ") or nil,
-    -- An empty table would become an object.
-    roles = not grant.user and #grant.roles > 0 and grant.roles or nil,
-    iat = math.floor(now),
-    nbf = math.floor(now),
-    exp = math.floor(grant.expires),
+  token.expires = now + (token.lifetime or self.lifetime)
+  token.roles = token.roles or AccessTokens.default_roles
+  local text = jwt(self, token, now, {
+    aud = token.audience,
+    iss = ("https://sts.windows.net/%s/"):format(token.tenant),
+    appid = token.client_id,
+    idtyp = token.user and "user" or "app",
+    upn = token.user,
+    scp = token.user and table.concat(token.roles, " "),
+    -- Not an empty list: JSON would make an object of it.
+    roles = not token.user and token.roles[1] and token.roles or nil,
     uti = self.made_up.text(22),
     ver = "1.0",
   })
-  self.issued[token] = grant
+  self.issued[text] = token
   self.count = self.count + 1
-  return token
+  return text
 end
 
 --- The token that tells a client who has signed in (OpenID Connect).
----@param grant autopilot.emulator.Token of a user
+---@param token autopilot.emulator.Token of a user, as it was issued
 ---@param now number Unix seconds
----@return string token
-function AccessTokens:id_token(grant, now)
-  return jwt(self, {
-    aud = grant.client_id,
-    iss = ("https://login.microsoftonline.com/%s/v2.0"):format(grant.tenant),
-    tid = grant.tenant,
-    oid = grant.object_id,
-    sub = grant.object_id,
-    name = grant.user,
-    preferred_username = grant.user,
-    iat = math.floor(now),
-    nbf = math.floor(now),
-    exp = math.floor(grant.expires),
+---@return string text
+function AccessTokens:id_token(token, now)
+  return jwt(self, token, now, {
+    aud = token.client_id,
+    iss = ("https://login.microsoftonline.com/%s/v2.0"):format(token.tenant),
+    sub = token.object_id,
+    name = token.user,
+    preferred_username = token.user,
     ver = "2.0",
   })
 end
 
---- Looks a token up and checks that it is good now, as the service does.
+--- Finds the token of a request and checks that it is accepted now.
 ---@param authorization string? the header's value
 ---@param audiences table<string, boolean> audiences that are accepted
 ---@param now number Unix seconds

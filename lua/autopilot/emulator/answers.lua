@@ -1,31 +1,15 @@
---- Answers in the forms that Microsoft Graph, Intune and Entra give them.
---
--- What an answer says is decided by the endpoints; here is only how it is written.
+--- Answers in the forms of Microsoft Graph, Intune and Entra. What they say is decided by the endpoints.
 
-local calendar = require "autopilot.emulator.calendar"
+local dates = require "autopilot.base.dates"
 local json = require "autopilot.base.json"
 
 local answers = {}
 
 --- JSON with slashes as they are, like the service's.
 local function encode(value)
-  -- Read escape by escape, so that a backslash which is itself escaped is never taken for one.
-  local text = json.encode(value):gsub("\\(.)", { ["/"] = "/" })
-  return text
+  -- Every escape is matched as a whole, so that the second backslash of `\\/` does not count as the first of `\/`.
+  return (json.encode(value):gsub("\\(.)", { ["/"] = "/" }))
 end
-
----@class autopilot.emulator.Call
----@field now number Unix seconds at which the request arrived
----@field request_id string the service's id for it
----@field client_request_id string the caller's id for it, or the service's when it gave none
----@field operation string `sync`, `status`, `token`, `device_code`, `identity`, `discovery` or `other`
----@field path string without query
----@field tenant_in_path string? of a token request
----@field headers table<string, string> of the request, names in lower case
----@field authorization string? the header's value
----@field grant_type string? of a token request
----@field claims string? of a token request: the claims that it asks for
----@field tenant string? once the caller is known
 
 local diagnostic = '{"ServerInfo":{"DataCenter":"West Europe","Slice":"E","Ring":"5",'
   .. '"ScaleUnit":"003","RoleInstance":"AM2PEPF00000000"}}'
@@ -34,22 +18,18 @@ local diagnostic = '{"ServerInfo":{"DataCenter":"West Europe","Slice":"E","Ring"
 ---@param call autopilot.emulator.Call
 ---@param status integer
 ---@param body string?
----@param headers table<string, string>? further headers, names in lower case; they win
+---@param headers table<string, string>? further headers, names in lower case; they replace the usual ones
 ---@return table response as in the HTTP layer
 function answers.plain(call, status, body, headers)
   local all = {
-    date = calendar.http_date(call.now),
+    date = dates.http_date(call.now),
     ["request-id"] = call.request_id,
     ["client-request-id"] = call.client_request_id,
     ["x-ms-ags-diagnostic"] = diagnostic,
     ["cache-control"] = "no-cache",
+    ["content-type"] = body and "application/json",
+    ["content-length"] = status ~= 204 and ("%d"):format(#(body or "")) or nil,
   }
-  if body then
-    all["content-type"] = "application/json"
-    all["content-length"] = ("%d"):format(#body)
-  elseif status ~= 204 then
-    all["content-length"] = "0"
-  end
   for name, value in pairs(headers or {}) do
     all[name] = value
   end
@@ -61,8 +41,7 @@ end
 ---@param status integer? default 200
 ---@return table response
 function answers.json(call, value, status)
-  local body = encode(value)
-  return answers.plain(call, status or 200, body)
+  return answers.plain(call, status or 200, encode(value))
 end
 
 --- Graph's own error: code and message in one level.
@@ -78,7 +57,7 @@ function answers.graph_error(call, status, code, message, headers)
       code = code,
       message = message,
       innerError = {
-        date = calendar.date_and_time(call.now, "T"),
+        date = os.date("!%Y-%m-%dT%H:%M:%S", math.floor(call.now)),
         ["request-id"] = call.request_id,
         ["client-request-id"] = call.client_request_id,
       },
@@ -87,12 +66,23 @@ function answers.graph_error(call, status, code, message, headers)
   return answers.plain(call, status, body, headers)
 end
 
+-- Text and not a table, because the order of the members and the line ends are those of the service.
+local intune_message = ([[
+{
+  "_version": 3,
+  "Message": %s,
+  "CustomApiErrorPhrase": "",
+  "RetryAfter": %s,
+  "ErrorSourceService": "",
+  "HttpHeaders": "{}"
+}]]):gsub("\n", "\r\n")
+
 --- Intune's error, which Graph passes on as a text: JSON inside the message.
 ---@param call autopilot.emulator.Call
 ---@param status integer
 ---@param code string
 ---@param sentence string the part for people
----@param retry_after number? seconds told in the body
+---@param retry_after integer? seconds told in the body
 ---@param headers table<string, string>?
 ---@return table response
 function answers.intune_error(call, status, code, sentence, retry_after, headers)
@@ -102,45 +92,90 @@ function answers.intune_error(call, status, code, sentence, retry_after, headers
     "Activity ID: " .. call.client_request_id,
     "Url: https://proxy.emulated.manage.microsoft.com/deviceManagement/windowsAutopilotSettings",
   }, " - ")
-  -- Written by hand: the order of the members and the line ends are the service's.
-  local message = table.concat({
-    "{",
-    '  "_version": 3,',
-    '  "Message": ' .. encode(told) .. ",",
-    '  "CustomApiErrorPhrase": "",',
-    '  "RetryAfter": ' .. (retry_after and ("%.0f"):format(retry_after) or "null") .. ",",
-    '  "ErrorSourceService": "",',
-    '  "HttpHeaders": "{}"',
-    "}",
-  }, "\r\n")
+  local shown = retry_after and ("%d"):format(retry_after) or "null"
+  local message = intune_message:format(encode(told), shown)
   return answers.graph_error(call, status, code, message, headers)
 end
 
---- The token endpoint's error.
+-- The errors of Entra: our name, status, OAuth error, AADSTS number, sentence (`%s` is a detail).
+local entra_error_rows = [[
+wrong_method 400 invalid_request 900561 The endpoint only accepts %s requests.
+missing_parameter 400 invalid_request 900144 The request must contain the parameter '%s'.
+claims_not_json 400 invalid_request 9002313 The parameter 'claims' must be a JSON object.
+unknown_grant_type 400 unsupported_grant_type 70003 The grant type is not supported.
+wrong_scope 400 invalid_scope 1002012 The scopes must name one resource, mostly with '/.default'.
+unknown_host 400 invalid_instance 50049 The host of 'authorization_endpoint' is not allowed.
+unknown_authority 400 invalid_tenant 90002 Tenant '%s' not found.
+unknown_tenant 400 invalid_request 90002 Tenant '%s' not found.
+no_tenant 400 invalid_request 50059 No tenant-identifying information was found.
+user_in_no_tenant 400 invalid_grant 50020 User account '%s' does not exist in a tenant.
+unknown_application 400 unauthorized_client 700016 Application '%s' was not found.
+not_public 400 invalid_client 70002 The client application must be marked as 'mobile.'
+no_credential 401 invalid_client 7000218 'client_assertion' or 'client_secret' is missing.
+wrong_secret 401 invalid_client 7000215 Invalid client secret provided.
+expired_secret 401 invalid_client 7000222 The provided client secret keys for this app are expired.
+wrong_assertion_type 401 invalid_client 900023 The value of 'client_assertion_type' is unknown.
+unverified 401 invalid_client 700027 The client assertion is not valid: %s.
+unknown_key 401 invalid_client 700027 The key of the client assertion is not registered.
+wrong_application 401 invalid_client 700021 The client assertion is not of 'client_id'.
+wrong_endpoint 401 invalid_client 700023 The client assertion is for another audience.
+not_timely 401 invalid_client 700024 The client assertion is not within its valid time range.
+wrong_issuer 401 invalid_client 700211 No federated identity record matches the issuer.
+wrong_audience 401 invalid_client 700212 No federated identity record matches the audience.
+wrong_subject 401 invalid_client 700213 No federated identity record matches the subject.
+unknown_device_code 400 bad_verification_code 70018 The device code is unknown.
+code_expired 400 expired_token 70019 The device code has expired.
+declined 400 authorization_declined 65004 The person has declined to sign in.
+polled_too_soon 400 slow_down 70016 The client asks too often.
+not_signed_in_yet 400 authorization_pending 70016 The person has not signed in yet.
+wrong_refresh_token 400 invalid_grant 70000 The refresh token is unknown.
+]]
+
+local entra_errors = {}
+for row in entra_error_rows:gmatch "[^\n]+" do
+  local name, status, code, number, sentence = row:match "^(%S+) (%d+) (%S+) (%d+) (.+)$"
+  entra_errors[name] =
+    { status = tonumber(status), code = code, number = tonumber(number), sentence = sentence }
+end
+
+--- An error of Entra.
 ---@param call autopilot.emulator.Call
----@param status integer
----@param code string the OAuth error: `invalid_client`, …
----@param number integer the AADSTS number
----@param sentence string
+---@param name string as in the table above
+---@param detail string? what the sentence names
 ---@return table response
-function answers.entra_error(call, status, code, number, sentence)
-  local timestamp = calendar.date_and_time(call.now, " ") .. "Z"
+function answers.entra_error(call, name, detail)
+  local row = entra_errors[name]
+  local timestamp = os.date("!%Y-%m-%d %H:%M:%SZ", math.floor(call.now))
   local described = ("AADSTS%d: %s Trace ID: %s Correlation ID: %s Timestamp: %s"):format(
-    number,
-    sentence,
+    row.number,
+    row.sentence:format(detail),
     call.request_id,
     call.client_request_id,
     timestamp
   )
   local body = encode {
-    error = code,
+    error = row.code,
     error_description = described,
-    error_codes = { number },
+    error_codes = { row.number },
     timestamp = timestamp,
     trace_id = call.request_id,
     correlation_id = call.client_request_id,
   }
-  return answers.plain(call, status, body, { ["cache-control"] = "no-store, no-cache" })
+  return answers.plain(call, row.status, body, { ["cache-control"] = "no-store, no-cache" })
+end
+
+--- An endpoint of Entra.
+---@param method string the only one allowed
+---@param answer fun(service: autopilot.Emulator, call: autopilot.emulator.Call): table?, string?, string? gives the JSON, or nil, an error's name and its detail
+---@return fun(service: autopilot.Emulator, call: autopilot.emulator.Call): table response
+function answers.entra_endpoint(method, answer)
+  return function(service, call)
+    if call.method ~= method then
+      return answers.entra_error(call, "wrong_method", method)
+    end
+    local value, mistake, detail = answer(service, call)
+    return value and answers.json(call, value) or answers.entra_error(call, mistake, detail)
+  end
 end
 
 return answers

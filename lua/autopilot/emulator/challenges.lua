@@ -1,9 +1,9 @@
---- Claims challenges: what Graph wants to see in a tenant's tokens from some moment on, and says in a
--- 401 (Microsoft Entra, "Claims challenges, claims requests, and client capabilities").
+--- Claims challenges: what Graph requires of a tenant's tokens from some moment on, and says in a 401 (Microsoft
+-- Entra, "Claims challenges, claims requests, and client capabilities").
 --
--- A challenge is met by a token that was asked for with the same claims, by a client that declares that it
--- understands challenges (`xms_cc` with `cp1`): Entra gives such a token to no other client. A machine's
--- token meets it when it was asked for in place of a refused one.
+-- A challenge is met by a token that was asked for with the same claims, by a client that declares with
+-- `xms_cc` that it understands challenges: Entra gives such a token to no other client. The token of a machine
+-- meets it when it was asked for in place of a refused one.
 
 local base64url = require "autopilot.base.base64url"
 local json = require "autopilot.base.json"
@@ -11,26 +11,42 @@ local json = require "autopilot.base.json"
 local challenges = {}
 
 ---@class autopilot.emulator.Challenge
----@field claims table what is wanted, decoded
----@field text string the same as JSON
----@field encoding string `base64` or `base64url`
----@field noise boolean? another challenge stands before it
+---@field claims table what is required, decoded
+---@field header string the value of WWW-Authenticate
 
---- A challenge; nil when the text is no claims request.
----@param text string? JSON; default: a token from now on
----@param encoding string?
----@param now number Unix seconds
----@param noise boolean?
----@return autopilot.emulator.Challenge?
-function challenges.new(text, encoding, now, noise)
-  text = text
-    or ('{"access_token":{"nbf":{"essential":true,"value":"%.0f"}}}'):format(math.floor(now))
+--- What every 401 of Graph says.
+challenges.plain_header = 'Bearer realm="", '
+  .. 'authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", '
+  .. 'client_id="00000003-0000-0000-c000-000000000000"'
+
+--- Reads a claims request; nil when the text is none.
+---@param text any
+---@return table?
+function challenges.read(text)
   local claims = json.decode(text)
-  return type(claims) == "table"
-      and { claims = claims, text = text, encoding = encoding or "base64", noise = noise }
-    or nil
+  return type(claims) == "table" and claims or nil
 end
 
+--- The challenge of a fault.
+---@param fault { claims: string?, encoding: string?, noise: boolean? } see `autopilot.emulator.Fault`
+---@param now number Unix seconds
+---@return autopilot.emulator.Challenge
+function challenges.new(fault, now)
+  local from_now_on = '{"access_token":{"nbf":{"essential":true,"value":"%d"}}}'
+  local text = fault.claims or from_now_on:format(math.floor(now))
+  local encoded = base64url.encode(text)
+  if fault.encoding ~= "base64url" then
+    encoded = encoded:gsub("-", "+"):gsub("_", "/") .. ("="):rep(-#encoded % 4)
+  end
+  return {
+    claims = challenges.read(text),
+    header = (fault.noise and "Negotiate, " or "")
+      .. challenges.plain_header
+      .. (', error="insufficient_claims", claims="%s"'):format(encoded),
+  }
+end
+
+--- Whether a decoded value has everything that another one has. False where a table is expected.
 local function contains(value, wanted)
   if type(value) ~= "table" or type(wanted) ~= "table" then
     return value == wanted
@@ -43,48 +59,32 @@ local function contains(value, wanted)
   return true
 end
 
---- Whether the capability is `cp1`, in any case: MSAL for Python says `CP1`.
----@param capability any
+--- Whether one of the values is the capability `cp1`. MSAL for Python writes `CP1`.
+---@param values any a list, in a request that is right
 ---@return boolean
-function challenges.is_capability(capability)
-  return type(capability) == "string" and capability:lower() == "cp1"
-end
-
-local function declares_capability(claims)
-  local wanted = claims.access_token
-  local declared = type(wanted) == "table" and wanted.xms_cc
-  local values = type(declared) == "table" and declared.values
+function challenges.has_capability(values)
   for _, value in ipairs(type(values) == "table" and values or {}) do
-    if challenges.is_capability(value) then
+    if type(value) == "string" and value:lower() == "cp1" then
       return true
     end
   end
   return false
 end
 
---- Whether a token is good enough.
+local function declares_capability(claims)
+  local wanted = claims.access_token
+  local declared = type(wanted) == "table" and wanted.xms_cc
+  return type(declared) == "table" and challenges.has_capability(declared.values)
+end
+
+--- Whether a token has what a challenge requires.
 ---@param challenge autopilot.emulator.Challenge
 ---@param token autopilot.emulator.Token
 ---@return boolean
 function challenges.is_met(challenge, token)
   local claims = token.claims
   return token.replaces_refused
-    or (claims ~= nil and contains(claims, challenge.claims) and declares_capability(claims))
-end
-
---- The value of WWW-Authenticate that tells the challenge.
----@param challenge autopilot.emulator.Challenge
----@return string
-function challenges.header(challenge)
-  local encoded = base64url.encode(challenge.text)
-  if challenge.encoding == "base64" then
-    encoded = encoded:gsub("-", "+"):gsub("_", "/") .. ("="):rep(-#encoded % 4)
-  end
-  return (challenge.noise and "Negotiate, " or "")
-    .. 'Bearer realm="", '
-    .. 'authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", '
-    .. 'client_id="00000003-0000-0000-c000-000000000000", '
-    .. ('error="insufficient_claims", claims="%s"'):format(encoded)
+    or claims ~= nil and contains(claims, challenge.claims) and declares_capability(claims)
 end
 
 return challenges

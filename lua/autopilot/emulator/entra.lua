@@ -1,228 +1,171 @@
 --- Entra's endpoints: tokens for applications and for people, and codes for devices.
 --
--- How an application proves who it is stands in `proof`; people, their codes and refresh tokens in `users`.
+-- How an application proves who it is stands in `proof`; people, their codes and refresh tokens in `users`. Where a
+-- function here returns nil, the name of an error in `answers` follows, and its detail.
 
+local Users = require "autopilot.emulator.users"
 local answers = require "autopilot.emulator.answers"
-local form = require "autopilot.emulator.form"
 local base64url = require "autopilot.base.base64url"
+local challenges = require "autopilot.emulator.challenges"
 local json = require "autopilot.base.json"
-local proof = require "autopilot.emulator.proof"
+local proof_mistake = require "autopilot.emulator.proof"
 local scopes = require "autopilot.emulator.scopes"
-local users = require "autopilot.emulator.users"
 
 local entra = {}
 
----@class autopilot.emulator.Application
----@field secret string? nil refuses every secret
----@field secret_expires number? Unix seconds; nil for never
----@field certificates string[]? thumbprints in base64url, SHA-256 or SHA-1, of keys that may sign its assertions
----@field federated autopilot.emulator.FederatedCredential[]? platforms whose tokens are its assertions
----@field public boolean? people may sign in to it with a code; default false
----@field roles string[]? permissions in its tokens; default: the one that the sync needs
----@field verify (fun(assertion: string, form: table<string, string>): boolean, string?)? judges a client assertion instead: good or not, and why not
+---@class autopilot.emulator.GrantType
+---@field needs string[] parameters of the form
+---@field find fun(service: autopilot.Emulator, call: autopilot.emulator.Call, asked: table): table? the `scopes` of the token, and the `user` whose it is
 
-local device_grant = "urn:ietf:params:oauth:grant-type:device_code"
+local client_credentials = { needs = { "client_id", "scope" } }
 
---- What each grant must have beside `grant_type` and `client_id`.
-local needed = {
-  client_credentials = { "scope" },
-  refresh_token = { "refresh_token", "scope" },
-  [device_grant] = { "device_code" },
-  device_code = { "device_code" }, -- the name of the same grant before RFC 8628, which MSAL sends
+function client_credentials.find(_, call, asked)
+  if not asked.tenant then
+    return nil, "no_tenant"
+  end
+  local mistake, detail = proof_mistake(asked.application, call)
+  if mistake then
+    return nil, mistake, detail
+  end
+  return { scopes = asked.scopes }
+end
+
+local device_code = { needs = { "client_id", "device_code" } }
+
+function device_code.find(service, call)
+  return service.users:poll(call.fields.device_code, call.fields.client_id, call.now)
+end
+
+local refresh_token = { needs = { "client_id", "refresh_token", "scope" } }
+
+function refresh_token.find(service, call, asked)
+  local user, mistake = service.users:refresh(call.fields.refresh_token, call.fields.client_id)
+  if not user then
+    return nil, mistake
+  end
+  return { scopes = asked.scopes, user = user }
+end
+
+---@type table<string, autopilot.emulator.GrantType>
+local grant_types = {
+  client_credentials = client_credentials,
+  refresh_token = refresh_token,
+  device_code = device_code, -- its name before RFC 8628, which MSAL sends
+  ["urn:ietf:params:oauth:grant-type:device_code"] = device_code,
 }
 
-local function first_missing(fields, names)
-  for _, name in ipairs(names) do
+--- What a right form asks for: `application`, `scopes` where it names some, and `tenant`; nil where that is the
+-- person's.
+local function read_form(service, call, needs, is_for_person)
+  local fields, named = call.fields, call.tenant_in_path
+  for _, name in ipairs(needs) do
     if not fields[name] then
-      return ("The request body must contain the parameter '%s'."):format(name)
+      return nil, "missing_parameter", name
     end
   end
+  local asked = {}
+  if fields.scope then
+    asked.scopes = scopes.read(fields.scope, is_for_person)
+    if not asked.scopes then
+      return nil, "wrong_scope"
+    end
+  end
+  if fields.claims and not challenges.read(fields.claims) then
+    return nil, "claims_not_json"
+  elseif not Users.any_tenant[named] then
+    asked.tenant = service:find_tenant(named)
+    if not asked.tenant then
+      return nil, "unknown_tenant", named
+    end
+  end
+  asked.application = service.options.clients[fields.client_id]
+  if not asked.application then
+    return nil, "unknown_application", fields.client_id
+  end
+  return asked
 end
 
-local wrong_scope = "The scopes must name one resource; an application's has '/.default' after it."
-
---- What is wrong with the form itself, before its application is looked up: OAuth error, AADSTS number,
--- sentence.
-local function refusal_of_form(fields)
-  local missing = first_missing(fields, { "grant_type", "client_id" })
-  local names = needed[fields.grant_type]
-  if missing then
-    return "invalid_request", 900144, missing
-  elseif not names then
-    return "unsupported_grant_type", 70003, "The grant type is not supported."
+--- Adds to a person's answer the scopes and, on request, a refresh token, who has signed in (OpenID Connect), and
+-- the account under which clients keep the tokens.
+local function add_person(answer, service, call, token, granted)
+  answer.scope = scopes.granted(granted, token.roles)
+  if granted.has.offline_access then
+    answer.refresh_token = service.users:leave_refresh_token(token.client_id, token.user)
   end
-  missing = first_missing(fields, names)
-  if missing then
-    return "invalid_request", 900144, missing
-  elseif
-    fields.scope and not scopes.resource(fields.scope, fields.grant_type ~= "client_credentials")
-  then
-    return "invalid_scope", 1002012, wrong_scope
-  elseif fields.claims and type(json.decode(fields.claims)) ~= "table" then
-    return "invalid_request", 9002313, "The parameter 'claims' must be a JSON object."
+  if granted.has.openid then
+    answer.id_token = service.tokens:id_token(token, call.now)
+  end
+  if call.fields.client_info == "1" then
+    local account = { uid = token.object_id, utid = token.tenant }
+    answer.client_info = base64url.encode(json.encode(account))
   end
 end
 
---- The tenant and the application that a form is about, or nil and the refusal. The tenant is nil where it
--- is the person's.
-local function look_up(service, call, fields)
-  local is_persons = users.any_tenant[call.tenant_in_path]
-  local tenant = not is_persons and service.find_tenant(call.tenant_in_path) or nil
-  if not tenant and not is_persons then
-    local sentence = ("Tenant '%s' not found."):format(call.tenant_in_path)
-    return nil, "invalid_request", 90002, sentence
+entra.token = answers.entra_endpoint("POST", function(service, call)
+  local fields = call.fields
+  local grant_type = grant_types[fields.grant_type]
+  if fields.grant_type and not grant_type then
+    return nil, "unknown_grant_type"
   end
-  local application = service.clients[fields.client_id]
-  if not application then
-    local sentence = ("Application '%s' was not found in the directory."):format(fields.client_id)
-    return nil, "unauthorized_client", 700016, sentence
+  local needs = grant_type and grant_type.needs or { "grant_type" }
+  local is_for_person = grant_type ~= client_credentials
+  local asked, mistake, detail = read_form(service, call, needs, is_for_person)
+  local grant
+  if asked then
+    grant, mistake, detail = grant_type.find(service, call, asked)
   end
-  return { tenant = tenant, application = application }
-end
-
-local no_public_flow = "The client application must be marked as 'mobile.'"
-
---- Each returns for whom a token is made, or nil and the refusal: status, OAuth error, number, sentence.
-local grants = {}
-
-function grants.client_credentials(_, call, fields, found)
-  if not found.tenant then
-    return nil, 400, "invalid_request", 50059, "No tenant-identifying information was found."
-  end
-  local number, sentence = proof.refusal(found.application, fields, call)
-  if number then
-    return nil, 401, "invalid_client", number, sentence
-  end
-  return { scope = fields.scope }
-end
-
-grants[device_grant] = function(service, call, fields)
-  local grant, code, number, sentence =
-    service.users:poll(fields.device_code, fields.client_id, call.now)
   if not grant then
-    return nil, 400, code, number, sentence
+    return nil, mistake, detail
   end
-  return { scope = grant.scope, user = grant.user }
-end
 
-grants.device_code = grants[device_grant]
-
-function grants.refresh_token(service, _, fields)
-  local sign_in, code, number, sentence =
-    service.users:refresh(fields.refresh_token, fields.client_id)
-  if not sign_in then
-    return nil, 400, code, number, sentence
-  end
-  return { scope = fields.scope, user = sign_in.user }
-end
-
---- Adds what a person's answer has besides: the scopes, and on request a refresh token, who has signed in
--- (OpenID Connect), and the account that clients keep the tokens under.
-local function add_person(answer, service, call, fields, grant)
-  answer.scope = scopes.granted(grant.scope, grant.roles)
-  if scopes.has(grant.scope, "offline_access") then
-    answer.refresh_token = service.users:leave_refresh_token(grant)
-  end
-  if scopes.has(grant.scope, "openid") then
-    answer.id_token = service.tokens:id_token(grant, call.now)
-  end
-  if fields.client_info == "1" then
-    local account = json.encode { uid = grant.object_id, utid = grant.tenant }
-    answer.client_info = base64url.encode(account)
-  end
-end
-
---- The answer with a token.
-local function grant_token(service, call, fields, found, granted)
-  local tenant = found.tenant or service.find_tenant(granted.user:match "@(.+)$" or granted.user)
+  local user = grant.user
+  local tenant = asked.tenant or service:find_tenant(user:match "@(.+)$" or user)
   if not tenant then
-    local sentence = ("User account '%s' does not exist in a tenant."):format(granted.user)
-    return answers.entra_error(call, 400, "invalid_grant", 50020, sentence)
+    return nil, "user_in_no_tenant", user
   end
-  local grant = {
+  local token = {
     tenant = tenant,
     client_id = fields.client_id,
-    roles = found.application.roles,
-    user = granted.user,
-    object_id = granted.user and service.users:object_id(granted.user),
-    scope = granted.scope,
-    claims = fields.claims and json.decode(fields.claims),
-    audience = scopes.resource(granted.scope, true),
-    expires = call.now + service.token_lifetime,
+    roles = asked.application.roles,
+    user = user,
+    object_id = user and service.users:object_id(user),
+    claims = challenges.read(fields.claims),
+    audience = grant.scopes.resource,
   }
   local answer = {
     token_type = "Bearer",
-    expires_in = service.token_lifetime,
-    ext_expires_in = service.token_lifetime,
-    access_token = service.tokens:issue(grant, call.now),
+    expires_in = service.tokens.lifetime,
+    ext_expires_in = service.tokens.lifetime,
+    access_token = service.tokens:issue(token, call.now),
   }
-  if grant.user then
-    add_person(answer, service, call, fields, grant)
+  if user then
+    add_person(answer, service, call, token, grant.scopes)
   end
-  return answers.json(call, answer)
-end
-
-local function answer_token(service, call, fields)
-  local code, number, sentence = refusal_of_form(fields)
-  if code then
-    return answers.entra_error(call, 400, code, number, sentence)
-  end
-  local found
-  found, code, number, sentence = look_up(service, call, fields)
-  if not found then
-    return answers.entra_error(call, 400, code, number, sentence)
-  end
-  local granted, status
-  granted, status, code, number, sentence = grants[fields.grant_type](service, call, fields, found)
-  if not granted then
-    return answers.entra_error(call, status, code, number, sentence)
-  end
-  return grant_token(service, call, fields, found, granted)
-end
+  return answer
+end)
 
 --- Gives out a code for a person and one for the device.
-local function answer_device_code(service, call, fields)
-  local missing = first_missing(fields, { "client_id", "scope" })
-  if missing then
-    return answers.entra_error(call, 400, "invalid_request", 900144, missing)
-  elseif not scopes.resource(fields.scope, true) then
-    return answers.entra_error(call, 400, "invalid_scope", 1002012, wrong_scope)
+entra.device_code = answers.entra_endpoint("POST", function(service, call)
+  local asked, mistake, detail = read_form(service, call, { "client_id", "scope" }, true)
+  if not asked then
+    return nil, mistake, detail
+  elseif not asked.application.public then
+    return nil, "not_public"
   end
-  local found, code, number, sentence = look_up(service, call, fields)
-  if not found then
-    return answers.entra_error(call, 400, code, number, sentence)
-  elseif not found.application.public then
-    return answers.entra_error(call, 400, "invalid_client", 70002, no_public_flow)
-  end
-  local device_code, grant =
-    service.users:offer(fields.client_id, found.tenant, fields.scope, call.now)
+  local code, sign_in =
+    service.users:offer(call.fields.client_id, asked.tenant, asked.scopes, call.now)
   local uri = "https://microsoft.com/devicelogin"
-  return answers.json(call, {
-    device_code = device_code,
-    user_code = grant.user_code,
+  return {
+    device_code = code,
+    user_code = sign_in.user_code,
     verification_uri = uri,
-    expires_in = grant.expires - call.now,
-    interval = grant.interval,
-    message = ("To sign in, open the page %s and enter the code %s."):format(uri, grant.user_code),
-  })
-end
-
---- Answers a request to `/{tenant}/oauth2/v2.0/token` or `/{tenant}/oauth2/v2.0/devicecode`.
----@param service table clients, tokens, users, find_tenant, token_lifetime: what the emulator has
----@param call autopilot.emulator.Call
----@param request table
----@return table response
-function entra.answer(service, call, request)
-  if request.method ~= "POST" then
-    local sentence = "The endpoint only accepts POST requests."
-    return answers.entra_error(call, 400, "invalid_request", 900561, sentence)
-  end
-  local fields = form.read(request.body)
-  call.grant_type, call.claims = fields.grant_type, fields.claims
-  if call.operation == "device_code" then
-    return answer_device_code(service, call, fields)
-  end
-  return answer_token(service, call, fields)
-end
+    expires_in = sign_in.expires - call.now,
+    interval = sign_in.interval,
+    message = ("To sign in, open the page %s and enter the code %s."):format(
+      uri,
+      sign_in.user_code
+    ),
+  }
+end)
 
 return entra

@@ -1,16 +1,14 @@
---- What can go wrong between a client and the service: one function for each kind of fault.
---
--- Each decides whether the request arrives, whether it takes effect, and what the client gets.
+--- What can go wrong between a client and the service: how each kind of fault differs from the usual course.
 
 local answers = require "autopilot.emulator.answers"
 local challenges = require "autopilot.emulator.challenges"
-local graph = require "autopilot.emulator.graph"
+local merged = require "autopilot.base.merged"
 
 local faults = {}
 
 ---@class autopilot.emulator.Fault
 ---@field kind string see `faults.kinds`
----@field on string? `sync`, `status`, `token`, `device_code`, `identity`, `discovery` or `other`: waits for such a request; nil takes the next one
+---@field on string? an operation: the fault waits for such a request; nil: it meets the next request
 ---@field seconds number? `slow_answer`: how late; `slow_sync`: how long it runs; `stale_read`: how old
 ---@field status integer? `status`: what is answered
 ---@field headers table<string, string>? `status`
@@ -22,178 +20,123 @@ local faults = {}
 ---@field noise boolean? `claims_challenge`: a challenge of another scheme stands before it
 ---@field network table? fields of the network failure that are to differ: stage, name, message, timeout
 
----@class autopilot.emulator.Exchange
----@field effect fun(change: table?): table the request arrives and is processed; its answer
----@field arrival fun(answer: (fun(call: autopilot.emulator.Call): table)): table it arrives, without effect; the answer made for it
----@field pause fun(seconds: number) time passes before the client gets its answer
----@field now fun(): number Unix seconds
----@field timeout number? seconds that the client waits for an answer
----@field call autopilot.emulator.Call? the request that has arrived last
+--- The operations of requests, which faults wait for and `Emulator.requests` counts.
+faults.operations = { "sync", "status", "token", "device_code", "identity", "discovery", "other" }
 
-local function network(fault, delivered, stage, name, message)
-  local failure = {
-    stage = stage,
-    name = name,
-    message = message,
-    timeout = false,
-    delivered = delivered,
-  }
-  for field, value in pairs(fault.network or {}) do
-    failure[field] = value
+local refused = {
+  stage = "connect",
+  name = "CURLE_COULDNT_CONNECT",
+  message = "Connection refused",
+  timeout = false,
+  delivered = "no",
+}
+local lost = {
+  stage = "receive",
+  name = "CURLE_RECV_ERROR",
+  message = "Connection reset by peer",
+  timeout = false,
+  delivered = "unknown",
+}
+
+---@class autopilot.emulator.FaultKind
+---@field arrivals integer? how often the request arrives; default 1
+---@field network table? the failure that the client sees instead of an answer
+---@field is_late boolean? the answer comes after `seconds`, or not before the client's timeout
+---@field needs_seconds boolean?
+---@field answer (fun(fault: autopilot.emulator.Fault, call: autopilot.emulator.Call): table)? makes what is answered instead of the service's answer
+---@field change (fun(fault: autopilot.emulator.Fault, now: number): table)? makes `autopilot.emulator.Call.change`
+
+--- A change in which `seconds` of the fault are called so.
+local function seconds_as(name, failed)
+  return function(fault)
+    return { [name] = fault.seconds, failed = failed }
   end
-  return nil, failure
 end
 
-local function connection_lost(fault)
-  return network(fault, "unknown", "receive", "CURLE_RECV_ERROR", "Connection reset by peer")
-end
-
---- Kind of fault -> what happens. Each returns a response, or nil and the network failure.
----@type table<string, fun(fault: autopilot.emulator.Fault, exchange: autopilot.emulator.Exchange): table?, table?>
+---@type table<string, autopilot.emulator.FaultKind>
 faults.kinds = {
-  --- The connection is refused: surely nothing was sent.
-  unsent = function(fault)
-    return network(fault, "no", "connect", "CURLE_COULDNT_CONNECT", "Connection refused")
-  end,
+  -- The connection is refused: surely nothing was sent.
+  unsent = { arrivals = 0, network = refused },
+  -- Sent, but it never reaches the service, which the client cannot know.
+  lost_request = { arrivals = 0, network = lost },
+  -- Processed, but the answer is lost.
+  lost_answer = { network = lost },
+  -- Arrives twice; the client gets the second answer.
+  duplicated = { arrivals = 2 },
+  -- Processed at once and answered late, or too late for the client's timeout.
+  slow_answer = { needs_seconds = true, is_late = true },
+  -- The record of some time ago is served.
+  stale_read = { needs_seconds = true, change = seconds_as "age" },
+  -- The sync that this request starts takes that long.
+  slow_sync = { needs_seconds = true, change = seconds_as "duration" },
+  -- The sync that this request starts will fail.
+  failed_sync = { change = seconds_as("duration", true) },
 
-  --- Sent, but it never reaches the service; the client cannot know that.
-  lost_request = function(fault)
-    return connection_lost(fault)
-  end,
-
-  --- Processed, but the answer is lost.
-  lost_answer = function(fault, exchange)
-    exchange.effect()
-    return connection_lost(fault)
-  end,
-
-  --- Arrives twice; the client gets the second answer.
-  duplicated = function(_, exchange)
-    exchange.effect()
-    return exchange.effect()
-  end,
-
-  --- Processed at once and answered late, or too late for the client's timeout.
-  slow_answer = function(fault, exchange)
-    local response = exchange.effect()
-    local limit = exchange.timeout
-    if limit and fault.seconds >= limit then
-      exchange.pause(limit)
-      local timed_out = ("Operation timed out after %.0f milliseconds"):format(limit * 1000)
-      local _, failure = network(fault, "unknown", "receive", "CURLE_OPERATION_TIMEDOUT", timed_out)
-      failure.timeout = true
-      return nil, failure
-    end
-    exchange.pause(fault.seconds)
-    return response
-  end,
-
-  --- Any answer, of a gateway for example, instead of the service's own: before the effect or after it.
-  status = function(fault, exchange)
-    local function answer(call)
+  -- Any answer, of a gateway for example, instead of the service's own: before the effect or after it.
+  status = {
+    answer = function(fault, call)
       return answers.plain(call, fault.status, fault.body, fault.headers)
-    end
-    if not fault.after then
-      return exchange.arrival(answer)
-    end
-    exchange.effect()
-    return answer(exchange.call)
-  end,
-
-  --- General throttling: 429 with Retry-After, without effect.
-  throttle = function(fault, exchange)
-    return exchange.arrival(function(call)
-      return graph.throttled(call, fault.retry_after or 10)
-    end)
-  end,
-
-  --- From this request to Graph on the tenant's tokens must have been asked for with these claims: the
-  -- service says so in a claims challenge, until one comes that was.
-  claims_challenge = function(fault, exchange)
-    local now = exchange.now()
-    return exchange.effect {
-      challenge = challenges.new(fault.claims, fault.encoding, now, fault.noise),
-    }
-  end,
-
-  --- The record of some time ago is served.
-  stale_read = function(fault, exchange)
-    return exchange.effect { age = fault.seconds }
-  end,
-
-  --- The sync that this request starts takes that long.
-  slow_sync = function(fault, exchange)
-    return exchange.effect { duration = fault.seconds }
-  end,
-
-  --- The sync that this request starts will fail.
-  failed_sync = function(fault, exchange)
-    return exchange.effect { failed = true, duration = fault.seconds }
-  end,
+    end,
+  },
+  -- General throttling, which has nothing to do with the cooldown: 429 with Retry-After, without effect.
+  throttle = {
+    answer = function(fault, call)
+      local told = { ["retry-after"] = tostring(fault.retry_after or 10) }
+      return answers.graph_error(call, 429, "TooManyRequests", "Too many requests.", told)
+    end,
+  },
+  -- From this request to Graph on, the tenant's tokens must have been asked for with these claims.
+  claims_challenge = {
+    change = function(fault, now)
+      return { challenge = challenges.new(fault, now) }
+    end,
+  },
 }
 
-local needs_seconds = { slow_answer = true, slow_sync = true, stale_read = true }
-local operations = {
-  sync = true,
-  status = true,
-  token = true,
-  device_code = true,
-  identity = true,
-  discovery = true,
-  other = true,
-}
-local encodings = { base64 = true, base64url = true }
-local fields = {
-  kind = true,
-  on = true,
-  seconds = true,
-  status = true,
-  headers = true,
-  body = true,
-  after = true,
-  retry_after = true,
-  claims = true,
-  encoding = true,
-  noise = true,
-  network = true,
-}
-
-local function complaint_about_challenge(fault)
-  if fault.encoding ~= nil and not encodings[fault.encoding] then
-    return "must have an encoding that is base64 or base64url"
-  elseif fault.claims ~= nil then
-    local right = type(fault.claims) == "string" and challenges.new(fault.claims, nil, 0)
-    return not right and "must have claims that are a JSON object" or nil
+local function set_of(names)
+  local set = {}
+  for name in names:gmatch "%S+" do
+    set[name] = true
   end
+  return set
+end
+
+local known_operations = set_of(table.concat(faults.operations, " "))
+local known_fields =
+  set_of "kind on seconds status headers body after retry_after claims encoding noise network"
+
+local function is_duration(value)
+  return type(value) == "number" and value >= 0 and value < math.huge
 end
 
 --- Says what is wrong with a fault, or nil when it is right.
 ---@param fault any
 ---@return string?
 function faults.complaint(fault)
+  local kind = type(fault) == "table" and faults.kinds[fault.kind]
   if type(fault) ~= "table" then
     return "must be a table"
-  elseif not faults.kinds[fault.kind] then
+  elseif not kind then
     return "must have a known kind"
-  elseif fault.on ~= nil and not operations[fault.on] then
-    return "must be on sync, status, token, device_code, identity, discovery or other"
+  elseif fault.on ~= nil and not known_operations[fault.on] then
+    local others = table.concat(faults.operations, ", "):gsub(", (%w+)$", " or %1")
+    return "must be on " .. others
   elseif fault.kind == "status" and type(fault.status) ~= "number" then
     return "of kind status must have a status"
-  elseif complaint_about_challenge(fault) then
-    return complaint_about_challenge(fault)
+  elseif kind.needs_seconds and fault.seconds == nil then
+    return ("of kind %s must have seconds"):format(fault.kind)
+  elseif fault.seconds ~= nil and not is_duration(fault.seconds) then
+    return "must have seconds that are a number, at least 0"
+  elseif fault.encoding and fault.encoding ~= "base64" and fault.encoding ~= "base64url" then
+    return "must have an encoding that is base64 or base64url"
+  elseif fault.claims ~= nil and not challenges.read(fault.claims) then
+    return "must have claims that are a JSON object"
   end
   for name in pairs(fault) do
-    if not fields[name] then
+    if not known_fields[name] then
       return ("must not have the field '%s'"):format(tostring(name))
     end
   end
-  local seconds = fault.seconds
-  if seconds == nil then
-    return needs_seconds[fault.kind] and ("of kind %s must have seconds"):format(fault.kind) or nil
-  elseif type(seconds) ~= "number" or not (seconds >= 0 and seconds < math.huge) then
-    return "must have seconds that are a number, at least 0"
-  end
-  return nil
 end
 
 --- Takes the first fault of a list that waits for such an operation.
@@ -206,7 +149,22 @@ function faults.take(list, operation)
       return table.remove(list, index)
     end
   end
-  return nil
+end
+
+--- The network failure that a fault causes.
+---@param fault autopilot.emulator.Fault
+---@param limit number? the client's timeout, seconds, where that ended the request
+---@return table
+function faults.network(fault, limit)
+  local usual = faults.kinds[fault.kind].network
+  if limit then
+    usual = merged(lost, {
+      name = "CURLE_OPERATION_TIMEDOUT",
+      message = ("Operation timed out after %.0f milliseconds"):format(limit * 1000),
+      timeout = true,
+    })
+  end
+  return merged(usual, fault.network)
 end
 
 return faults

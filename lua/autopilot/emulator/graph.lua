@@ -1,52 +1,48 @@
---- The Graph side: who may call, the sync action, the status record.
+--- The endpoints of Graph: who may call, the sync action, the status record.
 
+local AccessTokens = require "autopilot.emulator.access_tokens"
 local answers = require "autopilot.emulator.answers"
-local calendar = require "autopilot.emulator.calendar"
 local challenges = require "autopilot.emulator.challenges"
+local dates = require "autopilot.base.dates"
 
 local graph = {}
 
-local write_permission = "DeviceManagementServiceConfig.ReadWrite.All"
+local write_permission = AccessTokens.default_roles[1]
 local read_permission = "DeviceManagementServiceConfig.Read.All"
 
---- What an application gets whose roles are not told.
-graph.default_roles = { write_permission }
-
---- Where Graph lives, in every cloud: the audiences that its tokens may have.
--- The same with a slash after it, which comes of the scope `https://graph.microsoft.com//.default`, and the
--- id of Graph's own application, are good as well.
-graph.audiences = { "00000003-0000-0000-c000-000000000000" }
-for _, root in ipairs {
-  "https://graph.microsoft.com",
-  "https://graph.microsoft.us",
-  "https://dod-graph.microsoft.us",
-  "https://microsoftgraph.chinacloudapi.cn",
+--- The audiences that Graph accepts: its id, and its address in each cloud, also with the second slash that comes
+-- of the scope `https://graph.microsoft.com//.default`.
+graph.audiences = { ["00000003-0000-0000-c000-000000000000"] = true }
+for _, host in ipairs {
+  "graph.microsoft.com",
+  "graph.microsoft.us",
+  "dod-graph.microsoft.us",
+  "microsoftgraph.chinacloudapi.cn",
 } do
-  table.insert(graph.audiences, root)
-  table.insert(graph.audiences, root .. "/")
+  graph.audiences["https://" .. host] = true
+  graph.audiences["https://" .. host .. "/"] = true
 end
 
-local plain_challenge = 'Bearer realm="", '
-  .. 'authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", '
-  .. 'client_id="00000003-0000-0000-c000-000000000000"'
+--- Seconds by which a zone is ahead of UTC; nil when it cannot be read.
+---@param zone string `Z` or an offset such as `-08:00`
+---@return number?
+function graph.zone_offset(zone)
+  local moment = zone:find "^[Z+-]" and dates.read_timestamp("1970-01-01T00:00:00" .. zone)
+  return moment and -moment or nil
+end
 
-local endpoints = {
-  sync = { method = "POST", permissions = { write_permission } },
-  status = { method = "GET", permissions = { read_permission, write_permission } },
-}
-
---- The operation that a path stands for: `sync`, `status`, or nil when Graph has no such path. Version 1.0
--- has none of both.
----@param path string without query
----@return string?
-function graph.operation(path)
-  local resource = path:lower():match "^/beta/devicemanagement/(.+)$"
-  if resource == "windowsautopilotsettings/sync" then
-    return "sync"
-  elseif resource == "windowsautopilotsettings" then
-    return "status"
+--- A time as the record shows it, with seven fractional digits.
+---@param seconds number? Unix seconds; nil for never
+---@param zone string
+---@return string
+function graph.stamp(seconds, zone)
+  if not seconds then
+    return "0001-01-01T00:00:00Z"
   end
-  return nil
+  local ticks = math.floor((seconds - math.floor(seconds)) * 1e7 + 0.5)
+  local whole = math.floor(seconds) + math.floor(ticks / 1e7) -- the fraction may be rounded up to 1
+  local date_and_time = os.date("!%Y-%m-%dT%H:%M:%S", whole + graph.zone_offset(zone))
+  return ("%s.%07d%s"):format(date_and_time, ticks % 1e7, zone)
 end
 
 local function has_one_of(roles, permissions)
@@ -60,73 +56,95 @@ local function has_one_of(roles, permissions)
   return false
 end
 
-local function sync(service, call, token, change)
+--- The token of a request, or nil and the answer that refuses it.
+local function authenticate(service, call)
+  local code, told = "InvalidAuthenticationToken", {}
+  local token, why = service.tokens:check(call.headers.authorization, service.audiences, call.now)
+  if not token then
+    told["www-authenticate"] = challenges.plain_header
+    return nil, answers.graph_error(call, 401, code, why, told)
+  end
+  call.tenant = token.tenant
+  local challenge = call.change.challenge or service.challenges[token.tenant]
+  service.challenges[token.tenant] = challenge
+  if challenge and not challenges.is_met(challenge, token) then
+    told["www-authenticate"] = challenge.header
+    why = "Continuous access evaluation resulted in challenge with result: "
+      .. "InteractionRequired and code: TokenIssuedBeforeRevocationTimestamp"
+    return nil, answers.graph_error(call, 401, code, why, told)
+  end
+  return token
+end
+
+--- An endpoint with one method, for tokens that have one of the permissions.
+local function endpoint(method, permissions, answer)
+  return function(service, call)
+    local token, refusal = authenticate(service, call)
+    if not token then
+      return refusal
+    elseif call.method ~= method then
+      local message = ("The requested resource does not support http method '%s'."):format(
+        call.method
+      )
+      return answers.graph_error(call, 405, "MethodNotAllowed", message, { allow = method })
+    elseif not has_one_of(token.roles, permissions) then
+      local sentence = "Application is not authorized to perform this operation. "
+        .. "Application must have one of the following scopes: "
+        .. table.concat(permissions, ", ")
+      return answers.intune_error(call, 403, "Forbidden", sentence)
+    elseif not service:is_licensed(token.tenant) then
+      local sentence = "Request not applicable to target tenant."
+      return answers.intune_error(call, 400, "BadRequest", sentence)
+    end
+    return answer(service, call, token)
+  end
+end
+
+graph.sync = endpoint("POST", { write_permission }, function(service, call, token)
   local reason, remaining = service.syncs:refusal(token.tenant, call.now)
   if reason == "in_progress" then
     return answers.intune_error(call, 409, "Conflict", "A sync is already in progress.")
   elseif reason == "cooldown" then
+    local sentence = "A sync was requested too soon after the previous one."
     local told = math.ceil(remaining)
-    local in_header = service.retry_after == "header" and { ["retry-after"] = ("%d"):format(told) }
-    return answers.intune_error(
-      call,
-      429,
-      "TooManyRequests",
-      "A sync was requested too soon after the previous one.",
-      service.retry_after == "body" and told or nil,
-      in_header or nil
-    )
+    local where = service.options.retry_after
+    local headers = where == "header" and { ["retry-after"] = ("%d"):format(told) } or nil
+    told = where == "body" and told or nil
+    return answers.intune_error(call, 429, "TooManyRequests", sentence, told, headers)
   end
-  service.start_sync(token.tenant, call.now, change, {
+  service:start_sync(token.tenant, call.now, call.change, {
     by = token.client_id or "token",
     client_request_id = call.client_request_id,
   })
   return answers.plain(call, 204)
-end
+end)
 
-local function status(service, call, token, change)
-  local record = service.syncs:record(token.tenant, call.now - (change.age or 0))
+graph.status = endpoint("GET", { read_permission, write_permission }, function(service, call, token)
+  local zone = service.options.zone
+  local record = service.syncs:record(token.tenant, call.now - (call.change.age or 0))
   local value = {
     id = token.tenant,
     syncStatus = record.status,
-    lastSyncDateTime = calendar.stamp(record.last_sync, service.zone),
-    lastManualSyncTriggerDateTime = calendar.stamp(record.last_manual_trigger, service.zone),
+    lastSyncDateTime = graph.stamp(record.last_sync, zone),
+    lastManualSyncTriggerDateTime = graph.stamp(record.last_manual_trigger, zone),
   }
-  if service.wrapped then
+  if service.options.wrapped then
     return answers.json(call, { value = value })
   end
-  value["@odata.context"] = ("https://graph.microsoft.com/%s/$metadata#"):format(
-    call.path:match "^/([^/]+)"
-  ) .. "deviceManagement/windowsAutopilotSettings/$entity"
+  value["@odata.context"] = ("https://graph.microsoft.com/%s/$metadata#%s/$entity"):format(
+    call.path:match "^/([^/]+)",
+    "deviceManagement/windowsAutopilotSettings"
+  )
   return answers.json(call, value)
-end
+end)
 
-endpoints.sync.answer = sync
-endpoints.status.answer = status
-
---- The answer of general throttling, which has nothing to do with the cooldown.
----@param call autopilot.emulator.Call
----@param retry_after number|string seconds, or a text to send as it is
+--- Answers a path that Graph does not have. In version 1.0 it has no settings of Autopilot.
 ---@return table response
-function graph.throttled(call, retry_after)
-  local told = { ["retry-after"] = tostring(retry_after) }
-  return answers.graph_error(call, 429, "TooManyRequests", "Too many requests.", told)
-end
-
---- The answer to a token that lacks what is demanded of the tenant's tokens; nil when it has it.
-local function refuse_unmet(service, call, token, change)
-  local challenge = change.challenge or service.challenges[token.tenant]
-  service.challenges[token.tenant] = challenge
-  if not challenge or challenges.is_met(challenge, token) then
-    return nil
+function graph.other(service, call)
+  local token, refusal = authenticate(service, call)
+  if not token then
+    return refusal
   end
-  local told = { ["www-authenticate"] = challenges.header(challenge) }
-  local why = "Continuous access evaluation resulted in challenge with result: "
-    .. "InteractionRequired and code: TokenIssuedBeforeRevocationTimestamp"
-  return answers.graph_error(call, 401, "InvalidAuthenticationToken", why, told)
-end
-
---- The answer to a path that Graph does not have.
-local function no_such_path(call)
   local segment = call.path:match "^/[vV]1%.0/[^/]+/([^/]+)"
   if segment and segment:lower() == "windowsautopilotsettings" then
     local message = ("Resource not found for the segment '%s'."):format(segment)
@@ -134,44 +152,6 @@ local function no_such_path(call)
   end
   local message = "Resource not found for the path of the request."
   return answers.graph_error(call, 404, "ResourceNotFound", message)
-end
-
---- Answers a request to Graph.
----@param service table syncs, tokens, challenges, start_sync, is_licensed and how records are written
----@param call autopilot.emulator.Call
----@param request table
----@param change table what is unlike the usual effect of this one request
----@return table response
-function graph.answer(service, call, request, change)
-  local token, why = service.tokens:check(call.authorization, service.audiences, call.now)
-  if not token then
-    local told = { ["www-authenticate"] = plain_challenge }
-    return answers.graph_error(call, 401, "InvalidAuthenticationToken", why, told)
-  end
-  call.tenant = token.tenant
-  local unmet = refuse_unmet(service, call, token, change)
-  if unmet then
-    return unmet
-  end
-  local endpoint = endpoints[call.operation]
-  if not endpoint then
-    return no_such_path(call)
-  elseif request.method ~= endpoint.method then
-    local message = ("The requested resource does not support http method '%s'."):format(
-      request.method
-    )
-    local told = { allow = endpoint.method }
-    return answers.graph_error(call, 405, "MethodNotAllowed", message, told)
-  elseif not has_one_of(token.roles, endpoint.permissions) then
-    local sentence = "Application is not authorized to perform this operation. "
-      .. "Application must have one of the following scopes: "
-      .. table.concat(endpoint.permissions, ", ")
-    return answers.intune_error(call, 403, "Forbidden", sentence)
-  elseif not service.is_licensed(token.tenant) then
-    local sentence = "Request not applicable to target tenant."
-    return answers.intune_error(call, 400, "BadRequest", sentence)
-  end
-  return endpoint.answer(service, call, token, change)
 end
 
 return graph

@@ -1,47 +1,36 @@
---- Made-up identifiers: they look random and are the same in every run.
-
-local identifiers = {}
-
---- The name of the key that every token claims to be signed with.
-identifiers.key_id = "emulated"
+--- Made-up identifiers: they look random, and every run makes the same ones.
 
 local alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
---- Makes a generator of its own sequence.
----@return { guid: (fun(): string), text: (fun(length: integer): string) } generator `guid` gives a version 4 UUID, `text` letters, digits, `-` and `_`
-function identifiers.new()
+--- Makes a generator. `guid` gives a version 4 UUID, `text` letters, digits, `-` and `_`.
+---@return { guid: (fun(): string), text: (fun(length: integer): string) }
+return function()
   local state = 20260101
 
-  -- Multiplicative congruence modulo 2^31 - 1: every product is exact in a double.
+  -- The generator of Park and Miller, modulo 2^31 - 1: every product is exact in a double.
   local function draw(below)
     state = (state * 48271) % 2147483647
     return state % below
   end
 
-  local function guid()
-    return ("%04x%04x-%04x-4%03x-%x%03x-%04x%04x%04x"):format(
-      draw(0x10000),
-      draw(0x10000),
-      draw(0x10000),
-      draw(0x1000),
-      8 + draw(4),
-      draw(0x1000),
-      draw(0x10000),
-      draw(0x10000),
-      draw(0x10000)
+  local made_up = {}
+
+  function made_up.guid()
+    return (
+      ("xxxxxxxx-xxxx-4xxx-yxxx-xxxxxxxxxxxx"):gsub("[xy]", function(digit)
+        return ("%x"):format(digit == "x" and draw(16) or 8 + draw(4))
+      end)
     )
   end
 
-  local function text(length)
-    local letters = {}
-    for index = 1, length do
-      local at = draw(64) + 1
-      letters[index] = alphabet:sub(at, at)
-    end
-    return table.concat(letters)
+  function made_up.text(length)
+    return (
+      ("."):rep(length):gsub(".", function()
+        local place = draw(64) + 1
+        return alphabet:sub(place, place)
+      end)
+    )
   end
 
-  return { guid = guid, text = text }
+  return made_up
 end
-
-return identifiers

@@ -4,7 +4,6 @@
 
 local answers = require "autopilot.emulator.answers"
 local challenges = require "autopilot.emulator.challenges"
-local form = require "autopilot.emulator.form"
 
 local identity = {}
 
@@ -13,27 +12,21 @@ local identity = {}
 ---@field client_id string
 ---@field object_id string?
 ---@field resource_id string? its path in Azure
----@field header string? what the platform wants in a header of its own; nil: it is a virtual machine
+---@field header string? the secret that the platform wants in a header; nil: the machine is a virtual machine
 ---@field roles string[]? permissions in its tokens; default: the one that the sync needs
 
-local paths = {
-  ["/msi/token"] = "app_service",
-  ["/metadata/identity/oauth2/token"] = "metadata",
-}
+---@class autopilot.emulator.Platform
+---@field version string the only `api-version`
+---@field key string? the header in which it wants the secret
+---@field tells_lifetime boolean? its answer has `expires_in` and `not_before`
 
---- The platform of a path, which may end in a slash, as MSAL for JavaScript writes it.
-local function platform_of(path)
-  return paths[path:gsub("/$", "")]
-end
+local virtual_machine = { version = "2018-02-01", tells_lifetime = true }
+local app_service = { version = "2019-08-01", key = "x-identity-header" }
+-- These two have the path of one of the others, and a header of their own.
+local service_fabric = { version = "2019-07-01-preview", key = "secret" }
+local machine_learning = { version = "2017-09-01", key = "secret" }
 
---- Whether a path is one of these.
----@param path string
----@return boolean
-function identity.is_path(path)
-  return platform_of(path) ~= nil
-end
-
---- Parameters that choose an identity, in each platform's words, with the field that they must equal.
+--- Parameters that choose an identity, in the words of each platform, with the field that they must equal.
 local choices = {
   client_id = "client_id",
   clientid = "client_id",
@@ -43,7 +36,6 @@ local choices = {
   mi_res_id = "resource_id",
 }
 
---- Whether the identity that a request chooses is the machine's.
 local function is_chosen(known, query)
   for parameter, field in pairs(choices) do
     local wanted = query[parameter]
@@ -54,98 +46,68 @@ local function is_chosen(known, query)
   return true
 end
 
---- Whether the request is for a token in place of a refused one, from a client that understands challenges.
-local function replaces_refused(query)
-  for capability in (query.xms_cc or ""):gmatch "[^,]+" do
-    if challenges.is_capability(capability) then
-      return (query.token_sha256_to_refresh or ""):match "^%x+$" ~= nil
-    end
-  end
-  return false
-end
-
-local function refused(call, status, code, sentence)
-  return answers.json(call, { error = code, error_description = sentence }, status)
-end
-
---- A check of an endpoint that knows who may ask by a header.
-local function by_key(header, version)
-  return function(known, call, query)
-    if not known.header or call.headers[header] ~= known.header then
-      return 401, "unauthorized", "The request has no right header."
-    elseif query["api-version"] ~= version then
-      return 400, "invalid_request", "The api-version is not supported."
-    end
-  end
-end
-
---- Nil when the request is right, else status, code and sentence.
-local checks = {
-  app_service = by_key("x-identity-header", "2019-08-01"),
-  machine_learning = by_key("secret", "2017-09-01"),
-  service_fabric = by_key("secret", "2019-07-01-preview"),
-  metadata = function(_, call, query)
-    if call.headers.metadata ~= "true" then
-      return 400, "invalid_request", "Required metadata header not specified"
-    elseif call.headers["x-forwarded-for"] then
-      return 400, "invalid_request", "The request was forwarded."
-    elseif query["api-version"] ~= "2018-02-01" then
-      return 400, "invalid_request", "The api-version is not supported."
-    end
-  end,
-}
-
---- Which platform is asked: two of them have the path of another, and a header of their own.
-local function kind_of(call)
-  local kind = platform_of(call.path)
-  if not call.headers.secret then
-    return kind
-  end
-  return kind == "metadata" and "service_fabric" or "machine_learning"
-end
-
---- Answers a request for a token of the machine.
----@param service table identity, tokens, token_lifetime: what the emulator has
----@param call autopilot.emulator.Call
----@param request table
----@return table response
-function identity.answer(service, call, request)
-  local known, query = service.identity, form.read(request.url:match "%?([^#]*)")
-  if request.method ~= "GET" then
-    return refused(call, 405, "invalid_request", "The endpoint only accepts GET requests.")
+--- What is wrong with a request: sentence, and status where it is not 400; nil when it is right.
+local function mistake_in(call, known, platform)
+  local query, headers = call.fields, call.headers
+  if call.method ~= "GET" then
+    return "The endpoint only accepts GET requests.", 405
   elseif not known then
-    return refused(call, 400, "invalid_request", "Identity not found")
-  end
-  local kind = kind_of(call)
-  local status, code, sentence = checks[kind](known, call, query)
-  if status then
-    return refused(call, status, code, sentence)
+    return "Identity not found"
+  elseif platform.key and (not known.header or headers[platform.key] ~= known.header) then
+    return "The request has no right header.", 401
+  elseif not platform.key and headers.metadata ~= "true" then
+    return "Required metadata header not specified"
+  elseif not platform.key and headers["x-forwarded-for"] then
+    return "The request was forwarded."
+  elseif query["api-version"] ~= platform.version then
+    return "The api-version is not supported."
   elseif not query.resource then
-    return refused(call, 400, "invalid_request", "The parameter 'resource' is missing.")
+    return "The parameter 'resource' is missing."
+  elseif not is_chosen(known, query) then
+    return "Identity not found"
   end
-  if not is_chosen(known, query) then
-    return refused(call, 400, "invalid_request", "Identity not found")
-  end
-  local lifetime = service.token_lifetime
-  local token = service.tokens:issue({
-    tenant = known.tenant,
-    client_id = known.client_id,
-    roles = known.roles,
-    audience = query.resource,
-    replaces_refused = replaces_refused(query),
-    expires = call.now + lifetime,
-  }, call.now)
-  local told = {
-    access_token = token,
-    client_id = known.client_id,
-    expires_on = ("%.0f"):format(call.now + lifetime),
-    resource = query.resource,
-    token_type = "Bearer",
-  }
-  if kind == "metadata" then
-    told.expires_in, told.not_before = ("%.0f"):format(lifetime), ("%.0f"):format(call.now)
-  end
-  return answers.json(call, told)
 end
+
+--- Whether the token is wanted in place of a refused one, by a client that understands claims challenges.
+local function replaces_refused(query)
+  local capabilities = {}
+  for capability in (query.xms_cc or ""):gmatch "[^,]+" do
+    table.insert(capabilities, capability)
+  end
+  return challenges.has_capability(capabilities)
+    and (query.token_sha256_to_refresh or ""):find "^%x+$" ~= nil
+end
+
+--- An endpoint that serves one platform, or another one whose requests have the header `Secret`.
+local function endpoint(usual, with_secret)
+  return function(service, call)
+    local known, query, lifetime = service.options.identity, call.fields, service.tokens.lifetime
+    local platform = call.headers.secret and with_secret or usual
+    local sentence, status = mistake_in(call, known, platform)
+    if sentence then
+      local code = status == 401 and "unauthorized" or "invalid_request"
+      return answers.json(call, { error = code, error_description = sentence }, status or 400)
+    end
+    local token = service.tokens:issue({
+      tenant = known.tenant,
+      client_id = known.client_id,
+      roles = known.roles,
+      audience = query.resource,
+      replaces_refused = replaces_refused(query),
+    }, call.now)
+    return answers.json(call, {
+      access_token = token,
+      client_id = known.client_id,
+      expires_on = ("%.0f"):format(call.now + lifetime),
+      expires_in = platform.tells_lifetime and ("%.0f"):format(lifetime) or nil,
+      not_before = platform.tells_lifetime and ("%.0f"):format(call.now) or nil,
+      resource = query.resource,
+      token_type = "Bearer",
+    })
+  end
+end
+
+identity.app_service = endpoint(app_service, machine_learning)
+identity.virtual_machine = endpoint(virtual_machine, service_fabric)
 
 return identity

@@ -1,23 +1,30 @@
---- The service as a pure state machine: Entra's endpoints, the sync action, the status record.
+--- Microsoft Graph and Entra as a state machine: the token endpoints, the sync action, the status record.
 --
--- No sockets and no clock but its own: a test moves time on, injects faults, and can ask afterwards
--- what truly happened. Endpoints, the forms of answers, faults and options are files of their own.
+-- It has no sockets, and no clock but its own. A test lets time pass, injects faults, and reads afterwards what
+-- happened.
 
 local AccessTokens = require "autopilot.emulator.access_tokens"
 local TenantSyncs = require "autopilot.emulator.tenant_syncs"
+local Users = require "autopilot.emulator.users"
 local discovery = require "autopilot.emulator.discovery"
 local entra = require "autopilot.emulator.entra"
 local faults = require "autopilot.emulator.faults"
 local graph = require "autopilot.emulator.graph"
-local identifiers = require "autopilot.emulator.identifiers"
 local identity = require "autopilot.emulator.identity"
+local new_identifiers = require "autopilot.emulator.identifiers"
 local options = require "autopilot.base.options"
+local request_reader = require "autopilot.emulator.request"
 local settings = require "autopilot.emulator.settings"
-local users = require "autopilot.emulator.users"
 
 ---@class autopilot.Emulator
 ---@field log autopilot.emulator.Event[] what happened, in order
 ---@field requests table<string, integer> requests that arrived, by operation: `sync`, `status`, `token`, `device_code`, `identity`, `discovery`, `other`
+---@field options table its checked options
+---@field tokens autopilot.emulator.AccessTokens
+---@field syncs autopilot.emulator.TenantSyncs
+---@field users autopilot.emulator.Users
+---@field challenges table<string, autopilot.emulator.Challenge> by tenant
+---@field audiences table<string, boolean> of tokens, that Graph accepts
 local Emulator = {}
 Emulator.__index = Emulator
 
@@ -38,79 +45,34 @@ Emulator.__index = Emulator
 ---@field completes number? sync: Unix seconds at which it ends
 ---@field failed boolean? sync: it ends as failed
 
---- What is given for each key, with the permission that the sync needs where no roles are told.
-local function with_roles(map)
-  local complete = {}
-  for key, entry in pairs(map) do
-    complete[key] = { roles = graph.default_roles }
-    for name, value in pairs(entry) do
-      complete[key][name] = value
+---@class autopilot.emulator.Route
+---@field [1] string pattern of the path in small letters
+---@field [2] string operation
+---@field [3] fun(service: autopilot.Emulator, call: autopilot.emulator.Call): table endpoint
+
+---@type autopilot.emulator.Route[] the first that fits counts
+local routes = {
+  { "^/beta/devicemanagement/windowsautopilotsettings/sync$", "sync", graph.sync },
+  { "^/beta/devicemanagement/windowsautopilotsettings$", "status", graph.status },
+  { "^/[^/]+/oauth2/v2%.0/token$", "token", entra.token },
+  { "^/[^/]+/oauth2/v2%.0/devicecode$", "device_code", entra.device_code },
+  { "^/msi/token/?$", "identity", identity.app_service },
+  { "^/metadata/identity/oauth2/token/?$", "identity", identity.virtual_machine },
+  { "^/[^/]+/v2%.0/%.well%-known/openid%-configuration$", "discovery", discovery.configuration },
+  { "^/[^/]+/discovery/v2%.0/keys$", "discovery", discovery.keys },
+  { "^/discovery/v2%.0/keys$", "discovery", discovery.keys },
+  { "^/common/discovery/instance$", "discovery", discovery.instances },
+  { "", "other", graph.other },
+}
+
+--- What a URL stands for: operation and endpoint.
+local function find_route(url)
+  local path = request_reader.path(url):lower()
+  for _, route in ipairs(routes) do
+    if path:find(route[1]) then
+      return route[2], route[3]
     end
   end
-  return complete
-end
-
---- Finds a tenant's id by id or domain; without a list every tenant exists under the name asked for.
-local function tenant_finder(tenants)
-  if not tenants then
-    return function(name)
-      return name
-    end
-  end
-  local ids = {}
-  for id, tenant in pairs(tenants) do
-    ids[id:lower()] = id
-    ids[(tenant.domain or id):lower()] = id
-  end
-  return function(name)
-    return ids[name:lower()]
-  end
-end
-
---- The identity of the machine, with the permission that the sync needs where none are told.
-local function identity_of(given)
-  return given and with_roles({ given })[1]
-end
-
-local function set_of(list)
-  local set = {}
-  for _, value in ipairs(list) do
-    set[value] = true
-  end
-  return set
-end
-
---- What the endpoints need to know of the service.
-local function new_service(self, checked)
-  local tenants = checked.tenants
-  return {
-    syncs = TenantSyncs.new(checked),
-    tokens = AccessTokens.new(with_roles(checked.tokens), self.made_up),
-    clients = with_roles(checked.clients),
-    users = users.new(checked.device_code, self.made_up),
-    identity = identity_of(checked.identity),
-    challenges = {}, -- by tenant: see `autopilot.emulator.challenges`
-    token_lifetime = checked.token_lifetime,
-    audiences = set_of(checked.audience and { checked.audience } or graph.audiences),
-    retry_after = checked.retry_after,
-    zone = checked.zone,
-    wrapped = checked.wrapped,
-    find_tenant = tenant_finder(tenants),
-    is_licensed = function(tenant)
-      return not (tenants and tenants[tenant] and tenants[tenant].licensed == false)
-    end,
-    start_sync = function(...)
-      return self:start_sync(...)
-    end,
-  }
-end
-
-local function lower_case_names(headers)
-  local lower = {}
-  for name, value in pairs(headers or {}) do
-    lower[name:lower()] = value
-  end
-  return lower
 end
 
 --- The time, Unix seconds.
@@ -128,34 +90,54 @@ function Emulator:advance(seconds)
   self.passed = self.passed + seconds
 end
 
---- Adds an event to the log, and forgets the oldest ones when it holds twice what it must.
+--- Adds an event to the log. When there are twice as many as must be kept, the older half is forgotten.
+---@param event autopilot.emulator.Event
 function Emulator:note(event)
-  local limit = self.log_limit
-  if limit == 0 then
-    return
+  local log, limit = self.log, self.options.log_limit
+  if limit > 0 then
+    log[#log + 1] = event
   end
-  local log = self.log
-  log[#log + 1] = event
-  if #log >= 2 * limit then
+  if limit > 0 and #log >= 2 * limit then
     for index = 1, #log do
       log[index] = log[index + limit]
     end
   end
 end
 
+--- The id of a tenant, by id or domain. Without the option `tenants` every tenant exists under the name asked for.
+---@param name string
+---@return string?
+function Emulator:find_tenant(name)
+  if not self.tenant_ids then
+    return name
+  end
+  return self.tenant_ids[name:lower()]
+end
+
+---@param id string of a tenant
+---@return boolean
+function Emulator:is_licensed(id)
+  local tenant = self.options.tenants and self.options.tenants[id]
+  return not tenant or tenant.licensed ~= false
+end
+
+--- Starts a sync, whether or not it may start.
+---@param tenant string
+---@param now number Unix seconds
+---@param change table how it differs from the usual sync: `duration`, `failed`, `automatic`
+---@param origin { by: string, client_request_id: string? }
 function Emulator:start_sync(tenant, now, change, origin)
-  local sync = self.service.syncs:start(tenant, now, change)
+  local sync = self.syncs:start(tenant, now, change)
   self:note {
     event = "sync",
     time = now,
     tenant = tenant,
     by = origin.by,
     client_request_id = origin.client_request_id,
-    automatic = not sync.manual,
+    automatic = sync.automatic,
     completes = sync.completes,
     failed = sync.failed,
   }
-  return sync
 end
 
 --- Triggers a sync, as another client would, or as the service does by itself (`automatic`).
@@ -167,7 +149,7 @@ end
 function Emulator:trigger(tenant, given)
   local checked = options.check("autopilot.emulator:trigger", settings.trigger_rules, given)
   local now = self:now()
-  local reason = self.service.syncs:refusal(tenant, now)
+  local reason = self.syncs:refusal(tenant, now)
   if reason == "in_progress" or (reason and not checked.automatic) then
     return nil, reason
   end
@@ -179,7 +161,7 @@ end
 ---@param tenant string
 ---@return { status: string, last_sync: number?, last_manual_trigger: number? } record Unix seconds, nil for never
 function Emulator:record(tenant)
-  return self.service.syncs:record(tenant, self:now())
+  return self.syncs:record(tenant, self:now())
 end
 
 --- Makes a token that the service accepts.
@@ -187,14 +169,7 @@ end
 ---@return string token
 function Emulator:issue_token(given)
   local checked = options.check("autopilot.emulator:issue_token", settings.token_rules, given)
-  local now = self:now()
-  local token = self.service.tokens:issue({
-    tenant = checked.tenant,
-    client_id = checked.client_id,
-    roles = checked.roles or graph.default_roles,
-    audience = checked.audience,
-    expires = now + (checked.lifetime or self.service.token_lifetime),
-  }, now)
+  local token = self.tokens:issue(checked, self:now())
   return token
 end
 
@@ -203,37 +178,38 @@ end
 ---@param user string? who; default `somebody@example`. What stands after `@` is the tenant, where the URL names none
 ---@return boolean known false when no device shows such a code
 function Emulator:approve(user_code, user)
-  return self.service.users:decide(user_code, user or "somebody@example")
+  return self.users:decide(user_code, user or "somebody@example")
 end
 
 --- A person declines to sign in with that code.
 ---@param user_code string
 ---@return boolean known false when no device shows such a code
 function Emulator:decline(user_code)
-  return self.service.users:decide(user_code, nil)
+  return self.users:decide(user_code, nil)
 end
 
 --- Makes every refresh token void, so that people must sign in again.
 function Emulator:forget_sign_ins()
-  self.service.users:forget_sign_ins()
+  self.users:forget_sign_ins()
 end
 
---- Puts a fault at the end of the list; these come before what the option `faults` gives.
+--- Adds a fault to the end of the list. Requests meet these faults before those that a function `faults` gives.
 ---@param fault autopilot.emulator.Fault
 function Emulator:inject(fault)
   local complaint = faults.complaint(fault)
   if complaint then
     error("autopilot.emulator: a fault " .. complaint, 2)
   end
-  self.injected[#self.injected + 1] = fault
+  table.insert(self.injected, fault)
 end
 
+--- The fault that a request meets.
 function Emulator:next_fault(operation, request)
   local fault = faults.take(self.injected, operation)
-  if fault or not self.choose_fault then
+  if fault or type(self.options.faults) == "table" then
     return fault
   end
-  fault = self.choose_fault(operation, request)
+  fault = self.options.faults(operation, request)
   local complaint = fault and faults.complaint(fault)
   if complaint then
     error("autopilot.emulator: the function faults gave a fault that " .. complaint, 0)
@@ -241,62 +217,38 @@ function Emulator:next_fault(operation, request)
   return fault
 end
 
-local entra_operations = { token = "token", devicecode = "device_code" }
-local endpoints = { token = entra, device_code = entra, identity = identity, discovery = discovery }
-
---- What a request asks for, by its URL alone.
----@param url string
----@return string operation
----@return string path
----@return string? tenant of a request to Entra
-local function route(url)
-  local path = url:gsub("^%a[%w+.-]*://[^/?#]*", ""):gsub("[?#].*$", "")
-  local tenant, name = path:match "^/([^/]+)/oauth2/v2%.0/(%l+)$"
-  local operation = entra_operations[name]
-  if operation then
-    return operation, path, tenant
-  end
-  operation = identity.is_path(path) and "identity"
-    or graph.operation(path)
-    or discovery.is_path(path) and "discovery"
-    or "other"
-  return operation, path
-end
-
---- The request reaches the service, which says `answer(call)` to it.
-function Emulator:arrive(request, fault, answer)
-  local headers = lower_case_names(request.headers)
-  local operation, path, tenant_in_path = route(request.url)
-  local request_id = self.made_up.guid()
-  local call = {
-    now = self:now(),
-    operation = operation,
-    path = path,
-    tenant_in_path = tenant_in_path,
-    headers = headers,
-    authorization = headers.authorization,
-    request_id = request_id,
-    client_request_id = headers["client-request-id"] or request_id,
-  }
+--- Lets a request arrive at the service. Returns what is answered.
+function Emulator:arrive(request, fault, kind)
+  local now = self:now()
+  local operation, endpoint = find_route(request.url)
+  local change = kind.change and kind.change(fault, now)
+  local call = request_reader.read(request, now, self.made_up.guid(), change)
   local event = {
     event = "request",
-    time = call.now,
+    time = now,
     operation = operation,
     method = request.method,
-    path = path,
+    path = call.path,
     client_request_id = call.client_request_id,
+    grant_type = call.fields.grant_type,
+    claims = call.fields.claims,
     fault = fault and fault.kind,
   }
   self.requests[operation] = self.requests[operation] + 1
   self:note(event)
-  local response = answer(call)
+  local replaced = kind.answer and kind.answer(fault, call)
+  local response = replaced
+  if not replaced or fault.after then
+    response = endpoint(self, call)
+  end
   event.tenant, event.status = call.tenant, response.status
-  event.grant_type, event.claims = call.grant_type, call.claims
-  return response, call
+  return replaced or response
 end
 
+local no_fault = {}
+
 --- Answers a request, as the service and everything before it do.
----@param request table as in the HTTP layer; the host of `url` does not matter, a path alone will do
+---@param request table as in the HTTP layer; the host of `url` does not matter, a path is enough
 ---@return table? response `{status, headers, body}`
 ---@return table? network when no answer comes: `{stage, name, message, timeout, delivered}`
 function Emulator:handle(request)
@@ -305,27 +257,23 @@ function Emulator:handle(request)
   elseif type(request.url) ~= "string" then
     error("autopilot.emulator: a request must have a url", 2)
   end
-  local operation = route(request.url)
-  local endpoint = endpoints[operation] or graph
-  local fault = self:next_fault(operation, request)
-  local exchange = { pause = self.pause, timeout = request.timeout and request.timeout.total }
-  function exchange.now()
-    return self:now()
+  local fault = self:next_fault(find_route(request.url), request)
+  local kind = fault and faults.kinds[fault.kind] or no_fault
+  local response
+  for _ = 1, kind.arrivals or 1 do
+    response = self:arrive(request, fault, kind)
   end
-  function exchange.arrival(answer)
-    local response
-    response, exchange.call = self:arrive(request, fault, answer)
-    return response
+  if kind.network then
+    return nil, faults.network(fault)
+  elseif kind.is_late then
+    local limit = request.timeout and request.timeout.total
+    if limit and fault.seconds >= limit then
+      self.pause(limit)
+      return nil, faults.network(fault, limit)
+    end
+    self.pause(fault.seconds)
   end
-  function exchange.effect(change)
-    return exchange.arrival(function(call)
-      return endpoint.answer(self.service, call, request, change or {})
-    end)
-  end
-  if not fault then
-    return exchange.effect()
-  end
-  return faults.kinds[fault.kind](fault, exchange)
+  return response
 end
 
 --- The emulator as an HTTP layer of the client.
@@ -348,21 +296,20 @@ local emulator = {}
 ---@return autopilot.Emulator
 function emulator.new(given)
   local checked = options.check("autopilot.emulator.new", settings.rules, given)
+  local made_up = new_identifiers()
   local self = setmetatable({
     log = {},
-    requests = {
-      sync = 0,
-      status = 0,
-      token = 0,
-      device_code = 0,
-      identity = 0,
-      discovery = 0,
-      other = 0,
-    },
-    injected = {},
-    log_limit = checked.log_limit,
-    made_up = identifiers.new(),
+    requests = {},
+    options = checked,
+    made_up = made_up,
     passed = 0,
+    injected = {},
+    syncs = TenantSyncs.new(checked),
+    tokens = AccessTokens.new(checked.tokens, checked.token_lifetime, made_up),
+    users = Users.new(checked.device_code, made_up),
+    challenges = {},
+    audiences = checked.audience and { [checked.audience] = true } or graph.audiences,
+    tenant_ids = checked.tenants and {},
   }, Emulator)
   self.read_clock = checked.now or function()
     return checked.start
@@ -370,14 +317,16 @@ function emulator.new(given)
   self.pause = checked.sleep or function(seconds)
     self:advance(seconds)
   end
-  if type(checked.faults) == "function" then
-    self.choose_fault = checked.faults
-  else
-    for _, fault in ipairs(checked.faults) do
-      self:inject(fault)
-    end
+  for _, operation in ipairs(faults.operations) do
+    self.requests[operation] = 0
   end
-  self.service = new_service(self, checked)
+  for _, fault in ipairs(type(checked.faults) == "table" and checked.faults or {}) do
+    self:inject(fault)
+  end
+  for id, tenant in pairs(checked.tenants or {}) do
+    self.tenant_ids[id:lower()] = id
+    self.tenant_ids[(tenant.domain or id):lower()] = id
+  end
   return self
 end
 

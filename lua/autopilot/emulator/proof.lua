@@ -1,13 +1,20 @@
 --- How an application proves to Entra who it is: with its secret, or with a signed assertion.
 --
--- No signature is checked here, which would need OpenSSL: `verify` of an application may do that. What
--- a certificate's or a platform's assertion says is held against what is known of the application.
+-- No signature is checked here, which would need OpenSSL: the function `verify` of an application may do that. What
+-- an assertion says is compared with what is known of the application.
 
 local base64url = require "autopilot.base.base64url"
 local inspect = require "autopilot.base.jwt"
 local json = require "autopilot.base.json"
 
-local proof = {}
+---@class autopilot.emulator.Application
+---@field secret string? nil refuses every secret
+---@field secret_expires number? Unix seconds; nil for never
+---@field certificates string[]? thumbprints in base64url, SHA-256 or SHA-1, of keys that may sign its assertions
+---@field federated autopilot.emulator.FederatedCredential[]? platforms whose tokens are its assertions
+---@field public boolean? people may sign in to it with a code; default false
+---@field roles string[]? permissions in its tokens; default: the one that the sync needs
+---@field verify (fun(assertion: string, form: table<string, string>): boolean, string?)? checks a client assertion instead: whether it is right, and why not
 
 ---@class autopilot.emulator.FederatedCredential what a platform's token must say
 ---@field issuer string
@@ -20,22 +27,11 @@ local default_audience = "api://AzureADTokenExchange"
 -- Seconds by which the clocks of two machines may differ.
 local skew = 300
 
-local function contains(list, wanted)
-  for _, value in ipairs(list or {}) do
-    if value == wanted then
-      return true
-    end
-  end
-  return false
-end
-
---- The thumbprint that an assertion names, in base64url: SHA-256, else SHA-1; nil when it names none.
+--- The thumbprint of the certificate that an assertion names, in base64url: SHA-256, else SHA-1.
 local function thumbprint_of(assertion)
-  local encoded = assertion:match "^([^.]*)%."
-  local text = encoded and base64url.decode(encoded)
-  local header = text and json.decode(text)
+  local header = json.decode(base64url.decode(assertion:match "^[^.]*"))
   local thumbprint = type(header) == "table" and (header["x5t#S256"] or header.x5t)
-  -- MSAL for Python leaves the padding.
+  -- MSAL for Python does not remove the padding.
   return type(thumbprint) == "string" and (thumbprint:gsub("=+$", "")) or nil
 end
 
@@ -44,77 +40,69 @@ local function is_timely(claims, now)
   return ends ~= nil and ends + skew > now and begins - skew <= now
 end
 
---- Whether an audience is the endpoint that was asked, whatever host it was asked under.
-local function is_endpoint(audience, path)
-  return type(audience) == "string" and audience:match "^https?://[^/]+(/.*)$" == path
-end
-
-local function refusal_of_certificate(application, form, call, claims, thumbprint)
-  if not contains(application.certificates, thumbprint) then
-    return 700027, "The key that signed the client assertion is not registered for this app."
-  elseif claims.iss ~= form.client_id or claims.sub ~= form.client_id then
-    return 700021, "The client assertion's application identifier does not match 'client_id'."
-  elseif not is_endpoint(claims.aud, call.path) then
-    return 700023, "The client assertion's audience does not match the realm's issuer."
-  elseif not is_timely(claims, call.now) then
-    return 700024, "The client assertion is not within its valid time range."
+local function certificate_mistake(application, call, claims, thumbprint)
+  local client_id, is_known = call.fields.client_id, false
+  for _, certificate in ipairs(application.certificates or {}) do
+    is_known = is_known or certificate == thumbprint
   end
+  if not is_known then
+    return "unknown_key"
+  elseif claims.iss ~= client_id or claims.sub ~= client_id then
+    return "wrong_application"
+  elseif tostring(claims.aud):match "^https?://[^/]+(/.*)$" ~= call.path then
+    return "wrong_endpoint" -- the host may be any
+  end
+  return not is_timely(claims, call.now) and "not_timely" or nil
 end
 
-local function refusal_of_platform(application, call, claims)
-  local number, sentence = 700211, "No federated identity record matches the assertion's issuer."
+local function platform_mistake(application, call, claims)
+  local mistake = "wrong_issuer"
   for _, known in ipairs(application.federated) do
     if claims.iss == known.issuer then
       if claims.sub ~= known.subject then
-        number, sentence = 700213, "No federated identity record matches the assertion's subject."
+        mistake = "wrong_subject"
       elseif claims.aud ~= (known.audience or default_audience) then
-        number, sentence = 700212, "No federated identity record matches the assertion's audience."
-      elseif not is_timely(claims, call.now) then
-        return 700024, "The client assertion is not within its valid time range."
+        mistake = "wrong_audience"
       else
-        return nil
+        return not is_timely(claims, call.now) and "not_timely" or nil
       end
     end
   end
-  return number, sentence
+  return mistake
 end
 
-local function refusal_of_assertion(application, form, call)
-  local assertion = form.client_assertion
-  if form.client_assertion_type ~= jwt_bearer then
-    return 900023, "The parameter 'client_assertion_type' has an unsupported value."
+local function assertion_mistake(application, call)
+  local fields = call.fields
+  if fields.client_assertion_type ~= jwt_bearer then
+    return "wrong_assertion_type"
   elseif application.verify then
-    local good, why = application.verify(assertion, form)
-    if not good then
-      return 700027, "The client assertion is not valid: " .. (why or "wrong signature") .. "."
-    end
-    return nil
+    local is_right, why = application.verify(fields.client_assertion, fields)
+    return not is_right and "unverified" or nil, why or "wrong signature"
   end
-  local claims, thumbprint = inspect(assertion), thumbprint_of(assertion)
+  local claims, thumbprint =
+    inspect(fields.client_assertion), thumbprint_of(fields.client_assertion)
   if claims and thumbprint then
-    return refusal_of_certificate(application, form, call, claims, thumbprint)
+    return certificate_mistake(application, call, claims, thumbprint)
   elseif claims and application.federated then
-    return refusal_of_platform(application, call, claims)
+    return platform_mistake(application, call, claims)
   end
-  return 700027, "The key that signed the client assertion is not registered for this app."
+  return "unknown_key"
 end
 
---- Nil when the application has proven who it is, else the refusal.
+--- What is wrong with the proof in a token request, or nil when the application has proved who it is.
 ---@param application autopilot.emulator.Application
----@param form table<string, string>
 ---@param call autopilot.emulator.Call
----@return integer? number AADSTS
----@return string? sentence
-function proof.refusal(application, form, call)
-  if form.client_assertion then
-    return refusal_of_assertion(application, form, call)
-  elseif not form.client_secret then
-    return 7000218, "The request body must contain 'client_assertion' or 'client_secret'."
-  elseif form.client_secret ~= application.secret then
-    return 7000215, "Invalid client secret provided."
+---@return string? mistake an error of `answers.entra_error`
+---@return string? detail
+return function(application, call)
+  local secret = call.fields.client_secret
+  if call.fields.client_assertion then
+    return assertion_mistake(application, call)
+  elseif not secret then
+    return "no_credential"
+  elseif secret ~= application.secret then
+    return "wrong_secret"
   elseif application.secret_expires and application.secret_expires <= call.now then
-    return 7000222, "The provided client secret keys for this app are expired."
+    return "expired_secret"
   end
 end
-
-return proof

@@ -2,72 +2,64 @@
 
 local scopes = {}
 
-local graph = "https://graph.microsoft.com"
-
 -- Scopes of OpenID Connect, which belong to no resource.
 local openid = { openid = true, profile = true, email = true, offline_access = true }
 
---- Whether a text can stand before `/.default`: a URI such as `https://…` or `api://…`, or a GUID.
-local function is_resource(text)
-  return text:match "^%a[%w+.-]*://%S+$" ~= nil or text:match "^%x+%-%x+%-%x+%-%x+%-%x+$" ~= nil
-end
-
---- The resource of one scope. A person may also ask for a single permission, by default one of Graph's.
-local function resource_of_word(word, is_for_person)
+--- The resource of one scope; nil when the scope is wrong. A person may ask for a single permission instead of
+-- `/.default`: by default one of Graph's.
+local function resource_of(word, is_for_person)
   local resource = word:match "^(.+)/%.default$"
   if resource then
-    return is_resource(resource) and resource or nil
-  elseif not is_for_person then
-    return nil
-  elseif not word:find("/", 1, true) then
-    return graph
+    -- A URI such as `https://…` or `api://…`, or a GUID.
+    return resource:match "^%a[%w+.-]*://%S+$" or resource:match "^%x+%-%x+%-%x+%-%x+%-%x+$"
+  elseif is_for_person and not word:find("/", 1, true) then
+    return "https://graph.microsoft.com"
   end
-  return word:match "^(%a[%w+.-]*://.+)/[^/]+$"
+  return is_for_person and word:match "^(%a[%w+.-]*://.+)/[^/]+$" or nil
 end
 
---- The resource of all scopes, which is the token's audience; nil when they name none or several.
+---@class autopilot.emulator.Scopes
+---@field resource string the audience of the token
+---@field words string[] as they were asked for
+---@field has table<string, boolean> the same as a set
+
+--- Reads scopes; nil when they name no resource, or several.
 ---@param text string scopes between spaces
 ---@param is_for_person boolean permissions and the scopes of OpenID Connect are allowed
----@return string?
-function scopes.resource(text, is_for_person)
-  local resource
+---@return autopilot.emulator.Scopes?
+function scopes.read(text, is_for_person)
+  local read = { words = {}, has = {} }
   for word in text:gmatch "%S+" do
+    table.insert(read.words, word)
+    read.has[word] = true
     if not (is_for_person and openid[word]) then
-      local found = resource_of_word(word, is_for_person)
-      if not found or (resource and found ~= resource) then
+      local resource = resource_of(word, is_for_person)
+      if not resource or resource ~= (read.resource or resource) then
         return nil
       end
-      resource = found
+      read.resource = resource
     end
   end
-  return resource
+  return read.resource and read or nil
 end
 
---- Whether a scope is one of those that were asked for.
----@param text string
----@param wanted string
----@return boolean
-function scopes.has(text, wanted)
-  return (" " .. text:gsub("%s+", " ") .. " "):find(" " .. wanted .. " ", 1, true) ~= nil
-end
-
---- The scopes of a person's token, as Entra lists them: permissions first, then what was asked for.
--- Refresh tokens are not listed.
----@param text string the scopes that were asked for
+--- The scopes of a person's token, as Entra lists them: permissions first, then what was asked for, without
+-- `offline_access`.
+---@param asked autopilot.emulator.Scopes
 ---@param permissions string[]
 ---@return string
-function scopes.granted(text, permissions)
-  local resource, words, known = scopes.resource(text, true), {}, { offline_access = true }
+function scopes.granted(asked, permissions)
+  local words, known = {}, { offline_access = true }
   local function add(word)
     if not known[word] then
       known[word] = true
-      words[#words + 1] = word
+      table.insert(words, word)
     end
   end
   for _, permission in ipairs(permissions) do
-    add(resource .. "/" .. permission)
+    add(asked.resource .. "/" .. permission)
   end
-  for word in text:gmatch "%S+" do
+  for _, word in ipairs(asked.words) do
     add(word)
   end
   return table.concat(words, " ")

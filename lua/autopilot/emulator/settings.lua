@@ -1,7 +1,7 @@
 --- The emulator's options: their rules and defaults.
 
-local calendar = require "autopilot.emulator.calendar"
 local faults = require "autopilot.emulator.faults"
+local graph = require "autopilot.emulator.graph"
 
 ---@class autopilot.EmulatorOptions
 ---@field start number? Unix seconds at which its own clock stands; default 1 January 2026
@@ -9,58 +9,20 @@ local faults = require "autopilot.emulator.faults"
 ---@field sleep (fun(seconds: number))? how a late answer lets time pass; default: the clock moves on
 ---@field cooldown number? seconds between two syncs of a tenant; default 600
 ---@field cooldown_from string? where the cooldown begins: `trigger` (default) or `completion`
----@field extend_cooldown boolean? a refusal within the cooldown begins it anew; default false
+---@field extend_cooldown boolean? a refusal within the cooldown begins it again; default false
 ---@field duration (number|fun(tenant: string, count: integer): number)? seconds that a sync runs; default 0.5
 ---@field retry_after string? where a cooldown's 429 tells the rest: `absent` (default, as Intune does), `header`, `body`
----@field zone string? of the record's stamps: `Z` (default) or an offset such as `-08:00`
+---@field zone string? of the times in the record: `Z` (default) or an offset such as `-08:00`
 ---@field wrapped boolean? the record stands inside `{"value": …}`; default false
 ---@field tenants table<string, { domain: string?, licensed: boolean? }>? the tenants there are, by id; default: every one that is asked for, licensed
 ---@field clients table<string, autopilot.emulator.Application>? applications by client id; they may sign in to every tenant
----@field tokens table<string, autopilot.emulator.Token>? tokens that are good as they are; `roles` default to the one needed
+---@field tokens table<string, autopilot.emulator.Token>? further tokens that are accepted
 ---@field token_lifetime integer? seconds; default 3599
----@field device_code { lifetime: number?, interval: number? }? seconds that a code is good for, and between two polls; default 900 and 5
+---@field device_code { lifetime: number?, interval: number? }? seconds that a code can be used, and between two polls; default 900 and 5
 ---@field identity autopilot.emulator.Identity? the managed identity of the machine that asks; default: it has none
 ---@field audience string? the only audience accepted; default: Graph's of every cloud
 ---@field faults (autopilot.emulator.Fault[]|fun(operation: string, request: table): autopilot.emulator.Fault?)? see `autopilot.emulator.faults`
 ---@field log_limit integer? at least this many of the latest events are kept; 0 keeps none; default 10000
-
-local function has_the_types(entry, types)
-  for name, value in pairs(entry) do
-    if type(value) ~= types[name] then
-      return false
-    end
-  end
-  return true
-end
-
---- A check that a table is a map from texts to tables with fields of these types.
-local function map_of(what, types, required)
-  return function(map)
-    for key, entry in pairs(map) do
-      local right = type(key) == "string" and type(entry) == "table"
-      if not right or not has_the_types(entry, types) or (required and entry[required] == nil) then
-        return "must be a map with a right " .. what .. " for each text"
-      end
-    end
-  end
-end
-
-local function right_zone(zone)
-  return not calendar.zone_offset(zone) and "must be 'Z' or an offset such as '-08:00'" or nil
-end
-
-local function right_faults(given)
-  for _, fault in ipairs(type(given) == "table" and given or {}) do
-    local complaint = faults.complaint(fault)
-    if complaint then
-      return "has a fault that " .. complaint
-    end
-  end
-end
-
-local function not_negative(value)
-  return type(value) == "number" and value < 0 and "must be at least 0" or nil
-end
 
 local tenant_fields = { domain = "string", licensed = "boolean" }
 local client_fields = {
@@ -88,9 +50,49 @@ local token_fields = {
   audience = "string",
 }
 
-local function right_identity(given)
-  local right = has_the_types(given, identity_fields) and given.tenant and given.client_id
-  return not right and "must have a tenant and a client_id" or nil
+--- Whether a table has only fields of these types, and the required ones.
+local function has_fields(entry, types, required)
+  for name, value in pairs(entry) do
+    if type(value) ~= types[name] then
+      return false
+    end
+  end
+  for _, name in ipairs(required) do
+    if entry[name] == nil then
+      return false
+    end
+  end
+  return true
+end
+
+--- A check that a table is a map from texts to tables with such fields.
+local function map_of(what, types, required)
+  return function(map)
+    for key, entry in pairs(map) do
+      local is_right = type(key) == "string" and type(entry) == "table"
+      if not is_right or not has_fields(entry, types, required or {}) then
+        return "must be a map with a right " .. what .. " for each text"
+      end
+    end
+  end
+end
+
+local function zone_complaint(zone)
+  return not graph.zone_offset(zone) and "must be 'Z' or an offset such as '-08:00'" or nil
+end
+
+local function faults_complaint(given)
+  for _, fault in ipairs(type(given) == "table" and given or {}) do
+    local complaint = faults.complaint(fault)
+    if complaint then
+      return "has a fault that " .. complaint
+    end
+  end
+end
+
+local function identity_complaint(given)
+  local is_right = has_fields(given, identity_fields, { "tenant", "client_id" })
+  return not is_right and "must have a tenant and a client_id" or nil
 end
 
 local settings = {}
@@ -103,13 +105,13 @@ settings.rules = {
   cooldown = { type = "number", default = 600, min = 0 },
   cooldown_from = { type = "string", default = "trigger", one_of = { "trigger", "completion" } },
   extend_cooldown = { type = "boolean", default = false },
-  duration = { type = { "number", "function" }, default = 0.5, check = not_negative },
+  duration = { type = { "number", "function" }, default = 0.5, min = 0 },
   retry_after = { type = "string", default = "absent", one_of = { "absent", "header", "body" } },
-  zone = { type = "string", default = "Z", check = right_zone },
+  zone = { type = "string", default = "Z", check = zone_complaint },
   wrapped = { type = "boolean", default = false },
   tenants = { type = "table", check = map_of("tenant", tenant_fields) },
   clients = { type = "table", default = {}, check = map_of("client", client_fields) },
-  tokens = { type = "table", default = {}, check = map_of("token", token_fields, "tenant") },
+  tokens = { type = "table", default = {}, check = map_of("token", token_fields, { "tenant" }) },
   token_lifetime = { type = "integer", default = 3599, min = 1 },
   device_code = {
     type = "table",
@@ -118,9 +120,9 @@ settings.rules = {
       interval = { type = "number", default = 5, min = 0 },
     },
   },
-  identity = { type = "table", check = right_identity },
+  identity = { type = "table", check = identity_complaint },
   audience = { type = "string" },
-  faults = { type = { "table", "function" }, default = {}, check = right_faults },
+  faults = { type = { "table", "function" }, default = {}, check = faults_complaint },
   log_limit = { type = "integer", default = 10000, min = 0 },
 }
 
