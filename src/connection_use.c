@@ -58,7 +58,7 @@ static int on_new_socket(void *context, curl_socket_t socket, curlsocktype purpo
     (void)purpose;
     platform_close_on_exec((intptr_t)socket);
     handle->has_new_socket = handle->http2->has_begun_one = true;
-    handle->has_agreed_http2 = false;
+    handle->is_connected = handle->has_agreed_http2 = false;
     if (handle->http2->are_needed) {
         handle->is_traced = true;
         curl_easy_setopt(handle->easy, CURLOPT_VERBOSE, 1L);
@@ -88,7 +88,8 @@ static int on_send(void *context, char *primary_ip, char *local_ip, int primary_
     struct transfer_handle *handle = context;
     struct transfer *transfer = handle->transfer;
     connection_use_end_trace(handle);
-    transfer->connection = http2_connections_id(primary_ip, primary_port, local_ip, local_port);
+    handle->connection = transfer->connection =
+        http2_connections_id(primary_ip, primary_port, local_ip, local_port);
     if (handle->has_new_socket) {
         http2_connections_note(handle->http2, transfer->connection, handle->has_agreed_http2);
         handle->has_new_socket = false;
@@ -97,7 +98,8 @@ static int on_send(void *context, char *primary_ip, char *local_ip, int primary_
         transfer->times_busy++;
         transfer->is_refused = true;
     } else {
-        transfer->is_refused = idle_sockets_have_input(handle->sockets, handle->easy, local_port);
+        transfer->is_refused =
+            idle_sockets_have_input(handle->sockets, handle->easy, handle->connection);
     }
     if (transfer->is_refused) {
         transfer->connection = 0;
@@ -122,13 +124,20 @@ CURLcode connection_use_configure(struct transfer_handle *handle) {
     return code;
 }
 
-void connection_use_note_left(CURL *easy) {
+void connection_use_note_socket(CURL *easy, curl_socket_t socket, int what) {
     char *context = NULL;
     curl_easy_getinfo(easy, CURLINFO_PRIVATE, &context);
     struct transfer_handle *handle = (struct transfer_handle *)(void *)context;
     struct transfer *transfer = handle != NULL ? handle->transfer : NULL;
+    if (transfer == NULL) {
+        return;
+    }
     /* Without an answer it may have been the socket of another address, which was given up. */
-    if (transfer != NULL && transfer->head.complete) {
+    if (what == CURL_POLL_REMOVE && transfer->head.complete) {
         transfer->connection = 0;
+    }
+    /* Until it is connected, a socket is waited for only to be written to. */
+    if (handle->has_new_socket && !handle->is_connected && what != CURL_POLL_OUT) {
+        handle->is_connected = platform_is_connected((intptr_t)socket);
     }
 }

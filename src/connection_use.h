@@ -18,8 +18,8 @@ void connection_use_end_trace(struct transfer_handle *handle);
  * sent over the same connection. If one was, it marks all of them as having lost their answers. */
 bool connection_use_is_sole(struct transfer *transfer);
 
-/* Notes that libcurl no longer waits for a socket of this handle, as when an exchange is over. The
- * handle may be an internal one of libcurl. */
-void connection_use_note_left(CURL *easy);
+/* Notes what libcurl waits for on a socket of this handle: CURL_POLL_IN, _OUT, _INOUT, or _REMOVE,
+ * which is nothing, as when an exchange is over. The handle may be an internal one of libcurl. */
+void connection_use_note_socket(CURL *easy, curl_socket_t socket, int what);
 
 #endif

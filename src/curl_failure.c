@@ -3,8 +3,7 @@
 #include <stddef.h>
 
 /* One row for each code that an HTTP transfer can end with: X(code, stage). The stage is NULL where
- * it depends on the progress of the transfer. Codes that older supported libcurls lack are in a
- * separate list. */
+ * it depends on the progress of the transfer. */
 #define CURL_FAILURES(X)                                                                           \
     X(CURLE_OK, NULL)                                                                              \
     X(CURLE_UNSUPPORTED_PROTOCOL, NULL)                                                            \
@@ -57,15 +56,9 @@
     X(CURLE_HTTP3, NULL)                                                                           \
     X(CURLE_QUIC_CONNECT_ERROR, "connect")                                                         \
     X(CURLE_PROXY, "proxy")                                                                        \
-    X(CURLE_SSL_CLIENTCERT, "tls")
-
-#if LIBCURL_VERSION_NUM >= 0x080600
-#define NEWER_FAILURES(X) X(CURLE_UNRECOVERABLE_POLL, NULL) X(CURLE_TOO_LARGE, NULL)
-#elif LIBCURL_VERSION_NUM >= 0x075400
-#define NEWER_FAILURES(X) X(CURLE_UNRECOVERABLE_POLL, NULL)
-#else
-#define NEWER_FAILURES(X)
-#endif
+    X(CURLE_SSL_CLIENTCERT, "tls")                                                                 \
+    X(CURLE_UNRECOVERABLE_POLL, NULL)                                                              \
+    X(CURLE_TOO_LARGE, NULL)
 
 static const struct failure {
     CURLcode code;
@@ -73,7 +66,7 @@ static const struct failure {
     const char *stage;
 } failures[] = {
 #define ROW(code, stage) {code, #code, stage},
-    CURL_FAILURES(ROW) NEWER_FAILURES(ROW)
+    CURL_FAILURES(ROW)
 #undef ROW
 };
 
@@ -100,7 +93,8 @@ const char *curl_failure_stage(CURLcode code, const struct transfer_progress *pr
     const struct failure *failure = find(code);
     const char *stage = failure != NULL ? failure->stage : NULL;
     if (progress->sent) {
-        bool is_send = code == CURLE_SEND_ERROR || code == CURLE_SEND_FAIL_REWIND;
+        bool is_send =
+            !progress->answered && (code == CURLE_SEND_ERROR || code == CURLE_SEND_FAIL_REWIND);
         return stage != NULL ? stage : is_send ? "send" : "receive";
     }
     if (is_at_proxy(progress, stage)) {

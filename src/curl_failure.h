@@ -7,6 +7,14 @@
 #include <stdbool.h>
 #include <curl/curl.h>
 
+/* Codes that libcurl has had for less long: a newer one than that of the headers may be loaded. */
+#if LIBCURL_VERSION_NUM < 0x075400
+#define CURLE_UNRECOVERABLE_POLL ((CURLcode)99)
+#endif
+#if LIBCURL_VERSION_NUM < 0x080600
+#define CURLE_TOO_LARGE ((CURLcode)100)
+#endif
+
 /* How far the exchange had come when it failed. */
 struct transfer_progress {
     bool resolved;     /* the host's address was found */
@@ -16,6 +24,7 @@ struct transfer_progress {
     long proxy_status; /* of an HTTP proxy's answer to CONNECT; 0: none came */
     bool secured;      /* the TLS handshake is done, or not needed */
     bool sent;         /* the request may have been put on the wire */
+    bool answered;     /* a status has come */
 };
 
 /* `resolve`, `connect`, `proxy`, `tls`, `send` or `receive`. */

@@ -121,12 +121,25 @@ static bool exempts(const char *list, const char *host) {
     return false;
 }
 
-struct environment_proxy environment_proxy_for(const char *host) {
+/* Whether libcurl used a proxy, or tried to: 1 or 0; -1 when it does not tell. */
+static long is_used(CURL *easy) {
+    const CURLINFO used_proxy = (CURLINFO)(CURLINFO_LONG + 66); /* CURLINFO_USED_PROXY of 8.7 */
+    long used = -1;
+    if (easy != NULL && curl_easy_getinfo(easy, used_proxy, &used) == CURLE_OK && used == 0 &&
+        curl_version_info(CURLVERSION_NOW)->version_num < 0x080a00) {
+        return -1; /* it may only not have been reached */
+    }
+    return used;
+}
+
+struct environment_proxy environment_proxy_for(CURL *easy, const char *host) {
     enum { PROXIES = sizeof proxy_variables / sizeof *proxy_variables };
     enum { EXEMPTIONS = sizeof exempting_variables / sizeof *exempting_variables };
     struct environment_proxy proxy = {NULL, false};
     const char *list = NULL, *url = NULL;
-    if (first_set(exempting_variables, EXEMPTIONS, &list) != NULL && exempts(list, host)) {
+    long used = is_used(easy);
+    if (used == 0 || (used < 0 && first_set(exempting_variables, EXEMPTIONS, &list) != NULL &&
+                      exempts(list, host))) {
         return proxy;
     }
     proxy.variable = first_set(proxy_variables, PROXIES, &url);

@@ -1,21 +1,10 @@
 #include "idle_sockets.h"
 #include "platform.h"
 
-#include <string.h>
+#include <stdlib.h>
 
-void idle_sockets_init(struct idle_sockets *sockets) {
-    const unsigned first_that_looks_itself = 0x080000;
-    memset(sockets, 0, sizeof *sockets);
-    sockets->are_needed = curl_version_info(CURLVERSION_NOW)->version_num < first_that_looks_itself;
-}
-
-/* The index of the connection from that port; MOST_IDLE_SOCKETS when it is not listed. */
-static unsigned find(const struct idle_sockets *sockets, long local_port) {
-    unsigned index = 0;
-    while (index < MOST_IDLE_SOCKETS && sockets->entries[index].local_port != local_port) {
-        index++;
-    }
-    return index;
+void idle_sockets_free(struct idle_sockets *sockets) {
+    free(sockets->entries);
 }
 
 static bool is_new_connection(CURL *easy) {
@@ -24,38 +13,54 @@ static bool is_new_connection(CURL *easy) {
     return connects > 0;
 }
 
-void idle_sockets_note(struct idle_sockets *sockets, CURL *easy) {
-    long version = 0, local_port = 0;
-    curl_socket_t socket = CURL_SOCKET_BAD;
-    if (!sockets->are_needed ||
-        curl_easy_getinfo(easy, CURLINFO_HTTP_VERSION, &version) != CURLE_OK ||
-        version >= CURL_HTTP_VERSION_2_0 ||
-        curl_easy_getinfo(easy, CURLINFO_LOCAL_PORT, &local_port) != CURLE_OK) {
-        return;
+static const struct idle_socket *find(const struct idle_sockets *sockets, uint64_t connection) {
+    for (size_t i = 0; i < sockets->count; i++) {
+        if (sockets->entries[i].connection == connection) {
+            return &sockets->entries[i];
+        }
     }
-    /* One entry for a port: an earlier connection from it has ended, and its socket's number may
-     * have been given to another. */
-    unsigned index = find(sockets, local_port);
-    if (index < MOST_IDLE_SOCKETS && !is_new_connection(easy)) {
-        return; /* known: asking for its socket would search all connections */
-    }
-    if (curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &socket) != CURLE_OK ||
-        socket == CURL_SOCKET_BAD) {
-        return;
-    }
-    if (index == MOST_IDLE_SOCKETS) {
-        index = sockets->next;
-        sockets->next = (sockets->next + 1) % MOST_IDLE_SOCKETS;
-    }
-    sockets->entries[index].local_port = local_port;
-    sockets->entries[index].socket = socket;
+    return NULL;
 }
 
-bool idle_sockets_have_input(const struct idle_sockets *sockets, CURL *easy, long local_port) {
-    if (is_new_connection(easy)) {
+/* Removes what was known of this id and of this socket. */
+static void forget(struct idle_sockets *sockets, uint64_t connection, curl_socket_t socket) {
+    for (size_t i = sockets->count; i-- > 0;) {
+        if (sockets->entries[i].connection == connection || sockets->entries[i].socket == socket) {
+            sockets->entries[i] = sockets->entries[--sockets->count];
+        }
+    }
+}
+
+static bool has_room(struct idle_sockets *sockets) {
+    if (sockets->count < sockets->room) {
+        return true;
+    }
+    size_t room = sockets->room == 0 ? 8 : 2 * sockets->room;
+    struct idle_socket *longer = realloc(sockets->entries, room * sizeof *longer);
+    if (longer == NULL) {
         return false;
     }
-    unsigned index = find(sockets, local_port);
-    return index < MOST_IDLE_SOCKETS &&
-           platform_has_input((intptr_t)sockets->entries[index].socket);
+    sockets->entries = longer;
+    sockets->room = room;
+    return true;
+}
+
+void idle_sockets_note(struct idle_sockets *sockets, CURL *easy, uint64_t connection) {
+    long version = 0;
+    curl_socket_t socket = CURL_SOCKET_BAD;
+    curl_easy_getinfo(easy, CURLINFO_HTTP_VERSION, &version);
+    if (connection == 0 || version >= CURL_HTTP_VERSION_2_0 ||
+        (!is_new_connection(easy) && find(sockets, connection) != NULL)) {
+        return; /* asking for the socket of one that is known would search all connections */
+    }
+    curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &socket);
+    forget(sockets, connection, socket);
+    if (socket != CURL_SOCKET_BAD && has_room(sockets)) {
+        sockets->entries[sockets->count++] = (struct idle_socket){connection, socket};
+    }
+}
+
+bool idle_sockets_have_input(const struct idle_sockets *sockets, CURL *easy, uint64_t connection) {
+    const struct idle_socket *known = is_new_connection(easy) ? NULL : find(sockets, connection);
+    return known != NULL && platform_has_input((intptr_t)known->socket);
 }

@@ -1,32 +1,31 @@
-/* The sockets of idle HTTP/1.x connections, by their local port, for libcurl before 8.0. That one
- * takes any data that waits on an idle connection for the answer to the next request (RFC 9112
- * section 9.5), such as the 408 that some proxies send. Later libcurls do not use such a connection
- * again, and HTTP/2 answers name their request. */
+/* The sockets of HTTP/1.x connections, to look at before they are used again. Data that waits on an
+ * idle connection, such as the 408 that some proxies send, must not be taken for the answer to the
+ * next request (RFC 9112 section 9.5). libcurl before 8.0 does not look; from 8.22 on it looks once
+ * a second at most. HTTP/2 answers name their request. */
 #ifndef AUTOPILOT_IDLE_SOCKETS_H
 #define AUTOPILOT_IDLE_SOCKETS_H
 
 #include <curl/curl.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
-enum { MOST_IDLE_SOCKETS = 64 };
-
+/* Zeroed: empty. */
 struct idle_sockets {
-    struct {
-        long local_port; /* 0: unused */
+    struct idle_socket {
+        uint64_t connection; /* its id */
         curl_socket_t socket;
-    } entries[MOST_IDLE_SOCKETS];
-    bool are_needed; /* this libcurl does not check for data itself */
-    unsigned next;   /* the entry to be overwritten, the oldest of all */
+    } * entries; /* one for a socket: an earlier connection with the same number has ended */
+    size_t count, room;
 };
 
-/* Makes it empty. */
-void idle_sockets_init(struct idle_sockets *sockets);
+void idle_sockets_free(struct idle_sockets *sockets);
 
-/* Notes the connection over which the handle's exchange has just ended. */
-void idle_sockets_note(struct idle_sockets *sockets, CURL *easy);
+/* Notes the connection with this id, over which the handle's exchange has just ended. */
+void idle_sockets_note(struct idle_sockets *sockets, CURL *easy, uint64_t connection);
 
-/* Whether data waits on the connection from this port, which the handle is about to use. False for
- * a new connection, and for one that was not noted. */
-bool idle_sockets_have_input(const struct idle_sockets *sockets, CURL *easy, long local_port);
+/* Whether data waits on this connection, which the handle is about to use. False for a new
+ * connection. */
+bool idle_sockets_have_input(const struct idle_sockets *sockets, CURL *easy, uint64_t connection);
 
 #endif

@@ -26,6 +26,9 @@ long platform_process_id(void);
 /* True when the socket can be read, or has been closed at the other end. Never blocks. */
 bool platform_has_input(intptr_t socket);
 
+/* True when the internet socket has a peer. */
+bool platform_is_connected(intptr_t socket);
+
 /* Reads what waits in the stream, a pipe or a terminal, and does not wait for more. Nothing else
  * may read from it: bytes that the stream has buffered are not seen. Returns the number of bytes,
  * at most `room`; 0 when there are none yet; PLATFORM_AT_END; or PLATFORM_UNREADABLE, with errno

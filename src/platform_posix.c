@@ -84,6 +84,13 @@ bool platform_has_input(intptr_t socket) {
     return poll(&asked, 1, 0) > 0;
 }
 
+bool platform_is_connected(intptr_t socket) {
+    struct sockaddr_storage peer = {0};
+    socklen_t length = sizeof peer;
+    return getpeername((int)socket, (struct sockaddr *)&peer, &length) == 0 &&
+           (peer.ss_family == AF_INET || peer.ss_family == AF_INET6);
+}
+
 long platform_read_waiting(FILE *stream, void *memory, size_t room) {
     int descriptor = fileno(stream);
     if (!platform_has_input(descriptor)) {

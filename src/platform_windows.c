@@ -49,6 +49,12 @@ bool platform_has_input(intptr_t socket) {
     return WSAPoll(&asked, 1, 0) > 0;
 }
 
+bool platform_is_connected(intptr_t socket) {
+    struct sockaddr_storage peer = {0};
+    int length = sizeof peer;
+    return getpeername((SOCKET)socket, (struct sockaddr *)&peer, &length) == 0;
+}
+
 long platform_read_waiting(FILE *stream, void *memory, size_t room) {
     int descriptor = _fileno(stream);
     HANDLE handle = (HANDLE)_get_osfhandle(descriptor);

@@ -49,8 +49,8 @@ static void drop(struct socket_watch *watch, size_t index) {
 static int on_socket(CURL *easy, curl_socket_t socket, int what, void *context, void *place) {
     struct socket_watch *watch = context;
     size_t index = (size_t)(uintptr_t)place;
+    watch->noted(easy, socket, what);
     if (what == CURL_POLL_REMOVE) {
-        watch->unwatched(easy);
         if (index > 0) {
             drop(watch, index - 1);
         }
@@ -71,10 +71,11 @@ static int on_socket(CURL *easy, curl_socket_t socket, int what, void *context, 
     return 0;
 }
 
-bool socket_watch_init(struct socket_watch *watch, CURLM *multi, void (*unwatched)(CURL *easy)) {
+bool socket_watch_init(struct socket_watch *watch, CURLM *multi,
+                       void (*noted)(CURL *easy, curl_socket_t socket, int what)) {
     memset(watch, 0, sizeof *watch);
     watch->multi = multi;
-    watch->unwatched = unwatched;
+    watch->noted = noted;
     watch->waiter = curl_multi_init();
     return watch->waiter != NULL &&
            curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket) == CURLM_OK &&

@@ -12,12 +12,13 @@ struct socket_watch {
     CURLM *waiter;               /* a multi without transfers, to wait with: it can be woken */
     struct curl_waitfd *sockets; /* with room for the caller's others */
     size_t count, room;
-    void (*unwatched)(CURL *easy);
+    void (*noted)(CURL *easy, curl_socket_t socket, int what);
 };
 
-/* Has the multi report its sockets to the watch. `unwatched` is called for a handle whose socket is
- * not watched any more. False when memory is short; free it even then. */
-bool socket_watch_init(struct socket_watch *watch, CURLM *multi, void (*unwatched)(CURL *easy));
+/* Has the multi report its sockets to the watch, and then to `noted`, with CURL_POLL_... for what
+ * they are waited for. False when memory is short; free it even then. */
+bool socket_watch_init(struct socket_watch *watch, CURLM *multi,
+                       void (*noted)(CURL *easy, curl_socket_t socket, int what));
 
 /* Call it after curl_multi_cleanup, which still reports sockets. */
 void socket_watch_free(struct socket_watch *watch);

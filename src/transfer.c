@@ -190,7 +190,8 @@ static CURLcode set_timeouts(struct transfer_handle *handle,
 CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *handle,
                           const struct transfer_attempt *attempt) {
     handle->transfer = transfer;
-    handle->has_new_socket = false;
+    handle->has_new_socket = handle->is_connected = false;
+    handle->connection = 0;
     handle->message[0] = '\0';
     transfer->handle = handle;
     transfer->request = prepared_request_retain(handle->request);
@@ -258,20 +259,23 @@ static CURLcode true_code(struct transfer *transfer, CURLcode code) {
         set_message(transfer, "the response head was cut");
         return CURLE_WEIRD_SERVER_REPLY;
     }
-    if (code == CURLE_OUT_OF_MEMORY && transfer->sends > 0 && !has_answer) {
-        /* libcurl before 8.6 has this code for a header line that is too long. */
+    /* For a header line that is too long libcurl has CURLE_TOO_LARGE, before 8.6 another code. */
+    if (code == CURLE_TOO_LARGE) {
+        set_message(transfer, "a response header is larger than libcurl allows");
+    } else if (code == CURLE_OUT_OF_MEMORY && transfer->sends > 0 && !has_answer) {
         set_message(transfer, "a response header is larger than 100 kB, or memory is short");
     }
     return code;
 }
 
 /* The proxy named by the environment, if the request goes through one. */
-static struct environment_proxy find_environment_proxy(const struct prepared_request *request) {
+static struct environment_proxy find_environment_proxy(const struct transfer *transfer) {
+    const struct prepared_request *request = transfer->request;
     struct environment_proxy proxy = {NULL, false};
     char *host = NULL;
     if (request->proxy == NULL && !request->is_plaintext &&
         curl_url_get(request->url, CURLUPART_HOST, &host, 0) == CURLUE_OK) {
-        proxy = environment_proxy_for(host);
+        proxy = environment_proxy_for(transfer->handle->easy, host);
         curl_free(host);
     }
     return proxy;
@@ -283,17 +287,17 @@ static struct transfer_progress read_progress(const struct transfer *transfer,
     const struct prepared_request *request = transfer->request;
     const struct transfer_timings *timings = &transfer->timings;
     struct transfer_progress progress = {0};
-    long local_port = 0;
     curl_easy_getinfo(easy, CURLINFO_HTTP_CONNECTCODE, &progress.proxy_status);
-    curl_easy_getinfo(easy, CURLINFO_LOCAL_PORT, &local_port);
     progress.resolved = timings->name_lookup > 0;
-    /* Some libcurls count TLS and a proxy's tunnel into the time that connecting took. */
-    progress.connected = timings->connect > 0 || local_port != 0;
+    /* libcurl notes the time of connecting when all of it is done, with TLS and a proxy's tunnel.
+     */
+    progress.connected = timings->connect > 0 || transfer->handle->is_connected;
     bool is_named = prepared_request_is_proxied(request);
     progress.proxied = is_named || proxy->variable != NULL;
     progress.socks = is_named ? strncmp(request->proxy, "socks", 5) == 0 : proxy->is_socks;
     progress.secured = timings->tls > 0 || request->is_plaintext;
     progress.sent = transfer->sends > 0;
+    progress.answered = transfer->head.status > 0;
     return progress;
 }
 
@@ -314,7 +318,7 @@ static void add_variable(struct transfer *transfer, const char *variable) {
 }
 
 static void note_failure(struct transfer *transfer) {
-    struct environment_proxy proxy = find_environment_proxy(transfer->request);
+    struct environment_proxy proxy = find_environment_proxy(transfer);
     struct transfer_progress progress = read_progress(transfer, &proxy);
     transfer->failed_stage = curl_failure_stage(transfer->code, &progress);
     if (transfer->message[0] == '\0') {

@@ -41,7 +41,9 @@ struct transfer_handle {
     struct transfer *transfer;        /* the one that is running, or NULL */
     struct idle_sockets *sockets;     /* the set's */
     struct http2_connections *http2;  /* the set's */
+    uint64_t connection;              /* the id of the one that was used last */
     bool has_new_socket;              /* over which no request was about to be sent yet */
+    bool is_connected;                /* that socket was, or one before it */
     bool has_agreed_http2;            /* on that socket */
     bool is_traced;                   /* until the request is about to be sent */
     long connect_milliseconds;        /* as set in libcurl; 0: not set */

@@ -54,13 +54,12 @@ struct transfer_set *transfer_set_create(void) {
     platform_note_free(lowest);
     set->process_id = platform_process_id();
     set->next_deadline = set->next_look = never;
-    idle_sockets_init(&set->sockets);
     http2_connections_init(&set->http2);
     set->multi = curl_multi_init();
     set->idle = calloc(MOST_IDLE, sizeof(struct transfer_handle *));
     set->idle_room = MOST_IDLE;
     if (set->multi == NULL || set->idle == NULL ||
-        !socket_watch_init(&set->watch, set->multi, connection_use_note_left)) {
+        !socket_watch_init(&set->watch, set->multi, connection_use_note_socket)) {
         curl_multi_cleanup(set->multi);
         socket_watch_free(&set->watch);
         free(set->idle);
@@ -160,7 +159,8 @@ static void finish(struct transfer_set *set, struct transfer *transfer, CURLcode
     transfer_list_remove(&set->in_flight, transfer);
     set->in_flight_count--;
     CURL *easy = transfer->handle->easy;
-    idle_sockets_note(&set->sockets, easy); /* before it leaves the multi, which has the socket */
+    /* Before it leaves the multi, which has the socket. */
+    idle_sockets_note(&set->sockets, easy, transfer->handle->connection);
     curl_multi_remove_handle(set->multi, easy);
     return_handle(set, transfer_finish(transfer, code));
     connection_limits_note(&set->limits, transfer->http_version, set->in_flight_count);
@@ -394,6 +394,7 @@ void transfer_set_destroy(struct transfer_set *set) {
     }
     curl_multi_cleanup(set->multi);
     socket_watch_free(&set->watch);
+    idle_sockets_free(&set->sockets);
     free(set->idle);
     free(set);
 }

@@ -31,7 +31,10 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
         for (int i = 2; i < 2 + (others != NULL ? atoi(others) : 0); i++) {
             char address[sizeof "127.0.0.255"];
             snprintf(address, sizeof address, "127.0.0.%d", i);
-            real(address, service, hints, found);
+            int status = real(address, service, hints, found);
+            if (status != 0) {
+                return status; /* IPv6 alone was asked for */
+            }
             for (; *found != NULL; found = &(*found)->ai_next) {
             }
         }

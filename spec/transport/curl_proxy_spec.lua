@@ -175,8 +175,8 @@ describe("a proxy", function()
 
   it("may speak SOCKS", function()
     local function greet(connection)
-      connection:read(2)
-      connection:read(2)
+      local methods = connection:read(2):byte(2)
+      connection:read(methods)
       connection:send "\5\0"
       connection:read(5 + #"graph.example.test" + 2)
     end
