@@ -190,7 +190,8 @@ describe("the example for OpenResty", function()
   end)
 end)
 
--- What the page on OpenResty does not print: the rest of nginx's configuration, and where the service is.
+-- What the page on OpenResty does not print: the rest of nginx's configuration (`$PRIVATE` too), and where
+-- the service is.
 local before_page = [[
 include modules-enabled/*.conf;
 daemon off;
@@ -218,6 +219,7 @@ describe("the configuration in doc/openresty.md", function()
     file:close()
     local adapted, changes = printed
       :gsub("127%.0%.0%.1:8080", "127.0.0.1:$PORT")
+      :gsub("\nhttp {\n", "%0  $PRIVATE\n")
       :gsub("(client = autopilot%.client {\n)", function(line)
         return line .. where_the_service_is
       end)

@@ -11,14 +11,13 @@ worker_processes $WORKERS;
 $ENVIRONMENT
 events { worker_connections $CONNECTIONS; }
 http {
-  access_log off;
-  client_body_temp_path client_body_temp;
+  $PRIVATE
 $HTTP}
 ]]
 
 ---@class NginxConfiguration
 ---@field workers integer? default 1
----@field connections integer? of each worker; default 512
+---@field connections integer? of each worker; the default stays below an ordinary user's `ulimit -n`
 ---@field environment string[]? names of what the workers keep of nginx's environment
 
 ---@param http string what stands in `http`, to the end of its last line
@@ -32,9 +31,9 @@ return function(http, given)
   end
   local values = {
     WORKERS = ("%d"):format(given.workers or 1),
-    CONNECTIONS = ("%d"):format(given.connections or 512),
+    CONNECTIONS = ("%d"):format(given.connections or 1000),
     ENVIRONMENT = table.concat(kept, "\n"),
     HTTP = http,
   }
-  return (frame:gsub("%$(%u+)", values))
+  return (frame:gsub("%$(%u+)", values)) -- $PRIVATE is left to nginx_world
 end

@@ -265,6 +265,17 @@ local function assignments(environment)
   return table.concat(words, " ")
 end
 
+-- Logs and bodies stay in the folder: the paths that nginx was built with are open to root alone.
+local function private_paths()
+  local lines = { "access_log off;" }
+  for _, kind in ipairs { "client_body", "proxy", "fastcgi", "uwsgi", "scgi" } do
+    if not found.built_without["http_" .. kind .. "_module"] then
+      table.insert(lines, ("%s_temp_path %s_temp;"):format(kind, kind))
+    end
+  end
+  return table.concat(lines, "\n  ")
+end
+
 local function make_folder(given, port)
   local folder = shell.read('mktemp -d "$1/nginx-world-XXXXXXXX"', found.directory):match "^[^\n]+"
   shell.read('mkdir "$1/logs" "$1/modules-enabled"', folder)
@@ -273,8 +284,9 @@ local function make_folder(given, port)
     loads[index] = ('load_module "%s";\n'):format(module)
   end
   files.write(folder .. "/modules-enabled/lua.conf", table.concat(loads))
+  local values = { PORT = tostring(port), PRIVATE = private_paths() }
   for name, text in pairs(given.files or {}) do
-    files.write(folder .. "/" .. name, (text:gsub("%$PORT%f[%W]", tostring(port))))
+    files.write(folder .. "/" .. name, (text:gsub("%$(%u+)%f[%W]", values)))
   end
   for name, target in pairs(given.links or {}) do
     shell.read('ln -s "$1" "$2"', target, folder .. "/" .. name)
@@ -349,7 +361,8 @@ local function await_start(server)
 end
 
 ---@class NginxWorldOptions
----@field files table<string, string>? texts by name; `$PORT` in them is the port
+---@field files table<string, string>? texts by name; `$PORT` in them is the port, and `$PRIVATE`, in `http`,
+-- keeps what nginx writes in its folder
 ---@field links table<string, string>? paths by name: symbolic links in the folder
 ---@field environment table<string, string>? of nginx
 

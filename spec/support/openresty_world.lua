@@ -62,7 +62,7 @@ function openresty_world.start(given)
   local with_port = http:gsub("%$REUSEPORT", given.workers and " reuseport" or "")
   local configuration = nginx_configuration(with_port, {
     workers = given.workers,
-    connections = given.connections or 2048,
+    connections = given.connections,
     environment = kept,
   })
   local environment = {

@@ -93,7 +93,7 @@ function upstream_world.start()
     CERTIFICATE = made.good,
     KEY = made.key,
   }
-  local configuration = nginx_configuration((http:gsub("%$(%u+)", values)), { connections = 4096 })
+  local configuration = nginx_configuration((http:gsub("%$(%u+)", values)))
   local server = nginx_world.start { files = { ["nginx.conf"] = configuration } }
   return setmetatable({
     server = server,

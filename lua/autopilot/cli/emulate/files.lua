@@ -9,7 +9,7 @@ pid nginx.pid;
 error_log error.log warn;
 %s
 events {
-  worker_connections 4096;
+  include connections.conf;
 }
 http {
   access_log off;
@@ -36,7 +36,8 @@ http {
 }
 ]]
 
---- What `nginx -c` reads. Where it listens is in a file of its own, because ports are tried.
+--- What `nginx -c` reads. The supervisor adds where it listens, because ports are tried, and how many
+-- connections the system lets it have.
 ---@param tools autopilot.cli.EmulateTools
 ---@param keepalive_timeout number seconds that an idle connection is kept
 ---@param http2 boolean offer HTTP/2 beside HTTP/1.1

@@ -189,6 +189,9 @@ main() {
   watch=$!
   own watch "$watch"
   ulimit -S -n "$(ulimit -H -n)" 2>/dev/null # a thousand connections are not many here
+  connections=$(ulimit -n)
+  [ "$connections" -le 4096 ] 2>/dev/null || connections=4096
+  echo "worker_connections $connections;" >connections.conf
   write_files
   make_certificates || fail "openssl could not make a certificate: $(tail -n 1 supervisor.log)"
   find_port || fail "$(why_not_started)"
