@@ -25,19 +25,22 @@ local function edit_distance(a, b)
 end
 
 --- The name that was probably meant; nil when none is similar.
-local function nearest(wrong, rules)
-  local found, smallest = nil, math.max(1, math.floor(#wrong / 3)) + 0.5
-  for name in pairs(rules) do
+---@param wrong string
+---@param names string[] is sorted by this call
+---@return string?
+function mistake.nearest(wrong, names)
+  local nearest, smallest = nil, math.max(1, math.floor(#wrong / 3)) + 0.5
+  table.sort(names) -- so that the same one of two equally near names is always suggested
+  for _, name in ipairs(names) do
     -- The distance is never smaller than the difference in length: absurdly long input is not compared.
-    if math.abs(#name - #wrong) <= smallest then
+    if math.abs(#name - #wrong) < smallest then
       local distance = edit_distance(wrong:lower(), name)
-      -- Of two equally near names always the same is suggested.
-      if distance < smallest or (distance == smallest and name < found) then
-        found, smallest = name, distance
+      if distance < smallest then
+        nearest, smallest = name, distance
       end
     end
   end
-  return found
+  return nearest
 end
 
 --- An option that does not exist.
@@ -46,7 +49,11 @@ end
 ---@param rules table<string, autopilot.OptionRule>
 ---@return string
 function mistake.name(path, name, rules)
-  local meant = type(name) == "string" and nearest(name, rules)
+  local known = {}
+  for key in pairs(rules) do
+    known[#known + 1] = key
+  end
+  local meant = type(name) == "string" and mistake.nearest(name, known)
   local hint = meant and (" (did you mean '%s%s'?)"):format(path, meant) or ""
   return ("unknown option '%s%s'%s"):format(path, tostring(name):sub(1, 80):gsub("%c", "?"), hint)
 end

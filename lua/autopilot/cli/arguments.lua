@@ -5,7 +5,7 @@
 
 local argparse = require "argparse"
 local commands = require "autopilot.cli.commands"
-local nearest = require("autopilot.base.options").nearest
+local nearest = require("autopilot.base.option_mistake").nearest
 local options = require "autopilot.cli.options"
 local outcome = require "autopilot.sync.outcome"
 local version = require "autopilot.version"

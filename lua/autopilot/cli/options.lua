@@ -8,7 +8,7 @@
 --
 -- How a value is read follows from the name of the option, else from the word for its value.
 
-local nearest = require("autopilot.base.options").nearest
+local nearest = require("autopilot.base.option_mistake").nearest
 local text = require "autopilot.cli.text"
 
 local options = {}

@@ -1,6 +1,5 @@
 --- Answers in the forms of Microsoft Graph, Intune and Entra. What they say is decided by the endpoints.
 
-local dates = require "autopilot.base.dates"
 local json = require "autopilot.base.json"
 
 local answers = {}
@@ -14,6 +13,19 @@ end
 local diagnostic = '{"ServerInfo":{"DataCenter":"West Europe","Slice":"E","Ring":"5",'
   .. '"ScaleUnit":"003","RoleInstance":"AM2PEPF00000000"}}'
 
+-- Names are written here, because those of `os.date` follow the locale.
+local weekdays = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" }
+local months =
+  { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" }
+
+--- The value of a `Date` header: `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 section 5.6.7).
+local function http_date(seconds)
+  seconds = math.floor(seconds)
+  local date = os.date("!*t", seconds)
+  local day = ("%s, %02d %s"):format(weekdays[date.wday], date.day, months[date.month])
+  return day .. os.date("! %Y %H:%M:%S GMT", seconds)
+end
+
 --- An answer with the headers that every one has.
 ---@param call autopilot.emulator.Call
 ---@param status integer
@@ -22,7 +34,7 @@ local diagnostic = '{"ServerInfo":{"DataCenter":"West Europe","Slice":"E","Ring"
 ---@return table response as in the HTTP layer
 function answers.plain(call, status, body, headers)
   local all = {
-    date = dates.http_date(call.now),
+    date = http_date(call.now),
     ["request-id"] = call.request_id,
     ["client-request-id"] = call.client_request_id,
     ["x-ms-ags-diagnostic"] = diagnostic,

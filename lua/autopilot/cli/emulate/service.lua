@@ -3,6 +3,11 @@
 -- Graph has no such path. Through it a test over real sockets moves the clock, injects faults and
 -- reads what truly happened, as it would on an emulator in its own process.
 
+-- nginx's LuaJIT cannot load a C module that was built for another Lua. The emulator needs this of it.
+package.preload["autopilot.core"] = function()
+  return { base64_decode = require("ngx.base64").decode_base64url }
+end
+
 local emulator = require "autopilot.emulator"
 local json = require "autopilot.base.json"
 

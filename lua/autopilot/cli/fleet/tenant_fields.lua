@@ -6,7 +6,7 @@
 local authority = require "autopilot.token.authority"
 local clouds = require "autopilot.base.clouds"
 local json = require "autopilot.base.json"
-local nearest = require("autopilot.base.options").nearest
+local nearest = require("autopilot.base.option_mistake").nearest
 local text = require "autopilot.cli.text"
 
 local tenant_fields = {}
