@@ -8,7 +8,9 @@
 #include <string.h>
 
 static const char type_name[] = "autopilot.request";
-static const size_t default_max_body = 1024 * 1024;
+static const lua_Number default_max_body = 1024 * 1024;
+
+enum { OPTIONS = 1 }; /* where the options of core.request are on the stack */
 
 struct request_object {
     struct prepared_request *request; /* NULL until it is made */
@@ -63,136 +65,120 @@ static int collect(lua_State *L) {
     return 0;
 }
 
-static void check_status(lua_State *L, enum prepared_request_status status) {
-    switch (status) {
-    case PREPARED_REQUEST_OK:
-        return;
-    case PREPARED_REQUEST_BAD_METHOD:
-        luaL_error(L, "request: the method must be GET or POST");
-        return;
-    case PREPARED_REQUEST_BAD_URL:
-        luaL_error(L, "request: the URL must be https, without credentials "
-                      "(http only for a loopback or link-local host)");
-        return;
-    case PREPARED_REQUEST_BAD_HEADER:
-        luaL_error(L,
-                   "request: a header has a name that is no token, or a value with CR, LF or NUL");
-        return;
-    case PREPARED_REQUEST_NO_MEMORY:
-        luaL_error(L, "request: not enough memory");
-        return;
+static void check(lua_State *L, const char *problem) {
+    if (problem != NULL) {
+        luaL_error(L, "request: %s", problem);
     }
 }
 
-/* Leaves the field on the stack; NULL when it is nil. Text with a NUL would be cut: refused. */
-static const char *text_field(lua_State *L, int options, const char *name) {
-    size_t length;
-    lua_getfield(L, options, name);
+/* Leaves the field of the options on the stack; NULL when it is nil. */
+static const char *string_field(lua_State *L, const char *name, size_t *length) {
+    lua_getfield(L, OPTIONS, name);
     if (lua_isnil(L, -1)) {
         return NULL;
     }
     if (lua_type(L, -1) != LUA_TSTRING) {
         luaL_error(L, "request: '%s' must be a string", name);
     }
-    const char *text = lua_tolstring(L, -1, &length);
-    if (strlen(text) != length) {
+    return lua_tolstring(L, -1, length);
+}
+
+/* The same for a text with a NUL, where it would be cut: refused. */
+static const char *text_field(lua_State *L, const char *name) {
+    size_t length = 0;
+    const char *text = string_field(L, name, &length);
+    if (text != NULL && strlen(text) != length) {
         luaL_error(L, "request: '%s' contains a NUL", name);
     }
     return text;
 }
 
-static void set_text(lua_State *L, int options, const char *name, char **member) {
-    const char *text = text_field(L, options, name);
+static void set_text(lua_State *L, const char *name, char **member) {
+    const char *text = text_field(L, name);
     if (text != NULL) {
-        check_status(L, prepared_request_set(member, text));
+        check(L, prepared_request_set(member, text, strlen(text)));
     }
-    lua_pop(L, 1);
 }
 
-static void set_headers(lua_State *L, int options, struct prepared_request *request) {
-    lua_getfield(L, options, "headers");
-    if (!lua_isnil(L, -1)) {
-        if (!lua_istable(L, -1)) {
-            luaL_error(L, "request: 'headers' must be a table");
-        }
-        for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
-            size_t name_length, value_length;
-            /* lua_tolstring would change a number in place, and confuse lua_next. */
-            if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING) {
-                check_status(L, PREPARED_REQUEST_BAD_HEADER);
-            }
-            const char *name = lua_tolstring(L, -2, &name_length);
-            const char *value = lua_tolstring(L, -1, &value_length);
-            check_status(
-                L, prepared_request_add_header(request, name, name_length, value, value_length));
-        }
-    }
-    lua_pop(L, 1);
+static void add_header(lua_State *L, struct prepared_request *request, const char *name,
+                       const char *value) {
+    check(L, prepared_request_add_header(request, name, strlen(name), value, strlen(value)));
 }
 
-/* Sent as a usual header: libcurl formats its own option for it twice. */
-static void set_user_agent(lua_State *L, int options, struct prepared_request *request) {
-    const char *text = text_field(L, options, "user_agent");
-    if (text != NULL && text[0] != '\0') {
-        check_status(L, prepared_request_add_header(request, "User-Agent", 10, text, strlen(text)));
+static void set_headers(lua_State *L, struct prepared_request *request) {
+    lua_getfield(L, OPTIONS, "headers");
+    if (lua_isnil(L, -1)) {
+        return;
     }
-    lua_pop(L, 1);
+    if (!lua_istable(L, -1)) {
+        luaL_error(L, "request: 'headers' must be a table");
+    }
+    for (lua_pushnil(L); lua_next(L, -2) != 0; lua_pop(L, 1)) {
+        size_t name_length, value_length;
+        /* lua_tolstring would change a number in place, and confuse lua_next. */
+        if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING) {
+            check(L, "the name and the value of a header must be strings");
+        }
+        const char *name = lua_tolstring(L, -2, &name_length);
+        const char *value = lua_tolstring(L, -1, &value_length);
+        check(L, prepared_request_add_header(request, name, name_length, value, value_length));
+    }
 }
 
-static void set_body(lua_State *L, int options, struct prepared_request *request) {
-    lua_getfield(L, options, "body");
-    if (!lua_isnil(L, -1)) {
-        size_t length;
-        if (lua_type(L, -1) != LUA_TSTRING) {
-            luaL_error(L, "request: 'body' must be a string");
-        }
-        const char *body = lua_tolstring(L, -1, &length);
-        check_status(L, prepared_request_set_body(request, body, length));
+static void set_body(lua_State *L, struct prepared_request *request) {
+    size_t length = 0;
+    const char *body = string_field(L, "body", &length);
+    if (body != NULL) {
+        check(L, prepared_request_set(&request->body, body, length));
+        request->body_length = length;
         /* Never `Expect: 100-continue`, which libcurl sends for long bodies. */
-        check_status(L, prepared_request_add_header(request, "Expect", 6, "", 0));
+        add_header(L, request, "Expect", "");
     } else {
         /* Without this libcurl would send the type of a form, though there is no body. */
-        check_status(L, prepared_request_add_header(request, "Content-Type", 12, "", 0));
+        add_header(L, request, "Content-Type", "");
     }
-    lua_pop(L, 1);
 }
 
-static void set_limits(lua_State *L, int options, struct prepared_request *request) {
-    const char *version = text_field(L, options, "http_version");
+static void set_limits(lua_State *L, struct prepared_request *request) {
+    const char *version = text_field(L, "http_version");
     if (version != NULL) {
         bool is_old = strcmp(version, "1.1") == 0;
         if (!is_old && strcmp(version, "2") != 0) {
-            luaL_error(L, "request: 'http_version' must be '1.1' or '2'");
+            check(L, "'http_version' must be '1.1' or '2'");
         }
         request->http_version = is_old ? CURL_HTTP_VERSION_1_1 : CURL_HTTP_VERSION_2TLS;
     }
-    lua_getfield(L, options, "max_body");
-    lua_Number limit = lua_isnil(L, -1) ? (lua_Number)default_max_body : luaL_checknumber(L, -1);
+    lua_getfield(L, OPTIONS, "max_body");
+    lua_Number limit = luaL_optnumber(L, -1, default_max_body);
     if (!(limit >= 0 && limit <= 1e9)) {
-        luaL_error(L, "request: 'max_body' must be between 0 and 1e9");
+        check(L, "'max_body' must be between 0 and 1e9");
     }
     request->max_body = (size_t)limit;
-    lua_pop(L, 2);
 }
 
 static int create(lua_State *L) {
-    enum { OPTIONS = 1, METHOD = 2, URL = 3 };
+    const char *problem;
     luaL_checktype(L, OPTIONS, LUA_TTABLE);
     lua_settop(L, OPTIONS);
-    const char *method = text_field(L, OPTIONS, "method");
-    const char *url = text_field(L, OPTIONS, "url");
+    const char *method = text_field(L, "method"), *url = text_field(L, "url");
     luaL_argcheck(L, method != NULL && url != NULL, OPTIONS, "'method' and 'url' are required");
     struct request_object *object = lua_support_new_object(L, sizeof *object, type_name);
-    enum prepared_request_status status;
-    object->request = prepared_request_create(method, url, &status);
-    check_status(L, status);
-    set_headers(L, OPTIONS, object->request);
-    set_body(L, OPTIONS, object->request);
-    set_limits(L, OPTIONS, object->request);
-    set_text(L, OPTIONS, "ca_file", &object->request->ca_file);
-    set_text(L, OPTIONS, "ca_path", &object->request->ca_path);
-    set_text(L, OPTIONS, "proxy", &object->request->proxy);
-    set_user_agent(L, OPTIONS, object->request);
+    int result = lua_gettop(L);
+    struct prepared_request *request = prepared_request_create(method, url, &problem);
+    object->request = request;
+    check(L, problem);
+    set_headers(L, request);
+    set_body(L, request);
+    set_limits(L, request);
+    set_text(L, "ca_file", &request->ca_file);
+    set_text(L, "ca_path", &request->ca_path);
+    set_text(L, "proxy", &request->proxy);
+    const char *agent = text_field(L, "user_agent");
+    if (agent != NULL && agent[0] != '\0') {
+        /* Sent as a usual header: libcurl formats its own option for it twice. */
+        add_header(L, request, "User-Agent", agent);
+    }
+    lua_settop(L, result);
     return 1;
 }
 

@@ -11,103 +11,73 @@
  */
 static const long longest_idle_seconds = 45;
 
-static bool starts_with(const char *text, const char *prefix) {
-    return strncmp(text, prefix, strlen(prefix)) == 0;
-}
-
-static bool is_dotted_quad(const char *host) {
-    return host[0] != '\0' && host[strspn(host, "0123456789.")] == '\0';
-}
+static const char no_memory[] = "not enough memory";
+static const char bad_url[] =
+    "the URL must be https, without credentials (http only for a loopback "
+    "or link-local host)";
 
 /* Whether plain http is allowed: to this machine, and to the link-local addresses of managed
  * identity endpoints. libcurl has already normalised numeric forms of the host. */
 static bool may_be_plaintext(const char *host) {
+    bool is_numeric = host[strspn(host, "0123456789.")] == '\0';
     return strcmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0 ||
-           (is_dotted_quad(host) && (starts_with(host, "127.") || starts_with(host, "169.254.")));
-}
-
-static enum prepared_request_status status_of(CURLUcode code) {
-    return code == CURLUE_OUT_OF_MEMORY ? PREPARED_REQUEST_NO_MEMORY : PREPARED_REQUEST_BAD_URL;
-}
-
-/* OK when the URL has no such part, a user or a password. */
-static enum prepared_request_status check_has_no(CURLUPart which, CURLU *parts) {
-    char *text = NULL;
-    CURLUcode code = curl_url_get(parts, which, &text, 0);
-    curl_free(text);
-    bool is_missing = code == CURLUE_NO_USER || code == CURLUE_NO_PASSWORD;
-    return is_missing ? PREPARED_REQUEST_OK : status_of(code);
+           (is_numeric && (strncmp(host, "127.", 4) == 0 || strncmp(host, "169.254.", 8) == 0));
 }
 
 /* Whether the scheme is allowed for the host, and the URL has no credentials. */
-static enum prepared_request_status check_url(CURLU *parts, bool *is_plaintext) {
-    char *scheme = NULL, *host = NULL;
-    enum prepared_request_status status = PREPARED_REQUEST_BAD_URL;
-    CURLUcode code = curl_url_get(parts, CURLUPART_SCHEME, &scheme, 0);
-    code = code == CURLUE_OK ? curl_url_get(parts, CURLUPART_HOST, &host, 0) : code;
-    if (code != CURLUE_OK) {
-        status = status_of(code);
-    } else {
-        *is_plaintext = strcmp(scheme, "http") == 0;
-        if (*is_plaintext ? may_be_plaintext(host) : strcmp(scheme, "https") == 0) {
-            status = check_has_no(CURLUPART_USER, parts);
-        }
+static const char *check_url(CURLU *url, bool *is_plaintext) {
+    enum { SCHEME, HOST, USER, PASSWORD, PARTS };
+    static const struct {
+        CURLUPart which;
+        CURLUcode expected;
+    } rules[PARTS] = {
+        [SCHEME] = {CURLUPART_SCHEME, CURLUE_OK},
+        [HOST] = {CURLUPART_HOST, CURLUE_OK},
+        [USER] = {CURLUPART_USER, CURLUE_NO_USER},
+        [PASSWORD] = {CURLUPART_PASSWORD, CURLUE_NO_PASSWORD},
+    };
+    char *parts[PARTS] = {NULL};
+    bool is_allowed = true, is_short = false;
+    for (int i = 0; i < PARTS; i++) {
+        CURLUcode code = curl_url_get(url, rules[i].which, &parts[i], 0);
+        is_allowed = is_allowed && code == rules[i].expected;
+        is_short = is_short || code == CURLUE_OUT_OF_MEMORY;
     }
-    curl_free(scheme);
-    curl_free(host);
-    return status == PREPARED_REQUEST_OK ? check_has_no(CURLUPART_PASSWORD, parts) : status;
-}
-
-static bool has_control_or_space(const char *text) {
-    for (; *text != '\0'; text++) {
-        if ((unsigned char)*text <= 0x20 || *text == 0x7f) {
-            return true;
-        }
+    if (is_allowed) {
+        *is_plaintext = strcmp(parts[SCHEME], "http") == 0;
+        is_allowed =
+            *is_plaintext ? may_be_plaintext(parts[HOST]) : strcmp(parts[SCHEME], "https") == 0;
     }
-    return false;
-}
-
-/* The URL in parts; NULL when *status is not PREPARED_REQUEST_OK. */
-static CURLU *parse_url(const char *url, bool *is_plaintext, enum prepared_request_status *status) {
-    CURLU *parts = curl_url();
-    *status = parts == NULL ? PREPARED_REQUEST_NO_MEMORY : PREPARED_REQUEST_BAD_URL;
-    if (parts != NULL && !has_control_or_space(url)) {
-        CURLUcode code = curl_url_set(parts, CURLUPART_URL, url, 0);
-        *status = code == CURLUE_OK ? check_url(parts, is_plaintext) : status_of(code);
+    for (int i = 0; i < PARTS; i++) {
+        curl_free(parts[i]);
     }
-    if (*status == PREPARED_REQUEST_OK) {
-        return parts;
-    }
-    curl_url_cleanup(parts);
-    return NULL;
+    return is_short ? no_memory : is_allowed ? NULL : bad_url;
 }
 
 struct prepared_request *prepared_request_create(const char *method, const char *url,
-                                                 enum prepared_request_status *status) {
-    bool is_post = strcmp(method, "POST") == 0;
-    bool is_plaintext = false;
-    if (!is_post && strcmp(method, "GET") != 0) {
-        *status = PREPARED_REQUEST_BAD_METHOD;
-        return NULL;
-    }
-    CURLU *parts = parse_url(url, &is_plaintext, status);
-    if (parts == NULL) {
-        return NULL;
-    }
+                                                 const char **problem) {
     struct prepared_request *request = calloc(1, sizeof *request);
+    *problem = no_memory;
     if (request == NULL) {
-        curl_url_cleanup(parts);
-        *status = PREPARED_REQUEST_NO_MEMORY;
         return NULL;
     }
     request->references = 1;
-    request->is_post = is_post;
-    request->is_plaintext = is_plaintext;
-    request->url = parts;
+    request->is_post = strcmp(method, "POST") == 0;
     request->http_version = CURL_HTTP_VERSION_NONE;
-    /* Without this CURLOPT_ACCEPT_ENCODING, set below, would ask for compressed answers. */
-    *status = prepared_request_add_header(request, "Accept-Encoding", 15, "", 0);
-    if (*status != PREPARED_REQUEST_OK) {
+    request->url = curl_url();
+    if (!request->is_post && strcmp(method, "GET") != 0) {
+        *problem = "the method must be GET or POST";
+    } else if (request->url != NULL) {
+        CURLUcode code = curl_url_set(request->url, CURLUPART_URL, url, 0);
+        *problem = code == CURLUE_OK              ? check_url(request->url, &request->is_plaintext)
+                   : code == CURLUE_OUT_OF_MEMORY ? no_memory
+                                                  : bad_url;
+    }
+    if (*problem == NULL) {
+        /* Without this CURLOPT_ACCEPT_ENCODING, set below, would ask for compressed answers. */
+        *problem = prepared_request_add_header(request, "Accept-Encoding", 15, "", 0);
+    }
+    if (*problem != NULL) {
         prepared_request_release(request);
         return NULL;
     }
@@ -119,30 +89,24 @@ struct prepared_request *prepared_request_retain(struct prepared_request *reques
     return request;
 }
 
-static void wipe_and_free(char *text) {
-    if (text != NULL) {
-        byte_buffer_wipe(text, strlen(text));
-        free(text);
-    }
+static void wipe_and_free(char *text, size_t length) {
+    byte_buffer_wipe(text, length);
+    free(text);
 }
 
 void prepared_request_release(struct prepared_request *request) {
     if (request == NULL || platform_add(&request->references, -1) > 0) {
         return;
     }
-    /* The body of a sign-in has a secret; a header may have a token. */
     for (struct curl_slist *header = request->headers; header != NULL; header = header->next) {
-        byte_buffer_wipe(header->data, strlen(header->data));
+        byte_buffer_wipe(header->data, strlen(header->data)); /* may have a token */
     }
     curl_slist_free_all(request->headers);
-    if (request->body != NULL) {
-        byte_buffer_wipe(request->body, request->body_length);
-    }
-    free(request->body);
     curl_url_cleanup(request->url);
     free(request->ca_file);
     free(request->ca_path);
-    wipe_and_free(request->proxy); /* may contain the proxy's password */
+    wipe_and_free(request->body, request->body_length); /* that of a sign-in has a secret */
+    wipe_and_free(request->proxy, request->proxy != NULL ? strlen(request->proxy) : 0);
     free(request);
 }
 
@@ -167,62 +131,42 @@ static bool is_token(const char *text, size_t length) {
     return length > 0;
 }
 
-enum prepared_request_status prepared_request_add_header(struct prepared_request *request,
-                                                         const char *name, size_t name_length,
-                                                         const char *value, size_t value_length) {
+const char *prepared_request_add_header(struct prepared_request *request, const char *name,
+                                        size_t name_length, const char *value,
+                                        size_t value_length) {
     if (!is_token(name, name_length) || !prepared_request_is_header_text(value, value_length)) {
-        return PREPARED_REQUEST_BAD_HEADER;
+        return "a header has a name that is no token, or a value with CR, LF or NUL";
     }
     struct byte_buffer line;
-    byte_buffer_init(&line, (size_t)-1);
     struct curl_slist *longer = NULL;
+    byte_buffer_init(&line, (size_t)-1);
     if (byte_buffer_reserve(&line, name_length + value_length + 3) == BYTE_BUFFER_OK) {
         byte_buffer_add(&line, name, name_length);
-        byte_buffer_add(&line, value_length > 0 ? ": " : ":", value_length > 0 ? 2 : 1);
+        byte_buffer_add(&line, ": ", value_length > 0 ? 2 : 1);
         byte_buffer_add(&line, value, value_length);
         byte_buffer_add(&line, "", 1);
         longer = curl_slist_append(request->headers, line.bytes);
     }
     byte_buffer_free(&line);
     if (longer == NULL) {
-        return PREPARED_REQUEST_NO_MEMORY;
+        return no_memory;
     }
     request->headers = longer;
-    return PREPARED_REQUEST_OK;
+    return NULL;
 }
 
-enum prepared_request_status prepared_request_set_body(struct prepared_request *request,
-                                                       const char *body, size_t length) {
-    request->body = malloc(length + 1);
-    if (request->body == NULL) {
-        return PREPARED_REQUEST_NO_MEMORY;
-    }
-    memcpy(request->body, body, length);
-    request->body_length = length;
-    return PREPARED_REQUEST_OK;
-}
-
-enum prepared_request_status prepared_request_set(char **member, const char *text) {
-    size_t size = strlen(text) + 1;
-    *member = malloc(size);
+const char *prepared_request_set(char **member, const char *text, size_t length) {
+    *member = malloc(length + 1);
     if (*member == NULL) {
-        return PREPARED_REQUEST_NO_MEMORY;
+        return no_memory;
     }
-    memcpy(*member, text, size);
-    return PREPARED_REQUEST_OK;
+    memcpy(*member, text, length);
+    (*member)[length] = '\0';
+    return NULL;
 }
 
 /* Hands the option on unless an earlier one was refused; `code` holds the first refusal. */
 #define SET(option, value) (code = code == CURLE_OK ? curl_easy_setopt(easy, option, value) : code)
-
-static CURLcode configure_protocols(const struct prepared_request *request, CURL *easy) {
-#if LIBCURL_VERSION_NUM >= 0x075500
-    return curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, request->is_plaintext ? "http" : "https");
-#else
-    return curl_easy_setopt(easy, CURLOPT_PROTOCOLS,
-                            request->is_plaintext ? CURLPROTO_HTTP : CURLPROTO_HTTPS);
-#endif
-}
 
 /* Sets the certificate authorities. All NULL leaves libcurl's default, or the system's own store.
  */
@@ -276,6 +220,11 @@ static CURLcode configure_method(const struct prepared_request *request, CURL *e
 static CURLcode configure_network(const struct prepared_request *request, CURL *easy) {
     const curl_version_info_data *libcurl = curl_version_info(CURLVERSION_NOW);
     CURLcode code = CURLE_OK;
+#if LIBCURL_VERSION_NUM >= 0x075500
+    SET(CURLOPT_PROTOCOLS_STR, request->is_plaintext ? "http" : "https");
+#else
+    SET(CURLOPT_PROTOCOLS, request->is_plaintext ? CURLPROTO_HTTP : CURLPROTO_HTTPS);
+#endif
     SET(CURLOPT_HTTP_VERSION, request->http_version);
     SET(CURLOPT_MAXAGE_CONN, longest_idle_seconds);
     SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
@@ -306,7 +255,6 @@ CURLcode prepared_request_configure(const struct prepared_request *request, CURL
     SET(CURLOPT_FOLLOWLOCATION, 0L);
     SET(CURLOPT_ACCEPT_ENCODING,
         ""); /* decodes a compressed answer that comes all the same; max_body still holds */
-    code = code == CURLE_OK ? configure_protocols(request, easy) : code;
     code = code == CURLE_OK ? configure_trust(request, easy) : code;
     code = code == CURLE_OK ? configure_method(request, easy) : code;
     code = code == CURLE_OK ? configure_network(request, easy) : code;

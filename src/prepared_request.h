@@ -1,20 +1,14 @@
-/* A request that is made once and sent many times: everything that does not change between
- * attempts, checked, in the form that libcurl takes. Transfers share it; references are counted. */
+/* What every attempt at a request has in common, checked once: method, URL, headers, body, and what
+ * libcurl is told about the network. It is not changed once it is used; references are counted.
+ *
+ * Functions that may fail return a problem: a constant text, which quotes nothing; NULL if all is
+ * well. */
 #ifndef AUTOPILOT_PREPARED_REQUEST_H
 #define AUTOPILOT_PREPARED_REQUEST_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <curl/curl.h>
-
-enum prepared_request_status {
-    PREPARED_REQUEST_OK,
-    PREPARED_REQUEST_BAD_METHOD, /* neither GET nor POST */
-    PREPARED_REQUEST_BAD_URL, /* unreadable, with credentials, or with a scheme that is not allowed
-                               */
-    PREPARED_REQUEST_BAD_HEADER, /* CR, LF or NUL in a value, or an invalid name */
-    PREPARED_REQUEST_NO_MEMORY
-};
 
 struct prepared_request {
     long references; /* several threads may share it */
@@ -31,10 +25,11 @@ struct prepared_request {
     size_t max_body;   /* bytes of an answer's body that are kept */
 };
 
-/* A request for the method and URL, with one reference; NULL when memory is short or either is
- * refused, which *status tells apart. */
+/* A request for the method (GET or POST) and the URL, with one reference. The URL has no
+ * credentials, and is an https one, or an http one of a loopback or link-local host. NULL when
+ * there is a problem. */
 struct prepared_request *prepared_request_create(const char *method, const char *url,
-                                                 enum prepared_request_status *status);
+                                                 const char **problem);
 
 struct prepared_request *prepared_request_retain(struct prepared_request *request);
 
@@ -43,16 +38,11 @@ void prepared_request_release(struct prepared_request *request);
 
 /* Adds a header that every transfer sends. An empty value keeps libcurl from sending that header.
  */
-enum prepared_request_status prepared_request_add_header(struct prepared_request *request,
-                                                         const char *name, size_t name_length,
-                                                         const char *value, size_t value_length);
+const char *prepared_request_add_header(struct prepared_request *request, const char *name,
+                                        size_t name_length, const char *value, size_t value_length);
 
-/* Copies the body, which may contain any byte. */
-enum prepared_request_status prepared_request_set_body(struct prepared_request *request,
-                                                       const char *body, size_t length);
-
-/* Copies text into one of the request's strings: `prepared_request_set(&request->proxy, "…")`. */
-enum prepared_request_status prepared_request_set(char **member, const char *text);
+/* Copies text, which may contain any byte, into a member of a request that is NULL. */
+const char *prepared_request_set(char **member, const char *text, size_t length);
 
 /* Sets the request in a fresh easy handle, and the rules for every request: TLS is verified; no
  * redirects, netrc, cookies or other protocols. Not CURLE_OK when libcurl refuses an option. */

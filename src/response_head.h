@@ -7,8 +7,7 @@
 #include "byte_buffer.h"
 
 struct response_head {
-    struct byte_buffer fields; /* records: two lengths, name, value */
-    size_t last_field;         /* where the last record starts, for folded lines */
+    struct byte_buffer fields; /* a line each, with a colon and a newline at its end */
     int status;                /* of the last status line; 0 before the first */
     bool complete;             /* the blank line after it has been seen */
 };
@@ -26,7 +25,7 @@ void response_head_init(struct response_head *head, size_t ceiling);
 
 void response_head_free(struct response_head *head);
 
-/* Reads one line with its line end. Lines that are not header fields are ignored, and so is a line
+/* Reads one line with its line end. A line that is not a header field is ignored, and so is one
  * without its end, which was cut. Not OK when the ceiling is reached. */
 enum byte_buffer_status response_head_add_line(struct response_head *head, const char *line,
                                                size_t length);

@@ -11,21 +11,19 @@
 
 static struct prepared_request *prepare(const char *url, const char *user_agent,
                                         const char *ca_file) {
-    enum prepared_request_status status;
-    struct prepared_request *request = prepared_request_create("POST", url, &status);
+    const char *problem;
+    struct prepared_request *request = prepared_request_create("POST", url, &problem);
     if (request == NULL) {
         return NULL;
     }
     request->max_body = 1024 * 1024;
-    bool made =
-        prepared_request_add_header(request, "Accept", 6, "application/json", 16) ==
-            PREPARED_REQUEST_OK &&
-        prepared_request_add_header(request, "Content-Type", 12, "", 0) == PREPARED_REQUEST_OK &&
-        prepared_request_add_header(request, "User-Agent", 10, user_agent, strlen(user_agent)) ==
-            PREPARED_REQUEST_OK &&
-        prepared_request_set(&request->proxy, "") == PREPARED_REQUEST_OK &&
-        (ca_file == NULL ||
-         prepared_request_set(&request->ca_file, ca_file) == PREPARED_REQUEST_OK);
+    bool made = prepared_request_add_header(request, "Accept", 6, "application/json", 16) == NULL &&
+                prepared_request_add_header(request, "Content-Type", 12, "", 0) == NULL &&
+                prepared_request_add_header(request, "User-Agent", 10, user_agent,
+                                            strlen(user_agent)) == NULL &&
+                prepared_request_set(&request->proxy, "", 0) == NULL &&
+                (ca_file == NULL ||
+                 prepared_request_set(&request->ca_file, ca_file, strlen(ca_file)) == NULL);
     if (!made) {
         prepared_request_release(request);
         return NULL;

@@ -10,9 +10,9 @@ static const char no_content[] = "HTTP/1.1 204 No Content\r\n\r\n";
 /* A POST, whose answer may have 1000 bytes; to be released. */
 static inline struct prepared_request *request_for(const char *scheme, const char *host, int port) {
     char url[128];
-    enum prepared_request_status status;
+    const char *problem;
     snprintf(url, sizeof url, "%s://%s:%d/", scheme, host, port);
-    struct prepared_request *request = prepared_request_create("POST", url, &status);
+    struct prepared_request *request = prepared_request_create("POST", url, &problem);
     if (request == NULL) {
         exit(EXIT_FAILURE);
     }
