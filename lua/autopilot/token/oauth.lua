@@ -79,9 +79,7 @@ end
 ---@param prove fun(place: autopilot.token.Place): autopilot.token.Form?, string? called for each attempt
 --- Returns the fields that prove who the application is; or nil and a sentence.
 ---@param fallback { tenant: string?, client_id: string? }? for what the options do not have
----@return string? token
----@return number|string|nil expires_in
----@return table extra
+---@return string? token, number|string|nil expires_in, table extra
 function oauth.sign_in(ask, checked, prove, fallback)
   local place, message = authority.find(checked, ask, fallback)
   if not place then

@@ -32,9 +32,7 @@ end
 --- What a provider returns when it cannot get a token, has sent nothing, and would fail in the same way again.
 ---@param message string one line, without a secret
 ---@param facts { code: string?, hint: string? }?
----@return nil
----@return string message
----@return autopilot.token.Details details
+---@return nil, string message, autopilot.token.Details details
 function provider.failure(message, facts)
   return nil, message, merged(facts, { is_transient = false })
 end
@@ -55,8 +53,7 @@ end
 
 --- Modules of luaossl by their names, as `cipher`: an optional dependency, through which OpenSSL is used.
 ---@param ... string
----@return table<string, table>? modules
----@return string? message what is missing
+---@return table<string, table>? modules, string? message what is missing
 function provider.luaossl(...)
   local modules = {}
   for _, name in ipairs { ... } do
