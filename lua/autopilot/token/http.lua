@@ -4,7 +4,6 @@
 -- redirect is followed, and no secret of a request is in a message. Which request to send, and whether to
 -- repeat it, is left to the callers.
 
-local core = require "autopilot.core"
 local json = require "autopilot.base.json"
 local life = require "autopilot.token.life"
 local oauth_error = require "autopilot.token.oauth_error"
@@ -49,13 +48,6 @@ function http.encode_form(form)
   return table.concat(fields, "&")
 end
 
---- Unix seconds by the clock of the client that asks.
----@param ask autopilot.TokenAsk
----@return number
-function http.now(ask)
-  return (ask.now or core.now)()
-end
-
 --- The answer in what a transport returned, or nil. A transport may be the user's own code.
 local function read_response(response)
   local status = type(response) == "table" and response.status
@@ -97,7 +89,7 @@ local function send(ask, request)
       "the token endpoint could not be reached: " .. reason,
       { is_transient = true, hint = "Check network, DNS, proxies and certificates." }
   end
-  local message, details = oauth_error.read(answer, clean, http.now(ask))
+  local message, details = oauth_error.read(answer, clean, ask.now())
   return nil, message, details, answer
 end
 
