@@ -39,9 +39,7 @@ local clouds_of = {
 --- The authority in the form `https://host[:port]`; or nil and what it must be. `https://` may be left
 -- out, as AZURE_AUTHORITY_HOST allows.
 ---@param text string
----@return string? url
----@return string? complaint
----@return string? host
+---@return string? url, string? complaint, string? host
 function authority.parse(text)
   local scheme, host, port =
     url_parts.split(text:find("://", 1, true) and text or "https://" .. text)
@@ -68,18 +66,15 @@ end
 ---@param is_interactive boolean? a person signs in, of any organization
 ---@return string? complaint
 function authority.tenant_complaint(tenant, is_interactive)
-  tenant = authority.bare_tenant(tenant)
+  tenant = authority.bare_tenant(tenant):lower()
   local is_name = tenant:find "^%w[%w%.%-]*$" and #tenant <= 253
   if not is_name or tenant:find("..", 1, true) or tenant:find "[.-]$" then
     return "must be a tenant id or a domain"
-  elseif not shared_tenants[tenant:lower()] then
-    return nil
-  elseif not is_interactive then
-    return "must be the id or a domain of one tenant: an application cannot sign in to '"
-      .. tenant:lower()
-      .. "'"
-  elseif tenant:lower() == "consumers" then
+  elseif is_interactive and tenant == "consumers" then
     return "must be of an organization: personal accounts have no Intune"
+  elseif not is_interactive and shared_tenants[tenant] then
+    local must = "must be the id or a domain of one tenant: an application cannot sign in to '%s'"
+    return must:format(tenant)
   end
 end
 
@@ -87,36 +82,27 @@ local function check_line(value)
   return (value == "" or value:find "%c") and "must be one line of text" or nil
 end
 
--- A URL may hide a password, so what was given for `authority` is never quoted.
 local common_rules = {
-  tenant = {
-    type = "string",
-    check = function(value)
-      return authority.tenant_complaint(value)
-    end,
-  },
+  tenant = { type = "string", check = authority.tenant_complaint },
   client_id = { type = "string", check = check_line },
   authority = {
     type = "string",
-    secret = true,
+    secret = true, -- a URL may hide a password, so it is never quoted
     check = function(value)
-      local _, complaint = authority.parse(value)
-      return complaint
+      return (select(2, authority.parse(value)))
     end,
   },
   scope = { type = "string", check = check_line },
   getenv = { type = "function", default = os.getenv },
 }
 
-local all_common = { "tenant", "client_id", "authority", "scope", "getenv" }
-
 --- The rules of a provider's options: common ones and its own. An own rule replaces a common one.
----@param own table<string, autopilot.OptionRule>?
+---@param own table<string, autopilot.OptionRule>
 ---@param names string[]? of the common options that it has; default: all
 ---@return table<string, autopilot.OptionRule>
 function authority.rules(own, names)
   local common = {}
-  for _, name in ipairs(names or all_common) do
+  for _, name in ipairs(names or { "tenant", "client_id", "authority", "scope", "getenv" }) do
     common[name] = merged(common_rules[name])
   end
   return merged(common, own)
@@ -136,8 +122,7 @@ end
 -- services are not checked.
 ---@param checked table
 ---@param ask autopilot.TokenAsk
----@return string? scope
----@return string? message
+---@return string? scope, string? message
 function authority.scope(checked, ask)
   local cloud = ask.cloud or "global"
   if not clouds[cloud] then
@@ -160,15 +145,11 @@ local function find_authority(checked, cloud)
   if not given then
     given, source = authority.environment(checked, "AZURE_AUTHORITY_HOST"), "AZURE_AUTHORITY_HOST"
   end
-  if not given then
-    return clouds[cloud].authority
-  end
-  local url, complaint, host = authority.parse(given)
+  local url, complaint, host = authority.parse(given or clouds[cloud].authority)
+  local served = clouds_of[host or ""]
   if not url then
     return nil, source .. " " .. complaint
-  end
-  local served = clouds_of[host]
-  if served and not served[cloud] then
+  elseif served and not served[cloud] then
     local message = "%s: %s is not the authority of the cloud '%s': credentials are not sent there"
     return nil, message:format(source, host, cloud)
   end
@@ -179,31 +160,30 @@ end
 ---@param checked table options, checked by `authority.rules`
 ---@param ask autopilot.TokenAsk
 ---@param fallback { tenant: string?, client_id: string?, is_interactive: boolean? }? values for what neither the options nor `ask` have
----@return autopilot.token.Place? place
----@return string? message
+---@return autopilot.token.Place? place, string? message
 function authority.find(checked, ask, fallback)
   fallback = fallback or {}
+  local tenant = checked.tenant or ask.tenant or fallback.tenant
+  local complaint = tenant and authority.tenant_complaint(tenant, fallback.is_interactive)
   local scope, message = authority.scope(checked, ask)
+  local url
   if not scope then
     return nil, message
-  end
-  local tenant = checked.tenant or ask.tenant or fallback.tenant
-  if not tenant then
+  elseif not tenant then
     return nil, "the tenant is not known: set the option tenant of the provider or of the client"
-  end
-  local complaint = authority.tenant_complaint(tenant, fallback.is_interactive)
-  if complaint then
+  elseif complaint then
     return nil, "the tenant " .. complaint
   end
-  local url
   url, message = find_authority(checked, ask.cloud or "global")
-  return url and {
+  if not url then
+    return nil, message
+  end
+  return {
     authority = url,
     tenant = authority.bare_tenant(tenant),
     scope = scope,
     client_id = checked.client_id or fallback.client_id,
-  },
-    message
+  }
 end
 
 return authority

@@ -210,7 +210,7 @@ local function ask_azure_cli(checked, ask, resource, tenant)
   elseif code ~= 0 then
     return failure(output, code, checked)
   end
-  return read(output, http.now(ask))
+  return read(output, ask.now())
 end
 
 --- The resource to ask a token for; or nil and why the command must not be run.
@@ -224,7 +224,7 @@ local function check_ask(checked, ask)
   local resource = scope and resource_of(scope)
   if not resource then
     return nil, message or "the scope " .. scope_must
-  elseif type(ask.claims) == "string" and ask.claims ~= "" then
+  elseif ask.claims then
     return nil,
       "the tenant wants a new proof of who signs in, which the Azure CLI cannot be asked for: "
         .. "sign in again with 'az login'"

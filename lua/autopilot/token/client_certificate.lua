@@ -4,7 +4,6 @@
 local authority = require "autopilot.token.authority"
 local base64url = require "autopilot.base.base64url"
 local core = require "autopilot.core"
-local http = require "autopilot.token.http"
 local json = require "autopilot.base.json"
 local oauth = require "autopilot.token.oauth"
 local pem = require "autopilot.token.pem"
@@ -44,12 +43,8 @@ local function read(given, allow_world_readable)
     return given
   end
   local text, message = secret_file.read(given, allow_world_readable)
-  local path = text and secret_file.printable(given)
-  local conversion = text and pem.conversion(text, path)
-  if conversion then
-    return nil, ("%s: %s"):format(path, conversion)
-  end
-  return text, message
+  local complaint = text and pem.conversion(text, secret_file.printable(given))
+  return not complaint and text or nil, complaint or message
 end
 
 --- The passphrase; or nil and a sentence. It is asked for only where the key is encrypted.
@@ -68,13 +63,13 @@ end
 
 --- Reads certificate and key; or returns nil and a sentence.
 local function load(checked)
-  local is_public = checked.private_key ~= nil
-  local certificate, message = read(checked.certificate, is_public or checked.allow_world_readable)
+  local is_public, allow = checked.private_key ~= nil, checked.allow_world_readable
+  local certificate, message = read(checked.certificate, is_public or allow)
   local key = certificate
-  if certificate and checked.private_key then
-    key, message = read(checked.private_key, checked.allow_world_readable)
+  if certificate and is_public then
+    key, message = read(checked.private_key, allow)
   end
-  if not certificate or not key then
+  if not key then
     return nil, message
   end
   return signer.load(certificate, key, function()
@@ -115,7 +110,7 @@ return provider.kind("client_certificate", rules, function(checked)
         loaded, message = load(checked)
       end
       if loaded then
-        assertion, message = assertion_of(loaded, checked, oauth.endpoint(place), http.now(ask))
+        assertion, message = assertion_of(loaded, checked, oauth.endpoint(place), ask.now())
       end
       return assertion and oauth.proof(assertion), message
     end)

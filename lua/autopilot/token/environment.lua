@@ -14,40 +14,31 @@ local provider = require "autopilot.token.provider"
 
 local rules = authority.rules { allow_world_readable = { type = "boolean", default = false } }
 
-local nothing_set = "the environment names no way to sign in: set AZURE_CLIENT_SECRET, "
-  .. "AZURE_CLIENT_CERTIFICATE_PATH or AZURE_FEDERATED_TOKEN_FILE"
-
---- The provider that is set first, and its own options; nil when none is set.
-local function choose(checked, variable)
-  local secret = variable "AZURE_CLIENT_SECRET"
-  local certificate = variable "AZURE_CLIENT_CERTIFICATE_PATH"
-  local token_file = variable "AZURE_FEDERATED_TOKEN_FILE"
-  if secret then
-    return "client_secret", { client_secret = secret }
-  elseif certificate then
-    return "client_certificate",
-      {
-        certificate = certificate,
-        passphrase = variable "AZURE_CLIENT_CERTIFICATE_PASSWORD",
-        allow_world_readable = checked.allow_world_readable,
-      }
-  elseif token_file then
-    return "workload_identity", { token_file = token_file }
-  end
-end
+-- Each provider, and the option of it that a variable gives.
+local ways = {
+  { "client_secret", option = "client_secret", variable = "AZURE_CLIENT_SECRET" },
+  { "client_certificate", option = "certificate", variable = "AZURE_CLIENT_CERTIFICATE_PATH" },
+  { "workload_identity", option = "token_file", variable = "AZURE_FEDERATED_TOKEN_FILE" },
+}
 
 --- The provider that the environment names; or nil and a sentence.
 local function open(checked, variable)
-  local chosen, own = choose(checked, variable)
-  local client_id = checked.client_id or variable "AZURE_CLIENT_ID"
-  if not chosen then
-    return nil, nothing_set
-  elseif not client_id then
-    return nil, "the environment is not complete: set AZURE_CLIENT_ID"
+  for _, way in ipairs(ways) do
+    local value = variable(way.variable)
+    local client_id = checked.client_id or variable "AZURE_CLIENT_ID"
+    if value and not client_id then
+      return nil, "the environment is not complete: set AZURE_CLIENT_ID"
+    elseif value then
+      local given = merged(checked, { client_id = client_id, [way.option] = value })
+      local has_key = way.option == "certificate"
+      given.passphrase = has_key and variable "AZURE_CLIENT_CERTIFICATE_PASSWORD" or nil
+      given.allow_world_readable = has_key and checked.allow_world_readable or nil
+      return provider.open(way[1], given, "the environment is wrong: ")
+    end
   end
-  local given = merged(checked, own, { client_id = client_id })
-  given.allow_world_readable = own.allow_world_readable
-  return provider.open(chosen, given, "the environment is wrong: ")
+  return nil,
+    "the environment names no way to sign in: set AZURE_CLIENT_SECRET, "
+      .. "AZURE_CLIENT_CERTIFICATE_PATH or AZURE_FEDERATED_TOKEN_FILE"
 end
 
 return provider.kind("environment", rules, function(checked)

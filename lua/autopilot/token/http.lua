@@ -4,7 +4,6 @@
 -- redirect is followed, and no secret of a request is in a message. Which request to send, and whether to
 -- repeat it, is left to the callers.
 
-local core = require "autopilot.core"
 local json = require "autopilot.base.json"
 local life = require "autopilot.token.life"
 local oauth_error = require "autopilot.token.oauth_error"
@@ -49,21 +48,6 @@ function http.encode_form(form)
   return table.concat(fields, "&")
 end
 
---- Unix seconds by the clock of the client that asks.
----@param ask autopilot.TokenAsk
----@return number
-function http.now(ask)
-  return (ask.now or core.now)()
-end
-
---- The results for a request without an answer, or with one that broke off.
-local function unreachable(network, clean)
-  local reason = type(network) == "table" and clean(network.message) or "no answer"
-  return nil,
-    "the token endpoint could not be reached: " .. reason,
-    { is_transient = true, hint = "Check network, DNS, proxies and certificates." }
-end
-
 --- The answer in what a transport returned, or nil. A transport may be the user's own code.
 local function read_response(response)
   local status = type(response) == "table" and response.status
@@ -93,18 +77,19 @@ local function send(ask, request)
   })
   if not ok then
     return provider.failure("the transport failed: " .. (clean(response) or "no message"))
-  elseif response == nil then
-    return unreachable(network, clean)
   end
   local answer = read_response(response)
-  if not answer then
+  if response ~= nil and not answer then
     return provider.failure "the transport returned no response"
-  elseif answer.status == 200 and answer.object and answer.object.error == nil then
+  elseif answer and answer.status == 200 and answer.object and answer.object.error == nil then
     return answer.object
-  elseif network and not answer.object then
-    return unreachable(network, clean) -- the connection broke after the status had come
+  elseif not answer or (network and not answer.object) then -- or the connection broke after the status
+    local reason = type(network) == "table" and clean(network.message) or "no answer"
+    return nil,
+      "the token endpoint could not be reached: " .. reason,
+      { is_transient = true, hint = "Check network, DNS, proxies and certificates." }
   end
-  local message, details = oauth_error.read(answer, clean, http.now(ask))
+  local message, details = oauth_error.read(answer, clean, ask.now())
   return nil, message, details, answer
 end
 
@@ -112,10 +97,8 @@ end
 -- details, and the answer when a whole one came.
 ---@param ask autopilot.TokenAsk
 ---@param request autopilot.token.HttpRequest
----@return table? object
----@return string? message one line, without a secret
----@return autopilot.token.Details? details
----@return autopilot.token.HttpAnswer? answer
+---@return table? object, string? message one line, without a secret
+---@return autopilot.token.Details? details, autopilot.token.HttpAnswer? answer
 function http.request(ask, request)
   local object, message, details, answer = send(ask, request)
   if message and request.source then
@@ -136,24 +119,19 @@ end
 --- Reads the token of an answer.
 ---@param object table
 ---@param now number Unix seconds
----@return string? token
----@return number|string|nil expires_in seconds, when told; without a token the message
+---@return string? token, number|string|nil expires_in seconds, when told; without a token the message
 ---@return table extra `refresh_in` (seconds), `refresh_token`, each when told; without a token the details
 function http.read_token(object, now)
-  local token, token_type = object.access_token, object.token_type
-  local is_bearer = token_type == nil
-    or (type(token_type) == "string" and token_type:lower() == "bearer")
+  local token, kind, refresh_token = object.access_token, object.token_type, object.refresh_token
+  local is_bearer = kind == nil or (type(kind) == "string" and kind:lower() == "bearer")
   if type(token) ~= "string" or not token:find "^[\33-\126]+$" or not is_bearer then
     return provider.failure "the token endpoint's answer holds no token that can be used"
   end
-  local refresh_token = object.refresh_token
-  local has_refresh_token = type(refresh_token) == "string" and refresh_token ~= ""
-  return token,
-    life_of(object, now),
-    {
-      refresh_in = life.positive(object.refresh_in),
-      refresh_token = has_refresh_token and refresh_token or nil,
-    }
+  if type(refresh_token) ~= "string" or refresh_token == "" then
+    refresh_token = nil
+  end
+  local refresh_in = life.positive(object.refresh_in)
+  return token, life_of(object, now), { refresh_in = refresh_in, refresh_token = refresh_token }
 end
 
 return http

@@ -17,7 +17,7 @@
 ---@field cached fun(provider: autopilot.TokenProvider, given: autopilot.token.CachedOptions?): autopilot.TokenProvider
 ---@field inspect fun(token: any): table<string, any>?, string?
 
--- The functions of this module, and whether the provider that each makes gets a cache.
+-- The functions of this module, and whether the providers that each makes get a cache.
 local parts = {
   client_secret = true,
   client_certificate = true,
@@ -33,22 +33,18 @@ local parts = {
   inspect = false,
 }
 
---- Makes a function that makes providers with a cache. A mistake in its options raises at its caller's line.
-local function with_cache(name)
-  return function(given)
-    local raw = require("autopilot.token." .. name)(given, 3)
-    return require "autopilot.token.cached"(raw)
-  end
-end
-
 return setmetatable({}, {
   __index = function(self, name)
-    local has_cache = parts[name]
-    if has_cache == nil then
+    if parts[name] == nil then
       return nil
+    elseif parts[name] then
+      self[name] = function(given)
+        local made = require("autopilot.token." .. name)(given, 3) -- a mistake raises at its caller's line
+        return require "autopilot.token.cached"(made)
+      end
+    else
+      self[name] = require(name == "inspect" and "autopilot.base.jwt" or "autopilot.token." .. name)
     end
-    local module = name == "inspect" and "autopilot.base.jwt" or "autopilot.token." .. name
-    self[name] = has_cache and with_cache(name) or require(module)
     return rawget(self, name)
   end,
 })

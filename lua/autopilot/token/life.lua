@@ -53,8 +53,7 @@ end
 ---@param provider autopilot.TokenProvider
 ---@param ask autopilot.TokenAsk
 ---@return autopilot.token.Kept? kept nil when the provider failed
----@return any message
----@return any details
+---@return any message, any details
 function life.fetch(provider, ask)
   local token, expires_in, extra = provider(ask)
   if type(token) ~= "string" or token == "" then

@@ -232,7 +232,7 @@ local function ask_platform(ask, scope, context)
     end
     return nil, message, details
   end
-  local token, expires_in, extra = http.read_token(object, http.now(ask))
+  local token, expires_in, extra = http.read_token(object, ask.now())
   if not token then
     return nil, request.source .. ": " .. expires_in, extra
   end

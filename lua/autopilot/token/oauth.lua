@@ -18,9 +18,6 @@ local timeout = { connect = 10, total = 30 }
 -- Seconds before each further attempt with a certificate that Entra does not know yet.
 local waits_for_certificate = { 2, 4, 8 }
 
--- Fields of forms that must not come back in a message.
-local secret_fields = { "client_secret", "client_assertion", "device_code", "refresh_token" }
-
 --- The URL of one of the tenant's endpoints.
 ---@param place autopilot.token.Place
 ---@param endpoint string? `token` (default) or `devicecode`
@@ -38,11 +35,7 @@ end
 ---@return string? message one line, without a secret
 ---@return autopilot.token.Details? details
 function oauth.post(ask, place, form, endpoint)
-  local claims = type(ask.claims) == "string" and ask.claims ~= "" and ask.claims or nil
-  local secrets = {}
-  for _, name in ipairs(secret_fields) do
-    secrets[#secrets + 1] = form[name]
-  end
+  local secret = form.client_secret or form.client_assertion
   return http.request(ask, {
     method = "POST",
     url = oauth.endpoint(place, endpoint),
@@ -51,9 +44,9 @@ function oauth.post(ask, place, form, endpoint)
       ["Content-Type"] = "application/x-www-form-urlencoded",
       ["client-request-id"] = core.uuid(),
     },
-    body = http.encode_form(merged(form, { client_id = place.client_id, claims = claims })),
+    body = http.encode_form(merged(form, { client_id = place.client_id, claims = ask.claims })),
     timeout = timeout,
-    secrets = secrets,
+    secrets = { secret or form.device_code or form.refresh_token },
   })
 end
 
@@ -69,7 +62,7 @@ function oauth.request(ask, place, form)
   if not object then
     return nil, message, details
   end
-  return http.read_token(object, http.now(ask))
+  return http.read_token(object, ask.now())
 end
 
 --- Signs an application in (client credentials, RFC 6749 section 4.4). A certificate that Entra does not know
@@ -79,9 +72,7 @@ end
 ---@param prove fun(place: autopilot.token.Place): autopilot.token.Form?, string? called for each attempt
 --- Returns the fields that prove who the application is; or nil and a sentence.
 ---@param fallback { tenant: string?, client_id: string? }? for what the options do not have
----@return string? token
----@return number|string|nil expires_in
----@return table extra
+---@return string? token, number|string|nil expires_in, table extra
 function oauth.sign_in(ask, checked, prove, fallback)
   local place, message = authority.find(checked, ask, fallback)
   if not place then

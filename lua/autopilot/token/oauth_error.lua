@@ -128,8 +128,7 @@ end
 ---@param answer autopilot.token.HttpAnswer
 ---@param clean fun(text: any): string? makes one line without secrets
 ---@param now number Unix seconds
----@return string message
----@return autopilot.token.Details details
+---@return string message, autopilot.token.Details details
 function oauth_error.read(answer, clean, now)
   local fields = fields_of(answer.object or {})
   local code, reason = fact(fields.code, "^[%w_.-]+$", clean), reason_of(fields)

@@ -76,10 +76,9 @@ function pem.conversion(text, path)
   local conversion = conversions[form_of(text)]
   if conversion then
     local quoted = "'" .. path:gsub("'", "'\\''") .. "'"
-    return ("it is %s, and must be PEM: convert it with: %s"):format(
-      conversion[1],
-      conversion[2]:format(quoted) .. " > certificate.pem"
-    )
+    local command = conversion[2]:format(quoted) .. " > certificate.pem"
+    local message = "%s: it is %s, and must be PEM: convert it with: %s"
+    return message:format(path, conversion[1], command)
   end
 end
 

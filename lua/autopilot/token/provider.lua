@@ -1,6 +1,7 @@
 --- What the providers of this folder share: how the providers of one kind are made, how one fails before it
 -- sends anything, and how text from outside gets into a message.
 
+local core = require "autopilot.core"
 local merged = require "autopilot.base.merged"
 local options = require "autopilot.base.options"
 local redact = require "autopilot.base.redact"
@@ -12,7 +13,7 @@ local provider = {}
 local longest_message = 300
 
 --- Returns the function that makes the providers of one kind from their options. A mistake in the options
--- raises at its caller's line. A provider reads and sends nothing before it is asked.
+-- raises at its caller's line. A provider reads and sends nothing before it is asked; it is asked with `now`.
 ---@param name string
 ---@param rules table<string, autopilot.OptionRule>
 ---@param make fun(checked: table): autopilot.TokenProvider?, string? returns nil and a sentence for a mistake
@@ -21,20 +22,20 @@ function provider.kind(name, rules, make)
   name = "autopilot.token." .. name
   return function(given, level)
     level = level or 2
-    local made, mistake = make(options.check(name, rules, given, level))
-    if not made then
+    local provide, mistake = make(options.check(name, rules, given, level))
+    if not provide then
       error(name .. ": " .. mistake, level)
     end
-    return made
+    return function(ask)
+      return provide(ask.now and ask or merged(ask, { now = core.now }))
+    end
   end
 end
 
 --- What a provider returns when it cannot get a token, has sent nothing, and would fail in the same way again.
 ---@param message string one line, without a secret
 ---@param facts { code: string?, hint: string? }?
----@return nil
----@return string message
----@return autopilot.token.Details details
+---@return nil, string message, autopilot.token.Details details
 function provider.failure(message, facts)
   return nil, message, merged(facts, { is_transient = false })
 end
@@ -55,8 +56,7 @@ end
 
 --- Modules of luaossl by their names, as `cipher`: an optional dependency, through which OpenSSL is used.
 ---@param ... string
----@return table<string, table>? modules
----@return string? message what is missing
+---@return table<string, table>? modules, string? message what is missing
 function provider.luaossl(...)
   local modules = {}
   for _, name in ipairs { ... } do

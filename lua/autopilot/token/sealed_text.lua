@@ -22,8 +22,7 @@ local version = "\1"
 
 --- Makes an object that seals and opens texts with a key.
 ---@param key string random bytes, at least 32
----@return autopilot.token.SealedText?
----@return string? message what is missing
+---@return autopilot.token.SealedText?, string? message what is missing
 function sealed_text.new(key)
   local openssl, missing = provider.luaossl("cipher", "digest", "rand")
   if not openssl then

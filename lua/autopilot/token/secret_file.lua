@@ -27,8 +27,7 @@ end
 -- `allow_world_readable`: what it holds is not secret.
 ---@param path string
 ---@param allow_world_readable boolean?
----@return string? text
----@return string? message
+---@return string? text, string? message
 function secret_file.read(path, allow_world_readable)
   if path:find("\0", 1, true) then
     return nil, "a file name must not contain NUL"
@@ -57,18 +56,10 @@ function secret_file.read(path, allow_world_readable)
   return text
 end
 
---- The text without white space around it. The time grows linearly with the text, whatever is in it.
-local function trimmed(text)
-  local text_from = text:find "%S" or #text + 1
-  local blanks = text:reverse():match "^%s*"
-  return text:sub(text_from, -#blanks - 1)
-end
-
 --- The only line of a file, without white space around it; or nil and a sentence.
 ---@param path string
 ---@param allow_world_readable boolean?
----@return string? line
----@return string? message
+---@return string? line, string? message
 function secret_file.read_line(path, allow_world_readable)
   local text, message = secret_file.read(path, allow_world_readable)
   if not text then
@@ -78,7 +69,8 @@ function secret_file.read_line(path, allow_world_readable)
   elseif text:sub(1, #byte_order_mark) == byte_order_mark then
     text = text:sub(#byte_order_mark + 1)
   end
-  local line = trimmed(text)
+  -- The blanks behind the line are found from the end: a pattern for both ends would take quadratic time.
+  local line = text:sub(text:find "%S" or #text + 1, -#text:reverse():match "^%s*" - 1)
   if line == "" then
     return failure(path, "it is empty")
   elseif line:find "%c" then

@@ -114,8 +114,7 @@ end
 ---@param certificate_text string PEM
 ---@param key_text string PEM
 ---@param ask_for_passphrase fun(): string?, string? called only for an encrypted key
----@return autopilot.token.Signer?
----@return string? message one sentence without a part of key or passphrase
+---@return autopilot.token.Signer?, string? message one sentence without a part of key or passphrase
 function signer.load(certificate_text, key_text, ask_for_passphrase)
   local openssl, missing =
     provider.luaossl("pkey", "x509", "digest", "rand", "cipher", "hmac", "pkcs12")

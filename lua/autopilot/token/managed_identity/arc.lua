@@ -20,8 +20,8 @@ local function key_folder(variable)
   return data and data:gsub("[\\/]+$", "") .. "\\AzureConnectedMachineAgent\\Tokens\\"
 end
 
---- The file that a challenge names, or nil when it is not a key in the folder of keys.
----@param challenge any the header
+--- The file that the header of a challenge names, or nil when it is not a key in the folder of keys.
+---@param challenge any
 ---@param folder string
 ---@return string? path
 function arc.key_path(challenge, folder)
@@ -59,13 +59,11 @@ local function key_for(challenge, variable)
   return key
 end
 
---- Sends a request, and once more with the key when the agent challenges it.
+--- Sends a request as `http.request` does, and once more with the key when the agent challenges it.
 ---@param ask autopilot.TokenAsk
 ---@param request autopilot.token.HttpRequest
 ---@param context { variable: fun(name: string): string? }
----@return table? object
----@return string? message
----@return autopilot.token.Details? details
+---@return table? object, string? message, autopilot.token.Details? details
 function arc.send(ask, request, context)
   local object, message, details, answer = http.request(ask, request)
   if not answer or answer.status ~= 401 then

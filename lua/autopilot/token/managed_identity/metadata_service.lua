@@ -59,9 +59,7 @@ end
 ---@param ask autopilot.TokenAsk
 ---@param request autopilot.token.HttpRequest
 ---@param context { probe: number?, has_answered: boolean? } kept between requests
----@return table? object
----@return string? message
----@return autopilot.token.Details? details
+---@return table? object, string? message, autopilot.token.Details? details
 function metadata_service.send(ask, request, context)
   local probe = context.probe or ask.probe
   if probe and not context.has_answered then
