@@ -103,7 +103,6 @@ build = {
     ["autopilot.cli.fleet.lines"] = "lua/autopilot/cli/fleet/lines.lua",
     ["autopilot.cli.fleet.plan"] = "lua/autopilot/cli/fleet/plan.lua",
     ["autopilot.cli.fleet.run"] = "lua/autopilot/cli/fleet/run.lua",
-    ["autopilot.cli.fleet.sign_in"] = "lua/autopilot/cli/fleet/sign_in.lua",
     ["autopilot.cli.fleet.summary"] = "lua/autopilot/cli/fleet/summary.lua",
     ["autopilot.cli.fleet.tenant_fields"] = "lua/autopilot/cli/fleet/tenant_fields.lua",
     ["autopilot.cli.fleet.tenant_list"] = "lua/autopilot/cli/fleet/tenant_list.lua",

@@ -1,6 +1,6 @@
 local list_lines = require "autopilot.cli.fleet.lines"
 local seeded_random = require "support.seeded_random"
-local tenant_list = require "autopilot.cli.fleet.tenant_list"
+local open_list = require "autopilot.cli.fleet.tenant_list"
 
 local function reader_of(text)
   local is_given = false
@@ -15,7 +15,7 @@ end
 -- All tenants of a list, what was said of its lines, and the list; or nil and the mistake.
 local function read(text, column)
   local told = {}
-  local list, mistake = tenant_list.open {
+  local list = open_list {
     read_line = reader_of(text),
     column = column,
     cloud = "global",
@@ -24,17 +24,14 @@ local function read(text, column)
       told[#told + 1] = message
     end,
   }
-  if not list then
-    return nil, mistake
-  end
   local tenants = {}
-  for tenant in
-    function()
-      return list:next()
+  repeat
+    local tenant, mistake = list:next()
+    if mistake then
+      return nil, mistake
     end
-  do
     tenants[#tenants + 1] = tenant
-  end
+  until not tenant
   return tenants, told, list
 end
 
@@ -365,7 +362,7 @@ describe("a list of tenants", function()
 
   it("is read no further than it is asked for", function()
     local lines = 0
-    local list = tenant_list.open {
+    local list = open_list {
       cloud = "global",
       complain = error,
       read_line = function()
@@ -385,7 +382,7 @@ describe("a list of tenants", function()
       lines[index] = ("tenant%03d.com"):format(index)
     end
     local text = table.concat(lines, "\n") .. "\n"
-    local list = tenant_list.open {
+    local list = open_list {
       read_line = reader_of(text),
       cloud = "global",
       size = #text,

@@ -11,9 +11,9 @@ local failed, some_failed, interrupted, terminated = 1, 9, 130, 143
 -- Seconds between two looks for Ctrl-C and two drawings, while nothing else happens.
 local longest_wait = 0.2
 
-local function facts(self)
-  local told, total, is_exact = self.fleet:progress(), self.plan.list:expected()
-  return {
+local function progress_line(self, width)
+  local told, total, is_exact = self.fleet:progress(), self.list:expected()
+  return progress.fleet_line({
     done = self.summary.total,
     failed = self.summary.failed,
     recalled = self.summary.recalled,
@@ -22,12 +22,12 @@ local function facts(self)
     total = total,
     is_exact = is_exact,
     elapsed = self.context.clock() - self.began,
-  }
+  }, width)
 end
 
 --- Whether the list is a file, whose rest can be read at once after an interrupt. A pipe may have no end.
 local function is_list_finite(self)
-  return self.plan.list.size ~= nil
+  return self.list.size ~= nil
 end
 
 --- What is done again and again while the fleet waits: looks for an interrupt, and draws the progress.
@@ -35,7 +35,7 @@ local function tick(self)
   local was_interrupted, by_sigterm = self.context.was_interrupted()
   if was_interrupted and not self.interrupt_code then
     self.interrupt_code = by_sigterm and terminated or interrupted
-    self.context.output:complain("interrupted: what was sent is awaited; once more ends it at once")
+    self.output:complain "interrupted: what was sent is awaited; once more ends it at once"
     self.fleet:cancel(nil, is_list_finite(self))
   end
   if self.draw then
@@ -43,8 +43,8 @@ local function tick(self)
   end
 end
 
-local function new_fleet(self)
-  local context, options = self.context, self.plan:fleet_options()
+local function new_fleet(self, options)
+  local context = self.context
   function options.sleep(seconds)
     context.sleep(math.min(seconds, longest_wait))
     tick(self)
@@ -56,27 +56,13 @@ local function new_fleet(self)
   return (context.fleet or require "autopilot.fleet")(options)
 end
 
---- Takes one report.
-local function take(self, tenant, report)
-  self.summary:add(tenant, report)
-  if self.options.json then
-    self.context.output:json(report)
-  end
-  tick(self)
-end
-
---- Whether the run has come to its end, so that the next one with the same state begins anew. It has not where
--- reports could not be written: the next run prints them.
-local function is_finished(self, elapsed)
-  local deadline = self.options.deadline
-  local is_cut_off = self.interrupt_code or (deadline and elapsed >= deadline)
-  return not (is_cut_off or self.plan.list.failure or self.context.output.lost)
-end
-
---- Closes the run in the state file; a sentence when something was not written.
+--- Closes the run in the state file, where it has come to its end: the next one with the same state begins anew. It
+-- has not where reports could not be written: the next run prints them. Returns a sentence when something was not
+-- written.
 local function settle_state(self, elapsed)
-  local state = self.plan.state
-  if state and is_finished(self, elapsed) then
+  local state, deadline = self.state, self.options.deadline
+  local is_cut_off = self.interrupt_code or (deadline and elapsed >= deadline)
+  if state and not (is_cut_off or self.list.failure or self.output.lost) then
     state:finish()
   end
   if state and state.lost then
@@ -84,52 +70,38 @@ local function settle_state(self, elapsed)
   end
 end
 
---- Prints the tenants that failed, and an empty line before the table that follows.
-local function print_failures(self)
-  local output, options = self.context.output, self.options
+--- Prints the tenants that failed, then what became of the run as a whole, then the table of outcomes.
+local function print_results(self, elapsed, lost)
+  local output, options, list = self.output, self.options, self.list
   local failures = options.json and {} or self.summary:failures()
   for _, line in ipairs(failures) do
-    if options.quiet then
-      output:warn(line)
-    else
-      output:line(line)
-    end
+    output[options.quiet and "warn" or "line"](output, line)
   end
   if #failures > 0 and not options.quiet then
     output:line ""
   end
-end
-
---- Says on standard error what became of the state file, the list and the run as a whole.
-local function tell_ends(self, lost)
   if lost then
-    self.context.output:complain(lost)
+    output:complain(lost)
   end
-  if self.plan.list.failure then
-    self.context.output:complain(
-      "the list could not be read to its end: " .. self.plan.list.failure
-    )
+  if list.failure then
+    output:complain("the list could not be read to its end: " .. list.failure)
   end
   if self.interrupt_code then
-    self.context.output:complain(
-      self.plan.state and "interrupted: the same command goes on where this one ended"
+    output:complain(
+      self.state and "interrupted: the same command goes on where this one ended"
         or is_list_finite(self) and "interrupted: the other tenants are reported as cancelled"
         or "interrupted: tenants without a report were not begun with"
     )
   end
-end
-
-local function print_table(self, elapsed)
-  if self.options.json or self.options.quiet then
-    return
-  end
-  for _, line in ipairs(self.summary:outcomes(self.plan.list, elapsed)) do
-    self.context.output:line(line)
+  if not options.json and not options.quiet then
+    for _, line in ipairs(self.summary:outcomes(list, elapsed)) do
+      output:line(line)
+    end
   end
 end
 
 local function exit_code(self, lost)
-  local list = self.plan.list
+  local list = self.list
   if self.interrupt_code then
     return self.interrupt_code
   elseif self.summary.failed > 0 or list.bad > 0 or list.failure then
@@ -138,40 +110,35 @@ local function exit_code(self, lost)
   return lost and failed or 0
 end
 
---- Makes the first signal only noted, so that `tick` finds it.
-local function note_interrupts(context)
-  if context.was_interrupted == core.was_interrupted then
-    core.note_interrupt()
-    table.insert(context.at_end, core.release_interrupt)
-  end
-end
-
 --- Runs a plan.
 ---@param plan autopilot.cli.FleetPlan
 ---@param options table<string, any> of the command
 ---@param context autopilot.cli.Context
 ---@return integer exit_code
 return function(plan, options, context)
-  local self = { plan = plan, options = options, context = context, summary = FleetSummary.new() }
-  self.began = context.clock()
-  self.fleet = new_fleet(self)
+  local self = { list = plan.list, state = plan.state, options = options, context = context }
+  self.output, self.summary, self.began = context.output, FleetSummary.new(), context.clock()
+  self.fleet = new_fleet(self, plan:fleet_options())
   self.draw = progress.drawer(context, options, function(width)
-    return progress.fleet_line(facts(self), width)
+    return progress_line(self, width)
   end)
-  note_interrupts(context)
+  if context.was_interrupted == core.was_interrupted then
+    core.note_interrupt() -- the first signal, so that `tick` finds it
+    table.insert(context.at_end, core.release_interrupt)
+  end
   if plan.state and plan.state.done_before > 0 then
     local done = text.count(plan.state.done_before)
-    self.context.output:complain(
-      ("taking up the run that was begun before: %s done already"):format(done)
-    )
+    self.output:complain(("taking up the run that was begun before: %s done already"):format(done))
   end
   for tenant, report in self.fleet:run() do
-    take(self, tenant, report)
+    self.summary:add(tenant, report)
+    if options.json then
+      self.output:json(report)
+    end
+    tick(self)
   end
   local elapsed = context.clock() - self.began
   local lost = settle_state(self, elapsed)
-  print_failures(self)
-  tell_ends(self, lost)
-  print_table(self, elapsed)
+  print_results(self, elapsed, lost)
   return exit_code(self, lost)
 end

@@ -10,8 +10,6 @@ local lines = require "autopilot.cli.fleet.lines"
 local merged = require "autopilot.base.merged"
 local tenant_fields = require "autopilot.cli.fleet.tenant_fields"
 
-local tenant_list = {}
-
 ---@class autopilot.cli.TenantList
 ---@field count integer tenants so far
 ---@field bad integer lines that were left out because they are wrong
@@ -190,9 +188,41 @@ local function is_duplicate(self, tenant)
   return before ~= nil
 end
 
+--- Reads the lines before the first tenant, which tell what kind of list it is. Without a reader then: false when
+-- lines are missing yet, nil when the list as a whole is wrong, and the mistake.
+local function begin(self)
+  while not self.read do
+    local text = next_line(self)
+    if not text then
+      local failure = self.failure and "it cannot be read: " .. self.failure
+      return text, text == nil and (failure or "there is no tenant in it") or nil
+    elseif self.line == 1 then
+      text = text:gsub("^" .. byte_order_mark, "")
+      local mistake = lines.not_text(text)
+      if mistake then
+        return nil, mistake
+      end
+    end
+    self.separator = separator_told(text) or self.separator
+    if not (is_blank(text) or text:find "^%s*#" or separator_told(text)) then
+      local reader, has_header = choose_reader(self, text)
+      if not reader then
+        return nil, ("line %d: %s"):format(self.line, has_header)
+      end
+      self.read, self.first = reader, not has_header and text or nil
+    end
+  end
+  return self.read
+end
+
 --- The next tenant that was not there before; false when it is not there yet, nil at the end of the list.
 ---@return autopilot.cli.Tenant|false|nil
+---@return string? mistake what is wrong with the list as a whole, found before any tenant
 function TenantList:next()
+  local has_begun, mistake = begin(self)
+  if not has_begun then
+    return has_begun, mistake
+  end
   while true do
     local text = self.first or next_line(self)
     self.first = nil
@@ -225,40 +255,16 @@ function TenantList:expected()
 end
 
 ---@class autopilot.cli.TenantListOptions
----@field read_line fun(): string|false|nil, string? as `autopilot.cli.fleet.lines` reads; false only after the first tenant
+---@field read_line fun(): string|false|nil, string? as `autopilot.cli.fleet.lines` reads
 ---@field complain fun(message: string) takes each sentence about a line
 ---@field cloud string that of tenants which name none
 ---@field column string? the name of the column that has the tenant
 ---@field size number? bytes of the list in UTF-8, when they are known
 
---- Opens a list: reads as much as tells which kind it is.
+--- A list that is read from its beginning on.
 ---@param given autopilot.cli.TenantListOptions
----@return autopilot.cli.TenantList?
----@return string? mistake what is wrong with the list as a whole
-function tenant_list.open(given)
+---@return autopilot.cli.TenantList
+return function(given)
   local counts = { count = 0, bad = 0, duplicates = 0, line = 0, bytes = 0, seen = {} }
-  local self = setmetatable(merged(given, counts), TenantList)
-  local text = next_line(self)
-  text = text and text:gsub("^" .. byte_order_mark, "")
-  local mistake = text and lines.not_text(text)
-  if mistake then
-    return nil, mistake
-  end
-  while text and (is_blank(text) or text:find "^%s*#" or separator_told(text)) do
-    self.separator = separator_told(text) or self.separator
-    text = next_line(self)
-  end
-  if not text then
-    local failure = self.failure
-    return nil, failure and "it cannot be read: " .. failure or "there is no tenant in it"
-  end
-  local has_header
-  self.read, has_header = choose_reader(self, text)
-  if not self.read then
-    return nil, ("line %d: %s"):format(self.line, has_header)
-  end
-  self.first = not has_header and text or nil
-  return self
+  return setmetatable(merged(given, counts), TenantList)
 end
-
-return tenant_list
