@@ -9,10 +9,10 @@
 
 local files = require "support.files"
 local http_call = require "support.http_call"
+local nginx = require "autopilot.cli.emulate.nginx"
 local overlay = require "support.overlay"
 local shell = require "autopilot.cli.emulate.shell"
 local socket = require "socket"
-local tools = require "autopilot.cli.emulate.tools"
 
 local nginx_world = {}
 
@@ -68,7 +68,7 @@ local function look()
   -- Whoever has OpenResty on the PATH wants to know of that one; else nginx with its Lua module.
   local openresty = shell.read("command -v openresty"):match "^(/.*)/openresty\n"
   local search_path = openresty and openresty .. ":/usr/bin:/bin" or nil
-  found, missing = tools.find(os.getenv "TMPDIR" or "/tmp", search_path)
+  found, missing = nginx.find(os.getenv "TMPDIR" or "/tmp", search_path)
   if found then
     found.root = shell.read "pwd":match "^[^\n]+"
     found.lua_cpath = c_module_path(found.root)

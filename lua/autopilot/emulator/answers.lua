@@ -178,7 +178,7 @@ end
 
 --- An endpoint of Entra.
 ---@param method string the only one allowed
----@param answer fun(service: autopilot.Emulator, call: autopilot.emulator.Call): table?, string?, string? gives the JSON, or nil, an error's name and its detail
+---@param answer fun(service: autopilot.Emulator, call: autopilot.emulator.Call): table?, string?, string? gives the JSON, or nil, an error's name and detail
 ---@return fun(service: autopilot.Emulator, call: autopilot.emulator.Call): table response
 function answers.entra_endpoint(method, answer)
   return function(service, call)

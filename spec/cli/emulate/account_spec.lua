@@ -25,7 +25,7 @@ describe("the account of the emulated service", function()
   --- The environment that it prints, without what would sign in by itself.
   local function environment_of(service)
     local env = {}
-    for _, pair in ipairs(account.environment(service, service.url, service.ca_file)) do
+    for _, pair in ipairs(account.environment(service)) do
       env[pair[1]] = pair[2]
     end
     env.AUTOPILOT_TOKEN, env.AZURE_CLIENT_SECRET = nil, nil

@@ -56,7 +56,7 @@ describe("the end of the emulated service", function()
 
   local supervisor_of = [[supervisor=$(sed -n 2p "$1/told"); ]]
   local nginx_of = [[nginx=$(cat "$1/nginx.pid"); ]]
-  --- The processes that must be gone: a worker's arguments do not name the folder.
+  --- The processes that must be gone.
   local own_processes = supervisor_of
     .. nginx_of
     .. [[
@@ -84,13 +84,13 @@ describe("the end of the emulated service", function()
 
   local kills = {
     ["the supervisor"] = supervisor_of .. [[kill -KILL "$supervisor"]],
-    ["nginx's master process"] = nginx_of .. [[kill -KILL "$nginx"]],
+    ["nginx"] = nginx_of .. [[kill -KILL "$nginx"]],
     ["the supervisor and nginx at once"] = supervisor_of
       .. nginx_of
       .. [[kill -KILL "$supervisor" "$nginx"]],
     ["the janitor, and stop"] = [[
       for process in $2; do
-        ps -o args= -p "$process" | grep -q "while read -r name processes" && kill -KILL "$process"
+        ps -o args= -p "$process" | grep -q "read -r watch nginx" && kill -KILL "$process"
       done
     ]],
   }

@@ -1,8 +1,7 @@
 local emulate = require "autopilot.cli.emulate"
 local emulated_service = require "support.emulated_service"
-local files = require "autopilot.cli.emulate.files"
+local nginx = require "autopilot.cli.emulate.nginx"
 local shell = require "autopilot.cli.emulate.shell"
-local tools = require "autopilot.cli.emulate.tools"
 
 describe("the emulated service's shell", function()
   local interpreter = emulated_service.interpreter()
@@ -11,12 +10,13 @@ describe("the emulated service's shell", function()
     local program = [[
       local service = assert(require("autopilot.cli.emulate").start())
       local shell = require "autopilot.cli.emulate.shell"
-      io.write(shell.read('echo "[$LD_PRELOAD]"; cat "$1/supervisor.log"', service.folder))
+      local look = 'echo "[$LD_PRELOAD]"; cat "$1/supervisor.log" && echo read'
+      io.write(shell.read(look, service.folder))
       service.stop()
     ]]
     local run = 'LD_PRELOAD=/nothing.so LUA_CPATH="$3" exec "$1" -e "$2" 2>/dev/null'
     local output = shell.read(run, interpreter, program, emulated_service.plain_cpath())
-    assert.matches("^%[%]\n.*signature ok", output)
+    assert.matches("^%[%]\n.*read\n$", output)
     assert.is_nil(output:find("nothing.so", 1, true)) -- of which the loader would complain
   end)
 
@@ -64,8 +64,8 @@ describe("the emulated service that cannot start", function()
   end)
 
   it("names the Debian package of a missing openssl command", function()
-    local nginx = "echo 'configure arguments: --add-module=../ngx_lua-0.10.26' >&2"
-    local _, message = emulate.start { search_path = commands(everyday, { nginx = nginx }) }
+    local build = "echo 'configure arguments: --add-module=../ngx_lua-0.10.26' >&2"
+    local _, message = emulate.start { search_path = commands(everyday, { nginx = build }) }
     assert.equal("the openssl command was not found: install the Debian package openssl", message)
   end)
 
@@ -121,18 +121,19 @@ describe("the emulated service that cannot start", function()
       ["nginx/2.0.0"] = true,
     } do
       local build = ("printf '%%s\\n' 'nginx version: %s' %s >&2"):format(version, lua_module)
-      local found = tools.find(folder, commands({}, { nginx = build }))
-      local configuration, listen_words = files.nginx(found, 75, true)
+      local found = nginx.find(folder, commands({}, { nginx = build }))
+      local configuration, listen_words = nginx.configuration(found, folder, true)
       assert.equal(directive, configuration:find("\n    http2 on;", 1, true) ~= nil)
       assert.equal(directive and "ssl" or "ssl http2", listen_words)
-      configuration, listen_words = files.nginx(found, 75, false)
+      configuration, listen_words = nginx.configuration(found, folder, false)
       assert.is_nil(configuration:find("http2", 1, true))
       assert.equal("ssl", listen_words)
     end
   end)
 
   it("keeps every file that nginx writes in the private folder", function()
-    local configuration = files.nginx({ modules = {}, built_without = {} }, 75, true)
+    local configuration =
+      nginx.configuration({ modules = {}, build = "", lua_folder = "" }, folder, true)
     for _, name in ipairs { "client_body", "proxy", "fastcgi", "uwsgi", "scgi" } do
       local line = ("\n  %s_temp_path %s_temp;\n"):format(name, name)
       assert.is_truthy(configuration:find(line, 1, true))
@@ -145,7 +146,7 @@ describe("the emulated service that cannot start", function()
     commands({ "sed", "sh", "openssl" }, {
       nginx = [[echo 'arguments: --add-module=../ngx_lua --without-http_scgi_module' >&2]],
     })
-    local configuration = files.nginx(tools.find(folder, folder), 75, true)
+    local configuration = nginx.configuration(nginx.find(folder, folder), folder, true)
     assert.is_nil(configuration:find("scgi_temp", 1, true))
     assert.is_truthy(configuration:find("uwsgi_temp", 1, true))
     assert.is_nil(configuration:find("load_module", 1, true))

@@ -10,6 +10,7 @@ end
 
 local emulator = require "autopilot.emulator"
 local json = require "autopilot.base.json"
+local merged = require "autopilot.base.merged"
 
 local ngx = _G.ngx
 
@@ -18,16 +19,11 @@ local service = {}
 local machine, settings
 
 local function reset()
-  local given = {}
-  for name, value in pairs(settings) do
-    given[name] = value
-  end
-  given.now = ngx.now
-  given.sleep = ngx.sleep
-  machine = emulator.new(given)
+  machine = emulator.new(merged(settings, { now = ngx.now, sleep = ngx.sleep }))
+  return {}
 end
 
---- Makes the emulator. Called once, before nginx has forked its worker.
+--- Makes the emulator. Called once, when nginx starts.
 ---@param settings_file string path of a JSON file with the emulator's options
 function service.start(settings_file)
   local file = assert(io.open(settings_file, "rb"))
@@ -52,8 +48,9 @@ local function send_json(status, value)
   send(status, { ["content-type"] = "application/json", ["content-length"] = #body }, body)
 end
 
--- Method and name -> what it does with the decoded body; returns what is answered.
+-- By method and name: takes the decoded body, returns what is answered.
 local controls = {
+  ["POST reset"] = reset,
   ["GET state"] = function()
     return { now = machine:now(), requests = machine.requests }
   end,
@@ -83,12 +80,7 @@ local controls = {
     return { known = machine:decline(body.user_code) }
   end,
   ["POST tokens"] = function(body)
-    local token = machine:issue_token(body)
-    return { token = token }
-  end,
-  ["POST reset"] = function()
-    reset()
-    return {}
+    return { token = machine:issue_token(body) }
   end,
 }
 
@@ -97,9 +89,8 @@ local function control(name, body)
   if not act then
     return send_json(404, { error = "no such control" })
   end
-  local decoded = body and json.decode(body) or {}
-  local ok, result = pcall(act, decoded)
-  if not ok then
+  local is_right, result = pcall(act, body and json.decode(body) or {})
+  if not is_right then
     return send_json(400, { error = tostring(result):gsub("^[^:]*:%d+: ", "") })
   end
   return send_json(200, result)
@@ -113,7 +104,7 @@ local function request_headers()
   return headers
 end
 
---- Answers the current request. Where the emulator gives no answer, the connection just ends.
+--- Answers the current request. Where the emulator gives no answer, the connection is closed.
 function service.answer()
   ngx.req.read_body()
   local body = ngx.req.get_body_data()

@@ -1,0 +1,176 @@
+--- nginx for the emulated service: where it and its tools are, and the configuration that it reads.
+
+local shell = require "autopilot.cli.emulate.shell"
+
+local nginx = {}
+
+---@class autopilot.cli.EmulateTools
+---@field nginx string path
+---@field modules string[] paths of modules to load, in order; none when Lua is built in
+---@field build string what `nginx -V` says: the version and the options of configure
+---@field http2_directive boolean HTTP/2 is a directive of its own, no longer a word of `listen` (nginx 1.25.1)
+---@field openssl string path
+---@field directory string absolute path of the folder in which the private one is to be made
+---@field lua_folder string absolute path of the folder of the Lua modules
+
+-- Debian keeps nginx where the PATH of an ordinary user does not lead; OpenResty has folders of its own.
+local further_folders =
+  "/usr/sbin:/usr/local/sbin:/usr/local/openresty/nginx/sbin:/usr/local/openresty/bin"
+
+-- The output of `nginx -V` is not quoted, so that it becomes one line.
+local look = [[
+PATH=$1
+for name in nginx openresty; do
+  nginx=$(command -v "$name") && echo "nginx=$nginx" && echo build=$("$nginx" -V 2>&1 </dev/null)
+done
+openssl=$(command -v openssl) && echo "openssl=$openssl"
+[ -d "$2" ] && [ -w "$2" ] && echo "directory=$(cd "$2" && pwd)"
+cd "$3" && echo "lua_folder=$(pwd)"
+]]
+
+--- The folder that `require` found this module in, as it was written in the path.
+local function folder_of_modules()
+  local source = debug.getinfo(1, "S").source
+  local folder = source:match "^@(.*)autopilot/cli/emulate/nginx%.lua$"
+  return folder == "" and "." or folder
+end
+
+local function is_file(path)
+  local file = io.open(path, "rb")
+  return file ~= nil and file:close()
+end
+
+--- The modules that give an nginx its Lua, or nil when it has none.
+local function lua_modules(build)
+  if build:find "%-%-add%-module=%S*lua" then
+    return {}
+  end
+  local named = build:match "%-%-modules%-path=(%S+)"
+  local usual = { "/usr/lib/nginx/modules", "/usr/lib64/nginx/modules" }
+  for _, folder in ipairs(named and { named } or usual) do
+    local kit, lua = folder .. "/ndk_http_module.so", folder .. "/ngx_http_lua_module.so"
+    if is_file(lua) then
+      return is_file(kit) and { kit, lua } or { lua }
+    end
+  end
+end
+
+--- Whether HTTP/2 is a directive of its own, by the version.
+local function has_http2_directive(build)
+  local major, minor, patch = build:match "^nginx version: %l+/(%d+)%.(%d+)%.(%d+)"
+  return major ~= nil and major * 1e6 + minor * 1e3 + patch >= 1025001
+end
+
+--- Finds everything, or says in one sentence what is missing and which Debian package has it.
+---@param directory string the folder in which a temporary one is to be made
+---@param search_path string? where to look instead of in PATH
+---@return autopilot.cli.EmulateTools?
+---@return string? message
+function nginx.find(directory, search_path)
+  local folder = folder_of_modules()
+  if not folder then
+    return nil, "the emulated service needs autopilot's Lua modules as files"
+  end
+  local path = search_path or (os.getenv "PATH" or "") .. ":" .. further_folders
+  local output, found = shell.read(look, path, directory, folder), {}
+  for name, value in output:gmatch "([%w_]+)=([^\n]*)\n" do
+    found[name] = value
+  end
+  for command, build in output:gmatch "nginx=([^\n]*)\nbuild=([^\n]*)\n" do
+    if not found.modules then
+      found.nginx, found.build, found.modules = command, build, lua_modules(build)
+    end
+  end
+  if not found.nginx then
+    return nil, "nginx was not found: install the Debian package nginx"
+  elseif not found.modules then
+    return nil, "nginx has no Lua module: install the Debian package libnginx-mod-http-lua"
+  elseif not found.openssl then
+    return nil, "the openssl command was not found: install the Debian package openssl"
+  elseif not found.directory then
+    return nil, ("the folder %s does not exist or cannot be written to"):format(directory)
+  end
+  found.http2_directive = has_http2_directive(found.build)
+  return found
+end
+
+-- One process serves: no worker is left behind when a master process is killed.
+local configuration = [[
+daemon off;
+master_process off;
+pid nginx.pid;
+error_log error.log warn;
+%s
+events {
+  include connections.conf;
+}
+http {
+  access_log off;
+  server_tokens off;
+  client_max_body_size 1m;
+  client_body_buffer_size 1m; # every request stays in memory
+  large_client_header_buffers 8 128k;
+  keepalive_requests 1000000;
+%s
+  init_by_lua_block {
+    package.path = %q .. package.path
+    require("autopilot.cli.emulate.service").start(%q)
+  }
+  server {
+    include listen.conf;
+%s
+    server_name localhost;
+    ssl_certificate ca.pem;
+    ssl_certificate_key server.key;
+    ssl_protocols TLSv1.2 TLSv1.3;
+    location / {
+      content_by_lua_block { require("autopilot.cli.emulate.service").answer() }
+    }
+  }
+}
+]]
+
+--- What `nginx -c` reads. The supervisor adds where it listens, because several ports are tried, and how many
+-- connections the system lets it have.
+---@param found autopilot.cli.EmulateTools
+---@param folder string the private folder
+---@param http2 boolean offer HTTP/2 beside HTTP/1.1
+---@return string configuration
+---@return string listen_words what `listen` needs to say besides
+function nginx.configuration(found, folder, http2)
+  local loads, folders = {}, {}
+  for index, path in ipairs(found.modules) do
+    loads[index] = ('load_module "%s";'):format(path)
+  end
+  -- The folders that were set when nginx was built belong to the system's own service.
+  for _, kind in ipairs { "client_body", "proxy", "fastcgi", "uwsgi", "scgi" } do
+    if not found.build:find("--without-http_" .. kind .. "_module", 1, true) then
+      table.insert(folders, ("  %s_temp_path %s_temp;"):format(kind, kind))
+    end
+  end
+  local text = configuration:format(
+    table.concat(loads, "\n"),
+    table.concat(folders, "\n"),
+    ("%s/?.lua;%s/?/init.lua;"):format(found.lua_folder, found.lua_folder),
+    folder .. "/settings.json",
+    http2 and found.http2_directive and "    http2 on;" or ""
+  )
+  return text, http2 and not found.http2_directive and "ssl http2" or "ssl"
+end
+
+--- What the openssl command makes a certificate of: one that is trusted by itself, for this machine only.
+nginx.certificate_request = [[
+[req]
+distinguished_name = name
+prompt = no
+x509_extensions = server
+[name]
+CN = localhost
+[server]
+basicConstraints = critical, CA:FALSE
+extendedKeyUsage = serverAuth
+subjectKeyIdentifier = hash
+subjectAltName = DNS:localhost, IP:127.0.0.1, IP:::1
+]]
+
+return nginx
