@@ -4,7 +4,6 @@
 -- times. Its drive sends the request and waits for the answer: by blocking, or in an event loop.
 -- Retries, tokens and what a status means are left to others.
 
-local Blocking = require "autopilot.transport.blocking"
 local core = require "autopilot.core"
 local named_file = require "autopilot.base.named_file"
 local options = require "autopilot.base.options"
@@ -66,8 +65,8 @@ end
 
 local certificate = "%-%-%-%-%-BEGIN [%u%d ]*CERTIFICATE%-%-%-%-%-"
 
---- Why a file of certificate authorities cannot be used; nil when it can. libcurl reads it for each
--- connection, so it cannot be a pipe.
+--- Why a file of certificate authorities cannot be used; nil when it can. libcurl reads it more than once, so
+-- it cannot be a pipe.
 local function complaint_about_ca_file(path)
   local shown = path:gsub("%c", "?")
   local cannot = "cannot be read: " .. shown .. ": %s"
@@ -83,17 +82,13 @@ local function complaint_about_ca_file(path)
     return cannot:format "it is a pipe, and is read more than once"
   end
   local text
-  text, reason = file:read(64 * 1024)
-  if text and not text:find(certificate) then
-    text = text .. (file:read "*a" or "")
-  end
+  text, reason = file:read "*a"
   file:close()
-  if not text then
+  if not text or text == "" then
     return cannot:format(reason or "it is empty")
   elseif not text:find(certificate) then
-    return ("must hold certificates in PEM ('-----BEGIN CERTIFICATE-----'); %s has none"):format(
-      shown
-    )
+    local has_none = "must hold certificates in PEM ('-----BEGIN CERTIFICATE-----'); %s has none"
+    return has_none:format(shown)
   end
 end
 
@@ -125,6 +120,56 @@ curl.rules = {
     end,
   },
 }
+
+-- ---- Driving transfers -------------------------------------------------------------------------------
+
+--- Moves the transfers of a transport: sends a prepared request and returns what came of it. The others are
+-- the fleet's and the two of OpenResty.
+---@class autopilot.Drive
+---@field run fun(self, prepared: any, attempt: autopilot.Attempt, request: autopilot.HttpRequest): autopilot.HttpResponse?, autopilot.NetworkFailure?
+---@field close fun(self) gives up all transfers and closes the connections that are its own
+
+--- The drive that waits for each transfer: nothing else in this thread runs meanwhile.
+---@class autopilot.BlockingDrive: autopilot.Drive
+---@field package set any? its transfer set, and with it the connections
+---@field package process integer? the process that made the set
+local Blocking = {}
+Blocking.__index = Blocking
+curl.Blocking = Blocking
+
+---@return autopilot.BlockingDrive
+function Blocking.new()
+  return setmetatable({}, Blocking)
+end
+
+--- Waits until the transfer has finished, in steps short enough for an interrupt to be noticed.
+function Blocking.wait(set, transfer)
+  while not set:wait(transfer, 0.5) do
+  end
+end
+
+function Blocking:run(prepared, attempt)
+  local process = core.process_id()
+  if not self.set or self.process ~= process then -- sockets from before a fork are not used after it
+    self.set, self.process = core.transfer_set(), process
+  end
+  local set = self.set
+  set:take() -- drops a transfer whose wait was ended by an error, as an interrupt is one
+  local transfer = set:add(prepared, attempt)
+  self.wait(set, transfer)
+  return transfer:result()
+end
+
+--- Closes all connections. The drive may be used again; it then opens new ones.
+function Blocking:close()
+  local set = self.set
+  self.set = nil
+  if set and self.process == core.process_id() then
+    set:close()
+  end
+end
+
+-- ---- The transport -----------------------------------------------------------------------------------
 
 ---@class autopilot.CurlTransport
 -- Called with a request it returns a response, or nil and a network failure; both when the answer was
