@@ -17,54 +17,45 @@ local options = {}
 ---@field check (fun(value: any): string?)? returns what the value must be, or nil when it is right
 ---@field secret boolean? whether the value must not be quoted in a message
 
-local function is_callable(value)
-  if type(value) == "function" then
-    return true
-  end
+--- Whether a value can be called.
+---@param value any
+---@return boolean
+function options.is_callable(value)
   local metatable = getmetatable(value)
-  return type(metatable) == "table" and type(metatable.__call) == "function"
+  return type(value) == "function"
+    or type(metatable) == "table" and type(metatable.__call) == "function"
 end
 
-local function is_finite(value)
-  return type(value) == "number" and value == value and value ~= math.huge and value ~= -math.huge
-end
-
-local is_of_type = {
-  any = function()
+local function is_of_type(value, name)
+  if name == "any" then
     return true
-  end,
-  number = is_finite,
-  integer = function(value)
-    return is_finite(value) and value == math.floor(value)
-  end,
-  ["function"] = is_callable,
-}
-for _, name in ipairs { "string", "boolean", "table" } do
-  is_of_type[name] = function(value)
-    return type(value) == name
+  elseif name == "function" then
+    return options.is_callable(value)
+  elseif name == "number" or name == "integer" then
+    local is_finite = type(value) == "number" and math.abs(value) < math.huge
+    return is_finite and (name == "number" or value % 1 == 0)
   end
+  return type(value) == name
 end
 
 --- How many single-character edits (insert, delete, replace, swap of neighbours) turn `a` into `b`.
 local function edit_distance(a, b)
-  local before_previous, previous = {}, {}
-  for j = 0, #b do
-    previous[j] = j
-  end
-  for i = 1, #a do
-    local current = { [0] = i }
+  local edits = {} -- from the first i characters of a to the first j of b
+  for i = 0, #a do
+    edits[i] = { [0] = i }
     for j = 1, #b do
-      local cost = a:byte(i) == b:byte(j) and 0 or 1
-      local best = math.min(previous[j] + 1, current[j - 1] + 1, previous[j - 1] + cost)
-      local swapped = i > 1 and j > 1 and a:byte(i) == b:byte(j - 1) and a:byte(i - 1) == b:byte(j)
-      if swapped then
-        best = math.min(best, before_previous[j - 2] + 1)
+      local best = j
+      if i > 0 then
+        local cost = a:byte(i) == b:byte(j) and 0 or 1
+        best = math.min(edits[i - 1][j] + 1, edits[i][j - 1] + 1, edits[i - 1][j - 1] + cost)
       end
-      current[j] = best
+      if i > 1 and j > 1 and a:sub(i - 1, i) == b:sub(j - 1, j):reverse() then
+        best = math.min(best, edits[i - 2][j - 2] + 1)
+      end
+      edits[i][j] = best
     end
-    before_previous, previous = previous, current
   end
-  return previous[#b]
+  return edits[#a][#b]
 end
 
 --- The name that was probably meant, or nil when none is similar.
@@ -86,14 +77,6 @@ function options.nearest(wrong, names)
   return nearest
 end
 
-local function quoted_list(values)
-  local quoted = {}
-  for index, value in ipairs(values) do
-    quoted[index] = ("'%s'"):format(value)
-  end
-  return table.concat(quoted, ", ")
-end
-
 local function contains(list, value)
   for _, candidate in ipairs(list) do
     if candidate == value then
@@ -107,7 +90,7 @@ end
 local function wrong_type(rule, value)
   local phrases = {}
   for index, name in ipairs(type(rule.type) == "table" and rule.type or { rule.type }) do
-    if is_of_type[name](value) then
+    if is_of_type(value, name) then
       return nil
     end
     phrases[index] = name == "integer" and "a whole number" or "a " .. name
@@ -121,7 +104,7 @@ local function complaint_about(rule, value)
   if complaint then
     return complaint
   elseif rule.one_of and not contains(rule.one_of, value) then
-    return "must be one of " .. quoted_list(rule.one_of)
+    return "must be one of '" .. table.concat(rule.one_of, "', '") .. "'"
   elseif type(value) == "number" then
     if rule.above and value <= rule.above then
       return "must be above " .. rule.above
