@@ -214,7 +214,6 @@ build = {
     ["autopilot.token.static"] = "lua/autopilot/token/static.lua",
     ["autopilot.token.stored_token"] = "lua/autopilot/token/stored_token.lua",
     ["autopilot.token.workload_identity"] = "lua/autopilot/token/workload_identity.lua",
-    ["autopilot.transport.blocking"] = "lua/autopilot/transport/blocking.lua",
     ["autopilot.transport.ca_file"] = "lua/autopilot/transport/ca_file.lua",
     ["autopilot.transport.curl"] = "lua/autopilot/transport/curl.lua",
     ["autopilot.transport.foreign"] = "lua/autopilot/transport/foreign.lua",

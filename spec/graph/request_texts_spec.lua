@@ -245,15 +245,17 @@ describe("the texts of reports and events", function()
         sent = "1000.5",
         took = 1,
         attempts = 1,
-        outcome = "forbidden",
-        delivered = "yes",
-        http_version = hostile_text(),
-        request_id = hostile_text(),
-        activity_id = hostile_text(),
-        diagnostics = hostile_text(),
-        hint = hostile_text(),
-        error = texts,
-        network = texts,
+        answer = {
+          outcome = "forbidden",
+          delivered = "yes",
+          http_version = hostile_text(),
+          request_id = hostile_text(),
+          activity_id = hostile_text(),
+          diagnostics = hostile_text(),
+          hint = hostile_text(),
+          error = texts,
+          network = texts,
+        },
       }
       local result = assert(shared_answer.read(cjson.decode(text), "contoso", 2000, 0, 0))
       assert_fit(result.answer, "round " .. round)

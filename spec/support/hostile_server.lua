@@ -10,7 +10,7 @@
 -- It listens on a port that the system gives it, and moves only when somebody steps it: the
 -- transport's injected drive does. Each connection runs the script in a coroutine of its own.
 
-local Blocking = require "autopilot.transport.blocking"
+local Blocking = require("autopilot.transport.curl").Blocking
 local Connection = require "support.hostile_connection"
 local socket = require "socket"
 

@@ -189,11 +189,11 @@ end
 local units = 2 ^ 32
 
 --- A time as an exact text, for values that other processes read: `1700000000.2147483648`.
----@param seconds number
----@return string
+---@param seconds number?
+---@return string? text nil for nil
 function dates.to_text(seconds)
-  local whole = floor(seconds)
-  return ("%.0f.%.0f"):format(whole, floor((seconds - whole) * units))
+  local whole = seconds and floor(seconds)
+  return whole and ("%.0f.%.0f"):format(whole, floor((seconds - whole) * units))
 end
 
 --- The time that such a text tells; nil for anything else.

@@ -22,23 +22,20 @@ local shortest_rest = 0.1
 ---@class autopilot.Lease
 ---@field id string
 ---@field began number when it was taken, on the clock of its set of leases
----@field seconds number how long it lasts from its last renewal on
 ---@field renewals integer how often it was renewed
 ---@field result any what the holder has released it with
----@field waiting integer coroutines of this process that wait for it
+---@field package seconds number how long it lasts from its last renewal on
+---@field package ends number when that is, on the clock of its set of leases
+---@field package value string what is kept under its key: the id, and the Unix time at which it ends
+---@field package waiting integer coroutines of this process that wait for it
 ---@field package looks integer how often one of them has looked at it
 ---@field package yielding table<function, boolean> sleeps that are known to let other coroutines run
----@field package value string what is kept under its key: the id, and the Unix time at which it ends
----@field package ends number the same end on the clock of its set of leases
 ---@field package is_of_main boolean taken outside of all coroutines
 local Lease = {}
 Lease.__index = Lease
 
 ---@class autopilot.Leases
----@field package call fun(method: string, key: string, ...): any, string? calls the store; never raises
 ---@field package is_shared boolean other processes have leases in the store too
----@field package now fun(): number
----@field package clock fun(): number
 local Leases = {}
 Leases.__index = Leases
 
@@ -55,31 +52,20 @@ local function current_thread()
   return not is_main and thread or nil
 end
 
---- Makes a function that calls a store in a table of this process. Nothing expires there.
+--- A function that calls a store in a table of this process. Nothing expires there.
 local function table_caller()
-  local values, methods = {}, {}
-  function methods.get(key)
-    return values[key]
-  end
-  function methods.set(key, value)
-    values[key] = value
-    return true
-  end
-  function methods.add(key, value)
-    if values[key] then
+  local values = {}
+  return function(method, key, value)
+    local found = values[key]
+    if method == "get" then
+      return found
+    elseif method == "add" and found then
       return nil, "exists"
-    end
-    return methods.set(key, value)
-  end
-  function methods.delete_if(key, value)
-    if values[key] ~= value then
+    elseif method == "delete_if" and found ~= value then
       return false
     end
-    values[key] = nil
+    values[key] = method ~= "delete_if" and value or nil
     return true
-  end
-  return function(method, ...)
-    return methods[method](...)
   end
 end
 
@@ -175,15 +161,10 @@ function Leases:holder(key)
   return id, dates.of_text(ends), value
 end
 
---- A moment from which on a wait is counted.
+--- A moment from which on a wait is counted, by the clock that goes further: one may be set, or stand still.
 ---@param now fun(): number
 function Leases.moment(now)
   return { time = now(), clock = core.clock(), slept = 0 }
-end
-
---- Seconds since the moment, by the clock that has gone further: a clock may be set, or stand still.
-local function elapsed(now, moment)
-  return math.max(now() - moment.time, core.clock() - moment.clock, moment.slept)
 end
 
 --- The state of the holder of a lease in this process. `waiting`: it can go on while the running coroutine
@@ -206,14 +187,10 @@ local function pass_on(thread, ok, ...)
   if not ok then
     error((...), 0)
   elseif coroutine.status(thread) ~= "dead" then
-    return pass_on(thread, coroutine.resume(thread, coroutine.yield(...)))
+    pass_on(thread, coroutine.resume(thread, coroutine.yield(...)))
+    return true
   end
-end
-
-local function finish(thread, ...)
-  local has_yielded = coroutine.status(thread) ~= "dead"
-  pass_on(thread, ...)
-  return has_yielded
+  return false
 end
 
 --- Sleeps; true when the sleep has yielded.
@@ -222,7 +199,7 @@ local function sleep_observed(sleep, seconds)
   local thread = coroutine.create(function()
     sleep(seconds)
   end)
-  return finish(thread, coroutine.resume(thread))
+  return pass_on(thread, coroutine.resume(thread))
 end
 
 --- Sleeps with a function that is not known to let other coroutines run. OpenResty's sleep does so unseen:
@@ -277,7 +254,8 @@ local function look_on(self, key, seen, given)
     if not self.is_shared and lease.renewals ~= renewals then
       renewals, since = lease.renewals, Leases.moment(now)
     end
-    local left = (self.is_shared and given.longest or lease.seconds) - elapsed(now, since)
+    local passed = math.max(now() - since.time, core.clock() - since.clock, since.slept)
+    local left = (self.is_shared and given.longest or lease.seconds) - passed
     local time_left = given.deadline and given.deadline - now() or math.huge
     if time_left <= 0 then
       return "late"

@@ -4,24 +4,22 @@ local mistake = {}
 
 --- How many single-character edits (insert, delete, replace, swap of neighbours) turn `a` into `b`.
 local function edit_distance(a, b)
-  local before_previous, previous = {}, {}
-  for j = 0, #b do
-    previous[j] = j
-  end
-  for i = 1, #a do
-    local current = { [0] = i }
+  local edits = {} -- from the first i characters of a to the first j of b
+  for i = 0, #a do
+    edits[i] = { [0] = i }
     for j = 1, #b do
-      local cost = a:byte(i) == b:byte(j) and 0 or 1
-      local best = math.min(previous[j] + 1, current[j - 1] + 1, previous[j - 1] + cost)
-      local swapped = i > 1 and j > 1 and a:byte(i) == b:byte(j - 1) and a:byte(i - 1) == b:byte(j)
-      if swapped then
-        best = math.min(best, before_previous[j - 2] + 1)
+      local best = j
+      if i > 0 then
+        local cost = a:byte(i) == b:byte(j) and 0 or 1
+        best = math.min(edits[i - 1][j] + 1, edits[i][j - 1] + 1, edits[i - 1][j - 1] + cost)
       end
-      current[j] = best
+      if i > 1 and j > 1 and a:sub(i - 1, i) == b:sub(j - 1, j):reverse() then
+        best = math.min(best, edits[i - 2][j - 2] + 1)
+      end
+      edits[i][j] = best
     end
-    before_previous, previous = previous, current
   end
-  return previous[#b]
+  return edits[#a][#b]
 end
 
 --- The name that was probably meant; nil when none is similar.

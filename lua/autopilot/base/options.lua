@@ -19,20 +19,25 @@ local options = {}
 ---@field check (fun(value: any): string?)? returns what the value must be, or nil when it is right
 ---@field secret boolean? whether the value must not be quoted in a message
 
-local function is_finite(value)
-  return type(value) == "number" and value == value and value ~= math.huge and value ~= -math.huge
+--- Whether a value can be called.
+---@param value any
+---@return boolean
+function options.is_callable(value)
+  local metatable = getmetatable(value)
+  return type(value) == "function"
+    or type(metatable) == "table" and type(metatable.__call) == "function"
 end
 
 local function is_of_type(value, name)
-  if name == "number" then
-    return is_finite(value)
-  elseif name == "integer" then
-    return is_finite(value) and value == math.floor(value)
-  elseif name == "function" and type(value) ~= "function" then
-    local metatable = getmetatable(value)
-    return type(metatable) == "table" and type(metatable.__call) == "function"
+  if name == "any" then
+    return true
+  elseif name == "function" then
+    return options.is_callable(value)
+  elseif name == "number" or name == "integer" then
+    local is_finite = type(value) == "number" and math.abs(value) < math.huge
+    return is_finite and (name == "number" or value % 1 == 0)
   end
-  return name == "any" or type(value) == name
+  return type(value) == name
 end
 
 local function contains(list, value)

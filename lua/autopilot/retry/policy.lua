@@ -102,8 +102,7 @@ end
 ---@return any on
 ---@return autopilot.OptionRule rule what it must obey
 local function read_on(on)
-  local metatable = getmetatable(on)
-  if type(on) ~= "table" or type(metatable) == "table" and metatable.__call then
+  if type(on) ~= "table" or options.is_callable(on) then
     return on, { type = { "table", "function" } }
   end
   local listed, count, keys = {}, 0, 0

@@ -34,11 +34,7 @@ local most_blind_looks = 20
 
 -- An outcome that depends on the token, or on the way to the service: two calls have to meet with one before
 -- others take it for theirs.
-local enough_callers = 2
-
-local function is_of_caller(answer)
-  return outcome.of(answer).source == "asker"
-end
+local enough_askers = 2
 
 --- What a client with a store shares of its tenant.
 ---@param client autopilot.Client
@@ -68,15 +64,17 @@ end
 
 --- Releases the claim: with the answer, or without one when nothing was posted.
 local function release(posting, answer, of_another)
-  local lease, shared = posting.lease, posting.call.client.shared
+  local lease, client = posting.lease, posting.call.client
   posting.lease = nil
-  local result = answer
-    and not answer.mistake
-    and shared_answer.write(lease, posting, answer, of_another)
   if answer then
+    local result = not answer.mistake and shared_answer.write(lease, posting, answer, of_another)
     -- Nothing newer can be told by others than a sync that was started just now.
     local is_newest = result and answer.confirmed_by == "response" and not of_another
-    shared:tell(posting.call.client.options.now(), result or nil, is_newest and shared.value or nil)
+    client.shared:tell(
+      client.options.now(),
+      result or nil,
+      is_newest and client.shared.value or nil
+    )
   end
   lease:release()
 end
@@ -87,16 +85,13 @@ end
 ---@param seconds number
 function claim.pause(posting, answer, seconds)
   local lease, options = posting.lease, posting.call.client.options
-  if not lease then
-    return
-  end
-  local held = options.clock() + seconds - lease.began
-  local is_kept = answer.outcome ~= "unreachable"
+  local is_kept = lease
+    and answer.outcome ~= "unreachable"
     and seconds <= longest_pause
-    and held <= longest_hold
+    and options.clock() + seconds - lease.began <= longest_hold
   if is_kept then
     renew(posting, seconds + token_time + options.timeout.total)
-  else
+  elseif lease then
     release(posting, answer)
   end
 end
@@ -126,58 +121,54 @@ end
 ---@field ahead number how far Unix time was ahead of the monotonic clock then
 ---@field seen_trigger number? the latest trigger's stamp that was known then
 ---@field watched table<string, boolean> ids of the claims that it has waited for
----@field looked_at table<string, boolean> ids of the claims whose results it has looked at
----@field of_callers integer how many of these depended on who asked
+---@field looked_at table<string, boolean>? ids of the claims whose results it has looked at; nil: take none
+---@field of_askers integer how many of these depended on who asked
 ---@field blind integer looks in a row at which the store did not show the claim
 ---@field unread autopilot.SharedAnswer? of a lost request, for which the record is to be read
 ---@field may_have_died boolean the time of the last claim was over before it was released
 ---@field ends number? when the last claim that was seen ends, Unix time
 
 ---@return autopilot.ClaimWait
-local function begin_wait(posting)
-  local client, options = posting.call.client, posting.call.client.options
-  local value = client.shared.value
+local function begin_wait(client)
+  local options, value = client.options, client.shared.value
   local before = value and type(value.result) == "table" and value.result.told_by
   return {
     since = Leases.moment(options.clock),
     ahead = options.now() - options.clock(),
-    seen_trigger = client.memory.newest_trigger or nil,
+    seen_trigger = client.memory.newest_trigger,
     watched = {},
-    -- An answer that was there before this attempt is none to its question. Where the store could not be
-    -- read that is not known, and no answer is taken.
+    -- An answer that was there before this attempt does not answer it. Where the store could not be read
+    -- that is not known, and no answer is taken.
     looked_at = value and { [before or false] = true },
-    of_callers = 0,
+    of_askers = 0,
     blind = 0,
     may_have_died = false,
   }
 end
 
 --- The result of a claim that this call has waited for, when it is new to the call.
-local function new_result(posting, state)
-  local client, options = posting.call.client, posting.call.client.options
+local function new_result(client, state)
+  local options, looked_at = client.options, state.looked_at
   local now = options.now()
-  local ahead = now - options.clock()
-  local result = shared_answer.read(
-    (client.shared.value or {}).result,
-    client.tenant or nil,
-    now,
-    math.min(ahead, state.ahead),
-    math.max(ahead, state.ahead)
-  )
-  local looked_at = state.looked_at
-  if not result or not looked_at or looked_at[result.told_by] or not state.watched[result.id] then
-    return nil
+  local ahead, value = now - options.clock(), (client.shared.value or {}).result
+  local least, most = math.min(ahead, state.ahead), math.max(ahead, state.ahead)
+  local result = shared_answer.read(value, client.tenant, now, least, most)
+  if result and looked_at and not looked_at[result.told_by] and state.watched[result.id] then
+    looked_at[result.told_by] = true
+    return result
   end
-  looked_at[result.told_by] = true
-  return result
+end
+
+--- The answer of a call for which nothing is posted.
+local function unposted(client, name, fields)
+  fields.unposted = true
+  return answers.not_sent(client, name, fields)
 end
 
 --- A sync was started, but before the moment that is asked about: another cannot be had now.
-local function too_early(posting)
-  local client = posting.call.client
+local function too_early(client)
   local ends = client.memory:cooldown_end(client.options.now())
-  local name = ends and "cooldown" or "in_progress"
-  return answers.not_sent(client, name, { retry_at = ends, unposted = true })
+  return unposted(client, ends and "cooldown" or "in_progress", { retry_at = ends })
 end
 
 --- Whether a sync of which the record told was triggered before the moment that is asked about, or may
@@ -210,24 +201,20 @@ local function adopt(posting, result, state)
     state.unread = result
     return nil
   end
-  if is_of_caller(answer) then
-    state.of_callers = state.of_callers + 1
-    if state.of_callers < enough_callers then
+  if outcome.of(answer).source == "asker" then
+    state.of_askers = state.of_askers + 1
+    if state.of_askers < enough_askers then
       return nil
     end
   end
   if answer.outcome == "started" then
     local started = result.started
-    if posting.call.since and started.since.clock < posting.call.since.clock then
-      return too_early(posting)
+    local at, clock = started.since.at, started.since.clock
+    if posting.call.since and clock < posting.call.since.clock then
+      return too_early(client)
     end
-    client.memory:note_started(
-      started.since.at,
-      started.known_at,
-      started.since.clock,
-      started.earliest,
-      started.latest
-    )
+    local earliest, latest = started.earliest, started.latest
+    client.memory:note_started(at, started.known_at, clock, earliest, latest)
   end
   return join(posting, result)
 end
@@ -244,15 +231,6 @@ local function refusal_by_now(posting)
   return refusal
 end
 
---- Reads the record after a holder's death: its request may have started a sync.
-local function look_after_death(posting)
-  local client = posting.call.client
-  if client.options.recover and not posting.call.is_single_pass then
-    record.read_once(posting.call)
-    renew(posting, client.options.timeout.total)
-  end
-end
-
 --- Reads what came of another call's lost request. All who wait get to know it too.
 ---@return table? answer nil when nothing was started, so that this call is to post
 local function look_after_loss(posting, state)
@@ -267,18 +245,22 @@ local function look_after_loss(posting, state)
   if posting.lease then
     release(posting, answer, result)
   end
-  return answer.outcome == "started" and is_too_early(posting) and too_early(posting) or answer
+  return answer.outcome == "started" and is_too_early(posting) and too_early(client) or answer
 end
 
 --- What to answer instead of posting although the claim is ours; nil when there is nothing.
 local function found_meanwhile(posting, state)
+  local client = posting.call.client
   local refusal = refusal_by_now(posting)
   if not refusal and state.may_have_died then
     state.may_have_died, state.ends = false, nil -- nothing more can be found out about this death
-    look_after_death(posting)
+    if client.options.recover and not posting.call.is_single_pass then
+      record.read_once(posting.call) -- the request of the one that died may have started a sync
+      renew(posting, client.options.timeout.total)
+    end
     refusal = refusal_by_now(posting)
   end
-  local result = not refusal and new_result(posting, state)
+  local result = not refusal and new_result(client, state)
   local answer = refusal or (result and adopt(posting, result, state))
   return answer or (state.unread and look_after_loss(posting, state)) or nil
 end
@@ -292,11 +274,10 @@ local function in_progress(posting, ends)
   local now = client.options.now()
   -- An end further ahead was told before the clock was set back.
   local latest = now + longest_wait + client.options.timeout.total
-  return answers.not_sent(client, "in_progress", {
+  return unposted(client, "in_progress", {
     retry_at = ends and ends > now and ends <= latest and ends or nil,
     hint = hint_of_late,
     gave_up = posting.call:time_left() <= 0 and "deadline" or nil,
-    unposted = true,
   })
 end
 
@@ -321,7 +302,7 @@ local function wait(posting, state)
   end
   local now = options.now()
   client.shared:learn(now)
-  local result = new_result(posting, state)
+  local result = new_result(client, state)
   state.may_have_died = not result and seen.ends ~= nil and now >= seen.ends - shortest_rest
   return result and adopt(posting, result, state)
 end
@@ -335,7 +316,7 @@ function claim.gate(posting)
   if renew(posting, seconds) then
     return nil
   end
-  local state = begin_wait(posting)
+  local state = begin_wait(client)
   while not client.is_closed do
     local lease, message = shared.leases:take(shared.claim_key, time_for(posting, seconds))
     posting.lease = lease
@@ -344,20 +325,12 @@ function claim.gate(posting)
     if posting.call.force or is_broken then
       return nil
     end
-    local instead
-    if lease then
-      instead = found_meanwhile(posting, state)
-      if instead and posting.lease then
-        release(posting)
-      end
-      if instead or posting.lease then
-        return instead
-      end
-    else
-      instead = wait(posting, state)
-      if instead then
-        return instead
-      end
+    local instead = (lease and found_meanwhile or wait)(posting, state)
+    if instead and posting.lease then
+      release(posting)
+    end
+    if instead or posting.lease then
+      return instead
     end
   end
   return in_progress(posting, state.ends)

@@ -46,18 +46,16 @@ local function boolean(value)
   return value == true
 end
 
---- A number within these limits.
-local function number(least, most)
-  return function(value)
-    return type(value) == "number" and value >= least and value <= most and value or nil
-  end
+--- A number of at least 0 and at most a billion.
+local function number(value)
+  return type(value) == "number" and value >= 0 and value <= 1e9 and value or nil
 end
 
 --- A whole number within these limits.
 local function whole(least, most)
-  local within = number(least, most)
   return function(value)
-    return within(value) and value % 1 == 0 and value or nil
+    local is_whole = type(value) == "number" and value % 1 == 0
+    return is_whole and value >= least and value <= most and value or nil
   end
 end
 
@@ -69,28 +67,40 @@ local function one_of(values)
 end
 
 local delivered = one_of { yes = true, no = true, unknown = true }
-local count, seconds = whole(0, 1e6), number(0, 1e9)
+local time = dates.of_text
 
 -- Each field has a function that returns its value when it has the right form, else nil.
 local form = {
-  http_version = short_text,
-  tenant_id = short_text,
-  request_id = short_text,
-  client_request_id = short_text,
-  activity_id = short_text,
-  diagnostics = short_text,
-  hint = short_text,
-  status = whole(100, 999),
-  service_date = whole(0, 1e11),
-  delivered = delivered,
-  confirmed_by = one_of { response = true, status = true },
-  error = { code = short_text, message = short_text, reason = short_text },
-  network = {
-    stage = short_text,
-    name = short_text,
-    message = short_text,
-    timeout = boolean,
+  id = short_text,
+  told_by = short_text,
+  sent = time,
+  took = number,
+  attempts = whole(0, 1e6),
+  unread_since = time,
+  started = { since = time, known_at = time, earliest = time, latest = time },
+  answer = {
+    outcome = one_of(outcome.all),
     delivered = delivered,
+    confirmed_by = one_of { response = true, status = true },
+    status = whole(100, 999),
+    http_version = short_text,
+    tenant_id = short_text,
+    request_id = short_text,
+    client_request_id = short_text,
+    activity_id = short_text,
+    diagnostics = short_text,
+    service_date = whole(0, 1e11),
+    retry_at = time,
+    hint = short_text,
+    error = { code = short_text, message = short_text, reason = short_text },
+    network = {
+      stage = short_text,
+      name = short_text,
+      message = short_text,
+      timeout = boolean,
+      delivered = delivered,
+    },
+    unread = boolean,
   },
 }
 
@@ -116,28 +126,15 @@ local function shown(options, clock)
   return now - (options.clock() - clock)
 end
 
+--- The sync that the client has started, as texts.
 local function started_texts(memory, options)
-  local now, started_at = options.now(), shown(options, memory.started_clock)
+  local now, since = options.now(), shown(options, memory.started_clock)
   return {
-    started_at = dates.to_text(started_at),
-    known_at = dates.to_text(math.max(started_at, memory.accepted_at or now)),
+    since = dates.to_text(since),
+    known_at = dates.to_text(math.max(since, memory.accepted_at or now)),
     earliest = dates.to_text(memory.own_earliest),
     latest = dates.to_text(memory.own_latest),
   }
-end
-
---- Whether only its own deadline kept a call from sending.
-local function was_too_late(posting, answer)
-  return answer.outcome == "unreachable" and posting.call:time_left() <= 0
-end
-
---- When the first lost request was sent, where the record was not read since.
-local function unread_since(posting, answer)
-  local open = posting.is_unread and posting.unsettled
-  return open
-      and outcome.of(answer).is_open
-      and dates.to_text(shown(posting.call.client.options, open.since.clock))
-    or nil
 end
 
 --- What the request of a posting came to, in a form for the store.
@@ -152,94 +149,67 @@ function shared_answer.write(claim, posting, answer, of_another)
   local sent = of_another and of_another.sent.clock
     or is_started and memory.started_clock
     or (posting.sent and posting.sent.clock)
-  if not sent or not is_of_request(answer.outcome) or was_too_late(posting, answer) then
+  -- Nothing was sent where only its own deadline kept a call from sending.
+  local was_too_late = answer.outcome == "unreachable" and posting.call:time_left() <= 0
+  if not sent or not is_of_request(answer.outcome) or was_too_late then
     return nil
   end
-  local fields = copy(answer, form)
-  fields.id = of_another and of_another.id or claim.id
-  fields.told_by = claim.id
-  fields.sent = dates.to_text(shown(options, sent))
-  fields.took = of_another and of_another.took or options.clock() - sent
-  fields.attempts = of_another and of_another.attempts or #posting.attempts
-  fields.unread, fields.unread_since = posting.is_blind, unread_since(posting, answer)
-  fields.outcome = answer.outcome
-  fields.retry_at = answer.retry_at and dates.to_text(answer.retry_at)
-  fields.started = is_started and started_texts(memory, options) or nil
-  return fields
+  local told = copy(answer, form.answer)
+  told.retry_at, told.unread = dates.to_text(answer.retry_at), posting.is_blind
+  local open = posting.is_unread and outcome.of(answer).is_open and posting.unsettled
+  return {
+    id = of_another and of_another.id or claim.id,
+    told_by = claim.id,
+    sent = dates.to_text(shown(options, sent)),
+    took = of_another and of_another.took or options.clock() - sent,
+    attempts = of_another and of_another.attempts or #posting.attempts,
+    unread_since = open and dates.to_text(shown(options, open.since.clock)) or nil,
+    started = is_started and started_texts(memory, options) or nil,
+    answer = told,
+  }
 end
 
 -- ---- Reading -----------------------------------------------------------------------------------------
 
----@param text any Unix time
----@param ahead number how far Unix time is ahead of our monotonic clock
----@return autopilot.Since?
-local function moment_of(text, ahead)
-  local at = dates.of_text(text)
+--- A moment, where Unix time is so many seconds ahead of our monotonic clock.
+local function moment(at, ahead)
   return at and { at = at, clock = at - ahead }
 end
 
-local function read_started(value, ahead)
-  if type(value) ~= "table" then
-    return nil
-  end
-  local fact = { since = moment_of(value.started_at, ahead) }
-  for _, name in ipairs { "known_at", "earliest", "latest" } do
-    fact[name] = dates.of_text(value[name])
-    if not fact[name] then
-      return nil
-    end
-  end
-  local is_possible = fact.since and fact.since.at <= fact.known_at and fact.earliest <= fact.latest
-  return is_possible and fact or nil
-end
-
-local function answer_of(fields, tenant, now)
-  local answer, retry_at = copy(fields, form), dates.of_text(fields.retry_at)
-  if retry_at and retry_at > now then
-    answer.retry_at, answer.retry_after = retry_at, retry_at - now
-  end
-  answer.outcome, answer.tenant = fields.outcome, tenant
-  answer.answered_by, answer.joined = "client", true
-  answer.unread = fields.unread == true or nil
-  return answer
-end
-
 --- Reads what `write` has made; nil for anything else.
----@param fields any
+---@param value any
 ---@param tenant string? of the reader
 ---@param now number
 ---@param least number how far the clock was ahead of our monotonic clock when this was told: at least
 ---@param most number and at most; they differ where the clock was set meanwhile
 ---@return autopilot.SharedAnswer?
-function shared_answer.read(fields, tenant, now, least, most)
-  local is_ours = type(fields) == "table"
-    and type(fields.id) == "string"
-    and type(fields.told_by) == "string"
-  if not is_ours then
+function shared_answer.read(value, tenant, now, least, most)
+  local told = copy(type(value) == "table" and value or {}, form)
+  local answer, started = told.answer or {}, told.started
+  local is_complete = told.id and told.told_by and told.sent and told.took and told.attempts
+  if not is_complete or not is_of_request(answer.outcome) or not answer.delivered then
     return nil
+  elseif answer.outcome == "started" then
+    local is_possible = started
+      and answer.delivered == "yes"
+      and (started.since or math.huge) <= (started.known_at or 0)
+      and (started.earliest or math.huge) <= (started.latest or 0)
+    if not is_possible then
+      return nil
+    end
+    started.since = moment(started.since, most)
   end
-  local sent, took = moment_of(fields.sent, most), seconds(fields.took)
-  local attempts = count(fields.attempts)
-  local name = one_of(outcome.all)(fields.outcome)
-  local is_known = name and is_of_request(name) and delivered(fields.delivered)
-  if not (sent and took and attempts and is_known) then
-    return nil
+  if answer.retry_at and answer.retry_at > now then
+    answer.retry_after = answer.retry_at - now
+  else
+    answer.retry_at = nil
   end
-  local started = read_started(fields.started, most)
-  if name == "started" and not (started and fields.delivered == "yes") then
-    return nil
-  end
-  return {
-    id = fields.id,
-    told_by = fields.told_by,
-    sent = sent,
-    took = took,
-    attempts = attempts,
-    answer = answer_of(fields, tenant, now),
-    started = started,
-    -- A trigger at or after it will count, so the later moment is taken; of all others the earlier.
-    unread_since = outcome.all[name].is_open and moment_of(fields.unread_since, least) or nil,
-  }
+  answer.tenant, answer.answered_by, answer.joined = tenant, "client", true
+  answer.unread = answer.unread or nil
+  told.sent = moment(told.sent, most)
+  -- A trigger at or after it will count, so the later moment is taken; of all others the earlier.
+  told.unread_since = outcome.of(answer).is_open and moment(told.unread_since, least) or nil
+  return told
 end
 
 return shared_answer

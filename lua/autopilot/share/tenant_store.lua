@@ -1,5 +1,6 @@
 --- What the clients of one tenant tell each other through a store, in one value for each tenant:
---   sync     when the last known sync was triggered, at the latest
+--   sync     when the last known sync was triggered
+--   refused  when the last 429 without Retry-After came: a sync was triggered at that time, at the latest
 --   refusal  until when the service wants no request
 --   result   what the last request came to, for the calls that waited for it (see `shared_answer`)
 --
@@ -20,18 +21,12 @@ local outcome = require "autopilot.sync.outcome"
 ---@field value table? what the last read has found; nil when it failed
 ---@field package store autopilot.Store
 ---@field package key string
----@field package memory autopilot.TenantMemory
 ---@field package client autopilot.Client
 local TenantStore = {}
 TenantStore.__index = TenantStore
 
 -- The first part of every key. Its number changes with the form of the values.
 local prefix = "autopilot:2:"
-
---- Whether a refusal depends on the tenant alone, and not on the token.
-local function is_of_tenant(name)
-  return outcome.of({ outcome = name }).source == "tenant"
-end
 
 -- Seconds by which the clocks of two machines may differ; a time further ahead is not believed.
 local largest_difference = 60
@@ -55,7 +50,6 @@ function TenantStore.new(client, store)
     store = store,
     key = key,
     claim_key = key .. ":claim",
-    memory = client.memory,
   }, TenantStore)
   self.leases = Leases.new(function(method, ...)
     return self:call(method, ...)
@@ -64,12 +58,10 @@ function TenantStore.new(client, store)
 end
 
 --- Calls a method of the store. Never raises.
----@param method string
----@param key string
 ---@return any result
 ---@return string? message why there is none
-function TenantStore:call(method, key, ...)
-  local result, message = contract.call(self.store, method, key, ...)
+function TenantStore:call(method, ...)
+  local result, message = contract.call(self.store, method, ...)
   if message and message ~= "exists" and self.client.on_event then
     local text = self.client:clean((message:sub(1, 200):gsub("%c", " ")))
     self.client:emit("store_failed", { action = method, message = text })
@@ -90,31 +82,34 @@ function TenantStore:read()
   return self.value or {}
 end
 
--- ---- Syncs and refusals ------------------------------------------------------------------------------
-
 ---@class autopilot.SyncFact
 ---@field triggered_at number the latest moment at which it can have been triggered, our clock
 ---@field earliest number? the same, the service's clock; nil when only a refusal tells of it
 ---@field latest number?
 
---- Reads the fact of a sync; nil for anything else.
+--- A fact in the tenant's value; nil for anything else.
+---@param name "sync"|"refused"
 ---@return autopilot.SyncFact?
-local function fact_of(told, now)
-  told = type(told) == "table" and told or {}
+local function fact_of(value, name, now)
+  local told = type(value[name]) == "table" and value[name] or {}
   local triggered_at = dates.of_text(told.triggered_at)
   local earliest, latest = dates.of_text(told.earliest), dates.of_text(told.latest)
   if not triggered_at or triggered_at > now + largest_difference then
     return nil
-  elseif told.earliest == nil and told.latest == nil then
+  elseif name == "refused" then
     return { triggered_at = triggered_at }
-  elseif not earliest or not latest or earliest > latest then
-    return nil
+  elseif earliest and latest and earliest <= latest then
+    return { triggered_at = triggered_at, earliest = earliest, latest = latest }
   end
-  return { triggered_at = triggered_at, earliest = earliest, latest = latest }
 end
 
---- Reads until when the service wants no request. A refusal from the future was told before the clock was
--- set back: it lasts no longer from now on than it did then.
+--- Whether a refusal depends on the tenant alone, and not on the token.
+local function is_of_tenant(name)
+  return outcome.of({ outcome = name }).source == "tenant"
+end
+
+--- Until when the service wants no request. A refusal from the future was told before the clock was set back:
+-- it lasts no longer from now on than it did then.
 ---@return number? ends nil when there is none
 ---@return string? outcome
 local function refusal_of(told, now)
@@ -129,52 +124,35 @@ local function refusal_of(told, now)
   end
 end
 
---- Seconds for which a sync matters.
+--- Seconds for which a fact matters.
 local function life_of(memory, fact, now)
   local cooldown = memory.cooldown > 0 and memory.cooldown + memory.margin or usual_cooldown
-  return fact.triggered_at + cooldown - now
+  return fact and fact.triggered_at + cooldown - now or 0
 end
 
---- Whether the fact in the store says at least as much. A known sync explains a refusal in its cooldown.
-local function is_told(memory, fact, told)
-  if not told then
-    return false
-  elseif not told.earliest and fact.earliest then
-    return fact.triggered_at + memory.cooldown + memory.margin <= told.triggered_at
-  elseif told.earliest and not fact.earliest then
-    return told.triggered_at + memory.cooldown + memory.margin > fact.triggered_at
-  end
-  return told.triggered_at >= fact.triggered_at
-end
-
---- Adds the fact of a sync to the tenant's value, where it tells less. True when the value has changed.
-local function add_sync(self, value, fact, now)
-  local memory = self.memory
-  if
-    not fact
-    or life_of(memory, fact, now) <= 0
-    or is_told(memory, fact, fact_of(value.sync, now))
-  then
+--- Adds a fact to the tenant's value where that tells of none as late. True when the value has changed.
+local function add_fact(memory, value, name, fact, now)
+  local told = fact_of(value, name, now)
+  if life_of(memory, fact, now) <= 0 or told and told.triggered_at >= fact.triggered_at then
     return false
   end
-  value.sync = {
+  value[name] = {
     triggered_at = dates.to_text(fact.triggered_at),
-    earliest = fact.earliest and dates.to_text(fact.earliest),
-    latest = fact.latest and dates.to_text(fact.latest),
+    earliest = dates.to_text(fact.earliest),
+    latest = dates.to_text(fact.latest),
   }
   return true
 end
 
---- Adds to the tenant's value what the client's memory knows and the value does not tell. True when it
--- has changed.
-local function add_news(self, value, now)
-  local memory = self.memory
+--- Adds to the tenant's value what the client knows and the value does not tell. True when it has changed.
+local function add_news(memory, value, now)
   local refused_at = memory.bound_until and memory.bound_since
-  local has_sync = add_sync(self, value, memory:latest_sync(), now)
-  local has_bound = add_sync(self, value, refused_at and { triggered_at = refused_at }, now)
+  local has_sync = add_fact(memory, value, "sync", memory:latest_sync(), now)
+  local has_refused =
+    add_fact(memory, value, "refused", refused_at and { triggered_at = refused_at }, now)
   local ends = is_of_tenant(memory.held_as) and memory:held_until(now)
   if not ends or ends <= (refusal_of(value.refusal, now) or 0) + same_time then
-    return has_sync or has_bound
+    return has_sync or has_refused
   end
   value.refusal = {
     ends = dates.to_text(ends),
@@ -184,12 +162,25 @@ local function add_news(self, value, now)
   return true
 end
 
---- Writes the tenant's value. It lasts as long as one of its parts matters.
-local function write(self, value, now)
-  local fact, ends = fact_of(value.sync, now), refusal_of(value.refusal, now)
+--- Tells what the client knows, and the result of its request. Of two clients that tell something at the
+-- same time one may not be heard: then another asks once in vain.
+---@param now number
+---@param result table? see `shared_answer`
+---@param value table? the tenant's, where nothing newer can be in the store; default: it is read
+function TenantStore:tell(now, result, value)
+  local memory = self.client.memory
+  value = value or self:read()
+  local has_news = add_news(memory, value, now)
+  value.result = result or value.result
+  if not has_news and not result then
+    return
+  end
+  -- The value lasts as long as one of its parts matters.
+  local ends = refusal_of(value.refusal, now)
   local life = math.max(
     value.result and result_life or 0,
-    fact and life_of(self.memory, fact, now) or 0,
+    life_of(memory, fact_of(value, "sync", now), now),
+    life_of(memory, fact_of(value, "refused", now), now),
     ends and math.min(ends - now, longest_refusal) or 0
   )
   local text = life > 0 and json.encode(value)
@@ -198,28 +189,16 @@ local function write(self, value, now)
   end
 end
 
---- Tells what the client knows, and the result of its request. Of two clients that tell something at the
--- same time one may not be heard: then another asks once in vain.
----@param now number
----@param result table? see `shared_answer`
----@param value table? the tenant's, where nothing newer can be in the store; default: it is read
-function TenantStore:tell(now, result, value)
-  value = value or self:read()
-  local has_news = add_news(self, value, now)
-  value.result = result or value.result
-  if has_news or result then
-    write(self, value, now)
-  end
-end
-
 --- Learns what others have told.
 ---@param now number
 ---@return table value the tenant's
 function TenantStore:learn(now)
-  local memory, value = self.memory, self:read()
-  local fact = fact_of(value.sync, now)
-  if fact then
-    memory:note_others(fact)
+  local memory, value = self.client.memory, self:read()
+  for _, name in ipairs { "sync", "refused" } do
+    local fact = fact_of(value, name, now)
+    if fact then
+      memory:note_others(fact)
+    end
   end
   local ends, name = refusal_of(value.refusal, now)
   -- Learnt once: the memory counts its time by a clock that is never set.

@@ -20,12 +20,8 @@ local contract = {}
 -- How many of key, value and ttl each method takes.
 local argument_counts = { get = 1, delete_if = 2, add = 3, set = 3 }
 
---- Checks the arguments of a method of a store. A mistake raises at the caller of the method.
----@param method string
----@param key any
----@param value any
----@param ttl any
-function contract.check(method, key, value, ttl)
+--- Raises at the caller of the method for arguments that it cannot take.
+local function check(method, key, value, ttl)
   local count = argument_counts[method]
   local rule, given
   if type(key) ~= "string" or key == "" then
@@ -38,6 +34,20 @@ function contract.check(method, key, value, ttl)
   if rule then
     error(("store:%s: the %s (got %s)"):format(method, rule, type(given)), 3)
   end
+end
+
+--- Makes the metatable of a store: its four methods, which check their arguments before they act.
+---@param methods table<string, fun(self: table, key: string, value: string, ttl: number): any, string?>
+---@return table
+function contract.metatable(methods)
+  local checked = {}
+  for method, act in pairs(methods) do
+    checked[method] = function(self, key, value, ttl)
+      check(method, key, value, ttl)
+      return act(self, key, value, ttl)
+    end
+  end
+  return { __index = checked }
 end
 
 --- What is wrong with a store that was given as an option, or nil: the `check` of a rule for options.

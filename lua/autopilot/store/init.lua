@@ -2,8 +2,8 @@
 -- a store must do is told in `autopilot.store.contract`.
 
 ---@class autopilot.store
----@field memory fun(given: autopilot.store.MemoryOptions?): autopilot.store.Memory
----@field shared_dict fun(dict: string|table): autopilot.store.SharedDict
+---@field memory fun(given: autopilot.store.MemoryOptions?): autopilot.Store
+---@field shared_dict fun(dict: string|table): autopilot.Store
 
 local names = { memory = true, shared_dict = true }
 

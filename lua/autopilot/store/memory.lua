@@ -17,12 +17,6 @@ local rules = {
   now = { type = "function", default = core.clock },
 }
 
----@class autopilot.store.Memory: autopilot.Store
----@field package entries autopilot.Lru
----@field package now fun(): number
-local Memory = {}
-Memory.__index = Memory
-
 --- The entry whose time is not over, which then counts as just used.
 local function find(self, key)
   local entry = self.entries:find(key)
@@ -39,51 +33,30 @@ local function find(self, key)
   return entry
 end
 
-local function insert(self, key, value, ttl)
-  self.entries:add { key = key, value = value, ttl = ttl, expires = self.now() + ttl }
-end
+local methods = {}
 
----@param key string
----@param value string
----@param ttl number seconds
----@return true?
----@return string? message `exists`
-function Memory:add(key, value, ttl)
-  contract.check("add", key, value, ttl)
-  if find(self, key) then
-    return nil, "exists"
-  end
-  insert(self, key, value, ttl)
-  return true
-end
-
----@param key string
----@return string? value
-function Memory:get(key)
-  contract.check("get", key)
+function methods.get(self, key)
   local entry = find(self, key)
   return entry and entry.value
 end
 
----@param key string
----@param value string
----@param ttl number seconds
----@return true
-function Memory:set(key, value, ttl)
-  contract.check("set", key, value, ttl)
+function methods.set(self, key, value, ttl)
   local entry = find(self, key)
   if entry then
     self.entries:remove(entry)
   end
-  insert(self, key, value, ttl)
+  self.entries:add { key = key, value = value, ttl = ttl, expires = self.now() + ttl }
   return true
 end
 
----@param key string
----@param value string
----@return boolean was_deleted
-function Memory:delete_if(key, value)
-  contract.check("delete_if", key, value)
+function methods.add(self, key, value, ttl)
+  if find(self, key) then
+    return nil, "exists"
+  end
+  return methods.set(self, key, value, ttl)
+end
+
+function methods.delete_if(self, key, value)
   local entry = find(self, key)
   if not entry or entry.value ~= value then
     return false
@@ -92,10 +65,12 @@ function Memory:delete_if(key, value)
   return true
 end
 
+local metatable = contract.metatable(methods)
+
 --- Makes a store in memory.
 ---@param given autopilot.store.MemoryOptions?
----@return autopilot.store.Memory
+---@return autopilot.Store
 return function(given)
   local checked = options.check("autopilot.store.memory", rules, given)
-  return setmetatable({ entries = Lru.new(checked.max_entries), now = checked.now }, Memory)
+  return setmetatable({ entries = Lru.new(checked.max_entries), now = checked.now }, metatable)
 end

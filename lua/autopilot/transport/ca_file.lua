@@ -1,5 +1,5 @@
---- Why a file of certificate authorities cannot be used; nil when it can. libcurl reads it for each
--- connection, so it cannot be a pipe.
+--- Why a file of certificate authorities cannot be used; nil when it can. libcurl reads it more
+-- than once, so it cannot be a pipe.
 
 local named_file = require "autopilot.base.named_file"
 
@@ -22,16 +22,12 @@ return function(path)
     return cannot:format "it is a pipe, and is read more than once"
   end
   local text
-  text, reason = file:read(64 * 1024)
-  if text and not text:find(certificate) then
-    text = text .. (file:read "*a" or "")
-  end
+  text, reason = file:read "*a"
   file:close()
-  if not text then
+  if not text or text == "" then
     return cannot:format(reason or "it is empty")
   elseif not text:find(certificate) then
-    return ("must hold certificates in PEM ('-----BEGIN CERTIFICATE-----'); %s has none"):format(
-      shown
-    )
+    local has_none = "must hold certificates in PEM ('-----BEGIN CERTIFICATE-----'); %s has none"
+    return has_none:format(shown)
   end
 end

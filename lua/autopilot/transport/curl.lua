@@ -4,7 +4,6 @@
 -- times. Its drive sends the request and waits for the answer: by blocking, or in an event loop.
 -- Retries, tokens and what a status means are left to others.
 
-local Blocking = require "autopilot.transport.blocking"
 local core = require "autopilot.core"
 local lazy = require "autopilot.base.lazy"
 local options = require "autopilot.base.options"
@@ -94,6 +93,56 @@ curl.rules = {
     end,
   },
 }
+
+-- ---- Driving transfers -------------------------------------------------------------------------------
+
+--- Moves the transfers of a transport: sends a prepared request and returns what came of it. The others are
+-- the fleet's and the two of OpenResty.
+---@class autopilot.Drive
+---@field run fun(self, prepared: any, attempt: autopilot.Attempt, request: autopilot.HttpRequest): autopilot.HttpResponse?, autopilot.NetworkFailure?
+---@field close fun(self) gives up all transfers and closes the connections that are its own
+
+--- The drive that waits for each transfer: nothing else in this thread runs meanwhile.
+---@class autopilot.BlockingDrive: autopilot.Drive
+---@field package set any? its transfer set, and with it the connections
+---@field package process integer? the process that made the set
+local Blocking = {}
+Blocking.__index = Blocking
+curl.Blocking = Blocking
+
+---@return autopilot.BlockingDrive
+function Blocking.new()
+  return setmetatable({}, Blocking)
+end
+
+--- Waits until the transfer has finished, in steps short enough for an interrupt to be noticed.
+function Blocking.wait(set, transfer)
+  while not set:wait(transfer, 0.5) do
+  end
+end
+
+function Blocking:run(prepared, attempt)
+  local process = core.process_id()
+  if not self.set or self.process ~= process then -- sockets from before a fork are not used after it
+    self.set, self.process = core.transfer_set(), process
+  end
+  local set = self.set
+  set:take() -- drops a transfer whose wait was ended by an error, as an interrupt is one
+  local transfer = set:add(prepared, attempt)
+  self.wait(set, transfer)
+  return transfer:result()
+end
+
+--- Closes all connections. The drive may be used again; it then opens new ones.
+function Blocking:close()
+  local set = self.set
+  self.set = nil
+  if set and self.process == core.process_id() then
+    set:close()
+  end
+end
+
+-- ---- The transport -----------------------------------------------------------------------------------
 
 ---@class autopilot.CurlTransport
 -- Called with a request it returns a response, or nil and a network failure; both when the answer was

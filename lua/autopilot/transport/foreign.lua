@@ -3,6 +3,8 @@
 -- What it returns is checked before it is used. Our own transports prepare a request once and are used
 -- as they are.
 
+local merged = require("autopilot.base.lazy") "autopilot.base.merged"
+
 local foreign = {}
 
 --- What is wrong with what the function returned, or nil.
@@ -58,14 +60,12 @@ end
 
 --- The whole request of one attempt.
 local function request_of(template, attempt)
-  local headers = {}
-  for name, value in pairs(template.headers) do
-    headers[name] = value
-  end
-  headers["Authorization"] = "Bearer " .. attempt.token
-  headers["client-request-id"] = attempt.client_request_id
-  headers["retry-attempt"] = attempt.retry_attempt > 0 and ("%d"):format(attempt.retry_attempt)
-    or nil
+  local number = attempt.retry_attempt
+  local headers = merged(template.headers, {
+    ["Authorization"] = "Bearer " .. attempt.token,
+    ["client-request-id"] = attempt.client_request_id,
+    ["retry-attempt"] = number > 0 and ("%d"):format(number) or nil,
+  })
   return {
     method = template.method,
     url = template.url,

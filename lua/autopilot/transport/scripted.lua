@@ -146,11 +146,6 @@ local function normalise(where, answer, level)
   return checked
 end
 
-local function is_callable(value)
-  local metatable = type(value) == "table" and getmetatable(value)
-  return type(value) == "function" or (metatable and metatable.__call ~= nil)
-end
-
 local function is_index(key)
   return type(key) == "number" and key >= 1 and key == math.floor(key)
 end
@@ -186,7 +181,7 @@ local function answer_request(script, request)
     local method, url = tostring(request.method), tostring(request.url)
     error(us .. message:format(number, method, url, #entries), 2)
   end
-  if is_callable(entry) then
+  if options.is_callable(entry) then
     return play_computed(number, entry(request))
   end
   return play(entry)
@@ -214,7 +209,7 @@ local function new(given, level)
       error(message:format(where, type(entry)), level)
     end
     -- Copied, so that the caller's tables can change afterwards.
-    script.entries[index] = is_callable(entry) and entry or normalise(where, entry, level)
+    script.entries[index] = options.is_callable(entry) and entry or normalise(where, entry, level)
   end
   if script.is_repeating and count == 0 then
     error(us .. "there is no last answer to repeat", level)
