@@ -37,6 +37,7 @@ build = {
         "src/http2_connections.c",
         "src/idle_sockets.c",
         "src/live_thread.c",
+        "src/lua_base64.c",
         "src/lua_request.c",
         "src/lua_secret_echo.c",
         "src/lua_support.c",

@@ -33,6 +33,7 @@ int luaopen_autopilot_core(lua_State *L) {
     platform_occupy_standard_descriptors();
     lua_newtable(L);
     lua_system_open(L);
+    lua_base64_open(L);
     lua_secret_echo_open(L);
     lua_request_open(L);
     lua_transfer_set_open(L);

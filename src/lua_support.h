@@ -30,6 +30,7 @@ void *lua_support_new_object(lua_State *L, size_t size, const char *type_name);
 
 /* Each binding file adds its functions to the module table at the top of the stack. */
 void lua_system_open(lua_State *L);
+void lua_base64_open(lua_State *L);
 void lua_secret_echo_open(lua_State *L);
 void lua_request_open(lua_State *L);
 void lua_transfer_set_open(lua_State *L);
