@@ -4,6 +4,7 @@
 -- What the outcomes mean for a sync, and the hints that hold for every answer with the same outcome, are
 -- in `autopilot.sync.outcome`.
 
+local curl = require "autopilot.transport.curl"
 local lazy = require "autopilot.base.lazy"
 local graph_error = lazy "autopilot.graph.error"
 
@@ -71,16 +72,7 @@ end
 ---@param message string
 ---@return table answer in the shape of a report
 function answers.kept_back(client, name, message)
-  return answers.not_sent(client, "unreachable", {
-    network = {
-      stage = "connect",
-      name = name,
-      message = message,
-      timeout = name == "DEADLINE",
-      delivered = "no",
-      sends = 0,
-    },
-  })
+  return answers.not_sent(client, "unreachable", { network = curl.unsent(name, message) })
 end
 
 -- ---- Hints -------------------------------------------------------------------------------------------
