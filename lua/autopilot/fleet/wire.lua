@@ -44,18 +44,6 @@ local messages = {
   CLOSED = "the fleet that this client belongs to is not running",
 }
 
---- A network failure of a request that was never sent.
-local function unsent(name)
-  return {
-    stage = "connect",
-    name = name,
-    message = messages[name],
-    timeout = name == "DEADLINE",
-    delivered = "no",
-    sends = 0,
-  }
-end
-
 --- The transfer set, made when it is first needed: sockets must not be shared with a parent process.
 local function current_set(self)
   if not self.set then
@@ -157,7 +145,7 @@ function Drive:run(prepared, attempt, request)
   local task, gate = wire.loop.current, wire.gates:of(host_of(request.url))
   local refusal, left, sent_at = enter(wire, gate, task, total)
   if refusal then
-    return nil, unsent(refusal)
+    return nil, curl.unsent(refusal, messages[refusal])
   end
   local is_sync = request.method == "POST" and attempt.token ~= nil
   if is_sync and task.before_post then
@@ -258,7 +246,7 @@ function Wire:wrap(inner)
     local task, gate = self.loop.current, self.gates:of(host_of(request.url))
     local refusal, left, sent_at = enter(self, gate, task, total)
     if refusal then
-      return nil, unsent(refusal)
+      return nil, curl.unsent(refusal, messages[refusal])
     end
     if request.method == "POST" and request.headers and request.headers["Authorization"] then
       task.has_posted = true

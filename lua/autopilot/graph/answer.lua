@@ -4,6 +4,7 @@
 -- What the outcomes mean for a sync, and the hints that hold for every answer with the same outcome, are
 -- in `autopilot.sync.outcome`.
 
+local curl = require "autopilot.transport.curl"
 local dates = require "autopilot.base.dates"
 local lazy = require "autopilot.base.lazy"
 
@@ -42,16 +43,7 @@ end
 ---@param message string
 ---@return table answer in the shape of a report
 function answers.kept_back(client, name, message)
-  return answers.not_sent(client, "unreachable", {
-    network = {
-      stage = "connect",
-      name = name,
-      message = message,
-      timeout = name == "DEADLINE",
-      delivered = "no",
-      sends = 0,
-    },
-  })
+  return answers.not_sent(client, "unreachable", { network = curl.unsent(name, message) })
 end
 
 ---@class autopilot.TokenFailure what a provider failed with, as safe texts

@@ -28,7 +28,7 @@ local operations = { "sync", "status", "wait", "ensure" }
 
 --- The report of a call that was not begun, because a light thread cannot wait here.
 local function not_begun(client, operation, name, message)
-  local failure = phase.unsent(name, message)
+  local failure = curl.unsent(name, message)
   failure.sends = nil
   return report.seal {
     operation = operation,

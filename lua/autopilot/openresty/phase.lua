@@ -1,4 +1,4 @@
---- Whether a light thread can wait where it runs, and what to answer when it cannot.
+--- Whether a light thread can wait where it runs.
 --
 -- A call that cannot wait to its end is not begun: half of it would have been sent.
 
@@ -50,21 +50,6 @@ function phase.obstacle()
     return "C_BOUNDARY",
       "nothing can be waited for inside a C function that calls Lua, like require or table.sort"
   end
-end
-
---- The network failure of a request that surely was not sent.
----@param name string
----@param message string
----@return autopilot.NetworkFailure
-function phase.unsent(name, message)
-  return {
-    stage = "connect",
-    name = name,
-    message = message,
-    timeout = false,
-    delivered = "no",
-    sends = 0,
-  }
 end
 
 return phase

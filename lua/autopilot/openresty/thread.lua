@@ -6,8 +6,8 @@
 -- connection, and the helper thread gives the transfer up.
 
 local core = require "autopilot.core"
+local curl = require "autopilot.transport.curl"
 local ngx = require "ngx"
-local phase = require "autopilot.openresty.phase"
 
 ---@class autopilot.openresty.ThreadDriver: autopilot.Drive
 local Thread = {}
@@ -41,7 +41,7 @@ function Thread:run(prepared, attempt)
   socket:settimeouts(1000, 1000, seconds * 1000)
   local connected, problem = socket:connect(self.address)
   if not connected then
-    return nil, phase.unsent("WORKER_CONNECTION", "the worker has no connection left: " .. problem)
+    return nil, curl.unsent("WORKER_CONNECTION", "the worker has no connection left: " .. problem)
   end
   local number = thread:submit(prepared, attempt)
   local done
@@ -56,7 +56,7 @@ function Thread:run(prepared, attempt)
   end
   local message = "the helper thread did not answer: "
     .. (problem or "it does not know the transfer")
-  local failure = phase.unsent("HELPER_THREAD", message)
+  local failure = curl.unsent("HELPER_THREAD", message)
   -- Withdrawn while the connection is open: the thread may forget the transfer when it is closed.
   if not thread:withdraw(number) then
     failure.stage, failure.delivered, failure.sends = "receive", "unknown", 1

@@ -77,7 +77,7 @@ worker.drive = {
   run = function(_, prepared, attempt)
     local obstacle, message = phase.obstacle()
     if obstacle then
-      return nil, phase.unsent(obstacle, message)
+      return nil, curl.unsent(obstacle, message)
     end
     return worker.driver():run(prepared, attempt)
   end,

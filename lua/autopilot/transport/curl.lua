@@ -157,6 +157,21 @@ local function is_to_this_machine(url)
   return url_parts.is_loopback(url:lower():match "^%a+://(%[?[^/]-%]?):?%d*/" or "")
 end
 
+--- The network failure of a request that surely was not sent.
+---@param name string
+---@param message string
+---@return autopilot.NetworkFailure
+function curl.unsent(name, message)
+  return {
+    stage = "connect",
+    name = name,
+    message = message,
+    timeout = name == "DEADLINE",
+    delivered = "no",
+    sends = 0,
+  }
+end
+
 --- The request in the shape that the C module sends.
 ---@param http table as in the client's options
 ---@param request autopilot.HttpRequest
