@@ -4,12 +4,12 @@
 -- may be ahead of ours, or a list of answers.
 
 local cjson = require "cjson.safe"
-local dates = require "autopilot.base.dates"
 local emulator = require "autopilot.emulator"
 local graph = require "autopilot.emulator.graph"
 local new_client = require "autopilot.client"
 local overlay = require "support.overlay"
 local scripted = require "autopilot.transport.scripted"
+local service_text = require "support.service_text"
 
 ---@class support.VirtualWorld
 ---@field time number Unix seconds
@@ -125,7 +125,7 @@ end
 --- A `Date` header.
 ---@param seconds number Unix seconds
 function world.date(seconds)
-  return dates.http_date(seconds)
+  return service_text.http_date(seconds)
 end
 
 --- A stamp of the record.
@@ -142,7 +142,7 @@ function world.record(record)
     status = 200,
     headers = {
       ["Content-Type"] = "application/json",
-      ["Date"] = record.date and dates.http_date(record.date) or nil,
+      ["Date"] = record.date and service_text.http_date(record.date) or nil,
     },
     body = cjson.encode {
       syncStatus = record.status or "completed",

@@ -12,6 +12,10 @@ local reports = require "autopilot.fleet.reports"
 local resume = require "autopilot.fleet.resume"
 local service = require "autopilot.client.service"
 
+-- A tenant's options may ask for these in the middle of a run, when no descriptor is left to load them.
+require "autopilot.transport.ca_file"
+require "autopilot.transport.foreign"
+
 local tenant = {}
 
 -- The argument that limits the time of an operation, and its default in seconds.

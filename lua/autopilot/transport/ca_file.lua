@@ -1,13 +1,16 @@
---- Why a file of certificate authorities cannot be used; nil when it can. libcurl reads it more
--- than once, so it cannot be a pipe.
+--- Files of certificate authorities.
 
 local named_file = require "autopilot.base.named_file"
 
+local ca_file = {}
+
 local certificate = "%-%-%-%-%-BEGIN [%u%d ]*CERTIFICATE%-%-%-%-%-"
 
+--- Why a file of certificate authorities cannot be used; nil when it can. libcurl reads it more than once, so
+-- it cannot be a pipe.
 ---@param path string
 ---@return string? complaint
-return function(path)
+function ca_file.complaint_about(path)
   local shown = path:gsub("%c", "?")
   local cannot = "cannot be read: " .. shown .. ": %s"
   local complaint = named_file.read_complaint(path)
@@ -31,3 +34,5 @@ return function(path)
     return has_none:format(shown)
   end
 end
+
+return ca_file

@@ -47,7 +47,7 @@ local url_parts = require "autopilot.base.url"
 ---@field client_request_id string?
 ---@field retry_attempt integer? sent as `retry-attempt` when it is above 0
 
-local complaint_about_ca_file = lazy "autopilot.transport.ca_file"
+local ca_file = lazy "autopilot.transport.ca_file"
 
 local curl = {}
 
@@ -70,7 +70,9 @@ curl.rules = {
   ca_file = {
     type = "string",
     secret = true, -- not quoted again: the complaint names the file
-    check = complaint_about_ca_file,
+    check = function(path)
+      return ca_file.complaint_about(path)
+    end,
   },
   ca_path = { type = "string" },
   proxy = {
