@@ -8,8 +8,7 @@
 
 #include <string.h>
 
-/* TELLING characters of a secret in a row give it away, as in redact.lua. Wherever they stand in a
- * text, they hold one of its blocks whole: one is looked for at every STEP. */
+/* TELLING characters of a secret in a row give it away, as in redact.lua. */
 enum { LONGEST = 1000, TELLING = 16, BLOCK = 5, STEP = TELLING - BLOCK + 1 };
 
 struct text {
@@ -40,7 +39,8 @@ static bool stands_in(struct text needle, struct text text) {
     size_t place = telling_place(needle);
     const char *at = text.bytes + place, *end = at + (text.length - needle.length) + 1;
     while (at < end && (at = memchr(at, needle.bytes[place], (size_t)(end - at))) != NULL) {
-        if (memcmp(at - place, needle.bytes, needle.length) == 0) {
+        if (at[needle.length - 1 - place] == needle.bytes[needle.length - 1] &&
+            memcmp(at - place, needle.bytes, needle.length) == 0) {
             return true;
         }
         at++;
@@ -79,6 +79,31 @@ static bool looks_different_decoded(struct text secret) {
     return false;
 }
 
+/* True when TELLING bytes of the secret may stand in the text in a row. Wherever they stand, one of
+ * the blocks that are looked for is among them: one ends at every STEP from the TELLINGth byte on.
+ * A byte that the secret does not have, such as JSON's punctuation, begins a new row. */
+static bool repeats_part(struct text secret, struct text text) {
+    enum { UNKNOWN, IN_SECRET, ELSEWHERE };
+    unsigned char where[128] = {UNKNOWN};
+    size_t row = 0;
+    for (size_t i = 0; i < text.length; i++) {
+        unsigned char byte = (unsigned char)text.bytes[i], *place = &where[byte % sizeof where];
+        if (*place == UNKNOWN) {
+            bool is_in = is_alphanumeric((char)byte) ||
+                         memchr(secret.bytes, byte, secret.length) != NULL;
+            *place = is_in ? IN_SECRET : ELSEWHERE;
+        }
+        row = *place == IN_SECRET ? row + 1 : 0;
+        if (row >= TELLING && (row - TELLING) % STEP == 0) {
+            const struct text block = {text.bytes + i + 1 - BLOCK, BLOCK};
+            if (stands_in(block, secret)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 /* True when a part of the secret may stand in the text, which is given without its blanks too. */
 static bool repeats(struct text secret, struct text text, struct text squeezed) {
     if (looks_different_decoded(secret)) {
@@ -87,13 +112,7 @@ static bool repeats(struct text secret, struct text text, struct text squeezed) 
     if (secret.length < TELLING) {
         return stands_in(secret, text) || stands_in(secret, squeezed);
     }
-    for (size_t at = 0; at + BLOCK <= squeezed.length; at += STEP) {
-        const struct text block = {squeezed.bytes + at, BLOCK};
-        if (stands_in(block, secret)) {
-            return true;
-        }
-    }
-    return false;
+    return repeats_part(secret, squeezed);
 }
 
 /* True when the text repeats one of the secrets, whose string is then left on the stack. */

@@ -57,7 +57,7 @@ static void push_lower(lua_State *L, const char *text, size_t length) {
  * every header that this library reads. */
 static void push_headers(lua_State *L, const struct response_head *head) {
     struct header_field field;
-    lua_createtable(L, 0, 8);
+    lua_createtable(L, 0, 16);
     int table = lua_gettop(L);
     for (size_t position = 0; response_head_next(head, &position, &field);) {
         push_lower(L, field.name, field.name_length);

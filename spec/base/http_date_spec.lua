@@ -1,4 +1,3 @@
-local calendar = require "autopilot.emulator.calendar"
 local dates = require "autopilot.base.dates"
 
 local now = 1784805795 -- 23 July 2026
@@ -85,7 +84,7 @@ describe("autopilot.base.dates.read_http_date", function()
       for month, length in ipairs(lengths) do
         for day = 1, length do
           local seconds = days * 86400 + (count * 7919) % 86400
-          local text = calendar.http_date(seconds)
+          local text = os.date("!%a, %d %b %Y %H:%M:%S GMT", seconds)
           assert(text:find((", %02d %%a+ %d "):format(day, year)), text)
           assert(dates.read_http_date(text) == seconds, text)
           days, count = days + 1, count + 1

@@ -63,6 +63,9 @@ local function complete_year(digits, month, day, hour, minute, second, now)
   end
 end
 
+-- The date that was read last: all answers of one second have the same.
+local last_text, last_seconds
+
 --- Reads the value of `Date`, `Retry-After` or `Sunset`. Exactly the three forms of RFC 9110 section 5.6.7
 -- are read, with nothing but spaces and tabs around them:
 --
@@ -76,9 +79,12 @@ end
 ---@param now number? Unix seconds, for the two-digit year only; default: the system's clock
 ---@return number? seconds Unix seconds; nil when it is no HTTP-date
 function dates.read_http_date(text, now)
-  if type(text) ~= "string" then
+  if text == last_text then
+    return last_seconds
+  elseif type(text) ~= "string" then
     return nil
   end
+  local given = text
   text = trim(text)
   local weekday, day, month, year, hour, minute, second =
     text:match "^(%a%a%a), (%d%d) (%a%a%a) (%d%d%d%d) (%d%d):(%d%d):(%d%d) GMT$"
@@ -98,6 +104,9 @@ function dates.read_http_date(text, now)
     seconds, name = unix_time(year, months[month], day, hour, minute, second)
   end
   local is_right = seconds and weekday == (is_short and name:sub(1, 3) or name)
+  if is_right and is_short then -- with four digits of the year, which do not depend on `now`
+    last_text, last_seconds = given, seconds
+  end
   return is_right and seconds or nil
 end
 
