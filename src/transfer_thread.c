@@ -123,7 +123,7 @@ static void watch(struct curl_waitfd *watched, int descriptor) {
 
 /* Accepts the connections that wait. */
 static void accept_connections(struct transfer_thread *thread) {
-    static const struct connection new_connection;
+    const struct connection unused = {0, 0};
     int descriptor;
     if (!thread->is_exhausted && thread->watched[thread->connection_count].revents == 0) {
         return;
@@ -134,7 +134,7 @@ static void accept_connections(struct transfer_thread *thread) {
             continue;
         }
         size_t place = thread->connection_count++;
-        thread->connections[place] = new_connection;
+        thread->connections[place] = unused;
         watch(&thread->watched[place], descriptor);
         thread->watched[place].revents = CURL_WAIT_POLLIN; /* most write at once */
     }

@@ -30,14 +30,14 @@ Progress.__index = Progress
 local function is_watched(context, options)
   local is_terminal = context.is_terminal
   if is_terminal == nil then
-    is_terminal = core.is_terminal()
+    is_terminal = core.terminal_width() ~= nil
   end
   return is_terminal and not options.json and not options.quiet and context.getenv "TERM" ~= "dumb"
 end
 
 local function width_of(context)
   local width = context.terminal_width or core.terminal_width()
-  width = width or tonumber((context.getenv "COLUMNS" or ""):match "^%d+$") or usual_width
+  width = width ~= 0 and width or tonumber((context.getenv "COLUMNS" or ""):match "^%d+$") or usual_width
   return math.max(0, width - 1) -- many terminals begin a new line behind the last column
 end
 
