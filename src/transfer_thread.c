@@ -278,9 +278,8 @@ struct transfer_thread *transfer_thread_start(const char **problem) {
     }
     thread->process_id = platform_process_id();
     thread->wake.listener = thread->wake.node = -1;
-    thread->set = transfer_set_create();
-    if (thread->set != NULL && transfer_set_expect(thread->set, usual_concurrency) &&
-        reserve_connection(thread)) {
+    thread->set = transfer_set_create(usual_concurrency);
+    if (thread->set != NULL && reserve_connection(thread)) {
         if (!transfer_set_wake(thread->set)) {
             *problem = "libcurl cannot wake a thread";
         } else if (wake_socket_open(&thread->wake, problem)) {
