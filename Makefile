@@ -62,7 +62,7 @@ endif
 # ---- Sources: plain C is compiled once, the bindings once for each Lua ---------------------------
 
 binding_sources := $(wildcard src/lua_*.c src/core.c)
-plain_sources := $(filter-out $(binding_sources),$(wildcard src/*.c))
+plain_sources := $(filter-out $(binding_sources),$(wildcard src/*.c src/*/*.c))
 plain_objects := $(plain_sources:src/%.c=$(BUILD)/c$(KIND)/%.o)
 test_sources := $(wildcard spec/c/*_test.c)
 tests := $(test_sources:spec/c/%.c=$(BUILD)/tests$(KIND)/%)
@@ -102,7 +102,7 @@ ifneq ($(missing),)
 	@exit 1
 endif
 
--include $(wildcard $(BUILD)/*/*.d)
+-include $(wildcard $(BUILD)/*/*.d $(BUILD)/*/*/*.d)
 
 # ---- Tasks: first their packages (once), then a make that sees what has been installed -----------
 

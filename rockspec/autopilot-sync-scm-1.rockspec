@@ -44,8 +44,6 @@ build = {
         "src/lua_transfer.c",
         "src/lua_transfer_set.c",
         "src/lua_transfer_thread.c",
-        "src/platform_posix.c",
-        "src/platform_windows.c",
         "src/prepared_request.c",
         "src/response_head.c",
         "src/socket_watch.c",

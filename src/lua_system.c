@@ -4,10 +4,11 @@
  *   core.random()        -> a number in [0, 1)    core.uuid()   -> a version 4 UUID (RFC 9562)
  *   core.sleep(seconds)  returns early when a signal arrives
  *   core.process_id()    -> number, changes with a fork
- *   core.is_terminal()   -> is standard error a terminal
- *   core.terminal_width() -> its columns; nil when unknown
- *   core.file_kind(path, follow_links) -> `file`, `folder`, `link`, `pipe`, `device` or `socket`,
- *       and the bytes of a file; nil when there is nothing of that name. Opens nothing
+ *   core.terminal_width() -> columns of the terminal on standard error; 0 when unknown; nil when it
+ *       is not a terminal
+ *   core.file_kind(path, follow_links) -> `file`, `folder`, `link`, `pipe`, `device` or `socket`;
+ *       for a file its bytes, and whether every user of this machine may read it; nil when there is
+ *       nothing of that name. Opens nothing
  *   core.make_private(path) -> makes an empty file, or keeps one, that only its owner can read
  *       (0600); false when that is not possible, or it is a link
  *   core.read_waiting(file) -> text that waits in a pipe or terminal, which must not be read in
@@ -18,7 +19,6 @@
  *   core.pass_on_termination() -> can it: the first SIGTERM does what Ctrl-C does, which the
  *       interpreter turns into an error; the second ends the process
  *   core.was_interrupted() -> whether there was one since, whether it was SIGTERM
- *   core.is_world_readable(path) -> may every user of this machine read that file
  *   core.silent_listener() -> listener, port of loopback that never answers; or nil, as on Windows
  *   listener:close()     also done by the collector
  *   core.info()          -> {libcurl =, ssl =, http2 =, async_dns =, ca_file =, ca_path =} */
@@ -50,34 +50,22 @@ static int process_id(lua_State *L) {
     return 1;
 }
 
-static int is_terminal(lua_State *L) {
-    lua_pushboolean(L, platform_is_terminal());
-    return 1;
-}
-
 static int terminal_width(lua_State *L) {
     int width = platform_terminal_width();
-    if (width <= 0) {
-        return 0;
-    }
     lua_pushinteger(L, width);
-    return 1;
+    return width >= 0 ? 1 : 0;
 }
 
 static int file_kind(lua_State *L) {
     static const char *const names[] = {NULL, "file", "folder", "link", "pipe", "device", "socket"};
-    double size = 0;
-    enum platform_file_kind kind =
-        platform_file_kind(luaL_checkstring(L, 1), lua_toboolean(L, 2), &size);
-    if (kind == PLATFORM_NOTHING) {
-        return 0;
-    }
-    lua_pushstring(L, names[kind]);
-    if (kind != PLATFORM_FILE) {
+    struct platform_file file = platform_look_up(luaL_checkstring(L, 1), lua_toboolean(L, 2));
+    lua_pushstring(L, names[file.kind]);
+    if (file.kind != PLATFORM_FILE) {
         return 1;
     }
-    lua_pushnumber(L, size);
-    return 2;
+    lua_pushnumber(L, file.size);
+    lua_pushboolean(L, file.is_world_readable);
+    return 3;
 }
 
 static int make_private(lua_State *L) {
@@ -126,8 +114,9 @@ static int pass_on_termination(lua_State *L) {
 }
 
 static int was_interrupted(lua_State *L) {
-    lua_pushboolean(L, platform_was_interrupted());
-    lua_pushboolean(L, platform_was_terminated());
+    enum platform_interruption interruption = platform_interruption();
+    lua_pushboolean(L, interruption != PLATFORM_NONE);
+    lua_pushboolean(L, interruption == PLATFORM_TERMINATED);
     return 2;
 }
 
@@ -135,11 +124,6 @@ static int release_interrupt(lua_State *L) {
     (void)L;
     platform_release_interrupt();
     return 0;
-}
-
-static int is_world_readable(lua_State *L) {
-    lua_pushboolean(L, platform_is_world_readable(luaL_checkstring(L, 1)));
-    return 1;
 }
 
 static void fill_random(lua_State *L, unsigned char *bytes, size_t length) {
@@ -225,7 +209,6 @@ void lua_system_open(lua_State *L) {
         {"clock", clock_seconds},
         {"sleep", sleep_seconds},
         {"process_id", process_id},
-        {"is_terminal", is_terminal},
         {"terminal_width", terminal_width},
         {"file_kind", file_kind},
         {"make_private", make_private},
@@ -234,7 +217,6 @@ void lua_system_open(lua_State *L) {
         {"pass_on_termination", pass_on_termination},
         {"was_interrupted", was_interrupted},
         {"release_interrupt", release_interrupt},
-        {"is_world_readable", is_world_readable},
         {"random", random_fraction},
         {"uuid", uuid},
         {"silent_listener", silent_listener},

@@ -54,9 +54,8 @@ static int create(lua_State *L) {
     struct set_object *object = lua_support_new_object(L, sizeof *object, type_name);
     lua_newtable(L);
     lua_setuservalue(L, -2);
-    object->set = transfer_set_create();
-    if (object->set == NULL ||
-        (concurrency > 0 && !transfer_set_expect(object->set, (unsigned)concurrency))) {
+    object->set = transfer_set_create((unsigned)concurrency);
+    if (object->set == NULL) {
         return luaL_error(L, "transfer_set: not enough memory");
     }
     return 1;

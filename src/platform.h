@@ -1,5 +1,4 @@
-/* The operating system: what needs POSIX or Windows is in platform_posix.c and platform_windows.c;
- * the rest is portable C99. */
+/* The operating system: POSIX in platform/posix.c, Windows in platform/windows.c. */
 #ifndef AUTOPILOT_PLATFORM_H
 #define AUTOPILOT_PLATFORM_H
 
@@ -56,10 +55,7 @@ void platform_close_on_exec_new(const int lowest[PLATFORM_LOWEST_FREE]);
  * Lua state that loaded us. */
 void platform_pin_module(void);
 
-/* True when standard error is a terminal. */
-bool platform_is_terminal(void);
-
-/* Columns of the terminal on standard error; 0 when unknown. */
+/* Columns of the terminal on standard error; 0 when unknown, -1 when it is not a terminal. */
 int platform_terminal_width(void);
 
 /* What stands in the file system under a name. PLATFORM_LINK is told only where links are not
@@ -74,9 +70,15 @@ enum platform_file_kind {
     PLATFORM_SOCKET,
 };
 
-/* Looks up what has this name, and stores the size of a regular file. The file is not opened:
- * closing it again would release the locks that this process has on it. */
-enum platform_file_kind platform_file_kind(const char *path, bool follow_links, double *size);
+struct platform_file {
+    enum platform_file_kind kind;
+    double size;            /* of a regular file, in bytes */
+    bool is_world_readable; /* every user may read it; false on systems without modes */
+};
+
+/* What has this name. It is not opened: closing it again would release the locks that this process
+ * has on it. */
+struct platform_file platform_look_up(const char *path, bool follow_links);
 
 /* Makes sure that there is a regular file of that name that this process can use and only its owner
  * can read and write (mode 0600): creates an empty one, or takes further rights from an existing
@@ -85,19 +87,16 @@ enum platform_file_kind platform_file_kind(const char *path, bool follow_links, 
 bool platform_make_private(const char *path);
 
 /* From now on the first Ctrl-C or SIGTERM is only noted, and ends a wait; the second ends the
- * process as usual. False when the system cannot do that. */
+ * process as usual. False when that is not possible. */
 bool platform_note_interrupt(void);
 
 /* From now on the first SIGTERM does what Ctrl-C does, which interpreters turn into an error; the
  * second ends the process. False, and nothing is changed, if no handler for Ctrl-C is set. */
 bool platform_pass_on_termination(void);
 
-/* True when there was an interrupt since platform_note_interrupt, or a SIGTERM since
- * platform_pass_on_termination. */
-bool platform_was_interrupted(void);
-
-/* True when that was SIGTERM. */
-bool platform_was_terminated(void);
+/* What came since then. */
+enum platform_interruption { PLATFORM_NONE, PLATFORM_INTERRUPTED, PLATFORM_TERMINATED };
+enum platform_interruption platform_interruption(void);
 
 /* Signals do again what they did before either function. Does nothing without that. */
 void platform_release_interrupt(void);
@@ -128,9 +127,5 @@ void platform_each_entry(const char *folder, void (*visit)(void *context, const 
 
 /* Opens a file to read from, closed by exec; NULL when it cannot be. */
 FILE *platform_open(const char *path);
-
-/* True when the file exists and its permissions let every user of this machine read it. False on
- * systems without such permissions. */
-bool platform_is_world_readable(const char *path);
 
 #endif

@@ -10,19 +10,6 @@
 /* More than the headers of any service. A longer head is cut, its status kept. */
 static const size_t longest_head = 256 * 1024;
 
-void transfer_list_append(struct transfer_list *list, struct transfer *transfer) {
-    transfer->previous = list->last;
-    transfer->next = NULL;
-    *(list->last != NULL ? &list->last->next : &list->first) = transfer;
-    list->last = transfer;
-}
-
-void transfer_list_remove(struct transfer_list *list, struct transfer *transfer) {
-    *(transfer->previous != NULL ? &transfer->previous->next : &list->first) = transfer->next;
-    *(transfer->next != NULL ? &transfer->next->previous : &list->last) = transfer->previous;
-    transfer->previous = transfer->next = NULL;
-}
-
 void transfer_lose_answer(struct transfer *transfer) {
     transfer->is_shared = true;
     response_head_free(&transfer->head);
@@ -60,41 +47,24 @@ static size_t on_body_bytes(char *bytes, size_t size, size_t count, void *contex
     return status == BYTE_BUFFER_OK ? size * count : 0;
 }
 
-/* Writes a small number in decimal; returns its length. */
-static size_t format_number(char *text, unsigned number) {
-    char reversed[3 * sizeof number];
-    size_t length = 0;
-    do {
-        reversed[length++] = (char)('0' + number % 10);
-        number /= 10;
-    } while (number > 0);
-    for (size_t i = 0; i < length; i++) {
-        text[i] = reversed[length - 1 - i];
-    }
-    return length;
-}
-
-struct own_header {
-    const char *prefix;
-    const char *value; /* NULL: not sent */
-    size_t length;
-};
-
 /* Writes the headers of this attempt, each ended by NUL, and links them before the request's. */
 static CURLcode link_headers(struct transfer *transfer, const struct transfer_attempt *attempt) {
-    char number[3 * sizeof attempt->retry_attempt];
-    const struct own_header wanted[TRANSFER_OWN_HEADERS] = {
+    char number[16];
+    bool is_retry = attempt->retry_attempt > 0;
+    int digits = is_retry ? snprintf(number, sizeof number, "%u", attempt->retry_attempt) : 0;
+    const struct {
+        const char *prefix;
+        const char *value; /* NULL: not sent */
+        size_t length;
+    } wanted[TRANSFER_OWN_HEADERS] = {
         {"Authorization: Bearer ", attempt->token, attempt->token_length},
         {"client-request-id: ", attempt->client_request_id, attempt->client_request_id_length},
-        {"retry-attempt: ", attempt->retry_attempt > 0 ? number : NULL,
-         format_number(number, attempt->retry_attempt)},
+        {"retry-attempt: ", is_retry ? number : NULL, (size_t)digits},
     };
     struct transfer_handle *handle = transfer->handle;
     struct byte_buffer *text = &handle->own_headers;
-    size_t room = 0;
-    for (size_t i = 0; i < TRANSFER_OWN_HEADERS; i++) {
-        room += strlen(wanted[i].prefix) + wanted[i].length + 1;
-    }
+    const size_t prefixes = 100; /* more than those and the number need */
+    size_t room = prefixes + attempt->token_length + attempt->client_request_id_length;
     if (byte_buffer_reserve(text, room) != BYTE_BUFFER_OK) {
         return CURLE_OUT_OF_MEMORY;
     }
@@ -131,7 +101,6 @@ CURLcode transfer_handle_reuse(struct transfer_handle *handle, struct prepared_r
     curl_easy_reset(easy); /* first: it still points at the other request's URL */
     prepared_request_release(handle->request);
     handle->request = prepared_request_retain(request);
-    handle->connect_milliseconds = handle->total_milliseconds = 0;
     CURLcode code = prepared_request_configure(request, easy);
     SET(CURLOPT_PRIVATE, (void *)handle);
     SET(CURLOPT_ERRORBUFFER, handle->message);
@@ -169,24 +138,6 @@ void transfer_handle_free(struct transfer_handle *handle) {
     }
 }
 
-/* Sets the timeouts that differ from those set before. */
-static CURLcode set_timeouts(struct transfer_handle *handle,
-                             const struct transfer_attempt *attempt) {
-    CURL *easy = handle->easy;
-    CURLcode code = CURLE_OK;
-    long connect = to_milliseconds(attempt->connect_timeout);
-    long total = to_milliseconds(attempt->total_timeout);
-    if (connect != handle->connect_milliseconds) {
-        SET(CURLOPT_CONNECTTIMEOUT_MS, connect);
-        handle->connect_milliseconds = connect;
-    }
-    if (total != handle->total_milliseconds) {
-        SET(CURLOPT_TIMEOUT_MS, total);
-        handle->total_milliseconds = total;
-    }
-    return code;
-}
-
 CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *handle,
                           const struct transfer_attempt *attempt) {
     handle->transfer = transfer;
@@ -197,8 +148,11 @@ CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *han
     transfer->request = prepared_request_retain(handle->request);
     byte_buffer_init(&transfer->body, handle->request->max_body);
     response_head_init(&transfer->head, longest_head);
-    CURLcode code = set_timeouts(handle, attempt);
-    return code == CURLE_OK ? link_headers(transfer, attempt) : code;
+    CURL *easy = handle->easy;
+    CURLcode code = link_headers(transfer, attempt);
+    SET(CURLOPT_CONNECTTIMEOUT_MS, to_milliseconds(attempt->connect_timeout));
+    SET(CURLOPT_TIMEOUT_MS, to_milliseconds(attempt->total_timeout));
+    return code;
 }
 
 static double read_seconds(CURL *easy, CURLINFO which) {
@@ -218,10 +172,7 @@ static void read_timings(struct transfer *transfer) {
 }
 
 static void set_message(struct transfer *transfer, const char *text) {
-    size_t length = strlen(text);
-    size_t most = sizeof transfer->message - 1;
-    memcpy(transfer->message, text, length < most ? length : most);
-    transfer->message[length < most ? length : most] = '\0';
+    (void)snprintf(transfer->message, sizeof transfer->message, "%s", text);
 }
 
 /* Names the encoding of a body that cannot be decoded. */
@@ -329,18 +280,13 @@ static void note_failure(struct transfer *transfer) {
     }
 }
 
-/* Notes the failure of a transfer that has no handle, because memory was short. */
-static void note_unstarted(struct transfer *transfer, CURLcode code) {
-    transfer->code = code;
-    transfer->failed_stage = "connect";
-    set_message(transfer, curl_easy_strerror(code));
-}
-
 struct transfer_handle *transfer_finish(struct transfer *transfer, CURLcode code) {
     struct transfer_handle *handle = transfer->handle;
     transfer->finished = true;
-    if (handle == NULL) {
-        note_unstarted(transfer, code);
+    if (handle == NULL) { /* memory was short */
+        transfer->code = code;
+        transfer->failed_stage = "connect";
+        set_message(transfer, curl_easy_strerror(code));
         return NULL;
     }
     transfer->code = true_code(transfer, code);

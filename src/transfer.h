@@ -46,11 +46,10 @@ struct transfer_handle {
     bool is_connected;                /* that socket was, or one before it */
     bool has_agreed_http2;            /* on that socket */
     bool is_traced;                   /* until the request is about to be sent */
-    long connect_milliseconds;        /* as set in libcurl; 0: not set */
-    long total_milliseconds;
     struct curl_slist headers[TRANSFER_OWN_HEADERS]; /* the attempt's, before the request's */
     struct byte_buffer own_headers; /* their text, with the token; wiped after each attempt */
     char message[CURL_ERROR_SIZE];
+    struct transfer_handle *next; /* among the set's idle ones */
 };
 
 struct transfer {
@@ -73,20 +72,11 @@ struct transfer {
     struct transfer_timings timings;
     char message[CURL_ERROR_SIZE];
 
-    struct transfer *previous, *next; /* in its list */
-
-    /* The set's own: which set it is in, and when that gives it up. */
+    /* The set's own: which set it is in, its place there, and when that gives it up. */
     struct transfer_set *set;
+    struct transfer *previous, *next;
     double deadline;
 };
-
-/* Transfers in their order; each is in one list at most. */
-struct transfer_list {
-    struct transfer *first, *last;
-};
-
-void transfer_list_append(struct transfer_list *list, struct transfer *transfer);
-void transfer_list_remove(struct transfer_list *list, struct transfer *transfer);
 
 /* A handle for transfers of this request; NULL when memory is short. Handles of one set share what
  * is known of connections. */

@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-/* Idle handles that are kept for the next transfers, unless more are expected. Each costs some 6 KB
+/* Idle handles that are kept for the next transfers, unless more are expected. Each needs some 6 KB
  * and saves some 10,000 instructions. */
 enum { MOST_IDLE = 64 };
 
@@ -21,12 +21,17 @@ static const double never = 1e300;
  * wait for. */
 static const double look_seconds = 0.1;
 
+/* Transfers in their order; each is in one list at most. */
+struct transfer_list {
+    struct transfer *first, *last;
+};
+
 struct transfer_set {
     CURLM *multi;
     struct transfer_list in_flight;
     struct transfer_list finished; /* in the order they finished */
-    struct transfer_handle **idle;
-    size_t idle_count, idle_room;
+    struct transfer_handle *idle;  /* the one used last comes first */
+    unsigned idle_count;
     struct connection_limits limits;
     struct socket_watch watch;
     struct idle_sockets sockets;
@@ -40,12 +45,20 @@ struct transfer_set {
     long process_id;
 };
 
-static void append_finished(struct transfer_set *set, struct transfer *transfer) {
-    transfer_list_append(&set->finished, transfer);
-    set->has_news = true;
+static void append(struct transfer_list *list, struct transfer *transfer) {
+    transfer->previous = list->last;
+    transfer->next = NULL;
+    *(list->last != NULL ? &list->last->next : &list->first) = transfer;
+    list->last = transfer;
 }
 
-struct transfer_set *transfer_set_create(void) {
+static void take_out(struct transfer_list *list, struct transfer *transfer) {
+    *(transfer->previous != NULL ? &transfer->previous->next : &list->first) = transfer->next;
+    *(transfer->next != NULL ? &transfer->next->previous : &list->last) = transfer->previous;
+    transfer->previous = transfer->next = NULL;
+}
+
+struct transfer_set *transfer_set_create(unsigned concurrency) {
     struct transfer_set *set = calloc(1, sizeof *set);
     int lowest[PLATFORM_LOWEST_FREE];
     if (set == NULL) {
@@ -56,33 +69,17 @@ struct transfer_set *transfer_set_create(void) {
     set->next_deadline = set->next_look = never;
     http2_connections_init(&set->http2);
     set->multi = curl_multi_init();
-    set->idle = calloc(MOST_IDLE, sizeof(struct transfer_handle *));
-    set->idle_room = MOST_IDLE;
-    if (set->multi == NULL || set->idle == NULL ||
+    if (set->multi == NULL ||
         !socket_watch_init(&set->watch, set->multi, connection_use_note_socket)) {
-        curl_multi_cleanup(set->multi);
-        socket_watch_free(&set->watch);
-        free(set->idle);
-        free(set);
+        transfer_set_destroy(set);
         return NULL;
     }
     /* The pipe that wakes a multi: before 8.11 libcurl lets other programs inherit it. */
     platform_close_on_exec_new(lowest);
-    return set;
-}
-
-bool transfer_set_expect(struct transfer_set *set, unsigned concurrency) {
-    if (concurrency > set->idle_room) {
-        struct transfer_handle **longer =
-            realloc(set->idle, concurrency * sizeof(struct transfer_handle *));
-        if (longer == NULL) {
-            return false;
-        }
-        set->idle = longer;
-        set->idle_room = concurrency;
+    if (concurrency > 0) {
+        connection_limits_set(&set->limits, set->multi, concurrency);
     }
-    connection_limits_set(&set->limits, set->multi, concurrency);
-    return true;
+    return set;
 }
 
 bool transfer_set_is_ours(const struct transfer_set *set) {
@@ -93,22 +90,32 @@ bool transfer_set_is_ours(const struct transfer_set *set) {
  */
 static struct transfer_handle *take_handle(struct transfer_set *set,
                                            struct prepared_request *request) {
-    for (size_t i = set->idle_count; i-- > 0;) {
-        struct transfer_handle *handle = set->idle[i];
-        if (handle->request == request) {
-            set->idle[i] = set->idle[--set->idle_count];
-            return handle;
-        }
+    struct transfer_handle **link = &set->idle;
+    while (*link != NULL && (*link)->request != request) {
+        link = &(*link)->next;
     }
-    if (set->idle_count == 0) {
+    link = *link != NULL ? link : &set->idle;
+    struct transfer_handle *handle = *link;
+    if (handle == NULL) {
         return transfer_handle_create(request, &set->sockets, &set->http2);
     }
-    struct transfer_handle *other = set->idle[--set->idle_count];
-    if (transfer_handle_reuse(other, request) != CURLE_OK) {
-        transfer_handle_free(other);
+    *link = handle->next;
+    set->idle_count--;
+    if (handle->request != request && transfer_handle_reuse(handle, request) != CURLE_OK) {
+        transfer_handle_free(handle);
         return NULL;
     }
-    return other;
+    return handle;
+}
+
+static void return_handle(struct transfer_set *set, struct transfer_handle *handle) {
+    if (set->idle_count < MOST_IDLE || set->idle_count < set->limits.concurrency) {
+        handle->next = set->idle;
+        set->idle = handle;
+        set->idle_count++;
+    } else {
+        transfer_handle_free(handle);
+    }
 }
 
 /* Notes when the set itself has to act for a transfer that has just been added. */
@@ -121,14 +128,6 @@ static void note_times(struct transfer_set *set, struct transfer *transfer, doub
     }
     if (set->in_flight_count == 1 || set->next_look == never) {
         set->next_look = now + look_seconds;
-    }
-}
-
-static void return_handle(struct transfer_set *set, struct transfer_handle *handle) {
-    if (set->idle_count < set->idle_room) {
-        set->idle[set->idle_count++] = handle;
-    } else {
-        transfer_handle_free(handle);
     }
 }
 
@@ -145,18 +144,20 @@ void transfer_set_add(struct transfer_set *set, struct transfer *transfer,
         code = CURLE_OUT_OF_MEMORY;
     }
     if (code == CURLE_OK) {
-        transfer_list_append(&set->in_flight, transfer);
+        append(&set->in_flight, transfer);
         set->in_flight_count++;
         note_times(set, transfer, attempt->total_timeout);
         set->has_new = true;
     } else {
         transfer_handle_free(transfer_finish(transfer, code));
-        append_finished(set, transfer);
+        append(&set->finished, transfer);
+        set->has_news = true;
     }
 }
 
+/* Ends a transfer in flight; it stays in the set until it is taken. */
 static void finish(struct transfer_set *set, struct transfer *transfer, CURLcode code) {
-    transfer_list_remove(&set->in_flight, transfer);
+    take_out(&set->in_flight, transfer);
     set->in_flight_count--;
     CURL *easy = transfer->handle->easy;
     /* Before it leaves the multi, which has the socket. */
@@ -164,12 +165,8 @@ static void finish(struct transfer_set *set, struct transfer *transfer, CURLcode
     curl_multi_remove_handle(set->multi, easy);
     return_handle(set, transfer_finish(transfer, code));
     connection_limits_note(&set->limits, transfer->http_version, set->in_flight_count);
-}
-
-/* Finishes a transfer that stays in the set until it is taken. */
-static void finish_and_keep(struct transfer_set *set, struct transfer *transfer, CURLcode code) {
-    finish(set, transfer, code);
-    append_finished(set, transfer);
+    append(&set->finished, transfer);
+    set->has_news = true;
 }
 
 /* Begins a transfer again whose request was not sent. This does not go on for ever: each time the
@@ -203,7 +200,7 @@ static void give_up_hopeless(struct transfer_set *set) {
          transfer = next) {
         next = transfer->next;
         if (transfer->deadline <= now || transfer->is_shared) {
-            finish_and_keep(set, transfer, CURLE_OPERATION_TIMEDOUT);
+            finish(set, transfer, CURLE_OPERATION_TIMEDOUT);
         } else if (transfer->deadline < set->next_deadline) {
             set->next_deadline = transfer->deadline;
         }
@@ -265,7 +262,7 @@ static void perform(struct transfer_set *set) {
         if (transfer_begins_again(transfer, code) && restart(set, transfer)) {
             continue;
         }
-        finish_and_keep(set, transfer, code);
+        finish(set, transfer, code);
         if (transfer->is_shared) {
             connection_limits_end_sharing(&set->limits, set->multi);
             set->next_deadline = 0; /* the others on its connection are to end now */
@@ -276,7 +273,7 @@ static void perform(struct transfer_set *set) {
     }
     /* A multi that is out of memory makes no progress: its transfers fail, so that waits end. */
     while (status != CURLM_OK && set->in_flight.first != NULL) {
-        finish_and_keep(set, set->in_flight.first, CURLE_OUT_OF_MEMORY);
+        finish(set, set->in_flight.first, CURLE_OUT_OF_MEMORY);
     }
 }
 
@@ -307,43 +304,32 @@ bool transfer_set_wake(struct transfer_set *set) {
 }
 
 bool transfer_set_is_due(struct transfer_set *set) {
-    if (set->has_new || set->finished.first != NULL || is_past(next_time(set)) || is_time(set)) {
+    if (set->has_new || set->finished.first != NULL || milliseconds_until_due(set, 1) == 0) {
         return true;
     }
     transfer_set_poll(set, NULL, 0, 0);
     return socket_watch_has_news(&set->watch);
 }
 
-/* Waits up to so many seconds for an event, and handles it. */
-static void poll_and_perform(struct transfer_set *set, double seconds) {
-    transfer_set_poll(set, NULL, 0, seconds);
-    perform(set);
-}
-
 int transfer_set_step(struct transfer_set *set, double timeout) {
-    bool may_wait = timeout > 0;
-    if (!may_wait && !set->has_waited) {
-        transfer_set_poll(set, NULL, 0, 0);
-    }
-    if (!may_wait || set->has_new) {
+    if (set->has_new && timeout > 0) {
         perform(set);
     }
-    /* `has_news`: a finished transfer that is never taken must not prevent all later waits. */
-    if (may_wait && !set->has_news && set->in_flight_count > 0) {
-        poll_and_perform(set, timeout);
+    if (!set->has_waited) {
+        /* `has_news`: a finished transfer that is never taken must not prevent all later waits. */
+        bool may_wait = timeout > 0 && !set->has_news && set->in_flight_count > 0;
+        transfer_set_poll(set, NULL, 0, may_wait ? timeout : 0);
     }
+    perform(set);
     set->has_news = false;
     return set->in_flight_count;
 }
 
 bool transfer_set_wait(struct transfer_set *set, struct transfer *transfer, double seconds) {
     double end = platform_clock() + seconds;
-    if (set->has_new) {
-        perform(set);
-    }
     for (double left = seconds; !transfer->finished && transfer->set == set && left > 0;
          left = end - platform_clock()) {
-        poll_and_perform(set, left);
+        transfer_set_step(set, left);
     }
     if (transfer->finished && transfer->set == set) {
         transfer_set_remove(transfer);
@@ -364,14 +350,15 @@ void transfer_set_remove(struct transfer *transfer) {
     if (set == NULL) {
         return;
     }
-    if (transfer->finished) {
-        transfer_list_remove(&set->finished, transfer);
-        set->has_news = set->has_news && set->finished.first != NULL;
-    } else if (!transfer_set_is_ours(set)) {
-        transfer_list_remove(&set->in_flight, transfer);
+    if (!transfer->finished && !transfer_set_is_ours(set)) {
+        take_out(&set->in_flight, transfer);
         transfer->handle = NULL; /* its easy handle stays with the multi, which is given up */
     } else {
-        finish(set, transfer, CURLE_ABORTED_BY_CALLBACK);
+        if (!transfer->finished) {
+            finish(set, transfer, CURLE_ABORTED_BY_CALLBACK);
+        }
+        take_out(&set->finished, transfer);
+        set->has_news = set->has_news && set->finished.first != NULL;
     }
     transfer->set = NULL;
 }
@@ -389,12 +376,13 @@ void transfer_set_destroy(struct transfer_set *set) {
     if (!transfer_set_is_ours(set)) {
         return;
     }
-    while (set->idle_count > 0) {
-        transfer_handle_free(set->idle[--set->idle_count]);
+    while (set->idle != NULL) {
+        struct transfer_handle *next = set->idle->next;
+        transfer_handle_free(set->idle);
+        set->idle = next;
     }
     curl_multi_cleanup(set->multi);
     socket_watch_free(&set->watch);
     idle_sockets_free(&set->sockets);
-    free(set->idle);
     free(set);
 }

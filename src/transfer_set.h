@@ -8,12 +8,9 @@
 
 struct transfer_set;
 
-/* NULL when memory is short. */
-struct transfer_set *transfer_set_create(void);
-
-/* Prepares a new set for so many transfers at a time. Over HTTP/2 up to 100 of them then share a
- * connection; over HTTP/1.x each has its own. False when memory is short. */
-bool transfer_set_expect(struct transfer_set *set, unsigned concurrency);
+/* A set for so many transfers at a time; 0: for a few. If many are expected, up to 100 of them
+ * share a connection over HTTP/2; over HTTP/1.x each has its own. NULL when memory is short. */
+struct transfer_set *transfer_set_create(unsigned concurrency);
 
 /* Ends every transfer that is still in the set as failed, and closes all connections. NULL is
  * allowed. In a forked child nothing is closed, because closing would send messages on connections

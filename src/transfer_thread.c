@@ -123,7 +123,7 @@ static void watch(struct curl_waitfd *watched, int descriptor) {
 
 /* Accepts the connections that wait. */
 static void accept_connections(struct transfer_thread *thread) {
-    static const struct connection new_connection;
+    const struct connection unused = {0, 0};
     int descriptor;
     if (!thread->is_exhausted && thread->watched[thread->connection_count].revents == 0) {
         return;
@@ -134,7 +134,7 @@ static void accept_connections(struct transfer_thread *thread) {
             continue;
         }
         size_t place = thread->connection_count++;
-        thread->connections[place] = new_connection;
+        thread->connections[place] = unused;
         watch(&thread->watched[place], descriptor);
         thread->watched[place].revents = CURL_WAIT_POLLIN; /* most write at once */
     }
@@ -278,9 +278,8 @@ struct transfer_thread *transfer_thread_start(const char **problem) {
     }
     thread->process_id = platform_process_id();
     thread->wake.listener = thread->wake.node = -1;
-    thread->set = transfer_set_create();
-    if (thread->set != NULL && transfer_set_expect(thread->set, usual_concurrency) &&
-        reserve_connection(thread)) {
+    thread->set = transfer_set_create(usual_concurrency);
+    if (thread->set != NULL && reserve_connection(thread)) {
         if (!transfer_set_wake(thread->set)) {
             *problem = "libcurl cannot wake a thread";
         } else if (wake_socket_open(&thread->wake, problem)) {

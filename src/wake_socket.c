@@ -21,9 +21,9 @@
 /* The flags of a new socket. Where the system can, they are set at once, because another thread of
  * the process may be forking. */
 #ifdef SOCK_CLOEXEC
-enum { FLAGS = SOCK_CLOEXEC | SOCK_NONBLOCK };
+enum { FLAGS = SOCK_CLOEXEC | SOCK_NONBLOCK, TYPE = SOCK_STREAM | FLAGS };
 #else
-enum { FLAGS = 0 };
+enum { FLAGS = 0, TYPE = SOCK_STREAM };
 #define accept4(listener, address, size, flags) accept(listener, address, size)
 #endif
 
@@ -37,7 +37,7 @@ static int with_flags(int descriptor) {
 }
 
 static int new_socket(void) {
-    return with_flags(socket(AF_UNIX, SOCK_STREAM | FLAGS, 0));
+    return with_flags(socket(AF_UNIX, TYPE, 0));
 }
 
 /* True when this process is at the other end; where the system does not tell, this user. */

@@ -3,8 +3,8 @@
 
 build_programs() {
   plain_objects=
-  for source in src/*.c; do
-    name=$(basename "$source" .c)
+  for source in src/*.c src/*/*.c; do
+    name=${source#src/} name=${name%.c}
     case $name in
       lua_* | core) ;;
       *) plain_objects="$plain_objects build/c/$name.o" ;;

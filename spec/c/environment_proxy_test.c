@@ -28,7 +28,7 @@ static void takes_the_first_variable_that_is_set(void) {
 
 /* True when libcurl asks the proxy of the environment for the host. */
 static bool libcurl_asks_proxy(struct peer *proxy, const char *host) {
-    struct transfer_set *set = transfer_set_create();
+    struct transfer_set *set = transfer_set_create(0);
     struct transfer transfer = {0};
     struct transfer_attempt attempt = usual;
     struct prepared_request *request = request_for("https", host, 1);
@@ -81,7 +81,7 @@ static void knows_one_that_is_dead(void) {
     char url[64];
     snprintf(url, sizeof url, "http://127.0.0.1:%d", none.port);
     setenv("ALL_PROXY", url, 1);
-    struct transfer_set *set = transfer_set_create();
+    struct transfer_set *set = transfer_set_create(0);
     struct transfer transfer = {0};
     struct prepared_request *request = request_for("https", "graph.example.test", none.port);
     transfer_set_add(set, &transfer, request, &usual);

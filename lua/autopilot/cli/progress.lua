@@ -19,7 +19,7 @@ local narrowest, longest_bar = 45, 30
 
 local function width_of(context)
   local width = context.terminal_width or core.terminal_width()
-  width = width or tonumber((context.getenv "COLUMNS" or ""):match "^%d+$") or usual_width
+  width = width ~= 0 and width or tonumber((context.getenv "COLUMNS" or ""):match "^%d+$") or usual_width
   return math.max(0, width - 1) -- many terminals begin a new line behind the last column
 end
 
@@ -31,7 +31,7 @@ end
 function progress.drawer(context, options, line)
   local is_terminal = context.is_terminal
   if is_terminal == nil then
-    is_terminal = core.is_terminal()
+    is_terminal = core.terminal_width() ~= nil
   end
   if not is_terminal or options.json or options.quiet or context.getenv "TERM" == "dumb" then
     return nil

@@ -39,7 +39,7 @@ function secret_file.read(path, allow_world_readable)
   local file, reason = io.open(path, "rb")
   if not file then
     return nil, secret_file.printable(reason)
-  elseif not allow_world_readable and core.is_world_readable(path) then
+  elseif not allow_world_readable and select(3, core.file_kind(path, true)) then
     file:close()
     local message = "%s can be read by every user of this machine: take that right away "
       .. "(chmod o-r), or set allow_world_readable = true"

@@ -1,5 +1,4 @@
-/* src/platform.h on Windows; empty elsewhere. */
-#include "platform.h"
+#include "../platform.h"
 
 #ifdef _WIN32
 
@@ -86,42 +85,39 @@ void platform_close_on_exec_new(const int lowest[PLATFORM_LOWEST_FREE]) {
     (void)lowest; /* a program there inherits sockets only on request */
 }
 
-bool platform_is_terminal(void) {
-    return _isatty(_fileno(stderr)) != 0;
-}
-
 int platform_terminal_width(void) {
     CONSOLE_SCREEN_BUFFER_INFO screen;
+    if (_isatty(_fileno(stderr)) == 0) {
+        return -1;
+    }
     if (GetConsoleScreenBufferInfo(GetStdHandle(STD_ERROR_HANDLE), &screen) == 0) {
         return 0;
     }
     return screen.srWindow.Right - screen.srWindow.Left + 1;
 }
 
-enum platform_file_kind platform_file_kind(const char *path, bool follow_links, double *size) {
-    WIN32_FILE_ATTRIBUTE_DATA file;
-    if (GetFileAttributesExA(path, GetFileExInfoStandard, &file) == 0) {
-        return PLATFORM_NOTHING;
-    } else if (!follow_links && (file.dwFileAttributes & FILE_ATTRIBUTE_REPARSE_POINT) != 0) {
-        return PLATFORM_LINK;
-    } else if ((file.dwFileAttributes & FILE_ATTRIBUTE_DIRECTORY) != 0) {
-        return PLATFORM_FOLDER;
-    } else if ((file.dwFileAttributes & FILE_ATTRIBUTE_DEVICE) != 0) {
-        return PLATFORM_DEVICE;
+struct platform_file platform_look_up(const char *path, bool follow_links) {
+    WIN32_FILE_ATTRIBUTE_DATA data;
+    struct platform_file file = {PLATFORM_NOTHING, 0, false};
+    if (GetFileAttributesExA(path, GetFileExInfoStandard, &data) != 0) {
+        DWORD is = data.dwFileAttributes;
+        file.size = (double)data.nFileSizeHigh * 4294967296.0 + (double)data.nFileSizeLow;
+        file.kind = !follow_links && (is & FILE_ATTRIBUTE_REPARSE_POINT) != 0 ? PLATFORM_LINK
+                    : (is & FILE_ATTRIBUTE_DIRECTORY) != 0                    ? PLATFORM_FOLDER
+                    : (is & FILE_ATTRIBUTE_DEVICE) != 0                       ? PLATFORM_DEVICE
+                                                                              : PLATFORM_FILE;
     }
-    *size = (double)file.nFileSizeHigh * 4294967296.0 + (double)file.nFileSizeLow;
-    return PLATFORM_FILE;
+    return file;
 }
 
 bool platform_make_private(const char *path) {
-    double size;
     HANDLE file =
         CreateFileA(path, GENERIC_WRITE, 0, NULL, CREATE_NEW, FILE_ATTRIBUTE_NORMAL, NULL);
     if (file != INVALID_HANDLE_VALUE) {
         CloseHandle(file);
         return true;
     }
-    return platform_file_kind(path, false, &size) == PLATFORM_FILE &&
+    return platform_look_up(path, false).kind == PLATFORM_FILE &&
            (GetFileAttributesA(path) & FILE_ATTRIBUTE_READONLY) == 0;
 }
 
@@ -141,12 +137,8 @@ bool platform_pass_on_termination(void) {
     return false; /* there is no SIGTERM */
 }
 
-bool platform_was_interrupted(void) {
-    return interrupts > 0;
-}
-
-bool platform_was_terminated(void) {
-    return false; /* there is no SIGTERM */
+enum platform_interruption platform_interruption(void) {
+    return interrupts > 0 ? PLATFORM_INTERRUPTED : PLATFORM_NONE;
 }
 
 void platform_release_interrupt(void) {
@@ -161,11 +153,6 @@ void platform_each_entry(const char *folder, void (*visit)(void *context, const 
 
 FILE *platform_open(const char *path) {
     return fopen(path, "rb");
-}
-
-bool platform_is_world_readable(const char *path) {
-    (void)path;
-    return false; /* access lists, not a mode, decide on that */
 }
 
 static SRWLOCK process_lock = SRWLOCK_INIT;

@@ -1,9 +1,8 @@
-/* src/platform.h on POSIX systems; empty on Windows. */
 /* dladdr, RTLD_NODELETE and getentropy are extensions in glibc. */
 #define _GNU_SOURCE 1
 #define _DARWIN_C_SOURCE 1
 
-#include "platform.h"
+#include "../platform.h"
 
 #ifndef _WIN32
 
@@ -49,17 +48,13 @@ double platform_clock(void) {
 }
 
 void platform_sleep(double seconds) {
-    if (!(seconds > 0)) {
-        return;
-    }
     const double longest = 1e8; /* three years; keeps the conversion inside time_t everywhere */
-    if (seconds > longest) {
-        seconds = longest;
+    if (seconds > 0) {          /* and not NaN */
+        double limited = seconds < longest ? seconds : longest;
+        struct timespec duration = {.tv_sec = (time_t)limited};
+        duration.tv_nsec = (long)((limited - (double)duration.tv_sec) * 1e9);
+        nanosleep(&duration, NULL);
     }
-    struct timespec duration;
-    duration.tv_sec = (time_t)seconds;
-    duration.tv_nsec = (long)((seconds - (double)duration.tv_sec) * 1e9);
-    nanosleep(&duration, NULL);
 }
 
 long platform_process_id(void) {
@@ -68,8 +63,7 @@ long platform_process_id(void) {
 
 void platform_pin_module(void) {
 #ifdef RTLD_NODELETE
-    static const char anchor =
-        0; /* lives in this module; a function's address is no data pointer */
+    static const char anchor = 0; /* data of this module: dladdr takes no address of a function */
     Dl_info module;
     if (dladdr(&anchor, &module) != 0 && module.dli_fname != NULL) {
         /* The handle is deliberately not closed. A static build has no module to pin. */
@@ -152,27 +146,28 @@ void platform_close_on_exec_new(const int lowest[PLATFORM_LOWEST_FREE]) {
     }
 }
 
-bool platform_is_terminal(void) {
-    return isatty(STDERR_FILENO) == 1;
-}
-
 int platform_terminal_width(void) {
     struct winsize window;
+    if (isatty(STDERR_FILENO) != 1) {
+        return -1;
+    }
     return ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 ? (int)window.ws_col : 0;
 }
 
-enum platform_file_kind platform_file_kind(const char *path, bool follow_links, double *size) {
-    struct stat file;
-    if ((follow_links ? stat(path, &file) : lstat(path, &file)) != 0) {
-        return PLATFORM_NOTHING;
+struct platform_file platform_look_up(const char *path, bool follow_links) {
+    struct stat status;
+    struct platform_file file = {PLATFORM_NOTHING, 0, false};
+    if ((follow_links ? stat(path, &status) : lstat(path, &status)) == 0) {
+        file.size = (double)status.st_size;
+        file.is_world_readable = (status.st_mode & S_IROTH) != 0;
+        file.kind = S_ISREG(status.st_mode)    ? PLATFORM_FILE
+                    : S_ISDIR(status.st_mode)  ? PLATFORM_FOLDER
+                    : S_ISLNK(status.st_mode)  ? PLATFORM_LINK
+                    : S_ISFIFO(status.st_mode) ? PLATFORM_PIPE
+                    : S_ISSOCK(status.st_mode) ? PLATFORM_SOCKET
+                                               : PLATFORM_DEVICE;
     }
-    *size = (double)file.st_size;
-    return S_ISREG(file.st_mode)    ? PLATFORM_FILE
-           : S_ISDIR(file.st_mode)  ? PLATFORM_FOLDER
-           : S_ISLNK(file.st_mode)  ? PLATFORM_LINK
-           : S_ISFIFO(file.st_mode) ? PLATFORM_PIPE
-           : S_ISSOCK(file.st_mode) ? PLATFORM_SOCKET
-                                    : PLATFORM_DEVICE;
+    return file;
 }
 
 bool platform_make_private(const char *path) {
@@ -210,15 +205,9 @@ bool platform_note_interrupt(void) {
     sigaddset(&action.sa_mask, SIGINT);
     sigaddset(&action.sa_mask, SIGTERM);
     interrupted_by = 0;
-    if (sigaction(SIGINT, &action, &before_interrupt) != 0) {
-        return false;
-    }
-    if (sigaction(SIGTERM, &action, &before_termination) != 0) {
-        sigaction(SIGINT, &before_interrupt, NULL);
-        return false;
-    }
-    notes_interrupt = true;
-    return true;
+    notes_interrupt = sigaction(SIGINT, &action, &before_interrupt) == 0 &&
+                      sigaction(SIGTERM, &action, &before_termination) == 0;
+    return notes_interrupt;
 }
 
 static void pass_on_termination(int number) {
@@ -239,12 +228,10 @@ bool platform_pass_on_termination(void) {
     return notes_interrupt;
 }
 
-bool platform_was_interrupted(void) {
-    return interrupted_by != 0;
-}
-
-bool platform_was_terminated(void) {
-    return interrupted_by == SIGTERM;
+enum platform_interruption platform_interruption(void) {
+    return interrupted_by == 0         ? PLATFORM_NONE
+           : interrupted_by == SIGTERM ? PLATFORM_TERMINATED
+                                       : PLATFORM_INTERRUPTED;
 }
 
 void platform_release_interrupt(void) {
@@ -258,11 +245,10 @@ void platform_release_interrupt(void) {
 void platform_each_entry(const char *folder, void (*visit)(void *context, const char *name),
                          void *context) {
     DIR *stream = opendir(folder);
-    const struct dirent *entry;
-    while (stream != NULL && (entry = readdir(stream)) != NULL) {
-        visit(context, entry->d_name);
-    }
     if (stream != NULL) {
+        for (const struct dirent *entry; (entry = readdir(stream)) != NULL;) {
+            visit(context, entry->d_name);
+        }
         closedir(stream);
     }
 }
@@ -274,11 +260,6 @@ FILE *platform_open(const char *path) {
         close(descriptor);
     }
     return file;
-}
-
-bool platform_is_world_readable(const char *path) {
-    struct stat file;
-    return stat(path, &file) == 0 && (file.st_mode & S_IROTH) != 0;
 }
 
 static pthread_mutex_t process_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -322,10 +303,8 @@ void platform_close(int descriptor) {
 
 long platform_descriptor_limit(void) {
     struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
-        return 0;
-    }
-    return limit.rlim_cur < LONG_MAX ? (long)limit.rlim_cur : 0;
+    bool is_known = getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < LONG_MAX;
+    return is_known ? (long)limit.rlim_cur : 0; /* RLIM_INFINITY is larger */
 }
 
 #endif
