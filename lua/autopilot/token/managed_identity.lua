@@ -6,7 +6,7 @@
 
 local arc = require "autopilot.token.managed_identity.arc"
 local authority = require "autopilot.token.authority"
-local http = require "autopilot.token.http"
+local endpoint = require "autopilot.token.endpoint"
 local is_loopback = require "autopilot.base.url"
 local merged = require "autopilot.base.merged"
 local metadata_service = require "autopilot.token.managed_identity.metadata_service"
@@ -41,7 +41,7 @@ local timeout = { connect = 5, total = 30 }
 --   secret            the header that proves who asks, and the variable that holds its value
 --   is_form           the parameters are sent as a form
 --   takes_refused     it can be told which token was refused, and drops that from its cache
---   send              sends a request, as `http.request`, where more than one request may be needed
+--   send              sends a request, as `endpoint.request`, where more than one request may be needed
 local platforms = {
   -- "Leverage a Service Fabric application's managed identity". Its endpoint has a certificate that the
   -- cluster made itself; other libraries recognize it by its thumbprint. Here it is checked like any other
@@ -206,7 +206,7 @@ local function request_of(platform, ask, scope, context)
     end
     headers[platform.secret.header] = secret
   end
-  local encoded = http.encode_form(parameters)
+  local encoded = endpoint.encode_form(parameters)
   local separator = url:find("?", 1, true) and "&" or "?"
   return {
     source = "managed identity of " .. platform.name,
@@ -226,14 +226,18 @@ local function ask_platform(ask, scope, context)
   if not request then
     return provider.failure(complaint)
   end
-  local object, message, details, answer = (platform.send or http.request)(ask, request, context)
+  local object, message, details, answer = (platform.send or endpoint.request)(
+    ask,
+    request,
+    context
+  )
   if not object then
     if not answer and details.is_transient then
       details.hint = platform.unreachable_hint or details.hint
     end
     return nil, message, details
   end
-  local token, expires_in, extra = http.read_token(object, ask.now())
+  local token, expires_in, extra = endpoint.read_token(object, ask.now())
   if not token then
     return nil, request.source .. ": " .. expires_in, extra
   end
