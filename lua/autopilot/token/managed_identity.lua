@@ -53,7 +53,6 @@ local platforms = {
     endpoint = "IDENTITY_ENDPOINT",
     is_local = true,
     version = "2019-07-01-preview",
-    identities = {},
     secret = { header = "Secret", variable = "IDENTITY_HEADER" },
     takes_refused = true,
     unreachable_hint = "The endpoint's certificate must be trusted: give that of the cluster to "
@@ -88,7 +87,6 @@ local platforms = {
     endpoint = "IDENTITY_ENDPOINT",
     is_local = true,
     version = "2020-06-01",
-    identities = {},
     headers = { Metadata = "true" },
     send = arc.send,
   },
@@ -98,7 +96,6 @@ local platforms = {
     variables = { "MSI_ENDPOINT" },
     endpoint = "MSI_ENDPOINT",
     is_local = true,
-    identities = {},
     headers = { ["Content-Type"] = "application/x-www-form-urlencoded", Metadata = "true" },
     is_form = true,
   },
@@ -174,7 +171,7 @@ local function parameters_of(platform, ask, scope, context)
   local parameters =
     { resource = scope:gsub("/%.default$", ""), ["api-version"] = platform.version }
   local kind = context.kind
-  local parameter = platform.identities[kind or "client_id"]
+  local parameter = (platform.identities or {})[kind or "client_id"]
   if kind and not parameter then
     return nil, ("%s has no identity that is chosen by %s"):format(platform.name, kind)
   elseif kind then
