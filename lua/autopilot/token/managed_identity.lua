@@ -262,9 +262,7 @@ return provider.kind("managed_identity", rules, function(checked)
     kind = kind,
     identity = kind and checked[kind],
     probe = checked.probe,
-    variable = function(name)
-      return authority.environment(checked, name)
-    end,
+    variable = authority.environment(checked),
   }
   return function(ask)
     if ask.has_several then

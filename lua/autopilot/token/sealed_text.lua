@@ -1,9 +1,9 @@
 --- Encrypts texts, so that they can be read and made with the key only: AES-256 in Galois/Counter Mode
 -- (NIST SP 800-38D).
 --
--- OpenSSL does the work, through luaossl. Each text is bound to a context: a text
--- that was moved to another place does not open. The nonce of each text is random, which is safe for 2^32
--- texts with one key (section 8.3 there).
+-- OpenSSL does the work, through luaossl. Each text is bound to a context: a text that was moved to another
+-- place does not open. The nonce of each text is random, which is safe for 2^32 texts with one key (section
+-- 8.3 there).
 
 local provider = require "autopilot.token.provider"
 
