@@ -142,10 +142,10 @@ local function endpoint_of(platform, variable)
   local scheme, host, port = split_origin(origin or "")
   if (scheme ~= "https" and scheme ~= "http") or rest:find "[^\33-\126]" or rest:find "[#\\]" then
     return nil, "must be an https or http URL without credentials, blanks or fragment"
-  elseif scheme == "http" and not is_loopback(host) and not is_link_local(host) then
-    return nil, "must be https: http is for loopback and link-local addresses only"
   elseif scheme == "http" and not is_loopback(host) and platform.is_local then
     return nil, "must be https: http is for loopback addresses only"
+  elseif scheme == "http" and not is_loopback(host) and not is_link_local(host) then
+    return nil, "must be https: http is for loopback and link-local addresses only"
   elseif platform.path and rest:find("?", 1, true) then
     return nil, "must have no query"
   end
@@ -223,11 +223,8 @@ local function ask_platform(ask, scope, context)
   if not request then
     return provider.failure(complaint)
   end
-  local object, message, details, answer = (platform.send or endpoint.request)(
-    ask,
-    request,
-    context
-  )
+  local send = platform.send or endpoint.request
+  local object, message, details, answer = send(ask, request, context)
   if not object then
     if not answer and details.is_transient then
       details.hint = platform.unreachable_hint or details.hint
