@@ -2,7 +2,7 @@
 
 local cjson = require "cjson.safe"
 local emulator = require "autopilot.emulator"
-local http = require "autopilot.token.http"
+local endpoint = require "autopilot.token.endpoint"
 
 local emulated_graph = {}
 
@@ -67,17 +67,14 @@ function emulated_graph.asked(given)
 end
 
 --- Posts a form to one of a tenant's endpoints: the decoded answer and its status.
----@param endpoint string `token` or `devicecode`
+---@param name string of the endpoint, `token` or `devicecode`
 ---@param fields table<string, string>
 ---@param tenant string? default `contoso`
-function emulated_graph.post(service, endpoint, fields, tenant)
+function emulated_graph.post(service, name, fields, tenant)
   local response = service:handle {
     method = "POST",
-    url = ("https://login.microsoftonline.com/%s/oauth2/v2.0/%s"):format(
-      tenant or "contoso",
-      endpoint
-    ),
-    body = http.encode_form(fields),
+    url = ("https://login.microsoftonline.com/%s/oauth2/v2.0/%s"):format(tenant or "contoso", name),
+    body = endpoint.encode_form(fields),
   }
   return cjson.decode(response.body), response.status
 end

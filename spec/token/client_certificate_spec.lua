@@ -192,7 +192,8 @@ describe("autopilot.token.client_certificate", function()
   end
 
   it("reads a key whose passphrase is in UTF-8, or no UTF-8 at all", function()
-    for number, other in ipairs { "pässword", "€\240\159\148\145", "p\228ssword", ("x"):rep(200) } do
+    local others = { "pässword", "€\240\159\148\145", "p\228ssword", ("x"):rep(200) }
+    for number, other in ipairs(others) do
       local key = path(("other_%d.pem"):format(number))
       key_files.encrypt(folder, key, other)
       assert.is_truthy((provider { private_key = key, passphrase = other }(emulated().ask)))

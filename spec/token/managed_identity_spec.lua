@@ -229,10 +229,12 @@ describe("autopilot.token.managed_identity", function()
         cloud_shell = "MSI_ENDPOINT",
         service_fabric = "IDENTITY_ENDPOINT",
       } do
-        local token, message, _, world = ask(platform, {}, nil, { [variable] = url })
-        assert.is_nil(token)
-        assert.is_truthy(message:find("http is for loopback addresses only", 1, true), message)
-        assert.are.equal(0, #world.requests)
+        for _, address in ipairs { url, "http://10.0.0.4/msi/token" } do
+          local token, message, _, world = ask(platform, {}, nil, { [variable] = address })
+          assert.is_nil(token)
+          assert.is_truthy(message:find("http is for loopback addresses only", 1, true), message)
+          assert.are.equal(0, #world.requests)
+        end
       end
     end
   )

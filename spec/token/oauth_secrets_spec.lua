@@ -1,14 +1,14 @@
 -- No secret of a request for a token comes back in what is told of it.
 
 local cjson = require "cjson.safe"
-local http = require "autopilot.token.http"
+local endpoint = require "autopilot.token.endpoint"
 local oauth_request = require "support.oauth_request"
 local token_world = require "support.token_world"
 
 local refusal, send, secret = oauth_request.refusal, oauth_request.send, oauth_request.secret
 
 describe("autopilot.token.oauth: the form's secrets", function()
-  local encoded = http.encode_form({ x = secret }):sub(3)
+  local encoded = endpoint.encode_form({ x = secret }):sub(3)
 
   it("come back in nothing that is said, however the endpoint echoes them", function()
     for _, echo in ipairs { secret, encoded, cjson.encode(secret), "client_secret=" .. encoded } do
@@ -45,7 +45,7 @@ describe("autopilot.token.oauth: the form's secrets", function()
 
   it("are those that the provider names, too", function()
     local world = token_world.scripted { token_world.refused(400, "e", 1, "echo other-one-0123") }
-    local _, message = http.request(world.ask, {
+    local _, message = endpoint.request(world.ask, {
       url = "https://login.test/",
       headers = {},
       timeout = {},

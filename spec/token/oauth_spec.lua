@@ -2,7 +2,7 @@
 -- network does.
 
 local cjson = require "cjson.safe"
-local http = require "autopilot.token.http"
+local endpoint = require "autopilot.token.endpoint"
 local oauth = require "autopilot.token.oauth"
 local oauth_request = require "support.oauth_request"
 local token_world = require "support.token_world"
@@ -13,7 +13,7 @@ describe("autopilot.token.oauth: a form", function()
   it("has every value percent-encoded, in the order of the names", function()
     assert.are.equal(
       "a=&b=%20%26%3D%2B%25%2F%0A%C3%A4&c-d_e.f~g=AZaz09-_.~&x%26%2F=%00",
-      http.encode_form {
+      endpoint.encode_form {
         ["x&/"] = "\0",
         ["c-d_e.f~g"] = "AZaz09-_.~",
         b = " &=+%/\n\195\164",
@@ -27,7 +27,7 @@ describe("autopilot.token.oauth: a form", function()
     for byte = 0, 255 do
       form.every = (form.every or "") .. string.char(byte)
     end
-    assert.are.same(form, token_world.form(http.encode_form(form)))
+    assert.are.same(form, token_world.form(endpoint.encode_form(form)))
   end)
 end)
 

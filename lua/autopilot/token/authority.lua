@@ -108,13 +108,14 @@ function authority.rules(own, names)
   return merged(common, own)
 end
 
---- An environment variable that is set and not empty, or nil.
----@param checked table
----@param name string
----@return string?
-function authority.environment(checked, name)
-  local value = checked.getenv(name)
-  return value ~= "" and value or nil
+--- Makes a function that reads environment variables: nil for one that is not set, or empty.
+---@param checked table options
+---@return fun(name: string): string? variable
+function authority.environment(checked)
+  return function(name)
+    local value = checked.getenv(name)
+    return value ~= "" and value or nil
+  end
 end
 
 --- The scope to ask for: the option, else the client's, else that of the cloud's Graph. Returns nil and a
@@ -143,7 +144,7 @@ end
 local function find_authority(checked, cloud)
   local given, source = checked.authority, "the authority"
   if not given then
-    given, source = authority.environment(checked, "AZURE_AUTHORITY_HOST"), "AZURE_AUTHORITY_HOST"
+    given, source = authority.environment(checked) "AZURE_AUTHORITY_HOST", "AZURE_AUTHORITY_HOST"
   end
   local url, complaint, host = authority.parse(given or clouds[cloud].authority)
   local served = clouds_of[host or ""]

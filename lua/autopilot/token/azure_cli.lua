@@ -11,10 +11,9 @@
 
 local authority = require "autopilot.token.authority"
 local dates = require "autopilot.base.dates"
-local http = require "autopilot.token.http"
+local endpoint = require "autopilot.token.endpoint"
 local json = require "autopilot.base.json"
 local life = require "autopilot.token.life"
-local oauth_error = require "autopilot.token.oauth_error"
 local protected_call = require "autopilot.base.protected_call"
 local provider = require "autopilot.token.provider"
 
@@ -168,7 +167,7 @@ local function failure(output, code, checked)
   local description = output:match "AADSTS%d+:[^\r\n]*"
   if description then
     local answer = { status = 400, headers = {}, object = { error_description = description } }
-    local message, details = oauth_error.read(answer, provider.cleaner(), 0)
+    local message, details = endpoint.refusal(answer, provider.cleaner(), 0)
     details.hint = details.hint or "Sign in again with 'az login'."
     return nil, "the Azure CLI failed: " .. message, details
   elseif output:find("az login", 1, true) then
@@ -188,7 +187,7 @@ local function read(output, now)
   if not expires_on and type(answer.expiresOn) == "string" then
     expires_on = local_time(answer.expiresOn)
   end
-  local token, expires_in = http.read_token({
+  local token, expires_in = endpoint.read_token({
     access_token = answer.accessToken,
     token_type = answer.tokenType,
     expires_on = expires_on,

@@ -70,13 +70,8 @@ local longest_pause = 3600
 -- The providers made here, and what each of them asks: so that none gets a second cache around it.
 local made_here = setmetatable({}, { __mode = "k" })
 
----@class autopilot.token.Entry what is known for one tenant, cloud and scope
----@field key string
----@field kept autopilot.token.Kept? the token
----@field blocked_until number? Unix seconds; asking again before is pointless
----@field failure { message: string?, details: table }? why
-
---- The entry for what is asked. Nothing secret is in its key.
+--- What is known for the tenant, cloud and scope that is asked for: `key`, in which nothing is secret; `kept`,
+-- the token; `blocked_until`, the Unix time before which asking again is pointless, and `failure`, why.
 local function entry_of(self, ask)
   local key = life.key_of(ask.tenant, ask.cloud, ask.scope)
   local entry = self.entries:find(key)

@@ -110,7 +110,7 @@ return provider.kind("client_certificate", rules, function(checked)
         loaded, message = load(checked)
       end
       if loaded then
-        assertion, message = assertion_of(loaded, checked, oauth.endpoint(place), ask.now())
+        assertion, message = assertion_of(loaded, checked, oauth.url(place), ask.now())
       end
       return assertion and oauth.proof(assertion), message
     end)

@@ -31,7 +31,7 @@ return provider.kind("default", rules, function(checked)
     provider.open("environment", of_environment),
     provider.open("workload_identity", checked),
     provider.open("managed_identity", {
-      client_id = checked.client_id or authority.environment(checked, "AZURE_CLIENT_ID"),
+      client_id = checked.client_id or authority.environment(checked) "AZURE_CLIENT_ID",
       scope = checked.scope,
       getenv = checked.getenv,
     }),

@@ -136,13 +136,13 @@ local needs_person = {
 }
 
 return provider.kind("device_code", rules, function(checked)
-  -- Refresh tokens by tenant, and the newest of an authority. They belong to no tenant or resource, so the
-  -- newest is tried for a tenant that has none of its own.
-  local refresh_tokens, newest = {}, {}
+  -- Refresh tokens by authority and tenant, and the newest by the authority alone. They belong to no tenant
+  -- or resource, so the newest is tried for a tenant that has none of its own.
+  local refresh_tokens = {}
 
   --- Signs in with a refresh token, or else by a person.
   local function get_token(ask, place, key)
-    local known = refresh_tokens[key] or newest[place.authority]
+    local known = refresh_tokens[key] or refresh_tokens[place.authority]
     if known then
       local token, expires_in, extra = oauth.request(ask, place, {
         grant_type = "refresh_token",
@@ -151,8 +151,8 @@ return provider.kind("device_code", rules, function(checked)
       })
       if token or not needs_person[extra.code] then
         return token, expires_in, extra
-      elseif refresh_tokens[key] == newest[place.authority] then
-        newest[place.authority] = nil
+      elseif refresh_tokens[key] == refresh_tokens[place.authority] then
+        refresh_tokens[place.authority] = nil
       end
       refresh_tokens[key] = nil
     end
@@ -172,7 +172,7 @@ return provider.kind("device_code", rules, function(checked)
       return nil, expires_in, extra
     end
     refresh_tokens[key] = extra.refresh_token or refresh_tokens[key]
-    newest[place.authority] = refresh_tokens[key]
+    refresh_tokens[place.authority] = refresh_tokens[key]
     return token, expires_in, { refresh_in = extra.refresh_in }
   end
 end)

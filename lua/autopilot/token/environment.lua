@@ -42,9 +42,7 @@ local function open(checked, variable)
 end
 
 return provider.kind("environment", rules, function(checked)
-  local function variable(name)
-    return authority.environment(checked, name)
-  end
+  local variable = authority.environment(checked)
   local chosen
   return function(ask)
     local message

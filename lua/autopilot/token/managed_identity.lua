@@ -6,7 +6,7 @@
 
 local arc = require "autopilot.token.managed_identity.arc"
 local authority = require "autopilot.token.authority"
-local http = require "autopilot.token.http"
+local endpoint = require "autopilot.token.endpoint"
 local merged = require "autopilot.base.merged"
 local metadata_service = require "autopilot.token.managed_identity.metadata_service"
 local provider = require "autopilot.token.provider"
@@ -40,7 +40,7 @@ local timeout = { connect = 5, total = 30 }
 --   secret            the header that proves who asks, and the variable that holds its value
 --   is_form           the parameters are sent as a form
 --   takes_refused     it can be told which token was refused, and drops that from its cache
---   send              sends a request, as `http.request`, where more than one request may be needed
+--   send              sends a request, as `endpoint.request`, where more than one request may be needed
 local platforms = {
   -- "Leverage a Service Fabric application's managed identity". Its endpoint has a certificate that the
   -- cluster made itself; other libraries recognize it by its thumbprint. Here it is checked like any other
@@ -52,7 +52,6 @@ local platforms = {
     endpoint = "IDENTITY_ENDPOINT",
     is_local = true,
     version = "2019-07-01-preview",
-    identities = {},
     secret = { header = "Secret", variable = "IDENTITY_HEADER" },
     takes_refused = true,
     unreachable_hint = "The endpoint's certificate must be trusted: give that of the cluster to "
@@ -87,7 +86,6 @@ local platforms = {
     endpoint = "IDENTITY_ENDPOINT",
     is_local = true,
     version = "2020-06-01",
-    identities = {},
     headers = { Metadata = "true" },
     send = arc.send,
   },
@@ -97,7 +95,6 @@ local platforms = {
     variables = { "MSI_ENDPOINT" },
     endpoint = "MSI_ENDPOINT",
     is_local = true,
-    identities = {},
     headers = { ["Content-Type"] = "application/x-www-form-urlencoded", Metadata = "true" },
     is_form = true,
   },
@@ -144,10 +141,10 @@ local function endpoint_of(platform, variable)
   local scheme, host, port = url_parts.split(origin or "")
   if (scheme ~= "https" and scheme ~= "http") or rest:find "[^\33-\126]" or rest:find "[#\\]" then
     return nil, "must be an https or http URL without credentials, blanks or fragment"
-  elseif scheme == "http" and not url_parts.is_loopback(host) and not is_link_local(host) then
-    return nil, "must be https: http is for loopback and link-local addresses only"
   elseif scheme == "http" and not url_parts.is_loopback(host) and platform.is_local then
     return nil, "must be https: http is for loopback addresses only"
+  elseif scheme == "http" and not url_parts.is_loopback(host) and not is_link_local(host) then
+    return nil, "must be https: http is for loopback and link-local addresses only"
   elseif platform.path and rest:find("?", 1, true) then
     return nil, "must have no query"
   end
@@ -173,7 +170,7 @@ local function parameters_of(platform, ask, scope, context)
   local parameters =
     { resource = scope:gsub("/%.default$", ""), ["api-version"] = platform.version }
   local kind = context.kind
-  local parameter = platform.identities[kind or "client_id"]
+  local parameter = (platform.identities or {})[kind or "client_id"]
   if kind and not parameter then
     return nil, ("%s has no identity that is chosen by %s"):format(platform.name, kind)
   elseif kind then
@@ -205,7 +202,7 @@ local function request_of(platform, ask, scope, context)
     end
     headers[platform.secret.header] = secret
   end
-  local encoded = http.encode_form(parameters)
+  local encoded = endpoint.encode_form(parameters)
   local separator = url:find("?", 1, true) and "&" or "?"
   return {
     source = "managed identity of " .. platform.name,
@@ -225,14 +222,15 @@ local function ask_platform(ask, scope, context)
   if not request then
     return provider.failure(complaint)
   end
-  local object, message, details, answer = (platform.send or http.request)(ask, request, context)
+  local send = platform.send or endpoint.request
+  local object, message, details, answer = send(ask, request, context)
   if not object then
     if not answer and details.is_transient then
       details.hint = platform.unreachable_hint or details.hint
     end
     return nil, message, details
   end
-  local token, expires_in, extra = http.read_token(object, ask.now())
+  local token, expires_in, extra = endpoint.read_token(object, ask.now())
   if not token then
     return nil, request.source .. ": " .. expires_in, extra
   end
@@ -260,9 +258,7 @@ return provider.kind("managed_identity", rules, function(checked)
     kind = kind,
     identity = kind and checked[kind],
     probe = checked.probe,
-    variable = function(name)
-      return authority.environment(checked, name)
-    end,
+    variable = authority.environment(checked),
   }
   return function(ask)
     if ask.has_several then

@@ -4,9 +4,8 @@
 
 local authority = require "autopilot.token.authority"
 local core = require "autopilot.core"
-local http = require "autopilot.token.http"
+local endpoint = require "autopilot.token.endpoint"
 local merged = require "autopilot.base.merged"
-local oauth_error = require "autopilot.token.oauth_error"
 local provider = require "autopilot.token.provider"
 
 local oauth = {}
@@ -20,31 +19,31 @@ local waits_for_certificate = { 2, 4, 8 }
 
 --- The URL of one of the tenant's endpoints.
 ---@param place autopilot.token.Place
----@param endpoint string? `token` (default) or `devicecode`
+---@param name string? `token` (default) or `devicecode`
 ---@return string
-function oauth.endpoint(place, endpoint)
-  return ("%s/%s/oauth2/v2.0/%s"):format(place.authority, place.tenant, endpoint or "token")
+function oauth.url(place, name)
+  return ("%s/%s/oauth2/v2.0/%s"):format(place.authority, place.tenant, name or "token")
 end
 
 --- Sends a form once, with the client id and the claims that are asked for.
 ---@param ask autopilot.TokenAsk its `claims` are sent as they are
 ---@param place autopilot.token.Place
 ---@param form autopilot.token.Form
----@param endpoint string? `token` (default) or `devicecode`
+---@param name string? of the endpoint, `token` (default) or `devicecode`
 ---@return table? object the JSON object of the answer
 ---@return string? message one line, without a secret
 ---@return autopilot.token.Details? details
-function oauth.post(ask, place, form, endpoint)
+function oauth.post(ask, place, form, name)
   local secret = form.client_secret or form.client_assertion
-  return http.request(ask, {
+  return endpoint.request(ask, {
     method = "POST",
-    url = oauth.endpoint(place, endpoint),
+    url = oauth.url(place, name),
     headers = {
       ["Accept"] = "application/json",
       ["Content-Type"] = "application/x-www-form-urlencoded",
       ["client-request-id"] = core.uuid(),
     },
-    body = http.encode_form(merged(form, { client_id = place.client_id, claims = ask.claims })),
+    body = endpoint.encode_form(merged(form, { client_id = place.client_id, claims = ask.claims })),
     timeout = timeout,
     secrets = { secret or form.device_code or form.refresh_token },
   })
@@ -62,7 +61,7 @@ function oauth.request(ask, place, form)
   if not object then
     return nil, message, details
   end
-  return http.read_token(object, ask.now())
+  return endpoint.read_token(object, ask.now())
 end
 
 --- Signs an application in (client credentials, RFC 6749 section 4.4). A certificate that Entra does not know
@@ -85,7 +84,7 @@ function oauth.sign_in(ask, checked, prove, fallback)
     end
     form.grant_type, form.scope = "client_credentials", place.scope
     local token, expires_in, extra = oauth.request(ask, place, form)
-    local wait = extra.reason == oauth_error.not_yet_known and waits_for_certificate[attempt]
+    local wait = extra.reason == endpoint.not_yet_known and waits_for_certificate[attempt]
     if token or not wait or not ask.sleep then
       return token, expires_in, extra
     end

@@ -53,8 +53,8 @@ local function password_of(passphrase)
   return passphrase:gsub(character, utf16_character) .. "\0\0"
 end
 
---- A file of PKCS #12 that holds an EncryptedPrivateKeyInfo, with the checksum that OpenSSL wants: one round
--- of RFC 7292, appendix B, as nothing here is to be kept secret.
+--- A file of PKCS #12 that holds an EncryptedPrivateKeyInfo, with the checksum that OpenSSL wants. One round
+-- of its key derivation (RFC 7292 appendix B) is enough, because the file is never written.
 local function as_pkcs12(openssl, der, passphrase)
   local content = sequence(data_of(sequence(sequence(encrypted_key, element(0xA0, der)))))
   local salt, password = ("s"):rep(8), password_of(passphrase)

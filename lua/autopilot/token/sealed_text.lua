@@ -1,24 +1,28 @@
 --- Encrypts texts, so that they can be read and made with the key only: AES-256 in Galois/Counter Mode
 -- (NIST SP 800-38D).
 --
--- OpenSSL does the work, through luaossl. Each text is bound to a context: a text
--- that was moved to another place does not open. The nonce of each text is random, which is safe for 2^32
--- texts with one key (section 8.3 there).
+-- OpenSSL does the work, through luaossl. Each text is bound to a context: a text that was moved to another
+-- place does not open. The nonce of each text is random, which is safe for 2^32 texts with one key (section
+-- 8.3 there).
 
 local provider = require "autopilot.token.provider"
 
 local sealed_text = {}
 
 ---@class autopilot.token.SealedText
----@field package key string 32 bytes
----@field package openssl table<string, table>
-local SealedText = {}
-SealedText.__index = SealedText
+--- Seals a text for a context, which is needed to open it; nil when OpenSSL fails.
+---@field seal fun(self, context: string, text: string): string?
+--- Opens a text that was sealed with the same key for the same context; nil for anything else.
+---@field open fun(self, context: string, sealed: string): string?
 
 local cipher_name = "aes-256-gcm"
 local nonce_length, tag_length = 12, 16
 -- The first byte of a sealed text. It changes with the form of the rest.
 local version = "\1"
+
+local function in_context(context, text)
+  return #context .. ":" .. context .. text
+end
 
 --- Makes an object that seals and opens texts with a key.
 ---@param key string random bytes, at least 32
@@ -30,43 +34,33 @@ function sealed_text.new(key)
   end
   -- A digest has the length that the cipher needs. It does not make a weak key strong.
   local digest = openssl.digest.new("sha256"):final(key)
-  return setmetatable({ key = digest, openssl = openssl }, SealedText)
-end
+  local sealing = {}
 
-local function in_context(context, text)
-  return #context .. ":" .. context .. text
-end
-
---- Seals a text for a context, which is needed to open it; nil when OpenSSL fails.
----@param context string
----@param text string
----@return string? sealed
-function SealedText:seal(context, text)
-  local ok, sealed = pcall(function()
-    local nonce = self.openssl.rand.bytes(nonce_length)
-    local cipher = self.openssl.cipher.new(cipher_name):encrypt(self.key, nonce)
-    local coded = cipher:final(in_context(context, text))
-    return version .. nonce .. cipher:getTag(tag_length) .. coded
-  end)
-  return ok and sealed or nil
-end
-
---- Opens a text that was sealed with this key for this context; nil for anything else.
----@param context string
----@param sealed string
----@return string? text
-function SealedText:open(context, sealed)
-  local head = #version + nonce_length + tag_length
-  local ok, text = pcall(function()
-    local nonce = sealed:sub(#version + 1, #version + nonce_length)
-    local cipher = self.openssl.cipher.new(cipher_name):decrypt(self.key, nonce)
-    cipher:setTag(sealed:sub(head - tag_length + 1, head))
-    return cipher:final(sealed:sub(head + 1))
-  end)
-  local start = in_context(context, "")
-  if ok and text and sealed:sub(1, #version) == version and text:sub(1, #start) == start then
-    return text:sub(#start + 1)
+  function sealing.seal(_, context, text)
+    local ok, sealed = pcall(function()
+      local nonce = openssl.rand.bytes(nonce_length)
+      local cipher = openssl.cipher.new(cipher_name):encrypt(digest, nonce)
+      local coded = cipher:final(in_context(context, text))
+      return version .. nonce .. cipher:getTag(tag_length) .. coded
+    end)
+    return ok and sealed or nil
   end
+
+  function sealing.open(_, context, sealed)
+    local head = #version + nonce_length + tag_length
+    local ok, text = pcall(function()
+      local nonce = sealed:sub(#version + 1, #version + nonce_length)
+      local cipher = openssl.cipher.new(cipher_name):decrypt(digest, nonce)
+      cipher:setTag(sealed:sub(head - tag_length + 1, head))
+      return cipher:final(sealed:sub(head + 1))
+    end)
+    local start = in_context(context, "")
+    if ok and text and sealed:sub(1, #version) == version and text:sub(1, #start) == start then
+      return text:sub(#start + 1)
+    end
+  end
+
+  return sealing
 end
 
 return sealed_text

@@ -36,10 +36,9 @@ local function mask(sha256, seed, length)
   return table.concat(parts):sub(1, length)
 end
 
---- A text encoded by EMSA-PSS with a salt of 32 bytes (RFC 8017 section 9.1.1), in so many bits; nil when
--- these are too few.
-local function encode_pss(sha256, text, salt, bits)
-  local length = math.ceil(bits / 8)
+--- A text encoded by EMSA-PSS with a salt of 32 bytes (RFC 8017 section 9.1.1), in so many bytes, of which the
+-- first is below `limit`; nil when these are too few.
+local function encode_pss(sha256, text, salt, length, limit)
   local padding = length - 32 - 32 - 2
   if padding < 0 then
     return nil
@@ -51,18 +50,8 @@ local function encode_pss(sha256, text, salt, bits)
   for index = 1, #block do
     masked[index] = string.char(xor_byte(block:byte(index), masking:byte(index)))
   end
-  masked[1] = string.char(masked[1]:byte() % 2 ^ (8 - (8 * length - bits)))
+  masked[1] = string.char(masked[1]:byte() % limit)
   return table.concat(masked) .. hash .. "\188"
-end
-
---- The number of bits of the key's modulus.
-local function bits_of(key)
-  local modulus = key:getParameters("n"):toBinary()
-  local first, bits = modulus:byte(1), (#modulus - 1) * 8
-  while first > 0 do
-    first, bits = math.floor(first / 2), bits + 1
-  end
-  return bits
 end
 
 local algorithms = {}
@@ -71,12 +60,20 @@ function algorithms.PS256(openssl, key, text)
   local function sha256(bytes)
     return openssl.digest.new("sha256"):final(bytes)
   end
-  local bits = bits_of(key)
-  local encoded = encode_pss(sha256, text, openssl.rand.bytes(32), bits - 1)
+  -- The encoded message has one bit less than the modulus.
+  local modulus = key:getParameters("n"):toBinary()
+  local length, limit = #modulus, 128
+  while limit > modulus:byte() do
+    limit = limit / 2
+  end
+  if limit == 1 then
+    length, limit = length - 1, 256
+  end
+  local encoded = encode_pss(sha256, text, openssl.rand.bytes(32), length, limit)
   if not encoded then
     return nil
   end
-  encoded = ("\0"):rep(math.ceil(bits / 8) - #encoded) .. encoded
+  encoded = ("\0"):rep(#modulus - length) .. encoded
   local plain = { rsaPadding = openssl.pkey.RSA_NO_PADDING }
   local signature = key:decrypt(encoded, plain)
   return key:encrypt(signature, plain) == encoded and signature or nil

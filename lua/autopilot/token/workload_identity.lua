@@ -18,15 +18,6 @@ local rules = authority.rules { token_file = { type = "string" } }
 -- The AADSTS number of an assertion that has expired, or is not valid yet.
 local not_within_its_time = "700024"
 
---- The option, else the variable; or nil and which one to set.
-local function option_or_variable(checked, option, variable)
-  local value = checked[option] or authority.environment(checked, variable)
-  if value then
-    return value
-  end
-  return nil, ("workload identity is not set up: set %s or the option %s"):format(variable, option)
-end
-
 --- The assertion that the file holds now; or nil and a sentence. Platforms mount the file readable within
 -- the container, which has one user.
 local function read_assertion(path)
@@ -38,19 +29,19 @@ local function read_assertion(path)
 end
 
 return provider.kind("workload_identity", rules, function(checked)
+  local variable = authority.environment(checked)
   return function(ask)
-    local client_id, message = option_or_variable(checked, "client_id", "AZURE_CLIENT_ID")
-    local path
-    if client_id then
-      path, message = option_or_variable(checked, "token_file", "AZURE_FEDERATED_TOKEN_FILE")
-    end
-    if not path then
-      return provider.failure(message)
+    local client_id = checked.client_id or variable "AZURE_CLIENT_ID"
+    local path = checked.token_file or variable "AZURE_FEDERATED_TOKEN_FILE"
+    local missing = not client_id and "AZURE_CLIENT_ID or the option client_id"
+      or not path and "AZURE_FEDERATED_TOKEN_FILE or the option token_file"
+    if missing then
+      return provider.failure("workload identity is not set up: set " .. missing)
     end
     local token, expires_in, extra = oauth.sign_in(ask, checked, function()
-      local assertion, complaint = read_assertion(path)
-      return assertion and oauth.proof(assertion), complaint
-    end, { client_id = client_id, tenant = authority.environment(checked, "AZURE_TENANT_ID") })
+      local assertion, message = read_assertion(path)
+      return assertion and oauth.proof(assertion), message
+    end, { client_id = client_id, tenant = variable "AZURE_TENANT_ID" })
     if extra.reason == not_within_its_time then
       extra.hint = (
         "The token in %s is not within its time: see that the platform renews the file, and "

@@ -3,7 +3,7 @@
 --
 -- No file outside the agent's own folder is ever read, whatever the answer names.
 
-local http = require "autopilot.token.http"
+local endpoint = require "autopilot.token.endpoint"
 local merged = require "autopilot.base.merged"
 local provider = require "autopilot.token.provider"
 
@@ -59,13 +59,13 @@ local function key_for(challenge, variable)
   return key
 end
 
---- Sends a request as `http.request` does, and once more with the key when the agent challenges it.
+--- Sends a request as `endpoint.request` does, and once more with the key when the agent challenges it.
 ---@param ask autopilot.TokenAsk
 ---@param request autopilot.token.HttpRequest
 ---@param context { variable: fun(name: string): string? }
 ---@return table? object, string? message, autopilot.token.Details? details
 function arc.send(ask, request, context)
-  local object, message, details, answer = http.request(ask, request)
+  local object, message, details, answer = endpoint.request(ask, request)
   if not answer or answer.status ~= 401 then
     return object, message, details
   end
@@ -74,7 +74,7 @@ function arc.send(ask, request, context)
     return provider.failure(request.source .. ": " .. reason)
   end
   local headers = merged(request.headers, { Authorization = "Basic " .. key })
-  return http.request(ask, merged(request, { headers = headers, secrets = { key } }))
+  return endpoint.request(ask, merged(request, { headers = headers, secrets = { key } }))
 end
 
 return arc

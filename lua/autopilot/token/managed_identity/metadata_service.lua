@@ -1,7 +1,7 @@
 --- Azure's metadata service on a virtual machine: how to find out whether there is one, and when to ask it
 -- again.
 
-local http = require "autopilot.token.http"
+local endpoint = require "autopilot.token.endpoint"
 
 local metadata_service = {}
 
@@ -37,7 +37,7 @@ end
 --- Whether Azure's service answers there within so many seconds. Without the header it refuses at once: it
 -- answers 400. Services of other clouds, and relays for containers without a service behind them, forbid.
 local function answers(ask, request, seconds)
-  local object, _, _, answer = http.request(ask, {
+  local object, _, _, answer = endpoint.request(ask, {
     url = request.url:match "^[^?]*" .. "?api-version=2018-02-01",
     headers = {},
     timeout = { connect = seconds, total = seconds },
@@ -70,7 +70,7 @@ function metadata_service.send(ask, request, context)
   end
   local attempt = 0
   while true do
-    local object, message, details, answer = http.request(ask, request)
+    local object, message, details, answer = endpoint.request(ask, request)
     if not answer then
       if details and details.is_transient then
         return unavailable(true)

@@ -1,0 +1,273 @@
+--- One request to an endpoint that gives tokens, and what its answer says (RFC 6749 section 5).
+--
+-- Both kinds of endpoints are asked here: Entra's token endpoint and the platforms' identity endpoints. They
+-- write the same facts in several ways: an error is a text or an object, names are written with underscores
+-- or in camel case. No redirect is followed, and no secret of a request is in a message. Which request to
+-- send, and whether to repeat it, is left to the callers. These react to the OAuth error; Entra's AADSTS
+-- numbers are for hints, except the one of a certificate that is not known yet.
+
+local dates = require "autopilot.base.dates"
+local json = require "autopilot.base.json"
+local life = require "autopilot.token.life"
+local protected_call = require "autopilot.base.protected_call"
+local provider = require "autopilot.token.provider"
+
+local endpoint = {}
+
+---@class autopilot.token.HttpRequest
+---@field method string? default `GET`
+---@field url string
+---@field headers table<string, string>
+---@field body string?
+---@field timeout { connect: number, total: number } seconds
+---@field secrets string[]? must not come back in a message
+---@field source string? begins each message about this request
+
+---@class autopilot.token.HttpAnswer
+---@field status integer
+---@field headers table<string, string> names in lower case
+---@field body string empty when it was not text, or too long
+---@field object table? the JSON object that the body holds
+
+---@class autopilot.token.Details
+---@field code string? the OAuth error: `invalid_client`, …
+---@field reason string? the AADSTS number
+---@field correlation_id string?
+---@field trace_id string?
+---@field hint string? one sentence for the administrator
+---@field retry_after number? seconds before which asking again is pointless
+---@field is_transient boolean whether another attempt later may succeed
+
+-- Hints by AADSTS number (Microsoft Entra, "Authentication and authorization error codes").
+local hints = {
+  ["50034"] = "This user does not exist in the tenant.",
+  ["50059"] = "No tenant was named: set the option tenant.",
+  ["53000"] = "Conditional Access wants a device that complies with the tenant's policies.",
+  ["53003"] = "Conditional Access blocked the sign-in: the sign-in logs name the policy.",
+  ["65001"] = "An administrator has not consented: grant admin consent to the application.",
+  ["65002"] = "The application is Microsoft's own, such as that of the Azure CLI, and cannot be "
+    .. "granted this permission: sign in with an application of your own.",
+  ["70021"] = "No federated credential of the application matches this token: compare issuer, "
+    .. "subject and audience; a new one takes minutes to be known.",
+  ["90002"] = "There is no such tenant: check its id or domain, and the cloud.",
+  ["90072"] = "This user does not exist in the tenant and cannot sign in to it.",
+  ["500011"] = "The tenant does not know this resource: check scope and cloud.",
+  ["530003"] = "Conditional Access wants a device that is managed.",
+  ["700016"] = "The tenant does not know this application: check client id and tenant, and that "
+    .. "admin consent was given there.",
+  ["700027"] = "The certificate is not known for this application: upload it to the app "
+    .. "registration; a new one takes minutes to be known.",
+  ["700211"] = "No federated credential of the application matches the token's issuer.",
+  ["700212"] = "No federated credential of the application matches the token's audience, which "
+    .. "is mostly api://AzureADTokenExchange: compare the two.",
+  ["700213"] = "No federated credential of the application matches the token's subject.",
+  ["700024"] = "The assertion is not within its time: check this machine's clock.",
+  ["7000112"] = "The application is disabled in this tenant.",
+  ["7000215"] = "The client secret is wrong: give the secret's value, not its id.",
+  ["7000218"] = "The application must prove who it is, or public clients must be allowed for it.",
+  ["7000222"] = "The client secret has expired: make a new one in the app registration.",
+}
+
+--- The AADSTS number of a certificate that was uploaded lately: not every server knows it yet.
+endpoint.not_yet_known = "700027"
+
+-- Bytes. Answers have a few thousand; a longer one is not read.
+local longest_answer = 256 * 1024
+
+-- Seconds to wait after a refusal that names no time, and the longest wait (MSAL's numbers).
+local default_wait, longest_wait = 5, 3600
+
+local busy = { temporarily_unavailable = true, server_error = true }
+
+local guid = "^%x%x%x%x%x%x%x%x%-%x%x%x%x%-%x%x%x%x%-%x%x%x%x%-%x%x%x%x%x%x%x%x%x%x%x%x$"
+
+local function percent_encoded(character)
+  return ("%%%02X"):format(character:byte())
+end
+
+--- A form as it is sent: every name and value percent-encoded (RFC 3986 unreserved characters stay), in
+-- the order of the names.
+---@param form table<string, string>
+---@return string
+function endpoint.encode_form(form)
+  local fields = {}
+  for name, value in pairs(form) do
+    local field = name:gsub("[^A-Za-z0-9_.~-]", percent_encoded)
+    fields[#fields + 1] = field .. "=" .. value:gsub("[^A-Za-z0-9_.~-]", percent_encoded)
+  end
+  table.sort(fields)
+  return table.concat(fields, "&")
+end
+
+--- A short text of the answer that has this pattern, or nil.
+local function fact(value, pattern, clean)
+  local text = type(value) == "string" and #value <= 100 and clean(value)
+  return text and text:match(pattern) or nil
+end
+
+--- The description of an error without the ids and the date that Entra adds to it, or nil.
+local function sentence_of(description, clean)
+  local line = clean(description)
+  local ids = line and line:find(" Trace ID:", 1, true)
+  line = line and line:sub(1, ids and ids - 1)
+  return line ~= "" and line or nil
+end
+
+--- The AADSTS number, from the list of numbers or from the description.
+local function reason_of(numbers, description)
+  local first = type(numbers) == "table" and numbers[1]
+  if type(first) == "number" and first >= 1 and first < 1e9 and first % 1 == 0 then
+    return ("%d"):format(first)
+  end
+  local number = type(description) == "string" and description:match "^%s*AADSTS(%d+)%f[%D]"
+  return number and #number <= 9 and number or nil
+end
+
+--- Seconds in which the endpoint should not be asked again; nil when the status does not say so.
+local function wait_of(answer, now)
+  if answer.status == 429 or (answer.status >= 500 and answer.status <= 599) then
+    local told = answer.headers["retry-after"]
+    local seconds = told and dates.read_retry_after(tostring(told), now) or default_wait
+    return math.min(seconds, longest_wait)
+  end
+end
+
+--- Message and hint for a status that came without a readable error.
+local function sentence_of_status(answer)
+  local status, encoding = answer.status, answer.headers["content-encoding"]
+  if type(encoding) == "string" and encoding:find "^[%w-]+$" and encoding:lower() ~= "identity" then
+    local message = "the token endpoint's answer is encoded as %s, which was not asked for"
+    return message:format(encoding),
+      "Check proxies: something between here and Entra has changed the answer."
+  elseif status >= 300 and status <= 399 then
+    return "the token endpoint answered with a redirect, which is never followed",
+      "Check authority and proxies: something between here and Entra answered."
+  elseif status >= 200 and status <= 299 then
+    return "the token endpoint's answer holds no token",
+      "Check authority and proxies: the answer may be that of a captive portal."
+  elseif status == 429 then
+    return "the token endpoint is throttling this client"
+  end
+  return ("the token endpoint answered HTTP %d without an error that can be read"):format(status)
+end
+
+--- Message and details for an answer that has no token.
+---@param answer autopilot.token.HttpAnswer
+---@param clean fun(text: any): string? makes one line without secrets
+---@param now number Unix seconds
+---@return string message, autopilot.token.Details details
+function endpoint.refusal(answer, clean, now)
+  local object = answer.object or {}
+  local nested = type(object.error) == "table" and object.error or {}
+  local description = object.error_description or nested.message or object.message or object.Message
+  local ids = object.correlation_id or nested.correlationId or object.correlationId
+  local code = fact(nested.code or object.error, "^[%w_.-]+$", clean)
+  local reason = reason_of(object.error_codes, description)
+  local message, hint = sentence_of(description, clean), reason and hints[reason]
+  if not message then
+    message, hint = sentence_of_status(answer)
+    message = code and "the token endpoint refuses: " .. code or message
+  end
+  local retry_after = wait_of(answer, now)
+  return message,
+    {
+      code = code,
+      reason = reason,
+      correlation_id = fact(ids, guid, clean),
+      trace_id = fact(object.trace_id, guid, clean),
+      hint = hint,
+      retry_after = retry_after,
+      is_transient = retry_after ~= nil
+        or answer.status == 408
+        or busy[code or ""] == true
+        or reason == endpoint.not_yet_known,
+    }
+end
+
+--- The answer in what a transport returned, or nil. A transport may be the user's own code.
+local function read_response(response)
+  local status = type(response) == "table" and response.status
+  if type(status) ~= "number" then
+    return nil
+  end
+  local body, headers = response.body, response.headers
+  body = type(body) == "string" and #body <= longest_answer and body or ""
+  local object = json.decode(body)
+  return {
+    status = status,
+    headers = type(headers) == "table" and headers or {},
+    body = body,
+    object = type(object) == "table" and object or nil,
+  }
+end
+
+--- Sends a request once, and returns what `endpoint.request` does.
+local function send(ask, request)
+  local clean = provider.cleaner(request.secrets)
+  local ok, response, network = protected_call(ask.transport, {
+    method = request.method or "GET",
+    url = request.url,
+    headers = request.headers,
+    body = request.body,
+    timeout = { connect = request.timeout.connect, total = request.timeout.total },
+  })
+  if not ok then
+    return provider.failure("the transport failed: " .. (clean(response) or "no message"))
+  end
+  local answer = read_response(response)
+  if response ~= nil and not answer then
+    return provider.failure "the transport returned no response"
+  elseif answer and answer.status == 200 and answer.object and answer.object.error == nil then
+    return answer.object
+  elseif not answer or (network and not answer.object) then -- or the connection broke after the status
+    local reason = type(network) == "table" and clean(network.message) or "no answer"
+    return nil,
+      "the token endpoint could not be reached: " .. reason,
+      { is_transient = true, hint = "Check network, DNS, proxies and certificates." }
+  end
+  local message, details = endpoint.refusal(answer, clean, ask.now())
+  return nil, message, details, answer
+end
+
+--- Sends a request once. Returns the JSON object of a 200 that reports no error; or nil, a message and
+-- details, and the answer when a whole one came.
+---@param ask autopilot.TokenAsk
+---@param request autopilot.token.HttpRequest
+---@return table? object, string? message one line, without a secret
+---@return autopilot.token.Details? details, autopilot.token.HttpAnswer? answer
+function endpoint.request(ask, request)
+  local object, message, details, answer = send(ask, request)
+  if message and request.source then
+    message = request.source .. ": " .. message
+  end
+  return object, message, details, answer
+end
+
+--- Seconds that the token of an answer is still valid for; nil when the answer does not tell. Of
+-- `expires_in` and `expires_on` the earlier counts: identity endpoints keep tokens, and may count
+-- `expires_in` from when a token was issued.
+local function life_of(object, now)
+  local left, at = life.positive(object.expires_in), life.positive(object.expires_on)
+  local until_then = at and at < 1e12 and math.max(at - now, 0) or nil
+  return left and until_then and math.min(left, until_then) or left or until_then
+end
+
+--- Reads the token of an answer.
+---@param object table
+---@param now number Unix seconds
+---@return string? token, number|string|nil expires_in seconds, when told; without a token the message
+---@return table extra `refresh_in` (seconds), `refresh_token`, each when told; without a token the details
+function endpoint.read_token(object, now)
+  local token, kind, refresh_token = object.access_token, object.token_type, object.refresh_token
+  local is_bearer = kind == nil or (type(kind) == "string" and kind:lower() == "bearer")
+  if type(token) ~= "string" or not token:find "^[\33-\126]+$" or not is_bearer then
+    return provider.failure "the token endpoint's answer holds no token that can be used"
+  end
+  if type(refresh_token) ~= "string" or refresh_token == "" then
+    refresh_token = nil
+  end
+  local refresh_in = life.positive(object.refresh_in)
+  return token, life_of(object, now), { refresh_in = refresh_in, refresh_token = refresh_token }
+end
+
+return endpoint
