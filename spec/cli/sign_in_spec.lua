@@ -393,27 +393,19 @@ describe("a tenant that is not that of the token", function()
       ["--tenant"] = "name the one of the token",
       AZURE_TENANT_ID = "unset it",
     } do
-      local told, is_closed
+      local told
       local report =
         { ok = false, outcome = "token_error", error = { code = "TenantMismatch" }, hint = "x" }
-      local code = client_of.finish(
-        {
-          close = function()
-            is_closed = true
+      local code = client_of.finish(report, {}, {
+        find = function()
+          return "contoso", origin
+        end,
+        output = {
+          report = function(_, given)
+            told = given.hint
           end,
         },
-        report,
-        {},
-        {
-          tenant_origin = origin,
-          output = {
-            report = function(_, given)
-              told = given.hint
-            end,
-          },
-        }
-      )
-      assert.is_true(is_closed)
+      })
       assert.equal(5, code)
       assert.equal(sentence:format(origin, cure), told)
     end

@@ -5,6 +5,7 @@
 
 local argparse = require "argparse"
 local commands = require "autopilot.cli.commands"
+local merged = require "autopilot.base.merged"
 local nearest = require("autopilot.base.option_mistake").nearest
 local options = require "autopilot.cli.options"
 local outcome = require "autopilot.sync.outcome"
@@ -66,15 +67,13 @@ local function stop(answer)
   error(answer, 0)
 end
 
---- Adds the options of every command, which may also stand before its name.
-local function add_common(parser)
-  local own = " in " .. parser:get_usage()
+--- Adds the options of every command, which may also stand before its name. argparse forgets what was given
+-- there, so it is kept in `found`.
+local function add_common(parser, found)
   local function add_flag(name, what)
-    local flag = parser:flag("--" .. name, what):action(function(result)
-      result[name] = true
+    parser:flag("--" .. name, what):action(function()
+      found[name] = true
     end)
-    -- A target of its own for each command: argparse resets a command's targets when it reads its name.
-    flag:target(name .. own)
   end
   add_flag("json", "Print each report as one line of JSON, and nothing else, on standard output.")
   add_flag("quiet", "Print failures only, on standard error.")
@@ -135,13 +134,13 @@ local function mistake_of(message, root, current)
   return ("unknown %s '%s'%s"):format(kind, wrong:sub(1, 80), hint)
 end
 
-local function new_parser()
+local function new_parser(found)
   local root = argparse(program, description, environment .. "\n\n" .. exit_code_help())
   root:help_max_width(90):help_description_margin(27):command_target "command"
   root.error = function(current, message)
     stop { mistake = mistake_of(message, root, current) }
   end
-  add_common(root)
+  add_common(root, found)
   root:flag("--version", "Show the version."):action(function()
     stop { text = program .. " " .. version }
   end)
@@ -153,7 +152,7 @@ local function new_parser()
     if command.declare then
       command.declare(parser)
     end
-    add_common(parser)
+    add_common(parser, found)
   end
   return root
 end
@@ -178,10 +177,11 @@ end
 ---@return { command: autopilot.cli.Command, options: table<string, any> }? request
 ---@return { text: string?, mistake: string? }? answer what was asked to be shown, or what is wrong in one sentence
 function arguments.parse(args)
-  local parser = new_parser()
+  local found = {}
+  local parser = new_parser(found)
   local done, result = pcall(parser.parse, parser, join_signed(args))
   if done then
-    return { command = by_name[result.command], options = result }
+    return { command = by_name[result.command], options = merged(result, found) }
   elseif type(result) == "table" then
     return nil, result
   end

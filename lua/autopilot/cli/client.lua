@@ -13,27 +13,23 @@ local client = {}
 ---@return table described
 ---@return table<string, string> origins by the client's option: the command's option or the variable it came from
 function client.describe(given, context)
-  local origins, timeout = {}, given.timeout
-  local function find(name, option)
-    local value, origin = context:find(given, name)
-    origins[option or name] = value and origin
-    return value
-  end
-  local ca_file = find("ca_file", "http.ca_file")
+  local tenant, tenant_origin = context:find(given, "tenant")
+  local base_url, url_origin = context:find(given, "base_url")
+  local ca_file, file_origin = context:find(given, "ca_file")
+  local timeout, attempts = given.timeout, given.attempts
   return {
-    tenant = find "tenant",
-    base_url = find "base_url",
+    tenant = tenant,
+    base_url = base_url,
     http = ca_file and { ca_file = ca_file },
     cloud = given.cloud,
     timeout = timeout and { total = timeout, connect = math.min(10, timeout) },
-    retry = given.attempts and require("autopilot.retry").policy { attempts = given.attempts },
+    retry = attempts and require("autopilot.retry").policy { attempts = attempts },
     transport = context.transport,
     sleep = context.sleep,
     clock = context.clock,
     now = context.now,
     random = context.random,
-  },
-    origins
+  }, { tenant = tenant_origin, base_url = url_origin, ["http.ca_file"] = file_origin }
 end
 
 --- Makes a client. What is wrong with one of its options is told by the name that the user knows.
@@ -47,10 +43,10 @@ function client.make(described, origins)
     return result
   end
   local name, wrong = tostring(result):match "autopilot%.client: option '([%w_.]+)' (.*)$"
-  if name and origins[name] then
-    return nil, ("%s %s"):format(origins[name], (wrong:gsub(" %(got string%)$", "")))
+  if not origins[name] then
+    error(result, 0)
   end
-  error(result, 0)
+  return nil, ("%s %s"):format(origins[name], (wrong:gsub(" %(got string%)$", "")))
 end
 
 --- The client that options and environment describe.
@@ -65,43 +61,19 @@ function client.open(given, context, own)
   if not token then
     return nil, mistake
   end
-  context.tenant_origin = origins.tenant
   context:report_termination()
   return client.make(merged(described, { token = token }, own), origins)
 end
 
---- Runs a method that may wait, with progress on a terminal.
----@param method "sync"|"wait"|"ensure"
----@param given table<string, any> options of the command
----@param context autopilot.cli.Context
----@param arguments table of the method
----@return autopilot.Report? report
----@return autopilot.Client|string opened the client; without a report, what is wrong with the options
-function client.run(method, given, context, arguments)
-  local shown = progress.of_waiting(context, given)
-  local opened, mistake = client.open(given, context, {
-    sleep = shown.sleep,
-    on_event = method ~= "wait" and context:request_observer() or nil,
-  })
-  if not opened then
-    return nil, mistake
-  end
-  arguments.on_progress = shown.on_progress
-  local report, failure = opened[method](opened, arguments)
-  return report or failure, opened
-end
-
---- Ends a command: closes its client, prints the report, and returns the exit code for it.
----@param opened autopilot.Client
+--- Prints the report of a command, and returns the exit code for it.
 ---@param report autopilot.Report
 ---@param given table<string, any> options of the command
 ---@param context autopilot.cli.Context
 ---@param describe (fun(report: autopilot.Report): string[])? as for `Output:report`
 ---@return integer exit_code
-function client.finish(opened, report, given, context, describe)
-  opened:close()
-  local origin = context.tenant_origin
-  if origin and report.error and report.error.code == "TenantMismatch" then
+function client.finish(report, given, context, describe)
+  local tenant, origin = context:find(given, "tenant")
+  if tenant and report.error and report.error.code == "TenantMismatch" then
     report.hint = ("The tenant was named by %s: %s, or sign in to that tenant."):format(
       origin,
       origin == "--tenant" and "name the one of the token" or "unset it"
@@ -109,6 +81,37 @@ function client.finish(opened, report, given, context, describe)
   end
   context.output:report(report, given, describe)
   return outcome.exit_code(report)
+end
+
+--- Runs a method of the client, with progress on a terminal where it may wait, and prints its report.
+---@param method "sync"|"status"|"wait"|"ensure"
+---@param given table<string, any> options of the command
+---@param context autopilot.cli.Context
+---@param arguments table of the method
+---@param own { describe: function?, complete: function? }? for a good report: see `finish`; takes client and report before the end
+---@return integer? exit_code
+---@return string? mistake one sentence
+function client.run(method, given, context, arguments, own)
+  local shown = method ~= "status" and progress.of_waiting(context, given) or {}
+  local function note_request(event)
+    if event.type == "attempt" then
+      context.if_interrupted = "the request for a sync may have been sent"
+    end
+  end
+  local may_ask = method == "sync" or method == "ensure"
+  local opened, mistake =
+    client.open(given, context, { sleep = shown.sleep, on_event = may_ask and note_request or nil })
+  if not opened then
+    return nil, mistake
+  end
+  arguments.on_progress = shown.on_progress
+  local report, failure = opened[method](opened, arguments)
+  own = own or {}
+  if own.complete then
+    own.complete(opened, report or failure)
+  end
+  opened:close()
+  return client.finish(report or failure, given, context, own.describe)
 end
 
 return client

@@ -4,31 +4,33 @@
 local Output = require "autopilot.cli.output"
 local core = require "autopilot.core"
 
----@class autopilot.cli.World what replaces parts of the system, for tests; every field may be absent
----@field getenv (fun(name: string): string?)?
----@field stdin file*?
----@field stdout file*?
----@field stderr file*?
----@field transport function? of the client, as are the next four
----@field sleep fun(seconds: number)?
----@field clock (fun(): number)?
----@field now (fun(): number)?
----@field random (fun(): number)?
----@field was_interrupted (fun(): boolean, boolean)? whether a signal came, and whether it was SIGTERM
-
----@class autopilot.cli.Context: autopilot.cli.World nothing is absent but `transport` and `random`
+---@class autopilot.cli.Context
+---@field getenv fun(name: string): string?
 ---@field output autopilot.cli.Output
----@field secrets string[] what must not be printed, see `hide`
+---@field transport function? of the client, as are the next four
+---@field sleep fun(seconds: number)
+---@field clock fun(): number
+---@field now fun(): number
+---@field random (fun(): number)?
+---@field was_interrupted fun(): boolean, boolean whether a signal came, and whether it was SIGTERM
+---@field secrets table<string, string> what must not be printed, each by itself
 ---@field at_end fun()[] called when the command has ended, also after an error
----@field tenant_origin string? the option or variable that named the tenant
 ---@field if_interrupted string? what an interrupt would leave open, in words for the user
----@field package is_secret table<string, boolean>
----@field package input string? what standard input held
 local Context = {}
 Context.__index = Context
 
---- The context of the system, with what a test has put in its place.
----@param world autopilot.cli.World?
+-- The variables that give the values of options.
+local variables = {
+  tenant = "AZURE_TENANT_ID",
+  client_id = "AZURE_CLIENT_ID",
+  certificate = "AZURE_CLIENT_CERTIFICATE_PATH",
+  token_file = "AZURE_FEDERATED_TOKEN_FILE",
+  base_url = "AUTOPILOT_BASE_URL",
+  ca_file = "AUTOPILOT_CA_FILE",
+}
+
+--- The context of the system.
+---@param world table? what a test puts in the place of some of its parts
 ---@return autopilot.cli.Context
 function Context.new(world)
   local self = {
@@ -41,7 +43,6 @@ function Context.new(world)
     now = core.now,
     was_interrupted = core.was_interrupted,
     secrets = {},
-    is_secret = {},
     at_end = {},
   }
   for name, value in pairs(world or {}) do
@@ -58,16 +59,6 @@ function Context:variable(name)
   local value = self.getenv(name)
   return value ~= "" and value or nil
 end
-
--- The variables that give the values of options.
-local variables = {
-  tenant = "AZURE_TENANT_ID",
-  client_id = "AZURE_CLIENT_ID",
-  certificate = "AZURE_CLIENT_CERTIFICATE_PATH",
-  token_file = "AZURE_FEDERATED_TOKEN_FILE",
-  base_url = "AUTOPILOT_BASE_URL",
-  ca_file = "AUTOPILOT_CA_FILE",
-}
 
 --- The value of an option, else of its variable.
 ---@param given table<string, any> options of the command
@@ -86,9 +77,8 @@ end
 --- Keeps a secret out of everything that is printed from now on.
 ---@param secret string? nil: nothing to hide
 function Context:hide(secret)
-  if secret and not self.is_secret[secret] then
-    self.secrets[#self.secrets + 1] = secret
-    self.is_secret[secret] = true -- many tenants may share one
+  if secret then
+    self.secrets[secret] = secret -- many tenants may share one
   end
 end
 
@@ -98,16 +88,6 @@ end
 function Context:read_input(most)
   self.input = self.input or self.stdin:read(most) or ""
   return self.input
-end
-
---- An observer for a client that may ask for a sync: an interrupt after its first request tells so.
----@return fun(event: table) on_event
-function Context:request_observer()
-  return function(event)
-    if event.type == "attempt" then
-      self.if_interrupted = "the request for a sync may have been sent"
-    end
-  end
 end
 
 --- Makes SIGTERM end the command as Ctrl-C does: with an error that `main` reports, and not without a word.

@@ -17,51 +17,49 @@ local failed, wrong_usage, interrupted, terminated = 1, 2, 130, 143
 
 local bad_descriptor = 9 -- EBADF, the same number everywhere
 
--- Files that are kept open in the place of standard streams that are closed.
+-- Files that are kept open in the place of standard streams that are closed: else the next socket would get one
+-- of the descriptors 0 to 2, and what is printed would be sent through it.
 local placeholders = {}
 
---- Opens something in the place of standard streams that are closed: else the next socket would get one of
--- the descriptors 0 to 2, and what is printed would be sent through it. It is opened for reading, so that
--- writing to it fails.
 local function occupy_closed_descriptors()
   for _, stream in ipairs { io.stdin, io.stdout, io.stderr } do
     local _, _, number = stream:seek "cur"
     if number == bad_descriptor then
-      placeholders[#placeholders + 1] = io.open("/dev/null", "rb") -- gets the lowest free number
+      table.insert(placeholders, io.open("/dev/null", "rb")) -- cannot be written to
     end
   end
 end
 
 local function run(args, context)
-  local output = context.output
   local request, answer = arguments.parse(args)
+  local code, mistake
   if request then
-    local code, mistake = request.command.run(request.options, context)
-    if code then
-      return code
-    end
-    answer = { mistake = mistake }
+    code, mistake = request.command.run(request.options, context)
   elseif answer.text then
-    output:text(answer.text)
-    return 0
+    context.output:text(answer.text)
+    code = 0
+  else
+    mistake = answer.mistake
   end
-  output:complain(answer.mistake)
-  return wrong_usage
+  if not code then
+    context.output:complain(mistake)
+  end
+  return code or wrong_usage
 end
 
 --- Tells in one line, without a secret, why the command was not carried out, and returns the exit code.
 local function tell_failure(context, raised)
-  local message = tostring(raised.value)
+  local message, output = tostring(raised.value), context.output
   if is_interrupt(message) then
     local open = context.if_interrupted
-    context.output:complain("interrupted" .. (open and ": " .. open or ""))
+    output:complain("interrupted" .. (open and ": " .. open or ""))
     local _, by_sigterm = context.was_interrupted()
     return by_sigterm and terminated or interrupted
   end
   local function safe(text)
     return redact.text(text, context.secrets)
   end
-  context.output:complain("internal error: " .. safe(message:match "^[^\n]*"))
+  output:complain("internal error: " .. safe(message:match "^[^\n]*"))
   if context.getenv "AUTOPILOT_DEBUG" == "1" then
     context.stderr:write(safe(message .. raised.traceback), "\n")
   end

@@ -28,68 +28,60 @@ end
 -- A duration is written to the microsecond: what follows is noise of arithmetic. A time is so large that all
 -- its digits are needed: a script may compare it with the same stamp read again.
 local function encode_number(number)
+  local text
   if number ~= number or number == math.huge or number == -math.huge then
     return "null"
   elseif number == math.floor(number) and math.abs(number) < 1e15 then
     return ("%.0f"):format(number + 0.0) -- the addition makes -0 a 0
-  end
-  local text
-  if math.abs(number) < 1e7 then
+  elseif math.abs(number) < 1e7 then
     text = ("%.6f"):format(number):gsub("0+$", ""):gsub("%D$", ""):gsub("^%-0$", "0")
   else
-    local digits = 13
-    repeat
-      digits = digits + 1
+    for digits = 14, 17 do
       text = ("%%.%dg"):format(digits):format(number)
-    until digits == 17 or tonumber(text) == number
+      if tonumber(text) == number then
+        break
+      end
+    end
   end
   return (text:gsub("[^%d%+e-]", ".")) -- a locale may have a decimal comma
 end
 
 local writers = { string = encode_string, number = encode_number, boolean = tostring }
 
-local add -- forward: tables contain values
-
-local function add_list(parts, list)
-  parts[#parts + 1] = "["
-  for index, value in ipairs(list) do
-    parts[#parts + 1] = index > 1 and "," or nil
-    add(parts, value)
-  end
-  parts[#parts + 1] = "]"
-end
-
-local function add_object(parts, object)
+--- The keys of an object that have a value in JSON, sorted.
+local function keys_of(object)
   local keys = {}
-  for key in pairs(object) do
-    keys[#keys + 1] = type(key) == "string" and key or nil
+  for key, value in pairs(object) do
+    local has_value = writers[type(value)] or type(value) == "table"
+    keys[#keys + 1] = type(key) == "string" and has_value and key or nil
   end
   table.sort(keys)
-  local separator = "{"
-  for _, key in ipairs(keys) do
-    local value = object[key]
-    if writers[type(value)] or type(value) == "table" then
-      parts[#parts + 1] = separator
-      parts[#parts + 1] = encode_string(key)
-      parts[#parts + 1] = ":"
-      add(parts, value, key)
-      separator = ","
-    end
-  end
-  parts[#parts + 1] = separator == "{" and "{}" or "}"
+  return keys
 end
 
---- Adds the JSON of a value to a list of texts; null for what JSON cannot hold.
-function add(parts, value, key)
+--- Adds the JSON of a value, which is that of a key, to a list of texts; null for what JSON cannot hold.
+local function add(parts, value, key)
   local write = writers[type(value)]
   if write then
     parts[#parts + 1] = write(value)
   elseif type(value) ~= "table" then
     parts[#parts + 1] = "null"
   elseif value[1] ~= nil or (next(value) == nil and lists[key]) then
-    add_list(parts, value)
+    parts[#parts + 1] = "["
+    for index, element in ipairs(value) do
+      parts[#parts + 1] = index > 1 and "," or nil
+      add(parts, element)
+    end
+    parts[#parts + 1] = "]"
   else
-    add_object(parts, value)
+    parts[#parts + 1] = "{"
+    for index, name in ipairs(keys_of(value)) do
+      parts[#parts + 1] = index > 1 and "," or nil
+      parts[#parts + 1] = encode_string(name)
+      parts[#parts + 1] = ":"
+      add(parts, value[name], name)
+    end
+    parts[#parts + 1] = "}"
   end
 end
 

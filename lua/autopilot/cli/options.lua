@@ -15,11 +15,10 @@ local options = {}
 
 -- About three years: longer than anything that is waited for, and far from every overflow.
 local most_seconds = 1e8
-local most_count = 999999
 
 --- A function that makes converters for argparse, from the name of an option. `read` gives the value of a text,
--- or nil where the text is not what it `must_be`, and may add a hint.
-local function converter(must_be, read)
+-- or nil where the text is not what it `must`, and may add a hint.
+local function converter(must, read)
   return function(name)
     return function(given)
       local value, hint = read(given)
@@ -27,7 +26,7 @@ local function converter(must_be, read)
         return value
       end
       local shown = given ~= "" and (" (got '%s')"):format(given:sub(1, 80):gsub("%c", "?")) or ""
-      return nil, ("option '%s' must %s%s%s"):format(name, must_be, shown, hint or "")
+      return nil, ("option '%s' must %s%s%s"):format(name, must, shown, hint or "")
     end
   end
 end
@@ -39,11 +38,9 @@ local function read_seconds(given)
   return seconds and seconds > 0 and seconds <= most_seconds and seconds or nil
 end
 
---- Seconds above 0, fractions allowed.
-options.seconds = converter("be a number of seconds above 0", read_seconds)
+local seconds = converter("be a number of seconds above 0", read_seconds)
 
---- Seconds, 0 allowed.
-options.seconds_or_zero = converter("be a number of seconds, 0 or more", function(given)
+local seconds_or_zero = converter("be a number of seconds, 0 or more", function(given)
   return given:match "^0+%.?0*$" and 0 or read_seconds(given)
 end)
 
@@ -52,94 +49,61 @@ options.time = converter("be " .. text.time_forms, function(given)
   return text.read_time(given, 0) and given
 end)
 
---- Any text that is not empty.
-options.text = converter("not be empty", function(given)
+local any_text = converter("not be empty", function(given)
   return given ~= "" and given or nil
 end)
 
---- A whole number from 1 on.
----@param name string the option, as it is typed
----@param most integer?
----@return fun(given: string): integer?, string? converter
-function options.count(name, most)
-  most = most or most_count
+local function count_to(most)
   return converter(("be a whole number from 1 to %d"):format(most), function(given)
     local count = #given <= 9 and given:match "^%d+$" and tonumber(given)
     return count and count >= 1 and count <= most and count or nil
-  end)(name)
+  end)
 end
 
---- One of a few words.
----@param name string
----@param words string[]
----@return fun(given: string): string?, string? converter
-function options.one_of(name, words)
+--- Makes converters that take one of a few words.
+---@param words string the words, with blanks between
+---@return fun(name: string): fun(given: string): string?, string?
+function options.one_of(words)
   local known, sorted = {}, {}
-  for index, word in ipairs(words) do
-    known[word], sorted[index] = word, word
+  for word in words:gmatch "%S+" do
+    known[word], sorted[#sorted + 1] = word, word
   end
-  return converter("be one of " .. table.concat(words, ", "), function(given)
+  return converter("be one of " .. words:gsub(" ", ", "), function(given)
     local meant = not known[given] and nearest(given, sorted)
     return known[given], meant and (": did you mean '%s'?"):format(meant)
-  end)(name)
+  end)
 end
 
-local function among(words)
-  return function(name)
-    return options.one_of(name, words)
-  end
-end
-
--- By the name of an option or the word for its value; of others any text is read.
+-- By the name of an option, else by the word for its value. Of others any text is read.
 local converters = {
-  SECONDS = options.seconds,
-  ["--max-age"] = options.seconds_or_zero,
-  ["--resume-within"] = options.seconds_or_zero,
+  SECONDS = seconds,
+  ["--max-age"] = seconds_or_zero,
+  ["--resume-within"] = seconds_or_zero,
+  ["--cooldown"] = seconds_or_zero,
+  ["--duration"] = seconds_or_zero,
   TIME = options.time,
-  NUMBER = options.count,
-  ["--concurrency"] = function(name)
-    return options.count(name, 10000)
-  end,
-  WAY = among { "secret", "certificate", "workload", "managed", "cli", "device", "env", "default" },
-  CLOUD = among { "global", "us_gov", "us_gov_dod", "china" },
-  ["--operation"] = among { "sync", "ensure", "status", "wait" },
+  NUMBER = count_to(999999),
+  ["--concurrency"] = count_to(10000),
+  PORT = count_to(65535),
+  WAY = options.one_of "secret certificate workload managed cli device env default",
+  CLOUD = options.one_of "global us_gov us_gov_dod china",
+  ["--operation"] = options.one_of "sync ensure status wait",
+  ["--http-version"] = options.one_of "1.1 2",
+  PLATFORM = options.one_of "imds app_service",
 }
-
---- A function that adds options with a value to a command: `option("--port", "PORT", "Listen there.",
--- options.count, 65535)`. The fourth argument makes the converter, from the option's name and what follows.
----@param parser table of argparse
----@return fun(name: string, metavariable: string, description: string, convert: function, ...: any) option
-function options.declarer(parser)
-  return function(name, metavariable, description, convert, ...)
-    parser:option(name, description):argname(metavariable):convert(convert(name, ...))
-  end
-end
 
 --- Adds the options that a text describes to a command.
 ---@param parser table of argparse
 ---@param described string
 function options.declare(parser, described)
-  local rows = {}
-  for line in described:gmatch "[^\n]+" do
-    local name, metavariable, help = line:match "^(%-%-[%l-]+) ?(%u*): (.*)$"
-    if name then
-      rows[#rows + 1] = { name, metavariable, help }
-    else
-      local row = rows[#rows]
-      row[3] = row[3]
-        .. line:gsub("^ +(%*?)", function(bullet)
-          return bullet == "*" and "\n*" or " "
-        end)
-    end
-  end
-  local option = options.declarer(parser)
-  for _, row in ipairs(rows) do
-    local name, metavariable, help = row[1], row[2], row[3]
+  local joined = described:gsub("\n  %*", "\1*"):gsub("\n  ", " ")
+  for name, metavariable, help in joined:gmatch "(%-%-%S+) ?(%u*): ([^\n]+)" do
+    help = help:gsub("\1", "\n")
     if metavariable == "" then
       parser:flag(name, help)
     else
-      local convert = converters[name] or converters[metavariable] or options.text
-      option(name, metavariable, help, convert)
+      local convert = converters[name] or converters[metavariable] or any_text
+      parser:option(name, help):argname(metavariable):convert(convert(name))
     end
   end
 end

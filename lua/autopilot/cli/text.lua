@@ -7,7 +7,7 @@ local earliest_now = 1577836800
 
 local unit_seconds = { s = 1, m = 60, h = 3600, d = 86400 }
 
---- The forms of a time, for a message about a wrong one.
+-- For a message about a wrong time.
 text.time_forms = "Unix seconds, a time like 2026-07-23T11:23:15Z, now or -10m"
 
 --- A time in ISO 8601, UTC, whole seconds: `2026-07-23T11:23:15Z`.
@@ -51,18 +51,16 @@ local units = { { 86400, "d" }, { 3600, "h" }, { 60, "min" }, { 1, "s" } }
 ---@param seconds number at least 0
 ---@return string
 function text.duration(seconds)
-  local rest, parts = math.floor(seconds), {}
-  for index, unit in ipairs(units) do
+  local rest, largest = math.floor(seconds), nil
+  for _, unit in ipairs(units) do
     local count = math.floor(rest / unit[1])
-    rest = rest - count * unit[1]
-    if count > 0 or (index == #units and #parts == 0) then
-      parts[#parts + 1] = ("%d %s"):format(count, unit[2])
+    local part = count > 0 and ("%d %s"):format(count, unit[2])
+    if largest then
+      return part and largest .. " " .. part or largest
     end
-    if parts[2] or (parts[1] and count == 0) then
-      break
-    end
+    largest, rest = part, rest - count * unit[1]
   end
-  return table.concat(parts, " ")
+  return largest or "0 s"
 end
 
 --- A count with its digits in groups: 12345 as `12,345`.

@@ -11,27 +11,26 @@ local emulate = {
     .. "an account of its own, and prints how to reach it as lines for a shell. It ends on a "
     .. "signal, and leaves nothing behind. Needs nginx with its Lua module, and openssl. The "
     .. "account can always sign in with its secret; options add other ways.",
+  options = [[
+--port PORT: Port to listen on. Default: a free one.
+--cooldown SECONDS: Time that must pass between two syncs. Default: 600.
+--duration SECONDS: How long a sync takes to complete. Default: 0.5.
+--http-version VERSION: Newest version of HTTP to speak: 1.1 or 2 (default).
+--public: People may sign in to the account with a code (device code).
+--identity PLATFORM: The account is this machine's managed identity: imds or app_service.
+]],
 }
 
 -- The kinds of `autopilot.emulator.faults`, in the order of the help. Named here too, because the emulator is
 -- loaded only where a fault is given, and this file at every start of the command.
-local fault_kinds = {
-  "unsent",
-  "lost_request",
-  "lost_answer",
-  "duplicated",
-  "slow_answer",
-  "status",
-  "throttle",
-  "claims_challenge",
-  "stale_read",
-  "slow_sync",
-  "failed_sync",
-}
+local fault_kinds = "unsent lost_request lost_answer duplicated slow_answer status throttle "
+  .. "claims_challenge stale_read slow_sync failed_sync"
+
+local kind_of = options.one_of(fault_kinds) "--fault"
 
 --- Reads a fault: its kind, then `NAME=VALUE` fields, separated by commas.
 local function fault_of(text)
-  local kind, mistake = options.one_of("--fault", fault_kinds)(text:match "^[^,]*")
+  local kind, mistake = kind_of(text:match "^[^,]*")
   if not kind then
     return nil, mistake
   end
@@ -57,25 +56,14 @@ local function add_list(parser, name, metavariables, description)
 end
 
 function emulate.declare(parser)
-  local option = options.declarer(parser)
-  option("--port", "PORT", "Port to listen on. Default: a free one.", options.count, 65535)
-  local cooldown = "Time that must pass between two syncs. Default: 600."
-  option("--cooldown", "SECONDS", cooldown, options.seconds_or_zero)
-  local duration = "How long a sync takes to complete. Default: 0.5."
-  option("--duration", "SECONDS", duration, options.seconds_or_zero)
-  local versions = "Newest version of HTTP to speak: 1.1 or 2 (default)."
-  option("--http-version", "VERSION", versions, options.one_of, { "1.1", "2" })
   local certificate = "The account may sign in with this certificate (PEM). Repeatable."
   add_list(parser, "--certificate", "FILE", certificate)
   local federated = "The account may sign in with tokens of this platform (workload identity). "
     .. "Repeatable."
   add_list(parser, "--federated", { "ISSUER", "SUBJECT" }, federated):args(2)
-  parser:flag("--public", "People may sign in to the account with a code (device code).")
-  local identity = "The account is this machine's managed identity: imds or app_service."
-  option("--identity", "PLATFORM", identity, options.one_of, { "imds", "app_service" })
   local fault = "A request meets this fault, such as throttle,on=sync,retry_after=3. Repeatable: "
     .. "each meets one request, in order. Kinds: "
-    .. table.concat(fault_kinds, ", ")
+    .. fault_kinds:gsub(" ", ", ")
     .. "."
   add_list(parser, "--fault", "KIND[,NAME=VALUE]", fault):convert(fault_of)
 end

@@ -60,12 +60,8 @@ function status.lines(report)
 end
 
 function status.run(given, context)
-  local opened, mistake = client.open(given, context)
-  if not opened then
-    return nil, mistake
-  end
-  local report, failure = opened:status { deadline = given.deadline }
-  return client.finish(opened, report or failure, given, context, status.lines)
+  local arguments = { deadline = given.deadline }
+  return client.run("status", given, context, arguments, { describe = status.lines })
 end
 
 return status

@@ -4,11 +4,13 @@ local client = require "autopilot.cli.client"
 local options = require "autopilot.cli.options"
 
 --- Adds to a refusal that does not say until when what the tenant's record says.
-local function look_up_end(opened, failure)
-  local status = opened:status { deadline = 10 }
+local function look_up_end(opened, report)
+  local status = report.outcome == "cooldown"
+    and not report.retry_at
+    and opened:status { deadline = 10 }
   if status and status.cooldown_remaining > 0 then
-    failure.retry_after = status.cooldown_remaining
-    failure.retry_at = opened.options.now() + status.cooldown_remaining
+    report.retry_after = status.cooldown_remaining
+    report.retry_at = opened.options.now() + status.cooldown_remaining
   end
 end
 
@@ -27,12 +29,6 @@ return {
 ]],
   run = function(given, context)
     local arguments = { deadline = given.deadline, wait = given.wait }
-    local report, opened = client.run("sync", given, context, arguments)
-    if not report then
-      return nil, opened
-    elseif report.outcome == "cooldown" and not report.retry_at then
-      look_up_end(opened, report)
-    end
-    return client.finish(opened, report, given, context)
+    return client.run("sync", given, context, arguments, { complete = look_up_end })
   end,
 }

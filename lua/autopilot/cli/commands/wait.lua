@@ -12,9 +12,7 @@ local wait = {
   example = "wait --since -10m --deadline 600 --auth managed",
 }
 
---- The options of a command that waits.
----@param default string what `--since` is when it is not given
----@return string
+--- The options of a command that waits. `default`: what `--since` is when it is not given.
 function wait.waiting_options(default)
   return options.tenant
     .. options.service
@@ -25,26 +23,19 @@ function wait.waiting_options(default)
 ]]):format(default)
 end
 
---- Runs the client's method of that name, with progress on a terminal.
+--- Runs the client's method of that name, with further arguments.
 ---@param method "wait"|"ensure"
----@param given table<string, any> options of the command
----@param context autopilot.cli.Context
----@param arguments table further arguments of the method
 ---@return integer? exit_code
 ---@return string? mistake
 function wait.run_waiting(method, given, context, arguments)
   local now = context.now()
-  arguments.since = given.since and text.read_time(given.since, now)
-  arguments.timeout = given.deadline
-  local complaint = arguments.since and text.since_complaint(arguments.since, now)
+  local since = given.since and text.read_time(given.since, now)
+  local complaint = since and text.since_complaint(since, now)
   if complaint then
     return nil, "option '--since' " .. complaint
   end
-  local report, opened = client.run(method, given, context, arguments)
-  if not report then
-    return nil, opened
-  end
-  return client.finish(opened, report, given, context)
+  arguments.since, arguments.timeout = since, given.deadline
+  return client.run(method, given, context, arguments)
 end
 
 wait.options = wait.waiting_options "the last sync that was triggered"

@@ -10,17 +10,15 @@ local most_names = 10
 ---@field failed integer
 ---@field recalled integer known from an earlier run, and not asked for again
 ---@field package counts table<string, integer> tenants by outcome
----@field package named table<string, integer> failed tenants that are in a group, by outcome
----@field package groups table failed tenants with the same outcome and hint
+---@field package named table<string, integer> failed tenants that are told by name, by outcome
+---@field package entries table[] those tenants
 local FleetSummary = {}
 FleetSummary.__index = FleetSummary
 
 ---@return autopilot.cli.FleetSummary
 function FleetSummary.new()
-  return setmetatable(
-    { total = 0, failed = 0, recalled = 0, counts = {}, named = {}, groups = {} },
-    FleetSummary
-  )
+  local self = { total = 0, failed = 0, recalled = 0, counts = {}, named = {}, entries = {} }
+  return setmetatable(self, FleetSummary)
 end
 
 --- What a report tells besides its outcome's hint, in one line.
@@ -41,7 +39,7 @@ end
 ---@param tenant autopilot.cli.Tenant
 ---@param report autopilot.Report
 function FleetSummary:add(tenant, report)
-  local outcome = report.outcome or (report.ok and "read") or "failed"
+  local outcome, hint = report.outcome or (report.ok and "read") or "failed", report.hint
   self.total = self.total + 1
   self.recalled = self.recalled + (report.recalled and 1 or 0)
   self.counts[outcome] = (self.counts[outcome] or 0) + 1
@@ -50,19 +48,27 @@ function FleetSummary:add(tenant, report)
   end
   self.failed = self.failed + 1
   local named = self.named[outcome] or 0
-  if outcome == "cancelled" or named >= most_names then
-    return
+  if outcome ~= "cancelled" and named < most_names then
+    self.named[outcome] = named + 1
+    local detail = detail_of(report)
+    table.insert(self.entries, {
+      key = ("%s\n%s\n%s"):format(outcome, hint or "", tenant.tenant),
+      outcome = outcome,
+      title = outcome .. (hint and ": " .. hint or ""),
+      line = ("  %s%s"):format(tenant.tenant, detail ~= "" and "  " .. detail or ""),
+    })
   end
-  self.named[outcome] = named + 1
-  local key = outcome .. "\n" .. (report.hint or "")
-  local group = self.groups[key] or { outcome = outcome, hint = report.hint }
-  self.groups[key] = group
-  group[#group + 1] = { tenant = tenant.tenant, detail = detail_of(report) }
 end
 
---- The outcomes, the most frequent first.
-local function ranking(counts)
-  local names = {}
+--- The table of outcomes, the most frequent first.
+---@param list { bad: integer, duplicates: integer } what was left out of the list
+---@param elapsed number seconds
+---@return string[] lines
+function FleetSummary:outcomes(list, elapsed)
+  local lines, names, counts = {}, {}, self.counts
+  local function row(name, count, remark)
+    lines[#lines + 1] = ("%-16s %9s%s"):format(name, text.count(count), remark or "")
+  end
   for name in pairs(counts) do
     names[#names + 1] = name
   end
@@ -72,24 +78,11 @@ local function ranking(counts)
     end
     return a < b
   end)
-  return names
-end
-
---- The table of outcomes.
----@param list { bad: integer, duplicates: integer } what was left out of the list
----@param elapsed number seconds
----@return string[] lines
-function FleetSummary:outcomes(list, elapsed)
-  local lines = {}
-  local function row(name, count, remark)
-    local line = ("%-16s %9s"):format(name, text.count(count))
-    lines[#lines + 1] = remark and line .. "  " .. remark or line
-  end
-  for _, name in ipairs(ranking(self.counts)) do
-    row(name, self.counts[name])
+  for _, name in ipairs(names) do
+    row(name, counts[name])
   end
   local known = self.recalled > 0 and (", %s known from before"):format(text.count(self.recalled))
-  row("in all", self.total, ("in %s%s"):format(text.duration(elapsed), known or ""))
+  row("in all", self.total, ("  in %s%s"):format(text.duration(elapsed), known or ""))
   if list.bad > 0 then
     row("bad lines", list.bad)
   end
@@ -99,35 +92,21 @@ function FleetSummary:outcomes(list, elapsed)
   return lines
 end
 
---- Adds a group's hint, and its tenants in the order of their names.
-local function add_group(lines, group)
-  lines[#lines + 1] = group.outcome .. (group.hint and ": " .. group.hint or "")
-  table.sort(group, function(a, b)
-    return a.tenant < b.tenant
-  end)
-  for _, entry in ipairs(group) do
-    local detail = entry.detail ~= "" and "  " .. entry.detail or ""
-    lines[#lines + 1] = ("  %s%s"):format(entry.tenant, detail)
-  end
-end
-
 --- The tenants that failed, by outcome and hint: at most ten of an outcome by name.
 ---@return string[] lines
 function FleetSummary:failures()
-  local lines, keys = {}, {}
-  for key in pairs(self.groups) do
-    keys[#keys + 1] = key
-  end
-  table.sort(keys)
-  for index, key in ipairs(keys) do
-    local outcome = self.groups[key].outcome
-    add_group(lines, self.groups[key])
-    local following = self.groups[keys[index + 1]]
-    local unnamed = self.counts[outcome] - self.named[outcome]
-    if unnamed > 0 and not (following and following.outcome == outcome) then
-      lines[#lines + 1] = ("  and %s more: --json prints a report of each"):format(
-        text.count(unnamed)
-      )
+  local lines, entries = {}, self.entries
+  table.sort(entries, function(a, b)
+    return a.key < b.key
+  end)
+  for index, entry in ipairs(entries) do
+    local before, following = entries[index - 1] or {}, entries[index + 1] or {}
+    lines[#lines + 1] = entry.title ~= before.title and entry.title or nil
+    lines[#lines + 1] = entry.line
+    local unnamed = self.counts[entry.outcome] - self.named[entry.outcome]
+    if unnamed > 0 and entry.outcome ~= following.outcome then
+      local more = "  and %s more: --json prints a report of each"
+      lines[#lines + 1] = more:format(text.count(unnamed))
     end
   end
   local cancelled = self.counts.cancelled

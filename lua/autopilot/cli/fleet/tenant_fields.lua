@@ -23,43 +23,37 @@ local tenant_fields = {}
 -- Bytes; longer than any file name.
 local longest = 4096
 
---- The keys of a table, sorted, and the one that was probably meant by another name.
-local function known_and_meant(map, wrong)
-  local names = {}
-  for name in pairs(map) do
-    names[#names + 1] = name
-  end
-  table.sort(names)
-  return table.concat(names, ", "), nearest(wrong, names)
-end
+-- In the order of the alphabet.
+local cloud_names = { "china", "global", "us_gov", "us_gov_dod" }
 
+-- In the order in which they are checked.
 local field_names = { "tenant", "cloud", "client_id", "client_secret_file", "since" }
 
---- What is wrong with the value of each field, or nil.
-local checks = {
-  tenant = authority.tenant_complaint,
-  cloud = function(value)
-    if not clouds[value] then
-      local known, meant = known_and_meant(clouds, value)
-      return ("must be one of %s%s"):format(
-        known,
-        meant and (": did you mean '%s'?"):format(meant) or ""
-      )
-    end
-  end,
-  client_id = function(value)
-    return not value:find "^[%w%-]+$" and "must be the id of an application" or nil
-  end,
-  client_secret_file = function(value)
-    if value == "-" then
-      return "must be the name of a file"
-    end
-    return (value:find "%c" or #value > longest) and "must be one line of text" or nil
-  end,
-  since = function(value)
-    return not text.read_time(value, 0) and "must be " .. text.time_forms or nil
-  end,
-}
+-- What is wrong with the value of each field, or nil.
+local checks = { tenant = authority.tenant_complaint }
+
+function checks.cloud(value)
+  if not clouds[value] then
+    local meant = nearest(value, cloud_names)
+    local hint = meant and (": did you mean '%s'?"):format(meant) or ""
+    return ("must be one of %s%s"):format(table.concat(cloud_names, ", "), hint)
+  end
+end
+
+function checks.client_id(value)
+  return not value:find "^[%w%-]+$" and "must be the id of an application" or nil
+end
+
+function checks.client_secret_file(value)
+  local is_line = #value <= longest and not value:find "%c"
+  return value == "-" and "must be the name of a file"
+    or not is_line and "must be one line of text"
+    or nil
+end
+
+function checks.since(value)
+  return not text.read_time(value, 0) and "must be " .. text.time_forms or nil
+end
 
 -- How exports name the tenant, the most exact first; compared without blanks, signs and case. Ids before
 -- domains. Partner Center: Microsoft ID, Primary domain name. CIPP and Graph's contracts: customerId,
@@ -83,10 +77,11 @@ local function squeezed(name)
   return (name:lower():gsub("[^%w\128-\255]", ""))
 end
 
--- The fields besides the tenant, by their squeezed names.
-local own_fields = {}
+-- The fields besides the tenant, by their squeezed names, and these names.
+local own_fields, own_names = {}, {}
 for index = 2, #field_names do
-  own_fields[squeezed(field_names[index])] = field_names[index]
+  local name = squeezed(field_names[index])
+  own_names[index - 1], own_fields[name] = name, field_names[index]
 end
 
 local function shown(name)
@@ -112,12 +107,10 @@ end
 --- What is wrong with a name that is not a field of ours, or nil.
 local function foreign_complaint(name, is_own_list)
   local key = squeezed(name)
-  local _, meant = known_and_meant(own_fields, key)
-  if secrets[key] then
-    return no_secrets:format(shown(name))
-  elseif is_own_list and meant then
-    return ("unknown field '%s': did you mean '%s'?"):format(shown(name), own_fields[meant])
-  end
+  local meant = is_own_list and nearest(key, own_names)
+  return secrets[key] and no_secrets:format(shown(name))
+    or meant and ("unknown field '%s': did you mean '%s'?"):format(shown(name), own_fields[meant])
+    or nil
 end
 
 ---@class autopilot.cli.TenantColumns
@@ -187,10 +180,10 @@ function tenant_fields.read(columns, values)
     end
   end
   for _, name in ipairs(field_names) do
-    local value = tenant[name]
-    local message = value ~= nil
-      and (type(value) ~= "string" and "must be a text" or checks[name](value))
-    if value == nil and name == "tenant" then
+    local value, message = tenant[name], nil
+    if value ~= nil then
+      message = type(value) ~= "string" and "must be a text" or checks[name](value)
+    elseif name == "tenant" then
       message = "is missing"
     end
     if message then

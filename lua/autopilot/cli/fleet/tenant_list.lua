@@ -11,10 +11,14 @@ local merged = require "autopilot.base.merged"
 local tenant_fields = require "autopilot.cli.fleet.tenant_fields"
 
 ---@class autopilot.cli.TenantList
+---@field read_line fun(): string|false|nil, string? as `autopilot.cli.fleet.lines` reads
+---@field complain fun(message: string) takes each sentence about a line
+---@field cloud string that of tenants which name none
+---@field column string? the name of the column that has the tenant
+---@field size number? bytes of the list in UTF-8, when they are known
 ---@field count integer tenants so far
 ---@field bad integer lines that were left out because they are wrong
 ---@field duplicates integer lines that were left out because their tenant was there before
----@field size number? bytes of the list in UTF-8, when they are known
 ---@field failure string? why the rest of the list could not be read
 local TenantList = {}
 TenantList.__index = TenantList
@@ -26,18 +30,6 @@ local most_shown = 8
 
 local function is_blank(text)
   return not text:find "%S"
-end
-
---- The next line without its end; false when it is not there yet, nil at the end of the list.
-local function next_line(self)
-  local text, failure = self.read_line()
-  if text then
-    self.line, self.bytes = self.line + 1, self.bytes + #text + 1
-  else
-    self.failure = self.failure or failure
-    self.is_complete = text == nil and not self.failure
-  end
-  return text
 end
 
 --- Tells once which columns of the list are not used.
@@ -155,9 +147,32 @@ local function choose_reader(self, text)
   return read_plain, is_header
 end
 
---- The tenant of a line, as its reader gives it.
-local function read(self, text)
-  if is_blank(text) then
+--- Reads lines until one of them tells what kind of list it is.
+local function read_head(self, text)
+  local separator = separator_told(text)
+  self.separator = separator or self.separator
+  if separator or text:find "^%s*#" then
+    return nil
+  end
+  local reader, has_header = choose_reader(self, text)
+  if not reader then
+    self.mistake = ("line %d: %s"):format(self.line, has_header)
+    return nil
+  end
+  self.read = reader
+  if not has_header then
+    return reader(self, text)
+  end
+end
+
+--- The tenant of the next line, as its reader gives it.
+local function read_line(self, text)
+  self.line, self.bytes = self.line + 1, self.bytes + #text + 1
+  if self.line == 1 then
+    text = text:gsub("^" .. byte_order_mark, "")
+    self.mistake = lines.not_text(text)
+  end
+  if self.mistake or is_blank(text) then
     return nil
   elseif #text > lines.longest then
     return nil, "is too long"
@@ -188,48 +203,22 @@ local function is_duplicate(self, tenant)
   return before ~= nil
 end
 
---- Reads the lines before the first tenant, which tell what kind of list it is. Without a reader then: false when
--- lines are missing yet, nil when the list as a whole is wrong, and the mistake.
-local function begin(self)
-  while not self.read do
-    local text = next_line(self)
-    if not text then
-      local failure = self.failure and "it cannot be read: " .. self.failure
-      return text, text == nil and (failure or "there is no tenant in it") or nil
-    elseif self.line == 1 then
-      text = text:gsub("^" .. byte_order_mark, "")
-      local mistake = lines.not_text(text)
-      if mistake then
-        return nil, mistake
-      end
-    end
-    self.separator = separator_told(text) or self.separator
-    if not (is_blank(text) or text:find "^%s*#" or separator_told(text)) then
-      local reader, has_header = choose_reader(self, text)
-      if not reader then
-        return nil, ("line %d: %s"):format(self.line, has_header)
-      end
-      self.read, self.first = reader, not has_header and text or nil
-    end
-  end
-  return self.read
-end
-
 --- The next tenant that was not there before; false when it is not there yet, nil at the end of the list.
 ---@return autopilot.cli.Tenant|false|nil
 ---@return string? mistake what is wrong with the list as a whole, found before any tenant
 function TenantList:next()
-  local has_begun, mistake = begin(self)
-  if not has_begun then
-    return has_begun, mistake
-  end
-  while true do
-    local text = self.first or next_line(self)
-    self.first = nil
-    if not text then
-      return text
+  while not self.mistake do
+    local text, failure = self.read_line()
+    if text == nil then
+      self.failure, self.is_complete = failure, not failure
+      if self.read == read_head then
+        self.mistake = failure and "it cannot be read: " .. failure or "there is no tenant in it"
+      end
     end
-    local tenant, message = read(self, text)
+    if not text then
+      return text, self.mistake
+    end
+    local tenant, message = read_line(self, text)
     if message then
       self:refuse(self.line, message)
     elseif tenant and not is_duplicate(self, tenant) then
@@ -238,6 +227,7 @@ function TenantList:next()
       return tenant
     end
   end
+  return nil, self.mistake
 end
 
 --- How many tenants there will be in all: exact when all were read, else an estimate by the length of what
@@ -254,17 +244,11 @@ function TenantList:expected()
   return nil, false
 end
 
----@class autopilot.cli.TenantListOptions
----@field read_line fun(): string|false|nil, string? as `autopilot.cli.fleet.lines` reads
----@field complain fun(message: string) takes each sentence about a line
----@field cloud string that of tenants which name none
----@field column string? the name of the column that has the tenant
----@field size number? bytes of the list in UTF-8, when they are known
-
 --- A list that is read from its beginning on.
----@param given autopilot.cli.TenantListOptions
+---@param given autopilot.cli.TenantList its first five fields
 ---@return autopilot.cli.TenantList
 return function(given)
-  local counts = { count = 0, bad = 0, duplicates = 0, line = 0, bytes = 0, seen = {} }
-  return setmetatable(merged(given, counts), TenantList)
+  local own =
+    { count = 0, bad = 0, duplicates = 0, line = 0, bytes = 0, seen = {}, read = read_head }
+  return setmetatable(merged(given, own), TenantList)
 end
