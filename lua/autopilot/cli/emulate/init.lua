@@ -8,6 +8,7 @@ local core = require "autopilot.core"
 local emulator = require "autopilot.emulator"
 local is_interrupt = require "autopilot.base.interrupt"
 local json = require "autopilot.base.json"
+local merged = require "autopilot.base.merged"
 local nginx = require "autopilot.cli.emulate.nginx"
 local options = require "autopilot.base.options"
 local shell = require "autopilot.cli.emulate.shell"
@@ -90,13 +91,8 @@ local function settings_text(checked, made, thumbprints)
   return text
 end
 
---- The ports to try, with spaces between them: the one that was asked for, or random ones.
-local function ports_text(port)
-  local ports = { port }
-  for index = 1, port and 0 or ports_to_try do
-    ports[index] = lowest_port + math.floor(core.random() * (highest_port - lowest_port + 1))
-  end
-  return table.concat(ports, " ")
+local function random_port()
+  return lowest_port + math.floor(core.random() * (highest_port - lowest_port + 1))
 end
 
 ---@class autopilot.cli.EmulatedService: autopilot.cli.Account
@@ -104,6 +100,28 @@ end
 ---@field ca_file string path of the certificate to trust, in PEM
 ---@field folder string the private folder, which exists while the service runs
 ---@field stop fun() ends the service; returns when its processes and its folder are gone; idempotent
+
+--- Starts the service on a port: what is known of it then, or nil and why not; nil alone when the port is in use.
+local function start_on(port, found, checked, settings)
+  local folder = found.directory .. "/autopilot-sync-" .. core.uuid():gsub("-", "")
+  local commands = { folder = folder, nginx = found.nginx, openssl = found.openssl }
+  local stop, culprit, log = supervisor.start(commands, {
+    ["nginx.conf"] = nginx.configuration(found, folder, port, checked.http_version == "2"),
+    ["openssl.cnf"] = nginx.certificate_request,
+    ["settings.json"] = settings,
+  })
+  if culprit == "nginx" then
+    return nil, nginx.why_not_started(log)
+  elseif not stop then
+    return nil, "openssl could not make a certificate: " .. (log or "it takes too long")
+  end
+  return {
+    url = ("https://localhost:%d"):format(port),
+    ca_file = folder .. "/ca.pem",
+    folder = folder,
+    stop = stop,
+  }
+end
 
 --- Starts the service and waits until it listens. It ends with `stop`, or with this process.
 ---@param given autopilot.cli.EmulateOptions?
@@ -122,32 +140,19 @@ function emulate.start(given)
   if not found then
     return nil, message
   end
-  local folder = found.directory .. "/autopilot-sync-" .. core.uuid():gsub("-", "")
-  local configuration, listen_words =
-    nginx.configuration(found, folder, checked.http_version == "2")
-  local running
-  running, message = supervisor.start {
-    variables = {
-      folder = folder,
-      nginx = found.nginx,
-      openssl = found.openssl,
-      ports = ports_text(checked.port),
-      listen_words = listen_words,
-    },
-    files = {
-      ["nginx.conf"] = configuration,
-      ["openssl.cnf"] = nginx.certificate_request,
-      ["settings.json"] = settings,
-    },
-  }
-  if not running then
-    return nil, message
+  local tried = {}
+  for attempt = 1, checked.port and 1 or ports_to_try do
+    local port = checked.port or random_port()
+    local started
+    started, message = start_on(port, found, checked, settings)
+    if started then
+      return merged(service, started)
+    elseif message then
+      return nil, message
+    end
+    tried[attempt] = port
   end
-  service.url = ("https://localhost:%d"):format(running.port)
-  service.ca_file = folder .. "/ca.pem"
-  service.folder = folder
-  service.stop = running.stop
-  return service
+  return nil, "no port is free: tried " .. table.concat(tried, " ")
 end
 
 --- What a shell needs to use the service, as lines that it can read.
