@@ -105,10 +105,8 @@ graph.sync = endpoint("POST", { write_permission }, function(service, call, toke
     local headers = where == "header" and { ["retry-after"] = seconds } or nil
     return answers.intune_error(call, 429, why, where == "body" and seconds or nil, headers)
   end
-  service:start_sync(token.tenant, call.now, call.change, {
-    by = token.client_id or "token",
-    client_request_id = call.client_request_id,
-  })
+  local by = token.client_id or "token"
+  service:start_sync(token.tenant, call.now, call.change, by, call.client_request_id)
   return answers.plain(call, 204)
 end)
 
