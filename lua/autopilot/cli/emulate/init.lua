@@ -58,30 +58,8 @@ local rules = {
   print = { type = "function", default = print_at_once },
 }
 
---- The thumbprints of certificates, or nil and the sentence about one that cannot be read.
-local function thumbprints_of(paths)
-  local thumbprints = {}
-  for _, path in ipairs(paths) do
-    local found = account.thumbprints(path)
-    if not found[1] then
-      return nil, ("openssl finds no certificate in the file %s: it must be PEM"):format(path)
-    end
-    for _, thumbprint in ipairs(found) do
-      table.insert(thumbprints, thumbprint)
-    end
-  end
-  return thumbprints
-end
-
 --- The emulator's options as text. Raises a mistake in them at the caller's caller: nginx would only log it.
-local function settings_text(checked, made, thumbprints)
-  local settings = account.add_to(checked.emulator, made, {
-    thumbprints = thumbprints,
-    federated = checked.federated,
-  })
-  for _, name in ipairs { "cooldown", "duration", "faults" } do
-    settings[name] = checked[name] or settings[name]
-  end
+local function text_of(settings)
   local is_right, mistake = pcall(emulator.new, settings)
   local text, message = json.encode(settings)
   if not is_right or not text then
@@ -129,26 +107,24 @@ end
 ---@return string? message one sentence: what is missing, or what went wrong
 function emulate.start(given)
   local checked = options.check("autopilot.cli.emulate", rules, given)
-  local thumbprints, message = thumbprints_of(checked.certificates)
-  if not thumbprints then
+  local service = account.new(checked)
+  local settings, message = account.settings(service, checked)
+  if not settings then
     return nil, message
   end
-  local service = account.new(checked)
-  local settings = settings_text(checked, service, thumbprints)
-  local found
-  found, message = nginx.find(checked.directory, checked.search_path)
+  local text = text_of(settings)
+  local found, missing = nginx.find(checked.directory, checked.search_path)
   if not found then
-    return nil, message
+    return nil, missing
   end
   local tried = {}
   for attempt = 1, checked.port and 1 or ports_to_try do
     local port = checked.port or random_port()
-    local started
-    started, message = start_on(port, found, checked, settings)
+    local started, failure = start_on(port, found, checked, text)
     if started then
       return merged(service, started)
-    elseif message then
-      return nil, message
+    elseif failure then
+      return nil, failure
     end
     tried[attempt] = port
   end
