@@ -8,7 +8,7 @@ local json = require "autopilot.base.json"
 local merged = require "autopilot.base.merged"
 
 ---@class autopilot.emulator.AccessTokens
----@field lifetime number seconds, of the tokens for which nothing else is said
+---@field lifetime number seconds, of a token for which nothing else is said
 local AccessTokens = {}
 AccessTokens.__index = AccessTokens
 
@@ -32,32 +32,27 @@ AccessTokens.default_roles = { "DeviceManagementServiceConfig.ReadWrite.All" }
 
 -- An expired token is remembered this long, so that it is refused as expired and not as unknown.
 local remembered_after_expiry = 3600
-local first_sweep = 1024
+-- After so many new tokens those that expired long ago are forgotten.
+local sweep_interval = 1024
 
 ---@param known table<string, autopilot.emulator.Token> tokens that are accepted without having been made here
 ---@param lifetime number seconds
 ---@param made_up table the emulator's generator of identifiers
 ---@return autopilot.emulator.AccessTokens
 function AccessTokens.new(known, lifetime, made_up)
-  local self = { known = {}, lifetime = lifetime, made_up = made_up, issued = {} }
+  local self = { known = {}, lifetime = lifetime, made_up = made_up, issued = {}, count = 0 }
   for text, token in pairs(known) do
     self.known[text] = merged({ roles = AccessTokens.default_roles }, token)
   end
-  self.count, self.sweep_at = 0, first_sweep
   return setmetatable(self, AccessTokens)
 end
 
---- Forgets tokens that expired long ago. The next sweep comes when there are twice as many tokens as are left.
 local function sweep(self, now)
-  self.count = 0
   for text, token in pairs(self.issued) do
     if token.expires + remembered_after_expiry < now then
       self.issued[text] = nil
-    else
-      self.count = self.count + 1
     end
   end
-  self.sweep_at = math.max(first_sweep, 2 * self.count)
 end
 
 --- A JSON Web Token with these claims and those that every token has.
@@ -72,12 +67,13 @@ local function jwt(self, token, now, claims)
   }, ".")
 end
 
---- Makes a token and remembers it.
----@param token autopilot.emulator.Token is completed: `expires`, `roles`
+--- Makes a token, remembers it, and sets its `expires` and `roles`.
+---@param token autopilot.emulator.Token
 ---@param now number Unix seconds
 ---@return string text
 function AccessTokens:issue(token, now)
-  if self.count >= self.sweep_at then
+  self.count = self.count + 1
+  if self.count % sweep_interval == 0 then
     sweep(self, now)
   end
   token.expires = now + (token.lifetime or self.lifetime)
@@ -95,14 +91,10 @@ function AccessTokens:issue(token, now)
     ver = "1.0",
   })
   self.issued[text] = token
-  self.count = self.count + 1
   return text
 end
 
 --- The token that tells a client who has signed in (OpenID Connect).
----@param token autopilot.emulator.Token of a user, as it was issued
----@param now number Unix seconds
----@return string text
 function AccessTokens:id_token(token, now)
   return jwt(self, token, now, {
     aud = token.client_id,
@@ -116,7 +108,7 @@ end
 
 --- Finds the token of a request and checks that it is accepted now.
 ---@param authorization string? the header's value
----@param audiences table<string, boolean> audiences that are accepted
+---@param audiences table<string, boolean> those that are accepted
 ---@param now number Unix seconds
 ---@return autopilot.emulator.Token? token
 ---@return string? message why it is refused

@@ -48,25 +48,31 @@ function answers.plain(call, status, body, headers)
   return { status = status, headers = all, body = body or "" }
 end
 
----@param call autopilot.emulator.Call
----@param value table
----@param status integer? default 200
----@return table response
+--- An answer with a value as JSON; the status is 200 unless another is given.
 function answers.json(call, value, status)
   return answers.plain(call, status or 200, encode(value))
 end
 
+local graph_codes = {
+  [400] = "BadRequest",
+  [401] = "InvalidAuthenticationToken",
+  [403] = "Forbidden",
+  [404] = "ResourceNotFound",
+  [405] = "MethodNotAllowed",
+  [409] = "Conflict",
+  [429] = "TooManyRequests",
+}
+
 --- Graph's own error: code and message in one level.
 ---@param call autopilot.emulator.Call
 ---@param status integer
----@param code string
 ---@param message string
 ---@param headers table<string, string>?
 ---@return table response
-function answers.graph_error(call, status, code, message, headers)
+function answers.graph_error(call, status, message, headers)
   local body = encode {
     error = {
-      code = code,
+      code = graph_codes[status],
       message = message,
       innerError = {
         date = os.date("!%Y-%m-%dT%H:%M:%S", math.floor(call.now)),
@@ -92,21 +98,19 @@ local intune_message = ([[
 --- Intune's error, which Graph passes on as a text: JSON inside the message.
 ---@param call autopilot.emulator.Call
 ---@param status integer
----@param code string
 ---@param sentence string the part for people
----@param retry_after integer? seconds told in the body
+---@param retry_after string? seconds told in the body
 ---@param headers table<string, string>?
 ---@return table response
-function answers.intune_error(call, status, code, sentence, retry_after, headers)
+function answers.intune_error(call, status, sentence, retry_after, headers)
   local told = table.concat({
     sentence,
     "Operation ID (for customer support): 00000000-0000-0000-0000-000000000000",
     "Activity ID: " .. call.client_request_id,
     "Url: https://proxy.emulated.manage.microsoft.com/deviceManagement/windowsAutopilotSettings",
   }, " - ")
-  local shown = retry_after and ("%d"):format(retry_after) or "null"
-  local message = intune_message:format(encode(told), shown)
-  return answers.graph_error(call, status, code, message, headers)
+  local message = intune_message:format(encode(told), retry_after or "null")
+  return answers.graph_error(call, status, message, headers)
 end
 
 -- The errors of Entra: our name, status, OAuth error, AADSTS number, sentence (`%s` is a detail).

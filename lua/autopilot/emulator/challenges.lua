@@ -59,22 +59,17 @@ local function contains(value, wanted)
   return true
 end
 
---- Whether one of the values is the capability `cp1`. MSAL for Python writes `CP1`.
----@param values any a list, in a request that is right
----@return boolean
-function challenges.has_capability(values)
+--- Whether claims declare the capability `cp1`. MSAL for Python writes `CP1`.
+local function declares_capability(claims)
+  local wanted = claims.access_token
+  local declared = type(wanted) == "table" and wanted.xms_cc
+  local values = type(declared) == "table" and declared.values
   for _, value in ipairs(type(values) == "table" and values or {}) do
-    if type(value) == "string" and value:lower() == "cp1" then
+    if tostring(value):lower() == "cp1" then
       return true
     end
   end
   return false
-end
-
-local function declares_capability(claims)
-  local wanted = claims.access_token
-  local declared = type(wanted) == "table" and wanted.xms_cc
-  return type(declared) == "table" and challenges.has_capability(declared.values)
 end
 
 --- Whether a token has what a challenge requires.

@@ -82,7 +82,7 @@ faults.kinds = {
   throttle = {
     answer = function(fault, call)
       local told = { ["retry-after"] = tostring(fault.retry_after or 10) }
-      return answers.graph_error(call, 429, "TooManyRequests", "Too many requests.", told)
+      return answers.graph_error(call, 429, "Too many requests.", told)
     end,
   },
   -- From this request to Graph on, the tenant's tokens must have been asked for with these claims.

@@ -58,20 +58,19 @@ end
 
 --- The token of a request, or nil and the answer that refuses it.
 local function authenticate(service, call)
-  local code, told = "InvalidAuthenticationToken", {}
   local token, why = service.tokens:check(call.headers.authorization, service.audiences, call.now)
   if not token then
-    told["www-authenticate"] = challenges.plain_header
-    return nil, answers.graph_error(call, 401, code, why, told)
+    local told = { ["www-authenticate"] = challenges.plain_header }
+    return nil, answers.graph_error(call, 401, why, told)
   end
   call.tenant = token.tenant
   local challenge = call.change.challenge or service.challenges[token.tenant]
   service.challenges[token.tenant] = challenge
   if challenge and not challenges.is_met(challenge, token) then
-    told["www-authenticate"] = challenge.header
+    local told = { ["www-authenticate"] = challenge.header }
     why = "Continuous access evaluation resulted in challenge with result: "
       .. "InteractionRequired and code: TokenIssuedBeforeRevocationTimestamp"
-    return nil, answers.graph_error(call, 401, code, why, told)
+    return nil, answers.graph_error(call, 401, why, told)
   end
   return token
 end
@@ -83,18 +82,14 @@ local function endpoint(method, permissions, answer)
     if not token then
       return refusal
     elseif call.method ~= method then
-      local message = ("The requested resource does not support http method '%s'."):format(
-        call.method
-      )
-      return answers.graph_error(call, 405, "MethodNotAllowed", message, { allow = method })
+      local why = "The requested resource does not support http method '%s'."
+      return answers.graph_error(call, 405, why:format(call.method), { allow = method })
     elseif not has_one_of(token.roles, permissions) then
-      local sentence = "Application is not authorized to perform this operation. "
+      local why = "Application is not authorized to perform this operation. "
         .. "Application must have one of the following scopes: "
-        .. table.concat(permissions, ", ")
-      return answers.intune_error(call, 403, "Forbidden", sentence)
+      return answers.intune_error(call, 403, why .. table.concat(permissions, ", "))
     elseif not service:is_licensed(token.tenant) then
-      local sentence = "Request not applicable to target tenant."
-      return answers.intune_error(call, 400, "BadRequest", sentence)
+      return answers.intune_error(call, 400, "Request not applicable to target tenant.")
     end
     return answer(service, call, token)
   end
@@ -103,19 +98,15 @@ end
 graph.sync = endpoint("POST", { write_permission }, function(service, call, token)
   local reason, remaining = service.syncs:refusal(token.tenant, call.now)
   if reason == "in_progress" then
-    return answers.intune_error(call, 409, "Conflict", "A sync is already in progress.")
+    return answers.intune_error(call, 409, "A sync is already in progress.")
   elseif reason == "cooldown" then
-    local sentence = "A sync was requested too soon after the previous one."
-    local told = math.ceil(remaining)
-    local where = service.options.retry_after
-    local headers = where == "header" and { ["retry-after"] = ("%d"):format(told) } or nil
-    told = where == "body" and told or nil
-    return answers.intune_error(call, 429, "TooManyRequests", sentence, told, headers)
+    local why = "A sync was requested too soon after the previous one."
+    local where, seconds = service.options.retry_after, ("%d"):format(math.ceil(remaining))
+    local headers = where == "header" and { ["retry-after"] = seconds } or nil
+    return answers.intune_error(call, 429, why, where == "body" and seconds or nil, headers)
   end
-  service:start_sync(token.tenant, call.now, call.change, {
-    by = token.client_id or "token",
-    client_request_id = call.client_request_id,
-  })
+  local by = token.client_id or "token"
+  service:start_sync(token.tenant, call.now, call.change, by, call.client_request_id)
   return answers.plain(call, 204)
 end)
 
@@ -147,11 +138,10 @@ function graph.other(service, call)
   end
   local segment = call.path:match "^/[vV]1%.0/[^/]+/([^/]+)"
   if segment and segment:lower() == "windowsautopilotsettings" then
-    local message = ("Resource not found for the segment '%s'."):format(segment)
-    return answers.graph_error(call, 400, "BadRequest", message)
+    local why = ("Resource not found for the segment '%s'."):format(segment)
+    return answers.graph_error(call, 400, why)
   end
-  local message = "Resource not found for the path of the request."
-  return answers.graph_error(call, 404, "ResourceNotFound", message)
+  return answers.graph_error(call, 404, "Resource not found for the path of the request.")
 end
 
 return graph

@@ -3,7 +3,6 @@
 -- access token").
 
 local answers = require "autopilot.emulator.answers"
-local challenges = require "autopilot.emulator.challenges"
 
 local identity = {}
 
@@ -70,12 +69,9 @@ end
 
 --- Whether the token is wanted in place of a refused one, by a client that understands claims challenges.
 local function replaces_refused(query)
-  local capabilities = {}
-  for capability in (query.xms_cc or ""):gmatch "[^,]+" do
-    table.insert(capabilities, capability)
-  end
-  return challenges.has_capability(capabilities)
-    and (query.token_sha256_to_refresh or ""):find "^%x+$" ~= nil
+  local capabilities = "," .. (query.xms_cc or ""):lower() .. ","
+  local refused = query.token_sha256_to_refresh or ""
+  return capabilities:find(",cp1,", 1, true) ~= nil and refused:find "^%x+$" ~= nil
 end
 
 --- An endpoint that serves one platform, or another one whose requests have the header `Secret`.

@@ -13,7 +13,7 @@ local graph = require "autopilot.emulator.graph"
 local identity = require "autopilot.emulator.identity"
 local new_identifiers = require "autopilot.emulator.identifiers"
 local options = require "autopilot.base.options"
-local request_reader = require "autopilot.emulator.request"
+local read_request = require "autopilot.emulator.request"
 local settings = require "autopilot.emulator.settings"
 
 ---@class autopilot.Emulator
@@ -45,12 +45,7 @@ Emulator.__index = Emulator
 ---@field completes number? sync: Unix seconds at which it ends
 ---@field failed boolean? sync: it ends as failed
 
----@class autopilot.emulator.Route
----@field [1] string pattern of the path in small letters
----@field [2] string operation
----@field [3] fun(service: autopilot.Emulator, call: autopilot.emulator.Call): table endpoint
-
----@type autopilot.emulator.Route[] the first that fits counts
+-- Pattern of the path in small letters, operation, endpoint. The first that fits counts.
 local routes = {
   { "^/beta/devicemanagement/windowsautopilotsettings/sync$", "sync", graph.sync },
   { "^/beta/devicemanagement/windowsautopilotsettings$", "status", graph.status },
@@ -65,11 +60,10 @@ local routes = {
   { "", "other", graph.other },
 }
 
---- What a URL stands for: operation and endpoint.
-local function find_route(url)
-  local path = request_reader.path(url):lower()
+--- The operation and the endpoint of a path.
+local function find_route(path)
   for _, route in ipairs(routes) do
-    if path:find(route[1]) then
+    if path:lower():find(route[1]) then
       return route[2], route[3]
     end
   end
@@ -121,23 +115,9 @@ function Emulator:is_licensed(id)
   return not tenant or tenant.licensed ~= false
 end
 
---- Starts a sync, whether or not it may start.
----@param tenant string
----@param now number Unix seconds
----@param change table how it differs from the usual sync: `duration`, `failed`, `automatic`
----@param origin { by: string, client_request_id: string? }
-function Emulator:start_sync(tenant, now, change, origin)
-  local sync = self.syncs:start(tenant, now, change)
-  self:note {
-    event = "sync",
-    time = now,
-    tenant = tenant,
-    by = origin.by,
-    client_request_id = origin.client_request_id,
-    automatic = sync.automatic,
-    completes = sync.completes,
-    failed = sync.failed,
-  }
+--- Starts a sync, whether or not it may start. The parameters are those of `TenantSyncs:start`.
+function Emulator:start_sync(tenant, now, change, by, client_request_id)
+  self:note(self.syncs:start(tenant, now, change, by, client_request_id))
 end
 
 --- Triggers a sync, as another client would, or as the service does by itself (`automatic`).
@@ -153,7 +133,7 @@ function Emulator:trigger(tenant, given)
   if reason == "in_progress" or (reason and not checked.automatic) then
     return nil, reason
   end
-  self:start_sync(tenant, now, checked, { by = checked.by })
+  self:start_sync(tenant, now, checked, checked.by)
   return true
 end
 
@@ -205,11 +185,7 @@ end
 
 --- The fault that a request meets.
 function Emulator:next_fault(operation, request)
-  local fault = faults.take(self.injected, operation)
-  if fault or type(self.options.faults) == "table" then
-    return fault
-  end
-  fault = self.options.faults(operation, request)
+  local fault = faults.take(self.injected, operation) or self.choose_fault(operation, request)
   local complaint = fault and faults.complaint(fault)
   if complaint then
     error("autopilot.emulator: the function faults gave a fault that " .. complaint, 0)
@@ -218,16 +194,16 @@ function Emulator:next_fault(operation, request)
 end
 
 --- Lets a request arrive at the service. Returns what is answered.
-function Emulator:arrive(request, fault, kind)
-  local now = self:now()
-  local operation, endpoint = find_route(request.url)
-  local change = kind.change and kind.change(fault, now)
-  local call = request_reader.read(request, now, self.made_up.guid(), change)
+function Emulator:arrive(call, fault, kind)
+  call.now, call.request_id = self:now(), self.made_up.guid()
+  call.client_request_id = call.headers["client-request-id"] or call.request_id
+  call.change = kind.change and kind.change(fault, call.now) or {}
+  local operation, endpoint = find_route(call.path)
   local event = {
     event = "request",
-    time = now,
+    time = call.now,
     operation = operation,
-    method = request.method,
+    method = call.method,
     path = call.path,
     client_request_id = call.client_request_id,
     grant_type = call.fields.grant_type,
@@ -257,11 +233,12 @@ function Emulator:handle(request)
   elseif type(request.url) ~= "string" then
     error("autopilot.emulator: a request must have a url", 2)
   end
-  local fault = self:next_fault(find_route(request.url), request)
+  local call = read_request(request)
+  local fault = self:next_fault(find_route(call.path), request)
   local kind = fault and faults.kinds[fault.kind] or no_fault
   local response
   for _ = 1, kind.arrivals or 1 do
-    response = self:arrive(request, fault, kind)
+    response = self:arrive(call, fault, kind)
   end
   if kind.network then
     return nil, faults.network(fault)
@@ -320,6 +297,7 @@ function emulator.new(given)
   for _, operation in ipairs(faults.operations) do
     self.requests[operation] = 0
   end
+  self.choose_fault = type(checked.faults) == "function" and checked.faults or function() end
   for _, fault in ipairs(type(checked.faults) == "table" and checked.faults or {}) do
     self:inject(fault)
   end

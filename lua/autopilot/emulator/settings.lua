@@ -2,6 +2,7 @@
 
 local faults = require "autopilot.emulator.faults"
 local graph = require "autopilot.emulator.graph"
+local options = require "autopilot.base.options"
 
 ---@class autopilot.EmulatorOptions
 ---@field start number? Unix seconds at which its own clock stands; default 1 January 2026
@@ -24,57 +25,48 @@ local graph = require "autopilot.emulator.graph"
 ---@field faults (autopilot.emulator.Fault[]|fun(operation: string, request: table): autopilot.emulator.Fault?)? see `autopilot.emulator.faults`
 ---@field log_limit integer? at least this many of the latest events are kept; 0 keeps none; default 10000
 
-local tenant_fields = { domain = "string", licensed = "boolean" }
-local client_fields = {
-  secret = "string",
-  secret_expires = "number",
-  certificates = "table",
-  federated = "table",
-  public = "boolean",
-  roles = "table",
-  verify = "function",
+local text, list = { type = "string" }, { type = "table" }
+local required_text = { type = "string", required = true }
+local tenant_rules = { domain = text, licensed = { type = "boolean" } }
+local client_rules = {
+  secret = text,
+  secret_expires = { type = "number" },
+  certificates = list,
+  federated = list,
+  public = { type = "boolean" },
+  roles = list,
+  verify = { type = "function" },
 }
-local identity_fields = {
-  tenant = "string",
-  client_id = "string",
-  object_id = "string",
-  resource_id = "string",
-  header = "string",
-  roles = "table",
+local identity_rules = {
+  tenant = required_text,
+  client_id = required_text,
+  object_id = text,
+  resource_id = text,
+  header = text,
+  roles = list,
 }
-local token_fields = {
-  tenant = "string",
-  client_id = "string",
-  roles = "table",
-  expires = "number",
-  audience = "string",
+local token_rules = {
+  tenant = required_text,
+  client_id = text,
+  roles = list,
+  expires = { type = "number" },
+  audience = text,
 }
 
---- Whether a table has only fields of these types, and the required ones.
-local function has_fields(entry, types, required)
-  for name, value in pairs(entry) do
-    if type(value) ~= types[name] then
-      return false
-    end
-  end
-  for _, name in ipairs(required) do
-    if entry[name] == nil then
-      return false
-    end
-  end
-  return true
-end
-
---- A check that a table is a map from texts to tables with such fields.
-local function map_of(what, types, required)
+--- A check that a table is a map from texts to tables that obey the rules.
+local function map_of(what, rules)
   return function(map)
     for key, entry in pairs(map) do
-      local is_right = type(key) == "string" and type(entry) == "table"
-      if not is_right or not has_fields(entry, types, required or {}) then
+      if type(key) ~= "string" or not pcall(options.check, what, rules, entry) then
         return "must be a map with a right " .. what .. " for each text"
       end
     end
   end
+end
+
+local function identity_complaint(given)
+  local is_right = pcall(options.check, "identity", identity_rules, given)
+  return not is_right and "must have a tenant and a client_id" or nil
 end
 
 local function zone_complaint(zone)
@@ -88,11 +80,6 @@ local function faults_complaint(given)
       return "has a fault that " .. complaint
     end
   end
-end
-
-local function identity_complaint(given)
-  local is_right = has_fields(given, identity_fields, { "tenant", "client_id" })
-  return not is_right and "must have a tenant and a client_id" or nil
 end
 
 local settings = {}
@@ -109,9 +96,9 @@ settings.rules = {
   retry_after = { type = "string", default = "absent", one_of = { "absent", "header", "body" } },
   zone = { type = "string", default = "Z", check = zone_complaint },
   wrapped = { type = "boolean", default = false },
-  tenants = { type = "table", check = map_of("tenant", tenant_fields) },
-  clients = { type = "table", default = {}, check = map_of("client", client_fields) },
-  tokens = { type = "table", default = {}, check = map_of("token", token_fields, { "tenant" }) },
+  tenants = { type = "table", check = map_of("tenant", tenant_rules) },
+  clients = { type = "table", default = {}, check = map_of("client", client_rules) },
+  tokens = { type = "table", default = {}, check = map_of("token", token_rules) },
   token_lifetime = { type = "integer", default = 3599, min = 1 },
   device_code = {
     type = "table",
@@ -138,10 +125,10 @@ settings.trigger_rules = {
 --- Rules of `Emulator:issue_token`.
 ---@type table<string, autopilot.OptionRule>
 settings.token_rules = {
-  tenant = { type = "string", required = true },
-  client_id = { type = "string" },
-  roles = { type = "table" },
-  audience = { type = "string" },
+  tenant = required_text,
+  client_id = text,
+  roles = list,
+  audience = text,
   lifetime = { type = "number", above = 0 },
 }
 

@@ -18,7 +18,7 @@ end
 
 --- Adds a sync, in the state that it has at a time, to a record of earlier ones.
 local function add(record, sync, at)
-  if sync.triggered > at then
+  if sync.time > at then
     return
   end
   record.status = sync.completes > at and "inProgress" or sync.failed and "failed" or "completed"
@@ -26,7 +26,7 @@ local function add(record, sync, at)
     record.last_sync = sync.completes
   end
   if not sync.automatic then
-    record.last_manual_trigger = sync.triggered
+    record.last_manual_trigger = sync.time
   end
 end
 
@@ -43,7 +43,7 @@ function TenantSyncs:refusal(tenant, now)
   elseif now < latest.completes then
     return "in_progress"
   end
-  local begins = rules.cooldown_from == "trigger" and latest.triggered or latest.completes
+  local begins = rules.cooldown_from == "trigger" and latest.time or latest.completes
   local remaining = math.max(begins, state.refused or begins) + rules.cooldown - now
   if remaining <= 0 then
     return nil
@@ -57,8 +57,10 @@ end
 ---@param tenant string
 ---@param now number Unix seconds
 ---@param change { duration: number?, failed: boolean?, automatic: boolean? } how it differs from the usual sync
----@return { triggered: number, completes: number, failed: boolean, automatic: boolean } sync Unix seconds
-function TenantSyncs:start(tenant, now, change)
+---@param by string who asked for it
+---@param client_request_id string? of the request that asked for it
+---@return autopilot.emulator.Event sync
+function TenantSyncs:start(tenant, now, change, by, client_request_id)
   local state = self.states[tenant] or { syncs = {}, merged = { status = "unknown" }, count = 0 }
   self.states[tenant] = state
   state.count = state.count + 1
@@ -67,10 +69,14 @@ function TenantSyncs:start(tenant, now, change)
     duration = duration(tenant, state.count)
   end
   local sync = {
-    triggered = now,
+    event = "sync",
+    time = now,
+    tenant = tenant,
+    by = by,
+    client_request_id = client_request_id,
+    automatic = change.automatic or false,
     completes = now + duration,
     failed = change.failed or false,
-    automatic = change.automatic or false,
   }
   table.insert(state.syncs, sync)
   if #state.syncs > kept then

@@ -226,10 +226,10 @@ describe("the emulated service in nginx", function()
   end)
 
   it("listens on loopback only", function()
-    local listening = shell.read('cat "$1/listen.conf"', service.folder)
+    local listening = shell.read('grep "listen " "$1/nginx.conf"', service.folder)
     local port = service.url:match ":(%d+)$"
     for line in listening:gmatch "[^\n]+" do
-      local address = line:match "^listen (%S+):"
+      local address = line:match "^ *listen (%S+):"
       assert.is_true(address == "127.0.0.1" or address == "[::1]")
       assert.matches(":" .. port .. " ssl", line)
     end

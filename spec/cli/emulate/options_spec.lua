@@ -22,16 +22,22 @@ describe("emulate", function()
   it("hands its options on, prints what the service says, and ends in 0 with it", function()
     local ran, options =
       emulate("emulate --port 20000 --cooldown 0 --duration 1.5 --http-version 1.1 --json", true)
-    assert.are.same(
-      { port = 20000, cooldown = 0, duration = 1.5, http_version = "1.1", json = true },
-      options
-    )
+    assert.are.same({
+      port = 20000,
+      cooldown = 0,
+      duration = 1.5,
+      http_version = "1.1",
+      json = true,
+      certificates = {},
+      federated = {},
+      faults = {},
+    }, options)
     assert.are.same(
       { code = 0, out = "export AUTOPILOT_BASE_URL='https://localhost:1'\n", err = "" },
       ran
     )
     local _, defaults = emulate("emulate", true)
-    assert.are.same({}, defaults)
+    assert.are.same({ certificates = {}, federated = {}, faults = {} }, defaults)
   end)
 
   it("hands on how the account may sign in, and the faults", function()

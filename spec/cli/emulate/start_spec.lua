@@ -122,18 +122,19 @@ describe("the emulated service that cannot start", function()
     } do
       local build = ("printf '%%s\\n' 'nginx version: %s' %s >&2"):format(version, lua_module)
       local found = nginx.find(folder, commands({}, { nginx = build }))
-      local configuration, listen_words = nginx.configuration(found, folder, true)
+      local configuration = nginx.configuration(found, folder, 20000, true)
       assert.equal(directive, configuration:find("\n    http2 on;", 1, true) ~= nil)
-      assert.equal(directive and "ssl" or "ssl http2", listen_words)
-      configuration, listen_words = nginx.configuration(found, folder, false)
+      local words = directive and "ssl" or "ssl http2"
+      assert.matches("\n    listen 127%.0%.0%.1:20000 " .. words .. ";\n", configuration)
+      configuration = nginx.configuration(found, folder, 20000, false)
       assert.is_nil(configuration:find("http2", 1, true))
-      assert.equal("ssl", listen_words)
+      assert.matches("\n    listen 127%.0%.0%.1:20000 ssl;\n", configuration)
     end
   end)
 
   it("keeps every file that nginx writes in the private folder", function()
     local configuration =
-      nginx.configuration({ modules = {}, build = "", lua_folder = "" }, folder, true)
+      nginx.configuration({ modules = {}, build = "", lua_folder = "" }, folder, 20000, true)
     for _, name in ipairs { "client_body", "proxy", "fastcgi", "uwsgi", "scgi" } do
       local line = ("\n  %s_temp_path %s_temp;\n"):format(name, name)
       assert.is_truthy(configuration:find(line, 1, true))
@@ -146,7 +147,7 @@ describe("the emulated service that cannot start", function()
     commands({ "sed", "sh", "openssl" }, {
       nginx = [[echo 'arguments: --add-module=../ngx_lua --without-http_scgi_module' >&2]],
     })
-    local configuration = nginx.configuration(nginx.find(folder, folder), folder, true)
+    local configuration = nginx.configuration(nginx.find(folder, folder), folder, 20000, true)
     assert.is_nil(configuration:find("scgi_temp", 1, true))
     assert.is_truthy(configuration:find("uwsgi_temp", 1, true))
     assert.is_nil(configuration:find("load_module", 1, true))

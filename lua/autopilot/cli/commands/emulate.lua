@@ -50,51 +50,36 @@ local function fault_of(text)
   return not complaint and fault or nil, complaint and "option '--fault' " .. complaint
 end
 
---- Adds an option that may be given several times.
-local function add_list(parser, name, metavariables, description)
-  return parser:option(name, description):argname(metavariables):count "*"
-end
-
 function emulate.declare(parser)
   local certificate = "The account may sign in with this certificate (PEM). Repeatable."
-  add_list(parser, "--certificate", "FILE", certificate)
+  parser:option("--certificate", certificate):argname("FILE"):count "*"
   local federated = "The account may sign in with tokens of this platform (workload identity). "
     .. "Repeatable."
-  add_list(parser, "--federated", { "ISSUER", "SUBJECT" }, federated):args(2)
+  parser:option("--federated", federated):argname({ "ISSUER", "SUBJECT" }):args(2):count "*"
   local fault = "A request meets this fault, such as throttle,on=sync,retry_after=3. Repeatable: "
     .. "each meets one request, in order. Kinds: "
     .. fault_kinds:gsub(" ", ", ")
     .. "."
-  add_list(parser, "--fault", "KIND[,NAME=VALUE]", fault):convert(fault_of)
-end
-
---- The list, or nil where it is empty.
-local function given_list(list)
-  return list[1] and list or nil
-end
-
---- The credentials of platforms, from pairs of issuer and subject.
-local function credentials_of(given)
-  local credentials = {}
-  for index, pair in ipairs(given) do
-    credentials[index] = { issuer = pair[1], subject = pair[2] }
-  end
-  return given_list(credentials)
+  parser:option("--fault", fault):argname("KIND[,NAME=VALUE]"):count("*"):convert(fault_of)
 end
 
 function emulate.run(given, context)
   local output = context.output
   local service = context.emulate or require "autopilot.cli.emulate"
+  local federated = {}
+  for index, pair in ipairs(given.federated) do
+    federated[index] = { issuer = pair[1], subject = pair[2] }
+  end
   local ended, message = service.run {
     port = given.port,
     cooldown = given.cooldown,
     duration = given.duration,
     http_version = given.http_version,
-    certificates = given_list(given.certificate),
-    federated = credentials_of(given.federated),
+    certificates = given.certificate,
+    federated = federated,
     public = given.public,
     identity = given.identity,
-    faults = given_list(given.fault),
+    faults = given.fault,
     json = given.json,
     print = function(line)
       output:line(line)

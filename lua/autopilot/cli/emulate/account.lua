@@ -26,16 +26,16 @@ local function unguessable()
 end
 
 --- Makes one up.
----@param asked { public: boolean, identity: string? }
+---@param checked autopilot.cli.EmulateOptions
 ---@return autopilot.cli.Account
-function account.new(asked)
+function account.new(checked)
   local made = {
     tenant = core.uuid(),
     client_id = core.uuid(),
     client_secret = unguessable(),
-    identity = asked.identity,
-    identity_header = asked.identity == "app_service" and unguessable() or nil,
-    is_public = asked.public,
+    identity = checked.identity,
+    identity_header = checked.identity == "app_service" and unguessable() or nil,
+    is_public = checked.public,
   }
   made.token = emulator.new({ start = os.time() }):issue_token {
     tenant = made.tenant,
@@ -65,22 +65,42 @@ function account.thumbprints(path)
   return thumbprints
 end
 
---- The emulator's options with the account in them.
----@param given table options of `autopilot.emulator.new`
+--- The application of the account as the emulator knows it, or nil and what is wrong with a certificate.
+local function application_of(made, checked)
+  local thumbprints = {}
+  for _, path in ipairs(checked.certificates) do
+    local found = account.thumbprints(path)
+    if not found[1] then
+      return nil, ("openssl finds no certificate in the file %s: it must be PEM"):format(path)
+    end
+    for _, thumbprint in ipairs(found) do
+      table.insert(thumbprints, thumbprint)
+    end
+  end
+  return {
+    secret = made.client_secret,
+    certificates = thumbprints[1] and thumbprints,
+    federated = checked.federated[1] and checked.federated,
+    public = made.is_public,
+  }
+end
+
+--- The options of the emulator that knows the account.
 ---@param made autopilot.cli.Account
----@param asked { thumbprints: string[], federated: autopilot.emulator.FederatedCredential[] }
----@return table
-function account.add_to(given, made, asked)
-  local id, own = made.client_id, { tenant = made.tenant, client_id = made.client_id }
+---@param checked autopilot.cli.EmulateOptions
+---@return table? options
+---@return string? message what is wrong with a certificate
+function account.settings(made, checked)
+  local application, message = application_of(made, checked)
+  if not application then
+    return nil, message
+  end
+  local given, own = checked.emulator, { tenant = made.tenant, client_id = made.client_id }
   return merged(given, {
-    clients = merged(given.clients, {
-      [id] = {
-        secret = made.client_secret,
-        certificates = asked.thumbprints[1] and asked.thumbprints,
-        federated = asked.federated[1] and asked.federated,
-        public = made.is_public,
-      },
-    }),
+    cooldown = checked.cooldown,
+    duration = checked.duration,
+    faults = checked.faults,
+    clients = merged(given.clients, { [made.client_id] = application }),
     tokens = merged(given.tokens, { [made.token] = own }),
     identity = made.identity and merged(own, { header = made.identity_header }),
     tenants = given.tenants and merged(given.tenants, { [made.tenant] = { licensed = true } }),

@@ -8,6 +8,7 @@ local core = require "autopilot.core"
 local emulator = require "autopilot.emulator"
 local is_interrupt = require "autopilot.base.interrupt"
 local json = require "autopilot.base.json"
+local merged = require "autopilot.base.merged"
 local nginx = require "autopilot.cli.emulate.nginx"
 local options = require "autopilot.base.options"
 local shell = require "autopilot.cli.emulate.shell"
@@ -57,30 +58,8 @@ local rules = {
   print = { type = "function", default = print_at_once },
 }
 
---- The thumbprints of certificates, or nil and the sentence about one that cannot be read.
-local function thumbprints_of(paths)
-  local thumbprints = {}
-  for _, path in ipairs(paths) do
-    local found = account.thumbprints(path)
-    if not found[1] then
-      return nil, ("openssl finds no certificate in the file %s: it must be PEM"):format(path)
-    end
-    for _, thumbprint in ipairs(found) do
-      table.insert(thumbprints, thumbprint)
-    end
-  end
-  return thumbprints
-end
-
 --- The emulator's options as text. Raises a mistake in them at the caller's caller: nginx would only log it.
-local function settings_text(checked, made, thumbprints)
-  local settings = account.add_to(checked.emulator, made, {
-    thumbprints = thumbprints,
-    federated = checked.federated,
-  })
-  for _, name in ipairs { "cooldown", "duration", "faults" } do
-    settings[name] = checked[name] or settings[name]
-  end
+local function text_of(settings)
   local is_right, mistake = pcall(emulator.new, settings)
   local text, message = json.encode(settings)
   if not is_right or not text then
@@ -90,13 +69,8 @@ local function settings_text(checked, made, thumbprints)
   return text
 end
 
---- The ports to try, with spaces between them: the one that was asked for, or random ones.
-local function ports_text(port)
-  local ports = { port }
-  for index = 1, port and 0 or ports_to_try do
-    ports[index] = lowest_port + math.floor(core.random() * (highest_port - lowest_port + 1))
-  end
-  return table.concat(ports, " ")
+local function random_port()
+  return lowest_port + math.floor(core.random() * (highest_port - lowest_port + 1))
 end
 
 ---@class autopilot.cli.EmulatedService: autopilot.cli.Account
@@ -105,49 +79,56 @@ end
 ---@field folder string the private folder, which exists while the service runs
 ---@field stop fun() ends the service; returns when its processes and its folder are gone; idempotent
 
+--- Starts the service on a port: what is known of it then, or nil and why not; nil alone when the port is in use.
+local function start_on(port, found, checked, settings)
+  local folder = found.directory .. "/autopilot-sync-" .. core.uuid():gsub("-", "")
+  local commands = { folder = folder, nginx = found.nginx, openssl = found.openssl }
+  local stop, culprit, log = supervisor.start(commands, {
+    ["nginx.conf"] = nginx.configuration(found, folder, port, checked.http_version == "2"),
+    ["openssl.cnf"] = nginx.certificate_request,
+    ["settings.json"] = settings,
+  })
+  if culprit == "nginx" then
+    return nil, nginx.why_not_started(log)
+  elseif not stop then
+    return nil, "openssl could not make a certificate: " .. (log or "it takes too long")
+  end
+  return {
+    url = ("https://localhost:%d"):format(port),
+    ca_file = folder .. "/ca.pem",
+    folder = folder,
+    stop = stop,
+  }
+end
+
 --- Starts the service and waits until it listens. It ends with `stop`, or with this process.
 ---@param given autopilot.cli.EmulateOptions?
 ---@return autopilot.cli.EmulatedService?
 ---@return string? message one sentence: what is missing, or what went wrong
 function emulate.start(given)
   local checked = options.check("autopilot.cli.emulate", rules, given)
-  local thumbprints, message = thumbprints_of(checked.certificates)
-  if not thumbprints then
-    return nil, message
-  end
   local service = account.new(checked)
-  local settings = settings_text(checked, service, thumbprints)
-  local found
-  found, message = nginx.find(checked.directory, checked.search_path)
+  local settings, message = account.settings(service, checked)
+  if not settings then
+    return nil, message
+  end
+  local text = text_of(settings)
+  local found, missing = nginx.find(checked.directory, checked.search_path)
   if not found then
-    return nil, message
+    return nil, missing
   end
-  local folder = found.directory .. "/autopilot-sync-" .. core.uuid():gsub("-", "")
-  local configuration, listen_words =
-    nginx.configuration(found, folder, checked.http_version == "2")
-  local running
-  running, message = supervisor.start {
-    variables = {
-      folder = folder,
-      nginx = found.nginx,
-      openssl = found.openssl,
-      ports = ports_text(checked.port),
-      listen_words = listen_words,
-    },
-    files = {
-      ["nginx.conf"] = configuration,
-      ["openssl.cnf"] = nginx.certificate_request,
-      ["settings.json"] = settings,
-    },
-  }
-  if not running then
-    return nil, message
+  local tried = {}
+  for attempt = 1, checked.port and 1 or ports_to_try do
+    local port = checked.port or random_port()
+    local started, failure = start_on(port, found, checked, text)
+    if started then
+      return merged(service, started)
+    elseif failure then
+      return nil, failure
+    end
+    tried[attempt] = port
   end
-  service.url = ("https://localhost:%d"):format(running.port)
-  service.ca_file = folder .. "/ca.pem"
-  service.folder = folder
-  service.stop = running.stop
-  return service
+  return nil, "no port is free: tried " .. table.concat(tried, " ")
 end
 
 --- What a shell needs to use the service, as lines that it can read.

@@ -11,6 +11,7 @@ local nginx = {}
 ---@field http2_directive boolean HTTP/2 is a directive of its own, no longer a word of `listen` (nginx 1.25.1)
 ---@field openssl string path
 ---@field directory string absolute path of the folder in which the private one is to be made
+---@field ipv6 string? not nil: this machine has the address `::1`
 ---@field lua_folder string absolute path of the folder of the Lua modules
 
 -- Debian keeps nginx where the PATH of an ordinary user does not lead; OpenResty has folders of its own.
@@ -24,6 +25,7 @@ for name in nginx openresty; do
   nginx=$(command -v "$name") && echo "nginx=$nginx" && echo build=$("$nginx" -V 2>&1 </dev/null)
 done
 openssl=$(command -v openssl) && echo "openssl=$openssl"
+grep -q '^0\{31\}1 ' /proc/net/if_inet6 2>/dev/null && echo ipv6=yes
 [ -d "$2" ] && [ -w "$2" ] && echo "directory=$(cd "$2" && pwd)"
 cd "$3" && echo "lua_folder=$(pwd)"
 ]]
@@ -117,8 +119,7 @@ http {
     require("autopilot.cli.emulate.service").start(%q)
   }
   server {
-    include listen.conf;
-%s
+    %s
     server_name localhost;
     ssl_certificate ca.pem;
     ssl_certificate_key server.key;
@@ -130,15 +131,14 @@ http {
 }
 ]]
 
---- What `nginx -c` reads. The supervisor adds where it listens, because several ports are tried, and how many
--- connections the system lets it have.
+--- What `nginx -c` reads.
 ---@param found autopilot.cli.EmulateTools
 ---@param folder string the private folder
+---@param port integer
 ---@param http2 boolean offer HTTP/2 beside HTTP/1.1
----@return string configuration
----@return string listen_words what `listen` needs to say besides
-function nginx.configuration(found, folder, http2)
-  local loads, folders = {}, {}
+---@return string
+function nginx.configuration(found, folder, port, http2)
+  local loads, folders, listens = {}, {}, {}
   for index, path in ipairs(found.modules) do
     loads[index] = ('load_module "%s";'):format(path)
   end
@@ -148,14 +148,46 @@ function nginx.configuration(found, folder, http2)
       table.insert(folders, ("  %s_temp_path %s_temp;"):format(kind, kind))
     end
   end
-  local text = configuration:format(
+  local words = http2 and not found.http2_directive and "ssl http2" or "ssl"
+  for index, address in ipairs { "127.0.0.1", found.ipv6 and "[::1]" } do
+    listens[index] = ("listen %s:%d %s;"):format(address, port, words)
+  end
+  if http2 and found.http2_directive then
+    table.insert(listens, "http2 on;")
+  end
+  return configuration:format(
     table.concat(loads, "\n"),
     table.concat(folders, "\n"),
     ("%s/?.lua;%s/?/init.lua;"):format(found.lua_folder, found.lua_folder),
     folder .. "/settings.json",
-    http2 and found.http2_directive and "    http2 on;" or ""
+    table.concat(listens, "\n    ")
   )
-  return text, http2 and not found.http2_directive and "ssl http2" or "ssl"
+end
+
+--- Patterns in nginx's log, and what they mean.
+local known_complaints = {
+  ["module 'cjson"] = "nginx's Lua has no cjson: install the Debian package lua-cjson",
+  ["'resty%.core'"] = "nginx's Lua has no resty.core: install the Debian package lua-resty-core",
+}
+
+--- Why nginx did not start, by its log; nil when its port is in use.
+---@param log string
+---@return string?
+function nginx.why_not_started(log)
+  if log:find("Address already in use", 1, true) then
+    return nil
+  end
+  for pattern, meaning in pairs(known_complaints) do
+    if log:find(pattern) then
+      return meaning
+    end
+  end
+  for level, complaint in log:gmatch "%[(%l+)%] ([^\n]*)" do
+    if level ~= "warn" then
+      return "nginx did not start: " .. complaint:gsub("^[%d#]+: ", "")
+    end
+  end
+  return "nginx did not start"
 end
 
 --- What the openssl command makes a certificate of: one that is trusted by itself, for this machine only.
