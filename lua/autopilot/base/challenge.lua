@@ -38,8 +38,8 @@ local function read_quoted(text, first)
 end
 
 --- Reads `name = value`, the rest of a list member.
----@return string? name, string? value, integer? position behind it
-local function read_parameter(text, position)
+---@return integer? position behind it; nil when it is malformed
+local function read_parameter(text, position, parameters)
   local name, after = text:match("^(" .. token .. ")[ \t]*=[ \t]*()", position)
   if not name then
     return nil
@@ -52,45 +52,19 @@ local function read_parameter(text, position)
   end
   after = value and end_of_member(text, after)
   if after then
-    return name:lower(), value, after
-  end
-end
-
---- Reads what follows a scheme in the same list member: a token68, or the first parameter.
----@return integer? position behind it; nil when it is malformed
-local function read_first(text, position, found)
-  -- `abc=` is a token68, `abc=def` is a parameter.
-  local token68, after = text:match("^([A-Za-z0-9%-._~+/]+=*)()", position)
-  after = token68 and end_of_member(text, after)
-  if after then
-    found.token68 = token68
-    return after
-  end
-  local name, value
-  name, value, after = read_parameter(text, position)
-  if name then
-    found.parameters[name] = value
+    name = name:lower()
+    parameters[name] = parameters[name] or value
   end
   return after
 end
 
---- Reads a scheme and what follows it in the same list member.
----@return autopilot.Challenge? found nil when the scheme is malformed
----@return integer position behind it; where the malformed part begins
----@return boolean is_malformed
-local function read_scheme(text, position)
-  local scheme, after = text:match("^(" .. token .. ")()", position)
-  if not scheme or (after <= #text and not text:find("^[ \t,]", after)) then
-    return nil, position, true
-  end
-  local found = { scheme = scheme:lower(), parameters = {} }
-  local ends = end_of_member(text, after)
-  if ends then
-    return found, ends, false
-  end
-  local first = text:find("[^ \t]", after)
-  ends = read_first(text, first, found)
-  return found, ends or first, not ends
+--- Reads the one value of a challenge without parameters: `abc=` is one, `abc=def` is a parameter.
+---@return integer? position behind it; nil when it is something else
+local function read_token68(text, position, found)
+  local token68, after = text:match("^([A-Za-z0-9%-._~+/]+=*)()", position)
+  after = token68 and end_of_member(text, after)
+  found.token68 = after and token68
+  return after
 end
 
 --- Reads the challenges of a header's value. Where a parameter is repeated, against the RFC, the first one
@@ -103,25 +77,24 @@ function challenge.read(text)
   local list, current = {}, nil
   local position = text:find "[^, \t]"
   while position do
-    local is_malformed
-    if text:find("^[A-Za-z0-9!#$%%&'*+%-.^_`|~]*[ \t]*=", position) then
-      local name, value, after
-      if current and not current.token68 then
-        name, value, after = read_parameter(text, position)
+    local ends
+    if not text:find("^[A-Za-z0-9!#$%%&'*+%-.^_`|~]*[ \t]*=", position) then
+      local scheme, after = text:match("^(" .. token .. ")()", position)
+      current = nil
+      if scheme and (after > #text or text:find("^[ \t,]", after)) then
+        current = { scheme = scheme:lower(), parameters = {} }
+        list[#list + 1] = current
+        position = text:find("[^ \t]", after) or after
+        ends = end_of_member(text, after) or read_token68(text, position, current)
       end
-      is_malformed = not name
-      if name then
-        current.parameters[name] = current.parameters[name] or value
-        position = after
-      end
-    else
-      current, position, is_malformed = read_scheme(text, position)
-      list[#list + 1] = current
     end
-    if is_malformed then
+    if not ends and current and not current.token68 then
+      ends = read_parameter(text, position, current.parameters)
+    end
+    if not ends then
       return list, ("malformed challenge at byte %d"):format(position)
     end
-    position = text:find("[^, \t]", position)
+    position = text:find("[^, \t]", ends)
   end
   return list
 end

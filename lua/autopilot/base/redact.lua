@@ -150,49 +150,42 @@ local function before_full_stop(text, finish)
   return finish
 end
 
---- Where a text first has something like a JSON Web Token: `{"` and a name begin with `eyJ` in base64.
-local function find_jwt(text, from)
-  local start = text:find("eyJ", from, true)
-  while start do
-    local _, finish = text:find("^[%w_.+/=-]+", start)
-    local last = before_full_stop(text, finish)
-    if last - start + 1 >= shortest_part then
-      return start, last
-    end
-    start = text:find("eyJ", finish + 1, true)
-  end
-end
-
 -- Words that follow "Bearer" in sentences.
 local plain_words =
   { token = true, tokens = true, authentication = true, authorization = true, scheme = true }
 
---- The place of the first credentials after the word Bearer. Parameters of a challenge (`realm="…"`) do not count.
-local function find_bearer(text, from)
-  local pattern = "%f[%a][Bb]earer%s+()[%w_.~+/-]+=*()"
-  local start, following = text:match(pattern, from)
-  while start do
-    local last = before_full_stop(text, following - 1)
-    local is_parameter = text:find("^%l[%l_]*=[^=%s]", start)
-    if last >= start and not is_parameter and not plain_words[text:sub(start, last)] then
-      return start, last
+--- The places of what looks like a JSON Web Token (`{"` and a name begin with `eyJ` in base64), and of
+-- credentials after the word Bearer. Parameters of a challenge (`realm="…"`) do not count.
+local function token_ranges(text)
+  local ranges = {}
+  for start, following in text:gmatch "()eyJ[%w_.+/=-]*()" do
+    local finish = before_full_stop(text, following - 1)
+    if finish - start + 1 >= shortest_part then
+      ranges[#ranges + 1] = { start = start, finish = finish }
     end
-    start, following = text:match(pattern, following)
   end
-end
-
--- ---- Taking out --------------------------------------------------------------------------------------
-
---- All places that a function finds, added to a list.
-local function ranges_of(text, find_next, secret, ranges)
-  ranges = ranges or {}
-  local start, finish = find_next(text, 1, secret)
-  while start do
-    ranges[#ranges + 1] = { start = start, finish = finish }
-    start, finish = find_next(text, finish + 1, secret)
+  for start, following in text:gmatch "%f[%a][Bb]earer%s+()[%w_.~+/-]+=*()" do
+    local finish = before_full_stop(text, following - 1)
+    local is_parameter = text:find("^%l[%l_]*=[^=%s]", start)
+    if finish >= start and not is_parameter and not plain_words[text:sub(start, finish)] then
+      ranges[#ranges + 1] = { start = start, finish = finish }
+    end
   end
   return ranges
 end
+
+--- All places where a text repeats a secret.
+local function secret_ranges(text, secret)
+  local ranges = {}
+  local start, finish = find_secret(text, 1, secret)
+  while start do
+    ranges[#ranges + 1] = { start = start, finish = finish }
+    start, finish = find_secret(text, finish + 1, secret)
+  end
+  return ranges
+end
+
+-- ---- Taking out --------------------------------------------------------------------------------------
 
 --- The text with the mark in place of each range. Ranges that overlap or touch get one mark.
 local function without(text, ranges)
@@ -215,7 +208,7 @@ end
 local function shows_more(text, other, secret)
   local function count(shown)
     local length = 0
-    for _, range in ipairs(ranges_of(shown, find_secret, secret)) do
+    for _, range in ipairs(secret_ranges(shown, secret)) do
       length = length + range.finish - range.start + 1
     end
     return length
@@ -242,12 +235,11 @@ local function hides(readings, secret, plain)
 end
 
 local function clean(text, secrets)
-  local ranges = ranges_of(text, find_jwt)
-  ranges_of(text, find_bearer, nil, ranges)
+  local ranges = token_ranges(text)
   local readings = #secrets == 0 and {} or readings_of(text)
   for _, secret in ipairs(secrets) do
     local parts = {}
-    for index, range in ipairs(ranges_of(text, find_secret, secret)) do
+    for index, range in ipairs(secret_ranges(text, secret)) do
       parts[index] = text:sub(range.start, range.finish)
       ranges[#ranges + 1] = range
     end

@@ -10,6 +10,7 @@
 local autopilot = require "autopilot"
 local curl = require "autopilot.transport.curl"
 local make_client = require "autopilot.client"
+local merged = require "autopilot.base.merged"
 local ngx = require "ngx"
 local options = require "autopilot.base.options"
 local phase = require "autopilot.openresty.phase"
@@ -23,8 +24,6 @@ local preset = {}
 local function sleep(seconds)
   ngx.sleep(math.max(seconds, 0.001))
 end
-
-local operations = { "sync", "status", "wait", "ensure" }
 
 --- The report of a call that was not begun, because a light thread cannot wait here.
 local function not_begun(client, operation, name, message)
@@ -54,16 +53,10 @@ local function guarded(method, operation)
   end
 end
 
---- The options, with OpenResty's sleep where none was given.
-local function in_our_world(given)
-  if type(given) ~= "table" or given.sleep ~= nil then
-    return given
-  end
-  local filled = { sleep = sleep }
-  for name, value in pairs(given) do
-    filled[name] = value
-  end
-  return filled
+--- The options, with OpenResty's ways to wait where none were given. What is not a table is told of by the
+-- function that takes the options.
+local function in_our_world(given, wait)
+  return type(given) == "table" and merged({ sleep = sleep, wait = wait }, given) or given
 end
 
 --- Makes a client for light threads. Takes what `autopilot.client` takes.
@@ -71,7 +64,7 @@ end
 ---@return autopilot.Client
 function preset.client(given)
   local client = make_client(in_our_world(given), worker.transport, 3)
-  for _, operation in ipairs(operations) do
+  for _, operation in ipairs { "sync", "status", "wait", "ensure" } do
     client[operation] = guarded(client[operation], operation)
   end
   return client
@@ -82,14 +75,7 @@ end
 ---@return autopilot.Fleet? fleet nil when the state file cannot be used
 ---@return string? message
 function preset.fleet(given)
-  local filled = in_our_world(given)
-  if type(filled) == "table" and filled.wait == nil then
-    local waiting = { wait = require("autopilot.openresty.polling").wait }
-    for name, value in pairs(filled) do
-      waiting[name] = value
-    end
-    filled = waiting
-  end
+  local filled = in_our_world(given, require("autopilot.openresty.polling").wait)
   local fleet, message = autopilot.fleet(filled, 3) -- no tail call: mistakes are told at the caller's
   return fleet, message
 end
