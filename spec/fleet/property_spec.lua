@@ -118,7 +118,8 @@ local function check(w, fleet, given, reports, syncs)
   end
   assert.is_true(w.most_in_flight <= given.concurrency, tostring(random))
   assert.are.equal(0, fleet:progress().in_flight)
-  assert.are.equal(0, fleet.loop.live)
+  assert.is_nil(next(fleet.tasks))
+  assert.are.equal(0, fleet.loop.asleep)
   assert.are.equal(0, fleet.gates.waiting)
 end
 

@@ -11,45 +11,64 @@ local function items()
   return made
 end
 
---- In the order of their moments, equal ones as they were.
+--- Their indexes in the order of their moments, equal ones as they were put in.
 local function in_order(list)
   table.sort(list, function(a, b)
     return a.moment < b.moment or (a.moment == b.moment and a.index < b.index)
   end)
-  return list
+  local indexes = {}
+  for place, item in ipairs(list) do
+    indexes[place] = item.index
+  end
+  return indexes
 end
 
 local function take_all(timers)
   local taken = {}
   while timers:first() do
-    taken[#taken + 1] = (timers:take())
+    local item = timers:first()
+    assert.are.equal(item.moment, item.due_at)
+    timers:remove(item)
+    taken[#taken + 1] = item.index
   end
+  assert.are.equal(0, timers.count)
   return taken
 end
 
 describe("timers", function()
-  it("come in their order, equal ones as they were added", function()
-    local timers = Timers.new()
-    for _, item in ipairs(items()) do
-      timers:add(item.moment, item)
+  local timers, list
+
+  before_each(function()
+    timers, list = Timers.new(), items()
+    for _, item in ipairs(list) do
+      timers:set(item, item.moment)
     end
-    assert.are.same(in_order(items()), take_all(timers))
-    assert.are.equal(0, timers.count)
   end)
 
-  it("come in the same order when what is void was swept out", function()
-    local timers, expected = Timers.new(), {}
-    for _, item in ipairs(items()) do
-      local ticket = item.index % 3
-      timers:add(item.moment, item, ticket)
-      if ticket ~= 0 then
+  it("come in their order, equal ones as they were put in", function()
+    assert.are.same(in_order(items()), take_all(timers))
+  end)
+
+  it("come in the same order when some were taken out", function()
+    local expected = {}
+    for _, item in ipairs(list) do
+      if item.index % 3 == 0 then
+        timers:remove(item)
+        timers:remove(item) -- which changes nothing
+      else
         expected[#expected + 1] = item
       end
     end
-    timers:sweep(function(_, ticket)
-      return ticket == 0
-    end)
     assert.are.equal(#expected, timers.count)
     assert.are.same(in_order(expected), take_all(timers))
+  end)
+
+  it("come at the time to which they were moved", function()
+    for _, item in ipairs(list) do
+      item.index, item.moment = 500 + item.index, item.moment * 31 % 97
+      timers:set(item, item.moment)
+    end
+    assert.are.equal(500, timers.count)
+    assert.are.same(in_order(list), take_all(timers))
   end)
 end)

@@ -4,29 +4,20 @@
 -- is, and what happens to requests during a pause, is decided by its user.
 
 ---@class autopilot.fleet.Circuit
----@field failures integer in a row
 ---@field opened_at number? when it opened; nil: it is closed, and requests may be sent
 ---@field retry_at number? when the next request may be sent
----@field package threshold integer
----@field package pause number seconds
----@field package longest number seconds
 local Circuit = {}
 Circuit.__index = Circuit
 
 ---@param threshold integer failures in a row after which it opens
----@param pause number seconds before the first try; doubles with each try that fails
+---@param first_pause number seconds before the first try; doubles with each try that fails
 ---@param longest number seconds of a pause at most
 ---@return autopilot.fleet.Circuit
-function Circuit.new(threshold, pause, longest)
-  return setmetatable({
-    failures = 0,
-    opened_at = nil,
-    retry_at = nil,
-    threshold = threshold,
-    first_pause = pause,
-    pause = pause,
-    longest = longest,
-  }, Circuit)
+function Circuit.new(threshold, first_pause, longest)
+  local self =
+    setmetatable({ threshold = threshold, first_pause = first_pause, longest = longest }, Circuit)
+  self:succeeded()
+  return self
 end
 
 --- Whether a request may be sent. While the circuit is open, its user sends one at a time.

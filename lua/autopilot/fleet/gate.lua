@@ -14,15 +14,13 @@ local Pace = require "autopilot.fleet.pace"
 ---@field host string
 ---@field under_way integer requests
 ---@field waiting integer tasks in the line
----@field pace autopilot.fleet.Pace
----@field circuit autopilot.fleet.Circuit
+---@field package line autopilot.fleet.Task[] from `first` to `last`, with those that have left it since
 local Gate = {}
 Gate.__index = Gate
 
 ---@class autopilot.fleet.Gates all hosts
 ---@field under_way integer requests
 ---@field waiting integer tasks in all lines
----@field package most integer
 local Gates = {}
 Gates.__index = Gates
 
@@ -55,7 +53,8 @@ function Gates.new(given)
     retry_budget = given.retry_budget,
     tell = given.tell,
     by_host = {},
-    crowded = {}, -- the gates that have a line
+    in_turn = {}, -- the same gates
+    turn = 0,
     under_way = 0,
     waiting = 0,
   }, Gates)
@@ -72,21 +71,16 @@ function Gates:of(host)
       host = host,
       under_way = 0,
       waiting = 0,
+      line = {},
       first = 1,
       last = 0,
-      line = {}, -- tasks from `first` to `last`, with holes where one has left
       pace = Pace.new(self.most_for_a_host),
       circuit = Circuit.new(host_failures, host_pause, longest_host_pause),
     }, Gate)
     self.by_host[host] = gate
+    table.insert(self.in_turn, gate)
   end
   return gate
-end
-
---- Called by the loop when the alarm of `set_alarm` rings.
-function Gate:due()
-  self.alarm = nil
-  self.gates:serve()
 end
 
 --- Whether requests that wait for this host are to fail: its circuit has been open for too long.
@@ -104,12 +98,6 @@ local function is_open(gate, clock)
   return gate.pace:allows(gate.under_way, clock)
 end
 
-local function take_place(gate, task)
-  local gates = gate.gates
-  gates.under_way, gate.under_way = gates.under_way + 1, gate.under_way + 1
-  task.gate = gate
-end
-
 --- Has the line served again at the moment at which the host may be sent a request, or is given up, if
 -- no request has ended until then.
 local function set_alarm(gate, clock)
@@ -120,40 +108,36 @@ local function set_alarm(gate, clock)
   if circuit.opened_at and clock - circuit.opened_at < patience then
     moment = math.min(moment or math.huge, circuit.opened_at + patience)
   end
-  if moment and moment > clock and (not gate.alarm or moment < gate.alarm) then
-    gate.alarm = moment
-    gate.gates.loop:call_at(moment, gate)
+  if moment and moment > clock then
+    gate.gates.loop.timers:set(gate, moment)
   end
+end
+
+--- Called by the loop when the alarm rings.
+function Gate:due()
+  self.gates:serve()
+end
+
+local function take_place(gate, task)
+  local gates = gate.gates
+  gates.under_way, gate.under_way = gates.under_way + 1, gate.under_way + 1
+  task.gate = gate
 end
 
 local function join_line(gate, task)
   local gates = gate.gates
-  if gate.waiting == 0 then
-    table.insert(gates.crowded, gate)
-  end
   gate.waiting, gates.waiting = gate.waiting + 1, gates.waiting + 1
   gate.last = gate.last + 1
-  gate.line[gate.last] = task
-  task.waits_at, task.place_in_line = gate, gate.last
+  gate.line[gate.last], task.waits_at = task, gate
 end
 
 --- Takes a task out of its line, if it is in one.
 local function leave_line(task)
   local gate = task.waits_at
-  if not gate then
-    return
-  end
-  local gates = gate.gates
-  gate.line[task.place_in_line], task.waits_at = nil, nil
-  gate.waiting, gates.waiting = gate.waiting - 1, gates.waiting - 1
-  if gate.waiting > 0 then
-    return
-  end
-  gate.first, gate.last = 1, 0
-  for index, other in ipairs(gates.crowded) do
-    if other == gate then
-      table.remove(gates.crowded, index)
-    end
+  if gate then
+    local gates = gate.gates
+    task.waits_at = nil
+    gate.waiting, gates.waiting = gate.waiting - 1, gates.waiting - 1
   end
 end
 
@@ -161,9 +145,9 @@ end
 local function next_in_line(gate)
   local task
   repeat
-    task = gate.line[gate.first]
+    task, gate.line[gate.first] = gate.line[gate.first], nil
     gate.first = gate.first + 1
-  until task
+  until task.waits_at == gate
   leave_line(task)
   return task
 end
@@ -172,7 +156,9 @@ end
 ---@return boolean has_moved
 local function serve_one(gate, clock)
   local loop = gate.gates.loop
-  if is_open(gate, clock) then
+  if gate.waiting == 0 then
+    return false
+  elseif is_open(gate, clock) then
     local task = next_in_line(gate)
     take_place(gate, task)
     loop:wake(task, "admitted")
@@ -187,18 +173,10 @@ end
 
 --- Gives free places to those who wait, one to each host in turn.
 function Gates:serve()
-  local crowded, clock = self.crowded, self.clock()
-  local has_moved = true
-  while has_moved and self.under_way < self.most do
-    has_moved = false
-    local index = 1
-    while index <= #crowded and self.under_way < self.most do
-      local gate = crowded[index]
-      has_moved = serve_one(gate, clock) or has_moved
-      if crowded[index] == gate then -- else its line has ended, and the next gate has moved up
-        index = index + 1
-      end
-    end
+  local clock, passed = self.clock(), 0
+  while passed < #self.in_turn and self.under_way < self.most do
+    self.turn = self.turn % #self.in_turn + 1
+    passed = serve_one(self.in_turn[self.turn], clock) and 0 or passed + 1
   end
 end
 
@@ -222,7 +200,7 @@ function Gate:enter(task, clock, deadline)
   join_line(self, task)
   set_alarm(self, clock)
   if deadline then
-    gates.loop:remind(deadline, task)
+    gates.loop.timers:set(task, deadline)
   end
   local answer = coroutine.yield(Loop.parked)
   leave_line(task)
@@ -253,19 +231,6 @@ local function tenant_failed(gates, task, clock)
   end
 end
 
---- Learns of a request without an answer.
-local function lost(gate, task, was_reached)
-  local gates, clock = gate.gates, gate.gates.clock()
-  -- While a host is being tried, a request that had no time to find out counts as a failure.
-  local counts = was_reached == false or (was_reached == nil and gate.circuit.opened_at)
-  if counts and gate.circuit:failed(clock) then
-    gates.tell("circuit_opened", { host = gate.host })
-  end
-  if was_reached ~= nil then
-    tenant_failed(gates, task, clock)
-  end
-end
-
 --- Learns how a request of a task has ended, so that host and tenant are asked as often as they bear. To be
 -- called before `leave`.
 ---@param task autopilot.fleet.Task
@@ -275,11 +240,16 @@ end
 ---@param was_reached boolean? without a status: false when the host could not be reached, nil when the
 --- request had no time to find out
 function Gate:learn(task, sent_at, status, retry_after, was_reached)
+  local gates, clock, circuit = self.gates, self.gates.clock(), self.circuit
   if not status then
-    return lost(self, task, was_reached)
+    -- While a host is being tried, a request that had no time to find out counts as a failure.
+    local counts = was_reached == false or (was_reached == nil and circuit.opened_at)
+    if counts and circuit:failed(clock) then
+      gates.tell("circuit_opened", { host = self.host })
+    end
+    return was_reached ~= nil and tenant_failed(gates, task, clock)
   end
-  local gates, clock = self.gates, self.gates.clock()
-  self.circuit:succeeded()
+  circuit:succeeded()
   if not Pace.is_throttling(status, retry_after) then
     self.pace:succeeded(sent_at)
   elseif self.pace:throttle(task.key, sent_at, clock, retry_after) then

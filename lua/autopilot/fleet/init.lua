@@ -156,9 +156,8 @@ end
 
 --- Has all tenants given up that have no report at that time.
 local function end_at(self, time)
-  if not self.give_up_at or time < self.give_up_at then
-    self.give_up_at = time
-    self.loop:call_at(time, self)
+  if not self.due_index or time < self.due_at then
+    self.loop.timers:set(self, time)
   end
 end
 
@@ -166,10 +165,6 @@ end
 -- the loss of its request means.
 ---@package
 function Fleet:due()
-  local must_end = self.give_up_at and self.clock() >= self.give_up_at
-  if not (self.is_running and must_end) then
-    return
-  end
   self.loop:discard_transfers()
   local tasks = {}
   for task in pairs(self.tasks) do
@@ -208,6 +203,7 @@ end
 local function finish(self)
   local failure, state = self.tenants.failure, self.options.state
   self.is_running = false
+  self.loop.timers:remove(self)
   self.summary = { elapsed = self.clock() - self.began }
   for name, value in pairs(self.results.counts) do
     self.summary[name] = value
@@ -259,7 +255,7 @@ end
 local function begin_run(self)
   self.is_running = true
   self.wire:begin()
-  self.began, self.give_up_at = self.clock(), nil
+  self.began = self.clock()
   self.deadline = self.options.deadline and self.began + self.options.deadline
   self.tenants = Tenants.new(self.options.tenants, self.options.spread, self.began)
   self.results = Results.new()
@@ -339,6 +335,7 @@ end
 function Fleet:close()
   self.wire:close()
   self.is_running = false
+  self.loop.timers:remove(self)
   for task in pairs(self.tasks) do
     self.loop:abandon(task)
     self.gates:leave(task)

@@ -7,11 +7,6 @@
 ---@class autopilot.fleet.Pace
 ---@field limit number requests at a time, rounded down
 ---@field resume_at number? no request is sent before that time
----@field package most integer
----@field package slowed_at number when the limit was last halved
----@field package throttled table<any, number> tenants throttled in the last `window` seconds, and when
----@field package throttled_count integer
----@field package part number of the latest answers, those that were throttled (a moving average)
 local Pace = {}
 Pace.__index = Pace
 
@@ -32,11 +27,9 @@ function Pace.new(most)
   return setmetatable({
     most = most,
     limit = most,
-    resume_at = nil,
-    slowed_at = -math.huge,
-    throttled = {},
-    throttled_count = 0,
-    part = 0,
+    slowed_at = -math.huge, -- when the limit was last halved
+    throttled = {}, -- when each tenant was throttled
+    part = 0, -- of the latest answers, those that were throttled: a moving average
   }, Pace)
 end
 
@@ -52,25 +45,24 @@ end
 --- Learns of a request whose answer does not mean that.
 ---@param sent_at number
 function Pace:succeeded(sent_at)
-  if self.part > 0 then
-    self.part = self.part > 0.01 and self.part * (1 - weight) or 0
-  end
+  self.part = self.part * (1 - weight)
   if self.limit < self.most and sent_at > self.slowed_at then
     self.limit = math.min(self.most, self.limit + 1 / math.max(1, self.limit))
   end
 end
 
+--- How many tenants were throttled in the last `window` seconds, with this one.
 local function count_throttled(self, tenant, clock)
+  local count = 0
+  self.throttled[tenant] = clock
   for other, at in pairs(self.throttled) do
     if clock - at > window then
-      self.throttled[other], self.throttled_count = nil, self.throttled_count - 1
+      self.throttled[other] = nil
+    else
+      count = count + 1
     end
   end
-  if not self.throttled[tenant] then
-    self.throttled_count = self.throttled_count + 1
-  end
-  self.throttled[tenant] = clock
-  return self.throttled_count
+  return count
 end
 
 --- Learns of a tenant that was throttled.
@@ -90,7 +82,7 @@ function Pace:throttle(tenant, sent_at, clock, retry_after)
   local pause = math.min(longest_pause, math.max(default_pause, retry_after or 0))
   self.limit = math.max(1, math.floor(self.limit / 2))
   self.slowed_at, self.resume_at = clock, clock + pause
-  self.throttled, self.throttled_count, self.part = {}, 0, 0
+  self.throttled, self.part = {}, 0
   return true
 end
 

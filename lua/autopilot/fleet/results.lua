@@ -1,8 +1,6 @@
 --- The reports of a run: a queue of those that have not been taken yet, and counts of all.
 
 ---@class autopilot.fleet.Results
----@field package tenants autopilot.fleet.Tenant[] from `first` to `last`
----@field package reports autopilot.Report[]
 ---@field counts table of a summary, without `elapsed`
 local Results = {}
 Results.__index = Results
@@ -19,8 +17,7 @@ Results.__index = Results
 ---@return autopilot.fleet.Results
 function Results.new()
   return setmetatable({
-    tenants = {},
-    reports = {},
+    queue = {}, -- of { tenant, report }, from `first` to `last`
     first = 1,
     last = 0,
     counts = { total = 0, ok = 0, failed = 0, known = 0, callback_errors = 0, by_outcome = {} },
@@ -34,21 +31,17 @@ end
 --- Adds a report to the queue, and counts it.
 ---@param tenant autopilot.fleet.Tenant
 ---@param report autopilot.Report
-function Results:add(tenant, report)
+---@param is_known boolean? it comes from the state of an earlier run
+function Results:add(tenant, report, is_known)
   local kind = report.ok and "ok" or "failed"
   count(self.counts, "total")
   count(self.counts, kind)
   count(self.counts.by_outcome, report.outcome or kind)
+  if is_known then
+    count(self.counts, "known")
+  end
   self.last = self.last + 1
-  self.tenants[self.last], self.reports[self.last] = tenant, report
-end
-
---- Adds a report that comes from the state of an earlier run.
----@param tenant autopilot.fleet.Tenant
----@param report autopilot.Report
-function Results:add_known(tenant, report)
-  count(self.counts, "known")
-  self:add(tenant, report)
+  self.queue[self.last] = { tenant, report }
 end
 
 --- Whether all reports have been taken.
@@ -57,18 +50,16 @@ function Results:is_empty()
   return self.first > self.last
 end
 
---- Takes the oldest report out of the queue.
----@return autopilot.fleet.Tenant tenant
----@return autopilot.Report report
+--- Takes the oldest report out of the queue; nil when it is empty.
+---@return autopilot.fleet.Tenant? tenant
+---@return autopilot.Report? report
 function Results:take()
-  local index = self.first
-  local tenant, report = self.tenants[index], self.reports[index]
-  self.tenants[index], self.reports[index] = nil, nil
-  self.first = index + 1
-  if self:is_empty() then
-    self.first, self.last = 1, 0
+  local entry = self.queue[self.first]
+  if entry then
+    self.queue[self.first] = nil
+    self.first = self.first + 1
+    return entry[1], entry[2]
   end
-  return tenant, report
 end
 
 return Results

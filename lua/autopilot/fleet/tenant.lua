@@ -292,7 +292,7 @@ end
 ---@param given autopilot.fleet.Tenant
 function tenant.begin(fleet, given)
   local id, key = Tenants.identify(given)
-  local task = { tenant = given, id = id, key = key, began = fleet.clock(), ticket = 0 }
+  local task = { tenant = given, id = id, key = key, began = fleet.clock() }
   fleet.tasks[task] = true
   if not id then
     local message = "a tenant must be an id or a domain, or a table with it in 'tenant'"
@@ -305,7 +305,7 @@ function tenant.begin(fleet, given)
       return deliver_mistake(fleet, task, report)
     elseif report then
       fleet.tasks[task] = nil
-      return fleet.results:add_known(given, report)
+      return fleet.results:add(given, report, true)
     elseif type(unread) == "string" then
       return deliver(fleet, task, reports.state_unread(id, fleet.operation_name, unread))
     end

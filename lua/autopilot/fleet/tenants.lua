@@ -137,18 +137,20 @@ function Tenants:take(clock, is_late)
       break
     end
     local _, key = Tenants.identify(tenant)
-    starts:add(self.began + self.spread * fraction_of(key or ""), tenant)
+    starts:set({ tenant = tenant }, self.began + self.spread * fraction_of(key or ""))
   end
   local first = starts:first()
-  if first and (is_late or first <= clock) then
-    return (starts:take())
+  if first and (is_late or first.due_at <= clock) then
+    starts:remove(first)
+    return first.tenant
   end
 end
 
 --- When the next of the tenants that were read starts.
 ---@return number?
 function Tenants:next_start()
-  return self.starts:first()
+  local first = self.starts:first()
+  return first and first.due_at
 end
 
 --- How many tenants were read and wait for their time.

@@ -1,88 +1,68 @@
 --- Items in the order of their times: a binary heap, the earliest first.
 --
--- Items of the same time come in the order in which they were added, so that a run can be repeated.
--- An item cannot be taken back. It has a ticket instead, by which its owner tells that it has become
--- void, and passes it over when its time comes or takes it out with `sweep`.
+-- Items of the same time come in the order in which they were put in, so that a run can be repeated. Each
+-- item, a table, is in the heap once, and knows where: it can be moved to another time and taken out.
 
----@class autopilot.fleet.Timers
+---@class autopilot.fleet.Timers: { [integer]: table } the heap
 ---@field count integer
 ---@field package added integer
----@field package heap { time: number, order: integer, item: any, ticket: integer }[]
 local Timers = {}
 Timers.__index = Timers
 
 ---@return autopilot.fleet.Timers
 function Timers.new()
-  return setmetatable({ count = 0, added = 0, heap = {} }, Timers)
+  return setmetatable({ count = 0, added = 0 }, Timers)
 end
 
 local function is_before(a, b)
-  return a.time < b.time or (a.time == b.time and a.order < b.order)
+  return a.due_at < b.due_at or (a.due_at == b.due_at and a.due_order < b.due_order)
 end
 
-local function insert(self, entry)
-  local heap, index = self.heap, self.count + 1
-  self.count = index
-  while index > 1 do
-    local parent = math.floor(index / 2)
-    if is_before(heap[parent], entry) then
+--- Puts an item where it belongs, from an index upwards or downwards.
+local function settle(self, item, index)
+  local parent = self[math.floor(index / 2)]
+  while parent and is_before(item, parent) do
+    self[index], parent.due_index, index = parent, index, parent.due_index
+    parent = self[math.floor(index / 2)]
+  end
+  while true do
+    local child, right = self[2 * index], self[2 * index + 1]
+    child = right and is_before(right, child) and right or child
+    if not child or is_before(item, child) then
       break
     end
-    heap[index] = heap[parent]
-    index = parent
+    self[index], child.due_index, index = child, index, child.due_index
   end
-  heap[index] = entry
+  self[index], item.due_index = item, index
 end
 
+--- Puts an item in, or moves it to another time.
+---@param item table
 ---@param time number
----@param item any
----@param ticket integer? default 0
-function Timers:add(time, item, ticket)
-  self.added = self.added + 1
-  insert(self, { time = time, order = self.added, item = item, ticket = ticket or 0 })
+function Timers:set(item, time)
+  self:remove(item)
+  self.count, self.added = self.count + 1, self.added + 1
+  item.due_at, item.due_order = time, self.added
+  settle(self, item, self.count)
 end
 
---- Takes out the items that are void.
----@param is_void fun(item: any, ticket: integer): boolean
-function Timers:sweep(is_void)
-  local before = self.heap
-  self.heap, self.count = {}, 0
-  for _, entry in ipairs(before) do
-    if not is_void(entry.item, entry.ticket) then
-      insert(self, entry)
+--- Takes an item out, if it is in.
+---@param item table
+function Timers:remove(item)
+  local index = item.due_index
+  if index then
+    local last = self[self.count]
+    self[self.count], self.count, item.due_index = nil, self.count - 1, nil
+    if last ~= item then
+      settle(self, last, index)
     end
   end
 end
 
---- The earliest time; nil when there is no item.
----@return number?
+--- The earliest item, whose time is in `due_at`; nil when there is none.
+---@return table?
 function Timers:first()
-  local entry = self.heap[1]
-  return entry and entry.time
-end
-
---- Takes the earliest item out. There must be one.
----@return any item
----@return integer ticket
-function Timers:take()
-  local heap, count = self.heap, self.count - 1
-  local first, last = heap[1], heap[count + 1]
-  heap[count + 1], self.count = nil, count
-  local index, child = 1, 2
-  while child <= count do
-    if child < count and is_before(heap[child + 1], heap[child]) then
-      child = child + 1
-    end
-    if is_before(last, heap[child]) then
-      break
-    end
-    heap[index] = heap[child]
-    index, child = child, child * 2
-  end
-  if count > 0 then
-    heap[index] = last
-  end
-  return first.item, first.ticket
+  return self[1]
 end
 
 return Timers

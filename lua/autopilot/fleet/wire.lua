@@ -5,35 +5,29 @@
 -- is prepared once. The tenant of a request is the one whose coroutine runs.
 
 local core = require "autopilot.core"
-local dates = require "autopilot.base.dates"
 local curl = require "autopilot.transport.curl"
+local dates = require "autopilot.base.dates"
 local options = require "autopilot.base.options"
 local protected_call = require "autopilot.base.protected_call"
 
 ---@class autopilot.fleet.Wire
----@field loop autopilot.fleet.Loop
+---@field loop autopilot.fleet.Loop whose transfer set it is
 ---@field gates autopilot.fleet.Gates
 ---@field clock fun(): number
+---@field now fun(): number
 ---@field concurrency integer
+---@field is_cancelled boolean nothing more is sent
 local Wire = {}
 Wire.__index = Wire
 
 local default_timeout = { connect = 10, total = 60 }
 
----@param given table
+---@param self autopilot.fleet.Wire
 ---@return autopilot.fleet.Wire
-function Wire.new(given)
-  return setmetatable({
-    loop = given.loop,
-    gates = given.gates,
-    clock = given.clock,
-    now = given.now,
-    concurrency = given.concurrency,
-    is_cancelled = false,
-    transports = {},
-    set = nil,
-    process = nil,
-  }, Wire)
+function Wire.new(self)
+  self.is_cancelled = false
+  self.transports = {}
+  return setmetatable(self, Wire)
 end
 
 local messages = {
@@ -46,11 +40,11 @@ local messages = {
 
 --- The transfer set, made when it is first needed: sockets must not be shared with a parent process.
 local function current_set(self)
-  if not self.set then
-    self.set, self.process = core.transfer_set { concurrency = self.concurrency }, core.process_id()
-    self.loop.set = self.set
+  local loop = self.loop
+  if not loop.set then
+    loop.set, self.process = core.transfer_set { concurrency = self.concurrency }, core.process_id()
   end
-  return self.set
+  return loop.set
 end
 
 --- Seconds that a request may still take after having waited for its place.
@@ -64,7 +58,7 @@ local function left_of(task, total, asked_at, clock)
   return total
 end
 
---- Waits until a request may be sent. Afterwards `done` gives its place back.
+--- Waits until a request may be sent. Afterwards `Gates:leave` gives its place back.
 ---@return string? refusal why it is not to be sent
 ---@return number? seconds that are left
 ---@return number? sent_at
@@ -94,11 +88,11 @@ local no_time = 0.01
 --- Whether a request that has timed out had far less time than usual, because of its tenant's own deadline.
 -- Then the timeout does not tell that the host is slow.
 ---@param is_sent boolean at least in part
----@param is_to_graph boolean by the tenant's client, whose timeouts are known
+---@param has_token boolean it is of the tenant's client, whose timeouts are known
 ---@param connect number seconds that the request had
 ---@param total number
-local function was_cut_short(self, task, is_sent, is_to_graph, connect, total)
-  local usual = is_to_graph and task.client and task.client.options.timeout
+local function was_cut_short(self, task, is_sent, has_token, connect, total)
+  local usual = has_token and task.client and task.client.options.timeout
   if not usual then
     return task.deadline ~= nil and self.clock() >= task.deadline - no_time
   elseif is_sent then
@@ -107,31 +101,46 @@ local function was_cut_short(self, task, is_sent, is_to_graph, connect, total)
   return connect < math.min(usual.connect, usual.total) / 2
 end
 
---- Tells the gate how a request has ended, and gives its place back.
----@param status integer? nil: no answer came
----@param retry_after string? the header
----@param was_reached boolean? see `Gate:learn`
-local function done(self, gate, task, sent_at, status, retry_after, was_reached)
-  local seconds = retry_after and dates.read_retry_after(tostring(retry_after), self.now())
-  gate:learn(task, sent_at, status, seconds or nil, was_reached)
-  self.gates:leave(task)
-end
-
-local function host_of(url)
-  return url:match "^%a+://[^/]*" or url
-end
-
---- The seconds that a request asks for. Checked before a place is taken, so that an error cannot leak it.
----@return number connect
----@return number total
-local function timeouts_of(timeout)
-  timeout = timeout or default_timeout
-  local connect = timeout.connect or default_timeout.connect
-  local total = timeout.total or default_timeout.total
-  if type(connect) ~= "number" or type(total) ~= "number" then
+--- Sends a request once it has a place, and tells its gate what came of it.
+---@param asked { url: string, is_post: boolean, has_token: boolean, connect: number, total: number }
+---@param send function is called with the seconds that it has, to connect and in all; may yield and raise
+local function exchange(self, asked, send)
+  if type(asked.connect) ~= "number" or type(asked.total) ~= "number" then
     error("the transport: 'timeout' must have 'connect' and 'total' in seconds", 3)
   end
-  return connect, total
+  local task, gate = self.loop.current, self.gates:of(asked.url:match "^%a+://[^/]*" or asked.url)
+  local refusal, left, sent_at = enter(self, gate, task, asked.total)
+  if refusal then
+    return nil, curl.unsent(refusal, messages[refusal])
+  end
+  local is_sync = asked.is_post and asked.has_token
+  if is_sync and task.before_post then
+    task.before_post()
+  end
+  local connect, had_posted = math.min(asked.connect, left), task.has_posted
+  task.has_posted = had_posted or is_sync -- until it has ended, it may have been sent
+  local is_fine, response, network = protected_call(send, connect, left)
+  if not is_fine then
+    self.gates:leave(task) -- a provider may catch the error and go on
+    error(response, 0)
+  end
+  -- A transport of the user may return anything.
+  local status = type(response) == "table" and tonumber(response.status) or nil
+  local headers = status and type(response.headers) == "table" and response.headers or {}
+  local failure = not status and type(network) == "table" and network or {}
+  local is_sent = failure.delivered ~= "no"
+  local was_reached = is_sent and not failure.timeout
+  if not is_sent then
+    task.has_posted = had_posted
+  end
+  if failure.timeout and was_cut_short(self, task, is_sent, asked.has_token, connect, left) then
+    was_reached = nil
+  end
+  local wanted = headers["retry-after"]
+  local retry_after = wanted and dates.read_retry_after(tostring(wanted), self.now()) or nil
+  gate:learn(task, sent_at, status, retry_after, was_reached)
+  self.gates:leave(task)
+  return response, network
 end
 
 ---@class autopilot.fleet.Drive: autopilot.Drive
@@ -139,46 +148,27 @@ end
 local Drive = {}
 Drive.__index = Drive
 
---- Sends one attempt once it has a place, and waits for its end. One without a token is to a sign-in.
+--- Sends one attempt, and waits for its end. One without a token is to a sign-in.
 function Drive:run(prepared, attempt, request)
-  local wire, connect, total = self.wire, timeouts_of(attempt)
-  local task, gate = wire.loop.current, wire.gates:of(host_of(request.url))
-  local refusal, left, sent_at = enter(wire, gate, task, total)
-  if refusal then
-    return nil, curl.unsent(refusal, messages[refusal])
-  end
-  local is_sync = request.method == "POST" and attempt.token ~= nil
-  if is_sync and task.before_post then
-    task.before_post()
-  end
-  connect = math.min(connect, left)
-  local transfer = current_set(wire):add(prepared, {
-    connect = connect,
-    total = left,
-    token = attempt.token,
-    client_request_id = attempt.client_request_id,
-    retry_attempt = attempt.retry_attempt,
-  })
-  local had_posted = task.has_posted
-  task.transfer = transfer
-  task.has_posted = had_posted or is_sync -- until the transfer has ended, it may have been sent
-  coroutine.yield(transfer)
-  local response, network = transfer:result()
-  local was_reached = true
-  if not response then
-    local is_sent, has_timed_out = network.delivered ~= "no", network.timeout
-    task.has_posted = had_posted or is_sync and is_sent
-    was_reached = is_sent and not has_timed_out
-    if
-      has_timed_out
-      and was_cut_short(wire, task, is_sent, attempt.token ~= nil, connect, left)
-    then
-      was_reached = nil
-    end
-  end
-  local retry_after = response and response.headers["retry-after"]
-  done(wire, gate, task, sent_at, response and response.status, retry_after, was_reached)
-  return response, network
+  local wire = self.wire
+  return exchange(wire, {
+    url = request.url,
+    is_post = request.method == "POST",
+    has_token = attempt.token ~= nil,
+    connect = attempt.connect,
+    total = attempt.total,
+  }, function(connect, total)
+    local transfer = current_set(wire):add(prepared, {
+      connect = connect,
+      total = total,
+      token = attempt.token,
+      client_request_id = attempt.client_request_id,
+      retry_attempt = attempt.retry_attempt,
+    })
+    wire.loop.current.transfer = transfer
+    coroutine.yield(transfer)
+    return transfer:result()
+  end)
 end
 
 --- Closes nothing: the connections are the fleet's.
@@ -186,8 +176,8 @@ function Drive.close() end
 
 local function key_of(http)
   local parts = {}
-  for name in pairs(curl.rules) do
-    parts[#parts + 1] = name .. "=" .. tostring(http[name])
+  for name, value in pairs(http) do
+    parts[#parts + 1] = tostring(name) .. "=" .. tostring(value)
   end
   table.sort(parts)
   return table.concat(parts, "\n")
@@ -197,43 +187,22 @@ end
 ---@param http table?
 ---@return autopilot.CurlTransport
 function Wire:transport(http)
-  http = http or {}
-  local key = next(http) == nil and "" or key_of(http)
-  local transport = self.transports[key]
-  if not transport then
+  local key = key_of(http or {})
+  if not self.transports[key] then
     local checked = options.check("autopilot.client: http", curl.rules, http)
-    transport = curl.new { http = checked, drive = setmetatable({ wire = self }, Drive) }
-    self.transports[key] = transport
+    local drive = setmetatable({ wire = self }, Drive)
+    self.transports[key] = curl.new { http = checked, drive = drive }
   end
-  return transport
+  return self.transports[key]
 end
 
---- What a transport of the user returned, which may be anything, as arguments of `done`.
-local function facts_of(self, task, request, left, response, network)
-  local status = type(response) == "table" and tonumber(response.status) or nil
-  if status then
-    local headers = type(response.headers) == "table" and response.headers or {}
-    return status, headers["retry-after"], true
-  end
-  local is_failure = type(network) == "table"
-  local is_sent = not (is_failure and network.delivered == "no")
-  if is_failure and network.timeout then
-    local connect = timeouts_of(request.timeout)
-    local is_to_graph = request.headers ~= nil and request.headers["Authorization"] ~= nil
-    if was_cut_short(self, task, is_sent, is_to_graph, math.min(connect, left), left) then
-      return nil, nil, nil
-    end
-  end
-  return nil, nil, is_sent and not (is_failure and network.timeout)
-end
-
---- A copy of a request that may take `left` seconds, and of these `connect` to connect.
-local function with_timeout(request, connect, left)
+--- A copy of a request that may take these seconds.
+local function with_timeout(request, connect, total)
   local copy = {}
   for name, value in pairs(request) do
     copy[name] = value
   end
-  copy.timeout = { connect = math.min(connect, left), total = left }
+  copy.timeout = { connect = connect, total = total }
   return copy
 end
 
@@ -242,25 +211,17 @@ end
 ---@return function transport
 function Wire:wrap(inner)
   return function(request)
-    local connect, total = timeouts_of(request.timeout)
-    local task, gate = self.loop.current, self.gates:of(host_of(request.url))
-    local refusal, left, sent_at = enter(self, gate, task, total)
-    if refusal then
-      return nil, curl.unsent(refusal, messages[refusal])
-    end
-    if request.method == "POST" and request.headers and request.headers["Authorization"] then
-      task.has_posted = true
-      if task.before_post then
-        task.before_post()
-      end
-    end
-    local is_fine, response, network =
-      protected_call(inner, left < total and with_timeout(request, connect, left) or request)
-    if not is_fine then
-      self.gates:leave(task) -- a provider may catch the error and go on
-      error(response, 0)
-    end
-    done(self, gate, task, sent_at, facts_of(self, task, request, left, response, network))
+    local timeout = request.timeout or default_timeout
+    local total = timeout.total or default_timeout.total
+    local response, network = exchange(self, {
+      url = request.url,
+      is_post = request.method == "POST",
+      has_token = request.headers ~= nil and request.headers["Authorization"] ~= nil,
+      connect = timeout.connect or default_timeout.connect,
+      total = total,
+    }, function(connect, left)
+      return inner(left < total and with_timeout(request, connect, left) or request)
+    end)
     return response, network
   end
 end
@@ -268,17 +229,16 @@ end
 --- Called when a run begins. A set made before a fork is not used in the child.
 function Wire:begin()
   self.is_cancelled = false
-  if self.set and self.process ~= core.process_id() then
-    self.set, self.loop.set = nil, nil
+  if self.loop.set and self.process ~= core.process_id() then
+    self.loop:forget_set()
   end
 end
 
 --- Closes all connections. Requests under way are given up.
 function Wire:close()
-  local set, is_ours = self.set, self.process == core.process_id()
-  self.set, self.loop.set = nil, nil
+  local set, is_ours = self.loop.set, self.process == core.process_id()
   self.is_cancelled = true -- until the next run
-  self.loop:forget_transfers()
+  self.loop:forget_set()
   if set and is_ours then
     set:close()
   end
