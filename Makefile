@@ -30,8 +30,9 @@ ifeq ($(shell command -v $(firstword $(PKG_CONFIG)) 2>/dev/null),)
 missing := pkg-config libcurl4-openssl-dev $(call header_package,$(or $(LUAS),lua5.4))
 else
 missing := $(strip \
-	$(if $(call exists,libcurl >= 7.80),,libcurl4-openssl-dev) \
+	$(if $(call exists,libcurl),,libcurl4-openssl-dev) \
 	$(foreach lua,$(or $(LUAS),lua5.4),$(if $(call exists,$(lua)),,$(call header_package,$(lua)))))
+old_curl := $(if $(call exists,libcurl < 7.80),$(shell $(PKG_CONFIG) --modversion libcurl))
 endif
 
 # ---- How -----------------------------------------------------------------------------------------
@@ -96,7 +97,10 @@ endef
 $(foreach lua,$(LUAS),$(eval $(call module_rules,$(lua))))
 
 headers:
-ifneq ($(missing),)
+ifneq ($(old_curl),)
+	@echo "libcurl $(old_curl) is too old: autopilot-sync needs 7.80.0 or later" >&2
+	@exit 1
+else ifneq ($(missing),)
 	@echo "The build needs pkg-config, libcurl >= 7.80 and the headers of a Lua. Missing here:" >&2
 	@echo "  apt-get install --no-install-recommends $(missing)" >&2
 	@exit 1
