@@ -67,6 +67,11 @@ plain_sources := $(filter-out $(binding_sources),$(wildcard src/*.c))
 plain_objects := $(plain_sources:src/%.c=$(BUILD)/c$(KIND)/%.o)
 test_sources := $(wildcard spec/c/*_test.c)
 tests := $(test_sources:spec/c/%.c=$(BUILD)/tests$(KIND)/%)
+# Again, without what only Linux has.
+ifeq ($(UNAME)$(KIND),Linux)
+plain_unix := src/wake_socket.c src/platform_posix.c
+tests += $(patsubst spec/c/%.c,$(BUILD)/tests-plain-unix/%,$(wildcard spec/c/transfer_thread*_test.c))
+endif
 modules := $(LUAS:%=$(BUILD)/%$(KIND)/autopilot/core.so)
 
 all: headers $(modules)
@@ -80,6 +85,12 @@ $(BUILD)/c$(KIND)/%.o: src/%.c Makefile | headers
 $(BUILD)/tests$(KIND)/%: spec/c/%.c $(plain_objects) Makefile | headers
 	@mkdir -p $(@D)
 	$(call run,$(COMPILE) -Isrc -o $@ $< $(plain_objects) $(LDFLAGS) $(CURL_LIBS) -lm)
+
+$(BUILD)/tests-plain-unix/%: spec/c/%.c spec/c/plain_unix.h $(plain_unix) $(plain_objects) Makefile | headers
+	@mkdir -p $(@D)
+	$(call run,$(COMPILE) -include spec/c/plain_unix.h -Isrc -o $@ $< $(plain_unix) \
+		$(filter-out $(plain_unix:src/%.c=$(BUILD)/c/%.o),$(plain_objects)) \
+		$(LDFLAGS) $(CURL_LIBS) -lm)
 
 # $(1): one Lua
 define module_rules
