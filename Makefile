@@ -13,7 +13,8 @@ export PACKAGES SPEC SEED FUZZ_SECONDS
 
 # ---- For which Luas: all whose headers are there, or the one of `make LUA=lua5.4` ----------------
 
-ALL_LUAS := lua5.4 lua5.3 lua5.2 lua5.1 luajit
+# The first of them runs the command, so one comes first for which distributions have all modules.
+ALL_LUAS := lua5.4 lua5.5 lua5.3 lua5.2 lua5.1 luajit
 exists = $(shell $(PKG_CONFIG) --exists '$(1)' 2>/dev/null && echo yes)
 ifeq ($(origin LUA),command line)
 LUAS := $(LUA)

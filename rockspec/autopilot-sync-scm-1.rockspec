@@ -14,7 +14,7 @@ description = {
   labels = { "http", "microsoft-graph", "intune", "autopilot" },
 }
 dependencies = {
-  "lua >= 5.1, < 5.5",
+  "lua >= 5.1, < 5.6",
   "lua-cjson",
   "argparse",
 }
