@@ -1,4 +1,4 @@
--- Only what every supported Lua has: 5.1, 5.2, 5.3, 5.4 and LuaJIT.
+-- Only what every supported Lua has: 5.1 to 5.5 and LuaJIT.
 std = "min"
 max_line_length = 100
 -- An annotation cannot be broken over two lines.

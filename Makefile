@@ -13,7 +13,8 @@ export PACKAGES SPEC SEED FUZZ_SECONDS
 
 # ---- For which Luas: all whose headers are there, or the one of `make LUA=lua5.4` ----------------
 
-ALL_LUAS := lua5.4 lua5.3 lua5.2 lua5.1 luajit
+# The first of them runs the command, so one comes first for which distributions have all modules.
+ALL_LUAS := lua5.4 lua5.5 lua5.3 lua5.2 lua5.1 luajit
 exists = $(shell $(PKG_CONFIG) --exists '$(1)' 2>/dev/null && echo yes)
 ifeq ($(origin LUA),command line)
 LUAS := $(LUA)
@@ -30,8 +31,9 @@ ifeq ($(shell command -v $(firstword $(PKG_CONFIG)) 2>/dev/null),)
 missing := pkg-config libcurl4-openssl-dev $(call header_package,$(or $(LUAS),lua5.4))
 else
 missing := $(strip \
-	$(if $(call exists,libcurl >= 7.80),,libcurl4-openssl-dev) \
+	$(if $(call exists,libcurl),,libcurl4-openssl-dev) \
 	$(foreach lua,$(or $(LUAS),lua5.4),$(if $(call exists,$(lua)),,$(call header_package,$(lua)))))
+old_curl := $(if $(call exists,libcurl < 7.80),$(shell $(PKG_CONFIG) --modversion libcurl))
 endif
 
 # ---- How -----------------------------------------------------------------------------------------
@@ -66,6 +68,11 @@ plain_sources := $(filter-out $(binding_sources),$(wildcard src/*.c src/*/*.c))
 plain_objects := $(plain_sources:src/%.c=$(BUILD)/c$(KIND)/%.o)
 test_sources := $(wildcard spec/c/*_test.c)
 tests := $(test_sources:spec/c/%.c=$(BUILD)/tests$(KIND)/%)
+# Again, without what only Linux has.
+ifeq ($(UNAME)$(KIND),Linux)
+plain_unix := src/wake_socket.c src/platform_posix.c
+tests += $(patsubst spec/c/%.c,$(BUILD)/tests-plain-unix/%,$(wildcard spec/c/transfer_thread*_test.c))
+endif
 modules := $(LUAS:%=$(BUILD)/%$(KIND)/autopilot/core.so)
 
 all: headers $(modules)
@@ -79,6 +86,12 @@ $(BUILD)/c$(KIND)/%.o: src/%.c Makefile | headers
 $(BUILD)/tests$(KIND)/%: spec/c/%.c $(plain_objects) Makefile | headers
 	@mkdir -p $(@D)
 	$(call run,$(COMPILE) -Isrc -o $@ $< $(plain_objects) $(LDFLAGS) $(CURL_LIBS) -lm)
+
+$(BUILD)/tests-plain-unix/%: spec/c/%.c spec/c/plain_unix.h $(plain_unix) $(plain_objects) Makefile | headers
+	@mkdir -p $(@D)
+	$(call run,$(COMPILE) -include spec/c/plain_unix.h -Isrc -o $@ $< $(plain_unix) \
+		$(filter-out $(plain_unix:src/%.c=$(BUILD)/c/%.o),$(plain_objects)) \
+		$(LDFLAGS) $(CURL_LIBS) -lm)
 
 # $(1): one Lua
 define module_rules
@@ -96,7 +109,10 @@ endef
 $(foreach lua,$(LUAS),$(eval $(call module_rules,$(lua))))
 
 headers:
-ifneq ($(missing),)
+ifneq ($(old_curl),)
+	@echo "libcurl $(old_curl) is too old: autopilot-sync needs 7.80.0 or later" >&2
+	@exit 1
+else ifneq ($(missing),)
 	@echo "The build needs pkg-config, libcurl >= 7.80 and the headers of a Lua. Missing here:" >&2
 	@echo "  apt-get install --no-install-recommends $(missing)" >&2
 	@exit 1

@@ -14,7 +14,7 @@ description = {
   labels = { "http", "microsoft-graph", "intune", "autopilot" },
 }
 dependencies = {
-  "lua >= 5.1, < 5.5",
+  "lua >= 5.1, < 5.6",
   "lua-cjson",
   "argparse",
 }
@@ -26,12 +26,12 @@ build = {
   modules = {
     ["autopilot.core"] = {
       sources = {
+        "src/core.c", -- first, because it refuses a libcurl that is too old
         "src/byte_buffer.c",
         "src/ca_extras.c",
         "src/ca_store.c",
         "src/connection_limits.c",
         "src/connection_use.c",
-        "src/core.c",
         "src/curl_failure.c",
         "src/environment_proxy.c",
         "src/http2_connections.c",
@@ -55,6 +55,9 @@ build = {
         "src/wake_socket.c",
       },
       libraries = { "curl" },
+      -- Where `luarocks make CURL_DIR=…` says that libcurl is.
+      incdirs = { "$(CURL_INCDIR)" },
+      libdirs = { "$(CURL_LIBDIR)" },
     },
     ["autopilot"] = "lua/autopilot/init.lua",
     ["autopilot.base.base64url"] = "lua/autopilot/base/base64url.lua",

@@ -4,9 +4,19 @@
 #include "platform.h"
 
 #include <curl/curl.h>
+#include <string.h>
 
+/* Earlier ones do not report that they sent a request twice. LuaRocks compiles this file first. The
+ * pragma, unlike #error, can name the version. */
 #if LIBCURL_VERSION_NUM < 0x075000
-#error "libcurl 7.80.0 or newer is needed: older ones do not tell when a request is sent again"
+#define FOUND LIBCURL_VERSION_MAJOR.LIBCURL_VERSION_MINOR.LIBCURL_VERSION_PATCH
+#define QUOTED(words) #words
+#define PRAGMA(words) _Pragma(#words)
+#define REFUSE_AS(text) PRAGMA(GCC error text)
+#define REFUSE(words) REFUSE_AS(QUOTED(words))
+/* clang-format off */
+REFUSE(libcurl FOUND is too old: autopilot-sync needs 7.80.0 or later)
+/* clang-format on */
 #endif
 
 #ifdef _WIN32
@@ -26,8 +36,17 @@ int luaopen_autopilot_core(lua_State *L) {
     if (status != CURLE_OK) {
         return luaL_error(L, "autopilot.core: libcurl cannot be initialised");
     }
-    if (curl_version_info(CURLVERSION_NOW)->version_num < 0x075000) {
-        return luaL_error(L, "autopilot.core: libcurl 7.80.0 or newer is needed");
+    const curl_version_info_data *libcurl = curl_version_info(CURLVERSION_NOW);
+    if (libcurl->version_num < 0x075000) {
+        return luaL_error(L, "libcurl %s is too old: autopilot-sync needs 7.80.0 or later",
+                          libcurl->version);
+    }
+    /* With NSS, one client's CA holds for another's connection, and a NUL in a name is accepted. */
+    if (libcurl->ssl_version != NULL && strncmp(libcurl->ssl_version, "NSS", 3) == 0) {
+        return luaL_error(L,
+                          "libcurl with %s verifies servers unreliably: autopilot-sync needs "
+                          "one with OpenSSL or GnuTLS",
+                          libcurl->ssl_version);
     }
     platform_pin_module();
     platform_occupy_standard_descriptors();

@@ -1,4 +1,4 @@
-/* Helpers for the bindings, and the few differences between Lua 5.1, 5.2 to 5.4 and LuaJIT. Only
+/* Helpers for the bindings, and the few differences between Lua 5.1, 5.2 to 5.5 and LuaJIT. Only
  * src/lua_*.c and src/core.c include it. */
 #ifndef AUTOPILOT_LUA_SUPPORT_H
 #define AUTOPILOT_LUA_SUPPORT_H

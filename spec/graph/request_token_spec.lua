@@ -145,7 +145,7 @@ describe("autopilot.client: a token provider", function()
         function()
           error()
         end,
-        no_token,
+        select(2, pcall(error)) or no_token, -- Lua 5.5 makes a text of it
       },
     } do
       local name, provider, message = case[1], case[2], case[3]
