@@ -44,6 +44,8 @@ build = {
         "src/lua_transfer.c",
         "src/lua_transfer_set.c",
         "src/lua_transfer_thread.c",
+        "src/platform/posix.c",
+        "src/platform/windows.c",
         "src/prepared_request.c",
         "src/response_head.c",
         "src/socket_watch.c",
