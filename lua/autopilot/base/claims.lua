@@ -63,7 +63,7 @@ function claims.merge(text)
   if text and (#text > longest or not text:find "^%s*{") then
     return nil
   end
-  local request = text and json.decode(text) or not text and {}
+  local request = text and json.decode(text, true) or not text and {}
   if not is_object(request) or not add_capability(request) then
     return nil
   end
