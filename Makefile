@@ -70,7 +70,7 @@ test_sources := $(wildcard spec/c/*_test.c)
 tests := $(test_sources:spec/c/%.c=$(BUILD)/tests$(KIND)/%)
 # Again, without what only Linux has.
 ifeq ($(UNAME)$(KIND),Linux)
-plain_unix := src/wake_socket.c src/platform_posix.c
+plain_unix := src/wake_socket.c src/platform/posix.c
 tests += $(patsubst spec/c/%.c,$(BUILD)/tests-plain-unix/%,$(wildcard spec/c/transfer_thread*_test.c))
 endif
 modules := $(LUAS:%=$(BUILD)/%$(KIND)/autopilot/core.so)
