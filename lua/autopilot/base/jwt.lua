@@ -3,7 +3,7 @@
 -- Only the service that a token was issued for has to understand it: for all others it may be opaque. So
 -- nothing may depend on what is read here, and no message repeats a part of the token.
 
-local base64url = require "autopilot.base.base64url"
+local core = require "autopilot.core"
 local json = require "autopilot.base.json"
 
 -- Bytes. Access tokens have a few thousand.
@@ -46,7 +46,7 @@ local function inspect(token)
     return nil, "the token is too large to be read"
   end
   local payload = payload_of(token)
-  local text = payload and base64url.decode(payload)
+  local text = payload and core.base64_decode(payload)
   if not text then
     return nil, "the token is opaque: it is no JSON Web Token"
   end

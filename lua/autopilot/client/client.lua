@@ -30,8 +30,8 @@ local sentence = lazy "autopilot.base.sentence"
 local longest_text = 1000 -- characters of a text that others wrote, in a report
 
 ---@class autopilot.Client of a service (`autopilot.Service`), whose fields are read through it
----@field tenant string?
----@field tenant_id string? of the token that was sent last, where it can be read
+---@field tenant string|false
+---@field tenant_id string|false|nil of the token that was sent last, where it can be read
 ---@field is_closed boolean
 ---@field package static_token string? the token, where it is given as a text
 ---@field package token_provider autopilot.TokenProvider?
@@ -47,6 +47,7 @@ Client.__index = Client
 
 -- What a client has from the start. An absent field would be searched for in the methods each time.
 Client.is_closed, Client.on_event, Client.shared = false, false, false
+Client.tenant, Client.tenant_id = false, false
 Client.secrets = {} -- no token has been sent
 
 local operations = { sync = true, status = true, wait = true, ensure = true }
@@ -104,7 +105,7 @@ end
 ---@package
 function Client:emit(event_type, event)
   if self.on_event then
-    event.type, event.tenant = event_type, self.tenant
+    event.type, event.tenant = event_type, self.tenant or nil
     protected_call(self.on_event, event)
   end
 end
@@ -124,7 +125,7 @@ end
 -- too: an answer may still repeat that.
 ---@package
 function Client:hide(token)
-  self.tenant_id = self.facts_of == token and self.facts.tenant_id or nil
+  self.tenant_id = self.facts_of == token and self.facts.tenant_id
   local before = self.secrets[1]
   self.secrets, self.cleaner = { token, before }, nil
 end

@@ -26,8 +26,7 @@ local longest_id = 200 -- characters
 ---@param fields table what else the answer tells; `retry_at` or `retry_after` gives both
 ---@return table answer in the shape of a report
 function answers.not_sent(client, outcome, fields)
-  fields.outcome, fields.tenant = outcome, client.tenant or nil
-  fields.delivered, fields.answered_by, fields.sends = "no", "client", 0
+  fields.outcome, fields.delivered, fields.answered_by, fields.sends = outcome, "no", "client", 0
   local now = client.options.now()
   if fields.retry_after then
     fields.retry_at = now + fields.retry_after
@@ -134,7 +133,6 @@ function answers.of_network(client, failure, id, elapsed)
   local unsent = network.delivered == "no"
   return {
     outcome = unsent and "unreachable" or "interrupted",
-    tenant = client.tenant or nil,
     delivered = network.delivered,
     answered_by = unsent and "client" or nil,
     client_request_id = id,

@@ -75,7 +75,6 @@ local function read_response(self, client, response, failure, id, sent, elapsed)
   local is_success = is_hoped_for(self, response, is_marked)
   local date = dates.read_http_date(headers["date"], sent.received_at) -- repeated dates are joined, and unreadable
   local answer = {
-    tenant = client.tenant or client.tenant_id or nil,
     tenant_id = client.tenant_id or nil,
     status = response.status,
     http_version = response.http_version,

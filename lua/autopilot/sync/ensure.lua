@@ -174,7 +174,7 @@ local function step(self)
   local memory = client.memory
   local held_until = memory:held_until(call:now())
   if held_until then -- not even the record may be read
-    return wait_out(call, { tenant = client.tenant or nil }, memory.held_as, held_until)
+    return wait_out(call, {}, memory.held_as, held_until)
   end
   local read = call.is_single_pass and record.read_once or record.read
   local found, answer = read(call)

@@ -114,9 +114,10 @@ end
 ---@return autopilot.Report? failure
 function report.finish(call, answer, attempts)
   answer.operation, answer.attempts, answer.steps = call.name, attempts, call.steps
-  answer.elapsed = call.client.options.clock() - call.began
-  answer.tenant_id = answer.tenant_id or call.client.tenant_id or nil
-  answer.tenant = answer.tenant or answer.tenant_id
+  local client = call.client
+  answer.elapsed = client.options.clock() - call.began
+  answer.tenant_id = answer.tenant_id or client.tenant_id or nil
+  answer.tenant = client.tenant or answer.tenant_id
   local sealed = report.seal(answer)
   if sealed.ok then
     return sealed

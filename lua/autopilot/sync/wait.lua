@@ -163,7 +163,6 @@ function wait.after_start(call, started)
   local answer = wait.await(call:within(wait.default_timeout), since, first_interval, started)
   answer.delivered, answer.confirmed_by = started.delivered, started.confirmed_by
   answer.answered_by, answer.joined = started.answered_by, started.joined
-  answer.tenant = started.tenant
   return answer
 end
 
