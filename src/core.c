@@ -55,6 +55,7 @@ int luaopen_autopilot_core(lua_State *L) {
     lua_base64_open(L);
     lua_secret_echo_open(L);
     lua_request_open(L);
+    lua_transfer_open(L);
     lua_transfer_set_open(L);
     lua_transfer_thread_open(L);
     return 1;

@@ -3,7 +3,7 @@
  * core.request { method = "POST", url =, headers = {[name] = value}, body =, ca_file =, ca_path =,
  *                proxy =, user_agent =, http_version = "1.1" | "2", max_body = bytes }
  * raises an error for what cannot be sent, and never quotes a header's value. */
-#include "lua_request.h"
+#include "lua_support.h"
 
 #include <string.h>
 
@@ -191,10 +191,9 @@ static int is_header_text(lua_State *L) {
 }
 
 void lua_request_open(lua_State *L) {
-    static const luaL_Reg metamethods[] = {{"__gc", collect}, {NULL, NULL}};
-    static const luaL_Reg methods[] = {{NULL, NULL}};
     static const luaL_Reg functions[] = {
         {"request", create}, {"is_header_text", is_header_text}, {NULL, NULL}};
-    lua_support_new_type(L, type_name, metamethods, methods);
+    static const luaL_Reg no_methods[] = {{NULL, NULL}};
+    lua_support_new_type(L, type_name, collect, no_methods);
     lua_support_set_functions(L, functions);
 }

@@ -16,31 +16,12 @@ struct text {
     size_t length;
 };
 
-static bool is_alphanumeric(char byte) {
-    return (byte >= 'a' && byte <= 'z') || (byte >= '0' && byte <= '9') ||
-           (byte >= 'A' && byte <= 'Z');
-}
-
-/* The place of a byte by which the needle is soon told from other texts: punctuation, if it has
- * any. */
-static size_t telling_place(struct text needle) {
-    for (size_t i = 0; i < needle.length; i++) {
-        if (!is_alphanumeric(needle.bytes[i])) {
-            return i;
-        }
-    }
-    return 0;
-}
-
 static bool stands_in(struct text needle, struct text text) {
-    if (needle.length == 0 || needle.length > text.length) {
-        return false;
-    }
-    size_t place = telling_place(needle);
-    const char *at = text.bytes + place, *end = at + (text.length - needle.length) + 1;
-    while (at < end && (at = memchr(at, needle.bytes[place], (size_t)(end - at))) != NULL) {
-        if (at[needle.length - 1 - place] == needle.bytes[needle.length - 1] &&
-            memcmp(at - place, needle.bytes, needle.length) == 0) {
+    const char *at = text.bytes, *end = text.bytes + text.length;
+    while ((size_t)(end - at) >= needle.length &&
+           (at = memchr(at, needle.bytes[0], (size_t)(end - at) - needle.length + 1)) != NULL) {
+        if (at[needle.length - 1] == needle.bytes[needle.length - 1] &&
+            memcmp(at, needle.bytes, needle.length) == 0) {
             return true;
         }
         at++;
@@ -66,13 +47,13 @@ static bool is_suspect(struct text text) {
  * secret is a token or a key, which has no characters beyond ASCII. */
 static bool looks_different_decoded(struct text secret) {
     enum { LONGEST_PASSWORD = 256 };
-    for (const char *sign = "\\%&+ "; *sign != '\0'; sign++) {
-        if (memchr(secret.bytes, *sign, secret.length) != NULL) {
+    for (size_t i = 0; i < secret.length && secret.length <= LONGEST_PASSWORD; i++) {
+        if (secret.bytes[i] < '!' || secret.bytes[i] > '~') {
             return true;
         }
     }
-    for (size_t i = 0; i < secret.length && secret.length <= LONGEST_PASSWORD; i++) {
-        if (secret.bytes[i] < '!' || secret.bytes[i] > '~') {
+    for (const char *sign = "\\%&+ "; *sign != '\0'; sign++) {
+        if (memchr(secret.bytes, *sign, secret.length) != NULL) {
             return true;
         }
     }
@@ -89,51 +70,45 @@ static bool repeats_part(struct text secret, struct text text) {
     for (size_t i = 0; i < text.length; i++) {
         unsigned char byte = (unsigned char)text.bytes[i], *place = &where[byte % sizeof where];
         if (*place == UNKNOWN) {
-            bool is_in = is_alphanumeric((char)byte) ||
-                         memchr(secret.bytes, byte, secret.length) != NULL;
+            bool is_in = memchr(secret.bytes, byte, secret.length) != NULL;
             *place = is_in ? IN_SECRET : ELSEWHERE;
         }
         row = *place == IN_SECRET ? row + 1 : 0;
-        if (row >= TELLING && (row - TELLING) % STEP == 0) {
-            const struct text block = {text.bytes + i + 1 - BLOCK, BLOCK};
-            if (stands_in(block, secret)) {
-                return true;
-            }
+        if (row >= TELLING && (row - TELLING) % STEP == 0 &&
+            stands_in((struct text){text.bytes + i + 1 - BLOCK, BLOCK}, secret)) {
+            return true;
         }
     }
     return false;
 }
 
-/* True when a part of the secret may stand in the text, which is given without its blanks too. */
-static bool repeats(struct text secret, struct text text, struct text squeezed) {
+/* True when a part of the secret may stand in the text, from which the blanks were taken. */
+static bool repeats(struct text secret, struct text text) {
     if (looks_different_decoded(secret)) {
         return true;
     }
     if (secret.length < TELLING) {
-        return stands_in(secret, text) || stands_in(secret, squeezed);
+        return stands_in(secret, text);
     }
-    return repeats_part(secret, squeezed);
+    return repeats_part(secret, text);
 }
 
 /* True when the text repeats one of the secrets, whose string is then left on the stack. */
 static bool repeats_any(lua_State *L, int secrets, struct text text) {
     char visible[LONGEST];
-    size_t length = 0;
+    struct text squeezed = {visible, 0};
     for (size_t i = 0; i < text.length; i++) {
-        visible[length] = text.bytes[i];
-        length += text.bytes[i] != ' ';
+        visible[squeezed.length] = text.bytes[i];
+        squeezed.length += text.bytes[i] != ' ';
     }
-    const struct text squeezed = {visible, length};
-    lua_pushnil(L);
-    while (lua_next(L, secrets) != 0) {
+    for (lua_pushnil(L); lua_next(L, secrets) != 0; lua_pop(L, 1)) {
+        struct text secret = {NULL, 0};
         if (lua_type(L, -1) == LUA_TSTRING) {
-            struct text secret;
             secret.bytes = lua_tolstring(L, -1, &secret.length);
-            if (secret.length > 0 && repeats(secret, text, squeezed)) {
-                return true;
-            }
         }
-        lua_pop(L, 1);
+        if (secret.length > 0 && repeats(secret, squeezed)) {
+            return true;
+        }
     }
     return false;
 }

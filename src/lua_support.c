@@ -26,8 +26,9 @@ void lua_support_set_flag(lua_State *L, const char *name, bool flag) {
     lua_setfield(L, -2, name);
 }
 
-void lua_support_new_type(lua_State *L, const char *type_name, const luaL_Reg *metamethods,
+void lua_support_new_type(lua_State *L, const char *type_name, lua_CFunction end,
                           const luaL_Reg *methods) {
+    const luaL_Reg metamethods[] = {{"__gc", end}, {"__close", end}, {NULL, NULL}};
     luaL_newmetatable(L, type_name);
     lua_support_set_functions(L, metamethods);
     lua_newtable(L);

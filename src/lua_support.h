@@ -1,5 +1,5 @@
-/* Helpers for the bindings, and the few differences between Lua 5.1, 5.2 to 5.5 and LuaJIT. Only
- * src/lua_*.c and src/core.c include it. */
+/* What the bindings share: helpers, the objects that they hand to each other, and the differences
+ * between Lua 5.1, 5.2 to 5.5 and LuaJIT. Only src/lua_*.c and src/core.c include it. */
 #ifndef AUTOPILOT_LUA_SUPPORT_H
 #define AUTOPILOT_LUA_SUPPORT_H
 
@@ -7,8 +7,11 @@
 #include <lua.h>
 #include <lauxlib.h>
 
-#if LUA_VERSION_NUM == 501 && !defined(LUAJIT_VERSION)
-#define lua_rawlen lua_objlen
+#include "transfer.h"
+
+#if LUA_VERSION_NUM == 501
+#define lua_setuservalue lua_setfenv
+#define lua_getuservalue lua_getfenv
 #endif
 
 /* Adds the functions to the table at the top of the stack. (luaL_setfuncs is missing in 5.1.) */
@@ -19,20 +22,35 @@ void lua_support_set_text(lua_State *L, const char *name, const char *text);
 void lua_support_set_number(lua_State *L, const char *name, double number);
 void lua_support_set_flag(lua_State *L, const char *name, bool flag);
 
-/* Creates the metatable `type_name` with `metamethods` and an __index of `methods`; pushes nothing.
- */
-void lua_support_new_type(lua_State *L, const char *type_name, const luaL_Reg *metamethods,
+/* Creates a type of userdata. `end` releases what an object holds, and may be called again: it is
+ * what the collector and `local … <close>` call. */
+void lua_support_new_type(lua_State *L, const char *type_name, lua_CFunction end,
                           const luaL_Reg *methods);
 
-/* Pushes a zeroed userdata that already has its metatable, so that __gc runs after any later error.
- */
+/* Pushes a zeroed userdata that already has its metatable, so that it is ended after any later
+ * error. */
 void *lua_support_new_object(lua_State *L, size_t size, const char *type_name);
+
+/* The prepared request at this index; raises for any other value. */
+struct prepared_request *lua_request_check(lua_State *L, int index);
+
+/* Reads an attempt from the table at this index: `connect` and `total` (seconds), and optionally
+ * `token`, `client_request_id` and `retry_attempt`. Leaves the two texts on the stack, which keeps
+ * them alive. Raises for what cannot be sent, and never quotes it. */
+void lua_request_check_attempt(lua_State *L, int index, struct transfer_attempt *attempt);
+
+/* Pushes a new transfer object, zeroed, and returns what is in it. */
+struct transfer *lua_transfer_new(lua_State *L);
+
+/* The transfer at this index; raises for any other value. */
+struct transfer *lua_transfer_check(lua_State *L, int index);
 
 /* Each binding file adds its functions to the module table at the top of the stack. */
 void lua_system_open(lua_State *L);
 void lua_base64_open(lua_State *L);
 void lua_secret_echo_open(lua_State *L);
 void lua_request_open(lua_State *L);
+void lua_transfer_open(lua_State *L);
 void lua_transfer_set_open(lua_State *L);
 void lua_transfer_thread_open(lua_State *L);
 

@@ -223,9 +223,7 @@ void lua_system_open(lua_State *L) {
         {"info", info},
         {NULL, NULL},
     };
-    static const luaL_Reg metamethods[] = {
-        {"__gc", close_listener}, {"__close", close_listener}, {NULL, NULL}};
     static const luaL_Reg methods[] = {{"close", close_listener}, {NULL, NULL}};
-    lua_support_new_type(L, listener_type, metamethods, methods);
+    lua_support_new_type(L, listener_type, close_listener, methods);
     lua_support_set_functions(L, functions);
 }

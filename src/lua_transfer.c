@@ -9,8 +9,8 @@
  *
  * There are both when the answer was cut after its head. `sends` is how often the request may have
  * been put on the wire. The collector gives up a transfer that is still in flight. */
-#include "lua_transfer.h"
 #include "curl_failure.h"
+#include "lua_support.h"
 #include "transfer_set.h"
 
 static const char type_name[] = "autopilot.transfer";
@@ -29,18 +29,11 @@ static int is_finished(lua_State *L) {
 }
 
 static const char *version_text(long version) {
-    switch (version) {
-    case CURL_HTTP_VERSION_1_0:
-        return "1.0";
-    case CURL_HTTP_VERSION_1_1:
-        return "1.1";
-    case CURL_HTTP_VERSION_2_0:
-        return "2";
-    case CURL_HTTP_VERSION_3:
-        return "3";
-    default:
-        return NULL;
-    }
+    static const char *const texts[] = {[CURL_HTTP_VERSION_1_0] = "1.0",
+                                        [CURL_HTTP_VERSION_1_1] = "1.1",
+                                        [CURL_HTTP_VERSION_2_0] = "2",
+                                        [CURL_HTTP_VERSION_3] = "3"};
+    return version >= 0 && version <= CURL_HTTP_VERSION_3 ? texts[version] : NULL;
 }
 
 static void push_lower(lua_State *L, const char *text, size_t length) {
@@ -139,8 +132,7 @@ static int collect(lua_State *L) {
 }
 
 void lua_transfer_open(lua_State *L) {
-    static const luaL_Reg metamethods[] = {{"__gc", collect}, {NULL, NULL}};
     static const luaL_Reg methods[] = {
         {"is_finished", is_finished}, {"result", result}, {NULL, NULL}};
-    lua_support_new_type(L, type_name, metamethods, methods);
+    lua_support_new_type(L, type_name, collect, methods);
 }

@@ -12,8 +12,7 @@
  *
  * Transfers in flight are kept alive by the set (in its uservalue, by their address), so that an
  * abandoned one still runs to its end while the set lives. */
-#include "lua_request.h"
-#include "lua_transfer.h"
+#include "lua_support.h"
 #include "transfer_set.h"
 
 static const char type_name[] = "autopilot.transfer_set";
@@ -21,11 +20,6 @@ static const char type_name[] = "autopilot.transfer_set";
 struct set_object {
     struct transfer_set *set; /* NULL after close */
 };
-
-#if LUA_VERSION_NUM == 501
-#define lua_setuservalue lua_setfenv
-#define lua_getuservalue lua_getfenv
-#endif
 
 static struct transfer_set *check(lua_State *L) {
     const struct set_object *object = luaL_checkudata(L, 1, type_name);
@@ -148,13 +142,11 @@ static int close(lua_State *L) {
 }
 
 void lua_transfer_set_open(lua_State *L) {
-    static const luaL_Reg metamethods[] = {{"__gc", close}, {"__close", close}, {NULL, NULL}};
     static const luaL_Reg methods[] = {
         {"add", add},         {"step", step},   {"wait", wait},     {"take", take},
         {"discard", discard}, {"close", close}, {"is_due", is_due}, {NULL, NULL},
     };
     static const luaL_Reg functions[] = {{"transfer_set", create}, {NULL, NULL}};
-    lua_transfer_open(L);
-    lua_support_new_type(L, type_name, metamethods, methods);
+    lua_support_new_type(L, type_name, close, methods);
     lua_support_set_functions(L, functions);
 }

@@ -7,8 +7,7 @@
  *   thread:claim(number)       -> transfer that has finished: one byte came back; or nil
  *   thread:withdraw(number)    -> forgets a transfer; true when it surely had not begun
  *   thread:close()             gives everything up; also done by the collector */
-#include "lua_request.h"
-#include "lua_transfer.h"
+#include "lua_support.h"
 
 #ifdef _WIN32
 
@@ -94,13 +93,12 @@ static int close(lua_State *L) {
 }
 
 void lua_transfer_thread_open(lua_State *L) {
-    static const luaL_Reg metamethods[] = {{"__gc", close}, {"__close", close}, {NULL, NULL}};
     static const luaL_Reg methods[] = {
         {"address", address},   {"submit", submit}, {"claim", claim},
         {"withdraw", withdraw}, {"close", close},   {NULL, NULL},
     };
     static const luaL_Reg functions[] = {{"transfer_thread", create}, {NULL, NULL}};
-    lua_support_new_type(L, type_name, metamethods, methods);
+    lua_support_new_type(L, type_name, close, methods);
     lua_support_set_functions(L, functions);
 }
 

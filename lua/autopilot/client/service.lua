@@ -14,6 +14,7 @@ local resource = "/deviceManagement/windowsAutopilotSettings"
 -- Modules that an operation or a failure needs. They are loaded when they are first used, so that a script
 -- does not pay for what it does not do; but read here, before anything is sent.
 local needed_later = {
+  "autopilot.base.base64url",
   "autopilot.base.challenge",
   "autopilot.base.claims",
   "autopilot.base.entities",
