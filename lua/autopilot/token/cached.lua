@@ -71,7 +71,7 @@ local longest_pause = 3600
 local made_here = setmetatable({}, { __mode = "k" })
 
 --- What is known for the tenant, cloud and scope that is asked for: `key`, in which nothing is secret; `kept`,
--- the token; `blocked_until`, the Unix time before which asking again is pointless, and `failure`, why.
+-- the token; `failure`, because of which asking again before its `ends` (Unix time) is pointless.
 local function entry_of(self, ask)
   local key = life.key_of(ask.tenant, ask.cloud, ask.scope)
   local entry = self.entries:find(key)
@@ -88,40 +88,40 @@ local function postpone_renewal(kept, now)
 end
 
 --- Asks the provider, and keeps what it says. Runs in one coroutine at a time for a key.
-local function fetch(self, ask, refused)
+local function fetch(self, ask)
   local kept, message, details = self.obtain(ask)
   local now, entry = ask.now(), entry_of(self, ask)
-  if kept and kept.token ~= refused then
+  local wait = not kept and type(details) == "table" and life.positive(details.retry_after)
+  if kept and kept.token ~= ask.refused then
     kept.obtained_at = now
     if kept.fresh_until and kept.fresh_until <= now then -- out of a store, and could not be renewed
       postpone_renewal(kept, now)
     end
-    entry.kept, entry.blocked_until, entry.failure = kept, nil, nil
-  elseif not kept then
-    local wait = type(details) == "table" and life.positive(details.retry_after)
-    if wait then
-      entry.blocked_until = now + math.min(wait, longest_pause)
-      entry.failure = { message = message, details = details }
-    end
+    entry.kept, entry.failure = kept, nil
+  elseif wait then
+    local ends = now + math.min(wait, longest_pause)
+    entry.failure = { ends = ends, message = message, details = details }
   end
   return kept, message, details
 end
 
 --- The failure because of which the provider is not asked now, with what is left of its time.
-local function blocked_failure(entry, now)
-  local left = entry.blocked_until and entry.blocked_until - now
-  if left and left > 0 and left <= longest_pause then -- more was never set: the clock was set back
-    return entry.failure.message, merged(entry.failure.details, { retry_after = left })
+local function present_failure(entry, now)
+  local failure = entry.failure
+  local left = failure and failure.ends - now or 0
+  if left > 0 and left <= longest_pause then -- more was never set: the clock was set back
+    return failure.message, merged(failure.details, { retry_after = left })
   end
 end
 
---- Forgets the token that was refused, and returns it: the one in memory when the caller does not know which.
+--- Forgets the token that was refused: the one in memory when the caller does not know which. Returns what is
+-- asked with the name of that token.
 local function drop_refused(entry, ask)
   local token = entry.kept and entry.kept.token
   if ask.refused == nil or ask.refused == token then
     entry.kept = nil
   end
-  return ask.refused or token
+  return merged({ refused = token }, ask)
 end
 
 local function hand_out(kept, now)
@@ -129,12 +129,12 @@ local function hand_out(kept, now)
 end
 
 --- Asks the provider, or waits for the coroutine that is asking it.
-local function fetch_or_join(self, ask, key, refused)
+local function fetch_or_join(self, ask, key)
   local function ask_provider(watched)
-    return fetch(self, watched, refused)
+    return fetch(self, watched)
   end
   local joined, kept, message, details = fetch_once(self.leases, key, ask, ask_provider)
-  if joined and kept and kept.token == refused then
+  if joined and kept and kept.token == ask.refused then
     -- The other coroutine did not know that this token had been refused.
     return select(2, fetch_once(self.leases, key .. "\0again", ask, ask_provider))
   end
@@ -144,7 +144,7 @@ end
 --- The provider that is made: a token from memory, else of the provider behind.
 local function provide(self, ask)
   local now, entry = ask.now(), entry_of(self, ask)
-  local refused = ask.refresh and drop_refused(entry, ask) or nil
+  ask = ask.refresh and drop_refused(entry, ask) or ask
   local kept = entry.kept
   local can_serve = kept and life.can_answer(kept, ask, self)
   -- A token from the future came before the clock was set back: its age is not known.
@@ -155,21 +155,21 @@ local function provide(self, ask)
     return hand_out(kept, now)
   end
   -- A pause that was slept through is over, also where the sleep ended a moment early.
-  local message, details = blocked_failure(entry, math.max(now, ask.waited_until or now))
+  local message, details = present_failure(entry, math.max(now, ask.waited_until or now))
   local key = entry.key .. (ask.claims or "")
   if can_serve and (message or self.leases:holder(key)) then
     return hand_out(kept, now)
   elseif message then
     return nil, message, details
   end
-  local newer
-  newer, message, details = fetch_or_join(self, ask, key, refused)
+  kept, message, details = fetch_or_join(self, ask, key)
   now = ask.now()
-  if newer then
-    return hand_out(newer, now)
-  elseif can_serve and entry.kept and life.can_answer(entry.kept, ask, self) then
-    postpone_renewal(entry.kept, now)
-    return hand_out(entry.kept, now)
+  if not kept and can_serve and entry.kept and life.can_answer(entry.kept, ask, self) then
+    kept = entry.kept
+    postpone_renewal(kept, now)
+  end
+  if kept then
+    return hand_out(kept, now)
   end
   return nil, message, details
 end
@@ -212,13 +212,11 @@ return function(provider, given)
   if not obtain then
     error(name .. ": " .. mistake, 2)
   end
-  local self = {
+  local self = merged(checked, {
     obtain = obtain,
-    minimum_life = checked.minimum_life,
-    unknown_life = checked.unknown_life,
     entries = Lru.new(checked.max_entries),
     leases = Leases.new(),
-  }
+  })
   local function cached(ask)
     return provide(self, ask and ask.now and ask or merged({ now = core.now }, ask))
   end

@@ -43,14 +43,10 @@ local slower = 5
 -- Seconds up to which waits double while the network or the service fails.
 local longest_interval = 60
 
--- Characters of what the person is shown.
-local longest_line = 500
-
 --- The code that the service has given out, or nil when the answer holds none.
 local function read_device(answer)
   local device_code, line = answer.device_code, provider.cleaner()
-  local user_code = line(answer.user_code, longest_line)
-  local uri = line(answer.verification_uri, longest_line)
+  local user_code, uri = line(answer.user_code), line(answer.verification_uri)
   local is_right = type(device_code) == "string" and device_code:find "^[\33-\126]+$"
   if not is_right or not user_code or not uri then
     return nil
@@ -65,7 +61,7 @@ local function read_device(answer)
     info = {
       user_code = user_code,
       verification_uri = uri,
-      message = line(answer.message, longest_line) or instruction:format(uri, user_code),
+      message = line(answer.message) or instruction:format(uri, user_code),
       expires_in = lifetime,
     },
   }

@@ -201,9 +201,15 @@ local function read_response(response)
   }
 end
 
---- Sends a request once, and returns what `endpoint.request` does.
-local function send(ask, request)
+--- Sends a request once. Returns the JSON object of a 200 that reports no error; or nil, a message and
+-- details, and the answer when a whole one came.
+---@param ask autopilot.TokenAsk
+---@param request autopilot.token.HttpRequest
+---@return table? object, string? message one line, without a secret
+---@return autopilot.token.Details? details, autopilot.token.HttpAnswer? answer
+function endpoint.request(ask, request)
   local clean = provider.cleaner(request.secrets)
+  local source = request.source and request.source .. ": " or ""
   local ok, response, network = protected_call(ask.transport, {
     method = request.method or "GET",
     url = request.url,
@@ -212,35 +218,22 @@ local function send(ask, request)
     timeout = { connect = request.timeout.connect, total = request.timeout.total },
   })
   if not ok then
-    return provider.failure("the transport failed: " .. (clean(response) or "no message"))
+    local raised = clean(response) or "no message"
+    return provider.failure(source .. "the transport failed: " .. raised)
   end
   local answer = read_response(response)
   if response ~= nil and not answer then
-    return provider.failure "the transport returned no response"
+    return provider.failure(source .. "the transport returned no response")
   elseif answer and answer.status == 200 and answer.object and answer.object.error == nil then
     return answer.object
   elseif not answer or (network and not answer.object) then -- or the connection broke after the status
     local reason = type(network) == "table" and clean(network.message) or "no answer"
     return nil,
-      "the token endpoint could not be reached: " .. reason,
+      source .. "the token endpoint could not be reached: " .. reason,
       { is_transient = true, hint = "Check network, DNS, proxies and certificates." }
   end
   local message, details = endpoint.refusal(answer, clean, ask.now())
-  return nil, message, details, answer
-end
-
---- Sends a request once. Returns the JSON object of a 200 that reports no error; or nil, a message and
--- details, and the answer when a whole one came.
----@param ask autopilot.TokenAsk
----@param request autopilot.token.HttpRequest
----@return table? object, string? message one line, without a secret
----@return autopilot.token.Details? details, autopilot.token.HttpAnswer? answer
-function endpoint.request(ask, request)
-  local object, message, details, answer = send(ask, request)
-  if message and request.source then
-    message = request.source .. ": " .. message
-  end
-  return object, message, details, answer
+  return nil, source .. message, details, answer
 end
 
 --- Seconds that the token of an answer is still valid for; nil when the answer does not tell. Of

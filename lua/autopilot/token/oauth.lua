@@ -10,8 +10,6 @@ local provider = require "autopilot.token.provider"
 
 local oauth = {}
 
----@alias autopilot.token.Form table<string, string>
-
 local timeout = { connect = 10, total = 30 }
 
 -- Seconds before each further attempt with a certificate that Entra does not know yet.
@@ -28,7 +26,7 @@ end
 --- Sends a form once, with the client id and the claims that are asked for.
 ---@param ask autopilot.TokenAsk its `claims` are sent as they are
 ---@param place autopilot.token.Place
----@param form autopilot.token.Form
+---@param form table<string, string>
 ---@param name string? of the endpoint, `token` (default) or `devicecode`
 ---@return table? object the JSON object of the answer
 ---@return string? message one line, without a secret
@@ -52,7 +50,7 @@ end
 --- Asks the tenant's endpoint for a token, once.
 ---@param ask autopilot.TokenAsk
 ---@param place autopilot.token.Place
----@param form autopilot.token.Form
+---@param form table<string, string>
 ---@return string? token
 ---@return number|string|nil expires_in seconds, when told; without a token the message: one line, without a secret
 ---@return table extra `refresh_in`, `refresh_token`; without a token `autopilot.token.Details`
@@ -68,7 +66,7 @@ end
 -- yet is tried again, for 14 seconds in all.
 ---@param ask autopilot.TokenAsk
 ---@param checked table options, checked by `authority.rules`
----@param prove fun(place: autopilot.token.Place): autopilot.token.Form?, string? called for each attempt
+---@param prove fun(place: autopilot.token.Place): table<string, string>?, string? called for each attempt
 --- Returns the fields that prove who the application is; or nil and a sentence.
 ---@param fallback { tenant: string?, client_id: string? }? for what the options do not have
 ---@return string? token, number|string|nil expires_in, table extra
@@ -94,7 +92,7 @@ end
 
 --- The fields that prove who an application is by an assertion (RFC 7523 section 2.2).
 ---@param assertion string
----@return autopilot.token.Form
+---@return table<string, string>
 function oauth.proof(assertion)
   return {
     client_assertion = assertion,
