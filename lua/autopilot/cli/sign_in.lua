@@ -149,26 +149,23 @@ local function open(way, options, context, name)
   return nil, (tostring(result):gsub("^autopilot%.token%.[%w_]+:", name .. ":"))
 end
 
--- Options that name a file, and the way to sign in that each implies.
-local implied = {
-  { "client_secret_file", "secret" },
-  { "certificate", "certificate" },
-  { "token_file", "workload" },
-}
+-- The way to sign in that each option implies, in the order in which they are looked for.
+local implying = { "client_secret_file", "certificate", "token_file" }
+local implied =
+  { client_secret_file = "secret", certificate = "certificate", token_file = "workload" }
 
 --- The way that the options name or imply; nil where they do neither; or nil and why they contradict each
 -- other.
 local function choose_way(options)
   local way, by = options.auth, "--auth " .. (options.auth or "")
-  for _, row in ipairs(implied) do
-    local name, implied_way = row[1], row[2]
+  for _, name in ipairs(implying) do
     local is_ready_token = name == "token_file" and not way
     if options[name] and not is_ready_token then
       local option = "--" .. name:gsub("_", "-")
-      if way and way ~= implied_way then
+      if way and way ~= implied[name] then
         return nil, ("%s does not go with %s"):format(option, by)
       end
-      way, by = implied_way, way and by or option
+      way, by = implied[name], way and by or option
     end
   end
   return way
@@ -198,28 +195,27 @@ local function ready_token(options, context)
   elseif options.has_several then
     return nil, one_tenants_token:format(origin)
   end
-  local second
+  local is_rereadable
   if path == "-" then
     origin, text = "standard input", context:read_input(longest + 1)
   elseif path then
-    text, second = input.read(path, longest)
-    if not text then
-      return nil, "--token-file cannot be read: " .. second
-    end
     origin = "--token-file: " .. path
+    text, is_rereadable = input.read(path, longest)
+    if not text then
+      return nil, "--token-file cannot be read: " .. is_rereadable
+    end
   end
   local token, message = token_of(text, context)
   if not token then
     return nil, ("%s %s"):format(origin, message)
+  elseif not is_rereadable then
+    return token
   end
-  local is_rereadable = second
-  return is_rereadable
-      and function(ask)
-        local newer = ask.refresh and input.read(path, longest)
-        token = newer and token_of(newer, context) or token
-        return token
-      end
-    or token
+  return function(ask)
+    local newer = ask.refresh and input.read(path, longest)
+    token = newer and token_of(newer, context) or token
+    return token
+  end
 end
 
 --- The provider that the environment describes; nil and nil when it describes none.

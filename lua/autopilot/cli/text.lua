@@ -71,14 +71,15 @@ function text.count(count)
   return (digits:reverse():gsub("(%d%d%d)", "%1,"):reverse():gsub("^,", ""))
 end
 
---- Appends a line of a small table: a title, and its value in the second column.
----@param lines string[]
----@param title string
----@param value string? nil: no line is added
-function text.add_row(lines, title, value)
-  if value then
-    lines[#lines + 1] = ("%-13s %s"):format(title, value)
+--- The lines of a small table. A row is a title and its value; without a value it is left out.
+---@param rows table<integer, { [1]: string, [2]: string? }>
+---@return string[] lines
+function text.rows(rows)
+  local lines = {}
+  for _, row in ipairs(rows) do
+    lines[#lines + 1] = row[2] and ("%-13s %s"):format(row[1], row[2]) or nil
   end
+  return lines
 end
 
 return text
