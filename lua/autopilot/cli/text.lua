@@ -34,15 +34,20 @@ function text.read_time(typed, now)
   return require("autopilot.base.dates").read_timestamp(typed)
 end
 
---- Why a sync since this time cannot be waited for, as the end of a sentence; nil when it can.
----@param since number Unix seconds
+--- Reads the time since when a sync counts.
+---@param typed string a time; one ago counts back from `from`
+---@param from number Unix seconds
 ---@param now number Unix seconds, by this machine's clock
----@return string? complaint
-function text.since_complaint(since, now)
+---@return number? since
+---@return string? complaint why it cannot be waited for, as the end of a sentence
+function text.read_since(typed, from, now)
+  local since = text.read_time(typed, from)
   if now < earliest_now then
-    return "cannot be used: this machine's clock is wrong, it shows " .. text.time(now)
+    return nil, "cannot be used: this machine's clock is wrong, it shows " .. text.time(now)
+  elseif since > now then
+    return nil, "must not be in the future"
   end
-  return since > now and "must not be in the future" or nil
+  return since
 end
 
 local units = { { 86400, "d" }, { 3600, "h" }, { 60, "min" }, { 1, "s" } }

@@ -63,9 +63,7 @@ local function since_of(self, typed)
   if not typed then
     return self.since
   end
-  local since = text.read_time(typed, self.started_at)
-  local complaint = text.since_complaint(since, self.context.now())
-  return not complaint and since or nil, complaint and "since " .. complaint
+  return text.read_since(typed, self.started_at, self.context.now())
 end
 
 --- Gives the tenant its provider and its `since`. Where the line is wrong, it is refused.
@@ -79,7 +77,7 @@ local function is_admitted(self, tenant)
       return nil, ("line %d: %s"):format(tenant.line, message)
     end
   if mistake then
-    self.list:refuse(tenant.line, mistake)
+    self.list:refuse(tenant.line, "since " .. mistake)
   end
   return not mistake
 end
@@ -167,7 +165,7 @@ local function read_since(self)
   local mistake
   self.started_at = self.state and self.state.started_at or self.context.now()
   self.since, mistake = since_of(self, self.options.since)
-  return mistake and "option '--" .. mistake:gsub(" ", "' ", 1)
+  return mistake and "option '--since' " .. mistake
 end
 
 --- The arguments of the operation, for a tenant.

@@ -44,17 +44,13 @@ end
 
 -- The readers of a line give a tenant; nil for a comment or an empty row; or nil and what is wrong.
 
-local names_only = { fields = { "tenant" } }
-
 --- Reads a line of a plain list: a name; `#` begins a comment. Quotes around the name and separators behind it
 -- are removed: they come with names that were copied from a table or a program.
 local function read_plain(_, text)
   if not text:find "^%s*#" then
     local name = text:gsub("[%s,;]+$", ""):gsub("^%s+", "")
-    return tenant_fields.read(
-      names_only,
-      { name:match '^"(.*)"$' or name:match "^'(.*)'$" or name }
-    )
+    local bare = name:match '^"(.*)"$' or name:match "^'(.*)'$" or name
+    return tenant_fields.read({ "tenant" }, { bare })
   end
 end
 
@@ -72,12 +68,12 @@ local function read_json(self, text)
   for index, name in ipairs(names) do
     values[index] = object[name]
   end
-  local columns, message = tenant_fields.columns(names, self.column)
-  if not columns then
-    return nil, message or "tenant is missing"
+  local fields, ignored = tenant_fields.columns(names, self.column)
+  if not fields then
+    return nil, ignored or "tenant is missing"
   end
-  tell_ignored(self, columns.ignored)
-  return tenant_fields.read(columns, values)
+  tell_ignored(self, ignored)
+  return tenant_fields.read(fields, values)
 end
 
 --- The values of a CSV line. Of those beyond `least`, the empty ones at its end are left out.
@@ -90,7 +86,7 @@ local function values_of(text, separator, least)
 end
 
 --- A function that reads lines of CSV with so many columns.
-local function csv_reader(columns, count, separator)
+local function csv_reader(fields, count, separator)
   return function(_, text)
     local values, message = values_of(text, separator, count)
     if not values or is_blank(table.concat(values)) then
@@ -98,7 +94,7 @@ local function csv_reader(columns, count, separator)
     elseif #values ~= count then
       return nil, ("its number of fields is %d, not %d as in the header"):format(#values, count)
     end
-    return tenant_fields.read(columns, values)
+    return tenant_fields.read(fields, values)
   end
 end
 
@@ -133,12 +129,12 @@ local function choose_reader(self, text)
   end
   local separator = self.separator or separator_of(text)
   local names = values_of(text, separator, 1)
-  local columns, message = tenant_fields.columns(names or {}, self.column)
-  if columns then
-    tell_ignored(self, columns.ignored)
-    return csv_reader(columns, #names, separator), true
-  elseif message or self.column or not names or #names > 1 then
-    return nil, message or self.column and no_such_column or no_column
+  local fields, ignored = tenant_fields.columns(names or {}, self.column)
+  if fields then
+    tell_ignored(self, ignored)
+    return csv_reader(fields, #names, separator), true
+  elseif ignored or self.column or not names or #names > 1 then
+    return nil, ignored or self.column and no_such_column or no_column
   end
   local is_header = tenant_fields.is_header(names[1])
   if is_header then
