@@ -15,8 +15,6 @@ local between_looks = 0.05
 ---@class autopilot.cli.FleetPlan
 ---@field list autopilot.cli.TenantList
 ---@field state autopilot.fleet.State?
----@field package options table<string, any> of the command
----@field package context autopilot.cli.Context
 ---@field package client autopilot.ClientOptions what the clients of all tenants have in common
 ---@field package default autopilot.TokenProvider? of tenants whose line says nothing about signing in
 ---@field package mistake string? why there is no `default`
@@ -135,20 +133,24 @@ local function open_lines(self)
   }
 end
 
+--- What tells this run from others in the same state file.
+local function subject_of(options)
+  local words = { options.operation or "sync", options.file }
+  for _, name in ipairs { "since", "max_age", "cloud" } do
+    words[#words + 1] = options[name] and ("%s=%s"):format(name, tostring(options[name]))
+  end
+  return table.concat(words, "\n")
+end
+
 --- Opens the state file, where one is wanted; or returns what is wrong with it.
 local function open_state(self)
   local options, context = self.options, self.context
   if not options.state then
     return nil
   end
-  -- What tells this run from others in the same file.
-  local subject = { options.operation or "sync", options.file }
-  for _, name in ipairs { "since", "max_age", "cloud" } do
-    subject[#subject + 1] = options[name] and ("%s=%s"):format(name, tostring(options[name]))
-  end
   local state, mistake = require("autopilot.fleet.state").open {
     path = options.state,
-    subject = table.concat(subject, "\n"),
+    subject = subject_of(options),
     host = self.client.base_url,
     resume_within = options.resume_within,
     now = context.now,
