@@ -62,7 +62,6 @@ local function exit_code_help()
 end
 
 --- Ends the parsing with an error, which `arguments.parse` catches.
----@param answer { text: string? } | { mistake: string? }
 local function stop(answer)
   error(answer, 0)
 end
@@ -100,17 +99,6 @@ local refused = {
 local refusal = "option '%s' does not exist, because other users of the machine can read "
   .. "arguments: %s"
 
---- Makes the parser refuse options that would hold a secret.
-local function refuse_secrets(parser)
-  for instead, names in pairs(refused) do
-    for name in names:gmatch "%S+" do
-      parser:option(name):args("?"):hidden(true):target("refused " .. name):action(function()
-        stop { mistake = refusal:format(name, instead) }
-      end)
-    end
-  end
-end
-
 --- argparse's message in one line, with the option or command that was probably meant.
 local function mistake_of(message, root, current)
   message = message:gsub("\nDid you mean.*$", "") -- ours are better
@@ -120,6 +108,11 @@ local function mistake_of(message, root, current)
   local kind, wrong = message:match "^unknown (%a+) '(.-)'$"
   if not kind then
     return message
+  end
+  for instead, names in pairs(refused) do
+    if (" " .. names .. " "):find(" " .. wrong .. " ", 1, true) then
+      return refusal:format(wrong, instead)
+    end
   end
   local text, pattern = table.concat(command_names, " "), "%a+"
   if kind == "option" then
@@ -144,7 +137,6 @@ local function new_parser(found)
   root:flag("--version", "Show the version."):action(function()
     stop { text = program .. " " .. version }
   end)
-  refuse_secrets(root)
   for _, command in ipairs(commands) do
     local parser = root:command(command.name, command.description):summary(command.summary)
     parser:epilog("Example:\n   " .. program .. " " .. command.example)

@@ -52,7 +52,7 @@ end
 --- The client that options and environment describe.
 ---@param given table<string, any> options of the command
 ---@param context autopilot.cli.Context
----@param own { on_event: fun(event: table)?, sleep: fun(seconds: number)? }? what the command adds
+---@param own autopilot.ClientOptions? what the command adds
 ---@return autopilot.Client? client
 ---@return string? mistake one sentence
 function client.open(given, context, own)
@@ -65,6 +65,8 @@ function client.open(given, context, own)
   return client.make(merged(described, { token = token }, own), origins)
 end
 
+local mismatch = "The tenant was named by %s: %s, or sign in to that tenant."
+
 --- Prints the report of a command, and returns the exit code for it.
 ---@param report autopilot.Report
 ---@param given table<string, any> options of the command
@@ -74,10 +76,8 @@ end
 function client.finish(report, given, context, describe)
   local tenant, origin = context:find(given, "tenant")
   if tenant and report.error and report.error.code == "TenantMismatch" then
-    report.hint = ("The tenant was named by %s: %s, or sign in to that tenant."):format(
-      origin,
-      origin == "--tenant" and "name the one of the token" or "unset it"
-    )
+    local cure = origin == "--tenant" and "name the one of the token" or "unset it"
+    report.hint = mismatch:format(origin, cure)
   end
   context.output:report(report, given, describe)
   return outcome.exit_code(report)
@@ -93,25 +93,25 @@ end
 ---@return string? mistake one sentence
 function client.run(method, given, context, arguments, own)
   local shown = method ~= "status" and progress.of_waiting(context, given) or {}
+  local may_ask = method == "sync" or method == "ensure"
   local function note_request(event)
-    if event.type == "attempt" then
+    if event.type == "attempt" and may_ask then
       context.if_interrupted = "the request for a sync may have been sent"
     end
   end
-  local may_ask = method == "sync" or method == "ensure"
-  local opened, mistake =
-    client.open(given, context, { sleep = shown.sleep, on_event = may_ask and note_request or nil })
+  local own_options = { sleep = shown.sleep, on_event = note_request }
+  local opened, mistake = client.open(given, context, own_options)
   if not opened then
     return nil, mistake
   end
   arguments.on_progress = shown.on_progress
   local report, failure = opened[method](opened, arguments)
-  own = own or {}
+  report, own = report or failure, own or {}
   if own.complete then
-    own.complete(opened, report or failure)
+    own.complete(opened, report)
   end
   opened:close()
-  return client.finish(report or failure, given, context, own.describe)
+  return client.finish(report, given, context, own.describe)
 end
 
 return client

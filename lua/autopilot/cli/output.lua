@@ -15,8 +15,6 @@ local program = "autopilot-sync: "
 -- The reader of a pipe may close it early, as `head` does: that is not a failure.
 local broken_pipe = 32 -- EPIPE, the same number on Linux, the BSDs and macOS
 
----@param stdout file*
----@param stderr file*
 ---@return autopilot.cli.Output
 function Output.new(stdout, stderr)
   return setmetatable({ stdout = stdout, stderr = stderr, shown = 0 }, Output)
@@ -47,21 +45,18 @@ function Output:draw(line)
 end
 
 --- Prints a text of this program as it is.
----@param text string
 function Output:text(text)
   self:draw ""
   note(self, self.stdout:write(text, "\n"))
 end
 
 --- Prints one line at once.
----@param text string
 function Output:line(text)
   self:text(one_line(text))
   note(self, self.stdout:flush())
 end
 
 --- Prints a table as one line of JSON, at once.
----@param value table
 function Output:json(value)
   for _, piece in ipairs(json.pieces(value)) do
     note(self, self.stdout:write(piece))
@@ -70,14 +65,12 @@ function Output:json(value)
 end
 
 --- Prints one line on standard error.
----@param text string
 function Output:warn(text)
   self:draw ""
   self.stderr:write(one_line(text), "\n")
 end
 
 --- Prints on standard error, in one line, why the command did not do what it was asked to.
----@param sentence string
 function Output:complain(sentence)
   self:warn(program .. sentence)
 end

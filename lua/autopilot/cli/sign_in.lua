@@ -132,46 +132,55 @@ local function with_own_words(provider)
   end
 end
 
---- The provider of a way, or nil and what is wrong. `name` is what a message calls the way.
-local function open(way, options, context, name)
+--- The provider of a way, or nil and what is wrong. `title` is what a message calls the way.
+local function open(way, options, context, title)
   local steps = ways[way]
   local given = { client_id = context:find(options, "client_id"), getenv = context.getenv }
   for index = 2, #steps do
     local message = steps[index](given, options, context)
     if message then
-      return nil, (message:gsub("^needs", name .. " needs"))
+      return nil, (message:gsub("^needs", title .. " needs"))
     end
   end
   local made, result = pcall(require("autopilot.token")[steps[1]], given)
   if made then
     return with_own_words(result)
   end
-  return nil, (tostring(result):gsub("^autopilot%.token%.[%w_]+:", name .. ":"))
+  return nil, (tostring(result):gsub("^autopilot%.token%.[%w_]+:", title .. ":"))
 end
 
--- Options that name a file, and the way to sign in that each implies.
-local implied = {
-  { "client_secret_file", "secret" },
-  { "certificate", "certificate" },
-  { "token_file", "workload" },
-}
+-- The way to sign in that each option implies, in the order in which they are looked for.
+local implying = { "client_secret_file", "certificate", "token_file" }
+local implied =
+  { client_secret_file = "secret", certificate = "certificate", token_file = "workload" }
 
---- The way that the options name or imply; nil where they do neither; or nil and why they contradict each
--- other.
-local function choose_way(options)
+-- Variables that describe a way to sign in.
+local describing =
+  { "AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE" }
+
+--- The way that the options name or imply, else that of the environment, and what a message calls it. Nil where a
+-- ready token is to be used; nil, nil and a message where options contradict each other.
+local function choose_way(options, context)
   local way, by = options.auth, "--auth " .. (options.auth or "")
-  for _, row in ipairs(implied) do
-    local name, implied_way = row[1], row[2]
+  for _, name in ipairs(implying) do
     local is_ready_token = name == "token_file" and not way
     if options[name] and not is_ready_token then
       local option = "--" .. name:gsub("_", "-")
-      if way and way ~= implied_way then
-        return nil, ("%s does not go with %s"):format(option, by)
+      if way and way ~= implied[name] then
+        return nil, nil, ("%s does not go with %s"):format(option, by)
       end
-      way, by = implied_way, way and by or option
+      way, by = implied[name], way and by or option
     end
   end
-  return way
+  if way then
+    return way, "--auth " .. way
+  end
+  local has_token = options.token_file or context:variable "AUTOPILOT_TOKEN"
+  for _, name in ipairs(has_token and {} or describing) do
+    if context:variable(name) then
+      return "env", "signing in with " .. name
+    end
+  end
 end
 
 --- The token in a text, or nil and what is wrong with the text, which is not quoted.
@@ -188,7 +197,7 @@ local function token_of(text, context)
   return token
 end
 
---- The ready token that an option or the environment gives; nil and nil when neither does. From a file, it is a
+--- The ready token of an option or the environment; nil without a message when there is none. From a file, it is a
 -- provider, which reads the file again when the token was refused: it may hold a newer one.
 local function ready_token(options, context)
   local path, text = options.token_file, context:variable "AUTOPILOT_TOKEN"
@@ -198,40 +207,26 @@ local function ready_token(options, context)
   elseif options.has_several then
     return nil, one_tenants_token:format(origin)
   end
-  local second
+  local is_rereadable
   if path == "-" then
     origin, text = "standard input", context:read_input(longest + 1)
   elseif path then
-    text, second = input.read(path, longest)
-    if not text then
-      return nil, "--token-file cannot be read: " .. second
-    end
     origin = "--token-file: " .. path
+    text, is_rereadable = input.read(path, longest)
+    if not text then
+      return nil, "--token-file cannot be read: " .. is_rereadable
+    end
   end
   local token, message = token_of(text, context)
   if not token then
     return nil, ("%s %s"):format(origin, message)
+  elseif not is_rereadable then
+    return token
   end
-  local is_rereadable = second
-  return is_rereadable
-      and function(ask)
-        local newer = ask.refresh and input.read(path, longest)
-        token = newer and token_of(newer, context) or token
-        return token
-      end
-    or token
-end
-
---- The provider that the environment describes; nil and nil when it describes none.
-local function by_environment(options, context)
-  for _, name in ipairs {
-    "AZURE_CLIENT_SECRET",
-    "AZURE_CLIENT_CERTIFICATE_PATH",
-    "AZURE_FEDERATED_TOKEN_FILE",
-  } do
-    if context:variable(name) then
-      return open("env", options, context, "signing in with " .. name)
-    end
+  return function(ask)
+    local newer = ask.refresh and input.read(path, longest)
+    token = newer and token_of(newer, context) or token
+    return token
   end
 end
 
@@ -244,20 +239,14 @@ end
 function sign_in.open(options, context)
   context:hide(context:variable "AZURE_CLIENT_SECRET")
   context:hide(context:variable "AZURE_CLIENT_CERTIFICATE_PASSWORD")
+  local way, title, mistake = choose_way(options, context)
   local token
-  local way, mistake = choose_way(options)
   if way then
-    token, mistake = open(way, options, context, "--auth " .. way)
+    token, mistake = open(way, options, context, title)
   elseif not mistake then
     token, mistake = ready_token(options, context)
-    if not token and not mistake then
-      token, mistake = by_environment(options, context)
-    end
   end
-  if not token then
-    return nil, mistake or (options.has_several and no_way_for_many or no_way)
-  end
-  return token
+  return token, not token and (mistake or options.has_several and no_way_for_many or no_way) or nil
 end
 
 return sign_in

@@ -34,15 +34,20 @@ function text.read_time(typed, now)
   return require("autopilot.base.dates").read_timestamp(typed)
 end
 
---- Why a sync since this time cannot be waited for, as the end of a sentence; nil when it can.
----@param since number Unix seconds
+--- Reads the time since when a sync counts.
+---@param typed string a time; one ago counts back from `from`
+---@param from number Unix seconds
 ---@param now number Unix seconds, by this machine's clock
----@return string? complaint
-function text.since_complaint(since, now)
+---@return number? since
+---@return string? complaint why it cannot be waited for, as the end of a sentence
+function text.read_since(typed, from, now)
+  local since = text.read_time(typed, from)
   if now < earliest_now then
-    return "cannot be used: this machine's clock is wrong, it shows " .. text.time(now)
+    return nil, "cannot be used: this machine's clock is wrong, it shows " .. text.time(now)
+  elseif since > now then
+    return nil, "must not be in the future"
   end
-  return since > now and "must not be in the future" or nil
+  return since
 end
 
 local units = { { 86400, "d" }, { 3600, "h" }, { 60, "min" }, { 1, "s" } }
@@ -71,14 +76,15 @@ function text.count(count)
   return (digits:reverse():gsub("(%d%d%d)", "%1,"):reverse():gsub("^,", ""))
 end
 
---- Appends a line of a small table: a title, and its value in the second column.
----@param lines string[]
----@param title string
----@param value string? nil: no line is added
-function text.add_row(lines, title, value)
-  if value then
-    lines[#lines + 1] = ("%-13s %s"):format(title, value)
+--- The lines of a small table. A row is a title and its value; without a value it is left out.
+---@param rows table<integer, { [1]: string, [2]: string? }>
+---@return string[] lines
+function text.rows(rows)
+  local lines = {}
+  for _, row in ipairs(rows) do
+    lines[#lines + 1] = row[2] and ("%-13s %s"):format(row[1], row[2]) or nil
   end
+  return lines
 end
 
 return text

@@ -50,13 +50,13 @@ end
 ---@param report autopilot.StatusReport
 ---@return string[] lines
 function status.lines(report)
-  local lines = {}
-  text.add_row(lines, "Tenant", report.tenant)
-  text.add_row(lines, "State", report.sync_status or "not told")
-  text.add_row(lines, "Last sync", stamp(report.last_sync, report.service_time))
-  text.add_row(lines, "Last trigger", stamp(report.last_manual_trigger, report.service_time))
-  text.add_row(lines, "Ready", readiness(report))
-  return lines
+  return text.rows {
+    { "Tenant", report.tenant },
+    { "State", report.sync_status or "not told" },
+    { "Last sync", stamp(report.last_sync, report.service_time) },
+    { "Last trigger", stamp(report.last_manual_trigger, report.service_time) },
+    { "Ready", readiness(report) },
+  }
 end
 
 function status.run(given, context)

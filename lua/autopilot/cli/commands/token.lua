@@ -25,10 +25,8 @@ local token = {
 ]],
 }
 
---- Signs in, and tries again as the client's policy says where the token endpoint fails.
----@param client autopilot.Client
----@return string? text the token
----@return autopilot.Report? failed why there is no token, or none that permits a sync
+--- Signs in, and tries again as the client's policy says where the token endpoint fails. Returns the token, and a
+-- report where there is none, or none that permits a sync.
 local function obtain(client)
   local call, text = Call.new(client, "token"), nil
   local answer = attempts.run(call, nil, function()
@@ -42,15 +40,8 @@ local function obtain(client)
   return text, answer.outcome and report.seal(answer) or nil
 end
 
----@class autopilot.cli.TokenFacts: autopilot.graph.TokenFacts what the token says of itself, unverified; never the token
----@field ok boolean false: it does not permit a sync, and `outcome`, `error` and `hint` tell why
----@field operation "token"
----@field tenant string? in place of `tenant_id`
----@field expires_in number? seconds, less than 0 when it has expired
----@field permission string the one that a sync needs
----@field permitted boolean? whether the token has it; nil when the token cannot be read
-
---- What can be known of a token. One that cannot be read is no failure: only the service has to understand it.
+--- What can be known of a token, unverified. One that cannot be read is no failure: only the service has to
+-- understand it.
 local function facts_of(text, now)
   local facts = access_token.of(text)
   facts.ok, facts.operation, facts.permission = true, "token", access_token.permission
@@ -72,31 +63,28 @@ local function expiry_of(facts)
 end
 
 --- The facts as a small table.
----@param facts autopilot.cli.TokenFacts
----@return string[] lines
 local function lines_of(facts)
   if facts.message then
     return { "A token was given. " .. facts.message:gsub("^%l", string.upper) .. "." }
   end
-  local lines = {}
-  words.add_row(lines, "Audience", facts.audience or "not told")
-  words.add_row(lines, "Tenant", facts.tenant or "not told")
-  words.add_row(lines, "Application", facts.application or "not told")
-  words.add_row(lines, "User", facts.user)
-  words.add_row(lines, "Roles", facts.roles and table.concat(facts.roles, ", "))
-  words.add_row(lines, "Scopes", facts.scopes and table.concat(facts.scopes, ", "))
-  words.add_row(lines, "Expires", expiry_of(facts))
   local judgement = facts.permitted and "%s is there"
     or "%s is missing: grant it to the application, with admin consent"
-  words.add_row(lines, "Permission", judgement:format(facts.permission))
-  return lines
+  return words.rows {
+    { "Audience", facts.audience or "not told" },
+    { "Tenant", facts.tenant or "not told" },
+    { "Application", facts.application or "not told" },
+    { "User", facts.user },
+    { "Roles", facts.roles and table.concat(facts.roles, ", ") },
+    { "Scopes", facts.scopes and table.concat(facts.scopes, ", ") },
+    { "Expires", expiry_of(facts) },
+    { "Permission", judgement:format(facts.permission) },
+  }
 end
 
 --- Shows what the token says, and then what is wrong with it.
----@param failed autopilot.Report?
 local function show(text, failed, given, context)
   local output = context.output
-  if given.json or given.inspect or not given.print then
+  if text and (given.json or given.inspect or not given.print) then
     local facts = facts_of(text, context.now())
     facts.token = given.print and text or nil
     if given.json and failed then
@@ -105,10 +93,10 @@ local function show(text, failed, given, context)
     end
     output:report(facts, given, lines_of)
   end
-  if given.print and not given.json then
+  if text and given.print and not given.json then
     output:text(text)
   end
-  if failed and not given.json then
+  if failed and not (text and given.json) then
     output:report(failed, given)
   end
 end
@@ -119,13 +107,9 @@ function token.run(given, context)
     return nil, mistake
   end
   local text, failed = obtain(client)
-  if text then
-    context:hide(text)
-    show(text, failed, given, context)
-  else
-    context.output:report(failed, given)
-  end
   client:close()
+  context:hide(text)
+  show(text, failed, given, context)
   return failed and outcome.exit_code(failed) or 0
 end
 

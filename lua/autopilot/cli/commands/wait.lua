@@ -28,13 +28,14 @@ end
 ---@return integer? exit_code
 ---@return string? mistake
 function wait.run_waiting(method, given, context, arguments)
-  local now = context.now()
-  local since = given.since and text.read_time(given.since, now)
-  local complaint = since and text.since_complaint(since, now)
+  local now, complaint = context.now()
+  if given.since then
+    arguments.since, complaint = text.read_since(given.since, now, now)
+  end
   if complaint then
     return nil, "option '--since' " .. complaint
   end
-  arguments.since, arguments.timeout = since, given.deadline
+  arguments.timeout = given.deadline
   return client.run(method, given, context, arguments)
 end
 

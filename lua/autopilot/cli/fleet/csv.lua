@@ -17,11 +17,11 @@ local function closing_quote(line, first)
   end
 end
 
---- The fields of a line.
+--- The fields of a line; or nil and what is wrong with it, without any of its text.
 ---@param line string without its end
 ---@param separator string one character
----@return string[]? fields at least one
----@return string? message what is wrong with it, without any of its text
+---@return string[]? fields
+---@return string? message
 function csv.fields(line, separator)
   local fields, from = {}, 1
   repeat

@@ -15,14 +15,11 @@ local between_looks = 0.05
 ---@class autopilot.cli.FleetPlan
 ---@field list autopilot.cli.TenantList
 ---@field state autopilot.fleet.State?
----@field package options table<string, any> of the command
----@field package context autopilot.cli.Context
 ---@field package client autopilot.ClientOptions what the clients of all tenants have in common
 ---@field package default autopilot.TokenProvider? of tenants whose line says nothing about signing in
 ---@field package mistake string? why there is no `default`
 ---@field package providers table<string, autopilot.TokenProvider> of the others; weak
 ---@field package started_at number Unix seconds; of a run that is taken up again, when it first began
----@field package since number? of the option, Unix seconds
 ---@field package first autopilot.cli.Tenant? the first of the list, which `prepare` has read
 local FleetPlan = {}
 FleetPlan.__index = FleetPlan
@@ -57,29 +54,21 @@ local function provider_of(self, tenant)
   return provider, message
 end
 
---- The time since when a sync counts, of a tenant's line or of the option; or nil and what is wrong with it. A
--- time ago counts from when the run began, also where it is taken up again.
-local function since_of(self, typed)
-  if not typed then
-    return self.since
-  end
-  local since = text.read_time(typed, self.started_at)
-  local complaint = text.since_complaint(since, self.context.now())
-  return not complaint and since or nil, complaint and "since " .. complaint
-end
-
---- Gives the tenant its provider and its `since`. Where the line is wrong, it is refused.
+--- Gives the tenant its provider, and the time since when a sync counts. A time ago counts from when the run
+-- began, also where it is taken up again. Where the line is wrong, it is refused.
 local function is_admitted(self, tenant)
+  local typed, mistake = tenant.since or self.options.since, nil
   local provider, message = provider_of(self, tenant)
-  local mistake
-  tenant.since, mistake = since_of(self, tenant.since)
   -- A tenant that cannot be signed in to is reported like any other whose provider fails.
   tenant.provider = provider
     or function()
       return nil, ("line %d: %s"):format(tenant.line, message)
     end
+  if typed then
+    tenant.since, mistake = text.read_since(typed, self.started_at, self.context.now())
+  end
   if mistake then
-    self.list:refuse(tenant.line, mistake)
+    self.list:refuse(tenant.line, "since " .. mistake)
   end
   return not mistake
 end
@@ -137,20 +126,24 @@ local function open_lines(self)
   }
 end
 
+--- What tells this run from others in the same state file.
+local function subject_of(options)
+  local words = { options.operation or "sync", options.file }
+  for _, name in ipairs { "since", "max_age", "cloud" } do
+    words[#words + 1] = options[name] and ("%s=%s"):format(name, tostring(options[name]))
+  end
+  return table.concat(words, "\n")
+end
+
 --- Opens the state file, where one is wanted; or returns what is wrong with it.
 local function open_state(self)
   local options, context = self.options, self.context
   if not options.state then
     return nil
   end
-  -- What tells this run from others in the same file.
-  local subject = { options.operation or "sync", options.file }
-  for _, name in ipairs { "since", "max_age", "cloud" } do
-    subject[#subject + 1] = options[name] and ("%s=%s"):format(name, tostring(options[name]))
-  end
   local state, mistake = require("autopilot.fleet.state").open {
     path = options.state,
-    subject = table.concat(subject, "\n"),
+    subject = subject_of(options),
     host = self.client.base_url,
     resume_within = options.resume_within,
     now = context.now,
@@ -162,25 +155,27 @@ local function open_state(self)
   return mistake
 end
 
---- Reads the option `--since`; or returns what is wrong with it.
-local function read_since(self)
-  local mistake
-  self.started_at = self.state and self.state.started_at or self.context.now()
-  self.since, mistake = since_of(self, self.options.since)
-  return mistake and "option '--" .. mistake:gsub(" ", "' ", 1)
+--- What is wrong with the option `--since`, or nil.
+local function since_mistake(self)
+  local since, now = self.options.since, self.context.now()
+  self.started_at = self.state and self.state.started_at or now
+  if since then
+    local _, mistake = text.read_since(since, self.started_at, now)
+    return mistake and "option '--since' " .. mistake
+  end
 end
 
 --- The arguments of the operation, for a tenant.
 local function arguments_of(self, tenant)
-  local operation, max_age = self.options.operation, self.options.max_age
-  local since = tenant.since
-  if operation == "ensure" and not since and not max_age then
-    since = math.min(self.started_at, self.context.now()) -- the clock may have been set back
+  local options, since = self.options, tenant.since
+  if options.operation == "ensure" then
+    local max_age = not since and options.max_age or nil
+    if not since and not max_age then
+      since = math.min(self.started_at, self.context.now()) -- the clock may have been set back
+    end
+    return { since = since, max_age = max_age }
   end
-  if operation == "ensure" then
-    return { since = since, max_age = not since and max_age or nil }
-  end
-  return operation == "wait" and { since = since } or nil
+  return options.operation == "wait" and { since = since } or nil
 end
 
 --- What the fleet is made with; the run adds how to wait.
@@ -229,7 +224,7 @@ function FleetPlan.prepare(options, context)
     providers = setmetatable({}, { __mode = "v" }),
   }, FleetPlan)
   self.default, self.mistake = open_provider(self, { tenant = "any" })
-  mistake = open_lines(self) or read_first(self) or open_state(self) or read_since(self)
+  mistake = open_lines(self) or read_first(self) or open_state(self) or since_mistake(self)
   return not mistake and self or nil, mistake
 end
 

@@ -113,15 +113,11 @@ local function foreign_complaint(name, is_own_list)
     or nil
 end
 
----@class autopilot.cli.TenantColumns
----@field fields table<integer, string> the field that each name stands for, by the name's index
----@field ignored string[] the names that are not used, fit to be shown
-
 --- What the names of a header, or of an object, stand for.
 ---@param names string[] as they are written in the list
 ---@param column string? the name that has the tenant, where `--column` tells it
----@return autopilot.cli.TenantColumns? columns nil without a message: none of the names has a tenant
----@return string? message
+---@return table<integer, string>? fields by the index of the name; nil without a message: none of the names has a tenant
+---@return string[]|string|nil ignored_or_message the names that are not used, fit to be shown
 function tenant_fields.columns(names, column)
   local tenant = find_tenant(names, column)
   if not tenant then
@@ -145,34 +141,29 @@ function tenant_fields.columns(names, column)
       return nil, message
     end
   end
-  return { fields = fields, ignored = ignored }
+  return fields, ignored
 end
-
--- Words that the names of such columns are made of.
-local header_words = { "tenant", "customer", "domain", "directory", "guid" }
 
 --- Whether the only text of a line is the name of a column, and no tenant: a domain has a dot, and an id has
 -- digits.
 ---@param line string
 ---@return boolean
 function tenant_fields.is_header(line)
-  local key = squeezed(line)
-  for _, word in ipairs(header_words) do
-    if key:find(word, 1, true) and not line:find "[%d%.]" then
-      return true
-    end
+  local key, has_word = squeezed(line), false
+  for word in ("tenant customer domain directory guid"):gmatch "%a+" do
+    has_word = has_word or key:find(word, 1, true) ~= nil
   end
-  return false
+  return has_word and not line:find "[%d%.]"
 end
 
 --- The tenant of a line; or nil and what is wrong with its values.
----@param columns autopilot.cli.TenantColumns
----@param values any[] by the index of their column; an empty text says nothing
+---@param fields table<integer, string> as `columns` gives them
+---@param values any[] by the same index; an empty text says nothing
 ---@return autopilot.cli.Tenant? tenant
 ---@return string? message
-function tenant_fields.read(columns, values)
+function tenant_fields.read(fields, values)
   local tenant = {}
-  for index, field in pairs(columns.fields) do
+  for index, field in pairs(fields) do
     local value = values[index]
     value = type(value) == "string" and value:match "^%s*(.-)%s*$" or value
     if value ~= "" and value ~= json.null then

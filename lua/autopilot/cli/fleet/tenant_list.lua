@@ -44,17 +44,13 @@ end
 
 -- The readers of a line give a tenant; nil for a comment or an empty row; or nil and what is wrong.
 
-local names_only = { fields = { "tenant" } }
-
 --- Reads a line of a plain list: a name; `#` begins a comment. Quotes around the name and separators behind it
 -- are removed: they come with names that were copied from a table or a program.
 local function read_plain(_, text)
   if not text:find "^%s*#" then
     local name = text:gsub("[%s,;]+$", ""):gsub("^%s+", "")
-    return tenant_fields.read(
-      names_only,
-      { name:match '^"(.*)"$' or name:match "^'(.*)'$" or name }
-    )
+    local bare = name:match '^"(.*)"$' or name:match "^'(.*)'$" or name
+    return tenant_fields.read({ "tenant" }, { bare })
   end
 end
 
@@ -72,12 +68,12 @@ local function read_json(self, text)
   for index, name in ipairs(names) do
     values[index] = object[name]
   end
-  local columns, message = tenant_fields.columns(names, self.column)
-  if not columns then
-    return nil, message or "tenant is missing"
+  local fields, ignored = tenant_fields.columns(names, self.column)
+  if not fields then
+    return nil, ignored or "tenant is missing"
   end
-  tell_ignored(self, columns.ignored)
-  return tenant_fields.read(columns, values)
+  tell_ignored(self, ignored)
+  return tenant_fields.read(fields, values)
 end
 
 --- The values of a CSV line. Of those beyond `least`, the empty ones at its end are left out.
@@ -90,7 +86,7 @@ local function values_of(text, separator, least)
 end
 
 --- A function that reads lines of CSV with so many columns.
-local function csv_reader(columns, count, separator)
+local function csv_reader(fields, count, separator)
   return function(_, text)
     local values, message = values_of(text, separator, count)
     if not values or is_blank(table.concat(values)) then
@@ -98,7 +94,7 @@ local function csv_reader(columns, count, separator)
     elseif #values ~= count then
       return nil, ("its number of fields is %d, not %d as in the header"):format(#values, count)
     end
-    return tenant_fields.read(columns, values)
+    return tenant_fields.read(fields, values)
   end
 end
 
@@ -124,45 +120,37 @@ local no_such_column = "it has no column of the name that was given with --colum
 local no_column = "a CSV file begins with the names of its columns, one of them 'tenant': where "
   .. "another column has the tenant, name it with --column"
 
---- What reads the list with this first line, and whether that line is a header; or nil and a message.
-local function choose_reader(self, text)
-  if text:find "^%s*{" and not text:find "^%s*{%x+%-[%x%-]+}" then
-    return read_json, false
-  elseif text:find "^%s*%[" then
-    return nil, json_array
+--- Reads lines until one of them tells what kind of list it is, or that it is wrong as a whole.
+local function read_head(self, text)
+  local told = separator_told(text)
+  self.separator = told or self.separator
+  if told or text:find "^%s*#" then
+    return nil
+  elseif text:find "^%s*{" and not text:find "^%s*{%x+%-[%x%-]+}" then
+    self.read = read_json
+    return read_json(self, text)
   end
   local separator = self.separator or separator_of(text)
   local names = values_of(text, separator, 1)
-  local columns, message = tenant_fields.columns(names or {}, self.column)
-  if columns then
-    tell_ignored(self, columns.ignored)
-    return csv_reader(columns, #names, separator), true
-  elseif message or self.column or not names or #names > 1 then
-    return nil, message or self.column and no_such_column or no_column
-  end
-  local is_header = tenant_fields.is_header(names[1])
-  if is_header then
-    self.complain(("line %d: it is no tenant, and was taken for a header"):format(self.line))
-  end
-  return read_plain, is_header
-end
-
---- Reads lines until one of them tells what kind of list it is.
-local function read_head(self, text)
-  local separator = separator_told(text)
-  self.separator = separator or self.separator
-  if separator or text:find "^%s*#" then
+  local fields, ignored = tenant_fields.columns(names or {}, self.column)
+  if fields then
+    tell_ignored(self, ignored)
+    self.read = csv_reader(fields, #names, separator)
     return nil
   end
-  local reader, has_header = choose_reader(self, text)
-  if not reader then
-    self.mistake = ("line %d: %s"):format(self.line, has_header)
+  local mistake = text:find "^%s*%[" and json_array
+    or ignored
+    or self.column and no_such_column
+    or (not names or #names > 1) and no_column
+  if mistake then
+    self.mistake = ("line %d: %s"):format(self.line, mistake)
     return nil
   end
-  self.read = reader
-  if not has_header then
-    return reader(self, text)
+  self.read = read_plain
+  if not tenant_fields.is_header(names[1]) then
+    return read_plain(self, text)
   end
+  self.complain(("line %d: it is no tenant, and was taken for a header"):format(self.line))
 end
 
 --- The tenant of the next line, as its reader gives it.
@@ -237,7 +225,7 @@ end
 function TenantList:expected()
   if self.is_complete then
     return self.count, true
-  elseif self.size and self.size > 0 and self.count > 0 then
+  elseif self.size and self.count > 0 then
     local estimate = self.count * math.max(1, self.size / self.bytes)
     return math.floor(estimate + 0.5), false
   end
