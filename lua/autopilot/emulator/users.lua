@@ -90,14 +90,14 @@ function Users:leave_refresh_token(client_id, user)
   return token
 end
 
---- Who has left a refresh token, or nil and the error. It is good in every tenant and for every resource
--- ("Refresh tokens in the Microsoft identity platform").
-function Users:refresh(token, client_id)
+--- The user who has left a refresh token, with the scopes that are asked for now, or nil and the error. It is good in
+-- every tenant and for every resource ("Refresh tokens in the Microsoft identity platform").
+function Users:refresh(token, client_id, scopes)
   local left = self.refresh_tokens[token]
   if not left or left.client_id ~= client_id then
     return nil, "wrong_refresh_token"
   end
-  return left.user
+  return { user = left.user, scopes = scopes }
 end
 
 --- The id of a person in the directory: the same at every sign-in.
