@@ -26,12 +26,8 @@ local function http_date(seconds)
   return day .. os.date("! %Y %H:%M:%S GMT", seconds)
 end
 
---- An answer with the headers that every one has.
----@param call autopilot.emulator.Call
----@param status integer
----@param body string?
+--- An answer, as in the HTTP layer, with the headers that every one has.
 ---@param headers table<string, string>? further headers, names in lower case; they replace the usual ones
----@return table response as in the HTTP layer
 function answers.plain(call, status, body, headers)
   local all = {
     date = http_date(call.now),
@@ -64,11 +60,6 @@ local graph_codes = {
 }
 
 --- Graph's own error: code and message in one level.
----@param call autopilot.emulator.Call
----@param status integer
----@param message string
----@param headers table<string, string>?
----@return table response
 function answers.graph_error(call, status, message, headers)
   local body = encode {
     error = {
@@ -96,21 +87,18 @@ local intune_message = ([[
 }]]):gsub("\n", "\r\n")
 
 --- Intune's error, which Graph passes on as a text: JSON inside the message.
----@param call autopilot.emulator.Call
----@param status integer
 ---@param sentence string the part for people
----@param retry_after string? seconds told in the body
----@param headers table<string, string>?
----@return table response
-function answers.intune_error(call, status, sentence, retry_after, headers)
+---@param retry_after { header: string?, body: string? }? seconds that are told there
+function answers.intune_error(call, status, sentence, retry_after)
   local told = table.concat({
     sentence,
     "Operation ID (for customer support): 00000000-0000-0000-0000-000000000000",
     "Activity ID: " .. call.client_request_id,
     "Url: https://proxy.emulated.manage.microsoft.com/deviceManagement/windowsAutopilotSettings",
   }, " - ")
-  local message = intune_message:format(encode(told), retry_after or "null")
-  return answers.graph_error(call, status, message, headers)
+  retry_after = retry_after or {}
+  local message = intune_message:format(encode(told), retry_after.body or "null")
+  return answers.graph_error(call, status, message, { ["retry-after"] = retry_after.header })
 end
 
 -- The errors of Entra: our name, status, OAuth error, AADSTS number, sentence (`%s` is a detail).
@@ -154,11 +142,7 @@ for row in entra_error_rows:gmatch "[^\n]+" do
     { status = tonumber(status), code = code, number = tonumber(number), sentence = sentence }
 end
 
---- An error of Entra.
----@param call autopilot.emulator.Call
----@param name string as in the table above
----@param detail string? what the sentence names
----@return table response
+--- An error of Entra, by its name in the table above.
 function answers.entra_error(call, name, detail)
   local row = entra_errors[name]
   local timestamp = os.date("!%Y-%m-%d %H:%M:%SZ", math.floor(call.now))

@@ -19,17 +19,14 @@ challenges.plain_header = 'Bearer realm="", '
   .. 'authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", '
   .. 'client_id="00000003-0000-0000-c000-000000000000"'
 
---- Reads a claims request; nil when the text is none.
----@param text any
----@return table?
+--- Reads a claims request, JSON; nil when it cannot be read.
 function challenges.read(text)
   local claims = json.decode(text)
   return type(claims) == "table" and claims or nil
 end
 
---- The challenge of a fault.
----@param fault { claims: string?, encoding: string?, noise: boolean? } see `autopilot.emulator.Fault`
----@param now number Unix seconds
+--- The challenge that a fault describes.
+---@param fault autopilot.emulator.Fault
 ---@return autopilot.emulator.Challenge
 function challenges.new(fault, now)
   local from_now_on = '{"access_token":{"nbf":{"essential":true,"value":"%d"}}}'
@@ -73,9 +70,6 @@ local function declares_capability(claims)
 end
 
 --- Whether a token has what a challenge requires.
----@param challenge autopilot.emulator.Challenge
----@param token autopilot.emulator.Token
----@return boolean
 function challenges.is_met(challenge, token)
   local claims = token.claims
   return token.replaces_refused

@@ -39,11 +39,8 @@ end
 local refresh_token = { needs = { "client_id", "refresh_token", "scope" } }
 
 function refresh_token.find(service, call, asked)
-  local user, mistake = service.users:refresh(call.fields.refresh_token, call.fields.client_id)
-  if not user then
-    return nil, mistake
-  end
-  return { scopes = asked.scopes, user = user }
+  local fields = call.fields
+  return service.users:refresh(fields.refresh_token, fields.client_id, asked.scopes)
 end
 
 ---@type table<string, autopilot.emulator.GrantType>

@@ -139,10 +139,7 @@ function faults.complaint(fault)
   end
 end
 
---- Takes the first fault of a list that waits for such an operation.
----@param list autopilot.emulator.Fault[]
----@param operation string
----@return autopilot.emulator.Fault?
+--- Takes the first fault that waits for such an operation out of a list.
 function faults.take(list, operation)
   for index, fault in ipairs(list) do
     if fault.on == nil or fault.on == operation then
@@ -151,10 +148,7 @@ function faults.take(list, operation)
   end
 end
 
---- The network failure that a fault causes.
----@param fault autopilot.emulator.Fault
----@param limit number? the client's timeout, seconds, where that ended the request
----@return table
+--- The network failure that a fault causes; `limit` is the client's timeout, where that ended the request.
 function faults.network(fault, limit)
   local usual = faults.kinds[fault.kind].network
   if limit then

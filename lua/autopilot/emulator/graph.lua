@@ -23,9 +23,7 @@ for _, host in ipairs {
   graph.audiences["https://" .. host .. "/"] = true
 end
 
---- Seconds by which a zone is ahead of UTC; nil when it cannot be read.
----@param zone string `Z` or an offset such as `-08:00`
----@return number?
+--- Seconds by which a zone, `Z` or an offset such as `-08:00`, is ahead of UTC; nil when it cannot be read.
 function graph.zone_offset(zone)
   local moment = zone:find "^[Z+-]" and dates.read_timestamp("1970-01-01T00:00:00" .. zone)
   return moment and -moment or nil
@@ -56,21 +54,23 @@ local function has_one_of(roles, permissions)
   return false
 end
 
+local function unauthorized(call, why, challenge)
+  return nil, answers.graph_error(call, 401, why, { ["www-authenticate"] = challenge })
+end
+
 --- The token of a request, or nil and the answer that refuses it.
 local function authenticate(service, call)
   local token, why = service.tokens:check(call.headers.authorization, service.audiences, call.now)
   if not token then
-    local told = { ["www-authenticate"] = challenges.plain_header }
-    return nil, answers.graph_error(call, 401, why, told)
+    return unauthorized(call, why, challenges.plain_header)
   end
   call.tenant = token.tenant
   local challenge = call.change.challenge or service.challenges[token.tenant]
   service.challenges[token.tenant] = challenge
   if challenge and not challenges.is_met(challenge, token) then
-    local told = { ["www-authenticate"] = challenge.header }
     why = "Continuous access evaluation resulted in challenge with result: "
       .. "InteractionRequired and code: TokenIssuedBeforeRevocationTimestamp"
-    return nil, answers.graph_error(call, 401, why, told)
+    return unauthorized(call, why, challenge.header)
   end
   return token
 end
@@ -101,9 +101,8 @@ graph.sync = endpoint("POST", { write_permission }, function(service, call, toke
     return answers.intune_error(call, 409, "A sync is already in progress.")
   elseif reason == "cooldown" then
     local why = "A sync was requested too soon after the previous one."
-    local where, seconds = service.options.retry_after, ("%d"):format(math.ceil(remaining))
-    local headers = where == "header" and { ["retry-after"] = seconds } or nil
-    return answers.intune_error(call, 429, why, where == "body" and seconds or nil, headers)
+    local told = { [service.options.retry_after] = ("%d"):format(math.ceil(remaining)) }
+    return answers.intune_error(call, 429, why, told)
   end
   local by = token.client_id or "token"
   service:start_sync(token.tenant, call.now, call.change, by, call.client_request_id)

@@ -85,7 +85,6 @@ function Emulator:advance(seconds)
 end
 
 --- Adds an event to the log. When there are twice as many as must be kept, the older half is forgotten.
----@param event autopilot.emulator.Event
 function Emulator:note(event)
   local log, limit = self.log, self.options.log_limit
   if limit > 0 then
@@ -99,8 +98,6 @@ function Emulator:note(event)
 end
 
 --- The id of a tenant, by id or domain. Without the option `tenants` every tenant exists under the name asked for.
----@param name string
----@return string?
 function Emulator:find_tenant(name)
   if not self.tenant_ids then
     return name
@@ -108,10 +105,8 @@ function Emulator:find_tenant(name)
   return self.tenant_ids[name:lower()]
 end
 
----@param id string of a tenant
----@return boolean
-function Emulator:is_licensed(id)
-  local tenant = self.options.tenants and self.options.tenants[id]
+function Emulator:is_licensed(tenant_id)
+  local tenant = self.options.tenants and self.options.tenants[tenant_id]
   return not tenant or tenant.licensed ~= false
 end
 

@@ -52,10 +52,9 @@ local function certificate_mistake(application, call, claims, thumbprint)
   elseif tostring(claims.aud):match "^https?://[^/]+(/.*)$" ~= call.path then
     return "wrong_endpoint" -- the host may be any
   end
-  return not is_timely(claims, call.now) and "not_timely" or nil
 end
 
-local function platform_mistake(application, call, claims)
+local function platform_mistake(application, claims)
   local mistake = "wrong_issuer"
   for _, known in ipairs(application.federated) do
     if claims.iss == known.issuer then
@@ -64,7 +63,7 @@ local function platform_mistake(application, call, claims)
       elseif claims.aud ~= (known.audience or default_audience) then
         mistake = "wrong_audience"
       else
-        return not is_timely(claims, call.now) and "not_timely" or nil
+        return nil
       end
     end
   end
@@ -81,12 +80,15 @@ local function assertion_mistake(application, call)
   end
   local claims, thumbprint =
     inspect(fields.client_assertion), thumbprint_of(fields.client_assertion)
+  local mistake
   if claims and thumbprint then
-    return certificate_mistake(application, call, claims, thumbprint)
+    mistake = certificate_mistake(application, call, claims, thumbprint)
   elseif claims and application.federated then
-    return platform_mistake(application, call, claims)
+    mistake = platform_mistake(application, claims)
+  else
+    return "unknown_key"
   end
-  return "unknown_key"
+  return mistake or not is_timely(claims, call.now) and "not_timely" or nil
 end
 
 --- What is wrong with the proof in a token request, or nil when the application has proved who it is.

@@ -45,9 +45,6 @@ end
 
 --- The scopes of a person's token, as Entra lists them: permissions first, then what was asked for, without
 -- `offline_access`.
----@param asked autopilot.emulator.Scopes
----@param permissions string[]
----@return string
 function scopes.granted(asked, permissions)
   local words, known = {}, { offline_access = true }
   local function add(word)

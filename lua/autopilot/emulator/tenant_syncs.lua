@@ -1,7 +1,7 @@
 --- The syncs of each tenant: whether another one may start, and what the record shows.
 --
 -- Everything is computed from the latest syncs and a time. So an older record can be shown as well, and nothing
--- has to happen when a sync ends. A tenant takes memory from its first sync on.
+-- has to happen when a sync ends. A tenant takes memory from its first sync on. All times are Unix seconds.
 
 ---@class autopilot.emulator.TenantSyncs
 local TenantSyncs = {}
@@ -31,8 +31,6 @@ local function add(record, sync, at)
 end
 
 --- Why a sync may not start now, or nil when it may. With `extend_cooldown` a refusal begins the cooldown again.
----@param tenant string
----@param now number Unix seconds
 ---@return string? reason `in_progress` or `cooldown`
 ---@return number? remaining seconds of the cooldown
 function TenantSyncs:refusal(tenant, now)
@@ -54,11 +52,8 @@ function TenantSyncs:refusal(tenant, now)
 end
 
 --- Starts a sync, whether or not it may start.
----@param tenant string
----@param now number Unix seconds
 ---@param change { duration: number?, failed: boolean?, automatic: boolean? } how it differs from the usual sync
 ---@param by string who asked for it
----@param client_request_id string? of the request that asked for it
 ---@return autopilot.emulator.Event sync
 function TenantSyncs:start(tenant, now, change, by, client_request_id)
   local state = self.states[tenant] or { syncs = {}, merged = { status = "unknown" }, count = 0 }
@@ -86,9 +81,7 @@ function TenantSyncs:start(tenant, now, change, by, client_request_id)
 end
 
 --- What the record shows at a time, which may be in the past.
----@param tenant string
----@param at number Unix seconds
----@return { status: string, last_sync: number?, last_manual_trigger: number? } record Unix seconds, nil for never
+---@return { status: string, last_sync: number?, last_manual_trigger: number? } record nil for never
 function TenantSyncs:record(tenant, at)
   local state = self.states[tenant]
   local record = { status = "unknown" }

@@ -27,15 +27,16 @@ local slower = 5
 ---@param made_up table the emulator's generator of identifiers
 ---@return autopilot.emulator.Users
 function Users.new(rules, made_up)
-  -- `sign_ins` by device code, `refresh_tokens` by token, `object_ids` by user.
-  local self = { rules = rules, made_up = made_up }
-  self.sign_ins, self.refresh_tokens, self.object_ids = {}, {}, {}
-  return setmetatable(self, Users)
+  return setmetatable({
+    rules = rules,
+    made_up = made_up,
+    sign_ins = {}, -- by device code
+    refresh_tokens = {},
+    object_ids = {}, -- by user
+  }, Users)
 end
 
---- Gives out a code.
----@return string device_code
----@return autopilot.emulator.SignIn
+--- Gives out a device code. Returns it and its `SignIn`.
 function Users:offer(client_id, tenant, asked, now)
   local code = self.made_up.text(40)
   self.sign_ins[code] = {
@@ -49,10 +50,7 @@ function Users:offer(client_id, tenant, asked, now)
   return code, self.sign_ins[code]
 end
 
---- What a person does with a code; false when no device shows it.
----@param user_code string
----@param user string? who signs in; nil declines
----@return boolean
+--- The person `user` signs in with a code, or somebody declines to (nil). Returns false when no device shows the code.
 function Users:decide(user_code, user)
   for _, sign_in in pairs(self.sign_ins) do
     if sign_in.user_code == user_code then
@@ -64,8 +62,6 @@ function Users:decide(user_code, user)
 end
 
 --- The sign-in of a device code, once the person has approved it, or nil and the error. A code is good once.
----@return autopilot.emulator.SignIn? sign_in
----@return string? mistake
 function Users:poll(device_code, client_id, now)
   local sign_in = self.sign_ins[device_code]
   if not sign_in or sign_in.client_id ~= client_id then
@@ -88,28 +84,23 @@ function Users:poll(device_code, client_id, now)
 end
 
 --- Makes a refresh token.
----@return string
 function Users:leave_refresh_token(client_id, user)
   local token = self.made_up.text(80)
   self.refresh_tokens[token] = { client_id = client_id, user = user }
   return token
 end
 
---- Who has left a refresh token, or nil and the error. It is good in every tenant and for every resource
--- ("Refresh tokens in the Microsoft identity platform").
----@return string? user
----@return string? mistake
-function Users:refresh(token, client_id)
+--- The user who has left a refresh token, with the scopes that are asked for now, or nil and the error. It is good in
+-- every tenant and for every resource ("Refresh tokens in the Microsoft identity platform").
+function Users:refresh(token, client_id, scopes)
   local left = self.refresh_tokens[token]
   if not left or left.client_id ~= client_id then
     return nil, "wrong_refresh_token"
   end
-  return left.user
+  return { user = left.user, scopes = scopes }
 end
 
 --- The id of a person in the directory: the same at every sign-in.
----@param user string
----@return string
 function Users:object_id(user)
   self.object_ids[user] = self.object_ids[user] or self.made_up.guid()
   return self.object_ids[user]
