@@ -155,7 +155,6 @@ describe("the client's capability", function()
   end
 
   it("stands alone where nothing is wanted", function()
-    assert.same(with_capability {}, merged(nil))
     assert.same(with_capability {}, merged "{}")
     assert.same(with_capability {}, merged '{"access_token":null}')
   end)

@@ -81,7 +81,7 @@ describe("autopilot.base.dates.read_http_date", function()
     local days, count = -29219, 0 -- 1 January 1890
     for year = 1890, 2110 do
       lengths[2] = (year % 400 == 0 or year % 4 == 0 and year % 100 ~= 0) and 29 or 28
-      for month, length in ipairs(lengths) do
+      for _, length in ipairs(lengths) do
         for day = 1, length do
           local seconds = days * 86400 + (count * 7919) % 86400
           local text = os.date("!%a, %d %b %Y %H:%M:%S GMT", seconds)

@@ -34,16 +34,18 @@ local function contains(list, wanted)
   return false
 end
 
---- Adds the capability to a decoded claims request.
----@return boolean done false when the request has an unknown form
-local function add_capability(request)
-  local wanted = request.access_token
+--- A claims request with this client's capability in it.
+---@param text string a JSON object
+---@return string? merged nil when the text is not a claims request
+function claims.merge(text)
+  local request = #text <= longest and text:find "^%s*{" and json.decode(text, true)
+  local wanted = is_object(request) and request.access_token or nil
   if wanted == nil or wanted == json.null then
     wanted = {}
-  elseif not is_object(wanted) then
-    return false
   end
-  request.access_token = wanted
+  if not is_object(request) or not is_object(wanted) then
+    return nil
+  end
   local declared = is_object(wanted.xms_cc) and wanted.xms_cc or {}
   local values = type(declared.values) == "table" and declared.values or {}
   if #values == 0 then
@@ -52,21 +54,7 @@ local function add_capability(request)
   if not contains(values, capability) then
     values[#values + 1] = capability
   end
-  declared.values, wanted.xms_cc = values, declared
-  return true
-end
-
---- A claims request with this client's capability in it.
----@param text string? a JSON object; nil for the capability alone
----@return string? merged nil when the text is not a claims request
-function claims.merge(text)
-  if text and (#text > longest or not text:find "^%s*{") then
-    return nil
-  end
-  local request = text and json.decode(text, true) or not text and {}
-  if not is_object(request) or not add_capability(request) then
-    return nil
-  end
+  request.access_token, wanted.xms_cc, declared.values = wanted, declared, values
   return (json.encode(request))
 end
 

@@ -14,9 +14,7 @@ local words = {
 }
 
 --- Whether a name is that of a descriptor of this process, such as the pipe of a shell's `<(command)`.
----@param path string
----@return boolean
-function named_file.is_descriptor(path)
+local function is_descriptor(path)
   return path == "/dev/stdin" or path:find "^/dev/fd/" ~= nil or path:find "^/proc/self/fd/" ~= nil
 end
 
@@ -27,7 +25,7 @@ end
 ---@return string? complaint a clause such as `it is a folder`
 function named_file.read_complaint(path, allow_pipe)
   local kind = core.file_kind(path, true)
-  if kind == "pipe" and allow_pipe or named_file.is_descriptor(path) then
+  if kind == "pipe" and allow_pipe or is_descriptor(path) then
     return nil
   end
   return words[kind]

@@ -18,37 +18,17 @@ local retry_at, retry_delay
 -- Seconds. Trying costs a millisecond, in which nothing else runs.
 local first_delay, longest_delay = 1, 300
 
---- A drive with a helper thread, or nil and why there is none now.
+--- Changes to a helper thread where there can be one. Transfers that are polled already stay so.
 local function try_thread()
   local driver, problem, is_for_good = require("autopilot.openresty.thread").new()
-  if driver or is_for_good then
-    retry_at = nil
-  else
-    retry_delay = retry_at and math.min(2 * retry_delay, longest_delay) or first_delay
-    retry_at = core.clock() + retry_delay
-  end
-  return driver, problem
-end
-
-local function make()
-  retry_at = nil
-  if wanted == "thread" then
-    local driver, problem = try_thread()
-    if driver then
-      return driver
-    end
+  retry_delay = current and math.min(2 * retry_delay, longest_delay) or first_delay
+  retry_at = not driver and not is_for_good and core.clock() + retry_delay or nil
+  if driver and current then
+    ngx.log(ngx.NOTICE, "autopilot: a helper thread moves the transfers from now on")
+  elseif not driver and not current then
     ngx.log(ngx.WARN, "autopilot: ", problem, "; transfers are polled in the event loop")
   end
-  return require("autopilot.openresty.polling").new()
-end
-
---- Changes to a helper thread once there can be one. Transfers that are polled already stay so.
-local function try_again()
-  local driver = try_thread()
-  if driver then
-    current = driver
-    ngx.log(ngx.NOTICE, "autopilot: a helper thread moves the transfers from now on")
-  end
+  current = driver or current
 end
 
 --- This worker's own drive.
@@ -56,10 +36,12 @@ end
 function worker.driver()
   local process = core.process_id()
   if current_process ~= process then
-    current, current_process = make(), process
-  elseif retry_at and core.clock() >= retry_at then
-    try_again()
+    current, current_process, retry_at = nil, process, nil
   end
+  if wanted == "thread" and (not current or retry_at and core.clock() >= retry_at) then
+    try_thread()
+  end
+  current = current or require("autopilot.openresty.polling").new()
   return current
 end
 

@@ -83,8 +83,8 @@ local retried_by_default = {
 -- a lost request may have arrived, and only the caller knows whether a second one does harm; repeating a
 -- sign-in with a wrong secret can lock the application out (a token endpoint that fails is another case, see
 -- `is_transient`); for the rest an administrator has to change something first.
-local not_retried = "cooldown in_progress interrupted token_error unauthenticated forbidden not_licensed "
-  .. "not_found rejected redirected unexpected cancelled sync_failed timed_out"
+local not_retried = "cooldown in_progress interrupted token_error unauthenticated forbidden "
+  .. "not_licensed not_found rejected redirected unexpected cancelled sync_failed timed_out"
 for outcome in not_retried:gmatch "%S+" do
   retried_by_default[outcome] = false
 end

@@ -36,15 +36,8 @@ local most_blind_looks = 20
 -- others take it for theirs.
 local enough_askers = 2
 
---- What a client with a store shares of its tenant.
----@param client autopilot.Client
----@param store autopilot.Store
----@return autopilot.TenantStore
-function claim.share(client, store)
-  local shared = TenantStore.new(client, store)
-  shared.claim = claim
-  return shared
-end
+TenantStore.claim = claim
+claim.share = TenantStore.new
 
 -- ---- Holding the claim -------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ local outcome = require "autopilot.sync.outcome"
 ---@class autopilot.TenantStore
 ---@field leases autopilot.Leases of the store
 ---@field claim_key string the key of the tenant's lease
+---@field claim table `autopilot.share.claim`, which sets it
 ---@field value table? what the last read has found; nil when it failed
 ---@field package store autopilot.Store
 ---@field package key string
