@@ -137,14 +137,11 @@ end
 
 -- ---- Timestamps (RFC 3339) ----------------------------------------------------------------------
 
--- As many digits as a double holds exactly.
-local fraction_digits = 15
-
---- The value of the digits behind a decimal point. Dividing two whole numbers keeps the order of the texts,
--- and does not depend on the decimal point of the locale.
-local function fraction_of(digits)
-  digits = digits:sub(1, fraction_digits)
-  return tonumber(digits) / 10 ^ #digits
+--- A number whose whole part is digits, too. It is read as one text, which does not depend on the decimal
+-- point of the locale, and is rounded once: i386 would round a sum twice. A double holds 15 digits exactly.
+local function decimal(whole, digits)
+  digits = digits:sub(1, 15)
+  return tonumber(whole .. digits .. "e-" .. #digits)
 end
 
 --- Seconds by which a zone is ahead of UTC: `Z`, or up to 23:59 with a sign. Nil when it cannot be read.
@@ -179,7 +176,11 @@ function dates.read_timestamp(text)
   if not seconds or not offset then
     return nil
   end
-  return seconds - offset + (digits and fraction_of(digits) or 0)
+  local moment = seconds - offset
+  if not digits then
+    return moment
+  end
+  return moment < 0 and moment + decimal("0", digits) or decimal(("%.0f"):format(moment), digits)
 end
 
 -- ---- Retry-After (RFC 9110 section 10.2.3) ------------------------------------------------------
@@ -189,7 +190,7 @@ local function read_wait(text, now)
   text = trim(text)
   local whole, digits = text:match "^(%d+)%.?(%d*)$"
   if whole and (digits ~= "" or not text:find(".", 1, true)) then
-    return tonumber(whole) + (digits ~= "" and fraction_of(digits) or 0)
+    return digits == "" and tonumber(whole) or decimal(whole, digits)
   end
   local moment = dates.read_http_date(text, now)
   local wait = moment and moment - now
