@@ -14,6 +14,11 @@ describe("autopilot.base.dates.read_timestamp", function()
     assert.equal(1784805795, dates.read_timestamp "2026-07-23T11:23:15-00:00")
   end)
 
+  it("reads the number that is nearest, also where a processor would round a sum twice", function()
+    assert.equal(1271176910.43925488, dates.read_timestamp "2010-04-13T16:41:50.43925488Z")
+    assert.equal(-1.5, dates.read_timestamp "1969-12-31T23:59:58.5Z")
+  end)
+
   it("reads small letters, leap seconds and fractions of any length", function()
     assert.equal(1784805795, dates.read_timestamp "2026-07-23t11:23:15z")
     assert.equal(1483228800, dates.read_timestamp "2016-12-31T23:59:60Z")

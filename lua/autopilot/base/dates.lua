@@ -110,11 +110,11 @@ function dates.read_http_date(text, now)
   return is_right and seconds or nil
 end
 
---- The value of the digits behind a decimal point, of which a double holds 15 exactly. Dividing two whole
--- numbers keeps the order of the texts, and does not depend on the decimal point of the locale.
-local function fraction_of(digits)
+--- A number whose whole part is digits, too. It is read as one text, which does not depend on the decimal
+-- point of the locale, and is rounded once: i386 would round a sum twice. A double holds 15 digits exactly.
+local function decimal(whole, digits)
   digits = digits:sub(1, 15)
-  return tonumber(digits) / 10 ^ #digits
+  return tonumber(whole .. digits .. "e-" .. #digits)
 end
 
 --- Seconds by which a zone is ahead of UTC: `Z`, or up to 23:59 with a sign. Nil when it cannot be read.
@@ -139,22 +139,22 @@ function dates.read_timestamp(text)
   end
   local year, month, day, hour, minute, second, rest =
     text:match "^(%d%d%d%d)%-(%d%d)%-(%d%d)[Tt](%d%d):(%d%d):(%d%d)(.*)$"
+  local digits, zone = (rest or ""):match "^%.(%d+)(.*)$"
   local seconds = year and unix_time(year, month, day, hour, minute, second)
-  if not seconds then
-    return nil
+  local offset = seconds and zone_offset(zone or rest)
+  local moment = offset and seconds - offset
+  if not moment or not digits then
+    return moment
   end
-  local digits, zone = rest:match "^%.(%d+)(.*)$"
-  local offset = zone_offset(zone or rest)
-  return offset and seconds - offset + (digits and fraction_of(digits) or 0)
+  return moment < 0 and moment + decimal("0", digits) or decimal(("%.0f"):format(moment), digits)
 end
 
 --- Reads one value of Retry-After: digits with an optional fraction, or a date.
 local function read_wait(text, now)
   text = trim(text)
-  local whole, rest = text:match "^(%d+)(.*)$"
-  local digits = whole and rest:match "^%.(%d+)$"
-  if whole and (digits or rest == "") then
-    return tonumber(whole) + (digits and fraction_of(digits) or 0)
+  local whole, digits = text:match "^(%d+)%.?(%d*)$"
+  if whole and (digits ~= "" or not text:find(".", 1, true)) then
+    return digits == "" and tonumber(whole) or decimal(whole, digits)
   end
   local moment = dates.read_http_date(text, now)
   local wait = moment and moment - now

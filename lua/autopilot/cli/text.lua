@@ -10,11 +10,13 @@ local unit_seconds = { s = 1, m = 60, h = 3600, d = 86400 }
 -- For a message about a wrong time.
 text.time_forms = "Unix seconds, a time like 2026-07-23T11:23:15Z, now or -10m"
 
---- A time in ISO 8601, UTC, whole seconds: `2026-07-23T11:23:15Z`.
+--- A time in ISO 8601, UTC, whole seconds: `2026-07-23T11:23:15Z`. Unix seconds where the system has no date
+-- for it: one of 32 bits has none after January 2038.
 ---@param seconds number Unix time
 ---@return string
 function text.time(seconds)
-  return os.date("!%Y-%m-%dT%H:%M:%SZ", math.floor(seconds))
+  local ok, date = pcall(os.date, "!%Y-%m-%dT%H:%M:%SZ", math.floor(seconds))
+  return ok and date or ("%.0f"):format(seconds)
 end
 
 --- Reads a time: Unix seconds, ISO 8601 with an offset, `now`, or a time ago (`-10m`).
