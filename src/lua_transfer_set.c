@@ -57,7 +57,7 @@ static int create(lua_State *L) {
     object->set = transfer_set_create();
     if (object->set == NULL ||
         (concurrency > 0 && !transfer_set_expect(object->set, (unsigned)concurrency))) {
-        return luaL_error(L, "transfer_set: not enough memory");
+        return luaL_error(L, "transfer_set: not enough memory or descriptors");
     }
     return 1;
 }

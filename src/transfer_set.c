@@ -58,9 +58,8 @@ struct transfer_set *transfer_set_create(void) {
     set->multi = curl_multi_init();
     set->idle = calloc(MOST_IDLE, sizeof(struct transfer_handle *));
     set->idle_room = MOST_IDLE;
-    if (set->multi == NULL || set->idle == NULL ||
-        !socket_watch_init(&set->watch, set->multi, connection_use_note_socket)) {
-        curl_multi_cleanup(set->multi);
+    if (!socket_watch_init(&set->watch, set->multi, connection_use_note_socket) ||
+        set->idle == NULL) {
         socket_watch_free(&set->watch);
         free(set->idle);
         free(set);
@@ -89,26 +88,28 @@ bool transfer_set_is_ours(const struct transfer_set *set) {
     return set->process_id == platform_process_id();
 }
 
-/* A handle for the request, if possible one that has served it before; NULL when memory is short.
- */
-static struct transfer_handle *take_handle(struct transfer_set *set,
-                                           struct prepared_request *request) {
+/* Takes a handle for the request, if possible one that has served it before. Not CURLE_OK, with a
+ * handle of NULL, when memory is short or libcurl refuses an option. */
+static CURLcode take_handle(struct transfer_set *set, struct prepared_request *request,
+                            struct transfer_handle **taken) {
     for (size_t i = set->idle_count; i-- > 0;) {
         struct transfer_handle *handle = set->idle[i];
         if (handle->request == request) {
             set->idle[i] = set->idle[--set->idle_count];
-            return handle;
+            *taken = handle;
+            return CURLE_OK;
         }
     }
-    if (set->idle_count == 0) {
-        return transfer_handle_create(request, &set->sockets, &set->http2);
-    }
-    struct transfer_handle *other = set->idle[--set->idle_count];
-    if (transfer_handle_reuse(other, request) != CURLE_OK) {
+    struct transfer_handle *other = set->idle_count == 0
+                                        ? transfer_handle_create(&set->sockets, &set->http2)
+                                        : set->idle[--set->idle_count];
+    CURLcode code = other != NULL ? transfer_handle_configure(other, request) : CURLE_OUT_OF_MEMORY;
+    if (code != CURLE_OK) {
         transfer_handle_free(other);
-        return NULL;
+        other = NULL;
     }
-    return other;
+    *taken = other;
+    return code;
 }
 
 /* Notes when the set itself has to act for a transfer that has just been added. */
@@ -134,10 +135,10 @@ static void return_handle(struct transfer_set *set, struct transfer_handle *hand
 
 void transfer_set_add(struct transfer_set *set, struct transfer *transfer,
                       struct prepared_request *request, const struct transfer_attempt *attempt) {
-    CURLcode code = CURLE_OUT_OF_MEMORY;
-    struct transfer_handle *handle = take_handle(set, request);
+    struct transfer_handle *handle;
+    CURLcode code = take_handle(set, request, &handle);
     transfer->set = set;
-    if (handle != NULL) {
+    if (code == CURLE_OK) {
         connection_limits_apply(&set->limits, request, handle->easy);
         code = transfer_prepare(transfer, handle, attempt);
     }
@@ -392,7 +393,6 @@ void transfer_set_destroy(struct transfer_set *set) {
     while (set->idle_count > 0) {
         transfer_handle_free(set->idle[--set->idle_count]);
     }
-    curl_multi_cleanup(set->multi);
     socket_watch_free(&set->watch);
     idle_sockets_free(&set->sockets);
     free(set->idle);

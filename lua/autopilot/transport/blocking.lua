@@ -15,6 +15,19 @@ local core = require "autopilot.core"
 local Blocking = {}
 Blocking.__index = Blocking
 
+--- The failure of a request for which there is no transfer set: newer libcurls (seen with 8.21)
+-- need descriptors for one.
+local function unsent(message)
+  return {
+    stage = "connect",
+    name = "CURLE_FAILED_INIT",
+    message = message,
+    timeout = false,
+    delivered = "no",
+    sends = 0,
+  }
+end
+
 ---@return autopilot.BlockingDrive
 function Blocking.new()
   return setmetatable({}, Blocking)
@@ -29,7 +42,11 @@ end
 function Blocking:run(prepared, attempt)
   local process = core.process_id()
   if not self.set or self.process ~= process then -- sockets from before a fork are not used after it
-    self.set, self.process = core.transfer_set(), process
+    local is_made, set = pcall(core.transfer_set)
+    if not is_made then
+      return nil, unsent(set)
+    end
+    self.set, self.process = set, process
   end
   local set = self.set
   set:take() -- drops a transfer whose wait was ended by an error, as an interrupt is one
