@@ -4,7 +4,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <curl/curl.h>
 
 /* Copies the variable's value if it is set: the environment may change later, the choice must not.
  * False when memory is short. */
@@ -73,4 +72,52 @@ const struct ca_store *ca_store_default(void) {
     const struct ca_store *answer = is_chosen ? &store : NULL;
     platform_unlock();
     return answer;
+}
+
+/* libcurl from 8.21 on takes NULL for "the default". It is then given a source that holds nothing:
+ * a folder that cannot exist, or a certificate that vouches for no other. That one was valid for a
+ * moment of 1970, is no authority, and its key is the point with x = 0, whose secret is unknown. */
+static const char empty_folder[] = "/dev/null/none";
+static char empty_bundle[] = "-----BEGIN CERTIFICATE-----\n"
+                             "MIHdMIHDoAMCAQICAQEwCgYIKoZIzj0EAwIwDzENMAsGA1UEAwwEbm9uZTAeFw03\n"
+                             "MDAxMDEwMDAwMDBaFw03MDAxMDEwMDAwMDBaMA8xDTALBgNVBAMMBG5vbmUwWTAT\n"
+                             "BgcqhkjOPQIBBggqhkjOPQMBBwNCAAQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n"
+                             "AAAAAAAAAGZIXHgOL4PXJDO9XYSga7ZUHCrzHa6HFyi/hWoXT5P0oxAwDjAMBgNV\n"
+                             "HRMBAf8EAjAAMAoGCCqGSM49BAMCAwkAMAYCAQECAQE=\n"
+                             "-----END CERTIFICATE-----\n";
+
+/* Sets a source for hosts and for proxies. One that is not used may be unknown to the TLS library.
+ */
+static CURLcode set_source(CURL *easy, CURLoption option, CURLoption proxy_option,
+                           const void *value, bool is_used) {
+    CURLcode code = curl_easy_setopt(easy, option, value);
+    if (code == CURLE_OK) {
+        code = curl_easy_setopt(easy, proxy_option, value);
+        code = code == CURLE_UNKNOWN_OPTION ? CURLE_OK : code; /* a libcurl without proxies */
+    }
+    return code == CURLE_NOT_BUILT_IN && !is_used ? CURLE_OK : code;
+}
+
+CURLcode ca_store_configure(const struct ca_store *store, CURL *easy) {
+    const curl_version_info_data *libcurl = curl_version_info(CURLVERSION_NOW);
+    bool is_null_default = libcurl->version_num >= 0x081500;
+    bool hides_folder = is_null_default && store->path == NULL && libcurl->capath != NULL;
+    bool hides_bundle = is_null_default && store->file == NULL && libcurl->cainfo != NULL;
+    struct curl_blob blob = {store->extra, store->extra_length, CURL_BLOB_NOCOPY};
+    if (store->file == NULL && store->path == NULL) {
+        return CURLE_OK;
+    }
+    if (hides_bundle && store->extra == NULL) {
+        blob = (struct curl_blob){empty_bundle, sizeof empty_bundle - 1, CURL_BLOB_NOCOPY};
+    }
+    CURLcode code = set_source(easy, CURLOPT_CAINFO, CURLOPT_PROXY_CAINFO, store->file, true);
+    if (code == CURLE_OK) {
+        code = set_source(easy, CURLOPT_CAPATH, CURLOPT_PROXY_CAPATH,
+                          hides_folder ? empty_folder : store->path, store->path != NULL);
+    }
+    if (code == CURLE_OK && blob.data != NULL) {
+        /* libcurl reads it in place of a bundle. */
+        code = set_source(easy, CURLOPT_CAINFO_BLOB, CURLOPT_PROXY_CAINFO_BLOB, &blob, true);
+    }
+    return code;
 }

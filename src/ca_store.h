@@ -4,6 +4,7 @@
 #define AUTOPILOT_CA_STORE_H
 
 #include <stddef.h>
+#include <curl/curl.h>
 
 /* A source that is NULL is not used. All NULL: libcurl's own default, or the system's store
  * (Windows, macOS). */
@@ -21,5 +22,9 @@ struct ca_store {
  * 3. libcurl's own bundle, without a folder: only then does libcurl parse it once for a multi, and
  *    not for each connection. */
 const struct ca_store *ca_store_default(void);
+
+/* Has the handle, and its proxies, trust what the store names and nothing else. Not CURLE_OK when
+ * libcurl refuses to: CURLE_NOT_BUILT_IN where its TLS library cannot read such a source. */
+CURLcode ca_store_configure(const struct ca_store *store, CURL *easy);
 
 #endif

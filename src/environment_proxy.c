@@ -78,13 +78,18 @@ static bool has_address(const char *entry, size_t length, uint32_t address) {
     return (network & mask) == (address & mask);
 }
 
+/* libcurl before 7.86 takes addresses for names, and a final dot for part of the name. */
+static bool knows_addresses(void) {
+    return curl_version_info(CURLVERSION_NOW)->version_num >= 0x075600;
+}
+
 /* True when the entry, without a leading dot, is the name or a domain that it belongs to. */
 static bool has_name(const char *entry, size_t length, const char *name, size_t name_length) {
     if (length > 0 && entry[0] == '.') {
         entry++;
         length--;
     }
-    if (length > 0 && entry[length - 1] == '.') {
+    if (length > 0 && entry[length - 1] == '.' && knows_addresses()) {
         length--;
     }
     if (length == 0 || length > name_length) {
@@ -100,7 +105,8 @@ static bool exempts(const char *list, const char *host) {
     size_t host_length = strlen(host);
     const char *text = host;
     uint32_t address;
-    bool is_address = read_address(&text, host + host_length, &address) && *text == '\0';
+    bool is_address =
+        knows_addresses() && read_address(&text, host + host_length, &address) && *text == '\0';
     if (strcmp(list, "*") == 0) {
         return true;
     }

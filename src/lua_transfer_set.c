@@ -50,7 +50,7 @@ static int create(lua_State *L) {
     lua_setuservalue(L, -2);
     object->set = transfer_set_create((unsigned)concurrency);
     if (object->set == NULL) {
-        return luaL_error(L, "transfer_set: not enough memory");
+        return luaL_error(L, "transfer_set: not enough memory or descriptors");
     }
     return 1;
 }

@@ -25,6 +25,10 @@ long platform_process_id(void);
 /* True when the socket can be read, or has been closed at the other end. Never blocks. */
 bool platform_has_input(intptr_t socket);
 
+/* Whether this process ignores SIGPIPE; has it ignore SIGPIPE. */
+bool platform_ignores_broken_pipes(void);
+void platform_ignore_broken_pipes(void);
+
 /* True when the internet socket has a peer. */
 bool platform_is_connected(intptr_t socket);
 

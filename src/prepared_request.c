@@ -168,24 +168,6 @@ const char *prepared_request_set(char **member, const char *text, size_t length)
 /* Hands the option on unless an earlier one was refused; `code` holds the first refusal. */
 #define SET(option, value) (code = code == CURLE_OK ? curl_easy_setopt(easy, option, value) : code)
 
-/* Sets the certificate authorities. All NULL leaves libcurl's default, or the system's own store.
- */
-static CURLcode configure_sources(const struct ca_store *store, CURL *easy) {
-    CURLcode code = CURLE_OK;
-    if (store->file != NULL || store->path != NULL) {
-        SET(CURLOPT_CAINFO, store->file);
-        SET(CURLOPT_CAPATH, store->path);
-        SET(CURLOPT_PROXY_CAINFO, store->file);
-        SET(CURLOPT_PROXY_CAPATH, store->path);
-    }
-    if (store->extra != NULL) {
-        struct curl_blob extra = {store->extra, store->extra_length, CURL_BLOB_NOCOPY};
-        SET(CURLOPT_CAINFO_BLOB, &extra);
-        SET(CURLOPT_PROXY_CAINFO_BLOB, &extra);
-    }
-    return code;
-}
-
 static CURLcode configure_trust(const struct prepared_request *request, CURL *easy) {
     CURLcode code = CURLE_OK;
     SET(CURLOPT_SSL_VERIFYPEER, 1L);
@@ -197,7 +179,7 @@ static CURLcode configure_trust(const struct prepared_request *request, CURL *ea
     const struct ca_store given = {.file = request->ca_file, .path = request->ca_path};
     bool is_given = given.file != NULL || given.path != NULL;
     const struct ca_store *store = is_given ? &given : ca_store_default();
-    return store != NULL ? configure_sources(store, easy) : CURLE_OUT_OF_MEMORY;
+    return store != NULL ? ca_store_configure(store, easy) : CURLE_OUT_OF_MEMORY;
 }
 
 /* The least that libcurl accepts. It allocates one for each body over HTTP/2; with its default of

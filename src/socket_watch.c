@@ -82,8 +82,24 @@ bool socket_watch_init(struct socket_watch *watch, CURLM *multi,
            curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, (void *)watch) == CURLM_OK;
 }
 
+/* libcurl 8.9.1 has a process that ignores SIGPIPE do so no longer: whether that must be mended
+ * after a call. */
+static bool must_ignore_broken_pipes(void) {
+    return curl_version_info(CURLVERSION_NOW)->version_num == 0x080901 &&
+           platform_ignores_broken_pipes();
+}
+
+static void mend(bool must_ignore) {
+    if (must_ignore) {
+        platform_ignore_broken_pipes();
+    }
+}
+
 void socket_watch_free(struct socket_watch *watch) {
+    bool must_ignore = must_ignore_broken_pipes();
+    curl_multi_cleanup(watch->multi); /* which still reports sockets */
     curl_multi_cleanup(watch->waiter);
+    mend(must_ignore);
     free(watch->sockets);
 }
 
@@ -98,10 +114,17 @@ static void say_that_all_has_happened(struct curl_waitfd *sockets, size_t count)
     }
 }
 
+/* Whether the system refuses to wait for so many, and libcurl, before 7.84, does not tell. */
+static bool is_silently_refused(size_t count) {
+    long limit = platform_descriptor_limit();
+    return curl_version_info(CURLVERSION_NOW)->version_num < 0x075400 && limit > 0 &&
+           (long)count > limit;
+}
+
 /* Waits for both in one array; false when the system refuses to. */
 static bool wait_for_all(struct socket_watch *watch, struct curl_waitfd *others, unsigned count,
                          int milliseconds) {
-    if (!reserve(watch, watch->count + count)) {
+    if (!reserve(watch, watch->count + count) || is_silently_refused(watch->count + count)) {
         return false;
     }
     struct curl_waitfd *end = watch->sockets + watch->count;
@@ -144,7 +167,7 @@ static int bits_of(short happened) {
 
 CURLMcode socket_watch_act(struct socket_watch *watch) {
     int running = 0;
-    bool has_acted = false;
+    bool has_acted = false, must_ignore = must_ignore_broken_pipes();
     CURLMcode status = CURLM_OK;
     /* From the end, because the last one moves to the place of one that is dropped. */
     for (size_t i = watch->count; i-- > 0 && status == CURLM_OK;) {
@@ -158,13 +181,17 @@ CURLMcode socket_watch_act(struct socket_watch *watch) {
     if (!has_acted) {
         status = curl_multi_socket_action(watch->multi, CURL_SOCKET_TIMEOUT, 0, &running);
     }
+    mend(must_ignore);
     return status;
 }
 
 CURLMcode socket_watch_act_on_all(struct socket_watch *watch) {
     int running = 0;
+    bool must_ignore = must_ignore_broken_pipes();
     for (size_t i = 0; i < watch->count; i++) {
         watch->sockets[i].revents = 0;
     }
-    return curl_multi_socket_all(watch->multi, &running);
+    CURLMcode status = curl_multi_socket_all(watch->multi, &running);
+    mend(must_ignore);
+    return status;
 }

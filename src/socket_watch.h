@@ -20,7 +20,7 @@ struct socket_watch {
 bool socket_watch_init(struct socket_watch *watch, CURLM *multi,
                        void (*noted)(CURL *easy, curl_socket_t socket, int what));
 
-/* Call it after curl_multi_cleanup, which still reports sockets. */
+/* Frees the multi too. */
 void socket_watch_free(struct socket_watch *watch);
 
 /* Waits for an event of the sockets or of `others`, for a wake-up, or for the milliseconds to pass.

@@ -96,7 +96,8 @@ static long to_milliseconds(double seconds) {
 /* Hands the option on unless an earlier one was refused; `code` holds the first refusal. */
 #define SET(option, value) (code = code == CURLE_OK ? curl_easy_setopt(easy, option, value) : code)
 
-CURLcode transfer_handle_reuse(struct transfer_handle *handle, struct prepared_request *request) {
+CURLcode transfer_handle_configure(struct transfer_handle *handle,
+                                   struct prepared_request *request) {
     CURL *easy = handle->easy;
     curl_easy_reset(easy); /* first: it still points at the other request's URL */
     prepared_request_release(handle->request);
@@ -111,8 +112,7 @@ CURLcode transfer_handle_reuse(struct transfer_handle *handle, struct prepared_r
     return code == CURLE_OK ? connection_use_configure(handle) : code;
 }
 
-struct transfer_handle *transfer_handle_create(struct prepared_request *request,
-                                               struct idle_sockets *sockets,
+struct transfer_handle *transfer_handle_create(struct idle_sockets *sockets,
                                                struct http2_connections *http2) {
     struct transfer_handle *handle = calloc(1, sizeof *handle);
     if (handle == NULL) {
@@ -122,7 +122,7 @@ struct transfer_handle *transfer_handle_create(struct prepared_request *request,
     handle->http2 = http2;
     byte_buffer_init(&handle->own_headers, (size_t)-1);
     handle->easy = curl_easy_init();
-    if (handle->easy == NULL || transfer_handle_reuse(handle, request) != CURLE_OK) {
+    if (handle->easy == NULL) {
         transfer_handle_free(handle);
         return NULL;
     }
@@ -164,9 +164,13 @@ static double read_seconds(CURL *easy, CURLINFO which) {
 static void read_timings(struct transfer *transfer) {
     CURL *easy = transfer->handle->easy;
     struct transfer_timings *timings = &transfer->timings;
-    timings->name_lookup = read_seconds(easy, CURLINFO_NAMELOOKUP_TIME_T);
-    timings->connect = read_seconds(easy, CURLINFO_CONNECT_TIME_T);
-    timings->tls = read_seconds(easy, CURLINFO_APPCONNECT_TIME_T);
+    long connections = 0;
+    curl_easy_getinfo(easy, CURLINFO_NUM_CONNECTS, &connections);
+    if (connections > 0 || transfer->sends == 0) {
+        timings->name_lookup = read_seconds(easy, CURLINFO_NAMELOOKUP_TIME_T);
+        timings->connect = read_seconds(easy, CURLINFO_CONNECT_TIME_T);
+        timings->tls = read_seconds(easy, CURLINFO_APPCONNECT_TIME_T);
+    } /* else some libcurls note how long it took to find a connection */
     timings->first_byte = read_seconds(easy, CURLINFO_STARTTRANSFER_TIME_T);
     timings->total = read_seconds(easy, CURLINFO_TOTAL_TIME_T);
 }

@@ -78,15 +78,15 @@ struct transfer {
     double deadline;
 };
 
-/* A handle for transfers of this request; NULL when memory is short. Handles of one set share what
- * is known of connections. */
-struct transfer_handle *transfer_handle_create(struct prepared_request *request,
-                                               struct idle_sockets *sockets,
+/* A handle that is to be configured; NULL when memory is short. Handles of one set share what is
+ * known of connections. */
+struct transfer_handle *transfer_handle_create(struct idle_sockets *sockets,
                                                struct http2_connections *http2);
 
-/* Configures an idle handle for another request. Not CURLE_OK when libcurl refuses: free it then.
- */
-CURLcode transfer_handle_reuse(struct transfer_handle *handle, struct prepared_request *request);
+/* Configures an idle handle for a request, or another one. Not CURLE_OK when libcurl refuses: free
+ * it then. */
+CURLcode transfer_handle_configure(struct transfer_handle *handle,
+                                   struct prepared_request *request);
 
 /* Frees an idle handle. NULL is allowed. */
 void transfer_handle_free(struct transfer_handle *handle);

@@ -69,8 +69,7 @@ struct transfer_set *transfer_set_create(unsigned concurrency) {
     set->next_deadline = set->next_look = never;
     http2_connections_init(&set->http2);
     set->multi = curl_multi_init();
-    if (set->multi == NULL ||
-        !socket_watch_init(&set->watch, set->multi, connection_use_note_socket)) {
+    if (!socket_watch_init(&set->watch, set->multi, connection_use_note_socket)) {
         transfer_set_destroy(set);
         return NULL;
     }
@@ -86,26 +85,32 @@ bool transfer_set_is_ours(const struct transfer_set *set) {
     return set->process_id == platform_process_id();
 }
 
-/* A handle for the request, if possible one that has served it before; NULL when memory is short.
- */
-static struct transfer_handle *take_handle(struct transfer_set *set,
-                                           struct prepared_request *request) {
+/* Takes a handle for the request, if possible one that has served it before. Not CURLE_OK, with a
+ * handle of NULL, when memory is short or libcurl refuses an option. */
+static CURLcode take_handle(struct transfer_set *set, struct prepared_request *request,
+                            struct transfer_handle **taken) {
     struct transfer_handle **link = &set->idle;
     while (*link != NULL && (*link)->request != request) {
         link = &(*link)->next;
     }
     link = *link != NULL ? link : &set->idle;
     struct transfer_handle *handle = *link;
-    if (handle == NULL) {
-        return transfer_handle_create(request, &set->sockets, &set->http2);
+    if (handle != NULL) {
+        *link = handle->next;
+        set->idle_count--;
+    } else {
+        handle = transfer_handle_create(&set->sockets, &set->http2);
     }
-    *link = handle->next;
-    set->idle_count--;
-    if (handle->request != request && transfer_handle_reuse(handle, request) != CURLE_OK) {
+    CURLcode code = handle != NULL ? CURLE_OK : CURLE_OUT_OF_MEMORY;
+    if (code == CURLE_OK && handle->request != request) {
+        code = transfer_handle_configure(handle, request);
+    }
+    if (code != CURLE_OK) {
         transfer_handle_free(handle);
-        return NULL;
+        handle = NULL;
     }
-    return handle;
+    *taken = handle;
+    return code;
 }
 
 static void return_handle(struct transfer_set *set, struct transfer_handle *handle) {
@@ -133,10 +138,10 @@ static void note_times(struct transfer_set *set, struct transfer *transfer, doub
 
 void transfer_set_add(struct transfer_set *set, struct transfer *transfer,
                       struct prepared_request *request, const struct transfer_attempt *attempt) {
-    CURLcode code = CURLE_OUT_OF_MEMORY;
-    struct transfer_handle *handle = take_handle(set, request);
+    struct transfer_handle *handle;
+    CURLcode code = take_handle(set, request, &handle);
     transfer->set = set;
-    if (handle != NULL) {
+    if (code == CURLE_OK) {
         connection_limits_apply(&set->limits, request, handle->easy);
         code = transfer_prepare(transfer, handle, attempt);
     }
@@ -381,7 +386,6 @@ void transfer_set_destroy(struct transfer_set *set) {
         transfer_handle_free(set->idle);
         set->idle = next;
     }
-    curl_multi_cleanup(set->multi);
     socket_watch_free(&set->watch);
     idle_sockets_free(&set->sockets);
     free(set);

@@ -2,6 +2,7 @@
 -- arrived is never lost to what is wrong after it, and never forged by it.
 
 local http1_answers = require "support.http1_answers"
+local libcurl = require "support.libcurl"
 local wire = require "support.wire"
 
 local answer, ask = http1_answers.answer, http1_answers.ask
@@ -62,9 +63,12 @@ describe("an answer over HTTP/1.1", function()
     end)
 
     it("refuses a header with a NUL, and one without a colon, but not the status", function()
-      local name = "CURLE_WEIRD_SERVER_REPLY"
-      assert_cut(answer "HTTP/1.1 500 X\r\nA: x\0y\r\n\r\n", 500, name)
-      assert_cut(answer "HTTP/1.1 500 X\r\nno colon\r\n\r\n", 500, name)
+      -- Older ones read past such a line, and then wait for a body.
+      local name = libcurl.is_between "7.83" and "CURLE_WEIRD_SERVER_REPLY"
+        or "CURLE_OPERATION_TIMEDOUT"
+      local how = { total = 0.3 }
+      assert_cut(answer("HTTP/1.1 500 X\r\nA: x\0y\r\n\r\n", nil, how), 500, name)
+      assert_cut(answer("HTTP/1.1 500 X\r\nno colon\r\n\r\n", nil, how), 500, name)
     end)
 
     it("is lost when there is garbage before the status line", function()
@@ -166,8 +170,13 @@ describe("an answer over HTTP/1.1", function()
     it("keeps the status when its transfer coding cannot be undone", function()
       for _, coding in ipairs { "gzip, chunked", "unheard-of" } do
         local head = "HTTP/1.1 429 X\r\nRetry-After: 5\r\nTransfer-Encoding: %s\r\n\r\n"
-        local outcome = answer(head:format(coding) .. "5\r\nhello\r\n0\r\n\r\n", "close")
-        assert_cut(outcome, 429, "CURLE_BAD_CONTENT_ENCODING")
+        local coded = "5\r\nhello\r\n0\r\n\r\n"
+        local outcome = answer(head:format(coding) .. coded, "close")
+        if libcurl.is_between("8.1", "8.13") and not outcome.network then
+          assert_whole(outcome, 429, coded) -- it takes no notice of the coding
+        else
+          assert_cut(outcome, 429, "CURLE_BAD_CONTENT_ENCODING")
+        end
         assert.are.equal("5", outcome.response.headers["retry-after"])
       end
     end)

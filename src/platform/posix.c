@@ -78,6 +78,15 @@ bool platform_has_input(intptr_t socket) {
     return poll(&asked, 1, 0) > 0;
 }
 
+bool platform_ignores_broken_pipes(void) {
+    struct sigaction action;
+    return sigaction(SIGPIPE, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
+void platform_ignore_broken_pipes(void) {
+    (void)signal(SIGPIPE, SIG_IGN);
+}
+
 bool platform_is_connected(intptr_t socket) {
     struct sockaddr_storage peer = {0};
     socklen_t length = sizeof peer;

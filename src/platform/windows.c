@@ -48,6 +48,14 @@ bool platform_has_input(intptr_t socket) {
     return WSAPoll(&asked, 1, 0) > 0;
 }
 
+/* Windows has no such signal. */
+bool platform_ignores_broken_pipes(void) {
+    return false;
+}
+
+void platform_ignore_broken_pipes(void) {
+}
+
 bool platform_is_connected(intptr_t socket) {
     struct sockaddr_storage peer = {0};
     int length = sizeof peer;

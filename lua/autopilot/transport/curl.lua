@@ -126,7 +126,11 @@ end
 function Blocking:run(prepared, attempt)
   local process = core.process_id()
   if not self.set or self.process ~= process then -- sockets from before a fork are not used after it
-    self.set, self.process = core.transfer_set(), process
+    local is_made, set = pcall(core.transfer_set)
+    if not is_made then -- newer libcurls (seen with 8.21) need descriptors for one
+      return nil, curl.unsent("CURLE_FAILED_INIT", set)
+    end
+    self.set, self.process = set, process
   end
   local set = self.set
   set:take() -- drops a transfer whose wait was ended by an error, as an interrupt is one

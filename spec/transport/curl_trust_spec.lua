@@ -1,0 +1,165 @@
+-- Whose certificates are trusted: what the caller names and nothing else, with every libcurl. The specs
+-- stand in for the machine's own certificates, and for a TLS library that cannot read folders.
+
+local files = require "support.files"
+local hostile = require "support.hostile_server"
+local overlay = require "support.overlay"
+local preloaded = require "support.preloaded"
+local wire = require "support.wire"
+
+-- Moves libcurl's default folder and bundle, as Debian and many others have them, to TRUST_FOLDER.
+-- REFUSE_FOLDERS has libcurl refuse the options that name a folder, even for NULL.
+local source = [[
+#define _GNU_SOURCE
+#include <curl/curl.h>
+#include <dirent.h>
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#undef curl_easy_setopt
+
+static const char *moved(const char *path, char room[4096]) {
+    static const char folder[] = "/etc/ssl/certs";
+    const char *target = getenv("TRUST_FOLDER");
+    if (target == NULL || strncmp(path, folder, sizeof folder - 1) != 0) {
+        return path;
+    }
+    snprintf(room, 4096, "%s%s", target, path + sizeof folder - 1);
+    return room;
+}
+
+#define NEXT(name) ((__typeof__(name) *)dlsym(RTLD_NEXT, #name))
+FILE *fopen(const char *path, const char *mode) {
+    char room[4096];
+    return NEXT(fopen)(moved(path, room), mode);
+}
+FILE *fopen64(const char *path, const char *mode) {
+    char room[4096];
+    return NEXT(fopen64)(moved(path, room), mode);
+}
+int open(const char *path, int flags, ...) {
+    char room[4096];
+    return NEXT(open)(moved(path, room), flags, 0600);
+}
+int stat(const char *path, struct stat *status) {
+    char room[4096];
+    return NEXT(stat)(moved(path, room), status);
+}
+DIR *opendir(const char *path) {
+    char room[4096];
+    return NEXT(opendir)(moved(path, room));
+}
+
+CURLcode curl_easy_setopt(CURL *easy, CURLoption option, ...) {
+    va_list list;
+    va_start(list, option);
+    void *value = va_arg(list, void *);
+    va_end(list);
+    if (getenv("REFUSE_FOLDERS") != NULL &&
+        (option == CURLOPT_CAPATH || option == CURLOPT_PROXY_CAPATH)) {
+        return CURLE_NOT_BUILT_IN;
+    }
+    static const char *const names[] = {"libcurl.so.4", "libcurl-gnutls.so.4", "libcurl.so"};
+    void *libcurl = NULL;
+    for (int i = 0; i < 3 && libcurl == NULL; i++) {
+        libcurl = dlopen(names[i], RTLD_LAZY | RTLD_NOLOAD);
+    }
+    return ((__typeof__(curl_easy_setopt) *)dlsym(libcurl, "curl_easy_setopt"))(easy, option, value);
+}
+]]
+
+-- Prints the status of the answer, or where the request failed and libcurl's name for that.
+local program = [[
+local url, ca_file, ca_path, proxy = ...
+local function given(text)
+  return text ~= "" and text or nil
+end
+local http = { ca_file = given(ca_file), ca_path = given(ca_path), proxy = proxy }
+local transport = require("autopilot.transport.curl").new { http = http }
+local response, network = transport { method = "GET", url = url }
+print(response and response.status or network.stage .. " " .. network.name)
+]]
+
+describe("the trusted certificates", function()
+  local library_folder, library, theirs, ours
+
+  setup(function()
+    library_folder, library = preloaded.build(source)
+    -- Two folders with hashed names: one trusts the server, and stands for the machine's.
+    theirs, ours = (files.folder()), (files.folder())
+    for folder, authority in pairs { [theirs] = "ca", [ours] = "untrusted" } do
+      files.write(folder .. "/ca-certificates.crt", files.read(wire.certificates()[authority]))
+      os.execute(("openssl rehash '%s' 2>/dev/null"):format(folder))
+    end
+  end)
+
+  teardown(function()
+    for _, folder in ipairs { library_folder, theirs, ours } do
+      preloaded.remove(folder)
+    end
+    wire.teardown()
+  end)
+
+  after_each(wire.close)
+
+  --- What comes of a request to a server, whose certificate only the machine trusts.
+  local function ask(how)
+    local server = hostile.listen(wire.tls(wire.serves()))
+    local url = server:url("", "https")
+    local environment = overlay({
+      LD_PRELOAD = library,
+      TRUST_FOLDER = theirs,
+      SSL_CERT_FILE = "",
+      SSL_CERT_DIR = "",
+    }, how.environment)
+    local proxy = how.is_proxied and url:gsub("/$", "") or ""
+    local target = how.is_proxied and "https://graph.example.test/" or url
+    local output =
+      preloaded.run(environment, program, target, how.ca_file or "", how.ca_path or "", proxy)
+    return (output:gsub("\n$", ""))
+  end
+
+  local function is_moved()
+    if ask {} == "204" then
+      return true
+    end
+    pending "libcurl's own certificates are not in /etc/ssl/certs"
+  end
+
+  it("are not those of the machine where the caller names others", function()
+    if is_moved() then
+      local refused = "tls CURLE_PEER_FAILED_VERIFICATION"
+      local file = ours .. "/ca-certificates.crt"
+      assert.equal(refused, ask { ca_file = file })
+      assert.equal(refused, ask { ca_path = ours })
+      assert.equal(refused, ask { ca_file = file, ca_path = ours })
+      assert.equal(refused, ask { environment = { SSL_CERT_FILE = file } })
+      assert.equal(refused, ask { environment = { SSL_CERT_DIR = ours } })
+    end
+  end)
+
+  it("are not those of the machine for a proxy either", function()
+    if is_moved() then
+      local refused = "proxy CURLE_PEER_FAILED_VERIFICATION"
+      local file = ours .. "/ca-certificates.crt"
+      assert.equal(refused, ask { ca_file = file, is_proxied = true })
+      assert.equal(refused, ask { ca_path = ours, is_proxied = true })
+    end
+  end)
+
+  it("are those that the caller names", function()
+    assert.equal("204", ask { ca_file = theirs .. "/ca-certificates.crt" })
+    assert.equal("204", ask { ca_path = theirs })
+  end)
+
+  it("may be a file where the TLS library reads no folders, and a folder is refused", function()
+    local environment = { REFUSE_FOLDERS = "yes" }
+    local file = theirs .. "/ca-certificates.crt"
+    assert.equal("204", ask { ca_file = file, environment = environment })
+    assert.equal("connect CURLE_NOT_BUILT_IN", ask { ca_path = theirs, environment = environment })
+  end)
+end)
