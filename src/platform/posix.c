@@ -84,7 +84,8 @@ bool platform_ignores_broken_pipes(void) {
 }
 
 void platform_ignore_broken_pipes(void) {
-    (void)signal(SIGPIPE, SIG_IGN);
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
+    (void)sigaction(SIGPIPE, &ignore, NULL);
 }
 
 bool platform_is_connected(intptr_t socket) {

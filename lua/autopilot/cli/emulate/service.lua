@@ -4,8 +4,10 @@
 -- reads what truly happened, as it would on an emulator in its own process.
 
 -- nginx's LuaJIT cannot load a C module that was built for another Lua. The emulator needs this of it.
-package.preload["autopilot.core"] = function()
-  return { base64_decode = require("ngx.base64").decode_base64url }
+if _G.ngx then
+  package.preload["autopilot.core"] = function()
+    return { base64_decode = require("ngx.base64").decode_base64url }
+  end
 end
 
 local emulator = require "autopilot.emulator"
