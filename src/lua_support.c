@@ -21,6 +21,11 @@ void lua_support_set_number(lua_State *L, const char *name, double number) {
     lua_setfield(L, -2, name);
 }
 
+void lua_support_set_integer(lua_State *L, const char *name, lua_Integer number) {
+    lua_pushinteger(L, number);
+    lua_setfield(L, -2, name);
+}
+
 void lua_support_set_flag(lua_State *L, const char *name, bool flag) {
     lua_pushboolean(L, flag);
     lua_setfield(L, -2, name);

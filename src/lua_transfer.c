@@ -68,33 +68,32 @@ static void push_headers(lua_State *L, const struct response_head *head) {
     }
 }
 
-static void push_timings(lua_State *L, const struct transfer_timings *timings) {
-    lua_createtable(L, 0, 5);
-    lua_support_set_number(L, "name_lookup", timings->name_lookup);
-    lua_support_set_number(L, "connect", timings->connect);
-    lua_support_set_number(L, "tls", timings->tls);
-    lua_support_set_number(L, "first_byte", timings->first_byte);
-    lua_support_set_number(L, "total", timings->total);
-}
-
-static void set_sends(lua_State *L, const struct transfer *transfer) {
-    lua_pushinteger(L, (lua_Integer)transfer->sends);
-    lua_setfield(L, -2, "sends");
+static void push_timings(lua_State *L, const double *timings) {
+    static const char *const names[TRANSFER_PHASES] = {
+        [TRANSFER_NAME_LOOKUP] = "name_lookup",
+        [TRANSFER_CONNECT] = "connect",
+        [TRANSFER_TLS] = "tls",
+        [TRANSFER_FIRST_BYTE] = "first_byte",
+        [TRANSFER_TOTAL] = "total",
+    };
+    lua_createtable(L, 0, TRANSFER_PHASES);
+    for (int i = 0; i < TRANSFER_PHASES; i++) {
+        lua_support_set_number(L, names[i], timings[i]);
+    }
 }
 
 static void push_response(lua_State *L, const struct transfer *transfer) {
     lua_createtable(L, 0, 6);
-    lua_pushinteger(L, transfer_status(transfer));
-    lua_setfield(L, -2, "status");
+    lua_support_set_integer(L, "status", transfer_status(transfer));
     lua_support_set_text(L, "http_version", version_text(transfer->http_version));
     lua_pushlstring(L, transfer->body.length > 0 ? transfer->body.bytes : "",
                     transfer->body.length);
     lua_setfield(L, -2, "body");
     push_headers(L, &transfer->head);
     lua_setfield(L, -2, "headers");
-    push_timings(L, &transfer->timings);
+    push_timings(L, transfer->timings);
     lua_setfield(L, -2, "timings");
-    set_sends(L, transfer);
+    lua_support_set_integer(L, "sends", transfer->sends);
 }
 
 static void push_network(lua_State *L, const struct transfer *transfer) {
@@ -104,7 +103,7 @@ static void push_network(lua_State *L, const struct transfer *transfer) {
     lua_support_set_text(L, "message", transfer->message);
     lua_support_set_flag(L, "timeout", transfer->code == CURLE_OPERATION_TIMEDOUT);
     lua_support_set_text(L, "delivered", transfer->sends == 0 ? "no" : "unknown");
-    set_sends(L, transfer);
+    lua_support_set_integer(L, "sends", transfer->sends);
 }
 
 static int result(lua_State *L) {

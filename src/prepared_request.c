@@ -3,6 +3,7 @@
 #include "ca_store.h"
 #include "platform.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -137,17 +138,15 @@ const char *prepared_request_add_header(struct prepared_request *request, const 
     if (!is_token(name, name_length) || !prepared_request_is_header_text(value, value_length)) {
         return "a header has a name that is no token, or a value with CR, LF or NUL";
     }
-    struct byte_buffer line;
-    struct curl_slist *longer = NULL;
-    byte_buffer_init(&line, (size_t)-1);
-    if (byte_buffer_reserve(&line, name_length + value_length + 3) == BYTE_BUFFER_OK) {
-        byte_buffer_add(&line, name, name_length);
-        byte_buffer_add(&line, ": ", value_length > 0 ? 2 : 1);
-        byte_buffer_add(&line, value, value_length);
-        byte_buffer_add(&line, "", 1);
-        longer = curl_slist_append(request->headers, line.bytes);
+    size_t size = name_length + value_length + sizeof ": ";
+    char *line = malloc(size);
+    if (line == NULL) {
+        return no_memory;
     }
-    byte_buffer_free(&line);
+    (void)snprintf(line, size, "%.*s:%s%.*s", (int)name_length, name, value_length > 0 ? " " : "",
+                   (int)value_length, value);
+    struct curl_slist *longer = curl_slist_append(request->headers, line);
+    wipe_and_free(line, size);
     if (longer == NULL) {
         return no_memory;
     }
@@ -182,63 +181,48 @@ static CURLcode configure_trust(const struct prepared_request *request, CURL *ea
     return store != NULL ? ca_store_configure(store, easy) : CURLE_OUT_OF_MEMORY;
 }
 
+/* Whether libcurl is to leave signals alone. That has two costs: a resolver without threads then
+ * has no timeout, and before 7.87 libcurl does not block the SIGPIPE of OpenSSL's writes. There its
+ * own handling of signals is safer. */
+static bool is_without_signals(void) {
+    const curl_version_info_data *libcurl = curl_version_info(CURLVERSION_NOW);
+    return libcurl->version_num >= 0x075700 || (libcurl->features & CURL_VERSION_ASYNCHDNS) == 0;
+}
+
 /* The least that libcurl accepts. It allocates one for each body over HTTP/2; with its default of
  * 64 KiB a request in flight would need 2 to 4 KB more. */
 static const long upload_buffer_size = 16 * 1024;
 
-static CURLcode configure_method(const struct prepared_request *request, CURL *easy) {
-    CURLcode code = CURLE_OK;
-    if (request->is_post) {
-        SET(CURLOPT_UPLOAD_BUFFERSIZE, upload_buffer_size);
-        SET(CURLOPT_POST, 1L);
-        SET(CURLOPT_POSTFIELDS, request->body != NULL ? request->body : "");
-        SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_length);
-    } else {
-        SET(CURLOPT_HTTPGET, 1L);
-    }
-    return code;
-}
-
-static CURLcode configure_network(const struct prepared_request *request, CURL *easy) {
-    const curl_version_info_data *libcurl = curl_version_info(CURLVERSION_NOW);
-    CURLcode code = CURLE_OK;
+CURLcode prepared_request_configure(const struct prepared_request *request, CURL *easy) {
+    CURLcode code = configure_trust(request, easy);
+    SET(CURLOPT_CURLU, request->url);
 #if LIBCURL_VERSION_NUM >= 0x075500
     SET(CURLOPT_PROTOCOLS_STR, request->is_plaintext ? "http" : "https");
 #else
     SET(CURLOPT_PROTOCOLS, request->is_plaintext ? CURLPROTO_HTTP : CURLPROTO_HTTPS);
 #endif
     SET(CURLOPT_HTTP_VERSION, request->http_version);
+    if (request->is_post) {
+        SET(CURLOPT_UPLOAD_BUFFERSIZE, upload_buffer_size);
+        SET(CURLOPT_POST, 1L);
+        SET(CURLOPT_POSTFIELDS, request->body != NULL ? request->body : "");
+        SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_length);
+    }
+    /* Decodes a compressed answer that comes all the same; max_body still holds. */
+    SET(CURLOPT_ACCEPT_ENCODING, "");
     SET(CURLOPT_MAXAGE_CONN, longest_idle_seconds);
     SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     if (request->is_plaintext) {
-        SET(CURLOPT_PROXY, "");   /* a proxy named by the environment would read the token */
-        SET(CURLOPT_NOPROXY, ""); /* else libcurl would read the variable each time */
+        SET(CURLOPT_PROXY, ""); /* a proxy named by the environment would read the token */
     } else if (request->proxy != NULL) {
         SET(CURLOPT_PROXY, request->proxy);
-        SET(CURLOPT_NOPROXY,
-            ""); /* the given proxy is used for all hosts, also for those in no_proxy */
     }
-    /* NOSIGNAL has two costs: a resolver without threads then has no timeout, and before 7.87
-     * libcurl does not block the SIGPIPE of OpenSSL's writes. There its own handling of signals is
-     * safer. */
-    bool without_signals =
-        libcurl->version_num >= 0x075700 || (libcurl->features & CURL_VERSION_ASYNCHDNS) == 0;
-    SET(CURLOPT_NOSIGNAL, without_signals ? 1L : 0L);
+    if (request->is_plaintext || request->proxy != NULL) {
+        SET(CURLOPT_NOPROXY, ""); /* the variable no_proxy does not count */
+    }
+    SET(CURLOPT_NOSIGNAL, is_without_signals() ? 1L : 0L);
 #if LIBCURL_VERSION_NUM >= 0x075700
     SET(CURLOPT_QUICK_EXIT, 1L); /* do not wait for a resolver thread that a timeout has given up */
 #endif
-    return code;
-}
-
-CURLcode prepared_request_configure(const struct prepared_request *request, CURL *easy) {
-    CURLcode code = CURLE_OK;
-    SET(CURLOPT_CURLU, request->url);
-    SET(CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
-    SET(CURLOPT_FOLLOWLOCATION, 0L);
-    SET(CURLOPT_ACCEPT_ENCODING,
-        ""); /* decodes a compressed answer that comes all the same; max_body still holds */
-    code = code == CURLE_OK ? configure_trust(request, easy) : code;
-    code = code == CURLE_OK ? configure_method(request, easy) : code;
-    code = code == CURLE_OK ? configure_network(request, easy) : code;
     return code;
 }

@@ -29,7 +29,9 @@ static size_t on_header_line(char *line, size_t size, size_t count, void *contex
         return 0;
     }
     enum byte_buffer_status status = response_head_add_line(&transfer->head, line, size * count);
-    transfer->head_overflowed = status == BYTE_BUFFER_FULL;
+    if (status == BYTE_BUFFER_FULL) {
+        transfer->overflow = "the response head is larger than 256 KiB";
+    }
     return status == BYTE_BUFFER_OK ? size * count : 0;
 }
 
@@ -41,7 +43,7 @@ static size_t on_body_bytes(char *bytes, size_t size, size_t count, void *contex
     enum byte_buffer_status status = byte_buffer_add(&transfer->body, bytes, size * count);
     if (status == BYTE_BUFFER_FULL) {
         /* Keeps what fits: the start of an error body is what a person wants to see. */
-        transfer->body_overflowed = true;
+        transfer->overflow = "the response body is larger than max_body";
         byte_buffer_add(&transfer->body, bytes, transfer->body.ceiling - transfer->body.length);
     }
     return status == BYTE_BUFFER_OK ? size * count : 0;
@@ -155,24 +157,24 @@ CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *han
     return code;
 }
 
-static double read_seconds(CURL *easy, CURLINFO which) {
-    curl_off_t microseconds = 0;
-    curl_easy_getinfo(easy, which, &microseconds);
-    return (double)microseconds / 1e6;
-}
-
 static void read_timings(struct transfer *transfer) {
+    static const CURLINFO infos[TRANSFER_PHASES] = {
+        [TRANSFER_NAME_LOOKUP] = CURLINFO_NAMELOOKUP_TIME_T,
+        [TRANSFER_CONNECT] = CURLINFO_CONNECT_TIME_T,
+        [TRANSFER_TLS] = CURLINFO_APPCONNECT_TIME_T,
+        [TRANSFER_FIRST_BYTE] = CURLINFO_STARTTRANSFER_TIME_T,
+        [TRANSFER_TOTAL] = CURLINFO_TOTAL_TIME_T,
+    };
     CURL *easy = transfer->handle->easy;
-    struct transfer_timings *timings = &transfer->timings;
     long connections = 0;
     curl_easy_getinfo(easy, CURLINFO_NUM_CONNECTS, &connections);
-    if (connections > 0 || transfer->sends == 0) {
-        timings->name_lookup = read_seconds(easy, CURLINFO_NAMELOOKUP_TIME_T);
-        timings->connect = read_seconds(easy, CURLINFO_CONNECT_TIME_T);
-        timings->tls = read_seconds(easy, CURLINFO_APPCONNECT_TIME_T);
-    } /* else some libcurls note how long it took to find a connection */
-    timings->first_byte = read_seconds(easy, CURLINFO_STARTTRANSFER_TIME_T);
-    timings->total = read_seconds(easy, CURLINFO_TOTAL_TIME_T);
+    /* Where none was made, some libcurls note how long it took to find one. */
+    bool has_connected = connections > 0 || transfer->sends == 0;
+    for (int i = has_connected ? 0 : TRANSFER_FIRST_BYTE; i < TRANSFER_PHASES; i++) {
+        curl_off_t microseconds = 0;
+        curl_easy_getinfo(easy, infos[i], &microseconds);
+        transfer->timings[i] = (double)microseconds / 1e6;
+    }
 }
 
 static void set_message(struct transfer *transfer, const char *text) {
@@ -198,12 +200,8 @@ static CURLcode true_code(struct transfer *transfer, CURLcode code) {
                               "whose answer came first cannot be known");
         return CURLE_WEIRD_SERVER_REPLY;
     }
-    if (transfer->body_overflowed) {
-        set_message(transfer, "the response body is larger than max_body");
-        return CURLE_FILESIZE_EXCEEDED;
-    }
-    if (transfer->head_overflowed) {
-        set_message(transfer, "the response head is larger than 256 KiB");
+    if (transfer->overflow != NULL) {
+        set_message(transfer, transfer->overflow);
         return CURLE_FILESIZE_EXCEEDED;
     }
     if (code == CURLE_BAD_CONTENT_ENCODING) {
@@ -240,17 +238,17 @@ static struct transfer_progress read_progress(const struct transfer *transfer,
                                               const struct environment_proxy *proxy) {
     CURL *easy = transfer->handle->easy;
     const struct prepared_request *request = transfer->request;
-    const struct transfer_timings *timings = &transfer->timings;
     struct transfer_progress progress = {0};
     curl_easy_getinfo(easy, CURLINFO_HTTP_CONNECTCODE, &progress.proxy_status);
-    progress.resolved = timings->name_lookup > 0;
+    progress.resolved = transfer->timings[TRANSFER_NAME_LOOKUP] > 0;
     /* libcurl notes the time of connecting when all of it is done, with TLS and a proxy's tunnel.
      */
-    progress.connected = timings->connect > 0 || transfer->handle->is_connected;
+    progress.connected =
+        transfer->timings[TRANSFER_CONNECT] > 0 || transfer->handle->is_connected;
     bool is_named = prepared_request_is_proxied(request);
     progress.proxied = is_named || proxy->variable != NULL;
     progress.socks = is_named ? strncmp(request->proxy, "socks", 5) == 0 : proxy->is_socks;
-    progress.secured = timings->tls > 0 || request->is_plaintext;
+    progress.secured = transfer->timings[TRANSFER_TLS] > 0 || request->is_plaintext;
     progress.sent = transfer->sends > 0;
     progress.answered = transfer->head.status > 0;
     return progress;

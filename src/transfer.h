@@ -22,13 +22,14 @@ struct transfer_attempt {
     double total_timeout;   /* seconds */
 };
 
-/* Seconds since the start of the exchange; 0 for a phase that was not needed. */
-struct transfer_timings {
-    double name_lookup;
-    double connect;
-    double tls;
-    double first_byte;
-    double total;
+/* When a phase had ended, in seconds since the start of the exchange; 0 if it was not needed. */
+enum transfer_phase {
+    TRANSFER_NAME_LOOKUP,
+    TRANSFER_CONNECT,
+    TRANSFER_TLS,
+    TRANSFER_FIRST_BYTE,
+    TRANSFER_TOTAL,
+    TRANSFER_PHASES
 };
 
 enum { TRANSFER_OWN_HEADERS = 3 };
@@ -63,13 +64,12 @@ struct transfer {
     unsigned times_busy; /* how often because another transfer awaits its answer there */
     bool is_shared; /* two were sent over one HTTP/1.x connection: the answer may be that of the
                        other */
-    bool head_overflowed;
-    bool body_overflowed;
+    const char *overflow; /* a text that says what was too large to be kept; NULL: nothing */
     bool finished;
     CURLcode code;
     long http_version; /* CURL_HTTP_VERSION_..., 0 when no answer came */
     const char *failed_stage;
-    struct transfer_timings timings;
+    double timings[TRANSFER_PHASES];
     char message[CURL_ERROR_SIZE];
 
     /* The set's own: which set it is in, its place there, and when that gives it up. */

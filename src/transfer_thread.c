@@ -27,6 +27,9 @@ static const unsigned usual_concurrency = 1000;
 static const double idle_seconds = 3600;      /* when nothing is due: a socket ends the wait */
 static const double exhausted_seconds = 0.05; /* until descriptors may be free again */
 
+/* Far more than the event loop of a process usually has; others wait until one is closed. */
+enum { MOST_CONNECTIONS = 16384 };
+
 /* A connection of the event loop, at which it waits for one transfer after another. */
 struct connection {
     unsigned long number; /* of the transfer that was last begun for it; 0: none */
@@ -42,10 +45,10 @@ struct transfer_thread {
 
     /* Used by the thread only, while it runs. */
     struct transfer_set *set;
-    struct connection *connections;
-    struct curl_waitfd *watched; /* the connections in their order, then the listener */
-    size_t connection_count, capacity;
-    bool is_exhausted; /* a connection waits for which there are no descriptors */
+    struct connection connections[MOST_CONNECTIONS];
+    struct curl_waitfd watched[MOST_CONNECTIONS + 1]; /* in the same order, then the listener */
+    size_t connection_count;
+    bool is_exhausted; /* a connection may wait for which there is no descriptor or no room */
 };
 
 unsigned long transfer_thread_submit(struct transfer_thread *thread,
@@ -95,26 +98,6 @@ static bool give_up(struct transfer_thread *thread, struct connection *connectio
     return was_running;
 }
 
-/* Room for one more connection and the listener; false when memory is short. */
-static bool reserve_connection(struct transfer_thread *thread) {
-    if (thread->connection_count < thread->capacity) {
-        return true;
-    }
-    size_t capacity = thread->capacity == 0 ? 16 : 2 * thread->capacity;
-    struct connection *connections = realloc(thread->connections, capacity * sizeof *connections);
-    if (connections == NULL) {
-        return false;
-    }
-    thread->connections = connections;
-    struct curl_waitfd *watched = realloc(thread->watched, (capacity + 1) * sizeof *watched);
-    if (watched == NULL) {
-        return false;
-    }
-    thread->watched = watched;
-    thread->capacity = capacity;
-    return true;
-}
-
 static void watch(struct curl_waitfd *watched, int descriptor) {
     watched->fd = descriptor;
     watched->events = CURL_WAIT_POLLIN;
@@ -128,17 +111,18 @@ static void accept_connections(struct transfer_thread *thread) {
     if (!thread->is_exhausted && thread->watched[thread->connection_count].revents == 0) {
         return;
     }
-    while ((descriptor = wake_socket_accept(&thread->wake)) >= 0) {
-        if (!reserve_connection(thread)) {
-            close(descriptor);
-            continue;
+    thread->is_exhausted = true;
+    while (thread->connection_count < MOST_CONNECTIONS &&
+           (descriptor = wake_socket_accept(&thread->wake)) != WAKE_SOCKET_EXHAUSTED) {
+        if (descriptor < 0) {
+            thread->is_exhausted = false;
+            return;
         }
         size_t place = thread->connection_count++;
         thread->connections[place] = unused;
         watch(&thread->watched[place], descriptor);
         thread->watched[place].revents = CURL_WAIT_POLLIN; /* most write at once */
     }
-    thread->is_exhausted = descriptor == WAKE_SOCKET_EXHAUSTED;
 }
 
 /* Closes the connection at this place, moves the last one there, and gives up its transfer. */
@@ -261,8 +245,6 @@ static void destroy(struct transfer_thread *thread) {
     while (thread->connection_count > 0) {
         drop_connection(thread, thread->connection_count - 1);
     }
-    free(thread->connections);
-    free(thread->watched);
     transfer_set_destroy(thread->set);
     wake_socket_close(&thread->wake);
     transfer_jobs_free(&thread->jobs);
@@ -279,7 +261,7 @@ struct transfer_thread *transfer_thread_start(const char **problem) {
     thread->process_id = platform_process_id();
     thread->wake.listener = thread->wake.node = -1;
     thread->set = transfer_set_create(usual_concurrency);
-    if (thread->set != NULL && reserve_connection(thread)) {
+    if (thread->set != NULL) {
         if (!transfer_set_wake(thread->set)) {
             *problem = "libcurl cannot wake a thread";
         } else if (wake_socket_open(&thread->wake, problem)) {
