@@ -102,16 +102,17 @@ local function find_answer(output)
   end
 end
 
---- Unix seconds of a local time without zone, as older versions write it; nil for other text.
-local function local_time(text)
-  local year, month, day, hour, minute, second, rest =
-    text:match "^(%d%d%d%d)%-(%d%d)%-(%d%d)[ T](%d%d):(%d%d):(%d%d)(.*)$"
-  if not year or not (rest == "" or rest:find "^%.%d+$") then
-    return dates.read_timestamp(text)
+--- Unix seconds of a timestamp; one without a zone, as older versions write it, is in local time. Returns nil
+-- for other text.
+local function read_timestamp(text)
+  local is_local = text:find "^%d+%-%d+%-%d+[ T]%d+:%d+:[%d.]+$"
+  local seconds = dates.read_timestamp(is_local and text:gsub(" ", "T") .. "Z" or text)
+  if seconds and is_local then
+    local fields = os.date("!*t", math.floor(seconds))
+    fields.isdst = nil -- whether it is summer time is not told
+    return os.time(fields)
   end
-  local fields = { year = year, month = month, day = day, hour = hour, min = minute, sec = second }
-  local ok, seconds = pcall(os.time, fields)
-  return ok and seconds or nil
+  return seconds
 end
 
 -- Lines of `az` that do not tell what went wrong. Lines of a traceback that quote code are indented.
@@ -185,7 +186,7 @@ local function read(output, now)
   end
   local expires_on = life.positive(answer.expires_on)
   if not expires_on and type(answer.expiresOn) == "string" then
-    expires_on = local_time(answer.expiresOn)
+    expires_on = read_timestamp(answer.expiresOn)
   end
   local token, expires_in = endpoint.read_token({
     access_token = answer.accessToken,

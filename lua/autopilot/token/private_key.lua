@@ -66,68 +66,57 @@ local function as_pkcs12(openssl, der, passphrase)
   return sequence("\2\1\3", data_of(content), mac)
 end
 
+--- The key of a block; raises where the passphrase is wrong.
+local function open_pkcs8(openssl, block, passphrase)
+  return (openssl.pkcs12.parse(as_pkcs12(openssl, block.der, passphrase), passphrase))
+end
+
 -- Bytes of the keys of the ciphers that OpenSSL's older form uses.
 local older_ciphers =
   { ["aes-128-cbc"] = 16, ["aes-192-cbc"] = 24, ["aes-256-cbc"] = 32, ["des-ede3-cbc"] = 24 }
 
---- The plain DER of a key in that form: it makes the key of the cipher by a chain of MD5 sums. Raises where
--- the passphrase is wrong.
-local function decrypt_older(openssl, der, passphrase, cipher, vector)
+--- The same for that form, which makes the key of the cipher by a chain of MD5 sums.
+local function open_older(openssl, block, passphrase)
+  local name, hex = block.fields["DEK-Info"]:lower():match "^([%w-]+),(%x+)%s*$"
+  local length = older_ciphers[name or ""]
+  if not length then
+    return nil,
+      "the private key is encrypted in a way that is not known here: write it anew with "
+        .. "'openssl pkcs8 -topk8 -v2 aes-256-cbc'"
+  end
+  local vector = hex:gsub("%x%x", function(pair)
+    return string.char(tonumber(pair, 16))
+  end)
   local key, last = "", ""
-  while #key < older_ciphers[cipher] do
+  while #key < length do
     last = openssl.digest.new("md5"):final(last .. passphrase .. vector:sub(1, 8))
     key = key .. last
   end
-  key = key:sub(1, older_ciphers[cipher])
-  return assert(openssl.cipher.new(cipher):decrypt(key, vector):final(der))
+  local cipher = openssl.cipher.new(name):decrypt(key:sub(1, length), vector)
+  return openssl.pkey.new(assert(cipher:final(block.der)), "DER", "private")
 end
 
---- The key of an encrypted block; or nil and a sentence without a part of key or passphrase.
-local function decrypt(openssl, block, passphrase)
-  local ok, key
-  local information = block.fields["DEK-Info"]
-  if information then
-    local cipher, hex = information:lower():match "^([%w-]+),(%x+)%s*$"
-    if not older_ciphers[cipher or ""] then
-      return nil,
-        "the private key is encrypted in a way that is not known here: write it anew with "
-          .. "'openssl pkcs8 -topk8 -v2 aes-256-cbc'"
+--- The private key of a block; or nil and a sentence. The error of luaossl is not repeated, because it may quote
+-- anything.
+local function read(openssl, block, ask_for_passphrase)
+  local is_older = block.fields["DEK-Info"] ~= nil
+  if not is_older and block.label ~= "ENCRYPTED PRIVATE KEY" then
+    local ok, key = pcall(openssl.pkey.new, block.der, "DER", "private")
+    if ok then
+      return key
     end
-    local vector = hex:gsub("%x%x", function(pair)
-      return string.char(tonumber(pair, 16))
-    end)
-    ok, key = pcall(function()
-      local der = decrypt_older(openssl, block.der, passphrase, cipher, vector)
-      return openssl.pkey.new(der, "DER", "private")
-    end)
-  else
-    ok, key = pcall(function()
-      local file = as_pkcs12(openssl, block.der, passphrase)
-      return (openssl.pkcs12.parse(file, passphrase))
-    end)
+    return nil, "the private key cannot be read: it is damaged"
   end
-  if not ok or not key then
-    return nil, "the passphrase is wrong, or the private key is damaged"
+  local passphrase, missing = ask_for_passphrase()
+  if not passphrase then
+    return nil, missing
   end
-  return key
-end
-
---- The first private key in a text; or nil and a sentence.
-local function find(openssl, text, ask_for_passphrase)
-  for _, block in ipairs(pem.blocks(text)) do
-    if block.label == "ENCRYPTED PRIVATE KEY" or block.fields["DEK-Info"] then
-      local passphrase, message = ask_for_passphrase()
-      if not passphrase then
-        return nil, message
-      end
-      return decrypt(openssl, block, passphrase)
-    elseif block.label:find "PRIVATE KEY$" then
-      -- The error of luaossl is not repeated, because it may quote anything.
-      local ok, key = pcall(openssl.pkey.new, block.der, "DER", "private")
-      return ok and key or nil, "the private key cannot be read: it is damaged"
-    end
+  local open = is_older and open_older or open_pkcs8
+  local ok, key, message = pcall(open, openssl, block, passphrase)
+  if ok and (key or message) then
+    return key, message
   end
-  return nil, "there is no private key in PEM that can be read"
+  return nil, "the passphrase is wrong, or the private key is damaged"
 end
 
 --- Reads the first private key of a text.
@@ -137,9 +126,14 @@ end
 ---@return table? key of luaossl
 ---@return string? message one sentence without a part of key or passphrase
 return function(openssl, text, ask_for_passphrase)
-  local key, message = find(openssl, text, ask_for_passphrase)
-  if key and key:type() ~= "rsaEncryption" then
-    return nil, "the private key must be an RSA key: Entra takes no other"
+  for _, block in ipairs(pem.blocks(text)) do
+    if block.label:find "PRIVATE KEY$" then
+      local key, message = read(openssl, block, ask_for_passphrase)
+      if key and key:type() ~= "rsaEncryption" then
+        return nil, "the private key must be an RSA key: Entra takes no other"
+      end
+      return key, message
+    end
   end
-  return key, message
+  return nil, "there is no private key in PEM that can be read"
 end

@@ -8,6 +8,7 @@ local core = require "autopilot.core"
 local contract = require "autopilot.store.contract"
 local json = require "autopilot.base.json"
 local life = require "autopilot.token.life"
+local merged = require "autopilot.base.merged"
 local protected_call = require "autopilot.base.protected_call"
 
 ---@class autopilot.token.StoredTokens: autopilot.token.Limits
@@ -93,13 +94,7 @@ end
 
 --- Takes a token that another process puts into the store, or asks the provider while no other process does.
 local function ask_in_turn(self, key, ask)
-  local claim = key .. ":claim"
-  local waiting = {
-    sleep = ask.sleep,
-    now = ask.now,
-    deadline = ask.deadline,
-    longest = lease_time + margin,
-  }
+  local claim, waiting = key .. ":claim", merged(ask, { longest = lease_time + margin })
   for _ = 1, most_tries do
     local left = ask.deadline and ask.deadline - ask.now() or lease_time
     local seconds = math.max(0, math.min(left, lease_time)) + margin
