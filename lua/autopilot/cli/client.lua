@@ -3,6 +3,7 @@
 local merged = require "autopilot.base.merged"
 local outcome = require "autopilot.sync.outcome"
 local progress = require "autopilot.cli.progress"
+local refuse = require "autopilot.cli.refuse"
 local sign_in = require "autopilot.cli.sign_in"
 
 local client = {}
@@ -35,8 +36,7 @@ end
 --- Makes a client. What is wrong with one of its options is told by the name that the user knows.
 ---@param described autopilot.ClientOptions
 ---@param origins table<string, string>
----@return autopilot.Client? client
----@return string? mistake one sentence
+---@return autopilot.Client
 function client.make(described, origins)
   local made, result = pcall(require "autopilot.client", described)
   if made then
@@ -46,23 +46,19 @@ function client.make(described, origins)
   if not origins[name] then
     error(result, 0)
   end
-  return nil, ("%s %s"):format(origins[name], (wrong:gsub(" %(got string%)$", "")))
+  refuse(("%s %s"):format(origins[name], (wrong:gsub(" %(got string%)$", ""))))
 end
 
 --- The client that options and environment describe.
 ---@param given table<string, any> options of the command
 ---@param context autopilot.cli.Context
 ---@param own autopilot.ClientOptions? what the command adds
----@return autopilot.Client? client
----@return string? mistake one sentence
+---@return autopilot.Client
 function client.open(given, context, own)
   local described, origins = client.describe(given, context)
-  local token, mistake = sign_in.open(given, context)
-  if not token then
-    return nil, mistake
-  end
+  described.token = sign_in.open(given, context)
   context:report_termination()
-  return client.make(merged(described, { token = token }, own), origins)
+  return client.make(merged(described, own), origins)
 end
 
 local mismatch = "The tenant was named by %s: %s, or sign in to that tenant."
@@ -89,8 +85,7 @@ end
 ---@param context autopilot.cli.Context
 ---@param arguments table of the method
 ---@param own { describe: function?, complete: function? }? for a good report: see `finish`; takes client and report before the end
----@return integer? exit_code
----@return string? mistake one sentence
+---@return integer exit_code
 function client.run(method, given, context, arguments, own)
   local shown = method ~= "status" and progress.of_waiting(context, given) or {}
   local may_ask = method == "sync" or method == "ensure"
@@ -99,11 +94,7 @@ function client.run(method, given, context, arguments, own)
       context.if_interrupted = "the request for a sync may have been sent"
     end
   end
-  local own_options = { sleep = shown.sleep, on_event = note_request }
-  local opened, mistake = client.open(given, context, own_options)
-  if not opened then
-    return nil, mistake
-  end
+  local opened = client.open(given, context, { sleep = shown.sleep, on_event = note_request })
   arguments.on_progress = shown.on_progress
   local report, failure = opened[method](opened, arguments)
   report, own = report or failure, own or {}

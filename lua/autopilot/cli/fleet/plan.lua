@@ -6,6 +6,7 @@ local client_of = require "autopilot.cli.client"
 local lines = require "autopilot.cli.fleet.lines"
 local merged = require "autopilot.base.merged"
 local open_list = require "autopilot.cli.fleet.tenant_list"
+local refuse = require "autopilot.cli.refuse"
 local sign_in = require "autopilot.cli.sign_in"
 local text = require "autopilot.cli.text"
 
@@ -32,7 +33,13 @@ local function open_provider(self, tenant)
     options.auth, options.certificate, options.token_file = "secret", nil, nil
     options.client_secret_file = tenant.client_secret_file
   end
-  return sign_in.open(options, self.context)
+  local opened, result = pcall(sign_in.open, options, self.context)
+  if opened then
+    return result
+  elseif type(result) == "table" and result.mistake then
+    return nil, result.mistake
+  end
+  error(result, 0)
 end
 
 --- The provider for a tenant; or nil and what is wrong, with the names of the list's fields. Tenants with the same
@@ -86,37 +93,34 @@ end
 
 --- Reads the first tenant, for which it waits. Where neither its line nor the command says how to sign in, the
 -- command is wrong, and not the line.
----@return string? mistake
 local function read_first(self)
   local context, options = self.context, self.options
   local ends = context.clock() + (options.deadline or math.huge)
-  local first, mistake = self.list:next()
+  local first = self.list:next()
   while first == false do
     if context.clock() >= ends then
-      first, mistake = nil, "nothing came before the deadline"
-    else
-      context.sleep(between_looks)
-      first, mistake = self.list:next()
+      refuse(("the list %s: nothing came before the deadline"):format(options.file))
     end
+    context.sleep(between_looks)
+    first = self.list:next()
   end
-  if mistake then
-    return ("the list %s: %s"):format(options.file, mistake)
-  elseif first and self.mistake and not first.client_id and not first.client_secret_file then
-    return self.mistake
+  if first and self.mistake and not first.client_id and not first.client_secret_file then
+    refuse(self.mistake)
   end
   self.first = first
 end
 
---- Opens the list; or returns what is wrong with it.
+--- Opens the list.
 local function open_lines(self)
   local options, context = self.options, self.context
   local read_line, size, close = lines.open(options.file, context.stdin)
   if not read_line then
-    return "the list cannot be read: " .. size
+    refuse("the list cannot be read: " .. size)
   end
   context.at_end[#context.at_end + 1] = close -- nil for standard input
   self.list = open_list {
     read_line = read_line,
+    file = options.file,
     size = size,
     cloud = options.cloud or "global",
     column = options.column,
@@ -135,12 +139,9 @@ local function subject_of(options)
   return table.concat(words, "\n")
 end
 
---- Opens the state file, where one is wanted; or returns what is wrong with it.
+--- Opens the state file.
 local function open_state(self)
   local options, context = self.options, self.context
-  if not options.state then
-    return nil
-  end
   local state, mistake = require("autopilot.fleet.state").open {
     path = options.state,
     subject = subject_of(options),
@@ -148,20 +149,23 @@ local function open_state(self)
     resume_within = options.resume_within,
     now = context.now,
   }
-  self.state = state
+  if not state then
+    refuse(mistake)
+  end
   table.insert(context.at_end, function()
-    return state and state:close()
+    state:close()
   end)
-  return mistake
+  return state
 end
 
---- What is wrong with the option `--since`, or nil.
-local function since_mistake(self)
-  local since, now = self.options.since, self.context.now()
-  self.started_at = self.state and self.state.started_at or now
-  if since then
-    local _, mistake = text.read_since(since, self.started_at, now)
-    return mistake and "option '--since' " .. mistake
+--- Requires that the option `--since` can be waited for.
+local function check_since(self)
+  if self.options.since then
+    local now = self.context.now()
+    local _, mistake = text.read_since(self.options.since, self.started_at, now)
+    if mistake then
+      refuse("option '--since' " .. mistake)
+    end
   end
 end
 
@@ -207,16 +211,12 @@ end
 --- Looks at everything that can be wrong with the command. Nothing is sent.
 ---@param options table<string, any>
 ---@param context autopilot.cli.Context
----@return autopilot.cli.FleetPlan?
----@return string? mistake one sentence
+---@return autopilot.cli.FleetPlan
 function FleetPlan.prepare(options, context)
   context:report_termination()
   local described, origins = client_of.describe(options, context)
-  local client, mistake = client_of.make(merged(described, { token = "none" }), origins)
-  if not client then
-    return nil, mistake
-  end
-  client:close() -- it was made to find what is wrong with its options
+  -- This client is made to find what is wrong with its options.
+  client_of.make(merged(described, { token = "none" }), origins):close()
   local self = setmetatable({
     options = options,
     context = context,
@@ -224,8 +224,12 @@ function FleetPlan.prepare(options, context)
     providers = setmetatable({}, { __mode = "v" }),
   }, FleetPlan)
   self.default, self.mistake = open_provider(self, { tenant = "any" })
-  mistake = open_lines(self) or read_first(self) or open_state(self) or since_mistake(self)
-  return not mistake and self or nil, mistake
+  open_lines(self)
+  read_first(self)
+  self.state = options.state and open_state(self)
+  self.started_at = self.state and self.state.started_at or context.now()
+  check_since(self)
+  return self
 end
 
 return FleetPlan

@@ -8,10 +8,12 @@ local csv = require "autopilot.cli.fleet.csv"
 local json = require "autopilot.base.json"
 local lines = require "autopilot.cli.fleet.lines"
 local merged = require "autopilot.base.merged"
+local refuse = require "autopilot.cli.refuse"
 local tenant_fields = require "autopilot.cli.fleet.tenant_fields"
 
 ---@class autopilot.cli.TenantList
 ---@field read_line fun(): string|false|nil, string? as `autopilot.cli.fleet.lines` reads
+---@field file string its name, for messages
 ---@field complain fun(message: string) takes each sentence about a line
 ---@field cloud string that of tenants which name none
 ---@field column string? the name of the column that has the tenant
@@ -143,8 +145,7 @@ local function read_head(self, text)
     or self.column and no_such_column
     or (not names or #names > 1) and no_column
   if mistake then
-    self.mistake = ("line %d: %s"):format(self.line, mistake)
-    return nil
+    refuse(("the list %s: line %d: %s"):format(self.file, self.line, mistake))
   end
   self.read = read_plain
   if not tenant_fields.is_header(names[1]) then
@@ -158,9 +159,12 @@ local function read_line(self, text)
   self.line, self.bytes = self.line + 1, self.bytes + #text + 1
   if self.line == 1 then
     text = text:gsub("^" .. byte_order_mark, "")
-    self.mistake = lines.not_text(text)
+    local mistake = lines.not_text(text)
+    if mistake then
+      refuse(("the list %s: %s"):format(self.file, mistake))
+    end
   end
-  if self.mistake or is_blank(text) then
+  if is_blank(text) then
     return nil
   elseif #text > lines.longest then
     return nil, "is too long"
@@ -192,19 +196,17 @@ local function is_duplicate(self, tenant)
 end
 
 --- The next tenant that was not there before; false when it is not there yet, nil at the end of the list.
+-- Before the first tenant, it raises what is wrong with the list as a whole.
 ---@return autopilot.cli.Tenant|false|nil
----@return string? mistake what is wrong with the list as a whole, found before any tenant
 function TenantList:next()
-  while not self.mistake do
+  while true do
     local text, failure = self.read_line()
-    if text == nil then
-      self.failure, self.is_complete = failure, not failure
-      if self.read == read_head then
-        self.mistake = failure and "it cannot be read: " .. failure or "there is no tenant in it"
-      end
-    end
-    if not text then
-      return text, self.mistake
+    if text == nil and self.read == read_head then
+      local mistake = failure and "it cannot be read: " .. failure or "there is no tenant in it"
+      refuse(("the list %s: %s"):format(self.file, mistake))
+    elseif not text then
+      self.failure, self.is_complete = failure, text == nil and not failure
+      return text
     end
     local tenant, message = read_line(self, text)
     if message then
@@ -215,7 +217,6 @@ function TenantList:next()
       return tenant
     end
   end
-  return nil, self.mistake
 end
 
 --- How many tenants there will be in all: exact when all were read, else an estimate by the length of what
@@ -233,7 +234,7 @@ function TenantList:expected()
 end
 
 --- A list that is read from its beginning on.
----@param given autopilot.cli.TenantList its first five fields
+---@param given autopilot.cli.TenantList its first six fields
 ---@return autopilot.cli.TenantList
 return function(given)
   local own =
