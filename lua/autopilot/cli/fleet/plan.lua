@@ -19,9 +19,8 @@ local between_looks = 0.05
 ---@field package client autopilot.ClientOptions what the clients of all tenants have in common
 ---@field package default autopilot.TokenProvider? of tenants whose line says nothing about signing in
 ---@field package mistake string? why there is no `default`
----@field package providers table<string, autopilot.TokenProvider> of the others; weak
 ---@field package started_at number Unix seconds; of a run that is taken up again, when it first began
----@field package first autopilot.cli.Tenant? the first of the list, which `prepare` has read
+---@field package first autopilot.cli.Tenant|false|nil read by `prepare` already
 local FleetPlan = {}
 FleetPlan.__index = FleetPlan
 

@@ -34,6 +34,11 @@ local function is_blank(text)
   return not text:find "%S"
 end
 
+--- Raises what is wrong with the list as a whole.
+local function refuse_list(self, sentence)
+  refuse(("the list %s: %s"):format(self.file, sentence))
+end
+
 --- Tells once which columns of the list are not used.
 local function tell_ignored(self, ignored)
   if #ignored > 0 and not self.has_told_ignored then
@@ -145,7 +150,7 @@ local function read_head(self, text)
     or self.column and no_such_column
     or (not names or #names > 1) and no_column
   if mistake then
-    refuse(("the list %s: line %d: %s"):format(self.file, self.line, mistake))
+    refuse_list(self, ("line %d: %s"):format(self.line, mistake))
   end
   self.read = read_plain
   if not tenant_fields.is_header(names[1]) then
@@ -161,7 +166,7 @@ local function read_line(self, text)
     text = text:gsub("^" .. byte_order_mark, "")
     local mistake = lines.not_text(text)
     if mistake then
-      refuse(("the list %s: %s"):format(self.file, mistake))
+      refuse_list(self, mistake)
     end
   end
   if is_blank(text) then
@@ -175,8 +180,6 @@ local function read_line(self, text)
 end
 
 --- Leaves a line out: reports why, and counts it.
----@param line integer
----@param message string
 function TenantList:refuse(line, message)
   self.bad = self.bad + 1
   self.complain(("line %d: %s"):format(line, message))
@@ -202,8 +205,7 @@ function TenantList:next()
   while true do
     local text, failure = self.read_line()
     if text == nil and self.read == read_head then
-      local mistake = failure and "it cannot be read: " .. failure or "there is no tenant in it"
-      refuse(("the list %s: %s"):format(self.file, mistake))
+      refuse_list(self, failure and "it cannot be read: " .. failure or "there is no tenant in it")
     elseif not text then
       self.failure, self.is_complete = failure, text == nil and not failure
       return text
