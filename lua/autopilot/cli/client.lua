@@ -11,16 +11,12 @@ local client = {}
 --- The options of a client, but for its token, as the command line and the environment give them.
 ---@param given table<string, any> options of the command
 ---@param context autopilot.cli.Context
----@return table described
----@return table<string, string> origins by the client's option: the command's option or the variable it came from
+---@return autopilot.ClientOptions
 function client.describe(given, context)
-  local tenant, tenant_origin = context:find(given, "tenant")
-  local base_url, url_origin = context:find(given, "base_url")
-  local ca_file, file_origin = context:find(given, "ca_file")
-  local timeout, attempts = given.timeout, given.attempts
+  local ca_file, timeout, attempts = context:find(given, "ca_file"), given.timeout, given.attempts
   return {
-    tenant = tenant,
-    base_url = base_url,
+    tenant = context:find(given, "tenant"),
+    base_url = context:find(given, "base_url"),
     http = ca_file and { ca_file = ca_file },
     cloud = given.cloud,
     timeout = timeout and { total = timeout, connect = math.min(10, timeout) },
@@ -30,23 +26,25 @@ function client.describe(given, context)
     clock = context.clock,
     now = context.now,
     random = context.random,
-  }, { tenant = tenant_origin, base_url = url_origin, ["http.ca_file"] = file_origin }
+  }
 end
 
 --- Makes a client. What is wrong with one of its options is told by the name that the user knows.
 ---@param described autopilot.ClientOptions
----@param origins table<string, string>
+---@param given table<string, any> options of the command
+---@param context autopilot.cli.Context
 ---@return autopilot.Client
-function client.make(described, origins)
+function client.make(described, given, context)
   local made, result = pcall(require "autopilot.client", described)
   if made then
     return result
   end
   local name, wrong = tostring(result):match "autopilot%.client: option '([%w_.]+)' (.*)$"
-  if not origins[name] then
+  local value, origin = context:find(given, name and name:gsub("^http%.", "") or "")
+  if not value then
     error(result, 0)
   end
-  refuse(("%s %s"):format(origins[name], (wrong:gsub(" %(got string%)$", ""))))
+  refuse(("%s %s"):format(origin, (wrong:gsub(" %(got string%)$", ""))))
 end
 
 --- The client that options and environment describe.
@@ -55,10 +53,10 @@ end
 ---@param own autopilot.ClientOptions? what the command adds
 ---@return autopilot.Client
 function client.open(given, context, own)
-  local described, origins = client.describe(given, context)
-  described.token = sign_in.open(given, context)
+  local token = sign_in.open(given, context)
   context:report_termination()
-  return client.make(merged(described, own), origins)
+  local described = merged(client.describe(given, context), { token = token }, own)
+  return client.make(described, given, context)
 end
 
 local mismatch = "The tenant was named by %s: %s, or sign in to that tenant."

@@ -213,9 +213,9 @@ end
 ---@return autopilot.cli.FleetPlan
 function FleetPlan.prepare(options, context)
   context:report_termination()
-  local described, origins = client_of.describe(options, context)
+  local described = client_of.describe(options, context)
   -- This client is made to find what is wrong with its options.
-  client_of.make(merged(described, { token = "none" }), origins):close()
+  client_of.make(merged(described, { token = "none" }), options, context):close()
   local self = setmetatable({
     options = options,
     context = context,
