@@ -79,17 +79,6 @@ local function is_admitted(self, tenant)
   return not mistake
 end
 
---- The next tenant; false when it is not there yet, nil at the end of the list.
-local function next_tenant(self)
-  while true do
-    local tenant = self.first or self.list:next()
-    self.first = nil
-    if not tenant or is_admitted(self, tenant) then
-      return tenant
-    end
-  end
-end
-
 --- Reads the first tenant, for which it waits. Where neither its line nor the command says how to sign in, the
 -- command is wrong, and not the line.
 local function read_first(self)
@@ -168,34 +157,33 @@ local function check_since(self)
   end
 end
 
---- The arguments of the operation, for a tenant.
-local function arguments_of(self, tenant)
-  local options, since = self.options, tenant.since
-  if options.operation == "ensure" then
-    local max_age = not since and options.max_age or nil
-    if not since and not max_age then
-      since = math.min(self.started_at, self.context.now()) -- the clock may have been set back
-    end
-    return { since = since, max_age = max_age }
-  end
-  return options.operation == "wait" and { since = since } or nil
-end
-
 --- What the fleet is made with; the run adds how to wait.
 ---@return autopilot.FleetOptions
 function FleetPlan:fleet_options()
   local options, context = self.options, self.context
+  local function next_tenant()
+    local tenant = self.first or self.list:next()
+    self.first = nil
+    if tenant and not is_admitted(self, tenant) then
+      return next_tenant()
+    end
+    return tenant
+  end
+  local function arguments_of(tenant)
+    local since, max_age = tenant.since, not tenant.since and options.max_age or nil
+    if options.operation == "ensure" and not since and not max_age then
+      since = math.min(self.started_at, context.now()) -- the clock may have been set back
+    end
+    local takes_since = options.operation == "ensure" or options.operation == "wait"
+    return takes_since and { since = since, max_age = max_age } or nil
+  end
   return {
-    tenants = function()
-      return next_tenant(self)
-    end,
+    tenants = next_tenant,
     client = function(tenant)
       local own = { tenant = tenant.tenant, token = tenant.provider, cloud = tenant.cloud }
       return merged(self.client, own)
     end,
-    arguments = function(tenant)
-      return arguments_of(self, tenant)
-    end,
+    arguments = arguments_of,
     operation = options.operation,
     concurrency = options.concurrency,
     spread = options.spread,

@@ -105,11 +105,6 @@ local function csv_reader(fields, count, separator)
   end
 end
 
---- The separator that a first line such as `sep=;` names, which Excel obeys and hides; or nil.
-local function separator_told(text)
-  return text:match '^"?[Ss][Ee][Pp]=([,;\t|])"?%s*$'
-end
-
 --- The separator of a header. Spreadsheets write a semicolon where numbers have a decimal comma, and a tab
 -- where they are asked for text.
 local function separator_of(text)
@@ -129,7 +124,7 @@ local no_column = "a CSV file begins with the names of its columns, one of them 
 
 --- Reads lines until one of them tells what kind of list it is, or that it is wrong as a whole.
 local function read_head(self, text)
-  local told = separator_told(text)
+  local told = text:match '^"?[Ss][Ee][Pp]=([,;\t|])"?%s*$' -- Excel obeys this line, and hides it
   self.separator = told or self.separator
   if told or text:find "^%s*#" then
     return nil
