@@ -1,7 +1,6 @@
 --- Reads the command line with argparse: which command, with which options, or what is wrong with it.
 --
--- By itself argparse prints messages and ends the process. Here it does neither: the caller gets what is to be
--- printed, and chooses the exit code.
+-- By itself argparse prints messages and ends the process. Here it does neither: what is to be printed is raised.
 
 local argparse = require "argparse"
 local commands = require "autopilot.cli.commands"
@@ -91,7 +90,6 @@ local refused = {
   ["give the passphrase in AZURE_CLIENT_CERTIFICATE_PASSWORD"] = "--passphrase "
     .. "--certificate-password",
 }
-
 local refusal = "option '%s' does not exist, because other users of the machine can read "
   .. "arguments: %s"
 

@@ -11,18 +11,15 @@ local sign_in = {}
 -- Bytes. Access tokens have a few thousand; what is longer is something else.
 local longest = 64 * 1024
 
+-- What is wrong with the options, where it takes more than a line to say.
 local one_tenants_token = "%s is the token of one tenant, and there are many: choose how to sign "
   .. "in with --auth"
-
 local one_tenants_machine = "--auth managed signs in to the tenant of this machine alone, and "
   .. "there are many: choose another way with --auth"
-
 local unchecked_domain = "%s must be the tenant's id with --auth managed, which signs in to the "
   .. "tenant of this machine: whether a domain is that tenant's cannot be checked"
-
 local no_way = "there is no token: choose how to sign in with --auth, set AUTOPILOT_TOKEN, or name "
   .. "a file that holds a token with --token-file"
-
 local no_way_for_many = "it is not said how to sign in: choose with --auth, or name a "
   .. "client_secret_file for each tenant in the list"
 

@@ -16,7 +16,6 @@ local lines = {}
 lines.longest = 64 * 1024
 
 local bytes_at_a_time = 64 * 1024
-
 local little_endian, big_endian = "\255\254", "\254\255"
 local replacement = 0xFFFD
 

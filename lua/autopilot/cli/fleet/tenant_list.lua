@@ -26,9 +26,7 @@ local TenantList = {}
 TenantList.__index = TenantList
 
 local byte_order_mark = "\239\187\191"
-
--- Ignored columns that are named.
-local most_shown = 8
+local most_shown = 8 -- ignored columns that are named
 
 local function is_blank(text)
   return not text:find "%S"
@@ -116,9 +114,7 @@ end
 
 local json_array = "it is a JSON array: write each of its objects in a line of its own, as "
   .. "jq -c '.[]' does"
-
 local no_such_column = "it has no column of the name that was given with --column"
-
 local no_column = "a CSV file begins with the names of its columns, one of them 'tenant': where "
   .. "another column has the tenant, name it with --column"
 
