@@ -244,8 +244,7 @@ describe("help and version", function()
       for word in entry.example:gsub("\\\n", " "):gsub(" >.*", ""):gmatch "%S+" do
         words[#words + 1] = word
       end
-      local request = arguments.parse(words)
-      assert.equal(entry, request.command)
+      assert.equal(entry, (arguments.parse(words)))
     end
   end)
 

@@ -1,5 +1,11 @@
 local cjson = require "cjson.safe"
-local json = require "autopilot.cli.json"
+local pieces_of = require "autopilot.cli.json"
+
+local json = {}
+
+function json.encode(value)
+  return table.concat(pieces_of(value))
+end
 
 describe("a report as JSON", function()
   it("is one line with its keys sorted, so that equal reports are equal texts", function()

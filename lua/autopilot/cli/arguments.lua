@@ -1,7 +1,6 @@
 --- Reads the command line with argparse: which command, with which options, or what is wrong with it.
 --
--- By itself argparse prints messages and ends the process. Here it does neither: the caller gets what is to be
--- printed, and chooses the exit code.
+-- By itself argparse prints messages and ends the process. Here it does neither: what is to be printed is raised.
 
 local argparse = require "argparse"
 local commands = require "autopilot.cli.commands"
@@ -9,6 +8,7 @@ local merged = require "autopilot.base.merged"
 local nearest = require("autopilot.base.option_mistake").nearest
 local options = require "autopilot.cli.options"
 local outcome = require "autopilot.sync.outcome"
+local refuse = require "autopilot.cli.refuse"
 local version = require "autopilot.version"
 
 local arguments = {}
@@ -61,11 +61,6 @@ local function exit_code_help()
   return table.concat(lines, "\n")
 end
 
---- Ends the parsing with an error, which `arguments.parse` catches.
-local function stop(answer)
-  error(answer, 0)
-end
-
 --- Adds the options of every command, which may also stand before its name. argparse forgets what was given
 -- there, so it is kept in `found`.
 local function add_common(parser, found)
@@ -80,7 +75,7 @@ local function add_common(parser, found)
     name = "--help -h",
     description = "Show this help.",
     action = function()
-      stop { text = parser:get_help() }
+      error({ text = parser:get_help() }, 0)
     end,
   }
 end
@@ -95,7 +90,6 @@ local refused = {
   ["give the passphrase in AZURE_CLIENT_CERTIFICATE_PASSWORD"] = "--passphrase "
     .. "--certificate-password",
 }
-
 local refusal = "option '%s' does not exist, because other users of the machine can read "
   .. "arguments: %s"
 
@@ -131,11 +125,11 @@ local function new_parser(found)
   local root = argparse(program, description, environment .. "\n\n" .. exit_code_help())
   root:help_max_width(90):help_description_margin(27):command_target "command"
   root.error = function(current, message)
-    stop { mistake = mistake_of(message, root, current) }
+    refuse(mistake_of(message, root, current))
   end
   add_common(root, found)
   root:flag("--version", "Show the version."):action(function()
-    stop { text = program .. " " .. version }
+    error({ text = program .. " " .. version }, 0)
   end)
   for _, command in ipairs(commands) do
     local parser = root:command(command.name, command.description):summary(command.summary)
@@ -164,20 +158,14 @@ local function join_signed(args)
   return joined
 end
 
---- Reads the arguments.
+--- Reads the arguments. Raises what is wrong with them, or the text that they ask for, in `text`.
 ---@param args string[]
----@return { command: autopilot.cli.Command, options: table<string, any> }? request
----@return { text: string?, mistake: string? }? answer what was asked to be shown, or what is wrong in one sentence
+---@return autopilot.cli.Command command
+---@return table<string, any> options
 function arguments.parse(args)
   local found = {}
-  local parser = new_parser(found)
-  local done, result = pcall(parser.parse, parser, join_signed(args))
-  if done then
-    return { command = by_name[result.command], options = merged(result, found) }
-  elseif type(result) == "table" then
-    return nil, result
-  end
-  error(result, 0)
+  local options_given = new_parser(found):parse(join_signed(args))
+  return by_name[options_given.command], merged(options_given, found)
 end
 
 return arguments

@@ -3,6 +3,7 @@
 local merged = require "autopilot.base.merged"
 local outcome = require "autopilot.sync.outcome"
 local progress = require "autopilot.cli.progress"
+local refuse = require "autopilot.cli.refuse"
 local sign_in = require "autopilot.cli.sign_in"
 
 local client = {}
@@ -10,16 +11,12 @@ local client = {}
 --- The options of a client, but for its token, as the command line and the environment give them.
 ---@param given table<string, any> options of the command
 ---@param context autopilot.cli.Context
----@return table described
----@return table<string, string> origins by the client's option: the command's option or the variable it came from
+---@return autopilot.ClientOptions
 function client.describe(given, context)
-  local tenant, tenant_origin = context:find(given, "tenant")
-  local base_url, url_origin = context:find(given, "base_url")
-  local ca_file, file_origin = context:find(given, "ca_file")
-  local timeout, attempts = given.timeout, given.attempts
+  local ca_file, timeout, attempts = context:find(given, "ca_file"), given.timeout, given.attempts
   return {
-    tenant = tenant,
-    base_url = base_url,
+    tenant = context:find(given, "tenant"),
+    base_url = context:find(given, "base_url"),
     http = ca_file and { ca_file = ca_file },
     cloud = given.cloud,
     timeout = timeout and { total = timeout, connect = math.min(10, timeout) },
@@ -29,40 +26,37 @@ function client.describe(given, context)
     clock = context.clock,
     now = context.now,
     random = context.random,
-  }, { tenant = tenant_origin, base_url = url_origin, ["http.ca_file"] = file_origin }
+  }
 end
 
 --- Makes a client. What is wrong with one of its options is told by the name that the user knows.
 ---@param described autopilot.ClientOptions
----@param origins table<string, string>
----@return autopilot.Client? client
----@return string? mistake one sentence
-function client.make(described, origins)
+---@param given table<string, any> options of the command
+---@param context autopilot.cli.Context
+---@return autopilot.Client
+function client.make(described, given, context)
   local made, result = pcall(require "autopilot.client", described)
   if made then
     return result
   end
   local name, wrong = tostring(result):match "autopilot%.client: option '([%w_.]+)' (.*)$"
-  if not origins[name] then
+  local value, origin = context:find(given, name and name:gsub("^http%.", "") or "")
+  if not value then
     error(result, 0)
   end
-  return nil, ("%s %s"):format(origins[name], (wrong:gsub(" %(got string%)$", "")))
+  refuse(("%s %s"):format(origin, (wrong:gsub(" %(got string%)$", ""))))
 end
 
 --- The client that options and environment describe.
 ---@param given table<string, any> options of the command
 ---@param context autopilot.cli.Context
 ---@param own autopilot.ClientOptions? what the command adds
----@return autopilot.Client? client
----@return string? mistake one sentence
+---@return autopilot.Client
 function client.open(given, context, own)
-  local described, origins = client.describe(given, context)
-  local token, mistake = sign_in.open(given, context)
-  if not token then
-    return nil, mistake
-  end
+  local token = sign_in.open(given, context)
   context:report_termination()
-  return client.make(merged(described, { token = token }, own), origins)
+  local described = merged(client.describe(given, context), { token = token }, own)
+  return client.make(described, given, context)
 end
 
 local mismatch = "The tenant was named by %s: %s, or sign in to that tenant."
@@ -89,8 +83,7 @@ end
 ---@param context autopilot.cli.Context
 ---@param arguments table of the method
 ---@param own { describe: function?, complete: function? }? for a good report: see `finish`; takes client and report before the end
----@return integer? exit_code
----@return string? mistake one sentence
+---@return integer exit_code
 function client.run(method, given, context, arguments, own)
   local shown = method ~= "status" and progress.of_waiting(context, given) or {}
   local may_ask = method == "sync" or method == "ensure"
@@ -99,11 +92,7 @@ function client.run(method, given, context, arguments, own)
       context.if_interrupted = "the request for a sync may have been sent"
     end
   end
-  local own_options = { sleep = shown.sleep, on_event = note_request }
-  local opened, mistake = client.open(given, context, own_options)
-  if not opened then
-    return nil, mistake
-  end
+  local opened = client.open(given, context, { sleep = shown.sleep, on_event = note_request })
   arguments.on_progress = shown.on_progress
   local report, failure = opened[method](opened, arguments)
   report, own = report or failure, own or {}

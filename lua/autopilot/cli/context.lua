@@ -70,7 +70,7 @@ function Context:find(given, name)
   if given[name] then
     return given[name], option
   end
-  local value = self:variable(variable)
+  local value = variable and self:variable(variable)
   return value, value and variable or ("%s or %s"):format(option, variable)
 end
 

@@ -30,26 +30,17 @@ local function occupy_closed_descriptors()
   end
 end
 
-local function run(args, context)
-  local request, answer = arguments.parse(args)
-  local code, mistake
-  if request then
-    code, mistake = request.command.run(request.options, context)
-  elseif answer.text then
-    context.output:text(answer.text)
-    code = 0
-  else
-    mistake = answer.mistake
-  end
-  if not code then
-    context.output:complain(mistake)
-  end
-  return code or wrong_usage
-end
-
 --- Tells in one line, without a secret, why the command was not carried out, and returns the exit code.
 local function tell_failure(context, raised)
-  local message, output = tostring(raised.value), context.output
+  local value, output = raised.value, context.output
+  if type(value) == "table" and value.text then
+    output:text(value.text)
+    return 0
+  elseif type(value) == "table" and value.mistake then
+    output:complain(value.mistake)
+    return wrong_usage
+  end
+  local message = tostring(value)
   if is_interrupt(message) then
     local open = context.if_interrupted
     output:complain("interrupted" .. (open and ": " .. open or ""))
@@ -74,7 +65,8 @@ function cli.main(args, world)
   occupy_closed_descriptors()
   local context = Context.new(world)
   local done, result = xpcall(function()
-    return run(args, context)
+    local command, options = arguments.parse(args)
+    return command.run(options, context)
   end, function(value)
     return { value = value, traceback = debug.traceback("", 2) }
   end)

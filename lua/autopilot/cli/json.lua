@@ -3,8 +3,6 @@
 -- lua-cjson (`autopilot.base.json`) cannot do this: it has no order of keys, writes 14 digits where a time needs
 -- 17, passes invalid UTF-8 on, and cannot tell an empty list from an empty object.
 
-local json = {}
-
 -- The lists of a report: they are `[]` when they are empty; every other empty table is `{}`.
 local lists = { attempts = true, steps = true }
 
@@ -91,18 +89,9 @@ end
 -- In pieces, because LuaJIT and Lua 5.1 hash only some bytes of a long string: the reports of a fleet differ
 -- in few bytes, and 80,000 of them as whole strings took 20 s.
 ---@param value table
----@return string[]
-function json.pieces(value)
+---@return string[] pieces
+return function(value)
   local parts = {}
   add(parts, value)
   return parts
 end
-
---- The same as one text.
----@param value table
----@return string
-function json.encode(value)
-  return table.concat(json.pieces(value))
-end
-
-return json

@@ -2,7 +2,7 @@
 --
 -- A stream that cannot be written to raises no error: a closed pipe must not hide how a sync went.
 
-local json = require "autopilot.cli.json"
+local json_pieces = require "autopilot.cli.json"
 
 ---@class autopilot.cli.Output
 ---@field shown integer columns of the line of progress that is on the terminal
@@ -58,7 +58,7 @@ end
 
 --- Prints a table as one line of JSON, at once.
 function Output:json(value)
-  for _, piece in ipairs(json.pieces(value)) do
+  for _, piece in ipairs(json_pieces(value)) do
     note(self, self.stdout:write(piece))
   end
   self:line ""

@@ -8,14 +8,11 @@ local text = require "autopilot.cli.text"
 
 local progress = {}
 
--- Columns of a terminal that does not tell its width.
-local usual_width = 80
+-- Columns: of a terminal that does not tell its width; of the narrowest that has a bar; of the longest bar.
+local usual_width, narrowest, longest_bar = 80, 45, 30
 
 -- Seconds between two drawings at least; and between two while a command sleeps.
 local shortest_interval, while_asleep = 0.1, 1
-
--- A fleet's bar: the narrowest terminal that has one, and the longest bar, in columns.
-local narrowest, longest_bar = 45, 30
 
 local function width_of(context)
   local width = context.terminal_width or core.terminal_width()

@@ -4,24 +4,22 @@
 -- `autopilot.token`.
 
 local input = require "autopilot.cli.input"
+local refuse = require "autopilot.cli.refuse"
 
 local sign_in = {}
 
 -- Bytes. Access tokens have a few thousand; what is longer is something else.
 local longest = 64 * 1024
 
+-- What is wrong with the options, where it takes more than a line to say.
 local one_tenants_token = "%s is the token of one tenant, and there are many: choose how to sign "
   .. "in with --auth"
-
 local one_tenants_machine = "--auth managed signs in to the tenant of this machine alone, and "
   .. "there are many: choose another way with --auth"
-
 local unchecked_domain = "%s must be the tenant's id with --auth managed, which signs in to the "
   .. "tenant of this machine: whether a domain is that tenant's cannot be checked"
-
 local no_way = "there is no token: choose how to sign in with --auth, set AUTOPILOT_TOKEN, or name "
   .. "a file that holds a token with --token-file"
-
 local no_way_for_many = "it is not said how to sign in: choose with --auth, or name a "
   .. "client_secret_file for each tenant in the list"
 
@@ -30,14 +28,15 @@ local function in_words(message)
   return (message:gsub("set allow_world_readable = true", "give --allow-world-readable"))
 end
 
--- The steps of a way: each adds what it finds to the options of the provider, or returns what is wrong.
+-- The steps of a way: each adds what it finds to the options of the provider. `title` is what a message calls the
+-- way.
 
---- The secret of the application.
-local function find_secret(given, options, context)
-  local path, message = options.client_secret_file
-  local secret = context:variable "AZURE_CLIENT_SECRET"
+--- Finds the secret of the application.
+local function find_secret(given, options, context, title)
+  local path, secret, message = options.client_secret_file
   if not path then
-    message = not secret and "needs --client-secret-file or AZURE_CLIENT_SECRET"
+    secret = context:variable "AZURE_CLIENT_SECRET"
+    message = not secret and title .. " needs --client-secret-file or AZURE_CLIENT_SECRET"
   elseif path == "-" then
     secret = context:read_input(longest + 1):match "^%s*(.-)%s*$"
     message = (secret == "" or secret:find "%c") and "standard input must hold the secret alone"
@@ -47,30 +46,34 @@ local function find_secret(given, options, context)
     message = message and "--client-secret-file cannot be used: " .. in_words(message)
   end
   context:hide(secret)
-  given.client_secret = secret
-  return message
+  given.client_secret = message and refuse(message) or secret
 end
 
---- Finds the name of a file that can be read.
-local function find_file(name)
-  return function(given, options, context)
-    local path, origin = context:find(options, name)
-    local message = path and input.complaint(path)
-    given[name] = path
-    return not path and "needs " .. origin
-      or message and ("%s cannot be read: %s"):format(origin, message)
-      or nil
-  end
-end
-
+--- Requires that an option or its variable gives a value.
 local function require_known(name)
-  return function(_, options, context)
-    local value, forms = context:find(options, name)
-    return not value and "needs " .. forms or nil
+  return function(_, options, context, title)
+    local value, origin = context:find(options, name)
+    if not value then
+      refuse(("%s needs %s"):format(title, origin))
+    end
+    return value, origin
   end
 end
 
 local needs_client_id, needs_tenant = require_known "client_id", require_known "tenant"
+
+--- Finds the name of a file that can be read.
+local function find_file(name)
+  local find = require_known(name)
+  return function(given, options, context, title)
+    local path, origin = find(given, options, context, title)
+    local message = input.complaint(path)
+    if message then
+      refuse(("%s cannot be read: %s"):format(origin, message))
+    end
+    given[name] = path
+  end
+end
 
 local function find_passphrase(given, _, context)
   given.passphrase = context:variable "AZURE_CLIENT_CERTIFICATE_PASSWORD"
@@ -80,17 +83,17 @@ local function allow_world_readable(given, options)
   given.allow_world_readable = options.allow_world_readable
 end
 
---- Checks that the identity of this machine can be that of the tenant.
+--- Requires that the identity of this machine can be that of the tenant.
 local function check_machine(_, options, context)
   local tenant, origin = context:find(options, "tenant")
   if options.has_several then
-    return one_tenants_machine
+    refuse(one_tenants_machine)
   elseif tenant and not require("autopilot.graph.access_token").guid(tenant) then
-    return unchecked_domain:format(origin)
+    refuse(unchecked_domain:format(origin))
   end
 end
 
---- The tenant of the option alone: az refuses any where it is signed in by identity.
+--- Takes the tenant of the option alone: az refuses any where it is signed in by identity.
 local function find_tenant_of_az(given, options)
   given.tenant = not options.has_several and options.tenant or nil
   given.client_id, given.getenv = nil, nil
@@ -132,21 +135,18 @@ local function with_own_words(provider)
   end
 end
 
---- The provider of a way, or nil and what is wrong. `title` is what a message calls the way.
+--- The provider of a way.
 local function open(way, options, context, title)
   local steps = ways[way]
   local given = { client_id = context:find(options, "client_id"), getenv = context.getenv }
   for index = 2, #steps do
-    local message = steps[index](given, options, context)
-    if message then
-      return nil, (message:gsub("^needs", title .. " needs"))
-    end
+    steps[index](given, options, context, title)
   end
   local made, result = pcall(require("autopilot.token")[steps[1]], given)
-  if made then
-    return with_own_words(result)
+  if not made then
+    refuse((tostring(result):gsub("^autopilot%.token%.[%w_]+:", title .. ":")))
   end
-  return nil, (tostring(result):gsub("^autopilot%.token%.[%w_]+:", title .. ":"))
+  return with_own_words(result)
 end
 
 -- The way to sign in that each option implies, in the order in which they are looked for.
@@ -159,7 +159,7 @@ local describing =
   { "AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE" }
 
 --- The way that the options name or imply, else that of the environment, and what a message calls it. Nil where a
--- ready token is to be used; nil, nil and a message where options contradict each other.
+-- ready token is to be used.
 local function choose_way(options, context)
   local way, by = options.auth, "--auth " .. (options.auth or "")
   for _, name in ipairs(implying) do
@@ -167,7 +167,7 @@ local function choose_way(options, context)
     if options[name] and not is_ready_token then
       local option = "--" .. name:gsub("_", "-")
       if way and way ~= implied[name] then
-        return nil, nil, ("%s does not go with %s"):format(option, by)
+        refuse(("%s does not go with %s"):format(option, by))
       end
       way, by = implied[name], way and by or option
     end
@@ -197,15 +197,15 @@ local function token_of(text, context)
   return token
 end
 
---- The ready token of an option or the environment; nil without a message when there is none. From a file, it is a
--- provider, which reads the file again when the token was refused: it may hold a newer one.
+--- The ready token of an option or the environment. From a file, it is a provider, which reads the file again when
+-- the token was refused: it may hold a newer one.
 local function ready_token(options, context)
   local path, text = options.token_file, context:variable "AUTOPILOT_TOKEN"
   local origin = path and "--token-file" or text and "AUTOPILOT_TOKEN"
   if not origin then
-    return nil
+    refuse(options.has_several and no_way_for_many or no_way)
   elseif options.has_several then
-    return nil, one_tenants_token:format(origin)
+    refuse(one_tenants_token:format(origin))
   end
   local is_rereadable
   if path == "-" then
@@ -214,12 +214,12 @@ local function ready_token(options, context)
     origin = "--token-file: " .. path
     text, is_rereadable = input.read(path, longest)
     if not text then
-      return nil, "--token-file cannot be read: " .. is_rereadable
+      refuse("--token-file cannot be read: " .. is_rereadable)
     end
   end
   local token, message = token_of(text, context)
   if not token then
-    return nil, ("%s %s"):format(origin, message)
+    refuse(("%s %s"):format(origin, message))
   elseif not is_rereadable then
     return token
   end
@@ -234,19 +234,12 @@ end
 -- environment describes.
 ---@param options table<string, any> with `has_several`, a way that signs in to one tenant alone is refused
 ---@param context autopilot.cli.Context takes the secrets that were read
----@return string|autopilot.TokenProvider|nil token
----@return string? mistake one sentence, without a secret
+---@return string|autopilot.TokenProvider
 function sign_in.open(options, context)
   context:hide(context:variable "AZURE_CLIENT_SECRET")
   context:hide(context:variable "AZURE_CLIENT_CERTIFICATE_PASSWORD")
-  local way, title, mistake = choose_way(options, context)
-  local token
-  if way then
-    token, mistake = open(way, options, context, title)
-  elseif not mistake then
-    token, mistake = ready_token(options, context)
-  end
-  return token, not token and (mistake or options.has_several and no_way_for_many or no_way) or nil
+  local way, title = choose_way(options, context)
+  return way and open(way, options, context, title) or ready_token(options, context)
 end
 
 return sign_in

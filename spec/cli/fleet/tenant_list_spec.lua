@@ -17,6 +17,7 @@ local function read(text, column)
   local told = {}
   local list = open_list {
     read_line = reader_of(text),
+    file = "LIST",
     column = column,
     cloud = "global",
     size = #text,
@@ -26,9 +27,9 @@ local function read(text, column)
   }
   local tenants = {}
   repeat
-    local tenant, mistake = list:next()
-    if mistake then
-      return nil, mistake
+    local is_right, tenant = pcall(list.next, list)
+    if not is_right then
+      return nil, (tenant.mistake:gsub("^the list LIST: ", ""))
     end
     tenants[#tenants + 1] = tenant
   until not tenant

@@ -1,5 +1,6 @@
 --- `autopilot-sync ensure`: makes sure that a sync since a given time has completed.
 
+local refuse = require "autopilot.cli.refuse"
 local wait = require "autopilot.cli.commands.wait"
 
 ---@type autopilot.cli.Command
@@ -20,7 +21,7 @@ return {
 ]],
   run = function(given, context)
     if given.since and given.max_age then
-      return nil, "options '--since' and '--max-age' exclude each other"
+      refuse "options '--since' and '--max-age' exclude each other"
     end
     local arguments = { max_age = given.max_age, wait = not given.no_wait }
     return wait.run_waiting("ensure", given, context, arguments)

@@ -2,6 +2,7 @@
 
 local FleetPlan = require "autopilot.cli.fleet.plan"
 local options = require "autopilot.cli.options"
+local refuse = require "autopilot.cli.refuse"
 local run_fleet = require "autopilot.cli.fleet.run"
 
 ---@type autopilot.cli.Command
@@ -37,33 +38,25 @@ function fleet.declare(parser)
   parser:argument("file", "The list of tenants; - reads it from standard input."):argname "FILE"
 end
 
---- What is wrong with the options together, or nil.
-local function complaint_about(given)
+--- Refuses options that do not go together.
+local function check(given)
   local operation = given.operation or "sync"
   if given.since and given.max_age then
-    return "options '--since' and '--max-age' exclude each other"
+    refuse "options '--since' and '--max-age' exclude each other"
   elseif given.since and operation ~= "ensure" and operation ~= "wait" then
-    return "option '--since' goes with --operation ensure or wait"
+    refuse "option '--since' goes with --operation ensure or wait"
   elseif given.max_age and operation ~= "ensure" then
-    return "option '--max-age' goes with --operation ensure"
+    refuse "option '--max-age' goes with --operation ensure"
   elseif given.resume_within and not given.state then
-    return "option '--resume-within' goes with --state"
+    refuse "option '--resume-within' goes with --state"
   elseif given.file == "-" and given.client_secret_file == "-" then
-    return "standard input cannot be both the list and the secret"
+    refuse "standard input cannot be both the list and the secret"
   end
 end
 
 function fleet.run(given, context)
-  local mistake = complaint_about(given)
-  if mistake then
-    return nil, mistake
-  end
-  local plan
-  plan, mistake = FleetPlan.prepare(given, context)
-  if not plan then
-    return nil, mistake
-  end
-  return run_fleet(plan, given, context)
+  check(given)
+  return run_fleet(FleetPlan.prepare(given, context), given, context)
 end
 
 return fleet

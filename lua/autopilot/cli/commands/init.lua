@@ -7,7 +7,7 @@
 ---@field example string for its own help, without the name of the program
 ---@field options string? what `cli/options` reads
 ---@field declare (fun(parser: table))? adds to argparse's parser of it what needs more than a line of text
----@field run fun(given: table<string, any>, context: autopilot.cli.Context): integer?, string? exit code; or nil and what is wrong with the options
+---@field run fun(given: table<string, any>, context: autopilot.cli.Context): integer exit code
 
 local emulate = require "autopilot.cli.commands.emulate"
 local ensure = require "autopilot.cli.commands.ensure"

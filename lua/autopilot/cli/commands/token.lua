@@ -102,10 +102,7 @@ local function show(text, failed, given, context)
 end
 
 function token.run(given, context)
-  local client, mistake = client_of.open(given, context)
-  if not client then
-    return nil, mistake
-  end
+  local client = client_of.open(given, context)
   local text, failed = obtain(client)
   client:close()
   context:hide(text)

@@ -2,6 +2,7 @@
 
 local client = require "autopilot.cli.client"
 local options = require "autopilot.cli.options"
+local refuse = require "autopilot.cli.refuse"
 local text = require "autopilot.cli.text"
 
 ---@type autopilot.cli.Command
@@ -25,15 +26,14 @@ end
 
 --- Runs the client's method of that name, with further arguments.
 ---@param method "wait"|"ensure"
----@return integer? exit_code
----@return string? mistake
+---@return integer exit_code
 function wait.run_waiting(method, given, context, arguments)
   local now, complaint = context.now()
   if given.since then
     arguments.since, complaint = text.read_since(given.since, now, now)
   end
   if complaint then
-    return nil, "option '--since' " .. complaint
+    refuse("option '--since' " .. complaint)
   end
   arguments.timeout = given.deadline
   return client.run(method, given, context, arguments)

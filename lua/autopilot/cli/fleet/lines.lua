@@ -16,9 +16,7 @@ local lines = {}
 lines.longest = 64 * 1024
 
 local bytes_at_a_time = 64 * 1024
-
 local little_endian, big_endian = "\255\254", "\254\255"
-
 local replacement = 0xFFFD
 
 local function is_marked(bytes)
@@ -71,33 +69,32 @@ end
 ---@return fun(): string|false|nil, string? next_line without its end
 function lines.reader(read, longest)
   read, longest = lines.decoded(read), longest or lines.longest
-  local piece, from = "", 1
-  local is_after_return = false -- a line feed that comes now belongs to the line before
-  local line = "" -- the beginning of the line that has no end yet
-  return function()
-    while true do
-      if is_after_return and from <= #piece then
-        from = piece:byte(from) == 10 and from + 1 or from
-        is_after_return = false
+  return coroutine.wrap(function()
+    local line, last_mark = "", ""
+    local piece, message = "", nil
+    while piece do
+      for part, mark in piece:gmatch "([^\r\n]*)([\r\n]?)" do
+        line = (line .. part):sub(1, longest + 1)
+        local is_second = mark == "\n" and last_mark == "\r" and part == "" -- of CR LF
+        if mark ~= "" and not is_second then
+          coroutine.yield(line)
+          line = ""
+        end
+        last_mark = (part ~= "" or mark ~= "") and mark or last_mark
       end
-      local last = piece:find("[\r\n]", from)
-      line = (line .. piece:sub(from, (last or #piece + 1) - 1)):sub(1, longest + 1)
-      local more, message
-      if last then
-        from, is_after_return = last + 1, piece:byte(last) == 13
-      else
-        more, message = read()
-        piece, from = more or "", 1
-      end
-      if last or (more == nil and not message and line ~= "") then
-        local whole = line
-        line = ""
-        return whole
-      elseif not more then
-        return more, message
+      piece, message = read()
+      while piece == false do
+        coroutine.yield(false)
+        piece, message = read()
       end
     end
-  end
+    if line ~= "" and not message then
+      coroutine.yield(line)
+    end
+    while true do
+      coroutine.yield(nil, message)
+    end
+  end)
 end
 
 --- The lines of a file, one at a time as they are asked for.
@@ -110,9 +107,9 @@ function lines.open(path, stdin)
   local file, message = stdin
   if path ~= "-" then
     file, message = input.open(path) -- once: a pipe's writer ends when its reader closes
-    if not file then
-      return nil, message
-    end
+  end
+  if not file then
+    return nil, message
   end
   -- What comes slowly, a pipe or a terminal, is not waited for.
   local is_slow = io.type(file) == "file" and not file:seek "cur"

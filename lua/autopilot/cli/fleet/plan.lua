@@ -6,6 +6,7 @@ local client_of = require "autopilot.cli.client"
 local lines = require "autopilot.cli.fleet.lines"
 local merged = require "autopilot.base.merged"
 local open_list = require "autopilot.cli.fleet.tenant_list"
+local refuse = require "autopilot.cli.refuse"
 local sign_in = require "autopilot.cli.sign_in"
 local text = require "autopilot.cli.text"
 
@@ -18,9 +19,8 @@ local between_looks = 0.05
 ---@field package client autopilot.ClientOptions what the clients of all tenants have in common
 ---@field package default autopilot.TokenProvider? of tenants whose line says nothing about signing in
 ---@field package mistake string? why there is no `default`
----@field package providers table<string, autopilot.TokenProvider> of the others; weak
 ---@field package started_at number Unix seconds; of a run that is taken up again, when it first began
----@field package first autopilot.cli.Tenant? the first of the list, which `prepare` has read
+---@field package first autopilot.cli.Tenant|false|nil read by `prepare` already
 local FleetPlan = {}
 FleetPlan.__index = FleetPlan
 
@@ -32,7 +32,13 @@ local function open_provider(self, tenant)
     options.auth, options.certificate, options.token_file = "secret", nil, nil
     options.client_secret_file = tenant.client_secret_file
   end
-  return sign_in.open(options, self.context)
+  local opened, result = pcall(sign_in.open, options, self.context)
+  if opened then
+    return result
+  elseif type(result) == "table" and result.mistake then
+    return nil, result.mistake
+  end
+  error(result, 0)
 end
 
 --- The provider for a tenant; or nil and what is wrong, with the names of the list's fields. Tenants with the same
@@ -73,50 +79,36 @@ local function is_admitted(self, tenant)
   return not mistake
 end
 
---- The next tenant; false when it is not there yet, nil at the end of the list.
-local function next_tenant(self)
-  while true do
-    local tenant = self.first or self.list:next()
-    self.first = nil
-    if not tenant or is_admitted(self, tenant) then
-      return tenant
-    end
-  end
-end
-
 --- Reads the first tenant, for which it waits. Where neither its line nor the command says how to sign in, the
 -- command is wrong, and not the line.
----@return string? mistake
 local function read_first(self)
   local context, options = self.context, self.options
   local ends = context.clock() + (options.deadline or math.huge)
-  local first, mistake = self.list:next()
+  local first = self.list:next()
   while first == false do
     if context.clock() >= ends then
-      first, mistake = nil, "nothing came before the deadline"
-    else
-      context.sleep(between_looks)
-      first, mistake = self.list:next()
+      refuse(("the list %s: nothing came before the deadline"):format(options.file))
     end
+    context.sleep(between_looks)
+    first = self.list:next()
   end
-  if mistake then
-    return ("the list %s: %s"):format(options.file, mistake)
-  elseif first and self.mistake and not first.client_id and not first.client_secret_file then
-    return self.mistake
+  if first and self.mistake and not first.client_id and not first.client_secret_file then
+    refuse(self.mistake)
   end
   self.first = first
 end
 
---- Opens the list; or returns what is wrong with it.
+--- Opens the list.
 local function open_lines(self)
   local options, context = self.options, self.context
   local read_line, size, close = lines.open(options.file, context.stdin)
   if not read_line then
-    return "the list cannot be read: " .. size
+    refuse("the list cannot be read: " .. size)
   end
   context.at_end[#context.at_end + 1] = close -- nil for standard input
   self.list = open_list {
     read_line = read_line,
+    file = options.file,
     size = size,
     cloud = options.cloud or "global",
     column = options.column,
@@ -135,12 +127,9 @@ local function subject_of(options)
   return table.concat(words, "\n")
 end
 
---- Opens the state file, where one is wanted; or returns what is wrong with it.
+--- Opens the state file.
 local function open_state(self)
   local options, context = self.options, self.context
-  if not options.state then
-    return nil
-  end
   local state, mistake = require("autopilot.fleet.state").open {
     path = options.state,
     subject = subject_of(options),
@@ -148,51 +137,53 @@ local function open_state(self)
     resume_within = options.resume_within,
     now = context.now,
   }
-  self.state = state
+  if not state then
+    refuse(mistake)
+  end
   table.insert(context.at_end, function()
-    return state and state:close()
+    state:close()
   end)
-  return mistake
+  return state
 end
 
---- What is wrong with the option `--since`, or nil.
-local function since_mistake(self)
-  local since, now = self.options.since, self.context.now()
-  self.started_at = self.state and self.state.started_at or now
-  if since then
-    local _, mistake = text.read_since(since, self.started_at, now)
-    return mistake and "option '--since' " .. mistake
-  end
-end
-
---- The arguments of the operation, for a tenant.
-local function arguments_of(self, tenant)
-  local options, since = self.options, tenant.since
-  if options.operation == "ensure" then
-    local max_age = not since and options.max_age or nil
-    if not since and not max_age then
-      since = math.min(self.started_at, self.context.now()) -- the clock may have been set back
+--- Requires that the option `--since` can be waited for.
+local function check_since(self)
+  if self.options.since then
+    local now = self.context.now()
+    local _, mistake = text.read_since(self.options.since, self.started_at, now)
+    if mistake then
+      refuse("option '--since' " .. mistake)
     end
-    return { since = since, max_age = max_age }
   end
-  return options.operation == "wait" and { since = since } or nil
 end
 
 --- What the fleet is made with; the run adds how to wait.
 ---@return autopilot.FleetOptions
 function FleetPlan:fleet_options()
   local options, context = self.options, self.context
+  local function next_tenant()
+    local tenant = self.first or self.list:next()
+    self.first = nil
+    if tenant and not is_admitted(self, tenant) then
+      return next_tenant()
+    end
+    return tenant
+  end
+  local function arguments_of(tenant)
+    local since, max_age = tenant.since, not tenant.since and options.max_age or nil
+    if options.operation == "ensure" and not since and not max_age then
+      since = math.min(self.started_at, context.now()) -- the clock may have been set back
+    end
+    local takes_since = options.operation == "ensure" or options.operation == "wait"
+    return takes_since and { since = since, max_age = max_age } or nil
+  end
   return {
-    tenants = function()
-      return next_tenant(self)
-    end,
+    tenants = next_tenant,
     client = function(tenant)
       local own = { tenant = tenant.tenant, token = tenant.provider, cloud = tenant.cloud }
       return merged(self.client, own)
     end,
-    arguments = function(tenant)
-      return arguments_of(self, tenant)
-    end,
+    arguments = arguments_of,
     operation = options.operation,
     concurrency = options.concurrency,
     spread = options.spread,
@@ -207,16 +198,12 @@ end
 --- Looks at everything that can be wrong with the command. Nothing is sent.
 ---@param options table<string, any>
 ---@param context autopilot.cli.Context
----@return autopilot.cli.FleetPlan?
----@return string? mistake one sentence
+---@return autopilot.cli.FleetPlan
 function FleetPlan.prepare(options, context)
   context:report_termination()
-  local described, origins = client_of.describe(options, context)
-  local client, mistake = client_of.make(merged(described, { token = "none" }), origins)
-  if not client then
-    return nil, mistake
-  end
-  client:close() -- it was made to find what is wrong with its options
+  local described = client_of.describe(options, context)
+  -- This client is made to find what is wrong with its options.
+  client_of.make(merged(described, { token = "none" }), options, context):close()
   local self = setmetatable({
     options = options,
     context = context,
@@ -224,8 +211,12 @@ function FleetPlan.prepare(options, context)
     providers = setmetatable({}, { __mode = "v" }),
   }, FleetPlan)
   self.default, self.mistake = open_provider(self, { tenant = "any" })
-  mistake = open_lines(self) or read_first(self) or open_state(self) or since_mistake(self)
-  return not mistake and self or nil, mistake
+  open_lines(self)
+  read_first(self)
+  self.state = options.state and open_state(self)
+  self.started_at = self.state and self.state.started_at or context.now()
+  check_since(self)
+  return self
 end
 
 return FleetPlan

@@ -11,20 +11,6 @@ local failed, some_failed, interrupted, terminated = 1, 9, 130, 143
 -- Seconds between two looks for Ctrl-C and two drawings, while nothing else happens.
 local longest_wait = 0.2
 
-local function progress_line(self, width)
-  local told, total, is_exact = self.fleet:progress(), self.list:expected()
-  return progress.fleet_line({
-    done = self.summary.total,
-    failed = self.summary.failed,
-    recalled = self.summary.recalled,
-    in_flight = told.in_flight,
-    asleep = told.asleep,
-    total = total,
-    is_exact = is_exact,
-    elapsed = self.context.clock() - self.began,
-  }, width)
-end
-
 --- Whether the list is a file, whose rest can be read at once after an interrupt. A pipe may have no end.
 local function is_list_finite(self)
   return self.list.size ~= nil
@@ -120,7 +106,17 @@ return function(plan, options, context)
   self.output, self.summary, self.began = context.output, FleetSummary.new(), context.clock()
   self.fleet = new_fleet(self, plan:fleet_options())
   self.draw = progress.drawer(context, options, function(width)
-    return progress_line(self, width)
+    local told, total, is_exact = self.fleet:progress(), self.list:expected()
+    return progress.fleet_line({
+      done = self.summary.total,
+      failed = self.summary.failed,
+      recalled = self.summary.recalled,
+      in_flight = told.in_flight,
+      asleep = told.asleep,
+      total = total,
+      is_exact = is_exact,
+      elapsed = context.clock() - self.began,
+    }, width)
   end)
   if context.was_interrupted == core.was_interrupted then
     core.note_interrupt() -- the first signal, so that `tick` finds it

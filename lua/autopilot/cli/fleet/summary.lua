@@ -10,8 +10,8 @@ local most_names = 10
 ---@field failed integer
 ---@field recalled integer known from an earlier run, and not asked for again
 ---@field package counts table<string, integer> tenants by outcome
----@field package named table<string, integer> failed tenants that are told by name, by outcome
----@field package entries table[] those tenants
+---@field package named table<string, integer> of `entries`, by outcome
+---@field package entries table[] failed tenants that are told by name
 local FleetSummary = {}
 FleetSummary.__index = FleetSummary
 

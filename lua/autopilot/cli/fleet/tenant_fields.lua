@@ -20,13 +20,8 @@ local tenant_fields = {}
 ---@field line integer where it stands in the list
 ---@field provider autopilot.TokenProvider? set by the plan
 
--- Bytes; longer than any file name.
-local longest = 4096
-
--- In the order of the alphabet.
+local longest = 4096 -- bytes; longer than any file name
 local cloud_names = { "china", "global", "us_gov", "us_gov_dod" }
-
--- In the order in which they are checked.
 local field_names = { "tenant", "cloud", "client_id", "client_secret_file", "since" }
 
 -- What is wrong with the value of each field, or nil.

@@ -8,10 +8,12 @@ local csv = require "autopilot.cli.fleet.csv"
 local json = require "autopilot.base.json"
 local lines = require "autopilot.cli.fleet.lines"
 local merged = require "autopilot.base.merged"
+local refuse = require "autopilot.cli.refuse"
 local tenant_fields = require "autopilot.cli.fleet.tenant_fields"
 
 ---@class autopilot.cli.TenantList
 ---@field read_line fun(): string|false|nil, string? as `autopilot.cli.fleet.lines` reads
+---@field file string its name, for messages
 ---@field complain fun(message: string) takes each sentence about a line
 ---@field cloud string that of tenants which name none
 ---@field column string? the name of the column that has the tenant
@@ -24,12 +26,15 @@ local TenantList = {}
 TenantList.__index = TenantList
 
 local byte_order_mark = "\239\187\191"
-
--- Ignored columns that are named.
-local most_shown = 8
+local most_shown = 8 -- ignored columns that are named
 
 local function is_blank(text)
   return not text:find "%S"
+end
+
+--- Raises what is wrong with the list as a whole.
+local function refuse_list(self, sentence)
+  refuse(("the list %s: %s"):format(self.file, sentence))
 end
 
 --- Tells once which columns of the list are not used.
@@ -98,11 +103,6 @@ local function csv_reader(fields, count, separator)
   end
 end
 
---- The separator that a first line such as `sep=;` names, which Excel obeys and hides; or nil.
-local function separator_told(text)
-  return text:match '^"?[Ss][Ee][Pp]=([,;\t|])"?%s*$'
-end
-
 --- The separator of a header. Spreadsheets write a semicolon where numbers have a decimal comma, and a tab
 -- where they are asked for text.
 local function separator_of(text)
@@ -114,15 +114,13 @@ end
 
 local json_array = "it is a JSON array: write each of its objects in a line of its own, as "
   .. "jq -c '.[]' does"
-
 local no_such_column = "it has no column of the name that was given with --column"
-
 local no_column = "a CSV file begins with the names of its columns, one of them 'tenant': where "
   .. "another column has the tenant, name it with --column"
 
 --- Reads lines until one of them tells what kind of list it is, or that it is wrong as a whole.
 local function read_head(self, text)
-  local told = separator_told(text)
+  local told = text:match '^"?[Ss][Ee][Pp]=([,;\t|])"?%s*$' -- Excel obeys this line, and hides it
   self.separator = told or self.separator
   if told or text:find "^%s*#" then
     return nil
@@ -143,8 +141,7 @@ local function read_head(self, text)
     or self.column and no_such_column
     or (not names or #names > 1) and no_column
   if mistake then
-    self.mistake = ("line %d: %s"):format(self.line, mistake)
-    return nil
+    refuse_list(self, ("line %d: %s"):format(self.line, mistake))
   end
   self.read = read_plain
   if not tenant_fields.is_header(names[1]) then
@@ -158,9 +155,12 @@ local function read_line(self, text)
   self.line, self.bytes = self.line + 1, self.bytes + #text + 1
   if self.line == 1 then
     text = text:gsub("^" .. byte_order_mark, "")
-    self.mistake = lines.not_text(text)
+    local mistake = lines.not_text(text)
+    if mistake then
+      refuse_list(self, mistake)
+    end
   end
-  if self.mistake or is_blank(text) then
+  if is_blank(text) then
     return nil
   elseif #text > lines.longest then
     return nil, "is too long"
@@ -171,8 +171,6 @@ local function read_line(self, text)
 end
 
 --- Leaves a line out: reports why, and counts it.
----@param line integer
----@param message string
 function TenantList:refuse(line, message)
   self.bad = self.bad + 1
   self.complain(("line %d: %s"):format(line, message))
@@ -192,19 +190,16 @@ local function is_duplicate(self, tenant)
 end
 
 --- The next tenant that was not there before; false when it is not there yet, nil at the end of the list.
+-- Before the first tenant, it raises what is wrong with the list as a whole.
 ---@return autopilot.cli.Tenant|false|nil
----@return string? mistake what is wrong with the list as a whole, found before any tenant
 function TenantList:next()
-  while not self.mistake do
+  while true do
     local text, failure = self.read_line()
-    if text == nil then
-      self.failure, self.is_complete = failure, not failure
-      if self.read == read_head then
-        self.mistake = failure and "it cannot be read: " .. failure or "there is no tenant in it"
-      end
-    end
-    if not text then
-      return text, self.mistake
+    if text == nil and self.read == read_head then
+      refuse_list(self, failure and "it cannot be read: " .. failure or "there is no tenant in it")
+    elseif not text then
+      self.failure, self.is_complete = failure, text == nil and not failure
+      return text
     end
     local tenant, message = read_line(self, text)
     if message then
@@ -215,7 +210,6 @@ function TenantList:next()
       return tenant
     end
   end
-  return nil, self.mistake
 end
 
 --- How many tenants there will be in all: exact when all were read, else an estimate by the length of what
@@ -233,7 +227,7 @@ function TenantList:expected()
 end
 
 --- A list that is read from its beginning on.
----@param given autopilot.cli.TenantList its first five fields
+---@param given autopilot.cli.TenantList its first six fields
 ---@return autopilot.cli.TenantList
 return function(given)
   local own =
