@@ -1,4 +1,6 @@
 --- Answers in the forms of Microsoft Graph, Intune and Entra. What they say is decided by the endpoints.
+--
+-- The functions called `refuse` raise the answer: an endpoint ends there, and the emulator catches it.
 
 local json = require "autopilot.base.json"
 
@@ -60,6 +62,11 @@ local graph_codes = {
 }
 
 --- Graph's own error: code and message in one level.
+---@param call autopilot.emulator.Call
+---@param status integer
+---@param message string
+---@param headers table<string, string>?
+---@return table response
 function answers.graph_error(call, status, message, headers)
   local body = encode {
     error = {
@@ -86,10 +93,15 @@ local intune_message = ([[
   "HttpHeaders": "{}"
 }]]):gsub("\n", "\r\n")
 
---- Intune's error, which Graph passes on as a text: JSON inside the message.
+--- Refuses a request to Graph.
+function answers.refuse_graph(...)
+  error(answers.graph_error(...))
+end
+
+--- Refuses a request as Intune does, whose error Graph passes on as a text: JSON inside the message.
 ---@param sentence string the part for people
 ---@param retry_after { header: string?, body: string? }? seconds that are told there
-function answers.intune_error(call, status, sentence, retry_after)
+function answers.refuse_intune(call, status, sentence, retry_after)
   local told = table.concat({
     sentence,
     "Operation ID (for customer support): 00000000-0000-0000-0000-000000000000",
@@ -98,7 +110,7 @@ function answers.intune_error(call, status, sentence, retry_after)
   }, " - ")
   retry_after = retry_after or {}
   local message = intune_message:format(encode(told), retry_after.body or "null")
-  return answers.graph_error(call, status, message, { ["retry-after"] = retry_after.header })
+  answers.refuse_graph(call, status, message, { ["retry-after"] = retry_after.header })
 end
 
 -- The errors of Entra: our name, status, OAuth error, AADSTS number, sentence (`%s` is a detail).
@@ -142,8 +154,11 @@ for row in entra_error_rows:gmatch "[^\n]+" do
     { status = tonumber(status), code = code, number = tonumber(number), sentence = sentence }
 end
 
---- An error of Entra, by its name in the table above.
-function answers.entra_error(call, name, detail)
+--- Refuses a request to Entra.
+---@param call autopilot.emulator.Call
+---@param name string of an error in the table above
+---@param detail string? what its sentence names
+function answers.refuse(call, name, detail)
   local row = entra_errors[name]
   local timestamp = os.date("!%Y-%m-%d %H:%M:%SZ", math.floor(call.now))
   local described = ("AADSTS%d: %s Trace ID: %s Correlation ID: %s Timestamp: %s"):format(
@@ -161,21 +176,7 @@ function answers.entra_error(call, name, detail)
     trace_id = call.request_id,
     correlation_id = call.client_request_id,
   }
-  return answers.plain(call, row.status, body, { ["cache-control"] = "no-store, no-cache" })
-end
-
---- An endpoint of Entra.
----@param method string the only one allowed
----@param answer fun(service: autopilot.Emulator, call: autopilot.emulator.Call): table?, string?, string? gives the JSON, or nil, an error's name and detail
----@return fun(service: autopilot.Emulator, call: autopilot.emulator.Call): table response
-function answers.entra_endpoint(method, answer)
-  return function(service, call)
-    if call.method ~= method then
-      return answers.entra_error(call, "wrong_method", method)
-    end
-    local value, mistake, detail = answer(service, call)
-    return value and answers.json(call, value) or answers.entra_error(call, mistake, detail)
-  end
+  error(answers.plain(call, row.status, body, { ["cache-control"] = "no-store, no-cache" }))
 end
 
 return answers

@@ -8,6 +8,8 @@ local Users = require "autopilot.emulator.users"
 local answers = require "autopilot.emulator.answers"
 local new_identifiers = require "autopilot.emulator.identifiers"
 
+local refuse = answers.refuse
+
 local discovery = {}
 
 --- Entra's hosts in each cloud; the first is the one that clients are to use.
@@ -22,15 +24,19 @@ local function origin_of(call)
   return call.origin or "https://" .. (call.headers.host or entra_hosts[1][1])
 end
 
+local function check_method(call)
+  return call.method == "GET" or refuse(call, "wrong_method", "GET")
+end
+
 --- A tenant's endpoints.
-discovery.configuration = answers.entra_endpoint("GET", function(service, call)
+function discovery.configuration(service, call)
+  check_method(call)
   local name, origin = call.tenant_in_path, origin_of(call)
-  local tenant = Users.any_tenant[name] and "{tenantid}" or service:find_tenant(name)
-  if not tenant then
-    return nil, "unknown_authority", name
-  end
+  local tenant = Users.any_tenant[name] and "{tenantid}"
+    or service:find_tenant(name)
+    or refuse(call, "unknown_authority", name)
   local base = origin .. "/" .. name
-  return {
+  return answers.json(call, {
     issuer = ("%s/%s/v2.0"):format(origin, tenant),
     authorization_endpoint = base .. "/oauth2/v2.0/authorize",
     token_endpoint = base .. "/oauth2/v2.0/token",
@@ -44,11 +50,12 @@ discovery.configuration = answers.entra_endpoint("GET", function(service, call)
     scopes_supported = { "openid", "profile", "email", "offline_access" },
     cloud_instance_name = "microsoftonline.com",
     msgraph_host = "graph.microsoft.com",
-  }
-end)
+  })
+end
 
 --- The keys of Entra.
-discovery.keys = answers.entra_endpoint("GET", function(_, call)
+function discovery.keys(_, call)
+  check_method(call)
   local key = {
     kty = "RSA",
     use = "sig",
@@ -58,15 +65,14 @@ discovery.keys = answers.entra_endpoint("GET", function(_, call)
     e = "AQAB",
     issuer = origin_of(call) .. "/{tenantid}/v2.0",
   }
-  return { keys = { key } }
-end)
+  return answers.json(call, { keys = { key } })
+end
 
 --- Entra's hosts, to which the one counts that is asked, and where the given one describes its endpoints.
-discovery.instances = answers.entra_endpoint("GET", function(_, call)
+function discovery.instances(_, call)
+  check_method(call)
   local endpoint = call.fields.authorization_endpoint
-  if not endpoint then
-    return nil, "missing_parameter", "authorization_endpoint"
-  end
+    or refuse(call, "missing_parameter", "authorization_endpoint")
   local own, asked = origin_of(call):match "://(.*)$", endpoint:match "^https?://([^/?#]+)"
   if asked == own:gsub(":%d+$", "") then
     asked = own -- MSAL for Python leaves out the port
@@ -79,15 +85,15 @@ discovery.instances = answers.entra_endpoint("GET", function(_, call)
     end
   end
   if not is_known then
-    return nil, "unknown_host"
+    refuse(call, "unknown_host")
   end
   local tenant = endpoint:match "^https?://[^/]+/([^/?#]+)" or "common"
   local base = ("https://%s/%s"):format(asked, tenant)
-  return {
+  return answers.json(call, {
     tenant_discovery_endpoint = base .. "/v2.0/.well-known/openid-configuration",
     ["api-version"] = "1.1",
     metadata = metadata,
-  }
-end)
+  })
+end
 
 return discovery

@@ -1,49 +1,44 @@
 --- Entra's endpoints: tokens for applications and for people, and codes for devices.
 --
--- How an application proves who it is stands in `proof`; people, their codes and refresh tokens in `users`. Where a
--- function here returns nil, the name of an error in `answers` follows, and its detail.
+-- How an application proves who it is stands in `proof`; people, their codes and refresh tokens in `users`.
 
 local Users = require "autopilot.emulator.users"
 local answers = require "autopilot.emulator.answers"
 local base64url = require "autopilot.base.base64url"
 local challenges = require "autopilot.emulator.challenges"
+local check_proof = require "autopilot.emulator.proof"
 local json = require "autopilot.base.json"
-local proof_mistake = require "autopilot.emulator.proof"
 local scopes = require "autopilot.emulator.scopes"
+
+local refuse = answers.refuse
 
 local entra = {}
 
----@class autopilot.emulator.GrantType
----@field needs string[] parameters of the form
----@field find fun(service: autopilot.Emulator, call: autopilot.emulator.Call, asked: table): table? the `scopes` of the token, and the `user` whose it is
+-- Each grant type `needs` these parameters of the form. `find` gives the scopes of the token, and the user whose it is.
 
 local client_credentials = { needs = { "client_id", "scope" } }
 
 function client_credentials.find(_, call, asked)
   if not asked.tenant then
-    return nil, "no_tenant"
+    refuse(call, "no_tenant")
   end
-  local mistake, detail = proof_mistake(asked.application, call)
-  if mistake then
-    return nil, mistake, detail
-  end
-  return { scopes = asked.scopes }
+  check_proof(asked.application, call)
+  return asked.scopes
 end
 
 local device_code = { needs = { "client_id", "device_code" } }
 
 function device_code.find(service, call)
-  return service.users:poll(call.fields.device_code, call.fields.client_id, call.now)
+  local sign_in = service.users:poll(call)
+  return sign_in.scopes, sign_in.user
 end
 
 local refresh_token = { needs = { "client_id", "refresh_token", "scope" } }
 
 function refresh_token.find(service, call, asked)
-  local fields = call.fields
-  return service.users:refresh(fields.refresh_token, fields.client_id, asked.scopes)
+  return asked.scopes, service.users:refresh(call)
 end
 
----@type table<string, autopilot.emulator.GrantType>
 local grant_types = {
   client_credentials = client_credentials,
   refresh_token = refresh_token,
@@ -51,34 +46,29 @@ local grant_types = {
   ["urn:ietf:params:oauth:grant-type:device_code"] = device_code,
 }
 
---- What a right form asks for: `application`, `scopes` where it names some, and `tenant`; nil where that is the
--- person's.
+--- What a form asks for: `application`, `scopes` where it names some, and `tenant`; nil where that is the person's.
 local function read_form(service, call, needs, is_for_person)
-  local fields, named = call.fields, call.tenant_in_path
+  local fields, tenant = call.fields, call.tenant_in_path
+  if call.method ~= "POST" then
+    refuse(call, "wrong_method", "POST")
+  end
   for _, name in ipairs(needs) do
     if not fields[name] then
-      return nil, "missing_parameter", name
+      refuse(call, "missing_parameter", name)
     end
   end
   local asked = {}
   if fields.scope then
-    asked.scopes = scopes.read(fields.scope, is_for_person)
-    if not asked.scopes then
-      return nil, "wrong_scope"
-    end
+    asked.scopes = scopes.read(fields.scope, is_for_person) or refuse(call, "wrong_scope")
   end
   if fields.claims and not challenges.read(fields.claims) then
-    return nil, "claims_not_json"
-  elseif not Users.any_tenant[named] then
-    asked.tenant = service:find_tenant(named)
-    if not asked.tenant then
-      return nil, "unknown_tenant", named
-    end
+    refuse(call, "claims_not_json")
+  end
+  if not Users.any_tenant[tenant] then
+    asked.tenant = service:find_tenant(tenant) or refuse(call, "unknown_tenant", tenant)
   end
   asked.application = service.options.clients[fields.client_id]
-  if not asked.application then
-    return nil, "unknown_application", fields.client_id
-  end
+    or refuse(call, "unknown_application", fields.client_id)
   return asked
 end
 
@@ -98,36 +88,25 @@ local function add_person(answer, service, call, token, granted)
   end
 end
 
-entra.token = answers.entra_endpoint("POST", function(service, call)
+function entra.token(service, call)
   local fields = call.fields
   local grant_type = grant_types[fields.grant_type]
   if fields.grant_type and not grant_type then
-    return nil, "unknown_grant_type"
+    refuse(call, "unknown_grant_type")
   end
   local needs = grant_type and grant_type.needs or { "grant_type" }
-  local is_for_person = grant_type ~= client_credentials
-  local asked, mistake, detail = read_form(service, call, needs, is_for_person)
-  local grant
-  if asked then
-    grant, mistake, detail = grant_type.find(service, call, asked)
-  end
-  if not grant then
-    return nil, mistake, detail
-  end
-
-  local user = grant.user
-  local tenant = asked.tenant or service:find_tenant(user:match "@(.+)$" or user)
-  if not tenant then
-    return nil, "user_in_no_tenant", user
-  end
+  local asked = read_form(service, call, needs, grant_type ~= client_credentials)
+  local granted, user = grant_type.find(service, call, asked)
   local token = {
-    tenant = tenant,
+    tenant = asked.tenant
+      or service:find_tenant(user:match "@(.+)$" or user)
+      or refuse(call, "user_in_no_tenant", user),
     client_id = fields.client_id,
     roles = asked.application.roles,
     user = user,
     object_id = user and service.users:object_id(user),
     claims = challenges.read(fields.claims),
-    audience = grant.scopes.resource,
+    audience = granted.resource,
   }
   local answer = {
     token_type = "Bearer",
@@ -136,23 +115,21 @@ entra.token = answers.entra_endpoint("POST", function(service, call)
     access_token = service.tokens:issue(token, call.now),
   }
   if user then
-    add_person(answer, service, call, token, grant.scopes)
+    add_person(answer, service, call, token, granted)
   end
-  return answer
-end)
+  return answers.json(call, answer)
+end
 
 --- Gives out a code for a person and one for the device.
-entra.device_code = answers.entra_endpoint("POST", function(service, call)
-  local asked, mistake, detail = read_form(service, call, { "client_id", "scope" }, true)
-  if not asked then
-    return nil, mistake, detail
-  elseif not asked.application.public then
-    return nil, "not_public"
+function entra.device_code(service, call)
+  local asked = read_form(service, call, { "client_id", "scope" }, true)
+  if not asked.application.public then
+    refuse(call, "not_public")
   end
   local code, sign_in =
     service.users:offer(call.fields.client_id, asked.tenant, asked.scopes, call.now)
   local uri = "https://microsoft.com/devicelogin"
-  return {
+  return answers.json(call, {
     device_code = code,
     user_code = sign_in.user_code,
     verification_uri = uri,
@@ -162,7 +139,7 @@ entra.device_code = answers.entra_endpoint("POST", function(service, call)
       uri,
       sign_in.user_code
     ),
-  }
-end)
+  })
+end
 
 return entra

@@ -54,15 +54,11 @@ local function has_one_of(roles, permissions)
   return false
 end
 
-local function unauthorized(call, why, challenge)
-  return nil, answers.graph_error(call, 401, why, { ["www-authenticate"] = challenge })
-end
-
---- The token of a request, or nil and the answer that refuses it.
+--- The token of a request. Refuses a request without one that is accepted.
 local function authenticate(service, call)
   local token, why = service.tokens:check(call.headers.authorization, service.audiences, call.now)
   if not token then
-    return unauthorized(call, why, challenges.plain_header)
+    answers.refuse_graph(call, 401, why, { ["www-authenticate"] = challenges.plain_header })
   end
   call.tenant = token.tenant
   local challenge = call.change.challenge or service.challenges[token.tenant]
@@ -70,50 +66,48 @@ local function authenticate(service, call)
   if challenge and not challenges.is_met(challenge, token) then
     why = "Continuous access evaluation resulted in challenge with result: "
       .. "InteractionRequired and code: TokenIssuedBeforeRevocationTimestamp"
-    return unauthorized(call, why, challenge.header)
+    answers.refuse_graph(call, 401, why, { ["www-authenticate"] = challenge.header })
   end
   return token
 end
 
---- An endpoint with one method, for tokens that have one of the permissions.
-local function endpoint(method, permissions, answer)
-  return function(service, call)
-    local token, refusal = authenticate(service, call)
-    if not token then
-      return refusal
-    elseif call.method ~= method then
-      local why = "The requested resource does not support http method '%s'."
-      return answers.graph_error(call, 405, why:format(call.method), { allow = method })
-    elseif not has_one_of(token.roles, permissions) then
-      local why = "Application is not authorized to perform this operation. "
-        .. "Application must have one of the following scopes: "
-      return answers.intune_error(call, 403, why .. table.concat(permissions, ", "))
-    elseif not service:is_licensed(token.tenant) then
-      return answers.intune_error(call, 400, "Request not applicable to target tenant.")
-    end
-    return answer(service, call, token)
+--- Refuses a request by another method, without one of the permissions, or for a tenant without licence. Returns
+-- the tenant and the name of the client.
+local function admit(service, call, method, permissions)
+  local token = authenticate(service, call)
+  if call.method ~= method then
+    local why = "The requested resource does not support http method '%s'."
+    answers.refuse_graph(call, 405, why:format(call.method), { allow = method })
+  elseif not has_one_of(token.roles, permissions) then
+    local why = "Application is not authorized to perform this operation. "
+      .. "Application must have one of the following scopes: "
+    answers.refuse_intune(call, 403, why .. table.concat(permissions, ", "))
+  elseif not service:is_licensed(token.tenant) then
+    answers.refuse_intune(call, 400, "Request not applicable to target tenant.")
   end
+  return token.tenant, token.client_id or "token"
 end
 
-graph.sync = endpoint("POST", { write_permission }, function(service, call, token)
-  local reason, remaining = service.syncs:refusal(token.tenant, call.now)
+function graph.sync(service, call)
+  local tenant, client = admit(service, call, "POST", { write_permission })
+  local reason, remaining = service.syncs:refusal(tenant, call.now)
   if reason == "in_progress" then
-    return answers.intune_error(call, 409, "A sync is already in progress.")
+    answers.refuse_intune(call, 409, "A sync is already in progress.")
   elseif reason == "cooldown" then
-    local why = "A sync was requested too soon after the previous one."
     local told = { [service.options.retry_after] = ("%d"):format(math.ceil(remaining)) }
-    return answers.intune_error(call, 429, why, told)
+    local why = "A sync was requested too soon after the previous one."
+    answers.refuse_intune(call, 429, why, told)
   end
-  local by = token.client_id or "token"
-  service:start_sync(token.tenant, call.now, call.change, by, call.client_request_id)
+  service:start_sync(tenant, call.now, call.change, client, call.client_request_id)
   return answers.plain(call, 204)
-end)
+end
 
-graph.status = endpoint("GET", { read_permission, write_permission }, function(service, call, token)
+function graph.status(service, call)
+  local tenant = admit(service, call, "GET", { read_permission, write_permission })
   local zone = service.options.zone
-  local record = service.syncs:record(token.tenant, call.now - (call.change.age or 0))
+  local record = service.syncs:record(tenant, call.now - (call.change.age or 0))
   local value = {
-    id = token.tenant,
+    id = tenant,
     syncStatus = record.status,
     lastSyncDateTime = graph.stamp(record.last_sync, zone),
     lastManualSyncTriggerDateTime = graph.stamp(record.last_manual_trigger, zone),
@@ -126,21 +120,17 @@ graph.status = endpoint("GET", { read_permission, write_permission }, function(s
     "deviceManagement/windowsAutopilotSettings"
   )
   return answers.json(call, value)
-end)
+end
 
---- Answers a path that Graph does not have. In version 1.0 it has no settings of Autopilot.
----@return table response
+--- Refuses a path that Graph does not have. In version 1.0 it has no settings of Autopilot.
 function graph.other(service, call)
-  local token, refusal = authenticate(service, call)
-  if not token then
-    return refusal
-  end
+  authenticate(service, call)
   local segment = call.path:match "^/[vV]1%.0/[^/]+/([^/]+)"
   if segment and segment:lower() == "windowsautopilotsettings" then
     local why = ("Resource not found for the segment '%s'."):format(segment)
-    return answers.graph_error(call, 400, why)
+    answers.refuse_graph(call, 400, why)
   end
-  return answers.graph_error(call, 404, "Resource not found for the path of the request.")
+  answers.refuse_graph(call, 404, "Resource not found for the path of the request.")
 end
 
 return graph

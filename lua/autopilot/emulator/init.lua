@@ -210,7 +210,11 @@ function Emulator:arrive(call, fault, kind)
   local replaced = kind.answer and kind.answer(fault, call)
   local response = replaced
   if not replaced or fault.after then
-    response = endpoint(self, call)
+    local is_answered
+    is_answered, response = pcall(endpoint, self, call)
+    if not is_answered and type(response) ~= "table" then -- an endpoint raises the answer when it refuses
+      error(response, 0)
+    end
   end
   event.tenant, event.status = call.tenant, response.status
   return replaced or response

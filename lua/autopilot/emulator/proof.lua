@@ -6,6 +6,7 @@
 local base64url = require "autopilot.base.base64url"
 local inspect = require "autopilot.base.jwt"
 local json = require "autopilot.base.json"
+local refuse = require("autopilot.emulator.answers").refuse
 
 ---@class autopilot.emulator.Application
 ---@field secret string? nil refuses every secret
@@ -40,21 +41,21 @@ local function is_timely(claims, now)
   return ends ~= nil and ends + skew > now and begins - skew <= now
 end
 
-local function certificate_mistake(application, call, claims, thumbprint)
+local function check_certificate(application, call, claims, thumbprint)
   local client_id, is_known = call.fields.client_id, false
   for _, certificate in ipairs(application.certificates or {}) do
     is_known = is_known or certificate == thumbprint
   end
   if not is_known then
-    return "unknown_key"
+    refuse(call, "unknown_key")
   elseif claims.iss ~= client_id or claims.sub ~= client_id then
-    return "wrong_application"
+    refuse(call, "wrong_application")
   elseif tostring(claims.aud):match "^https?://[^/]+(/.*)$" ~= call.path then
-    return "wrong_endpoint" -- the host may be any
+    refuse(call, "wrong_endpoint") -- the host may be any
   end
 end
 
-local function platform_mistake(application, claims)
+local function check_platform(application, call, claims)
   local mistake = "wrong_issuer"
   for _, known in ipairs(application.federated) do
     if claims.iss == known.issuer then
@@ -63,48 +64,47 @@ local function platform_mistake(application, claims)
       elseif claims.aud ~= (known.audience or default_audience) then
         mistake = "wrong_audience"
       else
-        return nil
+        return
       end
     end
   end
-  return mistake
+  refuse(call, mistake)
 end
 
-local function assertion_mistake(application, call)
+local function check_assertion(application, call)
   local fields = call.fields
   if fields.client_assertion_type ~= jwt_bearer then
-    return "wrong_assertion_type"
+    refuse(call, "wrong_assertion_type")
   elseif application.verify then
     local is_right, why = application.verify(fields.client_assertion, fields)
-    return not is_right and "unverified" or nil, why or "wrong signature"
+    return is_right or refuse(call, "unverified", why or "wrong signature")
   end
-  local claims, thumbprint =
-    inspect(fields.client_assertion), thumbprint_of(fields.client_assertion)
-  local mistake
+  local claims = inspect(fields.client_assertion)
+  local thumbprint = thumbprint_of(fields.client_assertion)
   if claims and thumbprint then
-    mistake = certificate_mistake(application, call, claims, thumbprint)
+    check_certificate(application, call, claims, thumbprint)
   elseif claims and application.federated then
-    mistake = platform_mistake(application, claims)
+    check_platform(application, call, claims)
   else
-    return "unknown_key"
+    refuse(call, "unknown_key")
   end
-  return mistake or not is_timely(claims, call.now) and "not_timely" or nil
+  if not is_timely(claims, call.now) then
+    refuse(call, "not_timely")
+  end
 end
 
---- What is wrong with the proof in a token request, or nil when the application has proved who it is.
+--- Refuses a token request of an application that has not proved who it is.
 ---@param application autopilot.emulator.Application
 ---@param call autopilot.emulator.Call
----@return string? mistake an error of `answers.entra_error`
----@return string? detail
 return function(application, call)
   local secret = call.fields.client_secret
   if call.fields.client_assertion then
-    return assertion_mistake(application, call)
+    check_assertion(application, call)
   elseif not secret then
-    return "no_credential"
+    refuse(call, "no_credential")
   elseif secret ~= application.secret then
-    return "wrong_secret"
+    refuse(call, "wrong_secret")
   elseif application.secret_expires and application.secret_expires <= call.now then
-    return "expired_secret"
+    refuse(call, "expired_secret")
   end
 end

@@ -1,6 +1,8 @@
 --- People who sign in with a code on another device (RFC 8628), and the refresh tokens that they leave.
 --
--- A test decides what a person does with a code, by `approve` and `decline`. The errors are those of `answers`.
+-- A test decides what a person does with a code, by `approve` and `decline`.
+
+local refuse = require("autopilot.emulator.answers").refuse
 
 ---@class autopilot.emulator.Users
 local Users = {}
@@ -61,26 +63,26 @@ function Users:decide(user_code, user)
   return false
 end
 
---- The sign-in of a device code, once the person has approved it, or nil and the error. A code is good once.
-function Users:poll(device_code, client_id, now)
-  local sign_in = self.sign_ins[device_code]
-  if not sign_in or sign_in.client_id ~= client_id then
-    return nil, "unknown_device_code"
+--- The sign-in of the device code in a token request, once the person has approved it. A code is good once.
+function Users:poll(call)
+  local code, now = call.fields.device_code, call.now
+  local sign_in = self.sign_ins[code]
+  if not sign_in or sign_in.client_id ~= call.fields.client_id then
+    refuse(call, "unknown_device_code")
   end
-  local mistake
-  if sign_in.expires <= now then
-    mistake = "code_expired"
-  elseif sign_in.declined then
-    mistake = "declined"
-  elseif sign_in.polled_at and now - sign_in.polled_at < sign_in.interval then
+  local is_over = sign_in.expires <= now or sign_in.declined
+  if not is_over and sign_in.polled_at and now - sign_in.polled_at < sign_in.interval then
     sign_in.interval, sign_in.polled_at = sign_in.interval + slower, now
-    return nil, "polled_too_soon"
-  elseif not sign_in.user then
+    refuse(call, "polled_too_soon")
+  elseif not is_over and not sign_in.user then
     sign_in.polled_at = now
-    return nil, "not_signed_in_yet"
+    refuse(call, "not_signed_in_yet")
   end
-  self.sign_ins[device_code] = nil
-  return not mistake and sign_in or nil, mistake
+  self.sign_ins[code] = nil
+  if is_over then
+    refuse(call, sign_in.expires <= now and "code_expired" or "declined")
+  end
+  return sign_in
 end
 
 --- Makes a refresh token.
@@ -90,14 +92,14 @@ function Users:leave_refresh_token(client_id, user)
   return token
 end
 
---- The user who has left a refresh token, with the scopes that are asked for now, or nil and the error. It is good in
--- every tenant and for every resource ("Refresh tokens in the Microsoft identity platform").
-function Users:refresh(token, client_id, scopes)
-  local left = self.refresh_tokens[token]
-  if not left or left.client_id ~= client_id then
-    return nil, "wrong_refresh_token"
+--- The user who has left the refresh token in a token request. It is good in every tenant and for every resource
+-- ("Refresh tokens in the Microsoft identity platform").
+function Users:refresh(call)
+  local left = self.refresh_tokens[call.fields.refresh_token]
+  if not left or left.client_id ~= call.fields.client_id then
+    refuse(call, "wrong_refresh_token")
   end
-  return { user = left.user, scopes = scopes }
+  return left.user
 end
 
 --- The id of a person in the directory: the same at every sign-in.
