@@ -96,11 +96,15 @@ end
 local function new(given, level)
   local checked = fleet_options.check(given, level or 2)
   local policy, budget = shared_policy(checked)
+  local operation = checked.operation
   local self = setmetatable({
     options = checked,
     clock = checked.clock,
     now = checked.now,
-    operation_name = type(checked.operation) == "string" and checked.operation or "operation",
+    operation_name = type(operation) == "string" and operation or "operation",
+    operate = type(operation) == "string" and function(client, _, arguments)
+      return client[operation](client, arguments)
+    end or operation,
     policy = policy,
     tasks = {}, -- a set of those without a report
     results = Results.new(),

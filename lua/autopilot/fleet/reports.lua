@@ -19,59 +19,51 @@ local messages = {
 -- Names of network failures (`fleet.wire`) that come from the end of a run.
 local ends_of_run = { CANCELLED = true, CLOSED = true, DEADLINE = true }
 
---- `delivered` of an operation, which says nothing where no sync is asked for.
-local function delivered(operation, value)
-  return operation ~= "status" and operation ~= "wait" and value or nil
-end
-
 local function nothing_asked(message)
   return "Nothing was asked of the service: " .. message .. "."
 end
 
---- For a tenant that was not begun with when the run ended.
----@param id string?
----@param operation string
----@param why autopilot.fleet.RunEnd
----@return autopilot.Report
-function reports.not_begun(id, operation, why)
-  return report.seal {
-    operation = operation,
-    outcome = "cancelled",
-    tenant = id,
-    delivered = delivered(operation, "no"),
-    answered_by = "client",
-    gave_up = why == "DEADLINE" and "deadline" or "not_retryable",
-    hint = nothing_asked(messages[why]),
-    elapsed = 0,
-  }
+--- The fleet's own report for a task.
+local function own(fleet, task, fields)
+  local operation = fleet.operation_name
+  fields.operation, fields.tenant, fields.elapsed = operation, task.id, fleet.clock() - task.began
+  if operation == "status" or operation == "wait" then
+    fields.delivered = nil -- they ask for no sync
+  end
+  return report.seal(fields)
 end
 
---- For a tenant that was given up when the run ended.
+--- For a tenant that is given up because the run ends, or not begun with.
+---@param fleet autopilot.Fleet
 ---@param task autopilot.fleet.Task
----@param operation string
 ---@param why autopilot.fleet.RunEnd
----@param elapsed number
+---@param has_begun boolean
 ---@return autopilot.Report
-function reports.given_up(task, operation, why, elapsed)
-  local made = reports.not_begun(task.id, operation, why)
-  if task.has_posted then
-    made.outcome, made.delivered, made.answered_by = "interrupted", "unknown", nil
-    made.network = {
+function reports.given_up(fleet, task, why, has_begun)
+  local operation = fleet.operation_name
+  local is_late = has_begun and why == "DEADLINE" and (operation == "wait" or operation == "ensure")
+  local gave_up = why == "DEADLINE" and "deadline" or "not_retryable"
+  if not task.has_posted then
+    return own(fleet, task, {
+      outcome = is_late and "timed_out" or "cancelled",
+      delivered = "no",
+      answered_by = "client",
+      gave_up = gave_up,
+      hint = not is_late and nothing_asked(messages[why]) or nil,
+    })
+  end
+  return own(fleet, task, {
+    outcome = "interrupted",
+    delivered = "unknown",
+    gave_up = gave_up,
+    network = {
       stage = "receive",
       name = why,
       message = messages[why],
       timeout = why == "DEADLINE",
       delivered = "unknown",
-    }
-  elseif why == "DEADLINE" and (operation == "wait" or operation == "ensure") then
-    made.outcome = "timed_out"
-  end
-  made.elapsed = elapsed
-  if made.outcome == "cancelled" then
-    return made
-  end
-  made.hint = nil
-  return report.seal(made)
+    },
+  })
 end
 
 --- Changes a client's report that came after the end of the run: a request that was not sent because of that
@@ -90,46 +82,39 @@ function reports.after_run_end(task, of_client)
 end
 
 --- For a tenant whose state cannot be read: it may be done, or asked for, already.
----@param id string
----@param operation string
+---@param fleet autopilot.Fleet
+---@param task autopilot.fleet.Task
 ---@param message string one clause about the state file: `it is …`
 ---@return autopilot.Report
-function reports.state_unread(id, operation, message)
-  return report.seal {
-    operation = operation,
+function reports.state_unread(fleet, task, message)
+  return own(fleet, task, {
     outcome = "unexpected",
-    tenant = id,
-    delivered = delivered(operation, "unknown"),
+    delivered = "unknown",
     answered_by = "client",
     error = { message = "the state file: " .. message },
     hint = "The state file could not be read, so this tenant may be done already: nothing was "
       .. "asked of the service.",
-    elapsed = 0,
-  }
+  })
 end
 
 --- For a tenant for which the user's code raised, or returned no report.
+---@param fleet autopilot.Fleet
 ---@param task autopilot.fleet.Task
----@param operation string
 ---@param message any what was raised
----@param elapsed number
 ---@return autopilot.Report
-function reports.of_mistake(task, operation, message, elapsed)
+function reports.of_mistake(fleet, task, message)
   local text = "an error that is a " .. type(message)
   if type(message) == "string" then
     -- Where an option was refused, the message begins with a place in our own files: that is left out.
     text = redact.text(message:match ":%d+: (autopilot%.client: .*)$" or message, { task.token })
   end
-  return report.seal {
-    operation = operation,
+  return own(fleet, task, {
     outcome = "unexpected",
-    tenant = task.id,
     delivered = task.has_posted and "unknown" or "no",
     answered_by = "client",
     error = { message = sentence.clean(text, longest_message) or "an error without a message" },
     hint = "The code for this tenant failed: see the error. The other tenants are not affected.",
-    elapsed = elapsed,
-  }
+  })
 end
 
 return reports

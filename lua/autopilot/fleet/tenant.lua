@@ -7,6 +7,7 @@
 local Loop = require "autopilot.fleet.loop"
 local Tenants = require "autopilot.fleet.tenants"
 local is_interrupt = require "autopilot.base.interrupt"
+local merged = require "autopilot.base.merged"
 local protected_call = require "autopilot.base.protected_call"
 local reports = require "autopilot.fleet.reports"
 local resume = require "autopilot.fleet.resume"
@@ -29,23 +30,19 @@ local limits = {
 -- Sleeps of no length after which a task is given up that goes on although its time is over.
 local most_empty_sleeps = 100
 
-local function is_callable(value)
-  local metatable = getmetatable(value)
-  return type(value) == "function" or (type(metatable) == "table" and metatable.__call ~= nil)
-end
-
-local function copy_of(given)
-  local copy = {}
-  for name, value in pairs(given) do
-    copy[name] = value
+--- An option that may be a function of the tenant.
+local function value_for(task, given)
+  local metatable = getmetatable(given)
+  if type(given) == "function" or (type(metatable) == "table" and metatable.__call ~= nil) then
+    return given(task.tenant)
   end
-  return copy
+  return given
 end
 
 --- Why no request is to be sent any more; nil: the run goes on.
 ---@return autopilot.fleet.RunEnd?
-local function run_end(fleet, clock)
-  if fleet.deadline and clock >= fleet.deadline then
+local function run_end(fleet)
+  if fleet.deadline and fleet.clock() >= fleet.deadline then
     return "DEADLINE"
   end
   return fleet.wire.is_cancelled and "CANCELLED" or nil
@@ -69,27 +66,18 @@ local function deliver(fleet, task, report)
   fleet.results:add(task.tenant, report)
 end
 
-local function deliver_given_up(fleet, task, why)
-  local elapsed = fleet.clock() - task.began
-  deliver(fleet, task, reports.given_up(task, fleet.operation_name, why, elapsed))
-end
-
-local function deliver_mistake(fleet, task, message)
-  local elapsed = fleet.clock() - task.began
-  deliver(fleet, task, reports.of_mistake(task, fleet.operation_name, message, elapsed))
-end
-
 --- Ends a task whose coroutine has raised.
 ---@param fleet autopilot.Fleet
 ---@param task autopilot.fleet.Task
 ---@param message any
 function tenant.fail(fleet, task, message)
   fleet.gates:leave(task)
-  if fleet.wire.is_cancelled then
-    deliver_given_up(fleet, task, "CANCELLED")
-  else
-    deliver_mistake(fleet, task, message)
-  end
+  deliver(
+    fleet,
+    task,
+    fleet.wire.is_cancelled and reports.given_up(fleet, task, "CANCELLED", true)
+      or reports.of_mistake(fleet, task, message)
+  )
   if is_interrupt(message) then
     error(message, 0) -- Ctrl-C, which happened to reach this task, is meant for the whole program
   end
@@ -101,26 +89,15 @@ end
 function tenant.give_up(fleet, task)
   fleet.loop:abandon(task)
   fleet.gates:leave(task)
-  deliver_given_up(fleet, task, fleet.wire.is_cancelled and "CANCELLED" or "DEADLINE")
+  local why = fleet.wire.is_cancelled and "CANCELLED" or "DEADLINE"
+  deliver(fleet, task, reports.given_up(fleet, task, why, true))
 end
 
 -- ---- Its client ------------------------------------------------------------------------------------
 
---- The options that the user gives for this tenant's client.
-local function given_options(fleet, task)
-  local given = fleet.options.client
-  if is_callable(given) then
-    given = given(task.tenant)
-  end
-  if type(given) ~= "table" then
-    error("the function 'client' must return a table of options", 0)
-  end
-  return given
-end
-
---- The same, completed by the fleet's own.
+--- The options that the user gives for this tenant's client, completed by the fleet's own.
 local function complete_options(fleet, given, id)
-  local made, of_fleet = copy_of(given), fleet.options
+  local made, of_fleet = merged(given), fleet.options
   made.tenant = made.tenant or id
   made.sleep, made.clock, made.now = fleet.sleep, fleet.clock, fleet.now
   made.random = made.random or of_fleet.random
@@ -129,40 +106,32 @@ local function complete_options(fleet, given, id)
     made.retry = fleet.policy
   end
   local transport = made.transport or of_fleet.transport
-  if transport then
-    made.transport = fleet.wire:wrap(transport)
-  else
-    made.transport = fleet.wire:transport(type(made.http) == "table" and made.http or nil)
-  end
+  made.transport = transport and fleet.wire:wrap(transport)
+    or fleet.wire:transport(type(made.http) == "table" and made.http or nil)
   return made
 end
 
 -- Options in which clients of the same service may differ; and options whose tables may be new for each.
 local is_own, is_table = { token = true, tenant = true }, { http = true, timeout = true }
 
---- Whether two tables of options ask for the same service.
-local function is_same(a, b)
-  for name, value in pairs(a) do
-    local other = b[name]
-    local are_tables = is_table[name] and type(value) == "table" and type(other) == "table"
-    if value ~= other and not is_own[name] and not (are_tables and is_same(value, other)) then
-      return false
-    end
-  end
-  for name in pairs(b) do
-    if a[name] == nil and not is_own[name] then
+--- Whether each option of one table has the same value in the other.
+local function is_within(given, other)
+  for name, value in pairs(given) do
+    local known = other[name]
+    local are_tables = is_table[name] and type(value) == "table" and type(known) == "table"
+    local is_same = value == known or is_own[name]
+    if not is_same and not (are_tables and is_within(value, known) and is_within(known, value)) then
       return false
     end
   end
   return true
 end
 
---- A copy that stays as it is when the user changes the tables.
+--- A copy of the options that stays as it is when the user changes the tables.
 local function snapshot_of(given)
-  local copy = copy_of(given)
-  copy.token, copy.tenant = nil, nil
+  local copy = merged(given, { token = false, tenant = false })
   for name in pairs(is_table) do
-    copy[name] = type(copy[name]) == "table" and copy_of(copy[name]) or copy[name]
+    copy[name] = type(copy[name]) == "table" and merged(copy[name]) or copy[name]
   end
   return copy
 end
@@ -170,9 +139,12 @@ end
 --- Makes the tenant's client. The service of the tenant before is used again where all options are the same
 -- but token and tenant.
 local function make_client(fleet, task)
-  local given = given_options(fleet, task)
+  local given, known = value_for(task, fleet.options.client), fleet.service_options
+  if type(given) ~= "table" then
+    error("the function 'client' must return a table of options", 0)
+  end
   task.token = given.token
-  if not (fleet.service and is_same(given, fleet.service_options)) then
+  if not (known and is_within(given, known) and is_within(known, given)) then
     fleet.service = service.new(complete_options(fleet, given, task.id))
     fleet.service_options = snapshot_of(given)
   end
@@ -181,8 +153,9 @@ local function make_client(fleet, task)
 end
 
 --- Tells the client of a cooldown that an earlier run has noted.
-local function recall_cooldown(fleet, task, client)
-  local state, checked = fleet.options.state, client.options
+local function recall_cooldown(fleet, task)
+  local state, client = fleet.options.state, task.client
+  local checked = client.options
   if not state or checked.cooldown <= 0 then
     return
   end
@@ -199,11 +172,8 @@ end
 --- Arguments for the operation, with its time limited to what is left of the fleet's. Sets the task's
 -- deadline.
 local function arguments_of(fleet, task)
-  local given = fleet.options.arguments
-  if is_callable(given) then
-    given = given(task.tenant)
-  end
-  local limit = limits[fleet.options.operation]
+  local given = value_for(task, fleet.options.arguments)
+  local limit = limits[fleet.operation_name]
   if not limit then
     task.deadline = fleet.deadline
     return given
@@ -213,54 +183,62 @@ local function arguments_of(fleet, task)
   local left = fleet.deadline and fleet.deadline - clock
   task.knows_deadline = seconds ~= nil or not (given and given.wait)
   if left and (not seconds or left < seconds) then
-    seconds, given = left, copy_of(given or {})
-    given[limit.name] = left
+    seconds, given = left, merged(given, { [limit.name] = left })
   end
   task.deadline = type(seconds) == "number" and clock + seconds or nil
   return given
 end
 
-local function operate(fleet, task, client)
-  local operation, state = fleet.options.operation, fleet.options.state
-  local given = arguments_of(fleet, task)
+--- The report of a tenant for which nothing is to be asked; nil for any other.
+local function report_at_once(fleet, task, given)
+  local state, look = fleet.options.state, resume[fleet.operation_name]
   if fleet.wire.is_cancelled then
-    return reports.not_begun(task.id, fleet.operation_name, "CANCELLED")
+    return reports.given_up(fleet, task, "CANCELLED", false)
   elseif task.deadline and task.deadline <= fleet.clock() then
-    return reports.not_begun(task.id, fleet.operation_name, "DEADLINE")
+    return reports.given_up(fleet, task, "DEADLINE", false)
+  elseif state and look then
+    local report, unread = look(state, task, task.client, given)
+    return unread and reports.state_unread(fleet, task, unread) or report
   end
-  local report, failure
-  if state and resume[operation] then
-    report, failure = resume[operation](state, task, client, given)
-    if failure then
-      return reports.state_unread(task.id, operation, failure)
-    end
-  end
-  if not report and type(operation) == "string" then
-    report, failure = client[operation](client, given)
-  elseif not report then
-    report, failure = operation(client, task.tenant, given)
-  end
-  report = report or failure
-  if type(report) ~= "table" or type(report.ok) ~= "boolean" then
-    error("the operation returned no report", 0)
-  end
-  return report
 end
 
 --- Runs the task. Called in its coroutine.
 ---@param fleet autopilot.Fleet
 ---@param task autopilot.fleet.Task
 function tenant.perform(fleet, task)
-  local client = make_client(fleet, task)
-  task.client = client
-  recall_cooldown(fleet, task, client)
-  local report = operate(fleet, task, client)
-  if run_end(fleet, fleet.clock()) then
+  task.client = make_client(fleet, task)
+  recall_cooldown(fleet, task)
+  local given = arguments_of(fleet, task)
+  local report = report_at_once(fleet, task, given)
+  if not report then
+    local failure
+    report, failure = fleet.operate(task.client, task.tenant, given)
+    report = report or failure
+    if type(report) ~= "table" or type(report.ok) ~= "boolean" then
+      error("the operation returned no report", 0)
+    end
+  end
+  if run_end(fleet) then
     report = reports.after_run_end(task, report)
   end
-  client:close()
+  task.client:close()
   task.client = nil
   deliver(fleet, task, report)
+end
+
+--- What a task yields to sleep for so long.
+local function wait_of(fleet, task, seconds)
+  local clock = fleet.clock()
+  local wanted = seconds == seconds and clock + seconds or clock -- NaN: do not sleep
+  local ends = math.min(wanted, task.deadline or math.huge, fleet.deadline or math.huge)
+  if ends <= clock or fleet.wire.is_cancelled then
+    ends = clock
+    task.empty_sleeps = (task.empty_sleeps or 0) + 1
+    if task.empty_sleeps > most_empty_sleeps then
+      tenant.give_up(fleet, task)
+    end
+  end
+  return task.thread and ends or Loop.parked
 end
 
 --- Makes the function with which the clients of a fleet sleep: only the tenant's own coroutine waits.
@@ -268,24 +246,31 @@ end
 ---@return fun(seconds: number)
 function tenant.sleep(fleet)
   return function(seconds)
-    local task, clock = fleet.loop.current, fleet.clock()
-    if not task then
+    if not fleet.loop.current then
       return fleet.options.sleep(seconds)
     end
-    local wanted = seconds == seconds and clock + seconds or clock -- NaN: do not sleep
-    local ends = math.min(wanted, task.deadline or math.huge, fleet.deadline or math.huge)
-    if ends <= clock or fleet.wire.is_cancelled then
-      ends = clock
-      task.empty_sleeps = (task.empty_sleeps or 0) + 1
-      if task.empty_sleeps > most_empty_sleeps then
-        tenant.give_up(fleet, task)
-      end
-    end
-    coroutine.yield(task.thread and ends or Loop.parked)
+    coroutine.yield(wait_of(fleet, fleet.loop.current, seconds))
   end
 end
 
 -- ---- The start -------------------------------------------------------------------------------------
+
+--- The report of a tenant that is not begun with, and whether an earlier run has noted it; nil for any other.
+local function report_before(fleet, task)
+  local state, why = fleet.options.state, run_end(fleet)
+  if not task.id then
+    local message = "a tenant must be an id or a domain, or a table with it in 'tenant'"
+    return reports.of_mistake(fleet, task, message)
+  elseif state then
+    local is_fine, report, unread = protected_call(state.known, state, task.key)
+    if not is_fine then
+      return reports.of_mistake(fleet, task, report)
+    elseif report or type(unread) == "string" then
+      return report or reports.state_unread(fleet, task, unread), report ~= nil
+    end
+  end
+  return why and reports.given_up(fleet, task, why, false)
+end
 
 --- Begins a tenant: it has a report when this returns, or its task waits for something.
 ---@param fleet autopilot.Fleet
@@ -294,27 +279,15 @@ function tenant.begin(fleet, given)
   local id, key = Tenants.identify(given)
   local task = { tenant = given, id = id, key = key, began = fleet.clock() }
   fleet.tasks[task] = true
-  if not id then
-    local message = "a tenant must be an id or a domain, or a table with it in 'tenant'"
-    return deliver_mistake(fleet, task, message)
+  local report, is_known = report_before(fleet, task)
+  if is_known then
+    fleet.tasks[task] = nil
+    fleet.results:add(given, report, true)
+  elseif report then
+    deliver(fleet, task, report)
+  else
+    fleet.loop:begin(task)
   end
-  local state = fleet.options.state
-  if state then
-    local is_fine, report, unread = protected_call(state.known, state, key)
-    if not is_fine then
-      return deliver_mistake(fleet, task, report)
-    elseif report then
-      fleet.tasks[task] = nil
-      return fleet.results:add(given, report, true)
-    elseif type(unread) == "string" then
-      return deliver(fleet, task, reports.state_unread(id, fleet.operation_name, unread))
-    end
-  end
-  local why = run_end(fleet, task.began)
-  if why then
-    return deliver(fleet, task, reports.not_begun(id, fleet.operation_name, why))
-  end
-  fleet.loop:begin(task)
 end
 
 return tenant

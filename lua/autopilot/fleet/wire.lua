@@ -102,7 +102,8 @@ local function was_cut_short(self, task, is_sent, has_token, connect, total)
 end
 
 --- Sends a request once it has a place, and tells its gate what came of it.
----@param asked { url: string, is_post: boolean, has_token: boolean, connect: number, total: number }
+---@param asked { url: string, is_post: boolean, has_token: boolean, connect: number, total: number, is_certain: boolean? }
+--- `is_certain`: a failure that says that the request was not sent is to be believed
 ---@param send function is called with the seconds that it has, to connect and in all; may yield and raise
 local function exchange(self, asked, send)
   if type(asked.connect) ~= "number" or type(asked.total) ~= "number" then
@@ -130,7 +131,7 @@ local function exchange(self, asked, send)
   local failure = not status and type(network) == "table" and network or {}
   local is_sent = failure.delivered ~= "no"
   local was_reached = is_sent and not failure.timeout
-  if not is_sent then
+  if asked.is_certain and not is_sent then
     task.has_posted = had_posted
   end
   if failure.timeout and was_cut_short(self, task, is_sent, asked.has_token, connect, left) then
@@ -157,6 +158,7 @@ function Drive:run(prepared, attempt, request)
     has_token = attempt.token ~= nil,
     connect = attempt.connect,
     total = attempt.total,
+    is_certain = true,
   }, function(connect, total)
     local transfer = current_set(wire):add(prepared, {
       connect = connect,
