@@ -4,6 +4,7 @@
 #include "platform.h"
 
 #include <curl/curl.h>
+#include <string.h>
 
 #if LIBCURL_VERSION_NUM < 0x075000
 #error "libcurl 7.80.0 or newer is needed: older ones do not tell when a request is sent again"
@@ -28,6 +29,12 @@ int luaopen_autopilot_core(lua_State *L) {
     }
     if (curl_version_info(CURLVERSION_NOW)->version_num < 0x075000) {
         return luaL_error(L, "autopilot.core: libcurl 7.80.0 or newer is needed");
+    }
+    const char *ssl_version = curl_version_info(CURLVERSION_NOW)->ssl_version;
+    if (ssl_version != NULL && strstr(ssl_version, "NSS/") != NULL) {
+        return luaL_error(L,
+                          "autopilot.core: libcurl with NSS cannot be used: the authorities that "
+                          "one client trusts would hold for others too");
     }
     platform_pin_module();
     platform_occupy_standard_descriptors();
