@@ -41,6 +41,9 @@ static void tells_sending_from_receiving(void) {
     check_stage(CURLE_UNSUPPORTED_PROTOCOL, sent, "receive"); /* HTTP/0.9 */
     check_stage(CURLE_COULDNT_CONNECT, sent, "receive");      /* while sending again */
     check_stage(CURLE_SEND_ERROR, connected, "tls");
+    struct transfer_progress answered = sent;
+    answered.answered = true;
+    check_stage(CURLE_SEND_ERROR, answered, "receive"); /* a stream of HTTP/2, broken off */
 }
 
 static void knows_what_a_named_http_proxy_stands_before(void) {

@@ -36,6 +36,21 @@ local set = core.transfer_set()
 os.execute(list)
 ]]
 
+-- Prints which signals are ignored, before and after a request.
+local ignoring = [[
+local function ignored()
+  for line in io.lines "/proc/self/status" do
+    if line:find "^SigIgn" then
+      print(line)
+    end
+  end
+end
+ignored()
+local http = { ca_file = arg[3] }
+assert(require("autopilot").client({ token = arg[1], base_url = arg[2], http = http }):sync())
+ignored()
+]]
+
 describe("a process with the library in it", function()
   local service, interpreter
 
@@ -55,7 +70,7 @@ describe("a process with the library in it", function()
   --- Runs a script with these redirections for the shell; its output.
   local function run(script, redirections, more)
     local path, remove = files.temporary(script)
-    local line = ("exec %s %s %s %s %s %s %s"):format(
+    local line = ("trap '' PIPE; exec %s %s %s %s %s %s %s"):format(
       interpreter,
       path,
       service.token,
@@ -86,6 +101,14 @@ describe("a process with the library in it", function()
     run(printing, "<&- >&- 2>&-", path)
     assert.equal("true 204, false, false, true 200, false, false, nil", files.read(path))
     remove()
+  end)
+
+  it("ignores the signals that it ignored before", function()
+    if not files.read "/proc/self/status" then
+      return pending "needs /proc"
+    end
+    local before, after = run(ignoring, "</dev/null"):match "^(SigIgn[^\n]+)\n(SigIgn[^\n]+)\n"
+    assert.equal(before, after)
   end)
 
   it("hands nothing on to the programs that it starts", function()

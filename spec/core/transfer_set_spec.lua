@@ -9,6 +9,7 @@ local limit, short, patience = transfers.limit, transfers.short, hostile.patienc
 local request_to, serving, stalling = transfers.request_to, transfers.serving, transfers.stalling
 local run, run_until_finished = transfers.run, transfers.run_until_finished
 local seconds_of = transfers.seconds_of
+local unpack = table.unpack or unpack
 
 describe("a step of a transfer set", function()
   after_each(wire.close)
@@ -142,6 +143,43 @@ describe("finished transfers", function()
       assert.are.equal("Bearer token " .. request.target:sub(2), request.headers["authorization"])
     end
   end)
+
+  it(
+    "leave connections that are not used again when the server has said something unasked",
+    function()
+      local may_speak, spoken = false, 0
+      local server = hostile.listen(function(connection)
+        connection:read_head()
+        connection:send "HTTP/1.1 409 X\r\nContent-Length: 0\r\n\r\n"
+        while not may_speak do
+          connection:wait()
+        end
+        connection:send "HTTP/1.1 204 Not asked for\r\n\r\n"
+        spoken = spoken + 1
+        connection:stall()
+      end)
+      local count = 80 -- all are kept for the next transfers
+      local set, request = core.transfer_set { concurrency = count }, request_to(server)
+      local function ask_all()
+        local begun = {}
+        for number = 1, count do
+          begun[number] = set:add(request, { connect = limit, total = limit })
+        end
+        run_until_finished(set, unpack(begun))
+        for _, transfer in ipairs(begun) do
+          assert.are.equal(409, transfer:result().status)
+        end
+      end
+      ask_all()
+      may_speak = true
+      hostile.until_true(function()
+        return spoken == count
+      end)
+      may_speak = false
+      ask_all()
+      assert.are.equal(2 * count, #server.connections)
+    end
+  )
 
   it("tell nothing before they have finished", function()
     local set = core.transfer_set()

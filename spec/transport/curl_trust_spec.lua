@@ -8,7 +8,8 @@ local preloaded = require "support.preloaded"
 local wire = require "support.wire"
 
 -- Moves libcurl's default folder and bundle, as Debian and many others have them, to TRUST_FOLDER.
--- REFUSE_FOLDERS has libcurl refuse the options that name a folder, even for NULL.
+-- REFUSE_FOLDERS has libcurl refuse the options that name a folder, even for NULL. TLS_LIBRARY is what
+-- it says it uses.
 local source = [[
 #define _GNU_SOURCE
 #include <curl/curl.h>
@@ -54,6 +55,23 @@ DIR *opendir(const char *path) {
     return NEXT(opendir)(moved(path, room));
 }
 
+static void *of_libcurl(const char *name) {
+    static const char *const files[] = {"libcurl.so.4", "libcurl-gnutls.so.4", "libcurl.so"};
+    void *libcurl = NULL;
+    for (int i = 0; i < 3 && libcurl == NULL; i++) {
+        libcurl = dlopen(files[i], RTLD_LAZY | RTLD_NOLOAD);
+    }
+    return dlsym(libcurl, name);
+}
+
+curl_version_info_data *curl_version_info(CURLversion age) {
+    static curl_version_info_data data;
+    data = *((__typeof__(curl_version_info) *)of_libcurl("curl_version_info"))(age);
+    const char *library = getenv("TLS_LIBRARY");
+    data.ssl_version = library != NULL ? library : data.ssl_version;
+    return &data;
+}
+
 CURLcode curl_easy_setopt(CURL *easy, CURLoption option, ...) {
     va_list list;
     va_start(list, option);
@@ -63,12 +81,7 @@ CURLcode curl_easy_setopt(CURL *easy, CURLoption option, ...) {
         (option == CURLOPT_CAPATH || option == CURLOPT_PROXY_CAPATH)) {
         return CURLE_NOT_BUILT_IN;
     }
-    static const char *const names[] = {"libcurl.so.4", "libcurl-gnutls.so.4", "libcurl.so"};
-    void *libcurl = NULL;
-    for (int i = 0; i < 3 && libcurl == NULL; i++) {
-        libcurl = dlopen(names[i], RTLD_LAZY | RTLD_NOLOAD);
-    }
-    return ((__typeof__(curl_easy_setopt) *)dlsym(libcurl, "curl_easy_setopt"))(easy, option, value);
+    return ((__typeof__(curl_easy_setopt) *)of_libcurl("curl_easy_setopt"))(easy, option, value);
 }
 ]]
 
@@ -161,5 +174,10 @@ describe("the trusted certificates", function()
     local file = theirs .. "/ca-certificates.crt"
     assert.equal("204", ask { ca_file = file, environment = environment })
     assert.equal("connect CURLE_NOT_BUILT_IN", ask { ca_path = theirs, environment = environment })
+  end)
+
+  it("would hold for other clients too with NSS, which is refused", function()
+    local output = ask { ca_file = "", environment = { TLS_LIBRARY = "NSS/3.87" } }
+    assert.matches("libcurl with NSS cannot be used", output)
   end)
 end)
