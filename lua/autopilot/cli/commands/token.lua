@@ -36,8 +36,11 @@ local function obtain(client)
     local answer = failure and answers.without_token(client, failure)
     return answer or {}, answer
   end)
-  answer.operation = call.name
-  return text, answer.outcome and report.seal(answer) or nil
+  if answer.outcome then
+    local _, failure = report.finish(call, answer)
+    return text, failure
+  end
+  return text
 end
 
 --- What can be known of a token, unverified. One that cannot be read is no failure: only the service has to
