@@ -49,7 +49,6 @@ build = {
         "src/prepared_request.c",
         "src/response_head.c",
         "src/socket_watch.c",
-        "src/step_lock.c",
         "src/transfer.c",
         "src/transfer_jobs.c",
         "src/transfer_set.c",

@@ -96,11 +96,12 @@ static bool repeats(struct text secret, struct text text) {
 /* True when the text repeats one of the secrets, whose string is then left on the stack. */
 static bool repeats_any(lua_State *L, int secrets, struct text text) {
     char visible[LONGEST];
-    struct text squeezed = {visible, 0};
+    size_t length = 0;
     for (size_t i = 0; i < text.length; i++) {
-        visible[squeezed.length] = text.bytes[i];
-        squeezed.length += text.bytes[i] != ' ';
+        visible[length] = text.bytes[i];
+        length += text.bytes[i] != ' ';
     }
+    const struct text squeezed = {visible, length};
     for (lua_pushnil(L); lua_next(L, secrets) != 0; lua_pop(L, 1)) {
         struct text secret = {NULL, 0};
         if (lua_type(L, -1) == LUA_TSTRING) {

@@ -36,16 +36,6 @@ static const char *version_text(long version) {
     return version >= 0 && version <= CURL_HTTP_VERSION_3 ? texts[version] : NULL;
 }
 
-static void push_lower(lua_State *L, const char *text, size_t length) {
-    luaL_Buffer buffer;
-    luaL_buffinit(L, &buffer);
-    for (size_t i = 0; i < length; i++) {
-        char byte = text[i];
-        luaL_addchar(&buffer, (char)(byte >= 'A' && byte <= 'Z' ? byte - 'A' + 'a' : byte));
-    }
-    luaL_pushresult(&buffer);
-}
-
 /* Pushes the table of headers. Repeated ones are joined, which RFC 9110 section 5.2 allows for
  * every header that this library reads. */
 static void push_headers(lua_State *L, const struct response_head *head) {
@@ -53,7 +43,7 @@ static void push_headers(lua_State *L, const struct response_head *head) {
     lua_createtable(L, 0, 16);
     int table = lua_gettop(L);
     for (size_t position = 0; response_head_next(head, &position, &field);) {
-        push_lower(L, field.name, field.name_length);
+        lua_pushlstring(L, field.name, field.name_length);
         lua_pushvalue(L, -1);
         lua_rawget(L, table);
         if (lua_isnil(L, -1)) {

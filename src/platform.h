@@ -29,16 +29,11 @@ bool platform_has_input(intptr_t socket);
 bool platform_ignores_broken_pipes(void);
 void platform_ignore_broken_pipes(void);
 
-/* True when the internet socket has a peer. */
-bool platform_is_connected(intptr_t socket);
-
-/* Reads what waits in the stream, a pipe or a terminal, and does not wait for more. Nothing else
- * may read from it: bytes that the stream has buffered are not seen. Returns the number of bytes,
- * at most `room`; 0 when there are none yet; PLATFORM_AT_END; or PLATFORM_UNREADABLE, with errno
- * set. */
-long platform_read_waiting(FILE *stream, void *memory, size_t room);
-
+/* Reads what waits in a pipe or a terminal, which must not be read in another way: bytes that the
+ * stream has buffered are not seen. Returns the number of bytes, 0 when there are none yet, or one
+ * of these; errno is set for the second. */
 enum { PLATFORM_AT_END = -1, PLATFORM_UNREADABLE = -2 };
+long platform_read_waiting(FILE *stream, void *memory, size_t room);
 
 /* Has exec close the socket, so that no program that this process starts inherits it. */
 void platform_close_on_exec(intptr_t socket);
@@ -47,12 +42,10 @@ void platform_close_on_exec(intptr_t socket);
  * which the program would then print. Reading from or writing to them fails as before. */
 void platform_occupy_standard_descriptors(void);
 
+/* Notes the lowest descriptors that are not in use; later has exec close those of them that have
+ * become pipes or unix-domain sockets. Does nothing on Windows, where no program inherits them. */
 enum { PLATFORM_LOWEST_FREE = 16 };
-
-/* Notes the lowest descriptors that are not in use; on Windows none. */
 void platform_note_free(int lowest[PLATFORM_LOWEST_FREE]);
-
-/* Has exec close those of them that have become pipes or unix-domain sockets. */
 void platform_close_on_exec_new(const int lowest[PLATFORM_LOWEST_FREE]);
 
 /* Keeps this module in memory until the process ends: libcurl's resolver threads may outlive the
@@ -62,8 +55,6 @@ void platform_pin_module(void);
 /* Columns of the terminal on standard error; 0 when unknown, -1 when it is not a terminal. */
 int platform_terminal_width(void);
 
-/* What stands in the file system under a name. PLATFORM_LINK is told only where links are not
- * followed. */
 enum platform_file_kind {
     PLATFORM_NOTHING,
     PLATFORM_FILE,
@@ -80,14 +71,13 @@ struct platform_file {
     bool is_world_readable; /* every user may read it; false on systems without modes */
 };
 
-/* What has this name. It is not opened: closing it again would release the locks that this process
- * has on it. */
+/* What has this name in the file system; PLATFORM_LINK only where links are not followed. The file
+ * is not opened: closing it again would release the locks that this process has on it. */
 struct platform_file platform_look_up(const char *path, bool follow_links);
 
-/* Makes sure that there is a regular file of that name that this process can use and only its owner
- * can read and write (mode 0600): creates an empty one, or takes further rights from an existing
- * one. False when that fails, or the name is a symbolic link or no regular file. Systems without
- * modes keep the rights as they are. */
+/* Creates an empty file that only its owner can read and write (mode 0600), or takes further rights
+ * from an existing one. False when that fails, when this process cannot use the file, or when it is
+ * a symbolic link or not a regular file. Systems without modes keep the rights as they are. */
 bool platform_make_private(const char *path);
 
 /* From now on the first Ctrl-C or SIGTERM is only noted, and ends a wait; the second ends the
@@ -105,13 +95,13 @@ enum platform_interruption platform_interruption(void);
 /* Signals do again what they did before either function. Does nothing without that. */
 void platform_release_interrupt(void);
 
-/* A lock of the process, for what is set up once and used by every Lua state. No Lua function is
- * called between the two, because it may leave by longjmp. */
+/* A lock for what is set up once in a process. No Lua function may be called between the two,
+ * because it may leave by longjmp. */
 void platform_lock(void);
 void platform_unlock(void);
 
-/* Adds to a count that several threads change, and returns the new value. A thread that reads the
- * count sees all that others wrote before they changed it. */
+/* Adds to a count that several threads change, and returns the new value. What a thread wrote
+ * before is seen by one that reads the count afterwards. */
 long platform_add(long *count, long change);
 
 /* Listens on 127.0.0.1 and never accepts: the kernel connects every client, which then waits. The
@@ -124,8 +114,7 @@ void platform_close(int descriptor);
 /* How many files and sockets this process may have open; 0 when unknown. */
 long platform_descriptor_limit(void);
 
-/* Calls `visit` with the name of each entry of the folder; not at all when it cannot be read, or on
- * Windows. */
+/* Calls `visit` for each entry of the folder; not at all if it cannot be read, or on Windows. */
 void platform_each_entry(const char *folder, void (*visit)(void *context, const char *name),
                          void *context);
 

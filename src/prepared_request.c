@@ -189,6 +189,17 @@ static bool is_without_signals(void) {
     return libcurl->version_num >= 0x075700 || (libcurl->features & CURL_VERSION_ASYNCHDNS) == 0;
 }
 
+static CURLcode configure_proxy(const struct prepared_request *request, CURL *easy) {
+    CURLcode code = CURLE_OK;
+    /* A proxy that the environment names would read the token of a request without TLS. */
+    const char *proxy = request->is_plaintext ? "" : request->proxy;
+    if (proxy != NULL) {
+        SET(CURLOPT_PROXY, proxy);
+        SET(CURLOPT_NOPROXY, ""); /* the variable no_proxy does not count */
+    }
+    return code;
+}
+
 /* The least that libcurl accepts. It allocates one for each body over HTTP/2; with its default of
  * 64 KiB a request in flight would need 2 to 4 KB more. */
 static const long upload_buffer_size = 16 * 1024;
@@ -212,17 +223,9 @@ CURLcode prepared_request_configure(const struct prepared_request *request, CURL
     SET(CURLOPT_ACCEPT_ENCODING, "");
     SET(CURLOPT_MAXAGE_CONN, longest_idle_seconds);
     SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-    if (request->is_plaintext) {
-        SET(CURLOPT_PROXY, ""); /* a proxy named by the environment would read the token */
-    } else if (request->proxy != NULL) {
-        SET(CURLOPT_PROXY, request->proxy);
-    }
-    if (request->is_plaintext || request->proxy != NULL) {
-        SET(CURLOPT_NOPROXY, ""); /* the variable no_proxy does not count */
-    }
     SET(CURLOPT_NOSIGNAL, is_without_signals() ? 1L : 0L);
 #if LIBCURL_VERSION_NUM >= 0x075700
     SET(CURLOPT_QUICK_EXIT, 1L); /* do not wait for a resolver thread that a timeout has given up */
 #endif
-    return code;
+    return code == CURLE_OK ? configure_proxy(request, easy) : code;
 }

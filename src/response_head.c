@@ -77,8 +77,12 @@ enum byte_buffer_status response_head_add_line(struct response_head *head, const
                           */
             head->fields.bytes[head->fields.length - 1] = ' ';
         }
+        char *added = head->fields.bytes + head->fields.length;
         byte_buffer_add(&head->fields, line, length);
         byte_buffer_add(&head->fields, "\n", 1);
+        for (; !is_folded && *added != ':'; added++) {
+            *added = *added >= 'A' && *added <= 'Z' ? (char)(*added - 'A' + 'a') : *added;
+        }
     }
     return status;
 }
@@ -105,18 +109,6 @@ bool response_head_next(const struct response_head *head, size_t *position,
     return true;
 }
 
-static char to_lower(char byte) {
-    return byte >= 'A' && byte <= 'Z' ? (char)(byte - 'A' + 'a') : byte;
-}
-
-bool header_field_is(const struct header_field *field, const char *name, size_t length) {
-    if (field->name_length != length) {
-        return false;
-    }
-    for (size_t i = 0; i < length; i++) {
-        if (field->name[i] != name[i] && to_lower(field->name[i]) != to_lower(name[i])) {
-            return false;
-        }
-    }
-    return true;
+bool header_field_is(const struct header_field *field, const char *name) {
+    return field->name_length == strlen(name) && memcmp(field->name, name, field->name_length) == 0;
 }

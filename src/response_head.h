@@ -14,7 +14,7 @@ struct response_head {
 
 /* One header field; the slices point into the head and live until the next line is added. */
 struct header_field {
-    const char *name;
+    const char *name; /* in lower case */
     size_t name_length;
     const char *value; /* without surrounding white space; may contain any byte */
     size_t value_length;
@@ -37,7 +37,7 @@ bool response_head_is_final(const struct response_head *head);
 bool response_head_next(const struct response_head *head, size_t *position,
                         struct header_field *field);
 
-/* True when the field has this name, in any case (RFC 9110 section 5.1). */
-bool header_field_is(const struct header_field *field, const char *name, size_t length);
+/* True when the field has this name, which is in lower case. */
+bool header_field_is(const struct header_field *field, const char *name);
 
 #endif

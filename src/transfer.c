@@ -185,7 +185,7 @@ static void set_message(struct transfer *transfer, const char *text) {
 static void set_encoding_message(struct transfer *transfer) {
     struct header_field field;
     for (size_t position = 0; response_head_next(&transfer->head, &position, &field);) {
-        if (header_field_is(&field, "content-encoding", sizeof "content-encoding" - 1)) {
+        if (header_field_is(&field, "content-encoding")) {
             (void)snprintf(transfer->message, sizeof transfer->message,
                            "the body has the content encoding '%.*s', which cannot be read",
                            (int)(field.value_length < 100 ? field.value_length : 100), field.value);
@@ -305,12 +305,6 @@ struct transfer_handle *transfer_finish(struct transfer *transfer, CURLcode code
     handle->transfer = NULL;
     transfer->handle = NULL;
     return handle;
-}
-
-bool transfer_begins_again(struct transfer *transfer, CURLcode code) {
-    bool begins_again = code == CURLE_ABORTED_BY_CALLBACK && transfer->is_refused;
-    transfer->is_refused = false;
-    return begins_again;
 }
 
 int transfer_status(const struct transfer *transfer) {

@@ -100,11 +100,6 @@ CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *han
  * no pointer into the transfer. Without a handle it notes the failure to get one. */
 struct transfer_handle *transfer_finish(struct transfer *transfer, CURLcode code);
 
-/* True when the exchange ended before anything was sent, only because its connection could not be
- * used. The transfer can then safely begin again; libcurl has closed the connection if it was idle.
- */
-bool transfer_begins_again(struct transfer *transfer, CURLcode code);
-
 /* Drops the answer, and what comes of it later: it may belong to another request. */
 void transfer_lose_answer(struct transfer *transfer);
 

@@ -174,9 +174,14 @@ static void finish(struct transfer_set *set, struct transfer *transfer, CURLcode
     set->has_news = true;
 }
 
-/* Begins a transfer again whose request was not sent. This does not go on for ever: each time the
- * multi has one idle connection less, or stops sharing connections. */
-static bool restart(struct transfer_set *set, struct transfer *transfer) {
+/* Begins a transfer again that ended with this code before anything was sent, only because its
+ * connection could not be used. This does not go on for ever: each time the multi has one idle
+ * connection less, or stops sharing connections. False when the transfer is over. */
+static bool restart(struct transfer_set *set, struct transfer *transfer, CURLcode code) {
+    if (code != CURLE_ABORTED_BY_CALLBACK || !transfer->is_refused) {
+        return false;
+    }
+    transfer->is_refused = false;
     if (transfer->times_busy > 1) { /* once may be chance */
         connection_limits_end_sharing(&set->limits, set->multi);
     }
@@ -264,10 +269,9 @@ static void perform(struct transfer_set *set) {
         char *context = NULL;
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &context);
         struct transfer *transfer = ((struct transfer_handle *)(void *)context)->transfer;
-        if (transfer_begins_again(transfer, code) && restart(set, transfer)) {
-            continue;
+        if (!restart(set, transfer, code)) {
+            finish(set, transfer, code);
         }
-        finish(set, transfer, code);
         if (transfer->is_shared) {
             connection_limits_end_sharing(&set->limits, set->multi);
             set->next_deadline = 0; /* the others on its connection are to end now */

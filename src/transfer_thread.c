@@ -6,6 +6,7 @@
 #ifndef _WIN32
 
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,6 @@
 #include <unistd.h>
 
 #include "platform.h"
-#include "step_lock.h"
 #include "transfer_jobs.h"
 #include "transfer_set.h"
 #include "wake_socket.h"
@@ -196,6 +196,43 @@ static void deliver(struct transfer_thread *thread) {
 /* ---- The thread --------------------------------------------------------------------------------
  */
 
+/* Held by a thread while it is inside libcurl or OpenSSL. A fork of the process waits for it, so
+ * that the child inherits no lock that is held. An exit takes it for ever, before OpenSSL frees
+ * memory that a handshake uses. */
+static pthread_mutex_t step_lock = PTHREAD_MUTEX_INITIALIZER;
+static bool is_exiting = false;
+
+/* How long an exit waits for a step to end. A longer one is most likely a name look-up, which does
+ * not use OpenSSL. */
+static const double exit_seconds = 5;
+
+static void lock_steps(void) {
+    pthread_mutex_lock(&step_lock);
+}
+
+static void unlock_steps(void) {
+    pthread_mutex_unlock(&step_lock);
+}
+
+static void lock_steps_for_ever(void) {
+    double end = platform_clock() + exit_seconds;
+    is_exiting = true;
+    while (pthread_mutex_trylock(&step_lock) != 0 && platform_clock() < end) {
+        platform_sleep(0.0002);
+    }
+}
+
+/* OpenSSL has registered its own handler before (curl_global_init), and exit calls the latest
+ * first. False when memory is short. */
+static bool register_handlers(void) {
+    static bool is_registered = false;
+    platform_lock();
+    is_registered = is_registered || (pthread_atfork(lock_steps, unlock_steps, unlock_steps) == 0 &&
+                                      atexit(lock_steps_for_ever) == 0);
+    platform_unlock();
+    return is_registered;
+}
+
 /* Waits until something is due. While descriptors are short the listener is not watched. */
 static void wait_for_work(struct transfer_thread *thread) {
     size_t count = thread->connection_count;
@@ -210,7 +247,7 @@ static void *run(void *context) {
     struct transfer_thread *thread = context;
     while (platform_add(&thread->is_stopping, 0) == 0) {
         wait_for_work(thread);
-        step_lock_take();
+        lock_steps();
         accept_connections(thread);
         for (size_t i = thread->connection_count; i-- > 0;) {
             if (thread->watched[i].revents != 0 && !read_connection(thread, i)) {
@@ -219,7 +256,7 @@ static void *run(void *context) {
         }
         transfer_set_step(thread->set, 0);
         deliver(thread);
-        step_lock_release();
+        unlock_steps();
     }
     return NULL;
 }
@@ -228,7 +265,7 @@ static void *run(void *context) {
 static bool start(struct transfer_thread *thread) {
     sigset_t all, before;
     pthread_attr_t attributes;
-    if (!step_lock_prepare() || pthread_attr_init(&attributes) != 0) {
+    if (!register_handlers() || pthread_attr_init(&attributes) != 0) {
         return false;
     }
     pthread_attr_setstacksize(&attributes, stack_size);
@@ -276,7 +313,7 @@ struct transfer_thread *transfer_thread_start(const char **problem) {
 }
 
 void transfer_thread_stop(struct transfer_thread *thread) {
-    if (thread != NULL && transfer_thread_is_ours(thread) && !step_lock_is_final()) {
+    if (thread != NULL && transfer_thread_is_ours(thread) && !is_exiting) {
         platform_add(&thread->is_stopping, 1);
         transfer_set_wake(thread->set);
         pthread_join(thread->id, NULL);

@@ -211,7 +211,7 @@ static void leaves_nothing_behind(void) {
 static bool answers(const struct transfer *transfer, const char *id) {
     struct header_field field;
     for (size_t position = 0; response_head_next(&transfer->head, &position, &field);) {
-        if (header_field_is(&field, "x-id", 4)) {
+        if (header_field_is(&field, "x-id")) {
             return field.value_length == strlen(id) &&
                    memcmp(field.value, id, field.value_length) == 0;
         }
