@@ -5,6 +5,7 @@ local authority = require "autopilot.token.authority"
 local base64url = require "autopilot.base.base64url"
 local core = require "autopilot.core"
 local json = require "autopilot.base.json"
+local read_key_pair = require "autopilot.token.key_pair"
 local oauth = require "autopilot.token.oauth"
 local pem = require "autopilot.token.pem"
 local protected_call = require "autopilot.base.protected_call"
@@ -72,21 +73,22 @@ local function load(checked)
   if not key then
     return nil, message
   end
-  return signer.load(certificate, key, function()
+  return read_key_pair(certificate, key, function()
     return find_passphrase(checked.passphrase)
   end)
 end
 
 --- An assertion for one request (RFC 7519); or nil and a sentence.
-local function assertion_of(loaded, checked, audience, now)
-  if now >= loaded.expires then
+local function assertion_of(pair, checked, audience, now)
+  local _, expires = pair.certificate:getLifetime()
+  if now >= expires then
     return nil, "the certificate has expired: upload a new one to the app registration"
   end
   local begins = math.floor(now)
   local header = json.encode {
     alg = checked.algorithm,
     typ = "JWT",
-    ["x5t#S256"] = base64url.encode(loaded.thumbprint),
+    ["x5t#S256"] = base64url.encode(pair.certificate:digest("sha256", "s")),
   }
   local claims = json.encode {
     aud = audience,
@@ -97,20 +99,23 @@ local function assertion_of(loaded, checked, audience, now)
     exp = begins + lifetime,
   }
   local text = base64url.encode(header) .. "." .. base64url.encode(claims)
-  local signature, message = loaded.sign(checked.algorithm, text)
-  return signature and text .. "." .. base64url.encode(signature), message
+  local ok, signature = pcall(signer[checked.algorithm], pair, text)
+  if not ok or not signature then
+    return nil, ("OpenSSL cannot sign with this key (%s)"):format(checked.algorithm)
+  end
+  return text .. "." .. base64url.encode(signature)
 end
 
 return provider.kind("client_certificate", rules, function(checked)
-  local loaded
+  local pair
   return function(ask)
     return oauth.sign_in(ask, checked, function(place)
       local message, assertion
-      if not loaded then
-        loaded, message = load(checked)
+      if not pair then
+        pair, message = load(checked)
       end
-      if loaded then
-        assertion, message = assertion_of(loaded, checked, oauth.url(place), ask.now())
+      if pair then
+        assertion, message = assertion_of(pair, checked, oauth.url(place), ask.now())
       end
       return assertion and oauth.proof(assertion), message
     end)

@@ -5,17 +5,7 @@
 -- message (RFC 8017 section 9.1.1), in which nothing is secret, is made here, and OpenSSL applies the key to
 -- it. Every such signature is checked with the public key before it is used.
 
-local pem = require "autopilot.token.pem"
-local provider = require "autopilot.token.provider"
-local read_key = require "autopilot.token.private_key"
-
 local signer = {}
-
----@class autopilot.token.Signer
----@field thumbprint string SHA-256 of the certificate, 32 bytes
----@field expires number Unix seconds at which the certificate expires
---- Returns the signature; or nil and a sentence.
----@field sign fun(algorithm: "PS256"|"RS256", text: string): string?, string?
 
 --- Exclusive or of two bytes: Lua 5.1 has no bit operators.
 local function xor_byte(a, b)
@@ -54,9 +44,12 @@ local function encode_pss(sha256, text, salt, length, limit)
   return table.concat(masked) .. hash .. "\188"
 end
 
-local algorithms = {}
-
-function algorithms.PS256(openssl, key, text)
+--- Signs a text; nil when the key is too short. Raises where OpenSSL does.
+---@param pair autopilot.token.KeyPair
+---@param text string
+---@return string? signature
+function signer.PS256(pair, text)
+  local openssl, key = pair.openssl, pair.key
   local function sha256(bytes)
     return openssl.digest.new("sha256"):final(bytes)
   end
@@ -79,65 +72,14 @@ function algorithms.PS256(openssl, key, text)
   return key:encrypt(signature, plain) == encoded and signature or nil
 end
 
-function algorithms.RS256(openssl, key, text)
-  local digest = openssl.digest.new "sha256"
+--- Signs a text. Raises where OpenSSL does.
+---@param pair autopilot.token.KeyPair
+---@param text string
+---@return string signature
+function signer.RS256(pair, text)
+  local digest = pair.openssl.digest.new "sha256"
   digest:update(text)
-  return key:sign(digest)
-end
-
---- The certificate of the key among those of a text; or nil and a sentence.
-local function find_certificate(openssl, text, key)
-  local public, count = key:toPEM "public", 0
-  local function read(der)
-    local certificate = openssl.x509.new(der, "DER")
-    return certificate, certificate:getPublicKey():toPEM "public"
-  end
-  for _, block in ipairs(pem.blocks(text)) do
-    local is_certificate = block.label:find "CERTIFICATE$"
-    local ok, certificate, its_public = pcall(read, block.der)
-    if is_certificate and ok then
-      count = count + 1
-      if its_public == public then
-        return certificate
-      end
-    end
-  end
-  return nil,
-    count == 0 and "there is no certificate in PEM that can be read"
-      or "the private key is not that of the certificate"
-end
-
---- Reads certificate and key. Of several certificates, the one of the key is used.
----@param certificate_text string PEM
----@param key_text string PEM
----@param ask_for_passphrase fun(): string?, string? called only for an encrypted key
----@return autopilot.token.Signer?, string? message one sentence without a part of key or passphrase
-function signer.load(certificate_text, key_text, ask_for_passphrase)
-  local openssl, missing =
-    provider.luaossl("pkey", "x509", "digest", "rand", "cipher", "hmac", "pkcs12")
-  if not openssl then
-    return nil, "signing with a certificate " .. missing
-  end
-  local key, certificate, message
-  key, message = read_key(openssl, key_text, ask_for_passphrase)
-  if key then
-    certificate, message = find_certificate(openssl, certificate_text, key)
-  end
-  if not certificate then
-    return nil, message
-  end
-  local _, expires = certificate:getLifetime()
-  return {
-    thumbprint = certificate:digest("sha256", "s"),
-    expires = expires,
-    sign = function(algorithm, text)
-      local ok, signature = pcall(algorithms[algorithm], openssl, key, text)
-      if ok and signature then
-        return signature
-      end
-      return nil, ("OpenSSL cannot sign with this key (%s)"):format(algorithm)
-    end,
-  }
+  return pair.key:sign(digest)
 end
 
 return signer

@@ -92,29 +92,23 @@ local function ask_provider(self, key, ask, lease)
   return kept, message, details
 end
 
---- Takes a token that another process puts into the store, or asks the provider while no other process does.
-local function ask_in_turn(self, key, ask)
+--- The token in the store that is fresh, which another process may put there meanwhile; or else the lease to ask
+-- the provider for one. Neither comes where the store fails, or where there is no more time to wait.
+local function look_or_take(self, key, ask)
   local claim, waiting = key .. ":claim", merged(ask, { longest = lease_time + margin })
+  local kept, is_fresh, lease, message
   for _ = 1, most_tries do
-    local left = ask.deadline and ask.deadline - ask.now() or lease_time
-    local seconds = math.max(0, math.min(left, lease_time)) + margin
-    local lease, message = self.leases:take(claim, seconds)
-    if not lease and message ~= "exists" then
+    kept, is_fresh = look(self, key, ask)
+    if is_fresh or lease then
       break
     end
-    local kept, is_fresh = look(self, key, ask)
-    if lease and not is_fresh then
-      return ask_provider(self, key, ask, lease)
-    elseif lease then
-      lease:release()
-    end
-    if is_fresh then
-      return kept
-    elseif self.leases:wait(claim, waiting) ~= "over" then
+    local left = ask.deadline and ask.deadline - ask.now() or lease_time
+    lease, message = self.leases:take(claim, math.max(0, math.min(left, lease_time)) + margin)
+    if not lease and (message ~= "exists" or self.leases:wait(claim, waiting) ~= "over") then
       break
     end
   end
-  return ask_provider(self, key, ask) -- as without a store
+  return kept, is_fresh, lease
 end
 
 --- Makes a function that gets a token out of the store, else of the provider.
@@ -127,11 +121,14 @@ return function(self)
   return function(ask)
     local tenant = ask.tenant and ask.tenant:lower()
     local key = prefix .. life.key_of(self.identity, tenant, ask.cloud, ask.scope)
-    local kept, is_fresh = look(self, key, ask)
+    local kept, is_fresh, lease = look_or_take(self, key, ask)
     if is_fresh then
+      if lease then
+        lease:release()
+      end
       return kept
     end
-    local newer, message, details = ask_in_turn(self, key, ask)
+    local newer, message, details = ask_provider(self, key, ask, lease)
     if not newer and kept and ask.now() < life.usable_until(kept, self) then
       return kept -- it cannot be renewed, and can still be used
     end

@@ -1,10 +1,12 @@
---- Reads RSA private keys in PEM, plain or encrypted (RFC 5958, 8018, 1421), through luaossl.
+--- Reads an RSA private key, plain or encrypted (RFC 5958, 8018, 1421), and its certificate out of PEM, through
+-- luaossl.
 --
 -- luaossl takes no passphrase for a key, but for a file of PKCS #12 (RFC 7292). So an encrypted key is put
 -- into such a file, in memory, and OpenSSL decrypts it in any way that it knows. Only OpenSSL's own older
 -- form has no place in such a file: it is decrypted here.
 
 local pem = require "autopilot.token.pem"
+local provider = require "autopilot.token.provider"
 local sentence = require "autopilot.base.sentence"
 
 --- An element of DER: its tag, its length in two bytes, and its content.
@@ -98,7 +100,7 @@ end
 
 --- The private key of a block; or nil and a sentence. The error of luaossl is not repeated, because it may quote
 -- anything.
-local function read(openssl, block, ask_for_passphrase)
+local function open_block(openssl, block, ask_for_passphrase)
   local is_older = block.fields["DEK-Info"] ~= nil
   if not is_older and block.label ~= "ENCRYPTED PRIVATE KEY" then
     local ok, key = pcall(openssl.pkey.new, block.der, "DER", "private")
@@ -119,16 +121,11 @@ local function read(openssl, block, ask_for_passphrase)
   return nil, "the passphrase is wrong, or the private key is damaged"
 end
 
---- Reads the first private key of a text.
----@param openssl table<string, table> modules of luaossl
----@param text string PEM
----@param ask_for_passphrase fun(): string?, string? called only for an encrypted key
----@return table? key of luaossl
----@return string? message one sentence without a part of key or passphrase
-return function(openssl, text, ask_for_passphrase)
+--- The first private key in a text; or nil and a sentence.
+local function find_key(openssl, text, ask_for_passphrase)
   for _, block in ipairs(pem.blocks(text)) do
     if block.label:find "PRIVATE KEY$" then
-      local key, message = read(openssl, block, ask_for_passphrase)
+      local key, message = open_block(openssl, block, ask_for_passphrase)
       if key and key:type() ~= "rsaEncryption" then
         return nil, "the private key must be an RSA key: Entra takes no other"
       end
@@ -136,4 +133,50 @@ return function(openssl, text, ask_for_passphrase)
     end
   end
   return nil, "there is no private key in PEM that can be read"
+end
+
+--- The certificate of the key among those of a text; or nil and a sentence.
+local function find_certificate(openssl, text, key)
+  local public, count = key:toPEM "public", 0
+  local function read(der)
+    local certificate = openssl.x509.new(der, "DER")
+    return certificate, certificate:getPublicKey():toPEM "public"
+  end
+  for _, block in ipairs(pem.blocks(text)) do
+    local is_certificate = block.label:find "CERTIFICATE$"
+    local ok, certificate, its_public = pcall(read, block.der)
+    if is_certificate and ok then
+      count = count + 1
+      if its_public == public then
+        return certificate
+      end
+    end
+  end
+  return nil,
+    count == 0 and "there is no certificate in PEM that can be read"
+      or "the private key is not that of the certificate"
+end
+
+---@class autopilot.token.KeyPair
+---@field openssl table<string, table> modules of luaossl
+---@field key table
+---@field certificate table of several certificates, the one of the key
+
+--- Reads key and certificate.
+---@param certificate_text string PEM
+---@param key_text string PEM
+---@param ask_for_passphrase fun(): string?, string? called only for an encrypted key
+---@return autopilot.token.KeyPair?, string? message one sentence without a part of key or passphrase
+return function(certificate_text, key_text, ask_for_passphrase)
+  local openssl, missing =
+    provider.luaossl("pkey", "x509", "digest", "rand", "cipher", "hmac", "pkcs12")
+  if not openssl then
+    return nil, "signing with a certificate " .. missing
+  end
+  local key, message = find_key(openssl, key_text, ask_for_passphrase)
+  local certificate
+  if key then
+    certificate, message = find_certificate(openssl, certificate_text, key)
+  end
+  return certificate and { openssl = openssl, key = key, certificate = certificate }, message
 end
