@@ -28,10 +28,9 @@ local function in_words(message)
   return (message:gsub("set allow_world_readable = true", "give --allow-world-readable"))
 end
 
--- The steps of a way: each adds what it finds to the options of the provider. `title` is what a message calls the
--- way.
+-- The steps of a way to sign in: each adds to the options of its provider, or refuses those of the command.
+-- `title` is what a message calls the way.
 
---- Finds the secret of the application.
 local function find_secret(given, options, context, title)
   local path, secret, message = options.client_secret_file
   if not path then
@@ -46,7 +45,10 @@ local function find_secret(given, options, context, title)
     message = message and "--client-secret-file cannot be used: " .. in_words(message)
   end
   context:hide(secret)
-  given.client_secret = message and refuse(message) or secret
+  if message then
+    refuse(message)
+  end
+  given.client_secret = secret
 end
 
 --- Requires that an option or its variable gives a value.
