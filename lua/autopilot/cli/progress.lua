@@ -85,11 +85,6 @@ function progress.of_waiting(context, options)
     or {}
 end
 
-local function bar(part, columns)
-  local full = math.floor(part * columns + 0.5)
-  return "[" .. ("#"):rep(full) .. ("-"):rep(columns - full) .. "]"
-end
-
 --- What follows the count, the most important first. The pace is that of the tenants that were asked for in
 -- this run.
 local function remarks(facts)
@@ -116,7 +111,8 @@ function progress.fleet_line(facts, width)
   if total and total > 0 and width >= narrowest then
     -- Its length depends on the terminal only, so that it does not jump.
     local columns = math.min(longest_bar, math.floor(width / 4))
-    line = bar(math.min(1, facts.done / total), columns) .. " " .. line
+    local full = math.floor(math.min(1, facts.done / total) * columns + 0.5)
+    line = ("[%s%s] %s"):format(("#"):rep(full), ("-"):rep(columns - full), line)
   end
   for _, part in ipairs(remarks(facts)) do
     if #line + 2 + #part > width then

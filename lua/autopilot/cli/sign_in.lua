@@ -126,18 +126,7 @@ local ways = {
   default = { "default", allow_world_readable },
 }
 
---- The provider with its messages in the command's words.
-local function with_own_words(provider)
-  return function(ask)
-    local token, second, third = provider(ask)
-    if not token and type(second) == "string" then
-      second = in_words(second)
-    end
-    return token, second, third
-  end
-end
-
---- The provider of a way.
+--- The provider of a way, with its messages in the command's words.
 local function open(way, options, context, title)
   local steps = ways[way]
   local given = { client_id = context:find(options, "client_id"), getenv = context.getenv }
@@ -148,7 +137,13 @@ local function open(way, options, context, title)
   if not made then
     refuse((tostring(result):gsub("^autopilot%.token%.[%w_]+:", title .. ":")))
   end
-  return with_own_words(result)
+  return function(ask)
+    local token, message, more = result(ask)
+    if not token and type(message) == "string" then
+      message = in_words(message)
+    end
+    return token, message, more
+  end
 end
 
 -- The way to sign in that each option implies, in the order in which they are looked for.

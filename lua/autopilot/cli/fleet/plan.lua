@@ -118,21 +118,16 @@ local function open_lines(self)
   }
 end
 
---- What tells this run from others in the same state file.
-local function subject_of(options)
-  local words = { options.operation or "sync", options.file }
-  for _, name in ipairs { "since", "max_age", "cloud" } do
-    words[#words + 1] = options[name] and ("%s=%s"):format(name, tostring(options[name]))
-  end
-  return table.concat(words, "\n")
-end
-
 --- Opens the state file.
 local function open_state(self)
   local options, context = self.options, self.context
+  local subject = { options.operation or "sync", options.file } -- tells this run from others in the file
+  for _, name in ipairs { "since", "max_age", "cloud" } do
+    subject[#subject + 1] = options[name] and ("%s=%s"):format(name, tostring(options[name]))
+  end
   local state, mistake = require("autopilot.fleet.state").open {
     path = options.state,
-    subject = subject_of(options),
+    subject = table.concat(subject, "\n"),
     host = self.client.base_url,
     resume_within = options.resume_within,
     now = context.now,
@@ -144,17 +139,6 @@ local function open_state(self)
     state:close()
   end)
   return state
-end
-
---- Requires that the option `--since` can be waited for.
-local function check_since(self)
-  if self.options.since then
-    local now = self.context.now()
-    local _, mistake = text.read_since(self.options.since, self.started_at, now)
-    if mistake then
-      refuse("option '--since' " .. mistake)
-    end
-  end
 end
 
 --- What the fleet is made with; the run adds how to wait.
@@ -215,7 +199,12 @@ function FleetPlan.prepare(options, context)
   read_first(self)
   self.state = options.state and open_state(self)
   self.started_at = self.state and self.state.started_at or context.now()
-  check_since(self)
+  if options.since then
+    local _, mistake = text.read_since(options.since, self.started_at, context.now())
+    if mistake then
+      refuse("option '--since' " .. mistake)
+    end
+  end
   return self
 end
 

@@ -176,19 +176,6 @@ function TenantList:refuse(line, message)
   self.complain(("line %d: %s"):format(line, message))
 end
 
---- Whether the tenant was in the list before, which is reported.
-local function is_duplicate(self, tenant)
-  local key = (tenant.cloud or self.cloud) .. "/" .. tenant.tenant:lower() -- a domain is of one cloud
-  local before = self.seen[key]
-  if before then
-    self.duplicates = self.duplicates + 1
-    local sentence = "line %d: %s is in line %d already: left out"
-    self.complain(sentence:format(self.line, tenant.tenant, before))
-  end
-  self.seen[key] = before or self.line
-  return before ~= nil
-end
-
 --- The next tenant that was not there before; false when it is not there yet, nil at the end of the list.
 -- Before the first tenant, it raises what is wrong with the list as a whole.
 ---@return autopilot.cli.Tenant|false|nil
@@ -202,11 +189,16 @@ function TenantList:next()
       return text
     end
     local tenant, message = read_line(self, text)
+    local key = tenant and (tenant.cloud or self.cloud) .. "/" .. tenant.tenant:lower()
     if message then
       self:refuse(self.line, message)
-    elseif tenant and not is_duplicate(self, tenant) then
+    elseif tenant and self.seen[key] then
+      self.duplicates = self.duplicates + 1
+      local sentence = "line %d: %s is in line %d already: left out"
+      self.complain(sentence:format(self.line, tenant.tenant, self.seen[key]))
+    elseif tenant then
       self.count = self.count + 1
-      tenant.line = self.line
+      self.seen[key], tenant.line = self.line, self.line
       return tenant
     end
   end
