@@ -14,12 +14,6 @@ local usual_width, narrowest, longest_bar = 80, 45, 30
 -- Seconds between two drawings at least; and between two while a command sleeps.
 local shortest_interval, while_asleep = 0.1, 1
 
-local function width_of(context)
-  local width = context.terminal_width or core.terminal_width()
-  width = width or tonumber((context.getenv "COLUMNS" or ""):match "^%d+$") or usual_width
-  return math.max(0, width - 1) -- many terminals begin a new line behind the last column
-end
-
 --- A function that draws a line of progress. Without news it is drawn ten times in a second at most.
 ---@param context autopilot.cli.Context
 ---@param options { json: boolean?, quiet: boolean? }
@@ -37,7 +31,10 @@ function progress.drawer(context, options, line)
   return function(is_news)
     local clock = context.clock()
     local is_due = is_news or output.shown == 0 or clock - drawn_at >= shortest_interval
-    local shown = is_due and line(width_of(context))
+    local width = context.terminal_width or core.terminal_width()
+    width = width or tonumber((context.getenv "COLUMNS" or ""):match "^%d+$") or usual_width
+    -- Many terminals begin a new line behind the last column.
+    local shown = is_due and line(math.max(0, width - 1))
     if shown then
       drawn_at = clock
       output:draw(shown)
