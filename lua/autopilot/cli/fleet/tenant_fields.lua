@@ -104,7 +104,8 @@ end
 ---@param names string[] as they are written in the list
 ---@param column string? the name that has the tenant, where `--column` tells it
 ---@return table<integer, string>? fields by the index of the name; nil without a message: none of the names has a tenant
----@return string[]|string|nil ignored_or_message the names that are not used, fit to be shown
+---@return string[]? ignored the names that are not used, fit to be shown
+---@return string? message
 function tenant_fields.columns(names, column)
   local tenant = find_tenant(names, column)
   if not tenant then
@@ -127,7 +128,7 @@ function tenant_fields.columns(names, column)
       ignored[#ignored + 1] = shown(name)
     end
     if message then
-      return nil, message
+      return nil, nil, message
     end
   end
   return fields, ignored

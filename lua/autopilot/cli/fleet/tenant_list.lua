@@ -73,9 +73,9 @@ local function read_json(self, text)
   for index, name in ipairs(names) do
     values[index] = object[name]
   end
-  local fields, ignored = tenant_fields.columns(names, self.column)
+  local fields, ignored, message = tenant_fields.columns(names, self.column)
   if not fields then
-    return nil, ignored or "tenant is missing"
+    return nil, message or "tenant is missing"
   end
   tell_ignored(self, ignored)
   return tenant_fields.read(fields, values)
@@ -130,14 +130,14 @@ local function read_head(self, text)
   end
   local separator = self.separator or separator_of(text)
   local names = values_of(text, separator, 1)
-  local fields, ignored = tenant_fields.columns(names or {}, self.column)
+  local fields, ignored, message = tenant_fields.columns(names or {}, self.column)
   if fields then
     tell_ignored(self, ignored)
     self.read = csv_reader(fields, #names, separator)
     return nil
   end
   local mistake = text:find "^%s*%[" and json_array
-    or ignored
+    or message
     or self.column and no_such_column
     or (not names or #names > 1) and no_column
   if mistake then
@@ -151,7 +151,7 @@ local function read_head(self, text)
 end
 
 --- The tenant of the next line, as its reader gives it.
-local function read_line(self, text)
+local function read_next(self, text)
   self.line, self.bytes = self.line + 1, self.bytes + #text + 1
   if self.line == 1 then
     text = text:gsub("^" .. byte_order_mark, "")
@@ -188,7 +188,7 @@ function TenantList:next()
       self.failure, self.is_complete = failure, text == nil and not failure
       return text
     end
-    local tenant, message = read_line(self, text)
+    local tenant, message = read_next(self, text)
     local key = tenant and (tenant.cloud or self.cloud) .. "/" .. tenant.tenant:lower()
     if message then
       self:refuse(self.line, message)
