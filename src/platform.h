@@ -29,6 +29,9 @@ bool platform_has_input(intptr_t socket);
 bool platform_ignores_broken_pipes(void);
 void platform_ignore_broken_pipes(void);
 
+/* True when the internet socket has a peer. */
+bool platform_is_connected(intptr_t socket);
+
 /* Reads what waits in a pipe or a terminal, which must not be read in another way: bytes that the
  * stream has buffered are not seen. Returns the number of bytes, 0 when there are none yet, or one
  * of these; errno is set for the second. */

@@ -59,8 +59,6 @@ function client.open(given, context, own)
   return client.make(described, given, context)
 end
 
-local mismatch = "The tenant was named by %s: %s, or sign in to that tenant."
-
 --- Prints the report of a command, and returns the exit code for it.
 ---@param report autopilot.Report
 ---@param given table<string, any> options of the command
@@ -71,7 +69,10 @@ function client.finish(report, given, context, describe)
   local tenant, origin = context:find(given, "tenant")
   if tenant and report.error and report.error.code == "TenantMismatch" then
     local cure = origin == "--tenant" and "name the one of the token" or "unset it"
-    report.hint = mismatch:format(origin, cure)
+    report.hint = ("The tenant was named by %s: %s, or sign in to that tenant."):format(
+      origin,
+      cure
+    )
   end
   context.output:report(report, given, describe)
   return outcome.exit_code(report)

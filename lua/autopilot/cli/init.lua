@@ -30,17 +30,18 @@ local function occupy_closed_descriptors()
   end
 end
 
---- Tells in one line, without a secret, why the command was not carried out, and returns the exit code.
-local function tell_failure(context, raised)
-  local value, output = raised.value, context.output
-  if type(value) == "table" and value.text then
-    output:text(value.text)
+--- Prints what was raised: a text that was asked for, or in one line, without a secret, why the command was not
+-- carried out. Returns the exit code.
+local function tell_raised(context, raised)
+  local output, message = context.output, tostring(raised.value)
+  local asked = type(raised.value) == "table" and raised.value or {}
+  if asked.text then
+    output:text(asked.text)
     return 0
-  elseif type(value) == "table" and value.mistake then
-    output:complain(value.mistake)
+  elseif asked.mistake then
+    output:complain(asked.mistake)
     return wrong_usage
   end
-  local message = tostring(value)
   if is_interrupt(message) then
     local open = context.if_interrupted
     output:complain("interrupted" .. (open and ": " .. open or ""))
@@ -59,7 +60,7 @@ end
 
 --- Runs one command. Always returns, and raises nothing.
 ---@param args string[] as the interpreter's `arg`
----@param world autopilot.cli.World?
+---@param world table? what a test puts in the place of parts of the system
 ---@return integer exit_code
 function cli.main(args, world)
   occupy_closed_descriptors()
@@ -73,7 +74,7 @@ function cli.main(args, world)
   for _, clean_up in ipairs(context.at_end) do
     pcall(clean_up)
   end
-  local code = done and result or tell_failure(context, result)
+  local code = done and result or tell_raised(context, result)
   local lost = context.output:close()
   if lost then
     context.output:complain("the output could not be written: " .. lost)

@@ -14,12 +14,6 @@ local usual_width, narrowest, longest_bar = 80, 45, 30
 -- Seconds between two drawings at least; and between two while a command sleeps.
 local shortest_interval, while_asleep = 0.1, 1
 
-local function width_of(context)
-  local width = context.terminal_width or core.terminal_width()
-  width = width ~= 0 and width or tonumber((context.getenv "COLUMNS" or ""):match "^%d+$") or usual_width
-  return math.max(0, width - 1) -- many terminals begin a new line behind the last column
-end
-
 --- A function that draws a line of progress. Without news it is drawn ten times in a second at most.
 ---@param context autopilot.cli.Context
 ---@param options { json: boolean?, quiet: boolean? }
@@ -37,7 +31,11 @@ function progress.drawer(context, options, line)
   return function(is_news)
     local clock = context.clock()
     local is_due = is_news or output.shown == 0 or clock - drawn_at >= shortest_interval
-    local shown = is_due and line(width_of(context))
+    local width = context.terminal_width or core.terminal_width()
+    local told = tonumber((context.getenv "COLUMNS" or ""):match "^%d+$")
+    width = width ~= 0 and width or told or usual_width
+    -- Many terminals begin a new line behind the last column.
+    local shown = is_due and line(math.max(0, width - 1))
     if shown then
       drawn_at = clock
       output:draw(shown)
@@ -85,11 +83,6 @@ function progress.of_waiting(context, options)
     or {}
 end
 
-local function bar(part, columns)
-  local full = math.floor(part * columns + 0.5)
-  return "[" .. ("#"):rep(full) .. ("-"):rep(columns - full) .. "]"
-end
-
 --- What follows the count, the most important first. The pace is that of the tenants that were asked for in
 -- this run.
 local function remarks(facts)
@@ -116,7 +109,8 @@ function progress.fleet_line(facts, width)
   if total and total > 0 and width >= narrowest then
     -- Its length depends on the terminal only, so that it does not jump.
     local columns = math.min(longest_bar, math.floor(width / 4))
-    line = bar(math.min(1, facts.done / total), columns) .. " " .. line
+    local full = math.floor(math.min(1, facts.done / total) * columns + 0.5)
+    line = ("[%s%s] %s"):format(("#"):rep(full), ("-"):rep(columns - full), line)
   end
   for _, part in ipairs(remarks(facts)) do
     if #line + 2 + #part > width then

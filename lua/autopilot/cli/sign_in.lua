@@ -28,10 +28,9 @@ local function in_words(message)
   return (message:gsub("set allow_world_readable = true", "give --allow-world-readable"))
 end
 
--- The steps of a way: each adds what it finds to the options of the provider. `title` is what a message calls the
--- way.
+-- The steps of a way to sign in: each adds to the options of its provider, or refuses those of the command.
+-- `title` is what a message calls the way.
 
---- Finds the secret of the application.
 local function find_secret(given, options, context, title)
   local path, secret, message = options.client_secret_file
   if not path then
@@ -46,7 +45,10 @@ local function find_secret(given, options, context, title)
     message = message and "--client-secret-file cannot be used: " .. in_words(message)
   end
   context:hide(secret)
-  given.client_secret = message and refuse(message) or secret
+  if message then
+    refuse(message)
+  end
+  given.client_secret = secret
 end
 
 --- Requires that an option or its variable gives a value.
@@ -124,18 +126,7 @@ local ways = {
   default = { "default", allow_world_readable },
 }
 
---- The provider with its messages in the command's words.
-local function with_own_words(provider)
-  return function(ask)
-    local token, second, third = provider(ask)
-    if not token and type(second) == "string" then
-      second = in_words(second)
-    end
-    return token, second, third
-  end
-end
-
---- The provider of a way.
+--- The provider of a way, with its messages in the command's words.
 local function open(way, options, context, title)
   local steps = ways[way]
   local given = { client_id = context:find(options, "client_id"), getenv = context.getenv }
@@ -146,7 +137,13 @@ local function open(way, options, context, title)
   if not made then
     refuse((tostring(result):gsub("^autopilot%.token%.[%w_]+:", title .. ":")))
   end
-  return with_own_words(result)
+  return function(ask)
+    local token, message, more = result(ask)
+    if not token and type(message) == "string" then
+      message = in_words(message)
+    end
+    return token, message, more
+  end
 end
 
 -- The way to sign in that each option implies, in the order in which they are looked for.

@@ -1,7 +1,7 @@
 --- `autopilot-sync fleet`: an operation for every tenant of a list. How it runs is in `cli/fleet`.
 
-local FleetPlan = require "autopilot.cli.fleet.plan"
 local options = require "autopilot.cli.options"
+local prepare = require "autopilot.cli.fleet.plan"
 local refuse = require "autopilot.cli.refuse"
 local run_fleet = require "autopilot.cli.fleet.run"
 
@@ -56,7 +56,7 @@ end
 
 function fleet.run(given, context)
   check(given)
-  return run_fleet(FleetPlan.prepare(given, context), given, context)
+  return run_fleet(prepare(given, context), given, context)
 end
 
 return fleet

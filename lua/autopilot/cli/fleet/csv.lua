@@ -3,34 +3,22 @@
 -- A record is one line. A line break inside quotes, which the RFC allows, is refused, so that a missing quote
 -- costs one line and not all that follow.
 
-local csv = {}
-
---- Where the quoted field that begins at `first` ends; nil when its quote is not closed.
-local function closing_quote(line, first)
-  local from = first + 1
-  while true do
-    local quote = line:find('"', from, true)
-    if not quote or line:byte(quote + 1) ~= 34 then
-      return quote
-    end
-    from = quote + 2
-  end
-end
-
 --- The fields of a line; or nil and what is wrong with it, without any of its text.
 ---@param line string without its end
 ---@param separator string one character
 ---@return string[]? fields
 ---@return string? message
-function csv.fields(line, separator)
+return function(line, separator)
   local fields, from = {}, 1
   repeat
     local text, last
     if line:byte(from) == 34 then
-      last = closing_quote(line, from)
-      if not last then
+      local masked = line:sub(from + 1):gsub('""', "  ") -- two quotes are one that is text
+      local quote = masked:find('"', 1, true)
+      if not quote then
         return nil, "a quote is not closed in its line"
       end
+      last = from + quote
       text = line:sub(from + 1, last - 1):gsub('""', '"')
     else
       last = (line:find(separator, from, true) or #line + 1) - 1
@@ -48,5 +36,3 @@ function csv.fields(line, separator)
   until after == ""
   return fields
 end
-
-return csv

@@ -1,6 +1,6 @@
 --- What `autopilot-sync fleet` is to do: the list of tenants, and what the options make of each of them.
 --
--- `prepare` finds what is wrong with the command as a whole, before anything is sent.
+-- What is wrong with the command as a whole is found before anything is sent.
 
 local client_of = require "autopilot.cli.client"
 local lines = require "autopilot.cli.fleet.lines"
@@ -16,13 +16,12 @@ local between_looks = 0.05
 ---@class autopilot.cli.FleetPlan
 ---@field list autopilot.cli.TenantList
 ---@field state autopilot.fleet.State?
+---@field fleet_options autopilot.FleetOptions
 ---@field package client autopilot.ClientOptions what the clients of all tenants have in common
 ---@field package default autopilot.TokenProvider? of tenants whose line says nothing about signing in
 ---@field package mistake string? why there is no `default`
 ---@field package started_at number Unix seconds; of a run that is taken up again, when it first began
----@field package first autopilot.cli.Tenant|false|nil read by `prepare` already
-local FleetPlan = {}
-FleetPlan.__index = FleetPlan
+---@field package first autopilot.cli.Tenant|false|nil which was read already
 
 --- A provider for the options of the command with those of the tenant in their place; or nil and what is wrong.
 local function open_provider(self, tenant)
@@ -118,21 +117,16 @@ local function open_lines(self)
   }
 end
 
---- What tells this run from others in the same state file.
-local function subject_of(options)
-  local words = { options.operation or "sync", options.file }
-  for _, name in ipairs { "since", "max_age", "cloud" } do
-    words[#words + 1] = options[name] and ("%s=%s"):format(name, tostring(options[name]))
-  end
-  return table.concat(words, "\n")
-end
-
 --- Opens the state file.
 local function open_state(self)
   local options, context = self.options, self.context
+  local subject = { options.operation or "sync", options.file } -- tells this run from others in the file
+  for _, name in ipairs { "since", "max_age", "cloud" } do
+    subject[#subject + 1] = options[name] and ("%s=%s"):format(name, tostring(options[name]))
+  end
   local state, mistake = require("autopilot.fleet.state").open {
     path = options.state,
-    subject = subject_of(options),
+    subject = table.concat(subject, "\n"),
     host = self.client.base_url,
     resume_within = options.resume_within,
     now = context.now,
@@ -146,20 +140,8 @@ local function open_state(self)
   return state
 end
 
---- Requires that the option `--since` can be waited for.
-local function check_since(self)
-  if self.options.since then
-    local now = self.context.now()
-    local _, mistake = text.read_since(self.options.since, self.started_at, now)
-    if mistake then
-      refuse("option '--since' " .. mistake)
-    end
-  end
-end
-
 --- What the fleet is made with; the run adds how to wait.
----@return autopilot.FleetOptions
-function FleetPlan:fleet_options()
+local function fleet_options(self)
   local options, context = self.options, self.context
   local function next_tenant()
     local tenant = self.first or self.list:next()
@@ -199,24 +181,24 @@ end
 ---@param options table<string, any>
 ---@param context autopilot.cli.Context
 ---@return autopilot.cli.FleetPlan
-function FleetPlan.prepare(options, context)
+return function(options, context)
   context:report_termination()
   local described = client_of.describe(options, context)
   -- This client is made to find what is wrong with its options.
   client_of.make(merged(described, { token = "none" }), options, context):close()
-  local self = setmetatable({
-    options = options,
-    context = context,
-    client = described,
-    providers = setmetatable({}, { __mode = "v" }),
-  }, FleetPlan)
+  local self = { options = options, context = context, client = described }
+  self.providers = setmetatable({}, { __mode = "v" })
   self.default, self.mistake = open_provider(self, { tenant = "any" })
   open_lines(self)
   read_first(self)
   self.state = options.state and open_state(self)
   self.started_at = self.state and self.state.started_at or context.now()
-  check_since(self)
+  if options.since then
+    local _, mistake = text.read_since(options.since, self.started_at, context.now())
+    if mistake then
+      refuse("option '--since' " .. mistake)
+    end
+  end
+  self.fleet_options = fleet_options(self)
   return self
 end
-
-return FleetPlan

@@ -104,7 +104,7 @@ end
 return function(plan, options, context)
   local self = { list = plan.list, state = plan.state, options = options, context = context }
   self.output, self.summary, self.began = context.output, FleetSummary.new(), context.clock()
-  self.fleet = new_fleet(self, plan:fleet_options())
+  self.fleet = new_fleet(self, plan.fleet_options)
   self.draw = progress.drawer(context, options, function(width)
     local told, total, is_exact = self.fleet:progress(), self.list:expected()
     return progress.fleet_line({

@@ -66,6 +66,7 @@ local secrets = { secret = true, clientsecret = true, password = true, token = t
 
 local no_secrets = "field '%s': a list of tenants must hold no secret; name a file that does, as "
   .. "client_secret_file"
+local did_you_mean = "unknown field '%s': did you mean '%s'?"
 
 --- A name without blanks, signs and case.
 local function squeezed(name)
@@ -99,20 +100,12 @@ local function find_tenant(names, column)
   end
 end
 
---- What is wrong with a name that is not a field of ours, or nil.
-local function foreign_complaint(name, is_own_list)
-  local key = squeezed(name)
-  local meant = is_own_list and nearest(key, own_names)
-  return secrets[key] and no_secrets:format(shown(name))
-    or meant and ("unknown field '%s': did you mean '%s'?"):format(shown(name), own_fields[meant])
-    or nil
-end
-
 --- What the names of a header, or of an object, stand for.
 ---@param names string[] as they are written in the list
 ---@param column string? the name that has the tenant, where `--column` tells it
 ---@return table<integer, string>? fields by the index of the name; nil without a message: none of the names has a tenant
----@return string[]|string|nil ignored_or_message the names that are not used, fit to be shown
+---@return string[]? ignored the names that are not used, fit to be shown
+---@return string? message
 function tenant_fields.columns(names, column)
   local tenant = find_tenant(names, column)
   if not tenant then
@@ -129,11 +122,13 @@ function tenant_fields.columns(names, column)
     elseif field then
       fields[index], seen[key] = field, true
     elseif index ~= tenant and key ~= "" then
-      message = foreign_complaint(name, is_own_list)
+      local meant = is_own_list and nearest(key, own_names)
+      message = secrets[key] and no_secrets:format(shown(name))
+        or meant and did_you_mean:format(shown(name), own_fields[meant])
       ignored[#ignored + 1] = shown(name)
     end
     if message then
-      return nil, message
+      return nil, nil, message
     end
   end
   return fields, ignored

@@ -4,7 +4,7 @@
 -- is a tenant that was there before; the others go on. What is wrong with the list as a whole (its encoding, its
 -- header) is reported before any tenant. Only the names of tenants are kept in memory, to find duplicates.
 
-local csv = require "autopilot.cli.fleet.csv"
+local csv_values = require "autopilot.cli.fleet.csv"
 local json = require "autopilot.base.json"
 local lines = require "autopilot.cli.fleet.lines"
 local merged = require "autopilot.base.merged"
@@ -73,9 +73,9 @@ local function read_json(self, text)
   for index, name in ipairs(names) do
     values[index] = object[name]
   end
-  local fields, ignored = tenant_fields.columns(names, self.column)
+  local fields, ignored, message = tenant_fields.columns(names, self.column)
   if not fields then
-    return nil, ignored or "tenant is missing"
+    return nil, message or "tenant is missing"
   end
   tell_ignored(self, ignored)
   return tenant_fields.read(fields, values)
@@ -83,7 +83,7 @@ end
 
 --- The values of a CSV line. Of those beyond `least`, the empty ones at its end are left out.
 local function values_of(text, separator, least)
-  local values, message = csv.fields(text, separator)
+  local values, message = csv_values(text, separator)
   while values and #values > least and is_blank(values[#values]) do
     values[#values] = nil
   end
@@ -130,14 +130,14 @@ local function read_head(self, text)
   end
   local separator = self.separator or separator_of(text)
   local names = values_of(text, separator, 1)
-  local fields, ignored = tenant_fields.columns(names or {}, self.column)
+  local fields, ignored, message = tenant_fields.columns(names or {}, self.column)
   if fields then
     tell_ignored(self, ignored)
     self.read = csv_reader(fields, #names, separator)
     return nil
   end
   local mistake = text:find "^%s*%[" and json_array
-    or ignored
+    or message
     or self.column and no_such_column
     or (not names or #names > 1) and no_column
   if mistake then
@@ -151,7 +151,7 @@ local function read_head(self, text)
 end
 
 --- The tenant of the next line, as its reader gives it.
-local function read_line(self, text)
+local function read_next(self, text)
   self.line, self.bytes = self.line + 1, self.bytes + #text + 1
   if self.line == 1 then
     text = text:gsub("^" .. byte_order_mark, "")
@@ -176,19 +176,6 @@ function TenantList:refuse(line, message)
   self.complain(("line %d: %s"):format(line, message))
 end
 
---- Whether the tenant was in the list before, which is reported.
-local function is_duplicate(self, tenant)
-  local key = (tenant.cloud or self.cloud) .. "/" .. tenant.tenant:lower() -- a domain is of one cloud
-  local before = self.seen[key]
-  if before then
-    self.duplicates = self.duplicates + 1
-    local sentence = "line %d: %s is in line %d already: left out"
-    self.complain(sentence:format(self.line, tenant.tenant, before))
-  end
-  self.seen[key] = before or self.line
-  return before ~= nil
-end
-
 --- The next tenant that was not there before; false when it is not there yet, nil at the end of the list.
 -- Before the first tenant, it raises what is wrong with the list as a whole.
 ---@return autopilot.cli.Tenant|false|nil
@@ -201,12 +188,17 @@ function TenantList:next()
       self.failure, self.is_complete = failure, text == nil and not failure
       return text
     end
-    local tenant, message = read_line(self, text)
+    local tenant, message = read_next(self, text)
+    local key = tenant and (tenant.cloud or self.cloud) .. "/" .. tenant.tenant:lower()
     if message then
       self:refuse(self.line, message)
-    elseif tenant and not is_duplicate(self, tenant) then
+    elseif tenant and self.seen[key] then
+      self.duplicates = self.duplicates + 1
+      local sentence = "line %d: %s is in line %d already: left out"
+      self.complain(sentence:format(self.line, tenant.tenant, self.seen[key]))
+    elseif tenant then
       self.count = self.count + 1
-      tenant.line = self.line
+      self.seen[key], tenant.line = self.line, self.line
       return tenant
     end
   end
