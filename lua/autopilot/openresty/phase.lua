@@ -8,17 +8,12 @@ local phase = {}
 
 -- Where ngx.sleep and cosockets may be used (their contexts in the documentation of lua-nginx-module and
 -- stream-lua-nginx-module).
-local waits_in = {
-  rewrite = true,
-  server_rewrite = true,
-  access = true,
-  content = true,
-  timer = true,
-  preread = true,
-  ssl_client_hello = true,
-  ssl_cert = true,
-  ssl_session_fetch = true,
-}
+local waits_in = {}
+local phases = "rewrite server_rewrite access content timer preread ssl_client_hello ssl_cert "
+  .. "ssl_session_fetch"
+for name in phases:gmatch "%S+" do
+  waits_in[name] = true
+end
 
 -- C functions that LuaJIT can yield through.
 local lets_through = { [pcall] = true, [xpcall] = true }
@@ -26,16 +21,12 @@ local lets_through = { [pcall] = true, [xpcall] = true }
 --- Whether a C function that cannot be yielded through has called this code. LuaJIT's
 -- coroutine.isyieldable would tell, but lua-nginx-module replaces `coroutine` by a table without it.
 local function is_inside_c()
-  local level = 3 -- above this function and its caller
-  local frame = debug.getinfo(level, "Sf")
-  while frame do
-    if frame.what == "C" and not lets_through[frame.func] then
-      return true
+  for level = 3, math.huge do -- above this function and its caller
+    local frame = debug.getinfo(level, "Sf")
+    if not frame or (frame.what == "C" and not lets_through[frame.func]) then
+      return frame ~= nil
     end
-    level = level + 1
-    frame = debug.getinfo(level, "Sf")
   end
-  return false
 end
 
 --- Nil where a light thread can wait, else a name for the obstacle and a sentence about it.
