@@ -30,6 +30,10 @@ local shortest_sleep = 0.001
 -- Seconds of one wait for transfers at most, so that an interrupt is noticed.
 local longest_wait = 0.5
 
+-- KiB of work for the garbage collector each time a tenant falls asleep. Left to itself it waits until the
+-- memory of thousands of sleepers has doubled.
+local collected_at_sleep = 64
+
 ---@class autopilot.fleet.LoopWorld
 ---@field perform fun(task: autopilot.fleet.Task) what a task does; runs in its coroutine
 ---@field failed fun(task: autopilot.fleet.Task, message: any) called when it raised, and so has ended
@@ -65,6 +69,7 @@ local function note_yield(self, task, is_fine, wanted)
     local is_time = type(wanted) == "number" and wanted == wanted -- not NaN
     task.is_asleep, self.asleep = true, self.asleep + 1
     self.timers:set(task, is_time and wanted or self.world.clock() + shortest_sleep)
+    collectgarbage("step", collected_at_sleep)
   end
 end
 

@@ -202,6 +202,15 @@ local function report_at_once(fleet, task, given)
   end
 end
 
+--- What an operation returned, which may be code of the user.
+local function report_of(report, failure)
+  report = report or failure
+  if type(report) ~= "table" or type(report.ok) ~= "boolean" then
+    error("the operation returned no report", 0)
+  end
+  return report
+end
+
 --- Runs the task. Called in its coroutine.
 ---@param fleet autopilot.Fleet
 ---@param task autopilot.fleet.Task
@@ -210,14 +219,7 @@ function tenant.perform(fleet, task)
   recall_cooldown(fleet, task)
   local given = arguments_of(fleet, task)
   local report = report_at_once(fleet, task, given)
-  if not report then
-    local failure
-    report, failure = fleet.operate(task.client, task.tenant, given)
-    report = report or failure
-    if type(report) ~= "table" or type(report.ok) ~= "boolean" then
-      error("the operation returned no report", 0)
-    end
-  end
+    or report_of(fleet.operate(task.client, task.tenant, given))
   if run_end(fleet) then
     report = reports.after_run_end(task, report)
   end

@@ -180,6 +180,8 @@ end
 local function before_wait(posting, answer, seconds)
   if posting.lease then
     posting.call.client.shared.claim.pause(posting, answer, seconds)
+  elseif not posting.call.client.shared then
+    posting.sent = nil -- thousands may sleep, and need not keep it
   end
 end
 
