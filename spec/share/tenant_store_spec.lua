@@ -311,7 +311,7 @@ describe("the option store", function()
     local here = world.new()
     local transport = scripted { started }
     local client = here:client { transport = transport }
-    assert.is_nil(client.shared)
+    assert.is_falsy(client.shared)
     assert(client:sync())
   end)
 end)

@@ -269,7 +269,7 @@ end
 local function private_paths()
   local lines = { "access_log off;" }
   for _, kind in ipairs { "client_body", "proxy", "fastcgi", "uwsgi", "scgi" } do
-    if not found.built_without["http_" .. kind .. "_module"] then
+    if not found.build:find("--without-http_" .. kind .. "_module", 1, true) then
       table.insert(lines, ("%s_temp_path %s_temp;"):format(kind, kind))
     end
   end
