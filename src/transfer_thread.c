@@ -254,7 +254,7 @@ static void *run(void *context) {
                 drop_connection(thread, i);
             }
         }
-        transfer_set_step(thread->set, 0);
+        transfer_set_perform(thread->set);
         deliver(thread);
         unlock_steps();
     }
