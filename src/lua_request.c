@@ -12,14 +12,10 @@ static const lua_Number default_max_body = 1024 * 1024;
 
 enum { OPTIONS = 1 }; /* where the options of core.request are on the stack */
 
-struct request_object {
-    struct prepared_request *request; /* NULL until it is made */
-};
-
 struct prepared_request *lua_request_check(lua_State *L, int index) {
-    struct request_object *object = luaL_checkudata(L, index, type_name);
-    luaL_argcheck(L, object->request != NULL, index, "the request was never made");
-    return object->request;
+    struct prepared_request **object = luaL_checkudata(L, index, type_name);
+    luaL_argcheck(L, *object != NULL, index, "the request was never made");
+    return *object;
 }
 
 /* The text in this field of the attempt, which stays on the stack, or NULL. */
@@ -59,9 +55,9 @@ void lua_request_check_attempt(lua_State *L, int index, struct transfer_attempt 
 }
 
 static int collect(lua_State *L) {
-    struct request_object *object = luaL_checkudata(L, 1, type_name);
-    prepared_request_release(object->request);
-    object->request = NULL;
+    struct prepared_request **object = luaL_checkudata(L, 1, type_name);
+    prepared_request_release(*object);
+    *object = NULL;
     return 0;
 }
 
@@ -162,10 +158,9 @@ static int create(lua_State *L) {
     lua_settop(L, OPTIONS);
     const char *method = text_field(L, "method"), *url = text_field(L, "url");
     luaL_argcheck(L, method != NULL && url != NULL, OPTIONS, "'method' and 'url' are required");
-    struct request_object *object = lua_support_new_object(L, sizeof *object, type_name);
+    struct prepared_request **object = lua_support_new_object(L, sizeof(void *), type_name);
     int result = lua_gettop(L);
-    struct prepared_request *request = prepared_request_create(method, url, &problem);
-    object->request = request;
+    struct prepared_request *request = *object = prepared_request_create(method, url, &problem);
     check(L, problem);
     set_headers(L, request);
     set_body(L, request);

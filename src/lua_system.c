@@ -165,15 +165,11 @@ static int uuid(lua_State *L) {
 
 static const char listener_type[] = "autopilot.silent_listener";
 
-struct listener {
-    int descriptor; /* -1: closed */
-};
-
 static int silent_listener(lua_State *L) {
     int port = 0;
-    struct listener *listener = lua_support_new_object(L, sizeof *listener, listener_type);
-    listener->descriptor = platform_listen_silently(&port);
-    if (listener->descriptor < 0) {
+    int *listener = lua_support_new_object(L, sizeof *listener, listener_type);
+    *listener = platform_listen_silently(&port);
+    if (*listener < 0) {
         return 0;
     }
     lua_pushinteger(L, port);
@@ -181,9 +177,9 @@ static int silent_listener(lua_State *L) {
 }
 
 static int close_listener(lua_State *L) {
-    struct listener *listener = luaL_checkudata(L, 1, listener_type);
-    platform_close(listener->descriptor);
-    listener->descriptor = -1;
+    int *listener = luaL_checkudata(L, 1, listener_type);
+    platform_close(*listener);
+    *listener = -1; /* closed */
     return 0;
 }
 

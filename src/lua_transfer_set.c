@@ -17,18 +17,15 @@
 
 static const char type_name[] = "autopilot.transfer_set";
 
-struct set_object {
-    struct transfer_set *set; /* NULL after close */
-};
-
+/* The set of the object, which has NULL after close. */
 static struct transfer_set *check(lua_State *L) {
-    const struct set_object *object = luaL_checkudata(L, 1, type_name);
-    if (object->set == NULL) {
+    struct transfer_set **object = luaL_checkudata(L, 1, type_name);
+    if (*object == NULL) {
         luaL_error(L, "the transfer set is closed");
-    } else if (!transfer_set_is_ours(object->set)) {
+    } else if (!transfer_set_is_ours(*object)) {
         luaL_error(L, "the transfer set belongs to the process that this one was forked from");
     }
-    return object->set;
+    return *object;
 }
 
 /* The field `concurrency` of the options, 0 without it. */
@@ -45,11 +42,11 @@ static lua_Integer expected(lua_State *L) {
 
 static int create(lua_State *L) {
     lua_Integer concurrency = expected(L);
-    struct set_object *object = lua_support_new_object(L, sizeof *object, type_name);
+    struct transfer_set **object = lua_support_new_object(L, sizeof(void *), type_name);
     lua_newtable(L);
     lua_setuservalue(L, -2);
-    object->set = transfer_set_create((unsigned)concurrency);
-    if (object->set == NULL) {
+    *object = transfer_set_create((unsigned)concurrency);
+    if (*object == NULL) {
         return luaL_error(L, "transfer_set: not enough memory or descriptors");
     }
     return 1;
@@ -121,10 +118,10 @@ static int take(lua_State *L) {
 
 static int discard(lua_State *L) {
     enum { SET = 1, TRANSFER, KEPT };
-    const struct set_object *object = luaL_checkudata(L, SET, type_name);
+    struct transfer_set **object = luaL_checkudata(L, SET, type_name);
     struct transfer *transfer = lua_transfer_check(L, TRANSFER);
     lua_settop(L, TRANSFER);
-    if (object->set == NULL) {
+    if (*object == NULL) {
         return 0; /* a set that is closed has given it up already */
     }
     check(L);
@@ -135,9 +132,9 @@ static int discard(lua_State *L) {
 }
 
 static int close(lua_State *L) {
-    struct set_object *object = luaL_checkudata(L, 1, type_name);
-    transfer_set_destroy(object->set);
-    object->set = NULL;
+    struct transfer_set **object = luaL_checkudata(L, 1, type_name);
+    transfer_set_destroy(*object);
+    *object = NULL;
     return 0;
 }
 

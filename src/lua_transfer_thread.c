@@ -21,18 +21,15 @@ void lua_transfer_thread_open(lua_State *L) {
 
 static const char type_name[] = "autopilot.transfer_thread";
 
-struct thread_object {
-    struct transfer_thread *thread; /* NULL after close */
-};
-
+/* The thread of the object, which has NULL after close. */
 static struct transfer_thread *check(lua_State *L) {
-    struct thread_object *object = luaL_checkudata(L, 1, type_name);
-    if (object->thread == NULL) {
+    struct transfer_thread **object = luaL_checkudata(L, 1, type_name);
+    if (*object == NULL) {
         luaL_error(L, "the transfer thread is closed");
-    } else if (!transfer_thread_is_ours(object->thread)) {
+    } else if (!transfer_thread_is_ours(*object)) {
         luaL_error(L, "the transfer thread belongs to the process that this one was forked from");
     }
-    return object->thread;
+    return *object;
 }
 
 /* The number that submit returned; 0, which no transfer has, for any other number. */
@@ -43,9 +40,9 @@ static unsigned long check_number(lua_State *L) {
 
 static int create(lua_State *L) {
     const char *problem = NULL;
-    struct thread_object *object = lua_support_new_object(L, sizeof *object, type_name);
-    object->thread = transfer_thread_start(&problem);
-    if (object->thread == NULL) {
+    struct transfer_thread **object = lua_support_new_object(L, sizeof(void *), type_name);
+    *object = transfer_thread_start(&problem);
+    if (*object == NULL) {
         lua_pushnil(L);
         lua_pushstring(L, problem);
         return 2;
@@ -86,9 +83,9 @@ static int withdraw(lua_State *L) {
 }
 
 static int close(lua_State *L) {
-    struct thread_object *object = luaL_checkudata(L, 1, type_name);
-    transfer_thread_stop(object->thread);
-    object->thread = NULL;
+    struct transfer_thread **object = luaL_checkudata(L, 1, type_name);
+    transfer_thread_stop(*object);
+    *object = NULL;
     return 0;
 }
 

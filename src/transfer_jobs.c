@@ -82,20 +82,16 @@ static struct transfer_job **find(struct transfer_jobs *jobs, unsigned long numb
     return link;
 }
 
-struct transfer_job *transfer_jobs_begin(struct transfer_jobs *jobs, unsigned long number) {
+struct transfer_job *transfer_jobs_advance(struct transfer_jobs *jobs, unsigned long number,
+                                           enum transfer_job_state from,
+                                           enum transfer_job_state to) {
     pthread_mutex_lock(&jobs->lock);
-    struct transfer_job *job = *find(jobs, number, JOB_SUBMITTED);
+    struct transfer_job *job = *find(jobs, number, from);
     if (job != NULL) {
-        job->state = JOB_RUNNING;
+        job->state = to;
     }
     pthread_mutex_unlock(&jobs->lock);
     return job;
-}
-
-void transfer_jobs_finish(struct transfer_jobs *jobs, struct transfer_job *job) {
-    pthread_mutex_lock(&jobs->lock);
-    job->state = JOB_FINISHED;
-    pthread_mutex_unlock(&jobs->lock);
 }
 
 struct transfer_job *transfer_jobs_take(struct transfer_jobs *jobs, unsigned long number,

@@ -37,11 +37,11 @@ void transfer_jobs_free(struct transfer_jobs *jobs);
 unsigned long transfer_jobs_submit(struct transfer_jobs *jobs, struct prepared_request *request,
                                    const struct transfer_attempt *attempt);
 
-/* The job of that number if it was submitted and has not begun; it then counts as running. */
-struct transfer_job *transfer_jobs_begin(struct transfer_jobs *jobs, unsigned long number);
-
-/* Marks the job of a transfer that was begun as finished; the caller must not use it afterwards. */
-void transfer_jobs_finish(struct transfer_jobs *jobs, struct transfer_job *job);
+/* The job of that number, whose state was `from` and is `to` now; NULL when there is none. Once it
+ * has finished, the thread that ran it must not use it. */
+struct transfer_job *transfer_jobs_advance(struct transfer_jobs *jobs, unsigned long number,
+                                           enum transfer_job_state from,
+                                           enum transfer_job_state to);
 
 /* Takes the job of that number out of the list if it is in one of these states; else NULL. */
 struct transfer_job *transfer_jobs_take(struct transfer_jobs *jobs, unsigned long number,

@@ -39,8 +39,6 @@ struct transfer_set {
     int in_flight_count;
     double next_deadline; /* on platform_clock; no transfer in flight has an earlier one */
     double next_look;     /* on platform_clock, while a transfer may be without a connection */
-    bool has_waited;      /* since libcurl was last told of events */
-    bool has_new;         /* a transfer was added that libcurl has not begun */
     bool has_news;        /* a transfer has finished since the last step and was not taken */
     long process_id;
 };
@@ -152,7 +150,6 @@ void transfer_set_add(struct transfer_set *set, struct transfer *transfer,
         append(&set->in_flight, transfer);
         set->in_flight_count++;
         note_times(set, transfer, attempt->total_timeout);
-        set->has_new = true;
     } else {
         transfer_handle_free(transfer_finish(transfer, code));
         append(&set->finished, transfer);
@@ -187,9 +184,7 @@ static bool restart(struct transfer_set *set, struct transfer *transfer, CURLcod
     }
     CURL *easy = transfer->handle->easy;
     curl_multi_remove_handle(set->multi, easy);
-    bool is_added = curl_multi_add_handle(set->multi, easy) == CURLM_OK;
-    set->has_new = set->has_new || is_added;
-    return is_added;
+    return curl_multi_add_handle(set->multi, easy) == CURLM_OK;
 }
 
 /* The time at which the set itself has to act next. */
@@ -245,14 +240,14 @@ static CURLMcode look_after_connecting(struct transfer_set *set) {
 /* An answer over HTTP/2 takes up to three rounds: read for another stream, handed out, ended. */
 enum { MOST_ROUNDS = 8 };
 
+/* Whether libcurl has something to do now, as for a transfer that was just added. */
 static bool is_time(struct transfer_set *set) {
     long milliseconds = -1;
     return curl_multi_timeout(set->multi, &milliseconds) == CURLM_OK && milliseconds == 0;
 }
 
-static void perform(struct transfer_set *set) {
+void transfer_set_perform(struct transfer_set *set) {
     int queued = 0;
-    set->has_new = set->has_waited = false;
     CURLMcode status = socket_watch_act(&set->watch);
     if (set->http2.has_begun_one && set->next_look == never) {
         set->next_look = platform_clock() + look_seconds;
@@ -305,7 +300,6 @@ void transfer_set_poll(struct transfer_set *set, struct curl_waitfd *watched, un
     const double longest = 3600;
     double milliseconds = (seconds < longest ? seconds : longest) * 1e3;
     socket_watch_wait(&set->watch, watched, count, milliseconds_until_due(set, milliseconds));
-    set->has_waited = true;
 }
 
 bool transfer_set_wake(struct transfer_set *set) {
@@ -313,7 +307,7 @@ bool transfer_set_wake(struct transfer_set *set) {
 }
 
 bool transfer_set_is_due(struct transfer_set *set) {
-    if (set->has_new || set->finished.first != NULL || milliseconds_until_due(set, 1) == 0) {
+    if (set->finished.first != NULL || milliseconds_until_due(set, 1) == 0) {
         return true;
     }
     transfer_set_poll(set, NULL, 0, 0);
@@ -321,15 +315,13 @@ bool transfer_set_is_due(struct transfer_set *set) {
 }
 
 int transfer_set_step(struct transfer_set *set, double timeout) {
-    if (set->has_new && timeout > 0) {
-        perform(set);
+    if (timeout > 0 && is_time(set)) {
+        transfer_set_perform(set);
     }
-    if (!set->has_waited) {
-        /* `has_news`: a finished transfer that is never taken must not prevent all later waits. */
-        bool may_wait = timeout > 0 && !set->has_news && set->in_flight_count > 0;
-        transfer_set_poll(set, NULL, 0, may_wait ? timeout : 0);
-    }
-    perform(set);
+    /* `has_news`: a finished transfer that is never taken must not prevent all later waits. */
+    bool may_wait = timeout > 0 && !set->has_news && set->in_flight_count > 0;
+    transfer_set_poll(set, NULL, 0, may_wait ? timeout : 0);
+    transfer_set_perform(set);
     set->has_news = false;
     return set->in_flight_count;
 }

@@ -35,8 +35,12 @@ bool transfer_set_wake(struct transfer_set *set);
 /* True when a step would find something to do. Never blocks. */
 bool transfer_set_is_due(struct transfer_set *set);
 
-/* Sends and receives. With a timeout of 0 it never blocks; else it waits up to so many seconds for
- * an event, unless a transfer has finished since the last step. Returns how many are in flight. */
+/* Sends and receives, and never blocks. To be called after transfer_set_poll. */
+void transfer_set_perform(struct transfer_set *set);
+
+/* Waits, sends and receives. With a timeout of 0 it never blocks; else it waits up to so many
+ * seconds for an event, unless a transfer has finished since the last step. Returns how many are in
+ * flight. */
 int transfer_set_step(struct transfer_set *set, double timeout);
 
 /* Steps until this transfer has finished, for so many seconds at most. True when it has; it is then

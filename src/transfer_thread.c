@@ -138,7 +138,8 @@ static void drop_connection(struct transfer_thread *thread, size_t place) {
  * closed meanwhile. */
 static bool begin(struct transfer_thread *thread, struct connection *connection, int descriptor) {
     char next;
-    struct transfer_job *job = transfer_jobs_begin(&thread->jobs, connection->asked);
+    struct transfer_job *job =
+        transfer_jobs_advance(&thread->jobs, connection->asked, JOB_SUBMITTED, JOB_RUNNING);
     if (job == NULL) {
         return false;
     }
@@ -185,7 +186,7 @@ static void deliver(struct transfer_thread *thread) {
     while ((transfer = transfer_set_take(thread->set)) != NULL) {
         struct transfer_job *job = (struct transfer_job *)(void *)transfer;
         int waiter = job->waiter;
-        transfer_jobs_finish(&thread->jobs, job);
+        transfer_jobs_advance(&thread->jobs, job->number, JOB_RUNNING, JOB_FINISHED);
         /* One byte always fits, as only one is outstanding. A closed connection is noticed when it
          * is next read: SIGPIPE, like all signals, is blocked in this thread. */
         ssize_t sent = send(waiter, "+", 1, 0);
@@ -254,7 +255,7 @@ static void *run(void *context) {
                 drop_connection(thread, i);
             }
         }
-        transfer_set_step(thread->set, 0);
+        transfer_set_perform(thread->set);
         deliver(thread);
         unlock_steps();
     }
