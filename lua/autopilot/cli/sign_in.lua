@@ -4,7 +4,7 @@
 -- `autopilot.token`.
 
 local input = require "autopilot.cli.input"
-local refuse = require "autopilot.cli.refuse"
+local refuse = require("autopilot.cli.options").refuse
 
 local sign_in = {}
 

@@ -8,7 +8,7 @@ local csv_values = require "autopilot.cli.fleet.csv"
 local json = require "autopilot.base.json"
 local lines = require "autopilot.cli.fleet.lines"
 local merged = require "autopilot.base.merged"
-local refuse = require "autopilot.cli.refuse"
+local refuse = require("autopilot.cli.options").refuse
 local tenant_fields = require "autopilot.cli.fleet.tenant_fields"
 
 ---@class autopilot.cli.TenantList
