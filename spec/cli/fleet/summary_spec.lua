@@ -134,6 +134,12 @@ describe("the summary of a fleet", function()
     assert.equal(1201, summary.counts.failed)
   end)
 
+  it("counts a status that was read", function()
+    local summary = new_summary()
+    summary:add({ tenant = "a" }, { ok = true, operation = "status" })
+    assert.equal("read                     1", summary:outcomes(whole, 0)[1])
+  end)
+
   it("says nothing of failures when there are none", function()
     assert.same({}, new_summary():failures())
     assert.same({ "in all                   0  in 0 s" }, new_summary():outcomes(whole, 0))
