@@ -112,7 +112,6 @@ build = {
     ["autopilot.cli.options"] = "lua/autopilot/cli/options.lua",
     ["autopilot.cli.output"] = "lua/autopilot/cli/output.lua",
     ["autopilot.cli.progress"] = "lua/autopilot/cli/progress.lua",
-    ["autopilot.cli.refuse"] = "lua/autopilot/cli/refuse.lua",
     ["autopilot.cli.sign_in"] = "lua/autopilot/cli/sign_in.lua",
     ["autopilot.cli.text"] = "lua/autopilot/cli/text.lua",
     ["autopilot.client"] = "lua/autopilot/client/init.lua",

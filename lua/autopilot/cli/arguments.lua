@@ -8,7 +8,6 @@ local merged = require "autopilot.base.merged"
 local nearest = require("autopilot.base.option_mistake").nearest
 local options = require "autopilot.cli.options"
 local outcome = require "autopilot.sync.outcome"
-local refuse = require "autopilot.cli.refuse"
 local version = require "autopilot.version"
 
 local arguments = {}
@@ -125,7 +124,7 @@ local function new_parser(found)
   local root = argparse(program, description, environment .. "\n\n" .. exit_code_help())
   root:help_max_width(90):help_description_margin(27):command_target "command"
   root.error = function(current, message)
-    refuse(mistake_of(message, root, current))
+    options.refuse(mistake_of(message, root, current))
   end
   add_common(root, found)
   root:flag("--version", "Show the version."):action(function()

@@ -3,7 +3,7 @@
 local merged = require "autopilot.base.merged"
 local outcome = require "autopilot.sync.outcome"
 local progress = require "autopilot.cli.progress"
-local refuse = require "autopilot.cli.refuse"
+local refuse = require("autopilot.cli.options").refuse
 local sign_in = require "autopilot.cli.sign_in"
 
 local client = {}

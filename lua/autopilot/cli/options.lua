@@ -16,6 +16,12 @@ local options = {}
 -- About three years: longer than anything that is waited for, and far from every overflow.
 local most_seconds = 1e8
 
+--- Ends the command: raises what is wrong with how it was called, in one sentence, which `main` prints.
+---@param sentence string
+function options.refuse(sentence)
+  error({ mistake = sentence }, 0)
+end
+
 --- A function that makes converters for argparse, from the name of an option. `read` gives the value of a text,
 -- or nil where the text is not what it `must`, and may add a hint.
 local function converter(must, read)

@@ -4,7 +4,7 @@
 -- `autopilot.token`.
 
 local input = require "autopilot.cli.input"
-local refuse = require "autopilot.cli.refuse"
+local refuse = require("autopilot.cli.options").refuse
 
 local sign_in = {}
 
@@ -37,7 +37,7 @@ local function find_secret(given, options, context, title)
     secret = context:variable "AZURE_CLIENT_SECRET"
     message = not secret and title .. " needs --client-secret-file or AZURE_CLIENT_SECRET"
   elseif path == "-" then
-    secret = context:read_input(longest + 1):match "^%s*(.-)%s*$"
+    secret = context:read_input(longest + 1):match "^%s*(.*%S)" or ""
     message = (secret == "" or secret:find "%c") and "standard input must hold the secret alone"
   else
     local secret_file = require "autopilot.token.secret_file"
@@ -182,7 +182,7 @@ end
 
 --- The token in a text, or nil and what is wrong with the text, which is not quoted.
 local function token_of(text, context)
-  local token = text:match "^%s*(.-)%s*$"
+  local token = text:match "^%s*(.*%S)" or ""
   if token == "" then
     return nil, "is empty"
   elseif token:find "[%s%c]" then

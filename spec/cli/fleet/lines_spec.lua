@@ -106,22 +106,7 @@ describe("a reader of lines", function()
 end)
 
 local function decoded(pieces, ending)
-  local index = 0
-  local read = list_lines.decoded(function()
-    index = index + 1
-    if pieces[index] == nil then
-      return nil, ending
-    end
-    return pieces[index]
-  end)
-  local parts = {}
-  while true do
-    local piece, message = read()
-    if piece == nil then
-      return table.concat(parts), message
-    end
-    parts[#parts + 1] = piece or "?"
-  end
+  return all(of_pieces(pieces, 100, ending))
 end
 
 local replacement = "\239\191\189"
@@ -131,7 +116,7 @@ describe("a reader of UTF-16", function()
     for _, text in ipairs { "", "a", "\255", "\254a", "ab\255\254", "\239\187\191a", "a\0b\0" } do
       assert.equal(text, (decoded { text }))
     end
-    assert.equal("?ab?c", (decoded { "a", false, "b", false, "c" }))
+    assert.equal("?|?|abc", (decoded { "a", false, "b", false, "c" }))
   end)
 
   it("gives code points of every length, in both byte orders", function()
@@ -150,7 +135,7 @@ describe("a reader of UTF-16", function()
   end)
 
   it("tells of a failure", function()
-    local text, message = decoded({ "\254\255\0A" }, "Input/output error")
+    local text, message = decoded({ "\254\255\0A\0\n\0B" }, "Input/output error")
     assert.equal("A", text)
     assert.equal("Input/output error", message)
   end)

@@ -1,4 +1,5 @@
 local FleetSummary = require "autopilot.cli.fleet.summary"
+local Results = require "autopilot.fleet.results"
 local overlay = require "support.overlay"
 local report = require "autopilot.sync.report"
 
@@ -9,9 +10,28 @@ end
 
 local whole = { bad = 0, duplicates = 0 }
 
+--- A summary whose reports a fleet has counted.
+local function new_summary()
+  local summary, results = FleetSummary.new(), Results.new()
+  local counted = {}
+  function counted.add(_, tenant, told)
+    summary:add(tenant, told)
+    results[told.recalled and "add_known" or "add"](results, tenant, told)
+  end
+  function counted.failures()
+    return summary:failures(results.counts.by_outcome)
+  end
+  function counted.outcomes(_, list, elapsed)
+    results.counts.elapsed = elapsed
+    return FleetSummary.outcomes(results.counts, list)
+  end
+  counted.counts = results.counts
+  return counted
+end
+
 describe("the summary of a fleet", function()
   it("counts by outcome, the most frequent first", function()
-    local summary = FleetSummary.new()
+    local summary = new_summary()
     for index = 1, 1200 do
       summary:add({ tenant = "t" .. index }, failure "started")
     end
@@ -25,11 +45,11 @@ describe("the summary of a fleet", function()
       "bad lines                2",
       "duplicates               1",
     }, summary:outcomes({ bad = 2, duplicates = 1 }, 65))
-    assert.equal(2, summary.failed)
+    assert.equal(2, summary.counts.failed)
   end)
 
   it("tells what was known from before", function()
-    local summary = FleetSummary.new()
+    local summary = new_summary()
     summary:add({ tenant = "a" }, failure("started", { recalled = true }))
     assert.equal(
       "in all                   1  in 0 s, 1 known from before",
@@ -38,7 +58,7 @@ describe("the summary of a fleet", function()
   end)
 
   it("tells of each that failed what is particular, and the hint once for all", function()
-    local summary = FleetSummary.new()
+    local summary = new_summary()
     summary:add({ tenant = "b" }, failure("cooldown", { retry_after = 344.2 }))
     summary:add({ tenant = "a" }, failure("cooldown", { retry_after = 60 }))
     summary:add({ tenant = "ok" }, failure "started")
@@ -61,7 +81,7 @@ describe("the summary of a fleet", function()
   end)
 
   it("puts tenants with different hints into different groups", function()
-    local summary = FleetSummary.new()
+    local summary = new_summary()
     summary:add({ tenant = "a" }, failure("token_error", { hint = "Make a new one." }))
     summary:add({ tenant = "b" }, failure("token_error", { hint = "Ask again." }))
     assert.same(
@@ -71,7 +91,7 @@ describe("the summary of a fleet", function()
   end)
 
   it("names ten tenants of an outcome at most, and says how to see the others", function()
-    local summary = FleetSummary.new()
+    local summary = new_summary()
     for index = 1, 500 do
       local hint = index % 2 == 0 and "Make a new one." or "Ask again."
       summary:add({ tenant = ("t%03d"):format(index) }, failure("token_error", { hint = hint }))
@@ -97,7 +117,7 @@ describe("the summary of a fleet", function()
   end)
 
   it("tells of tenants that were not begun with in one line", function()
-    local summary = FleetSummary.new()
+    local summary = new_summary()
     summary:add({ tenant = "a" }, failure "cancelled")
     assert.same(
       { "cancelled: 1 tenant was not begun with, and nothing was sent" },
@@ -111,11 +131,17 @@ describe("the summary of a fleet", function()
       summary:failures()
     )
     assert.equal("cancelled            1,201", summary:outcomes(whole, 0)[1])
-    assert.equal(1201, summary.failed)
+    assert.equal(1201, summary.counts.failed)
+  end)
+
+  it("counts a status that was read", function()
+    local summary = new_summary()
+    summary:add({ tenant = "a" }, { ok = true, operation = "status" })
+    assert.equal("read                     1", summary:outcomes(whole, 0)[1])
   end)
 
   it("says nothing of failures when there are none", function()
-    assert.same({}, FleetSummary.new():failures())
-    assert.same({ "in all                   0  in 0 s" }, FleetSummary.new():outcomes(whole, 0))
+    assert.same({}, new_summary():failures())
+    assert.same({ "in all                   0  in 0 s" }, new_summary():outcomes(whole, 0))
   end)
 end)

@@ -140,6 +140,7 @@ describe("a list of tenants", function()
     it("is read by the column that is named, whatever else there is", function()
       local list = "Name;Mandant;clout;Tenant\nContoso;contoso.com;x;y\n"
       assert.equal("contoso.com", (only_tenant(list, "mandant")))
+      assert.equal("contoso.com", (only_tenant("Cloud,x\ncontoso.com,y\n", "cloud")))
       assert.equal("contoso.com", names((read("Mandant\ncontoso.com\n", "Mandant"))))
       assert.equal("contoso.com", (only_tenant('{"Mandant":"contoso.com","n":1}\n', "mandant")))
       for _, text in ipairs { list, "contoso.com\n" } do

@@ -1,6 +1,6 @@
 --- `autopilot-sync ensure`: makes sure that a sync since a given time has completed.
 
-local refuse = require "autopilot.cli.refuse"
+local refuse = require("autopilot.cli.options").refuse
 local wait = require "autopilot.cli.commands.wait"
 
 ---@type autopilot.cli.Command

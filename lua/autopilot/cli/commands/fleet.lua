@@ -2,7 +2,6 @@
 
 local options = require "autopilot.cli.options"
 local prepare = require "autopilot.cli.fleet.plan"
-local refuse = require "autopilot.cli.refuse"
 local run_fleet = require "autopilot.cli.fleet.run"
 
 ---@type autopilot.cli.Command
@@ -42,15 +41,15 @@ end
 local function check(given)
   local operation = given.operation or "sync"
   if given.since and given.max_age then
-    refuse "options '--since' and '--max-age' exclude each other"
+    options.refuse "options '--since' and '--max-age' exclude each other"
   elseif given.since and operation ~= "ensure" and operation ~= "wait" then
-    refuse "option '--since' goes with --operation ensure or wait"
+    options.refuse "option '--since' goes with --operation ensure or wait"
   elseif given.max_age and operation ~= "ensure" then
-    refuse "option '--max-age' goes with --operation ensure"
+    options.refuse "option '--max-age' goes with --operation ensure"
   elseif given.resume_within and not given.state then
-    refuse "option '--resume-within' goes with --state"
+    options.refuse "option '--resume-within' goes with --state"
   elseif given.file == "-" and given.client_secret_file == "-" then
-    refuse "standard input cannot be both the list and the secret"
+    options.refuse "standard input cannot be both the list and the secret"
   end
 end
 

@@ -2,7 +2,6 @@
 
 local client = require "autopilot.cli.client"
 local options = require "autopilot.cli.options"
-local refuse = require "autopilot.cli.refuse"
 local text = require "autopilot.cli.text"
 
 ---@type autopilot.cli.Command
@@ -33,7 +32,7 @@ function wait.run_waiting(method, given, context, arguments)
     arguments.since, complaint = text.read_since(given.since, now, now)
   end
   if complaint then
-    refuse("option '--since' " .. complaint)
+    options.refuse("option '--since' " .. complaint)
   end
   arguments.timeout = given.deadline
   return client.run(method, given, context, arguments)

@@ -43,37 +43,32 @@ local function from_utf16(bytes)
   return table.concat(parts)
 end
 
---- The same text in UTF-8, in pieces as it comes; UTF-16 as one piece at its end.
----@param read fun(): string|false|nil, string? the next piece
----@return fun(): string|false|nil, string? read
-function lines.decoded(read)
-  local held, has_begun = "", false
-  return function()
-    local piece, message = read()
-    if piece == false or has_begun then
-      return piece, message
-    end
-    held = held .. (piece or "")
-    if piece and (#held < 2 or is_marked(held)) then
-      return ""
-    end
-    has_begun = true -- a failure is told again
-    return is_marked(held) and from_utf16(held) or held
-  end
-end
-
---- Lines out of a text that comes in pieces. A line ends with LF, CR LF or CR. Of a line that is too long the
--- beginning is given, so that it can be reported and does not fill the memory.
+--- Lines out of a text that comes in pieces; of UTF-16, when all is there. A line ends with LF, CR LF or CR. Of a line
+-- that is too long the beginning is given, so that it can be reported and does not fill the memory.
 ---@param read fun(): string|false|nil, string? the next piece
 ---@param longest integer? bytes; of a longer line one more than that is given; default `lines.longest`
 ---@return fun(): string|false|nil, string? next_line without its end
 function lines.reader(read, longest)
-  read, longest = lines.decoded(read), longest or lines.longest
+  longest = longest or lines.longest
+  local function next_piece()
+    local piece, message = read()
+    while piece == false do
+      coroutine.yield(false)
+      piece, message = read()
+    end
+    return piece, message
+  end
   return coroutine.wrap(function()
     local line, last_mark = "", ""
-    local piece, message = "", nil
-    while piece do
-      for part, mark in piece:gmatch "([^\r\n]*)([\r\n]?)" do
+    local text, piece, message = "", next_piece()
+    while piece and (#text + #piece < 2 or is_marked(text .. piece)) do
+      text = text .. piece
+      piece, message = next_piece()
+    end
+    text = text .. (piece or "")
+    text = is_marked(text) and from_utf16(text) or text
+    while text do
+      for part, mark in text:gmatch "([^\r\n]*)([\r\n]?)" do
         line = (line .. part):sub(1, longest + 1)
         local is_second = mark == "\n" and last_mark == "\r" and part == "" -- of CR LF
         if mark ~= "" and not is_second then
@@ -82,11 +77,7 @@ function lines.reader(read, longest)
         end
         last_mark = (part ~= "" or mark ~= "") and mark or last_mark
       end
-      piece, message = read()
-      while piece == false do
-        coroutine.yield(false)
-        piece, message = read()
-      end
+      text, message = next_piece()
     end
     if line ~= "" and not message then
       coroutine.yield(line)

@@ -6,7 +6,7 @@ local client_of = require "autopilot.cli.client"
 local lines = require "autopilot.cli.fleet.lines"
 local merged = require "autopilot.base.merged"
 local open_list = require "autopilot.cli.fleet.tenant_list"
-local refuse = require "autopilot.cli.refuse"
+local refuse = require("autopilot.cli.options").refuse
 local sign_in = require "autopilot.cli.sign_in"
 local text = require "autopilot.cli.text"
 

@@ -45,9 +45,9 @@ end
 --- Closes the run in the state file, where it has come to its end: the next one with the same state begins anew. It
 -- has not where reports could not be written: the next run prints them. Returns a sentence when something was not
 -- written.
-local function settle_state(self, elapsed)
+local function settle_state(self)
   local state, deadline = self.state, self.options.deadline
-  local is_cut_off = self.interrupt_code or (deadline and elapsed >= deadline)
+  local is_cut_off = self.interrupt_code or (deadline and self.fleet.summary.elapsed >= deadline)
   if state and not (is_cut_off or self.list.failure or self.output.lost) then
     state:finish()
   end
@@ -57,9 +57,9 @@ local function settle_state(self, elapsed)
 end
 
 --- Prints the tenants that failed, then what became of the run as a whole, then the table of outcomes.
-local function print_results(self, elapsed, lost)
-  local output, options, list = self.output, self.options, self.list
-  local failures = options.json and {} or self.summary:failures()
+local function print_results(self, lost)
+  local output, options, list, counted = self.output, self.options, self.list, self.fleet.summary
+  local failures = options.json and {} or self.summary:failures(counted.by_outcome)
   for _, line in ipairs(failures) do
     output[options.quiet and "warn" or "line"](output, line)
   end
@@ -80,7 +80,7 @@ local function print_results(self, elapsed, lost)
     )
   end
   if not options.json and not options.quiet then
-    for _, line in ipairs(self.summary:outcomes(list, elapsed)) do
+    for _, line in ipairs(FleetSummary.outcomes(counted, list)) do
       output:line(line)
     end
   end
@@ -90,7 +90,7 @@ local function exit_code(self, lost)
   local list = self.list
   if self.interrupt_code then
     return self.interrupt_code
-  elseif self.summary.failed > 0 or list.bad > 0 or list.failure then
+  elseif self.fleet.summary.failed > 0 or list.bad > 0 or list.failure then
     return some_failed
   end
   return lost and failed or 0
@@ -105,12 +105,13 @@ return function(plan, options, context)
   local self = { list = plan.list, state = plan.state, options = options, context = context }
   self.output, self.summary, self.began = context.output, FleetSummary.new(), context.clock()
   self.fleet = new_fleet(self, plan.fleet_options)
+  local recalled = 0
   self.draw = progress.drawer(context, options, function(width)
     local told, total, is_exact = self.fleet:progress(), self.list:expected()
     return progress.fleet_line({
-      done = self.summary.total,
-      failed = self.summary.failed,
-      recalled = self.summary.recalled,
+      done = told.done,
+      failed = told.failed,
+      recalled = recalled,
       in_flight = told.in_flight,
       asleep = told.asleep,
       total = total,
@@ -128,13 +129,13 @@ return function(plan, options, context)
   end
   for tenant, report in self.fleet:run() do
     self.summary:add(tenant, report)
+    recalled = recalled + (report.recalled and 1 or 0)
     if options.json then
       self.output:json(report)
     end
     tick(self)
   end
-  local elapsed = context.clock() - self.began
-  local lost = settle_state(self, elapsed)
-  print_results(self, elapsed, lost)
+  local lost = settle_state(self)
+  print_results(self, lost)
   return exit_code(self, lost)
 end

@@ -6,10 +6,6 @@ local text = require "autopilot.cli.text"
 local most_names = 10
 
 ---@class autopilot.cli.FleetSummary
----@field total integer reports
----@field failed integer
----@field recalled integer known from an earlier run, and not asked for again
----@field package counts table<string, integer> tenants by outcome
 ---@field package named table<string, integer> of `entries`, by outcome
 ---@field package entries table[] failed tenants that are told by name
 local FleetSummary = {}
@@ -17,8 +13,7 @@ FleetSummary.__index = FleetSummary
 
 ---@return autopilot.cli.FleetSummary
 function FleetSummary.new()
-  local self = { total = 0, failed = 0, recalled = 0, counts = {}, named = {}, entries = {} }
-  return setmetatable(self, FleetSummary)
+  return setmetatable({ named = {}, entries = {} }, FleetSummary)
 end
 
 --- What a report tells besides its outcome's hint, in one line.
@@ -39,16 +34,9 @@ end
 ---@param tenant autopilot.cli.Tenant
 ---@param report autopilot.Report
 function FleetSummary:add(tenant, report)
-  local outcome, hint = report.outcome or (report.ok and "read") or "failed", report.hint
-  self.total = self.total + 1
-  self.recalled = self.recalled + (report.recalled and 1 or 0)
-  self.counts[outcome] = (self.counts[outcome] or 0) + 1
-  if report.ok then
-    return
-  end
-  self.failed = self.failed + 1
+  local outcome, hint = report.outcome or "failed", report.hint
   local named = self.named[outcome] or 0
-  if outcome ~= "cancelled" and named < most_names then
+  if not report.ok and outcome ~= "cancelled" and named < most_names then
     self.named[outcome] = named + 1
     local detail = detail_of(report)
     table.insert(self.entries, {
@@ -61,11 +49,11 @@ function FleetSummary:add(tenant, report)
 end
 
 --- The table of outcomes, the most frequent first.
+---@param summary autopilot.fleet.Summary
 ---@param list { bad: integer, duplicates: integer } what was left out of the list
----@param elapsed number seconds
 ---@return string[] lines
-function FleetSummary:outcomes(list, elapsed)
-  local lines, names, counts = {}, {}, self.counts
+function FleetSummary.outcomes(summary, list)
+  local lines, names, counts = {}, {}, summary.by_outcome
   local function row(name, count, remark)
     lines[#lines + 1] = ("%-16s %9s%s"):format(name, text.count(count), remark or "")
   end
@@ -79,10 +67,10 @@ function FleetSummary:outcomes(list, elapsed)
     return a < b
   end)
   for _, name in ipairs(names) do
-    row(name, counts[name])
+    row(name == "ok" and "read" or name, counts[name]) -- a status that was read has no outcome
   end
-  local known = self.recalled > 0 and (", %s known from before"):format(text.count(self.recalled))
-  row("in all", self.total, ("  in %s%s"):format(text.duration(elapsed), known or ""))
+  local known = summary.known > 0 and (", %s known from before"):format(text.count(summary.known))
+  row("in all", summary.total, ("  in %s%s"):format(text.duration(summary.elapsed), known or ""))
   if list.bad > 0 then
     row("bad lines", list.bad)
   end
@@ -93,8 +81,9 @@ function FleetSummary:outcomes(list, elapsed)
 end
 
 --- The tenants that failed, by outcome and hint: at most ten of an outcome by name.
+---@param counts table<string, integer> all reports by outcome
 ---@return string[] lines
-function FleetSummary:failures()
+function FleetSummary:failures(counts)
   local lines, entries = {}, self.entries
   table.sort(entries, function(a, b)
     return a.key < b.key
@@ -103,13 +92,13 @@ function FleetSummary:failures()
     local before, following = entries[index - 1] or {}, entries[index + 1] or {}
     lines[#lines + 1] = entry.title ~= before.title and entry.title or nil
     lines[#lines + 1] = entry.line
-    local unnamed = self.counts[entry.outcome] - self.named[entry.outcome]
+    local unnamed = counts[entry.outcome] - self.named[entry.outcome]
     if unnamed > 0 and entry.outcome ~= following.outcome then
       local more = "  and %s more: --json prints a report of each"
       lines[#lines + 1] = more:format(text.count(unnamed))
     end
   end
-  local cancelled = self.counts.cancelled
+  local cancelled = counts.cancelled
   if cancelled then
     lines[#lines + 1] = ("cancelled: %s not begun with, and nothing was sent"):format(
       cancelled == 1 and "1 tenant was" or text.count(cancelled) .. " tenants were"

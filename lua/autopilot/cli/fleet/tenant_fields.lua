@@ -80,8 +80,12 @@ for index = 2, #field_names do
   own_names[index - 1], own_fields[name] = name, field_names[index]
 end
 
+local function trimmed(value)
+  return value:match "^%s*(.*%S)" or ""
+end
+
 local function shown(name)
-  return (name:match("^%s*(.-)%s*$"):sub(1, 40):gsub("%c", "?"))
+  return (trimmed(name):sub(1, 40):gsub("%c", "?"))
 end
 
 --- The index of the name that has the tenant, or nil.
@@ -113,14 +117,13 @@ function tenant_fields.columns(names, column)
   end
   local tenant_key = squeezed(names[tenant])
   local is_own_list = not column and own_tenant_names[tenant_key]
-  local fields, ignored, seen = { [tenant] = "tenant" }, {}, { [tenant_key] = true }
+  local fields, ignored, seen = { [tenant] = "tenant" }, {}, {}
   for index, name in ipairs(names) do
     local key, message = squeezed(name), nil
-    local field = own_fields[key]
-    if index ~= tenant and seen[key] then
+    if index ~= tenant and (seen[key] or key == tenant_key) then
       message = ("the column '%s' is there twice"):format(shown(name))
-    elseif field then
-      fields[index], seen[key] = field, true
+    elseif index ~= tenant and own_fields[key] then
+      fields[index], seen[key] = own_fields[key], true
     elseif index ~= tenant and key ~= "" then
       local meant = is_own_list and nearest(key, own_names)
       message = secrets[key] and no_secrets:format(shown(name))
@@ -155,7 +158,7 @@ function tenant_fields.read(fields, values)
   local tenant = {}
   for index, field in pairs(fields) do
     local value = values[index]
-    value = type(value) == "string" and value:match "^%s*(.-)%s*$" or value
+    value = type(value) == "string" and trimmed(value) or value
     if value ~= "" and value ~= json.null then
       tenant[field] = value
     end

@@ -8,7 +8,7 @@ local csv_values = require "autopilot.cli.fleet.csv"
 local json = require "autopilot.base.json"
 local lines = require "autopilot.cli.fleet.lines"
 local merged = require "autopilot.base.merged"
-local refuse = require "autopilot.cli.refuse"
+local refuse = require("autopilot.cli.options").refuse
 local tenant_fields = require "autopilot.cli.fleet.tenant_fields"
 
 ---@class autopilot.cli.TenantList
@@ -53,7 +53,7 @@ end
 -- are removed: they come with names that were copied from a table or a program.
 local function read_plain(_, text)
   if not text:find "^%s*#" then
-    local name = text:gsub("[%s,;]+$", ""):gsub("^%s+", "")
+    local name = text:match "^%s*(.*[^%s,;])" or ""
     local bare = name:match '^"(.*)"$' or name:match "^'(.*)'$" or name
     return tenant_fields.read({ "tenant" }, { bare })
   end
