@@ -90,8 +90,10 @@ local function start_on(port, found, checked, settings)
   })
   if culprit == "nginx" then
     return nil, nginx.why_not_started(log)
+  elseif culprit == "openssl" then
+    return nil, "openssl could not make a certificate: " .. log
   elseif not stop then
-    return nil, "openssl could not make a certificate: " .. (log or "it takes too long")
+    return nil, "the emulated service did not start"
   end
   return {
     url = ("https://localhost:%d"):format(port),
