@@ -139,15 +139,6 @@ function faults.complaint(fault)
   end
 end
 
---- Takes the first fault that waits for such an operation out of a list.
-function faults.take(list, operation)
-  for index, fault in ipairs(list) do
-    if fault.on == nil or fault.on == operation then
-      return table.remove(list, index)
-    end
-  end
-end
-
 --- The network failure that a fault causes; `limit` is the client's timeout, where that ended the request.
 function faults.network(fault, limit)
   local usual = faults.kinds[fault.kind].network
