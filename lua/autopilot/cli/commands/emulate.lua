@@ -1,5 +1,6 @@
 --- `autopilot-sync emulate`: a service to try things with. What it does is in `cli/emulate`.
 
+local faults = require "autopilot.emulator.faults"
 local options = require "autopilot.cli.options"
 
 ---@type autopilot.cli.Command
@@ -13,21 +14,10 @@ local emulate = {
     .. "account can always sign in with its secret; options add other ways.",
 }
 
--- The kinds of `autopilot.emulator.faults`, in the order of the help. Named here too, because the emulator is
--- loaded only where a fault is given, and this file at every start of the command.
-local fault_kinds = {
-  "unsent",
-  "lost_request",
-  "lost_answer",
-  "duplicated",
-  "slow_answer",
-  "status",
-  "throttle",
-  "claims_challenge",
-  "stale_read",
-  "slow_sync",
-  "failed_sync",
-}
+local fault_kinds = {}
+for index, kind in ipairs(faults.list) do
+  fault_kinds[index] = kind.name
+end
 
 --- Reads a fault: its kind, then `NAME=VALUE` fields, separated by commas.
 local function fault_of(text)
@@ -47,7 +37,7 @@ local function fault_of(text)
       fault[name] = tonumber(value) or value
     end
   end
-  local complaint = require("autopilot.emulator.faults").complaint(fault)
+  local complaint = faults.complaint(fault)
   return not complaint and fault or nil, complaint and "option '--fault' " .. complaint
 end
 
