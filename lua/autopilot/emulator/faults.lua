@@ -39,6 +39,7 @@ local lost = {
 }
 
 ---@class autopilot.emulator.FaultKind
+---@field name string
 ---@field arrivals integer? how often the request arrives; default 1
 ---@field network table? the failure that the client sees instead of an answer
 ---@field is_late boolean? the answer comes after `seconds`, or not before the client's timeout
@@ -53,45 +54,54 @@ local function seconds_as(name, failed)
   end
 end
 
----@type table<string, autopilot.emulator.FaultKind>
-faults.kinds = {
+---@type autopilot.emulator.FaultKind[] in the order of the help
+faults.list = {
   -- The connection is refused: surely nothing was sent.
-  unsent = { arrivals = 0, network = refused },
+  { name = "unsent", arrivals = 0, network = refused },
   -- Sent, but it never reaches the service, which the client cannot know.
-  lost_request = { arrivals = 0, network = lost },
+  { name = "lost_request", arrivals = 0, network = lost },
   -- Processed, but the answer is lost.
-  lost_answer = { network = lost },
+  { name = "lost_answer", network = lost },
   -- Arrives twice; the client gets the second answer.
-  duplicated = { arrivals = 2 },
+  { name = "duplicated", arrivals = 2 },
   -- Processed at once and answered late, or too late for the client's timeout.
-  slow_answer = { needs_seconds = true, is_late = true },
-  -- The record of some time ago is served.
-  stale_read = { needs_seconds = true, change = seconds_as "age" },
-  -- The sync that this request starts takes that long.
-  slow_sync = { needs_seconds = true, change = seconds_as "duration" },
-  -- The sync that this request starts will fail.
-  failed_sync = { change = seconds_as("duration", true) },
-
+  { name = "slow_answer", needs_seconds = true, is_late = true },
   -- Any answer, of a gateway for example, instead of the service's own: before the effect or after it.
-  status = {
+  {
+    name = "status",
     answer = function(fault, call)
       return answers.plain(call, fault.status, fault.body, fault.headers)
     end,
   },
   -- General throttling, which has nothing to do with the cooldown: 429 with Retry-After, without effect.
-  throttle = {
+  {
+    name = "throttle",
     answer = function(fault, call)
       local told = { ["retry-after"] = tostring(fault.retry_after or 10) }
       return answers.graph_error(call, 429, "Too many requests.", told)
     end,
   },
   -- From this request to Graph on, the tenant's tokens must have been asked for with these claims.
-  claims_challenge = {
+  {
+    name = "claims_challenge",
     change = function(fault, now)
       return { challenge = challenges.new(fault, now) }
     end,
   },
+  -- The record of some time ago is served.
+  { name = "stale_read", needs_seconds = true, change = seconds_as "age" },
+  -- The sync that this request starts takes that long.
+  { name = "slow_sync", needs_seconds = true, change = seconds_as "duration" },
+  -- The sync that this request starts will fail.
+  { name = "failed_sync", change = seconds_as("duration", true) },
 }
+
+--- The same by name.
+---@type table<string, autopilot.emulator.FaultKind>
+faults.kinds = {}
+for _, kind in ipairs(faults.list) do
+  faults.kinds[kind.name] = kind
+end
 
 local function set_of(names)
   local set = {}
@@ -135,15 +145,6 @@ function faults.complaint(fault)
   for name in pairs(fault) do
     if not known_fields[name] then
       return ("must not have the field '%s'"):format(tostring(name))
-    end
-  end
-end
-
---- Takes the first fault that waits for such an operation out of a list.
-function faults.take(list, operation)
-  for index, fault in ipairs(list) do
-    if fault.on == nil or fault.on == operation then
-      return table.remove(list, index)
     end
   end
 end

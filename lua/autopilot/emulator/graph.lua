@@ -98,7 +98,8 @@ function graph.sync(service, call)
     local why = "A sync was requested too soon after the previous one."
     answers.refuse_intune(call, 429, why, told)
   end
-  service:start_sync(tenant, call.now, call.change, client, call.client_request_id)
+  local id = call.client_request_id
+  service:note(service.syncs:start(tenant, call.now, call.change, client, id))
   return answers.plain(call, 204)
 end
 

@@ -110,11 +110,6 @@ function Emulator:is_licensed(tenant_id)
   return not tenant or tenant.licensed ~= false
 end
 
---- Starts a sync, whether or not it may start. The parameters are those of `TenantSyncs:start`.
-function Emulator:start_sync(tenant, now, change, by, client_request_id)
-  self:note(self.syncs:start(tenant, now, change, by, client_request_id))
-end
-
 --- Triggers a sync, as another client would, or as the service does by itself (`automatic`).
 -- A sync that is asked for obeys the service's rules; an automatic one waits only for one in progress.
 ---@param tenant string
@@ -128,7 +123,7 @@ function Emulator:trigger(tenant, given)
   if reason == "in_progress" or (reason and not checked.automatic) then
     return nil, reason
   end
-  self:start_sync(tenant, now, checked, checked.by)
+  self:note(self.syncs:start(tenant, now, checked, checked.by))
   return true
 end
 
@@ -180,7 +175,12 @@ end
 
 --- The fault that a request meets.
 function Emulator:next_fault(operation, request)
-  local fault = faults.take(self.injected, operation) or self.choose_fault(operation, request)
+  for index, fault in ipairs(self.injected) do
+    if fault.on == nil or fault.on == operation then
+      return table.remove(self.injected, index)
+    end
+  end
+  local fault = self.choose_fault(operation, request)
   local complaint = fault and faults.complaint(fault)
   if complaint then
     error("autopilot.emulator: the function faults gave a fault that " .. complaint, 0)

@@ -54,7 +54,7 @@ describe("the end of the emulated service", function()
     service.stop()
   end)
 
-  local supervisor_of = [[supervisor=$(sed -n 2p "$1/told"); ]]
+  local supervisor_of = [[supervisor=$(cat "$1/supervisor.pid"); ]]
   local nginx_of = [[nginx=$(cat "$1/nginx.pid"); ]]
   --- The processes that must be gone.
   local own_processes = supervisor_of

@@ -34,12 +34,7 @@ local ports_to_try = 12
 ---@field emulator table? further options of `autopilot.emulator.new`, without functions
 ---@field search_path string? where nginx and openssl are looked for, as in PATH; default: PATH and where Debian and OpenResty keep them
 ---@field json boolean? `run` prints one JSON object instead of lines for a shell
----@field print (fun(line: string))? how `run` prints; default: to standard output, at once
-
-local function print_at_once(line)
-  io.stdout:write(line, "\n")
-  io.stdout:flush()
-end
+---@field print (fun(line: string))? how `run` prints; default: `print`
 
 local rules = {
   port = { type = "integer", min = 1, max = 65535 },
@@ -55,7 +50,7 @@ local rules = {
   emulator = { type = "table", default = {} },
   search_path = { type = "string" },
   json = { type = "boolean", default = false },
-  print = { type = "function", default = print_at_once },
+  print = { type = "function", default = print },
 }
 
 --- The emulator's options as text. Raises a mistake in them at the caller's caller: nginx would only log it.
@@ -90,8 +85,10 @@ local function start_on(port, found, checked, settings)
   })
   if culprit == "nginx" then
     return nil, nginx.why_not_started(log)
+  elseif culprit == "openssl" then
+    return nil, "openssl could not make a certificate: " .. log
   elseif not stop then
-    return nil, "openssl could not make a certificate: " .. (log or "it takes too long")
+    return nil, "the emulated service did not start"
   end
   return {
     url = ("https://localhost:%d"):format(port),
@@ -175,6 +172,7 @@ end
 ---@return string? message why it did not start
 function emulate.run(given)
   local checked = options.check("autopilot.cli.emulate", rules, given)
+  io.stdout:setvbuf "line" -- what is printed is seen at once, also by a pipe's reader
   local service, message
   local ended, raised = pcall(function()
     service, message = emulate.start(given)

@@ -15,9 +15,10 @@ local janitor = [=[
 trap '' HUP INT TERM
 read -r end # nothing is written: the pipe ends
 read -r watch nginx <processes
-kill $watch $nginx
+kill $watch
 tries=0
-while [ -n "$nginx" ] && kill -0 "$nginx" && [ $tries -lt 500 ]; do
+# nginx can miss a signal while it starts.
+while [ -n "$nginx" ] && kill "$nginx" && [ $tries -lt 500 ]; do
   tries=$((tries + 1))
   [ $tries -gt 250 ] && kill -9 "$nginx"
   sleep 0.02
@@ -26,18 +27,6 @@ cd / && rm -rf "$folder"
 ]=]
 
 local script = [=[
-# Gives the parent its answer in one piece.
-tell() {
-  printf '%s\n' "$1" "$$" "$2" >told.part
-  mv told.part told
-}
-
-fail() {
-  tell "$1" "$2"
-  wait "$watch" # until the parent has read it and closes its end
-  exit 1
-}
-
 clean_up() {
   trap '' HUP INT TERM
   exec 4>&-
@@ -52,6 +41,7 @@ main() {
   umask 077
   mkdir "$folder" && cd "$folder" || exit 1
   exec >supervisor.log 2>&1
+  echo "$$" >supervisor.pid
   mkfifo life
   setsid=$(command -v setsid)
   folder=$folder $setsid sh -c "$janitor_script" 3<&- <life &
@@ -68,51 +58,54 @@ main() {
   [ "$connections" -le 4096 ] 2>/dev/null || connections=4096
   echo "worker_connections $connections;" >connections.conf
   write_files
-  "$openssl" req -x509 -config openssl.cnf -days 30 -sha256 -nodes -newkey ec \
-    -pkeyopt ec_paramgen_curve:P-256 -keyout server.key -out ca.pem 3<&- 4>&- ||
-    fail openssl "$(tail -n 1 supervisor.log)"
-  "$nginx" -p "$folder/" -c "$folder/nginx.conf" 2>>error.log 3<&- 4>&- &
-  nginx_process=$!
-  echo "$watch $nginx_process" >processes
-  tries=0
-  until [ -s nginx.pid ]; do # it listens before it writes this
-    tries=$((tries + 1))
-    # nginx itself would try a port that is in use for some seconds more.
-    if grep -q 'bind() to' error.log || [ $tries -gt 500 ] || ! kill -0 $nginx_process; then
-      fail nginx "$(cat error.log)"
-    fi
-    sleep 0.02
-  done
-  tell ready
-  wait "$nginx_process"
-  echo "$watch" >processes
+  if "$openssl" req -x509 -config openssl.cnf -days 30 -sha256 -nodes -newkey ec \
+    -pkeyopt ec_paramgen_curve:P-256 -keyout server.key -out ca.pem 3<&- 4>&-; then
+    "$nginx" -p "$folder/" -c "$folder/nginx.conf" 2>>error.log 3<&- 4>&- &
+    nginx_process=$!
+    echo "$watch $nginx_process" >processes
+    wait "$nginx_process"
+    echo "$watch" >processes
+  fi
+  [ -f ready ] && return
+  : >ended
+  wait "$watch" # until the parent has read why, and closes its end
 }
 
 main 3<&0 </dev/null; exit # in one line: a shell may have read no further
 ]=]
 
+-- Waits until nginx listens, which it does before it writes its process id. Prints `ready` then, else who has failed,
+-- and what it says. Starting takes a fraction of a second, or longer on a busy machine.
+local await = [[
+umask 077
+exec 2>/dev/null
+tries=0 seen=
+until [ -s "$1/nginx.pid" ] && : >"$1/ready"; do
+  tries=$((tries + 1))
+  # Without its folder the supervisor has ended.
+  if [ -d "$1" ]; then seen=yes; elif [ -n "$seen" ] || [ $tries -gt 250 ]; then exit; fi
+  # nginx itself would try a port that is in use for some seconds more.
+  if [ -f "$1/ended" ] || grep -q 'bind() to' "$1/error.log" || [ $tries -gt 1500 ]; then
+    if cd "$1" && [ -f error.log ]; then
+      echo nginx && cat error.log
+    else
+      echo openssl && tail -n 1 supervisor.log
+    fi
+    exit
+  fi
+  sleep 0.02
+done
+echo ready
+]]
+
 -- No line of a file can be this one: the files are configuration and JSON in one line.
 local file_end = "end-of-file-of-the-emulated-service"
-
--- Prints the answer of a supervisor. Its folder is there at once; starting takes a fraction of a second, or longer
--- on a busy machine.
-local await_answer = [[
-tries=0
-until [ -f "$1/told" ]; do
-  tries=$((tries + 1))
-  [ -d "$1" ] && seen=yes
-  [ -n "$seen" ] && [ ! -d "$1" ] && exit
-  [ $tries -lt 600 ] || exit
-  sleep 0.05
-done
-cat "$1/told"
-]]
 
 --- Starts a supervisor and waits until its service listens.
 ---@param variables { folder: string, nginx: string, openssl: string } the private folder, which must not exist; paths of the commands
 ---@param files table<string, string> texts by name, written into the folder
 ---@return fun()? stop returns when everything is gone; idempotent
----@return string? culprit `nginx` or `openssl`
+---@return string? culprit `nginx` or `openssl`; nil when the supervisor itself has ended
 ---@return string? complaint what it has logged
 function supervisor.start(variables, files)
   local parts = { "janitor= janitor_script=", shell.quote(janitor), "\n" }
@@ -128,21 +121,20 @@ function supervisor.start(variables, files)
   local pipe = assert(io.popen("unset LD_PRELOAD; exec sh", "w"))
   pipe:write(table.concat(parts))
   pipe:flush()
-  local told = shell.read(await_answer, variables.folder)
-  local outcome, process, complaint = told:match "^(%a+)\n(%d+)\n(.-)\n*$"
+  local outcome, complaint = shell.read(await, variables.folder):match "^(%l+)\n(.-)\n*$"
   local function stop()
     if pipe then
       -- The pipe's end is enough, unless some other child of this process holds it open as well.
-      shell.read('kill "$1" 2>/dev/null', process or "")
+      shell.read('exec 2>/dev/null; kill "$(cat "$1/supervisor.pid")"', variables.folder)
       pipe:close()
       pipe = nil
     end
   end
-  if outcome ~= "ready" then
-    stop()
-    return nil, outcome, complaint
+  if outcome == "ready" then
+    return stop
   end
-  return stop
+  stop()
+  return nil, outcome, complaint
 end
 
 return supervisor
