@@ -43,7 +43,6 @@ local patience = 60
 ---@field tell fun(event_type: string, event: table)
 
 ---@param given autopilot.fleet.GatesOptions
----@return autopilot.fleet.Gates
 function Gates.new(given)
   return setmetatable({
     loop = given.loop,
@@ -62,7 +61,6 @@ end
 
 --- The gate of a host.
 ---@param host string scheme, name and port
----@return autopilot.fleet.Gate
 function Gates:of(host)
   local gate = self.by_host[host]
   if not gate then
@@ -153,7 +151,6 @@ local function next_in_line(gate)
 end
 
 --- Lets the first task of a line go on, with a place or because its host is given up.
----@return boolean has_moved
 local function serve_one(gate, clock)
   local loop = gate.gates.loop
   if gate.waiting == 0 then
@@ -182,9 +179,6 @@ end
 
 --- Waits for a place. Called in the task's coroutine. Whatever it returns, `Gates:leave` is to be called
 -- afterwards.
----@param task autopilot.fleet.Task
----@param clock number now
----@param deadline number? of the clock
 ---@return "CIRCUIT_OPEN"|"TENANT_CIRCUIT_OPEN"|"DEADLINE"|nil refusal nil: the task has a place. DEADLINE: the
 --- deadline has passed, or something else has woken the task
 function Gate:enter(task, clock, deadline)
@@ -210,7 +204,6 @@ function Gate:enter(task, clock, deadline)
 end
 
 --- Gives the task's place, if it has one, to the next in line.
----@param task autopilot.fleet.Task
 function Gates:leave(task)
   local gate = task.gate
   leave_line(task)
@@ -233,7 +226,6 @@ end
 
 --- Learns how a request of a task has ended, so that host and tenant are asked as often as they bear. To be
 -- called before `leave`.
----@param task autopilot.fleet.Task
 ---@param sent_at number of the clock
 ---@param status integer? nil: no answer came
 ---@param retry_after number? seconds
