@@ -34,23 +34,18 @@ local retries_of_success = 0.2
 -- Seconds for which requests wait while the circuit of their host is open, before they fail.
 local patience = 60
 
----@class autopilot.fleet.GatesOptions
----@field loop autopilot.fleet.Loop
----@field clock fun(): number
----@field most integer requests at a time
----@field most_for_a_host integer
----@field retry_budget autopilot.RetryBudget? gets a share of a retry for each request that succeeds
----@field tell fun(event_type: string, event: table)
-
----@param given autopilot.fleet.GatesOptions
-function Gates.new(given)
+---@param loop autopilot.fleet.Loop
+---@param given autopilot.FleetOptions
+---@param retry_budget autopilot.RetryBudget? gets a share of a retry for each request that succeeds
+---@param tell fun(event_type: string, event: table)
+function Gates.new(loop, given, retry_budget, tell)
   return setmetatable({
-    loop = given.loop,
+    loop = loop,
     clock = given.clock,
-    most = given.most,
-    most_for_a_host = math.min(given.most, given.most_for_a_host),
-    retry_budget = given.retry_budget,
-    tell = given.tell,
+    most = given.concurrency,
+    most_for_a_host = math.min(given.concurrency, given.host_concurrency or math.huge),
+    retry_budget = retry_budget,
+    tell = tell,
     by_host = {},
     in_turn = {}, -- the same gates
     turn = 0,

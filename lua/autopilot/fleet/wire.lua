@@ -7,27 +7,30 @@
 local core = require "autopilot.core"
 local curl = require "autopilot.transport.curl"
 local dates = require "autopilot.base.dates"
+local merged = require "autopilot.base.merged"
 local options = require "autopilot.base.options"
 local protected_call = require "autopilot.base.protected_call"
 
 ---@class autopilot.fleet.Wire
----@field loop autopilot.fleet.Loop whose transfer set it is
----@field gates autopilot.fleet.Gates
----@field clock fun(): number
----@field now fun(): number
----@field concurrency integer
 ---@field is_cancelled boolean nothing more is sent
 local Wire = {}
 Wire.__index = Wire
 
 local default_timeout = { connect = 10, total = 60 }
 
----@param self autopilot.fleet.Wire
----@return autopilot.fleet.Wire
-function Wire.new(self)
-  self.is_cancelled = false
-  self.transports = {}
-  return setmetatable(self, Wire)
+---@param loop autopilot.fleet.Loop whose transfer set it makes
+---@param gates autopilot.fleet.Gates
+---@param given autopilot.FleetOptions
+function Wire.new(loop, gates, given)
+  return setmetatable({
+    loop = loop,
+    gates = gates,
+    clock = given.clock,
+    now = given.now,
+    concurrency = given.concurrency,
+    is_cancelled = false,
+    transports = {},
+  }, Wire)
 end
 
 local messages = {
@@ -198,16 +201,6 @@ function Wire:transport(http)
   return self.transports[key]
 end
 
---- A copy of a request that may take these seconds.
-local function with_timeout(request, connect, total)
-  local copy = {}
-  for name, value in pairs(request) do
-    copy[name] = value
-  end
-  copy.timeout = { connect = connect, total = total }
-  return copy
-end
-
 --- Makes a transport of the user wait for places like ours. It may yield what a task may yield.
 ---@param inner function
 ---@return function transport
@@ -222,7 +215,8 @@ function Wire:wrap(inner)
       connect = timeout.connect or default_timeout.connect,
       total = total,
     }, function(connect, left)
-      return inner(left < total and with_timeout(request, connect, left) or request)
+      local shorter = { timeout = { connect = connect, total = left } }
+      return inner(left < total and merged(request, shorter) or request)
     end)
     return response, network
   end
