@@ -4,7 +4,7 @@
 -- elsewhere, and that what is written outlives the process. What is in it is defined by `fleet.state`.
 --
 -- Each statement is in the file when it returns (write-ahead log): a process that is killed at any
--- moment loses nothing. After `Database:sync` a loss of power loses nothing either.
+-- moment loses nothing. After a checkpoint a loss of power loses nothing either.
 
 local core = require "autopilot.core"
 local named_file = require "autopilot.base.named_file"
@@ -126,14 +126,6 @@ function Database:transaction(change)
   end)
 end
 
---- Has what was written outlive a loss of power.
----@return boolean? done
----@return string? message
-function Database:sync()
-  local rows, message = self:run "PRAGMA wal_checkpoint(FULL)"
-  return rows and true, message
-end
-
 --- Closes the file. May be called again.
 function Database:close()
   local connection = self.connection
@@ -156,27 +148,23 @@ local function ask(self, pragma)
   return row and row[1]
 end
 
---- Whether the tables in the file were made by exactly these statements.
-local function has_tables(found, tables)
-  for index, sql in ipairs(tables) do
-    if not found[index] or found[index][1] ~= sql then
-      return false
-    end
-  end
-  return #found == #tables
-end
-
 --- Whether the file is new. Complains of one that is not ours, or not whole. Nothing is written.
 local function is_empty(self, version, tables)
   local id = ask(self, "application_id")
-  local found = execute(self, "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid")
+  local found = {}
+  local sql = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid"
+  for index, row in ipairs(execute(self, sql)) do
+    found[index] = row[1]
+  end
   if id == 0 and #found == 0 then
     return true
   elseif id ~= application_id then
     complain "it is another program's database, and was left as it is: name another one"
   elseif ask(self, "user_version") ~= version then
     complain "it was written by another version of this program, and was left as it is"
-  elseif not has_tables(found, tables) or ask(self, "integrity_check(1)") ~= "ok" then
+  elseif table.concat(found, ";") ~= table.concat(tables, ";") then
+    complain(damaged)
+  elseif ask(self, "integrity_check(1)") ~= "ok" then
     complain(damaged)
   end
   return false

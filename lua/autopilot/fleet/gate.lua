@@ -188,7 +188,7 @@ function Gate:enter(task, clock, deadline)
   end
   join_line(self, task)
   set_alarm(self, clock)
-  if deadline then
+  if deadline < math.huge then
     gates.loop.timers:set(task, deadline)
   end
   local answer = coroutine.yield(Loop.parked)

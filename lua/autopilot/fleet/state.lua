@@ -230,7 +230,7 @@ end
 ---@return string? message
 function State:flush()
   self.synced_at = self.now()
-  return note_loss(self, self.database:sync())
+  return note_loss(self, self.database:run "PRAGMA wal_checkpoint(FULL)")
 end
 
 local function forget_run(run, id)

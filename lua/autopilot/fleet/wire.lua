@@ -50,17 +50,6 @@ local function current_set(self)
   return loop.set
 end
 
---- Seconds that a request may still take after having waited for its place.
-local function left_of(task, total, asked_at, clock)
-  if task.deadline then
-    total = math.min(total, task.deadline - clock)
-  end
-  if not task.knows_deadline then
-    total = total - (clock - asked_at) -- `total` may be what is left to a deadline of the operation
-  end
-  return total
-end
-
 --- Waits until a request may be sent. Afterwards `Gates:leave` gives its place back.
 ---@return string? refusal why it is not to be sent
 ---@return number? seconds that are left
@@ -71,13 +60,13 @@ local function enter(self, gate, task, total)
   elseif self.is_cancelled then
     return "CANCELLED"
   end
-  local asked_at, limit = self.clock(), task.deadline
+  local asked_at, limit = self.clock(), task.deadline or math.huge
   if not task.knows_deadline then
-    limit = math.min(limit or math.huge, asked_at + total)
+    limit = math.min(limit, asked_at + total) -- `total` may be what is left to an operation's deadline
   end
   local refusal = gate:enter(task, asked_at, limit)
   local sent_at = self.clock()
-  local left = left_of(task, total, asked_at, sent_at)
+  local left = math.min(total, limit - sent_at)
   if not refusal and left > 0 and not self.is_cancelled then
     return nil, left, sent_at
   end
