@@ -44,10 +44,25 @@ random_letters() {
   openssl rand -base64 "$1" | tr -d '\n=' | tr '+/' '-_' | cut -c "1-$1"
 }
 
-# 1,800 bytes in the shape of an access token of Entra ID, which nobody has issued.
+# The claims of an access token of Entra ID for an application, about 1,000 bytes.
+token_claims() {
+  tid=11111111-2222-4333-8444-555555555555 id=00000000-0000-4000-8000-000000000001
+  issuer=https://sts.windows.net/$tid/
+  printf '{"aud":"https://graph.microsoft.com","iss":"%s","iat":1790000000,"exp":4102444800,' "$issuer"
+  printf '"aio":"%s","app_displayname":"Autopilot sync","appid":"%s",' "$(random_letters 290)" "$id"
+  printf '"appidacr":"2","idp":"%s","idtyp":"app","oid":"%s","rh":"%s",' "$issuer" "$id" \
+    "$(random_letters 50)"
+  printf '"roles":["DeviceManagementServiceConfig.ReadWrite.All"],"sub":"%s",' "$id"
+  printf '"tenant_region_scope":"EU","tid":"%s","uti":"%s","ver":"1.0",' "$tid" "$(random_letters 22)"
+  printf '"wids":["0997a1d0-0d1d-4acb-b408-d5ca73121e90"],"xms_tcdt":1590000000}'
+}
+
+# About 1,800 bytes in the shape of an access token of Entra ID, which nobody has issued. Its claims are
+# JSON, because each tenant's token is read before it is sent.
 make_token() {
   token_file=$work/token
-  echo "eyJ$(random_letters 97).eyJ$(random_letters 1353).$(random_letters 342)" >"$token_file"
+  claims=$(token_claims | openssl base64 -A | tr -d '=' | tr '+/' '-_')
+  echo "eyJ$(random_letters 97).$claims.$(random_letters 342)" >"$token_file"
 }
 
 # So far below 32768 that no port of an outgoing connection is met.

@@ -12,7 +12,6 @@ Circuit.__index = Circuit
 ---@param threshold integer failures in a row after which it opens
 ---@param first_pause number seconds before the first try; doubles with each try that fails
 ---@param longest number seconds of a pause at most
----@return autopilot.fleet.Circuit
 function Circuit.new(threshold, first_pause, longest)
   local self =
     setmetatable({ threshold = threshold, first_pause = first_pause, longest = longest }, Circuit)
@@ -21,8 +20,6 @@ function Circuit.new(threshold, first_pause, longest)
 end
 
 --- Whether a request may be sent. While the circuit is open, its user sends one at a time.
----@param clock number
----@return boolean
 function Circuit:allows(clock)
   return not self.opened_at or clock >= self.retry_at
 end
@@ -34,7 +31,6 @@ function Circuit:succeeded()
 end
 
 --- Learns of a failure.
----@param clock number now
 ---@return boolean has_opened with this failure
 function Circuit:failed(clock)
   self.failures = self.failures + 1

@@ -4,7 +4,7 @@
 -- elsewhere, and that what is written outlives the process. What is in it is defined by `fleet.state`.
 --
 -- Each statement is in the file when it returns (write-ahead log): a process that is killed at any
--- moment loses nothing. After `Database:sync` a loss of power loses nothing either.
+-- moment loses nothing. After a checkpoint a loss of power loses nothing either.
 
 local core = require "autopilot.core"
 local named_file = require "autopilot.base.named_file"
@@ -12,8 +12,6 @@ local named_file = require "autopilot.base.named_file"
 local database = {}
 
 ---@class autopilot.fleet.Database
----@field package connection table? nil once it is closed
----@field package statements table<string, table> prepared, by their text
 local Database = {}
 Database.__index = Database
 
@@ -52,9 +50,45 @@ local function meaning_of(message)
   return "it cannot be used: " .. message
 end
 
-local function fetch_all(statement)
-  local rows = {}
-  local row = statement:fetch()
+-- ---- Complaints --------------------------------------------------------------------------------------
+
+local Complaint = {} -- the metatable of what `complain` raises
+
+--- Raises what is wrong with the file: one clause.
+local function complain(message)
+  error(setmetatable({ message = message }, Complaint), 0)
+end
+
+--- The result of a function; nil and the message of a complaint.
+local function caught(act, ...)
+  local is_fine, result = pcall(act, ...)
+  if not is_fine and getmetatable(result) ~= Complaint then
+    error(result, 0)
+  elseif not is_fine then
+    return nil, result.message
+  end
+  return result
+end
+
+-- ---- Statements --------------------------------------------------------------------------------------
+
+--- Runs one SQL statement with its parameters; complains when it fails.
+local function execute(self, sql, ...)
+  if not self.connection then
+    complain "it is closed"
+  end
+  local statement, done, message = self.statements[sql], nil, nil
+  if not statement then
+    statement, message = self.connection:prepare(sql)
+    self.statements[sql] = statement or nil
+  end
+  if statement then
+    done, message = statement:execute(...)
+  end
+  if not done then
+    complain(meaning_of(message))
+  end
+  local rows, row = {}, statement:fetch()
   while row do
     rows[#rows + 1] = row
     row = statement:fetch()
@@ -68,58 +102,28 @@ end
 ---@return any[][]? rows each by the number of its column
 ---@return string? message
 function Database:run(sql, ...)
-  if not self.connection then
-    return nil, "it is closed"
-  end
-  local statement = self.statements[sql]
-  if not statement then
-    local prepared, reason = self.connection:prepare(sql)
-    if not prepared then
-      return nil, meaning_of(reason)
-    end
-    self.statements[sql], statement = prepared, prepared
-  end
-  local done, message = statement:execute(...)
-  if not done then
-    return nil, meaning_of(message)
-  end
-  return fetch_all(statement)
+  return caught(execute, self, sql, ...)
 end
 
 --- Runs a function as one transaction: all of what it writes is in the file afterwards, or nothing.
----@param change fun(run: fun(sql: string, ...): any[][]) `run` is `Database:run`, but a failure ends the function
+---@param change fun(run: fun(sql: string, ...): any[][]) a failure of `run` ends the function
 ---@return boolean? done
 ---@return string? message
 function Database:transaction(change)
-  local done, failure = self:run "BEGIN IMMEDIATE"
-  if not done then
-    return nil, failure
-  end
-  local function run(sql, ...)
-    local rows, message = self:run(sql, ...)
-    failure = message
-    return rows or error(message, 0)
-  end
-  local is_fine, raised = pcall(change, run)
-  if is_fine then
-    done, failure = self:run "COMMIT"
-    if done then
-      return true
+  return caught(function()
+    execute(self, "BEGIN IMMEDIATE")
+    local is_fine, raised = pcall(function()
+      change(function(...)
+        return execute(self, ...)
+      end)
+      execute(self, "COMMIT")
+    end)
+    if not is_fine then
+      self:run "ROLLBACK"
+      error(raised, 0)
     end
-  end
-  self:run "ROLLBACK"
-  if not failure then
-    error(raised, 0) -- not by a statement
-  end
-  return nil, failure
-end
-
---- Has what was written outlive a loss of power.
----@return boolean? done
----@return string? message
-function Database:sync()
-  local rows, message = self:run "PRAGMA wal_checkpoint(FULL)"
-  return rows and true, message
+    return true
+  end)
 end
 
 --- Closes the file. May be called again.
@@ -136,60 +140,45 @@ function Database:close()
   end
 end
 
---- The value of a pragma, or nil and a message.
+-- ---- Opening -----------------------------------------------------------------------------------------
+
+--- The value of a pragma, or nil.
 local function ask(self, pragma)
-  local rows, message = self:run("PRAGMA " .. pragma)
-  if not rows then
-    return nil, message
-  end
-  return rows[1] and rows[1][1]
+  local row = execute(self, "PRAGMA " .. pragma)[1]
+  return row and row[1]
 end
 
---- Whether the tables in the file were made by exactly these statements.
-local function has_tables(found, tables)
-  for index, sql in ipairs(tables) do
-    if not found[index] or found[index][1] ~= sql then
-      return false
-    end
+--- Whether the file is new. Complains of one that is not ours, or not whole. Nothing is written.
+local function is_empty(self, version, tables)
+  local id = ask(self, "application_id")
+  local found = {}
+  local sql = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid"
+  for index, row in ipairs(execute(self, sql)) do
+    found[index] = row[1]
   end
-  return #found == #tables
-end
-
---- Why the file is not to be used, or nil; and whether it is new. Nothing is written.
-local function complaint_about(self, version, tables)
-  local id, message = ask(self, "application_id")
-  local found, reason =
-    self:run "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid"
-  if not id or not found then
-    return message or reason
-  elseif id == 0 and #found == 0 then
-    return nil, true
+  if id == 0 and #found == 0 then
+    return true
   elseif id ~= application_id then
-    return "it is another program's database, and was left as it is: name another one"
+    complain "it is another program's database, and was left as it is: name another one"
   elseif ask(self, "user_version") ~= version then
-    return "it was written by another version of this program, and was left as it is"
-  elseif not has_tables(found, tables) then
-    return damaged
+    complain "it was written by another version of this program, and was left as it is"
+  elseif table.concat(found, ";") ~= table.concat(tables, ";") then
+    complain(damaged)
+  elseif ask(self, "integrity_check(1)") ~= "ok" then
+    complain(damaged)
   end
-  local verdict
-  verdict, message = ask(self, "integrity_check(1)")
-  if verdict ~= "ok" then
-    return verdict and damaged or message
-  end
+  return false
 end
 
---- Sets how the file is written, takes its lock, and makes the tables of a new one.
-local function prepare(self, version, tables, is_new)
-  local mode, message = ask(self, "journal_mode = WAL")
-  if mode ~= "wal" then
-    return nil, message or "its file system cannot keep a write-ahead log"
+--- Takes the file's lock, sets how it is written, and makes the tables of a new one.
+local function prepare(self, version, tables)
+  execute(self, "PRAGMA locking_mode = EXCLUSIVE")
+  local is_new = is_empty(self, version, tables)
+  if ask(self, "journal_mode = WAL") ~= "wal" then
+    complain "its file system cannot keep a write-ahead log"
   end
-  local set
-  set, message = self:run "PRAGMA synchronous = NORMAL"
-  if not set then
-    return nil, message
-  end
-  return self:transaction(function(run)
+  execute(self, "PRAGMA synchronous = NORMAL")
+  local done, message = self:transaction(function(run)
     for _, sql in ipairs(is_new and tables or {}) do
       run(sql)
     end
@@ -198,38 +187,57 @@ local function prepare(self, version, tables, is_new)
       run(("PRAGMA user_version = %d"):format(version))
     end
   end)
+  return done or complain(message)
 end
 
---- LuaDBI, or nil and what to install.
+--- LuaDBI; complains where it is missing.
 local function driver()
   local found, library = pcall(require, "DBI")
-  if found then
-    found = pcall(require, "dbd.sqlite3")
-  end
-  if not found then
-    return nil,
+  if not found or not pcall(require, "dbd.sqlite3") then
+    complain(
       "it needs LuaDBI with SQLite: install lua-dbi-sqlite3 (Debian), or the rock luadbi-sqlite3"
+    )
   end
   return library
 end
 
---- What is wrong with the file of that name, or with the files that SQLite keeps beside it. A missing
--- file is made, readable by its owner only; SQLite gives the files beside it the same mode.
----@return string? message nil: nothing is wrong
-local function file_complaint(path)
+--- Complains of the file of that name, and of the files that SQLite keeps beside it. A missing file is made,
+-- readable by its owner only; SQLite gives the files beside it the same mode.
+local function check_file(path)
   for _, suffix in ipairs { "", "-wal", "-journal", "-shm" } do
     local message = named_file.write_complaint(path .. suffix)
     if message then
-      return suffix == "" and message or ("beside it, %s: %s"):format(path .. suffix, message)
+      complain(suffix == "" and message or ("beside it, %s: %s"):format(path .. suffix, message))
     end
   end
   -- SQLite writes whole pages: a file of another length is cut off, or is not a database.
   local kind, size = core.file_kind(path)
   if kind and size % smallest_page ~= 0 then
-    return not_ours_or_cut
+    complain(not_ours_or_cut)
   end
   -- Tried before LuaDBI opens the file, because that leaks memory when opening fails.
-  return not core.make_private(path) and meaning_of "unable to open" or nil
+  if not core.make_private(path) then
+    complain(meaning_of "unable to open")
+  end
+end
+
+local function open(path, version, tables)
+  local library = driver()
+  check_file(path)
+  -- For SQLite, names like `:memory:` and `file:…` have a special meaning.
+  local is_absolute = path:find "^[/\\]" or path:find "^%a:[/\\]"
+  local connection, message = library.Connect("SQLite3", is_absolute and path or "./" .. path)
+  if not connection then
+    complain(meaning_of(message))
+  end
+  connection:autocommit(true)
+  local self = setmetatable({ connection = connection, statements = {} }, Database)
+  local is_fine, raised = pcall(prepare, self, version, tables)
+  if not is_fine then
+    self:close()
+    error(raised, 0)
+  end
+  return self
 end
 
 --- Opens or makes the file. It is locked until it is closed, or this process ends.
@@ -239,37 +247,7 @@ end
 ---@return autopilot.fleet.Database?
 ---@return string? message one clause about the file: `it is …`
 function database.open(path, version, tables)
-  local library, message = driver()
-  if not library then
-    return nil, message
-  end
-  message = file_complaint(path)
-  if message then
-    return nil, message
-  end
-  -- For SQLite, names like `:memory:` and `file:…` have a special meaning.
-  local is_absolute = path:find "^[/\\]" or path:find "^%a:[/\\]"
-  local connection
-  connection, message = library.Connect("SQLite3", is_absolute and path or "./" .. path)
-  if not connection then
-    return nil, meaning_of(message)
-  end
-  connection:autocommit(true)
-  local self = setmetatable({ connection = connection, statements = {} }, Database)
-  local done
-  done, message = self:run "PRAGMA locking_mode = EXCLUSIVE"
-  if done then
-    local is_new
-    message, is_new = complaint_about(self, version, tables)
-    if not message then
-      done, message = prepare(self, version, tables, is_new)
-    end
-  end
-  if not done or message then
-    self:close()
-    return nil, message
-  end
-  return self
+  return caught(open, path, version, tables)
 end
 
 return database

@@ -34,24 +34,18 @@ local retries_of_success = 0.2
 -- Seconds for which requests wait while the circuit of their host is open, before they fail.
 local patience = 60
 
----@class autopilot.fleet.GatesOptions
----@field loop autopilot.fleet.Loop
----@field clock fun(): number
----@field most integer requests at a time
----@field most_for_a_host integer
----@field retry_budget autopilot.RetryBudget? gets a share of a retry for each request that succeeds
----@field tell fun(event_type: string, event: table)
-
----@param given autopilot.fleet.GatesOptions
----@return autopilot.fleet.Gates
-function Gates.new(given)
+---@param loop autopilot.fleet.Loop
+---@param given autopilot.FleetOptions
+---@param retry_budget autopilot.RetryBudget? gets a share of a retry for each request that succeeds
+---@param tell fun(event_type: string, event: table)
+function Gates.new(loop, given, retry_budget, tell)
   return setmetatable({
-    loop = given.loop,
+    loop = loop,
     clock = given.clock,
-    most = given.most,
-    most_for_a_host = math.min(given.most, given.most_for_a_host),
-    retry_budget = given.retry_budget,
-    tell = given.tell,
+    most = given.concurrency,
+    most_for_a_host = math.min(given.concurrency, given.host_concurrency or math.huge),
+    retry_budget = retry_budget,
+    tell = tell,
     by_host = {},
     in_turn = {}, -- the same gates
     turn = 0,
@@ -62,7 +56,6 @@ end
 
 --- The gate of a host.
 ---@param host string scheme, name and port
----@return autopilot.fleet.Gate
 function Gates:of(host)
   local gate = self.by_host[host]
   if not gate then
@@ -153,7 +146,6 @@ local function next_in_line(gate)
 end
 
 --- Lets the first task of a line go on, with a place or because its host is given up.
----@return boolean has_moved
 local function serve_one(gate, clock)
   local loop = gate.gates.loop
   if gate.waiting == 0 then
@@ -182,9 +174,6 @@ end
 
 --- Waits for a place. Called in the task's coroutine. Whatever it returns, `Gates:leave` is to be called
 -- afterwards.
----@param task autopilot.fleet.Task
----@param clock number now
----@param deadline number? of the clock
 ---@return "CIRCUIT_OPEN"|"TENANT_CIRCUIT_OPEN"|"DEADLINE"|nil refusal nil: the task has a place. DEADLINE: the
 --- deadline has passed, or something else has woken the task
 function Gate:enter(task, clock, deadline)
@@ -199,7 +188,7 @@ function Gate:enter(task, clock, deadline)
   end
   join_line(self, task)
   set_alarm(self, clock)
-  if deadline then
+  if deadline < math.huge then
     gates.loop.timers:set(task, deadline)
   end
   local answer = coroutine.yield(Loop.parked)
@@ -210,7 +199,6 @@ function Gate:enter(task, clock, deadline)
 end
 
 --- Gives the task's place, if it has one, to the next in line.
----@param task autopilot.fleet.Task
 function Gates:leave(task)
   local gate = task.gate
   leave_line(task)
@@ -233,7 +221,6 @@ end
 
 --- Learns how a request of a task has ended, so that host and tenant are asked as often as they bear. To be
 -- called before `leave`.
----@param task autopilot.fleet.Task
 ---@param sent_at number of the clock
 ---@param status integer? nil: no answer came
 ---@param retry_after number? seconds

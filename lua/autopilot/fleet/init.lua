@@ -31,17 +31,6 @@ local at_once = 100
 local Fleet = {}
 Fleet.__index = Fleet
 
----@class autopilot.fleet.Progress
----@field total integer? nil when only the iterator knows
----@field done integer reports so far
----@field failed integer
----@field in_flight integer requests under way
----@field asleep integer tenants that wait for a time to come
-
-local function step(set, seconds)
-  set:step(seconds)
-end
-
 --- The retry policy of clients that have none of their own; and the fleet's own retry budget, if that is
 -- in it. When a few requests of many fail, all of these are retried. When nearly all fail, there are hardly
 -- any retries, which would only make that worse: as many as come back with time.
@@ -64,11 +53,8 @@ local function open_state(self)
   if not self.state_file or self.options.state then
     return true
   end
-  local state, message = require("autopilot.fleet.state").open {
-    path = self.state_file,
-    subject = self.operation_name,
-    now = self.now,
-  }
+  local given = { path = self.state_file, subject = self.operation_name, now = self.now }
+  local state, message = require("autopilot.fleet.state").open(given)
   self.options.state = state
   return state and true, message
 end
@@ -77,15 +63,14 @@ end
 ---@return string? lost why something was not written
 local function close_state(self, is_complete)
   local state = self.state_file and self.options.state
-  if not state then
-    return nil
+  if state then
+    self.options.state = nil
+    if is_complete then
+      state:finish()
+    end
+    state:close()
+    return state.lost
   end
-  self.options.state = nil
-  if is_complete then
-    state:finish()
-  end
-  state:close()
-  return state.lost
 end
 
 --- Makes a fleet. No request is sent, and no tenant is read.
@@ -119,25 +104,12 @@ local function new(given, level)
     end,
     clock = checked.clock,
     sleep = checked.sleep,
-    wait = checked.wait or step,
+    wait = checked.wait,
   }
-  self.gates = Gates.new {
-    loop = self.loop,
-    clock = checked.clock,
-    most = checked.concurrency,
-    most_for_a_host = checked.host_concurrency or checked.concurrency,
-    retry_budget = budget,
-    tell = function(event_type, event)
-      self:emit(event_type, event)
-    end,
-  }
-  self.wire = Wire.new {
-    loop = self.loop,
-    gates = self.gates,
-    clock = checked.clock,
-    now = checked.now,
-    concurrency = checked.concurrency,
-  }
+  self.gates = Gates.new(self.loop, checked, budget, function(event_type, event)
+    self:emit(event_type, event)
+  end)
+  self.wire = Wire.new(self.loop, self.gates, checked)
   self.sleep = tenant.sleep(self)
   if type(checked.state) == "string" then
     self.state_file, checked.state = checked.state, nil
@@ -227,12 +199,13 @@ end
 
 --- When another tenant may be begun although nothing has happened until then; nil: never.
 local function next_look(self)
-  local clock, start = self.clock(), self.tenants:next_start()
+  local clock, first = self.clock(), self.tenants.starts:first()
+  local start = first and first.due_at or math.huge
   if self.tenants.is_pending then
-    return math.min(start or math.huge, clock + between_questions)
+    return math.min(start, clock + between_questions)
   end
   -- A tenant whose start has come waits for a place, not for a time.
-  return start and start > clock and start or nil
+  return start > clock and start or nil
 end
 
 --- The next report; nil at the end of the run.
@@ -322,6 +295,13 @@ function Fleet:cancel(grace, is_rest_read)
   end_at(self, self.clock() + (grace or default_grace))
 end
 
+---@class autopilot.fleet.Progress
+---@field total integer? nil when only the iterator knows
+---@field done integer reports so far
+---@field failed integer
+---@field in_flight integer requests under way
+---@field asleep integer tenants that wait for a time to come
+
 --- How far the run is.
 ---@return autopilot.fleet.Progress
 function Fleet:progress()
@@ -331,7 +311,7 @@ function Fleet:progress()
     done = counts.total,
     failed = counts.failed,
     in_flight = self.gates.under_way,
-    asleep = self.loop.asleep + (tenants and tenants:waiting() or 0),
+    asleep = self.loop.asleep + (tenants and tenants.starts.count or 0),
   }
 end
 

@@ -42,7 +42,6 @@ local collected_at_sleep = 64
 ---@field wait fun(set: any, seconds: number) moves the transfers of the set, at most for so long
 
 ---@param world autopilot.fleet.LoopWorld
----@return autopilot.fleet.Loop
 function Loop.new(world)
   return setmetatable({
     world = world,
@@ -92,7 +91,6 @@ local function resume(self, task, value)
 end
 
 --- Begins a task; returns when it waits for something or has ended.
----@param task autopilot.fleet.Task
 function Loop:begin(task)
   task.thread = coroutine.create(self.world.perform)
   resume(self, task, task)
@@ -100,8 +98,6 @@ end
 
 --- Has a task resumed soon, with that value as the result of its `yield`. A task that waits for a transfer
 -- is not resumed before that has ended.
----@param task autopilot.fleet.Task
----@param value any
 function Loop:wake(task, value)
   if not task.is_woken then
     task.is_woken, task.wake_value = true, value
@@ -110,7 +106,6 @@ function Loop:wake(task, value)
 end
 
 --- Gives up a task: it is never resumed again.
----@param task autopilot.fleet.Task
 function Loop:abandon(task)
   note_awake(self, task)
   task.thread = nil

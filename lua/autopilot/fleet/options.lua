@@ -22,7 +22,8 @@ local name = "autopilot.fleet"
 ---@field spread number? seconds over which the starts are spread, each tenant at a time of its own
 ---@field deadline number? seconds from `run`; tenants not begun by then are reported as `cancelled`
 ---@field retry_budget autopilot.RetryBudget|false|nil shared by all clients without a `retry` of their own
---- A file (see `autopilot.fleet.state`), or an object of one's own with `known`, `cooldown` and `note`.
+--- A file (see `autopilot.fleet.state`), or an object of one's own with `known`, `cooldown` and `note`, and perhaps
+--- `posted` and `note_posting`, and `flush`.
 ---@field state string|table|nil
 ---@field on_event fun(event: table)? of the clients and the fleet; an error in it changes nothing
 ---@field transport function? the HTTP layer, instead of libcurl; may yield a time of the clock to sleep
@@ -63,7 +64,12 @@ local rules = {
   on_event = { type = "function" },
   transport = { type = "function" },
   sleep = { type = "function", default = core.sleep },
-  wait = { type = "function" },
+  wait = {
+    type = "function",
+    default = function(set, seconds)
+      set:step(seconds)
+    end,
+  },
   clock = { type = "function", default = core.clock },
   now = { type = "function", default = core.now },
   random = { type = "function", default = core.random },

@@ -22,7 +22,6 @@ local default_pause, longest_pause = 1, 180
 local overloaded = { [429] = true, [502] = true, [503] = true, [504] = true }
 
 ---@param most integer requests at a time
----@return autopilot.fleet.Pace
 function Pace.new(most)
   return setmetatable({
     most = most,
@@ -35,15 +34,11 @@ end
 
 --- Whether an answer may mean that the service is overloaded. A 429 without Retry-After is the tenant's own
 -- cooldown.
----@param status integer
----@param retry_after number?
----@return boolean
 function Pace.is_throttling(status, retry_after)
   return overloaded[status] == true and (status ~= 429 or retry_after ~= nil)
 end
 
 --- Learns of a request whose answer does not mean that.
----@param sent_at number
 function Pace:succeeded(sent_at)
   self.part = self.part * (1 - weight)
   if self.limit < self.most and sent_at > self.slowed_at then
@@ -66,10 +61,6 @@ local function count_throttled(self, tenant, clock)
 end
 
 --- Learns of a tenant that was throttled.
----@param tenant any
----@param sent_at number
----@param clock number now
----@param retry_after number? seconds
 ---@return boolean has_slowed the limit was halved
 function Pace:throttle(tenant, sent_at, clock, retry_after)
   if sent_at <= self.slowed_at then
@@ -87,9 +78,6 @@ function Pace:throttle(tenant, sent_at, clock, retry_after)
 end
 
 --- Whether another request may be sent.
----@param under_way integer
----@param clock number
----@return boolean
 function Pace:allows(under_way, clock)
   if self.resume_at then
     if clock < self.resume_at then

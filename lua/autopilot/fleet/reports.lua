@@ -5,6 +5,7 @@ local redact = require "autopilot.base.redact"
 local report = require "autopilot.sync.report"
 local sentence = require "autopilot.base.sentence"
 
+--- They get the fleet (`autopilot.Fleet`) and a task of it, and return an `autopilot.Report`.
 local reports = {}
 
 local longest_message = 490 -- characters
@@ -34,11 +35,6 @@ local function own(fleet, task, fields)
 end
 
 --- For a tenant that is given up because the run ends, or not begun with.
----@param fleet autopilot.Fleet
----@param task autopilot.fleet.Task
----@param why autopilot.fleet.RunEnd
----@param has_begun boolean
----@return autopilot.Report
 function reports.given_up(fleet, task, why, has_begun)
   local operation = fleet.operation_name
   local is_late = has_begun and why == "DEADLINE" and (operation == "wait" or operation == "ensure")
@@ -68,9 +64,6 @@ end
 
 --- Changes a client's report that came after the end of the run: a request that was not sent because of that
 -- end does not mean that the service could not be reached.
----@param task autopilot.fleet.Task
----@param of_client autopilot.Report
----@return autopilot.Report of_client
 function reports.after_run_end(task, of_client)
   local outcome, network, steps = of_client.outcome, of_client.network, of_client.steps or {}
   local was_not_sent = outcome == "unreachable" or (outcome == "timed_out" and not steps[1])
@@ -81,11 +74,8 @@ function reports.after_run_end(task, of_client)
   return of_client
 end
 
---- For a tenant whose state cannot be read: it may be done, or asked for, already.
----@param fleet autopilot.Fleet
----@param task autopilot.fleet.Task
----@param message string one clause about the state file: `it is …`
----@return autopilot.Report
+--- For a tenant whose state cannot be read, which the message tells in one clause: it may be done, or asked
+-- for, already.
 function reports.state_unread(fleet, task, message)
   return own(fleet, task, {
     outcome = "unexpected",
@@ -98,10 +88,6 @@ function reports.state_unread(fleet, task, message)
 end
 
 --- For a tenant for which the user's code raised, or returned no report.
----@param fleet autopilot.Fleet
----@param task autopilot.fleet.Task
----@param message any what was raised
----@return autopilot.Report
 function reports.of_mistake(fleet, task, message)
   local text = "an error that is a " .. type(message)
   if type(message) == "string" then

@@ -14,7 +14,6 @@ Results.__index = Results
 ---@field callback_errors integer how often `on_report` raised
 ---@field elapsed number seconds
 
----@return autopilot.fleet.Results
 function Results.new()
   return setmetatable({
     queue = {}, -- of { tenant, report }, from `first` to `last`
@@ -29,8 +28,6 @@ local function count(counts, name)
 end
 
 --- Adds a report to the queue, and counts it.
----@param tenant autopilot.fleet.Tenant
----@param report autopilot.Report
 ---@param is_known boolean? it comes from the state of an earlier run
 function Results:add(tenant, report, is_known)
   local kind = report.ok and "ok" or "failed"
@@ -45,7 +42,6 @@ function Results:add(tenant, report, is_known)
 end
 
 --- Whether all reports have been taken.
----@return boolean
 function Results:is_empty()
   return self.first > self.last
 end

@@ -30,44 +30,46 @@ local function started(status, was_ours)
 end
 
 --- Arranges that the next request for a sync is noted in the state before it is sent. Returns what an earlier
--- process of this run has noted.
----@return autopilot.Since? asked_at when that process asked for a sync; nil: it did not
+-- process of this run has noted, where it has asked for a sync.
+---@return autopilot.Since? asked_at when it did
 ---@return number? seen the newest trigger that it knew of, by the service's clock; -infinity: of none
----@return string? message why that cannot be read
-local function prepare(state, task, client)
+---@return number? trigger what the record shows now
+---@return autopilot.Report? status the record
+---@return string? message why what was noted cannot be read
+local function look(state, task, seconds)
   if not state.posted then
     return nil
   end
+  local client = task.client
   local asked_at, seen, message = state:posted(task.key)
   if message then
-    return nil, nil, message
+    return nil, nil, nil, nil, message
   end
   task.before_post = function()
     task.before_post = nil
     state:note_posting(task.key, client.memory.newest_trigger or nil)
   end
   if asked_at and asked_at <= client.options.now() then
-    return client.service_clock:since(asked_at), seen or -math.huge
+    local status = client:status { deadline = seconds }
+    local trigger = status and status.last_manual_trigger
+    return client.service_clock:since(asked_at), seen or -math.huge, trigger, status
   end
 end
 
 --- Before a `sync`: finds out what became of an earlier request.
 ---@param state table the fleet's; without a method `posted` it keeps no requests
 ---@param task autopilot.fleet.Task
----@param client autopilot.Client
 ---@param given { deadline: number?, wait: boolean? }? arguments of `client:sync`
 ---@return autopilot.Report? report nil: the sync has to be asked for
 ---@return string? message why it cannot be told whether it was asked for before
-function resume.sync(state, task, client, given)
-  local asked_at, seen, message = prepare(state, task, client)
-  if not asked_at then
+function resume.sync(state, task, given)
+  local client, deadline = task.client, given and given.deadline
+  local asked_at, seen, trigger, status, message = look(state, task, deadline)
+  if not asked_at or not trigger then
     return nil, message
   end
-  local deadline = given and given.deadline
-  local status = client:status { deadline = deadline }
-  local trigger = status and status.last_manual_trigger
   local earliest, latest = client.service_clock:to_service(asked_at.at, asked_at.clock, true)
-  if not trigger or trigger < earliest or trigger <= seen then
+  if trigger < earliest or trigger <= seen then
     return nil
   elseif given and given.wait then
     local completed, failure = client:wait { timeout = deadline } -- for the record's last trigger
@@ -80,20 +82,15 @@ end
 -- came after its request, and so counts as ours whatever the clocks say.
 ---@param state table the fleet's; without a method `posted` it keeps no requests
 ---@param task autopilot.fleet.Task
----@param client autopilot.Client
 ---@param given { timeout: number? }? arguments of `client:ensure`
 ---@return nil
 ---@return string? message why it cannot be told whether a sync was asked for before
-function resume.ensure(state, task, client, given)
-  local asked_at, seen, message = prepare(state, task, client)
-  if not asked_at then
-    return nil, message
+function resume.ensure(state, task, given)
+  local asked_at, seen, trigger, _, message = look(state, task, given and given.timeout)
+  if asked_at and trigger and trigger > seen then
+    task.client.memory:note_proven(asked_at.at, asked_at.clock, trigger)
   end
-  local status = client:status { deadline = given and given.timeout }
-  local trigger = status and status.last_manual_trigger
-  if trigger and trigger > seen then
-    client.memory:note_proven(asked_at.at, asked_at.clock, trigger)
-  end
+  return nil, message
 end
 
 return resume

@@ -30,24 +30,17 @@ local state = {}
 ---@field started_at number Unix time at which this run was started, perhaps by another process
 ---@field done_before integer tenants that were done before this process took the run up
 ---@field lost string? why something could not be written
----@field package database autopilot.fleet.Database
----@field package synced_at number Unix time
----@field package prefix string before each key
----@field package cooldown_length number seconds, with the margin
----@field package run_id integer
 local State = {}
 State.__index = State
 
 local name = "autopilot.fleet.state"
 
+local function complaint_about_path(path)
+  return (path == "" or path:find("\0", 1, true)) and "must be the name of a file" or nil
+end
+
 local rules = {
-  path = {
-    type = "string",
-    required = true,
-    check = function(path)
-      return (path == "" or path:find("\0", 1, true)) and "must be the name of a file" or nil
-    end,
-  },
+  path = { type = "string", required = true, check = complaint_about_path },
   subject = { type = "string", default = "sync" },
   host = { type = "string", default = "" },
   resume_within = { type = "number", default = 43200, min = 0 },
@@ -87,16 +80,14 @@ local note_tenant = [[
 local note_done = "INSERT OR REPLACE INTO done (run, key, report) VALUES (?, ?, ?)"
 
 -- The fields of a report that get into the file.
-local kept = {
-  "ok operation outcome tenant status http_version delivered confirmed_by answered_by",
-  "retry_after retry_at request_id client_request_id activity_id service_date diagnostics error",
-  "hint network gave_up elapsed sync_status last_sync last_manual_trigger cooldown_until",
-  "cooldown_remaining ready service_time",
-}
+local kept = "ok operation outcome tenant status http_version delivered confirmed_by answered_by "
+  .. "retry_after retry_at request_id client_request_id activity_id service_date diagnostics error "
+  .. "hint network gave_up elapsed sync_status last_sync last_manual_trigger cooldown_until "
+  .. "cooldown_remaining ready service_time"
 
 local function encode(given)
   local fields = {}
-  for field in table.concat(kept, " "):gmatch "%S+" do
+  for field in kept:gmatch "%S+" do
     fields[field] = given[field]
   end
   return json.encode(fields) or json.encode { ok = given.ok, operation = given.operation }
@@ -138,16 +129,18 @@ end
 
 --- Keeps the first message about something that could not be written.
 local function note_loss(self, done, message)
-  if not done then
-    self.lost = self.lost or message
-    return nil, message
-  end
-  return true
+  self.lost = self.lost or (not done and message or nil)
+  return done and true, message
 end
 
 --- The key of a tenant in the file. Upper and lower case make no difference.
 local function key_of(self, key)
   return self.prefix .. key:lower()
+end
+
+--- Runs a statement whose first two parameters are this run and a tenant.
+local function run_for(self, key, sql, ...)
+  return self.database:run(sql, self.run_id, key_of(self, key), ...)
 end
 
 -- Values are cast when they are read: a damaged byte may have changed the type of one.
@@ -157,11 +150,8 @@ end
 ---@return autopilot.Report?
 ---@return string? message why that cannot be read; nil when the tenant is not done
 function State:known(key)
-  local rows, message = self.database:run(
-    "SELECT CAST(report AS TEXT) FROM done WHERE run = ? AND key = ?",
-    self.run_id,
-    key_of(self, key)
-  )
+  local sql = "SELECT CAST(report AS TEXT) FROM done WHERE run = ? AND key = ?"
+  local rows, message = run_for(self, key, sql)
   if not rows or not rows[1] then
     return nil, message
   end
@@ -182,17 +172,13 @@ end
 ---@param key string
 ---@return number? retry_at Unix time
 function State:cooldown(key)
-  local rows = self.database:run(
-    "SELECT CAST(cooldown_end AS REAL) FROM tenant WHERE key = ?",
-    key_of(self, key)
-  )
+  local sql = "SELECT CAST(cooldown_end AS REAL) FROM tenant WHERE key = ?"
+  local rows, now = self.database:run(sql, key_of(self, key)), self.now()
   local ends = rows and rows[1] and rows[1][1]
-  local now = self.now()
-  if not ends or ends <= now then
-    return nil
+  if ends and ends > now then
+    -- The clock may have been wrong then, but no sync was triggered in the future.
+    return math.min(ends, now + self.cooldown_length)
   end
-  -- The clock may have been wrong then, but no sync was triggered in the future.
-  return math.min(ends, now + self.cooldown_length)
 end
 
 --- Whether this run has asked for a sync of the tenant before: see `note_posting`.
@@ -201,16 +187,10 @@ end
 ---@return number? seen the newest trigger that it knew of then, the service's clock
 ---@return string? message why that cannot be read
 function State:posted(key)
-  local rows, message = self.database:run(
-    "SELECT CAST(at AS REAL), CAST(seen AS REAL) FROM asked WHERE run = ? AND key = ?",
-    self.run_id,
-    key_of(self, key)
-  )
-  if not rows then
-    return nil, nil, message
-  end
-  local row = rows[1] or {}
-  return row[1], row[2]
+  local sql = "SELECT CAST(at AS REAL), CAST(seen AS REAL) FROM asked WHERE run = ? AND key = ?"
+  local rows, message = run_for(self, key, sql)
+  local row = rows and rows[1] or {}
+  return row[1], row[2], message
 end
 
 --- Notes that a request for a sync of the tenant is about to be sent, in case the process ends before the
@@ -218,16 +198,8 @@ end
 ---@param key string
 ---@param seen number? the newest trigger in it, the service's clock
 function State:note_posting(key, seen)
-  note_loss(
-    self,
-    self.database:run(
-      "INSERT OR IGNORE INTO asked (run, key, at, seen) VALUES (?, ?, ?, ?)",
-      self.run_id,
-      key_of(self, key),
-      self.now(),
-      seen
-    )
-  )
+  local sql = "INSERT OR IGNORE INTO asked (run, key, at, seen) VALUES (?, ?, ?, ?)"
+  note_loss(self, run_for(self, key, sql, self.now(), seen))
 end
 
 --- Notes a report. When this returns, the note outlives this process; after a few seconds and another note,
@@ -248,7 +220,7 @@ function State:note(key, given)
     end
   end)
   if noted and math.abs(now - self.synced_at) >= longest_unsynced then
-    noted, message = self:flush()
+    return self:flush()
   end
   return note_loss(self, noted, message)
 end
@@ -258,25 +230,23 @@ end
 ---@return string? message
 function State:flush()
   self.synced_at = self.now()
-  return note_loss(self, self.database:sync())
+  return note_loss(self, self.database:run "PRAGMA wal_checkpoint(FULL)")
 end
 
 local function forget_run(run, id)
-  run("DELETE FROM done WHERE run = ?", id)
-  run("DELETE FROM asked WHERE run = ?", id)
-  run("DELETE FROM run WHERE id = ?", id)
+  for _, of_run in ipairs { "done WHERE run", "asked WHERE run", "run WHERE id" } do
+    run("DELETE FROM " .. of_run .. " = ?", id)
+  end
 end
 
 --- Ends this run: the next one does everything anew.
 ---@return boolean? done
 ---@return string? message
 function State:finish()
-  return note_loss(
-    self,
-    self.database:transaction(function(run)
-      forget_run(run, self.run_id)
-    end)
-  )
+  local done, message = self.database:transaction(function(run)
+    forget_run(run, self.run_id)
+  end)
+  return note_loss(self, done, message)
 end
 
 --- Closes the file. Without `finish` before, the run can be taken up again. May be called again.
@@ -305,29 +275,26 @@ end
 ---@return string? message one sentence
 function state.open(given)
   local checked = options.check(name, rules, given)
-  local function refuse(message)
-    return nil, ("the state file %s: %s"):format((checked.path:gsub("%c", "?")), message)
-  end
   local opened, message = database.open(checked.path, version, tables)
-  if not opened then
-    return refuse(message)
-  end
   local self = setmetatable({
     database = opened,
     now = checked.now,
-    synced_at = checked.now(),
-    prefix = checked.host .. " ",
+    synced_at = checked.now(), -- Unix time
+    prefix = checked.host .. " ", -- of each key
     cooldown_length = checked.cooldown + checked.cooldown_margin,
   }, State)
   local begun
-  begun, message = opened:transaction(function(run)
-    begin(self, run, checked.host .. "\n" .. checked.subject, checked.resume_within)
-  end)
-  if not begun then
-    opened:close()
-    return refuse(message)
+  if opened then
+    begun, message = opened:transaction(function(run)
+      begin(self, run, checked.host .. "\n" .. checked.subject, checked.resume_within)
+    end)
   end
-  return self
+  if begun then
+    return self
+  elseif opened then
+    opened:close()
+  end
+  return nil, ("the state file %s: %s"):format((checked.path:gsub("%c", "?")), message)
 end
 
 return state

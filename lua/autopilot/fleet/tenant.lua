@@ -17,6 +17,7 @@ local service = require "autopilot.client.service"
 require "autopilot.transport.ca_file"
 require "autopilot.transport.foreign"
 
+--- Its functions get the fleet (`autopilot.Fleet`) and a task of it (`autopilot.fleet.Task`).
 local tenant = {}
 
 -- The argument that limits the time of an operation, and its default in seconds.
@@ -67,9 +68,6 @@ local function deliver(fleet, task, report)
 end
 
 --- Ends a task whose coroutine has raised.
----@param fleet autopilot.Fleet
----@param task autopilot.fleet.Task
----@param message any
 function tenant.fail(fleet, task, message)
   fleet.gates:leave(task)
   deliver(
@@ -84,8 +82,6 @@ function tenant.fail(fleet, task, message)
 end
 
 --- Ends a task that does not end by itself.
----@param fleet autopilot.Fleet
----@param task autopilot.fleet.Task
 function tenant.give_up(fleet, task)
   fleet.loop:abandon(task)
   fleet.gates:leave(task)
@@ -197,7 +193,7 @@ local function report_at_once(fleet, task, given)
   elseif task.deadline and task.deadline <= fleet.clock() then
     return reports.given_up(fleet, task, "DEADLINE", false)
   elseif state and look then
-    local report, unread = look(state, task, task.client, given)
+    local report, unread = look(state, task, given)
     return unread and reports.state_unread(fleet, task, unread) or report
   end
 end
@@ -212,8 +208,6 @@ local function report_of(report, failure)
 end
 
 --- Runs the task. Called in its coroutine.
----@param fleet autopilot.Fleet
----@param task autopilot.fleet.Task
 function tenant.perform(fleet, task)
   task.client = make_client(fleet, task)
   recall_cooldown(fleet, task)
@@ -244,8 +238,6 @@ local function wait_of(fleet, task, seconds)
 end
 
 --- Makes the function with which the clients of a fleet sleep: only the tenant's own coroutine waits.
----@param fleet autopilot.Fleet
----@return fun(seconds: number)
 function tenant.sleep(fleet)
   return function(seconds)
     if not fleet.loop.current then
@@ -275,8 +267,6 @@ local function report_before(fleet, task)
 end
 
 --- Begins a tenant: it has a report when this returns, or its task waits for something.
----@param fleet autopilot.Fleet
----@param given autopilot.fleet.Tenant
 function tenant.begin(fleet, given)
   local id, key = Tenants.identify(given)
   local task = { tenant = given, id = id, key = key, began = fleet.clock() }

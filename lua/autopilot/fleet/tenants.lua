@@ -14,7 +14,7 @@ local most_ahead = 20000
 ---@field total integer? number of tenants, where it is known
 ---@field failure { message: any }? what the source has raised, which ended it
 ---@field is_pending boolean the source had no tenant when it was last asked, and is to be asked again
----@field package starts autopilot.fleet.Timers tenants that were read, and wait for their time
+---@field starts autopilot.fleet.Timers those that were read and wait for their time: `{ tenant = }`
 local Tenants = {}
 Tenants.__index = Tenants
 
@@ -28,9 +28,7 @@ local function of_list(list)
 end
 
 --- A function that returns the next tenant, or nil at the end; and the number of tenants, where it is known.
----@param source any see `autopilot.FleetOptions`
----@return function read
----@return integer? total
+-- What a function of the user returns first may be such a function itself, or a list.
 local function open(source)
   local metatable = getmetatable(source)
   if type(source) ~= "function" and not (metatable and metatable.__call) then
@@ -42,12 +40,9 @@ local function open(source)
       return (read())
     end
     local first = source()
-    if type(first) == "function" then
-      read = first
-    elseif type(first) == "table" and first.tenant == nil and first[1] ~= nil then
-      read = of_list(first)
-    else
-      read = source
+    local is_list = type(first) == "table" and first.tenant == nil and first[1] ~= nil
+    read = type(first) == "function" and first or is_list and of_list(first) or source
+    if read == source then
       return first
     end
     return (read())
@@ -73,9 +68,7 @@ end
 
 local modulus = 2147483647 -- a prime; products stay exact in a double
 
---- Where in a spread a tenant starts: always at the same point, and all tenants evenly distributed.
----@param key string
----@return number fraction in [0, 1)
+--- Where in a spread, from 0 to 1, a tenant starts: always at the same point, and all tenants evenly distributed.
 local function fraction_of(key)
   local hash = 5381
   for index = 1, #key do
@@ -90,7 +83,6 @@ end
 ---@param source any see `autopilot.FleetOptions`
 ---@param spread number seconds
 ---@param began number of the clock
----@return autopilot.fleet.Tenants
 function Tenants.new(source, spread, began)
   local read, total = open(source)
   return setmetatable({
@@ -146,25 +138,11 @@ function Tenants:take(clock, is_late)
   end
 end
 
---- When the next of the tenants that were read starts.
----@return number?
-function Tenants:next_start()
-  local first = self.starts:first()
-  return first and first.due_at
-end
-
---- How many tenants were read and wait for their time.
----@return integer
-function Tenants:waiting()
-  return self.starts.count
-end
-
 --- Reads no more. Tenants that were read are still handed out.
 function Tenants:close()
   self.read, self.is_pending = nil, false
 end
 
----@return boolean
 function Tenants:has_ended()
   return not self.read and self.starts.count == 0
 end

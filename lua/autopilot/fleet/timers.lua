@@ -9,7 +9,6 @@
 local Timers = {}
 Timers.__index = Timers
 
----@return autopilot.fleet.Timers
 function Timers.new()
   return setmetatable({ count = 0, added = 0 }, Timers)
 end
@@ -37,8 +36,6 @@ local function settle(self, item, index)
 end
 
 --- Puts an item in, or moves it to another time.
----@param item table
----@param time number
 function Timers:set(item, time)
   self:remove(item)
   self.count, self.added = self.count + 1, self.added + 1
@@ -47,7 +44,6 @@ function Timers:set(item, time)
 end
 
 --- Takes an item out, if it is in.
----@param item table
 function Timers:remove(item)
   local index = item.due_index
   if index then
@@ -60,7 +56,6 @@ function Timers:remove(item)
 end
 
 --- The earliest item, whose time is in `due_at`; nil when there is none.
----@return table?
 function Timers:first()
   return self[1]
 end

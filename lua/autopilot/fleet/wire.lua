@@ -7,27 +7,30 @@
 local core = require "autopilot.core"
 local curl = require "autopilot.transport.curl"
 local dates = require "autopilot.base.dates"
+local merged = require "autopilot.base.merged"
 local options = require "autopilot.base.options"
 local protected_call = require "autopilot.base.protected_call"
 
 ---@class autopilot.fleet.Wire
----@field loop autopilot.fleet.Loop whose transfer set it is
----@field gates autopilot.fleet.Gates
----@field clock fun(): number
----@field now fun(): number
----@field concurrency integer
 ---@field is_cancelled boolean nothing more is sent
 local Wire = {}
 Wire.__index = Wire
 
 local default_timeout = { connect = 10, total = 60 }
 
----@param self autopilot.fleet.Wire
----@return autopilot.fleet.Wire
-function Wire.new(self)
-  self.is_cancelled = false
-  self.transports = {}
-  return setmetatable(self, Wire)
+---@param loop autopilot.fleet.Loop whose transfer set it makes
+---@param gates autopilot.fleet.Gates
+---@param given autopilot.FleetOptions
+function Wire.new(loop, gates, given)
+  return setmetatable({
+    loop = loop,
+    gates = gates,
+    clock = given.clock,
+    now = given.now,
+    concurrency = given.concurrency,
+    is_cancelled = false,
+    transports = {},
+  }, Wire)
 end
 
 local messages = {
@@ -47,17 +50,6 @@ local function current_set(self)
   return loop.set
 end
 
---- Seconds that a request may still take after having waited for its place.
-local function left_of(task, total, asked_at, clock)
-  if task.deadline then
-    total = math.min(total, task.deadline - clock)
-  end
-  if not task.knows_deadline then
-    total = total - (clock - asked_at) -- `total` may be what is left to a deadline of the operation
-  end
-  return total
-end
-
 --- Waits until a request may be sent. Afterwards `Gates:leave` gives its place back.
 ---@return string? refusal why it is not to be sent
 ---@return number? seconds that are left
@@ -68,13 +60,13 @@ local function enter(self, gate, task, total)
   elseif self.is_cancelled then
     return "CANCELLED"
   end
-  local asked_at, limit = self.clock(), task.deadline
+  local asked_at, limit = self.clock(), task.deadline or math.huge
   if not task.knows_deadline then
-    limit = math.min(limit or math.huge, asked_at + total)
+    limit = math.min(limit, asked_at + total) -- `total` may be what is left to an operation's deadline
   end
   local refusal = gate:enter(task, asked_at, limit)
   local sent_at = self.clock()
-  local left = left_of(task, total, asked_at, sent_at)
+  local left = math.min(total, limit - sent_at)
   if not refusal and left > 0 and not self.is_cancelled then
     return nil, left, sent_at
   end
@@ -198,16 +190,6 @@ function Wire:transport(http)
   return self.transports[key]
 end
 
---- A copy of a request that may take these seconds.
-local function with_timeout(request, connect, total)
-  local copy = {}
-  for name, value in pairs(request) do
-    copy[name] = value
-  end
-  copy.timeout = { connect = connect, total = total }
-  return copy
-end
-
 --- Makes a transport of the user wait for places like ours. It may yield what a task may yield.
 ---@param inner function
 ---@return function transport
@@ -222,7 +204,8 @@ function Wire:wrap(inner)
       connect = timeout.connect or default_timeout.connect,
       total = total,
     }, function(connect, left)
-      return inner(left < total and with_timeout(request, connect, left) or request)
+      local shorter = { timeout = { connect = connect, total = left } }
+      return inner(left < total and merged(request, shorter) or request)
     end)
     return response, network
   end
