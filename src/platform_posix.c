@@ -90,7 +90,8 @@ bool platform_ignores_broken_pipes(void) {
 }
 
 void platform_ignore_broken_pipes(void) {
-    (void)signal(SIGPIPE, SIG_IGN);
+    struct sigaction action = {.sa_handler = SIG_IGN};
+    (void)sigaction(SIGPIPE, &action, NULL);
 }
 
 bool platform_is_connected(intptr_t socket) {
