@@ -49,13 +49,12 @@ void idle_sockets_note(struct idle_sockets *sockets, CURL *easy, uint64_t connec
     long version = 0;
     curl_socket_t socket = CURL_SOCKET_BAD;
     curl_easy_getinfo(easy, CURLINFO_HTTP_VERSION, &version);
-    if (connection == 0 || version >= CURL_HTTP_VERSION_2_0 ||
-        (!is_new_connection(easy) && find(sockets, connection) != NULL)) {
-        return; /* asking for the socket of one that is known would search all connections */
+    if (version == 0 || !is_new_connection(easy)) {
+        return; /* over, or known: asking for its socket would search all connections */
     }
     curl_easy_getinfo(easy, CURLINFO_ACTIVESOCKET, &socket);
     forget(sockets, connection, socket);
-    if (socket != CURL_SOCKET_BAD && has_room(sockets)) {
+    if (version < CURL_HTTP_VERSION_2_0 && socket != CURL_SOCKET_BAD && has_room(sockets)) {
         sockets->entries[sockets->count++] = (struct idle_socket){connection, socket};
     }
 }

@@ -55,7 +55,7 @@ end
 
 --- Where the C module for nginx's LuaJIT is: a pattern for LUA_CPATH, or nil.
 local function c_module_path(root)
-  local folder = root .. "/build/luajit"
+  local folder = ("%s/%s/luajit"):format(root, os.getenv "BUILD" or "build")
   return shell.read('[ -f "$1/autopilot/core.so" ] && echo yes', folder) ~= "" and folder .. "/?.so"
 end
 
