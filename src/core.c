@@ -48,12 +48,6 @@ int luaopen_autopilot_core(lua_State *L) {
                           "one with OpenSSL or GnuTLS",
                           libcurl->ssl_version);
     }
-    const char *ssl_version = curl_version_info(CURLVERSION_NOW)->ssl_version;
-    if (ssl_version != NULL && strstr(ssl_version, "NSS/") != NULL) {
-        return luaL_error(L,
-                          "autopilot.core: libcurl with NSS cannot be used: the authorities that "
-                          "one client trusts would hold for others too");
-    }
     platform_pin_module();
     platform_occupy_standard_descriptors();
     lua_newtable(L);

@@ -67,7 +67,7 @@ static void check(lua_State *L, const char *problem) {
     }
 }
 
-/* Leaves the field of the options on the stack; NULL when it is nil. */
+/* Pushes the field of the options, a string or nil; NULL for nil. Raises for other types. */
 static const char *string_field(lua_State *L, const char *name, size_t *length) {
     lua_getfield(L, OPTIONS, name);
     if (lua_isnil(L, -1)) {
@@ -79,7 +79,7 @@ static const char *string_field(lua_State *L, const char *name, size_t *length) 
     return lua_tolstring(L, -1, length);
 }
 
-/* The same for a text with a NUL, where it would be cut: refused. */
+/* As string_field, for C strings: raises for a text with a NUL, at which it would be cut. */
 static const char *text_field(lua_State *L, const char *name) {
     size_t length = 0;
     const char *text = string_field(L, name, &length);

@@ -29,8 +29,8 @@ static bool stands_in(struct text needle, struct text text) {
     return false;
 }
 
-/* True when the text has a sign of any token, or a byte that may belong to an encoding or to an
- * invisible character. */
+/* True when the text may hold a token (`eyJ`, `Bearer`), or has a byte that may belong to an
+ * encoding or to an invisible character. */
 static bool is_suspect(struct text text) {
     static const struct text signs[] = {{"eyJ", 3}, {"earer", 5}};
     for (size_t i = 0; i < text.length; i++) {

@@ -45,8 +45,8 @@ void platform_close_on_exec(intptr_t socket);
  * which the program would then print. Reading from or writing to them fails as before. */
 void platform_occupy_standard_descriptors(void);
 
-/* Notes the lowest descriptors that are not in use; later has exec close those of them that have
- * become pipes or unix-domain sockets. Does nothing on Windows, where no program inherits them. */
+/* note_free notes the lowest free descriptors. close_on_exec_new is called later: it sets
+ * close-on-exec for those that are pipes or unix-domain sockets by then. No-ops on Windows. */
 enum { PLATFORM_LOWEST_FREE = 16 };
 void platform_note_free(int lowest[PLATFORM_LOWEST_FREE]);
 void platform_close_on_exec_new(const int lowest[PLATFORM_LOWEST_FREE]);

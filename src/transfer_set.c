@@ -222,9 +222,9 @@ static int count_connecting(const struct transfer_set *set) {
     return count;
 }
 
-/* Has libcurl check all transfers itself, while one of them may have no connection yet, and once
- * more: a transfer that begins in such a check makes libcurl 7.88.1 forget answers until the next,
- * which therefore follows at once. */
+/* Has libcurl check all transfers, and decides when to do so again: soon, if one of them may have
+ * no connection yet. If a transfer got its connection, the check is repeated at once:
+ * libcurl 7.88.1 overlooks answers that arrived during that check, until the next. */
 static CURLMcode look_after_connecting(struct transfer_set *set) {
     CURLMcode status = CURLM_OK;
     int before = count_connecting(set), after = before;

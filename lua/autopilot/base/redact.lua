@@ -38,6 +38,7 @@ local function character(digits)
   return string.char(tonumber(digits, 16))
 end
 
+--- The character of JSON's escape `\uXXXX`, in UTF-8.
 local function unicode_character(digits)
   return entities.utf8(tonumber(digits, 16))
 end

@@ -1,5 +1,5 @@
---- The answers other than the one hoped for, in the shape of a report: of a request that was not sent, of one
--- that the network failed, and of one that was refused or answered by something else.
+--- The answers of requests that failed, in the shape of a report: a request was not sent, the network
+-- failed, Graph refused the request, or a proxy or portal answered in its place.
 --
 -- What the outcomes mean for a sync, and the hints that hold for every answer with the same outcome, are
 -- in `autopilot.sync.outcome`.
@@ -20,10 +20,10 @@ local longest_id = 200 -- characters
 
 -- ---- Nothing was sent --------------------------------------------------------------------------------
 
---- The answer to a request that was not sent; the client gives it.
+--- The client's own answer to a request that was not sent.
 ---@param client autopilot.Client
 ---@param outcome autopilot.Outcome
----@param fields table what else the answer tells; `retry_at` or `retry_after` gives both
+---@param fields table further fields of the answer; of `retry_at` and `retry_after` one is enough
 ---@return table answer in the shape of a report
 function answers.not_sent(client, outcome, fields)
   fields.outcome, fields.delivered, fields.answered_by, fields.sends = outcome, "no", "client", 0

@@ -7,8 +7,8 @@ local protected_call = require "autopilot.base.protected_call"
 
 local bearer = {}
 
---- The client's HTTP layer and sleep, changed so that neither goes beyond the deadline; and the deadline as
--- Unix time.
+--- Returns the client's transport and sleep, limited so that neither lasts beyond the deadline; and the
+-- deadline, which is given on the monotonic clock, as Unix time.
 local function until_deadline(client, deadline)
   local options, transport = client.options, client.transport
   local function remaining()

@@ -53,9 +53,9 @@ local function guarded(method, operation)
   end
 end
 
---- The options, with OpenResty's ways to wait where none were given. What is not a table is told of by the
--- function that takes the options.
-local function in_our_world(given, wait)
+--- The options, with OpenResty's `sleep` and `wait` as defaults. A value that is not a table is returned
+-- unchanged: the function that gets the options raises the error.
+local function with_defaults(given, wait)
   return type(given) == "table" and merged({ sleep = sleep, wait = wait }, given) or given
 end
 
@@ -63,7 +63,7 @@ end
 ---@param given autopilot.ClientOptions
 ---@return autopilot.Client
 function preset.client(given)
-  local client = make_client(in_our_world(given), worker.transport, 3)
+  local client = make_client(with_defaults(given), worker.transport, 3)
   for _, operation in ipairs { "sync", "status", "wait", "ensure" } do
     client[operation] = guarded(client[operation], operation)
   end
@@ -75,7 +75,7 @@ end
 ---@return autopilot.Fleet? fleet nil when the state file cannot be used
 ---@return string? message
 function preset.fleet(given)
-  local filled = in_our_world(given, require("autopilot.openresty.polling").wait)
+  local filled = with_defaults(given, require("autopilot.openresty.polling").wait)
   local fleet, message = autopilot.fleet(filled, 3) -- no tail call: mistakes are told at the caller's
   return fleet, message
 end
@@ -107,7 +107,7 @@ preset.transport = {
 
 --- Retries any function of the user's own, sleeping as light threads do.
 local function run(policy, fn, world)
-  return autopilot.retry.run(policy, fn, in_our_world(world == nil and {} or world))
+  return autopilot.retry.run(policy, fn, with_defaults(world == nil and {} or world))
 end
 
 preset.retry = setmetatable({ run = run }, { __index = autopilot.retry })

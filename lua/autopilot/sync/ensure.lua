@@ -142,9 +142,9 @@ local function note_failure(self)
   self.call:note("look", self.why)
 end
 
---- Goes on where a sync that counts has been triggered: waits for its end, or finds that it has ended.
+--- Called when a sync that counts has been triggered. Waits until it has ended, if it has not.
 ---@return table? answer nil: the sync failed
----@return table? failed the answer that tells of that, where it was waited for
+---@return table? failed after a wait for a sync that failed: the answer that says so
 local function join(self, found, answer, trigger)
   local call = self.call
   local ending = call.client.memory:ending(found, trigger)

@@ -1,27 +1,28 @@
---- Settles whether a sync request whose answer was lost started a sync: the record tells.
+--- Finds out from the status record whether a sync request whose answer was lost started a sync.
 --
--- Recovery is not a retry: it asks nothing of the service but its record, once or twice for each attempt
--- that needs it, whatever the policy says.
+-- Recovery is not a retry: it only reads the record, once or twice for each attempt that needs it, under
+-- every retry policy.
 --
--- What a stamp proves: at or after our sending, that a sync was triggered since, by us or by others;
--- between our sending and our giving up, that our request has arrived. `Date` has whole seconds and answers
--- travel, so a stamp may lie where it is possible that it is from before our sending and that it is from
--- after. Then one more read is made at a moment that decides; what stays open counts for us. So `started`
--- can be false in two cases only: our own request was lost, and a sync of another client was triggered
--- in the time of two round trips before it was sent (in the second before, if no further read can be made),
--- or while it was under way.
+-- A "stamp" is the record's time of the last manual trigger. A stamp at or after the time of sending proves
+-- that a sync was triggered since, by us or by another client. A stamp between the time of sending and the
+-- time at which we stopped waiting proves that our request arrived. `Date` has whole seconds, and answers
+-- take time, so it may be uncertain whether a stamp is from before or after our sending. Then the record is
+-- read once more, at a time at which the answer's `Date` decides. A stamp that stays uncertain counts as
+-- one from after. So `started` can be wrong in two cases only. In both our own request was lost, and another
+-- client triggered a sync: either less than two round trips before we sent (less than a second, if no
+-- second read can be made), or while our request was under way.
 
 local outcome = require "autopilot.sync.outcome"
 local record = require "autopilot.sync.record"
 
 local recover = {}
 
----@class autopilot.Unsettled the requests of a call of which it is open whether they started a sync
+---@class autopilot.Unsettled requests of a call that may have started a sync
 ---@field since autopilot.Since when the first was sent
----@field earliest number? the same on the service's clock, when that was known already
+---@field earliest number? the same on the service's clock, if that was known then
 ---@field sent_last autopilot.Since when the last was sent
----@field took number and after how many seconds it was given up
----@field seen number? the latest trigger's stamp that is known to be from before
+---@field took number seconds after which the last one ended without an answer
+---@field seen number? the latest stamp that is known to be from before them
 
 local lost_in_a_gateway = { [502] = true, [503] = true, [504] = true }
 
@@ -55,7 +56,7 @@ local function keep_open(posting, answer, seen)
   open.sent_last, open.took = sent, answer.elapsed
 end
 
---- Whether a stamp counts as one from after our sending, and whether that is beyond doubt.
+--- Whether a stamp counts as later than our sending, and whether that is certain.
 local function counts(posting, stamp)
   local open = posting.unsettled
   local since = open.since
@@ -66,9 +67,9 @@ local function counts(posting, stamp)
   return stamp > (open.seen or 0), stamp >= latest
 end
 
---- Reads the record once more where its stamp counts, but not beyond doubt: two round trips before the
--- moment at which `Date` would show a new second if our request had been sent at the stamp's own time. If
--- it shows that second already, the service's clock is further ahead, and the stamp is from before.
+--- Reads the record once more if its stamp counts but is not certain. The read is timed two round trips
+-- before `Date` would change to a new second if our request had been sent exactly at the stamp. If `Date`
+-- shows that second already, the service's clock is further ahead, and the stamp is from before.
 ---@param took number seconds that the read took
 local function look_closer(posting, found, took)
   local call, open = posting.call, posting.unsettled
@@ -88,8 +89,8 @@ local function look_closer(posting, found, took)
   return record.read_once(call)
 end
 
---- Whether the record shows that a sync was triggered since the first of our requests of which it was
--- open whether they did. If so, the client's memory learns of it.
+--- Whether the record shows that a sync was triggered since the first of the unsettled requests. If so,
+-- the client remembers it.
 ---@param posting autopilot.Posting
 ---@param found autopilot.SettingsRecord
 ---@param answer table of the read
@@ -124,8 +125,9 @@ function recover.settle(posting, found, answer)
   return true, found, answer
 end
 
---- Gives an answer the outcome that follows from the record, and removes what belongs to the lost answer.
-local function become(answer, name, retry_at, retry_after)
+--- Gives the answer of the lost request the outcome that the record shows, and clears its fields about
+-- the failure.
+local function set_outcome(answer, name, retry_at, retry_after)
   answer.outcome = name
   answer.answered_by = nil -- it follows from the record, not from an answer to the request
   answer.network, answer.error, answer.hint = nil, nil, nil
@@ -160,7 +162,7 @@ local function look(posting, answer, is_lost)
   local is_settled
   is_settled, found = recover.settle(posting, found, of_read)
   if is_settled then
-    become(answer, "started")
+    set_outcome(answer, "started")
     answer.confirmed_by = "status"
     return nil
   elseif is_lost then
@@ -170,7 +172,7 @@ local function look(posting, answer, is_lost)
       -- The lost request started nothing, so asking again cannot start a second sync.
       return { outcome = "unreachable" }
     end
-    become(answer, name, ends, ends and ends - now)
+    set_outcome(answer, name, ends, ends and ends - now)
   end
   return answer
 end

@@ -118,9 +118,9 @@ function authority.environment(checked)
   end
 end
 
---- The scope to ask for: the option, else the client's, else that of the cloud's Graph. Returns nil and a
--- sentence for the Graph of another cloud: the client would send that token to its own. Scopes of other
--- services are not checked.
+--- The scope to ask for: the option, else the client's, else that of the cloud's Graph. Nil and a sentence
+-- if the scope is that of another cloud's Graph: its token would be sent to the Graph of the client's
+-- cloud. Scopes of other services are not checked.
 ---@param checked table
 ---@param ask autopilot.TokenAsk
 ---@return string? scope, string? message

@@ -87,7 +87,8 @@ local function postpone_renewal(kept, now)
   kept.fresh_until, kept.obtained_at = now + pause_after_failure, math.min(kept.obtained_at, now)
 end
 
---- Asks the provider, and keeps what it says. Runs in one coroutine at a time for a key.
+--- Asks the provider for a token, and keeps the token. A failure is kept for as long as its Retry-After
+-- says. Runs in one coroutine at a time for a key.
 local function fetch(self, ask)
   local kept, message, details = self.obtain(ask)
   local now, entry = ask.now(), entry_of(self, ask)

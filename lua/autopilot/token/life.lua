@@ -49,7 +49,7 @@ local function seconds_of(token, expires_in, now)
   return seconds
 end
 
---- Asks a provider.
+--- Asks a provider for a token. Returns it with the times until which it is fresh and valid.
 ---@param provider autopilot.TokenProvider
 ---@param ask autopilot.TokenAsk
 ---@return autopilot.token.Kept? kept nil when the provider failed

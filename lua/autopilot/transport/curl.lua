@@ -200,6 +200,7 @@ function curl.prepare(http, request)
   }
 end
 
+--- A text that two requests share if they can use the same prepared request.
 local function key_of(request)
   local parts = { request.method, request.url }
   for name, value in pairs(request.headers or {}) do
