@@ -83,7 +83,7 @@ static void push_response(lua_State *L, const struct transfer *transfer) {
     lua_setfield(L, -2, "headers");
     push_timings(L, transfer->timings);
     lua_setfield(L, -2, "timings");
-    lua_support_set_integer(L, "sends", transfer->sends);
+    lua_support_set_integer(L, "sends", (lua_Integer)transfer->sends);
 }
 
 static void push_network(lua_State *L, const struct transfer *transfer) {
@@ -93,7 +93,7 @@ static void push_network(lua_State *L, const struct transfer *transfer) {
     lua_support_set_text(L, "message", transfer->message);
     lua_support_set_flag(L, "timeout", transfer->code == CURLE_OPERATION_TIMEDOUT);
     lua_support_set_text(L, "delivered", transfer->sends == 0 ? "no" : "unknown");
-    lua_support_set_integer(L, "sends", transfer->sends);
+    lua_support_set_integer(L, "sends", (lua_Integer)transfer->sends);
 }
 
 static int result(lua_State *L) {
