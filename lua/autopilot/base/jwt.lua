@@ -50,7 +50,7 @@ local function inspect(token)
   if not text then
     return nil, "the token is opaque: it is no JSON Web Token"
   end
-  local claims = text:find "^%s*{" and json.decode(text)
+  local claims = text:find "^%s*{" and json.decode(text, true)
   if type(claims) ~= "table" then
     return nil, "the token cannot be read: its claims are no JSON object"
   end
