@@ -16,11 +16,16 @@ local byte_order_mark = "\239\187\191"
 
 local codec, locale
 
---- Makes the codec for the present locale.
-local function renew()
-  codec, locale = cjson.new(), os.setlocale(nil, "numeric")
-  codec.encode_invalid_numbers(false)
-  codec.encode_number_precision(14)
+--- The codec for the present locale, made anew where that has changed, or with `is_new`.
+local function current(is_strict, is_new)
+  local present = os.setlocale(nil, "numeric")
+  if is_new or present ~= locale then
+    codec, locale = cjson.new(), present
+    codec.encode_invalid_numbers(false)
+    codec.encode_number_precision(14)
+  end
+  codec.decode_invalid_numbers(not is_strict)
+  return codec
 end
 
 --- Reads a JSON text. A byte order mark before it is skipped. Never raises.
@@ -34,15 +39,10 @@ function json.decode(text, is_strict)
   elseif text:sub(1, 3) == byte_order_mark then
     text = text:sub(4)
   end
-  if os.setlocale(nil, "numeric") ~= locale then
-    renew()
-  end
-  codec.decode_invalid_numbers(not is_strict)
-  local value, message = codec.decode(text)
+  local value, message = current(is_strict).decode(text)
   if value == nil and text:find "%d[.eE]" then
-    renew() -- the locale may be that of this thread only, which os.setlocale does not show
-    codec.decode_invalid_numbers(not is_strict)
-    value, message = codec.decode(text)
+    -- The locale may be that of this thread only, which os.setlocale does not show.
+    value, message = current(is_strict, true).decode(text)
   end
   return value, message
 end
@@ -52,10 +52,7 @@ end
 ---@return string? text
 ---@return string? message what cannot be written
 function json.encode(value)
-  if os.setlocale(nil, "numeric") ~= locale then
-    renew()
-  end
-  return codec.encode(value)
+  return current().encode(value)
 end
 
 return json

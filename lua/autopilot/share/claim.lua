@@ -201,13 +201,13 @@ local function adopt(posting, result, state)
     end
   end
   if answer.outcome == "started" then
-    local started = result.started
-    local at, clock = started.since.at, started.since.clock
+    local at, clock, fact = result.sent.at, result.sent.clock, client.shared.sync
     if posting.call.since and clock < posting.call.since.clock then
       return too_early(client)
+    elseif not fact or fact.triggered_at < at then
+      fact = { triggered_at = at + result.took } -- the value does not tell of it
     end
-    local earliest, latest = started.earliest, started.latest
-    client.memory:note_started(at, started.known_at, clock, earliest, latest)
+    client.memory:note_started(at, fact.triggered_at, clock, fact.earliest, fact.latest)
   end
   return join(posting, result)
 end

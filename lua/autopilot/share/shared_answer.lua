@@ -15,18 +15,11 @@ local shared_answer = {}
 ---@field id string of the claim under which the request was sent
 ---@field told_by string id of the claim whose holder has told the answer: the same, or that of a call which
 -- has found out what the request came to
----@field sent autopilot.Since when the request was sent
+---@field sent autopilot.Since when the request was sent, of several the one that started a sync or the last
 ---@field took number seconds from then until the answer was told
 ---@field attempts integer how often it was sent
 ---@field answer table in the shape of a report
----@field started autopilot.StartedFact? the sync that it started
 ---@field unread_since autopilot.Since? when the first lost request was sent; the record was not read since
-
----@class autopilot.StartedFact
----@field since autopilot.Since when its request was sent
----@field known_at number when that was known
----@field earliest number when it was triggered; the service's clock
----@field latest number
 
 --- Whether a request can have this outcome. The others follow from the record, or nothing was sent.
 local function is_of_request(name)
@@ -77,7 +70,6 @@ local form = {
   took = number,
   attempts = whole(0, 1e6),
   unread_since = time,
-  started = { since = time, known_at = time, earliest = time, latest = time },
   answer = {
     outcome = one_of(outcome.all),
     delivered = delivered,
@@ -126,17 +118,6 @@ local function shown(options, clock)
   return now - (options.clock() - clock)
 end
 
---- The sync that the client has started, as texts.
-local function started_texts(memory, options)
-  local now, since = options.now(), shown(options, memory.started_clock)
-  return {
-    since = dates.to_text(since),
-    known_at = dates.to_text(math.max(since, memory.accepted_at or now)),
-    earliest = dates.to_text(memory.own_earliest),
-    latest = dates.to_text(memory.own_latest),
-  }
-end
-
 --- What the request of a posting came to, in a form for the store.
 ---@param claim autopilot.Lease under which it is told
 ---@param posting autopilot.Posting
@@ -145,26 +126,23 @@ end
 ---@return table? result nil when nothing was sent, or when the answer means nothing to others
 function shared_answer.write(claim, posting, answer, of_another)
   local memory, options = posting.call.client.memory, posting.call.client.options
-  local is_started = answer.outcome == "started"
-  local sent = of_another and of_another.sent.clock
-    or is_started and memory.started_clock
-    or (posting.sent and posting.sent.clock)
+  local request = of_another or { id = claim.id, sent = posting.sent, attempts = #posting.attempts }
   -- Nothing was sent where only its own deadline kept a call from sending.
   local was_too_late = answer.outcome == "unreachable" and posting.call:time_left() <= 0
-  if not sent or not is_of_request(answer.outcome) or was_too_late then
+  if not request.sent or not is_of_request(answer.outcome) or was_too_late then
     return nil
   end
+  local sent = answer.outcome == "started" and memory.started_clock or request.sent.clock
+  local open = posting.is_unread and outcome.of(answer).is_open and posting.unsettled
   local told = copy(answer, form.answer)
   told.retry_at, told.unread = dates.to_text(answer.retry_at), posting.is_blind
-  local open = posting.is_unread and outcome.of(answer).is_open and posting.unsettled
   return {
-    id = of_another and of_another.id or claim.id,
+    id = request.id,
     told_by = claim.id,
     sent = dates.to_text(shown(options, sent)),
-    took = of_another and of_another.took or options.clock() - sent,
-    attempts = of_another and of_another.attempts or #posting.attempts,
+    took = request.took or options.clock() - sent,
+    attempts = request.attempts,
     unread_since = open and dates.to_text(shown(options, open.since.clock)) or nil,
-    started = is_started and started_texts(memory, options) or nil,
     answer = told,
   }
 end
@@ -185,19 +163,11 @@ end
 ---@return autopilot.SharedAnswer?
 function shared_answer.read(value, tenant, now, least, most)
   local told = copy(type(value) == "table" and value or {}, form)
-  local answer, started = told.answer or {}, told.started
+  local answer = told.answer or {}
   local is_complete = told.id and told.told_by and told.sent and told.took and told.attempts
-  if not is_complete or not is_of_request(answer.outcome) or not answer.delivered then
+  local is_possible = answer.delivered == "yes" or answer.outcome ~= "started"
+  if not (is_complete and is_possible and is_of_request(answer.outcome) and answer.delivered) then
     return nil
-  elseif answer.outcome == "started" then
-    local is_possible = started
-      and answer.delivered == "yes"
-      and (started.since or math.huge) <= (started.known_at or 0)
-      and (started.earliest or math.huge) <= (started.latest or 0)
-    if not is_possible then
-      return nil
-    end
-    started.since = moment(started.since, most)
   end
   if answer.retry_at and answer.retry_at > now then
     answer.retry_after = answer.retry_at - now

@@ -20,6 +20,7 @@ local outcome = require "autopilot.sync.outcome"
 ---@field claim_key string the key of the tenant's lease
 ---@field claim table `autopilot.share.claim`, which sets it
 ---@field value table? what the last read has found; nil when it failed
+---@field sync autopilot.SyncFact? the last sync of which the value told
 ---@field package store autopilot.Store
 ---@field package key string
 ---@field package client autopilot.Client
@@ -110,17 +111,18 @@ local function is_of_tenant(name)
 end
 
 --- Until when the service wants no request. A refusal from the future was told before the clock was set back:
--- it lasts no longer from now on than it did then.
+-- it lasts as long from now on as it did then.
 ---@return number? ends nil when there is none
 ---@return string? outcome
-local function refusal_of(told, now)
-  told = type(told) == "table" and told or {}
-  local ends, told_at = dates.of_text(told.ends), dates.of_text(told.told_at)
-  if not ends or not told_at or not is_of_tenant(told.outcome) then
-    return nil
-  end
-  ends = math.min(ends, now + math.max(0, ends - told_at))
-  if ends > now and ends <= now + longest_refusal then
+local function refusal_of(value, now)
+  local told = type(value.refusal) == "table" and value.refusal or {}
+  local told_at, seconds = dates.of_text(told.told_at), told.seconds
+  local is_right = told_at
+    and type(seconds) == "number"
+    and seconds <= longest_refusal
+    and is_of_tenant(told.outcome)
+  local ends = is_right and math.min(told_at, now) + seconds
+  if ends and ends > now then
     return ends, told.outcome
   end
 end
@@ -152,14 +154,11 @@ local function add_news(memory, value, now)
   local has_refused =
     add_fact(memory, value, "refused", refused_at and { triggered_at = refused_at }, now)
   local ends = is_of_tenant(memory.held_as) and memory:held_until(now)
-  if not ends or ends <= (refusal_of(value.refusal, now) or 0) + same_time then
+  if not ends or ends <= (refusal_of(value, now) or 0) + same_time then
     return has_sync or has_refused
   end
-  value.refusal = {
-    ends = dates.to_text(ends),
-    outcome = memory.held_as,
-    told_at = dates.to_text(now),
-  }
+  local seconds = math.min(ends - now, longest_refusal)
+  value.refusal = { told_at = dates.to_text(now), seconds = seconds, outcome = memory.held_as }
   return true
 end
 
@@ -177,12 +176,11 @@ function TenantStore:tell(now, result, value)
     return
   end
   -- The value lasts as long as one of its parts matters.
-  local ends = refusal_of(value.refusal, now)
   local life = math.max(
     value.result and result_life or 0,
     life_of(memory, fact_of(value, "sync", now), now),
     life_of(memory, fact_of(value, "refused", now), now),
-    ends and math.min(ends - now, longest_refusal) or 0
+    (refusal_of(value, now) or now) - now
   )
   local text = life > 0 and json.encode(value)
   if text then
@@ -195,13 +193,15 @@ end
 ---@return table value the tenant's
 function TenantStore:learn(now)
   local memory, value = self.client.memory, self:read()
-  for _, name in ipairs { "sync", "refused" } do
-    local fact = fact_of(value, name, now)
-    if fact then
-      memory:note_others(fact)
-    end
+  local refused = fact_of(value, "refused", now)
+  self.sync = fact_of(value, "sync", now)
+  if self.sync then
+    memory:note_others(self.sync)
   end
-  local ends, name = refusal_of(value.refusal, now)
+  if refused then
+    memory:note_others(refused)
+  end
+  local ends, name = refusal_of(value, now)
   -- Learnt once: the memory counts its time by a clock that is never set.
   if ends and value.refusal.told_at ~= self.learnt_refusal then
     self.learnt_refusal = value.refusal.told_at
