@@ -29,12 +29,10 @@ local function started(status, was_ours)
   return report.seal(fields)
 end
 
---- Arranges that the next request for a sync is noted in the state before it is sent. Returns what an earlier
--- process of this run has noted, where it has asked for a sync.
----@return autopilot.Since? asked_at when it did
----@return number? seen the newest trigger that it knew of, by the service's clock; -infinity: of none
----@return number? trigger what the record shows now
----@return autopilot.Report? status the record
+--- Arranges that the next request for a sync is noted in the state before it is sent, and reads the record if
+-- an earlier process of this run has asked for a sync.
+---@return { since: autopilot.Since, trigger: number, status: autopilot.Report }? earlier when that process asked, and
+--- the record; nil where the record shows no trigger that is newer than what that process knew of
 ---@return string? message why what was noted cannot be read
 local function look(state, task, seconds)
   if not state.posted then
@@ -43,16 +41,18 @@ local function look(state, task, seconds)
   local client = task.client
   local asked_at, seen, message = state:posted(task.key)
   if message then
-    return nil, nil, nil, nil, message
+    return nil, message
   end
   task.before_post = function()
     task.before_post = nil
     state:note_posting(task.key, client.memory.newest_trigger or nil)
   end
-  if asked_at and asked_at <= client.options.now() then
-    local status = client:status { deadline = seconds }
-    local trigger = status and status.last_manual_trigger
-    return client.service_clock:since(asked_at), seen or -math.huge, trigger, status
+  local is_past = asked_at and asked_at <= client.options.now()
+  local since = is_past and client.service_clock:since(asked_at)
+  local status = is_past and client:status { deadline = seconds } or nil
+  local trigger = status and status.last_manual_trigger
+  if trigger and trigger > (seen or -math.huge) then
+    return { since = since, trigger = trigger, status = status }
   end
 end
 
@@ -64,31 +64,31 @@ end
 ---@return string? message why it cannot be told whether it was asked for before
 function resume.sync(state, task, given)
   local client, deadline = task.client, given and given.deadline
-  local asked_at, seen, trigger, status, message = look(state, task, deadline)
-  if not asked_at or not trigger then
+  local earlier, message = look(state, task, deadline)
+  if not earlier then
     return nil, message
   end
-  local earliest, latest = client.service_clock:to_service(asked_at.at, asked_at.clock, true)
-  if trigger < earliest or trigger <= seen then
+  local since, trigger = earlier.since, earlier.trigger
+  local earliest, latest = client.service_clock:to_service(since.at, since.clock, true)
+  if trigger < earliest then
     return nil
   elseif given and given.wait then
     local completed, failure = client:wait { timeout = deadline } -- for the record's last trigger
     return completed or failure
   end
-  return started(status, trigger <= latest + longest_request)
+  return started(earlier.status, trigger <= latest + longest_request)
 end
 
 --- Before an `ensure`, which reads the record itself: a trigger newer than what the earlier process had seen
 -- came after its request, and so counts as ours whatever the clocks say.
----@param state table the fleet's; without a method `posted` it keeps no requests
----@param task autopilot.fleet.Task
 ---@param given { timeout: number? }? arguments of `client:ensure`
 ---@return nil
 ---@return string? message why it cannot be told whether a sync was asked for before
 function resume.ensure(state, task, given)
-  local asked_at, seen, trigger, _, message = look(state, task, given and given.timeout)
-  if asked_at and trigger and trigger > seen then
-    task.client.memory:note_proven(asked_at.at, asked_at.clock, trigger)
+  local earlier, message = look(state, task, given and given.timeout)
+  if earlier then
+    local since = earlier.since
+    task.client.memory:note_proven(since.at, since.clock, earlier.trigger)
   end
   return nil, message
 end
