@@ -90,8 +90,8 @@ bool platform_ignores_broken_pipes(void) {
 }
 
 void platform_ignore_broken_pipes(void) {
-    struct sigaction action = {.sa_handler = SIG_IGN};
-    (void)sigaction(SIGPIPE, &action, NULL);
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
+    (void)sigaction(SIGPIPE, &ignore, NULL);
 }
 
 bool platform_is_connected(intptr_t socket) {
