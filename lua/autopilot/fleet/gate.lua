@@ -180,7 +180,7 @@ function Gates:serve()
   end
 end
 
---- Waits for a place. Called in the task's coroutine. Whatever it returns, `Gates:leave` is to be called
+--- Waits for a place. Called in the task's coroutine. `Gates:leave` is to be called in every case
 -- afterwards.
 ---@param task autopilot.fleet.Task
 ---@param clock number now

@@ -71,7 +71,7 @@ function TenantStore:call(method, ...)
 end
 
 --- Reads the tenant's value, and keeps it as `value`.
----@return table value empty when there is none, or none that can be read
+---@return table value empty when it is missing or cannot be read
 function TenantStore:read()
   local text, message = self:call("get", self.key)
   local value = json.decode(text)

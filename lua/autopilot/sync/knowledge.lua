@@ -80,7 +80,7 @@ function TenantMemory:note_proven(sent_at, clock, trigger)
   self:note_started(sent_at, nil, clock, trigger, trigger)
 end
 
---- When our own last sync was asked for; nil when there is none.
+--- When we last asked for a sync; nil if we have not.
 ---@return autopilot.Since?
 function TenantMemory:since_own()
   return self.started_at and { at = self.started_at, clock = self.started_clock }

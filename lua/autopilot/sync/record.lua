@@ -28,8 +28,8 @@ local states = {
   failed = "failed",
 }
 
--- .NET's zero date, with whatever offset, is how the service writes "never"; other epochs' zeros lie
--- before this too. A day later, so that an offset does not matter.
+-- The service writes .NET's zero date for "never", with any offset; the zeros of other epochs are before this
+-- too. The day is added because of the offsets.
 local first_moment = 86400
 
 -- The year 9999: .NET's greatest date is not the time of a sync either.
