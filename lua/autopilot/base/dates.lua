@@ -165,8 +165,8 @@ end
 --- Reads Retry-After: digits, digits with a fraction ("2.128", which Graph sends and the RFC does not
 -- know), or an HTTP-date; a date that has passed means 0.
 --
--- Repeated headers arrive joined by commas: the longest wait is taken, and empty values are ignored. Where
--- one value cannot be read, the whole is not: the cut date "Sun, 06" must not become six seconds.
+-- Repeated headers arrive joined by commas: the longest wait is taken, and empty values are ignored. If one
+-- value cannot be read, the result is nil: the cut date "Sun, 06" must not become six seconds.
 ---@param text string? nil: there is no such header
 ---@param now number? Unix seconds, for dates only; default: the system's clock
 ---@return number? seconds from 0 to `longest_wait`; nil when it cannot be read

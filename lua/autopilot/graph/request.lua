@@ -1,7 +1,7 @@
---- One authorised request to Microsoft Graph, once: get the token, send, say what came of it.
+--- One authorised request to Microsoft Graph: gets the token, sends the request, reads the answer.
 --
--- What came of it is a table in the shape of a report, which the caller completes. A request is repeated in
--- one case only: a refused token is refreshed once. All other repeating is left to the caller.
+-- The answer is a table in the shape of a report, which the caller completes. The request is repeated in one
+-- case only: a refused token is refreshed once. All other retries are left to the caller.
 
 local bearer = require "autopilot.graph.bearer"
 local core = require "autopilot.core"
@@ -154,9 +154,9 @@ local function send(self, client, given, token, is_second)
   return answer, sent, body
 end
 
---- Gets a token of the provider's and sends once with it. After a refusal: with another than the refused
--- one, or nil.
----@return table? answer
+--- Gets a token from the provider, and sends the request once with it.
+---@param refused autopilot.RefusedToken? the token that the service has just refused: another one is needed
+---@return table? answer nil: the provider has no other token
 ---@return string? body when the status is the expected one
 ---@return autopilot.RefusedToken? used the token that was sent
 local function try(self, client, given, refused)
