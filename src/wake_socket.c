@@ -40,7 +40,7 @@ static int new_socket(void) {
     return with_flags(socket(AF_UNIX, TYPE, 0));
 }
 
-/* True when this process is at the other end; where the system does not tell, this user. */
+/* True when this process is at the other end; on systems that tell only the user: this user. */
 static bool is_from_us(int connection) {
 #ifdef SO_PEERCRED
 #ifdef __OpenBSD__

@@ -79,9 +79,9 @@ local function untagged(text)
   return (text:gsub("<[^<>]*>", ""))
 end
 
---- The decoded forms in which a text may be read; nil where it has too many layers of encoding. Blanks and
--- tags may stand between encoded characters, or within the encoding of one: they are left out after decoding,
--- or before.
+--- The decoded forms in which a text may be read; nil if it has too many layers of encoding. Blanks and tags
+-- may be between encoded characters, or within the encoding of one character. So forms are made that leave
+-- them out after decoding, and forms that leave them out before.
 local function readings_of(text)
   local readings, squeezed = {}, text:gsub("[^!-~]", "")
   for _, form in ipairs { text, squeezed, untagged(squeezed) } do

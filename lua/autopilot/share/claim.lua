@@ -224,7 +224,7 @@ local function refusal_by_now(posting)
   return refusal
 end
 
---- Reads what came of another call's lost request. All who wait get to know it too.
+--- Reads the record after another call's lost request. The other waiting calls get the result too.
 ---@return table? answer nil when nothing was started, so that this call is to post
 local function look_after_loss(posting, state)
   local client, result = posting.call.client, state.unread

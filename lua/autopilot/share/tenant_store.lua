@@ -164,7 +164,7 @@ local function add_news(memory, value, now)
 end
 
 --- Tells what the client knows, and the result of its request. Of two clients that tell something at the
--- same time one may not be heard: then another asks once in vain.
+-- same time one may not be heard: then another client sends one request that is refused.
 ---@param now number
 ---@param result table? see `shared_answer`
 ---@param value table? the tenant's, where nothing newer can be in the store; default: it is read

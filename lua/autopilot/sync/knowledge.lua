@@ -198,7 +198,7 @@ function TenantMemory:held_until(now, clock)
   return rest and rest > 0 and now + rest or nil
 end
 
---- Whether asking for a sync now would be in vain: how it would be answered, and until when.
+--- How a request for a sync would be refused now, and until when; nil if it would not.
 ---@param now number
 ---@param clock number? see `held_until`
 ---@return autopilot.Outcome? outcome

@@ -185,7 +185,7 @@ end
 ---@param call autopilot.Call
 ---@param number integer? of the attempt; default 1
 ---@return autopilot.SettingsRecord? found nil when it could not be read
----@return table answer what came of the request, in the shape of a report
+---@return table answer the answer to the request, in the shape of a report
 function record.read_once(call, number)
   local client = call.client
   local options, memory = client.options, client.memory
