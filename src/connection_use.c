@@ -8,8 +8,8 @@ static bool is_answered(const struct transfer *transfer) {
     return transfer->head.complete && (status == 204 || status == 304);
 }
 
-/* From `other` on, the next transfer in flight that was sent over the same connection and still
- * awaits its answer; or NULL. */
+/* The first transfer in the list from `other` on, other than `transfer`, that was sent over the
+ * same connection and awaits its answer; or NULL. */
 static struct transfer *find_sharing(const struct transfer *transfer, struct transfer *other) {
     if (transfer->connection == 0) {
         return NULL;

@@ -22,7 +22,7 @@ static int value_of(char character) {
 }
 
 /* Writes the bytes, of which there are fewer than characters, and returns how many; -1 for a
- * character that is none of base64, or for left over bits that are not zero. */
+ * character outside of the alphabet, or for left over bits that are not zero. */
 static long decode(const char *text, size_t length, char *bytes) {
     unsigned int bits = 0, width = 0;
     long count = 0;

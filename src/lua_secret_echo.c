@@ -60,9 +60,9 @@ static bool looks_different_decoded(struct text secret) {
     return false;
 }
 
-/* True when TELLING bytes of the secret may stand in the text in a row. Wherever they stand, one of
- * the blocks that are looked for is among them: one ends at every STEP from the TELLINGth byte on.
- * A byte that the secret does not have, such as JSON's punctuation, begins a new row. */
+/* True when the text may repeat TELLING consecutive bytes of the secret. Only rows of bytes that
+ * occur in the secret are examined. In a row, a block of BLOCK bytes is looked up in the secret
+ * every STEP bytes, so every repeated part of that length contains a block that is looked up. */
 static bool repeats_part(struct text secret, struct text text) {
     enum { UNKNOWN, IN_SECRET, ELSEWHERE };
     unsigned char where[128] = {UNKNOWN};

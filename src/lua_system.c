@@ -12,7 +12,7 @@
  *   core.make_private(path) -> makes an empty file, or keeps one, that only its owner can read
  *       (0600); false when that is not possible, or it is a link
  *   core.read_waiting(file) -> text that waits in a pipe or terminal, which must not be read in
- *       another way; false when there is none yet; nil at the end; nil and a message
+ *       another way; false while no text is there; nil at the end; nil and a message
  *   core.note_interrupt() -> from now on the first Ctrl-C or SIGTERM is only noted, the second
  *       ends the process; false where that is not possible
  *   core.release_interrupt() undoes that, and the next

@@ -95,7 +95,7 @@ bool platform_pass_on_termination(void);
 enum platform_interruption { PLATFORM_NONE, PLATFORM_INTERRUPTED, PLATFORM_TERMINATED };
 enum platform_interruption platform_interruption(void);
 
-/* Signals do again what they did before either function. Does nothing without that. */
+/* Undoes both functions: signals have their earlier handlers again. May be called without them. */
 void platform_release_interrupt(void);
 
 /* A lock for what is set up once in a process. No Lua function may be called between the two,

@@ -27,7 +27,7 @@ enum { FLAGS = 0, TYPE = SOCK_STREAM };
 #define accept4(listener, address, size, flags) accept(listener, address, size)
 #endif
 
-/* Makes the socket, unless it is -1, one that never blocks and is closed by exec. */
+/* Sets the socket, unless it is -1, to non-blocking and close-on-exec. Returns it. */
 static int with_flags(int descriptor) {
     if (FLAGS == 0 && descriptor >= 0) {
         fcntl(descriptor, F_SETFL, O_NONBLOCK);
@@ -40,7 +40,7 @@ static int new_socket(void) {
     return with_flags(socket(AF_UNIX, TYPE, 0));
 }
 
-/* True when this process is at the other end; where the system does not tell, this user. */
+/* True when this process is at the other end; on systems that tell only the user: this user. */
 static bool is_from_us(int connection) {
 #ifdef SO_PEERCRED
 #ifdef __OpenBSD__

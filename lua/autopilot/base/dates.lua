@@ -73,11 +73,11 @@ local last_text, last_seconds
 --     Sunday, 06-Nov-94 08:49:37 GMT      RFC 850, obsolete
 --     Sun Nov  6 08:49:37 1994            C's asctime, obsolete
 --
--- A day of the week that is not that date's is refused: such a text names two days. That also saves a
+-- A date with the wrong day of the week is refused: it could mean two days. That also saves a
 -- two-digit year from a wrong local clock: a date some centuries off falls on another day of the week.
 ---@param text string? nil: there is no such header
 ---@param now number? Unix seconds, for the two-digit year only; default: the system's clock
----@return number? seconds Unix seconds; nil when it is no HTTP-date
+---@return number? seconds Unix seconds; nil when the text is not an HTTP date
 function dates.read_http_date(text, now)
   if text == last_text then
     return last_seconds
@@ -132,7 +132,7 @@ end
 --- Reads a time as Microsoft Graph writes it into JSON: `2026-07-23T11:23:15.0768271Z`, RFC 3339. T and Z
 -- may be in lower case. A text without a zone is refused.
 ---@param text any a member of a JSON object
----@return number? seconds Unix seconds, negative before 1970; nil when it is not such a time
+---@return number? seconds Unix seconds, negative before 1970; nil when the text is no such timestamp
 function dates.read_timestamp(text)
   if type(text) ~= "string" then
     return nil
@@ -165,8 +165,8 @@ end
 --- Reads Retry-After: digits, digits with a fraction ("2.128", which Graph sends and the RFC does not
 -- know), or an HTTP-date; a date that has passed means 0.
 --
--- Repeated headers arrive joined by commas: the longest wait is taken, and empty values are ignored. Where
--- one value cannot be read, the whole is not: the cut date "Sun, 06" must not become six seconds.
+-- Repeated headers arrive joined by commas: the longest wait is taken, and empty values are ignored. If one
+-- value cannot be read, the result is nil: the cut date "Sun, 06" must not become six seconds.
 ---@param text string? nil: there is no such header
 ---@param now number? Unix seconds, for dates only; default: the system's clock
 ---@return number? seconds from 0 to `longest_wait`; nil when it cannot be read
@@ -205,7 +205,7 @@ function dates.to_text(seconds)
   return whole and ("%.0f.%.0f"):format(whole, floor((seconds - whole) * units))
 end
 
---- The time that such a text tells; nil for anything else.
+--- The time in a text that `dates.to_text` made; nil for anything else.
 ---@param text any
 ---@return number? seconds
 function dates.of_text(text)

@@ -2,12 +2,12 @@
 -- asking for a tenant's sync. All others can wait for the holder.
 --
 -- The leases of a process are kept in a table. Those of several processes are kept in a store that all of
--- them use. A lease ends when its holder releases it. Where the holder cannot do that any more, the store
--- forgets the lease when its time is over, and within a process the waiters give it up.
+-- them use. A lease ends when its holder releases it. If the holder no longer can, the store forgets the
+-- lease when its time is over, and within a process a waiter takes the lease away.
 --
--- This module knows no scheduler that could wake a waiter: coroutines are run by a fleet, by OpenResty or
--- by a loop in a script, and other processes cannot be reached at all. So waiting is sleeping in small
--- steps. A sleep that blocks the whole process is replaced by a yield where the holder is in this process.
+-- No scheduler can wake a waiter: coroutines are run by a fleet, by OpenResty or by a loop in a script, and
+-- other processes cannot be reached. So a waiter sleeps in small steps. If the holder is in this process,
+-- a sleep that would block the process is replaced by a yield.
 
 local core = require "autopilot.core"
 local dates = require "autopilot.base.dates"
@@ -242,7 +242,7 @@ end
 ---@field longest number? seconds after which to stop waiting for a lease in a store
 ---@field since table? the moment from which `longest` counts; default now
 
---- Waits until the lease is over, or until waiting is of no more use; see `Leases:wait` for the results.
+--- Waits until the lease is over, or waiting cannot help; see `Leases:wait` for the results.
 local function look_on(self, key, seen, given)
   local now, sleep, lease = given.now or core.now, given.sleep or core.sleep, seen.lease
   local step, since, renewals = first_step, given.since or Leases.moment(now), nil
@@ -279,12 +279,13 @@ end
 ---@field ends number? Unix time; nil when it is not known
 ---@field lease autopilot.Lease? of a holder in this process; its `result` is there once it was released
 
---- Waits until the lease is held no more by the one that holds it now.
+--- Waits until the present holder no longer has the lease.
 ---@param key string
 ---@param given autopilot.LeaseWait
----@return "over"|"late"|"inside"|"stuck" how `late`: the time for waiting was over. `inside`: the holder goes
--- on only when the caller has returned. `stuck`: the holder does not go on, and the lease was taken from it
----@return autopilot.SeenLease? seen nil when it was free already
+---@return "over"|"late"|"inside"|"stuck" how `over`: the lease is free, or another has it. `late`: the time for
+-- waiting has passed. `inside`: the holder waits for the caller to return. `stuck`: the holder did not go on,
+-- and the lease was taken from it
+---@return autopilot.SeenLease? seen the lease that was waited for; nil when it was free already
 function Leases:wait(key, given)
   local id, ends, value = self:holder(key)
   if not id then

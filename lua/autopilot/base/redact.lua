@@ -79,9 +79,9 @@ local function untagged(text)
   return (text:gsub("<[^<>]*>", ""))
 end
 
---- The decoded forms in which a text may be read; nil where it has too many layers of encoding. Blanks and
--- tags may stand between encoded characters, or within the encoding of one: they are left out after decoding,
--- or before.
+--- The decoded forms in which a text may be read; nil if it has too many layers of encoding. Blanks and tags
+-- may be between encoded characters, or within the encoding of one character. So forms are made that leave
+-- them out after decoding, and forms that leave them out before.
 local function readings_of(text)
   local readings, squeezed = {}, text:gsub("[^!-~]", "")
   for _, form in ipairs { text, squeezed, untagged(squeezed) } do
@@ -271,7 +271,7 @@ end
 -- shorter secret is replaced where it stands as a whole, one of less than 4 characters where it is a word.
 -- Where a secret stands behind JSON's escapes, percent-encoding, character references, blanks, tags or
 -- invisible characters, "[redacted]" replaces the whole text. Also replaced: credentials behind the word
--- Bearer, and whatever has at least 16 characters and looks like a JSON Web Token.
+-- Bearer, and texts of at least 16 characters that look like a JSON Web Token.
 ---@param text string? a value that is not a string is returned unchanged
 ---@param secrets string[]? values other than strings, and empty strings, are ignored
 ---@return string? text

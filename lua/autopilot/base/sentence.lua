@@ -38,7 +38,7 @@ local hidden = {
   "^\243\160[\128\129]", -- U+E0000 to U+E007F
 }
 
---- The part that one of the patterns finds at a position; nil when none does.
+--- The text that the first matching pattern finds at a position, or nil.
 local function match_any(patterns, text, position)
   for _, pattern in ipairs(patterns) do
     local part = text:match(pattern, position)
@@ -48,8 +48,8 @@ local function match_any(patterns, text, position)
   end
 end
 
---- Goes through the parts of a text, with U+FFFD for each byte that is in no character, until `add` returns
--- true.
+--- Calls `add` with each part of a text that `valid` matches, and with U+FFFD for each other byte. Ends when
+-- `add` returns true.
 local function each_part(text, add)
   local position = 1
   while position <= #text do

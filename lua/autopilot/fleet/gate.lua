@@ -172,7 +172,7 @@ function Gates:serve()
   end
 end
 
---- Waits for a place. Called in the task's coroutine. Whatever it returns, `Gates:leave` is to be called
+--- Waits for a place. Called in the task's coroutine. `Gates:leave` is to be called in every case
 -- afterwards.
 ---@return "CIRCUIT_OPEN"|"TENANT_CIRCUIT_OPEN"|"DEADLINE"|nil refusal nil: the task has a place. DEADLINE: the
 --- deadline has passed, or something else has woken the task

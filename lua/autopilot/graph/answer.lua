@@ -142,9 +142,9 @@ function answers.of_network(client, failure, id, elapsed)
   }
 end
 
--- ---- Another status than the one hoped for -----------------------------------------------------------
+-- ---- Another status than the expected one -----------------------------------------------------------
 
---- The outcome of a status other than the one hoped for.
+--- The outcome of a status other than the expected one.
 ---@param status integer
 ---@param service_error autopilot.GraphError from the body
 ---@param is_intermediary boolean? a proxy, filter or portal answered: its 4xx says nothing of the service
@@ -192,7 +192,7 @@ local function is_of_graph(response, answer, is_json)
   return answer.request_id or answer.diagnostics or response.headers["client-request-id"] or is_json
 end
 
---- Completes an answer that is not the one hoped for: error, Retry-After, outcome, who answered.
+--- Completes an answer that is not the expected one: error, Retry-After, outcome, who answered.
 ---@param client autopilot.Client
 ---@param answer table
 ---@param response autopilot.HttpResponse

@@ -14,7 +14,7 @@ local kept_back_by = {
   C_BOUNDARY = true,
 }
 
---- What came instead of the answer hoped for.
+--- What came instead of the expected answer.
 ---@class autopilot.StrayAnswer
 ---@field status integer
 ---@field content_type string?

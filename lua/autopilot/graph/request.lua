@@ -1,7 +1,7 @@
---- One authorised request to Microsoft Graph, once: get the token, send, say what came of it.
+--- One authorised request to Microsoft Graph: gets the token, sends the request, reads the answer.
 --
--- What came of it is a table in the shape of a report, which the caller completes. A request is repeated in
--- one case only: a refused token is refreshed once. All other repeating is left to the caller.
+-- The answer is a table in the shape of a report, which the caller completes. The request is repeated in one
+-- case only: a refused token is refreshed once. All other retries are left to the caller.
 
 local bearer = require "autopilot.graph.bearer"
 local core = require "autopilot.core"
@@ -23,7 +23,7 @@ local longest_id = 200 -- characters
 --- where nothing was sent
 
 ---@class autopilot.SentRequest what is known of a request that was sent
----@field is_hoped_for boolean? the answer has the status hoped for
+---@field is_expected boolean? the answer has the expected status
 ---@field is_second boolean it was sent a second time, with another token
 ---@field at number when it was sent, Unix time
 ---@field clock number the same on the client's monotonic clock
@@ -39,7 +39,7 @@ Request.__index = Request
 ---@param client autopilot.Client
 ---@param method "GET"|"POST"
 ---@param url string
----@param success integer the status hoped for
+---@param success integer the expected status
 ---@return autopilot.Request
 function Request.new(client, method, url, success)
   local template = { method = method, url = url, headers = { ["Accept"] = "application/json" } }
@@ -53,9 +53,9 @@ function Request.new(client, method, url, success)
   }, Request)
 end
 
---- Whether the answer is the one hoped for. A record is JSON: anything else under the status 200, without
+--- Whether the answer is the expected one. A record is JSON: anything else under the status 200, without
 -- a sign of Graph, is the page of a portal.
-local function is_hoped_for(self, response, is_marked)
+local function is_expected(self, response, is_marked)
   local body = response.body
   if response.status ~= self.success then
     return false
@@ -66,13 +66,13 @@ end
 
 --- The answer for a response; `sent` is completed.
 ---@return table answer
----@return string? body when the status is the one hoped for
+---@return string? body when the status is the expected one
 local function read_response(self, client, response, failure, id, sent, elapsed)
   local headers = response.headers
   local request_id = client:clean(headers["request-id"], longest_id)
   local diagnostics = client:clean(headers["x-ms-ags-diagnostic"])
   local is_marked = (request_id or diagnostics) ~= nil
-  local is_success = is_hoped_for(self, response, is_marked)
+  local is_success = is_expected(self, response, is_marked)
   local date = dates.read_http_date(headers["date"], sent.received_at) -- repeated dates are joined, and unreadable
   local answer = {
     tenant_id = client.tenant_id or nil,
@@ -88,7 +88,7 @@ local function read_response(self, client, response, failure, id, sent, elapsed)
     elapsed = elapsed,
     timings = response.timings,
   }
-  sent.is_hoped_for = is_success
+  sent.is_expected = is_success
   if not is_success then
     sent.claims = answers.complete(client, answer, response, sent.received_at)
   end
@@ -118,7 +118,7 @@ end
 --- Sends once with this token.
 ---@return table answer
 ---@return autopilot.SentRequest? sent
----@return string? body when the status is the one hoped for
+---@return string? body when the status is the expected one
 local function send(self, client, given, token, is_second)
   local options = client.options
   local connect, total = time_limits(options, given.deadline)
@@ -154,10 +154,10 @@ local function send(self, client, given, token, is_second)
   return answer, sent, body
 end
 
---- Gets a token of the provider's and sends once with it. After a refusal: with another than the refused
--- one, or nil.
----@return table? answer
----@return string? body when the status is the one hoped for
+--- Gets a token from the provider, and sends the request once with it.
+---@param refused autopilot.RefusedToken? the token that the service has just refused: another one is needed
+---@return table? answer nil: the provider has no other token
+---@return string? body when the status is the expected one
 ---@return autopilot.RefusedToken? used the token that was sent
 local function try(self, client, given, refused)
   local token, answer = bearer.obtain(client, given, self.is_sync, refused)
@@ -187,8 +187,8 @@ end
 ---@param client autopilot.Client whose token is sent
 ---@param given autopilot.RequestArguments
 ---@return table answer in the shape of a report, without `ok` and `operation`; without `outcome` where it has
--- the status hoped for
----@return string? body the last answer's, when it has the status hoped for
+-- the expected status
+---@return string? body the last answer's, when it has the expected status
 function Request:run(client, given)
   local answer, body, used = try(self, client, given)
   if answer.outcome ~= "unauthenticated" or not used or answer.retry_after then

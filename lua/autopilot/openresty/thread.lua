@@ -19,7 +19,7 @@ local pool_size, idle_milliseconds = 64, 60000
 -- only for the case that it fails to.
 local grace_seconds, longest_seconds = 10, 86400
 
---- Nil and why, where the system does not allow such a thread.
+--- Nil and the reason, if the system does not allow the thread.
 ---@return autopilot.openresty.ThreadDriver?
 ---@return string? problem
 ---@return boolean? is_for_good whether that will not change

@@ -38,7 +38,7 @@ local core = lazy "autopilot.core"
 ---@field now (fun(): number)? Unix seconds, only asked about a `retry_at`; default the system's
 
 ---@alias autopilot.GaveUp
----| "not_retryable" such a failure is not retried
+---| "not_retryable" the policy does not retry failures of this kind
 ---| "attempts" the policy's number of attempts is reached
 ---| "retry_after" the service asks for a longer wait than `max_retry_after`
 ---| "deadline" the next attempt could not begin before `max_elapsed` or the caller's deadline

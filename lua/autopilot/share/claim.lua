@@ -46,7 +46,7 @@ local function time_for(posting, seconds)
   return math.max(0, math.min(seconds, posting.call:time_left())) + margin
 end
 
---- Makes the claim last for another while; false when there is none, or when it was lost.
+--- Renews the claim; false when there is no claim, or when it was lost.
 local function renew(posting, seconds)
   local lease = posting.lease
   if lease and not lease:renew(time_for(posting, seconds)) then
@@ -214,7 +214,7 @@ end
 
 -- ---- Instead of a request ----------------------------------------------------------------------------
 
---- The refusal that is known by now; nil when there is none.
+--- The refusal that is known by now, or nil.
 local function refusal_by_now(posting)
   posting.call.client.shared:learn(posting.call.client.options.now())
   local refusal = post.known_refusal(posting)
@@ -224,7 +224,7 @@ local function refusal_by_now(posting)
   return refusal
 end
 
---- Reads what came of another call's lost request. All who wait get to know it too.
+--- Reads the record after another call's lost request. The other waiting calls get the result too.
 ---@return table? answer nil when nothing was started, so that this call is to post
 local function look_after_loss(posting, state)
   local client, result = posting.call.client, state.unread
@@ -314,7 +314,7 @@ function claim.gate(posting)
     local lease, message = shared.leases:take(shared.claim_key, time_for(posting, seconds))
     posting.lease = lease
     local is_broken = message and message ~= "exists" or state.blind > most_blind_looks
-    -- A forced call wants the service's own answer, whatever is known and whoever else asks.
+    -- A forced call asks the service itself, even if an answer is known or another call asks.
     if posting.call.force or is_broken then
       return nil
     end

@@ -72,7 +72,7 @@ function TenantStore:call(method, ...)
 end
 
 --- Reads the tenant's value, and keeps it as `value`.
----@return table value empty when there is none, or none that can be read
+---@return table value empty when it is missing or cannot be read
 function TenantStore:read()
   local text, message = self:call("get", self.key)
   local value = json.decode(text)
@@ -163,7 +163,7 @@ local function add_news(memory, value, now)
 end
 
 --- Tells what the client knows, and the result of its request. Of two clients that tell something at the
--- same time one may not be heard: then another asks once in vain.
+-- same time one may not be heard: then another client sends one request that is refused.
 ---@param now number
 ---@param result table? see `shared_answer`
 ---@param value table? the tenant's, where nothing newer can be in the store; default: it is read

@@ -28,7 +28,7 @@ local function is_too_late(call, answer)
     and (call:time_left() <= 0 or (network and network.name == "DEADLINE"))
 end
 
---- Why the loop ends with an answer of an earlier attempt; nil where it does not.
+--- The reason to end with the answer of an earlier attempt, or nil.
 local function reason_to_go_back(call, answer)
   if answer == nil then
     return call.client.is_closed and "not_retryable" or nil
@@ -60,9 +60,9 @@ local function decide(call, number, delay, judged)
   return next_delay, reason
 end
 
---- Calls `try(state, number, delay)` until there is no reason for another attempt. `delay` is what was
--- waited before, in seconds. `try` returns an answer; for a failure that may be tried again also what the
--- policy is to judge by, and perhaps the number that the attempt counts as.
+--- Calls `try(state, number, delay)` until it succeeds or the policy ends the attempts. `delay` is the wait
+-- before the attempt, in seconds. `try` returns the answer. After a failure that may be retried it also
+-- returns the report that the policy decides by, and can return a higher number for the attempt.
 ---@generic State
 ---@param call autopilot.Call
 ---@param state State

@@ -40,7 +40,7 @@ function Call.new(client, name, seconds, wanted)
   }, Call)
 end
 
---- The same call with a deadline: its own, or so many seconds from now.
+--- The call itself if it has a deadline; else a copy with a deadline in so many seconds.
 ---@param seconds number
 ---@return autopilot.Call
 function Call:within(seconds)

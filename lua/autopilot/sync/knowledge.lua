@@ -1,8 +1,8 @@
 --- What a client knows of its tenant: when its own last sync was started, until when requests are refused,
--- and what the record said. From it follows whether asking again would be in vain.
+-- and what the record said. It tells whether the service would refuse another request.
 --
--- Times are Unix seconds of the client's clock, where nothing else is said; the service's stamps are
--- translated here.
+-- Times are Unix seconds by the client's clock, unless they are said to be by the service's. The times of
+-- the record are translated here.
 
 local record = require("autopilot.base.lazy") "autopilot.sync.record"
 
@@ -14,9 +14,9 @@ local record = require("autopilot.base.lazy") "autopilot.sync.record"
 ---@field own_earliest number? when that was triggered, at the earliest; the service's clock
 ---@field own_latest number? and at the latest
 ---@field accepted_at number? when it was accepted; nil once a record shows it
----@field record_ends number? the end of the cooldown that records tell of; the service's clock
+---@field record_ends number? the end of the cooldown according to records; the service's clock
 ---@field record_until number? the same on our clock, at the latest
----@field bound_until number? the latest end of a cooldown of which only a refusal is known
+---@field bound_until number? the latest possible end of a cooldown that is known from a refusal only
 ---@field bound_since number? when that refusal came
 ---@field others autopilot.SyncFact? the latest sync of another client; nil once a record shows it
 ---@field held_clock number? when the latest Retry-After ends, on our monotonic clock
@@ -46,7 +46,7 @@ local function interval_of(self)
   return self.cooldown + self.margin
 end
 
---- Forgets a refusal that tells no more than the syncs which are known of.
+--- Forgets a refusal once a known sync explains it.
 local function drop_explained_refusal(self)
   if self.bound_until and self:known_end() > self.bound_since then
     self.bound_until = nil
@@ -80,13 +80,13 @@ function TenantMemory:note_proven(sent_at, clock, trigger)
   self:note_started(sent_at, nil, clock, trigger, trigger)
 end
 
---- When our own last sync was asked for; nil when there is none.
+--- When the request for our own last sync was sent; nil if we started none.
 ---@return autopilot.Since?
 function TenantMemory:since_own()
   return self.started_at and { at = self.started_at, clock = self.started_clock }
 end
 
---- Learns of a sync, or of a refusal without an end, of which another client told.
+--- Learns from another client of a sync, or of a refusal whose end is unknown.
 ---@param fact autopilot.SyncFact
 function TenantMemory:note_others(fact)
   local at, earliest = fact.triggered_at, fact.earliest
@@ -102,7 +102,7 @@ function TenantMemory:note_others(fact)
   end
 end
 
---- The last sync that this client knows of by itself; nil when it knows of none.
+--- The last sync that this client started or saw in a record, not from other clients; or nil.
 ---@return autopilot.SyncFact?
 function TenantMemory:latest_sync()
   local interval = interval_of(self)
@@ -158,7 +158,7 @@ function TenantMemory:note_record(found)
   drop_explained_refusal(self)
 end
 
---- When the cooldown ends, at the latest, of the last sync that is known of; 0 where none is.
+--- The latest time at which the cooldown of a known sync ends; 0 if no sync is known.
 ---@package
 function TenantMemory:known_end()
   local interval = interval_of(self)
@@ -167,7 +167,7 @@ function TenantMemory:known_end()
   return math.max(of_own or 0, self.record_until or 0, of_others or 0)
 end
 
---- When the cooldown ends; nil when none is known of that has not ended.
+--- When the cooldown ends; nil if it is over, or no cooldown is known.
 ---@param now number
 ---@return number? retry_at
 function TenantMemory:cooldown_end(now)
@@ -189,7 +189,7 @@ function TenantMemory:cooldown_until()
   return later(later(self.record_ends, of_own), of_others)
 end
 
---- Until when no request at all may be made, because a Retry-After has not passed; nil where none lasts.
+--- When the latest Retry-After ends, before which no request may be sent; nil if it is over.
 ---@param now number
 ---@param clock number? our monotonic clock; a call whose sleep ended a moment early gives the end of its sleep
 ---@return number? retry_at
@@ -198,7 +198,7 @@ function TenantMemory:held_until(now, clock)
   return rest and rest > 0 and now + rest or nil
 end
 
---- Whether asking for a sync now would be in vain: how it would be answered, and until when.
+--- How a request for a sync would be refused now, and until when; nil if it would not.
 ---@param now number
 ---@param clock number? see `held_until`
 ---@return autopilot.Outcome? outcome

@@ -56,8 +56,8 @@ local rows = {
 local hints = {
   in_progress = "A sync is already running: wait for it to end. It may not include devices that "
     .. "were imported after it began.",
-  cooldown = "The service accepts one sync in 10 minutes for each tenant, whoever asks: ask again "
-    .. "when that time is over.",
+  cooldown = "The service accepts one sync in 10 minutes for each tenant, from all clients "
+    .. "together: ask again when that time is over.",
   throttled = "The service is throttling this client: ask again after the time it names.",
   token_error = "No token could be had: see what its provider said.",
   unauthenticated = "The service refused the token: check its audience, tenant and expiry.",

@@ -47,7 +47,7 @@ end
 
 --- Adds what an answer means for a sync: 204, 409 and a 429 without Retry-After have a meaning of their own.
 local function interpret(client, answer, sent)
-  if sent.is_hoped_for then
+  if sent.is_expected then
     answer.outcome, answer.delivered, answer.confirmed_by = "started", "yes", "response"
     client.memory:note_started(sent.at, sent.received_at, sent.clock, sent.earliest, sent.latest)
   elseif answer.status == 409 and answer.outcome == "rejected" then
@@ -206,7 +206,7 @@ end
 -- but one before it was, or may have been, that one's answer is taken.
 local function sum_up(posting, answer)
   if answer.confirmed_by == "response" then
-    return answer -- whatever came before makes no difference
+    return answer -- earlier attempts make no difference
   end
   answer.delivered = delivered_at_all(posting, answer)
   local last = posting.last_answer

@@ -28,8 +28,8 @@ local states = {
   failed = "failed",
 }
 
--- .NET's zero date, with whatever offset, is how the service writes "never"; other epochs' zeros lie
--- before this too. A day later, so that an offset does not matter.
+-- The service writes .NET's zero date for "never", with any offset; the zeros of other epochs are before this
+-- too. The day is added because of the offsets.
 local first_moment = 86400
 
 -- The year 9999: .NET's greatest date is not the time of a sync either.
@@ -185,7 +185,7 @@ end
 ---@param call autopilot.Call
 ---@param number integer? of the attempt; default 1
 ---@return autopilot.SettingsRecord? found nil when it could not be read
----@return table answer what came of the request, in the shape of a report
+---@return table answer the answer to the request, in the shape of a report
 function record.read_once(call, number)
   local client = call.client
   local options, memory = client.options, client.memory

@@ -1,6 +1,6 @@
 --- Finds out from the status record whether a sync request whose answer was lost started a sync.
 --
--- Recovery is not a retry: it only reads the record, once or twice for each attempt that needs it, under
+-- Recovery is not a retry: it only reads the record, once or twice for each attempt that needs it, with
 -- every retry policy.
 --
 -- A "stamp" is the record's time of the last manual trigger. A stamp at or after the time of sending proves

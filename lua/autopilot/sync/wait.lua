@@ -1,8 +1,9 @@
 --- `client:wait`, and the waiting of `sync` and `ensure`: reads the record again and again until a sync has
 -- completed.
 --
--- Which sync is meant is told by a moment of the client's clock. A sync may be too quick to be seen in
--- progress, and the status `completed` may be left over from the sync before: so only stamps count.
+-- The sync is identified by a time of the client's clock: it was triggered at that time or later. A sync may
+-- be too short to be seen in progress, and the status `completed` may be that of an earlier sync, so only
+-- the times in the record count.
 
 local Call = require "autopilot.sync.call"
 local options = require "autopilot.base.options"
@@ -37,8 +38,8 @@ local most_token_errors = 3
 ---@field remaining number? seconds of the cooldown that is waited out
 ---@field next_read number seconds until the record is read again
 
---- The moment that the option `since` means. Raises, at the line that called the method, for one in the
--- future: nothing can have happened at or after it.
+--- The option `since` as a time on both clocks. Raises, at the line that called the method, if it is in the
+-- future.
 ---@param client autopilot.Client
 ---@param method string
 ---@param since number Unix time of the client's clock
@@ -154,9 +155,10 @@ function wait.await(call, since, first_wait, last_read)
   end
 end
 
---- Goes on after a sync was started: waits for it, and keeps what is known of its start.
+--- For `sync` with `wait`: waits until the sync that was just started has completed. The answer says how the
+-- start was confirmed, as `started` does.
 ---@param call autopilot.Call
----@param started table the answer that tells of the start
+---@param started table the answer to the request that started it
 ---@return table answer
 function wait.after_start(call, started)
   local since = call.client.memory:since_own()

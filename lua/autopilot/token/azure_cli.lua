@@ -61,7 +61,7 @@ local rules = authority.rules({
   run = { type = "function" },
 }, { "tenant" })
 
---- One word for the shell, whatever is in it.
+--- The text as one quoted word for the shell.
 local function quoted(text)
   return "'" .. text:gsub("'", "'\\''") .. "'"
 end

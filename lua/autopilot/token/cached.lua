@@ -142,7 +142,7 @@ local function fetch_or_join(self, ask, key)
   return kept, message, details
 end
 
---- The provider that is made: a token from memory, else of the provider behind.
+--- The cached provider: returns a token from memory, else from the provider that it wraps.
 local function provide(self, ask)
   local now, entry = ask.now(), entry_of(self, ask)
   ask = ask.refresh and drop_refused(entry, ask) or ask

@@ -1,8 +1,8 @@
---- One fetch of a token at a time for each key: other coroutines that ask meanwhile get what it brings.
+--- One fetch of a token at a time for each key: other coroutines that ask meanwhile get its result.
 --
 -- The fetching coroutine holds a lease and renews it whenever the provider sends a request or sleeps.
--- A waiter fetches by itself when the holder does not go on, and when the holder's fetch failed because
--- the holder had less time than the waiter has.
+-- A waiter fetches by itself when the holder has let the lease expire, and when the holder's fetch failed
+-- because the holder had less time than the waiter has.
 
 local core = require "autopilot.core"
 local merged = require "autopilot.base.merged"
@@ -16,13 +16,13 @@ local patience = 5
 -- Seconds. A waiter with less time left does not repeat a fetch that failed for lack of time.
 local worth_a_try = 1
 
---- Seconds until the deadline of what is asked; math.huge without one.
+--- Seconds until the deadline in `ask`; math.huge without one.
 local function time_left(ask)
   return ask.deadline and ask.deadline - (ask.now or core.now)() or math.huge
 end
 
---- A copy of what is asked whose HTTP layer and sleep renew the lease, and note in `facts` when the deadline
--- cut a request short.
+--- A copy of `ask` for the provider. Its `transport` and `sleep` renew the lease for as long as they may take.
+-- `facts.lacked_time` is set when a request timed out because of the deadline.
 local function watched(lease, ask, facts)
   local function expect(seconds)
     local wanted, left = type(seconds) == "number" and seconds or default_timeout, time_left(ask)
@@ -56,6 +56,7 @@ local function results_of(ok, ...)
   return { nil, type(raised) == "string" and raised or "the token provider raised an error" }
 end
 
+--- Fetches while holding the lease, and passes the results to the waiters.
 local function hold(lease, ask, fetch)
   local facts = {}
   local results = results_of(protected_call(fetch, watched(lease, ask, facts)))

@@ -1,9 +1,9 @@
 --- Reads an RSA private key, plain or encrypted (RFC 5958, 8018, 1421), and its certificate out of PEM, through
 -- luaossl.
 --
--- luaossl takes no passphrase for a key, but for a file of PKCS #12 (RFC 7292). So an encrypted key is put
--- into such a file, in memory, and OpenSSL decrypts it in any way that it knows. Only OpenSSL's own older
--- form has no place in such a file: it is decrypted here.
+-- luaossl accepts a passphrase for PKCS #12 (RFC 7292), but not for a key. So an encrypted key is wrapped in
+-- PKCS #12 in memory, and OpenSSL decrypts it with any encryption that it knows. Keys in OpenSSL's older
+-- PEM encryption (RFC 1421) cannot be wrapped, and are decrypted here.
 
 local pem = require "autopilot.token.pem"
 local provider = require "autopilot.token.provider"

@@ -8,7 +8,8 @@ local read_claims = lazy "autopilot.base.jwt"
 
 local life = {}
 
--- A token with such a long life is renewed at half of it (as MSAL does for managed identities).
+-- Seconds. A token that lives at least this long is renewed at half of its life (as MSAL does for managed
+-- identities).
 local long_life = 7200
 
 ---@class autopilot.token.Kept a token with its times, in Unix seconds

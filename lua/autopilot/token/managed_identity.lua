@@ -1,8 +1,8 @@
 --- Signs in as the machine itself: with the managed identity that Azure has given to it.
 --
--- The environment tells which platform the machine is on. The token is always one of the machine's own
--- tenant, whatever the client's `tenant` is, so a fleet of several tenants gets none. Few platforms can be
--- asked for another token than the one that they keep.
+-- The environment tells which platform the machine is on. The token is always for the machine's own tenant,
+-- even if the client's `tenant` is another, so a fleet of several tenants is refused. Few platforms can be
+-- asked to replace the token that they keep.
 
 local arc = require "autopilot.token.managed_identity.arc"
 local authority = require "autopilot.token.authority"

@@ -23,8 +23,8 @@ local function failure(path, complaint)
   return nil, ("%s: %s"):format(secret_file.printable(path), complaint)
 end
 
---- The whole text of a file; or nil and a sentence. A file that every user may read is refused unless
--- `allow_world_readable`: what it holds is not secret.
+--- The whole text of a file; or nil and a sentence. A file that every user may read is not secret, and is
+-- refused unless `allow_world_readable` is true.
 ---@param path string
 ---@param allow_world_readable boolean?
 ---@return string? text, string? message

@@ -1,7 +1,7 @@
 --- Tokens in a store, for all processes that use it: fetched by one of them at a time, which holds a lease.
 --
--- A store that fails, and a value that cannot be read, count as an empty store. All who share a store are
--- expected to have the same clock.
+-- A store that fails, and a value that cannot be read, count as an empty store. All processes that share a
+-- store are expected to have the same time.
 
 local Leases = require "autopilot.base.lease"
 local core = require "autopilot.core"

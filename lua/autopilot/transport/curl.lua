@@ -98,7 +98,7 @@ curl.rules = {
 
 -- ---- Driving transfers -------------------------------------------------------------------------------
 
---- Moves the transfers of a transport: sends a prepared request and returns what came of it. The others are
+--- Moves the transfers of a transport: sends a prepared request and returns its response or failure. The others are
 -- the fleet's and the two of OpenResty.
 ---@class autopilot.Drive
 ---@field run fun(self, prepared: any, attempt: autopilot.Attempt, request: autopilot.HttpRequest): autopilot.HttpResponse?, autopilot.NetworkFailure?

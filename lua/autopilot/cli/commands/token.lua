@@ -26,7 +26,7 @@ local token = {
 }
 
 --- Signs in, and tries again as the client's policy says where the token endpoint fails. Returns the token, and a
--- report where there is none, or none that permits a sync.
+-- report if there is no token, or none that permits a sync.
 local function obtain(client)
   local call, text = Call.new(client, "token"), nil
   local answer = attempts.run(call, nil, function()

@@ -8,7 +8,7 @@ local text = require "autopilot.cli.text"
 local wait = {
   name = "wait",
   summary = "Wait until a sync has completed.",
-  description = "Waits until a sync has completed, whoever asked for it. Does not ask for one.",
+  description = "Waits until a sync, by any client, has completed. Does not ask for one.",
   example = "wait --since -10m --deadline 600 --auth managed",
 }
 

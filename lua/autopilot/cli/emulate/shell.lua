@@ -4,7 +4,7 @@
 
 local shell = {}
 
---- One word for the shell, whatever is in it.
+--- The text as one quoted word for the shell.
 ---@param text string
 ---@return string
 function shell.quote(text)
