@@ -67,6 +67,7 @@ build = {
     ["autopilot.base.clouds"] = "lua/autopilot/base/clouds.lua",
     ["autopilot.base.dates"] = "lua/autopilot/base/dates.lua",
     ["autopilot.base.entities"] = "lua/autopilot/base/entities.lua",
+    ["autopilot.base.http_date"] = "lua/autopilot/base/http_date.lua",
     ["autopilot.base.interrupt"] = "lua/autopilot/base/interrupt.lua",
     ["autopilot.base.json"] = "lua/autopilot/base/json.lua",
     ["autopilot.base.jwt"] = "lua/autopilot/base/jwt.lua",

@@ -41,7 +41,7 @@ local parts = {
     }
   end,
   http_date = function()
-    return require("autopilot.base.dates").read_http_date
+    return require("autopilot.base.http_date").read
   end,
   _VERSION = function()
     return require "autopilot.version"

@@ -1,114 +1,18 @@
---- Reads HTTP-date, RFC 3339 timestamps and Retry-After as Unix time; writes times for stores.
+--- Reads RFC 3339 timestamps and Retry-After; writes times for stores.
 --
--- The readers are strict: a text that the format does not allow gives nil, never a guess. (`curl_getdate`
--- reads 30 February, and `CURLINFO_RETRY_AFTER` is 0 both for "absent" and for "unreadable".) The system's
--- locale and time zone have no influence.
+-- The readers are strict, like the one of `autopilot.base.http_date`. (`CURLINFO_RETRY_AFTER` is 0 both for
+-- "absent" and for "unreadable".)
+
+local http_date = require "autopilot.base.http_date"
 
 local floor = math.floor
 
 local dates = {}
 
+dates.read_http_date = http_date.read
+
 --- The longest wait that is read, in seconds: RFC 9111 section 1.2.2 gives this value to an overflow.
 dates.longest_wait = 2 ^ 31
-
-local months, weekdays = {}, {}
-for name in ("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec"):gmatch "%a+" do
-  months[#months + 1] = name
-  months[name] = #months
-end
--- From the day of 1 January 1970 on.
-for name in ("Thursday Friday Saturday Sunday Monday Tuesday Wednesday"):gmatch "%a+" do
-  weekdays[#weekdays + 1] = name
-end
-
---- Days from 1 January 1970 to the first day of a month. Years are counted from March on, so that the leap
--- day is the last day of its year; from March on, five months always have 153 days.
-local function month_begin(year, month)
-  local number = year * 12 + month - 3
-  local march_year = floor(number / 12)
-  local leap_days = floor(march_year / 4) - floor(march_year / 100) + floor(march_year / 400)
-  return 365 * march_year + leap_days + floor((153 * (number % 12) + 2) / 5) - 719468
-end
-
---- Unix seconds and name of the day of a date and a time, given as digits; nil when there is no such day or
--- time of day. Second 60, a leap second, counts as second 0 of the next minute.
-local function unix_time(year, month, day, hour, minute, second)
-  year, month, day = tonumber(year), tonumber(month), tonumber(day)
-  hour, minute, second = tonumber(hour), tonumber(minute), tonumber(second)
-  if not month or month < 1 or month > 12 or hour > 23 or minute > 59 or second > 60 then
-    return nil
-  end
-  local first = month_begin(year, month)
-  if day < 1 or day > month_begin(year, month + 1) - first then
-    return nil
-  end
-  local days = first + day - 1
-  return ((days * 24 + hour) * 60 + minute) * 60 + second + 0.0, weekdays[days % 7 + 1]
-end
-
---- The text without spaces and tabs around it.
-local function trim(text)
-  local first = text:find "[^ \t]"
-  return first and text:match(".*[^ \t]", first) or ""
-end
-
---- The latest year with these last two digits in which the date is at most 50 years after `now`
--- (RFC 9110 section 5.6.7); nil when there is none.
-local function complete_year(digits, month, day, hour, minute, second, now)
-  local seconds = ((day - 1) * 24 + hour) * 3600 + minute * 60 + second
-  for year = 9900 + digits, 0, -100 do
-    if month_begin(year - 50, month) * 86400 + seconds <= now then
-      return year
-    end
-  end
-end
-
--- The date that was read last: all answers of one second have the same.
-local last_text, last_seconds
-
---- Reads the value of `Date`, `Retry-After` or `Sunset`. Exactly the three forms of RFC 9110 section 5.6.7
--- are read, with nothing but spaces and tabs around them:
---
---     Sun, 06 Nov 1994 08:49:37 GMT       the one in use
---     Sunday, 06-Nov-94 08:49:37 GMT      RFC 850, obsolete
---     Sun Nov  6 08:49:37 1994            C's asctime, obsolete
---
--- A date with the wrong day of the week is refused: it could mean two days. That also saves a
--- two-digit year from a wrong local clock: a date some centuries off falls on another day of the week.
----@param text string? nil: there is no such header
----@param now number? Unix seconds, for the two-digit year only; default: the system's clock
----@return number? seconds Unix seconds; nil when the text is not an HTTP date
-function dates.read_http_date(text, now)
-  if text == last_text then
-    return last_seconds
-  elseif type(text) ~= "string" then
-    return nil
-  end
-  local given = text
-  text = trim(text)
-  local weekday, day, month, year, hour, minute, second =
-    text:match "^(%a%a%a), (%d%d) (%a%a%a) (%d%d%d%d) (%d%d):(%d%d):(%d%d) GMT$"
-  if not weekday then
-    weekday, month, day, hour, minute, second, year =
-      text:match "^(%a%a%a) (%a%a%a) ([ %d]%d) (%d%d):(%d%d):(%d%d) (%d%d%d%d)$"
-  end
-  local is_short = weekday ~= nil
-  if not weekday then
-    weekday, day, month, year, hour, minute, second =
-      text:match "^(%a+), (%d%d)%-(%a%a%a)%-(%d%d) (%d%d):(%d%d):(%d%d) GMT$"
-    year = months[month]
-      and complete_year(year, months[month], day, hour, minute, second, now or os.time())
-  end
-  local seconds, name
-  if year then
-    seconds, name = unix_time(year, months[month], day, hour, minute, second)
-  end
-  local is_right = seconds and weekday == (is_short and name:sub(1, 3) or name)
-  if is_right and is_short then -- with four digits of the year, which do not depend on `now`
-    last_text, last_seconds = given, seconds
-  end
-  return is_right and seconds or nil
-end
 
 --- A number whose whole part is digits, too. It is read as one text, which does not depend on the decimal
 -- point of the locale, and is rounded once: i386 would round a sum twice. A double holds 15 digits exactly.
@@ -140,7 +44,7 @@ function dates.read_timestamp(text)
   local year, month, day, hour, minute, second, rest =
     text:match "^(%d%d%d%d)%-(%d%d)%-(%d%d)[Tt](%d%d):(%d%d):(%d%d)(.*)$"
   local digits, zone = (rest or ""):match "^%.(%d+)(.*)$"
-  local seconds = year and unix_time(year, month, day, hour, minute, second)
+  local seconds = year and http_date.unix_time(year, month, day, hour, minute, second)
   local offset = seconds and zone_offset(zone or rest)
   local moment = offset and seconds - offset
   if not moment or not digits then
@@ -151,12 +55,12 @@ end
 
 --- Reads one value of Retry-After: digits with an optional fraction, or a date.
 local function read_wait(text, now)
-  text = trim(text)
+  text = http_date.trim(text)
   local whole, digits = text:match "^(%d+)%.?(%d*)$"
   if whole and (digits ~= "" or not text:find(".", 1, true)) then
     return digits == "" and tonumber(whole) or decimal(whole, digits)
   end
-  local moment = dates.read_http_date(text, now)
+  local moment = http_date.read(text, now)
   local wait = moment and moment - now
   -- NaN, where `now` is NaN: the wait is unknown, not 0.
   return wait and wait == wait and math.max(0, wait) or nil

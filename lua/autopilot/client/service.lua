@@ -17,6 +17,7 @@ local needed_later = {
   "autopilot.base.base64url",
   "autopilot.base.challenge",
   "autopilot.base.claims",
+  "autopilot.base.dates",
   "autopilot.base.entities",
   "autopilot.base.merged",
   "autopilot.base.option_mistake",

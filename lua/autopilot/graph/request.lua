@@ -5,7 +5,7 @@
 
 local bearer = require "autopilot.graph.bearer"
 local core = require "autopilot.core"
-local dates = require "autopilot.base.dates"
+local http_date = require "autopilot.base.http_date"
 local lazy = require "autopilot.base.lazy"
 
 local answers = lazy "autopilot.graph.answer"
@@ -73,7 +73,7 @@ local function read_response(self, client, response, failure, id, sent, elapsed)
   local diagnostics = client:clean(headers["x-ms-ags-diagnostic"])
   local is_marked = (request_id or diagnostics) ~= nil
   local is_success = is_expected(self, response, is_marked)
-  local date = dates.read_http_date(headers["date"], sent.received_at) -- repeated dates are joined, and unreadable
+  local date = http_date.read(headers["date"], sent.received_at) -- repeated dates are joined, and unreadable
   local answer = {
     tenant_id = client.tenant_id or nil,
     status = response.status,
