@@ -37,9 +37,7 @@ end
 
 local function width_of(context)
   local width = context.terminal_width or core.terminal_width()
-  width = width ~= 0 and width
-    or tonumber((context.getenv "COLUMNS" or ""):match "^%d+$")
-    or usual_width
+  width = width ~= 0 and width or tonumber((context.getenv "COLUMNS" or ""):match "^%d+$") or usual_width
   return math.max(0, width - 1) -- many terminals begin a new line behind the last column
 end
 
