@@ -77,7 +77,7 @@ function resume.sync(state, task, client, given)
 end
 
 --- Before an `ensure`, which reads the record itself: a trigger newer than what the earlier process had seen
--- came after its request, and so counts as ours whatever the clocks say.
+-- came after its request, and so counts as ours, even if the clocks differ.
 ---@param state table the fleet's; without a method `posted` it keeps no requests
 ---@param task autopilot.fleet.Task
 ---@param client autopilot.Client
