@@ -4,7 +4,7 @@
  * a fleet's time: the token of every tenant is read once. */
 #include "lua_support.h"
 
-/* The six bits that a character stands for; -1 for none. No locale has a say. */
+/* The six bits that a character stands for, in every locale; -1 for other characters. */
 static int value_of(char character) {
     if (character >= 'A' && character <= 'Z') {
         return character - 'A';

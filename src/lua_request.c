@@ -18,7 +18,7 @@ struct prepared_request *lua_request_check(lua_State *L, int index) {
     return *object;
 }
 
-/* The text in this field of the attempt, which stays on the stack, or NULL. */
+/* The text in this field of the attempt, or NULL. Leaves it on the stack. */
 static const char *attempt_text(lua_State *L, int index, const char *name, size_t *length) {
     lua_getfield(L, index, name);
     const char *text = luaL_optlstring(L, -1, NULL, length);

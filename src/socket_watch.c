@@ -82,8 +82,8 @@ bool socket_watch_init(struct socket_watch *watch, CURLM *multi,
            curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, (void *)watch) == CURLM_OK;
 }
 
-/* libcurl 8.9.1 has a process that ignores SIGPIPE do so no longer: whether that must be mended
- * after a call. */
+/* Whether SIGPIPE is ignored and must be set to be ignored again after a call, because libcurl
+ * 8.9.1 resets it. */
 static bool must_ignore_broken_pipes(void) {
     return curl_version_info(CURLVERSION_NOW)->version_num == 0x080901 &&
            platform_ignores_broken_pipes();

@@ -243,8 +243,7 @@ static struct transfer_progress read_progress(const struct transfer *transfer,
     progress.resolved = transfer->timings[TRANSFER_NAME_LOOKUP] > 0;
     /* libcurl notes the time of connecting when all of it is done, with TLS and a proxy's tunnel.
      */
-    progress.connected =
-        transfer->timings[TRANSFER_CONNECT] > 0 || transfer->handle->is_connected;
+    progress.connected = transfer->timings[TRANSFER_CONNECT] > 0 || transfer->handle->is_connected;
     bool is_named = prepared_request_is_proxied(request);
     progress.proxied = is_named || proxy->variable != NULL;
     progress.socks = is_named ? strncmp(request->proxy, "socks", 5) == 0 : proxy->is_socks;

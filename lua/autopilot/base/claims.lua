@@ -1,8 +1,8 @@
 --- Claims challenges: what a service requires of the next token (OpenID Connect Core section 5.5.1,
 -- Microsoft Entra, "Claims challenges, claims requests, and client capabilities").
 --
--- A service that refuses a token before it expires says so in a 401: `claims`, JSON in base64, mostly beside
--- `error="insufficient_claims"`. This module makes of it the text for the token endpoint. Asking for the
+-- A service that refuses a token before it expires says so in a 401: `claims`, JSON in base64, usually with
+-- `error="insufficient_claims"`. This module turns it into the text for the token endpoint. Asking for the
 -- token is left to others; `jwt` reads the claims of a token.
 
 local base64url = require "autopilot.base.base64url"

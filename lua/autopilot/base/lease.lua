@@ -39,8 +39,8 @@ Lease.__index = Lease
 local Leases = {}
 Leases.__index = Leases
 
--- The leases that are held in this process, by their ids. Weak: a lease of a coroutine that was collected
--- is held by nothing.
+-- The leases that are held in this process, by their ids. Weak, so that the lease of a collected coroutine
+-- disappears.
 local held_here = setmetatable({}, { __mode = "v" })
 
 -- The coroutine that took a lease. Weak, so that a coroutine that is never resumed can be collected.

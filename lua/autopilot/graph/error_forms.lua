@@ -53,7 +53,7 @@ local function object_or_list(value)
   return type(value) == "table" and value or nil
 end
 
---- A code is a name that programs compare, not a sentence; a JSON number is one too.
+--- The value as an error code, or nil: a short name for programs, not a sentence. JSON numbers are codes too.
 local function code(value)
   if type(value) == "number" and value == math.floor(value) and math.abs(value) < 1e15 then
     return ("%.0f"):format(value)
@@ -206,8 +206,8 @@ local function read_prose(found, prose)
   end
 end
 
---- Reads JSON at the beginning of a text. Where it says nothing, the text behind it is read; where it is cut
--- or broken, the words in it.
+--- Reads JSON at the beginning of a text. If it contains no error, the text behind it is read; if it is cut off
+-- or broken, its words are read as prose.
 local function read_json(found, body, level)
   local value, rest = loose_json.read(body)
   local codes = #found.codes

@@ -72,8 +72,8 @@ local wanted = {
   ["client-request-id"] = true,
 }
 
---- The string whose text begins at `position`, with the mark where it is cut off. Where JSON does not know an
--- escape in it, all escapes are left as they are.
+--- The string whose text begins at `position`; `cut_mark` is added if it is cut off. If an escape in it is not
+-- valid JSON, all escapes are left as they are.
 local function string_at(text, position)
   local quote, last = end_of_string(text, position)
   local words = quote and text:sub(position, quote - 1) or text:sub(position, last) .. cut_mark

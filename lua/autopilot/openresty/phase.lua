@@ -1,6 +1,6 @@
 --- Whether a light thread can wait where it runs.
 --
--- A call that cannot wait to its end is not begun: half of it would have been sent.
+-- A call that cannot wait for its answer is not begun: it could end after the request was sent.
 
 local ngx = require "ngx"
 

@@ -1,9 +1,9 @@
 --- The drive that steps transfers in the event loop, for systems where there can be no helper thread; and
 -- how a fleet waits, which steps its own transfer set in the same way.
 --
--- One light thread at a time steps for all; the others sleep until it wakes them. It steps when there is
--- something to do, and looks for that less often the longer there was not. A light thread that is killed
--- does not return: the one that steps renews a lease, and when that has run out another takes over.
+-- One light thread at a time steps for all; the others sleep until it wakes them. It checks whether there is
+-- something to do, and does so less often the longer nothing happens. It may be killed while it sleeps. So it
+-- renews a lease, and when the lease has run out, another light thread takes over.
 
 local core = require "autopilot.core"
 local ngx = require "ngx"
@@ -21,7 +21,7 @@ Polling.__index = Polling
 ---@field semaphore any what wakes it
 ---@field seen_at number when it was last awake, on core.clock
 
--- Seconds: from something happening to the next look, and at most; how much a stepper may be late.
+-- Seconds between two checks: after something happened, and at most. Seconds by which a stepper may be late.
 local shortest, longest, growth, patience = 0.001, 0.010, 1.25, 0.1
 
 -- So many are asked to step next: some may have been killed a moment ago.

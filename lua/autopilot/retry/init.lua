@@ -14,9 +14,9 @@ local policy = require "autopilot.retry.policy"
 ---@field patient fun(given: autopilot.RetryPolicyOptions?): autopilot.RetryPolicy
 local retry = {}
 
--- The service's interval between two syncs and a margin: the client's defaults. A sync in progress is waited
--- for as long: it was triggered within the interval, so that an earlier request would be refused for that,
--- and a refused request may extend the interval.
+-- The service's interval between two syncs and a margin: the client's defaults. After `in_progress` the wait
+-- is as long: that sync was triggered within the interval, so an earlier request would be refused too, and
+-- a refused request may extend the interval.
 local interval = 600 + 10
 
 ---@type table<string, autopilot.RetryPreset>

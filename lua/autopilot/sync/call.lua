@@ -1,5 +1,5 @@
---- One call of a method: what its caller wants, and how much time it has. Made once; only its own clock
--- moves on.
+--- One call of a method: what its caller wants, and how much time it has. It does not change, except that it
+-- remembers when its last sleep was to end.
 
 local protected_call = require "autopilot.base.protected_call"
 
@@ -65,8 +65,8 @@ function Call:sleep(seconds)
   return options.sleep(seconds)
 end
 
---- What time it is. A sleep counts as over at its end, also where it returned a moment early or a clock was
--- set back.
+--- The time on both clocks. A sleep counts as over when it returns, even if it returned slightly early or a
+-- clock was set back.
 ---@return number now Unix time of the client's clock
 ---@return number clock the client's monotonic clock
 function Call:now()

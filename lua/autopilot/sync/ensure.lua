@@ -1,8 +1,8 @@
---- `client:ensure`: makes true that a sync triggered at or after a moment has been started and, with
--- `wait`, completed. It looks first, and asks only as needed.
+--- `client:ensure`: makes sure that a sync that was triggered at a given time or later has been started and,
+-- with `wait`, completed. It reads the record first, and asks for a sync only if none counts.
 --
--- A loop over the record: what it says decides one step, and after each step it is read again, for others
--- may have asked for a sync in the meantime.
+-- This is a loop: the record decides the next step, and after each step the record is read again, because
+-- another client may have asked for a sync in the meantime.
 
 local Call = require "autopilot.sync.call"
 local options = require "autopilot.base.options"

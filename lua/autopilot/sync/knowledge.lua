@@ -128,13 +128,13 @@ function TenantMemory:note_refused(outcome, retry_at, received_at)
       self.held_clock, self.held_as = held_clock, outcome
     end
   elseif outcome == "cooldown" and self:known_end() <= received_at then
-    -- The cooldown of a sync that is not known of: it was triggered just now at the latest.
+    -- A refusal by the cooldown of an unknown sync, which was triggered before the answer came.
     self.bound_until, self.bound_since = received_at + interval_of(self), received_at
   end
 end
 
---- Learns from a record that was read. It may be older than one read before, or than our own sync: so
--- nothing that is known is given up for it.
+--- Learns from a record that was read. The record may be older than one read before, or than our own sync, so
+-- it never makes the client forget a later time.
 ---@param found autopilot.SettingsRecord
 function TenantMemory:note_record(found)
   self.newest_trigger = later(self.newest_trigger, found.last_manual_trigger)
@@ -145,7 +145,7 @@ function TenantMemory:note_record(found)
   local ends = record.cooldown_until(found, self.cooldown, self.margin) or 0
   if ends >= (self.record_ends or 1) then
     local _, latest = self.service_clock:to_client(ends)
-    -- An end that is known already is not put off because the clocks may have drifted since.
+    -- A known end is not moved later only because the clocks have drifted since.
     self.record_until = math.min(latest, ends == self.record_ends and self.record_until or latest)
     self.record_ends = ends
   end
@@ -212,11 +212,11 @@ function TenantMemory:refusal(now, clock)
   end
 end
 
---- The trigger's stamp of a sync that was surely triggered at or after `since`, or nil.
+--- The record's trigger time if that sync was certainly triggered at or after `since`; else nil.
 --
--- Our own sync is known to be: it was accepted after its request was sent, and no other can have been
--- triggered within the cooldown before. Of any other only the stamp tells, on the service's clock,
--- and an open question is no proof.
+-- Our own sync counts if its request was sent at `since` or later: it was accepted after that, and no other
+-- sync can have been triggered in the cooldown before. For any other sync only its trigger time counts,
+-- which is by the service's clock. If that leaves it uncertain, the result is nil.
 ---@param found autopilot.SettingsRecord
 ---@param since autopilot.Since? nil: any
 ---@return number? trigger the service's clock

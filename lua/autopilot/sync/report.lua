@@ -54,7 +54,7 @@ local function add(parts, format, value)
   end
 end
 
---- Whether both are one id, written in capitals or braces perhaps. A domain is told its id.
+--- Whether the tenant was named by this id, perhaps in capitals or braces. If not, the line shows the id too.
 local function is_same_tenant(name, id)
   return name:gsub("[{}]", ""):lower() == id:lower()
 end

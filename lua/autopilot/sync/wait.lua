@@ -51,8 +51,8 @@ function wait.since(client, method, since)
   return client.service_clock:since(since)
 end
 
---- Waits before the next read; false when no time would be left for it. The last read comes a little
--- before the deadline, rather than never, but not before a Retry-After has passed.
+--- Sleeps before the next read; false if no time would be left for the read. The sleep is shortened so that a
+-- last read happens shortly before the deadline, but not before a Retry-After has passed.
 local function pause(call, seconds, retry_after)
   local left = call:time_left()
   local reserve = math.min(2, left / 10)

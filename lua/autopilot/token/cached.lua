@@ -1,8 +1,9 @@
---- Keeps tokens in memory: asks a provider only when it must, and not twice at the same time for the same.
+--- Keeps tokens in memory. A provider is called only if there is no usable token, and not twice at the same
+-- time for the same token.
 --
--- The rules are those of MSAL and Entra's advice. A token with less than five minutes left is not handed
--- out. It is renewed early, when the provider says so or at half of a long life, and serves on when that
--- fails. When the token endpoint asks for a pause, nothing is asked until it is over.
+-- The rules are those of MSAL and Entra's advice. A token with less than five minutes left is not returned. A
+-- token is renewed early, when the provider says so or at half of a long life; if that fails, the old token
+-- stays in use. If the token endpoint asks for a pause, it is not asked until the pause is over.
 
 local Leases = require "autopilot.base.lease"
 local Lru = require "autopilot.base.lru"

@@ -1,4 +1,4 @@
---- Signs in with whatever this machine offers, in the order of Azure's DefaultAzureCredential: the
+--- Signs in with the first way that this machine offers, in the order of Azure's DefaultAzureCredential: the
 -- environment, the platform's token, the identity of the machine, the Azure CLI.
 --
 -- Azure's ways that need a person at a window are left out.

@@ -1,7 +1,7 @@
---- Azure Arc's challenge: the agent's first answer names a file that only those may read who may have a
--- token; the second request carries the key in it.
+--- Azure Arc's challenge: the agent's first answer names a file with a key, and the second request contains
+-- that key. Only users who may have a token can read the file.
 --
--- No file outside the agent's own folder is ever read, whatever the answer names.
+-- If the answer names a file outside the agent's own folder, it is not read.
 
 local endpoint = require "autopilot.token.endpoint"
 local merged = require "autopilot.base.merged"
