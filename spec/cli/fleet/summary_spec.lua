@@ -16,7 +16,7 @@ local function new_summary()
   local counted = {}
   function counted.add(_, tenant, told)
     summary:add(tenant, told)
-    results[told.recalled and "add_known" or "add"](results, tenant, told)
+    results:add(tenant, told, told.recalled)
   end
   function counted.failures()
     return summary:failures(results.counts.by_outcome)
