@@ -44,8 +44,8 @@ local rules = {
   },
 }
 
--- The largest sum of waits: more would become infinity.
-local longest = 2 ^ 1023
+-- The largest number: a sum of waits beyond it would be infinite.
+local longest = (2 - 2 ^ -52) * 2 ^ 1023
 
 --- Notes how long the run has lasted: never less than it has slept, because a clock that stands still or
 -- goes backwards must not make the run longer than its deadline.
