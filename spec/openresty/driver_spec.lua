@@ -72,6 +72,18 @@ describe("in OpenResty, the worker", function()
     }, world.log)
   end)
 
+  it("reports that nothing was sent where it can have neither thread nor set", function()
+    local core = threadless_core()
+    core.transfer_set = function()
+      error "not enough memory or descriptors"
+    end
+    world = fake_openresty.install(core)
+    local drive = require("autopilot.openresty.worker").drive
+    local response, failure = world:call(drive.run, drive)
+    assert.is_nil(response)
+    assert.same({ "no", "CURLE_FAILED_INIT" }, { failure.delivered, failure.name })
+  end)
+
   it("goes on with a thread once there can be one, and says so", function()
     local core = fake_core()
     local start, tries, works = core.transfer_thread, {}, false
@@ -151,14 +163,6 @@ describe("in OpenResty, making ready", function()
 
   it("asks a silent port once, in a timer, without a token, and closes it", function()
     local asked, closed = {}, 0
-    local curl = require "autopilot.transport.curl"
-    local prepare = curl.prepare
-    curl.prepare = function(http, request)
-      return { url = request.url, ca_file = http.ca_file, proxy = http.proxy }
-    end
-    finally(function()
-      curl.prepare = prepare
-    end)
     world = fake_openresty.install {
       silent_listener = function()
         return {
@@ -169,6 +173,9 @@ describe("in OpenResty, making ready", function()
           4321
       end,
     }
+    require("autopilot.transport.curl").prepare = function(http, request)
+      return { url = request.url, ca_file = http.ca_file, proxy = http.proxy }
+    end
     require("autopilot.openresty.worker").driver = function()
       return {
         run = function(_, prepared, attempt)

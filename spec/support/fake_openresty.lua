@@ -5,7 +5,12 @@
 
 local fake = {}
 
-local ours = "^autopilot%.openresty"
+--- Modules that get the fakes.
+local function is_ours(name)
+  return type(name) == "string"
+    and (name:find "^autopilot%.openresty" or name == "autopilot.transport.curl")
+end
+
 local faked = { "ngx", "ngx.semaphore", "autopilot.core" }
 
 ---@class autopilot.spec.FakeOpenresty
@@ -146,7 +151,7 @@ function fake.install(core)
   end
   world.ngx = make_ngx(world)
   for name, module in pairs(package.loaded) do
-    if type(name) == "string" and name:match(ours) then
+    if is_ours(name) then
       world.loaded[name] = module
     end
   end
@@ -169,7 +174,7 @@ end
 --- Puts back what was there.
 function World:remove()
   for name in pairs(package.loaded) do
-    if type(name) == "string" and name:match(ours) then
+    if is_ours(name) then
       package.loaded[name] = nil
     end
   end

@@ -43,11 +43,12 @@ local messages = {
 
 --- The transfer set, made when it is first needed: sockets must not be shared with a parent process.
 local function current_set(self)
-  local loop = self.loop
+  local loop, failure = self.loop, nil
   if not loop.set then
-    loop.set, self.process = core.transfer_set { concurrency = self.concurrency }, core.process_id()
+    self.process = core.process_id()
+    loop.set, failure = curl.transfer_set { concurrency = self.concurrency }
   end
-  return loop.set
+  return loop.set, failure
 end
 
 --- Waits until a request may be sent. Afterwards `Gates:leave` gives its place back.
@@ -152,7 +153,11 @@ function Drive:run(prepared, attempt, request)
     total = attempt.total,
     is_certain = true,
   }, function(connect, total)
-    local transfer = current_set(wire):add(prepared, {
+    local set, failure = current_set(wire)
+    if not set then
+      return nil, failure
+    end
+    local transfer = set:add(prepared, {
       connect = connect,
       total = total,
       token = attempt.token,

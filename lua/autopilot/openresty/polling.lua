@@ -6,6 +6,7 @@
 -- renews a lease, and when the lease has run out, another light thread takes over.
 
 local core = require "autopilot.core"
+local curl = require "autopilot.transport.curl"
 local ngx = require "ngx"
 local semaphore = require "ngx.semaphore"
 
@@ -30,10 +31,11 @@ local candidates = 4
 -- Transfers that a worker usually has at a time, at most; more are served, on more connections.
 local usual_concurrency = 1000
 
----@return autopilot.openresty.PollingDriver
+---@return autopilot.openresty.PollingDriver? driver
+---@return autopilot.NetworkFailure? failure
 function Polling.new()
-  local set = core.transfer_set { concurrency = usual_concurrency }
-  return setmetatable({ set = set, waiting = {}, lease = 0 }, Polling)
+  local set, failure = curl.transfer_set { concurrency = usual_concurrency }
+  return set and setmetatable({ set = set, waiting = {}, lease = 0 }, Polling), failure
 end
 
 --- Steps a fleet's transfer set once, and lets the worker go on meanwhile.

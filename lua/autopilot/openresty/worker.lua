@@ -32,7 +32,8 @@ local function try_thread()
 end
 
 --- This worker's own drive.
----@return autopilot.Drive
+---@return autopilot.Drive? driver
+---@return autopilot.NetworkFailure? failure
 function worker.driver()
   local process = core.process_id()
   if current_process ~= process then
@@ -41,8 +42,11 @@ function worker.driver()
   if wanted == "thread" and (not current or retry_at and core.clock() >= retry_at) then
     try_thread()
   end
-  current = current or require("autopilot.openresty.polling").new()
-  return current
+  local failure
+  if not current then
+    current, failure = require("autopilot.openresty.polling").new()
+  end
+  return current, failure
 end
 
 --- Chooses the drive of workers from now on. One that is in use ends with its last transfer.
@@ -61,7 +65,11 @@ worker.drive = {
     if obstacle then
       return nil, curl.unsent(obstacle, message)
     end
-    return worker.driver():run(prepared, attempt)
+    local driver, failure = worker.driver()
+    if not driver then
+      return nil, failure
+    end
+    return driver:run(prepared, attempt)
   end,
   close = function() end, -- the connections are the worker's, and other clients use them
 }
@@ -85,7 +93,10 @@ local function read_certificates(http)
       { ca_file = http.ca_file, ca_path = http.ca_path, proxy = "" },
       { method = "GET", url = ("https://127.0.0.1:%d/"):format(port) }
     )
-    worker.driver():run(prepared, { connect = warming_seconds, total = warming_seconds })
+    local driver = worker.driver()
+    if driver then
+      driver:run(prepared, { connect = warming_seconds, total = warming_seconds })
+    end
     listener:close()
   end
 end

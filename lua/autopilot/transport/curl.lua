@@ -98,6 +98,33 @@ curl.rules = {
 
 -- ---- Driving transfers -------------------------------------------------------------------------------
 
+--- The network failure of a request that surely was not sent.
+---@param name string
+---@param message string
+---@return autopilot.NetworkFailure
+function curl.unsent(name, message)
+  return {
+    stage = "connect",
+    name = name,
+    message = message,
+    timeout = name == "DEADLINE",
+    delivered = "no",
+    sends = 0,
+  }
+end
+
+--- Makes a set of transfers. Newer libcurls (seen with 8.21) need descriptors for one.
+---@param given { concurrency: integer? }?
+---@return any? set
+---@return autopilot.NetworkFailure? failure
+function curl.transfer_set(given)
+  local is_made, set = pcall(core.transfer_set, given)
+  if is_made then
+    return set
+  end
+  return nil, curl.unsent("CURLE_FAILED_INIT", set)
+end
+
 --- Moves the transfers of a transport: sends a prepared request and returns its response or failure. The others are
 -- the fleet's and the two of OpenResty.
 ---@class autopilot.Drive
@@ -126,9 +153,9 @@ end
 function Blocking:run(prepared, attempt)
   local process = core.process_id()
   if not self.set or self.process ~= process then -- sockets from before a fork are not used after it
-    local is_made, set = pcall(core.transfer_set)
-    if not is_made then -- newer libcurls (seen with 8.21) need descriptors for one
-      return nil, curl.unsent("CURLE_FAILED_INIT", set)
+    local set, failure = curl.transfer_set()
+    if not set then
+      return nil, failure
     end
     self.set, self.process = set, process
   end
@@ -161,21 +188,6 @@ Transport.__index = Transport
 
 local function is_to_this_machine(url)
   return url_parts.is_loopback(url:lower():match "^%a+://(%[?[^/]-%]?):?%d*/" or "")
-end
-
---- The network failure of a request that surely was not sent.
----@param name string
----@param message string
----@return autopilot.NetworkFailure
-function curl.unsent(name, message)
-  return {
-    stage = "connect",
-    name = name,
-    message = message,
-    timeout = name == "DEADLINE",
-    delivered = "no",
-    sends = 0,
-  }
 end
 
 --- The request in the shape that the C module sends.
