@@ -281,9 +281,11 @@ local function check_retry_at(history, call)
   local report, client = call.report, call.client
   local clock, knows = client.clock, knowledge.of(client)
   if not report.retry_at then
-    -- A bare 429 names none; whatever the client says itself has one.
-    local is_services = report.answered_by == "service"
-    if report.outcome == "cooldown" and client.settings.cooldown ~= 0 and not is_services then
+    -- A bare 429 names none. A cooldown that the client itself tells has its end, unless that has passed while
+    -- the call waited for it up to its deadline.
+    local is_clients = report.outcome == "cooldown" and report.answered_by ~= "service"
+    local has_passed = report.gave_up == "deadline" and knowledge.cooldown_end(client) <= call.ended
+    if is_clients and client.settings.cooldown ~= 0 and not has_passed then
       wrong(history, "retry_at", "a cooldown without its end")
     end
     return
