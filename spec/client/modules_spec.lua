@@ -155,8 +155,9 @@ if not made then
 end
 local open = {}
 repeat
-  open[#open + 1] = io.open "/dev/null"
-until not io.open "/dev/null"
+  local file = io.open "/dev/null"
+  open[#open + 1] = file -- kept, or the collector would close it
+until not file
 for _ = 1, arg[4] do
   local file = table.remove(open)
   if file then
