@@ -15,44 +15,27 @@
 
 local autopilot = {}
 
+-- Each part's module.
 local parts = {
-  client = function()
-    return require "autopilot.client"
-  end,
-  fleet = function()
-    return require "autopilot.fleet"
-  end,
-  retry = function()
-    return require "autopilot.retry"
-  end,
-  store = function()
-    return require "autopilot.store"
-  end,
-  token = function()
-    return require "autopilot.token"
-  end,
-  emulator = function()
-    return require "autopilot.emulator"
-  end,
-  transport = function()
-    return {
-      scripted = require "autopilot.transport.scripted",
-      curl = require "autopilot.transport.curl",
-    }
-  end,
-  http_date = function()
-    return require("autopilot.base.http_date").read
-  end,
-  _VERSION = function()
-    return require "autopilot.version"
-  end,
+  client = "autopilot.client",
+  fleet = "autopilot.fleet",
+  retry = "autopilot.retry",
+  store = "autopilot.store",
+  token = "autopilot.token",
+  emulator = "autopilot.emulator",
+  transport = "autopilot.transport",
+  _VERSION = "autopilot.version",
 }
+
+--- Reads an HTTP-date: see `autopilot.base.http_date`.
+function autopilot.http_date(text, now)
+  return require("autopilot.base.http_date").read(text, now)
+end
 
 return setmetatable(autopilot, {
   __index = function(self, name)
-    local load = parts[name]
-    if load then
-      self[name] = load()
+    if parts[name] then
+      self[name] = require(parts[name])
     end
     return rawget(self, name)
   end,

@@ -1,5 +1,6 @@
 -- The table of outcomes: every answer of a service has one meaning, and every failure a hint.
 
+local hint_of_failure = require "autopilot.sync.hint"
 local outcome = require "autopilot.sync.outcome"
 local virtual_world = require "support.virtual_world"
 
@@ -84,9 +85,9 @@ describe("autopilot.sync.outcome", function()
     for name, ok in pairs(names) do
       assert.equal(ok, outcome.all[name].ok, name)
       if ok then
-        assert.is_nil(outcome.hint(name))
+        assert.is_nil(hint_of_failure(name))
       else
-        local hint = outcome.hint(name)
+        local hint = hint_of_failure(name)
         assert.is_truthy(hint:find "^%u.*%.$", name)
         assert.is_nil(hint:find "%c")
       end
@@ -98,7 +99,7 @@ describe("autopilot.sync.outcome", function()
 
   it("says of a service out of reach what to look at, by the stage that failed", function()
     local function hint_of(stage, message)
-      return outcome.hint(
+      return hint_of_failure(
         "unreachable",
         nil,
         { stage = stage, name = "CURLE_X", message = message }
@@ -113,7 +114,7 @@ describe("autopilot.sync.outcome", function()
     assert.is_truthy(
       hint_of("proxy", "refused (proxy set by ALL_PROXY)"):find "^The proxy that ALL_PROXY names"
     )
-    assert.equal(outcome.all.unreachable.hint, hint_of("connect", "no"))
+    assert.equal(hint_of_failure "unreachable", hint_of("connect", "no"))
   end)
 
   it("takes a Retry-After that cannot be read for none", function()

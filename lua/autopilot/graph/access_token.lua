@@ -5,6 +5,9 @@
 -- not mention something, may still be right. The service decides.
 
 local inspect = require "autopilot.base.jwt"
+local lazy = require "autopilot.base.lazy"
+
+local misfit = lazy "autopilot.graph.misfit"
 
 local facts = {}
 
@@ -31,13 +34,6 @@ local allowed_by = {
 
 -- Microsoft Graph's application id, which stands for it in every cloud.
 local graph_id = "00000003-0000-0000-c000-000000000000"
-
--- The application of the Azure CLI. It has no permission of Intune, and none can be added to it.
-local azure_cli_id = "04b07795-8ddb-461a-bbee-02f9e1bf7b46"
-
-local azure_cli_hint = "A person's token of the Azure CLI never permits a sync, as its "
-  .. "application cannot be granted Intune's permissions (AADSTS65002): sign in to az as a "
-  .. "service principal or a managed identity, or sign in another way."
 
 --- A claim's text, or the first of its list.
 local function text_of(value)
@@ -112,26 +108,6 @@ local function is_audience(audience, expected)
   return found == graph_id or found == expected:lower()
 end
 
-local units = { { 172800, 86400, "d" }, { 7200, 3600, "h" }, { 120, 60, "min" }, { 0, 1, "s" } }
-
---- Seconds as text, in one unit: `3 h`.
-local function duration_text(seconds)
-  for _, unit in ipairs(units) do
-    if seconds >= unit[1] then
-      return ("%.0f %s"):format(math.floor(seconds / unit[2]), unit[3])
-    end
-  end
-end
-
----@class autopilot.token.Misfit why a token must not be sent
----@field code "TenantMismatch"|"TokenExpired"|"WrongAudience"|"MissingPermission"
----@field message string
----@field hint string
-
-local function misfit(code, hint, message, ...)
-  return { code = code, hint = hint, message = message:format(...) }
-end
-
 --- Whether the token is of another tenant, or for another service.
 ---@param known autopilot.graph.TokenFacts
 ---@param tenant string? the one that was asked for
@@ -140,14 +116,9 @@ end
 function facts.misdirected(known, tenant, audience)
   local wanted, found = facts.guid(tenant), facts.guid(known.tenant_id)
   if wanted and found and wanted ~= found then
-    local hint = "Sign in to the tenant that is meant, or name the token's own. Check "
-      .. "AZURE_TENANT_ID too."
-    local message = "the token is of the tenant %s, and %s was asked for"
-    return misfit("TenantMismatch", hint, message, found, wanted)
+    return misfit.tenant(found, wanted)
   elseif audience and known.audience and not is_audience(known.audience, audience) then
-    local hint = ("Ask for a token of the scope %s/.default."):format(audience)
-    local message = "the token is for %s, and the service is %s"
-    return misfit("WrongAudience", hint, message, known.audience, audience)
+    return misfit.audience(known.audience, audience)
   end
 end
 
@@ -157,9 +128,7 @@ end
 ---@return autopilot.token.Misfit?
 function facts.expired(known, now)
   if known.expires_at and now >= known.expires_at then
-    local hint = "Get a new token, and check this machine's clock."
-    local message = "the token has expired %s ago"
-    return misfit("TokenExpired", hint, message, duration_text(now - known.expires_at))
+    return misfit.expiry(now - known.expires_at)
   end
 end
 
@@ -171,11 +140,7 @@ function facts.unpermitted(known, is_sync)
   if facts.permits(known, is_sync) ~= false then
     return nil
   end
-  local is_azure_cli = known.scopes and known.application == azure_cli_id
-  local hint = "Grant the application %s with admin consent, and get a new token."
-  hint = is_azure_cli and azure_cli_hint or hint:format(facts.permission)
-  local message = "the token does not have the permission %s"
-  return misfit("MissingPermission", hint, message, facts.permission)
+  return misfit.permission(facts.permission, known.scopes and known.application)
 end
 
 return facts

@@ -147,7 +147,7 @@ end
 ---@return table? failed after a wait for a sync that failed: the answer that says so
 local function join(self, found, answer, trigger)
   local call = self.call
-  local ending = call.client.memory:ending(found, trigger)
+  local ending = record.ending(found, trigger, call.client.memory)
   if ending == "sync_failed" then
     note_failure(self)
     return nil
@@ -183,7 +183,7 @@ local function step(self)
   end
   local _
   _, found, answer = recover.settle(posting, found, answer)
-  local trigger = memory:covering_trigger(found, call.since)
+  local trigger = record.covering_trigger(found, call.since, memory)
   if trigger then
     local settled, failed = join(self, found, answer, trigger)
     if settled then

@@ -164,6 +164,59 @@ function record.has_failed(found, trigger)
   return found.sync_status == "failed" and record.covers(found, trigger)
 end
 
+--- The record's trigger time if that sync was certainly triggered at or after `since`; else nil.
+--
+-- Our own sync counts if its request was sent at `since` or later: it was accepted after that, and no other
+-- sync can have been triggered in the cooldown before. For any other sync only its trigger time counts,
+-- which is by the service's clock. If that leaves it uncertain, the result is nil.
+---@param found autopilot.SettingsRecord
+---@param since autopilot.Since? nil: any
+---@param memory autopilot.TenantMemory
+---@return number? trigger the service's clock
+function record.covering_trigger(found, since, memory)
+  if not since then
+    return found.last_manual_trigger
+  end
+  local earliest, latest = memory.service_clock:to_service(since.at, since.clock, since.is_told)
+  local started_clock = memory.started_clock
+  -- The last condition fails only when a clock was set since.
+  if started_clock and since.clock <= started_clock and earliest <= memory.own_latest then
+    latest = math.min(latest, memory.own_earliest)
+  end
+  if record.covers(found, latest) then
+    return found.last_manual_trigger
+  end
+end
+
+--- Whether the record tells that no sync was triggered at or after `since`. What this client started itself
+-- may be missing in a record that was read late.
+---@param found autopilot.SettingsRecord
+---@param since autopilot.Since? nil: any
+---@param memory autopilot.TenantMemory
+---@return boolean
+function record.shows_none(found, since, memory)
+  local trigger, started_clock = found.last_manual_trigger, memory.started_clock
+  local has_started = started_clock and (not since or started_clock >= since.clock)
+  if has_started or not found.trigger_known then
+    return false
+  elseif not trigger or not since then
+    return trigger == nil
+  end
+  return trigger < (memory.service_clock:to_service(since.at, since.clock))
+end
+
+--- How the sync ended that was triggered at `trigger`, as far as the record or one before it tells.
+---@param found autopilot.SettingsRecord the newest, already noted
+---@param trigger number the service's clock: the trigger's stamp in that record
+---@param memory autopilot.TenantMemory
+---@return "completed"|"sync_failed"|nil outcome nil: it is not known to have ended
+function record.ending(found, trigger, memory)
+  if record.has_completed(found, trigger) or (memory.completed_trigger or -1) >= trigger then
+    return "completed"
+  end
+  return record.has_failed(found, trigger) and "sync_failed" or nil
+end
+
 -- ---- Reading it --------------------------------------------------------------------------------------
 
 --- The answer of a read that was not made, because a Retry-After has not passed yet.

@@ -3,7 +3,10 @@
 -- The fields are filled in where their values are known; the table that carries them until then is called
 -- an answer.
 
+local lazy = require "autopilot.base.lazy"
 local outcome = require "autopilot.sync.outcome"
+
+local hint_of = lazy "autopilot.sync.hint"
 
 local report = {}
 
@@ -100,7 +103,7 @@ function report.seal(fields)
   if row.name then
     fields.ok = row.ok
     if not row.ok then
-      fields.hint = fields.hint or outcome.hint(fields.outcome, fields.error, fields.network)
+      fields.hint = fields.hint or hint_of(fields.outcome, fields.error, fields.network)
     end
   end
   return setmetatable(fields, Report)

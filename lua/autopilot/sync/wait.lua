@@ -77,10 +77,12 @@ end
 
 --- What the record says of the sync that is waited for: an outcome, or nil while it says nothing.
 local function judge(memory, found, since, state)
-  local trigger = memory:covering_trigger(found, since)
+  local trigger = record.covering_trigger(found, since, memory)
   state.trigger = state.trigger or trigger -- a later one may follow before this one is seen to end
-  return state.trigger and memory:ending(found, state.trigger) == "completed" and "completed"
-    or trigger and memory:ending(found, trigger)
+  return state.trigger
+      and record.ending(found, state.trigger, memory) == "completed"
+      and "completed"
+    or trigger and record.ending(found, trigger, memory)
     or nil
 end
 
@@ -106,7 +108,7 @@ local function keep_read(call, found, answer, since, state)
     call:note("read", "the status is " .. (found.sync_status or "no state"))
   end
   state.last_record, state.last_read, state.token_errors = found, answer, 0
-  state.shows_none = call.client.memory:shows_none(found, since)
+  state.shows_none = record.shows_none(found, since, call.client.memory)
 end
 
 --- Waits until a sync triggered at or after `since` has completed.
