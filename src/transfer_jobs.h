@@ -37,8 +37,8 @@ void transfer_jobs_free(struct transfer_jobs *jobs);
 unsigned long transfer_jobs_submit(struct transfer_jobs *jobs, struct prepared_request *request,
                                    const struct transfer_attempt *attempt);
 
-/* The job of that number, whose state was `from` and is `to` now; NULL when there is none. Once it
- * has finished, the thread that ran it must not use it. */
+/* Moves the job with that number from one state to the next and returns it; NULL when no job with
+ * that number is in the state `from`. After JOB_FINISHED the thread that ran it must not use it. */
 struct transfer_job *transfer_jobs_advance(struct transfer_jobs *jobs, unsigned long number,
                                            enum transfer_job_state from,
                                            enum transfer_job_state to);

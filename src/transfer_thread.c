@@ -134,8 +134,8 @@ static void drop_connection(struct transfer_thread *thread, size_t place) {
     thread->watched[place] = thread->watched[last];
 }
 
-/* Begins the transfer that the connection asks for; false when there is none, or the other end was
- * closed meanwhile. */
+/* Begins the transfer whose number was read from the connection. False when no submitted job has
+ * that number, or the program has closed its end of the connection. */
 static bool begin(struct transfer_thread *thread, struct connection *connection, int descriptor) {
     char next;
     struct transfer_job *job =

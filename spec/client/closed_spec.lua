@@ -71,3 +71,27 @@ describe("autopilot.client: closed while it waits for the next attempt, it tells
     assert.equal(1, #transport.requests)
   end)
 end)
+
+describe("autopilot.client: closed while its request is under way", function()
+  it("keeps the token out of the report all the same", function()
+    local client
+    local token = ("opaque-%d-"):format(os.time()):rep(3)
+    client = virtual_world.new():client {
+      token = token,
+      retry = false,
+      recover = false,
+      transport = function()
+        client:close()
+        return {
+          status = 403,
+          headers = { ["request-id"] = "id " .. token },
+          body = ('{"error":{"code":"x","message":"no %s"}}'):format(token),
+        }
+      end,
+    }
+    local report, failure = client:sync()
+    assert.is_nil(report)
+    assert.equal("no [redacted]", failure.error.message)
+    assert.equal("id [redacted]", failure.request_id)
+  end)
+end)

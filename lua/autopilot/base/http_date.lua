@@ -49,7 +49,7 @@ function http_date.trim(text)
 end
 
 --- The latest year with these last two digits in which the date is at most 50 years after `now`
--- (RFC 9110 section 5.6.7); nil when there is none.
+-- (RFC 9110 section 5.6.7); nil when no such year is left.
 local function complete_year(digits, month, day, hour, minute, second, now)
   local seconds = ((day - 1) * 24 + hour) * 3600 + minute * 60 + second
   for year = 9900 + digits, 0, -100 do

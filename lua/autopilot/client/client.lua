@@ -33,6 +33,7 @@ local longest_text = 1000 -- characters of a text that others wrote, in a report
 ---@field tenant string|false
 ---@field tenant_id string|false|nil of the token that was sent last, where it can be read
 ---@field is_closed boolean
+---@field under_way integer requests that wait for their answers
 ---@field package static_token string? the token, where it is given as a text
 ---@field package token_provider autopilot.TokenProvider?
 ---@field package last_token string? the last token that was obtained
@@ -48,6 +49,7 @@ Client.__index = Client
 -- What a client has from the start. An absent field would be searched for in the methods each time.
 Client.is_closed, Client.on_event, Client.shared = false, false, false
 Client.tenant, Client.tenant_id = false, false
+Client.under_way = 0
 Client.secrets = {} -- no token has been sent
 
 local operations = { sync = true, status = true, wait = true, ensure = true }
@@ -83,12 +85,15 @@ function Client.init(self, token, tenant)
   return self
 end
 
---- Closes the connections and forgets the token. May be called again.
+--- Closes the connections and forgets the token. May be called again. While a request is under way, as when its
+-- token provider or another coroutine closes the client, the token is still kept out of its report.
 function Client:close()
   self.is_closed = true
   self.static_token, self.token_provider, self.last_token = nil, nil, nil
   self.facts, self.facts_of = nil, nil
-  self.secrets, self.cleaner = nil, nil
+  if self.under_way == 0 then
+    self.secrets, self.cleaner = nil, nil
+  end
   if self.owns_transport then
     self.transport:close()
   end

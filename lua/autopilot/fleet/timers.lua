@@ -55,7 +55,7 @@ function Timers:remove(item)
   end
 end
 
---- The earliest item, whose time is in `due_at`; nil when there is none.
+--- The item that is due first; its field `due_at` has the time. Nil when no item is set.
 function Timers:first()
   return self[1]
 end

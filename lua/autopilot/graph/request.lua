@@ -135,6 +135,7 @@ local function send(self, client, given, token, is_second)
     client:hide(token)
   end
   local at, clock = options.now(), options.clock() -- an observer's time is not the answer's travel
+  client.under_way = client.under_way + 1
   local response, failure, complaint = self.send {
     connect = connect,
     total = total,
@@ -143,6 +144,7 @@ local function send(self, client, given, token, is_second)
     retry_attempt = retry_attempt,
   }
   local received_at, elapsed = options.now(), options.clock() - clock
+  client.under_way = client.under_way - 1
   if complaint then
     return { outcome = "unexpected", mistake = "the transport " .. complaint }
   end
