@@ -4,8 +4,10 @@
 ---@class autopilot.store
 ---@field memory fun(given: autopilot.store.MemoryOptions?): autopilot.Store
 ---@field shared_dict fun(dict: string|table): autopilot.Store
+---@field sql fun(given: autopilot.store.SqlOptions): autopilot.Store
+---@field redis fun(given: autopilot.store.RedisOptions): autopilot.Store
 
-local names = { memory = true, shared_dict = true }
+local names = { memory = true, shared_dict = true, sql = true, redis = true }
 
 return setmetatable({}, {
   __index = function(self, name)

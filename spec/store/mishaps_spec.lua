@@ -1,0 +1,146 @@
+-- What goes wrong with a database of a store is told in one sentence, and the sync happens as without a store.
+
+local autopilot = require "autopilot"
+local certificates = require "support.certificates"
+local database_server = require "support.database_server"
+local files = require "support.files"
+local mistakes = require "support.mistakes"
+local stores = require "autopilot.store"
+
+describe("a client whose store", function()
+  local function sync_with(store)
+    local events = {}
+    local client = autopilot.client {
+      tenant = "contoso.example",
+      token = "made-up-token",
+      store = store,
+      transport = autopilot.transport.scripted { { status = 204 } },
+      on_event = function(event)
+        events[#events + 1] = event.type == "store_failed" and event.message or nil
+      end,
+    }
+    local report = assert(client:sync())
+    assert.are.equal("started", report.outcome)
+    return events[1]
+  end
+
+  it("is away posts all the same, and says so", function()
+    local message = sync_with(stores.sql {
+      driver = "PostgreSQL",
+      database = "postgresql://me:secret-word@127.0.0.1:1/x",
+    })
+    assert.truthy(message:find("^PostgreSQL: "), message)
+    assert.falsy(message:find("secret-word", 1, true), message)
+    assert.truthy(sync_with(stores.redis { url = "redis://127.0.0.1:1" }):find "^Redis: ")
+  end)
+
+  it("is a file that is no database posts all the same, and leaves the file as it is", function()
+    local path, remove = files.temporary(("no database\n"):rep(1000))
+    local message = sync_with(stores.sql { driver = "SQLite3", database = path })
+    assert.truthy(message:find("not a database", 1, true), message)
+    assert.are.equal(12000, #files.read(path))
+    remove()
+  end)
+end)
+
+describe("a store in an SQLite file", function()
+  local folder, remove_folder = files.folder()
+  local path = folder .. "/store.db"
+
+  teardown(remove_folder)
+
+  before_each(function()
+    os.execute(("rm -rf '%s'/*"):format(folder))
+  end)
+
+  it("makes the file readable by its owner only", function()
+    local store = stores.sql { driver = "SQLite3", database = path }
+    assert.is_true(store:set("a", "1", 60))
+    local listed = io.popen(("stat -c '%%a' '%s'/*"):format(folder))
+    assert.are.equal("", (listed:read("*a"):gsub("600\n", "")))
+    listed:close()
+    store:close()
+  end)
+
+  it("refuses a folder, a link and another program's database", function()
+    for command, told in pairs {
+      ["mkdir"] = "it is a folder",
+      ["ln -s /dev/null"] = "it is a symbolic link",
+    } do
+      os.execute(("%s '%s'"):format(command, path))
+      local _, message = stores.sql({ driver = "SQLite3", database = path }):get "a"
+      assert.truthy(message:find(told, 1, true), message)
+      os.execute(("rm -rf '%s'"):format(path))
+    end
+    local connection = require("DBI").Connect("SQLite3", path)
+    connection:autocommit(true)
+    require("DBI").Do(connection, "CREATE TABLE theirs (x)")
+    connection:close()
+    local _, message = stores.sql({ driver = "SQLite3", database = path }):get "a"
+    assert.truthy(message:find("another program's database", 1, true), message)
+  end)
+end)
+
+describe("a store in Redis", function()
+  local obstacle = database_server.obstacle "Redis"
+  if obstacle then
+    return pending(obstacle)
+  end
+
+  it("says that it is a replica, and what a user may not do", function()
+    local server = database_server.start "Redis"
+    local store = server:store()
+    assert.is_true(store:set("a", "1", 60))
+    local sign_in = ("redis-cli -p %d --user tester -a %s --no-auth-warning "):format(
+      server.port,
+      server.password
+    )
+    os.execute(sign_in .. "replicaof 127.0.0.1 1 >/dev/null")
+    local _, message = store:set("a", "2", 60)
+    assert.truthy(message:find("name the master", 1, true), message)
+    os.execute(sign_in .. "replicaof no one >/dev/null")
+    os.execute(sign_in .. "acl setuser tester -eval >/dev/null")
+    assert.is_true(store:set("a", "3", 60))
+    _, message = store:delete_if("a", "3")
+    assert.truthy(message:find("the user may not do this", 1, true), message)
+    server:remove()
+  end)
+
+  it("takes a server over TLS only with a certificate that is its own", function()
+    local made = certificates.make()
+    for name, refusal in pairs {
+      good = false,
+      wrong_host = "not for 127.0.0.1",
+      expired = "certificate verify failed",
+      untrusted = "certificate verify failed",
+    } do
+      local tls = { certificate = made[name], key = made.key, ca = made.ca }
+      local server = database_server.start("Redis", tls)
+      local done, message = server:store():set("a", "1", 60)
+      assert.are.equal(not refusal or nil, done)
+      assert.truthy(not refusal or message:find(refusal, 1, true), message)
+      server:remove()
+    end
+    certificates.remove(made)
+  end)
+end)
+
+describe("the options of a store", function()
+  it("are checked where they are given, and secrets are not quoted", function()
+    for told, make in pairs {
+      ["autopilot.store.sql: option 'driver' must be one of"] = function()
+        stores.sql { driver = "Oracle", database = "x" }
+      end,
+      ["autopilot.store.sql: option 'database' is required"] = function()
+        stores.sql { driver = "MySQL" }
+      end,
+      ["autopilot.store.redis: option 'url' must be redis[s]://"] = function()
+        stores.redis { url = "http://user:secret-word@host" }
+      end,
+    } do
+      local message = mistakes.raised(make)
+      assert.truthy(message:find(told, 1, true), message)
+      assert.falsy(message:find("secret-word", 1, true), message)
+    end
+  end)
+end)

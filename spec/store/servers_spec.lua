@@ -1,0 +1,149 @@
+-- What every store promises, kept by real databases: SQLite, PostgreSQL, MariaDB and Redis; and what a store
+-- says when its database is away, refuses it or holds something else.
+--
+-- The database's own clock says what has expired: so these specs wait for real, for some hundredths of a second.
+
+local SeededRandom = require "support.seeded_random"
+local Connection = require "autopilot.store.connection"
+local contract = require "support.store_contract"
+local core = require "autopilot.core"
+local database_server = require "support.database_server"
+local emulated_service = require "support.emulated_service"
+local files = require "support.files"
+local shell = require "autopilot.cli.emulate.shell"
+local stores = require "autopilot.store"
+
+local folder, remove_folder = files.folder()
+
+--- SQLite needs no server: a file of this process.
+local sqlite = {
+  port = 0,
+  options = function(_, given)
+    return { driver = "SQLite3", database = given and given.database or folder .. "/store.db" }
+  end,
+  store = function(self, given)
+    return stores.sql(self:options(given))
+  end,
+  remove = remove_folder,
+}
+
+--- A store whose keys are apart from those of all others.
+local function apart(store)
+  local prefix = ("%d %s:"):format(core.process_id(), math.random(2 ^ 30))
+  local own = {}
+  for _, method in ipairs { "get", "set", "add", "delete_if" } do
+    own[method] = function(_, key, ...)
+      return store[method](store, type(key) == "string" and key ~= "" and prefix .. key or key, ...)
+    end
+  end
+  return own
+end
+
+for _, kind in ipairs { "SQLite3", "PostgreSQL", "MySQL", "Redis" } do
+  describe("a store in " .. kind, function()
+    local obstacle = kind ~= "SQLite3" and database_server.obstacle(kind)
+    if obstacle then
+      return pending(obstacle)
+    end
+
+    local server
+
+    setup(function()
+      server = kind == "SQLite3" and sqlite or database_server.start(kind)
+    end)
+
+    teardown(function()
+      server:remove()
+    end)
+
+    for _, promised in ipairs(contract) do
+      it(promised.name, function()
+        local store = server:store()
+        promised.promise(apart(store), core.sleep)
+        store:close()
+      end)
+    end
+
+    it("answers as a store in memory does, whatever is asked in whatever order", function()
+      local random = SeededRandom.new "STORE_SEED"
+      local store, model = apart(server:store()), stores.memory()
+      local values = { "1", "2", "'; DROP TABLE autopilot_store_1; --", '"\\%00%', "\0\255\r\n" }
+      for _ = 1, 300 do
+        local method = random:pick { "get", "set", "add", "delete_if" }
+        local key = random:pick { "a", "A", "a ", "ä", 'it\'s "one"', "%41" }
+        local value, seconds = random:pick(values), random:pick { 10, 1e9, 0.5 + 100 }
+        local ours = { store[method](store, key, value, seconds) }
+        local models = { model[method](model, key, value, seconds) }
+        assert.are.same(models, ours, ("%s %s (%s)"):format(method, key, tostring(random)))
+      end
+    end)
+
+    it("lets one of many processes add a key", function()
+      local script = [[
+        local options, key = ...
+        local store = require "autopilot.store"[options.store](options.given)
+        for number = 1, 20 do
+          io.write(store:add(key .. number, tostring(number), 60) and number or "-", " ")
+        end]]
+      local lines = { "return {" }
+      for name, value in pairs(server:options()) do
+        local form = type(value) == "number" and "%s = %d," or "%s = %q,"
+        lines[#lines + 1] = form:format(name, value)
+      end
+      local program = (
+        "package.path = package.path .. ';/usr/share/lua/5.3/?.lua' "
+        .. "local options = { store = %q, given = (loadstring or load)(%q)() } "
+        .. "(loadstring or load)(%q)(options, %q)"
+      ):format(
+        kind == "Redis" and "redis" or "sql",
+        table.concat(lines, " ") .. "}",
+        script,
+        "race" .. server.port .. math.random(2 ^ 30)
+      )
+      local printed = shell.read(
+        'for n in 1 2 3 4 5 6; do "$1" -e "$2" & done; wait',
+        emulated_service.interpreter(),
+        program
+      )
+      local added = {}
+      for number in printed:gmatch "%d+" do
+        assert.is_nil(added[number], printed)
+        added[number] = true
+      end
+      assert.are.equal(120, select(2, printed:gsub(" ", "")), printed)
+      for number = 1, 20 do
+        assert.is_true(added[tostring(number)], printed)
+      end
+    end)
+
+    if kind ~= "SQLite3" then
+      it("goes on after the server was restarted", function()
+        local store = server:store()
+        assert.is_true(store:set("before", "1", 60))
+        server:stop()
+        server:start()
+        assert.is_true(store:set("after", "1", 60))
+        assert.are.equal("1", store:get "after")
+      end)
+
+      it("says that the server is away, and does not try again at once", function()
+        local store =
+          server:store(kind == "Redis" and { url = "redis://127.0.0.1:1" } or { port = 1 })
+        local before = core.clock()
+        for _ = 1, 100 do
+          local value, message = store:get "x"
+          assert.is_nil(value)
+          assert.truthy(message:find "connect", message)
+        end
+        assert.is_true(core.clock() - before < Connection.patience)
+      end)
+
+      it("does not tell the password when it is refused", function()
+        local store = server:store { password = "wrong-" .. server.password }
+        local _, message = store:set("a", "1", 10)
+        assert.truthy(message:find "password", message)
+        assert.falsy(message:find(server.password, 1, true), message)
+      end)
+    end
+  end)
+end

@@ -1,0 +1,206 @@
+--- Real PostgreSQL, MariaDB and Redis for specs: each in a private folder, on a port that was free, ended when
+-- the spec's process ends.
+
+local core = require "autopilot.core"
+local files = require "support.files"
+local shell = require "autopilot.cli.emulate.shell"
+local socket = require "socket"
+
+local database_server = {}
+
+-- Redis's client is plain Lua that Debian installs for fewer versions than it runs on.
+package.path = package.path .. ";/usr/share/lua/5.3/?.lua"
+
+-- Seconds; more where a tool slows everything down.
+local patience = (tonumber(os.getenv "DB_PATIENCE") or 60)
+  * (tonumber(os.getenv "SPEC_PATIENCE") or 1)
+
+--- How each server is made and run, in the words of a shell that knows $folder, $port and
+-- $password; $as makes a command run as a user that is not root.
+local recipes = {
+  PostgreSQL = {
+    program = 'ls -d "$(command -v postgres)" /usr/lib/postgresql/*/bin/postgres 2>/dev/null | tail -1',
+    make = [[
+      $as "${program%/*}/initdb" -D "$folder/data" -U tester -A scram-sha-256 \
+        --pwfile="$folder/password" --no-sync -E UTF8 --locale=C]],
+    serve = [[
+      exec $as "$program" -D "$folder/data" -h 127.0.0.1 -p "$port" -k "$folder" \
+        -c fsync=off -c max_connections=50 -c shared_buffers=1MB]],
+    signal = "INT", -- does not wait for clients
+    options = { driver = "PostgreSQL", database = "postgres", user = "tester", host = "127.0.0.1" },
+    store = "sql",
+    needs = { "DBI", "dbd.postgresql" },
+  },
+  MySQL = {
+    program = "command -v mariadbd || command -v mysqld",
+    make = [[
+      $as mariadb-install-db --no-defaults --datadir="$folder/data" --skip-test-db \
+        --auth-root-authentication-method=normal
+      printf '%s\n' "CREATE DATABASE store;" \
+        "CREATE USER 'tester'@'%' IDENTIFIED BY '$password';" \
+        "GRANT ALL ON store.* TO 'tester'@'%';" >"$folder/init.sql"]],
+    serve = [[
+      exec $as "$program" --no-defaults --datadir="$folder/data" --init-file="$folder/init.sql" \
+        --socket="$folder/socket" --port="$port" --bind-address=127.0.0.1 --skip-name-resolve \
+        --pid-file="$folder/pid" --innodb-flush-log-at-trx-commit=0]],
+    options = { driver = "MySQL", database = "store", user = "tester", host = "127.0.0.1" },
+    store = "sql",
+    needs = { "DBI", "dbd.mysql" },
+  },
+  Redis = {
+    program = "command -v redis-server || command -v valkey-server",
+    make = [[
+      printf '%s\n' "port $port" "bind 127.0.0.1" "dir $folder" 'save ""' "user default off" \
+        "user tester on >$password ~* +@all" >server.conf
+      if [ -f tls.pem ]; then
+        printf '%s\n' "port 0" "tls-port $port" "tls-auth-clients no" "tls-cert-file tls.pem" \
+          "tls-key-file tls.key" "tls-ca-cert-file tls.pem" >>server.conf
+      fi]],
+    serve = 'exec $as "$program" "$folder/server.conf"',
+    store = "redis",
+    needs = { "redis", "socket" },
+  },
+}
+
+-- The shell that owns a server: it ends it, and removes the folder, when its own standard input ends, which
+-- is when the spec closes it or dies.
+local owner = [=[
+as=
+if [ "$(id -u)" = 0 ]; then
+  as="setpriv --reuid=$(id -u nobody) --regid=$(id -g nobody) --clear-groups"
+fi
+cd "$folder" || exit
+[ -f made ] || {
+$MAKE
+} >log 2>&1 </dev/null || exit
+: >made
+exec 4>>log
+(
+  exec 3<&- 1>&4 2>&4
+  $SERVE
+) &
+server=$!
+while read -r line; do :; done <&3
+kill -s $SIGNAL "$server" 2>/dev/null
+wait "$server"
+]=]
+
+---@class support.DatabaseServer
+---@field port integer
+---@field password string
+local Server = {}
+Server.__index = Server
+
+--- Why there is no such server here, or nil.
+---@param kind "PostgreSQL"|"MySQL"|"Redis"
+---@return string?
+function database_server.obstacle(kind)
+  for _, name in ipairs(recipes[kind].needs) do
+    if not pcall(require, name) then
+      return ("%s: the module %s is not installed for this Lua"):format(kind, name)
+    end
+  end
+  local program = shell.read(recipes[kind].program):match "^[^\n]+"
+  return not program and kind .. " is not installed" or nil
+end
+
+--- The options of a store in this server.
+---@param given table? replaces some
+function Server:options(given)
+  local merged = { port = self.port, password = self.password }
+  if self.kind == "Redis" then
+    local scheme = self.ca and "rediss" or "redis"
+    merged = { url = ("%s://tester:%s@127.0.0.1:%d"):format(scheme, self.password, self.port) }
+    merged.ca_file = self.ca
+  end
+  for _, fields in ipairs { self.recipe.options or {}, given or {} } do
+    for name, value in pairs(fields) do
+      merged[name] = value
+    end
+  end
+  return merged
+end
+
+--- A store in this server.
+---@param given table? replaces some of its options
+---@return autopilot.Store
+function Server:store(given)
+  return require("autopilot.store." .. self.recipe.store)(self:options(given))
+end
+
+--- Starts the server, again after `stop`; returns when it answers.
+function Server:start()
+  local script = owner:gsub("%$(%u+)", {
+    SERVE = self.recipe.serve,
+    MAKE = self.recipe.make,
+    SIGNAL = self.recipe.signal or "TERM",
+  })
+  self.pipe = assert(io.popen("unset LD_PRELOAD; exec sh", "w"))
+  self.pipe:write(
+    ("folder=%s port=%d password=%s program=%s\n"):format(
+      shell.quote(self.folder),
+      self.port,
+      self.password,
+      shell.quote(self.program)
+    ),
+    "main() {\n" .. script .. "\n}\nmain 3<&0 </dev/null; exit\n"
+  )
+  self.pipe:flush()
+  local deadline = core.clock() + patience
+  local message
+  repeat
+    socket.select(nil, nil, 0.05)
+    message = select(2, self:store():get "is it there?")
+    -- A server whose certificate is refused is there too.
+    message = message and not message:find "certificate" and message
+  until not message or core.clock() > deadline
+  if message then
+    local log = files.read(self.folder .. "/log") or ""
+    self:remove()
+    error(message .. "\n" .. log:sub(-1000))
+  end
+end
+
+--- Ends the server; what it holds stays for `start`.
+function Server:stop()
+  if self.pipe then
+    self.pipe:close()
+    self.pipe = nil
+  end
+end
+
+--- Ends the server and removes all that was its.
+function Server:remove()
+  self:stop()
+  shell.read('rm -rf "$1"', self.folder)
+end
+
+--- Makes and starts a server.
+---@param kind "PostgreSQL"|"MySQL"|"Redis"
+---@param tls { certificate: string, key: string, ca: string }? Redis: files; it then speaks nothing but TLS
+---@return support.DatabaseServer
+function database_server.start(kind, tls)
+  local listener = assert(socket.bind("127.0.0.1", 0))
+  local port = tonumber((select(2, listener:getsockname())))
+  listener:close()
+  local recipe = recipes[kind]
+  local self = setmetatable({
+    kind = kind,
+    recipe = recipe,
+    port = port,
+    password = ("made up %d"):format(port):gsub(" ", "-"),
+    folder = shell.read('mktemp -d "${TMPDIR:-/tmp}/database-XXXXXXXX"'):match "^[^\n]+",
+    program = shell.read(recipe.program):match "^[^\n]+",
+  }, Server)
+  files.write(self.folder .. "/password", self.password)
+  if tls then
+    files.write(self.folder .. "/tls.pem", files.read(tls.certificate))
+    files.write(self.folder .. "/tls.key", files.read(tls.key))
+    self.ca = tls.ca
+  end
+  shell.read('if [ "$(id -u)" = 0 ]; then chown -R nobody "$1"; fi', self.folder)
+  self:start()
+  return self
+end
+
+return database_server
