@@ -6,10 +6,29 @@
 ---@field shared_dict fun(dict: string|table): autopilot.Store
 ---@field sql fun(given: autopilot.store.SqlOptions): autopilot.Store
 ---@field redis fun(given: autopilot.store.RedisOptions): autopilot.Store
+---@field open fun(text: string): autopilot.Store
 
 local names = { memory = true, shared_dict = true, sql = true, redis = true }
 
-return setmetatable({}, {
+local store = {}
+
+--- Makes a store of a text, as the command's `--store` takes it. Nothing is opened before it is first used.
+-- Raises at the caller for an address that it does not know.
+---@param text string `redis[s]://…`, `postgresql://…`, or the name of an SQLite file
+---@return autopilot.Store
+function store.open(text)
+  local scheme = text:match "^(%a[%w+.-]*)://"
+  if scheme == "redis" or scheme == "rediss" then
+    return store.redis { url = text }
+  elseif scheme == "postgresql" or scheme == "postgres" then
+    return store.sql { driver = "PostgreSQL", database = text }
+  elseif scheme then
+    error("autopilot.store.open: must be redis[s]://…, postgresql://… or the name of a file", 2)
+  end
+  return store.sql { driver = "SQLite3", database = text }
+end
+
+return setmetatable(store, {
   __index = function(self, name)
     if names[name] then
       self[name] = require("autopilot.store." .. name)
