@@ -2,6 +2,7 @@
 -- that does not answer.
 
 local cjson = require "cjson.safe"
+local database_server = require "support.database_server"
 local nginx_world = require "support.nginx_world"
 local openresty_world = require "support.openresty_world"
 local slow_dns = require "support.slow_dns"
@@ -76,6 +77,36 @@ describe("autopilot.openresty", function()
     local complaints = world.server:complaints { "worker process %d+ exited on signal 9" }
     world:stop()
     assert.same({}, complaints)
+  end)
+
+  it("sends one request for a tenant that three hosts with one Redis ask for at once", function()
+    local missing = database_server.obstacle "Redis"
+    if missing then
+      return pending(missing)
+    end
+    local redis = database_server.start "Redis"
+    local environment = { STORE = redis:options().url }
+    local hosts = { openresty_world.start { environment = environment } }
+    local upstream = hosts[1].upstream
+    for number = 2, 3 do
+      hosts[number] = openresty_world.start { environment = environment, upstream = upstream }
+    end
+    local calls, outcomes = {}, {}
+    for number = 1, 60 do
+      calls[number] = hosts[number % 3 + 1]:begin("shared", "token=answer-0.3")
+    end
+    for _, call in ipairs(calls) do
+      local outcome = cjson.decode(call:answer().body).outcome
+      outcomes[outcome] = (outcomes[outcome] or 0) + 1
+    end
+    assert.same({ started = 60 }, outcomes)
+    assert.equal(1, upstream:counts().requests)
+    for _, host in ipairs(hosts) do
+      assert.same({}, host.server:complaints())
+      host.server:stop()
+    end
+    upstream:stop()
+    redis:remove()
   end)
 
   for _, driver in ipairs { "thread", "polling" } do

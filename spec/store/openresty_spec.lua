@@ -96,6 +96,7 @@ describe("in nginx, a store", function()
     assert.equal(3 * #require "support.store_contract", result.kept)
     assert.truthy(result.refused:find("refuses the user or the password", 1, true), result.refused)
     assert.truthy(result.away:find("^Redis: .*refused"), result.away)
+    assert.same({}, server:complaints { "111: Connection refused" })
   end)
 
   it("in a shared dictionary keeps every promise", function()

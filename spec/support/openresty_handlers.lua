@@ -73,7 +73,8 @@ function run.shared()
   local arguments = ngx.req.get_uri_args()
   local client = new_client(arguments.token, {
     tenant = "one.example",
-    store = autopilot.store.shared_dict "shared",
+    store = os.getenv "STORE" and autopilot.store.open(os.getenv "STORE")
+      or autopilot.store.shared_dict "shared",
     timeout = { total = 2 },
     cooldown = 600,
   })

@@ -8,7 +8,7 @@ local upstream_world = require "support.upstream_world"
 
 local openresty_world = {}
 
-local kept = { "UPSTREAM", "CA_FILE", "HTTP_VERSION", "DRIVER", "DNS_GATE", "DNS_OTHERS" }
+local kept = { "UPSTREAM", "CA_FILE", "HTTP_VERSION", "DRIVER", "DNS_GATE", "DNS_OTHERS", "STORE" }
 
 local http = [[
   lua_shared_dict notes 1m;
@@ -53,11 +53,11 @@ local http = [[
 local World = {}
 World.__index = World
 
----@param given { workers: integer?, connections: integer?, driver: string?, http_version: string?, base_url: string?, environment: table? }?
+---@param given { workers: integer?, connections: integer?, driver: string?, http_version: string?, base_url: string?, environment: table?, upstream: UpstreamWorld? }?
 ---@return OpenrestyWorld
 function openresty_world.start(given)
   given = given or {}
-  local upstream = upstream_world.start()
+  local upstream = given.upstream or upstream_world.start()
   -- With it the system spreads connections over the workers.
   local with_port = http:gsub("%$REUSEPORT", given.workers and " reuseport" or "")
   local configuration = nginx_configuration(with_port, {

@@ -76,8 +76,7 @@ function in_nginx.open(server)
     error("rediss needs lua-resty-redis 0.28 or later", 0)
   end
   local client = library:new()
-  local milliseconds = Connection.patience * 1000
-  client:set_timeouts(milliseconds, milliseconds, milliseconds)
+  client:set_timeout(Connection.patience * 1000)
   local connected, message = client:connect(server.host, server.port, {
     ssl = server.tls,
     ssl_verify = true,
