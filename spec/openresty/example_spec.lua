@@ -1,5 +1,6 @@
 -- examples/openresty, the files that users start from, in real nginx with the emulated service behind them.
 
+local database_server = require "support.database_server"
 local example_world = require "support.example_world"
 local nginx_world = require "support.nginx_world"
 
@@ -183,10 +184,39 @@ describe("the example for OpenResty", function()
     finish { "worker process %d+ exited on signal 9" }
   end)
 
+  it("acts as one portal on two hosts that have one Redis", function()
+    local missing = database_server.obstacle "Redis"
+    if missing then
+      return pending(missing)
+    end
+    local redis = database_server.start "Redis"
+    local environment = { PORTAL_STORE = redis:options().url }
+    local tenants = { "one.example" }
+    world = example_world.start { tenants = tenants, environment = environment }
+    local other = example_world.start {
+      tenants = tenants,
+      environment = environment,
+      beside = world,
+    }
+    assert.equal(202, select(2, world:sync "one.example").status)
+    local refused, answer = other:sync "one.example"
+    assert.equal("cooldown", refused.outcome)
+    assert.equal(429, answer.status)
+    assert.equal(1, world:arrived "sync")
+    other.server:stop()
+    redis:remove()
+    finish()
+  end)
+
   it("does not start, and says why, when it is told nonsense", function()
-    local _, message =
-      pcall(example_world.start, { tenants = {}, environment = { PORTAL_MAX_AGE = "often" } })
-    assert.matches("PORTAL_MAX_AGE must be a number of seconds", tostring(message))
+    for name, value in pairs {
+      PORTAL_MAX_AGE = "often",
+      PORTAL_STORE = "postgresql://db.example",
+    } do
+      local _, message =
+        pcall(example_world.start, { tenants = {}, environment = { [name] = value } })
+      assert.matches(name .. " must be ", tostring(message))
+    end
   end)
 end)
 

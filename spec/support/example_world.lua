@@ -16,10 +16,10 @@ local World = {}
 World.__index = World
 
 --- Starts both. A configuration of its own takes the place of the example's.
----@param given { configuration: string?, tenants: string[], keep_fresh_every: number?, max_age: number?, environment: table?, service: table? }
+---@param given { beside: ExampleWorld?, configuration: string?, tenants: string[], keep_fresh_every: number?, max_age: number?, environment: table?, service: table? }
 ---@return ExampleWorld
 function example_world.start(given)
-  local service = emulated_service.start(given.service)
+  local service = given.beside and given.beside.service or emulated_service.start(given.service)
   local example = nginx_world.root() .. "/examples/openresty"
   local environment = service:environment {
     AZURE_CLIENT_ID = service.client_id,

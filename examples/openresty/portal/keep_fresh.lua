@@ -1,10 +1,9 @@
 --- Keeps the tenants fresh: a timer in one worker looks at one tenant after the other, and starts again.
 --
--- Looks never overlap: the next one is planned when the last has ended, and while a reload is under way a
--- claim in the shared dictionary keeps the old and the new workers apart. The claim expires, so that a
+-- Looks never overlap: the next one is planned when the last has ended, and a claim in the store keeps apart
+-- the old and the new workers of a reload, and the hosts of one portal. The claim expires, so that a
 -- worker that was killed in the middle of a look does not stop the others for long.
 
-local autopilot = require "autopilot.openresty"
 local clients = require "portal.clients"
 local metrics = require "portal.metrics"
 local settings = require "portal.settings"
@@ -24,8 +23,8 @@ local function look_at(tenant)
 end
 
 local function look_at_all()
-  local store = autopilot.store.shared_dict(ngx.shared.autopilot_store)
-  local mine = ("%d %s"):format(ngx.worker.pid(), ngx.now())
+  local store = require "portal.shared"
+  local mine = ("%d %s %s"):format(ngx.worker.pid(), ngx.now(), tostring {})
   if not store:add(claim_key, mine, claim_lifetime) then
     return
   end

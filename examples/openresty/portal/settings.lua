@@ -44,6 +44,11 @@ end
 settings.base_url = text "AUTOPILOT_BASE_URL"
 settings.ca_file = text "AUTOPILOT_CA_FILE"
 settings.secret_file = text "PORTAL_CLIENT_SECRET_FILE"
+-- `redis[s]://…`: hosts that share it act as one portal. Other addresses of a store would block the worker.
+settings.store = text "PORTAL_STORE"
+if settings.store and not settings.store:find "^rediss?://" then
+  error("PORTAL_STORE must be redis[s]://[user[:password]@]host[:port][/database]", 0)
+end
 settings.max_age = number("PORTAL_MAX_AGE", 3600)
 settings.keep_fresh_every = number("PORTAL_KEEP_FRESH_EVERY", 60)
 
