@@ -177,6 +177,7 @@ build = {
     ["autopilot.store"] = "lua/autopilot/store/init.lua",
     ["autopilot.store.connection"] = "lua/autopilot/store/connection.lua",
     ["autopilot.store.contract"] = "lua/autopilot/store/contract.lua",
+    ["autopilot.store.database"] = "lua/autopilot/store/database.lua",
     ["autopilot.store.memory"] = "lua/autopilot/store/memory.lua",
     ["autopilot.store.redis"] = "lua/autopilot/store/redis.lua",
     ["autopilot.store.shared_dict"] = "lua/autopilot/store/shared_dict.lua",

@@ -3,13 +3,10 @@
 --
 -- The table `autopilot_store_1` has one row for each key; the number changes with the table's form. Each
 -- method is one statement, which makes it atomic. The clock of the database says what has expired.
---
--- LuaDBI waits for the database without letting other coroutines run.
 
 local Connection = require "autopilot.store.connection"
 local contract = require "autopilot.store.contract"
-local core = require "autopilot.core"
-local named_file = require "autopilot.base.named_file"
+local database = require "autopilot.store.database"
 local options = require "autopilot.base.options"
 
 ---@class autopilot.store.SqlOptions
@@ -26,7 +23,6 @@ local longest_life = 366 * 86400
 ---@class autopilot.store.SqlDriver
 ---@field now string Unix seconds, with fractions, as an expression
 ---@field seconds string a parameter that is a number
----@field setup string[] statements for each new connection
 ---@field foreign string? how many tables there are, where a database with others cannot be meant for this
 ---@field types string of the columns `name`, `value`, `expires`
 ---@field update string what INSERT does where the key has a row
@@ -40,13 +36,6 @@ local drivers = {
   SQLite3 = {
     now = "((julianday('now') - 2440587.5) * 86400.0)",
     seconds = "?",
-    -- Write-ahead log: readers and the writer do not wait for each other, and a process that is killed loses
-    -- nothing. What a loss of power takes costs a needless request.
-    setup = {
-      ("PRAGMA busy_timeout = %d"):format(Connection.patience * 1000),
-      "PRAGMA journal_mode = WAL",
-      "PRAGMA synchronous = NORMAL",
-    },
     foreign = "SELECT count(*) FROM sqlite_master",
     types = "name TEXT PRIMARY KEY, value TEXT NOT NULL, expires REAL NOT NULL",
     update = upsert,
@@ -55,12 +44,6 @@ local drivers = {
   PostgreSQL = {
     now = "CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)",
     seconds = "CAST(? AS DOUBLE PRECISION)",
-    -- A commit does not wait for the disk: the last ones may be lost when the database's machine fails.
-    setup = {
-      ("SET statement_timeout = %d"):format(Connection.patience * 1000),
-      "SET synchronous_commit = off",
-      "SET client_min_messages = error",
-    },
     types = "name TEXT PRIMARY KEY, value TEXT NOT NULL, expires DOUBLE PRECISION NOT NULL",
     update = upsert,
     update_expired = upsert_expired,
@@ -68,11 +51,6 @@ local drivers = {
   MySQL = {
     now = "(UNIX_TIMESTAMP(NOW(6)) + 0e0)",
     seconds = "?",
-    -- In UTC no hour comes twice.
-    setup = {
-      ("SET innodb_lock_wait_timeout = %d"):format(Connection.patience),
-      "SET time_zone = '+00:00'",
-    },
     types = "name VARCHAR(700) CHARACTER SET ascii COLLATE ascii_bin PRIMARY KEY, "
       .. "value MEDIUMTEXT CHARACTER SET ascii COLLATE ascii_bin NOT NULL, expires DOUBLE NOT NULL",
     update = "ON DUPLICATE KEY UPDATE value = VALUES(value), expires = VALUES(expires)",
@@ -123,106 +101,42 @@ end
 
 -- ---- The connection ----------------------------------------------------------------------------------
 
---- Raises LuaDBI's message without its own words around the database's.
-local function checked(result, message)
-  if not result then
-    message = tostring(message):gsub("^Failed to [%l ]+: ", ""):gsub("^E%l+ [%l ]+: ", "")
-    -- What LuaDBI 0.7.2 leaves of every reason why PostgreSQL lets nobody in.
-    message =
-      message:gsub("^no connection to the server", "%0, or it refuses the user or the password")
-    error(message, 0)
-  end
-  return result
-end
-
---- Runs one statement, and returns the first row's first column, or nil; and how many rows it changed.
-local function run(database, sql, ...)
-  local statement = database.prepared[sql] or checked(database.connection:prepare(sql))
-  database.prepared[sql] = statement
-  checked(statement:execute(...))
-  local found
-  if sql:find "^SELECT" or sql:find "^PRAGMA" then
-    for row in statement:rows() do
-      found = row[1]
-    end
-  end
-  return found, statement:affected()
-end
-
 --- Makes the table where it is missing, and removes what has expired.
-local function prepare(database, driver, sql)
-  for _, setting in ipairs(driver.setup) do
-    run(database, setting)
-  end
-  if not pcall(run, database, sql.exists) then
-    if driver.foreign and run(database, driver.foreign) > 0 then
+local function prepare(opened, driver, sql)
+  if not pcall(database.run, opened, sql.exists) then
+    if driver.foreign and database.run(opened, driver.foreign)[1][1] > 0 then
       error("it is another program's database, and was left as it is", 0)
     end
     -- Where another process has made it by now, this one fails, or does nothing.
-    pcall(run, database, sql.create)
-    run(database, sql.exists)
+    pcall(database.run, opened, sql.create)
+    database.run(opened, sql.exists)
   end
-  run(database, sql.clean)
-end
-
-local function close(database)
-  for _, statement in pairs(database.prepared) do
-    pcall(statement.close, statement) -- SQLite keeps its file open while there is one
-  end
-  database.connection:close()
-end
-
---- The file's name for LuaDBI. A file that is made is readable by its owner only.
-local function private_file(path)
-  for _, suffix in ipairs { "", "-wal", "-shm", "-journal" } do
-    local complaint = named_file.write_complaint(path .. suffix)
-    if complaint then
-      error(path .. suffix .. ": " .. complaint, 0)
-    end
-  end
-  if not core.make_private(path) then
-    error(path .. " cannot be opened, or its folder cannot be written", 0)
-  end
-  -- For SQLite, names like `:memory:` and `file:…` have a special meaning.
-  return (path:find "^[/\\]" or path:find "^%a:[/\\]") and path or "./" .. path
+  database.run(opened, sql.clean)
 end
 
 local function open(given, driver, sql)
-  local is_installed, library = pcall(require, "DBI")
-  if not is_installed or not pcall(require, "dbd." .. given.driver:lower()) then
-    error(
-      ("LuaDBI is missing: install lua-dbi-%s (Debian) or the rock luadbi-%s"):format(
-        given.driver:lower(),
-        given.driver:lower()
-      ),
-      0
-    )
-  end
-  local name = given.driver == "SQLite3" and private_file(given.database) or given.database
-  local connection =
-    checked(library.Connect(given.driver, name, given.user, given.password, given.host, given.port))
-  connection:autocommit(true)
-  local database = { connection = connection, prepared = {} }
-  local is_ready, raised = pcall(prepare, database, driver, sql)
+  local opened = database.open(given)
+  local is_ready, raised = pcall(prepare, opened, driver, sql)
   if not is_ready then
-    close(database)
+    database.close(opened)
     error(raised, 0)
   end
-  return database
+  return opened
 end
 
 -- ---- The methods of a store --------------------------------------------------------------------------
 
-local function has_changed(database, sql, ...)
-  local _, count = run(database, sql, ...)
+local function has_changed(opened, sql, ...)
+  local _, count = database.run(opened, sql, ...)
   return count > 0
 end
 
 local methods = {}
 
 function methods.get(self, key)
-  local value, message = self.connection:call(function(database)
-    return run(database, self.sql.get, encode(key)) or false
+  local value, message = self.connection:call(function(opened)
+    local row = database.run(opened, self.sql.get, encode(key))[1]
+    return row and row[1] or false
   end)
   return value and decode(value) or nil, value == nil and message or nil
 end
@@ -239,9 +153,9 @@ function methods.set(self, key, value, ttl)
 end
 
 function methods.add(self, key, value, ttl)
-  return self.connection:add(self, function(database)
+  return self.connection:add(self, function(opened)
     return has_changed(
-      database,
+      opened,
       self.sql.add,
       encode(key),
       encode(value),
@@ -281,27 +195,11 @@ local rules = {
   port = { type = "integer", min = 1, max = 65535 },
 }
 
---- What libpq takes for a connection: a name, an address or settings, with `connect_timeout`.
-local function connection_text(database)
-  local timeout = ("connect_timeout=%d"):format(Connection.patience)
-  if database:find("connect_timeout", 1, true) then
-    return database
-  elseif database:find "^postgres%a*://" then
-    return database .. (database:find("?", 1, true) and "&" or "?") .. timeout
-  elseif not database:find("=", 1, true) then
-    database = ("dbname='%s'"):format((database:gsub("[\\']", "\\%0")))
-  end
-  return database .. " " .. timeout
-end
-
 --- Makes a store in an SQL database. Nothing is opened before it is first used.
 ---@param given autopilot.store.SqlOptions
 ---@return autopilot.Store
 return function(given)
   local checked = options.check("autopilot.store.sql", rules, given)
-  if checked.driver == "PostgreSQL" then
-    checked.database = connection_text(checked.database)
-  end
   local driver = drivers[checked.driver]
   local sql = statements_of(driver)
   local connection = Connection.new {
@@ -309,8 +207,8 @@ return function(given)
     open = function()
       return open(checked, driver, sql)
     end,
-    close = close,
-    secrets = { checked.password, checked.database:match "^%a+://[^/@]*:([^/@]+)@" },
+    close = database.close,
+    secrets = database.secrets(checked),
   }
   return setmetatable({ connection = connection, sql = sql }, metatable)
 end
