@@ -53,7 +53,8 @@ local function open_state(self)
   if not self.state_file or self.options.state then
     return true
   end
-  local given = { path = self.state_file, subject = self.operation_name, now = self.now }
+  local given =
+    { path = self.state_file, subject = self.operation_name, now = self.now, clock = self.clock }
   local state, message = require("autopilot.fleet.state").open(given)
   self.options.state = state
   return state and true, message
@@ -155,13 +156,30 @@ local function has_passed_deadline(self)
   return self.deadline ~= nil and self.clock() >= self.deadline
 end
 
+--- The next tenant to begin with; nil when there is none now.
+local function next_tenant(self, is_late)
+  local tenants, state, clock = self.tenants, self.options.state, self.clock()
+  if not (state and state.next) then
+    return tenants:take(clock, is_late)
+  end
+  return state:next(function()
+    return tenants:take(clock, is_late)
+  end, Tenants.identify, is_late)
+end
+
+--- Whether all tenants have been begun.
+local function has_begun_all(self)
+  local state = self.options.state
+  return self.tenants:has_ended() and not (state and state.has_more and state:has_more())
+end
+
 --- Begins as many tenants as there is room for.
 local function begin_tenants(self)
   local gates, most = self.gates, self.options.concurrency
   local is_late = self.wire.is_cancelled or has_passed_deadline(self)
   local begun = 0
   while self.results:is_empty() and gates.under_way < most and gates.waiting < most do
-    local given = self.tenants:take(self.clock(), is_late)
+    local given = next_tenant(self, is_late)
     if given == nil then
       if is_late and self.tenants.is_pending then
         self.tenants:close() -- tenants that the source does not have yet are not waited for
@@ -201,6 +219,10 @@ end
 local function next_look(self)
   local clock, first = self.clock(), self.tenants.starts:first()
   local start = first and first.due_at or math.huge
+  local state = self.options.state
+  if state and state.has_more and state:has_more() then
+    start = math.min(start, math.max(state.next_look, clock + between_questions))
+  end
   if self.tenants.is_pending then
     return math.min(start, clock + between_questions)
   end
@@ -218,7 +240,7 @@ local function next_report(self)
     self.loop:step()
     begin_tenants(self)
     if results:is_empty() then
-      if self.tenants:has_ended() and next(self.tasks) == nil then
+      if has_begun_all(self) and next(self.tasks) == nil then
         finish(self)
         return nil
       end
@@ -226,6 +248,20 @@ local function next_report(self)
     end
   end
   return results:take()
+end
+
+--- Has the state renew its lease while the run is under way.
+local function renew_lease(self, state)
+  local timer = {}
+  function timer.due()
+    if self.is_running and self.options.state == state then
+      self.loop.timers:set(timer, state:renew())
+      if state.problem then
+        self:emit("state_error", { message = state.problem })
+      end
+    end
+  end
+  self.loop.timers:set(timer, self.clock())
 end
 
 --- Sets up the state of a run. No tenant is read yet.
@@ -236,6 +272,10 @@ local function begin_run(self)
   self.deadline = self.options.deadline and self.began + self.options.deadline
   self.tenants = Tenants.new(self.options.tenants, self.options.spread, self.began)
   self.results = Results.new()
+  local state = self.options.state
+  if state and state.renew then
+    renew_lease(self, state)
+  end
   if self.deadline then
     end_at(self, self.deadline + 1) -- requests end by the deadline themselves
   end

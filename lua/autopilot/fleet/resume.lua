@@ -44,8 +44,7 @@ local function look(state, task, seconds)
     return nil, message
   end
   task.before_post = function()
-    task.before_post = nil
-    state:note_posting(task.key, client.memory.newest_trigger or nil)
+    return state:note_posting(task.key, client.memory.newest_trigger or nil)
   end
   local is_past = asked_at and asked_at <= client.options.now()
   local since = is_past and client.service_clock:since(asked_at)

@@ -11,20 +11,20 @@
 
 local core = require "autopilot.core"
 local database = require "autopilot.fleet.database"
-local json = require "autopilot.base.json"
+local noted = require "autopilot.fleet.noted"
 local options = require "autopilot.base.options"
-local report = require "autopilot.sync.report"
 
 local state = {}
 
 ---@class autopilot.fleet.StateOptions
----@field path string the file; made when it is not there
+---@field path string the file, made when it is not there; or `postgresql://…`: several machines share the run
 ---@field subject string? what tells this run from others in the file, such as its operation and moment; default `sync`
 ---@field host string? where the tenants are; the same tenant at another host is another tenant
 ---@field resume_within number? seconds after its start in which an unfinished run is taken up again; default 43200; 0: never
 ---@field cooldown number? seconds the service wants between two syncs; default 600
 ---@field cooldown_margin number? seconds added to it; default 10
 ---@field now (fun(): number)? Unix seconds
+---@field clock (fun(): number)? steady seconds
 
 ---@class autopilot.fleet.State
 ---@field started_at number Unix time at which this run was started, perhaps by another process
@@ -47,6 +47,7 @@ local rules = {
   cooldown = { type = "number", default = 600, min = 0 },
   cooldown_margin = { type = "number", default = 10, min = 0 },
   now = { type = "function", default = core.now },
+  clock = { type = "function", default = core.clock },
 }
 
 local version = 2
@@ -79,54 +80,6 @@ local note_tenant = [[
 
 local note_done = "INSERT OR REPLACE INTO done (run, key, report) VALUES (?, ?, ?)"
 
--- The fields of a report that get into the file.
-local kept = "ok operation outcome tenant status http_version delivered confirmed_by answered_by "
-  .. "retry_after retry_at request_id client_request_id activity_id service_date diagnostics error "
-  .. "hint network gave_up elapsed sync_status last_sync last_manual_trigger cooldown_until "
-  .. "cooldown_remaining ready service_time"
-
-local function encode(given)
-  local fields = {}
-  for field in kept:gmatch "%S+" do
-    fields[field] = given[field]
-  end
-  return json.encode(fields) or json.encode { ok = given.ok, operation = given.operation }
-end
-
---- When the last sync that the report knows of was triggered, or nil: the service's own stamp, or when its
--- answer came.
-local function trigger_of(given, now)
-  local is_ours = given.outcome == "started" or given.outcome == "completed"
-  return given.last_manual_trigger or (is_ours and now) or nil
-end
-
---- Until when another sync would be refused, by the client's clock, or nil.
-local function cooldown_end_of(self, given, now)
-  local whole = self.cooldown_length
-  if given.outcome == "cooldown" then
-    return given.retry_at
-  elseif given.outcome == "started" and not given.last_manual_trigger then
-    return now + whole -- only for a sync that began just now: one seen in the record may be old
-  elseif given.cooldown_remaining then
-    return given.cooldown_remaining > 0 and now + given.cooldown_remaining or nil
-  end
-  local trigger = trigger_of(given, now)
-  -- The stamp is by the service's clock; `service_date`, by the same clock, translates it to ours.
-  local ends = trigger and trigger + whole + now - (given.service_date or now)
-  return ends and ends > now and math.min(ends, now + whole) or nil
-end
-
---- Whether the request for a sync surely started none, so that a resumed run does not look for one in the
--- record. A tenant that was not begun with says nothing of what an earlier process has asked.
-local function is_refused(given)
-  local is_known = given.outcome ~= "cancelled"
-    and (given.delivered == "no" or given.delivered == "yes")
-  for _, attempt in ipairs(given.attempts or {}) do
-    is_known = is_known and attempt.delivered ~= "unknown"
-  end
-  return given.operation == "sync" and not given.ok and is_known and not given.confirmed_by
-end
-
 --- Keeps the first message about something that could not be written.
 local function note_loss(self, done, message)
   self.lost = self.lost or (not done and message or nil)
@@ -155,17 +108,8 @@ function State:known(key)
   if not rows or not rows[1] then
     return nil, message
   end
-  local fields = json.decode(rows[1][1])
-  if type(fields) ~= "table" or type(fields.ok) ~= "boolean" then
-    return nil, "what it says of this tenant is damaged"
-  end
-  for field, value in pairs(fields) do
-    if value == json.null then
-      fields[field] = nil
-    end
-  end
-  fields.recalled = true
-  return report.seal(fields)
+  local known = noted.decode(rows[1][1])
+  return known, not known and "what it says of this tenant is damaged" or nil
 end
 
 --- When the tenant's cooldown ends; nil when it has ended, or none is known.
@@ -210,19 +154,20 @@ end
 ---@return string? message the first one is kept in `lost` too
 function State:note(key, given)
   local now, full_key = self.now(), key_of(self, key)
-  local trigger, ends = trigger_of(given, now), cooldown_end_of(self, given, now)
-  local noted, message = self.database:transaction(function(run)
+  local trigger = noted.trigger_of(given, now)
+  local ends = noted.cooldown_end_of(given, now, self.cooldown_length)
+  local is_noted, message = self.database:transaction(function(run)
     run(note_tenant, full_key, trigger, ends, given.outcome, now)
     if given.ok then
-      run(note_done, self.run_id, full_key, encode(given))
-    elseif is_refused(given) then
+      run(note_done, self.run_id, full_key, noted.encode(given))
+    elseif noted.is_refused(given) then
       run("DELETE FROM asked WHERE run = ? AND key = ?", self.run_id, full_key)
     end
   end)
-  if noted and math.abs(now - self.synced_at) >= longest_unsynced then
+  if is_noted and math.abs(now - self.synced_at) >= longest_unsynced then
     return self:flush()
   end
-  return note_loss(self, noted, message)
+  return note_loss(self, is_noted, message)
 end
 
 --- Has what was noted outlive a loss of power too.
@@ -275,6 +220,9 @@ end
 ---@return string? message one sentence
 function state.open(given)
   local checked = options.check(name, rules, given)
+  if checked.path:find "^postgres%a*://" then
+    return require "autopilot.fleet.shared_state"(checked)
+  end
   local opened, message = database.open(checked.path, version, tables)
   local self = setmetatable({
     database = opened,

@@ -38,6 +38,7 @@ local messages = {
   CANCELLED = "the run was cancelled before the request could be sent",
   CIRCUIT_OPEN = "not sent, because the host has answered nothing for a while",
   TENANT_CIRCUIT_OPEN = "this tenant's last requests have all failed, and it is given a rest",
+  LEASE_ENDED = "not sent, because another machine may have taken this tenant over",
   CLOSED = "the fleet that this client belongs to is not running",
 }
 
@@ -108,8 +109,9 @@ local function exchange(self, asked, send)
     return nil, curl.unsent(refusal, messages[refusal])
   end
   local is_sync = asked.is_post and asked.has_token
-  if is_sync and task.before_post then
-    task.before_post()
+  if is_sync and task.before_post and task.before_post() == false then
+    self.gates:leave(task)
+    return nil, curl.unsent("LEASE_ENDED", messages.LEASE_ENDED)
   end
   local connect, had_posted = math.min(asked.connect, left), task.has_posted
   task.has_posted = had_posted or is_sync -- until it has ended, it may have been sent

@@ -1,0 +1,84 @@
+--- What a state keeps of a report. No token and no secret is in the fields that are kept.
+
+local json = require "autopilot.base.json"
+local report = require "autopilot.sync.report"
+
+local noted = {}
+
+-- The fields of a report that are kept.
+local kept = "ok operation outcome tenant status http_version delivered confirmed_by answered_by "
+  .. "retry_after retry_at request_id client_request_id activity_id service_date diagnostics error "
+  .. "hint network gave_up elapsed sync_status last_sync last_manual_trigger cooldown_until "
+  .. "cooldown_remaining ready service_time"
+
+--- The text that is kept of a report.
+---@param given autopilot.Report
+---@return string
+function noted.encode(given)
+  local fields = {}
+  for field in kept:gmatch "%S+" do
+    fields[field] = given[field]
+  end
+  return json.encode(fields) or json.encode { ok = given.ok, operation = given.operation }
+end
+
+--- When the last sync that the report knows of was triggered, or nil: the service's own stamp, or when its
+-- answer came.
+---@param given autopilot.Report
+---@param now number
+---@return number?
+function noted.trigger_of(given, now)
+  local is_ours = given.outcome == "started" or given.outcome == "completed"
+  return given.last_manual_trigger or (is_ours and now) or nil
+end
+
+--- Until when another sync would be refused, by the client's clock, or nil.
+---@param given autopilot.Report
+---@param now number
+---@param whole number seconds that the service wants between two syncs, with a margin
+---@return number?
+function noted.cooldown_end_of(given, now, whole)
+  if given.outcome == "cooldown" then
+    return given.retry_at
+  elseif given.outcome == "started" and not given.last_manual_trigger then
+    return now + whole -- only for a sync that began just now: one seen in the record may be old
+  elseif given.cooldown_remaining then
+    return given.cooldown_remaining > 0 and now + given.cooldown_remaining or nil
+  end
+  local trigger = noted.trigger_of(given, now)
+  -- The stamp is by the service's clock; `service_date`, by the same clock, translates it to ours.
+  local ends = trigger and trigger + whole + now - (given.service_date or now)
+  return ends and ends > now and math.min(ends, now + whole) or nil
+end
+
+--- Whether the request for a sync surely started none, so that a resumed run does not look for one in the
+-- record. A tenant that was not begun with says nothing of what an earlier process has asked.
+---@param given autopilot.Report
+---@return boolean
+function noted.is_refused(given)
+  local is_known = given.outcome ~= "cancelled"
+    and (given.delivered == "no" or given.delivered == "yes")
+  for _, attempt in ipairs(given.attempts or {}) do
+    is_known = is_known and attempt.delivered ~= "unknown"
+  end
+  return given.operation == "sync" and not given.ok and is_known and not given.confirmed_by
+end
+
+--- The report of a text that was kept, with `recalled` set; nil when the text is damaged.
+---@param text string
+---@return autopilot.Report?
+function noted.decode(text)
+  local fields = json.decode(text)
+  if type(fields) ~= "table" or type(fields.ok) ~= "boolean" then
+    return nil
+  end
+  for field, value in pairs(fields) do
+    if value == json.null then
+      fields[field] = nil
+    end
+  end
+  fields.recalled = true
+  return report.seal(fields)
+end
+
+return noted
