@@ -135,7 +135,11 @@ describe("a fleet over several machines", function()
     for _ = 1, 6 do
       local index = random:integer(1, 3)
       local chosen = machines[index]
-      if random.draw() < 0.5 then
+      local mishap = random:pick { "kill", "stop", "restart" }
+      if mishap == "restart" then
+        server:stop()
+        server:start()
+      elseif mishap == "kill" then
         chosen.signal "KILL"
         outputs[#outputs + 1] = chosen
         machines[index] = begin(count, 30 * random:integer(-1, 1))
@@ -153,7 +157,7 @@ describe("a fleet over several machines", function()
       end)
       outputs[#outputs + 1] = last
     end
-    local counts = posts()
+    local counts, told = posts(), {}
     for number = 1, count do
       local tenant = ("tenant-%d.example"):format(number)
       assert.are.equal(1, counts[tenant], tenant .. " " .. tostring(random))
@@ -162,9 +166,12 @@ describe("a fleet over several machines", function()
       for tenant, outcome in output.text():gmatch "(tenant%S+) (%S+) %l+\n" do
         -- A machine whose lease has ended says that it did not ask.
         local is_true = outcome == "started" or outcome == "unreachable"
+        told[outcome] = (told[outcome] or 0) + 1
         assert.is_true(is_true, ("%s %s %s"):format(tenant, outcome, tostring(random)))
       end
       output.remove()
     end
+    -- Each of the last machines has told all tenants.
+    assert.is_true(told.started >= 3 * count - (told.unreachable or 0), tostring(random))
   end)
 end)
