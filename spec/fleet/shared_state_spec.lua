@@ -1,0 +1,218 @@
+-- What a fleet keeps in PostgreSQL: what several machines of one run tell each other, and what outlives a run.
+
+local core = require "autopilot.core"
+local database_server = require "support.database_server"
+local report = require "autopilot.sync.report"
+local fleet_state = require "autopilot.fleet.state"
+
+local obstacle = database_server.obstacle "PostgreSQL"
+
+local function started()
+  return report.seal { operation = "sync", outcome = "started", delivered = "yes", elapsed = 1 }
+end
+
+local function identify(tenant)
+  return tenant, tenant
+end
+
+--- The tenants of a list that a state hands out now.
+local function handed_out(state, list)
+  local index, found = 0, {}
+  local function read()
+    index = index + 1
+    return list[index]
+  end
+  local tenant = state:next(read, identify, false)
+  while tenant do
+    found[#found + 1] = tenant
+    tenant = state:next(read, identify, false)
+  end
+  table.sort(found)
+  return found
+end
+
+describe("the state of a fleet in PostgreSQL", function()
+  if obstacle then
+    return pending(obstacle)
+  end
+
+  local server, ahead, opened
+  local runs = 0
+
+  setup(function()
+    server = database_server.start "PostgreSQL"
+  end)
+
+  teardown(function()
+    server:remove()
+  end)
+
+  before_each(function()
+    runs, ahead, opened = runs + 1, 0, {}
+  end)
+
+  after_each(function()
+    for _, state in ipairs(opened) do
+      state:close()
+    end
+  end)
+
+  local function address(password)
+    return ("postgresql://tester:%s@127.0.0.1:%d/postgres"):format(
+      password or server.password,
+      server.port
+    )
+  end
+
+  --- A machine whose steady clock can be set forward by `ahead`.
+  local function machine(given)
+    given = given or {}
+    local state = assert(fleet_state.open {
+      path = address(),
+      subject = given.subject or "run " .. runs,
+      host = "graph",
+      resume_within = given.resume_within,
+      clock = function()
+        return core.clock() + ahead
+      end,
+    })
+    opened[#opened + 1] = state
+    return state
+  end
+
+  it("gives each tenant to one machine, and to the others its report", function()
+    local one, other = machine(), machine()
+    assert.same({ "a", "b" }, handed_out(one, { "a", "b" }))
+    assert.same({ "c" }, handed_out(other, { "a", "B", "c" }))
+    assert.is_true(other:has_more())
+    one:note("a", started())
+    one:note("b", report.seal { operation = "sync", outcome = "forbidden", delivered = "yes" })
+    one:flush()
+    other.next_look = -math.huge
+    assert.same({ "B", "a" }, handed_out(other, {}))
+    local known = other:known "a"
+    assert.is_true(known.ok and known.recalled)
+    assert.equal("forbidden", other:known("b").outcome)
+    assert.is_false(other:has_more())
+  end)
+
+  it("gives a tenant that appears twice to one task at a time", function()
+    local state = machine()
+    assert.same({ "a" }, handed_out(state, { "a", "a" }))
+    state:note("a", started())
+    state:flush()
+    state.next_look = -math.huge
+    assert.same({ "a" }, handed_out(state, {}))
+    assert.equal("started", state:known("a").outcome)
+  end)
+
+  it("frees what a machine holds when it closes, with word of what it may have asked", function()
+    local one, other = machine(), machine()
+    handed_out(one, { "a" })
+    assert.is_nil(one:posted "a")
+    one:close()
+    assert.same({ "a" }, handed_out(other, { "a" }))
+    assert.is_true(math.abs(other:posted "a" - core.now()) < 10)
+  end)
+
+  it("allows no request in the last third of the lease, nor for what is another's", function()
+    local state = machine()
+    handed_out(state, { "a" })
+    assert.is_true(state:note_posting "a")
+    assert.is_false(state:note_posting "b")
+    ahead = 29
+    assert.is_true(state:note_posting "a")
+    ahead = 31
+    assert.is_false(state:note_posting "a")
+    state:renew()
+    assert.is_true(state:note_posting "a")
+  end)
+
+  it("does not let a machine that was cut off overwrite what its successor noted", function()
+    local one, other = machine(), machine()
+    handed_out(one, { "a" })
+    other.connection:call(function(database)
+      local run = require("autopilot.store.database").run
+      return run(database, "UPDATE autopilot_worker_1 SET alive_until = 0 WHERE id = ?", one.worker)
+    end)
+    assert.same({ "a" }, handed_out(other, { "a" }))
+    other:note("a", started())
+    other:flush()
+    one:note(
+      "a",
+      report.seal { operation = "sync", outcome = "interrupted", delivered = "unknown" }
+    )
+    one:flush()
+    local third = machine()
+    assert.same({ "a" }, handed_out(third, { "a" }))
+    assert.equal("started", third:known("a").outcome)
+  end)
+
+  it("tries failures again in a run that is taken up, and keeps what is done", function()
+    local one = machine()
+    handed_out(one, { "a", "b", "c" })
+    one:note("a", started())
+    one:note("b", report.seal { operation = "sync", outcome = "forbidden", delivered = "yes" })
+    one:note("c", report.seal { operation = "sync", outcome = "cancelled", delivered = "no" })
+    one:close()
+    local again = machine()
+    assert.equal(1, again.done_before)
+    assert.same({ "a", "b", "c" }, handed_out(again, { "a", "b", "c" }))
+    assert.equal("started", again:known("a").outcome)
+    assert.is_nil(again:known "b")
+    assert.is_nil(again:posted "b") -- it was surely refused
+    assert.is_nil(again:known "c")
+    assert.is_number(again:posted "c")
+  end)
+
+  it("lets a machine that starts late join a run that has just ended", function()
+    local one = machine()
+    handed_out(one, { "a" })
+    one:note("a", started())
+    one:finish()
+    one:close()
+    local late = machine()
+    handed_out(late, { "a" })
+    assert.equal("started", late:known("a").outcome)
+    late:close()
+    late = machine { resume_within = 0 }
+    handed_out(late, { "a" })
+    assert.is_nil(late:known "a")
+  end)
+
+  it("keeps the end of a cooldown for all runs", function()
+    local one, other = machine(), machine { subject = "another run" }
+    handed_out(one, { "x" })
+    one:note("x", started())
+    one:flush()
+    handed_out(other, { "x" })
+    assert.is_true(math.abs(other:cooldown "x" - core.now() - 610) < 10)
+  end)
+
+  it("says in one sentence why it cannot be used, without the password", function()
+    for told, path in pairs {
+      ["refuses the user or the password"] = address "wrong-secret",
+      ["connect"] = "postgresql://me:wrong-secret@127.0.0.1:1/x",
+    } do
+      local state, message = fleet_state.open { path = path }
+      assert.is_nil(state)
+      assert.truthy(message:find("^the state: PostgreSQL: "), message)
+      assert.truthy(message:find(told, 1, true), message)
+      assert.falsy(message:find("wrong-secret", 1, true), message)
+    end
+  end)
+
+  it("keeps reports that it cannot write, and tells why", function()
+    local state = machine()
+    handed_out(state, { "a" })
+    state:note("a", started())
+    server:stop()
+    assert.is_nil(state:flush())
+    assert.truthy(state.lost:find "^PostgreSQL: ", state.lost)
+    server:start()
+    ahead = 6
+    state.connection.failed_at = nil
+    assert.is_true(state:flush())
+    assert.is_nil(state.lost)
+  end)
+end)
