@@ -28,7 +28,6 @@ build = {
       sources = {
         "src/core.c", -- first, because it refuses a libcurl that is too old
         "src/byte_buffer.c",
-        "src/ca_extras.c",
         "src/ca_store.c",
         "src/connection_limits.c",
         "src/connection_use.c",

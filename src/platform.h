@@ -121,7 +121,4 @@ long platform_descriptor_limit(void);
 void platform_each_entry(const char *folder, void (*visit)(void *context, const char *name),
                          void *context);
 
-/* Opens a file to read from, closed by exec; NULL when it cannot be. */
-FILE *platform_open(const char *path);
-
 #endif

@@ -263,15 +263,6 @@ void platform_each_entry(const char *folder, void (*visit)(void *context, const 
     }
 }
 
-FILE *platform_open(const char *path) {
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
-    FILE *file = descriptor >= 0 ? fdopen(descriptor, "rb") : NULL;
-    if (descriptor >= 0 && file == NULL) {
-        close(descriptor);
-    }
-    return file;
-}
-
 static pthread_mutex_t process_lock = PTHREAD_MUTEX_INITIALIZER;
 
 void platform_lock(void) {
