@@ -33,8 +33,6 @@ build = {
         "src/connection_use.c",
         "src/curl_failure.c",
         "src/environment_proxy.c",
-        "src/http2_connections.c",
-        "src/idle_sockets.c",
         "src/lua_base64.c",
         "src/lua_request.c",
         "src/lua_secret_echo.c",

@@ -70,7 +70,7 @@ static CURLcode link_headers(struct transfer *transfer, const struct transfer_at
     if (byte_buffer_reserve(text, room) != BYTE_BUFFER_OK) {
         return CURLE_OUT_OF_MEMORY;
     }
-    struct curl_slist *next = transfer->request->headers;
+    struct curl_slist *next = handle->request->headers;
     for (size_t i = TRANSFER_OWN_HEADERS; i-- > 0;) {
         if (wanted[i].value != NULL) {
             handle->headers[i].data = text->bytes + text->length;
@@ -114,14 +114,12 @@ CURLcode transfer_handle_configure(struct transfer_handle *handle,
     return code == CURLE_OK ? connection_use_configure(handle) : code;
 }
 
-struct transfer_handle *transfer_handle_create(struct idle_sockets *sockets,
-                                               struct http2_connections *http2) {
+struct transfer_handle *transfer_handle_create(struct connections *connections) {
     struct transfer_handle *handle = calloc(1, sizeof *handle);
     if (handle == NULL) {
         return NULL;
     }
-    handle->sockets = sockets;
-    handle->http2 = http2;
+    handle->connections = connections;
     byte_buffer_init(&handle->own_headers, (size_t)-1);
     handle->easy = curl_easy_init();
     if (handle->easy == NULL) {
@@ -147,7 +145,6 @@ CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *han
     handle->connection = 0;
     handle->message[0] = '\0';
     transfer->handle = handle;
-    transfer->request = prepared_request_retain(handle->request);
     byte_buffer_init(&transfer->body, handle->request->max_body);
     response_head_init(&transfer->head, longest_head);
     CURL *easy = handle->easy;
@@ -223,7 +220,7 @@ static CURLcode true_code(struct transfer *transfer, CURLcode code) {
 
 /* The proxy named by the environment, if the request goes through one. */
 static struct environment_proxy find_environment_proxy(const struct transfer *transfer) {
-    const struct prepared_request *request = transfer->request;
+    const struct prepared_request *request = transfer->handle->request;
     struct environment_proxy proxy = {NULL, false};
     char *host = NULL;
     if (request->proxy == NULL && !request->is_plaintext &&
@@ -237,7 +234,7 @@ static struct environment_proxy find_environment_proxy(const struct transfer *tr
 static struct transfer_progress read_progress(const struct transfer *transfer,
                                               const struct environment_proxy *proxy) {
     CURL *easy = transfer->handle->easy;
-    const struct prepared_request *request = transfer->request;
+    const struct prepared_request *request = transfer->handle->request;
     struct transfer_progress progress = {0};
     curl_easy_getinfo(easy, CURLINFO_HTTP_CONNECTCODE, &progress.proxy_status);
     progress.resolved = transfer->timings[TRANSFER_NAME_LOOKUP] > 0;
@@ -298,7 +295,6 @@ struct transfer_handle *transfer_finish(struct transfer *transfer, CURLcode code
     if (transfer->code != CURLE_OK) {
         note_failure(transfer);
     }
-    connection_use_end_trace(handle);
     curl_easy_setopt(handle->easy, CURLOPT_HTTPHEADER, NULL);
     byte_buffer_clear(&handle->own_headers);
     handle->transfer = NULL;
@@ -317,6 +313,4 @@ bool transfer_is_complete(const struct transfer *transfer) {
 void transfer_free(struct transfer *transfer) {
     byte_buffer_free(&transfer->body);
     response_head_free(&transfer->head);
-    prepared_request_release(transfer->request);
-    transfer->request = NULL;
 }

@@ -34,8 +34,7 @@ struct transfer_set {
     unsigned idle_count;
     struct connection_limits limits;
     struct socket_watch watch;
-    struct idle_sockets sockets;
-    struct http2_connections http2;
+    struct connections connections;
     int in_flight_count;
     double next_deadline; /* on platform_clock; no transfer in flight has an earlier one */
     double next_look;     /* on platform_clock, while a transfer may be without a connection */
@@ -65,7 +64,7 @@ struct transfer_set *transfer_set_create(unsigned concurrency) {
     platform_note_free(lowest);
     set->process_id = platform_process_id();
     set->next_deadline = set->next_look = never;
-    http2_connections_init(&set->http2);
+    connections_init(&set->connections);
     set->multi = curl_multi_init();
     if (!socket_watch_init(&set->watch, set->multi, connection_use_note_socket)) {
         transfer_set_destroy(set);
@@ -97,7 +96,7 @@ static CURLcode take_handle(struct transfer_set *set, struct prepared_request *r
         *link = handle->next;
         set->idle_count--;
     } else {
-        handle = transfer_handle_create(&set->sockets, &set->http2);
+        handle = transfer_handle_create(&set->connections);
     }
     CURLcode code = handle != NULL ? CURLE_OK : CURLE_OUT_OF_MEMORY;
     if (code == CURLE_OK && handle->request != request) {
@@ -162,8 +161,7 @@ static void finish(struct transfer_set *set, struct transfer *transfer, CURLcode
     take_out(&set->in_flight, transfer);
     set->in_flight_count--;
     CURL *easy = transfer->handle->easy;
-    /* Before it leaves the multi, which has the socket. */
-    idle_sockets_note(&set->sockets, easy, transfer->handle->connection);
+    connection_use_end(transfer->handle);
     curl_multi_remove_handle(set->multi, easy);
     return_handle(set, transfer_finish(transfer, code));
     connection_limits_note(&set->limits, transfer->http_version, set->in_flight_count);
@@ -249,12 +247,12 @@ static bool is_time(struct transfer_set *set) {
 void transfer_set_perform(struct transfer_set *set) {
     int queued = 0;
     CURLMcode status = socket_watch_act(&set->watch);
-    if (set->http2.has_begun_one && set->next_look == never) {
+    if (set->connections.has_begun_one && set->next_look == never) {
         set->next_look = platform_clock() + look_seconds;
     } else if (status == CURLM_OK && is_past(set->next_look)) {
         status = look_after_connecting(set);
     }
-    set->http2.has_begun_one = false;
+    set->connections.has_begun_one = false;
     for (int i = 0; i < MOST_ROUNDS && status == CURLM_OK && is_time(set); i++) {
         status = socket_watch_act(&set->watch);
     }
@@ -383,6 +381,6 @@ void transfer_set_destroy(struct transfer_set *set) {
         set->idle = next;
     }
     socket_watch_free(&set->watch);
-    idle_sockets_free(&set->sockets);
+    connections_free(&set->connections);
     free(set);
 }
