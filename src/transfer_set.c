@@ -66,15 +66,13 @@ struct transfer_set *transfer_set_create(unsigned concurrency) {
     set->next_deadline = set->next_look = never;
     connections_init(&set->connections);
     set->multi = curl_multi_init();
-    if (!socket_watch_init(&set->watch, set->multi, connection_use_note_socket)) {
+    if (!socket_watch_init(&set->watch, set->multi)) {
         transfer_set_destroy(set);
         return NULL;
     }
     /* The pipe that wakes a multi: before 8.11 libcurl lets other programs inherit it. */
     platform_close_on_exec_new(lowest);
-    if (concurrency > 0) {
-        connection_limits_set(&set->limits, set->multi, concurrency);
-    }
+    connection_limits_set(&set->limits, set->multi, concurrency);
     return set;
 }
 
@@ -160,9 +158,8 @@ void transfer_set_add(struct transfer_set *set, struct transfer *transfer,
 static void finish(struct transfer_set *set, struct transfer *transfer, CURLcode code) {
     take_out(&set->in_flight, transfer);
     set->in_flight_count--;
-    CURL *easy = transfer->handle->easy;
     connection_use_end(transfer->handle);
-    curl_multi_remove_handle(set->multi, easy);
+    curl_multi_remove_handle(set->multi, transfer->handle->easy);
     return_handle(set, transfer_finish(transfer, code));
     connection_limits_note(&set->limits, transfer->http_version, set->in_flight_count);
     append(&set->finished, transfer);
@@ -178,7 +175,7 @@ static bool restart(struct transfer_set *set, struct transfer *transfer, CURLcod
     }
     transfer->is_refused = false;
     if (transfer->times_busy > 1) { /* once may be chance */
-        connection_limits_end_sharing(&set->limits, set->multi);
+        connection_limits_end_sharing(&set->limits);
     }
     CURL *easy = transfer->handle->easy;
     curl_multi_remove_handle(set->multi, easy);
@@ -266,7 +263,7 @@ void transfer_set_perform(struct transfer_set *set) {
             finish(set, transfer, code);
         }
         if (transfer->is_shared) {
-            connection_limits_end_sharing(&set->limits, set->multi);
+            connection_limits_end_sharing(&set->limits);
             set->next_deadline = 0; /* the others on its connection are to end now */
         }
     }
