@@ -227,9 +227,6 @@ static int on_send(void *context, char *primary_ip, char *local_ip, int primary_
     return CURL_PREREQFUNC_OK;
 }
 
-/* Hands the option on unless an earlier one was refused; `code` holds the first refusal. */
-#define SET(option, value) (code = code == CURLE_OK ? curl_easy_setopt(easy, option, value) : code)
-
 CURLcode connection_use_configure(struct transfer_handle *handle) {
     CURL *easy = handle->easy;
     CURLcode code = CURLE_OK;

@@ -164,9 +164,6 @@ const char *prepared_request_set(char **member, const char *text, size_t length)
     return NULL;
 }
 
-/* Hands the option on unless an earlier one was refused; `code` holds the first refusal. */
-#define SET(option, value) (code = code == CURLE_OK ? curl_easy_setopt(easy, option, value) : code)
-
 static CURLcode configure_trust(const struct prepared_request *request, CURL *easy) {
     CURLcode code = CURLE_OK;
     SET(CURLOPT_SSL_VERIFYPEER, 1L);

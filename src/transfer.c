@@ -17,15 +17,10 @@ void transfer_lose_answer(struct transfer *transfer) {
     byte_buffer_clear(&transfer->body);
 }
 
-static bool begins_http1_answer(const char *line, size_t length) {
-    static const char beginning[] = "HTTP/1.";
-    return length >= sizeof beginning - 1 && memcmp(line, beginning, sizeof beginning - 1) == 0;
-}
-
 static size_t on_header_line(char *line, size_t size, size_t count, void *context) {
     struct transfer *transfer = ((struct transfer_handle *)context)->transfer;
-    if (transfer->is_shared ||
-        (begins_http1_answer(line, size * count) && !connection_use_is_sole(transfer))) {
+    bool begins_http1 = size * count > 7 && memcmp(line, "HTTP/1.", 7) == 0;
+    if (transfer->is_shared || (begins_http1 && !connection_use_is_sole(transfer))) {
         return 0;
     }
     enum byte_buffer_status status = response_head_add_line(&transfer->head, line, size * count);
@@ -94,9 +89,6 @@ static long to_milliseconds(double seconds) {
     long whole = (long)milliseconds;
     return (double)whole < milliseconds ? whole + 1 : whole;
 }
-
-/* Hands the option on unless an earlier one was refused; `code` holds the first refusal. */
-#define SET(option, value) (code = code == CURLE_OK ? curl_easy_setopt(easy, option, value) : code)
 
 CURLcode transfer_handle_configure(struct transfer_handle *handle,
                                    struct prepared_request *request) {
