@@ -100,18 +100,11 @@ static bool has_input(const struct connections *connections, uint64_t id) {
     return false;
 }
 
-static void end_trace(struct transfer_handle *handle) {
-    if (handle->is_traced) {
-        curl_easy_setopt(handle->easy, CURLOPT_VERBOSE, 0L);
-        handle->is_traced = false;
-    }
-}
-
 void connection_use_end(struct transfer_handle *handle) {
     struct connections *connections = handle->connections;
     long version = 0;
     curl_socket_t socket = CURL_SOCKET_BAD;
-    end_trace(handle);
+    curl_easy_setopt(handle->easy, CURLOPT_VERBOSE, 0L); /* ends the trace of a new connection */
     curl_easy_getinfo(handle->easy, CURLINFO_HTTP_VERSION, &version);
     if (version == 0 || !is_new_connection(handle->easy)) {
         return; /* over, or known: asking for its socket would search all connections */
@@ -179,10 +172,7 @@ static int on_new_socket(void *context, curl_socket_t socket, curlsocktype purpo
     platform_close_on_exec((intptr_t)socket);
     handle->has_new_socket = handle->connections->has_begun_one = true;
     handle->is_connected = handle->has_agreed_http2 = false;
-    if (handle->connections->must_know_http2) {
-        handle->is_traced = true;
-        curl_easy_setopt(handle->easy, CURLOPT_VERBOSE, 1L);
-    }
+    curl_easy_setopt(handle->easy, CURLOPT_VERBOSE, handle->connections->must_know_http2 ? 1L : 0L);
     return CURL_SOCKOPT_OK;
 }
 
@@ -207,7 +197,7 @@ static int on_send(void *context, char *primary_ip, char *local_ip, int primary_
                    int local_port) {
     struct transfer_handle *handle = context;
     struct transfer *transfer = handle->transfer;
-    end_trace(handle);
+    curl_easy_setopt(handle->easy, CURLOPT_VERBOSE, 0L);
     handle->connection = transfer->connection =
         connections_id(primary_ip, primary_port, local_ip, local_port);
     if (handle->has_new_socket) {

@@ -111,10 +111,6 @@ void prepared_request_release(struct prepared_request *request) {
     free(request);
 }
 
-bool prepared_request_is_proxied(const struct prepared_request *request) {
-    return request->proxy != NULL && request->proxy[0] != '\0' && !request->is_plaintext;
-}
-
 bool prepared_request_is_header_text(const char *text, size_t length) {
     return memchr(text, '\r', length) == NULL && memchr(text, '\n', length) == NULL &&
            memchr(text, '\0', length) == NULL;
@@ -186,17 +182,6 @@ static bool is_without_signals(void) {
     return libcurl->version_num >= 0x075700 || (libcurl->features & CURL_VERSION_ASYNCHDNS) == 0;
 }
 
-static CURLcode configure_proxy(const struct prepared_request *request, CURL *easy) {
-    CURLcode code = CURLE_OK;
-    /* A proxy that the environment names would read the token of a request without TLS. */
-    const char *proxy = request->is_plaintext ? "" : request->proxy;
-    if (proxy != NULL) {
-        SET(CURLOPT_PROXY, proxy);
-        SET(CURLOPT_NOPROXY, ""); /* the variable no_proxy does not count */
-    }
-    return code;
-}
-
 /* The least that libcurl accepts. It allocates one for each body over HTTP/2; with its default of
  * 64 KiB a request in flight would need 2 to 4 KB more. */
 static const long upload_buffer_size = 16 * 1024;
@@ -224,5 +209,11 @@ CURLcode prepared_request_configure(const struct prepared_request *request, CURL
 #if LIBCURL_VERSION_NUM >= 0x075700
     SET(CURLOPT_QUICK_EXIT, 1L); /* do not wait for a resolver thread that a timeout has given up */
 #endif
-    return code == CURLE_OK ? configure_proxy(request, easy) : code;
+    /* A proxy that the environment names would read the token of a request without TLS. */
+    const char *proxy = request->is_plaintext ? "" : request->proxy;
+    if (proxy != NULL) {
+        SET(CURLOPT_PROXY, proxy);
+        SET(CURLOPT_NOPROXY, ""); /* the variable no_proxy does not count */
+    }
+    return code;
 }

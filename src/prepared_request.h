@@ -52,9 +52,6 @@ const char *prepared_request_set(char **member, const char *text, size_t length)
  * redirects, netrc, cookies or other protocols. Not CURLE_OK when libcurl refuses an option. */
 CURLcode prepared_request_configure(const struct prepared_request *request, CURL *easy);
 
-/* True when the request names a proxy and goes through it. */
-bool prepared_request_is_proxied(const struct prepared_request *request);
-
 /* True when the text can be sent in a header: it has no CR, LF or NUL. */
 bool prepared_request_is_header_text(const char *text, size_t length);
 

@@ -94,11 +94,6 @@ void socket_watch_free(struct socket_watch *watch) {
     free(watch->sockets);
 }
 
-static void rest(int milliseconds) {
-    double seconds = milliseconds / 1e3;
-    platform_sleep(seconds < rest_seconds ? seconds : rest_seconds);
-}
-
 static void say_that_all_has_happened(struct curl_waitfd *sockets, size_t count) {
     for (size_t i = 0; i < count; i++) {
         sockets[i].revents = sockets[i].events;
@@ -133,7 +128,8 @@ static bool wait_for_all(struct socket_watch *watch, struct curl_waitfd *others,
 void socket_watch_wait(struct socket_watch *watch, struct curl_waitfd *others, unsigned count,
                        int milliseconds) {
     if (!wait_for_all(watch, others, count, milliseconds)) {
-        rest(milliseconds);
+        double seconds = milliseconds / 1e3;
+        platform_sleep(seconds < rest_seconds ? seconds : rest_seconds);
         say_that_all_has_happened(watch->sockets, watch->count);
         say_that_all_has_happened(others, count);
     }

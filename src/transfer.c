@@ -233,7 +233,7 @@ static struct transfer_progress read_progress(const struct transfer *transfer,
     /* libcurl notes the time of connecting when all of it is done, with TLS and a proxy's tunnel.
      */
     progress.connected = transfer->timings[TRANSFER_CONNECT] > 0 || transfer->handle->is_connected;
-    bool is_named = prepared_request_is_proxied(request);
+    bool is_named = request->proxy != NULL && request->proxy[0] != '\0' && !request->is_plaintext;
     progress.proxied = is_named || proxy->variable != NULL;
     progress.socks = is_named ? strncmp(request->proxy, "socks", 5) == 0 : proxy->is_socks;
     progress.secured = transfer->timings[TRANSFER_TLS] > 0 || request->is_plaintext;
@@ -251,13 +251,6 @@ static const char *safe_message(const struct transfer *transfer) {
     return text[0] != '\0' ? text : curl_easy_strerror(transfer->code);
 }
 
-/* Adds the variable that named the proxy, so that its user can find it. */
-static void add_variable(struct transfer *transfer, const char *variable) {
-    size_t length = strlen(transfer->message);
-    (void)snprintf(transfer->message + length, sizeof transfer->message - length,
-                   " (proxy set by %s)", variable);
-}
-
 static void note_failure(struct transfer *transfer) {
     struct environment_proxy proxy = find_environment_proxy(transfer);
     struct transfer_progress progress = read_progress(transfer, &proxy);
@@ -266,7 +259,9 @@ static void note_failure(struct transfer *transfer) {
         set_message(transfer, safe_message(transfer));
     }
     if (proxy.variable != NULL && strcmp(transfer->failed_stage, "proxy") == 0) {
-        add_variable(transfer, proxy.variable);
+        size_t length = strlen(transfer->message);
+        (void)snprintf(transfer->message + length, sizeof transfer->message - length,
+                       " (proxy set by %s)", proxy.variable);
     }
 }
 

@@ -44,7 +44,6 @@ struct transfer_handle {
     bool has_new_socket;              /* over which no request was about to be sent yet */
     bool is_connected;                /* that socket was, or one before it */
     bool has_agreed_http2;            /* on that socket */
-    bool is_traced;                   /* until the request is about to be sent */
     struct curl_slist headers[TRANSFER_OWN_HEADERS]; /* the attempt's, before the request's */
     struct byte_buffer own_headers; /* their text, with the token; wiped after each attempt */
     char message[CURL_ERROR_SIZE];
