@@ -28,14 +28,11 @@ build = {
       sources = {
         "src/core.c", -- first, because it refuses a libcurl that is too old
         "src/byte_buffer.c",
-        "src/ca_extras.c",
         "src/ca_store.c",
         "src/connection_limits.c",
         "src/connection_use.c",
         "src/curl_failure.c",
         "src/environment_proxy.c",
-        "src/http2_connections.c",
-        "src/idle_sockets.c",
         "src/lua_base64.c",
         "src/lua_request.c",
         "src/lua_secret_echo.c",

@@ -1,5 +1,4 @@
 #include "ca_store.h"
-#include "ca_extras.h"
 #include "platform.h"
 
 #include <stdlib.h>
@@ -27,25 +26,42 @@ static bool reads_hashed_folders(const char *ssl_version) {
            (strstr(ssl_version, "OpenSSL/") != NULL || strstr(ssl_version, "LibreSSL/") != NULL);
 }
 
+static bool is_hashed_name(const char *name) {
+    return strspn(name, "0123456789abcdef") == 8 && name[8] == '.' && name[9] >= '0' &&
+           name[9] <= '9';
+}
+
+/* The files of a folder with hashed names, as `openssl rehash` makes them (`002c0b4f.0`). */
+struct hashed_files {
+    const char *folder;
+    unsigned count;
+    double size; /* bytes of all */
+};
+
+static void add_entry(void *context, const char *name) {
+    struct hashed_files *files = context;
+    char path[1024];
+    int length = snprintf(path, sizeof path, "%s/%s", files->folder, name);
+    if (is_hashed_name(name) && length > 0 && (size_t)length < sizeof path) {
+        files->count++;
+        files->size += platform_look_up(path, true).size;
+    }
+}
+
 static void choose_of_libcurl(struct ca_store *store) {
     const curl_version_info_data *libcurl = curl_version_info(CURLVERSION_NOW);
-    const char *bundle = libcurl->cainfo, *folder = libcurl->capath;
-    struct byte_buffer extras;
-    enum ca_extras_status status = CA_EXTRAS_NO_FOLDER;
-    byte_buffer_init(&extras, (size_t)-1);
-    if (folder != NULL && reads_hashed_folders(libcurl->ssl_version)) {
-        /* One handshake then reads 1 or 2 certificates instead of some 140. */
-        status = ca_extras_read(bundle != NULL ? bundle : "", folder, &extras);
+    struct hashed_files files = {.folder = libcurl->capath};
+    if (files.folder != NULL && reads_hashed_folders(libcurl->ssl_version)) {
+        platform_each_entry(files.folder, add_entry, &files);
     }
-    bool is_hashed = status != CA_EXTRAS_NO_FOLDER;
-    store->path = is_hashed || bundle == NULL ? folder : NULL;
-    store->file = status == CA_EXTRAS_OK ? NULL : bundle;
-    if (status == CA_EXTRAS_OK && extras.length > 0) {
-        store->extra = extras.bytes; /* kept, like the choice, until the process ends */
-        store->extra_length = extras.length;
-    } else {
-        byte_buffer_free(&extras);
-    }
+    bool is_hashed = files.count > 0;
+    const char *bundle = libcurl->cainfo;
+    double size = bundle != NULL ? platform_look_up(bundle, true).size : 0;
+    /* A machine's bundle is its folder's files, one after the other. Another size means that one
+     * of them has more, such as a company's authority that was appended to the bundle. */
+    bool has_all = is_hashed && (size == 0 || size == files.size);
+    store->path = is_hashed || bundle == NULL ? files.folder : NULL;
+    store->file = has_all ? NULL : bundle;
 }
 
 /* Chooses the certificates to trust: those that the environment names, else those of libcurl. False
@@ -103,20 +119,16 @@ CURLcode ca_store_configure(const struct ca_store *store, CURL *easy) {
     bool is_null_default = libcurl->version_num >= 0x081500;
     bool hides_folder = is_null_default && store->path == NULL && libcurl->capath != NULL;
     bool hides_bundle = is_null_default && store->file == NULL && libcurl->cainfo != NULL;
-    struct curl_blob blob = {store->extra, store->extra_length, CURL_BLOB_NOCOPY};
     if (store->file == NULL && store->path == NULL) {
         return CURLE_OK;
-    }
-    if (hides_bundle && store->extra == NULL) {
-        blob = (struct curl_blob){empty_bundle, sizeof empty_bundle - 1, CURL_BLOB_NOCOPY};
     }
     CURLcode code = set_source(easy, CURLOPT_CAINFO, CURLOPT_PROXY_CAINFO, store->file, true);
     if (code == CURLE_OK) {
         code = set_source(easy, CURLOPT_CAPATH, CURLOPT_PROXY_CAPATH,
                           hides_folder ? empty_folder : store->path, store->path != NULL);
     }
-    if (code == CURLE_OK && blob.data != NULL) {
-        /* libcurl reads it in place of a bundle. */
+    if (code == CURLE_OK && hides_bundle) {
+        struct curl_blob blob = {empty_bundle, sizeof empty_bundle - 1, CURL_BLOB_NOCOPY};
         code = set_source(easy, CURLOPT_CAINFO_BLOB, CURLOPT_PROXY_CAINFO_BLOB, &blob, true);
     }
     return code;

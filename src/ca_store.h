@@ -3,7 +3,6 @@
 #ifndef AUTOPILOT_CA_STORE_H
 #define AUTOPILOT_CA_STORE_H
 
-#include <stddef.h>
 #include <curl/curl.h>
 
 /* A source that is NULL is not used. All NULL: libcurl's own default, or the system's store
@@ -11,14 +10,12 @@
 struct ca_store {
     const char *file; /* a bundle, which is read whole */
     const char *path; /* a folder with hashed names, of which only the needed files are read */
-    char *extra;      /* certificates of the machine's bundle that the folder lacks, in PEM */
-    size_t extra_length;
 };
 
 /* The choice for this process; NULL when memory is short. The first that applies is chosen:
  * 1. SSL_CERT_FILE and SSL_CERT_DIR of the environment, as for OpenSSL and the curl command;
- * 2. libcurl's own folder, where it has hashed names that the TLS library uses, and what its bundle
- *    holds beyond the folder;
+ * 2. libcurl's own folder, where it has hashed names that the TLS library uses: alone if its files
+ *    are as large as libcurl's bundle, so that neither has more, else beside the bundle;
  * 3. libcurl's own bundle, without a folder: only then does libcurl parse it once for a multi, and
  *    not for each connection. */
 const struct ca_store *ca_store_default(void);

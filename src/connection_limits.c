@@ -23,6 +23,9 @@ void connection_limits_set(struct connection_limits *limits, CURLM *multi, unsig
     limits->multi = multi;
     limits->concurrency = concurrency;
     limits->is_multiplexed = true;
+    if (concurrency == 0) {
+        return;
+    }
     long limit = platform_descriptor_limit();
     if (limit > 1) {
         /* Transfers beyond the limit wait, instead of failing for lack of a socket. */
@@ -36,7 +39,7 @@ void connection_limits_set(struct connection_limits *limits, CURLM *multi, unsig
 
 /* At least one host speaks only HTTP/1.x: its transfers need a connection each. */
 static void expect_no_multiplexing(struct connection_limits *limits) {
-    if (limits->is_multiplexed) {
+    if (limits->is_multiplexed && limits->concurrency > 0) {
         limits->is_multiplexed = false;
         limit_connections(limits, limits->concurrency);
     }
@@ -54,11 +57,9 @@ void connection_limits_apply(struct connection_limits *limits,
     }
 }
 
-void connection_limits_end_sharing(struct connection_limits *limits, CURLM *multi) {
-    curl_multi_setopt(multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
-    if (limits->concurrency > 0) {
-        expect_no_multiplexing(limits);
-    }
+void connection_limits_end_sharing(struct connection_limits *limits) {
+    curl_multi_setopt(limits->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
+    expect_no_multiplexing(limits);
 }
 
 void connection_limits_note(struct connection_limits *limits, long http_version, int in_flight) {

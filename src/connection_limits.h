@@ -11,7 +11,7 @@ struct connection_limits {
     bool is_multiplexed;  /* every host that has answered spoke HTTP/2 */
 };
 
-/* Limits the connections of a new multi. */
+/* Limits the connections of a new multi, unless the concurrency is 0. */
 void connection_limits_set(struct connection_limits *limits, CURLM *multi, unsigned concurrency);
 
 /* Has a transfer that begins wait for a connection that it can share, rather than open its own. */
@@ -19,7 +19,7 @@ void connection_limits_apply(struct connection_limits *limits,
                              const struct prepared_request *request, CURL *easy);
 
 /* From now on no two transfers of the multi share a connection. */
-void connection_limits_end_sharing(struct connection_limits *limits, CURLM *multi);
+void connection_limits_end_sharing(struct connection_limits *limits);
 
 /* Learns from the HTTP version of a transfer that has ended (CURLINFO_HTTP_VERSION), and from the
  * number of the others in flight. */

@@ -1,6 +1,124 @@
 #include "connection_use.h"
 #include "platform.h"
 
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- What is known of connections --------------------------------------------------------------
+ */
+
+void connections_init(struct connections *connections) {
+    const unsigned first_that_looks_itself = 0x080500;
+    connections->must_know_http2 =
+        curl_version_info(CURLVERSION_NOW)->version_num < first_that_looks_itself;
+}
+
+void connections_free(struct connections *connections) {
+    free(connections->http1);
+}
+
+static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t length) {
+    const unsigned char *at = bytes;
+    for (size_t i = 0; i < length; i++) {
+        hash = (hash ^ at[i]) * 0x100000001b3; /* FNV-1a */
+    }
+    return hash;
+}
+
+uint64_t connections_id(const char *primary_ip, int primary_port, const char *local_ip,
+                        int local_port) {
+    uint64_t hash = 0xcbf29ce484222325;
+    hash = hash_bytes(hash, primary_ip, strlen(primary_ip));
+    hash = hash_bytes(hash, &primary_port, sizeof primary_port);
+    hash = hash_bytes(hash, local_ip, strlen(local_ip));
+    hash = hash_bytes(hash, &local_port, sizeof local_port);
+    return hash != 0 ? hash : 1;
+}
+
+static unsigned bit_of(uint64_t id) {
+    return 1U << (id & 7);
+}
+
+static size_t byte_of(uint64_t id) {
+    return (id >> 3) & ((1 << 13) - 1);
+}
+
+void connections_note_version(struct connections *connections, uint64_t id, bool is_http2) {
+    unsigned others = connections->http2[byte_of(id)] & ~bit_of(id);
+    connections->http2[byte_of(id)] = (unsigned char)(others | (is_http2 ? bit_of(id) : 0));
+}
+
+bool connections_has_http2(const struct connections *connections, uint64_t id) {
+    return (connections->http2[byte_of(id)] & bit_of(id)) != 0;
+}
+
+/* `ALPN: server accepted h2`, before 7.84 `ALPN, server accepted to use h2`. */
+void connections_read_trace(const char *text, size_t length, bool *is_http2) {
+    static const char subject[] = "ALPN";
+    char line[128];
+    size_t copied = length < sizeof line - 1 ? length : sizeof line - 1;
+    memcpy(line, text, copied);
+    line[copied] = '\0';
+    if (strncmp(line, subject, sizeof subject - 1) == 0 && strstr(line, "accepted ") != NULL) {
+        *is_http2 = strstr(line, " h2") != NULL;
+    }
+}
+
+static bool is_new_connection(CURL *easy) {
+    long connects = 0;
+    curl_easy_getinfo(easy, CURLINFO_NUM_CONNECTS, &connects);
+    return connects > 0;
+}
+
+/* Notes an HTTP/1.x connection, in place of what was known of this id and of this socket; if memory
+ * is short it stays unknown. */
+static void note_http1(struct connections *connections, uint64_t id, curl_socket_t socket) {
+    struct http1_socket *longer =
+        realloc(connections->http1, (connections->http1_count + 1) * sizeof *longer);
+    if (longer != NULL) {
+        connections->http1 = longer;
+        longer[connections->http1_count++] = (struct http1_socket){id, socket};
+    }
+}
+
+static void forget(struct connections *connections, uint64_t id, curl_socket_t socket) {
+    for (size_t i = connections->http1_count; i-- > 0;) {
+        struct http1_socket *known = &connections->http1[i];
+        if (known->connection == id || known->socket == socket) {
+            *known = connections->http1[--connections->http1_count];
+        }
+    }
+}
+
+/* Whether data waits on the HTTP/1.x connection of this id. */
+static bool has_input(const struct connections *connections, uint64_t id) {
+    for (size_t i = 0; i < connections->http1_count; i++) {
+        if (connections->http1[i].connection == id) {
+            return platform_has_input((intptr_t)connections->http1[i].socket);
+        }
+    }
+    return false;
+}
+
+void connection_use_end(struct transfer_handle *handle) {
+    struct connections *connections = handle->connections;
+    long version = 0;
+    curl_socket_t socket = CURL_SOCKET_BAD;
+    curl_easy_setopt(handle->easy, CURLOPT_VERBOSE, 0L); /* ends the trace of a new connection */
+    curl_easy_getinfo(handle->easy, CURLINFO_HTTP_VERSION, &version);
+    if (version == 0 || !is_new_connection(handle->easy)) {
+        return; /* over, or known: asking for its socket would search all connections */
+    }
+    curl_easy_getinfo(handle->easy, CURLINFO_ACTIVESOCKET, &socket);
+    forget(connections, handle->connection, socket);
+    if (version < CURL_HTTP_VERSION_2_0 && socket != CURL_SOCKET_BAD) {
+        note_http1(connections, handle->connection, socket);
+    }
+}
+
+/* ---- Transfers over one connection -------------------------------------------------------------
+ */
+
 /* Whether the head tells that the answer is complete. libcurl may then have used the connection
  * again before it reports the transfer as finished. */
 static bool is_answered(const struct transfer *transfer) {
@@ -33,9 +151,8 @@ static struct transfer *first_sharing(struct transfer *transfer) {
 bool connection_use_is_sole(struct transfer *transfer) {
     struct transfer *other = first_sharing(transfer);
     bool is_sole = other == NULL;
-    while (other != NULL) {
+    for (; other != NULL; other = find_sharing(transfer, other->next)) {
         transfer_lose_answer(other);
-        other = find_sharing(transfer, other->next);
     }
     if (!is_sole) {
         transfer_lose_answer(transfer);
@@ -43,12 +160,8 @@ bool connection_use_is_sole(struct transfer *transfer) {
     return is_sole;
 }
 
-void connection_use_end_trace(struct transfer_handle *handle) {
-    if (handle->is_traced) {
-        curl_easy_setopt(handle->easy, CURLOPT_VERBOSE, 0L);
-        handle->is_traced = false;
-    }
-}
+/* ---- What libcurl tells ------------------------------------------------------------------------
+ */
 
 /* libcurl calls this for each new socket. It marks the handle, keeps the socket from child
  * processes, and, where HTTP/2 has to be recognised, turns libcurl's trace on: for new connections
@@ -57,12 +170,9 @@ static int on_new_socket(void *context, curl_socket_t socket, curlsocktype purpo
     struct transfer_handle *handle = context;
     (void)purpose;
     platform_close_on_exec((intptr_t)socket);
-    handle->has_new_socket = handle->http2->has_begun_one = true;
+    handle->has_new_socket = handle->connections->has_begun_one = true;
     handle->is_connected = handle->has_agreed_http2 = false;
-    if (handle->http2->are_needed) {
-        handle->is_traced = true;
-        curl_easy_setopt(handle->easy, CURLOPT_VERBOSE, 1L);
-    }
+    curl_easy_setopt(handle->easy, CURLOPT_VERBOSE, handle->connections->must_know_http2 ? 1L : 0L);
     return CURL_SOCKOPT_OK;
 }
 
@@ -70,15 +180,15 @@ static int on_trace(CURL *easy, curl_infotype kind, char *text, size_t length, v
     struct transfer_handle *handle = context;
     (void)easy;
     if (kind == CURLINFO_TEXT) {
-        http2_connections_read_trace(text, length, &handle->has_agreed_http2);
+        connections_read_trace(text, length, &handle->has_agreed_http2);
     }
     return 0;
 }
 
 /* Whether the connection speaks HTTP/1.x and another transfer in flight was sent over it. */
 static bool is_busy(const struct transfer_handle *handle, struct transfer *transfer) {
-    return handle->http2->are_needed &&
-           !http2_connections_has(handle->http2, transfer->connection) &&
+    return handle->connections->must_know_http2 &&
+           !connections_has_http2(handle->connections, transfer->connection) &&
            first_sharing(transfer) != NULL;
 }
 
@@ -87,20 +197,18 @@ static int on_send(void *context, char *primary_ip, char *local_ip, int primary_
                    int local_port) {
     struct transfer_handle *handle = context;
     struct transfer *transfer = handle->transfer;
-    connection_use_end_trace(handle);
+    curl_easy_setopt(handle->easy, CURLOPT_VERBOSE, 0L);
     handle->connection = transfer->connection =
-        http2_connections_id(primary_ip, primary_port, local_ip, local_port);
+        connections_id(primary_ip, primary_port, local_ip, local_port);
     if (handle->has_new_socket) {
-        http2_connections_note(handle->http2, transfer->connection, handle->has_agreed_http2);
+        connections_note_version(handle->connections, transfer->connection,
+                                 handle->has_agreed_http2);
         handle->has_new_socket = false;
     }
-    if (is_busy(handle, transfer)) {
-        transfer->times_busy++;
-        transfer->is_refused = true;
-    } else {
-        transfer->is_refused =
-            idle_sockets_have_input(handle->sockets, handle->easy, handle->connection);
-    }
+    bool is_now_busy = is_busy(handle, transfer);
+    transfer->times_busy += is_now_busy;
+    transfer->is_refused = is_now_busy || (!is_new_connection(handle->easy) &&
+                                           has_input(handle->connections, handle->connection));
     if (transfer->is_refused) {
         transfer->connection = 0;
         return CURL_PREREQFUNC_ABORT;
@@ -108,9 +216,6 @@ static int on_send(void *context, char *primary_ip, char *local_ip, int primary_
     transfer->sends++;
     return CURL_PREREQFUNC_OK;
 }
-
-/* Hands the option on unless an earlier one was refused; `code` holds the first refusal. */
-#define SET(option, value) (code = code == CURLE_OK ? curl_easy_setopt(easy, option, value) : code)
 
 CURLcode connection_use_configure(struct transfer_handle *handle) {
     CURL *easy = handle->easy;

@@ -1,56 +1,38 @@
 #include "environment_proxy.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* In the order in which libcurl reads them. */
-static const char *const proxy_variables[] = {"https_proxy", "HTTPS_PROXY", "all_proxy",
-                                              "ALL_PROXY"};
-static const char *const exempting_variables[] = {"no_proxy", "NO_PROXY"};
-
 /* The name of the first variable that is set and not empty; NULL when there is none. */
-static const char *first_set(const char *const names[], size_t count, const char **value) {
-    for (size_t i = 0; i < count; i++) {
-        *value = getenv(names[i]);
+static const char *first_set(const char *const names[], const char **value) {
+    for (; *names != NULL; names++) {
+        *value = getenv(*names);
         if (*value != NULL && **value != '\0') {
-            return names[i];
+            return *names;
         }
     }
     return NULL;
 }
 
-static char lower(char byte) {
-    return byte >= 'A' && byte <= 'Z' ? (char)(byte - 'A' + 'a') : byte;
-}
-
-static bool is_same(const char *one, const char *other, size_t length) {
-    for (size_t i = 0; i < length; i++) {
-        if (lower(one[i]) != lower(other[i])) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Reads 1 to `most` decimal digits; -1 for fewer or more. */
-static long read_number(const char **text, const char *end, int most) {
-    long number = 0;
-    int digits = 0;
-    for (; *text < end && **text >= '0' && **text <= '9'; (*text)++, digits++) {
-        number = digits < most ? 10 * number + (**text - '0') : number;
-    }
-    return digits > 0 && digits <= most ? number : -1;
+/* Reads a number of decimal digits and moves *text behind it; -1 where there is none. */
+static long read_number(const char **text) {
+    char *end = NULL;
+    bool is_there = **text >= '0' && **text <= '9';
+    long number = is_there ? strtol(*text, &end, 10) : -1;
+    *text = is_there ? end : *text;
+    return number;
 }
 
 /* Reads an address like `192.0.2.0` and moves *text behind it. */
-static bool read_address(const char **text, const char *end, uint32_t *address) {
+static bool read_address(const char **text, uint32_t *address) {
     *address = 0;
     for (int i = 0; i < 4; i++) {
-        if (i > 0 && (*text == end || *(*text)++ != '.')) {
+        if (i > 0 && *(*text)++ != '.') {
             return false;
         }
-        long part = read_number(text, end, 3);
+        long part = read_number(text);
         if (part < 0 || part > 255) {
             return false;
         }
@@ -60,17 +42,17 @@ static bool read_address(const char **text, const char *end, uint32_t *address) 
 }
 
 /* True when the entry is the IPv4 address, or a network with it: `192.0.2.0/24`. */
-static bool has_address(const char *entry, size_t length, uint32_t address) {
-    const char *end = entry + length;
+static bool has_address(const char *entry, uint32_t address) {
     uint32_t network;
     long bits = 32;
-    if (!read_address(&entry, end, &network)) {
+    if (!read_address(&entry, &network)) {
         return false;
     }
-    if (entry < end && *entry++ == '/') {
-        bits = read_number(&entry, end, 2);
+    if (*entry == '/') {
+        entry++;
+        bits = read_number(&entry);
     }
-    if (entry != end || bits < 0 || bits > 32) {
+    if (*entry != '\0' || bits < 0 || bits > 32) {
         return false;
     }
     /* libcurl takes `/0` for `/32`. */
@@ -83,12 +65,10 @@ static bool knows_addresses(void) {
     return curl_version_info(CURLVERSION_NOW)->version_num >= 0x075600;
 }
 
-/* True when the entry, without a leading dot, is the name or a domain that it belongs to. */
-static bool has_name(const char *entry, size_t length, const char *name, size_t name_length) {
-    if (length > 0 && entry[0] == '.') {
-        entry++;
-        length--;
-    }
+/* True when the entry is the name or a domain that it belongs to; it may begin with a dot. */
+static bool has_name(const char *entry, const char *name, size_t name_length) {
+    entry += entry[0] == '.';
+    size_t length = strlen(entry);
     if (length > 0 && entry[length - 1] == '.' && knows_addresses()) {
         length--;
     }
@@ -96,31 +76,29 @@ static bool has_name(const char *entry, size_t length, const char *name, size_t 
         return false;
     }
     const char *tail = name + name_length - length;
-    return is_same(tail, entry, length) && (length == name_length || tail[-1] == '.');
+    return curl_strnequal(tail, entry, length) && (length == name_length || tail[-1] == '.');
 }
 
 /* True when the list names the host: `*`, or entries between commas and blanks. */
 static bool exempts(const char *list, const char *host) {
     static const char separators[] = ", \t";
-    size_t host_length = strlen(host);
     const char *text = host;
     uint32_t address;
-    bool is_address =
-        knows_addresses() && read_address(&text, host + host_length, &address) && *text == '\0';
+    bool is_address = knows_addresses() && read_address(&text, &address) && *text == '\0';
     if (strcmp(list, "*") == 0) {
         return true;
     }
-    if (host[0] == '[') {
-        host++;
-        host_length = strcspn(host, "]");
-    } else if (host_length > 0 && host[host_length - 1] == '.') {
+    host += host[0] == '[';
+    size_t host_length = strcspn(host, "]");
+    if (host_length > 0 && host[host_length - 1] == '.') {
         host_length--;
     }
     for (size_t length; *list != '\0'; list += length) {
+        char entry[256]; /* more than a name may have */
         list += strspn(list, separators);
         length = strcspn(list, separators);
-        if (is_address ? has_address(list, length, address)
-                       : has_name(list, length, host, host_length)) {
+        (void)snprintf(entry, sizeof entry, "%.*s", (int)length, list);
+        if (is_address ? has_address(entry, address) : has_name(entry, host, host_length)) {
             return true;
         }
     }
@@ -139,16 +117,16 @@ static long is_used(CURL *easy) {
 }
 
 struct environment_proxy environment_proxy_for(CURL *easy, const char *host) {
-    enum { PROXIES = sizeof proxy_variables / sizeof *proxy_variables };
-    enum { EXEMPTIONS = sizeof exempting_variables / sizeof *exempting_variables };
+    /* In the order in which libcurl reads them. */
+    static const char *const exempting[] = {"no_proxy", "NO_PROXY", NULL};
+    static const char *const naming[] = {"https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY",
+                                         NULL};
     struct environment_proxy proxy = {NULL, false};
     const char *list = NULL, *url = NULL;
     long used = is_used(easy);
-    if (used == 0 || (used < 0 && first_set(exempting_variables, EXEMPTIONS, &list) != NULL &&
-                      exempts(list, host))) {
-        return proxy;
+    if (used > 0 || (used < 0 && !(first_set(exempting, &list) != NULL && exempts(list, host)))) {
+        proxy.variable = first_set(naming, &url);
+        proxy.is_socks = proxy.variable != NULL && curl_strnequal(url, "socks", 5);
     }
-    proxy.variable = first_set(proxy_variables, PROXIES, &url);
-    proxy.is_socks = proxy.variable != NULL && strlen(url) > 5 && is_same(url, "socks", 5);
     return proxy;
 }

@@ -67,8 +67,10 @@ static void check(lua_State *L, const char *problem) {
     }
 }
 
-/* Pushes the field of the options, a string or nil; NULL for nil. Raises for other types. */
+/* Pushes the field of the options, a string or nil; NULL for nil. Raises for other types, and for a
+ * NUL where `length` is NULL: a C string would be cut there. */
 static const char *string_field(lua_State *L, const char *name, size_t *length) {
+    size_t whole;
     lua_getfield(L, OPTIONS, name);
     if (lua_isnil(L, -1)) {
         return NULL;
@@ -76,21 +78,17 @@ static const char *string_field(lua_State *L, const char *name, size_t *length) 
     if (lua_type(L, -1) != LUA_TSTRING) {
         luaL_error(L, "request: '%s' must be a string", name);
     }
-    return lua_tolstring(L, -1, length);
-}
-
-/* As string_field, for C strings: raises for a text with a NUL, at which it would be cut. */
-static const char *text_field(lua_State *L, const char *name) {
-    size_t length = 0;
-    const char *text = string_field(L, name, &length);
-    if (text != NULL && strlen(text) != length) {
+    const char *text = lua_tolstring(L, -1, &whole);
+    if (length != NULL) {
+        *length = whole;
+    } else if (strlen(text) != whole) {
         luaL_error(L, "request: '%s' contains a NUL", name);
     }
     return text;
 }
 
 static void set_text(lua_State *L, const char *name, char **member) {
-    const char *text = text_field(L, name);
+    const char *text = string_field(L, name, NULL);
     if (text != NULL) {
         check(L, prepared_request_set(member, text, strlen(text)));
     }
@@ -136,7 +134,7 @@ static void set_body(lua_State *L, struct prepared_request *request) {
 }
 
 static void set_limits(lua_State *L, struct prepared_request *request) {
-    const char *version = text_field(L, "http_version");
+    const char *version = string_field(L, "http_version", NULL);
     if (version != NULL) {
         bool is_old = strcmp(version, "1.1") == 0;
         if (!is_old && strcmp(version, "2") != 0) {
@@ -156,7 +154,7 @@ static int create(lua_State *L) {
     const char *problem;
     luaL_checktype(L, OPTIONS, LUA_TTABLE);
     lua_settop(L, OPTIONS);
-    const char *method = text_field(L, "method"), *url = text_field(L, "url");
+    const char *method = string_field(L, "method", NULL), *url = string_field(L, "url", NULL);
     luaL_argcheck(L, method != NULL && url != NULL, OPTIONS, "'method' and 'url' are required");
     struct prepared_request **object = lua_support_new_object(L, sizeof(void *), type_name);
     int result = lua_gettop(L);
@@ -168,7 +166,7 @@ static int create(lua_State *L) {
     set_text(L, "ca_file", &request->ca_file);
     set_text(L, "ca_path", &request->ca_path);
     set_text(L, "proxy", &request->proxy);
-    const char *agent = text_field(L, "user_agent");
+    const char *agent = string_field(L, "user_agent", NULL);
     if (agent != NULL && agent[0] != '\0') {
         /* Sent as a usual header: libcurl formats its own option for it twice. */
         add_header(L, request, "User-Agent", agent);

@@ -8,7 +8,8 @@
 
 #include <string.h>
 
-/* TELLING characters of a secret in a row give it away, as in redact.lua. */
+/* TELLING characters of a secret in a row give it away, as in redact.lua. Wherever they stand, one
+ * of the blocks of BLOCK bytes at every STEP bytes is among them. */
 enum { LONGEST = 1000, TELLING = 16, BLOCK = 5, STEP = TELLING - BLOCK + 1 };
 
 struct text {
@@ -60,28 +61,6 @@ static bool looks_different_decoded(struct text secret) {
     return false;
 }
 
-/* True when the text may repeat TELLING consecutive bytes of the secret. Only rows of bytes that
- * occur in the secret are examined. In a row, a block of BLOCK bytes is looked up in the secret
- * every STEP bytes, so every repeated part of that length contains a block that is looked up. */
-static bool repeats_part(struct text secret, struct text text) {
-    enum { UNKNOWN, IN_SECRET, ELSEWHERE };
-    unsigned char where[128] = {UNKNOWN};
-    size_t row = 0;
-    for (size_t i = 0; i < text.length; i++) {
-        unsigned char byte = (unsigned char)text.bytes[i], *place = &where[byte % sizeof where];
-        if (*place == UNKNOWN) {
-            bool is_in = memchr(secret.bytes, byte, secret.length) != NULL;
-            *place = is_in ? IN_SECRET : ELSEWHERE;
-        }
-        row = *place == IN_SECRET ? row + 1 : 0;
-        if (row >= TELLING && (row - TELLING) % STEP == 0 &&
-            stands_in((struct text){text.bytes + i + 1 - BLOCK, BLOCK}, secret)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* True when a part of the secret may stand in the text, from which the blanks were taken. */
 static bool repeats(struct text secret, struct text text) {
     if (looks_different_decoded(secret)) {
@@ -90,7 +69,12 @@ static bool repeats(struct text secret, struct text text) {
     if (secret.length < TELLING) {
         return stands_in(secret, text);
     }
-    return repeats_part(secret, text);
+    for (size_t at = 0; at + BLOCK <= text.length; at += STEP) {
+        if (stands_in((struct text){text.bytes + at, BLOCK}, secret)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* True when the text repeats one of the secrets, whose string is then left on the stack. */

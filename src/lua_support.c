@@ -16,11 +16,6 @@ void lua_support_set_text(lua_State *L, const char *name, const char *text) {
     }
 }
 
-void lua_support_set_number(lua_State *L, const char *name, double number) {
-    lua_pushnumber(L, number);
-    lua_setfield(L, -2, name);
-}
-
 void lua_support_set_integer(lua_State *L, const char *name, lua_Integer number) {
     lua_pushinteger(L, number);
     lua_setfield(L, -2, name);

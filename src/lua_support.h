@@ -19,7 +19,6 @@ void lua_support_set_functions(lua_State *L, const luaL_Reg *functions);
 
 /* Each sets a field of the table at the top of the stack. A text that is NULL sets nothing. */
 void lua_support_set_text(lua_State *L, const char *name, const char *text);
-void lua_support_set_number(lua_State *L, const char *name, double number);
 void lua_support_set_integer(lua_State *L, const char *name, lua_Integer number);
 void lua_support_set_flag(lua_State *L, const char *name, bool flag);
 

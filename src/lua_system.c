@@ -126,40 +126,27 @@ static int release_interrupt(lua_State *L) {
     return 0;
 }
 
-static void fill_random(lua_State *L, unsigned char *bytes, size_t length) {
-    if (!platform_random(bytes, length)) {
+static void fill_random(lua_State *L, void *memory, size_t length) {
+    if (!platform_random(memory, length)) {
         luaL_error(L, "the system's random generator failed");
     }
 }
 
 static int random_fraction(lua_State *L) {
-    unsigned char bytes[7];
-    fill_random(L, bytes, sizeof bytes);
-    double fraction = 0;
-    for (size_t i = 0; i < sizeof bytes; i++) {
-        fraction = (fraction + bytes[i]) / 256;
-    }
-    /* 56 random bits round up to 1 once in 2^54 times. */
-    lua_pushnumber(L, fraction < 1 ? fraction : 0);
+    uint64_t bits;
+    fill_random(L, &bits, sizeof bits);
+    lua_pushnumber(L, (double)(bits >> 11) / 9007199254740992.0); /* 53 bits; 2^53 */
     return 1;
 }
 
 static int uuid(lua_State *L) {
-    static const char digits[] = "0123456789abcdef";
-    unsigned char bytes[16];
-    char text[36];
-    fill_random(L, bytes, sizeof bytes);
-    bytes[6] = (unsigned char)((bytes[6] & 0x0f) | 0x40); /* version 4 */
-    bytes[8] = (unsigned char)((bytes[8] & 0x3f) | 0x80); /* the RFC's variant */
-    size_t length = 0;
-    for (size_t i = 0; i < sizeof bytes; i++) {
-        if (i == 4 || i == 6 || i == 8 || i == 10) {
-            text[length++] = '-';
-        }
-        text[length++] = digits[bytes[i] >> 4];
-        text[length++] = digits[bytes[i] & 0x0f];
-    }
-    lua_pushlstring(L, text, length);
+    uint16_t word[8];
+    char text[37];
+    fill_random(L, word, sizeof word);
+    unsigned version = 0x4000U | (word[3] & 0x0fff), variant = 0x8000U | (word[4] & 0x3fff);
+    (void)snprintf(text, sizeof text, "%04x%04x-%04x-%04x-%04x-%04x%04x%04x", word[0], word[1],
+                   word[2], version, variant, word[5], word[6], word[7]);
+    lua_pushstring(L, text);
     return 1;
 }
 

@@ -68,7 +68,8 @@ static void push_timings(lua_State *L, const double *timings) {
     };
     lua_createtable(L, 0, TRANSFER_PHASES);
     for (int i = 0; i < TRANSFER_PHASES; i++) {
-        lua_support_set_number(L, names[i], timings[i]);
+        lua_pushnumber(L, timings[i]);
+        lua_setfield(L, -2, names[i]);
     }
 }
 

@@ -46,7 +46,7 @@ void platform_close_on_exec(intptr_t socket);
 void platform_occupy_standard_descriptors(void);
 
 /* note_free notes the lowest free descriptors. close_on_exec_new is called later: it sets
- * close-on-exec for those that are pipes or unix-domain sockets by then. No-ops on Windows. */
+ * close-on-exec for those that have been opened by then. No-ops on Windows. */
 enum { PLATFORM_LOWEST_FREE = 16 };
 void platform_note_free(int lowest[PLATFORM_LOWEST_FREE]);
 void platform_close_on_exec_new(const int lowest[PLATFORM_LOWEST_FREE]);
@@ -120,8 +120,5 @@ long platform_descriptor_limit(void);
 /* Calls `visit` for each entry of the folder; not at all if it cannot be read, or on Windows. */
 void platform_each_entry(const char *folder, void (*visit)(void *context, const char *name),
                          void *context);
-
-/* Opens a file to read from, closed by exec; NULL when it cannot be. */
-FILE *platform_open(const char *path);
 
 #endif

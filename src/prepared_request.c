@@ -111,10 +111,6 @@ void prepared_request_release(struct prepared_request *request) {
     free(request);
 }
 
-bool prepared_request_is_proxied(const struct prepared_request *request) {
-    return request->proxy != NULL && request->proxy[0] != '\0' && !request->is_plaintext;
-}
-
 bool prepared_request_is_header_text(const char *text, size_t length) {
     return memchr(text, '\r', length) == NULL && memchr(text, '\n', length) == NULL &&
            memchr(text, '\0', length) == NULL;
@@ -164,9 +160,6 @@ const char *prepared_request_set(char **member, const char *text, size_t length)
     return NULL;
 }
 
-/* Hands the option on unless an earlier one was refused; `code` holds the first refusal. */
-#define SET(option, value) (code = code == CURLE_OK ? curl_easy_setopt(easy, option, value) : code)
-
 static CURLcode configure_trust(const struct prepared_request *request, CURL *easy) {
     CURLcode code = CURLE_OK;
     SET(CURLOPT_SSL_VERIFYPEER, 1L);
@@ -187,17 +180,6 @@ static CURLcode configure_trust(const struct prepared_request *request, CURL *ea
 static bool is_without_signals(void) {
     const curl_version_info_data *libcurl = curl_version_info(CURLVERSION_NOW);
     return libcurl->version_num >= 0x075700 || (libcurl->features & CURL_VERSION_ASYNCHDNS) == 0;
-}
-
-static CURLcode configure_proxy(const struct prepared_request *request, CURL *easy) {
-    CURLcode code = CURLE_OK;
-    /* A proxy that the environment names would read the token of a request without TLS. */
-    const char *proxy = request->is_plaintext ? "" : request->proxy;
-    if (proxy != NULL) {
-        SET(CURLOPT_PROXY, proxy);
-        SET(CURLOPT_NOPROXY, ""); /* the variable no_proxy does not count */
-    }
-    return code;
 }
 
 /* The least that libcurl accepts. It allocates one for each body over HTTP/2; with its default of
@@ -227,5 +209,11 @@ CURLcode prepared_request_configure(const struct prepared_request *request, CURL
 #if LIBCURL_VERSION_NUM >= 0x075700
     SET(CURLOPT_QUICK_EXIT, 1L); /* do not wait for a resolver thread that a timeout has given up */
 #endif
-    return code == CURLE_OK ? configure_proxy(request, easy) : code;
+    /* A proxy that the environment names would read the token of a request without TLS. */
+    const char *proxy = request->is_plaintext ? "" : request->proxy;
+    if (proxy != NULL) {
+        SET(CURLOPT_PROXY, proxy);
+        SET(CURLOPT_NOPROXY, ""); /* the variable no_proxy does not count */
+    }
+    return code;
 }

@@ -44,12 +44,13 @@ const char *prepared_request_add_header(struct prepared_request *request, const 
 /* Copies text, which may contain any byte, into a member of a request that is NULL. */
 const char *prepared_request_set(char **member, const char *text, size_t length);
 
+/* Sets an option of the handle `easy` unless an earlier one was refused; `code` holds the first
+ * refusal. */
+#define SET(option, value) (code = code == CURLE_OK ? curl_easy_setopt(easy, option, value) : code)
+
 /* Sets the request in a fresh easy handle, and the rules for every request: TLS is verified; no
  * redirects, netrc, cookies or other protocols. Not CURLE_OK when libcurl refuses an option. */
 CURLcode prepared_request_configure(const struct prepared_request *request, CURL *easy);
-
-/* True when the request names a proxy and goes through it. */
-bool prepared_request_is_proxied(const struct prepared_request *request);
 
 /* True when the text can be sent in a header: it has no CR, LF or NUL. */
 bool prepared_request_is_header_text(const char *text, size_t length);

@@ -3,11 +3,10 @@
 #define CURL_DISABLE_DEPRECATION
 
 #include "socket_watch.h"
+#include "connection_use.h"
 #include "platform.h"
 
-#include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* How long to sleep where poll() fails: it refuses more descriptors than a process may have, and
  * memory may be short. Without a sleep the processor would be busy until the last answer. */
@@ -22,19 +21,14 @@ static void note_place(struct socket_watch *watch, size_t index) {
 }
 
 static bool reserve(struct socket_watch *watch, size_t count) {
-    if (count <= watch->room) {
-        return true;
+    if (count > watch->room) {
+        struct curl_waitfd *longer = realloc(watch->sockets, count * sizeof *longer);
+        if (longer == NULL) {
+            return false;
+        }
+        watch->sockets = longer;
+        watch->room = count;
     }
-    size_t room = watch->room == 0 ? 8 : watch->room;
-    while (room < count) {
-        room *= 2;
-    }
-    struct curl_waitfd *longer = realloc(watch->sockets, room * sizeof *longer);
-    if (longer == NULL) {
-        return false;
-    }
-    watch->sockets = longer;
-    watch->room = room;
     return true;
 }
 
@@ -49,7 +43,7 @@ static void drop(struct socket_watch *watch, size_t index) {
 static int on_socket(CURL *easy, curl_socket_t socket, int what, void *context, void *place) {
     struct socket_watch *watch = context;
     size_t index = (size_t)(uintptr_t)place;
-    watch->noted(easy, socket, what);
+    connection_use_note_socket(easy, socket, what);
     if (what == CURL_POLL_REMOVE) {
         if (index > 0) {
             drop(watch, index - 1);
@@ -71,11 +65,8 @@ static int on_socket(CURL *easy, curl_socket_t socket, int what, void *context, 
     return 0;
 }
 
-bool socket_watch_init(struct socket_watch *watch, CURLM *multi,
-                       void (*noted)(CURL *easy, curl_socket_t socket, int what)) {
-    memset(watch, 0, sizeof *watch);
+bool socket_watch_init(struct socket_watch *watch, CURLM *multi) {
     watch->multi = multi;
-    watch->noted = noted;
     watch->waiter = curl_multi_init();
     return watch->waiter != NULL &&
            curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket) == CURLM_OK &&
@@ -101,11 +92,6 @@ void socket_watch_free(struct socket_watch *watch) {
     curl_multi_cleanup(watch->waiter);
     mend(must_ignore);
     free(watch->sockets);
-}
-
-static void rest(int milliseconds) {
-    double seconds = milliseconds / 1e3;
-    platform_sleep(seconds < rest_seconds ? seconds : rest_seconds);
 }
 
 static void say_that_all_has_happened(struct curl_waitfd *sockets, size_t count) {
@@ -142,7 +128,8 @@ static bool wait_for_all(struct socket_watch *watch, struct curl_waitfd *others,
 void socket_watch_wait(struct socket_watch *watch, struct curl_waitfd *others, unsigned count,
                        int milliseconds) {
     if (!wait_for_all(watch, others, count, milliseconds)) {
-        rest(milliseconds);
+        double seconds = milliseconds / 1e3;
+        platform_sleep(seconds < rest_seconds ? seconds : rest_seconds);
         say_that_all_has_happened(watch->sockets, watch->count);
         say_that_all_has_happened(others, count);
     }

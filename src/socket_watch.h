@@ -12,13 +12,11 @@ struct socket_watch {
     CURLM *waiter;               /* a multi without transfers, to wait with: it can be woken */
     struct curl_waitfd *sockets; /* with room for the caller's others */
     size_t count, room;
-    void (*noted)(CURL *easy, curl_socket_t socket, int what);
 };
 
-/* Has the multi report its sockets to the watch, and then to `noted`, with CURL_POLL_... for what
- * they are waited for. False when memory is short; free it even then. */
-bool socket_watch_init(struct socket_watch *watch, CURLM *multi,
-                       void (*noted)(CURL *easy, curl_socket_t socket, int what));
+/* For zeroed memory. Has the multi report its sockets to the watch, which has connection_use note
+ * them too. False when memory is short; free it even then. */
+bool socket_watch_init(struct socket_watch *watch, CURLM *multi);
 
 /* Frees the multi too. */
 void socket_watch_free(struct socket_watch *watch);
@@ -39,7 +37,7 @@ bool socket_watch_has_news(const struct socket_watch *watch);
 /* Tells libcurl of the events; without events, that time has passed. */
 CURLMcode socket_watch_act(struct socket_watch *watch);
 
-/* Has libcurl check all transfers itself, and report all sockets again. */
+/* In place of that, has libcurl check all transfers itself, and report all sockets again. */
 CURLMcode socket_watch_act_on_all(struct socket_watch *watch);
 
 #endif

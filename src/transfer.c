@@ -17,15 +17,10 @@ void transfer_lose_answer(struct transfer *transfer) {
     byte_buffer_clear(&transfer->body);
 }
 
-static bool begins_http1_answer(const char *line, size_t length) {
-    static const char beginning[] = "HTTP/1.";
-    return length >= sizeof beginning - 1 && memcmp(line, beginning, sizeof beginning - 1) == 0;
-}
-
 static size_t on_header_line(char *line, size_t size, size_t count, void *context) {
     struct transfer *transfer = ((struct transfer_handle *)context)->transfer;
-    if (transfer->is_shared ||
-        (begins_http1_answer(line, size * count) && !connection_use_is_sole(transfer))) {
+    bool begins_http1 = size * count > 7 && memcmp(line, "HTTP/1.", 7) == 0;
+    if (transfer->is_shared || (begins_http1 && !connection_use_is_sole(transfer))) {
         return 0;
     }
     enum byte_buffer_status status = response_head_add_line(&transfer->head, line, size * count);
@@ -70,7 +65,7 @@ static CURLcode link_headers(struct transfer *transfer, const struct transfer_at
     if (byte_buffer_reserve(text, room) != BYTE_BUFFER_OK) {
         return CURLE_OUT_OF_MEMORY;
     }
-    struct curl_slist *next = transfer->request->headers;
+    struct curl_slist *next = handle->request->headers;
     for (size_t i = TRANSFER_OWN_HEADERS; i-- > 0;) {
         if (wanted[i].value != NULL) {
             handle->headers[i].data = text->bytes + text->length;
@@ -95,9 +90,6 @@ static long to_milliseconds(double seconds) {
     return (double)whole < milliseconds ? whole + 1 : whole;
 }
 
-/* Hands the option on unless an earlier one was refused; `code` holds the first refusal. */
-#define SET(option, value) (code = code == CURLE_OK ? curl_easy_setopt(easy, option, value) : code)
-
 CURLcode transfer_handle_configure(struct transfer_handle *handle,
                                    struct prepared_request *request) {
     CURL *easy = handle->easy;
@@ -114,14 +106,12 @@ CURLcode transfer_handle_configure(struct transfer_handle *handle,
     return code == CURLE_OK ? connection_use_configure(handle) : code;
 }
 
-struct transfer_handle *transfer_handle_create(struct idle_sockets *sockets,
-                                               struct http2_connections *http2) {
+struct transfer_handle *transfer_handle_create(struct connections *connections) {
     struct transfer_handle *handle = calloc(1, sizeof *handle);
     if (handle == NULL) {
         return NULL;
     }
-    handle->sockets = sockets;
-    handle->http2 = http2;
+    handle->connections = connections;
     byte_buffer_init(&handle->own_headers, (size_t)-1);
     handle->easy = curl_easy_init();
     if (handle->easy == NULL) {
@@ -147,7 +137,6 @@ CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *han
     handle->connection = 0;
     handle->message[0] = '\0';
     transfer->handle = handle;
-    transfer->request = prepared_request_retain(handle->request);
     byte_buffer_init(&transfer->body, handle->request->max_body);
     response_head_init(&transfer->head, longest_head);
     CURL *easy = handle->easy;
@@ -223,7 +212,7 @@ static CURLcode true_code(struct transfer *transfer, CURLcode code) {
 
 /* The proxy named by the environment, if the request goes through one. */
 static struct environment_proxy find_environment_proxy(const struct transfer *transfer) {
-    const struct prepared_request *request = transfer->request;
+    const struct prepared_request *request = transfer->handle->request;
     struct environment_proxy proxy = {NULL, false};
     char *host = NULL;
     if (request->proxy == NULL && !request->is_plaintext &&
@@ -237,14 +226,14 @@ static struct environment_proxy find_environment_proxy(const struct transfer *tr
 static struct transfer_progress read_progress(const struct transfer *transfer,
                                               const struct environment_proxy *proxy) {
     CURL *easy = transfer->handle->easy;
-    const struct prepared_request *request = transfer->request;
+    const struct prepared_request *request = transfer->handle->request;
     struct transfer_progress progress = {0};
     curl_easy_getinfo(easy, CURLINFO_HTTP_CONNECTCODE, &progress.proxy_status);
     progress.resolved = transfer->timings[TRANSFER_NAME_LOOKUP] > 0;
     /* libcurl notes the time of connecting when all of it is done, with TLS and a proxy's tunnel.
      */
     progress.connected = transfer->timings[TRANSFER_CONNECT] > 0 || transfer->handle->is_connected;
-    bool is_named = prepared_request_is_proxied(request);
+    bool is_named = request->proxy != NULL && request->proxy[0] != '\0' && !request->is_plaintext;
     progress.proxied = is_named || proxy->variable != NULL;
     progress.socks = is_named ? strncmp(request->proxy, "socks", 5) == 0 : proxy->is_socks;
     progress.secured = transfer->timings[TRANSFER_TLS] > 0 || request->is_plaintext;
@@ -262,13 +251,6 @@ static const char *safe_message(const struct transfer *transfer) {
     return text[0] != '\0' ? text : curl_easy_strerror(transfer->code);
 }
 
-/* Adds the variable that named the proxy, so that its user can find it. */
-static void add_variable(struct transfer *transfer, const char *variable) {
-    size_t length = strlen(transfer->message);
-    (void)snprintf(transfer->message + length, sizeof transfer->message - length,
-                   " (proxy set by %s)", variable);
-}
-
 static void note_failure(struct transfer *transfer) {
     struct environment_proxy proxy = find_environment_proxy(transfer);
     struct transfer_progress progress = read_progress(transfer, &proxy);
@@ -277,7 +259,9 @@ static void note_failure(struct transfer *transfer) {
         set_message(transfer, safe_message(transfer));
     }
     if (proxy.variable != NULL && strcmp(transfer->failed_stage, "proxy") == 0) {
-        add_variable(transfer, proxy.variable);
+        size_t length = strlen(transfer->message);
+        (void)snprintf(transfer->message + length, sizeof transfer->message - length,
+                       " (proxy set by %s)", proxy.variable);
     }
 }
 
@@ -298,7 +282,6 @@ struct transfer_handle *transfer_finish(struct transfer *transfer, CURLcode code
     if (transfer->code != CURLE_OK) {
         note_failure(transfer);
     }
-    connection_use_end_trace(handle);
     curl_easy_setopt(handle->easy, CURLOPT_HTTPHEADER, NULL);
     byte_buffer_clear(&handle->own_headers);
     handle->transfer = NULL;
@@ -317,6 +300,4 @@ bool transfer_is_complete(const struct transfer *transfer) {
 void transfer_free(struct transfer *transfer) {
     byte_buffer_free(&transfer->body);
     response_head_free(&transfer->head);
-    prepared_request_release(transfer->request);
-    transfer->request = NULL;
 }

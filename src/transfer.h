@@ -4,10 +4,9 @@
 #define AUTOPILOT_TRANSFER_H
 
 #include <curl/curl.h>
+#include <stdint.h>
 
 #include "byte_buffer.h"
-#include "http2_connections.h"
-#include "idle_sockets.h"
 #include "prepared_request.h"
 #include "response_head.h"
 
@@ -40,13 +39,11 @@ struct transfer_handle {
     CURL *easy;
     struct prepared_request *request; /* a reference */
     struct transfer *transfer;        /* the one that is running, or NULL */
-    struct idle_sockets *sockets;     /* the set's */
-    struct http2_connections *http2;  /* the set's */
+    struct connections *connections;  /* the set's */
     uint64_t connection;              /* the id of the one that was used last */
     bool has_new_socket;              /* over which no request was about to be sent yet */
     bool is_connected;                /* that socket was, or one before it */
     bool has_agreed_http2;            /* on that socket */
-    bool is_traced;                   /* until the request is about to be sent */
     struct curl_slist headers[TRANSFER_OWN_HEADERS]; /* the attempt's, before the request's */
     struct byte_buffer own_headers; /* their text, with the token; wiped after each attempt */
     char message[CURL_ERROR_SIZE];
@@ -54,7 +51,6 @@ struct transfer_handle {
 };
 
 struct transfer {
-    struct prepared_request *request;
     struct transfer_handle *handle; /* NULL before the start and after the end */
     struct response_head head;
     struct byte_buffer body;
@@ -80,8 +76,7 @@ struct transfer {
 
 /* A handle that is to be configured; NULL when memory is short. Handles of one set share what is
  * known of connections. */
-struct transfer_handle *transfer_handle_create(struct idle_sockets *sockets,
-                                               struct http2_connections *http2);
+struct transfer_handle *transfer_handle_create(struct connections *connections);
 
 /* Configures an idle handle for a request, or another one. Not CURLE_OK when libcurl refuses: free
  * it then. */
@@ -91,8 +86,8 @@ CURLcode transfer_handle_configure(struct transfer_handle *handle,
 /* Frees an idle handle. NULL is allowed. */
 void transfer_handle_free(struct transfer_handle *handle);
 
-/* Prepares the transfer (zeroed memory) for one attempt at the handle's request, of which it takes
- * a reference. Not CURLE_OK when memory is short. The token and the id must be header text. */
+/* Prepares the transfer (zeroed memory) for one attempt at the handle's request. Not CURLE_OK when
+ * memory is short. The token and the id must be header text. */
 CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *handle,
                           const struct transfer_attempt *attempt);
 

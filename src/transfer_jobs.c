@@ -9,6 +9,21 @@
 
 #include "transfer_jobs.h"
 
+bool transfer_jobs_init(struct transfer_jobs *jobs) {
+    return pthread_mutex_init(&jobs->lock, NULL) == 0;
+}
+
+void transfer_jobs_free(struct transfer_jobs *jobs) {
+    for (int i = 0; i < JOB_LISTS; i++) {
+        while (jobs->lists[i] != NULL) {
+            struct transfer_job *job = jobs->lists[i];
+            jobs->lists[i] = job->next;
+            transfer_job_free(job);
+        }
+    }
+    pthread_mutex_destroy(&jobs->lock);
+}
+
 /* Copies a text of the attempt, for which there is room. */
 static void copy_text(struct byte_buffer *texts, const char **text, size_t length) {
     if (*text != NULL) {
@@ -17,23 +32,23 @@ static void copy_text(struct byte_buffer *texts, const char **text, size_t lengt
     }
 }
 
-static struct transfer_job *create(struct prepared_request *request,
-                                   const struct transfer_attempt *attempt) {
+struct transfer_job *transfer_job_create(unsigned long number, struct prepared_request *request,
+                                         const struct transfer_attempt *attempt) {
     struct transfer_job *job = calloc(1, sizeof *job);
     if (job == NULL) {
         return NULL;
     }
-    size_t room = attempt->token_length + attempt->client_request_id_length;
-    byte_buffer_init(&job->texts, room + 1);
-    if (byte_buffer_reserve(&job->texts, room + 1) != BYTE_BUFFER_OK) {
+    size_t room = attempt->token_length + attempt->client_request_id_length + 1;
+    byte_buffer_init(&job->texts, room);
+    if (byte_buffer_reserve(&job->texts, room) != BYTE_BUFFER_OK) {
         free(job);
         return NULL;
     }
+    job->number = number;
     job->attempt = *attempt;
     copy_text(&job->texts, &job->attempt.token, attempt->token_length);
     copy_text(&job->texts, &job->attempt.client_request_id, attempt->client_request_id_length);
     job->request = prepared_request_retain(request);
-    job->state = JOB_SUBMITTED;
     return job;
 }
 
@@ -46,58 +61,21 @@ void transfer_job_free(struct transfer_job *job) {
     }
 }
 
-bool transfer_jobs_init(struct transfer_jobs *jobs) {
-    return pthread_mutex_init(&jobs->lock, NULL) == 0;
-}
-
-void transfer_jobs_free(struct transfer_jobs *jobs) {
-    for (struct transfer_job *job = jobs->newest, *next; job != NULL; job = next) {
-        next = job->next;
-        transfer_job_free(job);
-    }
-    pthread_mutex_destroy(&jobs->lock);
-}
-
-unsigned long transfer_jobs_submit(struct transfer_jobs *jobs, struct prepared_request *request,
-                                   const struct transfer_attempt *attempt) {
-    struct transfer_job *job = create(request, attempt);
-    if (job == NULL) {
-        return 0;
-    }
-    unsigned long number = job->number = ++jobs->last_number;
+void transfer_jobs_put(struct transfer_jobs *jobs, enum transfer_job_list list,
+                       struct transfer_job *job) {
     pthread_mutex_lock(&jobs->lock);
-    job->next = jobs->newest;
-    jobs->newest = job;
+    job->next = jobs->lists[list];
+    jobs->lists[list] = job;
     pthread_mutex_unlock(&jobs->lock);
-    return number;
 }
 
-/* The link to the job of that number, if it is in one of these states; else one to NULL. */
-static struct transfer_job **find(struct transfer_jobs *jobs, unsigned long number,
-                                  unsigned states) {
-    struct transfer_job **link = &jobs->newest;
-    while (*link != NULL && ((*link)->number != number || ((*link)->state & states) == 0)) {
+struct transfer_job *transfer_jobs_take(struct transfer_jobs *jobs, enum transfer_job_list list,
+                                        unsigned long number) {
+    pthread_mutex_lock(&jobs->lock);
+    struct transfer_job **link = &jobs->lists[list];
+    while (*link != NULL && (*link)->number != number) {
         link = &(*link)->next;
     }
-    return link;
-}
-
-struct transfer_job *transfer_jobs_advance(struct transfer_jobs *jobs, unsigned long number,
-                                           enum transfer_job_state from,
-                                           enum transfer_job_state to) {
-    pthread_mutex_lock(&jobs->lock);
-    struct transfer_job *job = *find(jobs, number, from);
-    if (job != NULL) {
-        job->state = to;
-    }
-    pthread_mutex_unlock(&jobs->lock);
-    return job;
-}
-
-struct transfer_job *transfer_jobs_take(struct transfer_jobs *jobs, unsigned long number,
-                                        unsigned states) {
-    pthread_mutex_lock(&jobs->lock);
-    struct transfer_job **link = find(jobs, number, states);
     struct transfer_job *job = *link;
     if (job != NULL) {
         *link = job->next;
@@ -106,11 +84,11 @@ struct transfer_job *transfer_jobs_take(struct transfer_jobs *jobs, unsigned lon
     return job;
 }
 
-size_t transfer_jobs_count(struct transfer_jobs *jobs, unsigned states) {
+size_t transfer_jobs_count(struct transfer_jobs *jobs, enum transfer_job_list list) {
     size_t count = 0;
     pthread_mutex_lock(&jobs->lock);
-    for (const struct transfer_job *job = jobs->newest; job != NULL; job = job->next) {
-        count += (job->state & states) != 0;
+    for (const struct transfer_job *job = jobs->lists[list]; job != NULL; job = job->next) {
+        count++;
     }
     pthread_mutex_unlock(&jobs->lock);
     return count;

@@ -34,8 +34,7 @@ struct transfer_set {
     unsigned idle_count;
     struct connection_limits limits;
     struct socket_watch watch;
-    struct idle_sockets sockets;
-    struct http2_connections http2;
+    struct connections connections;
     int in_flight_count;
     double next_deadline; /* on platform_clock; no transfer in flight has an earlier one */
     double next_look;     /* on platform_clock, while a transfer may be without a connection */
@@ -65,17 +64,15 @@ struct transfer_set *transfer_set_create(unsigned concurrency) {
     platform_note_free(lowest);
     set->process_id = platform_process_id();
     set->next_deadline = set->next_look = never;
-    http2_connections_init(&set->http2);
+    connections_init(&set->connections);
     set->multi = curl_multi_init();
-    if (!socket_watch_init(&set->watch, set->multi, connection_use_note_socket)) {
+    if (!socket_watch_init(&set->watch, set->multi)) {
         transfer_set_destroy(set);
         return NULL;
     }
     /* The pipe that wakes a multi: before 8.11 libcurl lets other programs inherit it. */
     platform_close_on_exec_new(lowest);
-    if (concurrency > 0) {
-        connection_limits_set(&set->limits, set->multi, concurrency);
-    }
+    connection_limits_set(&set->limits, set->multi, concurrency);
     return set;
 }
 
@@ -97,7 +94,7 @@ static CURLcode take_handle(struct transfer_set *set, struct prepared_request *r
         *link = handle->next;
         set->idle_count--;
     } else {
-        handle = transfer_handle_create(&set->sockets, &set->http2);
+        handle = transfer_handle_create(&set->connections);
     }
     CURLcode code = handle != NULL ? CURLE_OK : CURLE_OUT_OF_MEMORY;
     if (code == CURLE_OK && handle->request != request) {
@@ -161,10 +158,8 @@ void transfer_set_add(struct transfer_set *set, struct transfer *transfer,
 static void finish(struct transfer_set *set, struct transfer *transfer, CURLcode code) {
     take_out(&set->in_flight, transfer);
     set->in_flight_count--;
-    CURL *easy = transfer->handle->easy;
-    /* Before it leaves the multi, which has the socket. */
-    idle_sockets_note(&set->sockets, easy, transfer->handle->connection);
-    curl_multi_remove_handle(set->multi, easy);
+    connection_use_end(transfer->handle);
+    curl_multi_remove_handle(set->multi, transfer->handle->easy);
     return_handle(set, transfer_finish(transfer, code));
     connection_limits_note(&set->limits, transfer->http_version, set->in_flight_count);
     append(&set->finished, transfer);
@@ -180,7 +175,7 @@ static bool restart(struct transfer_set *set, struct transfer *transfer, CURLcod
     }
     transfer->is_refused = false;
     if (transfer->times_busy > 1) { /* once may be chance */
-        connection_limits_end_sharing(&set->limits, set->multi);
+        connection_limits_end_sharing(&set->limits);
     }
     CURL *easy = transfer->handle->easy;
     curl_multi_remove_handle(set->multi, easy);
@@ -249,12 +244,12 @@ static bool is_time(struct transfer_set *set) {
 void transfer_set_perform(struct transfer_set *set) {
     int queued = 0;
     CURLMcode status = socket_watch_act(&set->watch);
-    if (set->http2.has_begun_one && set->next_look == never) {
+    if (set->connections.has_begun_one && set->next_look == never) {
         set->next_look = platform_clock() + look_seconds;
     } else if (status == CURLM_OK && is_past(set->next_look)) {
         status = look_after_connecting(set);
     }
-    set->http2.has_begun_one = false;
+    set->connections.has_begun_one = false;
     for (int i = 0; i < MOST_ROUNDS && status == CURLM_OK && is_time(set); i++) {
         status = socket_watch_act(&set->watch);
     }
@@ -268,7 +263,7 @@ void transfer_set_perform(struct transfer_set *set) {
             finish(set, transfer, code);
         }
         if (transfer->is_shared) {
-            connection_limits_end_sharing(&set->limits, set->multi);
+            connection_limits_end_sharing(&set->limits);
             set->next_deadline = 0; /* the others on its connection are to end now */
         }
     }
@@ -383,6 +378,6 @@ void transfer_set_destroy(struct transfer_set *set) {
         set->idle = next;
     }
     socket_watch_free(&set->watch);
-    idle_sockets_free(&set->sockets);
+    connections_free(&set->connections);
     free(set);
 }

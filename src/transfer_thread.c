@@ -38,10 +38,10 @@ struct connection {
 
 struct transfer_thread {
     pthread_t id;
-    long is_stopping; /* changed by platform_add */
-    long process_id;
+    long is_stopping;        /* changed by platform_add */
     struct wake_socket wake; /* constant while the thread runs */
     struct transfer_jobs jobs;
+    unsigned long last_number; /* used by the submitting thread only */
 
     /* Used by the thread only, while it runs. */
     struct transfer_set *set;
@@ -54,12 +54,17 @@ struct transfer_thread {
 unsigned long transfer_thread_submit(struct transfer_thread *thread,
                                      struct prepared_request *request,
                                      const struct transfer_attempt *attempt) {
-    return transfer_jobs_submit(&thread->jobs, request, attempt);
+    struct transfer_job *job = transfer_job_create(++thread->last_number, request, attempt);
+    if (job == NULL) {
+        return 0;
+    }
+    transfer_jobs_put(&thread->jobs, JOBS_SUBMITTED, job);
+    return thread->last_number;
 }
 
 bool transfer_thread_claim(struct transfer_thread *thread, unsigned long number,
                            struct transfer *transfer) {
-    struct transfer_job *job = transfer_jobs_take(&thread->jobs, number, JOB_FINISHED);
+    struct transfer_job *job = transfer_jobs_take(&thread->jobs, JOBS_FINISHED, number);
     if (job == NULL) {
         return false;
     }
@@ -70,15 +75,15 @@ bool transfer_thread_claim(struct transfer_thread *thread, unsigned long number,
 }
 
 bool transfer_thread_withdraw(struct transfer_thread *thread, unsigned long number) {
-    struct transfer_job *job =
-        transfer_jobs_take(&thread->jobs, number, JOB_SUBMITTED | JOB_FINISHED);
-    bool had_not_begun = job != NULL && job->state == JOB_SUBMITTED;
-    transfer_job_free(job);
-    return had_not_begun;
+    struct transfer_job *submitted = transfer_jobs_take(&thread->jobs, JOBS_SUBMITTED, number);
+    transfer_job_free(submitted);
+    transfer_job_free(transfer_jobs_take(&thread->jobs, JOBS_FINISHED, number));
+    return submitted != NULL;
 }
 
 size_t transfer_thread_backlog(struct transfer_thread *thread) {
-    return transfer_jobs_count(&thread->jobs, JOB_SUBMITTED | JOB_FINISHED);
+    return transfer_jobs_count(&thread->jobs, JOBS_SUBMITTED) +
+           transfer_jobs_count(&thread->jobs, JOBS_FINISHED);
 }
 
 /* ---- Connections: from here on everything happens in the thread --------------------------------
@@ -87,15 +92,16 @@ size_t transfer_thread_backlog(struct transfer_thread *thread) {
 /* Gives up the transfer that was last begun for the connection, unless it has been claimed. True
  * when it was running. */
 static bool give_up(struct transfer_thread *thread, struct connection *connection) {
-    struct transfer_job *job =
-        transfer_jobs_take(&thread->jobs, connection->number, JOB_RUNNING | JOB_FINISHED);
-    bool was_running = job != NULL && job->state == JOB_RUNNING;
-    connection->number = 0;
-    if (was_running) {
-        transfer_set_remove(&job->transfer);
+    struct transfer_job *running =
+        transfer_jobs_take(&thread->jobs, JOBS_RUNNING, connection->number);
+    if (running != NULL) {
+        transfer_set_remove(&running->transfer);
+        transfer_job_free(running);
+    } else {
+        transfer_job_free(transfer_jobs_take(&thread->jobs, JOBS_FINISHED, connection->number));
     }
-    transfer_job_free(job);
-    return was_running;
+    connection->number = 0;
+    return running != NULL;
 }
 
 static void watch(struct curl_waitfd *watched, int descriptor) {
@@ -106,7 +112,6 @@ static void watch(struct curl_waitfd *watched, int descriptor) {
 
 /* Accepts the connections that wait. */
 static void accept_connections(struct transfer_thread *thread) {
-    const struct connection unused = {0, 0};
     int descriptor;
     if (!thread->is_exhausted && thread->watched[thread->connection_count].revents == 0) {
         return;
@@ -119,7 +124,7 @@ static void accept_connections(struct transfer_thread *thread) {
             return;
         }
         size_t place = thread->connection_count++;
-        thread->connections[place] = unused;
+        thread->connections[place] = (struct connection){0, 0};
         watch(&thread->watched[place], descriptor);
         thread->watched[place].revents = CURL_WAIT_POLLIN; /* most write at once */
     }
@@ -138,11 +143,11 @@ static void drop_connection(struct transfer_thread *thread, size_t place) {
  * that number, or the program has closed its end of the connection. */
 static bool begin(struct transfer_thread *thread, struct connection *connection, int descriptor) {
     char next;
-    struct transfer_job *job =
-        transfer_jobs_advance(&thread->jobs, connection->asked, JOB_SUBMITTED, JOB_RUNNING);
+    struct transfer_job *job = transfer_jobs_take(&thread->jobs, JOBS_SUBMITTED, connection->asked);
     if (job == NULL) {
         return false;
     }
+    transfer_jobs_put(&thread->jobs, JOBS_RUNNING, job);
     connection->number = job->number;
     connection->asked = 0;
     if (recv(descriptor, &next, 1, MSG_PEEK) == 0) {
@@ -186,7 +191,8 @@ static void deliver(struct transfer_thread *thread) {
     while ((transfer = transfer_set_take(thread->set)) != NULL) {
         struct transfer_job *job = (struct transfer_job *)(void *)transfer;
         int waiter = job->waiter;
-        transfer_jobs_advance(&thread->jobs, job->number, JOB_RUNNING, JOB_FINISHED);
+        transfer_jobs_take(&thread->jobs, JOBS_RUNNING, job->number);
+        transfer_jobs_put(&thread->jobs, JOBS_FINISHED, job); /* from now on it may be claimed */
         /* One byte always fits, as only one is outstanding. A closed connection is noticed when it
          * is next read: SIGPIPE, like all signals, is blocked in this thread. */
         ssize_t sent = send(waiter, "+", 1, 0);
@@ -296,7 +302,6 @@ struct transfer_thread *transfer_thread_start(const char **problem) {
         free(thread);
         return NULL;
     }
-    thread->process_id = platform_process_id();
     thread->wake.listener = thread->wake.node = -1;
     thread->set = transfer_set_create(usual_concurrency);
     if (thread->set != NULL) {
@@ -327,7 +332,7 @@ const char *transfer_thread_address(const struct transfer_thread *thread) {
 }
 
 bool transfer_thread_is_ours(const struct transfer_thread *thread) {
-    return thread->process_id == platform_process_id();
+    return transfer_set_is_ours(thread->set);
 }
 
 #endif

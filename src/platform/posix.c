@@ -134,25 +134,9 @@ void platform_note_free(int lowest[PLATFORM_LOWEST_FREE]) {
     }
 }
 
-/* True for a pipe or a unix-domain socket. */
-static bool is_of_this_process(int descriptor) {
-    struct stat status;
-    struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
-    socklen_t size = sizeof address;
-    if (fstat(descriptor, &status) != 0) {
-        return false;
-    }
-    return S_ISFIFO(status.st_mode) ||
-           (S_ISSOCK(status.st_mode) &&
-            getsockname(descriptor, (struct sockaddr *)&address, &size) == 0 &&
-            address.ss_family == AF_UNIX);
-}
-
 void platform_close_on_exec_new(const int lowest[PLATFORM_LOWEST_FREE]) {
     for (int i = 0; i < PLATFORM_LOWEST_FREE; i++) {
-        if (is_of_this_process(lowest[i])) {
-            platform_close_on_exec(lowest[i]);
-        }
+        platform_close_on_exec(lowest[i]); /* fails for one that is still free */
     }
 }
 
@@ -261,15 +245,6 @@ void platform_each_entry(const char *folder, void (*visit)(void *context, const 
         }
         closedir(stream);
     }
-}
-
-FILE *platform_open(const char *path) {
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
-    FILE *file = descriptor >= 0 ? fdopen(descriptor, "rb") : NULL;
-    if (descriptor >= 0 && file == NULL) {
-        close(descriptor);
-    }
-    return file;
 }
 
 static pthread_mutex_t process_lock = PTHREAD_MUTEX_INITIALIZER;

@@ -159,10 +159,6 @@ void platform_each_entry(const char *folder, void (*visit)(void *context, const 
         (void)context; /* hashed certificate folders are used on POSIX only */
 }
 
-FILE *platform_open(const char *path) {
-    return fopen(path, "rb");
-}
-
 static SRWLOCK process_lock = SRWLOCK_INIT;
 
 void platform_lock(void) {

@@ -1,10 +1,10 @@
-/* http2_connections: what libcurl's trace says is agreed on, and what is remembered of it. */
+/* src/connection_use: what libcurl's trace says is agreed on, and what is remembered of it. */
 #include "check.h"
-#include "http2_connections.h"
+#include "connection_use.h"
 
 static bool agreed(const char *text, bool before) {
     bool is_http2 = before;
-    http2_connections_read_trace(text, strlen(text), &is_http2);
+    connections_read_trace(text, strlen(text), &is_http2);
     return is_http2;
 }
 
@@ -31,33 +31,32 @@ static void other_lines_change_nothing(void) {
 static void a_line_need_not_end_with_nul(void) {
     char line[] = {'A', 'L', 'P', 'N', ' ', 'a', 'c', 'c', 'e', 'p', 't', 'e', 'd', ' ', 'h', '2'};
     bool is_http2 = false;
-    http2_connections_read_trace(line, sizeof line - 1, &is_http2);
+    connections_read_trace(line, sizeof line - 1, &is_http2);
     CHECK(!is_http2);
-    http2_connections_read_trace(line, sizeof line, &is_http2);
+    connections_read_trace(line, sizeof line, &is_http2);
     CHECK(is_http2);
 }
 
 static void both_ends_make_a_connection(void) {
-    uint64_t id = http2_connections_id("127.0.0.1", 443, "127.0.0.1", 50000);
-    CHECK(id == http2_connections_id("127.0.0.1", 443, "127.0.0.1", 50000));
-    CHECK(id != http2_connections_id("127.0.0.2", 443, "127.0.0.1", 50000));
-    CHECK(id != http2_connections_id("127.0.0.1", 444, "127.0.0.1", 50000));
-    CHECK(id != http2_connections_id("127.0.0.1", 443, "127.0.0.2", 50000));
-    CHECK(id != http2_connections_id("127.0.0.1", 443, "127.0.0.1", 50001));
+    uint64_t id = connections_id("127.0.0.1", 443, "127.0.0.1", 50000);
+    CHECK(id == connections_id("127.0.0.1", 443, "127.0.0.1", 50000));
+    CHECK(id != connections_id("127.0.0.2", 443, "127.0.0.1", 50000));
+    CHECK(id != connections_id("127.0.0.1", 444, "127.0.0.1", 50000));
+    CHECK(id != connections_id("127.0.0.1", 443, "127.0.0.2", 50000));
+    CHECK(id != connections_id("127.0.0.1", 443, "127.0.0.1", 50001));
 }
 
 static void the_last_word_about_a_connection_counts(void) {
-    static struct http2_connections connections;
-    http2_connections_init(&connections);
+    static struct connections connections;
     for (uint64_t id = 1; id < 1000; id++) {
-        CHECK(!http2_connections_has(&connections, id));
-        http2_connections_note(&connections, id, true);
-        CHECK(http2_connections_has(&connections, id));
-        CHECK(!http2_connections_has(&connections, id + 1));
+        CHECK(!connections_has_http2(&connections, id));
+        connections_note_version(&connections, id, true);
+        CHECK(connections_has_http2(&connections, id));
+        CHECK(!connections_has_http2(&connections, id + 1));
     }
-    http2_connections_note(&connections, 500, false);
-    CHECK(!http2_connections_has(&connections, 500));
-    CHECK(http2_connections_has(&connections, 499) && http2_connections_has(&connections, 501));
+    connections_note_version(&connections, 500, false);
+    CHECK(!connections_has_http2(&connections, 500));
+    CHECK(connections_has_http2(&connections, 499) && connections_has_http2(&connections, 501));
 }
 
 int main(void) {
