@@ -3,6 +3,7 @@
 local assert = require "luassert"
 local oauth = require "autopilot.token.oauth"
 local overlay = require "support.overlay"
+local provider = require "autopilot.token.provider"
 local token_world = require "support.token_world"
 
 local oauth_request = {}
@@ -24,8 +25,14 @@ function oauth_request.send(ask, given)
 end
 
 --- Signs an application in that proves who it is with what `prove` makes at each attempt.
-function oauth_request.sign_in(ask, prove)
-  return oauth.sign_in(ask, { getenv = token_world.getenv {} }, prove)
+---@param checked table? the provider's options
+function oauth_request.sign_in(ask, prove, checked)
+  local new = provider.kind("spec", {}, function()
+    return function(asked)
+      return oauth.sign_in(asked, checked or { getenv = token_world.getenv {} }, prove)
+    end
+  end)
+  return new {}(ask)
 end
 
 --- Message and details of the refusal of one request that is answered like this.

@@ -17,6 +17,8 @@ local life = require "autopilot.token.life"
 local protected_call = require "autopilot.base.protected_call"
 local provider = require "autopilot.token.provider"
 
+local need = provider.need
+
 ---@class autopilot.token.AzureCliOptions
 ---@field tenant string? default: that of the account; az refuses it when it is signed in by identity
 ---@field scope string? default: that of the client
@@ -70,12 +72,9 @@ end
 local function command_line(checked, resource, tenant)
   local line = "if command -v timeout >/dev/null 2>&1; then limit='timeout %d'; else limit=; fi; "
     .. "$limit %s account get-access-token -o json --resource %s%s </dev/null 2>&1"
-  return line:format(
-    math.ceil(checked.timeout),
-    quoted(checked.command),
-    quoted(resource),
-    tenant and " --tenant " .. quoted(authority.bare_tenant(tenant)) or ""
-  )
+  local selection = tenant and " --tenant " .. quoted(tenant) or ""
+  local seconds = math.ceil(checked.timeout)
+  return line:format(seconds, quoted(checked.command), quoted(resource), selection)
 end
 
 --- Runs a command line to its end. Returns output and exit code, or nil when it could not be run.
@@ -135,9 +134,9 @@ local function is_clutter(line)
   end
 end
 
---- The message for the error that `az` reports: what follows "ERROR:", or else its last line. A traceback
--- of Python ends with the line that tells what happened.
-local function complaint_of(output)
+--- The error that `az` reports: what follows "ERROR:", or else its last line; nil where there is none. A
+-- traceback of Python ends with the line that tells what happened.
+local function error_in(output)
   local text = output:gsub("\27%[[%d;]*m", "")
   local line = text:match "ERROR:%s*([^\r\n]+)"
   if not line or line:find "Traceback" or line:find "The command failed with" then
@@ -145,8 +144,7 @@ local function complaint_of(output)
       line = is_clutter(other) and line or other
     end
   end
-  line = provider.cleaner()((line or ""):gsub("^%s*ERROR:%s*", ""))
-  return line and "the Azure CLI failed: " .. line or "the Azure CLI failed and did not say why"
+  return provider.cleaner()((line or ""):gsub("^%s*ERROR:%s*", ""))
 end
 
 --- The results for a command that failed: nil, a message and details.
@@ -154,12 +152,12 @@ local function failure(output, code, checked)
   if code == 126 or code == 127 then -- of a shell: the program cannot be run, or was not found
     local message = "the Azure CLI was not found: there is no program '%s' to run"
     local hint = "Install the Azure CLI, or sign in another way."
-    return provider.failure(message:format(checked.command:sub(1, 200)), { hint = hint })
+    provider.fail(message:format(checked.command:sub(1, 200)), { hint = hint })
   elseif code == 124 then -- of the `timeout` command: the time was over
     local message = ("the Azure CLI did not answer within %g s"):format(checked.timeout)
     return nil, message, { is_transient = true }
   elseif output:find('"accessToken"', 1, true) then
-    return provider.failure "the Azure CLI failed"
+    provider.fail "the Azure CLI failed"
   elseif output:find("Tenant shouldn't be specified", 1, true) then
     local message = "the Azure CLI is signed in by identity, to the machine's own tenant only"
     local hint = "Sign in another way, or name no tenant."
@@ -173,17 +171,18 @@ local function failure(output, code, checked)
     return nil, "the Azure CLI failed: " .. message, details
   elseif output:find("az login", 1, true) then
     local message = "nobody is signed in to the Azure CLI: sign in with 'az login'"
-    return provider.failure(message, { hint = "Sign in with 'az login'." })
+    provider.fail(message, { hint = "Sign in with 'az login'." })
   end
-  return provider.failure(complaint_of(output))
+  local line = error_in(output)
+  provider.fail(
+    line and "the Azure CLI failed: " .. line or "the Azure CLI failed and did not say why"
+  )
 end
 
 --- The token of the output; or nil, a message and details.
 local function read(output, now)
-  local answer = find_answer(output)
-  if not answer then
-    return provider.failure "the Azure CLI's output holds no token that can be read"
-  end
+  local unreadable = "the Azure CLI's output holds no token that can be "
+  local answer = need(find_answer(output), unreadable .. "read")
   local expires_on = life.positive(answer.expires_on)
   if not expires_on and type(answer.expiresOn) == "string" then
     expires_on = read_timestamp(answer.expiresOn)
@@ -193,55 +192,35 @@ local function read(output, now)
     token_type = answer.tokenType,
     expires_on = expires_on,
   }, now)
-  if not token then
-    return provider.failure "the Azure CLI's output holds no token that can be used"
-  end
-  return token, expires_in, {}
+  return need(token, unreadable .. "used"), expires_in, {}
 end
 
 local function ask_azure_cli(checked, ask, resource, tenant)
   local run = checked.run or run_by_shell
   local ok, output, code = protected_call(run, command_line(checked, resource, tenant))
-  if not ok then
-    -- The error is not repeated, because it may quote anything.
-    return provider.failure "the function run raised an error"
-  elseif type(output) ~= "string" then
-    return provider.failure "the Azure CLI could not be run"
-  elseif code ~= 0 then
+  need(ok, "the function run raised an error") -- not repeated: it may quote anything
+  need(type(output) == "string", "the Azure CLI could not be run")
+  if code ~= 0 then
     return failure(output, code, checked)
   end
   return read(output, ask.now())
 end
 
---- The resource to ask a token for; or nil and why the command must not be run.
-local function check_ask(checked, ask)
-  local tenant = checked.tenant or ask.tenant
-  local complaint = tenant and authority.tenant_complaint(tenant)
-  if complaint then
-    return nil, "the tenant " .. complaint
-  end
-  local scope, message = authority.scope(checked, ask)
-  local resource = scope and resource_of(scope)
-  if not resource then
-    return nil, message or "the scope " .. scope_must
-  elseif ask.claims then
-    return nil,
-      "the tenant wants a new proof of who signs in, which the Azure CLI cannot be asked for: "
-        .. "sign in again with 'az login'"
-  elseif not checked.run and package.config:sub(1, 1) == "\\" then
-    return nil, "the Azure CLI cannot be run safely from here on Windows: set the option run"
-  end
-  return resource
-end
-
 return provider.kind("azure_cli", rules, function(checked)
   return function(ask)
-    local resource, message = check_ask(checked, ask)
-    if not resource then
-      return provider.failure(message)
-    end
-    local tenant = checked.tenant or (ask.has_several and ask.tenant) or nil
-    local token, expires_in, extra = ask_azure_cli(checked, ask, resource, tenant)
+    local tenant = authority.tenant(checked, ask)
+    local resource = need(resource_of(authority.scope(checked, ask)), "the scope " .. scope_must)
+    need(
+      not ask.claims,
+      "the tenant wants a new proof of who signs in, which the Azure CLI cannot be asked for: "
+        .. "sign in again with 'az login'"
+    )
+    need(
+      checked.run or package.config:sub(1, 1) ~= "\\",
+      "the Azure CLI cannot be run safely from here on Windows: set the option run"
+    )
+    local named = (checked.tenant or ask.has_several) and tenant or nil
+    local token, expires_in, extra = ask_azure_cli(checked, ask, resource, named)
     if not token and extra.code == "TenantMismatch" and not ask.has_several then
       -- The token tells whether the machine's own tenant is the one that was meant.
       return ask_azure_cli(checked, ask, resource)

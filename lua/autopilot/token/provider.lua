@@ -1,9 +1,10 @@
---- What the providers of this folder share: how the providers of one kind are made, how one fails before it
--- sends anything, and how text from outside gets into a message.
+--- What the providers of this folder share: how the providers of one kind are made, how a sign-in fails, and
+-- how text from outside gets into a message.
 
 local core = require "autopilot.core"
 local merged = require "autopilot.base.merged"
 local options = require "autopilot.base.options"
+local protected_call = require "autopilot.base.protected_call"
 local redact = require "autopilot.base.redact"
 local sentence = require "autopilot.base.sentence"
 
@@ -11,6 +12,48 @@ local provider = {}
 
 -- Characters of a message, which is a part of one line of a report.
 local longest_message = 300
+
+--- What a provider returns when it cannot get a token and would fail in the same way again.
+---@param message string one line, without a secret
+---@param facts { code: string?, hint: string? }?
+---@return nil, string message, autopilot.token.Details details
+function provider.failure(message, facts)
+  return nil, message, merged(facts, { is_transient = false })
+end
+
+-- The metatable of what `provider.fail` raises.
+local Failure = {}
+
+--- Ends the sign-in: raises, so that the provider, made by `provider.kind`, returns
+-- `provider.failure(message, facts)`.
+---@param message string one line, without a secret
+---@param facts { code: string?, hint: string? }?
+function provider.fail(message, facts)
+  error(setmetatable({ message = message, facts = facts }, Failure), 0)
+end
+
+--- Returns the value, like `assert`; ends the sign-in where it is nil or false.
+---@generic T
+---@param value T?
+---@param message string?
+---@return T value
+function provider.need(value, message)
+  if not value then
+    provider.fail(message)
+  end
+  return value
+end
+
+local function results_of(ok, ...)
+  if ok then
+    return ...
+  end
+  local raised = ...
+  if getmetatable(raised) ~= Failure then
+    error(raised, 0)
+  end
+  return provider.failure(raised.message, raised.facts)
+end
 
 --- Returns the function that makes the providers of one kind from their options. A mistake in the options
 -- raises at its caller's line. A provider reads and sends nothing before it is asked; it is asked with `now`.
@@ -27,17 +70,10 @@ function provider.kind(name, rules, make)
       error(name .. ": " .. mistake, level)
     end
     return function(ask)
-      return provide(ask.now and ask or merged(ask, { now = core.now }))
+      ask = ask.now and ask or merged(ask, { now = core.now })
+      return results_of(protected_call(provide, ask))
     end
   end
-end
-
---- What a provider returns when it cannot get a token, has sent nothing, and would fail in the same way again.
----@param message string one line, without a secret
----@param facts { code: string?, hint: string? }?
----@return nil, string message, autopilot.token.Details details
-function provider.failure(message, facts)
-  return nil, message, merged(facts, { is_transient = false })
 end
 
 --- Makes a function that turns text from outside into one clean line of bounded length without secrets.

@@ -52,11 +52,8 @@ local function key_for(challenge, variable)
   end
   local text = file:read(longest_key + 1) or ""
   file:close()
-  local key = text:match "^%s*([\33-\126]+)%s*$"
-  if #text > longest_key or not key then
-    return nil, "the agent's key file must hold a key of at most 4096 bytes and nothing else"
-  end
-  return key
+  local key = #text <= longest_key and text:match "^%s*([\33-\126]+)%s*$"
+  return key or nil, "the agent's key file must hold a key of at most 4096 bytes and nothing else"
 end
 
 --- Sends a request as `endpoint.request` does, and once more with the key when the agent challenges it.
@@ -70,9 +67,7 @@ function arc.send(ask, request, context)
     return object, message, details
   end
   local key, reason = key_for(answer.headers["www-authenticate"], context.variable)
-  if not key then
-    return provider.failure(request.source .. ": " .. reason)
-  end
+  provider.need(key, request.source .. ": " .. reason)
   local headers = merged(request.headers, { Authorization = "Basic " .. key })
   return endpoint.request(ask, merged(request, { headers = headers, secrets = { key } }))
 end
