@@ -1,15 +1,34 @@
---- Reads an RSA private key, plain or encrypted (RFC 5958, 8018, 1421), and its certificate out of PEM, through
--- luaossl.
+--- Reads an RSA private key, plain or encrypted (RFC 5958, 8018, 1421), and its certificate out of PEM (RFC 7468),
+-- through luaossl.
 --
 -- luaossl accepts a passphrase for PKCS #12 (RFC 7292), but not for a key. So an encrypted key is wrapped in
 -- PKCS #12 in memory, and OpenSSL decrypts it with any encryption that it knows. Keys in OpenSSL's older
 -- PEM encryption (RFC 1421) cannot be wrapped, and are decrypted here.
 
-local pem = require "autopilot.token.pem"
+local base64url = require "autopilot.base.base64url"
 local provider = require "autopilot.token.provider"
 local sentence = require "autopilot.base.sentence"
 
 local need = provider.need
+
+--- The readable blocks of a text in PEM, in order: label, DER, and the header fields of the older encrypted form.
+local function blocks_of(text)
+  local blocks = {}
+  for label, inside in
+    text:gmatch "%-%-%-%-%-BEGIN ([%w ]+)%-%-%-%-%-(.-)%-%-%-%-%-END %1%-%-%-%-%-"
+  do
+    local fields = {}
+    local base64 = inside:gsub("([%w-]+):[ \t]*([^\r\n]*)", function(name, value)
+      fields[name] = value
+      return ""
+    end)
+    local der = base64url.decode((base64:gsub("%s+", "")))
+    if der then
+      blocks[#blocks + 1] = { label = label, fields = fields, der = der }
+    end
+  end
+  return blocks
+end
 
 --- An element of DER: its tag, its length in two bytes, and its content.
 local function element(tag, ...)
@@ -115,7 +134,7 @@ end
 
 --- The first private key in a text.
 local function find_key(openssl, text, ask_for_passphrase)
-  for _, block in ipairs(pem.blocks(text)) do
+  for _, block in ipairs(blocks_of(text)) do
     if block.label:find "PRIVATE KEY$" then
       local key = open_block(openssl, block, ask_for_passphrase)
       local is_rsa = key:type() == "rsaEncryption"
@@ -128,7 +147,7 @@ end
 --- The certificate of the key among those of a text.
 local function find_certificate(openssl, text, key)
   local complaint = "there is no certificate in PEM that can be read"
-  for _, block in ipairs(pem.blocks(text)) do
+  for _, block in ipairs(blocks_of(text)) do
     local ok, certificate = pcall(openssl.x509.new, block.der, "DER")
     if ok and block.label:find "CERTIFICATE$" then
       if certificate:getPublicKey():toPEM "public" == key:toPEM "public" then

@@ -28,6 +28,8 @@ local rules = authority.rules(
 )
 rules.resource_id, rules.object_id = rules.client_id, rules.client_id
 
+local identity_options = { "client_id", "resource_id", "object_id" }
+
 -- The endpoint is on this machine or beside it: if it exists, it accepts a connection at once.
 local timeout = { connect = 5, total = 30 }
 
@@ -114,6 +116,10 @@ local platforms = {
     send = metadata_service.send,
   },
 }
+for _, platform in ipairs(platforms) do
+  platform.identities = platform.identities or {}
+  platform.send = platform.send or endpoint.request
+end
 
 --- The platform of the machine: the first whose variables are all set.
 local function detect(variable)
@@ -158,8 +164,8 @@ local function endpoint_of(platform, variable)
   return platform.path and url:gsub("/+$", "") .. platform.path or url
 end
 
---- Tells a platform after a claims challenge which token was refused, as MSAL does: the hash of the token,
--- and that this client understands claims challenges. The hash needs luaossl.
+--- Sets the parameters that tell a platform which token was refused after a claims challenge, as MSAL does: the
+-- hash of the token, and that this client understands claims challenges. The hash needs luaossl.
 local function add_refused(refused, parameters)
   parameters.xms_cc = "cp1"
   local openssl = provider.luaossl "digest"
@@ -172,15 +178,18 @@ local function add_refused(refused, parameters)
 end
 
 --- The parameters of a request.
-local function parameters_of(platform, ask, scope, context)
-  local parameters =
-    { resource = scope:gsub("/%.default$", ""), ["api-version"] = platform.version }
-  local kind, names = context.kind, platform.identities or {}
-  if kind then
-    local message = "%s has no identity that is chosen by %s"
-    parameters[need(names[kind], message:format(platform.name, kind))] = context.identity
-  elseif platform.default_identity then
-    parameters[names.client_id] = context.variable(platform.default_identity)
+local function parameters_of(platform, ask, checked)
+  local resource = authority.scope(checked, ask):gsub("/%.default$", "")
+  local parameters = { resource = resource, ["api-version"] = platform.version }
+  if platform.default_identity then
+    parameters[platform.identities.client_id] = checked.variable(platform.default_identity)
+  end
+  for _, option in ipairs(identity_options) do
+    if checked[option] then
+      local name = platform.identities[option]
+      local message = "%s has no identity that is chosen by %s"
+      parameters[need(name, message:format(platform.name, option))] = checked[option]
+    end
   end
   if platform.takes_refused and ask.claims and ask.refused then
     add_refused(ask.refused, parameters)
@@ -189,12 +198,12 @@ local function parameters_of(platform, ask, scope, context)
 end
 
 --- The request for a token.
-local function request_of(platform, ask, scope, context)
-  local url = endpoint_of(platform, context.variable)
-  local parameters = parameters_of(platform, ask, scope, context)
+local function request_of(platform, ask, checked)
+  local url = endpoint_of(platform, checked.variable)
+  local parameters = parameters_of(platform, ask, checked)
   local headers, secret = merged(platform.headers), nil
   if platform.secret then
-    secret = context.variable(platform.secret.variable)
+    secret = checked.variable(platform.secret.variable)
     local is_line = not secret:find "[^\32-\126]"
     need(is_line, platform.secret.variable .. " must be one line of ASCII text")
     headers[platform.secret.header] = secret
@@ -213,39 +222,24 @@ local function request_of(platform, ask, scope, context)
   }
 end
 
---- The option that chooses an identity; nil for the machine's own, or nil and a caller's mistake.
-local function kind_of(checked)
-  local kind
-  for _, option in ipairs { "client_id", "resource_id", "object_id" } do
-    if checked[option] and kind then
-      return nil, "takes one of 'client_id', 'resource_id' and 'object_id'"
-    end
-    kind = checked[option] and option or kind
-  end
-  return kind
-end
-
 return provider.kind("managed_identity", rules, function(checked)
-  local kind, mistake = kind_of(checked)
-  if mistake then
-    return nil, mistake
+  local count = 0
+  for _, option in ipairs(identity_options) do
+    count = count + (checked[option] and 1 or 0)
   end
-  local context = {
-    kind = kind,
-    identity = kind and checked[kind],
-    probe = checked.probe,
-    variable = authority.environment(checked),
-  }
+  if count > 1 then
+    return nil, "takes one of 'client_id', 'resource_id' and 'object_id'"
+  end
+  checked.variable = authority.environment(checked)
   return function(ask)
     if ask.has_several then
       local message = "a managed identity signs in to the machine's own tenant only, and there "
         .. "are several"
       provider.fail(message, { code = "TenantMismatch" })
     end
-    local platform = detect(context.variable)
-    local request = request_of(platform, ask, authority.scope(checked, ask), context)
-    local send = platform.send or endpoint.request
-    local object, message, details, answer = send(ask, request, context)
+    local platform = detect(checked.variable)
+    local request = request_of(platform, ask, checked)
+    local object, message, details, answer = platform.send(ask, request, checked)
     if object then
       return endpoint.read_token(object, ask.now(), request.source)
     elseif not answer and details.is_transient then

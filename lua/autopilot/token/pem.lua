@@ -1,35 +1,6 @@
---- Private keys and certificates as texts: the blocks of PEM (RFC 7468, 1421), and how to convert a file of
--- another form to PEM.
-
-local base64url = require "autopilot.base.base64url"
+--- Recognizes keys and certificates in other forms than PEM (RFC 7468), and tells how to convert them to PEM.
 
 local pem = {}
-
----@class autopilot.token.PemBlock
----@field label string `PRIVATE KEY`, `CERTIFICATE`, …
----@field fields table<string, string> header fields of the older encrypted form
----@field der string
-
---- The readable blocks of a text, in order.
----@param text string
----@return autopilot.token.PemBlock[]
-function pem.blocks(text)
-  local blocks = {}
-  for label, inside in
-    text:gmatch "%-%-%-%-%-BEGIN ([%w ]+)%-%-%-%-%-(.-)%-%-%-%-%-END %1%-%-%-%-%-"
-  do
-    local fields = {}
-    local base64 = inside:gsub("([%w-]+):[ \t]*([^\r\n]*)", function(name, value)
-      fields[name] = value
-      return ""
-    end)
-    local der = base64url.decode((base64:gsub("%s+", "")))
-    if der then
-      blocks[#blocks + 1] = { label = label, fields = fields, der = der }
-    end
-  end
-  return blocks
-end
 
 -- Other forms of keys and certificates, and the command that converts each to PEM.
 local conversions = {

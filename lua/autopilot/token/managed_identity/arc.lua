@@ -59,14 +59,14 @@ end
 --- Sends a request as `endpoint.request` does, and once more with the key when the agent challenges it.
 ---@param ask autopilot.TokenAsk
 ---@param request autopilot.token.HttpRequest
----@param context { variable: fun(name: string): string? }
+---@param checked { variable: fun(name: string): string? }
 ---@return table? object, string? message, autopilot.token.Details? details
-function arc.send(ask, request, context)
+function arc.send(ask, request, checked)
   local object, message, details, answer = endpoint.request(ask, request)
   if not answer or answer.status ~= 401 then
     return object, message, details
   end
-  local key, reason = key_for(answer.headers["www-authenticate"], context.variable)
+  local key, reason = key_for(answer.headers["www-authenticate"], checked.variable)
   provider.need(key, request.source .. ": " .. reason)
   local headers = merged(request.headers, { Authorization = "Basic " .. key })
   return endpoint.request(ask, merged(request, { headers = headers, secrets = { key } }))

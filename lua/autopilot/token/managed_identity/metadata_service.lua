@@ -53,15 +53,15 @@ end
 -- a chain, a machine outside Azure is recognized within that many seconds.
 ---@param ask autopilot.TokenAsk
 ---@param request autopilot.token.HttpRequest
----@param context { probe: number?, has_answered: boolean? } kept between requests
+---@param checked table the provider's options; `has_answered` is set there once the service has answered
 ---@return table? object, string? message, autopilot.token.Details? details
-function metadata_service.send(ask, request, context)
-  local probe = context.probe or ask.probe
-  if probe and not context.has_answered then
+function metadata_service.send(ask, request, checked)
+  local probe = checked.probe or ask.probe
+  if probe and not checked.has_answered then
     if not answers(ask, request, probe) then
       return unavailable(false)
     end
-    context.has_answered = true
+    checked.has_answered = true
   end
   for attempt = 1, math.huge do
     local object, message, details, answer = endpoint.request(ask, request)
