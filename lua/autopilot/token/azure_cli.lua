@@ -147,63 +147,61 @@ local function error_in(output)
   return provider.cleaner()((line or ""):gsub("^%s*ERROR:%s*", ""))
 end
 
---- The results for a command that failed: nil, a message and details.
-local function failure(output, code, checked)
+-- What `az` says where it may not be told a tenant.
+local takes_no_tenant = "Tenant shouldn't be specified"
+
+--- Ends the sign-in with what is known of a command that failed.
+local function fail(output, code, checked)
   if code == 126 or code == 127 then -- of a shell: the program cannot be run, or was not found
     local message = "the Azure CLI was not found: there is no program '%s' to run"
     local hint = "Install the Azure CLI, or sign in another way."
     provider.fail(message:format(checked.command:sub(1, 200)), { hint = hint })
   elseif code == 124 then -- of the `timeout` command: the time was over
     local message = ("the Azure CLI did not answer within %g s"):format(checked.timeout)
-    return nil, message, { is_transient = true }
+    provider.fail(message, { is_transient = true })
   elseif output:find('"accessToken"', 1, true) then
     provider.fail "the Azure CLI failed"
-  elseif output:find("Tenant shouldn't be specified", 1, true) then
+  elseif output:find(takes_no_tenant, 1, true) then
     local message = "the Azure CLI is signed in by identity, to the machine's own tenant only"
     local hint = "Sign in another way, or name no tenant."
-    return provider.failure(message, { hint = hint, code = "TenantMismatch" })
+    provider.fail(message, { hint = hint, code = "TenantMismatch" })
   end
   local description = output:match "AADSTS%d+:[^\r\n]*"
   if description then
     local answer = { status = 400, headers = {}, object = { error_description = description } }
     local message, details = endpoint.refusal(answer, provider.cleaner(), 0)
     details.hint = details.hint or "Sign in again with 'az login'."
-    return nil, "the Azure CLI failed: " .. message, details
+    provider.fail("the Azure CLI failed: " .. message, details)
   elseif output:find("az login", 1, true) then
     local message = "nobody is signed in to the Azure CLI: sign in with 'az login'"
     provider.fail(message, { hint = "Sign in with 'az login'." })
   end
   local line = error_in(output)
-  provider.fail(
-    line and "the Azure CLI failed: " .. line or "the Azure CLI failed and did not say why"
-  )
+  provider.fail("the Azure CLI failed" .. (line and ": " .. line or " and did not say why"))
 end
 
---- The token of the output; or nil, a message and details.
+--- The token of the output.
 local function read(output, now)
-  local unreadable = "the Azure CLI's output holds no token that can be "
-  local answer = need(find_answer(output), unreadable .. "read")
+  local whose = "the Azure CLI's output"
+  local answer = need(find_answer(output), whose .. " holds no token that can be read")
   local expires_on = life.positive(answer.expires_on)
   if not expires_on and type(answer.expiresOn) == "string" then
     expires_on = read_timestamp(answer.expiresOn)
   end
-  local token, expires_in = endpoint.read_token({
+  return endpoint.read_token({
     access_token = answer.accessToken,
     token_type = answer.tokenType,
     expires_on = expires_on,
-  }, now)
-  return need(token, unreadable .. "used"), expires_in, {}
+  }, now, whose)
 end
 
-local function ask_azure_cli(checked, ask, resource, tenant)
+--- Runs the command. Returns output and exit code.
+local function run_az(checked, resource, tenant)
   local run = checked.run or run_by_shell
   local ok, output, code = protected_call(run, command_line(checked, resource, tenant))
   need(ok, "the function run raised an error") -- not repeated: it may quote anything
   need(type(output) == "string", "the Azure CLI could not be run")
-  if code ~= 0 then
-    return failure(output, code, checked)
-  end
-  return read(output, ask.now())
+  return output, code
 end
 
 return provider.kind("azure_cli", rules, function(checked)
@@ -220,11 +218,14 @@ return provider.kind("azure_cli", rules, function(checked)
       "the Azure CLI cannot be run safely from here on Windows: set the option run"
     )
     local named = (checked.tenant or ask.has_several) and tenant or nil
-    local token, expires_in, extra = ask_azure_cli(checked, ask, resource, named)
-    if not token and extra.code == "TenantMismatch" and not ask.has_several then
+    local output, code = run_az(checked, resource, named)
+    if code ~= 0 and output:find(takes_no_tenant, 1, true) and not ask.has_several then
       -- The token tells whether the machine's own tenant is the one that was meant.
-      return ask_azure_cli(checked, ask, resource)
+      output, code = run_az(checked, resource)
     end
-    return token, expires_in, extra
+    if code ~= 0 then
+      fail(output, code, checked)
+    end
+    return read(output, ask.now())
   end
 end)

@@ -93,9 +93,9 @@ local function poll(ask, place, device)
   while true do
     -- The clock may be set back, or not move in a test: so the waits are counted as well.
     if math.max(now() - began, waited) + interval > device.info.expires_in then
-      return provider.failure(ends.expired_token, { code = "expired_token" })
+      provider.fail(ends.expired_token, { code = "expired_token" })
     elseif ask.deadline and now() >= ask.deadline then
-      return nil, "the deadline passed before anybody signed in", { is_transient = true }
+      provider.fail("the deadline passed before anybody signed in", { is_transient = true })
     end
     sleep(interval)
     waited = waited + interval
@@ -112,11 +112,8 @@ end
 
 --- Asks for a code, shows it to the person and waits. Returns what `oauth.request` does.
 local function sign_in(ask, place, prompt)
-  local answer, message, details = oauth.post(ask, place, { scope = place.scope }, "devicecode")
-  if not answer then
-    return nil, message, details
-  end
-  local device = read_device(answer)
+  local form = { scope = place.scope }
+  local device = read_device(need(oauth.post(ask, place, form, "devicecode")))
   need(protected_call(prompt, device.info), "the function prompt raised an error")
   return poll(ask, place, device)
 end

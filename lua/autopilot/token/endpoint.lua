@@ -220,11 +220,11 @@ function endpoint.request(ask, request)
   })
   if not ok then
     local raised = clean(response) or "no message"
-    return provider.failure(source .. "the transport failed: " .. raised)
+    provider.fail(source .. "the transport failed: " .. raised)
   end
   local answer = read_response(response)
   if response ~= nil and not answer then
-    return provider.failure(source .. "the transport returned no response")
+    provider.fail(source .. "the transport returned no response")
   elseif answer and answer.status == 200 and answer.object and answer.object.error == nil then
     return answer.object
   elseif not answer or (network and not answer.object) then -- or the connection broke after the status
@@ -249,16 +249,15 @@ end
 --- Reads the token of an answer.
 ---@param object table
 ---@param now number Unix seconds
----@param source string? begins the message
----@return string? token, number|string|nil expires_in seconds, when told; without a token the message
----@return table extra `refresh_in` (seconds), `refresh_token`, each when told; without a token the details
-function endpoint.read_token(object, now, source)
+---@param whose string? what holds the object, for the message
+---@return string token, number? expires_in seconds, when told
+---@return table extra `refresh_in` (seconds), `refresh_token`, each when told
+function endpoint.read_token(object, now, whose)
   local token, kind, refresh_token = object.access_token, object.token_type, object.refresh_token
   local is_bearer = kind == nil or (type(kind) == "string" and kind:lower() == "bearer")
-  if type(token) ~= "string" or not token:find "^[\33-\126]+$" or not is_bearer then
-    local message = "the token endpoint's answer holds no token that can be used"
-    return provider.failure((source and source .. ": " or "") .. message)
-  end
+  local is_right = type(token) == "string" and token:find "^[\33-\126]+$" and is_bearer
+  whose = whose or "the token endpoint's answer"
+  provider.need(is_right, whose .. " holds no token that can be used")
   if type(refresh_token) ~= "string" or refresh_token == "" then
     refresh_token = nil
   end

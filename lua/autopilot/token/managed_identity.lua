@@ -240,11 +240,10 @@ return provider.kind("managed_identity", rules, function(checked)
     local platform = detect(checked.variable)
     local request = request_of(platform, ask, checked)
     local object, message, details, answer = platform.send(ask, request, checked)
-    if object then
-      return endpoint.read_token(object, ask.now(), request.source)
-    elseif not answer and details.is_transient then
+    if not object and not answer then
       details.hint = platform.unreachable_hint or details.hint
     end
-    return nil, message, details
+    local whose = request.source .. ": the token endpoint's answer"
+    return endpoint.read_token(need(object, message, details), ask.now(), whose)
   end
 end)

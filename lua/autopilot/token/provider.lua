@@ -13,37 +13,27 @@ local provider = {}
 -- Characters of a message, which is a part of one line of a report.
 local longest_message = 300
 
---- What a provider returns when it cannot get a token and would fail in the same way again.
----@param message string one line, without a secret
----@param facts { code: string?, hint: string? }?
----@return nil, string message, autopilot.token.Details details
-function provider.failure(message, facts)
-  return nil, message, merged(facts, { is_transient = false })
-end
-
 -- The metatable of what `provider.fail` raises.
 local Failure = {}
 
---- Ends the sign-in: raises, so that the provider, made by `provider.kind`, returns
--- `provider.failure(message, facts)`.
+--- Ends the sign-in: raises, and the provider, which `provider.kind` has made, returns nil, message and details.
 ---@param message string one line, without a secret
----@param facts { code: string?, hint: string? }?
-function provider.fail(message, facts)
-  error(setmetatable({ message = message, facts = facts }, Failure), 0)
+---@param details table? fields of `autopilot.token.Details`; `is_transient` is false by default
+function provider.fail(message, details)
+  error(setmetatable({ message = message, details = details }, Failure), 0)
 end
 
 --- Returns the value, like `assert`; ends the sign-in where it is nil or false.
 ---@generic T
 ---@param value T?
 ---@param message string?
+---@param details table?
 ---@return T value
-function provider.need(value, message)
-  if not value then
-    provider.fail(message)
-  end
-  return value
+function provider.need(value, message, details)
+  return value or provider.fail(message, details)
 end
 
+--- What a provider returns, after the sign-in came to its end or failed.
 local function results_of(ok, ...)
   if ok then
     return ...
@@ -52,7 +42,7 @@ local function results_of(ok, ...)
   if getmetatable(raised) ~= Failure then
     error(raised, 0)
   end
-  return provider.failure(raised.message, raised.facts)
+  return nil, raised.message, merged({ is_transient = false }, raised.details)
 end
 
 --- Returns the function that makes the providers of one kind from their options. A mistake in the options
@@ -117,7 +107,7 @@ function provider.open(name, given, prefix)
   local made, result = pcall(require("autopilot.token." .. name), given)
   return made and result
     or function()
-      return provider.failure((prefix or "") .. tostring(result))
+      return nil, (prefix or "") .. tostring(result), { is_transient = false }
     end
 end
 

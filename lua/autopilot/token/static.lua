@@ -1,7 +1,6 @@
 --- A token that was fetched elsewhere, for as long as it is valid.
 
 local core = require "autopilot.core"
-local provider = require "autopilot.token.provider"
 
 --- Makes a provider that always returns this token, also after it was refused: it has no other.
 ---@param token string
@@ -16,7 +15,7 @@ return function(token)
   return function(ask)
     if ask and ask.has_several then
       local message = "a ready token is of one tenant, and there are several"
-      return provider.failure(message, { code = "TenantMismatch" })
+      return nil, message, { code = "TenantMismatch", is_transient = false }
     end
     return token
   end

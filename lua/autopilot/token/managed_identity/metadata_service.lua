@@ -2,6 +2,7 @@
 -- again.
 
 local endpoint = require "autopilot.token.endpoint"
+local provider = require "autopilot.token.provider"
 
 local metadata_service = {}
 
@@ -12,13 +13,14 @@ local waits_while_gone = { 10, 10, 10, 10, 10, 10, 10 }
 -- Seconds. A Retry-After above this ends the attempts.
 local longest_wait = 30
 
-local function unavailable(is_transient)
-  return nil,
+local function fail_without_service(is_transient)
+  provider.fail(
     "there is no managed identity: no metadata service of Azure answers: no machine in Azure",
     {
       is_transient = is_transient,
       hint = "Sign in another way, or run this in Azure with a managed identity assigned.",
     }
+  )
 end
 
 --- Whether Azure's service answers there within so many seconds. Without the header it refuses at once: it
@@ -58,19 +60,14 @@ end
 function metadata_service.send(ask, request, checked)
   local probe = checked.probe or ask.probe
   if probe and not checked.has_answered then
-    if not answers(ask, request, probe) then
-      return unavailable(false)
-    end
-    checked.has_answered = true
+    checked.has_answered = answers(ask, request, probe) or fail_without_service(false)
   end
   for attempt = 1, math.huge do
     local object, message, details, answer = endpoint.request(ask, request)
     if object then
       return object
-    elseif not answer and details.is_transient then
-      return unavailable(true)
     elseif not answer then
-      return nil, message, details
+      fail_without_service(true)
     end
     explain(answer.status, message, details)
     local seconds = ask.sleep and wait_after(attempt, answer, details)
