@@ -164,10 +164,11 @@ end
 local function provide(self, ask)
   local now, entry = ask.now(), entry_of(self, ask)
   ask = ask.refresh and drop_refused(entry, ask) or ask
-  local kept, message, details = entry.kept, nil, nil
+  local kept = entry.kept
   local is_usable = kept and life.can_answer(kept, ask, now)
   -- A token from the future came before the clock was set back: its age is not known.
   if not is_usable or now < kept.obtained_at or now >= kept.fresh_until then
+    local message, details
     kept, message, details = renew(self, entry, ask, is_usable and kept)
     if not kept then
       return nil, message, details

@@ -98,8 +98,8 @@ end
 local older_ciphers =
   { ["aes-128-cbc"] = 16, ["aes-192-cbc"] = 24, ["aes-256-cbc"] = 32, ["des-ede3-cbc"] = 24 }
 
-local unknown_cipher = "the private key is encrypted in a way that is not known here: write it anew with "
-  .. "'openssl pkcs8 -topk8 -v2 aes-256-cbc'"
+local unknown_cipher = "the private key is encrypted in a way that is not known here: write it "
+  .. "anew with 'openssl pkcs8 -topk8 -v2 aes-256-cbc'"
 
 --- The same for that form, which makes the key of the cipher by a chain of MD5 sums.
 local function open_older(openssl, block, passphrase)
