@@ -17,7 +17,7 @@ local life = require "autopilot.token.life"
 local protected_call = require "autopilot.base.protected_call"
 local provider = require "autopilot.token.provider"
 
-local need = provider.need
+local need, shell_word = provider.need, provider.shell_word
 
 ---@class autopilot.token.AzureCliOptions
 ---@field tenant string? default: that of the account; az refuses it when it is signed in by identity
@@ -63,18 +63,13 @@ local rules = authority.rules({
   run = { type = "function" },
 }, { "tenant" })
 
---- The text as one quoted word for the shell.
-local function quoted(text)
-  return "'" .. text:gsub("'", "'\\''") .. "'"
-end
-
 --- The command line for the POSIX shell.
 local function command_line(checked, resource, tenant)
   local line = "if command -v timeout >/dev/null 2>&1; then limit='timeout %d'; else limit=; fi; "
     .. "$limit %s account get-access-token -o json --resource %s%s </dev/null 2>&1"
-  local selection = tenant and " --tenant " .. quoted(tenant) or ""
+  local selection = tenant and " --tenant " .. shell_word(tenant) or ""
   local seconds = math.ceil(checked.timeout)
-  return line:format(seconds, quoted(checked.command), quoted(resource), selection)
+  return line:format(seconds, shell_word(checked.command), shell_word(resource), selection)
 end
 
 --- Runs a command line to its end. Returns output and exit code, or nil when it could not be run.

@@ -131,36 +131,29 @@ return provider.kind("device_code", rules, function(checked)
   -- or resource, so the newest is tried for a tenant that has none of its own.
   local refresh_tokens = {}
 
-  --- Signs in with a refresh token, or else by a person.
-  local function get_token(ask, place, key)
-    local known = refresh_tokens[key] or refresh_tokens[place.authority]
-    if known then
-      local token, expires_in, extra = oauth.request(ask, place, {
-        grant_type = "refresh_token",
-        refresh_token = known,
-        scope = place.scope,
-      })
-      if token or not needs_person[extra.code] then
-        return token, expires_in, extra
-      elseif refresh_tokens[key] == refresh_tokens[place.authority] then
-        refresh_tokens[place.authority] = nil
-      end
-      refresh_tokens[key] = nil
-    end
-    return sign_in(ask, place, checked.prompt)
-  end
-
   return function(ask)
     local place = authority.find(checked, ask, fallback)
     -- A refresh token is given only where this scope is asked for.
     place.scope = place.scope .. " offline_access"
-    local key = place.authority .. " " .. place.tenant
-    local token, expires_in, extra = get_token(ask, place, key)
+    local own, any = place.authority .. " " .. place.tenant, place.authority
+    local known = refresh_tokens[own] or refresh_tokens[any]
+    local token, expires_in, extra
+    if known then
+      local form = { grant_type = "refresh_token", refresh_token = known, scope = place.scope }
+      token, expires_in, extra = oauth.request(ask, place, form)
+    end
+    if not known or (not token and needs_person[extra.code]) then
+      if refresh_tokens[own] == refresh_tokens[any] then
+        refresh_tokens[any] = nil
+      end
+      refresh_tokens[own] = nil
+      token, expires_in, extra = sign_in(ask, place, checked.prompt)
+    end
     if not token then
       return nil, expires_in, extra
     end
-    refresh_tokens[key] = extra.refresh_token or refresh_tokens[key]
-    refresh_tokens[place.authority] = refresh_tokens[key]
+    refresh_tokens[own] = extra.refresh_token or refresh_tokens[own]
+    refresh_tokens[any] = refresh_tokens[own]
     return token, expires_in, { refresh_in = extra.refresh_in }
   end
 end)

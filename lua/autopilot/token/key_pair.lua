@@ -147,10 +147,14 @@ end
 --- The certificate of the key among those of a text.
 local function find_certificate(openssl, text, key)
   local complaint = "there is no certificate in PEM that can be read"
+  local function read(der)
+    local certificate = openssl.x509.new(der, "DER")
+    return certificate, certificate:getPublicKey():toPEM "public"
+  end
   for _, block in ipairs(blocks_of(text)) do
-    local ok, certificate = pcall(openssl.x509.new, block.der, "DER")
+    local ok, certificate, public = pcall(read, block.der)
     if ok and block.label:find "CERTIFICATE$" then
-      if certificate:getPublicKey():toPEM "public" == key:toPEM "public" then
+      if public == key:toPEM "public" then
         return certificate
       end
       complaint = "the private key is not that of the certificate"

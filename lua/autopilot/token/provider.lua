@@ -80,6 +80,13 @@ function provider.cleaner(secrets)
   end
 end
 
+--- The text as one quoted word for the POSIX shell.
+---@param text string
+---@return string
+function provider.shell_word(text)
+  return "'" .. text:gsub("'", "'\\''") .. "'"
+end
+
 --- Modules of luaossl by their names, as `cipher`: an optional dependency, through which OpenSSL is used.
 ---@param ... string
 ---@return table<string, table>? modules, string? message what is missing
