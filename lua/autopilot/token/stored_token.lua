@@ -23,14 +23,7 @@ local largest_difference = 60
 local most_tries = 100
 
 local function encode(self, key, kept)
-  -- Whole seconds, as JSON keeps 14 digits of a number.
-  local text = json.encode {
-    token = kept.token,
-    obtained_at = math.floor(kept.obtained_at),
-    expires_at = kept.expires_at and math.floor(kept.expires_at),
-    fresh_until = math.floor(kept.fresh_until),
-    claims = kept.claims,
-  }
+  local text = json.encode(kept)
   if text and self.sealing then
     return self.sealing:seal(key, text)
   end
