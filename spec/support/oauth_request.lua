@@ -3,6 +3,7 @@
 local assert = require "luassert"
 local oauth = require "autopilot.token.oauth"
 local overlay = require "support.overlay"
+local provider = require "autopilot.token.provider"
 local token_world = require "support.token_world"
 
 local oauth_request = {}
@@ -12,6 +13,14 @@ oauth_request.secret = "h~u s+h/=&%hush-4f6c1d0e9a7b"
 
 oauth_request.form = { grant_type = "client_credentials", client_secret = oauth_request.secret }
 
+--- What a provider returns that asks like this.
+local function provided(ask, request)
+  local new = provider.kind("spec", {}, function()
+    return request
+  end)
+  return new {}(ask)
+end
+
 --- Asks for a token with an application's form; `given` replaces fields of the place or the form.
 function oauth_request.send(ask, given)
   local fields = {
@@ -20,12 +29,18 @@ function oauth_request.send(ask, given)
     form = oauth_request.form,
   }
   overlay(fields, given)
-  return oauth.request(ask, fields, fields.form)
+  return provided(ask, function(asked)
+    return oauth.request(asked, fields, fields.form)
+  end)
 end
 
 --- Signs an application in that proves who it is with what `prove` makes at each attempt.
-function oauth_request.sign_in(ask, prove)
-  return oauth.sign_in(ask, { getenv = token_world.getenv {} }, prove)
+---@param checked table? the provider's options
+function oauth_request.sign_in(ask, prove, checked)
+  checked = checked or { getenv = token_world.getenv {} }
+  return provided(ask, function(asked)
+    return oauth.sign_in(asked, checked, prove)
+  end)
 end
 
 --- Message and details of the refusal of one request that is answered like this.

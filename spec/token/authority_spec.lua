@@ -1,11 +1,17 @@
 local authority = require "autopilot.token.authority"
 local mistakes = require "support.mistakes"
-local options = require "autopilot.base.options"
+local provider = require "autopilot.token.provider"
 local token_world = require "support.token_world"
 
+--- The place that a provider of these options finds; or nil and a sentence.
 local function find(given, ask, fallback, variables)
   given.getenv = token_world.getenv(variables or {})
-  return authority.find(options.check("x", authority.rules(), given), ask, fallback)
+  local new = provider.kind("spec", authority.rules {}, function(checked)
+    return function(asked)
+      return authority.find(checked, asked, fallback)
+    end
+  end)
+  return new(given)(ask)
 end
 
 describe("autopilot.token.authority", function()

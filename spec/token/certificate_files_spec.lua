@@ -1,29 +1,13 @@
 -- Certificates and keys in other forms than PEM: what the file is, and how to convert it, is told.
 
-local client_certificate = require "autopilot.token.client_certificate"
+local certificate_world = require "support.certificate_world"
 local key_files = require "support.key_files"
-local overlay = require "support.overlay"
 local token_world = require "support.token_world"
 
-local folder
+local path, provider = certificate_world.path, certificate_world.provider
 
-setup(function()
-  folder = key_files.make()
-end)
-
-teardown(function()
-  key_files.remove(folder)
-end)
-
-local function path(name)
-  return folder .. "/" .. name
-end
-
-local function provider(given)
-  return client_certificate(
-    overlay({ client_id = "app", getenv = token_world.getenv {}, certificate = "none" }, given)
-  )
-end
+setup(certificate_world.make)
+teardown(certificate_world.remove)
 
 describe("a file given as certificate or key", function()
   it("is named where it holds no PEM, with the command that converts it", function()
@@ -61,7 +45,7 @@ describe("a file given as certificate or key", function()
     local _, message =
       provider { certificate = path "certificate.cer" }(token_world.scripted({}).ask)
     local command = message:match "convert it with: (.*)$"
-    assert(os.execute(("cd '%s' && %s"):format(folder, command)))
+    assert(os.execute(("cd '%s' && %s"):format(path "", command)))
     local file = assert(io.open(path "certificate.pem"))
     assert.is_truthy(file:read("*a"):find("BEGIN CERTIFICATE", 1, true))
     file:close()

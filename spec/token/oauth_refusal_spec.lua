@@ -2,6 +2,7 @@
 
 local cjson = require "cjson.safe"
 local oauth_request = require "support.oauth_request"
+local provider = require "autopilot.token.provider"
 local token_world = require "support.token_world"
 
 local refusal, send, sign_in = oauth_request.refusal, oauth_request.send, oauth_request.sign_in
@@ -202,9 +203,7 @@ describe("autopilot.token.oauth: a certificate that is not known yet", function(
     local made = 0
     local token, message, details = sign_in(world.ask, function()
       made = made + 1
-      if made > 1 then
-        return nil, "the key is gone"
-      end
+      provider.need(made == 1, "the key is gone")
       return {}
     end)
     assert.are.same({ nil, "the key is gone" }, { token, message })

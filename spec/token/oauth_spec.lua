@@ -3,7 +3,6 @@
 
 local cjson = require "cjson.safe"
 local endpoint = require "autopilot.token.endpoint"
-local oauth = require "autopilot.token.oauth"
 local oauth_request = require "support.oauth_request"
 local token_world = require "support.token_world"
 
@@ -54,9 +53,9 @@ describe("autopilot.token.oauth: a request", function()
   it("goes nowhere over http but to this machine, and to no tenant that is a path", function()
     local function sign_in(world, authority, tenant)
       local checked = { authority = authority, tenant = tenant, getenv = function() end }
-      return oauth.sign_in(world.ask, checked, function()
+      return oauth_request.sign_in(world.ask, function()
         return { client_secret = secret }
-      end)
+      end, checked)
     end
     for _, wrong in ipairs {
       { "http://login.microsoftonline.com", "contoso" },

@@ -1,14 +1,49 @@
--- What the providers share: failures before anything was sent, and text from outside in messages.
+-- What the providers share: how a sign-in fails, and text from outside in messages.
 
 local provider = require "autopilot.token.provider"
 
-describe("autopilot.token.provider.failure", function()
-  it("is a message with details, and another attempt would fail in the same way", function()
-    assert.same({ nil, "wrong", { is_transient = false } }, { provider.failure "wrong" })
+describe("a provider of autopilot.token.provider.kind", function()
+  local function ask(provide)
+    local new = provider.kind("spec", {}, function()
+      return provide
+    end)
+    return new {} {}
+  end
+
+  it("returns a message with details where its sign-in fails", function()
     local facts = { code = "TenantMismatch", hint = "Name one tenant." }
     local details = { code = "TenantMismatch", hint = "Name one tenant.", is_transient = false }
-    assert.same({ nil, "wrong", details }, { provider.failure("wrong", facts) })
+    local function fail()
+      provider.fail("wrong", facts)
+    end
+    local function need()
+      provider.need(nil, "wrong", facts)
+    end
+    assert.same({ nil, "wrong", details }, { ask(fail) })
+    assert.same({ nil, "wrong", details }, { ask(need) })
     assert.is_nil(facts.is_transient)
+  end)
+
+  it("says by itself that another attempt would fail in the same way", function()
+    local function provide()
+      provider.fail "wrong"
+    end
+    assert.same({ nil, "wrong", { is_transient = false } }, { ask(provide) })
+    local function wait()
+      provider.fail("busy", { is_transient = true })
+    end
+    assert.same({ nil, "busy", { is_transient = true } }, { ask(wait) })
+  end)
+
+  it("goes on with what it needs, and raises any other error", function()
+    local function provide()
+      return provider.need("a-token", "wrong")
+    end
+    assert.equal("a-token", (ask(provide)))
+    local function broken()
+      error("boom", 0)
+    end
+    assert.same({ false, "boom" }, { pcall(ask, broken) })
   end)
 end)
 

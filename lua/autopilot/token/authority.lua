@@ -6,7 +6,10 @@
 
 local clouds = require "autopilot.base.clouds"
 local merged = require "autopilot.base.merged"
+local provider = require "autopilot.token.provider"
 local url_parts = require "autopilot.base.url"
+
+local need = provider.need
 
 local authority = {}
 
@@ -118,29 +121,27 @@ function authority.environment(checked)
   end
 end
 
---- The scope to ask for: the option, else the client's, else that of the cloud's Graph. Nil and a sentence
--- if the scope is that of another cloud's Graph: its token would be sent to the Graph of the client's
--- cloud. Scopes of other services are not checked.
+--- The scope to ask for: the option, else the client's, else that of the cloud's Graph. The scope of another
+-- cloud's Graph is refused: its token would be sent to the Graph of the client's cloud. Scopes of other
+-- services are not checked.
 ---@param checked table
 ---@param ask autopilot.TokenAsk
----@return string? scope, string? message
+---@return string scope
 function authority.scope(checked, ask)
   local cloud = ask.cloud or "global"
-  if not clouds[cloud] then
-    return nil, "the cloud is not one that is known"
-  end
+  need(clouds[cloud], "the cloud is not one that is known")
   local scope = checked.scope or ask.scope or clouds[cloud].graph .. "/.default"
   local root = scope:lower():match "^(https://[^/]*)"
   for other, hosts in pairs(clouds) do
     if root == hosts.graph and other ~= cloud then
       local message = "the scope is that of the cloud '%s', and the client's is '%s'"
-      return nil, message:format(other, cloud)
+      provider.fail(message:format(other, cloud))
     end
   end
   return scope
 end
 
---- The authority: the option, else AZURE_AUTHORITY_HOST, else that of the cloud; or nil and a sentence.
+--- The authority: the option, else AZURE_AUTHORITY_HOST, else that of the cloud.
 local function find_authority(checked, cloud)
   local given, source = checked.authority, "the authority"
   if not given then
@@ -149,39 +150,41 @@ local function find_authority(checked, cloud)
   local url, complaint, host = authority.parse(given or clouds[cloud].authority)
   local served = clouds_of[host or ""]
   if not url then
-    return nil, source .. " " .. complaint
+    provider.fail(source .. " " .. complaint)
   elseif served and not served[cloud] then
     local message = "%s: %s is not the authority of the cloud '%s': credentials are not sent there"
-    return nil, message:format(source, host, cloud)
+    provider.fail(message:format(source, host, cloud))
   end
   return url
 end
 
---- Where to ask for a token; or nil and a sentence.
+--- The tenant, without braces: the option, else that of `ask`; nil where none is named.
+---@param checked table
+---@param ask autopilot.TokenAsk
+---@param is_interactive boolean? a person signs in, of any organization
+---@return string? tenant
+function authority.tenant(checked, ask, is_interactive)
+  local tenant = checked.tenant or ask.tenant
+  local complaint = tenant and authority.tenant_complaint(tenant, is_interactive)
+  if complaint then
+    provider.fail("the tenant " .. complaint)
+  end
+  return tenant and authority.bare_tenant(tenant)
+end
+
+--- Where to ask for a token.
 ---@param checked table options, checked by `authority.rules`
 ---@param ask autopilot.TokenAsk
 ---@param fallback { tenant: string?, client_id: string?, is_interactive: boolean? }? values for what neither the options nor `ask` have
----@return autopilot.token.Place? place, string? message
+---@return autopilot.token.Place place
 function authority.find(checked, ask, fallback)
   fallback = fallback or {}
-  local tenant = checked.tenant or ask.tenant or fallback.tenant
-  local complaint = tenant and authority.tenant_complaint(tenant, fallback.is_interactive)
-  local scope, message = authority.scope(checked, ask)
-  local url
-  if not scope then
-    return nil, message
-  elseif not tenant then
-    return nil, "the tenant is not known: set the option tenant of the provider or of the client"
-  elseif complaint then
-    return nil, "the tenant " .. complaint
-  end
-  url, message = find_authority(checked, ask.cloud or "global")
-  if not url then
-    return nil, message
-  end
+  local scope = authority.scope(checked, ask)
+  local tenant = authority.tenant(checked, ask, fallback.is_interactive) or fallback.tenant
+  local unknown = "the tenant is not known: set the option tenant of the provider or of the client"
   return {
-    authority = url,
-    tenant = authority.bare_tenant(tenant),
+    tenant = need(tenant, unknown),
+    authority = find_authority(checked, ask.cloud or "global"),
     scope = scope,
     client_id = checked.client_id or fallback.client_id,
   }

@@ -17,6 +17,8 @@ local life = require "autopilot.token.life"
 local protected_call = require "autopilot.base.protected_call"
 local provider = require "autopilot.token.provider"
 
+local need, shell_word = provider.need, provider.shell_word
+
 ---@class autopilot.token.AzureCliOptions
 ---@field tenant string? default: that of the account; az refuses it when it is signed in by identity
 ---@field scope string? default: that of the client
@@ -61,21 +63,13 @@ local rules = authority.rules({
   run = { type = "function" },
 }, { "tenant" })
 
---- The text as one quoted word for the shell.
-local function quoted(text)
-  return "'" .. text:gsub("'", "'\\''") .. "'"
-end
-
 --- The command line for the POSIX shell.
 local function command_line(checked, resource, tenant)
   local line = "if command -v timeout >/dev/null 2>&1; then limit='timeout %d'; else limit=; fi; "
     .. "$limit %s account get-access-token -o json --resource %s%s </dev/null 2>&1"
-  return line:format(
-    math.ceil(checked.timeout),
-    quoted(checked.command),
-    quoted(resource),
-    tenant and " --tenant " .. quoted(authority.bare_tenant(tenant)) or ""
-  )
+  local selection = tenant and " --tenant " .. shell_word(tenant) or ""
+  local seconds = math.ceil(checked.timeout)
+  return line:format(seconds, shell_word(checked.command), shell_word(resource), selection)
 end
 
 --- Runs a command line to its end. Returns output and exit code, or nil when it could not be run.
@@ -135,9 +129,9 @@ local function is_clutter(line)
   end
 end
 
---- The message for the error that `az` reports: what follows "ERROR:", or else its last line. A traceback
--- of Python ends with the line that tells what happened.
-local function complaint_of(output)
+--- The error that `az` reports: what follows "ERROR:", or else its last line; nil where there is none. A
+-- traceback of Python ends with the line that tells what happened.
+local function error_in(output)
   local text = output:gsub("\27%[[%d;]*m", "")
   local line = text:match "ERROR:%s*([^\r\n]+)"
   if not line or line:find "Traceback" or line:find "The command failed with" then
@@ -145,107 +139,88 @@ local function complaint_of(output)
       line = is_clutter(other) and line or other
     end
   end
-  line = provider.cleaner()((line or ""):gsub("^%s*ERROR:%s*", ""))
-  return line and "the Azure CLI failed: " .. line or "the Azure CLI failed and did not say why"
+  return provider.cleaner()((line or ""):gsub("^%s*ERROR:%s*", ""))
 end
 
---- The results for a command that failed: nil, a message and details.
-local function failure(output, code, checked)
+-- What `az` says where it may not be told a tenant.
+local takes_no_tenant = "Tenant shouldn't be specified"
+
+--- Ends the sign-in with what is known of a command that failed.
+local function fail(output, code, checked)
   if code == 126 or code == 127 then -- of a shell: the program cannot be run, or was not found
     local message = "the Azure CLI was not found: there is no program '%s' to run"
     local hint = "Install the Azure CLI, or sign in another way."
-    return provider.failure(message:format(checked.command:sub(1, 200)), { hint = hint })
+    provider.fail(message:format(checked.command:sub(1, 200)), { hint = hint })
   elseif code == 124 then -- of the `timeout` command: the time was over
     local message = ("the Azure CLI did not answer within %g s"):format(checked.timeout)
-    return nil, message, { is_transient = true }
+    provider.fail(message, { is_transient = true })
   elseif output:find('"accessToken"', 1, true) then
-    return provider.failure "the Azure CLI failed"
-  elseif output:find("Tenant shouldn't be specified", 1, true) then
+    provider.fail "the Azure CLI failed"
+  elseif output:find(takes_no_tenant, 1, true) then
     local message = "the Azure CLI is signed in by identity, to the machine's own tenant only"
     local hint = "Sign in another way, or name no tenant."
-    return provider.failure(message, { hint = hint, code = "TenantMismatch" })
+    provider.fail(message, { hint = hint, code = "TenantMismatch" })
   end
   local description = output:match "AADSTS%d+:[^\r\n]*"
   if description then
     local answer = { status = 400, headers = {}, object = { error_description = description } }
     local message, details = endpoint.refusal(answer, provider.cleaner(), 0)
     details.hint = details.hint or "Sign in again with 'az login'."
-    return nil, "the Azure CLI failed: " .. message, details
+    provider.fail("the Azure CLI failed: " .. message, details)
   elseif output:find("az login", 1, true) then
     local message = "nobody is signed in to the Azure CLI: sign in with 'az login'"
-    return provider.failure(message, { hint = "Sign in with 'az login'." })
+    provider.fail(message, { hint = "Sign in with 'az login'." })
   end
-  return provider.failure(complaint_of(output))
+  local line = error_in(output)
+  provider.fail("the Azure CLI failed" .. (line and ": " .. line or " and did not say why"))
 end
 
---- The token of the output; or nil, a message and details.
+--- The token of the output.
 local function read(output, now)
-  local answer = find_answer(output)
-  if not answer then
-    return provider.failure "the Azure CLI's output holds no token that can be read"
-  end
+  local whose = "the Azure CLI's output"
+  local answer = need(find_answer(output), whose .. " holds no token that can be read")
   local expires_on = life.positive(answer.expires_on)
   if not expires_on and type(answer.expiresOn) == "string" then
     expires_on = read_timestamp(answer.expiresOn)
   end
-  local token, expires_in = endpoint.read_token({
+  return endpoint.read_token({
     access_token = answer.accessToken,
     token_type = answer.tokenType,
     expires_on = expires_on,
-  }, now)
-  if not token then
-    return provider.failure "the Azure CLI's output holds no token that can be used"
-  end
-  return token, expires_in, {}
+  }, now, whose)
 end
 
-local function ask_azure_cli(checked, ask, resource, tenant)
+--- Runs the command. Returns output and exit code.
+local function run_az(checked, resource, tenant)
   local run = checked.run or run_by_shell
   local ok, output, code = protected_call(run, command_line(checked, resource, tenant))
-  if not ok then
-    -- The error is not repeated, because it may quote anything.
-    return provider.failure "the function run raised an error"
-  elseif type(output) ~= "string" then
-    return provider.failure "the Azure CLI could not be run"
-  elseif code ~= 0 then
-    return failure(output, code, checked)
-  end
-  return read(output, ask.now())
-end
-
---- The resource to ask a token for; or nil and why the command must not be run.
-local function check_ask(checked, ask)
-  local tenant = checked.tenant or ask.tenant
-  local complaint = tenant and authority.tenant_complaint(tenant)
-  if complaint then
-    return nil, "the tenant " .. complaint
-  end
-  local scope, message = authority.scope(checked, ask)
-  local resource = scope and resource_of(scope)
-  if not resource then
-    return nil, message or "the scope " .. scope_must
-  elseif ask.claims then
-    return nil,
-      "the tenant wants a new proof of who signs in, which the Azure CLI cannot be asked for: "
-        .. "sign in again with 'az login'"
-  elseif not checked.run and package.config:sub(1, 1) == "\\" then
-    return nil, "the Azure CLI cannot be run safely from here on Windows: set the option run"
-  end
-  return resource
+  need(ok, "the function run raised an error") -- not repeated: it may quote anything
+  need(type(output) == "string", "the Azure CLI could not be run")
+  return output, code
 end
 
 return provider.kind("azure_cli", rules, function(checked)
   return function(ask)
-    local resource, message = check_ask(checked, ask)
-    if not resource then
-      return provider.failure(message)
-    end
-    local tenant = checked.tenant or (ask.has_several and ask.tenant) or nil
-    local token, expires_in, extra = ask_azure_cli(checked, ask, resource, tenant)
-    if not token and extra.code == "TenantMismatch" and not ask.has_several then
+    local tenant = authority.tenant(checked, ask)
+    local resource = need(resource_of(authority.scope(checked, ask)), "the scope " .. scope_must)
+    need(
+      not ask.claims,
+      "the tenant wants a new proof of who signs in, which the Azure CLI cannot be asked for: "
+        .. "sign in again with 'az login'"
+    )
+    need(
+      checked.run or package.config:sub(1, 1) ~= "\\",
+      "the Azure CLI cannot be run safely from here on Windows: set the option run"
+    )
+    local named = (checked.tenant or ask.has_several) and tenant or nil
+    local output, code = run_az(checked, resource, named)
+    if code ~= 0 and output:find(takes_no_tenant, 1, true) and not ask.has_several then
       -- The token tells whether the machine's own tenant is the one that was meant.
-      return ask_azure_cli(checked, ask, resource)
+      output, code = run_az(checked, resource)
     end
-    return token, expires_in, extra
+    if code ~= 0 then
+      fail(output, code, checked)
+    end
+    return read(output, ask.now())
   end
 end)

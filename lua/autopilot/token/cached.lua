@@ -15,7 +15,6 @@ local merged = require "autopilot.base.merged"
 local options = require "autopilot.base.options"
 
 local contract = lazy "autopilot.store.contract"
-local sealed_text = lazy "autopilot.token.sealed_text"
 local stored_token = lazy "autopilot.token.stored_token"
 
 ---@class autopilot.token.CachedOptions
@@ -71,10 +70,10 @@ local longest_pause = 3600
 -- The providers made here, and what each of them asks: so that none gets a second cache around it.
 local made_here = setmetatable({}, { __mode = "k" })
 
---- What is known for the tenant, cloud and scope that is asked for: `key`, in which nothing is secret; `kept`,
+--- What is known for the tenant, cloud and scope that are asked for: `key`, in which nothing is secret; `kept`,
 -- the token; `failure`, because of which asking again before its `ends` (Unix time) is pointless.
 local function entry_of(self, ask)
-  local key = life.key_of(ask.tenant, ask.cloud, ask.scope)
+  local key = life.key_of(ask)
   local entry = self.entries:find(key)
   if not entry then
     entry = { key = key }
@@ -96,7 +95,7 @@ local function fetch(self, ask)
   local wait = not kept and type(details) == "table" and life.positive(details.retry_after)
   if kept and kept.token ~= ask.refused then
     kept.obtained_at = now
-    if kept.fresh_until and kept.fresh_until <= now then -- out of a store, and could not be renewed
+    if kept.fresh_until <= now then -- out of a store, and could not be renewed
       postpone_renewal(kept, now)
     end
     entry.kept, entry.failure = kept, nil
@@ -126,10 +125,6 @@ local function drop_refused(entry, ask)
   return merged({ refused = token }, ask)
 end
 
-local function hand_out(kept, now)
-  return kept.token, kept.expires_at and kept.expires_at - now
-end
-
 --- Asks the provider, or waits for the coroutine that is asking it.
 local function fetch_or_join(self, ask, key)
   local function ask_provider(watched)
@@ -143,59 +138,44 @@ local function fetch_or_join(self, ask, key)
   return kept, message, details
 end
 
+--- Gets a token where there is no fresh one. A usable one serves while it cannot be renewed, or another
+-- coroutine renews it.
+local function renew(self, entry, ask, usable)
+  local now = ask.now()
+  -- A pause that was slept through is over, also where the sleep ended a moment early.
+  local message, details = present_failure(entry, math.max(now, ask.waited_until or now))
+  local key = entry.key .. (ask.claims or "")
+  if usable and (message or self.leases:holder(key)) then
+    return usable
+  elseif message then
+    return nil, message, details
+  end
+  local kept
+  kept, message, details = fetch_or_join(self, ask, key)
+  now = ask.now()
+  if not kept and usable and entry.kept and life.can_answer(entry.kept, ask, now) then
+    kept = entry.kept
+    postpone_renewal(kept, now)
+  end
+  return kept, message, details
+end
+
 --- The cached provider: returns a token from memory, else from the provider that it wraps.
 local function provide(self, ask)
   local now, entry = ask.now(), entry_of(self, ask)
   ask = ask.refresh and drop_refused(entry, ask) or ask
   local kept = entry.kept
-  local can_serve = kept and life.can_answer(kept, ask, self)
+  local is_usable = kept and life.can_answer(kept, ask, now)
   -- A token from the future came before the clock was set back: its age is not known.
-  local is_fresh = can_serve
-    and now >= kept.obtained_at
-    and (not kept.fresh_until or now < kept.fresh_until)
-  if is_fresh then
-    return hand_out(kept, now)
-  end
-  -- A pause that was slept through is over, also where the sleep ended a moment early.
-  local message, details = present_failure(entry, math.max(now, ask.waited_until or now))
-  local key = entry.key .. (ask.claims or "")
-  if can_serve and (message or self.leases:holder(key)) then
-    return hand_out(kept, now)
-  elseif message then
-    return nil, message, details
-  end
-  kept, message, details = fetch_or_join(self, ask, key)
-  now = ask.now()
-  if not kept and can_serve and entry.kept and life.can_answer(entry.kept, ask, self) then
-    kept = entry.kept
-    postpone_renewal(kept, now)
-  end
-  if kept then
-    return hand_out(kept, now)
-  end
-  return nil, message, details
-end
-
---- Makes what asks for a token: the provider itself, or a store of tokens before it. Returns nil and a
--- sentence for a caller's mistake.
-local function obtainer(provider, checked)
-  local sealing, problem
-  if not checked.store or checked.share == false then
-    return function(ask)
-      return life.fetch(provider, ask)
+  if not is_usable or now < kept.obtained_at or now >= kept.fresh_until then
+    local message, details
+    kept, message, details = renew(self, entry, ask, is_usable and kept)
+    if not kept then
+      return nil, message, details
     end
-  elseif not checked.identity then
-    return nil, "option 'store' needs option 'identity': whose tokens these are"
-  elseif checked.share ~= "plain" then
-    if not checked.encryption_key then
-      return nil, "option 'store' needs option 'encryption_key', or share = 'plain'"
-    end
-    sealing, problem = sealed_text.new(checked.encryption_key)
-    if not sealing then
-      return nil, "option 'encryption_key' " .. problem
-    end
+    now = ask.now()
   end
-  return stored_token(merged(checked, { provider = provider, sealing = sealing }))
+  return kept.token, kept.expires_at and kept.expires_at - now
 end
 
 --- Makes a provider that keeps the tokens of another. One that was made here gets the options given now
@@ -210,9 +190,15 @@ return function(provider, given)
   options.check(name, provider_rules, { provider = provider })
   local checked = options.check(name, rules, given)
   provider = made_here[provider] or provider
-  local obtain, mistake = obtainer(provider, checked)
-  if not obtain then
-    error(name .. ": " .. mistake, 2)
+  local function obtain(ask)
+    return life.fetch(provider, ask, checked)
+  end
+  if checked.store and checked.share ~= false then
+    local mistake
+    obtain, mistake = stored_token(obtain, checked)
+    if not obtain then
+      error(name .. ": " .. mistake, 2)
+    end
   end
   local self = merged(checked, {
     obtain = obtain,

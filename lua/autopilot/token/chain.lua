@@ -33,47 +33,42 @@ end
 
 --- The details of the most useful failure: the refusal of an authority rather than a way that is not set up.
 local function details_of(failures)
-  local most_telling, retry_after, is_transient = {}, nil, false
+  local refusal, hint, retry_after, is_transient
   for _, failure in ipairs(failures) do
     local details = type(failure.details) == "table" and failure.details or {}
-    if details.code and not most_telling.code then
-      most_telling = details
-    elseif next(most_telling) == nil then
-      most_telling = { hint = details.hint }
-    end
-    local wait = details.retry_after
-    if type(wait) == "number" then
-      retry_after = math.min(retry_after or wait, wait)
+    refusal = refusal or details.code and details
+    hint = hint or details.hint
+    if type(details.retry_after) == "number" then
+      retry_after = math.min(retry_after or math.huge, details.retry_after)
     end
     is_transient = is_transient or details.is_transient == true
   end
-  return merged(most_telling, { is_transient = is_transient, retry_after = retry_after })
+  local facts = { is_transient = is_transient or false, retry_after = retry_after }
+  return merged(refusal or { hint = hint }, facts)
 end
 
 --- Makes a provider of several.
 ---@param members autopilot.TokenProvider[] at least one, in the order in which to ask them
----@param level integer? where a mistake raises, as for `error`; default 2, the caller
 ---@param names string[]? of the members in the message; default their numbers
 ---@return autopilot.TokenProvider
-return function(members, level, names)
-  level = level or 2
+return function(members, names)
   if type(members) ~= "table" or #members == 0 then
     local got = type(members) == "table" and "none" or type(members)
-    error(("%s: needs a list of token providers (got %s)"):format(name, got), level)
+    error(("%s: needs a list of token providers (got %s)"):format(name, got), 2)
   end
-  local list = merged(members)
-  for index = 1, #list do
+  members = merged(members)
+  for index = 1, #members do
     local option = ("provider %d"):format(index)
-    options.check(name, { [option] = rule }, { [option] = list[index] }, level)
+    options.check(name, { [option] = rule }, { [option] = members[index] })
   end
   local last_success = 1
   return function(ask)
     ask = merged(ask, { probe = probe })
     local failures = {}
-    for turn = 0, #list do
+    for turn = 0, #members do
       local index = turn == 0 and last_success or turn
       if not failures[index] then
-        local ok, token, second, third = protected_call(list[index], ask)
+        local ok, token, second, third = protected_call(members[index], ask)
         if ok and type(token) == "string" and token ~= "" then
           last_success = index
           return token, second, third

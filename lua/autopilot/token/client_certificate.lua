@@ -13,6 +13,8 @@ local provider = require "autopilot.token.provider"
 local secret_file = require "autopilot.token.secret_file"
 local signer = require "autopilot.token.signer"
 
+local need = provider.need
+
 ---@class autopilot.token.ClientCertificateOptions: autopilot.token.CommonOptions
 ---@field client_id string
 ---@field certificate string PEM text, or the name of a file that holds it; read once
@@ -43,47 +45,36 @@ local function read(given, allow_world_readable)
   if given:find("-----BEGIN", 1, true) then
     return given
   end
-  local text, message = secret_file.read(given, allow_world_readable)
-  local complaint = text and pem.conversion(text, secret_file.printable(given))
-  return not complaint and text or nil, complaint or message
+  local text = need(secret_file.read(given, allow_world_readable))
+  local conversion = pem.conversion(text, secret_file.printable(given))
+  return conversion and provider.fail(conversion) or text
 end
 
---- The passphrase; or nil and a sentence. It is asked for only where the key is encrypted.
+--- The passphrase of the key. It is asked for only where the key is encrypted.
 local function find_passphrase(passphrase)
-  if passphrase == nil then
-    return nil, "the private key is encrypted: set the option passphrase"
-  elseif type(passphrase) == "string" then
+  need(passphrase, "the private key is encrypted: set the option passphrase")
+  if type(passphrase) == "string" then
     return passphrase
   end
   local ok, given = protected_call(passphrase)
-  if ok and type(given) == "string" then
-    return given
-  end
-  return nil, "the function passphrase gave no passphrase"
+  local is_given = ok and type(given) == "string"
+  return need(is_given and given, "the function passphrase gave no passphrase")
 end
 
---- Reads certificate and key; or returns nil and a sentence.
+--- Reads certificate and key.
 local function load(checked)
-  local is_public, allow = checked.private_key ~= nil, checked.allow_world_readable
-  local certificate, message = read(checked.certificate, is_public or allow)
-  local key = certificate
-  if certificate and is_public then
-    key, message = read(checked.private_key, allow)
-  end
-  if not key then
-    return nil, message
-  end
+  local key_place, allow = checked.private_key, checked.allow_world_readable
+  local certificate = read(checked.certificate, key_place ~= nil or allow)
+  local key = key_place and read(key_place, allow) or certificate
   return read_key_pair(certificate, key, function()
     return find_passphrase(checked.passphrase)
   end)
 end
 
---- An assertion for one request (RFC 7519); or nil and a sentence.
+--- An assertion for one request (RFC 7519).
 local function assertion_of(pair, checked, audience, now)
   local _, expires = pair.certificate:getLifetime()
-  if now >= expires then
-    return nil, "the certificate has expired: upload a new one to the app registration"
-  end
+  need(now < expires, "the certificate has expired: upload a new one to the app registration")
   local begins = math.floor(now)
   local header = json.encode {
     alg = checked.algorithm,
@@ -100,9 +91,8 @@ local function assertion_of(pair, checked, audience, now)
   }
   local text = base64url.encode(header) .. "." .. base64url.encode(claims)
   local ok, signature = pcall(signer[checked.algorithm], pair, text)
-  if not ok or not signature then
-    return nil, ("OpenSSL cannot sign with this key (%s)"):format(checked.algorithm)
-  end
+  local message = "OpenSSL cannot sign with this key (%s)"
+  need(ok and signature, message:format(checked.algorithm))
   return text .. "." .. base64url.encode(signature)
 end
 
@@ -110,14 +100,8 @@ return provider.kind("client_certificate", rules, function(checked)
   local pair
   return function(ask)
     return oauth.sign_in(ask, checked, function(place)
-      local message, assertion
-      if not pair then
-        pair, message = load(checked)
-      end
-      if pair then
-        assertion, message = assertion_of(pair, checked, oauth.url(place), ask.now())
-      end
-      return assertion and oauth.proof(assertion), message
+      pair = pair or load(checked)
+      return oauth.proof(assertion_of(pair, checked, oauth.url(place), ask.now()))
     end)
   end
 end)

@@ -6,6 +6,8 @@ local protected_call = require "autopilot.base.protected_call"
 local provider = require "autopilot.token.provider"
 local secret_file = require "autopilot.token.secret_file"
 
+local need = provider.need
+
 ---@class autopilot.token.ClientSecretOptions: autopilot.token.CommonOptions
 ---@field client_id string
 ---@field client_secret (string|fun(ask: autopilot.TokenAsk): string?, string?)? the secret, or a function that is asked for it at each request
@@ -27,35 +29,26 @@ local rules = authority.rules {
 }
 rules.client_id.required = true
 
---- The secret that a function of the user returns; or nil and a sentence.
+--- The secret that a function of the user returns.
 local function ask_for_secret(callable, ask)
   local ok, secret, message = protected_call(callable, ask)
-  if not ok then
-    -- The error is not repeated, because it may quote the secret.
-    return nil, "the function client_secret raised an error"
-  elseif type(secret) ~= "string" or check_secret(secret) then
+  need(ok, "the function client_secret raised an error") -- not repeated: it may quote the secret
+  if type(secret) ~= "string" or check_secret(secret) then
     local said = provider.cleaner()(message)
-    return nil, "the function client_secret gave no secret" .. (said and ": " .. said or "")
+    provider.fail("the function client_secret gave no secret" .. (said and ": " .. said or ""))
   end
   return secret
 end
 
 return provider.kind("client_secret", rules, function(checked)
-  if (checked.client_secret == nil) == (checked.client_secret_file == nil) then
+  local secret, path = checked.client_secret, checked.client_secret_file
+  if (secret == nil) == (path == nil) then
     return nil, "needs one of the options 'client_secret' and 'client_secret_file'"
   end
-  local secret = checked.client_secret
   return function(ask)
     return oauth.sign_in(ask, checked, function()
-      local found, message = secret, nil
-      if secret == nil then
-        found, message =
-          secret_file.read_line(checked.client_secret_file, checked.allow_world_readable)
-        secret = found
-      elseif type(secret) ~= "string" then
-        found, message = ask_for_secret(secret, ask)
-      end
-      return found and { client_secret = found }, message
+      secret = secret or need(secret_file.read_line(path, checked.allow_world_readable))
+      return { client_secret = type(secret) == "string" and secret or ask_for_secret(secret, ask) }
     end)
   end
 end)

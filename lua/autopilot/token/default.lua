@@ -40,5 +40,5 @@ return provider.kind("default", rules, function(checked)
   for index, member in ipairs(members) do
     members[index] = cached(member)
   end
-  return chain(members, nil, names)
+  return chain(members, names)
 end)

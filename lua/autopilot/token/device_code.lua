@@ -10,6 +10,8 @@ local oauth = require "autopilot.token.oauth"
 local protected_call = require "autopilot.base.protected_call"
 local provider = require "autopilot.token.provider"
 
+local need = provider.need
+
 ---@class autopilot.token.DeviceCodeOptions: autopilot.token.CommonOptions
 ---@field client_id string of an application that allows public client flows
 ---@field prompt fun(info: autopilot.token.DevicePrompt) shows the person what to do
@@ -43,21 +45,21 @@ local slower = 5
 -- Seconds up to which waits double while the network or the service fails.
 local longest_interval = 60
 
---- The code that the service has given out, or nil when the answer holds none.
+--- Reads the answer that gives out a code.
 local function read_device(answer)
   local device_code, line = answer.device_code, provider.cleaner()
   local user_code, uri = line(answer.user_code), line(answer.verification_uri)
   local is_right = type(device_code) == "string" and device_code:find "^[\33-\126]+$"
-  if not is_right or not user_code or not uri then
-    return nil
-  end
+  need(
+    is_right and user_code and uri,
+    "the device code endpoint's answer holds no code that can be used"
+  )
   local interval = life.positive(answer.interval) or default_interval
   local lifetime = math.min(life.positive(answer.expires_in) or default_lifetime, longest_lifetime)
   local instruction = "To sign in, open %s and enter the code %s."
   return {
     code = device_code,
     interval = math.min(interval, longest_interval),
-    lifetime = lifetime,
     info = {
       user_code = user_code,
       verification_uri = uri,
@@ -90,10 +92,10 @@ local function poll(ask, place, device)
   local began, waited, interval = now(), 0, device.interval
   while true do
     -- The clock may be set back, or not move in a test: so the waits are counted as well.
-    if math.max(now() - began, waited) + interval > device.lifetime then
-      return provider.failure(ends.expired_token, { code = "expired_token" })
+    if math.max(now() - began, waited) + interval > device.info.expires_in then
+      provider.fail(ends.expired_token, { code = "expired_token" })
     elseif ask.deadline and now() >= ask.deadline then
-      return nil, "the deadline passed before anybody signed in", { is_transient = true }
+      provider.fail("the deadline passed before anybody signed in", { is_transient = true })
     end
     sleep(interval)
     waited = waited + interval
@@ -110,16 +112,9 @@ end
 
 --- Asks for a code, shows it to the person and waits. Returns what `oauth.request` does.
 local function sign_in(ask, place, prompt)
-  local answer, message, details = oauth.post(ask, place, { scope = place.scope }, "devicecode")
-  if not answer then
-    return nil, message, details
-  end
-  local device = read_device(answer)
-  if not device then
-    return provider.failure "the device code endpoint's answer holds no code that can be used"
-  elseif not protected_call(prompt, device.info) then
-    return provider.failure "the function prompt raised an error"
-  end
+  local form = { scope = place.scope }
+  local device = read_device(need(oauth.post(ask, place, form, "devicecode")))
+  need(protected_call(prompt, device.info), "the function prompt raised an error")
   return poll(ask, place, device)
 end
 
@@ -136,39 +131,29 @@ return provider.kind("device_code", rules, function(checked)
   -- or resource, so the newest is tried for a tenant that has none of its own.
   local refresh_tokens = {}
 
-  --- Signs in with a refresh token, or else by a person.
-  local function get_token(ask, place, key)
-    local known = refresh_tokens[key] or refresh_tokens[place.authority]
-    if known then
-      local token, expires_in, extra = oauth.request(ask, place, {
-        grant_type = "refresh_token",
-        refresh_token = known,
-        scope = place.scope,
-      })
-      if token or not needs_person[extra.code] then
-        return token, expires_in, extra
-      elseif refresh_tokens[key] == refresh_tokens[place.authority] then
-        refresh_tokens[place.authority] = nil
-      end
-      refresh_tokens[key] = nil
-    end
-    return sign_in(ask, place, checked.prompt)
-  end
-
   return function(ask)
-    local place, message = authority.find(checked, ask, fallback)
-    if not place then
-      return provider.failure(message)
-    end
+    local place = authority.find(checked, ask, fallback)
     -- A refresh token is given only where this scope is asked for.
     place.scope = place.scope .. " offline_access"
-    local key = place.authority .. " " .. place.tenant
-    local token, expires_in, extra = get_token(ask, place, key)
+    local own, any = place.authority .. " " .. place.tenant, place.authority
+    local known = refresh_tokens[own] or refresh_tokens[any]
+    local token, expires_in, extra
+    if known then
+      local form = { grant_type = "refresh_token", refresh_token = known, scope = place.scope }
+      token, expires_in, extra = oauth.request(ask, place, form)
+    end
+    if not known or (not token and needs_person[extra.code]) then
+      if refresh_tokens[own] == refresh_tokens[any] then
+        refresh_tokens[any] = nil
+      end
+      refresh_tokens[own] = nil
+      token, expires_in, extra = sign_in(ask, place, checked.prompt)
+    end
     if not token then
       return nil, expires_in, extra
     end
-    refresh_tokens[key] = extra.refresh_token or refresh_tokens[key]
-    refresh_tokens[place.authority] = refresh_tokens[key]
+    refresh_tokens[own] = extra.refresh_token or refresh_tokens[own]
+    refresh_tokens[any] = refresh_tokens[own]
     return token, expires_in, { refresh_in = extra.refresh_in }
   end
 end)

@@ -9,24 +9,23 @@
 local dates = require "autopilot.base.dates"
 local json = require "autopilot.base.json"
 local life = require "autopilot.token.life"
+local merged = require "autopilot.base.merged"
 local protected_call = require "autopilot.base.protected_call"
 local provider = require "autopilot.token.provider"
 
 local endpoint = {}
 
 ---@class autopilot.token.HttpRequest
----@field method string? default `GET`
 ---@field url string
 ---@field headers table<string, string>
----@field body string?
----@field timeout { connect: number, total: number } seconds
+---@field form table<string, string>? is posted; default: the request is a GET
+---@field timeout { connect: number, total: number }? seconds; default 10 and 30
 ---@field secrets string[]? must not come back in a message
 ---@field source string? begins each message about this request
 
 ---@class autopilot.token.HttpAnswer
 ---@field status integer
 ---@field headers table<string, string> names in lower case
----@field body string empty when it was not text, or too long
 ---@field object table? the JSON object that the body holds
 
 ---@class autopilot.token.Details
@@ -73,6 +72,8 @@ endpoint.not_yet_known = "700027"
 
 -- Bytes. Answers have a few thousand; a longer one is not read.
 local longest_answer = 256 * 1024
+
+local default_timeout = { connect = 10, total = 30 }
 
 -- Seconds to wait after a refusal that names no time, and the longest wait (MSAL's numbers).
 local default_wait, longest_wait = 5, 3600
@@ -191,12 +192,10 @@ local function read_response(response)
     return nil
   end
   local body, headers = response.body, response.headers
-  body = type(body) == "string" and #body <= longest_answer and body or ""
-  local object = json.decode(body)
+  local object = type(body) == "string" and #body <= longest_answer and json.decode(body)
   return {
     status = status,
     headers = type(headers) == "table" and headers or {},
-    body = body,
     object = type(object) == "table" and object or nil,
   }
 end
@@ -210,20 +209,22 @@ end
 function endpoint.request(ask, request)
   local clean = provider.cleaner(request.secrets)
   local source = request.source and request.source .. ": " or ""
+  local form = request.form
+  local content_type = form and { ["Content-Type"] = "application/x-www-form-urlencoded" }
   local ok, response, network = protected_call(ask.transport, {
-    method = request.method or "GET",
+    method = form and "POST" or "GET",
     url = request.url,
-    headers = request.headers,
-    body = request.body,
-    timeout = { connect = request.timeout.connect, total = request.timeout.total },
+    headers = merged(request.headers, content_type),
+    body = form and endpoint.encode_form(form),
+    timeout = merged(request.timeout or default_timeout),
   })
   if not ok then
     local raised = clean(response) or "no message"
-    return provider.failure(source .. "the transport failed: " .. raised)
+    provider.fail(source .. "the transport failed: " .. raised)
   end
   local answer = read_response(response)
   if response ~= nil and not answer then
-    return provider.failure(source .. "the transport returned no response")
+    provider.fail(source .. "the transport returned no response")
   elseif answer and answer.status == 200 and answer.object and answer.object.error == nil then
     return answer.object
   elseif not answer or (network and not answer.object) then -- or the connection broke after the status
@@ -248,14 +249,15 @@ end
 --- Reads the token of an answer.
 ---@param object table
 ---@param now number Unix seconds
----@return string? token, number|string|nil expires_in seconds, when told; without a token the message
----@return table extra `refresh_in` (seconds), `refresh_token`, each when told; without a token the details
-function endpoint.read_token(object, now)
+---@param whose string? what holds the object, for the message
+---@return string token, number? expires_in seconds, when told
+---@return table extra `refresh_in` (seconds), `refresh_token`, each when told
+function endpoint.read_token(object, now, whose)
   local token, kind, refresh_token = object.access_token, object.token_type, object.refresh_token
   local is_bearer = kind == nil or (type(kind) == "string" and kind:lower() == "bearer")
-  if type(token) ~= "string" or not token:find "^[\33-\126]+$" or not is_bearer then
-    return provider.failure "the token endpoint's answer holds no token that can be used"
-  end
+  local is_right = type(token) == "string" and token:find "^[\33-\126]+$" and is_bearer
+  whose = whose or "the token endpoint's answer"
+  provider.need(is_right, whose .. " holds no token that can be used")
   if type(refresh_token) ~= "string" or refresh_token == "" then
     refresh_token = nil
   end

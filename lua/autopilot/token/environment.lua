@@ -7,6 +7,8 @@ local authority = require "autopilot.token.authority"
 local merged = require "autopilot.base.merged"
 local provider = require "autopilot.token.provider"
 
+local need = provider.need
+
 ---@class autopilot.token.EnvironmentOptions: autopilot.token.CommonOptions
 ---@field tenant string? default: that of the client, else AZURE_TENANT_ID
 ---@field client_id string? default: AZURE_CLIENT_ID
@@ -21,14 +23,13 @@ local ways = {
   { "workload_identity", option = "token_file", variable = "AZURE_FEDERATED_TOKEN_FILE" },
 }
 
---- The provider that the environment names; or nil and a sentence.
+--- The provider that the environment names.
 local function open(checked, variable)
   for _, way in ipairs(ways) do
     local value = variable(way.variable)
-    local client_id = checked.client_id or variable "AZURE_CLIENT_ID"
-    if value and not client_id then
-      return nil, "the environment is not complete: set AZURE_CLIENT_ID"
-    elseif value then
+    if value then
+      local client_id = checked.client_id or variable "AZURE_CLIENT_ID"
+      need(client_id, "the environment is not complete: set AZURE_CLIENT_ID")
       local given = merged(checked, { client_id = client_id, [way.option] = value })
       local has_key = way.option == "certificate"
       given.passphrase = has_key and variable "AZURE_CLIENT_CERTIFICATE_PASSWORD" or nil
@@ -36,22 +37,17 @@ local function open(checked, variable)
       return provider.open(way[1], given, "the environment is wrong: ")
     end
   end
-  return nil,
+  provider.fail(
     "the environment names no way to sign in: set AZURE_CLIENT_SECRET, "
       .. "AZURE_CLIENT_CERTIFICATE_PATH or AZURE_FEDERATED_TOKEN_FILE"
+  )
 end
 
 return provider.kind("environment", rules, function(checked)
   local variable = authority.environment(checked)
   local chosen
   return function(ask)
-    local message
-    if not chosen then
-      chosen, message = open(checked, variable)
-    end
-    if not chosen then
-      return provider.failure(message)
-    end
+    chosen = chosen or open(checked, variable)
     return chosen(merged(ask, { tenant = ask.tenant or variable "AZURE_TENANT_ID" }))
   end
 end)

@@ -22,8 +22,8 @@ local function time_left(ask)
 end
 
 --- A copy of `ask` for the provider. Its `transport` and `sleep` renew the lease for as long as they may take.
--- `facts.lacked_time` is set when a request timed out because of the deadline.
-local function watched(lease, ask, facts)
+-- `results.lacked_time` is set when a request timed out because of the deadline.
+local function watched(lease, ask, results)
   local function expect(seconds)
     local wanted, left = type(seconds) == "number" and seconds or default_timeout, time_left(ask)
     lease:renew(math.max(0, math.min(wanted, left)) + patience)
@@ -36,7 +36,7 @@ local function watched(lease, ask, facts)
       local is_cut = expect(timeout and timeout.total)
       local response, network = transport(request)
       if is_cut and type(network) == "table" and network.timeout then
-        facts.lacked_time = true
+        results.lacked_time = true
       end
       return response, network
     end,
@@ -47,21 +47,23 @@ local function watched(lease, ask, facts)
   })
 end
 
---- The results of a fetch as a list. An error that it raises becomes nil and a message.
-local function results_of(ok, ...)
+--- Fetches, and passes the results to those who wait for the lease. An error that is raised becomes nil and a
+-- message.
+---@param lease autopilot.Lease? nil: the holder of the lease waits for this coroutine
+---@return table results up to three values, and `lacked_time`
+local function run(fetch, ask, lease)
+  local results = {}
+  local ok, first, second, third =
+    protected_call(fetch, lease and watched(lease, ask, results) or ask)
   if ok then
-    return { ... }
+    results[1], results[2], results[3] = first, second, third
+  else
+    results[2] = type(first) == "string" and first or "the token provider raised an error"
   end
-  local raised = ...
-  return { nil, type(raised) == "string" and raised or "the token provider raised an error" }
-end
-
---- Fetches while holding the lease, and passes the results to the waiters.
-local function hold(lease, ask, fetch)
-  local facts = {}
-  local results = results_of(protected_call(fetch, watched(lease, ask, facts)))
-  results.lacked_time = facts.lacked_time or time_left(ask) <= 0
-  lease:release(results)
+  results.lacked_time = results.lacked_time or time_left(ask) <= 0
+  if lease then
+    lease:release(results)
+  end
   return results
 end
 
@@ -81,19 +83,18 @@ end
 return function(leases, key, ask, fetch)
   while true do
     local lease = leases:take(key, default_timeout)
-    if lease then
-      local results = hold(lease, ask, fetch)
-      return false, results[1], results[2], results[3]
+    local how, seen
+    if not lease then
+      how, seen = leases:wait(key, ask)
     end
-    local how, seen = leases:wait(key, ask)
     local results = how == "over" and seen and seen.lease and seen.lease.result
-    if results and not can_do_better(results, ask) then
-      return true, results[1], results[2], results[3]
+    if lease or how == "inside" then
+      results = run(fetch, ask, lease)
+      return false, results[1], results[2], results[3]
     elseif how == "late" then
       return true, nil, "the deadline passed while another was fetching the token"
-    elseif how == "inside" then
-      results = results_of(protected_call(fetch, ask))
-      return false, results[1], results[2], results[3]
+    elseif results and not can_do_better(results, ask) then
+      return true, results[1], results[2], results[3]
     end
   end
 end

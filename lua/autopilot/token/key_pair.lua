@@ -1,13 +1,34 @@
---- Reads an RSA private key, plain or encrypted (RFC 5958, 8018, 1421), and its certificate out of PEM, through
--- luaossl.
+--- Reads an RSA private key, plain or encrypted (RFC 5958, 8018, 1421), and its certificate out of PEM (RFC 7468),
+-- through luaossl.
 --
 -- luaossl accepts a passphrase for PKCS #12 (RFC 7292), but not for a key. So an encrypted key is wrapped in
 -- PKCS #12 in memory, and OpenSSL decrypts it with any encryption that it knows. Keys in OpenSSL's older
 -- PEM encryption (RFC 1421) cannot be wrapped, and are decrypted here.
 
-local pem = require "autopilot.token.pem"
+local base64url = require "autopilot.base.base64url"
 local provider = require "autopilot.token.provider"
 local sentence = require "autopilot.base.sentence"
+
+local need = provider.need
+
+--- The readable blocks of a text in PEM, in order: label, DER, and the header fields of the older encrypted form.
+local function blocks_of(text)
+  local blocks = {}
+  for label, inside in
+    text:gmatch "%-%-%-%-%-BEGIN ([%w ]+)%-%-%-%-%-(.-)%-%-%-%-%-END %1%-%-%-%-%-"
+  do
+    local fields = {}
+    local base64 = inside:gsub("([%w-]+):[ \t]*([^\r\n]*)", function(name, value)
+      fields[name] = value
+      return ""
+    end)
+    local der = base64url.decode((base64:gsub("%s+", "")))
+    if der then
+      blocks[#blocks + 1] = { label = label, fields = fields, der = der }
+    end
+  end
+  return blocks
+end
 
 --- An element of DER: its tag, its length in two bytes, and its content.
 local function element(tag, ...)
@@ -77,14 +98,15 @@ end
 local older_ciphers =
   { ["aes-128-cbc"] = 16, ["aes-192-cbc"] = 24, ["aes-256-cbc"] = 32, ["des-ede3-cbc"] = 24 }
 
+local unknown_cipher = "the private key is encrypted in a way that is not known here: write it "
+  .. "anew with 'openssl pkcs8 -topk8 -v2 aes-256-cbc'"
+
 --- The same for that form, which makes the key of the cipher by a chain of MD5 sums.
 local function open_older(openssl, block, passphrase)
   local name, hex = block.fields["DEK-Info"]:lower():match "^([%w-]+),(%x+)%s*$"
   local length = older_ciphers[name or ""]
   if not length then
-    return nil,
-      "the private key is encrypted in a way that is not known here: write it anew with "
-        .. "'openssl pkcs8 -topk8 -v2 aes-256-cbc'"
+    return nil, unknown_cipher
   end
   local vector = hex:gsub("%x%x", function(pair)
     return string.char(tonumber(pair, 16))
@@ -98,63 +120,47 @@ local function open_older(openssl, block, passphrase)
   return openssl.pkey.new(assert(cipher:final(block.der)), "DER", "private")
 end
 
---- The private key of a block; or nil and a sentence. The error of luaossl is not repeated, because it may quote
--- anything.
+--- The private key of a block. The error of luaossl is not repeated, because it may quote anything.
 local function open_block(openssl, block, ask_for_passphrase)
   local is_older = block.fields["DEK-Info"] ~= nil
   if not is_older and block.label ~= "ENCRYPTED PRIVATE KEY" then
     local ok, key = pcall(openssl.pkey.new, block.der, "DER", "private")
-    if ok then
-      return key
-    end
-    return nil, "the private key cannot be read: it is damaged"
+    return need(ok and key, "the private key cannot be read: it is damaged")
   end
-  local passphrase, missing = ask_for_passphrase()
-  if not passphrase then
-    return nil, missing
-  end
-  local open = is_older and open_older or open_pkcs8
-  local ok, key, message = pcall(open, openssl, block, passphrase)
-  if ok and (key or message) then
-    return key, message
-  end
-  return nil, "the passphrase is wrong, or the private key is damaged"
+  local passphrase = ask_for_passphrase()
+  local ok, key, message = pcall(is_older and open_older or open_pkcs8, openssl, block, passphrase)
+  return need(ok and key, message or "the passphrase is wrong, or the private key is damaged")
 end
 
---- The first private key in a text; or nil and a sentence.
+--- The first private key in a text.
 local function find_key(openssl, text, ask_for_passphrase)
-  for _, block in ipairs(pem.blocks(text)) do
+  for _, block in ipairs(blocks_of(text)) do
     if block.label:find "PRIVATE KEY$" then
-      local key, message = open_block(openssl, block, ask_for_passphrase)
-      if key and key:type() ~= "rsaEncryption" then
-        return nil, "the private key must be an RSA key: Entra takes no other"
-      end
-      return key, message
+      local key = open_block(openssl, block, ask_for_passphrase)
+      local is_rsa = key:type() == "rsaEncryption"
+      return need(is_rsa and key, "the private key must be an RSA key: Entra takes no other")
     end
   end
-  return nil, "there is no private key in PEM that can be read"
+  provider.fail "there is no private key in PEM that can be read"
 end
 
---- The certificate of the key among those of a text; or nil and a sentence.
+--- The certificate of the key among those of a text.
 local function find_certificate(openssl, text, key)
-  local public, count = key:toPEM "public", 0
+  local complaint = "there is no certificate in PEM that can be read"
   local function read(der)
     local certificate = openssl.x509.new(der, "DER")
     return certificate, certificate:getPublicKey():toPEM "public"
   end
-  for _, block in ipairs(pem.blocks(text)) do
-    local is_certificate = block.label:find "CERTIFICATE$"
-    local ok, certificate, its_public = pcall(read, block.der)
-    if is_certificate and ok then
-      count = count + 1
-      if its_public == public then
+  for _, block in ipairs(blocks_of(text)) do
+    local ok, certificate, public = pcall(read, block.der)
+    if ok and block.label:find "CERTIFICATE$" then
+      if public == key:toPEM "public" then
         return certificate
       end
+      complaint = "the private key is not that of the certificate"
     end
   end
-  return nil,
-    count == 0 and "there is no certificate in PEM that can be read"
-      or "the private key is not that of the certificate"
+  provider.fail(complaint)
 end
 
 ---@class autopilot.token.KeyPair
@@ -162,21 +168,21 @@ end
 ---@field key table
 ---@field certificate table of several certificates, the one of the key
 
---- Reads key and certificate.
+--- Reads key and certificate. Its messages contain no part of key or passphrase.
 ---@param certificate_text string PEM
 ---@param key_text string PEM
----@param ask_for_passphrase fun(): string?, string? called only for an encrypted key
----@return autopilot.token.KeyPair?, string? message one sentence without a part of key or passphrase
+---@param ask_for_passphrase fun(): string called only for an encrypted key
+---@return autopilot.token.KeyPair
 return function(certificate_text, key_text, ask_for_passphrase)
   local openssl, missing =
     provider.luaossl("pkey", "x509", "digest", "rand", "cipher", "hmac", "pkcs12")
   if not openssl then
-    return nil, "signing with a certificate " .. missing
+    provider.fail("signing with a certificate " .. missing)
   end
-  local key, message = find_key(openssl, key_text, ask_for_passphrase)
-  local certificate
-  if key then
-    certificate, message = find_certificate(openssl, certificate_text, key)
-  end
-  return certificate and { openssl = openssl, key = key, certificate = certificate }, message
+  local key = find_key(openssl, key_text, ask_for_passphrase)
+  return {
+    openssl = openssl,
+    key = key,
+    certificate = find_certificate(openssl, certificate_text, key),
+  }
 end

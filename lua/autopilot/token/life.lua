@@ -17,7 +17,8 @@ local long_life = 7200
 ---@field claims string? the claims request that it was fetched with
 ---@field obtained_at number
 ---@field expires_at number? nil when it is not known
----@field fresh_until number? from then on a new token is asked for; until there is one, this one is used
+---@field usable_until number from then on it is not handed out
+---@field fresh_until number from then on a new token is asked for; until there is one, this one is used
 
 ---@class autopilot.token.Limits
 ---@field minimum_life number seconds that a token must have left
@@ -38,73 +39,68 @@ end
 --- Seconds until the token expires, as its provider says, else as the token says itself; nil when neither
 -- tells.
 local function seconds_of(token, expires_in, now)
-  if type(expires_in) == "number" and expires_in <= 0 then
-    return 0
-  end
   local seconds = life.positive(expires_in)
-  if not seconds then
-    local claims = read_claims(token)
-    local expires_at = claims and life.positive(claims.exp)
-    seconds = expires_at and math.max(0, expires_at - now)
+  if seconds or type(expires_in) == "number" and expires_in <= 0 then
+    return seconds or 0
   end
-  return seconds
+  local claims = read_claims(token)
+  local expires_at = claims and life.positive(claims.exp)
+  return expires_at and math.max(0, expires_at - now)
+end
+
+--- Sets how long a token is usable, and fresh at most.
+---@param kept table `fresh_until` may be nil, `usable_until` is
+---@param limits autopilot.token.Limits
+---@return autopilot.token.Kept kept
+function life.limit(kept, limits)
+  kept.usable_until = kept.expires_at and kept.expires_at - limits.minimum_life
+    or kept.obtained_at + limits.unknown_life
+  kept.fresh_until = math.min(kept.fresh_until or math.huge, kept.usable_until)
+  return kept
 end
 
 --- Asks a provider for a token. Returns it with the times until which it is fresh and valid.
 ---@param provider autopilot.TokenProvider
 ---@param ask autopilot.TokenAsk
+---@param limits autopilot.token.Limits
 ---@return autopilot.token.Kept? kept nil when the provider failed
 ---@return any message, any details
-function life.fetch(provider, ask)
+function life.fetch(provider, ask, limits)
   local token, expires_in, extra = provider(ask)
   if type(token) ~= "string" or token == "" then
     return nil, expires_in, extra
   end
   local now = ask.now()
   local seconds = seconds_of(token, expires_in, now)
-  local early = type(extra) == "table" and life.positive(extra.refresh_in) or math.huge
-  if seconds and early >= seconds then
-    early = seconds >= long_life and seconds / 2 or math.huge
+  local early = type(extra) == "table" and life.positive(extra.refresh_in)
+  if seconds and (early or seconds) >= seconds then
+    early = seconds >= long_life and seconds / 2
   end
-  return {
+  return life.limit({
     token = token,
     claims = ask.claims,
     obtained_at = now,
     expires_at = seconds and now + seconds,
-    fresh_until = seconds and early < seconds and now + early or nil,
-  }
-end
-
---- When a token is no longer handed out, as Unix time.
----@param kept autopilot.token.Kept
----@param limits autopilot.token.Limits
----@return number
-function life.usable_until(kept, limits)
-  return kept.expires_at and kept.expires_at - limits.minimum_life
-    or kept.obtained_at + limits.unknown_life
+    fresh_until = seconds and early and now + early or nil,
+  }, limits)
 end
 
 --- Whether a token answers what is asked: it can still be used, and was fetched with the claims asked for.
 ---@param kept autopilot.token.Kept
 ---@param ask autopilot.TokenAsk
----@param limits autopilot.token.Limits
+---@param now number
 ---@return boolean
-function life.can_answer(kept, ask, limits)
-  return ask.now() < life.usable_until(kept, limits)
-    and (ask.claims == nil or kept.claims == ask.claims)
+function life.can_answer(kept, ask, now)
+  return now < kept.usable_until and (ask.claims == nil or kept.claims == ask.claims)
 end
 
---- The parts of a key as one text. Each has its length before it, so that different parts never give the
--- same text.
----@param ... string? nil counts as an empty part
+--- The tenant, cloud and scope that are asked for as one text. The lengths before the parts keep different
+-- parts from giving the same text.
+---@param ask autopilot.TokenAsk
 ---@return string
-function life.key_of(...)
-  local parts = {}
-  for index = 1, select("#", ...) do
-    local part = tostring((select(index, ...)) or "")
-    parts[index] = #part .. ":" .. part
-  end
-  return table.concat(parts)
+function life.key_of(ask)
+  local tenant, cloud = ask.tenant or "", ask.cloud or ""
+  return #tenant .. ":" .. tenant .. #cloud .. ":" .. cloud .. (ask.scope or "")
 end
 
 return life

@@ -12,6 +12,8 @@ local metadata_service = require "autopilot.token.managed_identity.metadata_serv
 local provider = require "autopilot.token.provider"
 local url_parts = require "autopilot.base.url"
 
+local need = provider.need
+
 ---@class autopilot.token.ManagedIdentityOptions
 ---@field client_id string? of a user-assigned identity; at most one of the three
 ---@field resource_id string?
@@ -25,6 +27,8 @@ local rules = authority.rules(
   { "client_id", "scope", "getenv" }
 )
 rules.resource_id, rules.object_id = rules.client_id, rules.client_id
+
+local identity_options = { "client_id", "resource_id", "object_id" }
 
 -- The endpoint is on this machine or beside it: if it exists, it accepts a connection at once.
 local timeout = { connect = 5, total = 30 }
@@ -95,7 +99,7 @@ local platforms = {
     variables = { "MSI_ENDPOINT" },
     endpoint = "MSI_ENDPOINT",
     is_local = true,
-    headers = { ["Content-Type"] = "application/x-www-form-urlencoded", Metadata = "true" },
+    headers = { Metadata = "true" },
     is_form = true,
   },
   -- The Azure Instance Metadata Service ("use managed identities on a virtual machine to acquire access
@@ -112,15 +116,19 @@ local platforms = {
     send = metadata_service.send,
   },
 }
+for _, platform in ipairs(platforms) do
+  platform.identities = platform.identities or {}
+  platform.send = platform.send or endpoint.request
+end
 
 --- The platform of the machine: the first whose variables are all set.
 local function detect(variable)
   for _, platform in ipairs(platforms) do
-    local has_all = true
+    local count = 0
     for _, wanted in ipairs(platform.variables) do
-      has_all = has_all and variable(wanted) ~= nil
+      count = count + (variable(wanted) and 1 or 0)
     end
-    if has_all then
+    if count == #platform.variables then
       return platform
     end
   end
@@ -132,28 +140,32 @@ local function is_link_local(host)
   return third ~= nil and math.max(tonumber(third), tonumber(fourth)) <= 255
 end
 
---- The URL of a platform's endpoint; or nil and what the address must be. Plain http goes to this machine,
--- and to link-local addresses where the platform has its endpoint there. The address is not quoted: it may
--- hide a password.
+--- The URL of a platform's endpoint. Plain http goes to this machine, and to link-local addresses where the
+-- platform has its endpoint there. A wrong address is not quoted: it may hide a password.
 local function endpoint_of(platform, variable)
   local text = variable(platform.endpoint) or platform.default_endpoint
   local origin, rest = text:match "^(%a+://[^/?#]*)(.*)$"
   local scheme, host, port = url_parts.split(origin or "")
+  local is_near = scheme ~= "http" or url_parts.is_loopback(host)
+  local must
   if (scheme ~= "https" and scheme ~= "http") or rest:find "[^\33-\126]" or rest:find "[#\\]" then
-    return nil, "must be an https or http URL without credentials, blanks or fragment"
-  elseif scheme == "http" and not url_parts.is_loopback(host) and platform.is_local then
-    return nil, "must be https: http is for loopback addresses only"
-  elseif scheme == "http" and not url_parts.is_loopback(host) and not is_link_local(host) then
-    return nil, "must be https: http is for loopback and link-local addresses only"
+    must = "be an https or http URL without credentials, blanks or fragment"
+  elseif not is_near and platform.is_local then
+    must = "be https: http is for loopback addresses only"
+  elseif not is_near and not is_link_local(host) then
+    must = "be https: http is for loopback and link-local addresses only"
   elseif platform.path and rest:find("?", 1, true) then
-    return nil, "must have no query"
+    must = "have no query"
+  end
+  if must then
+    provider.fail(platform.endpoint .. " must " .. must)
   end
   local url = ("%s://%s%s"):format(scheme, host, port) .. rest
   return platform.path and url:gsub("/+$", "") .. platform.path or url
 end
 
---- Tells a platform after a claims challenge which token was refused, as MSAL does: the hash of the token,
--- and that this client understands claims challenges. The hash needs luaossl.
+--- Sets the parameters that tell a platform which token was refused after a claims challenge, as MSAL does: the
+-- hash of the token, and that this client understands claims challenges. The hash needs luaossl.
 local function add_refused(refused, parameters)
   parameters.xms_cc = "cp1"
   local openssl = provider.luaossl "digest"
@@ -165,18 +177,19 @@ local function add_refused(refused, parameters)
   end
 end
 
---- The parameters of a request; or nil and a sentence.
-local function parameters_of(platform, ask, scope, context)
-  local parameters =
-    { resource = scope:gsub("/%.default$", ""), ["api-version"] = platform.version }
-  local kind = context.kind
-  local parameter = (platform.identities or {})[kind or "client_id"]
-  if kind and not parameter then
-    return nil, ("%s has no identity that is chosen by %s"):format(platform.name, kind)
-  elseif kind then
-    parameters[parameter] = context.identity
-  elseif platform.default_identity then
-    parameters[parameter] = context.variable(platform.default_identity)
+--- The parameters of a request.
+local function parameters_of(platform, ask, checked)
+  local resource = authority.scope(checked, ask):gsub("/%.default$", "")
+  local parameters = { resource = resource, ["api-version"] = platform.version }
+  if platform.default_identity then
+    parameters[platform.identities.client_id] = checked.variable(platform.default_identity)
+  end
+  for _, option in ipairs(identity_options) do
+    if checked[option] then
+      local name = platform.identities[option]
+      local message = "%s has no identity that is chosen by %s"
+      parameters[need(name, message:format(platform.name, option))] = checked[option]
+    end
   end
   if platform.takes_refused and ask.claims and ask.refused then
     add_refused(ask.refused, parameters)
@@ -184,92 +197,53 @@ local function parameters_of(platform, ask, scope, context)
   return parameters
 end
 
---- The request for a token; or nil and a sentence.
-local function request_of(platform, ask, scope, context)
-  local url, complaint = endpoint_of(platform, context.variable)
-  if not url then
-    return nil, platform.endpoint .. " " .. complaint
-  end
-  local parameters, message = parameters_of(platform, ask, scope, context)
-  if not parameters then
-    return nil, message
-  end
+--- The request for a token.
+local function request_of(platform, ask, checked)
+  local url = endpoint_of(platform, checked.variable)
+  local parameters = parameters_of(platform, ask, checked)
   local headers, secret = merged(platform.headers), nil
   if platform.secret then
-    secret = context.variable(platform.secret.variable)
-    if secret:find "[^\32-\126]" then
-      return nil, platform.secret.variable .. " must be one line of ASCII text"
-    end
+    secret = checked.variable(platform.secret.variable)
+    local is_line = not secret:find "[^\32-\126]"
+    need(is_line, platform.secret.variable .. " must be one line of ASCII text")
     headers[platform.secret.header] = secret
   end
-  local encoded = endpoint.encode_form(parameters)
-  local separator = url:find("?", 1, true) and "&" or "?"
+  if not platform.is_form then
+    local separator = url:find("?", 1, true) and "&" or "?"
+    url = url .. separator .. endpoint.encode_form(parameters)
+  end
   return {
     source = "managed identity of " .. platform.name,
-    method = platform.is_form and "POST" or "GET",
-    url = platform.is_form and url or url .. separator .. encoded,
+    url = url,
     headers = headers,
-    body = platform.is_form and encoded or nil,
+    form = platform.is_form and parameters or nil,
     timeout = timeout,
     secrets = { secret },
   }
 end
 
---- Asks the machine's platform for a token.
-local function ask_platform(ask, scope, context)
-  local platform = detect(context.variable)
-  local request, complaint = request_of(platform, ask, scope, context)
-  if not request then
-    return provider.failure(complaint)
-  end
-  local send = platform.send or endpoint.request
-  local object, message, details, answer = send(ask, request, context)
-  if not object then
-    if not answer and details.is_transient then
-      details.hint = platform.unreachable_hint or details.hint
-    end
-    return nil, message, details
-  end
-  local token, expires_in, extra = endpoint.read_token(object, ask.now())
-  if not token then
-    return nil, request.source .. ": " .. expires_in, extra
-  end
-  return token, expires_in, extra
-end
-
---- The option that chooses an identity; nil for the machine's own, or nil and a caller's mistake.
-local function kind_of(checked)
-  local kind
-  for _, option in ipairs { "client_id", "resource_id", "object_id" } do
-    if checked[option] and kind then
-      return nil, "takes one of 'client_id', 'resource_id' and 'object_id'"
-    end
-    kind = checked[option] and option or kind
-  end
-  return kind
-end
-
 return provider.kind("managed_identity", rules, function(checked)
-  local kind, mistake = kind_of(checked)
-  if mistake then
-    return nil, mistake
+  local count = 0
+  for _, option in ipairs(identity_options) do
+    count = count + (checked[option] and 1 or 0)
   end
-  local context = {
-    kind = kind,
-    identity = kind and checked[kind],
-    probe = checked.probe,
-    variable = authority.environment(checked),
-  }
+  if count > 1 then
+    return nil, "takes one of 'client_id', 'resource_id' and 'object_id'"
+  end
+  checked.variable = authority.environment(checked)
   return function(ask)
     if ask.has_several then
       local message = "a managed identity signs in to the machine's own tenant only, and there "
         .. "are several"
-      return provider.failure(message, { code = "TenantMismatch" })
+      provider.fail(message, { code = "TenantMismatch" })
     end
-    local scope, message = authority.scope(checked, ask)
-    if not scope then
-      return provider.failure(message)
+    local platform = detect(checked.variable)
+    local request = request_of(platform, ask, checked)
+    local object, message, details, answer = platform.send(ask, request, checked)
+    if not object and not answer then
+      details.hint = platform.unreachable_hint or details.hint
     end
-    return ask_platform(ask, scope, context)
+    local whose = request.source .. ": the token endpoint's answer"
+    return endpoint.read_token(need(object, message, details), ask.now(), whose)
   end
 end)

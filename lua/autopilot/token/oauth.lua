@@ -6,11 +6,8 @@ local authority = require "autopilot.token.authority"
 local core = require "autopilot.core"
 local endpoint = require "autopilot.token.endpoint"
 local merged = require "autopilot.base.merged"
-local provider = require "autopilot.token.provider"
 
 local oauth = {}
-
-local timeout = { connect = 10, total = 30 }
 
 -- Seconds before each further attempt with a certificate that Entra does not know yet.
 local waits_for_certificate = { 2, 4, 8 }
@@ -34,15 +31,9 @@ end
 function oauth.post(ask, place, form, name)
   local secret = form.client_secret or form.client_assertion
   return endpoint.request(ask, {
-    method = "POST",
     url = oauth.url(place, name),
-    headers = {
-      ["Accept"] = "application/json",
-      ["Content-Type"] = "application/x-www-form-urlencoded",
-      ["client-request-id"] = core.uuid(),
-    },
-    body = endpoint.encode_form(merged(form, { client_id = place.client_id, claims = ask.claims })),
-    timeout = timeout,
+    form = merged(form, { client_id = place.client_id, claims = ask.claims }),
+    headers = { Accept = "application/json", ["client-request-id"] = core.uuid() },
     secrets = { secret or form.device_code or form.refresh_token },
   })
 end
@@ -66,22 +57,15 @@ end
 -- yet is tried again, for 14 seconds in all.
 ---@param ask autopilot.TokenAsk
 ---@param checked table options, checked by `authority.rules`
----@param prove fun(place: autopilot.token.Place): table<string, string>?, string? called for each attempt
---- Returns the fields that prove who the application is; or nil and a sentence.
+---@param prove fun(place: autopilot.token.Place): table<string, string> called for each attempt
+--- Returns the fields that prove who the application is.
 ---@param fallback { tenant: string?, client_id: string? }? for what the options do not have
 ---@return string? token, number|string|nil expires_in, table extra
 function oauth.sign_in(ask, checked, prove, fallback)
-  local place, message = authority.find(checked, ask, fallback)
-  if not place then
-    return provider.failure(message)
-  end
+  local place = authority.find(checked, ask, fallback)
+  local grant = { grant_type = "client_credentials", scope = place.scope }
   for attempt = 1, #waits_for_certificate + 1 do
-    local form, complaint = prove(place)
-    if not form then
-      return provider.failure(complaint)
-    end
-    form.grant_type, form.scope = "client_credentials", place.scope
-    local token, expires_in, extra = oauth.request(ask, place, form)
+    local token, expires_in, extra = oauth.request(ask, place, merged(prove(place), grant))
     local wait = extra.reason == endpoint.not_yet_known and waits_for_certificate[attempt]
     if token or not wait or not ask.sleep then
       return token, expires_in, extra

@@ -1,71 +1,40 @@
---- Private keys and certificates as texts: the blocks of PEM (RFC 7468, 1421), and how to convert a file of
--- another form to PEM.
+--- Recognizes keys and certificates in other forms than PEM (RFC 7468), and tells how to convert them to PEM.
 
-local base64url = require "autopilot.base.base64url"
+local provider = require "autopilot.token.provider"
 
 local pem = {}
 
----@class autopilot.token.PemBlock
----@field label string `PRIVATE KEY`, `CERTIFICATE`, …
----@field fields table<string, string> header fields of the older encrypted form
----@field der string
+local utf16 = { "text in UTF-16", "iconv -f UTF-16 -t UTF-8 %s" }
+local key = { "a private key in DER", "openssl pkey -inform DER -in %s" }
+local pkcs12 = { "a PFX file (PKCS #12)", "openssl pkcs12 -in %s -nodes" }
+local pkcs7 = { "a PKCS #7 file", "openssl pkcs7 -in %s -print_certs" }
+local spc = { "an SPC or P7B file (PKCS #7)", "openssl pkcs7 -inform DER -in %s -print_certs" }
+local certificate = { "a certificate in DER", "openssl x509 -inform DER -in %s" }
 
---- The readable blocks of a text, in order.
----@param text string
----@return autopilot.token.PemBlock[]
-function pem.blocks(text)
-  local blocks = {}
-  for label, inside in
-    text:gmatch "%-%-%-%-%-BEGIN ([%w ]+)%-%-%-%-%-(.-)%-%-%-%-%-END %1%-%-%-%-%-"
-  do
-    local fields = {}
-    local base64 = inside:gsub("([%w-]+):[ \t]*([^\r\n]*)", function(name, value)
-      fields[name] = value
-      return ""
-    end)
-    local der = base64url.decode((base64:gsub("%s+", "")))
-    if der then
-      blocks[#blocks + 1] = { label = label, fields = fields, der = der }
-    end
-  end
-  return blocks
-end
-
--- Other forms of keys and certificates, and the command that converts each to PEM.
-local conversions = {
-  utf16 = { "text in UTF-16", "iconv -f UTF-16 -t UTF-8 %s" },
-  pfx = { "a PFX file (PKCS #12)", "openssl pkcs12 -in %s -nodes" },
-  spc = { "an SPC or P7B file (PKCS #7)", "openssl pkcs7 -inform DER -in %s -print_certs" },
-  pkcs7 = { "a PKCS #7 file", "openssl pkcs7 -in %s -print_certs" },
-  key = { "a private key in DER", "openssl pkey -inform DER -in %s" },
-  certificate = { "a certificate in DER", "openssl x509 -inform DER -in %s" },
+-- The other forms by how their texts begin, and the command that converts each to PEM. A form in DER begins
+-- with one sequence or two, whose lengths are left out here; a sequence has the tag "0".
+local forms = {
+  { "^\255\254", utf16 },
+  { "^\254\255", utf16 },
+  { "^%z?%-%z%-", utf16 },
+  { "%-BEGIN PKCS7%-", pkcs7 },
+  { "^0\2\1\3", pkcs12 }, -- its version
+  { "^0\2", key }, -- its version, which is lower
+  { "^0\6", spc }, -- the type of its content
+  { "^00\6", key }, -- the algorithm by which it is encrypted
+  { "^00", certificate },
 }
 
---- What is inside a sequence in DER; nil for anything else.
-local function inside_sequence(der)
-  local tag, length = der:byte(1, 2)
-  if tag == 0x30 and length then
-    return der:sub(length < 128 and 3 or length - 128 + 3)
+--- A text in DER without the lengths of the first two sequences; any other text as it is.
+local function without_lengths(text)
+  local tags = ""
+  for _ = 1, 2 do
+    local tag, length = text:byte(1, 2)
+    if tag == 0x30 and length then
+      tags, text = tags .. "0", text:sub(length < 128 and 3 or length - 128 + 3)
+    end
   end
-end
-
---- Which of these forms a text has, or nil. DER is recognized by how its outer sequence begins.
-local function form_of(text)
-  if text:find "^\255\254" or text:find "^\254\255" or text:find "^%z?%-%z%-" then
-    return "utf16"
-  elseif text:find("-----BEGIN PKCS7-----", 1, true) then
-    return "pkcs7"
-  end
-  local content = inside_sequence(text) or ""
-  if content:find "^\2" then -- a version: 3 of PKCS #12, less of keys
-    return content:find "^\2\1\3" and "pfx" or "key"
-  elseif content:find "^\6" then -- an object identifier, the type of content of PKCS #7
-    return "spc"
-  end
-  local first = inside_sequence(content)
-  if first then -- the algorithm by which a key is encrypted, or the certificate that is signed
-    return first:find "^\6" and "key" or "certificate"
-  end
+  return tags .. text
 end
 
 --- What a file is that does not hold PEM, and how to convert it; nil where neither is known.
@@ -73,12 +42,13 @@ end
 ---@param path string
 ---@return string? sentence
 function pem.conversion(text, path)
-  local conversion = conversions[form_of(text)]
-  if conversion then
-    local quoted = "'" .. path:gsub("'", "'\\''") .. "'"
-    local command = conversion[2]:format(quoted) .. " > certificate.pem"
-    local message = "%s: it is %s, and must be PEM: convert it with: %s"
-    return message:format(path, conversion[1], command)
+  local beginning = without_lengths(text)
+  for _, form in ipairs(forms) do
+    if beginning:find(form[1]) then
+      local name, command = form[2][1], form[2][2]:format(provider.shell_word(path))
+      local message = "%s: it is %s, and must be PEM: convert it with: %s > certificate.pem"
+      return message:format(path, name, command)
+    end
   end
 end
 

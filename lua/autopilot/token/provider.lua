@@ -1,9 +1,10 @@
---- What the providers of this folder share: how the providers of one kind are made, how one fails before it
--- sends anything, and how text from outside gets into a message.
+--- What the providers of this folder share: how the providers of one kind are made, how a sign-in fails, and
+-- how text from outside gets into a message.
 
 local core = require "autopilot.core"
 local merged = require "autopilot.base.merged"
 local options = require "autopilot.base.options"
+local protected_call = require "autopilot.base.protected_call"
 local redact = require "autopilot.base.redact"
 local sentence = require "autopilot.base.sentence"
 
@@ -11,6 +12,38 @@ local provider = {}
 
 -- Characters of a message, which is a part of one line of a report.
 local longest_message = 300
+
+-- The metatable of what `provider.fail` raises.
+local Failure = {}
+
+--- Ends the sign-in: raises, and the provider, which `provider.kind` has made, returns nil, message and details.
+---@param message string one line, without a secret
+---@param details table? fields of `autopilot.token.Details`; `is_transient` is false by default
+function provider.fail(message, details)
+  error(setmetatable({ message = message, details = details }, Failure), 0)
+end
+
+--- Returns the value, like `assert`; ends the sign-in where it is nil or false.
+---@generic T
+---@param value T?
+---@param message string?
+---@param details table?
+---@return T value
+function provider.need(value, message, details)
+  return value or provider.fail(message, details)
+end
+
+--- What a provider returns, after the sign-in came to its end or failed.
+local function results_of(ok, ...)
+  if ok then
+    return ...
+  end
+  local raised = ...
+  if getmetatable(raised) ~= Failure then
+    error(raised, 0)
+  end
+  return nil, raised.message, merged({ is_transient = false }, raised.details)
+end
 
 --- Returns the function that makes the providers of one kind from their options. A mistake in the options
 -- raises at its caller's line. A provider reads and sends nothing before it is asked; it is asked with `now`.
@@ -27,17 +60,10 @@ function provider.kind(name, rules, make)
       error(name .. ": " .. mistake, level)
     end
     return function(ask)
-      return provide(ask.now and ask or merged(ask, { now = core.now }))
+      ask = ask.now and ask or merged(ask, { now = core.now })
+      return results_of(protected_call(provide, ask))
     end
   end
-end
-
---- What a provider returns when it cannot get a token, has sent nothing, and would fail in the same way again.
----@param message string one line, without a secret
----@param facts { code: string?, hint: string? }?
----@return nil, string message, autopilot.token.Details details
-function provider.failure(message, facts)
-  return nil, message, merged(facts, { is_transient = false })
 end
 
 --- Makes a function that turns text from outside into one clean line of bounded length without secrets.
@@ -52,6 +78,13 @@ function provider.cleaner(secrets)
       return sentence.clean(redacted(text), limit or longest_message)
     end
   end
+end
+
+--- The text as one quoted word for the POSIX shell.
+---@param text string
+---@return string
+function provider.shell_word(text)
+  return "'" .. text:gsub("'", "'\\''") .. "'"
 end
 
 --- Modules of luaossl by their names, as `cipher`: an optional dependency, through which OpenSSL is used.
@@ -81,7 +114,7 @@ function provider.open(name, given, prefix)
   local made, result = pcall(require("autopilot.token." .. name), given)
   return made and result
     or function()
-      return provider.failure((prefix or "") .. tostring(result))
+      return nil, (prefix or "") .. tostring(result), { is_transient = false }
     end
 end
 

@@ -10,13 +10,7 @@ local json = require "autopilot.base.json"
 local life = require "autopilot.token.life"
 local merged = require "autopilot.base.merged"
 local protected_call = require "autopilot.base.protected_call"
-
----@class autopilot.token.StoredTokens: autopilot.token.Limits
----@field provider autopilot.TokenProvider asked when the store has no token
----@field store autopilot.Store
----@field identity string whose tokens these are: the application's client id, say
----@field sealing autopilot.token.SealedText? nil: tokens are kept as they are
----@field package leases autopilot.Leases?
+local sealed_text = require "autopilot.token.sealed_text"
 
 -- The first part of every key. Its number changes with the form of the values.
 local prefix = "autopilot:1:token:"
@@ -29,14 +23,7 @@ local largest_difference = 60
 local most_tries = 100
 
 local function encode(self, key, kept)
-  -- Whole seconds, as JSON keeps 14 digits of a number.
-  local text = json.encode {
-    token = kept.token,
-    obtained_at = math.floor(kept.obtained_at),
-    expires_at = kept.expires_at and math.floor(kept.expires_at),
-    fresh_until = kept.fresh_until and math.floor(kept.fresh_until),
-    claims = kept.claims,
-  }
+  local text = json.encode(kept)
   if text and self.sealing then
     return self.sealing:seal(key, text)
   end
@@ -58,7 +45,7 @@ local function decode(self, key, value, now)
     and type(kept.expires_at or 0) == "number"
     and type(kept.fresh_until or 0) == "number"
     and type(kept.claims or "") == "string"
-  return is_kept and kept or nil
+  return is_kept and life.limit(kept, self) or nil
 end
 
 --- The token in the store when it answers what is asked, and whether it needs no renewal yet. One that was
@@ -70,24 +57,18 @@ local function look(self, key, ask)
     return nil
   elseif kept.token == ask.refused or (ask.refresh and not ask.refused) then
     contract.call(self.store, "delete_if", key, value)
-  elseif life.can_answer(kept, ask, self) then
-    return kept, not kept.fresh_until or now < kept.fresh_until
+  elseif life.can_answer(kept, ask, now) then
+    return kept, now < kept.fresh_until
   end
 end
 
---- Asks the provider, and puts its token into the store. An error of the provider is passed on.
-local function ask_provider(self, key, ask, lease)
-  local ok, kept, message, details = protected_call(life.fetch, self.provider, ask)
-  local left = ok and kept and life.usable_until(kept, self) - ask.now() or 0
+--- Fetches a token, and puts it into the store.
+local function fetch(self, key, ask)
+  local kept, message, details = self.fetch(ask)
+  local left = kept and kept.usable_until - ask.now() or 0
   local value = left > 0 and kept.token ~= ask.refused and encode(self, key, kept)
   if value then
     contract.call(self.store, "set", key, value, left)
-  end
-  if lease then
-    lease:release()
-  end
-  if not ok then
-    error(kept, 0)
   end
   return kept, message, details
 end
@@ -111,26 +92,48 @@ local function look_or_take(self, key, ask)
   return kept, is_fresh, lease
 end
 
---- Makes a function that gets a token out of the store, else of the provider.
----@param self autopilot.token.StoredTokens
----@return fun(ask: autopilot.TokenAsk): autopilot.token.Kept?, any, any obtain `ask` has `now`
-return function(self)
-  self.leases = Leases.new(function(method, key, ...)
-    return contract.call(self.store, method, key, ...)
+--- What encrypts the tokens, or false for plain ones; nil and a sentence where the options do not fit together.
+local function sealing_of(given)
+  if not given.identity then
+    return nil, "option 'store' needs option 'identity': whose tokens these are"
+  elseif given.share == "plain" then
+    return false
+  elseif not given.encryption_key then
+    return nil, "option 'store' needs option 'encryption_key', or share = 'plain'"
+  end
+  local sealing, problem = sealed_text.new(given.encryption_key)
+  return sealing, "option 'encryption_key' " .. tostring(problem)
+end
+
+--- Makes a function that gets a token out of the store, else by `fetch`; or returns nil and a caller's mistake.
+---@param fetch_token fun(ask: autopilot.TokenAsk): autopilot.token.Kept?, any, any
+---@param given autopilot.token.CachedOptions with a store
+---@return (fun(ask: autopilot.TokenAsk): autopilot.token.Kept?, any, any)? obtain, string? mistake
+return function(fetch_token, given)
+  local sealing, mistake = sealing_of(given)
+  if sealing == nil then
+    return nil, mistake
+  end
+  local leases = Leases.new(function(method, key, ...)
+    return contract.call(given.store, method, key, ...)
   end)
+  local self = merged(given, { fetch = fetch_token, sealing = sealing, leases = leases })
   return function(ask)
     local tenant = ask.tenant and ask.tenant:lower()
-    local key = prefix .. life.key_of(self.identity, tenant, ask.cloud, ask.scope)
+    local place = life.key_of { tenant = tenant, cloud = ask.cloud, scope = ask.scope }
+    local key = prefix .. #self.identity .. ":" .. self.identity .. place
     local kept, is_fresh, lease = look_or_take(self, key, ask)
-    if is_fresh then
-      if lease then
-        lease:release()
-      end
-      return kept
+    local ok, newer, message, details = true, nil, nil, nil
+    if not is_fresh then
+      ok, newer, message, details = protected_call(fetch, self, key, ask)
     end
-    local newer, message, details = ask_provider(self, key, ask, lease)
-    if not newer and kept and ask.now() < life.usable_until(kept, self) then
-      return kept -- it cannot be renewed, and can still be used
+    if lease then
+      lease:release()
+    end
+    if not ok then
+      error(newer, 0)
+    elseif not newer and kept and ask.now() < kept.usable_until then
+      return kept -- it is fresh, or cannot be renewed and can still be used
     end
     return newer, message, details
   end

@@ -6,6 +6,9 @@
 local endpoint = require "autopilot.token.endpoint"
 local merged = require "autopilot.base.merged"
 local provider = require "autopilot.token.provider"
+local secret_file = require "autopilot.token.secret_file"
+
+local need = provider.need
 
 local arc = {}
 
@@ -37,42 +40,32 @@ function arc.key_path(challenge, folder)
   return is_inside and #file <= 255 and file:find "^[%w_-][%w_.-]*%.key$" and folder .. file or nil
 end
 
---- The key for a challenge; or nil and a sentence without a part of the key.
+--- The key in the file that a challenge names.
 local function key_for(challenge, variable)
   local folder = key_folder(variable)
   local path = folder and arc.key_path(challenge, folder)
-  if not path then
-    return nil, "the agent's challenge does not name a key file in its own folder"
-  end
-  local file = io.open(path, "rb")
-  if not file then
-    return nil,
-      "the agent's key file cannot be read: run as root or a member of the group himds (Linux), or "
-        .. "as an administrator or member of 'Hybrid agent extension applications' (Windows)"
-  end
-  local text = file:read(longest_key + 1) or ""
-  file:close()
-  local key = text:match "^%s*([\33-\126]+)%s*$"
-  if #text > longest_key or not key then
-    return nil, "the agent's key file must hold a key of at most 4096 bytes and nothing else"
-  end
-  return key
+  need(path, "Azure Arc's challenge does not name a key file in its own folder")
+  local text = secret_file.read(path, true)
+  local key = text and #text <= longest_key and text:match "^%s*([\33-\126]+)%s*$"
+  return need(
+    key,
+    "Azure Arc's key file cannot be read, or holds more than a key of at most 4096 bytes: run as "
+      .. "root or a member of the group himds (Linux), or as an administrator or member of 'Hybrid "
+      .. "agent extension applications' (Windows)"
+  )
 end
 
 --- Sends a request as `endpoint.request` does, and once more with the key when the agent challenges it.
 ---@param ask autopilot.TokenAsk
 ---@param request autopilot.token.HttpRequest
----@param context { variable: fun(name: string): string? }
+---@param checked { variable: fun(name: string): string? }
 ---@return table? object, string? message, autopilot.token.Details? details
-function arc.send(ask, request, context)
+function arc.send(ask, request, checked)
   local object, message, details, answer = endpoint.request(ask, request)
   if not answer or answer.status ~= 401 then
     return object, message, details
   end
-  local key, reason = key_for(answer.headers["www-authenticate"], context.variable)
-  if not key then
-    return provider.failure(request.source .. ": " .. reason)
-  end
+  local key = key_for(answer.headers["www-authenticate"], checked.variable)
   local headers = merged(request.headers, { Authorization = "Basic " .. key })
   return endpoint.request(ask, merged(request, { headers = headers, secrets = { key } }))
 end

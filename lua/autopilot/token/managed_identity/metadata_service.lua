@@ -2,6 +2,7 @@
 -- again.
 
 local endpoint = require "autopilot.token.endpoint"
+local provider = require "autopilot.token.provider"
 
 local metadata_service = {}
 
@@ -12,26 +13,14 @@ local waits_while_gone = { 10, 10, 10, 10, 10, 10, 10 }
 -- Seconds. A Retry-After above this ends the attempts.
 local longest_wait = 30
 
-local function is_worth_retrying(status)
-  return status == 404 or status == 410 or status == 429 or (status >= 500 and status <= 599)
-end
-
---- Seconds to wait before the next attempt; nil when there should be none.
-local function wait_after(answer, attempt, details)
-  local planned = (answer.status == 410 and waits_while_gone or waits)[attempt]
-  local told = answer.headers["retry-after"] and details.retry_after or 0
-  if is_worth_retrying(answer.status) and planned and told <= longest_wait then
-    return math.max(planned, told)
-  end
-end
-
-local function unavailable(is_transient)
-  return nil,
+local function fail_without_service(is_transient)
+  provider.fail(
     "there is no managed identity: no metadata service of Azure answers: no machine in Azure",
     {
       is_transient = is_transient,
       hint = "Sign in another way, or run this in Azure with a managed identity assigned.",
     }
+  )
 end
 
 --- Whether Azure's service answers there within so many seconds. Without the header it refuses at once: it
@@ -46,41 +35,43 @@ local function answers(ask, request, seconds)
 end
 
 --- Adds to the details of a refusal what its status tells.
-local function explain(answer, details)
-  if answer.status == 400 and answer.body:lower():find("identity not found", 1, true) then
+local function explain(status, message, details)
+  if status == 400 and message:lower():find("identity not found", 1, true) then
     details.hint = "Assign a managed identity to this machine; with several, or one that is only "
       .. "assigned by the user, set client_id."
   end
-  details.is_transient = details.is_transient or is_worth_retrying(answer.status)
+  details.is_transient = details.is_transient or status == 404 or status == 410
+end
+
+--- Seconds to wait before the next attempt; nil when there should be none.
+local function wait_after(attempt, answer, details)
+  local planned = (answer.status == 410 and waits_while_gone or waits)[attempt]
+  local told = answer.headers["retry-after"] and details.retry_after or 0
+  return details.is_transient and planned and told <= longest_wait and math.max(planned, told)
+    or nil
 end
 
 --- Sends a request until it succeeds or another attempt is of no use. With a `probe`, of the options or of
 -- a chain, a machine outside Azure is recognized within that many seconds.
 ---@param ask autopilot.TokenAsk
 ---@param request autopilot.token.HttpRequest
----@param context { probe: number?, has_answered: boolean? } kept between requests
+---@param checked table the provider's options; `has_answered` is set there once the service has answered
 ---@return table? object, string? message, autopilot.token.Details? details
-function metadata_service.send(ask, request, context)
-  local probe = context.probe or ask.probe
-  if probe and not context.has_answered then
-    if not answers(ask, request, probe) then
-      return unavailable(false)
-    end
-    context.has_answered = true
+function metadata_service.send(ask, request, checked)
+  local probe = checked.probe or ask.probe
+  if probe and not checked.has_answered then
+    checked.has_answered = answers(ask, request, probe) or fail_without_service(false)
   end
-  local attempt = 0
-  while true do
+  for attempt = 1, math.huge do
     local object, message, details, answer = endpoint.request(ask, request)
-    if not answer then
-      if details and details.is_transient then
-        return unavailable(true)
-      end
-      return object, message, details
+    if object then
+      return object
+    elseif not answer then
+      fail_without_service(true)
     end
-    attempt = attempt + 1
-    local seconds = ask.sleep and wait_after(answer, attempt, details)
+    explain(answer.status, message, details)
+    local seconds = ask.sleep and wait_after(attempt, answer, details)
     if not seconds then
-      explain(answer, details)
       return nil, message, details
     end
     ask.sleep(seconds)
