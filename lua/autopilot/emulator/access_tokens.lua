@@ -35,10 +35,7 @@ local remembered_after_expiry = 3600
 -- After so many new tokens those that expired long ago are forgotten.
 local sweep_interval = 1024
 
----@param known table<string, autopilot.emulator.Token> tokens that are accepted without having been made here
----@param lifetime number seconds
----@param made_up table the emulator's generator of identifiers
----@return autopilot.emulator.AccessTokens
+--- `known`: tokens that are accepted without having been made here, by their text.
 function AccessTokens.new(known, lifetime, made_up)
   local self = { known = {}, lifetime = lifetime, made_up = made_up, issued = {}, count = 0 }
   for text, token in pairs(known) do
@@ -67,10 +64,7 @@ local function jwt(self, token, now, claims)
   }, ".")
 end
 
---- Makes a token, remembers it, and sets its `expires` and `roles`.
----@param token autopilot.emulator.Token
----@param now number Unix seconds
----@return string text
+--- Makes the text of a token, remembers it, and sets the token's `expires` and `roles`.
 function AccessTokens:issue(token, now)
   self.count = self.count + 1
   if self.count % sweep_interval == 0 then
@@ -106,12 +100,8 @@ function AccessTokens:id_token(token, now)
   })
 end
 
---- Finds the token of a request and checks that it is accepted now.
----@param authorization string? the header's value
----@param audiences table<string, boolean> those that are accepted
----@param now number Unix seconds
----@return autopilot.emulator.Token? token
----@return string? message why it is refused
+--- The token in the header `Authorization`; nil and a message where it is not accepted now. `audiences` are those
+-- that are accepted.
 function AccessTokens:check(authorization, audiences, now)
   local scheme, text = (authorization or ""):match "^(%a+) +(%S+)$"
   if not scheme or scheme:lower() ~= "bearer" then

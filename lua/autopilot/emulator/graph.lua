@@ -3,6 +3,7 @@
 local AccessTokens = require "autopilot.emulator.access_tokens"
 local answers = require "autopilot.emulator.answers"
 local challenges = require "autopilot.emulator.challenges"
+local clouds = require "autopilot.base.clouds"
 local dates = require "autopilot.base.dates"
 
 local graph = {}
@@ -13,14 +14,8 @@ local read_permission = "DeviceManagementServiceConfig.Read.All"
 --- The audiences that Graph accepts: its id, and its address in each cloud, also with the second slash that comes
 -- of the scope `https://graph.microsoft.com//.default`.
 graph.audiences = { ["00000003-0000-0000-c000-000000000000"] = true }
-for _, host in ipairs {
-  "graph.microsoft.com",
-  "graph.microsoft.us",
-  "dod-graph.microsoft.us",
-  "microsoftgraph.chinacloudapi.cn",
-} do
-  graph.audiences["https://" .. host] = true
-  graph.audiences["https://" .. host .. "/"] = true
+for _, cloud in pairs(clouds) do
+  graph.audiences[cloud.graph], graph.audiences[cloud.graph .. "/"] = true, true
 end
 
 --- Seconds by which a zone, `Z` or an offset such as `-08:00`, is ahead of UTC; nil when it cannot be read.
@@ -44,14 +39,13 @@ function graph.stamp(seconds, zone)
 end
 
 local function has_one_of(roles, permissions)
+  local has_one = false
   for _, role in ipairs(roles) do
     for _, permission in ipairs(permissions) do
-      if role == permission then
-        return true
-      end
+      has_one = has_one or role == permission
     end
   end
-  return false
+  return has_one
 end
 
 --- The token of a request. Refuses a request without one that is accepted.

@@ -53,11 +53,15 @@ local token_rules = {
   audience = text,
 }
 
+local function obeys(rules, given)
+  return (pcall(options.check, "", rules, given))
+end
+
 --- A check that a table is a map from texts to tables that obey the rules.
 local function map_of(what, rules)
   return function(map)
     for key, entry in pairs(map) do
-      if type(key) ~= "string" or not pcall(options.check, what, rules, entry) then
+      if type(key) ~= "string" or not obeys(rules, entry) then
         return "must be a map with a right " .. what .. " for each text"
       end
     end
@@ -65,8 +69,7 @@ local function map_of(what, rules)
 end
 
 local function identity_complaint(given)
-  local is_right = pcall(options.check, "identity", identity_rules, given)
-  return not is_right and "must have a tenant and a client_id" or nil
+  return not obeys(identity_rules, given) and "must have a tenant and a client_id" or nil
 end
 
 local function zone_complaint(zone)

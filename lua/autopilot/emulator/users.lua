@@ -2,7 +2,7 @@
 --
 -- A test decides what a person does with a code, by `approve` and `decline`.
 
-local refuse = require("autopilot.emulator.answers").refuse
+local demand = require("autopilot.emulator.answers").demand
 
 ---@class autopilot.emulator.Users
 local Users = {}
@@ -25,9 +25,7 @@ Users.any_tenant = { common = true, organizations = true, consumers = true }
 -- A poll that comes too soon prolongs the interval by so many seconds (RFC 8628 section 3.5).
 local slower = 5
 
----@param rules { lifetime: number, interval: number } of codes, seconds
----@param made_up table the emulator's generator of identifiers
----@return autopilot.emulator.Users
+--- `rules`: seconds that a code lasts (`lifetime`) and between two polls (`interval`).
 function Users.new(rules, made_up)
   return setmetatable({
     rules = rules,
@@ -52,7 +50,7 @@ function Users:offer(client_id, tenant, asked, now)
   return code, self.sign_ins[code]
 end
 
---- The person `user` signs in with a code, or somebody declines to (nil). Returns false when no device shows the code.
+--- The person `user` signs in with a code; nil: declines to. Returns false when no device shows the code.
 function Users:decide(user_code, user)
   for _, sign_in in pairs(self.sign_ins) do
     if sign_in.user_code == user_code then
@@ -67,21 +65,20 @@ end
 function Users:poll(call)
   local code, now = call.fields.device_code, call.now
   local sign_in = self.sign_ins[code]
-  if not sign_in or sign_in.client_id ~= call.fields.client_id then
-    refuse(call, "unknown_device_code")
+  local is_known = sign_in and sign_in.client_id == call.fields.client_id
+  demand(call, is_known, "unknown_device_code")
+  local is_expired, last = sign_in.expires <= now, sign_in.polled_at
+  if is_expired or sign_in.declined then
+    self.sign_ins[code] = nil
+    demand(call, false, is_expired and "code_expired" or "declined")
   end
-  local is_over = sign_in.expires <= now or sign_in.declined
-  if not is_over and sign_in.polled_at and now - sign_in.polled_at < sign_in.interval then
-    sign_in.interval, sign_in.polled_at = sign_in.interval + slower, now
-    refuse(call, "polled_too_soon")
-  elseif not is_over and not sign_in.user then
-    sign_in.polled_at = now
-    refuse(call, "not_signed_in_yet")
+  sign_in.polled_at = now
+  if last and now - last < sign_in.interval then
+    sign_in.interval = sign_in.interval + slower
+    demand(call, false, "polled_too_soon")
   end
+  demand(call, sign_in.user, "not_signed_in_yet")
   self.sign_ins[code] = nil
-  if is_over then
-    refuse(call, sign_in.expires <= now and "code_expired" or "declined")
-  end
   return sign_in
 end
 
@@ -96,9 +93,8 @@ end
 -- ("Refresh tokens in the Microsoft identity platform").
 function Users:refresh(call)
   local left = self.refresh_tokens[call.fields.refresh_token]
-  if not left or left.client_id ~= call.fields.client_id then
-    refuse(call, "wrong_refresh_token")
-  end
+  local is_known = left and left.client_id == call.fields.client_id
+  demand(call, is_known, "wrong_refresh_token")
   return left.user
 end
 
