@@ -63,45 +63,41 @@ end
 ---@param report autopilot.Report
 ---@param given table<string, any> options of the command
 ---@param context autopilot.cli.Context
----@param describe (fun(report: autopilot.Report): string[])? as for `Output:report`
+---@param lines_of (fun(report: autopilot.Report): string[])? as for `Output:report`
 ---@return integer exit_code
-function client.finish(report, given, context, describe)
+function client.finish(report, given, context, lines_of)
   local tenant, origin = context:find(given, "tenant")
   if tenant and report.error and report.error.code == "TenantMismatch" then
     local cure = origin == "--tenant" and "name the one of the token" or "unset it"
-    report.hint = ("The tenant was named by %s: %s, or sign in to that tenant."):format(
-      origin,
-      cure
-    )
+    local hint = "The tenant was named by %s: %s, or sign in to that tenant."
+    report.hint = hint:format(origin, cure)
   end
-  context.output:report(report, given, describe)
+  context.output:report(report, given, lines_of)
   return outcome.exit_code(report)
 end
 
---- Runs a method of the client, with progress on a terminal where it may wait, and prints its report.
----@param method "sync"|"status"|"wait"|"ensure"
+--- Runs a command that is a method of the client, with progress on a terminal where it may wait.
+---@param command autopilot.cli.Command
 ---@param given table<string, any> options of the command
 ---@param context autopilot.cli.Context
----@param arguments table of the method
----@param own { describe: function?, complete: function? }? for a good report: see `finish`; takes client and report before the end
 ---@return integer exit_code
-function client.run(method, given, context, arguments, own)
-  local shown = method ~= "status" and progress.of_waiting(context, given) or {}
-  local may_ask = method == "sync" or method == "ensure"
+function client.run(command, given, context)
+  local arguments = command.arguments(given, context)
+  local shown = command.name ~= "status" and progress.of_waiting(context, given) or {}
   local function note_request(event)
-    if event.type == "attempt" and may_ask then
+    if event.type == "attempt" and command.asks_for_sync then
       context.if_interrupted = "the request for a sync may have been sent"
     end
   end
   local opened = client.open(given, context, { sleep = shown.sleep, on_event = note_request })
   arguments.on_progress = shown.on_progress
-  local report, failure = opened[method](opened, arguments)
-  report, own = report or failure, own or {}
-  if own.complete then
-    own.complete(opened, report)
+  local report, failure = opened[command.name](opened, arguments)
+  report = report or failure
+  if command.complete then
+    command.complete(report, opened)
   end
   opened:close()
-  return client.finish(report, given, context, own.describe)
+  return client.finish(report, given, context, command.lines)
 end
 
 return client

@@ -67,7 +67,10 @@ function cli.main(args, world)
   local context = Context.new(world)
   local done, result = xpcall(function()
     local command, options = arguments.parse(args)
-    return command.run(options, context)
+    if command.run then
+      return command.run(options, context)
+    end
+    return require("autopilot.cli.client").run(command, options, context)
   end, function(value)
     return { value = value, traceback = debug.traceback("", 2) }
   end)

@@ -22,6 +22,14 @@ function options.refuse(sentence)
   error({ mistake = sentence }, 0)
 end
 
+--- Refuses two options that are given together.
+function options.exclude(given, one, other)
+  if given[one] and given[other] then
+    local names = ("'--%s' and '--%s'"):format(one, other):gsub("_", "-")
+    options.refuse(("options %s exclude each other"):format(names))
+  end
+end
+
 --- A function that makes converters for argparse, from the name of an option. `read` gives the value of a text,
 -- or nil where the text is not what it `must`, and may add a hint.
 local function converter(must, read)
@@ -114,12 +122,6 @@ function options.declare(parser, described)
   end
 end
 
---- The option that names the tenant.
-options.tenant = [[
---tenant ID: The tenant, by its id (a GUID) or one of its domains. A token of a tenant with another
-  id is not sent. Default: AZURE_TENANT_ID.
-]]
-
 --- The options of a command that talks to the service: how to sign in, and how to reach it.
 options.service = [[
 --auth WAY: How to sign in. Without it: as a file option implies, else with the token in
@@ -153,5 +155,11 @@ options.service = [[
 --attempts NUMBER: How often a request is sent at most, if it fails for a passing reason.
   Default: 4.
 ]]
+
+--- The options of a command for one tenant.
+options.one_tenant = [[
+--tenant ID: The tenant, by its id (a GUID) or one of its domains. A token of a tenant with another
+  id is not sent. Default: AZURE_TENANT_ID.
+]] .. options.service
 
 return options
