@@ -11,8 +11,8 @@ local json = require "autopilot.base.json"
 local merged = require "autopilot.base.merged"
 local nginx = require "autopilot.cli.emulate.nginx"
 local options = require "autopilot.base.options"
+local processes = require "autopilot.cli.emulate.processes"
 local shell = require "autopilot.cli.emulate.shell"
-local supervisor = require "autopilot.cli.emulate.supervisor"
 
 local emulate = {}
 
@@ -78,7 +78,7 @@ end
 local function start_on(port, found, checked, settings)
   local folder = found.directory .. "/autopilot-sync-" .. core.uuid():gsub("-", "")
   local commands = { folder = folder, nginx = found.nginx, openssl = found.openssl }
-  local stop, culprit, log = supervisor.start(commands, {
+  local stop, culprit, log = processes.start(commands, {
     ["nginx.conf"] = nginx.configuration(found, folder, port, checked.http_version == "2"),
     ["openssl.cnf"] = nginx.certificate_request,
     ["settings.json"] = settings,
