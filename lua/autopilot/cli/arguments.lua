@@ -22,22 +22,6 @@ end
 local description = "Asks Microsoft Intune to sync the Windows Autopilot devices of a tenant, and "
   .. "reports what came of it. For the options of a command: autopilot-sync COMMAND --help"
 
-local environment = [[
-Environment:
-   AUTOPILOT_TOKEN                    access token for Microsoft Graph
-   AUTOPILOT_BASE_URL                 like --base-url
-   AUTOPILOT_CA_FILE                  like --ca-file
-   AUTOPILOT_DEBUG                    1: print a traceback after an internal error
-   AZURE_TENANT_ID                    like --tenant
-   AZURE_CLIENT_ID                    like --client-id
-   AZURE_CLIENT_SECRET                secret of the application
-   AZURE_CLIENT_CERTIFICATE_PATH      like --certificate
-   AZURE_CLIENT_CERTIFICATE_PASSWORD  passphrase of the certificate's private key
-   AZURE_FEDERATED_TOKEN_FILE         file with a token, for --auth workload
-   AZURE_AUTHORITY_HOST               where to sign in; default: by the cloud
-
-An option comes before its variable. An empty variable counts as not set.]]
-
 -- What an exit code means besides the outcomes that end in it.
 local other_ends = {
   [0] = "the status was read",
@@ -121,7 +105,7 @@ local function mistake_of(message, root, current)
 end
 
 local function new_parser(found)
-  local root = argparse(program, description, environment .. "\n\n" .. exit_code_help())
+  local root = argparse(program, description, options.environment .. "\n\n" .. exit_code_help())
   root:help_max_width(90):help_description_margin(27):command_target "command"
   root.error = function(current, message)
     options.refuse(mistake_of(message, root, current))

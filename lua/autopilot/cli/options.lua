@@ -13,6 +13,30 @@ local text = require "autopilot.cli.text"
 
 local options = {}
 
+--- The environment variables, as the help tells them.
+options.environment = [[
+Environment:
+   AUTOPILOT_TOKEN                    access token for Microsoft Graph
+   AUTOPILOT_BASE_URL                 like --base-url
+   AUTOPILOT_CA_FILE                  like --ca-file
+   AUTOPILOT_DEBUG                    1: print a traceback after an internal error
+   AZURE_TENANT_ID                    like --tenant
+   AZURE_CLIENT_ID                    like --client-id
+   AZURE_CLIENT_SECRET                secret of the application
+   AZURE_CLIENT_CERTIFICATE_PATH      like --certificate
+   AZURE_CLIENT_CERTIFICATE_PASSWORD  passphrase of the certificate's private key
+   AZURE_FEDERATED_TOKEN_FILE         file with a token, for --auth workload
+   AZURE_AUTHORITY_HOST               where to sign in; default: by the cloud
+
+An option comes before its variable. An empty variable counts as not set.]]
+
+--- The variable that stands in for an option, by the option.
+---@type table<string, string>
+options.variables = { ["--token-file"] = "AZURE_FEDERATED_TOKEN_FILE" }
+for variable, option in options.environment:gmatch "([%u_]+) +like (%S+)" do
+  options.variables[option] = variable
+end
+
 -- About three years: longer than anything that is waited for, and far from every overflow.
 local most_seconds = 1e8
 

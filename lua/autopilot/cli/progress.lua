@@ -14,11 +14,9 @@ local usual_width, narrowest, longest_bar = 80, 45, 30
 -- Seconds between two drawings at least; and between two while a command sleeps.
 local shortest_interval, while_asleep = 0.1, 1
 
---- A function that draws a line of progress. Without news it is drawn ten times in a second at most.
----@param context autopilot.cli.Context
----@param options { json: boolean?, quiet: boolean? }
----@param line fun(width: integer): string? what is to be shown, in so many columns at most
----@return (fun(is_news: boolean?))? draw nil where nothing is to be drawn
+--- A function that draws what `line(width)` gives, in so many columns at most; nil where nothing is to be drawn. It
+-- draws at once with `is_news`, else ten times in a second at most.
+---@return fun(is_news: boolean?)?
 function progress.drawer(context, options, line)
   local is_terminal = context.is_terminal
   if is_terminal == nil then
@@ -55,32 +53,30 @@ local function waiting_line(told, passed, width)
 end
 
 --- Shows the progress of a client that waits for a sync: its `sleep` draws the line again each second.
----@param context autopilot.cli.Context
----@param options { json: boolean?, quiet: boolean? }
 ---@return { on_progress: fun(told: autopilot.Progress)?, sleep: fun(seconds: number)? } for the client; empty where nothing is drawn
 function progress.of_waiting(context, options)
   local told, told_at
-  local clock = context.clock
+  local clock, shown = context.clock, {}
   local draw = progress.drawer(context, options, function(width)
     return told and waiting_line(told, clock() - told_at, width)
   end)
-  return draw
-      and {
-        on_progress = function(news)
-          told, told_at = news, clock()
-          draw(true)
-        end,
-        sleep = function(seconds)
-          local ends = clock() + seconds
-          while seconds > 0 do
-            local slice = math.min(seconds, while_asleep)
-            context.sleep(slice)
-            seconds = math.min(seconds - slice, ends - clock())
-            draw()
-          end
-        end,
-      }
-    or {}
+  if not draw then
+    return shown
+  end
+  function shown.on_progress(news)
+    told, told_at = news, clock()
+    draw(true)
+  end
+  function shown.sleep(seconds)
+    local ends = clock() + seconds
+    while seconds > 0 do
+      local slice = math.min(seconds, while_asleep)
+      context.sleep(slice)
+      seconds = math.min(seconds - slice, ends - clock())
+      draw()
+    end
+  end
+  return shown
 end
 
 --- What follows the count, the most important first. The pace is that of the tenants that were asked for in
@@ -97,14 +93,12 @@ local function remarks(facts)
   return parts
 end
 
---- What the line says while a fleet runs.
+--- What the line says while a fleet runs, in `width` columns at most.
 ---@param facts table tenants `done`, `failed`, `recalled`, `in_flight`, `asleep` and in `total`, and seconds `elapsed`
----@param width integer columns
----@return string
 function progress.fleet_line(facts, width)
   local line, total = text.count(facts.done), facts.total
   if total then
-    line = ("%s/%s%s"):format(line, facts.is_exact and "" or "~", text.count(total))
+    line = line .. (facts.is_exact and "/" or "/~") .. text.count(total)
   end
   if total and total > 0 and width >= narrowest then
     -- Its length depends on the terminal only, so that it does not jump.

@@ -47,8 +47,6 @@ end
 
 --- The thumbprints of a certificate in a PEM file, SHA-256 and SHA-1, in base64url: a client may name it by
 -- either. Empty when openssl cannot read a certificate.
----@param path string
----@return string[]
 function account.thumbprints(path)
   local command = [[
     for digest in sha256 sha1; do
@@ -85,11 +83,9 @@ local function application_of(made, checked)
   }
 end
 
---- The options of the emulator that knows the account.
+--- The options of the emulator that knows the account; or nil and what is wrong with a certificate.
 ---@param made autopilot.cli.Account
 ---@param checked autopilot.cli.EmulateOptions
----@return table? options
----@return string? message what is wrong with a certificate
 function account.settings(made, checked)
   local application, message = application_of(made, checked)
   if not application then
