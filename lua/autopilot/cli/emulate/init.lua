@@ -75,27 +75,23 @@ end
 ---@field stop fun() ends the service; returns when its processes and its folder are gone; idempotent
 
 --- Starts the service on a port: what is known of it then, or nil and why not; nil alone when the port is in use.
-local function start_on(port, found, checked, settings)
-  local folder = found.directory .. "/autopilot-sync-" .. core.uuid():gsub("-", "")
-  local commands = { folder = folder, nginx = found.nginx, openssl = found.openssl }
-  local stop, culprit, log = processes.start(commands, {
-    ["nginx.conf"] = nginx.configuration(found, folder, port, checked.http_version == "2"),
+local function start_on(port, tools, checked, settings)
+  local folder = tools.directory .. "/autopilot-sync-" .. core.uuid():gsub("-", "")
+  local commands = { folder = folder, nginx = tools.nginx, openssl = tools.openssl }
+  local stop, failed, log = processes.start(commands, {
+    ["nginx.conf"] = nginx.configuration(tools, folder, port, checked.http_version == "2"),
     ["openssl.cnf"] = nginx.certificate_request,
     ["settings.json"] = settings,
   })
-  if culprit == "nginx" then
+  if failed == "nginx" then
     return nil, nginx.why_not_started(log)
-  elseif culprit == "openssl" then
+  elseif failed == "openssl" then
     return nil, "openssl could not make a certificate: " .. log
   elseif not stop then
     return nil, "the emulated service did not start"
   end
-  return {
-    url = ("https://localhost:%d"):format(port),
-    ca_file = folder .. "/ca.pem",
-    folder = folder,
-    stop = stop,
-  }
+  local url = ("https://localhost:%d"):format(port)
+  return { url = url, ca_file = folder .. "/ca.pem", folder = folder, stop = stop }
 end
 
 --- Starts the service and waits until it listens. It ends with `stop`, or with this process.
@@ -110,20 +106,17 @@ function emulate.start(given)
     return nil, message
   end
   local text = text_of(settings)
-  local found, missing = nginx.find(checked.directory, checked.search_path)
-  if not found then
+  local tools, missing = nginx.find(checked.directory, checked.search_path)
+  if not tools then
     return nil, missing
   end
   local tried = {}
   for attempt = 1, checked.port and 1 or ports_to_try do
-    local port = checked.port or random_port()
-    local started, failure = start_on(port, found, checked, text)
-    if started then
-      return merged(service, started)
-    elseif failure then
-      return nil, failure
+    tried[attempt] = checked.port or random_port()
+    local started, failure = start_on(tried[attempt], tools, checked, text)
+    if started or failure then
+      return started and merged(service, started), failure
     end
-    tried[attempt] = port
   end
   return nil, "no port is free: tried " .. table.concat(tried, " ")
 end

@@ -63,8 +63,8 @@ main() {
 main 3<&0 </dev/null; exit # in one line: a shell may have read no further
 ]=]
 
--- Waits until nginx listens, which it does before it writes its process id. Prints `ready` then, else who has failed,
--- and what it says. Starting takes a fraction of a second, or longer on a busy machine.
+-- Waits until nginx listens, which it does before it writes its process id. Prints `ready` then, else what has failed
+-- and its log. Starting takes a fraction of a second, or longer on a busy machine.
 local await = [[
 umask 077
 exec 2>/dev/null
@@ -94,8 +94,8 @@ local file_end = "end-of-file-of-the-emulated-service"
 ---@param variables { folder: string, nginx: string, openssl: string } the private folder, which must not exist; paths of the commands
 ---@param files table<string, string> texts by name, written into the folder
 ---@return fun()? stop returns when everything is gone; idempotent
----@return string? culprit `nginx` or `openssl`; nil when neither has failed
----@return string? complaint what it has logged
+---@return string? failed `nginx` or `openssl`, where one of them has failed
+---@return string? log what it says
 function processes.start(variables, files)
   local parts = { "janitors=", shell.quote(janitors), "\n" }
   for name, value in pairs(variables) do
@@ -110,7 +110,7 @@ function processes.start(variables, files)
   local pipe = assert(io.popen("unset LD_PRELOAD; exec sh", "w"))
   pipe:write(table.concat(parts))
   pipe:flush()
-  local outcome, complaint = shell.read(await, variables.folder):match "^(%l+)\n(.-)\n*$"
+  local outcome, log = shell.read(await, variables.folder):match "^(%l+)\n(.-)\n*$"
   local function stop()
     if pipe then
       -- The pipe's end is enough, unless some other child of this process holds it open as well.
@@ -124,7 +124,7 @@ function processes.start(variables, files)
     return stop
   end
   stop()
-  return nil, outcome, complaint
+  return nil, outcome, log
 end
 
 return processes
