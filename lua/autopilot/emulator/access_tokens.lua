@@ -36,8 +36,9 @@ local remembered_after_expiry = 3600
 local sweep_interval = 1024
 
 --- `known`: tokens that are accepted without having been made here, by their text.
-function AccessTokens.new(known, lifetime, made_up)
-  local self = { known = {}, lifetime = lifetime, made_up = made_up, issued = {}, count = 0 }
+function AccessTokens.new(known, lifetime, identifiers)
+  local self =
+    { known = {}, lifetime = lifetime, identifiers = identifiers, issued = {}, count = 0 }
   for text, token in pairs(known) do
     self.known[text] = merged({ roles = AccessTokens.default_roles }, token)
   end
@@ -60,7 +61,7 @@ local function jwt(self, token, now, claims)
   return table.concat({
     base64url.encode(json.encode(header)),
     base64url.encode(json.encode(claims)),
-    self.made_up.text(86),
+    self.identifiers.text(86),
   }, ".")
 end
 
@@ -81,7 +82,7 @@ function AccessTokens:issue(token, now)
     scp = token.user and table.concat(token.roles, " "),
     -- Not an empty list: JSON would make an object of it.
     roles = not token.user and token.roles[1] and token.roles or nil,
-    uti = self.made_up.text(22),
+    uti = self.identifiers.text(22),
     ver = "1.0",
   })
   self.issued[text] = token

@@ -108,14 +108,14 @@ end
 ---@param sentence string the part for people
 ---@param retry_after { header: string?, body: string? }? seconds that are told there
 function answers.refuse_intune(call, status, sentence, retry_after)
-  local told = table.concat({
+  local text = table.concat({
     sentence,
     "Operation ID (for customer support): 00000000-0000-0000-0000-000000000000",
     "Activity ID: " .. call.client_request_id,
     "Url: https://proxy.emulated.manage.microsoft.com/deviceManagement/windowsAutopilotSettings",
   }, " - ")
   retry_after = retry_after or {}
-  local message = intune_message:format(encode(told), retry_after.body or "null")
+  local message = intune_message:format(encode(text), retry_after.body or "null")
   answers.refuse_graph(call, status, message, { ["retry-after"] = retry_after.header })
 end
 

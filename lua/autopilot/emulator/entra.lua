@@ -65,7 +65,7 @@ end
 local function add_person(answer, service, call, token, granted)
   answer.scope = scopes.granted(granted, token.roles)
   if granted.has.offline_access then
-    answer.refresh_token = service.users:leave_refresh_token(token.client_id, token.user)
+    answer.refresh_token = service.users:new_refresh_token(token.client_id, token.user)
   end
   if granted.has.openid then
     answer.id_token = service.tokens:id_token(token, call.now)

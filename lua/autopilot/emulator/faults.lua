@@ -59,8 +59,8 @@ faults.kinds = {
   -- General throttling, which has nothing to do with the cooldown: 429 with Retry-After, without effect.
   throttle = {
     answer = function(fault, call)
-      local told = { ["retry-after"] = tostring(fault.retry_after or 10) }
-      return answers.graph_error(call, 429, "Too many requests.", told)
+      local headers = { ["retry-after"] = tostring(fault.retry_after or 10) }
+      return answers.graph_error(call, 429, "Too many requests.", headers)
     end,
   },
   -- From this request to Graph on, the tenant's tokens must have been asked for with these claims.

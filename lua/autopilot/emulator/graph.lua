@@ -24,10 +24,7 @@ function graph.zone_offset(zone)
   return moment and -moment or nil
 end
 
---- A time as the record shows it, with seven fractional digits.
----@param seconds number? Unix seconds; nil for never
----@param zone string
----@return string
+--- A time as the record shows it, with seven fractional digits. `seconds`: Unix time; nil for never.
 function graph.stamp(seconds, zone)
   if not seconds then
     return "0001-01-01T00:00:00Z"
@@ -48,7 +45,7 @@ local function has_one_of(roles, permissions)
   return has_one
 end
 
---- The token of a request. Refuses a request without one that is accepted.
+--- The token of a request. Refuses a request that has none, or one that is not accepted.
 local function authenticate(service, call)
   local token, why = service.tokens:check(call.headers.authorization, service.audiences, call.now)
   if not token then
@@ -76,7 +73,9 @@ local function admit(service, call, method, permissions)
     local why = "Application is not authorized to perform this operation. "
       .. "Application must have one of the following scopes: "
     answers.refuse_intune(call, 403, why .. table.concat(permissions, ", "))
-  elseif not service:is_licensed(token.tenant) then
+  end
+  local tenant = service.options.tenants and service.options.tenants[token.tenant]
+  if tenant and tenant.licensed == false then
     answers.refuse_intune(call, 400, "Request not applicable to target tenant.")
   end
   return token.tenant, token.client_id or "token"
@@ -88,9 +87,9 @@ function graph.sync(service, call)
   if reason == "in_progress" then
     answers.refuse_intune(call, 409, "A sync is already in progress.")
   elseif reason == "cooldown" then
-    local told = { [service.options.retry_after] = ("%d"):format(math.ceil(remaining)) }
+    local retry_after = { [service.options.retry_after] = ("%d"):format(math.ceil(remaining)) }
     local why = "A sync was requested too soon after the previous one."
-    answers.refuse_intune(call, 429, why, told)
+    answers.refuse_intune(call, 429, why, retry_after)
   end
   local id = call.client_request_id
   service:note(service.syncs:start(tenant, call.now, call.change, client, id))

@@ -13,9 +13,9 @@ return function()
     return state % below
   end
 
-  local made_up = {}
+  local identifiers = {}
 
-  function made_up.guid()
+  function identifiers.guid()
     local form = "xxxxxxxx-xxxx-4xxx-yxxx-xxxxxxxxxxxx"
     local guid = form:gsub("[xy]", function(digit)
       return ("%x"):format(digit == "x" and draw(16) or 8 + draw(4))
@@ -23,12 +23,12 @@ return function()
     return guid
   end
 
-  function made_up.text(length)
+  function identifiers.text(length)
     local bytes = (" "):rep(length):gsub(" ", function()
       return string.char(draw(256))
     end)
     return base64url.encode(bytes):sub(1, length)
   end
 
-  return made_up
+  return identifiers
 end

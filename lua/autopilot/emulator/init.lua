@@ -104,11 +104,6 @@ function Emulator:find_tenant(name)
   return name
 end
 
-function Emulator:is_licensed(tenant_id)
-  local tenant = self.options.tenants and self.options.tenants[tenant_id]
-  return not tenant or tenant.licensed ~= false
-end
-
 --- Triggers a sync, as another client would, or as the service does by itself (`automatic`).
 -- A sync that is asked for obeys the service's rules; an automatic one waits only for one in progress.
 ---@param tenant string
@@ -196,7 +191,7 @@ end
 
 --- Lets a request arrive at the service. Returns what is answered.
 local function arrive(self, call, route, fault, kind)
-  call.now, call.request_id = self:now(), self.made_up.guid()
+  call.now, call.request_id = self:now(), self.identifiers.guid()
   call.client_request_id = call.headers["client-request-id"] or call.request_id
   call.change = kind.change and kind.change(fault, call.now) or {}
   local operation = route[2]
@@ -277,17 +272,17 @@ local emulator = {}
 ---@return autopilot.Emulator
 function emulator.new(given)
   local checked = options.check("autopilot.emulator.new", settings.rules, given)
-  local made_up = new_identifiers()
+  local identifiers = new_identifiers()
   local self = setmetatable({
     log = {},
     requests = {},
     options = checked,
-    made_up = made_up,
+    identifiers = identifiers,
     passed = 0,
     injected = {},
     syncs = TenantSyncs.new(checked),
-    tokens = AccessTokens.new(checked.tokens, checked.token_lifetime, made_up),
-    users = Users.new(checked.device_code, made_up),
+    tokens = AccessTokens.new(checked.tokens, checked.token_lifetime, identifiers),
+    users = Users.new(checked.device_code, identifiers),
     challenges = {},
     audiences = checked.audience and { [checked.audience] = true } or graph.audiences,
     tenant_ids = checked.tenants and {},

@@ -3,15 +3,16 @@
 -- Everything is computed from the latest syncs and a time. So an older record can be shown as well, and nothing
 -- has to happen when a sync ends. A tenant takes memory from its first sync on. All times are Unix seconds.
 
+local merged = require "autopilot.base.merged"
+
 ---@class autopilot.emulator.TenantSyncs
 local TenantSyncs = {}
 TenantSyncs.__index = TenantSyncs
 
--- The syncs of a tenant that are kept. Older ones are merged into one record, so that its memory does not grow.
-local kept = 4
+-- How many syncs of a tenant are kept. Older ones are merged into one record, so that memory does not grow.
+local most_syncs = 4
 
----@param rules table the options `cooldown`, `cooldown_from`, `extend_cooldown` and `duration` of the emulator
----@return autopilot.emulator.TenantSyncs
+--- `rules`: the options `cooldown`, `cooldown_from`, `extend_cooldown` and `duration` of the emulator.
 function TenantSyncs.new(rules)
   return setmetatable({ rules = rules, states = {} }, TenantSyncs)
 end
@@ -28,6 +29,10 @@ local function add(record, sync, at)
   if not sync.automatic then
     record.last_manual_trigger = sync.time
   end
+end
+
+local function new_state()
+  return { syncs = {}, merged = { status = "unknown" }, count = 0 }
 end
 
 --- Why a sync may not start now, or nil when it may. With `extend_cooldown` a refusal begins the cooldown again.
@@ -53,10 +58,10 @@ end
 
 --- Starts a sync, whether or not it may start.
 ---@param change { duration: number?, failed: boolean?, automatic: boolean? } how it differs from the usual sync
----@param by string who asked for it
----@return autopilot.emulator.Event sync
+---@param by string the client, or what `trigger` was told
+---@return autopilot.emulator.Event
 function TenantSyncs:start(tenant, now, change, by, client_request_id)
-  local state = self.states[tenant] or { syncs = {}, merged = { status = "unknown" }, count = 0 }
+  local state = self.states[tenant] or new_state()
   self.states[tenant] = state
   state.count = state.count + 1
   local duration = change.duration or self.rules.duration
@@ -74,7 +79,7 @@ function TenantSyncs:start(tenant, now, change, by, client_request_id)
     failed = change.failed or false,
   }
   table.insert(state.syncs, sync)
-  if #state.syncs > kept then
+  if #state.syncs > most_syncs then
     add(state.merged, table.remove(state.syncs, 1), math.huge)
   end
   return sync
@@ -83,12 +88,9 @@ end
 --- What the record shows at a time, which may be in the past.
 ---@return { status: string, last_sync: number?, last_manual_trigger: number? } record nil for never
 function TenantSyncs:record(tenant, at)
-  local state = self.states[tenant]
-  local record = { status = "unknown" }
-  for name, value in pairs(state and state.merged or {}) do
-    record[name] = value
-  end
-  for _, sync in ipairs(state and state.syncs or {}) do
+  local state = self.states[tenant] or new_state()
+  local record = merged(state.merged)
+  for _, sync in ipairs(state.syncs) do
     add(record, sync, at)
   end
   return record

@@ -1,4 +1,4 @@
---- People who sign in with a code on another device (RFC 8628), and the refresh tokens that they leave.
+--- People who sign in with a code on another device (RFC 8628), and their refresh tokens.
 --
 -- A test decides what a person does with a code, by `approve` and `decline`.
 
@@ -19,17 +19,17 @@ Users.__index = Users
 ---@field user string? who has approved
 ---@field declined boolean?
 
---- Names in a URL that stand for the tenant that a person belongs to.
+--- Names in a URL in the place of a tenant: the tenant is that of the person who signs in.
 Users.any_tenant = { common = true, organizations = true, consumers = true }
 
--- A poll that comes too soon prolongs the interval by so many seconds (RFC 8628 section 3.5).
-local slower = 5
+-- Seconds by which a poll that comes too soon prolongs the interval (RFC 8628 section 3.5).
+local prolongation = 5
 
 --- `rules`: seconds that a code lasts (`lifetime`) and between two polls (`interval`).
-function Users.new(rules, made_up)
+function Users.new(rules, identifiers)
   return setmetatable({
     rules = rules,
-    made_up = made_up,
+    identifiers = identifiers,
     sign_ins = {}, -- by device code
     refresh_tokens = {},
     object_ids = {}, -- by user
@@ -38,12 +38,12 @@ end
 
 --- Gives out a device code. Returns it and its `SignIn`.
 function Users:offer(client_id, tenant, asked, now)
-  local code = self.made_up.text(40)
+  local code = self.identifiers.text(40)
   self.sign_ins[code] = {
     client_id = client_id,
     tenant = tenant,
     scopes = asked,
-    user_code = self.made_up.guid():sub(1, 8):upper(),
+    user_code = self.identifiers.guid():sub(1, 8):upper(),
     expires = now + self.rules.lifetime,
     interval = self.rules.interval,
   }
@@ -74,7 +74,7 @@ function Users:poll(call)
   end
   sign_in.polled_at = now
   if last and now - last < sign_in.interval then
-    sign_in.interval = sign_in.interval + slower
+    sign_in.interval = sign_in.interval + prolongation
     demand(call, false, "polled_too_soon")
   end
   demand(call, sign_in.user, "not_signed_in_yet")
@@ -83,24 +83,24 @@ function Users:poll(call)
 end
 
 --- Makes a refresh token.
-function Users:leave_refresh_token(client_id, user)
-  local token = self.made_up.text(80)
+function Users:new_refresh_token(client_id, user)
+  local token = self.identifiers.text(80)
   self.refresh_tokens[token] = { client_id = client_id, user = user }
   return token
 end
 
---- The user who has left the refresh token in a token request. It is good in every tenant and for every resource
--- ("Refresh tokens in the Microsoft identity platform").
+--- The user of the refresh token in a token request. It is good in every tenant and for every resource ("Refresh
+-- tokens in the Microsoft identity platform").
 function Users:refresh(call)
-  local left = self.refresh_tokens[call.fields.refresh_token]
-  local is_known = left and left.client_id == call.fields.client_id
+  local token = self.refresh_tokens[call.fields.refresh_token]
+  local is_known = token and token.client_id == call.fields.client_id
   demand(call, is_known, "wrong_refresh_token")
-  return left.user
+  return token.user
 end
 
 --- The id of a person in the directory: the same at every sign-in.
 function Users:object_id(user)
-  self.object_ids[user] = self.object_ids[user] or self.made_up.guid()
+  self.object_ids[user] = self.object_ids[user] or self.identifiers.guid()
   return self.object_ids[user]
 end
 
