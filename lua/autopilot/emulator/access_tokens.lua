@@ -27,7 +27,7 @@ AccessTokens.__index = AccessTokens
 --- The name of the key that every token claims to be signed with.
 AccessTokens.key_id = "emulated"
 
---- The permission that the sync needs: what a token has where no roles are told.
+--- The permission that the sync needs: what a token has where no roles are given.
 AccessTokens.default_roles = { "DeviceManagementServiceConfig.ReadWrite.All" }
 
 -- An expired token is remembered this long, so that it is refused as expired and not as unknown.
@@ -37,18 +37,17 @@ local sweep_interval = 1024
 
 --- `known`: tokens that are accepted without having been made here, by their text.
 function AccessTokens.new(known, lifetime, identifiers)
-  local self =
-    { known = {}, lifetime = lifetime, identifiers = identifiers, issued = {}, count = 0 }
+  local self = { lifetime = lifetime, identifiers = identifiers, accepted = {}, count = 0 }
   for text, token in pairs(known) do
-    self.known[text] = merged({ roles = AccessTokens.default_roles }, token)
+    self.accepted[text] = merged({ roles = AccessTokens.default_roles }, token)
   end
   return setmetatable(self, AccessTokens)
 end
 
 local function sweep(self, now)
-  for text, token in pairs(self.issued) do
-    if token.expires + remembered_after_expiry < now then
-      self.issued[text] = nil
+  for text, token in pairs(self.accepted) do
+    if token.expires and token.expires + remembered_after_expiry < now then
+      self.accepted[text] = nil
     end
   end
 end
@@ -85,11 +84,11 @@ function AccessTokens:issue(token, now)
     uti = self.identifiers.text(22),
     ver = "1.0",
   })
-  self.issued[text] = token
+  self.accepted[text] = token
   return text
 end
 
---- The token that tells a client who has signed in (OpenID Connect).
+--- The ID token of OpenID Connect, from which a client learns who has signed in.
 function AccessTokens:id_token(token, now)
   return jwt(self, token, now, {
     aud = token.client_id,
@@ -101,14 +100,14 @@ function AccessTokens:id_token(token, now)
   })
 end
 
---- The token in the header `Authorization`; nil and a message where it is not accepted now. `audiences` are those
--- that are accepted.
+--- The token in the header `Authorization`; nil and a message where it is not accepted now. `audiences` is the set
+-- of those that are accepted.
 function AccessTokens:check(authorization, audiences, now)
   local scheme, text = (authorization or ""):match "^(%a+) +(%S+)$"
   if not scheme or scheme:lower() ~= "bearer" then
     return nil, "Access token is empty."
   end
-  local token = self.issued[text] or self.known[text]
+  local token = self.accepted[text]
   if not token then
     return nil, "CompactToken parsing failed with error code: 80049217"
   elseif token.expires and token.expires <= now then

@@ -10,10 +10,6 @@ local json = require "autopilot.base.json"
 
 local challenges = {}
 
----@class autopilot.emulator.Challenge
----@field claims table what is required, decoded
----@field header string the value of WWW-Authenticate
-
 --- What every 401 of Graph says.
 challenges.plain_header = 'Bearer realm="", '
   .. 'authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize", '
@@ -25,9 +21,9 @@ function challenges.read(text)
   return type(claims) == "table" and claims or nil
 end
 
---- The challenge that a fault describes.
+--- The challenge that a fault describes: the decoded `claims` that are required, and the value of WWW-Authenticate.
 ---@param fault autopilot.emulator.Fault
----@return autopilot.emulator.Challenge
+---@return { claims: table, header: string }
 function challenges.new(fault, now)
   local from_now_on = '{"access_token":{"nbf":{"essential":true,"value":"%d"}}}'
   local text = fault.claims or from_now_on:format(math.floor(now))
@@ -43,7 +39,7 @@ function challenges.new(fault, now)
   }
 end
 
---- Whether a decoded value has everything that another one has. False where a table is expected.
+--- Whether a decoded value has everything that another one has.
 local function contains(value, wanted)
   if type(value) ~= "table" or type(wanted) ~= "table" then
     return value == wanted

@@ -24,7 +24,7 @@ local settings = require "autopilot.emulator.settings"
 ---@field tokens autopilot.emulator.AccessTokens
 ---@field syncs autopilot.emulator.TenantSyncs
 ---@field users autopilot.emulator.Users
----@field challenges table<string, autopilot.emulator.Challenge> by tenant
+---@field challenges table<string, table> what Graph requires of a tenant's tokens, by tenant
 ---@field audiences table<string, boolean> of tokens, that Graph accepts
 local Emulator = {}
 Emulator.__index = Emulator

@@ -8,17 +8,6 @@ local demand = require("autopilot.emulator.answers").demand
 local Users = {}
 Users.__index = Users
 
----@class autopilot.emulator.SignIn a code that was given out
----@field client_id string
----@field tenant string? nil: the one that the person belongs to
----@field scopes autopilot.emulator.Scopes
----@field user_code string
----@field expires number Unix seconds
----@field interval number seconds that must pass between two polls
----@field polled_at number? Unix seconds
----@field user string? who has approved
----@field declined boolean?
-
 --- Names in a URL in the place of a tenant: the tenant is that of the person who signs in.
 Users.any_tenant = { common = true, organizations = true, consumers = true }
 
@@ -36,7 +25,8 @@ function Users.new(rules, identifiers)
   }, Users)
 end
 
---- Gives out a device code. Returns it and its `SignIn`.
+--- Gives out a device code. Returns it and what is known of this sign-in; later it also has `polled_at` (Unix
+-- seconds), `user` (who has approved) and `declined`. `tenant` may be nil: the one that the person belongs to.
 function Users:offer(client_id, tenant, asked, now)
   local code = self.identifiers.text(40)
   self.sign_ins[code] = {
