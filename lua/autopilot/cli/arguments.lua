@@ -1,6 +1,7 @@
 --- Reads the command line with argparse: which command, with which options, or what is wrong with it.
 --
--- By itself argparse prints messages and ends the process. Here it does neither: what is to be printed is raised.
+-- By itself argparse prints messages and ends the process. Here it does neither: what is to be printed is raised, as
+-- `{ text = … }` where it was asked for, else as `{ mistake = … }`.
 
 local argparse = require "argparse"
 local commands = require "autopilot.cli.commands"
@@ -63,8 +64,8 @@ local function add_common(parser, found)
   }
 end
 
--- Options that people try, and what to do instead. They would make a secret an argument, which every user of
--- the machine can read and a shell keeps in a file; merely unknown, they would be searched for by other names.
+-- Options that people try, and what to do instead. They would make a secret an argument, which every user of the
+-- machine can read and a shell keeps in a file. A mere "unknown option" would make people try other names.
 local refused = {
   ["give the token in AUTOPILOT_TOKEN, or in a file with --token-file"] = "--token --access-token "
     .. "--bearer --bearer-token --assertion --client-assertion --refresh-token",
@@ -117,7 +118,7 @@ local function new_parser(found)
   for _, command in ipairs(commands) do
     local parser = root:command(command.name, command.description):summary(command.summary)
     parser:epilog("Example:\n   " .. program .. " " .. command.example)
-    options.declare(parser, command.options or "")
+    options.declare(parser, command.options)
     if command.declare then
       command.declare(parser)
     end
@@ -141,7 +142,7 @@ local function join_signed(args)
   return joined
 end
 
---- Reads the arguments. Raises what is wrong with them, or the text that they ask for, in `text`.
+--- Reads the arguments. Raises what is wrong with them, or the text that they ask for.
 ---@param args string[]
 ---@return autopilot.cli.Command command
 ---@return table<string, any> options

@@ -13,7 +13,7 @@ local text = require "autopilot.cli.text"
 
 local options = {}
 
---- The environment variables, as the help tells them.
+--- The environment variables, in the words of the help.
 options.environment = [[
 Environment:
    AUTOPILOT_TOKEN                    access token for Microsoft Graph
@@ -30,7 +30,7 @@ Environment:
 
 An option comes before its variable. An empty variable counts as not set.]]
 
---- The variable that stands in for an option, by the option.
+--- The variables that give the value of an option that is not given, by option.
 ---@type table<string, string>
 options.variables = { ["--token-file"] = "AZURE_FEDERATED_TOKEN_FILE" }
 for variable, option in options.environment:gmatch "([%u_]+) +like (%S+)" do
@@ -40,8 +40,7 @@ end
 -- About three years: longer than anything that is waited for, and far from every overflow.
 local most_seconds = 1e8
 
---- Ends the command: raises what is wrong with how it was called, in one sentence, which `main` prints.
----@param sentence string
+--- Ends the command: raises, in one sentence, what is wrong with how it was called, which `main` prints.
 function options.refuse(sentence)
   error({ mistake = sentence }, 0)
 end
@@ -54,8 +53,8 @@ function options.exclude(given, one, other)
   end
 end
 
---- A function that makes converters for argparse, from the name of an option. `read` gives the value of a text,
--- or nil where the text is not what it `must`, and may add a hint.
+--- A function that makes converters for argparse from the name of an option. `read` returns the value of a text; or
+-- nil, perhaps with a hint, where the text is not what it `must` be.
 local function converter(must, read)
   return function(name)
     return function(given)
@@ -98,8 +97,7 @@ local function count_to(most)
   end)
 end
 
---- Makes converters that take one of a few words.
----@param words string the words, with blanks between
+--- Makes converters that accept one of a few words, given with blanks between them.
 ---@return fun(name: string): fun(given: string): string?, string?
 function options.one_of(words)
   local known, sorted = {}, {}
@@ -112,7 +110,7 @@ function options.one_of(words)
   end)
 end
 
--- By the name of an option, else by the word for its value. Of others any text is read.
+-- By the name of an option, else by the word for its value. Others accept any text.
 local converters = {
   SECONDS = seconds,
   ["--max-age"] = seconds_or_zero,
@@ -130,9 +128,7 @@ local converters = {
   PLATFORM = options.one_of "imds app_service",
 }
 
---- Adds the options that a text describes to a command.
----@param parser table of argparse
----@param described string
+--- Adds the options that a text describes to argparse's parser of a command.
 function options.declare(parser, described)
   local joined = described:gsub("\n  %*", "\1*"):gsub("\n  ", " ")
   for name, metavariable, help in joined:gmatch "(%-%-%S+) ?(%u*): ([^\n]+)" do
