@@ -6,7 +6,7 @@
 local argparse = require "argparse"
 local commands = require "autopilot.cli.commands"
 local merged = require "autopilot.base.merged"
-local nearest = require("autopilot.base.option_mistake").nearest
+local mistake = require "autopilot.base.option_mistake"
 local options = require "autopilot.cli.options"
 local outcome = require "autopilot.sync.outcome"
 local version = require "autopilot.version"
@@ -98,11 +98,9 @@ local function mistake_of(message, root, current)
   end
   local known = {}
   for name in text:gmatch(pattern) do
-    known[#known + 1] = name
+    known[name] = true
   end
-  local meant = nearest(wrong, known)
-  local hint = meant and (" (did you mean '%s'?)"):format(meant) or ""
-  return ("unknown %s '%s'%s"):format(kind, wrong:sub(1, 80), hint)
+  return (mistake.name("", wrong, known):gsub("^unknown option", "unknown " .. kind))
 end
 
 local function new_parser(found)

@@ -8,7 +8,7 @@
 --
 -- How a value is read follows from the name of the option, else from the word for its value.
 
-local nearest = require("autopilot.base.option_mistake").nearest
+local mistake = require "autopilot.base.option_mistake"
 local text = require "autopilot.cli.text"
 
 local options = {}
@@ -62,8 +62,8 @@ local function converter(must, read)
       if value ~= nil then
         return value
       end
-      local shown = given ~= "" and (" (got '%s')"):format(given:sub(1, 80):gsub("%c", "?")) or ""
-      return nil, ("option '%s' must %s%s%s"):format(name, must, shown, hint or "")
+      local message = mistake.value(name, "must " .. must, given):gsub(" %(got ''%)$", "")
+      return nil, message .. (hint or "")
     end
   end
 end
@@ -105,7 +105,7 @@ function options.one_of(words)
     known[word], sorted[#sorted + 1] = word, word
   end
   return converter("be one of " .. words:gsub(" ", ", "), function(given)
-    local meant = not known[given] and nearest(given, sorted)
+    local meant = not known[given] and mistake.nearest(given, sorted)
     return known[given], meant and (": did you mean '%s'?"):format(meant)
   end)
 end

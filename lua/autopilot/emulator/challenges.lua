@@ -1,9 +1,9 @@
---- Claims challenges: what Graph requires of a tenant's tokens from some moment on, and says in a 401 (Microsoft
--- Entra, "Claims challenges, claims requests, and client capabilities").
+--- Claims challenges: claims that Graph requires of a tenant's tokens from some time on, and names in a 401
+-- (Microsoft Entra, "Claims challenges, claims requests, and client capabilities").
 --
--- A challenge is met by a token that was asked for with the same claims, by a client that declares with
--- `xms_cc` that it understands challenges: Entra gives such a token to no other client. The token of a machine
--- meets it when it was asked for in place of a refused one.
+-- A token meets a challenge when it was asked for with the same claims by a client that declares in `xms_cc` that it
+-- understands challenges: Entra gives such a token to no other client. The token of a machine meets it when it was
+-- asked for in place of a refused one.
 
 local base64url = require "autopilot.base.base64url"
 local json = require "autopilot.base.json"

@@ -1,6 +1,6 @@
 --- Entra's endpoints: tokens for applications and for people, and codes for devices.
 --
--- How an application proves who it is stands in `proof`; people, their codes and refresh tokens in `users`.
+-- `proof` checks the secret or the assertion of an application; `users` has people, their codes and refresh tokens.
 
 local Users = require "autopilot.emulator.users"
 local answers = require "autopilot.emulator.answers"
@@ -42,7 +42,7 @@ local grant_types = {
   ["urn:ietf:params:oauth:grant-type:device_code"] = device_code,
 }
 
---- What a form asks for: `application`, `scopes` where it names some, and `tenant`; nil where that is the person's.
+--- What a form asks for: the `application`, the `scopes` if it names any, and the `tenant`; nil: that of the person.
 local function read_form(service, call, needs, is_for_person)
   local fields, tenant, asked = call.fields, call.tenant_in_path, {}
   for _, name in ipairs(needs) do

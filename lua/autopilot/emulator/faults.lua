@@ -1,4 +1,4 @@
---- What can go wrong between a client and the service: how each kind of fault differs from the usual course.
+--- What can go wrong between a client and the service.
 
 local answers = require "autopilot.emulator.answers"
 local challenges = require "autopilot.emulator.challenges"
@@ -8,7 +8,7 @@ local faults = {}
 
 ---@class autopilot.emulator.Fault
 ---@field kind string see `faults.kinds`
----@field on string? an operation: the fault waits for such a request; nil: it meets the next request
+---@field on string? an operation: the next such request meets the fault; nil: the next request of any kind
 ---@field seconds number? `slow_answer`: how late; `slow_sync`: how long it runs; `stale_read`: how old
 ---@field status integer? `status`: what is answered
 ---@field headers table<string, string>? `status`

@@ -1,6 +1,6 @@
 --- Microsoft Graph and Entra as a state machine: the token endpoints, the sync action, the status record.
 --
--- It has no sockets, and no clock but its own. A test lets time pass, injects faults, and reads afterwards what
+-- It has no sockets, and a clock of its own. A test lets time pass, injects faults, and reads afterwards what
 -- happened.
 
 local AccessTokens = require "autopilot.emulator.access_tokens"

@@ -1,4 +1,4 @@
---- Reads a request of the HTTP layer into the form in which the endpoints see it.
+--- Reads a request of the HTTP layer into the form that the endpoints work with.
 
 ---@class autopilot.emulator.Call
 ---@field method string

@@ -1,7 +1,7 @@
 --- `autopilot-sync emulate`: the emulated service in real nginx, over TLS, on loopback only.
 --
--- Everything that it needs stands in one private temporary folder, which is removed when the service ends,
--- however this process ends.
+-- All its files are in one private temporary folder, which is removed when the service ends, however this process
+-- ends.
 
 local account = require "autopilot.cli.emulate.account"
 local core = require "autopilot.core"
@@ -53,7 +53,7 @@ local rules = {
   print = { type = "function", default = print },
 }
 
---- The emulator's options as text. Raises a mistake in them at the caller's caller: nginx would only log it.
+--- The emulator's options as text. Raises a mistake in them at the caller's caller, because nginx would only log it.
 local function text_of(settings)
   local is_right, mistake = pcall(emulator.new, settings)
   local text, message = json.encode(settings)
@@ -74,7 +74,8 @@ end
 ---@field folder string the private folder, which exists while the service runs
 ---@field stop fun() ends the service; returns when its processes and its folder are gone; idempotent
 
---- Starts the service on a port: what is known of it then, or nil and why not; nil alone when the port is in use.
+--- Starts the service on a port. Returns its address, folder and `stop`; or nil and why it did not start, nil alone
+-- when the port is in use.
 local function start_on(port, tools, checked, settings)
   local folder = tools.directory .. "/autopilot-sync-" .. core.uuid():gsub("-", "")
   local commands = { folder = folder, nginx = tools.nginx, openssl = tools.openssl }
@@ -121,7 +122,7 @@ function emulate.start(given)
   return nil, "no port is free: tried " .. table.concat(tried, " ")
 end
 
---- What a shell needs to use the service, as lines that it can read.
+--- Lines that a shell can read, to use the service.
 local function export_lines(service)
   local lines = { "# The emulated service is ready. It ends when this command ends." }
   if service.is_public then
@@ -152,7 +153,7 @@ local function json_line(service)
 end
 
 --- Returns when the service's folder is gone. No single wait may be long: Lua notices an interrupt only between two
--- of its own instructions.
+-- instructions of its own.
 local function wait_for_end(service)
   local still_there = '[ -d "$1" ] && sleep 1 && [ -d "$1" ] && echo yes'
   while shell.read(still_there, service.folder) ~= "" do

@@ -1,4 +1,4 @@
---- nginx for the emulated service: where it and its tools are, and the configuration that it reads.
+--- nginx for the emulated service: where it and the other tools are, its configuration, and what its log says.
 
 local shell = require "autopilot.cli.emulate.shell"
 
@@ -19,7 +19,7 @@ local further_folders =
   "/usr/sbin:/usr/local/sbin:/usr/local/openresty/nginx/sbin:/usr/local/openresty/bin"
 
 -- The output of `nginx -V` is not quoted, so that it becomes one line.
-local look = [[
+local find_tools = [[
 PATH=$1
 for name in nginx openresty; do
   nginx=$(command -v "$name") && echo "nginx=$nginx" && echo build=$("$nginx" -V 2>&1 </dev/null)
@@ -74,7 +74,7 @@ function nginx.find(directory, search_path)
     return nil, "the emulated service needs autopilot's Lua modules as files"
   end
   local path = search_path or (os.getenv "PATH" or "") .. ":" .. further_folders
-  local output, found = shell.read(look, path, directory, folder), {}
+  local output, found = shell.read(find_tools, path, directory, folder), {}
   for name, value in output:gmatch "([%w_]+)=([^\n]*)\n" do
     found[name] = value
   end
