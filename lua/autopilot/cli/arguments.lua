@@ -1,11 +1,12 @@
 --- Reads the command line with argparse: which command, with which options, or what is wrong with it.
 --
--- By itself argparse prints messages and ends the process. Here it does neither: what is to be printed is raised.
+-- By itself argparse prints messages and ends the process. Here it does neither: what is to be printed is raised, as
+-- `{ text = … }` where it was asked for, else as `{ mistake = … }`.
 
 local argparse = require "argparse"
 local commands = require "autopilot.cli.commands"
 local merged = require "autopilot.base.merged"
-local nearest = require("autopilot.base.option_mistake").nearest
+local mistake = require "autopilot.base.option_mistake"
 local options = require "autopilot.cli.options"
 local outcome = require "autopilot.sync.outcome"
 local version = require "autopilot.version"
@@ -21,22 +22,6 @@ end
 
 local description = "Asks Microsoft Intune to sync the Windows Autopilot devices of a tenant, and "
   .. "reports what came of it. For the options of a command: autopilot-sync COMMAND --help"
-
-local environment = [[
-Environment:
-   AUTOPILOT_TOKEN                    access token for Microsoft Graph
-   AUTOPILOT_BASE_URL                 like --base-url
-   AUTOPILOT_CA_FILE                  like --ca-file
-   AUTOPILOT_DEBUG                    1: print a traceback after an internal error
-   AZURE_TENANT_ID                    like --tenant
-   AZURE_CLIENT_ID                    like --client-id
-   AZURE_CLIENT_SECRET                secret of the application
-   AZURE_CLIENT_CERTIFICATE_PATH      like --certificate
-   AZURE_CLIENT_CERTIFICATE_PASSWORD  passphrase of the certificate's private key
-   AZURE_FEDERATED_TOKEN_FILE         file with a token, for --auth workload
-   AZURE_AUTHORITY_HOST               where to sign in; default: by the cloud
-
-An option comes before its variable. An empty variable counts as not set.]]
 
 -- What an exit code means besides the outcomes that end in it.
 local other_ends = {
@@ -79,8 +64,8 @@ local function add_common(parser, found)
   }
 end
 
--- Options that people try, and what to do instead. They would make a secret an argument, which every user of
--- the machine can read and a shell keeps in a file; merely unknown, they would be searched for by other names.
+-- Options that people try, and what to do instead. They would make a secret an argument, which every user of the
+-- machine can read and a shell keeps in a file. A mere "unknown option" would make people try other names.
 local refused = {
   ["give the token in AUTOPILOT_TOKEN, or in a file with --token-file"] = "--token --access-token "
     .. "--bearer --bearer-token --assertion --client-assertion --refresh-token",
@@ -113,15 +98,13 @@ local function mistake_of(message, root, current)
   end
   local known = {}
   for name in text:gmatch(pattern) do
-    known[#known + 1] = name
+    known[name] = true
   end
-  local meant = nearest(wrong, known)
-  local hint = meant and (" (did you mean '%s'?)"):format(meant) or ""
-  return ("unknown %s '%s'%s"):format(kind, wrong:sub(1, 80), hint)
+  return (mistake.name("", wrong, known):gsub("^unknown option", "unknown " .. kind))
 end
 
 local function new_parser(found)
-  local root = argparse(program, description, environment .. "\n\n" .. exit_code_help())
+  local root = argparse(program, description, options.environment .. "\n\n" .. exit_code_help())
   root:help_max_width(90):help_description_margin(27):command_target "command"
   root.error = function(current, message)
     options.refuse(mistake_of(message, root, current))
@@ -133,7 +116,7 @@ local function new_parser(found)
   for _, command in ipairs(commands) do
     local parser = root:command(command.name, command.description):summary(command.summary)
     parser:epilog("Example:\n   " .. program .. " " .. command.example)
-    options.declare(parser, command.options or "")
+    options.declare(parser, command.options)
     if command.declare then
       command.declare(parser)
     end
@@ -157,7 +140,7 @@ local function join_signed(args)
   return joined
 end
 
---- Reads the arguments. Raises what is wrong with them, or the text that they ask for, in `text`.
+--- Reads the arguments. Raises what is wrong with them, or the text that they ask for.
 ---@param args string[]
 ---@return autopilot.cli.Command command
 ---@return table<string, any> options

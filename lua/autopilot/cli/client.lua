@@ -1,4 +1,6 @@
 --- The client that options and environment describe, and how the commands for one tenant use it.
+--
+-- `given` are the options of the command.
 
 local merged = require "autopilot.base.merged"
 local outcome = require "autopilot.sync.outcome"
@@ -9,8 +11,6 @@ local sign_in = require "autopilot.cli.sign_in"
 local client = {}
 
 --- The options of a client, but for its token, as the command line and the environment give them.
----@param given table<string, any> options of the command
----@param context autopilot.cli.Context
 ---@return autopilot.ClientOptions
 function client.describe(given, context)
   local ca_file, timeout, attempts = context:find(given, "ca_file"), given.timeout, given.attempts
@@ -31,9 +31,6 @@ end
 
 --- Makes a client. What is wrong with one of its options is told by the name that the user knows.
 ---@param described autopilot.ClientOptions
----@param given table<string, any> options of the command
----@param context autopilot.cli.Context
----@return autopilot.Client
 function client.make(described, given, context)
   local made, result = pcall(require "autopilot.client", described)
   if made then
@@ -47,11 +44,7 @@ function client.make(described, given, context)
   refuse(("%s %s"):format(origin, (wrong:gsub(" %(got string%)$", ""))))
 end
 
---- The client that options and environment describe.
----@param given table<string, any> options of the command
----@param context autopilot.cli.Context
----@param own autopilot.ClientOptions? what the command adds
----@return autopilot.Client
+--- The client that options and environment describe; `own` are the client's options that the command adds.
 function client.open(given, context, own)
   local token = sign_in.open(given, context)
   context:report_termination()
@@ -59,49 +52,38 @@ function client.open(given, context, own)
   return client.make(described, given, context)
 end
 
---- Prints the report of a command, and returns the exit code for it.
----@param report autopilot.Report
----@param given table<string, any> options of the command
----@param context autopilot.cli.Context
----@param describe (fun(report: autopilot.Report): string[])? as for `Output:report`
----@return integer exit_code
-function client.finish(report, given, context, describe)
+--- Prints the report of a command, and returns the exit code for it. `lines_of` is as for `Output:report`.
+function client.finish(report, given, context, lines_of)
   local tenant, origin = context:find(given, "tenant")
   if tenant and report.error and report.error.code == "TenantMismatch" then
     local cure = origin == "--tenant" and "name the one of the token" or "unset it"
-    report.hint = ("The tenant was named by %s: %s, or sign in to that tenant."):format(
-      origin,
-      cure
-    )
+    local hint = "The tenant was named by %s: %s, or sign in to that tenant."
+    report.hint = hint:format(origin, cure)
   end
-  context.output:report(report, given, describe)
+  context.output:report(report, given, lines_of)
   return outcome.exit_code(report)
 end
 
---- Runs a method of the client, with progress on a terminal where it may wait, and prints its report.
----@param method "sync"|"status"|"wait"|"ensure"
----@param given table<string, any> options of the command
----@param context autopilot.cli.Context
----@param arguments table of the method
----@param own { describe: function?, complete: function? }? for a good report: see `finish`; takes client and report before the end
----@return integer exit_code
-function client.run(method, given, context, arguments, own)
-  local shown = method ~= "status" and progress.of_waiting(context, given) or {}
-  local may_ask = method == "sync" or method == "ensure"
+--- Runs a command that is a method of the client, with progress on a terminal where it may wait. Returns the exit
+-- code.
+---@param command autopilot.cli.Command
+function client.run(command, given, context)
+  local arguments = command.arguments(given, context)
+  local shown = command.name ~= "status" and progress.of_waiting(context, given) or {}
   local function note_request(event)
-    if event.type == "attempt" and may_ask then
+    if event.type == "attempt" and command.asks_for_sync then
       context.if_interrupted = "the request for a sync may have been sent"
     end
   end
   local opened = client.open(given, context, { sleep = shown.sleep, on_event = note_request })
   arguments.on_progress = shown.on_progress
-  local report, failure = opened[method](opened, arguments)
-  report, own = report or failure, own or {}
-  if own.complete then
-    own.complete(opened, report)
+  local report, failure = opened[command.name](opened, arguments)
+  report = report or failure
+  if command.complete then
+    command.complete(report, opened)
   end
   opened:close()
-  return client.finish(report, given, context, own.describe)
+  return client.finish(report, given, context, command.lines)
 end
 
 return client

@@ -3,6 +3,8 @@
 
 local Output = require "autopilot.cli.output"
 local core = require "autopilot.core"
+local merged = require "autopilot.base.merged"
+local variables = require("autopilot.cli.options").variables
 
 ---@class autopilot.cli.Context
 ---@field getenv fun(name: string): string?
@@ -19,18 +21,7 @@ local core = require "autopilot.core"
 local Context = {}
 Context.__index = Context
 
--- The variables that give the values of options.
-local variables = {
-  tenant = "AZURE_TENANT_ID",
-  client_id = "AZURE_CLIENT_ID",
-  certificate = "AZURE_CLIENT_CERTIFICATE_PATH",
-  token_file = "AZURE_FEDERATED_TOKEN_FILE",
-  base_url = "AUTOPILOT_BASE_URL",
-  ca_file = "AUTOPILOT_CA_FILE",
-}
-
---- The context of the system.
----@param world table? what a test puts in the place of some of its parts
+--- The context of the system; `world` is what a test puts in the place of some of its parts.
 ---@return autopilot.cli.Context
 function Context.new(world)
   local self = {
@@ -45,46 +36,39 @@ function Context.new(world)
     secrets = {},
     at_end = {},
   }
-  for name, value in pairs(world or {}) do
-    self[name] = value
-  end
+  self = setmetatable(merged(self, world), Context)
   self.output = Output.new(self.stdout, self.stderr)
-  return setmetatable(self, Context)
+  return self
 end
 
 --- The value of an environment variable; nil where it is not set or empty.
----@param name string
----@return string?
 function Context:variable(name)
   local value = self.getenv(name)
   return value ~= "" and value or nil
 end
 
---- The value of an option, else of its variable.
+--- The value of an option of the command, else of its variable; and which of the two gave it. Without a value: nil,
+-- and both, as in `--x or X`.
 ---@param given table<string, any> options of the command
----@param name string
----@return string? value
----@return string origin the option or the variable that gave it; without a value, both: `--x or X`
 function Context:find(given, name)
-  local option, variable = "--" .. name:gsub("_", "-"), variables[name]
+  local option = "--" .. name:gsub("_", "-")
   if given[name] then
     return given[name], option
   end
+  local variable = variables[option]
   local value = variable and self:variable(variable)
   return value, value and variable or ("%s or %s"):format(option, variable)
 end
 
---- Keeps a secret out of everything that is printed from now on.
----@param secret string? nil: nothing to hide
+--- Keeps a secret, if there is one, out of everything that is printed from now on.
 function Context:hide(secret)
   if secret then
     self.secrets[secret] = secret -- many tenants may share one
   end
 end
 
---- The text of standard input, which can be read only once but may be needed for several tenants.
----@param most integer bytes; the same in every call
----@return string
+--- The text of standard input, which can be read only once but may be needed for several tenants; `most` bytes, the
+-- same in every call.
 function Context:read_input(most)
   self.input = self.input or self.stdin:read(most) or ""
   return self.input

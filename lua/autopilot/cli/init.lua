@@ -1,8 +1,7 @@
 --- The command `autopilot-sync`: from arguments to an exit code.
 --
--- Each command is a file in `cli/commands`; `cli/arguments` reads the command line. This file has what holds for
--- all of them: `main` never ends the process itself, every end has an exit code, and an internal error is
--- told in one line.
+-- The commands are in `cli/commands`; `cli/arguments` reads the command line. This file has what is the same for all
+-- of them: `main` never ends the process itself, every end has an exit code, and an internal error is one line.
 
 local Context = require "autopilot.cli.context"
 local arguments = require "autopilot.cli.arguments"
@@ -17,8 +16,8 @@ local failed, wrong_usage, interrupted, terminated = 1, 2, 130, 143
 
 local bad_descriptor = 9 -- EBADF, the same number everywhere
 
--- Files that are kept open in the place of standard streams that are closed: else the next socket would get one
--- of the descriptors 0 to 2, and what is printed would be sent through it.
+-- Files that stay open in the place of closed standard streams: else the next socket would get one of the descriptors
+-- 0 to 2, and what is printed would be sent through it.
 local placeholders = {}
 
 local function occupy_closed_descriptors()
@@ -30,16 +29,16 @@ local function occupy_closed_descriptors()
   end
 end
 
---- Prints what was raised: a text that was asked for, or in one line, without a secret, why the command was not
--- carried out. Returns the exit code.
-local function tell_raised(context, raised)
+--- Prints what was raised: a text that was asked for, or one line that says, without a secret, why the command was
+-- not carried out. Returns the exit code.
+local function print_raised(context, raised)
   local output, message = context.output, tostring(raised.value)
-  local asked = type(raised.value) == "table" and raised.value or {}
-  if asked.text then
-    output:text(asked.text)
+  local ours = type(raised.value) == "table" and raised.value or {}
+  if ours.text then
+    output:text(ours.text)
     return 0
-  elseif asked.mistake then
-    output:complain(asked.mistake)
+  elseif ours.mistake then
+    output:complain(ours.mistake)
     return wrong_usage
   end
   if is_interrupt(message) then
@@ -67,14 +66,17 @@ function cli.main(args, world)
   local context = Context.new(world)
   local done, result = xpcall(function()
     local command, options = arguments.parse(args)
-    return command.run(options, context)
+    if command.run then
+      return command.run(options, context)
+    end
+    return require("autopilot.cli.client").run(command, options, context)
   end, function(value)
     return { value = value, traceback = debug.traceback("", 2) }
   end)
   for _, clean_up in ipairs(context.at_end) do
     pcall(clean_up)
   end
-  local code = done and result or tell_raised(context, result)
+  local code = done and result or print_raised(context, result)
   local lost = context.output:close()
   if lost then
     context.output:complain("the output could not be written: " .. lost)

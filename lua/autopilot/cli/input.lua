@@ -1,4 +1,4 @@
---- Files that a user names, opened so that a message tells what is wrong with them.
+--- Opens files that a user names. A message says what is wrong with a name.
 
 local named_file = require "autopilot.base.named_file"
 
@@ -6,7 +6,7 @@ local input = {}
 
 --- Opens a file or a pipe; or nil and why it cannot be used.
 ---@param path string
----@return file*? file
+---@return file*?
 ---@return string? message
 function input.open(path)
   local complaint = named_file.read_complaint(path, true)
@@ -17,8 +17,6 @@ function input.open(path)
 end
 
 --- Why a file cannot be used, or nil when it can. Nothing is read from a pipe.
----@param path string
----@return string? message
 function input.complaint(path)
   local file, message = input.open(path)
   if not file then
@@ -29,11 +27,10 @@ function input.complaint(path)
   return is_empty and path .. ": it is empty" or nil
 end
 
---- The text of a file.
----@param path string
----@param most integer bytes
+--- The text of a file of at most `most` bytes, and whether it can be read again, which a pipe cannot; or nil and what
+-- is wrong.
 ---@return string? text
----@return string|boolean message_or_rereadable without text the reason; else whether it can be read again, as no pipe can
+---@return string|boolean message_or_rereadable
 function input.read(path, most)
   local file, message = input.open(path)
   if not file then

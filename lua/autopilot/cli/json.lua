@@ -3,22 +3,18 @@
 -- lua-cjson (`autopilot.base.json`) cannot do this: it has no order of keys, writes 14 digits where a time needs
 -- 17, passes invalid UTF-8 on, and cannot tell an empty list from an empty object.
 
+local codec = require "autopilot.base.json"
+
 -- The lists of a report: they are `[]` when they are empty; every other empty table is `{}`.
 local lists = { attempts = true, steps = true }
 
-local short_escapes =
-  { ['"'] = '\\"', ["\\"] = "\\\\", ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" }
-
-local function escape(character)
-  return short_escapes[character] or ("\\u%04x"):format(character:byte())
-end
-
 local function encode_string(text)
-  if text:find '[%c"\\\128-\255]' then
-    text = text:gsub('[%c"\\]', escape)
-    text = text:gsub("[\128-\255]+", require("autopilot.base.sentence").valid)
+  if not text:find '[%c"\\\128-\255]' then
+    return '"' .. text .. '"'
   end
-  return '"' .. text .. '"'
+  text = text:gsub("[\128-\255]+", require("autopilot.base.sentence").valid)
+  -- Slashes stay as they are. Every escape is matched as a whole: `\\/` is a backslash and a slash, not `\` and `\/`.
+  return (codec.encode(text):gsub("\\(.)", { ["/"] = "/" }))
 end
 
 --- A number in as few digits as tell it; null for NaN and infinity.

@@ -8,22 +8,53 @@
 --
 -- How a value is read follows from the name of the option, else from the word for its value.
 
-local nearest = require("autopilot.base.option_mistake").nearest
+local mistake = require "autopilot.base.option_mistake"
 local text = require "autopilot.cli.text"
 
 local options = {}
 
+--- The environment variables, in the words of the help.
+options.environment = [[
+Environment:
+   AUTOPILOT_TOKEN                    access token for Microsoft Graph
+   AUTOPILOT_BASE_URL                 like --base-url
+   AUTOPILOT_CA_FILE                  like --ca-file
+   AUTOPILOT_DEBUG                    1: print a traceback after an internal error
+   AZURE_TENANT_ID                    like --tenant
+   AZURE_CLIENT_ID                    like --client-id
+   AZURE_CLIENT_SECRET                secret of the application
+   AZURE_CLIENT_CERTIFICATE_PATH      like --certificate
+   AZURE_CLIENT_CERTIFICATE_PASSWORD  passphrase of the certificate's private key
+   AZURE_FEDERATED_TOKEN_FILE         file with a token, for --auth workload
+   AZURE_AUTHORITY_HOST               where to sign in; default: by the cloud
+
+An option comes before its variable. An empty variable counts as not set.]]
+
+--- The variables that give the value of an option that is not given, by option.
+---@type table<string, string>
+options.variables = { ["--token-file"] = "AZURE_FEDERATED_TOKEN_FILE" }
+for variable, option in options.environment:gmatch "([%u_]+) +like (%S+)" do
+  options.variables[option] = variable
+end
+
 -- About three years: longer than anything that is waited for, and far from every overflow.
 local most_seconds = 1e8
 
---- Ends the command: raises what is wrong with how it was called, in one sentence, which `main` prints.
----@param sentence string
+--- Ends the command: raises, in one sentence, what is wrong with how it was called, which `main` prints.
 function options.refuse(sentence)
   error({ mistake = sentence }, 0)
 end
 
---- A function that makes converters for argparse, from the name of an option. `read` gives the value of a text,
--- or nil where the text is not what it `must`, and may add a hint.
+--- Refuses two options that are given together.
+function options.exclude(given, one, other)
+  if given[one] and given[other] then
+    local names = ("'--%s' and '--%s'"):format(one, other):gsub("_", "-")
+    options.refuse(("options %s exclude each other"):format(names))
+  end
+end
+
+--- A function that makes converters for argparse from the name of an option. `read` returns the value of a text; or
+-- nil, perhaps with a hint, where the text is not what it `must` be.
 local function converter(must, read)
   return function(name)
     return function(given)
@@ -31,8 +62,8 @@ local function converter(must, read)
       if value ~= nil then
         return value
       end
-      local shown = given ~= "" and (" (got '%s')"):format(given:sub(1, 80):gsub("%c", "?")) or ""
-      return nil, ("option '%s' must %s%s%s"):format(name, must, shown, hint or "")
+      local message = mistake.value(name, "must " .. must, given):gsub(" %(got ''%)$", "")
+      return nil, message .. (hint or "")
     end
   end
 end
@@ -66,8 +97,7 @@ local function count_to(most)
   end)
 end
 
---- Makes converters that take one of a few words.
----@param words string the words, with blanks between
+--- Makes converters that accept one of a few words, given with blanks between them.
 ---@return fun(name: string): fun(given: string): string?, string?
 function options.one_of(words)
   local known, sorted = {}, {}
@@ -75,12 +105,12 @@ function options.one_of(words)
     known[word], sorted[#sorted + 1] = word, word
   end
   return converter("be one of " .. words:gsub(" ", ", "), function(given)
-    local meant = not known[given] and nearest(given, sorted)
+    local meant = not known[given] and mistake.nearest(given, sorted)
     return known[given], meant and (": did you mean '%s'?"):format(meant)
   end)
 end
 
--- By the name of an option, else by the word for its value. Of others any text is read.
+-- By the name of an option, else by the word for its value. Others accept any text.
 local converters = {
   SECONDS = seconds,
   ["--max-age"] = seconds_or_zero,
@@ -98,9 +128,7 @@ local converters = {
   PLATFORM = options.one_of "imds app_service",
 }
 
---- Adds the options that a text describes to a command.
----@param parser table of argparse
----@param described string
+--- Adds the options that a text describes to argparse's parser of a command.
 function options.declare(parser, described)
   local joined = described:gsub("\n  %*", "\1*"):gsub("\n  ", " ")
   for name, metavariable, help in joined:gmatch "(%-%-%S+) ?(%u*): ([^\n]+)" do
@@ -113,12 +141,6 @@ function options.declare(parser, described)
     end
   end
 end
-
---- The option that names the tenant.
-options.tenant = [[
---tenant ID: The tenant, by its id (a GUID) or one of its domains. A token of a tenant with another
-  id is not sent. Default: AZURE_TENANT_ID.
-]]
 
 --- The options of a command that talks to the service: how to sign in, and how to reach it.
 options.service = [[
@@ -153,5 +175,11 @@ options.service = [[
 --attempts NUMBER: How often a request is sent at most, if it fails for a passing reason.
   Default: 4.
 ]]
+
+--- The options of a command for one tenant.
+options.one_tenant = [[
+--tenant ID: The tenant, by its id (a GUID) or one of its domains. A token of a tenant with another
+  id is not sent. Default: AZURE_TENANT_ID.
+]] .. options.service
 
 return options

@@ -5,7 +5,7 @@
 local json_pieces = require "autopilot.cli.json"
 
 ---@class autopilot.cli.Output
----@field shown integer columns of the line of progress that is on the terminal
+---@field shown integer columns of the line of progress on the terminal
 ---@field lost string? why something printed did not reach standard output
 local Output = {}
 Output.__index = Output
@@ -20,7 +20,7 @@ function Output.new(stdout, stderr)
   return setmetatable({ stdout = stdout, stderr = stderr, shown = 0 }, Output)
 end
 
---- The text in one line, without characters that a terminal obeys: it may quote a service or an argument.
+--- The text in one line, without control characters: it may quote a service or an argument.
 local function one_line(text)
   return text:find "[^ -~]" and require("autopilot.base.sentence").visible(text) or text
 end
@@ -32,9 +32,8 @@ local function note(self, done, message, number)
   end
 end
 
---- Draws a line of progress over the one before. It is erased with blanks, not with an escape sequence, because
--- every terminal can do that, and before anything else is printed.
----@param line string "": none
+--- Draws a line of progress over the one before; "" erases it, which is done before anything else is printed. Blanks
+-- erase, and not an escape sequence, because every terminal understands them.
 function Output:draw(line)
   if self.shown > 0 or line ~= "" then
     local blanks = (" "):rep(self.shown - #line)
@@ -94,8 +93,7 @@ function Output:report(report, options, describe)
   end
 end
 
---- Writes what is still buffered. The streams stay open.
----@return string? lost why something printed was lost, or nil
+--- Writes what is still buffered. The streams stay open. Returns why something that was printed got lost, or nil.
 function Output:close()
   self:draw ""
   note(self, self.stdout:flush())

@@ -8,17 +8,15 @@ local text = require "autopilot.cli.text"
 
 local progress = {}
 
--- Columns: of a terminal that does not tell its width; of the narrowest that has a bar; of the longest bar.
+-- Columns: of a terminal whose width is unknown; of the narrowest with a bar; of the longest bar.
 local usual_width, narrowest, longest_bar = 80, 45, 30
 
 -- Seconds between two drawings at least; and between two while a command sleeps.
 local shortest_interval, while_asleep = 0.1, 1
 
---- A function that draws a line of progress. Without news it is drawn ten times in a second at most.
----@param context autopilot.cli.Context
----@param options { json: boolean?, quiet: boolean? }
----@param line fun(width: integer): string? what is to be shown, in so many columns at most
----@return (fun(is_news: boolean?))? draw nil where nothing is to be drawn
+--- A function that draws what `line(width)` gives, in so many columns at most; nil where nothing is to be drawn. It
+-- draws at once with `is_news`, else ten times in a second at most.
+---@return fun(is_news: boolean?)?
 function progress.drawer(context, options, line)
   local is_terminal = context.is_terminal
   if is_terminal == nil then
@@ -32,8 +30,8 @@ function progress.drawer(context, options, line)
     local clock = context.clock()
     local is_due = is_news or output.shown == 0 or clock - drawn_at >= shortest_interval
     local width = context.terminal_width or core.terminal_width()
-    local told = tonumber((context.getenv "COLUMNS" or ""):match "^%d+$")
-    width = width ~= 0 and width or told or usual_width
+    local columns = tonumber((context.getenv "COLUMNS" or ""):match "^%d+$")
+    width = width ~= 0 and width or columns or usual_width
     -- Many terminals begin a new line behind the last column.
     local shown = is_due and line(math.max(0, width - 1))
     if shown then
@@ -43,48 +41,45 @@ function progress.drawer(context, options, line)
   end
 end
 
---- What the line says while a command waits for a sync.
-local function waiting_line(told, passed, width)
-  local state = told.sync_status or "waiting for the status"
-  if told.state == "cooldown" then
-    local left = math.max(0, math.ceil(told.remaining - passed))
+--- What the line says while a command waits for a sync, `passed` seconds after the client reported `latest`.
+local function waiting_line(latest, passed, width)
+  local state = latest.sync_status or "waiting for the status"
+  if latest.state == "cooldown" then
+    local left = math.max(0, math.ceil(latest.remaining - passed))
     state = ("cooldown: %s left"):format(text.duration(left))
   end
-  local whole = ("%s (%s so far)"):format(state, text.duration(told.elapsed + passed))
+  local whole = ("%s (%s so far)"):format(state, text.duration(latest.elapsed + passed))
   return #whole <= width and whole or state:sub(1, width)
 end
 
 --- Shows the progress of a client that waits for a sync: its `sleep` draws the line again each second.
----@param context autopilot.cli.Context
----@param options { json: boolean?, quiet: boolean? }
----@return { on_progress: fun(told: autopilot.Progress)?, sleep: fun(seconds: number)? } for the client; empty where nothing is drawn
+---@return { on_progress: fun(latest: autopilot.Progress)?, sleep: fun(seconds: number)? } for the client; empty where nothing is drawn
 function progress.of_waiting(context, options)
-  local told, told_at
-  local clock = context.clock
+  local latest, reported_at
+  local clock, shown = context.clock, {}
   local draw = progress.drawer(context, options, function(width)
-    return told and waiting_line(told, clock() - told_at, width)
+    return latest and waiting_line(latest, clock() - reported_at, width)
   end)
-  return draw
-      and {
-        on_progress = function(news)
-          told, told_at = news, clock()
-          draw(true)
-        end,
-        sleep = function(seconds)
-          local ends = clock() + seconds
-          while seconds > 0 do
-            local slice = math.min(seconds, while_asleep)
-            context.sleep(slice)
-            seconds = math.min(seconds - slice, ends - clock())
-            draw()
-          end
-        end,
-      }
-    or {}
+  if not draw then
+    return shown
+  end
+  function shown.on_progress(news)
+    latest, reported_at = news, clock()
+    draw(true)
+  end
+  function shown.sleep(seconds)
+    local ends = clock() + seconds
+    while seconds > 0 do
+      local slice = math.min(seconds, while_asleep)
+      context.sleep(slice)
+      seconds = math.min(seconds - slice, ends - clock())
+      draw()
+    end
+  end
+  return shown
 end
 
---- What follows the count, the most important first. The pace is that of the tenants that were asked for in
--- this run.
+--- What follows the count, the most important first. Tenants that the state file knew do not count for the pace.
 local function remarks(facts)
   local asked = facts.done - (facts.recalled or 0)
   local rate = facts.elapsed >= 1 and asked >= 1 and asked / facts.elapsed
@@ -97,14 +92,12 @@ local function remarks(facts)
   return parts
 end
 
---- What the line says while a fleet runs.
+--- What the line says while a fleet runs, in `width` columns at most.
 ---@param facts table tenants `done`, `failed`, `recalled`, `in_flight`, `asleep` and in `total`, and seconds `elapsed`
----@param width integer columns
----@return string
 function progress.fleet_line(facts, width)
   local line, total = text.count(facts.done), facts.total
   if total then
-    line = ("%s/%s%s"):format(line, facts.is_exact and "" or "~", text.count(total))
+    line = line .. (facts.is_exact and "/" or "/~") .. text.count(total)
   end
   if total and total > 0 and width >= narrowest then
     -- Its length depends on the terminal only, so that it does not jump.

@@ -1,17 +1,17 @@
 --- How the command signs in: from options and environment to a token, or a token provider.
 --
--- What is missing or cannot be read is told before anything is sent. Signing in itself is left to
--- `autopilot.token`.
+-- A value that is missing or a file that cannot be read ends the command before anything is sent. Signing in itself is
+-- left to `autopilot.token`.
 
 local input = require "autopilot.cli.input"
 local refuse = require("autopilot.cli.options").refuse
 
 local sign_in = {}
 
--- Bytes. Access tokens have a few thousand; what is longer is something else.
+-- Bytes. Access tokens have a few thousand.
 local longest = 64 * 1024
 
--- What is wrong with the options, where it takes more than a line to say.
+-- Complaints about the options, those that are longer than a line.
 local one_tenants_token = "%s is the token of one tenant, and there are many: choose how to sign "
   .. "in with --auth"
 local one_tenants_machine = "--auth managed signs in to the tenant of this machine alone, and "
@@ -23,12 +23,12 @@ local no_way = "there is no token: choose how to sign in with --auth, set AUTOPI
 local no_way_for_many = "it is not said how to sign in: choose with --auth, or name a "
   .. "client_secret_file for each tenant in the list"
 
---- A message of the library, with the command's option in place of the library's.
+--- A message of the library that names the command's option and not the library's.
 local function in_words(message)
   return (message:gsub("set allow_world_readable = true", "give --allow-world-readable"))
 end
 
--- The steps of a way to sign in: each adds to the options of its provider, or refuses those of the command.
+-- The steps of a way to sign in: each adds to `given`, the options of its provider, or refuses those of the command.
 -- `title` is what a message calls the way.
 
 local function find_secret(given, options, context, title)
@@ -146,7 +146,7 @@ local function open(way, options, context, title)
   end
 end
 
--- The way to sign in that each option implies, in the order in which they are looked for.
+-- Options that imply a way to sign in, in the order in which they are looked for, and the way that each implies.
 local implying = { "client_secret_file", "certificate", "token_file" }
 local implied =
   { client_secret_file = "secret", certificate = "certificate", token_file = "workload" }
@@ -155,8 +155,8 @@ local implied =
 local describing =
   { "AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE" }
 
---- The way that the options name or imply, else that of the environment, and what a message calls it. Nil where a
--- ready token is to be used.
+--- The way that the options name or imply, else that of the environment, and what a message calls it. Nil for a ready
+-- token.
 local function choose_way(options, context)
   local way, by = options.auth, "--auth " .. (options.auth or "")
   for _, name in ipairs(implying) do
@@ -180,7 +180,7 @@ local function choose_way(options, context)
   end
 end
 
---- The token in a text, or nil and what is wrong with the text, which is not quoted.
+--- The token in a text; or nil and what is wrong with the text, without a quotation.
 local function token_of(text, context)
   local token = text:match "^%s*(.*%S)" or ""
   if token == "" then
@@ -194,8 +194,8 @@ local function token_of(text, context)
   return token
 end
 
---- The ready token of an option or the environment. From a file, it is a provider, which reads the file again when
--- the token was refused: it may hold a newer one.
+--- The ready token of an option or the environment. A token in a file is a provider, which reads the file again when
+-- the token was refused: the file may hold a newer one.
 local function ready_token(options, context)
   local path, text = options.token_file, context:variable "AUTOPILOT_TOKEN"
   local origin = path and "--token-file" or text and "AUTOPILOT_TOKEN"
@@ -227,10 +227,10 @@ local function ready_token(options, context)
   end
 end
 
---- The token, or a provider of it: as `--auth` says or a file implies, else a ready token, else as the
--- environment describes.
+--- The token, or a provider of it: as `--auth` says or a file implies, else a ready token, else as the environment
+-- describes. The context gets the secrets that were read.
 ---@param options table<string, any> with `has_several`, a way that signs in to one tenant alone is refused
----@param context autopilot.cli.Context takes the secrets that were read
+---@param context autopilot.cli.Context
 ---@return string|autopilot.TokenProvider
 function sign_in.open(options, context)
   context:hide(context:variable "AZURE_CLIENT_SECRET")

@@ -7,22 +7,18 @@ local earliest_now = 1577836800
 
 local unit_seconds = { s = 1, m = 60, h = 3600, d = 86400 }
 
--- For a message about a wrong time.
+--- For a message about a wrong time.
 text.time_forms = "Unix seconds, a time like 2026-07-23T11:23:15Z, now or -10m"
 
---- A time in ISO 8601, UTC, whole seconds: `2026-07-23T11:23:15Z`. Unix seconds where the system has no date
+--- Unix seconds in ISO 8601, UTC, whole seconds: `2026-07-23T11:23:15Z`. The number where the system has no date
 -- for it: one of 32 bits has none after January 2038.
----@param seconds number Unix time
----@return string
 function text.time(seconds)
   local ok, date = pcall(os.date, "!%Y-%m-%dT%H:%M:%SZ", math.floor(seconds))
   return ok and date or ("%.0f"):format(seconds)
 end
 
---- Reads a time: Unix seconds, ISO 8601 with an offset, `now`, or a time ago (`-10m`).
----@param typed string
----@param now number Unix seconds
----@return number? seconds Unix time; nil where the text is no time
+--- Reads a time as Unix seconds: a number, ISO 8601 with an offset, `now`, or a time ago (`-10m`). Nil for anything
+-- else.
 function text.read_time(typed, now)
   if typed == "now" then
     return now
@@ -36,10 +32,10 @@ function text.read_time(typed, now)
   return require("autopilot.base.dates").read_timestamp(typed)
 end
 
---- Reads the time since when a sync counts.
+--- Reads the time since when a sync counts. All times are Unix seconds.
 ---@param typed string a time; one ago counts back from `from`
----@param from number Unix seconds
----@param now number Unix seconds, by this machine's clock
+---@param from number
+---@param now number by this machine's clock
 ---@return number? since
 ---@return string? complaint why it cannot be waited for, as the end of a sentence
 function text.read_since(typed, from, now)
@@ -54,9 +50,7 @@ end
 
 local units = { { 86400, "d" }, { 3600, "h" }, { 60, "min" }, { 1, "s" } }
 
---- A duration in its two largest units, rounded down: `3 d 4 h`, `4 min 3 s`, `42 s`.
----@param seconds number at least 0
----@return string
+--- Seconds, at least 0, in the two largest units, rounded down: `3 d 4 h`, `4 min 3 s`, `42 s`.
 function text.duration(seconds)
   local rest, largest = math.floor(seconds), nil
   for _, unit in ipairs(units) do
@@ -70,9 +64,7 @@ function text.duration(seconds)
   return largest or "0 s"
 end
 
---- A count with its digits in groups: 12345 as `12,345`.
----@param count integer
----@return string
+--- A whole number with its digits in groups: 12345 as `12,345`.
 function text.count(count)
   local digits = ("%d"):format(count)
   return (digits:reverse():gsub("(%d%d%d)", "%1,"):reverse():gsub("^,", ""))

@@ -27,7 +27,7 @@ AccessTokens.__index = AccessTokens
 --- The name of the key that every token claims to be signed with.
 AccessTokens.key_id = "emulated"
 
---- The permission that the sync needs: what a token has where no roles are told.
+--- The permission that the sync needs: what a token has where no roles are given.
 AccessTokens.default_roles = { "DeviceManagementServiceConfig.ReadWrite.All" }
 
 -- An expired token is remembered this long, so that it is refused as expired and not as unknown.
@@ -35,22 +35,19 @@ local remembered_after_expiry = 3600
 -- After so many new tokens those that expired long ago are forgotten.
 local sweep_interval = 1024
 
----@param known table<string, autopilot.emulator.Token> tokens that are accepted without having been made here
----@param lifetime number seconds
----@param made_up table the emulator's generator of identifiers
----@return autopilot.emulator.AccessTokens
-function AccessTokens.new(known, lifetime, made_up)
-  local self = { known = {}, lifetime = lifetime, made_up = made_up, issued = {}, count = 0 }
+--- `known`: tokens that are accepted without having been made here, by their text.
+function AccessTokens.new(known, lifetime, identifiers)
+  local self = { lifetime = lifetime, identifiers = identifiers, accepted = {}, count = 0 }
   for text, token in pairs(known) do
-    self.known[text] = merged({ roles = AccessTokens.default_roles }, token)
+    self.accepted[text] = merged({ roles = AccessTokens.default_roles }, token)
   end
   return setmetatable(self, AccessTokens)
 end
 
 local function sweep(self, now)
-  for text, token in pairs(self.issued) do
-    if token.expires + remembered_after_expiry < now then
-      self.issued[text] = nil
+  for text, token in pairs(self.accepted) do
+    if token.expires and token.expires + remembered_after_expiry < now then
+      self.accepted[text] = nil
     end
   end
 end
@@ -63,14 +60,11 @@ local function jwt(self, token, now, claims)
   return table.concat({
     base64url.encode(json.encode(header)),
     base64url.encode(json.encode(claims)),
-    self.made_up.text(86),
+    self.identifiers.text(86),
   }, ".")
 end
 
---- Makes a token, remembers it, and sets its `expires` and `roles`.
----@param token autopilot.emulator.Token
----@param now number Unix seconds
----@return string text
+--- Makes the text of a token, remembers it, and sets the token's `expires` and `roles`.
 function AccessTokens:issue(token, now)
   self.count = self.count + 1
   if self.count % sweep_interval == 0 then
@@ -87,14 +81,14 @@ function AccessTokens:issue(token, now)
     scp = token.user and table.concat(token.roles, " "),
     -- Not an empty list: JSON would make an object of it.
     roles = not token.user and token.roles[1] and token.roles or nil,
-    uti = self.made_up.text(22),
+    uti = self.identifiers.text(22),
     ver = "1.0",
   })
-  self.issued[text] = token
+  self.accepted[text] = token
   return text
 end
 
---- The token that tells a client who has signed in (OpenID Connect).
+--- The ID token of OpenID Connect, from which a client learns who has signed in.
 function AccessTokens:id_token(token, now)
   return jwt(self, token, now, {
     aud = token.client_id,
@@ -106,18 +100,14 @@ function AccessTokens:id_token(token, now)
   })
 end
 
---- Finds the token of a request and checks that it is accepted now.
----@param authorization string? the header's value
----@param audiences table<string, boolean> those that are accepted
----@param now number Unix seconds
----@return autopilot.emulator.Token? token
----@return string? message why it is refused
+--- The token in the header `Authorization`; nil and a message where it is not accepted now. `audiences` is the set
+-- of those that are accepted.
 function AccessTokens:check(authorization, audiences, now)
   local scheme, text = (authorization or ""):match "^(%a+) +(%S+)$"
   if not scheme or scheme:lower() ~= "bearer" then
     return nil, "Access token is empty."
   end
-  local token = self.issued[text] or self.known[text]
+  local token = self.accepted[text]
   if not token then
     return nil, "CompactToken parsing failed with error code: 80049217"
   elseif token.expires and token.expires <= now then

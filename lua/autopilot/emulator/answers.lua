@@ -1,6 +1,7 @@
 --- Answers in the forms of Microsoft Graph, Intune and Entra. What they say is decided by the endpoints.
 --
--- The functions called `refuse` raise the answer: an endpoint ends there, and the emulator catches it.
+-- To refuse a request, the functions `refuse_…` and `demand` raise the answer, which the emulator catches: the
+-- endpoint ends there.
 
 local json = require "autopilot.base.json"
 
@@ -22,10 +23,9 @@ local months =
 
 --- The value of a `Date` header: `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 section 5.6.7).
 local function http_date(seconds)
-  seconds = math.floor(seconds)
-  local date = os.date("!*t", seconds)
-  local day = ("%s, %02d %s"):format(weekdays[date.wday], date.day, months[date.month])
-  return day .. os.date("! %Y %H:%M:%S GMT", seconds)
+  local date = os.date("!*t", math.floor(seconds))
+  local form = ("!%s, %%d %s %%Y %%H:%%M:%%S GMT"):format(weekdays[date.wday], months[date.month])
+  return os.date(form, math.floor(seconds))
 end
 
 --- An answer, as in the HTTP layer, with the headers that every one has.
@@ -62,11 +62,6 @@ local graph_codes = {
 }
 
 --- Graph's own error: code and message in one level.
----@param call autopilot.emulator.Call
----@param status integer
----@param message string
----@param headers table<string, string>?
----@return table response
 function answers.graph_error(call, status, message, headers)
   local body = encode {
     error = {
@@ -93,7 +88,18 @@ local intune_message = ([[
   "HttpHeaders": "{}"
 }]]):gsub("\n", "\r\n")
 
---- Refuses a request to Graph.
+-- Text and not a table, because the order of the members and the line ends are those of the service.
+local intune_message = ([[
+{
+  "_version": 3,
+  "Message": %s,
+  "CustomApiErrorPhrase": "",
+  "RetryAfter": %s,
+  "ErrorSourceService": "",
+  "HttpHeaders": "{}"
+}]]):gsub("\n", "\r\n")
+
+--- Refuses a request as Graph does: `(call, status, message, headers)`.
 function answers.refuse_graph(...)
   error(answers.graph_error(...))
 end
@@ -102,14 +108,14 @@ end
 ---@param sentence string the part for people
 ---@param retry_after { header: string?, body: string? }? seconds that are told there
 function answers.refuse_intune(call, status, sentence, retry_after)
-  local told = table.concat({
+  local text = table.concat({
     sentence,
     "Operation ID (for customer support): 00000000-0000-0000-0000-000000000000",
     "Activity ID: " .. call.client_request_id,
     "Url: https://proxy.emulated.manage.microsoft.com/deviceManagement/windowsAutopilotSettings",
   }, " - ")
   retry_after = retry_after or {}
-  local message = intune_message:format(encode(told), retry_after.body or "null")
+  local message = intune_message:format(encode(text), retry_after.body or "null")
   answers.refuse_graph(call, status, message, { ["retry-after"] = retry_after.header })
 end
 
@@ -154,23 +160,24 @@ for row in entra_error_rows:gmatch "[^\n]+" do
     { status = tonumber(status), code = code, number = tonumber(number), sentence = sentence }
 end
 
---- Refuses a request to Entra.
----@param call autopilot.emulator.Call
+--- Refuses a request to Entra where `value` is nil or false; else returns it, as `assert` does.
 ---@param name string of an error in the table above
 ---@param detail string? what its sentence names
-function answers.refuse(call, name, detail)
+function answers.demand(call, value, name, detail)
+  if value then
+    return value
+  end
   local row = entra_errors[name]
   local timestamp = os.date("!%Y-%m-%d %H:%M:%SZ", math.floor(call.now))
-  local described = ("AADSTS%d: %s Trace ID: %s Correlation ID: %s Timestamp: %s"):format(
-    row.number,
-    row.sentence:format(detail),
-    call.request_id,
-    call.client_request_id,
-    timestamp
-  )
   local body = encode {
     error = row.code,
-    error_description = described,
+    error_description = ("AADSTS%d: %s Trace ID: %s Correlation ID: %s Timestamp: %s"):format(
+      row.number,
+      row.sentence:format(detail),
+      call.request_id,
+      call.client_request_id,
+      timestamp
+    ),
     error_codes = { row.number },
     timestamp = timestamp,
     trace_id = call.request_id,

@@ -1,18 +1,14 @@
---- Claims challenges: what Graph requires of a tenant's tokens from some moment on, and says in a 401 (Microsoft
--- Entra, "Claims challenges, claims requests, and client capabilities").
+--- Claims challenges: claims that Graph requires of a tenant's tokens from some time on, and names in a 401
+-- (Microsoft Entra, "Claims challenges, claims requests, and client capabilities").
 --
--- A challenge is met by a token that was asked for with the same claims, by a client that declares with
--- `xms_cc` that it understands challenges: Entra gives such a token to no other client. The token of a machine
--- meets it when it was asked for in place of a refused one.
+-- A token meets a challenge when it was asked for with the same claims by a client that declares in `xms_cc` that it
+-- understands challenges: Entra gives such a token to no other client. The token of a machine meets it when it was
+-- asked for in place of a refused one.
 
 local base64url = require "autopilot.base.base64url"
 local json = require "autopilot.base.json"
 
 local challenges = {}
-
----@class autopilot.emulator.Challenge
----@field claims table what is required, decoded
----@field header string the value of WWW-Authenticate
 
 --- What every 401 of Graph says.
 challenges.plain_header = 'Bearer realm="", '
@@ -25,9 +21,9 @@ function challenges.read(text)
   return type(claims) == "table" and claims or nil
 end
 
---- The challenge that a fault describes.
+--- The challenge that a fault describes: the decoded `claims` that are required, and the value of WWW-Authenticate.
 ---@param fault autopilot.emulator.Fault
----@return autopilot.emulator.Challenge
+---@return { claims: table, header: string }
 function challenges.new(fault, now)
   local from_now_on = '{"access_token":{"nbf":{"essential":true,"value":"%d"}}}'
   local text = fault.claims or from_now_on:format(math.floor(now))
@@ -43,7 +39,7 @@ function challenges.new(fault, now)
   }
 end
 
---- Whether a decoded value has everything that another one has. False where a table is expected.
+--- Whether a decoded value has everything that another one has.
 local function contains(value, wanted)
   if type(value) ~= "table" or type(wanted) ~= "table" then
     return value == wanted

@@ -6,9 +6,8 @@
 local AccessTokens = require "autopilot.emulator.access_tokens"
 local Users = require "autopilot.emulator.users"
 local answers = require "autopilot.emulator.answers"
-local new_identifiers = require "autopilot.emulator.identifiers"
 
-local refuse = answers.refuse
+local demand = answers.demand
 
 local discovery = {}
 
@@ -24,17 +23,11 @@ local function origin_of(call)
   return call.origin or "https://" .. (call.headers.host or entra_hosts[1][1])
 end
 
-local function check_method(call)
-  return call.method == "GET" or refuse(call, "wrong_method", "GET")
-end
-
 --- A tenant's endpoints.
 function discovery.configuration(service, call)
-  check_method(call)
   local name, origin = call.tenant_in_path, origin_of(call)
-  local tenant = Users.any_tenant[name] and "{tenantid}"
-    or service:find_tenant(name)
-    or refuse(call, "unknown_authority", name)
+  local tenant = Users.any_tenant[name] and "{tenantid}" or service:find_tenant(name)
+  demand(call, tenant, "unknown_authority", name)
   local base = origin .. "/" .. name
   return answers.json(call, {
     issuer = ("%s/%s/v2.0"):format(origin, tenant),
@@ -55,25 +48,23 @@ end
 
 --- The keys of Entra.
 function discovery.keys(_, call)
-  check_method(call)
   local key = {
     kty = "RSA",
     use = "sig",
     kid = AccessTokens.key_id,
     x5t = AccessTokens.key_id,
-    n = "w" .. new_identifiers().text(340) .. "A", -- 256 bytes, the first bit set
+    n = "w" .. ("emulated"):rep(43):sub(1, 340) .. "A", -- 256 bytes, the first bit set
     e = "AQAB",
     issuer = origin_of(call) .. "/{tenantid}/v2.0",
   }
   return answers.json(call, { keys = { key } })
 end
 
---- Entra's hosts, to which the one counts that is asked, and where the given one describes its endpoints.
+--- Entra's hosts, this service's own among them, and where the host of the given endpoint describes its endpoints.
 function discovery.instances(_, call)
-  check_method(call)
-  local endpoint = call.fields.authorization_endpoint
-    or refuse(call, "missing_parameter", "authorization_endpoint")
-  local own, asked = origin_of(call):match "://(.*)$", endpoint:match "^https?://([^/?#]+)"
+  local given = call.fields.authorization_endpoint
+  demand(call, given, "missing_parameter", "authorization_endpoint")
+  local own, asked = origin_of(call):match "://(.*)$", given:match "^https?://([^/?#]+)"
   if asked == own:gsub(":%d+$", "") then
     asked = own -- MSAL for Python leaves out the port
   end
@@ -84,10 +75,8 @@ function discovery.instances(_, call)
       is_known = is_known or host == asked
     end
   end
-  if not is_known then
-    refuse(call, "unknown_host")
-  end
-  local tenant = endpoint:match "^https?://[^/]+/([^/?#]+)" or "common"
+  demand(call, is_known, "unknown_host")
+  local tenant = given:match "^https?://[^/]+/([^/?#]+)" or "common"
   local base = ("https://%s/%s"):format(asked, tenant)
   return answers.json(call, {
     tenant_discovery_endpoint = base .. "/v2.0/.well-known/openid-configuration",

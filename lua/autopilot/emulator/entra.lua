@@ -1,6 +1,6 @@
 --- Entra's endpoints: tokens for applications and for people, and codes for devices.
 --
--- How an application proves who it is stands in `proof`; people, their codes and refresh tokens in `users`.
+-- `proof` checks the secret or the assertion of an application; `users` has people, their codes and refresh tokens.
 
 local Users = require "autopilot.emulator.users"
 local answers = require "autopilot.emulator.answers"
@@ -10,65 +10,53 @@ local check_proof = require "autopilot.emulator.proof"
 local json = require "autopilot.base.json"
 local scopes = require "autopilot.emulator.scopes"
 
-local refuse = answers.refuse
+local demand = answers.demand
 
 local entra = {}
 
--- Each grant type `needs` these parameters of the form. `find` gives the scopes of the token, and the user whose it is.
+local device_code = {
+  needs = { "client_id", "device_code" },
+  find = function(service, call)
+    local sign_in = service.users:poll(call)
+    return sign_in.scopes, sign_in.user
+  end,
+}
 
-local client_credentials = { needs = { "client_id", "scope" } }
-
-function client_credentials.find(_, call, asked)
-  if not asked.tenant then
-    refuse(call, "no_tenant")
-  end
-  check_proof(asked.application, call)
-  return asked.scopes
-end
-
-local device_code = { needs = { "client_id", "device_code" } }
-
-function device_code.find(service, call)
-  local sign_in = service.users:poll(call)
-  return sign_in.scopes, sign_in.user
-end
-
-local refresh_token = { needs = { "client_id", "refresh_token", "scope" } }
-
-function refresh_token.find(service, call, asked)
-  return asked.scopes, service.users:refresh(call)
-end
-
+-- What each grant type `needs` in the form; `find` gives the scopes of the token, and the person who signs in.
 local grant_types = {
-  client_credentials = client_credentials,
-  refresh_token = refresh_token,
+  client_credentials = {
+    needs = { "client_id", "scope" },
+    find = function(_, call, asked)
+      demand(call, asked.tenant, "no_tenant")
+      check_proof(asked.application, call)
+      return asked.scopes
+    end,
+  },
+  refresh_token = {
+    needs = { "client_id", "refresh_token", "scope" },
+    find = function(service, call, asked)
+      return asked.scopes, service.users:refresh(call)
+    end,
+  },
   device_code = device_code, -- its name before RFC 8628, which MSAL sends
   ["urn:ietf:params:oauth:grant-type:device_code"] = device_code,
 }
 
---- What a form asks for: `application`, `scopes` where it names some, and `tenant`; nil where that is the person's.
+--- What a form asks for: the `application`, the `scopes` if it names any, and the `tenant`; nil: that of the person.
 local function read_form(service, call, needs, is_for_person)
-  local fields, tenant = call.fields, call.tenant_in_path
-  if call.method ~= "POST" then
-    refuse(call, "wrong_method", "POST")
-  end
+  local fields, tenant, asked = call.fields, call.tenant_in_path, {}
   for _, name in ipairs(needs) do
-    if not fields[name] then
-      refuse(call, "missing_parameter", name)
-    end
+    demand(call, fields[name], "missing_parameter", name)
   end
-  local asked = {}
   if fields.scope then
-    asked.scopes = scopes.read(fields.scope, is_for_person) or refuse(call, "wrong_scope")
+    asked.scopes = demand(call, scopes.read(fields.scope, is_for_person), "wrong_scope")
   end
-  if fields.claims and not challenges.read(fields.claims) then
-    refuse(call, "claims_not_json")
-  end
+  demand(call, not fields.claims or challenges.read(fields.claims), "claims_not_json")
   if not Users.any_tenant[tenant] then
-    asked.tenant = service:find_tenant(tenant) or refuse(call, "unknown_tenant", tenant)
+    asked.tenant = demand(call, service:find_tenant(tenant), "unknown_tenant", tenant)
   end
-  asked.application = service.options.clients[fields.client_id]
-    or refuse(call, "unknown_application", fields.client_id)
+  local application = service.options.clients[fields.client_id]
+  asked.application = demand(call, application, "unknown_application", fields.client_id)
   return asked
 end
 
@@ -77,7 +65,7 @@ end
 local function add_person(answer, service, call, token, granted)
   answer.scope = scopes.granted(granted, token.roles)
   if granted.has.offline_access then
-    answer.refresh_token = service.users:leave_refresh_token(token.client_id, token.user)
+    answer.refresh_token = service.users:new_refresh_token(token.client_id, token.user)
   end
   if granted.has.openid then
     answer.id_token = service.tokens:id_token(token, call.now)
@@ -88,19 +76,18 @@ local function add_person(answer, service, call, token, granted)
   end
 end
 
+--- Gives out a token.
 function entra.token(service, call)
   local fields = call.fields
   local grant_type = grant_types[fields.grant_type]
-  if fields.grant_type and not grant_type then
-    refuse(call, "unknown_grant_type")
-  end
+  demand(call, grant_type or not fields.grant_type, "unknown_grant_type")
   local needs = grant_type and grant_type.needs or { "grant_type" }
-  local asked = read_form(service, call, needs, grant_type ~= client_credentials)
+  local is_for_person = fields.grant_type ~= "client_credentials"
+  local asked = read_form(service, call, needs, is_for_person)
   local granted, user = grant_type.find(service, call, asked)
+  local tenant = asked.tenant or service:find_tenant(user:match "@(.+)$" or user)
   local token = {
-    tenant = asked.tenant
-      or service:find_tenant(user:match "@(.+)$" or user)
-      or refuse(call, "user_in_no_tenant", user),
+    tenant = demand(call, tenant, "user_in_no_tenant", user),
     client_id = fields.client_id,
     roles = asked.application.roles,
     user = user,
@@ -123,22 +110,17 @@ end
 --- Gives out a code for a person and one for the device.
 function entra.device_code(service, call)
   local asked = read_form(service, call, { "client_id", "scope" }, true)
-  if not asked.application.public then
-    refuse(call, "not_public")
-  end
+  demand(call, asked.application.public, "not_public")
   local code, sign_in =
     service.users:offer(call.fields.client_id, asked.tenant, asked.scopes, call.now)
-  local uri = "https://microsoft.com/devicelogin"
+  local uri, user_code = "https://microsoft.com/devicelogin", sign_in.user_code
   return answers.json(call, {
     device_code = code,
-    user_code = sign_in.user_code,
+    user_code = user_code,
     verification_uri = uri,
     expires_in = sign_in.expires - call.now,
     interval = sign_in.interval,
-    message = ("To sign in, open the page %s and enter the code %s."):format(
-      uri,
-      sign_in.user_code
-    ),
+    message = ("To sign in, open the page %s and enter the code %s."):format(uri, user_code),
   })
 end
 

@@ -1,4 +1,4 @@
---- What can go wrong between a client and the service: how each kind of fault differs from the usual course.
+--- What can go wrong between a client and the service.
 
 local answers = require "autopilot.emulator.answers"
 local challenges = require "autopilot.emulator.challenges"
@@ -8,7 +8,7 @@ local faults = {}
 
 ---@class autopilot.emulator.Fault
 ---@field kind string see `faults.kinds`
----@field on string? an operation: the fault waits for such a request; nil: it meets the next request
+---@field on string? an operation: the next such request meets the fault; nil: the next request of any kind
 ---@field seconds number? `slow_answer`: how late; `slow_sync`: how long it runs; `stale_read`: how old
 ---@field status integer? `status`: what is answered
 ---@field headers table<string, string>? `status`
@@ -23,23 +23,14 @@ local faults = {}
 --- The operations of requests, which faults wait for and `Emulator.requests` counts.
 faults.operations = { "sync", "status", "token", "device_code", "identity", "discovery", "other" }
 
-local refused = {
-  stage = "connect",
-  name = "CURLE_COULDNT_CONNECT",
-  message = "Connection refused",
-  timeout = false,
-  delivered = "no",
-}
-local lost = {
-  stage = "receive",
-  name = "CURLE_RECV_ERROR",
-  message = "Connection reset by peer",
-  timeout = false,
-  delivered = "unknown",
-}
+local function failure(stage, name, message, delivered)
+  return { stage = stage, name = name, message = message, timeout = false, delivered = delivered }
+end
+
+local refused = failure("connect", "CURLE_COULDNT_CONNECT", "Connection refused", "no")
+local lost = failure("receive", "CURLE_RECV_ERROR", "Connection reset by peer", "unknown")
 
 ---@class autopilot.emulator.FaultKind
----@field name string
 ---@field arrivals integer? how often the request arrives; default 1
 ---@field network table? the failure that the client sees instead of an answer
 ---@field is_late boolean? the answer comes after `seconds`, or not before the client's timeout
@@ -47,73 +38,65 @@ local lost = {
 ---@field answer (fun(fault: autopilot.emulator.Fault, call: autopilot.emulator.Call): table)? makes what is answered instead of the service's answer
 ---@field change (fun(fault: autopilot.emulator.Fault, now: number): table)? makes `autopilot.emulator.Call.change`
 
---- A change in which `seconds` of the fault are called so.
-local function seconds_as(name, failed)
-  return function(fault)
-    return { [name] = fault.seconds, failed = failed }
-  end
-end
-
----@type autopilot.emulator.FaultKind[] in the order of the help
-faults.list = {
+---@type table<string, autopilot.emulator.FaultKind>
+faults.kinds = {
   -- The connection is refused: surely nothing was sent.
-  { name = "unsent", arrivals = 0, network = refused },
+  unsent = { arrivals = 0, network = refused },
   -- Sent, but it never reaches the service, which the client cannot know.
-  { name = "lost_request", arrivals = 0, network = lost },
+  lost_request = { arrivals = 0, network = lost },
   -- Processed, but the answer is lost.
-  { name = "lost_answer", network = lost },
+  lost_answer = { network = lost },
   -- Arrives twice; the client gets the second answer.
-  { name = "duplicated", arrivals = 2 },
+  duplicated = { arrivals = 2 },
   -- Processed at once and answered late, or too late for the client's timeout.
-  { name = "slow_answer", needs_seconds = true, is_late = true },
+  slow_answer = { needs_seconds = true, is_late = true },
   -- Any answer, of a gateway for example, instead of the service's own: before the effect or after it.
-  {
-    name = "status",
+  status = {
     answer = function(fault, call)
       return answers.plain(call, fault.status, fault.body, fault.headers)
     end,
   },
   -- General throttling, which has nothing to do with the cooldown: 429 with Retry-After, without effect.
-  {
-    name = "throttle",
+  throttle = {
     answer = function(fault, call)
-      local told = { ["retry-after"] = tostring(fault.retry_after or 10) }
-      return answers.graph_error(call, 429, "Too many requests.", told)
+      local headers = { ["retry-after"] = tostring(fault.retry_after or 10) }
+      return answers.graph_error(call, 429, "Too many requests.", headers)
     end,
   },
   -- From this request to Graph on, the tenant's tokens must have been asked for with these claims.
-  {
-    name = "claims_challenge",
+  claims_challenge = {
     change = function(fault, now)
       return { challenge = challenges.new(fault, now) }
     end,
   },
   -- The record of some time ago is served.
-  { name = "stale_read", needs_seconds = true, change = seconds_as "age" },
+  stale_read = {
+    needs_seconds = true,
+    change = function(fault)
+      return { age = fault.seconds }
+    end,
+  },
   -- The sync that this request starts takes that long.
-  { name = "slow_sync", needs_seconds = true, change = seconds_as "duration" },
+  slow_sync = {
+    needs_seconds = true,
+    change = function(fault)
+      return { duration = fault.seconds }
+    end,
+  },
   -- The sync that this request starts will fail.
-  { name = "failed_sync", change = seconds_as("duration", true) },
+  failed_sync = {
+    change = function(fault)
+      return { duration = fault.seconds, failed = true }
+    end,
+  },
 }
 
---- The same by name.
----@type table<string, autopilot.emulator.FaultKind>
-faults.kinds = {}
-for _, kind in ipairs(faults.list) do
-  faults.kinds[kind.name] = kind
-end
-
-local function set_of(names)
-  local set = {}
-  for name in names:gmatch "%S+" do
-    set[name] = true
-  end
-  return set
-end
-
-local known_operations = set_of(table.concat(faults.operations, " "))
 local known_fields =
-  set_of "kind on seconds status headers body after retry_after claims encoding noise network"
+  "kind on seconds status headers body after retry_after claims encoding noise network"
+
+local function is_word_of(words, word)
+  return (" " .. words .. " "):find(" " .. tostring(word) .. " ", 1, true) ~= nil
+end
 
 local function is_duration(value)
   return type(value) == "number" and value >= 0 and value < math.huge
@@ -128,22 +111,21 @@ function faults.complaint(fault)
     return "must be a table"
   elseif not kind then
     return "must have a known kind"
-  elseif fault.on ~= nil and not known_operations[fault.on] then
-    local others = table.concat(faults.operations, ", "):gsub(", (%w+)$", " or %1")
-    return "must be on " .. others
+  elseif fault.on ~= nil and not is_word_of(table.concat(faults.operations, " "), fault.on) then
+    return "must be on " .. table.concat(faults.operations, ", "):gsub(", (%w+)$", " or %1")
   elseif fault.kind == "status" and type(fault.status) ~= "number" then
     return "of kind status must have a status"
   elseif kind.needs_seconds and fault.seconds == nil then
     return ("of kind %s must have seconds"):format(fault.kind)
   elseif fault.seconds ~= nil and not is_duration(fault.seconds) then
     return "must have seconds that are a number, at least 0"
-  elseif fault.encoding and fault.encoding ~= "base64" and fault.encoding ~= "base64url" then
+  elseif fault.encoding and not is_word_of("base64 base64url", fault.encoding) then
     return "must have an encoding that is base64 or base64url"
   elseif fault.claims ~= nil and not challenges.read(fault.claims) then
     return "must have claims that are a JSON object"
   end
   for name in pairs(fault) do
-    if not known_fields[name] then
+    if not is_word_of(known_fields, name) then
       return ("must not have the field '%s'"):format(tostring(name))
     end
   end
@@ -153,11 +135,9 @@ end
 function faults.network(fault, limit)
   local usual = faults.kinds[fault.kind].network
   if limit then
-    usual = merged(lost, {
-      name = "CURLE_OPERATION_TIMEDOUT",
-      message = ("Operation timed out after %.0f milliseconds"):format(limit * 1000),
-      timeout = true,
-    })
+    local message = ("Operation timed out after %.0f milliseconds"):format(limit * 1000)
+    usual = failure("receive", "CURLE_OPERATION_TIMEDOUT", message, "unknown")
+    usual.timeout = true
   end
   return merged(usual, fault.network)
 end

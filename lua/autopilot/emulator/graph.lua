@@ -3,6 +3,7 @@
 local AccessTokens = require "autopilot.emulator.access_tokens"
 local answers = require "autopilot.emulator.answers"
 local challenges = require "autopilot.emulator.challenges"
+local clouds = require "autopilot.base.clouds"
 local dates = require "autopilot.base.dates"
 
 local graph = {}
@@ -13,14 +14,8 @@ local read_permission = "DeviceManagementServiceConfig.Read.All"
 --- The audiences that Graph accepts: its id, and its address in each cloud, also with the second slash that comes
 -- of the scope `https://graph.microsoft.com//.default`.
 graph.audiences = { ["00000003-0000-0000-c000-000000000000"] = true }
-for _, host in ipairs {
-  "graph.microsoft.com",
-  "graph.microsoft.us",
-  "dod-graph.microsoft.us",
-  "microsoftgraph.chinacloudapi.cn",
-} do
-  graph.audiences["https://" .. host] = true
-  graph.audiences["https://" .. host .. "/"] = true
+for _, cloud in pairs(clouds) do
+  graph.audiences[cloud.graph], graph.audiences[cloud.graph .. "/"] = true, true
 end
 
 --- Seconds by which a zone, `Z` or an offset such as `-08:00`, is ahead of UTC; nil when it cannot be read.
@@ -29,10 +24,7 @@ function graph.zone_offset(zone)
   return moment and -moment or nil
 end
 
---- A time as the record shows it, with seven fractional digits.
----@param seconds number? Unix seconds; nil for never
----@param zone string
----@return string
+--- A time as the record shows it, with seven fractional digits. `seconds`: Unix time; nil for never.
 function graph.stamp(seconds, zone)
   if not seconds then
     return "0001-01-01T00:00:00Z"
@@ -44,17 +36,16 @@ function graph.stamp(seconds, zone)
 end
 
 local function has_one_of(roles, permissions)
+  local has_one = false
   for _, role in ipairs(roles) do
     for _, permission in ipairs(permissions) do
-      if role == permission then
-        return true
-      end
+      has_one = has_one or role == permission
     end
   end
-  return false
+  return has_one
 end
 
---- The token of a request. Refuses a request without one that is accepted.
+--- The token of a request. Refuses a request that has none, or one that is not accepted.
 local function authenticate(service, call)
   local token, why = service.tokens:check(call.headers.authorization, service.audiences, call.now)
   if not token then
@@ -82,7 +73,9 @@ local function admit(service, call, method, permissions)
     local why = "Application is not authorized to perform this operation. "
       .. "Application must have one of the following scopes: "
     answers.refuse_intune(call, 403, why .. table.concat(permissions, ", "))
-  elseif not service:is_licensed(token.tenant) then
+  end
+  local tenant = service.options.tenants and service.options.tenants[token.tenant]
+  if tenant and tenant.licensed == false then
     answers.refuse_intune(call, 400, "Request not applicable to target tenant.")
   end
   return token.tenant, token.client_id or "token"
@@ -94,9 +87,9 @@ function graph.sync(service, call)
   if reason == "in_progress" then
     answers.refuse_intune(call, 409, "A sync is already in progress.")
   elseif reason == "cooldown" then
-    local told = { [service.options.retry_after] = ("%d"):format(math.ceil(remaining)) }
+    local retry_after = { [service.options.retry_after] = ("%d"):format(math.ceil(remaining)) }
     local why = "A sync was requested too soon after the previous one."
-    answers.refuse_intune(call, 429, why, told)
+    answers.refuse_intune(call, 429, why, retry_after)
   end
   local id = call.client_request_id
   service:note(service.syncs:start(tenant, call.now, call.change, client, id))

@@ -1,6 +1,6 @@
 --- Made-up identifiers: they look random, and every run makes the same ones.
 
-local alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+local base64url = require "autopilot.base.base64url"
 
 --- Makes a generator. `guid` gives a version 4 UUID, `text` letters, digits, `-` and `_`.
 ---@return { guid: (fun(): string), text: (fun(length: integer): string) }
@@ -13,24 +13,22 @@ return function()
     return state % below
   end
 
-  local made_up = {}
+  local identifiers = {}
 
-  function made_up.guid()
-    return (
-      ("xxxxxxxx-xxxx-4xxx-yxxx-xxxxxxxxxxxx"):gsub("[xy]", function(digit)
-        return ("%x"):format(digit == "x" and draw(16) or 8 + draw(4))
-      end)
-    )
+  function identifiers.guid()
+    local form = "xxxxxxxx-xxxx-4xxx-yxxx-xxxxxxxxxxxx"
+    local guid = form:gsub("[xy]", function(digit)
+      return ("%x"):format(digit == "x" and draw(16) or 8 + draw(4))
+    end)
+    return guid
   end
 
-  function made_up.text(length)
-    return (
-      ("."):rep(length):gsub(".", function()
-        local place = draw(64) + 1
-        return alphabet:sub(place, place)
-      end)
-    )
+  function identifiers.text(length)
+    local bytes = (" "):rep(length):gsub(" ", function()
+      return string.char(draw(256))
+    end)
+    return base64url.encode(bytes):sub(1, length)
   end
 
-  return made_up
+  return identifiers
 end

@@ -14,18 +14,14 @@ local identity = {}
 ---@field header string? the secret that the platform wants in a header; nil: the machine is a virtual machine
 ---@field roles string[]? permissions in its tokens; default: the one that the sync needs
 
----@class autopilot.emulator.Platform
----@field version string the only `api-version`
----@field key string? the header in which it wants the secret
----@field tells_lifetime boolean? its answer has `expires_in` and `not_before`
-
-local virtual_machine = { version = "2018-02-01", tells_lifetime = true }
+-- Each platform: its only `version` of the interface, and the header in which it wants the secret, if any.
+local virtual_machine = { version = "2018-02-01" }
 local app_service = { version = "2019-08-01", key = "x-identity-header" }
 -- These two have the path of one of the others, and a header of their own.
 local service_fabric = { version = "2019-07-01-preview", key = "secret" }
 local machine_learning = { version = "2017-09-01", key = "secret" }
 
---- Parameters that choose an identity, in the words of each platform, with the field that they must equal.
+-- Parameters that choose an identity, in the words of each platform, with the field that they must equal.
 local choices = {
   client_id = "client_id",
   clientid = "client_id",
@@ -45,26 +41,27 @@ local function is_chosen(known, query)
   return true
 end
 
---- What is wrong with a request: sentence, and status where it is not 400; nil when it is right.
-local function mistake_in(call, known, platform)
-  local query, headers = call.fields, call.headers
-  if call.method ~= "GET" then
-    return "The endpoint only accepts GET requests.", 405
-  elseif not known then
-    return "Identity not found"
-  elseif platform.key and (not known.header or headers[platform.key] ~= known.header) then
-    return "The request has no right header.", 401
-  elseif not platform.key and headers.metadata ~= "true" then
-    return "Required metadata header not specified"
-  elseif not platform.key and headers["x-forwarded-for"] then
-    return "The request was forwarded."
-  elseif query["api-version"] ~= platform.version then
-    return "The api-version is not supported."
-  elseif not query.resource then
-    return "The parameter 'resource' is missing."
-  elseif not is_chosen(known, query) then
-    return "Identity not found"
+--- Refuses a request that is not right.
+local function check(call, known, platform)
+  local function demand(is_right, sentence, status)
+    if not is_right then
+      local code = status == 401 and "unauthorized" or "invalid_request"
+      error(answers.json(call, { error = code, error_description = sentence }, status or 400))
+    end
   end
+  local query, headers = call.fields, call.headers
+  demand(call.method == "GET", "The endpoint only accepts GET requests.", 405)
+  demand(known, "Identity not found")
+  if platform.key then
+    local secret = headers[platform.key]
+    demand(secret and secret == known.header, "The request has no right header.", 401)
+  else
+    demand(headers.metadata == "true", "Required metadata header not specified")
+    demand(not headers["x-forwarded-for"], "The request was forwarded.")
+  end
+  demand(query["api-version"] == platform.version, "The api-version is not supported.")
+  demand(query.resource, "The parameter 'resource' is missing.")
+  demand(is_chosen(known, query), "Identity not found")
 end
 
 --- Whether the token is wanted in place of a refused one, by a client that understands claims challenges.
@@ -79,11 +76,7 @@ local function endpoint(usual, with_secret)
   return function(service, call)
     local known, query, lifetime = service.options.identity, call.fields, service.tokens.lifetime
     local platform = call.headers.secret and with_secret or usual
-    local sentence, status = mistake_in(call, known, platform)
-    if sentence then
-      local code = status == 401 and "unauthorized" or "invalid_request"
-      return answers.json(call, { error = code, error_description = sentence }, status or 400)
-    end
+    check(call, known, platform)
     local token = service.tokens:issue({
       tenant = known.tenant,
       client_id = known.client_id,
@@ -91,15 +84,18 @@ local function endpoint(usual, with_secret)
       audience = query.resource,
       replaces_refused = replaces_refused(query),
     }, call.now)
-    return answers.json(call, {
+    local answer = {
       access_token = token,
       client_id = known.client_id,
       expires_on = ("%.0f"):format(call.now + lifetime),
-      expires_in = platform.tells_lifetime and ("%.0f"):format(lifetime) or nil,
-      not_before = platform.tells_lifetime and ("%.0f"):format(call.now) or nil,
       resource = query.resource,
       token_type = "Bearer",
-    })
+    }
+    if platform == virtual_machine then
+      answer.expires_in = ("%.0f"):format(lifetime)
+      answer.not_before = ("%.0f"):format(call.now)
+    end
+    return answers.json(call, answer)
   end
 end
 

@@ -1,11 +1,12 @@
 --- Microsoft Graph and Entra as a state machine: the token endpoints, the sync action, the status record.
 --
--- It has no sockets, and no clock but its own. A test lets time pass, injects faults, and reads afterwards what
+-- It has no sockets, and a clock of its own. A test lets time pass, injects faults, and reads afterwards what
 -- happened.
 
 local AccessTokens = require "autopilot.emulator.access_tokens"
 local TenantSyncs = require "autopilot.emulator.tenant_syncs"
 local Users = require "autopilot.emulator.users"
+local answers = require "autopilot.emulator.answers"
 local discovery = require "autopilot.emulator.discovery"
 local entra = require "autopilot.emulator.entra"
 local faults = require "autopilot.emulator.faults"
@@ -23,7 +24,7 @@ local settings = require "autopilot.emulator.settings"
 ---@field tokens autopilot.emulator.AccessTokens
 ---@field syncs autopilot.emulator.TenantSyncs
 ---@field users autopilot.emulator.Users
----@field challenges table<string, autopilot.emulator.Challenge> by tenant
+---@field challenges table<string, table> what Graph requires of a tenant's tokens, by tenant
 ---@field audiences table<string, boolean> of tokens, that Graph accepts
 local Emulator = {}
 Emulator.__index = Emulator
@@ -60,11 +61,13 @@ local routes = {
   { "", "other", graph.other },
 }
 
---- The operation and the endpoint of a path.
+-- The only method that Entra accepts, by operation.
+local methods = { token = "POST", device_code = "POST", discovery = "GET" }
+
 local function find_route(path)
   for _, route in ipairs(routes) do
     if path:lower():find(route[1]) then
-      return route[2], route[3]
+      return route
     end
   end
 end
@@ -87,27 +90,18 @@ end
 --- Adds an event to the log. When there are twice as many as must be kept, the older half is forgotten.
 function Emulator:note(event)
   local log, limit = self.log, self.options.log_limit
-  if limit > 0 then
-    log[#log + 1] = event
-  end
-  if limit > 0 and #log >= 2 * limit then
-    for index = 1, #log do
-      log[index] = log[index + limit]
-    end
+  log[#log + 1] = limit > 0 and event or nil
+  for index = 1, #log >= 2 * limit and #log or 0 do
+    log[index] = log[index + limit]
   end
 end
 
 --- The id of a tenant, by id or domain. Without the option `tenants` every tenant exists under the name asked for.
 function Emulator:find_tenant(name)
-  if not self.tenant_ids then
-    return name
+  if self.tenant_ids then
+    return self.tenant_ids[name:lower()]
   end
-  return self.tenant_ids[name:lower()]
-end
-
-function Emulator:is_licensed(tenant_id)
-  local tenant = self.options.tenants and self.options.tenants[tenant_id]
-  return not tenant or tenant.licensed ~= false
+  return name
 end
 
 --- Triggers a sync, as another client would, or as the service does by itself (`automatic`).
@@ -188,12 +182,19 @@ function Emulator:next_fault(operation, request)
   return fault
 end
 
+--- What the service itself answers; it may raise the answer, to refuse a request.
+local function ask(self, call, route)
+  local method = methods[route[2]]
+  answers.demand(call, not method or call.method == method, "wrong_method", method)
+  return route[3](self, call)
+end
+
 --- Lets a request arrive at the service. Returns what is answered.
-function Emulator:arrive(call, fault, kind)
-  call.now, call.request_id = self:now(), self.made_up.guid()
+local function arrive(self, call, route, fault, kind)
+  call.now, call.request_id = self:now(), self.identifiers.guid()
   call.client_request_id = call.headers["client-request-id"] or call.request_id
   call.change = kind.change and kind.change(fault, call.now) or {}
-  local operation, endpoint = find_route(call.path)
+  local operation = route[2]
   local event = {
     event = "request",
     time = call.now,
@@ -210,17 +211,15 @@ function Emulator:arrive(call, fault, kind)
   local replaced = kind.answer and kind.answer(fault, call)
   local response = replaced
   if not replaced or fault.after then
-    local is_answered
-    is_answered, response = pcall(endpoint, self, call)
-    if not is_answered and type(response) ~= "table" then -- an endpoint raises the answer when it refuses
+    local is_done
+    is_done, response = pcall(ask, self, call, route)
+    if not is_done and type(response) ~= "table" then
       error(response, 0)
     end
   end
   event.tenant, event.status = call.tenant, response.status
   return replaced or response
 end
-
-local no_fault = {}
 
 --- Answers a request, as the service and everything before it do.
 ---@param request table as in the HTTP layer; the host of `url` does not matter, a path is enough
@@ -233,21 +232,22 @@ function Emulator:handle(request)
     error("autopilot.emulator: a request must have a url", 2)
   end
   local call = read_request(request)
-  local fault = self:next_fault(find_route(call.path), request)
-  local kind = fault and faults.kinds[fault.kind] or no_fault
+  local route = find_route(call.path)
+  local fault = self:next_fault(route[2], request)
+  local kind = fault and faults.kinds[fault.kind] or {}
   local response
   for _ = 1, kind.arrivals or 1 do
-    response = self:arrive(call, fault, kind)
+    response = arrive(self, call, route, fault, kind)
   end
   if kind.network then
     return nil, faults.network(fault)
   elseif kind.is_late then
     local limit = request.timeout and request.timeout.total
-    if limit and fault.seconds >= limit then
-      self.pause(limit)
+    local is_too_late = limit and fault.seconds >= limit
+    self.pause(is_too_late and limit or fault.seconds)
+    if is_too_late then
       return nil, faults.network(fault, limit)
     end
-    self.pause(fault.seconds)
   end
   return response
 end
@@ -272,17 +272,17 @@ local emulator = {}
 ---@return autopilot.Emulator
 function emulator.new(given)
   local checked = options.check("autopilot.emulator.new", settings.rules, given)
-  local made_up = new_identifiers()
+  local identifiers = new_identifiers()
   local self = setmetatable({
     log = {},
     requests = {},
     options = checked,
-    made_up = made_up,
+    identifiers = identifiers,
     passed = 0,
     injected = {},
     syncs = TenantSyncs.new(checked),
-    tokens = AccessTokens.new(checked.tokens, checked.token_lifetime, made_up),
-    users = Users.new(checked.device_code, made_up),
+    tokens = AccessTokens.new(checked.tokens, checked.token_lifetime, identifiers),
+    users = Users.new(checked.device_code, identifiers),
     challenges = {},
     audiences = checked.audience and { [checked.audience] = true } or graph.audiences,
     tenant_ids = checked.tenants and {},
@@ -297,8 +297,8 @@ function emulator.new(given)
     self.requests[operation] = 0
   end
   self.choose_fault = type(checked.faults) == "function" and checked.faults or function() end
-  for _, fault in ipairs(type(checked.faults) == "table" and checked.faults or {}) do
-    self:inject(fault)
+  for index, fault in ipairs(type(checked.faults) == "table" and checked.faults or {}) do
+    self.injected[index] = fault
   end
   for id, tenant in pairs(checked.tenants or {}) do
     self.tenant_ids[id:lower()] = id

@@ -4,9 +4,9 @@
 -- an assertion says is compared with what is known of the application.
 
 local base64url = require "autopilot.base.base64url"
+local demand = require("autopilot.emulator.answers").demand
 local inspect = require "autopilot.base.jwt"
 local json = require "autopilot.base.json"
-local refuse = require("autopilot.emulator.answers").refuse
 
 ---@class autopilot.emulator.Application
 ---@field secret string? nil refuses every secret
@@ -46,65 +46,51 @@ local function check_certificate(application, call, claims, thumbprint)
   for _, certificate in ipairs(application.certificates or {}) do
     is_known = is_known or certificate == thumbprint
   end
-  if not is_known then
-    refuse(call, "unknown_key")
-  elseif claims.iss ~= client_id or claims.sub ~= client_id then
-    refuse(call, "wrong_application")
-  elseif tostring(claims.aud):match "^https?://[^/]+(/.*)$" ~= call.path then
-    refuse(call, "wrong_endpoint") -- the host may be any
-  end
+  demand(call, is_known, "unknown_key")
+  demand(call, claims.iss == client_id and claims.sub == client_id, "wrong_application")
+  local path = tostring(claims.aud):match "^https?://[^/]+(/.*)$" -- the host may be any
+  demand(call, path == call.path, "wrong_endpoint")
 end
 
 local function check_platform(application, call, claims)
   local mistake = "wrong_issuer"
   for _, known in ipairs(application.federated) do
     if claims.iss == known.issuer then
-      if claims.sub ~= known.subject then
-        mistake = "wrong_subject"
-      elseif claims.aud ~= (known.audience or default_audience) then
-        mistake = "wrong_audience"
-      else
+      local is_audience = claims.aud == (known.audience or default_audience)
+      mistake = claims.sub ~= known.subject and "wrong_subject"
+        or not is_audience and "wrong_audience"
+      if not mistake then
         return
       end
     end
   end
-  refuse(call, mistake)
+  demand(call, false, mistake)
 end
 
 local function check_assertion(application, call)
   local fields = call.fields
-  if fields.client_assertion_type ~= jwt_bearer then
-    refuse(call, "wrong_assertion_type")
-  elseif application.verify then
-    local is_right, why = application.verify(fields.client_assertion, fields)
-    return is_right or refuse(call, "unverified", why or "wrong signature")
+  local assertion = fields.client_assertion
+  demand(call, fields.client_assertion_type == jwt_bearer, "wrong_assertion_type")
+  if application.verify then
+    local is_right, why = application.verify(assertion, fields)
+    return demand(call, is_right, "unverified", why or "wrong signature")
   end
-  local claims = inspect(fields.client_assertion)
-  local thumbprint = thumbprint_of(fields.client_assertion)
-  if claims and thumbprint then
-    check_certificate(application, call, claims, thumbprint)
-  elseif claims and application.federated then
-    check_platform(application, call, claims)
-  else
-    refuse(call, "unknown_key")
-  end
-  if not is_timely(claims, call.now) then
-    refuse(call, "not_timely")
-  end
+  local claims, thumbprint = inspect(assertion), thumbprint_of(assertion)
+  demand(call, claims and (thumbprint or application.federated), "unknown_key")
+  local check = thumbprint and check_certificate or check_platform
+  check(application, call, claims, thumbprint)
+  demand(call, is_timely(claims, call.now), "not_timely")
 end
 
 --- Refuses a token request of an application that has not proved who it is.
 ---@param application autopilot.emulator.Application
 ---@param call autopilot.emulator.Call
 return function(application, call)
-  local secret = call.fields.client_secret
-  if call.fields.client_assertion then
-    check_assertion(application, call)
-  elseif not secret then
-    refuse(call, "no_credential")
-  elseif secret ~= application.secret then
-    refuse(call, "wrong_secret")
-  elseif application.secret_expires and application.secret_expires <= call.now then
-    refuse(call, "expired_secret")
+  local fields, expires = call.fields, application.secret_expires
+  if fields.client_assertion then
+    return check_assertion(application, call)
   end
+  demand(call, fields.client_secret, "no_credential")
+  demand(call, fields.client_secret == application.secret, "wrong_secret")
+  demand(call, not expires or expires > call.now, "expired_secret")
 end

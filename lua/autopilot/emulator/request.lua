@@ -1,4 +1,4 @@
---- Reads a request of the HTTP layer into the form in which the endpoints see it.
+--- Reads a request of the HTTP layer into the form that the endpoints work with.
 
 ---@class autopilot.emulator.Call
 ---@field method string
@@ -13,25 +13,24 @@
 ---@field change table what a fault makes unusual: `age`, `challenge`, `duration`, `failed`
 ---@field tenant string? set when the access token of a request to Graph is accepted
 
-local function decoded(text)
-  return (
-    text:gsub("+", " "):gsub("%%(%x%x)", function(digits)
-      return string.char(tonumber(digits, 16))
-    end)
-  )
+local function decode(text)
+  local decoded = text:gsub("+", " "):gsub("%%(%x%x)", function(digits)
+    return string.char(tonumber(digits, 16))
+  end)
+  return decoded
 end
 
---- The fields of a form or query, `name=value&…`; of a repeated one the last.
+--- The fields of a form or query, `name=value&…`; the last of a repeated one counts.
 local function read_fields(text)
   local fields = {}
   for name, value in text:gmatch "([^&=]*)=([^&]*)" do
-    fields[decoded(name)] = decoded(value)
+    fields[decode(name)] = decode(value)
   end
   return fields
 end
 
 ---@param request table as in the HTTP layer; its URL may be a path
----@return autopilot.emulator.Call call what becomes known when the request arrives, from `now` on, is missing
+---@return autopilot.emulator.Call call without the fields from `now` on, which are set when the request arrives
 return function(request)
   local origin = request.url:match "^%a[%w+.-]*://[^/?#]+"
   local path, query = request.url:sub(#(origin or "") + 1):match "^([^?#]*)%??([^#]*)"

@@ -5,14 +5,14 @@ local graph = require "autopilot.emulator.graph"
 local options = require "autopilot.base.options"
 
 ---@class autopilot.EmulatorOptions
----@field start number? Unix seconds at which its own clock stands; default 1 January 2026
+---@field start number? Unix seconds that its own clock shows at first; default 1 January 2026
 ---@field now (fun(): number)? a clock to read instead, Unix seconds; `advance` still adds to it
 ---@field sleep (fun(seconds: number))? how a late answer lets time pass; default: the clock moves on
 ---@field cooldown number? seconds between two syncs of a tenant; default 600
 ---@field cooldown_from string? where the cooldown begins: `trigger` (default) or `completion`
 ---@field extend_cooldown boolean? a refusal within the cooldown begins it again; default false
 ---@field duration (number|fun(tenant: string, count: integer): number)? seconds that a sync runs; default 0.5
----@field retry_after string? where a cooldown's 429 tells the rest: `absent` (default, as Intune does), `header`, `body`
+---@field retry_after string? where a cooldown's 429 has the seconds left: `absent` (default, as Intune does), `header`, `body`
 ---@field zone string? of the times in the record: `Z` (default) or an offset such as `-08:00`
 ---@field wrapped boolean? the record stands inside `{"value": …}`; default false
 ---@field tenants table<string, { domain: string?, licensed: boolean? }>? the tenants there are, by id; default: every one that is asked for, licensed
@@ -53,11 +53,15 @@ local token_rules = {
   audience = text,
 }
 
+local function obeys(rules, given)
+  return (pcall(options.check, "", rules, given))
+end
+
 --- A check that a table is a map from texts to tables that obey the rules.
 local function map_of(what, rules)
   return function(map)
     for key, entry in pairs(map) do
-      if type(key) ~= "string" or not pcall(options.check, what, rules, entry) then
+      if type(key) ~= "string" or not obeys(rules, entry) then
         return "must be a map with a right " .. what .. " for each text"
       end
     end
@@ -65,8 +69,7 @@ local function map_of(what, rules)
 end
 
 local function identity_complaint(given)
-  local is_right = pcall(options.check, "identity", identity_rules, given)
-  return not is_right and "must have a tenant and a client_id" or nil
+  return not obeys(identity_rules, given) and "must have a tenant and a client_id" or nil
 end
 
 local function zone_complaint(zone)

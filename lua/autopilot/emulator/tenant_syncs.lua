@@ -7,61 +7,46 @@
 local TenantSyncs = {}
 TenantSyncs.__index = TenantSyncs
 
--- The syncs of a tenant that are kept. Older ones are merged into one record, so that its memory does not grow.
-local kept = 4
+-- How many syncs of a tenant are kept. The record is made of these.
+local most_syncs = 100
 
----@param rules table the options `cooldown`, `cooldown_from`, `extend_cooldown` and `duration` of the emulator
----@return autopilot.emulator.TenantSyncs
+--- `rules`: the options `cooldown`, `cooldown_from`, `extend_cooldown` and `duration` of the emulator.
 function TenantSyncs.new(rules)
   return setmetatable({ rules = rules, states = {} }, TenantSyncs)
-end
-
---- Adds a sync, in the state that it has at a time, to a record of earlier ones.
-local function add(record, sync, at)
-  if sync.time > at then
-    return
-  end
-  record.status = sync.completes > at and "inProgress" or sync.failed and "failed" or "completed"
-  if record.status == "completed" then
-    record.last_sync = sync.completes
-  end
-  if not sync.automatic then
-    record.last_manual_trigger = sync.time
-  end
 end
 
 --- Why a sync may not start now, or nil when it may. With `extend_cooldown` a refusal begins the cooldown again.
 ---@return string? reason `in_progress` or `cooldown`
 ---@return number? remaining seconds of the cooldown
 function TenantSyncs:refusal(tenant, now)
-  local state, rules = self.states[tenant], self.rules
-  local latest = state and state.syncs[#state.syncs]
+  local syncs, rules = self.states[tenant] or {}, self.rules
+  local latest = syncs[#syncs]
   if not latest then
     return nil
   elseif now < latest.completes then
     return "in_progress"
   end
   local begins = rules.cooldown_from == "trigger" and latest.time or latest.completes
-  local remaining = math.max(begins, state.refused or begins) + rules.cooldown - now
+  local remaining = math.max(begins, syncs.refused or begins) + rules.cooldown - now
   if remaining <= 0 then
     return nil
   elseif rules.extend_cooldown then
-    state.refused, remaining = now, rules.cooldown
+    syncs.refused, remaining = now, rules.cooldown
   end
   return "cooldown", remaining
 end
 
 --- Starts a sync, whether or not it may start.
 ---@param change { duration: number?, failed: boolean?, automatic: boolean? } how it differs from the usual sync
----@param by string who asked for it
----@return autopilot.emulator.Event sync
+---@param by string the client, or what `trigger` was told
+---@return autopilot.emulator.Event
 function TenantSyncs:start(tenant, now, change, by, client_request_id)
-  local state = self.states[tenant] or { syncs = {}, merged = { status = "unknown" }, count = 0 }
-  self.states[tenant] = state
-  state.count = state.count + 1
+  local syncs = self.states[tenant] or { count = 0 }
+  self.states[tenant] = syncs
+  syncs.count = syncs.count + 1
   local duration = change.duration or self.rules.duration
   if type(duration) ~= "number" then
-    duration = duration(tenant, state.count)
+    duration = duration(tenant, syncs.count)
   end
   local sync = {
     event = "sync",
@@ -73,9 +58,9 @@ function TenantSyncs:start(tenant, now, change, by, client_request_id)
     completes = now + duration,
     failed = change.failed or false,
   }
-  table.insert(state.syncs, sync)
-  if #state.syncs > kept then
-    add(state.merged, table.remove(state.syncs, 1), math.huge)
+  table.insert(syncs, sync)
+  if #syncs > most_syncs then
+    table.remove(syncs, 1)
   end
   return sync
 end
@@ -83,13 +68,14 @@ end
 --- What the record shows at a time, which may be in the past.
 ---@return { status: string, last_sync: number?, last_manual_trigger: number? } record nil for never
 function TenantSyncs:record(tenant, at)
-  local state = self.states[tenant]
   local record = { status = "unknown" }
-  for name, value in pairs(state and state.merged or {}) do
-    record[name] = value
-  end
-  for _, sync in ipairs(state and state.syncs or {}) do
-    add(record, sync, at)
+  for _, sync in ipairs(self.states[tenant] or {}) do
+    if sync.time <= at then
+      local is_over = sync.completes <= at
+      record.status = not is_over and "inProgress" or sync.failed and "failed" or "completed"
+      record.last_sync = record.status == "completed" and sync.completes or record.last_sync
+      record.last_manual_trigger = not sync.automatic and sync.time or record.last_manual_trigger
+    end
   end
   return record
 end

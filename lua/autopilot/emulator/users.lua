@@ -1,58 +1,46 @@
---- People who sign in with a code on another device (RFC 8628), and the refresh tokens that they leave.
+--- People who sign in with a code on another device (RFC 8628), and their refresh tokens.
 --
 -- A test decides what a person does with a code, by `approve` and `decline`.
 
-local refuse = require("autopilot.emulator.answers").refuse
+local demand = require("autopilot.emulator.answers").demand
 
 ---@class autopilot.emulator.Users
 local Users = {}
 Users.__index = Users
 
----@class autopilot.emulator.SignIn a code that was given out
----@field client_id string
----@field tenant string? nil: the one that the person belongs to
----@field scopes autopilot.emulator.Scopes
----@field user_code string
----@field expires number Unix seconds
----@field interval number seconds that must pass between two polls
----@field polled_at number? Unix seconds
----@field user string? who has approved
----@field declined boolean?
-
---- Names in a URL that stand for the tenant that a person belongs to.
+--- Names in a URL in the place of a tenant: the tenant is that of the person who signs in.
 Users.any_tenant = { common = true, organizations = true, consumers = true }
 
--- A poll that comes too soon prolongs the interval by so many seconds (RFC 8628 section 3.5).
-local slower = 5
+-- Seconds by which a poll that comes too soon prolongs the interval (RFC 8628 section 3.5).
+local prolongation = 5
 
----@param rules { lifetime: number, interval: number } of codes, seconds
----@param made_up table the emulator's generator of identifiers
----@return autopilot.emulator.Users
-function Users.new(rules, made_up)
+--- `rules`: seconds that a code lasts (`lifetime`) and between two polls (`interval`).
+function Users.new(rules, identifiers)
   return setmetatable({
     rules = rules,
-    made_up = made_up,
+    identifiers = identifiers,
     sign_ins = {}, -- by device code
     refresh_tokens = {},
     object_ids = {}, -- by user
   }, Users)
 end
 
---- Gives out a device code. Returns it and its `SignIn`.
+--- Gives out a device code. Returns it and what is known of this sign-in; later it also has `polled_at` (Unix
+-- seconds), `user` (who has approved) and `declined`. `tenant` may be nil: the one that the person belongs to.
 function Users:offer(client_id, tenant, asked, now)
-  local code = self.made_up.text(40)
+  local code = self.identifiers.text(40)
   self.sign_ins[code] = {
     client_id = client_id,
     tenant = tenant,
     scopes = asked,
-    user_code = self.made_up.guid():sub(1, 8):upper(),
+    user_code = self.identifiers.guid():sub(1, 8):upper(),
     expires = now + self.rules.lifetime,
     interval = self.rules.interval,
   }
   return code, self.sign_ins[code]
 end
 
---- The person `user` signs in with a code, or somebody declines to (nil). Returns false when no device shows the code.
+--- The person `user` signs in with a code; nil: declines to. Returns false when no device shows the code.
 function Users:decide(user_code, user)
   for _, sign_in in pairs(self.sign_ins) do
     if sign_in.user_code == user_code then
@@ -67,44 +55,42 @@ end
 function Users:poll(call)
   local code, now = call.fields.device_code, call.now
   local sign_in = self.sign_ins[code]
-  if not sign_in or sign_in.client_id ~= call.fields.client_id then
-    refuse(call, "unknown_device_code")
+  local is_known = sign_in and sign_in.client_id == call.fields.client_id
+  demand(call, is_known, "unknown_device_code")
+  local is_expired, last = sign_in.expires <= now, sign_in.polled_at
+  if is_expired or sign_in.declined then
+    self.sign_ins[code] = nil
+    demand(call, false, is_expired and "code_expired" or "declined")
   end
-  local is_over = sign_in.expires <= now or sign_in.declined
-  if not is_over and sign_in.polled_at and now - sign_in.polled_at < sign_in.interval then
-    sign_in.interval, sign_in.polled_at = sign_in.interval + slower, now
-    refuse(call, "polled_too_soon")
-  elseif not is_over and not sign_in.user then
-    sign_in.polled_at = now
-    refuse(call, "not_signed_in_yet")
+  sign_in.polled_at = now
+  if last and now - last < sign_in.interval then
+    sign_in.interval = sign_in.interval + prolongation
+    demand(call, false, "polled_too_soon")
   end
+  demand(call, sign_in.user, "not_signed_in_yet")
   self.sign_ins[code] = nil
-  if is_over then
-    refuse(call, sign_in.expires <= now and "code_expired" or "declined")
-  end
   return sign_in
 end
 
 --- Makes a refresh token.
-function Users:leave_refresh_token(client_id, user)
-  local token = self.made_up.text(80)
+function Users:new_refresh_token(client_id, user)
+  local token = self.identifiers.text(80)
   self.refresh_tokens[token] = { client_id = client_id, user = user }
   return token
 end
 
---- The user who has left the refresh token in a token request. It is good in every tenant and for every resource
--- ("Refresh tokens in the Microsoft identity platform").
+--- The user of the refresh token in a token request. It is good in every tenant and for every resource ("Refresh
+-- tokens in the Microsoft identity platform").
 function Users:refresh(call)
-  local left = self.refresh_tokens[call.fields.refresh_token]
-  if not left or left.client_id ~= call.fields.client_id then
-    refuse(call, "wrong_refresh_token")
-  end
-  return left.user
+  local token = self.refresh_tokens[call.fields.refresh_token]
+  local is_known = token and token.client_id == call.fields.client_id
+  demand(call, is_known, "wrong_refresh_token")
+  return token.user
 end
 
 --- The id of a person in the directory: the same at every sign-in.
 function Users:object_id(user)
-  self.object_ids[user] = self.object_ids[user] or self.made_up.guid()
+  self.object_ids[user] = self.object_ids[user] or self.identifiers.guid()
   return self.object_ids[user]
 end
 

@@ -54,17 +54,13 @@ describe("the end of the emulated service", function()
     service.stop()
   end)
 
-  local supervisor_of = [[supervisor=$(cat "$1/supervisor.pid"); ]]
-  local nginx_of = [[nginx=$(cat "$1/nginx.pid"); ]]
-  --- The processes that must be gone.
-  local own_processes = supervisor_of
-    .. nginx_of
-    .. [[
-      echo "$supervisor $nginx"
-      ps -A -o pid=,ppid= | while read -r process parent; do
-        case $parent in "$supervisor" | "$nginx") echo "$process" ;; esac
-      done
-    ]]
+  --- The processes that must be gone: nginx, the janitor that it has started, and that one's child.
+  local own_processes = [[
+    nginx=$(cat "$1/nginx.pid")
+    first=$(ps -A -o pid=,ppid= | awk -v parent="$nginx" '$2 == parent { print $1 }')
+    second=$(ps -A -o pid=,ppid= | awk -v parent="$first" '$2 == parent { print $1; exit }')
+    echo "$nginx $first $second"
+  ]]
 
   local function are_gone_soon(processes)
     local wait = [[
@@ -83,23 +79,18 @@ describe("the end of the emulated service", function()
   end
 
   local kills = {
-    ["the supervisor"] = supervisor_of .. [[kill -KILL "$supervisor"]],
-    ["nginx"] = nginx_of .. [[kill -KILL "$nginx"]],
-    ["the supervisor and nginx at once"] = supervisor_of
-      .. nginx_of
-      .. [[kill -KILL "$supervisor" "$nginx"]],
-    ["the janitor, and stop"] = [[
-      for process in $2; do
-        ps -o args= -p "$process" | grep -q "read -r watch nginx" && kill -KILL "$process"
-      done
-    ]],
+    ["nginx"] = "kill -KILL $nginx",
+    ["nginx and the janitor that waits for nginx, and stop"] = "kill -KILL $nginx $first",
+    ["the janitor that waits for nginx, and stop"] = "kill -KILL $first",
+    ["the janitor that waits for this process, and stop"] = "kill -KILL $second",
+    ["both janitors, and stop"] = "kill -KILL $first $second",
   }
   for what, kill in pairs(kills) do
     it("leaves nothing behind after SIGKILL of " .. what, function()
       local service = emulated_service.start()
       local processes = shell.read(own_processes, service.folder)
-      assert.is_true(select(2, processes:gsub("%d+", "")) >= 5)
-      shell.read(kill, service.folder, processes)
+      assert.equal(3, select(2, processes:gsub("%d+", "")))
+      shell.read("read -r nginx first second <<end\n$1\nend\n" .. kill, processes)
       if what:find "stop" then
         service.stop()
       end
@@ -108,6 +99,21 @@ describe("the end of the emulated service", function()
       service.stop()
     end)
   end
+
+  it(
+    "comes with the end of this process though the janitor that waits for nginx was killed",
+    function()
+      local service = emulated_service.start()
+      local processes = shell.read(own_processes, service.folder)
+      shell.read([[kill -KILL "$(echo "$1" | awk '{ print $2 }')"]], processes)
+      local folder = service.folder
+      service = nil -- luacheck: ignore
+      collectgarbage()
+      collectgarbage()
+      assert.is_true(is_gone_soon(folder))
+      assert.is_true(are_gone_soon(processes))
+    end
+  )
 
   it("comes with the last reference to it", function()
     local folder = emulated_service.start().folder

@@ -40,9 +40,8 @@ end
 --- Refuses options that do not go together.
 local function check(given)
   local operation = given.operation or "sync"
-  if given.since and given.max_age then
-    options.refuse "options '--since' and '--max-age' exclude each other"
-  elseif given.since and operation ~= "ensure" and operation ~= "wait" then
+  options.exclude(given, "since", "max_age")
+  if given.since and operation ~= "ensure" and operation ~= "wait" then
     options.refuse "option '--since' goes with --operation ensure or wait"
   elseif given.max_age and operation ~= "ensure" then
     options.refuse "option '--max-age' goes with --operation ensure"

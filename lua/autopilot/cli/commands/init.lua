@@ -5,17 +5,19 @@
 ---@field summary string for the list of commands
 ---@field description string for its own help
 ---@field example string for its own help, without the name of the program
----@field options string? what `cli/options` reads
+---@field options string what `cli/options` reads
 ---@field declare (fun(parser: table))? adds to argparse's parser of it what needs more than a line of text
----@field run fun(given: table<string, any>, context: autopilot.cli.Context): integer exit code
+---@field run (fun(given: table<string, any>, context: autopilot.cli.Context): integer)? returns the exit code; nil: it calls the client's method of its name, with the fields below
+---@field arguments (fun(given: table<string, any>, context: autopilot.cli.Context): table)? of the method
+---@field asks_for_sync boolean?
+---@field complete (fun(report: autopilot.Report, client: autopilot.Client))? adds to the report before the client is closed
+---@field lines (fun(report: autopilot.Report): string[])? a good report as lines; default: its own line
 
 local emulate = require "autopilot.cli.commands.emulate"
-local ensure = require "autopilot.cli.commands.ensure"
 local fleet = require "autopilot.cli.commands.fleet"
 local status = require "autopilot.cli.commands.status"
 local sync = require "autopilot.cli.commands.sync"
 local token = require "autopilot.cli.commands.token"
-local wait = require "autopilot.cli.commands.wait"
 
 ---@type autopilot.cli.Command[]
-return { sync, status, wait, ensure, fleet, token, emulate }
+return { sync.sync, status, sync.wait, sync.ensure, fleet, token, emulate }

@@ -1,6 +1,5 @@
 --- `autopilot-sync status`: shows what the tenant's record says.
 
-local client = require "autopilot.cli.client"
 local options = require "autopilot.cli.options"
 local text = require "autopilot.cli.text"
 
@@ -12,7 +11,7 @@ local status = {
     .. "accepts another one now. Changes nothing.",
   example = "status --tenant contoso.example --client-id ID \\\n"
     .. "      --client-secret-file secret.txt",
-  options = options.tenant .. options.service .. [[
+  options = options.one_tenant .. [[
 --deadline SECONDS: Stop after this many seconds, retries and pauses included.
 ]],
 }
@@ -47,8 +46,6 @@ local function readiness(report)
 end
 
 --- The status as a small table.
----@param report autopilot.StatusReport
----@return string[] lines
 function status.lines(report)
   return text.rows {
     { "Tenant", report.tenant },
@@ -59,9 +56,8 @@ function status.lines(report)
   }
 end
 
-function status.run(given, context)
-  local arguments = { deadline = given.deadline }
-  return client.run("status", given, context, arguments, { describe = status.lines })
+function status.arguments(given)
+  return { deadline = given.deadline }
 end
 
 return status

@@ -1,21 +1,29 @@
---- `autopilot-sync sync`: asks for a sync.
+--- `autopilot-sync sync`, `wait` and `ensure`: ask for a sync, wait for one, or do what is needed of both.
 
-local client = require "autopilot.cli.client"
 local options = require "autopilot.cli.options"
+local text = require "autopilot.cli.text"
 
---- Adds to a refusal that does not say until when what the tenant's record says.
-local function look_up_end(opened, report)
-  local status = report.outcome == "cooldown"
-    and not report.retry_at
-    and opened:status { deadline = 10 }
-  if status and status.cooldown_remaining > 0 then
-    report.retry_after = status.cooldown_remaining
-    report.retry_at = opened.options.now() + status.cooldown_remaining
+--- The option `--since` of a command, and how long it waits.
+local waiting_options = [[
+--since TIME: A sync counts if it was triggered at this time or later. Unix seconds, ISO 8601 with
+  an offset (2026-07-23T11:23:15Z), now, or a time ago (-90s, -10m, -2h, -1d). Default: %s.
+--deadline SECONDS: Give up after this many seconds (exit code 8). Default: 3600.
+]]
+
+--- The arguments of the client's method for a command that waits.
+local function waiting_arguments(given, context)
+  local now, since, complaint = context.now(), nil, nil
+  if given.since then
+    since, complaint = text.read_since(given.since, now, now)
   end
+  if complaint then
+    options.refuse("option '--since' " .. complaint)
+  end
+  return { since = since, timeout = given.deadline }
 end
 
 ---@type autopilot.cli.Command
-return {
+local sync = {
   name = "sync",
   summary = "Ask for a sync.",
   description = "Asks Intune to sync the Windows Autopilot devices of a tenant. A request that "
@@ -23,12 +31,63 @@ return {
     .. "tenant, and refuses others in that time (exit code 4).",
   example = "sync --tenant contoso.example --client-id ID \\\n"
     .. "      --client-secret-file secret.txt --wait",
-  options = options.tenant .. options.service .. [[
+  options = options.one_tenant .. [[
 --deadline SECONDS: Stop after this many seconds, retries and pauses included.
 --wait: Wait until the sync has completed, an hour at most or as --deadline says.
 ]],
-  run = function(given, context)
-    local arguments = { deadline = given.deadline, wait = given.wait }
-    return client.run("sync", given, context, arguments, { complete = look_up_end })
-  end,
+  asks_for_sync = true,
 }
+
+function sync.arguments(given)
+  return { deadline = given.deadline, wait = given.wait }
+end
+
+--- Adds to a refusal that does not say until when what the tenant's record says.
+function sync.complete(report, client)
+  local status = report.outcome == "cooldown"
+    and not report.retry_at
+    and client:status { deadline = 10 }
+  if status and status.cooldown_remaining > 0 then
+    report.retry_after = status.cooldown_remaining
+    report.retry_at = client.options.now() + status.cooldown_remaining
+  end
+end
+
+---@type autopilot.cli.Command
+local wait = {
+  name = "wait",
+  summary = "Wait until a sync has completed.",
+  description = "Waits until a sync, by any client, has completed. Does not ask for one.",
+  example = "wait --since -10m --deadline 600 --auth managed",
+  options = options.one_tenant .. waiting_options:format "the last sync that was triggered",
+  arguments = waiting_arguments,
+}
+
+---@type autopilot.cli.Command
+local ensure = {
+  name = "ensure",
+  summary = "Make sure that a sync since a given time has completed.",
+  description = "Makes sure that a sync which was triggered at or after a given time has "
+    .. "completed, so that it covers every device imported before that time. A sync that counts is "
+    .. "not asked for again, but awaited. Otherwise the command waits until Intune accepts a sync, "
+    .. "asks for it, and waits until it has completed.",
+  example = "ensure --since 2026-07-23T11:23:15Z --auth managed",
+  options = options.one_tenant
+    .. waiting_options:format "now"
+    .. [[
+--max-age SECONDS: Accept a sync that was triggered at most this many seconds ago, instead of
+  --since.
+--no-wait: Do not wait for anything: ask for a sync if Intune accepts one now, and report what came
+  of it, or when to try again.
+]],
+  asks_for_sync = true,
+}
+
+function ensure.arguments(given, context)
+  options.exclude(given, "since", "max_age")
+  local arguments = waiting_arguments(given, context)
+  arguments.max_age, arguments.wait = given.max_age, not given.no_wait
+  return arguments
+end
+
+return { sync = sync, wait = wait, ensure = ensure }

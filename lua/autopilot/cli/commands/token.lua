@@ -19,7 +19,7 @@ local token = {
   description = "Signs in as the other commands do, and shows audience, tenant, application, "
     .. "permissions and expiry of the token. Sends nothing to the service. Ends in 5 where "
     .. "the token surely does not permit a sync.",
-  options = options.tenant .. options.service .. [[
+  options = options.one_tenant .. [[
 --inspect: Show what the token says of itself; this is the default.
 --print: Print the token itself, which is a secret.
 ]],

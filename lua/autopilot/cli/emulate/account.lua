@@ -25,30 +25,23 @@ local function unguessable()
   return (core.uuid() .. core.uuid()):gsub("-", ""):sub(1, 40)
 end
 
---- Makes one up.
+--- Makes an account up.
 ---@param checked autopilot.cli.EmulateOptions
 ---@return autopilot.cli.Account
 function account.new(checked)
-  local made = {
-    tenant = core.uuid(),
-    client_id = core.uuid(),
+  local own = { tenant = core.uuid(), client_id = core.uuid() }
+  local token = merged(own, { lifetime = token_lifetime })
+  return merged(own, {
     client_secret = unguessable(),
+    token = emulator.new({ start = os.time() }):issue_token(token),
     identity = checked.identity,
     identity_header = checked.identity == "app_service" and unguessable() or nil,
     is_public = checked.public,
-  }
-  made.token = emulator.new({ start = os.time() }):issue_token {
-    tenant = made.tenant,
-    client_id = made.client_id,
-    lifetime = token_lifetime,
-  }
-  return made
+  })
 end
 
 --- The thumbprints of a certificate in a PEM file, SHA-256 and SHA-1, in base64url: a client may name it by
 -- either. Empty when openssl cannot read a certificate.
----@param path string
----@return string[]
 function account.thumbprints(path)
   local command = [[
     for digest in sha256 sha1; do
@@ -65,45 +58,34 @@ function account.thumbprints(path)
   return thumbprints
 end
 
---- The application of the account as the emulator knows it, or nil and what is wrong with a certificate.
-local function application_of(made, checked)
+--- The options of the emulator that knows the account; or nil and what is wrong with a certificate.
+---@param service autopilot.cli.Account
+---@param checked autopilot.cli.EmulateOptions
+function account.settings(service, checked)
   local thumbprints = {}
   for _, path in ipairs(checked.certificates) do
     local found = account.thumbprints(path)
     if not found[1] then
       return nil, ("openssl finds no certificate in the file %s: it must be PEM"):format(path)
     end
-    for _, thumbprint in ipairs(found) do
-      table.insert(thumbprints, thumbprint)
-    end
+    table.insert(thumbprints, found[1])
+    table.insert(thumbprints, found[2])
   end
-  return {
-    secret = made.client_secret,
+  local application = {
+    secret = service.client_secret,
     certificates = thumbprints[1] and thumbprints,
     federated = checked.federated[1] and checked.federated,
-    public = made.is_public,
+    public = service.is_public,
   }
-end
-
---- The options of the emulator that knows the account.
----@param made autopilot.cli.Account
----@param checked autopilot.cli.EmulateOptions
----@return table? options
----@return string? message what is wrong with a certificate
-function account.settings(made, checked)
-  local application, message = application_of(made, checked)
-  if not application then
-    return nil, message
-  end
-  local given, own = checked.emulator, { tenant = made.tenant, client_id = made.client_id }
+  local given, own = checked.emulator, { tenant = service.tenant, client_id = service.client_id }
   return merged(given, {
     cooldown = checked.cooldown,
     duration = checked.duration,
     faults = checked.faults,
-    clients = merged(given.clients, { [made.client_id] = application }),
-    tokens = merged(given.tokens, { [made.token] = own }),
-    identity = made.identity and merged(own, { header = made.identity_header }),
-    tenants = given.tenants and merged(given.tenants, { [made.tenant] = { licensed = true } }),
+    clients = merged(given.clients, { [service.client_id] = application }),
+    tokens = merged(given.tokens, { [service.token] = own }),
+    identity = service.identity and merged(own, { header = service.identity_header }),
+    tenants = given.tenants and merged(given.tenants, { [service.tenant] = { licensed = true } }),
   })
 end
 

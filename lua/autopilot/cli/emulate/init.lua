@@ -1,7 +1,7 @@
 --- `autopilot-sync emulate`: the emulated service in real nginx, over TLS, on loopback only.
 --
--- Everything that it needs stands in one private temporary folder, which is removed when the service ends,
--- however this process ends.
+-- All its files are in one private temporary folder, which is removed when the service ends, however this process
+-- ends.
 
 local account = require "autopilot.cli.emulate.account"
 local core = require "autopilot.core"
@@ -11,8 +11,8 @@ local json = require "autopilot.base.json"
 local merged = require "autopilot.base.merged"
 local nginx = require "autopilot.cli.emulate.nginx"
 local options = require "autopilot.base.options"
+local processes = require "autopilot.cli.emulate.processes"
 local shell = require "autopilot.cli.emulate.shell"
-local supervisor = require "autopilot.cli.emulate.supervisor"
 
 local emulate = {}
 
@@ -53,7 +53,7 @@ local rules = {
   print = { type = "function", default = print },
 }
 
---- The emulator's options as text. Raises a mistake in them at the caller's caller: nginx would only log it.
+--- The emulator's options as text. Raises a mistake in them at the caller's caller, because nginx would only log it.
 local function text_of(settings)
   local is_right, mistake = pcall(emulator.new, settings)
   local text, message = json.encode(settings)
@@ -74,28 +74,25 @@ end
 ---@field folder string the private folder, which exists while the service runs
 ---@field stop fun() ends the service; returns when its processes and its folder are gone; idempotent
 
---- Starts the service on a port: what is known of it then, or nil and why not; nil alone when the port is in use.
-local function start_on(port, found, checked, settings)
-  local folder = found.directory .. "/autopilot-sync-" .. core.uuid():gsub("-", "")
-  local commands = { folder = folder, nginx = found.nginx, openssl = found.openssl }
-  local stop, culprit, log = supervisor.start(commands, {
-    ["nginx.conf"] = nginx.configuration(found, folder, port, checked.http_version == "2"),
+--- Starts the service on a port. Returns its address, folder and `stop`; or nil and why it did not start, nil alone
+-- when the port is in use.
+local function start_on(port, tools, checked, settings)
+  local folder = tools.directory .. "/autopilot-sync-" .. core.uuid():gsub("-", "")
+  local commands = { folder = folder, nginx = tools.nginx, openssl = tools.openssl }
+  local stop, failed, log = processes.start(commands, {
+    ["nginx.conf"] = nginx.configuration(tools, folder, port, checked.http_version == "2"),
     ["openssl.cnf"] = nginx.certificate_request,
     ["settings.json"] = settings,
   })
-  if culprit == "nginx" then
+  if failed == "nginx" then
     return nil, nginx.why_not_started(log)
-  elseif culprit == "openssl" then
+  elseif failed == "openssl" then
     return nil, "openssl could not make a certificate: " .. log
   elseif not stop then
     return nil, "the emulated service did not start"
   end
-  return {
-    url = ("https://localhost:%d"):format(port),
-    ca_file = folder .. "/ca.pem",
-    folder = folder,
-    stop = stop,
-  }
+  local url = ("https://localhost:%d"):format(port)
+  return { url = url, ca_file = folder .. "/ca.pem", folder = folder, stop = stop }
 end
 
 --- Starts the service and waits until it listens. It ends with `stop`, or with this process.
@@ -110,25 +107,22 @@ function emulate.start(given)
     return nil, message
   end
   local text = text_of(settings)
-  local found, missing = nginx.find(checked.directory, checked.search_path)
-  if not found then
+  local tools, missing = nginx.find(checked.directory, checked.search_path)
+  if not tools then
     return nil, missing
   end
   local tried = {}
   for attempt = 1, checked.port and 1 or ports_to_try do
-    local port = checked.port or random_port()
-    local started, failure = start_on(port, found, checked, text)
-    if started then
-      return merged(service, started)
-    elseif failure then
-      return nil, failure
+    tried[attempt] = checked.port or random_port()
+    local started, failure = start_on(tried[attempt], tools, checked, text)
+    if started or failure then
+      return started and merged(service, started), failure
     end
-    tried[attempt] = port
   end
   return nil, "no port is free: tried " .. table.concat(tried, " ")
 end
 
---- What a shell needs to use the service, as lines that it can read.
+--- Lines that a shell can read, to use the service.
 local function export_lines(service)
   local lines = { "# The emulated service is ready. It ends when this command ends." }
   if service.is_public then
@@ -159,7 +153,7 @@ local function json_line(service)
 end
 
 --- Returns when the service's folder is gone. No single wait may be long: Lua notices an interrupt only between two
--- of its own instructions.
+-- instructions of its own.
 local function wait_for_end(service)
   local still_there = '[ -d "$1" ] && sleep 1 && [ -d "$1" ] && echo yes'
   while shell.read(still_there, service.folder) ~= "" do

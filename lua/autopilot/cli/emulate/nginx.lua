@@ -1,4 +1,4 @@
---- nginx for the emulated service: where it and its tools are, and the configuration that it reads.
+--- nginx for the emulated service: where it and the other tools are, its configuration, and what its log says.
 
 local shell = require "autopilot.cli.emulate.shell"
 
@@ -10,16 +10,16 @@ local nginx = {}
 ---@field build string what `nginx -V` says: the version and the options of configure
 ---@field http2_directive boolean HTTP/2 is a directive of its own, no longer a word of `listen` (nginx 1.25.1)
 ---@field openssl string path
----@field directory string absolute path of the folder in which the private one is to be made
----@field ipv6 string? not nil: this machine has the address `::1`
----@field lua_folder string absolute path of the folder of the Lua modules
+---@field directory string the folder in which the private one is to be made
+---@field ipv6 string? set where this machine has the address `::1`
+---@field lua_folder string of the Lua modules
 
 -- Debian keeps nginx where the PATH of an ordinary user does not lead; OpenResty has folders of its own.
 local further_folders =
   "/usr/sbin:/usr/local/sbin:/usr/local/openresty/nginx/sbin:/usr/local/openresty/bin"
 
 -- The output of `nginx -V` is not quoted, so that it becomes one line.
-local look = [[
+local find_tools = [[
 PATH=$1
 for name in nginx openresty; do
   nginx=$(command -v "$name") && echo "nginx=$nginx" && echo build=$("$nginx" -V 2>&1 </dev/null)
@@ -30,7 +30,7 @@ grep -q '^0\{31\}1 ' /proc/net/if_inet6 2>/dev/null && echo ipv6=yes
 cd "$3" && echo "lua_folder=$(pwd)"
 ]]
 
---- The folder that `require` found this module in, as it was written in the path.
+--- The folder that `require` found this module in, as it was written in the path; nil where it is no file.
 local function folder_of_modules()
   local source = debug.getinfo(1, "S").source
   local folder = source:match "^@(.*)autopilot/cli/emulate/nginx%.lua$"
@@ -63,8 +63,8 @@ local function has_http2_directive(build)
   return major ~= nil and major * 1e6 + minor * 1e3 + patch >= 1025001
 end
 
---- Finds everything, or says in one sentence what is missing and which Debian package has it.
----@param directory string the folder in which a temporary one is to be made
+--- Finds everything; or nil and, in one sentence, what is missing and which Debian package has it.
+---@param directory string the folder in which the private one is to be made
 ---@param search_path string? where to look instead of in PATH
 ---@return autopilot.cli.EmulateTools?
 ---@return string? message
@@ -74,7 +74,7 @@ function nginx.find(directory, search_path)
     return nil, "the emulated service needs autopilot's Lua modules as files"
   end
   local path = search_path or (os.getenv "PATH" or "") .. ":" .. further_folders
-  local output, found = shell.read(look, path, directory, folder), {}
+  local output, found = shell.read(find_tools, path, directory, folder), {}
   for name, value in output:gmatch "([%w_]+)=([^\n]*)\n" do
     found[name] = value
   end
@@ -134,9 +134,7 @@ http {
 --- What `nginx -c` reads.
 ---@param found autopilot.cli.EmulateTools
 ---@param folder string the private folder
----@param port integer
 ---@param http2 boolean offer HTTP/2 beside HTTP/1.1
----@return string
 function nginx.configuration(found, folder, port, http2)
   local loads, folders, listens = {}, {}, {}
   for index, path in ipairs(found.modules) do
@@ -171,8 +169,6 @@ local known_complaints = {
 }
 
 --- Why nginx did not start, by its log; nil when its port is in use.
----@param log string
----@return string?
 function nginx.why_not_started(log)
   if log:find("Address already in use", 1, true) then
     return nil
@@ -190,7 +186,7 @@ function nginx.why_not_started(log)
   return "nginx did not start"
 end
 
---- What the openssl command makes a certificate of: one that is trusted by itself, for this machine only.
+--- What the openssl command reads to make the certificate, which is its own authority and for this machine only.
 nginx.certificate_request = [[
 [req]
 distinguished_name = name

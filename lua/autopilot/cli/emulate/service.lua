@@ -1,7 +1,7 @@
---- What runs inside nginx: the emulator behind HTTP, and an entrance for tests under `/emulator/`.
+--- What runs inside nginx: the emulator behind HTTP, and controls for tests under `/emulator/`.
 --
--- Graph has no such path. Through it a test over real sockets moves the clock, injects faults and
--- reads what truly happened, as it would on an emulator in its own process.
+-- Graph has no such path. With the controls a test over real sockets moves the clock, injects faults and reads what
+-- truly happened, as it would with an emulator in its own process.
 
 -- nginx's LuaJIT cannot load a C module that was built for another Lua. The emulator needs this of it.
 if _G.ngx then
@@ -18,10 +18,10 @@ local ngx = _G.ngx
 
 local service = {}
 
-local machine, settings
+local emulated, settings
 
 local function reset()
-  machine = emulator.new(merged(settings, { now = ngx.now, sleep = ngx.sleep }))
+  emulated = emulator.new(merged(settings, { now = ngx.now, sleep = ngx.sleep }))
   return {}
 end
 
@@ -54,35 +54,35 @@ end
 local controls = {
   ["POST reset"] = reset,
   ["GET state"] = function()
-    return { now = machine:now(), requests = machine.requests }
+    return { now = emulated:now(), requests = emulated.requests }
   end,
   ["GET log"] = function()
-    return machine.log
+    return emulated.log
   end,
   ["POST advance"] = function()
-    machine:advance(tonumber(ngx.req.get_uri_args().seconds))
-    return { now = machine:now() }
+    emulated:advance(tonumber(ngx.req.get_uri_args().seconds))
+    return { now = emulated:now() }
   end,
   ["POST faults"] = function(body)
     for _, fault in ipairs(body[1] and body or { body }) do
-      machine:inject(fault)
+      emulated:inject(fault)
     end
     return {}
   end,
   ["POST trigger"] = function(body)
     local tenant = body.tenant
     body.tenant = nil
-    local started, reason = machine:trigger(tenant, body)
+    local started, reason = emulated:trigger(tenant, body)
     return { started = started or false, reason = reason }
   end,
   ["POST approve"] = function(body)
-    return { known = machine:approve(body.user_code, body.user) }
+    return { known = emulated:approve(body.user_code, body.user) }
   end,
   ["POST decline"] = function(body)
-    return { known = machine:decline(body.user_code) }
+    return { known = emulated:decline(body.user_code) }
   end,
   ["POST tokens"] = function(body)
-    return { token = machine:issue_token(body) }
+    return { token = emulated:issue_token(body) }
   end,
 }
 
@@ -114,7 +114,7 @@ function service.answer()
   if name then
     return control(name, body)
   end
-  local response = machine:handle {
+  local response = emulated:handle {
     method = ngx.req.get_method(),
     url = ngx.var.request_uri,
     headers = request_headers(),

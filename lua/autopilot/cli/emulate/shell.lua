@@ -1,20 +1,18 @@
---- Text for the shell, and its answers.
+--- Runs scripts of the shell.
 --
--- A caller may run under a sanitizer or another preloaded library: its children must not.
+-- This process may run under a sanitizer or another preloaded library; its children must not.
 
 local shell = {}
 
 --- The text as one quoted word for the shell.
----@param text string
----@return string
 function shell.quote(text)
   return "'" .. text:gsub("'", "'\\''") .. "'"
 end
 
---- The command line that runs a script with arguments and nothing preloaded.
--- The shell is replaced twice rather than kept waiting: no process with the library stays behind.
+--- The command line that runs a script with arguments (`$1`, `$2`, …) and nothing preloaded. With `exec` no shell
+-- stays that has the preloaded library.
 ---@param script string
----@param ... string arguments: `$1`, `$2`, …
+---@param ... string
 ---@return string
 function shell.command(script, ...)
   local words = { "unset LD_PRELOAD; exec sh -c", shell.quote(script), "autopilot-sync" }
@@ -24,10 +22,10 @@ function shell.command(script, ...)
   return table.concat(words, " ")
 end
 
---- Runs a script to its end and reads what it prints.
+--- Runs a script with arguments to its end. Returns what it prints; an empty text when it could not be run.
 ---@param script string
----@param ... string arguments
----@return string output empty when the script could not be run
+---@param ... string
+---@return string
 function shell.read(script, ...)
   local pipe = io.popen(shell.command(script, ...), "r")
   local output = pipe and pipe:read "*a" or ""
