@@ -40,6 +40,7 @@ local longest_text = 1000 -- characters of a text that others wrote, in a report
 ---@field package facts table? what `facts_of`, the token looked at last, says of itself
 ---@field package secrets string[] what must not get into a report: the tokens sent last
 ---@field package cleaner (fun(text: string): string)? takes them out of a text
+---@field package clean_text string? a text that is known to be without them
 ---@field package service_clock autopilot.ServiceClock
 ---@field package memory autopilot.TenantMemory
 ---@field package shared autopilot.TenantStore|false what other clients are told, through a store
@@ -71,7 +72,7 @@ setmetatable(Client, {
 ---@return autopilot.Client self
 function Client.init(self, token, tenant)
   local checked = self.options
-  self.tenant = tenant
+  self.options, self.is_closed, self.tenant = checked, false, tenant
   if type(token) == "string" then
     self.static_token, self.last_token = token, token
   else
@@ -132,7 +133,7 @@ end
 function Client:hide(token)
   self.tenant_id = self.facts_of == token and self.facts.tenant_id
   local before = self.secrets[1]
-  self.secrets, self.cleaner = { token, before }, nil
+  self.secrets, self.cleaner, self.clean_text = { token, before }, nil, nil
 end
 
 --- Makes a text that others wrote fit for a report or an event: one line of visible characters, of limited
@@ -149,6 +150,19 @@ function Client:clean(text, longest)
   text = sentence.clean(text, longest)
   self.cleaner = self.cleaner or redact.prepare(self.secrets)
   return self.cleaner(text)
+end
+
+--- As `clean`, for a text that most answers repeat from the one before: it is examined once for each token.
+---@package
+---@param text string?
+---@return string? text
+function Client:clean_repeated(text)
+  if text == self.clean_text then
+    return text
+  end
+  local cleaned = self:clean(text)
+  self.clean_text = cleaned == text and text or nil
+  return cleaned
 end
 
 --- Raises at the caller of the method for a call on a closed client.
