@@ -5,8 +5,8 @@ local Knowledge = require "autopilot.sync.knowledge"
 local ServiceClock = require "autopilot.sync.service_clock"
 local core = require "autopilot.core"
 local lazy = require "autopilot.base.lazy"
-local protected_call = require "autopilot.base.protected_call"
 
+local protected_call = lazy "autopilot.base.protected_call"
 local redact = lazy "autopilot.base.redact"
 local sentence = lazy "autopilot.base.sentence"
 
@@ -37,7 +37,7 @@ local longest_text = 1000 -- characters of a text that others wrote, in a report
 ---@field package static_token string? the token, where it is given as a text
 ---@field package token_provider autopilot.TokenProvider?
 ---@field package last_token string? the last token that was obtained
----@field package facts table? what `facts_of`, the token looked at last, says of itself
+---@field package facts table? what the token that was looked at last says of itself
 ---@field package secrets string[] what must not get into a report: the tokens sent last
 ---@field package cleaner (fun(text: string): string)? takes them out of a text
 ---@field package clean_text string? a text that is known to be without them
@@ -91,7 +91,7 @@ end
 function Client:close()
   self.is_closed = true
   self.static_token, self.token_provider, self.last_token = nil, nil, nil
-  self.facts, self.facts_of = nil, nil
+  self.facts = nil
   if self.under_way == 0 then
     self.secrets, self.cleaner = nil, nil
   end
@@ -131,8 +131,8 @@ end
 -- too: an answer may still repeat that.
 ---@package
 function Client:hide(token)
-  self.tenant_id = self.facts_of == token and self.facts.tenant_id
-  local before = self.secrets[1]
+  local facts, before = self.facts, self.secrets[1]
+  self.tenant_id = facts and facts.token == token and facts.tenant_id or false
   self.secrets, self.cleaner, self.clean_text = { token, before }, nil, nil
 end
 
