@@ -95,7 +95,7 @@ end)
 local optional = {
   ["autopilot.share.claim"] = true,
   ["autopilot.store.contract"] = true,
-  ["autopilot.transport.ca_file"] = true,
+  ["autopilot.transport.http_options"] = true,
   ["autopilot.transport.foreign"] = true,
 }
 

@@ -1,4 +1,4 @@
-local backoff = require "autopilot.retry.backoff"
+local policy = require "autopilot.retry.policy"
 local overlay = require "support.overlay"
 
 local function settings(given)
@@ -21,7 +21,7 @@ end
 local function delays(given, count)
   local list = {}
   for attempt = 1, count do
-    list[attempt] = backoff.delay(settings(given), attempt, list[attempt - 1], no_random)
+    list[attempt] = policy.delay(settings(given), attempt, list[attempt - 1], no_random)
   end
   return list
 end
@@ -31,14 +31,14 @@ local function sample(given, previous_delay)
   local sum, smallest, largest, count = 0, math.huge, 0, 10000
   for index = 1, count do
     local random = always((index - 0.5) / count)
-    local delay = backoff.delay(settings(given), 3, previous_delay, random)
+    local delay = policy.delay(settings(given), 3, previous_delay, random)
     sum = sum + delay
     smallest, largest = math.min(smallest, delay), math.max(largest, delay)
   end
   return sum / count, smallest, largest
 end
 
-describe("autopilot.retry.backoff", function()
+describe("autopilot.retry.policy.delay", function()
   it("grows as the names say", function()
     assert.same({ 2, 2, 2, 2 }, delays({ backoff = "constant" }, 4))
     assert.same({ 2, 4, 6, 8 }, delays({ backoff = "linear" }, 4))
@@ -97,14 +97,14 @@ describe("autopilot.retry.backoff", function()
   it("never overflows: finite, not negative, not above the cap, whatever the numbers", function()
     local numbers = { 0, 5e-324, 1, 1e9, 1e300, 1.7976931348623157e308, 9007199254740993 }
     local attempts = { 1, 2, 1025, 1000000000, 9223372036854775807 }
-    for _, name in ipairs(backoff.names) do
-      for _, jitter in ipairs(backoff.jitters) do
+    for _, name in ipairs(policy.backoffs) do
+      for _, jitter in ipairs(policy.jitters) do
         for _, base in ipairs(numbers) do
           for _, cap in ipairs(numbers) do
             for _, attempt in ipairs(attempts) do
               local given = settings { backoff = name, jitter = jitter, base = base, cap = cap }
               given.factor = 1e9
-              local delay = backoff.delay(given, attempt, cap, always(0.9999999999999999))
+              local delay = policy.delay(given, attempt, cap, always(0.9999999999999999))
               assert.is_true(delay >= 0 and delay <= cap) -- false for NaN too
             end
           end
@@ -114,23 +114,23 @@ describe("autopilot.retry.backoff", function()
   end)
 
   it("waits for nothing with a base of 0, however steep the growth", function()
-    for _, name in ipairs(backoff.names) do
+    for _, name in ipairs(policy.backoffs) do
       local given = settings { backoff = name, base = 0, factor = 1e9, jitter = "full" }
-      assert.equal(0, backoff.delay(given, 1000000000, 0, always(0.5)))
+      assert.equal(0, policy.delay(given, 1000000000, 0, always(0.5)))
     end
   end)
 
   it("does not wrap around where numbers are integers", function()
     local largest = 9223372036854775807
     local delay =
-      backoff.delay(settings { backoff = "linear", base = largest }, largest, nil, no_random)
+      policy.delay(settings { backoff = "linear", base = largest }, largest, nil, no_random)
     assert.equal(1000, delay)
   end)
 
   it("keeps a careless source of randomness within bounds", function()
     local given = settings { jitter = "full", base = 8 }
-    assert.equal(8, backoff.delay(given, 1, nil, always(7)))
-    assert.equal(0, backoff.delay(given, 1, nil, always(-1)))
-    assert.equal(0, backoff.delay(given, 1, nil, always(0 / 0)))
+    assert.equal(8, policy.delay(given, 1, nil, always(7)))
+    assert.equal(0, policy.delay(given, 1, nil, always(-1)))
+    assert.equal(0, policy.delay(given, 1, nil, always(0 / 0)))
   end)
 end)

@@ -9,7 +9,7 @@
 -- shorter is searched for as a whole. The work is linear in the length of the text.
 
 local core = require "autopilot.core"
-local entities = require "autopilot.base.entities"
+local sentence = require "autopilot.base.sentence"
 
 local redact = {}
 
@@ -40,7 +40,7 @@ end
 
 --- The character of JSON's escape `\uXXXX`, in UTF-8.
 local function unicode_character(digits)
-  return entities.utf8(tonumber(digits, 16))
+  return sentence.utf8(tonumber(digits, 16))
 end
 
 local controls = { b = "\b", f = "\f", n = "\n", r = "\r", t = "\t" }
@@ -55,7 +55,7 @@ local function undo(text)
       text = text:gsub("\\x(%x%x)", character):gsub("\\([bfnrt])", controls):gsub("\\", "")
     end
   end
-  return entities.decode((text:gsub("%%(%x%x)", character)))
+  return sentence.decode((text:gsub("%%(%x%x)", character)))
 end
 
 --- The text without any encoding; nil where it has too many layers.

@@ -5,8 +5,8 @@ local Knowledge = require "autopilot.sync.knowledge"
 local ServiceClock = require "autopilot.sync.service_clock"
 local core = require "autopilot.core"
 local lazy = require "autopilot.base.lazy"
-local protected_call = require "autopilot.base.protected_call"
 
+local protected_call = lazy "autopilot.base.protected_call"
 local redact = lazy "autopilot.base.redact"
 local sentence = lazy "autopilot.base.sentence"
 
@@ -37,9 +37,10 @@ local longest_text = 1000 -- characters of a text that others wrote, in a report
 ---@field package static_token string? the token, where it is given as a text
 ---@field package token_provider autopilot.TokenProvider?
 ---@field package last_token string? the last token that was obtained
----@field package facts table? what `facts_of`, the token looked at last, says of itself
+---@field package facts table? what the token that was looked at last says of itself
 ---@field package secrets string[] what must not get into a report: the tokens sent last
 ---@field package cleaner (fun(text: string): string)? takes them out of a text
+---@field package clean_text string? a text that is known to be without them
 ---@field package service_clock autopilot.ServiceClock
 ---@field package memory autopilot.TenantMemory
 ---@field package shared autopilot.TenantStore|false what other clients are told, through a store
@@ -71,7 +72,7 @@ setmetatable(Client, {
 ---@return autopilot.Client self
 function Client.init(self, token, tenant)
   local checked = self.options
-  self.tenant = tenant
+  self.options, self.is_closed, self.tenant = checked, false, tenant
   if type(token) == "string" then
     self.static_token, self.last_token = token, token
   else
@@ -90,7 +91,7 @@ end
 function Client:close()
   self.is_closed = true
   self.static_token, self.token_provider, self.last_token = nil, nil, nil
-  self.facts, self.facts_of = nil, nil
+  self.facts = nil
   if self.under_way == 0 then
     self.secrets, self.cleaner = nil, nil
   end
@@ -130,9 +131,9 @@ end
 -- too: an answer may still repeat that.
 ---@package
 function Client:hide(token)
-  self.tenant_id = self.facts_of == token and self.facts.tenant_id
-  local before = self.secrets[1]
-  self.secrets, self.cleaner = { token, before }, nil
+  local facts, before = self.facts, self.secrets[1]
+  self.tenant_id = facts and facts.token == token and facts.tenant_id or false
+  self.secrets, self.cleaner, self.clean_text = { token, before }, nil, nil
 end
 
 --- Makes a text that others wrote fit for a report or an event: one line of visible characters, of limited
@@ -149,6 +150,19 @@ function Client:clean(text, longest)
   text = sentence.clean(text, longest)
   self.cleaner = self.cleaner or redact.prepare(self.secrets)
   return self.cleaner(text)
+end
+
+--- As `clean`, for a text that most answers repeat from the one before: it is examined once for each token.
+---@package
+---@param text string?
+---@return string? text
+function Client:clean_repeated(text)
+  if text == self.clean_text then
+    return text
+  end
+  local cleaned = self:clean(text)
+  self.clean_text = cleaned == text and text or nil
+  return cleaned
 end
 
 --- Raises at the caller of the method for a call on a closed client.

@@ -10,7 +10,6 @@ local Loop = require "autopilot.fleet.loop"
 local Results = require "autopilot.fleet.results"
 local Tenants = require "autopilot.fleet.tenants"
 local Wire = require "autopilot.fleet.wire"
-local budgets = require "autopilot.retry.budget"
 local fleet_options = require "autopilot.fleet.options"
 local options = require "autopilot.base.options"
 local protected_call = require "autopilot.base.protected_call"
@@ -42,7 +41,7 @@ local function shared_policy(checked)
     return retry.policy { budget = budget }
   end
   -- Enough for every request under way to be throttled twice.
-  local own = budgets.new { capacity = math.max(20, 2 * checked.concurrency), refill = 0.2 }
+  local own = retry.budget { capacity = math.max(20, 2 * checked.concurrency), refill = 0.2 }
   return retry.policy { budget = own }, own
 end
 

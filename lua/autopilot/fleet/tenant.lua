@@ -14,7 +14,7 @@ local resume = require "autopilot.fleet.resume"
 local service = require "autopilot.client.service"
 
 -- A tenant's options may ask for these in the middle of a run, when no descriptor is left to load them.
-require "autopilot.transport.ca_file"
+require "autopilot.transport.http_options"
 require "autopilot.transport.foreign"
 
 --- Its functions get the fleet (`autopilot.Fleet`) and a task of it (`autopilot.fleet.Task`).

@@ -4,7 +4,6 @@
 -- caller is decided in `autopilot.sync.outcome`.
 
 local forms = require "autopilot.graph.error_forms"
-local permissions = require "autopilot.graph.permissions"
 
 local graph_error = {}
 
@@ -150,7 +149,7 @@ end
 ---@param service_error autopilot.GraphError?
 ---@return string[] names empty when it names none
 function graph_error.missing_permissions(service_error)
-  return permissions.names(service_error and service_error.message or "")
+  return forms.permissions(service_error and service_error.message or "")
 end
 
 return graph_error

@@ -4,9 +4,7 @@
 -- into a report is decided in `autopilot.graph.error`.
 
 local dates = require "autopilot.base.dates"
-local html = require "autopilot.graph.html"
 local loose_json = require "autopilot.graph.loose_json"
-local permissions = require "autopilot.graph.permissions"
 local sentence = require "autopilot.base.sentence"
 
 local forms = {}
@@ -173,6 +171,98 @@ local function read_value(found, value, level)
   end
 end
 
+-- ---- Missing permissions -----------------------------------------------------------------------------
+
+-- Intune: "Application must have one of the following scopes: A, B - Operation ID …". Graph: "Missing scope
+-- permissions on the request. API requires one of 'A, B'. Scopes on the request 'C'". These are the words before
+-- the list of names.
+local markers = {
+  "one of the following scopes:",
+  "one of the following permissions:",
+  "api requires one of",
+}
+
+-- More names than any operation's, and longer than any name.
+local most_names, longest_name = 20, 128
+
+local function find_list(text)
+  local lower = text:lower()
+  for _, marker in ipairs(markers) do
+    local _, finish = lower:find(marker, 1, true)
+    if finish then
+      return finish + 1
+    end
+  end
+end
+
+--- The permissions of which one is needed, in the service's order. A name that was cut off is left out.
+---@param text string
+---@return string[] names empty when the text names none
+function forms.permissions(text)
+  local names = {}
+  local position = find_list(text)
+  while position and #names < most_names do
+    local word, after = text:match("^[ ,;'\"]*(%a[%w_.-]*)()", position)
+    if not word then
+      break
+    end
+    local name, full_stop = word:match "^(.-)(%.?)$"
+    local is_cut = text:find("^\226\128\166", after) -- an ellipsis
+    if #name <= longest_name and name:find "^%w+%.[%w.]+$" and not is_cut then
+      names[#names + 1] = name
+    elseif name ~= "or" and name ~= "and" then
+      break
+    end
+    position = full_stop == "" and after or nil
+  end
+  return names
+end
+
+-- ---- Pages of gateways and captive portals -----------------------------------------------------------
+
+local function without_markup(text)
+  -- The class excludes `<`, so that a text of nothing but `<` is read once.
+  return sentence.decode((text:gsub("<[^<>]*>", " ")))
+end
+
+--- The text of the first element with a name; nil when there is none, or it is empty.
+local function element(page, lower, name)
+  local _, opening = lower:find("<" .. name .. "%f[%s>][^<>]*>")
+  if not opening then
+    return nil
+  end
+  local finish = lower:find("</" .. name, opening, true)
+  local text = without_markup(page:sub(opening + 1, (finish or #page + 1) - 1))
+  return text:find "%S" and text or nil
+end
+
+--- The text of the body up to the first script or style sheet.
+local function body_text(page, lower)
+  local start = lower:find("<body", 1, true) or 1
+  local finish = lower:find("<script", start, true) or lower:find("<style", start, true)
+  local text = without_markup(page:sub(start, (finish or #page + 1) - 1))
+  return text:find "%w" and text or nil
+end
+
+--- Whether a text begins as HTML or XML does.
+local function begins_as_page(text)
+  return text:find "^%s*<[!?%a]" ~= nil
+end
+
+--- The title of a page, else the first heading, else the beginning of the text; nil when there is none of these.
+local function text_of_page(page)
+  local lower = page:lower()
+  for _, name in ipairs { "title", "h1", "h2", "h3" } do
+    local text = element(page, lower, name)
+    if text then
+      return text
+    end
+  end
+  return body_text(page, lower)
+end
+
+-- ---- Sentences ---------------------------------------------------------------------------------------
+
 -- From these words on, a message is meant for Microsoft's support.
 local support_marks = { " - Operation ID", " - Activity ID", " Trace ID:", " Correlation ID:" }
 
@@ -201,7 +291,7 @@ local function read_prose(found, prose)
   -- Brackets and punctuation alone, such as those of a broken document, say nothing.
   if not found.message and words:find "%a%a" then
     found.message = sentence.clean(words)
-    local names = permissions.names(words)
+    local names = forms.permissions(words)
     found.permissions = found.permissions or (#names > 0 and names or nil)
   end
 end
@@ -235,8 +325,8 @@ end
 function read_text(found, body, level, is_html)
   if level <= deepest_level and loose_json.begins(body) then
     read_json(found, body, level)
-  elseif is_html or html.begins(body) then
-    local title = html.text(body) or ""
+  elseif is_html or begins_as_page(body) then
+    local title = text_of_page(body) or ""
     found.message = found.message or sentence.clean(title)
     found.page = found.page or sentence.clean(title, 120)
   else

@@ -3,8 +3,8 @@
 -- A policy decides, a budget counts, and only `run` waits, with the sleep that it is given. Which failures
 -- are safe to repeat is known to the caller only: see option `on`.
 
-local budget = require "autopilot.retry.budget"
 local dates = require "autopilot.base.dates"
+local options = require "autopilot.base.options"
 local policy = require "autopilot.retry.policy"
 
 ---@class autopilot.retry
@@ -50,13 +50,60 @@ for name, preset in pairs(presets) do
   end
 end
 
---- A token bucket that many clients share: `capacity` retries at once, then `refill` a second.
+-- ---- Budgets -----------------------------------------------------------------------------------------
+
+--- A token bucket: how many retries many clients may make together. When a service is down, every client retries,
+-- and the retries alone can keep it down. With a shared budget each retry takes a token, and tokens come back
+-- slowly. A budget has no clock: its users pass the time, and all of them must read the same clock.
+---@class autopilot.RetryBudget
+---@field package tokens number as of `updated`
+---@field package updated number? reading of the clock; nil until the first token is taken
+local Budget = {}
+Budget.__index = Budget
+
+local budget_rules = {
+  capacity = { type = "number", required = true, min = 1 },
+  refill = { type = "number", required = true, min = 0 },
+}
+
+--- How many tokens there are at that time. Changes nothing.
+---@param clock number seconds
+---@return number
+function Budget:available(clock)
+  local passed = self.updated and math.max(0, clock - self.updated) or 0
+  return math.min(self.capacity, self.tokens + passed * self.refill)
+end
+
+--- Takes one token for one retry.
+---@param clock number seconds
+---@return boolean taken false when there is no whole token; nothing is taken then
+function Budget:take(clock)
+  local available = self:available(clock)
+  if available < 1 then
+    return false
+  end
+  self.tokens = available - 1
+  -- The clock may go backwards: the same seconds must not count twice.
+  self.updated = math.max(clock, self.updated or clock)
+  return true
+end
+
+--- Adds tokens, such as a share of a token for each request that succeeded. Never above the capacity.
+---@param tokens number
+function Budget:deposit(tokens)
+  self.tokens = math.min(self.capacity, self.tokens + tokens)
+end
+
+--- Makes a budget, full at first: `capacity` retries at once, then `refill` a second.
 ---@param given {capacity: number, refill: number} tokens, at least 1; tokens a second, at least 0
 ---@return autopilot.RetryBudget
 function retry.budget(given)
-  local made = budget.new(given, 2)
-  return made
+  local checked = options.check("autopilot.retry.budget", budget_rules, given)
+  checked.tokens = checked.capacity
+  return setmetatable(checked, Budget)
 end
+
+-- ---- For functions of the user's own -----------------------------------------------------------------
 
 --- Calls a function until it succeeds or the policy ends the attempts: see `autopilot.retry.run`.
 retry.run = require "autopilot.retry.run"

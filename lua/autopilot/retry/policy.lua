@@ -4,12 +4,16 @@
 -- serves any number of clients and every loop, also a loop that yields. The loop (`autopilot.client`,
 -- `autopilot.retry.run`) counts the attempts, reads the clock and takes the tokens of the budget.
 
-local backoff = require "autopilot.retry.backoff"
 local lazy = require "autopilot.base.lazy"
 local merged = require "autopilot.base.merged"
 local options = require "autopilot.base.options"
 
 local core = lazy "autopilot.core"
+
+local policy = {}
+
+policy.backoffs = { "constant", "linear", "quadratic", "exponential", "decorrelated" }
+policy.jitters = { "none", "full", "equal" }
 
 ---@class autopilot.RetryPolicyOptions
 ---@field attempts integer? how many at most, the first included; default 4
@@ -63,8 +67,8 @@ local policy_rules = {
   base = { type = "number", default = 2, min = 0 },
   factor = { type = "number", min = 1 },
   cap = { type = "number", min = 0 },
-  backoff = { type = "string", default = "exponential", one_of = backoff.names },
-  jitter = { type = "string", default = "full", one_of = backoff.jitters },
+  backoff = { type = "string", default = "exponential", one_of = policy.backoffs },
+  jitter = { type = "string", default = "full", one_of = policy.jitters },
   max_elapsed = { type = "number", min = 0 },
   max_retry_after = { type = "number", default = 180, min = 0 },
   budget = { type = "table", check = budget_complaint },
@@ -166,6 +170,72 @@ local question_rules = {
   now = { type = "function" },
 }
 
+-- ---- How long to wait --------------------------------------------------------------------------------
+
+---@alias autopilot.Backoff
+---| "constant" the base, every time
+---| "linear" base × attempt
+---| "quadratic" base × attempt²
+---| "exponential" base × factor^(attempt - 1)
+---| "decorrelated" anywhere between the base and factor × the previous delay
+
+---@alias autopilot.Jitter
+---| "none" the delay as computed, without randomness
+---| "full" anywhere between 0 and the delay
+---| "equal" half of the delay, and anywhere within the other half
+
+local growth = {
+  constant = function(base)
+    return base
+  end,
+  linear = function(base, attempt)
+    return base * attempt
+  end,
+  quadratic = function(base, attempt)
+    return base * attempt ^ 2
+  end,
+  exponential = function(base, attempt, factor)
+    return base * factor ^ (attempt - 1)
+  end,
+}
+
+--- A random number between two limits. A result of `random` outside `[0, 1]`, or NaN, counts as 0 or 1.
+local function between(lowest, highest, random)
+  local drawn = random()
+  drawn = drawn >= 0 and math.min(drawn, 1) or 0
+  return math.min(highest, lowest + drawn * (highest - lowest))
+end
+
+--- Seconds to wait after attempt number `attempt`: finite, at least 0, at most `settings.cap`.
+---@param settings autopilot.RetryPolicy its `backoff`, `jitter`, `base`, `factor` and `cap`
+---@param attempt integer from 1
+---@param previous_delay number? seconds waited before this attempt; only `decorrelated` looks at it
+---@param random fun(): number numbers in `[0, 1)`; not called with jitter `none`
+---@return number
+function policy.delay(settings, attempt, previous_delay, random)
+  local base = settings.base + 0.0 -- a float, because products of Lua 5.3's integers wrap around
+  if base == 0 then
+    return 0 -- 0 × infinity would be NaN
+  end
+  local lowest, highest
+  if settings.backoff == "decorrelated" then
+    -- Each delay depends on the one before, so that the delays of different clients drift apart. This is
+    -- random by itself: the jitters `full` and `equal` make no difference.
+    lowest = math.min(settings.cap, base)
+    highest = math.max(base, previous_delay or 0) * settings.factor
+  else
+    lowest = 0
+    highest = growth[settings.backoff](base, attempt, settings.factor)
+  end
+  highest = math.min(settings.cap, highest)
+  if settings.jitter == "none" then
+    return highest
+  elseif settings.jitter == "equal" and settings.backoff ~= "decorrelated" then
+    lowest = highest / 2
+  end
+  return between(lowest, highest, random)
+end
+
 -- The largest delay: adding to a larger number could give infinity.
 local largest = 2 ^ 1023
 
@@ -193,7 +263,7 @@ local function spread_upwards(settings, asked, limit, random)
     return asked
   end
   local spread = math.min(settings.cap, math.max(settings.base, asked / 10), (limit - asked) / 2)
-  return math.max(asked, math.min(largest, backoff.between(asked, asked + spread, random)))
+  return math.max(asked, math.min(largest, between(asked, asked + spread, random)))
 end
 
 --- Seconds within which the next attempt must begin.
@@ -204,6 +274,8 @@ local function time_left(settings, question)
   end
   return left
 end
+
+-- ---- The decision ------------------------------------------------------------------------------------
 
 local function decide(settings, is_retried, assumed_waits, question)
   if not is_retried(question.report) then
@@ -216,7 +288,7 @@ local function decide(settings, is_retried, assumed_waits, question)
     return nil, "retry_after"
   end
   local limit, random = time_left(settings, question), question.random
-  local delay = backoff.delay(settings, question.attempt, question.previous_delay, random)
+  local delay = policy.delay(settings, question.attempt, question.previous_delay, random)
   if asked and asked >= delay then
     delay = spread_upwards(settings, asked, limit, random)
   end
@@ -243,8 +315,6 @@ local function freeze(settings)
     __metatable = false,
   })
 end
-
-local policy = {}
 
 ---@class autopilot.RetryPreset
 ---@field options autopilot.RetryPolicyOptions? taken where the caller gives none

@@ -47,23 +47,11 @@ local url_parts = require "autopilot.base.url"
 ---@field client_request_id string?
 ---@field retry_attempt integer? sent as `retry-attempt` when it is above 0
 
-local ca_file = lazy "autopilot.transport.ca_file"
+local http_options = lazy "autopilot.transport.http_options"
 
 local curl = {}
 
 local default_timeout = { connect = 10, total = 60 }
-
-local proxy_schemes = { http = true, https = true, socks5 = true, socks5h = true }
-
---- Whether the text is `scheme://[user[:password]@]host[:port]`. libcurl's messages quote a URL that it
--- cannot read, with the password in it, so such a URL is refused here.
-local function is_proxy_url(text)
-  local scheme, authority = text:match "^(%a[%w]*)://([^%s%c/?#]+)/?$"
-  local place = authority and authority:match "[^@]*$" or ""
-  local port = place:match "^[%w._\128-\255-]+(.*)$" or place:match "^%[[%x:.]+%](.*)$"
-  local number = port and (port == "" and 0 or tonumber(port:match "^:(%d+)$"))
-  return proxy_schemes[scheme or ""] and number ~= nil and number <= 65535
-end
 
 --- Rules of the `http` options, for all functions that take them from a user.
 curl.rules = {
@@ -71,7 +59,7 @@ curl.rules = {
     type = "string",
     secret = true, -- not quoted again: the complaint names the file
     check = function(path)
-      return ca_file.complaint_about(path)
+      return http_options.complaint_about_ca_file(path)
     end,
   },
   ca_path = { type = "string" },
@@ -79,9 +67,7 @@ curl.rules = {
     type = "string",
     secret = true, -- it may contain a password
     check = function(value)
-      if value ~= "" and not is_proxy_url(value) then
-        return "must be like 'http://host:port' (schemes http, https, socks5, socks5h) or ''"
-      end
+      return http_options.complaint_about_proxy(value)
     end,
   },
   version = { type = "string", one_of = { "1.1", "2" } },

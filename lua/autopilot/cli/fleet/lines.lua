@@ -8,7 +8,7 @@
 
 local core = require "autopilot.core"
 local input = require "autopilot.cli.input"
-local utf8_of = require("autopilot.base.entities").utf8
+local utf8_of = require("autopilot.base.sentence").utf8
 
 local lines = {}
 

@@ -1,8 +1,8 @@
---- Files of certificate authorities.
+--- What is wrong with the `http` options that few users give.
 
 local named_file = require "autopilot.base.named_file"
 
-local ca_file = {}
+local http_options = {}
 
 local certificate = "%-%-%-%-%-BEGIN [%u%d ]*CERTIFICATE%-%-%-%-%-"
 
@@ -10,7 +10,7 @@ local certificate = "%-%-%-%-%-BEGIN [%u%d ]*CERTIFICATE%-%-%-%-%-"
 -- it cannot be a pipe.
 ---@param path string
 ---@return string? complaint
-function ca_file.complaint_about(path)
+function http_options.complaint_about_ca_file(path)
   local shown = path:gsub("%c", "?")
   local cannot = "cannot be read: " .. shown .. ": %s"
   local complaint = named_file.read_complaint(path)
@@ -35,4 +35,24 @@ function ca_file.complaint_about(path)
   end
 end
 
-return ca_file
+local proxy_schemes = { http = true, https = true, socks5 = true, socks5h = true }
+
+--- Whether the text is `scheme://[user[:password]@]host[:port]`. libcurl's messages quote a URL that it
+-- cannot read, with the password in it, so such a URL is refused here.
+local function is_proxy_url(text)
+  local scheme, authority = text:match "^(%a[%w]*)://([^%s%c/?#]+)/?$"
+  local place = authority and authority:match "[^@]*$" or ""
+  local port = place:match "^[%w._\128-\255-]+(.*)$" or place:match "^%[[%x:.]+%](.*)$"
+  local number = port and (port == "" and 0 or tonumber(port:match "^:(%d+)$"))
+  return proxy_schemes[scheme or ""] and number ~= nil and number <= 65535
+end
+
+---@param proxy string
+---@return string? complaint
+function http_options.complaint_about_proxy(proxy)
+  if proxy ~= "" and not is_proxy_url(proxy) then
+    return "must be like 'http://host:port' (schemes http, https, socks5, socks5h) or ''"
+  end
+end
+
+return http_options

@@ -1,0 +1,77 @@
+--- Asks a client's token provider.
+
+local answers = require("autopilot.base.lazy") "autopilot.graph.answer"
+local protected_call = require "autopilot.base.protected_call"
+
+local provider = {}
+
+--- Returns the client's transport and sleep, limited so that neither lasts beyond the deadline; and the
+-- deadline, which is given on the monotonic clock, as Unix time.
+local function until_deadline(client, deadline)
+  local options, transport = client.options, client.transport
+  local function remaining()
+    return math.max(0, deadline - options.clock())
+  end
+  local function send(request)
+    local left, timeout = remaining(), request.timeout or {}
+    if left <= 0 then
+      local message = "the deadline passed before the token was there"
+      return nil, answers.kept_back(client, "DEADLINE", message).network
+    end
+    local copy = {}
+    for name, value in pairs(request) do
+      copy[name] = value
+    end
+    copy.timeout = {
+      connect = math.min(timeout.connect or left, left),
+      total = math.min(timeout.total or left, left),
+    }
+    local response, network = transport(copy)
+    return response, network
+  end
+  local function sleep(seconds)
+    options.sleep(math.min(seconds, remaining()))
+  end
+  return send, sleep, options.now() + remaining()
+end
+
+--- Asks the provider. Never raises.
+---@param client autopilot.Client
+---@param given { deadline: number?, waited_until: number? } of the request
+---@param refused { token: string, claims: string? }? the token that the service has refused, and what its answer wants
+---@return string? token
+---@return autopilot.TokenFailure? failure
+---@return boolean? is_vouched the provider has said that the token has some time left
+function provider.ask(client, given, refused)
+  local options, transport = client.options, client.transport
+  local sleep, give_up_at = options.sleep, nil
+  if given.deadline then
+    transport, sleep, give_up_at = until_deadline(client, given.deadline)
+  end
+  local ok, token, message, details = protected_call(client.token_provider, {
+    tenant = client.tenant or nil,
+    has_several = options.has_several,
+    cloud = options.cloud,
+    scope = client.scope,
+    claims = refused and refused.claims,
+    refresh = refused ~= nil,
+    refused = refused and refused.token,
+    waited_until = given.waited_until,
+    transport = transport,
+    sleep = sleep,
+    now = options.now,
+    deadline = give_up_at,
+  })
+  local is_token = ok and type(token) == "string" and token ~= ""
+  if client.on_event then
+    client:emit("token", { refresh = refused ~= nil, ok = is_token })
+  end
+  if not is_token then
+    return nil, answers.token_failure(client, ok and message or token, ok and details)
+  elseif not client.is_closed then
+    client.last_token = token
+  end
+  return token, nil, type(message) == "number" and message > 0
+end
+
+return provider
