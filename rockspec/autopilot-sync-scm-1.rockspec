@@ -178,7 +178,6 @@ build = {
     ["autopilot.store.contract"] = "lua/autopilot/store/contract.lua",
     ["autopilot.store.memory"] = "lua/autopilot/store/memory.lua",
     ["autopilot.store.shared_dict"] = "lua/autopilot/store/shared_dict.lua",
-    ["autopilot.sync.attempts"] = "lua/autopilot/sync/attempts.lua",
     ["autopilot.sync.call"] = "lua/autopilot/sync/call.lua",
     ["autopilot.sync.ensure"] = "lua/autopilot/sync/ensure.lua",
     ["autopilot.sync.hint"] = "lua/autopilot/sync/hint.lua",

@@ -36,7 +36,6 @@ local needed_later = {
   "autopilot.retry.budget",
   "autopilot.retry.policy",
   "autopilot.retry.run",
-  "autopilot.sync.attempts",
   "autopilot.sync.call",
   "autopilot.sync.ensure",
   "autopilot.sync.hint",

@@ -59,7 +59,7 @@ local function ask_provider(client, given, refused)
     claims = refused and refused.claims,
     refresh = refused ~= nil,
     refused = refused and refused.token,
-    waited_until = given.waited_until,
+    waited_until = given.waited_until and options.now() + given.waited_until - options.clock(),
     transport = transport,
     sleep = sleep,
     now = options.now,

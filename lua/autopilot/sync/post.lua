@@ -1,10 +1,9 @@
 --- The requests for a sync that one call makes: one attempt, all attempts, and what is known of all of them
 -- together.
 --
--- The retry loop is in `attempts`, one request in `autopilot.graph.request`, and what follows after a lost
+-- The retry loop is in `call`, one request in `autopilot.graph.request`, and what follows after a lost
 -- answer in `recover`.
 
-local attempts = require "autopilot.sync.attempts"
 local lazy = require "autopilot.base.lazy"
 local outcome = require "autopilot.sync.outcome"
 local report = require "autopilot.sync.report"
@@ -41,15 +40,16 @@ end
 ---@return table? answer
 function post.known_refusal(posting)
   local client = posting.call.client
-  local name, retry_at = client.memory:refusal(posting.call:now())
-  return name and answers.not_sent(client, name, { retry_at = retry_at })
+  local name, ends = client.memory:refusal(posting.call:now())
+  local seconds = ends and ends - client.options.clock()
+  return name and answers.not_sent(client, name, { retry_after = seconds })
 end
 
 --- Adds what an answer means for a sync: 204, 409 and a 429 without Retry-After have a meaning of their own.
 local function interpret(client, answer, sent)
   if sent.is_expected then
     answer.outcome, answer.delivered, answer.confirmed_by = "started", "yes", "response"
-    client.memory:note_started(sent.at, sent.received_at, sent.clock, sent.earliest, sent.latest)
+    client.memory:note_started(sent.at, sent.received_at, sent.earliest, sent.latest)
   elseif answer.status == 409 and answer.outcome == "rejected" then
     answer.outcome, answer.hint = "in_progress", nil
   elseif answer.outcome == "throttled" and not answer.retry_after then
@@ -84,21 +84,23 @@ end
 
 --- Adds the end of the cooldown to a 429 without Retry-After, where an earlier answer or the record tells it.
 local function add_cooldown_end(call, answer)
-  local now, memory = call.client.options.now(), call.client.memory
+  local now, memory = call.client.options.clock(), call.client.memory
   local ends = answer.outcome == "cooldown" and memory:cooldown_end(now)
   if ends and memory:known_end() > now then
-    answer.retry_at, answer.retry_after = ends, ends - now
+    answers.set_retry(call.client, answer, ends - now)
   end
 end
 
 --- What the policy is to judge a failed attempt by: with the time for which the client knows that
 -- another would be refused, also where the answer itself names none.
 local function with_known_end(call, judged)
-  local name, retry_at = call.client.memory:refusal(call:now())
-  if not name or judged.retry_at or call.force then
+  local client = call.client
+  local name, ends = client.memory:refusal(call:now())
+  if not name or judged.retry_after or call.force then
     return judged
   end
-  return { outcome = judged.outcome, status = judged.status, retry_at = retry_at }
+  local seconds = ends - client.options.clock()
+  return { outcome = judged.outcome, status = judged.status, retry_after = seconds }
 end
 
 --- Learns from a request that started nothing, as far as is known, and finds out what became of it.
@@ -109,11 +111,11 @@ local function after_failure(posting, answer, seen)
   local client = call.client
   if answer.status then
     -- A cooldown that was waited out is over, also where the sleep ended a moment early.
-    local received_at = math.max(posting.sent.received_at, call.slept_until or 0)
-    client.memory:note_refused(answer.outcome, answer.retry_at, received_at)
+    local received_at = math.max(posting.sent.received_at, call.slept_until or -math.huge)
+    client.memory:note_refused(answer.outcome, answer.retry_after, received_at)
   end
   if client.shared then
-    client.shared:tell(client.options.now())
+    client.shared:tell()
     client.shared.claim.settle(posting)
   end
   local judged = recover.run(posting, answer, seen)
@@ -144,7 +146,7 @@ local function try(posting, number, delay)
   local client = call.client
   local memory, shared = client.memory, client.shared
   if shared then
-    shared:learn(client.options.now())
+    shared:learn()
   end
   local refusal = not call.force and post.known_refusal(posting)
   if refusal then
@@ -214,7 +216,7 @@ local function sum_up(posting, answer)
     return answer
   elseif last and answer.delivered == "yes" then
     last.delivered, last.gave_up = "yes", answer.gave_up
-    attempts.refresh(posting.call.client, last)
+    posting.call:refresh(last)
     return last
   end
   answer.outcome, answer.answered_by, answer.hint = "interrupted", nil, nil
@@ -227,7 +229,7 @@ end
 function post.request(posting)
   local call, client = posting.call, posting.call.client
   local answer = call.is_single_pass and try(posting, 1, 0)
-    or attempts.run(call, posting, try, before_wait)
+    or call:attempt(posting, try, before_wait)
   answer = sum_up(posting, answer)
   if client.shared then
     client.shared.claim.finish(posting, answer)

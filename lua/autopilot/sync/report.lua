@@ -98,7 +98,8 @@ end
 ---@param fields table
 ---@return autopilot.Report
 function report.seal(fields)
-  fields.is_transient, fields.sends = nil, nil -- told for each attempt
+  fields.sends = nil -- told for each attempt
+  fields.is_transient, fields.free_at = nil, nil
   local row = outcome.of(fields)
   if row.name then
     fields.ok = row.ok

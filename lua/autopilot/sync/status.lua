@@ -19,7 +19,7 @@ local rules = { deadline = { type = "number", above = 0 } }
 --- Adds what follows from the record, and from what the client knows besides: a record that was read
 -- late does not show the last sync yet.
 local function add_readiness(client, answer, found)
-  local now = client.options.now()
+  local now = client.options.clock()
   local _, service_now = client.service_clock:to_service(now)
   answer.service_time = answer.service_date or service_now
   answer.cooldown_until = client.memory:cooldown_until()

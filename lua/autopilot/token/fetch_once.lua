@@ -85,7 +85,8 @@ return function(leases, key, ask, fetch)
       local results = hold(lease, ask, fetch)
       return false, results[1], results[2], results[3]
     end
-    local how, seen = leases:wait(key, ask)
+    local how, seen =
+      leases:wait(key, { sleep = ask.sleep, now = ask.now, seconds = time_left(ask) })
     local results = how == "over" and seen and seen.lease and seen.lease.result
     if results and not can_do_better(results, ask) then
       return true, results[1], results[2], results[3]
