@@ -183,7 +183,6 @@ build = {
     ["autopilot.sync.hint"] = "lua/autopilot/sync/hint.lua",
     ["autopilot.sync.knowledge"] = "lua/autopilot/sync/knowledge.lua",
     ["autopilot.sync.outcome"] = "lua/autopilot/sync/outcome.lua",
-    ["autopilot.sync.post"] = "lua/autopilot/sync/post.lua",
     ["autopilot.sync.record"] = "lua/autopilot/sync/record.lua",
     ["autopilot.sync.recover"] = "lua/autopilot/sync/recover.lua",
     ["autopilot.sync.report"] = "lua/autopilot/sync/report.lua",

@@ -40,7 +40,6 @@ local needed_later = {
   "autopilot.sync.ensure",
   "autopilot.sync.hint",
   "autopilot.sync.outcome",
-  "autopilot.sync.post",
   "autopilot.sync.record",
   "autopilot.sync.recover",
   "autopilot.sync.report",

@@ -9,10 +9,10 @@
 local TenantStore = require "autopilot.share.tenant_store"
 local answers = require "autopilot.graph.answer"
 local outcome = require "autopilot.sync.outcome"
-local post = require "autopilot.sync.post"
 local record = require "autopilot.sync.record"
 local recover = require("autopilot.base.lazy") "autopilot.sync.recover"
 local shared_answer = require "autopilot.share.shared_answer"
+local sync = require "autopilot.sync.sync"
 
 local claim = {}
 
@@ -215,7 +215,7 @@ end
 --- The refusal that is known by now, or nil.
 local function refusal_by_now(posting)
   posting.call.client.shared:learn()
-  local refusal = post.known_refusal(posting)
+  local refusal = sync.known_refusal(posting)
   if refusal then
     refusal.unposted = true
   end

@@ -1,5 +1,5 @@
---- One call of a method: what its caller wants, how much time it has, and its retry loop. It does not change,
--- except that it remembers when its last sleep was to end.
+--- One call of a method: what its caller wants, how much time it has, and its retry loop. It remembers when its
+-- last sleep was to end, and gets a deadline for the waiting of `sync`.
 
 local answers = require("autopilot.base.lazy") "autopilot.graph.answer"
 local protected_call = require "autopilot.base.protected_call"
@@ -38,21 +38,6 @@ function Call.new(client, name, seconds, wanted)
     on_progress = wanted.on_progress,
     steps = wanted.steps,
   }, Call)
-end
-
---- The call itself if it has a deadline; else a copy with a deadline in so many seconds.
----@param seconds number
----@return autopilot.Call
-function Call:within(seconds)
-  if self.deadline then
-    return self
-  end
-  local call = {}
-  for name, value in pairs(self) do
-    call[name] = value
-  end
-  call.deadline = self.client.options.clock() + seconds
-  return setmetatable(call, Call)
 end
 
 -- ---- Time --------------------------------------------------------------------------------------------

@@ -8,9 +8,9 @@ local Call = require "autopilot.sync.call"
 local answers = require("autopilot.base.lazy") "autopilot.graph.answer"
 local options = require "autopilot.base.options"
 local outcome = require "autopilot.sync.outcome"
-local post = require "autopilot.sync.post"
 local record = require "autopilot.sync.record"
 local recover = require "autopilot.sync.recover"
+local sync = require "autopilot.sync.sync"
 local wait = require "autopilot.sync.wait"
 
 local ensure = {}
@@ -111,7 +111,7 @@ end
 local function ask(self)
   local call, posting = self.call, self.posting
   call:note("sync", self.why or "no sync was triggered since")
-  local answer = post.request(posting)
+  local answer = sync.request(posting)
   if answer.outcome ~= "started" then
     -- The next look may show that it is done, or how to go on.
     local may_go_on = not call.is_single_pass
@@ -223,13 +223,13 @@ function ensure.call(client, given)
     on_progress = wanted.on_progress,
     steps = {},
   })
-  local self = { call = call, posting = post.new(call) }
+  local self = { call = call, posting = sync.new(call) }
   local answer
   repeat
     answer = step(self)
   until answer
   call:raise_mistake(answer)
-  return post.report(self.posting, answer)
+  return sync.report(self.posting, answer)
 end
 
 return ensure

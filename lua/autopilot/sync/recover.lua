@@ -119,7 +119,9 @@ function recover.settle(posting, found, answer)
   local was_under_way = stamp >= under_way_from and stamp <= under_way_until
   -- A stamp from the future says that the clocks cannot be compared, as does an unknown clock.
   local is_comparable = service_clock:is_known() and stamp <= latest
-  posting.has_arrived = posting.has_arrived or was_under_way or not is_comparable
+  if was_under_way or not is_comparable then
+    posting.delivered = "yes"
+  end
   return true, found, answer
 end
 
@@ -208,7 +210,7 @@ end
 ---@param seen number? the latest trigger's stamp that was known when the wait for it began
 ---@return boolean is_its_answer false: it started nothing, and this call has to ask
 function recover.of_another(posting, result, seen)
-  local own, answer, has_arrived = posting.unsettled, result.answer, posting.has_arrived
+  local own, answer, delivered = posting.unsettled, result.answer, posting.delivered
   posting.unsettled = own
     or {
       since = result.unread_since,
@@ -226,9 +228,9 @@ function recover.of_another(posting, result, seen)
   if judged then
     return judged == answer or answer.unread
   end
-  answer.delivered = posting.has_arrived and "yes" or answer.delivered
+  answer.delivered = posting.delivered == "yes" and "yes" or answer.delivered
   if not own then
-    posting.has_arrived = has_arrived -- no request of this call's own was under way
+    posting.delivered = delivered -- no request of this call's own was under way
   end
   return true
 end

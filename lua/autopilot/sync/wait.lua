@@ -164,8 +164,9 @@ end
 ---@param started table the answer to the request that started it
 ---@return table answer
 function wait.after_start(call, started)
-  local since = call.client.memory.started_at
-  local answer = wait.await(call:within(wait.default_timeout), since, first_interval, started)
+  local client = call.client
+  call.deadline = call.deadline or client.options.clock() + wait.default_timeout
+  local answer = wait.await(call, client.memory.started_at, first_interval, started)
   answer.delivered, answer.confirmed_by = started.delivered, started.confirmed_by
   answer.answered_by, answer.joined = started.answered_by, started.joined
   return answer
