@@ -180,7 +180,6 @@ build = {
     ["autopilot.store.shared_dict"] = "lua/autopilot/store/shared_dict.lua",
     ["autopilot.sync.call"] = "lua/autopilot/sync/call.lua",
     ["autopilot.sync.ensure"] = "lua/autopilot/sync/ensure.lua",
-    ["autopilot.sync.hint"] = "lua/autopilot/sync/hint.lua",
     ["autopilot.sync.knowledge"] = "lua/autopilot/sync/knowledge.lua",
     ["autopilot.sync.outcome"] = "lua/autopilot/sync/outcome.lua",
     ["autopilot.sync.record"] = "lua/autopilot/sync/record.lua",

@@ -38,7 +38,6 @@ local needed_later = {
   "autopilot.retry.run",
   "autopilot.sync.call",
   "autopilot.sync.ensure",
-  "autopilot.sync.hint",
   "autopilot.sync.outcome",
   "autopilot.sync.record",
   "autopilot.sync.recover",

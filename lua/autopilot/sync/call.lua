@@ -11,7 +11,9 @@ local protected_call = require "autopilot.base.protected_call"
 ---@field deadline number?
 ---@field since number? of `ensure`: a sync that was triggered before it does not count
 ---@field is_single_pass boolean? of `ensure` without `wait`: neither sleep nor repeat anything
+---@field wait boolean? of `sync` and `ensure`: until the sync has completed
 ---@field force boolean? of `sync`: ask even where the answer is known
+---@field client_request_id string? of `sync`: for the first request that is sent; nil: a new id for each
 ---@field on_progress function?
 ---@field steps table[]? what was done and why, for the report
 ---@field slept_until number? when the last sleep was to end
@@ -21,23 +23,14 @@ Call.__index = Call
 --- Begins a call.
 ---@param client autopilot.Client
 ---@param name "sync"|"status"|"wait"|"ensure"|"token"
----@param seconds number? until its deadline
----@param wanted { since: number?, is_single_pass: boolean?, force: boolean?, on_progress: function?, steps: table? }?
+---@param wanted table? the checked options of the method, which become the call; `deadline` or `timeout` in seconds
 ---@return autopilot.Call
-function Call.new(client, name, seconds, wanted)
-  local began = client.options.clock()
-  wanted = wanted or {}
-  return setmetatable({
-    client = client,
-    name = name,
-    began = began,
-    deadline = seconds and began + seconds,
-    since = wanted.since,
-    is_single_pass = wanted.is_single_pass,
-    force = wanted.force,
-    on_progress = wanted.on_progress,
-    steps = wanted.steps,
-  }, Call)
+function Call.new(client, name, wanted)
+  local call, began = setmetatable(wanted or {}, Call), client.options.clock()
+  local seconds = call.deadline or call.timeout
+  call.client, call.name, call.began = client, name, began
+  call.deadline = seconds and began + seconds
+  return call
 end
 
 -- ---- Time --------------------------------------------------------------------------------------------

@@ -213,16 +213,13 @@ end
 function ensure.call(client, given)
   client:check_open "ensure"
   local wanted = options.check("client:ensure", rules, given)
-  local since = wanted.since and wait.since(client, "ensure", wanted.since)
-  if since and wanted.max_age then
+  wanted.since = wanted.since and wait.since(client, "ensure", wanted.since)
+  if wanted.since and wanted.max_age then
     error("client:ensure: options 'since' and 'max_age' exclude each other", 2)
   end
-  local call = Call.new(client, "ensure", wanted.timeout or wait.default_timeout, {
-    since = since or client.options.clock() - (wanted.max_age or 0),
-    is_single_pass = not wanted.wait,
-    on_progress = wanted.on_progress,
-    steps = {},
-  })
+  wanted.since = wanted.since or client.options.clock() - (wanted.max_age or 0)
+  wanted.is_single_pass, wanted.steps = not wanted.wait, {}
+  local call = Call.new(client, "ensure", wanted)
   local self = { call = call, posting = sync.new(call) }
   local answer
   repeat

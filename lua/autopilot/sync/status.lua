@@ -37,8 +37,7 @@ local status = {}
 ---@return autopilot.Report? failure
 function status.call(client, given)
   client:check_open "status"
-  local wanted = options.check("client:status", rules, given)
-  local call = Call.new(client, "status", wanted.deadline)
+  local call = Call.new(client, "status", options.check("client:status", rules, given))
   local found, answer = record.read(call)
   call:raise_mistake(answer)
   if found then

@@ -19,7 +19,7 @@ local sync = {}
 ---@class autopilot.Posting what became of a call's requests for a sync
 ---@field call autopilot.Call
 ---@field attempts autopilot.Attempt[] one for each time that a request was to be sent
----@field client_request_id string? for the first request that is sent; nil: a new id for each
+---@field client_request_id string? for the next request
 ---@field sent autopilot.SentRequest? the last request that was sent
 ---@field last_answer table? the answer to it
 ---@field delivered "yes"|"no"|"unknown" whether the service received any: one that arrived outweighs the others
@@ -31,10 +31,10 @@ local sync = {}
 ---@field joined_attempts integer? how many another call had made, whose answer was taken
 
 ---@param call autopilot.Call
----@param client_request_id string?
 ---@return autopilot.Posting
-function sync.new(call, client_request_id)
-  return { call = call, attempts = {}, delivered = "no", client_request_id = client_request_id }
+function sync.new(call)
+  local id = call.client_request_id
+  return { call = call, attempts = {}, delivered = "no", client_request_id = id }
 end
 
 -- ---- One attempt -------------------------------------------------------------------------------------
@@ -286,10 +286,10 @@ local rules = {
 function sync.call(client, given)
   client:check_open "sync"
   local wanted = given == nil and {} or options.check("client:sync", rules, given)
-  local call = Call.new(client, "sync", wanted.deadline, wanted)
-  local posting = sync.new(call, wanted.client_request_id)
+  local call = Call.new(client, "sync", wanted)
+  local posting = sync.new(call)
   local answer = sync.request(posting)
-  if wanted.wait and answer.outcome == "started" then
+  if call.wait and answer.outcome == "started" then
     answer = completion.after_start(call, answer)
   end
   call:raise_mistake(answer)

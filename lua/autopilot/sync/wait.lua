@@ -18,7 +18,7 @@ wait.default_timeout = 3600
 
 wait.rules = {
   since = { type = "number", min = 0 },
-  timeout = { type = "number", above = 0 },
+  timeout = { type = "number", default = wait.default_timeout, above = 0 },
   on_progress = { type = "function" },
 }
 
@@ -180,13 +180,11 @@ end
 function wait.call(client, given)
   client:check_open "wait"
   local wanted = options.check("client:wait", wait.rules, given)
-  local since = wanted.since and wait.since(client, "wait", wanted.since)
+  wanted.since = wanted.since and wait.since(client, "wait", wanted.since)
     or client.memory.started_at
-  local call = Call.new(client, "wait", wanted.timeout or wait.default_timeout, {
-    on_progress = wanted.on_progress,
-    steps = {},
-  })
-  local answer = wait.await(call, since)
+  wanted.steps = {}
+  local call = Call.new(client, "wait", wanted)
+  local answer = wait.await(call, call.since)
   call:raise_mistake(answer)
   return report.finish(call, answer)
 end
