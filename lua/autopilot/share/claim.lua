@@ -199,7 +199,7 @@ local function adopt(posting, result, state)
     end
   end
   if answer.outcome == "started" then
-    local sent, fact = result.sent, client.shared.sync
+    local sent, fact = result.sent, client.shared.value.sync
     if posting.call.since and sent < posting.call.since then
       return too_early(client)
     elseif not fact or fact.triggered_at < sent then

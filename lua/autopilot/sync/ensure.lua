@@ -5,13 +5,15 @@
 -- another client may have asked for a sync in the meantime.
 
 local Call = require "autopilot.sync.call"
-local answers = require("autopilot.base.lazy") "autopilot.graph.answer"
+local lazy = require "autopilot.base.lazy"
 local options = require "autopilot.base.options"
 local outcome = require "autopilot.sync.outcome"
 local record = require "autopilot.sync.record"
-local recover = require "autopilot.sync.recover"
 local sync = require "autopilot.sync.sync"
 local wait = require "autopilot.sync.wait"
+
+local answers = lazy "autopilot.graph.answer"
+local recover = lazy "autopilot.sync.recover"
 
 local ensure = {}
 
@@ -180,8 +182,10 @@ local function step(self)
   if not found then
     return answer
   end
-  local _
-  _, found, answer = recover.settle(posting, found, answer)
+  if posting.unsettled then
+    local _
+    _, found, answer = recover.settle(posting, found, answer)
+  end
   local trigger = record.covering_trigger(found, call.since, memory)
   if trigger then
     local settled, failed = join(self, found, answer, trigger)

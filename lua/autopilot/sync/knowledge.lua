@@ -135,9 +135,15 @@ end
 
 --- When the last refusal without Retry-After came, if no known sync explains it: it was by the cooldown of an
 -- unknown one, which was triggered before.
----@return number?
-function TenantMemory:unexplained_refusal()
+local function unexplained_refusal(self)
   return self.refused_at and self.refused_at >= self:known_end() and self.refused_at or nil
+end
+
+--- The latest sync for all that the client knows, which may be an unknown one that a refusal tells of.
+---@return autopilot.SyncFact?
+function TenantMemory:latest_fact()
+  local refused_at = unexplained_refusal(self)
+  return refused_at and { triggered_at = refused_at } or self.known
 end
 
 --- When the cooldown ends; nil if it is over, or no cooldown is known.
@@ -147,7 +153,7 @@ function TenantMemory:cooldown_end(now)
   if self.cooldown <= 0 then
     return nil
   end
-  local refused_at, interval = self:unexplained_refusal(), interval_of(self)
+  local refused_at, interval = unexplained_refusal(self), interval_of(self)
   -- No sync was triggered in the future: where the clocks say so, they are wrong.
   local ends = math.min(refused_at and refused_at + interval or self:known_end(), now + interval)
   return ends > now and ends or nil
