@@ -148,22 +148,15 @@ local function new_result(client, state)
   return result and state.watched[result.id] and result or nil
 end
 
---- The answer of a call for which nothing is posted.
-local function unposted(client, name, fields)
-  fields.unposted = true
-  return answers.not_sent(client, name, fields)
-end
-
---- A sync was started, but before the moment that is asked about: another cannot be had now.
+--- The answer where a sync was started, but before the moment that is asked about: another cannot be had now.
 local function too_early(client)
   local now = client.options.clock()
   local ends = client.memory:cooldown_end(now)
   local fields = { retry_after = ends and ends - now }
-  return unposted(client, ends and "cooldown" or "in_progress", fields)
+  return answers.not_sent(client, ends and "cooldown" or "in_progress", fields)
 end
 
---- Whether a sync of which the record told was triggered before the moment that is asked about, or may
--- have been.
+--- Whether the sync that was started last was triggered before the moment that is asked about, or may have been.
 local function is_too_early(posting)
   local client, since = posting.call.client, posting.call.since
   if not since or client.memory.started_at >= since then
@@ -176,8 +169,10 @@ end
 --- Makes the answer to another call's request ours.
 local function join(posting, result)
   local client, answer = posting.call.client, result.answer
+  if answer.outcome == "started" and is_too_early(posting) then
+    return too_early(client)
+  end
   posting.joined_attempts = math.max(posting.joined_attempts or 0, result.attempts)
-  answer.unposted = true
   if client.on_event then
     client:emit("joined", { outcome = answer.outcome })
   end
@@ -200,9 +195,7 @@ local function adopt(posting, result, state)
   end
   if answer.outcome == "started" then
     local sent, fact = result.sent, client.shared.value.sync
-    if posting.call.since and sent < posting.call.since then
-      return too_early(client)
-    elseif not fact or fact.triggered_at < sent then
+    if not fact or fact.triggered_at < sent then
       fact = { triggered_at = sent + result.took } -- the value does not tell of it
     end
     client.memory:note_started(sent, fact.triggered_at, fact.earliest, fact.latest)
@@ -215,11 +208,7 @@ end
 --- The refusal that is known by now, or nil.
 local function refusal_by_now(posting)
   posting.call.client.shared:learn()
-  local refusal = sync.known_refusal(posting)
-  if refusal then
-    refusal.unposted = true
-  end
-  return refusal
+  return sync.known_refusal(posting)
 end
 
 --- Reads the record after another call's lost request. The other waiting calls get the result too.
@@ -232,11 +221,10 @@ local function look_after_loss(posting, state)
     renew(posting, client.options.timeout.total)
     return nil
   end
-  local answer = join(posting, result)
   if posting.lease then
-    release(posting, answer, result)
+    release(posting, result.answer, result)
   end
-  return answer.outcome == "started" and is_too_early(posting) and too_early(client) or answer
+  return join(posting, result)
 end
 
 --- What to answer instead of posting although the claim is ours; nil when there is nothing.
@@ -263,7 +251,7 @@ local hint_of_late = "Another request for this tenant is under way. Its answer w
 local function in_progress(posting, ends)
   local client = posting.call.client
   local rest = ends and ends - client.options.clock() or 0
-  return unposted(client, "in_progress", {
+  return answers.not_sent(client, "in_progress", {
     retry_after = rest > 0 and rest or nil,
     hint = hint_of_late,
     gave_up = posting.call:time_left() <= 0 and "deadline" or nil,

@@ -29,82 +29,73 @@ end
 
 -- ---- The fields of an answer that are shared ---------------------------------------------------------
 
---- A short text. It has passed the search for secrets; what others may have written into the store is made
--- fit for a terminal again.
-local function short_text(value)
-  return type(value) == "string" and sentence.clean(value, 1000) or nil
-end
+local one_of = {
+  outcome = outcome.all,
+  delivered = { yes = true, no = true, unknown = true },
+  confirmed_by = { response = true, status = true },
+}
 
-local function boolean(value)
-  return value == true
-end
-
---- A number of at least 0 and at most a billion.
-local function number(value)
-  return type(value) == "number" and value >= 0 and value <= 1e9 and value or nil
-end
-
---- A whole number within these limits.
-local function whole(least, most)
-  return function(value)
-    local is_whole = type(value) == "number" and value % 1 == 0
-    return is_whole and value >= least and value <= most and value or nil
-  end
-end
-
---- One of these texts.
-local function one_of(values)
-  return function(value)
-    return type(value) == "string" and values[value] and value or nil
-  end
-end
-
-local delivered = one_of { yes = true, no = true, unknown = true }
-local time = dates.of_text
-
--- Each field has a function that returns its value when it has the right form, else nil.
+-- What a field must be to be shared: `text`, `number`, `whole` number, `flag`, `time`, or one of the texts above.
 local form = {
-  id = short_text,
-  told_by = short_text,
-  sent = time,
-  took = number,
-  attempts = whole(0, 1e6),
-  unread_since = time,
+  id = "text",
+  told_by = "text",
+  sent = "time",
+  took = "number",
+  attempts = "whole",
+  unread_since = "time",
   answer = {
-    outcome = one_of(outcome.all),
-    delivered = delivered,
-    confirmed_by = one_of { response = true, status = true },
-    status = whole(100, 999),
-    http_version = short_text,
-    tenant_id = short_text,
-    request_id = short_text,
-    client_request_id = short_text,
-    activity_id = short_text,
-    diagnostics = short_text,
-    service_date = whole(0, 1e11),
-    retry_after = number,
-    hint = short_text,
-    error = { code = short_text, message = short_text, reason = short_text },
+    outcome = "outcome",
+    delivered = "delivered",
+    confirmed_by = "confirmed_by",
+    status = "whole",
+    http_version = "text",
+    tenant_id = "text",
+    request_id = "text",
+    client_request_id = "text",
+    activity_id = "text",
+    diagnostics = "text",
+    service_date = "whole",
+    retry_after = "number",
+    hint = "text",
+    error = { code = "text", message = "text", reason = "text" },
     network = {
-      stage = short_text,
-      name = short_text,
-      message = short_text,
-      timeout = boolean,
-      delivered = delivered,
+      stage = "text",
+      name = "text",
+      message = "text",
+      timeout = "flag",
+      delivered = "delivered",
     },
-    unread = boolean,
+    unread = "flag",
   },
 }
+
+--- A value that has the right form, else nil. A text has passed the search for secrets; what others may have
+-- written into the store is made fit for a terminal again.
+local function fitting(value, kind)
+  if kind == "flag" then
+    return value == true
+  elseif kind == "time" then
+    return dates.of_text(value)
+  elseif kind == "number" or kind == "whole" then
+    local is_right = type(value) == "number" and value >= 0 and value <= 1e11
+    return is_right and (kind == "number" or value % 1 == 0) and value or nil
+  elseif type(value) ~= "string" then
+    return nil
+  elseif kind == "text" then
+    return sentence.clean(value, 1000)
+  end
+  return one_of[kind][value] and value or nil
+end
 
 --- A copy of the fields that have the right form.
 local function copy(from, fields)
   local to = {}
-  for name, check in pairs(fields) do
+  for name, kind in pairs(fields) do
     local value = from[name]
-    if type(check) == "function" then
-      to[name] = check(value)
+    if type(kind) == "string" then
+      to[name] = fitting(value, kind)
     else
-      to[name] = type(value) == "table" and copy(value, check) or nil
+      to[name] = type(value) == "table" and copy(value, kind) or nil
     end
   end
   return to

@@ -143,7 +143,7 @@ end
 local function in_place_of_request(posting, answer)
   local is_blind = answer.unread
   posting.is_blind = is_blind or posting.is_blind
-  answer.unposted, answer.unread = nil, nil
+  answer.unread = nil
   if answer.outcome == "started" or answer.gave_up then
     return answer
   end
@@ -165,14 +165,15 @@ local function try(posting, number, delay)
   if refusal then
     return refusal, refusal, posting.joined_attempts
   end
-  local seen = memory.newest_trigger
+  local seen, instead = memory.newest_trigger, nil
   local answer = client.sync_request:run(client, {
     deadline = call.deadline,
     client_request_id = posting.client_request_id,
     retry_attempt = number - 1,
     waited_until = call.slept_until,
     before = shared and function()
-      return shared.claim.gate(posting)
+      instead = shared.claim.gate(posting)
+      return instead
     end,
     after = function(answer, sent)
       note_answer(posting, delay, answer, sent)
@@ -181,7 +182,7 @@ local function try(posting, number, delay)
   if (answer.sends or 0) > 0 then
     posting.last_answer = answer
   end
-  if answer.unposted then
+  if answer == instead then
     local judged
     answer, judged = in_place_of_request(posting, answer)
     return answer, judged, posting.joined_attempts
