@@ -234,6 +234,7 @@ describe("the texts of reports and events", function()
   end)
 
   it("are fit for a terminal where they come out of a store", function()
+    local reader = virtual_world.new():client()
     for round = 1, patience and 20 or 200 do
       local texts = {}
       for _, name in ipairs { "code", "message", "reason", "stage", "name" } do
@@ -257,7 +258,7 @@ describe("the texts of reports and events", function()
           network = texts,
         },
       }
-      local result = assert(shared_answer.read(cjson.decode(text), "contoso", 2000, 0, 0))
+      local result = assert(shared_answer.read(cjson.decode(text), reader))
       assert_fit(result.answer, "round " .. round)
     end
   end)

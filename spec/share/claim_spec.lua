@@ -198,7 +198,7 @@ describe("calls for one tenant with one store", function()
       end
       return get(self, key)
     end
-    local key = "autopilot:2:https://graph.microsoft.com:contoso:claim"
+    local key = "autopilot:3:https://graph.microsoft.com:contoso:claim"
     local before
     overlap:spawn(function()
       overlap

@@ -184,6 +184,7 @@ describe("a store with values that are none of ours", function()
       '{"id":1}',
       "0.0 throttled",
       "9999999999.0",
+      '{"refusal":5,"sync":1,"refused":true,"result":7}',
       "9999999999.0 9999999999.0 9999999999.0",
       "9999999999.0 throttled",
       "1e9.0",

@@ -141,6 +141,25 @@ describe("a clock that is set while a request is under way", function()
   end)
 end)
 
+describe("a clock that is set after a Retry-After", function()
+  it("neither lengthens nor shortens it", function()
+    for _, step in ipairs(steps) do
+      local world = virtual_world.new()
+      local refusal = { status = 409, headers = { ["Retry-After"] = "20", ["request-id"] = "5c0e" } }
+      local client = world:scripted({ refusal, { status = 204 } }, { retry = false })
+      client:sync()
+      world:pass(3)
+      set_clock(world, step)
+      local _, failure = client:sync()
+      assert.equal("client", failure.answered_by)
+      assert.equal(17, failure.retry_after)
+      assert.equal(world.time + 17, failure.retry_at)
+      world:pass(17)
+      assert(client:sync())
+    end
+  end)
+end)
+
 describe("a clock that is set while others wait for a request", function()
   local overlap, shift
 

@@ -4,22 +4,14 @@ local ServiceClock = require "autopilot.sync.service_clock"
 local TenantMemory = require "autopilot.sync.knowledge"
 local records = require "autopilot.sync.record"
 
---- A memory whose service's clock is known to agree with ours, within the second that Date leaves open.
+--- A memory whose service's clock is known to agree with Unix time, within the second that Date leaves open;
+-- so is the client's own, to keep the numbers short.
 local function new(cooldown)
-  local clocks = { unix = 5000, monotonic = 70 }
-  function clocks.pass(seconds)
-    clocks.unix, clocks.monotonic = clocks.unix + seconds, clocks.monotonic + seconds
-    return clocks.unix
+  local function now()
+    return 5000
   end
-  local clock = ServiceClock.new {
-    now = function()
-      return clocks.unix
-    end,
-    clock = function()
-      return clocks.monotonic
-    end,
-  }
-  return TenantMemory.new(cooldown or 600, 10, clock), clock, clocks
+  local clock = ServiceClock.new { now = now, clock = now }
+  return TenantMemory.new(cooldown or 600, 10, clock), clock
 end
 
 local function record(trigger, last_sync, status)
@@ -31,11 +23,6 @@ local function record(trigger, last_sync, status)
   }
 end
 
---- A moment by both clocks, of which the monotonic one shows 70 at 5000.
-local function since(moment)
-  return { at = moment, clock = moment - 4930 }
-end
-
 describe("autopilot.sync.knowledge", function()
   it("knows of nothing at first", function()
     local memory = new()
@@ -45,29 +32,27 @@ describe("autopilot.sync.knowledge", function()
 
   it("remembers its own sync for the interval and the margin", function()
     local memory = new()
-    memory:note_started(5000, 5001, 70)
+    memory:note_started(5000, 5001)
     assert.same({ "cooldown", 5611 }, { memory:refusal(5002) })
     assert.same({ "cooldown", 5611 }, { memory:refusal(5610.9) })
     assert.is_nil((memory:refusal(5611)))
   end)
 
   it("remembers a refusal until its Retry-After has passed, as what it was", function()
-    local memory, _, clocks = new()
-    memory:note_refused("throttled", 5100, 5000)
-    assert.same({ "throttled", 5100 }, { memory:refusal(clocks.pass(99)) })
-    assert.equal(5100, memory:held_until(clocks.unix))
-    assert.is_nil((memory:refusal(clocks.pass(1))))
-    assert.is_nil(memory:held_until(clocks.unix))
-    clocks.pass(100)
-    memory:note_refused("in_progress", 5300, 5200)
-    assert.same({ "in_progress", 5300 }, { memory:refusal(clocks.pass(99)) })
+    local memory = new()
+    memory:note_refused("throttled", 100, 5000)
+    assert.same({ "throttled", 5100 }, { memory:refusal(5099) })
+    assert.equal(5100, memory.held_until)
+    assert.is_nil((memory:refusal(5100)))
+    memory:note_refused("in_progress", 100, 5200)
+    assert.same({ "in_progress", 5300 }, { memory:refusal(5299) })
   end)
 
   it("does not shorten one Retry-After by another", function()
-    local memory, _, clocks = new()
-    memory:note_refused("throttled", 5100, 5000)
-    memory:note_refused("throttled", 5050, 5000)
-    assert.same({ "throttled", 5100 }, { memory:refusal(clocks.pass(60)) })
+    local memory = new()
+    memory:note_refused("throttled", 100, 5000)
+    memory:note_refused("throttled", 50, 5000)
+    assert.same({ "throttled", 5100 }, { memory:refusal(5060) })
   end)
 
   it("remembers a bare 429 for the interval, and a bare 409 not at all", function()
@@ -97,59 +82,60 @@ describe("autopilot.sync.knowledge", function()
 
   it("lets a record that was read late take nothing back", function()
     local memory = new()
-    memory:note_started(5000, 5000, 70)
+    memory:note_started(5000, 5000)
     memory:note_record(record(1000, 1001))
     assert.same({ "cooldown", 5610 }, { memory:refusal(5001) })
   end)
 
   it("knows of no cooldown where there is none, but keeps a Retry-After", function()
-    local memory, _, clocks = new(0)
-    memory:note_started(5000, 5000, 70)
+    local memory = new(0)
+    memory:note_started(5000, 5000)
     memory:note_record(record(5000, 5001))
     memory:note_refused("cooldown", nil, 5001)
     assert.is_nil((memory:refusal(5002)))
-    memory:note_refused("throttled", 5100, 5001)
-    assert.same({ "throttled", 5100 }, { memory:refusal(clocks.pass(2)) })
+    memory:note_refused("throttled", 100, 5001)
+    assert.same({ "throttled", 5101 }, { memory:refusal(5002) })
   end)
 
   it("counts the record's stamps by the service's clock", function()
     local memory, clock = new()
-    clock:observe(105000, 0, 5000, 70)
+    clock:observe(105000, 0, 5000)
     memory:note_record(record(104900, 104901))
     local outcome, ends = memory:refusal(5000)
     assert.equal("cooldown", outcome)
     assert.is_true(ends >= 5511 - 0.01 and ends <= 5512.01)
   end)
 
-  it("keeps a refusal for as long as was told, wherever the clock was set", function()
-    for _, shown in ipairs { 1400, 9400 } do
-      local memory, _, clocks = new()
-      memory:note_refused("in_progress", 5020, 5000)
-      clocks.pass(3)
-      clocks.unix = shown
-      assert.same({ "in_progress", shown + 17 }, { memory:refusal(shown) })
-      assert.is_nil((memory:refusal(shown, clocks.monotonic + 17))) -- a sleep that ended early
-      assert.is_nil((memory:refusal(clocks.pass(17))))
+  it(
+    "tells until when the last sync keeps the tenant from another, by the service's clock",
+    function()
+      local memory = new()
+      assert.is_nil(memory:cooldown_until())
+      memory:note_record(record(4500, 4700.5))
+      assert.equal(5310.5, memory:cooldown_until())
+      memory = new(0)
+      memory:note_record(record(4500, 4700.5))
+      assert.is_nil(memory:cooldown_until())
     end
-  end)
+  )
 
   it("calls a moment covered only by a trigger that is surely not before it", function()
     local memory, clock = new()
-    assert.equal(5000, records.covering_trigger(record(5000), since(5000), memory))
-    assert.is_nil(records.covering_trigger(record(4999.9), since(5000), memory))
-    assert.is_nil(records.covering_trigger(record(nil, 6000), since(5000), memory))
-    clock:observe(5000, 0, 5000, 70) -- up to a second ahead
-    assert.is_nil(records.covering_trigger(record(5000.9), since(5000), memory))
-    assert.equal(5001.1, records.covering_trigger(record(5001.1), since(5000), memory))
+    assert.equal(5000, records.covering_trigger(record(5000), 5000, memory))
+    assert.is_nil(records.covering_trigger(record(4999.9), 5000, memory))
+    assert.is_nil(records.covering_trigger(record(nil, 6000), 5000, memory))
+    clock:observe(5000, 0, 5000) -- up to a second ahead
+    assert.is_nil(records.covering_trigger(record(5000.9), 5000, memory))
+    assert.equal(5001.1, records.covering_trigger(record(5001.1), 5000, memory))
   end)
 
   it("calls a moment covered by its own sync, whose stamp cannot be anybody else's", function()
     local memory, clock = new()
-    clock:observe(5000, 0, 5000, 70)
-    memory:note_started(5000, 5000.2, 70)
-    assert.equal(5000.1, records.covering_trigger(record(5000.1), since(5000), memory))
-    assert.is_nil(records.covering_trigger(record(4000), since(5000), memory))
-    assert.is_nil(records.covering_trigger(record(5000.1), since(5001.5), memory))
+    clock:observe(5000, 0, 5000)
+    memory:note_started(5000, 5000.2)
+    assert.equal(5000.1, records.covering_trigger(record(5000.1), 5000, memory))
+    assert.is_nil(records.covering_trigger(record(4000), 5000, memory))
+    assert.is_nil(records.covering_trigger(record(5000.1), 5001.5, memory))
   end)
 
   it("takes the last trigger where no moment is asked for", function()

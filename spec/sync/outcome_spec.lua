@@ -1,8 +1,13 @@
 -- The table of outcomes: every answer of a service has one meaning, and every failure a hint.
 
-local hint_of_failure = require "autopilot.sync.hint"
+local graph_hint = require "autopilot.graph.hint"
 local outcome = require "autopilot.sync.outcome"
 local virtual_world = require "support.virtual_world"
+
+--- The hint of a report with this outcome, error and network failure.
+local function hint_of_failure(name, ...)
+  return graph_hint(name, ...) or outcome.all[name].hint
+end
 
 --- What the contract says of an answer to the sync request.
 local function expected(status, has_retry_after)

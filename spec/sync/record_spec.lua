@@ -147,17 +147,16 @@ local function record_of(status, last_sync, last_manual_trigger)
   return { sync_status = status, last_sync = last_sync, last_manual_trigger = last_manual_trigger }
 end
 
-describe("autopilot.sync.record.cooldown_until", function()
-  it("counts from the later of the two stamps", function()
-    assert.equal(1610, settings.cooldown_until(record_of("completed", 1000, 990), 600, 10))
-    assert.equal(1610, settings.cooldown_until(record_of("in_progress", 400, 1000), 600, 10))
-    assert.equal(1610, settings.cooldown_until(record_of("completed", 1000, nil), 600, 10))
-    assert.equal(1600.5, settings.cooldown_until(record_of("failed", nil, 1000.5), 600, 0))
+describe("autopilot.sync.record.latest_stamp", function()
+  it("is the later of the two stamps", function()
+    assert.equal(1000, settings.latest_stamp(record_of("completed", 1000, 990)))
+    assert.equal(1000, settings.latest_stamp(record_of("in_progress", 400, 1000)))
+    assert.equal(1000, settings.latest_stamp(record_of("completed", 1000, nil)))
+    assert.equal(1000.5, settings.latest_stamp(record_of("failed", nil, 1000.5)))
   end)
 
-  it("is nil when there never was a sync, and when the service has no cooldown", function()
-    assert.is_nil(settings.cooldown_until(record_of "unknown", 600, 10))
-    assert.is_nil(settings.cooldown_until(record_of("completed", 1000, 990), 0, 10))
+  it("is nil when there never was a sync", function()
+    assert.is_nil(settings.latest_stamp(record_of "unknown"))
   end)
 end)
 

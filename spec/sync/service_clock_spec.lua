@@ -1,45 +1,47 @@
--- The service's clock as far as its Date headers tell: a range, that never claims too much.
+-- The clocks of a client: the service's as far as its Date headers tell, a range that never claims too much; and
+-- Unix time, which may be set.
 
 local ServiceClock = require "autopilot.sync.service_clock"
 
 -- What a clock may gain or lose while nobody looks is far less than this in these specs.
 local nearly = 0.01
 
---- One for clocks of which the monotonic shows 7 when the other shows 100.
+--- One for a steady clock that shows 7 when Unix time is 100; and what the two show, which can be changed.
 local function new()
+  local shown = { unix = 100, steady = 7 }
   return ServiceClock.new {
     now = function()
-      return 100
+      return shown.unix
     end,
     clock = function()
-      return 7
+      return shown.steady
     end,
-  }
+  },
+    shown
 end
 
 describe("autopilot.sync.service_clock", function()
-  it("takes the clocks to agree as long as no answer has told otherwise", function()
-    local clock = new()
-    assert.same({ 1000, 1000 }, { clock:to_service(1000) })
-    assert.same({ 1000, 1000 }, { clock:to_client(1000) })
-  end)
-
-  it("takes what they show now to agree, where ours was set since a moment", function()
-    local clock = new()
-    assert.same({ 98, 98 }, { clock:to_service(3698, 5) })
-    assert.same({ 98, 98 }, { clock:to_service(98, 5) })
-  end)
+  it(
+    "takes the service's clock to agree with Unix time as long as no answer has told otherwise",
+    function()
+      local clock, shown = new()
+      assert.same({ 1000, 1000 }, { clock:to_service(907) })
+      assert.same({ 907, 907 }, { clock:of_service(1000) })
+      shown.unix = 3700
+      assert.same({ 3698, 3698 }, { clock:to_service(5) })
+    end
+  )
 
   it("knows from an answer what the whole seconds of Date and its travel leave open", function()
     local clock = new()
-    -- Made between 100 and 100.4 of ours, in the service's second from 500 to 501.
-    clock:observe(500, 0.4, 100.4, 7.4)
-    local earliest, latest = clock:to_service(100)
+    -- Made between 7 and 7.4 of ours, in the service's second from 500 to 501.
+    clock:observe(500, 0.4, 7.4)
+    local earliest, latest = clock:to_service(7)
     assert.near(499.6, earliest, nearly)
     assert.near(501, latest, nearly)
-    earliest, latest = clock:to_client(500)
-    assert.near(99, earliest, nearly)
-    assert.near(100.4, latest, nearly)
+    earliest, latest = clock:of_service(500)
+    assert.near(6, earliest, nearly)
+    assert.near(7.4, latest, nearly)
   end)
 
   it("never excludes the truth, and learns from every answer", function()
@@ -50,68 +52,73 @@ describe("autopilot.sync.service_clock", function()
         local sent = 1000 + index * 3.37
         local made = sent + (index % 4) * 0.05
         local received = made + (index % 3) * 0.1
-        clock:observe(math.floor(made + ahead), received - sent, received, received - 900)
+        clock:observe(math.floor(made + ahead), received - sent, received)
         local earliest, latest = clock:to_service(received)
         assert.is_true(earliest <= received + ahead + 1e-6)
         assert.is_true(latest >= received + ahead - 1e-6)
         assert.is_true(latest - earliest <= width + nearly)
         width = latest - earliest
-        earliest, latest = clock:to_client(received + ahead)
+        earliest, latest = clock:of_service(received + ahead)
         assert.is_true(earliest <= received + 1e-6 and latest >= received - 1e-6)
       end
       assert.is_true(width < 0.4)
     end
   end)
 
-  it("believes the newest answer when a clock was set", function()
+  it("tells of a request when it was sent and answered, at the earliest and the latest", function()
     local clock = new()
-    clock:observe(500, 0.2, 100.2, 7.2)
-    clock:observe(9000, 0.2, 101.2, 8.2)
-    local earliest, latest = clock:to_service(101.2)
+    clock:observe(500, 0, 7)
+    local earliest, latest = clock:observe(510, 2, 19)
+    assert.near(510, earliest, nearly)
+    assert.near(513, latest, nearly)
+  end)
+
+  it("believes the newest answer when the service's clock was set", function()
+    local clock = new()
+    clock:observe(500, 0.2, 7.2)
+    clock:observe(9000, 0.2, 8.2)
+    local earliest, latest = clock:to_service(8.2)
     assert.is_true(earliest <= 9001 and latest >= 9000)
     assert.is_true(latest - earliest < 2)
   end)
 
-  it(
-    "translates a moment from before our clock was set, where the monotonic clock noted it too",
-    function()
-      for _, step in ipairs { 3600, -3600 } do
-        local clock = new()
-        clock:observe(500, 0, 100, 7)
-        clock:observe(502, 0, 102 + step, 9)
-        local earliest, latest = clock:to_service(101, 8)
-        assert.near(501, earliest, nearly)
-        assert.near(502, latest, nearly)
-      end
-    end
-  )
-
-  it("translates a moment from before the first answer, whatever our clock showed then", function()
-    local clock = new()
-    clock:observe(500, 0, 3700, 7)
-    local earliest, latest = clock:to_service(99, 6)
+  it("translates a moment from before the first answer, whatever Unix time showed then", function()
+    local clock, shown = new()
+    shown.unix = 3700
+    clock:observe(500, 0, 7)
+    local earliest, latest = clock:to_service(6)
     assert.near(499, earliest, nearly)
     assert.near(500, latest, nearly)
   end)
+end)
 
-  it(
-    "takes a request's time from the monotonic clock: ours may be set while it is under way",
-    function()
-      for _, step in ipairs { 3600, -3600 } do
-        local clock = new()
-        clock:observe(500, 0, 100, 7)
-        local earliest, latest = clock:observe(510, 2, 112 + step, 19)
-        assert.near(510, earliest, nearly)
-        assert.near(513, latest, nearly)
+describe("Unix time", function()
+  it("is told and read as it is set now", function()
+    local clock, shown = new()
+    assert.equal(103, clock:to_unix(10))
+    assert.same({ 2, 2 }, { clock:of_unix(95) })
+    shown.unix = 1100
+    assert.equal(1103, clock:to_unix(10))
+  end)
+
+  it("may have been told before it was set: then both moments are possible", function()
+    for _, step in ipairs { 3600, -3600 } do
+      local clock, shown = new()
+      shown.unix, shown.steady = 150 + step, 57
+      local first, second = 120 - 93 - step, 120 - 93
+      if step > 0 then
+        assert.same({ first, second }, { clock:of_unix(120) })
+      else -- no moment is later than the setting, which was noticed now
+        assert.same({ first, first }, { clock:of_unix(120) })
       end
     end
-  )
+  end)
 
-  it("takes a Unix time that somebody told for one from before our clock was set", function()
-    local clock = new()
-    clock:observe(500, 0, 100, 7)
-    clock:observe(502, 0, 3702, 9)
-    local earliest = clock:to_service(1000, 9 - 2702, true)
-    assert.near(502, earliest, nearly)
+  it("is certain again for a time that was told after it was set", function()
+    local clock, shown = new()
+    shown.unix, shown.steady = 3750, 57
+    assert.same({ 7, 57 }, { clock:of_unix(3700) })
+    shown.unix, shown.steady = 3760, 67
+    assert.same({ 62, 62 }, { clock:of_unix(3755) })
   end)
 end)

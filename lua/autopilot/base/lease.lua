@@ -10,7 +10,6 @@
 -- a sleep that would block the process is replaced by a yield.
 
 local core = require "autopilot.core"
-local dates = require "autopilot.base.dates"
 
 -- Seconds between two looks at a lease.
 local first_step, step_growth, longest_step = 0.001, 1.5, 0.05
@@ -26,7 +25,7 @@ local shortest_rest = 0.1
 ---@field result any what the holder has released it with
 ---@field package seconds number how long it lasts from its last renewal on
 ---@field package ends number when that is, on the clock of its set of leases
----@field package value string what is kept under its key: the id, and the Unix time at which it ends
+---@field package value string what is kept under its key: the id, for how many milliseconds, how often renewed
 ---@field package waiting integer coroutines of this process that wait for it
 ---@field package looks integer how often one of them has looked at it
 ---@field package yielding table<function, boolean> sleeps that are known to let other coroutines run
@@ -71,14 +70,12 @@ end
 
 --- Makes a set of leases: in a store, or without `call` in a table of this process.
 ---@param call (fun(method: string, key: string, ...): any, string?)? calls a method of the store; never raises
----@param now (fun(): number)? Unix seconds, for the ends that other processes are told; default the system's
----@param clock (fun(): number)? monotonic seconds; default the system's
+---@param clock (fun(): number)? seconds of a steady clock; default the system's
 ---@return autopilot.Leases
-function Leases.new(call, now, clock)
+function Leases.new(call, clock)
   return setmetatable({
     call = call or table_caller(),
     is_shared = call ~= nil,
-    now = now or core.now,
     clock = clock or core.clock,
   }, Leases)
 end
@@ -87,9 +84,8 @@ end
 
 --- Sets the end of a lease to so many seconds from now. Does not write it into the store.
 local function extend(lease, seconds)
-  local leases = lease.leases
-  lease.seconds, lease.ends = seconds, leases.clock() + seconds
-  lease.value = lease.id .. " " .. dates.to_text(leases.now() + seconds)
+  lease.seconds, lease.ends = seconds, lease.leases.clock() + seconds
+  lease.value = ("%s %.0f %d"):format(lease.id, seconds * 1000, lease.renewals)
 end
 
 --- Takes the lease where nothing else holds it.
@@ -130,8 +126,8 @@ function Lease:renew(seconds)
     held_here[self.id] = nil
     return false
   end
-  extend(self, seconds)
   self.renewals = self.renewals + 1
+  extend(self, seconds)
   if not leases.call("set", self.key, self.value, seconds) then
     self.value, self.ends, self.seconds = value, ends, lasted
   end
@@ -153,18 +149,12 @@ end
 --- What is known of a lease that is held.
 ---@param key string
 ---@return string? id nil when it is free
----@return number? ends Unix time
+---@return number? seconds how long it lasts, from when it was taken or renewed last
 ---@return string? value as it is in the store
 function Leases:holder(key)
   local value = self.call("get", key)
-  local id, ends = tostring(value or ""):match "^(%S+) ?(%S*)$"
-  return id, dates.of_text(ends), value
-end
-
---- A moment from which on a wait is counted, by the clock that goes further: one may be set, or stand still.
----@param now fun(): number
-function Leases.moment(now)
-  return { time = now(), clock = core.clock(), slept = 0 }
+  local id, milliseconds = tostring(value or ""):match "^(%S+) ?(%d*)"
+  return id, tonumber(milliseconds) and tonumber(milliseconds) / 1000, value
 end
 
 --- The state of the holder of a lease in this process. `waiting`: it can go on while the running coroutine
@@ -237,47 +227,67 @@ end
 
 ---@class autopilot.LeaseWait
 ---@field sleep (fun(seconds: number))? default the system's, which blocks
----@field now (fun(): number)? the clock of `deadline`; default the system's Unix time
----@field deadline number? when to stop waiting
----@field longest number? seconds after which to stop waiting for a lease in a store
----@field since table? the moment from which `longest` counts; default now
+---@field now (fun(): number)? seconds of any clock; default the system's steady one
+---@field seconds number after which to stop waiting
+
+---@class autopilot.SeenLease
+---@field id string
+---@field ends number? the latest moment at which it ends, on the clock of its set; nil when it is not known
+---@field lease autopilot.Lease? of a holder in this process; its `result` is there once it was released
+---@field package value string? as it was in the store
+
+--- Notes the lease that holds a key now. True where that is not the one seen before.
+local function look(self, key, seen)
+  local id, seconds, value = self:holder(key)
+  seen.id = seen.id or id
+  if id ~= seen.id then
+    return true
+  elseif value ~= seen.value then
+    seen.value, seen.ends = value, seconds and self.clock() + seconds
+  end
+  return false
+end
+
+--- A function that tells how many seconds have passed since its making, by the clock that goes furthest: `now`
+-- may be set, or stand still.
+local function stopwatch(now)
+  local began, clock_began = now(), core.clock()
+  return function(slept)
+    return math.max(now() - began, core.clock() - clock_began, slept)
+  end
+end
 
 --- Waits until the lease is over, or waiting cannot help; see `Leases:wait` for the results.
 local function look_on(self, key, seen, given)
-  local now, sleep, lease = given.now or core.now, given.sleep or core.sleep, seen.lease
-  local step, since, renewals = first_step, given.since or Leases.moment(now), nil
+  local sleep, lease, passed =
+    given.sleep or core.sleep, seen.lease, stopwatch(given.now or core.clock)
+  local step, slept, renewals, renewed = first_step, 0, nil, nil
   while true do
     local how = self.is_shared and "waiting" or standing(lease)
     if how ~= "waiting" then
       return how
     end
-    if not self.is_shared and lease.renewals ~= renewals then
-      renewals, since = lease.renewals, Leases.moment(now)
-    end
-    local passed = math.max(now() - since.time, core.clock() - since.clock, since.slept)
-    local left = (self.is_shared and given.longest or lease.seconds) - passed
-    local time_left = given.deadline and given.deadline - now() or math.huge
-    if time_left <= 0 then
+    local time = passed(slept)
+    local left = given.seconds - time
+    if left <= 0 then
       return "late"
+    elseif not self.is_shared then
+      if lease.renewals ~= renewals then
+        renewals, renewed = lease.renewals, time
+      end
+      left = math.min(left, renewed + lease.seconds - time)
     end
-    local slept = left > 0 and let_run(lease, sleep, math.min(step, left, time_left))
-    if not slept then
+    local took = left > 0 and let_run(lease, sleep, math.min(step, left))
+    if not took then
       return self.is_shared and "late" or "stuck"
     end
-    since.slept = since.slept + slept
+    slept = slept + took
     step = math.min(step * step_growth, longest_step)
-    local id, ends = self:holder(key)
-    if id ~= seen.id then
+    if look(self, key, seen) then
       return "over"
     end
-    seen.ends = ends
   end
 end
-
----@class autopilot.SeenLease
----@field id string
----@field ends number? Unix time; nil when it is not known
----@field lease autopilot.Lease? of a holder in this process; its `result` is there once it was released
 
 --- Waits until the present holder no longer has the lease.
 ---@param key string
@@ -287,12 +297,13 @@ end
 -- and the lease was taken from it
 ---@return autopilot.SeenLease? seen the lease that was waited for; nil when it was free already
 function Leases:wait(key, given)
-  local id, ends, value = self:holder(key)
-  if not id then
+  local seen = {}
+  look(self, key, seen)
+  if not seen.id then
     return "over"
   end
-  local lease = held_here[id]
-  local seen = { id = id, ends = ends, lease = lease }
+  local lease = held_here[seen.id]
+  seen.lease = lease
   if lease then
     lease.waiting = lease.waiting + 1
   end
@@ -301,7 +312,7 @@ function Leases:wait(key, given)
     lease.waiting = lease.waiting - 1
   end
   if how == "stuck" then
-    self.call("delete_if", key, lease and lease.value or value)
+    self.call("delete_if", key, lease and lease.value or seen.value)
   end
   return how, seen
 end

@@ -31,7 +31,7 @@ end
 
 --- Arranges that the next request for a sync is noted in the state before it is sent, and reads the record if
 -- an earlier process of this run has asked for a sync.
----@return { since: autopilot.Since, trigger: number, status: autopilot.Report }? earlier when that process asked, and
+---@return { asked_at: number, trigger: number, status: autopilot.Report }? earlier when that process asked, and
 --- the record; nil where the record shows no trigger that is newer than what that process knew of
 ---@return string? message why what was noted cannot be read
 local function look(state, task, seconds)
@@ -47,11 +47,10 @@ local function look(state, task, seconds)
     return state:note_posting(task.key, client.memory.newest_trigger or nil)
   end
   local is_past = asked_at and asked_at <= client.options.now()
-  local since = is_past and client.service_clock:since(asked_at)
   local status = is_past and client:status { deadline = seconds } or nil
   local trigger = status and status.last_manual_trigger
   if trigger and trigger > (seen or -math.huge) then
-    return { since = since, trigger = trigger, status = status }
+    return { asked_at = client.service_clock:of_unix(asked_at), trigger = trigger, status = status }
   end
 end
 
@@ -67,8 +66,8 @@ function resume.sync(state, task, given)
   if not earlier then
     return nil, message
   end
-  local since, trigger = earlier.since, earlier.trigger
-  local earliest, latest = client.service_clock:to_service(since.at, since.clock, true)
+  local trigger = earlier.trigger
+  local earliest, latest = client.service_clock:to_service(earlier.asked_at)
   if trigger < earliest then
     return nil
   elseif given and given.wait then
@@ -86,8 +85,7 @@ end
 function resume.ensure(state, task, given)
   local earlier, message = look(state, task, given and given.timeout)
   if earlier then
-    local since = earlier.since
-    task.client.memory:note_proven(since.at, since.clock, earlier.trigger)
+    task.client.memory:note_proven(earlier.asked_at, earlier.trigger)
   end
   return nil, message
 end

@@ -159,7 +159,8 @@ local function recall_cooldown(fleet, task)
   if retry_at and retry_at > now then
     -- The state does not know which cooldown this client expects, which may be a shorter one.
     local interval = checked.cooldown + checked.cooldown_margin
-    client.memory:note_refused("cooldown", nil, math.min(retry_at, now + interval) - interval)
+    local refused_at = client.service_clock:of_unix(math.min(retry_at, now + interval) - interval)
+    client.memory:note_refused("cooldown", nil, refused_at)
   end
 end
 

@@ -20,19 +20,25 @@ local longest_id = 200 -- characters
 
 -- ---- Nothing was sent --------------------------------------------------------------------------------
 
+--- Sets the time before which asking again is pointless; removes it where none is given.
+---@param client autopilot.Client
+---@param answer table `free_at` is the same as `retry_at`, on the client's clock; a report does not have it
+---@param seconds number? from now on
+function answers.set_retry(client, answer, seconds)
+  local options = client.options
+  answer.retry_after = seconds
+  answer.retry_at = seconds and options.now() + seconds
+  answer.free_at = seconds and options.clock() + seconds
+end
+
 --- The client's own answer to a request that was not sent.
 ---@param client autopilot.Client
 ---@param outcome autopilot.Outcome
----@param fields table further fields of the answer; of `retry_at` and `retry_after` one is enough
+---@param fields table further fields of the answer
 ---@return table answer in the shape of a report
 function answers.not_sent(client, outcome, fields)
   fields.outcome, fields.delivered, fields.answered_by, fields.sends = outcome, "no", "client", 0
-  local now = client.options.now()
-  if fields.retry_after then
-    fields.retry_at = now + fields.retry_after
-  elseif fields.retry_at then
-    fields.retry_after = fields.retry_at - now
-  end
+  answers.set_retry(client, fields, fields.retry_after)
   return fields
 end
 
@@ -214,8 +220,7 @@ function answers.complete(client, answer, response, received_at)
   end
   answer.outcome = outcome_of(answer.status, service_error, is_intermediary)
   answer.delivered = answers.delivered(answer.status, is_intermediary)
-  answer.retry_after = seconds
-  answer.retry_at = seconds and received_at + seconds
+  answers.set_retry(client, answer, seconds)
   answer.activity_id = service_error.activity_id
   answer.request_id = answer.request_id or service_error.request_id
   if service_error.code or service_error.message then

@@ -17,7 +17,7 @@ local longest_id = 200 -- characters
 ---@field deadline number? on the client's clock; the request ends before it
 ---@field client_request_id string? default a new one
 ---@field retry_attempt integer? sent as `retry-attempt` (msgraph-sdk-design); nil or 0 for the first attempt
----@field waited_until number? when the sleep before the request was to end, Unix time; for the token provider
+---@field waited_until number? when the sleep before the request was to end, on the client's clock; for the token provider
 ---@field before (fun(self): table?)? called with the token at hand; what it returns is the answer, and nothing is sent
 ---@field after (fun(self, answer: table, sent: autopilot.SentRequest?))? called with each answer, to complete it;
 --- `sent` is nil where nothing was sent
@@ -25,9 +25,8 @@ local longest_id = 200 -- characters
 ---@class autopilot.SentRequest what is known of a request that was sent
 ---@field token string
 ---@field client_request_id string
----@field at number when it was sent, Unix time
----@field clock number the same on the client's monotonic clock
----@field received_at number when its answer had come, Unix time
+---@field at number when it was sent, on the client's clock
+---@field received_at number when its answer had come, on the client's clock
 ---@field elapsed number seconds until then
 ---@field earliest number? when it was sent, at the earliest, on the service's clock; nil: the answer does not tell
 ---@field latest number? when its answer had come, at the latest, on the service's clock
@@ -74,7 +73,8 @@ local function read_response(self, client, response, failure, sent)
   local diagnostics = client:clean_repeated(headers["x-ms-ags-diagnostic"])
   local is_marked = (request_id or diagnostics) ~= nil
   local is_success = is_expected(self, response, is_marked)
-  local date = http_date.read(headers["date"], sent.received_at) -- repeated dates are joined, and unreadable
+  local now = client.options.now()
+  local date = http_date.read(headers["date"], now) -- repeated dates are joined, and unreadable
   local answer = {
     tenant_id = client.tenant_id or nil,
     status = response.status,
@@ -90,7 +90,7 @@ local function read_response(self, client, response, failure, sent)
     timings = response.timings,
   }
   if not is_success then
-    sent.claims = answers.complete(client, answer, response, sent.received_at)
+    sent.claims = answers.complete(client, answer, response, now)
   end
   if headers["sunset"] then
     client:emit("sunset", { date = client:clean(headers["sunset"], longest_id) })
@@ -98,7 +98,7 @@ local function read_response(self, client, response, failure, sent)
   -- Without a sign of Graph the date may be that of something in between.
   if date and (is_marked or (is_success and self.is_sync)) then
     sent.earliest, sent.latest =
-      client.service_clock:observe(date, sent.elapsed, sent.received_at, sent.clock + sent.elapsed)
+      client.service_clock:observe(date, sent.elapsed, sent.received_at)
   end
   return answer, is_success and response.body or nil
 end
@@ -134,7 +134,7 @@ local function send(self, client, given, token)
   if client.secrets[1] ~= token then
     client:hide(token)
   end
-  local at, clock = options.now(), options.clock() -- an observer's time is not the answer's travel
+  local at = options.clock() -- an observer's time is not the answer's travel
   client.under_way = client.under_way + 1
   local response, failure, complaint = self.send {
     connect = connect,
@@ -143,7 +143,8 @@ local function send(self, client, given, token)
     client_request_id = id,
     retry_attempt = retry_attempt,
   }
-  local received_at, elapsed = options.now(), options.clock() - clock
+  local received_at = options.clock()
+  local elapsed = received_at - at
   client.under_way = client.under_way - 1
   if complaint then
     return { outcome = "unexpected", mistake = "the transport " .. complaint }
@@ -152,7 +153,6 @@ local function send(self, client, given, token)
     token = token,
     client_request_id = id,
     at = at,
-    clock = clock,
     received_at = received_at,
     elapsed = elapsed,
   }

@@ -56,7 +56,7 @@ function provider.ask(client, given, refused)
     claims = refused and refused.claims,
     refresh = refused ~= nil,
     refused = refused and refused.token,
-    waited_until = given.waited_until,
+    waited_until = given.waited_until and options.now() + given.waited_until - options.clock(),
     transport = transport,
     sleep = sleep,
     now = options.now,

@@ -6,14 +6,13 @@
 -- by itself. Where the holder died, or had no time to find out what its request came to, a waiter reads the
 -- record before it asks.
 
-local Leases = require "autopilot.base.lease"
 local TenantStore = require "autopilot.share.tenant_store"
 local answers = require "autopilot.graph.answer"
 local outcome = require "autopilot.sync.outcome"
-local post = require "autopilot.sync.post"
 local record = require "autopilot.sync.record"
 local recover = require("autopilot.base.lazy") "autopilot.sync.recover"
 local shared_answer = require "autopilot.share.shared_answer"
+local sync = require "autopilot.sync.sync"
 
 local claim = {}
 
@@ -26,8 +25,6 @@ local token_time = 60
 local longest_pause, longest_hold = 30, 300
 -- Seconds. No call waits longer for others, however many hold the claim one after the other.
 local longest_wait = 300
--- Seconds before its end at which a claim counts as over.
-local shortest_rest = 0.1
 
 -- How often a store may say that there is a claim without showing it, until it counts as broken.
 local most_blind_looks = 20
@@ -63,11 +60,8 @@ local function release(posting, answer, of_another)
     local result = not answer.mistake and shared_answer.write(lease, posting, answer, of_another)
     -- Nothing newer can be told by others than a sync that was started just now.
     local is_newest = result and answer.confirmed_by == "response" and not of_another
-    client.shared:tell(
-      client.options.now(),
-      result or nil,
-      is_newest and client.shared.value or nil
-    )
+    -- A claim that ends without a word is that of a holder which died.
+    client.shared:tell(result or { told_by = lease.id }, is_newest and client.shared.value or nil)
   end
   lease:release()
 end
@@ -103,36 +97,40 @@ function claim.finish(posting, answer)
   if posting.lease then
     release(posting, answer)
   elseif posting.attempts[1] then
-    posting.call.client.shared:tell(posting.call.client.options.now())
+    posting.call.client.shared:tell()
   end
 end
 
 -- ---- The answer to another call's request ------------------------------------------------------------
 
 ---@class autopilot.ClaimWait what a call knows while others hold the claim
----@field since table when it began to wait
----@field ahead number how far Unix time was ahead of the monotonic clock then
+---@field until_when number when to wait no longer
 ---@field seen_trigger number? the latest trigger's stamp that was known then
 ---@field watched table<string, boolean> ids of the claims that it has waited for
----@field looked_at table<string, boolean>? ids of the claims whose results it has looked at; nil: take none
+---@field looked_at table<string, boolean> ids of the claims whose results it has looked at
+---@field may_join boolean the store could be read when it began
 ---@field of_askers integer how many of these depended on who asked
 ---@field blind integer looks in a row at which the store did not show the claim
 ---@field unread autopilot.SharedAnswer? of a lost request, for which the record is to be read
----@field may_have_died boolean the time of the last claim was over before it was released
----@field ends number? when the last claim that was seen ends, Unix time
+---@field may_have_died boolean the last claim ended without a word of its holder
+---@field ends number? when the last claim that was seen ends
+
+--- The id of the claim whose holder has told the tenant's result.
+local function told_by(client)
+  local result = (client.shared.value or {}).result
+  return type(result) == "table" and result.told_by or nil
+end
 
 ---@return autopilot.ClaimWait
 local function begin_wait(client)
-  local options, value = client.options, client.shared.value
-  local before = value and type(value.result) == "table" and value.result.told_by
   return {
-    since = Leases.moment(options.clock),
-    ahead = options.now() - options.clock(),
+    until_when = client.options.clock() + longest_wait,
     seen_trigger = client.memory.newest_trigger,
     watched = {},
     -- An answer that was there before this attempt does not answer it. Where the store could not be read
     -- that is not known, and no answer is taken.
-    looked_at = value and { [before or false] = true },
+    may_join = client.shared.value ~= nil,
+    looked_at = { [told_by(client) or false] = true },
     of_askers = 0,
     blind = 0,
     may_have_died = false,
@@ -141,45 +139,40 @@ end
 
 --- The result of a claim that this call has waited for, when it is new to the call.
 local function new_result(client, state)
-  local options, looked_at = client.options, state.looked_at
-  local now = options.now()
-  local ahead, value = now - options.clock(), (client.shared.value or {}).result
-  local least, most = math.min(ahead, state.ahead), math.max(ahead, state.ahead)
-  local result = shared_answer.read(value, client.tenant, now, least, most)
-  if result and looked_at and not looked_at[result.told_by] and state.watched[result.id] then
-    looked_at[result.told_by] = true
-    return result
-  end
+  local looked_at, teller = state.looked_at, told_by(client)
+  local is_new = teller and not looked_at[teller]
+  looked_at[teller or false] = true
+  local result = is_new
+    and state.may_join
+    and shared_answer.read(client.shared.value.result, client)
+  return result and state.watched[result.id] and result or nil
 end
 
---- The answer of a call for which nothing is posted.
-local function unposted(client, name, fields)
-  fields.unposted = true
-  return answers.not_sent(client, name, fields)
-end
-
---- A sync was started, but before the moment that is asked about: another cannot be had now.
+--- The answer where a sync was started, but before the moment that is asked about: another cannot be had now.
 local function too_early(client)
-  local ends = client.memory:cooldown_end(client.options.now())
-  return unposted(client, ends and "cooldown" or "in_progress", { retry_at = ends })
+  local now = client.options.clock()
+  local ends = client.memory:cooldown_end(now)
+  local fields = { retry_after = ends and ends - now }
+  return answers.not_sent(client, ends and "cooldown" or "in_progress", fields)
 end
 
---- Whether a sync of which the record told was triggered before the moment that is asked about, or may
--- have been.
+--- Whether the sync that was started last was triggered before the moment that is asked about, or may have been.
 local function is_too_early(posting)
   local client, since = posting.call.client, posting.call.since
-  if not since or client.memory.started_clock >= since.clock then
+  if not since or client.memory.started_at >= since then
     return false
   end
-  local _, latest = client.service_clock:to_service(since.at, since.clock, since.is_told)
+  local _, latest = client.service_clock:to_service(since)
   return client.memory.own_earliest < latest
 end
 
 --- Makes the answer to another call's request ours.
 local function join(posting, result)
   local client, answer = posting.call.client, result.answer
+  if answer.outcome == "started" and is_too_early(posting) then
+    return too_early(client)
+  end
   posting.joined_attempts = math.max(posting.joined_attempts or 0, result.attempts)
-  answer.unposted = true
   if client.on_event then
     client:emit("joined", { outcome = answer.outcome })
   end
@@ -201,13 +194,11 @@ local function adopt(posting, result, state)
     end
   end
   if answer.outcome == "started" then
-    local at, clock, fact = result.sent.at, result.sent.clock, client.shared.sync
-    if posting.call.since and clock < posting.call.since.clock then
-      return too_early(client)
-    elseif not fact or fact.triggered_at < at then
-      fact = { triggered_at = at + result.took } -- the value does not tell of it
+    local sent, fact = result.sent, client.shared.value.sync
+    if not fact or fact.triggered_at < sent then
+      fact = { triggered_at = sent + result.took } -- the value does not tell of it
     end
-    client.memory:note_started(at, fact.triggered_at, clock, fact.earliest, fact.latest)
+    client.memory:note_started(sent, fact.triggered_at, fact.earliest, fact.latest)
   end
   return join(posting, result)
 end
@@ -216,12 +207,8 @@ end
 
 --- The refusal that is known by now, or nil.
 local function refusal_by_now(posting)
-  posting.call.client.shared:learn(posting.call.client.options.now())
-  local refusal = post.known_refusal(posting)
-  if refusal then
-    refusal.unposted = true
-  end
-  return refusal
+  posting.call.client.shared:learn()
+  return sync.known_refusal(posting)
 end
 
 --- Reads the record after another call's lost request. The other waiting calls get the result too.
@@ -234,11 +221,10 @@ local function look_after_loss(posting, state)
     renew(posting, client.options.timeout.total)
     return nil
   end
-  local answer = join(posting, result)
   if posting.lease then
-    release(posting, answer, result)
+    release(posting, result.answer, result)
   end
-  return answer.outcome == "started" and is_too_early(posting) and too_early(client) or answer
+  return join(posting, result)
 end
 
 --- What to answer instead of posting although the claim is ours; nil when there is nothing.
@@ -246,9 +232,9 @@ local function found_meanwhile(posting, state)
   local client = posting.call.client
   local refusal = refusal_by_now(posting)
   if not refusal and state.may_have_died then
-    state.may_have_died, state.ends = false, nil -- nothing more can be found out about this death
+    state.may_have_died, state.ends = false, nil -- nothing more can be found out about that claim
     if client.options.recover and not posting.call.is_single_pass then
-      record.read_once(posting.call) -- the request of the one that died may have started a sync
+      record.read_once(posting.call) -- a request under that claim may have started a sync
       renew(posting, client.options.timeout.total)
     end
     refusal = refusal_by_now(posting)
@@ -264,11 +250,9 @@ local hint_of_late = "Another request for this tenant is under way. Its answer w
 --- The answer while another call's request is still under way.
 local function in_progress(posting, ends)
   local client = posting.call.client
-  local now = client.options.now()
-  -- An end further ahead was told before the clock was set back.
-  local latest = now + longest_wait + client.options.timeout.total
-  return unposted(client, "in_progress", {
-    retry_at = ends and ends > now and ends <= latest and ends or nil,
+  local rest = ends and ends - client.options.clock() or 0
+  return answers.not_sent(client, "in_progress", {
+    retry_after = rest > 0 and rest or nil,
     hint = hint_of_late,
     gave_up = posting.call:time_left() <= 0 and "deadline" or nil,
   })
@@ -277,13 +261,12 @@ end
 --- Waits for the holder, and looks at what it has told.
 ---@return table? answer nil when this call is to try for the claim again
 local function wait(posting, state)
-  local client, options = posting.call.client, posting.call.client.options
+  local call, client = posting.call, posting.call.client
+  local clock = client.options.clock
   local how, seen = client.shared.leases:wait(client.shared.claim_key, {
-    sleep = options.sleep,
-    now = options.clock,
-    deadline = posting.call.deadline,
-    longest = posting.call.is_single_pass and 0 or longest_wait,
-    since = state.since,
+    sleep = client.options.sleep,
+    now = clock,
+    seconds = call.is_single_pass and 0 or math.min(call:time_left(), state.until_when - clock()),
   })
   state.blind = seen and 0 or state.blind + 1
   if not seen then
@@ -293,10 +276,9 @@ local function wait(posting, state)
   if how ~= "over" then
     return in_progress(posting, seen.ends)
   end
-  local now = options.now()
-  client.shared:learn(now)
+  client.shared:learn()
   local result = new_result(client, state)
-  state.may_have_died = not result and seen.ends ~= nil and now >= seen.ends - shortest_rest
+  state.may_have_died = not result and not state.looked_at[seen.id]
   return result and adopt(posting, result, state)
 end
 

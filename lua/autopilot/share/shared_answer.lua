@@ -1,10 +1,10 @@
 --- The answer to one call's request, in a form that can be put into a store for the other calls of the
 -- tenant, and read again.
 --
--- Others may write into the store too: only what has the right form is taken. Times are Unix times of the
--- clock that all who share the store have in common, as it shows them when they are told. A reader
--- translates them to its own monotonic clock.
+-- Others may write into the store too: only what has the right form is taken. Times in the store are Unix
+-- times of the clock that all who share the store have in common.
 
+local answers = require "autopilot.graph.answer"
 local dates = require "autopilot.base.dates"
 local outcome = require "autopilot.sync.outcome"
 local sentence = require "autopilot.base.sentence"
@@ -15,11 +15,11 @@ local shared_answer = {}
 ---@field id string of the claim under which the request was sent
 ---@field told_by string id of the claim whose holder has told the answer: the same, or that of a call which
 -- has found out what the request came to
----@field sent autopilot.Since when the request was sent, of several the one that started a sync or the last
+---@field sent number when the request was sent, of several the one that started a sync or the last
 ---@field took number seconds from then until the answer was told
 ---@field attempts integer how often it was sent
 ---@field answer table in the shape of a report
----@field unread_since autopilot.Since? when the first lost request was sent; the record was not read since
+---@field unread_since number? when the first lost request was sent; the record was not read since
 
 --- Whether a request can have this outcome. The others follow from the record, or nothing was sent.
 local function is_of_request(name)
@@ -29,94 +29,79 @@ end
 
 -- ---- The fields of an answer that are shared ---------------------------------------------------------
 
---- A short text. It has passed the search for secrets; what others may have written into the store is made
--- fit for a terminal again.
-local function short_text(value)
-  return type(value) == "string" and sentence.clean(value, 1000) or nil
-end
+local one_of = {
+  outcome = outcome.all,
+  delivered = { yes = true, no = true, unknown = true },
+  confirmed_by = { response = true, status = true },
+}
 
-local function boolean(value)
-  return value == true
-end
-
---- A number of at least 0 and at most a billion.
-local function number(value)
-  return type(value) == "number" and value >= 0 and value <= 1e9 and value or nil
-end
-
---- A whole number within these limits.
-local function whole(least, most)
-  return function(value)
-    local is_whole = type(value) == "number" and value % 1 == 0
-    return is_whole and value >= least and value <= most and value or nil
-  end
-end
-
---- One of these texts.
-local function one_of(values)
-  return function(value)
-    return type(value) == "string" and values[value] and value or nil
-  end
-end
-
-local delivered = one_of { yes = true, no = true, unknown = true }
-local time = dates.of_text
-
--- Each field has a function that returns its value when it has the right form, else nil.
+-- What a field must be to be shared: `text`, `number`, `whole` number, `flag`, `time`, or one of the texts above.
 local form = {
-  id = short_text,
-  told_by = short_text,
-  sent = time,
-  took = number,
-  attempts = whole(0, 1e6),
-  unread_since = time,
+  id = "text",
+  told_by = "text",
+  sent = "time",
+  took = "number",
+  attempts = "whole",
+  unread_since = "time",
   answer = {
-    outcome = one_of(outcome.all),
-    delivered = delivered,
-    confirmed_by = one_of { response = true, status = true },
-    status = whole(100, 999),
-    http_version = short_text,
-    tenant_id = short_text,
-    request_id = short_text,
-    client_request_id = short_text,
-    activity_id = short_text,
-    diagnostics = short_text,
-    service_date = whole(0, 1e11),
-    retry_at = time,
-    hint = short_text,
-    error = { code = short_text, message = short_text, reason = short_text },
+    outcome = "outcome",
+    delivered = "delivered",
+    confirmed_by = "confirmed_by",
+    status = "whole",
+    http_version = "text",
+    tenant_id = "text",
+    request_id = "text",
+    client_request_id = "text",
+    activity_id = "text",
+    diagnostics = "text",
+    service_date = "whole",
+    retry_after = "number",
+    hint = "text",
+    error = { code = "text", message = "text", reason = "text" },
     network = {
-      stage = short_text,
-      name = short_text,
-      message = short_text,
-      timeout = boolean,
-      delivered = delivered,
+      stage = "text",
+      name = "text",
+      message = "text",
+      timeout = "flag",
+      delivered = "delivered",
     },
-    unread = boolean,
+    unread = "flag",
   },
 }
+
+--- A value that has the right form, else nil. A text has passed the search for secrets; what others may have
+-- written into the store is made fit for a terminal again.
+local function fitting(value, kind)
+  if kind == "flag" then
+    return value == true
+  elseif kind == "time" then
+    return dates.of_text(value)
+  elseif kind == "number" or kind == "whole" then
+    local is_right = type(value) == "number" and value >= 0 and value <= 1e11
+    return is_right and (kind == "number" or value % 1 == 0) and value or nil
+  elseif type(value) ~= "string" then
+    return nil
+  elseif kind == "text" then
+    return sentence.clean(value, 1000)
+  end
+  return one_of[kind][value] and value or nil
+end
 
 --- A copy of the fields that have the right form.
 local function copy(from, fields)
   local to = {}
-  for name, check in pairs(fields) do
+  for name, kind in pairs(fields) do
     local value = from[name]
-    if type(check) == "function" then
-      to[name] = check(value)
+    if type(kind) == "string" then
+      to[name] = fitting(value, kind)
     else
-      to[name] = type(value) == "table" and copy(value, check) or nil
+      to[name] = type(value) == "table" and copy(value, kind) or nil
     end
   end
   return to
 end
 
 -- ---- Writing -----------------------------------------------------------------------------------------
-
---- The Unix time that our clock would have shown at a moment of the monotonic clock, set as it is now.
-local function shown(options, clock)
-  local now = options.now() -- read first: time between the two readings makes it earlier, never later
-  return now - (options.clock() - clock)
-end
 
 --- What the request of a posting came to, in a form for the store.
 ---@param claim autopilot.Lease under which it is told
@@ -125,43 +110,38 @@ end
 ---@param of_another autopilot.SharedAnswer? to whose request it is the answer; default: our own
 ---@return table? result nil when nothing was sent, or when the answer means nothing to others
 function shared_answer.write(claim, posting, answer, of_another)
-  local memory, options = posting.call.client.memory, posting.call.client.options
-  local request = of_another or { id = claim.id, sent = posting.sent, attempts = #posting.attempts }
+  local client = posting.call.client
+  local clock, now = client.service_clock, client.options.clock()
+  local own = posting.sent or {}
+  local request = of_another or { id = claim.id, sent = own.at, attempts = #posting.attempts }
   -- Nothing was sent where only its own deadline kept a call from sending.
   local was_too_late = answer.outcome == "unreachable" and posting.call:time_left() <= 0
   if not request.sent or not is_of_request(answer.outcome) or was_too_late then
     return nil
   end
-  local sent = answer.outcome == "started" and memory.started_clock or request.sent.clock
+  local sent = answer.outcome == "started" and client.memory.started_at or request.sent
   local open = posting.is_unread and outcome.of(answer).is_open and posting.unsettled
   local told = copy(answer, form.answer)
-  told.retry_at, told.unread = dates.to_text(answer.retry_at), posting.is_blind
+  told.unread = posting.is_blind
+  told.retry_after = answer.free_at and math.max(0, answer.free_at - now)
   return {
     id = request.id,
     told_by = claim.id,
-    sent = dates.to_text(shown(options, sent)),
-    took = request.took or options.clock() - sent,
+    sent = dates.to_text(clock:to_unix(sent)),
+    took = request.took or now - sent,
     attempts = request.attempts,
-    unread_since = open and dates.to_text(shown(options, open.since.clock)) or nil,
+    unread_since = open and dates.to_text(clock:to_unix(open.since)) or nil,
     answer = told,
   }
 end
 
 -- ---- Reading -----------------------------------------------------------------------------------------
 
---- A moment, where Unix time is so many seconds ahead of our monotonic clock.
-local function moment(at, ahead)
-  return at and { at = at, clock = at - ahead }
-end
-
 --- Reads what `write` has made; nil for anything else.
 ---@param value any
----@param tenant string? of the reader
----@param now number
----@param least number how far the clock was ahead of our monotonic clock when this was told: at least
----@param most number and at most; they differ where the clock was set meanwhile
+---@param client autopilot.Client of the reader
 ---@return autopilot.SharedAnswer?
-function shared_answer.read(value, tenant, now, least, most)
+function shared_answer.read(value, client)
   local told = copy(type(value) == "table" and value or {}, form)
   local answer = told.answer or {}
   local is_complete = told.id and told.told_by and told.sent and told.took and told.attempts
@@ -169,16 +149,16 @@ function shared_answer.read(value, tenant, now, least, most)
   if not (is_complete and is_possible and is_of_request(answer.outcome) and answer.delivered) then
     return nil
   end
-  if answer.retry_at and answer.retry_at > now then
-    answer.retry_after = answer.retry_at - now
-  else
-    answer.retry_at = nil
-  end
-  answer.tenant, answer.answered_by, answer.joined = tenant, "client", true
+  answers.set_retry(client, answer, answer.retry_after)
+  answer.tenant, answer.answered_by, answer.joined = client.tenant, "client", true
   answer.unread = answer.unread or nil
-  told.sent = moment(told.sent, most)
-  -- A trigger at or after it will count, so the later moment is taken; of all others the earlier.
-  told.unread_since = outcome.of(answer).is_open and moment(told.unread_since, least) or nil
+  local clock, unread_since = client.service_clock, nil
+  if told.unread_since and outcome.of(answer).is_open then
+    local _
+    _, unread_since = clock:of_unix(told.unread_since)
+  end
+  -- A trigger at or after `unread_since` will count, so that is the later moment; `sent` is the earlier.
+  told.sent, told.unread_since = clock:of_unix(told.sent), unread_since
   return told
 end
 

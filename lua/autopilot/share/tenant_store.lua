@@ -1,7 +1,6 @@
 --- What the clients of one tenant tell each other through a store, in one value for each tenant:
---   sync     when the last known sync was triggered
---   refused  when the last 429 without Retry-After came: a sync was triggered at that time, at the latest
---   refusal  until when the service wants no request
+--   sync     when the last known sync was triggered; of an unknown one, when its 429 without Retry-After came
+--   refusal  that the service wants no request for so many seconds
 --   result   what the last request came to, for the calls that waited for it (see `shared_answer`)
 --
 -- Facts are shared, not conclusions: each client adds its own `cooldown` and `cooldown_margin`. Times are
@@ -20,7 +19,8 @@ local outcome = require "autopilot.sync.outcome"
 ---@field claim_key string the key of the tenant's lease
 ---@field claim table `autopilot.share.claim`, which sets it
 ---@field value table? what the last read has found; nil when it failed
----@field sync autopilot.SyncFact? the last sync of which the value told
+---@field package refusal_id string? which `refusal` was learnt or told last
+---@field package refusal_ends number? when that ends; nil: it is over
 ---@field package store autopilot.Store
 ---@field package key string
 ---@field package client autopilot.Client
@@ -28,7 +28,7 @@ local TenantStore = {}
 TenantStore.__index = TenantStore
 
 -- The first part of every key. Its number changes with the form of the values.
-local prefix = "autopilot:2:"
+local prefix = "autopilot:3:"
 
 -- Seconds by which the clocks of two machines may differ; a time further ahead is not believed.
 local largest_difference = 60
@@ -55,7 +55,7 @@ function TenantStore.new(client, store)
   }, TenantStore)
   self.leases = Leases.new(function(method, ...)
     return self:call(method, ...)
-  end, client.options.now, client.options.clock)
+  end, client.options.clock)
   return self
 end
 
@@ -71,149 +71,165 @@ function TenantStore:call(method, ...)
   return result, message
 end
 
---- Reads the tenant's value, and keeps it as `value`.
----@return table value empty when it is missing or cannot be read
-function TenantStore:read()
-  local text, message = self:call("get", self.key)
-  local value = json.decode(text)
-  if type(value) == "table" then
-    self.value = value
-  else
-    self.value = text == nil and not message and {} or nil
-  end
-  return self.value or {}
-end
-
----@class autopilot.SyncFact
----@field triggered_at number the latest moment at which it can have been triggered, our clock
----@field earliest number? the same, the service's clock; nil when only a refusal tells of it
----@field latest number?
-
---- A fact in the tenant's value; nil for anything else.
----@param name "sync"|"refused"
----@return autopilot.SyncFact?
-local function fact_of(value, name, now)
-  local told = type(value[name]) == "table" and value[name] or {}
-  local triggered_at = dates.of_text(told.triggered_at)
-  local earliest, latest = dates.of_text(told.earliest), dates.of_text(told.latest)
-  if not triggered_at or triggered_at > now + largest_difference then
-    return nil
-  elseif name == "refused" then
-    return { triggered_at = triggered_at }
-  elseif earliest and latest and earliest <= latest then
-    return { triggered_at = triggered_at, earliest = earliest, latest = latest }
-  end
-end
+-- ---- The tenant's value ------------------------------------------------------------------------------
 
 --- Whether a refusal depends on the tenant alone, and not on the token.
 local function is_of_tenant(name)
   return outcome.of({ outcome = name }).source == "tenant"
 end
 
---- Until when the service wants no request. A refusal from the future was told before the clock was set back:
--- it lasts as long from now on as it did then.
----@return number? ends nil when there is none
----@return string? outcome
-local function refusal_of(value, now)
-  local told = type(value.refusal) == "table" and value.refusal or {}
-  local told_at, seconds = dates.of_text(told.told_at), told.seconds
-  local is_right = told_at
-    and type(seconds) == "number"
-    and seconds <= longest_refusal
+--- The sync of the value; nil for anything else.
+---@return autopilot.SyncFact?
+local function sync_of(client, told)
+  local seconds = type(told) == "table" and dates.of_text(told.triggered_at)
+  if not seconds then
+    return nil
+  end
+  local _, triggered_at = client.service_clock:of_unix(seconds)
+  local earliest, latest = dates.of_text(told.earliest), dates.of_text(told.latest)
+  if triggered_at > client.options.clock() + largest_difference then
+    return nil
+  elseif earliest and latest and earliest <= latest then
+    return { triggered_at = triggered_at, earliest = earliest, latest = latest }
+  end
+  return { triggered_at = triggered_at }
+end
+
+--- The refusal of the value; nil for anything else.
+---@return { told_at: string, seconds: number, outcome: autopilot.Outcome }?
+local function refusal_of(told)
+  local is_right = type(told) == "table"
+    and dates.of_text(told.told_at)
+    and type(told.seconds) == "number"
+    and told.seconds <= longest_refusal
     and is_of_tenant(told.outcome)
-  local ends = is_right and math.min(told_at, now) + seconds
-  if ends and ends > now then
-    return ends, told.outcome
+  return is_right and told or nil
+end
+
+--- Reads the tenant's value, and keeps it as `value`.
+---@return table value empty when it is missing or cannot be read
+local function read(self)
+  local text, message = self:call("get", self.key)
+  local client, told = self.client, json.decode(text)
+  if type(told) == "table" then
+    self.value = {
+      sync = sync_of(client, told.sync),
+      refusal = refusal_of(told.refusal),
+      result = told.result,
+    }
+  else
+    self.value = text == nil and not message and {} or nil
+  end
+  return self.value or {}
+end
+
+--- Puts the tenant's value into the store for so many seconds.
+local function write(self, value, seconds)
+  local sync = value.sync
+  local text = json.encode {
+    sync = sync and {
+      triggered_at = dates.to_text(self.client.service_clock:to_unix(sync.triggered_at)),
+      earliest = dates.to_text(sync.earliest),
+      latest = dates.to_text(sync.latest),
+    },
+    refusal = value.refusal,
+    result = value.result,
+  }
+  if text then
+    self:call("set", self.key, text, seconds)
   end
 end
 
---- Seconds for which a fact matters.
-local function life_of(memory, fact, now)
+-- ---- What the client learns and tells ----------------------------------------------------------------
+
+--- Seconds for which a sync matters.
+local function life_of(self, sync)
+  local memory = self.client.memory
   local cooldown = memory.cooldown > 0 and memory.cooldown + memory.margin or usual_cooldown
-  return fact and fact.triggered_at + cooldown - now or 0
+  return sync and sync.triggered_at + cooldown - self.client.options.clock() or 0
 end
 
---- Adds a fact to the tenant's value where that tells of none as late. True when the value has changed.
-local function add_fact(memory, value, name, fact, now)
-  local told = fact_of(value, name, now)
-  if life_of(memory, fact, now) <= 0 or told and told.triggered_at >= fact.triggered_at then
+--- Learns of the Retry-After that another was told. Its second key is in the store for as long as it lasts, since
+-- a Unix time cannot tell how long ago that was.
+local function learn_refusal(self, told)
+  if not told or told.told_at == self.refusal_id then
+    return
+  end
+  self.refusal_id, self.refusal_ends = told.told_at, nil
+  if self:call("get", self.key .. ":refusal") == told.told_at then
+    local client = self.client
+    local told_at = client.service_clock:of_unix(dates.of_text(told.told_at))
+    told_at = math.min(told_at, client.options.clock())
+    client.memory:note_refused(told.outcome, told.seconds, told_at)
+    self.refusal_ends = told_at + told.seconds
+  end
+end
+
+--- Sets the sync of the tenant's value to the latest that the client knows of, unless that is told. True when the
+-- value has changed.
+local function add_sync(self, value)
+  local told, sync = value.sync, self.client.memory:latest_fact()
+  local is_told = told
+    and sync
+    and told.triggered_at >= sync.triggered_at - same_time
+    and (told.earliest ~= nil or sync.earliest == nil) -- else it explains the refusal that is told
+  if is_told or life_of(self, sync) <= 0 then
     return false
   end
-  value[name] = {
-    triggered_at = dates.to_text(fact.triggered_at),
-    earliest = dates.to_text(fact.earliest),
-    latest = dates.to_text(fact.latest),
-  }
+  value.sync = sync
   return true
 end
 
---- Adds to the tenant's value what the client knows and the value does not tell. True when it has changed.
-local function add_news(memory, value, now)
-  local refused_at = memory.bound_until and memory.bound_since
-  local has_sync = add_fact(memory, value, "sync", memory:latest_sync(), now)
-  local has_refused =
-    add_fact(memory, value, "refused", refused_at and { triggered_at = refused_at }, now)
-  local ends = is_of_tenant(memory.held_as) and memory:held_until(now)
-  if not ends or ends <= (refusal_of(value, now) or 0) + same_time then
-    return has_sync or has_refused
+--- Adds the Retry-After that the client was told, where it lasts longer than what the store tells of. True when the
+-- value has changed.
+local function add_refusal(self, value)
+  local client, memory = self.client, self.client.memory
+  local ends, now = memory.held_until, client.options.clock()
+  local is_told = value.refusal and value.refusal.told_at == self.refusal_id
+  local told_until = is_told and self.refusal_ends or now
+  if not ends or ends <= told_until + same_time or not is_of_tenant(memory.held_as) then
+    return false
   end
+  local told_at = dates.to_text(client.service_clock:to_unix(now))
   local seconds = math.min(ends - now, longest_refusal)
-  value.refusal = { told_at = dates.to_text(now), seconds = seconds, outcome = memory.held_as }
+  value.refusal = { told_at = told_at, seconds = seconds, outcome = memory.held_as }
+  self.refusal_id, self.refusal_ends = told_at, ends
+  self:call("set", self.key .. ":refusal", told_at, seconds)
   return true
 end
 
---- Tells what the client knows, and the result of its request. Of two clients that tell something at the
--- same time one may not be heard: then another client sends one request that is refused.
----@param now number
+--- Learns what others have told.
+---@return table value the tenant's
+function TenantStore:learn()
+  local value = read(self)
+  if value.sync then
+    self.client.memory:note_others(value.sync)
+  end
+  learn_refusal(self, value.refusal)
+  return value
+end
+
+--- Learns what others have told, and tells them what the client knows and they do not, and the result of its
+-- request. Of two clients that tell something at the same time one may not be heard: then another client sends
+-- one request that is refused.
 ---@param result table? see `shared_answer`
 ---@param value table? the tenant's, where nothing newer can be in the store; default: it is read
-function TenantStore:tell(now, result, value)
-  local memory = self.client.memory
-  value = value or self:read()
-  local has_news = add_news(memory, value, now)
+function TenantStore:tell(result, value)
+  value = value or self:learn()
+  local has_sync, has_refusal = add_sync(self, value), add_refusal(self, value)
   value.result = result or value.result
-  if not has_news and not result then
+  if not (has_sync or has_refusal or result) then
     return
   end
   -- The value lasts as long as one of its parts matters.
   local life = math.max(
     value.result and result_life or 0,
-    life_of(memory, fact_of(value, "sync", now), now),
-    life_of(memory, fact_of(value, "refused", now), now),
-    (refusal_of(value, now) or now) - now
+    life_of(self, value.sync),
+    value.refusal and self.refusal_ends and self.refusal_ends - self.client.options.clock() or 0
   )
-  local text = life > 0 and json.encode(value)
-  if text then
-    self:call("set", self.key, text, life)
+  if life > 0 then
+    write(self, value, life)
   end
-end
-
---- Learns what others have told.
----@param now number
----@return table value the tenant's
-function TenantStore:learn(now)
-  local memory, value = self.client.memory, self:read()
-  local refused = fact_of(value, "refused", now)
-  self.sync = fact_of(value, "sync", now)
-  if self.sync then
-    memory:note_others(self.sync)
-  end
-  if refused then
-    memory:note_others(refused)
-  end
-  local ends, name = refusal_of(value, now)
-  -- Learnt once: the memory counts its time by a clock that is never set.
-  if ends and value.refusal.told_at ~= self.learnt_refusal then
-    self.learnt_refusal = value.refusal.told_at
-    memory:note_refused(name, ends, now)
-  end
-  return value
-end
-
---- Learns what others have told, and tells them what they do not know.
----@param now number
-function TenantStore:exchange(now)
-  self:tell(now, nil, self:learn(now))
 end
 
 return TenantStore

@@ -1,78 +1,55 @@
---- One call of a method: what its caller wants, and how much time it has. It does not change, except that it
--- remembers when its last sleep was to end.
+--- One call of a method: what its caller wants, how much time it has, and its retry loop. It remembers when its
+-- last sleep was to end, and gets a deadline for the waiting of `sync`.
 
-local protected_call = require("autopilot.base.lazy") "autopilot.base.protected_call"
+local lazy = require "autopilot.base.lazy"
 
----@class autopilot.Call
+local answers = lazy "autopilot.graph.answer"
+local protected_call = lazy "autopilot.base.protected_call"
+
+---@class autopilot.Call moments are on the client's clock
 ---@field client autopilot.Client
 ---@field name "sync"|"status"|"wait"|"ensure"|"token"
----@field began number on the client's clock
----@field deadline number? on the client's clock
----@field since autopilot.Since? of `ensure`: a sync that was triggered before it does not count
+---@field began number
+---@field deadline number?
+---@field since number? of `ensure`: a sync that was triggered before it does not count
 ---@field is_single_pass boolean? of `ensure` without `wait`: neither sleep nor repeat anything
+---@field wait boolean? of `sync` and `ensure`: until the sync has completed
 ---@field force boolean? of `sync`: ask even where the answer is known
+---@field client_request_id string? of `sync`: for the first request that is sent; nil: a new id for each
 ---@field on_progress function?
 ---@field steps table[]? what was done and why, for the report
----@field package slept_until number? when the last sleep was to end, Unix time
----@field package slept_until_clock number? the same on the client's clock
+---@field slept_until number? when the last sleep was to end
 local Call = {}
 Call.__index = Call
 
 --- Begins a call.
 ---@param client autopilot.Client
 ---@param name "sync"|"status"|"wait"|"ensure"|"token"
----@param seconds number? until its deadline
----@param wanted { since: autopilot.Since?, is_single_pass: boolean?, force: boolean?, on_progress: function?, steps: table? }?
+---@param wanted table? the checked options of the method, which become the call; `deadline` or `timeout` in seconds
 ---@return autopilot.Call
-function Call.new(client, name, seconds, wanted)
-  local began = client.options.clock()
-  wanted = wanted or {}
-  return setmetatable({
-    client = client,
-    name = name,
-    began = began,
-    deadline = seconds and began + seconds,
-    since = wanted.since,
-    is_single_pass = wanted.is_single_pass,
-    force = wanted.force,
-    on_progress = wanted.on_progress,
-    steps = wanted.steps,
-  }, Call)
+function Call.new(client, name, wanted)
+  local call, began = setmetatable(wanted or {}, Call), client.options.clock()
+  local seconds = call.deadline or call.timeout
+  call.client, call.name, call.began = client, name, began
+  call.deadline = seconds and began + seconds
+  return call
 end
 
---- The call itself if it has a deadline; else a copy with a deadline in so many seconds.
----@param seconds number
----@return autopilot.Call
-function Call:within(seconds)
-  if self.deadline then
-    return self
-  end
-  local call = {}
-  for name, value in pairs(self) do
-    call[name] = value
-  end
-  call.deadline = self.client.options.clock() + seconds
-  return setmetatable(call, Call)
-end
+-- ---- Time --------------------------------------------------------------------------------------------
 
 --- Sleeps, and remembers until when. Thousands of calls may sleep at a time: the tail call leaves no frame
 -- behind.
 ---@param seconds number
 function Call:sleep(seconds)
   local options = self.client.options
-  self.slept_until = options.now() + seconds
-  self.slept_until_clock = options.clock() + seconds
+  self.slept_until = options.clock() + seconds
   return options.sleep(seconds)
 end
 
---- The time on both clocks. A sleep counts as over when it returns, even if it returned slightly early or a
--- clock was set back.
----@return number now Unix time of the client's clock
----@return number clock the client's monotonic clock
+--- The present moment. A sleep counts as over when it returns, even if it returned slightly early.
+---@return number
 function Call:now()
-  local options = self.client.options
-  return math.max(options.now(), self.slept_until or 0),
-    math.max(options.clock(), self.slept_until_clock or 0)
+  return math.max(self.client.options.clock(), self.slept_until or -math.huge)
 end
 
 --- Seconds until the deadline; without one, infinity.
@@ -80,6 +57,15 @@ end
 function Call:time_left()
   return (self.deadline or math.huge) - self.client.options.clock()
 end
+
+--- When the latest Retry-After ends, before which nothing may be sent; nil if it is over.
+---@return number?
+function Call:held_until()
+  local ends = self.client.memory.held_until
+  return ends and ends > self:now() and ends or nil
+end
+
+-- ---- What its caller is told -------------------------------------------------------------------------
 
 --- Raises, at the line that called the method, what an answer says is a mistake of that caller.
 ---@param answer table
@@ -107,6 +93,104 @@ function Call:note(action, reason)
   if steps and not (last and last.action == action and last.reason == reason) then
     local at = self.client.options.clock() - self.began
     steps[#steps + 1] = { action = action, reason = reason, at = at }
+  end
+end
+
+-- ---- The retry loop ----------------------------------------------------------------------------------
+
+--- Updates the Retry-After of an answer that came some time ago; removes it once it has passed.
+---@param answer table
+function Call:refresh(answer)
+  local rest = answer.free_at and answer.free_at - self.client.options.clock()
+  answers.set_retry(self.client, answer, rest and rest > 0 and rest or nil)
+end
+
+--- Whether nothing was sent for this answer.
+local function was_not_sent(answer)
+  return answer.outcome == "unreachable" or answer.outcome == "token_error"
+end
+
+--- Whether nothing was sent for this answer because the call's time was over.
+local function is_too_late(call, answer)
+  local network = answer.network
+  return call.deadline
+    and was_not_sent(answer)
+    and not answer.mistake
+    and (call:time_left() <= 0 or (network and network.name == "DEADLINE"))
+end
+
+--- The reason to end with the answer of an earlier attempt, or nil.
+local function reason_to_go_back(call, answer)
+  if answer == nil then
+    return call.client.is_closed and "not_retryable" or nil
+  end
+  return is_too_late(call, answer) and "deadline" or nil
+end
+
+--- Seconds to wait before the next attempt, or nil and why there is none.
+local function decide(call, number, delay, judged)
+  local client = call.client
+  if client.is_closed then
+    return nil, "not_retryable"
+  end
+  local options, policy = client.options, client:retry_policy()
+  local clock = options.clock()
+  local next_delay, reason = policy:decide {
+    attempt = number,
+    elapsed = clock - call.began,
+    previous_delay = delay,
+    remaining = call.deadline and call.deadline - clock,
+    report = judged,
+    random = options.random,
+    clock = options.clock,
+    now = options.now,
+  }
+  if next_delay and policy.budget and not policy.budget:take(options.clock()) then
+    return nil, "budget"
+  end
+  return next_delay, reason
+end
+
+--- Calls `try(state, number, delay)` until it succeeds or the policy ends the attempts. `delay` is the wait
+-- before the attempt, in seconds. `try` returns the answer. After a failure that may be retried it also
+-- returns the report that the policy decides by, and can return a higher number for the attempt.
+---@generic State
+---@param state State
+---@param try fun(state: State, number: integer, delay: number): table, table?, integer?
+---@param before_wait fun(state: State, answer: table, seconds: number)?
+---@return table answer the last one; `gave_up` says why it is the last
+function Call:attempt(state, try, before_wait)
+  local client = self.client
+  local number, delay, before = 0, 0, nil
+  while true do
+    number = number + 1
+    local answer, judged, counts_as
+    local reason = before and reason_to_go_back(self)
+    if not reason then
+      answer, judged, counts_as = try(state, number, delay)
+      reason = before and reason_to_go_back(self, answer)
+    end
+    if reason then
+      self:refresh(before)
+      before.gave_up = reason
+      return before
+    elseif not judged or answer.mistake then
+      return answer
+    end
+    number = math.max(number, counts_as or 0)
+    delay, reason = decide(self, number, delay, judged)
+    if not delay then
+      answer.gave_up = reason
+      client:emit("gave_up", { reason = reason, outcome = answer.outcome, attempts = number })
+      return answer
+    end
+    client:emit("retry", { number = number + 1, delay = delay, outcome = answer.outcome })
+    if before_wait then
+      before_wait(state, answer, delay)
+    end
+    before = (not before or not was_not_sent(answer)) and answer or before
+    answer, judged = nil, nil -- luacheck: ignore 311 (thousands may sleep, and need not keep them)
+    self:sleep(delay)
   end
 end
 

@@ -5,12 +5,15 @@
 -- another client may have asked for a sync in the meantime.
 
 local Call = require "autopilot.sync.call"
+local lazy = require "autopilot.base.lazy"
 local options = require "autopilot.base.options"
 local outcome = require "autopilot.sync.outcome"
-local post = require "autopilot.sync.post"
 local record = require "autopilot.sync.record"
-local recover = require "autopilot.sync.recover"
+local sync = require "autopilot.sync.sync"
 local wait = require "autopilot.sync.wait"
+
+local answers = lazy "autopilot.graph.answer"
+local recover = lazy "autopilot.sync.recover"
 
 local ensure = {}
 
@@ -53,11 +56,10 @@ local function sleep(call, seconds, progress)
 end
 
 --- Completes a read's answer as the refusal that a request would meet.
-local function refuse(call, answer, name, retry_at)
-  answer.outcome = name
-  answer.answered_by = "client"
-  answer.retry_at = retry_at
-  answer.retry_after = retry_at and math.max(0, retry_at - call.client.options.now())
+local function refuse(call, answer, name, ends)
+  local client = call.client
+  answer.outcome, answer.answered_by = name, "client"
+  answers.set_retry(client, answer, ends and math.max(0, ends - client.options.clock()))
   answer.gave_up = not call.is_single_pass and "deadline" or nil
   return answer
 end
@@ -78,32 +80,31 @@ local function wait_for_the_other(self, answer)
       return nil
     end
   end
-  local client = call.client
-  return refuse(call, answer, "in_progress", client.memory:cooldown_end(client.options.now()))
+  return refuse(call, answer, "in_progress", call.client.memory:cooldown_end(call:now()))
 end
 
 --- Waits until a cooldown or a Retry-After has passed.
-local function wait_out(call, answer, name, retry_at)
+local function wait_out(call, answer, name, ends)
   if call.is_single_pass then
-    return refuse(call, answer, name, retry_at)
+    return refuse(call, answer, name, ends)
   end
-  local remaining = retry_at - call:now()
+  local remaining = ends - call:now()
   -- Made longer by chance, never shorter: a request that comes too early is refused, and may start the wait
   -- again.
   local seconds = remaining + math.min(5, remaining / 20) * call.client.options.random()
   seconds = math.min(seconds, math.max(remaining, call:time_left() - 1))
   call:note("wait", ("%s for %d s"):format(name, math.ceil(remaining)))
   if not sleep(call, seconds, { state = "cooldown" }) then
-    return refuse(call, answer, name, retry_at)
+    return refuse(call, answer, name, ends)
   end
 end
 
 --- Adds to a cooldown without a known end the latest end that it can have: a scheduler needs one.
 local function with_end(call, answer)
-  local now = call.client.options.now()
-  local ends = answer.outcome == "cooldown" and call.client.memory:cooldown_end(now)
-  if ends and not answer.retry_at then
-    answer.retry_at, answer.retry_after = ends, ends - now
+  local client, now = call.client, call.client.options.clock()
+  local ends = answer.outcome == "cooldown" and client.memory:cooldown_end(now)
+  if ends and not answer.retry_after then
+    answers.set_retry(client, answer, ends - now)
   end
   return answer
 end
@@ -112,11 +113,11 @@ end
 local function ask(self)
   local call, posting = self.call, self.posting
   call:note("sync", self.why or "no sync was triggered since")
-  local answer = post.request(posting)
+  local answer = sync.request(posting)
   if answer.outcome ~= "started" then
     -- The next look may show that it is done, or how to go on.
     local may_go_on = not call.is_single_pass
-      and (outcome.of(answer).look_again or posting.is_blind or answer.retry_at)
+      and (outcome.of(answer).look_again or posting.is_blind or answer.retry_after)
       and (answer.retry_after or 0) < call:time_left()
     if may_go_on and pause(self) then
       call:note("look", "the request was answered: " .. answer.outcome)
@@ -172,7 +173,7 @@ local function step(self)
   local call, posting = self.call, self.posting
   local client = call.client
   local memory = client.memory
-  local held_until = memory:held_until(call:now())
+  local held_until = call:held_until()
   if held_until then -- not even the record may be read
     return wait_out(call, {}, memory.held_as, held_until)
   end
@@ -181,8 +182,10 @@ local function step(self)
   if not found then
     return answer
   end
-  local _
-  _, found, answer = recover.settle(posting, found, answer)
+  if posting.unsettled then
+    local _
+    _, found, answer = recover.settle(posting, found, answer)
+  end
   local trigger = record.covering_trigger(found, call.since, memory)
   if trigger then
     local settled, failed = join(self, found, answer, trigger)
@@ -195,9 +198,9 @@ local function step(self)
   elseif found.sync_status == "in_progress" then
     return wait_for_the_other(self, answer)
   end
-  local name, retry_at = memory:refusal(call:now())
+  local name, ends = memory:refusal(call:now())
   if name then
-    local ended = wait_out(call, answer, name, retry_at)
+    local ended = wait_out(call, answer, name, ends)
     if ended and trigger then
       ended.outcome = "sync_failed" -- there is no time, or no wish, to wait for another
     end
@@ -214,24 +217,20 @@ end
 function ensure.call(client, given)
   client:check_open "ensure"
   local wanted = options.check("client:ensure", rules, given)
-  local since = wanted.since and wait.since(client, "ensure", wanted.since)
-  if since and wanted.max_age then
+  wanted.since = wanted.since and wait.since(client, "ensure", wanted.since)
+  if wanted.since and wanted.max_age then
     error("client:ensure: options 'since' and 'max_age' exclude each other", 2)
   end
-  local clocks, age = client.options, wanted.max_age or 0
-  local call = Call.new(client, "ensure", wanted.timeout or wait.default_timeout, {
-    since = since or { at = clocks.now() - age, clock = clocks.clock() - age },
-    is_single_pass = not wanted.wait,
-    on_progress = wanted.on_progress,
-    steps = {},
-  })
-  local self = { call = call, posting = post.new(call) }
+  wanted.since = wanted.since or client.options.clock() - (wanted.max_age or 0)
+  wanted.is_single_pass, wanted.steps = not wanted.wait, {}
+  local call = Call.new(client, "ensure", wanted)
+  local self = { call = call, posting = sync.new(call) }
   local answer
   repeat
     answer = step(self)
   until answer
   call:raise_mistake(answer)
-  return post.report(self.posting, answer)
+  return sync.report(self.posting, answer)
 end
 
 return ensure

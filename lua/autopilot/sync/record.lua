@@ -8,7 +8,6 @@
 -- means, a rule holds for every meaning, or says which one it takes.
 
 local answers = require "autopilot.graph.answer"
-local attempts = require "autopilot.sync.attempts"
 local dates = require "autopilot.base.dates"
 local json = require "autopilot.base.json"
 
@@ -105,24 +104,16 @@ function record.parse(body)
   }
 end
 
---- The end of the cooldown that follows from the record; nil when the record tells of no sync.
+--- The time from which the cooldown counts; nil when the record tells of no sync.
 --
 -- The sync action's page: called within 10 minutes of the previous sync, it answers 429. It does not
 -- say whether they count from the trigger or from the end of the sync, and a sync that the service
 -- starts by itself has no trigger stamp: the later of the two stamps is safe either way.
 ---@param found autopilot.SettingsRecord
----@param cooldown number seconds between two syncs; 0 switches this off
----@param margin number seconds on top
 ---@return number? seconds Unix seconds, service's clock
-function record.cooldown_until(found, cooldown, margin)
-  local latest = found.last_manual_trigger
-  if found.last_sync and (not latest or found.last_sync > latest) then
-    latest = found.last_sync
-  end
-  if not latest or cooldown <= 0 then
-    return nil
-  end
-  return latest + cooldown + margin
+function record.latest_stamp(found)
+  local trigger, last_sync = found.last_manual_trigger, found.last_sync
+  return trigger and last_sync and math.max(trigger, last_sync) or trigger or last_sync
 end
 
 --- Whether a sync was surely triggered at or after `since`.
@@ -170,39 +161,37 @@ end
 -- sync can have been triggered in the cooldown before. For any other sync only its trigger time counts,
 -- which is by the service's clock. If that leaves it uncertain, the result is nil.
 ---@param found autopilot.SettingsRecord
----@param since autopilot.Since? nil: any
+---@param since number? a moment of the client's clock; nil: any
 ---@param memory autopilot.TenantMemory
 ---@return number? trigger the service's clock
 function record.covering_trigger(found, since, memory)
   if not since then
     return found.last_manual_trigger
   end
-  local earliest, latest = memory.service_clock:to_service(since.at, since.clock, since.is_told)
-  local started_clock = memory.started_clock
-  -- The last condition fails only when a clock was set since.
-  if started_clock and since.clock <= started_clock and earliest <= memory.own_latest then
+  local earliest, latest = memory.service_clock:to_service(since)
+  local started_at = memory.started_at
+  -- The last condition fails only when the service's clock was set since.
+  if started_at and since <= started_at and earliest <= memory.own_latest then
     latest = math.min(latest, memory.own_earliest)
   end
-  if record.covers(found, latest) then
-    return found.last_manual_trigger
-  end
+  return record.covers(found, latest) and found.last_manual_trigger or nil
 end
 
 --- Whether the record tells that no sync was triggered at or after `since`. What this client started itself
 -- may be missing in a record that was read late.
 ---@param found autopilot.SettingsRecord
----@param since autopilot.Since? nil: any
+---@param since number? a moment of the client's clock; nil: any
 ---@param memory autopilot.TenantMemory
 ---@return boolean
 function record.shows_none(found, since, memory)
-  local trigger, started_clock = found.last_manual_trigger, memory.started_clock
-  local has_started = started_clock and (not since or started_clock >= since.clock)
+  local trigger, started_at = found.last_manual_trigger, memory.started_at
+  local has_started = started_at and (not since or started_at >= since)
   if has_started or not found.trigger_known then
     return false
   elseif not trigger or not since then
     return trigger == nil
   end
-  return trigger < (memory.service_clock:to_service(since.at, since.clock))
+  return trigger < (memory.service_clock:to_service(since))
 end
 
 --- How the sync ended that was triggered at `trigger`, as far as the record or one before it tells.
@@ -219,14 +208,6 @@ end
 
 -- ---- Reading it --------------------------------------------------------------------------------------
 
---- The answer of a read that was not made, because a Retry-After has not passed yet.
-local function held_back(client, retry_at)
-  return answers.not_sent(client, "throttled", {
-    retry_at = retry_at,
-    hint = "The service asked to be left alone for a while, so the status was not read.",
-  })
-end
-
 --- Removes the fields that only a request for a sync has. `answered_by` stays if an intermediary answered.
 local function as_of_read(answer)
   answer.delivered, answer.sends = nil, nil
@@ -241,11 +222,14 @@ end
 ---@return table answer the answer to the request, in the shape of a report
 function record.read_once(call, number)
   local client = call.client
-  local options, memory = client.options, client.memory
-  local _, clock = call:now()
-  local held_until = memory:held_until(options.now(), clock)
+  local memory, clock = client.memory, client.options.clock
+  local held_until = call:held_until()
   if held_until then
-    return nil, as_of_read(held_back(client, held_until))
+    return nil,
+      as_of_read(answers.not_sent(client, "throttled", {
+        retry_after = held_until - clock(),
+        hint = "The service asked to be left alone for a while, so the status was not read.",
+      }))
   end
   local answer, body = client.status_request:run(client, {
     deadline = call.deadline,
@@ -253,10 +237,10 @@ function record.read_once(call, number)
     waited_until = call.slept_until,
   })
   as_of_read(answer)
-  if answer.retry_at and answer.status then
-    memory:note_refused(answer.outcome, answer.retry_at, options.now())
+  if answer.retry_after and answer.status then
+    memory:note_refused(answer.outcome, answer.retry_after, clock())
     if client.shared then
-      client.shared:tell(options.now())
+      client.shared:tell()
     end
   end
   if not body then
@@ -275,7 +259,7 @@ function record.read_once(call, number)
   answer.last_manual_trigger = found.last_manual_trigger
   memory:note_record(found)
   if client.shared then
-    client.shared:exchange(options.now())
+    client.shared:tell()
   end
   return found, answer
 end
@@ -286,14 +270,13 @@ end
 ---@return table answer
 function record.read(call)
   local state = {}
-  local answer = attempts.run(call, state, function(_, number)
+  local answer = call:attempt(state, function(_, number)
     local found, answer = record.read_once(call, number)
     state.found = found
     local judged = not found and answer or nil
     if answer.outcome == "interrupted" then
       -- A read changes nothing, so it may be repeated even where its answer was lost.
-      judged =
-        { outcome = "unreachable", retry_after = answer.retry_after, retry_at = answer.retry_at }
+      judged = { outcome = "unreachable", retry_after = answer.retry_after }
     end
     return answer, judged
   end)

@@ -12,15 +12,16 @@
 -- client triggered a sync: either less than two round trips before we sent (less than a second, if no
 -- second read can be made), or while our request was under way.
 
+local answers = require "autopilot.graph.answer"
 local outcome = require "autopilot.sync.outcome"
 local record = require "autopilot.sync.record"
 
 local recover = {}
 
 ---@class autopilot.Unsettled requests of a call that may have started a sync
----@field since autopilot.Since when the first was sent
+---@field since number when the first was sent, on the client's clock
 ---@field earliest number? the same on the service's clock, if that was known then
----@field sent_last autopilot.Since when the last was sent
+---@field sent_last number when the last was sent, on the client's clock
 ---@field took number seconds after which the last one ended without an answer
 ---@field seen number? the latest stamp that is known to be from before them
 
@@ -44,12 +45,12 @@ local function keep_open(posting, answer, seen)
   if answer.delivered ~= "unknown" and (answer.sends or 0) <= 1 then
     return
   end
-  local service_clock, sent = posting.call.client.service_clock, posting.sent
+  local service_clock, sent = posting.call.client.service_clock, posting.sent.at
   local open = posting.unsettled
   if not open then
     open = { since = sent, seen = seen or nil }
     if service_clock:is_known() then
-      open.earliest = service_clock:to_service(sent.at, sent.clock)
+      open.earliest = service_clock:to_service(sent)
     end
     posting.unsettled = open
   end
@@ -59,8 +60,7 @@ end
 --- Whether a stamp counts as later than our sending, and whether that is certain.
 local function counts(posting, stamp)
   local open = posting.unsettled
-  local since = open.since
-  local earliest, latest = posting.call.client.service_clock:to_service(since.at, since.clock)
+  local earliest, latest = posting.call.client.service_clock:to_service(open.since)
   if not stamp or stamp < math.max(earliest, open.earliest or earliest) then
     return false, false
   end
@@ -78,8 +78,7 @@ local function look_closer(posting, found, took)
     return nil
   end
   local options = call.client.options
-  -- The time since our request was sent is measured by the monotonic clock.
-  local passed = options.clock() - open.since.clock
+  local passed = options.clock() - open.since
   local shows = found.last_manual_trigger + passed + 2 * took
   local seconds = math.ceil(shows) - shows
   if seconds + 2 * took >= call:time_left() then
@@ -111,27 +110,28 @@ function recover.settle(posting, found, answer)
   end
   local client = posting.call.client
   local memory, service_clock = client.memory, client.service_clock
-  memory:note_proven(open.since.at, open.since.clock, stamp)
+  memory:note_proven(open.since, stamp)
   memory:note_record(found)
   posting.unsettled = nil
-  local sent = open.sent_last
-  local under_way_from, under_way_until = service_clock:to_service(sent.at, sent.clock)
+  local under_way_from, under_way_until = service_clock:to_service(open.sent_last)
   under_way_until = under_way_until + open.took
-  local _, latest = service_clock:to_service(client.options.now())
+  local _, latest = service_clock:to_service(client.options.clock())
   local was_under_way = stamp >= under_way_from and stamp <= under_way_until
   -- A stamp from the future says that the clocks cannot be compared, as does an unknown clock.
   local is_comparable = service_clock:is_known() and stamp <= latest
-  posting.has_arrived = posting.has_arrived or was_under_way or not is_comparable
+  if was_under_way or not is_comparable then
+    posting.delivered = "yes"
+  end
   return true, found, answer
 end
 
 --- Gives the answer of the lost request the outcome that the record shows, and clears its fields about
 -- the failure.
-local function set_outcome(answer, name, retry_at, retry_after)
+local function set_outcome(client, answer, name, seconds)
   answer.outcome = name
   answer.answered_by = nil -- it follows from the record, not from an answer to the request
   answer.network, answer.error, answer.hint = nil, nil, nil
-  answer.retry_at, answer.retry_after = retry_at, retry_after
+  answers.set_retry(client, answer, seconds)
 end
 
 --- How the service would refuse another request now, nil when it would not; and the end of the cooldown.
@@ -162,17 +162,17 @@ local function look(posting, answer, is_lost)
   local is_settled
   is_settled, found = recover.settle(posting, found, of_read)
   if is_settled then
-    set_outcome(answer, "started")
+    set_outcome(client, answer, "started")
     answer.confirmed_by = "status"
     return nil
   elseif is_lost then
-    local now = client.options.now()
+    local now = client.options.clock()
     local name, ends = refusal_of(client, found, now)
     if not name then
       -- The lost request started nothing, so asking again cannot start a second sync.
       return { outcome = "unreachable" }
     end
-    set_outcome(answer, name, ends, ends and ends - now)
+    set_outcome(client, answer, name, ends and ends - now)
   end
   return answer
 end
@@ -210,7 +210,7 @@ end
 ---@param seen number? the latest trigger's stamp that was known when the wait for it began
 ---@return boolean is_its_answer false: it started nothing, and this call has to ask
 function recover.of_another(posting, result, seen)
-  local own, answer, has_arrived = posting.unsettled, result.answer, posting.has_arrived
+  local own, answer, delivered = posting.unsettled, result.answer, posting.delivered
   posting.unsettled = own
     or {
       since = result.unread_since,
@@ -228,9 +228,9 @@ function recover.of_another(posting, result, seen)
   if judged then
     return judged == answer or answer.unread
   end
-  answer.delivered = posting.has_arrived and "yes" or answer.delivered
+  answer.delivered = posting.delivered == "yes" and "yes" or answer.delivered
   if not own then
-    posting.has_arrived = has_arrived -- no request of this call's own was under way
+    posting.delivered = delivered -- no request of this call's own was under way
   end
   return true
 end

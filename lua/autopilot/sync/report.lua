@@ -3,10 +3,8 @@
 -- The fields are filled in where their values are known; the table that carries them until then is called
 -- an answer.
 
-local lazy = require "autopilot.base.lazy"
+local hint_of = require("autopilot.base.lazy") "autopilot.graph.hint"
 local outcome = require "autopilot.sync.outcome"
-
-local hint_of = lazy "autopilot.sync.hint"
 
 local report = {}
 
@@ -98,12 +96,14 @@ end
 ---@param fields table
 ---@return autopilot.Report
 function report.seal(fields)
-  fields.is_transient, fields.sends = nil, nil -- told for each attempt
+  fields.sends = nil -- told for each attempt
+  fields.is_transient, fields.free_at = nil, nil
   local row = outcome.of(fields)
   if row.name then
     fields.ok = row.ok
     if not row.ok then
-      fields.hint = fields.hint or hint_of(fields.outcome, fields.error, fields.network)
+      local hint = fields.hint or hint_of(fields.outcome, fields.error, fields.network)
+      fields.hint = hint or row.hint
     end
   end
   return setmetatable(fields, Report)

@@ -1,126 +1,130 @@
---- How far the service's clock is ahead of ours, as far as its `Date` headers tell.
+--- The clocks of a client. Inside the library a moment is a number of seconds on the client's steady clock
+-- (its option `clock`), which nobody can set. Here such moments are translated: to and from the service's
+-- clock, as far as its `Date` headers tell it, and to and from Unix time, in which options, reports and
+-- stores tell moments.
 --
 -- A `Date` has whole seconds and the answer travels for a while, so one answer gives a range, not a number;
 -- each further answer narrows it. Where a stamp of the service is compared with a moment of ours, that end
 -- of the range is taken which cannot turn an open question into a claim.
---
--- The range is that of the monotonic clock, because Unix time may be set at any moment. Moments that are
--- known as Unix time only are translated as the two clocks were set at the last answer.
-
----@class autopilot.Since a moment, by both clocks of the client: its Unix time may be set meanwhile
----@field at number Unix time, as it was shown then
----@field clock number the same on the client's monotonic clock
----@field is_told boolean? the caller has told its Unix time, at which that clock may have been set otherwise
 
 ---@class autopilot.ServiceClock
----@field options { now: fun(): number, clock: fun(): number }
----@field lower number the service is at least so many seconds ahead of the monotonic clock
----@field upper number and at most so many; before any answer infinity either way
----@field learnt_at number when that was learnt last, on the monotonic clock
----@field ahead number? how far Unix time was ahead of the monotonic clock at the last answer
----@field set autopilot.Since? when it was noticed last that Unix time had been set
+---@field package options { now: fun(): number, clock: fun(): number }
+---@field package lower number the service is at least so many seconds ahead of the steady clock
+---@field package upper number and at most so many; before any answer infinity either way
+---@field package learnt_at number? when that was learnt last; nil before any answer
+---@field package ahead number how far Unix time was ahead of the steady clock when it was read last
+---@field package ahead_before number the same before Unix time was set last
+---@field package set_at number when it was noticed last that Unix time had been set
 local ServiceClock = {}
 ServiceClock.__index = ServiceClock
 
 -- The clock of a computer that is not corrected gains or loses at most so much (some seconds a day).
 local drift = 1e-4
 
--- Seconds by which Unix time and the monotonic clock may drift apart without one having been set.
+-- Seconds by which Unix time and the steady clock may drift apart without one having been set.
 local least_step = 1
 
----@param options { now: fun(): number, clock: fun(): number } our clocks: Unix seconds, monotonic seconds
+--- How far Unix time is ahead of the steady clock. Unix time is read first: what passes between the two
+-- readings makes a moment earlier, never later.
+local function unix_ahead(options)
+  local now = options.now()
+  return now - options.clock()
+end
+
+---@param options { now: fun(): number, clock: fun(): number } our clocks: Unix seconds, steady seconds
 ---@return autopilot.ServiceClock
 function ServiceClock.new(options)
+  local ahead = unix_ahead(options)
   return setmetatable({
     options = options,
     lower = -math.huge,
     upper = math.huge,
-    learnt_at = 0,
+    ahead = ahead,
+    ahead_before = ahead,
+    set_at = -math.huge,
   }, ServiceClock)
 end
 
---- The range for another moment than the one at which it was learnt.
-local function range_at(self, clock)
-  local slack = drift * math.abs(clock - self.learnt_at)
-  return self.lower - slack, self.upper + slack
+-- ---- Unix time ---------------------------------------------------------------------------------------
+
+--- A moment as Unix time, as that is set now.
+---@param moment number
+---@return number seconds
+function ServiceClock:to_unix(moment)
+  return moment + unix_ahead(self.options)
 end
 
---- How far Unix time is ahead of the monotonic clock: at the last answer, else now.
-local function unix_ahead(self)
-  return self.ahead or self.options.now() - self.options.clock()
+--- A Unix time as a moment: the earliest and the latest that it can be. They differ where Unix time has been
+-- set, and it is not known whether the time was told before that.
+---@param seconds number Unix time
+---@return number earliest, number latest
+function ServiceClock:of_unix(seconds)
+  local ahead = unix_ahead(self.options)
+  if math.abs(ahead - self.ahead) > least_step then
+    self.ahead_before, self.set_at = self.ahead, self.options.clock()
+  end
+  self.ahead = ahead
+  local moment = seconds - ahead
+  if moment >= self.set_at then
+    return moment, moment
+  end
+  local before = math.min(seconds - self.ahead_before, self.set_at)
+  return math.min(moment, before), math.max(moment, before)
+end
+
+-- ---- The service's clock -----------------------------------------------------------------------------
+
+--- How far the service's clock was ahead of ours at a moment: at least, and at most. Without any answer yet
+-- Unix time, as it is set now, is taken to agree with it.
+local function range_at(self, moment)
+  if not self.learnt_at then
+    local ahead = unix_ahead(self.options)
+    return ahead, ahead
+  end
+  local slack = drift * math.abs(moment - self.learnt_at)
+  return self.lower - slack, self.upper + slack
 end
 
 --- Learns from an answer.
 ---@param date number the `Date` header as Unix time (RFC 9110 section 6.6.1: whole seconds)
----@param elapsed number seconds from sending to receiving, measured by the monotonic clock
----@param received number when the answer had come, our Unix time
----@param clock number the same on our monotonic clock
+---@param elapsed number seconds from sending to receiving
+---@param received number when the answer had come
 ---@return number earliest when the request was sent, on the service's clock, at the earliest
 ---@return number latest when the answer had come, on the service's clock, at the latest
-function ServiceClock:observe(date, elapsed, received, clock)
+function ServiceClock:observe(date, elapsed, received)
   -- The answer was made after we sent and before we received, in the second that `date` names.
-  local lower = date - clock
+  local lower = date - received
   local upper = lower + 1 + elapsed
-  local known_lower, known_upper = range_at(self, clock)
-  if lower <= known_upper and upper >= known_lower then
-    lower, upper = math.max(lower, known_lower), math.min(upper, known_upper)
-  end -- else the service's clock was set, and only the newest counts
-  self.lower, self.upper, self.learnt_at = lower, upper, clock
-  local ahead = received - clock
-  if self.ahead and math.abs(ahead - self.ahead) > least_step then
-    self.set = { at = received, clock = clock }
+  if self.learnt_at then
+    local known_lower, known_upper = range_at(self, received)
+    if lower <= known_upper and upper >= known_lower then
+      lower, upper = math.max(lower, known_lower), math.min(upper, known_upper)
+    end -- else the service's clock was set, and only the newest counts
   end
-  self.ahead = ahead
-  return clock - elapsed + lower - drift * elapsed, clock + upper
+  self.lower, self.upper, self.learnt_at = lower, upper, received
+  return received - elapsed + lower - drift * elapsed, received + upper
 end
 
 --- Whether any answer told the service's time yet.
 ---@return boolean
 function ServiceClock:is_known()
-  return self.ahead ~= nil
+  return self.learnt_at ~= nil
 end
 
---- A moment of ours on the service's clock: the earliest and the latest it can be. Without any answer yet
--- Unix time, as it is set now, is taken to agree with it.
---
--- A Unix time that the caller told before it was set cannot be translated any more; the moment when that
--- was noticed stands in for it, since less can be proved of a later moment.
----@param moment number Unix time, as it was shown then
----@param clock number? the same on our monotonic clock, if that was read
----@param is_told boolean? the caller told that Unix time
+--- A moment on the service's clock: the earliest and the latest it can be.
+---@param moment number
+---@return number earliest, number latest Unix time
+function ServiceClock:to_service(moment)
+  local lower, upper = range_at(self, moment)
+  return moment + lower, moment + upper
+end
+
+--- A moment of the service's clock: the earliest and the latest it can be on ours.
+---@param seconds number Unix time
 ---@return number earliest, number latest
-function ServiceClock:to_service(moment, clock, is_told)
-  local ahead = unix_ahead(self)
-  clock = clock or moment - ahead
-  if not self:is_known() then
-    return clock + ahead, clock + ahead
-  end
-  local set = self.set
-  if is_told and set and math.abs(moment - clock - ahead) <= least_step then
-    clock = math.max(clock, set.clock)
-  end
-  local lower, upper = range_at(self, clock)
-  return clock + lower, clock + upper
-end
-
---- A moment that the caller told, as the clocks are set now.
----@param moment number Unix time
----@return autopilot.Since
-function ServiceClock:since(moment)
-  local options = self.options
-  moment = math.max(moment, self.set and self.set.at or moment)
-  return { at = moment, clock = options.clock() - (options.now() - moment), is_told = true }
-end
-
---- A moment of the service on our clock: the earliest and the latest it can be.
----@param moment number Unix time
----@return number earliest, number latest
-function ServiceClock:to_client(moment)
-  if not self:is_known() then
-    return moment, moment
-  end
-  local ahead = unix_ahead(self)
-  return moment - self.upper + ahead, moment - self.lower + ahead
+function ServiceClock:of_service(seconds)
+  local lower, upper = range_at(self, self.learnt_at)
+  return seconds - upper, seconds - lower
 end
 
 return ServiceClock

@@ -19,7 +19,7 @@ local rules = { deadline = { type = "number", above = 0 } }
 --- Adds what follows from the record, and from what the client knows besides: a record that was read
 -- late does not show the last sync yet.
 local function add_readiness(client, answer, found)
-  local now = client.options.now()
+  local now = client.options.clock()
   local _, service_now = client.service_clock:to_service(now)
   answer.service_time = answer.service_date or service_now
   answer.cooldown_until = client.memory:cooldown_until()
@@ -37,8 +37,7 @@ local status = {}
 ---@return autopilot.Report? failure
 function status.call(client, given)
   client:check_open "status"
-  local wanted = options.check("client:status", rules, given)
-  local call = Call.new(client, "status", wanted.deadline)
+  local call = Call.new(client, "status", options.check("client:status", rules, given))
   local found, answer = record.read(call)
   call:raise_mistake(answer)
   if found then

@@ -1,9 +1,277 @@
---- `client:sync`: asks the service for a sync, and with `wait` waits until it has completed.
+--- `client:sync`, and the requests for a sync that one call makes, also within `ensure`: one attempt, all attempts,
+-- and what is known of all of them together.
+--
+-- The retry loop is in `call`, one request in `autopilot.graph.request`, and what follows after a lost
+-- answer in `recover`.
 
 local Call = require "autopilot.sync.call"
-local completion = require("autopilot.base.lazy") "autopilot.sync.wait"
+local lazy = require "autopilot.base.lazy"
 local options = require "autopilot.base.options"
-local post = require "autopilot.sync.post"
+local outcome = require "autopilot.sync.outcome"
+local report = require "autopilot.sync.report"
+
+local answers = lazy "autopilot.graph.answer"
+local completion = lazy "autopilot.sync.wait"
+local recover = lazy "autopilot.sync.recover"
+
+local sync = {}
+
+---@class autopilot.Posting: autopilot.RequestArguments what became of a call's requests for a sync, and how the next
+--- one is to be made
+---@field call autopilot.Call
+---@field attempts autopilot.Attempt[] one for each time that a request was to be sent
+---@field client_request_id string? for the next request
+---@field delay number seconds waited before the next one
+---@field sent autopilot.SentRequest? the last request that was sent
+---@field last_answer table? the answer to it
+---@field delivered "yes"|"no"|"unknown" whether the service received any: one that arrived outweighs the others
+---@field has_posted boolean? any was sent
+---@field unsettled autopilot.Unsettled? those of which it is not known whether they started a sync
+---@field is_unread boolean? the record was not read since the last of those
+---@field is_blind boolean? the record could not be read after the last request, whose answer was lost
+---@field lease autopilot.Lease? its claim of the tenant, where a store is shared
+---@field instead table? the answer to another call's request, which was taken in place of one of this call
+---@field joined_attempts integer? how many another call had made, whose answer was taken
+
+local Posting = {}
+Posting.__index = Posting
+
+---@param call autopilot.Call
+---@return autopilot.Posting
+function sync.new(call)
+  return setmetatable({
+    call = call,
+    attempts = {},
+    delivered = "no",
+    client_request_id = call.client_request_id,
+    deadline = call.deadline,
+    delay = 0,
+  }, Posting)
+end
+
+-- ---- One attempt -------------------------------------------------------------------------------------
+
+--- What the service would answer, as far as the client knows, or nil when it is worth asking.
+---@param posting autopilot.Posting
+---@return table? answer
+function sync.known_refusal(posting)
+  local client = posting.call.client
+  local name, ends = client.memory:refusal(posting.call:now())
+  local seconds = ends and ends - client.options.clock()
+  return name and answers.not_sent(client, name, { retry_after = seconds })
+end
+
+--- Adds what an answer means for a sync: 204, 409 and a 429 without Retry-After have a meaning of their own.
+local function interpret(client, answer, sent)
+  if not answer.outcome then -- the expected status
+    answer.outcome, answer.delivered, answer.confirmed_by = "started", "yes", "response"
+    client.memory:note_started(sent.at, sent.received_at, sent.earliest, sent.latest)
+  elseif answer.status == 409 and answer.outcome == "rejected" then
+    answer.outcome, answer.hint = "in_progress", nil
+  elseif answer.outcome == "throttled" and not answer.retry_after then
+    answer.outcome = "cooldown"
+  end
+end
+
+local rank = { no = 1, unknown = 2, yes = 3 }
+
+--- The one of two values of `delivered` that outweighs the other.
+local function outweighing(one, other)
+  return rank[other] > rank[one] and other or one
+end
+
+--- With a store only the holder of the tenant's claim sends the request.
+---@return table? answer
+function Posting:before()
+  local shared = self.call.client.shared
+  self.instead = shared and shared.claim.gate(self) or nil
+  return self.instead
+end
+
+--- Completes the answer to a request, and adds it to the list of attempts.
+---@param answer table
+---@param sent autopilot.SentRequest? nil where nothing was sent
+function Posting:after(answer, sent)
+  if sent then
+    self.sent, self.client_request_id = sent, nil
+    interpret(self.call.client, answer, sent)
+  end
+  self.delivered = outweighing(self.delivered, answer.delivered)
+  self.has_posted = self.has_posted or answer.sends > 0
+  local list = self.attempts
+  list[#list + 1] = {
+    number = #list + 1,
+    outcome = answer.outcome,
+    status = answer.status,
+    delivered = answer.delivered,
+    sends = answer.sends,
+    delay = self.delay,
+    elapsed = answer.elapsed or 0,
+    request_id = answer.request_id,
+    client_request_id = answer.client_request_id,
+    network = answer.network,
+  }
+  self.delay = 0 -- a second request with another token follows at once
+end
+
+--- Adds the end of the cooldown to a 429 without Retry-After, where an earlier answer or the record tells it.
+local function add_cooldown_end(call, answer)
+  local now, memory = call.client.options.clock(), call.client.memory
+  local ends = answer.outcome == "cooldown" and memory:cooldown_end(now)
+  if ends and memory:known_end() > now then
+    answers.set_retry(call.client, answer, ends - now)
+  end
+end
+
+--- What the policy is to judge a failed attempt by: with the time for which the client knows that
+-- another would be refused, also where the answer itself names none.
+local function with_known_end(call, judged)
+  local client = call.client
+  local name, ends = client.memory:refusal(call:now())
+  if not name or judged.retry_after or call.force then
+    return judged
+  end
+  local seconds = ends - client.options.clock()
+  return { outcome = judged.outcome, status = judged.status, retry_after = seconds }
+end
+
+--- Learns from a request that started nothing, as far as is known, and finds out what became of it.
+---@param seen number|false the latest trigger's stamp that was known before it
+---@return table? judged
+local function after_failure(posting, answer, seen)
+  local call = posting.call
+  local client = call.client
+  if answer.status then
+    -- A cooldown that was waited out is over, also where the sleep ended a moment early.
+    local received_at = math.max(posting.sent.received_at, call.slept_until or -math.huge)
+    client.memory:note_refused(answer.outcome, answer.retry_after, received_at)
+  end
+  if client.shared then
+    client.shared:tell()
+    client.shared.claim.settle(posting)
+  end
+  local judged = recover.run(posting, answer, seen)
+  if judged then
+    add_cooldown_end(call, answer)
+    judged = with_known_end(call, judged)
+  end
+  return judged
+end
+
+--- Takes an answer that came without a request of this call: another call's answer, or a known refusal.
+local function in_place_of_request(posting, answer)
+  local is_blind = answer.unread
+  posting.is_blind = is_blind or posting.is_blind
+  answer.unread = nil
+  if answer.outcome == "started" or answer.gave_up then
+    return answer
+  end
+  return answer, with_known_end(posting.call, is_blind and recover.unread or answer)
+end
+
+--- One attempt: asks the service, unless the client knows the answer.
+---@return table answer
+---@return table? judged what the policy is to judge by; nil: no other attempt is to be made
+---@return integer? counts_as the number of attempts, where another call's answer was taken
+local function try(posting, number, delay)
+  local call = posting.call
+  local client = call.client
+  local memory, shared = client.memory, client.shared
+  if shared then
+    shared:learn()
+  end
+  local refusal = not call.force and sync.known_refusal(posting)
+  if refusal then
+    return refusal, refusal, posting.joined_attempts
+  end
+  local seen = memory.newest_trigger
+  posting.delay, posting.retry_attempt, posting.waited_until = delay, number - 1, call.slept_until
+  posting.instead = nil
+  local answer = client.sync_request:run(client, posting)
+  if (answer.sends or 0) > 0 then
+    posting.last_answer = answer
+  end
+  if answer == posting.instead then
+    local judged
+    answer, judged = in_place_of_request(posting, answer)
+    return answer, judged, posting.joined_attempts
+  elseif answer.outcome == "started" or answer.mistake then
+    return answer
+  end
+  return answer, after_failure(posting, answer, seen), posting.joined_attempts
+end
+
+--- Before the call waits for its next attempt.
+local function before_wait(posting, answer, seconds)
+  local shared = posting.call.client.shared
+  if shared then
+    shared.claim.pause(posting, answer, seconds)
+  else
+    posting.sent = nil -- thousands may sleep, and need not keep it
+  end
+end
+
+-- ---- All attempts ------------------------------------------------------------------------------------
+
+--- Completes an answer by what is known of all attempts together. Where the last request could not be sent
+-- but one before it was, or may have been, that one's answer is taken.
+local function sum_up(posting, answer)
+  if answer.confirmed_by == "response" then
+    return answer -- earlier attempts make no difference
+  end
+  -- As long as one may have arrived the answer is not "no".
+  answer.delivered = outweighing(posting.delivered, answer.joined and answer.delivered or "no")
+  local last = posting.last_answer
+  if answer.outcome ~= "unreachable" or answer.delivered == "no" then
+    return answer
+  elseif last and answer.delivered == "yes" then
+    last.delivered, last.gave_up = "yes", answer.gave_up
+    posting.call:refresh(last)
+    return last
+  end
+  answer.outcome, answer.answered_by, answer.hint = "interrupted", nil, nil
+  return answer
+end
+
+--- Asks for a sync, as often as the policy says; with `is_single_pass` once.
+---@param posting autopilot.Posting
+---@return table answer in the shape of a report
+function sync.request(posting)
+  local call, client = posting.call, posting.call.client
+  local answer = call.is_single_pass and try(posting, 1, 0)
+    or call:attempt(posting, try, before_wait)
+  answer = sum_up(posting, answer)
+  if client.shared then
+    client.shared.claim.finish(posting, answer)
+  end
+  return answer
+end
+
+local hint_of_late = "The time was over before the request could be sent: allow more."
+
+--- Makes the answer, which may be a read's, the report of the whole call.
+---@param posting autopilot.Posting
+---@param answer table
+---@return autopilot.Report? report
+---@return autopilot.Report? failure
+function sync.report(posting, answer)
+  if answer.confirmed_by ~= "response" then
+    answer = sum_up(posting, answer)
+    local network = answer.network
+    local is_late = answer.outcome == "unreachable" and network and network.name == "DEADLINE"
+    if is_late and posting.call.name == "ensure" then
+      answer.outcome, answer.hint = "timed_out", hint_of_late -- nothing is wrong with the network
+    end
+    if not posting.attempts[1] and outcome.of(answer).source == "record" then
+      answer.answered_by = "client"
+    elseif answer.answered_by == "client" and not answer.joined and posting.has_posted then
+      answer.answered_by = nil
+    end
+  end
+  return report.finish(posting.call, answer, posting.attempts)
+end
+
+-- ---- The method -------------------------------------------------------------------------------------
 
 local rules = {
   deadline = { type = "number", above = 0 },
@@ -21,8 +289,6 @@ local rules = {
   },
 }
 
-local sync = {}
-
 ---@param client autopilot.Client
 ---@param given { deadline: number?, wait: boolean?, force: boolean?, client_request_id: string?, on_progress: function? }?
 ---@return autopilot.Report? report
@@ -30,14 +296,14 @@ local sync = {}
 function sync.call(client, given)
   client:check_open "sync"
   local wanted = given == nil and {} or options.check("client:sync", rules, given)
-  local call = Call.new(client, "sync", wanted.deadline, wanted)
-  local posting = post.new(call, wanted.client_request_id)
-  local answer = post.request(posting)
-  if wanted.wait and answer.outcome == "started" then
+  local call = Call.new(client, "sync", wanted)
+  local posting = sync.new(call)
+  local answer = sync.request(posting)
+  if call.wait and answer.outcome == "started" then
     answer = completion.after_start(call, answer)
   end
   call:raise_mistake(answer)
-  return post.report(posting, answer)
+  return sync.report(posting, answer)
 end
 
 return sync

@@ -18,7 +18,7 @@ wait.default_timeout = 3600
 
 wait.rules = {
   since = { type = "number", min = 0 },
-  timeout = { type = "number", above = 0 },
+  timeout = { type = "number", default = wait.default_timeout, above = 0 },
   on_progress = { type = "function" },
 }
 
@@ -38,17 +38,18 @@ local most_token_errors = 3
 ---@field remaining number? seconds of the cooldown that is waited out
 ---@field next_read number seconds until the record is read again
 
---- The option `since` as a time on both clocks. Raises, at the line that called the method, if it is in the
--- future.
+--- The option `since` as a moment of the client's clock. Raises, at the line that called the method, if it is
+-- in the future. Of two moments that it can be, less can be proved of the later.
 ---@param client autopilot.Client
 ---@param method string
 ---@param since number Unix time of the client's clock
----@return autopilot.Since
+---@return number
 function wait.since(client, method, since)
   if since > client.options.now() then
     error(("client:%s: option 'since' must not be in the future"):format(method), 3)
   end
-  return client.service_clock:since(since)
+  local _, latest = client.service_clock:of_unix(since)
+  return latest
 end
 
 --- Sleeps before the next read; false if no time would be left for the read. The sleep is shortened so that a
@@ -113,7 +114,7 @@ end
 
 --- Waits until a sync triggered at or after `since` has completed.
 ---@param call autopilot.Call with a deadline
----@param since autopilot.Since? nil: the last one that was triggered
+---@param since number? a moment of the client's clock; nil: the last one that was triggered
 ---@param first_wait number? seconds before the first read
 ---@param last_read table? an answer from before, which tells the status until another read succeeds
 ---@return table answer with outcome `completed`, `sync_failed`, `timed_out` or a read's failure
@@ -163,8 +164,9 @@ end
 ---@param started table the answer to the request that started it
 ---@return table answer
 function wait.after_start(call, started)
-  local since = call.client.memory:since_own()
-  local answer = wait.await(call:within(wait.default_timeout), since, first_interval, started)
+  local client = call.client
+  call.deadline = call.deadline or client.options.clock() + wait.default_timeout
+  local answer = wait.await(call, client.memory.started_at, first_interval, started)
   answer.delivered, answer.confirmed_by = started.delivered, started.confirmed_by
   answer.answered_by, answer.joined = started.answered_by, started.joined
   return answer
@@ -178,13 +180,11 @@ end
 function wait.call(client, given)
   client:check_open "wait"
   local wanted = options.check("client:wait", wait.rules, given)
-  local since = wanted.since and wait.since(client, "wait", wanted.since)
-    or client.memory:since_own()
-  local call = Call.new(client, "wait", wanted.timeout or wait.default_timeout, {
-    on_progress = wanted.on_progress,
-    steps = {},
-  })
-  local answer = wait.await(call, since)
+  wanted.since = wanted.since and wait.since(client, "wait", wanted.since)
+    or client.memory.started_at
+  wanted.steps = {}
+  local call = Call.new(client, "wait", wanted)
+  local answer = wait.await(call, call.since)
   call:raise_mistake(answer)
   return report.finish(call, answer)
 end

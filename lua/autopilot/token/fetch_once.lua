@@ -85,7 +85,7 @@ return function(leases, key, ask, fetch)
     local lease = leases:take(key, default_timeout)
     local how, seen
     if not lease then
-      how, seen = leases:wait(key, ask)
+      how, seen = leases:wait(key, { sleep = ask.sleep, now = ask.now, seconds = time_left(ask) })
     end
     local results = how == "over" and seen and seen.lease and seen.lease.result
     if lease or how == "inside" then

@@ -8,7 +8,6 @@ local core = require "autopilot.core"
 local contract = require "autopilot.store.contract"
 local json = require "autopilot.base.json"
 local life = require "autopilot.token.life"
-local merged = require "autopilot.base.merged"
 local protected_call = require "autopilot.base.protected_call"
 local sealed_text = require "autopilot.token.sealed_text"
 
@@ -76,15 +75,17 @@ end
 --- The token in the store that is fresh, which another process may put there meanwhile; or else the lease to ask
 -- the provider for one. Neither comes where the store fails, or where there is no more time to wait.
 local function look_or_take(self, key, ask)
-  local claim, waiting = key .. ":claim", merged(ask, { longest = lease_time + margin })
+  local claim = key .. ":claim"
   local kept, is_fresh, lease, message
   for _ = 1, most_tries do
     kept, is_fresh = look(self, key, ask)
     if is_fresh or lease then
       break
     end
-    local left = ask.deadline and ask.deadline - ask.now() or lease_time
+    local left = ask.deadline and ask.deadline - ask.now() or math.huge
     lease, message = self.leases:take(claim, math.max(0, math.min(left, lease_time)) + margin)
+    local waiting =
+      { sleep = ask.sleep, now = ask.now, seconds = math.min(left, lease_time + margin) }
     if not lease and (message ~= "exists" or self.leases:wait(claim, waiting) ~= "over") then
       break
     end

@@ -2,7 +2,6 @@
 
 local Call = require "autopilot.sync.call"
 local access_token = require "autopilot.graph.access_token"
-local attempts = require "autopilot.sync.attempts"
 local answers = require "autopilot.graph.answer"
 local bearer = require "autopilot.graph.bearer"
 local client_of = require "autopilot.cli.client"
@@ -29,7 +28,7 @@ local token = {
 -- report if there is no token, or none that permits a sync.
 local function obtain(client)
   local call, text = Call.new(client, "token"), nil
-  local answer = attempts.run(call, nil, function()
+  local answer = call:attempt(nil, function()
     local failure, is_vouched
     text, failure, is_vouched = bearer.token(client, { waited_until = call.slept_until })
     failure = failure or bearer.misfit(client, text, true, is_vouched)
