@@ -102,10 +102,6 @@ local function facts_of(client, token)
   end
   local facts = access_token.of(token)
   facts.misdirected = access_token.misdirected(facts, client.tenant or nil, client.audience or nil)
-  facts.unpermitted = {
-    [true] = access_token.unpermitted(facts, true),
-    [false] = access_token.unpermitted(facts, false),
-  }
   facts.fits_header = core.is_header_text(token)
   client.facts_of, client.facts = token, facts
   return facts, true
@@ -119,7 +115,7 @@ end
 ---@return autopilot.TokenFailure?
 function bearer.misfit(client, token, is_sync, is_vouched)
   local facts, is_new = facts_of(client, token)
-  local unpermitted = facts.unpermitted[is_sync]
+  local unpermitted = access_token.unpermitted(facts, is_sync)
   local wrong = facts.misdirected
     or (not is_vouched and access_token.expired(facts, client.options.now()))
     or unpermitted
