@@ -32,10 +32,9 @@ static long decode(const char *text, size_t length, char *bytes) {
         if (width >= 8) {
             width -= 8;
             bytes[count++] = (char)(bits >> width & 0xff);
-            bits &= (1U << width) - 1;
         }
     }
-    return bits == 0 ? count : -1;
+    return (bits & ((1U << width) - 1)) == 0 ? count : -1;
 }
 
 static int base64_decode(lua_State *L) {
