@@ -54,9 +54,10 @@ function Gates.new(loop, given, retry_budget, tell)
   }, Gates)
 end
 
---- The gate of a host.
----@param host string scheme, name and port
-function Gates:of(host)
+--- The gate of the host in a URL.
+---@param url string
+function Gates:of(url)
+  local host = url:match "^%a+://[^/]*" or url
   local gate = self.by_host[host]
   if not gate then
     gate = setmetatable({

@@ -8,6 +8,7 @@ local Loop = require "autopilot.fleet.loop"
 local Tenants = require "autopilot.fleet.tenants"
 local is_interrupt = require "autopilot.base.interrupt"
 local merged = require "autopilot.base.merged"
+local options = require "autopilot.base.options"
 local protected_call = require "autopilot.base.protected_call"
 local reports = require "autopilot.fleet.reports"
 local resume = require "autopilot.fleet.resume"
@@ -33,8 +34,7 @@ local most_empty_sleeps = 100
 
 --- An option that may be a function of the tenant.
 local function value_for(task, given)
-  local metatable = getmetatable(given)
-  if type(given) == "function" or (type(metatable) == "table" and metatable.__call ~= nil) then
+  if options.is_callable(given) then
     return given(task.tenant)
   end
   return given
@@ -107,26 +107,34 @@ local function complete_options(fleet, given, id)
   return made
 end
 
--- Options in which clients of the same service may differ; and options whose tables may be new for each.
-local is_own, is_table = { token = true, tenant = true }, { http = true, timeout = true }
+-- Options whose tables may be new for each tenant.
+local are_tables = { http = true, timeout = true }
 
---- Whether each option of one table has the same value in the other.
-local function is_within(given, other)
+--- Whether two tables of options are the same, but for the token and the tenant.
+local function are_same(given, known)
+  local more = 0 -- fields in `given` than in `known`
   for name, value in pairs(given) do
-    local known = other[name]
-    local are_tables = is_table[name] and type(value) == "table" and type(known) == "table"
-    local is_same = value == known or is_own[name]
-    if not is_same and not (are_tables and is_within(value, known) and is_within(known, value)) then
+    local other = known[name]
+    local is_own = name == "token" or name == "tenant"
+    local is_same_table = are_tables[name]
+      and type(value) == "table"
+      and type(other) == "table"
+      and are_same(value, other)
+    if value ~= other and not is_own and not is_same_table then
       return false
     end
+    more = more + 1
   end
-  return true
+  for _ in pairs(known) do
+    more = more - 1
+  end
+  return more == 0
 end
 
---- A copy of the options that stays as it is when the user changes the tables.
+--- A copy of the options, without the token, that stays as it is when the user changes the tables.
 local function snapshot_of(given)
-  local copy = merged(given, { token = false, tenant = false })
-  for name in pairs(is_table) do
+  local copy = merged(given, { token = false })
+  for name in pairs(are_tables) do
     copy[name] = type(copy[name]) == "table" and merged(copy[name]) or copy[name]
   end
   return copy
@@ -140,7 +148,7 @@ local function make_client(fleet, task)
     error("the function 'client' must return a table of options", 0)
   end
   task.token = given.token
-  if not (known and is_within(given, known) and is_within(known, given)) then
+  if not (known and are_same(given, known)) then
     fleet.service = service.new(complete_options(fleet, given, task.id))
     fleet.service_options = snapshot_of(given)
   end
