@@ -151,14 +151,20 @@ function Fleet:due()
   end
 end
 
-local function has_passed_deadline(self)
-  return self.deadline ~= nil and self.clock() >= self.deadline
+--- Why no request is to be sent any more; nil: the run goes on.
+---@package
+---@return autopilot.fleet.RunEnd?
+function Fleet:run_end()
+  if self.deadline and self.clock() >= self.deadline then
+    return "DEADLINE"
+  end
+  return self.wire.is_cancelled and "CANCELLED" or nil
 end
 
 --- Begins as many tenants as there is room for.
 local function begin_tenants(self)
   local gates, most = self.gates, self.options.concurrency
-  local is_late = self.wire.is_cancelled or has_passed_deadline(self)
+  local is_late = self:run_end() ~= nil
   local begun = 0
   while self.results:is_empty() and gates.under_way < most and gates.waiting < most do
     local given = self.tenants:take(self.clock(), is_late)
@@ -180,15 +186,12 @@ local function finish(self)
   local failure, state = self.tenants.failure, self.options.state
   self.is_running = false
   self.loop.timers:remove(self)
-  self.summary = { elapsed = self.clock() - self.began }
-  for name, value in pairs(self.results.counts) do
-    self.summary[name] = value
-  end
+  self.summary = self.results.counts
+  self.summary.elapsed = self.clock() - self.began
   if state and state.flush then
     protected_call(state.flush, state)
   end
-  local is_complete = not (self.wire.is_cancelled or has_passed_deadline(self) or failure)
-  local lost = close_state(self, is_complete)
+  local lost = close_state(self, not (self:run_end() or failure))
   if lost then
     self:emit("state_error", { message = lost })
   end

@@ -40,31 +40,23 @@ local function value_for(task, given)
   return given
 end
 
---- Why no request is to be sent any more; nil: the run goes on.
----@return autopilot.fleet.RunEnd?
-local function run_end(fleet)
-  if fleet.deadline and fleet.clock() >= fleet.deadline then
-    return "DEADLINE"
-  end
-  return fleet.wire.is_cancelled and "CANCELLED" or nil
-end
-
 -- ---- The end ---------------------------------------------------------------------------------------
 
 --- Takes a task's report, unless it has one.
-local function deliver(fleet, task, report)
+---@param is_known boolean? the state of an earlier run has it
+local function deliver(fleet, task, report, is_known)
   if not fleet.tasks[task] then
     return
   end
   fleet.tasks[task] = nil
   local state = fleet.options.state
-  if state and task.key then
+  if state and task.key and not is_known then
     local noted, message = protected_call(state.note, state, task.key, report)
     if not noted then
       fleet:emit("state_error", { tenant = task.id, message = tostring(message) })
     end
   end
-  fleet.results:add(task.tenant, report)
+  fleet.results:add(task.tenant, report, is_known)
 end
 
 --- Ends a task whose coroutine has raised.
@@ -215,19 +207,36 @@ local function report_of(report, failure)
   return report
 end
 
+--- The report of a tenant that is not begun with, and whether an earlier run has noted it; nil for any other.
+local function report_before(fleet, task)
+  local state, why = fleet.options.state, fleet:run_end()
+  if not task.id then
+    error("a tenant must be an id or a domain, or a table with it in 'tenant'", 0)
+  elseif state then
+    local report, unread = state:known(task.key)
+    if report or type(unread) == "string" then
+      return report or reports.state_unread(fleet, task, unread), report ~= nil
+    end
+  end
+  return why and reports.given_up(fleet, task, why, false)
+end
+
 --- Runs the task. Called in its coroutine.
 function tenant.perform(fleet, task)
-  task.client = make_client(fleet, task)
-  recall_cooldown(fleet, task)
-  local given = arguments_of(fleet, task)
-  local report = report_at_once(fleet, task, given)
-    or report_of(fleet.operate(task.client, task.tenant, given))
-  if run_end(fleet) then
-    report = reports.after_run_end(task, report)
+  local report, is_known = report_before(fleet, task)
+  if not report then
+    task.client = make_client(fleet, task)
+    recall_cooldown(fleet, task)
+    local given = arguments_of(fleet, task)
+    report = report_at_once(fleet, task, given)
+      or report_of(fleet.operate(task.client, task.tenant, given))
+    if fleet:run_end() then
+      report = reports.after_run_end(task, report)
+    end
+    task.client:close()
+    task.client = nil
   end
-  task.client:close()
-  task.client = nil
-  deliver(fleet, task, report)
+  deliver(fleet, task, report, is_known)
 end
 
 --- What a task yields to sleep for so long.
@@ -257,37 +266,12 @@ end
 
 -- ---- The start -------------------------------------------------------------------------------------
 
---- The report of a tenant that is not begun with, and whether an earlier run has noted it; nil for any other.
-local function report_before(fleet, task)
-  local state, why = fleet.options.state, run_end(fleet)
-  if not task.id then
-    local message = "a tenant must be an id or a domain, or a table with it in 'tenant'"
-    return reports.of_mistake(fleet, task, message)
-  elseif state then
-    local is_fine, report, unread = protected_call(state.known, state, task.key)
-    if not is_fine then
-      return reports.of_mistake(fleet, task, report)
-    elseif report or type(unread) == "string" then
-      return report or reports.state_unread(fleet, task, unread), report ~= nil
-    end
-  end
-  return why and reports.given_up(fleet, task, why, false)
-end
-
 --- Begins a tenant: it has a report when this returns, or its task waits for something.
 function tenant.begin(fleet, given)
   local id, key = Tenants.identify(given)
   local task = { tenant = given, id = id, key = key, began = fleet.clock() }
   fleet.tasks[task] = true
-  local report, is_known = report_before(fleet, task)
-  if is_known then
-    fleet.tasks[task] = nil
-    fleet.results:add(given, report, true)
-  elseif report then
-    deliver(fleet, task, report)
-  else
-    fleet.loop:begin(task)
-  end
+  fleet.loop:begin(task)
 end
 
 return tenant
