@@ -86,7 +86,7 @@ end
 --- What follows the count, the most important first. The pace is that of the tenants that were asked for in
 -- this run.
 local function remarks(facts)
-  local asked = facts.done - (facts.recalled or 0)
+  local asked = facts.done - (facts.known or 0)
   local rate = facts.elapsed >= 1 and asked >= 1 and asked / facts.elapsed
   local left = rate and facts.total and math.max(0, facts.total - facts.done) / rate
   local parts = { text.count(facts.failed) .. " failed" }
@@ -98,7 +98,7 @@ local function remarks(facts)
 end
 
 --- What the line says while a fleet runs.
----@param facts table tenants `done`, `failed`, `recalled`, `in_flight`, `asleep` and in `total`, and seconds `elapsed`
+---@param facts table a fleet's progress, with the seconds that have `elapsed`, and whether the total `is_exact`
 ---@param width integer columns
 ---@return string
 function progress.fleet_line(facts, width)

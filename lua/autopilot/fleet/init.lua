@@ -302,6 +302,7 @@ end
 ---@field total integer? nil when only the iterator knows
 ---@field done integer reports so far
 ---@field failed integer
+---@field known integer done by an earlier run
 ---@field in_flight integer requests under way
 ---@field asleep integer tenants that wait for a time to come
 
@@ -313,6 +314,7 @@ function Fleet:progress()
     total = tenants and tenants.total,
     done = counts.total,
     failed = counts.failed,
+    known = counts.known,
     in_flight = self.gates.under_way,
     asleep = self.loop.asleep + (tenants and tenants.starts.count or 0),
   }
