@@ -46,14 +46,12 @@ describe("the progress of a fleet", function()
 
   it("takes its pace from those that were asked for in this run", function()
     local line = progress.fleet_line(
-      facts { done = 1100, recalled = 1000, total = 1200, is_exact = true, elapsed = 10 },
+      facts { done = 1100, known = 1000, total = 1200, is_exact = true, elapsed = 10 },
       100
     )
     assert.matches("10 s left", line)
     assert.matches("10/s", line)
-    assert.is_nil(
-      progress.fleet_line(facts { done = 5, recalled = 5, elapsed = 10 }, 100):find "/s"
-    )
+    assert.is_nil(progress.fleet_line(facts { done = 5, known = 5, elapsed = 10 }, 100):find "/s")
   end)
 
   describe("is drawn", function()

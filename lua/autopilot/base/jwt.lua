@@ -54,7 +54,7 @@ local function inspect(token)
   if type(claims) ~= "table" then
     return nil, "the token cannot be read: its claims are no JSON object"
   end
-  return without_nulls(claims)
+  return text:find("null", 1, true) and without_nulls(claims) or claims
 end
 
 return inspect

@@ -81,7 +81,7 @@ end
 
 --- What follows the count, the most important first. Tenants that the state file knew do not count for the pace.
 local function remarks(facts)
-  local asked = facts.done - (facts.recalled or 0)
+  local asked = facts.done - (facts.known or 0)
   local rate = facts.elapsed >= 1 and asked >= 1 and asked / facts.elapsed
   local left = rate and facts.total and math.max(0, facts.total - facts.done) / rate
   local parts = { text.count(facts.failed) .. " failed" }
@@ -93,7 +93,7 @@ local function remarks(facts)
 end
 
 --- What the line says while a fleet runs, in `width` columns at most.
----@param facts table tenants `done`, `failed`, `recalled`, `in_flight`, `asleep` and in `total`, and seconds `elapsed`
+---@param facts table a fleet's progress, with the seconds that have `elapsed`, and whether the total `is_exact`
 function progress.fleet_line(facts, width)
   local line, total = text.count(facts.done), facts.total
   if total then

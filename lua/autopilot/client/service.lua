@@ -64,7 +64,7 @@ local service_metatable = { __index = Client } -- clients find their methods thr
 ---@param level integer? whose line a mistake is told at, as for `error`; default 2
 ---@return autopilot.Client
 function service.client(made, token, tenant, level)
-  client_options.check_own({ token = token, tenant = tenant }, level or 2)
+  client_options.check_own(token, tenant, level or 2)
   return Client.init(setmetatable({}, made.client_metatable), token, tenant)
 end
 

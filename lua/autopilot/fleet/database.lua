@@ -88,10 +88,9 @@ local function execute(self, sql, ...)
   if not done then
     complain(meaning_of(message))
   end
-  local rows, row = {}, statement:fetch()
-  while row do
+  local rows = {}
+  for row in statement:rows() do
     rows[#rows + 1] = row
-    row = statement:fetch()
   end
   return rows
 end
@@ -142,29 +141,26 @@ end
 
 -- ---- Opening -----------------------------------------------------------------------------------------
 
---- The value of a pragma, or nil.
-local function ask(self, pragma)
-  local row = execute(self, "PRAGMA " .. pragma)[1]
+--- The first value that a statement gives, or nil.
+local function ask(self, sql)
+  local row = execute(self, sql)[1]
   return row and row[1]
 end
 
+local all_tables = [[
+  SELECT coalesce(group_concat(sql, ';'), '')
+  FROM (SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid)]]
+
 --- Whether the file is new. Complains of one that is not ours, or not whole. Nothing is written.
 local function is_empty(self, version, tables)
-  local id = ask(self, "application_id")
-  local found = {}
-  local sql = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid"
-  for index, row in ipairs(execute(self, sql)) do
-    found[index] = row[1]
-  end
-  if id == 0 and #found == 0 then
+  local id, found = ask(self, "PRAGMA application_id"), ask(self, all_tables)
+  if id == 0 and found == "" then
     return true
   elseif id ~= application_id then
     complain "it is another program's database, and was left as it is: name another one"
-  elseif ask(self, "user_version") ~= version then
+  elseif ask(self, "PRAGMA user_version") ~= version then
     complain "it was written by another version of this program, and was left as it is"
-  elseif table.concat(found, ";") ~= table.concat(tables, ";") then
-    complain(damaged)
-  elseif ask(self, "integrity_check(1)") ~= "ok" then
+  elseif found ~= table.concat(tables, ";") or ask(self, "PRAGMA integrity_check(1)") ~= "ok" then
     complain(damaged)
   end
   return false
@@ -174,7 +170,7 @@ end
 local function prepare(self, version, tables)
   execute(self, "PRAGMA locking_mode = EXCLUSIVE")
   local is_new = is_empty(self, version, tables)
-  if ask(self, "journal_mode = WAL") ~= "wal" then
+  if ask(self, "PRAGMA journal_mode = WAL") ~= "wal" then
     complain "its file system cannot keep a write-ahead log"
   end
   execute(self, "PRAGMA synchronous = NORMAL")

@@ -8,13 +8,14 @@
 local Circuit = require "autopilot.fleet.circuit"
 local Loop = require "autopilot.fleet.loop"
 local Pace = require "autopilot.fleet.pace"
+local Timers = require "autopilot.fleet.timers"
 
 ---@class autopilot.fleet.Gate the requests to one host
 ---@field gates autopilot.fleet.Gates
 ---@field host string
 ---@field under_way integer requests
----@field waiting integer tasks in the line
----@field package line autopilot.fleet.Task[] from `first` to `last`, with those that have left it since
+---@field package line autopilot.fleet.Timers entries `{ task =, gate = }` of one and the same time, which come in
+--- the order in which they were put in
 local Gate = {}
 Gate.__index = Gate
 
@@ -54,19 +55,17 @@ function Gates.new(loop, given, retry_budget, tell)
   }, Gates)
 end
 
---- The gate of a host.
----@param host string scheme, name and port
-function Gates:of(host)
+--- The gate of the host in a URL.
+---@param url string
+function Gates:of(url)
+  local host = url:match "^%a+://[^/]*" or url
   local gate = self.by_host[host]
   if not gate then
     gate = setmetatable({
       gates = self,
       host = host,
       under_way = 0,
-      waiting = 0,
-      line = {},
-      first = 1,
-      last = 0,
+      line = Timers.new(),
       pace = Pace.new(self.most_for_a_host),
       circuit = Circuit.new(host_failures, host_pause, longest_host_pause),
     }, Gate)
@@ -118,48 +117,37 @@ local function take_place(gate, task)
 end
 
 local function join_line(gate, task)
-  local gates = gate.gates
-  gate.waiting, gates.waiting = gate.waiting + 1, gates.waiting + 1
-  gate.last = gate.last + 1
-  gate.line[gate.last], task.waits_at = task, gate
+  task.turn = { task = task, gate = gate }
+  gate.line:set(task.turn, 0)
+  gate.gates.waiting = gate.gates.waiting + 1
 end
 
 --- Takes a task out of its line, if it is in one.
 local function leave_line(task)
-  local gate = task.waits_at
-  if gate then
-    local gates = gate.gates
-    task.waits_at = nil
-    gate.waiting, gates.waiting = gate.waiting - 1, gates.waiting - 1
+  local turn = task.turn
+  if turn then
+    task.turn = nil
+    turn.gate.line:remove(turn)
+    turn.gate.gates.waiting = turn.gate.gates.waiting - 1
   end
-end
-
---- Takes the first task out of a line that is not empty.
-local function next_in_line(gate)
-  local task
-  repeat
-    task, gate.line[gate.first] = gate.line[gate.first], nil
-    gate.first = gate.first + 1
-  until task.waits_at == gate
-  leave_line(task)
-  return task
 end
 
 --- Lets the first task of a line go on, with a place or because its host is given up.
 local function serve_one(gate, clock)
-  local loop = gate.gates.loop
-  if gate.waiting == 0 then
+  local loop, first = gate.gates.loop, gate.line:first()
+  if not first then
     return false
-  elseif is_open(gate, clock) then
-    local task = next_in_line(gate)
-    take_place(gate, task)
-    loop:wake(task, "admitted")
-  elseif is_given_up(gate, clock) then
-    loop:wake(next_in_line(gate), "CIRCUIT_OPEN")
-  else
+  end
+  local can_be_sent = is_open(gate, clock)
+  if not can_be_sent and not is_given_up(gate, clock) then
     set_alarm(gate, clock)
     return false
   end
+  leave_line(first.task)
+  if can_be_sent then
+    take_place(gate, first.task)
+  end
+  loop:wake(first.task, can_be_sent and "admitted" or "CIRCUIT_OPEN")
   return true
 end
 
@@ -180,7 +168,7 @@ function Gate:enter(task, clock, deadline)
   local gates = self.gates
   if task.circuit and not task.circuit:allows(clock) then
     return "TENANT_CIRCUIT_OPEN"
-  elseif gates.under_way < gates.most and self.waiting == 0 and is_open(self, clock) then
+  elseif gates.under_way < gates.most and self.line.count == 0 and is_open(self, clock) then
     take_place(self, task)
     return nil
   elseif is_given_up(self, clock) then

@@ -151,8 +151,14 @@ function Fleet:due()
   end
 end
 
-local function has_passed_deadline(self)
-  return self.deadline ~= nil and self.clock() >= self.deadline
+--- Why no request is to be sent any more; nil: the run goes on.
+---@package
+---@return autopilot.fleet.RunEnd?
+function Fleet:run_end()
+  if self.deadline and self.clock() >= self.deadline then
+    return "DEADLINE"
+  end
+  return self.wire.is_cancelled and "CANCELLED" or nil
 end
 
 --- The next tenant to begin with; nil when there is none now.
@@ -175,7 +181,7 @@ end
 --- Begins as many tenants as there is room for.
 local function begin_tenants(self)
   local gates, most = self.gates, self.options.concurrency
-  local is_late = self.wire.is_cancelled or has_passed_deadline(self)
+  local is_late = self:run_end() ~= nil
   local begun = 0
   while self.results:is_empty() and gates.under_way < most and gates.waiting < most do
     local given = next_tenant(self, is_late)
@@ -197,15 +203,12 @@ local function finish(self)
   local failure, state = self.tenants.failure, self.options.state
   self.is_running = false
   self.loop.timers:remove(self)
-  self.summary = { elapsed = self.clock() - self.began }
-  for name, value in pairs(self.results.counts) do
-    self.summary[name] = value
-  end
+  self.summary = self.results.counts
+  self.summary.elapsed = self.clock() - self.began
   if state and state.flush then
     protected_call(state.flush, state)
   end
-  local is_complete = not (self.wire.is_cancelled or has_passed_deadline(self) or failure)
-  local lost = close_state(self, is_complete)
+  local lost = close_state(self, not (self:run_end() or failure))
   if lost then
     self:emit("state_error", { message = lost })
   end
@@ -338,6 +341,7 @@ end
 ---@field total integer? nil when only the iterator knows
 ---@field done integer reports so far
 ---@field failed integer
+---@field known integer done by an earlier run
 ---@field in_flight integer requests under way
 ---@field asleep integer tenants that wait for a time to come
 
@@ -349,6 +353,7 @@ function Fleet:progress()
     total = tenants and tenants.total,
     done = counts.total,
     failed = counts.failed,
+    known = counts.known,
     in_flight = self.gates.under_way,
     asleep = self.loop.asleep + (tenants and tenants.starts.count or 0),
   }

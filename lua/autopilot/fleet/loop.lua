@@ -24,6 +24,9 @@ Loop.__index = Loop
 --- What a task yields that other code will wake.
 Loop.parked = {}
 
+-- What a coroutine yields when its task has ended; the next task is begun in it.
+local ended = {}
+
 -- Seconds after which a task is resumed that yielded for reasons of its own.
 local shortest_sleep = 0.001
 
@@ -43,8 +46,16 @@ local collected_at_sleep = 64
 
 ---@param world autopilot.fleet.LoopWorld
 function Loop.new(world)
+  local function work(task)
+    while true do
+      world.perform(task)
+      task = coroutine.yield(ended)
+    end
+  end
   return setmetatable({
     world = world,
+    work = work,
+    idle = {}, -- coroutines of tasks that have ended
     timers = Timers.new(),
     woken = {}, -- tasks to resume
     transfers = {},
@@ -60,8 +71,8 @@ local function note_yield(self, task, is_fine, wanted)
   elseif not is_fine then
     task.thread = nil
     self.world.failed(task, wanted)
-  elseif coroutine.status(task.thread) == "dead" then
-    task.thread = nil
+  elseif wanted == ended then
+    self.idle[#self.idle + 1], task.thread = task.thread, nil
   elseif wanted ~= nil and wanted == task.transfer then
     self.transfers[wanted], self.transfer_count = task, self.transfer_count + 1
   elseif wanted ~= Loop.parked then
@@ -92,7 +103,7 @@ end
 
 --- Begins a task; returns when it waits for something or has ended.
 function Loop:begin(task)
-  task.thread = coroutine.create(self.world.perform)
+  task.thread = table.remove(self.idle) or coroutine.create(self.work)
   resume(self, task, task)
 end
 

@@ -1,6 +1,6 @@
 --- The reports of a run: a queue of those that have not been taken yet, and counts of all.
 
----@class autopilot.fleet.Results
+---@class autopilot.fleet.Results: { [integer]: table } those that wait, by their number: `{ tenant, report }`
 ---@field counts table of a summary, without `elapsed`
 local Results = {}
 Results.__index = Results
@@ -16,9 +16,7 @@ Results.__index = Results
 
 function Results.new()
   return setmetatable({
-    queue = {}, -- of { tenant, report }, from `first` to `last`
-    first = 1,
-    last = 0,
+    taken = 0, -- how many of the reports have left the queue
     counts = { total = 0, ok = 0, failed = 0, known = 0, callback_errors = 0, by_outcome = {} },
   }, Results)
 end
@@ -30,30 +28,29 @@ end
 --- Adds a report to the queue, and counts it.
 ---@param is_known boolean? it comes from the state of an earlier run
 function Results:add(tenant, report, is_known)
-  local kind = report.ok and "ok" or "failed"
-  count(self.counts, "total")
-  count(self.counts, kind)
-  count(self.counts.by_outcome, report.outcome or kind)
+  local counts, kind = self.counts, report.ok and "ok" or "failed"
+  count(counts, "total")
+  count(counts, kind)
+  count(counts.by_outcome, report.outcome or kind)
   if is_known then
-    count(self.counts, "known")
+    count(counts, "known")
   end
-  self.last = self.last + 1
-  self.queue[self.last] = { tenant, report }
+  self[counts.total] = { tenant, report }
 end
 
 --- Whether all reports have been taken.
 function Results:is_empty()
-  return self.first > self.last
+  return self.taken == self.counts.total
 end
 
 --- Takes the oldest report out of the queue; nil when it is empty.
 ---@return autopilot.fleet.Tenant? tenant
 ---@return autopilot.Report? report
 function Results:take()
-  local entry = self.queue[self.first]
+  local first = self.taken + 1
+  local entry = self[first]
   if entry then
-    self.queue[self.first] = nil
-    self.first = self.first + 1
+    self.taken, self[first] = first, nil
     return entry[1], entry[2]
   end
 end

@@ -8,6 +8,7 @@ local Loop = require "autopilot.fleet.loop"
 local Tenants = require "autopilot.fleet.tenants"
 local is_interrupt = require "autopilot.base.interrupt"
 local merged = require "autopilot.base.merged"
+local options = require "autopilot.base.options"
 local protected_call = require "autopilot.base.protected_call"
 local reports = require "autopilot.fleet.reports"
 local resume = require "autopilot.fleet.resume"
@@ -33,38 +34,29 @@ local most_empty_sleeps = 100
 
 --- An option that may be a function of the tenant.
 local function value_for(task, given)
-  local metatable = getmetatable(given)
-  if type(given) == "function" or (type(metatable) == "table" and metatable.__call ~= nil) then
+  if options.is_callable(given) then
     return given(task.tenant)
   end
   return given
 end
 
---- Why no request is to be sent any more; nil: the run goes on.
----@return autopilot.fleet.RunEnd?
-local function run_end(fleet)
-  if fleet.deadline and fleet.clock() >= fleet.deadline then
-    return "DEADLINE"
-  end
-  return fleet.wire.is_cancelled and "CANCELLED" or nil
-end
-
 -- ---- The end ---------------------------------------------------------------------------------------
 
 --- Takes a task's report, unless it has one.
-local function deliver(fleet, task, report)
+---@param is_known boolean? the state of an earlier run has it
+local function deliver(fleet, task, report, is_known)
   if not fleet.tasks[task] then
     return
   end
   fleet.tasks[task] = nil
   local state = fleet.options.state
-  if state and task.key then
+  if state and task.key and not is_known then
     local noted, message = protected_call(state.note, state, task.key, report)
     if not noted then
       fleet:emit("state_error", { tenant = task.id, message = tostring(message) })
     end
   end
-  fleet.results:add(task.tenant, report)
+  fleet.results:add(task.tenant, report, is_known)
 end
 
 --- Ends a task whose coroutine has raised.
@@ -107,26 +99,34 @@ local function complete_options(fleet, given, id)
   return made
 end
 
--- Options in which clients of the same service may differ; and options whose tables may be new for each.
-local is_own, is_table = { token = true, tenant = true }, { http = true, timeout = true }
+-- Options whose tables may be new for each tenant.
+local are_tables = { http = true, timeout = true }
 
---- Whether each option of one table has the same value in the other.
-local function is_within(given, other)
+--- Whether two tables of options are the same, but for the token and the tenant.
+local function are_same(given, known)
+  local more = 0 -- fields in `given` than in `known`
   for name, value in pairs(given) do
-    local known = other[name]
-    local are_tables = is_table[name] and type(value) == "table" and type(known) == "table"
-    local is_same = value == known or is_own[name]
-    if not is_same and not (are_tables and is_within(value, known) and is_within(known, value)) then
+    local other = known[name]
+    local is_own = name == "token" or name == "tenant"
+    local is_same_table = are_tables[name]
+      and type(value) == "table"
+      and type(other) == "table"
+      and are_same(value, other)
+    if value ~= other and not is_own and not is_same_table then
       return false
     end
+    more = more + 1
   end
-  return true
+  for _ in pairs(known) do
+    more = more - 1
+  end
+  return more == 0
 end
 
---- A copy of the options that stays as it is when the user changes the tables.
+--- A copy of the options, without the token, that stays as it is when the user changes the tables.
 local function snapshot_of(given)
-  local copy = merged(given, { token = false, tenant = false })
-  for name in pairs(is_table) do
+  local copy = merged(given, { token = false })
+  for name in pairs(are_tables) do
     copy[name] = type(copy[name]) == "table" and merged(copy[name]) or copy[name]
   end
   return copy
@@ -140,7 +140,7 @@ local function make_client(fleet, task)
     error("the function 'client' must return a table of options", 0)
   end
   task.token = given.token
-  if not (known and is_within(given, known) and is_within(known, given)) then
+  if not (known and are_same(given, known)) then
     fleet.service = service.new(complete_options(fleet, given, task.id))
     fleet.service_options = snapshot_of(given)
   end
@@ -208,19 +208,36 @@ local function report_of(report, failure)
   return report
 end
 
+--- The report of a tenant that is not begun with, and whether an earlier run has noted it; nil for any other.
+local function report_before(fleet, task)
+  local state, why = fleet.options.state, fleet:run_end()
+  if not task.id then
+    error("a tenant must be an id or a domain, or a table with it in 'tenant'", 0)
+  elseif state then
+    local report, unread = state:known(task.key)
+    if report or type(unread) == "string" then
+      return report or reports.state_unread(fleet, task, unread), report ~= nil
+    end
+  end
+  return why and reports.given_up(fleet, task, why, false)
+end
+
 --- Runs the task. Called in its coroutine.
 function tenant.perform(fleet, task)
-  task.client = make_client(fleet, task)
-  recall_cooldown(fleet, task)
-  local given = arguments_of(fleet, task)
-  local report = report_at_once(fleet, task, given)
-    or report_of(fleet.operate(task.client, task.tenant, given))
-  if run_end(fleet) then
-    report = reports.after_run_end(task, report)
+  local report, is_known = report_before(fleet, task)
+  if not report then
+    task.client = make_client(fleet, task)
+    recall_cooldown(fleet, task)
+    local given = arguments_of(fleet, task)
+    report = report_at_once(fleet, task, given)
+      or report_of(fleet.operate(task.client, task.tenant, given))
+    if fleet:run_end() then
+      report = reports.after_run_end(task, report)
+    end
+    task.client:close()
+    task.client = nil
   end
-  task.client:close()
-  task.client = nil
-  deliver(fleet, task, report)
+  deliver(fleet, task, report, is_known)
 end
 
 --- What a task yields to sleep for so long.
@@ -250,37 +267,12 @@ end
 
 -- ---- The start -------------------------------------------------------------------------------------
 
---- The report of a tenant that is not begun with, and whether an earlier run has noted it; nil for any other.
-local function report_before(fleet, task)
-  local state, why = fleet.options.state, run_end(fleet)
-  if not task.id then
-    local message = "a tenant must be an id or a domain, or a table with it in 'tenant'"
-    return reports.of_mistake(fleet, task, message)
-  elseif state then
-    local is_fine, report, unread = protected_call(state.known, state, task.key)
-    if not is_fine then
-      return reports.of_mistake(fleet, task, report)
-    elseif report or type(unread) == "string" then
-      return report or reports.state_unread(fleet, task, unread), report ~= nil
-    end
-  end
-  return why and reports.given_up(fleet, task, why, false)
-end
-
 --- Begins a tenant: it has a report when this returns, or its task waits for something.
 function tenant.begin(fleet, given)
   local id, key = Tenants.identify(given)
   local task = { tenant = given, id = id, key = key, began = fleet.clock() }
   fleet.tasks[task] = true
-  local report, is_known = report_before(fleet, task)
-  if is_known then
-    fleet.tasks[task] = nil
-    fleet.results:add(given, report, true)
-  elseif report then
-    deliver(fleet, task, report)
-  else
-    fleet.loop:begin(task)
-  end
+  fleet.loop:begin(task)
 end
 
 return tenant

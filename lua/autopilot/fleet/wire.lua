@@ -1,8 +1,8 @@
 --- The HTTP layer of a fleet: one transfer set, with its connections, for all tenants.
 --
 -- To a client it is a transport like any other. A request waits for a place (`fleet.gate`) and is added to
--- the set; its coroutine yields until the transfer has finished. A request that is the same for all tenants
--- is prepared once. The tenant of a request is the one whose coroutine runs.
+-- the set; its coroutine yields until the transfer has finished. The tenant of a request is the one whose
+-- coroutine runs.
 
 local core = require "autopilot.core"
 local curl = require "autopilot.transport.curl"
@@ -11,7 +11,7 @@ local merged = require "autopilot.base.merged"
 local options = require "autopilot.base.options"
 local protected_call = require "autopilot.base.protected_call"
 
----@class autopilot.fleet.Wire
+---@class autopilot.fleet.Wire: autopilot.Drive
 ---@field is_cancelled boolean nothing more is sent
 local Wire = {}
 Wire.__index = Wire
@@ -29,7 +29,6 @@ function Wire.new(loop, gates, given)
     now = given.now,
     concurrency = given.concurrency,
     is_cancelled = false,
-    transports = {},
   }, Wire)
 end
 
@@ -81,41 +80,41 @@ local no_time = 0.01
 
 --- Whether a request that has timed out had far less time than usual, because of its tenant's own deadline.
 -- Then the timeout does not tell that the host is slow.
+---@param attempt autopilot.Attempt with a token it is of the tenant's client, whose timeouts are known
 ---@param is_sent boolean at least in part
----@param has_token boolean it is of the tenant's client, whose timeouts are known
----@param connect number seconds that the request had
----@param total number
-local function was_cut_short(self, task, is_sent, has_token, connect, total)
-  local usual = has_token and task.client and task.client.options.timeout
+local function was_cut_short(self, task, attempt, is_sent)
+  local usual = attempt.token and task.client and task.client.options.timeout
   if not usual then
     return task.deadline ~= nil and self.clock() >= task.deadline - no_time
   elseif is_sent then
-    return total < usual.total / 2
+    return attempt.total < usual.total / 2
   end
-  return connect < math.min(usual.connect, usual.total) / 2
+  return attempt.connect < math.min(usual.connect, usual.total) / 2
 end
 
 --- Sends a request once it has a place, and tells its gate what came of it.
----@param asked { url: string, is_post: boolean, has_token: boolean, connect: number, total: number, is_certain: boolean? }
---- `is_certain`: a failure that says that the request was not sent is to be believed
----@param send function is called with the seconds that it has, to connect and in all; may yield and raise
-local function exchange(self, asked, send)
-  if type(asked.connect) ~= "number" or type(asked.total) ~= "number" then
+---@param request { url: string, method: string }
+---@param attempt autopilot.Attempt its times are shortened to what is left
+---@param send fun(wire: autopilot.fleet.Wire, attempt: autopilot.Attempt, prepared: any) may yield and raise
+---@param prepared any? nil: a transport of the user sends; it may say "not sent" of a request that was
+local function exchange(self, request, attempt, send, prepared)
+  if type(attempt.connect) ~= "number" or type(attempt.total) ~= "number" then
     error("the transport: 'timeout' must have 'connect' and 'total' in seconds", 3)
   end
-  local task, gate = self.loop.current, self.gates:of(asked.url:match "^%a+://[^/]*" or asked.url)
-  local refusal, left, sent_at = enter(self, gate, task, asked.total)
+  local task, gate = self.loop.current, self.gates:of(request.url)
+  local refusal, left, sent_at = enter(self, gate, task, attempt.total)
   if refusal then
     return nil, curl.unsent(refusal, messages[refusal])
   end
-  local is_sync = asked.is_post and asked.has_token
+  attempt.connect, attempt.total = math.min(attempt.connect, left), left
+  local is_sync = attempt.token ~= nil and request.method == "POST"
   if is_sync and task.before_post and task.before_post() == false then
     self.gates:leave(task)
     return nil, curl.unsent("LEASE_ENDED", messages.LEASE_ENDED)
   end
-  local connect, had_posted = math.min(asked.connect, left), task.has_posted
+  local had_posted = task.has_posted
   task.has_posted = had_posted or is_sync -- until it has ended, it may have been sent
-  local is_fine, response, network = protected_call(send, connect, left)
+  local is_fine, response, network = protected_call(send, self, attempt, prepared)
   if not is_fine then
     self.gates:leave(task) -- a provider may catch the error and go on
     error(response, 0)
@@ -126,10 +125,10 @@ local function exchange(self, asked, send)
   local failure = not status and type(network) == "table" and network or {}
   local is_sent = failure.delivered ~= "no"
   local was_reached = is_sent and not failure.timeout
-  if asked.is_certain and not is_sent then
+  if prepared and not is_sent then
     task.has_posted = had_posted
   end
-  if failure.timeout and was_cut_short(self, task, is_sent, asked.has_token, connect, left) then
+  if failure.timeout and was_cut_short(self, task, attempt, is_sent) then
     was_reached = nil
   end
   local wanted = headers["retry-after"]
@@ -139,62 +138,29 @@ local function exchange(self, asked, send)
   return response, network
 end
 
----@class autopilot.fleet.Drive: autopilot.Drive
----@field wire autopilot.fleet.Wire
-local Drive = {}
-Drive.__index = Drive
-
---- Sends one attempt, and waits for its end. One without a token is to a sign-in.
-function Drive:run(prepared, attempt, request)
-  local wire = self.wire
-  return exchange(wire, {
-    url = request.url,
-    is_post = request.method == "POST",
-    has_token = attempt.token ~= nil,
-    connect = attempt.connect,
-    total = attempt.total,
-    is_certain = true,
-  }, function(connect, total)
-    local set, failure = current_set(wire)
-    if not set then
-      return nil, failure
-    end
-    local transfer = set:add(prepared, {
-      connect = connect,
-      total = total,
-      token = attempt.token,
-      client_request_id = attempt.client_request_id,
-      retry_attempt = attempt.retry_attempt,
-    })
-    wire.loop.current.transfer = transfer
-    coroutine.yield(transfer)
-    return transfer:result()
-  end)
-end
-
---- Closes nothing: the connections are the fleet's.
-function Drive.close() end
-
-local function key_of(http)
-  local parts = {}
-  for name, value in pairs(http) do
-    parts[#parts + 1] = tostring(name) .. "=" .. tostring(value)
+--- Adds a prepared request to the transfer set, and waits for its end.
+local function transfer(self, attempt, prepared)
+  local set, failure = current_set(self)
+  if not set then
+    return nil, failure
   end
-  table.sort(parts)
-  return table.concat(parts, "\n")
+  local added = set:add(prepared, attempt)
+  self.loop.current.transfer = added
+  coroutine.yield(added)
+  return added:result()
 end
 
---- A transport with these `http` options of a client, for all tenants that have the same.
+--- Sends one attempt, as a drive does. One without a token is to a sign-in.
+function Wire:run(prepared, attempt, request)
+  return exchange(self, request, attempt, transfer, prepared)
+end
+
+--- A transport with these `http` options of a client.
 ---@param http table?
 ---@return autopilot.CurlTransport
 function Wire:transport(http)
-  local key = key_of(http or {})
-  if not self.transports[key] then
-    local checked = options.check("autopilot.client: http", curl.rules, http)
-    local drive = setmetatable({ wire = self }, Drive)
-    self.transports[key] = curl.new { http = checked, drive = drive }
-  end
-  return self.transports[key]
+  local checked = options.check("autopilot.client: http", curl.rules, http)
+  return curl.new { http = checked, drive = self }
 end
 
 --- Makes a transport of the user wait for places like ours. It may yield what a task may yield.
@@ -204,15 +170,14 @@ function Wire:wrap(inner)
   return function(request)
     local timeout = request.timeout or default_timeout
     local total = timeout.total or default_timeout.total
-    local response, network = exchange(self, {
-      url = request.url,
-      is_post = request.method == "POST",
-      has_token = request.headers ~= nil and request.headers["Authorization"] ~= nil,
+    local attempt = {
       connect = timeout.connect or default_timeout.connect,
       total = total,
-    }, function(connect, left)
-      local shorter = { timeout = { connect = connect, total = left } }
-      return inner(left < total and merged(request, shorter) or request)
+      token = (request.headers or {})["Authorization"],
+    }
+    local response, network = exchange(self, request, attempt, function()
+      local shorter = { timeout = { connect = attempt.connect, total = attempt.total } }
+      return inner(attempt.total < total and merged(request, shorter) or request)
     end)
     return response, network
   end

@@ -19,12 +19,13 @@ local facts = {}
 ---@field user string? who signed in; nil for an application's own token
 ---@field roles string[]? permissions of an application
 ---@field scopes string[]? permissions that a user has delegated
+---@field allows ("sync"|"read"|"nothing")? what the permissions allow; `sync` includes reading
 ---@field expires_at number? Unix seconds
 
 --- The permission that a sync needs (Microsoft Graph, "windowsAutopilotSettings: sync").
 facts.permission = "DeviceManagementServiceConfig.ReadWrite.All"
 
--- What each permission allows, by its name in lower case. `sync` includes reading the record.
+-- What each permission allows, by its name in lower case.
 local allowed_by = {
   ["devicemanagementserviceconfig.readwrite.all"] = "sync",
   ["devicemanagementconfiguration.readwrite.all"] = "sync",
@@ -57,6 +58,15 @@ local function list_of(value)
   return list[1] and list or nil
 end
 
+--- What the permissions of a list allow, where `before` is known to be allowed already.
+local function allowed_by_list(list, before)
+  for _, permission in ipairs(list or {}) do
+    local allowed = allowed_by[permission:lower()]
+    before = before ~= "sync" and allowed or before
+  end
+  return before
+end
+
 ---@param token string
 ---@return autopilot.graph.TokenFacts
 function facts.of(token)
@@ -64,13 +74,16 @@ function facts.of(token)
   if not claims then
     return { message = message }
   end
+  local roles, scopes = list_of(claims.roles), list_of(claims.scp)
+  local nothing = (roles or scopes) and "nothing" or nil
   return {
     tenant_id = text_of(claims.tid),
     audience = text_of(claims.aud),
     application = text_of(claims.appid) or text_of(claims.azp),
     user = text_of(claims.upn) or text_of(claims.preferred_username) or text_of(claims.unique_name),
-    roles = list_of(claims.roles),
-    scopes = list_of(claims.scp),
+    roles = roles,
+    scopes = scopes,
+    allows = allowed_by_list(scopes, allowed_by_list(roles, nothing)),
     expires_at = type(claims.exp) == "number" and claims.exp or nil,
   }
 end
@@ -84,26 +97,10 @@ function facts.guid(tenant)
   return is_guid and id or nil
 end
 
---- Whether the token permits a request; nil when it does not tell.
----@param known autopilot.graph.TokenFacts
----@param is_sync boolean false: the record is to be read
----@return boolean?
-function facts.permits(known, is_sync)
-  if not known.roles and not known.scopes then
-    return nil
-  end
-  for _, list in ipairs { known.roles or {}, known.scopes or {} } do
-    for _, permission in ipairs(list) do
-      local allowed = allowed_by[permission:lower()]
-      if allowed == "sync" or (allowed and not is_sync) then
-        return true
-      end
-    end
-  end
-  return false
-end
-
 local function is_audience(audience, expected)
+  if audience == expected then
+    return true
+  end
   local found = audience:lower():gsub("/+$", "")
   return found == graph_id or found == expected:lower()
 end
@@ -114,8 +111,9 @@ end
 ---@param audience string? the service's URL, nil when it may have any
 ---@return autopilot.token.Misfit?
 function facts.misdirected(known, tenant, audience)
-  local wanted, found = facts.guid(tenant), facts.guid(known.tenant_id)
-  if wanted and found and wanted ~= found then
+  local wanted = facts.guid(tenant)
+  local found = wanted and facts.guid(known.tenant_id)
+  if found and wanted ~= found then
     return misfit.tenant(found, wanted)
   elseif audience and known.audience and not is_audience(known.audience, audience) then
     return misfit.audience(known.audience, audience)
@@ -137,10 +135,9 @@ end
 ---@param is_sync boolean false: the record is to be read
 ---@return autopilot.token.Misfit?
 function facts.unpermitted(known, is_sync)
-  if facts.permits(known, is_sync) ~= false then
-    return nil
+  if known.allows == "nothing" or (is_sync and known.allows == "read") then
+    return misfit.permission(facts.permission, known.scopes and known.application)
   end
-  return misfit.permission(facts.permission, known.scopes and known.application)
 end
 
 return facts

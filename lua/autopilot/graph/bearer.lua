@@ -28,10 +28,6 @@ local function read(client, token)
   local facts = access_token.of(token)
   facts.token = token
   facts.misdirected = access_token.misdirected(facts, client.tenant or nil, client.audience or nil)
-  facts.unpermitted = {
-    [true] = access_token.unpermitted(facts, true),
-    [false] = access_token.unpermitted(facts, false),
-  }
   facts.fits_header = core.is_header_text(token)
   client.facts = facts
 end
@@ -48,7 +44,7 @@ function bearer.misfit(client, token, is_sync, is_vouched)
     read(client, token)
   end
   local facts = client.facts
-  local unpermitted = facts.unpermitted[is_sync]
+  local unpermitted = access_token.unpermitted(facts, is_sync)
   local wrong = facts.misdirected
     or (not is_vouched and access_token.expired(facts, client.options.now()))
     or unpermitted

@@ -48,7 +48,7 @@ local function facts_of(text, now)
   local facts = access_token.of(text)
   facts.ok, facts.operation, facts.permission = true, "token", access_token.permission
   if not facts.message then
-    facts.permitted = access_token.permits(facts, true) == true
+    facts.permitted, facts.allows = facts.allows == "sync", nil
     facts.tenant, facts.tenant_id = facts.tenant_id, nil
     facts.expires_in = facts.expires_at and facts.expires_at - now
   end

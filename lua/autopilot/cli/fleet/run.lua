@@ -105,19 +105,11 @@ return function(plan, options, context)
   local self = { list = plan.list, state = plan.state, options = options, context = context }
   self.output, self.summary, self.began = context.output, FleetSummary.new(), context.clock()
   self.fleet = new_fleet(self, plan.fleet_options)
-  local recalled = 0
   self.draw = progress.drawer(context, options, function(width)
-    local told, total, is_exact = self.fleet:progress(), self.list:expected()
-    return progress.fleet_line({
-      done = told.done,
-      failed = told.failed,
-      recalled = recalled,
-      in_flight = told.in_flight,
-      asleep = told.asleep,
-      total = total,
-      is_exact = is_exact,
-      elapsed = context.clock() - self.began,
-    }, width)
+    local told = self.fleet:progress()
+    told.total, told.is_exact = self.list:expected()
+    told.elapsed = context.clock() - self.began
+    return progress.fleet_line(told, width)
   end)
   if context.was_interrupted == core.was_interrupted then
     core.note_interrupt() -- the first signal, so that `tick` finds it
@@ -129,7 +121,6 @@ return function(plan, options, context)
   end
   for tenant, report in self.fleet:run() do
     self.summary:add(tenant, report)
-    recalled = recalled + (report.recalled and 1 or 0)
     if options.json then
       self.output:json(report)
     end
