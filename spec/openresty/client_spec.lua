@@ -14,12 +14,15 @@ describe("in OpenResty, waiting", function()
     rewrite = true,
     server_rewrite = true,
     access = true,
+    precontent = true,
     content = true,
     timer = true,
     preread = true,
     ssl_cert = true,
     ssl_client_hello = true,
     ssl_session_fetch = true,
+    proxy_ssl_cert = true,
+    proxy_ssl_verify = true,
     init = false,
     init_worker = false,
     set = false,
@@ -52,6 +55,34 @@ describe("in OpenResty, waiting", function()
         end)
       end)
       assert.equal("C_BOUNDARY", seen)
+    end)
+  end
+end)
+
+describe("where there are no light threads", function()
+  before_each(function()
+    world = fake_openresty.install()
+    package.loaded["ngx"] = nil
+  end)
+  after_each(function()
+    rawset(_G, "ngx", nil)
+    world:remove()
+  end)
+
+  for why, global in pairs {
+    ["ngx.run_worker_thread has no light threads"] = { config = {} },
+    ["this is not nginx"] = false,
+  } do
+    it(("loading the module says that %s, each time"):format(why), function()
+      rawset(_G, "ngx", global or nil)
+      for _ = 1, 2 do
+        local is_loaded, message = pcall(require, "autopilot.openresty")
+        assert.is_false(is_loaded)
+        assert.equal(
+          "autopilot.openresty cannot be used here: " .. why .. "; 'autopilot' can",
+          message
+        )
+      end
     end)
   end
 end)

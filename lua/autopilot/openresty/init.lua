@@ -7,13 +7,14 @@
 --
 -- This is the only module through which the library meets OpenResty: a script chooses it by loading it.
 
+local phase = require "autopilot.openresty.phase" -- first: it tells where there are no light threads
+
 local autopilot = require "autopilot"
 local curl = require "autopilot.transport.curl"
 local make_client = require "autopilot.client"
 local merged = require "autopilot.base.merged"
 local ngx = require "ngx"
 local options = require "autopilot.base.options"
-local phase = require "autopilot.openresty.phase"
 local report = require "autopilot.sync.report"
 local worker = require "autopilot.openresty.worker"
 
