@@ -162,6 +162,7 @@ build = {
     ["autopilot.graph.permissions"] = "lua/autopilot/graph/permissions.lua",
     ["autopilot.graph.request"] = "lua/autopilot/graph/request.lua",
     ["autopilot.openresty"] = "lua/autopilot/openresty/init.lua",
+    ["autopilot.openresty.connections"] = "lua/autopilot/openresty/connections.lua",
     ["autopilot.openresty.phase"] = "lua/autopilot/openresty/phase.lua",
     ["autopilot.openresty.polling"] = "lua/autopilot/openresty/polling.lua",
     ["autopilot.openresty.thread"] = "lua/autopilot/openresty/thread.lua",

@@ -107,6 +107,11 @@ end
 
 local function make_ngx(world)
   return {
+    worker = {
+      exiting = function()
+        return world.is_exiting
+      end,
+    },
     WARN = "warn",
     NOTICE = "notice",
     get_phase = function()

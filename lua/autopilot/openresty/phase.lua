@@ -16,8 +16,8 @@ local phase = {}
 -- Where ngx.sleep and cosockets may be used: NGX_HTTP_LUA_CONTEXT_YIELDABLE in lua-nginx-module, by the names
 -- of ngx.get_phase; `preread` is of stream-lua-nginx-module.
 local waits_in = {}
-local phases = "rewrite server_rewrite access precontent content timer preread ssl_client_hello ssl_cert "
-  .. "ssl_session_fetch proxy_ssl_cert proxy_ssl_verify"
+local phases = "rewrite server_rewrite access precontent content timer preread "
+  .. "ssl_client_hello ssl_cert ssl_session_fetch proxy_ssl_cert proxy_ssl_verify"
 for name in phases:gmatch "%S+" do
   waits_in[name] = true
 end
