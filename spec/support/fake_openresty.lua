@@ -107,6 +107,7 @@ end
 
 local function make_ngx(world)
   return {
+    config = {},
     worker = {
       exiting = function()
         return world.is_exiting
