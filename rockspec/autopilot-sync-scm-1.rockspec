@@ -156,6 +156,7 @@ build = {
     ["autopilot.graph.request"] = "lua/autopilot/graph/request.lua",
     ["autopilot.graph.token_provider"] = "lua/autopilot/graph/token_provider.lua",
     ["autopilot.openresty"] = "lua/autopilot/openresty/init.lua",
+    ["autopilot.openresty.connections"] = "lua/autopilot/openresty/connections.lua",
     ["autopilot.openresty.phase"] = "lua/autopilot/openresty/phase.lua",
     ["autopilot.openresty.polling"] = "lua/autopilot/openresty/polling.lua",
     ["autopilot.openresty.thread"] = "lua/autopilot/openresty/thread.lua",

@@ -40,6 +40,12 @@ int luaopen_autopilot_core(lua_State *L) {
                           "one with OpenSSL or GnuTLS",
                           libcurl->ssl_version);
     }
+    /* What OpenSSL 1.1.1 answers to libcurl, when a program such as nginx holds it statically. */
+    if (libcurl->ssl_version != NULL && strstr(libcurl->ssl_version, "not available") != NULL) {
+        return luaL_error(L, "this program contains an OpenSSL that takes the place of libcurl's "
+                             "newer one, so TLS fails: build it with that shared OpenSSL, or "
+                             "use a libcurl with GnuTLS (libcurl4-gnutls-dev)");
+    }
     platform_pin_module();
     platform_occupy_standard_descriptors();
     lua_newtable(L);

@@ -179,6 +179,13 @@ CURLMcode socket_watch_act_on_all(struct socket_watch *watch) {
         watch->sockets[i].revents = 0;
     }
     CURLMcode status = curl_multi_socket_all(watch->multi, &running);
+    /* Before 8.18 that call forgets timers which were set in its first millisecond: a transfer
+     * whose answer has been read, but not handed out, would only be called when it times out. */
+    for (size_t i = watch->count; i-- > 0 && status == CURLM_OK;) {
+        if (i < watch->count) {
+            status = curl_multi_socket_action(watch->multi, watch->sockets[i].fd, 0, &running);
+        }
+    }
     mend(must_ignore);
     return status;
 }

@@ -207,29 +207,20 @@ static void give_up_hopeless(struct transfer_set *set) {
     }
 }
 
-/* How many transfers were not sent yet, or have no connection yet. */
-static int count_connecting(const struct transfer_set *set) {
-    int count = 0;
+/* Whether a transfer was not sent yet, or has no connection yet. */
+static bool is_connecting(const struct transfer_set *set) {
     const struct transfer *transfer = set->in_flight.first;
-    for (; transfer != NULL; transfer = transfer->next) {
-        count += transfer->sends == 0 || transfer->handle->has_new_socket;
+    while (transfer != NULL && transfer->sends > 0 && !transfer->handle->has_new_socket) {
+        transfer = transfer->next;
     }
-    return count;
+    return transfer != NULL;
 }
 
 /* Has libcurl check all transfers, and decides when to do so again: soon, if one of them may have
- * no connection yet. If a transfer got its connection, the check is repeated at once:
- * libcurl 7.88.1 overlooks answers that arrived during that check, until the next. */
+ * no connection yet. */
 static CURLMcode look_after_connecting(struct transfer_set *set) {
-    CURLMcode status = CURLM_OK;
-    int before = count_connecting(set), after = before;
-    set->next_look = before > 0 ? platform_clock() + look_seconds : never;
-    do {
-        before = after;
-        status = socket_watch_act_on_all(&set->watch);
-        after = count_connecting(set);
-    } while (status == CURLM_OK && after < before);
-    return status;
+    set->next_look = is_connecting(set) ? platform_clock() + look_seconds : never;
+    return socket_watch_act_on_all(&set->watch);
 }
 
 /* An answer over HTTP/2 takes up to three rounds: read for another stream, handed out, ended. */

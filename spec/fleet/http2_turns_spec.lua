@@ -4,6 +4,7 @@
 local autopilot = require "autopilot"
 local core = require "autopilot.core"
 local hostile = require "support.hostile_server"
+local socket = require "socket"
 local wire = require "support.wire"
 
 local describe_http2 = core.info().http2 and describe or pending
@@ -79,4 +80,53 @@ describe_http2("answers over HTTP/2 that come while other requests begin", funct
       assert.are.equal(tenant_count, answered)
     end)
   end
+end)
+
+describe_http2("answers over HTTP/2 that come when libcurl is to look at all transfers", function()
+  after_each(wire.close)
+  teardown(wire.teardown)
+
+  -- As it is while a transfer has no connection. libcurl before 8.18 may forget then that a transfer is to be
+  -- called again, and would call it only when the time to connect is over.
+  it("are all handed out", function()
+    local rounds, concurrency, seconds_until_look = 10, 8, 0.11
+    local requests, limit = {}, 100 * hostile.patience
+    local server = hostile.listen(wire.http2(function(session)
+      while true do
+        local stream = session:read_request()
+        table.insert(requests, { session = session, stream = stream })
+      end
+    end))
+    local set = core.transfer_set { concurrency = concurrency }
+    local request = core.request {
+      method = "POST",
+      url = server:url("", "https"),
+      ca_file = wire.certificates().ca,
+      version = "2",
+    }
+    local function step()
+      set:step(0.001)
+    end
+    for _ = 1, rounds do
+      for _ = 1, concurrency do
+        set:add(request, { connect = limit, total = limit })
+      end
+      hostile.until_true(function()
+        return #requests == concurrency
+      end, step)
+      socket.sleep(seconds_until_look)
+      for _, one in ipairs(requests) do
+        one.session:headers(one.stream, { { ":status", 204 } }, true)
+      end
+      requests = {}
+      local answered = 0
+      hostile.until_true(function()
+        while set:take() do
+          answered = answered + 1
+        end
+        return answered == concurrency
+      end, step)
+    end
+    set:close()
+  end)
 end)

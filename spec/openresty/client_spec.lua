@@ -14,12 +14,15 @@ describe("in OpenResty, waiting", function()
     rewrite = true,
     server_rewrite = true,
     access = true,
+    precontent = true,
     content = true,
     timer = true,
     preread = true,
     ssl_cert = true,
     ssl_client_hello = true,
     ssl_session_fetch = true,
+    proxy_ssl_cert = true,
+    proxy_ssl_verify = true,
     init = false,
     init_worker = false,
     set = false,
@@ -52,6 +55,34 @@ describe("in OpenResty, waiting", function()
         end)
       end)
       assert.equal("C_BOUNDARY", seen)
+    end)
+  end
+end)
+
+describe("where there are no light threads", function()
+  before_each(function()
+    world = fake_openresty.install()
+    package.loaded["ngx"] = nil
+  end)
+  after_each(function()
+    rawset(_G, "ngx", nil)
+    world:remove()
+  end)
+
+  for why, global in pairs {
+    ["ngx.run_worker_thread has no light threads"] = { config = {} },
+    ["this is not nginx"] = false,
+  } do
+    it(("loading the module says that %s, each time"):format(why), function()
+      rawset(_G, "ngx", global or nil)
+      for _ = 1, 2 do
+        local is_loaded, message = pcall(require, "autopilot.openresty")
+        assert.is_false(is_loaded)
+        assert.equal(
+          "autopilot.openresty cannot be used here: " .. why .. "; 'autopilot' can",
+          message
+        )
+      end
     end)
   end
 end)
@@ -184,6 +215,25 @@ describe("in OpenResty, a client", function()
     assert.equal(autopilot.retry.policy, preset.retry.policy)
     assert.equal(autopilot.transport.scripted, preset.transport.scripted)
     assert.is_nil(preset.no_such_thing)
+  end)
+
+  it("has print of resty print a report as its line, and other values as before", function()
+    local printed, plain = nil, print
+    rawset(_G, "print", function(...)
+      printed = { n = select("#", ...), ... }
+    end)
+    world.ngx.config.is_console = true
+    finally(function()
+      rawset(_G, "print", plain)
+    end)
+    local client = client_with { token = "secret" }
+    world.phase = "log"
+    local _, failure = world:call(client.sync, client)
+    local other = { "a" }
+    print(nil, failure, other, nil)
+    assert.same({ n = 4, nil, tostring(failure), other }, printed)
+    print()
+    assert.same({ n = 0 }, printed)
   end)
 
   it("shares its sleep with retries of a user's own function", function()

@@ -41,20 +41,43 @@ describe("autopilot.openresty", function()
     return pending(obstacle)
   end
 
-  it("tells what could not be sent for want of connections of the worker, and recovers", function()
-    local world = openresty_world.start { connections = 64 }
-    local result = world:run("many", "token=answer-0.2&count=100")
-    assert.equal(0, result.wrong)
-    assert.equal(100, result.started + #result.others)
-    assert.is_true(#result.others > 0)
-    for _, other in ipairs(result.others) do
-      assert.equal("unreachable", other.outcome)
-      assert.equal("no", other.delivered)
+  it(
+    "has calls wait for one of the worker's connections, and says so when none gets free",
+    function()
+      local world = openresty_world.start { connections = 64 }
+      local result = world:run("many", "token=answer-0.2&count=200")
+      assert.same({ 200, 0, {} }, { result.started, result.wrong, result.others })
+      result = world:run("many", "token=stall&count=100&total=0.5")
+      local unsent = 0
+      for _, other in ipairs(result.others) do
+        local is_unsent = other.outcome == "unreachable" and other.name == "WORKER_CONNECTION"
+        assert.equal(is_unsent and "no" or "unknown", other.delivered)
+        unsent = unsent + (is_unsent and 1 or 0)
+      end
+      assert.is_true(unsent > 0 and #result.others == 100, unsent)
+      assert.equal(300 - unsent, world.upstream:counts().requests)
+      assert.equal(30, world:run("many", "token=answer-0&count=30").started)
+      local complaints = world.server:complaints { "worker_connections are not enough" }
+      world:stop()
+      assert.same({}, complaints)
     end
-    assert.equal(result.started, world.upstream:counts().requests)
-    assert.equal(30, world:run("many", "token=answer-0&count=30").started)
-    local complaints = world.server:complaints { "worker_connections are not enough" }
+  )
+
+  it("says that nginx ended a worker before the answer came", function()
+    local world = openresty_world.start { shutdown_timeout = 1 }
+    world:run("detached", "token=stall")
+    world:await_arrivals(1)
+    world.server:reload()
+    local result = nginx_world.await("the end of the old worker's call", function()
+      return world:run("notes").detached
+    end)
+    local complaints = world.server:complaints()
     world:stop()
+    assert.same({ "interrupted", "unknown", "WORKER_SHUTDOWN" }, {
+      result.outcome,
+      result.delivered,
+      result.name,
+    })
     assert.same({}, complaints)
   end)
 

@@ -107,6 +107,12 @@ end
 
 local function make_ngx(world)
   return {
+    config = {},
+    worker = {
+      exiting = function()
+        return world.is_exiting
+      end,
+    },
     WARN = "warn",
     NOTICE = "notice",
     get_phase = function()

@@ -8,6 +8,7 @@ daemon off;
 pid nginx.pid;
 error_log stderr notice;
 worker_processes $WORKERS;
+worker_shutdown_timeout $SHUTDOWN;
 $ENVIRONMENT
 events { worker_connections $CONNECTIONS; }
 http {
@@ -17,6 +18,7 @@ $HTTP}
 
 ---@class NginxConfiguration
 ---@field workers integer? default 1
+---@field shutdown_timeout integer? seconds that a worker has for what it began
 ---@field connections integer? of each worker; the default stays below an ordinary user's `ulimit -n`
 ---@field environment string[]? names of what the workers keep of nginx's environment
 
@@ -30,6 +32,7 @@ return function(http, given)
     kept[index] = ("env %s;"):format(name)
   end
   local values = {
+    SHUTDOWN = ("%ds"):format(given.shutdown_timeout or 600),
     WORKERS = ("%d"):format(given.workers or 1),
     CONNECTIONS = ("%d"):format(given.connections or 1000),
     ENVIRONMENT = table.concat(kept, "\n"),

@@ -56,16 +56,20 @@ end
 
 local run = {}
 
---- One call: `token`, `id`, `total` (seconds) and `url` from the query.
-function run.one()
-  local arguments = ngx.req.get_uri_args()
-  local client = arguments.total
+--- The client that the query asks for: `token`, `total` (seconds) and `url`.
+local function asked_client(arguments)
+  return arguments.total
       and new_client(arguments.token, {
         base_url = arguments.url,
         timeout = { total = tonumber(arguments.total) },
       })
     or client_for(arguments.token)
-  return sync(client, { client_request_id = arguments.id })
+end
+
+--- One call, with the `id` of the query.
+function run.one()
+  local arguments = ngx.req.get_uri_args()
+  return sync(asked_client(arguments), { client_request_id = arguments.id })
 end
 
 --- One call for a tenant whose clients share a store: `token`, `deadline` (seconds) from the query.
@@ -84,10 +88,18 @@ function run.shared()
   return result
 end
 
+--- A call in a timer, which no client waits for; what came of it is noted.
+function run.detached()
+  local token = ngx.req.get_uri_args().token
+  return ngx.timer.at(0, function()
+    notes:set("detached", cjson.encode(sync(client_for(token))))
+  end)
+end
+
 --- Many light threads of one request; how many got an answer that was not theirs?
 function run.many()
   local arguments = ngx.req.get_uri_args()
-  local client, count = client_for(arguments.token), tonumber(arguments.count)
+  local client, count = asked_client(arguments), tonumber(arguments.count)
   local threads, result = {}, { started = 0, wrong = 0, others = {} }
   local began = ngx.now()
   for index = 1, count do

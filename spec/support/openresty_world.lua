@@ -53,7 +53,7 @@ local http = [[
 local World = {}
 World.__index = World
 
----@param given { workers: integer?, connections: integer?, driver: string?, http_version: string?, base_url: string?, environment: table?, upstream: UpstreamWorld? }?
+---@param given table? workers, connections, shutdown_timeout, driver, http_version, host, environment, upstream
 ---@return OpenrestyWorld
 function openresty_world.start(given)
   given = given or {}
@@ -63,6 +63,7 @@ function openresty_world.start(given)
   local configuration = nginx_configuration(with_port, {
     workers = given.workers,
     connections = given.connections,
+    shutdown_timeout = given.shutdown_timeout,
     environment = kept,
   })
   local environment = {

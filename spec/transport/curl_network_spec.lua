@@ -74,6 +74,8 @@ describe("a request that cannot be sent", function()
     remove()
     local outcome = wire.ask(server, { scheme = "https", transport = transport })
     assert_unsent(outcome, "tls", "CURLE_SSL_CACERT_BADFILE")
+    local reason = "http.ca_file cannot be read: " .. path .. ": No such file or directory"
+    assert.are.equal(reason, outcome.network.message)
   end)
 
   it("fails at TLS when the handshake does not end", function()

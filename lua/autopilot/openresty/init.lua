@@ -7,13 +7,14 @@
 --
 -- This is the only module through which the library meets OpenResty: a script chooses it by loading it.
 
+local phase = require "autopilot.openresty.phase" -- first: it tells where there are no light threads
+
 local autopilot = require "autopilot"
 local curl = require "autopilot.transport.curl"
 local make_client = require "autopilot.client"
 local merged = require "autopilot.base.merged"
 local ngx = require "ngx"
 local options = require "autopilot.base.options"
-local phase = require "autopilot.openresty.phase"
 local report = require "autopilot.sync.report"
 local worker = require "autopilot.openresty.worker"
 
@@ -111,5 +112,21 @@ local function run(policy, fn, world)
 end
 
 preset.retry = setmetatable({ run = run }, { __index = autopilot.retry })
+
+--- The values, but reports as their lines.
+local function with_lines(...)
+  if select("#", ...) > 0 then
+    local value = ...
+    local shape = type(value) == "table" and getmetatable(value)
+    return shape and shape.__tostring and tostring(value) or value, with_lines(select(2, ...))
+  end
+end
+
+if ngx.config.is_console then -- `resty` prints of a table the strings in it, which is nothing for a report
+  local plain = print
+  package.loaded._G.print = function(...)
+    return plain(with_lines(...))
+  end
+end
 
 return setmetatable(preset, { __index = autopilot })

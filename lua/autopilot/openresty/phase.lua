@@ -1,16 +1,23 @@
---- Whether a light thread can wait where it runs.
+--- Whether a light thread can wait where it runs. Where there are none, loading this module fails.
 --
 -- A call that cannot wait for its answer is not begun: it could end after the request was sent.
 
-local ngx = require "ngx"
+local is_loaded, ngx = pcall(require, "ngx")
+if not is_loaded then
+  local is_nginx = rawget(_G, "ngx") -- in ngx.run_worker_thread, which has few of nginx's functions
+  local why = is_nginx and "ngx.run_worker_thread has no light threads" or "this is not nginx"
+  -- Otherwise LuaJIT says of the next attempt only that it is a loop.
+  package.loaded["autopilot.openresty"], package.loaded["autopilot.openresty.phase"] = nil, nil
+  error("autopilot.openresty cannot be used here: " .. why .. "; 'autopilot' can", 0)
+end
 
 local phase = {}
 
--- Where ngx.sleep and cosockets may be used (their contexts in the documentation of lua-nginx-module and
--- stream-lua-nginx-module).
+-- Where ngx.sleep and cosockets may be used: NGX_HTTP_LUA_CONTEXT_YIELDABLE in lua-nginx-module, by the names
+-- of ngx.get_phase; `preread` is of stream-lua-nginx-module.
 local waits_in = {}
-local phases = "rewrite server_rewrite access content timer preread ssl_client_hello ssl_cert "
-  .. "ssl_session_fetch"
+local phases = "rewrite server_rewrite access precontent content timer preread "
+  .. "ssl_client_hello ssl_cert ssl_session_fetch proxy_ssl_cert proxy_ssl_verify"
 for name in phases:gmatch "%S+" do
   waits_in[name] = true
 end

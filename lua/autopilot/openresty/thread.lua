@@ -5,15 +5,15 @@
 -- only this process can use. When the light thread is killed, or its client goes away, nginx closes that
 -- connection, and the helper thread gives the transfer up.
 
+local Connections = require "autopilot.openresty.connections"
 local core = require "autopilot.core"
 local curl = require "autopilot.transport.curl"
+local merged = require "autopilot.base.merged"
 local ngx = require "ngx"
 
 ---@class autopilot.openresty.ThreadDriver: autopilot.Drive
 local Thread = {}
 Thread.__index = Thread
-
-local pool_size, idle_milliseconds = 64, 60000
 
 -- Seconds. The helper thread itself ends a transfer in time, after a day at most. The socket's timeout is
 -- only for the case that it fails to.
@@ -31,19 +31,32 @@ function Thread.new()
   if not thread then
     return nil, problem
   end
-  return setmetatable({ thread = thread, address = "unix:" .. thread:address() }, Thread)
+  return setmetatable({ thread = thread, connections = Connections.new(thread:address()) }, Thread)
+end
+
+--- Why there is no answer, where the socket only tells that it was closed.
+local function reason_of(problem, has_begun)
+  if problem == "closed" and ngx.worker.exiting() then
+    return "WORKER_SHUTDOWN",
+      "nginx ended the worker before the answer came: worker_shutdown_timeout"
+  elseif problem == "closed" and not has_begun then
+    return "HELPER_THREAD",
+      "the helper thread took no further call: the worker has no descriptors left"
+  end
+  local message = problem or "it does not know the transfer"
+  return "HELPER_THREAD", "the helper thread did not answer: " .. message
 end
 
 --- Sends one attempt and waits for its end.
 function Thread:run(prepared, attempt)
-  local thread, socket = self.thread, ngx.socket.tcp()
-  local seconds = math.min(attempt.total, longest_seconds) + grace_seconds
-  socket:settimeouts(1000, 1000, seconds * 1000)
-  local connected, problem = socket:connect(self.address)
-  if not connected then
-    return nil, curl.unsent("WORKER_CONNECTION", "the worker has no connection left: " .. problem)
+  local thread, began = self.thread, core.clock()
+  local seconds = math.min(attempt.total, longest_seconds)
+  local socket, problem = self.connections:take(seconds, seconds + grace_seconds)
+  if not socket then
+    return nil, curl.unsent("WORKER_CONNECTION", problem)
   end
-  local number = thread:submit(prepared, attempt)
+  local left = math.max(0.001, attempt.total - (core.clock() - began))
+  local number = thread:submit(prepared, merged(attempt, { total = left }))
   local done
   done, problem = socket:send(("%d\n"):format(number))
   if done then
@@ -51,17 +64,16 @@ function Thread:run(prepared, attempt)
   end
   local transfer = done and thread:claim(number)
   if transfer then
-    socket:setkeepalive(idle_milliseconds, pool_size)
+    self.connections:give_back(socket)
     return transfer:result()
   end
-  local message = "the helper thread did not answer: "
-    .. (problem or "it does not know the transfer")
-  local failure = curl.unsent("HELPER_THREAD", message)
   -- Withdrawn while the connection is open: the thread may forget the transfer when it is closed.
-  if not thread:withdraw(number) then
+  local has_begun = not thread:withdraw(number)
+  local failure = curl.unsent(reason_of(problem, has_begun))
+  if has_begun then
     failure.stage, failure.delivered, failure.sends = "receive", "unknown", 1
   end
-  socket:close()
+  self.connections:close(socket)
   return nil, failure
 end
 

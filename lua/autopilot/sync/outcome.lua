@@ -1,7 +1,7 @@
 --- The one table of outcomes: all that the library knows of an outcome by its name.
 --
 -- How an answer of the service gets its outcome is in `autopilot.graph.answer` and `autopilot.sync.sync`.
--- The hints to failures are in `autopilot.sync.hint`. Which outcomes are retried by default is in `autopilot.retry.policy`, which can be used alone.
+-- Which outcomes are retried by default is in `autopilot.retry.policy`, which can be used alone.
 
 local outcome = {}
 

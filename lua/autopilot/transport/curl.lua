@@ -198,6 +198,18 @@ function curl.prepare(http, request)
   }
 end
 
+--- Sends one attempt. Where libcurl cannot read the certificates, it does not say why: the file may be gone, or
+-- be closed to a worker of nginx whose client the master process has made.
+local function run(self, prepared, attempt, request)
+  local response, failure = self.drive:run(prepared, attempt, request)
+  local path = self.http.ca_file
+  if path and failure and failure.name == "CURLE_SSL_CACERT_BADFILE" then
+    local complaint = ca_file.complaint_about(path)
+    failure.message = complaint and "http.ca_file " .. complaint or failure.message
+  end
+  return response, failure
+end
+
 --- A text that two requests share if they can use the same prepared request.
 local function key_of(request)
   local parts = { request.method, request.url }
@@ -215,9 +227,9 @@ function Transport:prepare(request)
   local key = key_of(request)
   local send = self.prepared[key]
   if not send then
-    local prepared, drive = curl.prepare(self.http, request), self.drive
+    local prepared = curl.prepare(self.http, request)
     function send(attempt)
-      return drive:run(prepared, attempt, request)
+      return run(self, prepared, attempt, request)
     end
     self.prepared[key] = send
   end
@@ -226,7 +238,7 @@ end
 
 function Transport:__call(request)
   local timeout = request.timeout or default_timeout
-  return self.drive:run(curl.prepare(self.http, request), {
+  return run(self, curl.prepare(self.http, request), {
     connect = timeout.connect or default_timeout.connect,
     total = timeout.total or default_timeout.total,
   }, request)
