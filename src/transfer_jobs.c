@@ -3,8 +3,6 @@
 
 #include "platform.h"
 
-#ifndef _WIN32
-
 #include <stdlib.h>
 
 #include "transfer_jobs.h"
@@ -115,5 +113,3 @@ size_t transfer_jobs_count(struct transfer_jobs *jobs, unsigned states) {
     pthread_mutex_unlock(&jobs->lock);
     return count;
 }
-
-#endif
