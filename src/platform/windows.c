@@ -105,12 +105,14 @@ static bool has_keys(HANDLE handle) {
 long platform_read_waiting(FILE *stream, void *memory, size_t room) {
     HANDLE handle = (HANDLE)_get_osfhandle(_fileno(stream));
     DWORD count = 0, waiting = has_keys(handle);
-    bool is_read = GetFileType(handle) != FILE_TYPE_PIPE ||
-                   PeekNamedPipe(handle, NULL, 0, NULL, &waiting, NULL) != 0;
-    if (is_read && waiting == 0) {
+    if (GetFileType(handle) == FILE_TYPE_PIPE) {
+        PeekNamedPipe(handle, NULL, 0, NULL, &waiting,
+                      NULL); /* if that fails, the read tells why */
+    }
+    if (waiting == 0) {
         return 0;
     }
-    is_read = is_read && ReadFile(handle, memory, (DWORD)room, &count, NULL) != 0;
+    bool is_read = ReadFile(handle, memory, (DWORD)room, &count, NULL) != 0;
     DWORD problem = is_read ? ERROR_SUCCESS : GetLastError();
     if (problem == ERROR_OPERATION_ABORTED) { /* Ctrl-C */
         return 0;
