@@ -5,7 +5,8 @@ PREFIX ?= /usr/local
 CFLAGS ?= -O2 -g
 PKG_CONFIG ?= pkg-config
 INSTALL ?= install
-UNAME := $(shell uname -s)
+# Told by the compiler, which may be one for another system than this one.
+SYSTEM := $(if $(findstring mingw,$(shell $(CC) -dumpmachine 2>/dev/null)),Windows,$(shell uname -s))
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SUFFIXES:
@@ -43,13 +44,21 @@ run = $(if $(V),$(1),@echo '  cc  $@' && $(1))
 
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wmissing-prototypes -Wstrict-prototypes
 COMPILE = $(CC) $(CPPFLAGS) -std=c99 $(WARNINGS) $(if $(CI),-Werror) $(CFLAGS) $(SANITIZER) \
-	-pthread -fPIC -fvisibility=hidden -MMD -MP $(CURL_CFLAGS)
+	$(CODE) -fvisibility=hidden -MMD -MP $(CURL_CFLAGS)
 CURL_CFLAGS := $(shell $(PKG_CONFIG) --cflags libcurl 2>/dev/null)
 CURL_LIBS := $(shell $(PKG_CONFIG) --libs libcurl 2>/dev/null || echo -lcurl)
 
 # The module is never unloaded (nodelete): a resolver thread of libcurl may outlive the Lua state.
-# It never links liblua: its functions are found in the program that loads it.
-ifeq ($(UNAME),Darwin)
+# It never links liblua: its functions are found in the program that loads it. On Windows they are
+# those of Lua's DLL.
+MODULE := core.so
+CODE := -pthread -fPIC
+ifeq ($(SYSTEM),Windows)
+MODULE := core.dll
+CODE :=
+LINK_MODULE = $(CC) -shared
+lua_libs = $(shell $(PKG_CONFIG) --libs $(1) 2>/dev/null) -lws2_32 -lbcrypt -ladvapi32
+else ifeq ($(SYSTEM),Darwin)
 LINK_MODULE = $(CC) -pthread -bundle -undefined dynamic_lookup
 else
 LINK_MODULE = $(CC) -pthread -shared -Wl,-z,nodelete
@@ -63,17 +72,20 @@ endif
 
 # ---- Sources: plain C is compiled once, the bindings once for each Lua ---------------------------
 
-binding_sources := $(wildcard src/lua_*.c src/core.c)
-plain_sources := $(filter-out $(binding_sources),$(wildcard src/*.c src/*/*.c))
+# The thread beside nginx's event loop.
+posix_only := $(addprefix src/,lua_transfer_thread.c transfer_jobs.c transfer_thread.c wake_socket.c)
+left_out := $(if $(filter Windows,$(SYSTEM)),$(posix_only))
+binding_sources := $(filter-out $(left_out),$(wildcard src/lua_*.c src/core.c))
+plain_sources := $(filter-out $(left_out) $(binding_sources),$(wildcard src/*.c src/*/*.c))
 plain_objects := $(plain_sources:src/%.c=$(BUILD)/c$(KIND)/%.o)
 test_sources := $(wildcard spec/c/*_test.c)
 tests := $(test_sources:spec/c/%.c=$(BUILD)/tests$(KIND)/%)
 # Again, without what only Linux has.
-ifeq ($(UNAME)$(KIND),Linux)
+ifeq ($(SYSTEM)$(KIND),Linux)
 plain_unix := src/wake_socket.c src/platform/posix.c
 tests += $(patsubst spec/c/%.c,$(BUILD)/tests-plain-unix/%,$(wildcard spec/c/transfer_thread*_test.c))
 endif
-modules := $(LUAS:%=$(BUILD)/%$(KIND)/autopilot/core.so)
+modules := $(LUAS:%=$(BUILD)/%$(KIND)/autopilot/$(MODULE))
 
 all: headers $(modules)
 
@@ -101,10 +113,11 @@ $(BUILD)/$(1)$(KIND)/%.o: src/%.c Makefile | headers
 	@mkdir -p $$(@D)
 	$$(call run,$$(COMPILE) $$(lua_cflags_$(1)) -c -o $$@ $$<)
 
-$(BUILD)/$(1)$(KIND)/autopilot/core.so: $(binding_sources:src/%.c=$(BUILD)/$(1)$(KIND)/%.o) \
+$(BUILD)/$(1)$(KIND)/autopilot/$(MODULE): $(binding_sources:src/%.c=$(BUILD)/$(1)$(KIND)/%.o) \
 		$(plain_objects)
 	@mkdir -p $$(@D)
-	$$(call run,$$(LINK_MODULE) $$(CFLAGS) $$(SANITIZER) -o $$@ $$^ $$(LDFLAGS) $$(CURL_LIBS))
+	$$(call run,$$(LINK_MODULE) $$(CFLAGS) $$(SANITIZER) -o $$@ $$^ $$(LDFLAGS) $$(CURL_LIBS) \
+		$$(call lua_libs,$(1)))
 endef
 $(foreach lua,$(LUAS),$(eval $(call module_rules,$(lua))))
 
@@ -181,7 +194,7 @@ define install_one
 		$(INSTALL) -m 644 lua/$$folder*.lua "$(DESTDIR)$(PREFIX)/share/lua/$(2)/$$folder" || exit 1; \
 	done
 	$(INSTALL) -d "$(DESTDIR)$(PREFIX)/lib/lua/$(2)/autopilot"
-	$(INSTALL) -m 755 $(BUILD)/$(1)/autopilot/core.so "$(DESTDIR)$(PREFIX)/lib/lua/$(2)/autopilot"
+	$(INSTALL) -m 755 $(BUILD)/$(1)/autopilot/$(MODULE) "$(DESTDIR)$(PREFIX)/lib/lua/$(2)/autopilot"
 
 endef
 

@@ -20,6 +20,11 @@ dependencies = {
 }
 external_dependencies = {
   CURL = { library = "curl" },
+  -- The import library that curl's own build makes; MinGW looks for libcurl.dll.a.
+  platforms = {
+    windows = { CURL = { library = "libcurl" } },
+    mingw32 = { CURL = { library = "curl" } },
+  },
 }
 build = {
   type = "builtin",
@@ -219,9 +224,29 @@ build = {
     ["autopilot.transport.scripted"] = "lua/autopilot/transport/scripted.lua",
     ["autopilot.version"] = "lua/autopilot/version.lua",
   },
-  -- Its helper thread for event loops; older C libraries keep threads in a library of their own.
+  -- LuaRocks lays these lists over those above, item by item.
   platforms = {
-    unix = { modules = { ["autopilot.core"] = { libraries = { "curl", "pthread" } } } },
+    unix = {
+      modules = {
+        ["autopilot.core"] = {
+          -- Behind the others: the helper thread for event loops. Older C libraries keep threads in
+          -- a library of their own.
+          sources = {
+            [25] = "src/lua_transfer_thread.c",
+            [26] = "src/transfer_jobs.c",
+            [27] = "src/transfer_thread.c",
+            [28] = "src/wake_socket.c",
+          },
+          libraries = { "curl", "pthread" },
+        },
+      },
+    },
+    windows = {
+      modules = {
+        ["autopilot.core"] = { libraries = { "libcurl", "ws2_32", "bcrypt", "advapi32" } },
+      },
+    },
+    mingw32 = { modules = { ["autopilot.core"] = { libraries = { "curl" } } } },
   },
   install = {
     bin = { "bin/autopilot-sync" },

@@ -102,16 +102,29 @@ static char empty_bundle[] = "-----BEGIN CERTIFICATE-----\n"
                              "HRMBAf8EAjAAMAoGCCqGSM49BAMCAwkAMAYCAQECAQE=\n"
                              "-----END CERTIFICATE-----\n";
 
-/* Sets a source for hosts and for proxies. One that is not used may be unknown to the TLS library.
- */
+/* The lists of revoked certificates, which only Schannel asks for, may be out of reach. The
+ * system's store is trusted where libcurl names no source, which on Windows is not what OpenSSL
+ * does. */
+static CURLcode set_options(CURL *easy, bool is_system_trusted) {
+    const long options =
+        CURLSSLOPT_REVOKE_BEST_EFFORT | (is_system_trusted ? CURLSSLOPT_NATIVE_CA : 0);
+    CURLcode code = curl_easy_setopt(easy, CURLOPT_SSL_OPTIONS, options);
+    if (code == CURLE_OK) {
+        code = curl_easy_setopt(easy, CURLOPT_PROXY_SSL_OPTIONS, options);
+    }
+    return code == CURLE_UNKNOWN_OPTION ? CURLE_OK : code;
+}
+
+/* Sets a source for hosts and for proxies. One that is not used, or is named beside another, may be
+ * unknown to the TLS library. */
 static CURLcode set_source(CURL *easy, CURLoption option, CURLoption proxy_option,
-                           const void *value, bool is_used) {
+                           const void *value, bool is_needed) {
     CURLcode code = curl_easy_setopt(easy, option, value);
     if (code == CURLE_OK) {
         code = curl_easy_setopt(easy, proxy_option, value);
         code = code == CURLE_UNKNOWN_OPTION ? CURLE_OK : code; /* a libcurl without proxies */
     }
-    return code == CURLE_NOT_BUILT_IN && !is_used ? CURLE_OK : code;
+    return code == CURLE_NOT_BUILT_IN && !is_needed ? CURLE_OK : code;
 }
 
 CURLcode ca_store_configure(const struct ca_store *store, CURL *easy) {
@@ -119,13 +132,16 @@ CURLcode ca_store_configure(const struct ca_store *store, CURL *easy) {
     bool is_null_default = libcurl->version_num >= 0x081500;
     bool hides_folder = is_null_default && store->path == NULL && libcurl->capath != NULL;
     bool hides_bundle = is_null_default && store->file == NULL && libcurl->cainfo != NULL;
-    if (store->file == NULL && store->path == NULL) {
-        return CURLE_OK;
+    CURLcode code = set_options(easy, store->file == NULL && store->path == NULL);
+    /* A default that is left alone may be found beside the DLL (MSYS2), not where it says. */
+    if (code != CURLE_OK || (store->file == libcurl->cainfo && store->path == libcurl->capath)) {
+        return code;
     }
-    CURLcode code = set_source(easy, CURLOPT_CAINFO, CURLOPT_PROXY_CAINFO, store->file, true);
+    code = set_source(easy, CURLOPT_CAINFO, CURLOPT_PROXY_CAINFO, store->file, true);
     if (code == CURLE_OK) {
         code = set_source(easy, CURLOPT_CAPATH, CURLOPT_PROXY_CAPATH,
-                          hides_folder ? empty_folder : store->path, store->path != NULL);
+                          hides_folder ? empty_folder : store->path,
+                          store->path != NULL && store->file == NULL);
     }
     if (code == CURLE_OK && hides_bundle) {
         struct curl_blob blob = {empty_bundle, sizeof empty_bundle - 1, CURL_BLOB_NOCOPY};

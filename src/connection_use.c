@@ -192,6 +192,17 @@ static bool is_busy(const struct transfer_handle *handle, struct transfer *trans
            first_sharing(transfer) != NULL;
 }
 
+/* The transfer has taken the connection over from those whose answers have begun: libcurl, from 8.5
+ * on, does so only when an answer is complete. Seen with 8.14.1 before it reports that. */
+static void take_over(struct transfer *transfer) {
+    for (struct transfer *other = first_sharing(transfer); other != NULL;
+         other = find_sharing(transfer, other->next)) {
+        if (other->head.complete) {
+            other->connection = 0;
+        }
+    }
+}
+
 /* libcurl calls this each time that it is about to send the request, for its own resends too. */
 static int on_send(void *context, char *primary_ip, char *local_ip, int primary_port,
                    int local_port) {
@@ -212,6 +223,9 @@ static int on_send(void *context, char *primary_ip, char *local_ip, int primary_
     if (transfer->is_refused) {
         transfer->connection = 0;
         return CURL_PREREQFUNC_ABORT;
+    }
+    if (!handle->http2->are_needed) {
+        take_over(transfer);
     }
     transfer->sends++;
     return CURL_PREREQFUNC_OK;

@@ -11,13 +11,7 @@
 #error "libcurl is too old: autopilot-sync needs 7.80.0 or later"
 #endif
 
-#ifdef _WIN32
-#define EXPORTED __declspec(dllexport)
-#else
-#define EXPORTED __attribute__((visibility("default")))
-#endif
-
-EXPORTED int luaopen_autopilot_core(lua_State *L);
+PLATFORM_EXPORTED int luaopen_autopilot_core(lua_State *L);
 
 /* Opens the module. libcurl's global state is set up once and kept until the process ends: others
  * in the process may use it, and resolver threads may outlive this Lua state. */
@@ -55,6 +49,8 @@ int luaopen_autopilot_core(lua_State *L) {
     lua_request_open(L);
     lua_transfer_open(L);
     lua_transfer_set_open(L);
+#if PLATFORM_HAS_TRANSFER_THREAD
     lua_transfer_thread_open(L);
+#endif
     return 1;
 }

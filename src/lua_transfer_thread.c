@@ -8,15 +8,6 @@
  *   thread:withdraw(number)    -> forgets a transfer; true when it surely had not begun
  *   thread:close()             gives everything up; also done by the collector */
 #include "lua_support.h"
-
-#ifdef _WIN32
-
-void lua_transfer_thread_open(lua_State *L) {
-    (void)L;
-}
-
-#else
-
 #include "transfer_thread.h"
 
 static const char type_name[] = "autopilot.transfer_thread";
@@ -98,5 +89,3 @@ void lua_transfer_thread_open(lua_State *L) {
     lua_support_new_type(L, type_name, close, methods);
     lua_support_set_functions(L, functions);
 }
-
-#endif

@@ -7,6 +7,16 @@
 #include <stdint.h>
 #include <stdio.h>
 
+/* Marks the function that the module exports. PLATFORM_HAS_TRANSFER_THREAD: the files of
+ * transfer_thread.h are part of the module. */
+#ifdef _WIN32
+#define PLATFORM_EXPORTED __declspec(dllexport)
+#define PLATFORM_HAS_TRANSFER_THREAD 0
+#else
+#define PLATFORM_EXPORTED __attribute__((visibility("default")))
+#define PLATFORM_HAS_TRANSFER_THREAD 1
+#endif
+
 /* Fills memory from the system's generator; false when it cannot. */
 bool platform_random(void *memory, size_t length);
 
@@ -71,7 +81,7 @@ enum platform_file_kind {
 struct platform_file {
     enum platform_file_kind kind;
     double size;            /* of a regular file, in bytes */
-    bool is_world_readable; /* every user may read it; false on systems without modes */
+    bool is_world_readable; /* every user may read it, by its mode or access list */
 };
 
 /* What has this name in the file system; PLATFORM_LINK only where links are not followed. The file
@@ -79,12 +89,13 @@ struct platform_file {
 struct platform_file platform_look_up(const char *path, bool follow_links);
 
 /* Creates an empty file that only its owner can read and write (mode 0600), or takes further rights
- * from an existing one. False when that fails, when this process cannot use the file, or when it is
- * a symbolic link or not a regular file. Systems without modes keep the rights as they are. */
+ * from an existing one. On Windows the system and administrators keep theirs. False when that
+ * fails, when this process cannot use the file, or when it is a symbolic link or not a regular
+ * file. */
 bool platform_make_private(const char *path);
 
-/* From now on the first Ctrl-C or SIGTERM is only noted, and ends a wait; the second ends the
- * process as usual. False when that is not possible. */
+/* From now on the first Ctrl-C or SIGTERM (on Windows Ctrl-Break) is only noted, and ends a sleep;
+ * the second ends the process as usual. False when that is not possible. */
 bool platform_note_interrupt(void);
 
 /* From now on the first SIGTERM does what Ctrl-C does, which interpreters turn into an error; the

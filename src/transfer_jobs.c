@@ -3,8 +3,6 @@
 
 #include "platform.h"
 
-#ifndef _WIN32
-
 #include <stdlib.h>
 
 #include "transfer_jobs.h"
@@ -93,5 +91,3 @@ size_t transfer_jobs_count(struct transfer_jobs *jobs, enum transfer_job_list li
     pthread_mutex_unlock(&jobs->lock);
     return count;
 }
-
-#endif

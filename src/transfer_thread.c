@@ -3,8 +3,6 @@
 
 #include "transfer_thread.h"
 
-#ifndef _WIN32
-
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -334,5 +332,3 @@ const char *transfer_thread_address(const struct transfer_thread *thread) {
 bool transfer_thread_is_ours(const struct transfer_thread *thread) {
     return transfer_set_is_ours(thread->set);
 }
-
-#endif

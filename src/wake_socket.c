@@ -5,8 +5,6 @@
 #include "wake_socket.h"
 #include "platform.h"
 
-#ifndef _WIN32
-
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -166,5 +164,3 @@ void wake_socket_close(struct wake_socket *wake) {
         remove_folder(wake);
     }
 }
-
-#endif

@@ -16,9 +16,9 @@ describe("autopilot.cli.input", function()
     remove()
   end)
 
-  --- Opens the pipe's other end, so that opening it does not wait.
-  local function write_into_pipe()
-    os.execute(("echo text >'%s' 2>/dev/null &"):format(pipe))
+  --- Runs a command that has the pipe's other end, so that opening it does not wait.
+  local function write_into_pipe(command)
+    os.execute(("%s >'%s' 2>/dev/null &"):format(command, pipe))
   end
 
   it("says what it is that is no file, and does not open it", function()
@@ -31,9 +31,9 @@ describe("autopilot.cli.input", function()
   end)
 
   it("reads from a pipe", function()
-    write_into_pipe()
+    write_into_pipe ":"
     assert.is_nil(input.complaint(pipe))
-    write_into_pipe()
+    write_into_pipe "echo text"
     assert.equal("text\n", (input.read(pipe, 10)))
   end)
 end)

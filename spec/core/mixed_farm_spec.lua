@@ -171,3 +171,66 @@ describe_http2("where libcurl has sent two requests over one HTTP/1.1 connection
     assert.equal(not libcurl.is_between "8.5", count["interrupted unknown"] > 0)
   end)
 end)
+
+-- Makes every transfer share one connection, and lets no read come back without data: then a request may be
+-- answered in the same call of libcurl in which the one before it has ended.
+local one_connection = [[
+#define _GNU_SOURCE
+#include <curl/curl.h>
+#include <dlfcn.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <sys/socket.h>
+#undef curl_multi_setopt
+
+CURLMcode curl_multi_setopt(CURLM *multi, CURLMoption option, ...) {
+    va_list list;
+    va_start(list, option);
+    void *value = va_arg(list, void *);
+    va_end(list);
+    value = option == CURLMOPT_MAX_TOTAL_CONNECTIONS ? (void *)1L : value;
+    void *libcurl = dlopen("libcurl.so.4", RTLD_LAZY);
+    return ((__typeof__(curl_multi_setopt) *)dlsym(libcurl, "curl_multi_setopt"))(multi, option,
+                                                                                value);
+}
+
+ssize_t recv(int socket, void *memory, size_t room, int flags) {
+    struct pollfd asked = {.fd = socket, .events = POLLIN};
+    poll(&asked, 1, 200);
+    return ((ssize_t(*)(int, void *, size_t, int))dlsym(RTLD_NEXT, "recv"))(socket, memory, room,
+                                                                            flags);
+}
+ssize_t __recv_chk(int socket, void *memory, size_t room, size_t size, int flags) {
+    return recv(socket, memory, room, flags);
+}
+]]
+
+local one_after_another = [[
+local core = require "autopilot.core"
+local set = core.transfer_set { concurrency = 10 }
+local request = core.request { method = "GET", url = (...) }
+local left = {}
+for index = 1, 10 do
+  left[index] = set:add(request, { connect = 30, total = 30 })
+end
+while set:step(1) > 0 do
+end
+for _, transfer in ipairs(left) do
+  local response, network = transfer:result()
+  print(response and response.status or network.message)
+end
+]]
+
+describe("a connection over which requests are sent one after another", function()
+  after_each(wire.close)
+
+  it("gives each its answer, also before the one before it is taken", function()
+    local folder, library = preloaded.build(one_connection)
+    finally(function()
+      preloaded.remove(folder)
+    end)
+    local server = hostile.listen(wire.serves "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+    local output = preloaded.run({ LD_PRELOAD = library }, one_after_another, server:url())
+    assert.equal(("200\n"):rep(10), output)
+  end)
+end)

@@ -27,7 +27,32 @@ end
 
 local unpack = rawget(table, "unpack") or rawget(_G, "unpack")
 
-local scm = load_rockspec "rockspec/autopilot-sync-scm-1.rockspec"
+local scm_path = "rockspec/autopilot-sync-scm-1.rockspec"
+local scm = load_rockspec(scm_path)
+
+-- Lays one table over another, as LuaRocks does with the parts for a platform.
+local function lay_over(below, above)
+  for key, value in pairs(above) do
+    if type(value) == "table" and type(below[key]) == "table" then
+      lay_over(below[key], value)
+    else
+      below[key] = value
+    end
+  end
+end
+
+--- What LuaRocks builds the C module from, and its library of libcurl, on the given platforms.
+---@param ... string from the least to the most specific
+---@return table module
+---@return string library
+local function built_for(...)
+  local spec = load_rockspec(scm_path)
+  for _, platform in ipairs { ... } do
+    lay_over(spec.build, spec.build.platforms[platform] or {})
+    lay_over(spec.external_dependencies, spec.external_dependencies.platforms[platform] or {})
+  end
+  return spec.build.modules["autopilot.core"], spec.external_dependencies.CURL.library
+end
 
 local function names_of_dependencies()
   local names = {}
@@ -52,11 +77,31 @@ describe("the rockspec", function()
   end)
 
   it("lists every C source, first the one that refuses an old libcurl, then in order", function()
-    local listed = scm.build.modules["autopilot.core"].sources
-    assert.are.equal("src/core.c", listed[1])
-    local others = sorted { unpack(listed, 2) }
-    assert.are.same(others, { unpack(listed, 2) })
-    assert.are.same(source_tree.files("src", "c"), sorted(listed))
+    local common = scm.build.modules["autopilot.core"].sources
+    assert.are.equal("src/core.c", common[1])
+    local others = sorted { unpack(common, 2) }
+    assert.are.same(others, { unpack(common, 2) })
+    assert.are.same(source_tree.files("src", "c"), sorted(built_for("unix").sources))
+  end)
+
+  it("builds the thread for event loops on Unix only, as the Makefile does", function()
+    local posix_only = source_tree.read("Makefile"):match "posix_only := %$%(addprefix src/,(.-)%)"
+    local sources = built_for("windows").sources
+    for name in posix_only:gmatch "%S+" do
+      table.insert(sources, "src/" .. name)
+    end
+    assert.are.same(built_for("unix").sources, sources)
+  end)
+
+  it("names the libraries that Windows has for what C needs", function()
+    local module, library = built_for "windows"
+    assert.are.same({ "libcurl", "ws2_32", "bcrypt", "advapi32" }, module.libraries)
+    assert.are.equal("libcurl", library)
+    module, library = built_for("windows", "win32", "mingw32")
+    assert.are.same({ "curl", "ws2_32", "bcrypt", "advapi32" }, module.libraries)
+    assert.are.equal("curl", library)
+    assert.are.same({ "$(CURL_INCDIR)" }, module.incdirs)
+    assert.are.same({ "$(CURL_LIBDIR)" }, module.libdirs)
   end)
 
   it("has one C module only", function()
@@ -78,7 +123,7 @@ describe("the rockspec", function()
   it("is built by LuaRocks alone, over libcurl found by its library", function()
     assert.are.equal("builtin", scm.build.type)
     -- A `header` would not be found where headers are kept for each architecture, as on Debian.
-    assert.are.same({ CURL = { library = "curl" } }, scm.external_dependencies)
+    assert.are.same({ library = "curl" }, scm.external_dependencies.CURL)
   end)
 
   it("names a licence that is there", function()

@@ -51,6 +51,15 @@ describe("autopilot.token.secret_file", function()
     assert.are.equal("hush-hush", secret_file.read_line(path, true))
   end)
 
+  it("names the program that takes the right away on Windows", function()
+    local path, config = file("hush-hush", "644"), package.config
+    rawset(package, "config", "\\" .. config:sub(2))
+    local _, message = secret_file.read_line(path)
+    rawset(package, "config", config)
+    assert.is_truthy(message:find('icacls /inheritance:r /grant:r "%USERNAME%:R"', 1, true))
+    assert.is_nil(message:find("chmod", 1, true))
+  end)
+
   it("says what is wrong with a file, without a word of what it holds", function()
     for text, complaint in pairs {
       [""] = "it is empty",

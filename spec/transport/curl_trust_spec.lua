@@ -8,8 +8,8 @@ local preloaded = require "support.preloaded"
 local wire = require "support.wire"
 
 -- Moves libcurl's default folder and bundle, as Debian and many others have them, to TRUST_FOLDER.
--- REFUSE_FOLDERS has libcurl refuse the options that name a folder, even for NULL. TLS_LIBRARY is what
--- it says it uses.
+-- REFUSE_FOLDERS has libcurl refuse the options that name a folder, even for NULL. NO_SOURCES hides its own
+-- sources. TELL_OPTIONS prints how TLS is to be used. TLS_LIBRARY is what it says it uses.
 local source = [[
 #define _GNU_SOURCE
 #include <curl/curl.h>
@@ -69,6 +69,9 @@ curl_version_info_data *curl_version_info(CURLversion age) {
     data = *((__typeof__(curl_version_info) *)of_libcurl("curl_version_info"))(age);
     const char *library = getenv("TLS_LIBRARY");
     data.ssl_version = library != NULL ? library : data.ssl_version;
+    if (getenv("NO_SOURCES") != NULL) {
+        data.cainfo = data.capath = NULL;
+    }
     return &data;
 }
 
@@ -80,6 +83,10 @@ CURLcode curl_easy_setopt(CURL *easy, CURLoption option, ...) {
     if (getenv("REFUSE_FOLDERS") != NULL &&
         (option == CURLOPT_CAPATH || option == CURLOPT_PROXY_CAPATH)) {
         return CURLE_NOT_BUILT_IN;
+    }
+    if (getenv("TELL_OPTIONS") != NULL &&
+        (option == CURLOPT_SSL_OPTIONS || option == CURLOPT_PROXY_SSL_OPTIONS)) {
+        fprintf(stderr, "%s%ld ", option == CURLOPT_SSL_OPTIONS ? "" : "proxy ", (long)value);
     }
     return ((__typeof__(curl_easy_setopt) *)of_libcurl("curl_easy_setopt"))(easy, option, value);
 }
@@ -174,6 +181,32 @@ describe("the trusted certificates", function()
     local file = theirs .. "/ca-certificates.crt"
     assert.equal("204", ask { ca_file = file, environment = environment })
     assert.equal("connect CURLE_NOT_BUILT_IN", ask { ca_path = theirs, environment = environment })
+  end)
+
+  it("may be a file beside a folder that the TLS library does not read", function()
+    local file = theirs .. "/ca-certificates.crt"
+    assert.equal(
+      "204",
+      ask {
+        environment = { REFUSE_FOLDERS = "yes", SSL_CERT_FILE = file, SSL_CERT_DIR = ours },
+      }
+    )
+  end)
+
+  it("are the system's only where neither the caller nor libcurl names any", function()
+    local revoke_best_effort, native_ca = 8, 16
+    local function told(how)
+      how.environment = overlay({ TELL_OPTIONS = "yes" }, how.environment)
+      return ask(how):match "^(%d+ proxy %d+) "
+    end
+    local without = ("%d proxy %d"):format(revoke_best_effort, revoke_best_effort)
+    local with = ("%d proxy %d"):format(
+      revoke_best_effort + native_ca,
+      revoke_best_effort + native_ca
+    )
+    assert.equal(without, told {})
+    assert.equal(without, told { ca_path = theirs, environment = { NO_SOURCES = "yes" } })
+    assert.equal(with, told { environment = { NO_SOURCES = "yes" } })
   end)
 
   it("would hold for other clients too with NSS, which is refused", function()

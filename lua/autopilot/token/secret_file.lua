@@ -41,9 +41,12 @@ function secret_file.read(path, allow_world_readable)
     return nil, secret_file.printable(reason)
   elseif not allow_world_readable and select(3, core.file_kind(path, true)) then
     file:close()
+    local remedy = package.config:sub(1, 1) == "\\"
+        and 'icacls /inheritance:r /grant:r "%USERNAME%:R"'
+      or "chmod o-r"
     local message = "%s can be read by every user of this machine: take that right away "
-      .. "(chmod o-r), or set allow_world_readable = true"
-    return nil, message:format(secret_file.printable(path))
+      .. "(%s), or set allow_world_readable = true"
+    return nil, message:format(secret_file.printable(path), remedy)
   end
   local text
   text, reason = file:read(longest + 1)

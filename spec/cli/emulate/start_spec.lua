@@ -53,6 +53,15 @@ describe("the emulated service that cannot start", function()
 
   local everyday = { "sed", "sh" }
 
+  it("says that it does not run on Windows", function()
+    local config = package.config
+    rawset(package, "config", "\\" .. config:sub(2))
+    local service, message = emulate.start()
+    rawset(package, "config", config)
+    assert.is_nil(service)
+    assert.are.equal("the emulated service runs on Unix only, not on Windows", message)
+  end)
+
   it("names the Debian package of what is missing", function()
     local _, message = emulate.start { search_path = commands(everyday) }
     assert.equal("nginx was not found: install the Debian package nginx", message)

@@ -69,6 +69,9 @@ end
 ---@return autopilot.cli.EmulateTools?
 ---@return string? message
 function nginx.find(directory, search_path)
+  if package.config:sub(1, 1) == "\\" then
+    return nil, "the emulated service runs on Unix only, not on Windows"
+  end
   local folder = folder_of_modules()
   if not folder then
     return nil, "the emulated service needs autopilot's Lua modules as files"
