@@ -224,7 +224,7 @@ static int on_send(void *context, char *primary_ip, char *local_ip, int primary_
         transfer->connection = 0;
         return CURL_PREREQFUNC_ABORT;
     }
-    if (!handle->http2->are_needed) {
+    if (!handle->connections->must_know_http2) {
         take_over(transfer);
     }
     transfer->sends++;
