@@ -23,6 +23,7 @@ local recover = {}
 ---@field earliest number? the same on the service's clock, if that was known then
 ---@field sent_last number when the last was sent, on the client's clock
 ---@field took number seconds after which the last one ended without an answer
+---@field ended number? when that was at the latest, on the service's clock, if that was known then
 ---@field seen number? the latest stamp that is known to be from before them
 
 local lost_in_a_gateway = { [502] = true, [503] = true, [504] = true }
@@ -55,6 +56,10 @@ local function keep_open(posting, answer, seen)
     posting.unsettled = open
   end
   open.sent_last, open.took = sent, answer.elapsed
+  if service_clock:is_known() then
+    local _, ended = service_clock:to_service(sent + answer.elapsed)
+    open.ended = ended
+  end
 end
 
 --- Whether a stamp counts as later than our sending, and whether that is certain.
@@ -113,8 +118,9 @@ function recover.settle(posting, found, answer)
   memory:note_proven(open.since, stamp)
   memory:note_record(found)
   posting.unsettled = nil
-  local under_way_from, under_way_until = service_clock:to_service(open.sent_last)
-  under_way_until = under_way_until + open.took
+  local under_way_from = service_clock:to_service(open.sent_last)
+  local _, under_way_until = service_clock:to_service(open.sent_last + open.took)
+  under_way_until = math.min(under_way_until, open.ended or math.huge)
   local _, latest = service_clock:to_service(client.options.clock())
   local was_under_way = stamp >= under_way_from and stamp <= under_way_until
   -- A stamp from the future says that the clocks cannot be compared, as does an unknown clock.
