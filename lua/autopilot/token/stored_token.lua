@@ -8,6 +8,7 @@ local core = require "autopilot.core"
 local contract = require "autopilot.store.contract"
 local json = require "autopilot.base.json"
 local life = require "autopilot.token.life"
+local merged = require "autopilot.base.merged"
 local protected_call = require "autopilot.base.protected_call"
 local sealed_text = require "autopilot.token.sealed_text"
 

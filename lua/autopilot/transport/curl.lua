@@ -204,7 +204,7 @@ local function run(self, prepared, attempt, request)
   local response, failure = self.drive:run(prepared, attempt, request)
   local path = self.http.ca_file
   if path and failure and failure.name == "CURLE_SSL_CACERT_BADFILE" then
-    local complaint = ca_file.complaint_about(path)
+    local complaint = http_options.complaint_about_ca_file(path)
     failure.message = complaint and "http.ca_file " .. complaint or failure.message
   end
   return response, failure
