@@ -174,6 +174,9 @@ run-fuzz: headers
 run-bench: all
 	@.ci/with-lua lua5.4 spec/bench/run.sh
 
+bench-machines: all $(BUILD)/packages/test
+	@.ci/with-lua lua5.4 lua5.4 spec/bench/machines.lua
+
 bench-fleet: all $(BUILD)/packages/bench
 	@.ci/with-lua lua5.4 spec/bench/fleet.sh
 
@@ -221,9 +224,10 @@ help:
 #: make fuzz             the parsers' fuzzers for FUZZ_SECONDS (10) each
 #: make bench            the figures of doc/performance.md
 #: make bench-fleet      those of a fleet
+#: make bench-machines   those of stores, and of a fleet over several machines
 #: make install          to PREFIX (/usr/local), below DESTDIR; the command finds its modules there
 #: make clean            removes build/
 #: Packages that are missing are installed through apt; PACKAGES=no leaves that to you.
 #: V=1 shows whole commands.
 
-.PHONY: all tests headers install clean help bench-fleet $(TASKS) $(TASKS:%=run-%)
+.PHONY: all tests headers install clean help bench-fleet bench-machines $(TASKS) $(TASKS:%=run-%)

@@ -54,6 +54,14 @@ describe("the progress of a fleet", function()
     assert.is_nil(progress.fleet_line(facts { done = 5, known = 5, elapsed = 10 }, 100):find "/s")
   end)
 
+  it("tells what other machines of the run have done, which need not be waited for", function()
+    local line = progress.fleet_line(
+      facts { done = 100, elsewhere = 900, total = 1200, is_exact = true, elapsed = 10 },
+      120
+    )
+    assert.matches("100/1,200, 0 failed, 900 by other machines, 20 s left", line)
+  end)
+
   describe("is drawn", function()
     local clock, context, shown
 

@@ -10,6 +10,27 @@ local sign_in = require "autopilot.cli.sign_in"
 
 local client = {}
 
+--- The store that several processes share, or nil.
+local function store_of(given, context)
+  local place, origin = context:find(given, "store")
+  if not place then
+    return nil
+  end
+  local is_open, opened = pcall(require("autopilot.store").open, place)
+  if not is_open then
+    refuse(("%s must be a file, redis[s]://… or postgresql://…"):format(origin))
+  end
+  return opened
+end
+
+--- Says, the first time, why what is known of tenants is not shared.
+local function complain_of_store(event, context)
+  if event.type == "store_failed" and not context.has_complained_of_store then
+    context.has_complained_of_store = true
+    context.output:complain("nothing is shared with others: " .. event.message)
+  end
+end
+
 --- The options of a client, but for its token, as the command line and the environment give them.
 ---@return autopilot.ClientOptions
 function client.describe(given, context)
@@ -18,6 +39,10 @@ function client.describe(given, context)
     tenant = context:find(given, "tenant"),
     base_url = context:find(given, "base_url"),
     http = ca_file and { ca_file = ca_file },
+    store = store_of(given, context),
+    on_event = function(event)
+      complain_of_store(event, context)
+    end,
     cloud = given.cloud,
     timeout = timeout and { total = timeout, connect = math.min(10, timeout) },
     retry = attempts and require("autopilot.retry").policy { attempts = attempts },
@@ -70,12 +95,13 @@ end
 function client.run(command, given, context)
   local arguments = command.arguments(given, context)
   local shown = command.name ~= "status" and progress.of_waiting(context, given) or {}
-  local function note_request(event)
+  local function on_event(event)
+    complain_of_store(event, context)
     if event.type == "attempt" and command.asks_for_sync then
       context.if_interrupted = "the request for a sync may have been sent"
     end
   end
-  local opened = client.open(given, context, { sleep = shown.sleep, on_event = note_request })
+  local opened = client.open(given, context, { sleep = shown.sleep, on_event = on_event })
   arguments.on_progress = shown.on_progress
   local report, failure = opened[command.name](opened, arguments)
   report = report or failure

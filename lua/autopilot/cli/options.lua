@@ -19,6 +19,7 @@ Environment:
    AUTOPILOT_TOKEN                    access token for Microsoft Graph
    AUTOPILOT_BASE_URL                 like --base-url
    AUTOPILOT_CA_FILE                  like --ca-file
+   AUTOPILOT_STORE                    like --store; an address may contain a password here
    AUTOPILOT_DEBUG                    1: print a traceback after an internal error
    AZURE_TENANT_ID                    like --tenant
    AZURE_CLIENT_ID                    like --client-id
@@ -33,7 +34,7 @@ An option comes before its variable. An empty variable counts as not set.]]
 --- The variables that give the value of an option that is not given, by option.
 ---@type table<string, string>
 options.variables = { ["--token-file"] = "AZURE_FEDERATED_TOKEN_FILE" }
-for variable, option in options.environment:gmatch "([%u_]+) +like (%S+)" do
+for variable, option in options.environment:gmatch "([%u_]+) +like (%-%-[%l-]+)" do
   options.variables[option] = variable
 end
 
@@ -90,6 +91,14 @@ local any_text = converter("not be empty", function(given)
   return given ~= "" and given or nil
 end)
 
+--- A file, or the address of a database. Other users of the machine can read arguments.
+local place = converter(
+  "not be empty, nor contain a password: see the environment variables",
+  function(given)
+    return given ~= "" and not given:find "^%a+://[^/@]*:[^/@]*@" and given or nil
+  end
+)
+
 local function count_to(most)
   return converter(("be a whole number from 1 to %d"):format(most), function(given)
     local count = #given <= 9 and given:match "^%d+$" and tonumber(given)
@@ -118,6 +127,8 @@ local converters = {
   ["--cooldown"] = seconds_or_zero,
   ["--duration"] = seconds_or_zero,
   TIME = options.time,
+  STORE = place,
+  ["--state"] = place,
   NUMBER = count_to(999999),
   ["--concurrency"] = count_to(10000),
   PORT = count_to(65535),
@@ -171,6 +182,9 @@ options.service = [[
   Default: AUTOPILOT_BASE_URL, else the address of the cloud.
 --ca-file FILE: PEM file with the certificate authorities to trust, instead of those of this
   machine. Default: AUTOPILOT_CA_FILE.
+--store STORE: Where processes or machines share what is known of tenants, so that one of them asks
+  at a time: an SQLite file, redis[s]://… or postgresql://… without a password. Default:
+  AUTOPILOT_STORE, else nothing is shared.
 --timeout SECONDS: Time that one request may take, in seconds. Default: 60.
 --attempts NUMBER: How often a request is sent at most, if it fails for a passing reason.
   Default: 4.

@@ -83,8 +83,10 @@ end
 local function remarks(facts)
   local asked = facts.done - (facts.known or 0)
   local rate = facts.elapsed >= 1 and asked >= 1 and asked / facts.elapsed
-  local left = rate and facts.total and math.max(0, facts.total - facts.done) / rate
+  local elsewhere = facts.elsewhere or 0
+  local left = rate and facts.total and math.max(0, facts.total - facts.done - elsewhere) / rate
   local parts = { text.count(facts.failed) .. " failed" }
+  parts[#parts + 1] = elsewhere > 0 and text.count(elsewhere) .. " by other machines" or nil
   parts[#parts + 1] = left and text.duration(left) .. " left" or nil
   parts[#parts + 1] = text.count(facts.in_flight) .. " in flight"
   parts[#parts + 1] = rate and (rate < 10 and "%.1f/s" or "%.0f/s"):format(rate) or nil

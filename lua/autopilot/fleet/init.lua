@@ -341,19 +341,22 @@ end
 ---@field total integer? nil when only the iterator knows
 ---@field done integer reports so far
 ---@field failed integer
----@field known integer done by an earlier run
+---@field known integer done by an earlier run, or by another machine
+---@field elsewhere integer reports of other machines that are not taken over yet
 ---@field in_flight integer requests under way
 ---@field asleep integer tenants that wait for a time to come
 
 --- How far the run is.
 ---@return autopilot.fleet.Progress
 function Fleet:progress()
-  local tenants, counts = self.tenants, self.results.counts
+  local tenants, counts, state = self.tenants, self.results.counts, self.options.state
+  local by_others = state and state.elsewhere or 0
   return {
     total = tenants and tenants.total,
     done = counts.total,
     failed = counts.failed,
     known = counts.known,
+    elsewhere = math.max(0, by_others - counts.known),
     in_flight = self.gates.under_way,
     asleep = self.loop.asleep + (tenants and tenants.starts.count or 0),
   }

@@ -46,7 +46,7 @@ local tables = {
     .. "started_at DOUBLE PRECISION NOT NULL, finished_at DOUBLE PRECISION",
   autopilot_worker_1 = "id TEXT PRIMARY KEY, run BIGINT NOT NULL, alive_until DOUBLE PRECISION NOT NULL",
   autopilot_part_1 = "run BIGINT NOT NULL, key TEXT NOT NULL, worker TEXT, "
-    .. "asked_at DOUBLE PRECISION, is_ok BOOLEAN, report TEXT, PRIMARY KEY (run, key)",
+    .. "asked_at DOUBLE PRECISION, is_ok BOOLEAN, report TEXT, PRIMARY KEY (key, run)",
   autopilot_tenant_1 = "key TEXT PRIMARY KEY, last_trigger DOUBLE PRECISION, "
     .. "cooldown_end DOUBLE PRECISION, outcome TEXT, noted_at DOUBLE PRECISION",
 }
@@ -58,10 +58,12 @@ end
 -- A worker that is alive; `%s` is its id.
 local living = "SELECT 1 FROM autopilot_worker_1 WHERE id = %s AND alive_until > {now}"
 
+-- `ANY` below, and the key before the run in the primary key, have PostgreSQL look keys up in the index: without
+-- statistics of a new table it would read all rows of the run for each statement.
+
 -- Takes tenants that nobody holds, and reads what is known of all that are given. The last SELECT sees the
 -- tables as they were before: `asked_at` is then of an earlier holder.
-local take = with_now(
-  ([[WITH given AS (
+local take = with_now(([[WITH given AS (
     SELECT DISTINCT value AS key FROM json_array_elements_text(CAST(? AS json))
   ), taken AS (
     INSERT INTO autopilot_part_1 AS part (run, key, worker, asked_at)
@@ -76,11 +78,10 @@ local take = with_now(
     tenant.cooldown_end - {now}
   FROM given
   LEFT JOIN taken ON taken.key = given.key
-  LEFT JOIN autopilot_part_1 part ON part.run = CAST(? AS BIGINT) AND part.key = given.key
-  LEFT JOIN autopilot_tenant_1 tenant ON tenant.key = given.key]]):format(
-    living:format "part.worker"
-  )
-)
+  LEFT JOIN autopilot_part_1 part ON part.key = given.key AND part.run = CAST(? AS BIGINT)
+    AND part.key = ANY(ARRAY(SELECT key FROM given))
+  LEFT JOIN autopilot_tenant_1 tenant ON tenant.key = given.key
+    AND tenant.key = ANY(ARRAY(SELECT key FROM given))]]):format(living:format "part.worker"))
 
 -- Writes reports of tenants that this machine still holds, and what is known of them for all runs.
 local write = with_now [[WITH given AS (
@@ -94,7 +95,8 @@ local write = with_now [[WITH given AS (
       worker = CASE WHEN given.is_released THEN NULL ELSE part.worker END,
       asked_at = CASE WHEN given.is_refused THEN NULL ELSE part.asked_at END
     FROM given
-    WHERE part.run = CAST(? AS BIGINT) AND part.key = given.key AND part.worker = given.worker
+    WHERE part.run = CAST(? AS BIGINT) AND part.key = ANY(ARRAY(SELECT key FROM given))
+      AND part.key = given.key AND part.worker = given.worker
     RETURNING part.key
   ), known AS (
     INSERT INTO autopilot_tenant_1 AS tenant (key, last_trigger, cooldown_end, outcome, noted_at)

@@ -27,7 +27,8 @@ local fleet = {
 --max-age SECONDS: With --operation ensure: accept a sync that was triggered at most this many
   seconds ago, instead of --since.
 --state FILE: Remember in this file (SQLite) which tenants are done. After a run that did not come
-  to its end, the same command goes on with the others.
+  to its end, the same command goes on with the others. With postgresql://… in place of a file, the
+  same command on several machines divides the tenants among them.
 --resume-within SECONDS: Go on with an earlier run of the --state file only if that began at most
   this many seconds ago; 0 begins anew. Default: 43200.
 ]] .. options.service,

@@ -185,7 +185,7 @@ return function(options, context)
   context:report_termination()
   local described = client_of.describe(options, context)
   -- This client is made to find what is wrong with its options.
-  client_of.make(merged(described, { token = "none" }), options, context):close()
+  client_of.make(merged(described, { token = "none", tenant = "any" }), options, context):close()
   local self = { options = options, context = context, client = described }
   self.providers = setmetatable({}, { __mode = "v" })
   self.default, self.mistake = open_provider(self, { tenant = "any" })

@@ -52,7 +52,8 @@ local function settle_state(self)
     state:finish()
   end
   if state and state.lost then
-    return ("the state file %s could not be written: %s"):format(self.options.state, state.lost)
+    local what = self.options.state:find "^postgres%a*://" and "the state" or "the state file"
+    return ("%s %s could not be written: %s"):format(what, self.options.state, state.lost)
   end
 end
 

@@ -1,0 +1,84 @@
+-- `--store`: commands that run at the same time ask once, and one that runs later knows what the first has learnt.
+
+local cjson = require "cjson"
+local command_process = require "support.command_process"
+local emulated_service = require "support.emulated_service"
+local files = require "support.files"
+
+describe("the option --store", function()
+  local service, folder, remove_folder, env
+
+  setup(function()
+    service = emulated_service.start()
+    folder, remove_folder = files.folder()
+    env = service:environment { AUTOPILOT_TOKEN = service.token, AZURE_TENANT_ID = service.tenant }
+  end)
+
+  teardown(function()
+    service.stop()
+    remove_folder()
+  end)
+
+  before_each(function()
+    service:control("POST", "reset")
+  end)
+
+  local function posts()
+    return service:control("GET", "state").requests.sync
+  end
+
+  it("has two commands at once send one request, and the second tell its answer", function()
+    service:control("POST", "faults", { kind = "slow_answer", on = "sync", seconds = 0.5 })
+    local script = ("for n in 1 2; do program sync --json --store '%s/one.db' & done; wait"):format(
+      folder
+    )
+    local pipe = command_process.start(script, env)
+    local output = pipe:read "*a"
+    pipe:close()
+    local told = { started = 0, joined = 0 }
+    for line in output:gmatch "[^\n]+" do
+      local report = cjson.decode(line)
+      told[report.outcome] = told[report.outcome] + 1
+      told.joined = told.joined + (report.joined and 1 or 0)
+    end
+    assert.same({ started = 2, joined = 1 }, told)
+    assert.equal(1, posts())
+  end)
+
+  it("has a later command know of the cooldown", function()
+    env.AUTOPILOT_STORE = folder .. "/two.db"
+    assert.equal(0, (command_process.run("sync", env)))
+    local code, _, complaint = command_process.run("sync", env)
+    env.AUTOPILOT_STORE = nil
+    assert.equal(4, code)
+    assert.truthy(complaint:find("cooldown", 1, true), complaint)
+    assert.equal(1, posts())
+  end)
+
+  it("asks as without a store where that cannot be used, and says why", function()
+    local code, output, complaint =
+      command_process.run("sync --store postgresql://me@127.0.0.1:1/x", env)
+    assert.equal(0, code, complaint)
+    assert.truthy(output:find("started", 1, true), output)
+    assert.truthy(complaint:find("nothing is shared with others: PostgreSQL: ", 1, true), complaint)
+  end)
+
+  it("refuses a password among the arguments, and an address that it does not know", function()
+    for argument, told in pairs {
+      ["redis://me:secret-word@host"] = "nor contain a password",
+      ["etcd://host"] = "must be a file",
+    } do
+      local code, _, complaint = command_process.run("sync --store " .. argument, env)
+      assert.equal(2, code)
+      assert.truthy(complaint:find(told, 1, true), complaint)
+    end
+  end)
+
+  it("needs to know the tenant", function()
+    env.AZURE_TENANT_ID = nil
+    local code, _, complaint = command_process.run(("sync --store '%s/x.db'"):format(folder), env)
+    env.AZURE_TENANT_ID = service.tenant
+    assert.equal(2, code)
+    assert.truthy(complaint:find("tenant", 1, true), complaint)
+  end)
+end)
