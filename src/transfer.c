@@ -98,7 +98,6 @@ CURLcode transfer_handle_configure(struct transfer_handle *handle,
     handle->request = prepared_request_retain(request);
     CURLcode code = prepared_request_configure(request, easy);
     SET(CURLOPT_PRIVATE, (void *)handle);
-    SET(CURLOPT_ERRORBUFFER, handle->message);
     SET(CURLOPT_HEADERDATA, (void *)handle);
     SET(CURLOPT_WRITEDATA, (void *)handle);
     SET(CURLOPT_HEADERFUNCTION, on_header_line);
@@ -135,12 +134,12 @@ CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *han
     handle->transfer = transfer;
     handle->has_new_socket = handle->is_connected = false;
     handle->connection = 0;
-    handle->message[0] = '\0';
     transfer->handle = handle;
     byte_buffer_init(&transfer->body, handle->request->max_body);
     response_head_init(&transfer->head, longest_head);
     CURL *easy = handle->easy;
     CURLcode code = link_headers(transfer, attempt);
+    SET(CURLOPT_ERRORBUFFER, transfer->message);
     SET(CURLOPT_CONNECTTIMEOUT_MS, to_milliseconds(attempt->connect_timeout));
     SET(CURLOPT_TIMEOUT_MS, to_milliseconds(attempt->total_timeout));
     return code;
@@ -242,21 +241,15 @@ static struct transfer_progress read_progress(const struct transfer *transfer,
     return progress;
 }
 
-/* libcurl's message, unless it quotes the proxy's URL, which may have a password in it. */
-static const char *safe_message(const struct transfer *transfer) {
-    const char *text = transfer->handle->message;
-    if (strstr(text, "Unsupported proxy") != NULL) {
-        return "the URL of the proxy cannot be used";
-    }
-    return text[0] != '\0' ? text : curl_easy_strerror(transfer->code);
-}
-
 static void note_failure(struct transfer *transfer) {
     struct environment_proxy proxy = find_environment_proxy(transfer);
     struct transfer_progress progress = read_progress(transfer, &proxy);
     transfer->failed_stage = curl_failure_stage(transfer->code, &progress);
     if (transfer->message[0] == '\0') {
-        set_message(transfer, safe_message(transfer));
+        set_message(transfer, curl_easy_strerror(transfer->code));
+    } else if (strstr(transfer->message, "Unsupported proxy") != NULL) {
+        /* libcurl quotes the URL, which may have a password in it. */
+        set_message(transfer, "the URL of the proxy cannot be used");
     }
     if (proxy.variable != NULL && strcmp(transfer->failed_stage, "proxy") == 0) {
         size_t length = strlen(transfer->message);
@@ -283,6 +276,7 @@ struct transfer_handle *transfer_finish(struct transfer *transfer, CURLcode code
         note_failure(transfer);
     }
     curl_easy_setopt(handle->easy, CURLOPT_HTTPHEADER, NULL);
+    curl_easy_setopt(handle->easy, CURLOPT_ERRORBUFFER, NULL);
     byte_buffer_clear(&handle->own_headers);
     handle->transfer = NULL;
     transfer->handle = NULL;
