@@ -102,8 +102,7 @@ static char empty_bundle[] = "-----BEGIN CERTIFICATE-----\n"
                              "HRMBAf8EAjAAMAoGCCqGSM49BAMCAwkAMAYCAQECAQE=\n"
                              "-----END CERTIFICATE-----\n";
 
-/* Sets a source for hosts and for proxies. One that is not used may be unknown to the TLS library.
- */
+/* Sets a source for hosts and for proxies. The TLS library need not know one that is not used. */
 static CURLcode set_source(CURL *easy, CURLoption option, CURLoption proxy_option,
                            const void *value, bool is_used) {
     CURLcode code = curl_easy_setopt(easy, option, value);

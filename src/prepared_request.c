@@ -8,8 +8,7 @@
 #include <string.h>
 
 /* Connections that were idle for longer are not used again. Servers and load balancers close them
- * after 60 s and more: a request would meet a closing connection, and libcurl would send it twice.
- */
+ * after 60 s and more: the request would meet a closing connection, and be sent twice. */
 static const long longest_idle_seconds = 45;
 
 static const char no_memory[] = "not enough memory";

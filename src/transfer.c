@@ -209,41 +209,38 @@ static CURLcode true_code(struct transfer *transfer, CURLcode code) {
     return code;
 }
 
-/* The proxy named by the environment, if the request goes through one. */
-static struct environment_proxy find_environment_proxy(const struct transfer *transfer) {
+/* The proxy that the request goes through, and the variable if the environment names it. The URL
+ * is empty, or NULL, where there is none. */
+static const char *find_proxy(const struct transfer *transfer, const char **variable) {
     const struct prepared_request *request = transfer->handle->request;
-    struct environment_proxy proxy = {NULL, false};
+    const char *url = request->is_plaintext ? "" : request->proxy;
     char *host = NULL;
-    if (request->proxy == NULL && !request->is_plaintext &&
-        curl_url_get(request->url, CURLUPART_HOST, &host, 0) == CURLUE_OK) {
-        proxy = environment_proxy_for(transfer->handle->easy, host);
+    if (url == NULL && curl_url_get(request->url, CURLUPART_HOST, &host, 0) == CURLUE_OK) {
+        url = environment_proxy_for(transfer->handle->easy, host, variable);
         curl_free(host);
     }
-    return proxy;
+    return url;
 }
 
-static struct transfer_progress read_progress(const struct transfer *transfer,
-                                              const struct environment_proxy *proxy) {
-    CURL *easy = transfer->handle->easy;
-    const struct prepared_request *request = transfer->handle->request;
+static struct transfer_progress read_progress(const struct transfer *transfer, const char *proxy) {
     struct transfer_progress progress = {0};
-    curl_easy_getinfo(easy, CURLINFO_HTTP_CONNECTCODE, &progress.proxy_status);
+    curl_easy_getinfo(transfer->handle->easy, CURLINFO_HTTP_CONNECTCODE, &progress.proxy_status);
     progress.resolved = transfer->timings[TRANSFER_NAME_LOOKUP] > 0;
-    /* libcurl notes the time of connecting when all of it is done, with TLS and a proxy's tunnel.
-     */
+    /* libcurl notes the time of connecting when TLS and a proxy's tunnel are there too. */
     progress.connected = transfer->timings[TRANSFER_CONNECT] > 0 || transfer->handle->is_connected;
-    bool is_named = request->proxy != NULL && request->proxy[0] != '\0' && !request->is_plaintext;
-    progress.proxied = is_named || proxy->variable != NULL;
-    progress.socks = is_named ? strncmp(request->proxy, "socks", 5) == 0 : proxy->is_socks;
-    progress.secured = transfer->timings[TRANSFER_TLS] > 0 || request->is_plaintext;
+    progress.proxied = proxy != NULL && proxy[0] != '\0';
+    progress.socks = progress.proxied && curl_strnequal(proxy, "socks", 5);
+    progress.secured =
+        transfer->timings[TRANSFER_TLS] > 0 || transfer->handle->request->is_plaintext;
     progress.sent = transfer->sends > 0;
     progress.answered = transfer->head.status > 0;
     return progress;
 }
 
 static void note_failure(struct transfer *transfer) {
-    struct environment_proxy proxy = find_environment_proxy(transfer);
-    struct transfer_progress progress = read_progress(transfer, &proxy);
+    const char *variable = NULL;
+    const char *proxy = find_proxy(transfer, &variable);
+    struct transfer_progress progress = read_progress(transfer, proxy);
     transfer->failed_stage = curl_failure_stage(transfer->code, &progress);
     if (transfer->message[0] == '\0') {
         set_message(transfer, curl_easy_strerror(transfer->code));
@@ -251,10 +248,10 @@ static void note_failure(struct transfer *transfer) {
         /* libcurl quotes the URL, which may have a password in it. */
         set_message(transfer, "the URL of the proxy cannot be used");
     }
-    if (proxy.variable != NULL && strcmp(transfer->failed_stage, "proxy") == 0) {
+    if (variable != NULL && strcmp(transfer->failed_stage, "proxy") == 0) {
         size_t length = strlen(transfer->message);
         (void)snprintf(transfer->message + length, sizeof transfer->message - length,
-                       " (proxy set by %s)", proxy.variable);
+                       " (proxy set by %s)", variable);
     }
 }
 
