@@ -49,6 +49,8 @@ int luaopen_autopilot_core(lua_State *L) {
     lua_request_open(L);
     lua_transfer_open(L);
     lua_transfer_set_open(L);
+#ifndef _WIN32
     lua_transfer_thread_open(L);
+#endif
     return 1;
 }

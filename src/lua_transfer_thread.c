@@ -9,13 +9,7 @@
  *   thread:close()             gives everything up; also done by the collector */
 #include "lua_support.h"
 
-#ifdef _WIN32
-
-void lua_transfer_thread_open(lua_State *L) {
-    (void)L;
-}
-
-#else
+#ifndef _WIN32
 
 #include "transfer_thread.h"
 
