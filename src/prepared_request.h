@@ -39,7 +39,7 @@ void prepared_request_release(struct prepared_request *request);
 /* Adds a header that every transfer sends. With an empty value libcurl does not send that header.
  */
 const char *prepared_request_add_header(struct prepared_request *request, const char *name,
-                                        size_t name_length, const char *value, size_t value_length);
+                                        const char *value);
 
 /* Copies text, which may contain any byte, into a member of a request that is NULL. */
 const char *prepared_request_set(char **member, const char *text, size_t length);
