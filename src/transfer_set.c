@@ -138,9 +138,10 @@ void transfer_set_add(struct transfer_set *set, struct transfer *transfer,
     if (code == CURLE_OK) {
         append(&set->in_flight, transfer);
         set->in_flight_count++;
-        transfer->deadline = platform_clock() + attempt->total_timeout + grace_seconds;
+        double now = platform_clock();
+        transfer->deadline = now + attempt->total_timeout + grace_seconds;
         look_by(set, transfer->deadline);
-        look_by(set, platform_clock() + look_seconds);
+        look_by(set, now + look_seconds);
     } else {
         transfer_handle_free(transfer_finish(transfer, code));
         append(&set->finished, transfer);
