@@ -22,7 +22,7 @@ static void limit_connections(struct connection_limits *limits, unsigned to_each
 void connection_limits_set(struct connection_limits *limits, CURLM *multi, unsigned concurrency) {
     limits->multi = multi;
     limits->concurrency = concurrency;
-    limits->is_multiplexed = true;
+    limits->is_multiplexed = concurrency > 0;
     if (concurrency == 0) {
         return;
     }
@@ -39,7 +39,7 @@ void connection_limits_set(struct connection_limits *limits, CURLM *multi, unsig
 
 /* At least one host speaks only HTTP/1.x: its transfers need a connection each. */
 static void expect_no_multiplexing(struct connection_limits *limits) {
-    if (limits->is_multiplexed && limits->concurrency > 0) {
+    if (limits->is_multiplexed) {
         limits->is_multiplexed = false;
         limit_connections(limits, limits->concurrency);
     }
@@ -47,12 +47,9 @@ static void expect_no_multiplexing(struct connection_limits *limits) {
 
 void connection_limits_apply(struct connection_limits *limits,
                              const struct prepared_request *request, CURL *easy) {
-    if (limits->concurrency == 0) {
-        return;
-    }
     if (request->is_plaintext || request->http_version == CURL_HTTP_VERSION_1_1) {
         expect_no_multiplexing(limits);
-    } else {
+    } else if (limits->concurrency > 0) {
         curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
     }
 }
@@ -63,13 +60,10 @@ void connection_limits_end_sharing(struct connection_limits *limits) {
 }
 
 void connection_limits_note(struct connection_limits *limits, long http_version, int in_flight) {
-    if (limits->concurrency == 0) {
-        return;
-    }
     if (http_version == CURL_HTTP_VERSION_1_1 || http_version == CURL_HTTP_VERSION_1_0) {
         expect_no_multiplexing(limits);
     }
-    if (!limits->is_multiplexed) {
+    if (limits->concurrency > 0 && !limits->is_multiplexed) {
         /* Many transfers at once leave many idle connections. libcurl counts those in use too,
          * and closes one at most when a transfer ends. */
         curl_multi_setopt(limits->multi, CURLMOPT_MAXCONNECTS, (long)in_flight + MOST_IDLE);

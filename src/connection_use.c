@@ -4,8 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- What is known of connections --------------------------------------------------------------
- */
+/* ---- What is known of connections ------------------------------------------------------------ */
 
 void connections_init(struct connections *connections) {
     const unsigned first_that_looks_itself = 0x080500;
@@ -116,8 +115,7 @@ void connection_use_end(struct transfer_handle *handle) {
     }
 }
 
-/* ---- Transfers over one connection -------------------------------------------------------------
- */
+/* ---- Transfers over one connection ----------------------------------------------------------- */
 
 /* Whether the head tells that the answer is complete. libcurl may then have used the connection
  * again before it reports the transfer as finished. */
@@ -160,8 +158,7 @@ bool connection_use_is_sole(struct transfer *transfer) {
     return is_sole;
 }
 
-/* ---- What libcurl tells ------------------------------------------------------------------------
- */
+/* ---- What libcurl tells ---------------------------------------------------------------------- */
 
 /* libcurl calls this for each new socket. It marks the handle, keeps the socket from child
  * processes, and, where HTTP/2 has to be recognised, turns libcurl's trace on: for new connections

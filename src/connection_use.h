@@ -45,8 +45,7 @@ bool connections_has_http2(const struct connections *connections, uint64_t id);
 /* Reads one line of libcurl's trace: updates *is_http2 when it says what a server has agreed on. */
 void connections_read_trace(const char *text, size_t length, bool *is_http2);
 
-/* Sets the callbacks that libcurl calls for the handle's connections. Not CURLE_OK when it refuses.
- */
+/* Sets what libcurl calls for the handle's connections. Not CURLE_OK when it refuses. */
 CURLcode connection_use_configure(struct transfer_handle *handle);
 
 /* Notes the connection over which the handle's exchange has just ended. To be called before the

@@ -80,8 +80,7 @@ static const struct failure *find(CURLcode code) {
 }
 
 /* Whether the request failed at its proxy, as far as that can be known. A TLS failure is the
- * proxy's only before an HTTP proxy has answered with 2xx; through a SOCKS proxy it is the host's.
- */
+ * proxy's only before an HTTP proxy has answered 2xx; through a SOCKS proxy it is the host's. */
 static bool is_at_proxy(const struct transfer_progress *progress, const char *stage) {
     if (progress->proxy_status != 0) {
         return progress->proxy_status < 200 || progress->proxy_status > 299;

@@ -1,5 +1,6 @@
 #include "environment_proxy.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -116,17 +117,14 @@ static long is_used(CURL *easy) {
     return used;
 }
 
-struct environment_proxy environment_proxy_for(CURL *easy, const char *host) {
+const char *environment_proxy_for(CURL *easy, const char *host, const char **variable) {
     /* In the order in which libcurl reads them. */
     static const char *const exempting[] = {"no_proxy", "NO_PROXY", NULL};
     static const char *const naming[] = {"https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY",
                                          NULL};
-    struct environment_proxy proxy = {NULL, false};
     const char *list = NULL, *url = NULL;
     long used = is_used(easy);
-    if (used > 0 || (used < 0 && !(first_set(exempting, &list) != NULL && exempts(list, host)))) {
-        proxy.variable = first_set(naming, &url);
-        proxy.is_socks = proxy.variable != NULL && curl_strnequal(url, "socks", 5);
-    }
-    return proxy;
+    bool is_exempt = used < 0 && first_set(exempting, &list) != NULL && exempts(list, host);
+    *variable = used == 0 || is_exempt ? NULL : first_set(naming, &url);
+    return *variable != NULL ? url : NULL;
 }

@@ -94,11 +94,6 @@ static void set_text(lua_State *L, const char *name, char **member) {
     }
 }
 
-static void add_header(lua_State *L, struct prepared_request *request, const char *name,
-                       const char *value) {
-    check(L, prepared_request_add_header(request, name, strlen(name), value, strlen(value)));
-}
-
 static void set_headers(lua_State *L, struct prepared_request *request) {
     lua_getfield(L, OPTIONS, "headers");
     if (lua_isnil(L, -1)) {
@@ -115,7 +110,9 @@ static void set_headers(lua_State *L, struct prepared_request *request) {
         }
         const char *name = lua_tolstring(L, -2, &name_length);
         const char *value = lua_tolstring(L, -1, &value_length);
-        check(L, prepared_request_add_header(request, name, name_length, value, value_length));
+        /* A text with a NUL would be cut there: an empty name has it refused. */
+        bool is_cut = strlen(name) != name_length || strlen(value) != value_length;
+        check(L, prepared_request_add_header(request, is_cut ? "" : name, value));
     }
 }
 
@@ -126,10 +123,10 @@ static void set_body(lua_State *L, struct prepared_request *request) {
         check(L, prepared_request_set(&request->body, body, length));
         request->body_length = length;
         /* Never `Expect: 100-continue`, which libcurl sends for long bodies. */
-        add_header(L, request, "Expect", "");
+        check(L, prepared_request_add_header(request, "Expect", ""));
     } else {
         /* Without this libcurl would send the type of a form, though there is no body. */
-        add_header(L, request, "Content-Type", "");
+        check(L, prepared_request_add_header(request, "Content-Type", ""));
     }
 }
 
@@ -169,7 +166,7 @@ static int create(lua_State *L) {
     const char *agent = string_field(L, "user_agent", NULL);
     if (agent != NULL && agent[0] != '\0') {
         /* Sent as a usual header: libcurl formats its own option for it twice. */
-        add_header(L, request, "User-Agent", agent);
+        check(L, prepared_request_add_header(request, "User-Agent", agent));
     }
     lua_settop(L, result);
     return 1;

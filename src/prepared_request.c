@@ -8,8 +8,7 @@
 #include <string.h>
 
 /* Connections that were idle for longer are not used again. Servers and load balancers close them
- * after 60 s and more: a request would meet a closing connection, and libcurl would send it twice.
- */
+ * after 60 s and more: the request would meet a closing connection, and be sent twice. */
 static const long longest_idle_seconds = 45;
 
 static const char no_memory[] = "not enough memory";
@@ -76,7 +75,7 @@ struct prepared_request *prepared_request_create(const char *method, const char 
     }
     if (*problem == NULL) {
         /* Without this CURLOPT_ACCEPT_ENCODING, set below, would ask for compressed answers. */
-        *problem = prepared_request_add_header(request, "Accept-Encoding", 15, "", 0);
+        *problem = prepared_request_add_header(request, "Accept-Encoding", "");
     }
     if (*problem != NULL) {
         prepared_request_release(request);
@@ -117,30 +116,23 @@ bool prepared_request_is_header_text(const char *text, size_t length) {
 }
 
 /* Whether the text is a valid header name (RFC 9110 section 5.6.2). */
-static bool is_token(const char *text, size_t length) {
+static bool is_token(const char *text) {
     static const char allowed[] = "!#$%&'*+-.^_`|~0123456789"
                                   "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    for (size_t i = 0; i < length; i++) {
-        if (memchr(allowed, text[i], sizeof allowed - 1) == NULL) {
-            return false;
-        }
-    }
-    return length > 0;
+    return text[0] != '\0' && text[strspn(text, allowed)] == '\0';
 }
 
 const char *prepared_request_add_header(struct prepared_request *request, const char *name,
-                                        size_t name_length, const char *value,
-                                        size_t value_length) {
-    if (!is_token(name, name_length) || !prepared_request_is_header_text(value, value_length)) {
+                                        const char *value) {
+    if (!is_token(name) || !prepared_request_is_header_text(value, strlen(value))) {
         return "a header has a name that is no token, or a value with CR, LF or NUL";
     }
-    size_t size = name_length + value_length + sizeof ": ";
+    size_t size = strlen(name) + strlen(value) + sizeof ": ";
     char *line = malloc(size);
     if (line == NULL) {
         return no_memory;
     }
-    (void)snprintf(line, size, "%.*s:%s%.*s", (int)name_length, name, value_length > 0 ? " " : "",
-                   (int)value_length, value);
+    (void)snprintf(line, size, "%s:%s%s", name, value[0] != '\0' ? " " : "", value);
     struct curl_slist *longer = curl_slist_append(request->headers, line);
     wipe_and_free(line, size);
     if (longer == NULL) {

@@ -36,10 +36,10 @@ struct prepared_request *prepared_request_retain(struct prepared_request *reques
 /* Gives up one reference; after the last one the request is wiped and freed. NULL is allowed. */
 void prepared_request_release(struct prepared_request *request);
 
-/* Adds a header that every transfer sends. An empty value keeps libcurl from sending that header.
+/* Adds a header that every transfer sends. With an empty value libcurl does not send that header.
  */
 const char *prepared_request_add_header(struct prepared_request *request, const char *name,
-                                        size_t name_length, const char *value, size_t value_length);
+                                        const char *value);
 
 /* Copies text, which may contain any byte, into a member of a request that is NULL. */
 const char *prepared_request_set(char **member, const char *text, size_t length);

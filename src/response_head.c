@@ -73,8 +73,7 @@ enum byte_buffer_status response_head_add_line(struct response_head *head, const
     }
     enum byte_buffer_status status = byte_buffer_reserve(&head->fields, length + 1);
     if (status == BYTE_BUFFER_OK) {
-        if (is_folded) { /* it goes on in the line before it, after a space (RFC 9112 section 5.2)
-                          */
+        if (is_folded) { /* it continues the line before it (RFC 9112 section 5.2) */
             head->fields.bytes[head->fields.length - 1] = ' ';
         }
         char *added = head->fields.bytes + head->fields.length;

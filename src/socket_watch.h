@@ -22,8 +22,7 @@ bool socket_watch_init(struct socket_watch *watch, CURLM *multi);
 void socket_watch_free(struct socket_watch *watch);
 
 /* Waits for an event of the sockets or of `others`, for a wake-up, or for the milliseconds to pass.
- * Where the system refuses to wait it sleeps for a moment, and reports all events of all sockets.
- */
+ * Where the system refuses to wait it sleeps for a moment, and reports all events of all. */
 void socket_watch_wait(struct socket_watch *watch, struct curl_waitfd *others, unsigned count,
                        int milliseconds);
 

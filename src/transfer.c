@@ -98,7 +98,6 @@ CURLcode transfer_handle_configure(struct transfer_handle *handle,
     handle->request = prepared_request_retain(request);
     CURLcode code = prepared_request_configure(request, easy);
     SET(CURLOPT_PRIVATE, (void *)handle);
-    SET(CURLOPT_ERRORBUFFER, handle->message);
     SET(CURLOPT_HEADERDATA, (void *)handle);
     SET(CURLOPT_WRITEDATA, (void *)handle);
     SET(CURLOPT_HEADERFUNCTION, on_header_line);
@@ -135,12 +134,12 @@ CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *han
     handle->transfer = transfer;
     handle->has_new_socket = handle->is_connected = false;
     handle->connection = 0;
-    handle->message[0] = '\0';
     transfer->handle = handle;
     byte_buffer_init(&transfer->body, handle->request->max_body);
     response_head_init(&transfer->head, longest_head);
     CURL *easy = handle->easy;
     CURLcode code = link_headers(transfer, attempt);
+    SET(CURLOPT_ERRORBUFFER, transfer->message);
     SET(CURLOPT_CONNECTTIMEOUT_MS, to_milliseconds(attempt->connect_timeout));
     SET(CURLOPT_TIMEOUT_MS, to_milliseconds(attempt->total_timeout));
     return code;
@@ -210,58 +209,49 @@ static CURLcode true_code(struct transfer *transfer, CURLcode code) {
     return code;
 }
 
-/* The proxy named by the environment, if the request goes through one. */
-static struct environment_proxy find_environment_proxy(const struct transfer *transfer) {
+/* The proxy that the request goes through, and the variable if the environment names it. The URL
+ * is empty, or NULL, where there is none. */
+static const char *find_proxy(const struct transfer *transfer, const char **variable) {
     const struct prepared_request *request = transfer->handle->request;
-    struct environment_proxy proxy = {NULL, false};
+    const char *url = request->is_plaintext ? "" : request->proxy;
     char *host = NULL;
-    if (request->proxy == NULL && !request->is_plaintext &&
-        curl_url_get(request->url, CURLUPART_HOST, &host, 0) == CURLUE_OK) {
-        proxy = environment_proxy_for(transfer->handle->easy, host);
+    if (url == NULL && curl_url_get(request->url, CURLUPART_HOST, &host, 0) == CURLUE_OK) {
+        url = environment_proxy_for(transfer->handle->easy, host, variable);
         curl_free(host);
     }
-    return proxy;
+    return url;
 }
 
-static struct transfer_progress read_progress(const struct transfer *transfer,
-                                              const struct environment_proxy *proxy) {
-    CURL *easy = transfer->handle->easy;
-    const struct prepared_request *request = transfer->handle->request;
+static struct transfer_progress read_progress(const struct transfer *transfer, const char *proxy) {
     struct transfer_progress progress = {0};
-    curl_easy_getinfo(easy, CURLINFO_HTTP_CONNECTCODE, &progress.proxy_status);
+    curl_easy_getinfo(transfer->handle->easy, CURLINFO_HTTP_CONNECTCODE, &progress.proxy_status);
     progress.resolved = transfer->timings[TRANSFER_NAME_LOOKUP] > 0;
-    /* libcurl notes the time of connecting when all of it is done, with TLS and a proxy's tunnel.
-     */
+    /* libcurl notes the time of connecting when TLS and a proxy's tunnel are there too. */
     progress.connected = transfer->timings[TRANSFER_CONNECT] > 0 || transfer->handle->is_connected;
-    bool is_named = request->proxy != NULL && request->proxy[0] != '\0' && !request->is_plaintext;
-    progress.proxied = is_named || proxy->variable != NULL;
-    progress.socks = is_named ? strncmp(request->proxy, "socks", 5) == 0 : proxy->is_socks;
-    progress.secured = transfer->timings[TRANSFER_TLS] > 0 || request->is_plaintext;
+    progress.proxied = proxy != NULL && proxy[0] != '\0';
+    progress.socks = progress.proxied && curl_strnequal(proxy, "socks", 5);
+    progress.secured =
+        transfer->timings[TRANSFER_TLS] > 0 || transfer->handle->request->is_plaintext;
     progress.sent = transfer->sends > 0;
     progress.answered = transfer->head.status > 0;
     return progress;
 }
 
-/* libcurl's message, unless it quotes the proxy's URL, which may have a password in it. */
-static const char *safe_message(const struct transfer *transfer) {
-    const char *text = transfer->handle->message;
-    if (strstr(text, "Unsupported proxy") != NULL) {
-        return "the URL of the proxy cannot be used";
-    }
-    return text[0] != '\0' ? text : curl_easy_strerror(transfer->code);
-}
-
 static void note_failure(struct transfer *transfer) {
-    struct environment_proxy proxy = find_environment_proxy(transfer);
-    struct transfer_progress progress = read_progress(transfer, &proxy);
+    const char *variable = NULL;
+    const char *proxy = find_proxy(transfer, &variable);
+    struct transfer_progress progress = read_progress(transfer, proxy);
     transfer->failed_stage = curl_failure_stage(transfer->code, &progress);
     if (transfer->message[0] == '\0') {
-        set_message(transfer, safe_message(transfer));
+        set_message(transfer, curl_easy_strerror(transfer->code));
+    } else if (strstr(transfer->message, "Unsupported proxy") != NULL) {
+        /* libcurl quotes the URL, which may have a password in it. */
+        set_message(transfer, "the URL of the proxy cannot be used");
     }
-    if (proxy.variable != NULL && strcmp(transfer->failed_stage, "proxy") == 0) {
+    if (variable != NULL && strcmp(transfer->failed_stage, "proxy") == 0) {
         size_t length = strlen(transfer->message);
         (void)snprintf(transfer->message + length, sizeof transfer->message - length,
-                       " (proxy set by %s)", proxy.variable);
+                       " (proxy set by %s)", variable);
     }
 }
 
@@ -283,6 +273,7 @@ struct transfer_handle *transfer_finish(struct transfer *transfer, CURLcode code
         note_failure(transfer);
     }
     curl_easy_setopt(handle->easy, CURLOPT_HTTPHEADER, NULL);
+    curl_easy_setopt(handle->easy, CURLOPT_ERRORBUFFER, NULL);
     byte_buffer_clear(&handle->own_headers);
     handle->transfer = NULL;
     transfer->handle = NULL;

@@ -46,8 +46,7 @@ struct transfer_handle {
     bool has_agreed_http2;            /* on that socket */
     struct curl_slist headers[TRANSFER_OWN_HEADERS]; /* the attempt's, before the request's */
     struct byte_buffer own_headers; /* their text, with the token; wiped after each attempt */
-    char message[CURL_ERROR_SIZE];
-    struct transfer_handle *next; /* among the set's idle ones */
+    struct transfer_handle *next;   /* among the set's idle ones */
 };
 
 struct transfer {
@@ -66,7 +65,7 @@ struct transfer {
     long http_version; /* CURL_HTTP_VERSION_..., 0 when no answer came */
     const char *failed_stage;
     double timings[TRANSFER_PHASES];
-    char message[CURL_ERROR_SIZE];
+    char message[CURL_ERROR_SIZE]; /* of a failure; libcurl writes it, and some are replaced */
 
     /* The set's own: which set it is in, its place there, and when that gives it up. */
     struct transfer_set *set;

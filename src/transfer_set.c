@@ -10,16 +10,15 @@
  * and saves some 10,000 instructions. */
 enum { MOST_IDLE = 64 };
 
-/* The set ends a transfer that is so many seconds past its time: libcurl does not time a transfer
- * that waits for a connection (seen with 7.88.1). Otherwise libcurl ends it first, with a better
- * message. */
+/* How often, in seconds, the set looks after transfers without a connection. Some libcurls (seen
+ * with 7.88.1) try a host's next address only when they are called, but give no socket or time to
+ * wait for; and they do not time a transfer that waits for a connection. */
+static const double look_seconds = 0.1;
+
+/* The set ends a transfer that is so many seconds past its time: libcurl does so first, with a
+ * better message, if it can. */
 static const double grace_seconds = 0.05;
 static const double never = 1e300;
-
-/* How often, in seconds, libcurl is called for transfers without a connection. Some libcurls (seen
- * with 7.88.1) try a host's next address only when they are called, but give no socket or time to
- * wait for. */
-static const double look_seconds = 0.1;
 
 /* Transfers in their order; each is in one list at most. */
 struct transfer_list {
@@ -36,9 +35,8 @@ struct transfer_set {
     struct socket_watch watch;
     struct connections connections;
     int in_flight_count;
-    double next_deadline; /* on platform_clock; no transfer in flight has an earlier one */
-    double next_look;     /* on platform_clock, while a transfer may be without a connection */
-    bool has_news;        /* a transfer has finished since the last step and was not taken */
+    double next_look; /* on platform_clock; no transfer in flight is to be looked after earlier */
+    bool has_news;    /* a transfer has finished since the last step and was not taken */
     long process_id;
 };
 
@@ -63,7 +61,7 @@ struct transfer_set *transfer_set_create(unsigned concurrency) {
     }
     platform_note_free(lowest);
     set->process_id = platform_process_id();
-    set->next_deadline = set->next_look = never;
+    set->next_look = never;
     connections_init(&set->connections);
     set->multi = curl_multi_init();
     if (!socket_watch_init(&set->watch, set->multi)) {
@@ -118,16 +116,10 @@ static void return_handle(struct transfer_set *set, struct transfer_handle *hand
     }
 }
 
-/* Notes when the set itself has to act for a transfer that has just been added. */
-static void note_times(struct transfer_set *set, struct transfer *transfer, double seconds) {
-    double now = platform_clock();
-    /* Where connections are limited a transfer may have to wait for one. */
-    transfer->deadline = set->limits.concurrency > 0 ? now + seconds + grace_seconds : never;
-    if (transfer->deadline < set->next_deadline) {
-        set->next_deadline = transfer->deadline;
-    }
-    if (set->in_flight_count == 1 || set->next_look == never) {
-        set->next_look = now + look_seconds;
+/* Has the set look after its transfers at this time at the latest. */
+static void look_by(struct transfer_set *set, double time) {
+    if (time < set->next_look) {
+        set->next_look = time;
     }
 }
 
@@ -146,7 +138,10 @@ void transfer_set_add(struct transfer_set *set, struct transfer *transfer,
     if (code == CURLE_OK) {
         append(&set->in_flight, transfer);
         set->in_flight_count++;
-        note_times(set, transfer, attempt->total_timeout);
+        double now = platform_clock();
+        transfer->deadline = now + attempt->total_timeout + grace_seconds;
+        look_by(set, transfer->deadline);
+        look_by(set, now + look_seconds);
     } else {
         transfer_handle_free(transfer_finish(transfer, code));
         append(&set->finished, transfer);
@@ -157,7 +152,7 @@ void transfer_set_add(struct transfer_set *set, struct transfer *transfer,
 /* Ends a transfer in flight; it stays in the set until it is taken. */
 static void finish(struct transfer_set *set, struct transfer *transfer, CURLcode code) {
     take_out(&set->in_flight, transfer);
-    set->in_flight_count--;
+    set->next_look = --set->in_flight_count > 0 ? set->next_look : never;
     connection_use_end(transfer->handle);
     curl_multi_remove_handle(set->multi, transfer->handle->easy);
     return_handle(set, transfer_finish(transfer, code));
@@ -182,45 +177,48 @@ static bool restart(struct transfer_set *set, struct transfer *transfer, CURLcod
     return curl_multi_add_handle(set->multi, easy) == CURLM_OK;
 }
 
-/* The time at which the set itself has to act next. */
-static double next_time(const struct transfer_set *set) {
-    double next = set->next_deadline < set->next_look ? set->next_deadline : set->next_look;
-    return set->in_flight_count > 0 ? next : never;
+/* Whether the transfer was not sent yet, or has no connection yet. */
+static bool is_connecting(const struct transfer *transfer) {
+    return transfer->sends == 0 || transfer->handle->has_new_socket;
 }
 
-static bool is_past(double time) {
-    return time < never && platform_clock() >= time;
+static int count_connecting(const struct transfer_set *set) {
+    int count = 0;
+    const struct transfer *transfer = set->in_flight.first;
+    for (; transfer != NULL; transfer = transfer->next) {
+        count += is_connecting(transfer);
+    }
+    return count;
 }
 
-/* Ends transfers that are past their time, or lost their answer because a connection was shared. */
-static void give_up_hopeless(struct transfer_set *set) {
+/* Has libcurl check all transfers. If one of them got its connection, the check is repeated at
+ * once: libcurl 7.88.1 overlooks answers that arrived during that check, until the next. */
+static CURLMcode check_all(struct transfer_set *set) {
+    CURLMcode status = CURLM_OK;
+    int before, after = count_connecting(set);
+    do {
+        before = after;
+        status = socket_watch_act_on_all(&set->watch);
+        after = count_connecting(set);
+    } while (status == CURLM_OK && after < before);
+    return status;
+}
+
+/* Ends transfers that are past their time, or lost their answer because a connection was shared,
+ * and decides when to look again: soon, if one of the others may have no connection yet. */
+static void look_after_all(struct transfer_set *set) {
     double now = platform_clock();
-    set->next_deadline = never;
+    set->next_look = never;
     for (struct transfer *transfer = set->in_flight.first, *next; transfer != NULL;
          transfer = next) {
         next = transfer->next;
         if (transfer->deadline <= now || transfer->is_shared) {
             finish(set, transfer, CURLE_OPERATION_TIMEDOUT);
-        } else if (transfer->deadline < set->next_deadline) {
-            set->next_deadline = transfer->deadline;
+        } else {
+            look_by(set, transfer->deadline);
+            look_by(set, is_connecting(transfer) ? now + look_seconds : never);
         }
     }
-}
-
-/* Whether a transfer was not sent yet, or has no connection yet. */
-static bool is_connecting(const struct transfer_set *set) {
-    const struct transfer *transfer = set->in_flight.first;
-    while (transfer != NULL && transfer->sends > 0 && !transfer->handle->has_new_socket) {
-        transfer = transfer->next;
-    }
-    return transfer != NULL;
-}
-
-/* Has libcurl check all transfers, and decides when to do so again: soon, if one of them may have
- * no connection yet. */
-static CURLMcode look_after_connecting(struct transfer_set *set) {
-    set->next_look = is_connecting(set) ? platform_clock() + look_seconds : never;
-    return socket_watch_act_on_all(&set->watch);
 }
 
 /* An answer over HTTP/2 takes up to three rounds: read for another stream, handed out, ended. */
@@ -235,10 +233,11 @@ static bool is_time(struct transfer_set *set) {
 void transfer_set_perform(struct transfer_set *set) {
     int queued = 0;
     CURLMcode status = socket_watch_act(&set->watch);
-    if (set->connections.has_begun_one && set->next_look == never) {
-        set->next_look = platform_clock() + look_seconds;
-    } else if (status == CURLM_OK && is_past(set->next_look)) {
-        status = look_after_connecting(set);
+    bool must_look = set->next_look < never && platform_clock() >= set->next_look;
+    if (must_look && status == CURLM_OK) {
+        status = check_all(set);
+    } else if (set->connections.has_begun_one) {
+        look_by(set, platform_clock() + look_seconds);
     }
     set->connections.has_begun_one = false;
     for (int i = 0; i < MOST_ROUNDS && status == CURLM_OK && is_time(set); i++) {
@@ -255,11 +254,11 @@ void transfer_set_perform(struct transfer_set *set) {
         }
         if (transfer->is_shared) {
             connection_limits_end_sharing(&set->limits);
-            set->next_deadline = 0; /* the others on its connection are to end now */
+            must_look = true; /* the others on its connection are to end now */
         }
     }
-    if (is_past(set->next_deadline)) {
-        give_up_hopeless(set);
+    if (must_look) {
+        look_after_all(set);
     }
     /* A multi that is out of memory makes no progress: its transfers fail, so that waits end. */
     while (status != CURLM_OK && set->in_flight.first != NULL) {
@@ -275,7 +274,7 @@ static int milliseconds_until_due(struct transfer_set *set, double longest) {
     if (until_time >= 0 && (double)until_time < milliseconds) {
         milliseconds = (double)until_time;
     }
-    double left = (next_time(set) - platform_clock()) * 1e3;
+    double left = (set->next_look - platform_clock()) * 1e3;
     left = left > 0 ? left : 0;
     milliseconds = left < milliseconds ? left : milliseconds;
     return (int)(milliseconds + 0.999);

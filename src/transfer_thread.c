@@ -84,8 +84,7 @@ size_t transfer_thread_backlog(struct transfer_thread *thread) {
            transfer_jobs_count(&thread->jobs, JOBS_FINISHED);
 }
 
-/* ---- Connections: from here on everything happens in the thread --------------------------------
- */
+/* ---- Connections: from here on everything happens in the thread ------------------------------ */
 
 /* Gives up the transfer that was last begun for the connection, unless it has been claimed. True
  * when it was running. */
@@ -198,8 +197,7 @@ static void deliver(struct transfer_thread *thread) {
     }
 }
 
-/* ---- The thread --------------------------------------------------------------------------------
- */
+/* ---- The thread ------------------------------------------------------------------------------ */
 
 /* Held by a thread while it is inside libcurl or OpenSSL. A fork of the process waits for it, so
  * that the child inherits no lock that is held. An exit takes it for ever, before OpenSSL frees

@@ -17,10 +17,9 @@ static struct prepared_request *prepare(const char *url, const char *user_agent,
         return NULL;
     }
     request->max_body = 1024 * 1024;
-    bool made = prepared_request_add_header(request, "Accept", 6, "application/json", 16) == NULL &&
-                prepared_request_add_header(request, "Content-Type", 12, "", 0) == NULL &&
-                prepared_request_add_header(request, "User-Agent", 10, user_agent,
-                                            strlen(user_agent)) == NULL &&
+    bool made = prepared_request_add_header(request, "Accept", "application/json") == NULL &&
+                prepared_request_add_header(request, "Content-Type", "") == NULL &&
+                prepared_request_add_header(request, "User-Agent", user_agent) == NULL &&
                 prepared_request_set(&request->proxy, "", 0) == NULL &&
                 (ca_file == NULL ||
                  prepared_request_set(&request->ca_file, ca_file, strlen(ca_file)) == NULL);

@@ -8,20 +8,28 @@
 #include "environment_proxy.h"
 #include "stepped_set.h"
 
+/* The variable that names the proxy for the host; NULL: none is used. */
+static const char *variable_for(const char *host) {
+    const char *variable = NULL;
+    const char *url = environment_proxy_for(NULL, host, &variable);
+    CHECK((url == NULL) == (variable == NULL));
+    CHECK(url == NULL || strcmp(url, getenv(variable)) == 0);
+    return variable;
+}
+
 static void takes_the_first_variable_that_is_set(void) {
     static const char *const names[] = {"ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy"};
     clear_environment();
     setenv("http_proxy", "http://127.0.0.1:1", 1);
     setenv("HTTP_PROXY", "http://127.0.0.1:1", 1);
-    CHECK(environment_proxy_for(NULL, "graph.example.test").variable == NULL);
+    CHECK(variable_for("graph.example.test") == NULL);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         setenv(names[i], "", 1);
-        const char *before = environment_proxy_for(NULL, "graph.example.test").variable;
+        const char *before = variable_for("graph.example.test");
         CHECK(i == 0 ? before == NULL : before != NULL && strcmp(before, names[i - 1]) == 0);
         setenv(names[i], i % 2 == 0 ? "SOCKS5h://127.0.0.1:1" : "127.0.0.1:1", 1);
-        struct environment_proxy proxy = environment_proxy_for(NULL, "graph.example.test");
-        CHECK(proxy.variable != NULL && strcmp(proxy.variable, names[i]) == 0);
-        CHECK(proxy.is_socks == (i % 2 == 0));
+        const char *variable = variable_for("graph.example.test");
+        CHECK(variable != NULL && strcmp(variable, names[i]) == 0);
     }
     clear_environment();
 }
@@ -64,7 +72,7 @@ static void exempts_what_libcurl_exempts(void) {
             snprintf(url, sizeof url, "http://127.0.0.1:%d", proxy.port);
             setenv("https_proxy", url, 1);
             setenv("no_proxy", lists[i], 1);
-            bool ours = environment_proxy_for(NULL, hosts[j]).variable != NULL;
+            bool ours = variable_for(hosts[j]) != NULL;
             bool asks = libcurl_asks_proxy(&proxy, hosts[j]);
             CHECK_ABOUT(tells_itself || ours == asks, lists[i], strlen(lists[i]));
             peer_close(&proxy);
@@ -96,6 +104,39 @@ static void knows_one_that_is_dead(void) {
     clear_environment();
 }
 
+/* A SOCKS proxy has no part in TLS, which fails here. */
+static void knows_that_one_speaks_socks(void) {
+    static const char greeting[] = "\5\0", tunnel[] = "\5\0\0\1\0\0\0\0\0\0This is no TLS\r\n\r\n";
+    struct peer proxy;
+    struct transfer transfer = {0};
+    clear_environment();
+    peer_open(&proxy, NULL);
+    char url[64];
+    snprintf(url, sizeof url, "SOCKS5h://127.0.0.1:%d", proxy.port);
+    setenv("all_proxy", url, 1);
+    struct transfer_set *set = transfer_set_create(0);
+    struct prepared_request *request = request_for("https", "graph.example.test", 443);
+    transfer_set_add(set, &transfer, request, &usual);
+    size_t greeted = 0, asked = 0;
+    while (!transfer.finished) {
+        transfer_set_step(set, 0.001);
+        peer_step(&proxy);
+        if (greeted == 0 && proxy.seen_length > 0) {
+            greeted = proxy.seen_length;
+            CHECK(send(proxy.clients[0], greeting, sizeof greeting - 1, MSG_NOSIGNAL) > 0);
+        } else if (asked == 0 && proxy.seen_length > greeted) {
+            asked = proxy.seen_length;
+            CHECK(send(proxy.clients[0], tunnel, sizeof tunnel - 1, MSG_NOSIGNAL) > 0);
+        }
+    }
+    CHECK(strcmp(transfer.failed_stage, "tls") == 0);
+    transfer_set_destroy(set);
+    transfer_free(&transfer);
+    prepared_request_release(request);
+    peer_close(&proxy);
+    clear_environment();
+}
+
 int main(void) {
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
         return EXIT_FAILURE;
@@ -103,5 +144,6 @@ int main(void) {
     check_case("takes the first variable that is set", takes_the_first_variable_that_is_set);
     check_case("exempts what libcurl exempts", exempts_what_libcurl_exempts);
     check_case("knows a proxy of the environment that is dead", knows_one_that_is_dead);
+    check_case("knows that a proxy of the environment speaks SOCKS", knows_that_one_speaks_socks);
     return check_summary();
 }

@@ -190,18 +190,22 @@ static void note_interrupt(int number) {
     sigaction(SIGTERM, &by_default, NULL);
 }
 
-bool platform_note_interrupt(void) {
+/* Sets handlers, NULL for none, in place of the present ones. */
+static bool take_signals(const struct sigaction *interrupt, const struct sigaction *termination) {
     platform_release_interrupt();
-    struct sigaction action = {.sa_handler = note_interrupt};
+    interrupted_by = 0;
+    notes_interrupt = sigaction(SIGINT, interrupt, &before_interrupt) == 0 &&
+                      sigaction(SIGTERM, termination, &before_termination) == 0;
+    return notes_interrupt;
+}
+
+bool platform_note_interrupt(void) {
     /* An interrupted write goes on; a wait ends in any case. */
-    action.sa_flags = SA_RESTART;
+    struct sigaction action = {.sa_handler = note_interrupt, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
     sigaddset(&action.sa_mask, SIGINT);
     sigaddset(&action.sa_mask, SIGTERM);
-    interrupted_by = 0;
-    notes_interrupt = sigaction(SIGINT, &action, &before_interrupt) == 0 &&
-                      sigaction(SIGTERM, &action, &before_termination) == 0;
-    return notes_interrupt;
+    return take_signals(&action, &action);
 }
 
 static void pass_on_termination(int number) {
@@ -210,16 +214,12 @@ static void pass_on_termination(int number) {
 }
 
 bool platform_pass_on_termination(void) {
+    struct sigaction action = {.sa_handler = pass_on_termination,
+                               .sa_flags = SA_RESTART | (int)SA_RESETHAND};
+    struct sigaction interpreter;
     platform_release_interrupt();
-    struct sigaction action = {.sa_handler = pass_on_termination};
-    action.sa_flags = SA_RESTART | (int)SA_RESETHAND;
-    sigemptyset(&action.sa_mask);
-    interrupted_by = 0;
-    notes_interrupt = sigaction(SIGINT, NULL, &before_interrupt) == 0 &&
-                      before_interrupt.sa_handler != SIG_DFL &&
-                      before_interrupt.sa_handler != SIG_IGN &&
-                      sigaction(SIGTERM, &action, &before_termination) == 0;
-    return notes_interrupt;
+    return sigaction(SIGINT, NULL, &interpreter) == 0 && interpreter.sa_handler != SIG_DFL &&
+           interpreter.sa_handler != SIG_IGN && take_signals(NULL, &action);
 }
 
 enum platform_interruption platform_interruption(void) {
