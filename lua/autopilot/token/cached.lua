@@ -73,7 +73,7 @@ local made_here = setmetatable({}, { __mode = "k" })
 --- What is known for the tenant, cloud and scope that are asked for: `key`, in which nothing is secret; `kept`,
 -- the token; `failure`, because of which asking again before its `ends` (Unix time) is pointless.
 local function entry_of(self, ask)
-  local key = life.key_of(ask)
+  local key = life.key_of(ask.tenant, ask.cloud, ask.scope)
   local entry = self.entries:find(key)
   if not entry then
     entry = { key = key }

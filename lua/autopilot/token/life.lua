@@ -94,13 +94,14 @@ function life.can_answer(kept, ask, now)
   return now < kept.usable_until and (ask.claims == nil or kept.claims == ask.claims)
 end
 
---- The tenant, cloud and scope that are asked for as one text. The lengths before the parts keep different
--- parts from giving the same text.
----@param ask autopilot.TokenAsk
+--- Tenant, cloud and scope as one text. The lengths in it keep different parts from giving the same text.
+---@param tenant string?
+---@param cloud string?
+---@param scope string?
 ---@return string
-function life.key_of(ask)
-  local tenant, cloud = ask.tenant or "", ask.cloud or ""
-  return #tenant .. ":" .. tenant .. #cloud .. ":" .. cloud .. (ask.scope or "")
+function life.key_of(tenant, cloud, scope)
+  tenant, cloud = tenant or "", cloud or ""
+  return #tenant .. ":" .. tenant .. #cloud .. ":" .. cloud .. (scope or "")
 end
 
 return life

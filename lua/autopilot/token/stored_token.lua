@@ -105,7 +105,8 @@ local function sealing_of(given)
   return sealing, "option 'encryption_key' " .. tostring(problem)
 end
 
---- Makes a function that gets a token out of the store, else by `fetch`; or returns nil and a caller's mistake.
+--- Makes a function that gets a token out of the store, else by `fetch_token`; or returns nil and a
+-- caller's mistake.
 ---@param fetch_token fun(ask: autopilot.TokenAsk): autopilot.token.Kept?, any, any
 ---@param given autopilot.token.CachedOptions with a store
 ---@return (fun(ask: autopilot.TokenAsk): autopilot.token.Kept?, any, any)? obtain, string? mistake
@@ -117,23 +118,26 @@ return function(fetch_token, given)
   local leases = Leases.new(function(method, key, ...)
     return contract.call(given.store, method, key, ...)
   end)
+  local identity = prefix .. #given.identity .. ":" .. given.identity
   local self = merged(given, { fetch = fetch_token, sealing = sealing, leases = leases })
   return function(ask)
     local tenant = ask.tenant and ask.tenant:lower()
-    local place = life.key_of { tenant = tenant, cloud = ask.cloud, scope = ask.scope }
-    local key = prefix .. #self.identity .. ":" .. self.identity .. place
+    local key = identity .. life.key_of(tenant, ask.cloud, ask.scope)
     local kept, is_fresh, lease = look_or_take(self, key, ask)
-    local ok, newer, message, details = true, nil, nil, nil
-    if not is_fresh then
-      ok, newer, message, details = protected_call(fetch, self, key, ask)
+    if is_fresh then
+      if lease then
+        lease:release()
+      end
+      return kept
     end
+    local ok, newer, message, details = protected_call(fetch, self, key, ask)
     if lease then
       lease:release()
     end
     if not ok then
       error(newer, 0)
     elseif not newer and kept and ask.now() < kept.usable_until then
-      return kept -- it is fresh, or cannot be renewed and can still be used
+      return kept -- it cannot be renewed, and can still be used
     end
     return newer, message, details
   end

@@ -49,9 +49,9 @@ local function key_for(challenge, variable)
   local key = text and #text <= longest_key and text:match "^%s*([\33-\126]+)%s*$"
   return need(
     key,
-    "Azure Arc's key file cannot be read, or holds more than a key of at most 4096 bytes: run as "
-      .. "root or a member of the group himds (Linux), or as an administrator or member of 'Hybrid "
-      .. "agent extension applications' (Windows)"
+    "Azure Arc's key file cannot be read as a key of at most 4096 bytes: run as root or a member of "
+      .. "the group himds (Linux), or as an administrator or member of 'Hybrid agent extension "
+      .. "applications' (Windows)"
   )
 end
 
