@@ -26,8 +26,6 @@ local long_life = 7200
 
 --- A number above zero, also from a text; nil for anything else. Texts are read as JSON: in Lua 5.1
 -- `tonumber` expects the decimal point of the locale.
----@param value any
----@return number?
 function life.positive(value)
   if type(value) == "string" then
     value = value:match "^%d+%.?%d*$" and json.decode(value)
@@ -86,19 +84,11 @@ function life.fetch(provider, ask, limits)
 end
 
 --- Whether a token answers what is asked: it can still be used, and was fetched with the claims asked for.
----@param kept autopilot.token.Kept
----@param ask autopilot.TokenAsk
----@param now number
----@return boolean
 function life.can_answer(kept, ask, now)
   return now < kept.usable_until and (ask.claims == nil or kept.claims == ask.claims)
 end
 
 --- Tenant, cloud and scope as one text. The lengths in it keep different parts from giving the same text.
----@param tenant string?
----@param cloud string?
----@param scope string?
----@return string
 function life.key_of(tenant, cloud, scope)
   tenant, cloud = tenant or "", cloud or ""
   return #tenant .. ":" .. tenant .. #cloud .. ":" .. cloud .. (scope or "")

@@ -73,9 +73,6 @@ function signer.PS256(pair, text)
 end
 
 --- Signs a text. Raises where OpenSSL does.
----@param pair autopilot.token.KeyPair
----@param text string
----@return string signature
 function signer.RS256(pair, text)
   local digest = pair.openssl.digest.new "sha256"
   digest:update(text)
