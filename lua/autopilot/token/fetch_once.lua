@@ -49,7 +49,7 @@ end
 
 --- Fetches, and passes the results to those who wait for the lease. An error that is raised becomes nil and a
 -- message.
----@param lease autopilot.Lease? nil: the holder of the lease waits for this coroutine
+---@param lease autopilot.Lease? nil where its holder waits for this coroutine
 ---@return table results up to three values, and `lacked_time`
 local function run(fetch, ask, lease)
   local results = {}

@@ -46,8 +46,8 @@ local function seconds_of(token, expires_in, now)
   return expires_at and math.max(0, expires_at - now)
 end
 
---- Sets how long a token is usable, and fresh at most.
----@param kept table `fresh_until` may be nil, `usable_until` is
+--- Sets `usable_until` of a token by the limits, and lets `fresh_until` end no later.
+---@param kept table may have no `fresh_until`
 ---@param limits autopilot.token.Limits
 ---@return autopilot.token.Kept kept
 function life.limit(kept, limits)

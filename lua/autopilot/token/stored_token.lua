@@ -19,7 +19,7 @@ local prefix = "autopilot:1:token:"
 local lease_time, margin = 60, 10
 -- Seconds by which the clocks of two machines may differ; a time further ahead is not believed.
 local largest_difference = 60
--- How often a lease is tried to be taken, before the provider is asked without one.
+-- After so many attempts to take a lease the provider is asked without one.
 local most_tries = 100
 
 local function encode(self, key, kept)
@@ -73,8 +73,9 @@ local function fetch(self, key, ask)
   return kept, message, details
 end
 
---- The token in the store that is fresh, which another process may put there meanwhile; or else the lease to ask
--- the provider for one. Neither comes where the store fails, or where there is no more time to wait.
+--- Looks into the store until a fresh token is there, or until this process has the lease to ask the provider.
+-- Gives up where the store fails, and where there is no more time to wait.
+---@return autopilot.token.Kept? kept, boolean? is_fresh, autopilot.Lease? lease
 local function look_or_take(self, key, ask)
   local claim, waiting = key .. ":claim", merged(ask, { longest = lease_time + margin })
   local kept, is_fresh, lease, message
