@@ -125,19 +125,6 @@ local function drop_refused(entry, ask)
   return merged({ refused = token }, ask)
 end
 
---- Asks the provider, or waits for the coroutine that is asking it.
-local function fetch_or_join(self, ask, key)
-  local function ask_provider(watched)
-    return fetch(self, watched)
-  end
-  local joined, kept, message, details = fetch_once(self.leases, key, ask, ask_provider)
-  if joined and kept and kept.token == ask.refused then
-    -- The other coroutine did not know that this token had been refused.
-    return select(2, fetch_once(self.leases, key .. "\0again", ask, ask_provider))
-  end
-  return kept, message, details
-end
-
 --- Gets a token where there is no fresh one. A usable one is returned while it cannot be renewed, and while
 -- another coroutine renews it.
 local function renew(self, entry, ask, usable)
@@ -150,8 +137,10 @@ local function renew(self, entry, ask, usable)
   elseif message then
     return nil, message, details
   end
-  local kept
-  kept, message, details = fetch_or_join(self, ask, key)
+  local _, kept
+  _, kept, message, details = fetch_once(self.leases, key, ask, function(watched)
+    return fetch(self, watched)
+  end)
   now = ask.now()
   if not kept and usable and entry.kept and life.can_answer(entry.kept, ask, now) then
     kept = entry.kept
