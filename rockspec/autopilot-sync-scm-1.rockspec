@@ -209,7 +209,6 @@ build = {
     ["autopilot.token.provider"] = "lua/autopilot/token/provider.lua",
     ["autopilot.token.sealed_text"] = "lua/autopilot/token/sealed_text.lua",
     ["autopilot.token.secret_file"] = "lua/autopilot/token/secret_file.lua",
-    ["autopilot.token.signer"] = "lua/autopilot/token/signer.lua",
     ["autopilot.token.static"] = "lua/autopilot/token/static.lua",
     ["autopilot.token.stored_token"] = "lua/autopilot/token/stored_token.lua",
     ["autopilot.token.workload_identity"] = "lua/autopilot/token/workload_identity.lua",

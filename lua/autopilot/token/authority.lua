@@ -58,8 +58,6 @@ end
 local shared_tenants = { common = true, organizations = true, consumers = true }
 
 --- The tenant without the braces in which PowerShell and Windows write ids.
----@param tenant string
----@return string
 function authority.bare_tenant(tenant)
   return tenant:match "^{([%x-]+)}$" or tenant
 end
@@ -112,8 +110,6 @@ function authority.rules(own, names)
 end
 
 --- Makes a function that reads environment variables: nil for one that is not set, or empty.
----@param checked table options
----@return fun(name: string): string? variable
 function authority.environment(checked)
   return function(name)
     local value = checked.getenv(name)
@@ -124,9 +120,6 @@ end
 --- The scope to ask for: the option, else the client's, else that of the cloud's Graph. The scope of another
 -- cloud's Graph is refused: its token would be sent to the Graph of the client's cloud. Scopes of other
 -- services are not checked.
----@param checked table
----@param ask autopilot.TokenAsk
----@return string scope
 function authority.scope(checked, ask)
   local cloud = ask.cloud or "global"
   need(clouds[cloud], "the cloud is not one that is known")
@@ -159,10 +152,7 @@ local function find_authority(checked, cloud)
 end
 
 --- The tenant, without braces: the option, else that of `ask`; nil where none is named.
----@param checked table
----@param ask autopilot.TokenAsk
 ---@param is_interactive boolean? a person signs in, of any organization
----@return string? tenant
 function authority.tenant(checked, ask, is_interactive)
   local tenant = checked.tenant or ask.tenant
   local complaint = tenant and authority.tenant_complaint(tenant, is_interactive)

@@ -7,7 +7,7 @@
 -- shell has other rules of quoting.
 --
 -- Only checked values reach the shell, and they are quoted as well; no secret is among them. What `az`
--- prints on success is never repeated.
+-- prints on success is not repeated in any message.
 
 local authority = require "autopilot.token.authority"
 local dates = require "autopilot.base.dates"
@@ -142,7 +142,7 @@ local function error_in(output)
   return provider.cleaner()((line or ""):gsub("^%s*ERROR:%s*", ""))
 end
 
--- What `az` says where it may not be told a tenant.
+-- What `az` says where it does not accept `--tenant`.
 local takes_no_tenant = "Tenant shouldn't be specified"
 
 --- Ends the sign-in with what is known of a command that failed.

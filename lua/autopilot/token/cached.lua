@@ -73,7 +73,7 @@ local made_here = setmetatable({}, { __mode = "k" })
 --- What is known for the tenant, cloud and scope that are asked for: `key`, in which nothing is secret; `kept`,
 -- the token; `failure`, because of which asking again before its `ends` (Unix time) is pointless.
 local function entry_of(self, ask)
-  local key = life.key_of(ask)
+  local key = life.key_of(ask.tenant, ask.cloud, ask.scope)
   local entry = self.entries:find(key)
   if not entry then
     entry = { key = key }
@@ -82,7 +82,7 @@ local function entry_of(self, ask)
   return entry
 end
 
---- Lets a token that can still be used serve for a while, as it could not be renewed.
+--- Lets a token count as fresh for a while, after it could not be renewed.
 local function postpone_renewal(kept, now)
   kept.fresh_until, kept.obtained_at = now + pause_after_failure, math.min(kept.obtained_at, now)
 end
@@ -106,7 +106,7 @@ local function fetch(self, ask)
   return kept, message, details
 end
 
---- The failure because of which the provider is not asked now, with what is left of its time.
+--- Message and details of the failure because of which the provider must not be asked yet; nil when it may be.
 local function present_failure(entry, now)
   local failure = entry.failure
   local left = failure and failure.ends - now or 0
@@ -115,8 +115,8 @@ local function present_failure(entry, now)
   end
 end
 
---- Forgets the token that was refused: the one in memory when the caller does not know which. Returns what is
--- asked with the name of that token.
+--- Forgets the token that was refused: the one in memory when the caller does not know which. Returns a copy of
+-- `ask` with that token.
 local function drop_refused(entry, ask)
   local token = entry.kept and entry.kept.token
   if ask.refused == nil or ask.refused == token then
@@ -125,21 +125,8 @@ local function drop_refused(entry, ask)
   return merged({ refused = token }, ask)
 end
 
---- Asks the provider, or waits for the coroutine that is asking it.
-local function fetch_or_join(self, ask, key)
-  local function ask_provider(watched)
-    return fetch(self, watched)
-  end
-  local joined, kept, message, details = fetch_once(self.leases, key, ask, ask_provider)
-  if joined and kept and kept.token == ask.refused then
-    -- The other coroutine did not know that this token had been refused.
-    return select(2, fetch_once(self.leases, key .. "\0again", ask, ask_provider))
-  end
-  return kept, message, details
-end
-
---- Gets a token where there is no fresh one. A usable one serves while it cannot be renewed, or another
--- coroutine renews it.
+--- Gets a token where there is no fresh one. A usable one is returned while it cannot be renewed, and while
+-- another coroutine renews it.
 local function renew(self, entry, ask, usable)
   local now = ask.now()
   -- A pause that was slept through is over, also where the sleep ended a moment early.
@@ -150,8 +137,10 @@ local function renew(self, entry, ask, usable)
   elseif message then
     return nil, message, details
   end
-  local kept
-  kept, message, details = fetch_or_join(self, ask, key)
+  local _, kept
+  _, kept, message, details = fetch_once(self.leases, key, ask, function(watched)
+    return fetch(self, watched)
+  end)
   now = ask.now()
   if not kept and usable and entry.kept and life.can_answer(entry.kept, ask, now) then
     kept = entry.kept

@@ -11,7 +11,6 @@ local pem = require "autopilot.token.pem"
 local protected_call = require "autopilot.base.protected_call"
 local provider = require "autopilot.token.provider"
 local secret_file = require "autopilot.token.secret_file"
-local signer = require "autopilot.token.signer"
 
 local need = provider.need
 
@@ -20,7 +19,7 @@ local need = provider.need
 ---@field certificate string PEM text, or the name of a file that holds it; read once
 ---@field private_key string? PEM text or file name; default: it is in the text of the certificate
 ---@field passphrase (string|fun(): string?, string?)? of an encrypted key; a function is called when the key is read
----@field algorithm autopilot.token.Algorithm? default `PS256`
+---@field algorithm ("PS256"|"RS256")? default `PS256`
 ---@field allow_world_readable boolean? take a key file that every user can read; default false
 
 -- Seconds for which an assertion is valid: it is made for one request.
@@ -90,9 +89,8 @@ local function assertion_of(pair, checked, audience, now)
     exp = begins + lifetime,
   }
   local text = base64url.encode(header) .. "." .. base64url.encode(claims)
-  local ok, signature = pcall(signer[checked.algorithm], pair, text)
   local message = "OpenSSL cannot sign with this key (%s)"
-  need(ok and signature, message:format(checked.algorithm))
+  local signature = need(pair.sign(checked.algorithm, text), message:format(checked.algorithm))
   return text .. "." .. base64url.encode(signature)
 end
 

@@ -50,10 +50,8 @@ local function read_device(answer)
   local device_code, line = answer.device_code, provider.cleaner()
   local user_code, uri = line(answer.user_code), line(answer.verification_uri)
   local is_right = type(device_code) == "string" and device_code:find "^[\33-\126]+$"
-  need(
-    is_right and user_code and uri,
-    "the device code endpoint's answer holds no code that can be used"
-  )
+  local message = "the device code endpoint's answer holds no code that can be used"
+  need(is_right and user_code and uri, message)
   local interval = life.positive(answer.interval) or default_interval
   local lifetime = math.min(life.positive(answer.expires_in) or default_lifetime, longest_lifetime)
   local instruction = "To sign in, open %s and enter the code %s."
@@ -143,6 +141,7 @@ return provider.kind("device_code", rules, function(checked)
       token, expires_in, extra = oauth.request(ask, place, form)
     end
     if not known or (not token and needs_person[extra.code]) then
+      -- The refused token is forgotten; one that another tenant has given stays.
       if refresh_tokens[own] == refresh_tokens[any] then
         refresh_tokens[any] = nil
       end

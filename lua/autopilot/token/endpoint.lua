@@ -88,8 +88,6 @@ end
 
 --- A form as it is sent: every name and value percent-encoded (RFC 3986 unreserved characters stay), in
 -- the order of the names.
----@param form table<string, string>
----@return string
 function endpoint.encode_form(form)
   local fields = {}
   for name, value in pairs(form) do

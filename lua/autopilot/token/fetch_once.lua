@@ -1,8 +1,8 @@
 --- One fetch of a token at a time for each key: other coroutines that ask meanwhile get its result.
 --
 -- The fetching coroutine holds a lease and renews it whenever the provider sends a request or sleeps.
--- A waiter fetches by itself when the holder has let the lease expire, and when the holder's fetch failed
--- because the holder had less time than the waiter has.
+-- A waiter fetches by itself when the holder has let the lease expire, when the holder's fetch failed because
+-- the holder had less time than the waiter has, and when it has brought a token that the waiter knows as refused.
 
 local core = require "autopilot.core"
 local merged = require "autopilot.base.merged"
@@ -49,10 +49,10 @@ end
 
 --- Fetches, and passes the results to those who wait for the lease. An error that is raised becomes nil and a
 -- message.
----@param lease autopilot.Lease? nil: the holder of the lease waits for this coroutine
----@return table results up to three values, and `lacked_time`
+---@param lease autopilot.Lease? nil where its holder waits for this coroutine
+---@return table results up to three values, `lacked_time`, and the `refused` token that was known
 local function run(fetch, ask, lease)
-  local results = {}
+  local results = { refused = ask.refused }
   local ok, first, second, third =
     protected_call(fetch, lease and watched(lease, ask, results) or ask)
   if ok then
@@ -67,9 +67,14 @@ local function run(fetch, ask, lease)
   return results
 end
 
---- Whether a fetch failed for lack of time, and this one has more.
+--- Whether the results of another coroutine's fetch do not serve this one: it failed for lack of time, and this
+-- one has more; or it has brought a token of which it did not know that it was refused.
 local function can_do_better(results, ask)
-  return results[1] == nil and results.lacked_time and time_left(ask) >= worth_a_try
+  local kept = results[1]
+  if kept == nil then
+    return results.lacked_time and time_left(ask) >= worth_a_try
+  end
+  return type(kept) == "table" and kept.token == ask.refused and results.refused ~= ask.refused
 end
 
 --- What `fetch(ask)` returns, up to three values: called here, or by another coroutine for the same key.

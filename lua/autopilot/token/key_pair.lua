@@ -1,15 +1,20 @@
---- Reads an RSA private key, plain or encrypted (RFC 5958, 8018, 1421), and its certificate out of PEM (RFC 7468),
--- through luaossl.
+--- An RSA private key with its certificate: reads both out of PEM (RFC 7468), the key plain or encrypted (RFC
+-- 5958, 8018, 1421), and signs with the key: RSASSA-PSS or RSASSA-PKCS1-v1_5 over SHA-256 (RFC 7518 section 3).
 --
--- luaossl accepts a passphrase for PKCS #12 (RFC 7292), but not for a key. So an encrypted key is wrapped in
--- PKCS #12 in memory, and OpenSSL decrypts it with any encryption that it knows. Keys in OpenSSL's older
--- PEM encryption (RFC 1421) cannot be wrapped, and are decrypted here.
+-- OpenSSL does the work, through luaossl, which lacks two things. It accepts a passphrase for PKCS #12 (RFC 7292),
+-- but not for a key. So an encrypted key is wrapped in PKCS #12 in memory, and OpenSSL decrypts it with any
+-- encryption that it knows; keys in OpenSSL's older PEM encryption (RFC 1421) cannot be wrapped, and are
+-- decrypted here. And it cannot sign with PSS padding. So the encoded message (RFC 8017 section 9.1.1), in which
+-- nothing is secret, is made here, and OpenSSL applies the key to it. Every such signature is checked with the
+-- public key before it is used.
 
 local base64url = require "autopilot.base.base64url"
 local provider = require "autopilot.token.provider"
 local sentence = require "autopilot.base.sentence"
 
 local need = provider.need
+
+-- ---- Reading -----------------------------------------------------------------------------------------
 
 --- The readable blocks of a text in PEM, in order: label, DER, and the header fields of the older encrypted form.
 local function blocks_of(text)
@@ -163,10 +168,73 @@ local function find_certificate(openssl, text, key)
   provider.fail(complaint)
 end
 
+-- ---- Signing -----------------------------------------------------------------------------------------
+
+--- Exclusive or of two bytes: Lua 5.1 has no bit operators.
+local function xor_byte(a, b)
+  local result, unit = 0, 1
+  for _ = 1, 8 do
+    result = result + (a % 2 ~= b % 2 and unit or 0)
+    a, b, unit = math.floor(a / 2), math.floor(b / 2), unit * 2
+  end
+  return result
+end
+
+--- The mask of RFC 8017 appendix B.2.1.
+local function mask(sha256, seed, length)
+  local parts = {}
+  for counter = 0, math.ceil(length / 32) - 1 do
+    parts[#parts + 1] = sha256(seed .. "\0\0\0" .. string.char(counter))
+  end
+  return table.concat(parts):sub(1, length)
+end
+
+--- A text encoded by EMSA-PSS with a salt of 32 bytes (RFC 8017 section 9.1.1), in so many bytes, of which the
+-- first is below `limit`.
+local function encode_pss(sha256, text, salt, length, limit)
+  local hash = sha256(("\0"):rep(8) .. sha256(text) .. salt)
+  local block = ("\0"):rep(length - 32 - 32 - 2) .. "\1" .. salt
+  local masking, masked = mask(sha256, hash, #block), {}
+  for index = 1, #block do
+    masked[index] = string.char(xor_byte(block:byte(index), masking:byte(index)))
+  end
+  masked[1] = string.char(masked[1]:byte() % limit)
+  return table.concat(masked) .. hash .. "\188"
+end
+
+-- Each signs a text, and raises where OpenSSL cannot.
+local signers = {}
+
+function signers.PS256(openssl, key, text)
+  local function sha256(bytes)
+    return openssl.digest.new("sha256"):final(bytes)
+  end
+  -- The encoded message has one bit less than the modulus.
+  local modulus = key:getParameters("n"):toBinary()
+  local length, limit = #modulus, 128
+  while limit > modulus:byte() do
+    limit = limit / 2
+  end
+  if limit == 1 then
+    length, limit = length - 1, 256
+  end
+  local encoded = ("\0"):rep(#modulus - length)
+    .. encode_pss(sha256, text, openssl.rand.bytes(32), length, limit)
+  local plain = { rsaPadding = openssl.pkey.RSA_NO_PADDING }
+  local signature = key:decrypt(encoded, plain)
+  return key:encrypt(signature, plain) == encoded and signature or nil
+end
+
+function signers.RS256(openssl, key, text)
+  local digest = openssl.digest.new "sha256"
+  digest:update(text)
+  return key:sign(digest)
+end
+
 ---@class autopilot.token.KeyPair
----@field openssl table<string, table> modules of luaossl
----@field key table
----@field certificate table of several certificates, the one of the key
+---@field certificate table of luaossl; of several certificates, the one of the key
+--- Signs a text; nil where OpenSSL cannot sign with this key.
+---@field sign fun(algorithm: "PS256"|"RS256", text: string): string?
 
 --- Reads key and certificate. Its messages contain no part of key or passphrase.
 ---@param certificate_text string PEM
@@ -181,8 +249,10 @@ return function(certificate_text, key_text, ask_for_passphrase)
   end
   local key = find_key(openssl, key_text, ask_for_passphrase)
   return {
-    openssl = openssl,
-    key = key,
     certificate = find_certificate(openssl, certificate_text, key),
+    sign = function(algorithm, text)
+      local ok, signature = pcall(signers[algorithm], openssl, key, text)
+      return ok and signature or nil
+    end,
   }
 end

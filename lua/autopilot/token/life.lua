@@ -26,8 +26,6 @@ local long_life = 7200
 
 --- A number above zero, also from a text; nil for anything else. Texts are read as JSON: in Lua 5.1
 -- `tonumber` expects the decimal point of the locale.
----@param value any
----@return number?
 function life.positive(value)
   if type(value) == "string" then
     value = value:match "^%d+%.?%d*$" and json.decode(value)
@@ -48,8 +46,8 @@ local function seconds_of(token, expires_in, now)
   return expires_at and math.max(0, expires_at - now)
 end
 
---- Sets how long a token is usable, and fresh at most.
----@param kept table `fresh_until` may be nil, `usable_until` is
+--- Sets `usable_until` of a token by the limits, and lets `fresh_until` end no later.
+---@param kept table may have no `fresh_until`
 ---@param limits autopilot.token.Limits
 ---@return autopilot.token.Kept kept
 function life.limit(kept, limits)
@@ -86,21 +84,14 @@ function life.fetch(provider, ask, limits)
 end
 
 --- Whether a token answers what is asked: it can still be used, and was fetched with the claims asked for.
----@param kept autopilot.token.Kept
----@param ask autopilot.TokenAsk
----@param now number
----@return boolean
 function life.can_answer(kept, ask, now)
   return now < kept.usable_until and (ask.claims == nil or kept.claims == ask.claims)
 end
 
---- The tenant, cloud and scope that are asked for as one text. The lengths before the parts keep different
--- parts from giving the same text.
----@param ask autopilot.TokenAsk
----@return string
-function life.key_of(ask)
-  local tenant, cloud = ask.tenant or "", ask.cloud or ""
-  return #tenant .. ":" .. tenant .. #cloud .. ":" .. cloud .. (ask.scope or "")
+--- Tenant, cloud and scope as one text. The lengths in it keep different parts from giving the same text.
+function life.key_of(tenant, cloud, scope)
+  tenant, cloud = tenant or "", cloud or ""
+  return #tenant .. ":" .. tenant .. #cloud .. ":" .. cloud .. (scope or "")
 end
 
 return life

@@ -146,13 +146,13 @@ local function endpoint_of(platform, variable)
   local text = variable(platform.endpoint) or platform.default_endpoint
   local origin, rest = text:match "^(%a+://[^/?#]*)(.*)$"
   local scheme, host, port = url_parts.split(origin or "")
-  local is_near = scheme ~= "http" or url_parts.is_loopback(host)
+  local is_safe = scheme ~= "http" or url_parts.is_loopback(host)
   local must
   if (scheme ~= "https" and scheme ~= "http") or rest:find "[^\33-\126]" or rest:find "[#\\]" then
     must = "be an https or http URL without credentials, blanks or fragment"
-  elseif not is_near and platform.is_local then
+  elseif not is_safe and platform.is_local then
     must = "be https: http is for loopback addresses only"
-  elseif not is_near and not is_link_local(host) then
+  elseif not is_safe and not is_link_local(host) then
     must = "be https: http is for loopback and link-local addresses only"
   elseif platform.path and rest:find("?", 1, true) then
     must = "have no query"

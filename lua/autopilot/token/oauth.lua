@@ -12,19 +12,16 @@ local oauth = {}
 -- Seconds before each further attempt with a certificate that Entra does not know yet.
 local waits_for_certificate = { 2, 4, 8 }
 
---- The URL of one of the tenant's endpoints.
----@param place autopilot.token.Place
----@param name string? `token` (default) or `devicecode`
----@return string
+--- The URL of one of the tenant's endpoints: `token`, the default, or `devicecode`.
 function oauth.url(place, name)
   return ("%s/%s/oauth2/v2.0/%s"):format(place.authority, place.tenant, name or "token")
 end
 
---- Sends a form once, with the client id and the claims that are asked for.
----@param ask autopilot.TokenAsk its `claims` are sent as they are
+--- Sends a form to one of these endpoints, once, with the client id and the claims that are asked for.
+---@param ask autopilot.TokenAsk
 ---@param place autopilot.token.Place
 ---@param form table<string, string>
----@param name string? of the endpoint, `token` (default) or `devicecode`
+---@param name string? of the endpoint
 ---@return table? object the JSON object of the answer
 ---@return string? message one line, without a secret
 ---@return autopilot.token.Details? details
@@ -75,8 +72,6 @@ function oauth.sign_in(ask, checked, prove, fallback)
 end
 
 --- The fields that prove who an application is by an assertion (RFC 7523 section 2.2).
----@param assertion string
----@return table<string, string>
 function oauth.proof(assertion)
   return {
     client_assertion = assertion,

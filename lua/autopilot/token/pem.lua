@@ -38,9 +38,6 @@ local function without_lengths(text)
 end
 
 --- What a file is that does not hold PEM, and how to convert it; nil where neither is known.
----@param text string
----@param path string
----@return string? sentence
 function pem.conversion(text, path)
   local beginning = without_lengths(text)
   for _, form in ipairs(forms) do

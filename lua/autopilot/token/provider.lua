@@ -81,8 +81,6 @@ function provider.cleaner(secrets)
 end
 
 --- The text as one quoted word for the POSIX shell.
----@param text string
----@return string
 function provider.shell_word(text)
   return "'" .. text:gsub("'", "'\\''") .. "'"
 end

@@ -1,4 +1,4 @@
---- Encrypts texts, so that they can be read and made with the key only: AES-256 in Galois/Counter Mode
+--- Encrypts texts, so that only those who have the key can read and make them: AES-256 in Galois/Counter Mode
 -- (NIST SP 800-38D).
 --
 -- OpenSSL does the work, through luaossl. Each text is bound to a context: a text that was moved to another

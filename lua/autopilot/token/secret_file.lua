@@ -13,8 +13,6 @@ local longest = 256 * 1024
 local byte_order_mark = "\239\187\191" -- what editors on Windows put before UTF-8
 
 --- A file name as it may stand in a message.
----@param path string
----@return string
 function secret_file.printable(path)
   return (path:sub(1, 300):gsub("%c", "?"))
 end

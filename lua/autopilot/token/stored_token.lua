@@ -19,7 +19,7 @@ local prefix = "autopilot:1:token:"
 local lease_time, margin = 60, 10
 -- Seconds by which the clocks of two machines may differ; a time further ahead is not believed.
 local largest_difference = 60
--- How often a lease is tried to be taken, before the provider is asked without one.
+-- After so many attempts to take a lease the provider is asked without one.
 local most_tries = 100
 
 local function encode(self, key, kept)
@@ -73,8 +73,9 @@ local function fetch(self, key, ask)
   return kept, message, details
 end
 
---- The token in the store that is fresh, which another process may put there meanwhile; or else the lease to ask
--- the provider for one. Neither comes where the store fails, or where there is no more time to wait.
+--- Looks into the store until a fresh token is there, or until this process has the lease to ask the provider.
+-- Gives up where the store fails, and where there is no more time to wait.
+---@return autopilot.token.Kept? kept, boolean? is_fresh, autopilot.Lease? lease
 local function look_or_take(self, key, ask)
   local claim = key .. ":claim"
   local kept, is_fresh, lease, message
@@ -107,7 +108,8 @@ local function sealing_of(given)
   return sealing, "option 'encryption_key' " .. tostring(problem)
 end
 
---- Makes a function that gets a token out of the store, else by `fetch`; or returns nil and a caller's mistake.
+--- Makes a function that gets a token out of the store, else by `fetch_token`; or returns nil and a
+-- caller's mistake.
 ---@param fetch_token fun(ask: autopilot.TokenAsk): autopilot.token.Kept?, any, any
 ---@param given autopilot.token.CachedOptions with a store
 ---@return (fun(ask: autopilot.TokenAsk): autopilot.token.Kept?, any, any)? obtain, string? mistake
@@ -119,23 +121,26 @@ return function(fetch_token, given)
   local leases = Leases.new(function(method, key, ...)
     return contract.call(given.store, method, key, ...)
   end)
+  local identity = prefix .. #given.identity .. ":" .. given.identity
   local self = merged(given, { fetch = fetch_token, sealing = sealing, leases = leases })
   return function(ask)
     local tenant = ask.tenant and ask.tenant:lower()
-    local place = life.key_of { tenant = tenant, cloud = ask.cloud, scope = ask.scope }
-    local key = prefix .. #self.identity .. ":" .. self.identity .. place
+    local key = identity .. life.key_of(tenant, ask.cloud, ask.scope)
     local kept, is_fresh, lease = look_or_take(self, key, ask)
-    local ok, newer, message, details = true, nil, nil, nil
-    if not is_fresh then
-      ok, newer, message, details = protected_call(fetch, self, key, ask)
+    if is_fresh then
+      if lease then
+        lease:release()
+      end
+      return kept
     end
+    local ok, newer, message, details = protected_call(fetch, self, key, ask)
     if lease then
       lease:release()
     end
     if not ok then
       error(newer, 0)
     elseif not newer and kept and ask.now() < kept.usable_until then
-      return kept -- it is fresh, or cannot be renewed and can still be used
+      return kept -- it cannot be renewed, and can still be used
     end
     return newer, message, details
   end

@@ -24,9 +24,6 @@ local function key_folder(variable)
 end
 
 --- The file that the header of a challenge names, or nil when it is not a key in the folder of keys.
----@param challenge any
----@param folder string
----@return string? path
 function arc.key_path(challenge, folder)
   local realm = type(challenge) == "string" and challenge:match "^%s*[Bb]asic%s+[Rr]ealm=(.-)%s*$"
   if not realm then
@@ -49,9 +46,9 @@ local function key_for(challenge, variable)
   local key = text and #text <= longest_key and text:match "^%s*([\33-\126]+)%s*$"
   return need(
     key,
-    "Azure Arc's key file cannot be read, or holds more than a key of at most 4096 bytes: run as "
-      .. "root or a member of the group himds (Linux), or as an administrator or member of 'Hybrid "
-      .. "agent extension applications' (Windows)"
+    "Azure Arc's key file cannot be read as a key of at most 4096 bytes: run as root or a member "
+      .. "of the group himds (Linux), or as an administrator or member of 'Hybrid agent extension "
+      .. "applications' (Windows)"
   )
 end
 
