@@ -88,17 +88,6 @@ local intune_message = ([[
   "HttpHeaders": "{}"
 }]]):gsub("\n", "\r\n")
 
--- Text and not a table, because the order of the members and the line ends are those of the service.
-local intune_message = ([[
-{
-  "_version": 3,
-  "Message": %s,
-  "CustomApiErrorPhrase": "",
-  "RetryAfter": %s,
-  "ErrorSourceService": "",
-  "HttpHeaders": "{}"
-}]]):gsub("\n", "\r\n")
-
 --- Refuses a request as Graph does: `(call, status, message, headers)`.
 function answers.refuse_graph(...)
   error(answers.graph_error(...))
