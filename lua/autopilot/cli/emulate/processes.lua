@@ -17,7 +17,7 @@ read -r end <&3 # nothing is written: the pipe ends
 tries=0
 while [ -d "$folder" ]; do
   tries=$((tries + 1))
-  # nginx can miss a signal while it starts. Where it is gone, the supervisor removes the folder, or was killed.
+  # nginx can miss a signal while it starts. If it is gone, the supervisor may have been killed.
   process=$(cat "$folder/nginx.process")
   if [ $tries -gt 250 ] || ! kill "$process"; then
     kill -9 "$process"
