@@ -51,7 +51,7 @@ local function find_secret(given, options, context, title)
   given.client_secret = secret
 end
 
---- Requires that an option or its variable gives a value.
+--- A step that requires a value of an option or its variable.
 local function require_known(name)
   return function(_, options, context, title)
     local value, origin = context:find(options, name)
@@ -64,7 +64,7 @@ end
 
 local needs_client_id, needs_tenant = require_known "client_id", require_known "tenant"
 
---- Finds the name of a file that can be read.
+--- A step that hands over the name of a file, which must be readable.
 local function find_file(name)
   local find = require_known(name)
   return function(given, options, context, title)
@@ -95,7 +95,7 @@ local function check_machine(_, options, context)
   end
 end
 
---- Takes the tenant of the option alone: az refuses any where it is signed in by identity.
+--- Hands over a tenant only if the option names it: az refuses every tenant when it is signed in by identity.
 local function find_tenant_of_az(given, options)
   given.tenant = not options.has_several and options.tenant or nil
   given.client_id, given.getenv = nil, nil

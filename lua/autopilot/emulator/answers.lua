@@ -95,7 +95,7 @@ end
 
 --- Refuses a request as Intune does, whose error Graph passes on as a text: JSON inside the message.
 ---@param sentence string the part for people
----@param retry_after { header: string?, body: string? }? seconds that are told there
+---@param retry_after { header: string?, body: string? }? where the seconds left stand in the answer
 function answers.refuse_intune(call, status, sentence, retry_after)
   local text = table.concat({
     sentence,
