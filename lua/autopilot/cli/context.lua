@@ -9,15 +9,15 @@ local variables = require("autopilot.cli.options").variables
 ---@class autopilot.cli.Context
 ---@field getenv fun(name: string): string?
 ---@field output autopilot.cli.Output
----@field transport function? of the client, as are the next four
+---@field transport function? option of the client, as are the next four
 ---@field sleep fun(seconds: number)
 ---@field clock fun(): number
 ---@field now fun(): number
 ---@field random (fun(): number)?
 ---@field was_interrupted fun(): boolean, boolean whether a signal came, and whether it was SIGTERM
----@field secrets table<string, string> what must not be printed, each by itself
+---@field secrets table<string, string> what must not be printed; key and value are the same
 ---@field at_end fun()[] called when the command has ended, also after an error
----@field if_interrupted string? what an interrupt would leave open, in words for the user
+---@field if_interrupted string? what is uncertain after an interrupt, in words for the user
 local Context = {}
 Context.__index = Context
 

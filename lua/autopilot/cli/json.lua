@@ -17,7 +17,7 @@ local function encode_string(text)
   return (codec.encode(text):gsub("\\(.)", { ["/"] = "/" }))
 end
 
---- A number in as few digits as tell it; null for NaN and infinity.
+--- A number in as few digits as identify it; null for NaN and infinity.
 --
 -- A duration is written to the microsecond: what follows is noise of arithmetic. A time is so large that all
 -- its digits are needed: a script may compare it with the same stamp read again.

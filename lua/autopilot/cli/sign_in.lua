@@ -28,8 +28,8 @@ local function in_words(message)
   return (message:gsub("set allow_world_readable = true", "give --allow-world-readable"))
 end
 
--- The steps of a way to sign in: each adds to `given`, the options of its provider, or refuses those of the command.
--- `title` is what a message calls the way.
+-- The functions of the ways to sign in: each adds to `given`, the options of its provider, or refuses those of the
+-- command. `title` is what a message calls the way.
 
 local function find_secret(given, options, context, title)
   local path, secret, message = options.client_secret_file
@@ -51,38 +51,13 @@ local function find_secret(given, options, context, title)
   given.client_secret = secret
 end
 
---- Requires that an option or its variable gives a value.
-local function require_known(name)
-  return function(_, options, context, title)
-    local value, origin = context:find(options, name)
-    if not value then
-      refuse(("%s needs %s"):format(title, origin))
-    end
-    return value, origin
-  end
-end
-
-local needs_client_id, needs_tenant = require_known "client_id", require_known "tenant"
-
---- Finds the name of a file that can be read.
-local function find_file(name)
-  local find = require_known(name)
-  return function(given, options, context, title)
-    local path, origin = find(given, options, context, title)
-    local message = input.complaint(path)
-    if message then
-      refuse(("%s cannot be read: %s"):format(origin, message))
-    end
-    given[name] = path
-  end
-end
-
-local function find_passphrase(given, _, context)
-  given.passphrase = context:variable "AZURE_CLIENT_CERTIFICATE_PASSWORD"
-end
-
 local function allow_world_readable(given, options)
   given.allow_world_readable = options.allow_world_readable
+end
+
+local function find_passphrase(given, options, context)
+  given.passphrase = context:variable "AZURE_CLIENT_CERTIFICATE_PASSWORD"
+  allow_world_readable(given, options)
 end
 
 --- Requires that the identity of this machine can be that of the tenant.
@@ -95,7 +70,7 @@ local function check_machine(_, options, context)
   end
 end
 
---- Takes the tenant of the option alone: az refuses any where it is signed in by identity.
+--- Hands over a tenant only if the option names it: az refuses every tenant when it is signed in by identity.
 local function find_tenant_of_az(given, options)
   given.tenant = not options.has_several and options.tenant or nil
   given.client_id, given.getenv = nil, nil
@@ -107,33 +82,48 @@ local function show_code(given, _, context)
   end
 end
 
--- The values of `--auth`: the function of `autopilot.token`, and the steps to its options.
+-- By value of `--auth`: the function of `autopilot.token`, the options of the command, or their variables, that it
+-- `needs`, of these the `file`, which is handed over, and the function that finds its other options.
 local ways = {
-  secret = { "client_secret", find_secret, needs_client_id, needs_tenant },
+  secret = { "client_secret", needs = { "client_id", "tenant" }, find = find_secret },
   certificate = {
     "client_certificate",
-    find_file "certificate",
-    find_passphrase,
-    allow_world_readable,
-    needs_client_id,
-    needs_tenant,
+    needs = { "certificate", "client_id", "tenant" },
+    file = "certificate",
+    find = find_passphrase,
   },
-  workload = { "workload_identity", find_file "token_file", needs_client_id, needs_tenant },
-  managed = { "managed_identity", check_machine },
-  cli = { "azure_cli", find_tenant_of_az },
-  device = { "device_code", needs_client_id, show_code },
-  env = { "environment", needs_tenant, allow_world_readable },
-  default = { "default", allow_world_readable },
+  workload = {
+    "workload_identity",
+    needs = { "token_file", "client_id", "tenant" },
+    file = "token_file",
+  },
+  managed = { "managed_identity", find = check_machine },
+  cli = { "azure_cli", find = find_tenant_of_az },
+  device = { "device_code", needs = { "client_id" }, find = show_code },
+  env = { "environment", needs = { "tenant" }, find = allow_world_readable },
+  default = { "default", find = allow_world_readable },
 }
 
 --- The provider of a way, with its messages in the command's words.
-local function open(way, options, context, title)
-  local steps = ways[way]
+local function open(name, options, context, title)
+  local way = ways[name]
   local given = { client_id = context:find(options, "client_id"), getenv = context.getenv }
-  for index = 2, #steps do
-    steps[index](given, options, context, title)
+  if way.find then
+    way.find(given, options, context, title)
   end
-  local made, result = pcall(require("autopilot.token")[steps[1]], given)
+  for _, needed in ipairs(way.needs or {}) do
+    local value, origin = context:find(options, needed)
+    if not value then
+      refuse(("%s needs %s"):format(title, origin))
+    elseif needed == way.file then
+      local message = input.complaint(value)
+      if message then
+        refuse(("%s cannot be read: %s"):format(origin, message))
+      end
+      given[needed] = value
+    end
+  end
+  local made, result = pcall(require("autopilot.token")[way[1]], given)
   if not made then
     refuse((tostring(result):gsub("^autopilot%.token%.[%w_]+:", title .. ":")))
   end

@@ -37,17 +37,17 @@ local sweep_interval = 1024
 
 --- `known`: tokens that are accepted without having been made here, by their text.
 function AccessTokens.new(known, lifetime, identifiers)
-  local self = { lifetime = lifetime, identifiers = identifiers, accepted = {}, count = 0 }
+  local self = { lifetime = lifetime, identifiers = identifiers, issued = {}, count = 0 }
   for text, token in pairs(known) do
-    self.accepted[text] = merged({ roles = AccessTokens.default_roles }, token)
+    self.issued[text] = merged({ roles = AccessTokens.default_roles }, token)
   end
   return setmetatable(self, AccessTokens)
 end
 
 local function sweep(self, now)
-  for text, token in pairs(self.accepted) do
+  for text, token in pairs(self.issued) do
     if token.expires and token.expires + remembered_after_expiry < now then
-      self.accepted[text] = nil
+      self.issued[text] = nil
     end
   end
 end
@@ -84,7 +84,7 @@ function AccessTokens:issue(token, now)
     uti = self.identifiers.text(22),
     ver = "1.0",
   })
-  self.accepted[text] = token
+  self.issued[text] = token
   return text
 end
 
@@ -107,7 +107,7 @@ function AccessTokens:check(authorization, audiences, now)
   if not scheme or scheme:lower() ~= "bearer" then
     return nil, "Access token is empty."
   end
-  local token = self.accepted[text]
+  local token = self.issued[text]
   if not token then
     return nil, "CompactToken parsing failed with error code: 80049217"
   elseif token.expires and token.expires <= now then

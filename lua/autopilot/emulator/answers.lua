@@ -88,17 +88,6 @@ local intune_message = ([[
   "HttpHeaders": "{}"
 }]]):gsub("\n", "\r\n")
 
--- Text and not a table, because the order of the members and the line ends are those of the service.
-local intune_message = ([[
-{
-  "_version": 3,
-  "Message": %s,
-  "CustomApiErrorPhrase": "",
-  "RetryAfter": %s,
-  "ErrorSourceService": "",
-  "HttpHeaders": "{}"
-}]]):gsub("\n", "\r\n")
-
 --- Refuses a request as Graph does: `(call, status, message, headers)`.
 function answers.refuse_graph(...)
   error(answers.graph_error(...))
@@ -106,7 +95,7 @@ end
 
 --- Refuses a request as Intune does, whose error Graph passes on as a text: JSON inside the message.
 ---@param sentence string the part for people
----@param retry_after { header: string?, body: string? }? seconds that are told there
+---@param retry_after { header: string?, body: string? }? where the seconds left stand in the answer
 function answers.refuse_intune(call, status, sentence, retry_after)
   local text = table.concat({
     sentence,

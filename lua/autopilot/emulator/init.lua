@@ -41,7 +41,7 @@ Emulator.__index = Emulator
 ---@field path string? request
 ---@field status integer? request: what the service answered, whether or not the client got it
 ---@field fault string? request: the kind of fault it met
----@field by string? sync: the client id, or what `trigger` was told
+---@field by string? sync: the client id, or the argument `by` of `trigger`
 ---@field automatic boolean? sync: the service's own, which leaves no manual trigger stamp
 ---@field completes number? sync: Unix seconds at which it ends
 ---@field failed boolean? sync: it ends as failed
@@ -221,7 +221,7 @@ local function arrive(self, call, route, fault, kind)
   return replaced or response
 end
 
---- Answers a request, as the service and everything before it do.
+--- Answers a request as the service and the network before it do.
 ---@param request table as in the HTTP layer; the host of `url` does not matter, a path is enough
 ---@return table? response `{status, headers, body}`
 ---@return table? network when no answer comes: `{stage, name, message, timeout, delivered}`

@@ -38,7 +38,7 @@ end
 
 --- Starts a sync, whether or not it may start.
 ---@param change { duration: number?, failed: boolean?, automatic: boolean? } how it differs from the usual sync
----@param by string the client, or what `trigger` was told
+---@param by string who asked for it, for the log
 ---@return autopilot.emulator.Event
 function TenantSyncs:start(tenant, now, change, by, client_request_id)
   local syncs = self.states[tenant] or { count = 0 }

@@ -54,12 +54,16 @@ describe("the end of the emulated service", function()
     service.stop()
   end)
 
-  --- The processes that must be gone: nginx, the janitor that it has started, and that one's child.
+  --- The processes that must be gone: nginx, the supervisor that has started it, and the supervisor's other
+  -- child, the watcher.
   local own_processes = [[
     nginx=$(cat "$1/nginx.pid")
-    first=$(ps -A -o pid=,ppid= | awk -v parent="$nginx" '$2 == parent { print $1 }')
-    second=$(ps -A -o pid=,ppid= | awk -v parent="$first" '$2 == parent { print $1; exit }')
-    echo "$nginx $first $second"
+    supervisor=$(ps -o ppid= -p "$nginx" | tr -d " ")
+    children=$(ps -A -o pid=,ppid= | awk -v p="$supervisor" '$2 == p { print $1 }')
+    for child in $children; do
+      [ "$child" = "$nginx" ] || watcher=$child
+    done
+    echo $nginx $supervisor $watcher
   ]]
 
   local function are_gone_soon(processes)
@@ -80,17 +84,17 @@ describe("the end of the emulated service", function()
 
   local kills = {
     ["nginx"] = "kill -KILL $nginx",
-    ["nginx and the janitor that waits for nginx, and stop"] = "kill -KILL $nginx $first",
-    ["the janitor that waits for nginx, and stop"] = "kill -KILL $first",
-    ["the janitor that waits for this process, and stop"] = "kill -KILL $second",
-    ["both janitors, and stop"] = "kill -KILL $first $second",
+    ["the supervisor, and stop"] = "kill -KILL $supervisor",
+    ["the supervisor and nginx at once, and stop"] = "kill -KILL $supervisor $nginx",
+    ["the watcher, and stop"] = "kill -KILL $watcher",
+    ["all but nginx, and stop"] = "kill -KILL $supervisor $watcher",
   }
   for what, kill in pairs(kills) do
     it("leaves nothing behind after SIGKILL of " .. what, function()
       local service = emulated_service.start()
       local processes = shell.read(own_processes, service.folder)
       assert.equal(3, select(2, processes:gsub("%d+", "")))
-      shell.read("read -r nginx first second <<end\n$1\nend\n" .. kill, processes)
+      shell.read("read -r nginx supervisor watcher <<end\n$1\nend\n" .. kill, processes)
       if what:find "stop" then
         service.stop()
       end
@@ -100,20 +104,17 @@ describe("the end of the emulated service", function()
     end)
   end
 
-  it(
-    "comes with the end of this process though the janitor that waits for nginx was killed",
-    function()
-      local service = emulated_service.start()
-      local processes = shell.read(own_processes, service.folder)
-      shell.read([[kill -KILL "$(echo "$1" | awk '{ print $2 }')"]], processes)
-      local folder = service.folder
-      service = nil -- luacheck: ignore
-      collectgarbage()
-      collectgarbage()
-      assert.is_true(is_gone_soon(folder))
-      assert.is_true(are_gone_soon(processes))
-    end
-  )
+  it("comes with the end of this process though the supervisor was killed", function()
+    local service = emulated_service.start()
+    local processes = shell.read(own_processes, service.folder)
+    shell.read([[kill -KILL "$(echo "$1" | cut -d ' ' -f 2)"]], processes)
+    local folder = service.folder
+    service = nil -- luacheck: ignore
+    collectgarbage()
+    collectgarbage()
+    assert.is_true(is_gone_soon(folder))
+    assert.is_true(are_gone_soon(processes))
+  end)
 
   it("comes with the last reference to it", function()
     local folder = emulated_service.start().folder

@@ -10,7 +10,7 @@ describe("the emulated service's shell", function()
     local program = [[
       local service = assert(require("autopilot.cli.emulate").start())
       local shell = require "autopilot.cli.emulate.shell"
-      local look = 'echo "[$LD_PRELOAD]"; cat "$1/start.log" && echo read'
+      local look = 'echo "[$LD_PRELOAD]"; cat "$1/supervisor.log" && echo read'
       io.write(shell.read(look, service.folder))
       service.stop()
     ]]

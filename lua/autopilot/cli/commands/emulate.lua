@@ -1,4 +1,4 @@
---- `autopilot-sync emulate`: a service to try things with. What it does is in `cli/emulate`.
+--- `autopilot-sync emulate`: a service to try things with. It is made in `cli/emulate`.
 
 local options = require "autopilot.cli.options"
 

@@ -7,8 +7,9 @@
 ---@field example string for its own help, without the name of the program
 ---@field options string what `cli/options` reads
 ---@field declare (fun(parser: table))? adds to argparse's parser of it what needs more than a line of text
----@field run (fun(given: table<string, any>, context: autopilot.cli.Context): integer)? returns the exit code; nil: it calls the client's method of its name, with the fields below
----@field arguments (fun(given: table<string, any>, context: autopilot.cli.Context): table)? of the method
+---@field run (fun(given: table<string, any>, context: autopilot.cli.Context): integer)? returns the exit code
+--- Without `run`, `cli/client` runs the client's method of that name, and the rest is about it:
+---@field arguments (fun(given: table<string, any>, context: autopilot.cli.Context): table)?
 ---@field asks_for_sync boolean?
 ---@field complete (fun(report: autopilot.Report, client: autopilot.Client))? adds to the report before the client is closed
 ---@field lines (fun(report: autopilot.Report): string[])? a good report as lines; default: its own line

@@ -1,16 +1,16 @@
---- `autopilot-sync sync`, `wait` and `ensure`: ask for a sync, wait for one, or do what is needed of both.
+--- `autopilot-sync sync`, `wait` and `ensure`: ask for a sync, wait for one, or do either as needed.
 
 local options = require "autopilot.cli.options"
 local text = require "autopilot.cli.text"
 
---- The option `--since` of a command, and how long it waits.
+--- The options of a command that waits. `%s` is what `--since` is by default.
 local waiting_options = [[
 --since TIME: A sync counts if it was triggered at this time or later. Unix seconds, ISO 8601 with
   an offset (2026-07-23T11:23:15Z), now, or a time ago (-90s, -10m, -2h, -1d). Default: %s.
 --deadline SECONDS: Give up after this many seconds (exit code 8). Default: 3600.
 ]]
 
---- The arguments of the client's method for a command that waits.
+--- The arguments of the client's method that these options give.
 local function waiting_arguments(given, context)
   local now, since, complaint = context.now(), nil, nil
   if given.since then
@@ -42,7 +42,7 @@ function sync.arguments(given)
   return { deadline = given.deadline, wait = given.wait }
 end
 
---- Adds to a refusal that does not say until when what the tenant's record says.
+--- Adds the end of the cooldown, from the tenant's record, to a refusal that does not have it.
 function sync.complete(report, client)
   local status = report.outcome == "cooldown"
     and not report.retry_at

@@ -1,63 +1,61 @@
 --- The processes of the emulated service. They end, and its private folder is removed, whatever ends this process.
 --
--- A shell fills the folder and then becomes nginx. It reads its script from a pipe whose other end only this process
--- holds. Nothing secret is in the arguments of a process.
+-- A shell, the supervisor, fills the folder, runs nginx, and removes the folder when nginx has ended. It reads its
+-- script from a pipe whose other end only this process holds. Nothing secret is in the arguments of a process.
 --
--- Two more shells, the janitors, clean up: one waits for the end of that pipe and ends nginx, the other waits for the
--- end of nginx and removes the folder. Where there is `setsid`, they have a session of their own, so that they are not
--- killed with the group of processes.
+-- A second shell, the watcher, waits for the end of that pipe, ends nginx, and removes the folder if the supervisor
+-- does not. Where there is `setsid`, it has a session of its own, so that it is not killed with the group of processes.
 
 local shell = require "autopilot.cli.emulate.shell"
 
 local processes = {}
 
-local janitors = [=[
-trap '' HUP INT TERM
+local watcher = [=[
 cd /
-(
-  read -r end <&3 # nothing is written: the pipe ends
-  tries=0
-  while [ -d "$folder" ]; do
-    tries=$((tries + 1))
-    # nginx can miss a signal while it starts. Where it is gone, the other janitor was killed.
-    if [ $tries -gt 250 ] || ! kill "$nginx"; then
-      kill -9 "$nginx"
-      rm -rf "$folder"
-    fi
-    sleep 0.02
-  done
-) &
-other=$!
-read -r end # nothing is written: nginx alone holds the other end of this pipe
-if [ -f "$folder/ready" ]; then
-  rm -rf "$folder"
-else
-  : >"$folder/ended"
-fi
-while [ -d "$folder" ]; do sleep 0.02; done # the parent reads why nginx did not start
-kill -9 "$other"
+read -r end <&3 # nothing is written: the pipe ends
+: >"$folder/ending"
+tries=0
+while [ -d "$folder" ]; do
+  tries=$((tries + 1))
+  # nginx can miss a signal while it starts. If it is gone, the supervisor may have been killed.
+  process=$(cat "$folder/nginx.process")
+  if [ $tries -gt 250 ] || ! kill "$process"; then
+    kill -9 "$process"
+    rm -rf "$folder"
+  fi
+  sleep 0.02
+done
 ]=]
 
 local script = [=[
 main() {
-  trap '' HUP INT TERM # until the janitors are there
+  trap '' HUP INT TERM # for the watcher as well
   umask 077
   mkdir "$folder" && cd "$folder" || exit 1
-  exec >start.log 2>&1
-  echo "$$" >process.pid
-  mkfifo life
+  exec >supervisor.log 2>&1
   setsid=$(command -v setsid)
-  folder=$folder nginx=$$ $setsid sh -c "$janitors" <life &
-  exec 4>life
-  trap - HUP INT TERM
+  folder=$folder $setsid sh -c "$watcher" &
+  watcher_process=$!
   ulimit -S -n "$(ulimit -H -n)" 2>/dev/null # a thousand connections are not many here
   connections=$(ulimit -n)
   [ "$connections" -le 4096 ] 2>/dev/null || connections=4096
   echo "worker_connections $connections;" >connections.conf
   write_files
-  "$openssl" req -x509 -config openssl.cnf -days 30 -sha256 -nodes -newkey ec \
-    -pkeyopt ec_paramgen_curve:P-256 -keyout server.key -out ca.pem 3<&- 4>&- &&
-    exec "$nginx" -p "$folder/" -c "$folder/nginx.conf" 2>>error.log 3<&-
+  if "$openssl" req -x509 -config openssl.cnf -days 30 -sha256 -nodes -newkey ec \
+    -pkeyopt ec_paramgen_curve:P-256 -keyout server.key -out ca.pem 3<&-; then
+    (
+      trap - HUP INT TERM
+      exec "$nginx" -p "$folder/" -c "$folder/nginx.conf" 2>>error.log 3<&-
+    ) &
+    echo "$!" >nginx.process
+    wait "$!"
+  fi
+  [ -f ready ] || : >ended
+  # The parent reads why nginx did not start.
+  while [ ! -f ready ] && [ -d "$folder" ]; do sleep 0.02; done
+  [ -f ending ] || kill -9 "$watcher_process"
+  cd / && rm -rf "$folder"
+  wait
 }
 
 main 3<&0 </dev/null; exit # in one line: a shell may have read no further
@@ -78,7 +76,7 @@ until [ -s "$1/nginx.pid" ] && : >"$1/ready"; do
     if cd "$1" && [ -f error.log ]; then
       echo nginx && cat error.log
     else
-      echo openssl && tail -n 1 start.log
+      echo openssl && tail -n 1 supervisor.log
     fi
     exit
   fi
@@ -97,7 +95,7 @@ local file_end = "end-of-file-of-the-emulated-service"
 ---@return string? failed `nginx` or `openssl`, where one of them has failed
 ---@return string? log what it says
 function processes.start(variables, files)
-  local parts = { "janitors=", shell.quote(janitors), "\n" }
+  local parts = { "watcher=", shell.quote(watcher), "\n" }
   for name, value in pairs(variables) do
     table.insert(parts, ("%s=%s\n"):format(name, shell.quote(value)))
   end
@@ -114,9 +112,11 @@ function processes.start(variables, files)
   local function stop()
     if pipe then
       -- The pipe's end is enough, unless some other child of this process holds it open as well.
-      shell.read('exec 2>/dev/null; kill "$(cat "$1/process.pid")"', variables.folder)
+      local remove = 'while [ -d "$1" ]; do rm -rf "$1"; done'
+      local finish = 'exec 2>/dev/null; kill "$(cat "$1/nginx.process")"; [ -f "$1/ready" ] || '
+      shell.read(finish .. remove, variables.folder)
       pipe:close()
-      shell.read('while [ -d "$1" ]; do rm -rf "$1"; done', variables.folder)
+      shell.read(remove, variables.folder) -- the supervisor may have been killed
       pipe = nil
     end
   end
