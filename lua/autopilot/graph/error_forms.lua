@@ -9,20 +9,11 @@ local sentence = require "autopilot.base.sentence"
 
 local forms = {}
 
---- What a body says, in the order in which it was found.
----@class autopilot.graph_error.Findings
----@field codes string[] of the error and of the errors wrapped in its message: the last is the innermost
----@field inner_codes string[] of `innerError`, the last is the innermost; else of the first detail
----@field message string? a clean line
----@field detail string? a further sentence, a clean line
----@field aadsts string? `AADSTS` and a number
----@field permissions string[]? names of which one is missing
----@field activity_id string?
----@field request_id string?
----@field client_request_id string?
----@field retry_after number? seconds
----@field is_json true? an object had a code or a message
----@field page string? the title of a page, a clean line
+-- What a body says is gathered in a table, `found`, in the order in which it stands there. Besides the fields of
+-- `autopilot.GraphError` it has `codes`, of the error and of the errors wrapped in its message; `inner_codes`, of
+-- `innerError`, else of the first detail; `detail`, a further sentence; `aadsts`, that word and a number;
+-- `permissions`, the names of which one is missing; `is_json`, an object had a code or a message; and `page`, the
+-- title of a page.
 
 -- The body itself and four levels of JSON inside JSON strings: the deepest that was seen. Each level is at
 -- most as long as the one around it, so five passes are the most work there can be.
@@ -337,7 +328,7 @@ end
 --- Gathers what a body says.
 ---@param body string
 ---@param is_html boolean the service calls it HTML; JSON is read as JSON all the same
----@return autopilot.graph_error.Findings
+---@return table found
 function forms.read(body, is_html)
   local found = { codes = {}, inner_codes = {} }
   read_text(found, body, 0, is_html)
