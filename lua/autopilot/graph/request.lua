@@ -25,13 +25,13 @@ local longest_id = 200 -- characters
 ---@class autopilot.SentRequest what is known of a request that was sent
 ---@field is_expected boolean? the answer has the expected status
 ---@field is_second boolean it was sent a second time, with another token
----@field token string
 ---@field at number when it was sent, Unix time
 ---@field clock number the same on the client's monotonic clock
 ---@field received_at number when its answer had come, Unix time
 ---@field earliest number? when it was sent, at the earliest, on the service's clock; nil: the answer does not tell
 ---@field latest number? when its answer had come, at the latest, on the service's clock
 ---@field claims string? what a claims challenge in the answer wants to see in the next token
+---@field token string
 
 ---@class autopilot.Request belongs to a client and to all that differ from it in token and tenant only
 local Request = {}
@@ -149,13 +149,7 @@ local function send(self, client, given, token, is_second)
   if complaint then
     return { outcome = "unexpected", mistake = "the transport " .. complaint }
   end
-  local sent = {
-    token = token,
-    at = at,
-    clock = clock,
-    received_at = received_at,
-    is_second = is_second,
-  }
+  local sent = { at = at, clock = clock, received_at = received_at, is_second = is_second }
   if not response then
     return answers.of_network(client, failure, id, elapsed), sent
   end
@@ -180,6 +174,9 @@ local function try(self, client, given, refused)
   end
   if answer and given.after and not answer.mistake then
     given.after(answer, sent)
+  end
+  if sent then
+    sent.token = token
   end
   if sent and client.on_event then
     client:emit("response", {
