@@ -23,15 +23,16 @@ local function read_module(name, places)
   end
 end
 
---- Reads the modules of these names; `require` then takes what was read. Raises what `require` raises for a
--- module that does not exist.
----@param names string[]
+--- Reads modules of ours; `require` then takes what was read. Raises what `require` raises for a module that does
+-- not exist.
+---@param names string without `autopilot.`, with blanks between them
 return function(names)
   local places = {}
   for before, behind in package.path:gmatch "([^;?]*)%?([^;?]*)" do
     places[#places + 1] = { before = before, behind = behind }
   end
-  for _, name in ipairs(names) do
+  for short in names:gmatch "%S+" do
+    local name = "autopilot." .. short
     if not package.loaded[name] and not package.preload[name] then
       local text, path = read_module(name, places)
       if text then
