@@ -213,7 +213,7 @@ end
 
 local function without_markup(text)
   -- The class excludes `<`, so that a text of nothing but `<` is read once.
-  return sentence.decode((text:gsub("<[^<>]*>", " ")))
+  return sentence.decode_references((text:gsub("<[^<>]*>", " ")))
 end
 
 --- The text of the first element with a name; nil when there is none, or it is empty.
