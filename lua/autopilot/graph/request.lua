@@ -15,23 +15,23 @@ local longest_id = 200 -- characters
 
 ---@class autopilot.RequestArguments how one request is to be made
 ---@field deadline number? on the client's clock; the request ends before it
----@field client_request_id string? for the first time it is sent; default a new one each time
+---@field client_request_id string? default a new one
 ---@field retry_attempt integer? sent as `retry-attempt` (msgraph-sdk-design); nil or 0 for the first attempt
 ---@field waited_until number? when the sleep before the request was to end, Unix time; for the token provider
----@field before (fun(): table?)? called with the token at hand; what it returns is the answer, and nothing is sent
----@field after fun(answer: table, sent: autopilot.SentRequest?)? called with each answer, to complete it; `sent` is nil
---- where nothing was sent
+---@field before (fun(self): table?)? called with the token at hand; what it returns is the answer, and nothing is sent
+---@field after (fun(self, answer: table, sent: autopilot.SentRequest?))? called with each answer, to complete it;
+--- `sent` is nil where nothing was sent
 
 ---@class autopilot.SentRequest what is known of a request that was sent
----@field is_expected boolean? the answer has the expected status
----@field is_second boolean it was sent a second time, with another token
+---@field token string
+---@field client_request_id string
 ---@field at number when it was sent, Unix time
 ---@field clock number the same on the client's monotonic clock
 ---@field received_at number when its answer had come, Unix time
+---@field elapsed number seconds until then
 ---@field earliest number? when it was sent, at the earliest, on the service's clock; nil: the answer does not tell
 ---@field latest number? when its answer had come, at the latest, on the service's clock
 ---@field claims string? what a claims challenge in the answer wants to see in the next token
----@field token string
 
 ---@class autopilot.Request belongs to a client and to all that differ from it in token and tenant only
 local Request = {}
@@ -68,7 +68,7 @@ end
 --- The answer for a response; `sent` is completed.
 ---@return table answer
 ---@return string? body when the status is the expected one
-local function read_response(self, client, response, failure, id, sent, elapsed)
+local function read_response(self, client, response, failure, sent)
   local headers = response.headers
   local request_id = client:clean(headers["request-id"], longest_id)
   local diagnostics = client:clean_repeated(headers["x-ms-ags-diagnostic"])
@@ -81,15 +81,14 @@ local function read_response(self, client, response, failure, id, sent, elapsed)
     http_version = response.http_version,
     answered_by = "service",
     request_id = request_id,
-    client_request_id = id,
+    client_request_id = sent.client_request_id,
     service_date = date,
     diagnostics = diagnostics,
     network = failure and answers.network(client, failure),
     sends = response.sends,
-    elapsed = elapsed,
+    elapsed = sent.elapsed,
     timings = response.timings,
   }
-  sent.is_expected = is_success
   if not is_success then
     sent.claims = answers.complete(client, answer, response, sent.received_at)
   end
@@ -99,7 +98,7 @@ local function read_response(self, client, response, failure, id, sent, elapsed)
   -- Without a sign of Graph the date may be that of something in between.
   if date and (is_marked or (is_success and self.is_sync)) then
     sent.earliest, sent.latest =
-      client.service_clock:observe(date, elapsed, sent.received_at, sent.clock + elapsed)
+      client.service_clock:observe(date, sent.elapsed, sent.received_at, sent.clock + sent.elapsed)
   end
   return answer, is_success and response.body or nil
 end
@@ -120,14 +119,14 @@ end
 ---@return table answer
 ---@return autopilot.SentRequest? sent
 ---@return string? body when the status is the expected one
-local function send(self, client, given, token, is_second)
+local function send(self, client, given, token)
   local options = client.options
   local connect, total = time_limits(options, given.deadline)
   if not connect then
     local message = "the deadline passed before the request could be sent"
     return answers.kept_back(client, "DEADLINE", message)
   end
-  local id = not is_second and given.client_request_id or core.uuid()
+  local id = given.client_request_id or core.uuid()
   local retry_attempt = given.retry_attempt or 0
   if client.on_event then
     client:emit("attempt", { retry_attempt = retry_attempt, client_request_id = id })
@@ -149,11 +148,18 @@ local function send(self, client, given, token, is_second)
   if complaint then
     return { outcome = "unexpected", mistake = "the transport " .. complaint }
   end
-  local sent = { at = at, clock = clock, received_at = received_at, is_second = is_second }
+  local sent = {
+    token = token,
+    client_request_id = id,
+    at = at,
+    clock = clock,
+    received_at = received_at,
+    elapsed = elapsed,
+  }
   if not response then
     return answers.of_network(client, failure, id, elapsed), sent
   end
-  local answer, body = read_response(self, client, response, failure, id, sent, elapsed)
+  local answer, body = read_response(self, client, response, failure, sent)
   return answer, sent, body
 end
 
@@ -166,17 +172,14 @@ local function try(self, client, given, refused)
   local token, answer = bearer.obtain(client, given, self.is_sync, refused)
   local sent, body
   if token then
-    local instead = given.before and given.before()
+    local instead = given.before and given:before()
     if instead then
       return instead
     end
-    answer, sent, body = send(self, client, given, token, refused ~= nil)
+    answer, sent, body = send(self, client, given, token)
   end
   if answer and given.after and not answer.mistake then
-    given.after(answer, sent)
-  end
-  if sent then
-    sent.token = token
+    given:after(answer, sent)
   end
   if sent and client.on_event then
     client:emit("response", {

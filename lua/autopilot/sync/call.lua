@@ -1,7 +1,7 @@
 --- One call of a method: what its caller wants, and how much time it has. It does not change, except that it
 -- remembers when its last sleep was to end.
 
-local protected_call = require "autopilot.base.protected_call"
+local protected_call = require("autopilot.base.lazy") "autopilot.base.protected_call"
 
 ---@class autopilot.Call
 ---@field client autopilot.Client

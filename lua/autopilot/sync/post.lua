@@ -14,10 +14,12 @@ local recover = lazy "autopilot.sync.recover"
 
 local post = {}
 
----@class autopilot.Posting what became of a call's requests for a sync
+---@class autopilot.Posting: autopilot.RequestArguments what became of a call's requests for a sync, and how the next
+--- one is to be made
 ---@field call autopilot.Call
 ---@field attempts autopilot.Attempt[] one for each time that a request was to be sent
 ---@field client_request_id string? for the first request that is sent; nil: a new id for each
+---@field delay number seconds waited before the next one
 ---@field sent autopilot.SentRequest? the last request that was sent
 ---@field last_answer table? the answer to it
 ---@field has_arrived boolean? the record shows that one of them has arrived
@@ -27,11 +29,20 @@ local post = {}
 ---@field lease autopilot.Lease? its claim of the tenant, where a store is shared
 ---@field joined_attempts integer? how many another call had made, whose answer was taken
 
+local Posting = {}
+Posting.__index = Posting
+
 ---@param call autopilot.Call
 ---@param client_request_id string?
 ---@return autopilot.Posting
 function post.new(call, client_request_id)
-  return { call = call, attempts = {}, client_request_id = client_request_id }
+  return setmetatable({
+    call = call,
+    attempts = {},
+    client_request_id = client_request_id,
+    deadline = call.deadline,
+    delay = 0,
+  }, Posting)
 end
 
 -- ---- One attempt -------------------------------------------------------------------------------------
@@ -47,7 +58,7 @@ end
 
 --- Adds what an answer means for a sync: 204, 409 and a 429 without Retry-After have a meaning of their own.
 local function interpret(client, answer, sent)
-  if sent.is_expected then
+  if not answer.outcome then -- the expected status
     answer.outcome, answer.delivered, answer.confirmed_by = "started", "yes", "response"
     client.memory:note_started(sent.at, sent.received_at, sent.clock, sent.earliest, sent.latest)
   elseif answer.status == 409 and answer.outcome == "rejected" then
@@ -57,29 +68,35 @@ local function interpret(client, answer, sent)
   end
 end
 
+--- With a store only the holder of the tenant's claim sends the request.
+---@return table? answer
+function Posting:before()
+  local shared = self.call.client.shared
+  return shared and shared.claim.gate(self) or nil
+end
+
 --- Completes the answer to a request, and adds it to the list of attempts.
----@param posting autopilot.Posting
----@param delay number seconds waited before it
 ---@param answer table
 ---@param sent autopilot.SentRequest? nil where nothing was sent
-local function note_answer(posting, delay, answer, sent)
+function Posting:after(answer, sent)
   if sent then
-    posting.sent, posting.client_request_id = sent, nil
-    interpret(posting.call.client, answer, sent)
+    self.sent, self.client_request_id = sent, nil
+    interpret(self.call.client, answer, sent)
   end
-  local list = posting.attempts
+  local list = self.attempts
   list[#list + 1] = {
     number = #list + 1,
     outcome = answer.outcome,
     status = answer.status,
     delivered = answer.delivered,
     sends = answer.sends,
-    delay = sent and sent.is_second and 0 or delay,
+    delay = self.delay,
     elapsed = answer.elapsed or 0,
     request_id = answer.request_id,
     client_request_id = answer.client_request_id,
     network = answer.network,
   }
+  self.delay = 0 -- a second request with another token follows at once
 end
 
 --- Adds the end of the cooldown to a 429 without Retry-After, where an earlier answer or the record tells it.
@@ -151,18 +168,8 @@ local function try(posting, number, delay)
     return refusal, refusal, posting.joined_attempts
   end
   local seen = memory.newest_trigger
-  local answer = client.sync_request:run(client, {
-    deadline = call.deadline,
-    client_request_id = posting.client_request_id,
-    retry_attempt = number - 1,
-    waited_until = call.slept_until,
-    before = shared and function()
-      return shared.claim.gate(posting)
-    end,
-    after = function(answer, sent)
-      note_answer(posting, delay, answer, sent)
-    end,
-  })
+  posting.delay, posting.retry_attempt, posting.waited_until = delay, number - 1, call.slept_until
+  local answer = client.sync_request:run(client, posting)
   if (answer.sends or 0) > 0 then
     posting.last_answer = answer
   end
