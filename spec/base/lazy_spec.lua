@@ -70,7 +70,7 @@ describe("autopilot.base.read_ahead", function()
     local path = package.path
     package.path = directory .. "/?.lua;" .. path
     unloaded.run(function(close_files, missed)
-      require "autopilot.base.read_ahead" { name }
+      require "autopilot.base.read_ahead" "spec_read_ahead"
       close_files()
       assert.equal(42, require(name).answer)
       assert.are.same({}, missed)
@@ -81,7 +81,7 @@ describe("autopilot.base.read_ahead", function()
 
   it("raises what require raises for a module that is not there", function()
     assert.has_error(function()
-      read_ahead { "spec.nowhere" }
+      read_ahead "nowhere"
     end)
   end)
 end)

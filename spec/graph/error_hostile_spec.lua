@@ -62,7 +62,7 @@ local function parse(body, content_type, context)
   local _, characters = (found.message or ""):gsub("[^\128-\191]", "")
   assert(characters <= 1000, context)
   assert(type(graph_error.is_forbidden(found)) == "boolean", context)
-  assert(type(graph_error.is_not_licensed(found)) == "boolean", context)
+  assert(type(graph_error.says(found, "not_licensed")) == "boolean", context)
   assert(type(graph_error.missing_permissions(found)) == "table", context)
   return found
 end

@@ -24,7 +24,7 @@ describe("autopilot.graph.error.parse", function()
       assert.equal(error_bodies.activity_id, found.activity_id, name)
       assert.same(error_bodies.permissions, graph_error.missing_permissions(found), name)
       assert.is_true(graph_error.is_forbidden(found), name)
-      assert.is_false(graph_error.is_not_licensed(found), name)
+      assert.is_false(graph_error.says(found, "not_licensed"), name)
       assert.is_nil(found.retry_after, name)
       if body:find "Forbidden" then
         assert.equal("Forbidden", found.code, name)

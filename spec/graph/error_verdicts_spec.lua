@@ -41,7 +41,7 @@ describe("autopilot.graph.error.is_forbidden", function()
   end)
 end)
 
-describe("autopilot.graph.error.is_not_licensed", function()
+describe("autopilot.graph.error.says", function()
   it("knows the sentence, wherever it is wrapped", function()
     local sentence = "Request not applicable to target tenant."
     for _, body in ipairs {
@@ -49,11 +49,11 @@ describe("autopilot.graph.error.is_not_licensed", function()
       graph("BadRequest", error_bodies.intune_object(error_bodies.words(sentence))),
       sentence:upper(),
     } do
-      assert.is_true(graph_error.is_not_licensed(graph_error.parse(body)))
+      assert.is_true(graph_error.says(graph_error.parse(body), "not_licensed"))
     end
-    assert.is_false(graph_error.is_not_licensed { code = "BadRequest", message = "No" })
-    assert.is_false(graph_error.is_not_licensed {})
-    assert.is_false(graph_error.is_not_licensed(nil))
+    assert.is_false(graph_error.says({ code = "BadRequest", message = "No" }, "not_licensed"))
+    assert.is_false(graph_error.says({}, "not_licensed"))
+    assert.is_false(graph_error.says(nil, "not_licensed"))
   end)
 end)
 

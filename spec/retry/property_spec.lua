@@ -1,5 +1,5 @@
 -- Random policies and random answers. A failing case names its seed; RETRY_SEED repeats it.
-local policy = require "autopilot.retry.policy"
+local policies = require "autopilot.retry.policy"
 local retry = require "autopilot.retry"
 
 local seed = tonumber(os.getenv "RETRY_SEED") or os.time() % 2147483646 + 1
@@ -44,8 +44,8 @@ local reasons =
 local function random_options(random)
   local given = {
     attempts = random.pick { 1, 2, random.integer(1, 30), 1000000000 },
-    backoff = random.pick(policy.backoffs),
-    jitter = random.pick(policy.jitters),
+    backoff = random.pick(policies.backoffs),
+    jitter = random.pick(policies.jitters),
     base = random.size(),
     cap = random.chance(0.8) and random.size() or nil,
     factor = random.pick { 1, 1 + random.unit(), 2, 3, 1e9, 1e308 },

@@ -11,6 +11,7 @@
 
 local core = require "autopilot.core"
 local json = require "autopilot.base.json"
+local options = require "autopilot.base.options"
 
 local claims = {}
 
@@ -125,15 +126,6 @@ local function is_object(value)
   return type(value) == "table" and #value == 0
 end
 
-local function contains(list, wanted)
-  for _, value in ipairs(list) do
-    if value == wanted then
-      return true
-    end
-  end
-  return false
-end
-
 --- A claims request with this client's capability in it.
 ---@param text string a JSON object
 ---@return string? merged nil when the text is not a claims request
@@ -151,7 +143,7 @@ function claims.merge(text)
   if #values == 0 then
     values = {} -- not a list
   end
-  if not contains(values, capability) then
+  if not options.contains(values, capability) then
     values[#values + 1] = capability
   end
   request.access_token, wanted.xms_cc, declared.values = wanted, declared, values

@@ -8,12 +8,17 @@
 ---@param name string
 ---@return any module can be indexed and called, nothing else
 local function lazy(name)
+  local module
+  local function load()
+    module = module or require(name)
+    return module
+  end
   return setmetatable({}, {
     __index = function(_, field)
-      return require(name)[field]
+      return load()[field]
     end,
     __call = function(_, ...)
-      return require(name)(...)
+      return load()(...)
     end,
   })
 end

@@ -40,7 +40,10 @@ local function is_of_type(value, name)
   return type(value) == name
 end
 
-local function contains(list, value)
+---@param list any[]
+---@param value any
+---@return boolean
+function options.contains(list, value)
   for _, candidate in ipairs(list) do
     if candidate == value then
       return true
@@ -66,7 +69,7 @@ local function complaint_about(rule, value)
   local complaint = wrong_type(rule, value)
   if complaint then
     return complaint
-  elseif rule.one_of and not contains(rule.one_of, value) then
+  elseif rule.one_of and not options.contains(rule.one_of, value) then
     return "must be one of '" .. table.concat(rule.one_of, "', '") .. "'"
   elseif type(value) == "number" then
     if rule.above and value <= rule.above then

@@ -6,32 +6,41 @@
 
 local compile = loadstring or load -- luacheck: ignore 113 (Lua 5.1 compiles a text with the former)
 
---- The text of a module's file, and the file's path. Nil when `package.path` does not lead to one.
-local function read_module(name)
+-- Bytes. A file with more is loaded at once; none of ours has. Reading so many takes half the time of `*a`.
+local longest = 65536
+
+--- The text of a module's file, and the file's path. Nil when none of the places has one.
+local function read_module(name, places)
   local relative = name:gsub("%.", "/")
-  for template in package.path:gmatch "[^;]+" do
-    local path = template:gsub("%?", relative)
+  for _, place in ipairs(places) do
+    local path = place.before .. relative .. place.behind
     local file = io.open(path, "rb")
     if file then
-      local text = file:read "*a"
+      local text = file:read(longest)
       file:close()
-      return text, path
+      return text and #text < longest and text or nil, path
     end
   end
 end
 
---- Reads the modules of these names; `require` then takes what was read. Raises what `require` raises for a
--- module that does not exist.
----@param names string[]
+--- Reads modules of ours; `require` then takes what was read. Raises what `require` raises for a module that does
+-- not exist.
+---@param names string without `autopilot.`, with blanks between them
 return function(names)
-  for _, name in ipairs(names) do
+  local places = {}
+  for before, behind in package.path:gmatch "([^;?]*)%?([^;?]*)" do
+    places[#places + 1] = { before = before, behind = behind }
+  end
+  for short in names:gmatch "%S+" do
+    local name = "autopilot." .. short
     if not package.loaded[name] and not package.preload[name] then
-      local text, path = read_module(name)
-      if not text then
+      local text, path = read_module(name, places)
+      if text then
+        package.preload[name] = function(...)
+          return assert(compile(text, "@" .. path))(...)
+        end
+      else
         require(name)
-      end
-      package.preload[name] = function(...)
-        return assert(compile(text, "@" .. path))(...)
       end
     end
   end

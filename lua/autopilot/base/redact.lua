@@ -55,7 +55,7 @@ local function undo(text)
       text = text:gsub("\\x(%x%x)", character):gsub("\\([bfnrt])", controls):gsub("\\", "")
     end
   end
-  return sentence.decode((text:gsub("%%(%x%x)", character)))
+  return sentence.decode_references((text:gsub("%%(%x%x)", character)))
 end
 
 --- The text without any encoding; nil where it has too many layers.

@@ -173,7 +173,7 @@ end
 --- The text with characters in place of their references; unknown references stay.
 ---@param text string
 ---@return string
-function sentence.decode(text)
+function sentence.decode_references(text)
   if not text:find("&", 1, true) then
     return text
   end

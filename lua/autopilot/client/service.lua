@@ -13,35 +13,13 @@ local resource = "/deviceManagement/windowsAutopilotSettings"
 
 -- Modules that an operation or a failure needs. They are loaded when they are first used, so that a script
 -- does not pay for what it does not do; but read here, before anything is sent.
-local needed_later = {
-  "autopilot.base.claims",
-  "autopilot.base.dates",
-  "autopilot.base.interrupt",
-  "autopilot.base.merged",
-  "autopilot.base.option_mistake",
-  "autopilot.base.protected_call",
-  "autopilot.base.redact",
-  "autopilot.base.sentence",
-  "autopilot.graph.answer",
-  "autopilot.graph.error",
-  "autopilot.graph.error_forms",
-  "autopilot.graph.hint",
-  "autopilot.graph.loose_json",
-  "autopilot.graph.misfit",
-  "autopilot.graph.token_provider",
-  "autopilot.retry",
-  "autopilot.retry.policy",
-  "autopilot.retry.run",
-  "autopilot.sync.call",
-  "autopilot.sync.ensure",
-  "autopilot.sync.outcome",
-  "autopilot.sync.record",
-  "autopilot.sync.recover",
-  "autopilot.sync.report",
-  "autopilot.sync.status",
-  "autopilot.sync.sync",
-  "autopilot.sync.wait",
-}
+local needed_later = "base.claims base.dates base.interrupt base.merged base.option_mistake "
+  .. "base.protected_call base.redact base.sentence "
+  .. "graph.answer graph.error graph.error_forms graph.hint graph.loose_json graph.misfit "
+  .. "graph.token_provider "
+  .. "retry retry.policy retry.run "
+  .. "sync.call sync.ensure sync.outcome sync.record sync.recover sync.report sync.status "
+  .. "sync.sync sync.wait"
 
 ---@class autopilot.Service
 ---@field options table checked

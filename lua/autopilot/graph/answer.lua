@@ -150,33 +150,23 @@ end
 
 -- ---- Another status than the expected one -----------------------------------------------------------
 
---- The outcome of a status other than the expected one.
----@param status integer
----@param service_error autopilot.GraphError from the body
----@param is_intermediary boolean? a proxy, filter or portal answered: its 4xx says nothing of the service
----@return autopilot.Outcome
+-- The outcome of a status, and of all statuses of a hundred, where the error in the body does not change it.
+local outcomes = { [403] = "forbidden", [404] = "not_found", [429] = "throttled" }
+local outcomes_of_hundreds = { [3] = "redirected", [4] = "rejected", [5] = "unavailable" }
+
+--- The outcome of a status other than the expected one. A 4xx of a proxy, filter or portal says nothing of the
+-- service.
 local function outcome_of(status, service_error, is_intermediary)
-  if is_intermediary and status >= 400 and status <= 499 then
+  local hundreds = math.floor(status / 100)
+  if is_intermediary and hundreds == 4 then
     return "unexpected"
   elseif status == 401 then
     -- Intune wraps its own refusal in a 401: another token would not change it.
     return graph_error.is_forbidden(service_error) and "forbidden" or "unauthenticated"
-  elseif status == 403 then
-    return "forbidden"
-  elseif status == 404 then
-    return "not_found"
-  elseif status == 429 then
-    return "throttled"
-  elseif status == 400 and graph_error.is_not_licensed(service_error) then
+  elseif status == 400 and graph_error.says(service_error, "not_licensed") then
     return "not_licensed"
-  elseif status >= 500 and status <= 599 then
-    return "unavailable"
-  elseif status >= 400 and status <= 499 then
-    return "rejected"
-  elseif status >= 300 and status <= 399 then
-    return "redirected"
   end
-  return "unexpected"
+  return outcomes[status] or outcomes_of_hundreds[hundreds] or "unexpected"
 end
 
 --- Whether the request arrived at the service. A 3xx, a 5xx or a strange answer may come from something

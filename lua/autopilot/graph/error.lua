@@ -128,21 +128,20 @@ function graph_error.is_forbidden(service_error)
   return is_vague(code) and message:find "%f[%a]forbidden%f[%A]" ~= nil
 end
 
---- Whether the tenant has no Intune licence or no MDM authority: "Request not applicable to target
--- tenant.", with status 400 (msgraph-beta-sdk-go#198).
----@param service_error autopilot.GraphError?
----@return boolean
-function graph_error.is_not_licensed(service_error)
-  local message = lower_message(service_error)
-  return message:find("request not applicable to target tenant", 1, true) ~= nil
-end
+-- What a sentence of the service means.
+local phrases = {
+  -- The tenant has no Intune licence or no MDM authority; with status 400 (msgraph-beta-sdk-go#198).
+  not_licensed = "request not applicable to target tenant",
+  -- The address exists in another cloud or API version only.
+  unknown_segment = "resource not found for the segment",
+}
 
---- Whether the address exists in another cloud or API version only: "Resource not found for the segment".
+--- Whether the service says this.
 ---@param service_error autopilot.GraphError?
+---@param what "not_licensed"|"unknown_segment"
 ---@return boolean
-function graph_error.is_unknown_segment(service_error)
-  local message = lower_message(service_error)
-  return message:find("resource not found for the segment", 1, true) ~= nil
+function graph_error.says(service_error, what)
+  return lower_message(service_error):find(phrases[what], 1, true) ~= nil
 end
 
 --- The permissions of which the application needs one, as the service names them.

@@ -9,20 +9,11 @@ local sentence = require "autopilot.base.sentence"
 
 local forms = {}
 
---- What a body says, in the order in which it was found.
----@class autopilot.graph_error.Findings
----@field codes string[] of the error and of the errors wrapped in its message: the last is the innermost
----@field inner_codes string[] of `innerError`, the last is the innermost; else of the first detail
----@field message string? a clean line
----@field detail string? a further sentence, a clean line
----@field aadsts string? `AADSTS` and a number
----@field permissions string[]? names of which one is missing
----@field activity_id string?
----@field request_id string?
----@field client_request_id string?
----@field retry_after number? seconds
----@field is_json true? an object had a code or a message
----@field page string? the title of a page, a clean line
+-- What a body says is gathered in a table, `found`, in the order in which it stands there. Besides the fields of
+-- `autopilot.GraphError` it has `codes`, of the error and of the errors wrapped in its message; `inner_codes`, of
+-- `innerError`, else of the first detail; `detail`, a further sentence; `aadsts`, that word and a number;
+-- `permissions`, the names of which one is missing; `is_json`, an object had a code or a message; and `page`, the
+-- title of a page.
 
 -- The body itself and four levels of JSON inside JSON strings: the deepest that was seen. Each level is at
 -- most as long as the one around it, so five passes are the most work there can be.
@@ -185,8 +176,8 @@ local markers = {
 -- More names than any operation's, and longer than any name.
 local most_names, longest_name = 20, 128
 
-local function find_list(text)
-  local lower = text:lower()
+local function find_list(words)
+  local lower = words:lower()
   for _, marker in ipairs(markers) do
     local _, finish = lower:find(marker, 1, true)
     if finish then
@@ -196,18 +187,18 @@ local function find_list(text)
 end
 
 --- The permissions of which one is needed, in the service's order. A name that was cut off is left out.
----@param text string
+---@param words string
 ---@return string[] names empty when the text names none
-function forms.permissions(text)
+function forms.permissions(words)
   local names = {}
-  local position = find_list(text)
+  local position = find_list(words)
   while position and #names < most_names do
-    local word, after = text:match("^[ ,;'\"]*(%a[%w_.-]*)()", position)
+    local word, after = words:match("^[ ,;'\"]*(%a[%w_.-]*)()", position)
     if not word then
       break
     end
     local name, full_stop = word:match "^(.-)(%.?)$"
-    local is_cut = text:find("^\226\128\166", after) -- an ellipsis
+    local is_cut = words:find("^\226\128\166", after) -- an ellipsis
     if #name <= longest_name and name:find "^%w+%.[%w.]+$" and not is_cut then
       names[#names + 1] = name
     elseif name ~= "or" and name ~= "and" then
@@ -220,9 +211,9 @@ end
 
 -- ---- Pages of gateways and captive portals -----------------------------------------------------------
 
-local function without_markup(text)
+local function without_markup(words)
   -- The class excludes `<`, so that a text of nothing but `<` is read once.
-  return sentence.decode((text:gsub("<[^<>]*>", " ")))
+  return sentence.decode_references((words:gsub("<[^<>]*>", " ")))
 end
 
 --- The text of the first element with a name; nil when there is none, or it is empty.
@@ -232,30 +223,30 @@ local function element(page, lower, name)
     return nil
   end
   local finish = lower:find("</" .. name, opening, true)
-  local text = without_markup(page:sub(opening + 1, (finish or #page + 1) - 1))
-  return text:find "%S" and text or nil
+  local words = without_markup(page:sub(opening + 1, (finish or #page + 1) - 1))
+  return words:find "%S" and words or nil
 end
 
 --- The text of the body up to the first script or style sheet.
 local function body_text(page, lower)
   local start = lower:find("<body", 1, true) or 1
   local finish = lower:find("<script", start, true) or lower:find("<style", start, true)
-  local text = without_markup(page:sub(start, (finish or #page + 1) - 1))
-  return text:find "%w" and text or nil
+  local words = without_markup(page:sub(start, (finish or #page + 1) - 1))
+  return words:find "%w" and words or nil
 end
 
 --- Whether a text begins as HTML or XML does.
-local function begins_as_page(text)
-  return text:find "^%s*<[!?%a]" ~= nil
+local function begins_as_page(words)
+  return words:find "^%s*<[!?%a]" ~= nil
 end
 
 --- The title of a page, else the first heading, else the beginning of the text; nil when there is none of these.
 local function text_of_page(page)
   local lower = page:lower()
   for _, name in ipairs { "title", "h1", "h2", "h3" } do
-    local text = element(page, lower, name)
-    if text then
-      return text
+    local words = element(page, lower, name)
+    if words then
+      return words
     end
   end
   return body_text(page, lower)
@@ -337,7 +328,7 @@ end
 --- Gathers what a body says.
 ---@param body string
 ---@param is_html boolean the service calls it HTML; JSON is read as JSON all the same
----@return autopilot.graph_error.Findings
+---@return table found
 function forms.read(body, is_html)
   local found = { codes = {}, inner_codes = {} }
   read_text(found, body, 0, is_html)

@@ -111,7 +111,7 @@ return function(outcome, service_error, network, stray)
       or nil
   elseif
     (outcome == "rejected" or outcome == "not_found")
-    and graph_error.is_unknown_segment(service_error)
+    and graph_error.says(service_error, "unknown_segment")
   then
     return "The service has no such action in this cloud and version: check cloud and api_version "
       .. "(the sync is in beta)."

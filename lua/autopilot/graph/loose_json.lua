@@ -57,21 +57,6 @@ local function end_of_value(text)
   end
 end
 
--- The members that are picked out of a text that cannot be read as a whole.
-local wanted = {
-  code = true,
-  Code = true,
-  ErrorCode = true,
-  message = true,
-  Message = true,
-  error = true,
-  error_codes = true,
-  error_description = true,
-  RetryAfter = true,
-  ["request-id"] = true,
-  ["client-request-id"] = true,
-}
-
 --- The string whose text begins at `position`; `cut_mark` is added if it is cut off. If an escape in it is not
 -- valid JSON, all escapes are left as they are.
 local function string_at(text, position)
@@ -94,12 +79,12 @@ local function bare_value(text, position)
   return number and json.decode(number) or nil
 end
 
---- The first value of each wanted member, at any depth. Nil when there is no such member.
+--- The first value of each member of a text that cannot be read as a whole, at any depth. Nil when there is none.
 local function pick_members(text)
   local members
   for name, position in text:gmatch '"([%a_-]+)"[ \t\r\n]*:[ \t\r\n]*()' do
-    if wanted[name] and not (members and members[name] ~= nil) then
-      members = members or {}
+    members = members or {}
+    if members[name] == nil then
       if text:byte(position) == double_quote then
         members[name] = string_at(text, position + 1)
       else

@@ -30,10 +30,7 @@ local function made(code, hint, message, ...)
   return { code = code, hint = hint, message = message:format(...) }
 end
 
---- The token is of another tenant.
----@param found string the token's tenant
----@param wanted string
----@return autopilot.token.Misfit
+--- The token is of another tenant than the one that was asked for.
 function misfit.tenant(found, wanted)
   local hint = "Sign in to the tenant that is meant, or name the token's own. Check "
     .. "AZURE_TENANT_ID too."
@@ -41,27 +38,19 @@ function misfit.tenant(found, wanted)
   return made("TenantMismatch", hint, message, found, wanted)
 end
 
---- The token is for another service.
----@param found string the token's audience
----@param service string URL
----@return autopilot.token.Misfit
+--- The token's audience is another service than the one with this URL.
 function misfit.audience(found, service)
   local hint = ("Ask for a token of the scope %s/.default."):format(service)
   return made("WrongAudience", hint, "the token is for %s, and the service is %s", found, service)
 end
 
---- The token has expired.
----@param seconds number since then
----@return autopilot.token.Misfit
+--- The token has expired so many seconds ago.
 function misfit.expiry(seconds)
   local hint = "Get a new token, and check this machine's clock."
   return made("TokenExpired", hint, "the token has expired %s ago", duration_text(seconds))
 end
 
---- The token surely does not permit the request.
----@param permission string the one that is needed
----@param application string? of a person's token
----@return autopilot.token.Misfit
+--- The token surely lacks the permission that is needed. The application is named for a person's token only.
 function misfit.permission(permission, application)
   local hint = "Grant the application %s with admin consent, and get a new token."
   hint = application == azure_cli_id and azure_cli_hint or hint:format(permission)

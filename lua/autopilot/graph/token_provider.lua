@@ -1,6 +1,7 @@
 --- Asks a client's token provider.
 
 local answers = require("autopilot.base.lazy") "autopilot.graph.answer"
+local merged = require "autopilot.base.merged"
 local protected_call = require "autopilot.base.protected_call"
 
 local provider = {}
@@ -18,16 +19,12 @@ local function until_deadline(client, deadline)
       local message = "the deadline passed before the token was there"
       return nil, answers.kept_back(client, "DEADLINE", message).network
     end
-    local copy = {}
-    for name, value in pairs(request) do
-      copy[name] = value
-    end
-    copy.timeout = {
-      connect = math.min(timeout.connect or left, left),
-      total = math.min(timeout.total or left, left),
-    }
-    local response, network = transport(copy)
-    return response, network
+    return transport(merged(request, {
+      timeout = {
+        connect = math.min(timeout.connect or left, left),
+        total = math.min(timeout.total or left, left),
+      },
+    }))
   end
   local function sleep(seconds)
     options.sleep(math.min(seconds, remaining()))

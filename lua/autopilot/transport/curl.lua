@@ -67,7 +67,7 @@ curl.rules = {
     type = "string",
     secret = true, -- it may contain a password
     check = function(value)
-      return http_options.complaint_about_proxy(value)
+      return value ~= "" and http_options.complaint_about_proxy(value) or nil
     end,
   },
   version = { type = "string", one_of = { "1.1", "2" } },

@@ -50,7 +50,7 @@ end
 ---@param proxy string
 ---@return string? complaint
 function http_options.complaint_about_proxy(proxy)
-  if proxy ~= "" and not is_proxy_url(proxy) then
+  if not is_proxy_url(proxy) then
     return "must be like 'http://host:port' (schemes http, https, socks5, socks5h) or ''"
   end
 end
