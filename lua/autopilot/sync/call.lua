@@ -117,14 +117,6 @@ local function is_too_late(call, answer)
     and (call:time_left() <= 0 or (network and network.name == "DEADLINE"))
 end
 
---- The reason to end with the answer of an earlier attempt, or nil.
-local function reason_to_go_back(call, answer)
-  if answer == nil then
-    return call.client.is_closed and "not_retryable" or nil
-  end
-  return is_too_late(call, answer) and "deadline" or nil
-end
-
 --- Seconds to wait before the next attempt, or nil and why there is none.
 local function decide(call, number, delay, judged)
   local client = call.client
@@ -163,12 +155,12 @@ function Call:attempt(state, try, before_wait)
   while true do
     number = number + 1
     local answer, judged, counts_as
-    local reason = before and reason_to_go_back(self)
+    local reason = before and client.is_closed and "not_retryable"
     if not reason then
       answer, judged, counts_as = try(state, number, delay)
-      reason = before and reason_to_go_back(self, answer)
+      reason = before and is_too_late(self, answer) and "deadline"
     end
-    if reason then
+    if reason then -- to end with the answer of an earlier attempt
       self:refresh(before)
       before.gave_up = reason
       return before

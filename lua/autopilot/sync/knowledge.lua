@@ -53,9 +53,9 @@ local function note_sync(self, fact)
   end
 end
 
---- Learns that a sync of ours was accepted.
+--- Learns that a sync of ours was accepted, or that a record proves one, which then counts as ours.
 ---@param sent_at number when its request was sent
----@param accepted_at number? when the answer came; nil: a record tells how long it counts
+---@param accepted_at number? when the answer came; nil: of a record, which tells how long it counts
 ---@param earliest number? when it was triggered, at the earliest; the service's clock
 ---@param latest number? and at the latest; default for both: what is known of that clock
 function TenantMemory:note_started(sent_at, accepted_at, earliest, latest)
@@ -69,13 +69,6 @@ function TenantMemory:note_started(sent_at, accepted_at, earliest, latest)
   if accepted_at then
     note_sync(self, { triggered_at = accepted_at, earliest = earliest, latest = latest })
   end
-end
-
---- Learns that a record proves a sync, which counts as ours.
----@param sent_at number when its request was sent
----@param trigger number its stamp
-function TenantMemory:note_proven(sent_at, trigger)
-  self:note_started(sent_at, nil, trigger, trigger)
 end
 
 --- Learns from another client of a sync, or of a refusal whose end is unknown.

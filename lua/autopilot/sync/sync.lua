@@ -117,7 +117,7 @@ local function with_known_end(call, judged)
 end
 
 --- Learns from a request that started nothing, as far as is known, and finds out what became of it.
----@param seen number|false the latest trigger's stamp that was known before it
+---@param seen number? the latest trigger's stamp that was known before it
 ---@return table? judged
 local function after_failure(posting, answer, seen)
   local call = posting.call
