@@ -150,10 +150,8 @@ end
 
 --- The answer where a sync was started, but before the moment that is asked about: another cannot be had now.
 local function too_early(client)
-  local now = client.options.clock()
-  local ends = client.memory:cooldown_end(now)
-  local fields = { retry_after = ends and ends - now }
-  return answers.not_sent(client, ends and "cooldown" or "in_progress", fields)
+  local left = client.memory:cooldown_left(client.options.clock())
+  return answers.not_sent(client, left and "cooldown" or "in_progress", { retry_after = left })
 end
 
 --- Whether the sync that was started last was triggered before the moment that is asked about, or may have been.

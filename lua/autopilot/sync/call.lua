@@ -39,9 +39,8 @@ end
 -- behind.
 ---@param seconds number
 function Call:sleep(seconds)
-  local options = self.client.options
-  self.slept_until = options.clock() + seconds
-  return options.sleep(seconds)
+  self.slept_until = self:now() + seconds
+  return self.client.options.sleep(seconds)
 end
 
 --- The present moment. A sleep counts as over when it returns, even if it returned slightly early.
@@ -54,13 +53,6 @@ end
 ---@return number
 function Call:time_left()
   return (self.deadline or math.huge) - self.client.options.clock()
-end
-
---- When the latest Retry-After ends, before which nothing may be sent; nil if it is over.
----@return number?
-function Call:held_until()
-  local ends = self.client.memory.held_until
-  return ends and ends > self:now() and ends or nil
 end
 
 -- ---- What its caller is told -------------------------------------------------------------------------

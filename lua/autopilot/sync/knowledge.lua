@@ -139,17 +139,14 @@ function TenantMemory:latest_fact()
   return refused_at and { triggered_at = refused_at } or self.known
 end
 
---- When the cooldown ends; nil if it is over, or no cooldown is known.
+--- Seconds until the cooldown ends; nil if it is over, or no cooldown is known.
 ---@param now number
----@return number? ends
-function TenantMemory:cooldown_end(now)
-  if self.cooldown <= 0 then
-    return nil
-  end
+---@return number? seconds
+function TenantMemory:cooldown_left(now)
   local refused_at, interval = unexplained_refusal(self), interval_of(self)
+  local left = (refused_at and refused_at + interval or self:known_end()) - now
   -- No sync was triggered in the future: where the clocks say so, they are wrong.
-  local ends = math.min(refused_at and refused_at + interval or self:known_end(), now + interval)
-  return ends > now and ends or nil
+  return self.cooldown > 0 and left > 0 and math.min(left, interval) or nil
 end
 
 --- When the cooldown of the last sync ends or has ended; nil when no sync is known of.
@@ -158,16 +155,24 @@ function TenantMemory:cooldown_until()
   return self.known and self.cooldown > 0 and self.known.latest + interval_of(self) or nil
 end
 
---- How a request for a sync would be refused now, and until when; nil if it would not.
+--- Seconds until the latest Retry-After ends, before which nothing may be sent; nil if it is over.
+---@param now number
+---@return number? seconds
+function TenantMemory:held_for(now)
+  local left = (self.held_until or -math.huge) - now
+  return left > 0 and left or nil
+end
+
+--- How a request for a sync would be refused now, and for how long; nil if it would not.
 ---@param now number
 ---@return autopilot.Outcome? outcome
----@return number? ends
+---@return number? seconds
 function TenantMemory:refusal(now)
-  local ends, held_until = self:cooldown_end(now), self.held_until
-  if held_until and held_until > math.max(now, ends or now) then
-    return self.held_as, held_until
-  elseif ends then
-    return "cooldown", ends
+  local left, held_for = self:cooldown_left(now), self:held_for(now)
+  if held_for and held_for > (left or 0) then
+    return self.held_as, held_for
+  elseif left then
+    return "cooldown", left
   end
 end
 

@@ -222,12 +222,11 @@ end
 ---@return table answer the answer to the request, in the shape of a report
 function record.read_once(call, number)
   local client = call.client
-  local memory, clock = client.memory, client.options.clock
-  local held_until = call:held_until()
-  if held_until then
+  local memory, held_for = client.memory, client.memory:held_for(call:now())
+  if held_for then
     return nil,
       as_of_read(answers.not_sent(client, "throttled", {
-        retry_after = held_until - clock(),
+        retry_after = held_for,
         hint = "The service asked to be left alone for a while, so the status was not read.",
       }))
   end
@@ -238,7 +237,7 @@ function record.read_once(call, number)
   })
   as_of_read(answer)
   if answer.retry_after and answer.status then
-    memory:note_refused(answer.outcome, answer.retry_after, clock())
+    memory:note_refused(answer.outcome, answer.retry_after, client.options.clock())
     if client.shared then
       client.shared:tell()
     end

@@ -150,14 +150,13 @@ local function look(posting, answer, is_lost)
     answer.confirmed_by = "status"
     return nil
   elseif is_lost then
-    local now = client.options.clock()
-    local ends = client.memory:cooldown_end(now)
-    local name = found.sync_status == "in_progress" and "in_progress" or ends and "cooldown"
+    local left = client.memory:cooldown_left(client.options.clock())
+    local name = found.sync_status == "in_progress" and "in_progress" or left and "cooldown"
     if not name then
       -- The lost request started nothing, so asking again cannot start a second sync.
       return { outcome = "unreachable" }
     end
-    set_outcome(client, answer, name, ends and ends - now)
+    set_outcome(client, answer, name, left)
   end
   return answer
 end

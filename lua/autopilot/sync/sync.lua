@@ -44,8 +44,7 @@ end
 ---@return table? answer
 function sync.known_refusal(posting)
   local client = posting.call.client
-  local name, ends = client.memory:refusal(posting.call:now())
-  local seconds = ends and ends - client.options.clock()
+  local name, seconds = client.memory:refusal(posting.call:now())
   return name and answers.not_sent(client, name, { retry_after = seconds })
 end
 
@@ -98,21 +97,19 @@ end
 --- Adds the end of the cooldown to a 429 without Retry-After, where an earlier answer or the record tells it.
 local function add_cooldown_end(call, answer)
   local now, memory = call.client.options.clock(), call.client.memory
-  local ends = answer.outcome == "cooldown" and memory:cooldown_end(now)
-  if ends and memory:known_end() > now then
-    answers.set_retry(call.client, answer, ends - now)
+  local left = answer.outcome == "cooldown" and memory:cooldown_left(now)
+  if left and memory:known_end() > now then
+    answers.set_retry(call.client, answer, left)
   end
 end
 
 --- What the policy is to judge a failed attempt by: with the time for which the client knows that
 -- another would be refused, also where the answer itself names none.
 local function with_known_end(call, judged)
-  local client = call.client
-  local name, ends = client.memory:refusal(call:now())
+  local name, seconds = call.client.memory:refusal(call:now())
   if not name or judged.retry_after or call.force then
     return judged
   end
-  local seconds = ends - client.options.clock()
   return { outcome = judged.outcome, status = judged.status, retry_after = seconds }
 end
 
