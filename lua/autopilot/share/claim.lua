@@ -171,9 +171,7 @@ local function join(posting, result)
     return too_early(client)
   end
   posting.joined_attempts = math.max(posting.joined_attempts or 0, result.attempts)
-  if client.on_event then
-    client:emit("joined", { outcome = answer.outcome })
-  end
+  client:emit("joined", { outcome = answer.outcome })
   return answer
 end
 

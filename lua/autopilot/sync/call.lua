@@ -156,7 +156,7 @@ function Call:attempt(state, try, before_wait)
       self:refresh(before)
       before.gave_up = reason
       return before
-    elseif not judged or answer.mistake then
+    elseif not judged or answer.mistake or self.is_single_pass then
       return answer
     end
     number = math.max(number, counts_as or 0)

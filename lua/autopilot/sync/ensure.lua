@@ -175,8 +175,7 @@ local function step(self)
   if held_for then -- not even the record may be read
     return wait_out(call, {}, memory.held_as, held_for)
   end
-  local read = call.is_single_pass and record.read_once or record.read
-  local found, answer = read(call)
+  local found, answer = record.read(call)
   if not found then
     return answer
   end

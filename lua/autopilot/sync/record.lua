@@ -215,6 +215,23 @@ local function as_of_read(answer)
   return answer
 end
 
+--- Completes the answer of a read by the record in its body.
+---@return autopilot.SettingsRecord? found
+local function complete(client, answer, body)
+  local found, message = record.parse(body)
+  if not found then
+    -- A read that was cut off may be repeated; another body would come again.
+    answer.outcome = answer.network and "interrupted" or "unexpected"
+    answer.error = not answer.network and { message = message } or nil
+    return nil
+  end
+  found.sync_status = client:clean(found.sync_status)
+  answer.sync_status = found.sync_status
+  answer.last_sync = found.last_sync
+  answer.last_manual_trigger = found.last_manual_trigger
+  return found
+end
+
 --- Reads the record once, unless a Retry-After has not passed yet. The client's memory learns from it.
 ---@param call autopilot.Call
 ---@param number integer? of the attempt; default 1
@@ -236,28 +253,13 @@ function record.read_once(call, number)
     waited_until = call.slept_until,
   })
   as_of_read(answer)
-  if answer.retry_after and answer.status then
+  local found = body and complete(client, answer, body) or nil
+  if found then
+    memory:note_record(found)
+  elseif answer.retry_after and answer.status then
     memory:note_refused(answer.outcome, answer.retry_after, client.options.clock())
-    if client.shared then
-      client.shared:tell()
-    end
   end
-  if not body then
-    return nil, answer
-  end
-  local found, message = record.parse(body)
-  if not found then
-    -- A read that was cut off may be repeated; another body would come again.
-    answer.outcome = answer.network and "interrupted" or "unexpected"
-    answer.error = not answer.network and { message = message } or nil
-    return nil, answer
-  end
-  found.sync_status = client:clean(found.sync_status)
-  answer.sync_status = found.sync_status
-  answer.last_sync = found.last_sync
-  answer.last_manual_trigger = found.last_manual_trigger
-  memory:note_record(found)
-  if client.shared then
+  if client.shared and (found or answer.retry_after) then
     client.shared:tell()
   end
   return found, answer

@@ -131,7 +131,6 @@ local function after_failure(posting, answer, seen)
   local judged = recover.run(posting, answer, seen)
   if judged then
     add_cooldown_end(call, answer)
-    judged = with_known_end(call, judged)
   end
   return judged
 end
@@ -144,14 +143,13 @@ local function in_place_of_request(posting, answer)
   if answer.outcome == "started" or answer.gave_up then
     return answer
   end
-  return answer, with_known_end(posting.call, is_blind and recover.unread or answer)
+  return answer, is_blind and recover.unread or answer
 end
 
---- One attempt: asks the service, unless the client knows the answer.
+--- Asks the service, unless the client knows the answer.
 ---@return table answer
----@return table? judged what the policy is to judge by; nil: no other attempt is to be made
----@return integer? counts_as the number of attempts, where another call's answer was taken
-local function try(posting, number, delay)
+---@return table? judged
+local function ask(posting, number, delay)
   local call = posting.call
   local client = call.client
   local memory, shared = client.memory, client.shared
@@ -160,7 +158,7 @@ local function try(posting, number, delay)
   end
   local refusal = not call.force and sync.known_refusal(posting)
   if refusal then
-    return refusal, refusal, posting.joined_attempts
+    return refusal, refusal
   end
   local seen, instead = memory.newest_trigger, nil
   local answer = client.sync_request:run(client, {
@@ -180,13 +178,20 @@ local function try(posting, number, delay)
     posting.last_answer = answer
   end
   if answer == instead then
-    local judged
-    answer, judged = in_place_of_request(posting, answer)
-    return answer, judged, posting.joined_attempts
+    return in_place_of_request(posting, answer)
   elseif answer.outcome == "started" or answer.mistake then
     return answer
   end
-  return answer, after_failure(posting, answer, seen), posting.joined_attempts
+  return answer, after_failure(posting, answer, seen)
+end
+
+--- One attempt.
+---@return table answer
+---@return table? judged what the policy is to judge by; nil: no other attempt is to be made
+---@return integer? counts_as the number of attempts, where another call's answer was taken
+local function try(posting, number, delay)
+  local answer, judged = ask(posting, number, delay)
+  return answer, judged and with_known_end(posting.call, judged), posting.joined_attempts
 end
 
 --- Before the call waits for its next attempt.
@@ -225,10 +230,8 @@ end
 ---@param posting autopilot.Posting
 ---@return table answer in the shape of a report
 function sync.request(posting)
-  local call, client = posting.call, posting.call.client
-  local answer = call.is_single_pass and try(posting, 1, 0)
-    or call:attempt(posting, try, before_wait)
-  answer = sum_up(posting, answer)
+  local client = posting.call.client
+  local answer = sum_up(posting, posting.call:attempt(posting, try, before_wait))
   if client.shared then
     client.shared.claim.finish(posting, answer)
   end
