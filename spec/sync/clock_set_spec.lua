@@ -145,7 +145,8 @@ describe("a clock that is set after a Retry-After", function()
   it("neither lengthens nor shortens it", function()
     for _, step in ipairs(steps) do
       local world = virtual_world.new()
-      local refusal = { status = 409, headers = { ["Retry-After"] = "20", ["request-id"] = "5c0e" } }
+      local refusal =
+        { status = 409, headers = { ["Retry-After"] = "20", ["request-id"] = "5c0e" } }
       local client = world:scripted({ refusal, { status = 204 } }, { retry = false })
       client:sync()
       world:pass(3)

@@ -248,7 +248,7 @@ local function in_progress(posting, ends)
   local client = posting.call.client
   local rest = ends and ends - client.options.clock() or 0
   return answers.not_sent(client, "in_progress", {
-    retry_after = rest > 0 and rest or nil,
+    retry_after = rest > 0 and math.min(rest, longest_wait) or nil,
     hint = hint_of_late,
     gave_up = posting.call:time_left() <= 0 and "deadline" or nil,
   })

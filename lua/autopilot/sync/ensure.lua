@@ -101,7 +101,7 @@ end
 --- Adds to a cooldown without a known end the latest end that it can have: a scheduler needs one.
 local function with_end(call, answer)
   local left = answer.outcome == "cooldown" and call.client.memory:cooldown_left(call:now())
-  if left and not answer.retry_after then
+  if left and not answer.retry_at then
     answers.set_retry(call.client, answer, left)
   end
   return answer
@@ -115,7 +115,7 @@ local function ask(self)
   if answer.outcome ~= "started" then
     -- The next look may show that it is done, or how to go on.
     local may_go_on = not call.is_single_pass
-      and (outcome.of(answer).look_again or posting.is_blind or answer.retry_after)
+      and (outcome.of(answer).look_again or posting.is_blind or answer.retry_at)
       and (answer.retry_after or 0) < call:time_left()
     if may_go_on and pause(self) then
       call:note("look", "the request was answered: " .. answer.outcome)

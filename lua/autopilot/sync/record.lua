@@ -256,10 +256,10 @@ function record.read_once(call, number)
   local found = body and complete(client, answer, body) or nil
   if found then
     memory:note_record(found)
-  elseif answer.retry_after and answer.status then
+  elseif answer.retry_at and answer.status then -- without retry_at it is a token endpoint's
     memory:note_refused(answer.outcome, answer.retry_after, client.options.clock())
   end
-  if client.shared and (found or answer.retry_after) then
+  if client.shared and (found or answer.retry_at) then
     client.shared:tell()
   end
   return found, answer

@@ -107,7 +107,7 @@ end
 -- another would be refused, also where the answer itself names none.
 local function with_known_end(call, judged)
   local name, seconds = call.client.memory:refusal(call:now())
-  if not name or judged.retry_after or call.force then
+  if not name or judged.retry_at or call.force then
     return judged
   end
   return { outcome = judged.outcome, status = judged.status, retry_after = seconds }
@@ -122,7 +122,8 @@ local function after_failure(posting, answer, seen)
   if answer.status then
     -- A cooldown that was waited out is over, also where the sleep ended a moment early.
     local received_at = math.max(posting.sent.received_at, call.slept_until or -math.huge)
-    client.memory:note_refused(answer.outcome, answer.retry_after, received_at)
+    local seconds = answer.retry_at and answer.retry_after -- without retry_at it is a token endpoint's
+    client.memory:note_refused(answer.outcome, seconds, received_at)
   end
   if client.shared then
     client.shared:tell()
