@@ -145,7 +145,8 @@ describe("a clock that is set after a Retry-After", function()
   it("neither lengthens nor shortens it", function()
     for _, step in ipairs(steps) do
       local world = virtual_world.new()
-      local refusal = { status = 409, headers = { ["Retry-After"] = "20", ["request-id"] = "5c0e" } }
+      local refusal =
+        { status = 409, headers = { ["Retry-After"] = "20", ["request-id"] = "5c0e" } }
       local client = world:scripted({ refusal, { status = 204 } }, { retry = false })
       client:sync()
       world:pass(3)
@@ -254,6 +255,21 @@ describe("a clock that is set while others wait for a request", function()
       outcomes[number] = overlapping_calls.report_of(call).outcome
     end
     assert.same({ "rejected", "started", "started" }, outcomes)
+  end)
+
+  it("lets no Retry-After count again that is over, for a client that never saw it", function()
+    local report
+    local function transport(request)
+      return scripted({ { status = 409, headers = { ["Retry-After"] = "20" } } })(request)
+    end
+    overlap:spawn(function()
+      shifted(transport):sync()
+      overlap:sleep(55) -- what is told of its request is still in the store
+      shift = -3600
+      report = select(2, shifted(transport):sync())
+    end)
+    overlap:run()
+    assert.equal("service", report.answered_by)
   end)
 
   it("makes no Retry-After that was told before longer", function()

@@ -144,6 +144,23 @@ describe("client:sync inside a cooldown that the client knows of", function()
 end)
 
 describe("client:sync after a Retry-After", function()
+  it("does not take a token endpoint's for the service's", function()
+    local asked = 0
+    local client, transport = virtual_world.new():scripted({ { status = 401 }, { status = 204 } }, {
+      retry = false,
+      token = function()
+        asked = asked + 1
+        if asked == 2 then
+          return nil, "slow down", { retry_after = 100 }
+        end
+        return "good"
+      end,
+    })
+    assert.equal("unauthenticated", select(2, client:sync()).outcome)
+    assert.equal("started", client:sync().outcome)
+    assert.equal(2, #transport.requests)
+  end)
+
   it("posts nothing before that time, and reports as the service did", function()
     for status, outcome in pairs {
       [429] = "throttled",

@@ -82,10 +82,15 @@ end
 
 -- ---- Holding a lease ---------------------------------------------------------------------------------
 
---- Sets the end of a lease to so many seconds from now. Does not write it into the store.
-local function extend(lease, seconds)
-  lease.seconds, lease.ends = seconds, lease.leases.clock() + seconds
-  lease.value = ("%s %.0f %d"):format(lease.id, seconds * 1000, lease.renewals)
+--- Writes a lease, which is to last for so many seconds, into the store with one of its methods.
+local function write(lease, method, seconds)
+  local value = ("%s %.0f %d"):format(lease.id, seconds * 1000, lease.renewals)
+  local ends = lease.leases.clock() + seconds
+  local done, message = lease.leases.call(method, lease.key, value, seconds)
+  if done then
+    lease.value, lease.seconds, lease.ends = value, seconds, ends
+  end
+  return done, message
 end
 
 --- Takes the lease where nothing else holds it.
@@ -106,8 +111,7 @@ function Leases:take(key, seconds)
     looks = 0,
     yielding = {},
   }, Lease)
-  extend(lease, seconds)
-  local added, message = self.call("add", key, lease.value, seconds)
+  local added, message = write(lease, "add", seconds)
   if not added then
     return nil, message or "exists"
   end
@@ -119,18 +123,15 @@ end
 ---@param seconds number from now on
 ---@return boolean is_held false when it was lost: its time was over, or it was given up
 function Lease:renew(seconds)
-  local leases, value, ends, lasted = self.leases, self.value, self.ends, self.seconds
+  local leases = self.leases
   local found, message = leases.call("get", self.key)
-  local is_over = leases.is_shared and ends - leases.clock() < shortest_rest
-  if is_over or (not message and found ~= value) then
+  local is_over = leases.is_shared and self.ends - leases.clock() < shortest_rest
+  if is_over or (not message and found ~= self.value) then
     held_here[self.id] = nil
     return false
   end
   self.renewals = self.renewals + 1
-  extend(self, seconds)
-  if not leases.call("set", self.key, self.value, seconds) then
-    self.value, self.ends, self.seconds = value, ends, lasted
-  end
+  write(self, "set", seconds)
   return true
 end
 
@@ -153,8 +154,9 @@ end
 ---@return string? value as it is in the store
 function Leases:holder(key)
   local value = self.call("get", key)
-  local id, milliseconds = tostring(value or ""):match "^(%S+) ?(%d*)"
-  return id, tonumber(milliseconds) and tonumber(milliseconds) / 1000, value
+  local id, digits = tostring(value or ""):match "^(%S+) ?(%d*)"
+  local milliseconds = tonumber(digits)
+  return id, milliseconds and milliseconds / 1000, value
 end
 
 --- The state of the holder of a lease in this process. `waiting`: it can go on while the running coroutine

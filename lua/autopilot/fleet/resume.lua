@@ -85,7 +85,7 @@ end
 function resume.ensure(state, task, given)
   local earlier, message = look(state, task, given and given.timeout)
   if earlier then
-    task.client.memory:note_proven(earlier.asked_at, earlier.trigger)
+    task.client.memory:note_started(earlier.asked_at, nil, earlier.trigger, earlier.trigger)
   end
   return nil, message
 end

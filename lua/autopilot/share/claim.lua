@@ -150,10 +150,8 @@ end
 
 --- The answer where a sync was started, but before the moment that is asked about: another cannot be had now.
 local function too_early(client)
-  local now = client.options.clock()
-  local ends = client.memory:cooldown_end(now)
-  local fields = { retry_after = ends and ends - now }
-  return answers.not_sent(client, ends and "cooldown" or "in_progress", fields)
+  local left = client.memory:cooldown_left(client.options.clock())
+  return answers.not_sent(client, left and "cooldown" or "in_progress", { retry_after = left })
 end
 
 --- Whether the sync that was started last was triggered before the moment that is asked about, or may have been.
@@ -173,9 +171,7 @@ local function join(posting, result)
     return too_early(client)
   end
   posting.joined_attempts = math.max(posting.joined_attempts or 0, result.attempts)
-  if client.on_event then
-    client:emit("joined", { outcome = answer.outcome })
-  end
+  client:emit("joined", { outcome = answer.outcome })
   return answer
 end
 
@@ -252,7 +248,7 @@ local function in_progress(posting, ends)
   local client = posting.call.client
   local rest = ends and ends - client.options.clock() or 0
   return answers.not_sent(client, "in_progress", {
-    retry_after = rest > 0 and rest or nil,
+    retry_after = rest > 0 and math.min(rest, longest_wait) or nil,
     hint = hint_of_late,
     gave_up = posting.call:time_left() <= 0 and "deadline" or nil,
   })

@@ -41,9 +41,8 @@ end
 -- behind.
 ---@param seconds number
 function Call:sleep(seconds)
-  local options = self.client.options
-  self.slept_until = options.clock() + seconds
-  return options.sleep(seconds)
+  self.slept_until = self:now() + seconds
+  return self.client.options.sleep(seconds)
 end
 
 --- The present moment. A sleep counts as over when it returns, even if it returned slightly early.
@@ -56,13 +55,6 @@ end
 ---@return number
 function Call:time_left()
   return (self.deadline or math.huge) - self.client.options.clock()
-end
-
---- When the latest Retry-After ends, before which nothing may be sent; nil if it is over.
----@return number?
-function Call:held_until()
-  local ends = self.client.memory.held_until
-  return ends and ends > self:now() and ends or nil
 end
 
 -- ---- What its caller is told -------------------------------------------------------------------------
@@ -119,14 +111,6 @@ local function is_too_late(call, answer)
     and (call:time_left() <= 0 or (network and network.name == "DEADLINE"))
 end
 
---- The reason to end with the answer of an earlier attempt, or nil.
-local function reason_to_go_back(call, answer)
-  if answer == nil then
-    return call.client.is_closed and "not_retryable" or nil
-  end
-  return is_too_late(call, answer) and "deadline" or nil
-end
-
 --- Seconds to wait before the next attempt, or nil and why there is none.
 local function decide(call, number, delay, judged)
   local client = call.client
@@ -165,16 +149,16 @@ function Call:attempt(state, try, before_wait)
   while true do
     number = number + 1
     local answer, judged, counts_as
-    local reason = before and reason_to_go_back(self)
+    local reason = before and client.is_closed and "not_retryable"
     if not reason then
       answer, judged, counts_as = try(state, number, delay)
-      reason = before and reason_to_go_back(self, answer)
+      reason = before and is_too_late(self, answer) and "deadline"
     end
-    if reason then
+    if reason then -- to end with the answer of an earlier attempt
       self:refresh(before)
       before.gave_up = reason
       return before
-    elseif not judged or answer.mistake then
+    elseif not judged or answer.mistake or self.is_single_pass then
       return answer
     end
     number = math.max(number, counts_as or 0)

@@ -56,10 +56,9 @@ local function sleep(call, seconds, progress)
 end
 
 --- Completes a read's answer as the refusal that a request would meet.
-local function refuse(call, answer, name, ends)
-  local client = call.client
+local function refuse(call, answer, name, seconds)
   answer.outcome, answer.answered_by = name, "client"
-  answers.set_retry(client, answer, ends and math.max(0, ends - client.options.clock()))
+  answers.set_retry(call.client, answer, seconds)
   answer.gave_up = not call.is_single_pass and "deadline" or nil
   return answer
 end
@@ -80,31 +79,30 @@ local function wait_for_the_other(self, answer)
       return nil
     end
   end
-  return refuse(call, answer, "in_progress", call.client.memory:cooldown_end(call:now()))
+  return refuse(call, answer, "in_progress", call.client.memory:cooldown_left(call:now()))
 end
 
 --- Waits until a cooldown or a Retry-After has passed.
-local function wait_out(call, answer, name, ends)
+local function wait_out(call, answer, name, remaining)
   if call.is_single_pass then
-    return refuse(call, answer, name, ends)
+    return refuse(call, answer, name, remaining)
   end
-  local remaining = ends - call:now()
+  local ends = call:now() + remaining
   -- Made longer by chance, never shorter: a request that comes too early is refused, and may start the wait
   -- again.
   local seconds = remaining + math.min(5, remaining / 20) * call.client.options.random()
   seconds = math.min(seconds, math.max(remaining, call:time_left() - 1))
   call:note("wait", ("%s for %d s"):format(name, math.ceil(remaining)))
   if not sleep(call, seconds, { state = "cooldown" }) then
-    return refuse(call, answer, name, ends)
+    return refuse(call, answer, name, math.max(0, ends - call:now()))
   end
 end
 
 --- Adds to a cooldown without a known end the latest end that it can have: a scheduler needs one.
 local function with_end(call, answer)
-  local client, now = call.client, call.client.options.clock()
-  local ends = answer.outcome == "cooldown" and client.memory:cooldown_end(now)
-  if ends and not answer.retry_after then
-    answers.set_retry(client, answer, ends - now)
+  local left = answer.outcome == "cooldown" and call.client.memory:cooldown_left(call:now())
+  if left and not answer.retry_at then
+    answers.set_retry(call.client, answer, left)
   end
   return answer
 end
@@ -117,7 +115,7 @@ local function ask(self)
   if answer.outcome ~= "started" then
     -- The next look may show that it is done, or how to go on.
     local may_go_on = not call.is_single_pass
-      and (outcome.of(answer).look_again or posting.is_blind or answer.retry_after)
+      and (outcome.of(answer).look_again or posting.is_blind or answer.retry_at)
       and (answer.retry_after or 0) < call:time_left()
     if may_go_on and pause(self) then
       call:note("look", "the request was answered: " .. answer.outcome)
@@ -173,12 +171,11 @@ local function step(self)
   local call, posting = self.call, self.posting
   local client = call.client
   local memory = client.memory
-  local held_until = call:held_until()
-  if held_until then -- not even the record may be read
-    return wait_out(call, {}, memory.held_as, held_until)
+  local held_for = memory:held_for(call:now())
+  if held_for then -- not even the record may be read
+    return wait_out(call, {}, memory.held_as, held_for)
   end
-  local read = call.is_single_pass and record.read_once or record.read
-  local found, answer = read(call)
+  local found, answer = record.read(call)
   if not found then
     return answer
   end
@@ -198,9 +195,9 @@ local function step(self)
   elseif found.sync_status == "in_progress" then
     return wait_for_the_other(self, answer)
   end
-  local name, ends = memory:refusal(call:now())
+  local name, seconds = memory:refusal(call:now())
   if name then
-    local ended = wait_out(call, answer, name, ends)
+    local ended = wait_out(call, answer, name, seconds)
     if ended and trigger then
       ended.outcome = "sync_failed" -- there is no time, or no wish, to wait for another
     end

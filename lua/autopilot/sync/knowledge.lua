@@ -53,9 +53,9 @@ local function note_sync(self, fact)
   end
 end
 
---- Learns that a sync of ours was accepted.
+--- Learns that a sync of ours was accepted, or that a record proves one, which then counts as ours.
 ---@param sent_at number when its request was sent
----@param accepted_at number? when the answer came; nil: a record tells how long it counts
+---@param accepted_at number? when the answer came; nil: of a record, which tells how long it counts
 ---@param earliest number? when it was triggered, at the earliest; the service's clock
 ---@param latest number? and at the latest; default for both: what is known of that clock
 function TenantMemory:note_started(sent_at, accepted_at, earliest, latest)
@@ -69,13 +69,6 @@ function TenantMemory:note_started(sent_at, accepted_at, earliest, latest)
   if accepted_at then
     note_sync(self, { triggered_at = accepted_at, earliest = earliest, latest = latest })
   end
-end
-
---- Learns that a record proves a sync, which counts as ours.
----@param sent_at number when its request was sent
----@param trigger number its stamp
-function TenantMemory:note_proven(sent_at, trigger)
-  self:note_started(sent_at, nil, trigger, trigger)
 end
 
 --- Learns from another client of a sync, or of a refusal whose end is unknown.
@@ -146,17 +139,14 @@ function TenantMemory:latest_fact()
   return refused_at and { triggered_at = refused_at } or self.known
 end
 
---- When the cooldown ends; nil if it is over, or no cooldown is known.
+--- Seconds until the cooldown ends; nil if it is over, or no cooldown is known.
 ---@param now number
----@return number? ends
-function TenantMemory:cooldown_end(now)
-  if self.cooldown <= 0 then
-    return nil
-  end
+---@return number? seconds
+function TenantMemory:cooldown_left(now)
   local refused_at, interval = unexplained_refusal(self), interval_of(self)
+  local left = (refused_at and refused_at + interval or self:known_end()) - now
   -- No sync was triggered in the future: where the clocks say so, they are wrong.
-  local ends = math.min(refused_at and refused_at + interval or self:known_end(), now + interval)
-  return ends > now and ends or nil
+  return self.cooldown > 0 and left > 0 and math.min(left, interval) or nil
 end
 
 --- When the cooldown of the last sync ends or has ended; nil when no sync is known of.
@@ -165,16 +155,24 @@ function TenantMemory:cooldown_until()
   return self.known and self.cooldown > 0 and self.known.latest + interval_of(self) or nil
 end
 
---- How a request for a sync would be refused now, and until when; nil if it would not.
+--- Seconds until the latest Retry-After ends, before which nothing may be sent; nil if it is over.
+---@param now number
+---@return number? seconds
+function TenantMemory:held_for(now)
+  local left = (self.held_until or -math.huge) - now
+  return left > 0 and left or nil
+end
+
+--- How a request for a sync would be refused now, and for how long; nil if it would not.
 ---@param now number
 ---@return autopilot.Outcome? outcome
----@return number? ends
+---@return number? seconds
 function TenantMemory:refusal(now)
-  local ends, held_until = self:cooldown_end(now), self.held_until
-  if held_until and held_until > math.max(now, ends or now) then
-    return self.held_as, held_until
-  elseif ends then
-    return "cooldown", ends
+  local left, held_for = self:cooldown_left(now), self:held_for(now)
+  if held_for and held_for > (left or 0) then
+    return self.held_as, held_for
+  elseif left then
+    return "cooldown", left
   end
 end
 

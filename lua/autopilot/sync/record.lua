@@ -215,6 +215,23 @@ local function as_of_read(answer)
   return answer
 end
 
+--- Completes the answer of a read by the record in its body.
+---@return autopilot.SettingsRecord? found
+local function complete(client, answer, body)
+  local found, message = record.parse(body)
+  if not found then
+    -- A read that was cut off may be repeated; another body would come again.
+    answer.outcome = answer.network and "interrupted" or "unexpected"
+    answer.error = not answer.network and { message = message } or nil
+    return nil
+  end
+  found.sync_status = client:clean(found.sync_status)
+  answer.sync_status = found.sync_status
+  answer.last_sync = found.last_sync
+  answer.last_manual_trigger = found.last_manual_trigger
+  return found
+end
+
 --- Reads the record once, unless a Retry-After has not passed yet. The client's memory learns from it.
 ---@param call autopilot.Call
 ---@param number integer? of the attempt; default 1
@@ -222,12 +239,11 @@ end
 ---@return table answer the answer to the request, in the shape of a report
 function record.read_once(call, number)
   local client = call.client
-  local memory, clock = client.memory, client.options.clock
-  local held_until = call:held_until()
-  if held_until then
+  local memory, held_for = client.memory, client.memory:held_for(call:now())
+  if held_for then
     return nil,
       as_of_read(answers.not_sent(client, "throttled", {
-        retry_after = held_until - clock(),
+        retry_after = held_for,
         hint = "The service asked to be left alone for a while, so the status was not read.",
       }))
   end
@@ -237,28 +253,13 @@ function record.read_once(call, number)
     waited_until = call.slept_until,
   })
   as_of_read(answer)
-  if answer.retry_after and answer.status then
-    memory:note_refused(answer.outcome, answer.retry_after, clock())
-    if client.shared then
-      client.shared:tell()
-    end
+  local found = body and complete(client, answer, body) or nil
+  if found then
+    memory:note_record(found)
+  elseif answer.retry_at and answer.status then -- without retry_at it is a token endpoint's
+    memory:note_refused(answer.outcome, answer.retry_after, client.options.clock())
   end
-  if not body then
-    return nil, answer
-  end
-  local found, message = record.parse(body)
-  if not found then
-    -- A read that was cut off may be repeated; another body would come again.
-    answer.outcome = answer.network and "interrupted" or "unexpected"
-    answer.error = not answer.network and { message = message } or nil
-    return nil, answer
-  end
-  found.sync_status = client:clean(found.sync_status)
-  answer.sync_status = found.sync_status
-  answer.last_sync = found.last_sync
-  answer.last_manual_trigger = found.last_manual_trigger
-  memory:note_record(found)
-  if client.shared then
+  if client.shared and (found or answer.retry_at) then
     client.shared:tell()
   end
   return found, answer

@@ -20,7 +20,6 @@ local recover = {}
 
 ---@class autopilot.Unsettled requests of a call that may have started a sync
 ---@field since number when the first was sent, on the client's clock
----@field earliest number? the same on the service's clock, if that was known then
 ---@field sent_last number when the last was sent, on the client's clock
 ---@field took number seconds after which the last one ended without an answer
 ---@field ended number? when that was at the latest, on the service's clock, if that was known then
@@ -46,27 +45,22 @@ local function keep_open(posting, answer, seen)
   if answer.delivered ~= "unknown" and (answer.sends or 0) <= 1 then
     return
   end
-  local service_clock, sent = posting.call.client.service_clock, posting.sent.at
-  local open = posting.unsettled
-  if not open then
-    open = { since = sent, seen = seen or nil }
-    if service_clock:is_known() then
-      open.earliest = service_clock:to_service(sent)
-    end
-    posting.unsettled = open
-  end
+  local sent = posting.sent.at
+  local open = posting.unsettled or { since = sent, seen = seen }
   open.sent_last, open.took = sent, answer.elapsed
+  local service_clock = posting.call.client.service_clock
   if service_clock:is_known() then
     local _, ended = service_clock:to_service(sent + answer.elapsed)
     open.ended = ended
   end
+  posting.unsettled = open
 end
 
 --- Whether a stamp counts as later than our sending, and whether that is certain.
 local function counts(posting, stamp)
   local open = posting.unsettled
   local earliest, latest = posting.call.client.service_clock:to_service(open.since)
-  if not stamp or stamp < math.max(earliest, open.earliest or earliest) then
+  if not stamp or stamp < earliest then
     return false, false
   end
   return stamp > (open.seen or 0), stamp >= latest
@@ -93,8 +87,8 @@ local function look_closer(posting, found, took)
   return record.read_once(call)
 end
 
---- Whether the record shows that a sync was triggered since the first of the unsettled requests. If so,
--- the client remembers it.
+--- Whether the record shows that a sync was triggered since the first of the unsettled requests, of which there
+-- must be one. If so, the client remembers it.
 ---@param posting autopilot.Posting
 ---@param found autopilot.SettingsRecord
 ---@param answer table of the read
@@ -103,9 +97,6 @@ end
 ---@return table answer of that read
 function recover.settle(posting, found, answer)
   local open = posting.unsettled
-  if not open then
-    return false, found, answer
-  end
   local closer, of_closer = look_closer(posting, found, answer.elapsed)
   found, answer = closer or found, closer and of_closer or answer
   local stamp = found.last_manual_trigger
@@ -115,7 +106,7 @@ function recover.settle(posting, found, answer)
   end
   local client = posting.call.client
   local memory, service_clock = client.memory, client.service_clock
-  memory:note_proven(open.since, stamp)
+  memory:note_started(open.since, nil, stamp, stamp)
   memory:note_record(found)
   posting.unsettled = nil
   local under_way_from = service_clock:to_service(open.sent_last)
@@ -138,12 +129,6 @@ local function set_outcome(client, answer, name, seconds)
   answer.answered_by = nil -- it follows from the record, not from an answer to the request
   answer.network, answer.error, answer.hint = nil, nil, nil
   answers.set_retry(client, answer, seconds)
-end
-
---- How the service would refuse another request now, nil when it would not; and the end of the cooldown.
-local function refusal_of(client, found, now)
-  local ends = client.memory:cooldown_end(now)
-  return found.sync_status == "in_progress" and "in_progress" or (ends and "cooldown"), ends
 end
 
 -- What the policy judges instead of a lost answer when the record could not be read: another request may
@@ -172,13 +157,13 @@ local function look(posting, answer, is_lost)
     answer.confirmed_by = "status"
     return nil
   elseif is_lost then
-    local now = client.options.clock()
-    local name, ends = refusal_of(client, found, now)
+    local left = client.memory:cooldown_left(client.options.clock())
+    local name = found.sync_status == "in_progress" and "in_progress" or left and "cooldown"
     if not name then
       -- The lost request started nothing, so asking again cannot start a second sync.
       return { outcome = "unreachable" }
     end
-    set_outcome(client, answer, name, ends and ends - now)
+    set_outcome(client, answer, name, left)
   end
   return answer
 end
@@ -186,7 +171,7 @@ end
 --- Finds out what an attempt has done: from its answer, or, if that was lost, from the record.
 ---@param posting autopilot.Posting
 ---@param answer table of the attempt; changed if the record shows more
----@param seen number|false|nil the latest trigger's stamp that was known before the attempt
+---@param seen number? the latest trigger's stamp that was known before the attempt
 ---@return table? judged what the policy is to judge by; nil when the sync was started
 function recover.run(posting, answer, seen)
   keep_open(posting, answer, seen)

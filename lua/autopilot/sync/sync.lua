@@ -56,8 +56,7 @@ end
 ---@return table? answer
 function sync.known_refusal(posting)
   local client = posting.call.client
-  local name, ends = client.memory:refusal(posting.call:now())
-  local seconds = ends and ends - client.options.clock()
+  local name, seconds = client.memory:refusal(posting.call:now())
   return name and answers.not_sent(client, name, { retry_after = seconds })
 end
 
@@ -117,26 +116,24 @@ end
 --- Adds the end of the cooldown to a 429 without Retry-After, where an earlier answer or the record tells it.
 local function add_cooldown_end(call, answer)
   local now, memory = call.client.options.clock(), call.client.memory
-  local ends = answer.outcome == "cooldown" and memory:cooldown_end(now)
-  if ends and memory:known_end() > now then
-    answers.set_retry(call.client, answer, ends - now)
+  local left = answer.outcome == "cooldown" and memory:cooldown_left(now)
+  if left and memory:known_end() > now then
+    answers.set_retry(call.client, answer, left)
   end
 end
 
 --- What the policy is to judge a failed attempt by: with the time for which the client knows that
 -- another would be refused, also where the answer itself names none.
 local function with_known_end(call, judged)
-  local client = call.client
-  local name, ends = client.memory:refusal(call:now())
-  if not name or judged.retry_after or call.force then
+  local name, seconds = call.client.memory:refusal(call:now())
+  if not name or judged.retry_at or call.force then
     return judged
   end
-  local seconds = ends - client.options.clock()
   return { outcome = judged.outcome, status = judged.status, retry_after = seconds }
 end
 
 --- Learns from a request that started nothing, as far as is known, and finds out what became of it.
----@param seen number|false the latest trigger's stamp that was known before it
+---@param seen number? the latest trigger's stamp that was known before it
 ---@return table? judged
 local function after_failure(posting, answer, seen)
   local call = posting.call
@@ -144,7 +141,8 @@ local function after_failure(posting, answer, seen)
   if answer.status then
     -- A cooldown that was waited out is over, also where the sleep ended a moment early.
     local received_at = math.max(posting.sent.received_at, call.slept_until or -math.huge)
-    client.memory:note_refused(answer.outcome, answer.retry_after, received_at)
+    local seconds = answer.retry_at and answer.retry_after -- without retry_at it is a token endpoint's
+    client.memory:note_refused(answer.outcome, seconds, received_at)
   end
   if client.shared then
     client.shared:tell()
@@ -153,7 +151,6 @@ local function after_failure(posting, answer, seen)
   local judged = recover.run(posting, answer, seen)
   if judged then
     add_cooldown_end(call, answer)
-    judged = with_known_end(call, judged)
   end
   return judged
 end
@@ -166,14 +163,13 @@ local function in_place_of_request(posting, answer)
   if answer.outcome == "started" or answer.gave_up then
     return answer
   end
-  return answer, with_known_end(posting.call, is_blind and recover.unread or answer)
+  return answer, is_blind and recover.unread or answer
 end
 
---- One attempt: asks the service, unless the client knows the answer.
+--- Asks the service, unless the client knows the answer.
 ---@return table answer
----@return table? judged what the policy is to judge by; nil: no other attempt is to be made
----@return integer? counts_as the number of attempts, where another call's answer was taken
-local function try(posting, number, delay)
+---@return table? judged
+local function ask(posting, number, delay)
   local call = posting.call
   local client = call.client
   local memory, shared = client.memory, client.shared
@@ -182,7 +178,7 @@ local function try(posting, number, delay)
   end
   local refusal = not call.force and sync.known_refusal(posting)
   if refusal then
-    return refusal, refusal, posting.joined_attempts
+    return refusal, refusal
   end
   local seen = memory.newest_trigger
   posting.delay, posting.retry_attempt, posting.waited_until = delay, number - 1, call.slept_until
@@ -192,13 +188,20 @@ local function try(posting, number, delay)
     posting.last_answer = answer
   end
   if answer == posting.instead then
-    local judged
-    answer, judged = in_place_of_request(posting, answer)
-    return answer, judged, posting.joined_attempts
+    return in_place_of_request(posting, answer)
   elseif answer.outcome == "started" or answer.mistake then
     return answer
   end
-  return answer, after_failure(posting, answer, seen), posting.joined_attempts
+  return answer, after_failure(posting, answer, seen)
+end
+
+--- One attempt.
+---@return table answer
+---@return table? judged what the policy is to judge by; nil: no other attempt is to be made
+---@return integer? counts_as the number of attempts, where another call's answer was taken
+local function try(posting, number, delay)
+  local answer, judged = ask(posting, number, delay)
+  return answer, judged and with_known_end(posting.call, judged), posting.joined_attempts
 end
 
 --- Before the call waits for its next attempt.
@@ -237,10 +240,8 @@ end
 ---@param posting autopilot.Posting
 ---@return table answer in the shape of a report
 function sync.request(posting)
-  local call, client = posting.call, posting.call.client
-  local answer = call.is_single_pass and try(posting, 1, 0)
-    or call:attempt(posting, try, before_wait)
-  answer = sum_up(posting, answer)
+  local client = posting.call.client
+  local answer = sum_up(posting, posting.call:attempt(posting, try, before_wait))
   if client.shared then
     client.shared.claim.finish(posting, answer)
   end
