@@ -142,7 +142,7 @@ end
 ---@package
 function Fleet:due()
   self.loop:discard_transfers()
-  for task in pairs(self.tasks) do -- it loses tasks meanwhile, and gets none
+  for task in pairs(self.tasks) do -- tasks are removed meanwhile, and none is added
     tenant.give_up(self, task)
   end
 end
