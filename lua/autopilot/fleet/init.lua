@@ -142,11 +142,7 @@ end
 ---@package
 function Fleet:due()
   self.loop:discard_transfers()
-  local tasks = {}
-  for task in pairs(self.tasks) do
-    tasks[#tasks + 1] = task
-  end
-  for _, task in ipairs(tasks) do
+  for task in pairs(self.tasks) do -- tasks are removed meanwhile, and none is added
     tenant.give_up(self, task)
   end
 end

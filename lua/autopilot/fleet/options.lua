@@ -87,8 +87,7 @@ function fleet_options.check(given, level)
   local checked = options.check(name, rules, given, level + 1)
   local client, tenants = checked.client, checked.tenants
   local has_token = type(client) == "table" and type(rawget(client, "token")) == "string"
-  local is_list = type(tenants) == "table" and not (getmetatable(tenants) or {}).__call
-  if has_token and not (is_list and #tenants < 2) then
+  if has_token and (options.is_callable(tenants) or #tenants > 1) then
     error(several:format(name), level + 1)
   end
   return checked

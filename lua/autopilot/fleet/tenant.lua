@@ -1,8 +1,8 @@
 --- One tenant of a fleet, from its start to its report.
 --
--- A tenant has a task with a coroutine of its own, in which its client is made and the operation runs. The
--- user's code that runs there may raise and yield without an effect on other tenants. Each task has
--- exactly one report: the first that is delivered.
+-- A tenant has a task, whose coroutine makes its client and runs the operation. The user's code that runs
+-- there may raise and yield without an effect on other tenants. Each task has exactly one report: the first
+-- that is delivered.
 
 local Loop = require "autopilot.fleet.loop"
 local Tenants = require "autopilot.fleet.tenants"
@@ -62,12 +62,9 @@ end
 --- Ends a task whose coroutine has raised.
 function tenant.fail(fleet, task, message)
   fleet.gates:leave(task)
-  deliver(
-    fleet,
-    task,
-    fleet.wire.is_cancelled and reports.given_up(fleet, task, "CANCELLED", true)
-      or reports.of_mistake(fleet, task, message)
-  )
+  local report = fleet.wire.is_cancelled and reports.given_up(fleet, task, "CANCELLED", true)
+    or reports.of_mistake(fleet, task, message)
+  deliver(fleet, task, report)
   if is_interrupt(message) then
     error(message, 0) -- Ctrl-C, which happened to reach this task, is meant for the whole program
   end

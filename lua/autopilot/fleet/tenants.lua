@@ -4,6 +4,7 @@
 -- read ahead, so that an endless list does not fill the memory.
 
 local Timers = require "autopilot.fleet.timers"
+local options = require "autopilot.base.options"
 local protected_call = require "autopilot.base.protected_call"
 
 local most_ahead = 20000
@@ -30,8 +31,7 @@ end
 --- A function that returns the next tenant, or nil at the end; and the number of tenants, where it is known.
 -- What a function of the user returns first may be such a function itself, or a list.
 local function open(source)
-  local metatable = getmetatable(source)
-  if type(source) ~= "function" and not (metatable and metatable.__call) then
+  if not options.is_callable(source) then
     return of_list(source), #source
   end
   local read
