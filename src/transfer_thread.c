@@ -6,6 +6,7 @@
 #ifndef _WIN32
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -49,6 +50,7 @@ struct transfer_thread {
     struct curl_waitfd watched[MOST_CONNECTIONS + 1]; /* in the same order, then the listener */
     size_t connection_count;
     bool is_exhausted; /* a connection may wait for which there is no descriptor or no room */
+    int spare; /* a descriptor to refuse connections with, when there is no other; -1: none */
 };
 
 unsigned long transfer_thread_submit(struct transfer_thread *thread,
@@ -104,6 +106,36 @@ static void watch(struct curl_waitfd *watched, int descriptor) {
     watched->revents = 0;
 }
 
+static void take_spare(struct transfer_thread *thread) {
+    if (thread->spare < 0) {
+        thread->spare = fcntl(thread->wake.listener, F_DUPFD_CLOEXEC, 0);
+    }
+}
+
+/* Forgets the transfer that the connection asks for, if the program has closed its end; else it
+ * withdraws the transfer itself when it notices that the connection is closed. */
+static void refuse(struct transfer_thread *thread, int descriptor) {
+    char text[32] = "", next;
+    ssize_t length = recv(descriptor, text, sizeof text - 1, 0);
+    if (length > 0 && recv(descriptor, &next, 1, MSG_PEEK) == 0) {
+        unsigned long number = strtoul(text, NULL, 10);
+        transfer_job_free(transfer_jobs_take(&thread->jobs, number, JOB_SUBMITTED));
+    }
+    close(descriptor);
+}
+
+/* Closes the connections for which there are no descriptors, so that their calls end at once. */
+static void refuse_connections(struct transfer_thread *thread) {
+    int descriptor = WAKE_SOCKET_EXHAUSTED;
+    platform_close(thread->spare);
+    thread->spare = -1;
+    while ((descriptor = wake_socket_accept(&thread->wake)) >= 0) {
+        refuse(thread, descriptor);
+    }
+    thread->is_exhausted = descriptor == WAKE_SOCKET_EXHAUSTED;
+    take_spare(thread);
+}
+
 /* Accepts the connections that wait. */
 static void accept_connections(struct transfer_thread *thread) {
     const struct connection unused = {0, 0};
@@ -112,6 +144,7 @@ static void accept_connections(struct transfer_thread *thread) {
         return;
     }
     thread->is_exhausted = true;
+    take_spare(thread);
     while (thread->connection_count < MOST_CONNECTIONS &&
            (descriptor = wake_socket_accept(&thread->wake)) != WAKE_SOCKET_EXHAUSTED) {
         if (descriptor < 0) {
@@ -122,6 +155,9 @@ static void accept_connections(struct transfer_thread *thread) {
         thread->connections[place] = unused;
         watch(&thread->watched[place], descriptor);
         thread->watched[place].revents = CURL_WAIT_POLLIN; /* most write at once */
+    }
+    if (thread->connection_count < MOST_CONNECTIONS) {
+        refuse_connections(thread);
     }
 }
 
@@ -284,6 +320,7 @@ static void destroy(struct transfer_thread *thread) {
         drop_connection(thread, thread->connection_count - 1);
     }
     transfer_set_destroy(thread->set);
+    platform_close(thread->spare);
     wake_socket_close(&thread->wake);
     transfer_jobs_free(&thread->jobs);
     free(thread);
@@ -297,12 +334,13 @@ struct transfer_thread *transfer_thread_start(const char **problem) {
         return NULL;
     }
     thread->process_id = platform_process_id();
-    thread->wake.listener = thread->wake.node = -1;
+    thread->wake.listener = thread->wake.node = thread->spare = -1;
     thread->set = transfer_set_create(usual_concurrency);
     if (thread->set != NULL) {
         if (!transfer_set_wake(thread->set)) {
             *problem = "libcurl cannot wake a thread";
         } else if (wake_socket_open(&thread->wake, problem)) {
+            take_spare(thread);
             if (start(thread)) {
                 return thread;
             }
