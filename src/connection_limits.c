@@ -23,6 +23,9 @@ void connection_limits_set(struct connection_limits *limits, CURLM *multi, unsig
     limits->multi = multi;
     limits->concurrency = concurrency;
     limits->is_multiplexed = true;
+    if (concurrency == 0) {
+        return;
+    }
     long limit = platform_descriptor_limit();
     if (limit > 1) {
         /* Transfers beyond the limit wait, instead of failing for lack of a socket. */

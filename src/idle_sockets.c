@@ -2,9 +2,11 @@
 #include "platform.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 void idle_sockets_free(struct idle_sockets *sockets) {
     free(sockets->entries);
+    memset(sockets, 0, sizeof *sockets);
 }
 
 static bool is_new_connection(CURL *easy) {

@@ -19,6 +19,7 @@ struct idle_sockets {
     size_t count, room;
 };
 
+/* Empties it. */
 void idle_sockets_free(struct idle_sockets *sockets);
 
 /* Notes the connection with this id, over which the handle's exchange has just ended. */

@@ -15,10 +15,14 @@ struct socket_watch {
     void (*noted)(CURL *easy, curl_socket_t socket, int what);
 };
 
-/* Has the multi report its sockets to the watch, and then to `noted`, with CURL_POLL_... for what
- * they are waited for. False when memory is short; free it even then. */
-bool socket_watch_init(struct socket_watch *watch, CURLM *multi,
+/* Makes a multi that reports its sockets to the watch, and then to `noted`, with CURL_POLL_... for
+ * what they are waited for. False when memory or descriptors are short; free it even then. */
+bool socket_watch_init(struct socket_watch *watch,
                        void (*noted)(CURL *easy, curl_socket_t socket, int what));
+
+/* Frees the multi, which has no transfers, and its connections, and makes another. False when
+ * memory or descriptors are short; the multi is then the same. */
+bool socket_watch_renew(struct socket_watch *watch);
 
 /* Frees the multi too. */
 void socket_watch_free(struct socket_watch *watch);

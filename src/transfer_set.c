@@ -39,6 +39,8 @@ struct transfer_set {
     int in_flight_count;
     double next_deadline; /* on platform_clock; no transfer in flight has an earlier one */
     double next_look;     /* on platform_clock, while a transfer may be without a connection */
+    double idle_seconds;  /* how long connections are kept when nothing is in flight */
+    double next_rest;     /* on platform_clock, when they are closed */
     bool has_news;        /* a transfer has finished since the last step and was not taken */
     long process_id;
 };
@@ -58,25 +60,24 @@ static void take_out(struct transfer_list *list, struct transfer *transfer) {
 
 struct transfer_set *transfer_set_create(unsigned concurrency) {
     struct transfer_set *set = calloc(1, sizeof *set);
-    int lowest[PLATFORM_LOWEST_FREE];
     if (set == NULL) {
         return NULL;
     }
-    platform_note_free(lowest);
     set->process_id = platform_process_id();
     set->next_deadline = set->next_look = never;
+    set->idle_seconds = set->next_rest = never;
     http2_connections_init(&set->http2);
-    set->multi = curl_multi_init();
-    if (!socket_watch_init(&set->watch, set->multi, connection_use_note_socket)) {
+    if (!socket_watch_init(&set->watch, connection_use_note_socket)) {
         transfer_set_destroy(set);
         return NULL;
     }
-    /* The pipe that wakes a multi: before 8.11 libcurl lets other programs inherit it. */
-    platform_close_on_exec_new(lowest);
-    if (concurrency > 0) {
-        connection_limits_set(&set->limits, set->multi, concurrency);
-    }
+    set->multi = set->watch.multi;
+    connection_limits_set(&set->limits, set->multi, concurrency);
     return set;
+}
+
+void transfer_set_limit_idle(struct transfer_set *set, double seconds) {
+    set->idle_seconds = seconds;
 }
 
 bool transfer_set_is_ours(const struct transfer_set *set) {
@@ -157,6 +158,26 @@ void transfer_set_add(struct transfer_set *set, struct transfer *transfer,
     }
 }
 
+static void free_idle_handles(struct transfer_set *set) {
+    while (set->idle != NULL) {
+        struct transfer_handle *next = set->idle->next;
+        transfer_handle_free(set->idle);
+        set->idle = next;
+    }
+    set->idle_count = 0;
+}
+
+/* Closes the idle connections. libcurl does that only together with their multi. */
+static void rest(struct transfer_set *set) {
+    set->next_rest = never;
+    free_idle_handles(set);
+    if (socket_watch_renew(&set->watch)) {
+        set->multi = set->watch.multi;
+        idle_sockets_free(&set->sockets);
+        connection_limits_set(&set->limits, set->multi, set->limits.concurrency);
+    }
+}
+
 /* Ends a transfer in flight; it stays in the set until it is taken. */
 static void finish(struct transfer_set *set, struct transfer *transfer, CURLcode code) {
     take_out(&set->in_flight, transfer);
@@ -169,6 +190,7 @@ static void finish(struct transfer_set *set, struct transfer *transfer, CURLcode
     connection_limits_note(&set->limits, transfer->http_version, set->in_flight_count);
     append(&set->finished, transfer);
     set->has_news = true;
+    set->next_rest = platform_clock() + set->idle_seconds;
 }
 
 /* Begins a transfer again that ended with this code before anything was sent, only because its
@@ -190,7 +212,7 @@ static bool restart(struct transfer_set *set, struct transfer *transfer, CURLcod
 /* The time at which the set itself has to act next. */
 static double next_time(const struct transfer_set *set) {
     double next = set->next_deadline < set->next_look ? set->next_deadline : set->next_look;
-    return set->in_flight_count > 0 ? next : never;
+    return set->in_flight_count > 0 ? next : set->next_rest;
 }
 
 static bool is_past(double time) {
@@ -265,6 +287,9 @@ void transfer_set_perform(struct transfer_set *set) {
     }
     if (is_past(set->next_deadline)) {
         give_up_hopeless(set);
+    }
+    if (set->in_flight_count == 0 && is_past(set->next_rest)) {
+        rest(set);
     }
     /* A multi that is out of memory makes no progress: its transfers fail, so that waits end. */
     while (status != CURLM_OK && set->in_flight.first != NULL) {
@@ -368,11 +393,7 @@ void transfer_set_destroy(struct transfer_set *set) {
     if (!transfer_set_is_ours(set)) {
         return;
     }
-    while (set->idle != NULL) {
-        struct transfer_handle *next = set->idle->next;
-        transfer_handle_free(set->idle);
-        set->idle = next;
-    }
+    free_idle_handles(set);
     socket_watch_free(&set->watch);
     idle_sockets_free(&set->sockets);
     free(set);

@@ -26,6 +26,7 @@ static const size_t stack_size = 1024 * 1024;
 static const unsigned usual_concurrency = 1000;
 
 static const double idle_seconds = 3600;      /* when nothing is due: a socket ends the wait */
+static const double connection_seconds = 30;  /* how long unused connections are kept */
 static const double exhausted_seconds = 0.05; /* until descriptors may be free again */
 
 /* Far more than the event loop of a process usually has; others wait until one is closed. */
@@ -337,6 +338,7 @@ struct transfer_thread *transfer_thread_start(const char **problem) {
     thread->wake.listener = thread->wake.node = thread->spare = -1;
     thread->set = transfer_set_create(usual_concurrency);
     if (thread->set != NULL) {
+        transfer_set_limit_idle(thread->set, connection_seconds);
         if (!transfer_set_wake(thread->set)) {
             *problem = "libcurl cannot wake a thread";
         } else if (wake_socket_open(&thread->wake, problem)) {
