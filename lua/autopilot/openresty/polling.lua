@@ -28,7 +28,7 @@ Polling.__index = Polling
 local shortest, longest, growth, patience = 0.001, 0.010, 1.25, 0.1
 
 -- Seconds for which connections are kept when there are no calls.
-local idle_seconds = 30
+local idle_seconds = 20
 
 -- So many are asked to step next: some may have been killed a moment ago.
 local candidates = 4
