@@ -14,6 +14,7 @@ void connections_init(struct connections *connections) {
 
 void connections_free(struct connections *connections) {
     free(connections->http1);
+    memset(connections, 0, sizeof *connections);
 }
 
 static uint64_t hash_bytes(uint64_t hash, const void *bytes, size_t length) {

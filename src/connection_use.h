@@ -29,6 +29,7 @@ struct connections {
 /* For zeroed memory. */
 void connections_init(struct connections *connections);
 
+/* Leaves zeroed memory. */
 void connections_free(struct connections *connections);
 
 /* An id of a connection, made of its two ends. It is never 0; that two connections have the same

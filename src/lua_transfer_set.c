@@ -1,6 +1,7 @@
 /* core.transfer_set: a curl multi as Lua sees it.
  *
- *   core.transfer_set { concurrency = n }  for n transfers at a time; without it for a few
+ *   core.transfer_set { concurrency = n, idle = seconds }  for n transfers at a time; without it
+ *                                 for a few. How long connections are kept when none is in flight
  *   set:add(request, attempt)  -> transfer; attempt = {connect =, total = (seconds), token =,
  *                                 client_request_id =, retry_attempt =}; the last three may be nil
  *   set:step(timeout)          -> how many are in flight; never blocks when timeout is nil or 0
@@ -28,20 +29,21 @@ static struct transfer_set *check(lua_State *L) {
     return *object;
 }
 
-/* The field `concurrency` of the options, 0 without it. */
-static lua_Integer expected(lua_State *L) {
+/* A field of the options, which may be nil, or the value that it has without it. */
+static double option(lua_State *L, const char *name, double without) {
     if (lua_isnoneornil(L, 1)) {
-        return 0;
+        return without;
     }
     luaL_checktype(L, 1, LUA_TTABLE);
-    lua_getfield(L, 1, "concurrency");
-    lua_Integer concurrency = luaL_optinteger(L, -1, 0);
-    luaL_argcheck(L, concurrency >= 0 && concurrency <= 1000000, 1, "'concurrency' out of range");
-    return concurrency;
+    lua_getfield(L, 1, name);
+    double value = luaL_optnumber(L, -1, without);
+    lua_pop(L, 1);
+    return value;
 }
 
 static int create(lua_State *L) {
-    lua_Integer concurrency = expected(L);
+    double concurrency = option(L, "concurrency", 0), idle_seconds = option(L, "idle", 1e300);
+    luaL_argcheck(L, concurrency >= 0 && concurrency <= 1000000, 1, "'concurrency' out of range");
     struct transfer_set **object = lua_support_new_object(L, sizeof(void *), type_name);
     lua_newtable(L);
     lua_setuservalue(L, -2);
@@ -49,6 +51,7 @@ static int create(lua_State *L) {
     if (*object == NULL) {
         return luaL_error(L, "transfer_set: not enough memory or descriptors");
     }
+    transfer_set_limit_idle(*object, idle_seconds);
     return 1;
 }
 

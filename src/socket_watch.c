@@ -65,12 +65,26 @@ static int on_socket(CURL *easy, curl_socket_t socket, int what, void *context, 
     return 0;
 }
 
-bool socket_watch_init(struct socket_watch *watch, CURLM *multi) {
+/* A multi whose pipe, with which it is woken, exec closes: before 8.11 libcurl lets other programs
+ * inherit it. */
+static CURLM *new_multi(void) {
+    int lowest[PLATFORM_LOWEST_FREE];
+    platform_note_free(lowest);
+    CURLM *multi = curl_multi_init();
+    platform_close_on_exec_new(lowest);
+    return multi;
+}
+
+/* Has this multi report its sockets. */
+static bool follow(struct socket_watch *watch, CURLM *multi) {
     watch->multi = multi;
-    watch->waiter = curl_multi_init();
-    return watch->waiter != NULL &&
-           curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket) == CURLM_OK &&
+    return curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket) == CURLM_OK &&
            curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, (void *)watch) == CURLM_OK;
+}
+
+bool socket_watch_init(struct socket_watch *watch) {
+    watch->waiter = new_multi();
+    return watch->waiter != NULL && follow(watch, new_multi());
 }
 
 /* Whether SIGPIPE is ignored and must be set to be ignored again after a call, because libcurl
@@ -84,6 +98,18 @@ static void mend(bool must_ignore) {
     if (must_ignore) {
         platform_ignore_broken_pipes();
     }
+}
+
+bool socket_watch_renew(struct socket_watch *watch) {
+    CURLM *multi = new_multi();
+    if (multi == NULL) {
+        return false;
+    }
+    bool must_ignore = must_ignore_broken_pipes();
+    curl_multi_cleanup(watch->multi); /* which still reports sockets */
+    mend(must_ignore);
+    watch->count = 0;
+    return follow(watch, multi);
 }
 
 void socket_watch_free(struct socket_watch *watch) {

@@ -35,8 +35,9 @@ struct transfer_set {
     struct socket_watch watch;
     struct connections connections;
     int in_flight_count;
-    double next_look; /* on platform_clock; no transfer in flight is to be looked after earlier */
-    bool has_news;    /* a transfer has finished since the last step and was not taken */
+    double idle_seconds; /* how long connections are kept when nothing is in flight */
+    double next_look;    /* on platform_clock: when to look after transfers, or to close connections */
+    bool has_news;       /* a transfer has finished since the last step and was not taken */
     long process_id;
 };
 
@@ -55,23 +56,23 @@ static void take_out(struct transfer_list *list, struct transfer *transfer) {
 
 struct transfer_set *transfer_set_create(unsigned concurrency) {
     struct transfer_set *set = calloc(1, sizeof *set);
-    int lowest[PLATFORM_LOWEST_FREE];
     if (set == NULL) {
         return NULL;
     }
-    platform_note_free(lowest);
     set->process_id = platform_process_id();
-    set->next_look = never;
+    set->idle_seconds = set->next_look = never;
     connections_init(&set->connections);
-    set->multi = curl_multi_init();
-    if (!socket_watch_init(&set->watch, set->multi)) {
+    if (!socket_watch_init(&set->watch)) {
         transfer_set_destroy(set);
         return NULL;
     }
-    /* The pipe that wakes a multi: before 8.11 libcurl lets other programs inherit it. */
-    platform_close_on_exec_new(lowest);
+    set->multi = set->watch.multi;
     connection_limits_set(&set->limits, set->multi, concurrency);
     return set;
+}
+
+void transfer_set_limit_idle(struct transfer_set *set, double seconds) {
+    set->idle_seconds = seconds;
 }
 
 bool transfer_set_is_ours(const struct transfer_set *set) {
@@ -149,10 +150,33 @@ void transfer_set_add(struct transfer_set *set, struct transfer *transfer,
     }
 }
 
+static void free_idle_handles(struct transfer_set *set) {
+    while (set->idle != NULL) {
+        struct transfer_handle *next = set->idle->next;
+        transfer_handle_free(set->idle);
+        set->idle = next;
+    }
+    set->idle_count = 0;
+}
+
+/* Closes the idle connections. libcurl does that only together with their multi. */
+static void close_idle_connections(struct transfer_set *set) {
+    set->next_look = never;
+    free_idle_handles(set);
+    if (socket_watch_renew(&set->watch)) {
+        set->multi = set->watch.multi;
+        connections_free(&set->connections);
+        connections_init(&set->connections);
+        connection_limits_set(&set->limits, set->multi, set->limits.concurrency);
+    }
+}
+
 /* Ends a transfer in flight; it stays in the set until it is taken. */
 static void finish(struct transfer_set *set, struct transfer *transfer, CURLcode code) {
     take_out(&set->in_flight, transfer);
-    set->next_look = --set->in_flight_count > 0 ? set->next_look : never;
+    if (--set->in_flight_count == 0) {
+        set->next_look = platform_clock() + set->idle_seconds;
+    }
     connection_use_end(transfer->handle);
     curl_multi_remove_handle(set->multi, transfer->handle->easy);
     return_handle(set, transfer_finish(transfer, code));
@@ -182,31 +206,12 @@ static bool is_connecting(const struct transfer *transfer) {
     return transfer->sends == 0 || transfer->handle->has_new_socket;
 }
 
-static int count_connecting(const struct transfer_set *set) {
-    int count = 0;
-    const struct transfer *transfer = set->in_flight.first;
-    for (; transfer != NULL; transfer = transfer->next) {
-        count += is_connecting(transfer);
-    }
-    return count;
-}
-
-/* Has libcurl check all transfers. If one of them got its connection, the check is repeated at
- * once: libcurl 7.88.1 overlooks answers that arrived during that check, until the next. */
-static CURLMcode check_all(struct transfer_set *set) {
-    CURLMcode status = CURLM_OK;
-    int before, after = count_connecting(set);
-    do {
-        before = after;
-        status = socket_watch_act_on_all(&set->watch);
-        after = count_connecting(set);
-    } while (status == CURLM_OK && after < before);
-    return status;
-}
-
 /* Ends transfers that are past their time, or lost their answer because a connection was shared,
  * and decides when to look again: soon, if one of the others may have no connection yet. */
 static void look_after_all(struct transfer_set *set) {
+    if (set->in_flight_count == 0) {
+        return;
+    }
     double now = platform_clock();
     set->next_look = never;
     for (struct transfer *transfer = set->in_flight.first, *next; transfer != NULL;
@@ -234,8 +239,10 @@ void transfer_set_perform(struct transfer_set *set) {
     int queued = 0;
     CURLMcode status = socket_watch_act(&set->watch);
     bool must_look = set->next_look < never && platform_clock() >= set->next_look;
-    if (must_look && status == CURLM_OK) {
-        status = check_all(set);
+    if (must_look && set->in_flight_count == 0) {
+        close_idle_connections(set);
+    } else if (must_look && status == CURLM_OK) {
+        status = socket_watch_act_on_all(&set->watch);
     } else if (set->connections.has_begun_one) {
         look_by(set, platform_clock() + look_seconds);
     }
@@ -362,11 +369,7 @@ void transfer_set_destroy(struct transfer_set *set) {
     if (!transfer_set_is_ours(set)) {
         return;
     }
-    while (set->idle != NULL) {
-        struct transfer_handle *next = set->idle->next;
-        transfer_handle_free(set->idle);
-        set->idle = next;
-    }
+    free_idle_handles(set);
     socket_watch_free(&set->watch);
     connections_free(&set->connections);
     free(set);

@@ -17,6 +17,10 @@ struct transfer_set *transfer_set_create(unsigned concurrency);
  * that the parent still uses; the memory is not freed then. */
 void transfer_set_destroy(struct transfer_set *set);
 
+/* How long connections are kept when nothing is in flight; at first, for ever. The first
+ * transfer_set_perform after that time closes them, and transfer_set_poll ends then. */
+void transfer_set_limit_idle(struct transfer_set *set, double seconds);
+
 /* Starts an attempt at the request in the transfer (zeroed memory). If it cannot start, the
  * transfer is finished, with nothing sent. */
 void transfer_set_add(struct transfer_set *set, struct transfer *transfer,

@@ -4,6 +4,7 @@
 #include "transfer_thread.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -23,6 +24,7 @@ static const size_t stack_size = 1024 * 1024;
 static const unsigned usual_concurrency = 1000;
 
 static const double idle_seconds = 3600;      /* when nothing is due: a socket ends the wait */
+static const double connection_seconds = 30;  /* how long unused connections are kept */
 static const double exhausted_seconds = 0.05; /* until descriptors may be free again */
 
 /* Far more than the event loop of a process usually has; others wait until one is closed. */
@@ -47,6 +49,7 @@ struct transfer_thread {
     struct curl_waitfd watched[MOST_CONNECTIONS + 1]; /* in the same order, then the listener */
     size_t connection_count;
     bool is_exhausted; /* a connection may wait for which there is no descriptor or no room */
+    int spare; /* a descriptor to refuse connections with, when there is no other; -1: none */
 };
 
 unsigned long transfer_thread_submit(struct transfer_thread *thread,
@@ -107,6 +110,36 @@ static void watch(struct curl_waitfd *watched, int descriptor) {
     watched->revents = 0;
 }
 
+static void take_spare(struct transfer_thread *thread) {
+    if (thread->spare < 0) {
+        thread->spare = fcntl(thread->wake.listener, F_DUPFD_CLOEXEC, 0);
+    }
+}
+
+/* Forgets the transfer that the connection asks for, if the program has closed its end; else it
+ * withdraws the transfer itself when it notices that the connection is closed. */
+static void refuse(struct transfer_thread *thread, int descriptor) {
+    char text[32] = "", next;
+    ssize_t length = recv(descriptor, text, sizeof text - 1, 0);
+    if (length > 0 && recv(descriptor, &next, 1, MSG_PEEK) == 0) {
+        unsigned long number = strtoul(text, NULL, 10);
+        transfer_job_free(transfer_jobs_take(&thread->jobs, JOBS_SUBMITTED, number));
+    }
+    close(descriptor);
+}
+
+/* Closes the connections for which there are no descriptors, so that their calls end at once. */
+static void refuse_connections(struct transfer_thread *thread) {
+    int descriptor = WAKE_SOCKET_EXHAUSTED;
+    platform_close(thread->spare);
+    thread->spare = -1;
+    while ((descriptor = wake_socket_accept(&thread->wake)) >= 0) {
+        refuse(thread, descriptor);
+    }
+    thread->is_exhausted = descriptor == WAKE_SOCKET_EXHAUSTED;
+    take_spare(thread);
+}
+
 /* Accepts the connections that wait. */
 static void accept_connections(struct transfer_thread *thread) {
     int descriptor;
@@ -114,6 +147,7 @@ static void accept_connections(struct transfer_thread *thread) {
         return;
     }
     thread->is_exhausted = true;
+    take_spare(thread);
     while (thread->connection_count < MOST_CONNECTIONS &&
            (descriptor = wake_socket_accept(&thread->wake)) != WAKE_SOCKET_EXHAUSTED) {
         if (descriptor < 0) {
@@ -124,6 +158,9 @@ static void accept_connections(struct transfer_thread *thread) {
         thread->connections[place] = (struct connection){0, 0};
         watch(&thread->watched[place], descriptor);
         thread->watched[place].revents = CURL_WAIT_POLLIN; /* most write at once */
+    }
+    if (thread->connection_count < MOST_CONNECTIONS) {
+        refuse_connections(thread);
     }
 }
 
@@ -286,6 +323,7 @@ static void destroy(struct transfer_thread *thread) {
         drop_connection(thread, thread->connection_count - 1);
     }
     transfer_set_destroy(thread->set);
+    platform_close(thread->spare);
     wake_socket_close(&thread->wake);
     transfer_jobs_free(&thread->jobs);
     free(thread);
@@ -298,12 +336,14 @@ struct transfer_thread *transfer_thread_start(const char **problem) {
         free(thread);
         return NULL;
     }
-    thread->wake.listener = thread->wake.node = -1;
+    thread->wake.listener = thread->wake.node = thread->spare = -1;
     thread->set = transfer_set_create(usual_concurrency);
     if (thread->set != NULL) {
+        transfer_set_limit_idle(thread->set, connection_seconds);
         if (!transfer_set_wake(thread->set)) {
             *problem = "libcurl cannot wake a thread";
         } else if (wake_socket_open(&thread->wake, problem)) {
+            take_spare(thread);
             if (start(thread)) {
                 return thread;
             }

@@ -10,7 +10,7 @@
 
 #include "event_loop_side.h"
 
-static void waits_for_a_free_descriptor(void) {
+static void refuses_without_a_descriptor(void) {
     struct rlimit before, none;
     set_up(no_content);
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -22,14 +22,22 @@ static void waits_for_a_free_descriptor(void) {
     none = before;
     none.rlim_cur = (rlim_t)next; /* so that nobody gets another one */
     CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
-    CHECK(connect(connection, (struct sockaddr *)&address, sizeof address) == 0);
-    wait_for(connection, transfer_thread_submit(thread, request, &usual));
+    for (int i = 0; i < 3; i++) {
+        CHECK(connect(connection, (struct sockaddr *)&address, sizeof address) == 0);
+        unsigned long number = transfer_thread_submit(thread, request, &usual);
+        send(connection, "1\n", 2, MSG_NOSIGNAL); /* it may be refused already */
+        CHECK(read_byte(connection, &peer) == 0);
+        CHECK(transfer_thread_withdraw(thread, number));
+        close(connection);
+        connection = socket(AF_UNIX, SOCK_STREAM, 0);
+    }
     double used = processor_seconds();
     poll(NULL, 0, 200);
     CHECK(processor_seconds() - used < 0.02);
-    CHECK(transfer_thread_backlog(thread) == 1);
     CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
-    CHECK(read_byte(connection, &peer) == '+');
+    CHECK(connect(connection, (struct sockaddr *)&address, sizeof address) == 0);
+    CHECK(exchange(thread, connection, request, &peer) == 204);
+    CHECK(peer_requests(&peer) == 1);
     close(connection);
     tear_down();
 }
@@ -45,7 +53,7 @@ static void begins_nothing_for_who_has_gone(void) {
     int gone = socket(AF_UNIX, SOCK_STREAM, 0);
     CHECK(getrlimit(RLIMIT_NOFILE, &before) == 0);
     none = before;
-    none.rlim_cur = (rlim_t)gone; /* too few for any other, whatever is closed meanwhile */
+    none.rlim_cur = 3; /* too few for any other, whatever is closed meanwhile */
     CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
     CHECK(connect(gone, (struct sockaddr *)&address, sizeof address) == 0);
     wait_for(gone, transfer_thread_submit(thread, request, &usual));
@@ -86,8 +94,8 @@ int main(void) {
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
         return EXIT_FAILURE;
     }
-    check_case("rests until there is a descriptor for who wants to connect",
-               waits_for_a_free_descriptor);
+    check_case("refuses connections for which there is no descriptor, and rests",
+               refuses_without_a_descriptor);
     check_case("begins nothing for who has gone already", begins_nothing_for_who_has_gone);
     check_case("serves whoever asks where the system does not let it wait",
                serves_all_where_the_system_does_not_wait);

@@ -31,7 +31,8 @@ local function run_fleet(farm, kind, count, concurrency)
           ca_file = wire.certificates().ca,
           version = kind == "clients" and (number % 3 == 0 and "1.1" or "2") or nil,
         },
-        timeout = { connect = 5 * hostile.patience, total = 5 * hostile.patience },
+        -- All of it happens in this process, which a busy machine lets run for a part of the time.
+        timeout = { connect = 60 * hostile.patience, total = 60 * hostile.patience },
         retry = false,
         recover = false,
       }

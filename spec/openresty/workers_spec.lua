@@ -63,6 +63,25 @@ describe("autopilot.openresty", function()
     end
   )
 
+  it("fails calls for which the worker has no descriptors at once", function()
+    local world = openresty_world.start { connections = 400, descriptors = 120 }
+    local result = world:run("many", "token=answer-0.2&count=200")
+    assert.is_true(result.started > 0 and #result.others > 0, result.started)
+    for _, other in ipairs(result.others) do
+      assert.same({ "unreachable", "no" }, { other.outcome, other.delivered })
+      assert.is_true(other.elapsed < nginx_world.patience / 4, other.elapsed)
+    end
+    assert.equal(result.started, world.upstream:counts().requests)
+    assert.equal(20, world:run("many", "token=answer-0&count=20").started)
+    local complaints = world.server:complaints {
+      "Too many open files",
+      "exceed open file resource limit",
+      "Broken pipe",
+    }
+    world:stop()
+    assert.same({}, complaints)
+  end)
+
   it("says that nginx ended a worker before the answer came", function()
     local world = openresty_world.start { shutdown_timeout = 1 }
     world:run("detached", "token=stall")

@@ -71,6 +71,7 @@ local function resume(world, thread)
   end
   if coroutine.status(thread.coroutine) == "dead" then
     thread.has_ended, thread.results = true, { results[2], results[3] }
+    thread.ended_at = world.now
   end
 end
 
@@ -126,8 +127,8 @@ local function make_ngx(world)
       world.log[#world.log + 1] = level .. ": " .. table.concat { ... }
     end,
     timer = {
-      at = function(_, action)
-        world:spawn(action, false)
+      at = function(seconds, action)
+        world:spawn(action, false).resume_at = world.now + seconds
         return true
       end,
     },

@@ -9,6 +9,7 @@ pid nginx.pid;
 error_log stderr notice;
 worker_processes $WORKERS;
 worker_shutdown_timeout $SHUTDOWN;
+$DESCRIPTORS
 $ENVIRONMENT
 events { worker_connections $CONNECTIONS; }
 http {
@@ -18,6 +19,7 @@ $HTTP}
 
 ---@class NginxConfiguration
 ---@field workers integer? default 1
+---@field descriptors integer? that a worker may have open
 ---@field shutdown_timeout integer? seconds that a worker has for what it began
 ---@field connections integer? of each worker; the default stays below an ordinary user's `ulimit -n`
 ---@field environment string[]? names of what the workers keep of nginx's environment
@@ -32,6 +34,8 @@ return function(http, given)
     kept[index] = ("env %s;"):format(name)
   end
   local values = {
+    DESCRIPTORS = given.descriptors and ("worker_rlimit_nofile %d;"):format(given.descriptors)
+      or "",
     SHUTDOWN = ("%ds"):format(given.shutdown_timeout or 600),
     WORKERS = ("%d"):format(given.workers or 1),
     CONNECTIONS = ("%d"):format(given.connections or 1000),

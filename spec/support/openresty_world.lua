@@ -53,7 +53,7 @@ local http = [[
 local World = {}
 World.__index = World
 
----@param given table? workers, connections, shutdown_timeout, driver, http_version, host, environment, upstream
+---@param given table? workers, connections, descriptors, shutdown_timeout, driver, http_version, host, environment, upstream
 ---@return OpenrestyWorld
 function openresty_world.start(given)
   given = given or {}
@@ -63,6 +63,7 @@ function openresty_world.start(given)
   local configuration = nginx_configuration(with_port, {
     workers = given.workers,
     connections = given.connections,
+    descriptors = given.descriptors,
     shutdown_timeout = given.shutdown_timeout,
     environment = kept,
   })

@@ -14,6 +14,8 @@ local semaphore = require "ngx.semaphore"
 ---@field set any the worker's transfer set
 ---@field waiting table<any, autopilot.openresty.Sleeper> the light threads that wait, by their transfers
 ---@field stepper any? the transfer of the light thread that steps
+---@field calls integer how many have begun
+---@field has_timer boolean? one will step when no call came for long
 ---@field lease number until when that one is believed to be alive, on core.clock
 local Polling = {}
 Polling.__index = Polling
@@ -25,6 +27,9 @@ Polling.__index = Polling
 -- Seconds between two checks: after something happened, and at most. Seconds by which a stepper may be late.
 local shortest, longest, growth, patience = 0.001, 0.010, 1.25, 0.1
 
+-- Seconds for which connections are kept when there are no calls.
+local idle_seconds = 20
+
 -- So many are asked to step next: some may have been killed a moment ago.
 local candidates = 4
 
@@ -34,8 +39,8 @@ local usual_concurrency = 1000
 ---@return autopilot.openresty.PollingDriver? driver
 ---@return autopilot.NetworkFailure? failure
 function Polling.new()
-  local set, failure = curl.transfer_set { concurrency = usual_concurrency }
-  return set and setmetatable({ set = set, waiting = {}, lease = 0 }, Polling), failure
+  local set, failure = curl.transfer_set { concurrency = usual_concurrency, idle = idle_seconds }
+  return set and setmetatable({ set = set, waiting = {}, lease = 0, calls = 0 }, Polling), failure
 end
 
 --- Steps a fleet's transfer set once, and lets the worker go on meanwhile.
@@ -126,11 +131,26 @@ local function guard(self, transfer)
   return setmetatable(armed, { __gc = collected })
 end
 
+--- Steps once more when no call came for as long as connections are kept: then the set closes them.
+local function step_when_idle(self)
+  if not self.has_timer then
+    local calls = self.calls
+    self.has_timer = ngx.timer.at(idle_seconds + 1, function(is_premature)
+      self.has_timer = false
+      if self.calls ~= calls then
+        step_when_idle(self)
+      elseif not is_premature and next(self.waiting) == nil then
+        self.set:step()
+      end
+    end)
+  end
+end
+
 --- Sends one attempt and waits for its end.
 function Polling:run(prepared, attempt)
   local own = self.set:add(prepared, attempt)
   local sleeper = { semaphore = assert(semaphore.new()), seen_at = core.clock() }
-  self.waiting[own] = sleeper
+  self.waiting[own], self.calls = sleeper, self.calls + 1
   local watch = guard(self, own) -- referenced by this light thread's stack alone
   while not own:is_finished() do
     sleeper.seen_at = core.clock()
@@ -143,6 +163,7 @@ function Polling:run(prepared, attempt)
   watch.transfer = nil
   self.waiting[own] = nil
   step_down(self, own)
+  step_when_idle(self)
   return own:result()
 end
 

@@ -39,7 +39,7 @@ local function reason_of(problem, has_begun)
   if problem == "closed" and ngx.worker.exiting() then
     return "WORKER_SHUTDOWN",
       "nginx ended the worker before the answer came: worker_shutdown_timeout"
-  elseif problem == "closed" and not has_begun then
+  elseif problem ~= "timeout" and not has_begun then
     return "HELPER_THREAD",
       "the helper thread took no further call: the worker has no descriptors left"
   end
