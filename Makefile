@@ -135,7 +135,7 @@ endif
 
 # ---- Tasks: first their packages (once), then a make that sees what has been installed -----------
 
-TASKS := demo test lint sanitize fuzz bench
+TASKS := demo test lint sanitize fuzz bench worlds windows-test
 
 $(TASKS): %: $(BUILD)/packages/%
 	@$(MAKE) --no-print-directory run-$@
@@ -170,6 +170,12 @@ run-sanitize:
 
 run-fuzz: headers
 	@CFLAGS="$(CPPFLAGS) $(CURL_CFLAGS)" LIBS="$(CURL_LIBS)" .ci/fuzz $(plain_sources)
+
+run-worlds:
+	@.ci/worlds
+
+run-windows-test: all
+	@.ci/windows-test
 
 run-bench: all
 	@.ci/with-lua lua5.4 spec/bench/run.sh
@@ -222,6 +228,8 @@ help:
 #: make lint             luacheck, clang-format, clang-tidy, cppcheck, compilers' warnings, stylua
 #: make sanitize         C tests and specs under ASan and UBSan, then under valgrind
 #: make fuzz             the parsers' fuzzers for FUZZ_SECONDS (10) each
+#: make worlds           Windows' compiler, libcurl with GnuTLS, other releases of Debian
+#: make windows-test     builds libcurl and Lua for Windows too, and runs specs in wine
 #: make bench            the figures of doc/performance.md
 #: make bench-fleet      those of a fleet
 #: make bench-machines   those of stores, and of a fleet over several machines

@@ -135,6 +135,21 @@ tally_count() {
   ' "$1"
 }
 
+# A part of a script that says how long it took. One that fails without having counted a failure is a
+# failure itself.
+# tally_part LABEL COMMAND...
+tally_part() {
+  local label=$1 before started=$SECONDS status=0
+  shift
+  before=$(tally_failures)
+  echo "--- $label"
+  "$@" </dev/null || status=$?
+  if [ "$status" != 0 ] && [ "$(tally_failures)" = "$before" ]; then
+    tally_add "$label" 0 1 "exit status $status"
+  fi
+  echo "    $label took $((SECONDS - started)) s"
+}
+
 # Ends a script: the closing line when it is the outermost, and a status that tells of failures.
 tally_end() {
   local passed failed

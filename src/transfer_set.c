@@ -36,8 +36,8 @@ struct transfer_set {
     struct connections connections;
     int in_flight_count;
     double idle_seconds; /* how long connections are kept when nothing is in flight */
-    double next_look;    /* on platform_clock: when to look after transfers, or to close connections */
-    bool has_news;       /* a transfer has finished since the last step and was not taken */
+    double next_look; /* on platform_clock: when to look after transfers, or to close connections */
+    bool has_news;    /* a transfer has finished since the last step and was not taken */
     long process_id;
 };
 

@@ -50,6 +50,10 @@ int stat(const char *path, struct stat *status) {
     char room[4096];
     return NEXT(stat)(moved(path, room), status);
 }
+int lstat(const char *path, struct stat *status) {
+    char room[4096];
+    return NEXT(lstat)(moved(path, room), status);
+}
 DIR *opendir(const char *path) {
     char room[4096];
     return NEXT(opendir)(moved(path, room));
