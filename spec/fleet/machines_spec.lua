@@ -27,10 +27,16 @@ local tenants = {}
 for number = 1, given.count do
   tenants[number] = ("tenant-%d.example"):format(number)
 end
-local state = assert(require "autopilot.fleet.shared_state" {
-  path = given.database, subject = "sync", host = given.url, resume_within = 3600,
-  cooldown = 600, cooldown_margin = 10, now = now, clock = core.clock, lease = given.lease,
-})
+local state, message
+for _ = 1, 100 do -- the database may be restarting
+  state, message = require "autopilot.fleet.shared_state" {
+    path = given.database, subject = "sync", host = given.url, resume_within = 3600,
+    cooldown = 600, cooldown_margin = 10, now = now, clock = core.clock, lease = given.lease,
+  }
+  if state then break end
+  core.sleep(0.1)
+end
+assert(state, message)
 local fleet = assert(autopilot.fleet {
   tenants = tenants, state = state, concurrency = 8, now = now,
   client = {
