@@ -227,10 +227,10 @@ build = {
           -- Behind the others: the helper thread for event loops. Older C libraries keep threads in
           -- a library of their own.
           sources = {
-            [25] = "src/lua_transfer_thread.c",
-            [26] = "src/transfer_jobs.c",
-            [27] = "src/transfer_thread.c",
-            [28] = "src/wake_socket.c",
+            [22] = "src/lua_transfer_thread.c",
+            [23] = "src/transfer_jobs.c",
+            [24] = "src/transfer_thread.c",
+            [25] = "src/wake_socket.c",
           },
           libraries = { "curl", "pthread" },
         },
