@@ -110,6 +110,7 @@ static void watch(struct curl_waitfd *watched, int descriptor) {
     watched->revents = 0;
 }
 
+/* Any descriptor will do. */
 static void take_spare(struct transfer_thread *thread) {
     if (thread->spare < 0) {
         thread->spare = fcntl(thread->wake.listener, F_DUPFD_CLOEXEC, 0);

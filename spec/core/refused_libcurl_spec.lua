@@ -47,8 +47,8 @@ describe("a libcurl", function()
   end)
 
   it("whose OpenSSL is hidden by an older one of the program is refused, with the cure", function()
-    local sentence = "this program contains an OpenSSL that takes the place of libcurl's newer one, "
-      .. "so TLS fails: build it with that shared OpenSSL, "
+    local sentence = "this program contains an OpenSSL that takes the place of libcurl's newer "
+      .. "one, so TLS fails: build it with that shared OpenSSL, "
       .. "or use a libcurl with GnuTLS (libcurl4-gnutls-dev)\n"
     assert.equal(sentence, load_with("8.0.0", "OpenSSL/not available"))
   end)

@@ -89,7 +89,7 @@ describe_http2("answers over HTTP/2 that come when libcurl is to look at all tra
   -- As it is while a transfer has no connection. libcurl before 8.18 may forget then that a transfer is to be
   -- called again, and would call it only when the time to connect is over.
   it("are all handed out", function()
-    local rounds, concurrency, seconds_until_look = 10, 8, 0.11
+    local rounds, at_once, seconds_until_look = 10, 8, 0.11
     local requests, limit = {}, 100 * hostile.patience
     local server = hostile.listen(wire.http2(function(session)
       while true do
@@ -97,7 +97,7 @@ describe_http2("answers over HTTP/2 that come when libcurl is to look at all tra
         table.insert(requests, { session = session, stream = stream })
       end
     end))
-    local set = core.transfer_set { concurrency = concurrency }
+    local set = core.transfer_set { concurrency = at_once }
     local request = core.request {
       method = "POST",
       url = server:url("", "https"),
@@ -108,11 +108,11 @@ describe_http2("answers over HTTP/2 that come when libcurl is to look at all tra
       set:step(0.001)
     end
     for _ = 1, rounds do
-      for _ = 1, concurrency do
+      for _ = 1, at_once do
         set:add(request, { connect = limit, total = limit })
       end
       hostile.until_true(function()
-        return #requests == concurrency
+        return #requests == at_once
       end, step)
       socket.sleep(seconds_until_look)
       for _, one in ipairs(requests) do
@@ -124,7 +124,7 @@ describe_http2("answers over HTTP/2 that come when libcurl is to look at all tra
         while set:take() do
           answered = answered + 1
         end
-        return answered == concurrency
+        return answered == at_once
       end, step)
     end
     set:close()

@@ -30,6 +30,8 @@ describe("autopilot.openresty", function()
         end)
 
         it("answers each of 200 light threads with its own answer, all at once", function()
+          local worker = world.server:workers()[1]
+          local before = world.server.resident(worker)
           local result = world:run("many", "token=answer-0.5&count=200")
           assert.same({ started = 200, wrong = 0, others = {} }, {
             started = result.started,
@@ -38,6 +40,8 @@ describe("autopilot.openresty", function()
           })
           -- One after the other would take 100 s.
           assert.is_true(result.elapsed < 5 * nginx_world.patience / 20, result.elapsed)
+          local growth = world.server.resident(worker) - before -- MiB; a TLS connection needs some 60 KiB
+          assert.is_true(growth <= (http_version == "2" and 10 or 20), growth)
           local counts = world.upstream:counts()
           assert.equal(0, counts[http_version == "2" and "http1" or "http2"])
         end)

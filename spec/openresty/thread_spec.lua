@@ -143,7 +143,7 @@ describe("in OpenResty, the helper thread's driver", function()
     world.threads[2].is_killed = true
     world:run(1)
     behaviour.refused = nil
-    world:run(0.06)
+    world:run(0.11)
     assert.same({ 1, 3, 4, 5 }, served)
   end)
 

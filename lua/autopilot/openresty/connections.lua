@@ -12,8 +12,9 @@ Connections.__index = Connections
 
 local pool_size, idle_milliseconds = 64, 30000
 
--- Seconds between two tries of the call whose turn it is: others than this module's may give connections back.
-local pause = 0.05
+-- Seconds between two tries of the call whose turn it is. It is woken when a call ends, but other uses of nginx
+-- free connections too.
+local pause = 0.1
 
 -- Seconds. A call that did not wake for so long was killed, and has lost its turn.
 local patience = 5 * pause
@@ -61,7 +62,7 @@ local function leave(self, own)
   wake_first(self)
 end
 
---- Connects, waiting for a free connection for so many seconds.
+--- Connects, waiting for a free connection for so many seconds. `problem` has a meaning without a socket only.
 ---@param seconds number
 ---@param answer_seconds number how long a read of the socket may take
 ---@return any? socket
