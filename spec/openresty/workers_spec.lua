@@ -47,15 +47,15 @@ describe("autopilot.openresty", function()
       local world = openresty_world.start { connections = 64 }
       local result = world:run("many", "token=answer-0.2&count=200")
       assert.same({ 200, 0, {} }, { result.started, result.wrong, result.others })
-      result = world:run("many", "token=stall&count=100&total=0.5")
-      local unsent = 0
+      result = world:run("many", "token=stall&count=50&total=3&late=50")
+      local unsent, explained = 0, 0
       for _, other in ipairs(result.others) do
-        local is_unsent = other.outcome == "unreachable" and other.name == "WORKER_CONNECTION"
-        assert.equal(is_unsent and "no" or "unknown", other.delivered)
-        unsent = unsent + (is_unsent and 1 or 0)
+        unsent = unsent + (other.delivered == "no" and 1 or 0)
+        explained = explained + (other.name == "WORKER_CONNECTION" and 1 or 0)
       end
-      assert.is_true(unsent > 0 and #result.others == 100, unsent)
-      assert.equal(300 - unsent, world.upstream:counts().requests)
+      assert.equal(100, #result.others)
+      assert.is_true(explained > 0 and explained <= unsent, explained)
+      assert.is_true(world.upstream:counts().requests <= 300 - unsent)
       assert.equal(30, world:run("many", "token=answer-0&count=30").started)
       local complaints = world.server:complaints { "worker_connections are not enough" }
       world:stop()

@@ -105,6 +105,12 @@ function run.many()
   for index = 1, count do
     threads[index] = ngx.thread.spawn(sync, client, { client_request_id = "id-" .. index })
   end
+  if arguments.late then -- so many more calls, which have only half a second
+    local impatient = new_client(arguments.token, { timeout = { total = 0.5 } })
+    for index = count + 1, count + tonumber(arguments.late) do
+      threads[index] = ngx.thread.spawn(sync, impatient)
+    end
+  end
   for index, thread in ipairs(threads) do
     local _, answer = ngx.thread.wait(thread)
     if answer.outcome ~= "started" then
