@@ -19,7 +19,8 @@ local patience = (tonumber(os.getenv "DB_PATIENCE") or 60)
 -- $password; $as makes a command run as a user that is not root.
 local recipes = {
   PostgreSQL = {
-    program = 'ls -d "$(command -v postgres)" /usr/lib/postgresql/*/bin/postgres 2>/dev/null | tail -1',
+    program = [[
+      ls -d "$(command -v postgres)" /usr/lib/postgresql/*/bin/postgres 2>/dev/null | tail -1]],
     make = [[
       $as "${program%/*}/initdb" -D "$folder/data" -U tester -A scram-sha-256 \
         --pwfile="$folder/password" --no-sync -E UTF8 --locale=C]],

@@ -16,7 +16,8 @@ local World = {}
 World.__index = World
 
 --- Starts both. A configuration of its own takes the place of the example's.
----@param given { beside: ExampleWorld?, configuration: string?, tenants: string[], keep_fresh_every: number?, max_age: number?, environment: table?, service: table? }
+---@param given table configuration, tenants (a list), keep_fresh_every, max_age, environment, service; `beside`:
+--- another portal of the same service
 ---@return ExampleWorld
 function example_world.start(given)
   local service = given.beside and given.beside.service or emulated_service.start(given.service)

@@ -44,7 +44,8 @@ local now = "CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)"
 local tables = {
   autopilot_run_1 = "id BIGSERIAL PRIMARY KEY, subject TEXT NOT NULL UNIQUE, "
     .. "started_at DOUBLE PRECISION NOT NULL, finished_at DOUBLE PRECISION",
-  autopilot_worker_1 = "id TEXT PRIMARY KEY, run BIGINT NOT NULL, alive_until DOUBLE PRECISION NOT NULL",
+  autopilot_worker_1 = "id TEXT PRIMARY KEY, run BIGINT NOT NULL, "
+    .. "alive_until DOUBLE PRECISION NOT NULL",
   autopilot_part_1 = "run BIGINT NOT NULL, key TEXT NOT NULL, worker TEXT, "
     .. "asked_at DOUBLE PRECISION, is_ok BOOLEAN, report TEXT, PRIMARY KEY (key, run)",
   autopilot_tenant_1 = "key TEXT PRIMARY KEY, last_trigger DOUBLE PRECISION, "
@@ -369,7 +370,8 @@ local function join(self, opened, subject, resume_within)
   )
   -- The row is locked until the end of the transaction: one machine decides at a time.
   local found = run(
-    "SELECT id, {now} - started_at, {now} - finished_at FROM autopilot_run_1 WHERE subject = ? FOR UPDATE",
+    "SELECT id, {now} - started_at, {now} - finished_at FROM autopilot_run_1 "
+      .. "WHERE subject = ? FOR UPDATE",
     subject
   )[1]
   local id, age, ended_for = found[1], found[2], found[3]
@@ -378,14 +380,16 @@ local function join(self, opened, subject, resume_within)
     if ended_for and ended_for > latest_start or age > resume_within then
       run("DELETE FROM autopilot_part_1 WHERE run = CAST(? AS BIGINT)", id)
       run(
-        "UPDATE autopilot_run_1 SET started_at = {now}, finished_at = NULL WHERE id = CAST(? AS BIGINT)",
+        "UPDATE autopilot_run_1 SET started_at = {now}, finished_at = NULL "
+          .. "WHERE id = CAST(? AS BIGINT)",
         id
       )
       age = 0
     elseif not ended_for then
       -- Failures are tried again.
       run(
-        "UPDATE autopilot_part_1 SET report = NULL, worker = NULL WHERE run = CAST(? AS BIGINT) AND NOT is_ok",
+        "UPDATE autopilot_part_1 SET report = NULL, worker = NULL "
+          .. "WHERE run = CAST(? AS BIGINT) AND NOT is_ok",
         id
       )
     end

@@ -97,8 +97,7 @@ local function read_response(self, client, response, failure, sent)
   end
   -- Without a sign of Graph the date may be that of something in between.
   if date and (is_marked or (is_success and self.is_sync)) then
-    sent.earliest, sent.latest =
-      client.service_clock:observe(date, sent.elapsed, sent.received_at)
+    sent.earliest, sent.latest = client.service_clock:observe(date, sent.elapsed, sent.received_at)
   end
   return answer, is_success and response.body or nil
 end

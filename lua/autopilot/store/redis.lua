@@ -63,7 +63,7 @@ local function caller_in_nginx(client)
     if not reply then
       fail(message)
     end
-    return reply ~= ngx.null and reply or nil
+    return type(reply) ~= "userdata" and reply or nil -- ngx.null: there is none
   end
 end
 
@@ -154,10 +154,8 @@ function elsewhere.open(server)
   local has_socket, luasocket = pcall(require, "socket")
   local has_redis, library = pcall(require, "redis")
   if not (has_socket and has_redis) then
-    error(
-      "LuaSocket and redis-lua are missing: install lua-socket and lua-redis (Debian), or the rock redis-lua",
-      0
-    )
+    local missing = "LuaSocket and redis-lua are missing: install lua-socket and lua-redis "
+    error(missing .. "(Debian), or the rock redis-lua", 0)
   end
   local socket = assert(luasocket.tcp())
   socket:settimeout(Connection.patience)
