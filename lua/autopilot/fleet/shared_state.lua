@@ -188,8 +188,7 @@ local function ask_for(self, entries)
     if not holds_lease(self) then
       renew_lease(self, opened)
     end
-    local rows = database.run(opened, take, text, self.run_id, self.worker, self.run_id)
-    return rows
+    return (database.run(opened, take, text, self.run_id, self.worker, self.run_id))
   end)
   self.problem = message
   local found = {}
