@@ -38,10 +38,10 @@ describe("the option --store", function()
     local told = { started = 0, joined = 0 }
     for line in output:gmatch "[^\n]+" do
       local report = cjson.decode(line)
-      told[report.outcome] = told[report.outcome] + 1
+      told[report.outcome] = (told[report.outcome] or 0) + 1
       told.joined = told.joined + (report.joined and 1 or 0)
     end
-    assert.same({ started = 2, joined = 1 }, told)
+    assert.same({ started = 2, joined = 1 }, told, output)
     assert.equal(1, posts())
   end)
 

@@ -86,7 +86,10 @@ for _, kind in ipairs { "SQLite3", "PostgreSQL", "MySQL", "Redis" } do
           io.write(store:add(key .. number, tostring(number), 60) and number or "-", " ")
         end]]
       local lines = { "return {" }
-      for name, value in pairs(server:options()) do
+      -- All of them make SQLite's file at the same time.
+      for name, value in
+        pairs(server:options { database = kind == "SQLite3" and folder .. "/race.db" or nil })
+      do
         local form = type(value) == "number" and "%s = %d," or "%s = %q,"
         lines[#lines + 1] = form:format(name, value)
       end

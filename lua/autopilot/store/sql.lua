@@ -6,6 +6,7 @@
 
 local Connection = require "autopilot.store.connection"
 local contract = require "autopilot.store.contract"
+local core = require "autopilot.core"
 local database = require "autopilot.store.database"
 local options = require "autopilot.base.options"
 
@@ -114,7 +115,7 @@ local function prepare(opened, driver, sql)
   database.run(opened, sql.clean)
 end
 
-local function open(given, driver, sql)
+local function open_once(given, driver, sql)
   local opened = database.open(given)
   local is_ready, raised = pcall(prepare, opened, driver, sql)
   if not is_ready then
@@ -122,6 +123,21 @@ local function open(given, driver, sql)
     error(raised, 0)
   end
   return opened
+end
+
+--- Opens the database. Of several processes that make one SQLite file at the same time, SQLite refuses all but
+-- one at once, without waiting for the others.
+local function open(given, driver, sql)
+  local ends = core.clock() + Connection.patience
+  while true do
+    local is_open, opened = pcall(open_once, given, driver, sql)
+    if is_open then
+      return opened
+    elseif not tostring(opened):find("locked", 1, true) or core.clock() >= ends then
+      error(opened, 0)
+    end
+    core.sleep(0.02 * core.random())
+  end
 end
 
 -- ---- The methods of a store --------------------------------------------------------------------------
