@@ -34,6 +34,10 @@ local setups = {
   },
 }
 
+-- The connection of each statement that is alive. LuaDBI's statements use their connections when they are
+-- collected, but do not keep them from being collected before.
+local connections = setmetatable({}, { __mode = "k" })
+
 --- Raises LuaDBI's message without its own words around the database's.
 local function checked(result, message)
   if not result then
@@ -54,7 +58,7 @@ end
 ---@return integer count rows that were changed
 function database.run(self, sql, ...)
   local statement = self.prepared[sql] or checked(self.connection:prepare(sql))
-  self.prepared[sql] = statement
+  self.prepared[sql], connections[statement] = statement, self.connection
   checked(statement:execute(...))
   local rows = {}
   if sql:find "^SELECT" or sql:find "^WITH" or sql:find "^PRAGMA" then
