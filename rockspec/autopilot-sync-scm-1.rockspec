@@ -140,6 +140,7 @@ build = {
     ["autopilot.fleet.reports"] = "lua/autopilot/fleet/reports.lua",
     ["autopilot.fleet.results"] = "lua/autopilot/fleet/results.lua",
     ["autopilot.fleet.resume"] = "lua/autopilot/fleet/resume.lua",
+    ["autopilot.fleet.shared_run"] = "lua/autopilot/fleet/shared_run.lua",
     ["autopilot.fleet.shared_state"] = "lua/autopilot/fleet/shared_state.lua",
     ["autopilot.fleet.state"] = "lua/autopilot/fleet/state.lua",
     ["autopilot.fleet.tenant"] = "lua/autopilot/fleet/tenant.lua",

@@ -12,8 +12,8 @@
 local Connection = require "autopilot.store.connection"
 local core = require "autopilot.core"
 local database = require "autopilot.store.database"
-local json = require "autopilot.base.json"
 local noted = require "autopilot.fleet.noted"
+local shared_run = require "autopilot.fleet.shared_run"
 
 ---@class autopilot.fleet.SharedState: autopilot.fleet.State
 ---@field next_look number when tenants that are held elsewhere are looked at again, steady clock
@@ -29,92 +29,11 @@ local until_renewal, until_last = 1 / 5, 2 / 3
 -- Seconds between two looks at the tenants that other machines hold.
 local between_looks = 0.5
 
--- Seconds for which a run that has ended is kept: a machine that starts later than the others takes part in
--- what they did, and does not begin anew.
-local latest_start = 60
-
 -- Number of tenants that are taken with one statement, and of reports that are written with one.
 local batch = 64
 
 -- Seconds for which a report waits for others, at most.
 local longest_unwritten = 0.5
-
-local now = "CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)"
-
-local tables = {
-  autopilot_run_1 = "id BIGSERIAL PRIMARY KEY, subject TEXT NOT NULL UNIQUE, "
-    .. "started_at DOUBLE PRECISION NOT NULL, finished_at DOUBLE PRECISION",
-  autopilot_worker_1 = "id TEXT PRIMARY KEY, run BIGINT NOT NULL, "
-    .. "alive_until DOUBLE PRECISION NOT NULL",
-  autopilot_part_1 = "run BIGINT NOT NULL, key TEXT NOT NULL, worker TEXT, "
-    .. "asked_at DOUBLE PRECISION, is_ok BOOLEAN, report TEXT, PRIMARY KEY (key, run)",
-  autopilot_tenant_1 = "key TEXT PRIMARY KEY, last_trigger DOUBLE PRECISION, "
-    .. "cooldown_end DOUBLE PRECISION, outcome TEXT, noted_at DOUBLE PRECISION",
-}
-
-local function with_now(sql)
-  return (sql:gsub("{now}", now))
-end
-
--- A worker that is alive; `%s` is its id.
-local living = "SELECT 1 FROM autopilot_worker_1 WHERE id = %s AND alive_until > {now}"
-
--- `ANY` below, and the key before the run in the primary key, have PostgreSQL look keys up in the index: without
--- statistics of a new table it would read all rows of the run for each statement.
-
--- Takes tenants that nobody holds, and reads what is known of all that are given. The last SELECT sees the
--- tables as they were before: `asked_at` is then of an earlier holder.
-local take = with_now(([[WITH given AS (
-    SELECT DISTINCT value AS key FROM json_array_elements_text(CAST(? AS json))
-  ), taken AS (
-    INSERT INTO autopilot_part_1 AS part (run, key, worker, asked_at)
-    SELECT CAST(? AS BIGINT), key, ?, {now} FROM given ORDER BY key
-    ON CONFLICT (run, key) DO UPDATE
-      SET worker = excluded.worker, asked_at = coalesce(part.asked_at, excluded.asked_at)
-      WHERE part.report IS NULL
-        AND (part.worker IS NULL OR part.worker = excluded.worker OR NOT EXISTS (%s))
-    RETURNING key
-  )
-  SELECT given.key, taken.key IS NOT NULL, {now} - part.asked_at, part.report,
-    tenant.cooldown_end - {now}
-  FROM given
-  LEFT JOIN taken ON taken.key = given.key
-  LEFT JOIN autopilot_part_1 part ON part.key = given.key AND part.run = CAST(? AS BIGINT)
-    AND part.key = ANY(ARRAY(SELECT key FROM given))
-  LEFT JOIN autopilot_tenant_1 tenant ON tenant.key = given.key
-    AND tenant.key = ANY(ARRAY(SELECT key FROM given))]]):format(living:format "part.worker"))
-
--- Writes reports of tenants that this machine still holds, and what is known of them for all runs.
-local write = with_now [[WITH given AS (
-    SELECT * FROM json_to_recordset(CAST(? AS json)) AS given(
-      key TEXT, worker TEXT, is_ok BOOLEAN, report TEXT, is_released BOOLEAN, is_refused BOOLEAN,
-      last_trigger DOUBLE PRECISION, cooldown DOUBLE PRECISION, outcome TEXT)
-  ), written AS (
-    UPDATE autopilot_part_1 AS part SET
-      is_ok = given.is_ok,
-      report = CASE WHEN given.is_released THEN NULL ELSE given.report END,
-      worker = CASE WHEN given.is_released THEN NULL ELSE part.worker END,
-      asked_at = CASE WHEN given.is_refused THEN NULL ELSE part.asked_at END
-    FROM given
-    WHERE part.run = CAST(? AS BIGINT) AND part.key = ANY(ARRAY(SELECT key FROM given))
-      AND part.key = given.key AND part.worker = given.worker
-    RETURNING part.key
-  ), known AS (
-    INSERT INTO autopilot_tenant_1 AS tenant (key, last_trigger, cooldown_end, outcome, noted_at)
-    SELECT key, last_trigger, {now} + cooldown, outcome, {now} FROM given ORDER BY key
-    ON CONFLICT (key) DO UPDATE SET
-      last_trigger = greatest(excluded.last_trigger, tenant.last_trigger),
-      cooldown_end = greatest(excluded.cooldown_end, tenant.cooldown_end),
-      outcome = excluded.outcome,
-      noted_at = excluded.noted_at
-    RETURNING key
-  )
-  SELECT (SELECT count(*) FROM written), (SELECT count(*) FROM known)]]
-
-local renew = with_now [[UPDATE autopilot_worker_1
-  SET alive_until = {now} + CAST(? AS DOUBLE PRECISION) WHERE id = ? AND alive_until > {now}]]
-local enlist = with_now [[INSERT INTO autopilot_worker_1 (id, run, alive_until)
-  VALUES (?, CAST(? AS BIGINT), {now} + CAST(? AS DOUBLE PRECISION))]]
 
 -- ---- The lease ---------------------------------------------------------------------------------------
 
@@ -127,15 +46,12 @@ end
 -- machine's by now.
 local function renew_lease(self, opened)
   local asked_at = self.clock()
-  local _, count = database.run(opened, renew, self.lease, self.worker)
-  if count == 0 then
+  if not shared_run.renew(opened, self.worker, self.lease) then
     self.worker = core.uuid()
-    database.run(opened, enlist, self.worker, self.run_id, self.lease)
+    shared_run.enlist(opened, self.run_id, self.worker, self.lease)
   end
   self.renewed_at = asked_at
-  local sql = "SELECT count(*) FROM autopilot_part_1 WHERE run = CAST(? AS BIGINT) "
-    .. "AND report IS NOT NULL AND worker <> ?"
-  self.elsewhere = database.run(opened, sql, self.run_id, self.worker)[1][1]
+  self.elsewhere = shared_run.count_elsewhere(opened, self.run_id, self.worker)
   return true
 end
 
@@ -147,9 +63,9 @@ function SharedState:flush()
   if #waiting == 0 then
     return true
   end
-  local text = json.encode(waiting)
   local done, message = self.connection:call(function(opened)
-    return database.run(opened, write, text, self.run_id) ~= nil
+    shared_run.write(opened, self.run_id, waiting)
+    return true
   end)
   if done then
     self.waiting, self.lost = {}, nil
@@ -183,28 +99,24 @@ local function ask_for(self, entries)
   for index, entry in ipairs(entries) do
     keys[index] = self.prefix .. entry.key:lower()
   end
-  local text = json.encode(keys)
-  local rows, message = self.connection:call(function(opened)
+  local parts, message = self.connection:call(function(opened)
     if not holds_lease(self) then
       renew_lease(self, opened)
     end
-    return (database.run(opened, take, text, self.run_id, self.worker, self.run_id))
+    return shared_run.take(opened, self.run_id, self.worker, keys)
   end)
   self.problem = message
-  local found = {}
-  for _, row in ipairs(rows or {}) do
-    found[row[1]] = row
-  end
   local read_at = self.now()
   for index, entry in ipairs(entries) do
-    local row, key = found[keys[index]], keys[index]
-    local is_known = row and row[4] ~= nil
-    if row and (row[2] or is_known) and not self.held[key] then
+    local key = keys[index]
+    local part = parts and parts[key]
+    if part and (part.is_ours or part.report) and not self.held[key] then
+      local left = part.cooldown_left or 0
       self.held[key] = {
         worker = self.worker,
-        asked_at = not is_known and row[3] and read_at - row[3] or nil,
-        report = row[4],
-        cooldown_end = row[5] and row[5] > 0 and read_at + row[5] or nil,
+        asked_at = not part.report and part.asked_for and read_at - part.asked_for or nil,
+        report = part.report,
+        cooldown_end = left > 0 and read_at + left or nil,
       }
       table.insert(self.ready, entry)
     else
@@ -324,10 +236,9 @@ end
 function SharedState:finish()
   local done, message = self:flush()
   if done then
-    local sql =
-      with_now "UPDATE autopilot_run_1 SET finished_at = {now} WHERE id = CAST(? AS BIGINT)"
     done, message = self.connection:call(function(opened)
-      return database.run(opened, sql, self.run_id) ~= nil
+      shared_run.finish(opened, self.run_id)
+      return true
     end)
   end
   self.lost = not done and message or nil
@@ -338,68 +249,13 @@ end
 function SharedState:close()
   self:flush()
   self.connection:call(function(opened)
-    return database.run(opened, "DELETE FROM autopilot_worker_1 WHERE id = ?", self.worker) ~= nil
+    shared_run.dismiss(opened, self.worker)
+    return true
   end)
   self.connection:shut()
 end
 
 SharedState.__close = SharedState.close
-
---- Makes the tables that are missing.
-local function make_tables(opened)
-  for name, columns in pairs(tables) do
-    local exists = ("SELECT 1 FROM %s WHERE 1 = 0"):format(name)
-    if not pcall(database.run, opened, exists) then
-      -- Where another machine has made it by now, this fails, or does nothing.
-      pcall(database.run, opened, ("CREATE TABLE IF NOT EXISTS %s (%s)"):format(name, columns))
-      database.run(opened, exists)
-    end
-  end
-end
-
---- Joins the run of that subject, takes it up where nobody works on it, or begins it anew.
-local function join(self, opened, subject, resume_within)
-  local function run(sql, ...)
-    return database.run(opened, with_now(sql), ...)
-  end
-  run "DELETE FROM autopilot_worker_1 WHERE alive_until <= {now}"
-  run(
-    "INSERT INTO autopilot_run_1 (subject, started_at) VALUES (?, {now}) ON CONFLICT DO NOTHING",
-    subject
-  )
-  -- The row is locked until the end of the transaction: one machine decides at a time.
-  local found = run(
-    "SELECT id, {now} - started_at, {now} - finished_at FROM autopilot_run_1 "
-      .. "WHERE subject = ? FOR UPDATE",
-    subject
-  )[1]
-  local id, age, ended_for = found[1], found[2], found[3]
-  local workers = run("SELECT id FROM autopilot_worker_1 WHERE run = CAST(? AS BIGINT)", id)
-  if #workers == 0 then
-    if ended_for and ended_for > latest_start or age > resume_within then
-      run("DELETE FROM autopilot_part_1 WHERE run = CAST(? AS BIGINT)", id)
-      run(
-        "UPDATE autopilot_run_1 SET started_at = {now}, finished_at = NULL "
-          .. "WHERE id = CAST(? AS BIGINT)",
-        id
-      )
-      age = 0
-    elseif not ended_for then
-      -- Failures are tried again.
-      run(
-        "UPDATE autopilot_part_1 SET report = NULL, worker = NULL "
-          .. "WHERE run = CAST(? AS BIGINT) AND NOT is_ok",
-        id
-      )
-    end
-  end
-  run(enlist, self.worker, id, self.lease)
-  local done = run(
-    "SELECT count(*) FROM autopilot_part_1 WHERE run = CAST(? AS BIGINT) AND report IS NOT NULL",
-    id
-  )
-  self.run_id, self.started_at, self.done_before = id, self.now() - age, done[1][1]
-end
 
 --- Opens the database and joins the run with that subject.
 ---@param given table see `autopilot.fleet.StateOptions`, checked, with `path` a `postgresql://` address; `lease`: seconds, for tests
@@ -430,16 +286,16 @@ return function(given)
     secrets = database.secrets(options),
   }
   local asked_at = self.clock()
-  local done, message = self.connection:call(function(opened)
-    make_tables(opened)
-    database.run(opened, "BEGIN")
-    join(self, opened, given.host .. "\n" .. given.subject, given.resume_within)
-    database.run(opened, "COMMIT")
-    return true
+  local subject = given.host .. "\n" .. given.subject
+  local joined, message = self.connection:call(function(opened)
+    return {
+      shared_run.join(opened, subject, given.resume_within, self.worker, self.lease),
+    }
   end)
-  if not done then
+  if not joined then
     return nil, "the state: " .. message
   end
+  self.run_id, self.started_at, self.done_before = joined[1], self.now() - joined[2], joined[3]
   self.renewed_at = asked_at
   return self
 end

@@ -1,0 +1,225 @@
+--- What is said to PostgreSQL about a run of a fleet that several machines share.
+--
+-- Tables: a run has a subject, which is unique, and its beginning and end. A worker is a machine that works on
+-- a run, with the end of its lease. A part is a tenant in a run: the worker that holds it, when it was taken
+-- first, and its report. A tenant outlives runs. The number in each table's name changes with its form.
+--
+-- Times are by the database's clock, in Unix seconds. Functions get an open `autopilot.store.Database`, and
+-- raise where a statement fails.
+
+local database = require "autopilot.store.database"
+local json = require "autopilot.base.json"
+
+---@class autopilot.fleet.Part what is known of a tenant in a run
+---@field is_ours boolean the worker that asked holds it
+---@field asked_for number? seconds since it was taken first, by this worker before or by another; nil: just now
+---@field report string? it is done
+---@field cooldown_left number? seconds; nil or below 0: it has ended
+
+local shared_run = {}
+
+-- Seconds for which a run that has ended is kept: a machine that starts later than the others takes part in
+-- what they did, and does not begin anew.
+local latest_start = 60
+
+local now = "CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)"
+
+local tables = {
+  autopilot_run_1 = "id BIGSERIAL PRIMARY KEY, subject TEXT NOT NULL UNIQUE, "
+    .. "started_at DOUBLE PRECISION NOT NULL, finished_at DOUBLE PRECISION",
+  autopilot_worker_1 = "id TEXT PRIMARY KEY, run BIGINT NOT NULL, "
+    .. "alive_until DOUBLE PRECISION NOT NULL",
+  autopilot_part_1 = "run BIGINT NOT NULL, key TEXT NOT NULL, worker TEXT, "
+    .. "asked_at DOUBLE PRECISION, is_ok BOOLEAN, report TEXT, PRIMARY KEY (key, run)",
+  autopilot_tenant_1 = "key TEXT PRIMARY KEY, last_trigger DOUBLE PRECISION, "
+    .. "cooldown_end DOUBLE PRECISION, outcome TEXT, noted_at DOUBLE PRECISION",
+}
+
+local function with_now(sql)
+  return (sql:gsub("{now}", now))
+end
+
+-- A worker that is alive; `%s` is its id.
+local living = "SELECT 1 FROM autopilot_worker_1 WHERE id = %s AND alive_until > {now}"
+
+-- `ANY` below, and the key before the run in the primary key, have PostgreSQL look keys up in the index: without
+-- statistics of a new table it would read all rows of the run for each statement.
+
+-- Takes tenants that nobody holds, and reads what is known of all that are given. The last SELECT sees the
+-- tables as they were before: `asked_at` is then of an earlier holder.
+local take = with_now(([[WITH given AS (
+    SELECT DISTINCT value AS key FROM json_array_elements_text(CAST(? AS json))
+  ), taken AS (
+    INSERT INTO autopilot_part_1 AS part (run, key, worker, asked_at)
+    SELECT CAST(? AS BIGINT), key, ?, {now} FROM given ORDER BY key
+    ON CONFLICT (run, key) DO UPDATE
+      SET worker = excluded.worker, asked_at = coalesce(part.asked_at, excluded.asked_at)
+      WHERE part.report IS NULL
+        AND (part.worker IS NULL OR part.worker = excluded.worker OR NOT EXISTS (%s))
+    RETURNING key
+  )
+  SELECT given.key, taken.key IS NOT NULL, {now} - part.asked_at, part.report,
+    tenant.cooldown_end - {now}
+  FROM given
+  LEFT JOIN taken ON taken.key = given.key
+  LEFT JOIN autopilot_part_1 part ON part.key = given.key AND part.run = CAST(? AS BIGINT)
+    AND part.key = ANY(ARRAY(SELECT key FROM given))
+  LEFT JOIN autopilot_tenant_1 tenant ON tenant.key = given.key
+    AND tenant.key = ANY(ARRAY(SELECT key FROM given))]]):format(living:format "part.worker"))
+
+-- Writes reports of tenants that this machine still holds, and what is known of them for all runs.
+local write = with_now [[WITH given AS (
+    SELECT * FROM json_to_recordset(CAST(? AS json)) AS given(
+      key TEXT, worker TEXT, is_ok BOOLEAN, report TEXT, is_released BOOLEAN, is_refused BOOLEAN,
+      last_trigger DOUBLE PRECISION, cooldown DOUBLE PRECISION, outcome TEXT)
+  ), written AS (
+    UPDATE autopilot_part_1 AS part SET
+      is_ok = given.is_ok,
+      report = CASE WHEN given.is_released THEN NULL ELSE given.report END,
+      worker = CASE WHEN given.is_released THEN NULL ELSE part.worker END,
+      asked_at = CASE WHEN given.is_refused THEN NULL ELSE part.asked_at END
+    FROM given
+    WHERE part.run = CAST(? AS BIGINT) AND part.key = ANY(ARRAY(SELECT key FROM given))
+      AND part.key = given.key AND part.worker = given.worker
+    RETURNING part.key
+  ), known AS (
+    INSERT INTO autopilot_tenant_1 AS tenant (key, last_trigger, cooldown_end, outcome, noted_at)
+    SELECT key, last_trigger, {now} + cooldown, outcome, {now} FROM given ORDER BY key
+    ON CONFLICT (key) DO UPDATE SET
+      last_trigger = greatest(excluded.last_trigger, tenant.last_trigger),
+      cooldown_end = greatest(excluded.cooldown_end, tenant.cooldown_end),
+      outcome = excluded.outcome,
+      noted_at = excluded.noted_at
+    RETURNING key
+  )
+  SELECT (SELECT count(*) FROM written), (SELECT count(*) FROM known)]]
+
+local renew = with_now [[UPDATE autopilot_worker_1
+  SET alive_until = {now} + CAST(? AS DOUBLE PRECISION) WHERE id = ? AND alive_until > {now}]]
+local enlist = with_now [[INSERT INTO autopilot_worker_1 (id, run, alive_until)
+  VALUES (?, CAST(? AS BIGINT), {now} + CAST(? AS DOUBLE PRECISION))]]
+
+--- Takes tenants that no living worker holds, and reads what is known of all that are given.
+---@param keys string[]
+---@return table<string, autopilot.fleet.Part> by key
+function shared_run.take(opened, id, worker, keys)
+  local parts = {}
+  for _, row in ipairs((database.run(opened, take, json.encode(keys), id, worker, id))) do
+    parts[row[1]] =
+      { is_ours = row[2], asked_for = row[3], report = row[4], cooldown_left = row[5] }
+  end
+  return parts
+end
+
+--- Writes reports of tenants that their workers still hold.
+---@param reports table[] `{ key =, worker =, is_ok =, report =, is_released =, is_refused =, last_trigger =, cooldown =, outcome = }`
+function shared_run.write(opened, id, reports)
+  database.run(opened, write, json.encode(reports), id)
+end
+
+--- Renews a worker's lease.
+---@param seconds number
+---@return boolean? is_renewed false: it had ended
+function shared_run.renew(opened, worker, seconds)
+  local _, count = database.run(opened, renew, seconds, worker)
+  return count > 0
+end
+
+--- Adds a worker to the run.
+function shared_run.enlist(opened, id, worker, seconds)
+  database.run(opened, enlist, worker, id, seconds)
+end
+
+--- Ends a worker's lease, and with it its hold of tenants without a report.
+function shared_run.dismiss(opened, worker)
+  database.run(opened, "DELETE FROM autopilot_worker_1 WHERE id = ?", worker)
+end
+
+--- How many tenants other workers have reported.
+---@return integer
+function shared_run.count_elsewhere(opened, id, worker)
+  local sql = "SELECT count(*) FROM autopilot_part_1 WHERE run = CAST(? AS BIGINT) "
+    .. "AND report IS NOT NULL AND worker <> ?"
+  return database.run(opened, sql, id, worker)[1][1]
+end
+
+--- Notes that the run has come to its end.
+function shared_run.finish(opened, id)
+  local sql = "UPDATE autopilot_run_1 SET finished_at = {now} WHERE id = CAST(? AS BIGINT)"
+  database.run(opened, with_now(sql), id)
+end
+
+--- Makes the tables that are missing.
+local function make_tables(opened)
+  for name, columns in pairs(tables) do
+    local exists = ("SELECT 1 FROM %s WHERE 1 = 0"):format(name)
+    if not pcall(database.run, opened, exists) then
+      -- Where another machine has made it by now, this fails, or does nothing.
+      pcall(database.run, opened, ("CREATE TABLE IF NOT EXISTS %s (%s)"):format(name, columns))
+      database.run(opened, exists)
+    end
+  end
+end
+
+--- Joins the run of that subject, takes it up where no worker is left, or begins it anew.
+local function join(opened, subject, resume_within)
+  local function run(sql, ...)
+    return database.run(opened, with_now(sql), ...)
+  end
+  run "DELETE FROM autopilot_worker_1 WHERE alive_until <= {now}"
+  run(
+    "INSERT INTO autopilot_run_1 (subject, started_at) VALUES (?, {now}) ON CONFLICT DO NOTHING",
+    subject
+  )
+  -- The row is locked until the end of the transaction: one machine decides at a time.
+  local found = run(
+    "SELECT id, {now} - started_at, {now} - finished_at FROM autopilot_run_1 "
+      .. "WHERE subject = ? FOR UPDATE",
+    subject
+  )[1]
+  local id, age, ended_for = found[1], found[2], found[3]
+  local workers = run("SELECT id FROM autopilot_worker_1 WHERE run = CAST(? AS BIGINT)", id)
+  if #workers == 0 then
+    if ended_for and ended_for > latest_start or age > resume_within then
+      run("DELETE FROM autopilot_part_1 WHERE run = CAST(? AS BIGINT)", id)
+      run(
+        "UPDATE autopilot_run_1 SET started_at = {now}, finished_at = NULL "
+          .. "WHERE id = CAST(? AS BIGINT)",
+        id
+      )
+      age = 0
+    elseif not ended_for then
+      -- Failures are tried again.
+      run(
+        "UPDATE autopilot_part_1 SET report = NULL, worker = NULL "
+          .. "WHERE run = CAST(? AS BIGINT) AND NOT is_ok",
+        id
+      )
+    end
+  end
+  local done = run(
+    "SELECT count(*) FROM autopilot_part_1 WHERE run = CAST(? AS BIGINT) AND report IS NOT NULL",
+    id
+  )
+  return id, age, done[1][1]
+end
+
+--- Joins the run of that subject: as a worker of one that is under way, or has just ended, or did not come to its
+-- end; else of a new one.
+---@param subject string
+---@param resume_within number seconds after its beginning in which a run is taken up that did not come to its end
+---@param worker string
+---@param seconds number of its lease
+---@return integer id
+---@return number age seconds since the run began
+---@return integer done tenants with a report
+function shared_run.join(opened, subject, resume_within, worker, seconds)
+  make_tables(opened)
+  database.run(opened, "BEGIN")
+  local id, age, done = join(opened, subject, resume_within)
+  shared_run.enlist(opened, id, worker, seconds)
+  database.run(opened, "COMMIT")
+  return id, age, done
+end
+
+return shared_run
