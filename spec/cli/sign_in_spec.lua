@@ -383,31 +383,3 @@ describe("a sign-in that cannot be tried", function()
     )
   end)
 end)
-
-describe("a tenant that is not that of the token", function()
-  local client_of = require "autopilot.cli.client"
-
-  it("is told with who named it and how that is mended, in 5", function()
-    local sentence = "The tenant was named by %s: %s, or sign in to that tenant."
-    for origin, cure in pairs {
-      ["--tenant"] = "name the one of the token",
-      AZURE_TENANT_ID = "unset it",
-    } do
-      local told
-      local report =
-        { ok = false, outcome = "token_error", error = { code = "TenantMismatch" }, hint = "x" }
-      local code = client_of.finish(report, {}, {
-        find = function()
-          return "contoso", origin
-        end,
-        output = {
-          report = function(_, given)
-            told = given.hint
-          end,
-        },
-      })
-      assert.equal(5, code)
-      assert.equal(sentence:format(origin, cure), told)
-    end
-  end)
-end)

@@ -1,9 +1,13 @@
--- `autopilot-sync fleet`: the exit code after SIGINT and SIGTERM.
+-- `autopilot-sync fleet` that SIGINT or SIGTERM ends: what it reports, and its exit code.
 
+local command = require "support.command"
 local fleet_command = require "support.fleet_command"
 
+local new_world, run, names = fleet_command.world, fleet_command.run, fleet_command.names
+local reports_of, syncs_of = fleet_command.reports, fleet_command.syncs
+
 describe("autopilot-sync fleet that is interrupted", function()
-  local function run(by_the_system)
+  local function interrupted(by_the_system)
     local world = fleet_command.world()
     local looks = 0
     world.was_interrupted = function()
@@ -14,13 +18,67 @@ describe("autopilot-sync fleet that is interrupted", function()
   end
 
   it("by its user ends as a shell says of Ctrl-C", function()
-    assert.equal(130, run(false).code)
+    assert.equal(130, interrupted(false).code)
   end)
 
   it("by the system ends as a shell says of SIGTERM, and no less truthfully", function()
-    local ran = run(true)
+    local ran = interrupted(true)
     assert.equal(143, ran.code)
     assert.matches("interrupted: what was sent is awaited", ran.err)
     assert.matches("started +%d+\n", ran.out)
+  end)
+end)
+
+describe("autopilot-sync fleet that is interrupted in the middle of a list", function()
+  local world, service
+
+  before_each(function()
+    world, service = new_world()
+    local count = 0
+    world.was_interrupted = function()
+      count = count + 1
+      return count > 3
+    end
+  end)
+
+  it("reports the rest of its list too, for which nothing was sent", function()
+    local ran = run("--concurrency 1 --json", names(20), world)
+    assert.equal(130, ran.code)
+    assert.matches("interrupted: the other tenants are reported as cancelled", ran.err)
+    local reports, order = reports_of(ran)
+    assert.equal(20, #order)
+    local syncs, started = syncs_of(service), 0
+    for tenant, report in pairs(reports) do
+      assert.equal(syncs[tenant] ~= nil, report.ok)
+      assert.equal(report.ok and "yes" or "no", report.delivered)
+      assert.equal(report.ok and "started" or "cancelled", report.outcome)
+      started = started + (report.ok and 1 or 0)
+    end
+    assert.is_true(started >= 1 and started < 20)
+  end)
+
+  it("counts the rest in the table that it ends with", function()
+    local ran = run("--concurrency 1", names(20), world)
+    assert.matches(
+      "^cancelled: %d+ tenants were not begun with, and nothing was sent\n\n"
+        .. ".*cancelled +%d+\n.*in all +20  in [^\n]*\n$",
+      ran.out
+    )
+  end)
+
+  it("does not wait for the rest of a list that comes through a pipe", function()
+    local lines = names(20)
+    world.stdin = {
+      read = function()
+        local text = lines
+        lines = nil
+        return text
+      end,
+    }
+    local ran = command.run("fleet - --concurrency 1 --json", world)
+    assert.equal(130, ran.code)
+    assert.matches("interrupted: tenants without a report were not begun with", ran.err)
+    local _, order = reports_of(ran)
+    assert.is_true(#order < 20)
   end)
 end)

@@ -338,60 +338,6 @@ describe("autopilot-sync fleet", function()
     assert.is_true(longest > 0.1 and longest <= 0.2)
   end)
 
-  describe("that is interrupted", function()
-    local world, service
-
-    before_each(function()
-      world, service = new_world()
-      local count = 0
-      world.was_interrupted = function()
-        count = count + 1
-        return count > 3
-      end
-    end)
-
-    it("reports the rest of its list too, for which nothing was sent", function()
-      local ran = run("--concurrency 1 --json", names(20), world)
-      assert.equal(130, ran.code)
-      assert.matches("interrupted: the other tenants are reported as cancelled", ran.err)
-      local reports, order = reports_of(ran)
-      assert.equal(20, #order)
-      local syncs, started = syncs_of(service), 0
-      for tenant, report in pairs(reports) do
-        assert.equal(syncs[tenant] ~= nil, report.ok)
-        assert.equal(report.ok and "yes" or "no", report.delivered)
-        assert.equal(report.ok and "started" or "cancelled", report.outcome)
-        started = started + (report.ok and 1 or 0)
-      end
-      assert.is_true(started >= 1 and started < 20)
-    end)
-
-    it("counts the rest in the table that it ends with", function()
-      local ran = run("--concurrency 1", names(20), world)
-      assert.matches(
-        "^cancelled: %d+ tenants were not begun with, and nothing was sent\n\n"
-          .. ".*cancelled +%d+\n.*in all +20  in [^\n]*\n$",
-        ran.out
-      )
-    end)
-
-    it("does not wait for the rest of a list that comes through a pipe", function()
-      local lines = names(20)
-      world.stdin = {
-        read = function()
-          local text = lines
-          lines = nil
-          return text
-        end,
-      }
-      local ran = command.run("fleet - --concurrency 1 --json", world)
-      assert.equal(130, ran.code)
-      assert.matches("interrupted: tenants without a report were not begun with", ran.err)
-      local _, order = reports_of(ran)
-      assert.is_true(#order < 20)
-    end)
-  end)
-
   it("draws its progress on a terminal, and erases it", function()
     local world = new_world()
     world.is_terminal, world.terminal_width = true, 60
