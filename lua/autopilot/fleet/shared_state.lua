@@ -1,13 +1,14 @@
---- What a fleet keeps in PostgreSQL, so that several machines do one run together.
+--- The state of a fleet's run in PostgreSQL, which several machines share to process one list of tenants.
 --
--- Each machine is started with the same list and the same subject. It takes some tenants of the list at a
--- time and holds them with its lease, which it renews while it works. A tenant that another machine holds is
--- put aside until that machine has reported it. When the other machine's lease ends before, this one takes
--- the tenant over, and reads its record before it asks for a sync: the other machine may have asked.
+-- Each machine is started with the same list and the same subject. It takes a batch of tenants at a time and
+-- holds them with its lease, which it renews while it works. A tenant that another machine holds is set aside
+-- until that machine has reported it. If that machine's lease expires first, this one takes the tenant over.
+-- It then reads the tenant's record before it requests a sync, because the other machine may have requested
+-- one.
 --
--- A machine sends no request for a sync once its lease is about to end: its steady clock, which counts on
--- while the process is stopped, is looked at right before each request. Times in the database are by the
--- database's clock, so that the clocks of the machines may differ.
+-- A machine sends no sync request when its lease is about to expire. It checks this right before each
+-- request, by a steady clock that also runs while the process is stopped. Times in the database are those of
+-- the database's clock, so the clocks of the machines may differ.
 
 local Connection = require "autopilot.store.connection"
 local core = require "autopilot.core"
@@ -16,27 +17,27 @@ local json = require "autopilot.base.json"
 local noted = require "autopilot.fleet.noted"
 
 ---@class autopilot.fleet.SharedState: autopilot.fleet.State
----@field next_look number when tenants that are held elsewhere are looked at again, steady clock
----@field elsewhere integer tenants that other machines had reported at the last renewal
+---@field next_look number when to ask again for tenants that other machines hold, steady clock
+---@field elsewhere integer number of tenants reported by other machines, as of the last renewal
 local SharedState = {}
 SharedState.__index = SharedState
 
--- Seconds that a lease lasts. It is renewed after a fifth of that time. In its last third no request for a sync
--- is begun: it may take some seconds until it arrives.
+-- Length of a lease in seconds. It is renewed after a fifth of that time. No sync request is started in its
+-- last third, because a request can take some seconds to arrive.
 local default_lease = 45
 local until_renewal, until_last = 1 / 5, 2 / 3
 
--- Seconds between two looks at the tenants that other machines hold.
+-- Seconds after which the tenants that other machines hold are asked for again.
 local between_looks = 0.5
 
--- Seconds for which a run that has ended is kept: a machine that starts later than the others takes part in
--- what they did, and does not begin anew.
+-- Seconds for which a finished run is kept: a machine that is started later than the others then joins that
+-- run and does not start a new one.
 local latest_start = 60
 
--- Number of tenants that are taken with one statement, and of reports that are written with one.
+-- Number of tenants taken, or of reports written, with one statement.
 local batch = 64
 
--- Seconds for which a report waits for others, at most.
+-- Longest time in seconds for which reports are collected before they are written.
 local longest_unwritten = 0.5
 
 local now = "CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)"
@@ -56,14 +57,14 @@ local function with_now(sql)
   return (sql:gsub("{now}", now))
 end
 
--- A worker that is alive; `%s` is its id.
+-- Selects a row if the lease of the worker with the id `%s` has not expired.
 local living = "SELECT 1 FROM autopilot_worker_1 WHERE id = %s AND alive_until > {now}"
 
--- `ANY` below, and the key before the run in the primary key, have PostgreSQL look keys up in the index: without
--- statistics of a new table it would read all rows of the run for each statement.
+-- The `ANY` below, and a primary key that begins with `key`, make PostgreSQL use the index. Otherwise each
+-- statement would scan all rows of the run, as long as the new table has no statistics.
 
--- Takes tenants that nobody holds, and reads what is known of all that are given. The last SELECT sees the
--- tables as they were before: `asked_at` is then of an earlier holder.
+-- Takes those of the given tenants that no worker holds, and returns what is stored of all of them. The last
+-- SELECT sees the tables as they were before the INSERT: its `asked_at` is that of an earlier holder.
 local take = with_now(([[WITH given AS (
     SELECT DISTINCT value AS key FROM json_array_elements_text(CAST(? AS json))
   ), taken AS (
@@ -84,7 +85,7 @@ local take = with_now(([[WITH given AS (
   LEFT JOIN autopilot_tenant_1 tenant ON tenant.key = given.key
     AND tenant.key = ANY(ARRAY(SELECT key FROM given))]]):format(living:format "part.worker"))
 
--- Writes reports of tenants that this machine still holds, and what is known of them for all runs.
+-- Stores the reports of tenants that this machine still holds, and for all tenants what later runs use.
 local write = with_now [[WITH given AS (
     SELECT * FROM json_to_recordset(CAST(? AS json)) AS given(
       key TEXT, worker TEXT, is_ok BOOLEAN, report TEXT, is_released BOOLEAN, is_refused BOOLEAN,
@@ -118,13 +119,13 @@ local enlist = with_now [[INSERT INTO autopilot_worker_1 (id, run, alive_until)
 
 -- ---- The lease ---------------------------------------------------------------------------------------
 
---- Whether this machine may begin a request for a sync.
+--- Whether the lease is valid for long enough to start a sync request.
 local function holds_lease(self)
   return self.clock() < self.renewed_at + self.lease * until_last
 end
 
---- Renews the lease; takes a new one where it has ended. What was held with the old one may be another
--- machine's by now.
+--- Renews the lease, or takes a new one if it has expired. Other machines may then have taken over the
+-- tenants that were held with the old lease.
 local function renew_lease(self, opened)
   local asked_at = self.clock()
   local _, count = database.run(opened, renew, self.lease, self.worker)
@@ -139,7 +140,7 @@ local function renew_lease(self, opened)
   return true
 end
 
---- Writes the reports that wait.
+--- Writes the reports that were collected.
 ---@return boolean? done
 ---@return string? message
 function SharedState:flush()
@@ -159,7 +160,7 @@ function SharedState:flush()
   return nil, message
 end
 
---- To be called again and again while a run is under way, at the latest at the time that it returns.
+--- Writes reports and renews the lease. During a run it must be called again by the time that it returns.
 ---@return number due_at steady clock
 function SharedState:renew()
   self:flush()
@@ -175,10 +176,10 @@ end
 
 -- ---- Taking tenants ----------------------------------------------------------------------------------
 
---- Asks the database for tenants. Those that it gives us, and those that are done, are ready to be begun; the
--- others are put aside.
+--- Takes tenants in the database. Tenants that this machine now holds, and tenants that are done, become
+-- ready; those that other machines hold are set aside.
 ---@param entries { tenant: any, key: string }[]
-local function ask_for(self, entries)
+local function take_entries(self, entries)
   local keys = {}
   for index, entry in ipairs(entries) do
     keys[index] = self.prefix .. entry.key:lower()
@@ -213,9 +214,10 @@ local function ask_for(self, entries)
   end
 end
 
---- Up to a batch of the list's next tenants, or those that were put aside, when it is time to look at them again.
+--- The next tenants of the list, at most a batch. At its end: the tenants set aside, if it is time to ask
+-- again.
 ---@return { tenant: any, key: string }[] entries
----@return any wrong what is no tenant, which ends the batch
+---@return any wrong an item of the list that is not a valid tenant; it ends the batch
 local function read_batch(self, read, identify)
   local entries = {}
   while #entries < batch do
@@ -233,10 +235,10 @@ local function read_batch(self, read, identify)
   return entries
 end
 
---- The next tenant to begin with; nil when there is none now.
+--- The next tenant to process; nil if there is none at present.
 ---@param read fun(): any the next tenant of the list, or nil
 ---@param identify fun(tenant: any): string?, string? its id and key
----@param is_late boolean no tenant is begun any more: all are handed out as they are
+---@param is_late boolean no tenant is to be processed any more: the rest is returned without the database
 ---@return any tenant
 function SharedState:next(read, identify, is_late)
   if is_late then
@@ -246,7 +248,7 @@ function SharedState:next(read, identify, is_late)
   while #self.ready == 0 do
     local entries, wrong = read_batch(self, read, identify)
     if #entries > 0 then
-      ask_for(self, entries)
+      take_entries(self, entries)
     end
     if wrong ~= nil then
       return wrong -- the fleet reports it
@@ -258,13 +260,13 @@ function SharedState:next(read, identify, is_late)
   return entry and entry.tenant
 end
 
---- Whether tenants that were read are still to be handed out.
+--- Whether tenants that were read from the list are still to be returned by `next`.
 ---@return boolean
 function SharedState:has_more()
   return #self.ready > 0 or #self.aside > 0
 end
 
--- ---- What a fleet asks and tells of a tenant ---------------------------------------------------------
+-- ---- The state of one tenant -------------------------------------------------------------------------
 
 local function held(self, key)
   return self.held[self.prefix .. key:lower()] or {}
@@ -290,7 +292,7 @@ function SharedState:posted(key)
   return held(self, key).asked_at
 end
 
---- Whether a request for a sync may be sent now: the tenant is still this machine's.
+--- Whether a sync request may be sent now: this machine still holds the tenant.
 ---@return boolean
 function SharedState:note_posting(key)
   return held(self, key).worker == self.worker and holds_lease(self)
@@ -318,9 +320,9 @@ function SharedState:note(key, given)
   return true
 end
 
--- ---- Beginning and ending ----------------------------------------------------------------------------
+-- ---- Starting and ending a run -----------------------------------------------------------------------
 
---- Ends this run: for `latest_start` seconds it can be joined, then the next one does everything anew.
+--- Marks the run as finished. It can be joined for `latest_start` seconds; later a new run is started.
 function SharedState:finish()
   local done, message = self:flush()
   if done then
@@ -334,7 +336,7 @@ function SharedState:finish()
   return done, message
 end
 
---- Gives up the lease, and with it the tenants that have no report.
+--- Ends the lease, which releases the tenants that have no report.
 function SharedState:close()
   self:flush()
   self.connection:call(function(opened)
@@ -345,19 +347,19 @@ end
 
 SharedState.__close = SharedState.close
 
---- Makes the tables that are missing.
+--- Creates the tables that are missing.
 local function make_tables(opened)
   for name, columns in pairs(tables) do
     local exists = ("SELECT 1 FROM %s WHERE 1 = 0"):format(name)
     if not pcall(database.run, opened, exists) then
-      -- Where another machine has made it by now, this fails, or does nothing.
+      -- If another machine has just created the table, this fails or does nothing.
       pcall(database.run, opened, ("CREATE TABLE IF NOT EXISTS %s (%s)"):format(name, columns))
       database.run(opened, exists)
     end
   end
 end
 
---- Joins the run of that subject, takes it up where nobody works on it, or begins it anew.
+--- Joins the run of that subject if other machines work on it; else resumes it, or starts a new one.
 local function join(self, opened, subject, resume_within)
   local function run(sql, ...)
     return database.run(opened, with_now(sql), ...)
@@ -367,7 +369,7 @@ local function join(self, opened, subject, resume_within)
     "INSERT INTO autopilot_run_1 (subject, started_at) VALUES (?, {now}) ON CONFLICT DO NOTHING",
     subject
   )
-  -- The row is locked until the end of the transaction: one machine decides at a time.
+  -- The row is locked until the end of the transaction, so that only one machine at a time decides.
   local found = run(
     "SELECT id, {now} - started_at, {now} - finished_at FROM autopilot_run_1 "
       .. "WHERE subject = ? FOR UPDATE",
@@ -385,7 +387,7 @@ local function join(self, opened, subject, resume_within)
       )
       age = 0
     elseif not ended_for then
-      -- Failures are tried again.
+      -- Tenants that failed are processed again.
       run(
         "UPDATE autopilot_part_1 SET report = NULL, worker = NULL "
           .. "WHERE run = CAST(? AS BIGINT) AND NOT is_ok",
@@ -414,10 +416,10 @@ return function(given)
     cooldown_length = given.cooldown + given.cooldown_margin,
     worker = core.uuid(),
     lease = given.lease or default_lease,
-    held = {}, -- by key, what was read of each tenant that is in progress
-    ready = {}, -- tenants to begin with
+    held = {}, -- by key: what was read of each tenant in progress
+    ready = {}, -- tenants that `next` returns
     aside = {}, -- tenants that other machines hold
-    waiting = {}, -- reports that are not written yet
+    waiting = {}, -- reports that are to be written
     next_look = -math.huge,
     elsewhere = 0,
   }, SharedState)
