@@ -14,7 +14,7 @@ struct connection_limits {
 /* Limits the connections of a new multi, unless the concurrency is 0. */
 void connection_limits_set(struct connection_limits *limits, CURLM *multi, unsigned concurrency);
 
-/* Has a transfer that begins wait for a connection that it can share, rather than open its own. */
+/* Makes a new transfer wait for a connection that it can share, instead of opening its own. */
 void connection_limits_apply(struct connection_limits *limits,
                              const struct prepared_request *request, CURL *easy);
 

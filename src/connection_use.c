@@ -7,9 +7,9 @@
 /* ---- What is known of connections ------------------------------------------------------------ */
 
 void connections_init(struct connections *connections) {
-    const unsigned first_that_looks_itself = 0x080500;
+    const unsigned first_that_checks = 0x080500;
     connections->must_know_http2 =
-        curl_version_info(CURLVERSION_NOW)->version_num < first_that_looks_itself;
+        curl_version_info(CURLVERSION_NOW)->version_num < first_that_checks;
 }
 
 void connections_free(struct connections *connections) {
@@ -70,8 +70,7 @@ static bool is_new_connection(CURL *easy) {
     return connects > 0;
 }
 
-/* Notes an HTTP/1.x connection, in place of what was known of this id and of this socket; if memory
- * is short it stays unknown. */
+/* Adds an HTTP/1.x connection to the list; without memory it is left out. */
 static void note_http1(struct connections *connections, uint64_t id, curl_socket_t socket) {
     struct http1_socket *longer =
         realloc(connections->http1, (connections->http1_count + 1) * sizeof *longer);
@@ -90,7 +89,7 @@ static void forget(struct connections *connections, uint64_t id, curl_socket_t s
     }
 }
 
-/* Whether data waits on the HTTP/1.x connection of this id. */
+/* Whether the HTTP/1.x connection of this id has data to read. */
 static bool has_input(const struct connections *connections, uint64_t id) {
     for (size_t i = 0; i < connections->http1_count; i++) {
         if (connections->http1[i].connection == id) {
@@ -107,7 +106,7 @@ void connection_use_end(struct transfer_handle *handle) {
     curl_easy_setopt(handle->easy, CURLOPT_VERBOSE, 0L); /* ends the trace of a new connection */
     curl_easy_getinfo(handle->easy, CURLINFO_HTTP_VERSION, &version);
     if (version == 0 || !is_new_connection(handle->easy)) {
-        return; /* over, or known: asking for its socket would search all connections */
+        return; /* closed or known; CURLINFO_ACTIVESOCKET would search all connections */
     }
     curl_easy_getinfo(handle->easy, CURLINFO_ACTIVESOCKET, &socket);
     forget(connections, handle->connection, socket);
@@ -118,8 +117,8 @@ void connection_use_end(struct transfer_handle *handle) {
 
 /* ---- Transfers over one connection ----------------------------------------------------------- */
 
-/* Whether the head tells that the answer is complete. libcurl may then have used the connection
- * again before it reports the transfer as finished. */
+/* Whether the answer is complete with its head. libcurl may then have reused the connection before
+ * it reports the transfer as finished. */
 static bool is_answered(const struct transfer *transfer) {
     int status = transfer_status(transfer);
     return transfer->head.complete && (status == 204 || status == 304);
@@ -159,11 +158,11 @@ bool connection_use_is_sole(struct transfer *transfer) {
     return is_sole;
 }
 
-/* ---- What libcurl tells ---------------------------------------------------------------------- */
+/* ---- libcurl's callbacks --------------------------------------------------------------------- */
 
-/* libcurl calls this for each new socket. It marks the handle, keeps the socket from child
- * processes, and, where HTTP/2 has to be recognised, turns libcurl's trace on: for new connections
- * only, because it costs much. */
+/* libcurl calls this for each new socket. It marks the handle, has exec close the socket, and, if
+ * HTTP/2 has to be recognised, turns libcurl's trace on: for new connections only, because a trace
+ * is slow. */
 static int on_new_socket(void *context, curl_socket_t socket, curlsocktype purpose) {
     struct transfer_handle *handle = context;
     (void)purpose;
@@ -190,8 +189,8 @@ static bool is_busy(const struct transfer_handle *handle, struct transfer *trans
            first_sharing(transfer) != NULL;
 }
 
-/* The transfer has taken the connection over from those whose answers have begun: libcurl, from 8.5
- * on, does so only when an answer is complete. Seen with 8.14.1 before it reports that. */
+/* Releases the connection from the transfers whose answers have begun. libcurl 8.5 and later reuses
+ * it only after a complete answer, but perhaps (seen with 8.14.1) before it reports that. */
 static void take_over(struct transfer *transfer) {
     for (struct transfer *other = first_sharing(transfer); other != NULL;
          other = find_sharing(transfer, other->next)) {
@@ -201,7 +200,7 @@ static void take_over(struct transfer *transfer) {
     }
 }
 
-/* libcurl calls this each time that it is about to send the request, for its own resends too. */
+/* libcurl calls this each time that it is about to send the request, also when it resends it. */
 static int on_send(void *context, char *primary_ip, char *local_ip, int primary_port,
                    int local_port) {
     struct transfer_handle *handle = context;
@@ -249,11 +248,11 @@ void connection_use_note_socket(CURL *easy, curl_socket_t socket, int what) {
     if (transfer == NULL) {
         return;
     }
-    /* Without an answer it may have been the socket of another address, which was given up. */
+    /* Without an answer, it may be the socket of another address of the host, which has failed. */
     if (what == CURL_POLL_REMOVE && transfer->head.complete) {
         transfer->connection = 0;
     }
-    /* Until it is connected, a socket is waited for only to be written to. */
+    /* Until a socket is connected, libcurl waits for CURL_POLL_OUT only. */
     if (handle->has_new_socket && !handle->is_connected && what != CURL_POLL_OUT) {
         handle->is_connected = platform_is_connected((intptr_t)socket);
     }

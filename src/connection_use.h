@@ -1,14 +1,14 @@
-/* Guards against answers that get to the wrong request. libcurl is kept from sending a request over
- * an HTTP/1.x connection on which another transfer awaits its answer, and over an idle one on which
- * unexpected data waits. If two requests were sent over one HTTP/1.x connection all the same, both
+/* Keeps the answer to one request from being taken for that of another. No request is sent over an
+ * HTTP/1.x connection on which another transfer awaits its answer, or over an idle one on which
+ * unexpected data waits. If two requests were sent over one HTTP/1.x connection nevertheless, both
  * lose their answers. HTTP/2 answers name their request.
  *
- * - Busy connections: once one connection to a host has agreed on HTTP/2, libcurl before 8.5 sends
- *   requests over any busy connection to the host, also over HTTP/1.1. Until the first answer only
- *   its trace tells the version that was agreed on.
+ * - Busy connections: once one connection to a host has negotiated HTTP/2, libcurl before 8.5 may
+ *   send requests over any busy connection to the host, even if that uses HTTP/1.1. Before the
+ *   first answer, only libcurl's trace shows which version was negotiated.
  * - Idle connections: data such as the 408 that some proxies send must not be taken for the answer
- *   to the next request (RFC 9112 section 9.5). libcurl before 8.0 does not look; from 8.22 on it
- *   looks once a second at most. */
+ *   to the next request (RFC 9112 section 9.5). libcurl before 8.0 does not check for it; from 8.22
+ *   on it checks at most once a second. */
 #ifndef AUTOPILOT_CONNECTION_USE_H
 #define AUTOPILOT_CONNECTION_USE_H
 
@@ -17,48 +17,50 @@
 /* What a set knows of its connections. */
 struct connections {
     bool must_know_http2;         /* this libcurl does not check the version itself */
-    bool has_begun_one;           /* a connection was begun since this was last set to false */
+    bool has_begun_one;           /* a connection was opened since this was set to false */
     unsigned char http2[1 << 13]; /* a bit for each value of the low 16 bits of an id */
     struct http1_socket {
         uint64_t connection; /* its id */
         curl_socket_t socket;
-    } * http1; /* one for a socket: an earlier connection with the same number has ended */
+    } * http1; /* one for each socket number, which later connections reuse */
     size_t http1_count;
 };
 
-/* For zeroed memory. */
+/* Initialises zeroed memory. */
 void connections_init(struct connections *connections);
 
-/* Leaves zeroed memory. */
+/* Frees the contents, and zeroes the memory. */
 void connections_free(struct connections *connections);
 
-/* An id of a connection, made of its two ends. It is never 0; that two connections have the same
- * one is very unlikely. */
+/* Makes a connection's id from the addresses and ports of both ends. Never 0; two connections are
+ * very unlikely to have the same id. */
 uint64_t connections_id(const char *primary_ip, int primary_port, const char *local_ip,
                         int local_port);
 
-/* Notes what a new connection has agreed on. */
+/* Stores the HTTP version that a new connection has negotiated. */
 void connections_note_version(struct connections *connections, uint64_t id, bool is_http2);
 
-/* Whether the connection speaks HTTP/2. May be wrong where two ids have the same low bits. */
+/* Whether the connection speaks HTTP/2. May be wrong if two ids have the same low bits. */
 bool connections_has_http2(const struct connections *connections, uint64_t id);
 
-/* Reads one line of libcurl's trace: updates *is_http2 when it says what a server has agreed on. */
+/* Reads one line of libcurl's trace: updates *is_http2 if it shows the protocol that was
+ * negotiated. */
 void connections_read_trace(const char *text, size_t length, bool *is_http2);
 
-/* Sets what libcurl calls for the handle's connections. Not CURLE_OK when it refuses. */
+/* Sets libcurl's callbacks for the handle's connections. Not CURLE_OK if libcurl refuses. */
 CURLcode connection_use_configure(struct transfer_handle *handle);
 
-/* Notes the connection over which the handle's exchange has just ended. To be called before the
- * handle leaves the multi, which has the socket. */
+/* Stores the connection over which the handle's exchange has just ended. To be called before the
+ * handle is removed from the multi, which knows the socket. */
 void connection_use_end(struct transfer_handle *handle);
 
 /* To be called when an answer over HTTP/1.x begins. Returns whether no other transfer in flight was
  * sent over the same connection. If one was, it marks all of them as having lost their answers. */
 bool connection_use_is_sole(struct transfer *transfer);
 
-/* Notes what libcurl waits for on a socket of this handle: CURL_POLL_IN, _OUT, _INOUT, or _REMOVE,
- * which is nothing, as when an exchange is over. The handle may be an internal one of libcurl. */
+/* Handles a change of the events that libcurl waits for on a socket of this handle: CURL_POLL_IN,
+ * _OUT, _INOUT or _REMOVE (none, as after an exchange). The handle may be an internal one of
+ * libcurl. */
 void connection_use_note_socket(CURL *easy, curl_socket_t socket, int what);
 
 #endif

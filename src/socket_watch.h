@@ -37,10 +37,10 @@ bool socket_watch_wake(struct socket_watch *watch);
 /* True when there are events that libcurl was not told of. */
 bool socket_watch_has_news(const struct socket_watch *watch);
 
-/* Tells libcurl of the events; without events, that time has passed. */
+/* Passes the events to libcurl; without events, only makes it check its timeouts. */
 CURLMcode socket_watch_act(struct socket_watch *watch);
 
-/* In place of that, has libcurl check all transfers itself, and report all sockets again. */
+/* Like socket_watch_act, but makes libcurl check all transfers and report all sockets again. */
 CURLMcode socket_watch_act_on_all(struct socket_watch *watch);
 
 #endif

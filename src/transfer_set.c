@@ -6,21 +6,21 @@
 
 #include <stdlib.h>
 
-/* Idle handles that are kept for the next transfers, unless more are expected. Each needs some 6 KB
- * and saves some 10,000 instructions. */
+/* Number of idle handles that are kept for reuse, unless more transfers are expected. Each needs
+ * some 6 KB and saves some 10,000 instructions. */
 enum { MOST_IDLE = 64 };
 
-/* How often, in seconds, the set looks after transfers without a connection. Some libcurls (seen
- * with 7.88.1) try a host's next address only when they are called, but give no socket or time to
- * wait for; and they do not time a transfer that waits for a connection. */
-static const double look_seconds = 0.1;
+/* Seconds between checks of transfers without a connection. Some libcurl versions (seen with
+ * 7.88.1) try a host's next address only when they are called, but report no socket or timeout for
+ * that; nor do they apply timeouts to a transfer that waits for a connection. */
+static const double check_seconds = 0.1;
 
-/* The set ends a transfer that is so many seconds past its time: libcurl does so first, with a
+/* The set ends a transfer this many seconds after its deadline. libcurl does so first, with a
  * better message, if it can. */
 static const double grace_seconds = 0.05;
 static const double never = 1e300;
 
-/* Transfers in their order; each is in one list at most. */
+/* A list of transfers; each transfer is in one list at most. */
 struct transfer_list {
     struct transfer *first, *last;
 };
@@ -36,8 +36,8 @@ struct transfer_set {
     struct connections connections;
     int in_flight_count;
     double idle_seconds; /* how long connections are kept when nothing is in flight */
-    double next_look; /* on platform_clock: when to look after transfers, or to close connections */
-    bool has_news;    /* a transfer has finished since the last step and was not taken */
+    double next_check;   /* on platform_clock: when to check transfers, or to close connections */
+    bool has_news;       /* a transfer has finished since the last step and was not taken */
     long process_id;
 };
 
@@ -60,7 +60,7 @@ struct transfer_set *transfer_set_create(unsigned concurrency) {
         return NULL;
     }
     set->process_id = platform_process_id();
-    set->idle_seconds = set->next_look = never;
+    set->idle_seconds = set->next_check = never;
     connections_init(&set->connections);
     if (!socket_watch_init(&set->watch)) {
         transfer_set_destroy(set);
@@ -117,10 +117,10 @@ static void return_handle(struct transfer_set *set, struct transfer_handle *hand
     }
 }
 
-/* Has the set look after its transfers at this time at the latest. */
-static void look_by(struct transfer_set *set, double time) {
-    if (time < set->next_look) {
-        set->next_look = time;
+/* Schedules the next check for this time, if it is not due earlier. */
+static void check_by(struct transfer_set *set, double time) {
+    if (time < set->next_check) {
+        set->next_check = time;
     }
 }
 
@@ -141,8 +141,8 @@ void transfer_set_add(struct transfer_set *set, struct transfer *transfer,
         set->in_flight_count++;
         double now = platform_clock();
         transfer->deadline = now + attempt->total_timeout + grace_seconds;
-        look_by(set, transfer->deadline);
-        look_by(set, now + look_seconds);
+        check_by(set, transfer->deadline);
+        check_by(set, now + check_seconds);
     } else {
         transfer_handle_free(transfer_finish(transfer, code));
         append(&set->finished, transfer);
@@ -161,7 +161,7 @@ static void free_idle_handles(struct transfer_set *set) {
 
 /* Closes the idle connections. libcurl does that only together with their multi. */
 static void close_idle_connections(struct transfer_set *set) {
-    set->next_look = never;
+    set->next_check = never;
     free_idle_handles(set);
     if (socket_watch_renew(&set->watch)) {
         set->multi = set->watch.multi;
@@ -175,7 +175,7 @@ static void close_idle_connections(struct transfer_set *set) {
 static void finish(struct transfer_set *set, struct transfer *transfer, CURLcode code) {
     take_out(&set->in_flight, transfer);
     if (--set->in_flight_count == 0) {
-        set->next_look = platform_clock() + set->idle_seconds;
+        set->next_check = platform_clock() + set->idle_seconds;
     }
     connection_use_end(transfer->handle);
     curl_multi_remove_handle(set->multi, transfer->handle->easy);
@@ -185,9 +185,9 @@ static void finish(struct transfer_set *set, struct transfer *transfer, CURLcode
     set->has_news = true;
 }
 
-/* Begins a transfer again that ended with this code before anything was sent, only because its
- * connection could not be used. This does not go on for ever: each time the multi has one idle
- * connection less, or stops sharing connections. False when the transfer is over. */
+/* Restarts a transfer that ended with this code before anything was sent, only because its
+ * connection could not be used. This cannot repeat for ever: each time the multi has one idle
+ * connection less, or stops sharing connections. False if the transfer is over. */
 static bool restart(struct transfer_set *set, struct transfer *transfer, CURLcode code) {
     if (code != CURLE_ABORTED_BY_CALLBACK || !transfer->is_refused) {
         return false;
@@ -206,27 +206,28 @@ static bool is_connecting(const struct transfer *transfer) {
     return transfer->sends == 0 || transfer->handle->has_new_socket;
 }
 
-/* Ends transfers that are past their time, or lost their answer because a connection was shared,
- * and decides when to look again: soon, if one of the others may have no connection yet. */
-static void look_after_all(struct transfer_set *set) {
+/* Ends transfers that are past their deadline, or lost their answer because a connection was
+ * shared. Schedules the next check: soon, if one of the others may have no connection yet. */
+static void check_all(struct transfer_set *set) {
     if (set->in_flight_count == 0) {
         return;
     }
     double now = platform_clock();
-    set->next_look = never;
+    set->next_check = never;
     for (struct transfer *transfer = set->in_flight.first, *next; transfer != NULL;
          transfer = next) {
         next = transfer->next;
         if (transfer->deadline <= now || transfer->is_shared) {
             finish(set, transfer, CURLE_OPERATION_TIMEDOUT);
         } else {
-            look_by(set, transfer->deadline);
-            look_by(set, is_connecting(transfer) ? now + look_seconds : never);
+            check_by(set, transfer->deadline);
+            check_by(set, is_connecting(transfer) ? now + check_seconds : never);
         }
     }
 }
 
-/* An answer over HTTP/2 takes up to three rounds: read for another stream, handed out, ended. */
+/* An answer over HTTP/2 takes up to three calls of libcurl: one reads it for another stream, one
+ * delivers it, one ends the transfer. */
 enum { MOST_ROUNDS = 8 };
 
 /* Whether libcurl has something to do now, as for a transfer that was just added. */
@@ -238,13 +239,13 @@ static bool is_time(struct transfer_set *set) {
 void transfer_set_perform(struct transfer_set *set) {
     int queued = 0;
     CURLMcode status = socket_watch_act(&set->watch);
-    bool must_look = set->next_look < never && platform_clock() >= set->next_look;
-    if (must_look && set->in_flight_count == 0) {
+    bool must_check = set->next_check < never && platform_clock() >= set->next_check;
+    if (must_check && set->in_flight_count == 0) {
         close_idle_connections(set);
-    } else if (must_look && status == CURLM_OK) {
+    } else if (must_check && status == CURLM_OK) {
         status = socket_watch_act_on_all(&set->watch);
     } else if (set->connections.has_begun_one) {
-        look_by(set, platform_clock() + look_seconds);
+        check_by(set, platform_clock() + check_seconds);
     }
     set->connections.has_begun_one = false;
     for (int i = 0; i < MOST_ROUNDS && status == CURLM_OK && is_time(set); i++) {
@@ -261,13 +262,14 @@ void transfer_set_perform(struct transfer_set *set) {
         }
         if (transfer->is_shared) {
             connection_limits_end_sharing(&set->limits);
-            must_look = true; /* the others on its connection are to end now */
+            must_check = true; /* the others on its connection are to end now */
         }
     }
-    if (must_look) {
-        look_after_all(set);
+    if (must_check) {
+        check_all(set);
     }
-    /* A multi that is out of memory makes no progress: its transfers fail, so that waits end. */
+    /* A multi that is out of memory makes no progress: its transfers fail, so that no caller waits
+     * for ever. */
     while (status != CURLM_OK && set->in_flight.first != NULL) {
         finish(set, set->in_flight.first, CURLE_OUT_OF_MEMORY);
     }
@@ -281,7 +283,7 @@ static int milliseconds_until_due(struct transfer_set *set, double longest) {
     if (until_time >= 0 && (double)until_time < milliseconds) {
         milliseconds = (double)until_time;
     }
-    double left = (set->next_look - platform_clock()) * 1e3;
+    double left = (set->next_check - platform_clock()) * 1e3;
     left = left > 0 ? left : 0;
     milliseconds = left < milliseconds ? left : milliseconds;
     return (int)(milliseconds + 0.999);

@@ -8,8 +8,8 @@
 
 struct transfer_set;
 
-/* A set for so many transfers at a time; 0: for a few. If many are expected, up to 100 of them
- * share a connection over HTTP/2; over HTTP/1.x each has its own. NULL when memory is short. */
+/* Makes a set for this many transfers at a time; 0: for a few. If many are expected, up to 100 of
+ * them share a connection over HTTP/2; over HTTP/1.x each has its own. NULL if memory is short. */
 struct transfer_set *transfer_set_create(unsigned concurrency);
 
 /* Ends every transfer that is still in the set as failed, and closes all connections. NULL is
@@ -21,14 +21,14 @@ void transfer_set_destroy(struct transfer_set *set);
  * transfer_set_perform after that time closes them, and transfer_set_poll ends then. */
 void transfer_set_limit_idle(struct transfer_set *set, double seconds);
 
-/* Starts an attempt at the request in the transfer (zeroed memory). If it cannot start, the
+/* Starts an attempt at the request, in a transfer of zeroed memory. If it cannot start, the
  * transfer is finished, with nothing sent. */
 void transfer_set_add(struct transfer_set *set, struct transfer *transfer,
                       struct prepared_request *request, const struct transfer_attempt *attempt);
 
-/* Only waits: until the set is due, one of the descriptors has an event, the set is woken, or so
- * many seconds are over. Where the system refuses to wait it sleeps for some milliseconds, and
- * reports an event of every descriptor. */
+/* Waits until the set is due, one of the descriptors has an event, the set is woken, or the time is
+ * over. If the system refuses to wait, it sleeps for some milliseconds and reports an event of
+ * every descriptor. */
 void transfer_set_poll(struct transfer_set *set, struct curl_waitfd *watched, unsigned count,
                        double seconds);
 
@@ -47,8 +47,8 @@ void transfer_set_perform(struct transfer_set *set);
  * flight. */
 int transfer_set_step(struct transfer_set *set, double timeout);
 
-/* Steps until this transfer has finished, for so many seconds at most. True when it has; it is then
- * taken out of the set. */
+/* Steps until this transfer has finished, or the seconds are over. True if it has finished; it is
+ * then removed from the set. */
 bool transfer_set_wait(struct transfer_set *set, struct transfer *transfer, double seconds);
 
 /* Takes a finished transfer out of the set; NULL when there is none. */

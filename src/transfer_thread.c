@@ -110,15 +110,15 @@ static void watch(struct curl_waitfd *watched, int descriptor) {
     watched->revents = 0;
 }
 
-/* Any descriptor will do. */
+/* Reserves a descriptor, to be closed when the process has no other left. */
 static void take_spare(struct transfer_thread *thread) {
     if (thread->spare < 0) {
         thread->spare = fcntl(thread->wake.listener, F_DUPFD_CLOEXEC, 0);
     }
 }
 
-/* Forgets the transfer that the connection asks for, if the program has closed its end; else it
- * withdraws the transfer itself when it notices that the connection is closed. */
+/* Closes a connection that cannot be served. Frees the transfer that it names if the program has
+ * closed its end; else the program withdraws the transfer when it sees the connection closed. */
 static void refuse(struct transfer_thread *thread, int descriptor) {
     char text[32] = "", next;
     ssize_t length = recv(descriptor, text, sizeof text - 1, 0);
@@ -129,7 +129,8 @@ static void refuse(struct transfer_thread *thread, int descriptor) {
     close(descriptor);
 }
 
-/* Closes the connections for which there are no descriptors, so that their calls end at once. */
+/* When descriptors are exhausted: accepts each waiting connection with the reserved descriptor and
+ * closes it, so that its call fails at once. */
 static void refuse_connections(struct transfer_thread *thread) {
     int descriptor = WAKE_SOCKET_EXHAUSTED;
     platform_close(thread->spare);
@@ -238,13 +239,13 @@ static void deliver(struct transfer_thread *thread) {
 /* ---- The thread ------------------------------------------------------------------------------ */
 
 /* Held by a thread while it is inside libcurl or OpenSSL. A fork of the process waits for it, so
- * that the child inherits no lock that is held. An exit takes it for ever, before OpenSSL frees
- * memory that a handshake uses. */
+ * that the child inherits no lock that is held. An exit takes it and does not release it, before
+ * OpenSSL frees memory that a handshake uses. */
 static pthread_mutex_t step_lock = PTHREAD_MUTEX_INITIALIZER;
 static bool is_exiting = false;
 
-/* How long an exit waits for a step to end. A longer one is most likely a name look-up, which does
- * not use OpenSSL. */
+/* How long an exit waits for this lock. A longer step is most likely a name look-up, which does not
+ * use OpenSSL. */
 static const double exit_seconds = 5;
 
 static void lock_steps(void) {
@@ -255,7 +256,7 @@ static void unlock_steps(void) {
     pthread_mutex_unlock(&step_lock);
 }
 
-static void lock_steps_for_ever(void) {
+static void lock_steps_at_exit(void) {
     double end = platform_clock() + exit_seconds;
     is_exiting = true;
     while (pthread_mutex_trylock(&step_lock) != 0 && platform_clock() < end) {
@@ -269,7 +270,7 @@ static bool register_handlers(void) {
     static bool is_registered = false;
     platform_lock();
     is_registered = is_registered || (pthread_atfork(lock_steps, unlock_steps, unlock_steps) == 0 &&
-                                      atexit(lock_steps_for_ever) == 0);
+                                      atexit(lock_steps_at_exit) == 0);
     platform_unlock();
     return is_registered;
 }

@@ -1,17 +1,17 @@
---- Leases: for each key one holder at a time may do what the key stands for, such as fetching a token or
--- asking for a tenant's sync. All others can wait for the holder.
+--- Leases: locks with a time limit. For each key one holder at a time may do the key's work, such as fetching
+-- a token or requesting a tenant's sync. All others can wait for the holder.
 --
--- The leases of a process are kept in a table. Those of several processes are kept in a store that all of
--- them use. A lease ends when its holder releases it. If the holder no longer can, the store forgets the
--- lease when its time is over, and within a process a waiter takes the lease away.
+-- Leases within one process are kept in a table; leases among several processes are kept in a store that all
+-- of them use. A lease ends when its holder releases it. If the holder cannot release it any more, a lease in
+-- a store expires, and a lease within a process is deleted by a call that waits for it.
 --
--- No scheduler can wake a waiter: coroutines are run by a fleet, by OpenResty or by a loop in a script, and
--- other processes cannot be reached. So a waiter sleeps in small steps. If the holder is in this process,
--- a sleep that would block the process is replaced by a yield.
+-- A waiter polls the lease and sleeps in between, because nothing can wake it: coroutines are run by a fleet,
+-- by OpenResty or by a loop in a script, and other processes cannot be reached. If the holder is in this
+-- process, the waiter yields instead of using a sleep that would block the process.
 
 local core = require "autopilot.core"
 
--- Seconds between two looks at a lease.
+-- Seconds between two polls of a lease: at first, growth factor, and at most.
 local first_step, step_growth, longest_step = 0.001, 1.5, 0.05
 
 -- Seconds. A lease in a store with less time left counts as lost: the store may have forgotten it before
@@ -22,19 +22,19 @@ local shortest_rest = 0.1
 ---@field id string
 ---@field began number when it was taken, on the clock of its set of leases
 ---@field renewals integer how often it was renewed
----@field result any what the holder has released it with
+---@field result any the argument that the holder gave to `release`
 ---@field package seconds number how long it lasts from its last renewal on
----@field package ends number when that is, on the clock of its set of leases
----@field package value string what is kept under its key: the id, for how many milliseconds, how often renewed
----@field package waiting integer coroutines of this process that wait for it
----@field package looks integer how often one of them has looked at it
----@field package yielding table<function, boolean> sleeps that are known to let other coroutines run
+---@field package ends number when it expires, on the clock of its set of leases
+---@field package value string stored under its key: id, length in milliseconds, number of renewals
+---@field package waiting integer number of coroutines of this process that wait for it
+---@field package polls integer how often they have polled it
+---@field package yielding table<function, boolean> sleep functions that are known to let other coroutines run
 ---@field package is_of_main boolean taken outside of all coroutines
 local Lease = {}
 Lease.__index = Lease
 
 ---@class autopilot.Leases
----@field package is_shared boolean other processes have leases in the store too
+---@field package is_shared boolean kept in a store, which other processes may use
 local Leases = {}
 Leases.__index = Leases
 
@@ -51,7 +51,7 @@ local function current_thread()
   return not is_main and thread or nil
 end
 
---- A function that calls a store in a table of this process. Nothing expires there.
+--- Returns a function that calls a store in a table of this process, in which nothing expires.
 local function table_caller()
   local values = {}
   return function(method, key, value)
@@ -82,7 +82,7 @@ end
 
 -- ---- Holding a lease ---------------------------------------------------------------------------------
 
---- Writes a lease, which is to last for so many seconds, into the store with one of its methods.
+--- Writes a lease that lasts for `seconds` into the store, with the store's method `add` or `set`.
 local function write(lease, method, seconds)
   local value = ("%s %.0f %d"):format(lease.id, seconds * 1000, lease.renewals)
   local ends = lease.leases.clock() + seconds
@@ -93,11 +93,11 @@ local function write(lease, method, seconds)
   return done, message
 end
 
---- Takes the lease where nothing else holds it.
+--- Takes the lease if it is free.
 ---@param key string
 ---@param seconds number for which it lasts
 ---@return autopilot.Lease? lease
----@return string? message `exists` where it is held, else why the store could not tell
+---@return string? message `exists` if it is held, else why the store failed
 function Leases:take(key, seconds)
   local thread = current_thread()
   local lease = setmetatable({
@@ -108,7 +108,7 @@ function Leases:take(key, seconds)
     is_of_main = thread == nil,
     renewals = 0,
     waiting = 0,
-    looks = 0,
+    polls = 0,
     yielding = {},
   }, Lease)
   local added, message = write(lease, "add", seconds)
@@ -119,9 +119,9 @@ function Leases:take(key, seconds)
   return lease
 end
 
---- Makes the lease last for another while.
+--- Extends the lease.
 ---@param seconds number from now on
----@return boolean is_held false when it was lost: its time was over, or it was given up
+---@return boolean is_held false if it was lost: it has expired, or a waiter has deleted it
 function Lease:renew(seconds)
   local leases = self.leases
   local found, message = leases.call("get", self.key)
@@ -135,19 +135,19 @@ function Lease:renew(seconds)
   return true
 end
 
---- Gives the lease back.
+--- Ends the lease.
 ---@param result any handed to the waiters of this process
 function Lease:release(result)
   self.result, held_here[self.id] = result, nil
   local _, message = self.leases.call("delete_if", self.key, self.value)
-  if message then -- a lease that stays keeps others waiting, so a store that failed is asked once more
+  if message then -- a lease that stays blocks others, so the call is repeated once after a failure
     self.leases.call("delete_if", self.key, self.value)
   end
 end
 
 -- ---- Waiting for its holder --------------------------------------------------------------------------
 
---- What is known of a lease that is held.
+--- Reads the lease of a key.
 ---@param key string
 ---@return string? id nil when it is free
 ---@return number? seconds how long it lasts, from when it was taken or renewed last
@@ -159,10 +159,10 @@ function Leases:holder(key)
   return id, milliseconds and milliseconds / 1000, value
 end
 
---- The state of the holder of a lease in this process. `waiting`: it can go on while the running coroutine
--- waits. `inside`: it has called the running coroutine, or is it, and goes on only when that returns.
+--- The state of the holder of a lease in this process. `waiting`: it can continue while the running coroutine
+-- waits. `inside`: it is the running coroutine, or has resumed it, and cannot continue before that returns.
 -- `stuck`: it has ended without releasing the lease.
-local function standing(lease)
+local function state_of_holder(lease)
   local owner = lease and owners[lease]
   if lease and lease.is_of_main then
     return "inside"
@@ -171,47 +171,48 @@ local function standing(lease)
   elseif owner == current_thread() or coroutine.status(owner) == "normal" then
     return "inside"
   end
-  -- Not asked of coroutine.status: for OpenResty the coroutines of other requests are dead.
+  -- Not coroutine.status: in OpenResty it returns `dead` for the coroutines of other requests.
   return debug.getinfo(owner, 0) and "waiting" or "stuck"
 end
 
-local function pass_on(thread, ok, ...)
+--- Resumes a coroutine until it has ended, and yields when it does. True if it has yielded.
+local function resume_fully(thread, ok, ...)
   if not ok then
     error((...), 0)
   elseif coroutine.status(thread) ~= "dead" then
-    pass_on(thread, coroutine.resume(thread, coroutine.yield(...)))
+    resume_fully(thread, coroutine.resume(thread, coroutine.yield(...)))
     return true
   end
   return false
 end
 
---- Sleeps; true when the sleep has yielded.
+--- Calls a sleep function; true if it has yielded.
 local function sleep_observed(sleep, seconds)
-  -- Not a coroutine of `sleep` itself: a C function or a callable table is not enough everywhere.
+  -- `sleep` may be a C function or a callable table, which not every Lua accepts here.
   local thread = coroutine.create(function()
     sleep(seconds)
   end)
-  return pass_on(thread, coroutine.resume(thread))
+  return resume_fully(thread, coroutine.resume(thread))
 end
 
---- Sleeps with a function that is not known to let other coroutines run. OpenResty's sleep does so unseen:
--- only what other coroutines did meanwhile shows it. A sleep that blocks would stop the holder once for
--- each waiter, so it is kept short and a yield follows.
-local function sleep_and_find_out(lease, sleep, step)
-  local looks, renewals = lease.looks, lease.renewals
+--- Calls a sleep function that may block, and finds out whether it lets other coroutines run. OpenResty's
+-- sleep does so without a visible yield, so the only sign is what other coroutines did meanwhile. A sleep
+-- that blocks stops the holder once for each waiter, so it is kept short, and a yield follows.
+local function sleep_and_observe(lease, sleep, step)
+  local polls, renewals = lease.polls, lease.renewals
   local has_yielded = sleep_observed(sleep, math.max(first_step, step / lease.waiting))
-  if has_yielded or lease.looks ~= looks or lease.renewals ~= renewals then
+  if has_yielded or lease.polls ~= polls or lease.renewals ~= renewals then
     lease.yielding[sleep] = true
   else
     coroutine.yield()
   end
 end
 
---- Lets the holder run for a moment. Returns the seconds that were surely slept; nil when the holder cannot
--- run as long as this coroutine waits.
+--- Sleeps or yields once, so that the holder can run. Returns the seconds that were surely slept; nil if the
+-- holder cannot run while this coroutine waits.
 local function let_run(lease, sleep, step)
   if lease then
-    lease.looks = lease.looks + 1
+    lease.polls = lease.polls + 1
     local blocks, thread = sleep == core.sleep, current_thread()
     if blocks and not thread then
       return nil
@@ -219,7 +220,7 @@ local function let_run(lease, sleep, step)
       coroutine.yield()
       return 0
     elseif thread and not lease.yielding[sleep] then
-      sleep_and_find_out(lease, sleep, step)
+      sleep_and_observe(lease, sleep, step)
       return 0
     end
   end
@@ -234,12 +235,12 @@ end
 
 ---@class autopilot.SeenLease
 ---@field id string
----@field ends number? the latest moment at which it ends, on the clock of its set; nil when it is not known
----@field lease autopilot.Lease? of a holder in this process; its `result` is there once it was released
+---@field ends number? the latest time at which it can end, on the clock of its set; nil if unknown
+---@field lease autopilot.Lease? if the holder is in this process; has a `result` after its release
 ---@field package value string? as it was in the store
 
---- Notes the lease that holds a key now. True where that is not the one seen before.
-local function look(self, key, seen)
+--- Reads the lease of a key into `seen`. True if the lease seen before is over.
+local function poll(self, key, seen)
   local id, seconds, value = self:holder(key)
   seen.id = seen.id or id
   if id ~= seen.id then
@@ -250,8 +251,8 @@ local function look(self, key, seen)
   return false
 end
 
---- A function that tells how many seconds have passed since its making, by the clock that goes furthest: `now`
--- may be set, or stand still.
+--- Returns a function that measures the elapsed seconds. It takes the largest of three measurements, because
+-- the clock `now` may be set, or stand still.
 local function stopwatch(now)
   local began, clock_began = now(), core.clock()
   return function(slept)
@@ -259,13 +260,13 @@ local function stopwatch(now)
   end
 end
 
---- Waits until the lease is over, or waiting cannot help; see `Leases:wait` for the results.
-local function look_on(self, key, seen, given)
+--- Polls until the lease is over or waiting is useless; see `Leases:wait` for the results.
+local function poll_until_over(self, key, seen, given)
   local sleep, lease, passed =
     given.sleep or core.sleep, seen.lease, stopwatch(given.now or core.clock)
   local step, slept, renewals, renewed = first_step, 0, nil, nil
   while true do
-    local how = self.is_shared and "waiting" or standing(lease)
+    local how = self.is_shared and "waiting" or state_of_holder(lease)
     if how ~= "waiting" then
       return how
     end
@@ -285,7 +286,7 @@ local function look_on(self, key, seen, given)
     end
     slept = slept + took
     step = math.min(step * step_growth, longest_step)
-    if look(self, key, seen) then
+    if poll(self, key, seen) then
       return "over"
     end
   end
@@ -295,12 +296,12 @@ end
 ---@param key string
 ---@param given autopilot.LeaseWait
 ---@return "over"|"late"|"inside"|"stuck" how `over`: the lease is free, or another has it. `late`: the time for
--- waiting has passed. `inside`: the holder waits for the caller to return. `stuck`: the holder did not go on,
--- and the lease was taken from it
+-- waiting has passed. `inside`: the holder waits for the caller to return. `stuck`: the holder did not
+-- continue, and its lease was deleted
 ---@return autopilot.SeenLease? seen the lease that was waited for; nil when it was free already
 function Leases:wait(key, given)
   local seen = {}
-  look(self, key, seen)
+  poll(self, key, seen)
   if not seen.id then
     return "over"
   end
@@ -309,7 +310,7 @@ function Leases:wait(key, given)
   if lease then
     lease.waiting = lease.waiting + 1
   end
-  local how = look_on(self, key, seen, given)
+  local how = poll_until_over(self, key, seen, given)
   if lease then
     lease.waiting = lease.waiting - 1
   end

@@ -143,7 +143,7 @@ local function find_secret(text, from, secret)
   end
 end
 
---- Where a token ends whose last characters may be the full stop of a sentence.
+--- Moves the end of a token back to before the full stops that it ends with.
 local function before_full_stop(text, finish)
   while text:byte(finish) == 46 do
     finish = finish - 1

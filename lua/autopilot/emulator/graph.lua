@@ -116,7 +116,7 @@ function graph.status(service, call)
   return answers.json(call, value)
 end
 
---- Refuses a path that Graph does not have. In version 1.0 it has no settings of Autopilot.
+--- Refuses an unknown path. Only the beta version of Graph has the Autopilot settings, not version 1.0.
 function graph.other(service, call)
   authenticate(service, call)
   local segment = call.path:match "^/[vV]1%.0/[^/]+/([^/]+)"

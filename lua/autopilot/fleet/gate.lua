@@ -1,7 +1,7 @@
 --- Where requests wait until they may be sent: a limit for the whole fleet, and one for each host.
 --
 -- A request holds a place while it is under way; a tenant that sleeps holds none. A request that finds no
--- free place waits in the line of its host, so that trouble with one host does not delay requests to
+-- free place waits in the queue of its host, so that trouble with one host does not delay requests to
 -- another. A host that does not answer is tried with one request at a time; when that has gone on for
 -- `patience` seconds, all other requests to it fail. A tenant whose requests all fail is asked less often.
 
@@ -14,14 +14,14 @@ local Timers = require "autopilot.fleet.timers"
 ---@field gates autopilot.fleet.Gates
 ---@field host string
 ---@field under_way integer requests
----@field package line autopilot.fleet.Timers entries `{ task =, gate = }` of one and the same time, which come in
---- the order in which they were put in
+---@field package queue autopilot.fleet.Timers entries `{ task =, gate = }`, all for the same time, so that they
+--- keep the order in which they were added
 local Gate = {}
 Gate.__index = Gate
 
 ---@class autopilot.fleet.Gates all hosts
 ---@field under_way integer requests
----@field waiting integer tasks in all lines
+---@field waiting integer tasks in all queues
 local Gates = {}
 Gates.__index = Gates
 
@@ -65,7 +65,7 @@ function Gates:of(url)
       gates = self,
       host = host,
       under_way = 0,
-      line = Timers.new(),
+      queue = Timers.new(),
       pace = Pace.new(self.most_for_a_host),
       circuit = Circuit.new(host_failures, host_pause, longest_host_pause),
     }, Gate)
@@ -90,9 +90,9 @@ local function is_open(gate, clock)
   return gate.pace:allows(gate.under_way, clock)
 end
 
---- Has the line served again at the moment at which the host may be sent a request, or is given up, if
--- no request has ended until then.
-local function set_alarm(gate, clock)
+--- Sets a timer for the time at which the host may be sent a request, or its requests fail. It serves the
+-- queue again if no request has ended until then.
+local function set_timer(gate, clock)
   local circuit, moment = gate.circuit, gate.pace.resume_at
   if circuit.opened_at and gate.under_way == 0 then
     moment = math.max(moment or 0, circuit.retry_at)
@@ -105,7 +105,7 @@ local function set_alarm(gate, clock)
   end
 end
 
---- Called by the loop when the alarm rings.
+--- Called by the loop when the timer expires.
 function Gate:due()
   self.gates:serve()
 end
@@ -116,34 +116,34 @@ local function take_place(gate, task)
   task.gate = gate
 end
 
-local function join_line(gate, task)
+local function enter_queue(gate, task)
   task.turn = { task = task, gate = gate }
-  gate.line:set(task.turn, 0)
+  gate.queue:set(task.turn, 0)
   gate.gates.waiting = gate.gates.waiting + 1
 end
 
---- Takes a task out of its line, if it is in one.
-local function leave_line(task)
+--- Removes a task from its queue, if it is in one.
+local function leave_queue(task)
   local turn = task.turn
   if turn then
     task.turn = nil
-    turn.gate.line:remove(turn)
+    turn.gate.queue:remove(turn)
     turn.gate.gates.waiting = turn.gate.gates.waiting - 1
   end
 end
 
---- Lets the first task of a line go on, with a place or because its host is given up.
+--- Wakes the first task of a queue, with a place or because the requests to its host fail.
 local function serve_one(gate, clock)
-  local loop, first = gate.gates.loop, gate.line:first()
+  local loop, first = gate.gates.loop, gate.queue:first()
   if not first then
     return false
   end
   local can_be_sent = is_open(gate, clock)
   if not can_be_sent and not is_given_up(gate, clock) then
-    set_alarm(gate, clock)
+    set_timer(gate, clock)
     return false
   end
-  leave_line(first.task)
+  leave_queue(first.task)
   if can_be_sent then
     take_place(gate, first.task)
   end
@@ -151,7 +151,7 @@ local function serve_one(gate, clock)
   return true
 end
 
---- Gives free places to those who wait, one to each host in turn.
+--- Gives free places to waiting tasks, one to each host in turn.
 function Gates:serve()
   local clock, passed = self.clock(), 0
   while passed < #self.in_turn and self.under_way < self.most do
@@ -168,28 +168,28 @@ function Gate:enter(task, clock, deadline)
   local gates = self.gates
   if task.circuit and not task.circuit:allows(clock) then
     return "TENANT_CIRCUIT_OPEN"
-  elseif gates.under_way < gates.most and self.line.count == 0 and is_open(self, clock) then
+  elseif gates.under_way < gates.most and self.queue.count == 0 and is_open(self, clock) then
     take_place(self, task)
     return nil
   elseif is_given_up(self, clock) then
     return "CIRCUIT_OPEN"
   end
-  join_line(self, task)
-  set_alarm(self, clock)
+  enter_queue(self, task)
+  set_timer(self, clock)
   if deadline < math.huge then
     gates.loop.timers:set(task, deadline)
   end
   local answer = coroutine.yield(Loop.parked)
-  leave_line(task)
+  leave_queue(task)
   if answer ~= "admitted" then
     return answer or "DEADLINE"
   end
 end
 
---- Gives the task's place, if it has one, to the next in line.
+--- Releases the task's place, if it has one, for the next task in the queue.
 function Gates:leave(task)
   local gate = task.gate
-  leave_line(task)
+  leave_queue(task)
   if gate then
     task.gate = nil
     self.under_way, gate.under_way = self.under_way - 1, gate.under_way - 1
@@ -207,8 +207,7 @@ local function tenant_failed(gates, task, clock)
   end
 end
 
---- Learns how a request of a task has ended, so that host and tenant are asked as often as they bear. To be
--- called before `leave`.
+--- Adjusts the request rates of host and tenant to the result of a request. To be called before `leave`.
 ---@param sent_at number of the clock
 ---@param status integer? nil: no answer came
 ---@param retry_after number? seconds

@@ -1,4 +1,4 @@
---- What is said to PostgreSQL about a run of a fleet that several machines share.
+--- The SQL of a run of a fleet that several machines share.
 --
 -- Tables: a run has a subject, which is unique, and its beginning and end. A worker is a machine that works on
 -- a run, with the end of its lease. A part is a tenant in a run: the worker that holds it, when it was taken
@@ -18,8 +18,8 @@ local json = require "autopilot.base.json"
 
 local shared_run = {}
 
--- Seconds for which a run that has ended is kept: a machine that starts later than the others takes part in
--- what they did, and does not begin anew.
+-- Seconds for which a finished run is kept: a machine that is started later than the others then joins that
+-- run and does not start a new one.
 local latest_start = 60
 
 local now = "CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)"
@@ -39,14 +39,14 @@ local function with_now(sql)
   return (sql:gsub("{now}", now))
 end
 
--- A worker that is alive; `%s` is its id.
+-- Selects a row if the lease of the worker with the id `%s` has not expired.
 local living = "SELECT 1 FROM autopilot_worker_1 WHERE id = %s AND alive_until > {now}"
 
--- `ANY` below, and the key before the run in the primary key, have PostgreSQL look keys up in the index: without
--- statistics of a new table it would read all rows of the run for each statement.
+-- The `ANY` below, and a primary key that begins with `key`, make PostgreSQL use the index. Otherwise each
+-- statement would scan all rows of the run, as long as the new table has no statistics.
 
--- Takes tenants that nobody holds, and reads what is known of all that are given. The last SELECT sees the
--- tables as they were before: `asked_at` is then of an earlier holder.
+-- Takes those of the given tenants that no worker holds, and returns what is stored of all of them. The last
+-- SELECT sees the tables as they were before the INSERT: its `asked_at` is that of an earlier holder.
 local take = with_now(([[WITH given AS (
     SELECT DISTINCT value AS key FROM json_array_elements_text(CAST(? AS json))
   ), taken AS (
@@ -67,7 +67,7 @@ local take = with_now(([[WITH given AS (
   LEFT JOIN autopilot_tenant_1 tenant ON tenant.key = given.key
     AND tenant.key = ANY(ARRAY(SELECT key FROM given))]]):format(living:format "part.worker"))
 
--- Writes reports of tenants that this machine still holds, and what is known of them for all runs.
+-- Stores the reports of tenants that their workers still hold, and for all tenants what later runs use.
 local write = with_now [[WITH given AS (
     SELECT * FROM json_to_recordset(CAST(? AS json)) AS given(
       key TEXT, worker TEXT, is_ok BOOLEAN, report TEXT, is_released BOOLEAN, is_refused BOOLEAN,
@@ -149,19 +149,19 @@ function shared_run.finish(opened, id)
   database.run(opened, with_now(sql), id)
 end
 
---- Makes the tables that are missing.
+--- Creates the tables that are missing.
 local function make_tables(opened)
   for name, columns in pairs(tables) do
     local exists = ("SELECT 1 FROM %s WHERE 1 = 0"):format(name)
     if not pcall(database.run, opened, exists) then
-      -- Where another machine has made it by now, this fails, or does nothing.
+      -- If another machine has just created the table, this fails or does nothing.
       pcall(database.run, opened, ("CREATE TABLE IF NOT EXISTS %s (%s)"):format(name, columns))
       database.run(opened, exists)
     end
   end
 end
 
---- Joins the run of that subject, takes it up where no worker is left, or begins it anew.
+--- Joins the run of that subject if workers are left in it; else resumes it, or starts a new one.
 local function join(opened, subject, resume_within)
   local function run(sql, ...)
     return database.run(opened, with_now(sql), ...)
@@ -171,7 +171,7 @@ local function join(opened, subject, resume_within)
     "INSERT INTO autopilot_run_1 (subject, started_at) VALUES (?, {now}) ON CONFLICT DO NOTHING",
     subject
   )
-  -- The row is locked until the end of the transaction: one machine decides at a time.
+  -- The row is locked until the end of the transaction, so that only one machine at a time decides.
   local found = run(
     "SELECT id, {now} - started_at, {now} - finished_at FROM autopilot_run_1 "
       .. "WHERE subject = ? FOR UPDATE",
@@ -189,7 +189,7 @@ local function join(opened, subject, resume_within)
       )
       age = 0
     elseif not ended_for then
-      -- Failures are tried again.
+      -- Tenants that failed are processed again.
       run(
         "UPDATE autopilot_part_1 SET report = NULL, worker = NULL "
           .. "WHERE run = CAST(? AS BIGINT) AND NOT is_ok",

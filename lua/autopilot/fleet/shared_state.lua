@@ -1,13 +1,14 @@
---- What a fleet keeps in PostgreSQL, so that several machines do one run together.
+--- The state of a fleet's run in PostgreSQL, which several machines share to process one list of tenants.
 --
--- Each machine is started with the same list and the same subject. It takes some tenants of the list at a
--- time and holds them with its lease, which it renews while it works. A tenant that another machine holds is
--- put aside until that machine has reported it. When the other machine's lease ends before, this one takes
--- the tenant over, and reads its record before it asks for a sync: the other machine may have asked.
+-- Each machine is started with the same list and the same subject. It takes a batch of tenants at a time and
+-- holds them with its lease, which it renews while it works. A tenant that another machine holds is set aside
+-- until that machine has reported it. If that machine's lease expires first, this one takes the tenant over.
+-- It then reads the tenant's record before it requests a sync, because the other machine may have requested
+-- one.
 --
--- A machine sends no request for a sync once its lease is about to end: its steady clock, which counts on
--- while the process is stopped, is looked at right before each request. Times in the database are by the
--- database's clock, so that the clocks of the machines may differ.
+-- A machine sends no sync request when its lease is about to expire. It checks this right before each
+-- request, by a steady clock that also runs while the process is stopped. Times in the database are those of
+-- the database's clock, so the clocks of the machines may differ.
 
 local Connection = require "autopilot.store.connection"
 local core = require "autopilot.core"
@@ -16,34 +17,34 @@ local noted = require "autopilot.fleet.noted"
 local shared_run = require "autopilot.fleet.shared_run"
 
 ---@class autopilot.fleet.SharedState: autopilot.fleet.State
----@field next_look number when tenants that are held elsewhere are looked at again, steady clock
----@field elsewhere integer tenants that other machines had reported at the last renewal
+---@field next_look number when to ask again for tenants that other machines hold, steady clock
+---@field elsewhere integer number of tenants reported by other machines, as of the last renewal
 local SharedState = {}
 SharedState.__index = SharedState
 
--- Seconds that a lease lasts. It is renewed after a fifth of that time. In its last third no request for a sync
--- is begun: it may take some seconds until it arrives.
+-- Length of a lease in seconds. It is renewed after a fifth of that time. No sync request is started in its
+-- last third, because a request can take some seconds to arrive.
 local default_lease = 45
 local until_renewal, until_last = 1 / 5, 2 / 3
 
--- Seconds between two looks at the tenants that other machines hold.
+-- Seconds after which the tenants that other machines hold are asked for again.
 local between_looks = 0.5
 
--- Number of tenants that are taken with one statement, and of reports that are written with one.
+-- Number of tenants taken, or of reports written, with one statement.
 local batch = 64
 
--- Seconds for which a report waits for others, at most.
+-- Longest time in seconds for which reports are collected before they are written.
 local longest_unwritten = 0.5
 
 -- ---- The lease ---------------------------------------------------------------------------------------
 
---- Whether this machine may begin a request for a sync.
+--- Whether the lease is valid for long enough to start a sync request.
 local function holds_lease(self)
   return self.clock() < self.renewed_at + self.lease * until_last
 end
 
---- Renews the lease; takes a new one where it has ended. What was held with the old one may be another
--- machine's by now.
+--- Renews the lease, or takes a new one if it has expired. Other machines may then have taken over the
+-- tenants that were held with the old lease.
 local function renew_lease(self, opened)
   local asked_at = self.clock()
   if not shared_run.renew(opened, self.worker, self.lease) then
@@ -55,7 +56,7 @@ local function renew_lease(self, opened)
   return true
 end
 
---- Writes the reports that wait.
+--- Writes the reports that were collected.
 ---@return boolean? done
 ---@return string? message
 function SharedState:flush()
@@ -75,7 +76,7 @@ function SharedState:flush()
   return nil, message
 end
 
---- To be called again and again while a run is under way, at the latest at the time that it returns.
+--- Writes reports and renews the lease. During a run it must be called again by the time that it returns.
 ---@return number due_at steady clock
 function SharedState:renew()
   self:flush()
@@ -91,10 +92,10 @@ end
 
 -- ---- Taking tenants ----------------------------------------------------------------------------------
 
---- Asks the database for tenants. Those that it gives us, and those that are done, are ready to be begun; the
--- others are put aside.
+--- Takes tenants in the database. Tenants that this machine now holds, and tenants that are done, become
+-- ready; those that other machines hold are set aside.
 ---@param entries { tenant: any, key: string }[]
-local function ask_for(self, entries)
+local function take_entries(self, entries)
   local keys = {}
   for index, entry in ipairs(entries) do
     keys[index] = self.prefix .. entry.key:lower()
@@ -125,9 +126,10 @@ local function ask_for(self, entries)
   end
 end
 
---- Up to a batch of the list's next tenants, or those that were put aside, when it is time to look at them again.
+--- The next tenants of the list, at most a batch. At its end: the tenants set aside, if it is time to ask
+-- again.
 ---@return { tenant: any, key: string }[] entries
----@return any wrong what is no tenant, which ends the batch
+---@return any wrong an item of the list that is not a valid tenant; it ends the batch
 local function read_batch(self, read, identify)
   local entries = {}
   while #entries < batch do
@@ -145,10 +147,10 @@ local function read_batch(self, read, identify)
   return entries
 end
 
---- The next tenant to begin with; nil when there is none now.
+--- The next tenant to process; nil if there is none at present.
 ---@param read fun(): any the next tenant of the list, or nil
 ---@param identify fun(tenant: any): string?, string? its id and key
----@param is_late boolean no tenant is begun any more: all are handed out as they are
+---@param is_late boolean no tenant is to be processed any more: the rest is returned without the database
 ---@return any tenant
 function SharedState:next(read, identify, is_late)
   if is_late then
@@ -158,7 +160,7 @@ function SharedState:next(read, identify, is_late)
   while #self.ready == 0 do
     local entries, wrong = read_batch(self, read, identify)
     if #entries > 0 then
-      ask_for(self, entries)
+      take_entries(self, entries)
     end
     if wrong ~= nil then
       return wrong -- the fleet reports it
@@ -170,13 +172,13 @@ function SharedState:next(read, identify, is_late)
   return entry and entry.tenant
 end
 
---- Whether tenants that were read are still to be handed out.
+--- Whether tenants that were read from the list are still to be returned by `next`.
 ---@return boolean
 function SharedState:has_more()
   return #self.ready > 0 or #self.aside > 0
 end
 
--- ---- What a fleet asks and tells of a tenant ---------------------------------------------------------
+-- ---- The state of one tenant -------------------------------------------------------------------------
 
 local function held(self, key)
   return self.held[self.prefix .. key:lower()] or {}
@@ -202,7 +204,7 @@ function SharedState:posted(key)
   return held(self, key).asked_at
 end
 
---- Whether a request for a sync may be sent now: the tenant is still this machine's.
+--- Whether a sync request may be sent now: this machine still holds the tenant.
 ---@return boolean
 function SharedState:note_posting(key)
   return held(self, key).worker == self.worker and holds_lease(self)
@@ -230,9 +232,9 @@ function SharedState:note(key, given)
   return true
 end
 
--- ---- Beginning and ending ----------------------------------------------------------------------------
+-- ---- Starting and ending a run -----------------------------------------------------------------------
 
---- Ends this run: for `latest_start` seconds it can be joined, then the next one does everything anew.
+--- Marks the run as finished. It can be joined for `latest_start` seconds; later a new run is started.
 function SharedState:finish()
   local done, message = self:flush()
   if done then
@@ -245,7 +247,7 @@ function SharedState:finish()
   return done, message
 end
 
---- Gives up the lease, and with it the tenants that have no report.
+--- Ends the lease, which releases the tenants that have no report.
 function SharedState:close()
   self:flush()
   self.connection:call(function(opened)
@@ -270,10 +272,10 @@ return function(given)
     cooldown_length = given.cooldown + given.cooldown_margin,
     worker = core.uuid(),
     lease = given.lease or default_lease,
-    held = {}, -- by key, what was read of each tenant that is in progress
-    ready = {}, -- tenants to begin with
+    held = {}, -- by key: what was read of each tenant in progress
+    ready = {}, -- tenants that `next` returns
     aside = {}, -- tenants that other machines hold
-    waiting = {}, -- reports that are not written yet
+    waiting = {}, -- reports that are to be written
     next_look = -math.huge,
     elsewhere = 0,
   }, SharedState)

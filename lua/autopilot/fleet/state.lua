@@ -194,7 +194,7 @@ function State:finish()
   return note_loss(self, done, message)
 end
 
---- Closes the file. Without `finish` before, the run can be taken up again. May be called again.
+--- Closes the file. A run that was not finished can be resumed later. May be called again.
 function State:close()
   self.database:close()
 end

@@ -186,7 +186,7 @@ local function find_list(words)
   end
 end
 
---- The permissions of which one is needed, in the service's order. A name that was cut off is left out.
+--- The permissions that a message lists, of which the caller needs one. A name that was cut off is omitted.
 ---@param words string
 ---@return string[] names empty when the text names none
 function forms.permissions(words)

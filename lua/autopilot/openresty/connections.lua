@@ -1,7 +1,7 @@
 --- The connections of an nginx worker to its helper thread, one for each call that waits.
 --
--- nginx has `worker_connections` of them, for everything that a worker does. When none is left, calls wait for
--- one in the order in which they came, instead of failing.
+-- A worker has `worker_connections` connections for all its work. When none is free, calls queue for one in
+-- the order in which they came, instead of failing.
 
 local core = require "autopilot.core"
 local ngx = require "ngx"
@@ -12,11 +12,11 @@ Connections.__index = Connections
 
 local pool_size, idle_milliseconds = 64, 30000
 
--- Seconds between two tries of the call whose turn it is. It is woken when a call ends, but other uses of nginx
--- free connections too.
+-- Seconds between two attempts of the first call in the queue. It is woken when a call ends, but other
+-- requests of nginx free connections too.
 local pause = 0.1
 
--- Seconds. A call that did not wake for so long was killed, and has lost its turn.
+-- Seconds. A queued call that did not run for so long was killed, and is removed from the queue.
 local patience = 5 * pause
 
 ---@param path string of the helper thread's socket
@@ -24,9 +24,9 @@ function Connections.new(path)
   return setmetatable({ address = "unix:" .. path, waiting = {} }, Connections)
 end
 
-local no_descriptor = "too many open files" -- as nginx says
+local no_descriptor = "too many open files" -- nginx's message
 
--- nginx tells no reason when it has no connection left: it returns the text of an earlier error.
+-- When nginx has no connection left, it returns the message of an earlier error instead of the reason.
 local no_connection = "nginx has no connection left for this call: raise worker_connections, "
   .. "which is the option -c of resty"
 
@@ -37,7 +37,7 @@ local function connect(self, seconds)
   return is_connected and socket or nil, problem
 end
 
---- The call whose turn it is.
+--- The first call in the queue, after killed ones are removed; nil if the queue is empty.
 local function first(self)
   local waiting, alive_since = self.waiting, core.clock() - patience
   while waiting[1] and waiting[1].seen_at < alive_since do
@@ -53,7 +53,7 @@ local function wake_first(self)
   end
 end
 
-local function leave(self, own)
+local function leave_queue(self, own)
   for index, one in ipairs(self.waiting) do
     if one == own then
       table.remove(self.waiting, index)
@@ -62,9 +62,9 @@ local function leave(self, own)
   wake_first(self)
 end
 
---- Connects, waiting for a free connection for so many seconds. `problem` has a meaning without a socket only.
+--- Connects; waits up to `seconds` for a free connection. `problem` is meaningful only without a socket.
 ---@param seconds number
----@param answer_seconds number how long a read of the socket may take
+---@param answer_seconds number read timeout of the socket
 ---@return any? socket
 ---@return string? problem
 function Connections:take(seconds, answer_seconds)
@@ -85,11 +85,11 @@ function Connections:take(seconds, answer_seconds)
       socket = connect(self, answer_seconds)
     end
   end
-  leave(self, own)
+  leave_queue(self, own)
   return socket, no_connection
 end
 
---- Keeps the connection for the next call.
+--- Returns the connection to the pool for the next call.
 function Connections:give_back(socket)
   socket:setkeepalive(idle_milliseconds, pool_size)
   wake_first(self)

@@ -106,7 +106,7 @@ preset.transport = {
   curl = { new = worker.transport, rules = curl.rules },
 }
 
---- Retries any function of the user's own, sleeping as light threads do.
+--- Retries a function of the user; between attempts only the light thread sleeps.
 local function run(policy, fn, world)
   return autopilot.retry.run(policy, fn, with_defaults(world == nil and {} or world))
 end

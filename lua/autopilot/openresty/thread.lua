@@ -19,10 +19,10 @@ Thread.__index = Thread
 -- only for the case that it fails to.
 local grace_seconds, longest_seconds = 10, 86400
 
---- Nil and the reason, if the system does not allow the thread.
+--- Starts a helper thread. Returns nil and the reason if the system does not allow it.
 ---@return autopilot.openresty.ThreadDriver?
 ---@return string? problem
----@return boolean? is_for_good whether that will not change
+---@return boolean? is_for_good whether another attempt would fail too
 function Thread.new()
   if not core.transfer_thread then
     return nil, "this build has no helper thread", true

@@ -1,10 +1,10 @@
---- One request at a time for a tenant, among all clients and processes that share a store.
+--- Allows one sync request at a time for a tenant, among all clients and processes that share a store.
 --
--- A call claims the tenant before it posts: it takes a lease in the store, keeps it over short waits between
--- its attempts, and releases it with its answer. A call that finds the tenant claimed waits, and takes the
--- other call's answer for its own. Where that depends on who asks, or on the way to the service, it tries
--- by itself. Where the holder died, or had no time to find out what its request came to, a waiter reads the
--- record before it asks.
+-- A call claims the tenant before it sends a request: it takes a lease in the store, keeps it during short
+-- waits between its attempts, and releases it together with its answer. A call that finds the tenant claimed
+-- waits, and returns the other call's answer as its own. If that answer depends on the caller's token or
+-- network, it sends a request itself. If the holder died, or had no time to find out whether its request
+-- started a sync, a waiting call reads the record first.
 
 local TenantStore = require "autopilot.share.tenant_store"
 local answers = require "autopilot.graph.answer"
@@ -16,21 +16,21 @@ local sync = require "autopilot.sync.sync"
 
 local claim = {}
 
--- Seconds. A claim lasts that much longer than what it is for.
+-- Seconds added to the expected duration of the work that a claim is for.
 local margin = 10
 -- Seconds that getting a token may take.
 local token_time = 60
--- Seconds. A claim is kept over a pause of that length, and that long in all; then it is released, and
--- others get what is known by then.
+-- Seconds. A claim is kept during a pause of the first length at most, and for the second length in all. Then
+-- it is released, and other calls get the answer so far.
 local longest_pause, longest_hold = 30, 300
--- Seconds. No call waits longer for others, however many hold the claim one after the other.
+-- Seconds that a call waits at most, even if several other calls hold the claim one after the other.
 local longest_wait = 300
 
--- How often a store may say that there is a claim without showing it, until it counts as broken.
-local most_blind_looks = 20
+-- A store counts as broken if it says so many times that a claim exists, but does not return it.
+local most_unseen = 20
 
--- An outcome that depends on the token, or on the way to the service: two calls have to meet with one before
--- others take it for theirs.
+-- A call adopts an outcome that depends on the token or the network only after so many other calls got such
+-- an outcome.
 local enough_askers = 2
 
 TenantStore.claim = claim
@@ -38,12 +38,12 @@ claim.share = TenantStore.new
 
 -- ---- Holding the claim -------------------------------------------------------------------------------
 
---- Seconds that a claim is to last: as far as the call's deadline lets it go on, and a margin.
+--- Seconds that a claim is to last: the given time, not beyond the call's deadline, plus a margin.
 local function time_for(posting, seconds)
   return math.max(0, math.min(seconds, posting.call:time_left())) + margin
 end
 
---- Renews the claim; false when there is no claim, or when it was lost.
+--- Renews the claim; false if there is none, or if it was lost.
 local function renew(posting, seconds)
   local lease = posting.lease
   if lease and not lease:renew(time_for(posting, seconds)) then
@@ -52,21 +52,22 @@ local function renew(posting, seconds)
   return posting.lease ~= nil
 end
 
---- Releases the claim: with the answer, or without one when nothing was posted.
-local function release(posting, answer, of_another)
+--- Releases the claim and stores the answer, if there is one. `result`: set if another call's request was
+-- answered.
+local function release(posting, answer, result)
   local lease, client = posting.lease, posting.call.client
   posting.lease = nil
   if answer then
-    local result = not answer.mistake and shared_answer.write(lease, posting, answer, of_another)
-    -- Nothing newer can be told by others than a sync that was started just now.
-    local is_newest = result and answer.confirmed_by == "response" and not of_another
-    -- A claim that ends without a word is that of a holder which died.
-    client.shared:tell(result or { told_by = lease.id }, is_newest and client.shared.value or nil)
+    local written = not answer.mistake and shared_answer.write(lease, posting, answer, result)
+    -- The store cannot have a newer sync than one that was started just now.
+    local is_newest = written and answer.confirmed_by == "response" and not result
+    -- Without any result, waiting calls would assume that the holder died.
+    client.shared:tell(written or { told_by = lease.id }, is_newest and client.shared.value or nil)
   end
   lease:release()
 end
 
---- Before the call sleeps until its next attempt.
+--- Called before the call sleeps until its next attempt. Keeps the claim, or releases it.
 ---@param posting autopilot.Posting
 ---@param answer table of the last attempt
 ---@param seconds number
@@ -83,13 +84,13 @@ function claim.pause(posting, answer, seconds)
   end
 end
 
---- Before the record is read, to find out what a request came to.
+--- Called before the record is read to find out whether a request started a sync. Renews the claim.
 ---@param posting autopilot.Posting
 function claim.settle(posting)
   renew(posting, 3 * posting.call.client.options.timeout.total)
 end
 
---- When a call has its answer: others get it, and what it tells of the tenant.
+--- Called when a call has its answer. Stores the answer for others, and what it shows about the tenant.
 ---@param posting autopilot.Posting
 ---@param answer table
 function claim.finish(posting, answer)
@@ -103,19 +104,19 @@ end
 
 -- ---- The answer to another call's request ------------------------------------------------------------
 
----@class autopilot.ClaimWait what a call knows while others hold the claim
----@field until_when number when to wait no longer
----@field seen_trigger number? the latest trigger's stamp that was known then
+---@class autopilot.ClaimWait state of a call while others hold the claim
+---@field until_when number when to stop waiting
+---@field seen_trigger number? the latest trigger time known when the wait began
 ---@field watched table<string, boolean> ids of the claims that it has waited for
----@field looked_at table<string, boolean> ids of the claims whose results it has looked at
----@field may_join boolean the store could be read when it began
----@field of_askers integer how many of these depended on who asked
----@field blind integer looks in a row at which the store did not show the claim
----@field unread autopilot.SharedAnswer? of a lost request, for which the record is to be read
----@field may_have_died boolean the last claim ended without a word of its holder
----@field ends number? when the last claim that was seen ends
+---@field looked_at table<string, boolean> ids of the claims whose results it has read
+---@field may_join boolean the store could be read when the wait began
+---@field of_askers integer number of these results that depended on the token or the network
+---@field unseen integer reads in a row that did not return the existing claim
+---@field unread autopilot.SharedAnswer? of a request whose answer was lost: the record is to be read
+---@field may_have_died boolean the last claim ended without a result
+---@field ends number? when the last claim that it has seen ends
 
---- The id of the claim whose holder has told the tenant's result.
+--- The id of the claim whose holder stored the tenant's result.
 local function told_by(client)
   local result = (client.shared.value or {}).result
   return type(result) == "table" and result.told_by or nil
@@ -127,17 +128,17 @@ local function begin_wait(client)
     until_when = client.options.clock() + longest_wait,
     seen_trigger = client.memory.newest_trigger,
     watched = {},
-    -- An answer that was there before this attempt does not answer it. Where the store could not be read
-    -- that is not known, and no answer is taken.
+    -- An answer stored before this attempt is not used for it. If the store cannot be read now, such an
+    -- answer could not be recognised later, so none is used.
     may_join = client.shared.value ~= nil,
     looked_at = { [told_by(client) or false] = true },
     of_askers = 0,
-    blind = 0,
+    unseen = 0,
     may_have_died = false,
   }
 end
 
---- The result of a claim that this call has waited for, when it is new to the call.
+--- The stored result, if this call has waited for its claim and has not read it yet.
 local function new_result(client, state)
   local looked_at, teller = state.looked_at, told_by(client)
   local is_new = teller and not looked_at[teller]
@@ -148,13 +149,13 @@ local function new_result(client, state)
   return result and state.watched[result.id] and result or nil
 end
 
---- The answer where a sync was started, but before the moment that is asked about: another cannot be had now.
+--- The answer if a sync was started, but before the call's `since`: no other can be started now.
 local function too_early(client)
   local left = client.memory:cooldown_left(client.options.clock())
   return answers.not_sent(client, left and "cooldown" or "in_progress", { retry_after = left })
 end
 
---- Whether the sync that was started last was triggered before the moment that is asked about, or may have been.
+--- Whether the sync that was started last was, or may have been, triggered before the call's `since`.
 local function is_too_early(posting)
   local client, since = posting.call.client, posting.call.since
   if not since or client.memory.started_at >= since then
@@ -164,7 +165,7 @@ local function is_too_early(posting)
   return client.memory.own_earliest < latest
 end
 
---- Makes the answer to another call's request ours.
+--- Returns another call's answer as the answer of this call.
 local function join(posting, result)
   local client, answer = posting.call.client, result.answer
   if answer.outcome == "started" and is_too_early(posting) then
@@ -175,8 +176,8 @@ local function join(posting, result)
   return answer
 end
 
---- The answer to another call's request as our own; nil when this call is to try by itself, or to read first
--- what came of the request.
+--- Returns another call's answer as this call's own; nil if this call is to send a request itself, or to read
+-- the record first (`state.unread`).
 local function adopt(posting, result, state)
   local client, answer = posting.call.client, result.answer
   if result.unread_since and recover.may_look(posting.call) then
@@ -192,7 +193,7 @@ local function adopt(posting, result, state)
   if answer.outcome == "started" then
     local sent, fact = result.sent, client.shared.value.sync
     if not fact or fact.triggered_at < sent then
-      fact = { triggered_at = sent + result.took } -- the value does not tell of it
+      fact = { triggered_at = sent + result.took } -- the value lacks it
     end
     client.memory:note_started(sent, fact.triggered_at, fact.earliest, fact.latest)
   end
@@ -201,15 +202,15 @@ end
 
 -- ---- Instead of a request ----------------------------------------------------------------------------
 
---- The refusal that is known by now, or nil.
+--- Reads the store; returns the refusal known then, or nil.
 local function refusal_by_now(posting)
   posting.call.client.shared:learn()
   return sync.known_refusal(posting)
 end
 
---- Reads the record after another call's lost request. The other waiting calls get the result too.
----@return table? answer nil when nothing was started, so that this call is to post
-local function look_after_loss(posting, state)
+--- Reads the record after another call's answer was lost. Other waiting calls get the result too.
+---@return table? answer nil: no sync was started, and this call is to send a request
+local function settle_for_other(posting, state)
   local client, result = posting.call.client, state.unread
   state.unread = nil
   claim.settle(posting)
@@ -223,12 +224,12 @@ local function look_after_loss(posting, state)
   return join(posting, result)
 end
 
---- What to answer instead of posting although the claim is ours; nil when there is nothing.
+--- The answer that makes a request needless although this call has the claim; nil if there is none.
 local function found_meanwhile(posting, state)
   local client = posting.call.client
   local refusal = refusal_by_now(posting)
   if not refusal and state.may_have_died then
-    state.may_have_died, state.ends = false, nil -- nothing more can be found out about that claim
+    state.may_have_died, state.ends = false, nil -- once is enough for that claim
     if client.options.recover and not posting.call.is_single_pass then
       record.read_once(posting.call) -- a request under that claim may have started a sync
       renew(posting, client.options.timeout.total)
@@ -237,7 +238,7 @@ local function found_meanwhile(posting, state)
   end
   local result = not refusal and new_result(client, state)
   local answer = refusal or (result and adopt(posting, result, state))
-  return answer or (state.unread and look_after_loss(posting, state)) or nil
+  return answer or (state.unread and settle_for_other(posting, state)) or nil
 end
 
 local hint_of_late = "Another request for this tenant is under way. Its answer was not waited for "
@@ -254,8 +255,8 @@ local function in_progress(posting, ends)
   })
 end
 
---- Waits for the holder, and looks at what it has told.
----@return table? answer nil when this call is to try for the claim again
+--- Waits until the holder releases the claim, and reads its result.
+---@return table? answer nil: try to take the claim again
 local function wait(posting, state)
   local call, client = posting.call, posting.call.client
   local clock = client.options.clock
@@ -264,7 +265,7 @@ local function wait(posting, state)
     now = clock,
     seconds = call.is_single_pass and 0 or math.min(call:time_left(), state.until_when - clock()),
   })
-  state.blind = seen and 0 or state.blind + 1
+  state.unseen = seen and 0 or state.unseen + 1
   if not seen then
     return nil
   end
@@ -278,9 +279,9 @@ local function wait(posting, state)
   return result and adopt(posting, result, state)
 end
 
---- Called when a request could be posted, with its token at hand.
+--- Called right before a request would be sent, when its token is known.
 ---@param posting autopilot.Posting
----@return table? answer instead of a request; nil: post it
+---@return table? answer instead of a request; nil: send it
 function claim.gate(posting)
   local client = posting.call.client
   local shared, seconds = client.shared, client.options.timeout.total
@@ -291,8 +292,8 @@ function claim.gate(posting)
   while not client.is_closed do
     local lease, message = shared.leases:take(shared.claim_key, time_for(posting, seconds))
     posting.lease = lease
-    local is_broken = message and message ~= "exists" or state.blind > most_blind_looks
-    -- A forced call asks the service itself, even if an answer is known or another call asks.
+    local is_broken = message and message ~= "exists" or state.unseen > most_unseen
+    -- With `force` a request is sent even if a refusal is expected or another call sends one.
     if posting.call.force or is_broken then
       return nil
     end

@@ -1,8 +1,8 @@
---- The answer to one call's request, in a form that can be put into a store for the other calls of the
--- tenant, and read again.
+--- Converts the answer to a call's request into a form in which it can be stored for other calls of the
+-- tenant, and back.
 --
--- Others may write into the store too: only what has the right form is taken. Times in the store are Unix
--- times of the clock that all who share the store have in common.
+-- Other programs may write into the store: only fields of the right form are read. Times in the store are
+-- Unix times. The clocks of all that share the store must agree.
 
 local answers = require "autopilot.graph.answer"
 local dates = require "autopilot.base.dates"
@@ -13,15 +13,15 @@ local shared_answer = {}
 
 ---@class autopilot.SharedAnswer
 ---@field id string of the claim under which the request was sent
----@field told_by string id of the claim whose holder has told the answer: the same, or that of a call which
--- has found out what the request came to
----@field sent number when the request was sent, of several the one that started a sync or the last
----@field took number seconds from then until the answer was told
+---@field told_by string id of the claim whose holder stored the answer: `id`, or that of a call that read
+-- the record afterwards
+---@field sent number when the request was sent; of several, the one that started a sync, else the last
+---@field took number seconds from `sent` until the answer was stored
 ---@field attempts integer how often it was sent
 ---@field answer table in the shape of a report
----@field unread_since number? when the first lost request was sent; the record was not read since
+---@field unread_since number? when the first request whose answer was lost was sent; nil if the record was read since
 
---- Whether a request can have this outcome. The others follow from the record, or nothing was sent.
+--- Whether this is the outcome of a sent request. Others come from the record, or nothing was sent.
 local function is_of_request(name)
   local row = outcome.all[name]
   return row and row.source ~= "record" and row.source ~= "client"
@@ -69,8 +69,8 @@ local form = {
   },
 }
 
---- A value that has the right form, else nil. A text has passed the search for secrets; what others may have
--- written into the store is made fit for a terminal again.
+--- A value if it has the right form, else nil. Secrets were removed from texts when they were stored. Since
+-- others may have changed the store, texts are made safe for a terminal again.
 local function fitting(value, kind)
   if kind == "flag" then
     return value == true
@@ -103,18 +103,18 @@ end
 
 -- ---- Writing -----------------------------------------------------------------------------------------
 
---- What the request of a posting came to, in a form for the store.
----@param claim autopilot.Lease under which it is told
+--- Converts the answer to a posting's request into the form for the store.
+---@param claim autopilot.Lease the one of `posting`
 ---@param posting autopilot.Posting
 ---@param answer table
----@param of_another autopilot.SharedAnswer? to whose request it is the answer; default: our own
----@return table? result nil when nothing was sent, or when the answer means nothing to others
+---@param of_another autopilot.SharedAnswer? the one whose request was answered; default: this posting's request
+---@return table? result nil if nothing was sent, or if the answer is of no use to others
 function shared_answer.write(claim, posting, answer, of_another)
   local client = posting.call.client
   local clock, now = client.service_clock, client.options.clock()
   local own = posting.sent or {}
   local request = of_another or { id = claim.id, sent = own.at, attempts = #posting.attempts }
-  -- Nothing was sent where only its own deadline kept a call from sending.
+  -- If a call could not send only because its own deadline passed, others still can.
   local was_too_late = answer.outcome == "unreachable" and posting.call:time_left() <= 0
   if not request.sent or not is_of_request(answer.outcome) or was_too_late then
     return nil
@@ -137,7 +137,7 @@ end
 
 -- ---- Reading -----------------------------------------------------------------------------------------
 
---- Reads what `write` has made; nil for anything else.
+--- Converts a result of `write` back; nil for anything else.
 ---@param value any
 ---@param client autopilot.Client of the reader
 ---@return autopilot.SharedAnswer?
@@ -157,7 +157,8 @@ function shared_answer.read(value, client)
     local _
     _, unread_since = clock:of_unix(told.unread_since)
   end
-  -- A trigger at or after `unread_since` will count, so that is the later moment; `sent` is the earlier.
+  -- The conversion gives an earliest and a latest time. Triggers count from `unread_since` on, so it is the
+  -- latest; `sent` is the earliest.
   told.sent, told.unread_since = clock:of_unix(told.sent), unread_since
   return told
 end

@@ -1,12 +1,11 @@
---- What the clients of one tenant tell each other through a store, in one value for each tenant:
---   sync     when the last known sync was triggered; of an unknown one, when its 429 without Retry-After came
---   refusal  that the service wants no request for so many seconds
---   result   what the last request came to, for the calls that waited for it (see `shared_answer`)
+--- The data that the clients of a tenant share through a store: one value for each tenant, with these fields:
+--   sync     when the last known sync was triggered, or when a 429 without Retry-After came
+--   refusal  the last Retry-After
+--   result   the answer to the last request, for the calls that wait for it (see `shared_answer`)
 --
--- Facts are shared, not conclusions: each client adds its own `cooldown` and `cooldown_margin`. Times are
--- Unix times of the clock that all who share the store have in common: one machine's, or those of machines
--- whose clocks are kept right. A value that cannot be read is ignored, and a store that fails counts as an
--- empty one.
+-- Each client adds its own `cooldown` and `cooldown_margin` to the time of the sync. Times are Unix times:
+-- all clients must run on one machine, or on machines with synchronised clocks. A value that cannot be read
+-- is ignored, and a store that fails counts as empty.
 
 local Leases = require "autopilot.base.lease"
 local contract = require "autopilot.store.contract"
@@ -18,8 +17,8 @@ local outcome = require "autopilot.sync.outcome"
 ---@field leases autopilot.Leases of the store
 ---@field claim_key string the key of the tenant's lease
 ---@field claim table `autopilot.share.claim`, which sets it
----@field value table? what the last read has found; nil when it failed
----@field package refusal_id string? which `refusal` was learnt or told last
+---@field value table? the value read last; nil if the read failed
+---@field package refusal_id string? the `refusal` that was read or written last
 ---@field package refusal_ends number? when that ends; nil: it is over
 ---@field package store autopilot.Store
 ---@field package key string
@@ -27,21 +26,21 @@ local outcome = require "autopilot.sync.outcome"
 local TenantStore = {}
 TenantStore.__index = TenantStore
 
--- The first part of every key. Its number changes with the form of the values.
+-- The first part of every key. Its number is the version of the values' format.
 local prefix = "autopilot:3:"
 
--- Seconds by which the clocks of two machines may differ; a time further ahead is not believed.
+-- Seconds by which the clocks of two machines may differ; a time further in the future is ignored.
 local largest_difference = 60
--- Seconds. A refusal is not remembered for longer here.
+-- Seconds for which a refusal is stored at most.
 local longest_refusal = 86400
--- Seconds for which a sync is told by a client that expects no cooldown.
+-- Seconds for which a sync is stored by a client that has no `cooldown`.
 local usual_cooldown = 610
--- Seconds by which two ends of one refusal may differ, as each client counts by its own clock.
+-- Seconds by which two times of the same event may differ, due to conversion between clocks.
 local same_time = 0.01
--- Seconds for which a result can be fetched.
+-- Seconds for which a result is stored.
 local result_life = 60
 
---- What a client shares of its tenant. Nothing secret is in a key.
+--- Makes a client's access to the shared data of its tenant. Keys contain no secrets.
 ---@param client autopilot.Client
 ---@param store autopilot.Store
 ---@return autopilot.TenantStore
@@ -78,7 +77,7 @@ local function is_of_tenant(name)
   return outcome.of({ outcome = name }).source == "tenant"
 end
 
---- The sync of the value; nil for anything else.
+--- Converts the `sync` of a stored value; nil if it is not valid.
 ---@return autopilot.SyncFact?
 local function sync_of(client, told)
   local seconds = type(told) == "table" and dates.of_text(told.triggered_at)
@@ -95,7 +94,7 @@ local function sync_of(client, told)
   return { triggered_at = triggered_at }
 end
 
---- The refusal of the value; nil for anything else.
+--- Returns the `refusal` of a stored value; nil if it is not valid.
 ---@return { told_at: string, seconds: number, outcome: autopilot.Outcome }?
 local function refusal_of(told)
   local is_right = type(told) == "table"
@@ -140,17 +139,17 @@ local function write(self, value, seconds)
   end
 end
 
--- ---- What the client learns and tells ----------------------------------------------------------------
+-- ---- Reading and updating the value ------------------------------------------------------------------
 
---- Seconds for which a sync matters.
+--- Seconds until the cooldown of a sync ends.
 local function life_of(self, sync)
   local memory = self.client.memory
   local cooldown = memory.cooldown > 0 and memory.cooldown + memory.margin or usual_cooldown
   return sync and sync.triggered_at + cooldown - self.client.options.clock() or 0
 end
 
---- Learns of the Retry-After that another was told. Its second key is in the store for as long as it lasts, since
--- a Unix time cannot tell how long ago that was.
+--- Learns a Retry-After that another client received. Its second key in the store expires when it ends,
+-- because a Unix time does not show reliably how long ago that was.
 local function learn_refusal(self, told)
   if not told or told.told_at == self.refusal_id then
     return
@@ -165,14 +164,14 @@ local function learn_refusal(self, told)
   end
 end
 
---- Sets the sync of the tenant's value to the latest that the client knows of, unless that is told. True when the
--- value has changed.
+--- Sets the value's `sync` to the latest that the client knows, unless the value has it. True if the value
+-- has changed.
 local function add_sync(self, value)
   local told, sync = value.sync, self.client.memory:latest_fact()
   local is_told = told
     and sync
     and told.triggered_at >= sync.triggered_at - same_time
-    and (told.earliest ~= nil or sync.earliest == nil) -- else it explains the refusal that is told
+    and (told.earliest ~= nil or sync.earliest == nil) -- else the client's explains the stored refusal
   if is_told or life_of(self, sync) <= 0 then
     return false
   end
@@ -180,8 +179,7 @@ local function add_sync(self, value)
   return true
 end
 
---- Adds the Retry-After that the client was told, where it lasts longer than what the store tells of. True when the
--- value has changed.
+--- Sets the value's `refusal` to the client's Retry-After, if that ends later. True if the value has changed.
 local function add_refusal(self, value)
   local client, memory = self.client, self.client.memory
   local ends, now = memory.held_until, client.options.clock()
@@ -198,7 +196,7 @@ local function add_refusal(self, value)
   return true
 end
 
---- Learns what others have told.
+--- Reads the tenant's value, and adds it to what the client knows.
 ---@return table value the tenant's
 function TenantStore:learn()
   local value = read(self)
@@ -209,11 +207,11 @@ function TenantStore:learn()
   return value
 end
 
---- Learns what others have told, and tells them what the client knows and they do not, and the result of its
--- request. Of two clients that tell something at the same time one may not be heard: then another client sends
--- one request that is refused.
+--- Reads the tenant's value, adds what the client knows beyond it and the result of its request, and writes
+-- it. If two clients write at the same time, one value may be lost: then another client sends one request
+-- that is refused.
 ---@param result table? see `shared_answer`
----@param value table? the tenant's, where nothing newer can be in the store; default: it is read
+---@param value table? the tenant's value, if the store cannot have a newer one; default: it is read
 function TenantStore:tell(result, value)
   value = value or self:learn()
   local has_sync, has_refusal = add_sync(self, value), add_refusal(self, value)
@@ -221,7 +219,7 @@ function TenantStore:tell(result, value)
   if not (has_sync or has_refusal or result) then
     return
   end
-  -- The value lasts as long as one of its parts matters.
+  -- The value is stored until none of its parts is needed any more.
   local life = math.max(
     value.result and result_life or 0,
     life_of(self, value.sync),

@@ -1,17 +1,17 @@
---- The connection of a store to its server: opened when it is first needed, and again after a failure.
+--- The connection of a store to its server. It is opened on first use, and again after a failure.
 --
--- A call that fails is made once more over a new connection, because a server that was restarted has closed
--- the old one. After a connection could not be opened, none is tried for some seconds: a server that is
--- away must not delay each call of a store.
+-- A failed call is repeated once over a new connection, because a server that was restarted has closed the
+-- old one. After a connection could not be opened, no other is attempted for some seconds, so that an
+-- unreachable server does not delay every call.
 
 local core = require "autopilot.core"
 local protected_call = require "autopilot.base.protected_call"
 local redact = require "autopilot.base.redact"
 
 ---@class autopilot.store.Connection
----@field package open fun(): any opens one; raises where that fails
+---@field package open fun(): any opens a connection; raises an error if that fails
 ---@field package close fun(opened: any)
----@field package release (fun(opened: any))? gives one back after a call that succeeded; nil: it is kept
+---@field package release (fun(opened: any))? returns it to a pool after a successful call; nil: it is kept open
 ---@field package clean fun(text: string): string
 ---@field package name string
 ---@field package kept any?
@@ -19,7 +19,7 @@ local redact = require "autopilot.base.redact"
 local Connection = {}
 Connection.__index = Connection
 
--- Seconds that connecting may take, and any call; and for which no connection is tried after a failure.
+-- Timeout in seconds of connecting and of each call; also the pause after a failure to connect.
 Connection.patience = 5
 
 ---@param given table { name =, open =, close =, release =, secrets = }
@@ -35,16 +35,16 @@ function Connection.new(given)
   }, Connection)
 end
 
---- What an error says: its first line, without a place in the code and without secrets.
+--- The first line of an error's message, without the position in the code and without secrets.
 local function reason_of(self, raised)
   local text = tostring(raised):gsub("^%S+:%d+: ", ""):match "^[^\r\n]*"
   return self.clean(("%s: %s"):format(self.name, text))
 end
 
---- The connection that is kept, or a new one; nil and the reason where none can be opened.
+--- Returns the open connection or a new one; nil and the reason if none can be opened.
 local function take(self)
   if self.kept and self.process_id ~= core.process_id() then
-    -- After a fork. Closing it here would end the other process's session.
+    -- After a fork. To close the connection here would end the parent process's session.
     self.inherited[#self.inherited + 1] = self.kept
     self.kept = nil
   end
@@ -65,9 +65,9 @@ local function take(self)
 end
 
 --- Calls a function with the connection.
----@param act fun(opened: any, ...): any raises where it fails
+---@param act fun(opened: any, ...): any raises an error if it fails
 ---@return any? result
----@return string|boolean? message why there is none; true when the first attempt failed and may have acted
+---@return string|boolean? message why there is no result; true: the first attempt failed, but may have taken effect
 function Connection:call(act, ...)
   local message
   for attempt = 1, 2 do
@@ -98,7 +98,7 @@ function Connection:shut()
   end
 end
 
---- The `add` of a store over a connection: what a second attempt finds may be of the first.
+--- Implements a store's `add`. A value that a second attempt finds may have been added by the first one.
 ---@param store autopilot.Store
 ---@param act fun(opened: any, ...): boolean whether the value was added
 function Connection:add(store, act, key, value, ttl)

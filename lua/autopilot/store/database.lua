@@ -1,5 +1,5 @@
---- A database that is opened through LuaDBI: SQLite, PostgreSQL or MySQL. Its functions raise where they fail,
--- with the database's own message. LuaDBI waits for the database without letting other coroutines run.
+--- A SQLite, PostgreSQL or MySQL database, used through LuaDBI. A function that fails raises an error with
+-- the database's own message. LuaDBI blocks: no other coroutine runs while it waits for the database.
 
 local Connection = require "autopilot.store.connection"
 local core = require "autopilot.core"
@@ -11,38 +11,37 @@ local named_file = require "autopilot.base.named_file"
 
 local database = {}
 
--- Statements for each new connection. None of them may take longer than a store is waited for.
+-- Statements to run on each new connection. They limit how long any later statement takes.
 local milliseconds = ("%d"):format(Connection.patience * 1000)
 local setups = {
-  -- Write-ahead log: readers and the writer do not wait for each other, and a process that is killed loses
-  -- nothing.
+  -- Write-ahead log: readers and the writer do not block each other, and a killed process loses no commit.
   SQLite3 = {
     "PRAGMA busy_timeout = " .. milliseconds,
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = NORMAL",
   },
-  -- A commit does not wait for the disk: the last ones may be lost when the database's machine fails.
+  -- A commit does not wait for the disk: the last ones may be lost if the database's machine fails.
   PostgreSQL = {
     "SET statement_timeout = " .. milliseconds,
     "SET synchronous_commit = off",
     "SET client_min_messages = error",
   },
-  -- In UTC no hour comes twice.
+  -- UTC: a local time repeats an hour when daylight saving time ends.
   MySQL = {
     ("SET innodb_lock_wait_timeout = %d"):format(Connection.patience),
     "SET time_zone = '+00:00'",
   },
 }
 
--- The connection of each statement that is alive. LuaDBI's statements use their connections when they are
--- collected, but do not keep them from being collected before.
+-- The connection of each statement, so that it is not collected first. LuaDBI's statements use their
+-- connection when they are collected, but hold no reference to it.
 local connections = setmetatable({}, { __mode = "k" })
 
---- Raises LuaDBI's message without its own words around the database's.
+--- Returns the result, or raises the database's message, without the text that LuaDBI adds.
 local function checked(result, message)
   if not result then
     message = tostring(message):gsub("^Failed to [%l ]+: ", ""):gsub("^E%l+ [%l ]+: ", "")
-    -- What LuaDBI 0.7.2 leaves of every reason why PostgreSQL lets nobody in.
+    -- LuaDBI 0.7.2 reports this whatever the reason why PostgreSQL refused the connection.
     message =
       message:gsub("^no connection to the server", "%0, or it refuses the user or the password")
     error(message, 0)
@@ -54,7 +53,7 @@ end
 ---@param self autopilot.store.Database
 ---@param sql string
 ---@param ... string|number|nil for each `?`
----@return any[][] rows of a statement that begins with SELECT, WITH or PRAGMA: each by the number of its column
+---@return any[][] rows as arrays of columns; none unless the statement begins with SELECT, WITH or PRAGMA
 ---@return integer count rows that were changed
 function database.run(self, sql, ...)
   local statement = self.prepared[sql] or checked(self.connection:prepare(sql))
@@ -72,12 +71,12 @@ end
 ---@param self autopilot.store.Database
 function database.close(self)
   for _, statement in pairs(self.prepared) do
-    pcall(statement.close, statement) -- SQLite keeps its file open while there is one
+    pcall(statement.close, statement) -- SQLite keeps its file open until all are closed
   end
   self.connection:close()
 end
 
---- The file's name for LuaDBI. A file that is made is readable by its owner only.
+--- Returns a file's name as LuaDBI needs it. If the file is missing, creates it readable by its owner only.
 local function private_file(path)
   for _, suffix in ipairs { "", "-wal", "-shm", "-journal" } do
     local complaint = named_file.write_complaint(path .. suffix)
@@ -92,7 +91,7 @@ local function private_file(path)
   return (path:find "^[/\\]" or path:find "^%a:[/\\]") and path or "./" .. path
 end
 
---- What libpq takes for a connection: a name, an address or settings, with `connect_timeout`.
+--- Adds `connect_timeout` to a libpq connection string: a database name, a URI or settings.
 local function connection_text(name)
   local timeout = ("connect_timeout=%d"):format(Connection.patience)
   if name:find("connect_timeout", 1, true) then
@@ -135,7 +134,7 @@ function database.open(given)
   return self
 end
 
---- Passwords in the options of a database, which must not get into a message.
+--- The passwords in a database's options, to be removed from messages.
 ---@param given autopilot.store.SqlOptions
 ---@return string[]
 function database.secrets(given)

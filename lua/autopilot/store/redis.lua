@@ -1,11 +1,11 @@
---- A store in Redis or Valkey: for several machines.
+--- A store in Redis or Valkey, which several machines can share.
 --
--- In nginx the client is lua-resty-redis, which is part of OpenResty: while it waits, nginx goes on, and
--- connections are kept in nginx's own pool. Elsewhere it is redis-lua over LuaSocket, because it is small,
--- plain Lua, packaged by Debian, and takes a socket that is ready, such as one of LuaSec.
+-- In nginx the client is lua-resty-redis, which is part of OpenResty: it does not block nginx, and keeps
+-- connections in nginx's own pool. Elsewhere it is redis-lua over LuaSocket, because it is small, plain Lua,
+-- packaged by Debian, and accepts an open socket, such as one of LuaSec.
 --
--- Each method is one command: the server says what has expired, and does one command at a time. A master
--- that is lost with what it had not yet sent to its replica costs needless requests at most.
+-- Each method sends one command. The server executes it atomically, and decides which keys have expired. If a
+-- master fails before all writes were replicated, some needless requests are sent, nothing worse.
 
 local Connection = require "autopilot.store.connection"
 local contract = require "autopilot.store.contract"
@@ -14,16 +14,16 @@ local options = require "autopilot.base.options"
 
 ---@class autopilot.store.RedisOptions
 ---@field url string `redis[s]://[user[:password]@]host[:port][/database]`; percent-encoded user and password
----@field password string? instead of one in `url`
+---@field password string? used instead of one in `url`
 ---@field ca_file string? `rediss`: certificates to trust, default those that libcurl trusts; in nginx this is `lua_ssl_trusted_certificate`
 
 -- Milliseconds for which nginx keeps an idle connection, and how many of them a worker keeps.
 local idle_time, most_idle = 60000, 32
 
--- Deletes a key where it has that value. Redis runs a script as one step.
+-- Deletes a key if it has that value. Redis runs a script atomically.
 local delete_if = "return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('DEL', KEYS[1]) or 0"
 
--- What the server's error codes mean for who runs this.
+-- The server's error codes, explained for the user.
 local meanings = {
   READONLY = "this server is a replica and takes no writes: name the master",
   MASTERDOWN = "this server is a replica that has lost its master",
@@ -37,7 +37,7 @@ local meanings = {
   CLUSTERDOWN = "the cluster is down",
 }
 
---- Raises what an error means.
+--- Raises an error of the server, with its explanation if there is one.
 local function fail(message)
   message = tostring(message):gsub("^.-redis error: ", "")
   local meaning = meanings[message:match "^%u+"]
@@ -63,7 +63,7 @@ local function caller_in_nginx(client)
     if not reply then
       fail(message)
     end
-    return type(reply) ~= "userdata" and reply or nil -- ngx.null: there is none
+    return type(reply) ~= "userdata" and reply or nil -- ngx.null: no value
   end
 end
 
@@ -71,7 +71,7 @@ local in_nginx = {}
 
 function in_nginx.open(server)
   local library = resty_redis()
-  -- Earlier versions know no TLS, and would send the password in the clear.
+  -- Earlier versions do not support TLS, and would send the password unencrypted.
   if server.tls and not (tonumber(library._VERSION) or 0) >= 0.28 then
     error("rediss needs lua-resty-redis 0.28 or later", 0)
   end
@@ -81,7 +81,7 @@ function in_nginx.open(server)
     ssl = server.tls,
     ssl_verify = true,
     server_name = server.host,
-    -- A connection that is signed in is for those of the same user and database only.
+    -- An authenticated connection may be reused for the same user and database only.
     pool = table.concat(
       { server.address, server.user or "", server.password or "", server.database },
       " "
@@ -107,13 +107,14 @@ end
 
 -- ---- Elsewhere ---------------------------------------------------------------------------------------
 
---- Whether a name of a certificate is that of the host. `*` stands for the first label (RFC 9525, section 6.3).
+--- Whether a DNS name in a certificate matches the host. `*` stands for the first label (RFC 9525, section
+-- 6.3).
 local function is_name_of(host, name)
   name = name:lower()
   return name == host or name:sub(1, 2) == "*." and name:sub(2) == host:match "%..+$"
 end
 
---- Raises unless a certificate is for the host, which LuaSec does not look at.
+--- Raises an error unless the certificate names the host. LuaSec does not check that.
 local function check_certificate(certificate, host)
   local names = (certificate:extensions()["2.5.29.17"] or {})
   local bare = host:gsub("[%[%]]", "")
@@ -221,7 +222,7 @@ function metatable.__index:close()
   self.connection:shut()
 end
 
--- ---- Making one --------------------------------------------------------------------------------------
+-- ---- Making a store ----------------------------------------------------------------------------------
 
 local function decode(text)
   return text
@@ -232,7 +233,7 @@ local function decode(text)
     )
 end
 
---- The parts of an address; nil for one that is wrong.
+--- The parts of a URL; nil if it is not valid.
 local function parts_of(address)
   local scheme, rest = address:match "^(rediss?)://(.+)$"
   if not scheme then
@@ -274,7 +275,7 @@ local rules = {
   ca_file = { type = "string" },
 }
 
---- Signs in and chooses the database, on a new connection.
+--- Authenticates and selects the database, unless the connection was used before.
 local function prepare(opened, server)
   if opened.is_ready then
     return
@@ -288,7 +289,7 @@ local function prepare(opened, server)
   end
 end
 
---- Makes a store in Redis. Nothing is opened before it is first used.
+--- Makes a store in Redis. It connects on first use.
 ---@param given autopilot.store.RedisOptions
 ---@return autopilot.Store
 return function(given)

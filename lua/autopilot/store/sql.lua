@@ -82,8 +82,8 @@ local function statements_of(driver)
   }
 end
 
---- A text of printable ASCII without blanks: databases differ in what else a text column takes, and MySQL does
--- not tell "a" from "a ".
+--- Percent-encodes a text to printable ASCII without blanks: databases differ in what else a text column
+-- accepts, and MySQL treats "a" and "a " as equal.
 local function encode(text)
   return (
     text:gsub("[%%%c \127-\255]", function(byte)

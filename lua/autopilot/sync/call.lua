@@ -1,20 +1,20 @@
---- One call of a method: what its caller wants, how much time it has, and its retry loop. It remembers when its
--- last sleep was to end, and gets a deadline for the waiting of `sync`.
+--- One call of a client's method: its options, its deadline and its retry loop. It remembers when its last
+-- sleep is due to end. A `sync` without a deadline gets one when it begins to wait for the sync.
 
 local lazy = require "autopilot.base.lazy"
 
 local answers = lazy "autopilot.graph.answer"
 local protected_call = lazy "autopilot.base.protected_call"
 
----@class autopilot.Call moments are on the client's clock
+---@class autopilot.Call times are on the client's clock
 ---@field client autopilot.Client
 ---@field name "sync"|"status"|"wait"|"ensure"|"token"
 ---@field began number
 ---@field deadline number?
 ---@field since number? of `ensure`: a sync that was triggered before it does not count
----@field is_single_pass boolean? of `ensure` without `wait`: neither sleep nor repeat anything
+---@field is_single_pass boolean? of `ensure` without `wait`: do not sleep, do not retry
 ---@field wait boolean? of `sync` and `ensure`: until the sync has completed
----@field force boolean? of `sync`: ask even where the answer is known
+---@field force boolean? of `sync`: send the request even if a refusal is expected
 ---@field client_request_id string? of `sync`: for the first request that is sent; nil: a new id for each
 ---@field on_progress function?
 ---@field steps table[]? what was done and why, for the report
@@ -25,7 +25,7 @@ Call.__index = Call
 --- Begins a call.
 ---@param client autopilot.Client
 ---@param name "sync"|"status"|"wait"|"ensure"|"token"
----@param wanted table? the checked options of the method, which become the call; `deadline` or `timeout` in seconds
+---@param wanted table? the checked options of the method, a table that becomes the call; `deadline` or `timeout` in seconds
 ---@return autopilot.Call
 function Call.new(client, name, wanted)
   local call, began = setmetatable(wanted or {}, Call), client.options.clock()
@@ -37,15 +37,15 @@ end
 
 -- ---- Time --------------------------------------------------------------------------------------------
 
---- Sleeps, and remembers until when. Thousands of calls may sleep at a time: the tail call leaves no frame
--- behind.
+--- Sleeps, and remembers when the sleep is due to end. Thousands of calls may sleep at the same time, so a
+-- tail call saves a stack frame for each.
 ---@param seconds number
 function Call:sleep(seconds)
   self.slept_until = self:now() + seconds
   return self.client.options.sleep(seconds)
 end
 
---- The present moment. A sleep counts as over when it returns, even if it returned slightly early.
+--- The current time; not earlier than the due end of the last sleep, which may have returned slightly early.
 ---@return number
 function Call:now()
   return math.max(self.client.options.clock(), self.slept_until or -math.huge)
@@ -57,9 +57,9 @@ function Call:time_left()
   return (self.deadline or math.huge) - self.client.options.clock()
 end
 
--- ---- What its caller is told -------------------------------------------------------------------------
+-- ---- Errors, progress and steps ----------------------------------------------------------------------
 
---- Raises, at the line that called the method, what an answer says is a mistake of that caller.
+--- Raises the answer's `mistake`, if it has one, as an error at the line that called the method.
 ---@param answer table
 function Call:raise_mistake(answer)
   if answer.mistake then
@@ -67,7 +67,7 @@ function Call:raise_mistake(answer)
   end
 end
 
---- Tells the observer of the progress; an error in it is ignored.
+--- Calls `on_progress`; an error in it is ignored.
 ---@param progress table
 function Call:tell(progress)
   if self.on_progress then
@@ -76,7 +76,7 @@ function Call:tell(progress)
   end
 end
 
---- Adds a step to those of the report, unless it repeats the last one.
+--- Adds a step to the report, unless it is the same as the last one.
 ---@param action string
 ---@param reason string
 function Call:note(action, reason)
@@ -90,19 +90,19 @@ end
 
 -- ---- The retry loop ----------------------------------------------------------------------------------
 
---- Updates the Retry-After of an answer that came some time ago; removes it once it has passed.
+--- Updates the Retry-After of an answer received earlier; removes it if it has passed.
 ---@param answer table
 function Call:refresh(answer)
   local rest = answer.free_at and answer.free_at - self.client.options.clock()
   answers.set_retry(self.client, answer, rest and rest > 0 and rest or nil)
 end
 
---- Whether nothing was sent for this answer.
+--- Whether the answer means that no request was sent.
 local function was_not_sent(answer)
   return answer.outcome == "unreachable" or answer.outcome == "token_error"
 end
 
---- Whether nothing was sent for this answer because the call's time was over.
+--- Whether the answer means that no request was sent because the call's deadline had passed.
 local function is_too_late(call, answer)
   local network = answer.network
   return call.deadline
@@ -111,7 +111,7 @@ local function is_too_late(call, answer)
     and (call:time_left() <= 0 or (network and network.name == "DEADLINE"))
 end
 
---- Seconds to wait before the next attempt, or nil and why there is none.
+--- Seconds to wait before the next attempt; nil and the reason if there is to be none.
 local function decide(call, number, delay, judged)
   local client = call.client
   if client.is_closed then
@@ -135,14 +135,14 @@ local function decide(call, number, delay, judged)
   return next_delay, reason
 end
 
---- Calls `try(state, number, delay)` until it succeeds or the policy ends the attempts. `delay` is the wait
+--- Calls `try(state, number, delay)` until it succeeds or the retry policy ends the loop. `delay` is the wait
 -- before the attempt, in seconds. `try` returns the answer. After a failure that may be retried it also
--- returns the report that the policy decides by, and can return a higher number for the attempt.
+-- returns the report for the policy, and optionally a higher number for the attempt.
 ---@generic State
 ---@param state State
 ---@param try fun(state: State, number: integer, delay: number): table, table?, integer?
 ---@param before_wait fun(state: State, answer: table, seconds: number)?
----@return table answer the last one; `gave_up` says why it is the last
+---@return table answer the last one; `gave_up` is the reason why no other attempt was made
 function Call:attempt(state, try, before_wait)
   local client = self.client
   local number, delay, before = 0, 0, nil
@@ -154,7 +154,7 @@ function Call:attempt(state, try, before_wait)
       answer, judged, counts_as = try(state, number, delay)
       reason = before and is_too_late(self, answer) and "deadline"
     end
-    if reason then -- to end with the answer of an earlier attempt
+    if reason then -- return the answer of the earlier attempt
       self:refresh(before)
       before.gave_up = reason
       return before
@@ -173,7 +173,7 @@ function Call:attempt(state, try, before_wait)
       before_wait(state, answer, delay)
     end
     before = (not before or not was_not_sent(answer)) and answer or before
-    answer, judged = nil, nil -- luacheck: ignore 311 (thousands may sleep, and need not keep them)
+    answer, judged = nil, nil -- luacheck: ignore 311 (saves memory: thousands may sleep)
     self:sleep(delay)
   end
 end

@@ -1,23 +1,23 @@
 --- What a client knows of its tenant: the latest sync, until when requests are refused, and what the record
--- said. It tells whether the service would refuse another request.
+-- showed. From this it predicts whether the service would refuse another request.
 --
--- Moments are on the client's steady clock, unless they are said to be by the service's.
+-- Times are on the client's steady clock, unless they are marked as the service's.
 
 local record = require("autopilot.base.lazy") "autopilot.sync.record"
 
----@class autopilot.SyncFact a sync that is known of
----@field triggered_at number the latest moment at which it can have been triggered
----@field earliest number? when it was triggered at the earliest, the service's clock; nil when only a refusal tells of it
----@field latest number? and at the latest
+---@class autopilot.SyncFact a known sync
+---@field triggered_at number the latest time at which it can have been triggered
+---@field earliest number? earliest possible trigger time, the service's clock; nil if only a refusal shows the sync
+---@field latest number? latest possible trigger time, the service's clock
 
 ---@class autopilot.TenantMemory
----@field newest_trigger number? the latest trigger that is known of; the service's clock
----@field started_at number? when the request was sent that started our own last sync
----@field own_earliest number? when that was triggered, at the earliest; the service's clock
----@field own_latest number? and at the latest
+---@field newest_trigger number? the latest known trigger time; the service's clock
+---@field started_at number? when the request that started this client's last sync was sent
+---@field own_earliest number? earliest possible trigger time of that sync; the service's clock
+---@field own_latest number? latest possible trigger time of that sync
 ---@field known autopilot.SyncFact? the latest sync, whoever triggered it
 ---@field held_until number? when the latest Retry-After ends
----@field held_as autopilot.Outcome? the outcome of the answer that had it
+---@field held_as autopilot.Outcome? the outcome of the answer with that Retry-After
 ---@field package completed_trigger number? the latest trigger whose sync a record showed as completed; the service's clock
 ---@field package refused_at number? when the last refusal without Retry-After came
 local TenantMemory = {}
@@ -35,7 +35,7 @@ function TenantMemory.new(cooldown, margin, service_clock)
   }, TenantMemory)
 end
 
---- The later of two moments, each of which may be missing.
+--- The later of two times, each of which may be missing.
 local function later(a, b)
   return a and b and math.max(a, b) or a or b
 end
@@ -45,7 +45,7 @@ local function interval_of(self)
   return self.cooldown + self.margin
 end
 
---- Learns of a sync, unless a later one is known.
+--- Remembers a sync, unless a later one is known.
 ---@param fact autopilot.SyncFact
 local function note_sync(self, fact)
   if not self.known or fact.triggered_at > self.known.triggered_at then
@@ -53,11 +53,11 @@ local function note_sync(self, fact)
   end
 end
 
---- Learns that a sync of ours was accepted, or that a record proves one, which then counts as ours.
+--- Remembers a sync that this client started, as the service's answer or a record shows.
 ---@param sent_at number when its request was sent
----@param accepted_at number? when the answer came; nil: of a record, which tells how long it counts
----@param earliest number? when it was triggered, at the earliest; the service's clock
----@param latest number? and at the latest; default for both: what is known of that clock
+---@param accepted_at number? when the answer came; nil if a record shows the sync: `note_record` sets the end of its cooldown
+---@param earliest number? earliest possible trigger time, the service's clock
+---@param latest number? latest possible trigger time; default for both: computed from the other two arguments
 function TenantMemory:note_started(sent_at, accepted_at, earliest, latest)
   if not earliest then
     earliest = self.service_clock:to_service(sent_at)
@@ -71,7 +71,7 @@ function TenantMemory:note_started(sent_at, accepted_at, earliest, latest)
   end
 end
 
---- Learns from another client of a sync, or of a refusal whose end is unknown.
+--- Remembers a sync that another client knows of, or a refusal whose end is unknown.
 ---@param fact autopilot.SyncFact
 function TenantMemory:note_others(fact)
   if not fact.earliest then
@@ -81,7 +81,7 @@ function TenantMemory:note_others(fact)
   end
 end
 
---- Learns from a refusal of the service.
+--- Remembers a refusal of the service.
 ---@param outcome autopilot.Outcome
 ---@param seconds number? its Retry-After
 ---@param received_at number
@@ -96,8 +96,8 @@ function TenantMemory:note_refused(outcome, seconds, received_at)
   end
 end
 
---- Learns from a record that was read. The record may be older than one read before, or than our own sync, so
--- it never makes the client forget a later time.
+--- Remembers what a record shows. The record may be older than one read before, or than this client's own
+-- sync, so a later time is never replaced by an earlier one.
 ---@param found autopilot.SettingsRecord
 function TenantMemory:note_record(found)
   local trigger, stamp, known = found.last_manual_trigger, record.latest_stamp(found), self.known
@@ -111,28 +111,28 @@ function TenantMemory:note_record(found)
   local _, triggered_at = self.service_clock:of_service(stamp)
   local fact = { triggered_at = triggered_at, earliest = stamp, latest = stamp }
   if known and stamp == known.earliest and stamp == known.latest then
-    -- A known end is not moved later only because the clocks have drifted since.
+    -- Clock drift alone must not make the known end of the cooldown later.
     known.triggered_at = math.min(known.triggered_at, triggered_at)
   elseif known and record.covers(found, known.earliest) then
-    self.known = fact -- it is more exact than what an answer told
+    self.known = fact -- more exact than the times from an answer
   else
     note_sync(self, fact)
   end
 end
 
---- When the cooldown of the latest known sync ends; the beginning of time if no sync is known.
+--- When the cooldown of the latest known sync ends; -infinity if no sync is known.
 ---@package
 function TenantMemory:known_end()
   return self.known and self.known.triggered_at + interval_of(self) or -math.huge
 end
 
---- When the last refusal without Retry-After came, if no known sync explains it: it was by the cooldown of an
--- unknown one, which was triggered before.
+--- When the last refusal without Retry-After came, if no known sync explains it: the reason is then the
+-- cooldown of an unknown sync, triggered before the refusal.
 local function unexplained_refusal(self)
   return self.refused_at and self.refused_at >= self:known_end() and self.refused_at or nil
 end
 
---- The latest sync for all that the client knows, which may be an unknown one that a refusal tells of.
+--- The latest sync as far as the client knows, which may be an unknown one that a refusal shows.
 ---@return autopilot.SyncFact?
 function TenantMemory:latest_fact()
   local refused_at = unexplained_refusal(self)
@@ -145,11 +145,11 @@ end
 function TenantMemory:cooldown_left(now)
   local refused_at, interval = unexplained_refusal(self), interval_of(self)
   local left = (refused_at and refused_at + interval or self:known_end()) - now
-  -- No sync was triggered in the future: where the clocks say so, they are wrong.
+  -- A trigger time in the future comes from wrong clocks: it must not lengthen the cooldown.
   return self.cooldown > 0 and left > 0 and math.min(left, interval) or nil
 end
 
---- When the cooldown of the last sync ends or has ended; nil when no sync is known of.
+--- When the cooldown of the last sync ends or has ended; nil if no sync is known.
 ---@return number? seconds the service's clock
 function TenantMemory:cooldown_until()
   return self.known and self.cooldown > 0 and self.known.latest + interval_of(self) or nil
@@ -163,7 +163,7 @@ function TenantMemory:held_for(now)
   return left > 0 and left or nil
 end
 
---- How a request for a sync would be refused now, and for how long; nil if it would not.
+--- The outcome and the seconds for which a sync request would be refused now; nil if it would not.
 ---@param now number
 ---@return autopilot.Outcome? outcome
 ---@return number? seconds

@@ -215,7 +215,7 @@ local function as_of_read(answer)
   return answer
 end
 
---- Completes the answer of a read by the record in its body.
+--- Parses the body of a read, and adds the record's fields to the answer.
 ---@return autopilot.SettingsRecord? found
 local function complete(client, answer, body)
   local found, message = record.parse(body)

@@ -195,11 +195,11 @@ function recover.may_look(call)
   return call.client.options.recover and not call.is_single_pass and call:time_left() > 0
 end
 
---- Reads the record for another call, whose answer was lost and which had no time left to read it.
+--- Reads the record for another call, whose answer was lost and whose deadline left no time to read it.
 ---@param posting autopilot.Posting
----@param result autopilot.SharedAnswer its answer is changed to what is known then
----@param seen number? the latest trigger's stamp that was known when the wait for it began
----@return boolean is_its_answer false: it started nothing, and this call has to ask
+---@param result autopilot.SharedAnswer its answer is changed to what the record shows
+---@param seen number? the latest trigger time known when the wait for it began
+---@return boolean is_its_answer false: the other call started no sync, and this call has to send a request
 function recover.of_another(posting, result, seen)
   local own, answer, delivered = posting.unsettled, result.answer, posting.delivered
   posting.unsettled = own

@@ -1,7 +1,7 @@
---- `client:sync`, and the requests for a sync that one call makes, also within `ensure`: one attempt, all attempts,
--- and what is known of all of them together.
+--- `client:sync`, and the sync requests that one call of `sync` or `ensure` sends: one attempt, the retries,
+-- and the answer that results from all attempts.
 --
--- The retry loop is in `call`, one request in `autopilot.graph.request`, and what follows after a lost
+-- The retry loop is in `call`, the HTTP request in `autopilot.graph.request`, and the handling of a lost
 -- answer in `recover`.
 
 local Call = require "autopilot.sync.call"
@@ -16,22 +16,22 @@ local recover = lazy "autopilot.sync.recover"
 
 local sync = {}
 
----@class autopilot.Posting: autopilot.RequestArguments what became of a call's requests for a sync, and how the next
---- one is to be made
+---@class autopilot.Posting: autopilot.RequestArguments the state of a call's sync requests, and the parameters of
+--- the next one
 ---@field call autopilot.Call
----@field attempts autopilot.Attempt[] one for each time that a request was to be sent
+---@field attempts autopilot.Attempt[] one for each attempt to send a request
 ---@field client_request_id string? for the next request
 ---@field delay number seconds waited before the next one
----@field sent autopilot.SentRequest? the last request that was sent
+---@field sent autopilot.SentRequest? the last request sent
 ---@field last_answer table? the answer to it
----@field delivered "yes"|"no"|"unknown" whether the service received any: one that arrived outweighs the others
----@field has_posted boolean? any was sent
----@field unsettled autopilot.Unsettled? those of which it is not known whether they started a sync
----@field is_unread boolean? the record was not read since the last of those
----@field is_blind boolean? the record could not be read after the last request, whose answer was lost
----@field lease autopilot.Lease? its claim of the tenant, where a store is shared
----@field instead table? the answer to another call's request, which was taken in place of one of this call
----@field joined_attempts integer? how many another call had made, whose answer was taken
+---@field delivered "yes"|"no"|"unknown" whether the service received any of the requests
+---@field has_posted boolean? a request was sent
+---@field unsettled autopilot.Unsettled? the requests that may have started a sync
+---@field is_unread boolean? the record was not read since the last `unsettled` request
+---@field is_blind boolean? the last request's answer was lost, and the record could not be read
+---@field lease autopilot.Lease? its claim on the tenant, if a store is shared
+---@field instead table? another call's answer, used in place of a request of this call
+---@field joined_attempts integer? number of attempts of the other call whose answer was used
 
 local Posting = {}
 Posting.__index = Posting
@@ -51,7 +51,7 @@ end
 
 -- ---- One attempt -------------------------------------------------------------------------------------
 
---- What the service would answer, as far as the client knows, or nil when it is worth asking.
+--- The refusal that the service would send, as far as the client knows; nil if a request may succeed.
 ---@param posting autopilot.Posting
 ---@return table? answer
 function sync.known_refusal(posting)
@@ -60,7 +60,8 @@ function sync.known_refusal(posting)
   return name and answers.not_sent(client, name, { retry_after = seconds })
 end
 
---- Adds what an answer means for a sync: 204, 409 and a 429 without Retry-After have a meaning of their own.
+--- Sets the outcome of an answer to a sync request, for which 204, 409 and a 429 without Retry-After have a
+-- meaning of their own.
 local function interpret(client, answer, sent)
   if not answer.outcome then -- the expected status
     answer.outcome, answer.delivered, answer.confirmed_by = "started", "yes", "response"
@@ -74,12 +75,12 @@ end
 
 local rank = { no = 1, unknown = 2, yes = 3 }
 
---- The one of two values of `delivered` that outweighs the other.
-local function outweighing(one, other)
+--- Combines two values of `delivered`: yes has priority over unknown, and unknown over no.
+local function stronger(one, other)
   return rank[other] > rank[one] and other or one
 end
 
---- With a store only the holder of the tenant's claim sends the request.
+--- Returns an answer if no request is to be sent: with a store only the claim's holder sends one.
 ---@return table? answer
 function Posting:before()
   local shared = self.call.client.shared
@@ -95,7 +96,7 @@ function Posting:after(answer, sent)
     self.sent, self.client_request_id = sent, nil
     interpret(self.call.client, answer, sent)
   end
-  self.delivered = outweighing(self.delivered, answer.delivered)
+  self.delivered = stronger(self.delivered, answer.delivered)
   self.has_posted = self.has_posted or answer.sends > 0
   local list = self.attempts
   list[#list + 1] = {
@@ -113,7 +114,7 @@ function Posting:after(answer, sent)
   self.delay = 0 -- a second request with another token follows at once
 end
 
---- Adds the end of the cooldown to a 429 without Retry-After, where an earlier answer or the record tells it.
+--- Adds the end of the cooldown to a 429 without Retry-After, if an earlier answer or the record shows it.
 local function add_cooldown_end(call, answer)
   local now, memory = call.client.options.clock(), call.client.memory
   local left = answer.outcome == "cooldown" and memory:cooldown_left(now)
@@ -122,9 +123,9 @@ local function add_cooldown_end(call, answer)
   end
 end
 
---- What the policy is to judge a failed attempt by: with the time for which the client knows that
--- another would be refused, also where the answer itself names none.
-local function with_known_end(call, judged)
+--- The report of a failed attempt for the retry policy. If the answer has no Retry-After, it gets the time
+-- for which the client expects requests to be refused.
+local function with_expected_refusal(call, judged)
   local name, seconds = call.client.memory:refusal(call:now())
   if not name or judged.retry_at or call.force then
     return judged
@@ -132,16 +133,16 @@ local function with_known_end(call, judged)
   return { outcome = judged.outcome, status = judged.status, retry_after = seconds }
 end
 
---- Learns from a request that started nothing, as far as is known, and finds out what became of it.
+--- Remembers what a failed request shows about the tenant, and finds out whether it started a sync after all.
 ---@param seen number? the latest trigger's stamp that was known before it
 ---@return table? judged
 local function after_failure(posting, answer, seen)
   local call = posting.call
   local client = call.client
   if answer.status then
-    -- A cooldown that was waited out is over, also where the sleep ended a moment early.
+    -- The cooldown is over after the call has slept for it, even if the sleep ended slightly early.
     local received_at = math.max(posting.sent.received_at, call.slept_until or -math.huge)
-    local seconds = answer.retry_at and answer.retry_after -- without retry_at it is a token endpoint's
+    local seconds = answer.retry_at and answer.retry_after -- without retry_at: a token endpoint's
     client.memory:note_refused(answer.outcome, seconds, received_at)
   end
   if client.shared then
@@ -155,7 +156,7 @@ local function after_failure(posting, answer, seen)
   return judged
 end
 
---- Takes an answer that came without a request of this call: another call's answer, or a known refusal.
+--- Handles an answer without a request of this call: another call's answer, or an expected refusal.
 local function in_place_of_request(posting, answer)
   local is_blind = answer.unread
   posting.is_blind = is_blind or posting.is_blind
@@ -166,10 +167,10 @@ local function in_place_of_request(posting, answer)
   return answer, is_blind and recover.unread or answer
 end
 
---- Asks the service, unless the client knows the answer.
+--- Sends a sync request, unless the client knows that it would be refused.
 ---@return table answer
 ---@return table? judged
-local function ask(posting, number, delay)
+local function send(posting, number, delay)
   local call = posting.call
   local client = call.client
   local memory, shared = client.memory, client.shared
@@ -197,33 +198,33 @@ end
 
 --- One attempt.
 ---@return table answer
----@return table? judged what the policy is to judge by; nil: no other attempt is to be made
----@return integer? counts_as the number of attempts, where another call's answer was taken
+---@return table? judged the report for the retry policy; nil: no retry
+---@return integer? counts_as the number of attempts of the other call whose answer was used
 local function try(posting, number, delay)
-  local answer, judged = ask(posting, number, delay)
-  return answer, judged and with_known_end(posting.call, judged), posting.joined_attempts
+  local answer, judged = send(posting, number, delay)
+  return answer, judged and with_expected_refusal(posting.call, judged), posting.joined_attempts
 end
 
---- Before the call waits for its next attempt.
+--- Called before the call waits for its next attempt.
 local function before_wait(posting, answer, seconds)
   local shared = posting.call.client.shared
   if shared then
     shared.claim.pause(posting, answer, seconds)
   else
-    posting.sent = nil -- thousands may sleep, and need not keep it
+    posting.sent = nil -- saves memory: thousands may sleep
   end
 end
 
 -- ---- All attempts ------------------------------------------------------------------------------------
 
---- Completes an answer by what is known of all attempts together. Where the last request could not be sent
--- but one before it was, or may have been, that one's answer is taken.
+--- Completes the last attempt's answer by those before it. If the last request could not be sent, but an
+-- earlier one was delivered, returns the earlier answer; if one may have been, the outcome is `interrupted`.
 local function sum_up(posting, answer)
   if answer.confirmed_by == "response" then
     return answer -- earlier attempts make no difference
   end
-  -- As long as one may have arrived the answer is not "no".
-  answer.delivered = outweighing(posting.delivered, answer.joined and answer.delivered or "no")
+  -- Not "no" if any request may have arrived.
+  answer.delivered = stronger(posting.delivered, answer.joined and answer.delivered or "no")
   local last = posting.last_answer
   if answer.outcome ~= "unreachable" or answer.delivered == "no" then
     return answer
@@ -236,7 +237,7 @@ local function sum_up(posting, answer)
   return answer
 end
 
---- Asks for a sync, as often as the policy says; with `is_single_pass` once.
+--- Sends sync requests, as often as the retry policy allows; with `is_single_pass` one at most.
 ---@param posting autopilot.Posting
 ---@return table answer in the shape of a report
 function sync.request(posting)
@@ -250,7 +251,7 @@ end
 
 local hint_of_late = "The time was over before the request could be sent: allow more."
 
---- Makes the answer, which may be a read's, the report of the whole call.
+--- Turns the answer, which may be that of a read, into the report of the whole call.
 ---@param posting autopilot.Posting
 ---@param answer table
 ---@return autopilot.Report? report
@@ -281,7 +282,7 @@ local rules = {
   on_progress = { type = "function" },
   client_request_id = {
     type = "string",
-    secret = true, -- a header's value is never quoted
+    secret = true, -- error messages never quote a header
     check = function(value)
       return (#value > 128 or not value:match "^[%w%-]+$")
           and "must consist of at most 128 letters, digits and '-'"

@@ -18,11 +18,11 @@ local contract = lazy "autopilot.store.contract"
 local stored_token = lazy "autopilot.token.stored_token"
 
 ---@class autopilot.token.CachedOptions
----@field minimum_life number? seconds that a token must have left; default 300
----@field unknown_life number? seconds for which a token is kept whose life is not known; default 60
+---@field minimum_life number? seconds that a token must still be valid; default 300
+---@field unknown_life number? seconds for which a token of unknown lifetime is used; default 60
 ---@field max_entries integer? tokens that are kept, each for a tenant, cloud and scope; default 20000
----@field store autopilot.Store? keeps them for all processes too; needs `identity`, and `encryption_key` or `share`
----@field identity string? whose tokens these are among those in the store: the application's client id, say
+---@field store autopilot.Store? shares tokens with other processes; needs `identity`, and `encryption_key` or `share`
+---@field identity string? separates the tokens of several applications in the store: e.g. the client id
 ---@field encryption_key string? at least 32 random bytes, with which tokens are encrypted in the store; needs luaossl
 ---@field share "plain"|false|nil `plain`: tokens are not encrypted in the store; false: they are not put into it
 
@@ -62,16 +62,16 @@ local rules = {
 -- A caller may give a token by mistake, so what was given is never quoted.
 local provider_rules = { provider = { type = "function", required = true, secret = true } }
 
--- Seconds from an early renewal that failed to the next try.
+-- Seconds from a failed early renewal to the next attempt.
 local pause_after_failure = 30
--- Seconds. A longer pause is not granted to a token endpoint (as in MSAL).
+-- Seconds. A longer Retry-After of a token endpoint is reduced to this (as in MSAL).
 local longest_pause = 3600
 
--- The providers made here, and what each of them asks: so that none gets a second cache around it.
+-- The cached providers made here, each with the provider that it wraps: none is wrapped in a second cache.
 local made_here = setmetatable({}, { __mode = "k" })
 
---- What is known for the tenant, cloud and scope that are asked for: `key`, in which nothing is secret; `kept`,
--- the token; `failure`, because of which asking again before its `ends` (Unix time) is pointless.
+--- The cache entry for the requested tenant, cloud and scope: `key`, which contains no secret; `kept`, the
+-- token; `failure`, the last one, before whose `ends` (Unix time) the provider is not called.
 local function entry_of(self, ask)
   local key = life.key_of(ask.tenant, ask.cloud, ask.scope)
   local entry = self.entries:find(key)
@@ -82,20 +82,20 @@ local function entry_of(self, ask)
   return entry
 end
 
---- Lets a token count as fresh for a while, after it could not be renewed.
+--- Treats a token as fresh for a while after its renewal failed.
 local function postpone_renewal(kept, now)
   kept.fresh_until, kept.obtained_at = now + pause_after_failure, math.min(kept.obtained_at, now)
 end
 
---- Asks the provider for a token, and keeps the token. A failure is kept for as long as its Retry-After
--- says. Runs in one coroutine at a time for a key.
+--- Requests a token from the provider, and keeps it. A failure is kept until its Retry-After ends. Runs in
+-- one coroutine at a time for each key.
 local function fetch(self, ask)
   local kept, message, details = self.obtain(ask)
   local now, entry = ask.now(), entry_of(self, ask)
   local wait = not kept and type(details) == "table" and life.positive(details.retry_after)
   if kept and kept.token ~= ask.refused then
     kept.obtained_at = now
-    if kept.fresh_until <= now then -- out of a store, and could not be renewed
+    if kept.fresh_until <= now then -- from a store, and its renewal failed
       postpone_renewal(kept, now)
     end
     entry.kept, entry.failure = kept, nil
@@ -106,17 +106,17 @@ local function fetch(self, ask)
   return kept, message, details
 end
 
---- Message and details of the failure because of which the provider must not be asked yet; nil when it may be.
+--- Message and details of the failure after which the provider must not be called yet; nil if it may be.
 local function present_failure(entry, now)
   local failure = entry.failure
   local left = failure and failure.ends - now or 0
-  if left > 0 and left <= longest_pause then -- more was never set: the clock was set back
+  if left > 0 and left <= longest_pause then -- a longer time shows that the clock was set back
     return failure.message, merged(failure.details, { retry_after = left })
   end
 end
 
---- Forgets the token that was refused: the one in memory when the caller does not know which. Returns a copy of
--- `ask` with that token.
+--- Removes the token that was refused: the one in memory, if the caller does not name it. Returns a copy of
+-- `ask` that names it.
 local function drop_refused(entry, ask)
   local token = entry.kept and entry.kept.token
   if ask.refused == nil or ask.refused == token then
@@ -125,11 +125,11 @@ local function drop_refused(entry, ask)
   return merged({ refused = token }, ask)
 end
 
---- Gets a token where there is no fresh one. A usable one is returned while it cannot be renewed, and while
--- another coroutine renews it.
+--- Gets a token if there is no fresh one. Returns a usable one if it cannot be renewed, or while another
+-- coroutine renews it.
 local function renew(self, entry, ask, usable)
   local now = ask.now()
-  -- A pause that was slept through is over, also where the sleep ended a moment early.
+  -- The pause is over after a sleep of that length, even if the sleep ended slightly early.
   local message, details = present_failure(entry, math.max(now, ask.waited_until or now))
   local key = entry.key .. (ask.claims or "")
   if usable and (message or self.leases:holder(key)) then
@@ -155,7 +155,7 @@ local function provide(self, ask)
   ask = ask.refresh and drop_refused(entry, ask) or ask
   local kept = entry.kept
   local is_usable = kept and life.can_answer(kept, ask, now)
-  -- A token from the future came before the clock was set back: its age is not known.
+  -- A token obtained in the future shows that the clock was set back: its age is unknown.
   if not is_usable or now < kept.obtained_at or now >= kept.fresh_until then
     local message, details
     kept, message, details = renew(self, entry, ask, is_usable and kept)
@@ -167,8 +167,8 @@ local function provide(self, ask)
   return kept.token, kept.expires_at and kept.expires_at - now
 end
 
---- Makes a provider that keeps the tokens of another. One that was made here gets the options given now
--- instead of a second cache.
+--- Makes a provider that caches the tokens of another. If that was made here, its own provider is wrapped
+-- with the new options instead.
 ---@param provider autopilot.TokenProvider
 ---@param given autopilot.token.CachedOptions?
 ---@return autopilot.TokenProvider

@@ -1,4 +1,4 @@
---- A token with its times: how long it can be used, and when the next one is to be asked for. All durations
+--- The times of a token: until when it can be used, and from when on the next one is requested. All durations
 -- are seconds.
 
 local json = require "autopilot.base.json"
@@ -8,7 +8,7 @@ local read_claims = lazy "autopilot.base.jwt"
 
 local life = {}
 
--- Seconds. A token that lives at least this long is renewed at half of its life (as MSAL does for managed
+-- Seconds. A token with this lifetime or a longer one is renewed after half of it (as MSAL does for managed
 -- identities).
 local long_life = 7200
 
@@ -17,15 +17,15 @@ local long_life = 7200
 ---@field claims string? the claims request that it was fetched with
 ---@field obtained_at number
 ---@field expires_at number? nil when it is not known
----@field usable_until number from then on it is not handed out
----@field fresh_until number from then on a new token is asked for; until there is one, this one is used
+---@field usable_until number from then on it is not returned
+---@field fresh_until number from then on a new token is requested; this one is used until that arrives
 
 ---@class autopilot.token.Limits
----@field minimum_life number seconds that a token must have left
----@field unknown_life number seconds for which a token is used whose life is not known
+---@field minimum_life number seconds that a token must still be valid
+---@field unknown_life number seconds for which a token of unknown lifetime is used
 
---- A number above zero, also from a text; nil for anything else. Texts are read as JSON: in Lua 5.1
--- `tonumber` expects the decimal point of the locale.
+--- Converts a number or a text to a positive number; nil for anything else. Texts are read as JSON: in Lua
+-- 5.1 `tonumber` expects the decimal point of the locale.
 function life.positive(value)
   if type(value) == "string" then
     value = value:match "^%d+%.?%d*$" and json.decode(value)
@@ -34,8 +34,7 @@ function life.positive(value)
   return is_useful and value or nil
 end
 
---- Seconds until the token expires, as its provider says, else as the token says itself; nil when neither
--- tells.
+--- Seconds until the token expires: from `expires_in`, else from the token's `exp` claim; nil without both.
 local function seconds_of(token, expires_in, now)
   local seconds = life.positive(expires_in)
   if seconds or type(expires_in) == "number" and expires_in <= 0 then
@@ -46,7 +45,7 @@ local function seconds_of(token, expires_in, now)
   return expires_at and math.max(0, expires_at - now)
 end
 
---- Sets `usable_until` of a token by the limits, and lets `fresh_until` end no later.
+--- Sets `usable_until` of a token by the limits, and limits `fresh_until` to it.
 ---@param kept table may have no `fresh_until`
 ---@param limits autopilot.token.Limits
 ---@return autopilot.token.Kept kept
@@ -57,7 +56,7 @@ function life.limit(kept, limits)
   return kept
 end
 
---- Asks a provider for a token. Returns it with the times until which it is fresh and valid.
+--- Requests a token from a provider. Returns it with its times.
 ---@param provider autopilot.TokenProvider
 ---@param ask autopilot.TokenAsk
 ---@param limits autopilot.token.Limits
@@ -83,12 +82,12 @@ function life.fetch(provider, ask, limits)
   }, limits)
 end
 
---- Whether a token answers what is asked: it can still be used, and was fetched with the claims asked for.
+--- Whether a token is still usable, and was fetched with the claims that are requested.
 function life.can_answer(kept, ask, now)
   return now < kept.usable_until and (ask.claims == nil or kept.claims == ask.claims)
 end
 
---- Tenant, cloud and scope as one text. The lengths in it keep different parts from giving the same text.
+--- Joins tenant, cloud and scope. The lengths ensure that different values give different keys.
 function life.key_of(tenant, cloud, scope)
   tenant, cloud = tenant or "", cloud or ""
   return #tenant .. ":" .. tenant .. #cloud .. ":" .. cloud .. (scope or "")

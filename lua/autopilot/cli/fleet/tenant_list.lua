@@ -47,7 +47,7 @@ local function tell_ignored(self, ignored)
   end
 end
 
--- The readers of a line give a tenant; nil for a comment or an empty row; or nil and what is wrong.
+-- A function that reads a line returns a tenant; nil for a comment or an empty row; or nil and an error.
 
 --- Reads a line of a plain list: a name; `#` begins a comment. Quotes around the name and separators behind it
 -- are removed: they come with names that were copied from a table or a program.
@@ -118,7 +118,8 @@ local no_such_column = "it has no column of the name that was given with --colum
 local no_column = "a CSV file begins with the names of its columns, one of them 'tenant': where "
   .. "another column has the tenant, name it with --column"
 
---- Reads lines until one of them tells what kind of list it is, or that it is wrong as a whole.
+--- Reads one of the first lines. Sets `self.read` when it shows the list's format; refuses a list that has
+-- none.
 local function read_head(self, text)
   local told = text:match '^"?[Ss][Ee][Pp]=([,;\t|])"?%s*$' -- Excel obeys this line, and hides it
   self.separator = told or self.separator
