@@ -117,11 +117,13 @@ void connection_use_end(struct transfer_handle *handle) {
 
 /* ---- Transfers over one connection ----------------------------------------------------------- */
 
-/* Whether the answer is complete with its head. libcurl may then have reused the connection before
- * it reports the transfer as finished. */
+/* Whether the answer is complete with its head, so that libcurl may have reused the connection
+ * before it reports the transfer as finished. From 8.5 on libcurl reuses no connection earlier: an
+ * answer that has begun is then complete (seen with 8.14.1). */
 static bool is_answered(const struct transfer *transfer) {
     int status = transfer_status(transfer);
-    return transfer->head.complete && (status == 204 || status == 304);
+    return transfer->head.complete &&
+           (!transfer->handle->connections->must_know_http2 || status == 204 || status == 304);
 }
 
 /* The first transfer in the list from `other` on, other than `transfer`, that was sent over the
@@ -189,17 +191,6 @@ static bool is_busy(const struct transfer_handle *handle, struct transfer *trans
            first_sharing(transfer) != NULL;
 }
 
-/* Releases the connection from the transfers whose answers have begun. libcurl 8.5 and later reuses
- * it only after a complete answer, but perhaps (seen with 8.14.1) before it reports that. */
-static void take_over(struct transfer *transfer) {
-    for (struct transfer *other = first_sharing(transfer); other != NULL;
-         other = find_sharing(transfer, other->next)) {
-        if (other->head.complete) {
-            other->connection = 0;
-        }
-    }
-}
-
 /* libcurl calls this each time that it is about to send the request, also when it resends it. */
 static int on_send(void *context, char *primary_ip, char *local_ip, int primary_port,
                    int local_port) {
@@ -220,9 +211,6 @@ static int on_send(void *context, char *primary_ip, char *local_ip, int primary_
     if (transfer->is_refused) {
         transfer->connection = 0;
         return CURL_PREREQFUNC_ABORT;
-    }
-    if (!handle->connections->must_know_http2) {
-        take_over(transfer);
     }
     transfer->sends++;
     return CURL_PREREQFUNC_OK;

@@ -44,6 +44,7 @@ static double option(lua_State *L, const char *name, double without) {
 static int create(lua_State *L) {
     double concurrency = option(L, "concurrency", 0), idle_seconds = option(L, "idle", 1e300);
     luaL_argcheck(L, concurrency >= 0 && concurrency <= 1000000, 1, "'concurrency' out of range");
+    luaL_argcheck(L, idle_seconds >= 0, 1, "'idle' out of range");
     struct transfer_set **object = lua_support_new_object(L, sizeof(void *), type_name);
     lua_newtable(L);
     lua_setuservalue(L, -2);

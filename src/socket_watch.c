@@ -68,10 +68,17 @@ static int on_socket(CURL *easy, curl_socket_t socket, int what, void *context, 
 /* A multi whose pipe, with which it is woken, exec closes: before 8.11 libcurl lets other programs
  * inherit it. */
 static CURLM *new_multi(void) {
+    bool is_inherited = curl_version_info(CURLVERSION_NOW)->version_num < 0x080b00;
     int lowest[PLATFORM_LOWEST_FREE];
-    platform_note_free(lowest);
+    if (is_inherited) {
+        platform_note_free(lowest);
+    }
     CURLM *multi = curl_multi_init();
-    platform_close_on_exec_new(lowest);
+    if (is_inherited) {
+        platform_close_on_exec_new(lowest);
+    }
+    /* CURLMOPT_QUICK_EXIT: from 8.20 on, freeing a multi else waits for its name look-ups. */
+    curl_multi_setopt(multi, (CURLMoption)(CURLOPTTYPE_LONG + 21), 1L);
     return multi;
 }
 
@@ -109,7 +116,8 @@ bool socket_watch_renew(struct socket_watch *watch) {
     curl_multi_cleanup(watch->multi); /* which still reports sockets */
     mend(must_ignore);
     watch->count = 0;
-    return follow(watch, multi);
+    (void)follow(watch, multi);
+    return true;
 }
 
 void socket_watch_free(struct socket_watch *watch) {

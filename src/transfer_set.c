@@ -18,6 +18,7 @@ static const double check_seconds = 0.1;
 /* The set ends a transfer this many seconds after its deadline. libcurl does so first, with a
  * better message, if it can. */
 static const double grace_seconds = 0.05;
+static const double retry_seconds = 1; /* until descriptors may be free again */
 static const double never = 1e300;
 
 /* A list of transfers; each transfer is in one list at most. */
@@ -26,7 +27,6 @@ struct transfer_list {
 };
 
 struct transfer_set {
-    CURLM *multi;
     struct transfer_list in_flight;
     struct transfer_list finished; /* in the order they finished */
     struct transfer_handle *idle;  /* the one used last comes first */
@@ -66,8 +66,7 @@ struct transfer_set *transfer_set_create(unsigned concurrency) {
         transfer_set_destroy(set);
         return NULL;
     }
-    set->multi = set->watch.multi;
-    connection_limits_set(&set->limits, set->multi, concurrency);
+    connection_limits_set(&set->limits, set->watch.multi, concurrency);
     return set;
 }
 
@@ -133,7 +132,7 @@ void transfer_set_add(struct transfer_set *set, struct transfer *transfer,
         connection_limits_apply(&set->limits, request, handle->easy);
         code = transfer_prepare(transfer, handle, attempt);
     }
-    if (code == CURLE_OK && curl_multi_add_handle(set->multi, handle->easy) != CURLM_OK) {
+    if (code == CURLE_OK && curl_multi_add_handle(set->watch.multi, handle->easy) != CURLM_OK) {
         code = CURLE_OUT_OF_MEMORY;
     }
     if (code == CURLE_OK) {
@@ -159,16 +158,17 @@ static void free_idle_handles(struct transfer_set *set) {
     set->idle_count = 0;
 }
 
-/* Closes the idle connections. libcurl does that only together with their multi. */
+/* Closes the idle connections. libcurl does that only together with their multi. Tries again later
+ * if there are no descriptors for another multi. */
 static void close_idle_connections(struct transfer_set *set) {
-    set->next_check = never;
     free_idle_handles(set);
-    if (socket_watch_renew(&set->watch)) {
-        set->multi = set->watch.multi;
+    bool is_renewed = socket_watch_renew(&set->watch);
+    if (is_renewed) {
         connections_free(&set->connections);
         connections_init(&set->connections);
-        connection_limits_set(&set->limits, set->multi, set->limits.concurrency);
+        connection_limits_renew(&set->limits, set->watch.multi);
     }
+    set->next_check = is_renewed ? never : platform_clock() + retry_seconds;
 }
 
 /* Ends a transfer in flight; it stays in the set until it is taken. */
@@ -178,7 +178,7 @@ static void finish(struct transfer_set *set, struct transfer *transfer, CURLcode
         set->next_check = platform_clock() + set->idle_seconds;
     }
     connection_use_end(transfer->handle);
-    curl_multi_remove_handle(set->multi, transfer->handle->easy);
+    curl_multi_remove_handle(set->watch.multi, transfer->handle->easy);
     return_handle(set, transfer_finish(transfer, code));
     connection_limits_note(&set->limits, transfer->http_version, set->in_flight_count);
     append(&set->finished, transfer);
@@ -197,8 +197,8 @@ static bool restart(struct transfer_set *set, struct transfer *transfer, CURLcod
         connection_limits_end_sharing(&set->limits);
     }
     CURL *easy = transfer->handle->easy;
-    curl_multi_remove_handle(set->multi, easy);
-    return curl_multi_add_handle(set->multi, easy) == CURLM_OK;
+    curl_multi_remove_handle(set->watch.multi, easy);
+    return curl_multi_add_handle(set->watch.multi, easy) == CURLM_OK;
 }
 
 /* Whether the transfer was not sent yet, or has no connection yet. */
@@ -233,7 +233,7 @@ enum { MOST_ROUNDS = 8 };
 /* Whether libcurl has something to do now, as for a transfer that was just added. */
 static bool is_time(struct transfer_set *set) {
     long milliseconds = -1;
-    return curl_multi_timeout(set->multi, &milliseconds) == CURLM_OK && milliseconds == 0;
+    return curl_multi_timeout(set->watch.multi, &milliseconds) == CURLM_OK && milliseconds == 0;
 }
 
 void transfer_set_perform(struct transfer_set *set) {
@@ -244,15 +244,16 @@ void transfer_set_perform(struct transfer_set *set) {
         close_idle_connections(set);
     } else if (must_check && status == CURLM_OK) {
         status = socket_watch_act_on_all(&set->watch);
-    } else if (set->connections.has_begun_one) {
-        check_by(set, platform_clock() + check_seconds);
     }
-    set->connections.has_begun_one = false;
     for (int i = 0; i < MOST_ROUNDS && status == CURLM_OK && is_time(set); i++) {
         status = socket_watch_act(&set->watch);
     }
+    if (set->connections.has_begun_one) {
+        check_by(set, platform_clock() + check_seconds);
+    }
+    set->connections.has_begun_one = false;
     const CURLMsg *message;
-    while ((message = curl_multi_info_read(set->multi, &queued)) != NULL) {
+    while ((message = curl_multi_info_read(set->watch.multi, &queued)) != NULL) {
         CURLcode code = message->data.result; /* removing the handle frees the message */
         char *context = NULL;
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &context);
@@ -279,7 +280,7 @@ void transfer_set_perform(struct transfer_set *set) {
 static int milliseconds_until_due(struct transfer_set *set, double longest) {
     double milliseconds = longest;
     long until_time = -1;
-    curl_multi_timeout(set->multi, &until_time);
+    curl_multi_timeout(set->watch.multi, &until_time);
     if (until_time >= 0 && (double)until_time < milliseconds) {
         milliseconds = (double)until_time;
     }

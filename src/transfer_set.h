@@ -18,7 +18,8 @@ struct transfer_set *transfer_set_create(unsigned concurrency);
 void transfer_set_destroy(struct transfer_set *set);
 
 /* How long connections are kept when nothing is in flight; at first, for ever. The first
- * transfer_set_perform after that time closes them, and transfer_set_poll ends then. */
+ * transfer_set_perform after that time closes them, unless a transfer was added before; a poll ends
+ * at that time. */
 void transfer_set_limit_idle(struct transfer_set *set, double seconds);
 
 /* Starts an attempt at the request, in a transfer of zeroed memory. If it cannot start, the

@@ -137,9 +137,11 @@ local function step_when_idle(self)
     local calls = self.calls
     self.has_timer = ngx.timer.at(idle_seconds + 1, function(is_premature)
       self.has_timer = false
-      if self.calls ~= calls then
+      if is_premature then
+        return
+      elseif self.calls ~= calls or next(self.waiting) ~= nil then
         step_when_idle(self)
-      elseif not is_premature and next(self.waiting) == nil then
+      else
         self.set:step()
       end
     end)
