@@ -141,10 +141,12 @@ describe("a fleet over several machines", function()
     for _ = 1, 6 do
       local index = random:integer(1, 3)
       local chosen = machines[index]
-      local mishap = random:pick { "kill", "stop", "restart" }
+      local mishap = random:pick { "kill", "stop", "restart", "crash" }
       if mishap == "restart" then
         server:stop()
         server:start()
+      elseif mishap == "crash" then
+        server:crash()
       elseif mishap == "kill" then
         chosen.signal "KILL"
         outputs[#outputs + 1] = chosen

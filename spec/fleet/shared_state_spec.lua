@@ -1,5 +1,6 @@
 -- What a fleet keeps in PostgreSQL: what several machines of one run tell each other, and what outlives a run.
 
+local autopilot = require "autopilot"
 local core = require "autopilot.core"
 local database_server = require "support.database_server"
 local report = require "autopilot.sync.report"
@@ -106,6 +107,73 @@ describe("the state of a fleet in PostgreSQL", function()
     assert.equal("started", state:known("a").outcome)
   end)
 
+  it(
+    "does not hand out again what is noted and not written yet, nor loses what comes after",
+    function()
+      local state, other = machine(), machine()
+      handed_out(state, { "a" })
+      state:note("a", started())
+      state.next_look = -math.huge
+      assert.same({}, handed_out(state, { "A" }))
+      assert.equal("A", state:next(function() end, identify, true))
+      state:note("A", report.seal { operation = "sync", outcome = "cancelled", delivered = "no" })
+      assert.is_true(state:flush())
+      assert.same({ "a" }, handed_out(other, { "a" }))
+      assert.equal("started", other:known("a").outcome)
+    end
+  )
+
+  it("counts a machine that it does not see as alive", function()
+    local one, other = machine(), machine()
+    handed_out(one, { "a" })
+    one.connection:call(function(database)
+      local run = require("autopilot.store.database").run
+      run(database, "UPDATE autopilot_part_1 SET worker = 'has joined just now'")
+      return true
+    end)
+    assert.same({}, handed_out(other, { "a" }))
+  end)
+
+  it("takes over what is freed before the list is at its end", function()
+    local one, other = machine(), machine()
+    handed_out(one, { "a" })
+    local list = { "a" }
+    for number = 1, 200 do
+      list[#list + 1] = "t" .. number
+    end
+    local index = 0
+    local function read()
+      index = index + 1
+      return list[index]
+    end
+    assert.equal("t1", other:next(read, identify, false))
+    one:close()
+    other.next_look = -math.huge
+    local before = {}
+    repeat
+      before[#before + 1] = other:next(read, identify, false)
+    until before[#before] == "a"
+    assert.is_true(#before <= 64, #before)
+  end)
+
+  it("takes tenants of any bytes", function()
+    local state, names = machine(), { "caf\233", "n\0l", "ok", "per%cent" }
+    assert.same(names, handed_out(state, { "caf\233", "n\0l", "ok", "per%cent" }))
+    for _, name in ipairs(names) do
+      state:note(name, started())
+    end
+    assert.is_true(state:flush())
+  end)
+
+  it("knows after a crash of the database what it gave to whom", function()
+    local one, other = machine(), machine()
+    handed_out(one, { "a" })
+    server:crash()
+    one:close()
+    assert.same({ "a" }, handed_out(other, { "a" }))
+    assert.is_number(other:posted "a")
+  end)
+
   it("frees what a machine holds when it closes, with word of what it may have asked", function()
     local one, other = machine(), machine()
     handed_out(one, { "a" })
@@ -189,6 +257,27 @@ describe("the state of a fleet in PostgreSQL", function()
     assert.is_true(math.abs(other:cooldown "x" - core.now() - 610) < 10)
   end)
 
+  it("is joined when a run begins, under the subject that is given", function()
+    local function fleet(path)
+      return assert(autopilot.fleet {
+        tenants = { "a" },
+        state = { path = path, subject = "run " .. runs },
+        client = {
+          token = "made-up",
+          transport = function()
+            return { status = 204, headers = {}, body = "", http_version = "1.1" }
+          end,
+        },
+      })
+    end
+    local away = fleet "postgresql://me@127.0.0.1:1/x"
+    local summary, message = away:run { on_report = function() end }
+    assert.is_nil(summary)
+    assert.truthy(message:find("^the state: PostgreSQL: "), message)
+    assert.equal(0, fleet(address()):run({ on_report = function() end }).known)
+    assert.equal(1, fleet(address()):run({ on_report = function() end }).known)
+  end)
+
   it("says in one sentence why it cannot be used, without the password", function()
     for told, path in pairs {
       ["refuses the user or the password"] = address "wrong-secret",
@@ -209,10 +298,11 @@ describe("the state of a fleet in PostgreSQL", function()
     server:stop()
     assert.is_nil(state:flush())
     assert.truthy(state.lost:find "^PostgreSQL: ", state.lost)
+    assert.truthy(select(2, state:renew()):find "^PostgreSQL: ")
     server:start()
-    ahead = 6
     state.connection.failed_at = nil
-    assert.is_true(state:flush())
+    local _, problem = state:renew()
+    assert.is_nil(problem)
     assert.is_nil(state.lost)
   end)
 end)

@@ -1,7 +1,9 @@
 -- What goes wrong with a database of a store is told in one sentence, and the sync happens as without a store.
 
+local Connection = require "autopilot.store.connection"
 local autopilot = require "autopilot"
 local certificates = require "support.certificates"
+local core = require "autopilot.core"
 local database_server = require "support.database_server"
 local files = require "support.files"
 local mistakes = require "support.mistakes"
@@ -86,6 +88,37 @@ describe("a store in Redis", function()
   if obstacle then
     return pending(obstacle)
   end
+
+  it("takes no reply for that of another command after an interrupt", function()
+    local server = database_server.start "Redis"
+    local store = server:store()
+    store:set("a", "of a", 60)
+    store:set("b", "of b", 60)
+    local is_fine = pcall(store.connection.call, store.connection, function(opened)
+      opened.socket:send "*2\r\n$3\r\nGET\r\n$1\r\na\r\n"
+      error("interrupted!", 0)
+    end)
+    assert.is_false(is_fine)
+    assert.are.equal("of b", store:get "b")
+    server:remove()
+  end)
+
+  it("does not wait for each call of a server that does not answer", function()
+    local listener = assert(require("socket").bind("127.0.0.1", 0))
+    local port = select(2, listener:getsockname())
+    local patience = Connection.patience
+    Connection.patience = 0.2
+    local store = stores.redis { url = "redis://127.0.0.1:" .. port }
+    local began = core.clock()
+    assert.truthy(select(2, store:get "a"):find "^Redis: ")
+    local first = core.clock() - began
+    for _ = 1, 5 do
+      assert.truthy(select(2, store:get "a"):find "^Redis: ")
+    end
+    Connection.patience = patience
+    listener:close()
+    assert.is_true(core.clock() - began < 2 * first)
+  end)
 
   it("says that it is a replica, and what a user may not do", function()
     local server = database_server.start "Redis"

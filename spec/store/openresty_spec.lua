@@ -46,7 +46,10 @@ local configuration = nginx_configuration [[
         for _, thread in ipairs(threads) do ngx.thread.wait(thread) end
         local _, refused = redis { url = ngx.var.args, password = "wrong" }:get "a"
         local _, away = redis { url = "redis://127.0.0.1:1" }:get "a"
-        ngx.print(json.encode { kept = kept, broken = broken, refused = refused, away = away })
+        local _, tls = redis { url = "rediss://127.0.0.1:1" }:get "a"
+        ngx.print(json.encode {
+          kept = kept, broken = broken, refused = refused, away = away, tls = tls,
+        })
       }
     }
     location = /full {
@@ -96,6 +99,8 @@ describe("in nginx, a store", function()
     assert.equal(3 * #require "support.store_contract", result.kept)
     assert.truthy(result.refused:find("refuses the user or the password", 1, true), result.refused)
     assert.truthy(result.away:find("^Redis: .*refused"), result.away)
+    -- What it says of TLS depends on the version of lua-resty-redis.
+    assert.is_true(result.tls:find "refused" ~= nil or result.tls:find "0.28 or later" ~= nil)
     assert.same({}, server:complaints { "111: Connection refused" })
   end)
 

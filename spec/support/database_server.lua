@@ -170,6 +170,14 @@ function Server:stop()
   end
 end
 
+--- Kills PostgreSQL with all of its processes, as a crash does, and starts it again.
+function Server:crash()
+  local process = files.read(self.folder .. "/data/postmaster.pid"):match "^%d+"
+  shell.read('kill -9 "$1" $(ps -o pid= --ppid "$1")', process)
+  self:stop()
+  self:start()
+end
+
 --- Ends the server and removes all that was its.
 function Server:remove()
   self:stop()

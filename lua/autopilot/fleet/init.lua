@@ -11,6 +11,8 @@ local Results = require "autopilot.fleet.results"
 local Tenants = require "autopilot.fleet.tenants"
 local Wire = require "autopilot.fleet.wire"
 local fleet_options = require "autopilot.fleet.options"
+local fleet_state = require("autopilot.base.lazy") "autopilot.fleet.state"
+local merged = require "autopilot.base.merged"
 local options = require "autopilot.base.options"
 local protected_call = require "autopilot.base.protected_call"
 local retry = require "autopilot.retry"
@@ -49,12 +51,11 @@ end
 ---@return boolean? done
 ---@return string? message
 local function open_state(self)
-  if not self.state_file or self.options.state then
+  if not self.state_given or self.options.state then
     return true
   end
-  local given =
-    { path = self.state_file, subject = self.operation_name, now = self.now, clock = self.clock }
-  local state, message = require("autopilot.fleet.state").open(given)
+  local own = { subject = self.operation_name, now = self.now, clock = self.clock }
+  local state, message = fleet_state.open(merged(own, self.state_given))
   self.options.state = state
   return state and true, message
 end
@@ -62,7 +63,7 @@ end
 --- Closes the state file, if there is one. A run that is not complete can be taken up again.
 ---@return string? lost why something was not written
 local function close_state(self, is_complete)
-  local state = self.state_file and self.options.state
+  local state = self.state_given and self.options.state
   if state then
     self.options.state = nil
     if is_complete then
@@ -111,12 +112,19 @@ local function new(given, level)
   end)
   self.wire = Wire.new(self.loop, self.gates, checked)
   self.sleep = tenant.sleep(self)
-  if type(checked.state) == "string" then
-    self.state_file, checked.state = checked.state, nil
+  local state = checked.state
+  if type(state) == "string" then
+    state = { path = state }
   end
-  local opened, message = open_state(self)
-  if not opened then
-    return nil, message
+  if state and not state.note then
+    self.state_given, checked.state = state, nil
+  end
+  -- A run that machines share is joined when it begins.
+  if self.state_given and not fleet_state.is_shared(state.path) then
+    local opened, message = open_state(self)
+    if not opened then
+      return nil, message
+    end
   end
   return self
 end
@@ -253,13 +261,17 @@ local function renew_lease(self, state)
   local timer = {}
   function timer.due()
     if self.is_running and self.options.state == state then
-      self.loop.timers:set(timer, state:renew())
-      if state.problem then
-        self:emit("state_error", { message = state.problem })
+      local due_at, problem = state:renew()
+      self.loop.timers:set(timer, due_at)
+      if problem then
+        self:emit("state_error", { message = problem })
       end
     end
   end
   self.loop.timers:set(timer, self.clock())
+  function state.before_call()
+    self.loop:send()
+  end
 end
 
 --- Sets up the state of a run. No tenant is read yet.

@@ -18,6 +18,7 @@ local shared_run = require "autopilot.fleet.shared_run"
 
 ---@class autopilot.fleet.SharedState: autopilot.fleet.State
 ---@field next_look number when to ask again for tenants that other machines hold, steady clock
+---@field before_call fun() called before the database is waited for: what can be sent is to be sent before
 ---@field elsewhere integer number of tenants reported by other machines, as of the last renewal
 local SharedState = {}
 SharedState.__index = SharedState
@@ -30,8 +31,9 @@ local until_renewal, until_last = 1 / 5, 2 / 3
 -- Seconds after which the tenants that other machines hold are asked for again.
 local between_looks = 0.5
 
--- Number of tenants taken, or of reports written, with one statement.
-local batch = 64
+-- Number of tenants taken with one statement, and of reports that are written at once; at the end of the list that
+-- of tenants that other machines hold.
+local batch, most_aside = 64, 1000
 
 -- Longest time in seconds for which reports are collected before they are written.
 local longest_unwritten = 0.5
@@ -68,45 +70,57 @@ function SharedState:flush()
     shared_run.write(opened, self.run_id, waiting)
     return true
   end)
-  if done then
-    self.waiting, self.lost = {}, nil
-    return true
-  end
   self.lost = message -- until the next attempt
-  return nil, message
+  if not done then
+    return nil, message
+  end
+  for _, written in ipairs(waiting) do
+    self.held[written.key] = nil
+  end
+  self.waiting = {}
+  return true
 end
 
 --- Writes reports and renews the lease. During a run it must be called again by the time that it returns.
 ---@return number due_at steady clock
+---@return string? problem why the database could not be used since the last call
 function SharedState:renew()
+  self.before_call()
   self:flush()
-  local clock = self.clock()
+  local clock, problem = self.clock(), self.problem or self.lost
+  self.problem = nil
   if clock >= self.renewed_at + self.lease * until_renewal then
     local _, message = self.connection:call(function(opened)
       return renew_lease(self, opened)
     end)
-    self.problem = message
+    problem = message or problem
   end
-  return clock + longest_unwritten
+  return clock + longest_unwritten, problem
 end
 
 -- ---- Taking tenants ----------------------------------------------------------------------------------
 
+--- The key of a tenant in the database. Upper and lower case make no difference.
+local function full_key(self, key)
+  return database.encode(self.prefix .. key:lower())
+end
+
 --- Takes tenants in the database. Tenants that this machine now holds, and tenants that are done, become
--- ready; those that other machines hold are set aside.
+-- ready; those that other machines hold are set aside, as are those that stand in the list twice.
 ---@param entries { tenant: any, key: string }[]
 local function take_entries(self, entries)
   local keys = {}
   for index, entry in ipairs(entries) do
-    keys[index] = self.prefix .. entry.key:lower()
+    keys[index] = full_key(self, entry.key)
   end
+  self.before_call()
   local parts, message = self.connection:call(function(opened)
     if not holds_lease(self) then
       renew_lease(self, opened)
     end
     return shared_run.take(opened, self.run_id, self.worker, keys)
   end)
-  self.problem = message
+  self.problem = message or self.problem
   local read_at = self.now()
   for index, entry in ipairs(entries) do
     local key = keys[index]
@@ -115,7 +129,7 @@ local function take_entries(self, entries)
       local left = part.cooldown_left or 0
       self.held[key] = {
         worker = self.worker,
-        asked_at = not part.report and part.asked_for and read_at - part.asked_for or nil,
+        taken_at = not part.report and part.taken_for and read_at - part.taken_for or nil,
         report = part.report,
         cooldown_end = left > 0 and read_at + left or nil,
       }
@@ -126,8 +140,23 @@ local function take_entries(self, entries)
   end
 end
 
---- The next tenants of the list, at most a batch. At its end: the tenants set aside, if it is time to ask
--- again.
+--- The first tenants that were set aside, when it is time to ask for them again; nil when it is not.
+local function read_aside(self)
+  local aside, clock = self.aside, self.clock()
+  if #aside == 0 or clock < self.next_look then
+    return nil
+  end
+  self.next_look = clock + between_looks
+  local most = self.is_list_read and most_aside or batch
+  local entries, rest = {}, {}
+  for index, entry in ipairs(aside) do
+    table.insert(index <= most and entries or rest, entry)
+  end
+  self.aside = rest
+  return entries
+end
+
+--- The next tenants of the list, at most a batch.
 ---@return { tenant: any, key: string }[] entries
 ---@return any wrong an item of the list that is not a valid tenant; it ends the batch
 local function read_batch(self, read, identify)
@@ -136,10 +165,7 @@ local function read_batch(self, read, identify)
     local tenant = read()
     local _, key = identify(tenant)
     if not key then
-      if #entries == 0 and tenant == nil and self.clock() >= self.next_look then
-        self.next_look = self.clock() + between_looks
-        entries, self.aside = self.aside, {}
-      end
+      self.is_list_read = tenant == nil
       return entries, tenant
     end
     entries[#entries + 1] = { tenant = tenant, key = key }
@@ -158,13 +184,16 @@ function SharedState:next(read, identify, is_late)
     return entry and entry.tenant or read()
   end
   while #self.ready == 0 do
-    local entries, wrong = read_batch(self, read, identify)
+    local entries, wrong = read_aside(self), nil
+    if not entries then
+      entries, wrong = read_batch(self, read, identify)
+    end
     if #entries > 0 then
       take_entries(self, entries)
     end
     if wrong ~= nil then
       return wrong -- the fleet reports it
-    elseif #entries < batch then
+    elseif #entries == 0 then
       break
     end
   end
@@ -181,7 +210,7 @@ end
 -- ---- The state of one tenant -------------------------------------------------------------------------
 
 local function held(self, key)
-  return self.held[self.prefix .. key:lower()] or {}
+  return self.held[full_key(self, key)] or {}
 end
 
 --- The report of a tenant that is done in this run, perhaps by another machine.
@@ -190,9 +219,9 @@ function SharedState:known(key)
   if not text then
     return nil
   end
-  self.held[self.prefix .. key:lower()] = nil
+  self.held[full_key(self, key)] = nil
   local known = noted.decode(text)
-  return known, not known and "what it says of this tenant is damaged" or nil
+  return known, not known and "its report in the database is damaged" or nil
 end
 
 function SharedState:cooldown(key)
@@ -200,8 +229,9 @@ function SharedState:cooldown(key)
   return ends and math.min(ends, self.now() + self.cooldown_length) or nil
 end
 
+--- When this run took the tenant before, on this machine or another, which may have asked for a sync then.
 function SharedState:posted(key)
-  return held(self, key).asked_at
+  return held(self, key).taken_at
 end
 
 --- Whether a sync request may be sent now: this machine still holds the tenant.
@@ -210,21 +240,22 @@ function SharedState:note_posting(key)
   return held(self, key).worker == self.worker and holds_lease(self)
 end
 
+--- Notes a report, which is written within half a second. A tenant that was not begun with is left to other machines,
+-- which can take it when this one ends its lease.
 function SharedState:note(key, given)
-  local full_key, at = self.prefix .. key:lower(), self.now()
-  local entry = held(self, key)
-  self.held[full_key] = nil
+  local entry, at = held(self, key), self.now()
+  if given.outcome == "cancelled" or not entry.worker or entry.is_noted then
+    return true
+  end
+  entry.is_noted = true
   local ends = noted.cooldown_end_of(given, at, self.cooldown_length)
   table.insert(self.waiting, {
-    key = full_key,
-    worker = entry.worker or "",
+    key = full_key(self, key),
+    worker = entry.worker,
     is_ok = given.ok,
     report = noted.encode(given),
-    is_released = given.outcome == "cancelled",
     is_refused = noted.is_refused(given),
-    last_trigger = noted.trigger_of(given, at),
     cooldown = ends and ends - at,
-    outcome = given.outcome,
   })
   if #self.waiting >= batch then
     return self:flush()
@@ -277,12 +308,20 @@ return function(given)
     aside = {}, -- tenants that other machines hold
     waiting = {}, -- reports that are to be written
     next_look = -math.huge,
+    is_list_read = false, -- the list had no tenant when it was read last
+    before_call = function() end,
     elsewhere = 0,
   }, SharedState)
   self.connection = Connection.new {
     name = "PostgreSQL",
     open = function()
-      return database.open(options)
+      local opened = database.open(options)
+      local is_ready, raised = pcall(shared_run.prepare, opened)
+      if not is_ready then
+        database.close(opened)
+        error(raised, 0)
+      end
+      return opened
     end,
     close = database.close,
     secrets = database.secrets(options),

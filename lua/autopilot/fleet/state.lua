@@ -213,6 +213,13 @@ local function begin(self, run, subject, resume_within)
   self.done_before = run("SELECT count(*) FROM done WHERE run = ?", self.run_id)[1][1]
 end
 
+--- Whether a path is the address of a database, for a run that several machines share.
+---@param path string?
+---@return boolean
+function state.is_shared(path)
+  return type(path) == "string" and path:find "^postgres%a*://" ~= nil
+end
+
 --- Opens or makes the file, and takes up the unfinished run with that subject, or begins one. No other
 -- process can open it until it is closed, or this process ends.
 ---@param given autopilot.fleet.StateOptions
@@ -220,7 +227,7 @@ end
 ---@return string? message one sentence
 function state.open(given)
   local checked = options.check(name, rules, given)
-  if checked.path:find "^postgres%a*://" then
+  if state.is_shared(checked.path) then
     return require "autopilot.fleet.shared_state"(checked)
   end
   local opened, message = database.open(checked.path, version, tables)

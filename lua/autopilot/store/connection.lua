@@ -22,6 +22,10 @@ Connection.__index = Connection
 -- Timeout in seconds of connecting and of each call; also the pause after a failure to connect.
 Connection.patience = 5
 
+-- The part of `patience` after which a failed call counts as a server that does not answer: it is not repeated, and
+-- no call is made for `patience` seconds.
+local slow = 0.4
+
 ---@param given table { name =, open =, close =, release =, secrets = }
 ---@return autopilot.store.Connection
 function Connection.new(given)
@@ -41,15 +45,18 @@ local function reason_of(self, raised)
   return self.clean(("%s: %s"):format(self.name, text))
 end
 
---- Returns the open connection or a new one; nil and the reason if none can be opened.
+--- Takes the connection out, or opens one; nil and the reason if none can be opened.
 local function take(self)
-  if self.kept and self.process_id ~= core.process_id() then
-    -- After a fork. To close the connection here would end the parent process's session.
-    self.inherited[#self.inherited + 1] = self.kept
-    self.kept = nil
+  local kept = self.kept
+  self.kept = nil -- until a call has succeeded: an error may leave a reply unread
+  if kept and self.process_id ~= core.process_id() then
+    -- After a fork. To close the connection here would end the parent process's session. That happens when this
+    -- process ends.
+    self.inherited[#self.inherited + 1] = kept
+    kept = nil
   end
-  if self.kept then
-    return self.kept
+  if kept then
+    return kept
   elseif self.failed_at and core.clock() - self.failed_at < self.patience then
     return nil, self.failure
   end
@@ -58,16 +65,23 @@ local function take(self)
     self.failed_at, self.failure = core.clock(), reason_of(self, opened)
     return nil, self.failure
   end
-  if not self.release then
+  return opened
+end
+
+--- Keeps the connection for the next call, or returns it to its pool.
+local function give_back(self, opened)
+  if self.release then
+    self.release(opened)
+  else
     self.kept, self.process_id = opened, core.process_id()
   end
-  return opened
 end
 
 --- Calls a function with the connection.
 ---@param act fun(opened: any, ...): any raises an error if it fails
 ---@return any? result
----@return string|boolean? message why there is no result; true: the first attempt failed, but may have taken effect
+---@return string? message why there is no result
+---@return boolean? is_repeated the first attempt failed, but may have taken effect
 function Connection:call(act, ...)
   local message
   for attempt = 1, 2 do
@@ -75,16 +89,18 @@ function Connection:call(act, ...)
     if not opened then
       return nil, message or reason
     end
+    local began = core.clock()
     local is_fine, result = protected_call(act, opened, ...)
     if is_fine then
-      if self.release then
-        self.release(opened)
-      end
-      return result, attempt == 2
+      give_back(self, opened)
+      return result, nil, attempt == 2
     end
-    self.kept = nil
     protected_call(self.close, opened)
     message = reason_of(self, result)
+    if core.clock() - began >= slow * self.patience then
+      self.failed_at, self.failure = core.clock(), message
+      break
+    end
   end
   return nil, message
 end
@@ -102,10 +118,10 @@ end
 ---@param store autopilot.Store
 ---@param act fun(opened: any, ...): boolean whether the value was added
 function Connection:add(store, act, key, value, ttl)
-  local is_added, message = self:call(act, key, value, ttl)
+  local is_added, message, is_repeated = self:call(act, key, value, ttl)
   if is_added == nil then
     return nil, message
-  elseif is_added or message and store:get(key) == value then
+  elseif is_added or is_repeated and store:get(key) == value then
     return true
   end
   return nil, "exists"

@@ -37,6 +37,29 @@ local setups = {
 -- connection when they are collected, but hold no reference to it.
 local connections = setmetatable({}, { __mode = "k" })
 
+--- Percent-encodes a text to printable ASCII without blanks: databases differ in what else a text column
+-- accepts, and MySQL treats "a" and "a " as equal.
+---@param text string
+---@return string
+function database.encode(text)
+  return (
+    text:gsub("[%%%c \127-\255]", function(byte)
+      return ("%%%02X"):format(byte:byte())
+    end)
+  )
+end
+
+--- The text that was encoded.
+---@param text string
+---@return string
+function database.decode(text)
+  return (
+    text:gsub("%%(%x%x)", function(digits)
+      return string.char(tonumber(digits, 16))
+    end)
+  )
+end
+
 --- Returns the result, or raises the database's message, without the text that LuaDBI adds.
 local function checked(result, message)
   if not result then
@@ -91,17 +114,21 @@ local function private_file(path)
   return (path:find "^[/\\]" or path:find "^%a:[/\\]") and path or "./" .. path
 end
 
---- Adds `connect_timeout` to a libpq connection string: a database name, a URI or settings.
+--- Adds the timeouts of connecting, and of a network that breaks down, to a libpq connection string: a database
+-- name, a URI or settings.
 local function connection_text(name)
-  local timeout = ("connect_timeout=%d"):format(Connection.patience)
+  local timeouts = {
+    ("connect_timeout=%d"):format(Connection.patience),
+    "tcp_user_timeout=" .. milliseconds,
+  }
   if name:find("connect_timeout", 1, true) then
     return name
   elseif name:find "^postgres%a*://" then
-    return name .. (name:find("?", 1, true) and "&" or "?") .. timeout
+    return name .. (name:find("?", 1, true) and "&" or "?") .. table.concat(timeouts, "&")
   elseif not name:find("=", 1, true) then
     name = ("dbname='%s'"):format((name:gsub("[\\']", "\\%0")))
   end
-  return name .. " " .. timeout
+  return name .. " " .. table.concat(timeouts, " ")
 end
 
 --- Opens a database.

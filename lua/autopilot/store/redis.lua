@@ -72,7 +72,7 @@ local in_nginx = {}
 function in_nginx.open(server)
   local library = resty_redis()
   -- Earlier versions do not support TLS, and would send the password unencrypted.
-  if server.tls and not (tonumber(library._VERSION) or 0) >= 0.28 then
+  if server.tls and (tonumber(library._VERSION) or 0) < 0.28 then
     error("rediss needs lua-resty-redis 0.28 or later", 0)
   end
   local client = library:new()
@@ -192,14 +192,14 @@ function methods.get(self, key)
   local value, message = self.connection:call(function(opened)
     return opened.call("get", key) or false
   end)
-  return value or nil, value == nil and message or nil
+  return value or nil, message
 end
 
 function methods.set(self, key, value, ttl)
   local done, message = self.connection:call(function(opened)
     return opened.call("set", key, value, "PX", milliseconds(ttl)) ~= nil
   end)
-  return done, done == nil and message or nil
+  return done, message
 end
 
 function methods.add(self, key, value, ttl)
@@ -212,7 +212,7 @@ function methods.delete_if(self, key, value)
   local is_deleted, message = self.connection:call(function(opened)
     return opened.call("eval", delete_if, 1, key, value) == 1
   end)
-  return is_deleted, is_deleted == nil and message or nil
+  return is_deleted, message
 end
 
 local metatable = contract.metatable(methods)

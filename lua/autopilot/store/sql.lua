@@ -10,6 +10,8 @@ local core = require "autopilot.core"
 local database = require "autopilot.store.database"
 local options = require "autopilot.base.options"
 
+local encode, decode = database.encode, database.decode
+
 ---@class autopilot.store.SqlOptions
 ---@field driver "SQLite3"|"PostgreSQL"|"MySQL"
 ---@field database string SQLite: a file, made when it is missing; else a database's name; PostgreSQL: a `postgresql://` address too
@@ -37,7 +39,7 @@ local drivers = {
   SQLite3 = {
     now = "((julianday('now') - 2440587.5) * 86400.0)",
     seconds = "?",
-    foreign = "SELECT count(*) FROM sqlite_master",
+    foreign = "SELECT count(*) FROM sqlite_master WHERE tbl_name <> 'autopilot_store_1'",
     types = "name TEXT PRIMARY KEY, value TEXT NOT NULL, expires REAL NOT NULL",
     update = upsert,
     update_expired = upsert_expired,
@@ -82,30 +84,15 @@ local function statements_of(driver)
   }
 end
 
---- Percent-encodes a text to printable ASCII without blanks: databases differ in what else a text column
--- accepts, and MySQL treats "a" and "a " as equal.
-local function encode(text)
-  return (
-    text:gsub("[%%%c \127-\255]", function(byte)
-      return ("%%%02X"):format(byte:byte())
-    end)
-  )
-end
-
-local function decode(text)
-  return (
-    text:gsub("%%(%x%x)", function(digits)
-      return string.char(tonumber(digits, 16))
-    end)
-  )
-end
-
 -- ---- The connection ----------------------------------------------------------------------------------
 
 --- Makes the table where it is missing, and removes what has expired.
 local function prepare(opened, driver, sql)
-  if not pcall(database.run, opened, sql.exists) then
-    if driver.foreign and database.run(opened, driver.foreign)[1][1] > 0 then
+  local has_table, raised = pcall(database.run, opened, sql.exists)
+  if not has_table then
+    if tostring(raised):find("locked", 1, true) then
+      error(raised, 0)
+    elseif driver.foreign and database.run(opened, driver.foreign)[1][1] > 0 then
       error("it is another program's database, and was left as it is", 0)
     end
     -- Where another process has made it by now, this one fails, or does nothing.
@@ -154,7 +141,7 @@ function methods.get(self, key)
     local row = database.run(opened, self.sql.get, encode(key))[1]
     return row and row[1] or false
   end)
-  return value and decode(value) or nil, value == nil and message or nil
+  return value and decode(value) or nil, message
 end
 
 function methods.set(self, key, value, ttl)
@@ -165,7 +152,7 @@ function methods.set(self, key, value, ttl)
     encode(value),
     math.min(ttl, longest_life)
   )
-  return done ~= nil or nil, done == nil and message or nil
+  return done ~= nil or nil, message
 end
 
 function methods.add(self, key, value, ttl)
@@ -183,7 +170,7 @@ end
 function methods.delete_if(self, key, value)
   local is_deleted, message =
     self.connection:call(has_changed, self.sql.delete_if, encode(key), encode(value))
-  return is_deleted, is_deleted == nil and message or nil
+  return is_deleted, message
 end
 
 local metatable = contract.metatable(methods)
