@@ -57,7 +57,7 @@ function Context:find(given, name)
   end
   local variable = variables[option]
   local value = variable and self:variable(variable)
-  return value, value and variable or ("%s or %s"):format(option, variable)
+  return value, value and variable or table.concat({ option, variable }, " or ")
 end
 
 --- Keeps a secret, if there is one, out of everything that is printed from now on.
