@@ -74,6 +74,7 @@ build = {
     ["autopilot.base.named_file"] = "lua/autopilot/base/named_file.lua",
     ["autopilot.base.option_mistake"] = "lua/autopilot/base/option_mistake.lua",
     ["autopilot.base.options"] = "lua/autopilot/base/options.lua",
+    ["autopilot.base.passwords"] = "lua/autopilot/base/passwords.lua",
     ["autopilot.base.protected_call"] = "lua/autopilot/base/protected_call.lua",
     ["autopilot.base.read_ahead"] = "lua/autopilot/base/read_ahead.lua",
     ["autopilot.base.redact"] = "lua/autopilot/base/redact.lua",

@@ -64,13 +64,19 @@ describe("the option --store", function()
   end)
 
   it("refuses a password among the arguments, and an address that it does not know", function()
+    local password = "must not be empty, nor contain a password: see the environment variables\n"
     for argument, told in pairs {
-      ["redis://me:secret-word@host"] = "nor contain a password",
-      ["etcd://host"] = "must be a file",
+      ["redis://me:secret-word@host"] = "option '--store' " .. password,
+      ["redis://me:secret/-word@host"] = "option '--store' " .. password,
+      ["'postgresql://me@host/d?sslmode=require&password=secret-word'"] = "option '--store' "
+        .. password,
+      ["'host=here password = secret-word'"] = "option '--store' " .. password,
+      ["etcd://host"] = "--store must be a file",
     } do
       local code, _, complaint = command_process.run("sync --store " .. argument, env)
       assert.equal(2, code)
-      assert.truthy(complaint:find(told, 1, true), complaint)
+      assert.equal("autopilot-sync: " .. told, complaint:sub(1, #told + 16))
+      assert.falsy(complaint:find("word@", 1, true) or complaint:find("secret", 1, true), complaint)
     end
   end)
 

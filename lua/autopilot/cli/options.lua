@@ -9,6 +9,7 @@
 -- How a value is read follows from the name of the option, else from the word for its value.
 
 local mistake = require "autopilot.base.option_mistake"
+local passwords = require "autopilot.base.passwords"
 local text = require "autopilot.cli.text"
 
 local options = {}
@@ -55,15 +56,16 @@ function options.exclude(given, one, other)
 end
 
 --- A function that makes converters for argparse from the name of an option. `read` returns the value of a text; or
--- nil, perhaps with a hint, where the text is not what it `must` be.
-local function converter(must, read)
+-- nil, perhaps with a hint, where the text is not what it `must` be. A text that may be a secret is not quoted.
+local function converter(must, read, is_secret)
   return function(name)
     return function(given)
       local value, hint = read(given)
       if value ~= nil then
         return value
       end
-      local message = mistake.value(name, "must " .. must, given):gsub(" %(got ''%)$", "")
+      local message = mistake.value(name, "must " .. must, given, is_secret)
+      message = message:gsub(" %(got ''%)$", ""):gsub(" %(got string%)$", "")
       return nil, message .. (hint or "")
     end
   end
@@ -95,8 +97,9 @@ end)
 local place = converter(
   "not be empty, nor contain a password: see the environment variables",
   function(given)
-    return given ~= "" and not given:find "^%a+://[^/@]*:[^/@]*@" and given or nil
-  end
+    return given ~= "" and not passwords.find(given)[1] and given or nil
+  end,
+  true
 )
 
 local function count_to(most)

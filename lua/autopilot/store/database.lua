@@ -4,6 +4,7 @@
 local Connection = require "autopilot.store.connection"
 local core = require "autopilot.core"
 local named_file = require "autopilot.base.named_file"
+local passwords = require "autopilot.base.passwords"
 
 ---@class autopilot.store.Database
 ---@field package connection table of LuaDBI
@@ -165,7 +166,9 @@ end
 ---@param given autopilot.store.SqlOptions
 ---@return string[]
 function database.secrets(given)
-  return { given.password, (given.database:match "^%a+://[^/@]*:([^/@]+)@") }
+  local secrets = passwords.find(given.database)
+  secrets[#secrets + 1] = given.password
+  return secrets
 end
 
 return database

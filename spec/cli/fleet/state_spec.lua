@@ -233,6 +233,22 @@ describe("autopilot-sync fleet --state", function()
     assert.matches("the state file .* could not be written: the disk is full\n$", ran.err)
   end)
 
+  it("refuses an address with a password, and does not print it", function()
+    for _, address in ipairs {
+      "postgresql://me:hidden@host/name",
+      "postgresql://me:hid/den@host/name",
+      "postgresql://me@host/name?password=hidden",
+    } do
+      local ran = run("--state " .. address, names(1), (new_world()))
+      assert.equal(2, ran.code)
+      assert.equal(
+        "autopilot-sync: option '--state' must not be empty, nor contain a password: see the "
+          .. "environment variables\n",
+        ran.err
+      )
+    end
+  end)
+
   it("says when it is in use", function()
     local state = assert(fleet_state.open { path = path })
     local ran = run("--state " .. path, names(1), (new_world()))
