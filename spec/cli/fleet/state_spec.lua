@@ -233,6 +233,26 @@ describe("autopilot-sync fleet --state", function()
     assert.matches("the state file .* could not be written: the disk is full\n$", ran.err)
   end)
 
+  it("does not print the address of a database that could not be written", function()
+    local open = fleet_state.open
+    function fleet_state.open(given)
+      given.path = path
+      return open(given)
+    end
+    local world = new_world()
+    world.fleet = function(options)
+      function options.state.database.transaction()
+        return nil, "it is read-only"
+      end
+      return require "autopilot.fleet"(options)
+    end
+    local ran = run("--state postgresql://me@db.example/name", names(2), world)
+    fleet_state.open = open
+    assert.equal(1, ran.code)
+    assert.matches("the state in the database could not be written: it is read%-only\n$", ran.err)
+    assert.is_nil(ran.err:find("db.example", 1, true))
+  end)
+
   it("refuses an address with a password, and does not print it", function()
     for _, address in ipairs {
       "postgresql://me:hidden@host/name",

@@ -52,8 +52,10 @@ local function settle_state(self)
     state:finish()
   end
   if state and state.lost then
-    local what = self.options.state:find "^postgres%a*://" and "the state" or "the state file"
-    return ("%s %s could not be written: %s"):format(what, self.options.state, state.lost)
+    local path = self.options.state
+    local is_shared = path:find "^postgres%a*://"
+    local what = is_shared and "state in the database" or "state file " .. path
+    return ("the %s could not be written: %s"):format(what, state.lost)
   end
 end
 
