@@ -23,11 +23,18 @@ local function store_of(given, context)
   return opened
 end
 
---- Says, the first time, why what is known of tenants is not shared.
-local function complain_of_store(event, context)
-  if event.type == "store_failed" and not context.has_complained_of_store then
-    context.has_complained_of_store = true
-    context.output:complain("nothing is shared with others: " .. event.message)
+-- What fails beside the requests, by the event of a client or a fleet that tells it.
+local failures = {
+  store_failed = "nothing is shared with others: ",
+  state_error = "the state cannot be used now: ",
+}
+
+--- Says, the first time, that a store or a state has failed, and why. For the option `on_event`.
+function client.complain_of(event, context)
+  local failure = failures[event.type]
+  if failure and not context.complained_of[event.type] then
+    context.complained_of[event.type] = true
+    context.output:complain(failure .. event.message)
   end
 end
 
@@ -41,7 +48,7 @@ function client.describe(given, context)
     http = ca_file and { ca_file = ca_file },
     store = store_of(given, context),
     on_event = function(event)
-      complain_of_store(event, context)
+      client.complain_of(event, context)
     end,
     cloud = given.cloud,
     timeout = timeout and { total = timeout, connect = math.min(10, timeout) },
@@ -96,7 +103,7 @@ function client.run(command, given, context)
   local arguments = command.arguments(given, context)
   local shown = command.name ~= "status" and progress.of_waiting(context, given) or {}
   local function on_event(event)
-    complain_of_store(event, context)
+    client.complain_of(event, context)
     if event.type == "attempt" and command.asks_for_sync then
       context.if_interrupted = "the request for a sync may have been sent"
     end

@@ -17,6 +17,7 @@ local variables = require("autopilot.cli.options").variables
 ---@field was_interrupted fun(): boolean, boolean whether a signal came, and whether it was SIGTERM
 ---@field secrets table<string, string> what must not be printed; key and value are the same
 ---@field at_end fun()[] called when the command has ended, also after an error
+---@field complained_of table<string, true> events of which the user was told
 ---@field if_interrupted string? what is uncertain after an interrupt, in words for the user
 local Context = {}
 Context.__index = Context
@@ -34,6 +35,7 @@ function Context.new(world)
     now = core.now,
     was_interrupted = core.was_interrupted,
     secrets = {},
+    complained_of = {},
     at_end = {},
   }
   self = setmetatable(merged(self, world), Context)

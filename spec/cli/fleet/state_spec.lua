@@ -233,6 +233,23 @@ describe("autopilot-sync fleet --state", function()
     assert.matches("the state file .* could not be written: the disk is full\n$", ran.err)
   end)
 
+  it("says once, and at once, that it cannot be used now", function()
+    local world = new_world()
+    world.fleet = function(options)
+      function options.state.renew()
+        local is_away = world.now() < fleet_command.start + 20
+        return world.clock() + 5, is_away and "PostgreSQL: no connection to the server" or nil
+      end
+      return require "autopilot.fleet"(options)
+    end
+    local ran = run("--spread 60 --state " .. path, names(2), world)
+    assert.equal(0, ran.code)
+    assert.equal(
+      "autopilot-sync: the state cannot be used now: PostgreSQL: no connection to the server\n",
+      ran.err
+    )
+  end)
+
   it("does not print the address of a database that could not be written", function()
     local open = fleet_state.open
     function fleet_state.open(given)

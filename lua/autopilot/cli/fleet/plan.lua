@@ -171,6 +171,9 @@ local function fleet_options(self)
     spread = options.spread,
     deadline = options.deadline,
     state = self.state,
+    on_event = function(event)
+      client_of.complain_of(event, context)
+    end,
     clock = context.clock,
     now = context.now,
     random = context.random,
