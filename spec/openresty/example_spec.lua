@@ -209,13 +209,15 @@ describe("the example for OpenResty", function()
   end)
 
   it("does not start, and says why, when it is told nonsense", function()
-    for name, value in pairs {
-      PORTAL_MAX_AGE = "often",
-      PORTAL_STORE = "postgresql://db.example",
+    for value, name in pairs {
+      ["often"] = "PORTAL_MAX_AGE",
+      ["postgresql://db.example"] = "PORTAL_STORE",
+      ["redis://me:secret-word@host:0"] = "PORTAL_STORE",
     } do
       local _, message =
         pcall(example_world.start, { tenants = {}, environment = { [name] = value } })
       assert.matches(name .. " must be ", tostring(message))
+      assert.is_nil(tostring(message):find("secret-word", 1, true))
     end
   end)
 end)

@@ -30,7 +30,7 @@ local function new_client(tenant)
     token = token_function(),
     base_url = settings.base_url,
     http = { ca_file = settings.ca_file },
-    store = require "portal.shared",
+    store = settings.store,
     on_event = metrics.count_event,
   }
 end

@@ -23,7 +23,7 @@ local function look_at(tenant)
 end
 
 local function look_at_all()
-  local store = require "portal.shared"
+  local store = settings.store
   local mine = ("%d %s %s"):format(ngx.worker.pid(), ngx.now(), tostring {})
   if not store:add(claim_key, mine, claim_lifetime) then
     return

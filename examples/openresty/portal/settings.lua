@@ -1,7 +1,9 @@
 --- The settings of the portal: from the environment, and from the list of tenants.
 --
--- Read by the master process, so that a mistake is found at start or reload. No secret is read here: the
--- workers read how to sign in when a token is needed.
+-- Read by the master process, so that a mistake is found at start or reload. Only PORTAL_STORE may contain a
+-- password here: the workers read how to sign in when a token is needed.
+
+local autopilot = require "autopilot.openresty"
 
 local settings = {}
 
@@ -41,14 +43,23 @@ local function read_tenants(path)
   return list, known
 end
 
+--- The store: what the workers share, and the hosts where an address is given. It connects on first use.
+local function open_store(address)
+  if not address then
+    return autopilot.store.shared_dict(ngx.shared.autopilot_store)
+  end
+  -- Only Redis: the other databases would block the worker.
+  local is_valid, store = pcall(autopilot.store.redis, { url = address })
+  if not is_valid then
+    error("PORTAL_STORE must be redis[s]://[user[:password]@]host[:port][/database]", 0)
+  end
+  return store
+end
+
 settings.base_url = text "AUTOPILOT_BASE_URL"
 settings.ca_file = text "AUTOPILOT_CA_FILE"
 settings.secret_file = text "PORTAL_CLIENT_SECRET_FILE"
--- `redis[s]://…`: hosts that share it act as one portal. Other addresses of a store would block the worker.
-settings.store = text "PORTAL_STORE"
-if settings.store and not settings.store:find "^rediss?://" then
-  error("PORTAL_STORE must be redis[s]://[user[:password]@]host[:port][/database]", 0)
-end
+settings.store = open_store(text "PORTAL_STORE")
 settings.max_age = number("PORTAL_MAX_AGE", 3600)
 settings.keep_fresh_every = number("PORTAL_KEEP_FRESH_EVERY", 60)
 
