@@ -1,5 +1,6 @@
 -- The example for OpenResty, when nobody asks it for a sync: its keep-fresh timer and its metrics.
 
+local database_server = require "support.database_server"
 local example_world = require "support.example_world"
 local nginx_world = require "support.nginx_world"
 local prometheus_text = require "support.prometheus_text"
@@ -80,6 +81,78 @@ describe("the example for OpenResty", function()
     end
     assert.is_true(out_of_turn <= 1, table.concat(list, " "))
     assert.equal(2, world:arrived "sync")
+  end)
+
+  it("keeps them fresh while its Redis is away, and says so once a look", function()
+    world = example_world.start {
+      tenants = { "one.example", "two.example" },
+      keep_fresh_every = 3600,
+      environment = { PORTAL_STORE = "redis://me:secret-word@127.0.0.1:1" },
+    }
+    local complaint = "keep fresh: the store failed: Redis: "
+    expected = { complaint }
+    nginx_world.await("the first look", function()
+      return world:metric "autopilot_keep_fresh_timestamp_seconds" > 0
+    end)
+    assert.equal(1, ensured("one.example", "started"))
+    assert.equal(1, ensured("two.example", "started"))
+    local log = world.server:log()
+    assert.equal(1, select(2, log:gsub(complaint, "")))
+    assert.is_nil(log:find("secret-word", 1, true))
+    local families = prometheus_text.read(world.server:get("/metrics").body)
+    local failures = families.autopilot_store_failures_total
+    assert.is_true(failures.samples[1].value > 0)
+  end)
+
+  describe("during a look", function()
+    local missing = database_server.obstacle "Redis"
+    if missing then
+      return pending(missing)
+    end
+
+    local claim = "portal: keep fresh"
+    local redis
+
+    -- Begins a look whose first tenant takes a second.
+    before_each(function()
+      -- Redis ends before nginx, which tells the end of a connection whatever `lua_socket_log_errors` says.
+      expected = { "keep fresh: the store failed: Redis: ", "recv%(%) failed %(104: " }
+      redis = database_server.start "Redis"
+      local store = redis:store()
+      assert.is_true(store:add(claim, "of the spec", 60))
+      world = example_world.start {
+        tenants = { "one.example", "two.example" },
+        keep_fresh_every = 0.05,
+        environment = { PORTAL_STORE = redis:options().url },
+      }
+      world:inject { kind = "slow_answer", on = "status", seconds = 1 }
+      assert.is_true(store:delete_if(claim, "of the spec"))
+      nginx_world.await("the first tenant", function()
+        return world:arrived "status" == 1
+      end)
+    end)
+
+    after_each(function()
+      redis:remove()
+    end)
+
+    it("goes on with the other tenants when its Redis goes away", function()
+      redis:stop()
+      nginx_world.await("the second tenant", function()
+        return ensured("two.example", "started") == 1
+      end)
+    end)
+
+    it("leaves the other tenants to a look that has its claim", function()
+      assert.is_true(redis:store():set(claim, "of another host", 60))
+      nginx_world.await("the first tenant's end", function()
+        return ensured("one.example", "started") == 1
+      end)
+      nginx_world.await("the end of the look", function()
+        return world:metric "autopilot_keep_fresh_timestamp_seconds" > 0
+      end)
+      assert.same({ "one.example" }, looks())
+    end)
   end)
 
   it("goes on keeping them fresh after its worker has crashed", function()

@@ -2,7 +2,8 @@
 --
 -- Looks never overlap: the next one is planned when the last has ended, and a claim in the store keeps apart
 -- the old and the new workers of a reload, and the hosts of one portal. The claim expires, so that a
--- worker that was killed in the middle of a look does not stop the others for long.
+-- worker that was killed in the middle of a look does not stop the others for long. Without a store that
+-- works nothing keeps looks apart, which is harmless: `ensure` asks only for what is not fresh.
 
 local clients = require "portal.clients"
 local metrics = require "portal.metrics"
@@ -23,20 +24,32 @@ local function look_at(tenant)
 end
 
 local function look_at_all()
-  local store = settings.store
+  local store, has_complained = settings.store, false
+  --- Logs, once a look, that the store has failed.
+  local function complain_of(message)
+    if message and not has_complained then
+      has_complained = true
+      ngx.log(ngx.WARN, "keep fresh: the store failed: ", message)
+    end
+  end
+
   local mine = ("%d %s %s"):format(ngx.worker.pid(), ngx.now(), tostring {})
-  if not store:add(claim_key, mine, claim_lifetime) then
+  local _, message = store:add(claim_key, mine, claim_lifetime)
+  if message == "exists" then
     return
   end
+  complain_of(message)
   for _, tenant in ipairs(settings.tenants) do
+    local holder, failure = store:get(claim_key)
+    complain_of(failure)
     -- A reload waits for its old workers: this one leaves the rest to the next.
-    if ngx.worker.exiting() or store:get(claim_key) ~= mine then
+    if ngx.worker.exiting() or holder and holder ~= mine then
       break
     end
-    store:set(claim_key, mine, claim_lifetime)
+    complain_of(select(2, store:set(claim_key, mine, claim_lifetime)))
     look_at(tenant)
   end
-  store:delete_if(claim_key, mine)
+  complain_of(select(2, store:delete_if(claim_key, mine)))
   metrics.note_look()
 end
 
