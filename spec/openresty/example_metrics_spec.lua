@@ -101,6 +101,7 @@ describe("the example for OpenResty", function()
     assert.is_nil(log:find("secret-word", 1, true))
     local families = prometheus_text.read(world.server:get("/metrics").body)
     local failures = families.autopilot_store_failures_total
+    assert.equal("Calls of the store that failed.", failures.help)
     assert.is_true(failures.samples[1].value > 0)
   end)
 

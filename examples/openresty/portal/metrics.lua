@@ -48,7 +48,7 @@ local families = {
   {
     name = "autopilot_store_failures_total",
     type = "counter",
-    help = "Words to the shared dictionary that failed.",
+    help = "Calls of the store that failed.",
   },
   {
     name = "autopilot_sunset_announcements_total",
