@@ -1,7 +1,10 @@
 -- examples/openresty, the files that users start from, in real nginx with the emulated service behind them.
 
+local certificates = require "support.certificates"
 local database_server = require "support.database_server"
 local example_world = require "support.example_world"
+local files = require "support.files"
+local name_server = require "support.name_server"
 local nginx_world = require "support.nginx_world"
 
 local obstacle = nginx_world.obstacle()
@@ -205,6 +208,38 @@ describe("the example for OpenResty", function()
     assert.equal(1, world:arrived "sync")
     other.server:stop()
     redis:remove()
+    finish()
+  end)
+
+  it("finds its Redis by name when its lines for that are no comments", function()
+    local missing = database_server.obstacle "Redis"
+    if missing then
+      return pending(missing)
+    end
+    local names, certificate = name_server(), certificates.make()
+    local redis = database_server.start "Redis"
+    local configuration, changes = files.read("examples/openresty/nginx.conf"):gsub(
+      "\n  #(resolver) [^;]+;",
+      ("\n  %%1 127.0.0.1:%d ipv6=off;"):format(names.port)
+    )
+    assert.equal(1, changes)
+    configuration, changes = configuration:gsub(
+      "\n  #(lua_ssl_trusted_certificate) [^;]+;",
+      "\n  %1 " .. certificate.ca .. ";"
+    )
+    assert.equal(1, changes)
+    world = example_world.start {
+      configuration = configuration,
+      tenants = { "one.example" },
+      environment = { PORTAL_STORE = redis:options().url:gsub("127%.0%.0%.1", "redis.example") },
+    }
+    local call = world.server:send("POST", "/sync/one.example")
+    assert.equal("redis.example", names:answer_one())
+    assert.equal(202, call:answer().status)
+    assert.equal(0, world:metric 'autopilot_store_failures_total{tenant="one.example"}')
+    names:close()
+    redis:remove()
+    certificates.remove(certificate)
     finish()
   end)
 
