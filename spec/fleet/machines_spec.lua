@@ -1,6 +1,6 @@
--- A fleet over several machines: processes with one list and one PostgreSQL, which are killed, stopped for longer
--- than their lease lasts and cut off from the database, while their clocks are 30 s apart. By the log of the
--- emulated service no tenant is asked for twice, none is lost, and no report is false.
+-- A fleet over several machines: processes with one list and one PostgreSQL. They are killed, and stopped for longer
+-- than their lease lasts; the database is restarted, and crashes; their clocks are 30 s apart. By the log of the
+-- emulated service no tenant is asked for twice and none is lost, and no report is false.
 
 local cjson = require "cjson.safe"
 local core = require "autopilot.core"
