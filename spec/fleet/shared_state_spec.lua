@@ -300,7 +300,7 @@ describe("the state of a fleet in PostgreSQL", function()
     assert.truthy(state.lost:find "^PostgreSQL: ", state.lost)
     assert.truthy(select(2, state:renew()):find "^PostgreSQL: ")
     server:start()
-    state.connection.failed_at = nil
+    state.connection.pause_ends = -math.huge
     local _, problem = state:renew()
     assert.is_nil(problem)
     assert.is_nil(state.lost)

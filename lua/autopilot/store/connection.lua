@@ -19,8 +19,10 @@ local redact = require "autopilot.base.redact"
 local Connection = {}
 Connection.__index = Connection
 
--- Timeout in seconds of connecting and of each call; also the pause after a failure to connect.
+-- Timeout in seconds of connecting and of each call; also the first pause after a failure to connect, and the longest
+-- one.
 Connection.patience = 5
+local longest_pause = 30
 
 -- The part of `patience` after which a failed call counts as a server that does not answer: it is not repeated, and
 -- no call is made for `patience` seconds.
@@ -36,6 +38,8 @@ function Connection.new(given)
     release = given.release,
     clean = redact.prepare(given.secrets),
     inherited = {},
+    failures = 0, -- in a row
+    pause_ends = -math.huge,
   }, Connection)
 end
 
@@ -43,6 +47,15 @@ end
 local function reason_of(self, raised)
   local text = tostring(raised):gsub("^%S+:%d+: ", ""):match "^[^\r\n]*"
   return self.clean(("%s: %s"):format(self.name, text))
+end
+
+--- Notes that the server cannot be used for now. The pause doubles each time: LuaDBI leaks some memory for each
+-- connection that could not be opened.
+local function note_failure(self, reason)
+  self.failures = self.failures + 1
+  self.pause_ends = core.clock() + math.min(longest_pause, self.patience * 2 ^ (self.failures - 1))
+  self.failure = reason
+  return reason
 end
 
 --- Takes the connection out, or opens one; nil and the reason if none can be opened.
@@ -57,19 +70,19 @@ local function take(self)
   end
   if kept then
     return kept
-  elseif self.failed_at and core.clock() - self.failed_at < self.patience then
+  elseif core.clock() < self.pause_ends then
     return nil, self.failure
   end
   local is_open, opened = protected_call(self.open)
   if not is_open then
-    self.failed_at, self.failure = core.clock(), reason_of(self, opened)
-    return nil, self.failure
+    return nil, note_failure(self, reason_of(self, opened))
   end
   return opened
 end
 
 --- Keeps the connection for the next call, or returns it to its pool.
 local function give_back(self, opened)
+  self.failures = 0
   if self.release then
     self.release(opened)
   else
@@ -98,7 +111,7 @@ function Connection:call(act, ...)
     protected_call(self.close, opened)
     message = reason_of(self, result)
     if core.clock() - began >= slow * self.patience then
-      self.failed_at, self.failure = core.clock(), message
+      note_failure(self, message)
       break
     end
   end
