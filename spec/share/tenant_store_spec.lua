@@ -2,6 +2,7 @@
 
 local mistakes = require "support.mistakes"
 local overlay = require "support.overlay"
+local retry = require "autopilot.retry"
 local scripted = require "autopilot.transport.scripted"
 local service = require "autopilot.client.service"
 local stores = require "autopilot.store"
@@ -151,6 +152,79 @@ describe("clients with one store", function()
     assert.truthy(all:find("forbidden", 1, true)) -- the result was told
     assert.is_nil(all:find(token, 1, true))
     assert.is_nil(all:find("made-up-token-value", 1, true))
+  end)
+end)
+
+describe("a sync that another started while a call's attempt failed", function()
+  local patient, default = retry.patient(), retry.policy()
+
+  --- The results of a call whose first token cannot be had; meanwhile another client starts a sync.
+  local function call_without_token(policy)
+    local _, client = sharing()
+    local other, has_failed = client { started }, false
+    local function token()
+      if has_failed then
+        return "good"
+      end
+      has_failed = true
+      assert(other:sync())
+      return nil, "the token endpoint failed", { is_transient = true }
+    end
+    return client({ started }, { retry = policy, token = token }):sync()
+  end
+
+  it("does not make a failure of the token endpoint final", function()
+    local report, failure = call_without_token(default)
+    assert.is_nil(report)
+    assert.are.equal("cooldown", failure.outcome)
+    assert.are.equal(start + 610, failure.retry_at)
+    assert.are.equal("no", failure.delivered)
+    report, failure = call_without_token(patient)
+    assert.is_nil(failure)
+    assert.are.equal("started", report.outcome)
+  end)
+
+  it("is told as the cooldown where the attempt is one to be repeated", function()
+    for _, case in ipairs {
+      { answer = { network = { stage = "connect" } }, delivered = "no" },
+      { answer = { status = 500 }, delivered = "unknown" },
+    } do
+      local _, client = sharing()
+      local other, answer = client { started }, scripted { case.answer }
+      local function send(request)
+        assert(other:sync { force = true })
+        return answer(request)
+      end
+      local one = client({}, { retry = default, transport = send })
+      local report, failure = one:sync()
+      assert.is_nil(report)
+      assert.are.equal("cooldown", failure.outcome)
+      assert.are.equal(start + 610, failure.retry_at)
+      assert.are.equal(case.delivered, failure.delivered)
+    end
+  end)
+
+  it("leaves to a policy of the caller's all that the answer says", function()
+    local _, client = sharing()
+    local other, answer = client { started }, scripted { { status = 409, body = "{}" } }
+    local judged
+    local policy = retry.policy {
+      on = function(report)
+        judged = report
+        return false
+      end,
+    }
+    local one = client({}, {
+      retry = policy,
+      transport = function(request)
+        assert(other:sync { force = true })
+        return answer(request)
+      end,
+    })
+    assert.is_nil(one:sync())
+    assert.are.equal("in_progress", judged.outcome)
+    assert.are.equal("yes", judged.delivered)
+    assert.are.equal(610, judged.retry_after)
   end)
 end)
 

@@ -12,6 +12,7 @@ local report = require "autopilot.sync.report"
 
 local answers = lazy "autopilot.graph.answer"
 local completion = lazy "autopilot.sync.wait"
+local merged = lazy "autopilot.base.merged"
 local recover = lazy "autopilot.sync.recover"
 
 local sync = {}
@@ -122,14 +123,15 @@ local function add_cooldown_end(call, answer)
   end
 end
 
---- What the policy is to judge a failed attempt by: with the time for which the client knows that
--- another would be refused, also where the answer itself names none.
+--- What the policy is to judge a failed attempt by. A refusal that names no end gets the one that the client
+-- knows. Any other failure is left as it is: the next attempt finds out by itself what has become known.
 local function with_known_end(call, judged)
-  local name, seconds = call.client.memory:refusal(call:now())
-  if not name or judged.retry_at or call.force then
+  local is_refusal = outcome.of(judged).source == "tenant" and not judged.retry_at
+  if not is_refusal or call.force then
     return judged
   end
-  return { outcome = judged.outcome, status = judged.status, retry_after = seconds }
+  local _, seconds = call.client.memory:refusal(call:now())
+  return merged(judged, { retry_after = seconds })
 end
 
 --- Learns from a request that started nothing, as far as is known, and finds out what became of it.
