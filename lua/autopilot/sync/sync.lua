@@ -97,7 +97,9 @@ function Posting:after(answer, sent)
     interpret(self.call.client, answer, sent)
   end
   self.delivered = outweighing(self.delivered, answer.delivered)
-  self.has_posted = self.has_posted or answer.sends > 0
+  if answer.sends > 0 then
+    self.last_answer, self.has_posted = answer, true
+  end
   local list = self.attempts
   list[#list + 1] = {
     number = #list + 1,
@@ -185,12 +187,15 @@ local function ask(posting, number, delay)
   local seen = memory.newest_trigger
   posting.delay, posting.retry_attempt, posting.waited_until = delay, number - 1, call.slept_until
   posting.instead = nil
+  local before = posting.last_answer
   local answer = client.sync_request:run(client, posting)
-  if (answer.sends or 0) > 0 then
-    posting.last_answer = answer
-  end
+  local last = posting.last_answer
   if answer == posting.instead then
     return in_place_of_request(posting, answer)
+  elseif answer.outcome == "unreachable" and last ~= before and call:time_left() <= 0 then
+    -- The time was over between a 401 and the request with a newer token.
+    last.gave_up = "deadline"
+    return last
   elseif answer.outcome == "started" or answer.mistake then
     return answer
   end
