@@ -155,6 +155,38 @@ describe("clients with one store", function()
   end)
 end)
 
+describe("a client whose clock is wrong", function()
+  --- The refusal of a third client. One has started a sync, and one with a clock that was an hour slow has put
+  -- something else into the store since, once its clock was that slow.
+  local function refusal_after(seconds_slow)
+    local here, client = sharing()
+    local slow = 3600
+    local wrong = client({ { status = 403 } }, {
+      now = function()
+        return here.time - slow
+      end,
+    })
+    assert((client { started }):sync())
+    here:pass(300)
+    slow = seconds_slow
+    assert.are.equal("forbidden", select(2, wrong:sync({ force = true })).outcome)
+    here:pass(200)
+    return refused((client {}))
+  end
+
+  it("tells another's sync as it was told, once the clock was corrected", function()
+    local failure = refusal_after(0)
+    assert.are.equal("cooldown", failure.outcome)
+    assert.are.equal(start + 610, failure.retry_at)
+  end)
+
+  it("leaves a sync in the store that it does not believe", function()
+    local failure = refusal_after(3600)
+    assert.are.equal("cooldown", failure.outcome)
+    assert.are.equal(start + 610, failure.retry_at)
+  end)
+end)
+
 describe("a sync that another started while a call's attempt failed", function()
   local patient, default = retry.patient(), retry.policy()
 

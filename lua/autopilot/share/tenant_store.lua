@@ -90,9 +90,9 @@ local function sync_of(client, told)
   if triggered_at > client.options.clock() + largest_difference then
     return nil
   elseif earliest and latest and earliest <= latest then
-    return { triggered_at = triggered_at, earliest = earliest, latest = latest }
+    return { triggered_at = triggered_at, earliest = earliest, latest = latest, told = told }
   end
-  return { triggered_at = triggered_at }
+  return { triggered_at = triggered_at, told = told }
 end
 
 --- The refusal of the value; nil for anything else.
@@ -110,12 +110,13 @@ end
 ---@return table value empty when it is missing or cannot be read
 local function read(self)
   local text, message = self:call("get", self.key)
-  local client, told = self.client, json.decode(text)
+  local client, told = self.client, json.decode(text, true)
   if type(told) == "table" then
     self.value = {
       sync = sync_of(client, told.sync),
       refusal = refusal_of(told.refusal),
       result = told.result,
+      told = told,
     }
   else
     self.value = text == nil and not message and {} or nil
@@ -123,16 +124,23 @@ local function read(self)
   return self.value or {}
 end
 
---- Puts the tenant's value into the store for so many seconds.
-local function write(self, value, seconds)
-  local sync = value.sync
-  local text = json.encode {
-    sync = sync and {
+--- A sync as it is written; one that another has told as that one has told it: a client whose clock was set may
+-- take it for a later one.
+local function texts_of(self, sync)
+  return sync.told
+    or {
       triggered_at = dates.to_text(self.client.service_clock:to_unix(sync.triggered_at)),
       earliest = dates.to_text(sync.earliest),
       latest = dates.to_text(sync.latest),
-    },
-    refusal = value.refusal,
+    }
+end
+
+--- Puts the tenant's value into the store for so many seconds. What was there and is not believed stays.
+local function write(self, value, seconds)
+  local told = value.told or {}
+  local text = json.encode {
+    sync = value.sync and texts_of(self, value.sync) or told.sync,
+    refusal = value.refusal or told.refusal,
     result = value.result,
   }
   if text then
@@ -221,9 +229,11 @@ function TenantStore:tell(result, value)
   if not (has_sync or has_refusal or result) then
     return
   end
-  -- The value lasts as long as one of its parts matters.
+  -- The value lasts as long as one of its parts matters. Of a sync that is not believed that is not known.
+  local is_unclear = not value.sync and value.told and value.told.sync
   local life = math.max(
     value.result and result_life or 0,
+    is_unclear and usual_cooldown or 0,
     life_of(self, value.sync),
     value.refusal and self.refusal_ends and self.refusal_ends - self.client.options.clock() or 0
   )

@@ -9,6 +9,7 @@ local record = require("autopilot.base.lazy") "autopilot.sync.record"
 ---@field triggered_at number the latest moment at which it can have been triggered
 ---@field earliest number? when it was triggered at the earliest, the service's clock; nil when only a refusal tells of it
 ---@field latest number? and at the latest
+---@field told table? the same as texts, where another client has told of it through a store
 
 ---@class autopilot.TenantMemory
 ---@field newest_trigger number? the latest trigger that is known of; the service's clock
