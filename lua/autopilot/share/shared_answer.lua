@@ -145,7 +145,10 @@ function shared_answer.read(value, client)
   local told = copy(type(value) == "table" and value or {}, form)
   local answer = told.answer or {}
   local is_complete = told.id and told.told_by and told.sent and told.took and told.attempts
-  local is_possible = answer.delivered == "yes" or answer.outcome ~= "started"
+  -- What the record proves may be another client's sync, and the request may be lost.
+  local is_possible = answer.outcome ~= "started"
+    or answer.delivered == "yes"
+    or (answer.delivered == "unknown" and answer.confirmed_by == "status")
   if not (is_complete and is_possible and is_of_request(answer.outcome) and answer.delivered) then
     return nil
   end
