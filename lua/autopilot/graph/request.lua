@@ -174,8 +174,11 @@ local function try(self, client, given, refused)
     local instead = given.before and given:before()
     if instead then
       return instead
+    elseif client.is_closed then
+      answer = answers.closed(client)
+    else
+      answer, sent, body = send(self, client, given, token)
     end
-    answer, sent, body = send(self, client, given, token)
   end
   if answer and given.after and not answer.mistake then
     given:after(answer, sent)
