@@ -35,19 +35,28 @@ local one_of = {
   confirmed_by = { response = true, status = true },
 }
 
--- What a field must be to be shared: `text`, `number`, `whole` number, `flag`, `time`, or one of the texts above.
+-- The least and the largest number of each kind.
+local limits = {
+  number = { 0, 1e11 },
+  whole = { 0, 1e11 },
+  attempts = { 0, 1e6 },
+  status = { 100, 999 },
+}
+
+-- What a field must be to be shared: `text`, `flag`, `time`, one of the texts above, or a number within the limits
+-- above, which is whole if its kind is not `number`.
 local form = {
   id = "text",
   told_by = "text",
   sent = "time",
   took = "number",
-  attempts = "whole",
+  attempts = "attempts",
   unread_since = "time",
   answer = {
     outcome = "outcome",
     delivered = "delivered",
     confirmed_by = "confirmed_by",
-    status = "whole",
+    status = "status",
     http_version = "text",
     tenant_id = "text",
     request_id = "text",
@@ -72,12 +81,13 @@ local form = {
 --- A value that has the right form, else nil. A text has passed the search for secrets; what others may have
 -- written into the store is made fit for a terminal again.
 local function fitting(value, kind)
+  local limit = limits[kind]
   if kind == "flag" then
     return value == true
   elseif kind == "time" then
     return dates.of_text(value)
-  elseif kind == "number" or kind == "whole" then
-    local is_right = type(value) == "number" and value >= 0 and value <= 1e11
+  elseif limit then
+    local is_right = type(value) == "number" and value >= limit[1] and value <= limit[2]
     return is_right and (kind == "number" or value % 1 == 0) and value or nil
   elseif type(value) ~= "string" then
     return nil
