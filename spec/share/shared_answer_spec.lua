@@ -1,5 +1,6 @@
 -- The form of an answer in a store: what is told, and what is taken of values that others may have written.
 
+local overlapping_calls = require "support.overlapping_calls"
 local shared_answer = require "autopilot.share.shared_answer"
 local world = require "support.virtual_world"
 
@@ -45,5 +46,32 @@ describe("an answer in a store", function()
     for _, attempts in ipairs { -1, 1e6 + 1, 1e11, 1.5, "2" } do
       assert.is_nil(shared_answer.read(told { attempts = attempts }, client))
     end
+  end)
+end)
+
+describe("a Retry-After that is over when the answer is told", function()
+  it("is left out", function()
+    local overlap = overlapping_calls.new()
+    overlap:serve { { status = 429, headers = { ["Retry-After"] = "1" } } }
+    local get, is_slow = overlap.store.get, false
+    overlap.store.get = function(self, key)
+      overlap:sleep(is_slow and 2 or 0)
+      return get(self, key)
+    end
+    local begun = overlap:calls(2, {
+      retry = false,
+      transport = function(request)
+        overlap:sleep(0.5)
+        is_slow = true
+        return overlap.transport(request)
+      end,
+    })
+    overlap:run()
+    assert.are.equal(1, #overlap.transport.requests)
+    local report = overlapping_calls.report_of(begun[2])
+    assert.are.equal("throttled", report.outcome)
+    assert.is_true(report.joined)
+    assert.is_nil(report.retry_after)
+    assert.is_nil(report.retry_at)
   end)
 end)

@@ -133,7 +133,8 @@ function shared_answer.write(claim, posting, answer, of_another)
   local open = posting.is_unread and outcome.of(answer).is_open and posting.unsettled
   local told = copy(answer, form.answer)
   told.unread = posting.is_blind
-  told.retry_after = answer.free_at and math.max(0, answer.free_at - now)
+  local left = answer.free_at and answer.free_at - now
+  told.retry_after = left and left > 0 and left or nil
   return {
     id = request.id,
     told_by = claim.id,
