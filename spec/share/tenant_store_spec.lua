@@ -384,6 +384,28 @@ describe("a store that fails", function()
   end)
 end)
 
+describe("a store that fails once", function()
+  it("does not make a client forget a Retry-After that another was told", function()
+    local _, client, inner = sharing()
+    local answer = { status = 429, headers = { ["Retry-After"] = "120" } }
+    assert.is_nil((client { answer }):sync())
+    local has_failed = false
+    local store = setmetatable({
+      get = function(_, key)
+        if key:find ":refusal$" and not has_failed then
+          has_failed = true
+          return nil, "down"
+        end
+        return inner:get(key)
+      end,
+    }, { __index = inner })
+    local failure = refused((client({}, { store = store })))
+    assert.is_true(has_failed)
+    assert.are.equal("throttled", failure.outcome)
+    assert.are.equal(start + 120, failure.retry_at)
+  end)
+end)
+
 describe("the option store", function()
   it("needs a tenant", function()
     local message = mistakes.raised(function()

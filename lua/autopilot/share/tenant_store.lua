@@ -163,8 +163,12 @@ local function learn_refusal(self, told)
   if not told or told.told_at == self.refusal_id then
     return
   end
+  local found, message = self:call("get", self.key .. ":refusal")
+  if message then
+    return -- it is asked for again the next time
+  end
   self.refusal_id, self.refusal_ends = told.told_at, nil
-  if self:call("get", self.key .. ":refusal") == told.told_at then
+  if found == told.told_at then
     local client = self.client
     local told_at = client.service_clock:of_unix(dates.of_text(told.told_at))
     told_at = math.min(told_at, client.options.clock())
