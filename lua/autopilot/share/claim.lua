@@ -52,16 +52,23 @@ local function renew(posting, seconds)
   return posting.lease ~= nil
 end
 
---- Releases the claim: with the answer, or without one when nothing was posted.
+--- Releases the claim, and tells what its request came to, or that its holder has nothing to tell: a claim that
+-- ends without either is that of a holder which died.
+---@param posting autopilot.Posting
+---@param answer table? nil when nothing was posted
+---@param of_another autopilot.SharedAnswer? to whose request it is the answer; default: our own
 local function release(posting, answer, of_another)
   local lease, client = posting.lease, posting.call.client
+  local result = answer
+    and not answer.mistake
+    and shared_answer.write(lease, posting, answer, of_another)
   posting.lease = nil
-  if answer then
-    local result = not answer.mistake and shared_answer.write(lease, posting, answer, of_another)
+  if result then
     -- Nothing newer can be told by others than a sync that was started just now.
-    local is_newest = result and answer.confirmed_by == "response" and not of_another
-    -- A claim that ends without a word is that of a holder which died.
-    client.shared:tell(result or { told_by = lease.id }, is_newest and client.shared.value or nil)
+    local is_newest = answer.confirmed_by == "response" and not of_another
+    client.shared:tell(result, is_newest and client.shared.value or nil)
+  else
+    client.shared:tell(nil, nil, lease.id)
   end
   lease:release()
 end
@@ -112,7 +119,7 @@ end
 ---@field of_askers integer how many of these depended on who asked
 ---@field blind integer looks in a row at which the store did not show the claim
 ---@field unread autopilot.SharedAnswer? of a lost request, for which the record is to be read
----@field may_have_died boolean the last claim ended without a word of its holder
+---@field may_have_died boolean the last claim ended, and its holder has told nothing
 ---@field ends number? when the last claim that was seen ends
 
 --- The id of the claim whose holder has told the tenant's result.
@@ -274,7 +281,8 @@ local function wait(posting, state)
   end
   client.shared:learn()
   local result = new_result(client, state)
-  state.may_have_died = not result and not state.looked_at[seen.id]
+  local has_ended = (client.shared.value or {}).ended == seen.id
+  state.may_have_died = not (result or has_ended or state.looked_at[seen.id])
   return result and adopt(posting, result, state)
 end
 

@@ -2,6 +2,7 @@
 --   sync     when the last known sync was triggered; of an unknown one, when its 429 without Retry-After came
 --   refusal  that the service wants no request for so many seconds
 --   result   what the last request came to, for the calls that waited for it (see `shared_answer`)
+--   ended    the id of the last claim whose holder had no such result to tell
 --
 -- Facts are shared, not conclusions: each client adds its own `cooldown` and `cooldown_margin`. Times are
 -- Unix times of the clock that all who share the store have in common: one machine's, or those of machines
@@ -116,6 +117,7 @@ local function read(self)
       sync = sync_of(client, told.sync),
       refusal = refusal_of(told.refusal),
       result = told.result,
+      ended = told.ended,
       told = told,
     }
   else
@@ -142,6 +144,7 @@ local function write(self, value, seconds)
     sync = value.sync and texts_of(self, value.sync) or told.sync,
     refusal = value.refusal or told.refusal,
     result = value.result,
+    ended = value.ended,
   }
   if text then
     self:call("set", self.key, text, seconds)
@@ -226,17 +229,18 @@ end
 -- one request that is refused.
 ---@param result table? see `shared_answer`
 ---@param value table? the tenant's, where nothing newer can be in the store; default: it is read
-function TenantStore:tell(result, value)
+---@param ended string? the id of a claim whose holder has no result to tell
+function TenantStore:tell(result, value, ended)
   value = value or self:learn()
   local has_sync, has_refusal = add_sync(self, value), add_refusal(self, value)
-  value.result = result or value.result
-  if not (has_sync or has_refusal or result) then
+  value.result, value.ended = result or value.result, ended or value.ended
+  if not (has_sync or has_refusal or result or ended) then
     return
   end
   -- The value lasts as long as one of its parts matters. Of a sync that is not believed that is not known.
   local is_unclear = not value.sync and value.told and value.told.sync
   local life = math.max(
-    value.result and result_life or 0,
+    (value.result or value.ended) and result_life or 0,
     is_unclear and usual_cooldown or 0,
     life_of(self, value.sync),
     value.refusal and self.refusal_ends and self.refusal_ends - self.client.options.clock() or 0
