@@ -31,7 +31,8 @@ local sync = {}
 ---@field is_unread boolean? the record was not read since the last of those
 ---@field is_blind boolean? the record could not be read after the last request, whose answer was lost
 ---@field lease autopilot.Lease? its claim of the tenant, where a store is shared
----@field instead table? the answer to another call's request, which was taken in place of one of this call
+---@field instead table? the answer in place of a request of this call: another call's, a known refusal, or that
+--- another request is under way
 ---@field joined_attempts integer? how many another call had made, whose answer was taken
 
 local Posting = {}
