@@ -2,6 +2,7 @@
 
 local overlay = require "support.overlay"
 local retry = require "autopilot.retry"
+local stores = require "autopilot.store"
 local virtual_world = require "support.virtual_world"
 
 local function failure_when_closed_asleep(answers, options)
@@ -70,6 +71,30 @@ describe("autopilot.client: closed while it waits for the next attempt, it tells
     assert.same({}, failure.attempts)
     assert.equal(1, #transport.requests)
   end)
+end)
+
+describe("autopilot.client: closed by another coroutine while its store answers", function()
+  for _, options in ipairs { {}, { force = true } } do
+    it("sends nothing, with force = " .. tostring(options.force), function()
+      local client, transport
+      local inner = stores.memory()
+      local store = setmetatable({
+        add = function(_, ...)
+          client:close()
+          return inner:add(...)
+        end,
+      }, { __index = inner })
+      client, transport = virtual_world.new():scripted({}, { store = store })
+      local report, failure = client:sync(options)
+      assert.is_nil(report)
+      assert.equal(0, #transport.requests)
+      assert.equal("unreachable", failure.outcome)
+      assert.equal("CLOSED", failure.network.name)
+      assert.equal("no", failure.delivered)
+      assert.equal("client", failure.answered_by)
+      assert.is_nil(inner:get "autopilot:3:https://graph.microsoft.com:contoso:claim")
+    end)
+  end
 end)
 
 describe("autopilot.client: closed while its request is under way", function()

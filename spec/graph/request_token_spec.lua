@@ -338,4 +338,24 @@ describe("autopilot.client: a refused token", function()
     assert.equal(2, asked)
     assert.equal(1, #transport.requests)
   end)
+
+  it("tells when the token endpoint may be asked again, which binds no request to Graph", function()
+    local world = virtual_world.new()
+    local client, transport = world:scripted({ unauthorized, { status = 204 } }, {
+      retry = false,
+      token = function(ask)
+        if ask.refresh then
+          return nil, "the token endpoint throttles", { retry_after = 30 }
+        end
+        return "old"
+      end,
+    })
+    local failure = select(2, client:sync())
+    assert.equal("unauthenticated", failure.outcome)
+    assert.equal(30, failure.retry_after)
+    assert.equal(world.time + 30, failure.retry_at)
+    assert.is_nil(failure.free_at)
+    assert.equal("started", client:sync().outcome)
+    assert.equal(2, #transport.requests)
+  end)
 end)

@@ -221,6 +221,51 @@ describe("a call that waited for one whose own time was over", function()
   end)
 end)
 
+describe("a sync that a third client started after the lost request had ended", function()
+  local of_graph = { ["Date"] = world.date(start), ["request-id"] = "the-service's" }
+  local refusal = { status = 409, headers = of_graph }
+  local eager = retry.policy { on = { in_progress = true }, base = 40, cap = 40, jitter = "none" }
+  local readers
+
+  --- A call; the record that it reads shows a sync that was triggered at 43 s.
+  local function begin(name, options, policy)
+    local send = send_in { answers = { refusal } }
+    local function transport(request)
+      if request.method == "POST" then
+        return send(request)
+      end
+      readers[#readers + 1] = name
+      overlap:sleep(3)
+      local record = { trigger = start + 43, last_sync = start + 43.1, date = overlap.time }
+      local answer = world.record(record)
+      answer.headers["request-id"] = "the-service's" -- so that its Date is the service's
+      return scripted({ answer })(request)
+    end
+    return overlap:calls(1, { retry = policy, transport = transport }, options)[1]
+  end
+
+  it("does not prove that the request arrived because another of the reader's had", function()
+    overlap, posts, reads, readers = overlapping_calls.new(), 0, 0, {}
+    local reading = begin("reading", nil, eager)
+    local waiting
+    overlap:spawn(function()
+      overlap:sleep(39)
+      begin("hasty", { deadline = 2 }) -- its request is lost at 41 s
+      overlap:sleep(1.5)
+      waiting = begin "waiting"
+    end)
+    overlap:run()
+    assert.are.equal(2, posts)
+    assert.are.same({ "reading" }, readers)
+    assert.are.equal("started", report_of(reading).outcome)
+    assert.are.equal("yes", report_of(reading).delivered) -- its first request was answered
+    assert.are.equal("started", report_of(waiting).outcome)
+    assert.are.equal("status", report_of(waiting).confirmed_by)
+    assert.are.equal("unknown", report_of(waiting).delivered)
+    assert.is_true(report_of(waiting).joined)
+  end)
+end)
+
 describe("the call that goes on after one that died", function()
   before_each(function()
     overlap = overlapping_calls.new()

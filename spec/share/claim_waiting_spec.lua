@@ -92,6 +92,60 @@ describe("a call that meets another's request", function()
     end
   end)
 
+  it(
+    "takes the other's answer also where a third had the claim since, and had no time to send",
+    function()
+      overlap:serve { { status = 409 } }
+      local waiting, hasty
+      overlap:spawn(function()
+        overlap:calls(1, { retry = false })
+        waiting = overlap:calls(1, { retry = false })[1]
+        overlap:sleep(0.501)
+        local inner = overlap.store
+        local slow = setmetatable({
+          get = function(_, key)
+            overlap:sleep(0.001)
+            return inner:get(key)
+          end,
+        }, { __index = inner })
+        hasty = overlap:calls(1, { store = slow }, { deadline = 0.0015 })[1]
+      end)
+      overlap:run()
+      assert.are.equal("unreachable", report_of(hasty).outcome)
+      assert.are.equal("deadline", report_of(hasty).gave_up)
+      assert.are.equal("in_progress", report_of(waiting).outcome)
+      assert.is_true(report_of(waiting).joined)
+      assert.are.equal(1, #overlap.transport.requests)
+    end
+  )
+
+  it("reads nothing where the other had the claim, and then knew its answer", function()
+    overlap.slow = 0.05
+    overlap:serve { started, started }
+    local inner = overlap.store
+    local slow = setmetatable({
+      get = function(_, key)
+        overlap:sleep(0.2)
+        return inner:get(key)
+      end,
+    }, { __index = inner })
+    local other = overlap:calls(1, { store = slow })[1] -- has the claim from 0.2 s on
+    local waiting
+    overlap:spawn(function()
+      overlap:sleep(0.25)
+      overlap:calls(1, nil, { force = true })
+      overlap:sleep(0.01)
+      waiting = overlap:calls(1, { cooldown = 0 })[1]
+    end)
+    overlap:run()
+    assert.are.equal("cooldown", report_of(other).outcome)
+    assert.are.equal("started", report_of(waiting).outcome)
+    assert.is_true(waiting.ended > other.ended)
+    local requests = overlap.transport.requests
+    assert.are.equal(2, #requests)
+    assert.are.equal("POST", requests[2].method)
+  end)
+
   it("posts all the same when it is forced", function()
     overlap:serve { started, { status = 429 } }
     overlap:calls(1)

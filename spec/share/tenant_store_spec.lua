@@ -4,37 +4,13 @@ local mistakes = require "support.mistakes"
 local overlay = require "support.overlay"
 local scripted = require "autopilot.transport.scripted"
 local service = require "autopilot.client.service"
+local shared_tenant = require "support.shared_tenant"
 local stores = require "autopilot.store"
 local world = require "support.virtual_world"
 
 local start = world.start
 
---- A world, a store in it, and a function that makes clients which share it.
-local function sharing()
-  local here = world.new()
-  local store = stores.memory {
-    now = function()
-      return here.time
-    end,
-  }
-  local function client(answers, given)
-    local options = overlay({ store = store, retry = false, recover = false }, given)
-    return here:scripted(answers, options)
-  end
-  return here, client, store
-end
-
-local started = { status = 204, headers = { Date = world.date(start) } }
-
---- The failure of a call for which nothing may be sent.
-local function refused(client, given)
-  local report, failure = client:sync(given)
-  assert.is_nil(report)
-  assert.are.equal("client", failure.answered_by)
-  assert.are.equal("no", failure.delivered)
-  assert.are.same({}, failure.attempts)
-  return failure
-end
+local sharing, refused, started = shared_tenant.new, shared_tenant.refused, shared_tenant.started
 
 describe("clients with one store", function()
   it("honour the cooldown of a sync that another started", function()
@@ -275,6 +251,28 @@ describe("a store that fails", function()
     local last = events[#events]
     assert.truthy(last.message:find("no memory", 1, true))
     assert.is_nil(last.message:find("good=secret", 1, true))
+  end)
+end)
+
+describe("a store that fails once", function()
+  it("does not make a client forget a Retry-After that another was told", function()
+    local _, client, inner = sharing()
+    local answer = { status = 429, headers = { ["Retry-After"] = "120" } }
+    assert.is_nil((client { answer }):sync())
+    local has_failed = false
+    local store = setmetatable({
+      get = function(_, key)
+        if key:find ":refusal$" and not has_failed then
+          has_failed = true
+          return nil, "down"
+        end
+        return inner:get(key)
+      end,
+    }, { __index = inner })
+    local failure = refused((client({}, { store = store })))
+    assert.is_true(has_failed)
+    assert.are.equal("throttled", failure.outcome)
+    assert.are.equal(start + 120, failure.retry_at)
   end)
 end)
 

@@ -77,6 +77,62 @@ describe("a deadline that ends between two attempts", function()
   end)
 end)
 
+describe("a 401 after which the request with a newer token could not be sent", function()
+  local refused = { status = 401, body = '{"error":{"code":"InvalidAuthenticationToken"}}' }
+
+  --- A provider whose newer token takes so many seconds.
+  local function refreshing(world, seconds)
+    return function(ask)
+      world:pass(ask.refresh and seconds or 0)
+      return ask.refresh and "newer" or "older"
+    end
+  end
+
+  --- The failure of a sync, which is the 401.
+  local function failure_of(answers, seconds, given, options)
+    local world = virtual_world.new()
+    given.token = refreshing(world, seconds)
+    local failure = select(2, world:scripted(answers, given):sync(options))
+    assert.equal("unauthenticated", failure.outcome)
+    assert.equal(401, failure.status)
+    assert.equal("yes", failure.delivered)
+    assert.equal("service", failure.answered_by)
+    assert.equal("InvalidAuthenticationToken", failure.error.code)
+    assert.is_nil(failure.network)
+    return failure
+  end
+
+  it("is reported where the deadline was over", function()
+    local failure = failure_of({ refused }, 9, {}, { deadline = 5 })
+    assert.equal("deadline", failure.gave_up)
+    assert.equal(2, #failure.attempts)
+    assert.equal("unreachable", failure.attempts[2].outcome)
+  end)
+
+  it("is reported where the network failed", function()
+    local failure = failure_of({ refused, unsent }, 0, { retry = false })
+    assert.equal("attempts", failure.gave_up)
+    failure = failure_of({ refused, unsent, unsent, last = "repeat" }, 0, {})
+    assert.equal("attempts", failure.gave_up)
+    assert.equal(5, #failure.attempts)
+  end)
+
+  it("is reported rather than an attempt before it", function()
+    local failure = failure_of({ throttled(1), refused }, 9, {}, { deadline = 5 })
+    assert.equal("deadline", failure.gave_up)
+    assert.equal(3, #failure.attempts)
+  end)
+
+  it("does not keep a sync from being started by another attempt", function()
+    local world = virtual_world.new()
+    local client = world:scripted(
+      { refused, unsent, { status = 204 } },
+      { token = refreshing(world, 0) }
+    )
+    assert.equal("started", client:sync().outcome)
+  end)
+end)
+
 describe("an ensure whose time is over before its request could be sent", function()
   it("has timed out: nothing is wrong with the network", function()
     local world = virtual_world.new()

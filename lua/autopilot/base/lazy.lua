@@ -3,7 +3,8 @@
 --     local recover = lazy "autopilot.sync.recover"   -- at the top of a file
 --     recover.settle(call)                            -- loads the module, then calls it
 --
--- Written at the top of a file like `require`, so that what a file needs is seen. The module is a table whose fields are read, or a function that is called.
+-- Written at the top of a file like `require`, so that what a file needs is seen. The module is a table whose
+-- fields are read, or a function that is called.
 
 ---@param name string
 ---@return any module can be indexed and called, nothing else

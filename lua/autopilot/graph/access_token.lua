@@ -109,7 +109,7 @@ end
 ---@param known autopilot.graph.TokenFacts
 ---@param tenant string? the one that was asked for
 ---@param audience string? the service's URL, nil when it may have any
----@return autopilot.token.Misfit?
+---@return autopilot.Misfit?
 function facts.misdirected(known, tenant, audience)
   local wanted = facts.guid(tenant)
   local found = wanted and facts.guid(known.tenant_id)
@@ -123,7 +123,7 @@ end
 --- Whether the token has expired.
 ---@param known autopilot.graph.TokenFacts
 ---@param now number Unix seconds
----@return autopilot.token.Misfit?
+---@return autopilot.Misfit?
 function facts.expired(known, now)
   if known.expires_at and now >= known.expires_at then
     return misfit.expiry(now - known.expires_at)
@@ -133,7 +133,7 @@ end
 --- Whether the token surely does not permit a request.
 ---@param known autopilot.graph.TokenFacts
 ---@param is_sync boolean false: the record is to be read
----@return autopilot.token.Misfit?
+---@return autopilot.Misfit?
 function facts.unpermitted(known, is_sync)
   if known.allows == "nothing" or (is_sync and known.allows == "read") then
     return misfit.permission(facts.permission, known.scopes and known.application)

@@ -51,6 +51,14 @@ function answers.kept_back(client, name, message)
   return answers.not_sent(client, "unreachable", { network = curl.unsent(name, message) })
 end
 
+--- The answer to a request that was not sent because the client was closed: before the call, or meanwhile by its
+-- token provider or another coroutine.
+---@param client autopilot.Client
+---@return table answer in the shape of a report
+function answers.closed(client)
+  return answers.kept_back(client, "CLOSED", "the client was closed meanwhile")
+end
+
 ---@class autopilot.TokenFailure what a provider failed with, as safe texts
 ---@field error { code: string?, message: string, reason: string?, correlation_id: string?, trace_id: string? }
 ---@field hint string?

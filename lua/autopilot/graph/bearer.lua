@@ -57,11 +57,6 @@ function bearer.misfit(client, token, is_sync, is_vouched)
   return failure
 end
 
---- What `bearer.obtain` returns where the client was closed: before the call, or by its token provider.
-local function closed(client)
-  return nil, answers.kept_back(client, "CLOSED", "the client was closed meanwhile")
-end
-
 --- A token that may be sent with a request; or nil and the answer that says why there is none; or nil
 -- alone where the provider has none but the refused one.
 ---@param client autopilot.Client
@@ -72,11 +67,11 @@ end
 ---@return table? answer in the shape of a report
 function bearer.obtain(client, given, is_sync, refused)
   if client.is_closed then
-    return closed(client)
+    return nil, answers.closed(client)
   end
   local token, failure, is_vouched = bearer.token(client, given, refused)
   if client.is_closed then
-    return closed(client)
+    return nil, answers.closed(client)
   elseif not token then
     return nil, answers.without_token(client, failure)
   elseif refused and token == refused.token then
@@ -86,7 +81,7 @@ function bearer.obtain(client, given, is_sync, refused)
   if misfit and misfit.may_refresh and not refused then
     local newer, _, newer_is_vouched = bearer.token(client, given, { token = token })
     if client.is_closed then
-      return closed(client)
+      return nil, answers.closed(client)
     elseif newer and newer ~= token then
       token = newer
       misfit = bearer.misfit(client, token, is_sync, newer_is_vouched)

@@ -1,7 +1,7 @@
 --- Reads the error in the body of a refused or failed request, however deeply it is wrapped.
 --
 -- Never raises: a service, a gateway or a captive portal may send any body. What an error means for the
--- caller is decided in `autopilot.sync.outcome`.
+-- caller is decided in `autopilot.graph.answer`.
 
 local forms = require "autopilot.graph.error_forms"
 

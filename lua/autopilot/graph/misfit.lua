@@ -21,7 +21,7 @@ local function duration_text(seconds)
   end
 end
 
----@class autopilot.token.Misfit why a token must not be sent
+---@class autopilot.Misfit why a token must not be sent
 ---@field code "TenantMismatch"|"TokenExpired"|"WrongAudience"|"MissingPermission"
 ---@field message string
 ---@field hint string

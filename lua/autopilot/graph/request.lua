@@ -174,8 +174,11 @@ local function try(self, client, given, refused)
     local instead = given.before and given:before()
     if instead then
       return instead
+    elseif client.is_closed then
+      answer = answers.closed(client)
+    else
+      answer, sent, body = send(self, client, given, token)
     end
-    answer, sent, body = send(self, client, given, token)
   end
   if answer and given.after and not answer.mistake then
     given:after(answer, sent)
@@ -209,6 +212,7 @@ function Request:run(client, given)
     -- The refusal of the token that was sent stands. The provider's failure goes into the hint.
     answer.hint = "The service refused the token, and no other could be had: "
       .. again.error.message
+    -- Without `retry_at`, as this Retry-After is the token endpoint's and binds no request to Graph.
     answer.is_transient, answer.retry_after = again.is_transient, again.retry_after
     return answer
   end

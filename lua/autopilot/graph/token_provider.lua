@@ -7,7 +7,7 @@ local protected_call = require "autopilot.base.protected_call"
 local provider = {}
 
 --- Returns the client's transport and sleep, limited so that neither lasts beyond the deadline; and the
--- deadline, which is given on the monotonic clock, as Unix time.
+-- deadline, which is given on the client's clock, as Unix time.
 local function until_deadline(client, deadline)
   local options, transport = client.options, client.transport
   local function remaining()

@@ -52,17 +52,23 @@ local function renew(posting, seconds)
   return posting.lease ~= nil
 end
 
---- Releases the claim and stores the answer, if there is one. `result`: set if another call's request was
--- answered.
-local function release(posting, answer, result)
+--- Releases the claim, and stores the answer, or that its holder has none: a claim that ends without either is
+-- taken for that of a holder that died.
+---@param posting autopilot.Posting
+---@param answer table? nil if nothing was posted
+---@param other autopilot.SharedAnswer? the answered request, if it is another call's
+local function release(posting, answer, other)
   local lease, client = posting.lease, posting.call.client
+  local result = answer
+    and not answer.mistake
+    and shared_answer.write(lease, posting, answer, other)
   posting.lease = nil
-  if answer then
-    local written = not answer.mistake and shared_answer.write(lease, posting, answer, result)
+  if result then
     -- The store cannot have a newer sync than one that was started just now.
-    local is_newest = written and answer.confirmed_by == "response" and not result
-    -- Without any result, waiting calls would assume that the holder died.
-    client.shared:tell(written or { told_by = lease.id }, is_newest and client.shared.value or nil)
+    local is_newest = answer.confirmed_by == "response" and not other
+    client.shared:tell(result, is_newest and client.shared.value or nil)
+  else
+    client.shared:tell(nil, nil, lease.id)
   end
   lease:release()
 end
@@ -113,7 +119,7 @@ end
 ---@field of_askers integer number of these results that depended on the token or the network
 ---@field unseen integer reads in a row that did not return the existing claim
 ---@field unread autopilot.SharedAnswer? of a request whose answer was lost: the record is to be read
----@field may_have_died boolean the last claim ended without a result
+---@field may_have_died boolean the last claim ended, and its holder stored nothing
 ---@field ends number? when the last claim that it has seen ends
 
 --- The id of the claim whose holder stored the tenant's result.
@@ -275,7 +281,8 @@ local function wait(posting, state)
   end
   client.shared:learn()
   local result = new_result(client, state)
-  state.may_have_died = not result and not state.looked_at[seen.id]
+  local has_ended = (client.shared.value or {}).ended == seen.id
+  state.may_have_died = not (result or has_ended or state.looked_at[seen.id])
   return result and adopt(posting, result, state)
 end
 

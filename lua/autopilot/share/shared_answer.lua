@@ -35,19 +35,28 @@ local one_of = {
   confirmed_by = { response = true, status = true },
 }
 
--- What a field must be to be shared: `text`, `number`, `whole` number, `flag`, `time`, or one of the texts above.
+-- The least and the largest number of each kind.
+local limits = {
+  number = { 0, 1e11 },
+  whole = { 0, 1e11 },
+  attempts = { 0, 1e6 },
+  status = { 100, 999 },
+}
+
+-- What a field must be to be shared: `text`, `flag`, `time`, one of the texts above, or a number within the limits
+-- above, which is whole if its kind is not `number`.
 local form = {
   id = "text",
   told_by = "text",
   sent = "time",
   took = "number",
-  attempts = "whole",
+  attempts = "attempts",
   unread_since = "time",
   answer = {
     outcome = "outcome",
     delivered = "delivered",
     confirmed_by = "confirmed_by",
-    status = "whole",
+    status = "status",
     http_version = "text",
     tenant_id = "text",
     request_id = "text",
@@ -72,12 +81,13 @@ local form = {
 --- A value if it has the right form, else nil. Secrets were removed from texts when they were stored. Since
 -- others may have changed the store, texts are made safe for a terminal again.
 local function fitting(value, kind)
+  local limit = limits[kind]
   if kind == "flag" then
     return value == true
   elseif kind == "time" then
     return dates.of_text(value)
-  elseif kind == "number" or kind == "whole" then
-    local is_right = type(value) == "number" and value >= 0 and value <= 1e11
+  elseif limit then
+    local is_right = type(value) == "number" and value >= limit[1] and value <= limit[2]
     return is_right and (kind == "number" or value % 1 == 0) and value or nil
   elseif type(value) ~= "string" then
     return nil
@@ -123,7 +133,8 @@ function shared_answer.write(claim, posting, answer, of_another)
   local open = posting.is_unread and outcome.of(answer).is_open and posting.unsettled
   local told = copy(answer, form.answer)
   told.unread = posting.is_blind
-  told.retry_after = answer.free_at and math.max(0, answer.free_at - now)
+  local left = answer.free_at and answer.free_at - now
+  told.retry_after = left and left > 0 and left or nil
   return {
     id = request.id,
     told_by = claim.id,
@@ -145,7 +156,10 @@ function shared_answer.read(value, client)
   local told = copy(type(value) == "table" and value or {}, form)
   local answer = told.answer or {}
   local is_complete = told.id and told.told_by and told.sent and told.took and told.attempts
-  local is_possible = answer.delivered == "yes" or answer.outcome ~= "started"
+  -- What the record proves may be another client's sync, and the request may be lost.
+  local is_possible = answer.outcome ~= "started"
+    or answer.delivered == "yes"
+    or (answer.delivered == "unknown" and answer.confirmed_by == "status")
   if not (is_complete and is_possible and is_of_request(answer.outcome) and answer.delivered) then
     return nil
   end

@@ -2,6 +2,7 @@
 --   sync     when the last known sync was triggered, or when a 429 without Retry-After came
 --   refusal  the last Retry-After
 --   result   the answer to the last request, for the calls that wait for it (see `shared_answer`)
+--   ended    the id of the last claim whose holder had no such answer
 --
 -- Each client adds its own `cooldown` and `cooldown_margin` to the time of the sync. Times are Unix times:
 -- all clients must run on one machine, or on machines with synchronised clocks. A value that cannot be read
@@ -89,9 +90,9 @@ local function sync_of(client, told)
   if triggered_at > client.options.clock() + largest_difference then
     return nil
   elseif earliest and latest and earliest <= latest then
-    return { triggered_at = triggered_at, earliest = earliest, latest = latest }
+    return { triggered_at = triggered_at, earliest = earliest, latest = latest, told = told }
   end
-  return { triggered_at = triggered_at }
+  return { triggered_at = triggered_at, told = told }
 end
 
 --- Returns the `refusal` of a stored value; nil if it is not valid.
@@ -109,12 +110,14 @@ end
 ---@return table value empty when it is missing or cannot be read
 local function read(self)
   local text, message = self:call("get", self.key)
-  local client, told = self.client, json.decode(text)
+  local client, told = self.client, json.decode(text, true)
   if type(told) == "table" then
     self.value = {
       sync = sync_of(client, told.sync),
       refusal = refusal_of(told.refusal),
       result = told.result,
+      ended = told.ended,
+      told = told,
     }
   else
     self.value = text == nil and not message and {} or nil
@@ -122,17 +125,25 @@ local function read(self)
   return self.value or {}
 end
 
---- Puts the tenant's value into the store for so many seconds.
-local function write(self, value, seconds)
-  local sync = value.sync
-  local text = json.encode {
-    sync = sync and {
+--- A sync as it is written; one that another has told as that one has told it: a client whose clock was set may
+-- take it for a later one.
+local function texts_of(self, sync)
+  return sync.told
+    or {
       triggered_at = dates.to_text(self.client.service_clock:to_unix(sync.triggered_at)),
       earliest = dates.to_text(sync.earliest),
       latest = dates.to_text(sync.latest),
-    },
-    refusal = value.refusal,
+    }
+end
+
+--- Puts the tenant's value into the store for so many seconds. What was there and is not believed stays.
+local function write(self, value, seconds)
+  local told = value.told or {}
+  local text = json.encode {
+    sync = value.sync and texts_of(self, value.sync) or told.sync,
+    refusal = value.refusal or told.refusal,
     result = value.result,
+    ended = value.ended,
   }
   if text then
     self:call("set", self.key, text, seconds)
@@ -154,8 +165,12 @@ local function learn_refusal(self, told)
   if not told or told.told_at == self.refusal_id then
     return
   end
+  local found, message = self:call("get", self.key .. ":refusal")
+  if message then
+    return -- it is asked for again the next time
+  end
   self.refusal_id, self.refusal_ends = told.told_at, nil
-  if self:call("get", self.key .. ":refusal") == told.told_at then
+  if found == told.told_at then
     local client = self.client
     local told_at = client.service_clock:of_unix(dates.of_text(told.told_at))
     told_at = math.min(told_at, client.options.clock())
@@ -212,16 +227,20 @@ end
 -- that is refused.
 ---@param result table? see `shared_answer`
 ---@param value table? the tenant's value, if the store cannot have a newer one; default: it is read
-function TenantStore:tell(result, value)
+---@param ended string? the id of a claim whose holder has no answer to store
+function TenantStore:tell(result, value, ended)
   value = value or self:learn()
   local has_sync, has_refusal = add_sync(self, value), add_refusal(self, value)
-  value.result = result or value.result
-  if not (has_sync or has_refusal or result) then
+  value.result, value.ended = result or value.result, ended or value.ended
+  if not (has_sync or has_refusal or result or ended) then
     return
   end
-  -- The value is stored until none of its parts is needed any more.
+  -- The value is stored until none of its parts is needed any more. For a sync that this client does not believe,
+  -- that time is not known.
+  local is_unclear = not value.sync and value.told and value.told.sync
   local life = math.max(
-    value.result and result_life or 0,
+    (value.result or value.ended) and result_life or 0,
+    is_unclear and usual_cooldown or 0,
     life_of(self, value.sync),
     value.refusal and self.refusal_ends and self.refusal_ends - self.client.options.clock() or 0
   )

@@ -208,7 +208,7 @@ end
 
 --- Without `since` and `max_age` the moment is the call itself.
 ---@param client autopilot.Client
----@param given { since: number?, max_age: number?, wait: boolean?, timeout: number?, on_progress: fun(progress: autopilot.Progress)? }?
+---@param given { since: number?, max_age: number?, wait: boolean?, timeout: number?, on_progress: function? }?
 ---@return autopilot.Report? report
 ---@return autopilot.Report? failure
 function ensure.call(client, given)

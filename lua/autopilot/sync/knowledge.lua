@@ -9,6 +9,7 @@ local record = require("autopilot.base.lazy") "autopilot.sync.record"
 ---@field triggered_at number the latest time at which it can have been triggered
 ---@field earliest number? earliest possible trigger time, the service's clock; nil if only a refusal shows the sync
 ---@field latest number? latest possible trigger time, the service's clock
+---@field told table? the same as texts, if another client has stored it
 
 ---@class autopilot.TenantMemory
 ---@field newest_trigger number? the latest known trigger time; the service's clock
@@ -18,7 +19,7 @@ local record = require("autopilot.base.lazy") "autopilot.sync.record"
 ---@field known autopilot.SyncFact? the latest sync, whoever triggered it
 ---@field held_until number? when the latest Retry-After ends
 ---@field held_as autopilot.Outcome? the outcome of the answer with that Retry-After
----@field package completed_trigger number? the latest trigger whose sync a record showed as completed; the service's clock
+---@field completed_trigger number? the latest trigger whose sync a record showed as completed; the service's clock
 ---@field package refused_at number? when the last refusal without Retry-After came
 local TenantMemory = {}
 TenantMemory.__index = TenantMemory
@@ -121,7 +122,7 @@ function TenantMemory:note_record(found)
 end
 
 --- When the cooldown of the latest known sync ends; -infinity if no sync is known.
----@package
+---@return number
 function TenantMemory:known_end()
   return self.known and self.known.triggered_at + interval_of(self) or -math.huge
 end

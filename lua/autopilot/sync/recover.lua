@@ -209,20 +209,19 @@ function recover.of_another(posting, result, seen)
       took = result.took,
       seen = seen,
     }
-  posting.is_unread = true
+  posting.is_unread, posting.delivered = true, "no"
   local judged = look(posting, answer, true)
   if posting.unsettled and not posting.is_unread then
     posting.unsettled = own -- what the other's request did is known now
   end
+  local has_arrived = posting.delivered == "yes"
+  posting.delivered = own and has_arrived and "yes" or delivered
   answer.answered_by = "client"
   answer.unread = judged == recover.unread or nil
   if judged then
     return judged == answer or answer.unread
   end
-  answer.delivered = posting.delivered == "yes" and "yes" or answer.delivered
-  if not own then
-    posting.delivered = delivered -- no request of this call's own was under way
-  end
+  answer.delivered = has_arrived and "yes" or answer.delivered
   return true
 end
 

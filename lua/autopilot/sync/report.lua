@@ -3,8 +3,11 @@
 -- The fields are filled in where their values are known; the table that carries them until then is called
 -- an answer.
 
-local hint_of = require("autopilot.base.lazy") "autopilot.graph.hint"
+local lazy = require "autopilot.base.lazy"
 local outcome = require "autopilot.sync.outcome"
+
+local answers = lazy "autopilot.graph.answer"
+local hint_of = lazy "autopilot.graph.hint"
 
 local report = {}
 
@@ -121,6 +124,9 @@ function report.finish(call, answer, attempts)
   answer.elapsed = client.options.clock() - call.began
   answer.tenant_id = answer.tenant_id or client.tenant_id or nil
   answer.tenant = client.tenant or answer.tenant_id
+  if answer.retry_after and not answer.retry_at then -- a token endpoint's, which binds no request to the service
+    answers.set_retry(client, answer, answer.retry_after)
+  end
   local sealed = report.seal(answer)
   if sealed.ok then
     return sealed

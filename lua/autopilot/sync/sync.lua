@@ -12,6 +12,7 @@ local report = require "autopilot.sync.report"
 
 local answers = lazy "autopilot.graph.answer"
 local completion = lazy "autopilot.sync.wait"
+local merged = lazy "autopilot.base.merged"
 local recover = lazy "autopilot.sync.recover"
 
 local sync = {}
@@ -30,7 +31,8 @@ local sync = {}
 ---@field is_unread boolean? the record was not read since the last `unsettled` request
 ---@field is_blind boolean? the last request's answer was lost, and the record could not be read
 ---@field lease autopilot.Lease? its claim on the tenant, if a store is shared
----@field instead table? another call's answer, used in place of a request of this call
+---@field instead table? the answer used in place of a request of this call: another call's, or a known refusal, or that
+--- another request is under way
 ---@field joined_attempts integer? number of attempts of the other call whose answer was used
 
 local Posting = {}
@@ -97,7 +99,9 @@ function Posting:after(answer, sent)
     interpret(self.call.client, answer, sent)
   end
   self.delivered = stronger(self.delivered, answer.delivered)
-  self.has_posted = self.has_posted or answer.sends > 0
+  if answer.sends > 0 then
+    self.last_answer, self.has_posted = answer, true
+  end
   local list = self.attempts
   list[#list + 1] = {
     number = #list + 1,
@@ -123,14 +127,16 @@ local function add_cooldown_end(call, answer)
   end
 end
 
---- The report of a failed attempt for the retry policy. If the answer has no Retry-After, it gets the time
--- for which the client expects requests to be refused.
+--- The report of a failed attempt for the retry policy. A refusal without Retry-After gets the time for which the
+-- client expects requests to be refused. Any other failure stays as it is: the next attempt finds out by itself
+-- what has become known.
 local function with_expected_refusal(call, judged)
-  local name, seconds = call.client.memory:refusal(call:now())
-  if not name or judged.retry_at or call.force then
+  local is_refusal = outcome.of(judged).source == "tenant" and not judged.retry_at
+  if not is_refusal or call.force then
     return judged
   end
-  return { outcome = judged.outcome, status = judged.status, retry_after = seconds }
+  local _, seconds = call.client.memory:refusal(call:now())
+  return merged(judged, { retry_after = seconds })
 end
 
 --- Remembers what a failed request shows about the tenant, and finds out whether it started a sync after all.
@@ -184,12 +190,15 @@ local function send(posting, number, delay)
   local seen = memory.newest_trigger
   posting.delay, posting.retry_attempt, posting.waited_until = delay, number - 1, call.slept_until
   posting.instead = nil
+  local before = posting.last_answer
   local answer = client.sync_request:run(client, posting)
-  if (answer.sends or 0) > 0 then
-    posting.last_answer = answer
-  end
+  local last = posting.last_answer
   if answer == posting.instead then
     return in_place_of_request(posting, answer)
+  elseif answer.outcome == "unreachable" and last ~= before and call:time_left() <= 0 then
+    -- The time was over between a 401 and the request with a newer token.
+    last.gave_up = "deadline"
+    return last
   elseif answer.outcome == "started" or answer.mistake then
     return answer
   end

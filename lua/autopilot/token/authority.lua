@@ -165,7 +165,7 @@ end
 --- Where to ask for a token.
 ---@param checked table options, checked by `authority.rules`
 ---@param ask autopilot.TokenAsk
----@param fallback { tenant: string?, client_id: string?, is_interactive: boolean? }? values for what neither the options nor `ask` have
+---@param fallback { tenant: string?, client_id: string?, is_interactive: boolean? }? for what both do not have
 ---@return autopilot.token.Place place
 function authority.find(checked, ask, fallback)
   fallback = fallback or {}

@@ -112,9 +112,10 @@ function curl.transfer_set(given)
 end
 
 --- Moves the transfers of a transport: sends a prepared request and returns its response or failure. The others are
--- the fleet's and the two of OpenResty.
+-- the fleet's and the two of OpenResty. `run` gets the prepared request, an `autopilot.Attempt`, and the
+-- `autopilot.HttpRequest` of which it was prepared.
 ---@class autopilot.Drive
----@field run fun(self, prepared: any, attempt: autopilot.Attempt, request: autopilot.HttpRequest): autopilot.HttpResponse?, autopilot.NetworkFailure?
+---@field run fun(self, prepared, attempt, request): autopilot.HttpResponse?, autopilot.NetworkFailure?
 ---@field close fun(self) gives up all transfers and closes the connections that are its own
 
 --- The drive that waits for each transfer: nothing else in this thread runs meanwhile.
