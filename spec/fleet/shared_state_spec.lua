@@ -196,6 +196,33 @@ describe("the state of a fleet in PostgreSQL", function()
     assert.is_true(state:note_posting "a")
   end)
 
+  it("takes a tenant back that no other took while the lease had expired", function()
+    local state, other = machine(), machine()
+    handed_out(state, { "a", "b" })
+    other.connection:call(function(database)
+      local run = require("autopilot.store.database").run
+      return run(
+        database,
+        "UPDATE autopilot_worker_1 SET alive_until = 1 WHERE id = ?",
+        state.worker
+      )
+    end)
+    assert.same({ "a" }, handed_out(other, { "a" }))
+    state.renewed_at = -math.huge
+    assert.is_false(state:note_posting "b")
+    state:renew()
+    assert.is_false(state:note_posting "a")
+    assert.is_true(state:note_posting "b")
+    -- What was not asked for is left to others.
+    local network = { name = "LEASE_ENDED", stage = "send", message = "not sent" }
+    local left =
+      { operation = "sync", outcome = "unreachable", delivered = "no", network = network }
+    state:note("b", report.seal(left))
+    state:close()
+    assert.same({ "b" }, handed_out(other, { "b" }))
+    assert.is_nil(other:known "b")
+  end)
+
   it("does not let a machine that was cut off overwrite what its successor noted", function()
     local one, other = machine(), machine()
     handed_out(one, { "a" })

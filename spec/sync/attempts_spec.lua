@@ -1,6 +1,7 @@
 -- The retry loop: what is asked again and when, and what makes it stop.
 
 local retry = require "autopilot.retry"
+local scripted = require "autopilot.transport.scripted"
 local virtual_world = require "support.virtual_world"
 
 local raised = require("support.mistakes").raised
@@ -149,6 +150,31 @@ describe("autopilot.client: a Retry-After", function()
     assert.near(world.time + 181, failure.retry_at, 1e-6)
     assert.equal(1, #transport.requests)
     assert.equal(0, #world.slept)
+  end)
+
+  it("that no answer names, but the client knows, is told where it ends the attempts", function()
+    for status, outcome in pairs { [409] = "in_progress", [429] = "cooldown" } do
+      local world = virtual_world.new()
+      local policy = retry.policy { on = { outcome }, max_retry_after = 100 }
+      local answer, is_first = scripted { { status = 204 }, { status = status } }, true
+      local client
+      client = world:client {
+        recover = false,
+        retry = policy,
+        transport = function(request)
+          if is_first then
+            is_first = false
+            assert(client:sync()) -- by another coroutine, say
+          end
+          return answer(request)
+        end,
+      }
+      local failure = select(2, client:sync())
+      assert.equal(outcome, failure.outcome)
+      assert.equal("retry_after", failure.gave_up)
+      assert.near(world.time + 610, failure.retry_at, 1e-6)
+      assert.near(610, failure.retry_after, 1e-6)
+    end
   end)
 
   it("beyond the deadline ends the attempts, too", function()

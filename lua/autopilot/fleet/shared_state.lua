@@ -234,17 +234,31 @@ function SharedState:posted(key)
   return held(self, key).taken_at
 end
 
---- Whether a sync request may be sent now: this machine still holds the tenant.
+--- Whether a sync request may be sent now: this machine holds the tenant. If its lease had expired, and no other
+-- machine has taken the tenant since, it is taken back.
 ---@return boolean
 function SharedState:note_posting(key)
-  return held(self, key).worker == self.worker and holds_lease(self)
+  local entry = held(self, key)
+  if not holds_lease(self) then
+    return false
+  elseif entry.worker and entry.worker ~= self.worker then
+    local full = full_key(self, key)
+    local parts = self.connection:call(function(opened)
+      return shared_run.take(opened, self.run_id, self.worker, { full })
+    end)
+    if parts and parts[full] and parts[full].is_ours then
+      entry.worker = self.worker
+    end
+  end
+  return entry.worker == self.worker and holds_lease(self)
 end
 
---- Notes a report, which is written within half a second. A tenant that was not begun with is left to other machines,
--- which can take it when this one ends its lease.
+--- Notes a report, which is written within half a second. A tenant for which nothing was asked, because the run or
+-- the lease ended, is left to other machines.
 function SharedState:note(key, given)
   local entry, at = held(self, key), self.now()
-  if given.outcome == "cancelled" or not entry.worker or entry.is_noted then
+  local is_left = given.outcome == "cancelled" or (given.network or {}).name == "LEASE_ENDED"
+  if is_left or not entry.worker or entry.is_noted then
     return true
   end
   entry.is_noted = true

@@ -260,6 +260,15 @@ end
 
 local hint_of_late = "The time was over before the request could be sent: allow more."
 
+--- Adds the end of a refusal that the call was not to wait for, if the client knows it and the answer does not
+-- contain it.
+local function add_known_end(call, answer)
+  if answer.gave_up == "retry_after" and not answer.retry_after then
+    local _, seconds = call.client.memory:refusal(call:now())
+    answers.set_retry(call.client, answer, seconds)
+  end
+end
+
 --- Turns the answer, which may be that of a read, into the report of the whole call.
 ---@param posting autopilot.Posting
 ---@param answer table
@@ -268,6 +277,7 @@ local hint_of_late = "The time was over before the request could be sent: allow 
 function sync.report(posting, answer)
   if answer.confirmed_by ~= "response" then
     answer = sum_up(posting, answer)
+    add_known_end(posting.call, answer)
     local network = answer.network
     local is_late = answer.outcome == "unreachable" and network and network.name == "DEADLINE"
     if is_late and posting.call.name == "ensure" then
