@@ -56,8 +56,7 @@ describe("the option --store", function()
   end)
 
   it("asks as without a store where that cannot be used, and says why", function()
-    local code, output, complaint =
-      command_process.run("sync --store /", env)
+    local code, output, complaint = command_process.run("sync --store /", env)
     assert.equal(0, code, complaint)
     assert.truthy(output:find("started", 1, true), output)
     assert.truthy(complaint:find("nothing is shared with others: SQLite3: ", 1, true), complaint)
