@@ -206,9 +206,11 @@ static int on_send(void *context, char *primary_ip, char *local_ip, int primary_
     }
     bool is_now_busy = is_busy(handle, transfer);
     transfer->times_busy += is_now_busy;
-    transfer->is_refused = is_now_busy || (!is_new_connection(handle->easy) &&
-                                           has_input(handle->connections, handle->connection));
-    if (transfer->is_refused) {
+    bool is_late = transfer->send_by > 0 && platform_clock() > transfer->send_by;
+    transfer->is_refused =
+        !is_late && (is_now_busy || (!is_new_connection(handle->easy) &&
+                                     has_input(handle->connections, handle->connection)));
+    if (transfer->is_refused || is_late) {
         transfer->connection = 0;
         return CURL_PREREQFUNC_ABORT;
     }

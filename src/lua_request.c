@@ -49,6 +49,9 @@ void lua_request_check_attempt(lua_State *L, int index, struct transfer_attempt 
     luaL_argcheck(L, retry >= 0 && retry <= 1e9, index, "'retry_attempt' is out of range");
     attempt->retry_attempt = (unsigned)retry;
     lua_pop(L, 1);
+    lua_getfield(L, index, "send_within");
+    attempt->send_timeout = luaL_optnumber(L, -1, 0);
+    lua_pop(L, 1);
     attempt->token = attempt_text(L, index, "token", &attempt->token_length);
     attempt->client_request_id =
         attempt_text(L, index, "client_request_id", &attempt->client_request_id_length);

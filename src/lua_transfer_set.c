@@ -3,7 +3,8 @@
  *   core.transfer_set { concurrency = n, idle = seconds }  for n transfers at a time; without it
  *                                 for a few. How long connections are kept when none is in flight
  *   set:add(request, attempt)  -> transfer; attempt = {connect =, total = (seconds), token =,
- *                                 client_request_id =, retry_attempt =}; the last three may be nil
+ *                                 client_request_id =, retry_attempt =, send_within =
+ *                                 (seconds)}; the last four may be nil
  *   set:step(timeout)          -> how many are in flight; never blocks when timeout is nil or 0
  *   set:wait(transfer, seconds) -> true once it has finished, which then leaves the set
  *   set:take()                 -> a finished transfer, or nil

@@ -2,6 +2,7 @@
 #include "connection_use.h"
 #include "curl_failure.h"
 #include "environment_proxy.h"
+#include "platform.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -135,6 +136,7 @@ CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *han
     handle->has_new_socket = handle->is_connected = false;
     handle->connection = 0;
     transfer->handle = handle;
+    transfer->send_by = attempt->send_timeout > 0 ? platform_clock() + attempt->send_timeout : 0;
     byte_buffer_init(&transfer->body, handle->request->max_body);
     response_head_init(&transfer->head, longest_head);
     CURL *easy = handle->easy;

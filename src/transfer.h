@@ -19,6 +19,7 @@ struct transfer_attempt {
     unsigned retry_attempt; /* 0: the first attempt, which carries no retry-attempt header */
     double connect_timeout; /* seconds */
     double total_timeout;   /* seconds */
+    double send_timeout; /* seconds after which it must not be sent any more; 0: it may always be */
 };
 
 /* When a phase had ended, in seconds since the start of the exchange; 0 if it was not needed. */
@@ -54,6 +55,7 @@ struct transfer {
     struct response_head head;
     struct byte_buffer body;
     unsigned sends;      /* how often the request may have been put on the wire */
+    double send_by;      /* on platform_clock: it must not be sent later; 0: it may always be */
     uint64_t connection; /* the id of the one over which it was sent; 0: none, or it is over */
     bool is_refused;     /* its connection could not be used, and nothing was sent */
     unsigned times_busy; /* how often because another transfer awaits its answer there */

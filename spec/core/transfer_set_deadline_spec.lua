@@ -29,6 +29,20 @@ describe("the time of a transfer", function()
     end
   end)
 
+  it("may end for sending: what is not sent by then is never sent", function()
+    local set = core.transfer_set()
+    local late =
+      set:add(request_to(serving()), { connect = limit, total = limit, send_within = 1e-9 })
+    run_until_finished(set, late)
+    local response, network = late:result()
+    assert.is_nil(response)
+    assert.are.equal("no", network.delivered)
+    local early =
+      set:add(request_to(serving()), { connect = limit, total = limit, send_within = limit })
+    run_until_finished(set, early)
+    assert.are.equal(204, early:result().status)
+  end)
+
   it("may be longer than any clock", function()
     for _, long in ipairs { 1e9, 1e300, math.huge } do
       local set = core.transfer_set()

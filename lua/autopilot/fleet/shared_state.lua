@@ -234,9 +234,9 @@ function SharedState:posted(key)
   return held(self, key).taken_at
 end
 
---- Whether a sync request may be sent now: this machine holds the tenant. If its lease had expired, and no other
--- machine has taken the tenant since, it is taken back.
----@return boolean
+--- For how many seconds a sync request may be sent: this machine holds the tenant. If its lease had expired, and no
+-- other machine has taken the tenant since, it is taken back.
+---@return number|false seconds
 function SharedState:note_posting(key)
   local entry = held(self, key)
   if not holds_lease(self) then
@@ -250,7 +250,8 @@ function SharedState:note_posting(key)
       entry.worker = self.worker
     end
   end
-  return entry.worker == self.worker and holds_lease(self)
+  local left = self.renewed_at + self.lease * until_last - self.clock()
+  return entry.worker == self.worker and left > 0 and left
 end
 
 --- Notes a report, which is written within half a second. A tenant for which nothing was asked, because the run or

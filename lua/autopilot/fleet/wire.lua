@@ -109,10 +109,12 @@ local function exchange(self, request, attempt, send, prepared)
   end
   attempt.connect, attempt.total = math.min(attempt.connect, left), left
   local is_sync = attempt.token ~= nil and request.method == "POST"
-  if is_sync and task.before_post and task.before_post() == false then
+  local may_post = is_sync and task.before_post and task.before_post()
+  if is_sync and may_post == false then
     self.gates:leave(task)
     return nil, curl.unsent("LEASE_ENDED", messages.LEASE_ENDED)
   end
+  attempt.send_within = type(may_post) == "number" and may_post or nil
   local had_posted = task.has_posted
   task.has_posted = had_posted or is_sync -- until it has ended, it may have been sent
   local is_fine, response, network = protected_call(send, self, attempt, prepared)
@@ -148,7 +150,16 @@ local function transfer(self, attempt, prepared)
   local added = set:add(prepared, attempt)
   self.loop.current.transfer = added
   coroutine.yield(added)
-  return added:result()
+  local response, network = added:result()
+  if
+    attempt.send_within
+    and network
+    and network.name == "CURLE_ABORTED_BY_CALLBACK"
+    and network.delivered == "no"
+  then
+    return nil, curl.unsent("LEASE_ENDED", messages.LEASE_ENDED) -- the time for sending was over
+  end
+  return response, network
 end
 
 --- Sends one attempt, as a drive does. One without a token is to a sign-in.
