@@ -6,9 +6,17 @@
 #include <curl/curl.h>
 #include <string.h>
 
-/* Earlier ones do not report that they sent a request twice. LuaRocks compiles this file first. */
+/* Earlier ones do not report that they sent a request twice. LuaRocks compiles this file first. The
+ * pragma, unlike #error, can name the version. */
 #if LIBCURL_VERSION_NUM < 0x075000
-#error "libcurl is too old: autopilot-sync needs 7.80.0 or later"
+#define FOUND LIBCURL_VERSION_MAJOR.LIBCURL_VERSION_MINOR.LIBCURL_VERSION_PATCH
+#define QUOTED(words) #words
+#define PRAGMA(words) _Pragma(#words)
+#define REFUSE_AS(text) PRAGMA(GCC error text)
+#define REFUSE(words) REFUSE_AS(QUOTED(words))
+/* clang-format off */
+REFUSE(libcurl FOUND is too old: autopilot-sync needs 7.80.0 or later)
+/* clang-format on */
 #endif
 
 PLATFORM_EXPORTED int luaopen_autopilot_core(lua_State *L);
