@@ -165,7 +165,7 @@ function Fleet:run_end()
   return self.wire.is_cancelled and "CANCELLED" or nil
 end
 
---- The next tenant to begin with; nil when there is none now.
+--- Returns the tenant to start next; nil if no tenant can be started now.
 local function next_tenant(self, is_late)
   local tenants, state, clock = self.tenants, self.options.state, self.clock()
   if not (state and state.next) then

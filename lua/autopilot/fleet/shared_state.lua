@@ -173,7 +173,7 @@ local function read_batch(self, read, identify)
   return entries
 end
 
---- The next tenant to process; nil if there is none at present.
+--- Returns the tenant to start next; nil if no tenant can be started now.
 ---@param read fun(): any the next tenant of the list, or nil
 ---@param identify fun(tenant: any): string?, string? its id and key
 ---@param is_late boolean no tenant is to be processed any more: the rest is returned without the database

@@ -216,7 +216,7 @@ local function without_markup(words)
   return sentence.decode_references((words:gsub("<[^<>]*>", " ")))
 end
 
---- The text of the first element with a name; nil when there is none, or it is empty.
+--- Returns the text of the first HTML element of that name; nil if the page has no such element, or it is empty.
 local function element(page, lower, name)
   local _, opening = lower:find("<" .. name .. "%f[%s>][^<>]*>")
   if not opening then
@@ -240,7 +240,7 @@ local function begins_as_page(words)
   return words:find "^%s*<[!?%a]" ~= nil
 end
 
---- The title of a page, else the first heading, else the beginning of the text; nil when there is none of these.
+--- Returns the title of an HTML page, else its first heading, else the beginning of its text; nil for an empty page.
 local function text_of_page(page)
   local lower = page:lower()
   for _, name in ipairs { "title", "h1", "h2", "h3" } do

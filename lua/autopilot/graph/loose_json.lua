@@ -79,7 +79,7 @@ local function bare_value(text, position)
   return number and json.decode(number) or nil
 end
 
---- The first value of each member of a text that cannot be read as a whole, at any depth. Nil when there is none.
+--- Finds the members of a broken JSON text, at any depth: the first value of each name. Nil if it finds no member.
 local function pick_members(text)
   local members
   for name, position in text:gmatch '"([%a_-]+)"[ \t\r\n]*:[ \t\r\n]*()' do
