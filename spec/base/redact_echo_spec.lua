@@ -294,6 +294,15 @@ describe("an echo of a secret", function()
     assert.is_true(shown > 500, shown) -- the reader above is no worse than the code under test
   end)
 
+  it("is in no text that was cut before it was redacted", function()
+    for_each_echo(function(secret, echo, context)
+      for _ = 1, 4 do
+        local cut = echo:sub(random:integer(1, 30), random:integer(40, #echo))
+        assert_nowhere(secret, redact.text(cut .. "…", { secret }), context)
+      end
+    end)
+  end)
+
   it("is in no report and no event, whichever text of the answer it is in", function()
     for_each_echo(function(secret, echo, context)
       local world = virtual_world.new()

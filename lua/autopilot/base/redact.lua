@@ -79,9 +79,9 @@ local function untagged(text)
   return (text:gsub("<[^<>]*>", ""))
 end
 
---- The decoded forms in which a text may be read; nil if it has too many layers of encoding. Blanks and tags
--- may be between encoded characters, or within the encoding of one character. So forms are made that leave
--- them out after decoding, and forms that leave them out before.
+--- The forms in which a text may be read; nil if it has too many layers of encoding. Blanks and tags may be
+-- between encoded characters, or within the encoding of one character: they are left out after decoding, and
+-- before. What looks like an encoding may be a part of the secret: the forms that are not decoded count too.
 local function readings_of(text)
   local readings, squeezed = {}, text:gsub("[^!-~]", "")
   for _, form in ipairs { text, squeezed, untagged(squeezed) } do
@@ -89,6 +89,7 @@ local function readings_of(text)
     if not reading then
       return nil
     end
+    readings[#readings + 1] = form
     readings[#readings + 1] = reading
     readings[#readings + 1] = untagged(reading)
   end
@@ -220,14 +221,15 @@ local function shows_more(text, other, secret)
 end
 
 --- Whether a text hides more of a secret than is in it unchanged.
----@param readings string[] the text without encodings and tags
----@param plain string the parts of the secret that stand in the text as they are
-local function hides(readings, secret, plain)
-  plain, secret = decoded(plain) or "", decoded(secret) or secret
-  local bare_plain, bare_secret = bare(plain), bare(secret)
-  for _, reading in ipairs(readings) do
-    local is_shown = shows_more(reading, plain, secret)
-      or #bare_secret >= shortest_hidden and shows_more(bare(reading), bare_plain, bare_secret)
+---@param readings string[] the forms in which the text may be read
+---@param plain string[] the same forms of the parts of the secret that stand in the text as they are
+---@param secret string with or without what looks like an encoding in it
+local function hides(readings, plain, secret)
+  local bare_secret = bare(secret)
+  for index, reading in ipairs(readings) do
+    local known = plain[index] or ""
+    local is_shown = shows_more(reading, known, secret)
+      or #bare_secret >= shortest_hidden and shows_more(bare(reading), bare(known), bare_secret)
     if is_shown then
       return true
     end
@@ -244,7 +246,13 @@ local function clean(text, secrets)
       parts[index] = text:sub(range.start, range.finish)
       ranges[#ranges + 1] = range
     end
-    if not readings or hides(readings, secret, table.concat(parts, "\0")) then
+    local plain = readings_of(table.concat(parts, "|")) or {}
+    local decoded_secret = decoded(secret) or secret
+    if
+      not readings
+      or hides(readings, plain, secret)
+      or decoded_secret ~= secret and hides(readings, plain, decoded_secret)
+    then
       return mark
     end
   end

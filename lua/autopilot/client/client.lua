@@ -147,9 +147,10 @@ function Client:clean(text, longest)
   if type(text) ~= "string" or #text <= longest and not core.may_echo(self.secrets, text) then
     return text
   end
-  text = sentence.clean(text, longest)
   self.cleaner = self.cleaner or redact.prepare(self.secrets)
-  return self.cleaner(text)
+  -- Redacted before it is cut: the rest of an encoded secret may be recognized no more.
+  text = self.cleaner(sentence.clean(text, math.huge))
+  return text and sentence.clean(text, longest)
 end
 
 --- As `clean`, for a text that most answers repeat from the one before: it is examined once for each token.

@@ -66,7 +66,7 @@ end
 ---@field is_transient boolean? another attempt may succeed
 ---@field may_refresh boolean? a newer token may be without this fault
 
-local longest_message, longest_fact = 490, 100 -- characters
+local longest_message, longest_fact, longest_title = 490, 100, 120 -- characters
 
 -- What a provider may tell about a failure, beside its message (RFC 6749 section 5.2 and Entra's fields).
 local error_fields = { "code", "reason", "correlation_id", "trace_id" }
@@ -231,7 +231,7 @@ function answers.complete(client, answer, response, received_at)
   answer.hint = client:clean(hint_of(answer.outcome, service_error, nil, {
     status = answer.status,
     content_type = content_type,
-    page = page,
+    page = client:clean(page, longest_title),
     location = headers["location"],
     is_intermediary = is_intermediary,
   }))

@@ -67,7 +67,7 @@ end
 ---@param content_type string? the header's value; only HTML makes a difference
 ---@return autopilot.GraphError error fields that the body does not have are nil
 ---@return boolean is_json the error is written in JSON, like every error of Graph's own
----@return string? page the title of a page of HTML, at most 120 characters
+---@return string? page the title of a page of HTML
 function graph_error.parse(body, content_type)
   if type(body) ~= "string" or body == "" then
     return {}, false

@@ -317,9 +317,9 @@ function read_text(found, body, level, is_html)
   if level <= deepest_level and loose_json.begins(body) then
     read_json(found, body, level)
   elseif is_html or begins_as_page(body) then
-    local title = text_of_page(body) or ""
-    found.message = found.message or sentence.clean(title)
-    found.page = found.page or sentence.clean(title, 120)
+    local title = sentence.clean(text_of_page(body) or "")
+    found.message = found.message or title
+    found.page = found.page or title
   else
     read_words(found, body, level)
   end
