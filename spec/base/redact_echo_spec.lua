@@ -298,6 +298,8 @@ describe("an echo of a secret", function()
     for_each_echo(function(secret, echo, context)
       for _ = 1, 4 do
         local cut = echo:sub(random:integer(1, 30), random:integer(40, #echo))
+        -- Half an encoded character, such as "&#3", could be read as one of the secret by chance.
+        cut = cut:gsub("[&%%\\][^&%%\\;]*$", "")
         assert_nowhere(secret, redact.text(cut .. "…", { secret }), context)
       end
     end)

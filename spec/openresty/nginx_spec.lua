@@ -128,24 +128,21 @@ describe("autopilot.openresty", function()
 
         it("has no more descriptors, and hardly more memory, after 20 rounds", function()
           local worker = world.server:workers()[1]
-          local open, resident = {}, {}
+          -- Over HTTP/1.1 idle connections are kept, as many as calls were under way at once.
+          local kept = http_version == "2" and 0 or 360
+          local most, resident = 0, {}
           for round = 1, 20 do
             world:run("many", "token=answer-0&count=200")
             world:run "collect"
-            open[round] = world.server.descriptors(worker)
+            if round <= 10 then
+              most = math.max(most, world.server.descriptors(worker))
+            else -- a connection may still be about to close
+              nginx_world.await("descriptors go back", function()
+                return world.server.descriptors(worker) <= math.max(most + 5, kept)
+              end)
+            end
             resident[round] = world.server.resident(worker)
           end
-          -- Over HTTP/1.1 idle connections are kept, as many as calls were under way at once.
-          local kept = http_version == "2" and 0 or 360
-          local first, later = 0, {}
-          for round = 1, 10 do
-            first = math.max(first, open[round])
-            later[round] = open[10 + round]
-          end
-          -- A leak shows in most rounds. In one of them more may be open for a moment on a busy machine.
-          table.sort(later)
-          local second = later[5]
-          assert.is_true(second <= math.max(first + 5, kept), table.concat(open, " "))
           -- MiB: a leak grows in both halves, the heap in a step when more calls overlap than before.
           local growth = math.min(resident[12] - resident[4], resident[20] - resident[12])
           assert.is_true(growth <= 1.6, table.concat(resident, " "))

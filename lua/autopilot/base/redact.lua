@@ -45,28 +45,37 @@ end
 
 local controls = { b = "\b", f = "\f", n = "\n", r = "\r", t = "\t" }
 
---- Undoes one layer of encoding: JSON's escapes, percent-encoding, character references. Backslashes in a row
--- count as one: JSON inside JSON doubles them.
-local function undo(text)
-  if text:find("\\", 1, true) then
-    local count
-    text, count = text:gsub("\\+", "\\"):gsub("\\u(%x%x%x%x)", unicode_character)
-    if count == 0 then -- else one of the new characters may be a backslash: they are for the next round
-      text = text:gsub("\\x(%x%x)", character):gsub("\\([bfnrt])", controls):gsub("\\", "")
-    end
-  end
-  return sentence.decode_references((text:gsub("%%(%x%x)", character)))
+--- Undoes JSON's escapes of characters by their codes. Backslashes in a row count as one: JSON inside JSON
+-- doubles them.
+local function undo_codes(text)
+  text = text:gsub("\\+", "\\"):gsub("\\u(%x%x%x%x)", unicode_character)
+  return (text:gsub("\\x(%x%x)", character))
 end
 
---- The text without any encoding; nil where it has too many layers.
-local function decoded(text)
-  for _ = 0, most_layers do
-    local before = text
-    text = undo(text)
-    if text == before then
-      return text
-    end
+--- Undoes JSON's other escapes. They wait for those by codes, which may be behind a backslash that was escaped.
+local function undo_escapes(text)
+  if text:find "\\u%x%x%x%x" or text:find "\\x%x%x" then
+    return text
   end
+  return (text:gsub("\\([bfnrt])", controls):gsub("\\", ""))
+end
+
+local function undo_percent(text)
+  return (text:gsub("%%(%x%x)", character))
+end
+
+-- The encodings, each undone by itself: once. What was hidden by one may look like another.
+local decoders = { undo_codes, undo_escapes, undo_percent }
+for _, decode in ipairs(sentence.reference_decoders) do
+  decoders[#decoders + 1] = decode
+end
+
+local function squeezed(text)
+  return (text:gsub("[^!-~]", ""))
+end
+
+local function untagged(text)
+  return (text:gsub("<[^<>]*>", ""))
 end
 
 --- A decoded text without blanks, plus signs (blanks in a form), backslashes, control characters and all that
@@ -75,25 +84,60 @@ local function bare(text)
   return (text:gsub("[^!-~]+", ""):gsub("[+\\]", ""))
 end
 
-local function untagged(text)
-  return (text:gsub("<[^<>]*>", ""))
+-- Blanks and tags may be between encoded characters, or within the encoding of one character. They are left
+-- out after decoding, and before.
+local preparations = {
+  function(text)
+    return text
+  end,
+  squeezed,
+  function(text)
+    return untagged(squeezed(text))
+  end,
+}
+
+--- Whether a form in which a text may be read shows something: as it is, after each step of decoding, without
+-- its tags. Also true where it has too many layers of encoding.
+---@param plain string a part of the text, which is decoded with it
+---@param steps (fun(text: string): string)[] the decoders to use
+---@param shows fun(text: string, plain: string): boolean
+local function any_reading(text, plain, steps, shows)
+  local function is_shown(reading, known)
+    return shows(reading, known) or shows(untagged(reading), untagged(known))
+  end
+  for _, prepare in ipairs(preparations) do
+    local reading, known = prepare(text), prepare(plain)
+    if is_shown(reading, known) then
+      return true
+    end
+    local layers, before = 0, nil
+    repeat
+      before, layers = reading, layers + 1
+      for _, decode in ipairs(steps) do
+        local after = decode(reading)
+        if after ~= reading then
+          reading, known = after, decode(known)
+          if is_shown(reading, known) then
+            return true
+          end
+        end
+      end
+    until reading == before or layers > most_layers
+    if reading ~= before then
+      return true
+    end
+  end
+  return false
 end
 
---- The forms in which a text may be read; nil if it has too many layers of encoding. Blanks and tags may be
--- between encoded characters, or within the encoding of one character: they are left out after decoding, and
--- before. What looks like an encoding may be a part of the secret: the forms that are not decoded count too.
-local function readings_of(text)
-  local readings, squeezed = {}, text:gsub("[^!-~]", "")
-  for _, form in ipairs { text, squeezed, untagged(squeezed) } do
-    local reading = decoded(form)
-    if not reading then
-      return nil
+--- The text without any encoding, as far as most_layers go.
+local function decoded(text)
+  for _ = 0, most_layers do
+    for _, decode in ipairs(decoders) do
+      text = decode(text)
     end
-    readings[#readings + 1] = form
-    readings[#readings + 1] = reading
-    readings[#readings + 1] = untagged(reading)
   end
-  return readings
+  return text
 end
 
 -- ---- Where a secret stands in a text -----------------------------------------------------------------
@@ -221,38 +265,39 @@ local function shows_more(text, other, secret)
 end
 
 --- Whether a text hides more of a secret than is in it unchanged.
----@param readings string[] the forms in which the text may be read
----@param plain string[] the same forms of the parts of the secret that stand in the text as they are
----@param secret string with or without what looks like an encoding in it
-local function hides(readings, plain, secret)
-  local bare_secret = bare(secret)
-  for index, reading in ipairs(readings) do
-    local known = plain[index] or ""
-    local is_shown = shows_more(reading, known, secret)
-      or #bare_secret >= shortest_hidden and shows_more(bare(reading), bare(known), bare_secret)
-    if is_shown then
-      return true
+---@param plain string the parts of the secret that stand in the text as they are
+local function hides(text, secret, plain)
+  local function shows(form)
+    local bare_form = bare(form)
+    return function(reading, known)
+      return shows_more(reading, known, form)
+        or #bare_form >= shortest_hidden and shows_more(bare(reading), bare(known), bare_form)
     end
   end
-  return false
+  local decoded_secret = decoded(secret)
+  if any_reading(text, plain, decoders, shows(decoded_secret)) then
+    return true
+  elseif decoded_secret == secret then
+    return false
+  end
+  -- What looks like an encoding is a part of the secret.
+  local other_decoders = {}
+  for _, decode in ipairs(decoders) do
+    other_decoders[#other_decoders + 1] = decode(secret) == secret and decode or nil
+  end
+  return any_reading(text, plain, decoders, shows(secret))
+    or any_reading(text, plain, other_decoders, shows(secret))
 end
 
 local function clean(text, secrets)
   local ranges = token_ranges(text)
-  local readings = #secrets == 0 and {} or readings_of(text)
   for _, secret in ipairs(secrets) do
     local parts = {}
     for index, range in ipairs(secret_ranges(text, secret)) do
       parts[index] = text:sub(range.start, range.finish)
       ranges[#ranges + 1] = range
     end
-    local plain = readings_of(table.concat(parts, "|")) or {}
-    local decoded_secret = decoded(secret) or secret
-    if
-      not readings
-      or hides(readings, plain, secret)
-      or decoded_secret ~= secret and hides(readings, plain, decoded_secret)
-    then
+    if hides(text, secret, table.concat(parts, "|")) then
       return mark
     end
   end

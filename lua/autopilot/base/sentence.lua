@@ -170,20 +170,32 @@ local function numbered(digits, base)
   return code and code <= 0x10FFFF and sentence.utf8(code) or nil
 end
 
+--- Decoders of character references: of those by hexadecimal code, by decimal code, and by name.
+---@type (fun(text: string): string)[]
+sentence.reference_decoders = {
+  function(text)
+    return (text:gsub("&#[xX](%x+);?", function(digits)
+      return numbered(digits, 16)
+    end))
+  end,
+  function(text)
+    return (text:gsub("&#(%d+);?", function(digits)
+      return numbered(digits, 10)
+    end))
+  end,
+  function(text)
+    return (text:gsub("&(%a+);?", named))
+  end,
+}
+
 --- The text with characters in place of their references; unknown references stay.
 ---@param text string
 ---@return string
 function sentence.decode_references(text)
-  if not text:find("&", 1, true) then
-    return text
+  for _, decode in ipairs(sentence.reference_decoders) do
+    text = decode(text)
   end
-  text = text:gsub("&#[xX](%x+);?", function(digits)
-    return numbered(digits, 16)
-  end)
-  text = text:gsub("&#(%d+);?", function(digits)
-    return numbered(digits, 10)
-  end)
-  return (text:gsub("&(%a+);?", named))
+  return text
 end
 
 return sentence
