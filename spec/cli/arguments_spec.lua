@@ -150,8 +150,11 @@ describe("a secret as an argument", function()
   local sentence = "option '%s' does not exist, because other users of the machine can read "
     .. "arguments: %s"
   for names_of_options, instead in pairs {
-    ["--token --access-token --client-assertion"] = "give the token in AUTOPILOT_TOKEN, "
+    ["--token --access-token"] = "give the token in AUTOPILOT_TOKEN, "
       .. "or in a file with --token-file",
+    ["--assertion --client-assertion"] = "give the assertion in a variable that "
+      .. "--assertion-variable names",
+    ["--refresh-token"] = "give the refresh token in a file with --refresh-token-file",
     ["--client-secret --secret --password"] = "give the secret in AZURE_CLIENT_SECRET, "
       .. "or in a file with --client-secret-file",
     ["--passphrase"] = "give the passphrase in AZURE_CLIENT_CERTIFICATE_PASSWORD",
@@ -250,7 +253,7 @@ describe("help and version", function()
 
   it("name the options of each command", function()
     local service = "--auth --client-id --client-secret-file --certificate --token-file "
-      .. "--allow-world-readable --cloud --base-url --ca-file --timeout --attempts --json --quiet "
+      .. "--refresh-token-file --assertion-variable --service-connection --allow-world-readable --cloud --base-url --ca-file --timeout --attempts --json --quiet "
       .. "--help "
     for name, own in pairs {
       sync = service .. "--tenant --deadline --wait",

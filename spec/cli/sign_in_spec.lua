@@ -289,6 +289,14 @@ describe("a sign-in that cannot be tried", function()
         "--auth certificate needs --certificate or AZURE_CLIENT_CERTIFICATE_PATH",
       },
       { "workload", "", "--auth workload needs --token-file or AZURE_FEDERATED_TOKEN_FILE" },
+      { "assertion", "", "--auth assertion needs --assertion-variable" },
+      { "github", "AZURE_CLIENT_ID", "--auth github needs --client-id or AZURE_CLIENT_ID" },
+      {
+        "pipelines",
+        "",
+        "--auth pipelines needs --service-connection or AZURESUBSCRIPTION_SERVICE_CONNECTION_ID",
+      },
+      { "refresh", "", "--auth refresh needs --refresh-token-file" },
       { "device", "AZURE_CLIENT_ID", "--auth device needs --client-id or AZURE_CLIENT_ID" },
       { "env", "AZURE_TENANT_ID", "--auth env needs --tenant or AZURE_TENANT_ID" },
     } do
@@ -304,6 +312,9 @@ describe("a sign-in that cannot be tried", function()
     for args, sentence in pairs {
       ["--auth certificate --client-secret-file x"] = "--client-secret-file does not go with "
         .. "--auth certificate",
+      ["--auth secret --refresh-token-file x"] = "--refresh-token-file does not go with --auth secret",
+      ["--refresh-token-file x --token-file y"] = "--token-file does not go with "
+        .. "--refresh-token-file",
       ["--auth env --certificate x"] = "--certificate does not go with --auth env",
       ["--auth secret --token-file x"] = "--token-file does not go with --auth secret",
       ["--client-secret-file x --certificate y"] = "--certificate does not go with "

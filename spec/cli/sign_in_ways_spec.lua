@@ -162,6 +162,93 @@ describe("--auth", function()
     assert.is_truthy(report.hint:find("subject", 1, true))
   end)
 
+  it("assertion, github and pipelines sign in with what the platform gives", function()
+    local claims = {
+      iss = "https://issuer.test",
+      sub = "s",
+      aud = "api://AzureADTokenExchange",
+      exp = os.time() + 600,
+    }
+    local function jwt()
+      return ("eyJhbGciOiJub25lIn0.%s.c2ln"):format(base64url.encode(cjson.encode(claims)))
+    end
+    local env = { AZURE_TENANT_ID = service.tenant, AZURE_CLIENT_ID = "platform", CI_TOKEN = jwt() }
+    assert_started("--auth assertion --assertion-variable CI_TOKEN", env)
+    claims.sub = "else"
+    env.CI_TOKEN = jwt()
+    assert_refused("--auth assertion --assertion-variable CI_TOKEN", env, "AADSTS700213")
+
+    env.ACTIONS_ID_TOKEN_REQUEST_URL = service.url .. "/_apis/jobs/idtoken?api-version=2.0"
+    env.ACTIONS_ID_TOKEN_REQUEST_TOKEN = machine_key
+    assert_started("--auth github", env)
+    env.ACTIONS_ID_TOKEN_REQUEST_TOKEN = "wrong-" .. marked
+    assert_refused("--auth github", env, "GitHub Actions: Unauthorized")
+
+    local job = {
+      SYSTEM_OIDCREQUESTURI = service.url .. "/_apis/jobs/oidctoken",
+      SYSTEM_ACCESSTOKEN = machine_key,
+      AZURESUBSCRIPTION_CLIENT_ID = "platform",
+      AZURESUBSCRIPTION_TENANT_ID = service.tenant,
+      AZURESUBSCRIPTION_SERVICE_CONNECTION_ID = "connection",
+    }
+    assert_started("--auth pipelines", job)
+    assert_refused(
+      "--auth pipelines --service-connection another",
+      job,
+      "Azure Pipelines: There is no such service connection"
+    )
+    job.SYSTEM_ACCESSTOKEN = nil
+    assert_refused("--auth pipelines", job, "set SYSTEM_ACCESSTOKEN")
+  end)
+
+  it("refresh signs in with the token in a file, and keeps the newer one there", function()
+    local file = folder .. "/refresh-token"
+    local function let_sign_in()
+      local given = { client_id = "partner", user = "ann@partner.example" }
+      local token = service:control("POST", "refreshtokens", given).refresh_token
+      os.execute(("umask 077; rm -f '%s'; touch '%s'"):format(file, file))
+      files.write(file, token)
+      return token
+    end
+    local args = ("--tenant %s --client-id partner --refresh-token-file %s"):format(
+      service.tenant,
+      file
+    )
+    local first = let_sign_in()
+    assert_started(args, { AZURE_CLIENT_SECRET = machine_key })
+    local second = files.read(file):match "^(%S+)\n$"
+    assert.are_not.equal(first, second)
+    assert_started("--auth refresh " .. args .. " --certificate " .. folder .. "/together.pem")
+    assert.are_not.equal(second, files.read(file):match "^(%S+)\n$")
+    local mode = io.popen(("stat -c %%a '%s'"):format(file))
+    assert.equal("600", mode:read "*l")
+    mode:close()
+    assert_refused(args, {}, "AADSTS7000218")
+    files.write(file, "unknown-" .. marked)
+    local report = assert_refused(args, { AZURE_CLIENT_SECRET = machine_key }, "AADSTS70000")
+    assert.is_truthy(report.hint:find("let the person sign in again", 1, true), report.hint)
+    os.execute(("chmod 644 '%s'"):format(file))
+    assert_refused(args, {}, "give --allow-world-readable")
+  end)
+
+  it("refresh serves all tenants of a list with one refresh token", function()
+    local file, list = folder .. "/refresh-token", folder .. "/tenants"
+    local given = { client_id = "partner", user = "ann@partner.example" }
+    os.execute(("umask 077; rm -f '%s'; touch '%s'"):format(file, file))
+    files.write(file, service:control("POST", "refreshtokens", given).refresh_token)
+    files.write(list, "one.example\ntwo.example\nthree.example\n")
+    local code, output, complaint = run(
+      ("fleet %s --json --client-id partner --refresh-token-file %s"):format(list, file),
+      { AZURE_CLIENT_SECRET = machine_key }
+    )
+    assert.equal(0, code, complaint)
+    local outcomes = {}
+    for line in output:gmatch "[^\n]+" do
+      outcomes[#outcomes + 1] = cjson.decode(line).outcome
+    end
+    assert.same({ "started", "started", "started" }, outcomes)
+  end)
+
   it("managed signs in as the machine, and tells that there is no machine", function()
     local env = {
       IDENTITY_ENDPOINT = service.url .. "/msi/token",

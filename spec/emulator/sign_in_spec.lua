@@ -119,6 +119,76 @@ describe("autopilot.emulator: a person who signs in with a code", function()
   end)
 end)
 
+describe("autopilot.emulator: a person who signed in to an application in a browser", function()
+  local service, fields
+
+  before_each(function()
+    service = emulator.new { clients = { app = { secret = "x" }, other = { secret = "x" } } }
+    fields = {
+      grant_type = "refresh_token",
+      client_id = "app",
+      client_secret = "x",
+      refresh_token = service:issue_refresh_token { client_id = "app", user = "ann@a.example" },
+      scope = scope .. " offline_access",
+    }
+  end)
+
+  it("has left a refresh token, for every tenant", function()
+    for _, tenant in ipairs { "a.example", "b.example" } do
+      local answer = post(service, "token", fields, tenant)
+      local claims = require "autopilot.base.jwt"(answer.access_token)
+      assert.equal("ann@a.example", claims.upn)
+      assert.equal(204, sync(service, answer.access_token).status)
+      fields.refresh_token = answer.refresh_token
+    end
+  end)
+
+  it("is served by the application alone, which must prove who it is", function()
+    fields.client_secret = "wrong"
+    assert.same({ "invalid_client", 7000215 }, { refusal((post(service, "token", fields))) })
+    fields.client_secret = nil
+    assert.same({ "invalid_client", 7000218 }, { refusal((post(service, "token", fields))) })
+    fields.client_secret, fields.client_id = "x", "other"
+    assert.same({ "invalid_grant", 70000 }, { refusal((post(service, "token", fields))) })
+  end)
+end)
+
+describe("autopilot.emulator: a job of a build server", function()
+  local job = { key = "k", issuer = "https://i.test", subject = "s", service_connection = "c" }
+  local service = emulator.new { build_server = job }
+
+  local function ask(method, url, key)
+    local response = service:handle {
+      method = method,
+      url = "https://build.test/_apis/x/" .. url,
+      headers = { Authorization = "Bearer " .. (key or "k") },
+    }
+    return response.status, cjson.decode(response.body)
+  end
+
+  it("gets an assertion, in GitHub Actions and in Azure Pipelines", function()
+    local status, answer = ask("GET", "idtoken?api-version=2.0&audience=mine")
+    assert.equal(200, status)
+    local claims = require "autopilot.base.jwt"(answer.value)
+    assert.same({ "https://i.test", "s", "mine" }, { claims.iss, claims.sub, claims.aud })
+    assert.equal(service:now() + 600, claims.exp)
+    status, answer = ask("POST", "oidctoken?api-version=7.1&serviceConnectionId=c")
+    assert.equal(200, status)
+    claims = require "autopilot.base.jwt"(answer.oidcToken)
+    assert.equal("api://AzureADTokenExchange", claims.aud)
+  end)
+
+  it("is refused without the right key, method, audience or service connection", function()
+    assert.equal(401, (ask("GET", "idtoken?audience=mine", "wrong")))
+    assert.equal(405, (ask("POST", "idtoken?audience=mine")))
+    assert.equal(404, (ask("GET", "idtoken")))
+    assert.equal(404, (ask("POST", "oidctoken?api-version=7.1&serviceConnectionId=d")))
+    assert.equal(404, (ask("POST", "oidctoken?serviceConnectionId=c")))
+    service = emulator.new()
+    assert.equal(401, (ask("GET", "idtoken?audience=mine")))
+  end)
+end)
+
 describe("autopilot.emulator: an assertion", function()
   local now = 1767225600
 

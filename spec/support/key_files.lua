@@ -37,7 +37,11 @@ openssl x509 -in certificate.pem -outform DER -out certificate.cer
 openssl pkcs8 -topk8 -in key.pem -nocrypt -outform DER -out key.der
 openssl rsa -in key.pem -traditional -outform DER -out traditional.der
 pkcs8 encrypted.der -outform DER
-openssl pkcs12 -export -in certificate.pem -inkey key.pem -passout env:P -out application.pfx
+pfx() { out=$1; shift; openssl pkcs12 -export -in certificate.pem -inkey key.pem -out "$out" "$@"; }
+pfx application.pfx -passout env:P
+pfx with_chain.pfx -passout env:P -certfile odd_certificate.pem
+pfx without_passphrase.pfx -passout pass:
+pfx legacy.pfx -passout env:P -legacy -certpbe PBE-SHA1-RC2-40
 openssl crl2pkcs7 -nocrl -certfile certificate.pem -outform DER -out certificate.spc
 openssl crl2pkcs7 -nocrl -certfile certificate.pem -out certificate.p7b
 cat certificate.pem key.pem | iconv -f UTF-8 -t UTF-16 >utf16.pem

@@ -1,6 +1,7 @@
 --- Requests to a token endpoint, for specs of what comes of them.
 
 local assert = require "luassert"
+local authority = require "autopilot.token.authority"
 local oauth = require "autopilot.token.oauth"
 local overlay = require "support.overlay"
 local provider = require "autopilot.token.provider"
@@ -39,7 +40,7 @@ end
 function oauth_request.sign_in(ask, prove, checked)
   checked = checked or { getenv = token_world.getenv {} }
   return provided(ask, function(asked)
-    return oauth.sign_in(asked, checked, prove)
+    return oauth.sign_in(asked, authority.find(checked, asked), prove)
   end)
 end
 

@@ -1,15 +1,19 @@
 --- Every way to sign in with a secret that can be found again, wherever it comes out.
 
+local azure_pipelines = require "autopilot.token.azure_pipelines"
 local cached = require "autopilot.token.cached"
 local chain = require "autopilot.token.chain"
+local client_assertion = require "autopilot.token.client_assertion"
 local client_certificate = require "autopilot.token.client_certificate"
 local client_secret = require "autopilot.token.client_secret"
 local default = require "autopilot.token.default"
 local device_code = require "autopilot.token.device_code"
 local environment = require "autopilot.token.environment"
 local files = require "support.files"
+local github_actions = require "autopilot.token.github_actions"
 local key_files = require "support.key_files"
 local managed_identity = require "autopilot.token.managed_identity"
+local refresh_token = require "autopilot.token.refresh_token"
 local token_world = require "support.token_world"
 local workload_identity = require "autopilot.token.workload_identity"
 
@@ -45,6 +49,12 @@ local function header(name)
   return function(request)
     return request.headers[name]
   end
+end
+
+--- What stands behind the scheme of the header `Authorization`.
+local function credentials(request)
+  local value = request.headers["Authorization"]
+  return value and value:match "^%a+ (.*)$"
 end
 
 local function with_environment(variables)
@@ -93,6 +103,61 @@ local ways = {
   workload_identity = function()
     local provider = workload_identity { client_id = "app", token_file = path, getenv = getenv }
     return { provider = provider, secret_of = form_field "client_assertion" }
+  end,
+  client_assertion = function()
+    local variables = token_world.getenv { CI_TOKEN = line }
+    local provider =
+      client_assertion { client_id = "app", assertion = "CI_TOKEN", getenv = variables }
+    return { provider = provider, secret_of = form_field "client_assertion" }
+  end,
+  ["refresh_token, the token"] = function()
+    local provider = refresh_token {
+      client_id = "app",
+      refresh_token = line,
+      client_secret = secret,
+      getenv = getenv,
+    }
+    return { provider = provider, secret_of = form_field "refresh_token" }
+  end,
+  ["refresh_token, the secret"] = function()
+    local provider = refresh_token {
+      client_id = "app",
+      refresh_token = "refresh-" .. marked,
+      client_secret = secret,
+      getenv = getenv,
+    }
+    return { provider = provider, secret_of = form_field "client_secret" }
+  end,
+  ["github_actions, its assertion"] = function()
+    local variables = {
+      ACTIONS_ID_TOKEN_REQUEST_URL = "https://actions.test/idtoken",
+      ACTIONS_ID_TOKEN_REQUEST_TOKEN = "key-" .. marked,
+      AZURE_CLIENT_ID = "app",
+    }
+    local provider = github_actions { getenv = token_world.getenv(variables) }
+    return {
+      provider = provider,
+      secret_of = form_field "client_assertion",
+      answer = function(request)
+        return request.url:find "idtoken" and token_world.answer(200, { value = line })
+      end,
+    }
+  end,
+  ["azure_pipelines, its assertion"] = function()
+    local variables = {
+      SYSTEM_OIDCREQUESTURI = "https://dev.azure.test/oidctoken",
+      SYSTEM_ACCESSTOKEN = "key-" .. marked,
+      AZURESUBSCRIPTION_CLIENT_ID = "app",
+      AZURESUBSCRIPTION_SERVICE_CONNECTION_ID = "connection",
+    }
+    local provider = azure_pipelines { getenv = token_world.getenv(variables) }
+    return {
+      provider = provider,
+      secret_of = form_field "client_assertion",
+      answer = function(request)
+        return request.url:find "oidctoken" and token_world.answer(200, { oidcToken = line })
+      end,
+    }
   end,
   client_certificate = function()
     local provider = client_certificate {
@@ -177,10 +242,7 @@ local ways = {
     }
     return {
       provider = provider,
-      secret_of = function(request)
-        local value = request.headers["Authorization"]
-        return value and value:match "^Basic (.*)$"
-      end,
+      secret_of = credentials,
       answer = function()
         local realm = "/var/opt/azcmagent/tokens/a.key"
         return { status = 401, headers = { ["WWW-Authenticate"] = "Basic realm=" .. realm } }

@@ -18,7 +18,7 @@ describe("a file given as certificate or key", function()
         .. "-inform DER",
       ["traditional.der"] = "a private key in DER",
       ["encrypted.der"] = "a private key in DER",
-      ["application.pfx"] = "a PFX file (PKCS #12), and must be PEM: convert it with: openssl "
+      ["legacy.pfx"] = "a PFX file (PKCS #12), and must be PEM: convert it with: openssl "
         .. "pkcs12 -in",
       ["certificate.spc"] = "an SPC or P7B file (PKCS #7), and must be PEM: convert it with: "
         .. "openssl pkcs7",
@@ -31,6 +31,7 @@ describe("a file given as certificate or key", function()
         certificate = { certificate = path(name) },
         key = { certificate = path "certificate.pem", private_key = path(name) },
       } do
+        given.passphrase = key_files.passphrase
         local token, message, details = provider(given)(token_world.scripted({}).ask)
         assert.is_nil(token)
         assert.is_truthy(message:find("it is " .. said, 1, true), option .. ": " .. message)
@@ -38,6 +39,31 @@ describe("a file given as certificate or key", function()
         assert.is_false(details.is_transient)
         assert.is_nil(message:find(key_files.passphrase, 1, true))
       end
+    end
+  end)
+
+  it("may be a PFX file, with other certificates or without a passphrase", function()
+    for _, given in ipairs {
+      { certificate = path "application.pfx", passphrase = key_files.passphrase },
+      { certificate = path "with_chain.pfx", passphrase = key_files.passphrase },
+      { certificate = path "without_passphrase.pfx" },
+      { private_key = path "application.pfx", passphrase = key_files.passphrase },
+    } do
+      assert.is_truthy((provider(given)(certificate_world.emulated().ask)))
+    end
+  end)
+
+  it("says of a PFX file that its passphrase is missing or wrong", function()
+    local pfx = path "application.pfx"
+    for said, passphrase in pairs {
+      ["set the option passphrase"] = false,
+      ["the passphrase is not that of the PFX file"] = "wrong",
+    } do
+      local given = { certificate = pfx, passphrase = passphrase or nil }
+      local token, message, details = provider(given)(token_world.scripted({}).ask)
+      assert.is_nil(token)
+      assert.is_truthy(message:find(said, 1, true), message)
+      assert.is_false(details.is_transient)
     end
   end)
 

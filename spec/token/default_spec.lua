@@ -4,11 +4,11 @@ local default = require "autopilot.token.default"
 local mistakes = require "support.mistakes"
 
 describe("autopilot.token.default", function()
-  local saved, made, asked, answers
+  local saved, made, asked, answers, probe
   local ways = { "environment", "workload_identity", "managed_identity", "azure_cli" }
 
   before_each(function()
-    saved, made, asked, answers = {}, {}, {}, {}
+    saved, made, asked, answers, probe = {}, {}, {}, {}, 1
     for _, way in ipairs(ways) do
       local module = "autopilot.token." .. way
       saved[module] = package.loaded[module] or false
@@ -16,7 +16,7 @@ describe("autopilot.token.default", function()
         made[way] = given
         return function(ask)
           asked[#asked + 1] = way
-          assert.equal(1, ask.probe)
+          assert.equal(probe, ask.probe)
           local answer = answers[way] or { nil, way .. " is not here" }
           return answer[1], answer[2]
         end
@@ -71,12 +71,52 @@ describe("autopilot.token.default", function()
 
   it("leaves the platform's token to the second, so that it is tried once", function()
     local function getenv(variable)
-      return "value of " .. variable
+      return variable ~= "AZURE_TOKEN_CREDENTIALS" and "value of " .. variable or nil
     end
     default { getenv = getenv }
     assert.is_nil(made.environment.getenv "AZURE_FEDERATED_TOKEN_FILE")
     assert.equal("value of AZURE_CLIENT_SECRET", made.environment.getenv "AZURE_CLIENT_SECRET")
     assert.equal(getenv, made.workload_identity.getenv)
+  end)
+
+  it("takes only the ways that AZURE_TOKEN_CREDENTIALS names, in any case", function()
+    for value, expected in pairs {
+      prod = { "environment", "workload_identity", "managed_identity" },
+      dev = { "azure_cli" },
+      EnvironmentCredential = { "environment" },
+      workloadidentitycredential = { "workload_identity" },
+      [" ManagedIdentityCredential\n"] = { "managed_identity" },
+      AzureCLICredential = { "azure_cli" },
+      [""] = ways,
+    } do
+      made, asked = {}, {}
+      local provider = default {
+        getenv = function(variable)
+          return variable == "AZURE_TOKEN_CREDENTIALS" and value or nil
+        end,
+      }
+      probe = (value == "dev" or #expected > 1) and 1 or nil
+      assert.is_nil((provider {}))
+      assert.same(expected, asked)
+    end
+  end)
+
+  it("tells which words AZURE_TOKEN_CREDENTIALS may have", function()
+    local provider = default {
+      getenv = function(variable)
+        return variable == "AZURE_TOKEN_CREDENTIALS" and "AzurePowerShellCredential" or nil
+      end,
+    }
+    local token, message, details = provider {}
+    assert.is_nil(token)
+    assert.equal(
+      "AZURE_TOKEN_CREDENTIALS must be dev, prod, or one of EnvironmentCredential, "
+        .. "WorkloadIdentityCredential, ManagedIdentityCredential, AzureCliCredential "
+        .. "(got 'AzurePowerShellCredential')",
+      message
+    )
+    assert.is_false(details.is_transient)
+    assert.same({}, asked)
   end)
 
   it("takes a second to find out that there is no metadata service", function()

@@ -68,7 +68,10 @@ end
 -- machine can read and a shell keeps in a file. A mere "unknown option" would make people try other names.
 local refused = {
   ["give the token in AUTOPILOT_TOKEN, or in a file with --token-file"] = "--token --access-token "
-    .. "--bearer --bearer-token --assertion --client-assertion --refresh-token",
+    .. "--bearer --bearer-token",
+  ["give the assertion in a variable that --assertion-variable names"] = "--assertion "
+    .. "--client-assertion",
+  ["give the refresh token in a file with --refresh-token-file"] = "--refresh-token",
   ["give the secret in AZURE_CLIENT_SECRET, or in a file with --client-secret-file"] = "--secret "
     .. "--client-secret --password",
   ["give the passphrase in AZURE_CLIENT_CERTIFICATE_PASSWORD"] = "--passphrase "

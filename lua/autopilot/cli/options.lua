@@ -28,13 +28,17 @@ Environment:
    AZURE_CLIENT_CERTIFICATE_PATH      like --certificate
    AZURE_CLIENT_CERTIFICATE_PASSWORD  passphrase of the certificate's private key
    AZURE_FEDERATED_TOKEN_FILE         file with a token, for --auth workload
+   AZURE_TOKEN_CREDENTIALS            dev, prod or a credential's name, for --auth default
    AZURE_AUTHORITY_HOST               where to sign in; default: by the cloud
 
 An option comes before its variable. An empty variable counts as not set.]]
 
 --- The variables that give the value of an option that is not given, by option.
 ---@type table<string, string>
-options.variables = { ["--token-file"] = "AZURE_FEDERATED_TOKEN_FILE" }
+options.variables = {
+  ["--token-file"] = "AZURE_FEDERATED_TOKEN_FILE",
+  ["--service-connection"] = "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID",
+}
 for variable, option in options.environment:gmatch "([%u_]+) +like (%-%-[%l-]+)" do
   options.variables[option] = variable
 end
@@ -135,7 +139,9 @@ local converters = {
   NUMBER = count_to(999999),
   ["--concurrency"] = count_to(10000),
   PORT = count_to(65535),
-  WAY = options.one_of "secret certificate workload managed cli device env default",
+  WAY = options.one_of(
+    "secret certificate workload assertion github pipelines managed cli device refresh env default"
+  ),
   CLOUD = options.one_of "global us_gov us_gov_dod china",
   ["--operation"] = options.one_of "sync ensure status wait",
   ["--http-version"] = options.one_of "1.1 2",
@@ -163,21 +169,31 @@ options.service = [[
   * secret: with the application's secret
   * certificate: with the application's certificate
   * workload: with a token in a file, from Kubernetes or a build server
+  * assertion: with a token in an environment variable, from a build server
+  * github: as the job of GitHub Actions that runs this
+  * pipelines: as a service connection of the job of Azure Pipelines that runs this
   * managed: as the managed identity of this Azure machine
   * cli: as the application or managed identity that is signed in to the Azure CLI; a person's
   sign-in there cannot be given the permission
   * device: a person signs in on a web page, with a code that is shown here
+  * refresh: for a partner's person, with a refresh token for the tenants of all customers
   * env: with what the AZURE_ variables hold
-  * default: the first of env, workload, managed and cli that works
+  * default: the first of env, workload, managed and cli that works, of those in
+  AZURE_TOKEN_CREDENTIALS
 --client-id ID: Id of the application to sign in as, or of a user-assigned managed identity.
   Default: AZURE_CLIENT_ID.
 --client-secret-file FILE: File with the application's secret and nothing else. With - it is read
   from standard input. Implies --auth secret. Default: the secret in AZURE_CLIENT_SECRET.
---certificate FILE: PEM file with the application's certificate and private key. Implies --auth
-  certificate. Default: AZURE_CLIENT_CERTIFICATE_PATH.
+--certificate FILE: PEM or PFX file with the application's certificate and private key. Implies
+  --auth certificate. Default: AZURE_CLIENT_CERTIFICATE_PATH.
 --token-file FILE: File with an access token for Microsoft Graph. With - it is read from standard
   input. Default: the token in AUTOPILOT_TOKEN. With --auth workload, the file with the token of
   the platform; default: AZURE_FEDERATED_TOKEN_FILE.
+--refresh-token-file FILE: File with a refresh token and nothing else. A newer one replaces it.
+  Implies --auth refresh, which also takes --client-secret-file or --certificate.
+--assertion-variable NAME: The environment variable that holds the token, for --auth assertion.
+--service-connection ID: Id of the service connection, for --auth pipelines. Default:
+  AZURESUBSCRIPTION_SERVICE_CONNECTION_ID.
 --allow-world-readable: Accept a file with a secret or private key that every user of this machine
   can read. Without it, such a file is refused.
 --cloud CLOUD: Microsoft cloud of the tenant: global (default), us_gov, us_gov_dod or china.

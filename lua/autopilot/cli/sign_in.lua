@@ -3,6 +3,7 @@
 -- A value that is missing or a file that cannot be read ends the command before anything is sent. Signing in itself is
 -- left to `autopilot.token`.
 
+local core = require "autopilot.core"
 local input = require "autopilot.cli.input"
 local refuse = require("autopilot.cli.options").refuse
 
@@ -60,6 +61,56 @@ local function find_passphrase(given, options, context)
   allow_world_readable(given, options)
 end
 
+--- Puts a text into a file that only its owner can read, which takes the place of another at once.
+local function replace(path, text)
+  local new = path .. ".new"
+  assert(core.make_private(new), new .. " cannot be made")
+  local file = assert(io.open(new, "wb"))
+  assert(file:write(text, "\n"))
+  assert(file:close())
+  assert(os.rename(new, path))
+end
+
+--- The refresh token in a file, which a newer one replaces; and the application's secret or certificate, where the
+-- options or the environment have one of them.
+local function find_refresh_token(given, options, context, title)
+  local path, certificate = options.refresh_token_file, context:find(options, "certificate")
+  local has_secret = options.client_secret_file or context:variable "AZURE_CLIENT_SECRET"
+  if options.certificate or (certificate and not has_secret) then
+    given.certificate = certificate
+    find_passphrase(given, options, context)
+  elseif has_secret then
+    find_secret(given, options, context, title)
+  end
+  local complaint = path and input.complaint(path)
+  if complaint then
+    refuse("--refresh-token-file cannot be read: " .. complaint)
+  end
+  function given.refresh_token()
+    local secret_file = require "autopilot.token.secret_file"
+    local token, message = secret_file.read_line(path, options.allow_world_readable)
+    context:hide(token)
+    return token, message
+  end
+  function given.on_rotation(token)
+    context:hide(token)
+    local is_kept, message = pcall(replace, path, token)
+    if not is_kept then
+      context.output:complain("the newer refresh token could not be kept: " .. message)
+      error(message, 0)
+    end
+  end
+end
+
+local function find_assertion(given, options, context)
+  given.assertion = options.assertion_variable
+  context:hide(context:variable(options.assertion_variable or ""))
+end
+
+local function find_connection(given, options, context)
+  given.service_connection_id = context:find(options, "service_connection")
+end
+
 --- Requires that the identity of this machine can be that of the tenant.
 local function check_machine(_, options, context)
   local tenant, origin = context:find(options, "tenant")
@@ -96,6 +147,18 @@ local ways = {
     "workload_identity",
     needs = { "token_file", "client_id", "tenant" },
     file = "token_file",
+  },
+  assertion = {
+    "client_assertion",
+    needs = { "assertion_variable", "client_id", "tenant" },
+    find = find_assertion,
+  },
+  github = { "github_actions", needs = { "client_id", "tenant" } },
+  pipelines = { "azure_pipelines", needs = { "service_connection" }, find = find_connection },
+  refresh = {
+    "refresh_token",
+    needs = { "refresh_token_file", "client_id" },
+    find = find_refresh_token,
   },
   managed = { "managed_identity", find = check_machine },
   cli = { "azure_cli", find = find_tenant_of_az },
@@ -137,9 +200,21 @@ local function open(name, options, context, title)
 end
 
 -- Options that imply a way to sign in, in the order in which they are looked for, and the way that each implies.
-local implying = { "client_secret_file", "certificate", "token_file" }
-local implied =
-  { client_secret_file = "secret", certificate = "certificate", token_file = "workload" }
+local implying = { "refresh_token_file", "client_secret_file", "certificate", "token_file" }
+local implied = {
+  refresh_token_file = "refresh",
+  client_secret_file = "secret",
+  certificate = "certificate",
+  token_file = "workload",
+}
+
+-- Variables that hold secrets of some way to sign in.
+local secret_variables = {
+  "AZURE_CLIENT_SECRET",
+  "AZURE_CLIENT_CERTIFICATE_PASSWORD",
+  "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+  "SYSTEM_ACCESSTOKEN",
+}
 
 -- Variables that describe a way to sign in.
 local describing =
@@ -151,7 +226,8 @@ local function choose_way(options, context)
   local way, by = options.auth, "--auth " .. (options.auth or "")
   for _, name in ipairs(implying) do
     local is_ready_token = name == "token_file" and not way
-    if options[name] and not is_ready_token then
+    local is_proof = way == "refresh" and (name == "client_secret_file" or name == "certificate")
+    if options[name] and not is_ready_token and not is_proof then
       local option = "--" .. name:gsub("_", "-")
       if way and way ~= implied[name] then
         refuse(("%s does not go with %s"):format(option, by))
@@ -223,8 +299,9 @@ end
 ---@param context autopilot.cli.Context
 ---@return string|autopilot.TokenProvider
 function sign_in.open(options, context)
-  context:hide(context:variable "AZURE_CLIENT_SECRET")
-  context:hide(context:variable "AZURE_CLIENT_CERTIFICATE_PASSWORD")
+  for _, name in ipairs(secret_variables) do
+    context:hide(context:variable(name))
+  end
   local way, title = choose_way(options, context)
   return way and open(way, options, context, title) or ready_token(options, context)
 end

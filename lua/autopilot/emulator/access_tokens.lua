@@ -100,6 +100,11 @@ function AccessTokens:id_token(token, now)
   })
 end
 
+--- A token of another issuer, with which a platform's application proves who it is.
+function AccessTokens:assertion(claims, now, lifetime)
+  return jwt(self, { expires = now + lifetime }, now, claims)
+end
+
 --- The token in the header `Authorization`; nil and a message where it is not accepted now. `audiences` is the set
 -- of those that are accepted.
 function AccessTokens:check(authorization, audiences, now)

@@ -35,7 +35,11 @@ local grant_types = {
   refresh_token = {
     needs = { "client_id", "refresh_token", "scope" },
     find = function(service, call, asked)
-      return asked.scopes, service.users:refresh(call)
+      local user = service.users:refresh(call)
+      if not asked.application.public then
+        check_proof(asked.application, call)
+      end
+      return asked.scopes, user
     end,
   },
   device_code = device_code, -- its name before RFC 8628, which MSAL sends

@@ -7,6 +7,7 @@ local AccessTokens = require "autopilot.emulator.access_tokens"
 local TenantSyncs = require "autopilot.emulator.tenant_syncs"
 local Users = require "autopilot.emulator.users"
 local answers = require "autopilot.emulator.answers"
+local build_server = require "autopilot.emulator.build_server"
 local discovery = require "autopilot.emulator.discovery"
 local entra = require "autopilot.emulator.entra"
 local faults = require "autopilot.emulator.faults"
@@ -54,6 +55,8 @@ local routes = {
   { "^/[^/]+/oauth2/v2%.0/devicecode$", "device_code", entra.device_code },
   { "^/msi/token/?$", "identity", identity.app_service },
   { "^/metadata/identity/oauth2/token/?$", "identity", identity.virtual_machine },
+  { "/_apis/.*/idtoken$", "identity", build_server.github },
+  { "/_apis/.*/oidctoken$", "identity", build_server.azure },
   { "^/[^/]+/v2%.0/%.well%-known/openid%-configuration$", "discovery", discovery.configuration },
   { "^/[^/]+/discovery/v2%.0/keys$", "discovery", discovery.keys },
   { "^/discovery/v2%.0/keys$", "discovery", discovery.keys },
@@ -134,6 +137,16 @@ end
 function Emulator:issue_token(given)
   local checked = options.check("autopilot.emulator:issue_token", settings.token_rules, given)
   local token = self.tokens:issue(checked, self:now())
+  return token
+end
+
+--- Makes a refresh token, as a person gets one who has signed in to an application in a browser.
+---@param given { client_id: string, user: string? }
+---@return string refresh_token
+function Emulator:issue_refresh_token(given)
+  local name = "autopilot.emulator:issue_refresh_token"
+  local checked = options.check(name, settings.refresh_token_rules, given)
+  local token = self.users:new_refresh_token(checked.client_id, checked.user)
   return token
 end
 

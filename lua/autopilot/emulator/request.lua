@@ -7,6 +7,7 @@
 ---@field tenant_in_path string the first segment of the path, which names the tenant in a path of Entra
 ---@field headers table<string, string> names in lower case
 ---@field fields table<string, string> of the form that a POST carries, of the query of any other request
+---@field query table<string, string> of the URL
 ---@field now number Unix seconds at which the request arrived
 ---@field request_id string the service's id for it
 ---@field client_request_id string the caller's id for it, or the service's when it gave none
@@ -45,5 +46,6 @@ return function(request)
     tenant_in_path = path:match "^/([^/]*)",
     headers = headers,
     fields = read_fields(request.method == "POST" and (request.body or "") or query),
+    query = read_fields(query),
   }
 end

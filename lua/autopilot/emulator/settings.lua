@@ -21,6 +21,7 @@ local options = require "autopilot.base.options"
 ---@field token_lifetime integer? seconds; default 3599
 ---@field device_code { lifetime: number?, interval: number? }? seconds that a code can be used, and between two polls; default 900 and 5
 ---@field identity autopilot.emulator.Identity? the managed identity of the machine that asks; default: it has none
+---@field build_server autopilot.emulator.BuildServer? gives assertions to a job; default: there is none
 ---@field audience string? the only audience accepted; default: Graph's of every cloud
 ---@field faults (autopilot.emulator.Fault[]|fun(operation: string, request: table): autopilot.emulator.Fault?)? see `autopilot.emulator.faults`
 ---@field log_limit integer? at least this many of the latest events are kept; 0 keeps none; default 10000
@@ -44,6 +45,12 @@ local identity_rules = {
   resource_id = text,
   header = text,
   roles = list,
+}
+local build_server_rules = {
+  key = required_text,
+  issuer = required_text,
+  subject = required_text,
+  service_connection = text,
 }
 local token_rules = {
   tenant = required_text,
@@ -70,6 +77,10 @@ end
 
 local function identity_complaint(given)
   return not obeys(identity_rules, given) and "must have a tenant and a client_id" or nil
+end
+
+local function build_server_complaint(given)
+  return not obeys(build_server_rules, given) and "must have a key, an issuer and a subject" or nil
 end
 
 local function zone_complaint(zone)
@@ -111,6 +122,7 @@ settings.rules = {
     },
   },
   identity = { type = "table", check = identity_complaint },
+  build_server = { type = "table", check = build_server_complaint },
   audience = { type = "string" },
   faults = { type = { "table", "function" }, default = {}, check = faults_complaint },
   log_limit = { type = "integer", default = 10000, min = 0 },
@@ -133,6 +145,13 @@ settings.token_rules = {
   roles = list,
   audience = text,
   lifetime = { type = "number", above = 0 },
+}
+
+--- Rules of `Emulator:issue_refresh_token`.
+---@type table<string, autopilot.OptionRule>
+settings.refresh_token_rules = {
+  client_id = required_text,
+  user = { type = "string", default = "somebody@example" },
 }
 
 return settings

@@ -83,7 +83,9 @@ local function check_line(value)
   return (value == "" or value:find "%c") and "must be one line of text" or nil
 end
 
-local common_rules = {
+--- The rules of the common options.
+---@type table<string, autopilot.OptionRule>
+authority.common = {
   tenant = { type = "string", check = authority.tenant_complaint },
   client_id = { type = "string", check = check_line },
   authority = {
@@ -97,16 +99,14 @@ local common_rules = {
   getenv = { type = "function", default = os.getenv },
 }
 
---- The rules of a provider's options: common ones and its own. An own rule replaces a common one.
----@param own table<string, autopilot.OptionRule>
----@param names string[]? of the common options that it has; default: all
+--- The rule of an option `client_id` that must be given.
+authority.required_client_id = merged(authority.common.client_id, { required = true })
+
+--- The rules of a provider's options: the common ones and its own, of which each replaces a common one.
+---@param ... table<string, autopilot.OptionRule>
 ---@return table<string, autopilot.OptionRule>
-function authority.rules(own, names)
-  local common = {}
-  for _, name in ipairs(names or { "tenant", "client_id", "authority", "scope", "getenv" }) do
-    common[name] = merged(common_rules[name])
-  end
-  return merged(common, own)
+function authority.rules(...)
+  return merged(authority.common, ...)
 end
 
 --- Makes a function that reads environment variables: nil for one that is not set, or empty.
@@ -178,6 +178,14 @@ function authority.find(checked, ask, fallback)
     scope = scope,
     client_id = checked.client_id or fallback.client_id,
   }
+end
+
+--- The URL of one of the tenant's endpoints: `token`, the default, or `devicecode`.
+---@param place autopilot.token.Place
+---@param name string?
+---@return string
+function authority.url(place, name)
+  return ("%s/%s/oauth2/v2.0/%s"):format(place.authority, place.tenant, name or "token")
 end
 
 return authority

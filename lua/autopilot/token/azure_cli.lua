@@ -44,7 +44,8 @@ end
 
 local scope_must = "must be an https URL of letters, digits and -._~/ for the Azure CLI"
 
-local rules = authority.rules({
+local rules = {
+  tenant = authority.common.tenant,
   scope = {
     type = "string",
     check = function(value)
@@ -61,7 +62,7 @@ local rules = authority.rules({
   },
   timeout = { type = "number", default = 30, above = 0, max = 3600 },
   run = { type = "function" },
-}, { "tenant" })
+}
 
 --- The command line for the POSIX shell.
 local function command_line(checked, resource, tenant)

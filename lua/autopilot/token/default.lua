@@ -1,7 +1,8 @@
 --- Signs in with the first way that this machine offers, in the order of Azure's DefaultAzureCredential: the
 -- environment, the platform's token, the identity of the machine, the Azure CLI.
 --
--- Azure's ways that need a person at a window are left out.
+-- Azure's ways that need a person at a window are left out. As in Azure's libraries, the environment variable
+-- AZURE_TOKEN_CREDENTIALS limits the ways to those of a group or to one.
 
 local authority = require "autopilot.token.authority"
 local cached = require "autopilot.token.cached"
@@ -16,29 +17,59 @@ local provider = require "autopilot.token.provider"
 
 local rules = authority.rules { allow_world_readable = { type = "boolean", default = false } }
 
-local names = { "environment", "workload identity", "managed identity", "Azure CLI" }
+-- In their order: the module, the name in messages, and in AZURE_TOKEN_CREDENTIALS the group and the name of the
+-- credential.
+local ways = {
+  { "environment", "environment", "prod", "EnvironmentCredential" },
+  { "workload_identity", "workload identity", "prod", "WorkloadIdentityCredential" },
+  { "managed_identity", "managed identity", "prod", "ManagedIdentityCredential" },
+  { "azure_cli", "Azure CLI", "dev", "AzureCliCredential" },
+}
 
-return provider.kind("default", rules, function(checked)
-  local of_environment = merged(checked, {
-    -- The platform's token is left to the second provider: it is tried also where the secret or the
-    -- certificate of the environment is refused, and only once where neither is set.
-    getenv = function(variable)
-      return variable ~= "AZURE_FEDERATED_TOKEN_FILE" and checked.getenv(variable) or nil
-    end,
-  })
-  checked.allow_world_readable = nil -- the other providers have no such option
-  local members = {
-    provider.open("environment", of_environment),
-    provider.open("workload_identity", checked),
-    provider.open("managed_identity", {
+--- The options of each way.
+local function options_of_ways(checked)
+  local common = merged(checked)
+  common.allow_world_readable = nil -- only a certificate in the environment has this option
+  return {
+    environment = merged(checked, {
+      -- The platform's token is left to the second provider: it is tried also where the secret or the
+      -- certificate of the environment is refused, and only once where neither is set.
+      getenv = function(variable)
+        return variable ~= "AZURE_FEDERATED_TOKEN_FILE" and checked.getenv(variable) or nil
+      end,
+    }),
+    workload_identity = common,
+    managed_identity = {
       client_id = checked.client_id or authority.environment(checked) "AZURE_CLIENT_ID",
       scope = checked.scope,
       getenv = checked.getenv,
-    }),
-    provider.open("azure_cli", { tenant = checked.tenant, scope = checked.scope }),
+    },
+    azure_cli = { tenant = checked.tenant, scope = checked.scope },
   }
-  for index, member in ipairs(members) do
-    members[index] = cached(member)
+end
+
+--- A provider that tells that the value of AZURE_TOKEN_CREDENTIALS is wrong.
+local function wrong(selected)
+  local message = "AZURE_TOKEN_CREDENTIALS must be dev, prod, or one of"
+  for index, way in ipairs(ways) do
+    message = message .. (index > 1 and ", " or " ") .. way[4]
   end
-  return chain(members, names)
+  return function()
+    provider.fail(("%s (got '%s')"):format(message, provider.cleaner()(selected, 60)))
+  end
+end
+
+return provider.kind("default", rules, function(checked)
+  local selected = authority.environment(checked) "AZURE_TOKEN_CREDENTIALS"
+  local word, given = selected and selected:match("^%s*(.-)%s*$"):lower(), options_of_ways(checked)
+  local members, names = {}, {}
+  for _, way in ipairs(ways) do
+    if not word or word == way[3] or word == way[4]:lower() then
+      members[#members + 1] = cached(provider.open(way[1], given[way[1]]))
+      names[#names + 1] = way[2]
+    end
+  end
+  -- A way that is named alone is asked as it is: without the chain's short look for a metadata service.
+  local is_alone = word and word ~= "prod" and word ~= "dev"
+  return is_alone and (members[1] or wrong(selected)) or chain(members, names)
 end)

@@ -24,6 +24,7 @@ local need = provider.need
 ---@field expires_in number seconds until the code expires
 
 local rules = authority.rules {
+  client_id = authority.required_client_id,
   prompt = { type = "function", required = true },
   tenant = {
     type = "string",
@@ -32,7 +33,6 @@ local rules = authority.rules {
     end,
   },
 }
-rules.client_id.required = true
 
 local fallback = { tenant = "organizations", is_interactive = true }
 

@@ -12,12 +12,14 @@ local life = require "autopilot.token.life"
 local merged = require "autopilot.base.merged"
 local protected_call = require "autopilot.base.protected_call"
 local provider = require "autopilot.token.provider"
+local url_parts = require "autopilot.base.url"
 
 local endpoint = {}
 
 ---@class autopilot.token.HttpRequest
 ---@field url string
 ---@field headers table<string, string>
+---@field query table<string, string>? is added to the URL
 ---@field form table<string, string>? is posted; default: the request is a GET
 ---@field timeout { connect: number, total: number }? seconds; default 10 and 30
 ---@field secrets string[]? must not come back in a message
@@ -96,6 +98,33 @@ function endpoint.encode_form(form)
   end
   table.sort(fields)
   return table.concat(fields, "&")
+end
+
+--- Whether a host is an IPv4 link-local address, 169.254.0.0/16, and not a name.
+local function is_link_local(host)
+  local third, fourth = host:match "^169%.254%.(%d%d?%d?)%.(%d%d?%d?)$"
+  return third ~= nil and math.max(tonumber(third), tonumber(fourth)) <= 255
+end
+
+--- The URL of an endpoint that an environment variable names. Plain http goes to this machine, and to link-local
+-- addresses where that is allowed. A wrong address is not quoted: it may hide a password.
+---@param variable string
+---@param text string
+---@param allows_link_local boolean?
+---@return string url
+function endpoint.url(variable, text, allows_link_local)
+  local origin, rest = text:match "^(%a+://[^/?#]*)(.*)$"
+  local scheme, host, port = url_parts.split(origin or "")
+  if (scheme ~= "https" and scheme ~= "http") or rest:find "[^\33-\126]" or rest:find "[#\\]" then
+    local must = "%s must be an https or http URL without credentials, blanks or fragment"
+    provider.fail(must:format(variable))
+  elseif scheme == "http" and not url_parts.is_loopback(host) then
+    local must = "%s must be https: http is for loopback%s addresses only"
+    local more = allows_link_local and " and link-local" or ""
+    local is_safe = allows_link_local and is_link_local(host)
+    provider.need(is_safe, must:format(variable, more))
+  end
+  return ("%s://%s%s%s"):format(scheme, host, port, rest)
 end
 
 --- A short text of the answer that has this pattern, or nil.
@@ -207,12 +236,15 @@ end
 function endpoint.request(ask, request)
   local clean = provider.cleaner(request.secrets)
   local source = request.source and request.source .. ": " or ""
-  local form = request.form
+  local url, query, form = request.url, request.query, request.form
+  if query then
+    url = url .. (url:find("?", 1, true) and "&" or "?") .. endpoint.encode_form(query)
+  end
   local content_type = form and { ["Content-Type"] = "application/x-www-form-urlencoded" }
   local ok, response, network = protected_call(ask.transport, {
     method = form and "POST" or "GET",
-    url = request.url,
-    headers = merged(request.headers, content_type),
+    url = url,
+    headers = merged(content_type, request.headers),
     body = form and endpoint.encode_form(form),
     timeout = merged(request.timeout or default_timeout),
   })

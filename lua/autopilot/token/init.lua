@@ -6,10 +6,14 @@
 ---@class autopilot.token
 ---@field client_secret fun(given: autopilot.token.ClientSecretOptions): autopilot.TokenProvider
 ---@field client_certificate fun(given: autopilot.token.ClientCertificateOptions): autopilot.TokenProvider
----@field workload_identity fun(given: table?): autopilot.TokenProvider
----@field managed_identity fun(given: table?): autopilot.TokenProvider
----@field azure_cli fun(given: table?): autopilot.TokenProvider
----@field device_code fun(given: table): autopilot.TokenProvider
+---@field client_assertion fun(given: autopilot.token.ClientAssertionOptions): autopilot.TokenProvider
+---@field refresh_token fun(given: autopilot.token.RefreshTokenOptions): autopilot.TokenProvider
+---@field workload_identity fun(given: autopilot.token.WorkloadIdentityOptions?): autopilot.TokenProvider
+---@field github_actions fun(given: autopilot.token.GithubActionsOptions?): autopilot.TokenProvider
+---@field azure_pipelines fun(given: autopilot.token.AzurePipelinesOptions?): autopilot.TokenProvider
+---@field managed_identity fun(given: autopilot.token.ManagedIdentityOptions?): autopilot.TokenProvider
+---@field azure_cli fun(given: autopilot.token.AzureCliOptions?): autopilot.TokenProvider
+---@field device_code fun(given: autopilot.token.DeviceCodeOptions): autopilot.TokenProvider
 ---@field environment fun(given: autopilot.token.EnvironmentOptions?): autopilot.TokenProvider
 ---@field default fun(given: autopilot.token.DefaultOptions?): autopilot.TokenProvider
 ---@field chain fun(members: autopilot.TokenProvider[]): autopilot.TokenProvider
@@ -21,7 +25,11 @@
 local parts = {
   client_secret = true,
   client_certificate = true,
+  client_assertion = true,
+  refresh_token = true,
   workload_identity = true,
+  github_actions = true,
+  azure_pipelines = true,
   managed_identity = true,
   azure_cli = true,
   device_code = true,

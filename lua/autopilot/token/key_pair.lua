@@ -9,7 +9,9 @@
 -- public key before it is used.
 
 local base64url = require "autopilot.base.base64url"
+local pem = require "autopilot.token.pem"
 local provider = require "autopilot.token.provider"
+local secret_file = require "autopilot.token.secret_file"
 local sentence = require "autopilot.base.sentence"
 
 local need = provider.need
@@ -231,27 +233,68 @@ function signers.RS256(openssl, key, text)
   return key:sign(digest)
 end
 
+-- ---- From the options --------------------------------------------------------------------------------
+
+--- The passphrase of the key. It is asked for only where the key is encrypted.
+local function find_passphrase(passphrase)
+  need(passphrase, "the private key is encrypted: set the option passphrase")
+  if type(passphrase) == "string" then
+    return passphrase
+  end
+  return provider.ask_user("passphrase", "passphrase", passphrase)
+end
+
+--- Key and certificate of a PFX file in PEM; nil where OpenSSL does not know its encryption.
+local function read_pfx(openssl, text, ask_for_passphrase)
+  local function parse(passphrase)
+    local key, certificate = openssl.pkcs12.parse(text, passphrase)
+    return key:toPEM "private" .. certificate:toPEM()
+  end
+  local ok, result = pcall(parse) -- it may have no passphrase
+  if not ok then
+    ok, result = pcall(parse, ask_for_passphrase())
+    local is_wrong = not ok and tostring(result):find "mac verify"
+    need(not is_wrong, "the passphrase is not that of the PFX file")
+  end
+  return ok and result or nil
+end
+
+--- PEM text as given, or that of the file with this name.
+local function read_text(openssl, given, allow_world_readable, ask_for_passphrase)
+  if given:find("-----BEGIN", 1, true) then
+    return given
+  end
+  local text = need(secret_file.read(given, allow_world_readable))
+  local conversion, is_pfx = pem.conversion(text, secret_file.printable(given))
+  local converted = is_pfx and read_pfx(openssl, text, ask_for_passphrase)
+  return converted or conversion and provider.fail(conversion) or text
+end
+
 ---@class autopilot.token.KeyPair
 ---@field certificate table of luaossl; of several certificates, the one of the key
 --- Signs a text; nil where OpenSSL cannot sign with this key.
 ---@field sign fun(algorithm: "PS256"|"RS256", text: string): string?
 
 --- Reads key and certificate. Its messages contain no part of key or passphrase.
----@param certificate_text string PEM
----@param key_text string PEM
----@param ask_for_passphrase fun(): string called only for an encrypted key
+---@param given { certificate: string, private_key: string?, passphrase: any, allow_world_readable: boolean? }
 ---@return autopilot.token.KeyPair
-return function(certificate_text, key_text, ask_for_passphrase)
+return function(given)
   local openssl, missing =
     provider.luaossl("pkey", "x509", "digest", "rand", "cipher", "hmac", "pkcs12")
   if not openssl then
     provider.fail("signing with a certificate " .. missing)
   end
+  local function ask_for_passphrase()
+    return find_passphrase(given.passphrase)
+  end
+  local place, allow = given.private_key, given.allow_world_readable
+  local text = read_text(openssl, given.certificate, place ~= nil or allow, ask_for_passphrase)
+  local key_text = place and read_text(openssl, place, allow, ask_for_passphrase) or text
   local key = find_key(openssl, key_text, ask_for_passphrase)
   return {
-    certificate = find_certificate(openssl, certificate_text, key),
-    sign = function(algorithm, text)
-      local ok, signature = pcall(signers[algorithm], openssl, key, text)
+    certificate = find_certificate(openssl, text, key),
+    sign = function(algorithm, unsigned)
+      local ok, signature = pcall(signers[algorithm], openssl, key, unsigned)
       return ok and signature or nil
     end,
   }

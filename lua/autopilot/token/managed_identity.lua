@@ -10,7 +10,6 @@ local endpoint = require "autopilot.token.endpoint"
 local merged = require "autopilot.base.merged"
 local metadata_service = require "autopilot.token.managed_identity.metadata_service"
 local provider = require "autopilot.token.provider"
-local url_parts = require "autopilot.base.url"
 
 local need = provider.need
 
@@ -22,11 +21,16 @@ local need = provider.need
 ---@field probe number? seconds in which a metadata service must answer; default: 1 in a chain, else it is not tried before
 ---@field getenv (fun(name: string): string?)? default `os.getenv`
 
-local rules = authority.rules(
-  { probe = { type = "number", above = 0, max = 60 } },
-  { "client_id", "scope", "getenv" }
-)
-rules.resource_id, rules.object_id = rules.client_id, rules.client_id
+local common = authority.common
+
+local rules = {
+  client_id = common.client_id,
+  resource_id = common.client_id,
+  object_id = common.client_id,
+  scope = common.scope,
+  getenv = common.getenv,
+  probe = { type = "number", above = 0, max = 60 },
+}
 
 local identity_options = { "client_id", "resource_id", "object_id" }
 
@@ -134,34 +138,15 @@ local function detect(variable)
   end
 end
 
---- Whether a host is an IPv4 link-local address, 169.254.0.0/16, and not a name.
-local function is_link_local(host)
-  local third, fourth = host:match "^169%.254%.(%d%d?%d?)%.(%d%d?%d?)$"
-  return third ~= nil and math.max(tonumber(third), tonumber(fourth)) <= 255
-end
-
---- The URL of a platform's endpoint. Plain http goes to this machine, and to link-local addresses where the
--- platform has its endpoint there. A wrong address is not quoted: it may hide a password.
+--- The URL of a platform's endpoint.
 local function endpoint_of(platform, variable)
   local text = variable(platform.endpoint) or platform.default_endpoint
-  local origin, rest = text:match "^(%a+://[^/?#]*)(.*)$"
-  local scheme, host, port = url_parts.split(origin or "")
-  local is_safe = scheme ~= "http" or url_parts.is_loopback(host)
-  local must
-  if (scheme ~= "https" and scheme ~= "http") or rest:find "[^\33-\126]" or rest:find "[#\\]" then
-    must = "be an https or http URL without credentials, blanks or fragment"
-  elseif not is_safe and platform.is_local then
-    must = "be https: http is for loopback addresses only"
-  elseif not is_safe and not is_link_local(host) then
-    must = "be https: http is for loopback and link-local addresses only"
-  elseif platform.path and rest:find("?", 1, true) then
-    must = "have no query"
+  local url = endpoint.url(platform.endpoint, text, not platform.is_local)
+  if platform.path then
+    need(not url:find("?", 1, true), platform.endpoint .. " must have no query")
+    url = url:gsub("/+$", "") .. platform.path
   end
-  if must then
-    provider.fail(platform.endpoint .. " must " .. must)
-  end
-  local url = ("%s://%s%s"):format(scheme, host, port) .. rest
-  return platform.path and url:gsub("/+$", "") .. platform.path or url
+  return url
 end
 
 --- Sets the parameters that tell a platform which token was refused after a claims challenge, as MSAL does: the
@@ -208,15 +193,11 @@ local function request_of(platform, ask, checked)
     need(is_line, platform.secret.variable .. " must be one line of ASCII text")
     headers[platform.secret.header] = secret
   end
-  if not platform.is_form then
-    local separator = url:find("?", 1, true) and "&" or "?"
-    url = url .. separator .. endpoint.encode_form(parameters)
-  end
   return {
     source = "managed identity of " .. platform.name,
     url = url,
     headers = headers,
-    form = platform.is_form and parameters or nil,
+    [platform.is_form and "form" or "query"] = parameters,
     timeout = timeout,
     secrets = { secret },
   }

@@ -6,16 +6,15 @@ local authority = require "autopilot.token.authority"
 local core = require "autopilot.core"
 local endpoint = require "autopilot.token.endpoint"
 local merged = require "autopilot.base.merged"
+local provider = require "autopilot.token.provider"
 
 local oauth = {}
 
 -- Seconds before each further attempt with a certificate that Entra does not know yet.
 local waits_for_certificate = { 2, 4, 8 }
 
---- The URL of one of the tenant's endpoints: `token`, the default, or `devicecode`.
-function oauth.url(place, name)
-  return ("%s/%s/oauth2/v2.0/%s"):format(place.authority, place.tenant, name or "token")
-end
+-- The fields of a form that are secrets.
+local secret_fields = { "client_secret", "client_assertion", "device_code", "refresh_token" }
 
 --- Sends a form to one of these endpoints, once, with the client id and the claims that are asked for.
 ---@param ask autopilot.TokenAsk
@@ -26,12 +25,15 @@ end
 ---@return string? message one line, without a secret
 ---@return autopilot.token.Details? details
 function oauth.post(ask, place, form, name)
-  local secret = form.client_secret or form.client_assertion
+  local secrets = {}
+  for _, field in ipairs(secret_fields) do
+    secrets[#secrets + 1] = form[field]
+  end
   return endpoint.request(ask, {
-    url = oauth.url(place, name),
+    url = authority.url(place, name),
     form = merged(form, { client_id = place.client_id, claims = ask.claims }),
     headers = { Accept = "application/json", ["client-request-id"] = core.uuid() },
-    secrets = { secret or form.device_code or form.refresh_token },
+    secrets = secrets,
   })
 end
 
@@ -50,19 +52,17 @@ function oauth.request(ask, place, form)
   return endpoint.read_token(object, ask.now())
 end
 
---- Signs an application in (client credentials, RFC 6749 section 4.4). A certificate that Entra does not know
--- yet is tried again, for 14 seconds in all.
+--- Asks for a token with a grant of an application that proves who it is. With a certificate that Entra does not
+-- know yet this is tried again, for 14 seconds in all.
 ---@param ask autopilot.TokenAsk
----@param checked table options, checked by `authority.rules`
----@param prove fun(place: autopilot.token.Place): table<string, string> called for each attempt
---- Returns the fields that prove who the application is.
----@param fallback { tenant: string?, client_id: string? }? for what the options do not have
----@return string? token, number|string|nil expires_in, table extra
-function oauth.sign_in(ask, checked, prove, fallback)
-  local place = authority.find(checked, ask, fallback)
-  local grant = { grant_type = "client_credentials", scope = place.scope }
+---@param place autopilot.token.Place
+---@param prove autopilot.token.Prove
+---@param grant table<string, string>? default: client credentials (RFC 6749 section 4.4)
+---@return string? token, number|string|nil expires_in, table extra as `oauth.request`
+function oauth.sign_in(ask, place, prove, grant)
+  grant = grant or { grant_type = "client_credentials", scope = place.scope }
   for attempt = 1, #waits_for_certificate + 1 do
-    local token, expires_in, extra = oauth.request(ask, place, merged(prove(place), grant))
+    local token, expires_in, extra = oauth.request(ask, place, merged(prove(ask, place), grant))
     local wait = extra.reason == endpoint.not_yet_known and waits_for_certificate[attempt]
     if token or not wait or not ask.sleep then
       return token, expires_in, extra
@@ -71,12 +71,21 @@ function oauth.sign_in(ask, checked, prove, fallback)
   end
 end
 
---- The fields that prove who an application is by an assertion (RFC 7523 section 2.2).
-function oauth.proof(assertion)
-  return {
-    client_assertion = assertion,
-    client_assertion_type = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
-  }
+--- Makes the function that makes providers of one kind: for an application with this proof.
+---@param name string
+---@param proof autopilot.token.Proof
+---@return fun(given: table?, level: integer?): autopilot.TokenProvider new
+function oauth.application(name, proof)
+  local rules = authority.rules(proof.rules, { client_id = authority.required_client_id })
+  return provider.kind(name, rules, function(checked)
+    local prove, mistake = proof.prepare(checked)
+    if not prove then
+      return nil, mistake
+    end
+    return function(ask)
+      return oauth.sign_in(ask, authority.find(checked, ask), prove)
+    end
+  end)
 end
 
 return oauth

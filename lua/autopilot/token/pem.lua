@@ -6,7 +6,7 @@ local pem = {}
 
 local utf16 = { "text in UTF-16", "iconv -f UTF-16 -t UTF-8 %s" }
 local key = { "a private key in DER", "openssl pkey -inform DER -in %s" }
-local pkcs12 = { "a PFX file (PKCS #12)", "openssl pkcs12 -in %s -nodes" }
+local pkcs12 = { "a PFX file (PKCS #12)", "openssl pkcs12 -in %s -nodes -legacy" }
 local pkcs7 = { "a PKCS #7 file", "openssl pkcs7 -in %s -print_certs" }
 local spc = { "an SPC or P7B file (PKCS #7)", "openssl pkcs7 -inform DER -in %s -print_certs" }
 local certificate = { "a certificate in DER", "openssl x509 -inform DER -in %s" }
@@ -37,14 +37,16 @@ local function without_lengths(text)
   return tags .. text
 end
 
---- What a file is that does not hold PEM, and how to convert it; nil where neither is known.
+--- What a file is that does not hold PEM, and how to convert it, and whether it is a PFX file; nil where it is not
+-- known.
+---@return string? sentence, boolean? is_pfx
 function pem.conversion(text, path)
   local beginning = without_lengths(text)
   for _, form in ipairs(forms) do
     if beginning:find(form[1]) then
       local name, command = form[2][1], form[2][2]:format(provider.shell_word(path))
       local message = "%s: it is %s, and must be PEM: convert it with: %s > certificate.pem"
-      return message:format(path, name, command)
+      return message:format(path, name, command), form[2] == pkcs12
     end
   end
 end

@@ -80,6 +80,22 @@ function provider.cleaner(secrets)
   end
 end
 
+--- The text that a function of the user returns, which is asked for a secret. What it raises is not repeated,
+-- because that may quote the secret.
+---@param option string which holds the function
+---@param what string it is asked for
+---@param is_right (fun(text: string): any)? whether a text is usable
+---@return string text
+function provider.ask_user(option, what, callable, ask, is_right)
+  local ok, text, message = protected_call(callable, ask)
+  if ok and type(text) == "string" and (not is_right or is_right(text)) then
+    return text
+  end
+  local said = ok and provider.cleaner()(message)
+  local problem = ("the function %s gave no %s"):format(option, what)
+  return provider.fail(problem .. (said and ": " .. said or ""))
+end
+
 --- The text as one quoted word for the POSIX shell.
 function provider.shell_word(text)
   return "'" .. text:gsub("'", "'\\''") .. "'"

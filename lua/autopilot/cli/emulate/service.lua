@@ -84,6 +84,9 @@ local controls = {
   ["POST tokens"] = function(body)
     return { token = emulated:issue_token(body) }
   end,
+  ["POST refreshtokens"] = function(body)
+    return { refresh_token = emulated:issue_refresh_token(body) }
+  end,
 }
 
 local function control(name, body)

@@ -29,6 +29,7 @@ local function open_provider(self, tenant)
   local options = merged(self.options, own)
   if tenant.client_secret_file then
     options.auth, options.certificate, options.token_file = "secret", nil, nil
+    options.refresh_token_file = nil
     options.client_secret_file = tenant.client_secret_file
   end
   local opened, result = pcall(sign_in.open, options, self.context)

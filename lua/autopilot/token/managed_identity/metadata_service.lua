@@ -27,7 +27,8 @@ end
 -- answers 400. Services of other clouds, and relays for containers without a service behind them, forbid.
 local function answers(ask, request, seconds)
   local object, _, _, answer = endpoint.request(ask, {
-    url = request.url:match "^[^?]*" .. "?api-version=2018-02-01",
+    url = request.url,
+    query = { ["api-version"] = request.query["api-version"] },
     headers = {},
     timeout = { connect = seconds, total = seconds },
   })
