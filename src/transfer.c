@@ -167,6 +167,26 @@ static void read_timings(struct transfer *transfer) {
     }
 }
 
+/* Keeps the address of the other end, and what libcurl tells of its certificate. */
+static void note_facts(struct transfer *transfer) {
+    CURL *easy = transfer->handle->easy;
+    static const char name[] = "Address:";
+    char *address = NULL;
+    struct curl_certinfo *chain = NULL;
+    byte_buffer_init(&transfer->facts, 64 * 1024);
+    curl_easy_getinfo(easy, CURLINFO_PRIMARY_IP, &address);
+    curl_easy_getinfo(easy, CURLINFO_CERTINFO, &chain);
+    if (address != NULL && address[0] != '\0') {
+        byte_buffer_add(&transfer->facts, name, sizeof name - 1);
+        byte_buffer_add(&transfer->facts, address, strlen(address) + 1);
+    }
+    if (chain != NULL && chain->num_of_certs > 0) {
+        for (struct curl_slist *fact = chain->certinfo[0]; fact != NULL; fact = fact->next) {
+            byte_buffer_add(&transfer->facts, fact->data, strlen(fact->data) + 1);
+        }
+    }
+}
+
 static void set_message(struct transfer *transfer, const char *text) {
     (void)snprintf(transfer->message, sizeof transfer->message, "%s", text);
 }
@@ -268,6 +288,9 @@ struct transfer_handle *transfer_finish(struct transfer *transfer, CURLcode code
     }
     transfer->code = true_code(transfer, code);
     read_timings(transfer);
+    if (handle->request->is_inspected) {
+        note_facts(transfer);
+    }
     if (transfer->head.status > 0) {
         curl_easy_getinfo(handle->easy, CURLINFO_HTTP_VERSION, &transfer->http_version);
     }
@@ -292,5 +315,6 @@ bool transfer_is_complete(const struct transfer *transfer) {
 
 void transfer_free(struct transfer *transfer) {
     byte_buffer_free(&transfer->body);
+    byte_buffer_free(&transfer->facts);
     response_head_free(&transfer->head);
 }
