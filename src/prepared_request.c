@@ -198,11 +198,6 @@ CURLcode prepared_request_configure(const struct prepared_request *request, CURL
     SET(CURLOPT_MAXAGE_CONN, longest_idle_seconds);
     SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     SET(CURLOPT_NOSIGNAL, is_without_signals() ? 1L : 0L);
-    if (request->is_inspected) {
-        SET(CURLOPT_FRESH_CONNECT, 1L);
-        SET(CURLOPT_SSL_SESSIONID_CACHE, 0L); /* a session that is resumed has no certificates */
-        (void)curl_easy_setopt(easy, CURLOPT_CERTINFO, 1L); /* some TLS libraries do not tell */
-    }
 #if LIBCURL_VERSION_NUM >= 0x075700
     SET(CURLOPT_QUICK_EXIT, 1L); /* do not wait for a resolver thread that a timeout has given up */
 #endif

@@ -98,6 +98,11 @@ CURLcode transfer_handle_configure(struct transfer_handle *handle,
     prepared_request_release(handle->request);
     handle->request = prepared_request_retain(request);
     CURLcode code = prepared_request_configure(request, easy);
+    if (request->is_inspected) {
+        SET(CURLOPT_FRESH_CONNECT, 1L);
+        SET(CURLOPT_SSL_SESSIONID_CACHE, 0L); /* a session that is resumed has no certificates */
+        (void)curl_easy_setopt(easy, CURLOPT_CERTINFO, 1L); /* some TLS libraries do not tell */
+    }
     SET(CURLOPT_PRIVATE, (void *)handle);
     SET(CURLOPT_HEADERDATA, (void *)handle);
     SET(CURLOPT_WRITEDATA, (void *)handle);
