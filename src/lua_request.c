@@ -1,7 +1,8 @@
 /* core.request: a prepared request as a Lua object without methods, for transfer sets.
  *
  * core.request { method = "POST", url =, headers = {[name] = value}, body =, ca_file =, ca_path =,
- *                proxy =, user_agent =, http_version = "1.1" | "2", max_body = bytes }
+ *                proxy =, user_agent =, http_version = "1.1" | "2", max_body = bytes,
+ *                inspect = boolean }
  * raises an error for what cannot be sent, and never quotes a header's value. */
 #include "lua_support.h"
 
@@ -148,6 +149,8 @@ static void set_limits(lua_State *L, struct prepared_request *request) {
         check(L, "'max_body' must be between 0 and 1e9");
     }
     request->max_body = (size_t)limit;
+    lua_getfield(L, OPTIONS, "inspect");
+    request->is_inspected = lua_toboolean(L, -1);
 }
 
 static int create(lua_State *L) {

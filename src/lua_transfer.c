@@ -7,6 +7,9 @@
  *               timings = {name_lookup =, connect =, tls =, first_byte =, total =}}
  *   network = {stage =, name =, message =, timeout =, delivered = "no" | "unknown", sends =}
  *
+ * With `inspect` in the request both have `facts` of the connection and the certificate of its
+ * other end: texts `Name:value`, each ended by NUL.
+ *
  * There are both when the answer was cut after its head. `sends` is how often the request may have
  * been put on the wire. The collector gives up a transfer that is still in flight. */
 #include "curl_failure.h"
@@ -73,6 +76,13 @@ static void push_timings(lua_State *L, const double *timings) {
     }
 }
 
+static void set_facts(lua_State *L, const struct transfer *transfer) {
+    if (transfer->facts.length > 0) {
+        lua_pushlstring(L, transfer->facts.bytes, transfer->facts.length);
+        lua_setfield(L, -2, "facts");
+    }
+}
+
 static void push_response(lua_State *L, const struct transfer *transfer) {
     lua_createtable(L, 0, 6);
     lua_support_set_integer(L, "status", transfer_status(transfer));
@@ -85,6 +95,7 @@ static void push_response(lua_State *L, const struct transfer *transfer) {
     push_timings(L, transfer->timings);
     lua_setfield(L, -2, "timings");
     lua_support_set_integer(L, "sends", (lua_Integer)transfer->sends);
+    set_facts(L, transfer);
 }
 
 static void push_network(lua_State *L, const struct transfer *transfer) {
@@ -95,6 +106,7 @@ static void push_network(lua_State *L, const struct transfer *transfer) {
     lua_support_set_flag(L, "timeout", transfer->code == CURLE_OPERATION_TIMEDOUT);
     lua_support_set_text(L, "delivered", transfer->sends == 0 ? "no" : "unknown");
     lua_support_set_integer(L, "sends", (lua_Integer)transfer->sends);
+    set_facts(L, transfer);
 }
 
 static int result(lua_State *L) {

@@ -23,6 +23,7 @@ struct prepared_request {
     char *proxy;
     long http_version; /* CURL_HTTP_VERSION_... */
     size_t max_body;   /* bytes of an answer's body that are kept */
+    bool is_inspected; /* sent over a new connection, of which the transfer keeps facts */
 };
 
 /* A request for the method (GET or POST) and the URL, with one reference. The URL has no

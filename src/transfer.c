@@ -98,6 +98,11 @@ CURLcode transfer_handle_configure(struct transfer_handle *handle,
     prepared_request_release(handle->request);
     handle->request = prepared_request_retain(request);
     CURLcode code = prepared_request_configure(request, easy);
+    if (request->is_inspected) {
+        SET(CURLOPT_FRESH_CONNECT, 1L);
+        SET(CURLOPT_SSL_SESSIONID_CACHE, 0L); /* a session that is resumed has no certificates */
+        (void)curl_easy_setopt(easy, CURLOPT_CERTINFO, 1L); /* some TLS libraries do not tell */
+    }
     SET(CURLOPT_PRIVATE, (void *)handle);
     SET(CURLOPT_HEADERDATA, (void *)handle);
     SET(CURLOPT_WRITEDATA, (void *)handle);
@@ -164,6 +169,26 @@ static void read_timings(struct transfer *transfer) {
         curl_off_t microseconds = 0;
         curl_easy_getinfo(easy, infos[i], &microseconds);
         transfer->timings[i] = (double)microseconds / 1e6;
+    }
+}
+
+/* Keeps the address of the other end, and what libcurl tells of its certificate. */
+static void note_facts(struct transfer *transfer) {
+    CURL *easy = transfer->handle->easy;
+    static const char name[] = "Address:";
+    char *address = NULL;
+    struct curl_certinfo *chain = NULL;
+    byte_buffer_init(&transfer->facts, 64 * 1024);
+    curl_easy_getinfo(easy, CURLINFO_PRIMARY_IP, &address);
+    curl_easy_getinfo(easy, CURLINFO_CERTINFO, &chain);
+    if (address != NULL && address[0] != '\0') {
+        byte_buffer_add(&transfer->facts, name, sizeof name - 1);
+        byte_buffer_add(&transfer->facts, address, strlen(address) + 1);
+    }
+    if (chain != NULL && chain->num_of_certs > 0) {
+        for (struct curl_slist *fact = chain->certinfo[0]; fact != NULL; fact = fact->next) {
+            byte_buffer_add(&transfer->facts, fact->data, strlen(fact->data) + 1);
+        }
     }
 }
 
@@ -268,6 +293,9 @@ struct transfer_handle *transfer_finish(struct transfer *transfer, CURLcode code
     }
     transfer->code = true_code(transfer, code);
     read_timings(transfer);
+    if (handle->request->is_inspected) {
+        note_facts(transfer);
+    }
     if (transfer->head.status > 0) {
         curl_easy_getinfo(handle->easy, CURLINFO_HTTP_VERSION, &transfer->http_version);
     }
@@ -292,5 +320,6 @@ bool transfer_is_complete(const struct transfer *transfer) {
 
 void transfer_free(struct transfer *transfer) {
     byte_buffer_free(&transfer->body);
+    byte_buffer_free(&transfer->facts);
     response_head_free(&transfer->head);
 }

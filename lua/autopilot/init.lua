@@ -12,7 +12,6 @@
 ---@field emulator table
 ---@field http_date fun(text: string): number?
 ---@field _VERSION string
-
 local autopilot = {}
 
 -- Each part's module.

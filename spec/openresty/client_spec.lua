@@ -101,7 +101,7 @@ describe("in OpenResty, a client", function()
     return require("autopilot.openresty").client(options)
   end
 
-  for _, operation in ipairs { "sync", "status", "wait", "ensure" } do
+  for _, operation in ipairs { "sync", "status", "wait", "ensure", "doctor" } do
     it(
       ("says at once that %s cannot wait, and asks nobody for anything"):format(operation),
       function()

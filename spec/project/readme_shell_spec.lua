@@ -212,7 +212,7 @@ describe("the documentation's lines for a shell", function()
 
   way(
     "autopilot-sync sync | status | wait | ensure | fleet FILE | token | "
-      .. "emulate   [--json] [--quiet] [--help] [--version]",
+      .. "doctor | emulate   [--json] [--quiet] [--help] [--version]",
     function(line)
       local told = line:gsub("^autopilot%-sync", ""):gsub("%[.*", ""):gsub("FILE", "")
       local names = {}
@@ -291,6 +291,21 @@ describe("the documentation's lines for a shell", function()
     for _, printed in ipairs(expected) do
       assert.truthy(("\n" .. output):find("\n" .. printed:match "^%a+%s+", 1, true), printed)
     end
+  end)
+
+  way("autopilot-sync doctor", function(line)
+    assert.matches("\nPermission +ok ", reset_and_succeed(line))
+  end)
+
+  way("autopilot-sync doctor --bundle support.txt", function(line, expected)
+    local output, count = "\n" .. reset_and_succeed(line), 0
+    for _, printed in ipairs(expected) do
+      local title = printed:match "^%u.-  "
+      count = count + (title and 1 or 0)
+      assert.truthy(not title or output:find("\n" .. title, 1, true), printed)
+    end
+    assert.equal(13, count)
+    assert.matches("\nversion%.libcurl: ", files.read(work .. "/support.txt"))
   end)
 
   way(

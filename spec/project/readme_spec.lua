@@ -7,9 +7,10 @@ local lfs = require "lfs"
 local pages = require "support.pages"
 local source_tree = require "support.source_tree"
 
--- Blocks in other languages, and how many each page has. Those of nginx are run by the specs in
+-- Blocks in other languages, and how many each page has. Those of nginx and the console are run by the specs in
 -- spec/openresty/example_spec.lua and readme_shell_spec.lua; `text` is a drawing.
 local other_blocks = {
+  ["doc/command.md"] = { console = 1 },
   ["doc/design.md"] = { text = 1 },
   ["doc/openresty.md"] = { nginx = 2 },
 }
@@ -170,6 +171,7 @@ local classes = {
   ["autopilot.Report"] = "doc/client.md",
   ["autopilot.Attempt"] = "doc/client.md",
   ["autopilot.Progress"] = "doc/client.md",
+  ["autopilot.Check"] = "doc/client.md",
   ["autopilot.FleetOptions"] = "doc/fleet.md",
   ["autopilot.RetryPolicyOptions"] = "doc/retry.md",
   ["autopilot.RetryWorld"] = "doc/retry.md",
@@ -182,6 +184,7 @@ local commands = {
   ensure = "doc/command.md",
   fleet = "doc/command.md",
   token = "doc/command.md",
+  doctor = "doc/command.md",
   emulate = "doc/testing.md",
 }
 

@@ -1,4 +1,4 @@
---- Reads RFC 3339 timestamps and Retry-After; writes times for stores.
+--- Reads RFC 3339 timestamps and Retry-After; writes times for stores and for people.
 --
 -- The readers are strict, like the one of `autopilot.base.http_date`. (`CURLINFO_RETRY_AFTER` is 0 both for
 -- "absent" and for "unreadable".)
@@ -119,6 +119,31 @@ function dates.of_text(text)
   end
   rest = tonumber(rest)
   return rest and rest < units and tonumber(whole) + rest / units or nil
+end
+
+-- ---- For people ----------------------------------------------------------------------------------------
+
+--- Unix seconds in ISO 8601, UTC, whole seconds: `2026-07-23T11:23:15Z`. The number where the system has no date
+-- for it: one of 32 bits has none after January 2038.
+function dates.show(seconds)
+  local ok, date = pcall(os.date, "!%Y-%m-%dT%H:%M:%SZ", math.floor(seconds))
+  return ok and date or ("%.0f"):format(seconds)
+end
+
+local duration_units = { { 86400, "d" }, { 3600, "h" }, { 60, "min" }, { 1, "s" } }
+
+--- Seconds, at least 0, in the two largest units, rounded down: `3 d 4 h`, `4 min 3 s`, `42 s`.
+function dates.duration(seconds)
+  local rest, largest = math.floor(seconds), nil
+  for _, unit in ipairs(duration_units) do
+    local count = math.floor(rest / unit[1])
+    local part = count > 0 and ("%d %s"):format(count, unit[2])
+    if largest then
+      return part and largest .. " " .. part or largest
+    end
+    largest, rest = part, rest - count * unit[1]
+  end
+  return largest or "0 s"
 end
 
 return dates

@@ -28,7 +28,7 @@ local other_ends = {
   [0] = "the status was read",
   [1] = "internal error",
   [2] = "wrong usage",
-  [9] = "fleet: some tenants failed",
+  [9] = "fleet: some tenants failed; doctor: something is wrong",
   [130] = "ended by Ctrl-C",
   [143] = "ended by SIGTERM",
 }

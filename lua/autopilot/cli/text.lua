@@ -1,5 +1,7 @@
 --- Times, durations, counts and small tables as people read them; and times as people type them.
 
+local dates = require "autopilot.base.dates"
+
 local text = {}
 
 -- 2020, before this library was written: a clock that shows an earlier time was never set.
@@ -10,12 +12,7 @@ local unit_seconds = { s = 1, m = 60, h = 3600, d = 86400 }
 --- For a message about a wrong time.
 text.time_forms = "Unix seconds, a time like 2026-07-23T11:23:15Z, now or -10m"
 
---- Unix seconds in ISO 8601, UTC, whole seconds: `2026-07-23T11:23:15Z`. The number where the system has no date
--- for it: one of 32 bits has none after January 2038.
-function text.time(seconds)
-  local ok, date = pcall(os.date, "!%Y-%m-%dT%H:%M:%SZ", math.floor(seconds))
-  return ok and date or ("%.0f"):format(seconds)
-end
+text.time, text.duration = dates.show, dates.duration
 
 --- Reads a time as Unix seconds: a number, ISO 8601 with an offset, `now`, or a time ago (`-10m`). Nil for anything
 -- else.
@@ -29,7 +26,7 @@ function text.read_time(typed, now)
   if count then
     return #count <= 9 and now - tonumber(count) * unit_seconds[unit] or nil
   end
-  return require("autopilot.base.dates").read_timestamp(typed)
+  return dates.read_timestamp(typed)
 end
 
 --- Reads the time since when a sync counts. All times are Unix seconds.
@@ -46,22 +43,6 @@ function text.read_since(typed, from, now)
     return nil, "must not be in the future"
   end
   return since
-end
-
-local units = { { 86400, "d" }, { 3600, "h" }, { 60, "min" }, { 1, "s" } }
-
---- Seconds, at least 0, in the two largest units, rounded down: `3 d 4 h`, `4 min 3 s`, `42 s`.
-function text.duration(seconds)
-  local rest, largest = math.floor(seconds), nil
-  for _, unit in ipairs(units) do
-    local count = math.floor(rest / unit[1])
-    local part = count > 0 and ("%d %s"):format(count, unit[2])
-    if largest then
-      return part and largest .. " " .. part or largest
-    end
-    largest, rest = part, rest - count * unit[1]
-  end
-  return largest or "0 s"
 end
 
 --- A whole number with its digits in groups: 12345 as `12,345`.

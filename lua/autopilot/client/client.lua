@@ -1,5 +1,5 @@
---- The class of clients. Each of its operations (sync, status, wait, ensure) is a module of its own; here is
--- what they share: the token, what was learnt of the service's clock and cooldown, and events.
+--- The class of clients. Each of its operations (sync, status, wait, ensure, doctor) is a module of its own; here
+-- is what they share: the token, what was learnt of the service's clock and cooldown, and events.
 
 local Knowledge = require "autopilot.sync.knowledge"
 local ServiceClock = require "autopilot.sync.service_clock"
@@ -53,13 +53,19 @@ Client.tenant, Client.tenant_id = false, false
 Client.under_way = 0
 Client.secrets = {} -- no token has been sent
 
-local operations = { sync = true, status = true, wait = true, ensure = true }
+local operations = {
+  sync = "autopilot.sync.sync",
+  status = "autopilot.sync.status",
+  wait = "autopilot.sync.wait",
+  ensure = "autopilot.sync.ensure",
+  doctor = "autopilot.client.doctor",
+}
 
 --- The method of an operation, which is loaded when it is first used.
 setmetatable(Client, {
   __index = function(class, method)
     if operations[method] then
-      class[method] = require("autopilot.sync." .. method).call
+      class[method] = require(operations[method]).call
       return class[method]
     end
   end,

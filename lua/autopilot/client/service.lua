@@ -24,6 +24,7 @@ local needed_later = "base.claims base.dates base.interrupt base.merged base.opt
 ---@class autopilot.Service
 ---@field options table checked
 ---@field base_url string
+---@field record_url string of the record that tells of syncs
 ---@field scope string of the tokens
 ---@field audience string? for which tokens must be; nil: a gateway may want tokens of its own
 ---@field transport function
@@ -78,6 +79,7 @@ function service.new(given, make_transport, level)
     __tostring = Client.__tostring,
   }
   local url = ("%s/%s%s"):format(base_url, checked.api_version, resource)
+  self.record_url = url
   read_ahead(needed_later)
   self.sync_request = Request.new(self, "POST", url .. "/sync", 204)
   self.status_request = Request.new(self, "GET", url, 200)

@@ -40,14 +40,21 @@ Request.__index = Request
 ---@param method "GET"|"POST"
 ---@param url string
 ---@param success integer the expected status
+---@param inspect boolean? answers have `headers`, and `facts` of a new connection (`autopilot.HttpResponse`)
 ---@return autopilot.Request
-function Request.new(client, method, url, success)
-  local template = { method = method, url = url, headers = { ["Accept"] = "application/json" } }
+function Request.new(client, method, url, success, inspect)
+  local template = {
+    method = method,
+    url = url,
+    headers = { ["Accept"] = "application/json" },
+    inspect = inspect,
+  }
   local transport = client.transport
   local is_ours = type(transport) == "table" and transport.prepare
   return setmetatable({
     is_sync = method == "POST", -- needs the permission to ask for a sync, not only to read
     success = success,
+    inspect = inspect,
     send = is_ours and transport:prepare(template)
       or foreign.prepare(transport, template, client.options.http.user_agent),
   }, Request)
@@ -114,7 +121,7 @@ local function time_limits(options, deadline)
   end
 end
 
---- Sends once with this token.
+--- Sends once with this token; without one where it is nil.
 ---@return table answer
 ---@return autopilot.SentRequest? sent
 ---@return string? body when the status is the expected one
@@ -130,7 +137,7 @@ local function send(self, client, given, token)
   if client.on_event then
     client:emit("attempt", { retry_attempt = retry_attempt, client_request_id = id })
   end
-  if client.secrets[1] ~= token then
+  if token and client.secrets[1] ~= token then
     client:hide(token)
   end
   local at = options.clock() -- an observer's time is not the answer's travel
@@ -155,11 +162,25 @@ local function send(self, client, given, token)
     received_at = received_at,
     elapsed = elapsed,
   }
-  if not response then
-    return answers.of_network(client, failure, id, elapsed), sent
+  local answer, body
+  if response then
+    answer, body = read_response(self, client, response, failure, sent)
+  else
+    answer = answers.of_network(client, failure, id, elapsed)
   end
-  local answer, body = read_response(self, client, response, failure, sent)
+  if self.inspect then
+    answer.facts, answer.headers = (response or failure).facts, response and response.headers
+  end
   return answer, sent, body
+end
+
+--- Sends the request once, without a token.
+---@param client autopilot.Client
+---@param given autopilot.RequestArguments
+---@return table answer as of `run`
+function Request:send_bare(client, given)
+  local answer = send(self, client, given)
+  return answer
 end
 
 --- Gets a token from the provider, and sends the request once with it.

@@ -38,6 +38,7 @@ local function not_begun(client, operation, name, message)
     answered_by = "client",
     network = failure,
     attempts = operation == "sync" and {} or nil,
+    checks = operation == "doctor" and {} or nil,
     hint = "Call it in rewrite, access or content, or elsewhere through ngx.timer.at.",
     elapsed = 0,
   }
@@ -65,7 +66,7 @@ end
 ---@return autopilot.Client
 function preset.client(given)
   local client = make_client(with_defaults(given), worker.transport, 3)
-  for _, operation in ipairs { "sync", "status", "wait", "ensure" } do
+  for _, operation in ipairs { "sync", "status", "wait", "ensure", "doctor" } do
     client[operation] = guarded(client[operation], operation)
   end
   return client

@@ -31,6 +31,19 @@ end
 
 local status = {}
 
+--- Reads the record, and reports what it says.
+---@param call autopilot.Call
+---@return autopilot.StatusReport? report
+---@return autopilot.Report? failure
+function status.read(call)
+  local found, answer = record.read(call)
+  if found then
+    answer.ok = true
+    add_readiness(call.client, answer, found)
+  end
+  return report.finish(call, answer)
+end
+
 ---@param client autopilot.Client
 ---@param given { deadline: number? }?
 ---@return autopilot.StatusReport? report
@@ -38,13 +51,9 @@ local status = {}
 function status.call(client, given)
   client:check_open "status"
   local call = Call.new(client, "status", options.check("client:status", rules, given))
-  local found, answer = record.read(call)
-  call:raise_mistake(answer)
-  if found then
-    answer.ok = true
-    add_readiness(client, answer, found)
-  end
-  return report.finish(call, answer)
+  local read, failure = status.read(call)
+  call:raise_mistake(read or failure)
+  return read, failure
 end
 
 return status

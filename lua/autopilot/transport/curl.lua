@@ -15,6 +15,7 @@ local url_parts = require "autopilot.base.url"
 ---@field headers table<string, string>?
 ---@field body string?
 ---@field timeout { connect: number?, total: number? }? seconds
+---@field inspect boolean? the answer has `facts`: sent over a new connection, whose other end is looked at
 
 ---@class autopilot.Timings seconds since the request began; 0 for a phase that was not needed
 ---@field name_lookup number
@@ -31,6 +32,7 @@ local url_parts = require "autopilot.base.url"
 ---@field timings autopilot.Timings
 ---@field sends integer how often the request may have been put on the wire
 ---@field intermediary boolean? set by transports for tests: whether a proxy or filter answered, not Graph
+---@field facts string? of an inspected request: address and certificate, texts `Name:value`, each ended by NUL
 
 ---@class autopilot.NetworkFailure
 ---@field stage "resolve"|"connect"|"proxy"|"tls"|"send"|"receive"
@@ -39,6 +41,7 @@ local url_parts = require "autopilot.base.url"
 ---@field timeout boolean
 ---@field delivered "no"|"unknown" `no` only when the request surely was not sent
 ---@field sends integer
+---@field facts string? as of a response
 
 ---@class autopilot.Attempt what one attempt adds to a prepared request
 ---@field connect number seconds
@@ -196,6 +199,7 @@ function curl.prepare(http, request)
     user_agent = http.user_agent,
     http_version = http.version,
     max_body = http.max_body,
+    inspect = request.inspect,
   }
 end
 
@@ -213,7 +217,7 @@ end
 
 --- A text that two requests share if they can use the same prepared request.
 local function key_of(request)
-  local parts = { request.method, request.url }
+  local parts = { request.method, request.url, request.inspect and "inspect" or nil }
   for name, value in pairs(request.headers or {}) do
     parts[#parts + 1] = name .. ": " .. value
   end

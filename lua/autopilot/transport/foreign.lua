@@ -62,7 +62,7 @@ end
 local function request_of(template, attempt)
   local number = attempt.retry_attempt
   local headers = merged(template.headers, {
-    ["Authorization"] = "Bearer " .. attempt.token,
+    ["Authorization"] = attempt.token and "Bearer " .. attempt.token,
     ["client-request-id"] = attempt.client_request_id,
     ["retry-attempt"] = number > 0 and ("%d"):format(number) or nil,
   })

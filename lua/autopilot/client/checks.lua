@@ -1,0 +1,314 @@
+--- The checks of `client:doctor`: each looks at one thing that a sync depends on.
+
+local Call = require "autopilot.sync.call"
+local bearer = require "autopilot.graph.bearer"
+local contract = require "autopilot.store.contract"
+local core = require "autopilot.core"
+local dates = require "autopilot.base.dates"
+local hint_of = require "autopilot.graph.hint"
+local outcome = require "autopilot.sync.outcome"
+local status = require "autopilot.sync.status"
+
+local checks = {}
+
+---@class autopilot.Examination what is known so far
+---@field client autopilot.Client
+---@field call autopilot.Call
+---@field is_curl boolean the requests are sent by libcurl
+---@field obstacle string? why nothing more can be looked at
+---@field host string
+---@field proxy string? the one in force, without its password, and what names it
+---@field answer table to the request without a token, in the shape of a report
+---@field failed string? the check that shows that this request failed
+---@field facts table<string, string> of its connection, by libcurl's names
+---@field received_at number Unix time
+---@field no_token table? why no token was obtained: an answer
+---@field misfit table? why the token must not be sent: an answer
+---@field record autopilot.StatusReport? what came of reading the record
+
+-- Seconds by which clocks may differ. Entra refuses the assertions of a clock that is 5 minutes off.
+local notable_difference, greatest_difference = 60, 300
+
+-- ---- What is wrong, and what to do about it ----------------------------------------------------------
+
+local function text_of(answer)
+  local network, told = answer.network, answer.error or {}
+  local text = network and network.message or told.message or told.code or answer.mistake
+  local result = answer.status and ("HTTP %d"):format(answer.status) or answer.outcome
+  return text and answer.status and ("%s (%s)"):format(text, result) or text or result
+end
+
+--- A request that only reads has started nothing, even if its answer was lost.
+local function advice_of(answer)
+  local name = answer.outcome == "interrupted" and "unreachable" or answer.outcome
+  return answer.hint or hint_of(name, answer.error, answer.network) or outcome.all[name].hint
+end
+
+--- State, text and advice of a check that an answer shows to be wrong.
+function checks.wrong(answer)
+  return "wrong", text_of(answer), advice_of(answer)
+end
+
+local wrong = checks.wrong
+
+-- ---- The checks: each returns a state, a text, and what to do ----------------------------------------
+
+local function name_resolution(found)
+  if found.proxy then
+    return "ok", "left to the proxy"
+  end
+  return "ok", ("%s is %s"):format(found.host, found.facts["Address"] or "known")
+end
+
+local function proxy(found)
+  return "ok", found.proxy or "none"
+end
+
+local function proxy_in_force(found)
+  return "the proxy is " .. (found.proxy or "not known")
+end
+
+local function connection(found)
+  local answer = found.answer
+  local seconds = answer.timings and answer.timings.connect
+  local text = seconds and ("made in %.0f ms"):format(seconds * 1000) or "made"
+  return "ok", answer.http_version and text .. ", HTTP/" .. answer.http_version or text
+end
+
+--- Whose certificates are trusted.
+local function trust(found)
+  local http, info, origin = found.client.options.http, core.info(), "this machine's"
+  local place = http.ca_file or http.ca_path
+  if place then
+    origin = http.ca_file and "http.ca_file" or "http.ca_path"
+  else
+    place = info.ca_file or info.ca_path or "the system"
+    for _, variable in ipairs { "SSL_CERT_FILE", "SSL_CERT_DIR" } do
+      origin = os.getenv(variable) == place and variable or origin
+    end
+  end
+  return ("trusted are the authorities of %s (%s)"):format(place, origin)
+end
+
+local function tls(found)
+  local issuer, ends = found.facts["Issuer"], found.facts["Expire date"]
+  if found.client.base_url:find "^http:" then
+    return "ok", "none: base_url is http, which stays on this machine"
+  elseif not issuer then
+    return "ok", trust(found)
+  end
+  return "ok", ("issued by %s, ends %s; %s"):format(issuer, ends or "at some time", trust(found))
+end
+
+local bad_answers = { unexpected = true, redirected = true, unavailable = true, not_found = true }
+
+local function service(found)
+  local answer = found.answer
+  if bad_answers[answer.outcome] then
+    return wrong(answer)
+  elseif answer.outcome == "throttled" then
+    return "warning", text_of(answer), advice_of(answer)
+  end
+  local id = answer.request_id and ", request-id " .. answer.request_id or ""
+  return "ok", ("answers HTTP %d without a token%s"):format(answer.status, id)
+end
+
+local function clock(found)
+  local date, now = found.answer.service_date, found.received_at
+  if not date then
+    return "skipped", "the answer has no date"
+  end
+  -- The date has whole seconds, and the answer has travelled for a while.
+  local behind, ahead = date - now, now - found.answer.elapsed - date - 1
+  local size = math.max(behind, ahead, 0)
+  local text = ("%s %s the service's"):format(
+    dates.duration(size),
+    behind > 0 and "behind" or "ahead of"
+  )
+  local advice = "Set this machine's clock (NTP): signing in and the expiry of tokens depend on it."
+  if size >= notable_difference then
+    return size >= greatest_difference and "wrong" or "warning", text, advice
+  end
+  return "ok", size < 1 and "the same as the service's" or text
+end
+
+-- Codes of tokens that were obtained, and must not be sent.
+local misfits =
+  { TenantMismatch = true, TokenExpired = true, WrongAudience = true, MissingPermission = true }
+
+local function sign_in(found)
+  local client, at = found.client, found.client.options.clock()
+  local token, answer = bearer.obtain(client, { deadline = found.call.deadline }, true)
+  local is_there = token or client.facts and misfits[answer.error and answer.error.code]
+  if not is_there then
+    found.no_token = answer
+    return wrong(answer)
+  end
+  client:hide(client.facts.token)
+  found.misfit = answer
+  local seconds = client.options.clock() - at
+  local text = client.static_token and "the token was given" or "a token was obtained in %.1f s"
+  return "ok", text:format(seconds)
+end
+
+--- Kind, tenant, audience, permissions and expiry of a token.
+local function describe_token(facts, now)
+  local parts, left = {}, facts.expires_at and facts.expires_at - now
+  local function add(form, value)
+    parts[#parts + 1] = value and form:format(value) or nil
+  end
+  add("of the user %s", facts.user)
+  add("of the application %s", facts.application)
+  add("tenant %s", facts.tenant_id)
+  add("audience %s", facts.audience)
+  add("roles %s", facts.roles and table.concat(facts.roles, " "))
+  add("scopes %s", facts.scopes and table.concat(facts.scopes, " "))
+  add(
+    left and left < 0 and "expired %s ago" or "expires in %s",
+    left and dates.duration(math.min(math.abs(left), 1e11))
+  )
+  return table.concat(parts, ", ")
+end
+
+local function token(found)
+  local facts, misfit = found.client.facts, found.misfit
+  local text = facts.message and "only the service can read it: " .. facts.message
+    or describe_token(facts, found.client.options.now())
+  if misfit and misfit.error.code ~= "MissingPermission" then
+    return "wrong", ("%s; it is %s"):format(misfit.error.message, text), advice_of(misfit)
+  end
+  return "ok", text
+end
+
+--- Reads the record, once.
+local function permission(found)
+  if found.misfit then -- it does not have the permission
+    return wrong(found.misfit)
+  end
+  local call = Call.new(found.client, "doctor", { is_single_pass = true })
+  call.deadline = found.call.deadline
+  local read, failure = status.read(call)
+  local record = read or failure
+  found.record = record
+  if record.outcome == "throttled" then
+    found.obstacle = "the record could not be read"
+    return "warning", text_of(record), advice_of(record)
+  elseif failure and record.outcome ~= "not_licensed" then
+    return wrong(record)
+  end
+  local text = read and "the record can be read" or "the service accepts the token"
+  return "ok", found.client.facts.allows == "sync" and text .. "; the token permits a sync" or text
+end
+
+local function licence(found)
+  if not found.record.ok then
+    return wrong(found.record)
+  end
+  return "ok", "Intune answers for this tenant"
+end
+
+local function last_sync(found)
+  local record = found.record
+  local function stamp(seconds)
+    local age = dates.duration(math.max(0, record.service_time - (seconds or 0)))
+    return seconds and ("%s (%s ago)"):format(dates.show(seconds), age) or "none"
+  end
+  local text = ("%s; last sync: %s; last trigger: %s"):format(
+    record.sync_status or "state not told",
+    stamp(record.last_sync),
+    stamp(record.last_manual_trigger)
+  )
+  if record.sync_status == "failed" then
+    return "warning", text, outcome.all.sync_failed.hint
+  end
+  return "ok", text
+end
+
+local function cooldown(found)
+  local left = math.ceil(found.record.cooldown_remaining)
+  if left == 0 then
+    return "ok", found.record.ready and "none: a sync is possible now" or "none"
+  end
+  local at = dates.show(found.client.options.now() + left)
+  return "ok", ("a sync is possible in %s, at %s"):format(dates.duration(left), at)
+end
+
+local store_advice = "Until the store works each client asks by itself: check its address, that it "
+  .. "runs, and that it may be written to."
+
+--- Writes a value of its own to the store, reads it, and removes it.
+local function store(found)
+  local settings = found.client.options
+  local at, given = settings.clock(), settings.store
+  if not given then
+    return "ok", "none: nothing is shared with other processes"
+  end
+  local key = "autopilot:doctor:" .. core.uuid()
+  local _, message = contract.call(given, "add", key, "value", 60)
+  if not message then
+    local read
+    read, message = contract.get(given, key)
+    message = message or read ~= "value" and "what was written cannot be read again"
+    contract.call(given, "delete_if", key, "value")
+  end
+  if message then
+    return "wrong", message:sub(1, 200), store_advice
+  end
+  return "ok", ("can be written and read, in %.0f ms"):format((settings.clock() - at) * 1000)
+end
+
+---@class autopilot.CheckRow
+---@field [1] string its name
+---@field [2] string its title
+---@field look fun(found: autopilot.Examination): string, string, string?
+---@field stage string? a failure of the network that it shows
+---@field about (fun(found: autopilot.Examination): string)? what it says beside such a failure
+---@field is_curls boolean? transports other than libcurl do not tell it
+---@field is_independent boolean? it is made whatever else is wrong
+---@field is_harmless boolean? the next ones are made although it is wrong
+
+-- In order.
+---@type autopilot.CheckRow[]
+checks.all = {
+  {
+    "name_resolution",
+    "Name resolution",
+    look = name_resolution,
+    stage = "resolve",
+    is_curls = true,
+  },
+  {
+    "proxy",
+    "Proxy",
+    look = proxy,
+    about = proxy_in_force,
+    stage = "proxy",
+    is_curls = true,
+    is_independent = true,
+  },
+  { "connection", "Connection", look = connection, stage = "connect" },
+  { "tls", "TLS", look = tls, about = trust, stage = "tls", is_curls = true },
+  { "service", "Service", look = service },
+  { "clock", "Clock", look = clock, is_harmless = true },
+  { "sign_in", "Sign-in", look = sign_in },
+  { "token", "Token", look = token },
+  { "permission", "Permission", look = permission },
+  { "licence", "Licence", look = licence },
+  { "last_sync", "Last sync", look = last_sync },
+  { "cooldown", "Cooldown", look = cooldown },
+  { "store", "Store", look = store, is_independent = true, is_harmless = true },
+}
+
+--- The name of the check that shows a failure of the request without a token.
+---@param network autopilot.NetworkFailure
+---@return string
+function checks.failing(network)
+  for _, check in ipairs(checks.all) do
+    if check.stage == network.stage then
+      return check[1]
+    end
+  end
+  return "service" -- the request was sent, or may have been
+end
+
+return checks

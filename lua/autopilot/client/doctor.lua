@@ -1,0 +1,141 @@
+--- `client:doctor`: looks at all that a sync depends on, in the order in which it is needed, and asks for no sync.
+--
+-- Two requests are sent, and neither is repeated: one without a token, which shows how the service is reached, and
+-- one that reads the tenant's record. The checks themselves are in `autopilot.client.checks`.
+
+local Call = require "autopilot.sync.call"
+local Request = require "autopilot.graph.request"
+local answers = require "autopilot.graph.answer"
+local checks = require "autopilot.client.checks"
+local core = require "autopilot.core"
+local dates = require "autopilot.base.dates"
+local options = require "autopilot.base.options"
+local report = require "autopilot.sync.report"
+local url_parts = require "autopilot.base.url"
+
+local doctor = {}
+
+---@alias autopilot.CheckName
+---| "name_resolution" | "proxy" | "connection" | "tls" | "service" | "clock" | "sign_in" | "token"
+---| "permission" | "licence" | "last_sync" | "cooldown" | "store"
+
+---@class autopilot.Check
+---@field name autopilot.CheckName
+---@field title string the name for people
+---@field state "ok"|"warning"|"wrong"|"skipped"
+---@field text string what was found, in one line
+---@field advice string? what to do about it
+
+---@class autopilot.DoctorReport: autopilot.Report `ok` unless a check is wrong; `hint` is the advice of the first that is
+---@field checks autopilot.Check[]
+--- The answers, each in the shape of a report: to the request without a token, with `headers`, and `facts` of its
+--- connection; and to the read of the record, or why there is no token.
+---@field requests table[]
+
+local rules = { deadline = { type = "number", above = 0 } }
+
+--- The proxy in force, without user and password, and what names it; nil if there is none.
+local function find_proxy(client, host)
+  local given, origin = client.options.http.proxy, "http.proxy"
+  if given == nil and client.base_url:find "^https" then
+    given, origin = core.environment_proxy(host)
+  end
+  if given and given ~= "" then
+    local scheme, rest = given:match "^(%a[%w+.-]*://)(.*)$"
+    return ("%s%s, named by %s"):format(scheme or "", (rest or given):match "[^@]*$", origin)
+  end
+end
+
+-- The facts of a connection that are told.
+local told_facts = {
+  ["Address"] = true,
+  ["Subject"] = true,
+  ["Issuer"] = true,
+  ["Start date"] = true,
+  ["Expire date"] = true,
+}
+
+--- Sends the request without a token, unless the service has asked not to.
+local function reach(found)
+  local client, call = found.client, found.call
+  local held_for = client.memory:held_for(call:now())
+  if held_for then
+    found.obstacle = "the service has asked to be left alone for " .. dates.duration(held_for)
+    found.answer = answers.not_sent(client, "throttled", { retry_after = held_for })
+    return
+  end
+  local request = Request.new(client, "GET", client.record_url, 200, true)
+  local answer = request:send_bare(client, { deadline = call.deadline })
+  found.answer, found.received_at = answer, client.options.now()
+  found.failed = answer.network and not answer.status and checks.failing(answer.network) or nil
+  for name, value in (answer.facts or ""):gmatch "([%w ]+):([^%z]*)%z" do
+    local is_new = told_facts[name] and not found.facts[name]
+    found.facts[name] = is_new and client:clean(value, 200) or found.facts[name]
+  end
+  answer.facts = found.facts
+  for name, value in pairs(answer.headers or {}) do -- a cookie may be a secret
+    answer.headers[name] = name ~= "set-cookie" and client:clean(tostring(value)) or nil
+  end
+  if answer.retry_at then
+    client.memory:note_refused(answer.outcome, answer.retry_after, client.options.clock())
+  end
+end
+
+---@return autopilot.Check
+local function make(found, check)
+  local state, text, advice
+  if found.failed == check[1] then
+    state, text, advice = checks.wrong(found.answer)
+    text = check.about and ("%s; %s"):format(text, check.about(found)) or text
+  elseif found.obstacle and not check.is_independent then
+    state, text = "skipped", "not looked at, because " .. found.obstacle
+  elseif check.is_curls and not found.is_curl then
+    state, text = "skipped", "the client's own transport does not tell it"
+  else
+    state, text, advice = check.look(found)
+  end
+  text = found.client:clean(text) or ""
+  return { name = check[1], title = check[2], state = state, text = text, advice = advice }
+end
+
+---@param client autopilot.Client
+---@param given { deadline: number? }? seconds
+---@return autopilot.DoctorReport? report
+---@return autopilot.DoctorReport? failure something is wrong
+function doctor.call(client, given)
+  client:check_open "doctor"
+  local call = Call.new(client, "doctor", options.check("client:doctor", rules, given))
+  local transport, _, host = client.transport, url_parts.split(client.base_url)
+  local is_curl = type(transport) == "table" and transport.prepare ~= nil
+  local found = { client = client, call = call, host = host, is_curl = is_curl, facts = {} }
+  found.proxy = is_curl and find_proxy(client, host) or nil
+  reach(found)
+  call:raise_mistake(found.answer)
+  local made, first, titles = {}, nil, {}
+  for index, check in ipairs(checks.all) do
+    local current = make(found, check)
+    made[index] = current
+    if current.state == "wrong" then
+      first, titles[#titles + 1] = first or current, current.title
+      local reason = not check.is_harmless and ("'%s' is wrong"):format(current.title) or nil
+      found.obstacle = found.obstacle or reason
+    end
+  end
+  local latest = found.record or found.answer
+  for _, name in ipairs { "delivered", "sends", "free_at" } do -- of a request for a sync
+    found.answer[name] = nil
+  end
+  return report.finish(call, {
+    ok = first == nil,
+    checks = made,
+    requests = { found.answer, found.record or found.no_token },
+    error = first and { message = table.concat(titles, ", ") .. ": " .. first.text },
+    hint = first and first.advice,
+    request_id = latest.request_id,
+    client_request_id = latest.client_request_id,
+    service_date = latest.service_date,
+    retry_after = latest.retry_after,
+  })
+end
+
+return doctor
