@@ -20,18 +20,43 @@ local service = {}
 
 local emulated, settings
 
+--- The text of a file of the private folder, which is the working directory.
+local function read(name)
+  local file = assert(io.open(name, "rb"))
+  local text = file:read "*a"
+  file:close()
+  return text
+end
+
 local function reset()
   emulated = emulator.new(merged(settings, { now = ngx.now, sleep = ngx.sleep }))
   return {}
 end
 
 --- Makes the emulator. Called once, when nginx starts.
----@param settings_file string path of a JSON file with the emulator's options
-function service.start(settings_file)
-  local file = assert(io.open(settings_file, "rb"))
-  settings = assert(json.decode(file:read "*a"))
-  file:close()
+function service.start()
+  settings = assert(json.decode(read "settings.json"))
   reset()
+end
+
+--- Removes the private folder and ends nginx when the supervisor, which is the parent of this process, or the command
+-- has ended. Only the command has the other end of the pipe that is standard input here.
+---@param removal string the shell's command to remove the folder
+function service.watch(removal)
+  local ffi = require "ffi"
+  ffi.cdef [[
+    struct autopilot_pollfd { int fd; short events, revents; };
+    int poll(struct autopilot_pollfd *, unsigned long, int);
+    int getppid(void);
+  ]]
+  local supervisor = tonumber(read "supervisor.pid")
+  local input = ffi.new "struct autopilot_pollfd[1]" -- only the end of the pipe counts
+  assert(ngx.timer.every(0.05, function()
+    if ffi.C.poll(input, 1, 0) > 0 or ffi.C.getppid() ~= supervisor then
+      os.execute(removal)
+      os.exit()
+    end
+  end))
 end
 
 local function send(status, headers, body)
