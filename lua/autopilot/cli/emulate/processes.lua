@@ -28,37 +28,30 @@ main() {
     echo "$!" >nginx.process
     wait
   fi
-  : >ended
-  # The parent reads why nginx did not start, and then closes the pipe.
-  [ -f ready ] || read -r end <&3
+  if [ ! -f told ]; then
+    if [ -f nginx.process ]; then
+      echo nginx && cat error.log
+    else
+      echo openssl && tail -n 1 supervisor.log
+    fi >failure
+    mv failure told
+    read -r end <&3 # the parent closes the pipe when it has read it
+  fi
   cd / && rm -rf "$folder"
 }
 
 main 3<&0 </dev/null; exit # in one line: a shell may have read no further
 ]=]
 
--- Waits until nginx listens, which it does before it writes its process id. Prints `ready` then, else what has failed
--- and its log. Starting takes a fraction of a second, or longer on a busy machine.
+-- Waits until nginx tells that it listens, or the supervisor what has failed, and prints it. This takes a fraction of a
+-- second, or longer on a busy machine; and some seconds where a port is in use, which nginx tries several times.
 local await = [[
-umask 077
-exec 2>/dev/null
-tries=0 seen=
-until [ -s "$1/nginx.pid" ] && : >"$1/ready"; do
+tries=0
+until [ -s "$1/told" ] || [ $tries -gt 1500 ]; do
   tries=$((tries + 1))
-  # Without its folder everything has ended.
-  if [ -d "$1" ]; then seen=yes; elif [ -n "$seen" ] || [ $tries -gt 250 ]; then exit; fi
-  # nginx itself would try a port that is in use for some seconds more.
-  if [ -f "$1/ended" ] || grep -q 'bind() to' "$1/error.log" || [ $tries -gt 1500 ]; then
-    if cd "$1" && [ -f error.log ]; then
-      echo nginx && cat error.log
-    else
-      echo openssl && tail -n 1 supervisor.log
-    fi
-    exit
-  fi
   sleep 0.02
 done
-echo ready
+cat "$1/told" 2>/dev/null
 ]]
 
 -- Ends nginx, which can miss a signal while it starts, and waits until the folder is gone. Another child of this process

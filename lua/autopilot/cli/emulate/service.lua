@@ -20,27 +20,21 @@ local service = {}
 
 local emulated, settings
 
---- The text of a file of the private folder, which is the working directory.
-local function read(name)
-  local file = assert(io.open(name, "rb"))
-  local text = file:read "*a"
-  file:close()
-  return text
-end
-
 local function reset()
   emulated = emulator.new(merged(settings, { now = ngx.now, sleep = ngx.sleep }))
   return {}
 end
 
---- Makes the emulator. Called once, when nginx starts.
+--- Makes the emulator. Called when nginx starts, in the private folder.
 function service.start()
-  settings = assert(json.decode(read "settings.json"))
+  local file = assert(io.open("settings.json", "rb"))
+  settings = assert(json.decode(file:read "*a"))
+  file:close()
   reset()
 end
 
---- Removes the private folder and ends nginx when the supervisor, which is the parent of this process, or the command
--- has ended. Only the command has the other end of the pipe that is standard input here.
+--- Tells that nginx listens. From then on: removes the private folder and ends nginx when the supervisor, which is the
+-- parent of this process, or the command has ended. Only the command holds the other end of standard input, a pipe.
 ---@param removal string the shell's command to remove the folder
 function service.watch(removal)
   local ffi = require "ffi"
@@ -49,7 +43,10 @@ function service.watch(removal)
     int poll(struct autopilot_pollfd *, unsigned long, int);
     int getppid(void);
   ]]
-  local supervisor = tonumber(read "supervisor.pid")
+  local told = assert(io.open("told", "wb"))
+  told:write "ready\n"
+  told:close()
+  local supervisor = tonumber(assert(io.open "supervisor.pid"):read "*l")
   local input = ffi.new "struct autopilot_pollfd[1]" -- only the end of the pipe counts
   assert(ngx.timer.every(0.05, function()
     if ffi.C.poll(input, 1, 0) > 0 or ffi.C.getppid() ~= supervisor then
