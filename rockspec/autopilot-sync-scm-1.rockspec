@@ -91,6 +91,7 @@ build = {
     ["autopilot.cli.commands.sync"] = "lua/autopilot/cli/commands/sync.lua",
     ["autopilot.cli.commands.token"] = "lua/autopilot/cli/commands/token.lua",
     ["autopilot.cli.context"] = "lua/autopilot/cli/context.lua",
+    ["autopilot.cli.dry_run"] = "lua/autopilot/cli/dry_run.lua",
     ["autopilot.cli.emulate"] = "lua/autopilot/cli/emulate/init.lua",
     ["autopilot.cli.emulate.account"] = "lua/autopilot/cli/emulate/account.lua",
     ["autopilot.cli.emulate.nginx"] = "lua/autopilot/cli/emulate/nginx.lua",

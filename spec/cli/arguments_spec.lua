@@ -276,10 +276,10 @@ describe("help and version", function()
       .. "--allow-world-readable --cloud --base-url --ca-file --proxy --cooldown --timeout "
       .. "--attempts --json --quiet --verbose --help "
     for name, own in pairs {
-      sync = service .. "--tenant --deadline --wait",
+      sync = service .. "--tenant --deadline --wait --dry-run",
       status = service .. "--tenant --deadline",
       wait = service .. "--tenant --deadline --since",
-      ensure = service .. "--tenant --deadline --since --max-age --no-wait",
+      ensure = service .. "--tenant --deadline --since --max-age --no-wait --dry-run",
       token = service .. "--tenant --inspect --print",
       fleet = service
         .. "--operation --concurrency --spread --deadline --since --max-age --state "

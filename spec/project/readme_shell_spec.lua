@@ -240,6 +240,10 @@ describe("the documentation's lines for a shell", function()
     assert.matches("\n *%d%.%d+ < HTTP/2 204\n", reset_and_succeed(line .. " 2>&1"))
   end)
 
+  way("autopilot-sync sync --dry-run", function(line)
+    assert.matches("\nBecause       a sync is possible\n", "\n" .. reset_and_succeed(line))
+  end)
+
   --- Runs a line that starts a service of its own, reads what it prints into the environment as the README does,
   -- and runs `after`.
   local function with_emulate(line, after)

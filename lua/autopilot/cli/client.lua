@@ -2,11 +2,14 @@
 --
 -- `given` are the options of the command.
 
+local lazy = require "autopilot.base.lazy"
 local merged = require "autopilot.base.merged"
 local outcome = require "autopilot.sync.outcome"
 local progress = require "autopilot.cli.progress"
 local refuse = require("autopilot.cli.options").refuse
 local sign_in = require "autopilot.cli.sign_in"
+
+local dry_run = lazy "autopilot.cli.dry_run"
 
 local client = {}
 
@@ -126,19 +129,24 @@ function client.run(command, given, context)
   local shown = command.name ~= "status" and progress.of_waiting(context, given) or {}
   local function on_event(event)
     client.tell(event, context)
-    if event.type == "attempt" and command.asks_for_sync then
+    if event.type == "attempt" and command.asks_for_sync and not given.dry_run then
       context.if_interrupted = "the request for a sync may have been sent"
     end
   end
   local opened = client.open(given, context, { sleep = shown.sleep, on_event = on_event })
-  arguments.on_progress = shown.on_progress
-  local report, failure = opened[command.name](opened, arguments)
-  report = report or failure
-  if command.complete then
-    command.complete(report, opened)
+  local report, lines_of
+  if given.dry_run then
+    report, lines_of = dry_run.of(opened, command.name, arguments), dry_run.lines
+  else
+    arguments.on_progress = shown.on_progress
+    local answer, failure = opened[command.name](opened, arguments)
+    report, lines_of = answer or failure, command.lines
+    if command.complete then
+      command.complete(report, opened)
+    end
   end
   opened:close()
-  return client.finish(report, given, context, command.lines)
+  return client.finish(report, given, context, lines_of)
 end
 
 return client

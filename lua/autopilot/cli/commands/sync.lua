@@ -9,6 +9,11 @@ local waiting_options = [[
 --deadline DURATION: Give up after this long (exit code 8). Default: 1h.
 ]]
 
+local dry_run_option = [[
+--dry-run: Send nothing but a read of the record: show what would be sent, and why. Ends in the
+  exit code that is to be expected.
+]]
+
 --- The arguments of the client's method that these options give.
 local function waiting_arguments(given, context)
   local now = context.now()
@@ -28,7 +33,7 @@ local sync = {
   options = [[
 --wait: Wait until the sync has completed, an hour at most or as --deadline says.
 --deadline DURATION: Stop after this long, retries and pauses included.
-]] .. options.one_tenant,
+]] .. dry_run_option .. options.one_tenant,
   asks_for_sync = true,
 }
 
@@ -72,6 +77,7 @@ local ensure = {
 --no-wait: Do not wait for anything: ask for a sync if Intune accepts one now, and report what came
   of it, or when to try again.
 ]]
+    .. dry_run_option
     .. options.one_tenant,
   asks_for_sync = true,
 }
