@@ -4,6 +4,8 @@ local files = require "support.files"
 local scripted = require "autopilot.transport.scripted"
 local version = require "autopilot.version"
 
+local unpack = unpack or table.unpack -- luacheck: compat
+
 local names = {}
 for index, entry in ipairs(commands) do
   names[index] = entry.name
@@ -43,27 +45,39 @@ describe("a wrong command line ends in 2 with one sentence:", function()
     { "sync --json=yes", "option '--json' does not take arguments" },
     {
       "sync --timeout soon",
-      "option '--timeout' must be a number of seconds above 0 (got 'soon')",
+      "option '--timeout' must be a duration above 0, such as 90s or 10m (got 'soon')",
     },
-    { "sync --timeout 0", "option '--timeout' must be a number of seconds above 0 (got '0')" },
-    { "sync --timeout -5", "option '--timeout' must be a number of seconds above 0 (got '-5')" },
+    {
+      "sync --timeout 0",
+      "option '--timeout' must be a duration above 0, such as 90s or 10m (got '0')",
+    },
+    {
+      "sync --timeout -5",
+      "option '--timeout' must be a duration above 0, such as 90s or 10m (got '-5')",
+    },
     {
       "sync --timeout 0x10",
-      "option '--timeout' must be a number of seconds above 0 (got '0x10')",
+      "option '--timeout' must be a duration above 0, such as 90s or 10m (got '0x10')",
     },
-    { "sync --timeout 1e3", "option '--timeout' must be a number of seconds above 0 (got '1e3')" },
+    {
+      "sync --timeout 1e3",
+      "option '--timeout' must be a duration above 0, such as 90s or 10m (got '1e3')",
+    },
     {
       "sync --deadline inf",
-      "option '--deadline' must be a number of seconds above 0 (got 'inf')",
+      "option '--deadline' must be a duration above 0, such as 90s or 10m (got 'inf')",
     },
     {
       "sync --deadline nan",
-      "option '--deadline' must be a number of seconds above 0 (got 'nan')",
+      "option '--deadline' must be a duration above 0, such as 90s or 10m (got 'nan')",
     },
-    { "sync --deadline .", "option '--deadline' must be a number of seconds above 0 (got '.')" },
+    {
+      "sync --deadline .",
+      "option '--deadline' must be a duration above 0, such as 90s or 10m (got '.')",
+    },
     {
       "sync --deadline 99999999999",
-      "option '--deadline' must be a number of seconds above 0 (got '99999999999')",
+      "option '--deadline' must be a duration above 0, such as 90s or 10m (got '99999999999')",
     },
     {
       "sync --attempts 0",
@@ -83,7 +97,7 @@ describe("a wrong command line ends in 2 with one sentence:", function()
     },
     {
       "emulate --cooldown -1",
-      "option '--cooldown' must be a number of seconds, 0 or more (got '-1')",
+      "option '--cooldown' must be a duration, 0 or more, such as 90s or 10m (got '-1')",
     },
     {
       "sync --cloud us_gvo",
@@ -190,10 +204,19 @@ describe("help and version", function()
   end
 
   it("go to standard output and end in 0, wherever they are asked for", function()
-    assert.equal("autopilot-sync " .. version .. "\n", shown "--version")
-    assert.equal("autopilot-sync " .. version .. "\n", shown "sync --json --version")
+    assert.equal(shown "--version", shown "sync --json --version")
     assert.equal(shown "--help", shown "-h")
     assert.equal(shown "sync --help", shown "--json sync --tenant contoso -h --timeout")
+  end)
+
+  it("tell the version, libcurl, its TLS and the Lua", function()
+    local info = require("autopilot.core").info()
+    local versions = ("autopilot-sync %s\nlibcurl %s, %s, Lua"):format(
+      version,
+      info.libcurl,
+      info.ssl
+    )
+    assert.equal(versions, shown("--version"):sub(1, #versions))
   end)
 
   it("name every command, every exit code and every variable of the environment", function()
@@ -231,7 +254,7 @@ describe("help and version", function()
     for _, name in ipairs(names) do
       local help = shown(name .. " --help")
       local options = options_of(help)
-      assert.is_true(#options >= 7, name)
+      assert.is_true(#options >= 4, name)
       for _, option in ipairs(options) do
         local pattern = "\n   " .. option:gsub("%-", "%%-") .. "[^\n]-%s+%u%S* [^\n]+"
         assert.matches(pattern, help, nil, nil, option)
@@ -253,24 +276,60 @@ describe("help and version", function()
 
   it("name the options of each command", function()
     local service = "--auth --client-id --client-secret-file --certificate --token-file "
-      .. "--refresh-token-file --assertion-variable --service-connection --allow-world-readable --cloud --base-url --ca-file --timeout --attempts --json --quiet "
-      .. "--help "
+      .. "--refresh-token-file --assertion-variable --service-connection "
+      .. "--allow-world-readable --cloud --base-url --ca-file --proxy --cooldown --timeout "
+      .. "--attempts --json --quiet --verbose --help "
     for name, own in pairs {
-      sync = service .. "--tenant --deadline --wait",
+      sync = service .. "--tenant --deadline --wait --dry-run",
       status = service .. "--tenant --deadline",
       wait = service .. "--tenant --deadline --since",
-      ensure = service .. "--tenant --deadline --since --max-age --no-wait",
+      ensure = service .. "--tenant --deadline --since --max-age --no-wait --dry-run",
       token = service .. "--tenant --inspect --print",
       fleet = service
         .. "--operation --concurrency --spread --deadline --since --max-age --state "
         .. "--resume-within",
       emulate = "--port --cooldown --duration --http-version --json",
+      completion = "--help",
     } do
       local help = shown(name .. " --help")
       for option in own:gmatch "%S+" do
         assert.is_truthy(help:find("\n   " .. option, 1, true), name .. " " .. option)
       end
     end
+  end)
+
+  it("group the options of a command", function()
+    local positions = {}
+    local help = shown "sync --help"
+    for _, title in ipairs { "Options", "The tenant", "Signing in", "The service", "Other options" } do
+      positions[#positions + 1] = assert(help:find("\n\n" .. title .. ":\n", 1, true), title)
+    end
+    local sorted = { unpack(positions) }
+    table.sort(sorted)
+    assert.same(sorted, positions)
+  end)
+
+  it("complete commands, options and their values in each shell", function()
+    for _, shell in ipairs { "bash", "zsh", "fish" } do
+      local script = shown("completion " .. shell)
+      for _, word in ipairs { "ensure", "client%-secret%-file", "us_gov_dod" } do
+        assert.matches(word, script, nil, nil, shell)
+      end
+    end
+    assert.equal("argument 'shell' must be one of 'bash', 'zsh', 'fish'", mistake "completion csh")
+  end)
+
+  it("complete in a bash that has read the script", function()
+    local line = [[
+      eval "$1"
+      COMP_WORDS=(autopilot-sync sync --cloud us) COMP_CWORD=3
+      _autopilot-sync
+      echo "${COMPREPLY[@]}"
+    ]]
+    local run = 'exec bash --norc -c "$1" bash "$2"'
+    local completed =
+      require("autopilot.cli.emulate.shell").read(run, line, shown "completion bash")
+    assert.equal("us_gov us_gov_dod\n", completed)
   end)
 
   it("fit a terminal", function()
@@ -312,6 +371,39 @@ describe("options", function()
     assert.equal("Bearer good", request.headers.Authorization)
     assert.are.same({ connect = 7.5, total = 7.5 }, request.timeout)
     assert.is_truthy(ran.out:find("sync contoso: started", 1, true))
+  end)
+
+  it("take durations with a unit", function()
+    for typed, seconds in pairs {
+      ["90"] = 90,
+      ["90s"] = 90,
+      ["1.5m"] = 90,
+      ["2h"] = 7200,
+      [".5"] = 0.5,
+    } do
+      assert.equal(seconds, request_of({ "sync", "--timeout", typed }).timeout.total)
+    end
+    for _, typed in ipairs { "m", "1w", "1hs", "1.2.3", "90S", "1 h", "9999d" } do
+      assert.matches("'%-%-timeout' must be a duration", mistake { "sync", "--timeout", typed })
+    end
+  end)
+
+  it("tell the proxy and the cooldown", function()
+    local options
+    local made = require "autopilot.client"
+    package.loaded["autopilot.client"] = function(given, ...)
+      options = given
+      return made(given, ...)
+    end
+    finally(function()
+      package.loaded["autopilot.client"] = made
+    end)
+    request_of "sync --proxy http://proxy.example:3128 --cooldown 30s"
+    assert.same({ "http://proxy.example:3128", 30 }, { options.http.proxy, options.cooldown })
+    request_of "sync --proxy none --cooldown 0"
+    assert.same({ "", 0 }, { options.http.proxy, options.cooldown })
+    assert.matches("^%-%-proxy must ", mistake { "sync", "--proxy", "ftp://proxy.example" })
+    assert.matches("'%-%-proxy' must not .*password", mistake "sync --proxy http://me:hidden@proxy")
   end)
 
   it("shorten the time for a connection only when they give less than its own", function()

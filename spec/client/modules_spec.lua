@@ -59,6 +59,9 @@ local clients = {
   ["a store"] = function()
     return { store = require("autopilot.store").memory {} }
   end,
+  ["a trace"] = function()
+    return { token = provider(), trace = true, on_event = function() end }
+  end,
   ["a policy that waits"] = function()
     return { retry = require("autopilot.retry").patient() }
   end,

@@ -212,9 +212,9 @@ describe("the documentation's lines for a shell", function()
 
   way(
     "autopilot-sync sync | status | wait | ensure | fleet FILE | token | "
-      .. "doctor | emulate   [--json] [--quiet] [--help] [--version]",
+      .. "doctor | emulate | completion SHELL   [--json] [--quiet] [--verbose] [--help] [--version]",
     function(line)
-      local told = line:gsub("^autopilot%-sync", ""):gsub("%[.*", ""):gsub("FILE", "")
+      local told = line:gsub("^autopilot%-sync", ""):gsub("%[.*", ""):gsub("%u%u+", "")
       local names = {}
       for _, command in ipairs(require "autopilot.cli.commands") do
         names[#names + 1] = command.name
@@ -234,6 +234,14 @@ describe("the documentation's lines for a shell", function()
 
   way("autopilot-sync sync", function(line)
     assert.matches("sync [^\n]*: started", reset_and_succeed(line))
+  end)
+
+  way("autopilot-sync sync --verbose", function(line)
+    assert.matches("\n *%d%.%d+ < HTTP/2 204\n", reset_and_succeed(line .. " 2>&1"))
+  end)
+
+  way("autopilot-sync sync --dry-run", function(line)
+    assert.matches("\nBecause       a sync is possible\n", "\n" .. reset_and_succeed(line))
   end)
 
   --- Runs a line that starts a service of its own, reads what it prints into the environment as the README does,
@@ -261,7 +269,7 @@ describe("the documentation's lines for a shell", function()
   way(". ./environment.sh", emulate_and_sync)
 
   way(
-    "autopilot-sync emulate --cooldown 30 --fault throttle,on=sync,retry_after=3 >environment.sh &",
+    "autopilot-sync emulate --cooldown 30s --fault throttle,on=sync,retry_after=3 >environment.sh &",
     function(line)
       local code, output = with_emulate(line, "autopilot-sync sync --attempts 1")
       assert.equal(4, code, output)

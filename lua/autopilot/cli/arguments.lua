@@ -5,11 +5,14 @@
 
 local argparse = require "argparse"
 local commands = require "autopilot.cli.commands"
+local lazy = require "autopilot.base.lazy"
 local merged = require "autopilot.base.merged"
 local mistake = require "autopilot.base.option_mistake"
 local options = require "autopilot.cli.options"
 local outcome = require "autopilot.sync.outcome"
 local version = require "autopilot.version"
+
+local core = lazy "autopilot.core"
 
 local arguments = {}
 
@@ -55,6 +58,7 @@ local function add_common(parser, found)
   end
   add_flag("json", "Print each report as one line of JSON, and nothing else, on standard output.")
   add_flag("quiet", "Print failures only, on standard error.")
+  add_flag("verbose", "Tell on standard error what is sent, answered and waited for, and when.")
   parser:add_help {
     name = "--help -h",
     description = "Show this help.",
@@ -106,7 +110,17 @@ local function mistake_of(message, root, current)
   return (mistake.name("", wrong, known):gsub("^unknown option", "unknown " .. kind))
 end
 
-local function new_parser(found)
+-- What a value such as `DURATION` may be, in the help of each command that has one.
+local durations = "A DURATION is a number of seconds, or has a unit: 90s, 10m, 2h, 1d.\n\n"
+
+--- What `--version` prints: what a report of a fault has to name.
+local function version_text()
+  local info = core.info()
+  local lua = _G.jit and _G.jit.version or _VERSION
+  return ("%s %s\nlibcurl %s, %s, %s"):format(program, version, info.libcurl, info.ssl, lua)
+end
+
+local function new_parser(found, for_completion)
   local root = argparse(program, description, options.environment .. "\n\n" .. exit_code_help())
   root:help_max_width(90):help_description_margin(27):command_target "command"
   root.error = function(current, message)
@@ -114,18 +128,25 @@ local function new_parser(found)
   end
   add_common(root, found)
   root:flag("--version", "Show the version."):action(function()
-    error({ text = program .. " " .. version }, 0)
+    error({ text = version_text() }, 0)
   end)
   for _, command in ipairs(commands) do
     local parser = root:command(command.name, command.description):summary(command.summary)
-    parser:epilog("Example:\n   " .. program .. " " .. command.example)
-    options.declare(parser, command.options)
+    local units = command.options:find "DURATION" and durations or ""
+    parser:epilog(units .. "Example:\n   " .. program .. " " .. command.example)
+    options.declare(parser, command.options, for_completion)
     if command.declare then
       command.declare(parser)
     end
     add_common(parser, found)
   end
   return root
+end
+
+--- The completion script for a shell: `bash`, `zsh` or `fish`.
+local function completion_script(shell)
+  local parser = new_parser({}, true)
+  return parser["get_" .. shell .. "_complete"](parser)
 end
 
 --- Joins a value that begins with a minus to its option (`--since=-10m`): else argparse takes the value for an
@@ -148,7 +169,7 @@ end
 ---@return autopilot.cli.Command command
 ---@return table<string, any> options
 function arguments.parse(args)
-  local found = {}
+  local found = { completion_script = completion_script }
   local options_given = new_parser(found):parse(join_signed(args))
   return by_name[options_given.command], merged(options_given, found)
 end

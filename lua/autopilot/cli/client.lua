@@ -2,11 +2,14 @@
 --
 -- `given` are the options of the command.
 
+local lazy = require "autopilot.base.lazy"
 local merged = require "autopilot.base.merged"
 local outcome = require "autopilot.sync.outcome"
 local progress = require "autopilot.cli.progress"
 local refuse = require("autopilot.cli.options").refuse
 local sign_in = require "autopilot.cli.sign_in"
+
+local dry_run = lazy "autopilot.cli.dry_run"
 
 local client = {}
 
@@ -29,28 +32,50 @@ local failures = {
   state_error = "the state cannot be used now: ",
 }
 
---- Says, the first time, that a store or a state has failed, and why. For the option `on_event`.
-function client.complain_of(event, context)
+--- An event as a line for `--verbose`.
+local function words_of(event, has_several)
+  local line, fields = event.text, {}
+  for name, value in pairs(event) do
+    local shown = type(value) == "number" and ("%.4g"):format(value) or tostring(value)
+    local is_detail = name ~= "type" and name ~= "tenant"
+    fields[#fields + 1] = is_detail and ("%s %s"):format(name, shown) or nil
+  end
+  table.sort(fields)
+  line = line or ("* %s: %s"):format(event.type, table.concat(fields, ", "))
+  return has_several and event.tenant and event.tenant .. " " .. line or line
+end
+
+--- Tells the user of an event: of a failed store or state, the first time; with `--verbose`, of every event. For the
+-- option `on_event`.
+function client.tell(event, context)
   local failure = failures[event.type]
   if failure and not context.complained_of[event.type] then
     context.complained_of[event.type] = true
     context.output:complain(failure .. event.message)
+  end
+  if context.is_verbose then
+    context:note(words_of(event, context.has_several))
   end
 end
 
 --- The options of a client, but for its token, as the command line and the environment give them.
 ---@return autopilot.ClientOptions
 function client.describe(given, context)
-  local ca_file, timeout, attempts = context:find(given, "ca_file"), given.timeout, given.attempts
+  local timeout, attempts, proxy = given.timeout, given.attempts, given.proxy
   return {
     tenant = context:find(given, "tenant"),
     base_url = context:find(given, "base_url"),
-    http = ca_file and { ca_file = ca_file },
+    http = {
+      ca_file = context:find(given, "ca_file"),
+      proxy = proxy == "none" and "" or proxy,
+    },
     store = store_of(given, context),
     on_event = function(event)
-      client.complain_of(event, context)
+      client.tell(event, context)
     end,
+    trace = given.verbose,
     cloud = given.cloud,
+    cooldown = given.cooldown,
     timeout = timeout and { total = timeout, connect = math.min(10, timeout) },
     retry = attempts and require("autopilot.retry").policy { attempts = attempts },
     transport = context.transport,
@@ -103,20 +128,25 @@ function client.run(command, given, context)
   local arguments = command.arguments(given, context)
   local shown = command.name ~= "status" and progress.of_waiting(context, given) or {}
   local function on_event(event)
-    client.complain_of(event, context)
-    if event.type == "attempt" and command.asks_for_sync then
+    client.tell(event, context)
+    if event.type == "attempt" and command.asks_for_sync and not given.dry_run then
       context.if_interrupted = "the request for a sync may have been sent"
     end
   end
   local opened = client.open(given, context, { sleep = shown.sleep, on_event = on_event })
-  arguments.on_progress = shown.on_progress
-  local report, failure = opened[command.name](opened, arguments)
-  report = report or failure
-  if command.complete then
-    command.complete(report, opened)
+  local report, lines_of
+  if given.dry_run then
+    report, lines_of = dry_run.of(opened, command.name, arguments), dry_run.lines
+  else
+    arguments.on_progress = shown.on_progress
+    local answer, failure = opened[command.name](opened, arguments)
+    report, lines_of = answer or failure, command.lines
+    if command.complete then
+      command.complete(report, opened)
+    end
   end
   opened:close()
-  return client.finish(report, given, context, command.lines)
+  return client.finish(report, given, context, lines_of)
 end
 
 return client

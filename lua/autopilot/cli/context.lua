@@ -4,6 +4,7 @@
 local Output = require "autopilot.cli.output"
 local core = require "autopilot.core"
 local merged = require "autopilot.base.merged"
+local redact = require "autopilot.base.redact"
 local variables = require("autopilot.cli.options").variables
 
 ---@class autopilot.cli.Context
@@ -17,6 +18,9 @@ local variables = require("autopilot.cli.options").variables
 ---@field was_interrupted fun(): boolean, boolean whether a signal came, and whether it was SIGTERM
 ---@field secrets table<string, string> what must not be printed; key and value are the same
 ---@field at_end fun()[] called when the command has ended, also after an error
+---@field is_verbose boolean? whether `--verbose` was given
+---@field has_several boolean? whether the command is for several tenants
+---@field noted_at number? when the first line was noted, on the clock
 ---@field complained_of table<string, true> events of which the user was told
 ---@field if_interrupted string? what is uncertain after an interrupt, in words for the user
 local Context = {}
@@ -67,6 +71,13 @@ function Context:hide(secret)
   if secret then
     self.secrets[secret] = secret -- many tenants may share one
   end
+end
+
+--- Tells what happens, with `--verbose`: prints a line on standard error, with the seconds since the first.
+function Context:note(line)
+  local clock = self.clock()
+  self.noted_at = self.noted_at or clock
+  self.output:warn(("%8.3f %s"):format(clock - self.noted_at, redact.text(line, self.secrets)))
 end
 
 --- The text of standard input, which can be read only once but may be needed for several tenants; `most` bytes, the

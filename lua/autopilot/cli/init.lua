@@ -66,6 +66,7 @@ function cli.main(args, world)
   local context = Context.new(world)
   local done, result = xpcall(function()
     local command, options = arguments.parse(args)
+    context.is_verbose = options.verbose
     if command.run then
       return command.run(options, context)
     end

@@ -2,10 +2,12 @@
 --
 -- A command describes its options in a text, in the words of its help:
 --
+--     Waiting:
 --     --since TIME: A sync counts if it was triggered at this time
 --       or later.
 --     --no-wait: Do not wait for anything.
 --
+-- A line such as the first gives the options below it a heading in the help; without one that is `Options`.
 -- How a value is read follows from the name of the option, else from the word for its value.
 
 local mistake = require "autopilot.base.option_mistake"
@@ -75,17 +77,14 @@ local function converter(must, read, is_secret)
   end
 end
 
-local function read_seconds(given)
-  -- Decimal digits only: tonumber would also take 0x10, 1e3 and, in LuaJIT, inf and nan.
-  local is_decimal = given:match "^%d+%.?%d*$" or given:match "^%.%d+$"
-  local seconds = is_decimal and tonumber(given)
+local duration_or_zero = converter("be a duration, 0 or more, such as 90s or 10m", function(given)
+  local seconds = text.read_duration(given)
+  return seconds and seconds <= most_seconds and seconds or nil
+end)
+
+local duration = converter("be a duration above 0, such as 90s or 10m", function(given)
+  local seconds = text.read_duration(given)
   return seconds and seconds > 0 and seconds <= most_seconds and seconds or nil
-end
-
-local seconds = converter("be a number of seconds above 0", read_seconds)
-
-local seconds_or_zero = converter("be a number of seconds, 0 or more", function(given)
-  return given:match "^0+%.?0*$" and 0 or read_seconds(given)
 end)
 
 --- A time. It stays a text, because a time ago counts from when the command runs.
@@ -97,7 +96,7 @@ local any_text = converter("not be empty", function(given)
   return given ~= "" and given or nil
 end)
 
---- A file, or the address of a database. Other users of the machine can read arguments.
+--- A file, or the address of a database or proxy. Other users of the machine can read arguments.
 local place = converter(
   "not be empty, nor contain a password: see the environment variables",
   function(given)
@@ -113,6 +112,9 @@ local function count_to(most)
   end)
 end
 
+-- The words that an option accepts, by what makes its converter.
+local words_of = {}
+
 --- Makes converters that accept one of a few words, given with blanks between them.
 ---@return fun(name: string): fun(given: string): string?, string?
 function options.one_of(words)
@@ -120,22 +122,25 @@ function options.one_of(words)
   for word in words:gmatch "%S+" do
     known[word], sorted[#sorted + 1] = word, word
   end
-  return converter("be one of " .. words:gsub(" ", ", "), function(given)
+  local convert = converter("be one of " .. words:gsub(" ", ", "), function(given)
     local meant = not known[given] and mistake.nearest(given, sorted)
     return known[given], meant and (": did you mean '%s'?"):format(meant)
   end)
+  words_of[convert] = sorted
+  return convert
 end
 
 -- By the name of an option, else by the word for its value. Others accept any text.
 local converters = {
-  SECONDS = seconds,
-  ["--max-age"] = seconds_or_zero,
-  ["--resume-within"] = seconds_or_zero,
-  ["--cooldown"] = seconds_or_zero,
-  ["--duration"] = seconds_or_zero,
+  DURATION = duration,
+  ["--max-age"] = duration_or_zero,
+  ["--resume-within"] = duration_or_zero,
+  ["--cooldown"] = duration_or_zero,
+  ["--duration"] = duration_or_zero,
   TIME = options.time,
   STORE = place,
   ["--state"] = place,
+  ["--proxy"] = place,
   NUMBER = count_to(999999),
   ["--concurrency"] = count_to(10000),
   PORT = count_to(65535),
@@ -148,22 +153,51 @@ local converters = {
   PLATFORM = options.one_of "imds app_service",
 }
 
---- Adds the options that a text describes to argparse's parser of a command.
-function options.declare(parser, described)
+--- Reads the option `--since`; refuses one that cannot be waited for.
+---@param typed string a time; one ago counts back from `from`
+---@param from number Unix seconds
+---@param now number Unix seconds
+---@return number since Unix seconds
+function options.since(typed, from, now)
+  local since, complaint = text.read_since(typed, from, now)
+  if complaint then
+    options.refuse("option '--since' " .. complaint)
+  end
+  return since
+end
+
+--- Adds the options that a text describes to argparse's parser of a command. With `for_completion` they are not for
+-- parsing: then argparse knows the words that they accept.
+function options.declare(parser, described, for_completion)
   local joined = described:gsub("\n  %*", "\1*"):gsub("\n  ", " ")
-  for name, metavariable, help in joined:gmatch "(%-%-%S+) ?(%u*): ([^\n]+)" do
-    help = help:gsub("\1", "\n")
-    if metavariable == "" then
-      parser:flag(name, help)
-    else
-      local convert = converters[name] or converters[metavariable] or any_text
-      parser:option(name, help):argname(metavariable):convert(convert(name))
+  local titles, groups, title = {}, {}, "Options"
+  for line in joined:gmatch "[^\n]+" do
+    local name, metavariable, help = line:match "^(%-%-%S+) ?(%u*): (.+)$"
+    title = not name and line:match "^(.*):$" or title
+    if name then
+      local element = metavariable == "" and parser:flag(name) or parser:option(name)
+      element:description((help:gsub("\1", "\n")))
+      if metavariable ~= "" then
+        local convert = converters[name] or converters[metavariable] or any_text
+        element:argname(metavariable):convert(convert(name))
+        if for_completion and words_of[convert] then
+          element:choices(words_of[convert])
+        end
+      end
+      if not groups[title] then
+        groups[title], titles[#titles + 1] = {}, title
+      end
+      table.insert(groups[title], element)
     end
+  end
+  for _, heading in ipairs(titles) do
+    parser:group(heading, (table.unpack or unpack)(groups[heading])) -- luacheck: compat
   end
 end
 
 --- The options of a command that talks to the service: how to sign in, and how to reach it.
 options.service = [[
+Signing in:
 --auth WAY: How to sign in. Without it: as a file option implies, else with the token in
   AUTOPILOT_TOKEN, else env.
   * secret: with the application's secret
@@ -196,21 +230,26 @@ options.service = [[
   AZURESUBSCRIPTION_SERVICE_CONNECTION_ID.
 --allow-world-readable: Accept a file with a secret or private key that every user of this machine
   can read. Without it, such a file is refused.
+The service:
 --cloud CLOUD: Microsoft cloud of the tenant: global (default), us_gov, us_gov_dod or china.
 --base-url URL: Address of Microsoft Graph, or of a service that stands in for it, without a path.
   Default: AUTOPILOT_BASE_URL, else the address of the cloud.
 --ca-file FILE: PEM file with the certificate authorities to trust, instead of those of this
   machine. Default: AUTOPILOT_CA_FILE.
+--proxy URL: Proxy to use, such as http://proxy.example:3128, or none. Default: as HTTPS_PROXY and
+  NO_PROXY say. A proxy that wants a password goes there.
 --store STORE: Where processes or machines share what is known of tenants, so that one of them asks
   at a time: an SQLite file, redis[s]://… or postgresql://… without a password. Default:
   AUTOPILOT_STORE, else nothing is shared.
---timeout SECONDS: Time that one request may take, in seconds. Default: 60.
+--cooldown DURATION: How long the service refuses another sync of a tenant. Default: 10m.
+--timeout DURATION: How long one request may take. Default: 60.
 --attempts NUMBER: How often a request is sent at most, if it fails for a passing reason.
   Default: 4.
 ]]
 
 --- The options of a command for one tenant.
 options.one_tenant = [[
+The tenant:
 --tenant ID: The tenant, by its id (a GUID) or one of its domains. A token of a tenant with another
   id is not sent. Default: AZURE_TENANT_ID.
 ]] .. options.service

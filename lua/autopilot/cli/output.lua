@@ -81,7 +81,7 @@ end
 function Output:report(report, options, describe)
   if options.json then
     self:json(report)
-  elseif not report.ok then
+  elseif not report.ok and (options.quiet or not report.dry_run) then
     self:warn(tostring(report))
     if report.hint then
       self:warn(report.hint)

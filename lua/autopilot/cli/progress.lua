@@ -55,6 +55,14 @@ end
 --- Shows the progress of a client that waits for a sync: its `sleep` draws the line again each second.
 ---@return { on_progress: fun(latest: autopilot.Progress)?, sleep: fun(seconds: number)? } for the client; empty where nothing is drawn
 function progress.of_waiting(context, options)
+  if context.is_verbose then -- lines of their own instead
+    return {
+      on_progress = function(news)
+        local line = waiting_line(news, 0, math.huge)
+        context:note(("* wait: %s, next read in %.3g s"):format(line, news.next_read))
+      end,
+    }
+  end
   local latest, reported_at
   local clock, shown = context.clock, {}
   local draw = progress.drawer(context, options, function(width)

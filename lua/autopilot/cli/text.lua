@@ -14,6 +14,16 @@ text.time_forms = "Unix seconds, a time like 2026-07-23T11:23:15Z, now or -10m"
 
 text.time, text.duration = dates.show, dates.duration
 
+--- Reads a duration as seconds: a decimal number, perhaps with a unit (`90`, `1.5h`). Nil for anything else.
+function text.read_duration(typed)
+  local number, unit = typed:match "^([%d.]+)(%l?)$"
+  local factor = unit == "" and 1 or unit_seconds[unit]
+  -- tonumber alone would also take 0x10, 1e3 and, in LuaJIT, inf and nan.
+  local is_decimal = factor and #number <= 20 and number:match "^%d*%.?%d*$"
+  local count = is_decimal and tonumber(number)
+  return count and count * factor or nil
+end
+
 --- Reads a time as Unix seconds: a number, ISO 8601 with an offset, `now`, or a time ago (`-10m`). Nil for anything
 -- else.
 function text.read_time(typed, now)
@@ -22,9 +32,10 @@ function text.read_time(typed, now)
   elseif typed:match "^%d+$" or typed:match "^%d+%.%d+$" then
     return #typed <= 20 and tonumber(typed) or nil
   end
-  local count, unit = typed:match "^%-(%d+)([smhd])$"
-  if count then
-    return #count <= 9 and now - tonumber(count) * unit_seconds[unit] or nil
+  local ago = typed:match "^%-(.*%l)$"
+  if ago then
+    local seconds = text.read_duration(ago)
+    return seconds and now - seconds
   end
   return dates.read_timestamp(typed)
 end

@@ -28,6 +28,7 @@ local client_options = {}
 ---@field now (fun(): number)? Unix seconds
 ---@field random (fun(): number)? in [0, 1)
 ---@field on_event fun(event: table)? an error in it never changes a result
+---@field trace boolean? `on_event` gets each request and its answer in lines, too; default false
 
 local name = "autopilot.client"
 local longest_tenant = 255 -- bytes; a domain has at most 253
@@ -104,6 +105,7 @@ local rules = {
   now = { type = "function", default = core.now },
   random = { type = "function", default = core.random },
   on_event = { type = "function" },
+  trace = { type = "boolean", default = false },
 }
 
 --- Why options that are right one by one cannot be used together; nil: they can.

@@ -16,7 +16,7 @@ local resource = "/deviceManagement/windowsAutopilotSettings"
 local needed_later = "base.claims base.dates base.interrupt base.merged base.option_mistake "
   .. "base.protected_call base.redact base.sentence "
   .. "graph.answer graph.error graph.error_forms graph.hint graph.loose_json graph.misfit "
-  .. "graph.token_provider "
+  .. "graph.token_provider graph.trace "
   .. "retry retry.policy retry.run "
   .. "sync.call sync.ensure sync.outcome sync.record sync.recover sync.report sync.status "
   .. "sync.sync sync.wait"
@@ -81,6 +81,9 @@ function service.new(given, make_transport, level)
   local url = ("%s/%s%s"):format(base_url, checked.api_version, resource)
   self.record_url = url
   read_ahead(needed_later)
+  if checked.trace then
+    require "autopilot.transport.foreign" -- with which it makes a request from a prepared one
+  end
   self.sync_request = Request.new(self, "POST", url .. "/sync", 204)
   self.status_request = Request.new(self, "GET", url, 200)
   return self, token, tenant

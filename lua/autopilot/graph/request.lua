@@ -10,6 +10,7 @@ local lazy = require "autopilot.base.lazy"
 
 local answers = lazy "autopilot.graph.answer"
 local foreign = lazy "autopilot.transport.foreign"
+local trace = lazy "autopilot.graph.trace"
 
 local longest_id = 200 -- characters
 
@@ -55,6 +56,7 @@ function Request.new(client, method, url, success, inspect)
     is_sync = method == "POST", -- needs the permission to ask for a sync, not only to read
     success = success,
     inspect = inspect,
+    template = template,
     send = is_ours and transport:prepare(template)
       or foreign.prepare(transport, template, client.options.http.user_agent),
   }, Request)
@@ -140,17 +142,22 @@ local function send(self, client, given, token)
   if token and client.secrets[1] ~= token then
     client:hide(token)
   end
-  local at = options.clock() -- an observer's time is not the answer's travel
-  client.under_way = client.under_way + 1
-  local response, failure, complaint = self.send {
+  local attempt = {
     connect = connect,
     total = total,
     token = token,
     client_request_id = id,
     retry_attempt = retry_attempt,
   }
+  local ended = options.trace and trace.begin(client, foreign.request_of(self.template, attempt))
+  local at = options.clock() -- an observer's time is not the answer's travel
+  client.under_way = client.under_way + 1
+  local response, failure, complaint = self.send(attempt)
   local received_at = options.clock()
   local elapsed = received_at - at
+  if ended and not complaint then
+    ended(response, failure)
+  end
   client.under_way = client.under_way - 1
   if complaint then
     return { outcome = "unexpected", mistake = "the transport " .. complaint }

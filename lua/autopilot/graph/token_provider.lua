@@ -1,15 +1,18 @@
 --- Asks a client's token provider.
 
-local answers = require("autopilot.base.lazy") "autopilot.graph.answer"
+local lazy = require "autopilot.base.lazy"
 local merged = require "autopilot.base.merged"
 local protected_call = require "autopilot.base.protected_call"
 
+local answers = lazy "autopilot.graph.answer"
+local trace = lazy "autopilot.graph.trace"
+
 local provider = {}
 
---- Returns the client's transport and sleep, limited so that neither lasts beyond the deadline; and the
+--- Returns the transport and sleep, limited so that neither lasts beyond the deadline; and the
 -- deadline, which is given on the client's clock, as Unix time.
-local function until_deadline(client, deadline)
-  local options, transport = client.options, client.transport
+local function until_deadline(client, transport, deadline)
+  local options = client.options
   local function remaining()
     return math.max(0, deadline - options.clock())
   end
@@ -41,9 +44,12 @@ end
 ---@return boolean? is_vouched the provider has said that the token has some time left
 function provider.ask(client, given, refused)
   local options, transport = client.options, client.transport
+  if options.trace then
+    transport = trace.wrap(client, transport)
+  end
   local sleep, give_up_at = options.sleep, nil
   if given.deadline then
-    transport, sleep, give_up_at = until_deadline(client, given.deadline)
+    transport, sleep, give_up_at = until_deadline(client, transport, given.deadline)
   end
   local ok, token, message, details = protected_call(client.token_provider, {
     tenant = client.tenant or nil,

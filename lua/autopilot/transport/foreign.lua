@@ -59,7 +59,7 @@ local function completed(response)
 end
 
 --- The whole request of one attempt.
-local function request_of(template, attempt)
+function foreign.request_of(template, attempt)
   local number = attempt.retry_attempt
   local headers = merged(template.headers, {
     ["Authorization"] = attempt.token and "Bearer " .. attempt.token,
@@ -83,7 +83,7 @@ end
 function foreign.prepare(transport, template, user_agent)
   template.headers["User-Agent"] = user_agent
   return function(attempt)
-    local response, network = transport(request_of(template, attempt))
+    local response, network = transport(foreign.request_of(template, attempt))
     local complaint = complaint_about(response, network)
     if complaint then
       return nil, nil, complaint

@@ -15,7 +15,7 @@ local function is_gone_soon(folder)
     tries=0
     while [ -e "$1/$2$3" ] || ps -A -o args= | grep -q "[$2]$3"; do
       tries=$((tries + 1))
-      [ $tries -lt 3000 ] || exit
+      [ $tries -lt 500 ] || exit
       sleep 0.02
     done
     echo gone
@@ -54,16 +54,10 @@ describe("the end of the emulated service", function()
     service.stop()
   end)
 
-  --- The processes that must be gone: nginx, the supervisor that has started it, and the supervisor's other
-  -- child, the watcher.
+  --- The processes that must be gone: nginx, and the supervisor that has started it.
   local own_processes = [[
     nginx=$(cat "$1/nginx.pid")
-    supervisor=$(ps -o ppid= -p "$nginx" | tr -d " ")
-    children=$(ps -A -o pid=,ppid= | awk -v p="$supervisor" '$2 == p { print $1 }')
-    for child in $children; do
-      [ "$child" = "$nginx" ] || watcher=$child
-    done
-    echo $nginx $supervisor $watcher
+    echo "$nginx" $(ps -o ppid= -p "$nginx")
   ]]
 
   local function are_gone_soon(processes)
@@ -84,17 +78,15 @@ describe("the end of the emulated service", function()
 
   local kills = {
     ["nginx"] = "kill -KILL $nginx",
-    ["the supervisor, and stop"] = "kill -KILL $supervisor",
-    ["the supervisor and nginx at once, and stop"] = "kill -KILL $supervisor $nginx",
-    ["the watcher, and stop"] = "kill -KILL $watcher",
-    ["all but nginx, and stop"] = "kill -KILL $supervisor $watcher",
+    ["the supervisor"] = "kill -KILL $supervisor",
+    ["both at once, and stop"] = "kill -KILL $supervisor $nginx",
   }
   for what, kill in pairs(kills) do
     it("leaves nothing behind after SIGKILL of " .. what, function()
       local service = emulated_service.start()
       local processes = shell.read(own_processes, service.folder)
-      assert.equal(3, select(2, processes:gsub("%d+", "")))
-      shell.read("read -r nginx supervisor watcher <<end\n$1\nend\n" .. kill, processes)
+      assert.equal(2, select(2, processes:gsub("%d+", "")))
+      shell.read("read -r nginx supervisor <<end\n$1\nend\n" .. kill, processes)
       if what:find "stop" then
         service.stop()
       end
@@ -104,16 +96,18 @@ describe("the end of the emulated service", function()
     end)
   end
 
-  it("comes with the end of this process though the supervisor was killed", function()
+  it("has no third process", function()
     local service = emulated_service.start()
-    local processes = shell.read(own_processes, service.folder)
-    shell.read([[kill -KILL "$(echo "$1" | cut -d ' ' -f 2)"]], processes)
-    local folder = service.folder
-    service = nil -- luacheck: ignore
-    collectgarbage()
-    collectgarbage()
-    assert.is_true(is_gone_soon(folder))
-    assert.is_true(are_gone_soon(processes))
+    local children = shell.read(
+      [[
+      supervisor=$(ps -o ppid= -p "$(cat "$1/nginx.pid")" | tr -d " ")
+      ps -A -o pid=,ppid= | awk -v p="$supervisor" '$2 == p { print $1 }'
+      cat "$1/nginx.pid"
+    ]],
+      service.folder
+    )
+    service.stop()
+    assert.matches("^(%d+)\n%1\n$", children)
   end)
 
   it("comes with the last reference to it", function()

@@ -5,7 +5,7 @@ local options = require "autopilot.cli.options"
 ---@type autopilot.cli.Command
 local emulate = {
   name = "emulate",
-  example = "emulate --cooldown 30 >environment.sh &",
+  example = "emulate --cooldown 30s >environment.sh &",
   summary = "Run an emulated service on this machine.",
   description = "Runs a service on loopback that behaves as Microsoft Graph does, over TLS, with "
     .. "an account of its own, and prints how to reach it as lines for a shell. It ends on a "
@@ -13,8 +13,8 @@ local emulate = {
     .. "account can always sign in with its secret; options add other ways.",
   options = [[
 --port PORT: Port to listen on. Default: a free one.
---cooldown SECONDS: Time that must pass between two syncs. Default: 600.
---duration SECONDS: How long a sync takes to complete. Default: 0.5.
+--cooldown DURATION: Time that must pass between two syncs. Default: 10m.
+--duration DURATION: How long a sync takes to complete. Default: 0.5.
 --http-version VERSION: Newest version of HTTP to speak: 1.1 or 2 (default).
 --public: People may sign in to the account with a code (device code).
 --identity PLATFORM: The account is this machine's managed identity: imds or app_service.

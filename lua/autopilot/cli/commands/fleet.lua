@@ -19,18 +19,18 @@ local fleet = {
 --column NAME: The column that has the tenant, where its name is not one of the usual ones.
 --operation NAME: What to do for each tenant: sync (default), ensure, status or wait.
 --concurrency NUMBER: How many requests may be under way at a time. Default: 64.
---spread SECONDS: Begin with the tenants evenly over this many seconds, instead of at once.
---deadline SECONDS: Stop after this many seconds. Tenants that were not begun with by then are
+--spread DURATION: Begin with the tenants evenly over this time, instead of at once.
+--deadline DURATION: Stop after this long. Tenants that were not begun with by then are
   reported as cancelled.
 --since TIME: With --operation ensure or wait, as for these commands. A tenant's own field since
   comes before it. Default for ensure: when the run began.
---max-age SECONDS: With --operation ensure: accept a sync that was triggered at most this many
-  seconds ago, instead of --since.
+--max-age DURATION: With --operation ensure: accept a sync that was triggered at most this long ago,
+  instead of --since.
 --state FILE: Remember in this file (SQLite) which tenants are done. After a run that did not come
   to its end, the same command goes on with the others. With postgresql://… in place of a file, the
   same command on several machines divides the tenants among them.
---resume-within SECONDS: Go on with an earlier run of the --state file only if that began at most
-  this many seconds ago; 0 begins anew. Default: 43200.
+--resume-within DURATION: Go on with an earlier run of the --state file only if that began at most
+  this long ago; 0 begins anew. Default: 12h.
 ]] .. options.service,
 }
 

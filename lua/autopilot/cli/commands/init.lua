@@ -14,6 +14,7 @@
 ---@field complete (fun(report: autopilot.Report, client: autopilot.Client))? adds to the report before the client is closed
 ---@field lines (fun(report: autopilot.Report): string[])? a good report as lines; default: its own line
 
+local completion = require "autopilot.cli.commands.completion"
 local doctor = require "autopilot.cli.commands.doctor"
 local emulate = require "autopilot.cli.commands.emulate"
 local fleet = require "autopilot.cli.commands.fleet"
@@ -22,4 +23,14 @@ local sync = require "autopilot.cli.commands.sync"
 local token = require "autopilot.cli.commands.token"
 
 ---@type autopilot.cli.Command[]
-return { sync.sync, status, sync.wait, sync.ensure, fleet, token, doctor, emulate }
+return {
+  sync.sync,
+  status,
+  sync.wait,
+  sync.ensure,
+  fleet,
+  token,
+  doctor,
+  emulate,
+  completion,
+}

@@ -11,9 +11,9 @@ local status = {
     .. "accepts another one now. Changes nothing.",
   example = "status --tenant contoso.example --client-id ID \\\n"
     .. "      --client-secret-file secret.txt",
-  options = options.one_tenant .. [[
---deadline SECONDS: Stop after this many seconds, retries and pauses included.
-]],
+  options = [[
+--deadline DURATION: Stop after this long, retries and pauses included.
+]] .. options.one_tenant,
 }
 
 --- A stamp and its age, both by the service's clock. A stamp that is ahead of the clock has no age.

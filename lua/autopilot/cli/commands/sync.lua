@@ -1,24 +1,23 @@
 --- `autopilot-sync sync`, `wait` and `ensure`: ask for a sync, wait for one, or do either as needed.
 
 local options = require "autopilot.cli.options"
-local text = require "autopilot.cli.text"
 
 --- The options of a command that waits. `%s` is what `--since` is by default.
 local waiting_options = [[
 --since TIME: A sync counts if it was triggered at this time or later. Unix seconds, ISO 8601 with
   an offset (2026-07-23T11:23:15Z), now, or a time ago (-90s, -10m, -2h, -1d). Default: %s.
---deadline SECONDS: Give up after this many seconds (exit code 8). Default: 3600.
+--deadline DURATION: Give up after this long (exit code 8). Default: 1h.
+]]
+
+local dry_run_option = [[
+--dry-run: Send nothing but a read of the record: show what would be sent, and why. Ends in the
+  exit code that is to be expected.
 ]]
 
 --- The arguments of the client's method that these options give.
 local function waiting_arguments(given, context)
-  local now, since, complaint = context.now(), nil, nil
-  if given.since then
-    since, complaint = text.read_since(given.since, now, now)
-  end
-  if complaint then
-    options.refuse("option '--since' " .. complaint)
-  end
+  local now = context.now()
+  local since = given.since and options.since(given.since, now, now)
   return { since = since, timeout = given.deadline }
 end
 
@@ -31,10 +30,10 @@ local sync = {
     .. "tenant, and refuses others in that time (exit code 4).",
   example = "sync --tenant contoso.example --client-id ID \\\n"
     .. "      --client-secret-file secret.txt --wait",
-  options = options.one_tenant .. [[
---deadline SECONDS: Stop after this many seconds, retries and pauses included.
+  options = [[
 --wait: Wait until the sync has completed, an hour at most or as --deadline says.
-]],
+--deadline DURATION: Stop after this long, retries and pauses included.
+]] .. dry_run_option .. options.one_tenant,
   asks_for_sync = true,
 }
 
@@ -59,7 +58,7 @@ local wait = {
   summary = "Wait until a sync has completed.",
   description = "Waits until a sync, by any client, has completed. Does not ask for one.",
   example = "wait --since -10m --deadline 600 --auth managed",
-  options = options.one_tenant .. waiting_options:format "the last sync that was triggered",
+  options = waiting_options:format "the last sync that was triggered" .. options.one_tenant,
   arguments = waiting_arguments,
 }
 
@@ -72,14 +71,14 @@ local ensure = {
     .. "not asked for again, but awaited. Otherwise the command waits until Intune accepts a sync, "
     .. "asks for it, and waits until it has completed.",
   example = "ensure --since 2026-07-23T11:23:15Z --auth managed",
-  options = options.one_tenant
-    .. waiting_options:format "now"
+  options = waiting_options:format "now"
     .. [[
---max-age SECONDS: Accept a sync that was triggered at most this many seconds ago, instead of
-  --since.
+--max-age DURATION: Accept a sync that was triggered at most this long ago, instead of --since.
 --no-wait: Do not wait for anything: ask for a sync if Intune accepts one now, and report what came
   of it, or when to try again.
-]],
+]]
+    .. dry_run_option
+    .. options.one_tenant,
   asks_for_sync = true,
 }
 

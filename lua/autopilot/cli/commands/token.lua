@@ -18,10 +18,10 @@ local token = {
   description = "Signs in as the other commands do, and shows audience, tenant, application, "
     .. "permissions and expiry of the token. Sends nothing to the service. Ends in 5 where "
     .. "the token surely does not permit a sync.",
-  options = options.one_tenant .. [[
+  options = [[
 --inspect: Show what the token says of itself; this is the default.
 --print: Print the token itself, which is a secret.
-]],
+]] .. options.one_tenant,
 }
 
 --- Signs in, and tries again as the client's policy says where the token endpoint fails. Returns the token, and a

@@ -99,7 +99,7 @@ function nginx.find(directory, search_path)
   return found
 end
 
--- One process serves: no worker is left behind when a master process is killed.
+-- One process serves, so that there is no master process to be killed.
 local configuration = [[
 daemon off;
 master_process off;
@@ -119,8 +119,9 @@ http {
 %s
   init_by_lua_block {
     package.path = %q .. package.path
-    require("autopilot.cli.emulate.service").start(%q)
+    require("autopilot.cli.emulate.service").start()
   }
+  init_worker_by_lua_block { require("autopilot.cli.emulate.service").watch(%q) }
   server {
     %s
     server_name localhost;
@@ -160,7 +161,7 @@ function nginx.configuration(found, folder, port, http2)
     table.concat(loads, "\n"),
     table.concat(folders, "\n"),
     ("%s/?.lua;%s/?/init.lua;"):format(found.lua_folder, found.lua_folder),
-    folder .. "/settings.json",
+    "rm -rf " .. shell.quote(folder),
     table.concat(listens, "\n    ")
   )
 end

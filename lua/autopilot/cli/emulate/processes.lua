@@ -1,88 +1,67 @@
---- The processes of the emulated service. They end, and its private folder is removed, whatever ends this process.
+--- The processes of the emulated service. When any one of them is killed, or this process ends, the others end and
+-- their private folder is removed.
 --
--- A shell, the supervisor, fills the folder, runs nginx, and removes the folder when nginx has ended. It reads its
--- script from a pipe whose other end only this process holds. Nothing secret is in the arguments of a process.
---
--- A second shell, the watcher, waits for the end of that pipe, ends nginx, and removes the folder if the supervisor
--- does not. Where there is `setsid`, it has a session of its own, so that it is not killed with the group of processes.
+-- A shell, the supervisor, fills the folder, runs nginx, and removes the folder when nginx has ended. nginx ends, and
+-- removes the folder, when the supervisor has ended, or when the pipe from this process to the supervisor has no
+-- writer left (`service.watch`). Both have a session of their own where there is `setsid`, so that they are not killed
+-- with the group of this process. Nothing secret is in the arguments of a process.
 
 local shell = require "autopilot.cli.emulate.shell"
 
 local processes = {}
 
-local watcher = [=[
-cd /
-read -r end <&3 # nothing is written: the pipe ends
-: >"$folder/ending"
-tries=0
-while [ -d "$folder" ]; do
-  tries=$((tries + 1))
-  # nginx can miss a signal while it starts. If it is gone, the supervisor may have been killed.
-  process=$(cat "$folder/nginx.process")
-  if [ $tries -gt 250 ] || ! kill "$process"; then
-    kill -9 "$process"
-    rm -rf "$folder"
-  fi
-  sleep 0.02
-done
-]=]
-
 local script = [=[
 main() {
-  trap '' HUP INT TERM # for the watcher as well
+  trap '' HUP INT TERM
   umask 077
   mkdir "$folder" && cd "$folder" || exit 1
   exec >supervisor.log 2>&1
-  setsid=$(command -v setsid)
-  folder=$folder $setsid sh -c "$watcher" &
-  watcher_process=$!
+  echo $$ >supervisor.pid
   ulimit -S -n "$(ulimit -H -n)" 2>/dev/null # a thousand connections are not many here
   connections=$(ulimit -n)
   [ "$connections" -le 4096 ] 2>/dev/null || connections=4096
   echo "worker_connections $connections;" >connections.conf
   write_files
   if "$openssl" req -x509 -config openssl.cnf -days 30 -sha256 -nodes -newkey ec \
-    -pkeyopt ec_paramgen_curve:P-256 -keyout server.key -out ca.pem 3<&-; then
-    (
-      trap - HUP INT TERM
-      exec "$nginx" -p "$folder/" -c "$folder/nginx.conf" 2>>error.log 3<&-
-    ) &
+    -pkeyopt ec_paramgen_curve:P-256 -keyout server.key -out ca.pem; then
+    "$nginx" -p "$folder/" -c "$folder/nginx.conf" <&3 2>>error.log &
     echo "$!" >nginx.process
-    wait "$!"
+    wait
   fi
-  [ -f ready ] || : >ended
-  # The parent reads why nginx did not start.
-  while [ ! -f ready ] && [ -d "$folder" ]; do sleep 0.02; done
-  [ -f ending ] || kill -9 "$watcher_process"
+  if [ ! -f told ]; then
+    if [ -f nginx.process ]; then
+      echo nginx && cat error.log
+    else
+      echo openssl && tail -n 1 supervisor.log
+    fi >failure
+    mv failure told
+    read -r end <&3 # the parent closes the pipe when it has read it
+  fi
   cd / && rm -rf "$folder"
-  wait
 }
 
 main 3<&0 </dev/null; exit # in one line: a shell may have read no further
 ]=]
 
--- Waits until nginx listens, which it does before it writes its process id. Prints `ready` then, else what has failed
--- and its log. Starting takes a fraction of a second, or longer on a busy machine.
+-- Waits until nginx tells that it listens, or the supervisor what has failed, and prints it. This takes a fraction of a
+-- second, or longer on a busy machine; and some seconds where a port is in use, which nginx tries several times.
 local await = [[
-umask 077
-exec 2>/dev/null
-tries=0 seen=
-until [ -s "$1/nginx.pid" ] && : >"$1/ready"; do
+tries=0
+until [ -s "$1/told" ] || [ $tries -gt 1500 ]; do
   tries=$((tries + 1))
-  # Without its folder everything has ended.
-  if [ -d "$1" ]; then seen=yes; elif [ -n "$seen" ] || [ $tries -gt 250 ]; then exit; fi
-  # nginx itself would try a port that is in use for some seconds more.
-  if [ -f "$1/ended" ] || grep -q 'bind() to' "$1/error.log" || [ $tries -gt 1500 ]; then
-    if cd "$1" && [ -f error.log ]; then
-      echo nginx && cat error.log
-    else
-      echo openssl && tail -n 1 supervisor.log
-    fi
-    exit
-  fi
   sleep 0.02
 done
-echo ready
+cat "$1/told" 2>/dev/null
+]]
+
+-- Ends nginx, which can miss a signal while it starts, and waits until the folder is gone. Another child of this process
+-- may hold the pipe, and the supervisor may have been killed.
+local finish = [[
+exec 2>/dev/null
+while [ -d "$1" ]; do
+  kill "$(cat "$1/nginx.process")" || rm -rf "$1"
+  sleep 0.02
+done
 ]]
 
 -- No line of a file can be this one: the files are configuration and JSON in one line.
@@ -95,7 +74,7 @@ local file_end = "end-of-file-of-the-emulated-service"
 ---@return string? failed `nginx` or `openssl`, where one of them has failed
 ---@return string? log what it says
 function processes.start(variables, files)
-  local parts = { "watcher=", shell.quote(watcher), "\n" }
+  local parts = {}
   for name, value in pairs(variables) do
     table.insert(parts, ("%s=%s\n"):format(name, shell.quote(value)))
   end
@@ -105,18 +84,14 @@ function processes.start(variables, files)
   end
   table.insert(parts, "}\n" .. script)
 
-  local pipe = assert(io.popen("unset LD_PRELOAD; exec sh", "w"))
+  local pipe = assert(io.popen("unset LD_PRELOAD; exec $(command -v setsid) sh", "w"))
   pipe:write(table.concat(parts))
   pipe:flush()
   local outcome, log = shell.read(await, variables.folder):match "^(%l+)\n(.-)\n*$"
   local function stop()
     if pipe then
-      -- The pipe's end is enough, unless some other child of this process holds it open as well.
-      local remove = 'while [ -d "$1" ]; do rm -rf "$1"; done'
-      local finish = 'exec 2>/dev/null; kill "$(cat "$1/nginx.process")"; [ -f "$1/ready" ] || '
-      shell.read(finish .. remove, variables.folder)
+      shell.read(finish, variables.folder)
       pipe:close()
-      shell.read(remove, variables.folder) -- the supervisor may have been killed
       pipe = nil
     end
   end

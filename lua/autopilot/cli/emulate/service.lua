@@ -25,13 +25,35 @@ local function reset()
   return {}
 end
 
---- Makes the emulator. Called once, when nginx starts.
----@param settings_file string path of a JSON file with the emulator's options
-function service.start(settings_file)
-  local file = assert(io.open(settings_file, "rb"))
+--- Makes the emulator. Called when nginx starts, in the private folder.
+function service.start()
+  local file = assert(io.open("settings.json", "rb"))
   settings = assert(json.decode(file:read "*a"))
   file:close()
   reset()
+end
+
+--- Tells that nginx listens. From then on: removes the private folder and ends nginx when the supervisor, which is the
+-- parent of this process, or the command has ended. Only the command holds the other end of standard input, a pipe.
+---@param removal string the shell's command to remove the folder
+function service.watch(removal)
+  local ffi = require "ffi"
+  ffi.cdef [[
+    struct autopilot_pollfd { int fd; short events, revents; };
+    int poll(struct autopilot_pollfd *, unsigned long, int);
+    int getppid(void);
+  ]]
+  local told = assert(io.open("told", "wb"))
+  told:write "ready\n"
+  told:close()
+  local supervisor = tonumber(assert(io.open "supervisor.pid"):read "*l")
+  local input = ffi.new "struct autopilot_pollfd[1]" -- only the end of the pipe counts
+  assert(ngx.timer.every(0.05, function()
+    if ffi.C.poll(input, 1, 0) > 0 or ffi.C.getppid() ~= supervisor then
+      os.execute(removal)
+      os.exit()
+    end
+  end))
 end
 
 local function send(status, headers, body)

@@ -4,10 +4,7 @@
 
 local shell = {}
 
---- The text as one quoted word for the shell.
-function shell.quote(text)
-  return "'" .. text:gsub("'", "'\\''") .. "'"
-end
+shell.quote = require("autopilot.token.provider").shell_word
 
 --- The command line that runs a script with arguments (`$1`, `$2`, …) and nothing preloaded. With `exec` no shell
 -- stays that has the preloaded library.

@@ -3,12 +3,14 @@
 -- What is wrong with the command as a whole is found before anything is sent.
 
 local client_of = require "autopilot.cli.client"
+local command_options = require "autopilot.cli.options"
 local lines = require "autopilot.cli.fleet.lines"
 local merged = require "autopilot.base.merged"
 local open_list = require "autopilot.cli.fleet.tenant_list"
-local refuse = require("autopilot.cli.options").refuse
 local sign_in = require "autopilot.cli.sign_in"
 local text = require "autopilot.cli.text"
+
+local check_since, refuse = command_options.since, command_options.refuse
 
 -- Seconds between two looks at a pipe that has not given the first tenant yet.
 local between_looks = 0.05
@@ -173,7 +175,7 @@ local function fleet_options(self)
     deadline = options.deadline,
     state = self.state,
     on_event = function(event)
-      client_of.complain_of(event, context)
+      client_of.tell(event, context)
     end,
     clock = context.clock,
     now = context.now,
@@ -187,6 +189,7 @@ end
 ---@return autopilot.cli.FleetPlan
 return function(options, context)
   context:report_termination()
+  context.has_several = true
   local described = client_of.describe(options, context)
   -- This client is made to find what is wrong with its options.
   client_of.make(merged(described, { token = "none", tenant = "any" }), options, context):close()
@@ -198,10 +201,7 @@ return function(options, context)
   self.state = options.state and open_state(self)
   self.started_at = self.state and self.state.started_at or context.now()
   if options.since then
-    local _, mistake = text.read_since(options.since, self.started_at, context.now())
-    if mistake then
-      refuse("option '--since' " .. mistake)
-    end
+    check_since(options.since, self.started_at, context.now())
   end
   self.fleet_options = fleet_options(self)
   return self

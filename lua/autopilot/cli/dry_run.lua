@@ -1,0 +1,85 @@
+--- `--dry-run`: what `sync` and `ensure` would post, and why. Only the tenant's record is read.
+
+local outcome = require "autopilot.sync.outcome"
+local status = require "autopilot.cli.commands.status"
+local text = require "autopilot.cli.text"
+
+local dry_run = {}
+
+--- How the service would refuse a request now: an outcome, and why; nil where it would accept it.
+local function refusal_of(report)
+  if report.sync_status == "in_progress" then
+    return "in_progress", "a sync is in progress"
+  elseif not report.ready then
+    local seconds = math.ceil(report.cooldown_remaining)
+    return "cooldown", ("the cooldown lasts %s more"):format(text.duration(seconds))
+  end
+end
+
+--- Whether the record shows that a sync was triggered at `since` or later (Unix time of this machine's clock).
+local function covers(report, since, now)
+  local trigger = report.last_manual_trigger
+  return trigger ~= nil and trigger >= since + report.service_time - now
+end
+
+--- What `ensure` would do: whether it posts, its outcome unless it would wait or post, and why.
+local function plan_ensure(report, wanted, now)
+  local since = wanted.max_age and now - wanted.max_age or wanted.since or now
+  local refusal, why = refusal_of(report)
+  if covers(report, since, now) and report.sync_status ~= "failed" then
+    local is_running = wanted.wait and refusal == "in_progress"
+    return false,
+      not is_running and "fresh" or nil,
+      "a sync that counts " .. (is_running and "is in progress, and is awaited" or "is known")
+  elseif refusal and not wanted.wait then
+    return false, refusal, why
+  end
+  return true,
+    nil,
+    "no sync that counts is known" .. (refusal and "; but first it waits: " .. why or "")
+end
+
+--- What `sync` would do: it posts without a look at the record.
+local function plan_sync(report)
+  local refusal, why = refusal_of(report)
+  return true,
+    refusal,
+    refusal and why .. ", so a refusal is to be expected" or "a sync is possible"
+end
+
+--- Reads the record. Returns the report of what the method of that name would do.
+---@param client autopilot.Client
+---@param name "sync"|"ensure"
+---@param wanted table the arguments of the method
+---@return autopilot.Report
+function dry_run.of(client, name, wanted)
+  local report, failure = client:status { deadline = wanted.deadline or wanted.timeout }
+  if not report then
+    return failure
+  end
+  local plan = name == "sync" and plan_sync or plan_ensure
+  report.operation, report.dry_run = name, true
+  report.would_post, report.outcome, report.reason = plan(report, wanted, client.options.now())
+  report.request = report.would_post and "POST " .. client.sync_request.template.url or nil
+  local row = outcome.of(report)
+  report.ok, report.hint = row.ok ~= false, row.hint
+  if report.outcome == "cooldown" then
+    report.retry_after = report.cooldown_remaining
+    report.retry_at = client.options.now() + report.cooldown_remaining
+  end
+  return report
+end
+
+--- The report of a dry run as a small table.
+function dry_run.lines(report)
+  local rows = text.rows {
+    { "Would send", report.request or "nothing" },
+    { "Because", report.reason },
+  }
+  for _, line in ipairs(status.lines(report)) do
+    rows[#rows + 1] = line
+  end
+  return rows
+end
+
+return dry_run

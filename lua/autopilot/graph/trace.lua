@@ -1,0 +1,107 @@
+--- The events `trace`: each request and its answer in lines, as `curl -v` shows them, without secrets.
+
+local redact = require "autopilot.base.redact"
+
+local trace = {}
+
+-- The secrets of the last request for a token, by client: Graph's answers must not repeat them either.
+local of_sign_in = setmetatable({}, { __mode = "k" })
+
+-- Headers of a request that hold no secret, in small letters. Of all others only the name is told.
+local harmless = "accept client-request-id content-type metadata retry-attempt user-agent"
+
+local function is_harmless(name)
+  return (" " .. harmless .. " "):find(" " .. name:lower() .. " ", 1, true) ~= nil
+end
+
+local function sorted_names(headers)
+  local names = {}
+  for name in pairs(headers) do
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  return names
+end
+
+--- What no line may repeat of the answer: the values of the other headers and of the form, and the tokens given out.
+local function secrets_of(client, request, response)
+  local secrets = { (table.unpack or unpack)(of_sign_in[client] or {}) } -- luacheck: compat
+  for token in (response and response.body or ""):gmatch '_token"%s*:%s*"([^"]*)' do
+    secrets[#secrets + 1] = token
+  end
+  for name, value in pairs(request.headers or {}) do
+    secrets[#secrets + 1] = not is_harmless(name) and value:match "%S+$" or nil
+  end
+  for value in (request.body or ""):gmatch "=([^&]*)" do
+    secrets[#secrets + 1] = value:gsub("%%(%x%x)", function(digits)
+      return string.char(tonumber(digits, 16))
+    end)
+  end
+  return secrets
+end
+
+local phases = { "name_lookup", "connect", "tls", "first_byte", "total" }
+
+--- When each phase of a request had ended; a connection that is used again has no times of its own.
+local function times_of(timings)
+  local times = {}
+  for _, phase in ipairs(phases) do
+    local seconds = timings[phase]
+    times[#times + 1] = seconds and seconds > 0 and ("%s %.3f s"):format(phase, seconds) or nil
+  end
+  return table.concat(times, ", "):gsub("_", " ")
+end
+
+--- Tells what is sent. Returns a function that tells what came of it.
+---@param client autopilot.Client
+---@param request autopilot.HttpRequest
+---@return fun(response: autopilot.HttpResponse?, network: autopilot.NetworkFailure?): string[] ended it returns the secrets of the two
+function trace.begin(client, request)
+  local function tell(form, ...)
+    client:emit("trace", { text = form:format(...) })
+  end
+  local proxy = client.options.http.proxy
+  if proxy and proxy ~= "" then
+    tell("* proxy %s", (proxy:gsub("//.*@", "//")))
+  end
+  tell("> %s %s", request.method, request.url)
+  for _, name in ipairs(sorted_names(request.headers or {})) do
+    tell("> %s: %s", name, is_harmless(name) and request.headers[name] or "[hidden]")
+  end
+  return function(response, network)
+    local secrets = secrets_of(client, request, response)
+    local clean = redact.prepare(secrets)
+    if response then
+      tell("< HTTP/%s %d", response.http_version or "?", response.status)
+      local headers = response.headers or {}
+      for _, name in ipairs(sorted_names(headers)) do
+        local is_hidden = name:find "cookie" or name:find "^auth"
+        local value = client:clean(tostring(headers[name])) or ""
+        tell("< %s: %s", name, is_hidden and "[hidden]" or clean(value))
+      end
+      local times = response.timings and times_of(response.timings) or ""
+      if times ~= "" then
+        tell("* %s", times)
+      end
+    end
+    if type(network) == "table" then
+      local message = clean(client:clean(tostring(network.message)) or "")
+      tell("* %s failed (%s): %s", tostring(network.stage), tostring(network.name), message)
+    end
+    return secrets
+  end
+end
+
+--- The HTTP layer, for requests for tokens, that tells what it sends.
+---@param client autopilot.Client
+---@param transport fun(request: autopilot.HttpRequest): autopilot.HttpResponse?, autopilot.NetworkFailure?
+function trace.wrap(client, transport)
+  return function(request)
+    local ended = trace.begin(client, request)
+    local response, network = transport(request)
+    of_sign_in[client] = ended(type(response) == "table" and response or nil, network)
+    return response, network
+  end
+end
+
+return trace

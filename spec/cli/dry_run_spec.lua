@@ -1,0 +1,102 @@
+-- `--dry-run` of `sync` and `ensure`: what it shows, its exit code, and that nothing is posted.
+
+local cjson = require "cjson.safe"
+local command = require "support.command"
+local emulator = require "autopilot.emulator"
+
+local start = 1767225600 -- 2026-01-01T00:00:00Z
+
+--- Runs a command so many seconds after the tenant's sync was triggered, which runs for 60; nil: there was none.
+-- The machine's clock is an hour behind the service's.
+local function run(args, age, rules)
+  local service = emulator.new {
+    start = start,
+    duration = 60,
+    tokens = { good = { tenant = "contoso" } },
+    faults = rules,
+  }
+  if age then
+    assert(service:trigger "contoso")
+    service:advance(age)
+  end
+  local ran = command.run(args, {
+    env = { AUTOPILOT_TOKEN = "good", AZURE_TENANT_ID = "contoso" },
+    transport = service:transport(),
+    sleep = function(seconds)
+      service:advance(seconds)
+    end,
+    clock = function()
+      return service:now()
+    end,
+    now = function()
+      return service:now() - 3600
+    end,
+  })
+  assert.equal(0, service.requests.sync)
+  ran.because = ran.out:match "\nBecause +([^\n]*)\n"
+  ran.sends = ran.out:match "^Would send +([^\n]*)\n"
+  return ran
+end
+
+local post = "POST https://graph.microsoft.com/beta/deviceManagement/windowsAutopilotSettings/sync"
+
+describe("a dry run", function()
+  local cases = {
+    { "sync", nil, 0, post, "a sync is possible" },
+    { "sync", 30, 3, post, "a sync is in progress, so a refusal is to be expected" },
+    { "sync", 90, 4, post, "the cooldown lasts 9 min 40 s more, so a refusal is to be expected" },
+    { "sync --cooldown 20s", 90, 0, post, "a sync is possible" },
+    { "ensure", 700, 0, post, "no sync that counts is known" },
+    { "ensure --since -2m", 90, 0, "nothing", "a sync that counts is known" },
+    { "ensure --max-age 2m", 90, 0, "nothing", "a sync that counts is known" },
+    { "ensure --since -2m", 30, 0, "nothing", "a sync that counts is in progress, and is awaited" },
+    { "ensure --since -2m --no-wait", 30, 0, "nothing", "a sync that counts is known" },
+    {
+      "ensure",
+      90,
+      0,
+      post,
+      "no sync that counts is known; but first it waits: the cooldown lasts 9 min 40 s more",
+    },
+    { "ensure --no-wait", 90, 4, "nothing", "the cooldown lasts 9 min 40 s more" },
+    { "ensure --no-wait", 30, 3, "nothing", "a sync is in progress" },
+  }
+  for _, case in ipairs(cases) do
+    local args, age, code, sends, because = (table.unpack or unpack)(case, 1, 5) -- luacheck: compat
+    it(("of %s, %s s after a trigger: %s"):format(args, tostring(age), because), function()
+      local ran = run(args .. " --dry-run", age)
+      assert.same({ code, sends, because, "" }, { ran.code, ran.sends, ran.because, ran.err })
+      assert.matches("\nTenant        contoso\nState         ", ran.out)
+    end)
+  end
+
+  it("tells the same as JSON", function()
+    local ran = run("sync --dry-run --json", 90)
+    local report = cjson.decode(ran.out)
+    assert.equal(4, ran.code)
+    assert.same({ false, "sync", "cooldown", true, true, post }, {
+      report.ok,
+      report.operation,
+      report.outcome,
+      report.dry_run,
+      report.would_post,
+      report.request,
+    })
+    assert.equal(580, report.retry_after)
+    report = cjson.decode(run("ensure --dry-run --json --max-age 2m", 90).out)
+    assert.same({ true, "fresh", false }, { report.ok, report.outcome, report.would_post })
+  end)
+
+  it("tells only a refusal that is to be expected with --quiet", function()
+    assert.same({ code = 0, out = "", err = "" }, run "sync --dry-run --quiet")
+    local ran = run("sync --dry-run --quiet", 90)
+    assert.same({ 4, "" }, { ran.code, ran.out })
+    assert.matches("^sync contoso: cooldown", ran.err)
+  end)
+
+  it("ends as the read of the record does where that fails", function()
+    local ran = run("sync --dry-run --attempts 1", nil, { { kind = "unsent" } })
+    assert.same({ 6, "" }, { ran.code, ran.out })
+    assert.matches("^status contoso: unreachable", ran.err)
+  end)
+end)

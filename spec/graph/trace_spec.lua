@@ -1,0 +1,83 @@
+-- What an observer is told of each request with `trace = true`, and what it is never told.
+
+local client_secret = require "autopilot.token.client_secret"
+local token_world = require "support.token_world"
+local virtual_world = require "support.virtual_world"
+
+local assert_nowhere = token_world.assert_nowhere
+
+local function lines_of(world)
+  local lines = {}
+  for index, event in ipairs(world:events_of "trace") do
+    lines[index] = event.text
+    assert.equal("contoso", event.tenant)
+  end
+  return lines
+end
+
+describe("the events trace", function()
+  it("tell the request, the answer and its times, line by line", function()
+    local world = virtual_world.new()
+    local client = world:scripted({
+      {
+        status = 204,
+        http_version = "2",
+        headers = { ["request-id"] = "r", ["set-cookie"] = "session=hidden" },
+        timings = { name_lookup = 0.001, connect = 0, tls = 0, first_byte = 0.25, total = 0.25 },
+      },
+    }, { trace = true })
+    client:sync { client_request_id = "mine" }
+    local lines = lines_of(world)
+    assert.matches("^> POST https://graph%.microsoft%.com/beta/.*/sync$", lines[1])
+    assert.same({
+      "> Accept: application/json",
+      "> Authorization: [hidden]",
+      "> User-Agent: " .. client.options.http.user_agent,
+      "> client-request-id: mine",
+      "< HTTP/2 204",
+      "< request-id: r",
+      "< set-cookie: [hidden]",
+      "* name lookup 0.001 s, first byte 0.250 s, total 0.250 s",
+    }, { (table.unpack or unpack)(lines, 2) }) -- luacheck: compat
+  end)
+
+  it("tell what the network did, and the proxy without its password", function()
+    local world = virtual_world.new()
+    local client = world:scripted({
+      { network = { stage = "tls", name = "CURLE_X", message = "no way", delivered = "no" } },
+    }, { trace = true, retry = false, http = { proxy = "http://me:hidden@proxy.test:3128" } })
+    client:status()
+    local lines = lines_of(world)
+    assert.equal("* proxy http://proxy.test:3128", lines[1])
+    assert.equal("* tls failed (CURLE_X): no way", lines[#lines])
+  end)
+
+  it("tell the request for a token too, and no secret that an answer repeats", function()
+    local world = virtual_world.new()
+    local secret = "a-secret/of more than sixteen characters"
+    local echo =
+      { ["x-echo"] = "secret " .. secret, ["x-token"] = "Bearer the-access-token-itself" }
+    local client = world:scripted({
+      {
+        status = 200,
+        body = '{"access_token":"the-access-token-itself","expires_in":60}',
+        headers = echo,
+      },
+      { status = 204, headers = echo },
+    }, {
+      trace = true,
+      token = client_secret { tenant = "contoso", client_id = "app", client_secret = secret },
+    })
+    assert.equal("started", client:sync().outcome)
+    local lines = lines_of(world)
+    assert.equal("> POST https://login.microsoftonline.com/contoso/oauth2/v2.0/token", lines[1])
+    assert_nowhere("the-access-token-itself", lines)
+    assert_nowhere(secret, lines)
+  end)
+
+  it("are not there without the option", function()
+    local world = virtual_world.new()
+    world:scripted({ { status = 204 } }):sync()
+    assert.same({}, world:events_of "trace")
+  end)
+end)
