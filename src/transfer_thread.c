@@ -24,7 +24,6 @@ static const size_t stack_size = 1024 * 1024;
 static const unsigned usual_concurrency = 1000;
 
 static const double idle_seconds = 3600;      /* when nothing is due: a socket ends the wait */
-static const double connection_seconds = 30;  /* how long unused connections are kept */
 static const double exhausted_seconds = 0.05; /* until descriptors may be free again */
 
 /* Far more than the event loop of a process usually has; others wait until one is closed. */
@@ -43,8 +42,12 @@ struct transfer_thread {
     struct transfer_jobs jobs;
     unsigned long last_number; /* used by the submitting thread only */
 
-    /* Used by the thread only, while it runs. */
+    long process_id;
+    double unused_seconds; /* how long connections are kept when nothing is in flight */
+
+    /* Used by the thread only, while it runs; the set under step_lock by others. */
     struct transfer_set *set;
+    double last_use; /* when transfers were last in flight; 0: there are no connections */
     struct connection connections[MOST_CONNECTIONS];
     struct curl_waitfd watched[MOST_CONNECTIONS + 1]; /* in the same order, then the listener */
     size_t connection_count;
@@ -275,13 +278,31 @@ static bool register_handlers(void) {
     return is_registered;
 }
 
+/* Closes connections that were not used for long. That takes another set, for which there may be no
+ * memory or descriptors. */
+static void close_unused_connections(struct transfer_thread *thread, int in_flight) {
+    double now = platform_clock();
+    if (in_flight > 0) {
+        thread->last_use = now;
+    } else if (thread->last_use > 0 && now - thread->last_use >= thread->unused_seconds) {
+        struct transfer_set *set = transfer_set_create(usual_concurrency);
+        if (set != NULL) {
+            transfer_set_destroy(thread->set);
+            thread->set = set;
+            thread->last_use = 0;
+        }
+    }
+}
+
 /* Waits until something is due. While descriptors are short the listener is not watched. */
 static void wait_for_work(struct transfer_thread *thread) {
     size_t count = thread->connection_count;
     if (!thread->is_exhausted) {
         watch(&thread->watched[count++], thread->wake.listener);
     }
-    double seconds = thread->is_exhausted ? exhausted_seconds : idle_seconds;
+    double seconds = thread->is_exhausted   ? exhausted_seconds
+                     : thread->last_use > 0 ? thread->unused_seconds
+                                            : idle_seconds;
     transfer_set_poll(thread->set, thread->watched, (unsigned)count, seconds);
 }
 
@@ -296,8 +317,9 @@ static void *run(void *context) {
                 drop_connection(thread, i);
             }
         }
-        transfer_set_perform(thread->set);
+        int in_flight = transfer_set_perform(thread->set);
         deliver(thread);
+        close_unused_connections(thread, in_flight);
         unlock_steps();
     }
     return NULL;
@@ -331,7 +353,7 @@ static void destroy(struct transfer_thread *thread) {
     free(thread);
 }
 
-struct transfer_thread *transfer_thread_start(const char **problem) {
+struct transfer_thread *transfer_thread_start(double unused_seconds, const char **problem) {
     struct transfer_thread *thread = calloc(1, sizeof *thread);
     *problem = "memory is short";
     if (thread == NULL || !transfer_jobs_init(&thread->jobs)) {
@@ -339,9 +361,10 @@ struct transfer_thread *transfer_thread_start(const char **problem) {
         return NULL;
     }
     thread->wake.listener = thread->wake.node = thread->spare = -1;
+    thread->process_id = platform_process_id();
+    thread->unused_seconds = unused_seconds;
     thread->set = transfer_set_create(usual_concurrency);
     if (thread->set != NULL) {
-        transfer_set_limit_idle(thread->set, connection_seconds);
         if (!transfer_set_wake(thread->set)) {
             *problem = "libcurl cannot wake a thread";
         } else if (wake_socket_open(&thread->wake, problem)) {
@@ -359,7 +382,9 @@ struct transfer_thread *transfer_thread_start(const char **problem) {
 void transfer_thread_stop(struct transfer_thread *thread) {
     if (thread != NULL && transfer_thread_is_ours(thread) && !is_exiting) {
         platform_add(&thread->is_stopping, 1);
+        lock_steps();
         transfer_set_wake(thread->set);
+        unlock_steps();
         pthread_join(thread->id, NULL);
         destroy(thread);
     }
@@ -370,5 +395,5 @@ const char *transfer_thread_address(const struct transfer_thread *thread) {
 }
 
 bool transfer_thread_is_ours(const struct transfer_thread *thread) {
-    return transfer_set_is_ours(thread->set);
+    return thread->process_id == platform_process_id();
 }
