@@ -31,8 +31,9 @@ enum { MOST_CONNECTIONS = 16384 };
 
 /* A connection of the event loop, at which it waits for one transfer after another. */
 struct connection {
-    unsigned long number; /* of the transfer that was last begun for it; 0: none */
-    unsigned long asked;  /* the part of the next number that has been read */
+    struct transfer_job *running; /* the one that it waits for, or NULL */
+    unsigned long number;         /* of the one that it waited for last; 0: none */
+    unsigned long asked;          /* the part of the next number that has been read */
 };
 
 struct transfer_thread {
@@ -92,19 +93,17 @@ size_t transfer_thread_backlog(struct transfer_thread *thread) {
 
 /* ---- Connections: from here on everything happens in the thread ------------------------------ */
 
-/* Gives up the transfer that was last begun for the connection, unless it has been claimed. True
- * when it was running. */
-static bool give_up(struct transfer_thread *thread, struct connection *connection) {
-    struct transfer_job *running =
-        transfer_jobs_take(&thread->jobs, JOBS_RUNNING, connection->number);
-    if (running != NULL) {
-        transfer_set_remove(&running->transfer);
-        transfer_job_free(running);
+/* Gives up the transfer that the connection waited for, unless it has been claimed. */
+static void give_up(struct transfer_thread *thread, struct connection *connection) {
+    struct transfer_job *job = connection->running;
+    if (job != NULL) {
+        transfer_set_remove(&job->transfer);
     } else {
-        transfer_job_free(transfer_jobs_take(&thread->jobs, JOBS_FINISHED, connection->number));
+        job = transfer_jobs_take(&thread->jobs, JOBS_FINISHED, connection->number);
     }
+    transfer_job_free(job);
+    connection->running = NULL;
     connection->number = 0;
-    return running != NULL;
 }
 
 static void watch(struct curl_waitfd *watched, int descriptor) {
@@ -160,7 +159,7 @@ static void accept_connections(struct transfer_thread *thread) {
             return;
         }
         size_t place = thread->connection_count++;
-        thread->connections[place] = (struct connection){0, 0};
+        thread->connections[place] = (struct connection){0};
         watch(&thread->watched[place], descriptor);
         thread->watched[place].revents = CURL_WAIT_POLLIN; /* most write at once */
     }
@@ -186,13 +185,11 @@ static bool begin(struct transfer_thread *thread, struct connection *connection,
     if (job == NULL) {
         return false;
     }
-    transfer_jobs_put(&thread->jobs, JOBS_RUNNING, job);
-    connection->number = job->number;
+    connection->running = job;
     connection->asked = 0;
     if (recv(descriptor, &next, 1, MSG_PEEK) == 0) {
         return false;
     }
-    job->waiter = descriptor;
     transfer_set_add(thread->set, &job->transfer, job->request, &job->attempt);
     byte_buffer_free(&job->texts); /* wipes the token as soon as it is not needed */
     return true;
@@ -209,9 +206,10 @@ static bool read_connection(struct transfer_thread *thread, size_t place) {
     if (length < 0) {
         return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
     }
-    if (length == 0 || give_up(thread, connection)) {
+    if (length == 0 || connection->running != NULL) {
         return false;
     }
+    give_up(thread, connection);
     for (ssize_t i = 0; i < length; i++) {
         if (text[i] == '\n') {
             return i + 1 == length && begin(thread, connection, descriptor);
@@ -229,12 +227,16 @@ static void deliver(struct transfer_thread *thread) {
     struct transfer *transfer;
     while ((transfer = transfer_set_take(thread->set)) != NULL) {
         struct transfer_job *job = (struct transfer_job *)(void *)transfer;
-        int waiter = job->waiter;
-        transfer_jobs_take(&thread->jobs, JOBS_RUNNING, job->number);
+        size_t place = 0;
+        while (thread->connections[place].running != job) {
+            place++;
+        }
+        thread->connections[place].running = NULL;
+        thread->connections[place].number = job->number;
         transfer_jobs_put(&thread->jobs, JOBS_FINISHED, job); /* from now on it may be claimed */
         /* One byte always fits, as only one is outstanding. A closed connection is noticed when it
          * is next read: SIGPIPE, like all signals, is blocked in this thread. */
-        ssize_t sent = send(waiter, "+", 1, 0);
+        ssize_t sent = send(thread->watched[place].fd, "+", 1, 0);
         (void)sent;
     }
 }
