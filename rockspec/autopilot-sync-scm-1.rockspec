@@ -37,7 +37,7 @@ build = {
         "src/connection_limits.c",
         "src/connection_use.c",
         "src/curl_failure.c",
-        "src/environment_proxy.c",
+        "src/curl_trace.c",
         "src/lua_base64.c",
         "src/lua_request.c",
         "src/lua_secret_echo.c",

@@ -55,20 +55,8 @@ void connection_limits_apply(struct connection_limits *limits,
 }
 
 void connection_limits_end_sharing(struct connection_limits *limits) {
-    limits->is_sharing_ended = true;
     curl_multi_setopt(limits->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
     expect_no_multiplexing(limits);
-}
-
-void connection_limits_renew(struct connection_limits *limits, CURLM *multi) {
-    bool was_multiplexed = limits->is_multiplexed;
-    connection_limits_set(limits, multi, limits->concurrency);
-    if (!was_multiplexed) {
-        expect_no_multiplexing(limits);
-    }
-    if (limits->is_sharing_ended) {
-        connection_limits_end_sharing(limits);
-    }
 }
 
 void connection_limits_note(struct connection_limits *limits, long http_version, int in_flight) {

@@ -9,15 +9,10 @@ struct connection_limits {
     CURLM *multi;
     unsigned concurrency; /* transfers expected at a time; 0: unknown, and nothing is limited */
     bool is_multiplexed;  /* limited for HTTP/2: every host that has answered spoke it */
-    bool is_sharing_ended;
 };
 
 /* Limits the connections of a new multi, unless the concurrency is 0. */
 void connection_limits_set(struct connection_limits *limits, CURLM *multi, unsigned concurrency);
-
-/* Limits the connections of the multi that takes the place of the former one, by what was learnt.
- */
-void connection_limits_renew(struct connection_limits *limits, CURLM *multi);
 
 /* Makes a new transfer wait for a connection that it can share, instead of opening its own. */
 void connection_limits_apply(struct connection_limits *limits,

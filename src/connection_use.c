@@ -52,18 +52,6 @@ bool connections_has_http2(const struct connections *connections, uint64_t id) {
     return (connections->http2[byte_of(id)] & bit_of(id)) != 0;
 }
 
-/* `ALPN: server accepted h2`, before 7.84 `ALPN, server accepted to use h2`. */
-void connections_read_trace(const char *text, size_t length, bool *is_http2) {
-    static const char subject[] = "ALPN";
-    char line[128];
-    size_t copied = length < sizeof line - 1 ? length : sizeof line - 1;
-    memcpy(line, text, copied);
-    line[copied] = '\0';
-    if (strncmp(line, subject, sizeof subject - 1) == 0 && strstr(line, "accepted ") != NULL) {
-        *is_http2 = strstr(line, " h2") != NULL;
-    }
-}
-
 static bool is_new_connection(CURL *easy) {
     long connects = 0;
     curl_easy_getinfo(easy, CURLINFO_NUM_CONNECTS, &connects);
@@ -103,7 +91,7 @@ void connection_use_end(struct transfer_handle *handle) {
     struct connections *connections = handle->connections;
     long version = 0;
     curl_socket_t socket = CURL_SOCKET_BAD;
-    curl_easy_setopt(handle->easy, CURLOPT_VERBOSE, 0L); /* ends the trace of a new connection */
+    curl_easy_setopt(handle->easy, CURLOPT_VERBOSE, 0L); /* it may not have come to on_send */
     curl_easy_getinfo(handle->easy, CURLINFO_HTTP_VERSION, &version);
     if (version == 0 || !is_new_connection(handle->easy)) {
         return; /* closed or known; CURLINFO_ACTIVESOCKET would search all connections */
@@ -163,25 +151,17 @@ bool connection_use_is_sole(struct transfer *transfer) {
 /* ---- libcurl's callbacks --------------------------------------------------------------------- */
 
 /* libcurl calls this for each new socket. It marks the handle, has exec close the socket, and, if
- * HTTP/2 has to be recognised, turns libcurl's trace on: for new connections only, because a trace
- * is slow. */
+ * HTTP/2 has to be recognised, turns libcurl's trace on. */
 static int on_new_socket(void *context, curl_socket_t socket, curlsocktype purpose) {
     struct transfer_handle *handle = context;
     (void)purpose;
     platform_close_on_exec((intptr_t)socket);
     handle->has_new_socket = handle->connections->has_begun_one = true;
-    handle->is_connected = handle->has_agreed_http2 = false;
-    curl_easy_setopt(handle->easy, CURLOPT_VERBOSE, handle->connections->must_know_http2 ? 1L : 0L);
-    return CURL_SOCKOPT_OK;
-}
-
-static int on_trace(CURL *easy, curl_infotype kind, char *text, size_t length, void *context) {
-    struct transfer_handle *handle = context;
-    (void)easy;
-    if (kind == CURLINFO_TEXT) {
-        connections_read_trace(text, length, &handle->has_agreed_http2);
+    handle->is_connected = handle->trace.has_agreed_http2 = false;
+    if (handle->connections->must_know_http2) {
+        curl_easy_setopt(handle->easy, CURLOPT_VERBOSE, 1L);
     }
-    return 0;
+    return CURL_SOCKOPT_OK;
 }
 
 /* Whether the connection speaks HTTP/1.x and another transfer in flight was sent over it. */
@@ -201,7 +181,7 @@ static int on_send(void *context, char *primary_ip, char *local_ip, int primary_
         connections_id(primary_ip, primary_port, local_ip, local_port);
     if (handle->has_new_socket) {
         connections_note_version(handle->connections, transfer->connection,
-                                 handle->has_agreed_http2);
+                                 handle->trace.has_agreed_http2);
         handle->has_new_socket = false;
     }
     bool is_now_busy = is_busy(handle, transfer);
@@ -223,8 +203,6 @@ CURLcode connection_use_configure(struct transfer_handle *handle) {
     CURLcode code = CURLE_OK;
     SET(CURLOPT_SOCKOPTDATA, (void *)handle);
     SET(CURLOPT_SOCKOPTFUNCTION, on_new_socket);
-    SET(CURLOPT_DEBUGDATA, (void *)handle);
-    SET(CURLOPT_DEBUGFUNCTION, on_trace);
     SET(CURLOPT_PREREQDATA, (void *)handle);
     SET(CURLOPT_PREREQFUNCTION, on_send);
     return code;

@@ -43,10 +43,6 @@ void connections_note_version(struct connections *connections, uint64_t id, bool
 /* Whether the connection speaks HTTP/2. May be wrong if two ids have the same low bits. */
 bool connections_has_http2(const struct connections *connections, uint64_t id);
 
-/* Reads one line of libcurl's trace: updates *is_http2 if it shows the protocol that was
- * negotiated. */
-void connections_read_trace(const char *text, size_t length, bool *is_http2);
-
 /* Sets libcurl's callbacks for the handle's connections. Not CURLE_OK if libcurl refuses. */
 CURLcode connection_use_configure(struct transfer_handle *handle);
 

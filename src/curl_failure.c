@@ -2,72 +2,70 @@
 
 #include <stddef.h>
 
-/* One row for each code that an HTTP transfer can end with: X(code, stage). The stage is NULL where
- * it depends on the progress of the transfer. */
-#define CURL_FAILURES(X)                                                                           \
-    X(CURLE_OK, NULL)                                                                              \
-    X(CURLE_UNSUPPORTED_PROTOCOL, NULL)                                                            \
-    X(CURLE_FAILED_INIT, NULL)                                                                     \
-    X(CURLE_URL_MALFORMAT, NULL)                                                                   \
-    X(CURLE_NOT_BUILT_IN, NULL)                                                                    \
-    X(CURLE_COULDNT_RESOLVE_PROXY, "proxy")                                                        \
-    X(CURLE_COULDNT_RESOLVE_HOST, "resolve")                                                       \
-    X(CURLE_COULDNT_CONNECT, NULL)                                                                 \
-    X(CURLE_WEIRD_SERVER_REPLY, NULL)                                                              \
-    X(CURLE_REMOTE_ACCESS_DENIED, NULL)                                                            \
-    X(CURLE_HTTP2, NULL)                                                                           \
-    X(CURLE_PARTIAL_FILE, NULL)                                                                    \
-    X(CURLE_HTTP_RETURNED_ERROR, NULL)                                                             \
-    X(CURLE_WRITE_ERROR, NULL)                                                                     \
-    X(CURLE_READ_ERROR, NULL)                                                                      \
-    X(CURLE_OUT_OF_MEMORY, NULL)                                                                   \
-    X(CURLE_OPERATION_TIMEDOUT, NULL)                                                              \
-    X(CURLE_HTTP_POST_ERROR, NULL)                                                                 \
-    X(CURLE_SSL_CONNECT_ERROR, "tls")                                                              \
-    X(CURLE_ABORTED_BY_CALLBACK, NULL)                                                             \
-    X(CURLE_BAD_FUNCTION_ARGUMENT, NULL)                                                           \
-    X(CURLE_INTERFACE_FAILED, "connect")                                                           \
-    X(CURLE_TOO_MANY_REDIRECTS, NULL)                                                              \
-    X(CURLE_UNKNOWN_OPTION, NULL)                                                                  \
-    X(CURLE_GOT_NOTHING, NULL)                                                                     \
-    X(CURLE_SSL_ENGINE_NOTFOUND, "tls")                                                            \
-    X(CURLE_SSL_ENGINE_SETFAILED, "tls")                                                           \
-    X(CURLE_SEND_ERROR, NULL)                                                                      \
-    X(CURLE_RECV_ERROR, NULL)                                                                      \
-    X(CURLE_SSL_CERTPROBLEM, "tls")                                                                \
-    X(CURLE_SSL_CIPHER, "tls")                                                                     \
-    X(CURLE_PEER_FAILED_VERIFICATION, "tls")                                                       \
-    X(CURLE_BAD_CONTENT_ENCODING, NULL)                                                            \
-    X(CURLE_FILESIZE_EXCEEDED, NULL)                                                               \
-    X(CURLE_USE_SSL_FAILED, "tls")                                                                 \
-    X(CURLE_SEND_FAIL_REWIND, NULL)                                                                \
-    X(CURLE_SSL_ENGINE_INITFAILED, "tls")                                                          \
-    X(CURLE_SSL_CACERT_BADFILE, "tls")                                                             \
-    X(CURLE_SSL_SHUTDOWN_FAILED, "tls")                                                            \
-    X(CURLE_AGAIN, NULL)                                                                           \
-    X(CURLE_SSL_CRL_BADFILE, "tls")                                                                \
-    X(CURLE_SSL_ISSUER_ERROR, "tls")                                                               \
-    X(CURLE_NO_CONNECTION_AVAILABLE, "connect")                                                    \
-    X(CURLE_SSL_PINNEDPUBKEYNOTMATCH, "tls")                                                       \
-    X(CURLE_SSL_INVALIDCERTSTATUS, "tls")                                                          \
-    X(CURLE_HTTP2_STREAM, NULL)                                                                    \
-    X(CURLE_RECURSIVE_API_CALL, NULL)                                                              \
-    X(CURLE_AUTH_ERROR, NULL)                                                                      \
-    X(CURLE_HTTP3, NULL)                                                                           \
-    X(CURLE_QUIC_CONNECT_ERROR, "connect")                                                         \
-    X(CURLE_PROXY, "proxy")                                                                        \
-    X(CURLE_SSL_CLIENTCERT, "tls")                                                                 \
-    X(CURLE_UNRECOVERABLE_POLL, NULL)                                                              \
-    X(CURLE_TOO_LARGE, NULL)
-
+/* One row for each code that an HTTP transfer can end with. The stage is NULL where it depends on
+ * the progress of the transfer. */
 static const struct failure {
     CURLcode code;
     const char *name;
     const char *stage;
 } failures[] = {
-#define ROW(code, stage) {code, #code, stage},
-    CURL_FAILURES(ROW)
-#undef ROW
+#define FAILURE(code, stage)                                                                       \
+    { code, #code, stage }
+    FAILURE(CURLE_OK, NULL),
+    FAILURE(CURLE_UNSUPPORTED_PROTOCOL, NULL),
+    FAILURE(CURLE_FAILED_INIT, NULL),
+    FAILURE(CURLE_URL_MALFORMAT, NULL),
+    FAILURE(CURLE_NOT_BUILT_IN, NULL),
+    FAILURE(CURLE_COULDNT_RESOLVE_PROXY, "proxy"),
+    FAILURE(CURLE_COULDNT_RESOLVE_HOST, "resolve"),
+    FAILURE(CURLE_COULDNT_CONNECT, NULL),
+    FAILURE(CURLE_WEIRD_SERVER_REPLY, NULL),
+    FAILURE(CURLE_REMOTE_ACCESS_DENIED, NULL),
+    FAILURE(CURLE_HTTP2, NULL),
+    FAILURE(CURLE_PARTIAL_FILE, NULL),
+    FAILURE(CURLE_HTTP_RETURNED_ERROR, NULL),
+    FAILURE(CURLE_WRITE_ERROR, NULL),
+    FAILURE(CURLE_READ_ERROR, NULL),
+    FAILURE(CURLE_OUT_OF_MEMORY, NULL),
+    FAILURE(CURLE_OPERATION_TIMEDOUT, NULL),
+    FAILURE(CURLE_HTTP_POST_ERROR, NULL),
+    FAILURE(CURLE_SSL_CONNECT_ERROR, "tls"),
+    FAILURE(CURLE_ABORTED_BY_CALLBACK, NULL),
+    FAILURE(CURLE_BAD_FUNCTION_ARGUMENT, NULL),
+    FAILURE(CURLE_INTERFACE_FAILED, "connect"),
+    FAILURE(CURLE_TOO_MANY_REDIRECTS, NULL),
+    FAILURE(CURLE_UNKNOWN_OPTION, NULL),
+    FAILURE(CURLE_GOT_NOTHING, NULL),
+    FAILURE(CURLE_SSL_ENGINE_NOTFOUND, "tls"),
+    FAILURE(CURLE_SSL_ENGINE_SETFAILED, "tls"),
+    FAILURE(CURLE_SEND_ERROR, NULL),
+    FAILURE(CURLE_RECV_ERROR, NULL),
+    FAILURE(CURLE_SSL_CERTPROBLEM, "tls"),
+    FAILURE(CURLE_SSL_CIPHER, "tls"),
+    FAILURE(CURLE_PEER_FAILED_VERIFICATION, "tls"),
+    FAILURE(CURLE_BAD_CONTENT_ENCODING, NULL),
+    FAILURE(CURLE_FILESIZE_EXCEEDED, NULL),
+    FAILURE(CURLE_USE_SSL_FAILED, "tls"),
+    FAILURE(CURLE_SEND_FAIL_REWIND, NULL),
+    FAILURE(CURLE_SSL_ENGINE_INITFAILED, "tls"),
+    FAILURE(CURLE_SSL_CACERT_BADFILE, "tls"),
+    FAILURE(CURLE_SSL_SHUTDOWN_FAILED, "tls"),
+    FAILURE(CURLE_AGAIN, NULL),
+    FAILURE(CURLE_SSL_CRL_BADFILE, "tls"),
+    FAILURE(CURLE_SSL_ISSUER_ERROR, "tls"),
+    FAILURE(CURLE_NO_CONNECTION_AVAILABLE, "connect"),
+    FAILURE(CURLE_SSL_PINNEDPUBKEYNOTMATCH, "tls"),
+    FAILURE(CURLE_SSL_INVALIDCERTSTATUS, "tls"),
+    FAILURE(CURLE_HTTP2_STREAM, NULL),
+    FAILURE(CURLE_RECURSIVE_API_CALL, NULL),
+    FAILURE(CURLE_AUTH_ERROR, NULL),
+    FAILURE(CURLE_HTTP3, NULL),
+    FAILURE(CURLE_QUIC_CONNECT_ERROR, "connect"),
+    FAILURE(CURLE_PROXY, "proxy"),
+    FAILURE(CURLE_SSL_CLIENTCERT, "tls"),
+    FAILURE(CURLE_UNRECOVERABLE_POLL, NULL),
+    FAILURE(CURLE_TOO_LARGE, NULL),
+#undef FAILURE
 };
 
 static const struct failure *find(CURLcode code) {

@@ -4,8 +4,6 @@
  * a fleet's time: the token of every tenant is read once. */
 #include "lua_support.h"
 
-#include <string.h>
-
 enum { IN_ALPHABET = 64 };
 
 /* The six bits that each character of the two alphabets stands for, with IN_ALPHABET added. */
@@ -22,53 +20,32 @@ static const unsigned char values[256] = {
     ['-'] = 126, ['/'] = 127, ['_'] = 127,
 };
 
-/* Writes the three bytes of four characters; false when one is outside of the alphabet. */
-static bool decode_four(const char *text, char *bytes) {
-    unsigned int a = values[(unsigned char)text[0]], b = values[(unsigned char)text[1]];
-    unsigned int c = values[(unsigned char)text[2]], d = values[(unsigned char)text[3]];
-    unsigned int bits = (a & 63) << 18 | (b & 63) << 12 | (c & 63) << 6 | (d & 63);
-    bytes[0] = (char)(bits >> 16);
-    bytes[1] = (char)(bits >> 8 & 0xff);
-    bytes[2] = (char)(bits & 0xff);
-    return (a & b & c & d & IN_ALPHABET) != 0;
-}
-
-/* Writes the bytes, with room for one more than there are characters, and returns how many; -1 for
- * a character outside of the alphabet, or for left over bits that are not zero. */
-static long decode(const char *text, size_t length, char *bytes) {
-    size_t rest = length % 4, whole = length - rest;
-    char *end = bytes;
-    for (size_t i = 0; i < whole; i += 4, end += 3) {
-        if (!decode_four(text + i, end)) {
-            return -1;
-        }
-    }
-    if (rest > 0) {
-        char last[4] = {'A', 'A', 'A', 'A'}; /* which is zero */
-        memcpy(last, text + whole, rest);
-        if (!decode_four(last, end) || end[2] != 0 || (rest == 2 && end[1] != 0)) {
-            return -1;
-        }
-        end += rest - 1;
-    }
-    return (long)(end - bytes);
-}
-
 static int base64_decode(lua_State *L) {
-    size_t whole;
+    size_t whole, count = 0;
     const char *text = luaL_checklstring(L, 1, &whole);
     size_t length = whole;
     while (length > 0 && text[length - 1] == '=') {
         length--;
     }
     size_t padding = whole - length;
-    bool is_whole = padding == 0 || (padding <= 2 && whole % 4 == 0);
+    bool is_valid = length % 4 != 1 && (padding == 0 || (padding <= 2 && whole % 4 == 0));
     char *bytes = lua_newuserdata(L, length + 1);
-    long count = is_whole && length % 4 != 1 ? decode(text, length, bytes) : -1;
-    if (count < 0) {
-        lua_pushnil(L);
+    unsigned bits = 0, held = 0; /* those of the last characters that are in no byte yet */
+    for (size_t i = 0; i < length && is_valid; i++) {
+        unsigned value = values[(unsigned char)text[i]];
+        is_valid = (value & IN_ALPHABET) != 0;
+        bits = bits << 6 | (value & 63);
+        held += 6;
+        if (held >= 8) {
+            held -= 8;
+            bytes[count++] = (char)(bits >> held);
+            bits &= (1U << held) - 1;
+        }
+    }
+    if (is_valid && bits == 0) {
+        lua_pushlstring(L, bytes, count);
     } else {
-        lua_pushlstring(L, bytes, (size_t)count);
+        lua_pushnil(L);
     }
     return 1;
 }

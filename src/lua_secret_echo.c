@@ -1,9 +1,9 @@
-/* core.may_echo(secrets, text, ...) -> whether one of these texts needs a closer look
+/* core.may_echo(secrets, text) -> whether the text needs a closer look
  *
  * A quick look, so that the many texts without a secret are handed on as they are: in Lua it costs
  * a call a quarter of its instructions. False is certain: the text is short, is visible ASCII
  * without encodings, and repeats no part of a secret, with or without blanks in it. What to take
- * out of the others is decided in base/redact.lua. Values other than strings are ignored. */
+ * out of the others is decided in base/redact.lua. Secrets that are no strings are ignored. */
 #include "lua_support.h"
 
 #include <string.h>
@@ -77,38 +77,24 @@ static bool repeats(struct text secret, struct text text) {
     return false;
 }
 
-/* True when the text repeats one of the secrets, whose string is then left on the stack. */
-static bool repeats_any(lua_State *L, int secrets, struct text text) {
+static int may_echo(lua_State *L) {
+    enum { SECRETS = 1, TEXT };
     char visible[LONGEST];
-    size_t length = 0;
-    for (size_t i = 0; i < text.length; i++) {
-        visible[length] = text.bytes[i];
-        length += text.bytes[i] != ' ';
+    struct text text, secret, squeezed = {visible, 0};
+    luaL_checktype(L, SECRETS, LUA_TTABLE);
+    text.bytes = luaL_checklstring(L, TEXT, &text.length);
+    bool is_found = text.length > LONGEST || is_suspect(text);
+    for (size_t i = 0; i < text.length && !is_found; i++) {
+        visible[squeezed.length] = text.bytes[i];
+        squeezed.length += text.bytes[i] != ' ';
     }
-    const struct text squeezed = {visible, length};
-    for (lua_pushnil(L); lua_next(L, secrets) != 0; lua_pop(L, 1)) {
-        struct text secret = {NULL, 0};
+    lua_pushnil(L);
+    while (!is_found && lua_next(L, SECRETS) != 0) {
         if (lua_type(L, -1) == LUA_TSTRING) {
             secret.bytes = lua_tolstring(L, -1, &secret.length);
+            is_found = secret.length > 0 && repeats(secret, squeezed);
         }
-        if (secret.length > 0 && repeats(secret, squeezed)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static int may_echo(lua_State *L) {
-    enum { SECRETS = 1, FIRST_TEXT };
-    int count = lua_gettop(L);
-    bool is_found = false;
-    luaL_checktype(L, SECRETS, LUA_TTABLE);
-    for (int i = FIRST_TEXT; i <= count && !is_found; i++) {
-        if (lua_type(L, i) == LUA_TSTRING) {
-            struct text text;
-            text.bytes = lua_tolstring(L, i, &text.length);
-            is_found = text.length > LONGEST || is_suspect(text) || repeats_any(L, SECRETS, text);
-        }
+        lua_pop(L, 1);
     }
     lua_pushboolean(L, is_found);
     return 1;

@@ -143,13 +143,20 @@ static int random_fraction(lua_State *L) {
 }
 
 static int uuid(lua_State *L) {
-    uint16_t word[8];
-    char text[37];
-    fill_random(L, word, sizeof word);
-    unsigned version = 0x4000U | (word[3] & 0x0fff), variant = 0x8000U | (word[4] & 0x3fff);
-    (void)snprintf(text, sizeof text, "%04x%04x-%04x-%04x-%04x-%04x%04x%04x", word[0], word[1],
-                   word[2], version, variant, word[5], word[6], word[7]);
-    lua_pushstring(L, text);
+    static const char digits[] = "0123456789abcdef";
+    unsigned char bytes[16];
+    char text[36], *end = text;
+    fill_random(L, bytes, sizeof bytes);
+    bytes[6] = (unsigned char)(0x40 | (bytes[6] & 0x0f)); /* version */
+    bytes[8] = (unsigned char)(0x80 | (bytes[8] & 0x3f)); /* variant */
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10) {
+            *end++ = '-';
+        }
+        *end++ = digits[bytes[i] >> 4];
+        *end++ = digits[bytes[i] & 15];
+    }
+    lua_pushlstring(L, text, sizeof text);
     return 1;
 }
 

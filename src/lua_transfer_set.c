@@ -1,7 +1,6 @@
 /* core.transfer_set: a curl multi as Lua sees it.
  *
- *   core.transfer_set { concurrency = n, idle = seconds }  for n transfers at a time; without it
- *                                 for a few. How long connections are kept when none is in flight
+ *   core.transfer_set { concurrency = n } -> set for n transfers at a time; without it for a few
  *   set:add(request, attempt)  -> transfer; attempt = {connect =, total = (seconds), token =,
  *                                 client_request_id =, retry_attempt =, send_within =
  *                                 (seconds)}; the last four may be nil
@@ -30,22 +29,14 @@ static struct transfer_set *check(lua_State *L) {
     return *object;
 }
 
-/* A field of the options, which may be nil, or the value that it has without it. */
-static double option(lua_State *L, const char *name, double without) {
-    if (lua_isnoneornil(L, 1)) {
-        return without;
-    }
-    luaL_checktype(L, 1, LUA_TTABLE);
-    lua_getfield(L, 1, name);
-    double value = luaL_optnumber(L, -1, without);
-    lua_pop(L, 1);
-    return value;
-}
-
 static int create(lua_State *L) {
-    double concurrency = option(L, "concurrency", 0), idle_seconds = option(L, "idle", 1e300);
+    double concurrency = 0;
+    if (!lua_isnoneornil(L, 1)) {
+        luaL_checktype(L, 1, LUA_TTABLE);
+        lua_getfield(L, 1, "concurrency");
+        concurrency = luaL_optnumber(L, -1, 0);
+    }
     luaL_argcheck(L, concurrency >= 0 && concurrency <= 1000000, 1, "'concurrency' out of range");
-    luaL_argcheck(L, idle_seconds >= 0, 1, "'idle' out of range");
     struct transfer_set **object = lua_support_new_object(L, sizeof(void *), type_name);
     lua_newtable(L);
     lua_setuservalue(L, -2);
@@ -53,7 +44,6 @@ static int create(lua_State *L) {
     if (*object == NULL) {
         return luaL_error(L, "transfer_set: not enough memory or descriptors");
     }
-    transfer_set_limit_idle(*object, idle_seconds);
     return 1;
 }
 

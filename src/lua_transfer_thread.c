@@ -11,6 +11,7 @@
 #include "transfer_thread.h"
 
 static const char type_name[] = "autopilot.transfer_thread";
+static const double unused_seconds = 30;
 
 /* The thread of the object, which has NULL after close. */
 static struct transfer_thread *check(lua_State *L) {
@@ -32,7 +33,7 @@ static unsigned long check_number(lua_State *L) {
 static int create(lua_State *L) {
     const char *problem = NULL;
     struct transfer_thread **object = lua_support_new_object(L, sizeof(void *), type_name);
-    *object = transfer_thread_start(&problem);
+    *object = transfer_thread_start(unused_seconds, &problem);
     if (*object == NULL) {
         lua_pushnil(L);
         lua_pushstring(L, problem);

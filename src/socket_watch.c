@@ -82,16 +82,12 @@ static CURLM *new_multi(void) {
     return multi;
 }
 
-/* Has this multi report its sockets. */
-static bool follow(struct socket_watch *watch, CURLM *multi) {
-    watch->multi = multi;
-    return curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket) == CURLM_OK &&
-           curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, (void *)watch) == CURLM_OK;
-}
-
 bool socket_watch_init(struct socket_watch *watch) {
     watch->waiter = new_multi();
-    return watch->waiter != NULL && follow(watch, new_multi());
+    watch->multi = new_multi();
+    return watch->waiter != NULL && watch->multi != NULL &&
+           curl_multi_setopt(watch->multi, CURLMOPT_SOCKETFUNCTION, on_socket) == CURLM_OK &&
+           curl_multi_setopt(watch->multi, CURLMOPT_SOCKETDATA, (void *)watch) == CURLM_OK;
 }
 
 /* Whether SIGPIPE is ignored and must be set to be ignored again after a call, because libcurl
@@ -105,19 +101,6 @@ static void mend(bool must_ignore) {
     if (must_ignore) {
         platform_ignore_broken_pipes();
     }
-}
-
-bool socket_watch_renew(struct socket_watch *watch) {
-    CURLM *multi = new_multi();
-    if (multi == NULL) {
-        return false;
-    }
-    bool must_ignore = must_ignore_broken_pipes();
-    curl_multi_cleanup(watch->multi); /* which still reports sockets */
-    mend(must_ignore);
-    watch->count = 0;
-    (void)follow(watch, multi);
-    return true;
 }
 
 void socket_watch_free(struct socket_watch *watch) {

@@ -18,10 +18,6 @@ struct socket_watch {
  * note them too. False when memory or descriptors are short; free it even then. */
 bool socket_watch_init(struct socket_watch *watch);
 
-/* Frees the multi, which has no transfers, and its connections, and makes another. False when
- * memory or descriptors are short; the multi is then the same. */
-bool socket_watch_renew(struct socket_watch *watch);
-
 /* Frees the multi too. */
 void socket_watch_free(struct socket_watch *watch);
 

@@ -1,7 +1,6 @@
 #include "transfer.h"
 #include "connection_use.h"
 #include "curl_failure.h"
-#include "environment_proxy.h"
 #include "platform.h"
 
 #include <stdio.h>
@@ -108,6 +107,11 @@ CURLcode transfer_handle_configure(struct transfer_handle *handle,
     SET(CURLOPT_WRITEDATA, (void *)handle);
     SET(CURLOPT_HEADERFUNCTION, on_header_line);
     SET(CURLOPT_WRITEFUNCTION, on_body_bytes);
+    handle->may_use_environment =
+        !request->is_plaintext && request->proxy == NULL && curl_trace_may_show_proxy();
+    if (code == CURLE_OK) {
+        code = curl_trace_configure(&handle->trace, easy);
+    }
     return code == CURLE_OK ? connection_use_configure(handle) : code;
 }
 
@@ -140,6 +144,7 @@ CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *han
     handle->transfer = transfer;
     handle->has_new_socket = handle->is_connected = false;
     handle->connection = 0;
+    handle->trace = (struct curl_trace){0};
     transfer->handle = handle;
     transfer->send_by = attempt->send_timeout > 0 ? platform_clock() + attempt->send_timeout : 0;
     byte_buffer_init(&transfer->body, handle->request->max_body);
@@ -149,6 +154,9 @@ CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *han
     SET(CURLOPT_ERRORBUFFER, transfer->message);
     SET(CURLOPT_CONNECTTIMEOUT_MS, to_milliseconds(attempt->connect_timeout));
     SET(CURLOPT_TIMEOUT_MS, to_milliseconds(attempt->total_timeout));
+    if (handle->may_use_environment) {
+        SET(CURLOPT_VERBOSE, 1L);
+    }
     return code;
 }
 
@@ -236,38 +244,26 @@ static CURLcode true_code(struct transfer *transfer, CURLcode code) {
     return code;
 }
 
-/* The proxy that the request goes through, and the variable if the environment names it. The URL
- * is empty, or NULL, where there is none. */
-static const char *find_proxy(const struct transfer *transfer, const char **variable) {
+static struct transfer_progress read_progress(const struct transfer *transfer) {
     const struct prepared_request *request = transfer->handle->request;
-    const char *url = request->is_plaintext ? "" : request->proxy;
-    char *host = NULL;
-    if (url == NULL && curl_url_get(request->url, CURLUPART_HOST, &host, 0) == CURLUE_OK) {
-        url = environment_proxy_for(transfer->handle->easy, host, variable);
-        curl_free(host);
-    }
-    return url;
-}
-
-static struct transfer_progress read_progress(const struct transfer *transfer, const char *proxy) {
+    const struct curl_trace *trace = &transfer->handle->trace;
+    const char *proxy = request->proxy != NULL && !request->is_plaintext ? request->proxy : "";
     struct transfer_progress progress = {0};
     curl_easy_getinfo(transfer->handle->easy, CURLINFO_HTTP_CONNECTCODE, &progress.proxy_status);
     progress.resolved = transfer->timings[TRANSFER_NAME_LOOKUP] > 0;
     /* libcurl notes the time of connecting when TLS and a proxy's tunnel are there too. */
     progress.connected = transfer->timings[TRANSFER_CONNECT] > 0 || transfer->handle->is_connected;
-    progress.proxied = proxy != NULL && proxy[0] != '\0';
-    progress.socks = progress.proxied && curl_strnequal(proxy, "socks", 5);
-    progress.secured =
-        transfer->timings[TRANSFER_TLS] > 0 || transfer->handle->request->is_plaintext;
+    progress.proxied = proxy[0] != '\0' || trace->proxy_variable[0] != '\0';
+    progress.socks = trace->is_socks_proxy || curl_strnequal(proxy, "socks", 5);
+    progress.secured = transfer->timings[TRANSFER_TLS] > 0 || request->is_plaintext;
     progress.sent = transfer->sends > 0;
     progress.answered = transfer->head.status > 0;
     return progress;
 }
 
 static void note_failure(struct transfer *transfer) {
-    const char *variable = NULL;
-    const char *proxy = find_proxy(transfer, &variable);
-    struct transfer_progress progress = read_progress(transfer, proxy);
+    const char *variable = transfer->handle->trace.proxy_variable;
+    struct transfer_progress progress = read_progress(transfer);
     transfer->failed_stage = curl_failure_stage(transfer->code, &progress);
     if (transfer->message[0] == '\0') {
         set_message(transfer, curl_easy_strerror(transfer->code));
@@ -275,7 +271,7 @@ static void note_failure(struct transfer *transfer) {
         /* libcurl quotes the URL, which may have a password in it. */
         set_message(transfer, "the URL of the proxy cannot be used");
     }
-    if (variable != NULL && strcmp(transfer->failed_stage, "proxy") == 0) {
+    if (variable[0] != '\0' && strcmp(transfer->failed_stage, "proxy") == 0) {
         size_t length = strlen(transfer->message);
         (void)snprintf(transfer->message + length, sizeof transfer->message - length,
                        " (proxy set by %s)", variable);

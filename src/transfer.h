@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "byte_buffer.h"
+#include "curl_trace.h"
 #include "prepared_request.h"
 #include "response_head.h"
 
@@ -41,10 +42,11 @@ struct transfer_handle {
     struct prepared_request *request; /* a reference */
     struct transfer *transfer;        /* the one that is running, or NULL */
     struct connections *connections;  /* the set's */
+    struct curl_trace trace;          /* of this transfer, and for HTTP/2 of the new socket */
+    bool may_use_environment;         /* the environment may name the proxy */
     uint64_t connection;              /* the id of the one that was used last */
     bool has_new_socket;              /* over which no request was about to be sent yet */
     bool is_connected;                /* that socket was, or one before it */
-    bool has_agreed_http2;            /* on that socket */
     struct curl_slist headers[TRANSFER_OWN_HEADERS]; /* the attempt's, before the request's */
     struct byte_buffer own_headers; /* their text, with the token; wiped after each attempt */
     struct transfer_handle *next;   /* among the set's idle ones */

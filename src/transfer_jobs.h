@@ -1,6 +1,5 @@
-/* Transfers that one thread hands to another and gets back. Each job is in one list from its
- * submission until it is claimed or given up. The lists have a lock; while a job runs, its transfer
- * belongs to the thread that runs it. POSIX only. */
+/* Transfers that one thread hands to another and gets back, in lists under a lock. While a job runs
+ * it is in no list, and belongs to the thread that runs it. POSIX only. */
 #ifndef AUTOPILOT_TRANSFER_JOBS_H
 #define AUTOPILOT_TRANSFER_JOBS_H
 
@@ -14,11 +13,10 @@ struct transfer_job {
     struct prepared_request *request; /* a reference */
     struct transfer_attempt attempt;  /* its texts are in `texts` */
     struct byte_buffer texts;
-    int waiter; /* the descriptor at which its end is awaited, once it runs */
     struct transfer_job *next;
 };
 
-enum transfer_job_list { JOBS_SUBMITTED, JOBS_RUNNING, JOBS_FINISHED, JOB_LISTS };
+enum transfer_job_list { JOBS_SUBMITTED, JOBS_FINISHED, JOB_LISTS };
 
 struct transfer_jobs {
     pthread_mutex_t lock;
@@ -28,7 +26,7 @@ struct transfer_jobs {
 /* For zeroed memory. False when memory is short. */
 bool transfer_jobs_init(struct transfer_jobs *jobs);
 
-/* Frees all jobs in the lists, of which none runs. */
+/* Frees all jobs in the lists. */
 void transfer_jobs_free(struct transfer_jobs *jobs);
 
 /* A job for an attempt at the request, with copies of its texts; NULL when memory is short. */

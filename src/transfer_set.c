@@ -18,7 +18,6 @@ static const double check_seconds = 0.1;
 /* The set ends a transfer this many seconds after its deadline. libcurl does so first, with a
  * better message, if it can. */
 static const double grace_seconds = 0.05;
-static const double retry_seconds = 1; /* until descriptors may be free again */
 static const double never = 1e300;
 
 /* A list of transfers; each transfer is in one list at most. */
@@ -35,9 +34,8 @@ struct transfer_set {
     struct socket_watch watch;
     struct connections connections;
     int in_flight_count;
-    double idle_seconds; /* how long connections are kept when nothing is in flight */
-    double next_check;   /* on platform_clock: when to check transfers, or to close connections */
-    bool has_news;       /* a transfer has finished since the last step and was not taken */
+    double next_check; /* on platform_clock: when to check transfers */
+    bool has_news;     /* a transfer has finished since the last step and was not taken */
     long process_id;
 };
 
@@ -60,7 +58,7 @@ struct transfer_set *transfer_set_create(unsigned concurrency) {
         return NULL;
     }
     set->process_id = platform_process_id();
-    set->idle_seconds = set->next_check = never;
+    set->next_check = never;
     connections_init(&set->connections);
     if (!socket_watch_init(&set->watch)) {
         transfer_set_destroy(set);
@@ -68,10 +66,6 @@ struct transfer_set *transfer_set_create(unsigned concurrency) {
     }
     connection_limits_set(&set->limits, set->watch.multi, concurrency);
     return set;
-}
-
-void transfer_set_limit_idle(struct transfer_set *set, double seconds) {
-    set->idle_seconds = seconds;
 }
 
 bool transfer_set_is_ours(const struct transfer_set *set) {
@@ -149,34 +143,10 @@ void transfer_set_add(struct transfer_set *set, struct transfer *transfer,
     }
 }
 
-static void free_idle_handles(struct transfer_set *set) {
-    while (set->idle != NULL) {
-        struct transfer_handle *next = set->idle->next;
-        transfer_handle_free(set->idle);
-        set->idle = next;
-    }
-    set->idle_count = 0;
-}
-
-/* Closes the idle connections. libcurl does that only together with their multi. Tries again later
- * if there are no descriptors for another multi. */
-static void close_idle_connections(struct transfer_set *set) {
-    free_idle_handles(set);
-    bool is_renewed = socket_watch_renew(&set->watch);
-    if (is_renewed) {
-        connections_free(&set->connections);
-        connections_init(&set->connections);
-        connection_limits_renew(&set->limits, set->watch.multi);
-    }
-    set->next_check = is_renewed ? never : platform_clock() + retry_seconds;
-}
-
 /* Ends a transfer in flight; it stays in the set until it is taken. */
 static void finish(struct transfer_set *set, struct transfer *transfer, CURLcode code) {
     take_out(&set->in_flight, transfer);
-    if (--set->in_flight_count == 0) {
-        set->next_check = platform_clock() + set->idle_seconds;
-    }
+    set->in_flight_count--;
     connection_use_end(transfer->handle);
     curl_multi_remove_handle(set->watch.multi, transfer->handle->easy);
     return_handle(set, transfer_finish(transfer, code));
@@ -209,9 +179,6 @@ static bool is_connecting(const struct transfer *transfer) {
 /* Ends transfers that are past their deadline, or lost their answer because a connection was
  * shared. Schedules the next check: soon, if one of the others may have no connection yet. */
 static void check_all(struct transfer_set *set) {
-    if (set->in_flight_count == 0) {
-        return;
-    }
     double now = platform_clock();
     set->next_check = never;
     for (struct transfer *transfer = set->in_flight.first, *next; transfer != NULL;
@@ -236,13 +203,11 @@ static bool is_time(struct transfer_set *set) {
     return curl_multi_timeout(set->watch.multi, &milliseconds) == CURLM_OK && milliseconds == 0;
 }
 
-void transfer_set_perform(struct transfer_set *set) {
+int transfer_set_perform(struct transfer_set *set) {
     int queued = 0;
     CURLMcode status = socket_watch_act(&set->watch);
     bool must_check = set->next_check < never && platform_clock() >= set->next_check;
-    if (must_check && set->in_flight_count == 0) {
-        close_idle_connections(set);
-    } else if (must_check && status == CURLM_OK) {
+    if (must_check && status == CURLM_OK) {
         status = socket_watch_act_on_all(&set->watch);
     }
     for (int i = 0; i < MOST_ROUNDS && status == CURLM_OK && is_time(set); i++) {
@@ -274,6 +239,7 @@ void transfer_set_perform(struct transfer_set *set) {
     while (status != CURLM_OK && set->in_flight.first != NULL) {
         finish(set, set->in_flight.first, CURLE_OUT_OF_MEMORY);
     }
+    return set->in_flight_count;
 }
 
 /* Milliseconds until libcurl or the set has to act, at most `longest`. */
@@ -372,7 +338,11 @@ void transfer_set_destroy(struct transfer_set *set) {
     if (!transfer_set_is_ours(set)) {
         return;
     }
-    free_idle_handles(set);
+    while (set->idle != NULL) {
+        struct transfer_handle *next = set->idle->next;
+        transfer_handle_free(set->idle);
+        set->idle = next;
+    }
     socket_watch_free(&set->watch);
     connections_free(&set->connections);
     free(set);

@@ -1,6 +1,7 @@
 /* One curl multi: transfers are added, the set is stepped, finished transfers are taken. It owns
- * the connections and idle easy handles; a transfer belongs to the caller that added it. A set is
- * used in one process only: after a fork the child makes its own. */
+ * idle easy handles and the connections, which stay open until it is destroyed; a transfer belongs
+ * to the caller that added it. A set is used in one process only: after a fork the child makes its
+ * own. */
 #ifndef AUTOPILOT_TRANSFER_SET_H
 #define AUTOPILOT_TRANSFER_SET_H
 
@@ -16,11 +17,6 @@ struct transfer_set *transfer_set_create(unsigned concurrency);
  * allowed. In a forked child nothing is closed, because closing would send messages on connections
  * that the parent still uses; the memory is not freed then. */
 void transfer_set_destroy(struct transfer_set *set);
-
-/* How long connections are kept when nothing is in flight; at first, for ever. The first
- * transfer_set_perform after that time closes them, unless a transfer was added before; a poll ends
- * at that time. */
-void transfer_set_limit_idle(struct transfer_set *set, double seconds);
 
 /* Starts an attempt at the request, in a transfer of zeroed memory. If it cannot start, the
  * transfer is finished, with nothing sent. */
@@ -40,8 +36,9 @@ bool transfer_set_wake(struct transfer_set *set);
 /* True when a step would find something to do. Never blocks. */
 bool transfer_set_is_due(struct transfer_set *set);
 
-/* Sends and receives, and never blocks. To be called after transfer_set_poll. */
-void transfer_set_perform(struct transfer_set *set);
+/* Sends and receives, and never blocks. To be called after transfer_set_poll. Returns how many are
+ * in flight. */
+int transfer_set_perform(struct transfer_set *set);
 
 /* Waits, sends and receives. With a timeout of 0 it never blocks; else it waits up to so many
  * seconds for an event, unless a transfer has finished since the last step. Returns how many are in

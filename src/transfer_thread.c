@@ -24,7 +24,6 @@ static const size_t stack_size = 1024 * 1024;
 static const unsigned usual_concurrency = 1000;
 
 static const double idle_seconds = 3600;      /* when nothing is due: a socket ends the wait */
-static const double connection_seconds = 30;  /* how long unused connections are kept */
 static const double exhausted_seconds = 0.05; /* until descriptors may be free again */
 
 /* Far more than the event loop of a process usually has; others wait until one is closed. */
@@ -32,8 +31,9 @@ enum { MOST_CONNECTIONS = 16384 };
 
 /* A connection of the event loop, at which it waits for one transfer after another. */
 struct connection {
-    unsigned long number; /* of the transfer that was last begun for it; 0: none */
-    unsigned long asked;  /* the part of the next number that has been read */
+    struct transfer_job *running; /* the one that it waits for, or NULL */
+    unsigned long number;         /* of the one that it waited for last; 0: none */
+    unsigned long asked;          /* the part of the next number that has been read */
 };
 
 struct transfer_thread {
@@ -43,8 +43,12 @@ struct transfer_thread {
     struct transfer_jobs jobs;
     unsigned long last_number; /* used by the submitting thread only */
 
-    /* Used by the thread only, while it runs. */
+    long process_id;
+    double unused_seconds; /* how long connections are kept when nothing is in flight */
+
+    /* Used by the thread only, while it runs; the set under step_lock by others. */
     struct transfer_set *set;
+    double last_use; /* when transfers were last in flight; 0: there are no connections */
     struct connection connections[MOST_CONNECTIONS];
     struct curl_waitfd watched[MOST_CONNECTIONS + 1]; /* in the same order, then the listener */
     size_t connection_count;
@@ -89,19 +93,17 @@ size_t transfer_thread_backlog(struct transfer_thread *thread) {
 
 /* ---- Connections: from here on everything happens in the thread ------------------------------ */
 
-/* Gives up the transfer that was last begun for the connection, unless it has been claimed. True
- * when it was running. */
-static bool give_up(struct transfer_thread *thread, struct connection *connection) {
-    struct transfer_job *running =
-        transfer_jobs_take(&thread->jobs, JOBS_RUNNING, connection->number);
-    if (running != NULL) {
-        transfer_set_remove(&running->transfer);
-        transfer_job_free(running);
+/* Gives up the transfer that the connection waited for, unless it has been claimed. */
+static void give_up(struct transfer_thread *thread, struct connection *connection) {
+    struct transfer_job *job = connection->running;
+    if (job != NULL) {
+        transfer_set_remove(&job->transfer);
     } else {
-        transfer_job_free(transfer_jobs_take(&thread->jobs, JOBS_FINISHED, connection->number));
+        job = transfer_jobs_take(&thread->jobs, JOBS_FINISHED, connection->number);
     }
+    transfer_job_free(job);
+    connection->running = NULL;
     connection->number = 0;
-    return running != NULL;
 }
 
 static void watch(struct curl_waitfd *watched, int descriptor) {
@@ -157,7 +159,7 @@ static void accept_connections(struct transfer_thread *thread) {
             return;
         }
         size_t place = thread->connection_count++;
-        thread->connections[place] = (struct connection){0, 0};
+        thread->connections[place] = (struct connection){0};
         watch(&thread->watched[place], descriptor);
         thread->watched[place].revents = CURL_WAIT_POLLIN; /* most write at once */
     }
@@ -183,13 +185,11 @@ static bool begin(struct transfer_thread *thread, struct connection *connection,
     if (job == NULL) {
         return false;
     }
-    transfer_jobs_put(&thread->jobs, JOBS_RUNNING, job);
-    connection->number = job->number;
+    connection->running = job;
     connection->asked = 0;
     if (recv(descriptor, &next, 1, MSG_PEEK) == 0) {
         return false;
     }
-    job->waiter = descriptor;
     transfer_set_add(thread->set, &job->transfer, job->request, &job->attempt);
     byte_buffer_free(&job->texts); /* wipes the token as soon as it is not needed */
     return true;
@@ -206,9 +206,10 @@ static bool read_connection(struct transfer_thread *thread, size_t place) {
     if (length < 0) {
         return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
     }
-    if (length == 0 || give_up(thread, connection)) {
+    if (length == 0 || connection->running != NULL) {
         return false;
     }
+    give_up(thread, connection);
     for (ssize_t i = 0; i < length; i++) {
         if (text[i] == '\n') {
             return i + 1 == length && begin(thread, connection, descriptor);
@@ -226,12 +227,16 @@ static void deliver(struct transfer_thread *thread) {
     struct transfer *transfer;
     while ((transfer = transfer_set_take(thread->set)) != NULL) {
         struct transfer_job *job = (struct transfer_job *)(void *)transfer;
-        int waiter = job->waiter;
-        transfer_jobs_take(&thread->jobs, JOBS_RUNNING, job->number);
+        size_t place = 0;
+        while (thread->connections[place].running != job) {
+            place++;
+        }
+        thread->connections[place].running = NULL;
+        thread->connections[place].number = job->number;
         transfer_jobs_put(&thread->jobs, JOBS_FINISHED, job); /* from now on it may be claimed */
         /* One byte always fits, as only one is outstanding. A closed connection is noticed when it
          * is next read: SIGPIPE, like all signals, is blocked in this thread. */
-        ssize_t sent = send(waiter, "+", 1, 0);
+        ssize_t sent = send(thread->watched[place].fd, "+", 1, 0);
         (void)sent;
     }
 }
@@ -275,13 +280,31 @@ static bool register_handlers(void) {
     return is_registered;
 }
 
+/* Closes connections that were not used for long. That takes another set, for which there may be no
+ * memory or descriptors. */
+static void close_unused_connections(struct transfer_thread *thread, int in_flight) {
+    double now = platform_clock();
+    if (in_flight > 0) {
+        thread->last_use = now;
+    } else if (thread->last_use > 0 && now - thread->last_use >= thread->unused_seconds) {
+        struct transfer_set *set = transfer_set_create(usual_concurrency);
+        if (set != NULL) {
+            transfer_set_destroy(thread->set);
+            thread->set = set;
+            thread->last_use = 0;
+        }
+    }
+}
+
 /* Waits until something is due. While descriptors are short the listener is not watched. */
 static void wait_for_work(struct transfer_thread *thread) {
     size_t count = thread->connection_count;
     if (!thread->is_exhausted) {
         watch(&thread->watched[count++], thread->wake.listener);
     }
-    double seconds = thread->is_exhausted ? exhausted_seconds : idle_seconds;
+    double seconds = thread->is_exhausted   ? exhausted_seconds
+                     : thread->last_use > 0 ? thread->unused_seconds
+                                            : idle_seconds;
     transfer_set_poll(thread->set, thread->watched, (unsigned)count, seconds);
 }
 
@@ -296,8 +319,9 @@ static void *run(void *context) {
                 drop_connection(thread, i);
             }
         }
-        transfer_set_perform(thread->set);
+        int in_flight = transfer_set_perform(thread->set);
         deliver(thread);
+        close_unused_connections(thread, in_flight);
         unlock_steps();
     }
     return NULL;
@@ -331,7 +355,7 @@ static void destroy(struct transfer_thread *thread) {
     free(thread);
 }
 
-struct transfer_thread *transfer_thread_start(const char **problem) {
+struct transfer_thread *transfer_thread_start(double unused_seconds, const char **problem) {
     struct transfer_thread *thread = calloc(1, sizeof *thread);
     *problem = "memory is short";
     if (thread == NULL || !transfer_jobs_init(&thread->jobs)) {
@@ -339,9 +363,10 @@ struct transfer_thread *transfer_thread_start(const char **problem) {
         return NULL;
     }
     thread->wake.listener = thread->wake.node = thread->spare = -1;
+    thread->process_id = platform_process_id();
+    thread->unused_seconds = unused_seconds;
     thread->set = transfer_set_create(usual_concurrency);
     if (thread->set != NULL) {
-        transfer_set_limit_idle(thread->set, connection_seconds);
         if (!transfer_set_wake(thread->set)) {
             *problem = "libcurl cannot wake a thread";
         } else if (wake_socket_open(&thread->wake, problem)) {
@@ -359,7 +384,9 @@ struct transfer_thread *transfer_thread_start(const char **problem) {
 void transfer_thread_stop(struct transfer_thread *thread) {
     if (thread != NULL && transfer_thread_is_ours(thread) && !is_exiting) {
         platform_add(&thread->is_stopping, 1);
+        lock_steps();
         transfer_set_wake(thread->set);
+        unlock_steps();
         pthread_join(thread->id, NULL);
         destroy(thread);
     }
@@ -370,5 +397,5 @@ const char *transfer_thread_address(const struct transfer_thread *thread) {
 }
 
 bool transfer_thread_is_ours(const struct transfer_thread *thread) {
-    return transfer_set_is_ours(thread->set);
+    return thread->process_id == platform_process_id();
 }

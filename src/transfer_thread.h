@@ -13,8 +13,9 @@
 
 struct transfer_thread;
 
-/* Starts one. NULL when the system refuses; *problem is then a constant text that says why. */
-struct transfer_thread *transfer_thread_start(const char **problem);
+/* Starts one, which closes its connections to services when no transfer was in flight for so many
+ * seconds. NULL when the system refuses; *problem is then a constant text that says why. */
+struct transfer_thread *transfer_thread_start(double unused_seconds, const char **problem);
 
 /* Ends the thread and gives up all transfers. NULL is allowed. Does nothing in a forked child,
  * which has no such thread, and where a lock may be held for ever. */

@@ -15,15 +15,20 @@ static const struct transfer_attempt usual = {
 
 enum { PATIENCE_MILLISECONDS = 10000 };
 
-static inline struct transfer_thread *start(void) {
+/* `unused_seconds`: how long connections are kept without transfers. */
+static inline struct transfer_thread *start_keeping(double unused_seconds) {
     const char *problem = NULL;
-    struct transfer_thread *thread = transfer_thread_start(&problem);
+    struct transfer_thread *thread = transfer_thread_start(unused_seconds, &problem);
     CHECK(thread != NULL);
     if (thread == NULL) {
         printf("%s\n", problem);
         exit(EXIT_FAILURE);
     }
     return thread;
+}
+
+static inline struct transfer_thread *start(void) {
+    return start_keeping(30);
 }
 
 static inline int connect_to(const char *path) {

@@ -304,6 +304,22 @@ static void shares_requests_with_the_thread(void) {
     tear_down();
 }
 
+/* Another transfer opens another connection. */
+static void closes_unused_connections(void) {
+    peer_open(&peer, no_content);
+    thread = start_keeping(0.2);
+    request = request_to(&peer);
+    int connection = connect_to(transfer_thread_address(thread));
+    for (int i = 0; i < 3; i++) {
+        CHECK(exchange(thread, connection, request, &peer) == 204);
+        CHECK(exchange(thread, connection, request, &peer) == 204);
+        CHECK(peer.client_count == i + 1);
+        CHECK(read_byte(peer.clients[i], NULL) == 0);
+    }
+    close(connection);
+    tear_down();
+}
+
 /* When nothing is to be done, nothing is done. */
 static void rests_when_idle(void) {
     set_up(NULL);
@@ -340,6 +356,7 @@ int main(void) {
     check_case("hands out no other answer, whenever waiters go",
                survives_waiters_that_go_at_any_moment);
     check_case("shares requests with whoever made them", shares_requests_with_the_thread);
+    check_case("closes connections that are not used for long", closes_unused_connections);
     check_case("rests when there is nothing to do", rests_when_idle);
     return check_summary();
 }

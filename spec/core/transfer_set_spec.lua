@@ -192,44 +192,21 @@ end)
 describe("the connections of a transfer set", function()
   after_each(wire.close)
 
-  it(
-    "are closed when nothing was in flight for as long as it was told, and new ones opened",
-    function()
-      local server, set = serving(), core.transfer_set { concurrency = 10, idle = short }
-      local request = request_to(server)
-      for round = 1, 3 do
-        local one = set:add(request, { connect = limit, total = limit })
-        local other = set:add(request, { connect = limit, total = limit })
-        run_until_finished(set, one, other)
-        assert.are.equal(204, one:result().status)
-        run(set, function()
-          return server.connections[2 * round].has_ended
-            and server.connections[2 * round - 1].has_ended
-        end)
-        while set:take() do
-        end
-        assert.is_false(set:is_due())
-      end
-      assert.are.equal(6, #server.connections)
+  it("are kept for the next transfer, and closed with the set", function()
+    local server, set = serving(), core.transfer_set { concurrency = 10 }
+    local request = request_to(server)
+    for _ = 1, 2 do
+      run_until_finished(set, set:add(request, { connect = limit, total = limit }))
+      local ends = core.clock() + 3 * short
+      run(set, function()
+        return core.clock() > ends
+      end)
     end
-  )
-
-  it("are kept while something is in flight, and without such a time", function()
-    local server, slow = serving(), stalling()
-    for _, idle in ipairs { short, false } do
-      local set = core.transfer_set { concurrency = 10, idle = idle or nil }
-      local before, request = #server.connections, request_to(server)
-      if idle then
-        set:add(request_to(slow), { connect = limit, total = limit })
-      end
-      for _ = 1, 2 do
-        run_until_finished(set, set:add(request, { connect = limit, total = limit }))
-        local ends = core.clock() + 3 * short
-        run(set, function()
-          return core.clock() > ends
-        end)
-      end
-      assert.are.equal(before + 1, #server.connections)
-    end
+    assert.are.equal(1, #server.connections)
+    assert.is_falsy(server.connections[1].has_ended)
+    set:close()
+    hostile.until_true(function()
+      return server.connections[1].has_ended
+    end)
   end)
 end)

@@ -10,16 +10,22 @@ local function install(core)
 end
 
 describe("in OpenResty, the polling driver", function()
-  local set, polling
+  local set, polling, made, closed
 
   --- A set whose transfers finish at the time that stands in their request.
   before_each(function()
     set = { steps = 0, steppers = {}, in_flight = {}, finished = {} }
+    made, closed = 0, 0
     install {
       transfer_set = function()
+        made = made + 1
         return set
       end,
     }
+    function set.close()
+      closed = closed + 1
+    end
+    function set.discard() end
     function set.add(_, ends)
       local transfer = { ends = ends }
       function transfer.result()
@@ -64,17 +70,20 @@ describe("in OpenResty, the polling driver", function()
     end)
   end
 
-  it("steps once more when no call came for as long as connections are kept", function()
+  it("closes the connections when no call came for long, and opens others for the next", function()
     for _ = 1, 3 do
-      spawn(world.now)
-      world:run(20)
+      spawn(world.now + 0.1)
+      world:run(19)
+      assert.same({ 1, 0 }, { made, closed })
     end
-    local steps, ended_at = set.steps, world.now - 20
     world:run(0.5)
-    assert.equal(steps, set.steps)
-    world:run()
-    assert.equal(steps + 1, set.steps)
-    assert.is_true(world.now - ended_at > 20 and world.now - ended_at < 43, world.now - ended_at)
+    assert.equal(0, closed)
+    world:run(41)
+    assert.equal(1, closed)
+    local other = spawn(world.now + 0.1)
+    world:run(1)
+    assert.is_true(other.has_ended)
+    assert.equal(2, made)
   end)
 
   it("hands each light thread its own transfer, soon after that has finished", function()
@@ -112,24 +121,39 @@ describe("in OpenResty, the polling driver", function()
     assert.equal(looks, #world.slept)
   end)
 
-  it("gives the transfer of a killed light thread up, when that is collected", function()
+  it("gives the transfer of a killed light thread up soon, and then looks no more", function()
     local given_up = {}
     function set.discard(_, transfer)
       given_up[#given_up + 1] = transfer
     end
-    local killed = spawn(world.now + 0.5)
+    local killed, other = spawn(world.now + 9), spawn(world.now + 2)
     world:run(0.1)
-    collectgarbage()
-    assert.same({}, given_up)
-    killed.is_killed, killed.coroutine = true, nil
-    collectgarbage()
-    collectgarbage()
-    assert.equal(1, #given_up)
-    assert.equal(set.in_flight[1], given_up[1])
+    killed.is_killed = true
+    world:run(1)
+    assert.same({ set.in_flight[1] }, given_up)
+    world:run(1)
+    assert.is_true(other.has_ended)
     assert.same({}, polling.waiting)
+    local looks = #world.slept
+    world:run(5)
+    assert.equal(looks, #world.slept)
   end)
 
-  it("has one light thread step for all", function()
+  it("takes no light thread for killed that nginx was too busy to wake", function()
+    function set.discard()
+      error "it lives"
+    end
+    local threads = { spawn(world.now + 9), spawn(world.now + 9) }
+    world:run(0.5)
+    for _ = 1, 20 do
+      world.now = world.now + 0.3 -- for everything that waits has become late
+      world:run(0.01)
+    end
+    world:run(9)
+    assert.is_true(threads[1].has_ended and threads[2].has_ended)
+  end)
+
+  it("has one timer step for all", function()
     for _ = 1, 50 do
       spawn(world.now + 0.5)
     end
@@ -143,61 +167,35 @@ describe("in OpenResty, the polling driver", function()
     assert.equal(1, steppers)
   end)
 
-  it("hands the stepping over when its own transfer has finished", function()
-    local first, second = spawn(world.now + 0.1), spawn(world.now + 0.3)
-    world:run(0.15)
-    assert.is_true(first.has_ended)
-    local before = world.now
-    world:run()
-    assert.is_true(second.has_ended)
-    assert.is_true(second.ended_at - before < 0.2)
-  end)
-
-  it("has another take over from one that was killed", function()
+  it("serves the others when light threads are killed", function()
     local killed, other = spawn(world.now + 0.1), spawn(world.now + 0.3)
     world:run(0.05)
     killed.is_killed = true
     local began = world.now
-    world:run()
+    world:run(5)
     assert.is_true(other.has_ended)
-    assert.is_true(other.ended_at - began < 0.5, other.ended_at - began)
+    assert.is_true(other.ended_at - began < 0.3, other.ended_at - began)
     assert.equal(other.results[1].ends, set.in_flight[2].ends)
   end)
 
-  it("hands the stepping over to one that lives, where others were killed a moment ago", function()
-    for round = 1, 5 do
-      local first = spawn(world.now + 0.1)
-      local killed = {}
-      for index = 1, 3 do
-        killed[index] = spawn(world.now + 10)
+  it("has light threads step where nginx has no timer left, or never runs it", function()
+    local function refused() end
+    for _, at in ipairs {
+      refused,
+      function()
+        return true
+      end,
+    } do
+      world.ngx.timer.at = at
+      local began, threads = world.now, {}
+      for index = 1, 10 do
+        threads[index] = spawn(began + 0.3)
       end
-      local other = spawn(world.now + 0.12)
-      world:run(0.095)
-      for _, thread in ipairs(killed) do
-        thread.is_killed = true
+      world:run(5)
+      for _, thread in ipairs(threads) do
+        assert.is_true(thread.has_ended)
+        assert.is_true(thread.ended_at - began < 0.6, thread.ended_at - began)
       end
-      local began = world.now
-      world:run(0.05)
-      assert.is_true(first.has_ended)
-      assert.is_true(other.has_ended, ("round %d, %g"):format(round, world.now - began))
-    end
-  end)
-
-  it("asks none to step that has not been awake for long", function()
-    local killed = {}
-    for index = 1, 40 do
-      killed[index] = spawn(world.now + 1000)
-    end
-    world:run(0.05)
-    for _, thread in ipairs(killed) do
-      thread.is_killed = true
-    end
-    world.now = world.now + 1
-    for _ = 1, 5 do
-      local first, other = spawn(world.now + 0.1), spawn(world.now + 0.12)
-      world:run(0.15)
-      assert.is_true(first.has_ended)
-      assert.is_true(other.has_ended)
     end
   end)
 

@@ -1,46 +1,41 @@
 --- The drive that steps transfers in the event loop, for systems where there can be no helper thread; and
 -- how a fleet waits, which steps its own transfer set in the same way.
 --
--- One light thread at a time steps for all; the others sleep until it wakes them. It checks whether there is
--- something to do, and does so less often the longer nothing happens. It may be killed while it sleeps. So it
--- renews a lease, and when the lease has run out, another light thread takes over.
+-- While light threads wait, one timer steps for all of them, and wakes those whose transfers have finished. It
+-- checks less often whether there is something to do the longer nothing happens.
 
 local core = require "autopilot.core"
 local curl = require "autopilot.transport.curl"
 local ngx = require "ngx"
 local semaphore = require "ngx.semaphore"
 
----@class autopilot.openresty.PollingDriver: autopilot.Drive
----@field set any the worker's transfer set
----@field waiting table<any, autopilot.openresty.Sleeper> the light threads that wait, by their transfers
----@field stepper any? the transfer of the light thread that steps
----@field calls integer how many have begun
----@field has_timer boolean? one will step when no call came for long
+---@class autopilot.openresty.PollingDriver: autopilot.openresty.Driver
+---@field set any? the worker's transfer set, and with it the connections
+---@field waiting table<any, autopilot.openresty.Waiter> the light threads that wait, by their transfers
+---@field slept number seconds for which timers have slept between their steps
+---@field stepper table? stands for the timer that steps, or was the last to do so
 ---@field lease number until when that one is believed to be alive, on core.clock
+---@field has_timer boolean? one will close the connections when no call comes
 local Polling = {}
 Polling.__index = Polling
 
----@class autopilot.openresty.Sleeper a light thread that waits, or was killed while it did
+---@class autopilot.openresty.Waiter a light thread that waits, or was killed while it did
 ---@field semaphore any what wakes it
----@field seen_at number when it was last awake, on core.clock
+---@field seen_at number when it was last awake, by the driver's `slept`
 
--- Seconds between two checks: after something happened, and at most. Seconds by which a stepper may be late.
+-- Seconds between two checks: after something happened, and at most. Seconds by which a stepper may be late, and
+-- after which each light thread that waits wakes for a moment.
 local shortest, longest, growth, patience = 0.001, 0.010, 1.25, 0.1
 
 -- Seconds for which connections are kept when there are no calls.
 local idle_seconds = 20
 
--- So many are asked to step next: some may have been killed a moment ago.
-local candidates = 4
-
 -- Transfers that a worker usually has at a time, at most; more are served, on more connections.
 local usual_concurrency = 1000
 
----@return autopilot.openresty.PollingDriver? driver
----@return autopilot.NetworkFailure? failure
+---@return autopilot.openresty.PollingDriver
 function Polling.new()
-  local set, failure = curl.transfer_set { concurrency = usual_concurrency, idle = idle_seconds }
-  return set and setmetatable({ set = set, waiting = {}, lease = 0, calls = 0 }, Polling), failure
+  return setmetatable({ waiting = {}, lease = 0, slept = 0 }, Polling)
 end
 
 --- Steps a fleet's transfer set once, and lets the worker go on meanwhile.
@@ -59,119 +54,96 @@ function Polling.wait(set, seconds)
   until core.clock() >= ends
 end
 
---- Wakes the light threads whose transfers have finished, and drops transfers that none waits for.
-local function hand_out(self)
+--- Closes the connections when no light thread was waiting for as long as they are kept.
+local function close_when_idle(self)
+  local last = self.stepper
+  self.has_timer = self.has_timer
+    or ngx.timer.at(idle_seconds, function()
+      self.has_timer = false
+      if self.stepper ~= last then
+        close_when_idle(self)
+      elseif next(self.waiting) == nil then
+        self.set:close()
+        self.set = nil
+      end
+    end)
+end
+
+--- Steps once, wakes the light threads whose transfers have finished, and drops transfers that none waits for.
+local function step(self)
   local set, waiting = self.set, self.waiting
+  set:step()
   local transfer = set:take()
   while transfer do
-    local sleeper = waiting[transfer]
+    local waiter = waiting[transfer]
     waiting[transfer] = nil
-    if sleeper and transfer ~= self.stepper then
-      sleeper.semaphore:post()
+    if waiter then
+      waiter.semaphore:post()
     end
     transfer = set:take()
   end
 end
 
---- Steps for all until its own transfer has finished or another has taken over.
-local function step_for_all(self, own)
-  local set, delay = self.set, shortest
-  self.stepper = own
-  while self.stepper == own do
-    if set:is_due() then
-      set:step()
-      hand_out(self)
-      delay = shortest
-    else
-      delay = math.min(delay * growth, longest)
+--- Gives up the transfers of light threads that were killed: they have not woken for long. While something else
+-- keeps nginx busy they cannot wake, but then the timer does not sleep either.
+local function give_up_killed(self)
+  for transfer, waiter in pairs(self.waiting) do
+    if self.slept - waiter.seen_at > 3 * patience then
+      self.waiting[transfer] = nil
+      self.set:discard(transfer)
     end
-    if own:is_finished() then
-      return
-    end
-    self.lease = core.clock() + delay + patience
-    ngx.sleep(delay)
   end
 end
 
---- Lets another light thread step, if one waits. The first of those asked that is alive does it.
-local function step_down(self, own)
-  if self.stepper ~= own then
+--- Has a timer step as long as light threads wait, unless one does so.
+local function begin_stepping(self)
+  if core.clock() <= self.lease then
     return
   end
-  self.stepper = nil
-  local asked, alive_since = 0, core.clock() - 2 * patience
-  for _, sleeper in pairs(self.waiting) do
-    if sleeper.seen_at >= alive_since then
-      sleeper.semaphore:post()
-      asked = asked + 1
-      if asked == candidates then
-        return
-      end
-    end
-  end
-end
-
-local newproxy = rawget(_G, "newproxy") -- of Lua 5.1 and LuaJIT, where tables have no __gc
-
---- Gives the transfer up when it is collected, unless it was disarmed before (`transfer = nil`).
--- What it needs is in a table: nginx uses the stack of a light thread that was killed for another.
-local function guard(self, transfer)
-  local armed = { set = self.set, waiting = self.waiting, transfer = transfer }
-  local function collected()
-    if armed.transfer then
-      armed.waiting[armed.transfer] = nil
-      pcall(armed.set.discard, armed.set, armed.transfer) -- an error would hit unrelated code
-    end
-  end
-  if newproxy then
-    armed.proxy = newproxy(true)
-    getmetatable(armed.proxy).__gc = collected
-    return armed
-  end
-  return setmetatable(armed, { __gc = collected })
-end
-
---- Steps once more when no call came for as long as connections are kept: then the set closes them.
-local function step_when_idle(self)
-  if not self.has_timer then
-    local calls = self.calls
-    self.has_timer = ngx.timer.at(idle_seconds + 1, function(is_premature)
-      self.has_timer = false
-      if is_premature then
-        return
-      elseif self.calls ~= calls or next(self.waiting) ~= nil then
-        step_when_idle(self)
+  local own, delay = {}, shortest
+  self.stepper, self.lease = own, core.clock() + patience
+  ngx.timer.at(0, function()
+    while self.stepper == own and next(self.waiting) ~= nil do
+      if self.set:is_due() then
+        step(self)
+        delay = shortest
       else
-        self.set:step()
+        delay = math.min(delay * growth, longest)
+        give_up_killed(self)
       end
-    end)
-  end
-end
-
---- Sends one attempt and waits for its end.
-function Polling:run(prepared, attempt)
-  local own = self.set:add(prepared, attempt)
-  local sleeper = { semaphore = assert(semaphore.new()), seen_at = core.clock() }
-  self.waiting[own], self.calls = sleeper, self.calls + 1
-  local watch = guard(self, own) -- referenced by this light thread's stack alone
-  while not own:is_finished() do
-    sleeper.seen_at = core.clock()
-    if not self.stepper or sleeper.seen_at > self.lease then
-      step_for_all(self, own)
-    else
-      sleeper.semaphore:wait(patience)
+      self.lease = core.clock() + delay + patience
+      ngx.sleep(delay)
+      self.slept = self.slept + delay
     end
-  end
-  watch.transfer = nil
-  self.waiting[own] = nil
-  step_down(self, own)
-  step_when_idle(self)
-  return own:result()
+    if self.stepper == own then
+      self.lease = 0
+      close_when_idle(self)
+    end
+  end)
 end
 
---- Gives up all transfers.
-function Polling:close()
-  self.set:close()
+--- Sends one attempt and waits for its end. Where nginx has no timer left, the light threads step themselves.
+function Polling:run(prepared, attempt)
+  if not self.set then
+    local set, failure = curl.transfer_set { concurrency = usual_concurrency }
+    if not set then
+      return nil, failure
+    end
+    self.set = set
+  end
+  local own = self.set:add(prepared, attempt)
+  local waiter = { semaphore = assert(semaphore.new()), seen_at = self.slept }
+  self.waiting[own] = waiter
+  begin_stepping(self)
+  while not own:is_finished() do
+    if not waiter.semaphore:wait(patience) and core.clock() > self.lease then
+      step(self)
+      begin_stepping(self)
+    end
+    waiter.seen_at = self.slept
+  end
+  self.waiting[own] = nil
+  return own:result()
 end
 
 return Polling

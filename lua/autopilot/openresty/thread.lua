@@ -11,7 +11,7 @@ local curl = require "autopilot.transport.curl"
 local merged = require "autopilot.base.merged"
 local ngx = require "ngx"
 
----@class autopilot.openresty.ThreadDriver: autopilot.Drive
+---@class autopilot.openresty.ThreadDriver: autopilot.openresty.Driver
 local Thread = {}
 Thread.__index = Thread
 
@@ -75,11 +75,6 @@ function Thread:run(prepared, attempt)
   end
   self.connections:close(socket)
   return nil, failure
-end
-
---- Ends the helper thread and gives up all transfers.
-function Thread:close()
-  self.thread:close()
 end
 
 return Thread

@@ -31,9 +31,11 @@ local function try_thread()
   current = driver or current
 end
 
---- This worker's own drive.
----@return autopilot.Drive? driver
----@return autopilot.NetworkFailure? failure
+---@class autopilot.openresty.Driver sends with what is the worker's, until nothing refers to it
+---@field run fun(self, prepared, attempt): autopilot.HttpResponse?, autopilot.NetworkFailure?
+
+--- This worker's own.
+---@return autopilot.openresty.Driver
 function worker.driver()
   local process = core.process_id()
   if current_process ~= process then
@@ -42,11 +44,8 @@ function worker.driver()
   if wanted == "thread" and (not current or retry_at and core.clock() >= retry_at) then
     try_thread()
   end
-  local failure
-  if not current then
-    current, failure = require("autopilot.openresty.polling").new()
-  end
-  return current, failure
+  current = current or require("autopilot.openresty.polling").new()
+  return current
 end
 
 --- Chooses the drive of workers from now on. One that is in use ends with its last transfer.
@@ -65,11 +64,7 @@ worker.drive = {
     if obstacle then
       return nil, curl.unsent(obstacle, message)
     end
-    local driver, failure = worker.driver()
-    if not driver then
-      return nil, failure
-    end
-    return driver:run(prepared, attempt)
+    return worker.driver():run(prepared, attempt)
   end,
   close = function() end, -- the connections are the worker's, and other clients use them
 }
@@ -93,10 +88,7 @@ local function read_certificates(http)
       { ca_file = http.ca_file, ca_path = http.ca_path, proxy = "" },
       { method = "GET", url = ("https://127.0.0.1:%d/"):format(port) }
     )
-    local driver = worker.driver()
-    if driver then
-      driver:run(prepared, { connect = warming_seconds, total = warming_seconds })
-    end
+    worker.driver():run(prepared, { connect = warming_seconds, total = warming_seconds })
     listener:close()
   end
 end

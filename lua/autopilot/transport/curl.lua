@@ -103,7 +103,7 @@ function curl.unsent(name, message)
 end
 
 --- Makes a set of transfers. Newer libcurls (seen with 8.21) need descriptors for one.
----@param given { concurrency: integer?, idle: number? }?
+---@param given { concurrency: integer? }?
 ---@return any? set
 ---@return autopilot.NetworkFailure? failure
 function curl.transfer_set(given)

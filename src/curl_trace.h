@@ -1,0 +1,26 @@
+/* What no option of libcurl tells, but its trace does, in every version from 7.80 on: which proxy
+ * of the environment a transfer uses, and whether a new connection has agreed on HTTP/2. A trace is
+ * slow: switch CURLOPT_VERBOSE on only while such a line may come. */
+#ifndef AUTOPILOT_CURL_TRACE_H
+#define AUTOPILOT_CURL_TRACE_H
+
+#include <curl/curl.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+struct curl_trace {
+    char proxy_variable[12]; /* as `https_proxy`: it names the proxy in use; empty: none does */
+    bool is_socks_proxy;
+    bool has_agreed_http2;
+};
+
+/* True when the environment names a proxy for https requests, from which it may exempt hosts. */
+bool curl_trace_may_show_proxy(void);
+
+/* Reads one line of the trace. */
+void curl_trace_read(struct curl_trace *trace, const char *text, size_t length);
+
+/* Has the handle write its trace to this one. */
+CURLcode curl_trace_configure(struct curl_trace *trace, CURL *easy);
+
+#endif
