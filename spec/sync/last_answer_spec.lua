@@ -109,6 +109,33 @@ describe("a 401 after which the request with a newer token could not be sent", f
     assert.equal("unreachable", failure.attempts[2].outcome)
   end)
 
+  it("is reported where a read's deadline was over", function()
+    for method, options in pairs { status = { deadline = 5 }, ensure = { timeout = 5 } } do
+      local world = virtual_world.new()
+      local client = world:scripted({ refused }, { token = refreshing(world, 9) })
+      local failure = select(2, client[method](client, options))
+      assert.equal("unauthenticated", failure.outcome, method)
+      assert.equal(401, failure.status)
+      assert.equal("InvalidAuthenticationToken", failure.error.code)
+      assert.equal("deadline", failure.gave_up)
+      assert.is_nil(failure.network)
+    end
+  end)
+
+  it("is reported where the client was closed meanwhile", function()
+    for _, method in ipairs { "sync", "status" } do
+      local client
+      client = virtual_world.new():scripted({ refused }, {
+        token = function(ask)
+          return ask.refresh and client:close() or "older"
+        end,
+      })
+      local failure = select(2, client[method](client))
+      assert.equal("unauthenticated", failure.outcome, method)
+      assert.equal("not_retryable", failure.gave_up)
+    end
+  end)
+
   it("is reported where the network failed", function()
     local failure = failure_of({ refused, unsent }, 0, { retry = false })
     assert.equal("attempts", failure.gave_up)

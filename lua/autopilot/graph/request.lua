@@ -222,6 +222,11 @@ local function try(self, client, given, refused)
   return answer, sent, body
 end
 
+--- Whether no further request may be sent.
+local function is_over(client, given)
+  return client.is_closed or (given.deadline and client.options.clock() >= given.deadline)
+end
+
 --- Sends the request; when the token is refused and the provider has another, once more with that.
 ---@param client autopilot.Client whose token is sent
 ---@param given autopilot.RequestArguments
@@ -242,6 +247,10 @@ function Request:run(client, given)
       .. again.error.message
     -- Without `retry_at`, as this Retry-After is the token endpoint's and binds no request to Graph.
     answer.is_transient, answer.retry_after = again.is_transient, again.retry_after
+    return answer
+  elseif again.outcome == "unreachable" and is_over(client, given) then
+    -- Nothing was sent with the newer token, so the refusal stands.
+    answer.gave_up = client.is_closed and "not_retryable" or "deadline"
     return answer
   end
   return again, body_again

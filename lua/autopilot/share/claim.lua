@@ -8,11 +8,11 @@
 
 local TenantStore = require "autopilot.share.tenant_store"
 local answers = require "autopilot.graph.answer"
+local failure = require "autopilot.sync.failure"
 local outcome = require "autopilot.sync.outcome"
 local record = require "autopilot.sync.record"
 local recover = require("autopilot.base.lazy") "autopilot.sync.recover"
 local shared_answer = require "autopilot.share.shared_answer"
-local sync = require "autopilot.sync.sync"
 
 local claim = {}
 
@@ -211,7 +211,7 @@ end
 --- Reads the store; returns the refusal known then, or nil.
 local function refusal_by_now(posting)
   posting.call.client.shared:learn()
-  return sync.known_refusal(posting)
+  return failure.known_refusal(posting)
 end
 
 --- Reads the record after another call's answer was lost. Other waiting calls get the result too.

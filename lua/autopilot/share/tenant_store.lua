@@ -211,12 +211,21 @@ local function add_refusal(self, value)
   return true
 end
 
+--- Adds a sync that another client knows of, or its refusal whose end is unknown, to what the client knows.
+local function learn_sync(memory, fact)
+  if not fact.earliest then
+    memory:note_refused("cooldown", nil, fact.triggered_at)
+  elseif (memory.newest_trigger or -math.huge) < fact.earliest then
+    memory:note_sync(fact)
+  end
+end
+
 --- Reads the tenant's value, and adds it to what the client knows.
 ---@return table value the tenant's
 function TenantStore:learn()
   local value = read(self)
   if value.sync then
-    self.client.memory:note_others(value.sync)
+    learn_sync(self.client.memory, value.sync)
   end
   learn_refusal(self, value.refusal)
   return value

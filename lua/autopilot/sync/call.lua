@@ -1,10 +1,10 @@
---- One call of a client's method: its options, its deadline and its retry loop. It remembers when its last
+--- One call of a client's method: its options, its deadline and its first attempt. It remembers when its last
 -- sleep is due to end. A `sync` without a deadline gets one when it begins to wait for the sync.
 
 local lazy = require "autopilot.base.lazy"
 
-local answers = lazy "autopilot.graph.answer"
 local protected_call = lazy "autopilot.base.protected_call"
+local retries = lazy "autopilot.sync.retries"
 
 ---@class autopilot.Call times are on the client's clock
 ---@field client autopilot.Client
@@ -88,94 +88,23 @@ function Call:note(action, reason)
   end
 end
 
--- ---- The retry loop ----------------------------------------------------------------------------------
+-- ---- Attempts ----------------------------------------------------------------------------------------
 
---- Updates the Retry-After of an answer received earlier; removes it if it has passed.
----@param answer table
-function Call:refresh(answer)
-  local rest = answer.free_at and answer.free_at - self.client.options.clock()
-  answers.set_retry(self.client, answer, rest and rest > 0 and rest or nil)
-end
+---@class autopilot.Attempted what is attempted, and repeated as the retry policy says
+--- Makes one attempt, `delay` seconds after the one before. Returns the answer; after a failure that may be retried
+--- also the report for the policy, and optionally a higher number for the attempt.
+---@field try fun(self, number: integer, delay: number): table, table?, integer?
+---@field before_wait (fun(self, answer: table, seconds: number))?
 
---- Whether the answer means that no request was sent.
-local function was_not_sent(answer)
-  return answer.outcome == "unreachable" or answer.outcome == "token_error"
-end
-
---- Whether the answer means that no request was sent because the call's deadline had passed.
-local function is_too_late(call, answer)
-  local network = answer.network
-  return call.deadline
-    and was_not_sent(answer)
-    and not answer.mistake
-    and (call:time_left() <= 0 or (network and network.name == "DEADLINE"))
-end
-
---- Seconds to wait before the next attempt; nil and the reason if there is to be none.
-local function decide(call, number, delay, judged)
-  local client = call.client
-  if client.is_closed then
-    return nil, "not_retryable"
-  end
-  local options, policy = client.options, client:retry_policy()
-  local clock = options.clock()
-  local next_delay, reason = policy:decide {
-    attempt = number,
-    elapsed = clock - call.began,
-    previous_delay = delay,
-    remaining = call.deadline and call.deadline - clock,
-    report = judged,
-    random = options.random,
-    clock = options.clock,
-    now = options.now,
-  }
-  if next_delay and policy.budget and not policy.budget:take(options.clock()) then
-    return nil, "budget"
-  end
-  return next_delay, reason
-end
-
---- Calls `try(state, number, delay)` until it succeeds or the retry policy ends the loop. `delay` is the wait
--- before the attempt, in seconds. `try` returns the answer. After a failure that may be retried it also
--- returns the report for the policy, and optionally a higher number for the attempt.
----@generic State
----@param state State
----@param try fun(state: State, number: integer, delay: number): table, table?, integer?
----@param before_wait fun(state: State, answer: table, seconds: number)?
+--- Tries until there is success, or the retry policy ends the attempts.
+---@param task autopilot.Attempted
 ---@return table answer the last one; `gave_up` is the reason why no other attempt was made
-function Call:attempt(state, try, before_wait)
-  local client = self.client
-  local number, delay, before = 0, 0, nil
-  while true do
-    number = number + 1
-    local answer, judged, counts_as
-    local reason = before and client.is_closed and "not_retryable"
-    if not reason then
-      answer, judged, counts_as = try(state, number, delay)
-      reason = before and is_too_late(self, answer) and "deadline"
-    end
-    if reason then -- return the answer of the earlier attempt
-      self:refresh(before)
-      before.gave_up = reason
-      return before
-    elseif not judged or answer.mistake or self.is_single_pass then
-      return answer
-    end
-    number = math.max(number, counts_as or 0)
-    delay, reason = decide(self, number, delay, judged)
-    if not delay then
-      answer.gave_up = reason
-      client:emit("gave_up", { reason = reason, outcome = answer.outcome, attempts = number })
-      return answer
-    end
-    client:emit("retry", { number = number + 1, delay = delay, outcome = answer.outcome })
-    if before_wait then
-      before_wait(state, answer, delay)
-    end
-    before = (not before or not was_not_sent(answer)) and answer or before
-    answer, judged = nil, nil -- luacheck: ignore 311 (saves memory: thousands may sleep)
-    self:sleep(delay)
+function Call:attempt(task)
+  local answer, judged, counts_as = task:try(1, 0)
+  if not judged then
+    return answer
   end
+  return retries.run(self, task, answer, judged, counts_as)
 end
 
 return Call

@@ -3,8 +3,6 @@
 --
 -- Times are on the client's steady clock, unless they are marked as the service's.
 
-local record = require("autopilot.base.lazy") "autopilot.sync.record"
-
 ---@class autopilot.SyncFact a known sync
 ---@field triggered_at number the latest time at which it can have been triggered
 ---@field earliest number? earliest possible trigger time, the service's clock; nil if only a refusal shows the sync
@@ -36,11 +34,6 @@ function TenantMemory.new(cooldown, margin, service_clock)
   }, TenantMemory)
 end
 
---- The later of two times, each of which may be missing.
-local function later(a, b)
-  return a and b and math.max(a, b) or a or b
-end
-
 --- Seconds from one sync to the next.
 local function interval_of(self)
   return self.cooldown + self.margin
@@ -48,7 +41,7 @@ end
 
 --- Remembers a sync, unless a later one is known.
 ---@param fact autopilot.SyncFact
-local function note_sync(self, fact)
+function TenantMemory:note_sync(fact)
   if not self.known or fact.triggered_at > self.known.triggered_at then
     self.known = fact
   end
@@ -56,7 +49,7 @@ end
 
 --- Remembers a sync that this client started, as the service's answer or a record shows.
 ---@param sent_at number when its request was sent
----@param accepted_at number? when the answer came; nil if a record shows the sync: `note_record` sets the end of its cooldown
+---@param accepted_at number? when the answer came; nil if a record shows the sync: `record.note` sets the end of its cooldown
 ---@param earliest number? earliest possible trigger time, the service's clock
 ---@param latest number? latest possible trigger time; default for both: computed from the other two arguments
 function TenantMemory:note_started(sent_at, accepted_at, earliest, latest)
@@ -65,20 +58,10 @@ function TenantMemory:note_started(sent_at, accepted_at, earliest, latest)
     local _
     _, latest = self.service_clock:to_service(accepted_at)
   end
-  self.newest_trigger = later(self.newest_trigger, latest)
+  self.newest_trigger = math.max(latest, self.newest_trigger or latest)
   self.started_at, self.own_earliest, self.own_latest = sent_at, earliest, latest
   if accepted_at then
-    note_sync(self, { triggered_at = accepted_at, earliest = earliest, latest = latest })
-  end
-end
-
---- Remembers a sync that another client knows of, or a refusal whose end is unknown.
----@param fact autopilot.SyncFact
-function TenantMemory:note_others(fact)
-  if not fact.earliest then
-    self:note_refused("cooldown", nil, fact.triggered_at)
-  elseif (self.newest_trigger or -math.huge) < fact.earliest then
-    note_sync(self, fact)
+    self:note_sync { triggered_at = accepted_at, earliest = earliest, latest = latest }
   end
 end
 
@@ -93,31 +76,7 @@ function TenantMemory:note_refused(outcome, seconds, received_at)
       self.held_until, self.held_as = ends, outcome
     end
   elseif outcome == "cooldown" then
-    self.refused_at = later(self.refused_at, received_at)
-  end
-end
-
---- Remembers what a record shows. The record may be older than one read before, or than this client's own
--- sync, so a later time is never replaced by an earlier one.
----@param found autopilot.SettingsRecord
-function TenantMemory:note_record(found)
-  local trigger, stamp, known = found.last_manual_trigger, record.latest_stamp(found), self.known
-  self.newest_trigger = later(self.newest_trigger, trigger)
-  if trigger and record.has_completed(found, trigger) then
-    self.completed_trigger = later(self.completed_trigger, trigger)
-  end
-  if not stamp then
-    return
-  end
-  local _, triggered_at = self.service_clock:of_service(stamp)
-  local fact = { triggered_at = triggered_at, earliest = stamp, latest = stamp }
-  if known and stamp == known.earliest and stamp == known.latest then
-    -- Clock drift alone must not make the known end of the cooldown later.
-    known.triggered_at = math.min(known.triggered_at, triggered_at)
-  elseif known and record.covers(found, known.earliest) then
-    self.known = fact -- more exact than the times from an answer
-  else
-    note_sync(self, fact)
+    self.refused_at = math.max(received_at, self.refused_at or received_at)
   end
 end
 

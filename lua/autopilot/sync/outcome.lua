@@ -1,7 +1,8 @@
 --- The one table of outcomes: all that the library knows of an outcome by its name.
 --
--- How an answer of the service gets its outcome is in `autopilot.graph.answer` and `autopilot.sync.sync`.
--- Which outcomes are retried by default is in `autopilot.retry.policy`, which can be used alone.
+-- How an answer of the service gets its outcome is in `autopilot.graph.answer` and `autopilot.sync.failure`, the
+-- hint of each failure in `autopilot.sync.hint`. Which outcomes are retried by default is in
+-- `autopilot.retry.policy`, which can be used alone.
 
 local outcome = {}
 
@@ -22,8 +23,6 @@ local outcome = {}
 ---@field source ("tenant"|"asker"|"record"|"client")?
 ---@field is_passing boolean? a read of the record that failed so may succeed at the next try
 ---@field is_open boolean? the request may have started a sync, although the answer does not say so
----@field hint string? what an administrator can do about it, where the error, the network or the answer do not
---- tell more
 ---@field look_again boolean? after a request that ended so, the record may show that a sync was started
 
 -- In the order in which the help of the command lists them.
@@ -51,35 +50,10 @@ local rows = {
   { name = "cancelled", exit = 9, source = "client" },
 }
 
-local hints = {
-  in_progress = "A sync is already running: wait for it to end. It may not include devices that "
-    .. "were imported after it began.",
-  cooldown = "The service accepts one sync in 10 minutes for each tenant, from all clients "
-    .. "together: ask again when that time is over.",
-  throttled = "The service is throttling this client: ask again after the time it names.",
-  token_error = "No token could be had: see what its provider said.",
-  unauthenticated = "The service refused the token: check its audience, tenant and expiry.",
-  forbidden = "Grant the application DeviceManagementServiceConfig.ReadWrite.All with admin "
-    .. "consent; a signed-in user also needs an Intune role.",
-  not_licensed = "The tenant has no Intune licence, or Intune is not its MDM authority.",
-  rejected = "The service refused the request: see the error it gave.",
-  unexpected = "The answer is not the service's: check for a captive portal or a proxy in between.",
-  redirected = "The answer is a redirect, which is never followed: check base_url and proxies.",
-  not_found = "The service does not know this address: check base_url and api_version.",
-  unreachable = "The service could not be reached and the request was not sent: check network, DNS "
-    .. "and certificates.",
-  interrupted = "The connection broke after the request may have been sent: a sync may "
-    .. "have started.",
-  unavailable = "The service failed: ask again later.",
-  sync_failed = "The service says that the sync failed: ask for another.",
-  timed_out = "The sync did not finish in the time given; it may still.",
-  cancelled = "Nothing was asked of the service: the run ended before this tenant was begun with.",
-}
-
 ---@type table<autopilot.Outcome, autopilot.OutcomeRow>
 outcome.all = {}
 for _, row in ipairs(rows) do
-  row.ok, row.hint = row.ok or false, hints[row.name]
+  row.ok = row.ok or false
   outcome.all[row.name] = row
 end
 

@@ -206,6 +206,33 @@ function record.ending(found, trigger, memory)
   return record.has_failed(found, trigger) and "sync_failed" or nil
 end
 
+--- Adds what a record shows to what the client knows. The record may be older than one read before, or than the
+-- client's own sync, so a later time is never replaced by an earlier one.
+---@param memory autopilot.TenantMemory
+---@param found autopilot.SettingsRecord
+function record.note(memory, found)
+  local trigger, stamp, known = found.last_manual_trigger, record.latest_stamp(found), memory.known
+  if trigger then
+    memory.newest_trigger = math.max(trigger, memory.newest_trigger or trigger)
+    if record.has_completed(found, trigger) then
+      memory.completed_trigger = math.max(trigger, memory.completed_trigger or trigger)
+    end
+  end
+  if not stamp then
+    return
+  end
+  local _, triggered_at = memory.service_clock:of_service(stamp)
+  local fact = { triggered_at = triggered_at, earliest = stamp, latest = stamp }
+  if known and stamp == known.earliest and stamp == known.latest then
+    -- Clock drift alone must not make the known end of the cooldown later.
+    known.triggered_at = math.min(known.triggered_at, triggered_at)
+  elseif known and record.covers(found, known.earliest) then
+    memory.known = fact -- more exact than the times from an answer
+  else
+    memory:note_sync(fact)
+  end
+end
+
 -- ---- Reading it --------------------------------------------------------------------------------------
 
 --- Removes the fields that only a request for a sync has. `answered_by` stays if an intermediary answered.
@@ -255,7 +282,7 @@ function record.read_once(call, number)
   as_of_read(answer)
   local found = body and complete(client, answer, body) or nil
   if found then
-    memory:note_record(found)
+    record.note(memory, found)
   elseif answer.retry_at and answer.status then -- without retry_at it is a token endpoint's
     memory:note_refused(answer.outcome, answer.retry_after, client.options.clock())
   end
@@ -270,18 +297,18 @@ end
 ---@return autopilot.SettingsRecord? found
 ---@return table answer
 function record.read(call)
-  local state = {}
-  local answer = call:attempt(state, function(_, number)
+  local task = {}
+  function task.try(_, number)
     local found, answer = record.read_once(call, number)
-    state.found = found
-    local judged = not found and answer or nil
+    task.found = found
     if answer.outcome == "interrupted" then
       -- A read changes nothing, so it may be repeated even where its answer was lost.
-      judged = { outcome = "unreachable", retry_after = answer.retry_after }
+      return answer, { outcome = "unreachable", retry_after = answer.retry_after }
     end
-    return answer, judged
-  end)
-  return state.found, answer
+    return answer, not found and answer or nil
+  end
+  local answer = call:attempt(task)
+  return task.found, answer
 end
 
 return record

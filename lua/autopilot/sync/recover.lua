@@ -107,7 +107,7 @@ function recover.settle(posting, found, answer)
   local client = posting.call.client
   local memory, service_clock = client.memory, client.service_clock
   memory:note_started(open.since, nil, stamp, stamp)
-  memory:note_record(found)
+  record.note(memory, found)
   posting.unsettled = nil
   local under_way_from = service_clock:to_service(open.sent_last)
   local _, under_way_until = service_clock:to_service(open.sent_last + open.took)

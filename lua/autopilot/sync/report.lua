@@ -7,7 +7,7 @@ local lazy = require "autopilot.base.lazy"
 local outcome = require "autopilot.sync.outcome"
 
 local answers = lazy "autopilot.graph.answer"
-local hint_of = lazy "autopilot.graph.hint"
+local hint_of = lazy "autopilot.sync.hint"
 
 local report = {}
 
@@ -105,8 +105,7 @@ function report.seal(fields)
   if row.name then
     fields.ok = row.ok
     if not row.ok then
-      local hint = fields.hint or hint_of(fields.outcome, fields.error, fields.network)
-      fields.hint = hint or row.hint
+      fields.hint = hint_of(fields)
     end
   end
   return setmetatable(fields, Report)

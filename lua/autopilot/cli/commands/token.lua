@@ -28,13 +28,15 @@ local token = {
 -- report if there is no token, or none that permits a sync.
 local function obtain(client)
   local call, text = Call.new(client, "token"), nil
-  local answer = call:attempt(nil, function()
+  local task = {}
+  function task.try()
     local failure, is_vouched
     text, failure, is_vouched = bearer.token(client, { waited_until = call.slept_until })
     failure = failure or bearer.misfit(client, text, true, is_vouched)
     local answer = failure and answers.without_token(client, failure)
     return answer or {}, answer
-  end)
+  end
+  local answer = call:attempt(task)
   if answer.outcome then
     local _, failure = report.finish(call, answer)
     return text, failure

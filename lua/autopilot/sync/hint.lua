@@ -1,0 +1,37 @@
+--- What an administrator can do about a failure: the hint of its report.
+
+local hint_of = require "autopilot.graph.hint"
+
+local hints = {
+  in_progress = "A sync is already running: wait for it to end. It may not include devices that "
+    .. "were imported after it began.",
+  cooldown = "The service accepts one sync in 10 minutes for each tenant, from all clients "
+    .. "together: ask again when that time is over.",
+  throttled = "The service is throttling this client: ask again after the time it names.",
+  token_error = "No token could be had: see what its provider said.",
+  unauthenticated = "The service refused the token: check its audience, tenant and expiry.",
+  forbidden = "Grant the application DeviceManagementServiceConfig.ReadWrite.All with admin "
+    .. "consent; a signed-in user also needs an Intune role.",
+  not_licensed = "The tenant has no Intune licence, or Intune is not its MDM authority.",
+  rejected = "The service refused the request: see the error it gave.",
+  unexpected = "The answer is not the service's: check for a captive portal or a proxy in between.",
+  redirected = "The answer is a redirect, which is never followed: check base_url and proxies.",
+  not_found = "The service does not know this address: check base_url and api_version.",
+  unreachable = "The service could not be reached and the request was not sent: check network, DNS "
+    .. "and certificates.",
+  interrupted = "The connection broke after the request may have been sent: a sync may "
+    .. "have started.",
+  unavailable = "The service failed: ask again later.",
+  sync_failed = "The service says that the sync failed: ask for another.",
+  timed_out = "The sync did not finish in the time given; it may still.",
+  cancelled = "Nothing was asked of the service: the run ended before this tenant was begun with.",
+}
+
+--- The hint of a report: its own, or what its error, its network failure or its outcome says.
+---@param report autopilot.Report
+---@return string? hint
+return function(report)
+  return report.hint
+    or hint_of(report.outcome, report.error, report.network)
+    or hints[report.outcome]
+end
