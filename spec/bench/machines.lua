@@ -122,11 +122,11 @@ if servers.PostgreSQL then
       done
       for pid in $pids; do wait "$pid" || echo failed; done]]
     server:store().connection:call(function(database)
-      for _, name in ipairs { "run", "worker", "part" } do
+      for _, name in ipairs { "run_1", "worker_1", "part_2", "report_1" } do
         pcall(
           require("autopilot.store.database").run,
           database,
-          "DELETE FROM autopilot_" .. name .. "_1"
+          "TRUNCATE autopilot_" .. name
         )
       end
       return true

@@ -227,7 +227,8 @@ local function next_look(self)
   local start = first and first.due_at or math.huge
   local state = self.options.state
   if state and state.has_more and state:has_more() then
-    start = math.min(start, math.max(state.next_look, clock + between_questions))
+    local look = state.next_look
+    start = math.min(start, look > clock and look or clock + between_questions)
   end
   if self.tenants.is_pending then
     return math.min(start, clock + between_questions)

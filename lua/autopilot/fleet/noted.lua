@@ -6,20 +6,31 @@ local report = require "autopilot.sync.report"
 local noted = {}
 
 -- The fields of a report that are kept.
-local kept = "ok operation outcome tenant status http_version delivered confirmed_by answered_by "
+local kept = {}
+local names = "ok operation outcome tenant status http_version delivered confirmed_by answered_by "
   .. "retry_after retry_at request_id client_request_id activity_id service_date diagnostics error "
   .. "hint network gave_up elapsed sync_status last_sync last_manual_trigger cooldown_until "
   .. "cooldown_remaining ready service_time"
+for name in names:gmatch "%S+" do
+  kept[#kept + 1] = name
+end
 
---- The text that is kept of a report.
+--- The JSON text of what is kept of a report; with `about`, of that table with it in the field `report`.
 ---@param given autopilot.Report
+---@param about table?
 ---@return string
-function noted.encode(given)
-  local fields = {}
-  for field in kept:gmatch "%S+" do
-    fields[field] = given[field]
+function noted.encode(given, about)
+  local function encode(fields)
+    if about then
+      about.report = fields
+    end
+    return json.encode(about or fields)
   end
-  return json.encode(fields) or json.encode { ok = given.ok, operation = given.operation }
+  local fields = {}
+  for _, name in ipairs(kept) do
+    fields[name] = given[name]
+  end
+  return encode(fields) or encode { ok = given.ok, operation = given.operation }
 end
 
 --- When the last sync that the report knows of was triggered, or nil: the service's own stamp, or when its
@@ -64,11 +75,10 @@ function noted.is_refused(given)
   return given.operation == "sync" and not given.ok and is_known and not given.confirmed_by
 end
 
---- The report of a text that was kept, with `recalled` set; nil when the text is damaged.
----@param text string
+--- The report of what was kept, with `recalled` set; nil when that is damaged.
+---@param fields any the decoded text
 ---@return autopilot.Report?
-function noted.decode(text)
-  local fields = json.decode(text)
+function noted.restore(fields)
   if type(fields) ~= "table" or type(fields.ok) ~= "boolean" then
     return nil
   end

@@ -1,135 +1,174 @@
 --- The SQL of a run of a fleet that several machines share.
 --
 -- Tables: a run has a subject, which is unique, and its beginning and end. A worker is a machine that works on
--- a run, with the end of its lease. A part is a tenant in a run: the worker that holds it, when it was taken
--- first, and its report. A tenant outlives runs. The number in each table's name changes with its form.
+-- a run, with the end of its lease. The tenants of a run are divided into parts, by a hash of their keys: a part
+-- has the worker that holds it, and when it was taken. The reports of a part are written some at a time: each time
+-- is a row, which outlives the run while cooldowns last. The number in each table's name changes with its form.
 --
 -- Times are by the database's clock, in Unix seconds. Functions get an open `autopilot.store.Database`, and
 -- raise where a statement fails.
 
+local core = require "autopilot.core"
 local database = require "autopilot.store.database"
 local json = require "autopilot.base.json"
 
----@class autopilot.fleet.Part what is known of a tenant in a run
----@field is_ours boolean the worker that asked holds it
----@field taken_for number? seconds since it was taken first, by this worker before or by another; nil: just now
----@field report string? it is done
----@field cooldown_left number? seconds; nil or below 0: it has ended
-
 local shared_run = {}
 
--- Number of reports that are written with one statement.
-local batch = 64
+--- Number of parts of each run.
+shared_run.part_count = 512
+
+---@class autopilot.fleet.TakenPart
+---@field taken_for number? seconds since an earlier holder took it, which may have asked for syncs; nil: there was none
+---@field tenants table<string, autopilot.fleet.WrittenTenant> by key
+
+---@class autopilot.fleet.WrittenTenant
+---@field is_of_run boolean? this run has or had a report of the tenant
+---@field report table? the tenant is done: what `fleet.noted` keeps of its report
+---@field asked_for number? without a report: seconds since this run asked for a sync, which may have been started
+---@field cooldown_left number seconds
 
 -- Seconds for which a finished run is kept: a machine that is started later than the others then joins that
 -- run and does not start a new one.
 local latest_start = 60
 
-local now = "CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)"
-
 local tables = {
-  autopilot_run_1 = "id BIGSERIAL PRIMARY KEY, subject TEXT NOT NULL UNIQUE, "
-    .. "started_at DOUBLE PRECISION NOT NULL, finished_at DOUBLE PRECISION",
-  autopilot_worker_1 = "id TEXT PRIMARY KEY, run BIGINT NOT NULL, "
-    .. "alive_until DOUBLE PRECISION NOT NULL",
-  autopilot_part_1 = "run BIGINT NOT NULL, key TEXT NOT NULL, worker TEXT, "
-    .. "taken_at DOUBLE PRECISION, is_ok BOOLEAN, report TEXT, PRIMARY KEY (key, run)",
-  autopilot_tenant_1 = "key TEXT PRIMARY KEY, cooldown_end DOUBLE PRECISION NOT NULL",
+  autopilot_run_1 = "(id BIGSERIAL PRIMARY KEY, subject TEXT NOT NULL UNIQUE, "
+    .. "started_at DOUBLE PRECISION NOT NULL, finished_at DOUBLE PRECISION)",
+  autopilot_worker_1 = "(id TEXT PRIMARY KEY, run BIGINT NOT NULL, "
+    .. "alive_until DOUBLE PRECISION NOT NULL)",
+  autopilot_part_2 = "(run BIGINT NOT NULL, number INTEGER NOT NULL, worker TEXT, "
+    .. "taken_at DOUBLE PRECISION, PRIMARY KEY (run, number)) WITH (fillfactor = 30)",
+  -- `tries`: 0; 1 when the run was resumed since; 2 when the tenants that failed were then processed again.
+  autopilot_report_1 = "(part INTEGER NOT NULL, id BIGSERIAL, run BIGINT NOT NULL, "
+    .. "tries INTEGER NOT NULL, taken_at DOUBLE PRECISION, written_at DOUBLE PRECISION NOT NULL, "
+    .. "cooldown_end DOUBLE PRECISION NOT NULL, count INTEGER NOT NULL, ok INTEGER NOT NULL, reports TEXT NOT NULL, "
+    .. "PRIMARY KEY (part, id))",
 }
 
-local function with_now(sql)
-  return (sql:gsub("{now}", now))
+local blanks = {
+  ["{now}"] = "CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)",
+  ["{number}"] = "CAST(? AS DOUBLE PRECISION)",
+  ["{run}"] = "CAST(? AS BIGINT)",
+  ["{list}"] = "CAST(? AS INTEGER[])",
+}
+
+local function sql(text)
+  return (text:gsub("{%a+}", blanks))
+end
+
+--- A list of numbers as PostgreSQL reads it.
+local function array(numbers)
+  return "{" .. table.concat(numbers, ",") .. "}"
 end
 
 -- Ends the leases that have expired, for good: a worker whose `alive_until` is 0 cannot renew its lease. A statement
 -- of its own, so that `take` and the worker agree on it.
-local expire = with_now [[UPDATE autopilot_worker_1 SET alive_until = 0
+local expire = sql [[UPDATE autopilot_worker_1 SET alive_until = 0
   WHERE alive_until > 0 AND alive_until <= {now}]]
 
--- The `ANY` below, and a primary key that begins with `key`, make PostgreSQL use the index. Otherwise each
--- statement would scan all rows of the run, as long as the new table has no statistics.
-
--- Takes those of the given tenants that no worker holds, and returns what is stored of all of them. The last
--- SELECT sees the tables as they were before the INSERT: its `taken_at` is that of an earlier holder. A worker that
--- this statement does not see, because it has joined meanwhile, counts as alive.
-local take = with_now [[WITH given AS (
-    SELECT DISTINCT value AS key FROM json_array_elements_text(CAST(? AS json))
-  ), taken AS (
-    INSERT INTO autopilot_part_1 AS part (run, key, worker, taken_at)
-    SELECT CAST(? AS BIGINT), key, ?, {now} FROM given ORDER BY key
-    ON CONFLICT (run, key) DO UPDATE
-      SET worker = excluded.worker, taken_at = coalesce(part.taken_at, excluded.taken_at)
-      WHERE part.report IS NULL
-        AND (part.worker IS NULL OR part.worker = excluded.worker OR EXISTS (
-          SELECT 1 FROM autopilot_worker_1 WHERE id = part.worker AND alive_until = 0))
-    RETURNING key
+-- Takes some of the given parts that no other worker holds. A worker that this statement does not see, because it has
+-- joined meanwhile, counts as alive.
+local take = sql [[WITH free AS (
+    SELECT number, taken_at FROM autopilot_part_2 AS part
+    WHERE run = {run} AND number = ANY({list}) AND (worker IS NULL OR worker = ? OR EXISTS (
+      SELECT 1 FROM autopilot_worker_1 WHERE id = part.worker AND alive_until = 0))
+    LIMIT CAST(? AS INTEGER) FOR UPDATE SKIP LOCKED
   )
-  SELECT given.key, taken.key IS NOT NULL, {now} - part.taken_at, part.report,
-    tenant.cooldown_end - {now}
-  FROM given
-  LEFT JOIN taken ON taken.key = given.key
-  LEFT JOIN autopilot_part_1 part ON part.key = given.key AND part.run = CAST(? AS BIGINT)
-    AND part.key = ANY(ARRAY(SELECT key FROM given))
-  LEFT JOIN autopilot_tenant_1 tenant ON tenant.key = given.key
-    AND tenant.key = ANY(ARRAY(SELECT key FROM given))]]
+  UPDATE autopilot_part_2 AS part SET worker = ?, taken_at = coalesce(part.taken_at, {now})
+  FROM free WHERE part.run = {run} AND part.number = free.number
+  RETURNING part.number, {now} - free.taken_at]]
 
--- Stores the reports of tenants that their workers still hold, and the ends of cooldowns for later runs. Rows are
--- locked in the order of their keys, as by `take`.
-local write = with_now [[WITH given AS (
-    SELECT * FROM json_to_recordset(CAST(? AS json)) AS given(
-      key TEXT, worker TEXT, is_ok BOOLEAN, report TEXT, is_refused BOOLEAN,
-      cooldown DOUBLE PRECISION)
-  ), locked AS (
-    SELECT key FROM autopilot_part_1 WHERE run = CAST(? AS BIGINT)
-      AND key = ANY(ARRAY(SELECT key FROM given)) ORDER BY key FOR UPDATE
+local read = sql [[SELECT part, run = {run}, tries, {now} - taken_at, {now} - written_at, reports
+  FROM autopilot_report_1 WHERE part = ANY({list}) AND (run = {run} OR cooldown_end > {now})
+  ORDER BY id]]
+local try_again = sql [[UPDATE autopilot_report_1 SET tries = 2
+  WHERE part = ANY({list}) AND run = {run} AND tries = 1]]
+
+-- Stores the reports of parts that the worker still holds, and releases parts: for those in the last list, it stays
+-- known that they were taken.
+local write = sql [[WITH held AS (
+    SELECT number, taken_at FROM autopilot_part_2 WHERE run = {run} AND worker = ?
+    ORDER BY number FOR UPDATE
   ), written AS (
-    UPDATE autopilot_part_1 AS part SET
-      is_ok = given.is_ok,
-      report = given.report,
-      taken_at = CASE WHEN given.is_refused THEN NULL ELSE part.taken_at END
-    FROM given JOIN locked ON locked.key = given.key
-    WHERE part.run = CAST(? AS BIGINT) AND part.key = ANY(ARRAY(SELECT key FROM given))
-      AND part.key = given.key AND part.worker = given.worker
-    RETURNING part.key
-  ), known AS (
-    INSERT INTO autopilot_tenant_1 AS tenant (key, cooldown_end)
-    SELECT key, {now} + cooldown FROM given WHERE cooldown IS NOT NULL ORDER BY key
-    ON CONFLICT (key) DO UPDATE
-      SET cooldown_end = greatest(excluded.cooldown_end, tenant.cooldown_end)
-    RETURNING key
+    INSERT INTO autopilot_report_1
+      (part, run, tries, taken_at, written_at, cooldown_end, count, ok, reports)
+    SELECT part, {run}, 0, taken_at, {now}, {now} + {number}, count, ok, CAST(reports AS TEXT)
+    FROM ROWS FROM (unnest({list}), unnest({list}), unnest({list}),
+      json_array_elements(CAST(? AS json))) AS given(part, count, ok, reports)
+    JOIN held ON number = part WHERE count > 0
   )
-  SELECT (SELECT count(*) FROM written), (SELECT count(*) FROM known)]]
+  UPDATE autopilot_part_2 AS part SET worker = NULL,
+    taken_at = CASE WHEN part.number = ANY({list}) THEN part.taken_at END
+  FROM held WHERE part.run = {run} AND part.number = held.number AND part.number = ANY({list})
+  RETURNING part.number]]
 
-local renew = with_now [[UPDATE autopilot_worker_1
-  SET alive_until = {now} + CAST(? AS DOUBLE PRECISION) WHERE id = ? AND alive_until > {now}]]
-local enlist = with_now [[INSERT INTO autopilot_worker_1 (id, run, alive_until)
-  VALUES (?, CAST(? AS BIGINT), {now} + CAST(? AS DOUBLE PRECISION))
+local renew = sql [[UPDATE autopilot_worker_1
+  SET alive_until = {now} + {number} WHERE id = ? AND alive_until > {now}]]
+local enlist = sql [[INSERT INTO autopilot_worker_1 (id, run, alive_until)
+  VALUES (?, {run}, {now} + {number})
   ON CONFLICT (id) DO UPDATE SET run = excluded.run, alive_until = excluded.alive_until]]
+local move = sql [[WITH moved AS (
+    UPDATE autopilot_part_2 SET worker = ? WHERE run = {run} AND worker = ? RETURNING number
+  ) SELECT number FROM moved]]
 
---- Takes tenants that no living worker holds, and reads what is known of all that are given.
----@param keys string[]
----@return table<string, autopilot.fleet.Part> by key
-function shared_run.take(opened, id, worker, keys)
+--- Adds what a row says of tenants, after that of earlier rows.
+local function read_row(tenants, is_of_run, tries, taken_for, written_for, reports)
+  for _, written in ipairs(json.decode(reports)) do
+    local tenant = tenants[written.key] or { cooldown_left = 0 }
+    tenants[written.key] = tenant
+    tenant.cooldown_left = math.max(tenant.cooldown_left, (written.cooldown or 0) - written_for)
+    if is_of_run then
+      tenant.is_of_run = true
+      tenant.report = (tries == 0 or written.report.ok) and written.report or nil
+      tenant.asked_for = (tries == 2 or not written.is_refused) and taken_for or nil
+    end
+  end
+end
+
+--- Takes parts that no living worker holds, and reads what is known of their tenants.
+---@param numbers integer[] parts that are wanted
+---@param most integer how many of them are taken
+---@return table<integer, autopilot.fleet.TakenPart> by number
+function shared_run.take(opened, id, worker, numbers, most)
   database.run(opened, expire)
-  local parts = {}
-  for _, row in ipairs((database.run(opened, take, json.encode(keys), id, worker, id))) do
-    parts[row[1]] =
-      { is_ours = row[2], taken_for = row[3], report = row[4], cooldown_left = row[5] }
+  local parts, taken, is_tried = {}, {}, false
+  local rows = database.run(opened, take, id, array(numbers), worker, most, worker, id)
+  for index, row in ipairs(rows) do
+    taken[index] = row[1]
+    parts[row[1]] = { taken_for = row[2], tenants = {} }
+  end
+  if #taken == 0 then
+    return parts
+  end
+  for _, row in ipairs((database.run(opened, read, id, array(taken), id))) do
+    local part = parts[row[1]]
+    is_tried = is_tried or row[2] and row[3] == 1
+    if not pcall(read_row, part.tenants, row[2], row[3], row[4], row[5], row[6]) then
+      part.taken_for = row[5] -- it is damaged: any tenant may have been asked for
+    end
+  end
+  if is_tried then
+    database.run(opened, try_again, array(taken), id)
   end
   return parts
 end
 
---- Writes reports of tenants that their workers still hold. Each key is in the list once.
----@param reports table[] `{ key =, worker =, is_ok =, report =, is_refused =, cooldown = }`
-function shared_run.write(opened, id, reports)
-  local some = {}
-  for index, report in ipairs(reports) do
-    some[#some + 1] = report
-    if #some == batch or index == #reports then
-      database.run(opened, write, json.encode(some), id, id)
-      some = {}
-    end
+--- Writes reports of tenants, and releases parts, as far as the worker still holds the parts.
+---@param holds autopilot.fleet.Hold[]; their `reports` are JSON of `{ key =, report =, is_refused =, cooldown = }`
+---@param cooldown number seconds: none in them is longer
+function shared_run.write(opened, id, worker, holds, cooldown)
+  local parts, counts, ok, texts, released, unsettled = {}, {}, {}, {}, {}, {}
+  for index, hold in ipairs(holds) do
+    parts[index], counts[index], ok[index] = hold.number, #hold.reports, hold.ok
+    texts[index] = "[" .. table.concat(hold.reports, ",") .. "]"
+    released[#released + 1] = hold.open == 0 and hold.number or nil
+    unsettled[#unsettled + 1] = hold.is_unsettled and hold.number or nil
   end
+  parts, counts, ok, released, unsettled =
+    array(parts), array(counts), array(ok), array(released), array(unsettled)
+  local text = "[" .. table.concat(texts, ",") .. "]"
+  local run = database.run
+  run(opened, write, id, worker, id, cooldown, parts, counts, ok, text, unsettled, id, released)
 end
 
 --- Renews a worker's lease.
@@ -140,99 +179,107 @@ function shared_run.renew(opened, worker, seconds)
   return count > 0
 end
 
---- Adds a worker to the run.
-function shared_run.enlist(opened, id, worker, seconds)
-  database.run(opened, enlist, worker, id, seconds)
+--- Replaces a worker whose lease has ended by a new one.
+---@return string worker
+---@return table<integer, boolean> parts that no other worker has taken since: the new one holds them
+function shared_run.replace(opened, id, worker, seconds)
+  local new, parts = core.uuid(), {}
+  database.run(opened, enlist, new, id, seconds)
+  for _, row in ipairs((database.run(opened, move, new, id, worker))) do
+    parts[row[1]] = true
+  end
+  return new, parts
 end
 
---- Ends a worker's lease, and with it its hold of tenants without a report.
+--- Ends a worker's lease, and with it its hold of parts.
 function shared_run.dismiss(opened, worker)
   database.run(opened, "UPDATE autopilot_worker_1 SET alive_until = 0 WHERE id = ?", worker)
 end
 
---- How many tenants other workers have reported.
+--- How many tenants are done.
 ---@return integer
-function shared_run.count_elsewhere(opened, id, worker)
-  local sql = "SELECT count(*) FROM autopilot_part_1 WHERE run = CAST(? AS BIGINT) "
-    .. "AND report IS NOT NULL AND worker <> ?"
-  return database.run(opened, sql, id, worker)[1][1]
+function shared_run.count(opened, id)
+  local count = sql [[SELECT CAST(coalesce(sum(CASE tries WHEN 0 THEN count ELSE ok END), 0)
+    AS INTEGER) FROM autopilot_report_1 WHERE run = {run}]]
+  return database.run(opened, count, id)[1][1]
 end
 
 --- Notes that the run has come to its end.
 function shared_run.finish(opened, id)
-  local sql = "UPDATE autopilot_run_1 SET finished_at = {now} WHERE id = CAST(? AS BIGINT)"
-  database.run(opened, with_now(sql), id)
+  database.run(opened, sql "UPDATE autopilot_run_1 SET finished_at = {now} WHERE id = {run}", id)
 end
 
 --- Creates the tables that are missing.
 local function make_tables(opened)
-  for name, columns in pairs(tables) do
+  for name, form in pairs(tables) do
     local exists = ("SELECT 1 FROM %s WHERE 1 = 0"):format(name)
     if not pcall(database.run, opened, exists) then
       -- If another machine has just created the table, this fails or does nothing.
-      pcall(database.run, opened, ("CREATE TABLE IF NOT EXISTS %s (%s)"):format(name, columns))
+      pcall(database.run, opened, ("CREATE TABLE IF NOT EXISTS %s %s"):format(name, form))
       database.run(opened, exists)
     end
   end
 end
 
+--- Finds the run of that subject, or makes one. Its row is locked until the end of the transaction, so that only one
+-- machine at a time decides what becomes of it.
+local function find(opened, subject)
+  database.run(
+    opened,
+    sql "INSERT INTO autopilot_run_1 (subject, started_at) VALUES (?, {now}) ON CONFLICT DO NOTHING",
+    subject
+  )
+  local found = database.run(
+    opened,
+    sql [[SELECT id, {now} - started_at, {now} - finished_at FROM autopilot_run_1
+      WHERE subject = ? FOR UPDATE]],
+    subject
+  )[1]
+  return found or find(opened, subject) -- no row: another machine has just replaced it
+end
+
 --- Joins the run of that subject if workers are left in it; else resumes it, or starts a new one.
 local function join(opened, subject, resume_within)
-  local function run(sql, ...)
-    return database.run(opened, with_now(sql), ...)
-  end
-  local function find()
-    run(
-      "INSERT INTO autopilot_run_1 (subject, started_at) VALUES (?, {now}) ON CONFLICT DO NOTHING",
-      subject
-    )
-    -- The row is locked until the end of the transaction, so that only one machine at a time decides. No row: another
-    -- machine has just replaced it.
-    local found = run(
-      "SELECT id, {now} - started_at, {now} - finished_at FROM autopilot_run_1 "
-        .. "WHERE subject = ? FOR UPDATE",
-      subject
-    )[1]
-    return found or find()
+  local function run(text, ...)
+    return database.run(opened, sql(text), ...)
   end
   run(expire)
-  local found = find()
+  local found = find(opened, subject)
   local id, age, ended_for = found[1], found[2], found[3]
-  local workers =
-    run("SELECT 1 FROM autopilot_worker_1 WHERE run = CAST(? AS BIGINT) AND alive_until > 0", id)
-  if #workers == 0 then
-    local is_over = age > resume_within
-    if ended_for then
-      is_over = ended_for > math.min(latest_start, resume_within)
-    end
-    if is_over then
-      -- A new id, so that a machine of the old run that wakes up late does not end this one.
-      run("DELETE FROM autopilot_part_1 WHERE run = CAST(? AS BIGINT)", id)
-      run("DELETE FROM autopilot_run_1 WHERE id = CAST(? AS BIGINT)", id)
-      id, age = find()[1], 0
-    elseif not ended_for then
-      -- Tenants that failed are processed again.
-      run(
-        "UPDATE autopilot_part_1 SET report = NULL WHERE run = CAST(? AS BIGINT) AND NOT is_ok",
-        id
-      )
-    end
-    run(
-      "UPDATE autopilot_part_1 SET worker = NULL WHERE run = CAST(? AS BIGINT) AND report IS NULL",
-      id
-    )
-    run("DELETE FROM autopilot_worker_1 WHERE run = CAST(? AS BIGINT)", found[1])
+  if #run("SELECT 1 FROM autopilot_worker_1 WHERE run = {run} AND alive_until > 0", id) > 0 then
+    return id, age
   end
-  local done = run(
-    "SELECT count(*) FROM autopilot_part_1 WHERE run = CAST(? AS BIGINT) AND report IS NOT NULL",
-    id
+  run("DELETE FROM autopilot_worker_1 WHERE run = {run}", id)
+  local is_over = age > resume_within
+  if ended_for then
+    is_over = ended_for > math.min(latest_start, resume_within)
+  end
+  if is_over then
+    -- A new id, so that a machine of the old run that wakes up late does not end this one.
+    run("DELETE FROM autopilot_part_2 WHERE run = {run}", id)
+    run("DELETE FROM autopilot_run_1 WHERE id = {run}", id)
+    id, age = find(opened, subject)[1], 0
+    run [[DELETE FROM autopilot_report_1 WHERE (part, id) IN (
+      SELECT part, id FROM autopilot_report_1
+      WHERE run NOT IN (SELECT id FROM autopilot_run_1) AND cooldown_end <= {now}
+      FOR UPDATE SKIP LOCKED)]]
+  elseif not ended_for then
+    run("UPDATE autopilot_report_1 SET tries = 1 WHERE run = {run} AND tries = 0", id)
+  end
+  run("UPDATE autopilot_part_2 SET worker = NULL WHERE run = {run}", id)
+  run(
+    [[INSERT INTO autopilot_part_2 (run, number)
+      SELECT {run}, generate_series(1, CAST(? AS INTEGER)) ON CONFLICT DO NOTHING]],
+    id,
+    shared_run.part_count
   )
-  return id, age, done[1][1]
+  return id, age
 end
 
 --- Prepares a new connection: what a machine was given must outlive a crash of the database, and a machine that
--- stops in the middle of a transaction must not stop the others.
+-- stops in the middle of a transaction must not stop the others. Latin-1 has a character for each byte.
 function shared_run.prepare(opened)
+  database.run(opened, "SET client_encoding = LATIN1")
   database.run(opened, "SET synchronous_commit = on")
   database.run(opened, "SET statement_timeout = 3000")
   database.run(opened, "SET idle_in_transaction_session_timeout = 5000")
@@ -246,14 +293,14 @@ end
 ---@param seconds number of its lease
 ---@return integer id
 ---@return number age seconds since the run began
----@return integer done tenants with a report
+---@return integer done tenants
 function shared_run.join(opened, subject, resume_within, worker, seconds)
   make_tables(opened)
   database.run(opened, "BEGIN")
-  local id, age, done = join(opened, subject, resume_within)
-  shared_run.enlist(opened, id, worker, seconds)
+  local id, age = join(opened, subject, resume_within)
+  database.run(opened, enlist, worker, id, seconds)
   database.run(opened, "COMMIT")
-  return id, age, done
+  return id, age, shared_run.count(opened, id)
 end
 
 return shared_run

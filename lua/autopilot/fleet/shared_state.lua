@@ -1,39 +1,53 @@
 --- The state of a fleet's run in PostgreSQL, which several machines share to process one list of tenants.
 --
--- Each machine is started with the same list and the same subject. It takes a batch of tenants at a time and
--- holds them with its lease, which it renews while it works. A tenant that another machine holds is set aside
--- until that machine has reported it. If that machine's lease expires first, this one takes the tenant over.
--- It then reads the tenant's record before it requests a sync, because the other machine may have requested
--- one.
+-- Each machine is started with the same list and the same subject. It divides the list into parts, by a hash of
+-- each tenant, and takes a few parts at a time, which it holds with its lease until all their tenants have
+-- reports. The parts that other machines hold are asked for again later: once they are released, the reports of
+-- their tenants are taken over. If a machine's lease expires, the others take over its parts. They then read a
+-- tenant's record before they request a sync, because that machine may have requested one.
 --
 -- A machine sends no sync request when its lease is about to expire. It checks this right before each
 -- request, by a steady clock that also runs while the process is stopped. Times in the database are those of
 -- the database's clock, so the clocks of the machines may differ.
 
 local Connection = require "autopilot.store.connection"
+local Tenants = require "autopilot.fleet.tenants"
 local core = require "autopilot.core"
 local database = require "autopilot.store.database"
+local json = require "autopilot.base.json"
 local noted = require "autopilot.fleet.noted"
 local shared_run = require "autopilot.fleet.shared_run"
 
 ---@class autopilot.fleet.SharedState: autopilot.fleet.State
----@field next_look number when to ask again for tenants that other machines hold, steady clock
+---@field next_look number when to ask again for parts that other machines hold, steady clock
 ---@field before_call fun() called before the database is waited for: what can be sent is to be sent before
 ---@field elsewhere integer number of tenants reported by other machines, as of the last renewal
 local SharedState = {}
 SharedState.__index = SharedState
+
+---@class autopilot.fleet.Hold: autopilot.fleet.TakenPart a part that this machine holds
+---@field number integer
+---@field read_at number Unix time at which it was taken
+---@field handed_out table<string, boolean> keys of tenants
+---@field open integer tenants in progress; the part is released when there is none
+---@field reports string[] to be written; `ok`: how many of them are ok
+---@field is_unsettled boolean a sync of a tenant without a report may have been asked for
+---@field is_lost boolean? the lease ended, and another machine took the part
 
 -- Length of a lease in seconds. It is renewed after a fifth of that time. No sync request is started in its
 -- last third, because a request can take some seconds to arrive.
 local default_lease = 45
 local until_renewal, until_last = 1 / 5, 2 / 3
 
--- Seconds after which the tenants that other machines hold are asked for again.
-local between_looks = 0.5
+-- Seconds after which parts that other machines hold are asked for again: doubled each time that none is free.
+local shortest_pause, longest_pause = 0.02, 0.5
 
--- Number of tenants taken with one statement, and of reports that are written at once; at the end of the list that
--- of tenants that other machines hold.
-local batch, most_aside = 64, 1000
+-- Number of tenants whose parts are taken at once, about: more and more while each batch takes less than a moment,
+-- in seconds.
+local smallest_batch, largest_batch, moment = 64, 512, 0.2
+
+-- Number of tenants that are read ahead, and the longest time in seconds of reading at a time.
+local most_ahead, longest_reading = 20000, 0.05
 
 -- Longest time in seconds for which reports are collected before they are written.
 local longest_unwritten = 0.5
@@ -45,39 +59,43 @@ local function holds_lease(self)
   return self.clock() < self.renewed_at + self.lease * until_last
 end
 
---- Renews the lease, or takes a new one if it has expired. Other machines may then have taken over the
--- tenants that were held with the old lease.
+--- Renews the lease, or takes a new one if it has expired. Other machines may then have taken some of the parts.
 local function renew_lease(self, opened)
   local asked_at = self.clock()
   if not shared_run.renew(opened, self.worker, self.lease) then
-    self.worker = core.uuid()
-    shared_run.enlist(opened, self.run_id, self.worker, self.lease)
+    local worker, kept = shared_run.replace(opened, self.run_id, self.worker, self.lease)
+    self.worker = worker
+    for number, hold in pairs(self.holds) do
+      hold.is_lost = not kept[number]
+      self.holds[number] = kept[number] and hold or nil
+    end
   end
   self.renewed_at = asked_at
-  self.elsewhere = shared_run.count_elsewhere(opened, self.run_id, self.worker)
+  self.elsewhere = shared_run.count(opened, self.run_id) - self.written
   return true
 end
 
---- Writes the reports that were collected.
+--- Writes the reports that were collected, and releases the parts whose tenants are done.
 ---@return boolean? done
 ---@return string? message
 function SharedState:flush()
-  local waiting = self.waiting
-  if #waiting == 0 then
+  local changed = self.changed
+  if #changed == 0 then
     return true
   end
   local done, message = self.connection:call(function(opened)
-    shared_run.write(opened, self.run_id, waiting)
+    shared_run.write(opened, self.run_id, self.worker, changed, self.cooldown_length)
     return true
   end)
   self.lost = message -- until the next attempt
   if not done then
     return nil, message
   end
-  for _, written in ipairs(waiting) do
-    self.held[written.key] = nil
+  for _, hold in ipairs(changed) do
+    self.written = self.written + #hold.reports
+    hold.reports, hold.ok, hold.is_changed = {}, 0, false
   end
-  self.waiting = {}
+  self.changed = {}
   return true
 end
 
@@ -100,77 +118,111 @@ end
 
 -- ---- Taking tenants ----------------------------------------------------------------------------------
 
---- The key of a tenant in the database. Upper and lower case make no difference.
-local function full_key(self, key)
-  return database.encode(self.prefix .. key:lower())
+--- Notes that a part is to be written; it is released when it has no tenant in progress.
+local function note_change(self, hold)
+  if hold.open == 0 and not hold.is_lost then
+    self.holds[hold.number] = nil
+  end
+  if not hold.is_changed then
+    hold.is_changed = true
+    table.insert(self.changed, hold)
+  end
 end
 
---- Takes tenants in the database. Tenants that this machine now holds, and tenants that are done, become
--- ready; those that other machines hold are set aside, as are those that stand in the list twice.
----@param entries { tenant: any, key: string }[]
-local function take_entries(self, entries)
-  local keys = {}
-  for index, entry in ipairs(entries) do
-    keys[index] = full_key(self, entry.key)
+--- Has a tenant handed out if this machine holds its part. One that is in the list twice waits until the part is
+-- taken again.
+local function add_entry(self, entry)
+  local hold, waiting = self.holds[entry.part], self.waiting[entry.part] or {}
+  if hold and not hold.handed_out[entry.key] and not self.entries[entry.name] then
+    hold.handed_out[entry.key], hold.open = true, hold.open + 1
+    entry.hold, self.entries[entry.name] = hold, entry
+    table.insert(self.ready, entry)
+  else
+    self.waiting[entry.part], self.waiting_count = waiting, self.waiting_count + 1
+    table.insert(waiting, entry)
   end
-  self.before_call()
+end
+
+--- Adds the tenants again that have waited for a part.
+local function add_waiting(self, number)
+  local waiting = self.waiting[number]
+  self.waiting[number], self.waiting_count = nil, self.waiting_count - #waiting
+  for _, entry in ipairs(waiting) do
+    add_entry(self, entry)
+  end
+end
+
+--- Reads tenants of the list ahead.
+---@return any wrong an item of the list that is not a valid tenant; it ends the reading
+local function read_ahead(self, read, identify)
+  local ends = self.clock() + longest_reading
+  while self.waiting_count < most_ahead and self.clock() < ends do
+    local tenant = read()
+    local _, id = identify(tenant)
+    if not id then
+      return tenant
+    end
+    local name = id:lower() -- upper and lower case make no difference
+    local key = self.prefix .. name
+    local part = 1 + math.floor(Tenants.fraction_of(key) * shared_run.part_count)
+    add_entry(self, { tenant = tenant, name = name, key = key, part = part })
+  end
+end
+
+--- Takes parts of the tenants that wait.
+local function take_parts(self)
+  local numbers = {}
+  for number in pairs(self.waiting) do
+    if not self.holds[number] then
+      numbers[#numbers + 1] = number
+    end
+  end
+  if #numbers == 0 then
+    return {}
+  end
+  local most = math.ceil(self.batch * #numbers / self.waiting_count)
   local parts, message = self.connection:call(function(opened)
     if not holds_lease(self) then
       renew_lease(self, opened)
     end
-    return shared_run.take(opened, self.run_id, self.worker, keys)
+    return shared_run.take(opened, self.run_id, self.worker, numbers, most)
   end)
   self.problem = message or self.problem
-  local read_at = self.now()
-  for index, entry in ipairs(entries) do
-    local key = keys[index]
-    local part = parts and parts[key]
-    if part and (part.is_ours or part.report) and not self.held[key] then
-      local left = part.cooldown_left or 0
-      self.held[key] = {
-        worker = self.worker,
-        taken_at = not part.report and part.taken_for and read_at - part.taken_for or nil,
-        report = part.report,
-        cooldown_end = left > 0 and read_at + left or nil,
-      }
-      table.insert(self.ready, entry)
-    else
-      table.insert(self.aside, entry)
+  return parts or {}
+end
+
+--- Looks for tenants that wait and can be handed out now.
+local function look(self, clock)
+  self.before_call()
+  -- Written first: what is known of a part is read when it is taken.
+  local parts = self:flush() and take_parts(self) or {}
+  for number, hold in pairs(parts) do
+    hold.number, hold.read_at, hold.handed_out, hold.open = number, self.now(), {}, 0
+    hold.reports, hold.ok, hold.is_unsettled = {}, 0, hold.taken_for ~= nil
+    self.holds[number] = hold
+    add_waiting(self, number)
+    if hold.open == 0 then
+      note_change(self, hold)
     end
+  end
+  if #self.ready > 0 then
+    local factor = clock - self.looked_at < moment and 2 or 0.5
+    self.batch = math.max(smallest_batch, math.min(self.batch * factor, largest_batch))
+    self.next_look, self.pause, self.looked_at = -math.huge, shortest_pause, clock
+  else
+    self.next_look, self.pause = clock + self.pause, math.min(2 * self.pause, longest_pause)
   end
 end
 
---- The first tenants that were set aside, when it is time to ask for them again; nil when it is not.
-local function read_aside(self)
-  local aside, clock = self.aside, self.clock()
-  if #aside == 0 or clock < self.next_look then
-    return nil
+--- The first tenant that is ready. One whose part was lost meanwhile waits again.
+local function take_ready(self)
+  local entry = table.remove(self.ready, 1)
+  if entry and entry.hold and entry.hold.is_lost then
+    self.entries[entry.name], entry.hold = nil, nil
+    add_entry(self, entry)
+    return take_ready(self)
   end
-  self.next_look = clock + between_looks
-  local most = self.is_list_read and most_aside or batch
-  local entries, rest = {}, {}
-  for index, entry in ipairs(aside) do
-    table.insert(index <= most and entries or rest, entry)
-  end
-  self.aside = rest
-  return entries
-end
-
---- The next tenants of the list, at most a batch.
----@return { tenant: any, key: string }[] entries
----@return any wrong an item of the list that is not a valid tenant; it ends the batch
-local function read_batch(self, read, identify)
-  local entries = {}
-  while #entries < batch do
-    local tenant = read()
-    local _, key = identify(tenant)
-    if not key then
-      self.is_list_read = tenant == nil
-      return entries, tenant
-    end
-    entries[#entries + 1] = { tenant = tenant, key = key }
-  end
-  return entries
+  return entry and entry.tenant
 end
 
 --- Returns the tenant to start next; nil if no tenant can be started now.
@@ -180,101 +232,100 @@ end
 ---@return any tenant
 function SharedState:next(read, identify, is_late)
   if is_late then
-    local entry = table.remove(self.ready) or table.remove(self.aside)
+    local number, waiting = next(self.waiting)
+    if #self.ready == 0 and number then
+      self.ready, self.waiting[number] = waiting, nil
+      self.waiting_count = self.waiting_count - #waiting
+    end
+    local entry = table.remove(self.ready)
     return entry and entry.tenant or read()
   end
-  while #self.ready == 0 do
-    local entries, wrong = read_aside(self), nil
-    if not entries then
-      entries, wrong = read_batch(self, read, identify)
-    end
-    if #entries > 0 then
-      take_entries(self, entries)
-    end
-    if wrong ~= nil then
-      return wrong -- the fleet reports it
-    elseif #entries == 0 then
-      break
-    end
+  local clock, wrong = self.clock(), nil
+  if #self.ready == 0 then
+    wrong = read_ahead(self, read, identify)
   end
-  local entry = table.remove(self.ready, 1)
-  return entry and entry.tenant
+  if #self.ready == 0 and self.waiting_count > 0 and clock >= self.next_look then
+    look(self, clock)
+  end
+  return wrong or take_ready(self)
 end
 
 --- Whether tenants that were read from the list are still to be returned by `next`.
 ---@return boolean
 function SharedState:has_more()
-  return #self.ready > 0 or #self.aside > 0
+  return #self.ready > 0 or self.waiting_count > 0
 end
 
 -- ---- The state of one tenant -------------------------------------------------------------------------
 
-local function held(self, key)
-  return self.held[full_key(self, key)] or {}
+local nothing = { hold = { tenants = {} } }
+
+--- What was written of a tenant that was handed out, or nil; and the tenant.
+local function written_of(self, key)
+  local entry = self.entries[key:lower()] or nothing
+  return entry.hold.tenants[entry.key], entry
+end
+
+--- Ends the work on a tenant.
+local function end_entry(self, entry)
+  self.entries[entry.name] = nil
+  entry.hold.open = entry.hold.open - 1
+  note_change(self, entry.hold)
 end
 
 --- The report of a tenant that is done in this run, perhaps by another machine.
 function SharedState:known(key)
-  local text = held(self, key).report
-  if not text then
+  local written, entry = written_of(self, key)
+  if not (written and written.report) then
     return nil
   end
-  self.held[full_key(self, key)] = nil
-  local known = noted.decode(text)
+  end_entry(self, entry)
+  local known = noted.restore(written.report)
   return known, not known and "its report in the database is damaged" or nil
 end
 
 function SharedState:cooldown(key)
-  local ends = held(self, key).cooldown_end
-  return ends and math.min(ends, self.now() + self.cooldown_length) or nil
+  local written, entry = written_of(self, key)
+  local left = written and written.cooldown_left or 0
+  return left > 0 and math.min(entry.hold.read_at + left, self.now() + self.cooldown_length) or nil
 end
 
---- When this run took the tenant before, on this machine or another, which may have asked for a sync then.
+--- When this run may have asked for a sync of the tenant before, on this machine or another.
 function SharedState:posted(key)
-  return held(self, key).taken_at
+  local written, entry = written_of(self, key)
+  local ago = entry.hold.taken_for
+  if written and written.is_of_run then
+    ago = written.asked_for
+  end
+  return ago and entry.hold.read_at - ago
 end
 
---- For how many seconds a sync request may be sent: this machine holds the tenant. If its lease had expired, and no
--- other machine has taken the tenant since, it is taken back.
+--- For how many seconds a sync request may be sent: this machine holds the tenant's part.
 ---@return number|false seconds
 function SharedState:note_posting(key)
-  local entry = held(self, key)
-  if not holds_lease(self) then
-    return false
-  elseif entry.worker and entry.worker ~= self.worker then
-    local full = full_key(self, key)
-    local parts = self.connection:call(function(opened)
-      return shared_run.take(opened, self.run_id, self.worker, { full })
-    end)
-    if parts and parts[full] and parts[full].is_ours then
-      entry.worker = self.worker
-    end
-  end
+  local entry = self.entries[key:lower()]
   local left = self.renewed_at + self.lease * until_last - self.clock()
-  return entry.worker == self.worker and left > 0 and left
+  return entry ~= nil and not entry.hold.is_lost and left > 0 and left
 end
 
 --- Notes a report, which is written within half a second. A tenant for which nothing was asked, because the run or
 -- the lease ended, is left to other machines.
 function SharedState:note(key, given)
-  local entry, at = held(self, key), self.now()
-  local is_left = given.outcome == "cancelled" or (given.network or {}).name == "LEASE_ENDED"
-  if is_left or not entry.worker or entry.is_noted then
+  local _, entry = written_of(self, key)
+  if entry == nothing then
     return true
   end
-  entry.is_noted = true
-  local ends = noted.cooldown_end_of(given, at, self.cooldown_length)
-  table.insert(self.waiting, {
-    key = full_key(self, key),
-    worker = entry.worker,
-    is_ok = given.ok,
-    report = noted.encode(given),
-    is_refused = noted.is_refused(given),
-    cooldown = ends and ends - at,
-  })
-  if #self.waiting >= batch then
-    return self:flush()
+  local hold, at = entry.hold, self.now()
+  end_entry(self, entry)
+  if given.outcome == "cancelled" or (given.network or {}).name == "LEASE_ENDED" then
+    hold.is_unsettled = true
+    return true
   end
+  local ends = noted.cooldown_end_of(given, at, self.cooldown_length)
+  local is_refused = noted.is_refused(given)
+  local about = { key = entry.key, is_refused = is_refused, cooldown = ends and ends - at }
+  table.insert(hold.reports, noted.encode(given, about))
+  hold.ok = hold.ok + (given.ok and 1 or 0)
   return true
 end
 
@@ -318,12 +369,17 @@ return function(given)
     cooldown_length = given.cooldown + given.cooldown_margin,
     worker = core.uuid(),
     lease = given.lease or default_lease,
-    held = {}, -- by key: what was read of each tenant in progress
+    waiting = {}, -- tenants of the list that are not handed out yet, by the number of their part
+    waiting_count = 0,
+    holds = {}, -- by number
     ready = {}, -- tenants that `next` returns
-    aside = {}, -- tenants that other machines hold
-    waiting = {}, -- reports that are to be written
+    entries = {}, -- by name: those and the ones in progress
     next_look = -math.huge,
-    is_list_read = false, -- the list had no tenant when it was read last
+    pause = shortest_pause,
+    batch = smallest_batch,
+    looked_at = -math.huge, -- when tenants were found last
+    changed = {}, -- parts that are to be written
+    written = 0, -- reports
     before_call = function() end,
     elsewhere = 0,
   }, SharedState)

@@ -11,6 +11,7 @@
 
 local core = require "autopilot.core"
 local database = require "autopilot.fleet.database"
+local json = require "autopilot.base.json"
 local noted = require "autopilot.fleet.noted"
 local options = require "autopilot.base.options"
 
@@ -108,7 +109,7 @@ function State:known(key)
   if not rows or not rows[1] then
     return nil, message
   end
-  local known = noted.decode(rows[1][1])
+  local known = noted.restore(json.decode(rows[1][1]))
   return known, not known and "what it says of this tenant is damaged" or nil
 end
 

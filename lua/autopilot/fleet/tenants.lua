@@ -68,8 +68,10 @@ end
 
 local modulus = 2147483647 -- a prime; products stay exact in a double
 
---- Where in a spread, from 0 to 1, a tenant starts: always at the same point, and all tenants evenly distributed.
-local function fraction_of(key)
+--- A number from 0 to 1 for each tenant: always the same one, and all tenants evenly distributed.
+---@param key string
+---@return number
+function Tenants.fraction_of(key)
   local hash = 5381
   for index = 1, #key do
     hash = (hash * 1103515 + key:byte(index) * 12345 + 1) % modulus
@@ -129,7 +131,7 @@ function Tenants:take(clock, is_late)
       break
     end
     local _, key = Tenants.identify(tenant)
-    starts:set({ tenant = tenant }, self.began + self.spread * fraction_of(key or ""))
+    starts:set({ tenant = tenant }, self.began + self.spread * Tenants.fraction_of(key or ""))
   end
   local first = starts:first()
   if first and (is_late or first.due_at <= clock) then

@@ -44,7 +44,7 @@ local connections = setmetatable({}, { __mode = "k" })
 ---@return string
 function database.encode(text)
   return (
-    text:gsub("[%%%c \127-\255]", function(byte)
+    text:gsub("[^!-$&-~]", function(byte)
       return ("%%%02X"):format(byte:byte())
     end)
   )
