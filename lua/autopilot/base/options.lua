@@ -52,13 +52,23 @@ function options.contains(list, value)
   return false
 end
 
---- Nil when the value is of the type (or one of the types) that the rule names, else what it must be.
-local function wrong_type(rule, value)
-  local phrases = {}
-  for index, name in ipairs(type(rule.type) == "table" and rule.type or { rule.type }) do
+--- Whether the value is of the type, or of one of the types, that a rule names.
+local function is_of_right_type(types, value)
+  if type(types) == "string" then
+    return is_of_type(value, types)
+  end
+  for _, name in ipairs(types) do
     if is_of_type(value, name) then
-      return nil
+      return true
     end
+  end
+  return false
+end
+
+--- The types that a rule names, in words.
+local function type_phrase(types)
+  local phrases = {}
+  for index, name in ipairs(type(types) == "table" and types or { types }) do
     phrases[index] = name == "integer" and "a whole number" or "a " .. name
   end
   return "must be " .. table.concat(phrases, " or ")
@@ -66,9 +76,8 @@ end
 
 --- What the value must be, or nil when it obeys the rule.
 local function complaint_about(rule, value)
-  local complaint = wrong_type(rule, value)
-  if complaint then
-    return complaint
+  if not is_of_right_type(rule.type, value) then
+    return type_phrase(rule.type)
   elseif rule.one_of and not options.contains(rule.one_of, value) then
     return "must be one of '" .. table.concat(rule.one_of, "', '") .. "'"
   elseif type(value) == "number" then

@@ -47,11 +47,7 @@ local longest_text = 1000 -- characters of a text that others wrote, in a report
 local Client = {}
 Client.__index = Client
 
--- What a client has from the start. An absent field would be searched for in the methods each time.
-Client.is_closed, Client.on_event, Client.shared = false, false, false
-Client.tenant, Client.tenant_id = false, false
-Client.under_way = 0
-Client.secrets = {} -- no token has been sent
+Client.on_event, Client.shared = false, false -- where there is none
 
 local operations = {
   sync = "autopilot.sync.sync",
@@ -71,21 +67,27 @@ setmetatable(Client, {
   end,
 })
 
---- Fills in what a new client has of its own.
----@param self autopilot.Client
+---@param service autopilot.Service
 ---@param token string|autopilot.TokenProvider
 ---@param tenant string?
----@return autopilot.Client self
-function Client.init(self, token, tenant)
-  local checked = self.options
-  self.options, self.is_closed, self.tenant = checked, false, tenant
-  if type(token) == "string" then
-    self.static_token, self.last_token = token, token
-  else
-    self.token_provider = token
-  end
-  self.service_clock = ServiceClock.new(checked)
-  self.memory = Knowledge.new(checked.cooldown, checked.cooldown_margin, self.service_clock)
+---@return autopilot.Client
+function Client.new(service, token, tenant)
+  local checked, is_text = service.options, type(token) == "string"
+  local clock = ServiceClock.new(checked)
+  local self = setmetatable({
+    options = checked,
+    tenant = tenant or false,
+    tenant_id = false,
+    static_token = is_text and token or nil,
+    token_provider = not is_text and token or nil,
+    last_token = is_text and token or nil,
+    facts = false,
+    secrets = {}, -- no token has been sent
+    under_way = 0,
+    is_closed = false,
+    service_clock = clock,
+    memory = Knowledge.new(checked.cooldown, checked.cooldown_margin, clock),
+  }, service.client_metatable)
   if checked.store then
     self.shared = require("autopilot.share.claim").share(self, checked.store)
   end
@@ -99,7 +101,7 @@ function Client:close()
   self.static_token, self.token_provider, self.last_token = nil, nil, nil
   self.facts = nil
   if self.under_way == 0 then
-    self.secrets, self.cleaner = nil, nil
+    self.secrets, self.cleaner = {}, nil
   end
   if self.owns_transport then
     self.transport:close()

@@ -44,7 +44,7 @@ local service_metatable = { __index = Client } -- clients find their methods thr
 ---@return autopilot.Client
 function service.client(made, token, tenant, level)
   client_options.check_own(token, tenant, level or 2)
-  return Client.init(setmetatable({}, made.client_metatable), token, tenant)
+  return Client.new(made, token, tenant)
 end
 
 --- Makes a service. Nothing is sent.

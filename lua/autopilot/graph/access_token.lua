@@ -67,10 +67,17 @@ local function allowed_by_list(list, before)
   return before
 end
 
+-- The claims by which a token is judged before it is sent.
+local judged = { "aud", "exp", "roles", "scp", "tid" }
+
 ---@param token string
+---@param is_brief boolean? only what a token is judged by is wanted
 ---@return autopilot.graph.TokenFacts
-function facts.of(token)
-  local claims, message = inspect(token)
+function facts.of(token, is_brief)
+  local claims, message = inspect(token, is_brief and judged or nil)
+  if claims and claims.scp and is_brief then
+    claims = inspect(token) -- a person's token: a hint depends on the application
+  end
   if not claims then
     return { message = message }
   end

@@ -25,7 +25,7 @@ end
 
 --- Notes what a token says of itself, and what is wrong with it.
 local function read(client, token)
-  local facts = access_token.of(token)
+  local facts = access_token.of(token, true)
   facts.token = token
   facts.misdirected = access_token.misdirected(facts, client.tenant or nil, client.audience or nil)
   facts.fits_header = core.is_header_text(token)
