@@ -278,6 +278,7 @@ end
 --- Sets up the state of a run. No tenant is read yet.
 local function begin_run(self)
   self.is_running = true
+  self.loop:begin_run()
   self.wire:begin()
   self.began = self.clock()
   self.deadline = self.options.deadline and self.began + self.options.deadline

@@ -101,6 +101,12 @@ local function resume(self, task, value)
   note_yield(self, task, is_fine, wanted)
 end
 
+--- Called when a run begins. Coroutines of an earlier run are not used again: in nginx they belong to the
+-- request or timer that made them.
+function Loop:begin_run()
+  self.idle = {}
+end
+
 --- Begins a task; returns when it waits for something or has ended.
 function Loop:begin(task)
   task.thread = table.remove(self.idle) or coroutine.create(self.work)
