@@ -21,11 +21,8 @@
  *   core.was_interrupted() -> whether there was one since, whether it was SIGTERM
  *   core.silent_listener() -> listener, port of loopback that never answers; or nil, as on Windows
  *   listener:close()     also done by the collector
- *   core.environment_proxy(host) -> URL of the proxy that the environment names for https requests
- *       to a host in lower case, and the variable; or nil
  *   core.info()          -> {libcurl =, ssl =, http2 =, async_dns =, ca_file =, ca_path =} */
 #include "ca_store.h"
-#include "environment_proxy.h"
 #include "lua_support.h"
 #include "platform.h"
 
@@ -180,13 +177,6 @@ static int close_listener(lua_State *L) {
     return 0;
 }
 
-static int environment_proxy(lua_State *L) {
-    const char *variable;
-    lua_pushstring(L, environment_proxy_for(NULL, luaL_checkstring(L, 1), &variable));
-    lua_pushstring(L, variable);
-    return 2;
-}
-
 static int info(lua_State *L) {
     const curl_version_info_data *libcurl = curl_version_info(CURLVERSION_NOW);
     const struct ca_store *store = ca_store_default();
@@ -220,7 +210,6 @@ void lua_system_open(lua_State *L) {
         {"random", random_fraction},
         {"uuid", uuid},
         {"silent_listener", silent_listener},
-        {"environment_proxy", environment_proxy},
         {"info", info},
         {NULL, NULL},
     };

@@ -8,7 +8,7 @@
  *   network = {stage =, name =, message =, timeout =, delivered = "no" | "unknown", sends =}
  *
  * With `inspect` in the request both have `facts` of the connection and the certificate of its
- * other end: texts `Name:value`, each ended by NUL.
+ * other end: texts `Name:value`, each ended by NUL. `Proxy` is the variable that names the proxy.
  *
  * There are both when the answer was cut after its head. `sends` is how often the request may have
  * been put on the wire. The collector gives up a transfer that is still in flight. */

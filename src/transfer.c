@@ -180,22 +180,27 @@ static void read_timings(struct transfer *transfer) {
     }
 }
 
-/* Keeps the address of the other end, and what libcurl tells of its certificate. */
+static void note_fact(struct transfer *transfer, const char *name, const char *value) {
+    if (value != NULL && value[0] != '\0') {
+        byte_buffer_add(&transfer->facts, name, strlen(name));
+        byte_buffer_add(&transfer->facts, value, strlen(value) + 1);
+    }
+}
+
+/* Keeps the address of the other end, the variable that names the proxy, and what libcurl tells of
+ * the certificate. */
 static void note_facts(struct transfer *transfer) {
     CURL *easy = transfer->handle->easy;
-    static const char name[] = "Address:";
     char *address = NULL;
     struct curl_certinfo *chain = NULL;
     byte_buffer_init(&transfer->facts, 64 * 1024);
     curl_easy_getinfo(easy, CURLINFO_PRIMARY_IP, &address);
     curl_easy_getinfo(easy, CURLINFO_CERTINFO, &chain);
-    if (address != NULL && address[0] != '\0') {
-        byte_buffer_add(&transfer->facts, name, sizeof name - 1);
-        byte_buffer_add(&transfer->facts, address, strlen(address) + 1);
-    }
+    note_fact(transfer, "Address:", address);
+    note_fact(transfer, "Proxy:", transfer->handle->trace.proxy_variable);
     if (chain != NULL && chain->num_of_certs > 0) {
         for (struct curl_slist *fact = chain->certinfo[0]; fact != NULL; fact = fact->next) {
-            byte_buffer_add(&transfer->facts, fact->data, strlen(fact->data) + 1);
+            note_fact(transfer, "", fact->data);
         }
     }
 }

@@ -5,8 +5,7 @@ local bearer = require "autopilot.graph.bearer"
 local contract = require "autopilot.store.contract"
 local core = require "autopilot.core"
 local dates = require "autopilot.base.dates"
-local hint_of = require "autopilot.graph.hint"
-local outcome = require "autopilot.sync.outcome"
+local hint_of = require "autopilot.sync.hint"
 local status = require "autopilot.sync.status"
 
 local checks = {}
@@ -41,7 +40,12 @@ end
 --- A request that only reads has started nothing, even if its answer was lost.
 local function advice_of(answer)
   local name = answer.outcome == "interrupted" and "unreachable" or answer.outcome
-  return answer.hint or hint_of(name, answer.error, answer.network) or outcome.all[name].hint
+  return hint_of {
+    outcome = name,
+    hint = answer.hint,
+    error = answer.error,
+    network = answer.network,
+  }
 end
 
 --- State, text and advice of a check that an answer shows to be wrong.
@@ -219,7 +223,7 @@ local function last_sync(found)
     stamp(record.last_manual_trigger)
   )
   if record.sync_status == "failed" then
-    return "warning", text, outcome.all.sync_failed.hint
+    return "warning", text, hint_of { outcome = "sync_failed" }
   end
   return "ok", text
 end

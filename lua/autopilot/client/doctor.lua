@@ -7,7 +7,6 @@ local Call = require "autopilot.sync.call"
 local Request = require "autopilot.graph.request"
 local answers = require "autopilot.graph.answer"
 local checks = require "autopilot.client.checks"
-local core = require "autopilot.core"
 local dates = require "autopilot.base.dates"
 local options = require "autopilot.base.options"
 local report = require "autopilot.sync.report"
@@ -35,10 +34,11 @@ local doctor = {}
 local rules = { deadline = { type = "number", above = 0 } }
 
 --- The proxy in force, without user and password, and what names it; nil if there is none.
-local function find_proxy(client, host)
-  local given, origin = client.options.http.proxy, "http.proxy"
-  if given == nil and client.base_url:find "^https" then
-    given, origin = core.environment_proxy(host)
+local function find_proxy(found)
+  local given, origin = found.client.options.http.proxy, "http.proxy"
+  if given == nil then
+    origin = found.facts["Proxy"]
+    given = origin and os.getenv(origin)
   end
   if given and given ~= "" then
     local scheme, rest = given:match "^(%a[%w+.-]*://)(.*)$"
@@ -49,6 +49,7 @@ end
 -- The facts of a connection that are told.
 local told_facts = {
   ["Address"] = true,
+  ["Proxy"] = true,
   ["Subject"] = true,
   ["Issuer"] = true,
   ["Start date"] = true,
@@ -108,8 +109,8 @@ function doctor.call(client, given)
   local transport, _, host = client.transport, url_parts.split(client.base_url)
   local is_curl = type(transport) == "table" and transport.prepare ~= nil
   local found = { client = client, call = call, host = host, is_curl = is_curl, facts = {} }
-  found.proxy = is_curl and find_proxy(client, host) or nil
   reach(found)
+  found.proxy = is_curl and find_proxy(found) or nil
   call:raise_mistake(found.answer)
   local made, first, titles = {}, nil, {}
   for index, check in ipairs(checks.all) do
