@@ -31,6 +31,7 @@ Environment:
    AZURE_CLIENT_CERTIFICATE_PASSWORD  passphrase of the certificate's private key
    AZURE_FEDERATED_TOKEN_FILE         file with a token, for --auth workload
    AZURE_AUTHORITY_HOST               where to sign in; default: by the cloud
+   NO_COLOR                           any value: no colours
 
 An option comes before its variable. An empty variable counts as not set.]]
 
