@@ -215,6 +215,15 @@ install: all
 	sed -e '1s|.*|#!/usr/bin/env $(command_lua)|' -e "s|^local tree = .*|local tree = [[$$tree]]|" \
 		bin/autopilot-sync > "$(DESTDIR)$(PREFIX)/bin/autopilot-sync"
 	chmod 755 "$(DESTDIR)$(PREFIX)/bin/autopilot-sync"
+	$(INSTALL) -d "$(DESTDIR)$(PREFIX)/share/man/man1"
+	$(man_page) > "$(DESTDIR)$(PREFIX)/share/man/man1/autopilot-sync.1" || \
+		rm "$(DESTDIR)$(PREFIX)/share/man/man1/autopilot-sync.1" # another system's build, or no argparse
+
+# Made of what reads the arguments.
+man_page = .ci/with-lua $(command_lua) $(command_lua) .ci/man.lua
+
+man: all
+	@$(man_page)
 
 clean:
 	rm -rf $(BUILD)
@@ -234,8 +243,9 @@ help:
 #: make bench-fleet      those of a fleet
 #: make bench-machines   those of stores, and of a fleet over several machines
 #: make install          to PREFIX (/usr/local), below DESTDIR; the command finds its modules there
+#: make man              prints the man page of the command
 #: make clean            removes build/
 #: Packages that are missing are installed through apt; PACKAGES=no leaves that to you.
 #: V=1 shows whole commands.
 
-.PHONY: all tests headers install clean help bench-fleet bench-machines $(TASKS) $(TASKS:%=run-%)
+.PHONY: all tests headers install man clean help bench-fleet bench-machines $(TASKS) $(TASKS:%=run-%)

@@ -173,7 +173,7 @@ describe("autopilot-sync", function()
     end
     local ran = command.run({ "wait" }, world)
     assert.equal(130, ran.code)
-    assert.matches("\r +\rautopilot%-sync: interrupted\n$", ran.err)
+    assert.matches("\r +\r\27%[31mautopilot%-sync: interrupted\27%[0m\n$", ran.err)
   end)
 
   it("shows no progress in a pipe, with --json or --quiet, or on a dumb terminal", function()

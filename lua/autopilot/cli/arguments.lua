@@ -149,6 +149,11 @@ local function completion_script(shell)
   return parser["get_" .. shell .. "_complete"](parser)
 end
 
+--- The parser of argparse, for the man page.
+function arguments.parser()
+  return new_parser {}
+end
+
 --- Joins a value that begins with a minus to its option (`--since=-10m`): else argparse takes the value for an
 -- option.
 local function join_signed(args)

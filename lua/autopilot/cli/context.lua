@@ -10,6 +10,7 @@ local variables = require("autopilot.cli.options").variables
 ---@class autopilot.cli.Context
 ---@field getenv fun(name: string): string?
 ---@field output autopilot.cli.Output
+---@field is_terminal boolean whether standard error is a terminal that can draw a line again
 ---@field transport function? option of the client, as are the next four
 ---@field sleep fun(seconds: number)
 ---@field clock fun(): number
@@ -43,7 +44,12 @@ function Context.new(world)
     at_end = {},
   }
   self = setmetatable(merged(self, world), Context)
-  self.output = Output.new(self.stdout, self.stderr)
+  if self.is_terminal == nil then
+    self.is_terminal = core.terminal_width() ~= nil
+  end
+  self.is_terminal = self.is_terminal and self.getenv "TERM" ~= "dumb"
+  local has_colour = self.is_terminal and not self:variable "NO_COLOR"
+  self.output = Output.new(self.stdout, self.stderr, has_colour)
   return self
 end
 
@@ -77,7 +83,8 @@ end
 function Context:note(line)
   local clock = self.clock()
   self.noted_at = self.noted_at or clock
-  self.output:warn(("%8.3f %s"):format(clock - self.noted_at, redact.text(line, self.secrets)))
+  local safe = redact.text(line, self.secrets)
+  self.output:warn(("%8.3f %s"):format(clock - self.noted_at, safe), "grey")
 end
 
 --- The text of standard input, which can be read only once but may be needed for several tenants; `most` bytes, the

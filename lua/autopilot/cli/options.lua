@@ -32,6 +32,7 @@ Environment:
    AZURE_FEDERATED_TOKEN_FILE         file with a token, for --auth workload
    AZURE_TOKEN_CREDENTIALS            dev, prod or a credential's name, for --auth default
    AZURE_AUTHORITY_HOST               where to sign in; default: by the cloud
+   NO_COLOR                           any value: no colours
 
 An option comes before its variable. An empty variable counts as not set.]]
 

@@ -5,6 +5,7 @@
 local json_pieces = require "autopilot.cli.json"
 
 ---@class autopilot.cli.Output
+---@field has_colour boolean?
 ---@field shown integer columns of the line of progress on the terminal
 ---@field lost string? why something printed did not reach standard output
 local Output = {}
@@ -15,9 +16,11 @@ local program = "autopilot-sync: "
 -- The reader of a pipe may close it early, as `head` does: that is not a failure.
 local broken_pipe = 32 -- EPIPE, the same number on Linux, the BSDs and macOS
 
+---@param has_colour boolean? standard error is a terminal that shows colours
 ---@return autopilot.cli.Output
-function Output.new(stdout, stderr)
-  return setmetatable({ stdout = stdout, stderr = stderr, shown = 0 }, Output)
+function Output.new(stdout, stderr, has_colour)
+  local self = { stdout = stdout, stderr = stderr, shown = 0, has_colour = has_colour }
+  return setmetatable(self, Output)
 end
 
 --- The text in one line, without control characters: it may quote a service or an argument.
@@ -63,15 +66,20 @@ function Output:json(value)
   self:line ""
 end
 
---- Prints one line on standard error.
-function Output:warn(text)
+-- Of ECMA-48.
+local colours = { red = "\27[31m", grey = "\27[90m" }
+
+--- Prints one line on standard error; in a colour where it shows colours.
+---@param colour ("red"|"grey")?
+function Output:warn(text, colour)
   self:draw ""
-  self.stderr:write(one_line(text), "\n")
+  local start = self.has_colour and colours[colour]
+  self.stderr:write(start or "", one_line(text), start and "\27[0m" or "", "\n")
 end
 
 --- Prints on standard error, in one line, why the command did not do what it was asked to.
 function Output:complain(sentence)
-  self:warn(program .. sentence)
+  self:warn(program .. sentence, "red")
 end
 
 --- Prints a report: with `--json` always on standard output, else a failure on standard error.
@@ -82,7 +90,7 @@ function Output:report(report, options, describe)
   if options.json then
     self:json(report)
   elseif not report.ok and (options.quiet or not report.dry_run) then
-    self:warn(tostring(report))
+    self:warn(tostring(report), "red")
     if report.hint then
       self:warn(report.hint)
     end

@@ -18,11 +18,7 @@ local shortest_interval, while_asleep = 0.1, 1
 -- draws at once with `is_news`, else ten times in a second at most.
 ---@return fun(is_news: boolean?)?
 function progress.drawer(context, options, line)
-  local is_terminal = context.is_terminal
-  if is_terminal == nil then
-    is_terminal = core.terminal_width() ~= nil
-  end
-  if not is_terminal or options.json or options.quiet or context.getenv "TERM" == "dumb" then
+  if not context.is_terminal or options.json or options.quiet then
     return nil
   end
   local output, drawn_at = context.output, -math.huge
