@@ -29,4 +29,18 @@ describe("a fleet in nginx", function()
       assert(is_fine, message)
     end)
   end
+
+  it("runs again in other light threads, when those of its first run have ended", function()
+    local world = openresty_world.start { http_version = "1.1" }
+    local is_fine, message = pcall(function()
+      for _ = 1, 5 do
+        local answer =
+          world:begin("kept_fleet", "token=answer-0.01&count=20&concurrency=10"):answer()
+        assert.same({ started = 20 }, require("cjson.safe").decode(answer.body).by_outcome)
+      end
+      assert.same({}, world.server:complaints())
+    end)
+    world:stop()
+    assert(is_fine, message)
+  end)
 end)

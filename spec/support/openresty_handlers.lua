@@ -148,14 +148,14 @@ function run.tenants()
   return answers
 end
 
---- A fleet in this light thread: `count` tenants, each with what `token` tells the upstream.
-function run.fleet()
-  local arguments = ngx.req.get_uri_args()
-  local left = tonumber(arguments.count)
-  local fleet = autopilot.fleet {
+local function new_fleet(arguments)
+  return autopilot.fleet {
     tenants = function()
-      left = left - 1
-      return left >= 0 and "tenant-" .. left or nil
+      local left = tonumber(arguments.count)
+      return function()
+        left = left - 1
+        return left >= 0 and "tenant-" .. left or nil
+      end
     end,
     concurrency = tonumber(arguments.concurrency),
     client = {
@@ -166,9 +166,22 @@ function run.fleet()
       http = { ca_file = os.getenv "CA_FILE", version = os.getenv "HTTP_VERSION" },
     },
   }
+end
+
+--- A fleet in this light thread: `count` tenants, each with what `token` tells the upstream.
+function run.fleet()
+  local fleet = new_fleet(ngx.req.get_uri_args())
   local summary = fleet:run { on_report = function() end }
   fleet:close()
   return summary
+end
+
+local kept_fleet
+
+--- The same fleet in every request.
+function run.kept_fleet()
+  kept_fleet = kept_fleet or new_fleet(ngx.req.get_uri_args())
+  return kept_fleet:run { on_report = function() end }
 end
 
 --- A light thread is killed while it waits; others, before and after, are not disturbed.

@@ -277,6 +277,7 @@ end
 --- Sets up the state of a run. No tenant is read yet.
 local function begin_run(self)
   self.is_running = true
+  self.loop.idle = {} -- in nginx they belong to the light thread of the run before
   self.wire:begin()
   self.began = self.clock()
   self.deadline = self.options.deadline and self.began + self.options.deadline
