@@ -4,6 +4,9 @@ local database_server = require "support.database_server"
 local example_world = require "support.example_world"
 local nginx_world = require "support.nginx_world"
 local prometheus_text = require "support.prometheus_text"
+local socket = require "socket"
+
+local named = example_world.named
 
 local obstacle = nginx_world.obstacle()
 
@@ -27,8 +30,7 @@ describe("the example for OpenResty", function()
   end)
 
   local function ensured(tenant, outcome)
-    local labels = ('{tenant="%s",operation="ensure",outcome="%s"}'):format(tenant, outcome)
-    return world:metric("autopilot_operations_total" .. labels)
+    return world:count(tenant, "ensure", outcome)
   end
 
   --- The tenants whose records were read, in order.
@@ -57,10 +59,11 @@ describe("the example for OpenResty", function()
     end
   end)
 
-  it("looks at one tenant after the other, in one worker, also over a reload", function()
+  it("never begins a look during another one, also over a reload", function()
     world = example_world.start {
       tenants = { "one.example", "two.example" },
       keep_fresh_every = 0.02,
+      environment = { PORTAL_CONCURRENCY = "1" },
     }
     nginx_world.await("looks", function()
       return #looks() >= 10
@@ -81,6 +84,45 @@ describe("the example for OpenResty", function()
     end
     assert.is_true(out_of_turn <= 1, table.concat(list, " "))
     assert.equal(2, world:arrived "sync")
+  end)
+
+  it("looks at several tenants at a time", function()
+    world = example_world.start { tenants = named(30), keep_fresh_every = 0.05 }
+    nginx_world.await("the first look", function()
+      return world:metric "autopilot_keep_fresh_timestamp_seconds" > 0
+    end)
+    assert.equal(30, world:metric 'autopilot_tenants{state="fresh"}')
+    assert.equal(30, world:arrived "sync")
+    for _ = 1, 8 do
+      world:inject { kind = "slow_answer", on = "status", seconds = 2 }
+    end
+    local before, began = #looks(), socket.gettime()
+    nginx_world.await("the next look", function()
+      return #looks() >= before + 30
+    end)
+    assert.is_true(socket.gettime() - began < 8) -- one after the other would take twice as long
+  end)
+
+  it("looks at 3000 tenants, and tells their metrics without holding up its workers", function()
+    world = example_world.start {
+      tenants = named(3000),
+      keep_fresh_every = 2,
+      service = { duration = 0 },
+    }
+    nginx_world.await("two looks", function()
+      return world:metric 'autopilot_operations_total{operation="ensure",outcome="fresh"}' >= 3000
+    end)
+    assert.equal(3000, world:metric 'autopilot_tenants{state="fresh"}')
+    assert.equal(3000, world:arrived "sync")
+    local shortest = math.huge -- before the next look, which is other work
+    for _ = 1, 10 do
+      local began = socket.gettime()
+      local _, ages =
+        world.server:get("/metrics").body:gsub("\nautopilot_last_sync_age_s[^#]-{", "")
+      shortest = math.min(shortest, socket.gettime() - began)
+      assert.equal(3000, ages)
+    end
+    assert.is_true(shortest < 0.05, shortest) -- of which it sleeps ten milliseconds and more
   end)
 
   it("keeps them fresh while its Redis is away, and says so once a look", function()
@@ -124,7 +166,7 @@ describe("the example for OpenResty", function()
       world = example_world.start {
         tenants = { "one.example", "two.example" },
         keep_fresh_every = 0.05,
-        environment = { PORTAL_STORE = redis:options().url },
+        environment = { PORTAL_STORE = redis:options().url, PORTAL_CONCURRENCY = "1" },
       }
       world:inject { kind = "slow_answer", on = "status", seconds = 1 }
       assert.is_true(store:delete_if(claim, "of the spec"))
@@ -199,7 +241,7 @@ describe("the example for OpenResty", function()
     assert.equal(202, select(2, world:sync "one.example").status)
     local calls = {}
     for index = 1, 100 do
-      calls[index] = world.server:send("POST", "/sync/one.example")
+      calls[index] = world:begin_sync "one.example"
     end
     for _, call in ipairs(calls) do
       assert.equal(429, call:answer().status)
@@ -225,13 +267,18 @@ describe("the example for OpenResty", function()
 
     local total = "autopilot_operations_total"
     assert.equal("counter", families[total].type)
-    assert.equal(1, value(total, { tenant = "one.example", outcome = "started" }))
-    assert.equal(100, value(total, { tenant = "one.example", outcome = "cooldown" }))
-    assert.equal(1, value(total, { tenant = "one.example", outcome = "read" }))
-    assert.equal(1, value(total, { tenant = 'we"ird\\tenant', outcome = "token_error" }))
+    assert.equal(1, value(total, { outcome = "started" }))
+    assert.equal(100, value(total, { outcome = "cooldown" }))
+    assert.equal(1, value(total, { outcome = "read" }))
+    assert.equal(1, value(total, { outcome = "token_error" }))
     local responses = "autopilot_responses_total"
-    assert.equal(1, value(responses, { tenant = "one.example", status = "204" }))
-    assert.equal(1, value(responses, { tenant = "one.example", status = "200" }))
+    assert.equal(1, value(responses, { status = "204" }))
+    assert.equal(1, value(responses, { status = "200" }))
+    local attention = "autopilot_tenant_needs_attention"
+    assert.equal(1, #families[attention].samples)
+    assert.equal(1, value(attention, { tenant = 'we"ird\\tenant', outcome = "token_error" }))
+    assert.equal(1, value("autopilot_tenants", { state = "fresh" }))
+    assert.equal(1, value("autopilot_tenants", { state = "needs_attention" }))
     local age = value("autopilot_last_sync_age_seconds", { tenant = "one.example" })
     assert.is_true(age >= 0 and age < 60, age)
     assert.is_nil(value("autopilot_last_sync_age_seconds", { tenant = 'we"ird\\tenant' }))
@@ -272,7 +319,7 @@ describe("the example for OpenResty", function()
       return ensured("one.example", "fresh") >= 1
     end)
     local texts = { world.server:get("/metrics").body, world.server:log() }
-    table.insert(texts, world.server:post("/sync/one.example").body)
+    table.insert(texts, world:begin_sync("one.example"):answer().body)
     table.insert(texts, world.server:get("/ready/one.example").body)
     for _, text in ipairs(texts) do
       assert.is_nil(text:find(world.service.client_secret, 1, true))

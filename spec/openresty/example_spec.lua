@@ -95,7 +95,7 @@ describe("the example for OpenResty", function()
       "with 404 for a tenant that is not the portal's, and 405 for a GET; nobody is asked",
       function()
         local before = world:arrived "token"
-        assert.equal(404, world.server:post("/sync/elsewhere.example").status)
+        assert.equal(404, select(2, world:sync "elsewhere.example").status)
         local answer = world.server:get "/sync/one.example"
         assert.equal(405, answer.status)
         assert.equal("POST", answer.headers.allow)
@@ -111,7 +111,7 @@ describe("the example for OpenResty", function()
       world:inject { kind = "slow_answer", on = "sync", seconds = 0.5 }
       local calls, counts = {}, {}
       for index = 1, 60 do
-        calls[index] = world.server:send("POST", "/sync/one.example")
+        calls[index] = world:begin_sync "one.example"
       end
       for _, call in ipairs(calls) do
         local report, answer = example_world.decoded(call:answer())
@@ -127,16 +127,15 @@ describe("the example for OpenResty", function()
   it("ends and counts what a caller began who has gone away", function()
     world = example_world.start { tenants = { "one.example" } }
     world:inject { kind = "slow_answer", on = "sync", seconds = 0.5 }
-    local call = world.server:send("POST", "/sync/one.example")
+    local call = world:begin_sync "one.example"
     nginx_world.await("the request", function()
       return world:arrived "sync" == 1
     end)
     call:abort()
-    local started =
-      'autopilot_operations_total{tenant="one.example",operation="sync",outcome="started"}'
     nginx_world.await("its outcome", function()
-      return world:metric(started) == 1
+      return world:metric 'autopilot_operations_total{operation="sync",outcome="started"}' == 1
     end)
+    assert.equal(1, world:count("one.example", "sync", "started"))
     finish()
   end)
 
@@ -158,15 +157,14 @@ describe("the example for OpenResty", function()
   it("is not ready without tenants, and a reload reads them again, losing no metric", function()
     world = example_world.start { tenants = { "# none" } }
     assert.equal(503, world.server:get("/ready").status)
-    assert.equal(404, world.server:post("/sync/new.example").status)
+    assert.equal(404, select(2, world:sync "new.example").status)
     local file = assert(io.open(world.server.folder .. "/tenants.txt", "w"))
     file:write "new.example\n"
     file:close()
     world.server:reload()
     assert.equal(200, world.server:get("/ready").status)
     assert.equal(202, select(2, world:sync "new.example").status)
-    local started =
-      'autopilot_operations_total{tenant="new.example",operation="sync",outcome="started"}'
+    local started = 'autopilot_operations_total{operation="sync",outcome="started"}'
     assert.equal(1, world:metric(started))
     world.server:reload()
     assert.equal(1, world:metric(started))
@@ -233,10 +231,10 @@ describe("the example for OpenResty", function()
       tenants = { "one.example" },
       environment = { PORTAL_STORE = redis:options().url:gsub("127%.0%.0%.1", "redis.example") },
     }
-    local call = world.server:send("POST", "/sync/one.example")
+    local call = world:begin_sync "one.example"
     assert.equal("redis.example", names:answer_one())
     assert.equal(202, call:answer().status)
-    assert.equal(0, world:metric 'autopilot_store_failures_total{tenant="one.example"}')
+    assert.equal(0, world:metric "autopilot_store_failures_total")
     names:close()
     redis:remove()
     certificates.remove(certificate)

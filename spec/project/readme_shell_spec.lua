@@ -363,6 +363,24 @@ describe("the documentation's lines for a shell", function()
     end
   )
 
+  way("examples/openresty/prepare /etc/autopilot-portal", function(line)
+    in_source((line:gsub("/etc", root)))
+    assert.matches(
+      "autopilot_tenants %d+m;",
+      files.read(root .. "/autopilot-portal/dictionaries.conf")
+    )
+  end)
+
+  way(
+    "nginx -e stderr -p /etc/autopilot-portal/ -c /etc/autopilot-portal/nginx.conf",
+    function(line)
+      -- Whether it starts is in spec/openresty; here, that its files are where the line says.
+      for path in line:gmatch "/etc(/%S+)" do
+        assert.truthy(files.read(root .. path:gsub("/$", "/listen.conf")))
+      end
+    end
+  )
+
   it("are found, each with a way to be run", function()
     local without_way, unused = {}, {}
     for line in pairs(ways) do

@@ -1,11 +1,14 @@
 --- The example for OpenResty as it stands in examples/openresty, in real nginx, with the emulated service.
 --
--- Linked, not copied: what is put beside it is where it listens, the list of tenants, the environment.
+-- Linked, not copied, as `prepare` does: what is put beside it is where it listens, the list of tenants, the sizes
+-- of its dictionaries, the environment.
 
 local cjson = require "cjson.safe"
 local emulated_service = require "support.emulated_service"
+local files = require "support.files"
 local nginx_world = require "support.nginx_world"
 local overlay = require "support.overlay"
+local shell = require "autopilot.cli.emulate.shell"
 
 local example_world = {}
 
@@ -15,9 +18,32 @@ local example_world = {}
 local World = {}
 World.__index = World
 
+--- So many tenants.
+---@param count integer
+---@return string[]
+function example_world.named(count)
+  local tenants = {}
+  for index = 1, count do
+    tenants[index] = ("tenant-%d.example"):format(index)
+  end
+  return tenants
+end
+
+--- What `prepare` makes of a list of tenants: its dictionaries.conf.
+---@param list string
+---@return string
+function example_world.dictionaries_for(list)
+  local folder = shell.read("mktemp -d"):match "^[^\n]+"
+  files.write(folder .. "/tenants.txt", list)
+  shell.read('examples/openresty/prepare "$1"', folder)
+  local text = files.read(folder .. "/dictionaries.conf")
+  shell.read('rm -r "$1"', folder)
+  return text
+end
+
 --- Starts both. A configuration of its own takes the place of the example's.
----@param given table configuration, tenants (a list), keep_fresh_every, max_age, environment, service; `beside`:
---- another portal of the same service
+---@param given table configuration, tenants (a list), keep_fresh_every, max_age, environment, service, dictionaries;
+--- `beside`: another portal of the same service
 ---@return ExampleWorld
 function example_world.start(given)
   local service = given.beside and given.beside.service or emulated_service.start(given.service)
@@ -28,12 +54,17 @@ function example_world.start(given)
     PORTAL_KEEP_FRESH_EVERY = tostring(given.keep_fresh_every or 0),
   }
   overlay(environment, given.environment)
-  local links = { portal = example .. "/portal" }
+  local links = {
+    portal = example .. "/portal",
+    ["dashboard.html"] = example .. "/dashboard.html",
+  }
+  local list = table.concat(given.tenants, "\n") .. "\n"
   links["nginx.conf"] = not given.configuration and example .. "/nginx.conf" or nil
   local is_fine, server = pcall(nginx_world.start, {
     files = {
       ["listen.conf"] = "listen 127.0.0.1:$PORT backlog=1024;",
-      ["tenants.txt"] = table.concat(given.tenants, "\n") .. "\n",
+      ["tenants.txt"] = list,
+      ["dictionaries.conf"] = given.dictionaries or example_world.dictionaries_for(list),
       ["nginx.conf"] = given.configuration,
     },
     links = links,
@@ -53,9 +84,38 @@ function example_world.decoded(answer)
   return cjson.decode(answer.body) or {}, answer
 end
 
+--- Begins a request for a sync; its answer is read by the returned call's `answer()`.
+---@param tenant string
+function World:begin_sync(tenant)
+  return self.server:send("POST", "/sync/" .. tenant, { ["X-Requested-With"] = "spec" })
+end
+
 ---@param tenant string
 function World:sync(tenant)
-  return example_world.decoded(self.server:post("/sync/" .. tenant))
+  return example_world.decoded(self:begin_sync(tenant):answer())
+end
+
+--- The last results of a tenant.
+---@param tenant string
+---@return table[]
+function World:history(tenant)
+  local path = "/tenants/" .. tenant .. "/history"
+  return example_world.decoded(self.server:get(path)).history
+end
+
+--- How often an operation of a tenant had an outcome, by its history.
+---@param tenant string
+---@param operation string
+---@param outcome string
+---@return integer
+function World:count(tenant, operation, outcome)
+  local count = 0
+  for _, entry in ipairs(self:history(tenant)) do
+    if entry.operation == operation and entry.outcome == outcome then
+      count = count + entry.times
+    end
+  end
+  return count
 end
 
 ---@param tenant string

@@ -1,5 +1,6 @@
 --- A small HTTP client for specs: many requests can be under way before the first answer is read.
 
+local overlay = require "support.overlay"
 local socket = require "socket"
 
 local http_call = {}
@@ -20,8 +21,8 @@ function http_call.send(port, method, path, headers)
   local connection = assert(socket.connect("127.0.0.1", port))
   connection:settimeout(longest_wait)
   -- HTTP/1.0: the answer comes unchunked and ends with the connection.
-  local lines = { ("%s %s HTTP/1.0"):format(method, path), "Host: localhost" }
-  for name, value in pairs(headers or {}) do
+  local lines = { ("%s %s HTTP/1.0"):format(method, path) }
+  for name, value in pairs(overlay({ Host = "localhost" }, headers)) do
     lines[#lines + 1] = ("%s: %s"):format(name, value)
   end
   assert(connection:send(table.concat(lines, "\r\n") .. "\r\n\r\n"))

@@ -151,8 +151,9 @@ function Server:get(path)
 end
 
 ---@param path string
-function Server:post(path)
-  return self:send("POST", path):answer()
+---@param headers table<string, string>?
+function Server:post(path, headers)
+  return self:send("POST", path, headers):answer()
 end
 
 --- The error log up to now.

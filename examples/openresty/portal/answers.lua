@@ -35,17 +35,24 @@ function answers.status_of(report)
   return status_of[report.outcome] or (report.ok and 200 or 502)
 end
 
+--- Sends JSON and ends the request.
+---@param status integer
+---@param text string
+function answers.send_text(status, text)
+  ngx.status = status
+  ngx.header["Content-Type"] = "application/json"
+  ngx.header["Cache-Control"] = "no-store"
+  ngx.header["X-Content-Type-Options"] = "nosniff"
+  ngx.header["Content-Length"] = #text + 1
+  ngx.say(text)
+  return ngx.exit(ngx.HTTP_OK)
+end
+
 --- Sends a table as JSON and ends the request.
 ---@param status integer
 ---@param body table
 function answers.send(status, body)
-  local text = cjson.encode(body)
-  ngx.status = status
-  ngx.header["Content-Type"] = "application/json"
-  ngx.header["Cache-Control"] = "no-store"
-  ngx.header["Content-Length"] = #text + 1
-  ngx.say(text)
-  return ngx.exit(ngx.HTTP_OK)
+  return answers.send_text(status, cjson.encode(body))
 end
 
 --- Sends an error that is the caller's.

@@ -24,8 +24,11 @@ local function token_function()
   return token
 end
 
-local function new_client(tenant)
-  return autopilot.client {
+--- The options of a tenant's client.
+---@param tenant string
+---@return autopilot.ClientOptions
+function clients.options_of(tenant)
+  return {
     tenant = tenant,
     token = token_function(),
     base_url = settings.base_url,
@@ -41,7 +44,7 @@ end
 ---@return autopilot.Client?
 function clients.of(tenant)
   if not by_tenant[tenant] and settings.is_tenant[tenant] then
-    by_tenant[tenant] = new_client(tenant)
+    by_tenant[tenant] = autopilot.client(clients.options_of(tenant))
   end
   return by_tenant[tenant]
 end

@@ -2,8 +2,8 @@
 
 local answers = require "portal.answers"
 local clients = require "portal.clients"
-local metrics = require "portal.metrics"
 local settings = require "portal.settings"
+local tenants = require "portal.tenants"
 
 local ready = {}
 
@@ -18,7 +18,7 @@ function ready.check_tenant(tenant)
     return answers.refuse(404, "this portal does not serve that tenant")
   end
   local report, failure = client:status { deadline = patience }
-  metrics.count_report(report or failure)
+  tenants.note(tenant, report or failure)
   if not report then
     return answers.send_report(failure, 503)
   end

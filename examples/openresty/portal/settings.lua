@@ -14,7 +14,7 @@ local function number(name, default)
   end
   local value = tonumber(text)
   if not value or value < 0 then
-    error(("%s must be a number of seconds, at least 0"):format(name), 0)
+    error(("%s must be a number, at least 0"):format(name), 0)
   end
   return value
 end
@@ -22,6 +22,24 @@ end
 local function text(name)
   local value = os.getenv(name)
   return value ~= "" and value or nil
+end
+
+--- A set of the words of a text.
+local function words(list)
+  local set = {}
+  for word in list:gmatch "[^%s,]+" do
+    set[word:lower()] = true
+  end
+  return set
+end
+
+--- Whole requests, of which there is one at least.
+local function concurrency()
+  local value = number("PORTAL_CONCURRENCY", 16)
+  if value < 1 or value > 1000 or value % 1 ~= 0 then
+    error("PORTAL_CONCURRENCY must be a whole number from 1 to 1000", 0)
+  end
+  return value
 end
 
 --- The list of tenants. Tenants, and with them the labels of metrics, come from here only, never from a
@@ -62,9 +80,14 @@ settings.secret_file = text "PORTAL_CLIENT_SECRET_FILE"
 settings.store = open_store(text "PORTAL_STORE")
 settings.max_age = number("PORTAL_MAX_AGE", 3600)
 settings.keep_fresh_every = number("PORTAL_KEEP_FRESH_EVERY", 60)
+settings.concurrency = concurrency()
+settings.is_host = words(text "PORTAL_HOSTS" or "localhost 127.0.0.1 [::1]")
 
 ---@type string[], table<string, true>
 settings.tenants, settings.is_tenant =
   read_tenants(text "PORTAL_TENANTS_FILE" or ngx.config.prefix() .. "/tenants.txt")
+
+-- Another list has another name, so that the dashboard notices a reload.
+settings.list_name = ("%08x"):format(ngx.crc32_long(table.concat(settings.tenants, "\n")))
 
 return settings

@@ -2,7 +2,7 @@
 
 local answers = require "portal.answers"
 local clients = require "portal.clients"
-local metrics = require "portal.metrics"
+local tenants = require "portal.tenants"
 
 local sync = {}
 
@@ -12,16 +12,12 @@ local patience = 50
 --- Answers the current request.
 ---@param tenant string
 function sync.answer(tenant)
-  if ngx.req.get_method() ~= "POST" then
-    ngx.header["Allow"] = "POST"
-    return answers.refuse(405, "ask with POST: it starts a sync")
-  end
   local client = clients.of(tenant)
   if not client then
     return answers.refuse(404, "this portal does not serve that tenant")
   end
   local report, failure = client:sync { deadline = patience }
-  metrics.count_report(report or failure)
+  tenants.note(tenant, report or failure)
   return answers.send_report(report or failure)
 end
 

@@ -1,11 +1,21 @@
---- What each worker does when it starts. It cannot wait there, so it starts timers.
+--- What is done when nginx starts: in the master, then in each worker.
 
 local autopilot = require "autopilot.openresty"
+local dictionaries = require "portal.dictionaries"
 local keep_fresh = require "portal.keep_fresh"
 local settings = require "portal.settings"
 
 local worker = {}
 
+--- In the master. What is missing or wrong is found here: `nginx -t` and a reload fail.
+function worker.load()
+  for _, name in ipairs { "dashboard", "guard", "metrics_page", "ready", "sync" } do
+    require("portal." .. name)
+  end
+  dictionaries.check(#settings.tenants)
+end
+
+--- In a worker. It cannot wait here, so it starts timers.
 function worker.start()
   -- The first request then does not wait for what is done once, such as reading the certificates.
   autopilot.warm { http = { ca_file = settings.ca_file } }

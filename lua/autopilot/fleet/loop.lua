@@ -16,6 +16,7 @@ local Timers = require "autopilot.fleet.timers"
 ---@field current autopilot.fleet.Task? whose code runs now
 ---@field set any? the transfer set
 ---@field asleep integer tasks that wait for a time
+---@field idle thread[] coroutines of tasks that have ended, for the next ones
 ---@field timers autopilot.fleet.Timers tasks, and other items with a method `due`
 ---@field package transfers table<any, autopilot.fleet.Task> the task that waits for each
 local Loop = {}
@@ -55,7 +56,7 @@ function Loop.new(world)
   return setmetatable({
     world = world,
     work = work,
-    idle = {}, -- coroutines of tasks that have ended
+    idle = {},
     timers = Timers.new(),
     woken = {}, -- tasks to resume
     transfers = {},

@@ -1,0 +1,260 @@
+-- The example for OpenResty: what it tells of its tenants, whom it lets start a sync, and what it says when
+-- something is missing.
+
+local example_world = require "support.example_world"
+local nginx_world = require "support.nginx_world"
+
+local named = example_world.named
+
+local obstacle = nginx_world.obstacle()
+
+describe("the example for OpenResty", function()
+  if obstacle then
+    return pending(obstacle)
+  end
+
+  local world
+
+  --- A dictionaries.conf.
+  local function dictionaries(of_store, of_tenants)
+    local line = "lua_shared_dict autopilot_%s %s;\n"
+    return line:format("store", of_store) .. line:format("tenants", of_tenants)
+  end
+
+  --- The rows of GET /tenants by tenant, and the whole answer.
+  local function rows(query)
+    local told = example_world.decoded(world.server:get("/tenants" .. (query or "")))
+    local by_tenant = {}
+    for _, row in ipairs(told.tenants) do
+      by_tenant[row.tenant] = row
+    end
+    return by_tenant, told
+  end
+
+  describe("tells by GET /tenants", function()
+    setup(function()
+      world = example_world.start {
+        tenants = { "new.example", "synced.example", "refused.example", "throttled.example" },
+        service = { duration = 0 },
+      }
+    end)
+
+    teardown(function()
+      local complaints = world.server:complaints()
+      world:stop()
+      assert.same({}, complaints)
+    end)
+
+    it("all tenants in the order of the list, those too that nobody has asked for", function()
+      local _, told = rows()
+      assert.equal("new.example", told.tenants[1].tenant)
+      assert.equal("throttled.example", told.tenants[4].tenant)
+      assert.same({
+        tenant = "new.example",
+        state = "stale",
+        needs_attention = false,
+      }, told.tenants[1])
+    end)
+
+    it("when the last sync was asked for, and when the next one is possible", function()
+      local before = os.time()
+      world:sync "synced.example"
+      local row = rows()["synced.example"]
+      assert.equal("fresh", row.state)
+      assert.is_true(row.last_trigger >= before and row.last_trigger <= os.time() + 1)
+      assert.is_true(math.abs(row.next_possible - row.last_trigger - 610) < 1)
+      assert.equal("started", row.last.outcome)
+      assert.equal(204, row.last.status)
+      assert.is_string(row.last.request_id)
+    end)
+
+    it("what somebody has to look at, with its hint, until it goes well", function()
+      world:inject { kind = "status", on = "sync", status = 403 }
+      world:sync "refused.example"
+      local row = rows()["refused.example"]
+      assert.equal("needs_attention", row.state)
+      assert.is_true(row.needs_attention)
+      assert.equal("forbidden", row.last.outcome)
+      assert.matches("Grant the application", row.last.hint)
+      -- That the record can be read does not say that a sync would be accepted.
+      world:ready "refused.example"
+      assert.equal("needs_attention", rows()["refused.example"].state)
+      world:sync "refused.example"
+      assert.equal("fresh", rows()["refused.example"].state)
+    end)
+
+    it("a tenant whose sync is not known to be recent and cannot be asked for yet", function()
+      world:inject { kind = "throttle", on = "sync", retry_after = 333 }
+      assert.equal("throttled", world:sync("throttled.example").outcome)
+      local row, told = rows()["throttled.example"], select(2, rows())
+      assert.equal("cooling_down", row.state)
+      assert.is_true(math.abs(row.next_possible - told.now - 333) < 20)
+    end)
+
+    it("with `since`, only the tenants of which something was noted", function()
+      local _, told = rows()
+      world:sync "new.example"
+      local changed = rows(("?since=%.3f"):format(told.now))
+      assert.is_table(changed["new.example"])
+      changed["new.example"] = nil
+      assert.same({}, changed)
+    end)
+
+    it("nothing that it asks the service for", function()
+      local function asked()
+        return world:arrived "sync" + world:arrived "status" + world:arrived "token"
+      end
+      local before = asked()
+      rows()
+      world:history "synced.example"
+      world.server:get "/"
+      assert.equal(before, asked())
+    end)
+
+    it("and by GET /tenants/TENANT/history the last results, repeated ones as one", function()
+      for _ = 1, 3 do
+        world:sync "synced.example"
+      end
+      local history = world:history "synced.example"
+      assert.equal(2, #history)
+      assert.equal("cooldown", history[1].outcome)
+      assert.equal(3, history[1].times)
+      assert.is_true(history[1].first_at <= history[1].at)
+      assert.equal("started", history[2].outcome)
+      local answer = world.server:get "/tenants/elsewhere.example/history"
+      assert.equal(404, answer.status)
+    end)
+
+    it("by names that are the portal's only", function()
+      for _, path in ipairs { "/", "/tenants", "/tenants/new.example/history" } do
+        local answer = world.server:send("GET", path, { Host = "attacker.example" }):answer()
+        assert.equal(421, answer.status)
+      end
+    end)
+  end)
+
+  describe("starts a sync", function()
+    setup(function()
+      world = example_world.start { tenants = { "one.example" } }
+    end)
+
+    teardown(function()
+      world:stop()
+    end)
+
+    local function status(headers)
+      return world.server:post("/sync/one.example", headers).status
+    end
+
+    it("not without the header that pages of other sites cannot add", function()
+      assert.equal(403, status {})
+    end)
+
+    it("not for a page of another site", function()
+      for _, headers in ipairs {
+        { ["Sec-Fetch-Site"] = "cross-site" },
+        { ["Sec-Fetch-Site"] = "same-site" },
+        { Origin = "https://attacker.example" },
+        { Origin = "null" },
+      } do
+        headers["X-Requested-With"] = "spec"
+        assert.equal(403, status(headers))
+      end
+    end)
+
+    it("not under a name that is not its own", function()
+      assert.equal(
+        421,
+        status {
+          Host = "attacker.example",
+          Origin = "http://attacker.example",
+          ["X-Requested-With"] = "spec",
+        }
+      )
+      assert.equal(0, world:arrived "token")
+    end)
+
+    it("for its own page, and for a program", function()
+      for _, headers in ipairs {
+        { Origin = "http://localhost", ["Sec-Fetch-Site"] = "same-origin" },
+        { Origin = "http://localhost" },
+        {},
+      } do
+        headers["X-Requested-With"] = "spec"
+        assert.is_not.equal(403, status(headers))
+      end
+      assert.equal(1, world:arrived "sync")
+    end)
+  end)
+
+  it("may have other names, of a proxy in front of it", function()
+    world = example_world.start {
+      tenants = { "one.example" },
+      environment = { PORTAL_HOSTS = "portal.example, other.example" },
+    }
+    local function status(host)
+      return world.server:send("GET", "/tenants", { Host = host }):answer().status
+    end
+    assert.equal(200, status "Portal.example:8443")
+    assert.equal(200, status "other.example")
+    assert.equal(421, status "localhost")
+    world:stop()
+  end)
+
+  it("does not start without the library, and says so", function()
+    local _, message = pcall(example_world.start, {
+      tenants = {},
+      environment = { LUA_PATH = "/nowhere/?.lua;;" },
+    })
+    assert.matches("module 'autopilot.openresty' not found", tostring(message))
+  end)
+
+  it("says at start which of its dictionaries are too small for the list", function()
+    world = example_world.start {
+      tenants = named(1000),
+      dictionaries = dictionaries("3m", "3m"),
+    }
+    local expected = "autopilot_tenants has 3072 KB, and 1000 tenants need 8m: run `prepare`"
+    assert.is_truthy(world.server:log():find(expected, 1, true))
+    assert.same({}, world.server:complaints { "autopilot_tenants has" })
+    world:stop()
+  end)
+
+  it("says once a minute that a dictionary is full", function()
+    world = example_world.start {
+      tenants = named(100),
+      keep_fresh_every = 0.05,
+      dictionaries = dictionaries("3m", "32k"),
+    }
+    nginx_world.await("several looks", function()
+      return world:metric 'autopilot_operations_total{operation="ensure",outcome="fresh"}' >= 300
+    end)
+    local _, times = world.server:log():gsub("autopilot_tenants is too small: ", "")
+    assert.is_true(times >= 1 and times <= 2, times) -- one for each worker
+    world:stop()
+  end)
+
+  it("has dictionaries for 3000 tenants when `prepare` has seen the list", function()
+    local list = "# of the spec\n\n" .. table.concat(named(3000), "\n") .. "\n"
+    local text = example_world.dictionaries_for(list)
+    assert.matches("the list has 3000%.", text)
+    assert.is_true(tonumber(text:match "autopilot_store (%d+)m;") >= 6)
+    assert.is_true(tonumber(text:match "autopilot_tenants (%d+)m;") >= 24)
+  end)
+
+  it("serves its dashboard with a policy that lets nothing else run", function()
+    world = example_world.start { tenants = { "one.example" } }
+    local first, second = world.server:get "/", world.server:get "/"
+    world:stop()
+    assert.equal("text/html; charset=utf-8", first.headers["content-type"])
+    local policy = first.headers["content-security-policy"]
+    assert.is_truthy(policy:find("default-src 'none'", 1, true))
+    assert.is_nil(policy:find("unsafe", 1, true))
+    local nonce = policy:match "script%-src 'nonce%-([^']+)'"
+    assert.is_true(#nonce >= 22)
+    assert.is_truthy(first.body:find(('<script nonce="%s">'):format(nonce), 1, true))
+    assert.is_nil(second.headers["content-security-policy"]:find(nonce, 1, true))
+    -- One file: nothing is fetched but the portal's own JSON.
+    assert.is_nil(first.body:find "src=" or first.body:find "@import" or first.body:find "//%w+%.")
+  end)
+end)
