@@ -132,7 +132,6 @@ build = {
     ["autopilot.emulator.identity"] = "lua/autopilot/emulator/identity.lua",
     ["autopilot.emulator.proof"] = "lua/autopilot/emulator/proof.lua",
     ["autopilot.emulator.request"] = "lua/autopilot/emulator/request.lua",
-    ["autopilot.emulator.scopes"] = "lua/autopilot/emulator/scopes.lua",
     ["autopilot.emulator.settings"] = "lua/autopilot/emulator/settings.lua",
     ["autopilot.emulator.tenant_syncs"] = "lua/autopilot/emulator/tenant_syncs.lua",
     ["autopilot.emulator.users"] = "lua/autopilot/emulator/users.lua",

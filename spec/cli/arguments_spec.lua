@@ -301,7 +301,8 @@ describe("help and version", function()
   it("group the options of a command", function()
     local positions = {}
     local help = shown "sync --help"
-    for _, title in ipairs { "Options", "The tenant", "Signing in", "The service", "Other options" } do
+    local titles = { "Options", "The tenant", "Signing in", "The service", "Other options" }
+    for _, title in ipairs(titles) do
       positions[#positions + 1] = assert(help:find("\n\n" .. title .. ":\n", 1, true), title)
     end
     local sorted = { unpack(positions) }

@@ -269,7 +269,8 @@ describe("the documentation's lines for a shell", function()
   way(". ./environment.sh", emulate_and_sync)
 
   way(
-    "autopilot-sync emulate --cooldown 30s --fault throttle,on=sync,retry_after=3 >environment.sh &",
+    "autopilot-sync emulate --cooldown 30s --fault throttle,on=sync,retry_after=3 "
+      .. ">environment.sh &",
     function(line)
       local code, output = with_emulate(line, "autopilot-sync sync --attempts 1")
       assert.equal(4, code, output)

@@ -8,11 +8,74 @@ local base64url = require "autopilot.base.base64url"
 local challenges = require "autopilot.emulator.challenges"
 local check_proof = require "autopilot.emulator.proof"
 local json = require "autopilot.base.json"
-local scopes = require "autopilot.emulator.scopes"
 
 local demand = answers.demand
 
 local entra = {}
+
+-- ---- Scopes ------------------------------------------------------------------------------------------
+
+-- Scopes of OpenID Connect, which belong to no resource.
+local openid = { openid = true, profile = true, email = true, offline_access = true }
+
+--- The resource of one scope; nil when the scope is wrong. A person may ask for a single permission instead of
+-- `/.default`: by default one of Graph's.
+local function resource_of(word, is_for_person)
+  local resource = word:match "^(.+)/%.default$"
+  if resource then
+    -- A URI such as `https://…` or `api://…`, or a GUID.
+    return resource:match "^%a[%w+.-]*://%S+$" or resource:match "^%x+%-%x+%-%x+%-%x+%-%x+$"
+  elseif is_for_person and not word:find("/", 1, true) then
+    return "https://graph.microsoft.com"
+  end
+  return is_for_person and word:match "^(%a[%w+.-]*://.+)/[^/]+$" or nil
+end
+
+---@class autopilot.emulator.Scopes
+---@field resource string the audience of the token
+---@field words string[] as they were asked for
+---@field has table<string, boolean> the same as a set
+
+--- Reads scopes; nil when they name no resource, or several.
+---@param text string scopes between spaces
+---@param is_for_person boolean permissions and the scopes of OpenID Connect are allowed
+---@return autopilot.emulator.Scopes?
+local function read_scopes(text, is_for_person)
+  local read = { words = {}, has = {} }
+  for word in text:gmatch "%S+" do
+    table.insert(read.words, word)
+    read.has[word] = true
+    if not (is_for_person and openid[word]) then
+      local resource = resource_of(word, is_for_person)
+      if not resource or resource ~= (read.resource or resource) then
+        return nil
+      end
+      read.resource = resource
+    end
+  end
+  return read.resource and read or nil
+end
+
+--- The scopes of a person's token, as Entra lists them: permissions first, then what was asked for, without
+-- `offline_access`.
+local function granted_scopes(asked, permissions)
+  local words, known = {}, { offline_access = true }
+  local function add(word)
+    if not known[word] then
+      known[word] = true
+      table.insert(words, word)
+    end
+  end
+  for _, permission in ipairs(permissions) do
+    add(asked.resource .. "/" .. permission)
+  end
+  for _, word in ipairs(asked.words) do
+    add(word)
+  end
+  return table.concat(words, " ")
+end
+
+-- ---- Endpoints ---------------------------------------------------------------------------------------
 
 local device_code = {
   needs = { "client_id", "device_code" },
@@ -53,7 +116,7 @@ local function read_form(service, call, needs, is_for_person)
     demand(call, fields[name], "missing_parameter", name)
   end
   if fields.scope then
-    asked.scopes = demand(call, scopes.read(fields.scope, is_for_person), "wrong_scope")
+    asked.scopes = demand(call, read_scopes(fields.scope, is_for_person), "wrong_scope")
   end
   demand(call, not fields.claims or challenges.read(fields.claims), "claims_not_json")
   if not Users.any_tenant[tenant] then
@@ -67,7 +130,7 @@ end
 --- Adds to a person's answer the scopes and, on request, a refresh token, who has signed in (OpenID Connect), and
 -- the account under which clients keep the tokens.
 local function add_person(answer, service, call, token, granted)
-  answer.scope = scopes.granted(granted, token.roles)
+  answer.scope = granted_scopes(granted, token.roles)
   if granted.has.offline_access then
     answer.refresh_token = service.users:new_refresh_token(token.client_id, token.user)
   end

@@ -36,7 +36,6 @@ local lost = failure("receive", "CURLE_RECV_ERROR", "Connection reset by peer", 
 ---@field is_late boolean? the answer comes after `seconds`, or not before the client's timeout
 ---@field needs_seconds boolean?
 ---@field answer (fun(fault: autopilot.emulator.Fault, call: autopilot.emulator.Call): table)? makes what is answered instead of the service's answer
----@field change (fun(fault: autopilot.emulator.Fault, now: number): table)? makes `autopilot.emulator.Call.change`
 
 ---@type table<string, autopilot.emulator.FaultKind>
 faults.kinds = {
@@ -64,32 +63,26 @@ faults.kinds = {
     end,
   },
   -- From this request to Graph on, the tenant's tokens must have been asked for with these claims.
-  claims_challenge = {
-    change = function(fault, now)
-      return { challenge = challenges.new(fault, now) }
-    end,
-  },
+  claims_challenge = {},
   -- The record of some time ago is served.
-  stale_read = {
-    needs_seconds = true,
-    change = function(fault)
-      return { age = fault.seconds }
-    end,
-  },
+  stale_read = { needs_seconds = true },
   -- The sync that this request starts takes that long.
-  slow_sync = {
-    needs_seconds = true,
-    change = function(fault)
-      return { duration = fault.seconds }
-    end,
-  },
+  slow_sync = { needs_seconds = true },
   -- The sync that this request starts will fail.
-  failed_sync = {
-    change = function(fault)
-      return { duration = fault.seconds, failed = true }
-    end,
-  },
+  failed_sync = {},
 }
+
+--- What a fault makes unusual in the service's own answer: `autopilot.emulator.Call.change`.
+---@param fault autopilot.emulator.Fault?
+function faults.change(fault, now)
+  local kind, seconds = fault and fault.kind, fault and fault.seconds
+  return {
+    age = kind == "stale_read" and seconds or nil,
+    duration = (kind == "slow_sync" or kind == "failed_sync") and seconds or nil,
+    failed = kind == "failed_sync",
+    challenge = kind == "claims_challenge" and challenges.new(fault, now) or nil,
+  }
+end
 
 local known_fields =
   "kind on seconds status headers body after retry_after claims encoding noise network"
@@ -98,26 +91,23 @@ local function is_word_of(words, word)
   return (" " .. words .. " "):find(" " .. tostring(word) .. " ", 1, true) ~= nil
 end
 
-local function is_duration(value)
-  return type(value) == "number" and value >= 0 and value < math.huge
-end
-
 --- Says what is wrong with a fault, or nil when it is right.
 ---@param fault any
 ---@return string?
 function faults.complaint(fault)
-  local kind = type(fault) == "table" and faults.kinds[fault.kind]
   if type(fault) ~= "table" then
     return "must be a table"
-  elseif not kind then
+  end
+  local kind, seconds = faults.kinds[fault.kind], fault.seconds
+  if not kind then
     return "must have a known kind"
   elseif fault.on ~= nil and not is_word_of(table.concat(faults.operations, " "), fault.on) then
     return "must be on " .. table.concat(faults.operations, ", "):gsub(", (%w+)$", " or %1")
   elseif fault.kind == "status" and type(fault.status) ~= "number" then
     return "of kind status must have a status"
-  elseif kind.needs_seconds and fault.seconds == nil then
+  elseif kind.needs_seconds and seconds == nil then
     return ("of kind %s must have seconds"):format(fault.kind)
-  elseif fault.seconds ~= nil and not is_duration(fault.seconds) then
+  elseif seconds and not (type(seconds) == "number" and seconds >= 0 and seconds < math.huge) then
     return "must have seconds that are a number, at least 0"
   elseif fault.encoding and not is_word_of("base64 base64url", fault.encoding) then
     return "must have an encoding that is base64 or base64url"

@@ -36,13 +36,11 @@ function graph.stamp(seconds, zone)
 end
 
 local function has_one_of(roles, permissions)
-  local has_one = false
+  local has = {}
   for _, role in ipairs(roles) do
-    for _, permission in ipairs(permissions) do
-      has_one = has_one or role == permission
-    end
+    has[role] = true
   end
-  return has_one
+  return has[permissions[1]] or has[permissions[2]]
 end
 
 --- The token of a request. Refuses a request that has none, or one that is not accepted.

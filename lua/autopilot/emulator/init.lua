@@ -58,8 +58,7 @@ local routes = {
   { "/_apis/.*/idtoken$", "identity", build_server.github },
   { "/_apis/.*/oidctoken$", "identity", build_server.azure },
   { "^/[^/]+/v2%.0/%.well%-known/openid%-configuration$", "discovery", discovery.configuration },
-  { "^/[^/]+/discovery/v2%.0/keys$", "discovery", discovery.keys },
-  { "^/discovery/v2%.0/keys$", "discovery", discovery.keys },
+  { "/discovery/v2%.0/keys$", "discovery", discovery.keys },
   { "^/common/discovery/instance$", "discovery", discovery.instances },
   { "", "other", graph.other },
 }
@@ -206,7 +205,7 @@ end
 local function arrive(self, call, route, fault, kind)
   call.now, call.request_id = self:now(), self.identifiers.guid()
   call.client_request_id = call.headers["client-request-id"] or call.request_id
-  call.change = kind.change and kind.change(fault, call.now) or {}
+  call.change = faults.change(fault, call.now)
   local operation = route[2]
   local event = {
     event = "request",
