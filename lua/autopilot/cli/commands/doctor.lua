@@ -16,12 +16,11 @@ local doctor = {
     .. "in 9 if something is wrong.",
   example = "doctor --tenant contoso.example --client-id ID \\\n"
     .. "      --client-secret-file secret.txt --bundle support.txt",
-  options = options.one_tenant
-    .. [[
---deadline SECONDS: Stop after this many seconds.
+  options = [[
+--deadline DURATION: Stop after this long.
 --bundle FILE: Also write a text for a support case to this file: versions, options, ids, times and
   the headers of answers, without secrets.
-]],
+]] .. options.one_tenant,
 }
 
 local states = { ok = "ok", warning = "warning", wrong = "WRONG", skipped = "-" }
