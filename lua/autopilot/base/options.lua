@@ -52,32 +52,20 @@ function options.contains(list, value)
   return false
 end
 
---- Nil when the value is of the type (or one of the types) that the rule names, else what it must be.
-local function wrong_type(rule, value)
-  local phrases = {}
-  for index, name in ipairs(type(rule.type) == "table" and rule.type or { rule.type }) do
-    if is_of_type(value, name) then
-      return nil
-    end
-    phrases[index] = name == "integer" and "a whole number" or "a " .. name
-  end
-  return "must be " .. table.concat(phrases, " or ")
-end
-
 --- What the value must be, or nil when it obeys the rule.
 local function complaint_about(rule, value)
-  local complaint = wrong_type(rule, value)
-  if complaint then
-    return complaint
+  local is_right = false
+  for _, name in ipairs(type(rule.type) == "table" and rule.type or { rule.type }) do
+    is_right = is_right or is_of_type(value, name)
+  end
+  if not is_right then
+    return mistake_of.type(rule.type)
   elseif rule.one_of and not options.contains(rule.one_of, value) then
     return "must be one of '" .. table.concat(rule.one_of, "', '") .. "'"
   elseif type(value) == "number" then
-    if rule.above and value <= rule.above then
-      return "must be above " .. rule.above
-    elseif rule.min and value < rule.min then
-      return "must be at least " .. rule.min
-    elseif rule.max and value > rule.max then
-      return "must be at most " .. rule.max
+    local is_low = value <= (rule.above or -math.huge) or value < (rule.min or -math.huge)
+    if is_low or value > (rule.max or math.huge) then
+      return mistake_of.limit(rule, value)
     end
   end
   return rule.check and rule.check(value)
