@@ -26,9 +26,9 @@ local parts = {
   _VERSION = "autopilot.version",
 }
 
---- Reads an HTTP-date: see `autopilot.base.http_date`.
+--- Reads an HTTP-date: see `autopilot.base.dates`.
 function autopilot.http_date(text, now)
-  return require("autopilot.base.http_date").read(text, now)
+  return require("autopilot.base.dates").read_http_date(text, now)
 end
 
 return setmetatable(autopilot, {

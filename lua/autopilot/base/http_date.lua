@@ -1,4 +1,5 @@
---- Reads HTTP-date (RFC 9110 section 5.6.7) as Unix time.
+--- Reads HTTP-date (RFC 9110 section 5.6.7) as Unix time, in the form that is in use. `autopilot.base.dates` reads the
+-- obsolete forms too.
 --
 -- The reader is strict: a text that the format does not allow gives nil, never a guess. (`curl_getdate` reads 30
 -- February.) The system's locale and time zone have no influence.
@@ -12,6 +13,8 @@ for name in ("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec"):gmatch "%a+" do
   months[#months + 1] = name
   months[name] = #months
 end
+http_date.months = months
+
 -- From the day of 1 January 1970 on.
 for name in ("Thursday Friday Saturday Sunday Monday Tuesday Wednesday"):gmatch "%a+" do
   weekdays[#weekdays + 1] = name
@@ -19,7 +22,7 @@ end
 
 --- Days from 1 January 1970 to the first day of a month. Years are counted from March on, so that the leap
 -- day is the last day of its year; from March on, five months always have 153 days.
-local function month_begin(year, month)
+function http_date.month_begin(year, month)
   local number = year * 12 + month - 3
   local march_year = floor(number / 12)
   local leap_days = floor(march_year / 4) - floor(march_year / 100) + floor(march_year / 400)
@@ -34,76 +37,38 @@ function http_date.unix_time(year, month, day, hour, minute, second)
   if not month or month < 1 or month > 12 or hour > 23 or minute > 59 or second > 60 then
     return nil
   end
-  local first = month_begin(year, month)
-  if day < 1 or day > month_begin(year, month + 1) - first then
+  local first = http_date.month_begin(year, month)
+  if day < 1 or day > http_date.month_begin(year, month + 1) - first then
     return nil
   end
   local days = first + day - 1
   return ((days * 24 + hour) * 60 + minute) * 60 + second + 0.0, weekdays[days % 7 + 1]
 end
 
---- The text without spaces and tabs around it.
-function http_date.trim(text)
-  local first = text:find "[^ \t]"
-  return first and text:match(".*[^ \t]", first) or ""
-end
-
---- The latest year with these last two digits in which the date is at most 50 years after `now`
--- (RFC 9110 section 5.6.7); nil when no such year is left.
-local function complete_year(digits, month, day, hour, minute, second, now)
-  local seconds = ((day - 1) * 24 + hour) * 3600 + minute * 60 + second
-  for year = 9900 + digits, 0, -100 do
-    if month_begin(year - 50, month) * 86400 + seconds <= now then
-      return year
-    end
-  end
-end
-
 -- The date that was read last: all answers of one second have the same.
 local last_text, last_seconds
 
---- Reads the value of `Date`, `Retry-After` or `Sunset`. Exactly the three forms of RFC 9110 section 5.6.7
--- are read, with nothing but spaces and tabs around them:
---
---     Sun, 06 Nov 1994 08:49:37 GMT       the one in use
---     Sunday, 06-Nov-94 08:49:37 GMT      RFC 850, obsolete
---     Sun Nov  6 08:49:37 1994            C's asctime, obsolete
---
--- A date with the wrong day of the week is refused: it could mean two days. That also saves a
--- two-digit year from a wrong local clock: a date some centuries off falls on another day of the week.
+--- Reads `Sun, 06 Nov 1994 08:49:37 GMT`, with nothing but spaces and tabs around it. A date with the wrong day of
+-- the week is refused: it could mean two days.
 ---@param text string? nil: there is no such header
----@param now number? Unix seconds, for the two-digit year only; default: the system's clock
----@return number? seconds Unix seconds; nil when the text is not an HTTP date
-function http_date.read(text, now)
+---@return number? seconds Unix seconds; nil when the text is something else
+function http_date.read(text)
   if text == last_text then
     return last_seconds
   elseif type(text) ~= "string" then
     return nil
   end
-  local given = text
-  text = http_date.trim(text)
   local weekday, day, month, year, hour, minute, second =
-    text:match "^(%a%a%a), (%d%d) (%a%a%a) (%d%d%d%d) (%d%d):(%d%d):(%d%d) GMT$"
-  if not weekday then
-    weekday, month, day, hour, minute, second, year =
-      text:match "^(%a%a%a) (%a%a%a) ([ %d]%d) (%d%d):(%d%d):(%d%d) (%d%d%d%d)$"
-  end
-  local is_short = weekday ~= nil
-  if not weekday then
-    weekday, day, month, year, hour, minute, second =
-      text:match "^(%a+), (%d%d)%-(%a%a%a)%-(%d%d) (%d%d):(%d%d):(%d%d) GMT$"
-    year = months[month]
-      and complete_year(year, months[month], day, hour, minute, second, now or os.time())
-  end
+    text:match "^[ \t]*(%a%a%a), (%d%d) (%a%a%a) (%d%d%d%d) (%d%d):(%d%d):(%d%d) GMT[ \t]*$"
   local seconds, name
-  if year then
+  if weekday then
     seconds, name = http_date.unix_time(year, months[month], day, hour, minute, second)
   end
-  local is_right = seconds and weekday == (is_short and name:sub(1, 3) or name)
-  if is_right and is_short then -- with four digits of the year, which do not depend on `now`
-    last_text, last_seconds = given, seconds
+  if not seconds or weekday ~= name:sub(1, 3) then
+    return nil
   end
-  return is_right and seconds or nil
+  last_text, last_seconds = text, seconds
+  return seconds
 end
 
 return http_date

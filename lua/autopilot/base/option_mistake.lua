@@ -56,6 +56,30 @@ function mistake.name(path, name, rules)
   return ("unknown option '%s%s'%s"):format(path, tostring(name):sub(1, 80):gsub("%c", "?"), hint)
 end
 
+--- What a value must be that is not of the type, or of one of the types, that its rule names.
+---@param types string|string[]
+---@return string
+function mistake.type(types)
+  local phrases = {}
+  for index, name in ipairs(type(types) == "table" and types or { types }) do
+    phrases[index] = name == "integer" and "a whole number" or "a " .. name
+  end
+  return "must be " .. table.concat(phrases, " or ")
+end
+
+--- What a number must be that is outside the limits of its rule.
+---@param rule autopilot.OptionRule
+---@param value number
+---@return string
+function mistake.limit(rule, value)
+  if rule.above and value <= rule.above then
+    return "must be above " .. rule.above
+  elseif rule.min and value < rule.min then
+    return "must be at least " .. rule.min
+  end
+  return "must be at most " .. rule.max
+end
+
 --- An option whose value is not allowed.
 ---@param option string its path
 ---@param complaint string what the value must be

@@ -65,28 +65,16 @@ local function is_of_right_type(types, value)
   return false
 end
 
---- The types that a rule names, in words.
-local function type_phrase(types)
-  local phrases = {}
-  for index, name in ipairs(type(types) == "table" and types or { types }) do
-    phrases[index] = name == "integer" and "a whole number" or "a " .. name
-  end
-  return "must be " .. table.concat(phrases, " or ")
-end
-
 --- What the value must be, or nil when it obeys the rule.
 local function complaint_about(rule, value)
   if not is_of_right_type(rule.type, value) then
-    return type_phrase(rule.type)
+    return mistake_of.type(rule.type)
   elseif rule.one_of and not options.contains(rule.one_of, value) then
     return "must be one of '" .. table.concat(rule.one_of, "', '") .. "'"
   elseif type(value) == "number" then
-    if rule.above and value <= rule.above then
-      return "must be above " .. rule.above
-    elseif rule.min and value < rule.min then
-      return "must be at least " .. rule.min
-    elseif rule.max and value > rule.max then
-      return "must be at most " .. rule.max
+    local is_low = value <= (rule.above or -math.huge) or value < (rule.min or -math.huge)
+    if is_low or value > (rule.max or math.huge) then
+      return mistake_of.limit(rule, value)
     end
   end
   return rule.check and rule.check(value)

@@ -1,11 +1,11 @@
 --- The checks of `client:doctor`: each looks at one thing that a sync depends on.
 
 local Call = require "autopilot.sync.call"
-local bearer = require "autopilot.graph.bearer"
 local contract = require "autopilot.store.contract"
 local core = require "autopilot.core"
 local dates = require "autopilot.base.dates"
 local hint_of = require "autopilot.sync.hint"
+local provider = require "autopilot.graph.token_provider"
 local status = require "autopilot.sync.status"
 
 local checks = {}
@@ -142,7 +142,7 @@ local misfits =
 
 local function sign_in(found)
   local client, at = found.client, found.client.options.clock()
-  local token, answer = bearer.obtain(client, { deadline = found.call.deadline }, true)
+  local token, answer = provider.obtain(client, { deadline = found.call.deadline }, true)
   local is_there = token or client.facts and misfits[answer.error and answer.error.code]
   if not is_there then
     found.no_token = answer

@@ -7,9 +7,10 @@
 local inspect = require "autopilot.base.jwt"
 local lazy = require "autopilot.base.lazy"
 
+local answers = lazy "autopilot.graph.answer"
 local misfit = lazy "autopilot.graph.misfit"
 
-local facts = {}
+local access_token = {}
 
 ---@class autopilot.graph.TokenFacts each field is nil when the token does not tell it
 ---@field message string? why the token cannot be read; then there is nothing else
@@ -23,7 +24,7 @@ local facts = {}
 ---@field expires_at number? Unix seconds
 
 --- The permission that a sync needs (Microsoft Graph, "windowsAutopilotSettings: sync").
-facts.permission = "DeviceManagementServiceConfig.ReadWrite.All"
+access_token.permission = "DeviceManagementServiceConfig.ReadWrite.All"
 
 -- What each permission allows, by its name in lower case.
 local allowed_by = {
@@ -73,7 +74,7 @@ local judged = { "aud", "exp", "roles", "scp", "tid" }
 ---@param token string
 ---@param is_brief boolean? only what a token is judged by is wanted
 ---@return autopilot.graph.TokenFacts
-function facts.of(token, is_brief)
+function access_token.of(token, is_brief)
   local claims, message = inspect(token, is_brief and judged or nil)
   if claims and claims.scp and is_brief then
     claims = inspect(token) -- a person's token: a hint depends on the application
@@ -98,7 +99,7 @@ end
 --- A tenant id in its one form: lower case, without braces. Nil for anything else, such as a domain.
 ---@param tenant any
 ---@return string?
-function facts.guid(tenant)
+function access_token.guid(tenant)
   local id = type(tenant) == "string" and tenant:lower():match "^{?([%x-]+)}?$" or ""
   local is_guid = id:gsub("%x", "x") == "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
   return is_guid and id or nil
@@ -112,14 +113,12 @@ local function is_audience(audience, expected)
   return found == graph_id or found == expected:lower()
 end
 
---- Whether the token is of another tenant, or for another service.
----@param known autopilot.graph.TokenFacts
----@param tenant string? the one that was asked for
----@param audience string? the service's URL, nil when it may have any
+--- Why the token is wrong for this client: it is of another tenant, or for another service.
 ---@return autopilot.Misfit?
-function facts.misdirected(known, tenant, audience)
-  local wanted = facts.guid(tenant)
-  local found = wanted and facts.guid(known.tenant_id)
+local function misdirected(known, client)
+  local wanted = access_token.guid(client.tenant)
+  local found = wanted and access_token.guid(known.tenant_id)
+  local audience = client.audience
   if found and wanted ~= found then
     return misfit.tenant(found, wanted)
   elseif audience and known.audience and not is_audience(known.audience, audience) then
@@ -127,24 +126,40 @@ function facts.misdirected(known, tenant, audience)
   end
 end
 
---- Whether the token has expired.
----@param known autopilot.graph.TokenFacts
----@param now number Unix seconds
+--- Why the token surely does not permit a request.
 ---@return autopilot.Misfit?
-function facts.expired(known, now)
-  if known.expires_at and now >= known.expires_at then
-    return misfit.expiry(now - known.expires_at)
-  end
-end
-
---- Whether the token surely does not permit a request.
----@param known autopilot.graph.TokenFacts
----@param is_sync boolean false: the record is to be read
----@return autopilot.Misfit?
-function facts.unpermitted(known, is_sync)
+local function unpermitted(known, is_sync)
   if known.allows == "nothing" or (is_sync and known.allows == "read") then
-    return misfit.permission(facts.permission, known.scopes and known.application)
+    return misfit.permission(access_token.permission, known.scopes and known.application)
   end
 end
 
-return facts
+--- Why a token must not be sent with a request, or nil. A token is read once, when it is first seen.
+---@param client autopilot.Client
+---@param token string
+---@param is_sync boolean false: the record is to be read
+---@param is_vouched boolean? its provider has said that it has some time left
+---@return autopilot.TokenFailure?
+function access_token.misfit(client, token, is_sync, is_vouched)
+  local known = client.facts
+  local is_new = not known or known.token ~= token
+  if is_new then
+    known = access_token.of(token, true)
+    known.token, known.misdirected = token, misdirected(known, client)
+    client.facts = known
+  end
+  local lacking, now = unpermitted(known, is_sync), client.options.now()
+  local wrong = known.misdirected or lacking
+  if not known.misdirected and not is_vouched and known.expires_at and now >= known.expires_at then
+    wrong = misfit.expiry(now - known.expires_at)
+  end
+  if not wrong then
+    return nil
+  end
+  local failure = answers.token_failure(client, wrong.message, wrong)
+  -- A permission may have been granted since the token was first seen.
+  failure.may_refresh = not known.misdirected and not (is_new and wrong == lacking)
+  return failure
+end
+
+return access_token

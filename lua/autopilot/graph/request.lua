@@ -3,13 +3,16 @@
 -- The answer is a table in the shape of a report, which the caller completes. The request is repeated in one
 -- case only: a refused token is refreshed once. All other retries are left to the caller.
 
-local bearer = require "autopilot.graph.bearer"
+local access_token = require "autopilot.graph.access_token"
 local core = require "autopilot.core"
 local http_date = require "autopilot.base.http_date"
 local lazy = require "autopilot.base.lazy"
 
+local again_with_newer_token = lazy "autopilot.graph.newer_token"
 local answers = lazy "autopilot.graph.answer"
+local dates = lazy "autopilot.base.dates"
 local foreign = lazy "autopilot.transport.foreign"
+local provider = lazy "autopilot.graph.token_provider"
 local trace = lazy "autopilot.graph.trace"
 
 local longest_id = 200 -- characters
@@ -83,7 +86,8 @@ local function read_response(self, client, response, failure, sent)
   local is_marked = (request_id or diagnostics) ~= nil
   local is_success = is_expected(self, response, is_marked)
   local now = client.options.now()
-  local date = http_date.read(headers["date"], now) -- repeated dates are joined, and unreadable
+  -- Repeated dates are joined, and cannot be read.
+  local date = http_date.read(headers["date"]) or dates.read_http_date(headers["date"], now)
   local answer = {
     tenant_id = client.tenant_id or nil,
     status = response.status,
@@ -190,13 +194,32 @@ function Request:send_bare(client, given)
   return answer
 end
 
---- Gets a token from the provider, and sends the request once with it.
+--- A token that may be sent with the request, or nil, as for `token_provider.obtain`.
+---@return string? token
+---@return table? answer
+local function obtain_token(self, client, given, refused)
+  local token = client.static_token
+  if client.is_closed then
+    return nil, answers.closed(client)
+  elseif not token then
+    return provider.obtain(client, given, self.is_sync, refused)
+  elseif refused then
+    return nil
+  end
+  local misfit = access_token.misfit(client, token, self.is_sync)
+  if misfit then
+    return nil, answers.without_token(client, misfit)
+  end
+  return token
+end
+
+--- Gets a token, and sends the request once with it.
 ---@param refused autopilot.SentRequest? whose token the service has just refused: another one is needed
 ---@return table? answer nil: the provider has no other token
 ---@return autopilot.SentRequest? sent
 ---@return string? body when the status is the expected one
-local function try(self, client, given, refused)
-  local token, answer = bearer.obtain(client, given, self.is_sync, refused)
+function Request:try(client, given, refused)
+  local token, answer = obtain_token(self, client, given, refused)
   local sent, body
   if token then
     local instead = given.before and given:before()
@@ -222,11 +245,6 @@ local function try(self, client, given, refused)
   return answer, sent, body
 end
 
---- Whether no further request may be sent.
-local function is_over(client, given)
-  return client.is_closed or (given.deadline and client.options.clock() >= given.deadline)
-end
-
 --- Sends the request; when the token is refused and the provider has another, once more with that.
 ---@param client autopilot.Client whose token is sent
 ---@param given autopilot.RequestArguments
@@ -234,26 +252,11 @@ end
 -- the expected status
 ---@return string? body the last answer's, when it has the expected status
 function Request:run(client, given)
-  local answer, sent, body = try(self, client, given)
-  if answer.outcome ~= "unauthenticated" or not sent or answer.retry_after then
-    return answer, body
+  local answer, sent, body = self:try(client, given)
+  if answer.outcome == "unauthenticated" and sent and not answer.retry_after then
+    return again_with_newer_token(self, client, given, answer, sent)
   end
-  local again, _, body_again = try(self, client, given, sent)
-  if not again then
-    return answer
-  elseif again.outcome == "token_error" and not again.mistake then
-    -- The refusal of the token that was sent stands. The provider's failure goes into the hint.
-    answer.hint = "The service refused the token, and no other could be had: "
-      .. again.error.message
-    -- Without `retry_at`, as this Retry-After is the token endpoint's and binds no request to Graph.
-    answer.is_transient, answer.retry_after = again.is_transient, again.retry_after
-    return answer
-  elseif again.outcome == "unreachable" and is_over(client, given) then
-    -- Nothing was sent with the newer token, so the refusal stands.
-    answer.gave_up = client.is_closed and "not_retryable" or "deadline"
-    return answer
-  end
-  return again, body_again
+  return answer, body
 end
 
 return Request

@@ -1,5 +1,7 @@
---- Asks a client's token provider.
+--- The token that a client's provider gives.
 
+local access_token = require "autopilot.graph.access_token"
+local core = require "autopilot.core"
 local lazy = require "autopilot.base.lazy"
 local merged = require "autopilot.base.merged"
 local protected_call = require "autopilot.base.protected_call"
@@ -35,7 +37,7 @@ local function until_deadline(client, transport, deadline)
   return send, sleep, options.now() + remaining()
 end
 
---- Asks the provider. Never raises.
+--- Asks the provider; a client with a ready token has none to ask. Never raises.
 ---@param client autopilot.Client
 ---@param given { deadline: number?, waited_until: number? } of the request
 ---@param refused { token: string, claims: string? }? the token that the service has refused, and what its answer wants
@@ -43,6 +45,9 @@ end
 ---@return autopilot.TokenFailure? failure
 ---@return boolean? is_vouched the provider has said that the token has some time left
 function provider.ask(client, given, refused)
+  if client.static_token then
+    return client.static_token
+  end
   local options, transport = client.options, client.transport
   if options.trace then
     transport = trace.wrap(client, transport)
@@ -75,6 +80,47 @@ function provider.ask(client, given, refused)
     client.last_token = token
   end
   return token, nil, type(message) == "number" and message > 0
+end
+
+--- Obtains a token that may be sent; or returns nil and the answer that says why there is none; or nil alone where
+-- the provider has none but the refused one. A token that has expired, or that lacked the permission before, is
+-- refreshed once.
+---@param client autopilot.Client
+---@param given { deadline: number?, waited_until: number? } of the request
+---@param is_sync boolean false: the record is to be read
+---@param refused { token: string, claims: string? }? as above
+---@return string? token
+---@return table? answer in the shape of a report
+function provider.obtain(client, given, is_sync, refused)
+  local token, failure, is_vouched = provider.ask(client, given, refused)
+  if client.is_closed then
+    return nil, answers.closed(client)
+  elseif not token then
+    return nil, answers.without_token(client, failure)
+  elseif refused and token == refused.token then
+    return nil
+  end
+  local misfit = access_token.misfit(client, token, is_sync, is_vouched)
+  if misfit and misfit.may_refresh and not refused then
+    local newer, _, newer_is_vouched = provider.ask(client, given, { token = token })
+    if client.is_closed then
+      return nil, answers.closed(client)
+    elseif newer and newer ~= token then
+      token = newer
+      misfit = access_token.misfit(client, token, is_sync, newer_is_vouched)
+    end
+  end
+  local facts = client.facts
+  if facts.fits_header == nil then
+    facts.fits_header = core.is_header_text(token)
+  end
+  if misfit then
+    return nil, answers.without_token(client, misfit)
+  elseif not facts.fits_header then
+    -- A mistake of the provider's author: it is raised at the line of the operation's caller.
+    return nil, { outcome = "token_error", mistake = "the token contains CR, LF or NUL" }
+  end
+  return token
 end
 
 return provider

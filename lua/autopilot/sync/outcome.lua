@@ -1,8 +1,8 @@
---- The one table of outcomes: all that the library knows of an outcome by its name.
+--- The one table of outcomes: what the library knows of an outcome by its name.
 --
--- How an answer of the service gets its outcome is in `autopilot.graph.answer` and `autopilot.sync.failure`, the
--- hint of each failure in `autopilot.sync.hint`. Which outcomes are retried by default is in
--- `autopilot.retry.policy`, which can be used alone.
+-- How an answer of the service gets its outcome is in `autopilot.graph.answer` and `autopilot.sync.failure`, which
+-- outcomes are results is in `autopilot.sync.report`, and the hint of each failure in `autopilot.sync.hint`. Which
+-- ones are retried by default is in `autopilot.retry.policy`, which can be used alone.
 
 local outcome = {}
 
@@ -15,7 +15,6 @@ local outcome = {}
 
 ---@class autopilot.OutcomeRow
 ---@field name autopilot.Outcome
----@field ok boolean? it is a result, not a failure
 ---@field exit integer what the command ends with: the contract with scripts that call it
 --- Where the outcome comes from: `tenant`, an answer that the service gives to every client of the
 --- tenant; `asker`, one that depends on the token or the network of this client; `record`, no answer to a
@@ -28,9 +27,9 @@ local outcome = {}
 -- In the order in which the help of the command lists them.
 ---@type autopilot.OutcomeRow[]
 local rows = {
-  { name = "started", ok = true, exit = 0 },
-  { name = "completed", ok = true, exit = 0, source = "record" },
-  { name = "fresh", ok = true, exit = 0, source = "record" },
+  { name = "started", exit = 0 },
+  { name = "completed", exit = 0, source = "record" },
+  { name = "fresh", exit = 0, source = "record" },
   { name = "in_progress", exit = 3, source = "tenant", look_again = true },
   { name = "cooldown", exit = 4, source = "tenant", look_again = true },
   { name = "throttled", exit = 4, source = "tenant", is_passing = true },
@@ -53,7 +52,6 @@ local rows = {
 ---@type table<autopilot.Outcome, autopilot.OutcomeRow>
 outcome.all = {}
 for _, row in ipairs(rows) do
-  row.ok = row.ok or false
   outcome.all[row.name] = row
 end
 

@@ -4,10 +4,10 @@
 -- an answer.
 
 local lazy = require "autopilot.base.lazy"
-local outcome = require "autopilot.sync.outcome"
 
 local answers = lazy "autopilot.graph.answer"
 local hint_of = lazy "autopilot.sync.hint"
+local outcome = lazy "autopilot.sync.outcome"
 
 local report = {}
 
@@ -95,18 +95,19 @@ function Report:__tostring()
   return (line:gsub("%c", " "))
 end
 
+-- The outcomes that are results; all others are failures.
+local results = { started = true, completed = true, fresh = true }
+
 --- Makes a table of a report's fields a report: adds `ok` and `hint` by the outcome.
 ---@param fields table
 ---@return autopilot.Report
 function report.seal(fields)
   fields.sends = nil -- told for each attempt
   fields.is_transient, fields.free_at = nil, nil
-  local row = outcome.of(fields)
-  if row.name then
-    fields.ok = row.ok
-    if not row.ok then
-      fields.hint = hint_of(fields)
-    end
+  if results[fields.outcome] then
+    fields.ok = true
+  elseif outcome.of(fields).name then
+    fields.ok, fields.hint = false, hint_of(fields)
   end
   return setmetatable(fields, Report)
 end

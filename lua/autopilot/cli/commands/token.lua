@@ -3,10 +3,10 @@
 local Call = require "autopilot.sync.call"
 local access_token = require "autopilot.graph.access_token"
 local answers = require "autopilot.graph.answer"
-local bearer = require "autopilot.graph.bearer"
 local client_of = require "autopilot.cli.client"
 local options = require "autopilot.cli.options"
 local outcome = require "autopilot.sync.outcome"
+local provider = require "autopilot.graph.token_provider"
 local report = require "autopilot.sync.report"
 local words = require "autopilot.cli.text"
 
@@ -31,8 +31,8 @@ local function obtain(client)
   local task = {}
   function task.try()
     local failure, is_vouched
-    text, failure, is_vouched = bearer.token(client, { waited_until = call.slept_until })
-    failure = failure or bearer.misfit(client, text, true, is_vouched)
+    text, failure, is_vouched = provider.ask(client, { waited_until = call.slept_until })
+    failure = failure or access_token.misfit(client, text, true, is_vouched)
     local answer = failure and answers.without_token(client, failure)
     return answer or {}, answer
   end
