@@ -55,6 +55,18 @@ function options.exclude(given, one, other)
   end
 end
 
+--- The time that `--since` tells in Unix seconds, or nil. A time ago counts back from `from`.
+function options.since(given, from, now)
+  local since, complaint
+  if given.since then
+    since, complaint = text.read_since(given.since, from, now)
+  end
+  if complaint then
+    options.refuse("option '--since' " .. complaint)
+  end
+  return since
+end
+
 --- A function that makes converters for argparse from the name of an option. `read` returns the value of a text; or
 -- nil, perhaps with a hint, where the text is not what it `must` be. A text that may be a secret is not quoted.
 local function converter(must, read, is_secret)

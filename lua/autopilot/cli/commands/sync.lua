@@ -1,7 +1,6 @@
 --- `autopilot-sync sync`, `wait` and `ensure`: ask for a sync, wait for one, or do either as needed.
 
 local options = require "autopilot.cli.options"
-local text = require "autopilot.cli.text"
 
 --- The options of a command that waits. `%s` is what `--since` is by default.
 local waiting_options = [[
@@ -12,14 +11,8 @@ local waiting_options = [[
 
 --- The arguments of the client's method that these options give.
 local function waiting_arguments(given, context)
-  local now, since, complaint = context.now(), nil, nil
-  if given.since then
-    since, complaint = text.read_since(given.since, now, now)
-  end
-  if complaint then
-    options.refuse("option '--since' " .. complaint)
-  end
-  return { since = since, timeout = given.deadline }
+  local now = context.now()
+  return { since = options.since(given, now, now), timeout = given.deadline }
 end
 
 ---@type autopilot.cli.Command
