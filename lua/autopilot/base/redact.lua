@@ -110,7 +110,8 @@ local function any_reading(text, plain, steps, shows)
     if is_shown(reading, known) then
       return true
     end
-    local layers, before = 0, nil
+    local layers = 0
+    local before
     repeat
       before, layers = reading, layers + 1
       for _, decode in ipairs(steps) do

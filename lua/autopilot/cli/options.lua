@@ -62,6 +62,18 @@ function options.exclude(given, one, other)
   end
 end
 
+--- The time that `--since` tells in Unix seconds, or nil. A time ago counts back from `from`.
+function options.since(given, from, now)
+  local since, complaint
+  if given.since then
+    since, complaint = text.read_since(given.since, from, now)
+  end
+  if complaint then
+    options.refuse("option '--since' " .. complaint)
+  end
+  return since
+end
+
 --- A function that makes converters for argparse from the name of an option. `read` returns the value of a text; or
 -- nil, perhaps with a hint, where the text is not what it `must` be. A text that may be a secret is not quoted.
 local function converter(must, read, is_secret)
@@ -153,19 +165,6 @@ local converters = {
   ["--http-version"] = options.one_of "1.1 2",
   PLATFORM = options.one_of "imds app_service",
 }
-
---- Reads the option `--since`; refuses one that cannot be waited for.
----@param typed string a time; one ago counts back from `from`
----@param from number Unix seconds
----@param now number Unix seconds
----@return number since Unix seconds
-function options.since(typed, from, now)
-  local since, complaint = text.read_since(typed, from, now)
-  if complaint then
-    options.refuse("option '--since' " .. complaint)
-  end
-  return since
-end
 
 --- Adds the options that a text describes to argparse's parser of a command. With `for_completion` they are not for
 -- parsing: then argparse knows the words that they accept.

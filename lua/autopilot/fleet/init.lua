@@ -47,9 +47,7 @@ local function shared_policy(checked)
   return retry.policy { budget = own }, own
 end
 
---- Opens the state file, if there is one that is not open.
----@return boolean? done
----@return string? message
+--- Opens the state file, if there is one that is not open. Returns nil and a message when that fails.
 local function open_state(self)
   if not self.state_given or self.options.state then
     return true
@@ -60,18 +58,19 @@ local function open_state(self)
   return state and true, message
 end
 
---- Closes the state file, if there is one. A run that is not complete can be taken up again.
----@return string? lost why something was not written
+--- Closes the state file, if there is one. A run that is not complete can be taken up again. Returns why something
+-- was not written, or nil.
 local function close_state(self, is_complete)
   local state = self.state_given and self.options.state
-  if state then
-    self.options.state = nil
-    if is_complete then
-      state:finish()
-    end
-    state:close()
-    return state.lost
+  if not state then
+    return nil
   end
+  self.options.state = nil
+  if is_complete then
+    state:finish()
+  end
+  state:close()
+  return state.lost
 end
 
 --- Makes a fleet. No request is sent, and no tenant is read.

@@ -99,25 +99,25 @@ end
 -- Options whose tables may be new for each tenant.
 local are_tables = { http = true, timeout = true }
 
---- Whether two tables of options are the same, but for the token and the tenant.
+-- Options in which tenants may differ that have one service.
+local are_own = { token = true, tenant = true }
+
+--- Whether two tables of options differ in nothing but a tenant's own.
 local function are_same(given, known)
-  local more = 0 -- fields in `given` than in `known`
   for name, value in pairs(given) do
     local other = known[name]
-    local is_own = name == "token" or name == "tenant"
-    local is_same_table = are_tables[name]
-      and type(value) == "table"
-      and type(other) == "table"
-      and are_same(value, other)
-    if value ~= other and not is_own and not is_same_table then
+    local are_nested = are_tables[name] and type(value) == "table" and type(other) == "table"
+    local is_same = value == other or are_own[name] or are_nested and are_same(value, other)
+    if not is_same then
       return false
     end
-    more = more + 1
   end
-  for _ in pairs(known) do
-    more = more - 1
+  for name in pairs(known) do
+    if given[name] == nil then
+      return false
+    end
   end
-  return more == 0
+  return true
 end
 
 --- A copy of the options, without the token, that stays as it is when the user changes the tables.

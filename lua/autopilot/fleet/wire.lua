@@ -52,10 +52,8 @@ local function current_set(self)
   return loop.set, failure
 end
 
---- Waits until a request may be sent. Afterwards `Gates:leave` gives its place back.
----@return string? refusal why it is not to be sent
----@return number? seconds that are left
----@return number? sent_at
+--- Waits until a request may be sent: returns nil, the seconds that are left and when that was; or why it is not to
+-- be sent. Afterwards `Gates:leave` gives its place back.
 local function enter(self, gate, task, total)
   if not task then
     return "CLOSED"
@@ -151,12 +149,8 @@ local function transfer(self, attempt, prepared)
   self.loop.current.transfer = added
   coroutine.yield(added)
   local response, network = added:result()
-  if
-    attempt.send_within
-    and network
-    and network.name == "CURLE_ABORTED_BY_CALLBACK"
-    and network.delivered == "no"
-  then
+  local was_aborted = network and network.name == "CURLE_ABORTED_BY_CALLBACK"
+  if attempt.send_within and was_aborted and network.delivered == "no" then
     return nil, curl.unsent("LEASE_ENDED", messages.LEASE_ENDED) -- the time for sending was over
   end
   return response, network

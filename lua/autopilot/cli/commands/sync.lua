@@ -17,8 +17,7 @@ local dry_run_option = [[
 --- The arguments of the client's method that these options give.
 local function waiting_arguments(given, context)
   local now = context.now()
-  local since = given.since and options.since(given.since, now, now)
-  return { since = since, timeout = given.deadline }
+  return { since = options.since(given, now, now), timeout = given.deadline }
 end
 
 ---@type autopilot.cli.Command

@@ -2,15 +2,15 @@
 --
 -- What is wrong with the command as a whole is found before anything is sent.
 
+local cli_options = require "autopilot.cli.options"
 local client_of = require "autopilot.cli.client"
-local command_options = require "autopilot.cli.options"
 local lines = require "autopilot.cli.fleet.lines"
 local merged = require "autopilot.base.merged"
 local open_list = require "autopilot.cli.fleet.tenant_list"
 local sign_in = require "autopilot.cli.sign_in"
 local text = require "autopilot.cli.text"
 
-local check_since, refuse = command_options.since, command_options.refuse
+local refuse = cli_options.refuse
 
 -- Seconds between two looks at a pipe that has not given the first tenant yet.
 local between_looks = 0.05
@@ -23,6 +23,7 @@ local between_looks = 0.05
 ---@field package default autopilot.TokenProvider? of tenants whose line says nothing about signing in
 ---@field package mistake string? why there is no `default`
 ---@field package started_at number Unix seconds; of a run that is taken up again, when it first began
+---@field package since number? Unix seconds; of tenants whose line says nothing about it
 ---@field package first autopilot.cli.Tenant|false|nil which was read already
 
 --- A provider for the options of the command with those of the tenant in their place; or nil and what is wrong.
@@ -62,18 +63,18 @@ local function provider_of(self, tenant)
   return provider, message
 end
 
---- Gives the tenant its provider, and the time since when a sync counts. A time ago counts from when the run
--- began, also where it is taken up again. Where the line is wrong, it is refused.
+--- Gives the tenant its provider, and its own time since when a sync counts. A time ago counts from when the
+-- run began, also where it is taken up again. Where the line is wrong, it is refused.
 local function is_admitted(self, tenant)
-  local typed, mistake = tenant.since or self.options.since, nil
   local provider, message = provider_of(self, tenant)
+  local mistake
   -- A tenant that cannot be signed in to is reported like any other whose provider fails.
   tenant.provider = provider
     or function()
       return nil, ("line %d: %s"):format(tenant.line, message)
     end
-  if typed then
-    tenant.since, mistake = text.read_since(typed, self.started_at, self.context.now())
+  if tenant.since then
+    tenant.since, mistake = text.read_since(tenant.since, self.started_at, self.context.now())
   end
   if mistake then
     self.list:refuse(tenant.line, "since " .. mistake)
@@ -89,13 +90,13 @@ local function read_first(self)
   local first = self.list:next()
   while first == false do
     if context.clock() >= ends then
-      refuse(("the list %s: nothing came before the deadline"):format(options.file))
+      cli_options.refuse(("the list %s: nothing came before the deadline"):format(options.file))
     end
     context.sleep(between_looks)
     first = self.list:next()
   end
   if first and self.mistake and not first.client_id and not first.client_secret_file then
-    refuse(self.mistake)
+    cli_options.refuse(self.mistake)
   end
   self.first = first
 end
@@ -105,7 +106,7 @@ local function open_lines(self)
   local options, context = self.options, self.context
   local read_line, size, close = lines.open(options.file, context.stdin)
   if not read_line then
-    refuse("the list cannot be read: " .. size)
+    cli_options.refuse("the list cannot be read: " .. size)
   end
   context.at_end[#context.at_end + 1] = close -- nil for standard input
   self.list = open_list {
@@ -135,7 +136,7 @@ local function open_state(self)
     now = context.now,
   }
   if not state then
-    refuse(mistake)
+    cli_options.refuse(mistake)
   end
   table.insert(context.at_end, function()
     state:close()
@@ -155,9 +156,9 @@ local function fleet_options(self)
     return tenant
   end
   local function arguments_of(tenant)
-    local since, max_age = tenant.since, not tenant.since and options.max_age or nil
-    if options.operation == "ensure" and not since and not max_age then
-      since = math.min(self.started_at, context.now()) -- the clock may have been set back
+    local since, max_age = tenant.since or self.since, not tenant.since and options.max_age or nil
+    if options.operation == "ensure" and not max_age then
+      since = math.min(since or self.started_at, context.now()) -- the clock may have been set back
     end
     local takes_since = options.operation == "ensure" or options.operation == "wait"
     return takes_since and { since = since, max_age = max_age } or nil
@@ -200,9 +201,7 @@ return function(options, context)
   read_first(self)
   self.state = options.state and open_state(self)
   self.started_at = self.state and self.state.started_at or context.now()
-  if options.since then
-    check_since(options.since, self.started_at, context.now())
-  end
+  self.since = cli_options.since(options, self.started_at, context.now())
   self.fleet_options = fleet_options(self)
   return self
 end
