@@ -23,7 +23,8 @@ local recipes = {
       ls -d "$(command -v postgres)" /usr/lib/postgresql/*/bin/postgres 2>/dev/null | tail -1]],
     make = [[
       $as "${program%/*}/initdb" -D "$folder/data" -U tester -A scram-sha-256 \
-        --pwfile="$folder/password" --no-sync -E UTF8 --locale=C]],
+        --pwfile="$folder/password" --no-sync -E UTF8 --locale=C
+      echo "host all all all scram-sha-256" >>"$folder/data/pg_hba.conf"]],
     serve = [[
       exec $as "$program" -D "$folder/data" -h 127.0.0.1 -p "$port" -k "$folder" \
         -c fsync=off -c max_connections=50 -c shared_buffers=1MB]],
