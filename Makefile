@@ -238,7 +238,7 @@ help:
 #: make lint             luacheck, clang-format, clang-tidy, cppcheck, compilers' warnings, stylua
 #: make sanitize         C tests and specs under ASan and UBSan, then under valgrind
 #: make fuzz             the parsers' fuzzers for FUZZ_SECONDS (10) each
-#: make worlds           Windows' compiler, libcurl with GnuTLS, other releases of Debian
+#: make worlds           Windows' compiler, other processors and releases of Debian, GnuTLS
 #: make windows-test     builds libcurl and Lua for Windows too, and runs specs in wine
 #: make bench            the figures of doc/performance.md
 #: make bench-fleet      those of a fleet

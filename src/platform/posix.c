@@ -1,6 +1,8 @@
-/* dladdr, RTLD_NODELETE and getentropy are extensions in glibc. */
+/* dladdr, RTLD_NODELETE and getentropy are extensions in glibc. With 32 bits, stat and readdir would
+ * fail for files with large sizes or inode numbers. */
 #define _GNU_SOURCE 1
 #define _DARWIN_C_SOURCE 1
+#define _FILE_OFFSET_BITS 64
 
 #include "../platform.h"
 
