@@ -58,6 +58,7 @@ describe("a dry run", function()
       post,
       "no sync that counts is known; but first it waits: the cooldown lasts 9 min 40 s more",
     },
+    { "ensure --deadline 5m", 90, 4, "nothing", "the cooldown lasts 9 min 40 s more" },
     { "ensure --no-wait", 90, 4, "nothing", "the cooldown lasts 9 min 40 s more" },
     { "ensure --no-wait", 30, 3, "nothing", "a sync is in progress" },
   }

@@ -63,7 +63,7 @@ describe("the events trace", function()
         body = '{"access_token":"the-access-token-itself","expires_in":60}',
         headers = echo,
       },
-      { status = 204, headers = echo },
+      { status = 204, headers = { ["x-token"] = echo["x-token"] } },
     }, {
       trace = true,
       token = client_secret { tenant = "contoso", client_id = "app", client_secret = secret },
@@ -73,6 +73,20 @@ describe("the events trace", function()
     assert.equal("> POST https://login.microsoftonline.com/contoso/oauth2/v2.0/token", lines[1])
     assert_nowhere("the-access-token-itself", lines)
     assert_nowhere(secret, lines)
+  end)
+
+  it("change nothing where a transport gives what they cannot tell", function()
+    local world = virtual_world.new()
+    local client = world:client {
+      trace = true,
+      retry = false,
+      transport = function(request)
+        return request.body and { status = 200, headers = 7, body = {} } or { status = 204 }
+      end,
+      token = client_secret { tenant = "contoso", client_id = "app", client_secret = "secret" },
+    }
+    local _, failure = client:sync()
+    assert.equal("the token endpoint's answer holds no token", failure.error.message)
   end)
 
   it("are not there without the option", function()

@@ -4,6 +4,8 @@ local outcome = require "autopilot.sync.outcome"
 local status = require "autopilot.cli.commands.status"
 local text = require "autopilot.cli.text"
 
+local default_timeout = require("autopilot.sync.wait").default_timeout
+
 local dry_run = {}
 
 --- How the service would refuse a request now: an outcome, and why; nil where it would accept it.
@@ -26,12 +28,14 @@ end
 local function plan_ensure(report, wanted, now)
   local since = wanted.max_age and now - wanted.max_age or wanted.since or now
   local refusal, why = refusal_of(report)
+  local longest = wanted.wait and (wanted.timeout or default_timeout) or 0
+  local can_wait = report.cooldown_remaining < longest
   if covers(report, since, now) and report.sync_status ~= "failed" then
     local is_running = wanted.wait and refusal == "in_progress"
     return false,
       not is_running and "fresh" or nil,
       "a sync that counts " .. (is_running and "is in progress, and is awaited" or "is known")
-  elseif refusal and not wanted.wait then
+  elseif refusal and not can_wait then
     return false, refusal, why
   end
   return true,

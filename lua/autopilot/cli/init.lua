@@ -14,21 +14,6 @@ local cli = {}
 -- the signal's number, as in a shell.
 local failed, wrong_usage, interrupted, terminated = 1, 2, 130, 143
 
-local bad_descriptor = 9 -- EBADF, the same number everywhere
-
--- Files that stay open in the place of closed standard streams: else the next socket would get one of the descriptors
--- 0 to 2, and what is printed would be sent through it.
-local placeholders = {}
-
-local function occupy_closed_descriptors()
-  for _, stream in ipairs { io.stdin, io.stdout, io.stderr } do
-    local _, _, number = stream:seek "cur"
-    if number == bad_descriptor then
-      table.insert(placeholders, io.open("/dev/null", "rb")) -- cannot be written to
-    end
-  end
-end
-
 --- Prints what was raised: a text that was asked for, or one line that says, without a secret, why the command was
 -- not carried out. Returns the exit code.
 local function print_raised(context, raised)
@@ -62,7 +47,6 @@ end
 ---@param world table? what a test puts in the place of parts of the system
 ---@return integer exit_code
 function cli.main(args, world)
-  occupy_closed_descriptors()
   local context = Context.new(world)
   local done, result = xpcall(function()
     local command, options = arguments.parse(args)

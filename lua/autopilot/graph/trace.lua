@@ -1,11 +1,9 @@
 --- The events `trace`: each request and its answer in lines, as `curl -v` shows them, without secrets.
 
+local protected_call = require "autopilot.base.protected_call"
 local redact = require "autopilot.base.redact"
 
 local trace = {}
-
--- The secrets of the last request for a token, by client: Graph's answers must not repeat them either.
-local of_sign_in = setmetatable({}, { __mode = "k" })
 
 -- Headers of a request that hold no secret, in small letters. Of all others only the name is told.
 local harmless = "accept client-request-id content-type metadata retry-attempt user-agent"
@@ -24,8 +22,8 @@ local function sorted_names(headers)
 end
 
 --- What no line may repeat of the answer: the values of the other headers and of the form, and the tokens given out.
-local function secrets_of(client, request, response)
-  local secrets = { (table.unpack or unpack)(of_sign_in[client] or {}) } -- luacheck: compat
+local function secrets_of(request, response)
+  local secrets = {}
   for token in (response and response.body or ""):gmatch '_token"%s*:%s*"([^"]*)' do
     secrets[#secrets + 1] = token
   end
@@ -52,10 +50,32 @@ local function times_of(timings)
   return table.concat(times, ", "):gsub("_", " ")
 end
 
---- Tells what is sent. Returns a function that tells what came of it.
+--- Tells what came of a request.
+local function tell_end(tell, client, request, response, network)
+  local clean = redact.prepare(secrets_of(request, response))
+  if response then
+    tell("< HTTP/%s %s", response.http_version or "?", response.status)
+    local headers = response.headers or {}
+    for _, name in ipairs(sorted_names(headers)) do
+      local is_hidden = name:find "cookie" or name:find "^auth"
+      local value = client:clean(tostring(headers[name])) or ""
+      tell("< %s: %s", name, is_hidden and "[hidden]" or clean(value))
+    end
+    local times = response.timings and times_of(response.timings) or ""
+    if times ~= "" then
+      tell("* %s", times)
+    end
+  end
+  if network then
+    local message = clean(client:clean(tostring(network.message)) or "")
+    tell("* %s failed (%s): %s", network.stage, network.name, message)
+  end
+end
+
+--- Tells what is sent. Returns a function that tells what came of it; it raises nothing, whatever that is.
 ---@param client autopilot.Client
 ---@param request autopilot.HttpRequest
----@return fun(response: autopilot.HttpResponse?, network: autopilot.NetworkFailure?): string[] ended it returns the secrets of the two
+---@return fun(response: autopilot.HttpResponse?, network: autopilot.NetworkFailure?) ended
 function trace.begin(client, request)
   local function tell(form, ...)
     client:emit("trace", { text = form:format(...) })
@@ -69,26 +89,7 @@ function trace.begin(client, request)
     tell("> %s: %s", name, is_harmless(name) and request.headers[name] or "[hidden]")
   end
   return function(response, network)
-    local secrets = secrets_of(client, request, response)
-    local clean = redact.prepare(secrets)
-    if response then
-      tell("< HTTP/%s %d", response.http_version or "?", response.status)
-      local headers = response.headers or {}
-      for _, name in ipairs(sorted_names(headers)) do
-        local is_hidden = name:find "cookie" or name:find "^auth"
-        local value = client:clean(tostring(headers[name])) or ""
-        tell("< %s: %s", name, is_hidden and "[hidden]" or clean(value))
-      end
-      local times = response.timings and times_of(response.timings) or ""
-      if times ~= "" then
-        tell("* %s", times)
-      end
-    end
-    if type(network) == "table" then
-      local message = clean(client:clean(tostring(network.message)) or "")
-      tell("* %s failed (%s): %s", tostring(network.stage), tostring(network.name), message)
-    end
-    return secrets
+    protected_call(tell_end, tell, client, request, response, network)
   end
 end
 
@@ -99,7 +100,7 @@ function trace.wrap(client, transport)
   return function(request)
     local ended = trace.begin(client, request)
     local response, network = transport(request)
-    of_sign_in[client] = ended(type(response) == "table" and response or nil, network)
+    ended(response, network)
     return response, network
   end
 end

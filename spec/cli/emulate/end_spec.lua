@@ -201,16 +201,23 @@ describe("autopilot.cli.emulate.run", function()
     assert.is_true(is_gone_soon(folder))
   end)
 
-  it("returns when the service ends by itself", function()
-    local ended = emulate.run {
-      json = true,
-      print = function(line)
-        local folder = cjson.decode(line).ca_file:match "^(.*)/ca%.pem$"
-        shell.read('kill "$(cat "$1/nginx.pid")"', folder)
-      end,
-    }
-    assert.is_true(ended)
-  end)
+  for what, kill in pairs {
+    ["the service ends by itself"] = 'kill "$(cat "$1/nginx.pid")"',
+    ["the supervisor is killed"] = 'kill -KILL "$(cat "$1/supervisor.pid")"',
+  } do
+    it("returns, and leaves nothing behind, when " .. what, function()
+      local folder
+      local ended = emulate.run {
+        json = true,
+        print = function(line)
+          folder = cjson.decode(line).ca_file:match "^(.*)/ca%.pem$"
+          shell.read(kill, folder)
+        end,
+      }
+      assert.is_true(ended)
+      assert.is_true(is_gone_soon(folder))
+    end)
+  end
 
   it("ends the service when printing fails", function()
     local folder

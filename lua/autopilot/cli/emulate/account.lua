@@ -89,25 +89,26 @@ function account.settings(service, checked)
   })
 end
 
---- Names and values of the environment in which others find the service and its account, in order.
+--- The environment in which others find the service and its account, in order: variable, value, and the value's
+-- name in JSON, if it has one.
 ---@param service autopilot.cli.EmulatedService
 ---@return string[][]
 function account.environment(service)
   local variables = {
-    { "AUTOPILOT_BASE_URL", service.url },
-    { "AUTOPILOT_CA_FILE", service.ca_file },
-    { "AUTOPILOT_TOKEN", service.token },
-    { "AZURE_AUTHORITY_HOST", service.url .. "/" },
-    { "AZURE_TENANT_ID", service.tenant },
-    { "AZURE_CLIENT_ID", service.client_id },
-    { "AZURE_CLIENT_SECRET", service.client_secret },
+    { "AUTOPILOT_BASE_URL", service.url, "base_url" },
+    { "AUTOPILOT_CA_FILE", service.ca_file, "ca_file" },
+    { "AUTOPILOT_TOKEN", service.token, "token" },
+    { "AZURE_AUTHORITY_HOST", service.url .. "/", "authority" },
+    { "AZURE_TENANT_ID", service.tenant, "tenant" },
+    { "AZURE_CLIENT_ID", service.client_id, "client_id" },
   }
   if service.identity == "imds" then
-    table.insert(variables, 7, { "AZURE_POD_IDENTITY_AUTHORITY_HOST", service.url })
+    table.insert(variables, { "AZURE_POD_IDENTITY_AUTHORITY_HOST", service.url })
   elseif service.identity then
-    table.insert(variables, 7, { "IDENTITY_ENDPOINT", service.url .. "/msi/token" })
-    table.insert(variables, 8, { "IDENTITY_HEADER", service.identity_header })
+    table.insert(variables, { "IDENTITY_ENDPOINT", service.url .. "/msi/token" })
+    table.insert(variables, { "IDENTITY_HEADER", service.identity_header })
   end
+  table.insert(variables, { "AZURE_CLIENT_SECRET", service.client_secret, "client_secret" })
   return variables
 end
 

@@ -136,20 +136,14 @@ local function export_lines(service)
 end
 
 local function json_line(service)
-  local environment = {}
-  for _, pair in ipairs(account.environment(service)) do
-    environment[pair[1]] = pair[2]
+  local told = { environment = {} }
+  for _, row in ipairs(account.environment(service)) do
+    told.environment[row[1]] = row[2]
+    if row[3] then
+      told[row[3]] = row[2]
+    end
   end
-  return json.encode {
-    base_url = service.url,
-    ca_file = service.ca_file,
-    token = service.token,
-    authority = service.url .. "/",
-    tenant = service.tenant,
-    client_id = service.client_id,
-    client_secret = service.client_secret,
-    environment = environment,
-  }
+  return json.encode(told)
 end
 
 --- Returns when the service's folder is gone. No single wait may be long: Lua notices an interrupt only between two

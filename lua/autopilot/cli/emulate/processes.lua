@@ -58,8 +58,11 @@ cat "$1/told" 2>/dev/null
 -- may hold the pipe, and the supervisor may have been killed.
 local finish = [[
 exec 2>/dev/null
+tries=0 signal=TERM
 while [ -d "$1" ]; do
-  kill "$(cat "$1/nginx.process")" || rm -rf "$1"
+  kill -$signal "$(cat "$1/nginx.process")" || rm -rf "$1"
+  tries=$((tries + 1))
+  [ $tries -lt 250 ] || signal=KILL
   sleep 0.02
 done
 ]]
