@@ -76,6 +76,7 @@ setmetatable(Client, {
 ---@param token string|autopilot.TokenProvider
 ---@param tenant string?
 ---@return autopilot.Client self
+---@package
 function Client.init(self, token, tenant)
   local checked = self.options
   self.options, self.is_closed, self.tenant = checked, false, tenant
