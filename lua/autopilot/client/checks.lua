@@ -99,7 +99,7 @@ local function tls(found)
   elseif not issuer then
     return "ok", trust(found)
   end
-  return "ok", ("issued by %s, ends %s; %s"):format(issuer, ends or "at some time", trust(found))
+  return "ok", ("issued by %s, ends %s; %s"):format(issuer, ends or "?", trust(found))
 end
 
 local bad_answers = { unexpected = true, redirected = true, unavailable = true, not_found = true }
