@@ -234,6 +234,8 @@ build = {
     ["autopilot.transport.foreign"] = "lua/autopilot/transport/foreign.lua",
     ["autopilot.transport.http_options"] = "lua/autopilot/transport/http_options.lua",
     ["autopilot.transport.scripted"] = "lua/autopilot/transport/scripted.lua",
+    ["autopilot.types.client"] = "lua/autopilot/types/client.lua",
+    ["autopilot.types.core"] = "lua/autopilot/types/core.lua",
     ["autopilot.version"] = "lua/autopilot/version.lua",
   },
   -- LuaRocks lays these lists over those above, item by item.

@@ -3,14 +3,15 @@
 -- The facade. Each part is loaded when it is first used, so that a script pays for what it does.
 
 ---@class autopilot
+--- Makes a client of one tenant. Nothing is sent yet.
 ---@field client fun(options: autopilot.ClientOptions): autopilot.Client
----@field fleet fun(options: autopilot.FleetOptions): autopilot.Fleet
----@field retry table
----@field store autopilot.store
----@field token autopilot.token
----@field transport table
----@field emulator table
----@field http_date fun(text: string): number?
+--- Runs an operation for many tenants. Nil and a message where the state cannot be used.
+---@field fleet fun(options: autopilot.FleetOptions): autopilot.Fleet?, string?
+---@field retry autopilot.retry policies, budgets and a loop, usable alone
+---@field store autopilot.store what clients and workers share
+---@field token autopilot.token ways to sign in
+---@field transport autopilot.transport the HTTP layers
+---@field emulator { new: fun(options: autopilot.EmulatorOptions?): autopilot.Emulator } for tests
 ---@field _VERSION string
 local autopilot = {}
 
@@ -27,11 +28,15 @@ local parts = {
 }
 
 --- Reads an HTTP-date: see `autopilot.base.dates`.
+---@param text string
+---@param now number? Unix seconds, for two-digit years
+---@return number? seconds Unix time; nil when the text is not such a date
 function autopilot.http_date(text, now)
   return require("autopilot.base.dates").read_http_date(text, now)
 end
 
-return setmetatable(autopilot, {
+---@type autopilot
+local facade = setmetatable(autopilot, {
   __index = function(self, name)
     if parts[name] then
       self[name] = require(parts[name])
@@ -39,3 +44,5 @@ return setmetatable(autopilot, {
     return rawget(self, name)
   end,
 })
+
+return facade

@@ -76,6 +76,16 @@ describe("autopilot.openresty", function()
           assert.same({ killed = 1, right = 11 }, world:run "kill")
         end)
 
+        it("tells client:doctor of the connection and the certificate of its other end", function()
+          local checks = world:run "doctor"
+          assert.equal("127.0.0.1 is 127.0.0.1", checks.name_resolution.text)
+          assert.matches("HTTP/" .. http_version, checks.connection.text)
+          assert.matches(
+            "^issued by .+, ends .+ GMT; trusted are the authorities of",
+            checks.tls.text
+          )
+        end)
+
         it("lets a token function sleep and use cosockets", function()
           assert.equal("started", world:run("provider").outcome)
         end)

@@ -220,6 +220,7 @@ describe("the rings of the Lua modules", function()
   extend("client", "share", "token")
   extend("fleet", "client")
   inner.emulator = { "base" }
+  inner.types = {} -- declarations for editors, which nothing loads
   inner.init = { "client", "fleet", "retry", "store", "transport", "token", "emulator", "base" }
   -- The command, and the library as nginx sees it, are the outermost: nothing requires them.
   extend("openresty", "client", "init")

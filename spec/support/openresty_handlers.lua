@@ -72,6 +72,16 @@ function run.one()
   return sync(asked_client(arguments), { client_request_id = arguments.id })
 end
 
+--- The checks of `client:doctor`, by name.
+function run.doctor()
+  local checks = {}
+  local report, failure = new_client("answer-0"):doctor()
+  for _, check in ipairs((report or failure).checks) do
+    checks[check.name] = check
+  end
+  return checks
+end
+
 --- One call for a tenant whose clients share a store: `token`, `deadline` (seconds) from the query.
 function run.shared()
   local arguments = ngx.req.get_uri_args()

@@ -33,8 +33,10 @@ local http = [[
     location /beta/ {
       content_by_lua_block {
         local headers = ngx.req.get_headers()
-        local token = headers.authorization:match "^Bearer (.*)$"
-        if token == "phase" then
+        local token = (headers.authorization or "Bearer nobody"):match "^Bearer (.*)$"
+        if token == "nobody" then
+          return ngx.exit(401)
+        elseif token == "phase" then
           ngx.shared.counts:incr("phases", 1, 0)
           return ngx.exit(204)
         end

@@ -1,4 +1,4 @@
---- Reads RFC 3339 timestamps, Retry-After and the obsolete forms of HTTP-date; writes times for stores and for people.
+--- Reads RFC 3339 timestamps, Retry-After and the obsolete forms of HTTP-date; writes times for stores.
 --
 -- The readers are strict, like the one of `autopilot.base.http_date`. (`CURLINFO_RETRY_AFTER` is 0 both for
 -- "absent" and for "unreadable".)

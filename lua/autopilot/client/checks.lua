@@ -1,10 +1,12 @@
 --- The checks of `client:doctor`: each looks at one thing that a sync depends on.
 
 local Call = require "autopilot.sync.call"
+local access_token = require "autopilot.graph.access_token"
 local contract = require "autopilot.store.contract"
 local core = require "autopilot.core"
 local dates = require "autopilot.base.dates"
 local hint_of = require "autopilot.sync.hint"
+local merged = require "autopilot.base.merged"
 local provider = require "autopilot.graph.token_provider"
 local status = require "autopilot.sync.status"
 
@@ -22,6 +24,7 @@ local checks = {}
 ---@field facts table<string, string> of its connection, by libcurl's names
 ---@field received_at number Unix time
 ---@field no_token table? why no token was obtained: an answer
+---@field token autopilot.graph.TokenFacts? what the token says of itself
 ---@field misfit table? why the token must not be sent: an answer
 ---@field record autopilot.StatusReport? what came of reading the record
 
@@ -37,15 +40,10 @@ local function text_of(answer)
   return text and answer.status and ("%s (%s)"):format(text, result) or text or result
 end
 
---- A request that only reads has started nothing, even if its answer was lost.
+--- The hint of its report. A request that only reads has started nothing, even if its answer was lost.
 local function advice_of(answer)
   local name = answer.outcome == "interrupted" and "unreachable" or answer.outcome
-  return hint_of {
-    outcome = name,
-    hint = answer.hint,
-    error = answer.error,
-    network = answer.network,
-  }
+  return hint_of(merged(answer, { outcome = name }))
 end
 
 --- State, text and advice of a check that an answer shows to be wrong.
@@ -101,7 +99,7 @@ local function tls(found)
   elseif not issuer then
     return "ok", trust(found)
   end
-  return "ok", ("issued by %s, ends %s; %s"):format(issuer, ends or "at some time", trust(found))
+  return "ok", ("issued by %s, ends %s; %s"):format(issuer, ends or "?", trust(found))
 end
 
 local bad_answers = { unexpected = true, redirected = true, unavailable = true, not_found = true }
@@ -149,6 +147,7 @@ local function sign_in(found)
     return wrong(answer)
   end
   client:hide(client.facts.token)
+  found.token = access_token.of(client.facts.token)
   found.misfit = answer
   local seconds = client.options.clock() - at
   local text = client.static_token and "the token was given" or "a token was obtained in %.1f s"
@@ -175,7 +174,7 @@ local function describe_token(facts, now)
 end
 
 local function token(found)
-  local facts, misfit = found.client.facts, found.misfit
+  local facts, misfit = found.token, found.misfit
   local text = facts.message and "only the service can read it: " .. facts.message
     or describe_token(facts, found.client.options.now())
   if misfit and misfit.error.code ~= "MissingPermission" then
@@ -201,7 +200,7 @@ local function permission(found)
     return wrong(record)
   end
   local text = read and "the record can be read" or "the service accepts the token"
-  return "ok", found.client.facts.allows == "sync" and text .. "; the token permits a sync" or text
+  return "ok", found.token.allows == "sync" and text .. "; the token permits a sync" or text
 end
 
 local function licence(found)
@@ -223,7 +222,7 @@ local function last_sync(found)
     stamp(record.last_manual_trigger)
   )
   if record.sync_status == "failed" then
-    return "warning", text, hint_of { outcome = "sync_failed" }
+    return "warning", text, advice_of { outcome = "sync_failed" }
   end
   return "ok", text
 end

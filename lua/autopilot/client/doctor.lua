@@ -15,8 +15,19 @@ local url_parts = require "autopilot.base.url"
 local doctor = {}
 
 ---@alias autopilot.CheckName
----| "name_resolution" | "proxy" | "connection" | "tls" | "service" | "clock" | "sign_in" | "token"
----| "permission" | "licence" | "last_sync" | "cooldown" | "store"
+---| "name_resolution"
+---| "proxy"
+---| "connection"
+---| "tls"
+---| "service"
+---| "clock"
+---| "sign_in"
+---| "token"
+---| "permission"
+---| "licence"
+---| "last_sync"
+---| "cooldown"
+---| "store"
 
 ---@class autopilot.Check
 ---@field name autopilot.CheckName

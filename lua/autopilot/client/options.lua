@@ -9,6 +9,7 @@ local url_parts = require "autopilot.base.url"
 local client_options = {}
 
 ---@class autopilot.ClientOptions
+---@field [string] autopilot.NoSuchOption
 --- A token, or a provider: called before every request that needs one.
 ---@field token string|autopilot.TokenProvider
 ---@field tenant string? id or domain; handed to the provider, stamped on every report
@@ -17,7 +18,7 @@ local client_options = {}
 ---@field api_version string? default `beta`, where the action lives
 ---@field retry autopilot.RetryPolicy|false|nil default `autopilot.retry.policy {}`
 ---@field timeout { connect: number?, total: number? }? seconds for each attempt; default 10 and 60
----@field http table? `ca_file`, `ca_path`, `proxy`, `version`, `max_body`, `user_agent`
+---@field http autopilot.HttpOptions?
 ---@field cooldown number? seconds the service wants between two syncs; default 600; 0: unknown
 ---@field cooldown_margin number? seconds added to it; default 10
 ---@field recover boolean? settle an unknown delivery by reading the status; default true
@@ -27,7 +28,7 @@ local client_options = {}
 ---@field clock (fun(): number)? monotonic seconds
 ---@field now (fun(): number)? Unix seconds
 ---@field random (fun(): number)? in [0, 1)
----@field on_event fun(event: table)? an error in it never changes a result
+---@field on_event fun(event: autopilot.Event)? an error in it never changes a result
 ---@field trace boolean? `on_event` gets each request and its answer in lines, too; default false
 
 local name = "autopilot.client"

@@ -5,6 +5,7 @@ local graph = require "autopilot.emulator.graph"
 local options = require "autopilot.base.options"
 
 ---@class autopilot.EmulatorOptions
+---@field [string] autopilot.NoSuchOption
 ---@field start number? Unix seconds that its own clock shows at first; default 1 January 2026
 ---@field now (fun(): number)? a clock to read instead, Unix seconds; `advance` still adds to it
 ---@field sleep (fun(seconds: number))? how a late answer lets time pass; default: the clock moves on

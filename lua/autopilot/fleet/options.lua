@@ -8,6 +8,7 @@ local fleet_options = {}
 local name = "autopilot.fleet"
 
 ---@class autopilot.FleetOptions
+---@field [string] autopilot.NoSuchOption
 --- A list, or a function that returns the next tenant each time and nil at the end (`io.lines(name)`),
 --- or a function that returns such a function or a list. Read one at a time, when a tenant can be begun. A function
 --- that has no tenant for now returns false, and is asked again soon.
@@ -18,14 +19,14 @@ local name = "autopilot.fleet"
 ---@field host_concurrency integer? the same for each host; default `concurrency`
 --- Default `sync`; a function gets the client, the tenant and the arguments, and returns a report.
 ---@field operation ("sync"|"ensure"|"status"|"wait"|function)?
----@field arguments table|fun(tenant: autopilot.fleet.Tenant): table? for the operation
+---@field arguments (table|fun(tenant: autopilot.fleet.Tenant): table)? for the operation
 ---@field spread number? seconds over which the starts are spread, each tenant at a time of its own
 ---@field deadline number? seconds from `run`; tenants not begun by then are reported as `cancelled`
 ---@field retry_budget autopilot.RetryBudget|false|nil shared by all clients without a `retry` of their own
 --- A file or `postgresql://…`; a table of `autopilot.fleet.StateOptions`; or an object of one's own with `known`, `cooldown` and `note`, and perhaps
 --- `posted` and `note_posting`, and `flush`.
 ---@field state string|table|nil
----@field on_event fun(event: table)? of the clients and the fleet; an error in it changes nothing
+---@field on_event fun(event: autopilot.Event)? of the clients and the fleet; an error in it changes nothing
 ---@field transport function? the HTTP layer, instead of libcurl; may yield a time of the clock to sleep
 ---@field sleep fun(seconds: number)? called when no transfer is under way
 ---@field wait fun(set: any, seconds: number)? moves the transfers: `set:step(seconds)`

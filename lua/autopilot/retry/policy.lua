@@ -16,6 +16,7 @@ policy.backoffs = { "constant", "linear", "quadratic", "exponential", "decorrela
 policy.jitters = { "none", "full", "equal" }
 
 ---@class autopilot.RetryPolicyOptions
+---@field [string] autopilot.NoSuchOption
 ---@field attempts integer? how many at most, the first included; default 4
 ---@field base number? seconds that the backoff grows from; default 2
 ---@field factor number? at least 1, for `exponential` (default 2) and `decorrelated` (default 3)
@@ -26,7 +27,7 @@ policy.jitters = { "none", "full", "equal" }
 ---@field max_retry_after number? longest Retry-After, in seconds, that is waited for; default 180
 --- What is retried: a list of outcomes, exceptions from the defaults (`{interrupted = true}`), or a
 --- function that decides alone. Default `unreachable`, `unavailable` and `throttled`.
----@field on string[]|table<string, boolean>|fun(report: any): boolean|nil
+---@field on (string[]|table<string, boolean>|fun(report: any): boolean)?
 --- Shared among clients. The policy calls `available(clock)`; the loop that retries calls `take(clock)`.
 ---@field budget autopilot.RetryBudget?
 

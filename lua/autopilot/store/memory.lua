@@ -9,6 +9,7 @@ local core = require "autopilot.core"
 local options = require "autopilot.base.options"
 
 ---@class autopilot.store.MemoryOptions
+---@field [string] autopilot.NoSuchOption
 ---@field max_entries integer? default 20000
 ---@field now (fun(): number)? seconds of any clock that goes forward; default the monotonic one
 

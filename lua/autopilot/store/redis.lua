@@ -13,6 +13,7 @@ local core = require "autopilot.core"
 local options = require "autopilot.base.options"
 
 ---@class autopilot.store.RedisOptions
+---@field [string] autopilot.NoSuchOption
 ---@field url string `redis[s]://[user[:password]@]host[:port][/database]`; percent-encoded user and password
 ---@field password string? used instead of one in `url`
 ---@field ca_file string? `rediss`: certificates to trust, default those that libcurl trusts; in nginx this is `lua_ssl_trusted_certificate`

@@ -13,6 +13,7 @@ local options = require "autopilot.base.options"
 local encode, decode = database.encode, database.decode
 
 ---@class autopilot.store.SqlOptions
+---@field [string] autopilot.NoSuchOption
 ---@field driver "SQLite3"|"PostgreSQL"|"MySQL"
 ---@field database string SQLite: a file, made when it is missing; else a database's name; PostgreSQL: a `postgresql://` address too
 ---@field user string?

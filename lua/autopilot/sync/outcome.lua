@@ -7,11 +7,26 @@
 local outcome = {}
 
 ---@alias autopilot.Outcome
----| "started" | "completed" | "fresh"
----| "in_progress" | "cooldown" | "throttled"
----| "unauthenticated" | "forbidden" | "not_licensed" | "not_found" | "rejected"
----| "unavailable" | "redirected" | "unexpected"
----| "unreachable" | "interrupted" | "token_error" | "cancelled" | "sync_failed" | "timed_out"
+---| "started" # 204, or the status proves that a sync was triggered
+---| "completed" # the awaited sync has completed
+---| "fresh" # there was such a sync already, and nothing was requested
+---| "in_progress" # 409: a sync is running
+---| "cooldown" # 429 without Retry-After, or a cooldown that is known
+---| "throttled" # 429 with Retry-After
+---| "unauthenticated" # 401
+---| "forbidden" # 403, or a 401 that says Forbidden
+---| "not_licensed" # no Intune licence, or no MDM authority
+---| "not_found" # 404
+---| "rejected" # other 4xx
+---| "unavailable" # 5xx
+---| "redirected" # 3xx, which is never followed
+---| "unexpected" # any other answer, and a 4xx that is not Graph's
+---| "unreachable" # network failure, and nothing was sent
+---| "interrupted" # network failure after the request may have been sent
+---| "token_error" # no token that fits, and nothing was sent
+---| "cancelled" # fleet: the run ended before this tenant was begun
+---| "sync_failed" # the awaited sync failed
+---| "timed_out" # the awaited sync did not end in the time given
 
 ---@class autopilot.OutcomeRow
 ---@field name autopilot.Outcome

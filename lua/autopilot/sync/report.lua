@@ -25,7 +25,7 @@ local report = {}
 
 ---@class autopilot.Report
 ---@field ok boolean
----@field operation "sync"|"status"|"wait"|"ensure"
+---@field operation "sync"|"status"|"wait"|"ensure"|"doctor"
 ---@field outcome autopilot.Outcome? nil only for a status that was read
 ---@field tenant string? as the caller named it, else the token's
 ---@field tenant_id string? the `tid` of the token that was sent, when it can be read

@@ -10,8 +10,6 @@ local open_list = require "autopilot.cli.fleet.tenant_list"
 local sign_in = require "autopilot.cli.sign_in"
 local text = require "autopilot.cli.text"
 
-local refuse = cli_options.refuse
-
 -- Seconds between two looks at a pipe that has not given the first tenant yet.
 local between_looks = 0.05
 

@@ -1,0 +1,57 @@
+-- An inspected request: it goes over a new connection, and its answer or failure tells of the other end.
+
+local hostile = require "support.hostile_server"
+local wire = require "support.wire"
+
+--- Sends a request, inspected or not, and gives the facts of what came.
+local function facts_of(transport, server, inspect)
+  local response, network = transport {
+    method = "GET",
+    url = server:url("", "https"),
+    inspect = inspect,
+    timeout = { connect = 2 * hostile.patience, total = 2 * hostile.patience },
+  }
+  local facts = {}
+  for name, value in ((response or network).facts or ""):gmatch "([%w ]+):([^%z]*)%z" do
+    facts[name] = value
+  end
+  return facts, response, network
+end
+
+describe("an inspected request", function()
+  after_each(wire.close)
+  teardown(wire.teardown)
+
+  it("tells the address and the certificate, each time over a new connection", function()
+    local server = hostile.listen(wire.tls(wire.serves()))
+    local transport = wire.transport { ca_file = wire.certificates().ca }
+    for count = 1, 3 do
+      local facts = facts_of(transport, server, true)
+      assert.equal("127.0.0.1", facts["Address"])
+      assert.matches("Authority of the specs", facts["Issuer"])
+      assert.matches("Server of the specs", facts["Subject"])
+      assert.matches("20%d%d", facts["Expire date"])
+      assert.equal(count, #server.connections)
+    end
+  end)
+
+  it("leaves other requests as they are, which tell nothing and share a connection", function()
+    local server = hostile.listen(wire.tls(wire.serves()))
+    local transport = wire.transport { ca_file = wire.certificates().ca }
+    for _ = 1, 3 do
+      local _, response = facts_of(transport, server)
+      assert.equal(204, response.status)
+      assert.is_nil(response.facts)
+    end
+    assert.equal(1, #server.connections)
+  end)
+
+  it("tells the address where the certificate is refused, and verifies it as ever", function()
+    local server = hostile.listen(wire.tls(wire.serves(), { certificate = "untrusted" }))
+    local transport = wire.transport { ca_file = wire.certificates().ca }
+    local facts, response, network = facts_of(transport, server, true)
+    assert.is_nil(response)
+    assert.equal("tls", network.stage)
+    assert.equal("127.0.0.1", facts["Address"])
+  end)
+end)
