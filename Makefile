@@ -147,7 +147,8 @@ $(BUILD)/packages/%: .ci/packages
 run-demo: all
 	@.ci/with-lua $(firstword $(LUAS)) examples/demo.sh
 
-# What the emulated service is tried with. Without Node.js or its registry that spec is pending.
+# What the emulated service is tried with, and a server that judges ours. Without Node.js or its registry these specs
+# are pending.
 node_packages := $(BUILD)/node/package.json
 has_npm := $(if $(filter no,$(PACKAGES)),,$(shell command -v node >/dev/null && command -v npm))
 
@@ -156,7 +157,7 @@ $(node_packages): spec/node/package.json
 	@npm install --prefix $(@D) --no-audit --no-fund --no-package-lock --fetch-retries=1 \
 		>$(@D)/log 2>&1 </dev/null || { rm $@; echo "npm failed, see $(@D)/log; going on" >&2; }
 
-wants_node := $(if $(SPEC),$(findstring node_clients,$(SPEC)),yes)
+wants_node := $(if $(SPEC),$(or $(findstring node_clients,$(SPEC)),$(findstring oidc_provider,$(SPEC))),yes)
 run-test: all $(if $(SPEC),,tests) $(if $(and $(has_npm),$(wants_node)),$(node_packages))
 	@.ci/test
 
