@@ -253,7 +253,8 @@ describe("help and version", function()
 
   it("name the options of each command", function()
     local service = "--auth --client-id --client-secret-file --certificate --token-file "
-      .. "--refresh-token-file --assertion-variable --service-connection --allow-world-readable --cloud --base-url --ca-file --timeout --attempts --json --quiet "
+      .. "--refresh-token-file --assertion-variable --service-connection "
+      .. "--allow-world-readable --cloud --base-url --ca-file --timeout --attempts --json --quiet "
       .. "--help "
     for name, own in pairs {
       sync = service .. "--tenant --deadline --wait",

@@ -6,6 +6,7 @@
 local core = require "autopilot.core"
 local input = require "autopilot.cli.input"
 local lazy = require "autopilot.base.lazy"
+local protected_call = require "autopilot.base.protected_call"
 local refuse = require("autopilot.cli.options").refuse
 
 local secret_file = lazy "autopilot.token.secret_file"
@@ -94,7 +95,7 @@ local function find_refresh_token(given, options, context, title)
   end
   function given.on_rotation(token)
     context:hide(token)
-    local is_kept, message = pcall(replace, path, token)
+    local is_kept, message = protected_call(replace, path, token)
     if not is_kept then
       context.output:complain("the newer refresh token could not be kept: " .. message)
       error(message, 0)

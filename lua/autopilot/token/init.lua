@@ -23,8 +23,9 @@
 
 -- The providers that ask for a token and get a cache; and the other functions, of which `default` has members with
 -- caches.
-local with_cache = " client_secret client_certificate client_assertion workload_identity github_actions "
-  .. "azure_pipelines refresh_token managed_identity azure_cli device_code environment "
+local with_cache = " client_secret client_certificate client_assertion workload_identity "
+  .. "github_actions azure_pipelines refresh_token managed_identity azure_cli device_code "
+  .. "environment "
 local others = " default chain static cached inspect "
 
 return setmetatable({}, {
