@@ -147,8 +147,8 @@ $(BUILD)/packages/%: .ci/packages
 run-demo: all
 	@.ci/with-lua $(firstword $(LUAS)) examples/demo.sh
 
-# What the emulated service and the portal's dashboard are tried with. Without Node.js or its registry those
-# specs are pending.
+# Clients that the emulated service is tried with, a server that judges our sign-ins, and what drives a browser
+# to the portal's dashboard. Without Node.js or its registry these specs are pending.
 node_packages := $(BUILD)/node/package.json
 has_npm := $(if $(filter no,$(PACKAGES)),,$(shell command -v node >/dev/null && command -v npm))
 
@@ -157,7 +157,7 @@ $(node_packages): spec/node/package.json
 	@npm install --prefix $(@D) --no-audit --no-fund --no-package-lock --fetch-retries=1 \
 		>$(@D)/log 2>&1 </dev/null || { rm $@; echo "npm failed, see $(@D)/log; going on" >&2; }
 
-wants_node := $(if $(SPEC),$(findstring node_clients,$(SPEC))$(findstring dashboard,$(SPEC)),yes)
+wants_node := $(if $(SPEC),$(strip $(foreach it,node_clients oidc_provider dashboard,$(findstring $(it),$(SPEC)))),yes)
 run-test: all $(if $(SPEC),,tests) $(if $(and $(has_npm),$(wants_node)),$(node_packages))
 	@.ci/test
 

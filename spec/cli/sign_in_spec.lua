@@ -312,7 +312,8 @@ describe("a sign-in that cannot be tried", function()
     for args, sentence in pairs {
       ["--auth certificate --client-secret-file x"] = "--client-secret-file does not go with "
         .. "--auth certificate",
-      ["--auth secret --refresh-token-file x"] = "--refresh-token-file does not go with --auth secret",
+      ["--auth secret --refresh-token-file x"] = "--refresh-token-file does not go with "
+        .. "--auth secret",
       ["--refresh-token-file x --token-file y"] = "--token-file does not go with "
         .. "--refresh-token-file",
       ["--auth env --certificate x"] = "--certificate does not go with --auth env",

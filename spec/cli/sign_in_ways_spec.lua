@@ -332,6 +332,17 @@ describe("--auth", function()
     local token = service:control("POST", "tokens", { tenant = service.tenant }).token
     let_az(cjson.encode { accessToken = token, expires_on = os.time() + 3600 }, 0)
     assert_started "--auth default"
+    local env = {
+      AZURE_TENANT_ID = service.tenant,
+      AZURE_CLIENT_ID = service.client_id,
+      AZURE_CLIENT_SECRET = "wrong-" .. marked,
+      AZURE_TOKEN_CREDENTIALS = "dev",
+    }
+    assert_started("--auth default", env)
+    env.AZURE_TOKEN_CREDENTIALS = "EnvironmentCredential"
+    assert_refused("--auth default", env, "AADSTS7000215")
+    env.AZURE_TOKEN_CREDENTIALS = "AzurePowerShellCredential"
+    assert_refused("--auth default", env, "AZURE_TOKEN_CREDENTIALS must be dev, prod, or one of")
   end)
 
   it("of each way shows what its token permits, without the token", function()

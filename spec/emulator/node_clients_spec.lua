@@ -46,6 +46,12 @@ local function run_scenarios()
         desk = { public = true },
       },
       device_code = { interval = 0 },
+      build_server = {
+        key = "key",
+        issuer = "https://issuer.test",
+        subject = "s",
+        service_connection = "connection",
+      },
       identity = { tenant = "machines", client_id = "machine", header = "key" },
     },
   }
@@ -115,6 +121,7 @@ describe("the emulated service", function()
   for scenario, expected in pairs {
     certificate = { tid = "by-certificate", appid = "certified", status = 204 },
     workload = { tid = "by-platform", appid = "platform", status = 204 },
+    pipelines = { tid = "by-pipeline", appid = "platform", status = 204 },
     deviceCode = { tid = "home", appid = "desk", upn = "ann@contoso.example", status = 204 },
     personsTenant = {
       tid = "contoso.example",

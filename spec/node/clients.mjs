@@ -176,6 +176,13 @@ const scenarios = {
       (error) => error.message,
     ),
 
+  pipelines() {
+    process.env.SYSTEM_OIDCREQUESTURI = `${root}/_apis/jobs/oidctoken`;
+    return signIn(
+      new identity.AzurePipelinesCredential("by-pipeline", "platform", "connection", "key", direct),
+    );
+  },
+
   machine: () => signIn(new identity.ManagedIdentityCredential({ clientId: "machine" })),
 
   unknownMachine: () => signIn(new identity.ManagedIdentityCredential({ objectId: "unknown" })),

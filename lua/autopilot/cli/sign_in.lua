@@ -5,7 +5,11 @@
 
 local core = require "autopilot.core"
 local input = require "autopilot.cli.input"
+local lazy = require "autopilot.base.lazy"
+local protected_call = require "autopilot.base.protected_call"
 local refuse = require("autopilot.cli.options").refuse
+
+local secret_file = lazy "autopilot.token.secret_file"
 
 local sign_in = {}
 
@@ -41,7 +45,6 @@ local function find_secret(given, options, context, title)
     secret = context:read_input(longest + 1):match "^%s*(.*%S)" or ""
     message = (secret == "" or secret:find "%c") and "standard input must hold the secret alone"
   else
-    local secret_file = require "autopilot.token.secret_file"
     secret, message = secret_file.read_line(path, options.allow_world_readable)
     message = message and "--client-secret-file cannot be used: " .. in_words(message)
   end
@@ -68,6 +71,9 @@ local function replace(path, text)
   local file = assert(io.open(new, "wb"))
   assert(file:write(text, "\n"))
   assert(file:close())
+  if package.config:sub(1, 1) == "\\" then
+    os.remove(path) -- Windows renames to no name that is taken
+  end
   assert(os.rename(new, path))
 end
 
@@ -82,19 +88,14 @@ local function find_refresh_token(given, options, context, title)
   elseif has_secret then
     find_secret(given, options, context, title)
   end
-  local complaint = path and input.complaint(path)
-  if complaint then
-    refuse("--refresh-token-file cannot be read: " .. complaint)
-  end
   function given.refresh_token()
-    local secret_file = require "autopilot.token.secret_file"
     local token, message = secret_file.read_line(path, options.allow_world_readable)
     context:hide(token)
     return token, message
   end
   function given.on_rotation(token)
     context:hide(token)
-    local is_kept, message = pcall(replace, path, token)
+    local is_kept, message = protected_call(replace, path, token)
     if not is_kept then
       context.output:complain("the newer refresh token could not be kept: " .. message)
       error(message, 0)
@@ -102,13 +103,8 @@ local function find_refresh_token(given, options, context, title)
   end
 end
 
-local function find_assertion(given, options, context)
-  given.assertion = options.assertion_variable
+local function find_assertion(_, options, context)
   context:hide(context:variable(options.assertion_variable or ""))
-end
-
-local function find_connection(given, options, context)
-  given.service_connection_id = context:find(options, "service_connection")
 end
 
 --- Requires that the identity of this machine can be that of the tenant.
@@ -134,38 +130,47 @@ local function show_code(given, _, context)
 end
 
 -- By value of `--auth`: the function of `autopilot.token`, the options of the command, or their variables, that it
--- `needs`, of these the `file`, which is handed over, and the function that finds its other options.
+-- `needs`, which of these are handed over, by the names of the function's options, and the function that finds its
+-- other options.
 local ways = {
-  secret = { "client_secret", needs = { "client_id", "tenant" }, find = find_secret },
+  secret = { "client_secret", needs = "client_id tenant", find = find_secret },
   certificate = {
     "client_certificate",
-    needs = { "certificate", "client_id", "tenant" },
-    file = "certificate",
+    needs = "certificate client_id tenant",
+    handed = { certificate = "certificate" },
     find = find_passphrase,
   },
   workload = {
     "workload_identity",
-    needs = { "token_file", "client_id", "tenant" },
-    file = "token_file",
+    needs = "token_file client_id tenant",
+    handed = { token_file = "token_file" },
   },
   assertion = {
     "client_assertion",
-    needs = { "assertion_variable", "client_id", "tenant" },
+    needs = "assertion_variable client_id tenant",
+    handed = { assertion = "assertion_variable" },
     find = find_assertion,
   },
-  github = { "github_actions", needs = { "client_id", "tenant" } },
-  pipelines = { "azure_pipelines", needs = { "service_connection" }, find = find_connection },
+  github = { "github_actions", needs = "client_id tenant" },
+  pipelines = {
+    "azure_pipelines",
+    needs = "service_connection",
+    handed = { service_connection_id = "service_connection" },
+  },
   refresh = {
     "refresh_token",
-    needs = { "refresh_token_file", "client_id" },
+    needs = "refresh_token_file client_id",
     find = find_refresh_token,
   },
   managed = { "managed_identity", find = check_machine },
   cli = { "azure_cli", find = find_tenant_of_az },
-  device = { "device_code", needs = { "client_id" }, find = show_code },
-  env = { "environment", needs = { "tenant" }, find = allow_world_readable },
+  device = { "device_code", needs = "client_id", find = show_code },
+  env = { "environment", needs = "tenant", find = allow_world_readable },
   default = { "default", find = allow_world_readable },
 }
+
+-- Options whose files must be there before anything is sent.
+local files = { certificate = true, token_file = true, refresh_token_file = true }
 
 --- The provider of a way, with its messages in the command's words.
 local function open(name, options, context, title)
@@ -174,17 +179,18 @@ local function open(name, options, context, title)
   if way.find then
     way.find(given, options, context, title)
   end
-  for _, needed in ipairs(way.needs or {}) do
+  for needed in (way.needs or ""):gmatch "%S+" do
     local value, origin = context:find(options, needed)
     if not value then
       refuse(("%s needs %s"):format(title, origin))
-    elseif needed == way.file then
-      local message = input.complaint(value)
-      if message then
-        refuse(("%s cannot be read: %s"):format(origin, message))
-      end
-      given[needed] = value
     end
+    local complaint = files[needed] and input.complaint(value)
+    if complaint then
+      refuse(("%s cannot be read: %s"):format(origin, complaint))
+    end
+  end
+  for option, named in pairs(way.handed or {}) do
+    given[option] = context:find(options, named)
   end
   local made, result = pcall(require("autopilot.token")[way[1]], given)
   if not made then

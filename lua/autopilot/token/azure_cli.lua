@@ -17,7 +17,7 @@ local life = require "autopilot.token.life"
 local protected_call = require "autopilot.base.protected_call"
 local provider = require "autopilot.token.provider"
 
-local need, shell_word = provider.need, provider.shell_word
+local fail, need, shell_word = provider.fail, provider.need, provider.shell_word
 
 ---@class autopilot.token.AzureCliOptions
 ---@field tenant string? default: that of the account; az refuses it when it is signed in by identity
@@ -98,8 +98,9 @@ local function find_answer(output)
 end
 
 --- Unix seconds of a timestamp; one without a zone, as older versions write it, is in local time. Returns nil
--- for other text.
+-- for anything else.
 local function read_timestamp(text)
+  text = type(text) == "string" and text or ""
   local is_local = text:find "^%d+%-%d+%-%d+[ T]%d+:%d+:[%d.]+$"
   local seconds = dates.read_timestamp(is_local and text:gsub(" ", "T") .. "Z" or text)
   if seconds and is_local then
@@ -147,48 +148,33 @@ end
 local takes_no_tenant = "Tenant shouldn't be specified"
 
 --- Ends the sign-in with what is known of a command that failed.
-local function fail(output, code, checked)
+local function tell_failure(output, code, checked)
+  local description = output:match "AADSTS%d+:[^\r\n]*"
   if code == 126 or code == 127 then -- of a shell: the program cannot be run, or was not found
     local message = "the Azure CLI was not found: there is no program '%s' to run"
     local hint = "Install the Azure CLI, or sign in another way."
-    provider.fail(message:format(checked.command:sub(1, 200)), { hint = hint })
+    fail(message:format(checked.command:sub(1, 200)), { hint = hint })
   elseif code == 124 then -- of the `timeout` command: the time was over
-    local message = ("the Azure CLI did not answer within %g s"):format(checked.timeout)
-    provider.fail(message, { is_transient = true })
+    local message = "the Azure CLI did not answer within %g s"
+    fail(message:format(checked.timeout), { is_transient = true })
   elseif output:find('"accessToken"', 1, true) then
-    provider.fail "the Azure CLI failed"
+    fail "the Azure CLI failed"
   elseif output:find(takes_no_tenant, 1, true) then
-    local message = "the Azure CLI is signed in by identity, to the machine's own tenant only"
-    local hint = "Sign in another way, or name no tenant."
-    provider.fail(message, { hint = hint, code = "TenantMismatch" })
-  end
-  local description = output:match "AADSTS%d+:[^\r\n]*"
-  if description then
+    fail("the Azure CLI is signed in by identity, to the machine's own tenant only", {
+      hint = "Sign in another way, or name no tenant.",
+      code = "TenantMismatch",
+    })
+  elseif description then
     local answer = { status = 400, headers = {}, object = { error_description = description } }
     local message, details = endpoint.refusal(answer, provider.cleaner(), 0)
     details.hint = details.hint or "Sign in again with 'az login'."
-    provider.fail("the Azure CLI failed: " .. message, details)
+    fail("the Azure CLI failed: " .. message, details)
   elseif output:find("az login", 1, true) then
     local message = "nobody is signed in to the Azure CLI: sign in with 'az login'"
-    provider.fail(message, { hint = "Sign in with 'az login'." })
+    fail(message, { hint = "Sign in with 'az login'." })
   end
   local line = error_in(output)
-  provider.fail("the Azure CLI failed" .. (line and ": " .. line or " and did not say why"))
-end
-
---- The token of the output.
-local function read(output, now)
-  local whose = "the Azure CLI's output"
-  local answer = need(find_answer(output), whose .. " holds no token that can be read")
-  local expires_on = life.positive(answer.expires_on)
-  if not expires_on and type(answer.expiresOn) == "string" then
-    expires_on = read_timestamp(answer.expiresOn)
-  end
-  return endpoint.read_token({
-    access_token = answer.accessToken,
-    token_type = answer.tokenType,
-    expires_on = expires_on,
-  }, now, whose)
+  fail("the Azure CLI failed" .. (line and ": " .. line or " and did not say why"))
 end
 
 --- Runs the command. Returns output and exit code.
@@ -204,15 +190,14 @@ return provider.kind("azure_cli", rules, function(checked)
   return function(ask)
     local tenant = authority.tenant(checked, ask)
     local resource = need(resource_of(authority.scope(checked, ask)), "the scope " .. scope_must)
-    need(
-      not ask.claims,
-      "the tenant wants a new proof of who signs in, which the Azure CLI cannot be asked for: "
-        .. "sign in again with 'az login'"
-    )
-    need(
-      checked.run or package.config:sub(1, 1) ~= "\\",
-      "the Azure CLI cannot be run safely from here on Windows: set the option run"
-    )
+    if ask.claims then
+      fail(
+        "the tenant wants a new proof of who signs in, which the Azure CLI cannot be asked for: "
+          .. "sign in again with 'az login'"
+      )
+    elseif not checked.run and package.config:sub(1, 1) == "\\" then
+      fail "the Azure CLI cannot be run safely from here on Windows: set the option run"
+    end
     local named = (checked.tenant or ask.has_several) and tenant or nil
     local output, code = run_az(checked, resource, named)
     if code ~= 0 and output:find(takes_no_tenant, 1, true) and not ask.has_several then
@@ -220,8 +205,14 @@ return provider.kind("azure_cli", rules, function(checked)
       output, code = run_az(checked, resource)
     end
     if code ~= 0 then
-      fail(output, code, checked)
+      tell_failure(output, code, checked)
     end
-    return read(output, ask.now())
+    local whose = "the Azure CLI's output"
+    local answer = need(find_answer(output), whose .. " holds no token that can be read")
+    return endpoint.read_token({
+      access_token = answer.accessToken,
+      token_type = answer.tokenType,
+      expires_on = life.positive(answer.expires_on) or read_timestamp(answer.expiresOn),
+    }, ask.now(), whose)
   end
 end)

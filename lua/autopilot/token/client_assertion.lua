@@ -7,7 +7,7 @@ local provider = require "autopilot.token.provider"
 
 ---@class autopilot.token.ClientAssertionOptions: autopilot.token.CommonOptions
 ---@field client_id string
----@field assertion (string|fun(ask: autopilot.TokenAsk): string?, string?) the name of an environment variable that holds it; or a function that is asked for it at each request
+---@field assertion (string|fun(ask: autopilot.TokenAsk): string?, string?) a function that is asked at each request; or a variable's name
 ---@field tenant string? default: that of the client, else AZURE_TENANT_ID
 
 -- An assertion may be given by mistake, so what was given is never quoted.

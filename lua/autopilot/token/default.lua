@@ -48,16 +48,8 @@ local function options_of_ways(checked)
   }
 end
 
---- A provider that tells that the value of AZURE_TOKEN_CREDENTIALS is wrong.
-local function wrong(selected)
-  local message = "AZURE_TOKEN_CREDENTIALS must be dev, prod, or one of"
-  for index, way in ipairs(ways) do
-    message = message .. (index > 1 and ", " or " ") .. way[4]
-  end
-  return function()
-    provider.fail(("%s (got '%s')"):format(message, provider.cleaner()(selected, 60)))
-  end
-end
+local must = "AZURE_TOKEN_CREDENTIALS must be dev, prod, or one of EnvironmentCredential, "
+  .. "WorkloadIdentityCredential, ManagedIdentityCredential, AzureCliCredential (got '%s')"
 
 return provider.kind("default", rules, function(checked)
   local selected = authority.environment(checked) "AZURE_TOKEN_CREDENTIALS"
@@ -69,7 +61,11 @@ return provider.kind("default", rules, function(checked)
       names[#names + 1] = way[2]
     end
   end
-  -- A way that is named alone is asked as it is: without the chain's short look for a metadata service.
-  local is_alone = word and word ~= "prod" and word ~= "dev"
-  return is_alone and (members[1] or wrong(selected)) or chain(members, names)
+  if #members == 0 then
+    return function()
+      provider.fail(must:format(provider.cleaner()(selected, 60) or ""))
+    end
+  end
+  -- One way alone is asked as it is: without the chain's short look for a metadata service.
+  return #members == 1 and members[1] or chain(members, names)
 end)

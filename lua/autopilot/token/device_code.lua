@@ -84,8 +84,14 @@ local function next_interval(interval, details)
   end
 end
 
---- Waits until the person has signed in. Returns what `oauth.request` does.
-local function poll(ask, place, device)
+--- Asks for a code, shows it to the person, and waits until they have signed in. Returns what `oauth.request` does.
+local function sign_in(ask, place, prompt)
+  local device = read_device(need(oauth.post(ask, place, { scope = place.scope }, "devicecode")))
+  need(protected_call(prompt, device.info), "the function prompt raised an error")
+  local grant = {
+    grant_type = "urn:ietf:params:oauth:grant-type:device_code",
+    device_code = device.code,
+  }
   local now, sleep = ask.now, ask.sleep or core.sleep
   local began, waited, interval = now(), 0, device.interval
   while true do
@@ -97,23 +103,12 @@ local function poll(ask, place, device)
     end
     sleep(interval)
     waited = waited + interval
-    local token, expires_in, extra = oauth.request(ask, place, {
-      grant_type = "urn:ietf:params:oauth:grant-type:device_code",
-      device_code = device.code,
-    })
+    local token, expires_in, extra = oauth.request(ask, place, grant)
     interval = not token and next_interval(interval, extra)
     if not interval then
       return token, ends[extra.code] or expires_in, extra
     end
   end
-end
-
---- Asks for a code, shows it to the person and waits. Returns what `oauth.request` does.
-local function sign_in(ask, place, prompt)
-  local form = { scope = place.scope }
-  local device = read_device(need(oauth.post(ask, place, form, "devicecode")))
-  need(protected_call(prompt, device.info), "the function prompt raised an error")
-  return poll(ask, place, device)
 end
 
 --- Refusals of a refresh token after which a person has to sign in again.
@@ -134,11 +129,11 @@ return provider.kind("device_code", rules, function(checked)
     -- A refresh token is given only where this scope is asked for.
     place.scope = place.scope .. " offline_access"
     local own, any = place.authority .. " " .. place.tenant, place.authority
-    local known = refresh_tokens[own] or refresh_tokens[any]
-    local token, expires_in, extra
+    local known, token, expires_in, extra =
+      refresh_tokens[own] or refresh_tokens[any], nil, nil, nil
     if known then
-      local form = { grant_type = "refresh_token", refresh_token = known, scope = place.scope }
-      token, expires_in, extra = oauth.request(ask, place, form)
+      local grant = { grant_type = "refresh_token", refresh_token = known, scope = place.scope }
+      token, expires_in, extra = oauth.request(ask, place, grant)
     end
     if not known or (not token and needs_person[extra.code]) then
       -- The refused token is forgotten; one that another tenant has given stays.

@@ -47,10 +47,8 @@ local function watched(lease, ask, results)
   })
 end
 
---- Fetches, and passes the results to those who wait for the lease. An error that is raised becomes nil and a
--- message.
----@param lease autopilot.Lease? nil where its holder waits for this coroutine
----@return table results up to three values, `lacked_time`, and the `refused` token that was known
+--- Fetches, and passes the results to those who wait for the lease, if there is one: up to three values, the
+-- `refused` token that was known, and whether it `lacked_time`. An error that is raised becomes nil and a message.
 local function run(fetch, ask, lease)
   local results = { refused = ask.refused }
   local ok, first, second, third =

@@ -21,36 +21,22 @@
 ---@field cached fun(provider: autopilot.TokenProvider, given: autopilot.token.CachedOptions?): autopilot.TokenProvider
 ---@field inspect fun(token: any): table<string, any>?, string?
 
--- The functions of this module, and whether the providers that each makes get a cache.
-local parts = {
-  client_secret = true,
-  client_certificate = true,
-  client_assertion = true,
-  refresh_token = true,
-  workload_identity = true,
-  github_actions = true,
-  azure_pipelines = true,
-  managed_identity = true,
-  azure_cli = true,
-  device_code = true,
-  environment = true,
-  default = false, -- its members have caches
-  chain = false,
-  static = false,
-  cached = false,
-  inspect = false,
-}
+-- The providers that ask for a token and get a cache; and the other functions, of which `default` has members with
+-- caches.
+local with_cache = " client_secret client_certificate client_assertion workload_identity "
+  .. "github_actions azure_pipelines refresh_token managed_identity azure_cli device_code "
+  .. "environment "
+local others = " default chain static cached inspect "
 
 return setmetatable({}, {
   __index = function(self, name)
-    if parts[name] == nil then
-      return nil
-    elseif parts[name] then
+    local word = " " .. tostring(name) .. " "
+    if with_cache:find(word, 1, true) then
       self[name] = function(given)
         local made = require("autopilot.token." .. name)(given, 3) -- a mistake raises at its caller's line
         return require "autopilot.token.cached"(made)
       end
-    else
+    elseif others:find(word, 1, true) then
       self[name] = require(name == "inspect" and "autopilot.base.jwt" or "autopilot.token." .. name)
     end
     return rawget(self, name)

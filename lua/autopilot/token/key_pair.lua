@@ -1,5 +1,6 @@
---- An RSA private key with its certificate: reads both out of PEM (RFC 7468), the key plain or encrypted (RFC
--- 5958, 8018, 1421), and signs with the key: RSASSA-PSS or RSASSA-PKCS1-v1_5 over SHA-256 (RFC 7518 section 3).
+--- An RSA private key with its certificate: reads both out of PEM (RFC 7468) or a PFX file, the key plain or
+-- encrypted (RFC 5958, 8018, 1421), and signs with the key: RSASSA-PSS or RSASSA-PKCS1-v1_5 over SHA-256 (RFC 7518
+-- section 3).
 --
 -- OpenSSL does the work, through luaossl, which lacks two things. It accepts a passphrase for PKCS #12 (RFC 7292),
 -- but not for a key. So an encrypted key is wrapped in PKCS #12 in memory, and OpenSSL decrypts it with any
@@ -14,28 +15,12 @@ local provider = require "autopilot.token.provider"
 local secret_file = require "autopilot.token.secret_file"
 local sentence = require "autopilot.base.sentence"
 
-local need = provider.need
+local fail, need = provider.fail, provider.need
 
--- ---- Reading -----------------------------------------------------------------------------------------
+-- The modules of luaossl that are used here, once they are loaded.
+local openssl
 
---- The readable blocks of a text in PEM, in order: label, DER, and the header fields of the older encrypted form.
-local function blocks_of(text)
-  local blocks = {}
-  for label, inside in
-    text:gmatch "%-%-%-%-%-BEGIN ([%w ]+)%-%-%-%-%-(.-)%-%-%-%-%-END %1%-%-%-%-%-"
-  do
-    local fields = {}
-    local base64 = inside:gsub("([%w-]+):[ \t]*([^\r\n]*)", function(name, value)
-      fields[name] = value
-      return ""
-    end)
-    local der = base64url.decode((base64:gsub("%s+", "")))
-    if der then
-      blocks[#blocks + 1] = { label = label, fields = fields, der = der }
-    end
-  end
-  return blocks
-end
+-- ---- Encrypted keys ----------------------------------------------------------------------------------
 
 --- An element of DER: its tag, its length in two bytes, and its content.
 local function element(tag, ...)
@@ -85,7 +70,7 @@ end
 
 --- A file of PKCS #12 that holds an EncryptedPrivateKeyInfo, with the checksum that OpenSSL wants. One round
 -- of its key derivation (RFC 7292 appendix B) is enough, because the file is never written.
-local function as_pkcs12(openssl, der, passphrase)
+local function as_pkcs12(der, passphrase)
   local content = sequence(data_of(sequence(sequence(encrypted_key, element(0xA0, der)))))
   local salt, password = ("s"):rep(8), password_of(passphrase)
   local length = math.ceil(#password / 64) * 64
@@ -97,23 +82,22 @@ local function as_pkcs12(openssl, der, passphrase)
 end
 
 --- The key of a block; raises where the passphrase is wrong.
-local function open_pkcs8(openssl, block, passphrase)
-  return (openssl.pkcs12.parse(as_pkcs12(openssl, block.der, passphrase), passphrase))
+local function open_pkcs8(block, passphrase)
+  return (openssl.pkcs12.parse(as_pkcs12(block.der, passphrase), passphrase))
 end
 
 -- Bytes of the keys of the ciphers that OpenSSL's older form uses.
 local older_ciphers =
   { ["aes-128-cbc"] = 16, ["aes-192-cbc"] = 24, ["aes-256-cbc"] = 32, ["des-ede3-cbc"] = 24 }
 
-local unknown_cipher = "the private key is encrypted in a way that is not known here: write it "
-  .. "anew with 'openssl pkcs8 -topk8 -v2 aes-256-cbc'"
-
 --- The same for that form, which makes the key of the cipher by a chain of MD5 sums.
-local function open_older(openssl, block, passphrase)
-  local name, hex = block.fields["DEK-Info"]:lower():match "^([%w-]+),(%x+)%s*$"
+local function open_older(block, passphrase)
+  local name, hex = block.cipher:lower():match "^([%w-]+),(%x+)%s*$"
   local length = older_ciphers[name or ""]
   if not length then
-    return nil, unknown_cipher
+    return nil,
+      "the private key is encrypted in a way that is not known here: write it "
+        .. "anew with 'openssl pkcs8 -topk8 -v2 aes-256-cbc'"
   end
   local vector = hex:gsub("%x%x", function(pair)
     return string.char(tonumber(pair, 16))
@@ -127,32 +111,47 @@ local function open_older(openssl, block, passphrase)
   return openssl.pkey.new(assert(cipher:final(block.der)), "DER", "private")
 end
 
+-- ---- Keys and certificates ---------------------------------------------------------------------------
+
+--- The readable blocks of a text in PEM, in order: label, DER, and the `cipher` of the older encrypted form.
+local function blocks_of(text)
+  local blocks = {}
+  for label, inside in
+    text:gmatch "%-%-%-%-%-BEGIN ([%w ]+)%-%-%-%-%-(.-)%-%-%-%-%-END %1%-%-%-%-%-"
+  do
+    local base64 = inside:gsub("[%w-]+:[^\r\n]*", ""):gsub("%s+", "")
+    local der = base64url.decode(base64)
+    local cipher = inside:match "DEK%-Info:[ \t]*([^\r\n]*)"
+    blocks[#blocks + 1] = der and { label = label, cipher = cipher, der = der }
+  end
+  return blocks
+end
+
 --- The private key of a block. The error of luaossl is not repeated, because it may quote anything.
-local function open_block(openssl, block, ask_for_passphrase)
-  local is_older = block.fields["DEK-Info"] ~= nil
-  if not is_older and block.label ~= "ENCRYPTED PRIVATE KEY" then
+local function open_block(block, ask_for_passphrase)
+  if not block.cipher and block.label ~= "ENCRYPTED PRIVATE KEY" then
     local ok, key = pcall(openssl.pkey.new, block.der, "DER", "private")
     return need(ok and key, "the private key cannot be read: it is damaged")
   end
   local passphrase = ask_for_passphrase()
-  local ok, key, message = pcall(is_older and open_older or open_pkcs8, openssl, block, passphrase)
+  local ok, key, message = pcall(block.cipher and open_older or open_pkcs8, block, passphrase)
   return need(ok and key, message or "the passphrase is wrong, or the private key is damaged")
 end
 
 --- The first private key in a text.
-local function find_key(openssl, text, ask_for_passphrase)
+local function find_key(text, ask_for_passphrase)
   for _, block in ipairs(blocks_of(text)) do
     if block.label:find "PRIVATE KEY$" then
-      local key = open_block(openssl, block, ask_for_passphrase)
+      local key = open_block(block, ask_for_passphrase)
       local is_rsa = key:type() == "rsaEncryption"
       return need(is_rsa and key, "the private key must be an RSA key: Entra takes no other")
     end
   end
-  provider.fail "there is no private key in PEM that can be read"
+  fail "there is no private key in PEM that can be read"
 end
 
 --- The certificate of the key among those of a text.
-local function find_certificate(openssl, text, key)
+local function find_certificate(text, key)
   local complaint = "there is no certificate in PEM that can be read"
   local function read(der)
     local certificate = openssl.x509.new(der, "DER")
@@ -167,85 +166,11 @@ local function find_certificate(openssl, text, key)
       complaint = "the private key is not that of the certificate"
     end
   end
-  provider.fail(complaint)
-end
-
--- ---- Signing -----------------------------------------------------------------------------------------
-
---- Exclusive or of two bytes: Lua 5.1 has no bit operators.
-local function xor_byte(a, b)
-  local result, unit = 0, 1
-  for _ = 1, 8 do
-    result = result + (a % 2 ~= b % 2 and unit or 0)
-    a, b, unit = math.floor(a / 2), math.floor(b / 2), unit * 2
-  end
-  return result
-end
-
---- The mask of RFC 8017 appendix B.2.1.
-local function mask(sha256, seed, length)
-  local parts = {}
-  for counter = 0, math.ceil(length / 32) - 1 do
-    parts[#parts + 1] = sha256(seed .. "\0\0\0" .. string.char(counter))
-  end
-  return table.concat(parts):sub(1, length)
-end
-
---- A text encoded by EMSA-PSS with a salt of 32 bytes (RFC 8017 section 9.1.1), in so many bytes, of which the
--- first is below `limit`.
-local function encode_pss(sha256, text, salt, length, limit)
-  local hash = sha256(("\0"):rep(8) .. sha256(text) .. salt)
-  local block = ("\0"):rep(length - 32 - 32 - 2) .. "\1" .. salt
-  local masking, masked = mask(sha256, hash, #block), {}
-  for index = 1, #block do
-    masked[index] = string.char(xor_byte(block:byte(index), masking:byte(index)))
-  end
-  masked[1] = string.char(masked[1]:byte() % limit)
-  return table.concat(masked) .. hash .. "\188"
-end
-
--- Each signs a text, and raises where OpenSSL cannot.
-local signers = {}
-
-function signers.PS256(openssl, key, text)
-  local function sha256(bytes)
-    return openssl.digest.new("sha256"):final(bytes)
-  end
-  -- The encoded message has one bit less than the modulus.
-  local modulus = key:getParameters("n"):toBinary()
-  local length, limit = #modulus, 128
-  while limit > modulus:byte() do
-    limit = limit / 2
-  end
-  if limit == 1 then
-    length, limit = length - 1, 256
-  end
-  local encoded = ("\0"):rep(#modulus - length)
-    .. encode_pss(sha256, text, openssl.rand.bytes(32), length, limit)
-  local plain = { rsaPadding = openssl.pkey.RSA_NO_PADDING }
-  local signature = key:decrypt(encoded, plain)
-  return key:encrypt(signature, plain) == encoded and signature or nil
-end
-
-function signers.RS256(openssl, key, text)
-  local digest = openssl.digest.new "sha256"
-  digest:update(text)
-  return key:sign(digest)
-end
-
--- ---- From the options --------------------------------------------------------------------------------
-
---- The passphrase of the key. It is asked for only where the key is encrypted.
-local function find_passphrase(passphrase)
-  need(passphrase, "the private key is encrypted: set the option passphrase")
-  if type(passphrase) == "string" then
-    return passphrase
-  end
-  return provider.ask_user("passphrase", "passphrase", passphrase)
+  fail(complaint)
 end
 
 --- Key and certificate of a PFX file in PEM; nil where OpenSSL does not know its encryption.
-local function read_pfx(openssl, text, ask_for_passphrase)
+local function read_pfx(text, ask_for_passphrase)
   local function parse(passphrase)
     local key, certificate = openssl.pkcs12.parse(text, passphrase)
     return key:toPEM "private" .. certificate:toPEM()
@@ -260,14 +185,76 @@ local function read_pfx(openssl, text, ask_for_passphrase)
 end
 
 --- PEM text as given, or that of the file with this name.
-local function read_text(openssl, given, allow_world_readable, ask_for_passphrase)
+local function read_text(given, allow_world_readable, ask_for_passphrase)
   if given:find("-----BEGIN", 1, true) then
     return given
   end
   local text = need(secret_file.read(given, allow_world_readable))
   local conversion, is_pfx = pem.conversion(text, secret_file.printable(given))
-  local converted = is_pfx and read_pfx(openssl, text, ask_for_passphrase)
-  return converted or conversion and provider.fail(conversion) or text
+  local converted = is_pfx and read_pfx(text, ask_for_passphrase)
+  return converted or conversion and fail(conversion) or text
+end
+
+-- ---- Signing -----------------------------------------------------------------------------------------
+
+--- Exclusive or of two bytes: Lua 5.1 has no bit operators.
+local function xor_byte(a, b)
+  local result, unit = 0, 1
+  for _ = 1, 8 do
+    result = result + (a % 2 ~= b % 2 and unit or 0)
+    a, b, unit = math.floor(a / 2), math.floor(b / 2), unit * 2
+  end
+  return result
+end
+
+local function sha256(bytes)
+  return openssl.digest.new("sha256"):final(bytes)
+end
+
+--- The mask of RFC 8017 appendix B.2.1.
+local function mask(seed, length)
+  local parts = {}
+  for counter = 0, math.ceil(length / 32) - 1 do
+    parts[#parts + 1] = sha256(seed .. "\0\0\0" .. string.char(counter))
+  end
+  return table.concat(parts):sub(1, length)
+end
+
+--- A text encoded by EMSA-PSS with a salt of 32 bytes (RFC 8017 section 9.1.1), in so many bytes, of which the
+-- first is below `limit`.
+local function encode_pss(text, salt, length, limit)
+  local hash = sha256(("\0"):rep(8) .. sha256(text) .. salt)
+  local block = ("\0"):rep(length - 32 - 32 - 2) .. "\1" .. salt
+  local masking, masked = mask(hash, #block), {}
+  for index = 1, #block do
+    masked[index] = string.char(xor_byte(block:byte(index), masking:byte(index)))
+  end
+  masked[1] = string.char(masked[1]:byte() % limit)
+  return table.concat(masked) .. hash .. "\188"
+end
+
+-- Each signs a text, and raises where OpenSSL cannot.
+local signers = {}
+
+function signers.PS256(key, text)
+  -- The encoded message has one bit less than the modulus.
+  local modulus = key:getParameters("n"):toBinary()
+  local length, limit = #modulus, 128
+  while limit > modulus:byte() do
+    limit = limit / 2
+  end
+  if limit == 1 then
+    length, limit = length - 1, 256
+  end
+  local encoded = ("\0"):rep(#modulus - length)
+    .. encode_pss(text, openssl.rand.bytes(32), length, limit)
+  local plain = { rsaPadding = openssl.pkey.RSA_NO_PADDING }
+  local signature = key:decrypt(encoded, plain)
+  return key:encrypt(signature, plain) == encoded and signature or nil
+end
+
+function signers.RS256(key, text)
+  return key:sign(openssl.digest.new("sha256"):update(text))
 end
 
 ---@class autopilot.token.KeyPair
@@ -276,25 +263,27 @@ end
 ---@field sign fun(algorithm: "PS256"|"RS256", text: string): string?
 
 --- Reads key and certificate. Its messages contain no part of key or passphrase.
----@param given { certificate: string, private_key: string?, passphrase: any, allow_world_readable: boolean? }
+---@param given autopilot.token.ClientCertificateOptions
 ---@return autopilot.token.KeyPair
 return function(given)
-  local openssl, missing =
+  local loaded, missing =
     provider.luaossl("pkey", "x509", "digest", "rand", "cipher", "hmac", "pkcs12")
-  if not openssl then
-    provider.fail("signing with a certificate " .. missing)
-  end
+  openssl = need(loaded, missing and "signing with a certificate " .. missing)
+  --- The passphrase of the key. A function is called only where the key is encrypted.
   local function ask_for_passphrase()
-    return find_passphrase(given.passphrase)
+    local passphrase =
+      need(given.passphrase, "the private key is encrypted: set the option passphrase")
+    return type(passphrase) == "string" and passphrase
+      or provider.ask_user("passphrase", "passphrase", passphrase)
   end
   local place, allow = given.private_key, given.allow_world_readable
-  local text = read_text(openssl, given.certificate, place ~= nil or allow, ask_for_passphrase)
-  local key_text = place and read_text(openssl, place, allow, ask_for_passphrase) or text
-  local key = find_key(openssl, key_text, ask_for_passphrase)
+  local text = read_text(given.certificate, place ~= nil or allow, ask_for_passphrase)
+  local key_text = place and read_text(place, allow, ask_for_passphrase) or text
+  local key = find_key(key_text, ask_for_passphrase)
   return {
-    certificate = find_certificate(openssl, text, key),
+    certificate = find_certificate(text, key),
     sign = function(algorithm, unsigned)
-      local ok, signature = pcall(signers[algorithm], openssl, key, unsigned)
+      local ok, signature = pcall(signers[algorithm], key, unsigned)
       return ok and signature or nil
     end,
   }

@@ -9,12 +9,6 @@ local provider = require "autopilot.token.provider"
 
 local sealed_text = {}
 
----@class autopilot.token.SealedText
---- Seals a text for a context, which is needed to open it; nil when OpenSSL fails.
----@field seal fun(self, context: string, text: string): string?
---- Opens a text that was sealed with the same key for the same context; nil for anything else.
----@field open fun(self, context: string, sealed: string): string?
-
 local cipher_name = "aes-256-gcm"
 local nonce_length, tag_length = 12, 16
 -- The first byte of a sealed text. It changes with the form of the rest.
@@ -24,7 +18,12 @@ local function in_context(context, text)
   return #context .. ":" .. context .. text
 end
 
---- Makes an object that seals and opens texts with a key.
+---@class autopilot.token.SealedText
+--- Seals a text for a context, which is needed to open it; nil when OpenSSL fails.
+---@field seal fun(self, context: string, text: string): string?
+--- Opens a text that was sealed with the same key for the same context; nil for anything else.
+---@field open fun(self, context: string, sealed: string): string?
+
 ---@param key string random bytes, at least 32
 ---@return autopilot.token.SealedText?, string? message what is missing
 function sealed_text.new(key)
