@@ -210,6 +210,12 @@ describe("the documentation's lines for a shell", function()
     assert.truthy(files.read(root .. "/stage/usr/local/bin/autopilot-sync"))
   end)
 
+  way('make install PREFIX=/usr/local LUA="lua5.1 lua5.4"', function(line)
+    local command = "mv '%s/stage/usr' '%s/before'; %s"
+    in_source(command:format(root, root, (line:gsub("lua5.1 lua5.4", lua))))
+    assert.truthy(files.read(root .. "/stage/usr/local/bin/autopilot-sync"))
+  end)
+
   way(
     "autopilot-sync sync | status | wait | ensure | fleet FILE | token | "
       .. "emulate   [--json] [--quiet] [--help] [--version]",
