@@ -2,6 +2,10 @@
 
 BUILD := build
 PREFIX ?= /usr/local
+# A distribution with a folder for each architecture: LIBDIR=/usr/lib/x86_64-linux-gnu.
+BINDIR ?= $(PREFIX)/bin
+DATADIR ?= $(PREFIX)/share
+LIBDIR ?= $(PREFIX)/lib
 CFLAGS ?= -O2 -g
 PKG_CONFIG ?= pkg-config
 INSTALL ?= install
@@ -195,36 +199,81 @@ installed_luas = $(if $(filter lua5.1,$(LUAS)),$(filter-out luajit,$(LUAS)),$(LU
 # The command runs on the first of them whose interpreter is there too.
 command_lua = $(firstword $(foreach lua,$(LUAS),$(shell command -v $(lua) >/dev/null && echo $(lua))) \
 	$(LUAS))
+portal := examples/openresty
 lua_folders := $(sort $(dir $(shell find lua -name '*.lua')))
+
+# As the shell sees a folder that may be given relative to this one.
+absolute = case '$(1)' in /*) printf '%s' '$(1)' ;; *) printf '%s' '$(CURDIR)/$(1)' ;; esac
 
 # $(1): one Lua; $(2): its version
 define install_one
 	for folder in $(lua_folders:lua/%=%); do \
-		$(INSTALL) -d "$(DESTDIR)$(PREFIX)/share/lua/$(2)/$$folder" && \
-		$(INSTALL) -m 644 lua/$$folder*.lua "$(DESTDIR)$(PREFIX)/share/lua/$(2)/$$folder" || exit 1; \
+		$(INSTALL) -d "$(DESTDIR)$(DATADIR)/lua/$(2)/$$folder" && \
+		$(INSTALL) -m 644 lua/$$folder*.lua "$(DESTDIR)$(DATADIR)/lua/$(2)/$$folder" || exit 1; \
 	done
-	$(INSTALL) -d "$(DESTDIR)$(PREFIX)/lib/lua/$(2)/autopilot"
-	$(INSTALL) -m 755 $(BUILD)/$(1)/autopilot/$(MODULE) "$(DESTDIR)$(PREFIX)/lib/lua/$(2)/autopilot"
+	$(INSTALL) -d "$(DESTDIR)$(LIBDIR)/lua/$(2)/autopilot"
+	$(INSTALL) -m 755 $(BUILD)/$(1)/autopilot/$(MODULE) "$(DESTDIR)$(LIBDIR)/lua/$(2)/autopilot"
+
+endef
+
+# Says how a Lua finds what was installed, where it does not look there by itself.
+define tell_path
+	@data="$$($(call absolute,$(DATADIR)))/lua/$(2)"; lib="$$($(call absolute,$(LIBDIR)))/lua/$(2)"; \
+	if [ -z "$(DESTDIR)" ] && command -v $(1) >/dev/null && ! (cd / && unset LUA_PATH LUA_CPATH && \
+		$(1) -e 'require "autopilot.version" require "autopilot.core"') 2>/dev/null; then \
+		echo "$(1) does not look there. The command does; for scripts of yours:"; \
+		echo "  export LUA_PATH='$$data/?.lua;$$data/?/init.lua;;' LUA_CPATH='$$lib/?.so;;'"; \
+	fi
 
 endef
 
 install: all
 	$(foreach lua,$(installed_luas),$(call install_one,$(lua),$(call lua_version,$(lua))))
-	$(INSTALL) -d "$(DESTDIR)$(PREFIX)/bin"
-	case '$(PREFIX)' in /*) tree='$(PREFIX)' ;; *) tree='$(CURDIR)/$(PREFIX)' ;; esac; \
-	tree=$$(printf '%s' "$$tree" | sed 's/[&|\\]/\\&/g') && \
-	sed -e '1s|.*|#!/usr/bin/env $(command_lua)|' -e "s|^local tree = .*|local tree = [[$$tree]]|" \
-		bin/autopilot-sync > "$(DESTDIR)$(PREFIX)/bin/autopilot-sync"
-	chmod 755 "$(DESTDIR)$(PREFIX)/bin/autopilot-sync"
-	$(INSTALL) -d "$(DESTDIR)$(PREFIX)/share/man/man1"
-	$(man_page) > "$(DESTDIR)$(PREFIX)/share/man/man1/autopilot-sync.1" || \
-		rm "$(DESTDIR)$(PREFIX)/share/man/man1/autopilot-sync.1" # another system's build, or no argparse
+	$(INSTALL) -d "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(DATADIR)/autopilot-sync/portal/portal" \
+		"$(DESTDIR)$(DATADIR)/doc/autopilot-sync/doc"
+	data=$$($(call absolute,$(DATADIR))) && lib=$$($(call absolute,$(LIBDIR))) && \
+	folders=$$(printf '[[%s/lua/]], [[%s/lua/]]' "$$data" "$$lib" | sed 's/[&|\\]/\\&/g') && \
+	sed -e '1s|.*|#!/usr/bin/env $(command_lua)|' -e "s|^local lua, c = .*|local lua, c = $$folders|" \
+		bin/autopilot-sync > "$(DESTDIR)$(BINDIR)/autopilot-sync"
+	chmod 755 "$(DESTDIR)$(BINDIR)/autopilot-sync"
+	$(INSTALL) -m 644 $(filter-out $(portal)/portal $(portal)/prepare,$(wildcard $(portal)/*)) \
+		"$(DESTDIR)$(DATADIR)/autopilot-sync/portal"
+	$(INSTALL) -m 755 $(portal)/prepare "$(DESTDIR)$(DATADIR)/autopilot-sync/portal"
+	$(INSTALL) -m 644 $(portal)/portal/*.lua "$(DESTDIR)$(DATADIR)/autopilot-sync/portal/portal"
+	$(INSTALL) -m 644 README.md CHANGELOG.md LICENSE "$(DESTDIR)$(DATADIR)/doc/autopilot-sync"
+	$(INSTALL) -m 644 doc/*.md "$(DESTDIR)$(DATADIR)/doc/autopilot-sync/doc"
+	$(INSTALL) -d "$(DESTDIR)$(DATADIR)/man/man1"
+	$(man_page) > "$(DESTDIR)$(DATADIR)/man/man1/autopilot-sync.1" || \
+		rm "$(DESTDIR)$(DATADIR)/man/man1/autopilot-sync.1" # another system's build, or no argparse
+	$(foreach lua,$(installed_luas),$(call tell_path,$(lua),$(call lua_version,$(lua))))
 
 # Made of what reads the arguments.
 man_page = .ci/with-lua $(command_lua) $(command_lua) .ci/man.lua
 
 man: all
 	@$(man_page)
+
+# Of every Lua, or of the one of `make uninstall LUA=lua5.4`; folders that are empty then go too.
+removed_versions = $(sort $(foreach lua,$(if $(filter command line,$(origin LUA)),$(LUA),$(ALL_LUAS)),$(call \
+	lua_version,$(lua))))
+
+uninstall:
+	for version in $(removed_versions); do \
+		rm -rf "$(DESTDIR)$(DATADIR)/lua/$$version/autopilot"; \
+		rm -f "$(DESTDIR)$(LIBDIR)/lua/$$version/autopilot/core".*; \
+		for folder in "$(DATADIR)/lua/$$version" "$(LIBDIR)/lua/$$version/autopilot" \
+			"$(LIBDIR)/lua/$$version"; do \
+			rmdir "$(DESTDIR)$$folder" 2>/dev/null || true; \
+		done; \
+	done
+ifneq ($(origin LUA),command line)
+	rm -rf "$(DESTDIR)$(DATADIR)/autopilot-sync" "$(DESTDIR)$(DATADIR)/doc/autopilot-sync"
+	rm -f "$(DESTDIR)$(BINDIR)/autopilot-sync" "$(DESTDIR)$(DATADIR)/man/man1/autopilot-sync.1"
+endif
+
+# A release: the archive of the commit, and its rockspec. REPOSITORY=https://… is where it is published.
+dist:
+	@.ci/dist $(REPOSITORY)
 
 clean:
 	rm -rf $(BUILD)
@@ -243,10 +292,14 @@ help:
 #: make bench            the figures of doc/performance.md
 #: make bench-fleet      those of a fleet
 #: make bench-machines   those of stores, and of a fleet over several machines
-#: make install          to PREFIX (/usr/local), below DESTDIR; the command finds its modules there
+#: make install          to PREFIX (/usr/local), below DESTDIR, also BINDIR, DATADIR, LIBDIR; the command finds
+#:                       its modules there (LUA="lua5.1 lua5.4": for these)
 #: make man              prints the man page of the command
+#: make uninstall        removes what was installed there
+#: make dist             the archive and rockspec of a release, in build/dist (REPOSITORY=https://…)
 #: make clean            removes build/
 #: Packages that are missing are installed through apt; PACKAGES=no leaves that to you.
 #: V=1 shows whole commands.
 
-.PHONY: all tests headers install man clean help bench-fleet bench-machines $(TASKS) $(TASKS:%=run-%)
+.PHONY: all tests headers install uninstall dist man clean help bench-fleet bench-machines $(TASKS) \
+	$(TASKS:%=run-%)

@@ -26,8 +26,13 @@ external_dependencies = {
     mingw32 = { CURL = { library = "curl" } },
   },
 }
+test = {
+  type = "command",
+  command = "make test", -- which installs what it needs on Debian; PACKAGES=no leaves that out
+}
 build = {
   type = "builtin",
+  copy_directories = { "doc", "examples" },
   modules = {
     ["autopilot.core"] = {
       sources = {

@@ -81,7 +81,7 @@ describe("the documentation's lines for a shell", function()
     work = root .. "/work"
     os.execute(([[
       mkdir '%s' '%s/stubs' '%s/source' &&
-      tar -c Makefile .ci lua src bin rockspec LICENSE spec/c spec/node examples build/%s build/c |
+      tar -c Makefile .ci lua src bin rockspec LICENSE README.md CHANGELOG.md doc spec/c spec/node examples build/%s build/c |
         tar -x -C '%s/source'
     ]]):format(work, root, root, lua, root))
     local function write_stub(name, text)
@@ -207,6 +207,12 @@ describe("the documentation's lines for a shell", function()
 
   way("make install PREFIX=/usr/local", function(line)
     in_source(line)
+    assert.truthy(files.read(root .. "/stage/usr/local/bin/autopilot-sync"))
+  end)
+
+  way('make install PREFIX=/usr/local LUA="lua5.1 lua5.4"', function(line)
+    local command = "mv '%s/stage/usr' '%s/before'; %s"
+    in_source(command:format(root, root, (line:gsub("lua5.1 lua5.4", lua))))
     assert.truthy(files.read(root .. "/stage/usr/local/bin/autopilot-sync"))
   end)
 

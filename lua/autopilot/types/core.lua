@@ -72,12 +72,6 @@ function core.was_interrupted() end
 ---@return integer? port
 function core.silent_listener() end
 
---- The proxy that the environment names for https requests to a host, and the variable; nil without one.
----@param host string in lower case
----@return string? url
----@return string? variable
-function core.environment_proxy(host) end
-
 ---@return { libcurl: string, ssl: string?, http2: boolean, async_dns: boolean, ca_file: string?, ca_path: string? }
 function core.info() end
 
