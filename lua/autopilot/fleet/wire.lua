@@ -81,7 +81,7 @@ local no_time = 0.01
 
 --- Whether a request that has timed out had far less time than usual, because of its tenant's own deadline.
 -- Then the timeout does not tell that the host is slow.
----@param attempt autopilot.Attempt with a token it is of the tenant's client, whose timeouts are known
+---@param attempt autopilot.Sending with a token it is of the tenant's client, whose timeouts are known
 ---@param is_sent boolean at least in part
 local function was_cut_short(self, task, attempt, is_sent)
   local usual = attempt.token and task.client and task.client.options.timeout
@@ -95,8 +95,8 @@ end
 
 --- Sends a request once it has a place, and tells its gate what came of it.
 ---@param request { url: string, method: string }
----@param attempt autopilot.Attempt its times are shortened to what is left
----@param send fun(wire: autopilot.fleet.Wire, attempt: autopilot.Attempt, prepared: any) may yield and raise
+---@param attempt autopilot.Sending its times are shortened to what is left
+---@param send fun(wire: autopilot.fleet.Wire, attempt: autopilot.Sending, prepared: any) may yield and raise
 ---@param prepared any? nil: a transport of the user sends; it may say "not sent" of a request that was
 local function exchange(self, request, attempt, send, prepared)
   if type(attempt.connect) ~= "number" or type(attempt.total) ~= "number" then

@@ -40,7 +40,7 @@ local url_parts = require "autopilot.base.url"
 ---@field delivered "no"|"unknown" `no` only when the request surely was not sent
 ---@field sends integer
 
----@class autopilot.Attempt what one attempt adds to a prepared request
+---@class autopilot.Sending what one attempt adds to a prepared request
 ---@field connect number seconds
 ---@field total number seconds
 ---@field token string?
@@ -112,7 +112,7 @@ function curl.transfer_set(given)
 end
 
 --- Moves the transfers of a transport: sends a prepared request and returns its response or failure. The others are
--- the fleet's and the two of OpenResty. `run` gets the prepared request, an `autopilot.Attempt`, and the
+-- the fleet's and the two of OpenResty. `run` gets the prepared request, an `autopilot.Sending`, and the
 -- `autopilot.HttpRequest` of which it was prepared.
 ---@class autopilot.Drive
 ---@field run fun(self, prepared, attempt, request): autopilot.HttpResponse?, autopilot.NetworkFailure?
@@ -223,7 +223,7 @@ end
 
 --- Prepares a request without a body that is sent many times; equal ones are prepared once.
 ---@param request autopilot.HttpRequest without timeout and authorization
----@return fun(attempt: autopilot.Attempt): autopilot.HttpResponse?, autopilot.NetworkFailure? send
+---@return fun(attempt: autopilot.Sending): autopilot.HttpResponse?, autopilot.NetworkFailure? send
 function Transport:prepare(request)
   local key = key_of(request)
   local send = self.prepared[key]

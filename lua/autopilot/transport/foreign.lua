@@ -78,7 +78,7 @@ end
 ---@param transport autopilot.Transport
 ---@param template autopilot.HttpRequest without timeout and authorization
 ---@param user_agent string for a transport that does not send its own
----@return fun(attempt: autopilot.Attempt): autopilot.HttpResponse?, autopilot.NetworkFailure?, string? send
+---@return fun(attempt: autopilot.Sending): autopilot.HttpResponse?, autopilot.NetworkFailure?, string? send
 -- the third value says what is wrong with what the transport returned
 function foreign.prepare(transport, template, user_agent)
   template.headers["User-Agent"] = user_agent
