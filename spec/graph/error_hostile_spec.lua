@@ -23,7 +23,6 @@ local longest = {
   reason = 4000,
   activity_id = 64,
   request_id = 64,
-  client_request_id = 64,
 }
 
 --- Valid UTF-8 by the table of the Unicode standard (3-7), written for reading, not for speed.
@@ -130,7 +129,7 @@ describe(("autopilot.graph_error with any bytes (%s)"):format(tostring(random)),
         local found = parse(text, nil, context)
         local is_code = found.code == fixture.codes[1] or found.code == fixture.codes[2]
         assert(found.code == nil or is_code, context .. ": " .. tostring(found.code))
-        for _, name in ipairs { "activity_id", "request_id", "client_request_id" } do
+        for _, name in ipairs { "activity_id", "request_id" } do
           assert(found[name] == nil or found[name] == whole[name], context .. ": " .. name)
         end
         local message = (found.message or ""):gsub(ellipsis .. "$", "")

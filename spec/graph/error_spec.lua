@@ -12,7 +12,6 @@ describe("autopilot.graph.error.parse", function()
       code = "BadRequest",
       message = "Request not applicable to target tenant.",
       request_id = error_bodies.request_id,
-      client_request_id = error_bodies.activity_id,
     }, graph_error.parse(body, "application/json"))
   end)
 
@@ -90,7 +89,6 @@ describe("autopilot.graph.error.parse", function()
         .. "the client secret value.",
       reason = "AADSTS7000215",
       request_id = "b3d1c0de-0000-4000-8000-000000000000",
-      client_request_id = "c0de0000-0000-4000-8000-000000000000",
     }, graph_error.parse(error_bodies.entra))
     assert.equal("AADSTS65001", graph_error.parse('{"error":"x","error_codes":[65001]}').reason)
     assert.is_nil(graph_error.parse("AADSTS123456789 is no number of Entra").reason)

@@ -1,11 +1,6 @@
 --- What holds for every report of one call, whatever happened: for the judges of random histories.
 
-local answers = require "autopilot.graph.answer"
-
 local report_rules = {}
-
---- Whether a 4xx that is not Graph's own is told from one that is.
-report_rules.knows_filters = answers.delivered(403, true) == "unknown"
 
 -- What a page of a filter can be told as: nothing that is the service's word.
 local of_filter = { unexpected = true, unavailable = true, redirected = true }

@@ -3,7 +3,6 @@
 -- A transport of the client. It knows for every request what became of it: when it arrived, how often,
 -- what it did there and what the client heard of that.
 
-local report_rules = require "support.report_rules"
 local service_text = require "support.service_text"
 
 local Network = {}
@@ -244,13 +243,11 @@ function fates.throttled(self, request, up, down)
   return fates.plain(self, request, up, down)
 end
 
-local filtered = report_rules.knows_filters and { 1, "filter" } or { 1, "captive_portal" }
-
 local faults = {
   { 3, "lost_answer", 2, "lost_request", 1, "unsent", 1, "late_request", 2, "duplicated" },
   { 2, "gateway_after", 2, "gateway_before", 1, "throttled", 1, "captive_portal", 1, "redirect" },
   { 3, "plain", 2, "shared_connection" },
-  filtered,
+  { 1, "filter" },
 }
 
 --- What becomes of this one: mostly nothing.

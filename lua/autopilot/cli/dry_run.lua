@@ -1,5 +1,6 @@
 --- `--dry-run`: what `sync` and `ensure` would post, and why. Only the tenant's record is read.
 
+local hint_of = require "autopilot.sync.hint"
 local outcome = require "autopilot.sync.outcome"
 local status = require "autopilot.cli.commands.status"
 local text = require "autopilot.cli.text"
@@ -65,8 +66,7 @@ function dry_run.of(client, name, wanted)
   report.operation, report.dry_run = name, true
   report.would_post, report.outcome, report.reason = plan(report, wanted, client.options.now())
   report.request = report.would_post and "POST " .. client.sync_request.template.url or nil
-  local row = outcome.of(report)
-  report.ok, report.hint = row.ok ~= false, row.hint
+  report.ok, report.hint = (outcome.of(report).exit or 0) == 0, hint_of(report)
   if report.outcome == "cooldown" then
     report.retry_after = report.cooldown_remaining
     report.retry_at = client.options.now() + report.cooldown_remaining

@@ -182,7 +182,7 @@ end
 ---@param status integer
 ---@param is_intermediary boolean? it surely comes from something in between
 ---@return "yes"|"unknown"
-function answers.delivered(status, is_intermediary)
+local function delivered_by(status, is_intermediary)
   local is_telling = status == 204 or (status >= 400 and status <= 499)
   return is_telling and not is_intermediary and "yes" or "unknown"
 end
@@ -217,7 +217,7 @@ function answers.complete(client, answer, response, received_at)
     answer.answered_by, answer.service_date = "intermediary", nil
   end
   answer.outcome = outcome_of(answer.status, service_error, is_intermediary)
-  answer.delivered = answers.delivered(answer.status, is_intermediary)
+  answer.delivered = delivered_by(answer.status, is_intermediary)
   answers.set_retry(client, answer, seconds)
   answer.activity_id = service_error.activity_id
   answer.request_id = answer.request_id or service_error.request_id

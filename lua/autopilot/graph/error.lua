@@ -18,7 +18,6 @@ local graph_error = {}
 ---@field reason string? see above
 ---@field activity_id string? Intune's "Activity ID", else its "Operation ID" when that is not all zeros
 ---@field request_id string? Graph's `request-id`, or Entra's `trace_id`
----@field client_request_id string? Graph's `client-request-id`, or Entra's `correlation_id`
 ---@field retry_after number? seconds that the body asks to wait, at least 0; the longest where several levels ask
 
 -- Bytes of a body that are read: far more than any error has. This bounds the work.
@@ -86,7 +85,6 @@ function graph_error.parse(body, content_type)
     reason = reason_of(found, code),
     activity_id = found.activity_id,
     request_id = found.request_id,
-    client_request_id = found.client_request_id,
     retry_after = found.retry_after,
   },
     found.is_json == true,

@@ -59,8 +59,6 @@ end
 
 local function read_ids(found, object)
   found.request_id = found.request_id or pick(object, id, "request-id", "requestId", "trace_id")
-  found.client_request_id = found.client_request_id
-    or pick(object, id, "client-request-id", "clientRequestId", "correlation_id")
   found.activity_id = found.activity_id or pick(object, id, "ActivityId", "activityId")
 end
 

@@ -39,72 +39,72 @@ claim.share = TenantStore.new
 -- ---- Holding the claim -------------------------------------------------------------------------------
 
 --- Seconds that a claim is to last: the given time, not beyond the call's deadline, plus a margin.
-local function time_for(posting, seconds)
-  return math.max(0, math.min(seconds, posting.call:time_left())) + margin
+local function time_for(requests, seconds)
+  return math.max(0, math.min(seconds, requests.call:time_left())) + margin
 end
 
 --- Renews the claim; false if there is none, or if it was lost.
-local function renew(posting, seconds)
-  local lease = posting.lease
-  if lease and not lease:renew(time_for(posting, seconds)) then
-    posting.lease = nil
+local function renew(requests, seconds)
+  local lease = requests.lease
+  if lease and not lease:renew(time_for(requests, seconds)) then
+    requests.lease = nil
   end
-  return posting.lease ~= nil
+  return requests.lease ~= nil
 end
 
 --- Releases the claim, and stores the answer, or that its holder has none: a claim that ends without either is
 -- taken for that of a holder that died.
----@param posting autopilot.Posting
+---@param requests autopilot.SyncRequests
 ---@param answer table? nil if nothing was posted
 ---@param other autopilot.SharedAnswer? the answered request, if it is another call's
-local function release(posting, answer, other)
-  local lease, client = posting.lease, posting.call.client
+local function release(requests, answer, other)
+  local lease, client = requests.lease, requests.call.client
   local result = answer
     and not answer.mistake
-    and shared_answer.write(lease, posting, answer, other)
-  posting.lease = nil
+    and shared_answer.write(lease, requests, answer, other)
+  requests.lease = nil
   if result then
     -- The store cannot have a newer sync than one that was started just now.
     local is_newest = answer.confirmed_by == "response" and not other
-    client.shared:tell(result, is_newest and client.shared.value or nil)
+    client.shared:write(result, is_newest and client.shared.value or nil)
   else
-    client.shared:tell(nil, nil, lease.id)
+    client.shared:write(nil, nil, lease.id)
   end
   lease:release()
 end
 
 --- Called before the call sleeps until its next attempt. Keeps the claim, or releases it.
----@param posting autopilot.Posting
+---@param requests autopilot.SyncRequests
 ---@param answer table of the last attempt
 ---@param seconds number
-function claim.pause(posting, answer, seconds)
-  local lease, options = posting.lease, posting.call.client.options
+function claim.pause(requests, answer, seconds)
+  local lease, options = requests.lease, requests.call.client.options
   local is_kept = lease
     and answer.outcome ~= "unreachable"
     and seconds <= longest_pause
     and options.clock() + seconds - lease.began <= longest_hold
   if is_kept then
-    renew(posting, seconds + token_time + options.timeout.total)
+    renew(requests, seconds + token_time + options.timeout.total)
   elseif lease then
-    release(posting, answer)
+    release(requests, answer)
   end
 end
 
 --- Called before the record is read to find out whether a request started a sync. Renews the claim.
----@param posting autopilot.Posting
-function claim.settle(posting)
-  renew(posting, 3 * posting.call.client.options.timeout.total)
+---@param requests autopilot.SyncRequests
+function claim.settle(requests)
+  renew(requests, 3 * requests.call.client.options.timeout.total)
 end
 
 --- Called when a call has its answer. Stores the answer for others, and what it shows about the tenant.
----@param posting autopilot.Posting
+---@param requests autopilot.SyncRequests
 ---@param answer table
-function claim.finish(posting, answer)
-  posting.joined_attempts = nil
-  if posting.lease then
-    release(posting, answer)
-  elseif posting.attempts[1] then
-    posting.call.client.shared:tell()
+function claim.finish(requests, answer)
+  requests.joined_attempts = nil
+  if requests.lease then
+    release(requests, answer)
+  elseif requests.attempts[1] then
+    requests.call.client.shared:write()
   end
 end
 
@@ -123,7 +123,7 @@ end
 ---@field ends number? when the last claim that it has seen ends
 
 --- The id of the claim whose holder stored the tenant's result.
-local function told_by(client)
+local function writer_of_result(client)
   local result = (client.shared.value or {}).result
   return type(result) == "table" and result.told_by or nil
 end
@@ -137,7 +137,7 @@ local function begin_wait(client)
     -- An answer stored before this attempt is not used for it. If the store cannot be read now, such an
     -- answer could not be recognised later, so none is used.
     may_join = client.shared.value ~= nil,
-    looked_at = { [told_by(client) or false] = true },
+    looked_at = { [writer_of_result(client) or false] = true },
     of_askers = 0,
     unseen = 0,
     may_have_died = false,
@@ -146,9 +146,9 @@ end
 
 --- The stored result, if this call has waited for its claim and has not read it yet.
 local function new_result(client, state)
-  local looked_at, teller = state.looked_at, told_by(client)
-  local is_new = teller and not looked_at[teller]
-  looked_at[teller or false] = true
+  local looked_at, writer = state.looked_at, writer_of_result(client)
+  local is_new = writer and not looked_at[writer]
+  looked_at[writer or false] = true
   local result = is_new
     and state.may_join
     and shared_answer.read(client.shared.value.result, client)
@@ -162,8 +162,8 @@ local function too_early(client)
 end
 
 --- Whether the sync that was started last was, or may have been, triggered before the call's `since`.
-local function is_too_early(posting)
-  local client, since = posting.call.client, posting.call.since
+local function is_too_early(requests)
+  local client, since = requests.call.client, requests.call.since
   if not since or client.memory.started_at >= since then
     return false
   end
@@ -172,21 +172,21 @@ local function is_too_early(posting)
 end
 
 --- Returns another call's answer as the answer of this call.
-local function join(posting, result)
-  local client, answer = posting.call.client, result.answer
-  if answer.outcome == "started" and is_too_early(posting) then
+local function join(requests, result)
+  local client, answer = requests.call.client, result.answer
+  if answer.outcome == "started" and is_too_early(requests) then
     return too_early(client)
   end
-  posting.joined_attempts = math.max(posting.joined_attempts or 0, result.attempts)
+  requests.joined_attempts = math.max(requests.joined_attempts or 0, result.attempts)
   client:emit("joined", { outcome = answer.outcome })
   return answer
 end
 
 --- Returns another call's answer as this call's own; nil if this call is to send a request itself, or to read
 -- the record first (`state.unread`).
-local function adopt(posting, result, state)
-  local client, answer = posting.call.client, result.answer
-  if result.unread_since and recover.may_look(posting.call) then
+local function adopt(requests, result, state)
+  local client, answer = requests.call.client, result.answer
+  if result.unread_since and recover.may_look(requests.call) then
     state.unread = result
     return nil
   end
@@ -203,68 +203,68 @@ local function adopt(posting, result, state)
     end
     client.memory:note_started(sent, fact.triggered_at, fact.earliest, fact.latest)
   end
-  return join(posting, result)
+  return join(requests, result)
 end
 
 -- ---- Instead of a request ----------------------------------------------------------------------------
 
 --- Reads the store; returns the refusal known then, or nil.
-local function refusal_by_now(posting)
-  posting.call.client.shared:learn()
-  return failure.known_refusal(posting)
+local function refusal_by_now(requests)
+  requests.call.client.shared:learn()
+  return failure.known_refusal(requests)
 end
 
 --- Reads the record after another call's answer was lost. Other waiting calls get the result too.
 ---@return table? answer nil: no sync was started, and this call is to send a request
-local function settle_for_other(posting, state)
-  local client, result = posting.call.client, state.unread
+local function settle_for_other(requests, state)
+  local client, result = requests.call.client, state.unread
   state.unread = nil
-  claim.settle(posting)
-  if not recover.of_another(posting, result, state.seen_trigger) then
-    renew(posting, client.options.timeout.total)
+  claim.settle(requests)
+  if not recover.of_another(requests, result, state.seen_trigger) then
+    renew(requests, client.options.timeout.total)
     return nil
   end
-  if posting.lease then
-    release(posting, result.answer, result)
+  if requests.lease then
+    release(requests, result.answer, result)
   end
-  return join(posting, result)
+  return join(requests, result)
 end
 
 --- The answer that makes a request needless although this call has the claim; nil if there is none.
-local function found_meanwhile(posting, state)
-  local client = posting.call.client
-  local refusal = refusal_by_now(posting)
+local function found_meanwhile(requests, state)
+  local client = requests.call.client
+  local refusal = refusal_by_now(requests)
   if not refusal and state.may_have_died then
     state.may_have_died, state.ends = false, nil -- once is enough for that claim
-    if client.options.recover and not posting.call.is_single_pass then
-      record.read_once(posting.call) -- a request under that claim may have started a sync
-      renew(posting, client.options.timeout.total)
+    if client.options.recover and not requests.call.is_single_pass then
+      record.read_once(requests.call) -- a request under that claim may have started a sync
+      renew(requests, client.options.timeout.total)
     end
-    refusal = refusal_by_now(posting)
+    refusal = refusal_by_now(requests)
   end
   local result = not refusal and new_result(client, state)
-  local answer = refusal or (result and adopt(posting, result, state))
-  return answer or (state.unread and settle_for_other(posting, state)) or nil
+  local answer = refusal or (result and adopt(requests, result, state))
+  return answer or (state.unread and settle_for_other(requests, state)) or nil
 end
 
 local hint_of_late = "Another request for this tenant is under way. Its answer was not waited for "
   .. "any longer, and nothing was sent for this call."
 
 --- The answer while another call's request is still under way.
-local function in_progress(posting, ends)
-  local client = posting.call.client
+local function in_progress(requests, ends)
+  local client = requests.call.client
   local rest = ends and ends - client.options.clock() or 0
   return answers.not_sent(client, "in_progress", {
     retry_after = rest > 0 and math.min(rest, longest_wait) or nil,
     hint = hint_of_late,
-    gave_up = posting.call:time_left() <= 0 and "deadline" or nil,
+    gave_up = requests.call:time_left() <= 0 and "deadline" or nil,
   })
 end
 
 --- Waits until the holder releases the claim, and reads its result.
 ---@return table? answer nil: try to take the claim again
-local function wait(posting, state)
-  local call, client = posting.call, posting.call.client
+local function wait(requests, state)
+  local call, client = requests.call, requests.call.client
   local clock = client.options.clock
   local how, seen = client.shared.leases:wait(client.shared.claim_key, {
     sleep = client.options.sleep,
@@ -277,42 +277,42 @@ local function wait(posting, state)
   end
   state.watched[seen.id], state.ends = true, seen.ends
   if how ~= "over" then
-    return in_progress(posting, seen.ends)
+    return in_progress(requests, seen.ends)
   end
   client.shared:learn()
   local result = new_result(client, state)
   local has_ended = (client.shared.value or {}).ended == seen.id
   state.may_have_died = not (result or has_ended or state.looked_at[seen.id])
-  return result and adopt(posting, result, state)
+  return result and adopt(requests, result, state)
 end
 
 --- Called right before a request would be sent, when its token is known.
----@param posting autopilot.Posting
+---@param requests autopilot.SyncRequests
 ---@return table? answer instead of a request; nil: send it
-function claim.gate(posting)
-  local client = posting.call.client
+function claim.gate(requests)
+  local client = requests.call.client
   local shared, seconds = client.shared, client.options.timeout.total
-  if renew(posting, seconds) then
+  if renew(requests, seconds) then
     return nil
   end
   local state = begin_wait(client)
   while not client.is_closed do
-    local lease, message = shared.leases:take(shared.claim_key, time_for(posting, seconds))
-    posting.lease = lease
+    local lease, message = shared.leases:take(shared.claim_key, time_for(requests, seconds))
+    requests.lease = lease
     local is_broken = message and message ~= "exists" or state.unseen > most_unseen
     -- With `force` a request is sent even if a refusal is expected or another call sends one.
-    if posting.call.force or is_broken then
+    if requests.call.force or is_broken then
       return nil
     end
-    local instead = (lease and found_meanwhile or wait)(posting, state)
-    if instead and posting.lease then
-      release(posting)
+    local instead = (lease and found_meanwhile or wait)(requests, state)
+    if instead and requests.lease then
+      release(requests)
     end
-    if instead or posting.lease then
+    if instead or requests.lease then
       return instead
     end
   end
-  return in_progress(posting, state.ends)
+  return in_progress(requests, state.ends)
 end
 
 return claim

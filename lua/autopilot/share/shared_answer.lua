@@ -113,28 +113,28 @@ end
 
 -- ---- Writing -----------------------------------------------------------------------------------------
 
---- Converts the answer to a posting's request into the form for the store.
----@param claim autopilot.Lease the one of `posting`
----@param posting autopilot.Posting
+--- Converts the answer to a call's request into the form for the store.
+---@param claim autopilot.Lease the one of the call
+---@param requests autopilot.SyncRequests
 ---@param answer table
----@param of_another autopilot.SharedAnswer? the one whose request was answered; default: this posting's request
+---@param of_another autopilot.SharedAnswer? the one whose request was answered; default: this call's request
 ---@return table? result nil if nothing was sent, or if the answer is of no use to others
-function shared_answer.write(claim, posting, answer, of_another)
-  local client = posting.call.client
+function shared_answer.write(claim, requests, answer, of_another)
+  local client = requests.call.client
   local clock, now = client.service_clock, client.options.clock()
-  local own = posting.sent or {}
-  local request = of_another or { id = claim.id, sent = own.at, attempts = #posting.attempts }
+  local own = requests.sent or {}
+  local request = of_another or { id = claim.id, sent = own.at, attempts = #requests.attempts }
   -- If a call could not send only because its own deadline passed, others still can.
-  local was_too_late = answer.outcome == "unreachable" and posting.call:time_left() <= 0
+  local was_too_late = answer.outcome == "unreachable" and requests.call:time_left() <= 0
   if not request.sent or not is_of_request(answer.outcome) or was_too_late then
     return nil
   end
   local sent = answer.outcome == "started" and client.memory.started_at or request.sent
-  local open = posting.is_unread and outcome.of(answer).is_open and posting.unsettled
-  local told = copy(answer, form.answer)
-  told.unread = posting.is_blind
+  local open = requests.is_unread and outcome.of(answer).is_open and requests.open
+  local stored = copy(answer, form.answer)
+  stored.unread = requests.is_unreadable
   local left = answer.free_at and answer.free_at - now
-  told.retry_after = left and left > 0 and left or nil
+  stored.retry_after = left and left > 0 and left or nil
   return {
     id = request.id,
     told_by = claim.id,
@@ -142,7 +142,7 @@ function shared_answer.write(claim, posting, answer, of_another)
     took = request.took or now - sent,
     attempts = request.attempts,
     unread_since = open and dates.to_text(clock:to_unix(open.since)) or nil,
-    answer = told,
+    answer = stored,
   }
 end
 
@@ -153,9 +153,13 @@ end
 ---@param client autopilot.Client of the reader
 ---@return autopilot.SharedAnswer?
 function shared_answer.read(value, client)
-  local told = copy(type(value) == "table" and value or {}, form)
-  local answer = told.answer or {}
-  local is_complete = told.id and told.told_by and told.sent and told.took and told.attempts
+  local stored = copy(type(value) == "table" and value or {}, form)
+  local answer = stored.answer or {}
+  local is_complete = stored.id
+    and stored.told_by
+    and stored.sent
+    and stored.took
+    and stored.attempts
   -- What the record proves may be another client's sync, and the request may be lost.
   local is_possible = answer.outcome ~= "started"
     or answer.delivered == "yes"
@@ -167,14 +171,14 @@ function shared_answer.read(value, client)
   answer.tenant, answer.answered_by, answer.joined = client.tenant, "client", true
   answer.unread = answer.unread or nil
   local clock, unread_since = client.service_clock, nil
-  if told.unread_since and outcome.of(answer).is_open then
+  if stored.unread_since and outcome.of(answer).is_open then
     local _
-    _, unread_since = clock:of_unix(told.unread_since)
+    _, unread_since = clock:of_unix(stored.unread_since)
   end
   -- The conversion gives an earliest and a latest time. Triggers count from `unread_since` on, so it is the
   -- latest; `sent` is the earliest.
-  told.sent, told.unread_since = clock:of_unix(told.sent), unread_since
-  return told
+  stored.sent, stored.unread_since = clock:of_unix(stored.sent), unread_since
+  return stored
 end
 
 return shared_answer

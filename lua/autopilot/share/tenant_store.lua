@@ -80,44 +80,44 @@ end
 
 --- Converts the `sync` of a stored value; nil if it is not valid.
 ---@return autopilot.SyncFact?
-local function sync_of(client, told)
-  local seconds = type(told) == "table" and dates.of_text(told.triggered_at)
+local function sync_of(client, stored)
+  local seconds = type(stored) == "table" and dates.of_text(stored.triggered_at)
   if not seconds then
     return nil
   end
   local _, triggered_at = client.service_clock:of_unix(seconds)
-  local earliest, latest = dates.of_text(told.earliest), dates.of_text(told.latest)
+  local earliest, latest = dates.of_text(stored.earliest), dates.of_text(stored.latest)
   if triggered_at > client.options.clock() + largest_difference then
     return nil
   elseif earliest and latest and earliest <= latest then
-    return { triggered_at = triggered_at, earliest = earliest, latest = latest, told = told }
+    return { triggered_at = triggered_at, earliest = earliest, latest = latest, stored = stored }
   end
-  return { triggered_at = triggered_at, told = told }
+  return { triggered_at = triggered_at, stored = stored }
 end
 
 --- Returns the `refusal` of a stored value; nil if it is not valid.
 ---@return { told_at: string, seconds: number, outcome: autopilot.Outcome }?
-local function refusal_of(told)
-  local is_right = type(told) == "table"
-    and dates.of_text(told.told_at)
-    and type(told.seconds) == "number"
-    and told.seconds <= longest_refusal
-    and is_of_tenant(told.outcome)
-  return is_right and told or nil
+local function refusal_of(stored)
+  local is_right = type(stored) == "table"
+    and dates.of_text(stored.told_at)
+    and type(stored.seconds) == "number"
+    and stored.seconds <= longest_refusal
+    and is_of_tenant(stored.outcome)
+  return is_right and stored or nil
 end
 
 --- Reads the tenant's value, and keeps it as `value`.
 ---@return table value empty when it is missing or cannot be read
 local function read(self)
   local text, message = self:call("get", self.key)
-  local client, told = self.client, json.decode(text, true)
-  if type(told) == "table" then
+  local client, stored = self.client, json.decode(text, true)
+  if type(stored) == "table" then
     self.value = {
-      sync = sync_of(client, told.sync),
-      refusal = refusal_of(told.refusal),
-      result = told.result,
-      ended = told.ended,
-      told = told,
+      sync = sync_of(client, stored.sync),
+      refusal = refusal_of(stored.refusal),
+      result = stored.result,
+      ended = stored.ended,
+      stored = stored,
     }
   else
     self.value = text == nil and not message and {} or nil
@@ -125,10 +125,10 @@ local function read(self)
   return self.value or {}
 end
 
---- A sync as it is written; one that another has told as that one has told it: a client whose clock was set may
+--- A sync as it is written. One that another client has stored keeps its texts: a client whose clock was set may
 -- take it for a later one.
 local function texts_of(self, sync)
-  return sync.told
+  return sync.stored
     or {
       triggered_at = dates.to_text(self.client.service_clock:to_unix(sync.triggered_at)),
       earliest = dates.to_text(sync.earliest),
@@ -137,11 +137,11 @@ local function texts_of(self, sync)
 end
 
 --- Puts the tenant's value into the store for so many seconds. What was there and is not believed stays.
-local function write(self, value, seconds)
-  local told = value.told or {}
+local function put(self, value, seconds)
+  local stored = value.stored or {}
   local text = json.encode {
-    sync = value.sync and texts_of(self, value.sync) or told.sync,
-    refusal = value.refusal or told.refusal,
+    sync = value.sync and texts_of(self, value.sync) or stored.sync,
+    refusal = value.refusal or stored.refusal,
     result = value.result,
     ended = value.ended,
   }
@@ -161,33 +161,33 @@ end
 
 --- Learns a Retry-After that another client received. Its second key in the store expires when it ends,
 -- because a Unix time does not show reliably how long ago that was.
-local function learn_refusal(self, told)
-  if not told or told.told_at == self.refusal_id then
+local function learn_refusal(self, stored)
+  if not stored or stored.told_at == self.refusal_id then
     return
   end
   local found, message = self:call("get", self.key .. ":refusal")
   if message then
     return -- it is asked for again the next time
   end
-  self.refusal_id, self.refusal_ends = told.told_at, nil
-  if found == told.told_at then
+  self.refusal_id, self.refusal_ends = stored.told_at, nil
+  if found == stored.told_at then
     local client = self.client
-    local told_at = client.service_clock:of_unix(dates.of_text(told.told_at))
+    local told_at = client.service_clock:of_unix(dates.of_text(stored.told_at))
     told_at = math.min(told_at, client.options.clock())
-    client.memory:note_refused(told.outcome, told.seconds, told_at)
-    self.refusal_ends = told_at + told.seconds
+    client.memory:note_refused(stored.outcome, stored.seconds, told_at)
+    self.refusal_ends = told_at + stored.seconds
   end
 end
 
 --- Sets the value's `sync` to the latest that the client knows, unless the value has it. True if the value
 -- has changed.
 local function add_sync(self, value)
-  local told, sync = value.sync, self.client.memory:latest_fact()
-  local is_told = told
+  local stored, sync = value.sync, self.client.memory:latest_fact()
+  local is_stored = stored
     and sync
-    and told.triggered_at >= sync.triggered_at - same_time
-    and (told.earliest ~= nil or sync.earliest == nil) -- else the client's explains the stored refusal
-  if is_told or life_of(self, sync) <= 0 then
+    and stored.triggered_at >= sync.triggered_at - same_time
+    and (stored.earliest ~= nil or sync.earliest == nil) -- else the client's explains the stored refusal
+  if is_stored or life_of(self, sync) <= 0 then
     return false
   end
   value.sync = sync
@@ -198,9 +198,9 @@ end
 local function add_refusal(self, value)
   local client, memory = self.client, self.client.memory
   local ends, now = memory.held_until, client.options.clock()
-  local is_told = value.refusal and value.refusal.told_at == self.refusal_id
-  local told_until = is_told and self.refusal_ends or now
-  if not ends or ends <= told_until + same_time or not is_of_tenant(memory.held_as) then
+  local is_stored = value.refusal and value.refusal.told_at == self.refusal_id
+  local stored_until = is_stored and self.refusal_ends or now
+  if not ends or ends <= stored_until + same_time or not is_of_tenant(memory.held_as) then
     return false
   end
   local told_at = dates.to_text(client.service_clock:to_unix(now))
@@ -237,7 +237,7 @@ end
 ---@param result table? see `shared_answer`
 ---@param value table? the tenant's value, if the store cannot have a newer one; default: it is read
 ---@param ended string? the id of a claim whose holder has no answer to store
-function TenantStore:tell(result, value, ended)
+function TenantStore:write(result, value, ended)
   value = value or self:learn()
   local has_sync, has_refusal = add_sync(self, value), add_refusal(self, value)
   value.result, value.ended = result or value.result, ended or value.ended
@@ -246,7 +246,7 @@ function TenantStore:tell(result, value, ended)
   end
   -- The value is stored until none of its parts is needed any more. For a sync that this client does not believe,
   -- that time is not known.
-  local is_unclear = not value.sync and value.told and value.told.sync
+  local is_unclear = not value.sync and value.stored and value.stored.sync
   local life = math.max(
     (value.result or value.ended) and result_life or 0,
     is_unclear and usual_cooldown or 0,
@@ -254,7 +254,7 @@ function TenantStore:tell(result, value, ended)
     value.refusal and self.refusal_ends and self.refusal_ends - self.client.options.clock() or 0
   )
   if life > 0 then
-    write(self, value, life)
+    put(self, value, life)
   end
 end
 

@@ -69,7 +69,7 @@ end
 
 --- Calls `on_progress`; an error in it is ignored.
 ---@param progress table
-function Call:tell(progress)
+function Call:report_progress(progress)
   if self.on_progress then
     progress.elapsed = self.client.options.clock() - self.began
     protected_call(self.on_progress, progress)

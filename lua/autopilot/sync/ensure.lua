@@ -33,7 +33,7 @@ local first_look, longest_look = 2, 30
 
 ---@class autopilot.Ensuring one call of `ensure`
 ---@field call autopilot.Call
----@field posting autopilot.Posting
+---@field requests autopilot.SyncRequests
 ---@field look number? seconds of the last pause between looks
 ---@field why string? why a sync is asked for, where one that counts was triggered
 ---@field has_joined boolean? it has waited for a sync that it did not ask for
@@ -48,7 +48,7 @@ local function sleep(call, seconds, progress)
   local slice = call.on_progress and longest_silence or seconds
   repeat
     progress.remaining, progress.next_read = seconds, seconds
-    call:tell(progress)
+    call:report_progress(progress)
     call:sleep(math.min(seconds, slice))
     seconds = math.min(seconds - slice, ends - client.options.clock())
   until seconds <= 0 or client.is_closed
@@ -109,13 +109,13 @@ end
 
 --- Asks for a sync.
 local function ask(self)
-  local call, posting = self.call, self.posting
+  local call, requests = self.call, self.requests
   call:note("sync", self.why or "no sync was triggered since")
-  local answer = sync.request(posting)
+  local answer = sync.request(requests)
   if answer.outcome ~= "started" then
     -- The next look may show that it is done, or how to go on.
     local may_go_on = not call.is_single_pass
-      and (outcome.of(answer).look_again or posting.is_blind or answer.retry_at)
+      and (outcome.of(answer).look_again or requests.is_unreadable or answer.retry_at)
       and (answer.retry_after or 0) < call:time_left()
     if may_go_on and pause(self) then
       call:note("look", "the request was answered: " .. answer.outcome)
@@ -129,7 +129,7 @@ local function ask(self)
   end
   local settled = wait.after_start(call, answer)
   if settled.outcome == "sync_failed" then
-    posting.last_answer = settled
+    requests.last_answer = settled
     return nil -- the next look sees it too
   end
   return settled
@@ -152,7 +152,7 @@ local function join(self, found, answer, trigger)
     return nil
   elseif call.is_single_pass or ending then
     call:note("none", "a sync that was triggered since is known")
-    local is_fresh = not self.posting.attempts[1] and not self.has_joined
+    local is_fresh = not self.requests.attempts[1] and not self.has_joined
     answer.outcome = is_fresh and "fresh" or "completed"
     return answer
   end
@@ -168,7 +168,7 @@ end
 
 --- One look at the record and the step that follows from it; an answer ends the call.
 local function step(self)
-  local call, posting = self.call, self.posting
+  local call, requests = self.call, self.requests
   local client = call.client
   local memory = client.memory
   local held_for = memory:held_for(call:now())
@@ -179,9 +179,9 @@ local function step(self)
   if not found then
     return answer
   end
-  if posting.unsettled then
+  if requests.open then
     local _
-    _, found, answer = recover.settle(posting, found, answer)
+    _, found, answer = recover.settle(requests, found, answer)
   end
   local trigger = record.covering_trigger(found, call.since, memory)
   if trigger then
@@ -191,7 +191,7 @@ local function step(self)
     end
     answer = failed or answer
     answer.outcome = "sync_failed"
-    posting.last_answer = posting.last_answer and answer -- it tells of a later moment
+    requests.last_answer = requests.last_answer and answer -- it tells of a later moment
   elseif found.sync_status == "in_progress" then
     return wait_for_the_other(self, answer)
   end
@@ -221,13 +221,13 @@ function ensure.call(client, given)
   wanted.since = wanted.since or client.options.clock() - (wanted.max_age or 0)
   wanted.is_single_pass, wanted.steps = not wanted.wait, {}
   local call = Call.new(client, "ensure", wanted)
-  local self = { call = call, posting = sync.new(call) }
+  local self = { call = call, requests = sync.new(call) }
   local answer
   repeat
     answer = step(self)
   until answer
   call:raise_mistake(answer)
-  return sync.report(self.posting, answer)
+  return sync.report(self.requests, answer)
 end
 
 return ensure

@@ -19,26 +19,26 @@ end
 -- ---- One request -------------------------------------------------------------------------------------
 
 --- The refusal that the service would send, as far as the client knows; nil if a request may succeed.
----@param posting autopilot.Posting
+---@param requests autopilot.SyncRequests
 ---@return table? answer
-function failure.known_refusal(posting)
-  local client = posting.call.client
-  local name, seconds = client.memory:refusal(posting.call:now())
+function failure.known_refusal(requests)
+  local client = requests.call.client
+  local name, seconds = client.memory:refusal(requests.call:now())
   return name and answers.not_sent(client, name, { retry_after = seconds })
 end
 
 --- Notes an answer that is not the expected one. A 409, and a 429 without Retry-After, have a meaning of their
 -- own for a sync.
----@param posting autopilot.Posting
+---@param requests autopilot.SyncRequests
 ---@param answer table
 ---@param sent autopilot.SentRequest? nil where nothing was sent
-function failure.note(posting, answer, sent)
+function failure.note(requests, answer, sent)
   if sent and answer.status == 409 and answer.outcome == "rejected" then
     answer.outcome, answer.hint = "in_progress", nil
   elseif sent and answer.outcome == "throttled" and not answer.retry_after then
     answer.outcome = "cooldown"
   end
-  posting.delivered = stronger(posting.delivered, answer.delivered)
+  requests.delivered = stronger(requests.delivered, answer.delivered)
 end
 
 --- Adds the end of the cooldown to a 429 without Retry-After, if an earlier answer or the record shows it.
@@ -52,20 +52,20 @@ end
 
 --- Remembers what a failed request shows about the tenant, and finds out whether it started a sync after all.
 ---@return table? judged
-local function after_request(posting, answer, seen)
-  local call = posting.call
+local function after_request(requests, answer, seen)
+  local call = requests.call
   local client = call.client
   if answer.status then
     -- The cooldown is over after the call has slept for it, even if the sleep ended slightly early.
-    local received_at = math.max(posting.sent.received_at, call.slept_until or -math.huge)
+    local received_at = math.max(requests.sent.received_at, call.slept_until or -math.huge)
     local seconds = answer.retry_at and answer.retry_after -- without retry_at: a token endpoint's
     client.memory:note_refused(answer.outcome, seconds, received_at)
   end
   if client.shared then
-    client.shared:tell()
-    client.shared.claim.settle(posting)
+    client.shared:write()
+    client.shared.claim.settle(requests)
   end
-  local judged = recover.run(posting, answer, seen)
+  local judged = recover.run(requests, answer, seen)
   if judged then
     add_cooldown_end(call, answer)
   end
@@ -74,11 +74,11 @@ end
 
 --- Handles an answer without a request of this call: another call's answer, or an expected refusal.
 ---@return table? judged
-local function in_place_of_request(posting, answer)
-  local is_blind = answer.unread
-  posting.is_blind = is_blind or posting.is_blind
+local function in_place_of_request(requests, answer)
+  local is_unreadable = answer.unread
+  requests.is_unreadable = is_unreadable or requests.is_unreadable
   answer.unread = nil
-  return answer.outcome ~= "started" and (is_blind and recover.unread or answer) or nil
+  return answer.outcome ~= "started" and (is_unreadable and recover.unread or answer) or nil
 end
 
 --- A refusal without Retry-After gets, for the retry policy, the time for which the client expects requests to be
@@ -93,35 +93,35 @@ local function with_expected_refusal(call, judged)
 end
 
 --- Handles an attempt that ended without the expected answer.
----@param posting autopilot.Posting
+---@param requests autopilot.SyncRequests
 ---@param answer table
 ---@param seen number? the latest trigger's stamp that was known before it
 ---@return table? judged the report for the retry policy; nil: no retry
-function failure.judge(posting, answer, seen)
+function failure.judge(requests, answer, seen)
   if answer.mistake or answer.gave_up then
     return nil
   end
-  local judge = answer == posting.instead and in_place_of_request or after_request
-  local judged = judge(posting, answer, seen)
-  return judged and with_expected_refusal(posting.call, judged)
+  local judge = answer == requests.instead and in_place_of_request or after_request
+  local judged = judge(requests, answer, seen)
+  return judged and with_expected_refusal(requests.call, judged)
 end
 
 -- ---- All attempts ------------------------------------------------------------------------------------
 
 --- Completes the last attempt's answer by those before it. If the last request could not be sent, but an
 -- earlier one was delivered, returns the earlier answer; if one may have been, the outcome is `interrupted`.
----@param posting autopilot.Posting
+---@param requests autopilot.SyncRequests
 ---@param answer table
 ---@return table answer
-function failure.sum_up(posting, answer)
+function failure.sum_up(requests, answer)
   -- Not "no" if any request may have arrived.
-  answer.delivered = stronger(posting.delivered, answer.joined and answer.delivered or "no")
-  local last = posting.last_answer
+  answer.delivered = stronger(requests.delivered, answer.joined and answer.delivered or "no")
+  local last = requests.last_answer
   if answer.outcome ~= "unreachable" or answer.delivered == "no" then
     return answer
   elseif last and answer.delivered == "yes" then
     last.delivered, last.gave_up = "yes", answer.gave_up
-    retries.refresh(posting.call.client, last)
+    retries.refresh(requests.call.client, last)
     return last
   end
   answer.outcome, answer.answered_by, answer.hint = "interrupted", nil, nil
@@ -140,20 +140,20 @@ end
 local hint_of_late = "The time was over before the request could be sent: allow more."
 
 --- Completes the answer, which may be that of a read, for the report of the whole call.
----@param posting autopilot.Posting
+---@param requests autopilot.SyncRequests
 ---@param answer table
 ---@return table answer
-function failure.complete(posting, answer)
-  answer = failure.sum_up(posting, answer)
-  add_known_end(posting.call, answer)
+function failure.complete(requests, answer)
+  answer = failure.sum_up(requests, answer)
+  add_known_end(requests.call, answer)
   local network = answer.network
   local is_late = answer.outcome == "unreachable" and network and network.name == "DEADLINE"
-  if is_late and posting.call.name == "ensure" then
+  if is_late and requests.call.name == "ensure" then
     answer.outcome, answer.hint = "timed_out", hint_of_late -- nothing is wrong with the network
   end
-  if not posting.attempts[1] and outcome.of(answer).source == "record" then
+  if not requests.attempts[1] and outcome.of(answer).source == "record" then
     answer.answered_by = "client"
-  elseif answer.answered_by == "client" and not answer.joined and posting.has_posted then
+  elseif answer.answered_by == "client" and not answer.joined and requests.has_posted then
     answer.answered_by = nil
   end
   return answer

@@ -287,7 +287,7 @@ function record.read_once(call, number)
     memory:note_refused(answer.outcome, answer.retry_after, client.options.clock())
   end
   if client.shared and (found or answer.retry_at) then
-    client.shared:tell()
+    client.shared:write()
   end
   return found, answer
 end

@@ -18,7 +18,7 @@ local record = require "autopilot.sync.record"
 
 local recover = {}
 
----@class autopilot.Unsettled requests of a call that may have started a sync
+---@class autopilot.OpenRequests requests of a call that may have started a sync
 ---@field since number when the first was sent, on the client's clock
 ---@field sent_last number when the last was sent, on the client's clock
 ---@field took number seconds after which the last one ended without an answer
@@ -41,25 +41,25 @@ local function was_lost(answer)
 end
 
 --- Remembers that a request may have started a sync, although its answer does not say so.
-local function keep_open(posting, answer, seen)
+local function keep_open(requests, answer, seen)
   if answer.delivered ~= "unknown" and (answer.sends or 0) <= 1 then
     return
   end
-  local sent = posting.sent.at
-  local open = posting.unsettled or { since = sent, seen = seen }
+  local sent = requests.sent.at
+  local open = requests.open or { since = sent, seen = seen }
   open.sent_last, open.took = sent, answer.elapsed
-  local service_clock = posting.call.client.service_clock
+  local service_clock = requests.call.client.service_clock
   if service_clock:is_known() then
     local _, ended = service_clock:to_service(sent + answer.elapsed)
     open.ended = ended
   end
-  posting.unsettled = open
+  requests.open = open
 end
 
 --- Whether a stamp counts as later than our sending, and whether that is certain.
-local function counts(posting, stamp)
-  local open = posting.unsettled
-  local earliest, latest = posting.call.client.service_clock:to_service(open.since)
+local function counts(requests, stamp)
+  local open = requests.open
+  local earliest, latest = requests.call.client.service_clock:to_service(open.since)
   if not stamp or stamp < earliest then
     return false, false
   end
@@ -70,9 +70,9 @@ end
 -- before `Date` would change to a new second if our request had been sent exactly at the stamp. If `Date`
 -- shows that second already, the service's clock is further ahead, and the stamp is from before.
 ---@param took number seconds that the read took
-local function look_closer(posting, found, took)
-  local call, open = posting.call, posting.unsettled
-  local it_counts, is_sure = counts(posting, found.last_manual_trigger)
+local function look_closer(requests, found, took)
+  local call, open = requests.call, requests.open
+  local it_counts, is_sure = counts(requests, found.last_manual_trigger)
   if not it_counts or is_sure or took < shortest_trip or call.is_single_pass then
     return nil
   end
@@ -87,28 +87,28 @@ local function look_closer(posting, found, took)
   return record.read_once(call)
 end
 
---- Whether the record shows that a sync was triggered since the first of the unsettled requests, of which there
+--- Whether the record shows that a sync was triggered since the first of the open requests, of which there
 -- must be one. If so, the client remembers it.
----@param posting autopilot.Posting
+---@param requests autopilot.SyncRequests
 ---@param found autopilot.SettingsRecord
 ---@param answer table of the read
 ---@return boolean is_settled
 ---@return autopilot.SettingsRecord found the newest
 ---@return table answer of that read
-function recover.settle(posting, found, answer)
-  local open = posting.unsettled
-  local closer, of_closer = look_closer(posting, found, answer.elapsed)
+function recover.settle(requests, found, answer)
+  local open = requests.open
+  local closer, of_closer = look_closer(requests, found, answer.elapsed)
   found, answer = closer or found, closer and of_closer or answer
   local stamp = found.last_manual_trigger
-  if not counts(posting, stamp) then
+  if not counts(requests, stamp) then
     open.seen = math.max(open.seen or 0, stamp or 0) -- later reads do not change that
     return false, found, answer
   end
-  local client = posting.call.client
+  local client = requests.call.client
   local memory, service_clock = client.memory, client.service_clock
   memory:note_started(open.since, nil, stamp, stamp)
   record.note(memory, found)
-  posting.unsettled = nil
+  requests.open = nil
   local under_way_from = service_clock:to_service(open.sent_last)
   local _, under_way_until = service_clock:to_service(open.sent_last + open.took)
   under_way_until = math.min(under_way_until, open.ended or math.huge)
@@ -117,7 +117,7 @@ function recover.settle(posting, found, answer)
   -- A stamp from the future says that the clocks cannot be compared, as does an unknown clock.
   local is_comparable = service_clock:is_known() and stamp <= latest
   if was_under_way or not is_comparable then
-    posting.delivered = "yes"
+    requests.delivered = "yes"
   end
   return true, found, answer
 end
@@ -137,21 +137,21 @@ recover.unread = { outcome = "interrupted", delivered = "unknown" }
 
 --- Reads the record and completes the answer by it.
 ---@return table? judged
-local function look(posting, answer, is_lost)
-  local client = posting.call.client
-  local found, of_read = record.read_once(posting.call)
+local function look(requests, answer, is_lost)
+  local client = requests.call.client
+  local found, of_read = record.read_once(requests.call)
   if not (found and found.trigger_known) then
     -- Where only the time of this call was over, another call may look.
-    posting.is_unread = posting.is_unread and posting.call:time_left() <= 0
-    posting.is_blind = is_lost or nil
+    requests.is_unread = requests.is_unread and requests.call:time_left() <= 0
+    requests.is_unreadable = is_lost or nil
     if is_lost and answer.outcome == "unavailable" then
       answer.hint = "The service failed, and its record could not be read: a sync may have started."
     end
     return is_lost and recover.unread or answer
   end
-  posting.is_unread, posting.is_blind = nil, nil
+  requests.is_unread, requests.is_unreadable = nil, nil
   local is_settled
-  is_settled, found = recover.settle(posting, found, of_read)
+  is_settled, found = recover.settle(requests, found, of_read)
   if is_settled then
     set_outcome(client, answer, "started")
     answer.confirmed_by = "status"
@@ -169,23 +169,23 @@ local function look(posting, answer, is_lost)
 end
 
 --- Finds out what an attempt has done: from its answer, or, if that was lost, from the record.
----@param posting autopilot.Posting
+---@param requests autopilot.SyncRequests
 ---@param answer table of the attempt; changed if the record shows more
 ---@param seen number? the latest trigger's stamp that was known before the attempt
 ---@return table? judged what the policy is to judge by; nil when the sync was started
-function recover.run(posting, answer, seen)
-  keep_open(posting, answer, seen)
+function recover.run(requests, answer, seen)
+  keep_open(requests, answer, seen)
   local is_lost = was_lost(answer)
-  posting.is_blind = nil
-  posting.is_unread = posting.is_unread or is_lost or nil
+  requests.is_unreadable = nil
+  requests.is_unread = requests.is_unread or is_lost or nil
   -- The reason of a refusal may be a sync of our own: of an attempt before, or of this request's first copy
   -- where libcurl sent it again.
   local is_refused = outcome.of(answer).source == "tenant"
-  local is_looked_at = is_lost or (posting.unsettled and is_refused)
-  if not is_looked_at or not posting.call.client.options.recover then
+  local is_looked_at = is_lost or (requests.open and is_refused)
+  if not is_looked_at or not requests.call.client.options.recover then
     return answer
   end
-  return look(posting, answer, is_lost)
+  return look(requests, answer, is_lost)
 end
 
 --- Whether this call may read the record for another call, whose answer was lost.
@@ -196,26 +196,26 @@ function recover.may_look(call)
 end
 
 --- Reads the record for another call, whose answer was lost and whose deadline left no time to read it.
----@param posting autopilot.Posting
+---@param requests autopilot.SyncRequests
 ---@param result autopilot.SharedAnswer its answer is changed to what the record shows
 ---@param seen number? the latest trigger time known when the wait for it began
 ---@return boolean is_its_answer false: the other call started no sync, and this call has to send a request
-function recover.of_another(posting, result, seen)
-  local own, answer, delivered = posting.unsettled, result.answer, posting.delivered
-  posting.unsettled = own
+function recover.of_another(requests, result, seen)
+  local own, answer, delivered = requests.open, result.answer, requests.delivered
+  requests.open = own
     or {
       since = result.unread_since,
       sent_last = result.sent,
       took = result.took,
       seen = seen,
     }
-  posting.is_unread, posting.delivered = true, "no"
-  local judged = look(posting, answer, true)
-  if posting.unsettled and not posting.is_unread then
-    posting.unsettled = own -- what the other's request did is known now
+  requests.is_unread, requests.delivered = true, "no"
+  local judged = look(requests, answer, true)
+  if requests.open and not requests.is_unread then
+    requests.open = own -- what the other's request did is known now
   end
-  local has_arrived = posting.delivered == "yes"
-  posting.delivered = own and has_arrived and "yes" or delivered
+  local has_arrived = requests.delivered == "yes"
+  requests.delivered = own and has_arrived and "yes" or delivered
   answer.answered_by = "client"
   answer.unread = judged == recover.unread or nil
   if judged then

@@ -13,8 +13,7 @@ local failure = lazy "autopilot.sync.failure"
 
 local sync = {}
 
----@class autopilot.Posting: autopilot.RequestArguments the state of a call's sync requests, and the parameters of
---- the next one
+---@class autopilot.SyncRequests: autopilot.RequestArguments the sync requests of a call, and the parameters of the next
 ---@field call autopilot.Call
 ---@field attempts autopilot.Attempt[] one for each attempt to send a request
 ---@field client_request_id string? for the next request
@@ -23,19 +22,19 @@ local sync = {}
 ---@field last_answer table? the answer to it
 ---@field delivered "yes"|"no"|"unknown" whether the service received any of the requests
 ---@field has_posted boolean? a request was sent
----@field unsettled autopilot.Unsettled? the requests that may have started a sync
----@field is_unread boolean? the record was not read since the last `unsettled` request
----@field is_blind boolean? the last request's answer was lost, and the record could not be read
+---@field open autopilot.OpenRequests? the requests that may have started a sync
+---@field is_unread boolean? the record was not read since the last of these requests
+---@field is_unreadable boolean? the last request's answer was lost, and the record could not be read
 ---@field lease autopilot.Lease? its claim on the tenant, if a store is shared
 ---@field instead table? the answer used in place of a request of this call: another call's, or a known refusal, or that
 --- another request is under way
 ---@field joined_attempts integer? number of attempts of the other call whose answer was used
 
-local Posting = {}
-Posting.__index = Posting
+local Requests = {}
+Requests.__index = Requests
 
 ---@param call autopilot.Call
----@return autopilot.Posting
+---@return autopilot.SyncRequests
 function sync.new(call)
   return setmetatable({
     call = call,
@@ -44,14 +43,14 @@ function sync.new(call)
     client_request_id = call.client_request_id,
     deadline = call.deadline,
     delay = 0,
-  }, Posting)
+  }, Requests)
 end
 
 -- ---- One attempt -------------------------------------------------------------------------------------
 
 --- Returns an answer if no request is to be sent: with a store only the claim's holder sends one.
 ---@return table? answer
-function Posting:before()
+function Requests:before()
   local shared = self.call.client.shared
   self.instead = shared and shared.claim.gate(self) or nil
   return self.instead
@@ -60,7 +59,7 @@ end
 --- Completes the answer to a request, and adds it to the list of attempts.
 ---@param answer table
 ---@param sent autopilot.SentRequest? nil where nothing was sent
-function Posting:after(answer, sent)
+function Requests:after(answer, sent)
   if sent then
     self.sent, self.client_request_id = sent, nil
   end
@@ -94,7 +93,7 @@ end
 ---@return table answer
 ---@return table? judged the report for the retry policy; nil: no retry
 ---@return integer? counts_as the number of attempts of the other call whose answer was used
-function Posting:try(number, delay)
+function Requests:try(number, delay)
   local call = self.call
   local client = call.client
   if client.shared then
@@ -115,7 +114,7 @@ function Posting:try(number, delay)
 end
 
 --- Called before the call waits for its next attempt.
-function Posting:before_wait(answer, seconds)
+function Requests:before_wait(answer, seconds)
   local shared = self.call.client.shared
   if shared then
     shared.claim.pause(self, answer, seconds)
@@ -127,29 +126,29 @@ end
 -- ---- All attempts ------------------------------------------------------------------------------------
 
 --- Sends sync requests, as often as the retry policy allows; with `is_single_pass` one at most.
----@param posting autopilot.Posting
+---@param requests autopilot.SyncRequests
 ---@return table answer in the shape of a report
-function sync.request(posting)
-  local client, answer = posting.call.client, posting.call:attempt(posting)
+function sync.request(requests)
+  local client, answer = requests.call.client, requests.call:attempt(requests)
   if answer.confirmed_by ~= "response" then -- else earlier attempts make no difference
-    answer = failure.sum_up(posting, answer)
+    answer = failure.sum_up(requests, answer)
   end
   if client.shared then
-    client.shared.claim.finish(posting, answer)
+    client.shared.claim.finish(requests, answer)
   end
   return answer
 end
 
 --- Turns the answer, which may be that of a read, into the report of the whole call.
----@param posting autopilot.Posting
+---@param requests autopilot.SyncRequests
 ---@param answer table
 ---@return autopilot.Report? report
 ---@return autopilot.Report? failure
-function sync.report(posting, answer)
+function sync.report(requests, answer)
   if answer.confirmed_by ~= "response" then
-    answer = failure.complete(posting, answer)
+    answer = failure.complete(requests, answer)
   end
-  return report.finish(posting.call, answer, posting.attempts)
+  return report.finish(requests.call, answer, requests.attempts)
 end
 
 -- ---- The method -------------------------------------------------------------------------------------
@@ -178,13 +177,13 @@ function sync.call(client, given)
   client:check_open "sync"
   local wanted = given == nil and {} or options.check("client:sync", rules, given)
   local call = Call.new(client, "sync", wanted)
-  local posting = sync.new(call)
-  local answer = sync.request(posting)
+  local requests = sync.new(call)
+  local answer = sync.request(requests)
   if call.wait and answer.outcome == "started" then
     answer = completion.after_start(call, answer)
   end
   call:raise_mistake(answer)
-  return sync.report(posting, answer)
+  return sync.report(requests, answer)
 end
 
 return sync

@@ -145,7 +145,7 @@ function wait.await(call, since, first_wait, last_read)
     seconds = math.max(seconds, answer.retry_after or 0)
     interval = math.min(longest_interval, interval * 2)
     local shown = state.last_read or {}
-    call:tell {
+    call:report_progress {
       state = "waiting",
       sync_status = shown.sync_status,
       last_sync = shown.last_sync,
