@@ -107,6 +107,7 @@ build = {
     ["autopilot.cli.fleet.csv"] = "lua/autopilot/cli/fleet/csv.lua",
     ["autopilot.cli.fleet.lines"] = "lua/autopilot/cli/fleet/lines.lua",
     ["autopilot.cli.fleet.plan"] = "lua/autopilot/cli/fleet/plan.lua",
+    ["autopilot.cli.fleet.report_file"] = "lua/autopilot/cli/fleet/report_file.lua",
     ["autopilot.cli.fleet.run"] = "lua/autopilot/cli/fleet/run.lua",
     ["autopilot.cli.fleet.summary"] = "lua/autopilot/cli/fleet/summary.lua",
     ["autopilot.cli.fleet.tenant_fields"] = "lua/autopilot/cli/fleet/tenant_fields.lua",

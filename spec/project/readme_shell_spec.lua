@@ -334,6 +334,15 @@ describe("the documentation's lines for a shell", function()
   )
 
   way(
+    "autopilot-sync fleet tenants.csv --report nightly.html --client-id … "
+      .. "--client-secret-file secret.txt",
+    function(line)
+      reset_and_succeed((line:gsub("…", service.client_id)))
+      assert.matches("<td>started</td><td>2</td>", files.read(work .. "/nightly.html"))
+    end
+  )
+
+  way(
     "list-tenants | autopilot-sync fleet - --operation ensure --since -10m "
       .. "--json >reports.jsonl",
     function(line)

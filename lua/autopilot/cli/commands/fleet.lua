@@ -31,6 +31,9 @@ local fleet = {
   same command on several machines divides the tenants among them.
 --resume-within DURATION: Go on with an earlier run of the --state file only if that began at most
   this long ago; 0 begins anew. Default: 12h.
+--report FILE: Write a report of the run to this file, to be read or mailed: who and when, how many
+  tenants with each outcome, and those that failed with what to do about them. The name ends with
+  .html or .md.
 ]] .. options.service,
 }
 

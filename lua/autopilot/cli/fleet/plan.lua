@@ -7,6 +7,7 @@ local client_of = require "autopilot.cli.client"
 local lines = require "autopilot.cli.fleet.lines"
 local merged = require "autopilot.base.merged"
 local open_list = require "autopilot.cli.fleet.tenant_list"
+local report_file = require "autopilot.cli.fleet.report_file"
 local sign_in = require "autopilot.cli.sign_in"
 local text = require "autopilot.cli.text"
 
@@ -187,6 +188,10 @@ end
 ---@param context autopilot.cli.Context
 ---@return autopilot.cli.FleetPlan
 return function(options, context)
+  local complaint = options.report and report_file.complaint_about(options.report)
+  if complaint then
+    cli_options.refuse(("the report %s %s"):format(options.report, complaint))
+  end
   context:report_termination()
   context.has_several = true
   local described = client_of.describe(options, context)

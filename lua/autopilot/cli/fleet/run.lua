@@ -3,6 +3,7 @@
 local FleetSummary = require "autopilot.cli.fleet.summary"
 local core = require "autopilot.core"
 local progress = require "autopilot.cli.progress"
+local report_file = require "autopilot.cli.fleet.report_file"
 local text = require "autopilot.cli.text"
 
 -- Exit codes that do not come from an outcome; the last two are 128 and the signal's number, as in a shell.
@@ -59,34 +60,58 @@ local function settle_state(self)
   end
 end
 
+--- What went wrong with the run as a whole, in sentences.
+local function remarks_on(self, lost)
+  local remarks, failure = { lost }, self.list.failure
+  remarks[#remarks + 1] = failure and "the list could not be read to its end: " .. failure
+  if self.interrupt_code then
+    remarks[#remarks + 1] = self.state
+        and "interrupted: the same command goes on where this one ended"
+      or is_list_finite(self) and "interrupted: the other tenants are reported as cancelled"
+      or "interrupted: tenants without a report were not begun with"
+  end
+  return remarks
+end
+
 --- Prints the tenants that failed, then what became of the run as a whole, then the table of outcomes.
-local function print_results(self, lost)
+local function print_results(self, remarks)
   local output, options, list, counted = self.output, self.options, self.list, self.fleet.summary
-  local failures = options.json and {} or self.summary:failures(counted.by_outcome)
+  local failures = options.json and {} or self.summary:failures()
   for _, line in ipairs(failures) do
     output[options.quiet and "warn" or "line"](output, line)
   end
   if #failures > 0 and not options.quiet then
     output:line ""
   end
-  if lost then
-    output:complain(lost)
-  end
-  if list.failure then
-    output:complain("the list could not be read to its end: " .. list.failure)
-  end
-  if self.interrupt_code then
-    output:complain(
-      self.state and "interrupted: the same command goes on where this one ended"
-        or is_list_finite(self) and "interrupted: the other tenants are reported as cancelled"
-        or "interrupted: tenants without a report were not begun with"
-    )
+  for _, remark in ipairs(remarks) do
+    output:complain(remark)
   end
   if not options.json and not options.quiet then
     for _, line in ipairs(FleetSummary.outcomes(counted, list)) do
       output:line(line)
     end
   end
+end
+
+--- Writes the report of the option `--report`. Returns why that failed, or nil.
+local function write_report(self, remarks)
+  local path = self.options.report
+  if not path then
+    return nil
+  end
+  local done, message = report_file.write(path, {
+    options = self.options,
+    context = self.context,
+    list = self.list,
+    counted = self.fleet.summary,
+    summary = self.summary,
+    remarks = remarks,
+    began_at = self.began_at,
+  })
+  if not done then
+    self.output:complain(("the report %s could not be written: %s"):format(path, message))
+  end
+  return message
 end
 
 local function exit_code(self, lost)
@@ -106,7 +131,8 @@ end
 ---@return integer exit_code
 return function(plan, options, context)
   local self = { list = plan.list, state = plan.state, options = options, context = context }
-  self.output, self.summary, self.began = context.output, FleetSummary.new(), context.clock()
+  self.output, self.summary = context.output, FleetSummary.new(options.report ~= nil)
+  self.began, self.began_at = context.clock(), context.now()
   self.fleet = new_fleet(self, plan.fleet_options)
   self.draw = progress.drawer(context, options, function(width)
     local told = self.fleet:progress()
@@ -130,6 +156,7 @@ return function(plan, options, context)
     tick(self)
   end
   local lost = settle_state(self)
-  print_results(self, lost)
-  return exit_code(self, lost)
+  local remarks = remarks_on(self, lost)
+  print_results(self, remarks)
+  return exit_code(self, write_report(self, remarks) or lost)
 end

@@ -1,4 +1,4 @@
---- How the run of a fleet went: the number of tenants by outcome, and some of those that failed by name.
+--- How the run of a fleet went: the number of tenants by outcome, and those that failed by name.
 
 local text = require "autopilot.cli.text"
 
@@ -6,68 +6,110 @@ local text = require "autopilot.cli.text"
 local most_names = 10
 
 ---@class autopilot.cli.FleetSummary
----@field package named table<string, integer> of `entries`, by outcome
----@field package entries table[] failed tenants that are told by name
+---@field package keeps_all boolean? every tenant that failed is kept, for a report in a file
+---@field package failed table<string, integer> how many tenants failed, by outcome
+---@field package entries autopilot.cli.FailedTenant[]
 local FleetSummary = {}
 FleetSummary.__index = FleetSummary
 
+---@class autopilot.cli.FailedTenant
+---@field tenant string
+---@field outcome string
+---@field title string of its group: the outcome, and the hint if there is one
+---@field again string? in how much time to ask again
+---@field retry_at number? the same in Unix seconds
+---@field detail string? what the report tells besides
+---@field package number integer among those with its outcome, in the order in which they failed
+
+---@param keeps_all boolean?
 ---@return autopilot.cli.FleetSummary
-function FleetSummary.new()
-  return setmetatable({ named = {}, entries = {} }, FleetSummary)
+function FleetSummary.new(keeps_all)
+  return setmetatable({ keeps_all = keeps_all, failed = {}, entries = {} }, FleetSummary)
 end
 
---- What a report tells besides its outcome's hint, in one line.
+--- What went wrong, besides the outcome's hint, in one line; nil when there is nothing to tell.
 local function detail_of(report)
-  local parts = {}
-  if report.retry_after then
-    parts[1] = ("again in %s"):format(text.duration(math.ceil(report.retry_after)))
-  end
-  local service_error = report.error or {}
-  parts[#parts + 1] = service_error.message or service_error.code
-  if report.network then
-    parts[#parts + 1] = ("%s: %s"):format(report.network.stage, report.network.message)
-  end
-  return table.concat(parts, ", ")
+  local parts, service_error, network = {}, report.error or {}, report.network
+  parts[1] = service_error.message or service_error.code
+  parts[#parts + 1] = network and ("%s: %s"):format(network.stage, network.message)
+  return parts[1] and table.concat(parts, ", ")
 end
 
 --- Takes one report.
 ---@param tenant autopilot.cli.Tenant
 ---@param report autopilot.Report
 function FleetSummary:add(tenant, report)
+  if report.ok then
+    return
+  end
   local outcome, hint = report.outcome or "failed", report.hint
-  local named = self.named[outcome] or 0
-  if not report.ok and outcome ~= "cancelled" and named < most_names then
-    self.named[outcome] = named + 1
-    local detail = detail_of(report)
+  local number = (self.failed[outcome] or 0) + 1
+  self.failed[outcome] = number
+  if self.keeps_all or (outcome ~= "cancelled" and number <= most_names) then
+    local seconds = report.retry_after
     table.insert(self.entries, {
-      key = ("%s\n%s\n%s"):format(outcome, hint or "", tenant.tenant),
+      tenant = tenant.tenant,
       outcome = outcome,
       title = outcome .. (hint and ": " .. hint or ""),
-      line = ("  %s%s"):format(tenant.tenant, detail ~= "" and "  " .. detail or ""),
+      again = seconds and ("again in %s"):format(text.duration(math.ceil(seconds))),
+      retry_at = report.retry_at,
+      detail = detail_of(report),
+      number = number,
     })
   end
 end
 
---- The table of outcomes, the most frequent first.
+--- The tenants that failed, grouped by outcome and hint.
+---@param most integer? of each outcome; default all that were kept
+---@return { title: string, outcome: string, [integer]: autopilot.cli.FailedTenant }[]
+function FleetSummary:groups(most)
+  local groups, group = {}, {}
+  table.sort(self.entries, function(a, b)
+    if a.title ~= b.title then
+      return a.title < b.title
+    end
+    return a.tenant < b.tenant
+  end)
+  for _, entry in ipairs(self.entries) do
+    if entry.number <= (most or math.huge) then
+      if entry.title ~= group.title then
+        group = { title = entry.title, outcome = entry.outcome }
+        groups[#groups + 1] = group
+      end
+      group[#group + 1] = entry
+    end
+  end
+  return groups
+end
+
+--- The outcomes and the number of tenants with each, the most frequent first.
+---@param counts table<string, integer>
+---@return { [1]: string, [2]: integer }[]
+function FleetSummary.by_frequency(counts)
+  local rows = {}
+  for name, count in pairs(counts) do
+    rows[#rows + 1] = { name == "ok" and "read" or name, count } -- a status that was read has no outcome
+  end
+  table.sort(rows, function(a, b)
+    if a[2] ~= b[2] then
+      return a[2] > b[2]
+    end
+    return a[1] < b[1]
+  end)
+  return rows
+end
+
+--- The table of outcomes.
 ---@param summary autopilot.fleet.Summary
 ---@param list { bad: integer, duplicates: integer } what was left out of the list
 ---@return string[] lines
 function FleetSummary.outcomes(summary, list)
-  local lines, names, counts = {}, {}, summary.by_outcome
+  local lines = {}
   local function row(name, count, remark)
     lines[#lines + 1] = ("%-16s %9s%s"):format(name, text.count(count), remark or "")
   end
-  for name in pairs(counts) do
-    names[#names + 1] = name
-  end
-  table.sort(names, function(a, b)
-    if counts[a] ~= counts[b] then
-      return counts[a] > counts[b]
-    end
-    return a < b
-  end)
-  for _, name in ipairs(names) do
-    row(name == "ok" and "read" or name, counts[name]) -- a status that was read has no outcome
+  for _, counted in ipairs(FleetSummary.by_frequency(summary.by_outcome)) do
+    row(counted[1], counted[2])
   end
   local known = summary.known > 0 and (", %s known from before"):format(text.count(summary.known))
   row("in all", summary.total, ("  in %s%s"):format(text.duration(summary.elapsed), known or ""))
@@ -81,24 +123,26 @@ function FleetSummary.outcomes(summary, list)
 end
 
 --- The tenants that failed, by outcome and hint: at most ten of an outcome by name.
----@param counts table<string, integer> all reports by outcome
 ---@return string[] lines
-function FleetSummary:failures(counts)
-  local lines, entries = {}, self.entries
-  table.sort(entries, function(a, b)
-    return a.key < b.key
-  end)
-  for index, entry in ipairs(entries) do
-    local before, following = entries[index - 1] or {}, entries[index + 1] or {}
-    lines[#lines + 1] = entry.title ~= before.title and entry.title or nil
-    lines[#lines + 1] = entry.line
-    local unnamed = counts[entry.outcome] - self.named[entry.outcome]
-    if unnamed > 0 and entry.outcome ~= following.outcome then
-      local more = "  and %s more: --json prints a report of each"
-      lines[#lines + 1] = more:format(text.count(unnamed))
+function FleetSummary:failures()
+  local lines, groups = {}, self:groups(most_names)
+  for index, group in ipairs(groups) do
+    local outcome, following = group.outcome, groups[index + 1] or {}
+    if outcome ~= "cancelled" then
+      lines[#lines + 1] = group.title
+      for _, entry in ipairs(group) do
+        local facts = { entry.again or entry.detail, entry.again and entry.detail }
+        local remark = facts[1] and "  " .. table.concat(facts, ", ") or ""
+        lines[#lines + 1] = ("  %s%s"):format(entry.tenant, remark)
+      end
+      local unnamed = self.failed[outcome] - most_names
+      if unnamed > 0 and outcome ~= following.outcome then
+        local more = "  and %s more: --json prints a report of each"
+        lines[#lines + 1] = more:format(text.count(unnamed))
+      end
     end
   end
-  local cancelled = counts.cancelled
+  local cancelled = self.failed.cancelled
   if cancelled then
     lines[#lines + 1] = ("cancelled: %s not begun with, and nothing was sent"):format(
       cancelled == 1 and "1 tenant was" or text.count(cancelled) .. " tenants were"

@@ -1,0 +1,266 @@
+--- The report of a fleet's run as one file that can be mailed: HTML or Markdown, by the end of its name.
+--
+-- Both are made of one list of sections. HTML refers to nothing outside of the file. All texts are escaped: names
+-- of tenants and messages of services come from others.
+
+local FleetSummary = require "autopilot.cli.fleet.summary"
+local core = require "autopilot.core"
+local named_file = require "autopilot.base.named_file"
+local sentence = require "autopilot.base.sentence"
+local text = require "autopilot.cli.text"
+
+local report_file = {}
+
+-- Characters of the longest bar.
+local longest_bar = 24
+
+-- ---- The two formats ---------------------------------------------------------------------------------
+
+---@class autopilot.cli.ReportFormat templates for texts that are escaped already
+---@field escape fun(text: string): string
+---@field head string for the title, which stands there once or twice
+---@field heading string
+---@field paragraph string
+---@field table string for the rows
+---@field row string for the cells
+---@field rule string? stands under each column's name
+---@field name string of a column
+---@field cell string
+---@field tail string
+
+local entities =
+  { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["'"] = "&#39;" }
+
+---@type autopilot.cli.ReportFormat
+local html = {
+  escape = function(plain)
+    return (plain:gsub("[&<>\"']", entities))
+  end,
+  head = [[<!DOCTYPE html>
+<html lang="en">
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width">
+<meta name="color-scheme" content="light dark">
+<title>%s</title>
+<style>
+body { font: 16px/1.4 sans-serif; margin: 2em auto; max-width: 60em; padding: 0 1em }
+h1, h2 { font-size: 1.2em; line-height: 1.3; overflow-wrap: anywhere }
+table { border-collapse: collapse }
+td, th { border-bottom: 1px solid #8888; overflow-wrap: anywhere; padding: .2em 1em .2em 0;
+  text-align: left; vertical-align: top }
+</style>
+<h1>%s</h1>
+]],
+  heading = "<h2>%s</h2>\n",
+  paragraph = "<p>%s</p>\n",
+  table = "<table>\n%s</table>\n",
+  row = "<tr>%s</tr>\n",
+  name = "<th>%s</th>",
+  cell = "<td>%s</td>",
+  tail = "</html>\n",
+}
+
+---@type autopilot.cli.ReportFormat
+local markdown = {
+  -- Also what makes a link of an address without any mark around it.
+  escape = function(plain)
+    plain = plain:gsub("[\\`*_{}%[%]<>()#+!|~&@$]", "\\%0")
+    plain = plain:gsub("://", "\\://"):gsub("([Ww][Ww][Ww])%.", "%1\\.")
+    return plain
+  end,
+  head = "# %s\n",
+  heading = "\n## %s\n",
+  paragraph = "\n%s\n",
+  table = "\n%s",
+  row = "|%s\n",
+  rule = "---|",
+  name = " %s |",
+  cell = " %s |",
+  tail = "",
+}
+
+--- The format of a file, by the end of its name; nil for any other.
+local function format_of(path)
+  local formats = { html = html, htm = html, md = markdown }
+  return formats[path:lower():match "%.(%w+)$"]
+end
+
+---@class autopilot.cli.ReportSection
+---@field title string
+---@field paragraph string?
+---@field columns string[]
+---@field rows string[][]
+
+--- The whole document.
+---@param title string
+---@param sections autopilot.cli.ReportSection[]
+local function render(format, title, sections)
+  local function safe(plain)
+    return format.escape(sentence.visible(plain))
+  end
+  local function row(cells, template)
+    local parts = {}
+    for index, cell in ipairs(cells) do
+      parts[index] = template:format(safe(cell))
+    end
+    return format.row:format(table.concat(parts))
+  end
+  local parts = { format.head:format(safe(title), safe(title)) }
+  for _, section in ipairs(sections) do
+    parts[#parts + 1] = format.heading:format(safe(section.title))
+    parts[#parts + 1] = section.paragraph and format.paragraph:format(safe(section.paragraph))
+    local rows = { row(section.columns, format.name) }
+    rows[2] = format.rule and format.row:format(format.rule:rep(#section.columns))
+    for _, cells in ipairs(section.rows) do
+      rows[#rows + 1] = row(cells, format.cell)
+    end
+    parts[#parts + 1] = format.table:format(table.concat(rows))
+  end
+  return table.concat(parts) .. format.tail
+end
+
+-- ---- What is told ------------------------------------------------------------------------------------
+
+---@class autopilot.cli.FleetRun what a report tells of
+---@field options table<string, any> of the command
+---@field context autopilot.cli.Context
+---@field list autopilot.cli.TenantList
+---@field counted autopilot.fleet.Summary
+---@field summary autopilot.cli.FleetSummary
+---@field remarks string[] what went wrong with the run as a whole
+---@field began_at number Unix seconds
+
+--- How many tenants were asked for in a second, or in a minute.
+local function throughput(counted)
+  local asked, seconds = counted.total - counted.known, counted.elapsed
+  if seconds <= 0 or asked == 0 then
+    return "not measured"
+  elseif asked >= seconds then
+    return ("%.1f tenants a second"):format(asked / seconds)
+  end
+  return ("%.1f tenants a minute"):format(asked / seconds * 60)
+end
+
+--- Who ran it, as the environment tells.
+local function person(context)
+  local name = context:variable "USER" or context:variable "USERNAME"
+  local machine = context:variable "HOSTNAME" or context:variable "COMPUTERNAME"
+  return name and machine and name .. " on " .. machine or name or machine
+end
+
+local function facts_section(run)
+  local options, context, counted, list = run.options, run.context, run.counted, run.list
+  local rows = {}
+  local function add(name, value)
+    rows[#rows + 1] = value and { name, value } or nil
+  end
+  add("Operation", options.operation or "sync")
+  add("List", options.file == "-" and "standard input" or options.file)
+  add("Service", (context:find(options, "base_url")))
+  add("Cloud", options.cloud)
+  add("Application", (context:find(options, "client_id")))
+  add("Run by", person(context))
+  add("Began", text.time(run.began_at))
+  add("Ended", text.time(context.now()))
+  add("Took", text.duration(counted.elapsed))
+  local known = counted.known > 0 and (", %s known from before"):format(text.count(counted.known))
+  local tenants = "%s, of which %s failed%s"
+  add("Tenants", tenants:format(text.count(counted.total), text.count(counted.failed), known or ""))
+  add("Throughput", throughput(counted))
+  add("Bad lines", list.bad > 0 and text.count(list.bad))
+  add("Duplicates", list.duplicates > 0 and text.count(list.duplicates))
+  for _, remark in ipairs(run.remarks) do
+    add("Remark", remark)
+  end
+  return { title = "The run", columns = { "", "" }, rows = rows }
+end
+
+local function outcomes_section(counted)
+  local rows = {}
+  for index, entry in ipairs(FleetSummary.by_frequency(counted.by_outcome)) do
+    local share = entry[2] / counted.total
+    local bar = ("█"):rep(math.max(1, math.floor(share * longest_bar + 0.5)))
+    rows[index] = { entry[1], text.count(entry[2]), ("%.1f %%"):format(share * 100), bar }
+  end
+  return { title = "Outcomes", columns = { "Outcome", "Tenants", "Share", "" }, rows = rows }
+end
+
+local function failures_section(group)
+  local rows = {}
+  for index, entry in ipairs(group) do
+    local again = entry.retry_at and text.time(entry.retry_at)
+    rows[index] = { entry.tenant, again or entry.again or "", entry.detail or "" }
+  end
+  local count = #group == 1 and "1 tenant" or text.count(#group) .. " tenants"
+  local hint = group.title:match "^[^:]*: (.*)$"
+  return {
+    title = ("%s (%s)"):format(group.outcome, count),
+    paragraph = hint,
+    columns = { "Tenant", "Ask again from", "What was told" },
+    rows = rows,
+  }
+end
+
+-- ---- The file ----------------------------------------------------------------------------------------
+
+--- Writes a text to a new file beside that of the report. Returns its name; nil and a message when that fails.
+local function write_beside(path, whole)
+  local part = ("%s.%s.part"):format(path, core.uuid())
+  local file, message = io.open(part, "wb")
+  if not file then
+    return nil, message
+  end
+  local is_written, is_closed
+  is_written, message = file:write(whole)
+  is_closed, message = file:close(), message
+  if is_written and is_closed then
+    return part
+  end
+  os.remove(part)
+  return nil, message or "it could not be closed"
+end
+
+--- Why a report cannot be written to the file, as the end of a sentence that begins with its name; nil when it can.
+---@param path string
+---@return string? complaint
+function report_file.complaint_about(path)
+  if not format_of(path) then
+    return "must end with .html or .md"
+  end
+  local complaint = named_file.write_complaint(path)
+  if complaint then
+    return "cannot be written: " .. complaint
+  end
+  local part, message = write_beside(path, "")
+  if not part then
+    return "cannot be written: " .. message
+  end
+  os.remove(part)
+end
+
+--- Writes the report of a run that has ended. A file of that name is replaced as a whole.
+---@param path string
+---@param run autopilot.cli.FleetRun
+---@return boolean? done
+---@return string? message
+function report_file.write(path, run)
+  local options = run.options
+  local sections = { facts_section(run), outcomes_section(run.counted) }
+  for _, group in ipairs(run.summary:groups()) do
+    sections[#sections + 1] = failures_section(group)
+  end
+  local title = ("autopilot-sync fleet: %s, %s"):format(
+    options.operation or "sync",
+    text.time(run.began_at)
+  )
+  local part, message = write_beside(path, render(format_of(path), title, sections))
+  if part and (os.rename(part, path) or os.remove(path) and os.rename(part, path)) then
+    return true -- Windows does not rename to a name that is taken
+  elseif part then
+    os.remove(part)
+  end
+  return nil, message or "it cannot be replaced"
+end
+
+return report_file
