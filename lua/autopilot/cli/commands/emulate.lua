@@ -54,8 +54,8 @@ function emulate.declare(parser)
   local function repeatable(name, argname, description)
     return parser:option(name, description):argname(argname):count "*"
   end
-  local fault = "A request meets this fault, such as throttle,on=sync,retry_after=3. Each meets one "
-    .. "request, in order. Kinds: "
+  local fault = "A request meets this fault, such as throttle,on=sync,retry_after=3. Each "
+    .. "meets one request, in order. Kinds: "
     .. fault_kinds:gsub(" ", ", ")
     .. "."
   parser:group(
