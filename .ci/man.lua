@@ -28,20 +28,25 @@ for _, option in ipairs(root._options) do
   is_common[option._name] = true
 end
 
--- Groups that several commands have, in the order in which they come.
-local shared = {}
+-- Groups that several commands have, but for the one that is each command's own; in the order in which they come.
+local shared, known = {}, { Options = "own" }
+for _, command in ipairs(root._commands) do
+  for _, group in ipairs(command._groups) do
+    if known[group.name] == "once" then
+      shared[#shared + 1], known[group.name] = group, "several"
+    end
+    known[group.name] = known[group.name] or "once"
+  end
+end
 
 --- The options that a command has for itself, and the titles of the others.
 local function put_options(command)
   local is_shared, titles = {}, {}
   for _, group in ipairs(command._groups) do
-    if group.name ~= "Options" then
+    if known[group.name] == "several" then
       titles[#titles + 1] = group.name:upper()
       for _, option in ipairs(group) do
         is_shared[option] = true
-      end
-      if not shared[group.name] then
-        shared[group.name], shared[#shared + 1] = true, group
       end
     end
   end

@@ -28,6 +28,14 @@ describe("a failure on a terminal", function()
     end
   )
 
+  it("has no colour on Windows", function()
+    local config = package.config
+    rawset(package, "config", "\\" .. config:sub(2))
+    local text = told(true, {})
+    rawset(package, "config", config)
+    assert.is_nil(text:find("\27", 1, true))
+  end)
+
   it("has no colour in a pipe or a file", function()
     assert.is_nil(told(false, {}):find("\27", 1, true))
     assert.is_nil(told(false, {}, "sync --verbose"):find("\27", 1, true))

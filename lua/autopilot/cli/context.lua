@@ -48,7 +48,9 @@ function Context.new(world)
     self.is_terminal = core.terminal_width() ~= nil
   end
   self.is_terminal = self.is_terminal and self.getenv "TERM" ~= "dumb"
-  local has_colour = self.is_terminal and not self:variable "NO_COLOR"
+  -- A console of Windows would show the codes unless it is told otherwise.
+  local is_windows = package.config:sub(1, 1) == "\\"
+  local has_colour = self.is_terminal and not is_windows and not self:variable "NO_COLOR"
   self.output = Output.new(self.stdout, self.stderr, has_colour)
   return self
 end

@@ -242,7 +242,7 @@ The service:
   at a time: an SQLite file, redis[s]://… or postgresql://… without a password. Default:
   AUTOPILOT_STORE, else nothing is shared.
 --cooldown DURATION: How long the service refuses another sync of a tenant. Default: 10m.
---timeout DURATION: How long one request may take. Default: 60.
+--timeout DURATION: How long one request may take. Default: 60s.
 --attempts NUMBER: How often a request is sent at most, if it fails for a passing reason.
   Default: 4.
 ]]

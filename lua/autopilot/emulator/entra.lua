@@ -31,15 +31,8 @@ local function resource_of(word, is_for_person)
   return is_for_person and word:match "^(%a[%w+.-]*://.+)/[^/]+$" or nil
 end
 
----@class autopilot.emulator.Scopes
----@field resource string the audience of the token
----@field words string[] as they were asked for
----@field has table<string, boolean> the same as a set
-
---- Reads scopes; nil when they name no resource, or several.
----@param text string scopes between spaces
----@param is_for_person boolean permissions and the scopes of OpenID Connect are allowed
----@return autopilot.emulator.Scopes?
+--- Reads scopes, a text with blanks between them, as the `resource` that they name, the `words`, and these as a set
+-- (`has`); nil when they name no resource, or several. A person may ask for permissions and for OpenID Connect, too.
 local function read_scopes(text, is_for_person)
   local read = { words = {}, has = {} }
   for word in text:gmatch "%S+" do

@@ -14,7 +14,7 @@ local emulate = {
   options = [[
 --port PORT: Port to listen on. Default: a free one.
 --cooldown DURATION: Time that must pass between two syncs. Default: 10m.
---duration DURATION: How long a sync takes to complete. Default: 0.5.
+--duration DURATION: How long a sync takes to complete. Default: 0.5s.
 --http-version VERSION: Newest version of HTTP to speak: 1.1 or 2 (default).
 --public: People may sign in to the account with a code (device code).
 --identity PLATFORM: The account is this machine's managed identity: imds or app_service.
@@ -51,16 +51,23 @@ local function fault_of(text)
 end
 
 function emulate.declare(parser)
-  local certificate = "The account may sign in with this certificate (PEM). Repeatable."
-  parser:option("--certificate", certificate):argname("FILE"):count "*"
-  local federated = "The account may sign in with tokens of this platform (workload identity). "
-    .. "Repeatable."
-  parser:option("--federated", federated):argname({ "ISSUER", "SUBJECT" }):args(2):count "*"
-  local fault = "A request meets this fault, such as throttle,on=sync,retry_after=3. Repeatable: "
-    .. "each meets one request, in order. Kinds: "
+  local function repeatable(name, argname, description)
+    return parser:option(name, description):argname(argname):count "*"
+  end
+  local fault = "A request meets this fault, such as throttle,on=sync,retry_after=3. Each "
+    .. "meets one request, in order. Kinds: "
     .. fault_kinds:gsub(" ", ", ")
     .. "."
-  parser:option("--fault", fault):argname("KIND[,NAME=VALUE]"):count("*"):convert(fault_of)
+  parser:group(
+    "Options that may be repeated",
+    repeatable("--certificate", "FILE", "The account may sign in with this certificate (PEM)."),
+    repeatable(
+      "--federated",
+      { "ISSUER", "SUBJECT" },
+      "The account may sign in with tokens of this platform (workload identity)."
+    ):args(2),
+    repeatable("--fault", "KIND[,NAME=VALUE]", fault):convert(fault_of)
+  )
 end
 
 function emulate.run(given, context)

@@ -28,13 +28,13 @@ main() {
     echo "$!" >nginx.process
     wait
   fi
-  if [ ! -f told ]; then
+  if [ ! -f outcome ]; then
     if [ -f nginx.process ]; then
       echo nginx && cat error.log
     else
       echo openssl && tail -n 1 supervisor.log
     fi >failure
-    mv failure told
+    mv failure outcome
     read -r end <&3 # the parent closes the pipe when it has read it
   fi
   cd / && rm -rf "$folder"
@@ -47,11 +47,11 @@ main 3<&0 </dev/null; exit # in one line: a shell may have read no further
 -- second, or longer on a busy machine; and some seconds where a port is in use, which nginx tries several times.
 local await = [[
 tries=0
-until [ -s "$1/told" ] || [ $tries -gt 1500 ]; do
+until [ -s "$1/outcome" ] || [ $tries -gt 1500 ]; do
   tries=$((tries + 1))
   sleep 0.02
 done
-cat "$1/told" 2>/dev/null
+cat "$1/outcome" 2>/dev/null
 ]]
 
 -- Ends nginx, which can miss a signal while it starts, and waits until the folder is gone. Another child of this process

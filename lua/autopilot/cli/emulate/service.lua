@@ -43,9 +43,9 @@ function service.watch(removal)
     int poll(struct autopilot_pollfd *, unsigned long, int);
     int getppid(void);
   ]]
-  local told = assert(io.open("told", "wb"))
-  told:write "ready\n"
-  told:close()
+  local outcome = assert(io.open("outcome", "wb"))
+  outcome:write "ready\n"
+  outcome:close()
   local supervisor = tonumber(assert(io.open "supervisor.pid"):read "*l")
   local input = ffi.new "struct autopilot_pollfd[1]" -- only the end of the pipe counts
   assert(ngx.timer.every(0.05, function()
