@@ -17,7 +17,7 @@ local token = "eyJ" .. ("a"):rep(97) .. ".eyJ" .. ("b"):rep(1353) .. "." .. ("c"
 
 -- An HTTP layer that prepares requests, as that of libcurl does: nothing but the client is measured.
 local function answering()
-  local response = { status = 204, headers = {}, http_version = "1.1", timings = {} }
+  local response = { status = 204, headers = {}, http_version = "1.1", sends = 1, timings = {} }
   local transport = {}
   function transport.prepare()
     return function()

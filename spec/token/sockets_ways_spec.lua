@@ -125,6 +125,61 @@ describe("over real sockets", function()
     assert.are.equal("700213", report.error.reason)
   end)
 
+  it("a job of a build server signs an application in, by either endpoint", function()
+    local github = token_world.getenv {
+      ACTIONS_ID_TOKEN_REQUEST_URL = service.url .. "/_apis/jobs/idtoken?api-version=2.0",
+      ACTIONS_ID_TOKEN_REQUEST_TOKEN = "machine-key",
+    }
+    local given = { client_id = "platform", authority = service.url, getenv = github }
+    assert_started(sync(client_of(token.github_actions(given))))
+    given.audience = "somebody else"
+    local report = sync(client_of(token.github_actions(given)))
+    assert.are.equal("700212", report.error.reason)
+    local pipelines = token.azure_pipelines {
+      client_id = "platform",
+      service_connection_id = "connection",
+      authority = service.url,
+      getenv = token_world.getenv {
+        SYSTEM_OIDCREQUESTURI = service.url .. "/_apis/jobs/oidctoken",
+        SYSTEM_ACCESSTOKEN = "machine-key",
+      },
+    }
+    assert_started(sync(client_of(pipelines)))
+  end)
+
+  it("an assertion of the user's own signs an application in", function()
+    local claims = { iss = "https://issuer.test", sub = "s", aud = "api://AzureADTokenExchange" }
+    local client = client_of(token.client_assertion(entra {
+      client_id = "platform",
+      assertion = function()
+        claims.exp = os.time() + 600
+        return jwt(claims)
+      end,
+    }))
+    assert_started(sync(client))
+  end)
+
+  it("one refresh token signs a partner in to the tenants of all customers", function()
+    local given = { client_id = "partner", user = "ann@partner.example" }
+    local kept = { service:control("POST", "refreshtokens", given).refresh_token }
+    local provider = token.refresh_token(entra {
+      client_id = "partner",
+      certificate = folder .. "/together.pem",
+      refresh_token = kept[1],
+      on_rotation = function(newer)
+        kept[#kept + 1] = newer
+      end,
+    })
+    for _, tenant in ipairs { "one.example", "two.example", "one.example" } do
+      assert_started(sync(client_of(provider, { tenant = tenant })))
+    end
+    assert.are.equal(3, #kept)
+    assert.are.equal(2, requests().token)
+    for _, event in ipairs(token_requests()) do
+      assert.are.equal("refresh_token", event.grant_type)
+    end
+  end)
+
   describe("a person with a code", function()
     --- A client whose sleeps let time pass at the service: `steps` says by how much (default: as long
     -- as was slept), and what else happens.

@@ -163,7 +163,7 @@ local converters = {
   CLOUD = options.one_of "global us_gov us_gov_dod china",
   ["--operation"] = options.one_of "sync ensure status wait",
   ["--http-version"] = options.one_of "1.1 2",
-  PLATFORM = options.one_of "imds app_service",
+  PLATFORM = options.one_of "imds app_service github pipelines",
 }
 
 --- Adds the options that a text describes to argparse's parser of a command. With `for_completion` they are not for

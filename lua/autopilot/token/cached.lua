@@ -106,39 +106,19 @@ local function fetch(self, ask)
   return kept, message, details
 end
 
---- Message and details of the failure after which the provider must not be called yet; nil if it may be.
-local function present_failure(entry, now)
-  local failure = entry.failure
-  local left = failure and failure.ends - now or 0
-  if left > 0 and left <= longest_pause then -- a longer time shows that the clock was set back
-    return failure.message, merged(failure.details, { retry_after = left })
-  end
-end
-
---- Removes the token that was refused: the one in memory, if the caller does not name it. Returns a copy of
--- `ask` that names it.
-local function drop_refused(entry, ask)
-  local token = entry.kept and entry.kept.token
-  if ask.refused == nil or ask.refused == token then
-    entry.kept = nil
-  end
-  return merged({ refused = token }, ask)
-end
-
 --- Gets a token if there is no fresh one. Returns a usable one if it cannot be renewed, or while another
 -- coroutine renews it.
 local function renew(self, entry, ask, usable)
-  local now = ask.now()
+  local now, failure, key = ask.now(), entry.failure, entry.key .. (ask.claims or "")
   -- The pause is over after a sleep of that length, even if the sleep ended slightly early.
-  local message, details = present_failure(entry, math.max(now, ask.waited_until or now))
-  local key = entry.key .. (ask.claims or "")
-  if usable and (message or self.leases:holder(key)) then
+  local left = failure and failure.ends - math.max(now, ask.waited_until or now) or 0
+  local is_pause = left > 0 and left <= longest_pause -- a longer time shows that the clock was set back
+  if usable and (is_pause or self.leases:holder(key)) then
     return usable
-  elseif message then
-    return nil, message, details
+  elseif is_pause then
+    return nil, failure.message, merged(failure.details, { retry_after = left })
   end
-  local _, kept
-  _, kept, message, details = fetch_once(self.leases, key, ask, function(watched)
+  local _, kept, message, details = fetch_once(self.leases, key, ask, function(watched)
     return fetch(self, watched)
   end)
   now = ask.now()
@@ -152,8 +132,13 @@ end
 --- The cached provider: returns a token from memory, else from the provider that it wraps.
 local function provide(self, ask)
   local now, entry = ask.now(), entry_of(self, ask)
-  ask = ask.refresh and drop_refused(entry, ask) or ask
   local kept = entry.kept
+  if ask.refresh then -- of the token that `refused` names, or of the one in memory
+    ask = merged({ refused = kept and kept.token }, ask)
+    if kept and kept.token == ask.refused then
+      entry.kept, kept = nil, nil
+    end
+  end
   local is_usable = kept and life.can_answer(kept, ask, now)
   -- A token obtained in the future shows that the clock was set back: its age is unknown.
   if not is_usable or now < kept.obtained_at or now >= kept.fresh_until then

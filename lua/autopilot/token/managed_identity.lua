@@ -128,11 +128,11 @@ end
 --- The platform of the machine: the first whose variables are all set.
 local function detect(variable)
   for _, platform in ipairs(platforms) do
-    local count = 0
+    local is_set = true
     for _, wanted in ipairs(platform.variables) do
-      count = count + (variable(wanted) and 1 or 0)
+      is_set = is_set and variable(wanted)
     end
-    if count == #platform.variables then
+    if is_set then
       return platform
     end
   end

@@ -92,6 +92,15 @@ describe("the account of the emulated service", function()
     assert.same({ "throttled", 7 }, { report.outcome, report.retry_after })
   end)
 
+  it("is that of a job where that is asked for", function()
+    for _, platform in ipairs { "github", "pipelines" } do
+      local service = emulated_service.start { identity = platform, cooldown = 0 }
+      finally(service.stop)
+      assert_started("--auth " .. platform, environment_of(service))
+      service.stop()
+    end
+  end)
+
   it("cannot have a certificate that is none", function()
     local path, remove = files.temporary "no certificate"
     finally(remove)

@@ -17,7 +17,8 @@ local emulate = {
 --duration DURATION: How long a sync takes to complete. Default: 0.5s.
 --http-version VERSION: Newest version of HTTP to speak: 1.1 or 2 (default).
 --public: People may sign in to the account with a code (device code).
---identity PLATFORM: The account is this machine's managed identity: imds or app_service.
+--identity PLATFORM: The account is this machine's managed identity (imds or app_service), or that
+  of a job (github or pipelines).
 ]],
 }
 

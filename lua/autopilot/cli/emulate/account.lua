@@ -16,9 +16,29 @@ local token_lifetime = 365 * 86400
 ---@field client_id string
 ---@field client_secret string
 ---@field token string a token of that client, good for a year
----@field identity string? the platform whose managed identity it is, too: `imds` or `app_service`
----@field identity_header string? what App Service wants in a header
+---@field identity string? the platform whose identity it is, too: a machine's `imds` or `app_service`, or that of a job of `github` or `pipelines`
+---@field identity_key string? what the platform wants to be sent
 ---@field is_public boolean people may sign in with a code
+
+-- The build server, whose tokens the application trusts.
+local job = { issuer = "https://build.emulated", subject = "job", service_connection = "emulated" }
+
+-- The variables that each platform sets: to the URL with a `path`, to a `value`, else to the account's `identity_key`.
+local platforms = {
+  imds = { { "AZURE_POD_IDENTITY_AUTHORITY_HOST", path = "" } },
+  app_service = { { "IDENTITY_ENDPOINT", path = "/msi/token" }, { "IDENTITY_HEADER" } },
+  github = {
+    { "ACTIONS_ID_TOKEN_REQUEST_URL", path = "/_apis/job/idtoken?api-version=2.0" },
+    { "ACTIONS_ID_TOKEN_REQUEST_TOKEN" },
+    is_job = true,
+  },
+  pipelines = {
+    { "SYSTEM_OIDCREQUESTURI", path = "/_apis/job/oidctoken" },
+    { "SYSTEM_ACCESSTOKEN" },
+    { "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID", value = job.service_connection },
+    is_job = true,
+  },
+}
 
 --- A long text that cannot be guessed.
 local function unguessable()
@@ -35,7 +55,7 @@ function account.new(checked)
     client_secret = unguessable(),
     token = emulator.new({ start = os.time() }):issue_token(token),
     identity = checked.identity,
-    identity_header = checked.identity == "app_service" and unguessable() or nil,
+    identity_key = checked.identity and checked.identity ~= "imds" and unguessable() or nil,
     is_public = checked.public,
   })
 end
@@ -71,10 +91,16 @@ function account.settings(service, checked)
     table.insert(thumbprints, found[1])
     table.insert(thumbprints, found[2])
   end
+  local is_job = service.identity and platforms[service.identity].is_job
+  local is_machine = service.identity and not is_job
+  local federated = { is_job and job or nil }
+  for _, credential in ipairs(checked.federated) do
+    table.insert(federated, credential)
+  end
   local application = {
     secret = service.client_secret,
     certificates = thumbprints[1] and thumbprints,
-    federated = checked.federated[1] and checked.federated,
+    federated = federated[1] and federated,
     public = service.is_public,
   }
   local given, own = checked.emulator, { tenant = service.tenant, client_id = service.client_id }
@@ -84,7 +110,8 @@ function account.settings(service, checked)
     faults = checked.faults,
     clients = merged(given.clients, { [service.client_id] = application }),
     tokens = merged(given.tokens, { [service.token] = own }),
-    identity = service.identity and merged(own, { header = service.identity_header }),
+    identity = is_machine and merged(own, { header = service.identity_key }) or nil,
+    build_server = is_job and merged(job, { key = service.identity_key }),
     tenants = given.tenants and merged(given.tenants, { [service.tenant] = { licensed = true } }),
   })
 end
@@ -102,11 +129,11 @@ function account.environment(service)
     { "AZURE_TENANT_ID", service.tenant, "tenant" },
     { "AZURE_CLIENT_ID", service.client_id, "client_id" },
   }
-  if service.identity == "imds" then
-    table.insert(variables, { "AZURE_POD_IDENTITY_AUTHORITY_HOST", service.url })
-  elseif service.identity then
-    table.insert(variables, { "IDENTITY_ENDPOINT", service.url .. "/msi/token" })
-    table.insert(variables, { "IDENTITY_HEADER", service.identity_header })
+  for _, variable in ipairs(platforms[service.identity] or {}) do
+    local value = variable.path and service.url .. variable.path
+      or variable.value
+      or service.identity_key
+    table.insert(variables, { variable[1], value })
   end
   table.insert(variables, { "AZURE_CLIENT_SECRET", service.client_secret, "client_secret" })
   return variables

@@ -29,7 +29,7 @@ local ports_to_try = 12
 ---@field certificates string[]? PEM files: the account may sign in with these certificates, too
 ---@field federated autopilot.emulator.FederatedCredential[]? platforms with whose tokens the account may sign in, too
 ---@field public boolean? people may sign in to the account's application with a code; default false
----@field identity string? the account is the machine's managed identity, too: `imds` or `app_service`
+---@field identity string? the account is the machine's managed identity, too, `imds` or `app_service`; or a job's, `github` or `pipelines`
 ---@field faults autopilot.emulator.Fault[]? see `autopilot.emulator.faults`
 ---@field emulator table? further options of `autopilot.emulator.new`, without functions
 ---@field search_path string? where nginx and openssl are looked for, as in PATH; default: PATH and where Debian and OpenResty keep them
@@ -45,7 +45,7 @@ local rules = {
   certificates = { type = "table", default = {} },
   federated = { type = "table", default = {} },
   public = { type = "boolean", default = false },
-  identity = { type = "string", one_of = { "imds", "app_service" } },
+  identity = { type = "string", one_of = { "imds", "app_service", "github", "pipelines" } },
   faults = { type = "table" },
   emulator = { type = "table", default = {} },
   search_path = { type = "string" },
