@@ -101,7 +101,7 @@ describe("the examples", function()
     end)
 
     it(
-      "are a job of Kubernetes that runs alone, without root, with what the command understands",
+      "are a job of Kubernetes that runs alone, without root, as the command understands",
       function()
         local by_kind = {}
         for _, document in ipairs(read_yaml "kubernetes-cronjob.yaml") do
