@@ -187,6 +187,24 @@ describe("the example for OpenResty", function()
     end)
   end)
 
+  it("can be checked while it runs, before a reload", function()
+    world = example_world.start { tenants = { "one.example" } }
+    local function check(name, value)
+      return world.server:try { PORTAL_CHECK = "yes", [name] = value }
+    end
+    local code, output = check("PORTAL_MAX_AGE", "60")
+    assert.equal(0, code)
+    assert.matches("the portal can start; it has 1 tenants\n", output)
+    code, output = check("PORTAL_MAX_AGE", "often")
+    assert.is_not.equal(0, code)
+    assert.matches("PORTAL_MAX_AGE must be ", output)
+    code, output = check("LUA_PATH", "/nowhere/?.lua;;")
+    assert.is_not.equal(0, code)
+    assert.matches("module 'autopilot.openresty' not found", output)
+    assert.equal(200, world.server:get("/ready").status)
+    world:stop()
+  end)
+
   it("may have other names, of a proxy in front of it", function()
     world = example_world.start {
       tenants = { "one.example" },

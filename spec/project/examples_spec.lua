@@ -101,7 +101,7 @@ describe("the examples", function()
     end)
 
     it(
-      "are a job of Kubernetes that runs alone, without root, with what the command understands",
+      "are a job of Kubernetes that runs alone, without root, as the command understands",
       function()
         local by_kind = {}
         for _, document in ipairs(read_yaml "kubernetes-cronjob.yaml") do
@@ -155,15 +155,16 @@ describe("the examples", function()
     end
     local verified =
       shell.read('cd "$1" && systemd-analyze verify --man=no ./*.* 2>&1; echo $?', folder)
-    local exposure = shell.read(
-      'cd "$1" && for unit in ./*.service; do systemd-analyze security --offline=true "$unit"; done',
-      folder
-    )
+    local each = 'for unit in ./*.service; do systemd-analyze security --offline=true "$unit"; done'
+    local exposure = shell.read('cd "$1" && ' .. each, folder)
     remove()
     assert.equal("0\n", verified)
+    local count = 0
     for level in exposure:gmatch "Overall exposure level for [^:]+: ([%d.]+)" do
       assert.is_true(tonumber(level) < 2, level)
+      count = count + 1
     end
+    assert.equal(2, count)
   end)
 
   it("build images of files that are there", function()

@@ -81,7 +81,8 @@ describe("the documentation's lines for a shell", function()
     work = root .. "/work"
     os.execute(([[
       mkdir '%s' '%s/stubs' '%s/source' &&
-      tar -c Makefile .ci lua src bin rockspec LICENSE README.md CHANGELOG.md doc spec/c spec/node examples build/%s build/c |
+      tar -c Makefile .ci lua src bin rockspec LICENSE README.md CHANGELOG.md doc examples \
+        spec/c spec/node build/%s build/c |
         tar -x -C '%s/source'
     ]]):format(work, root, root, lua, root))
     local function write_stub(name, text)

@@ -132,8 +132,17 @@ end
 ---@field port integer
 ---@field folder string
 ---@field worker_count integer
+---@field environment table<string, string>
 local Server = {}
 Server.__index = Server
+
+local function assignments(environment)
+  local words = {}
+  for name, value in pairs(environment) do
+    words[#words + 1] = shell.quote(name .. "=" .. value)
+  end
+  return table.concat(words, " ")
+end
 
 --- Sends a request; its answer is read by the returned call's `answer()`.
 ---@param method string
@@ -225,6 +234,20 @@ function Server:kill_worker(id)
   end)
 end
 
+--- Runs nginx in the same folder, until it ends by itself.
+---@param more table<string, string> added to its environment
+---@return integer code
+---@return string output
+function Server:try(more)
+  local settings = assignments(overlay(overlay({}, self.environment), more))
+  local command = [[env $settings "$2" -e stderr -p "$1/" -c "$1/nginx.conf" 2>&1; echo "exit $?"]]
+  command = command:gsub("%$settings", function()
+    return settings
+  end)
+  local output = shell.read(command, self.folder, found.nginx)
+  return tonumber(output:match "exit (%d+)\n$"), output
+end
+
 --- How many descriptors a process has open.
 ---@param id integer
 function Server.descriptors(id)
@@ -256,14 +279,6 @@ function Server:stop()
   end
   self.pipe:close()
   self.pipe = nil
-end
-
-local function assignments(environment)
-  local words = {}
-  for name, value in pairs(environment) do
-    words[#words + 1] = shell.quote(name .. "=" .. value)
-  end
-  return table.concat(words, " ")
 end
 
 -- Logs and bodies stay in the folder: the paths that nginx was built with are open to root alone.
@@ -311,7 +326,7 @@ end
 
 local function launch(given)
   local port = nginx_world.free_port()
-  local folder = make_folder(given, port)
+  local folder, environment = make_folder(given, port), environment_of(given)
   -- Root's workers would be nobody, who can read neither this tree nor private folders.
   local is_root = shell.read "id -u":match "^0\n"
   local pipe = assert(io.popen("unset LD_PRELOAD; exec sh", "w"))
@@ -322,11 +337,9 @@ local function launch(given)
     ),
     ("globals=%s\n"):format(shell.quote(is_root and "user root;" or "")),
     "main() {\n",
-    (
-      supervisor:gsub("%$environment", function()
-        return assignments(environment_of(given))
-      end)
-    ),
+    (supervisor:gsub("%$environment", function()
+      return assignments(environment)
+    end)),
     "}\nmain 3<&0 </dev/null; exit\n"
   )
   pipe:flush()
@@ -334,6 +347,7 @@ local function launch(given)
   return setmetatable({
     port = port,
     folder = folder,
+    environment = environment,
     pipe = pipe,
     worker_count = tonumber(worker_count),
   }, Server)

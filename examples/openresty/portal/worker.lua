@@ -7,12 +7,17 @@ local settings = require "portal.settings"
 
 local worker = {}
 
---- In the master. What is missing or wrong is found here: `nginx -t` and a reload fail.
+--- In the master, at start and at each reload. What is missing or wrong is found here: nginx does not start, or
+-- keeps its old workers. `nginx -t` does not get here; with PORTAL_CHECK nginx ends here instead of starting.
 function worker.load()
   for _, name in ipairs { "dashboard", "guard", "metrics_page", "ready", "sync" } do
     require("portal." .. name)
   end
   dictionaries.check(#settings.tenants)
+  if os.getenv "PORTAL_CHECK" then
+    io.stderr:write(("the portal can start; it has %d tenants\n"):format(#settings.tenants))
+    os.exit(0)
+  end
 end
 
 --- In a worker. It cannot wait here, so it starts timers.
