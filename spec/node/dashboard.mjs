@@ -215,7 +215,7 @@ const scenarios = {
     }
     await page.keyboard.press("ArrowLeft");
     await page.keyboard.press("ArrowLeft");
-    await page.route(/history$/, (route) => route.fulfill({ json: { history: {} } }));
+    await page.route(/history$/, (route) => route.fulfill({ json: { history: [] } }));
     await page.keyboard.press("Enter");
     const dialog = await page.evaluate(() => document.getElementById("details").open);
     await page.keyboard.press("Escape");
