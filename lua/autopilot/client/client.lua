@@ -124,17 +124,6 @@ function Client:emit(event_type, event)
   end
 end
 
---- The retry policy. The default one is made at the first failure: most scripts never need it.
----@package
----@return autopilot.RetryPolicy
-function Client:retry_policy()
-  if not self.policy then
-    local retry = require "autopilot.retry"
-    self.policy = self.options.retry == nil and retry.policy {} or retry.never()
-  end
-  return self.policy
-end
-
 --- Notes a token that is about to be sent, so that it does not get into a report. The one before is kept
 -- too: an answer may still repeat that.
 ---@package

@@ -8,7 +8,6 @@ local core = require "autopilot.core"
 local http_date = require "autopilot.base.http_date"
 local lazy = require "autopilot.base.lazy"
 
-local again_with_newer_token = lazy "autopilot.graph.newer_token"
 local answers = lazy "autopilot.graph.answer"
 local dates = lazy "autopilot.base.dates"
 local foreign = lazy "autopilot.transport.foreign"
@@ -254,7 +253,7 @@ end
 function Request:run(client, given)
   local answer, sent, body = self:try(client, given)
   if answer.outcome == "unauthenticated" and sent and not answer.retry_after then
-    return again_with_newer_token(self, client, given, answer, sent)
+    return provider.try_newer(self, client, given, answer, sent)
   end
   return answer, body
 end

@@ -1,4 +1,4 @@
---- The token that a client's provider gives.
+--- The token that a client's provider gives, and the one that it gives for a token that the service has refused.
 
 local access_token = require "autopilot.graph.access_token"
 local core = require "autopilot.core"
@@ -121,6 +121,37 @@ function provider.obtain(client, given, is_sync, refused)
     return nil, { outcome = "token_error", mistake = "the token contains CR, LF or NUL" }
   end
   return token
+end
+
+--- Whether no further request may be sent.
+local function is_over(client, given)
+  return client.is_closed or (given.deadline and client.options.clock() >= given.deadline)
+end
+
+--- Repeats a request whose token the service has refused, once, with a newer token of the provider.
+---@param request autopilot.Request
+---@param client autopilot.Client
+---@param given autopilot.RequestArguments
+---@param answer table the 401
+---@param refused autopilot.SentRequest
+---@return table answer as for `Request:run`; the 401 where no request could be sent with a newer token
+---@return string? body
+function provider.try_newer(request, client, given, answer, refused)
+  local again, _, body = request:try(client, given, refused)
+  if not again then
+    return answer
+  elseif again.outcome == "token_error" and not again.mistake then
+    -- The provider's failure goes into the hint.
+    answer.hint = "The service refused the token, and no other could be had: "
+      .. again.error.message
+    -- Without `retry_at`, as this Retry-After is the token endpoint's and binds no request to Graph.
+    answer.is_transient, answer.retry_after = again.is_transient, again.retry_after
+    return answer
+  elseif again.outcome == "unreachable" and is_over(client, given) then
+    answer.gave_up = client.is_closed and "not_retryable" or "deadline"
+    return answer
+  end
+  return again, body
 end
 
 return provider

@@ -1,6 +1,7 @@
 --- The attempts of a call after the first one has failed: asks the retry policy, waits, and tries again.
 
 local answers = require "autopilot.graph.answer"
+local policies = require "autopilot.retry.policy"
 
 local retries = {}
 
@@ -26,13 +27,22 @@ local function is_too_late(call, answer)
     and (call:time_left() <= 0 or (network and network.name == "DEADLINE"))
 end
 
+--- The retry policy of a client. The default one is made at the first failure: most scripts never need it.
+local function policy_of(client)
+  if not client.policy then
+    local preset = { options = client.options.retry == false and { attempts = 1 } or nil }
+    client.policy = policies.new("autopilot.retry.policy", nil, preset)
+  end
+  return client.policy
+end
+
 --- Seconds to wait before the next attempt; nil and the reason if there is to be none.
 local function decide(call, number, delay, judged)
   local client = call.client
   if client.is_closed then
     return nil, "not_retryable"
   end
-  local options, policy = client.options, client:retry_policy()
+  local options, policy = client.options, policy_of(client)
   local clock = options.clock()
   local next_delay, reason = policy:decide {
     attempt = number,
