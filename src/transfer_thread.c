@@ -123,11 +123,11 @@ static void take_spare(struct transfer_thread *thread) {
  * Frees the transfer that it names if the program has closed its end; else the program withdraws
  * the transfer when it sees the connection closed. Returns what wake_socket_accept does. */
 static int refuse_connection(struct transfer_thread *thread) {
-    char text[32] = "", next;
     platform_close(thread->spare);
     thread->spare = -1;
     int descriptor = wake_socket_accept(&thread->wake);
     if (descriptor >= 0) {
+        char text[32] = "", next;
         ssize_t length = recv(descriptor, text, sizeof text - 1, 0);
         if (length > 0 && recv(descriptor, &next, 1, MSG_PEEK) == 0) {
             unsigned long number = strtoul(text, NULL, 10);

@@ -1,5 +1,5 @@
-/* dladdr, RTLD_NODELETE and getentropy are extensions in glibc. With 32 bits, stat and readdir would
- * fail for files with large sizes or inode numbers. */
+/* dladdr, RTLD_NODELETE and getentropy are extensions in glibc. With 32 bits, stat and readdir
+ * would fail for files with large sizes or inode numbers. */
 #define _GNU_SOURCE 1
 #define _DARWIN_C_SOURCE 1
 #define _FILE_OFFSET_BITS 64
