@@ -1,4 +1,3 @@
-local arc = require "autopilot.token.managed_identity.arc"
 local files = require "support.files"
 local managed_identity = require "autopilot.token.managed_identity"
 local token_world = require "support.token_world"
@@ -76,6 +75,16 @@ describe("Azure Arc", function()
     assert.are.same({ windows .. "a.key" }, opened)
   end)
 
+  --- Fails unless a challenge with this header is not answered, and no file is read.
+  local function assert_unread(header)
+    local headers = { ["WWW-Authenticate"] = header }
+    local token, message, details, world = ask { { status = 401, headers = headers } }
+    assert.is_nil(token)
+    assert.is_truthy(message:find "does not name a key file in its own folder")
+    assert.is_false(details.is_transient)
+    assert.are.equal(1, #world.requests)
+  end
+
   it("makes nobody read another file", function()
     for _, realm in ipairs {
       "",
@@ -98,28 +107,28 @@ describe("Azure Arc", function()
       "file://" .. linux .. "a.key",
       windows .. "a.key",
     } do
-      assert.is_nil(arc.key_path("Basic realm=" .. realm, linux))
-      assert.is_nil(arc.key_path('Basic realm="' .. realm .. '"', linux))
-      local token, message, details, world = ask { challenge(realm:gsub("%z", "")) }
-      if not realm:find("%z") then
-        assert.is_nil(token)
-        assert.is_truthy(message:find "does not name a key file in its own folder")
-        assert.is_false(details.is_transient)
-        assert.are.equal(1, #world.requests)
-      end
+      assert_unread("Basic realm=" .. realm)
+      assert_unread('Basic realm="' .. realm .. '"')
     end
     local file_name = linux .. "a.key"
     for _, header in ipairs { "", "Bearer realm=" .. file_name, "Basic", file_name } do
-      assert.is_nil(arc.key_path(header, linux))
+      assert_unread(header)
     end
+    assert_unread(nil)
+    rawset(package, "config", "\\" .. config:sub(2))
     for _, file in ipairs { "..\\a.key", "b\\a.key", "b/a.key", "a.key:x.key", "C:a.key" } do
-      assert.is_nil(arc.key_path("Basic realm=" .. windows .. file, windows))
+      assert_unread("Basic realm=" .. windows .. file)
     end
-    assert.is_nil(arc.key_path(nil, linux))
-    local lower = "Basic realm=" .. windows:lower() .. "a.key"
-    assert.are.equal(windows .. "a.key", arc.key_path(lower, windows))
-    assert.are.equal(linux .. "a.key", arc.key_path('basic realm="' .. linux .. 'a.key"', linux))
     assert.are.same({}, opened)
+  end)
+
+  it("names its folder in any case on Windows, and may be quoted", function()
+    local challenged = challenge('"' .. linux .. 'a.key"')
+    challenged.headers["WWW-Authenticate"] = challenged.headers["WWW-Authenticate"]:lower()
+    assert.are.equal(opaque, (ask { challenged, token_world.granted() }))
+    rawset(package, "config", "\\" .. config:sub(2))
+    assert.are.equal(opaque, (ask { challenge(windows:lower() .. "a.key"), token_world.granted() }))
+    assert.are.same({ linux .. "a.key", windows .. "a.key" }, opened)
   end)
 
   it("takes a key of 4096 bytes and no more, and nothing but a key", function()

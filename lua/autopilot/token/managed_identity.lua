@@ -4,14 +4,13 @@
 -- even if the client's `tenant` is another, so a fleet of several tenants is refused. Few platforms can be
 -- asked to replace the token that they keep.
 
-local arc = require "autopilot.token.managed_identity.arc"
 local authority = require "autopilot.token.authority"
 local endpoint = require "autopilot.token.endpoint"
 local merged = require "autopilot.base.merged"
-local metadata_service = require "autopilot.token.managed_identity.metadata_service"
 local provider = require "autopilot.token.provider"
+local secret_file = require "autopilot.token.secret_file"
 
-local need = provider.need
+local fail, need = provider.fail, provider.need
 
 ---@class autopilot.token.ManagedIdentityOptions
 ---@field client_id string? of a user-assigned identity; at most one of the three
@@ -37,7 +36,130 @@ local identity_options = { "client_id", "resource_id", "object_id" }
 -- The endpoint is on this machine or beside it: if it exists, it accepts a connection at once.
 local timeout = { connect = 5, total = 30 }
 
--- The platforms, in the order in which Microsoft's libraries look for them. The fields of each:
+-- ---- Azure Arc ---------------------------------------------------------------------------------------
+--
+-- The agent's first answer names a file with a key, and the second request contains that key. Only users who may
+-- have a token can read the file. If the answer names a file outside the agent's own folder, it is not read.
+
+local longest_key = 4096 -- bytes
+
+--- The folder of the keys, with its last separator; nil when the machine does not tell where it is.
+local function key_folder(variable)
+  if package.config:sub(1, 1) ~= "\\" then
+    return "/var/opt/azcmagent/tokens/"
+  end
+  local data = variable "ProgramData"
+  return data and data:gsub("[\\/]+$", "") .. "\\AzureConnectedMachineAgent\\Tokens\\"
+end
+
+--- The file that the header of a challenge names, or nil when it is not a key in the folder of keys.
+local function key_path(challenge, folder)
+  local realm = type(challenge) == "string" and challenge:match "^%s*[Bb]asic%s+[Rr]ealm=(.-)%s*$"
+  if not realm then
+    return nil
+  end
+  realm = realm:match '^"(.*)"$' or realm
+  local start, file = realm:sub(1, #folder), realm:sub(#folder + 1)
+  local is_windows = folder:sub(-1) == "\\"
+  local is_inside = start == folder or (is_windows and start:lower() == folder:lower())
+  -- A name in the folder itself: without separator, colon (a device or stream) or leading dot.
+  return is_inside and #file <= 255 and file:find "^[%w_-][%w_.-]*%.key$" and folder .. file or nil
+end
+
+--- The key in the file that a challenge names.
+local function key_for(challenge, variable)
+  local folder = key_folder(variable)
+  local path = folder and key_path(challenge, folder)
+  need(path, "Azure Arc's challenge does not name a key file in its own folder")
+  local text = secret_file.read(path, true)
+  local key = text and #text <= longest_key and text:match "^%s*([\33-\126]+)%s*$"
+  return need(
+    key,
+    "Azure Arc's key file cannot be read as a key of at most 4096 bytes: run as root or a member "
+      .. "of the group himds (Linux), or as an administrator or member of 'Hybrid agent extension "
+      .. "applications' (Windows)"
+  )
+end
+
+--- Sends a request as `endpoint.request` does, and once more with the key when the agent challenges it.
+local function ask_arc(ask, request, checked)
+  local object, message, details, answer = endpoint.request(ask, request)
+  if not answer or answer.status ~= 401 then
+    return object, message, details
+  end
+  local key = key_for(answer.headers["www-authenticate"], checked.variable)
+  local headers = merged(request.headers, { Authorization = "Basic " .. key })
+  return endpoint.request(ask, merged(request, { headers = headers, secrets = { key } }))
+end
+
+-- ---- The metadata service of a virtual machine -------------------------------------------------------
+
+-- Seconds before each further attempt. A service that is being replaced (410) is back after 70 s at most.
+local waits = { 1, 2, 4, 8 }
+local waits_while_gone = { 10, 10, 10, 10, 10, 10, 10 }
+
+-- Seconds. A Retry-After above this ends the attempts.
+local longest_wait = 30
+
+local function fail_without_service(is_transient)
+  fail("there is no managed identity: no metadata service of Azure answers: no machine in Azure", {
+    is_transient = is_transient,
+    hint = "Sign in another way, or run this in Azure with a managed identity assigned.",
+  })
+end
+
+--- Whether Azure's service answers there within so many seconds. Without the header it refuses at once: it
+-- answers 400. Services of other clouds, and relays for containers without a service behind them, forbid.
+local function answers(ask, request, seconds)
+  local object, _, _, answer = endpoint.request(ask, {
+    url = request.url,
+    query = { ["api-version"] = request.query["api-version"] },
+    headers = {},
+    timeout = { connect = seconds, total = seconds },
+  })
+  return object ~= nil or (answer ~= nil and answer.status ~= 401 and answer.status ~= 403)
+end
+
+--- Adds to the details of a refusal what its status tells. Returns the seconds to wait before the next attempt; nil
+-- when there should be none.
+local function wait_after(attempt, answer, message, details)
+  local status = answer.status
+  if status == 400 and message:lower():find("identity not found", 1, true) then
+    details.hint = "Assign a managed identity to this machine; with several, or one that is only "
+      .. "assigned by the user, set client_id."
+  end
+  details.is_transient = details.is_transient or status == 404 or status == 410
+  local planned = (status == 410 and waits_while_gone or waits)[attempt]
+  local told = answer.headers["retry-after"] and details.retry_after or 0
+  local is_useful = details.is_transient and planned and told <= longest_wait
+  return is_useful and math.max(planned, told) or nil
+end
+
+--- Sends a request until it succeeds or another attempt is of no use. With a `probe`, of the options or of
+-- a chain, a machine outside Azure is recognized within that many seconds.
+local function ask_metadata_service(ask, request, checked)
+  local probe = checked.probe or ask.probe
+  if probe and not checked.has_answered then
+    checked.has_answered = answers(ask, request, probe) or fail_without_service(false)
+  end
+  for attempt = 1, math.huge do
+    local object, message, details, answer = endpoint.request(ask, request)
+    if object then
+      return object
+    elseif not answer then
+      fail_without_service(true)
+    end
+    local seconds = wait_after(attempt, answer, message, details)
+    if not seconds or not ask.sleep then
+      return nil, message, details
+    end
+    ask.sleep(seconds)
+  end
+end
+
+-- ---- The platforms -----------------------------------------------------------------------------------
+
+-- In the order in which Microsoft's libraries look for them. The fields of each:
 --   variables         environment variables that are all set on this platform
 --   endpoint          the variable that holds the address, or else
 --   default_endpoint  the address, behind which `path` goes
@@ -95,7 +217,7 @@ local platforms = {
     is_local = true,
     version = "2020-06-01",
     headers = { Metadata = "true" },
-    send = arc.send,
+    send = ask_arc,
   },
   -- The token is that of the person whose shell it is.
   {
@@ -117,7 +239,7 @@ local platforms = {
     version = "2018-02-01",
     identities = { client_id = "client_id", resource_id = "msi_res_id", object_id = "object_id" },
     headers = { Metadata = "true" },
-    send = metadata_service.send,
+    send = ask_metadata_service,
   },
 }
 for _, platform in ipairs(platforms) do
@@ -216,7 +338,7 @@ return provider.kind("managed_identity", rules, function(checked)
     if ask.has_several then
       local message = "a managed identity signs in to the machine's own tenant only, and there "
         .. "are several"
-      provider.fail(message, { code = "TenantMismatch" })
+      fail(message, { code = "TenantMismatch" })
     end
     local platform = detect(checked.variable)
     local request = request_of(platform, ask, checked)

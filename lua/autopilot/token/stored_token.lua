@@ -127,13 +127,10 @@ return function(fetch_token, given)
     local tenant = ask.tenant and ask.tenant:lower()
     local key = identity .. life.key_of(tenant, ask.cloud, ask.scope)
     local kept, is_fresh, lease = look_or_take(self, key, ask)
-    if is_fresh then
-      if lease then
-        lease:release()
-      end
-      return kept
+    local ok, newer, message, details = true, kept, nil, nil
+    if not is_fresh then
+      ok, newer, message, details = protected_call(fetch, self, key, ask)
     end
-    local ok, newer, message, details = protected_call(fetch, self, key, ask)
     if lease then
       lease:release()
     end
