@@ -95,25 +95,6 @@ end
 END
 }
 
-# Runs a command, and sets `instructions` to those that it took, its start included.
-count_instructions() {
-  attend valgrind --tool=callgrind --callgrind-out-file=/dev/null \
-    --log-file="$work/valgrind.log" "$@" >"$work/output" || {
-    cat "$work/valgrind.log" >&2
-    return 1
-  }
-  instructions=$(sed -n 's/.*Collected : \([0-9]*\).*/\1/p' "$work/valgrind.log")
-}
-
-# Sets `each` to the instructions of each call: those of $many calls less those of $few, which takes
-# starting up off. The words count the instructions of as many calls as the word says that is added.
-instructions_of_each() {
-  "$@" "$few"
-  start=$instructions
-  "$@" "$many"
-  each=$(((instructions - start) / (many - few)))
-}
-
 instructions_for_each_call() {
   echo
   echo "### Instructions for each call"

@@ -112,6 +112,45 @@ all_tenants() {
   echo
 }
 
+# Programs for `instructions_of_each`, which gives them the number of tenants; 64 at a time.
+plain_fleet() {
+  count_instructions "$programs/fleet_plain" "$at_once$path" "$token_file" "$1" 64 "$user_agent" \
+    "$ca_file" 2
+}
+
+lua_fleet() {
+  count_instructions "$LUA" spec/bench/fleet_run.lua "$at_once" "$token_file" "$1" 64 "$ca_file" 2
+}
+
+luajit_fleet() {
+  cpath=$LUA_CPATH
+  LUA_CPATH="$PWD/build/luajit/?.so;;"
+  count_instructions luajit spec/bench/fleet_run.lua "$at_once" "$token_file" "$1" 64 "$ca_file" 2
+  LUA_CPATH=$cpath
+}
+
+instructions_for_each_tenant() {
+  if ! has valgrind; then
+    say "valgrind is not installed: no instructions"
+    return
+  fi
+  echo "### Instructions for each tenant, 64 at a time"
+  echo
+  say "instructions for each tenant"
+  few=400
+  many=1400
+  instructions_of_each plain_fleet
+  plain=$each
+  echo "C program: $plain."
+  instructions_of_each lua_fleet
+  echo "The fleet, $LUA: $each ($(awk "BEGIN { printf \"%.2f\", $each / $plain }"))."
+  if [ -e "$luajit_module" ]; then
+    instructions_of_each luajit_fleet
+    echo "The fleet, LuaJIT: $each ($(awk "BEGIN { printf \"%.2f\", $each / $plain }"))."
+  fi
+  echo
+}
+
 late_answers() {
   echo "### $waiting_tenants tenants, 200 ms until each answer, HTTP/2"
   echo
@@ -171,6 +210,7 @@ start_server
   echo "$(load_now) before, $(lua_name); medians of $rounds rounds."
   echo
   all_tenants
+  instructions_for_each_tenant
   late_answers
   with_tokens
   others_of_it

@@ -67,9 +67,9 @@ local rules = {
   tenant = {
     type = "string",
     check = function(value)
-      local is_wrong = value == "" or #value > longest_tenant or value:find "[%c%s/]"
+      local is_wrong = value == "" or #value > longest_tenant or value:find("/", 1, true)
       if not is_wrong and value:find "[^!-~]" then
-        is_wrong = require("autopilot.base.sentence").clean(value) ~= value
+        is_wrong = value:find "[%c%s]" or require("autopilot.base.sentence").clean(value) ~= value
       end
       return is_wrong and "must be a tenant id or a domain" or nil
     end,

@@ -13,7 +13,6 @@ local protected_call = require "autopilot.base.protected_call"
 
 ---@class autopilot.fleet.Wire: autopilot.Drive
 ---@field is_cancelled boolean nothing more is sent
----@field package latest autopilot.CurlTransport? the transport that was made last, with its prepared requests
 local Wire = {}
 Wire.__index = Wire
 
@@ -161,17 +160,11 @@ function Wire:run(prepared, attempt, request)
   return exchange(self, request, attempt, transfer, prepared)
 end
 
---- A transport with these `http` options of a client: the one before, if its options are the same.
+--- A transport with these `http` options of a client.
 ---@param http table?
 ---@return autopilot.CurlTransport
 function Wire:transport(http)
-  local checked = options.check("autopilot.client: http", curl.rules, http)
-  local made = self.latest
-  for name in pairs(curl.rules) do
-    made = made and made.http[name] == checked[name] and made
-  end
-  self.latest = made or curl.new { http = checked, drive = self }
-  return self.latest
+  return curl.new { http = options.check("autopilot.client: http", curl.rules, http), drive = self }
 end
 
 --- Makes a transport of the user wait for places like ours. It may yield what a task may yield.

@@ -114,7 +114,7 @@ describe("the report of a fleet", function()
         find = function() end,
       },
       list = { bad = 0, duplicates = 0 },
-      counted = counted,
+      fleet = { summary = counted },
       summary = summary,
       remarks = { "<i>late" },
       began_at = 0,

@@ -122,11 +122,11 @@ end
 
 -- ---- What is told ------------------------------------------------------------------------------------
 
----@class autopilot.cli.FleetRun what a report tells of
+---@class autopilot.cli.FleetRun a run that has ended
 ---@field options table<string, any> of the command
 ---@field context autopilot.cli.Context
 ---@field list autopilot.cli.TenantList
----@field counted autopilot.fleet.Summary
+---@field fleet { summary: autopilot.fleet.Summary }
 ---@field summary autopilot.cli.FleetSummary
 ---@field remarks string[] what went wrong with the run as a whole
 ---@field began_at number Unix seconds
@@ -150,7 +150,8 @@ local function person(context)
 end
 
 local function facts_section(run)
-  local options, context, counted, list = run.options, run.context, run.counted, run.list
+  local options, context, list = run.options, run.context, run.list
+  local counted = run.fleet.summary
   local rows = {}
   local function add(name, value)
     rows[#rows + 1] = value and { name, value } or nil
@@ -246,7 +247,7 @@ end
 ---@return string? message
 function report_file.write(path, run)
   local options = run.options
-  local sections = { facts_section(run), outcomes_section(run.counted) }
+  local sections = { facts_section(run), outcomes_section(run.fleet.summary) }
   for _, group in ipairs(run.summary:groups()) do
     sections[#sections + 1] = failures_section(group)
   end

@@ -74,7 +74,7 @@ local function remarks_on(self, lost)
 end
 
 --- Prints the tenants that failed, then what became of the run as a whole, then the table of outcomes.
-local function print_results(self, remarks)
+local function print_results(self)
   local output, options, list, counted = self.output, self.options, self.list, self.fleet.summary
   local failures = options.json and {} or self.summary:failures()
   for _, line in ipairs(failures) do
@@ -83,7 +83,7 @@ local function print_results(self, remarks)
   if #failures > 0 and not options.quiet then
     output:line ""
   end
-  for _, remark in ipairs(remarks) do
+  for _, remark in ipairs(self.remarks) do
     output:complain(remark)
   end
   if not options.json and not options.quiet then
@@ -94,20 +94,11 @@ local function print_results(self, remarks)
 end
 
 --- Writes the report of the option `--report`. Returns why that failed, or nil.
-local function write_report(self, remarks)
-  local path = self.options.report
-  if not path then
-    return nil
+local function write_report(self)
+  local path, done, message = self.options.report, true, nil
+  if path then
+    done, message = report_file.write(path, self)
   end
-  local done, message = report_file.write(path, {
-    options = self.options,
-    context = self.context,
-    list = self.list,
-    counted = self.fleet.summary,
-    summary = self.summary,
-    remarks = remarks,
-    began_at = self.began_at,
-  })
   if not done then
     self.output:complain(("the report %s could not be written: %s"):format(path, message))
   end
@@ -156,7 +147,7 @@ return function(plan, options, context)
     tick(self)
   end
   local lost = settle_state(self)
-  local remarks = remarks_on(self, lost)
-  print_results(self, remarks)
-  return exit_code(self, write_report(self, remarks) or lost)
+  self.remarks = remarks_on(self, lost)
+  print_results(self)
+  return exit_code(self, write_report(self) or lost)
 end
