@@ -80,14 +80,16 @@ static bool repeats(struct text secret, struct text text) {
 static int may_echo(lua_State *L) {
     enum { SECRETS = 1, TEXT };
     char visible[LONGEST];
-    struct text text, secret, squeezed = {visible, 0};
+    size_t length = 0;
+    struct text text, secret;
     luaL_checktype(L, SECRETS, LUA_TTABLE);
     text.bytes = luaL_checklstring(L, TEXT, &text.length);
     bool is_found = text.length > LONGEST || is_suspect(text);
     for (size_t i = 0; i < text.length && !is_found; i++) {
-        visible[squeezed.length] = text.bytes[i];
-        squeezed.length += text.bytes[i] != ' ';
+        visible[length] = text.bytes[i];
+        length += text.bytes[i] != ' ';
     }
+    const struct text squeezed = {visible, length};
     lua_pushnil(L);
     while (!is_found && lua_next(L, SECRETS) != 0) {
         if (lua_type(L, -1) == LUA_TSTRING) {

@@ -119,50 +119,48 @@ static void take_spare(struct transfer_thread *thread) {
     }
 }
 
-/* Accepts a connection with the reserved descriptor and closes it, so that its call fails at once.
- * Frees the transfer that it names if the program has closed its end; else the program withdraws
- * the transfer when it sees the connection closed. Returns what wake_socket_accept does. */
-static int refuse_connection(struct transfer_thread *thread) {
-    platform_close(thread->spare);
-    thread->spare = -1;
-    int descriptor = wake_socket_accept(&thread->wake);
-    if (descriptor >= 0) {
-        char text[32] = "", next;
-        ssize_t length = recv(descriptor, text, sizeof text - 1, 0);
-        if (length > 0 && recv(descriptor, &next, 1, MSG_PEEK) == 0) {
-            unsigned long number = strtoul(text, NULL, 10);
-            transfer_job_free(transfer_jobs_take(&thread->jobs, JOBS_SUBMITTED, number));
-        }
-        close(descriptor);
+/* Closes a connection that cannot be served. Frees the transfer that it names if the program has
+ * closed its end; else the program withdraws the transfer when it sees the connection closed. */
+static void refuse(struct transfer_thread *thread, int descriptor) {
+    char text[32] = "", next;
+    ssize_t length = recv(descriptor, text, sizeof text - 1, 0);
+    if (length > 0 && recv(descriptor, &next, 1, MSG_PEEK) == 0) {
+        unsigned long number = strtoul(text, NULL, 10);
+        transfer_job_free(transfer_jobs_take(&thread->jobs, JOBS_SUBMITTED, number));
     }
-    take_spare(thread);
-    return descriptor;
+    close(descriptor);
 }
 
-/* Accepts the connections that wait, and refuses those for which there is no descriptor. */
+static void add_connection(struct transfer_thread *thread, int descriptor) {
+    size_t place = thread->connection_count++;
+    thread->connections[place] = (struct connection){0};
+    watch(&thread->watched[place], descriptor);
+    thread->watched[place].revents = CURL_WAIT_POLLIN; /* most write at once */
+}
+
+/* Accepts the connections that wait. When descriptors are exhausted, it accepts with the reserved
+ * one and closes the connection, so that its call fails at once. */
 static void accept_connections(struct transfer_thread *thread) {
     if (!thread->is_exhausted && thread->watched[thread->connection_count].revents == 0) {
         return;
     }
-    take_spare(thread);
-    for (size_t place; (place = thread->connection_count) < MOST_CONNECTIONS;) {
-        int descriptor = wake_socket_accept(&thread->wake);
-        bool is_refused = descriptor == WAKE_SOCKET_EXHAUSTED;
-        if (is_refused) {
-            descriptor = refuse_connection(thread);
-        }
-        if (descriptor < 0) {
-            thread->is_exhausted = descriptor == WAKE_SOCKET_EXHAUSTED;
-            return;
-        }
-        if (!is_refused) {
-            thread->connections[place] = (struct connection){0};
-            watch(&thread->watched[place], descriptor);
-            thread->watched[place].revents = CURL_WAIT_POLLIN; /* most write at once */
-            thread->connection_count++;
-        }
-    }
     thread->is_exhausted = true;
+    for (int descriptor = 0; descriptor >= 0 && thread->connection_count < MOST_CONNECTIONS;) {
+        take_spare(thread);
+        descriptor = wake_socket_accept(&thread->wake);
+        if (descriptor >= 0) {
+            add_connection(thread, descriptor);
+        } else if (descriptor == WAKE_SOCKET_EXHAUSTED) {
+            platform_close(thread->spare);
+            thread->spare = -1;
+            descriptor = wake_socket_accept(&thread->wake);
+            if (descriptor >= 0) {
+                refuse(thread, descriptor);
+            }
+        }
+        thread->is_exhausted = descriptor != WAKE_SOCKET_NONE;
+    }
+    take_spare(thread);
 }
 
 /* Closes the connection at this place, moves the last one there, and gives up its transfer. */
