@@ -48,6 +48,9 @@ describe("autopilot.emulator: mistakes", function()
       ["option 'zone' must be 'Z' or an offset such as '%-08:00'"] = { zone = "PST" },
       ["option 'cooldown_from' must be one of"] = { cooldown_from = "start" },
       ["option 'retry_after' must be one of"] = { retry_after = "both" },
+      ["option 'build_server' must have a key, an issuer and a subject"] = {
+        build_server = { key = "secret" },
+      },
       ["option 'tokens' must be a map with a right token"] = { tokens = { t = {} } },
       ["option 'clients' must be a map with a right client"] = { clients = { app = "secret" } },
       ["option 'tenants' must be a map with a right tenant"] = { tenants = { "contoso" } },

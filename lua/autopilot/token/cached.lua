@@ -118,7 +118,7 @@ local function renew(self, entry, ask, usable)
   elseif is_pause then
     return nil, failure.message, merged(failure.details, { retry_after = left })
   end
-  local _, kept, message, details = fetch_once(self.leases, key, ask, function(watched)
+  local kept, message, details = fetch_once(self.leases, key, ask, function(watched)
     return fetch(self, watched)
   end)
   now = ask.now()

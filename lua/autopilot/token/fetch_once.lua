@@ -81,7 +81,6 @@ end
 ---@param key string
 ---@param ask autopilot.TokenAsk
 ---@param fetch fun(ask: autopilot.TokenAsk): any, any, any
----@return boolean joined another coroutine has fetched it
 ---@return any first, any second, any third
 return function(leases, key, ask, fetch)
   while true do
@@ -93,11 +92,13 @@ return function(leases, key, ask, fetch)
     local results = how == "over" and seen and seen.lease and seen.lease.result
     if lease or how == "inside" then
       results = run(fetch, ask, lease)
-      return false, results[1], results[2], results[3]
     elseif how == "late" then
-      return true, nil, "the deadline passed while another was fetching the token"
-    elseif results and not can_do_better(results, ask) then
-      return true, results[1], results[2], results[3]
+      return nil, "the deadline passed while another was fetching the token"
+    elseif results and can_do_better(results, ask) then
+      results = nil
+    end
+    if results then
+      return results[1], results[2], results[3]
     end
   end
 end
