@@ -214,9 +214,9 @@ local function look(self, clock)
   end
 end
 
---- The first tenant that is ready. One whose part was lost meanwhile waits again.
+--- A tenant that is ready. One whose part was lost meanwhile waits again.
 local function take_ready(self)
-  local entry = table.remove(self.ready, 1)
+  local entry = table.remove(self.ready)
   if entry and entry.hold and entry.hold.is_lost then
     self.entries[entry.name], entry.hold = nil, nil
     add_entry(self, entry)
