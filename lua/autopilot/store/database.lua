@@ -43,11 +43,9 @@ local connections = setmetatable({}, { __mode = "k" })
 ---@param text string
 ---@return string
 function database.encode(text)
-  return (
-    text:gsub("[^!-$&-~]", function(byte)
-      return ("%%%02X"):format(byte:byte())
-    end)
-  )
+  return (text:gsub("[^!-$&-~]", function(byte)
+    return ("%%%02X"):format(byte:byte())
+  end))
 end
 
 --- The text that was encoded.

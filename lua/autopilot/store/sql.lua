@@ -5,7 +5,6 @@
 -- method is one statement, which makes it atomic. The clock of the database says what has expired.
 
 local Connection = require "autopilot.store.connection"
-local contract = require "autopilot.store.contract"
 local core = require "autopilot.core"
 local database = require "autopilot.store.database"
 local options = require "autopilot.base.options"
@@ -129,55 +128,28 @@ end
 
 -- ---- The methods of a store --------------------------------------------------------------------------
 
-local function has_changed(opened, sql, ...)
-  local _, count = database.run(opened, sql, ...)
+local engine = {}
+
+local function has_changed(opened, name, ...)
+  local _, count = database.run(opened, opened.store_sql[name], ...)
   return count > 0
 end
 
-local methods = {}
-
-function methods.get(self, key)
-  local value, message = self.connection:call(function(opened)
-    local row = database.run(opened, self.sql.get, encode(key))[1]
-    return row and row[1] or false
-  end)
-  return value and decode(value) or nil, message
+function engine.set(opened, key, value, ttl)
+  return has_changed(opened, "set", encode(key), encode(value), math.min(ttl, longest_life))
 end
 
-function methods.set(self, key, value, ttl)
-  local done, message = self.connection:call(
-    has_changed,
-    self.sql.set,
-    encode(key),
-    encode(value),
-    math.min(ttl, longest_life)
-  )
-  return done ~= nil or nil, message
+function engine.add(opened, key, value, ttl)
+  return has_changed(opened, "add", encode(key), encode(value), math.min(ttl, longest_life))
 end
 
-function methods.add(self, key, value, ttl)
-  return self.connection:add(self, function(opened)
-    return has_changed(
-      opened,
-      self.sql.add,
-      encode(key),
-      encode(value),
-      math.min(ttl, longest_life)
-    )
-  end, key, value)
+function engine.delete_if(opened, key, value)
+  return has_changed(opened, "delete_if", encode(key), encode(value))
 end
 
-function methods.delete_if(self, key, value)
-  local is_deleted, message =
-    self.connection:call(has_changed, self.sql.delete_if, encode(key), encode(value))
-  return is_deleted, message
-end
-
-local metatable = contract.metatable(methods)
-
---- Closes the connection. The next call opens a new one.
-function metatable.__index:close()
-  self.connection:shut()
+function engine.get(opened, key)
+  local row = database.run(opened, opened.store_sql.get, encode(key))[1]
+  return row and decode(row[1]) or false
 end
 
 -- ---- Making one --------------------------------------------------------------------------------------
@@ -208,10 +180,12 @@ return function(given)
   local connection = Connection.new {
     name = checked.driver,
     open = function()
-      return open(checked, driver, sql)
+      local opened = open(checked, driver, sql)
+      opened.store_sql = sql
+      return opened
     end,
     close = database.close,
     secrets = database.secrets(checked),
   }
-  return setmetatable({ connection = connection, sql = sql }, metatable)
+  return connection:store(engine)
 end
