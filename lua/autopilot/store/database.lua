@@ -62,7 +62,8 @@ end
 --- Returns the result, or raises the database's message, without the text that LuaDBI adds.
 local function checked(result, message)
   if not result then
-    message = tostring(message):gsub("^Failed to [%l ]+: ", ""):gsub("^E%l+ [%l ]+: ", "")
+    message = tostring(message):gsub("^Failed to [%l ]+: ", ""):gsub("^Error [%l ]+: ", "")
+    message = message:gsub("^Execute failed:? ", "")
     -- LuaDBI 0.7.2 reports this whatever the reason why PostgreSQL refused the connection.
     message =
       message:gsub("^no connection to the server", "%0, or it refuses the user or the password")
@@ -98,16 +99,21 @@ function database.close(self)
   self.connection:close()
 end
 
---- Returns a file's name as LuaDBI needs it. If the file is missing, creates it readable by its owner only.
+--- Returns a file's name as LuaDBI needs it. If the file is missing, creates it readable by its owner only; SQLite
+-- gives the files beside it the same mode.
 local function private_file(path)
   for _, suffix in ipairs { "", "-wal", "-shm", "-journal" } do
     local complaint = named_file.write_complaint(path .. suffix)
     if complaint then
-      error(path .. suffix .. ": " .. complaint, 0)
+      error(
+        suffix == "" and complaint or ("beside it, %s: %s"):format(path .. suffix, complaint),
+        0
+      )
     end
   end
+  -- Tried before LuaDBI opens the file, because that leaks memory when opening fails.
   if not core.make_private(path) then
-    error(path .. " cannot be opened, or its folder cannot be written", 0)
+    error("it cannot be opened, or its folder cannot be written", 0)
   end
   -- For SQLite, names like `:memory:` and `file:…` have a special meaning.
   return (path:find "^[/\\]" or path:find "^%a:[/\\]") and path or "./" .. path
@@ -132,8 +138,9 @@ end
 
 --- Opens a database.
 ---@param given autopilot.store.SqlOptions
+---@param setup string[]? statements to run at first, instead of those for a store
 ---@return autopilot.store.Database
-function database.open(given)
+function database.open(given, setup)
   local kind = given.driver:lower()
   local is_installed, library = pcall(require, "DBI")
   if not is_installed or not pcall(require, "dbd." .. kind) then
@@ -150,7 +157,7 @@ function database.open(given)
     checked(library.Connect(given.driver, name, given.user, given.password, given.host, given.port))
   connection:autocommit(true)
   local self = { connection = connection, prepared = {} }
-  for _, statement in ipairs(setups[given.driver]) do
+  for _, statement in ipairs(setup or setups[given.driver]) do
     local is_fine, raised = pcall(database.run, self, statement)
     if not is_fine then
       database.close(self)
