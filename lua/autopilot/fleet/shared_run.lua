@@ -209,18 +209,6 @@ function shared_run.finish(opened, id)
   database.run(opened, sql "UPDATE autopilot_run_1 SET finished_at = {now} WHERE id = {run}", id)
 end
 
---- Creates the tables that are missing.
-local function make_tables(opened)
-  for name, form in pairs(tables) do
-    local exists = ("SELECT 1 FROM %s WHERE 1 = 0"):format(name)
-    if not pcall(database.run, opened, exists) then
-      -- If another machine has just created the table, this fails or does nothing.
-      pcall(database.run, opened, ("CREATE TABLE IF NOT EXISTS %s %s"):format(name, form))
-      database.run(opened, exists)
-    end
-  end
-end
-
 --- Finds the run of that subject, or makes one. Its row is locked until the end of the transaction, so that only one
 -- machine at a time decides what becomes of it.
 local function find(opened, subject)
@@ -295,7 +283,9 @@ end
 ---@return number age seconds since the run began
 ---@return integer done tenants
 function shared_run.join(opened, subject, resume_within, worker, seconds)
-  make_tables(opened)
+  for name, form in pairs(tables) do
+    database.make_table(opened, name, form)
+  end
   database.run(opened, "BEGIN")
   local id, age = join(opened, subject, resume_within)
   database.run(opened, enlist, worker, id, seconds)

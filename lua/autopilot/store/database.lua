@@ -167,6 +167,26 @@ function database.open(given, setup)
   return self
 end
 
+--- Creates a table if it is missing.
+---@param self autopilot.store.Database
+---@param name string
+---@param form string its columns
+---@param check_database fun()? called before it is created
+function database.make_table(self, name, form, check_database)
+  local exists = ("SELECT 1 FROM %s WHERE 1 = 0"):format(name)
+  local has_table, raised = pcall(database.run, self, exists)
+  if has_table then
+    return
+  elseif raised:find("locked", 1, true) then
+    error(raised, 0)
+  elseif check_database then
+    check_database()
+  end
+  -- If another process has just created it, this fails or does nothing.
+  pcall(database.run, self, ("CREATE TABLE IF NOT EXISTS %s %s"):format(name, form))
+  database.run(self, exists)
+end
+
 --- The passwords in a database's options, to be removed from messages.
 ---@param given autopilot.store.SqlOptions
 ---@return string[]
@@ -174,6 +194,43 @@ function database.secrets(given)
   local secrets = passwords.find(given.database)
   secrets[#secrets + 1] = given.password
   return secrets
+end
+
+--- Opens a database, and closes it if the preparation fails.
+local function open_prepared(given, prepare)
+  local opened = database.open(given)
+  local is_ready, raised = pcall(prepare, opened)
+  if not is_ready then
+    database.close(opened)
+    error(raised, 0)
+  end
+  return opened
+end
+
+--- A connection to a database. Of several processes that make one SQLite file at the same time, SQLite refuses all
+-- but one at once, without waiting for the others: then it is opened again.
+---@param given autopilot.store.SqlOptions
+---@param prepare fun(opened: autopilot.store.Database) makes it ready
+---@return autopilot.store.Connection
+function database.connect(given, prepare)
+  local function open()
+    local ends = core.clock() + Connection.patience
+    while true do
+      local is_open, opened = pcall(open_prepared, given, prepare)
+      if is_open then
+        return opened
+      elseif not tostring(opened):find("locked", 1, true) or core.clock() >= ends then
+        error(opened, 0)
+      end
+      core.sleep(0.02 * core.random())
+    end
+  end
+  return Connection.new {
+    name = given.driver,
+    open = open,
+    close = database.close,
+    secrets = database.secrets(given),
+  }
 end
 
 return database

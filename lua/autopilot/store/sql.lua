@@ -4,8 +4,6 @@
 -- The table `autopilot_store_1` has one row for each key; the number changes with the table's form. Each
 -- method is one statement, which makes it atomic. The clock of the database says what has expired.
 
-local Connection = require "autopilot.store.connection"
-local core = require "autopilot.core"
 local database = require "autopilot.store.database"
 local options = require "autopilot.base.options"
 
@@ -73,57 +71,12 @@ local function statements_of(driver)
     return (sql:gsub("{(%a+)}", parts))
   end
   return {
-    exists = "SELECT name FROM autopilot_store_1 WHERE 1 = 0",
-    create = "CREATE TABLE IF NOT EXISTS autopilot_store_1 (" .. driver.types .. ")",
     clean = filled "DELETE FROM autopilot_store_1 WHERE expires <= {now}",
     get = filled("SELECT value FROM autopilot_store_1 WHERE name = ?" .. is_alive),
     set = filled(insert .. driver.update),
     add = filled(insert .. driver.update_expired),
     delete_if = filled("DELETE FROM autopilot_store_1 WHERE name = ? AND value = ?" .. is_alive),
   }
-end
-
--- ---- The connection ----------------------------------------------------------------------------------
-
---- Makes the table where it is missing, and removes what has expired.
-local function prepare(opened, driver, sql)
-  local has_table, raised = pcall(database.run, opened, sql.exists)
-  if not has_table then
-    if tostring(raised):find("locked", 1, true) then
-      error(raised, 0)
-    elseif driver.foreign and database.run(opened, driver.foreign)[1][1] > 0 then
-      error("it is another program's database, and was left as it is", 0)
-    end
-    -- Where another process has made it by now, this one fails, or does nothing.
-    pcall(database.run, opened, sql.create)
-    database.run(opened, sql.exists)
-  end
-  database.run(opened, sql.clean)
-end
-
-local function open_once(given, driver, sql)
-  local opened = database.open(given)
-  local is_ready, raised = pcall(prepare, opened, driver, sql)
-  if not is_ready then
-    database.close(opened)
-    error(raised, 0)
-  end
-  return opened
-end
-
---- Opens the database. Of several processes that make one SQLite file at the same time, SQLite refuses all but
--- one at once, without waiting for the others.
-local function open(given, driver, sql)
-  local ends = core.clock() + Connection.patience
-  while true do
-    local is_open, opened = pcall(open_once, given, driver, sql)
-    if is_open then
-      return opened
-    elseif not tostring(opened):find("locked", 1, true) or core.clock() >= ends then
-      error(opened, 0)
-    end
-    core.sleep(0.02 * core.random())
-  end
 end
 
 -- ---- The methods of a store --------------------------------------------------------------------------
@@ -177,15 +130,14 @@ return function(given)
   local checked = options.check("autopilot.store.sql", rules, given)
   local driver = drivers[checked.driver]
   local sql = statements_of(driver)
-  local connection = Connection.new {
-    name = checked.driver,
-    open = function()
-      local opened = open(checked, driver, sql)
-      opened.store_sql = sql
-      return opened
-    end,
-    close = database.close,
-    secrets = database.secrets(checked),
-  }
+  local connection = database.connect(checked, function(opened)
+    database.make_table(opened, "autopilot_store_1", "(" .. driver.types .. ")", function()
+      if driver.foreign and database.run(opened, driver.foreign)[1][1] > 0 then
+        error("it is another program's database, and was left as it is", 0)
+      end
+    end)
+    database.run(opened, sql.clean)
+    opened.store_sql = sql
+  end)
   return connection:store(engine)
 end
