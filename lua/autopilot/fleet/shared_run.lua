@@ -41,8 +41,8 @@ local tables = {
   -- `tries`: 0; 1 when the run was resumed since; 2 when the tenants that failed were then processed again.
   autopilot_report_1 = "(part INTEGER NOT NULL, id BIGSERIAL, run BIGINT NOT NULL, "
     .. "tries INTEGER NOT NULL, taken_at DOUBLE PRECISION, written_at DOUBLE PRECISION NOT NULL, "
-    .. "cooldown_end DOUBLE PRECISION NOT NULL, count INTEGER NOT NULL, ok INTEGER NOT NULL, reports TEXT NOT NULL, "
-    .. "PRIMARY KEY (part, id))",
+    .. "cooldown_end DOUBLE PRECISION NOT NULL, count INTEGER NOT NULL, ok INTEGER NOT NULL, "
+    .. "reports TEXT NOT NULL, PRIMARY KEY (part, id))",
 }
 
 local blanks = {
@@ -214,7 +214,8 @@ end
 local function find(opened, subject)
   database.run(
     opened,
-    sql "INSERT INTO autopilot_run_1 (subject, started_at) VALUES (?, {now}) ON CONFLICT DO NOTHING",
+    sql [[INSERT INTO autopilot_run_1 (subject, started_at) VALUES (?, {now})
+      ON CONFLICT DO NOTHING]],
     subject
   )
   local found = database.run(

@@ -13,7 +13,6 @@
 local Tenants = require "autopilot.fleet.tenants"
 local core = require "autopilot.core"
 local database = require "autopilot.store.database"
-local json = require "autopilot.base.json"
 local noted = require "autopilot.fleet.noted"
 local shared_run = require "autopilot.fleet.shared_run"
 
