@@ -1,6 +1,7 @@
 -- `make bench-machines`: what a shared store adds to a sync, and what a fleet over several machines costs and
--- gains. Real SQLite, Redis and PostgreSQL on loopback; the service answers at once, inside the process, so that only
--- our own side is measured. Figures are printed as a table. A part whose server is missing is left out.
+-- gains. Real SQLite, Redis and PostgreSQL on loopback. The service answers at once: inside the process, so that only
+-- our own side is measured; and for fleets also over TLS, with a token of its own for each tenant. Figures are printed
+-- as tables. A part whose server is missing is left out.
 
 package.path = "spec/?.lua;" .. package.path
 
@@ -83,89 +84,113 @@ end
 
 -- ---- Fleets ------------------------------------------------------------------------------------------
 
+--- One machine: prints when it begins and ends, and its processor time, all in seconds.
 local machine = [[
 local autopilot, core = require "autopilot", require "autopilot.core"
-local state, first, count = arg[1], tonumber(arg[2]), tonumber(arg[3])
+local state, first, count, url = arg[1], tonumber(arg[2]), tonumber(arg[3]), arg[4]
 local list = {}
 for number = 1, count do
   list[number] = ("tenant-%d-%d.example"):format(first, number)
 end
-local fleet = assert(autopilot.fleet {
-  tenants = list,
-  state = state ~= "none" and state or nil,
-  client = {
-    token = function() return "made-up" end,
-    transport = function()
-      return { status = 204, headers = {}, body = "", http_version = "1.1" }
-    end,
+local client = url and {
+  token = autopilot.token.client_secret {
+    client_id = arg[5], client_secret = arg[6], authority = url,
   },
+  base_url = url, http = { ca_file = arg[7] },
+} or {
+  token = function() return "made-up" end,
+  transport = function()
+    return { status = 204, headers = {}, body = "", http_version = "1.1" }
+  end,
+}
+local began, processor = core.clock(), os.clock()
+local fleet = assert(autopilot.fleet {
+  tenants = list, client = client, state = state ~= "none" and state or nil,
 })
 local summary = fleet:run { on_report = function() end }
 assert(summary.ok == count, "some tenants failed")
+print(("%.6f %.6f %.6f"):format(began, core.clock(), os.clock() - processor))
 ]]
 
-if servers.PostgreSQL then
-  local script, remove_script = files.temporary(machine)
-  local server = servers.PostgreSQL
-  local address = ("postgresql://tester:%s@127.0.0.1:%d/postgres"):format(
-    server.password,
-    server.port
-  )
-  local run_number = 0
+local server, run_number = servers.PostgreSQL, 0
+local script, remove_script = files.temporary(machine)
+local address = server
+  and ("postgresql://tester:%s@127.0.0.1:%d/postgres"):format(server.password, server.port)
 
-  --- Seconds until so many machines have done all tenants, one core for each.
-  local function seconds(state, machines)
-    run_number = run_number + 1
-    local script_line = [[
-      for n in $(seq "$6"); do
-        taskset -c $((n - 1)) "$1" "$2" "$3" "$4" "$5" & pids="$pids $!"
-      done
-      for pid in $pids; do wait "$pid" || echo failed; done]]
-    server:store().connection:call(function(database)
-      for _, name in ipairs { "run_1", "worker_1", "part_2", "report_1" } do
-        pcall(
-          require("autopilot.store.database").run,
-          database,
-          "TRUNCATE autopilot_" .. name
-        )
-      end
-      return true
-    end)
-    local began = core.clock()
-    local said = shell.read(
-      script_line,
-      emulated_service.interpreter(),
-      script,
-      state,
-      tostring(run_number),
-      tostring(tenants),
-      tostring(machines)
-    )
-    assert(said == "", said)
-    return core.clock() - began
-  end
+--- Each machine has a core of its own.
+local run_machines = [[
+  machines=$1 interpreter=$2; shift 2
+  for n in $(seq "$machines"); do
+    taskset -c $((n - 1)) "$interpreter" "$@" 2>&1 & pids="$pids $!"
+  done
+  for pid in $pids; do wait "$pid"; done]]
 
-  local none, one, two = {}, {}, {}
-  for round = 1, quick and 2 or 5 do
-    none[round], one[round], two[round] =
-      seconds("none", 1), seconds(address, 1), seconds(address, 2)
-  end
-  print ""
-  row("fleet of " .. tenants .. ", answers at once", "seconds, median")
-  row("---", "---")
-  row("one machine, no state", ("%.2f"):format(median(none)))
-  row(
-    "one machine, state in PostgreSQL",
-    ("%.2f (%.2f times)"):format(median(one), median(one) / median(none))
-  )
-  row(
-    "two machines, state in PostgreSQL",
-    ("%.2f (%.2f times as fast)"):format(median(two), median(one) / median(two))
-  )
-  remove_script()
+local function empty_tables()
+  server:store().connection:call(function(database)
+    for _, name in ipairs { "run_1", "worker_1", "part_2", "report_1" } do
+      pcall(require("autopilot.store.database").run, database, "TRUNCATE autopilot_" .. name)
+    end
+    return true
+  end)
 end
 
-for _, server in pairs(servers) do
-  server:remove()
+--- Seconds until so many machines have done all tenants, and the processor time of each.
+local function measure(machines, state, count, ...)
+  run_number = run_number + 1
+  empty_tables()
+  local interpreter, number = emulated_service.interpreter(), tostring(run_number)
+  local total = tostring(count)
+  local said =
+    shell.read(run_machines, tostring(machines), interpreter, script, state, number, total, ...)
+  local first, last, processor, seen = math.huge, 0, 0, 0
+  for began, ended, used in said:gmatch "(%S+) (%S+) (%S+)\n" do
+    first, last = math.min(first, tonumber(began) or 0), math.max(last, tonumber(ended) or 0)
+    processor, seen = processor + (tonumber(used) or 0), seen + 1
+  end
+  assert(seen == machines, said)
+  return last - first, processor / machines
+end
+
+--- Measures a run of no state, and of one and two machines with state, in turn.
+local function compare(title, count, ...)
+  local ways = {
+    { "one machine, no state", 1, "none" },
+    { "one machine, state in PostgreSQL", 1, address },
+    { "two machines, state in PostgreSQL", 2, address },
+  }
+  local seconds, processors = { {}, {}, {} }, { {}, {}, {} }
+  for round = 1, quick and 2 or 5 do
+    for index, way in ipairs(ways) do
+      seconds[index][round], processors[index][round] = measure(way[2], way[3], count, ...)
+    end
+  end
+  print ""
+  row(("fleet of %d, %s"):format(count, title), "seconds, median", "processor time of each machine")
+  row("---", "---", "---")
+  local function cells(lists)
+    local none, one, two = median(lists[1]), median(lists[2]), median(lists[3])
+    return {
+      ("%.2f"):format(none),
+      ("%.2f (%.2f times no state)"):format(one, one / none),
+      ("%.2f (%.2f times as fast as one)"):format(two, one / two),
+    }
+  end
+  local by_clock, by_processor = cells(seconds), cells(processors)
+  for index, way in ipairs(ways) do
+    row(way[1], by_clock[index], by_processor[index])
+  end
+end
+
+if server then
+  compare("answers at once in the process", tenants)
+  local service = emulated_service.start()
+  local given = { service.url, service.client_id, service.client_secret, service.ca_file }
+  compare("over TLS", tenants / 2, given[1], given[2], given[3], given[4])
+  service.stop()
+end
+
+remove_script()
+for _, started in pairs(servers) do
+  started:remove()
 end
 remove_folder()

@@ -8,9 +8,6 @@ local socket = require "socket"
 
 local database_server = {}
 
--- Redis's client is plain Lua that Debian installs for fewer versions than it runs on.
-package.path = package.path .. ";/usr/share/lua/5.3/?.lua"
-
 -- Seconds; more where a tool slows everything down.
 local patience = (tonumber(os.getenv "DB_PATIENCE") or 60)
   * (tonumber(os.getenv "SPEC_PATIENCE") or 1)
@@ -60,7 +57,7 @@ local recipes = {
       fi]],
     serve = 'exec $as "$program" "$folder/server.conf"',
     store = "redis",
-    needs = { "redis", "socket" },
+    needs = { "socket" },
   },
 }
 

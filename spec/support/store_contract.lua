@@ -98,4 +98,26 @@ add("raises at its caller for what is no key, no value or no time", function(sto
   raises("delete_if", "k", nil)
 end)
 
+local texts = {
+  keys = { "a", "A", "a ", "ä", 'it\'s "one"', "%41" },
+  values = { "1", "2", "'; DROP TABLE autopilot_store_1; --", '"\\%00%', "\0\255\r\n" },
+}
+
+--- A random history, the same for the same numbers: the store answers each call as one in memory does.
+---@param store autopilot.Store
+---@param random support.SeededRandom
+function contract.history(store, random)
+  local model = require("autopilot.store").memory()
+  for _ = 1, 300 do
+    local method = random:pick { "get", "set", "add", "delete_if" }
+    local key, value = random:pick(texts.keys), random:pick(texts.values)
+    local seconds = random:pick { 10, 1e9, 0.5 + 100 }
+    local call = ("%s %s (%s)"):format(method, key, tostring(random))
+    local expected, why = model[method](model, key, value, seconds)
+    local given, message = store[method](store, key, value, seconds)
+    equal(expected, given, call)
+    equal(why, message, call)
+  end
+end
+
 return contract

@@ -7,7 +7,8 @@
 -- moment loses nothing. After a checkpoint a loss of power loses nothing either.
 
 local core = require "autopilot.core"
-local named_file = require "autopilot.base.named_file"
+local protected_call = require "autopilot.base.protected_call"
+local store_database = require "autopilot.store.database"
 
 local database = {}
 
@@ -34,64 +35,34 @@ local meanings = {
   { "file is not a database", "it is no state file, and was left as it is: name another one" },
   { "malformed", damaged },
   { "attempt to write a readonly", "it cannot be written" },
-  { "unable to open", "it cannot be opened, or its folder cannot be written" },
   { "disk is full", "the disk is full" },
 }
 
---- What a message of LuaDBI means, without its own words around SQLite's.
-local function meaning_of(message)
-  message = tostring(message)
+--- The result of a function; nil and a clause about the file if it raises an error.
+local function caught(act, ...)
+  local is_fine, result = protected_call(act, ...)
+  if is_fine then
+    return result
+  end
+  local message = tostring(result)
   for _, row in ipairs(meanings) do
     if message:find(row[1], 1, true) then
-      return row[2]
+      return nil, row[2]
     end
   end
-  message = message:gsub("^Error [%l ]+: ", ""):gsub("^Failed [%l ]+: ", "")
-  return "it cannot be used: " .. message
-end
-
--- ---- Complaints --------------------------------------------------------------------------------------
-
-local Complaint = {} -- the metatable of what `complain` raises
-
---- Raises what is wrong with the file: one clause.
-local function complain(message)
-  error(setmetatable({ message = message }, Complaint), 0)
-end
-
---- The result of a function; nil and the message of a complaint.
-local function caught(act, ...)
-  local is_fine, result = pcall(act, ...)
-  if not is_fine and getmetatable(result) ~= Complaint then
-    error(result, 0)
-  elseif not is_fine then
-    return nil, result.message
-  end
-  return result
+  local is_clause = message:find "^it " or message:find "^its " or message:find "^beside it"
+  return nil, is_clause and message or "it cannot be used: " .. message
 end
 
 -- ---- Statements --------------------------------------------------------------------------------------
 
---- Runs one SQL statement with its parameters; complains when it fails.
+--- Runs one SQL statement with its parameters.
+---@return any[][] rows
 local function execute(self, sql, ...)
-  if not self.connection then
-    complain "it is closed"
+  if not self.opened then
+    error("it is closed", 0)
   end
-  local statement, done, message = self.statements[sql], nil, nil
-  if not statement then
-    statement, message = self.connection:prepare(sql)
-    self.statements[sql] = statement or nil
-  end
-  if statement then
-    done, message = statement:execute(...)
-  end
-  if not done then
-    complain(meaning_of(message))
-  end
-  local rows = {}
-  for row in statement:rows() do
-    rows[#rows + 1] = row
-  end
+  local rows = store_database.run(self.opened, sql, ...)
   return rows
 end
 
@@ -127,15 +98,10 @@ end
 
 --- Closes the file. May be called again.
 function Database:close()
-  local connection = self.connection
-  if connection then
-    self.connection = nil
-    -- While it has prepared statements, SQLite keeps the file open and locked.
-    for _, statement in pairs(self.statements) do
-      statement:close()
-    end
-    self.statements = {}
-    connection:close()
+  local opened = self.opened
+  if opened then
+    self.opened = nil
+    store_database.close(opened)
   end
 end
 
@@ -147,31 +113,29 @@ local function ask(self, sql)
   return row and row[1]
 end
 
-local all_tables = [[
-  SELECT coalesce(group_concat(sql, ';'), '')
+local all_tables = [[SELECT coalesce(group_concat(sql, ';'), '')
   FROM (SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid)]]
 
---- Whether the file is new. Complains of one that is not ours, or not whole. Nothing is written.
+--- Whether the file is new. Raises an error for one that is not ours, or not whole. Nothing is written.
 local function is_empty(self, version, tables)
   local id, found = ask(self, "PRAGMA application_id"), ask(self, all_tables)
   if id == 0 and found == "" then
     return true
   elseif id ~= application_id then
-    complain "it is another program's database, and was left as it is: name another one"
+    error("it is another program's database, and was left as it is: name another one", 0)
   elseif ask(self, "PRAGMA user_version") ~= version then
-    complain "it was written by another version of this program, and was left as it is"
+    error("it was written by another version of this program, and was left as it is", 0)
   elseif found ~= table.concat(tables, ";") or ask(self, "PRAGMA integrity_check(1)") ~= "ok" then
-    complain(damaged)
+    error(damaged, 0)
   end
   return false
 end
 
---- Takes the file's lock, sets how it is written, and makes the tables of a new one.
+--- Sets how the file is written, and makes the tables of a new one.
 local function prepare(self, version, tables)
-  execute(self, "PRAGMA locking_mode = EXCLUSIVE")
   local is_new = is_empty(self, version, tables)
   if ask(self, "PRAGMA journal_mode = WAL") ~= "wal" then
-    complain "its file system cannot keep a write-ahead log"
+    error("its file system cannot keep a write-ahead log", 0)
   end
   execute(self, "PRAGMA synchronous = NORMAL")
   local done, message = self:transaction(function(run)
@@ -183,51 +147,18 @@ local function prepare(self, version, tables)
       run(("PRAGMA user_version = %d"):format(version))
     end
   end)
-  return done or complain(message)
-end
-
---- LuaDBI; complains where it is missing.
-local function driver()
-  local found, library = pcall(require, "DBI")
-  if not found or not pcall(require, "dbd.sqlite3") then
-    complain(
-      "it needs LuaDBI with SQLite: install lua-dbi-sqlite3 (Debian), or the rock luadbi-sqlite3"
-    )
-  end
-  return library
-end
-
---- Complains of the file of that name, and of the files that SQLite keeps beside it. A missing file is made,
--- readable by its owner only; SQLite gives the files beside it the same mode.
-local function check_file(path)
-  for _, suffix in ipairs { "", "-wal", "-journal", "-shm" } do
-    local message = named_file.write_complaint(path .. suffix)
-    if message then
-      complain(suffix == "" and message or ("beside it, %s: %s"):format(path .. suffix, message))
-    end
-  end
-  -- SQLite writes whole pages: a file of another length is cut off, or is not a database.
-  local kind, size = core.file_kind(path)
-  if kind and size % smallest_page ~= 0 then
-    complain(not_ours_or_cut)
-  end
-  -- Tried before LuaDBI opens the file, because that leaks memory when opening fails.
-  if not core.make_private(path) then
-    complain(meaning_of "unable to open")
-  end
+  return done or error(message, 0)
 end
 
 local function open(path, version, tables)
-  local library = driver()
-  check_file(path)
-  -- For SQLite, names like `:memory:` and `file:…` have a special meaning.
-  local is_absolute = path:find "^[/\\]" or path:find "^%a:[/\\]"
-  local connection, message = library.Connect("SQLite3", is_absolute and path or "./" .. path)
-  if not connection then
-    complain(meaning_of(message))
+  -- SQLite writes whole pages: a file of another length is cut off, or is not a database.
+  local kind, size = core.file_kind(path)
+  if kind == "file" and size % smallest_page ~= 0 then
+    error(not_ours_or_cut, 0)
   end
-  connection:autocommit(true)
-  local self = setmetatable({ connection = connection, statements = {} }, Database)
+  local given = { driver = "SQLite3", database = path }
+  local opened = store_database.open(given, { "PRAGMA locking_mode = EXCLUSIVE" })
+  local self = setmetatable({ opened = opened }, Database)
   local is_fine, raised = pcall(prepare, self, version, tables)
   if not is_fine then
     self:close()

@@ -41,8 +41,8 @@ local tables = {
   -- `tries`: 0; 1 when the run was resumed since; 2 when the tenants that failed were then processed again.
   autopilot_report_1 = "(part INTEGER NOT NULL, id BIGSERIAL, run BIGINT NOT NULL, "
     .. "tries INTEGER NOT NULL, taken_at DOUBLE PRECISION, written_at DOUBLE PRECISION NOT NULL, "
-    .. "cooldown_end DOUBLE PRECISION NOT NULL, count INTEGER NOT NULL, ok INTEGER NOT NULL, reports TEXT NOT NULL, "
-    .. "PRIMARY KEY (part, id))",
+    .. "cooldown_end DOUBLE PRECISION NOT NULL, count INTEGER NOT NULL, ok INTEGER NOT NULL, "
+    .. "reports TEXT NOT NULL, PRIMARY KEY (part, id))",
 }
 
 local blanks = {
@@ -209,24 +209,13 @@ function shared_run.finish(opened, id)
   database.run(opened, sql "UPDATE autopilot_run_1 SET finished_at = {now} WHERE id = {run}", id)
 end
 
---- Creates the tables that are missing.
-local function make_tables(opened)
-  for name, form in pairs(tables) do
-    local exists = ("SELECT 1 FROM %s WHERE 1 = 0"):format(name)
-    if not pcall(database.run, opened, exists) then
-      -- If another machine has just created the table, this fails or does nothing.
-      pcall(database.run, opened, ("CREATE TABLE IF NOT EXISTS %s %s"):format(name, form))
-      database.run(opened, exists)
-    end
-  end
-end
-
 --- Finds the run of that subject, or makes one. Its row is locked until the end of the transaction, so that only one
 -- machine at a time decides what becomes of it.
 local function find(opened, subject)
   database.run(
     opened,
-    sql "INSERT INTO autopilot_run_1 (subject, started_at) VALUES (?, {now}) ON CONFLICT DO NOTHING",
+    sql [[INSERT INTO autopilot_run_1 (subject, started_at) VALUES (?, {now})
+      ON CONFLICT DO NOTHING]],
     subject
   )
   local found = database.run(
@@ -295,7 +284,9 @@ end
 ---@return number age seconds since the run began
 ---@return integer done tenants
 function shared_run.join(opened, subject, resume_within, worker, seconds)
-  make_tables(opened)
+  for name, form in pairs(tables) do
+    database.make_table(opened, name, form)
+  end
   database.run(opened, "BEGIN")
   local id, age = join(opened, subject, resume_within)
   database.run(opened, enlist, worker, id, seconds)

@@ -10,11 +10,9 @@
 -- request, by a steady clock that also runs while the process is stopped. Times in the database are those of
 -- the database's clock, so the clocks of the machines may differ.
 
-local Connection = require "autopilot.store.connection"
 local Tenants = require "autopilot.fleet.tenants"
 local core = require "autopilot.core"
 local database = require "autopilot.store.database"
-local json = require "autopilot.base.json"
 local noted = require "autopilot.fleet.noted"
 local shared_run = require "autopilot.fleet.shared_run"
 
@@ -214,9 +212,9 @@ local function look(self, clock)
   end
 end
 
---- The first tenant that is ready. One whose part was lost meanwhile waits again.
+--- A tenant that is ready. One whose part was lost meanwhile waits again.
 local function take_ready(self)
-  local entry = table.remove(self.ready, 1)
+  local entry = table.remove(self.ready)
   if entry and entry.hold and entry.hold.is_lost then
     self.entries[entry.name], entry.hold = nil, nil
     add_entry(self, entry)
@@ -361,7 +359,6 @@ SharedState.__close = SharedState.close
 ---@return autopilot.fleet.SharedState?
 ---@return string? message one sentence
 return function(given)
-  local options = { driver = "PostgreSQL", database = given.path }
   local self = setmetatable({
     now = given.now,
     clock = given.clock,
@@ -383,20 +380,8 @@ return function(given)
     before_call = function() end,
     elsewhere = 0,
   }, SharedState)
-  self.connection = Connection.new {
-    name = "PostgreSQL",
-    open = function()
-      local opened = database.open(options)
-      local is_ready, raised = pcall(shared_run.prepare, opened)
-      if not is_ready then
-        database.close(opened)
-        error(raised, 0)
-      end
-      return opened
-    end,
-    close = database.close,
-    secrets = database.secrets(options),
-  }
+  local options = { driver = "PostgreSQL", database = given.path }
+  self.connection = database.connect(options, shared_run.prepare)
   local asked_at = self.clock()
   local subject = given.host .. "\n" .. given.subject
   local joined, message = self.connection:call(function(opened)

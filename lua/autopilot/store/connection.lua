@@ -4,6 +4,7 @@
 -- old one. After a connection could not be opened, no other is attempted for some seconds, so that an
 -- unreachable server does not delay every call.
 
+local contract = require "autopilot.store.contract"
 local core = require "autopilot.core"
 local protected_call = require "autopilot.base.protected_call"
 local redact = require "autopilot.base.redact"
@@ -127,17 +128,47 @@ function Connection:shut()
   end
 end
 
---- Implements a store's `add`. A value that a second attempt finds may have been added by the first one.
----@param store autopilot.Store
----@param act fun(opened: any, ...): boolean whether the value was added
-function Connection:add(store, act, key, value, ttl)
-  local is_added, message, is_repeated = self:call(act, key, value, ttl)
+local methods = {}
+
+function methods.get(self, key)
+  local value, message = self.connection:call(self.engine.get, key)
+  return value or nil, message
+end
+
+function methods.set(self, key, value, ttl)
+  local done, message = self.connection:call(self.engine.set, key, value, ttl)
+  return done ~= nil or nil, message
+end
+
+--- A value that a second attempt finds may have been added by the first one.
+function methods.add(self, key, value, ttl)
+  local is_added, message, is_repeated = self.connection:call(self.engine.add, key, value, ttl)
   if is_added == nil then
     return nil, message
-  elseif is_added or is_repeated and store:get(key) == value then
+  elseif is_added or is_repeated and self:get(key) == value then
     return true
   end
   return nil, "exists"
+end
+
+function methods.delete_if(self, key, value)
+  local is_deleted, message = self.connection:call(self.engine.delete_if, key, value)
+  return is_deleted, message
+end
+
+local metatable = contract.metatable(methods)
+
+--- Closes the connection. The next call opens a new one.
+function metatable.__index:close()
+  self.connection:shut()
+end
+
+--- Makes a store over a connection.
+---@param engine table functions that get an opened connection: `get(opened, key)` returns the value or false,
+--- `set`, `add` and `delete_if` whether something has changed; they raise what fails
+---@return autopilot.Store
+function Connection:store(engine)
+  return setmetatable({ connection = self, engine = engine }, metatable)
 end
 
 return Connection

@@ -43,11 +43,9 @@ local connections = setmetatable({}, { __mode = "k" })
 ---@param text string
 ---@return string
 function database.encode(text)
-  return (
-    text:gsub("[^!-$&-~]", function(byte)
-      return ("%%%02X"):format(byte:byte())
-    end)
-  )
+  return (text:gsub("[^!-$&-~]", function(byte)
+    return ("%%%02X"):format(byte:byte())
+  end))
 end
 
 --- The text that was encoded.
@@ -64,7 +62,8 @@ end
 --- Returns the result, or raises the database's message, without the text that LuaDBI adds.
 local function checked(result, message)
   if not result then
-    message = tostring(message):gsub("^Failed to [%l ]+: ", ""):gsub("^E%l+ [%l ]+: ", "")
+    message = tostring(message):gsub("^Failed to [%l ]+: ", ""):gsub("^Error [%l ]+: ", "")
+    message = message:gsub("^Execute failed:? ", "")
     -- LuaDBI 0.7.2 reports this whatever the reason why PostgreSQL refused the connection.
     message =
       message:gsub("^no connection to the server", "%0, or it refuses the user or the password")
@@ -100,16 +99,21 @@ function database.close(self)
   self.connection:close()
 end
 
---- Returns a file's name as LuaDBI needs it. If the file is missing, creates it readable by its owner only.
+--- Returns a file's name as LuaDBI needs it. If the file is missing, creates it readable by its owner only; SQLite
+-- gives the files beside it the same mode.
 local function private_file(path)
   for _, suffix in ipairs { "", "-wal", "-shm", "-journal" } do
     local complaint = named_file.write_complaint(path .. suffix)
     if complaint then
-      error(path .. suffix .. ": " .. complaint, 0)
+      error(
+        suffix == "" and complaint or ("beside it, %s: %s"):format(path .. suffix, complaint),
+        0
+      )
     end
   end
+  -- Tried before LuaDBI opens the file, because that leaks memory when opening fails.
   if not core.make_private(path) then
-    error(path .. " cannot be opened, or its folder cannot be written", 0)
+    error("it cannot be opened, or its folder cannot be written", 0)
   end
   -- For SQLite, names like `:memory:` and `file:…` have a special meaning.
   return (path:find "^[/\\]" or path:find "^%a:[/\\]") and path or "./" .. path
@@ -134,8 +138,9 @@ end
 
 --- Opens a database.
 ---@param given autopilot.store.SqlOptions
+---@param setup string[]? statements to run at first, instead of those for a store
 ---@return autopilot.store.Database
-function database.open(given)
+function database.open(given, setup)
   local kind = given.driver:lower()
   local is_installed, library = pcall(require, "DBI")
   if not is_installed or not pcall(require, "dbd." .. kind) then
@@ -152,7 +157,7 @@ function database.open(given)
     checked(library.Connect(given.driver, name, given.user, given.password, given.host, given.port))
   connection:autocommit(true)
   local self = { connection = connection, prepared = {} }
-  for _, statement in ipairs(setups[given.driver]) do
+  for _, statement in ipairs(setup or setups[given.driver]) do
     local is_fine, raised = pcall(database.run, self, statement)
     if not is_fine then
       database.close(self)
@@ -162,6 +167,26 @@ function database.open(given)
   return self
 end
 
+--- Creates a table if it is missing.
+---@param self autopilot.store.Database
+---@param name string
+---@param form string its columns
+---@param check_database fun()? called before it is created
+function database.make_table(self, name, form, check_database)
+  local exists = ("SELECT 1 FROM %s WHERE 1 = 0"):format(name)
+  local has_table, raised = pcall(database.run, self, exists)
+  if has_table then
+    return
+  elseif raised:find("locked", 1, true) then
+    error(raised, 0)
+  elseif check_database then
+    check_database()
+  end
+  -- If another process has just created it, this fails or does nothing.
+  pcall(database.run, self, ("CREATE TABLE IF NOT EXISTS %s %s"):format(name, form))
+  database.run(self, exists)
+end
+
 --- The passwords in a database's options, to be removed from messages.
 ---@param given autopilot.store.SqlOptions
 ---@return string[]
@@ -169,6 +194,43 @@ function database.secrets(given)
   local secrets = passwords.find(given.database)
   secrets[#secrets + 1] = given.password
   return secrets
+end
+
+--- Opens a database, and closes it if the preparation fails.
+local function open_prepared(given, prepare)
+  local opened = database.open(given)
+  local is_ready, raised = pcall(prepare, opened)
+  if not is_ready then
+    database.close(opened)
+    error(raised, 0)
+  end
+  return opened
+end
+
+--- A connection to a database. Of several processes that make one SQLite file at the same time, SQLite refuses all
+-- but one at once, without waiting for the others: then it is opened again.
+---@param given autopilot.store.SqlOptions
+---@param prepare fun(opened: autopilot.store.Database) makes it ready
+---@return autopilot.store.Connection
+function database.connect(given, prepare)
+  local function open()
+    local ends = core.clock() + Connection.patience
+    while true do
+      local is_open, opened = pcall(open_prepared, given, prepare)
+      if is_open then
+        return opened
+      elseif not tostring(opened):find("locked", 1, true) or core.clock() >= ends then
+        error(opened, 0)
+      end
+      core.sleep(0.02 * core.random())
+    end
+  end
+  return Connection.new {
+    name = given.driver,
+    open = open,
+    close = database.close,
+    secrets = database.secrets(given),
+  }
 end
 
 return database

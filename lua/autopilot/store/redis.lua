@@ -1,15 +1,16 @@
 --- A store in Redis or Valkey, which several machines can share.
 --
--- In nginx the client is lua-resty-redis, which is part of OpenResty: it does not block nginx, and keeps
--- connections in nginx's own pool. Elsewhere it is redis-lua over LuaSocket, because it is small, plain Lua,
--- packaged by Debian, and accepts an open socket, such as one of LuaSec.
+-- Commands and replies are written and read here (RESP2, the protocol that each server speaks at first), because
+-- the sockets of nginx and of LuaSocket have the same methods, and the client libraries add conditions of their own:
+-- lua-resty-redis knows TLS since 0.28 only, and redis-lua is not maintained. In nginx the sockets are nginx's own:
+-- they do not block it, and it keeps a pool of connections.
 --
 -- Each method sends one command. The server executes it atomically, and decides which keys have expired. If a
 -- master fails before all writes were replicated, some needless requests are sent, nothing worse.
 
 local Connection = require "autopilot.store.connection"
-local contract = require "autopilot.store.contract"
 local core = require "autopilot.core"
+local decode = require("autopilot.store.database").decode
 local options = require "autopilot.base.options"
 
 ---@class autopilot.store.RedisOptions
@@ -22,7 +23,8 @@ local options = require "autopilot.base.options"
 local idle_time, most_idle = 60000, 32
 
 -- Deletes a key if it has that value. Redis runs a script atomically.
-local delete_if = "return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('DEL', KEYS[1]) or 0"
+local delete_script =
+  "return redis.call('GET', KEYS[1]) == ARGV[1] and redis.call('DEL', KEYS[1]) or 0"
 
 -- The server's error codes, explained for the user.
 local meanings = {
@@ -40,70 +42,56 @@ local meanings = {
 
 --- Raises an error of the server, with its explanation if there is one.
 local function fail(message)
-  message = tostring(message):gsub("^.-redis error: ", "")
   local meaning = meanings[message:match "^%u+"]
   error(meaning and ("%s (%s)"):format(meaning, message) or message, 0)
 end
 
+--- Sends a command and returns the server's reply.
+---@return string|number|false reply false: no value
+local function call(opened, ...)
+  local socket, words = opened.socket, { ... }
+  local parts = { "*" .. #words .. "\r\n" }
+  for _, word in ipairs(words) do
+    parts[#parts + 1] = "$" .. #word .. "\r\n" .. word .. "\r\n"
+  end
+  assert(socket:send(table.concat(parts)))
+  local line = assert(socket:receive "*l")
+  local kind, rest = line:sub(1, 1), line:sub(2)
+  if kind == "-" then
+    fail(rest)
+  elseif kind == "$" then
+    local length = tonumber(rest)
+    return length >= 0 and assert(socket:receive(length + 2)):sub(1, -3)
+  elseif kind ~= ":" and kind ~= "+" then
+    error("the server does not speak the protocol of Redis", 0)
+  end
+  return tonumber(rest) or rest
+end
+
 -- ---- In nginx ----------------------------------------------------------------------------------------
-
-local function resty_redis()
-  for _, name in ipairs { "resty.redis", "nginx.redis" } do -- the second name is Debian's
-    local is_there, library = pcall(require, name)
-    if is_there then
-      return library
-    end
-  end
-  error("lua-resty-redis is missing: it is part of OpenResty; Debian: lua-nginx-redis", 0)
-end
-
---- A function that sends a command and returns its reply.
-local function caller_in_nginx(client)
-  return function(command, ...)
-    local reply, message = client[command](client, ...)
-    if not reply then
-      fail(message)
-    end
-    return type(reply) ~= "userdata" and reply or nil -- ngx.null: no value
-  end
-end
 
 local in_nginx = {}
 
 function in_nginx.open(server)
-  local library = resty_redis()
-  -- Earlier versions do not support TLS, and would send the password unencrypted.
-  if server.tls and (tonumber(library._VERSION) or 0) < 0.28 then
-    error("rediss needs lua-resty-redis 0.28 or later", 0)
+  local socket = _G.ngx.socket.tcp()
+  socket:settimeout(Connection.patience * 1000)
+  -- An authenticated connection may be reused for the same user and database only.
+  local pool =
+    table.concat({ server.address, server.user or "", server.password or "", server.database }, " ")
+  assert(socket:connect(server.host, server.port, { pool = pool }))
+  local is_ready = socket:getreusedtimes() > 0
+  if server.tls and not is_ready then
+    -- lua-resty-core may raise an error, or return a null pointer, when a certificate is refused.
+    local is_fine, session, message = pcall(socket.sslhandshake, socket, nil, server.host, true)
+    if not is_fine or session == nil then
+      error(is_fine and message or "the TLS handshake failed: nginx's log tells why", 0)
+    end
   end
-  local client = library:new()
-  client:set_timeout(Connection.patience * 1000)
-  local connected, message = client:connect(server.host, server.port, {
-    ssl = server.tls,
-    ssl_verify = true,
-    server_name = server.host,
-    -- An authenticated connection may be reused for the same user and database only.
-    pool = table.concat(
-      { server.address, server.user or "", server.password or "", server.database },
-      " "
-    ),
-  })
-  if not connected then
-    error(message, 0)
-  end
-  return {
-    client = client,
-    call = caller_in_nginx(client),
-    is_ready = client:get_reused_times() > 0,
-  }
+  return { socket = socket, is_ready = is_ready }
 end
 
 function in_nginx.release(opened)
-  opened.client:set_keepalive(idle_time, most_idle)
-end
-
-function in_nginx.close(opened)
-  opened.client:close()
+  opened.socket:setkeepalive(idle_time, most_idle)
 end
 
 -- ---- Elsewhere ---------------------------------------------------------------------------------------
@@ -154,85 +142,45 @@ local elsewhere = {}
 
 function elsewhere.open(server)
   local has_socket, luasocket = pcall(require, "socket")
-  local has_redis, library = pcall(require, "redis")
-  if not (has_socket and has_redis) then
-    local missing = "LuaSocket and redis-lua are missing: install lua-socket and lua-redis "
-    error(missing .. "(Debian), or the rock redis-lua", 0)
+  if not has_socket then
+    error("LuaSocket is missing: install lua-socket (Debian) or the rock luasocket", 0)
   end
   local socket = assert(luasocket.tcp())
   socket:settimeout(Connection.patience)
   assert(socket:connect(server.host:gsub("[%[%]]", ""), server.port))
   socket:setoption("tcp-nodelay", true)
-  if server.tls then
-    socket = with_tls(socket, server)
-  end
-  local client = library.connect { socket = socket }
-  local function call(command, ...)
-    local is_fine, reply = pcall(client[command], client, ...)
-    if not is_fine then
-      fail(reply)
-    end
-    return reply
-  end
-  return { socket = socket, call = call }
-end
-
-function elsewhere.close(opened)
-  opened.socket:close()
+  return { socket = server.tls and with_tls(socket, server) or socket }
 end
 
 -- ---- The methods of a store --------------------------------------------------------------------------
+
+local function close(opened)
+  opened.socket:close()
+end
 
 local function milliseconds(seconds)
   return ("%d"):format(math.max(1, math.min(math.ceil(seconds * 1000), 2 ^ 53)))
 end
 
-local methods = {}
+local engine = {}
 
-function methods.get(self, key)
-  local value, message = self.connection:call(function(opened)
-    return opened.call("get", key) or false
-  end)
-  return value or nil, message
+function engine.get(opened, key)
+  return call(opened, "GET", key)
 end
 
-function methods.set(self, key, value, ttl)
-  local done, message = self.connection:call(function(opened)
-    return opened.call("set", key, value, "PX", milliseconds(ttl)) ~= nil
-  end)
-  return done, message
+function engine.set(opened, key, value, ttl)
+  return call(opened, "SET", key, value, "PX", milliseconds(ttl)) ~= false
 end
 
-function methods.add(self, key, value, ttl)
-  return self.connection:add(self, function(opened)
-    return opened.call("set", key, value, "NX", "PX", milliseconds(ttl)) ~= nil
-  end, key, value)
+function engine.add(opened, key, value, ttl)
+  return call(opened, "SET", key, value, "NX", "PX", milliseconds(ttl)) ~= false
 end
 
-function methods.delete_if(self, key, value)
-  local is_deleted, message = self.connection:call(function(opened)
-    return opened.call("eval", delete_if, 1, key, value) == 1
-  end)
-  return is_deleted, message
-end
-
-local metatable = contract.metatable(methods)
-
---- Closes the connection. The next call opens a new one.
-function metatable.__index:close()
-  self.connection:shut()
+function engine.delete_if(opened, key, value)
+  return call(opened, "EVAL", delete_script, "1", key, value) == 1
 end
 
 -- ---- Making a store ----------------------------------------------------------------------------------
-
-local function decode(text)
-  return text
-    and (
-      text:gsub("%%(%x%x)", function(digits)
-        return string.char(tonumber(digits, 16))
-      end)
-    )
-end
 
 --- The parts of a URL; nil if it is not valid.
 local function parts_of(address)
@@ -281,12 +229,12 @@ local function prepare(opened, server)
   if opened.is_ready then
     return
   elseif server.password and server.user then
-    opened.call("auth", server.user, server.password)
+    call(opened, "AUTH", server.user, server.password)
   elseif server.password then
-    opened.call("auth", server.password)
+    call(opened, "AUTH", server.password)
   end
   if server.database ~= 0 then
-    opened.call("select", ("%d"):format(server.database))
+    call(opened, "SELECT", ("%d"):format(server.database))
   end
 end
 
@@ -299,21 +247,20 @@ return function(given)
   server.password = checked.password or server.password
   server.ca_file = checked.ca_file
   local way = rawget(_G, "ngx") and in_nginx or elsewhere
-  return setmetatable({
-    connection = Connection.new {
-      name = "Redis",
-      open = function()
-        local opened = way.open(server)
-        local is_fine, raised = pcall(prepare, opened, server)
-        if not is_fine then
-          way.close(opened)
-          error(raised, 0)
-        end
-        return opened
-      end,
-      close = way.close,
-      release = way.release,
-      secrets = { server.password },
-    },
-  }, metatable)
+  local connection = Connection.new {
+    name = "Redis",
+    open = function()
+      local opened = way.open(server)
+      local is_fine, raised = pcall(prepare, opened, server)
+      if not is_fine then
+        close(opened)
+        error(raised, 0)
+      end
+      return opened
+    end,
+    close = close,
+    release = way.release,
+    secrets = { server.password },
+  }
+  return connection:store(engine)
 end

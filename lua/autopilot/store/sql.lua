@@ -4,9 +4,6 @@
 -- The table `autopilot_store_1` has one row for each key; the number changes with the table's form. Each
 -- method is one statement, which makes it atomic. The clock of the database says what has expired.
 
-local Connection = require "autopilot.store.connection"
-local contract = require "autopilot.store.contract"
-local core = require "autopilot.core"
 local database = require "autopilot.store.database"
 local options = require "autopilot.base.options"
 
@@ -75,8 +72,6 @@ local function statements_of(driver)
     return (sql:gsub("{(%a+)}", parts))
   end
   return {
-    exists = "SELECT name FROM autopilot_store_1 WHERE 1 = 0",
-    create = "CREATE TABLE IF NOT EXISTS autopilot_store_1 (" .. driver.types .. ")",
     clean = filled "DELETE FROM autopilot_store_1 WHERE expires <= {now}",
     get = filled("SELECT value FROM autopilot_store_1 WHERE name = ?" .. is_alive),
     set = filled(insert .. driver.update),
@@ -85,100 +80,30 @@ local function statements_of(driver)
   }
 end
 
--- ---- The connection ----------------------------------------------------------------------------------
-
---- Makes the table where it is missing, and removes what has expired.
-local function prepare(opened, driver, sql)
-  local has_table, raised = pcall(database.run, opened, sql.exists)
-  if not has_table then
-    if tostring(raised):find("locked", 1, true) then
-      error(raised, 0)
-    elseif driver.foreign and database.run(opened, driver.foreign)[1][1] > 0 then
-      error("it is another program's database, and was left as it is", 0)
-    end
-    -- Where another process has made it by now, this one fails, or does nothing.
-    pcall(database.run, opened, sql.create)
-    database.run(opened, sql.exists)
-  end
-  database.run(opened, sql.clean)
-end
-
-local function open_once(given, driver, sql)
-  local opened = database.open(given)
-  local is_ready, raised = pcall(prepare, opened, driver, sql)
-  if not is_ready then
-    database.close(opened)
-    error(raised, 0)
-  end
-  return opened
-end
-
---- Opens the database. Of several processes that make one SQLite file at the same time, SQLite refuses all but
--- one at once, without waiting for the others.
-local function open(given, driver, sql)
-  local ends = core.clock() + Connection.patience
-  while true do
-    local is_open, opened = pcall(open_once, given, driver, sql)
-    if is_open then
-      return opened
-    elseif not tostring(opened):find("locked", 1, true) or core.clock() >= ends then
-      error(opened, 0)
-    end
-    core.sleep(0.02 * core.random())
-  end
-end
-
 -- ---- The methods of a store --------------------------------------------------------------------------
 
-local function has_changed(opened, sql, ...)
-  local _, count = database.run(opened, sql, ...)
+local engine = {}
+
+local function has_changed(opened, name, ...)
+  local _, count = database.run(opened, opened.store_sql[name], ...)
   return count > 0
 end
 
-local methods = {}
-
-function methods.get(self, key)
-  local value, message = self.connection:call(function(opened)
-    local row = database.run(opened, self.sql.get, encode(key))[1]
-    return row and row[1] or false
-  end)
-  return value and decode(value) or nil, message
+function engine.set(opened, key, value, ttl)
+  return has_changed(opened, "set", encode(key), encode(value), math.min(ttl, longest_life))
 end
 
-function methods.set(self, key, value, ttl)
-  local done, message = self.connection:call(
-    has_changed,
-    self.sql.set,
-    encode(key),
-    encode(value),
-    math.min(ttl, longest_life)
-  )
-  return done ~= nil or nil, message
+function engine.add(opened, key, value, ttl)
+  return has_changed(opened, "add", encode(key), encode(value), math.min(ttl, longest_life))
 end
 
-function methods.add(self, key, value, ttl)
-  return self.connection:add(self, function(opened)
-    return has_changed(
-      opened,
-      self.sql.add,
-      encode(key),
-      encode(value),
-      math.min(ttl, longest_life)
-    )
-  end, key, value)
+function engine.delete_if(opened, key, value)
+  return has_changed(opened, "delete_if", encode(key), encode(value))
 end
 
-function methods.delete_if(self, key, value)
-  local is_deleted, message =
-    self.connection:call(has_changed, self.sql.delete_if, encode(key), encode(value))
-  return is_deleted, message
-end
-
-local metatable = contract.metatable(methods)
-
---- Closes the connection. The next call opens a new one.
-function metatable.__index:close()
-  self.connection:shut()
+function engine.get(opened, key)
+  local row = database.run(opened, opened.store_sql.get, encode(key))[1]
+  return row and decode(row[1]) or false
 end
 
 -- ---- Making one --------------------------------------------------------------------------------------
@@ -206,13 +131,14 @@ return function(given)
   local checked = options.check("autopilot.store.sql", rules, given)
   local driver = drivers[checked.driver]
   local sql = statements_of(driver)
-  local connection = Connection.new {
-    name = checked.driver,
-    open = function()
-      return open(checked, driver, sql)
-    end,
-    close = database.close,
-    secrets = database.secrets(checked),
-  }
-  return setmetatable({ connection = connection, sql = sql }, metatable)
+  local connection = database.connect(checked, function(opened)
+    database.make_table(opened, "autopilot_store_1", "(" .. driver.types .. ")", function()
+      if driver.foreign and database.run(opened, driver.foreign)[1][1] > 0 then
+        error("it is another program's database, and was left as it is", 0)
+      end
+    end)
+    database.run(opened, sql.clean)
+    opened.store_sql = sql
+  end)
+  return connection:store(engine)
 end
