@@ -301,6 +301,19 @@ local function decide(settings, is_retried, assumed_waits, question)
   return delay
 end
 
+--- Asks a policy, and takes a token of its budget for the attempt that it allows.
+---@param asked autopilot.RetryPolicy
+---@param question autopilot.RetryQuestion with `clock`
+---@return number? delay
+---@return autopilot.GaveUp? reason
+function policy.ask(asked, question)
+  local delay, reason = asked:decide(question)
+  if delay and asked.budget and not asked.budget:take(question.clock()) then
+    return nil, "budget"
+  end
+  return delay, reason
+end
+
 --- An object that shows the settings and cannot be changed.
 local function freeze(settings)
   return setmetatable({}, {

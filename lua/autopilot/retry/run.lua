@@ -3,6 +3,7 @@
 -- The function, `sleep` and `on_retry` may yield in every Lua, and an error of theirs reaches the caller as
 -- it was raised: nothing is called through pcall.
 
+local ask = require("autopilot.retry.policy").ask
 local lazy = require "autopilot.base.lazy"
 local options = require "autopilot.base.options"
 
@@ -54,10 +55,10 @@ local function update_elapsed(run, at_least)
   run.elapsed = math.min(passed, longest)
 end
 
---- Asks the policy about an attempt that failed, and takes a token of its budget.
+--- Asks the policy about an attempt that failed.
 local function decide(run, attempt, report)
-  local world, budget = run.world, run.policy.budget
-  local delay, reason = run.policy:decide {
+  local world = run.world
+  return ask(run.policy, {
     attempt = attempt,
     elapsed = run.elapsed,
     previous_delay = run.previous_delay,
@@ -66,11 +67,7 @@ local function decide(run, attempt, report)
     random = world.random,
     clock = world.clock,
     now = world.now,
-  }
-  if delay and budget and not budget:take(world.clock()) then
-    return nil, "budget"
-  end
-  return delay, reason
+  })
 end
 
 local function wait(run, attempt, delay, report)

@@ -42,22 +42,18 @@ local function decide(call, number, delay, judged)
   if client.is_closed then
     return nil, "not_retryable"
   end
-  local options, policy = client.options, policy_of(client)
-  local clock = options.clock()
-  local next_delay, reason = policy:decide {
+  local options = client.options
+  local now = options.clock()
+  return policies.ask(policy_of(client), {
     attempt = number,
-    elapsed = clock - call.began,
+    elapsed = now - call.began,
     previous_delay = delay,
-    remaining = call.deadline and call.deadline - clock,
+    remaining = call.deadline and call.deadline - now,
     report = judged,
     random = options.random,
     clock = options.clock,
     now = options.now,
-  }
-  if next_delay and policy.budget and not policy.budget:take(options.clock()) then
-    return nil, "budget"
-  end
-  return next_delay, reason
+  })
 end
 
 --- Goes on after the first attempt.

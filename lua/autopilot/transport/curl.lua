@@ -203,14 +203,12 @@ function curl.prepare(http, request)
   }
 end
 
---- Sends one attempt. Where libcurl cannot read the certificates, it does not say why: the file may be gone, or
--- be closed to a worker of nginx whose client the master process has made.
+--- Sends one attempt.
 local function run(self, prepared, attempt, request)
   local response, failure = self.drive:run(prepared, attempt, request)
-  local path = self.http.ca_file
-  if path and failure and failure.name == "CURLE_SSL_CACERT_BADFILE" then
-    local complaint = http_options.complaint_about_ca_file(path)
-    failure.message = complaint and "http.ca_file " .. complaint or failure.message
+  local ca_file = self.http.ca_file
+  if failure and failure.name == "CURLE_SSL_CACERT_BADFILE" and ca_file then
+    http_options.explain_bad_file(failure, ca_file)
   end
   return response, failure
 end

@@ -35,6 +35,15 @@ function http_options.complaint_about_ca_file(path)
   end
 end
 
+--- Says why libcurl could not read the certificates, which it does not say itself: the file may be gone, or be closed
+-- to a worker of nginx whose client the master process has made.
+---@param failure autopilot.NetworkFailure its message is replaced
+---@param path string
+function http_options.explain_bad_file(failure, path)
+  local complaint = http_options.complaint_about_ca_file(path)
+  failure.message = complaint and "http.ca_file " .. complaint or failure.message
+end
+
 local proxy_schemes = { http = true, https = true, socks5 = true, socks5h = true }
 
 --- Whether the text is `scheme://[user[:password]@]host[:port]`. libcurl's messages quote a URL that it
