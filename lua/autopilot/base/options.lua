@@ -28,8 +28,16 @@ function options.is_callable(value)
     or type(metatable) == "table" and type(metatable.__call) == "function"
 end
 
+--- Whether a value is of a type, or of one of several.
 local function is_of_type(value, name)
-  if name == "any" then
+  if type(name) == "table" then
+    for _, one in ipairs(name) do
+      if is_of_type(value, one) then
+        return true
+      end
+    end
+    return false
+  elseif name == "any" then
     return true
   elseif name == "function" then
     return options.is_callable(value)
@@ -52,22 +60,9 @@ function options.contains(list, value)
   return false
 end
 
---- Whether the value is of the type, or of one of the types, that a rule names.
-local function is_of_right_type(types, value)
-  if type(types) == "string" then
-    return is_of_type(value, types)
-  end
-  for _, name in ipairs(types) do
-    if is_of_type(value, name) then
-      return true
-    end
-  end
-  return false
-end
-
 --- What the value must be, or nil when it obeys the rule.
 local function complaint_about(rule, value)
-  if not is_of_right_type(rule.type, value) then
+  if not is_of_type(value, rule.type) then
     return mistake_of.type(rule.type)
   elseif rule.one_of and not options.contains(rule.one_of, value) then
     return "must be one of '" .. table.concat(rule.one_of, "', '") .. "'"

@@ -96,6 +96,26 @@ describe("the report of a fleet", function()
     assert.truthy(text:find("\n| Bad lines | 1 |\n| Duplicates | 1 |\n", 1, true), text)
   end)
 
+  it("tells that the run was interrupted, and which tenants were not begun with", function()
+    local was_interrupted = false
+    local world = new_world {
+      on_request = function()
+        was_interrupted = true
+      end,
+    }
+    function world.was_interrupted()
+      return was_interrupted
+    end
+    local path = folder .. "/report.md"
+    local ran = run("--concurrency 1 --report " .. path, names(3), world)
+    assert.equal(130, ran.code)
+    local text = files.read(path)
+    local remark = "interrupted: the other tenants are reported as cancelled"
+    assert.truthy(text:find("| Remark | " .. remark .. " |", 1, true), text)
+    assert.matches("\n## cancelled \\%(%d tenants?\\%)\n", text)
+    assert.truthy(text:find("\n| tenant03.example |", 1, true), text)
+  end)
+
   it("keeps hostile texts as texts", function()
     local summary = FleetSummary.new(true)
     local failed = report.seal {

@@ -16,22 +16,12 @@ local longest_bar = 24
 
 -- ---- The two formats ---------------------------------------------------------------------------------
 
----@class autopilot.cli.ReportFormat templates for texts that are escaped already
----@field escape fun(text: string): string
----@field head string for the title, which stands there once or twice
----@field heading string
----@field paragraph string
----@field table string for the rows
----@field row string for the cells
----@field rule string? stands under each column's name
----@field name string of a column
----@field cell string
----@field tail string
+-- A format has templates for texts that are escaped already; `name` is that of a column's name, and `rule` stands
+-- under each of these.
 
 local entities =
   { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["'"] = "&#39;" }
 
----@type autopilot.cli.ReportFormat
 local html = {
   escape = function(plain)
     return (plain:gsub("[&<>\"']", entities))
@@ -61,7 +51,6 @@ td, th { border-bottom: 1px solid #8888; overflow-wrap: anywhere; padding: .2em 
   tail = "</html>\n",
 }
 
----@type autopilot.cli.ReportFormat
 local markdown = {
   -- Also what makes a link of an address without any mark around it.
   escape = function(plain)
@@ -86,15 +75,7 @@ local function format_of(path)
   return formats[path:lower():match "%.(%w+)$"]
 end
 
----@class autopilot.cli.ReportSection
----@field title string
----@field paragraph string?
----@field columns string[]
----@field rows string[][]
-
---- The whole document.
----@param title string
----@param sections autopilot.cli.ReportSection[]
+--- The whole document. A section has a title, perhaps a paragraph, and a table of `columns` and `rows`.
 local function render(format, title, sections)
   local function safe(plain)
     return format.escape(sentence.visible(plain))
@@ -150,8 +131,7 @@ local function person(context)
 end
 
 local function facts_section(run)
-  local options, context, list = run.options, run.context, run.list
-  local counted = run.fleet.summary
+  local options, context, list, counted = run.options, run.context, run.list, run.fleet.summary
   local rows = {}
   local function add(name, value)
     rows[#rows + 1] = value and { name, value } or nil
@@ -246,15 +226,12 @@ end
 ---@return boolean? done
 ---@return string? message
 function report_file.write(path, run)
-  local options = run.options
   local sections = { facts_section(run), outcomes_section(run.fleet.summary) }
   for _, group in ipairs(run.summary:groups()) do
     sections[#sections + 1] = failures_section(group)
   end
-  local title = ("autopilot-sync fleet: %s, %s"):format(
-    options.operation or "sync",
-    text.time(run.began_at)
-  )
+  local operation, began = run.options.operation or "sync", text.time(run.began_at)
+  local title = ("autopilot-sync fleet: %s, %s"):format(operation, began)
   local part, message = write_beside(path, render(format_of(path), title, sections))
   if part and (os.rename(part, path) or os.remove(path) and os.rename(part, path)) then
     return true -- Windows does not rename to a name that is taken
