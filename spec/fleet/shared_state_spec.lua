@@ -1,10 +1,12 @@
 -- What a fleet keeps in PostgreSQL: what several machines of one run tell each other, and what outlives a run.
 
 local autopilot = require "autopilot"
+local Tenants = require "autopilot.fleet.tenants"
 local core = require "autopilot.core"
 local database_server = require "support.database_server"
 local report = require "autopilot.sync.report"
 local fleet_state = require "autopilot.fleet.state"
+local shared_run = require "autopilot.fleet.shared_run"
 
 local obstacle = database_server.obstacle "PostgreSQL"
 
@@ -142,24 +144,29 @@ describe("the state of a fleet in PostgreSQL", function()
 
   it("takes over what is freed before the list is at its end", function()
     local one, other = machine(), machine()
-    handed_out(one, { "a" })
-    local list = { "a" }
+    local list = {}
     for number = 1, 2000 do
-      list[#list + 1] = "t" .. number
+      list[number] = "t" .. number
     end
+    -- Parts are taken in the order of their numbers.
+    table.sort(list, function(a, b)
+      return Tenants.fraction_of(a) < Tenants.fraction_of(b)
+    end)
+    local freed = list[500]
+    handed_out(one, { freed })
     local index, found = 0, 0
     local function read()
       index = index + 1
       return list[index]
     end
-    assert.are_not.equal("a", other:next(read, identify, false))
+    assert.are_not.equal(freed, other:next(read, identify, false))
     one:close()
     local tenant
     repeat
       tenant, found = other:next(read, identify, false), found + 1
-    until tenant == "a"
-    assert.is_true(found < 1900, found)
-    assert.is_number(other:posted "a")
+    until tenant == freed
+    assert.is_true(found < 1500, found)
+    assert.is_number(other:posted(freed))
   end)
 
   it("takes tenants of any bytes", function()
@@ -289,6 +296,39 @@ describe("the state of a fleet in PostgreSQL", function()
     assert.same({ "a" }, handed_out(other, { "a" }))
     assert.is_number(other:posted "a")
   end)
+
+  it(
+    "does not release a part for a tenant that it began before it had lost and retaken it",
+    function()
+      local state, other = machine(), machine()
+      local function part_of(name)
+        return math.floor(Tenants.fraction_of(name) * shared_run.part_count)
+      end
+      local number = 0
+      repeat
+        number = number + 1
+      until part_of("t" .. number) == part_of "a"
+      local neighbour = "t" .. number
+      handed_out(state, { "a" })
+      other.connection:call(function(database)
+        local run = require("autopilot.store.database").run
+        return run(
+          database,
+          "UPDATE autopilot_worker_1 SET alive_until = 1 WHERE id = ?",
+          state.worker
+        )
+      end)
+      assert.same({ "a" }, handed_out(other, { "a" }))
+      other:note("a", started())
+      other:flush()
+      state.renewed_at = -math.huge
+      state:renew()
+      assert.same({ neighbour }, handed_out(state, { neighbour }))
+      state:note("a", started())
+      state:flush()
+      assert.same({}, handed_out(other, { neighbour }))
+    end
+  )
 
   it("takes tenants for asked for where their reports are damaged", function()
     local one, other = machine(), machine()

@@ -103,6 +103,21 @@ describe("a store in Redis", function()
     server:remove()
   end)
 
+  it("says that a server is no Redis", function()
+    local listener = assert(require("socket").bind("127.0.0.1", 0))
+    local store = stores.redis { url = "redis://127.0.0.1:" .. select(2, listener:getsockname()) }
+    local said
+    local opened = pcall(store.connection.call, store.connection, function(connection)
+      local peer = listener:accept()
+      peer:send "HTTP/1.1 400 Bad Request\r\n\r\n"
+      said = select(2, pcall(store.engine.get, connection, "a"))
+      peer:close()
+    end)
+    listener:close()
+    assert.is_true(opened)
+    assert.equal("the server does not speak the protocol of Redis", said)
+  end)
+
   it("does not wait for each call of a server that does not answer", function()
     local listener = assert(require("socket").bind("127.0.0.1", 0))
     local port = select(2, listener:getsockname())

@@ -72,7 +72,7 @@ local take = sql [[WITH free AS (
     SELECT number, taken_at FROM autopilot_part_2 AS part
     WHERE run = {run} AND number = ANY({list}) AND (worker IS NULL OR worker = ? OR EXISTS (
       SELECT 1 FROM autopilot_worker_1 WHERE id = part.worker AND alive_until = 0))
-    LIMIT CAST(? AS INTEGER) FOR UPDATE SKIP LOCKED
+    ORDER BY number LIMIT CAST(? AS INTEGER) FOR UPDATE SKIP LOCKED
   )
   UPDATE autopilot_part_2 AS part SET worker = ?, taken_at = coalesce(part.taken_at, {now})
   FROM free WHERE part.run = {run} AND part.number = free.number

@@ -116,9 +116,12 @@ end
 
 -- ---- Taking tenants ----------------------------------------------------------------------------------
 
---- Notes that a part is to be written; it is released when it has no tenant in progress.
+--- Notes that a part is to be written; it is released when it has no tenant in progress. One that was lost is not
+-- written: this machine may hold that part again since.
 local function note_change(self, hold)
-  if hold.open == 0 and not hold.is_lost then
+  if hold.is_lost then
+    return
+  elseif hold.open == 0 then
     self.holds[hold.number] = nil
   end
   if not hold.is_changed then
@@ -162,7 +165,7 @@ local function read_ahead(self, read, identify)
     end
     local name = id:lower() -- upper and lower case make no difference
     local key = self.prefix .. name
-    local part = 1 + math.floor(Tenants.fraction_of(key) * shared_run.part_count)
+    local part = 1 + math.floor(Tenants.fraction_of(name) * shared_run.part_count)
     add_entry(self, { tenant = tenant, name = name, key = key, part = part })
   end
 end

@@ -57,15 +57,15 @@ local function call(opened, ...)
   assert(socket:send(table.concat(parts)))
   local line = assert(socket:receive "*l")
   local kind, rest = line:sub(1, 1), line:sub(2)
+  local number = tonumber(rest)
   if kind == "-" then
     fail(rest)
-  elseif kind == "$" then
-    local length = tonumber(rest)
-    return length >= 0 and assert(socket:receive(length + 2)):sub(1, -3)
-  elseif kind ~= ":" and kind ~= "+" then
-    error("the server does not speak the protocol of Redis", 0)
+  elseif kind == "$" and number then
+    return number >= 0 and assert(socket:receive(number + 2)):sub(1, -3)
+  elseif kind == ":" or kind == "+" then
+    return number or rest
   end
-  return tonumber(rest) or rest
+  error("the server does not speak the protocol of Redis", 0)
 end
 
 -- ---- In nginx ----------------------------------------------------------------------------------------
