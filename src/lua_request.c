@@ -29,11 +29,11 @@ static const char *attempt_text(lua_State *L, int index, const char *name, size_
     return text;
 }
 
-/* The number in this field of the attempt. */
-static lua_Number attempt_number(lua_State *L, int index, const char *name) {
+/* The number in this field of the attempt; an optional one is 0 without it. */
+static lua_Number attempt_number(lua_State *L, int index, const char *name, bool is_optional) {
     lua_getfield(L, index, name);
     lua_Number number = lua_tonumber(L, -1);
-    if (!lua_isnumber(L, -1)) {
+    if (!lua_isnumber(L, -1) && !(is_optional && lua_isnil(L, -1))) {
         luaL_error(L, "attempt: '%s' must be a number", name);
     }
     lua_pop(L, 1);
@@ -43,16 +43,12 @@ static lua_Number attempt_number(lua_State *L, int index, const char *name) {
 void lua_request_check_attempt(lua_State *L, int index, struct transfer_attempt *attempt) {
     memset(attempt, 0, sizeof *attempt);
     luaL_checktype(L, index, LUA_TTABLE);
-    attempt->connect_timeout = attempt_number(L, index, "connect");
-    attempt->total_timeout = attempt_number(L, index, "total");
-    lua_getfield(L, index, "retry_attempt");
-    lua_Number retry = luaL_optnumber(L, -1, 0);
+    attempt->connect_timeout = attempt_number(L, index, "connect", false);
+    attempt->total_timeout = attempt_number(L, index, "total", false);
+    attempt->send_timeout = attempt_number(L, index, "send_within", true);
+    lua_Number retry = attempt_number(L, index, "retry_attempt", true);
     luaL_argcheck(L, retry >= 0 && retry <= 1e9, index, "'retry_attempt' is out of range");
     attempt->retry_attempt = (unsigned)retry;
-    lua_pop(L, 1);
-    lua_getfield(L, index, "send_within");
-    attempt->send_timeout = luaL_optnumber(L, -1, 0);
-    lua_pop(L, 1);
     attempt->token = attempt_text(L, index, "token", &attempt->token_length);
     attempt->client_request_id =
         attempt_text(L, index, "client_request_id", &attempt->client_request_id_length);

@@ -24,34 +24,22 @@ static bool may_be_plaintext(const char *host) {
            (is_numeric && (strncmp(host, "127.", 4) == 0 || strncmp(host, "169.254.", 8) == 0));
 }
 
-/* Whether the scheme is allowed for the host, and the URL has no credentials. */
+/* Checks that the scheme is allowed for the host, and that the URL has no credentials. */
 static const char *check_url(CURLU *url, bool *is_plaintext) {
-    enum { SCHEME, HOST, USER, PASSWORD, PARTS };
-    static const struct {
-        CURLUPart which;
-        CURLUcode expected;
-    } rules[PARTS] = {
-        [SCHEME] = {CURLUPART_SCHEME, CURLUE_OK},
-        [HOST] = {CURLUPART_HOST, CURLUE_OK},
-        [USER] = {CURLUPART_USER, CURLUE_NO_USER},
-        [PASSWORD] = {CURLUPART_PASSWORD, CURLUE_NO_PASSWORD},
-    };
-    char *parts[PARTS] = {NULL};
-    bool is_allowed = true, is_short = false;
-    for (int i = 0; i < PARTS; i++) {
-        CURLUcode code = curl_url_get(url, rules[i].which, &parts[i], 0);
-        is_allowed = is_allowed && code == rules[i].expected;
-        is_short = is_short || code == CURLUE_OUT_OF_MEMORY;
+    char *scheme = NULL, *host = NULL, *secret = NULL;
+    CURLUcode code = curl_url_get(url, CURLUPART_SCHEME, &scheme, 0);
+    code = code == CURLUE_OK ? curl_url_get(url, CURLUPART_HOST, &host, 0) : code;
+    code = code == CURLUE_OK ? curl_url_get(url, CURLUPART_USER, &secret, 0) : code;
+    code = code == CURLUE_NO_USER ? curl_url_get(url, CURLUPART_PASSWORD, &secret, 0) : code;
+    bool is_allowed = false;
+    if (code == CURLUE_NO_PASSWORD) {
+        *is_plaintext = strcmp(scheme, "http") == 0;
+        is_allowed = *is_plaintext ? may_be_plaintext(host) : strcmp(scheme, "https") == 0;
     }
-    if (is_allowed) {
-        *is_plaintext = strcmp(parts[SCHEME], "http") == 0;
-        is_allowed =
-            *is_plaintext ? may_be_plaintext(parts[HOST]) : strcmp(parts[SCHEME], "https") == 0;
-    }
-    for (int i = 0; i < PARTS; i++) {
-        curl_free(parts[i]);
-    }
-    return is_short ? no_memory : is_allowed ? NULL : bad_url;
+    curl_free(scheme);
+    curl_free(host);
+    curl_free(secret);
+    return is_allowed ? NULL : code == CURLUE_OUT_OF_MEMORY ? no_memory : bad_url;
 }
 
 struct prepared_request *prepared_request_create(const char *method, const char *url,

@@ -146,7 +146,9 @@ void transfer_set_add(struct transfer_set *set, struct transfer *transfer,
 /* Ends a transfer in flight; it stays in the set until it is taken. */
 static void finish(struct transfer_set *set, struct transfer *transfer, CURLcode code) {
     take_out(&set->in_flight, transfer);
-    set->in_flight_count--;
+    if (--set->in_flight_count == 0) {
+        set->next_check = never;
+    }
     connection_use_end(transfer->handle);
     curl_multi_remove_handle(set->watch.multi, transfer->handle->easy);
     return_handle(set, transfer_finish(transfer, code));
