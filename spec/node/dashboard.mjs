@@ -7,7 +7,8 @@ import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
 
 const settings = JSON.parse(readFileSync(process.argv[2], "utf8"));
-const { chromium } = createRequire(settings.packages + "/")("playwright-core");
+const load = createRequire(settings.packages + "/");
+const { chromium } = load("playwright-core");
 const browser = await chromium.launch({
   executablePath: settings.browser,
   args: ["--no-sandbox", "--disable-dev-shm-usage"],
@@ -56,7 +57,7 @@ function rowsOf(page) {
     age: element.querySelector("td.time").textContent,
     outcome: element.querySelector(".outcome").textContent,
     hint: element.querySelector(".hint").textContent,
-    button: element.querySelector(".sync").textContent,
+    button: element.querySelector(".word").textContent,
     disabled: element.querySelector(".sync").getAttribute("aria-disabled"),
     index: Number(element.getAttribute("aria-rowindex")),
   })).sort((one, other) => one.index - other.index));
@@ -129,10 +130,10 @@ const scenarios = {
     const button = named("one.example").locator(".sync");
     await button.click();
     await page.waitForFunction(() => document.getElementById("say").textContent.includes("started"));
-    await page.waitForFunction(() => [...document.querySelectorAll(".sync")].some((one) => /^in \d+:\d\d$/.test(one.textContent)));
-    const first = await button.textContent();
+    await page.waitForFunction(() => [...document.querySelectorAll(".word")].some((one) => /^in \d+:\d\d$/.test(one.textContent)));
+    const first = await button.locator(".word").textContent();
     await page.waitForTimeout(2100);
-    const second = await button.textContent();
+    const second = await button.locator(".word").textContent();
     await button.click({ force: true }); // which asks for nothing
     await named('refused"example').locator(".sync").click();
     await page.waitForFunction(() => document.getElementById("say").textContent.includes("token error"));
@@ -300,6 +301,25 @@ const scenarios = {
         }
         return Math.min(...ratios);
       });
+    }
+    return found;
+  },
+
+  // What axe finds that would hinder somebody: in the table, then in the last results of a tenant.
+  async accessible() {
+    const found = [];
+    for (const options of [{}, { viewport: { width: 360, height: 740 }, colorScheme: "dark" }]) {
+      const page = await open(options, () => told(examples));
+      await page.evaluate(load("axe-core").source);
+      const look = async () => {
+        const { violations, passes } = await page.evaluate(() => axe.run());
+        found.push(passes.length > 5 ? violations.map((one) => `${one.id}: ${one.nodes[0].html}`) : ["it did not run"]);
+      };
+      await look();
+      await page.route(/history$/, (route) => route.fulfill({ json: { history: [{ ...outcomes.forbidden, at: start, times: 1 }] } }));
+      await page.click("#rows tr:first-child .name");
+      await page.waitForFunction(() => document.querySelectorAll("#details-history li").length > 0);
+      await look();
     }
     return found;
   },

@@ -190,6 +190,10 @@ describe("the dashboard in Chromium", function()
     assert.is_true(phone.touch >= 40, phone.touch)
   end)
 
+  it("hinders nobody by what axe can find", function()
+    assert.same({ {}, {}, {}, {} }, results.accessible)
+  end)
+
   it("can be read in light and dark", function()
     local contrast = seen "contrast"
     assert.is_true(contrast.light >= 4.5 and contrast.dark >= 4.5)

@@ -42,7 +42,7 @@ function example_world.dictionaries_for(list)
 end
 
 --- Starts both. A configuration of its own takes the place of the example's.
----@param given table configuration, tenants (a list), keep_fresh_every, max_age, environment, service, dictionaries;
+---@param given table configuration, tenants (a list), keep_fresh_every, read_again_after, environment, service, dictionaries;
 --- `beside`: another portal of the same service
 ---@return ExampleWorld
 function example_world.start(given)
@@ -52,6 +52,7 @@ function example_world.start(given)
     AZURE_CLIENT_ID = service.client_id,
     AZURE_CLIENT_SECRET = service.client_secret,
     PORTAL_KEEP_FRESH_EVERY = tostring(given.keep_fresh_every or 0),
+    PORTAL_READ_AGAIN_AFTER = tostring(given.read_again_after or 0),
   }
   overlay(environment, given.environment)
   local links = {

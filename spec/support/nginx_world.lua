@@ -261,6 +261,12 @@ function Server.sleeps(id)
   return tonumber(shell.read(script, tostring(id)))
 end
 
+--- The seconds that a process has run on a processor.
+---@param id integer
+function Server.processor_time(id)
+  return tonumber(shell.read('cat "/proc/$1/schedstat"', tostring(id)):match "%d+") / 1e9
+end
+
 --- The resident memory of a process, in MB.
 ---@param id integer
 function Server.resident(id)

@@ -61,7 +61,7 @@ local function holds_claim(look)
   return true
 end
 
---- The tenants of a look, for its fleet, which takes the next one when it has room for it.
+--- The tenants of a look that are not settled, for its fleet, which takes the next one when it has room for it.
 local function tenants_of(look)
   local index = 0
   return function()
@@ -69,8 +69,12 @@ local function tenants_of(look)
     if ngx.worker.exiting() or not holds_claim(look) then
       return nil
     end
-    index = index + 1
-    return settings.tenants[index]
+    local tenant
+    repeat
+      index = index + 1
+      tenant = settings.tenants[index]
+    until not tenant or not tenants.is_settled(tenant)
+    return tenant
   end
 end
 

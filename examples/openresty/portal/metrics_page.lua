@@ -114,20 +114,28 @@ local function counter_lines()
   return by_name
 end
 
--- The labels of each tenant, made once.
-local labels_of = {}
+-- How the two lines of each tenant begin, made once: there may be thousands.
+local beginnings = {}
+
+local function beginnings_of(tenant)
+  local labels = metrics.labels_of("tenant", tenant)
+  beginnings[tenant] = {
+    time = "autopilot_last_sync_timestamp_seconds" .. labels,
+    age = "autopilot_last_sync_age_seconds" .. labels,
+  }
+  return beginnings[tenant]
+end
 
 --- Adds the lines of the tenants.
 local function add_tenants(by_name)
   local now, counts = ngx.now(), { fresh = 0, stale = 0, cooling_down = 0, needs_attention = 0 }
   local times, ages, problems = {}, {}, {}
   tenants.each(function(tenant, row, state)
-    local labels = labels_of[tenant] or metrics.labels_of("tenant", tenant)
-    labels_of[tenant] = labels
     counts[state] = counts[state] + 1
     if row.last_sync > 0 then
-      tell(times, "autopilot_last_sync_timestamp_seconds" .. labels, row.last_sync)
-      tell(ages, "autopilot_last_sync_age_seconds" .. labels, math.max(0, now - row.last_sync))
+      local beginning = beginnings[tenant] or beginnings_of(tenant)
+      tell(times, beginning.time, row.last_sync)
+      tell(ages, beginning.age, math.max(0, now - row.last_sync))
     end
     if row.problem then
       local why = metrics.labels_of("tenant", tenant, "outcome", row.problem)

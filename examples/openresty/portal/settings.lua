@@ -80,6 +80,7 @@ settings.secret_file = text "PORTAL_CLIENT_SECRET_FILE"
 settings.store = open_store(text "PORTAL_STORE")
 settings.max_age = number("PORTAL_MAX_AGE", 3600)
 settings.keep_fresh_every = number("PORTAL_KEEP_FRESH_EVERY", 60)
+settings.read_again_after = number("PORTAL_READ_AGAIN_AFTER", settings.max_age / 4)
 settings.concurrency = concurrency()
 settings.is_host = words(text "PORTAL_HOSTS" or "localhost 127.0.0.1 [::1]")
 

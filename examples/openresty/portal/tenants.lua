@@ -1,8 +1,8 @@
 --- What is known of each tenant: for the dashboard, its history and the metrics. Nothing here sends a request.
 --
--- Each tenant has two values in a shared dictionary, so that all workers know the same and a reload loses
--- nothing: a row, which is the numbers of `read_row` and the JSON of `GET /tenants`, and a history. Two
--- workers that note something of one tenant at the same instant may lose one of the two entries.
+-- Each tenant has three values in a shared dictionary, so that all workers know the same and a reload loses
+-- nothing: a row, which is numbers; the JSON of `GET /tenants`; and a history. Two workers that note
+-- something of one tenant at the same instant may lose one of the two entries.
 
 local cjson = require "cjson.safe"
 local answers = require "portal.answers"
@@ -29,10 +29,9 @@ local cooldown = 600 + 10
 ---@field last_sync number when a sync last completed; 0: never
 ---@field next_possible number when Graph accepts the next one; 0: now
 ---@field problem string? the outcome that somebody has to look at
----@field json string the row as `GET /tenants` shows it, without `state`
 
--- How the numbers of a row stand before its problem and its JSON: each has 14 characters.
-local number_format = "%14.3f%14.3f%14.3f%14.3f%s\n%s"
+-- How the numbers of a row stand before its problem: each has 14 characters.
+local row_format = "%14.3f%14.3f%14.3f%14.3f%s"
 
 local blank = { at = 0, last_trigger = 0, last_sync = 0, next_possible = 0 }
 
@@ -43,14 +42,12 @@ local function read_row(tenant)
   if not text then
     return blank
   end
-  local line_end = text:find("\n", 57, true)
   return {
     at = tonumber(text:sub(1, 14)),
     last_trigger = tonumber(text:sub(15, 28)),
     last_sync = tonumber(text:sub(29, 42)),
     next_possible = tonumber(text:sub(43, 56)),
-    problem = line_end > 57 and text:sub(57, line_end - 1) or nil,
-    json = text:sub(line_end + 1),
+    problem = #text > 56 and text:sub(57) or nil,
   }
 end
 
@@ -64,6 +61,20 @@ local function state_of(row, now)
     return "fresh"
   end
   return now < row.next_possible and "cooling_down" or "stale"
+end
+
+-- Seconds by which two times of the service may seem to be apart: its Date header has whole seconds.
+local inexactness = 5
+
+--- Whether nothing has to be asked for a tenant: its last sync has completed, it will still be fresh at the next
+-- look, and its record was read a short time ago. A sync that fails later is thus noticed somewhat later.
+---@param tenant string
+---@return boolean
+function tenants.is_settled(tenant)
+  local row, now = read_row(tenant), ngx.now()
+  return state_of(row, now + settings.keep_fresh_every) == "fresh"
+    and row.last_sync + inexactness >= row.last_trigger
+    and now - row.at < settings.read_again_after
 end
 
 --- A failure that does not pass by itself.
@@ -161,12 +172,13 @@ function tenants.note(tenant, report)
   local row, last = updated(before, report, now), told(report)
   if report.operation == "status" and report.ok then
     -- It tells when, but is no attempt of a sync: the last one stays shown.
-    last, row.problem = (cjson.decode(before.json) or {}).last, before.problem
+    last = (cjson.decode(dict:get("json " .. tenant)) or {}).last
+    row.problem = before.problem
   else
     row.problem = is_problem(report) and report.outcome or nil
     add_to_history(tenant, told(report), now)
   end
-  local json = cjson.encode {
+  local shown = {
     tenant = tenant,
     at = row.at,
     last_trigger = known(row.last_trigger),
@@ -175,16 +187,10 @@ function tenants.note(tenant, report)
     needs_attention = row.problem ~= nil,
     last = last,
   }
+  set("json " .. tenant, cjson.encode(shown))
   set(
     "row " .. tenant,
-    number_format:format(
-      row.at,
-      row.last_trigger,
-      row.last_sync,
-      row.next_possible,
-      row.problem or "",
-      json
-    )
+    row_format:format(row.at, row.last_trigger, row.last_sync, row.next_possible, row.problem or "")
   )
 end
 
@@ -215,7 +221,8 @@ function tenants.answer()
   local rows = {}
   tenants.each(function(tenant, row, state)
     if row.at >= since then
-      local json = row.json or cjson.encode { tenant = tenant, needs_attention = false }
+      local json = dict:get("json " .. tenant)
+        or cjson.encode { tenant = tenant, needs_attention = false }
       rows[#rows + 1] = ('%s,"state":"%s"}'):format(json:sub(1, -2), state)
     end
   end)
