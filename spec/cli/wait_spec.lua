@@ -131,8 +131,11 @@ describe("autopilot-sync", function()
   end
 
   it("redraws it each second, however seldom the status is read", function()
-    for _, args in ipairs { { "ensure" }, { "sync", "--wait" } } do
+    for _, args in ipairs { { "ensure" }, { "sync", "--wait" }, { "wait" } } do
       local world, service = new_world { is_terminal = true }
+      if args[1] == "wait" then
+        service:trigger "contoso.example"
+      end
       local told = told_seconds(command.run(args, world).err)
       assert.is_true(told[#told] >= 55 and service.requests.status < 20)
       for index = 2, #told do

@@ -52,6 +52,33 @@ describe("the command with a token of another tenant", function()
     end
   end)
 
+  it("does so with the token of this machine, too", function()
+    for _, option in ipairs { "--tenant " .. other, "" } do
+      for _, name in ipairs { "sync", "status", "ensure" } do
+        local service = emulator.new {
+          identity = { tenant = ours, client_id = "machine", header = "key" },
+        }
+        local ran = command.run(("%s --auth managed --json %s"):format(name, option), {
+          env = {
+            IDENTITY_ENDPOINT = "http://127.0.0.1:4141/msi/token",
+            IDENTITY_HEADER = "key",
+            AZURE_TENANT_ID = other,
+          },
+          transport = service:transport(),
+        })
+        local report = cjson.decode(ran.out)
+        assert.equal(5, ran.code)
+        assert.same({ 1, 0, 0 }, {
+          service.requests.identity,
+          service.requests.sync,
+          service.requests.status,
+        })
+        assert.same({ "TenantMismatch", other }, { report.error.code, report.tenant })
+        assert.equal(cures[option], report.hint)
+      end
+    end
+  end)
+
   it("asks for a sync where the tenant is that of the token, or none is named", function()
     for _, option in ipairs { "--tenant " .. ours, "" } do
       local ran = run("sync --json " .. option)

@@ -209,6 +209,10 @@ describe("the documentation's lines for a shell", function()
   way("make install PREFIX=/usr/local", function(line)
     in_source(line)
     assert.truthy(files.read(root .. "/stage/usr/local/bin/autopilot-sync"))
+    -- Where no Lua looks for modules by itself, the command finds its own.
+    local prefix = root .. "/somewhere else"
+    in_source((line:gsub("/usr/local", "'" .. prefix .. "'")), { DESTDIR = "" })
+    assert_command_works(prefix .. "/bin/autopilot-sync")
   end)
 
   way('make install PREFIX=/usr/local LUA="lua5.1 lua5.4"', function(line)

@@ -239,6 +239,18 @@ describe("README.md", function()
     assert.matches("^   0%.0 s  sync: no sync was triggered since$", second[2])
   end)
 
+  it("says for whom the Azure CLI's sign-in works, as the command's help does", function()
+    local code, help = command_process.run "sync --help"
+    assert.equal(0, code)
+    local readme = source_tree.read("README.md"):gsub("%s+", " ")
+    assert.truthy(readme:find "identity that is signed in to `az`, and never for a person")
+    assert.truthy(readme:find("AADSTS65002", 1, true))
+    assert.matches(
+      "signed in to the Azure CLI; a person's sign%-in there cannot be given the permission",
+      (help:gsub("%s+", " "))
+    )
+  end)
+
   it("names every outcome, with the exit status of the command where it is told", function()
     local text = source_tree.read "README.md"
     for name in pairs(require("autopilot.sync.outcome").all) do

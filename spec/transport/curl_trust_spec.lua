@@ -175,6 +175,25 @@ describe("the trusted certificates", function()
     end
   end)
 
+  it("are the machine's folder and bundle, where either has an authority more", function()
+    if not is_moved() then
+      return
+    end
+    local theirs_alone = files.read(wire.certificates().ca)
+    local machines = files.read(wire.certificates().untrusted)
+    for place, bundle in pairs { bundle = machines .. theirs_alone, folder = machines } do
+      local folder, remove = files.folder()
+      finally(remove)
+      files.write(folder .. "/machines.pem", machines)
+      if place == "folder" then
+        files.write(folder .. "/company.pem", theirs_alone)
+      end
+      os.execute(("openssl rehash '%s' 2>/dev/null"):format(folder))
+      files.write(folder .. "/ca-certificates.crt", bundle)
+      assert.equal("204", ask { environment = { TRUST_FOLDER = folder } }, place)
+    end
+  end)
+
   it("are those that the caller names", function()
     assert.equal("204", ask { ca_file = theirs .. "/ca-certificates.crt" })
     assert.equal("204", ask { ca_path = theirs })
