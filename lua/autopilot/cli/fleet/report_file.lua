@@ -149,13 +149,17 @@ local function person(context)
   return name and machine and name .. " on " .. machine or name or machine
 end
 
+local function operation_of(options)
+  return (options.operation or "sync") .. (options.dry_run and ", a dry run" or "")
+end
+
 local function facts_section(run)
   local options, context, counted, list = run.options, run.context, run.counted, run.list
   local rows = {}
   local function add(name, value)
     rows[#rows + 1] = value and { name, value } or nil
   end
-  add("Operation", options.operation or "sync")
+  add("Operation", operation_of(options))
   add("List", options.file == "-" and "standard input" or options.file)
   add("Service", (context:find(options, "base_url")))
   add("Cloud", options.cloud)
@@ -251,7 +255,7 @@ function report_file.write(path, run)
     sections[#sections + 1] = failures_section(group)
   end
   local title = ("autopilot-sync fleet: %s, %s"):format(
-    options.operation or "sync",
+    operation_of(options),
     text.time(run.began_at)
   )
   local part, message = write_beside(path, render(format_of(path), title, sections))
