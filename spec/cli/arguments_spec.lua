@@ -287,7 +287,7 @@ describe("help and version", function()
       token = service .. "--tenant --inspect --print",
       fleet = service
         .. "--operation --concurrency --spread --deadline --since --max-age --state "
-        .. "--resume-within",
+        .. "--resume-within --report --dry-run",
       emulate = "--port --cooldown --duration --http-version --json",
       completion = "--help",
     } do

@@ -29,6 +29,12 @@ describe("the status for people", function()
     )
   end)
 
+  it("tells that a sync may be stuck", function()
+    local report =
+      { sync_status = "in_progress", stuck_for = 4321, hint = "It may be stuck.", ready = false }
+    assert.equal("Perhaps stuck It may be stuck.", lines(report)[5])
+  end)
+
   it("tells what is not known", function()
     assert.are.same({
       "State         not told",

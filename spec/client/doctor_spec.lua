@@ -91,6 +91,19 @@ describe("client:doctor", function()
     assert.matches("^failed;", checks.last_sync.text)
   end)
 
+  it("warns of a sync that may be stuck", function()
+    local report, checks = examine(nil, nil, {
+      before = function(_, world, service)
+        service:trigger("contoso", { duration = 9000 })
+        world:pass(4321)
+      end,
+    })
+    assert.is_true(report.ok)
+    assert.equal("warning", checks.last_sync.state)
+    assert.matches("^in_progress;", checks.last_sync.text)
+    assert.matches("none has completed since", checks.last_sync.advice)
+  end)
+
   it("compares the clocks, and goes on although they differ", function()
     for ahead, told in pairs {
       [0] = { "ok", "^the same" },

@@ -1,4 +1,4 @@
---- `--dry-run`: what `sync` and `ensure` would post, and why. Only the tenant's record is read.
+--- `--dry-run`: what `sync` and `ensure`, or a fleet of them, would post, and why. Only records are read.
 
 local hint_of = require "autopilot.sync.hint"
 local outcome = require "autopilot.sync.outcome"
@@ -29,10 +29,11 @@ end
 local function plan_ensure(report, wanted, now)
   local since = wanted.max_age and now - wanted.max_age or wanted.since or now
   local refusal, why = refusal_of(report)
-  local longest = wanted.wait and (wanted.timeout or default_timeout) or 0
+  local waits = wanted.wait ~= false
+  local longest = waits and (wanted.timeout or default_timeout) or 0
   local can_wait = report.cooldown_remaining < longest
   if covers(report, since, now) and report.sync_status ~= "failed" then
-    local is_running = wanted.wait and refusal == "in_progress"
+    local is_running = waits and refusal == "in_progress"
     return false,
       not is_running and "fresh" or nil,
       "a sync that counts " .. (is_running and "is in progress, and is awaited" or "is known")
@@ -55,9 +56,10 @@ end
 --- Reads the record. Returns the report of what the method of that name would do.
 ---@param client autopilot.Client
 ---@param name "sync"|"ensure"
----@param wanted table the arguments of the method
+---@param wanted table? the arguments of the method
 ---@return autopilot.Report
 function dry_run.of(client, name, wanted)
+  wanted = wanted or {}
   local report, failure = client:status { deadline = wanted.deadline or wanted.timeout }
   if not report then
     return failure
@@ -84,6 +86,15 @@ function dry_run.lines(report)
     rows[#rows + 1] = line
   end
   return rows
+end
+
+--- The same in one line, for a tenant of a fleet.
+function dry_run.line(report)
+  return ("%s: %s: %s"):format(
+    report.tenant,
+    report.would_post and "would send a request" or "would send nothing",
+    report.reason
+  )
 end
 
 return dry_run

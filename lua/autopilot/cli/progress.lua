@@ -40,7 +40,9 @@ end
 --- What the line says while a command waits for a sync, `passed` seconds after the client reported `latest`.
 local function waiting_line(latest, passed, width)
   local state = latest.sync_status or "waiting for the status"
-  if latest.state == "cooldown" then
+  if latest.stuck_for then
+    state = state .. ", perhaps stuck"
+  elseif latest.state == "cooldown" then
     local left = math.max(0, math.ceil(latest.remaining - passed))
     state = ("cooldown: %s left"):format(text.duration(left))
   end

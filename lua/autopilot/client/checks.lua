@@ -223,6 +223,8 @@ local function last_sync(found)
   )
   if record.sync_status == "failed" then
     return "warning", text, advice_of { outcome = "sync_failed" }
+  elseif record.stuck_for then
+    return "warning", text, record.hint
   end
   return "ok", text
 end

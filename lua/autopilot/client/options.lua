@@ -21,6 +21,7 @@ local client_options = {}
 ---@field http autopilot.HttpOptions?
 ---@field cooldown number? seconds the service wants between two syncs; default 600; 0: unknown
 ---@field cooldown_margin number? seconds added to it; default 10
+---@field stuck_after number? seconds after which a sync that does not end is told to be stuck; default 3600
 ---@field recover boolean? settle an unknown delivery by reading the status; default true
 ---@field store autopilot.Store? shares what is known of the tenant with other clients; needs `tenant`
 ---@field transport function? the HTTP layer; default libcurl
@@ -98,6 +99,7 @@ local rules = {
   http = { type = "table", fields = curl.rules },
   cooldown = { type = "number", default = 600, min = 0 },
   cooldown_margin = { type = "number", default = 10, min = 0 },
+  stuck_after = { type = "number", default = 3600, above = 0 },
   recover = { type = "boolean", default = true },
   store = { type = "table", check = check_store },
   transport = { type = "function" },

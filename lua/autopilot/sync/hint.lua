@@ -1,5 +1,6 @@
 --- What an administrator can do about a failure: the hint of its report.
 
+local dates = require("autopilot.base.lazy") "autopilot.base.dates"
 local hint_of = require "autopilot.graph.hint"
 
 local hints = {
@@ -27,11 +28,15 @@ local hints = {
   cancelled = "Nothing was asked of the service: the run ended before this tenant was begun with.",
 }
 
---- The hint of a report: its own, or what its error, its network failure or its outcome says.
+local hint_of_stuck = "A sync is in progress, and none has completed since one was triggered %s ago: "
+  .. "it may be stuck. If it does not end, open a support case with the request-id."
+
+--- The hint of a report: its own, that a sync may be stuck, or what its error, its network failure or its outcome says.
 ---@param report autopilot.Report
 ---@return string? hint
 return function(report)
   return report.hint
+    or report.stuck_for and hint_of_stuck:format(dates.duration(report.stuck_for))
     or hint_of(report.outcome, report.error, report.network)
     or hints[report.outcome]
 end

@@ -18,6 +18,7 @@
 ---@field held_until number? when the latest Retry-After ends
 ---@field held_as autopilot.Outcome? the outcome of the answer with that Retry-After
 ---@field completed_trigger number? the latest trigger whose sync a record showed as completed; the service's clock
+---@field stuck_trigger number? the trigger of the sync that an event `stuck` was about; the service's clock
 ---@field package refused_at number? when the last refusal without Retry-After came
 local TenantMemory = {}
 TenantMemory.__index = TenantMemory

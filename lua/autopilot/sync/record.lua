@@ -233,6 +233,26 @@ function record.note(memory, found)
   end
 end
 
+--- For how long no sync has completed, although one is in progress: seconds since the last trigger. Nil unless the
+-- stamps prove it. A sync that the service began by itself has no trigger's stamp: where one has completed since the
+-- last trigger, nothing tells when the one in progress began.
+---@param found autopilot.SettingsRecord already noted
+---@param memory autopilot.TenantMemory
+---@param now number
+---@return number? seconds
+function record.unfinished_for(found, memory, now)
+  local trigger = found.last_manual_trigger
+  local has_ended = not trigger
+    or (found.last_sync or -1) >= trigger
+    or (memory.completed_trigger or -1) >= trigger
+  local is_proved = not has_ended and memory.service_clock:is_known()
+  if found.sync_status ~= "in_progress" or not is_proved then
+    return nil
+  end
+  local earliest = memory.service_clock:to_service(now)
+  return math.max(0, earliest - trigger)
+end
+
 -- ---- Reading it --------------------------------------------------------------------------------------
 
 --- Removes the fields that only a request for a sync has. `answered_by` stays if an intermediary answered.
@@ -259,6 +279,20 @@ local function complete(client, answer, body)
   return found
 end
 
+--- Tells of a sync that is in progress for longer than `stuck_after`: in the answer, and once by an event.
+local function tell_stuck(client, found, answer)
+  local memory, trigger = client.memory, found.last_manual_trigger
+  local seconds = record.unfinished_for(found, memory, client.options.clock())
+  if not seconds or seconds < client.options.stuck_after then
+    return
+  end
+  answer.stuck_for = seconds
+  if memory.stuck_trigger ~= trigger then
+    memory.stuck_trigger = trigger
+    client:emit("stuck", { stuck_for = seconds, last_manual_trigger = trigger })
+  end
+end
+
 --- Reads the record once, unless a Retry-After has not passed yet. The client's memory learns from it.
 ---@param call autopilot.Call
 ---@param number integer? of the attempt; default 1
@@ -283,6 +317,7 @@ function record.read_once(call, number)
   local found = body and complete(client, answer, body) or nil
   if found then
     record.note(memory, found)
+    tell_stuck(client, found, answer)
   elseif answer.retry_at and answer.status then -- without retry_at it is a token endpoint's
     memory:note_refused(answer.outcome, answer.retry_after, client.options.clock())
   end

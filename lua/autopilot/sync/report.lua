@@ -45,6 +45,7 @@ local report = {}
 ---@field error { code: string?, message: string?, reason: string? }?
 ---@field hint string?
 ---@field network autopilot.NetworkFailure?
+---@field stuck_for number? seconds since the last trigger, where a sync is in progress for longer than `stuck_after`
 ---@field attempts autopilot.Attempt[]?
 ---@field steps { action: string, reason: string, at: number }[]?
 ---@field gave_up ("not_retryable"|"attempts"|"deadline"|"budget"|"retry_after")?
@@ -107,7 +108,10 @@ function report.seal(fields)
   if results[fields.outcome] then
     fields.ok = true
   elseif outcome.of(fields).name then
-    fields.ok, fields.hint = false, hint_of(fields)
+    fields.ok = false
+  end
+  if not fields.ok or fields.stuck_for then
+    fields.hint = hint_of(fields)
   end
   return setmetatable(fields, Report)
 end

@@ -35,6 +35,7 @@ local most_token_errors = 3
 ---@field sync_status string? as last read
 ---@field last_sync number?
 ---@field last_manual_trigger number?
+---@field stuck_for number? as in a report
 ---@field remaining number? seconds of the cooldown that is waited out
 ---@field next_read number seconds until the record is read again
 
@@ -150,6 +151,7 @@ function wait.await(call, since, first_wait, last_read)
       sync_status = shown.sync_status,
       last_sync = shown.last_sync,
       last_manual_trigger = shown.last_manual_trigger,
+      stuck_for = shown.stuck_for,
       next_read = seconds,
     }
     if not pause(call, seconds, answer.retry_after) then

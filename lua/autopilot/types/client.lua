@@ -68,6 +68,7 @@
 ---| "sunset" # Graph announces the end of the API
 ---| "joined" # the answer of another call was taken
 ---| "store_failed" # the store failed
+---| "stuck" # a sync is in progress for longer than `stuck_after`: told once
 ---| "trace" # with the option `trace`: a line of a request, its answer or its times
 ---| "slowed_down" # fleet: a host throttles
 ---| "circuit_opened" # fleet: a host fails, and is left alone for a while
@@ -91,6 +92,8 @@
 ---@field date string? of `sunset`
 ---@field action string? of `store_failed`
 ---@field message string? of `store_failed` and `state_error`
+---@field stuck_for number? of `stuck`: seconds since the last trigger
+---@field last_manual_trigger number? of `stuck`: Unix time, the service's clock
 ---@field text string? of `trace`
 ---@field host string? of `slowed_down` and `circuit_opened`
 ---@field limit integer? of `slowed_down`: requests at a time from now on

@@ -34,6 +34,7 @@ local fleet = {
 --report FILE: Write a report of the run to this file, to be read or mailed: who and when, how many
   tenants with each outcome, and those that failed with what to do about them. The name ends with
   .html or .md.
+--dry-run: Send nothing but reads of the records: show for each tenant what would be sent, and why.
 ]] .. options.service,
 }
 
@@ -45,10 +46,13 @@ end
 local function check(given)
   local operation = given.operation or "sync"
   options.exclude(given, "since", "max_age")
+  options.exclude(given, "dry_run", "state")
   if given.since and operation ~= "ensure" and operation ~= "wait" then
     options.refuse "option '--since' goes with --operation ensure or wait"
   elseif given.max_age and operation ~= "ensure" then
     options.refuse "option '--max-age' goes with --operation ensure"
+  elseif given.dry_run and operation ~= "sync" and operation ~= "ensure" then
+    options.refuse "option '--dry-run' goes with --operation sync or ensure"
   elseif given.resume_within and not given.state then
     options.refuse "option '--resume-within' goes with --state"
   elseif given.file == "-" and given.client_secret_file == "-" then

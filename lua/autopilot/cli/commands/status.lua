@@ -53,6 +53,7 @@ function status.lines(report)
     { "Last sync", stamp(report.last_sync, report.service_time) },
     { "Last trigger", stamp(report.last_manual_trigger, report.service_time) },
     { "Ready", readiness(report) },
+    { "Perhaps stuck", report.stuck_for and report.hint },
   }
 end
 

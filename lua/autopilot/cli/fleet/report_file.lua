@@ -130,13 +130,17 @@ local function person(context)
   return name and machine and name .. " on " .. machine or name or machine
 end
 
+local function operation_of(options)
+  return (options.operation or "sync") .. (options.dry_run and ", a dry run" or "")
+end
+
 local function facts_section(run)
   local options, context, list, counted = run.options, run.context, run.list, run.fleet.summary
   local rows = {}
   local function add(name, value)
     rows[#rows + 1] = value and { name, value } or nil
   end
-  add("Operation", options.operation or "sync")
+  add("Operation", operation_of(options))
   add("List", options.file == "-" and "standard input" or options.file)
   add("Service", (context:find(options, "base_url")))
   add("Cloud", options.cloud)
@@ -230,7 +234,7 @@ function report_file.write(path, run)
   for _, group in ipairs(run.summary:groups()) do
     sections[#sections + 1] = failures_section(group)
   end
-  local operation, began = run.options.operation or "sync", text.time(run.began_at)
+  local operation, began = operation_of(run.options), text.time(run.began_at)
   local title = ("autopilot-sync fleet: %s, %s"):format(operation, began)
   local part, message = write_beside(path, render(format_of(path), title, sections))
   if part and (os.rename(part, path) or os.remove(path) and os.rename(part, path)) then

@@ -2,6 +2,7 @@
 
 local FleetSummary = require "autopilot.cli.fleet.summary"
 local core = require "autopilot.core"
+local dry_run = require("autopilot.base.lazy") "autopilot.cli.dry_run"
 local progress = require "autopilot.cli.progress"
 local report_file = require "autopilot.cli.fleet.report_file"
 local text = require "autopilot.cli.text"
@@ -40,7 +41,13 @@ local function new_fleet(self, options)
     set:step(math.min(seconds, longest_wait))
     tick(self)
   end
-  return (context.fleet or require "autopilot.fleet")(options)
+  local fleet = (context.fleet or require "autopilot.fleet")(options)
+  if self.options.dry_run then
+    function fleet.operate(client, _, arguments)
+      return dry_run.of(client, fleet.operation_name, arguments)
+    end
+  end
+  return fleet
 end
 
 --- Closes the run in the state file, where it has come to its end: the next one with the same state begins anew. It
@@ -87,7 +94,9 @@ local function print_results(self)
     output:complain(remark)
   end
   if not options.json and not options.quiet then
-    for _, line in ipairs(FleetSummary.outcomes(counted, list)) do
+    for _, line in
+      ipairs(FleetSummary.outcomes(counted, list, options.dry_run and self.summary.would_post))
+    do
       output:line(line)
     end
   end
@@ -143,6 +152,8 @@ return function(plan, options, context)
     self.summary:add(tenant, report)
     if options.json then
       self.output:json(report)
+    elseif report.dry_run and not options.quiet then
+      self.output:line(dry_run.line(report))
     end
     tick(self)
   end

@@ -7,6 +7,7 @@ local most_names = 10
 
 ---@class autopilot.cli.FleetSummary
 ---@field package keeps_all boolean? every tenant that failed is kept, for a report in a file
+---@field would_post integer tenants whose dry run says that a request would be sent
 ---@field package failed table<string, integer> how many tenants failed, by outcome
 ---@field package entries autopilot.cli.FailedTenant[]
 local FleetSummary = {}
@@ -24,7 +25,8 @@ FleetSummary.__index = FleetSummary
 ---@param keeps_all boolean?
 ---@return autopilot.cli.FleetSummary
 function FleetSummary.new(keeps_all)
-  return setmetatable({ keeps_all = keeps_all, failed = {}, entries = {} }, FleetSummary)
+  local self = { keeps_all = keeps_all, would_post = 0, failed = {}, entries = {} }
+  return setmetatable(self, FleetSummary)
 end
 
 --- What went wrong, besides the outcome's hint, in one line; nil when there is nothing to tell.
@@ -39,6 +41,7 @@ end
 ---@param tenant autopilot.cli.Tenant
 ---@param report autopilot.Report
 function FleetSummary:add(tenant, report)
+  self.would_post = self.would_post + (report.would_post and 1 or 0)
   if report.ok then
     return
   end
@@ -102,8 +105,9 @@ end
 --- The table of outcomes.
 ---@param summary autopilot.fleet.Summary
 ---@param list { bad: integer, duplicates: integer } what was left out of the list
+---@param would_post integer? of a dry run: tenants for which a request would be sent
 ---@return string[] lines
-function FleetSummary.outcomes(summary, list)
+function FleetSummary.outcomes(summary, list, would_post)
   local lines = {}
   local function row(name, count, remark)
     lines[#lines + 1] = ("%-16s %9s%s"):format(name, text.count(count), remark or "")
@@ -113,6 +117,9 @@ function FleetSummary.outcomes(summary, list)
   end
   local known = summary.known > 0 and (", %s known from before"):format(text.count(summary.known))
   row("in all", summary.total, ("  in %s%s"):format(text.duration(summary.elapsed), known or ""))
+  if would_post then
+    row("would send", would_post)
+  end
   if list.bad > 0 then
     row("bad lines", list.bad)
   end
