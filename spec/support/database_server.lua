@@ -81,7 +81,7 @@ exec 4>>log
 server=$!
 while read -r line; do :; done <&3
 kill -s $SIGNAL "$server" 2>/dev/null
-wait "$server"
+{ wait "$server"; } 2>/dev/null
 ]=]
 
 ---@class support.DatabaseServer

@@ -1,4 +1,4 @@
---- Machines that do one run of a fleet together, and what befalls them: they are killed, stopped for longer than
+--- Machines that do one run of a fleet together, and what happens to them: they are killed, stopped for longer than
 --- their lease, and cut off; the database is restarted, and crashes; their clocks are 30 s apart.
 --
 -- Isolated, each machine is in a network namespace of its own. The database and the service are in that of this
@@ -214,7 +214,7 @@ function World:slow_down(count, seconds)
   end
 end
 
---- What can befall a machine, or the database.
+--- What can happen to a machine, or to the database.
 local mishaps = {
   kill = function(world, number)
     world.machines[number].signal "KILL"
@@ -258,7 +258,7 @@ local function check(report, posts, by_id)
 end
 
 --- Checks everything that was told and asked; returns how many tenants have which outcome at the end.
-function World:judge()
+function World:check_all()
   local posts, by_id = self:posts()
   local told = {}
   for number = 1, self.count do
@@ -283,8 +283,8 @@ function World:judge()
   return told, lost
 end
 
---- Three machines do one run, while mishaps befall them.
-local function ordeal(world, most)
+--- Three machines do one run, and mishaps happen to them.
+local function run_with_mishaps(world, most)
   local random, seen = world.random, {}
   world:slow_down(world.count, function()
     return 0.6 * random.draw()
@@ -322,11 +322,11 @@ local function take_over(world)
     end
     return asked == world.count
   end)
-  local heir = world:begin(2, 30)
+  local other = world:begin(2, 30)
   core.sleep(0.5)
   local killed_at = core.clock()
   dead.signal "KILL"
-  await("the second machine reports all", world.patience, heir.has_ended)
+  await("the second machine reports all", world.patience, other.has_ended)
   return core.clock() - killed_at
 end
 
@@ -357,8 +357,8 @@ function machines.run(is_isolated)
   world.server = database_server.start "PostgreSQL"
   world.service = emulated_service.start { emulator = { log_limit = 20 * count + 20000 } }
   local is_fine, result = xpcall(function()
-    local seen = ordeal(world, setting("MISHAPS", is_isolated and 12 or 6))
-    local told, lost = world:judge()
+    local seen = run_with_mishaps(world, setting("MISHAPS", is_isolated and 12 or 6))
+    local told, lost = world:check_all()
     local seconds = take_over(world)
     local limit = 60 / 45 * world.lease + 5
     assert(seconds <= limit, ("taken over after %.1f s"):format(seconds))

@@ -171,24 +171,20 @@ function shared_run.write(opened, id, worker, holds, cooldown)
   run(opened, write, id, worker, id, cooldown, parts, counts, ok, text, unsettled, id, released)
 end
 
---- Renews a worker's lease.
----@param seconds number
----@return boolean? is_renewed false: it had ended
-function shared_run.renew(opened, worker, seconds)
-  local _, count = database.run(opened, renew, seconds, worker)
-  return count > 0
-end
-
---- Replaces a worker whose lease has ended by a new one.
+--- Renews a worker's lease. A worker whose lease has ended is replaced by a new one.
 ---@return string worker
----@return table<integer, boolean> parts that no other worker has taken since: the new one holds them
-function shared_run.replace(opened, id, worker, seconds)
-  local new, parts = core.uuid(), {}
+---@return table<integer, boolean>? kept of a new worker: the parts of the old one that no other has taken since
+function shared_run.renew(opened, id, worker, seconds)
+  local _, count = database.run(opened, renew, seconds, worker)
+  if count > 0 then
+    return worker
+  end
+  local new, kept = core.uuid(), {}
   database.run(opened, enlist, new, id, seconds)
   for _, row in ipairs((database.run(opened, move, new, id, worker))) do
-    parts[row[1]] = true
+    kept[row[1]] = true
   end
-  return new, parts
+  return new, kept
 end
 
 --- Ends a worker's lease, and with it its hold of parts.
@@ -197,7 +193,6 @@ function shared_run.dismiss(opened, worker)
 end
 
 --- How many tenants are done.
----@return integer
 function shared_run.count(opened, id)
   local count = sql [[SELECT CAST(coalesce(sum(CASE tries WHEN 0 THEN count ELSE ok END), 0)
     AS INTEGER) FROM autopilot_report_1 WHERE run = {run}]]

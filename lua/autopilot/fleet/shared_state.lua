@@ -60,14 +60,12 @@ end
 --- Renews the lease, or takes a new one if it has expired. Other machines may then have taken some of the parts.
 local function renew_lease(self, opened)
   local asked_at = self.clock()
-  if not shared_run.renew(opened, self.worker, self.lease) then
-    local worker, kept = shared_run.replace(opened, self.run_id, self.worker, self.lease)
-    self.worker = worker
-    for number, hold in pairs(self.holds) do
-      hold.is_lost = not kept[number]
-      self.holds[number] = kept[number] and hold or nil
-    end
+  local worker, kept = shared_run.renew(opened, self.run_id, self.worker, self.lease)
+  for number, hold in pairs(kept and self.holds or {}) do
+    hold.is_lost = not kept[number]
+    self.holds[number] = kept[number] and hold or nil
   end
+  self.worker = worker
   self.renewed_at = asked_at
   self.elsewhere = shared_run.count(opened, self.run_id) - self.written
   return true
@@ -144,13 +142,11 @@ local function add_entry(self, entry)
   end
 end
 
---- Adds the tenants again that have waited for a part.
-local function add_waiting(self, number)
+--- Removes and returns the tenants that wait for a part.
+local function take_waiting(self, number)
   local waiting = self.waiting[number]
   self.waiting[number], self.waiting_count = nil, self.waiting_count - #waiting
-  for _, entry in ipairs(waiting) do
-    add_entry(self, entry)
-  end
+  return waiting
 end
 
 --- Reads tenants of the list ahead.
@@ -201,7 +197,9 @@ local function look(self, clock)
     hold.number, hold.read_at, hold.handed_out, hold.open = number, self.now(), {}, 0
     hold.reports, hold.ok, hold.is_unsettled = {}, 0, hold.taken_for ~= nil
     self.holds[number] = hold
-    add_waiting(self, number)
+    for _, entry in ipairs(take_waiting(self, number)) do
+      add_entry(self, entry)
+    end
     if hold.open == 0 then
       note_change(self, hold)
     end
@@ -233,10 +231,9 @@ end
 ---@return any tenant
 function SharedState:next(read, identify, is_late)
   if is_late then
-    local number, waiting = next(self.waiting)
+    local number = next(self.waiting)
     if #self.ready == 0 and number then
-      self.ready, self.waiting[number] = waiting, nil
-      self.waiting_count = self.waiting_count - #waiting
+      self.ready = take_waiting(self, number)
     end
     local entry = table.remove(self.ready)
     return entry and entry.tenant or read()

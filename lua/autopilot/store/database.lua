@@ -177,7 +177,7 @@ function database.make_table(self, name, form, check_database)
   local has_table, raised = pcall(database.run, self, exists)
   if has_table then
     return
-  elseif raised:find("locked", 1, true) then
+  elseif tostring(raised):find("locked", 1, true) then
     error(raised, 0)
   elseif check_database then
     check_database()
