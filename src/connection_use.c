@@ -91,7 +91,7 @@ void connection_use_end(struct transfer_handle *handle) {
     struct connections *connections = handle->connections;
     long version = 0;
     curl_socket_t socket = CURL_SOCKET_BAD;
-    curl_easy_setopt(handle->easy, CURLOPT_VERBOSE, 0L); /* it may not have come to on_send */
+    curl_easy_setopt(handle->easy, CURLOPT_VERBOSE, 0L); /* still on if nothing was sent */
     curl_easy_getinfo(handle->easy, CURLINFO_HTTP_VERSION, &version);
     if (version == 0 || !is_new_connection(handle->easy)) {
         return; /* closed or known; CURLINFO_ACTIVESOCKET would search all connections */

@@ -67,8 +67,8 @@ static int on_socket(CURL *easy, curl_socket_t socket, int what, void *context, 
 
 /* A multi whose pipe, with which it is woken, exec closes: before 8.11 libcurl lets other programs
  * inherit it. */
-static CURLM *new_multi(void) {
-    bool is_inherited = curl_version_info(CURLVERSION_NOW)->version_num < 0x080b00;
+static CURLM *new_multi(const struct socket_watch *watch) {
+    bool is_inherited = watch->libcurl < 0x080b00;
     int lowest[PLATFORM_LOWEST_FREE];
     if (is_inherited) {
         platform_note_free(lowest);
@@ -83,8 +83,9 @@ static CURLM *new_multi(void) {
 }
 
 bool socket_watch_init(struct socket_watch *watch) {
-    watch->waiter = new_multi();
-    watch->multi = new_multi();
+    watch->libcurl = curl_version_info(CURLVERSION_NOW)->version_num;
+    watch->waiter = new_multi(watch);
+    watch->multi = new_multi(watch);
     return watch->waiter != NULL && watch->multi != NULL &&
            curl_multi_setopt(watch->multi, CURLMOPT_SOCKETFUNCTION, on_socket) == CURLM_OK &&
            curl_multi_setopt(watch->multi, CURLMOPT_SOCKETDATA, (void *)watch) == CURLM_OK;
@@ -92,9 +93,8 @@ bool socket_watch_init(struct socket_watch *watch) {
 
 /* Whether SIGPIPE is ignored and must be set to be ignored again after a call, because libcurl
  * 8.9.1 resets it. */
-static bool must_ignore_broken_pipes(void) {
-    return curl_version_info(CURLVERSION_NOW)->version_num == 0x080901 &&
-           platform_ignores_broken_pipes();
+static bool must_ignore_broken_pipes(const struct socket_watch *watch) {
+    return watch->libcurl == 0x080901 && platform_ignores_broken_pipes();
 }
 
 static void mend(bool must_ignore) {
@@ -104,7 +104,7 @@ static void mend(bool must_ignore) {
 }
 
 void socket_watch_free(struct socket_watch *watch) {
-    bool must_ignore = must_ignore_broken_pipes();
+    bool must_ignore = must_ignore_broken_pipes(watch);
     curl_multi_cleanup(watch->multi); /* which still reports sockets */
     curl_multi_cleanup(watch->waiter);
     mend(must_ignore);
@@ -118,16 +118,15 @@ static void say_that_all_has_happened(struct curl_waitfd *sockets, size_t count)
 }
 
 /* Whether the system refuses to wait for so many, and libcurl, before 7.84, does not tell. */
-static bool is_silently_refused(size_t count) {
-    long limit = platform_descriptor_limit();
-    return curl_version_info(CURLVERSION_NOW)->version_num < 0x075400 && limit > 0 &&
-           (long)count > limit;
+static bool is_silently_refused(const struct socket_watch *watch, size_t count) {
+    long limit = watch->libcurl < 0x075400 ? platform_descriptor_limit() : 0;
+    return limit > 0 && (long)count > limit;
 }
 
 /* Waits for both in one array; false when the system refuses to. */
 static bool wait_for_all(struct socket_watch *watch, struct curl_waitfd *others, unsigned count,
                          int milliseconds) {
-    if (!reserve(watch, watch->count + count) || is_silently_refused(watch->count + count)) {
+    if (!reserve(watch, watch->count + count) || is_silently_refused(watch, watch->count + count)) {
         return false;
     }
     struct curl_waitfd *end = watch->sockets + watch->count;
@@ -171,7 +170,7 @@ static int bits_of(short happened) {
 
 CURLMcode socket_watch_act(struct socket_watch *watch) {
     int running = 0;
-    bool has_acted = false, must_ignore = must_ignore_broken_pipes();
+    bool has_acted = false, must_ignore = must_ignore_broken_pipes(watch);
     CURLMcode status = CURLM_OK;
     /* From the end, because the last one moves to the place of one that is dropped. */
     for (size_t i = watch->count; i-- > 0 && status == CURLM_OK;) {
@@ -191,7 +190,7 @@ CURLMcode socket_watch_act(struct socket_watch *watch) {
 
 CURLMcode socket_watch_act_on_all(struct socket_watch *watch) {
     int running = 0;
-    bool must_ignore = must_ignore_broken_pipes();
+    bool must_ignore = must_ignore_broken_pipes(watch);
     for (size_t i = 0; i < watch->count; i++) {
         watch->sockets[i].revents = 0;
     }

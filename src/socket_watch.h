@@ -12,6 +12,7 @@ struct socket_watch {
     CURLM *waiter;               /* a multi without transfers, to wait with: it can be woken */
     struct curl_waitfd *sockets; /* with room for the caller's others */
     size_t count, room;
+    unsigned libcurl; /* its version, as LIBCURL_VERSION_NUM */
 };
 
 /* For zeroed memory. Makes a multi that reports its sockets to the watch, which has connection_use
