@@ -148,10 +148,12 @@ function access_token.misfit(client, token, is_sync, is_vouched)
     known.token, known.misdirected = token, misdirected(known, client)
     client.facts = known
   end
-  local lacking, now = unpermitted(known, is_sync), client.options.now()
+  local lacking = unpermitted(known, is_sync)
   local wrong = known.misdirected or lacking
-  if not known.misdirected and not is_vouched and known.expires_at and now >= known.expires_at then
-    wrong = misfit.expiry(now - known.expires_at)
+  local expires_at = not known.misdirected and not is_vouched and known.expires_at
+  local expired_for = expires_at and client.options.now() - expires_at
+  if expired_for and expired_for >= 0 then
+    wrong = misfit.expiry(expired_for)
   end
   if not wrong then
     return nil
