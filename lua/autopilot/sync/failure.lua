@@ -59,6 +59,9 @@ local function after_request(requests, answer, seen)
     -- The cooldown is over after the call has slept for it, even if the sleep ended slightly early.
     local received_at = math.max(requests.sent.received_at, call.slept_until or -math.huge)
     local seconds = answer.retry_at and answer.retry_after -- without retry_at: a token endpoint's
+    if answer.outcome == "cooldown" and not seconds then
+      client.memory:learn_from_refusal(requests.sent.at)
+    end
     client.memory:note_refused(answer.outcome, seconds, received_at)
   end
   if client.shared then

@@ -18,6 +18,10 @@
 ---@field held_until number? when the latest Retry-After ends
 ---@field held_as autopilot.Outcome? the outcome of the answer with that Retry-After
 ---@field completed_trigger number? the latest trigger whose sync a record showed as completed; the service's clock
+---@field cooldown number seconds: what the client was told, or has learnt
+---@field learned { cooldown: number, before: number }? what no report has told yet
+---@field package told number the cooldown that the client was told
+---@field package was_shorter boolean? a shorter cooldown was learnt, and turned out to be too short
 ---@field stuck_trigger number? the trigger of the sync that an event `stuck` was about; the service's clock
 ---@field package refused_at number? when the last refusal without Retry-After came
 local TenantMemory = {}
@@ -30,6 +34,7 @@ TenantMemory.__index = TenantMemory
 function TenantMemory.new(cooldown, margin, service_clock)
   return setmetatable({
     cooldown = cooldown,
+    told = cooldown,
     margin = margin,
     service_clock = service_clock,
   }, TenantMemory)
@@ -114,6 +119,43 @@ end
 ---@return number? seconds the service's clock
 function TenantMemory:cooldown_until()
   return self.known and self.cooldown > 0 and self.known.latest + interval_of(self) or nil
+end
+
+-- ---- Another cooldown than the client was told ---------------------------------------------------------
+
+local function learn(self, seconds)
+  self.learned = { cooldown = seconds, before = self.cooldown }
+  self.cooldown = seconds
+end
+
+--- Learns from a request that the service accepted: where it came within the cooldown, that is shorter. Called
+-- before the new sync is noted.
+---@param sent_at number
+---@param accepted_at number
+function TenantMemory:learn_from_start(sent_at, accepted_at)
+  local known, clock = self.known, self.service_clock
+  local is_comparable = known and known.earliest and self.newest_trigger and clock:is_known()
+  if not is_comparable or self.was_shorter then
+    return
+  end
+  -- What is known may be the new sync itself, which a record showed before the answer came.
+  local is_earlier = math.max(known.latest, self.newest_trigger) < clock:to_service(sent_at)
+  local triggered_at = clock:of_service(math.min(known.earliest, self.newest_trigger))
+  local seconds = math.max(1, math.ceil(accepted_at - triggered_at))
+  if is_earlier and seconds < self.cooldown then
+    learn(self, seconds)
+  end
+end
+
+--- Learns from a refusal without Retry-After. Where it came after a shorter cooldown that was learnt, that is given
+-- up. A longer one than the client was told is never assumed: another client's sync, or a refusal that began the
+-- cooldown again, looks the same.
+---@param sent_at number
+function TenantMemory:learn_from_refusal(sent_at)
+  if self.cooldown < self.told and self:known_end() <= sent_at then
+    self.was_shorter = true
+    learn(self, self.told)
+  end
 end
 
 --- Seconds until the latest Retry-After ends, before which nothing may be sent; nil if it is over.

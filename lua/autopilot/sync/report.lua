@@ -6,6 +6,7 @@
 local lazy = require "autopilot.base.lazy"
 
 local answers = lazy "autopilot.graph.answer"
+local dates = lazy "autopilot.base.dates"
 local hint_of = lazy "autopilot.sync.hint"
 local outcome = lazy "autopilot.sync.outcome"
 
@@ -116,6 +117,22 @@ function report.seal(fields)
   return setmetatable(fields, Report)
 end
 
+local hint_of_learned =
+  "The service's cooldown is %s than the %s that were assumed: %s are assumed from now on."
+
+--- Tells of a cooldown that was learnt, once: by an event, and by the hint where there is no other.
+local function tell_learned(client, answer)
+  local learned = client.memory.learned
+  if not learned then
+    return
+  end
+  client.memory.learned = nil
+  client:emit("cooldown_learned", { cooldown = learned.cooldown, before = learned.before })
+  local how = learned.cooldown < learned.before and "shorter" or "longer"
+  answer.hint = answer.hint
+    or hint_of_learned:format(how, dates.duration(learned.before), dates.duration(learned.cooldown))
+end
+
 --- Makes the last answer of a call its report.
 ---@param call autopilot.Call
 ---@param answer table
@@ -131,6 +148,7 @@ function report.finish(call, answer, attempts)
   if answer.retry_after and not answer.retry_at then -- a token endpoint's, which binds no request to the service
     answers.set_retry(client, answer, answer.retry_after)
   end
+  tell_learned(client, answer)
   local sealed = report.seal(answer)
   if sealed.ok then
     return sealed

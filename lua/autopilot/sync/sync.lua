@@ -68,6 +68,7 @@ function Requests:after(answer, sent)
   else -- the expected status
     answer.outcome, answer.delivered, answer.confirmed_by = "started", "yes", "response"
     self.delivered = "yes"
+    self.call.client.memory:learn_from_start(sent.at, sent.received_at)
     self.call.client.memory:note_started(sent.at, sent.received_at, sent.earliest, sent.latest)
   end
   if answer.sends > 0 then

@@ -68,6 +68,7 @@
 ---| "sunset" # Graph announces the end of the API
 ---| "joined" # the answer of another call was taken
 ---| "store_failed" # the store failed
+---| "cooldown_learned" # the service's cooldown is not the one that was assumed, and another is assumed from now on
 ---| "stuck" # a sync is in progress for longer than `stuck_after`: told once
 ---| "trace" # with the option `trace`: a line of a request, its answer or its times
 ---| "slowed_down" # fleet: a host throttles
@@ -92,6 +93,8 @@
 ---@field date string? of `sunset`
 ---@field action string? of `store_failed`
 ---@field message string? of `store_failed` and `state_error`
+---@field cooldown number? of `cooldown_learned`: seconds that are assumed from now on
+---@field before number? of `cooldown_learned`: seconds that were assumed before
 ---@field stuck_for number? of `stuck`: seconds since the last trigger
 ---@field last_manual_trigger number? of `stuck`: Unix time, the service's clock
 ---@field text string? of `trace`

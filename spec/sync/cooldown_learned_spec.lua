@@ -1,0 +1,124 @@
+-- A cooldown that is not the one which the client was told: how it is learnt, told and used.
+
+local virtual_world = require "support.virtual_world"
+
+--- A client, and a service whose cooldown lasts so many seconds.
+local function new(cooldown, options)
+  local world = virtual_world.new { ahead = -500 }
+  local client, service = world:emulated({ cooldown = cooldown }, options)
+  return client, world, service
+end
+
+local function learned(world)
+  local list = {}
+  for index, event in ipairs(world:events_of "cooldown_learned") do
+    list[index] = { event.before, event.cooldown }
+  end
+  return list
+end
+
+describe("a cooldown that is shorter than the client was told", function()
+  it("is learnt from a request that is accepted within it, told, and used", function()
+    local client, world = new(60)
+    assert(client:sync())
+    world:pass(90)
+    assert.equal("cooldown", select(2, client:sync()).outcome)
+    local report = assert(client:sync { force = true })
+    local cooldown = learned(world)[1][2]
+    assert.is_true(cooldown >= 90 and cooldown <= 93)
+    assert.same({ { 600, cooldown } }, learned(world))
+    assert.equal(
+      ("The service's cooldown is shorter than the 10 min that were assumed: 1 min %d s are assumed "):format(
+        cooldown - 60
+      ) .. "from now on.",
+      report.hint
+    )
+    world:pass(cooldown + 5)
+    assert.equal("cooldown", select(2, client:sync()).outcome)
+    world:pass(10)
+    report = assert(client:sync())
+    assert.is_nil(report.hint)
+    assert.equal(1, #learned(world))
+  end)
+
+  it("is learnt from the record's stamp of another client's sync", function()
+    local client, world, service = new(60)
+    service:trigger "contoso"
+    world:pass(120)
+    client:status()
+    assert(client:sync { force = true })
+    local cooldown = learned(world)[1][2]
+    assert.is_true(cooldown >= 120 and cooldown <= 123)
+  end)
+
+  it("is given up, and not learnt again, when a request is refused after it", function()
+    local client, world, service = new(60)
+    assert(client:sync())
+    world:pass(90)
+    assert(client:sync { force = true })
+    local cooldown = learned(world)[1][2]
+    service.syncs.rules.cooldown = 600
+    world:pass(cooldown + 15)
+    local _, failure = client:sync()
+    assert.equal("service", failure.answered_by)
+    assert.same({ cooldown, 600 }, learned(world)[2])
+    assert.matches("^The service's cooldown is longer than the 1 min 3%d s", failure.hint)
+    assert.near(610 - cooldown - 15, failure.retry_after, 2)
+    world:pass(600)
+    service.syncs.rules.cooldown = 60
+    assert(client:sync())
+    world:pass(90)
+    assert(client:sync { force = true })
+    assert.equal(2, #learned(world))
+  end)
+
+  it("is not learnt where the client knows of no sync before, nor without a cooldown", function()
+    local client, world, service = new(60)
+    service:trigger "contoso"
+    world:pass(90)
+    assert(client:sync())
+    client, world = new(60, { cooldown = 0 })
+    assert(client:sync())
+    world:pass(90)
+    assert(client:sync())
+    assert.same({}, learned(world))
+  end)
+
+  it("is not learnt from the client's own sync, which a record shows before the answer", function()
+    local world = virtual_world.new()
+    local client
+    local options = {}
+    local emulated, service = world:emulated()
+    local transport = service:transport()
+    function options.transport(request)
+      local response = transport(request)
+      if request.url:find "/sync$" and not options.has_read then
+        options.has_read = true
+        client:status()
+        world:pass(2)
+      end
+      return response
+    end
+    emulated:close()
+    client = world:client(options)
+    assert(client:status())
+    assert(client:sync())
+    assert.same({}, learned(world))
+  end)
+end)
+
+describe("a cooldown that is longer than the client was told", function()
+  it("is not assumed: another client's sync may explain a refusal", function()
+    local client, world = new(900)
+    assert(client:sync())
+    world:pass(612)
+    local _, failure = client:sync()
+    assert.equal("service", failure.answered_by)
+    assert(client:status())
+    assert.same({}, learned(world))
+    world:pass(600)
+    assert.equal("client", select(2, client:sync()).answered_by)
+    world:pass(11)
+    assert(client:sync())
+  end)
+end)
