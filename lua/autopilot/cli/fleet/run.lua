@@ -157,6 +157,7 @@ return function(plan, options, context)
   end
   local lost = settle_state(self)
   local remarks = remarks_on(self, lost)
+  lost = write_report(self, remarks) or lost -- whose complaint comes before the table
   print_results(self, remarks)
-  return exit_code(self, write_report(self, remarks) or lost)
+  return exit_code(self, lost)
 end
