@@ -1,6 +1,7 @@
 -- `autopilot-sync fleet` that SIGINT or SIGTERM ends: what it reports, and its exit code.
 
 local command = require "support.command"
+local files = require "support.files"
 local fleet_command = require "support.fleet_command"
 
 local new_world, run, names = fleet_command.world, fleet_command.run, fleet_command.names
@@ -80,5 +81,32 @@ describe("autopilot-sync fleet that is interrupted in the middle of a list", fun
     assert.matches("interrupted: tenants without a report were not begun with", ran.err)
     local _, order = reports_of(ran)
     assert.is_true(#order < 20)
+  end)
+end)
+
+describe("autopilot-sync fleet, whatever it has to complain of,", function()
+  it("has its table as the last thing on the screen", function()
+    for said, args in pairs {
+      ["interrupted: the other tenants are reported"] = "",
+      ["tenants were not begun with"] = "--deadline 1s",
+      ["report.md could not be written"] = "--report FOLDER/report.md",
+    } do
+      local folder, remove = files.folder()
+      local screen, world = command.sink(), nil
+      world = new_world {
+        on_request = function()
+          world.sleep(2)
+          remove()
+        end,
+      }
+      world.stdout, world.stderr = screen, screen
+      world.was_interrupted = function()
+        return args == ""
+      end
+      run("--concurrency 1 " .. args:gsub("FOLDER", folder), names(20), world)
+      remove()
+      assert.truthy(screen.text:find(said, 1, true), screen.text)
+      assert.matches("\nin all +20  in [^\n]*\n$", screen.text)
+    end
   end)
 end)

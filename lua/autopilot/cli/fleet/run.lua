@@ -159,6 +159,7 @@ return function(plan, options, context)
   end
   local lost = settle_state(self)
   self.remarks = remarks_on(self, lost)
+  lost = write_report(self) or lost -- its complaint comes before the table
   print_results(self)
-  return exit_code(self, write_report(self) or lost)
+  return exit_code(self, lost)
 end
