@@ -80,6 +80,26 @@ add("takes the shortest time for what it is, not for ever", function(store, pass
   equal(nil, store:get "i", "get")
 end)
 
+add("keeps a lease for as long as it is renewed, and no longer", function(store, pass)
+  local Leases = require "autopilot.base.lease"
+  local function call(...)
+    return require("autopilot.store.contract").call(store, ...)
+  end
+  local one, other = Leases.new(call), Leases.new(call)
+  local lease = one:take("lease", 1.2)
+  for _ = 1, 3 do
+    pass(0.45)
+    equal(true, lease:renew(1.2), "renew")
+  end
+  equal("exists", select(2, other:take("lease", 1)), "longer than it was taken for")
+  lease:release()
+  local short = other:take("lease", 0.3)
+  equal(false, lease:renew(1.2), "renew what is another's")
+  pass(0.35)
+  equal("table", type(one:take("lease", 1)), "after the other's has expired")
+  equal(false, short:renew(1), "renew what has expired")
+end)
+
 add("raises at its caller for what is no key, no value or no time", function(store)
   local function raises(method, ...)
     local ok, message = pcall(store[method], store, ...)

@@ -12,7 +12,7 @@ local names = "ok operation outcome tenant status http_version delivered confirm
   .. "hint network gave_up elapsed sync_status last_sync last_manual_trigger cooldown_until "
   .. "cooldown_remaining ready service_time"
 for name in names:gmatch "%S+" do
-  kept[#kept + 1] = name
+  kept[name] = true
 end
 
 --- The JSON text of what is kept of a report; with `about`, of that table with it in the field `report`.
@@ -27,8 +27,10 @@ function noted.encode(given, about)
     return json.encode(about or fields)
   end
   local fields = {}
-  for _, name in ipairs(kept) do
-    fields[name] = given[name]
+  for name, value in pairs(given) do
+    if kept[name] then
+      fields[name] = value
+    end
   end
   return encode(fields) or encode { ok = given.ok, operation = given.operation }
 end
