@@ -58,24 +58,30 @@ describe("autopilot.token.azure_cli", function()
 
   it("names no tenant to an az that is signed in by identity, which refuses that", function()
     local lines = {}
-    local sign_in = azure_cli {
-      tenant = guid,
-      run = function(line)
-        lines[#lines + 1] = line
-        if line:find("--tenant", 1, true) then
-          return "ERROR: Tenant shouldn't be specified for managed identity account\n", 1
-        end
-        return printed(), 0
-      end,
-    }
-    assert.are.equal(opaque, (sign_in(world_of().ask)))
+    local function sign_in(tenant, given)
+      return azure_cli {
+        tenant = tenant,
+        run = function(line)
+          lines[#lines + 1] = line
+          if line:find("--tenant", 1, true) then
+            return "ERROR: Tenant shouldn't be specified for managed identity account\n", 1
+          end
+          return printed(), 0
+        end,
+      }(world_of(given).ask)
+    end
+    assert.are.equal(opaque, (sign_in("{" .. guid .. "}")))
     assert.are.equal(2, #lines)
-    local token, message, details = sign_in(world_of({ has_several = true }).ask)
-    assert.is_nil(token)
-    assert.is_truthy(message:find("signed in by identity", 1, true))
-    assert.are.equal("TenantMismatch", details.code)
-    assert.is_false(details.is_transient)
-    assert.are.equal(3, #lines)
+    -- Of a domain, and of each of many tenants, nothing would tell that the token is another's.
+    for tenant, given in pairs { [guid] = { has_several = true }, ["other.example"] = {} } do
+      local before = #lines
+      local token, message, details = sign_in(tenant, given)
+      assert.is_nil(token)
+      assert.is_truthy(message:find("signed in by identity", 1, true))
+      assert.are.equal("TenantMismatch", details.code)
+      assert.is_false(details.is_transient)
+      assert.are.equal(before + 1, #lines)
+    end
   end)
 
   it("takes tenant and scope from its options first", function()

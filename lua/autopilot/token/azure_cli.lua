@@ -161,7 +161,7 @@ local function tell_failure(output, code, checked)
     fail "the Azure CLI failed"
   elseif output:find(takes_no_tenant, 1, true) then
     fail("the Azure CLI is signed in by identity, to the machine's own tenant only", {
-      hint = "Sign in another way, or name no tenant.",
+      hint = "Sign in another way, or name no tenant, or a single one by its id.",
       code = "TenantMismatch",
     })
   elseif description then
@@ -200,8 +200,9 @@ return provider.kind("azure_cli", rules, function(checked)
     end
     local named = (checked.tenant or ask.has_several) and tenant or nil
     local output, code = run_az(checked, resource, named)
-    if code ~= 0 and output:find(takes_no_tenant, 1, true) and not ask.has_several then
-      -- The token tells whether the machine's own tenant is the one that was meant.
+    local is_id = named and not ask.has_several and named:find "^%x+%-%x+%-%x+%-%x+%-%x+$"
+    if is_id and code ~= 0 and output:find(takes_no_tenant, 1, true) then
+      -- The token has the id of the machine's own tenant, which is compared. It does not tell of a domain.
       output, code = run_az(checked, resource)
     end
     if code ~= 0 then
