@@ -32,7 +32,7 @@ static const char *check_url(CURLU *url, bool *is_plaintext) {
     code = code == CURLUE_OK ? curl_url_get(url, CURLUPART_USER, &secret, 0) : code;
     code = code == CURLUE_NO_USER ? curl_url_get(url, CURLUPART_PASSWORD, &secret, 0) : code;
     bool is_allowed = false;
-    if (code == CURLUE_NO_PASSWORD) {
+    if (code == CURLUE_NO_PASSWORD && scheme != NULL && host != NULL) {
         *is_plaintext = strcmp(scheme, "http") == 0;
         is_allowed = *is_plaintext ? may_be_plaintext(host) : strcmp(scheme, "https") == 0;
     }
