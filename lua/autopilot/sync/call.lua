@@ -1,10 +1,7 @@
 --- One call of a client's method: its options, its deadline and its first attempt. It remembers when its last
 -- sleep is due to end. A `sync` without a deadline gets one when it begins to wait for the sync.
 
-local lazy = require "autopilot.base.lazy"
-
-local protected_call = lazy "autopilot.base.protected_call"
-local retries = lazy "autopilot.sync.retries"
+local retries = require("autopilot.base.lazy") "autopilot.sync.retries"
 
 ---@class autopilot.Call times are on the client's clock
 ---@field client autopilot.Client
@@ -57,34 +54,13 @@ function Call:time_left()
   return (self.deadline or math.huge) - self.client.options.clock()
 end
 
--- ---- Errors, progress and steps ----------------------------------------------------------------------
+-- ---- Errors ------------------------------------------------------------------------------------------
 
 --- Raises the answer's `mistake`, if it has one, as an error at the line that called the method.
 ---@param answer table
 function Call:raise_mistake(answer)
   if answer.mistake then
     error(("client:%s: %s"):format(self.name, answer.mistake), 3)
-  end
-end
-
---- Calls `on_progress`; an error in it is ignored.
----@param progress table
-function Call:report_progress(progress)
-  if self.on_progress then
-    progress.elapsed = self.client.options.clock() - self.began
-    protected_call(self.on_progress, progress)
-  end
-end
-
---- Adds a step to the report, unless it is the same as the last one.
----@param action string
----@param reason string
-function Call:note(action, reason)
-  local steps = self.steps
-  local last = steps and steps[#steps]
-  if steps and not (last and last.action == action and last.reason == reason) then
-    local at = self.client.options.clock() - self.began
-    steps[#steps + 1] = { action = action, reason = reason, at = at }
   end
 end
 

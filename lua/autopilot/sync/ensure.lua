@@ -48,7 +48,7 @@ local function sleep(call, seconds, progress)
   local slice = call.on_progress and longest_silence or seconds
   repeat
     progress.remaining, progress.next_read = seconds, seconds
-    call:report_progress(progress)
+    wait.report_progress(call, progress)
     call:sleep(math.min(seconds, slice))
     seconds = math.min(seconds - slice, ends - client.options.clock())
   until seconds <= 0 or client.is_closed
@@ -74,7 +74,7 @@ end
 local function wait_for_the_other(self, answer)
   local call = self.call
   if not call.is_single_pass then
-    call:note("wait", "a sync is in progress that was triggered before")
+    wait.note(call, "wait", "a sync is in progress that was triggered before")
     if pause(self, "in_progress") then
       return nil
     end
@@ -92,7 +92,7 @@ local function wait_out(call, answer, name, remaining)
   -- again.
   local seconds = remaining + math.min(5, remaining / 20) * call.client.options.random()
   seconds = math.min(seconds, math.max(remaining, call:time_left() - 1))
-  call:note("wait", ("%s for %d s"):format(name, math.ceil(remaining)))
+  wait.note(call, "wait", ("%s for %d s"):format(name, math.ceil(remaining)))
   if not sleep(call, seconds, { state = "cooldown" }) then
     return refuse(call, answer, name, math.max(0, ends - call:now()))
   end
@@ -110,7 +110,7 @@ end
 --- Asks for a sync.
 local function ask(self)
   local call, requests = self.call, self.requests
-  call:note("sync", self.why or "no sync was triggered since")
+  wait.note(call, "sync", self.why or "no sync was triggered since")
   local answer = sync.request(requests)
   if answer.outcome ~= "started" then
     -- The next look may show that it is done, or how to go on.
@@ -118,12 +118,12 @@ local function ask(self)
       and (outcome.of(answer).look_again or requests.is_unreadable or answer.retry_at)
       and (answer.retry_after or 0) < call:time_left()
     if may_go_on and pause(self) then
-      call:note("look", "the request was answered: " .. answer.outcome)
+      wait.note(call, "look", "the request was answered: " .. answer.outcome)
       return nil
     end
     return with_end(call, answer)
   end
-  call:note("started", "confirmed by the " .. answer.confirmed_by)
+  wait.note(call, "started", "confirmed by the " .. answer.confirmed_by)
   if call.is_single_pass then
     return answer
   end
@@ -138,7 +138,7 @@ end
 --- Says that the sync which counts has failed, so that another is asked for.
 local function note_failure(self)
   self.why = "the sync failed"
-  self.call:note("look", self.why)
+  wait.note(self.call, "look", self.why)
 end
 
 --- Called when a sync that counts has been triggered. Waits until it has ended, if it has not.
@@ -151,12 +151,12 @@ local function join(self, found, answer, trigger)
     note_failure(self)
     return nil
   elseif call.is_single_pass or ending then
-    call:note("none", "a sync that was triggered since is known")
+    wait.note(call, "none", "a sync that was triggered since is known")
     local is_fresh = not self.requests.attempts[1] and not self.has_joined
     answer.outcome = is_fresh and "fresh" or "completed"
     return answer
   end
-  call:note("join", "a sync that was triggered since is in progress")
+  wait.note(call, "join", "a sync that was triggered since is in progress")
   self.has_joined = true
   local settled = wait.await(call, call.since, 1, answer)
   if settled.outcome == "sync_failed" then

@@ -152,7 +152,7 @@ function sync.report(requests, answer)
   return report.finish(requests.call, answer, requests.attempts)
 end
 
--- ---- The method -------------------------------------------------------------------------------------
+-- ---- The method --------------------------------------------------------------------------------------
 
 local rules = {
   deadline = { type = "number", above = 0 },

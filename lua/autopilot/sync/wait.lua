@@ -8,6 +8,7 @@
 local Call = require "autopilot.sync.call"
 local options = require "autopilot.base.options"
 local outcome = require "autopilot.sync.outcome"
+local protected_call = require("autopilot.base.lazy") "autopilot.base.protected_call"
 local record = require "autopilot.sync.record"
 local report = require "autopilot.sync.report"
 
@@ -38,6 +39,33 @@ local most_token_errors = 3
 ---@field stuck_for number? as in a report
 ---@field remaining number? seconds of the cooldown that is waited out
 ---@field next_read number seconds until the record is read again
+
+-- ---- What the caller is told -------------------------------------------------------------------------
+
+--- Calls `on_progress`; an error in it is ignored.
+---@param call autopilot.Call
+---@param progress autopilot.Progress without `elapsed`
+function wait.report_progress(call, progress)
+  if call.on_progress then
+    progress.elapsed = call.client.options.clock() - call.began
+    protected_call(call.on_progress, progress)
+  end
+end
+
+--- Adds a step to the report of `wait` or `ensure`, unless it is the same as the last one.
+---@param call autopilot.Call
+---@param action string
+---@param reason string
+function wait.note(call, action, reason)
+  local steps = call.steps
+  local last = steps and steps[#steps]
+  if steps and not (last and last.action == action and last.reason == reason) then
+    local at = call.client.options.clock() - call.began
+    steps[#steps + 1] = { action = action, reason = reason, at = at }
+  end
+end
+
+-- ---- Waiting -----------------------------------------------------------------------------------------
 
 --- The option `since` as a moment of the client's clock. Raises, at the line that called the method, if it is
 -- in the future. Of two moments that it can be, less can be proved of the later.
@@ -107,7 +135,7 @@ local function keep_read(call, found, answer, since, state)
     or before.sync_status ~= found.sync_status
     or before.last_manual_trigger ~= found.last_manual_trigger
   if is_new then
-    call:note("read", "the status is " .. (found.sync_status or "no state"))
+    wait.note(call, "read", "the status is " .. (found.sync_status or "no state"))
   end
   state.last_record, state.last_read, state.token_errors = found, answer, 0
   state.shows_none = record.shows_none(found, since, call.client.memory)
@@ -146,14 +174,14 @@ function wait.await(call, since, first_wait, last_read)
     seconds = math.max(seconds, answer.retry_after or 0)
     interval = math.min(longest_interval, interval * 2)
     local shown = state.last_read or {}
-    call:report_progress {
+    wait.report_progress(call, {
       state = "waiting",
       sync_status = shown.sync_status,
       last_sync = shown.last_sync,
       last_manual_trigger = shown.last_manual_trigger,
       stuck_for = shown.stuck_for,
       next_read = seconds,
-    }
+    })
     if not pause(call, seconds, answer.retry_after) then
       return timed_out(call, answer, state)
     end
