@@ -222,8 +222,8 @@ describe("the documentation's lines for a shell", function()
   end)
 
   way(
-    "autopilot-sync sync | status | wait | ensure | fleet FILE | token | "
-      .. "doctor | emulate | completion SHELL   [--json] [--quiet] [--verbose] [--help] [--version]",
+    "autopilot-sync sync | status | wait | ensure | fleet FILE | token | doctor "
+      .. "| emulate | completion SHELL   [--json] [--quiet] [--verbose] [--help] [--version]",
     function(line)
       local told = line:gsub("^autopilot%-sync", ""):gsub("%[.*", ""):gsub("%u%u+", "")
       local names = {}
