@@ -166,8 +166,6 @@ local function send(self, client, given, token)
 end
 
 --- A token that may be sent with the request, or nil, as for `token_provider.obtain`.
----@return string? token
----@return table? answer
 local function obtain_token(self, client, given, refused)
   local token = client.static_token
   if client.is_closed then
