@@ -114,7 +114,6 @@ local function is_audience(audience, expected)
 end
 
 --- Why the token is wrong for this client: it is of another tenant, or for another service.
----@return autopilot.Misfit?
 local function misdirected(known, client)
   local wanted = access_token.guid(client.tenant)
   local found = wanted and access_token.guid(known.tenant_id)
@@ -127,7 +126,6 @@ local function misdirected(known, client)
 end
 
 --- Why the token surely does not permit a request.
----@return autopilot.Misfit?
 local function unpermitted(known, is_sync)
   if known.allows == "nothing" or (is_sync and known.allows == "read") then
     return misfit.permission(access_token.permission, known.scopes and known.application)

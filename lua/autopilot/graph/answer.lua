@@ -179,9 +179,6 @@ end
 
 --- Whether the request arrived at the service. A 3xx, a 5xx or a strange answer may come from something
 -- in between.
----@param status integer
----@param is_intermediary boolean? it surely comes from something in between
----@return "yes"|"unknown"
 local function delivered_by(status, is_intermediary)
   local is_telling = status == 204 or (status >= 400 and status <= 499)
   return is_telling and not is_intermediary and "yes" or "unknown"

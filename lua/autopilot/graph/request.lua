@@ -194,8 +194,6 @@ function Request:send_bare(client, given)
 end
 
 --- A token that may be sent with the request, or nil, as for `token_provider.obtain`.
----@return string? token
----@return table? answer
 local function obtain_token(self, client, given, refused)
   local token = client.static_token
   if client.is_closed then

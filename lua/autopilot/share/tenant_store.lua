@@ -79,7 +79,6 @@ local function is_of_tenant(name)
 end
 
 --- Converts the `sync` of a stored value; nil if it is not valid.
----@return autopilot.SyncFact?
 local function sync_of(client, stored)
   local seconds = type(stored) == "table" and dates.of_text(stored.triggered_at)
   if not seconds then
@@ -96,7 +95,6 @@ local function sync_of(client, stored)
 end
 
 --- Returns the `refusal` of a stored value; nil if it is not valid.
----@return { told_at: string, seconds: number, outcome: autopilot.Outcome }?
 local function refusal_of(stored)
   local is_right = type(stored) == "table"
     and dates.of_text(stored.told_at)
