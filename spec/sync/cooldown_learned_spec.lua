@@ -27,12 +27,9 @@ describe("a cooldown that is shorter than the client was told", function()
     local cooldown = learned(world)[1][2]
     assert.is_true(cooldown >= 90 and cooldown <= 93)
     assert.same({ { 600, cooldown } }, learned(world))
-    assert.equal(
-      ("The service's cooldown is shorter than the 10 min that were assumed: 1 min %d s are assumed "):format(
-        cooldown - 60
-      ) .. "from now on.",
-      report.hint
-    )
+    local hint = "The service's cooldown is shorter than the 10 min that were assumed: "
+      .. "1 min %d s are assumed from now on."
+    assert.equal(hint:format(cooldown - 60), report.hint)
     world:pass(cooldown + 5)
     assert.equal("cooldown", select(2, client:sync()).outcome)
     world:pass(10)
