@@ -16,6 +16,7 @@ bool curl_trace_may_show_proxy(void) {
 
 void curl_trace_read(struct curl_trace *trace, const char *text, size_t length) {
     static const char proxied[] = "Uses proxy env variable ", separator[] = " == '";
+    static const char secured[] = "SSL connection using ";
     char line[128];
     (void)snprintf(line, sizeof line, "%.*s", (int)(length < sizeof line ? length : sizeof line),
                    text);
@@ -23,6 +24,10 @@ void curl_trace_read(struct curl_trace *trace, const char *text, size_t length) 
     /* `ALPN: server accepted h2`, before 7.84 `ALPN, server accepted to use h2`. */
     if (strncmp(line, "ALPN", 4) == 0 && strstr(line, "accepted ") != NULL) {
         trace->has_agreed_http2 = strstr(line, " h2") != NULL;
+    } else if (strncmp(line, secured, sizeof secured - 1) == 0) {
+        const char *version = line + sizeof secured - 1;
+        (void)snprintf(trace->tls_version, sizeof trace->tls_version, "%.*s",
+                       (int)strcspn(version, " /\n"), version);
     } else if (strncmp(line, proxied, sizeof proxied - 1) == 0 && end != NULL &&
                !curl_strnequal(name, "no_proxy", 8)) {
         (void)snprintf(trace->proxy_variable, sizeof trace->proxy_variable, "%.*s",

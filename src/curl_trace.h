@@ -1,6 +1,7 @@
 /* What no option of libcurl tells, but its trace does, in every version from 7.80 on: which proxy
- * of the environment a transfer uses, and whether a new connection has agreed on HTTP/2. A trace is
- * slow: switch CURLOPT_VERBOSE on only while such a line may come. */
+ * of the environment a transfer uses, whether a new connection has agreed on HTTP/2, and with
+ * OpenSSL and GnuTLS which version of TLS it speaks. A trace is slow: switch CURLOPT_VERBOSE on
+ * only while such a line may come. */
 #ifndef AUTOPILOT_CURL_TRACE_H
 #define AUTOPILOT_CURL_TRACE_H
 
@@ -10,6 +11,7 @@
 
 struct curl_trace {
     char proxy_variable[12]; /* as `https_proxy`: it names the proxy in use; empty: none does */
+    char tls_version[12];    /* as `TLSv1.3`, of a new connection; empty: not told */
     bool is_socks_proxy;
     bool has_agreed_http2;
 };

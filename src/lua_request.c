@@ -2,7 +2,7 @@
  *
  * core.request { method = "POST", url =, headers = {[name] = value}, body =, ca_file =, ca_path =,
  *                proxy =, user_agent =, http_version = "1.1" | "2", max_body = bytes,
- *                inspect = boolean }
+ *                facts = boolean, inspect = boolean }
  * raises an error for what cannot be sent, and never quotes a header's value. */
 #include "lua_support.h"
 
@@ -147,6 +147,8 @@ static void set_limits(lua_State *L, struct prepared_request *request) {
     request->max_body = (size_t)limit;
     lua_getfield(L, OPTIONS, "inspect");
     request->is_inspected = lua_toboolean(L, -1);
+    lua_getfield(L, OPTIONS, "facts");
+    request->has_facts = request->is_inspected || lua_toboolean(L, -1);
 }
 
 static int create(lua_State *L) {

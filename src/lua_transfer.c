@@ -7,8 +7,9 @@
  *               timings = {name_lookup =, connect =, tls =, first_byte =, total =}}
  *   network = {stage =, name =, message =, timeout =, delivered = "no" | "unknown", sends =}
  *
- * With `inspect` in the request both have `facts` of the connection and the certificate of its
- * other end: texts `Name:value`, each ended by NUL. `Proxy` is the variable that names the proxy.
+ * With `facts` or `inspect` in the request both have `facts` of the connection and, if it is new,
+ * the certificate of its other end: texts `Name:value`, each ended by NUL. `Proxy` is the variable
+ * that names the proxy, and `Connection` is `new` or `open before`.
  *
  * There are both when the answer was cut after its head. `sends` is how often the request may have
  * been put on the wire. The collector gives up a transfer that is still in flight. */

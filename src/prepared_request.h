@@ -23,7 +23,8 @@ struct prepared_request {
     char *proxy;
     long http_version; /* CURL_HTTP_VERSION_... */
     size_t max_body;   /* bytes of an answer's body that are kept */
-    bool is_inspected; /* sent over a new connection, of which the transfer keeps facts */
+    bool has_facts;    /* its transfers keep facts of their connections */
+    bool is_inspected; /* the same, and each is sent over a new connection */
 };
 
 /* A request for the method (GET or POST) and the URL, with one reference. The URL has no

@@ -100,6 +100,8 @@ CURLcode transfer_handle_configure(struct transfer_handle *handle,
     if (request->is_inspected) {
         SET(CURLOPT_FRESH_CONNECT, 1L);
         SET(CURLOPT_SSL_SESSIONID_CACHE, 0L); /* a session that is resumed has no certificates */
+    }
+    if (request->has_facts) {
         (void)curl_easy_setopt(easy, CURLOPT_CERTINFO, 1L); /* some TLS libraries do not tell */
     }
     SET(CURLOPT_PRIVATE, (void *)handle);
@@ -154,7 +156,7 @@ CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *han
     SET(CURLOPT_ERRORBUFFER, transfer->message);
     SET(CURLOPT_CONNECTTIMEOUT_MS, to_milliseconds(attempt->connect_timeout));
     SET(CURLOPT_TIMEOUT_MS, to_milliseconds(attempt->total_timeout));
-    if (handle->may_use_environment) {
+    if (handle->may_use_environment || handle->request->has_facts) {
         SET(CURLOPT_VERBOSE, 1L);
     }
     return code;
@@ -187,16 +189,20 @@ static void note_fact(struct transfer *transfer, const char *name, const char *v
     }
 }
 
-/* Keeps the address of the other end, the variable that names the proxy, and what libcurl tells of
- * the certificate. */
+/* Keeps the address of the other end, whether the connection is new, its version of TLS, the
+ * variable that names the proxy, and what libcurl tells of the certificate. */
 static void note_facts(struct transfer *transfer) {
     CURL *easy = transfer->handle->easy;
     char *address = NULL;
+    long connections = 0;
     struct curl_certinfo *chain = NULL;
     byte_buffer_init(&transfer->facts, 64 * 1024);
     curl_easy_getinfo(easy, CURLINFO_PRIMARY_IP, &address);
+    curl_easy_getinfo(easy, CURLINFO_NUM_CONNECTS, &connections);
     curl_easy_getinfo(easy, CURLINFO_CERTINFO, &chain);
     note_fact(transfer, "Address:", address);
+    note_fact(transfer, "Connection:", connections > 0 ? "new" : "open before");
+    note_fact(transfer, "TLS:", transfer->handle->trace.tls_version);
     note_fact(transfer, "Proxy:", transfer->handle->trace.proxy_variable);
     if (chain != NULL && chain->num_of_certs > 0) {
         for (struct curl_slist *fact = chain->certinfo[0]; fact != NULL; fact = fact->next) {
@@ -294,7 +300,7 @@ struct transfer_handle *transfer_finish(struct transfer *transfer, CURLcode code
     }
     transfer->code = true_code(transfer, code);
     read_timings(transfer);
-    if (handle->request->is_inspected) {
+    if (handle->request->has_facts) {
         note_facts(transfer);
     }
     if (transfer->head.status > 0) {

@@ -69,7 +69,7 @@ struct transfer {
     long http_version; /* CURL_HTTP_VERSION_..., 0 when no answer came */
     const char *failed_stage;
     double timings[TRANSFER_PHASES];
-    struct byte_buffer facts; /* of an inspected request: texts `Name:value`, each ended by NUL */
+    struct byte_buffer facts; /* if the request has them: texts `Name:value`, each ended by NUL */
     char message[CURL_ERROR_SIZE]; /* of a failure; libcurl writes it, and some are replaced */
 
     /* The set's own: which set it is in, its place there, and when that gives it up. */

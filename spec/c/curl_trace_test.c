@@ -37,6 +37,24 @@ static void other_lines_change_nothing(void) {
     }
 }
 
+static void tells_the_version_of_tls(void) {
+    static const struct {
+        const char *line, *version;
+    } told[] = {
+        {"SSL connection using TLSv1.3 / TLS_AES_256_GCM_SHA384 / X25519 / RSASSA-PSS\n",
+         "TLSv1.3"},
+        {"SSL connection using TLS1.2 / ECDHE_RSA_AES_256_GCM_SHA384\n", "TLS1.2"},
+        {"SSL connection using a-name-that-is-too-long\n", "a-name-that"},
+        {"SSL connection using \n", ""},
+        {"subject: SSL connection using TLSv1.3\n", ""},
+    };
+    for (size_t i = 0; i < sizeof told / sizeof *told; i++) {
+        struct curl_trace trace = {0};
+        curl_trace_read(&trace, told[i].line, strlen(told[i].line));
+        CHECK(strcmp(trace.tls_version, told[i].version) == 0);
+    }
+}
+
 static void a_line_need_not_end_with_nul(void) {
     char line[] = {'A', 'L', 'P', 'N', ' ', 'a', 'c', 'c', 'e', 'p', 't', 'e', 'd', ' ', 'h', '2'};
     struct curl_trace trace = {0};
@@ -157,6 +175,7 @@ int main(void) {
     check_case("tells of HTTP/2, whatever the libcurl", tells_of_http2);
     check_case("other lines change nothing", other_lines_change_nothing);
     check_case("a line need not end with NUL", a_line_need_not_end_with_nul);
+    check_case("tells the version of TLS", tells_the_version_of_tls);
     check_case("tells of a proxy of the environment", tells_of_a_proxy_of_the_environment);
     check_case("names the variable of the proxy that was asked",
                names_the_variable_of_the_proxy_that_was_asked);

@@ -52,6 +52,77 @@ describe("the events trace", function()
     assert.equal("* tls failed (CURLE_X): no way", lines[#lines])
   end)
 
+  --- The lines about the connection of a request whose transport tells these facts, in the place of libcurl.
+  local function connection_lines(facts)
+    local world, sent = virtual_world.new(), {}
+    local transport = setmetatable({ close = function() end }, { __call = function() end })
+    function transport.prepare(_, template)
+      sent[#sent + 1] = template
+      return function()
+        return { status = 204, headers = {}, body = "", sends = 1, facts = facts }
+      end
+    end
+    world:client({ trace = true, transport = transport }):sync()
+    assert.is_true(sent[1].facts)
+    local lines = {}
+    for _, line in ipairs(lines_of(world)) do
+      lines[#lines + 1] = line:find "^%*" and line or nil
+    end
+    return lines
+  end
+
+  it("tell the connection: where to, through which proxy, and its TLS if it is new", function()
+    local getenv = os.getenv
+    os.getenv = function(name) -- luacheck: ignore
+      return name == "https_proxy" and "http://me:hidden@proxy.test:3128" or getenv(name)
+    end
+    local is_fine, lines = pcall(
+      connection_lines,
+      "Address:192.0.2.7\0Connection:new\0TLS:TLSv1.3\0Proxy:https_proxy\0"
+        .. "Issuer:CN = An authority\0Issuer:CN = Its root\0"
+    )
+    os.getenv = getenv -- luacheck: ignore
+    assert(is_fine, lines)
+    assert.same({
+      "* proxy http://proxy.test:3128, named by https_proxy",
+      "* connected to 192.0.2.7, a new connection",
+      "* TLSv1.3, certificate issued by CN = An authority",
+    }, lines)
+    assert.same(
+      { "* connected to 192.0.2.7, the connection of an earlier request" },
+      connection_lines "Address:192.0.2.7\0Connection:open before\0"
+    )
+    assert.same({}, connection_lines(nil))
+  end)
+
+  it("tell it of real connections, which are used as without the option", function()
+    local hostile, wire = require "support.hostile_server", require "support.wire"
+    local server = hostile.listen(wire.tls(wire.serves()))
+    local lines = {}
+    local client = require "autopilot.client" {
+      token = "good",
+      base_url = server:url("", "https"),
+      transport = wire.transport { ca_file = wire.certificates().ca },
+      cooldown = 0,
+      trace = true,
+      on_event = function(event)
+        lines[#lines + 1] = event.type == "trace" and event.text:match "^%* [cT].*" or nil
+      end,
+    }
+    for _ = 1, 2 do
+      assert(client:sync())
+    end
+    client:close()
+    local count = #server.connections
+    wire.close()
+    wire.teardown()
+    assert.equal(1, count)
+    assert.equal("* connected to 127.0.0.1, a new connection", lines[1])
+    assert.matches("^%* TLS[v%d.]*, certificate issued by .*Authority of the specs", lines[2])
+    assert.equal("* connected to 127.0.0.1, the connection of an earlier request", lines[3])
+    assert.equal(3, #lines)
+  end)
+
   it("tell the request for a token too, and no secret that an answer repeats", function()
     local world = virtual_world.new()
     local secret = "a-secret/of more than sixteen characters"

@@ -1,14 +1,15 @@
--- An inspected request: it goes over a new connection, and its answer or failure tells of the other end.
+-- A request that wants facts of its connection; and an inspected one: it goes over a new connection, and its answer or failure tells of the other end.
 
 local hostile = require "support.hostile_server"
 local wire = require "support.wire"
 
 --- Sends a request, inspected or not, and gives the facts of what came.
-local function facts_of(transport, server, inspect)
+local function facts_of(transport, server, inspect, wants_facts)
   local response, network = transport {
     method = "GET",
     url = server:url("", "https"),
     inspect = inspect,
+    facts = wants_facts,
     timeout = { connect = 2 * hostile.patience, total = 2 * hostile.patience },
   }
   local facts = {}
@@ -31,6 +32,7 @@ describe("an inspected request", function()
       assert.matches("Authority of the specs", facts["Issuer"])
       assert.matches("Server of the specs", facts["Subject"])
       assert.matches("20%d%d", facts["Expire date"])
+      assert.equal("new", facts["Connection"])
       assert.equal(count, #server.connections)
     end
   end)
@@ -53,5 +55,24 @@ describe("an inspected request", function()
     assert.is_nil(response)
     assert.equal("tls", network.stage)
     assert.equal("127.0.0.1", facts["Address"])
+  end)
+end)
+
+describe("a request that wants facts", function()
+  after_each(wire.close)
+  teardown(wire.teardown)
+
+  it("tells of the connection, and has no new one made", function()
+    local server = hostile.listen(wire.tls(wire.serves()))
+    local transport = wire.transport { ca_file = wire.certificates().ca }
+    for count = 1, 3 do
+      local facts, response = facts_of(transport, server, nil, true)
+      assert.equal(204, response.status)
+      assert.equal("127.0.0.1", facts["Address"])
+      assert.equal(count == 1 and "new" or "open before", facts["Connection"])
+      assert.matches(count == 1 and "^TLSv?1%.[23]$" or "^$", facts["TLS"] or "")
+      assert.is_nil(facts["Proxy"])
+    end
+    assert.equal(1, #server.connections)
   end)
 end)

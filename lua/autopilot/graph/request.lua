@@ -50,6 +50,7 @@ function Request.new(client, method, url, success, inspect)
     method = method,
     url = url,
     headers = { ["Accept"] = "application/json" },
+    facts = client.options.trace or nil,
     inspect = inspect,
   }
   local transport = client.transport

@@ -1,5 +1,6 @@
 --- The events `trace`: each request and its answer in lines, as `curl -v` shows them, without secrets.
 
+local merged = require "autopilot.base.merged"
 local protected_call = require "autopilot.base.protected_call"
 local redact = require "autopilot.base.redact"
 
@@ -50,9 +51,40 @@ local function times_of(timings)
   return table.concat(times, ", "):gsub("_", " ")
 end
 
+--- An address of a proxy without user and password.
+local function without_user(url)
+  local scheme, rest = url:match "^(%a[%w+.-]*://)(.*)$"
+  return (scheme or "") .. (rest or url):match "[^@]*$"
+end
+
+--- Tells of the connection that was used, as far as libcurl tells it: of its TLS and its certificate when it is new.
+local function tell_connection(tell, client, text)
+  local facts = {}
+  for name, value in text:gmatch "([%w ]+):([^%z]*)%z" do
+    facts[name] = facts[name] or client:clean(value, 200) -- the first certificate is the server's
+  end
+  local variable, issuer = facts["Proxy"], facts["Issuer"]
+  if variable then
+    tell("* proxy %s, named by %s", without_user(os.getenv(variable) or ""), variable)
+  end
+  if facts["Address"] then
+    local is_new = facts["Connection"] == "new"
+    local how = is_new and "a new connection" or "the connection of an earlier request"
+    tell("* connected to %s, %s", facts["Address"], how)
+  end
+  if facts["TLS"] or issuer then
+    local certificate = issuer and ", certificate issued by " .. issuer or ""
+    tell("* %s%s", facts["TLS"] or "TLS", certificate)
+  end
+end
+
 --- Tells what came of a request.
 local function tell_end(tell, client, request, response, network)
   local clean = redact.prepare(secrets_of(request, response))
+  local facts = (response or network or {}).facts
+  if facts then
+    tell_connection(tell, client, facts)
+  end
   if response then
     tell("< HTTP/%s %s", response.http_version or "?", response.status)
     local headers = response.headers or {}
@@ -82,7 +114,7 @@ function trace.begin(client, request)
   end
   local proxy = client.options.http.proxy
   if proxy and proxy ~= "" then
-    tell("* proxy %s", (proxy:gsub("//.*@", "//")))
+    tell("* proxy %s", without_user(proxy))
   end
   tell("> %s %s", request.method, request.url)
   for _, name in ipairs(sorted_names(request.headers or {})) do
@@ -97,9 +129,10 @@ end
 ---@param client autopilot.Client
 ---@param transport fun(request: autopilot.HttpRequest): autopilot.HttpResponse?, autopilot.NetworkFailure?
 function trace.wrap(client, transport)
+  local is_ours = type(transport) == "table" and transport.prepare
   return function(request)
     local ended = trace.begin(client, request)
-    local response, network = transport(request)
+    local response, network = transport(is_ours and merged(request, { facts = true }) or request)
     ended(response, network)
     return response, network
   end

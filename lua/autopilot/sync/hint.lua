@@ -28,8 +28,8 @@ local hints = {
   cancelled = "Nothing was asked of the service: the run ended before this tenant was begun with.",
 }
 
-local hint_of_stuck = "A sync is in progress, and none has completed since one was triggered %s "
-  .. "ago: it may be stuck. If it does not end, open a support case with the request-id."
+local hint_of_stuck = "A sync is in progress, and none has completed since one was triggered "
+  .. "%s ago: it may be stuck. If it does not end, open a support case with the request-id."
 
 --- The hint of a report: its own, that a sync may be stuck, or what its error, network failure or outcome says.
 ---@param report autopilot.Report

@@ -15,7 +15,8 @@ local url_parts = require "autopilot.base.url"
 ---@field headers table<string, string>?
 ---@field body string?
 ---@field timeout { connect: number?, total: number? }? seconds
----@field inspect boolean? the answer has `facts`: sent over a new connection, whose other end is looked at
+---@field facts boolean? the answer has `facts`
+---@field inspect boolean? the same, and it is sent over a new connection, whose other end is looked at
 
 ---@class autopilot.Timings seconds since the request began; 0 for a phase that was not needed
 ---@field name_lookup number
@@ -32,7 +33,7 @@ local url_parts = require "autopilot.base.url"
 ---@field timings autopilot.Timings
 ---@field sends integer how often the request may have been put on the wire
 ---@field intermediary boolean? set by transports for tests: whether a proxy or filter answered, not Graph
----@field facts string? of an inspected request: address and certificate, texts `Name:value`, each ended by NUL
+---@field facts string? of the connection and its certificate, where wanted: texts `Name:value`, each ended by NUL
 
 ---@class autopilot.NetworkFailure
 ---@field stage "resolve"|"connect"|"proxy"|"tls"|"send"|"receive"
@@ -199,6 +200,7 @@ function curl.prepare(http, request)
     user_agent = http.user_agent,
     http_version = http.version,
     max_body = http.max_body,
+    facts = request.facts,
     inspect = request.inspect,
   }
 end
@@ -215,7 +217,10 @@ end
 
 --- A text that two requests share if they can use the same prepared request.
 local function key_of(request)
-  local parts = { request.method, request.url, request.inspect and "inspect" or nil }
+  local parts = { request.method, request.url }
+  for _, name in ipairs { "facts", "inspect" } do
+    parts[#parts + 1] = request[name] and name or nil
+  end
   for name, value in pairs(request.headers or {}) do
     parts[#parts + 1] = name .. ": " .. value
   end

@@ -102,6 +102,7 @@ function core.is_header_text(text) end
 ---@field user_agent string?
 ---@field http_version ("1.1"|"2")?
 ---@field max_body integer?
+---@field facts boolean? see `autopilot.HttpRequest`
 ---@field inspect boolean? see `autopilot.HttpRequest`
 
 ---@class autopilot.core.Request prepared, for transfer sets and threads

@@ -43,6 +43,7 @@ local function new_fleet(self, options)
   end
   local fleet = (context.fleet or require "autopilot.fleet")(options)
   if self.options.dry_run then
+    -- In the place of the client's method, with its arguments and limits.
     function fleet.operate(client, _, arguments)
       return dry_run.of(client, fleet.operation_name, arguments)
     end
