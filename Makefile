@@ -243,9 +243,14 @@ install: all
 	$(INSTALL) -m 644 README.md CHANGELOG.md LICENSE "$(DESTDIR)$(DATADIR)/doc/autopilot-sync"
 	$(INSTALL) -m 644 doc/*.md "$(DESTDIR)$(DATADIR)/doc/autopilot-sync/doc"
 	$(INSTALL) -d "$(DESTDIR)$(DATADIR)/man/man1"
-	$(man_page) > "$(DESTDIR)$(DATADIR)/man/man1/autopilot-sync.1" || \
+	$(man_page) > "$(DESTDIR)$(DATADIR)/man/man1/autopilot-sync.1" 2>/dev/null || \
 		rm "$(DESTDIR)$(DATADIR)/man/man1/autopilot-sync.1" # another system's build, or no argparse
 	$(foreach lua,$(installed_luas),$(call tell_path,$(lua),$(call lua_version,$(lua))))
+	@if [ -z "$(DESTDIR)" ] && command -v $(command_lua) >/dev/null && \
+		! $(command_lua) -e 'require "cjson.safe" require "argparse"' 2>/dev/null; then \
+		echo "The command also needs modules that $(command_lua) does not have. Debian: lua-cjson, lua-argparse;"; \
+		echo "LuaRocks: lua-cjson, argparse"; \
+	fi
 
 # Made of what reads the arguments.
 man_page = .ci/with-lua $(command_lua) $(command_lua) .ci/man.lua

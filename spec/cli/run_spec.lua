@@ -50,6 +50,27 @@ describe("the command, as a process", function()
     assert.equal(0, code)
   end)
 
+  it("names the package of a module that is missing, in one line", function()
+    for module, package in pairs { ["cjson.safe"] = "lua%-cjson", argparse = "lua%-argparse" } do
+      local missing = [[package.preload["%s"] = function()
+        error "module '%s' not found:\n\tno file"
+      end]]
+      local absent = missing:format(module, module)
+      local line = ("%s -e %s bin/autopilot-sync sync 2>&1; echo $?"):format(
+        command_process.interpreter,
+        shell.quote(absent)
+      )
+      local pipe = io.popen(line, "r")
+      local output = pipe:read "*a"
+      pipe:close()
+      assert.matches(
+        "^autopilot%-sync: Lua [%d.]+ has no module '[^\n]+ install " .. package,
+        output
+      )
+      assert.matches("^[^\n]+\n1\n$", output)
+    end
+  end)
+
   it("trusts no certificate authority but those of the machine or of --ca-file", function()
     local code, output = run("sync --json --attempts 1", {
       AUTOPILOT_BASE_URL = service.url,

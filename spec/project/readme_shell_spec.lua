@@ -206,6 +206,8 @@ describe("the documentation's lines for a shell", function()
 
   way("luarocks --lua-version=5.1 make", make_rock)
 
+  way("luarocks make --deps-mode=none", make_rock)
+
   way("make install PREFIX=/usr/local", function(line)
     in_source(line)
     assert.truthy(files.read(root .. "/stage/usr/local/bin/autopilot-sync"))
@@ -277,6 +279,8 @@ describe("the documentation's lines for a shell", function()
   end
 
   way("autopilot-sync emulate >environment.sh &", emulate_and_sync)
+
+  way("sleep 2", emulate_and_sync)
 
   way(". ./environment.sh", emulate_and_sync)
 

@@ -236,7 +236,7 @@ describe("README.md", function()
       "^ensure contoso%.example: completed %(HTTP 200, confirmed by the response, request%-id ",
       second[1]
     )
-    assert.matches("^   0%.0 s  sync: no sync was triggered since$", second[2])
+    assert.matches("^   0%.0 s  sync: no sync was triggered since then$", second[2])
   end)
 
   it("says for whom the Azure CLI's sign-in works, as the command's help does", function()

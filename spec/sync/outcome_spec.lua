@@ -115,12 +115,15 @@ describe("autopilot.sync.outcome", function()
       assert.is_truthy(hint_of("tls", "no"):find(word, 1, true))
     end
     assert.is_truthy(hint_of("tls", "certificate is not yet valid"):find "set the clock%.$")
+    local mismatch = "SSL: no alternative certificate subject name matches target host name 'x'"
+    assert.is_truthy(hint_of("tls", mismatch):find "for another name")
+    assert.is_truthy(hint_of("connect", "refused"):find "firewalls%.$")
     assert.is_truthy(hint_of("resolve", "no"):find "DNS")
-    assert.is_truthy(hint_of("proxy", "no"):find "^The proxy %(http%.proxy")
+    assert.is_truthy(hint_of("proxy", "no"):find "^The proxy %(%-%-proxy, http%.proxy")
     assert.is_truthy(
       hint_of("proxy", "refused (proxy set by ALL_PROXY)"):find "^The proxy that ALL_PROXY names"
     )
-    assert.equal(hint_of_failure "unreachable", hint_of("connect", "no"))
+    assert.equal(hint_of_failure "unreachable", hint_of("send", "no"))
   end)
 
   it("takes a Retry-After that cannot be read for none", function()

@@ -178,7 +178,7 @@ local function token(found)
   local text = facts.message and "only the service can read it: " .. facts.message
     or describe_token(facts, found.client.options.now())
   if misfit and misfit.error.code ~= "MissingPermission" then
-    return "wrong", ("%s; it is %s"):format(misfit.error.message, text), advice_of(misfit)
+    return "wrong", ("%s (%s)"):format(misfit.error.message, text), advice_of(misfit)
   end
   return "ok", text
 end
@@ -215,6 +215,13 @@ local function last_sync(found)
   local function stamp(seconds)
     local age = dates.duration(math.max(0, record.service_time - (seconds or 0)))
     return seconds and ("%s (%s ago)"):format(dates.show(seconds), age) or "none"
+  end
+  if
+    not record.last_sync
+    and not record.last_manual_trigger
+    and record.sync_status == "unknown"
+  then
+    return "ok", "none on record"
   end
   local text = ("%s; last sync: %s; last trigger: %s"):format(
     record.sync_status or "state not told",

@@ -69,11 +69,14 @@ local hints_of_answers = {
 
 -- What to look at when the service could not be reached, by the stage that failed.
 local hints_of_stages = {
-  resolve = "The service's name was not found and nothing was sent: check DNS and the network.",
+  resolve = "The service's name was not found and nothing was sent: check the name in base_url, if "
+    .. "one is given, then DNS and the network.",
+  connect = "No connection to the service was made and nothing was sent: check base_url, if one is "
+    .. "given, then the network and its firewalls.",
   tls = "The connection could not be made secure and nothing was sent: where a company's proxy "
     .. "signs it anew, name its authority (--ca-file, http.ca_file or SSL_CERT_FILE). A wrong "
     .. "clock of this machine does this too.",
-  proxy = "The proxy (http.proxy or the environment's) could not be used and nothing was "
+  proxy = "The proxy (--proxy, http.proxy or the environment's) could not be used and nothing was "
     .. "sent: check that it runs and lets this host through.",
 }
 
@@ -89,6 +92,9 @@ local function hint_of_network(network)
   local variable = network.stage == "proxy" and message:match "%(proxy set by ([%w_]+)%)$"
   if network.stage == "tls" and message:find "not yet valid" then
     return "The service's certificate is not yet valid by this machine's clock: set the clock."
+  elseif network.stage == "tls" and message:find "target host ?name" then
+    return "The service's certificate is for another name and nothing was sent: check base_url, if "
+      .. "one is given, then DNS, and whether a proxy or portal answers in the service's place."
   end
   return variable and environment_proxy:format(variable) or hints_of_stages[network.stage]
 end

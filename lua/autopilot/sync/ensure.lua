@@ -110,7 +110,7 @@ end
 --- Asks for a sync.
 local function ask(self)
   local call, requests = self.call, self.requests
-  wait.note(call, "sync", self.why or "no sync was triggered since")
+  wait.note(call, "sync", self.why or "no sync was triggered since then")
   local answer = sync.request(requests)
   if answer.outcome ~= "started" then
     -- The next look may show that it is done, or how to go on.
@@ -151,12 +151,12 @@ local function join(self, found, answer, trigger)
     note_failure(self)
     return nil
   elseif call.is_single_pass or ending then
-    wait.note(call, "none", "a sync that was triggered since is known")
+    wait.note(call, "none", "a sync that counts was triggered already")
     local is_fresh = not self.requests.attempts[1] and not self.has_joined
     answer.outcome = is_fresh and "fresh" or "completed"
     return answer
   end
-  wait.note(call, "join", "a sync that was triggered since is in progress")
+  wait.note(call, "join", "a sync that counts is in progress")
   self.has_joined = true
   local settled = wait.await(call, call.since, 1, answer)
   if settled.outcome == "sync_failed" then

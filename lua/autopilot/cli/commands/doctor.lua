@@ -89,7 +89,9 @@ end
 --- Adds a line for each value of a table, and of the tables in it, in the order of their names.
 local function add_values(lines, name, value)
   if type(value) ~= "table" then
-    lines[#lines + 1] = ("%s: %s"):format(name, tostring(value))
+    if type(value) ~= "function" then
+      lines[#lines + 1] = ("%s: %s"):format(name, tostring(value))
+    end
     return
   end
   local keys = {}
