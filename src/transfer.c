@@ -183,7 +183,7 @@ static void read_timings(struct transfer *transfer) {
 }
 
 static void note_fact(struct transfer *transfer, const char *name, const char *value) {
-    if (value != NULL && value[0] != '\0') {
+    if (value[0] != '\0') {
         byte_buffer_add(&transfer->facts, name, strlen(name));
         byte_buffer_add(&transfer->facts, value, strlen(value) + 1);
     }
@@ -200,7 +200,7 @@ static void note_facts(struct transfer *transfer) {
     curl_easy_getinfo(easy, CURLINFO_PRIMARY_IP, &address);
     curl_easy_getinfo(easy, CURLINFO_NUM_CONNECTS, &connections);
     curl_easy_getinfo(easy, CURLINFO_CERTINFO, &chain);
-    note_fact(transfer, "Address:", address);
+    note_fact(transfer, "Address:", address != NULL ? address : "");
     note_fact(transfer, "Connection:", connections > 0 ? "new" : "open before");
     note_fact(transfer, "TLS:", transfer->handle->trace.tls_version);
     note_fact(transfer, "Proxy:", transfer->handle->trace.proxy_variable);
