@@ -112,7 +112,7 @@ describe("the summary of a fleet", function()
       "  t006",
       "  t008",
       "  t010",
-      "  and 490 more: --json prints a report of each",
+      "  and 490 more: --report names them, and --json prints a report of each",
     }, summary:failures())
   end)
 

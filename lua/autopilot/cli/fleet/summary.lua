@@ -144,7 +144,8 @@ function FleetSummary:failures()
       end
       local unnamed = self.failed[outcome] - most_names
       if unnamed > 0 and outcome ~= following.outcome then
-        local more = "  and %s more: --json prints a report of each"
+        local more = self.keeps_all and "  and %s more, which the report names"
+          or "  and %s more: --report names them, and --json prints a report of each"
         lines[#lines + 1] = more:format(text.count(unnamed))
       end
     end
