@@ -1,6 +1,7 @@
 --- What the providers of this folder share: how the providers of one kind are made, how a sign-in fails, and
 -- how text from outside gets into a message.
 
+local core = require "autopilot.core"
 local merged = require "autopilot.base.merged"
 local options = require "autopilot.base.options"
 local protected_call = require "autopilot.base.protected_call"
@@ -45,7 +46,7 @@ local function results_of(ok, ...)
 end
 
 --- Returns the function that makes the providers of one kind from their options. A mistake in the options
--- raises at its caller's line. A provider reads and sends nothing before it is asked.
+-- raises at its caller's line. A provider reads and sends nothing before it is asked; it is asked with `now`.
 ---@param name string
 ---@param rules table<string, autopilot.OptionRule>
 ---@param make fun(checked: table): autopilot.TokenProvider?, string? returns nil and a sentence for a mistake
@@ -59,6 +60,7 @@ function provider.kind(name, rules, make)
       error(name .. ": " .. mistake, level)
     end
     return function(ask)
+      ask = ask.now and ask or merged(ask, { now = core.now })
       return results_of(protected_call(provide, ask))
     end
   end
