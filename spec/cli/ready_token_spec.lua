@@ -100,8 +100,8 @@ describe("a token that cannot be had", function()
 
   it("ends in 2, and the sentence tells how to give one", function()
     local sentence = "there is no token: sign in as an application with --client-id and "
-      .. "--client-secret-file, or in another way with --auth; or give a token in AUTOPILOT_TOKEN or "
-      .. "by --token-file"
+      .. "--client-secret-file, or in another way with --auth; or give a token in "
+      .. "AUTOPILOT_TOKEN or by --token-file"
     assert.equal(sentence, mistake("", {}))
     assert.equal(sentence, mistake("", { env = { AUTOPILOT_TOKEN = "" } }))
     assert.equal(sentence, mistake("--json", {}))

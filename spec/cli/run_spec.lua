@@ -52,10 +52,8 @@ describe("the command, as a process", function()
 
   it("names the package of a module that is missing, in one line", function()
     for module, package in pairs { ["cjson.safe"] = "lua%-cjson", argparse = "lua%-argparse" } do
-      local absent = ([[package.preload["%s"] = function() error "module '%s' not found:\n\tno file" end]]):format(
-        module,
-        module
-      )
+      local form = [[package.preload["%s"] = function() error "module '%s' not found:\n\t…" end]]
+      local absent = form:format(module, module)
       local line = ("%s -e %s bin/autopilot-sync sync 2>&1; echo $?"):format(
         command_process.interpreter,
         shell.quote(absent)

@@ -24,8 +24,8 @@ local one_tenants_machine = "--auth managed signs in to the tenant of this machi
 local unchecked_domain = "%s must be the tenant's id with --auth managed, which signs in to the "
   .. "tenant of this machine: whether a domain is that tenant's cannot be checked"
 local no_way = "there is no token: sign in as an application with --client-id and "
-  .. "--client-secret-file, or in another way with --auth; or give a token in AUTOPILOT_TOKEN or by "
-  .. "--token-file"
+  .. "--client-secret-file, or in another way with --auth; or give a token in AUTOPILOT_TOKEN or "
+  .. "by --token-file"
 local no_way_for_many = "it is not said how to sign in: choose with --auth, or name a "
   .. "client_secret_file for each tenant in the list"
 
