@@ -155,7 +155,11 @@ end)
 
 describe("autopilot.emulator: a job of a build server", function()
   local job = { key = "k", issuer = "https://i.test", subject = "s", service_connection = "c" }
-  local service = emulator.new { build_server = job }
+  local service
+
+  before_each(function()
+    service = emulator.new { build_server = job }
+  end)
 
   local function ask(method, url, key)
     local response = service:handle {

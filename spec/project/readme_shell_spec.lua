@@ -389,8 +389,14 @@ describe("the documentation's lines for a shell", function()
     end
   )
 
-  way("examples/openresty/prepare /etc/autopilot-portal", function(line)
-    in_source((line:gsub("/etc", root)))
+  local prepare_line = "examples/openresty/prepare /etc/autopilot-portal"
+
+  local function prepare_portal()
+    in_source((prepare_line:gsub("/etc", root)))
+  end
+
+  way(prepare_line, function()
+    prepare_portal()
     assert.matches(
       "autopilot_tenants %d+m;",
       files.read(root .. "/autopilot-portal/dictionaries.conf")
@@ -401,6 +407,7 @@ describe("the documentation's lines for a shell", function()
     "nginx -e stderr -p /etc/autopilot-portal/ -c /etc/autopilot-portal/nginx.conf",
     function(line)
       -- Whether it starts is in spec/openresty; here, that its files are where the line says.
+      prepare_portal()
       for path in line:gmatch "/etc(/%S+)" do
         assert.truthy(files.read(root .. path:gsub("/$", "/listen.conf")))
       end
