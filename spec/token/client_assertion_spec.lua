@@ -224,6 +224,8 @@ for name, server in pairs(servers) do
       end
       local answers = { token_world.answer(200, server.answer), token_world.granted() }
       assert.is_truthy((ask(answers, { [server.address] = "http://127.0.0.1:5/" })))
+      local _, message = ask({}, { [server.key] = "hush\r\nX: y" })
+      assert.are.equal(server.key .. " must be one line of ASCII text", message)
     end)
 
     it("tells what the build server refuses, without its key or an assertion", function()

@@ -127,6 +127,15 @@ function endpoint.url(variable, text, allows_link_local)
   return ("%s://%s%s%s"):format(scheme, host, port, rest)
 end
 
+--- The secret in an environment variable, which becomes the value of a header.
+---@param variable string
+---@param text string
+---@return string secret
+function endpoint.secret(variable, text)
+  provider.need(not text:find "[^\32-\126]", variable .. " must be one line of ASCII text")
+  return text
+end
+
 --- A short text of the answer that has this pattern, or nil.
 local function fact(value, pattern, clean)
   local text = type(value) == "string" and #value <= 100 and clean(value)
