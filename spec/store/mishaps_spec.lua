@@ -4,6 +4,7 @@ local Connection = require "autopilot.store.connection"
 local autopilot = require "autopilot"
 local certificates = require "support.certificates"
 local core = require "autopilot.core"
+local database = require "autopilot.store.database"
 local database_server = require "support.database_server"
 local files = require "support.files"
 local mistakes = require "support.mistakes"
@@ -80,6 +81,31 @@ describe("a store in an SQLite file", function()
     connection:close()
     local _, message = stores.sql({ driver = "SQLite3", database = path }):get "a"
     assert.truthy(message:find("another program's database", 1, true), message)
+  end)
+end)
+
+describe("a store in PostgreSQL", function()
+  local obstacle = database_server.obstacle "PostgreSQL"
+  if obstacle then
+    return pending(obstacle)
+  end
+
+  it("says why its user cannot use the table, or create it", function()
+    local server = database_server.start "PostgreSQL"
+    local function run(...)
+      for _, sql in ipairs { ... } do
+        assert(server:store().connection:call(database.run, sql))
+      end
+    end
+    run("CREATE ROLE reader LOGIN PASSWORD 'x'", "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    local reader = { user = "reader", password = "x" }
+    local _, message = server:store(reader):get "a"
+    assert.truthy(message:find("permission denied for table autopilot_store_1", 1, true), message)
+    run "DROP TABLE autopilot_store_1"
+    _, message = server:store(reader):get "a"
+    assert.truthy(message:find('relation "autopilot_store_1" does not exist', 1, true), message)
+    assert.truthy(message:find("permission denied for schema public", 1, true), message)
+    server:remove()
   end)
 end)
 

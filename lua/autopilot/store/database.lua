@@ -183,8 +183,12 @@ function database.make_table(self, name, form, check_database)
     check_database()
   end
   -- If another process has just created it, this fails or does nothing.
-  pcall(database.run, self, ("CREATE TABLE IF NOT EXISTS %s %s"):format(name, form))
-  database.run(self, exists)
+  local create = ("CREATE TABLE IF NOT EXISTS %s %s"):format(name, form)
+  local is_created, complaint = pcall(database.run, self, create)
+  if not is_created and not pcall(database.run, self, exists) then
+    local problem = tostring(raised):match "^[^\r\n]*"
+    error(("%s, and it cannot be created: %s"):format(problem, complaint), 0)
+  end
 end
 
 --- The passwords in a database's options, to be removed from messages.
