@@ -144,6 +144,19 @@ describe("a store in Redis", function()
     assert.equal("the server does not speak the protocol of Redis", said)
   end)
 
+  it("says that a server did not answer in time, over TLS too", function()
+    local listener = assert(require("socket").bind("127.0.0.1", 0))
+    local place = "://127.0.0.1:" .. select(2, listener:getsockname())
+    local patience = Connection.patience
+    Connection.patience = 0.2
+    for _, scheme in ipairs { "redis", "rediss" } do
+      local _, message = stores.redis({ url = scheme .. place }):get "a"
+      assert.equal("Redis: timeout", message)
+    end
+    Connection.patience = patience
+    listener:close()
+  end)
+
   it("does not wait for each call of a server that does not answer", function()
     local listener = assert(require("socket").bind("127.0.0.1", 0))
     local port = select(2, listener:getsockname())
