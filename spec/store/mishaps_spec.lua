@@ -75,6 +75,11 @@ describe("a store in an SQLite file", function()
       assert.truthy(message:find(told, 1, true), message)
       os.execute(("rm -rf '%s'"):format(path))
     end
+    os.execute(("mkdir '%s/locked.db-wal'"):format(folder))
+    local began = core.clock()
+    local given = { driver = "SQLite3", database = folder .. "/locked.db" }
+    assert.truthy(select(2, stores.sql(given):get "a"):find("it is a folder", 1, true))
+    assert.is_true(core.clock() - began < Connection.patience / 2) -- it does not count as locked
     local connection = require("DBI").Connect("SQLite3", path)
     connection:autocommit(true)
     require("DBI").Do(connection, "CREATE TABLE theirs (x)")
