@@ -41,6 +41,7 @@ local endpoint = {}
 
 -- Hints by AADSTS number (Microsoft Entra, "Authentication and authorization error codes").
 local hints = {
+  ["50020"] = "This user does not exist in the tenant and cannot sign in to it.",
   ["50034"] = "This user does not exist in the tenant.",
   ["50059"] = "No tenant was named: set the option tenant.",
   ["53000"] = "Conditional Access wants a device that complies with the tenant's policies.",
