@@ -330,6 +330,31 @@ describe("the state of a fleet in PostgreSQL", function()
     end
   )
 
+  it("hands out what is left, and allows no request, where a newer run has begun", function()
+    local one, other = machine(), machine()
+    handed_out(one, { "a" })
+    handed_out(other, { "b" })
+    assert.same({}, handed_out(one, { "b" }))
+    other.connection:call(function(database)
+      require("autopilot.store.database").run(
+        database,
+        "UPDATE autopilot_worker_1 SET alive_until = 1"
+      )
+      return true
+    end)
+    machine { resume_within = 0 }
+    for _ = 1, 2 do
+      one.renewed_at, one.next_look = -math.huge, -math.huge
+      one:renew()
+    end
+    assert.same({ "b", "c" }, handed_out(one, { "c" }))
+    assert.is_false(one:has_more())
+    for _, tenant in ipairs { "a", "b", "c" } do
+      assert.is_nil(one:known(tenant))
+      assert.is_false(one:note_posting(tenant))
+    end
+  end)
+
   it("takes tenants for asked for where their reports are damaged", function()
     local one, other = machine(), machine()
     handed_out(one, { "a" })

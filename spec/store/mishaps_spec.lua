@@ -4,6 +4,7 @@ local Connection = require "autopilot.store.connection"
 local autopilot = require "autopilot"
 local certificates = require "support.certificates"
 local core = require "autopilot.core"
+local database = require "autopilot.store.database"
 local database_server = require "support.database_server"
 local files = require "support.files"
 local mistakes = require "support.mistakes"
@@ -74,12 +75,42 @@ describe("a store in an SQLite file", function()
       assert.truthy(message:find(told, 1, true), message)
       os.execute(("rm -rf '%s'"):format(path))
     end
+    os.execute(("mkdir '%s/locked.db-wal'"):format(folder))
+    local began = core.clock()
+    local given = { driver = "SQLite3", database = folder .. "/locked.db" }
+    assert.truthy(select(2, stores.sql(given):get "a"):find("it is a folder", 1, true))
+    assert.is_true(core.clock() - began < Connection.patience / 2) -- it does not count as locked
     local connection = require("DBI").Connect("SQLite3", path)
     connection:autocommit(true)
     require("DBI").Do(connection, "CREATE TABLE theirs (x)")
     connection:close()
     local _, message = stores.sql({ driver = "SQLite3", database = path }):get "a"
     assert.truthy(message:find("another program's database", 1, true), message)
+  end)
+end)
+
+describe("a store in PostgreSQL", function()
+  local obstacle = database_server.obstacle "PostgreSQL"
+  if obstacle then
+    return pending(obstacle)
+  end
+
+  it("says why its user cannot use the table, or create it", function()
+    local server = database_server.start "PostgreSQL"
+    local function run(...)
+      for _, sql in ipairs { ... } do
+        assert(server:store().connection:call(database.run, sql))
+      end
+    end
+    run("CREATE ROLE reader LOGIN PASSWORD 'x'", "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    local reader = { user = "reader", password = "x" }
+    local _, message = server:store(reader):get "a"
+    assert.truthy(message:find("permission denied for table autopilot_store_1", 1, true), message)
+    run "DROP TABLE autopilot_store_1"
+    _, message = server:store(reader):get "a"
+    assert.truthy(message:find('relation "autopilot_store_1" does not exist', 1, true), message)
+    assert.truthy(message:find("permission denied for schema public", 1, true), message)
+    server:remove()
   end)
 end)
 
@@ -116,6 +147,19 @@ describe("a store in Redis", function()
     listener:close()
     assert.is_true(opened)
     assert.equal("the server does not speak the protocol of Redis", said)
+  end)
+
+  it("says that a server did not answer in time, over TLS too", function()
+    local listener = assert(require("socket").bind("127.0.0.1", 0))
+    local place = "://127.0.0.1:" .. select(2, listener:getsockname())
+    local patience = Connection.patience
+    Connection.patience = 0.2
+    for _, scheme in ipairs { "redis", "rediss" } do
+      local _, message = stores.redis({ url = scheme .. place }):get "a"
+      assert.equal("Redis: timeout", message)
+    end
+    Connection.patience = patience
+    listener:close()
   end)
 
   it("does not wait for each call of a server that does not answer", function()

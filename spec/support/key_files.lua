@@ -41,7 +41,9 @@ pfx() { out=$1; shift; openssl pkcs12 -export -in certificate.pem -inkey key.pem
 pfx application.pfx -passout env:P
 pfx with_chain.pfx -passout env:P -certfile odd_certificate.pem
 pfx without_passphrase.pfx -passout pass:
+pfx without_key.pfx -passout pass: -nokeys
 pfx legacy.pfx -passout env:P -legacy -certpbe PBE-SHA1-RC2-40
+pfx open_legacy.pfx -passout pass: -legacy -certpbe PBE-SHA1-RC2-40
 openssl crl2pkcs7 -nocrl -certfile certificate.pem -outform DER -out certificate.spc
 openssl crl2pkcs7 -nocrl -certfile certificate.pem -out certificate.p7b
 cat certificate.pem key.pem | iconv -f UTF-8 -t UTF-16 >utf16.pem

@@ -67,6 +67,16 @@ describe("a file given as certificate or key", function()
     end
   end)
 
+  it("asks for no passphrase of a PFX file that has none", function()
+    for name, said in pairs {
+      ["without_key.pfx"] = "the PFX file must hold a private key and its certificate",
+      ["open_legacy.pfx"] = "it is a PFX file (PKCS #12), and must be PEM",
+    } do
+      local _, message = provider { certificate = path(name) }(token_world.scripted({}).ask)
+      assert.is_truthy(message:find(said, 1, true), message)
+    end
+  end)
+
   it("becomes PEM by the command that is told", function()
     local _, message =
       provider { certificate = path "certificate.cer" }(token_world.scripted({}).ask)

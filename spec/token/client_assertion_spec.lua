@@ -203,6 +203,17 @@ for name, server in pairs(servers) do
       end
     end)
 
+    it("takes no tenant of the environment that is no id or domain of one", function()
+      for variable in pairs(server.variables) do
+        for _, tenant in ipairs(variable:find "TENANT" and { "../evil?x=", "common" } or {}) do
+          local token, message, _, requests = ask({}, { [variable] = tenant })
+          assert.is_nil(token)
+          assert.is_truthy(message:find("^the tenant must be "), message)
+          assert.are.equal(0, #requests)
+        end
+      end
+    end)
+
     it("sends its key over https only, or to this machine", function()
       for _, url in ipairs { "http://build.test/hush", "ftp://localhost/", "https://u:hush@x.t" } do
         local token, message, _, requests = ask({}, { [server.address] = url })
@@ -213,6 +224,8 @@ for name, server in pairs(servers) do
       end
       local answers = { token_world.answer(200, server.answer), token_world.granted() }
       assert.is_truthy((ask(answers, { [server.address] = "http://127.0.0.1:5/" })))
+      local _, message = ask({}, { [server.key] = "hush\r\nX: y" })
+      assert.are.equal(server.key .. " must be one line of ASCII text", message)
     end)
 
     it("tells what the build server refuses, without its key or an assertion", function()

@@ -180,13 +180,19 @@ describe("autopilot.token.refresh_token", function()
 
   it("keeps the tenant's own refusals apart from those of the refresh token", function()
     local refusal = token_world.refused(400, "invalid_grant", 65001, "No consent.")
-    local world = token_world.scripted { granted "second", refusal, granted() }
+    local no_guest = token_world.refused(400, "invalid_grant", 50020, "No such user.")
+    local unknown = token_world.refused(400, "invalid_grant", 50999, "Not in this tenant.")
+    local world = token_world.scripted { granted "second", refusal, granted(), no_guest, unknown }
     local sign_in = provider()
     assert.is_truthy((sign_in(world.ask)))
     local _, _, details = sign_in(world.ask)
     assert.is_truthy(details.hint:find("admin consent", 1, true), details.hint)
     assert.is_truthy((sign_in(world.ask)))
     assert.are.equal("second", forms_of(world)[3].refresh_token)
+    _, _, details = sign_in(world.ask)
+    assert.is_truthy(details.hint:find("user does not exist", 1, true), details.hint)
+    _, _, details = sign_in(world.ask)
+    assert.is_truthy(details.hint:find("^If it is refused in every tenant"), details.hint)
   end)
 
   it("has its secrets in nothing that is said", function()

@@ -104,8 +104,10 @@ local write = sql [[WITH held AS (
 
 local renew = sql [[UPDATE autopilot_worker_1
   SET alive_until = {now} + {number} WHERE id = ? AND alive_until > {now}]]
+-- Adds a worker if the run has not been replaced. The lock keeps it from being replaced at the same time.
 local enlist = sql [[INSERT INTO autopilot_worker_1 (id, run, alive_until)
-  VALUES (?, {run}, {now} + {number})
+  SELECT CAST(? AS TEXT), id, {now} + {number} FROM autopilot_run_1
+  WHERE id = {run} FOR KEY SHARE
   ON CONFLICT (id) DO UPDATE SET run = excluded.run, alive_until = excluded.alive_until]]
 local move = sql [[WITH moved AS (
     UPDATE autopilot_part_2 SET worker = ? WHERE run = {run} AND worker = ? RETURNING number
@@ -172,7 +174,7 @@ function shared_run.write(opened, id, worker, holds, cooldown)
 end
 
 --- Renews a worker's lease. A worker whose lease has ended is replaced by a new one.
----@return string worker
+---@return string? worker nil: a newer run has taken the place of this one
 ---@return table<integer, boolean>? kept of a new worker: the parts of the old one that no other has taken since
 function shared_run.renew(opened, id, worker, seconds)
   local _, count = database.run(opened, renew, seconds, worker)
@@ -180,7 +182,9 @@ function shared_run.renew(opened, id, worker, seconds)
     return worker
   end
   local new, kept = core.uuid(), {}
-  database.run(opened, enlist, new, id, seconds)
+  if select(2, database.run(opened, enlist, new, seconds, id)) == 0 then
+    return nil, kept
+  end
   for _, row in ipairs((database.run(opened, move, new, id, worker))) do
     kept[row[1]] = true
   end
@@ -284,7 +288,7 @@ function shared_run.join(opened, subject, resume_within, worker, seconds)
   end
   database.run(opened, "BEGIN")
   local id, age = join(opened, subject, resume_within)
-  database.run(opened, enlist, worker, id, seconds)
+  database.run(opened, enlist, worker, seconds, id)
   database.run(opened, "COMMIT")
   return id, age, shared_run.count(opened, id)
 end

@@ -20,6 +20,7 @@ local shared_run = require "autopilot.fleet.shared_run"
 ---@field next_look number when to ask again for parts that other machines hold, steady clock
 ---@field before_call fun() called before the database is waited for: what can be sent is to be sent before
 ---@field elsewhere integer number of tenants reported by other machines, as of the last renewal
+---@field is_replaced boolean? a newer run has begun; no request is sent any more
 local SharedState = {}
 SharedState.__index = SharedState
 
@@ -65,7 +66,7 @@ local function renew_lease(self, opened)
     hold.is_lost = not kept[number]
     self.holds[number] = kept[number] and hold or nil
   end
-  self.worker = worker
+  self.worker, self.is_replaced = worker or self.worker, not worker
   self.renewed_at = asked_at
   self.elsewhere = shared_run.count(opened, self.run_id) - self.written
   return true
@@ -227,10 +228,11 @@ end
 --- Returns the tenant to start next; nil if no tenant can be started now.
 ---@param read fun(): any the next tenant of the list, or nil
 ---@param identify fun(tenant: any): string?, string? its id and key
----@param is_late boolean no tenant is to be processed any more: the rest is returned without the database
+---@param is_late boolean no tenant is to be processed any more: as in a run that was replaced, the rest is returned
+--- without the database
 ---@return any tenant
 function SharedState:next(read, identify, is_late)
-  if is_late then
+  if is_late or self.is_replaced then
     local number = next(self.waiting)
     if #self.ready == 0 and number then
       self.ready = take_waiting(self, number)

@@ -167,6 +167,11 @@ function database.open(given, setup)
   return self
 end
 
+--- Whether SQLite refuses for now, because another process uses the file.
+local function is_locked(raised)
+  return tostring(raised):find "^database [%l ]*is locked" ~= nil
+end
+
 --- Creates a table if it is missing.
 ---@param self autopilot.store.Database
 ---@param name string
@@ -177,14 +182,18 @@ function database.make_table(self, name, form, check_database)
   local has_table, raised = pcall(database.run, self, exists)
   if has_table then
     return
-  elseif tostring(raised):find("locked", 1, true) then
+  elseif is_locked(raised) then
     error(raised, 0)
   elseif check_database then
     check_database()
   end
   -- If another process has just created it, this fails or does nothing.
-  pcall(database.run, self, ("CREATE TABLE IF NOT EXISTS %s %s"):format(name, form))
-  database.run(self, exists)
+  local create = ("CREATE TABLE IF NOT EXISTS %s %s"):format(name, form)
+  local is_created, complaint = pcall(database.run, self, create)
+  if not is_created and not pcall(database.run, self, exists) then
+    local problem = tostring(raised):match "^[^\r\n]*"
+    error(("%s, and it cannot be created: %s"):format(problem, complaint), 0)
+  end
 end
 
 --- The passwords in a database's options, to be removed from messages.
@@ -219,7 +228,7 @@ function database.connect(given, prepare)
       local is_open, opened = pcall(open_prepared, given, prepare)
       if is_open then
         return opened
-      elseif not tostring(opened):find("locked", 1, true) or core.clock() >= ends then
+      elseif not is_locked(opened) or core.clock() >= ends then
         error(opened, 0)
       end
       core.sleep(0.02 * core.random())

@@ -46,6 +46,14 @@ local function fail(message)
   error(meaning and ("%s (%s)"):format(meaning, message) or message, 0)
 end
 
+--- Returns the result of a socket, or raises its message. LuaSec's message for a timeout is what it waits for.
+local function checked(result, message)
+  if not result then
+    error((tostring(message):gsub("^want%l+$", "timeout")), 0)
+  end
+  return result
+end
+
 --- Sends a command and returns the server's reply.
 ---@return string|number|false reply false: no value
 local function call(opened, ...)
@@ -54,14 +62,14 @@ local function call(opened, ...)
   for _, word in ipairs(words) do
     parts[#parts + 1] = "$" .. #word .. "\r\n" .. word .. "\r\n"
   end
-  assert(socket:send(table.concat(parts)))
-  local line = assert(socket:receive "*l")
+  checked(socket:send(table.concat(parts)))
+  local line = checked(socket:receive "*l")
   local kind, rest = line:sub(1, 1), line:sub(2)
   local number = tonumber(rest)
   if kind == "-" then
     fail(rest)
   elseif kind == "$" and number then
-    return number >= 0 and assert(socket:receive(number + 2)):sub(1, -3)
+    return number >= 0 and checked(socket:receive(number + 2)):sub(1, -3)
   elseif kind == ":" or kind == "+" then
     return number or rest
   end
@@ -133,7 +141,7 @@ local function with_tls(socket, server)
   }))
   wrapped:settimeout(Connection.patience)
   wrapped:sni(server.host)
-  assert(wrapped:dohandshake())
+  checked(wrapped:dohandshake())
   check_certificate(wrapped:getpeercertificate(), server.host)
   return wrapped
 end
@@ -242,10 +250,10 @@ end
 ---@param given autopilot.store.RedisOptions
 ---@return autopilot.Store
 return function(given)
-  local checked = options.check("autopilot.store.redis", rules, given)
-  local server = parts_of(checked.url)
-  server.password = checked.password or server.password
-  server.ca_file = checked.ca_file
+  given = options.check("autopilot.store.redis", rules, given)
+  local server = parts_of(given.url)
+  server.password = given.password or server.password
+  server.ca_file = given.ca_file
   local way = rawget(_G, "ngx") and in_nginx or elsewhere
   local connection = Connection.new {
     name = "Redis",

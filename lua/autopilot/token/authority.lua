@@ -170,7 +170,8 @@ end
 function authority.find(checked, ask, fallback)
   fallback = fallback or {}
   local scope = authority.scope(checked, ask)
-  local tenant = authority.tenant(checked, ask, fallback.is_interactive) or fallback.tenant
+  local tenant =
+    authority.tenant(checked, { tenant = ask.tenant or fallback.tenant }, fallback.is_interactive)
   local unknown = "the tenant is not known: set the option tenant of the provider or of the client"
   return {
     tenant = need(tenant, unknown),

@@ -23,7 +23,7 @@ local variables = {
 local address, key = "SYSTEM_OIDCREQUESTURI", "SYSTEM_ACCESSTOKEN"
 
 return by_assertion("azure_pipelines", rules, variables, function(ask, setting)
-  local secret = setting(key)
+  local secret = endpoint.secret(key, setting(key))
   local object = need(endpoint.request(ask, {
     source = "Azure Pipelines",
     url = endpoint.url(address, setting(address)),

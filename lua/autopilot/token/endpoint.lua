@@ -41,6 +41,7 @@ local endpoint = {}
 
 -- Hints by AADSTS number (Microsoft Entra, "Authentication and authorization error codes").
 local hints = {
+  ["50020"] = "This user does not exist in the tenant and cannot sign in to it.",
   ["50034"] = "This user does not exist in the tenant.",
   ["50059"] = "No tenant was named: set the option tenant.",
   ["53000"] = "Conditional Access wants a device that complies with the tenant's policies.",
@@ -125,6 +126,15 @@ function endpoint.url(variable, text, allows_link_local)
     provider.need(is_safe, must:format(variable, more))
   end
   return ("%s://%s%s%s"):format(scheme, host, port, rest)
+end
+
+--- The secret in an environment variable, which becomes the value of a header.
+---@param variable string
+---@param text string
+---@return string secret
+function endpoint.secret(variable, text)
+  provider.need(not text:find "[^\32-\126]", variable .. " must be one line of ASCII text")
+  return text
 end
 
 --- A short text of the answer that has this pattern, or nil.

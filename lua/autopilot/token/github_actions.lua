@@ -15,7 +15,7 @@ local rules = { audience = { type = "string", default = "api://AzureADTokenExcha
 local address, key = "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
 
 return by_assertion("github_actions", rules, nil, function(ask, setting)
-  local secret = setting(key)
+  local secret = endpoint.secret(key, setting(key))
   local object = need(endpoint.request(ask, {
     source = "GitHub Actions",
     url = endpoint.url(address, setting(address)),

@@ -169,19 +169,22 @@ local function find_certificate(text, key)
   fail(complaint)
 end
 
---- Key and certificate of a PFX file in PEM; nil where OpenSSL does not know its encryption.
+--- Key and certificate of a PFX file in PEM; nil where OpenSSL does not know its encryption, or it is damaged.
 local function read_pfx(text, ask_for_passphrase)
   local function parse(passphrase)
-    local key, certificate = openssl.pkcs12.parse(text, passphrase)
-    return key:toPEM "private" .. certificate:toPEM()
+    local ok, key, certificate = pcall(openssl.pkcs12.parse, text, passphrase)
+    if ok then
+      need(key and certificate, "the PFX file must hold a private key and its certificate")
+      return key:toPEM "private" .. certificate:toPEM()
+    end
+    return nil, tostring(key):find "mac verify"
   end
-  local ok, result = pcall(parse) -- it may have no passphrase
-  if not ok then
-    ok, result = pcall(parse, ask_for_passphrase())
-    local is_wrong = not ok and tostring(result):find "mac verify"
+  local pair, is_wrong = parse() -- it may have no passphrase
+  if is_wrong then
+    pair, is_wrong = parse(ask_for_passphrase())
     need(not is_wrong, "the passphrase is not that of the PFX file")
   end
-  return ok and result or nil
+  return pair
 end
 
 --- PEM text as given, or that of the file with this name.

@@ -310,9 +310,8 @@ local function request_of(platform, ask, checked)
   local parameters = parameters_of(platform, ask, checked)
   local headers, secret = merged(platform.headers), nil
   if platform.secret then
-    secret = checked.variable(platform.secret.variable)
-    local is_line = not secret:find "[^\32-\126]"
-    need(is_line, platform.secret.variable .. " must be one line of ASCII text")
+    local variable = platform.secret.variable
+    secret = endpoint.secret(variable, checked.variable(variable))
     headers[platform.secret.header] = secret
   end
   return {

@@ -41,8 +41,9 @@ local rules = authority.rules(proof.secret.rules, proof.certificate.rules, {
   on_rotation = { type = "function" },
 })
 
-local was_refused = "The refresh token has expired or was revoked: let the person sign in again, "
-  .. "with a second factor, and replace it."
+-- Entra also answers `invalid_grant` where the person may not sign in to the tenant.
+local was_refused = "If it is refused in every tenant, the refresh token has expired or was "
+  .. "revoked: let the person sign in again, with a second factor, and replace it."
 
 --- The proof of the application: none for a public client.
 local function proof_of(checked)
