@@ -201,6 +201,16 @@ describe("the example for OpenResty", function()
     code, output = check("LUA_PATH", "/nowhere/?.lua;;")
     assert.is_not.equal(0, code)
     assert.matches("module 'autopilot.openresty' not found", output)
+    for setting, complaint in pairs {
+      AZURE_CLIENT_SECRET = "the environment names no way to sign in",
+      AZURE_CLIENT_ID = "set AZURE_CLIENT_ID",
+      PORTAL_CLIENT_SECRET_FILE = "/nowhere/secret: No such file",
+    } do
+      code, output = check(setting, setting:find "FILE" and "/nowhere/secret" or "")
+      assert.is_not.equal(0, code)
+      assert.matches("the portal cannot sign in: .*" .. complaint, output)
+    end
+    assert.equal(0, world:arrived "token")
     assert.equal(200, world.server:get("/ready").status)
     world:stop()
   end)

@@ -1,6 +1,7 @@
 --- What is done when nginx starts: in the master, then in each worker.
 
 local autopilot = require "autopilot.openresty"
+local clients = require "portal.clients"
 local dictionaries = require "portal.dictionaries"
 local keep_fresh = require "portal.keep_fresh"
 local settings = require "portal.settings"
@@ -15,6 +16,10 @@ function worker.load()
   end
   dictionaries.check(#settings.tenants)
   if os.getenv "PORTAL_CHECK" then
+    local complaint = clients.sign_in_complaint()
+    if complaint then
+      error("the portal cannot sign in: " .. complaint, 0)
+    end
     io.stderr:write(("the portal can start; it has %d tenants\n"):format(#settings.tenants))
     os.exit(0)
   end
