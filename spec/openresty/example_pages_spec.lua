@@ -126,9 +126,15 @@ describe("the example for OpenResty", function()
     end)
 
     it("by names that are the portal's only", function()
-      for _, path in ipairs { "/", "/tenants", "/tenants/new.example/history" } do
-        local answer = world.server:send("GET", path, { Host = "attacker.example" }):answer()
-        assert.equal(421, answer.status)
+      local function status(path, host)
+        return world.server:send("GET", path, { Host = host }):answer().status
+      end
+      for path in ("/ /tenants /tenants/new.example/history /metrics /ready/one"):gmatch "%S+" do
+        assert.equal(421, status(path, "attacker.example"))
+      end
+      assert.equal(200, status("/ready", "attacker.example"))
+      for host in ("localhost:8080 192.0.2.1 [2001:db8::1]:8080"):gmatch "%S+" do
+        assert.equal(200, status("/metrics", host))
       end
     end)
   end)
@@ -198,6 +204,7 @@ describe("the example for OpenResty", function()
     code, output = check("PORTAL_MAX_AGE", "often")
     assert.is_not.equal(0, code)
     assert.matches("PORTAL_MAX_AGE must be ", output)
+    assert.is_not.equal(0, (check("PORTAL_MAX_AGE", "nan")))
     code, output = check("LUA_PATH", "/nowhere/?.lua;;")
     assert.is_not.equal(0, code)
     assert.matches("module 'autopilot.openresty' not found", output)
