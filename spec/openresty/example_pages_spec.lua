@@ -1,8 +1,10 @@
 -- The example for OpenResty: what it tells of its tenants, whom it lets start a sync, and what it says when
 -- something is missing.
 
+local cjson = require "cjson"
 local example_world = require "support.example_world"
 local nginx_world = require "support.nginx_world"
+local sentence = require "autopilot.base.sentence"
 
 local named = example_world.named
 
@@ -219,6 +221,20 @@ describe("the example for OpenResty", function()
     end
     assert.equal(0, world:arrived "token")
     assert.equal(200, world.server:get("/ready").status)
+    world:stop()
+  end)
+
+  it("keeps a long message as valid UTF-8", function()
+    world = example_world.start { tenants = { "one.example" } }
+    for shift = 1, 2 do
+      local message = ("x"):rep(shift) .. (" nécessité"):rep(60)
+      local body = cjson.encode { error = { code = "Forbidden", message = message } }
+      world:inject { kind = "status", on = "status", status = 403, body = body }
+      world:ready "one.example"
+      local text = world.server:get("/tenants").body
+      assert.matches("nécessité", text)
+      assert.equal(text, sentence.valid(text))
+    end
     world:stop()
   end)
 
