@@ -11,9 +11,9 @@ local guard = {}
 
 --- Refuses a request that was sent to a name that is not the portal's.
 function guard.check_host()
-  local host = ngx.var.host
-  local is_address = host:find "^[%d.]+$" or host:find "^%["
-  if ngx.var.http_host and not is_address and not settings.is_host[host] then
+  local host = ngx.var.http_host and ngx.var.host -- nil: no browser sends a request without it
+  local is_address = host and (host:find "^[%d.]+$" or host:find "^%[")
+  if host and not is_address and not settings.is_host[host] then
     return answers.refuse(421, "the portal has another name; PORTAL_HOSTS lists its names")
   end
 end
