@@ -166,8 +166,12 @@ function doctor.run(given, context)
   if given.bundle and not core.make_private(given.bundle) then
     options.refuse(("the file of --bundle cannot be written: %s"):format(given.bundle))
   end
-  local function ignore() end -- the table tells what events would
-  local client = client_of.open(given, context, { on_event = ignore })
+  local function on_event(event) -- without --verbose the table tells it
+    if given.verbose then
+      client_of.tell(event, context)
+    end
+  end
+  local client = client_of.open(given, context, { on_event = on_event })
   local report, failure = client:doctor { deadline = given.deadline }
   context:hide(client.last_token)
   client:close()
