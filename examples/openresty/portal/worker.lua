@@ -15,6 +15,9 @@ function worker.load()
     require("portal." .. name)
   end
   dictionaries.check(#settings.tenants)
+  if settings.tenants[1] then
+    clients.of(settings.tenants[1]) -- raises what is wrong with its options
+  end
   if os.getenv "PORTAL_CHECK" then
     local complaint = clients.sign_in_complaint()
     if complaint then
