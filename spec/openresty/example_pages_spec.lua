@@ -3,8 +3,10 @@
 
 local cjson = require "cjson"
 local example_world = require "support.example_world"
+local files = require "support.files"
 local nginx_world = require "support.nginx_world"
 local sentence = require "autopilot.base.sentence"
+local shell = require "autopilot.cli.emulate.shell"
 
 local named = example_world.named
 
@@ -289,6 +291,14 @@ describe("the example for OpenResty", function()
     assert.matches("the list has 3000%.", text)
     assert.is_true(tonumber(text:match "autopilot_store (%d+)m;") >= 6)
     assert.is_true(tonumber(text:match "autopilot_tenants (%d+)m;") >= 24)
+  end)
+
+  it("is not linked into a copy of itself by `prepare`", function()
+    local folder, remove = files.folder()
+    local script = 'mkdir "$1/portal" && examples/openresty/prepare "$1" 2>&1; ls "$1/portal"'
+    local said = shell.read(script, folder)
+    remove()
+    assert.equal(("prepare: %s/portal is a copy of the program: remove it\n"):format(folder), said)
   end)
 
   it("serves its dashboard with a policy that lets nothing else run", function()
