@@ -4,7 +4,7 @@
 #   docker run -p 127.0.0.1:8080:8080 -v "$PWD/tenants.txt:/portal/tenants.txt:ro" \
 #     -e AZURE_CLIENT_ID -e AZURE_CLIENT_SECRET autopilot-portal
 #
-# PORTAL_HOSTS has to name the host in the address by which browsers reach it, if that is not localhost.
+# PORTAL_HOSTS has to have the name by which browsers reach it, if that is not localhost.
 
 FROM openresty/openresty:bookworm-fat AS build
 # libcurl with GnuTLS, because OpenResty brings an OpenSSL of its own.

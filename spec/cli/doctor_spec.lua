@@ -145,6 +145,25 @@ describe("autopilot-sync doctor", function()
     assert.equal("skipped", report.checks[3].state)
   end)
 
+  it("names the command's own option or variable that set a proxy or the authorities", function()
+    local function run(args, env)
+      local code, output = command_process.run("doctor --json --timeout 5 " .. args, env)
+      local report = cjson.decode(output)
+      assert.equal(9, code)
+      assert.is_nil(output:find("http.proxy, n", 1, true) or output:find("(http.ca_file)", 1, true))
+      return report
+    end
+    local env = { AUTOPILOT_TOKEN = "t", AUTOPILOT_BASE_URL = "https://graph.example.test" }
+    local report = run("--proxy http://http.proxy.invalid:1", env)
+    assert.matches("is http://http.proxy.invalid:1, named by %-%-proxy$", report.checks[2].text)
+    assert.matches("named by %-%-proxy$", report.error.message)
+    local other = wire.certificates().ca
+    env.AUTOPILOT_BASE_URL = service.url
+    assert.matches("%(%-%-ca%-file%)$", run("--ca-file " .. other, env).checks[4].text)
+    env.AUTOPILOT_CA_FILE = other
+    assert.matches("%(AUTOPILOT_CA_FILE%)$", run("", env).checks[4].text)
+  end)
+
   it("names a clock that is wrong by an hour, either way", function()
     for _, difference in ipairs { -3600, 3600 } do
       local env = signed_in { AUTOPILOT_TOKEN = service.token, AZURE_CLIENT_SECRET = false }

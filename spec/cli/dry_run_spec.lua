@@ -59,6 +59,7 @@ describe("a dry run", function()
       "no sync that counts is known; but first it waits: the cooldown lasts 9 min 40 s more",
     },
     { "ensure --deadline 5m", 90, 4, "nothing", "the cooldown lasts 9 min 40 s more" },
+    { "ensure --deadline 5m", 30, 4, "nothing", "the cooldown lasts 9 min 40 s more" },
     { "ensure --no-wait", 90, 4, "nothing", "the cooldown lasts 9 min 40 s more" },
     { "ensure --no-wait", 30, 3, "nothing", "a sync is in progress" },
   }
@@ -70,6 +71,24 @@ describe("a dry run", function()
       assert.matches("\nTenant        contoso\nState         ", ran.out)
     end)
   end
+
+  it("of ensure, after a sync that counts has failed, says so", function()
+    local service_record = {
+      {
+        kind = "status",
+        on = "status",
+        status = 200,
+        body = cjson.encode {
+          syncStatus = "failed",
+          lastManualSyncTriggerDateTime = "2026-01-01T00:00:00Z",
+          lastSyncDateTime = "2026-01-01T00:00:00Z",
+        },
+      },
+    }
+    local ran = run("ensure --dry-run --since -20m", 700, service_record)
+    assert.same({ 0, post }, { ran.code, ran.sends })
+    assert.equal("the sync that counts has failed", ran.because)
+  end)
 
   it("tells the same as JSON", function()
     local ran = run("sync --dry-run --json", 90)

@@ -73,6 +73,15 @@ describe("--verbose", function()
     end
   end)
 
+  it("tells what doctor and token send", function()
+    local ran = run "doctor --verbose"
+    assert.matches("\n +0%.%d+ > GET https://graph%.[^\n]+\n", "\n" .. ran.err)
+    assert.matches("\n +0%.%d+ > POST https://login%.[^\n]+\n", ran.err)
+    assert.matches("Permission +ok", ran.out)
+    assert.matches(" > POST https://login%.", run("token --verbose").err)
+    assert.equal("", run("doctor").err)
+  end)
+
   it("leaves standard output to the report", function()
     local ran = run "--verbose sync --json"
     assert.matches("^{[^\n]*}\n$", ran.out)

@@ -1,8 +1,12 @@
 -- The example for OpenResty: what it tells of its tenants, whom it lets start a sync, and what it says when
 -- something is missing.
 
+local cjson = require "cjson"
 local example_world = require "support.example_world"
+local files = require "support.files"
 local nginx_world = require "support.nginx_world"
+local sentence = require "autopilot.base.sentence"
+local shell = require "autopilot.cli.emulate.shell"
 
 local named = example_world.named
 
@@ -126,9 +130,15 @@ describe("the example for OpenResty", function()
     end)
 
     it("by names that are the portal's only", function()
-      for _, path in ipairs { "/", "/tenants", "/tenants/new.example/history" } do
-        local answer = world.server:send("GET", path, { Host = "attacker.example" }):answer()
-        assert.equal(421, answer.status)
+      local function status(path, host)
+        return world.server:send("GET", path, { Host = host }):answer().status
+      end
+      for path in ("/ /tenants /tenants/new.example/history /metrics /ready/one"):gmatch "%S+" do
+        assert.equal(421, status(path, "attacker.example"))
+      end
+      assert.equal(200, status("/ready", "attacker.example"))
+      for host in ("localhost:8080 192.0.2.1 [2001:db8::1]:8080"):gmatch "%S+" do
+        assert.equal(200, status("/metrics", host))
       end
     end)
   end)
@@ -195,13 +205,36 @@ describe("the example for OpenResty", function()
     local code, output = check("PORTAL_MAX_AGE", "60")
     assert.equal(0, code)
     assert.matches("the portal can start; it has 1 tenants\n", output)
-    code, output = check("PORTAL_MAX_AGE", "often")
-    assert.is_not.equal(0, code)
-    assert.matches("PORTAL_MAX_AGE must be ", output)
-    code, output = check("LUA_PATH", "/nowhere/?.lua;;")
-    assert.is_not.equal(0, code)
-    assert.matches("module 'autopilot.openresty' not found", output)
+    for _, case in ipairs {
+      { "PORTAL_MAX_AGE", "often", "PORTAL_MAX_AGE must be " },
+      { "PORTAL_MAX_AGE", "nan", "PORTAL_MAX_AGE must be " },
+      { "LUA_PATH", "/nowhere/?.lua;;", "module 'autopilot.openresty' not found" },
+      { "AUTOPILOT_BASE_URL", "ftp://x", "option 'base_url' must be" },
+      { "AUTOPILOT_CA_FILE", "/nowhere", "'http.ca_file' cannot be read: /nowhere" },
+      { "AZURE_CLIENT_SECRET", "", "cannot sign in: the environment names no way" },
+      { "AZURE_CLIENT_ID", "", "cannot sign in: .* set AZURE_CLIENT_ID" },
+      { "PORTAL_CLIENT_SECRET_FILE", "/nowhere", "cannot sign in: /nowhere: No such file" },
+    } do
+      code, output = check(case[1], case[2])
+      assert.is_not.equal(0, code)
+      assert.matches(case[3], output)
+    end
+    assert.equal(0, world:arrived "token")
     assert.equal(200, world.server:get("/ready").status)
+    world:stop()
+  end)
+
+  it("keeps a long message as valid UTF-8", function()
+    world = example_world.start { tenants = { "one.example" } }
+    for shift = 1, 2 do
+      local message = ("x"):rep(shift) .. (" nécessité"):rep(60)
+      local body = cjson.encode { error = { code = "Forbidden", message = message } }
+      world:inject { kind = "status", on = "status", status = 403, body = body }
+      world:ready "one.example"
+      local text = world.server:get("/tenants").body
+      assert.matches("nécessité", text)
+      assert.equal(text, sentence.valid(text))
+    end
     world:stop()
   end)
 
@@ -258,6 +291,14 @@ describe("the example for OpenResty", function()
     assert.matches("the list has 3000%.", text)
     assert.is_true(tonumber(text:match "autopilot_store (%d+)m;") >= 6)
     assert.is_true(tonumber(text:match "autopilot_tenants (%d+)m;") >= 24)
+  end)
+
+  it("is not linked into a copy of itself by `prepare`", function()
+    local folder, remove = files.folder()
+    local script = 'mkdir "$1/portal" && examples/openresty/prepare "$1" 2>&1; ls "$1/portal"'
+    local said = shell.read(script, folder)
+    remove()
+    assert.equal(("prepare: %s/portal is a copy of the program: remove it\n"):format(folder), said)
   end)
 
   it("serves its dashboard with a policy that lets nothing else run", function()

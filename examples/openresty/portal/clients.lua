@@ -9,19 +9,35 @@ local settings = require "portal.settings"
 
 local clients = {}
 
-local by_tenant, token = {}, nil
+local by_tenant, provider = {}, nil
 
 --- One token function for all tenants: its cache keeps a token for each.
 local function token_function()
-  if not token then
-    token = settings.secret_file
+  if not provider then
+    provider = settings.secret_file
         and autopilot.token.client_secret {
           client_id = os.getenv "AZURE_CLIENT_ID",
           client_secret_file = settings.secret_file,
         }
       or autopilot.token.environment {}
   end
-  return token
+  return provider
+end
+
+--- What is wrong with the settings for signing in, or with the files that they name; nil if a token could be
+-- asked for. Sends nothing.
+---@return string? complaint
+function clients.sign_in_complaint()
+  local is_ready = false
+  local token, message = token_function() {
+    tenant = settings.tenants[1] or "any.example",
+    transport = function()
+      is_ready = true
+      return nil, { stage = "connect", message = "nothing is sent", delivered = "no" }
+    end,
+    sleep = function() end,
+  }
+  return not (token or is_ready) and message or nil
 end
 
 --- The options of a tenant's client.

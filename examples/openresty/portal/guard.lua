@@ -2,7 +2,7 @@
 --
 -- The portal signs nobody in. What it can do is to refuse what a page of another site has a browser send:
 -- such a page cannot add a header, is told apart by Sec-Fetch-Site or Origin, and a name of its own that
--- leads to this server (DNS rebinding) is not in PORTAL_HOSTS.
+-- leads to this server (DNS rebinding) is not in PORTAL_HOSTS. An address cannot be made to lead elsewhere.
 
 local answers = require "portal.answers"
 local settings = require "portal.settings"
@@ -11,7 +11,9 @@ local guard = {}
 
 --- Refuses a request that was sent to a name that is not the portal's.
 function guard.check_host()
-  if ngx.var.http_host and not settings.is_host[ngx.var.host] then
+  local host = ngx.var.http_host and ngx.var.host -- nil: no browser sends a request without it
+  local is_address = host and (host:find "^[%d.]+$" or host:find "^%[")
+  if host and not is_address and not settings.is_host[host] then
     return answers.refuse(421, "the portal has another name; PORTAL_HOSTS lists its names")
   end
 end

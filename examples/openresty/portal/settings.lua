@@ -13,7 +13,7 @@ local function number(name, default)
     return default
   end
   local value = tonumber(text)
-  if not value or value < 0 then
+  if not value or not (value >= 0 and value < math.huge) then
     error(("%s must be a number, at least 0"):format(name), 0)
   end
   return value
@@ -82,7 +82,7 @@ settings.max_age = number("PORTAL_MAX_AGE", 3600)
 settings.keep_fresh_every = number("PORTAL_KEEP_FRESH_EVERY", 60)
 settings.read_again_after = number("PORTAL_READ_AGAIN_AFTER", settings.max_age / 4)
 settings.concurrency = concurrency()
-settings.is_host = words(text "PORTAL_HOSTS" or "localhost 127.0.0.1 [::1]")
+settings.is_host = words(text "PORTAL_HOSTS" or "localhost")
 
 ---@type string[], table<string, true>
 settings.tenants, settings.is_tenant =

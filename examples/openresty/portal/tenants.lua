@@ -118,7 +118,10 @@ end
 local function message_of(report)
   local message = report.error and (report.error.message or report.error.code)
     or report.network and report.network.message
-  return message and message:sub(1, longest_message)
+  if message and #message > longest_message then
+    message = message:sub(1, longest_message):gsub("[\192-\255][\128-\191]*$", "") -- no cut character
+  end
+  return message
 end
 
 --- What the dashboard shows of a report.

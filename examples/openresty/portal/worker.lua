@@ -1,6 +1,7 @@
 --- What is done when nginx starts: in the master, then in each worker.
 
 local autopilot = require "autopilot.openresty"
+local clients = require "portal.clients"
 local dictionaries = require "portal.dictionaries"
 local keep_fresh = require "portal.keep_fresh"
 local settings = require "portal.settings"
@@ -14,7 +15,14 @@ function worker.load()
     require("portal." .. name)
   end
   dictionaries.check(#settings.tenants)
+  if settings.tenants[1] then
+    clients.of(settings.tenants[1]) -- raises what is wrong with its options
+  end
   if os.getenv "PORTAL_CHECK" then
+    local complaint = clients.sign_in_complaint()
+    if complaint then
+      error("the portal cannot sign in: " .. complaint, 0)
+    end
     io.stderr:write(("the portal can start; it has %d tenants\n"):format(#settings.tenants))
     os.exit(0)
   end

@@ -9,13 +9,18 @@ local default_timeout = require("autopilot.sync.wait").default_timeout
 
 local dry_run = {}
 
+--- The refusal of a request in a cooldown: its outcome, and why.
+local function cooldown_of(report)
+  local seconds = math.ceil(report.cooldown_remaining)
+  return "cooldown", ("the cooldown lasts %s more"):format(text.duration(seconds))
+end
+
 --- How the service would refuse a request now: an outcome, and why; nil where it would accept it.
 local function refusal_of(report)
   if report.sync_status == "in_progress" then
     return "in_progress", "a sync is in progress"
   elseif not report.ready then
-    local seconds = math.ceil(report.cooldown_remaining)
-    return "cooldown", ("the cooldown lasts %s more"):format(text.duration(seconds))
+    return cooldown_of(report)
   end
 end
 
@@ -32,17 +37,19 @@ local function plan_ensure(report, wanted, now)
   local waits = wanted.wait ~= false
   local longest = waits and (wanted.timeout or default_timeout) or 0
   local can_wait = report.cooldown_remaining < longest
-  if covers(report, since, now) and report.sync_status ~= "failed" then
+  local counts, has_failed = covers(report, since, now), report.sync_status == "failed"
+  if counts and not has_failed then
     local is_running = waits and refusal == "in_progress"
     return false,
       not is_running and "fresh" or nil,
       "a sync that counts " .. (is_running and "is in progress, and is awaited" or "is known")
+  elseif refusal and waits and not can_wait then
+    return false, cooldown_of(report) -- a sync that is in progress ends before
   elseif refusal and not can_wait then
     return false, refusal, why
   end
-  return true,
-    nil,
-    "no sync that counts is known" .. (refusal and "; but first it waits: " .. why or "")
+  local reason = counts and "the sync that counts has failed" or "no sync that counts is known"
+  return true, nil, reason .. (refusal and "; but first it waits: " .. why or "")
 end
 
 --- What `sync` would do: it posts without a look at the record.

@@ -37,6 +37,29 @@ local function lines_of(report, shown)
   return lines
 end
 
+-- Where the text of a check names an option of the client, as its end.
+local named_at_end = { proxy = "named by http%.proxy$", ca_file = "%(http%.ca_file%)$" }
+
+--- Names the option or variable of the command that set an option of the client in its place.
+local function name_origins(report, given, context)
+  for name, ending in pairs(named_at_end) do
+    local _, origin = context:find(given, name)
+    local function renamed(text)
+      return (
+        text:gsub(ending, function(found)
+          return (found:gsub("http[%w_.]+", origin))
+        end)
+      )
+    end
+    for _, check in ipairs(report.checks) do
+      check.text = renamed(check.text)
+    end
+    if report.error then
+      report.error.message = renamed(report.error.message)
+    end
+  end
+end
+
 local function show(report, given, output)
   if given.json then
     output:json(report)
@@ -143,12 +166,17 @@ function doctor.run(given, context)
   if given.bundle and not core.make_private(given.bundle) then
     options.refuse(("the file of --bundle cannot be written: %s"):format(given.bundle))
   end
-  local function ignore() end -- the table tells what events would
-  local client = client_of.open(given, context, { on_event = ignore })
+  local function on_event(event) -- without --verbose the table tells it
+    if given.verbose then
+      client_of.tell(event, context)
+    end
+  end
+  local client = client_of.open(given, context, { on_event = on_event })
   local report, failure = client:doctor { deadline = given.deadline }
   context:hide(client.last_token)
   client:close()
   report = report or failure
+  name_origins(report, given, context)
   show(report, given, context.output)
   local is_written = not given.bundle
     or write_bundle(given.bundle, bundle_of(report, given, context), context.output)

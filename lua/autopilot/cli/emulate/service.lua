@@ -15,6 +15,7 @@ local json = require "autopilot.base.json"
 local merged = require "autopilot.base.merged"
 
 local ngx = _G.ngx
+local ffi = ngx and require "ffi" -- here, so that nginx does not start without it
 
 local service = {}
 
@@ -37,16 +38,17 @@ end
 -- parent of this process, or the command has ended. Only the command holds the other end of standard input, a pipe.
 ---@param removal string the shell's command to remove the folder
 function service.watch(removal)
-  local ffi = require "ffi"
   ffi.cdef [[
     struct autopilot_pollfd { int fd; short events, revents; };
     int poll(struct autopilot_pollfd *, unsigned long, int);
     int getppid(void);
   ]]
+  local file = assert(io.open "supervisor.pid")
+  local supervisor = file:read "*n"
+  file:close()
   local outcome = assert(io.open("outcome", "wb"))
   outcome:write "ready\n"
   outcome:close()
-  local supervisor = tonumber(assert(io.open "supervisor.pid"):read "*l")
   local input = ffi.new "struct autopilot_pollfd[1]" -- only the end of the pipe counts
   assert(ngx.timer.every(0.05, function()
     if ffi.C.poll(input, 1, 0) > 0 or ffi.C.getppid() ~= supervisor then
