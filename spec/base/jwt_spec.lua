@@ -59,6 +59,7 @@ describe("autopilot.token.inspect", function()
       '{"xms_tid":"other","tid":"t"}',
       '{"tid" : "t", "exp" : 1}',
       '{"tid": "t", "exp": 1}',
+      '{"tid"\n: "t", "exp"\t:1}',
       '{"deep":{"tid":"other"},"tid":"t"}',
       '{"aud":"tid\\":\\"other","tid":"t"}',
       '{"aud":"exp","exp":1.5}',

@@ -146,6 +146,49 @@ describe("the events trace", function()
     assert_nowhere(secret, lines)
   end)
 
+  it("tell no password and key in the address to which a provider of one's own sends", function()
+    local world = virtual_world.new()
+    local client = world:client {
+      trace = true,
+      transport = function(request)
+        return {
+          status = 204,
+          headers = { ["Set-Cookie"] = "hidden", place = request.url },
+          body = "",
+        }
+      end,
+      token = function(ask)
+        ask.transport {
+          method = "GET",
+          url = "https://me:hidden@vault.test/a@b?code=hidden&resource=x&sig=hid=den#k",
+          headers = {},
+        }
+        return "token"
+      end,
+    }
+    client:sync()
+    local lines = lines_of(world)
+    assert.equal("> GET https://vault.test/a@b?code=[hidden]&resource=x&sig=[hidden]", lines[1])
+    assert.equal("< Set-Cookie: [hidden]", lines[3])
+    assert_nowhere("code=hidden", lines)
+    assert_nowhere("hid=den", lines)
+  end)
+
+  it("change nothing where a provider of one's own sends what they cannot tell", function()
+    local world = virtual_world.new()
+    local client = world:client {
+      trace = true,
+      transport = function()
+        return { status = 204, headers = {}, body = "" }
+      end,
+      token = function(ask)
+        ask.transport { headers = { "not a name" } }
+        return "token"
+      end,
+    }
+    assert.equal("started", client:sync().outcome)
+  end)
+
   it("change nothing where a transport gives what they cannot tell", function()
     local world = virtual_world.new()
     local client = world:client {

@@ -90,6 +90,19 @@ describe("a sync in progress for longer than stuck_after", function()
     assert.is_nil(client:status().stuck_for)
   end)
 
+  it("is not told of a sync that was seen failed, when the service has begun another", function()
+    local world = virtual_world.new()
+    local now = math.floor(world:service_time())
+    local given = { trigger = now - 5000, last_sync = now - 90000, date = now }
+    given.status = "failed"
+    local failed = record(given)
+    given.status = "inProgress"
+    local client = world:scripted { failed, record(given) }
+    client:status()
+    assert.is_nil(client:status().stuck_for)
+    assert.equal(0, #world:events_of "stuck")
+  end)
+
   it("is told by client:wait while it waits, and in its report", function()
     local world = virtual_world.new()
     local client, service = world:emulated({ duration = 9000 }, { stuck_after = 300 })

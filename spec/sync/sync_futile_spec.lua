@@ -39,6 +39,25 @@ describe("client:sync inside a cooldown that the client knows of", function()
     assert.equal("started", client:sync().outcome)
   end)
 
+  it("either posts or says so when the cooldown ends between two looks at the clock", function()
+    for seconds = 605, 611 do
+      local world = virtual_world.new()
+      local step = 0
+      local client
+      client = world:scripted({ { status = 204 }, { status = 204 } }, {
+        clock = function()
+          world:pass(step)
+          return world.time - world.clock_begin
+        end,
+      })
+      client:sync()
+      world:pass(seconds - 0.5)
+      step = 1 -- each look is a second later
+      local report, failure = client:sync()
+      assert.equal(report and "started" or "cooldown", (report or failure).outcome)
+    end
+  end)
+
   it("counts from when the answer had come, however late it was", function()
     local world = virtual_world.new()
     local client, service = world:emulated { faults = { { kind = "slow_answer", seconds = 20 } } }

@@ -48,16 +48,16 @@ local function value_at(text, from)
 end
 
 --- Some members of a JSON object, without decoding the others. Nil where that cannot be told by searching for their
--- names: there are escapes, other objects or blanks before a colon in it, or another name ends like one of these.
+-- names: there are escapes or other objects in it, a name is not followed by a colon, or another ends like it.
 local function pick(object, names)
-  if object:find("\\", 1, true) or object:find("{", 2, true) or object:find(" :", 1, true) then
+  if object:find("\\", 1, true) or object:find("{", 2, true) then
     return nil
   end
   local members = {}
   for _, name in ipairs(names) do
     local first, colon = object:find(name .. '":', 1, true)
     local value = first and object:sub(first - 1, first - 1) == '"' and value_at(object, colon + 1)
-    if first and not value then
+    if not value and (first or object:find('"' .. name .. '"', 1, true)) then
       return nil
     end
     members[name] = value

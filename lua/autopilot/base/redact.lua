@@ -29,8 +29,8 @@ local shortest_anywhere = 4
 -- A secret that is shorter is not searched for across blanks and tags: "12 34" is not the secret "1234".
 local shortest_hidden = 8
 
--- Far more layers of encoding than any chain of programs makes by mistake.
-local most_layers = 8
+-- More layers of encoding than a chain of programs makes by mistake.
+local most_layers = 5
 
 -- ---- Texts without encodings and decorations ---------------------------------------------------------
 
@@ -96,20 +96,26 @@ local preparations = {
   end,
 }
 
---- Whether a form in which a text may be read shows something: as it is, after each step of decoding, without
--- its tags. Also true where it has too many layers of encoding.
+--- The forms in which a text may be read: as it is, and after each step of decoding; with its tags, and without.
 ---@param plain string a part of the text, which is decoded with it
 ---@param steps (fun(text: string): string)[] the decoders to use
----@param shows fun(text: string, plain: string): boolean
-local function any_reading(text, plain, steps, shows)
-  local function is_shown(reading, known)
-    return shows(reading, known) or shows(untagged(reading), untagged(known))
+---@return { text: string, plain: string }[]? readings each form once; nil: there are too many layers of encoding
+local function readings_of(text, plain, steps)
+  local readings, has = {}, {}
+  local function add_one(reading, known)
+    local key = reading .. "\0" .. known
+    if not has[key] then
+      has[key] = true
+      readings[#readings + 1] = { text = reading, plain = known }
+    end
+  end
+  local function add(reading, known)
+    add_one(reading, known)
+    add_one(untagged(reading), untagged(known))
   end
   for _, prepare in ipairs(preparations) do
     local reading, known = prepare(text), prepare(plain)
-    if is_shown(reading, known) then
-      return true
-    end
+    add(reading, known)
     local layers = 0
     local before
     repeat
@@ -118,17 +124,15 @@ local function any_reading(text, plain, steps, shows)
         local after = decode(reading)
         if after ~= reading then
           reading, known = after, decode(known)
-          if is_shown(reading, known) then
-            return true
-          end
+          add(reading, known)
         end
       end
     until reading == before or layers > most_layers
     if reading ~= before then
-      return true
+      return nil
     end
   end
-  return false
+  return readings
 end
 
 --- The text without any encoding, as far as most_layers go.
@@ -265,18 +269,30 @@ local function shows_more(text, other, secret)
   return count(text) > count(other) + slack
 end
 
---- Whether a text hides more of a secret than is in it unchanged.
----@param plain string the parts of the secret that stand in the text as they are
-local function hides(text, secret, plain)
-  local function shows(form)
-    local bare_form = bare(form)
-    return function(reading, known)
-      return shows_more(reading, known, form)
-        or #bare_form >= shortest_hidden and shows_more(bare(reading), bare(known), bare_form)
+--- Whether one of the readings of a text shows more of a secret than its plain part.
+local function is_shown(readings, secret)
+  local bare_secret = bare(secret)
+  for _, reading in ipairs(readings) do
+    local text, plain = reading.text, reading.plain
+    if shows_more(text, plain, secret) then
+      return true
+    end
+    local bare_text = bare(text)
+    local is_other = bare_text ~= text or bare_secret ~= secret
+    local is_long_enough = #bare_secret >= shortest_hidden
+    if is_other and is_long_enough and shows_more(bare_text, bare(plain), bare_secret) then
+      return true
     end
   end
+  return false
+end
+
+--- Whether a text hides more of a secret than is in it unchanged. Also true where it has too many layers of encoding.
+---@param plain string the parts of the secret that stand in the text as they are
+local function hides(text, secret, plain)
+  local readings = readings_of(text, plain, decoders)
   local decoded_secret = decoded(secret)
-  if any_reading(text, plain, decoders, shows(decoded_secret)) then
+  if not readings or is_shown(readings, decoded_secret) then
     return true
   elseif decoded_secret == secret then
     return false
@@ -286,8 +302,8 @@ local function hides(text, secret, plain)
   for _, decode in ipairs(decoders) do
     other_decoders[#other_decoders + 1] = decode(secret) == secret and decode or nil
   end
-  return any_reading(text, plain, decoders, shows(secret))
-    or any_reading(text, plain, other_decoders, shows(secret))
+  local other_readings = readings_of(text, plain, other_decoders)
+  return is_shown(readings, secret) or not other_readings or is_shown(other_readings, secret)
 end
 
 local function clean(text, secrets)

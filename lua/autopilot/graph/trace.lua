@@ -6,8 +6,10 @@ local redact = require "autopilot.base.redact"
 
 local trace = {}
 
--- Headers of a request that hold no secret, in small letters. Of all others only the name is told.
-local harmless = "accept client-request-id content-type metadata retry-attempt user-agent"
+-- Headers of a request, and parameters in its address, that hold no secret, in small letters. Of all others only the
+-- name is told.
+local harmless = "accept api-version audience client-request-id client_id content-type metadata "
+  .. "object_id resource retry-attempt user-agent"
 
 local function is_harmless(name)
   return (" " .. harmless .. " "):find(" " .. name:lower() .. " ", 1, true) ~= nil
@@ -31,7 +33,7 @@ local function secrets_of(request, response)
   for name, value in pairs(request.headers or {}) do
     secrets[#secrets + 1] = not is_harmless(name) and value:match "%S+$" or nil
   end
-  for value in (request.body or ""):gmatch "=([^&]*)" do
+  for value in (request.url .. "&" .. (request.body or "")):gmatch "=([^&]*)" do
     secrets[#secrets + 1] = value:gsub("%%(%x%x)", function(digits)
       return string.char(tonumber(digits, 16))
     end)
@@ -57,6 +59,16 @@ local function without_user(url)
   return (scheme or "") .. (rest or url):match "[^@]*$"
 end
 
+--- The address of a request without user and password, and without what may be a secret behind the question mark.
+local function without_secrets(url)
+  local place, parameters = url:match "^([^?]*)(.*)$"
+  local origin, path = place:match "^(%a[%w+.-]*://[^/]*)(.*)$"
+  parameters = parameters:gsub("([^?&=]*)=([^&]*)", function(name, value)
+    return name .. "=" .. (is_harmless(name) and value or "[hidden]")
+  end)
+  return (origin and without_user(origin) .. path or place) .. parameters
+end
+
 --- Tells of the connection that was used, as far as libcurl tells it: of its TLS and its certificate when it is new.
 local function tell_connection(tell, client, text)
   local facts = {}
@@ -78,6 +90,18 @@ local function tell_connection(tell, client, text)
   end
 end
 
+--- Tells what is sent.
+local function tell_begin(tell, client, request)
+  local proxy = client.options.http.proxy
+  if proxy and proxy ~= "" then
+    tell("* proxy %s", without_user(proxy))
+  end
+  tell("> %s %s", request.method, without_secrets(request.url))
+  for _, name in ipairs(sorted_names(request.headers or {})) do
+    tell("> %s: %s", name, is_harmless(name) and request.headers[name] or "[hidden]")
+  end
+end
+
 --- Tells what came of a request.
 local function tell_end(tell, client, request, response, network)
   local clean = redact.prepare(secrets_of(request, response))
@@ -89,7 +113,7 @@ local function tell_end(tell, client, request, response, network)
     tell("< HTTP/%s %s", response.http_version or "?", response.status)
     local headers = response.headers or {}
     for _, name in ipairs(sorted_names(headers)) do
-      local is_hidden = name:find "cookie" or name:find "^auth"
+      local is_hidden = name:lower():find "cookie" or name:lower():find "^auth"
       local value = client:clean(tostring(headers[name])) or ""
       tell("< %s: %s", name, is_hidden and "[hidden]" or clean(value))
     end
@@ -104,7 +128,8 @@ local function tell_end(tell, client, request, response, network)
   end
 end
 
---- Tells what is sent. Returns a function that tells what came of it; it raises nothing, whatever that is.
+--- Tells what is sent. Returns a function that tells what came of it. Neither raises anything: the request may be that
+-- of somebody's own token provider, and the answer that of somebody's own transport.
 ---@param client autopilot.Client
 ---@param request autopilot.HttpRequest
 ---@return fun(response: autopilot.HttpResponse?, network: autopilot.NetworkFailure?) ended
@@ -112,14 +137,7 @@ function trace.begin(client, request)
   local function tell(form, ...)
     client:emit("trace", { text = form:format(...) })
   end
-  local proxy = client.options.http.proxy
-  if proxy and proxy ~= "" then
-    tell("* proxy %s", without_user(proxy))
-  end
-  tell("> %s %s", request.method, request.url)
-  for _, name in ipairs(sorted_names(request.headers or {})) do
-    tell("> %s: %s", name, is_harmless(name) and request.headers[name] or "[hidden]")
-  end
+  protected_call(tell_begin, tell, client, request)
   return function(response, network)
     protected_call(tell_end, tell, client, request, response, network)
   end

@@ -57,11 +57,12 @@ local function after_request(requests, answer, seen)
   local client = call.client
   if answer.status then
     -- The cooldown is over after the call has slept for it, even if the sleep ended slightly early.
-    local received_at = math.max(requests.sent.received_at, call.slept_until or -math.huge)
+    local slept_until = call.slept_until or -math.huge
     local seconds = answer.retry_at and answer.retry_after -- without retry_at: a token endpoint's
     if answer.outcome == "cooldown" and not seconds then
-      client.memory:learn_from_refusal(requests.sent.at)
+      client.memory:learn_from_refusal(math.max(requests.sent.at, slept_until))
     end
+    local received_at = math.max(requests.sent.received_at, slept_until)
     client.memory:note_refused(answer.outcome, seconds, received_at)
   end
   if client.shared then

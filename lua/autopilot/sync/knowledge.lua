@@ -18,6 +18,7 @@
 ---@field held_until number? when the latest Retry-After ends
 ---@field held_as autopilot.Outcome? the outcome of the answer with that Retry-After
 ---@field completed_trigger number? the latest trigger whose sync a record showed as completed; the service's clock
+---@field failed_trigger number? the latest trigger whose sync a record showed as failed; the service's clock
 ---@field cooldown number seconds: what the client was told, or has learnt
 ---@field learned { cooldown: number, before: number }? what no report has told yet
 ---@field package told number the cooldown that the client was told

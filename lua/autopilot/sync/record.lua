@@ -216,6 +216,8 @@ function record.note(memory, found)
     memory.newest_trigger = math.max(trigger, memory.newest_trigger or trigger)
     if record.has_completed(found, trigger) then
       memory.completed_trigger = math.max(trigger, memory.completed_trigger or trigger)
+    elseif record.has_failed(found, trigger) then
+      memory.failed_trigger = math.max(trigger, memory.failed_trigger or trigger)
     end
   end
   if not stamp then
@@ -235,7 +237,7 @@ end
 
 --- For how long no sync has completed, although one is in progress: seconds since the last trigger. Nil unless the
 -- stamps prove it. A sync that the service began by itself has no trigger's stamp: where one has completed since the
--- last trigger, nothing tells when the one in progress began.
+-- last trigger, or was seen to have failed, nothing tells when the one in progress began.
 ---@param found autopilot.SettingsRecord already noted
 ---@param memory autopilot.TenantMemory
 ---@param now number
@@ -244,7 +246,7 @@ function record.unfinished_for(found, memory, now)
   local trigger = found.last_manual_trigger
   local has_ended = not trigger
     or (found.last_sync or -1) >= trigger
-    or (memory.completed_trigger or -1) >= trigger
+    or math.max(memory.completed_trigger or -1, memory.failed_trigger or -1) >= trigger
   local is_proved = not has_ended and memory.service_clock:is_known()
   if found.sync_status ~= "in_progress" or not is_proved then
     return nil

@@ -117,8 +117,11 @@ function report.seal(fields)
   return setmetatable(fields, Report)
 end
 
-local hint_of_learned =
-  "The service's cooldown is %s than the %s that were assumed: %s are assumed from now on."
+local hint_of_shorter =
+  "The service's cooldown is shorter than the %s that were assumed: %s are assumed from now on."
+-- Another client's sync may be the reason of the refusal, too.
+local hint_of_given_up = "The service refused a request after the %s that were assumed as its "
+  .. "cooldown: %s are assumed from now on."
 
 --- Tells of a cooldown that was learnt, once: by an event, and by the hint where there is no other.
 local function tell_learned(client, answer)
@@ -128,9 +131,9 @@ local function tell_learned(client, answer)
   end
   client.memory.learned = nil
   client:emit("cooldown_learned", { cooldown = learned.cooldown, before = learned.before })
-  local how = learned.cooldown < learned.before and "shorter" or "longer"
+  local hint = learned.cooldown < learned.before and hint_of_shorter or hint_of_given_up
   answer.hint = answer.hint
-    or hint_of_learned:format(how, dates.duration(learned.before), dates.duration(learned.cooldown))
+    or hint:format(dates.duration(learned.before), dates.duration(learned.cooldown))
 end
 
 --- Makes the last answer of a call its report.

@@ -100,8 +100,9 @@ function Requests:try(number, delay)
   if client.shared then
     client.shared:learn()
   end
-  if not call.force and client.memory:refusal(call:now()) then
-    local refusal = failure.known_refusal(self)
+  local is_refused = not call.force and client.memory:refusal(call:now())
+  local refusal = is_refused and failure.known_refusal(self) -- which may just have ended
+  if refusal then
     return refusal, refusal, self.joined_attempts
   end
   local seen = client.memory.newest_trigger

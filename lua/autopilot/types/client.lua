@@ -68,7 +68,7 @@
 ---| "sunset" # Graph announces the end of the API
 ---| "joined" # the answer of another call was taken
 ---| "store_failed" # the store failed
----| "cooldown_learned" # the service's cooldown is not the one that was assumed, and another is assumed from now on
+---| "cooldown_learned" # another cooldown than before is assumed from now on
 ---| "stuck" # a sync is in progress for longer than `stuck_after`: told once
 ---| "trace" # with the option `trace`: a line of a request, its answer or its times
 ---| "slowed_down" # fleet: a host throttles
