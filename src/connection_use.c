@@ -150,15 +150,15 @@ bool connection_use_is_sole(struct transfer *transfer) {
 
 /* ---- libcurl's callbacks --------------------------------------------------------------------- */
 
-/* libcurl calls this for each new socket. It marks the handle, has exec close the socket, and, if
- * HTTP/2 has to be recognised, turns libcurl's trace on. */
+/* libcurl calls this for each new socket. It marks the handle, has exec close the socket, and turns
+ * libcurl's trace on if that is to tell of the new connection. */
 static int on_new_socket(void *context, curl_socket_t socket, curlsocktype purpose) {
     struct transfer_handle *handle = context;
     (void)purpose;
     platform_close_on_exec((intptr_t)socket);
     handle->has_new_socket = handle->connections->has_begun_one = true;
     handle->is_connected = handle->trace.has_agreed_http2 = false;
-    if (handle->connections->must_know_http2) {
+    if (handle->connections->must_know_http2 || handle->request->has_facts) {
         curl_easy_setopt(handle->easy, CURLOPT_VERBOSE, 1L);
     }
     return CURL_SOCKOPT_OK;

@@ -156,7 +156,7 @@ CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *han
     SET(CURLOPT_ERRORBUFFER, transfer->message);
     SET(CURLOPT_CONNECTTIMEOUT_MS, to_milliseconds(attempt->connect_timeout));
     SET(CURLOPT_TIMEOUT_MS, to_milliseconds(attempt->total_timeout));
-    if (handle->may_use_environment || handle->request->has_facts) {
+    if (handle->may_use_environment) {
         SET(CURLOPT_VERBOSE, 1L);
     }
     return code;

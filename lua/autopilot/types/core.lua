@@ -126,7 +126,7 @@ function Transfer:result() end
 ---@class autopilot.core.TransferSet
 local TransferSet = {}
 
----@param given { concurrency: integer?, idle: number? }?
+---@param given { concurrency: integer? }?
 ---@return autopilot.core.TransferSet
 function core.transfer_set(given) end
 
