@@ -103,6 +103,19 @@ describe("a sync in progress for longer than stuck_after", function()
     assert.equal(0, #world:events_of "stuck")
   end)
 
+  it("is not told by a record that was read late, when a later sync is known", function()
+    local world = virtual_world.new()
+    local now = math.floor(world:service_time())
+    local late = record { status = "inProgress", trigger = now - 5000, date = now }
+    local client = world:scripted { { status = 204 }, late }
+    assert(client:sync())
+    assert.is_nil(client:status().stuck_for)
+    client = world:scripted { record { trigger = now - 50, date = now }, late }
+    client:status()
+    assert.is_nil(client:status().stuck_for)
+    assert.equal(0, #world:events_of "stuck")
+  end)
+
   it("is told by client:wait while it waits, and in its report", function()
     local world = virtual_world.new()
     local client, service = world:emulated({ duration = 9000 }, { stuck_after = 300 })

@@ -237,7 +237,8 @@ end
 
 --- For how long no sync has completed, although one is in progress: seconds since the last trigger. Nil unless the
 -- stamps prove it. A sync that the service began by itself has no trigger's stamp: where one has completed since the
--- last trigger, or was seen to have failed, nothing tells when the one in progress began.
+-- last trigger, or was seen to have failed, nothing tells when the one in progress began. The same holds where a later
+-- sync is known than the record shows, which then was read late.
 ---@param found autopilot.SettingsRecord already noted
 ---@param memory autopilot.TenantMemory
 ---@param now number
@@ -247,7 +248,8 @@ function record.unfinished_for(found, memory, now)
   local has_ended = not trigger
     or (found.last_sync or -1) >= trigger
     or math.max(memory.completed_trigger or -1, memory.failed_trigger or -1) >= trigger
-  local is_proved = not has_ended and memory.service_clock:is_known()
+  local is_late = trigger and memory.known.earliest > trigger
+  local is_proved = not has_ended and not is_late and memory.service_clock:is_known()
   if found.sync_status ~= "in_progress" or not is_proved then
     return nil
   end
