@@ -66,7 +66,9 @@ describe("autopilot.openresty", function()
   it("fails calls for which the worker has no descriptors at once", function()
     local world = openresty_world.start { connections = 400, descriptors = 120 }
     local result = world:run("many", "token=answer-0.2&count=200")
-    assert.is_true(result.started > 0 and #result.others > 0, result.started)
+    -- How many get one depends on how busy the machine is.
+    assert.is_true(#result.others > 0)
+    assert.equal(200, result.started + #result.others)
     for _, other in ipairs(result.others) do
       assert.same({ "unreachable", "no" }, { other.outcome, other.delivered })
       assert.is_true(other.elapsed < nginx_world.patience / 4, other.elapsed)
