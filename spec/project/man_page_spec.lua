@@ -5,7 +5,11 @@ local emulated_service = require "support.emulated_service"
 local shell = require "autopilot.cli.emulate.shell"
 
 describe("the man page", function()
-  local page = shell.read('exec "$1" .ci/man.lua', emulated_service.interpreter())
+  local page = shell.read(
+    'LUA_CPATH=$2 exec "$1" .ci/man.lua',
+    emulated_service.interpreter(),
+    emulated_service.plain_cpath()
+  )
 
   it("names every command, option and variable of the help", function()
     local root = arguments.parser()
