@@ -7,7 +7,7 @@
 ---@field triggered_at number the latest time at which it can have been triggered
 ---@field earliest number? earliest possible trigger time, the service's clock; nil if only a refusal shows the sync
 ---@field latest number? latest possible trigger time, the service's clock
----@field stored table? the same as texts, if another client has stored it
+---@field stored table? the texts of these times in the shared store, if another client has written them
 
 ---@class autopilot.TenantMemory
 ---@field newest_trigger number? the latest known trigger time; the service's clock

@@ -116,7 +116,7 @@ function Requests:try(number, delay)
   return answer, failure.judge(self, answer, seen), self.joined_attempts
 end
 
---- Called before the call waits for its next attempt.
+--- Called before the call waits for its next attempt. Keeps or releases the claim on the tenant.
 function Requests:before_wait(answer, seconds)
   local shared = self.call.client.shared
   if shared then
