@@ -20,6 +20,7 @@ static void note_place(struct socket_watch *watch, size_t index) {
     curl_multi_assign(watch->multi, watch->sockets[index].fd, place);
 }
 
+/* Makes room for so many sockets. False when memory is short. */
 static bool reserve(struct socket_watch *watch, size_t count) {
     if (count > watch->room) {
         struct curl_waitfd *longer = realloc(watch->sockets, count * sizeof *longer);
@@ -32,6 +33,7 @@ static bool reserve(struct socket_watch *watch, size_t count) {
     return true;
 }
 
+/* Removes the socket at this index, and moves the last one there. */
 static void drop(struct socket_watch *watch, size_t index) {
     size_t last = --watch->count;
     if (index < last) {
@@ -40,6 +42,8 @@ static void drop(struct socket_watch *watch, size_t index) {
     }
 }
 
+/* Called by libcurl (CURLMOPT_SOCKETFUNCTION) when it starts or stops to use a socket, or waits for
+ * other events of it. */
 static int on_socket(CURL *easy, curl_socket_t socket, int what, void *context, void *place) {
     struct socket_watch *watch = context;
     size_t index = (size_t)(uintptr_t)place;
@@ -65,7 +69,7 @@ static int on_socket(CURL *easy, curl_socket_t socket, int what, void *context, 
     return 0;
 }
 
-/* A multi whose pipe, with which it is woken, exec closes: before 8.11 libcurl lets other programs
+/* Makes a multi whose wake-up pipe is closed on exec: libcurl before 8.11 lets other programs
  * inherit it. */
 static CURLM *new_multi(const struct socket_watch *watch) {
     bool is_inherited = watch->libcurl < 0x080b00;
@@ -97,7 +101,8 @@ static bool must_ignore_broken_pipes(const struct socket_watch *watch) {
     return watch->libcurl == 0x080901 && platform_ignores_broken_pipes();
 }
 
-static void mend(bool must_ignore) {
+/* Has SIGPIPE ignored again, if it was before a call of libcurl 8.9.1. */
+static void ignore_broken_pipes_again(bool must_ignore) {
     if (must_ignore) {
         platform_ignore_broken_pipes();
     }
@@ -107,23 +112,25 @@ void socket_watch_free(struct socket_watch *watch) {
     bool must_ignore = must_ignore_broken_pipes(watch);
     curl_multi_cleanup(watch->multi); /* which still reports sockets */
     curl_multi_cleanup(watch->waiter);
-    mend(must_ignore);
+    ignore_broken_pipes_again(must_ignore);
     free(watch->sockets);
 }
 
-static void say_that_all_has_happened(struct curl_waitfd *sockets, size_t count) {
+/* Sets all awaited events of these sockets, so that libcurl and the caller check each of them. */
+static void set_all_events(struct curl_waitfd *sockets, size_t count) {
     for (size_t i = 0; i < count; i++) {
         sockets[i].revents = sockets[i].events;
     }
 }
 
-/* Whether the system refuses to wait for so many, and libcurl, before 7.84, does not tell. */
+/* True when the system refuses to wait for so many sockets, and libcurl, before 7.84, does not
+ * report that. */
 static bool is_silently_refused(const struct socket_watch *watch, size_t count) {
     long limit = watch->libcurl < 0x075400 ? platform_descriptor_limit() : 0;
     return limit > 0 && (long)count > limit;
 }
 
-/* Waits for both in one array; false when the system refuses to. */
+/* Waits for the multi's sockets and `others`, in one array. False when the system refuses to. */
 static bool wait_for_all(struct socket_watch *watch, struct curl_waitfd *others, unsigned count,
                          int milliseconds) {
     if (!reserve(watch, watch->count + count) || is_silently_refused(watch, watch->count + count)) {
@@ -146,8 +153,8 @@ void socket_watch_wait(struct socket_watch *watch, struct curl_waitfd *others, u
     if (!wait_for_all(watch, others, count, milliseconds)) {
         double seconds = milliseconds / 1e3;
         platform_sleep(seconds < rest_seconds ? seconds : rest_seconds);
-        say_that_all_has_happened(watch->sockets, watch->count);
-        say_that_all_has_happened(others, count);
+        set_all_events(watch->sockets, watch->count);
+        set_all_events(others, count);
     }
 }
 
@@ -163,6 +170,7 @@ bool socket_watch_has_news(const struct socket_watch *watch) {
     return i < watch->count;
 }
 
+/* Translates the events of curl_multi_poll for curl_multi_socket_action. */
 static int bits_of(short happened) {
     return ((happened & CURL_WAIT_POLLIN) != 0 ? CURL_CSELECT_IN : 0) |
            ((happened & CURL_WAIT_POLLOUT) != 0 ? CURL_CSELECT_OUT : 0);
@@ -184,7 +192,7 @@ CURLMcode socket_watch_act(struct socket_watch *watch) {
     if (!has_acted) {
         status = curl_multi_socket_action(watch->multi, CURL_SOCKET_TIMEOUT, 0, &running);
     }
-    mend(must_ignore);
+    ignore_broken_pipes_again(must_ignore);
     return status;
 }
 
@@ -202,6 +210,6 @@ CURLMcode socket_watch_act_on_all(struct socket_watch *watch) {
             status = curl_multi_socket_action(watch->multi, watch->sockets[i].fd, 0, &running);
         }
     }
-    mend(must_ignore);
+    ignore_broken_pipes_again(must_ignore);
     return status;
 }

@@ -37,7 +37,7 @@ static size_t on_body_bytes(char *bytes, size_t size, size_t count, void *contex
     }
     enum byte_buffer_status status = byte_buffer_add(&transfer->body, bytes, size * count);
     if (status == BYTE_BUFFER_FULL) {
-        /* Keeps what fits: the start of an error body is what a person wants to see. */
+        /* Keeps what fits: an error body says at its start what is wrong. */
         transfer->overflow = "the response body is larger than max_body";
         byte_buffer_add(&transfer->body, bytes, transfer->body.ceiling - transfer->body.length);
     }
@@ -102,7 +102,7 @@ CURLcode transfer_handle_configure(struct transfer_handle *handle,
         SET(CURLOPT_SSL_SESSIONID_CACHE, 0L); /* a session that is resumed has no certificates */
     }
     if (request->has_facts) {
-        (void)curl_easy_setopt(easy, CURLOPT_CERTINFO, 1L); /* some TLS libraries do not tell */
+        (void)curl_easy_setopt(easy, CURLOPT_CERTINFO, 1L); /* some TLS libraries lack it */
     }
     SET(CURLOPT_PRIVATE, (void *)handle);
     SET(CURLOPT_HEADERDATA, (void *)handle);
@@ -162,6 +162,7 @@ CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *han
     return code;
 }
 
+/* Stores the times of the phases. Those of connecting stay 0 for a connection that was open. */
 static void read_timings(struct transfer *transfer) {
     static const CURLINFO infos[TRANSFER_PHASES] = {
         [TRANSFER_NAME_LOOKUP] = CURLINFO_NAMELOOKUP_TIME_T,
@@ -173,7 +174,7 @@ static void read_timings(struct transfer *transfer) {
     CURL *easy = transfer->handle->easy;
     long connections = 0;
     curl_easy_getinfo(easy, CURLINFO_NUM_CONNECTS, &connections);
-    /* Where none was made, some libcurls note how long it took to find one. */
+    /* When no connection was made, some versions of libcurl store the time to find an open one. */
     bool has_connected = connections > 0 || transfer->sends == 0;
     for (int i = has_connected ? 0 : TRANSFER_FIRST_BYTE; i < TRANSFER_PHASES; i++) {
         curl_off_t microseconds = 0;
@@ -182,6 +183,8 @@ static void read_timings(struct transfer *transfer) {
     }
 }
 
+/* Stores a fact, unless its value is empty. `name` ends with a colon; it is "" if `value` begins
+ * with the name. */
 static void note_fact(struct transfer *transfer, const char *name, const char *value) {
     if (value[0] != '\0') {
         byte_buffer_add(&transfer->facts, name, strlen(name));
@@ -189,8 +192,8 @@ static void note_fact(struct transfer *transfer, const char *name, const char *v
     }
 }
 
-/* Keeps the address of the other end, whether the connection is new, its version of TLS, the
- * variable that names the proxy, and what libcurl tells of the certificate. */
+/* Stores the facts of the connection: the server's address, whether it is new, its version of TLS,
+ * the variable that names the proxy, and the fields of the server's certificate. */
 static void note_facts(struct transfer *transfer) {
     CURL *easy = transfer->handle->easy;
     char *address = NULL;
@@ -227,8 +230,8 @@ static void set_encoding_message(struct transfer *transfer) {
     }
 }
 
-/* Some ends have a truer name than the one libcurl gives them. */
-static CURLcode true_code(struct transfer *transfer, CURLcode code) {
+/* Returns libcurl's code, or a more exact one where that is misleading, and sets its message. */
+static CURLcode exact_code(struct transfer *transfer, CURLcode code) {
     if (transfer->is_shared) {
         set_message(transfer, "another request was sent over the same HTTP/1.1 connection, so that "
                               "whose answer came first cannot be known");
@@ -255,6 +258,7 @@ static CURLcode true_code(struct transfer *transfer, CURLcode code) {
     return code;
 }
 
+/* Returns how far the transfer came, from which the stage of its failure follows. */
 static struct transfer_progress read_progress(const struct transfer *transfer) {
     const struct prepared_request *request = transfer->handle->request;
     const struct curl_trace *trace = &transfer->handle->trace;
@@ -262,7 +266,7 @@ static struct transfer_progress read_progress(const struct transfer *transfer) {
     struct transfer_progress progress = {0};
     curl_easy_getinfo(transfer->handle->easy, CURLINFO_HTTP_CONNECTCODE, &progress.proxy_status);
     progress.resolved = transfer->timings[TRANSFER_NAME_LOOKUP] > 0;
-    /* libcurl notes the time of connecting when TLS and a proxy's tunnel are there too. */
+    /* libcurl sets the time of connecting only after TLS and a proxy's tunnel are set up too. */
     progress.connected = transfer->timings[TRANSFER_CONNECT] > 0 || transfer->handle->is_connected;
     progress.proxied = proxy[0] != '\0' || trace->proxy_variable[0] != '\0';
     progress.socks = trace->is_socks_proxy || curl_strnequal(proxy, "socks", 5);
@@ -272,6 +276,7 @@ static struct transfer_progress read_progress(const struct transfer *transfer) {
     return progress;
 }
 
+/* Sets the stage and the message of a failure. */
 static void note_failure(struct transfer *transfer) {
     const char *variable = transfer->handle->trace.proxy_variable;
     struct transfer_progress progress = read_progress(transfer);
@@ -298,7 +303,7 @@ struct transfer_handle *transfer_finish(struct transfer *transfer, CURLcode code
         set_message(transfer, curl_easy_strerror(code));
         return NULL;
     }
-    transfer->code = true_code(transfer, code);
+    transfer->code = exact_code(transfer, code);
     read_timings(transfer);
     if (handle->request->has_facts) {
         note_facts(transfer);

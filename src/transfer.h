@@ -1,5 +1,5 @@
-/* One HTTP exchange on one easy handle: configures it, collects the answer, tells how it ended. The
- * callbacks are C only. A transfer set drives the exchange. */
+/* One HTTP exchange on one easy handle: configures the handle, collects the answer, and records how
+ * the exchange ended. The callbacks never call Lua. A transfer set drives the exchange. */
 #ifndef AUTOPILOT_TRANSFER_H
 #define AUTOPILOT_TRANSFER_H
 
@@ -20,10 +20,11 @@ struct transfer_attempt {
     unsigned retry_attempt; /* 0: the first attempt, which carries no retry-attempt header */
     double connect_timeout; /* seconds */
     double total_timeout;   /* seconds */
-    double send_timeout; /* seconds after which it must not be sent any more; 0: it may always be */
+    double send_timeout;    /* seconds after which the request is not sent any more; 0: no limit */
 };
 
-/* When a phase had ended, in seconds since the start of the exchange; 0 if it was not needed. */
+/* The indexes of `timings`: when each phase ended, in seconds since the start of the exchange; 0 if
+ * it was not needed. */
 enum transfer_phase {
     TRANSFER_NAME_LOOKUP,
     TRANSFER_CONNECT,
@@ -36,7 +37,7 @@ enum transfer_phase {
 enum { TRANSFER_OWN_HEADERS = 3 };
 
 /* An easy handle, configured for one request and then used for any number of its transfers.
- * libcurl's pointers lead here, so that little has to be set for each transfer. */
+ * libcurl's options point to it and not to the transfer, so that few must be set for each one. */
 struct transfer_handle {
     CURL *easy;
     struct prepared_request *request; /* a reference */
@@ -44,9 +45,9 @@ struct transfer_handle {
     struct connections *connections;  /* the set's */
     struct curl_trace trace;          /* of this transfer, and for HTTP/2 of the new socket */
     bool may_use_environment;         /* the environment may name the proxy */
-    uint64_t connection;              /* the id of the one that was used last */
-    bool has_new_socket;              /* over which no request was about to be sent yet */
-    bool is_connected;                /* that socket was, or one before it */
+    uint64_t connection;              /* id of the connection that was used last */
+    bool has_new_socket;              /* one was opened, and no request was sent over it yet */
+    bool is_connected;                /* a socket of this transfer was connected */
     struct curl_slist headers[TRANSFER_OWN_HEADERS]; /* the attempt's, before the request's */
     struct byte_buffer own_headers; /* their text, with the token; wiped after each attempt */
     struct transfer_handle *next;   /* among the set's idle ones */
@@ -57,10 +58,10 @@ struct transfer {
     struct response_head head;
     struct byte_buffer body;
     unsigned sends;      /* how often the request may have been put on the wire */
-    double send_by;      /* on platform_clock: it must not be sent later; 0: it may always be */
-    uint64_t connection; /* the id of the one over which it was sent; 0: none, or it is over */
+    double send_by;      /* on platform_clock: the request is not sent later; 0: no limit */
+    uint64_t connection; /* id of the one over which it was sent; 0: none, or it has ended */
     bool is_refused;     /* its connection could not be used, and nothing was sent */
-    unsigned times_busy; /* how often because another transfer awaits its answer there */
+    unsigned times_busy; /* how often, because another transfer waits for its answer there */
     bool is_shared; /* two were sent over one HTTP/1.x connection: the answer may be that of the
                        other */
     const char *overflow; /* a text that says what was too large to be kept; NULL: nothing */
@@ -72,18 +73,18 @@ struct transfer {
     struct byte_buffer facts; /* if the request has them: texts `Name:value`, each ended by NUL */
     char message[CURL_ERROR_SIZE]; /* of a failure; libcurl writes it, and some are replaced */
 
-    /* The set's own: which set it is in, its place there, and when that gives it up. */
+    /* Used by the set: the set itself, the neighbours in it, and when the set gives it up. */
     struct transfer_set *set;
     struct transfer *previous, *next;
     double deadline;
 };
 
-/* A handle that is to be configured; NULL when memory is short. Handles of one set share what is
- * known of connections. */
+/* Creates a handle, which must then be configured. NULL when memory is short. All handles of one
+ * set share `connections`. */
 struct transfer_handle *transfer_handle_create(struct connections *connections);
 
-/* Configures an idle handle for a request, or another one. Not CURLE_OK when libcurl refuses: free
- * it then. */
+/* Configures an idle handle for a request, in place of an earlier one. Not CURLE_OK when libcurl
+ * refuses an option: the handle must then be freed. */
 CURLcode transfer_handle_configure(struct transfer_handle *handle,
                                    struct prepared_request *request);
 
@@ -95,11 +96,11 @@ void transfer_handle_free(struct transfer_handle *handle);
 CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *handle,
                           const struct transfer_attempt *attempt);
 
-/* Notes how the exchange ended, wipes the token, and returns the handle, which is idle then and has
- * no pointer into the transfer. Without a handle it notes the failure to get one. */
+/* Records how the exchange ended, wipes the token, and returns the handle, which is then idle and
+ * has no pointer into the transfer. A transfer without a handle records `code` as the reason. */
 struct transfer_handle *transfer_finish(struct transfer *transfer, CURLcode code);
 
-/* Drops the answer, and what comes of it later: it may belong to another request. */
+/* Discards the answer, and all that still arrives of it: it may belong to another request. */
 void transfer_lose_answer(struct transfer *transfer);
 
 /* The status of the final answer, or 0 when none came. Valid even where the rest was cut. */

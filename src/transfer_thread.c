@@ -23,17 +23,17 @@ static const size_t stack_size = 1024 * 1024;
 /* Transfers that a program usually has at a time, at most; more are served, on more connections. */
 static const unsigned usual_concurrency = 1000;
 
-static const double idle_seconds = 3600;      /* when nothing is due: a socket ends the wait */
-static const double exhausted_seconds = 0.05; /* until descriptors may be free again */
+static const double idle_seconds = 3600;      /* longest wait when nothing is due */
+static const double exhausted_seconds = 0.05; /* between attempts to get a descriptor */
 
 /* Far more than the event loop of a process usually has; others wait until one is closed. */
 enum { MOST_CONNECTIONS = 16384 };
 
-/* A connection of the event loop, at which it waits for one transfer after another. */
+/* A connection from the event loop, which waits on it for one transfer after another. */
 struct connection {
-    struct transfer_job *running; /* the one that it waits for, or NULL */
-    unsigned long number;         /* of the one that it waited for last; 0: none */
-    unsigned long asked;          /* the part of the next number that has been read */
+    struct transfer_job *running; /* the transfer that it waits for, or NULL */
+    unsigned long number;         /* of the transfer that finished last; 0: none */
+    unsigned long asked;          /* the digits of the next number so far */
 };
 
 struct transfer_thread {
@@ -52,7 +52,7 @@ struct transfer_thread {
     struct connection connections[MOST_CONNECTIONS];
     struct curl_waitfd watched[MOST_CONNECTIONS + 1]; /* in the same order, then the listener */
     size_t connection_count;
-    bool is_exhausted; /* a connection may wait for which there is no descriptor or no room */
+    bool is_exhausted; /* a connection may be pending that could not be accepted */
     int spare; /* a descriptor to refuse connections with, when there is no other; -1: none */
 };
 
@@ -135,7 +135,7 @@ static void add_connection(struct transfer_thread *thread, int descriptor) {
     size_t place = thread->connection_count++;
     thread->connections[place] = (struct connection){0};
     watch(&thread->watched[place], descriptor);
-    thread->watched[place].revents = CURL_WAIT_POLLIN; /* most write at once */
+    thread->watched[place].revents = CURL_WAIT_POLLIN; /* most clients write at once */
 }
 
 /* Accepts the connections that wait. When descriptors are exhausted, it accepts with the reserved
@@ -239,8 +239,8 @@ static void deliver(struct transfer_thread *thread) {
 /* ---- The thread ------------------------------------------------------------------------------ */
 
 /* Held by a thread while it is inside libcurl or OpenSSL. A fork of the process waits for it, so
- * that the child inherits no lock that is held. An exit takes it and does not release it, before
- * OpenSSL frees memory that a handshake uses. */
+ * that the child inherits no lock that is held. An exit of the process takes it and keeps it, so
+ * that no handshake runs while OpenSSL frees its memory. */
 static pthread_mutex_t step_lock = PTHREAD_MUTEX_INITIALIZER;
 static bool is_exiting = false;
 
@@ -264,8 +264,8 @@ static void lock_steps_at_exit(void) {
     }
 }
 
-/* OpenSSL has registered its own handler before (curl_global_init), and exit calls the latest
- * first. False when memory is short. */
+/* Registers the handlers for fork and exit once. The one for exit runs before OpenSSL's, which was
+ * registered earlier, by curl_global_init. False when memory is short. */
 static bool register_handlers(void) {
     static bool is_registered = false;
     platform_lock();
@@ -275,8 +275,8 @@ static bool register_handlers(void) {
     return is_registered;
 }
 
-/* Closes connections that were not used for long. That takes another set, for which there may be no
- * memory or descriptors. */
+/* Closes connections to services that were not used for long, by replacing the set. If no new set
+ * can be created, the next call tries again. */
 static void close_unused_connections(struct transfer_thread *thread, int in_flight) {
     double now = platform_clock();
     if (in_flight > 0) {
@@ -291,7 +291,8 @@ static void close_unused_connections(struct transfer_thread *thread, int in_flig
     }
 }
 
-/* Waits until something is due. While descriptors are short the listener is not watched. */
+/* Waits for an event of a socket, or until something is due. While descriptors are short the
+ * listener is not watched. */
 static void wait_for_work(struct transfer_thread *thread) {
     size_t count = thread->connection_count;
     if (!thread->is_exhausted) {
@@ -303,6 +304,7 @@ static void wait_for_work(struct transfer_thread *thread) {
     transfer_set_poll(thread->set, thread->watched, (unsigned)count, seconds);
 }
 
+/* The main function of the thread. */
 static void *run(void *context) {
     struct transfer_thread *thread = context;
     while (platform_add(&thread->is_stopping, 0) == 0) {
@@ -338,7 +340,7 @@ static bool start(struct transfer_thread *thread) {
     return status == 0;
 }
 
-/* Frees everything; the thread does not run. */
+/* Frees everything. The thread must not be running. */
 static void destroy(struct transfer_thread *thread) {
     while (thread->connection_count > 0) {
         drop_connection(thread, thread->connection_count - 1);

@@ -13,8 +13,8 @@
 
 struct transfer_thread;
 
-/* Starts one, which closes its connections to services when no transfer was in flight for so many
- * seconds. NULL when the system refuses; *problem is then a constant text that says why. */
+/* Starts a thread, which closes its connections to services when no transfer was in flight for so
+ * many seconds. NULL when the system refuses; *problem is then a constant text that says why. */
 struct transfer_thread *transfer_thread_start(double unused_seconds, const char **problem);
 
 /* Ends the thread and gives up all transfers. NULL is allowed. Does nothing in a forked child,
@@ -27,16 +27,17 @@ const char *transfer_thread_address(const struct transfer_thread *thread);
 /* False in a process other than the one that started the thread. */
 bool transfer_thread_is_ours(const struct transfer_thread *thread);
 
-/* Hands over an attempt at the request; its number, or 0 when memory is short. */
+/* Submits an attempt at the request. Returns its number, or 0 when memory is short. */
 unsigned long transfer_thread_submit(struct transfer_thread *thread,
                                      struct prepared_request *request,
                                      const struct transfer_attempt *attempt);
 
-/* Moves a transfer that has finished into `transfer`. False when it has not, or is not there. */
+/* Moves a transfer that has finished into `transfer`. False when no transfer with that
+ * number has finished. */
 bool transfer_thread_claim(struct transfer_thread *thread, unsigned long number,
                            struct transfer *transfer);
 
-/* Forgets a transfer whose result is not wanted. True when it surely had not begun. */
+/* Discards a transfer whose result is not wanted. True when it certainly had not begun. */
 bool transfer_thread_withdraw(struct transfer_thread *thread, unsigned long number);
 
 /* How many transfers are submitted and not begun, or finished and not claimed. For tests. */

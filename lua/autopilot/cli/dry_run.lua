@@ -9,13 +9,13 @@ local default_timeout = require("autopilot.sync.wait").default_timeout
 
 local dry_run = {}
 
---- The refusal of a request in a cooldown: its outcome, and why.
+--- Returns the outcome of a request that is sent during the cooldown, and the reason.
 local function cooldown_of(report)
   local seconds = math.ceil(report.cooldown_remaining)
   return "cooldown", ("the cooldown lasts %s more"):format(text.duration(seconds))
 end
 
---- How the service would refuse a request now: an outcome, and why; nil where it would accept it.
+--- Returns the outcome with which the service would refuse a request now, and the reason; nil if it would accept it.
 local function refusal_of(report)
   if report.sync_status == "in_progress" then
     return "in_progress", "a sync is in progress"
@@ -30,7 +30,8 @@ local function covers(report, since, now)
   return trigger ~= nil and trigger >= since + report.service_time - now
 end
 
---- What `ensure` would do: whether it posts, its outcome unless it would wait or post, and why.
+--- Returns what `ensure` would do: whether it would send a request; its outcome, nil if it would wait or send one; and
+-- the reason.
 local function plan_ensure(report, wanted, now)
   local since = wanted.max_age and now - wanted.max_age or wanted.since or now
   local refusal, why = refusal_of(report)
@@ -44,7 +45,7 @@ local function plan_ensure(report, wanted, now)
       not is_running and "fresh" or nil,
       "a sync that counts " .. (is_running and "is in progress, and is awaited" or "is known")
   elseif refusal and waits and not can_wait then
-    return false, cooldown_of(report) -- a sync that is in progress ends before
+    return false, cooldown_of(report) -- a sync in progress would end earlier
   elseif refusal and not can_wait then
     return false, refusal, why
   end
@@ -52,7 +53,7 @@ local function plan_ensure(report, wanted, now)
   return true, nil, reason .. (refusal and "; but first it waits: " .. why or "")
 end
 
---- What `sync` would do: it posts without a look at the record.
+--- Returns what `sync` would do, like `plan_ensure`. It always sends a request, without reading the record.
 local function plan_sync(report)
   local refusal, why = refusal_of(report)
   return true,
@@ -95,7 +96,7 @@ function dry_run.lines(report)
   return rows
 end
 
---- The same in one line, for a tenant of a fleet.
+--- The report of a dry run in one line, for a tenant of a fleet.
 function dry_run.line(report)
   return ("%s: %s: %s"):format(
     report.tenant,

@@ -1,4 +1,4 @@
---- How the command signs in: from options and environment to a token, or a token provider.
+--- Makes a token or a token provider for the command from its options and the environment.
 --
 -- A value that is missing or a file that cannot be read ends the command before anything is sent. Signing in itself is
 -- left to `autopilot.token`.
@@ -16,7 +16,7 @@ local sign_in = {}
 -- Bytes. Access tokens have a few thousand.
 local longest = 64 * 1024
 
--- Complaints about the options, those that are longer than a line.
+-- The longer error messages about the options.
 local one_tenants_token = "%s is the token of one tenant, and there are many: choose how to sign "
   .. "in with --auth"
 local one_tenants_machine = "--auth managed signs in to the tenant of this machine alone, and "
@@ -29,13 +29,13 @@ local no_way = "there is no token: sign in as an application with --client-id an
 local no_way_for_many = "it is not said how to sign in: choose with --auth, or name a "
   .. "client_secret_file for each tenant in the list"
 
---- A message of the library that names the command's option and not the library's.
-local function in_words(message)
+--- Replaces the name of the library's option in a message by that of the command's option.
+local function with_command_option(message)
   return (message:gsub("set allow_world_readable = true", "give --allow-world-readable"))
 end
 
--- The functions of the ways to sign in: each adds to `given`, the options of its provider, or refuses those of the
--- command. `title` is what a message calls the way.
+-- The functions `find` of the ways to sign in. Each sets options of the provider in `given`, or ends the command with
+-- an error if the command's options are wrong. `title` is the name of the way in messages.
 
 local function find_secret(given, options, context, title)
   local path, secret, message = options.client_secret_file
@@ -47,7 +47,7 @@ local function find_secret(given, options, context, title)
     message = (secret == "" or secret:find "%c") and "standard input must hold the secret alone"
   else
     secret, message = secret_file.read_line(path, options.allow_world_readable)
-    message = message and "--client-secret-file cannot be used: " .. in_words(message)
+    message = message and "--client-secret-file cannot be used: " .. with_command_option(message)
   end
   context:hide(secret)
   if message then
@@ -65,7 +65,8 @@ local function find_passphrase(given, options, context)
   allow_world_readable(given, options)
 end
 
---- Puts a text into a file that only its owner can read, which takes the place of another at once.
+--- Replaces a file by a new one with this text, which only its owner can read. The file is replaced in one step,
+-- except on Windows.
 local function replace(path, text)
   local new = path .. ".new"
   assert(core.make_private(new), new .. " cannot be made")
@@ -73,13 +74,13 @@ local function replace(path, text)
   assert(file:write(text, "\n"))
   assert(file:close())
   if package.config:sub(1, 1) == "\\" then
-    os.remove(path) -- Windows renames to no name that is taken
+    os.remove(path) -- Windows does not rename to the name of an existing file
   end
   assert(os.rename(new, path))
 end
 
---- The refresh token in a file, which a newer one replaces; and the application's secret or certificate, where the
--- options or the environment have one of them.
+--- Sets functions that read the refresh token from its file, and that write a newer one to it; and the application's
+-- secret or certificate, if the options or the environment contain one.
 local function find_refresh_token(given, options, context, title)
   local path, certificate = options.refresh_token_file, context:find(options, "certificate")
   local has_secret = options.client_secret_file or context:variable "AZURE_CLIENT_SECRET"
@@ -104,11 +105,13 @@ local function find_refresh_token(given, options, context, title)
   end
 end
 
+--- Hides the assertion in all output. The provider reads it itself.
 local function find_assertion(_, options, context)
   context:hide(context:variable(options.assertion_variable or ""))
 end
 
---- Requires that the identity of this machine can be that of the tenant.
+--- Refuses several tenants, and a tenant that is named by a domain: the identity of this machine belongs to one
+-- tenant, and only its id can be compared.
 local function check_machine(_, options, context)
   local tenant, origin = context:find(options, "tenant")
   if options.has_several then
@@ -118,21 +121,23 @@ local function check_machine(_, options, context)
   end
 end
 
---- Hands over a tenant only if the option names it: az refuses every tenant when it is signed in by identity.
+--- Passes a tenant to az only if `--tenant` names it: az refuses any tenant when it is signed in with a managed
+-- identity.
 local function find_tenant_of_az(given, options)
   given.tenant = not options.has_several and options.tenant or nil
   given.client_id, given.getenv = nil, nil
 end
 
+--- Shows the message with the device code to the user.
 local function show_code(given, _, context)
   function given.prompt(info)
     context.output:warn(info.message)
   end
 end
 
--- By value of `--auth`: the function of `autopilot.token`, the options of the command, or their variables, that it
--- `needs`, which of these are handed over, by the names of the function's options, and the function that finds its
--- other options.
+-- The ways to sign in, by value of `--auth`. [1] is the name of the function of `autopilot.token`. `needs` lists the
+-- command's options that must be set, or their variables. `handed` says which options of that function get the value
+-- of which of the command's options. `find` sets its other options.
 local ways = {
   secret = { "client_secret", needs = "client_id tenant", find = find_secret },
   certificate = {
@@ -170,10 +175,10 @@ local ways = {
   default = { "default", find = allow_world_readable },
 }
 
--- Options whose files must be there before anything is sent.
+-- Options whose files must be readable before anything is sent.
 local files = { certificate = true, token_file = true, refresh_token_file = true }
 
---- The provider of a way, with its messages in the command's words.
+--- Makes the token provider of a way to sign in. Its messages name the command's options instead of the library's.
 local function open(name, options, context, title)
   local way = ways[name]
   local given = { client_id = context:find(options, "client_id"), getenv = context.getenv }
@@ -200,13 +205,13 @@ local function open(name, options, context, title)
   return function(ask)
     local token, message, more = result(ask)
     if not token and type(message) == "string" then
-      message = in_words(message)
+      message = with_command_option(message)
     end
     return token, message, more
   end
 end
 
--- Options that imply a way to sign in, in the order in which they are looked for, and the way that each implies.
+-- Options that imply a way to sign in, in the order in which they are checked, and the way that each implies.
 local implying = { "refresh_token_file", "client_secret_file", "certificate", "token_file" }
 local implied = {
   refresh_token_file = "refresh",
@@ -223,12 +228,12 @@ local secret_variables = {
   "SYSTEM_ACCESSTOKEN",
 }
 
--- Variables that describe a way to sign in.
+-- Environment variables that select the way `env` if no option selects another.
 local describing =
   { "AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE" }
 
---- The way that the options name or imply, else that of the environment, and what a message calls it. Nil for a ready
--- token.
+--- Returns the way to sign in that the options or the environment select, and its name in messages; nil if none
+-- does, or if there is a ready token.
 local function choose_way(options, context)
   local way, by = options.auth, "--auth " .. (options.auth or "")
   for _, name in ipairs(implying) do
@@ -253,7 +258,7 @@ local function choose_way(options, context)
   end
 end
 
---- The token in a text; or nil and what is wrong with the text, without a quotation.
+--- Returns the token in a text; or nil and what is wrong with the text, without quoting it.
 local function token_of(text, context)
   local token = text:match "^%s*(.*%S)" or ""
   if token == "" then
@@ -267,8 +272,8 @@ local function token_of(text, context)
   return token
 end
 
---- The ready token of an option or the environment. A token in a file is a provider, which reads the file again when
--- the token was refused: the file may hold a newer one.
+--- Returns the ready token of `--token-file` or `AUTOPILOT_TOKEN`. For a file that can be read again it returns a
+-- provider, which does so when the token was refused.
 local function ready_token(options, context)
   local path, text = options.token_file, context:variable "AUTOPILOT_TOKEN"
   local origin = path and "--token-file" or text and "AUTOPILOT_TOKEN"
@@ -300,9 +305,9 @@ local function ready_token(options, context)
   end
 end
 
---- The token, or a provider of it: as `--auth` says or a file implies, else a ready token, else as the environment
--- describes. The context gets the secrets that were read.
----@param options table<string, any> with `has_several`, a way that signs in to one tenant alone is refused
+--- Returns a token or a token provider: the way that `--auth` names or a file implies, else a ready token, else the
+-- way that the environment describes. The secrets that were read are hidden in the context's output.
+---@param options table<string, any> with `has_several` true, a way that can sign in to one tenant only is refused
 ---@param context autopilot.cli.Context
 ---@return string|autopilot.TokenProvider
 function sign_in.open(options, context)

@@ -12,41 +12,44 @@ local status = require "autopilot.sync.status"
 
 local checks = {}
 
----@class autopilot.Examination what is known so far
+---@class autopilot.Examination what the checks have found so far
 ---@field client autopilot.Client
 ---@field call autopilot.Call
 ---@field is_curl boolean the requests are sent by libcurl
----@field obstacle string? why nothing more can be looked at
+---@field obstacle string? why the checks that follow are skipped
 ---@field host string
----@field proxy string? the one in force, without its password, and what names it
----@field answer table to the request without a token, in the shape of a report
----@field failed string? the check that shows that this request failed
----@field facts table<string, string> of its connection, by libcurl's names
----@field received_at number Unix time
----@field no_token table? why no token was obtained: an answer
----@field token autopilot.graph.TokenFacts? what the token says of itself
----@field misfit table? why the token must not be sent: an answer
----@field record autopilot.StatusReport? what came of reading the record
+---@field proxy string? the proxy in use, without its password, and the option or variable that names it
+---@field answer table the answer to the request without a token, in the shape of a report
+---@field failed string? name of the check that reports the network failure of this request
+---@field facts table<string, string> facts of this request's connection, by libcurl's names
+---@field received_at number when its answer came, Unix time
+---@field no_token table? the answer that says why no token was obtained
+---@field token autopilot.graph.TokenFacts? what the token contains
+---@field misfit table? the answer that says why the token must not be sent
+---@field record autopilot.StatusReport? the result of reading the record
 
--- Seconds by which clocks may differ. Entra refuses the assertions of a clock that is 5 minutes off.
+-- Differences of the clocks in seconds, from which the check is a warning, and from which it is wrong. Entra refuses
+-- the assertions of a machine whose clock is 5 minutes wrong.
 local notable_difference, greatest_difference = 60, 300
 
 -- ---- What is wrong, and what to do about it ----------------------------------------------------------
 
+--- Describes a failed answer: its error, with the HTTP status if there is one; else its outcome.
 local function text_of(answer)
-  local network, told = answer.network, answer.error or {}
-  local text = network and network.message or told.message or told.code or answer.mistake
+  local network, failure = answer.network, answer.error or {}
+  local text = network and network.message or failure.message or failure.code or answer.mistake
   local result = answer.status and ("HTTP %d"):format(answer.status) or answer.outcome
   return text and answer.status and ("%s (%s)"):format(text, result) or text or result
 end
 
---- The hint of its report. A request that only reads has started nothing, even if its answer was lost.
+--- Returns the hint for a failed answer. A lost answer counts as `unreachable`, because a request that only reads
+-- cannot have started a sync.
 local function advice_of(answer)
   local name = answer.outcome == "interrupted" and "unreachable" or answer.outcome
   return hint_of(merged(answer, { outcome = name }))
 end
 
---- State, text and advice of a check that an answer shows to be wrong.
+--- Returns state, text and advice of a check that is wrong because of this answer.
 function checks.wrong(answer)
   return "wrong", text_of(answer), advice_of(answer)
 end
@@ -66,7 +69,8 @@ local function proxy(found)
   return "ok", found.proxy or "none"
 end
 
-local function proxy_in_force(found)
+--- Names the proxy; added to the text when the request failed at the proxy.
+local function describe_proxy(found)
   return "the proxy is " .. (found.proxy or "not known")
 end
 
@@ -77,7 +81,7 @@ local function connection(found)
   return "ok", answer.http_version and text .. ", HTTP/" .. answer.http_version or text
 end
 
---- Whose certificates are trusted.
+--- Says where the trusted certificate authorities are, and which option or variable names that place.
 local function trust(found)
   local http, info, origin = found.client.options.http, core.info(), "this machine's"
   local place = http.ca_file or http.ca_path
@@ -134,10 +138,11 @@ local function clock(found)
   return "ok", size < 1 and "the same as the service's" or text
 end
 
--- Codes of tokens that were obtained, and must not be sent.
+-- Error codes of tokens that the provider has returned, but that must not be sent.
 local misfits =
   { TenantMismatch = true, TokenExpired = true, WrongAudience = true, MissingPermission = true }
 
+--- Gets a token from the client's provider.
 local function sign_in(found)
   local client, at = found.client, found.client.options.clock()
   local token, answer = provider.obtain(client, { deadline = found.call.deadline }, true)
@@ -154,7 +159,7 @@ local function sign_in(found)
   return "ok", text:format(seconds)
 end
 
---- Kind, tenant, audience, permissions and expiry of a token.
+--- Lists a token's user or application, tenant, audience, permissions and expiry.
 local function describe_token(facts, now)
   local parts, left = {}, facts.expires_at and facts.expires_at - now
   local function add(form, value)
@@ -183,9 +188,9 @@ local function token(found)
   return "ok", text
 end
 
---- Reads the record, once.
+--- Reads the record once: the service's answer shows whether the token has the permission to read it.
 local function permission(found)
-  if found.misfit then -- it does not have the permission
+  if found.misfit then -- the token lacks a permission
     return wrong(found.misfit)
   end
   local call = Call.new(found.client, "doctor", { is_single_pass = true })
@@ -248,7 +253,7 @@ end
 local store_advice = "Until the store works each client asks by itself: check its address, that it "
   .. "runs, and that it may be written to."
 
---- Writes a value of its own to the store, reads it, and removes it.
+--- Adds a test value to the store, reads it back, and deletes it.
 local function store(found)
   local settings = found.client.options
   local at, given = settings.clock(), settings.store
@@ -270,16 +275,16 @@ local function store(found)
 end
 
 ---@class autopilot.CheckRow
----@field [1] string its name
----@field [2] string its title
+---@field [1] string the check's name
+---@field [2] string the check's title
 ---@field look fun(found: autopilot.Examination): string, string, string?
----@field stage string? a failure of the network that it shows
----@field about (fun(found: autopilot.Examination): string)? what it says beside such a failure
----@field is_curls boolean? transports other than libcurl do not tell it
----@field is_independent boolean? it is made whatever else is wrong
----@field is_harmless boolean? the next ones are made although it is wrong
+---@field stage string? stage of the network failures that this check reports
+---@field about (fun(found: autopilot.Examination): string)? returns a text to add to such a failure
+---@field is_curls boolean? only libcurl provides what this check needs
+---@field is_independent boolean? this check is made even if an earlier one is wrong
+---@field is_harmless boolean? the checks that follow are made even if this one is wrong
 
--- In order.
+-- In the order in which they are made.
 ---@type autopilot.CheckRow[]
 checks.all = {
   {
@@ -293,7 +298,7 @@ checks.all = {
     "proxy",
     "Proxy",
     look = proxy,
-    about = proxy_in_force,
+    about = describe_proxy,
     stage = "proxy",
     is_curls = true,
     is_independent = true,
@@ -311,7 +316,7 @@ checks.all = {
   { "store", "Store", look = store, is_independent = true, is_harmless = true },
 }
 
---- The name of the check that shows a failure of the request without a token.
+--- Returns the name of the check that reports this network failure of the request without a token.
 ---@param network autopilot.NetworkFailure
 ---@return string
 function checks.failing(network)
@@ -320,7 +325,7 @@ function checks.failing(network)
       return check[1]
     end
   end
-  return "service" -- the request was sent, or may have been
+  return "service" -- at any other stage the request was sent, or may have been
 end
 
 return checks

@@ -1,7 +1,8 @@
---- `client:doctor`: looks at all that a sync depends on, in the order in which it is needed, and asks for no sync.
+--- `client:doctor`: checks everything that a sync depends on, in the order in which a sync needs it. It requests no
+-- sync.
 --
--- Two requests are sent, and neither is repeated: one without a token, which shows how the service is reached, and
--- one that reads the tenant's record. The checks themselves are in `autopilot.client.checks`.
+-- It sends two requests and retries neither: one without a token, which tests the connection to the service, and one
+-- that reads the tenant's record. The checks themselves are in `autopilot.client.checks`.
 
 local Call = require "autopilot.sync.call"
 local Request = require "autopilot.graph.request"
@@ -31,20 +32,21 @@ local doctor = {}
 
 ---@class autopilot.Check
 ---@field name autopilot.CheckName
----@field title string the name for people
+---@field title string the name to display
 ---@field state "ok"|"warning"|"wrong"|"skipped"
 ---@field text string what was found, in one line
 ---@field advice string? what to do about it
 
----@class autopilot.DoctorReport: autopilot.Report `ok` unless a check is wrong; `hint` is the advice of the first that is
+---@class autopilot.DoctorReport: autopilot.Report `ok` unless a check is wrong; `hint` is the advice of the first wrong check
 ---@field checks autopilot.Check[]
---- The answers, each in the shape of a report: to the request without a token, with `headers`, and `facts` of its
---- connection; and to the read of the record, or why there is no token.
+--- Two answers, each in the shape of a report. The first is that to the request without a token, with its `headers`
+--- and the `facts` of its connection. The second is that to the read of the record, or says why there is no token.
 ---@field requests table[]
 
 local rules = { deadline = { type = "number", above = 0 } }
 
---- The proxy in force, without user and password, and what names it; nil if there is none.
+--- Returns the proxy in use, without user and password, and the option or variable that names it; nil if no proxy is
+-- used.
 local function find_proxy(found)
   local given, origin = found.client.options.http.proxy, "http.proxy"
   if given == nil then
@@ -57,8 +59,8 @@ local function find_proxy(found)
   end
 end
 
--- The facts of a connection that are told.
-local told_facts = {
+-- The facts of a connection that the report contains, by libcurl's names.
+local reported_facts = {
   ["Address"] = true,
   ["Proxy"] = true,
   ["Subject"] = true,
@@ -67,8 +69,9 @@ local told_facts = {
   ["Expire date"] = true,
 }
 
---- Sends the request without a token, unless the service has asked not to.
-local function reach(found)
+--- Sends the request without a token, and stores its answer in `found`. While a Retry-After of the service lasts,
+-- stores a `throttled` answer and sends nothing.
+local function send_without_token(found)
   local client, call = found.client, found.call
   local held_for = client.memory:held_for(call:now())
   if held_for then
@@ -82,7 +85,7 @@ local function reach(found)
   found.failed = answer.network and not answer.status and checks.failing(answer.network) or nil
   for name, value in (answer.facts or ""):gmatch "([%w ]+):([^%z]*)%z" do
     local fact = name:gsub(" Date$", " date") -- libcurl writes it with a capital, but not beside OpenSSL
-    local is_new = told_facts[fact] and not found.facts[fact]
+    local is_new = reported_facts[fact] and not found.facts[fact]
     found.facts[fact] = is_new and client:clean(value, 200) or found.facts[fact]
   end
   answer.facts = found.facts
@@ -94,8 +97,9 @@ local function reach(found)
   end
 end
 
+--- Runs one check. It is skipped if an earlier one has shown that nothing more can be checked.
 ---@return autopilot.Check
-local function make(found, check)
+local function run_check(found, check)
   local state, text, advice
   if found.failed == check[1] then
     state, text, advice = checks.wrong(found.answer)
@@ -111,6 +115,7 @@ local function make(found, check)
   return { name = check[1], title = check[2], state = state, text = text, advice = advice }
 end
 
+--- Runs all checks.
 ---@param client autopilot.Client
 ---@param given { deadline: number? }? seconds
 ---@return autopilot.DoctorReport? report
@@ -121,12 +126,12 @@ function doctor.call(client, given)
   local transport, _, host = client.transport, url_parts.split(client.base_url)
   local is_curl = type(transport) == "table" and transport.prepare ~= nil
   local found = { client = client, call = call, host = host, is_curl = is_curl, facts = {} }
-  reach(found)
+  send_without_token(found)
   found.proxy = is_curl and find_proxy(found) or nil
   call:raise_mistake(found.answer)
   local made, first, titles = {}, nil, {}
   for index, check in ipairs(checks.all) do
-    local current = make(found, check)
+    local current = run_check(found, check)
     made[index] = current
     if current.state == "wrong" then
       first, titles[#titles + 1] = first or current, current.title
@@ -135,7 +140,7 @@ function doctor.call(client, given)
     end
   end
   local latest = found.record or found.answer
-  for _, name in ipairs { "delivered", "sends", "free_at" } do -- of a request for a sync
+  for _, name in ipairs { "delivered", "sends", "free_at" } do -- fields of sync requests
     found.answer[name] = nil
   end
   return report.finish(call, {

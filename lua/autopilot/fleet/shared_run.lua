@@ -1,9 +1,10 @@
 --- The SQL of a run of a fleet that several machines share.
 --
--- Tables: a run has a subject, which is unique, and its beginning and end. A worker is a machine that works on
--- a run, with the end of its lease. The tenants of a run are divided into parts, by a hash of their keys: a part
--- has the worker that holds it, and when it was taken. The reports of a part are written some at a time: each time
--- is a row, which outlives the run while cooldowns last. The number in each table's name changes with its form.
+-- Tables: a run has a subject, which is unique, and its beginning and end. A worker is a machine that works on a
+-- run, with the end of its lease. The tenants of a run are divided into parts, by a hash of their keys: a part has
+-- the worker that holds it, and when it was taken. The reports of a part are written some at a time, each time in a
+-- new row, which is kept after the run until the cooldowns in it have ended. The number in each table's name
+-- changes with its columns.
 --
 -- Times are by the database's clock, in Unix seconds. Functions get an open `autopilot.store.Database`, and
 -- raise where a statement fails.
@@ -18,13 +19,13 @@ local shared_run = {}
 shared_run.part_count = 512
 
 ---@class autopilot.fleet.TakenPart
----@field taken_for number? seconds since an earlier holder took it, which may have asked for syncs; nil: there was none
+---@field taken_for number? seconds since an earlier worker took the part, and may have requested syncs; nil: none did
 ---@field tenants table<string, autopilot.fleet.WrittenTenant> by key
 
 ---@class autopilot.fleet.WrittenTenant
----@field is_of_run boolean? this run has or had a report of the tenant
----@field report table? the tenant is done: what `fleet.noted` keeps of its report
----@field asked_for number? without a report: seconds since this run asked for a sync, which may have been started
+---@field is_of_run boolean? this run has written a report of the tenant
+---@field report table? what `fleet.noted` keeps of its report; nil: the tenant is not done
+---@field asked_for number? without a report: seconds since this run may have started a sync
 ---@field cooldown_left number seconds
 
 -- Seconds for which a finished run is kept: a machine that is started later than the others then joins that
@@ -38,22 +39,24 @@ local tables = {
     .. "alive_until DOUBLE PRECISION NOT NULL)",
   autopilot_part_2 = "(run BIGINT NOT NULL, number INTEGER NOT NULL, worker TEXT, "
     .. "taken_at DOUBLE PRECISION, PRIMARY KEY (run, number)) WITH (fillfactor = 30)",
-  -- `tries`: 0; 1 when the run was resumed since; 2 when the tenants that failed were then processed again.
+  -- `tries` is 0 at first, 1 after the run was resumed, and 2 after the part was then taken again to retry the tenants
+  -- that failed.
   autopilot_report_1 = "(part INTEGER NOT NULL, id BIGSERIAL, run BIGINT NOT NULL, "
     .. "tries INTEGER NOT NULL, taken_at DOUBLE PRECISION, written_at DOUBLE PRECISION NOT NULL, "
     .. "cooldown_end DOUBLE PRECISION NOT NULL, count INTEGER NOT NULL, ok INTEGER NOT NULL, "
     .. "reports TEXT NOT NULL, PRIMARY KEY (part, id))",
 }
 
-local blanks = {
+local placeholders = {
   ["{now}"] = "CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)",
   ["{number}"] = "CAST(? AS DOUBLE PRECISION)",
   ["{run}"] = "CAST(? AS BIGINT)",
   ["{list}"] = "CAST(? AS INTEGER[])",
 }
 
+--- Replaces the placeholders in braces.
 local function sql(text)
-  return (text:gsub("{%a+}", blanks))
+  return (text:gsub("{%a+}", placeholders))
 end
 
 --- A list of numbers as PostgreSQL reads it.
@@ -61,7 +64,7 @@ local function array(numbers)
   return "{" .. table.concat(numbers, ",") .. "}"
 end
 
--- Ends the leases that have expired, for good: a worker whose `alive_until` is 0 cannot renew its lease. A statement
+-- Marks the expired leases as ended: a worker whose `alive_until` is 0 cannot renew its lease. A statement
 -- of its own, so that `take` and the worker agree on it.
 local expire = sql [[UPDATE autopilot_worker_1 SET alive_until = 0
   WHERE alive_until > 0 AND alive_until <= {now}]]
@@ -84,8 +87,8 @@ local read = sql [[SELECT part, run = {run}, tries, {now} - taken_at, {now} - wr
 local try_again = sql [[UPDATE autopilot_report_1 SET tries = 2
   WHERE part = ANY({list}) AND run = {run} AND tries = 1]]
 
--- Stores the reports of parts that the worker still holds, and releases parts: for those in the last list, it stays
--- known that they were taken.
+-- Stores the reports of parts that the worker still holds, and releases the parts in the last list. `taken_at` is kept
+-- for those in the list before it, in which a sync may have been requested without a report.
 local write = sql [[WITH held AS (
     SELECT number, taken_at FROM autopilot_part_2 WHERE run = {run} AND worker = ?
     ORDER BY number FOR UPDATE
@@ -109,11 +112,12 @@ local enlist = sql [[INSERT INTO autopilot_worker_1 (id, run, alive_until)
   SELECT CAST(? AS TEXT), id, {now} + {number} FROM autopilot_run_1
   WHERE id = {run} FOR KEY SHARE
   ON CONFLICT (id) DO UPDATE SET run = excluded.run, alive_until = excluded.alive_until]]
+-- Moves the parts of one worker to another.
 local move = sql [[WITH moved AS (
     UPDATE autopilot_part_2 SET worker = ? WHERE run = {run} AND worker = ? RETURNING number
   ) SELECT number FROM moved]]
 
---- Adds what a row says of tenants, after that of earlier rows.
+--- Adds the reports in one row to `tenants`, where they replace those of earlier rows.
 local function read_row(tenants, is_of_run, tries, taken_for, written_for, reports)
   for _, written in ipairs(json.decode(reports)) do
     local tenant = tenants[written.key] or { cooldown_left = 0 }
@@ -157,7 +161,7 @@ end
 
 --- Writes reports of tenants, and releases parts, as far as the worker still holds the parts.
 ---@param holds autopilot.fleet.Hold[]; their `reports` are JSON of `{ key =, report =, is_refused =, cooldown = }`
----@param cooldown number seconds: none in them is longer
+---@param cooldown number seconds: the longest cooldown that a report can contain
 function shared_run.write(opened, id, worker, holds, cooldown)
   local parts, counts, ok, texts, released, unsettled = {}, {}, {}, {}, {}, {}
   for index, hold in ipairs(holds) do
@@ -175,7 +179,7 @@ end
 
 --- Renews a worker's lease. A worker whose lease has ended is replaced by a new one.
 ---@return string? worker nil: a newer run has taken the place of this one
----@return table<integer, boolean>? kept of a new worker: the parts of the old one that no other has taken since
+---@return table<integer, boolean>? kept if the worker is new: the parts of the old one that no other worker has taken since
 function shared_run.renew(opened, id, worker, seconds)
   local _, count = database.run(opened, renew, seconds, worker)
   if count > 0 then
@@ -191,25 +195,25 @@ function shared_run.renew(opened, id, worker, seconds)
   return new, kept
 end
 
---- Ends a worker's lease, and with it its hold of parts.
+--- Ends a worker's lease, so that other workers can take its parts.
 function shared_run.dismiss(opened, worker)
   database.run(opened, "UPDATE autopilot_worker_1 SET alive_until = 0 WHERE id = ?", worker)
 end
 
---- How many tenants are done.
+--- Counts the tenants that are done.
 function shared_run.count(opened, id)
   local count = sql [[SELECT CAST(coalesce(sum(CASE tries WHEN 0 THEN count ELSE ok END), 0)
     AS INTEGER) FROM autopilot_report_1 WHERE run = {run}]]
   return database.run(opened, count, id)[1][1]
 end
 
---- Notes that the run has come to its end.
+--- Marks the run as finished.
 function shared_run.finish(opened, id)
   database.run(opened, sql "UPDATE autopilot_run_1 SET finished_at = {now} WHERE id = {run}", id)
 end
 
 --- Finds the run of that subject, or makes one. Its row is locked until the end of the transaction, so that only one
--- machine at a time decides what becomes of it.
+-- machine at a time joins, resumes or replaces it.
 local function find(opened, subject)
   database.run(
     opened,
@@ -226,7 +230,7 @@ local function find(opened, subject)
   return found or find(opened, subject) -- no row: another machine has just replaced it
 end
 
---- Joins the run of that subject if workers are left in it; else resumes it, or starts a new one.
+--- Joins the run of that subject if it has workers with a valid lease; else resumes it, or starts a new one.
 local function join(opened, subject, resume_within)
   local function run(text, ...)
     return database.run(opened, sql(text), ...)
@@ -264,8 +268,9 @@ local function join(opened, subject, resume_within)
   return id, age
 end
 
---- Prepares a new connection: what a machine was given must outlive a crash of the database, and a machine that
--- stops in the middle of a transaction must not stop the others. Latin-1 has a character for each byte.
+--- Sets the options of a new connection. Commits are synchronous, because the parts that a machine has taken must
+-- survive a crash of the database. The timeouts keep a machine that stops within a transaction from blocking the
+-- others. Latin-1 has a character for each byte.
 function shared_run.prepare(opened)
   database.run(opened, "SET client_encoding = LATIN1")
   database.run(opened, "SET synchronous_commit = on")
@@ -273,10 +278,10 @@ function shared_run.prepare(opened)
   database.run(opened, "SET idle_in_transaction_session_timeout = 5000")
 end
 
---- Joins the run of that subject: as a worker of one that is under way, or has just ended, or did not come to its
--- end; else of a new one.
+--- Joins the run of that subject as a worker, if the run is in progress, has just finished, or was interrupted; else
+-- starts a new run.
 ---@param subject string
----@param resume_within number seconds after its beginning in which a run is taken up that did not come to its end
+---@param resume_within number seconds after its beginning in which an interrupted run is resumed
 ---@param worker string
 ---@param seconds number of its lease
 ---@return integer id

@@ -2,8 +2,8 @@
 --
 -- Each machine is started with the same list and the same subject. It divides the list into parts, by a hash of
 -- each tenant, and takes a few parts at a time, which it holds with its lease until all their tenants have
--- reports. The parts that other machines hold are asked for again later: once they are released, the reports of
--- their tenants are taken over. If a machine's lease expires, the others take over its parts. They then read a
+-- reports. It tries later to take the parts that other machines hold: once they are released, it reads the reports of
+-- their tenants from the database. If a machine's lease expires, the others take over its parts. They then read a
 -- tenant's record before they request a sync, because that machine may have requested one.
 --
 -- A machine sends no sync request when its lease is about to expire. It checks this right before each
@@ -17,8 +17,8 @@ local noted = require "autopilot.fleet.noted"
 local shared_run = require "autopilot.fleet.shared_run"
 
 ---@class autopilot.fleet.SharedState: autopilot.fleet.State
----@field next_look number when to ask again for parts that other machines hold, steady clock
----@field before_call fun() called before the database is waited for: what can be sent is to be sent before
+---@field next_look number when to try again to take parts that other machines hold, steady clock
+---@field before_call fun() called before each wait for the database, to send the requests that are ready
 ---@field elsewhere integer number of tenants reported by other machines, as of the last renewal
 ---@field is_replaced boolean? a newer run has begun; no request is sent any more
 local SharedState = {}
@@ -27,10 +27,10 @@ SharedState.__index = SharedState
 ---@class autopilot.fleet.Hold: autopilot.fleet.TakenPart a part that this machine holds
 ---@field number integer
 ---@field read_at number Unix time at which it was taken
----@field handed_out table<string, boolean> keys of tenants
+---@field handed_out table<string, boolean> keys of the tenants that `next` returns or has returned
 ---@field open integer tenants in progress; the part is released when there is none
 ---@field reports string[] to be written; `ok`: how many of them are ok
----@field is_unsettled boolean a sync of a tenant without a report may have been asked for
+---@field is_unsettled boolean a sync may have been requested for a tenant that has no report
 ---@field is_lost boolean? the lease ended, and another machine took the part
 
 -- Length of a lease in seconds. It is renewed after a fifth of that time. No sync request is started in its
@@ -38,11 +38,12 @@ SharedState.__index = SharedState
 local default_lease = 45
 local until_renewal, until_last = 1 / 5, 2 / 3
 
--- Seconds after which parts that other machines hold are asked for again: doubled each time that none is free.
+-- Seconds between attempts to take parts that other machines hold, doubled after each attempt that makes no tenant
+-- ready.
 local shortest_pause, longest_pause = 0.02, 0.5
 
--- Number of tenants whose parts are taken at once, about: more and more while each batch takes less than a moment,
--- in seconds.
+-- Approximate number of tenants whose parts are taken at once: doubled if the batch before lasted less than `moment`,
+-- in seconds; else halved.
 local smallest_batch, largest_batch, moment = 64, 512, 0.2
 
 -- Number of tenants that are read ahead, and the longest time in seconds of reading at a time.
@@ -115,8 +116,8 @@ end
 
 -- ---- Taking tenants ----------------------------------------------------------------------------------
 
---- Notes that a part is to be written; it is released when it has no tenant in progress. One that was lost is not
--- written: this machine may hold that part again since.
+--- Marks a part to be written, and to be released if it has no tenant in progress. A part that was lost is not
+-- written, because this machine may have taken it again since.
 local function note_change(self, hold)
   if hold.is_lost then
     return
@@ -129,8 +130,8 @@ local function note_change(self, hold)
   end
 end
 
---- Has a tenant handed out if this machine holds its part. One that is in the list twice waits until the part is
--- taken again.
+--- Makes a tenant ready if this machine holds its part; else lets it wait. A tenant that is in the list twice waits
+-- until the part is taken again.
 local function add_entry(self, entry)
   local hold, waiting = self.holds[entry.part], self.waiting[entry.part] or {}
   if hold and not hold.handed_out[entry.key] and not self.entries[entry.name] then
@@ -167,7 +168,7 @@ local function read_ahead(self, read, identify)
   end
 end
 
---- Takes parts of the tenants that wait.
+--- Takes some of the parts to which the waiting tenants belong.
 local function take_parts(self)
   local numbers = {}
   for number in pairs(self.waiting) do
@@ -189,10 +190,10 @@ local function take_parts(self)
   return parts or {}
 end
 
---- Looks for tenants that wait and can be handed out now.
-local function look(self, clock)
+--- Writes reports, takes parts, and makes the waiting tenants of these parts ready.
+local function refill(self, clock)
   self.before_call()
-  -- Written first: what is known of a part is read when it is taken.
+  -- Reports are written first, because taking a part reads the reports of its tenants.
   local parts = self:flush() and take_parts(self) or {}
   for number, hold in pairs(parts) do
     hold.number, hold.read_at, hold.handed_out, hold.open = number, self.now(), {}, 0
@@ -214,7 +215,7 @@ local function look(self, clock)
   end
 end
 
---- A tenant that is ready. One whose part was lost meanwhile waits again.
+--- Returns a tenant that is ready; nil if there is none. A tenant whose part was lost meanwhile waits again.
 local function take_ready(self)
   local entry = table.remove(self.ready)
   if entry and entry.hold and entry.hold.is_lost then
@@ -228,8 +229,8 @@ end
 --- Returns the tenant to start next; nil if no tenant can be started now.
 ---@param read fun(): any the next tenant of the list, or nil
 ---@param identify fun(tenant: any): string?, string? its id and key
----@param is_late boolean no tenant is to be processed any more: as in a run that was replaced, the rest is returned
---- without the database
+---@param is_late boolean no tenant is to be processed any more: the remaining ones are returned without use of the database,
+--- as in a run that was replaced
 ---@return any tenant
 function SharedState:next(read, identify, is_late)
   if is_late or self.is_replaced then
@@ -245,7 +246,7 @@ function SharedState:next(read, identify, is_late)
     wrong = read_ahead(self, read, identify)
   end
   if #self.ready == 0 and self.waiting_count > 0 and clock >= self.next_look then
-    look(self, clock)
+    refill(self, clock)
   end
   return wrong or take_ready(self)
 end
@@ -258,11 +259,12 @@ end
 
 -- ---- The state of one tenant -------------------------------------------------------------------------
 
-local nothing = { hold = { tenants = {} } }
+-- In place of the entry of a tenant that is not in progress.
+local no_entry = { hold = { tenants = {} } }
 
---- What was written of a tenant that was handed out, or nil; and the tenant.
+--- Returns what the database contains of a tenant in progress, or nil; and the tenant's entry.
 local function written_of(self, key)
-  local entry = self.entries[key:lower()] or nothing
+  local entry = self.entries[key:lower()] or no_entry
   return entry.hold.tenants[entry.key], entry
 end
 
@@ -273,7 +275,8 @@ local function end_entry(self, entry)
   note_change(self, entry.hold)
 end
 
---- The report of a tenant that is done in this run, perhaps by another machine.
+--- Returns the report of a tenant that is done in this run, perhaps by another machine; nil if it is not done; nil
+-- and a message if its report is damaged.
 function SharedState:known(key)
   local written, entry = written_of(self, key)
   if not (written and written.report) then
@@ -284,13 +287,15 @@ function SharedState:known(key)
   return known, not known and "its report in the database is damaged" or nil
 end
 
+--- Returns when the tenant's cooldown ends, in Unix time; nil if no cooldown is known.
 function SharedState:cooldown(key)
   local written, entry = written_of(self, key)
   local left = written and written.cooldown_left or 0
   return left > 0 and math.min(entry.hold.read_at + left, self.now() + self.cooldown_length) or nil
 end
 
---- When this run may have asked for a sync of the tenant before, on this machine or another.
+--- Returns when this run may have requested a sync of the tenant before, on this machine or another, in Unix time;
+-- nil if it has not.
 function SharedState:posted(key)
   local written, entry = written_of(self, key)
   local ago = entry.hold.taken_for
@@ -300,7 +305,8 @@ function SharedState:posted(key)
   return ago and entry.hold.read_at - ago
 end
 
---- For how many seconds a sync request may be sent: this machine holds the tenant's part.
+--- Returns for how many seconds a sync request for the tenant may be sent; false if this machine has lost the tenant's
+-- part or its lease is about to expire.
 ---@return number|false seconds
 function SharedState:note_posting(key)
   local entry = self.entries[key:lower()]
@@ -308,11 +314,11 @@ function SharedState:note_posting(key)
   return entry ~= nil and not entry.hold.is_lost and left > 0 and left
 end
 
---- Notes a report, which is written within half a second. A tenant for which nothing was asked, because the run or
--- the lease ended, is left to other machines.
+--- Keeps a tenant's report, which is written within half a second. The report of a tenant for which no request was
+-- sent, because the run or the lease ended, is not kept: other machines process that tenant.
 function SharedState:note(key, given)
   local _, entry = written_of(self, key)
-  if entry == nothing then
+  if entry == no_entry then
     return true
   end
   local hold, at = entry.hold, self.now()
@@ -372,7 +378,7 @@ return function(given)
     waiting_count = 0,
     holds = {}, -- by number
     ready = {}, -- tenants that `next` returns
-    entries = {}, -- by name: those and the ones in progress
+    entries = {}, -- by name: tenants in `ready` and tenants in progress
     next_look = -math.huge,
     pause = shortest_pause,
     batch = smallest_batch,

@@ -14,7 +14,7 @@ local reports = require "autopilot.fleet.reports"
 local resume = require "autopilot.fleet.resume"
 local service = require "autopilot.client.service"
 
--- A tenant's options may ask for these in the middle of a run, when no descriptor is left to load them.
+-- Loaded now, because a tenant's options may need these modules during a run, when no descriptor is left to load them.
 require "autopilot.transport.http_options"
 require "autopilot.transport.foreign"
 
@@ -29,10 +29,10 @@ local limits = {
   ensure = { name = "timeout", default = 3600 },
 }
 
--- Sleeps of no length after which a task is given up that goes on although its time is over.
+-- A task that goes on after its deadline is given up after this number of sleeps of zero seconds.
 local most_empty_sleeps = 100
 
---- An option that may be a function of the tenant.
+--- Returns the value of an option for the task's tenant. An option that is a function is called with the tenant.
 local function value_for(task, given)
   if options.is_callable(given) then
     return given(task.tenant)
@@ -42,8 +42,8 @@ end
 
 -- ---- The end ---------------------------------------------------------------------------------------
 
---- Takes a task's report, unless it has one.
----@param is_known boolean? the state of an earlier run has it
+--- Adds a task's report to the results, and to the state. Does nothing if the task has a report already.
+---@param is_known boolean? the report comes from the state
 local function deliver(fleet, task, report, is_known)
   if not fleet.tasks[task] then
     return
@@ -59,7 +59,7 @@ local function deliver(fleet, task, report, is_known)
   fleet.results:add(task.tenant, report, is_known)
 end
 
---- Ends a task whose coroutine has raised.
+--- Ends a task whose coroutine has raised an error.
 function tenant.fail(fleet, task, message)
   fleet.gates:leave(task)
   local report = fleet.wire.is_cancelled and reports.given_up(fleet, task, "CANCELLED", true)
@@ -99,10 +99,10 @@ end
 -- Options whose tables may be new for each tenant.
 local are_tables = { http = true, timeout = true }
 
--- Options in which tenants may differ that have one service.
+-- Options that may differ between tenants that share one service.
 local are_own = { token = true, tenant = true }
 
---- Whether two tables of options differ in nothing but a tenant's own.
+--- Whether two tables of options are the same, except for token and tenant.
 local function are_same(given, known)
   for name, value in pairs(given) do
     local other = known[name]
@@ -120,7 +120,7 @@ local function are_same(given, known)
   return true
 end
 
---- A copy of the options, without the token, that stays as it is when the user changes the tables.
+--- Copies the options, without the token, so that later changes to the user's tables do not affect the copy.
 local function snapshot_of(given)
   local copy = merged(given, { token = false })
   for name in pairs(are_tables) do
@@ -129,8 +129,8 @@ local function snapshot_of(given)
   return copy
 end
 
---- Makes the tenant's client. The service of the tenant before is used again where all options are the same
--- but token and tenant.
+--- Makes the tenant's client. It shares the previous tenant's service if all options except token and tenant are the
+-- same.
 local function make_client(fleet, task)
   local given, known = value_for(task, fleet.options.client), fleet.service_options
   if type(given) ~= "table" then
@@ -145,7 +145,7 @@ local function make_client(fleet, task)
   return service.client(fleet.service, given.token, given.tenant or task.id)
 end
 
---- Tells the client of a cooldown that an earlier run has noted.
+--- Passes the client a cooldown that an earlier run has stored in the state.
 local function recall_cooldown(fleet, task)
   local state, client = fleet.options.state, task.client
   local checked = client.options
@@ -163,8 +163,8 @@ end
 
 -- ---- Its operation ---------------------------------------------------------------------------------
 
---- Arguments for the operation, with its time limited to what is left of the fleet's. Sets the task's
--- deadline.
+--- Returns the arguments for the operation, with its time limited to what is left until the fleet's deadline. Sets the
+-- task's deadline.
 local function arguments_of(fleet, task)
   local given = value_for(task, fleet.options.arguments)
   local limit = limits[fleet.operation_name]
@@ -183,7 +183,8 @@ local function arguments_of(fleet, task)
   return given
 end
 
---- The report of a tenant for which nothing is to be asked; nil for any other.
+--- Returns the report of a tenant whose operation need not run: the run was cancelled, the time is over, or the state
+-- contains the result. Returns nil for any other tenant.
 local function report_at_once(fleet, task, given)
   local state, look = fleet.options.state, resume[fleet.operation_name]
   if fleet.wire.is_cancelled then
@@ -196,7 +197,8 @@ local function report_at_once(fleet, task, given)
   end
 end
 
---- What an operation returned, which may be code of the user.
+--- Returns the report or the failure that an operation returned, after a check of its type: the operation may be the
+-- user's function.
 local function report_of(report, failure)
   report = report or failure
   if type(report) ~= "table" or type(report.ok) ~= "boolean" then
@@ -205,7 +207,8 @@ local function report_of(report, failure)
   return report
 end
 
---- The report of a tenant that is not begun with, and whether an earlier run has noted it; nil for any other.
+--- Returns the report of a tenant for which no client is to be made, and whether that report comes from the state.
+-- Returns nil for any other tenant.
 local function report_before(fleet, task)
   local state, why = fleet.options.state, fleet:run_end()
   if not task.id then
@@ -237,7 +240,7 @@ function tenant.perform(fleet, task)
   deliver(fleet, task, report, is_known)
 end
 
---- What a task yields to sleep for so long.
+--- Returns what a task yields to sleep for that time: when to wake it, or `Loop.parked` if it was given up.
 local function wait_of(fleet, task, seconds)
   local clock = fleet.clock()
   local wanted = seconds == seconds and clock + seconds or clock -- NaN: do not sleep

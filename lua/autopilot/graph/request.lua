@@ -21,7 +21,7 @@ local longest_id = 200 -- characters
 ---@field client_request_id string? default a new one
 ---@field retry_attempt integer? sent as `retry-attempt` (msgraph-sdk-design); nil or 0 for the first attempt
 ---@field waited_until number? when the sleep before the request was to end, on the client's clock; for the token provider
----@field before (fun(self): table?)? called with the token at hand; what it returns is the answer, and nothing is sent
+---@field before (fun(self): table?)? called when there is a token; if it returns an answer, nothing is sent
 ---@field after (fun(self, answer: table, sent: autopilot.SentRequest?))? called with each answer, to complete it;
 --- `sent` is nil where nothing was sent
 
@@ -30,12 +30,12 @@ local longest_id = 200 -- characters
 ---@field client_request_id string
 ---@field at number when it was sent, on the client's clock
 ---@field received_at number when its answer had come, on the client's clock
----@field elapsed number seconds until then
----@field earliest number? when it was sent, at the earliest, on the service's clock; nil: the answer does not tell
----@field latest number? when its answer had come, at the latest, on the service's clock
----@field claims string? what a claims challenge in the answer wants to see in the next token
+---@field elapsed number seconds from `at` to `received_at`
+---@field earliest number? earliest possible time of sending, on the service's clock; nil: the answer does not show it
+---@field latest number? latest possible time at which its answer had come, on the service's clock
+---@field claims string? the claims that the answer demands of the next token (claims challenge)
 
----@class autopilot.Request belongs to a client and to all that differ from it in token and tenant only
+---@class autopilot.Request shared by clients that differ in token and tenant only
 local Request = {}
 Request.__index = Request
 
@@ -43,7 +43,7 @@ Request.__index = Request
 ---@param method "GET"|"POST"
 ---@param url string
 ---@param success integer the expected status
----@param inspect boolean? answers have `headers`, and `facts` of a new connection (`autopilot.HttpResponse`)
+---@param inspect boolean? use a new connection; answers get its `facts`, and `headers` (`autopilot.HttpResponse`)
 ---@return autopilot.Request
 function Request.new(client, method, url, success, inspect)
   local template = {
@@ -65,8 +65,8 @@ function Request.new(client, method, url, success, inspect)
   }, Request)
 end
 
---- Whether the answer is the expected one. A record is JSON: anything else under the status 200, without
--- a sign of Graph, is the page of a portal.
+--- Whether the response is the expected one. A record is JSON: a response 200 that is not JSON and has none of Graph's
+-- headers (`is_marked`) is the page of a captive portal.
 local function is_expected(self, response, is_marked)
   local body = response.body
   if response.status ~= self.success then
@@ -76,7 +76,7 @@ local function is_expected(self, response, is_marked)
   return is_trusted or body:find "^[\239\187\191%s]*[{%[]" ~= nil or not body:find "%S"
 end
 
---- The answer for a response; `sent` is completed.
+--- Makes the answer from an HTTP response, and adds to `sent` what the response shows.
 ---@return table answer
 ---@return string? body when the status is the expected one
 local function read_response(self, client, response, failure, sent)
@@ -108,7 +108,7 @@ local function read_response(self, client, response, failure, sent)
   if headers["sunset"] then
     client:emit("sunset", { date = client:clean(headers["sunset"], longest_id) })
   end
-  -- Without a sign of Graph the date may be that of something in between.
+  -- Without Graph's headers the response, and its date, may come from a proxy.
   if date and (is_marked or (is_success and self.is_sync)) then
     sent.earliest, sent.latest = client.service_clock:observe(date, sent.elapsed, sent.received_at)
   end
@@ -127,7 +127,7 @@ local function time_limits(options, deadline)
   end
 end
 
---- Sends once with this token; without one where it is nil.
+--- Sends the request once, with the token; without a token if it is nil.
 ---@return table answer
 ---@return autopilot.SentRequest? sent
 ---@return string? body when the status is the expected one
@@ -154,7 +154,7 @@ local function send(self, client, given, token)
     retry_attempt = retry_attempt,
   }
   local ended = options.trace and trace.begin(client, foreign.request_of(self.template, attempt))
-  local at = options.clock() -- an observer's time is not the answer's travel
+  local at = options.clock() -- after the event handlers, whose time does not count
   client.under_way = client.under_way + 1
   local response, failure, complaint = self.send(attempt)
   local received_at = options.clock()
@@ -194,7 +194,7 @@ function Request:send_bare(client, given)
   return answer
 end
 
---- A token that may be sent with the request, or nil, as for `token_provider.obtain`.
+--- Returns a token that may be sent with the request; or nil and an answer, or nil alone, as `token_provider.obtain`.
 local function obtain_token(self, client, given, refused)
   local token = client.static_token
   if client.is_closed then
@@ -212,7 +212,7 @@ local function obtain_token(self, client, given, refused)
 end
 
 --- Gets a token, and sends the request once with it.
----@param refused autopilot.SentRequest? whose token the service has just refused: another one is needed
+---@param refused autopilot.SentRequest? the request whose token the service has just refused: another token is needed
 ---@return table? answer nil: the provider has no other token
 ---@return autopilot.SentRequest? sent
 ---@return string? body when the status is the expected one
@@ -243,7 +243,7 @@ function Request:try(client, given, refused)
   return answer, sent, body
 end
 
---- Sends the request; when the token is refused and the provider has another, once more with that.
+--- Sends the request. If the service refuses the token and the provider has another one, sends it again with that one.
 ---@param client autopilot.Client whose token is sent
 ---@param given autopilot.RequestArguments
 ---@return table answer in the shape of a report, without `ok` and `operation`; without `outcome` where it has

@@ -1,4 +1,4 @@
---- The token that a client's provider gives, and the one that it gives for a token that the service has refused.
+--- Gets tokens from a client's token provider: one to send, and a newer one after the service has refused a token.
 
 local access_token = require "autopilot.graph.access_token"
 local core = require "autopilot.core"
@@ -11,8 +11,8 @@ local trace = lazy "autopilot.graph.trace"
 
 local provider = {}
 
---- Returns the transport and sleep, limited so that neither lasts beyond the deadline; and the
--- deadline, which is given on the client's clock, as Unix time.
+--- Returns a transport and a sleep function that do not last beyond the deadline, and the deadline as Unix time. The
+-- argument `deadline` is on the client's clock.
 local function until_deadline(client, transport, deadline)
   local options = client.options
   local function remaining()
@@ -37,13 +37,14 @@ local function until_deadline(client, transport, deadline)
   return send, sleep, options.now() + remaining()
 end
 
---- Asks the provider; a client with a ready token has none to ask. Never raises.
+--- Asks the client's provider for a token. A client that was given a fixed token returns that one. Never raises an
+-- error.
 ---@param client autopilot.Client
 ---@param given { deadline: number?, waited_until: number? } of the request
----@param refused { token: string, claims: string? }? the token that the service has refused, and what its answer wants
+---@param refused { token: string, claims: string? }? the token that the service has refused, and the claims that its answer demands
 ---@return string? token
 ---@return autopilot.TokenFailure? failure
----@return boolean? is_vouched the provider has said that the token has some time left
+---@return boolean? is_vouched the provider has returned a lifetime for the token
 function provider.ask(client, given, refused)
   if client.static_token then
     return client.static_token
@@ -82,13 +83,12 @@ function provider.ask(client, given, refused)
   return token, nil, type(message) == "number" and message > 0
 end
 
---- Obtains a token that may be sent; or returns nil and the answer that says why there is none; or nil alone where
--- the provider has none but the refused one. A token that has expired, or that lacked the permission before, is
--- refreshed once.
+--- Gets a token that may be sent. Returns nil and an answer if there is none; nil alone if the provider returned the
+-- refused token again. The provider is asked once more if its token has expired, or lacked the permission before.
 ---@param client autopilot.Client
 ---@param given { deadline: number?, waited_until: number? } of the request
 ---@param is_sync boolean false: the record is to be read
----@param refused { token: string, claims: string? }? as above
+---@param refused { token: string, claims: string? }? as for `provider.ask`
 ---@return string? token
 ---@return table? answer in the shape of a report
 function provider.obtain(client, given, is_sync, refused)
@@ -123,16 +123,16 @@ function provider.obtain(client, given, is_sync, refused)
   return token
 end
 
---- Whether no further request may be sent.
+--- Whether no further request may be sent: the client is closed, or the deadline has passed.
 local function is_over(client, given)
   return client.is_closed or (given.deadline and client.options.clock() >= given.deadline)
 end
 
---- Repeats a request whose token the service has refused, once, with a newer token of the provider.
+--- Repeats a request once, with a newer token from the provider, after the service has refused its token.
 ---@param request autopilot.Request
 ---@param client autopilot.Client
 ---@param given autopilot.RequestArguments
----@param answer table the 401
+---@param answer table the service's answer 401
 ---@param refused autopilot.SentRequest
 ---@return table answer as for `Request:run`; the 401 where no request could be sent with a newer token
 ---@return string? body
@@ -141,10 +141,10 @@ function provider.try_newer(request, client, given, answer, refused)
   if not again then
     return answer
   elseif again.outcome == "token_error" and not again.mistake then
-    -- The provider's failure goes into the hint.
+    -- The hint contains the provider's failure.
     answer.hint = "The service refused the token, and no other could be had: "
       .. again.error.message
-    -- Without `retry_at`, as this Retry-After is the token endpoint's and binds no request to Graph.
+    -- `retry_at` is not set: this Retry-After is the token endpoint's, and does not apply to requests to Graph.
     answer.is_transient, answer.retry_after = again.is_transient, again.retry_after
     return answer
   elseif again.outcome == "unreachable" and is_over(client, given) then

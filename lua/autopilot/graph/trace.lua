@@ -1,4 +1,4 @@
---- The events `trace`: each request and its answer in lines, as `curl -v` shows them, without secrets.
+--- Emits the events `trace`: each request and its answer in lines, as `curl -v` shows them, without secrets.
 
 local merged = require "autopilot.base.merged"
 local protected_call = require "autopilot.base.protected_call"
@@ -6,8 +6,8 @@ local redact = require "autopilot.base.redact"
 
 local trace = {}
 
--- Headers of a request, and parameters in its address, that hold no secret, in small letters. Of all others only the
--- name is told.
+-- Headers of a request, and parameters of its URL, whose values are no secrets, in lower case. Of all others only the
+-- name is shown.
 local harmless = "accept api-version audience client-request-id client_id content-type metadata "
   .. "object_id resource retry-attempt user-agent"
 
@@ -24,7 +24,8 @@ local function sorted_names(headers)
   return names
 end
 
---- What no line may repeat of the answer: the values of the other headers and of the form, and the tokens given out.
+--- Returns the texts that no line about the answer may contain: the values of the request's secret headers, of its
+-- URL's parameters and of its form, and the tokens in the answer.
 local function secrets_of(request, response)
   local secrets = {}
   for token in (response and response.body or ""):gmatch '_token"%s*:%s*"([^"]*)' do
@@ -43,7 +44,8 @@ end
 
 local phases = { "name_lookup", "connect", "tls", "first_byte", "total" }
 
---- When each phase of a request had ended; a connection that is used again has no times of its own.
+--- Lists the time at which each phase of a request ended. Phases that were not needed, such as TLS on a reused
+-- connection, are left out.
 local function times_of(timings)
   local times = {}
   for _, phase in ipairs(phases) do
@@ -53,13 +55,14 @@ local function times_of(timings)
   return table.concat(times, ", "):gsub("_", " ")
 end
 
---- An address of a proxy without user and password.
+--- Returns a URL's origin without user and password.
 local function without_user(url)
   local scheme, rest = url:match "^(%a[%w+.-]*://)(.*)$"
   return (scheme or "") .. (rest or url):match "[^@]*$"
 end
 
---- The address of a request without user and password, and without what may be a secret behind the question mark.
+--- Returns a request's URL without user and password, and with the values of its parameters hidden unless they are
+-- harmless.
 local function without_secrets(url)
   local place, parameters = url:match "^([^?]*)(.*)$"
   local origin, path = place:match "^(%a[%w+.-]*://[^/]*)(.*)$"
@@ -69,81 +72,82 @@ local function without_secrets(url)
   return (origin and without_user(origin) .. path or place) .. parameters
 end
 
---- Tells of the connection that was used, as far as libcurl tells it: of its TLS and its certificate when it is new.
-local function tell_connection(tell, client, text)
+--- Emits lines about the connection, from what libcurl reports: proxy, address, and for a new connection TLS version
+-- and issuer of the certificate.
+local function emit_connection(emit, client, text)
   local facts = {}
   for name, value in text:gmatch "([%w ]+):([^%z]*)%z" do
     facts[name] = facts[name] or client:clean(value, 200) -- the first certificate is the server's
   end
   local variable, issuer = facts["Proxy"], facts["Issuer"]
   if variable then
-    tell("* proxy %s, named by %s", without_user(os.getenv(variable) or ""), variable)
+    emit("* proxy %s, named by %s", without_user(os.getenv(variable) or ""), variable)
   end
   if facts["Address"] then
     local is_new = facts["Connection"] == "new"
     local how = is_new and "a new connection" or "the connection of an earlier request"
-    tell("* connected to %s, %s", facts["Address"], how)
+    emit("* connected to %s, %s", facts["Address"], how)
   end
   if facts["TLS"] or issuer then
     local certificate = issuer and ", certificate issued by " .. issuer or ""
-    tell("* %s%s", facts["TLS"] or "TLS", certificate)
+    emit("* %s%s", facts["TLS"] or "TLS", certificate)
   end
 end
 
---- Tells what is sent.
-local function tell_begin(tell, client, request)
+--- Emits the lines about a request.
+local function emit_request(emit, client, request)
   local proxy = client.options.http.proxy
   if proxy and proxy ~= "" then
-    tell("* proxy %s", without_user(proxy))
+    emit("* proxy %s", without_user(proxy))
   end
-  tell("> %s %s", request.method, without_secrets(request.url))
+  emit("> %s %s", request.method, without_secrets(request.url))
   for _, name in ipairs(sorted_names(request.headers or {})) do
-    tell("> %s: %s", name, is_harmless(name) and request.headers[name] or "[hidden]")
+    emit("> %s: %s", name, is_harmless(name) and request.headers[name] or "[hidden]")
   end
 end
 
---- Tells what came of a request.
-local function tell_end(tell, client, request, response, network)
+--- Emits the lines about the answer to a request, or about the network's failure.
+local function emit_answer(emit, client, request, response, network)
   local clean = redact.prepare(secrets_of(request, response))
   local facts = (response or network or {}).facts
   if facts then
-    tell_connection(tell, client, facts)
+    emit_connection(emit, client, facts)
   end
   if response then
-    tell("< HTTP/%s %s", response.http_version or "?", response.status)
+    emit("< HTTP/%s %s", response.http_version or "?", response.status)
     local headers = response.headers or {}
     for _, name in ipairs(sorted_names(headers)) do
       local is_hidden = name:lower():find "cookie" or name:lower():find "^auth"
       local value = client:clean(tostring(headers[name])) or ""
-      tell("< %s: %s", name, is_hidden and "[hidden]" or clean(value))
+      emit("< %s: %s", name, is_hidden and "[hidden]" or clean(value))
     end
     local times = response.timings and times_of(response.timings) or ""
     if times ~= "" then
-      tell("* %s", times)
+      emit("* %s", times)
     end
   end
   if network then
     local message = clean(client:clean(tostring(network.message)) or "")
-    tell("* %s failed (%s): %s", network.stage, network.name, message)
+    emit("* %s failed (%s): %s", network.stage, network.name, message)
   end
 end
 
---- Tells what is sent. Returns a function that tells what came of it. Neither raises anything: the request may be that
--- of somebody's own token provider, and the answer that of somebody's own transport.
+--- Emits the lines about a request. Returns a function that emits those about its answer. Neither raises an error,
+-- even if the user's token provider made a malformed request, or the user's transport returned a malformed answer.
 ---@param client autopilot.Client
 ---@param request autopilot.HttpRequest
 ---@return fun(response: autopilot.HttpResponse?, network: autopilot.NetworkFailure?) ended
 function trace.begin(client, request)
-  local function tell(form, ...)
+  local function emit(form, ...)
     client:emit("trace", { text = form:format(...) })
   end
-  protected_call(tell_begin, tell, client, request)
+  protected_call(emit_request, emit, client, request)
   return function(response, network)
-    protected_call(tell_end, tell, client, request, response, network)
+    protected_call(emit_answer, emit, client, request, response, network)
   end
 end
 
---- The HTTP layer, for requests for tokens, that tells what it sends.
+--- Returns a transport for token requests that traces each request and its answer.
 ---@param client autopilot.Client
 ---@param transport fun(request: autopilot.HttpRequest): autopilot.HttpResponse?, autopilot.NetworkFailure?
 function trace.wrap(client, transport)

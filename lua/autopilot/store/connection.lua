@@ -59,13 +59,13 @@ local function note_failure(self, reason)
   return reason
 end
 
---- Takes the connection out, or opens one; nil and the reason if none can be opened.
+--- Returns the kept connection, which the caller then owns, or opens one; nil and the reason if that fails.
 local function take(self)
   local kept = self.kept
   self.kept = nil -- until a call has succeeded: an error may leave a reply unread
   if kept and self.process_id ~= core.process_id() then
-    -- After a fork. To close the connection here would end the parent process's session. That happens when this
-    -- process ends.
+    -- This process was forked. To close the connection would end the parent process's session, so it is kept until
+    -- this process ends.
     self.inherited[#self.inherited + 1] = kept
     kept = nil
   end
@@ -140,7 +140,7 @@ function methods.set(self, key, value, ttl)
   return done ~= nil or nil, message
 end
 
---- A value that a second attempt finds may have been added by the first one.
+--- Adds a value. If the call was repeated and the value is there, the first attempt has added it.
 function methods.add(self, key, value, ttl)
   local is_added, message, is_repeated = self.connection:call(self.engine.add, key, value, ttl)
   if is_added == nil then
@@ -164,8 +164,8 @@ function metatable.__index:close()
 end
 
 --- Makes a store over a connection.
----@param engine table functions that get an opened connection: `get(opened, key)` returns the value or false,
---- `set`, `add` and `delete_if` whether something has changed; they raise what fails
+---@param engine table functions that get an opened connection: `get(opened, key)` returns the value or false;
+--- `set`, `add` and `delete_if` return whether something has changed. They raise an error if they fail
 ---@return autopilot.Store
 function Connection:store(engine)
   return setmetatable({ connection = self, engine = engine }, metatable)

@@ -1,12 +1,12 @@
 --- A store in Redis or Valkey, which several machines can share.
 --
 -- Commands and replies are written and read here (RESP2, the protocol that each server speaks at first), because
--- the sockets of nginx and of LuaSocket have the same methods, and the client libraries add conditions of their own:
+-- the sockets of nginx and of LuaSocket have the same methods, and the client libraries have restrictions:
 -- lua-resty-redis knows TLS since 0.28 only, and redis-lua is not maintained. In nginx the sockets are nginx's own:
 -- they do not block it, and it keeps a pool of connections.
 --
 -- Each method sends one command. The server executes it atomically, and decides which keys have expired. If a
--- master fails before all writes were replicated, some needless requests are sent, nothing worse.
+-- master fails before all writes were replicated, the only effect is that some needless requests are sent.
 
 local Connection = require "autopilot.store.connection"
 local core = require "autopilot.core"
@@ -46,7 +46,7 @@ local function fail(message)
   error(meaning and ("%s (%s)"):format(meaning, message) or message, 0)
 end
 
---- Returns the result of a socket, or raises its message. LuaSec's message for a timeout is what it waits for.
+--- Returns the result of a socket's method, or raises its message. LuaSec's `wantread` and `wantwrite` mean a timeout.
 local function checked(result, message)
   if not result then
     error((tostring(message):gsub("^want%l+$", "timeout")), 0)
@@ -125,6 +125,7 @@ local function check_certificate(certificate, host)
   error("the server's certificate is not for " .. host, 0)
 end
 
+--- Returns the socket with TLS, after the handshake and the check of the server's certificate.
 local function with_tls(socket, server)
   local is_there, ssl = pcall(require, "ssl")
   if not is_there then
@@ -166,6 +167,7 @@ local function close(opened)
   opened.socket:close()
 end
 
+--- Formats seconds as whole milliseconds, at least 1.
 local function milliseconds(seconds)
   return ("%d"):format(math.max(1, math.min(math.ceil(seconds * 1000), 2 ^ 53)))
 end

@@ -1,5 +1,5 @@
---- What follows when a sync request was refused, got lost, or was not sent: what the answer means, what the
--- client learns from it, and what the retry policy is to judge.
+--- Handles sync requests that were refused, were not sent, or whose answer was lost: interprets the answer, updates
+-- what the client knows of the tenant, and makes the report that the retry policy judges.
 
 local answers = require "autopilot.graph.answer"
 local merged = require "autopilot.base.merged"
@@ -18,7 +18,7 @@ end
 
 -- ---- One request -------------------------------------------------------------------------------------
 
---- The refusal that the service would send, as far as the client knows; nil if a request may succeed.
+--- Returns the refusal that the client expects from the service now; nil if a request may succeed.
 ---@param requests autopilot.SyncRequests
 ---@return table? answer
 function failure.known_refusal(requests)
@@ -27,8 +27,8 @@ function failure.known_refusal(requests)
   return name and answers.not_sent(client, name, { retry_after = seconds })
 end
 
---- Notes an answer that is not the expected one. A 409, and a 429 without Retry-After, have a meaning of their
--- own for a sync.
+--- Records an answer that is not the expected one. For a sync, a 409 has the outcome `in_progress`, and a 429 without
+-- Retry-After the outcome `cooldown`.
 ---@param requests autopilot.SyncRequests
 ---@param answer table
 ---@param sent autopilot.SentRequest? nil where nothing was sent
@@ -51,7 +51,7 @@ local function add_cooldown_end(call, answer)
 end
 
 --- Remembers what a failed request shows about the tenant, and finds out whether it started a sync after all.
----@return table? judged
+---@return table? judged the report for the retry policy; nil: no retry
 local function after_request(requests, answer, seen)
   local call = requests.call
   local client = call.client
@@ -76,8 +76,8 @@ local function after_request(requests, answer, seen)
   return judged
 end
 
---- Handles an answer without a request of this call: another call's answer, or an expected refusal.
----@return table? judged
+--- Handles an answer for which this call sent no request: another call's answer, or an expected refusal.
+---@return table? judged the report for the retry policy; nil: no retry
 local function in_place_of_request(requests, answer)
   local is_unreadable = answer.unread
   requests.is_unreadable = is_unreadable or requests.is_unreadable
@@ -85,8 +85,8 @@ local function in_place_of_request(requests, answer)
   return answer.outcome ~= "started" and (is_unreadable and recover.unread or answer) or nil
 end
 
---- A refusal without Retry-After gets, for the retry policy, the time for which the client expects requests to be
--- refused. Any other failure stays as it is: the next attempt finds out by itself what has become known.
+--- Adds a `retry_after` for the retry policy to a refusal without Retry-After: the time for which the client expects
+-- requests to be refused. Returns any other failure unchanged: its next attempt checks for a known refusal itself.
 local function with_expected_refusal(call, judged)
   local is_refusal = outcome.of(judged).source == "tenant" and not judged.retry_at
   if not is_refusal or call.force then
@@ -99,7 +99,7 @@ end
 --- Handles an attempt that ended without the expected answer.
 ---@param requests autopilot.SyncRequests
 ---@param answer table
----@param seen number? the latest trigger's stamp that was known before it
+---@param seen number? time of the latest trigger that was known before the attempt
 ---@return table? judged the report for the retry policy; nil: no retry
 function failure.judge(requests, answer, seen)
   if answer.mistake or answer.gave_up then
@@ -112,7 +112,7 @@ end
 
 -- ---- All attempts ------------------------------------------------------------------------------------
 
---- Completes the last attempt's answer by those before it. If the last request could not be sent, but an
+--- Combines the last attempt's answer with those of earlier attempts. If the last request could not be sent, but an
 -- earlier one was delivered, returns the earlier answer; if one may have been, the outcome is `interrupted`.
 ---@param requests autopilot.SyncRequests
 ---@param answer table
@@ -132,8 +132,8 @@ function failure.sum_up(requests, answer)
   return answer
 end
 
---- Adds the end of a refusal that the call was not to wait for, if the client knows it and the answer does not
--- contain it.
+--- Adds the end of a refusal to an answer after which the call did not wait for that end, if the client knows it and
+-- the answer does not contain it.
 local function add_known_end(call, answer)
   if answer.gave_up == "retry_after" and not answer.retry_after then
     local _, seconds = call.client.memory:refusal(call:now())
@@ -143,7 +143,7 @@ end
 
 local hint_of_late = "The time was over before the request could be sent: allow more."
 
---- Completes the answer, which may be that of a read, for the report of the whole call.
+--- Completes the answer, which may be that to a read of the record, for the report of the whole call.
 ---@param requests autopilot.SyncRequests
 ---@param answer table
 ---@return table answer

@@ -31,7 +31,8 @@ local hints = {
 local hint_of_stuck = "A sync is in progress, and none has completed since one was triggered "
   .. "%s ago: it may be stuck. If it does not end, open a support case with the request-id."
 
---- The hint of a report: its own, that a sync may be stuck, or what its error, network failure or outcome says.
+--- Returns the hint of a report: the one that it has already, else that a sync may be stuck, else one for its error,
+-- its network failure or its outcome.
 ---@param report autopilot.Report
 ---@return string? hint
 return function(report)

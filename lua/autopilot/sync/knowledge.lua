@@ -7,7 +7,7 @@
 ---@field triggered_at number the latest time at which it can have been triggered
 ---@field earliest number? earliest possible trigger time, the service's clock; nil if only a refusal shows the sync
 ---@field latest number? latest possible trigger time, the service's clock
----@field stored table? the same as texts, if another client has stored it
+---@field stored table? the texts of these times in the shared store, if another client has written them
 
 ---@class autopilot.TenantMemory
 ---@field newest_trigger number? the latest known trigger time; the service's clock
@@ -19,9 +19,9 @@
 ---@field held_as autopilot.Outcome? the outcome of the answer with that Retry-After
 ---@field completed_trigger number? the latest trigger whose sync a record showed as completed; the service's clock
 ---@field failed_trigger number? the latest trigger whose sync a record showed as failed; the service's clock
----@field cooldown number seconds: what the client was told, or has learnt
----@field learned { cooldown: number, before: number }? what no report has told yet
----@field package told number the cooldown that the client was told
+---@field cooldown number seconds: as configured, or as learnt from the service's answers
+---@field learned { cooldown: number, before: number }? a change of `cooldown` that no report contains yet
+---@field package told number the configured cooldown
 ---@field package was_shorter boolean? a shorter cooldown was learnt, and turned out to be too short
 ---@field stuck_trigger number? the trigger of the sync that an event `stuck` was about; the service's clock
 ---@field package refused_at number? when the last refusal without Retry-After came
@@ -29,7 +29,7 @@ local TenantMemory = {}
 TenantMemory.__index = TenantMemory
 
 ---@param cooldown number seconds; 0 switches off everything but Retry-After
----@param margin number seconds
+---@param margin number seconds that are added to the cooldown
 ---@param service_clock autopilot.ServiceClock
 ---@return autopilot.TenantMemory
 function TenantMemory.new(cooldown, margin, service_clock)
@@ -41,7 +41,7 @@ function TenantMemory.new(cooldown, margin, service_clock)
   }, TenantMemory)
 end
 
---- Seconds from one sync to the next.
+--- The seconds that must pass between two syncs: cooldown and margin.
 local function interval_of(self)
   return self.cooldown + self.margin
 end
@@ -93,8 +93,8 @@ function TenantMemory:known_end()
   return self.known and self.known.triggered_at + interval_of(self) or -math.huge
 end
 
---- When the last refusal without Retry-After came, if no known sync explains it: the reason is then the
--- cooldown of an unknown sync, triggered before the refusal.
+--- Returns when the last refusal without Retry-After came, if no known sync explains it. Its reason is then the
+-- cooldown of a sync that the client does not know.
 local function unexplained_refusal(self)
   return self.refused_at and self.refused_at >= self:known_end() and self.refused_at or nil
 end
@@ -122,15 +122,16 @@ function TenantMemory:cooldown_until()
   return self.known and self.cooldown > 0 and self.known.latest + interval_of(self) or nil
 end
 
--- ---- Another cooldown than the client was told ---------------------------------------------------------
+-- ---- Learning a cooldown other than the configured one ------------------------------------------------
 
+--- Changes the cooldown, and keeps the change for the next report.
 local function learn(self, seconds)
   self.learned = { cooldown = seconds, before = self.cooldown }
   self.cooldown = seconds
 end
 
---- Learns from a request that the service accepted: where it came within the cooldown, that is shorter. Called
--- before the new sync is noted.
+--- Shortens the cooldown if the service has accepted a request before its end. To be called before the new sync is
+-- noted.
 ---@param sent_at number
 ---@param accepted_at number
 function TenantMemory:learn_from_start(sent_at, accepted_at)
@@ -148,9 +149,9 @@ function TenantMemory:learn_from_start(sent_at, accepted_at)
   end
 end
 
---- Learns from a refusal without Retry-After. Where it came after a shorter cooldown that was learnt, that is given
--- up. A longer one than the client was told is never assumed: another client's sync, or a refusal that began the
--- cooldown again, looks the same.
+--- Returns to the configured cooldown if the service has refused a request, without Retry-After, after a shorter
+-- cooldown had ended. A cooldown longer than the configured one is never learnt: such a refusal may also come from
+-- another client's sync, or from an earlier refusal that started the cooldown again.
 ---@param sent_at number
 function TenantMemory:learn_from_refusal(sent_at)
   if self.cooldown < self.told and self:known_end() <= sent_at then
@@ -167,7 +168,8 @@ function TenantMemory:held_for(now)
   return left > 0 and left or nil
 end
 
---- The outcome and the seconds for which a sync request would be refused now; nil if it would not.
+--- Returns the outcome with which the service would refuse a sync request now, and for how many seconds; nil if it
+-- would not refuse it.
 ---@param now number
 ---@return autopilot.Outcome? outcome
 ---@return number? seconds

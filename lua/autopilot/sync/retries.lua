@@ -56,16 +56,16 @@ local function decide(call, number, delay, judged)
   })
 end
 
---- Goes on after the first attempt.
+--- Repeats the attempt of a call until it succeeds or the retry policy ends the call.
 ---@param call autopilot.Call
 ---@param task autopilot.Attempted
 ---@param answer table of the first attempt
----@param judged table? its report for the policy
----@param counts_as integer? the number of attempts that it stands for
+---@param judged table? the report of the first attempt for the policy; nil: no retry
+---@param counts_as integer? the number of attempts that the first one counts as
 ---@return table answer the last one, as for `Call:attempt`
 function retries.run(call, task, answer, judged, counts_as)
   local client = call.client
-  local number, delay, before = 1, 0, nil
+  local number, delay, previous = 1, 0, nil
   while judged and not answer.mistake and not answer.gave_up and not call.is_single_pass do
     local reason
     number = math.max(number, counts_as or 0)
@@ -79,7 +79,7 @@ function retries.run(call, task, answer, judged, counts_as)
     if task.before_wait then
       task:before_wait(answer, delay)
     end
-    before = (not before or not was_not_sent(answer)) and answer or before
+    previous = (not previous or not was_not_sent(answer)) and answer or previous
     answer, judged = nil, nil -- luacheck: ignore 311 (saves memory: thousands may sleep)
     call:sleep(delay)
     number = number + 1
@@ -89,10 +89,10 @@ function retries.run(call, task, answer, judged, counts_as)
       answer, judged, counts_as = task:try(number, delay)
       reason = is_too_late(call, answer) and "deadline"
     end
-    if reason then -- nothing was sent: the answer before tells more
-      retries.refresh(client, before)
-      before.gave_up = reason
-      return before
+    if reason then -- nothing was sent: the previous answer says more
+      retries.refresh(client, previous)
+      previous.gave_up = reason
+      return previous
     end
   end
   return answer

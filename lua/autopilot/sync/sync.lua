@@ -25,8 +25,8 @@ local sync = {}
 ---@field open autopilot.OpenRequests? the requests that may have started a sync
 ---@field is_unread boolean? the record was not read since the last of these requests
 ---@field is_unreadable boolean? the last request's answer was lost, and the record could not be read
----@field lease autopilot.Lease? its claim on the tenant, if a store is shared
----@field instead table? the answer used in place of a request of this call: another call's, or a known refusal, or that
+---@field lease autopilot.Lease? the call's claim on the tenant, if a store is shared
+---@field instead table? the answer that is used in place of sending a request: another call's answer, a known refusal, or that
 --- another request is under way
 ---@field joined_attempts integer? number of attempts of the other call whose answer was used
 
@@ -48,7 +48,8 @@ end
 
 -- ---- One attempt -------------------------------------------------------------------------------------
 
---- Returns an answer if no request is to be sent: with a store only the claim's holder sends one.
+--- Returns the answer to use if no request is to be sent; else nil. With a shared store, only the call that holds the
+-- claim on the tenant sends requests.
 ---@return table? answer
 function Requests:before()
   local shared = self.call.client.shared
@@ -101,7 +102,7 @@ function Requests:try(number, delay)
     client.shared:learn()
   end
   local is_refused = not call.force and client.memory:refusal(call:now())
-  local refusal = is_refused and failure.known_refusal(self) -- which may just have ended
+  local refusal = is_refused and failure.known_refusal(self) -- nil: it has just ended
   if refusal then
     return refusal, refusal, self.joined_attempts
   end
@@ -115,7 +116,7 @@ function Requests:try(number, delay)
   return answer, failure.judge(self, answer, seen), self.joined_attempts
 end
 
---- Called before the call waits for its next attempt.
+--- Called before the call waits for its next attempt. Keeps or releases the claim on the tenant.
 function Requests:before_wait(answer, seconds)
   local shared = self.call.client.shared
   if shared then
@@ -141,7 +142,7 @@ function sync.request(requests)
   return answer
 end
 
---- Turns the answer, which may be that of a read, into the report of the whole call.
+--- Turns the answer, which may be that to a read of the record, into the report of the whole call.
 ---@param requests autopilot.SyncRequests
 ---@param answer table
 ---@return autopilot.Report? report
@@ -171,6 +172,7 @@ local rules = {
   },
 }
 
+--- The method `client:sync`: requests a sync, and waits for its end if the argument `wait` is true.
 ---@param client autopilot.Client
 ---@param given { deadline: number?, wait: boolean?, force: boolean?, client_request_id: string?, on_progress: function? }?
 ---@return autopilot.Report? report

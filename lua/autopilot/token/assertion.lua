@@ -1,4 +1,4 @@
---- Signs an application in with an assertion that its platform gives to it (RFC 7523 section 2.2; Microsoft Entra,
+--- Signs an application in with an assertion that its platform issues (RFC 7523 section 2.2; Microsoft Entra,
 -- "Workload identity federation").
 --
 -- An assertion lives for minutes, so the platform is asked for one at each request.
@@ -20,8 +20,9 @@ local default_variables = { client_id = "AZURE_CLIENT_ID", tenant = "AZURE_TENAN
 ---@param name string of the function of `autopilot.token`
 ---@param own table<string, autopilot.OptionRule> its options, besides the common ones
 ---@param variables table<string, string>? environment variables of options that are not given
---- Gets an assertion, and where it is from if the platform may have failed to renew it. `setting` returns an option,
--- or a variable by its own name, and ends the sign-in where that is not set.
+--- `get` returns an assertion, and the place it was read from if the platform is to renew it there. `setting`
+-- returns the value of an option, or of a variable by its own name, and ends the sign-in with an error if it is not
+-- set.
 ---@param get fun(ask: autopilot.TokenAsk, setting: fun(name: string): any): string, string?
 ---@return fun(given: table?, level: integer?): autopilot.TokenProvider new
 return function(name, own, variables, get)

@@ -13,12 +13,12 @@ local key_pair = lazy "autopilot.token.key_pair"
 
 local need = provider.need
 
---- A kind of proof, by its options.
+--- One way to prove the application's identity.
 ---@class autopilot.token.Proof
 ---@field rules table<string, autopilot.OptionRule>
 ---@field prepare fun(checked: table): autopilot.token.Prove?, string? nil and a sentence for a mistake in the options
 
---- Returns the fields of a form that are the proof; called for each request.
+--- Returns the fields of a token request's form that prove the identity; called for each request.
 ---@alias autopilot.token.Prove fun(ask: autopilot.TokenAsk, place: autopilot.token.Place): table<string, string>
 
 local proof = {}
@@ -64,7 +64,7 @@ proof.secret = {
 
 -- ---- By assertion ------------------------------------------------------------------------------------
 
---- The fields of a form that are the proof by an assertion.
+--- Returns the form fields that contain an assertion.
 function proof.by_assertion(assertion)
   return {
     client_assertion = assertion,
@@ -75,7 +75,7 @@ end
 -- Seconds for which an assertion is valid: it is made for one request.
 local lifetime = 600
 
---- An assertion for one request (RFC 7519; Microsoft identity platform, "Certificate credentials").
+--- Makes and signs an assertion for one request (RFC 7519; Microsoft identity platform, "Certificate credentials").
 local function sign_assertion(pair, checked, place, now)
   local _, expires = pair.certificate:getLifetime()
   need(now < expires, "the certificate has expired: upload a new one to the app registration")
@@ -99,7 +99,7 @@ local function sign_assertion(pair, checked, place, now)
   return text .. "." .. base64url.encode(signature)
 end
 
--- PEM text may be a key, so what was given is never quoted.
+-- Error messages never quote the value, because PEM text may be a private key.
 local function check_place(value)
   return value == "" and "must be PEM text or a file name" or nil
 end

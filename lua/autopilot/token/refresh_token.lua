@@ -1,9 +1,9 @@
---- Signs an application in for a person who has signed in before, with the refresh token of that sign-in (RFC 6749
--- section 6): for partners, whose one refresh token is good in the tenants of all their customers (Partner Center,
--- "Secure Application Model").
+--- Gets tokens for an application with the refresh token of a person who has signed in before (RFC 6749 section 6). It
+-- is for partners, whose refresh token is valid in the tenants of all their customers (Partner Center, "Secure
+-- Application Model").
 --
--- An answer may bring a newer refresh token, which replaces the one before in memory, for all tenants. It is handed
--- to the option `on_rotation`, which keeps it for the next start.
+-- An answer may contain a newer refresh token, which replaces the earlier one in memory for all tenants. The function
+-- `on_rotation` gets it, to store it for the next start.
 
 local authority = require "autopilot.token.authority"
 local merged = require "autopilot.base.merged"
@@ -14,9 +14,10 @@ local provider = require "autopilot.token.provider"
 
 ---@class autopilot.token.RefreshTokenOptions: autopilot.token.CommonOptions
 ---@field client_id string of the application that the person has signed in to
---- The refresh token, or a function that is asked for it: first, and again after a refresh token was refused.
+--- The refresh token, or a function that returns it. The function is called at the first sign-in, and again after a
+--- refresh token was refused.
 ---@field refresh_token string|fun(ask: autopilot.TokenAsk): string?, string?
----@field on_rotation fun(refresh_token: string)? keeps a newer refresh token; called again at the next sign-in if it raises an error
+---@field on_rotation fun(refresh_token: string)? stores a newer refresh token; called again at the next sign-in if it raises an error
 ---@field client_secret (string|fun(ask: autopilot.TokenAsk): string?, string?)? as for `client_secret`; a public client has neither secret nor certificate
 ---@field client_secret_file string?
 ---@field certificate string? as for `client_certificate`, with `private_key`, `passphrase` and `algorithm`
@@ -45,7 +46,8 @@ local rules = authority.rules(proof.secret.rules, proof.certificate.rules, {
 local was_refused = "If it is refused in every tenant, the refresh token has expired or was "
   .. "revoked: let the person sign in again, with a second factor, and replace it."
 
---- The proof of the application: none for a public client.
+--- Returns the function that makes the proof of the application's identity, which is empty for a public client; or nil
+-- and the mistake in the options.
 local function proof_of(checked)
   local has_secret = checked.client_secret or checked.client_secret_file
   if has_secret and checked.certificate then
@@ -67,8 +69,8 @@ return provider.kind("refresh_token", rules, function(checked)
   end
   local source, newest, refused, unsaved = checked.refresh_token, nil, nil, nil
 
-  --- The refresh token to redeem. A function is asked for another one when the newest was refused; that may also be
-  -- due to the tenant, so a text stays in use.
+  --- Returns the refresh token to use. The user's function is called again when the newest token was refused. A token
+  -- given as text stays in use, because the refusal may concern one tenant only.
   local function find(ask)
     if type(source) == "string" then
       newest = newest or source
@@ -78,6 +80,7 @@ return provider.kind("refresh_token", rules, function(checked)
     return newest
   end
 
+  --- Passes a newer refresh token to `on_rotation`. If that raises an error, the next sign-in tries again.
   local function save()
     local token = unsaved
     if token and checked.on_rotation and protected_call(checked.on_rotation, token) then

@@ -1,4 +1,4 @@
---- nginx for the emulated service: where it and the other tools are, its configuration, and what its log says.
+--- nginx for the emulated service: finds it and the other tools, makes its configuration, and interprets its log.
 
 local shell = require "autopilot.cli.emulate.shell"
 
@@ -14,7 +14,7 @@ local nginx = {}
 ---@field ipv6 string? set where this machine has the address `::1`
 ---@field lua_folder string of the Lua modules
 
--- Debian keeps nginx where the PATH of an ordinary user does not lead; OpenResty has folders of its own.
+-- Debian installs nginx in a folder that is not in the PATH of an ordinary user; OpenResty uses its own folders.
 local further_folders =
   "/usr/sbin:/usr/local/sbin:/usr/local/openresty/nginx/sbin:/usr/local/openresty/bin"
 
@@ -30,7 +30,7 @@ grep -q '^0\{31\}1 ' /proc/net/if_inet6 2>/dev/null && echo ipv6=yes
 cd "$3" && echo "lua_folder=$(pwd)"
 ]]
 
---- The folder that `require` found this module in, as it was written in the path; nil where it is no file.
+--- Returns the folder of `package.path` in which `require` found this module; nil if it was not loaded from a file.
 local function folder_of_modules()
   local source = debug.getinfo(1, "S").source
   local folder = source:match "^@(.*)autopilot/cli/emulate/nginx%.lua$"
@@ -42,7 +42,7 @@ local function is_file(path)
   return file ~= nil and file:close()
 end
 
---- The modules that give an nginx its Lua, or nil when it has none.
+--- Returns the paths of the modules that add Lua to this nginx, none if Lua is built in; nil if it has no Lua.
 local function lua_modules(build)
   if build:find "%-%-add%-module=%S*lua" then
     return {}
@@ -57,13 +57,13 @@ local function lua_modules(build)
   end
 end
 
---- Whether HTTP/2 is a directive of its own, by the version.
+--- Whether this version of nginx has the directive `http2`.
 local function has_http2_directive(build)
   local major, minor, patch = build:match "^nginx version: %l+/(%d+)%.(%d+)%.(%d+)"
   return major ~= nil and major * 1e6 + minor * 1e3 + patch >= 1025001
 end
 
---- Finds everything; or nil and, in one sentence, what is missing and which Debian package has it.
+--- Finds nginx and the other tools. Returns nil and a sentence if one is missing, with the Debian package to install.
 ---@param directory string the folder in which the private one is to be made
 ---@param search_path string? where to look instead of in PATH
 ---@return autopilot.cli.EmulateTools?
@@ -99,7 +99,7 @@ function nginx.find(directory, search_path)
   return found
 end
 
--- One process serves, so that there is no master process to be killed.
+-- nginx runs as one process, so that no master process can be killed separately.
 local configuration = [[
 daemon off;
 master_process off;
@@ -135,7 +135,7 @@ http {
 }
 ]]
 
---- What `nginx -c` reads.
+--- Returns the text of nginx's configuration file.
 ---@param found autopilot.cli.EmulateTools
 ---@param folder string the private folder
 ---@param http2 boolean offer HTTP/2 beside HTTP/1.1
@@ -172,7 +172,7 @@ local known_complaints = {
   ["'resty%.core'"] = "nginx's Lua has no resty.core: install the Debian package lua-resty-core",
 }
 
---- Why nginx did not start, by its log; nil when its port is in use.
+--- Returns the reason in nginx's log why it did not start; nil if its port is in use.
 function nginx.why_not_started(log)
   if log:find("Address already in use", 1, true) then
     return nil
@@ -190,7 +190,7 @@ function nginx.why_not_started(log)
   return "nginx did not start"
 end
 
---- What the openssl command reads to make the certificate, which is its own authority and for this machine only.
+--- The configuration with which the openssl command makes the certificate: self-signed, and for this machine only.
 nginx.certificate_request = [[
 [req]
 distinguished_name = name

@@ -43,8 +43,9 @@ main() {
 main 3<&0 </dev/null; exit # in one line: a shell may have read no further
 ]=]
 
--- Waits until nginx tells that it listens, or the supervisor what has failed, and prints it. This takes a fraction of a
--- second, or longer on a busy machine; and some seconds where a port is in use, which nginx tries several times.
+-- Waits until nginx reports that it listens, or the supervisor reports what failed, and prints that report. This
+-- takes a fraction of a second, or longer on a busy machine; and some seconds where a port is in use, which nginx
+-- tries several times.
 local await = [[
 tries=0
 until [ -s "$1/outcome" ] || [ $tries -gt 1500 ]; do
@@ -54,8 +55,8 @@ done
 cat "$1/outcome" 2>/dev/null
 ]]
 
--- Ends nginx, which can miss a signal while it starts, and waits until the folder is gone. Another child of this process
--- may hold the pipe, and the supervisor may have been killed.
+-- Sends signals to nginx, which can miss one while it starts, until the folder is gone. Closing the pipe is not
+-- enough: another child of this process may hold it open. Removes the folder if nginx has ended without doing so.
 local finish = [[
 exec 2>/dev/null
 tries=0 signal=TERM
@@ -67,7 +68,7 @@ while [ -d "$1" ]; do
 done
 ]]
 
--- No line of a file can be this one: the files are configuration and JSON in one line.
+-- The line that ends each file in the script. No file contains it: they are configuration and JSON in one line.
 local file_end = "end-of-file-of-the-emulated-service"
 
 --- Starts nginx and waits until it listens.
@@ -75,7 +76,7 @@ local file_end = "end-of-file-of-the-emulated-service"
 ---@param files table<string, string> texts by name, written into the folder
 ---@return fun()? stop returns when everything is gone; idempotent
 ---@return string? failed `nginx` or `openssl`, where one of them has failed
----@return string? log what it says
+---@return string? log the messages of that command
 function processes.start(variables, files)
   local parts = {}
   for name, value in pairs(variables) do

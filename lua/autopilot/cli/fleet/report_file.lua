@@ -1,7 +1,7 @@
---- The report of a fleet's run as one file that can be mailed: HTML or Markdown, by the end of its name.
+--- The report of a fleet's run as one file that can be mailed: HTML or Markdown, as the extension of its name says.
 --
--- Both are made of one list of sections. HTML refers to nothing outside of the file. All texts are escaped: names
--- of tenants and messages of services come from others.
+-- Both are made of one list of sections. HTML refers to nothing outside of the file. All texts are escaped,
+-- because names of tenants and messages of services are not trusted.
 
 local FleetSummary = require "autopilot.cli.fleet.summary"
 local core = require "autopilot.core"
@@ -16,8 +16,8 @@ local longest_bar = 24
 
 -- ---- The two formats ---------------------------------------------------------------------------------
 
--- A format has templates for texts that are escaped already; `name` is that of a column's name, and `rule` stands
--- under each of these.
+-- A format is a set of templates, which are filled with escaped texts. `name` is the template of a column's name, and
+-- `rule` is written under each of these names.
 
 local entities =
   { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["'"] = "&#39;" }
@@ -52,7 +52,7 @@ td, th { border-bottom: 1px solid #8888; overflow-wrap: anywhere; padding: .2em 
 }
 
 local markdown = {
-  -- Also what makes a link of an address without any mark around it.
+  -- Also escapes `://` and `www.`, which make a link of a URL without any markup.
   escape = function(plain)
     plain = plain:gsub("[\\`*_{}%[%]<>()#+!|~&@$]", "\\%0")
     plain = plain:gsub("://", "\\://"):gsub("([Ww][Ww][Ww])%.", "%1\\.")
@@ -69,13 +69,13 @@ local markdown = {
   tail = "",
 }
 
---- The format of a file, by the end of its name; nil for any other.
+--- Returns the format for the extension of a file's name; nil for an unknown extension.
 local function format_of(path)
   local formats = { html = html, htm = html, md = markdown }
   return formats[path:lower():match "%.(%w+)$"]
 end
 
---- The whole document. A section has a title, perhaps a paragraph, and a table of `columns` and `rows`.
+--- Returns the whole document. A section has a title, perhaps a paragraph, and a table of `columns` and `rows`.
 local function render(format, title, sections)
   local function safe(plain)
     return format.escape(sentence.visible(plain))
@@ -101,7 +101,7 @@ local function render(format, title, sections)
   return table.concat(parts) .. format.tail
 end
 
--- ---- What is told ------------------------------------------------------------------------------------
+-- ---- The sections ------------------------------------------------------------------------------------
 
 ---@class autopilot.cli.FleetRun a run that has ended
 ---@field options table<string, any> of the command
@@ -112,19 +112,19 @@ end
 ---@field remarks string[] what went wrong with the run as a whole
 ---@field began_at number Unix seconds
 
---- How many tenants were asked for in a second, or in a minute.
+--- Says how many tenants the run processed in a second; in a minute if it was less than one in a second.
 local function throughput(counted)
-  local asked, seconds = counted.total - counted.known, counted.elapsed
-  if seconds <= 0 or asked == 0 then
+  local processed, seconds = counted.total - counted.known, counted.elapsed
+  if seconds <= 0 or processed == 0 then
     return "not measured"
-  elseif asked >= seconds then
-    return ("%.1f tenants a second"):format(asked / seconds)
+  elseif processed >= seconds then
+    return ("%.1f tenants a second"):format(processed / seconds)
   end
-  return ("%.1f tenants a minute"):format(asked / seconds * 60)
+  return ("%.1f tenants a minute"):format(processed / seconds * 60)
 end
 
---- Who ran it, as the environment tells.
-local function person(context)
+--- Names the user and the machine that ran it, from the environment; nil if neither is known.
+local function user_and_machine(context)
   local name = context:variable "USER" or context:variable "USERNAME"
   local machine = context:variable "HOSTNAME" or context:variable "COMPUTERNAME"
   return name and machine and name .. " on " .. machine or name or machine
@@ -145,7 +145,7 @@ local function facts_section(run)
   add("Service", (context:find(options, "base_url")))
   add("Cloud", options.cloud)
   add("Application", (context:find(options, "client_id")))
-  add("Run by", person(context))
+  add("Run by", user_and_machine(context))
   add("Began", text.time(run.began_at))
   add("Ended", text.time(context.now()))
   add("Took", text.duration(counted.elapsed))
@@ -189,7 +189,8 @@ end
 
 -- ---- The file ----------------------------------------------------------------------------------------
 
---- Writes a text to a new file beside that of the report. Returns its name; nil and a message when that fails.
+--- Writes a text to a new file in the folder of the report's file. Returns its name; nil and a message when that
+-- fails.
 local function write_beside(path, whole)
   local part = ("%s.%s.part"):format(path, core.uuid())
   local file, message = io.open(part, "wb")
@@ -206,7 +207,8 @@ local function write_beside(path, whole)
   return nil, message or "it could not be closed"
 end
 
---- Why a report cannot be written to the file, as the end of a sentence that begins with its name; nil when it can.
+--- Returns why a report cannot be written to the file; nil if it can. The text completes a sentence that begins with
+-- the file's name.
 ---@param path string
 ---@return string? complaint
 function report_file.complaint_about(path)
@@ -224,7 +226,7 @@ function report_file.complaint_about(path)
   os.remove(part)
 end
 
---- Writes the report of a run that has ended. A file of that name is replaced as a whole.
+--- Writes the report of a run that has ended. An existing file is replaced as a whole, and is never incomplete.
 ---@param path string
 ---@param run autopilot.cli.FleetRun
 ---@return boolean? done
@@ -238,7 +240,7 @@ function report_file.write(path, run)
   local title = ("autopilot-sync fleet: %s, %s"):format(operation, began)
   local part, message = write_beside(path, render(format_of(path), title, sections))
   if part and (os.rename(part, path) or os.remove(path) and os.rename(part, path)) then
-    return true -- Windows does not rename to a name that is taken
+    return true -- Windows does not rename to the name of an existing file
   elseif part then
     os.remove(part)
   end
