@@ -38,12 +38,10 @@ SharedState.__index = SharedState
 local default_lease = 45
 local until_renewal, until_last = 1 / 5, 2 / 3
 
--- Seconds between attempts to take parts that other machines hold, doubled after each attempt that makes no tenant
--- ready.
+-- Seconds between attempts to take parts that other machines hold, doubled after each vain attempt.
 local shortest_pause, longest_pause = 0.02, 0.5
 
--- Approximate number of tenants whose parts are taken at once: doubled if the batch before lasted less than `moment`,
--- in seconds; else halved.
+-- About how many tenants' parts are taken at once: doubled if the last batch took less than `moment`, else halved.
 local smallest_batch, largest_batch, moment = 64, 512, 0.2
 
 -- Number of tenants that are read ahead, and the longest time in seconds of reading at a time.
@@ -116,8 +114,7 @@ end
 
 -- ---- Taking tenants ----------------------------------------------------------------------------------
 
---- Marks a part to be written, and to be released if it has no tenant in progress. A part that was lost is not
--- written, because this machine may have taken it again since.
+--- Marks a part to be written, and released if it has no tenant in progress; not a lost one, which may be held anew.
 local function note_change(self, hold)
   if hold.is_lost then
     return
@@ -229,8 +226,7 @@ end
 --- Returns the tenant to start next; nil if no tenant can be started now.
 ---@param read fun(): any the next tenant of the list, or nil
 ---@param identify fun(tenant: any): string?, string? its id and key
----@param is_late boolean no tenant is to be processed any more: the remaining ones are returned without use of the database,
---- as in a run that was replaced
+---@param is_late boolean the rest is to be returned without the database, as in a run that was replaced
 ---@return any tenant
 function SharedState:next(read, identify, is_late)
   if is_late or self.is_replaced then
@@ -275,8 +271,7 @@ local function end_entry(self, entry)
   note_change(self, entry.hold)
 end
 
---- Returns the report of a tenant that is done in this run, perhaps by another machine; nil if it is not done; nil
--- and a message if its report is damaged.
+--- Returns the report of a tenant that is done in this run; nil if it is not done, or and a message if it is damaged.
 function SharedState:known(key)
   local written, entry = written_of(self, key)
   if not (written and written.report) then
@@ -294,8 +289,7 @@ function SharedState:cooldown(key)
   return left > 0 and math.min(entry.hold.read_at + left, self.now() + self.cooldown_length) or nil
 end
 
---- Returns when this run may have requested a sync of the tenant before, on this machine or another, in Unix time;
--- nil if it has not.
+--- Returns when a machine of this run may have requested a sync of the tenant before (Unix time), or nil.
 function SharedState:posted(key)
   local written, entry = written_of(self, key)
   local ago = entry.hold.taken_for
