@@ -22,7 +22,7 @@ local options = require "autopilot.base.options"
 ---@field token_lifetime integer? seconds; default 3599
 ---@field device_code { lifetime: number?, interval: number? }? seconds that a code can be used, and between two polls; default 900 and 5
 ---@field identity autopilot.emulator.Identity? the managed identity of the machine that asks; default: it has none
----@field build_server autopilot.emulator.BuildServer? gives assertions to a job; default: there is none
+---@field build_server autopilot.emulator.BuildServer? the emulated build server, at which a job gets assertions; default: no such endpoints
 ---@field audience string? the only audience accepted; default: Graph's of every cloud
 ---@field faults (autopilot.emulator.Fault[]|fun(operation: string, request: table): autopilot.emulator.Fault?)? see `autopilot.emulator.faults`
 ---@field log_limit integer? at least this many of the latest events are kept; 0 keeps none; default 10000

@@ -28,7 +28,7 @@ SharedState.__index = SharedState
 ---@field number integer
 ---@field read_at number Unix time at which it was taken
 ---@field handed_out table<string, boolean> keys of the tenants that `next` returns or has returned
----@field open integer tenants in progress; the part is released when there is none
+---@field open integer number of the part's tenants in progress; at 0 the part is released
 ---@field reports string[] to be written; `ok`: how many of them are ok
 ---@field is_unsettled boolean a sync may have been requested for a tenant that has no report
 ---@field is_lost boolean? the lease ended, and another machine took the part
@@ -212,7 +212,7 @@ local function refill(self, clock)
   end
 end
 
---- Returns a tenant that is ready; nil if there is none. A tenant whose part was lost meanwhile waits again.
+--- Returns a ready tenant, or nil. A ready tenant whose part was lost meanwhile is put back among the waiting ones.
 local function take_ready(self)
   local entry = table.remove(self.ready)
   if entry and entry.hold and entry.hold.is_lost then

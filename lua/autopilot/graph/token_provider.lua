@@ -83,8 +83,9 @@ function provider.ask(client, given, refused)
   return token, nil, type(message) == "number" and message > 0
 end
 
---- Gets a token that may be sent. Returns nil and an answer if there is none; nil alone if the provider returned the
--- refused token again. The provider is asked once more if its token has expired, or lacked the permission before.
+--- Asks the provider for a token, and checks that it may be sent. Returns nil and the answer that says why no token
+-- may be sent; nil alone if the provider returned the refused token again. The provider is asked a second time if
+-- its token has expired, or was known to lack the permission.
 ---@param client autopilot.Client
 ---@param given { deadline: number?, waited_until: number? } of the request
 ---@param is_sync boolean false: the record is to be read

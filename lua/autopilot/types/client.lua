@@ -124,8 +124,8 @@ function Client:status(given) end
 ---@return autopilot.Report? failure
 function Client:wait(given) end
 
---- Makes sure that a sync that was triggered at `since` or later has completed. Asks for one only if there is none
---- that counts.
+--- Makes sure that a sync that was triggered at `since` or later has completed. Requests a sync only if the record
+--- shows no such sync.
 ---@param given autopilot.EnsureOptions?
 ---@return autopilot.Report? report
 ---@return autopilot.Report? failure
