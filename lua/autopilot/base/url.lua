@@ -1,4 +1,4 @@
---- The address of a host, and which hosts are this machine: only to them requests may go over plain http.
+--- Parts of URLs, and which hosts are this machine: only to them requests may go over plain http.
 
 local url = {}
 
@@ -18,6 +18,14 @@ function url.split(text)
   if is_port and not host:find("..", 1, true) then
     return scheme, host, port
   end
+end
+
+--- Returns a URL's scheme and place without user and password. Behind the place there must be no `@`.
+---@param text string
+---@return string
+function url.without_user(text)
+  local scheme, rest = text:match "^(%a[%w+.-]*://)(.*)$"
+  return (scheme or "") .. (rest or text):match "[^@]*$"
 end
 
 --- Whether a host certainly is this machine: localhost, ::1, or an address (not a name) in 127.0.0.0/8.

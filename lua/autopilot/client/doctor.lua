@@ -54,8 +54,7 @@ local function find_proxy(found)
     given = origin and os.getenv(origin)
   end
   if given and given ~= "" then
-    local scheme, rest = given:match "^(%a[%w+.-]*://)(.*)$"
-    return ("%s%s, named by %s"):format(scheme or "", (rest or given):match "[^@]*$", origin)
+    return ("%s, named by %s"):format(url_parts.without_user(given), origin)
   end
 end
 

@@ -3,6 +3,7 @@
 local merged = require "autopilot.base.merged"
 local protected_call = require "autopilot.base.protected_call"
 local redact = require "autopilot.base.redact"
+local without_user = require("autopilot.base.url").without_user
 
 local trace = {}
 
@@ -53,12 +54,6 @@ local function times_of(timings)
     times[#times + 1] = seconds and seconds > 0 and ("%s %.3f s"):format(phase, seconds) or nil
   end
   return table.concat(times, ", "):gsub("_", " ")
-end
-
---- Returns a URL's origin without user and password.
-local function without_user(url)
-  local scheme, rest = url:match "^(%a[%w+.-]*://)(.*)$"
-  return (scheme or "") .. (rest or url):match "[^@]*$"
 end
 
 --- Returns a request's URL without user and password, and with the values of its parameters hidden unless they are
