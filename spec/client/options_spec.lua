@@ -74,6 +74,9 @@ describe("autopilot.client: a mistyped option", function()
       assert.is_truthy(mistake({ timeout = { connect = seconds } }):find "timeout.connect")
     end
     assert.is_truthy(mistake({ cooldown = 0 / 0 }):find "cooldown")
+    for _, name in ipairs { "cooldown", "cooldown_margin", "stuck_after" } do
+      assert.is_truthy(mistake({ [name] = 1e300 }):find(name, 1, true))
+    end
   end)
 
   it("raises for a retry that is neither a policy nor false", function()

@@ -33,6 +33,9 @@ local client_options = {}
 ---@field trace boolean? `on_event` gets each request and its answer in lines, too; default false
 
 local name = "autopilot.client"
+-- Seconds: a year. Lua cannot write much larger numbers as whole ones.
+local longest = 31536000
+
 local longest_tenant = 255 -- bytes; a domain has at most 253
 
 local function check_token(token)
@@ -97,9 +100,9 @@ local rules = {
     },
   },
   http = { type = "table", fields = curl.rules },
-  cooldown = { type = "number", default = 600, min = 0 },
-  cooldown_margin = { type = "number", default = 10, min = 0 },
-  stuck_after = { type = "number", default = 3600, above = 0 },
+  cooldown = { type = "number", default = 600, min = 0, max = longest },
+  cooldown_margin = { type = "number", default = 10, min = 0, max = longest },
+  stuck_after = { type = "number", default = 3600, above = 0, max = longest },
   recover = { type = "boolean", default = true },
   store = { type = "table", check = check_store },
   transport = { type = "function" },
