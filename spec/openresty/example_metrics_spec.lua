@@ -3,6 +3,7 @@
 local database_server = require "support.database_server"
 local example_world = require "support.example_world"
 local nginx_world = require "support.nginx_world"
+local process_facts = require "support.process_facts"
 local prometheus_text = require "support.prometheus_text"
 local socket = require "socket"
 
@@ -165,7 +166,7 @@ describe("the example for OpenResty", function()
     local function used()
       local seconds = 0
       for _, worker in ipairs(world.server:workers()) do
-        seconds = seconds + world.server.processor_time(worker)
+        seconds = seconds + process_facts.processor_time(worker)
       end
       return seconds
     end

@@ -3,6 +3,7 @@
 
 local nginx_world = require "support.nginx_world"
 local openresty_world = require "support.openresty_world"
+local process_facts = require "support.process_facts"
 
 local obstacle = nginx_world.obstacle()
 
@@ -31,7 +32,7 @@ describe("autopilot.openresty", function()
 
         it("answers each of 200 light threads with its own answer, all at once", function()
           local worker = world.server:workers()[1]
-          local before = world.server.resident(worker)
+          local before = process_facts.resident(worker)
           local result = world:run("many", "token=answer-0.5&count=200")
           assert.same({ started = 200, wrong = 0, others = {} }, {
             started = result.started,
@@ -40,7 +41,7 @@ describe("autopilot.openresty", function()
           })
           -- One after the other would take 100 s.
           assert.is_true(result.elapsed < 5 * nginx_world.patience / 20, result.elapsed)
-          local growth = world.server.resident(worker) - before -- MiB; a TLS connection needs some 60 KiB
+          local growth = process_facts.resident(worker) - before -- MiB; a TLS connection needs some 60 KiB
           assert.is_true(growth <= (http_version == "2" and 10 or 20), growth)
           local counts = world.upstream:counts()
           assert.equal(0, counts[http_version == "2" and "http1" or "http2"])
@@ -60,15 +61,15 @@ describe("autopilot.openresty", function()
             local worker, before = world.server:workers()[1], world.upstream:counts().requests
             local call = world:begin("one", "token=answer-1")
             world:await_arrivals(before + 1)
-            local at_begin = world.server.sleeps(worker)
+            local at_begin = process_facts.sleeps(worker)
             assert.equal(200, call:answer().status)
-            local at_end = world.server.sleeps(worker)
+            local at_end = process_facts.sleeps(worker)
             -- A second by polling: 100 looks.
             assert.is_true(at_end - at_begin <= (driver == "thread" and 20 or 250))
             for _ = 1, 5 do
               world.upstream:counts() -- which takes its time
             end
-            assert.is_true(world.server.sleeps(worker) - at_end <= 5)
+            assert.is_true(process_facts.sleeps(worker) - at_end <= 5)
           end
         )
 
@@ -108,7 +109,7 @@ describe("autopilot.openresty", function()
           local arrived = world.upstream:counts().requests
           local aborted = world:run("notes").aborted or 0
           local worker = world.server:workers()[1]
-          local open_before = world.server.descriptors(worker)
+          local open_before = process_facts.descriptors(worker)
           local calls = {}
           for index = 1, 20 do
             calls[index] = world:begin "abortable"
@@ -122,7 +123,7 @@ describe("autopilot.openresty", function()
           end)
           nginx_world.await("descriptors go back", function()
             world:run "collect"
-            return world.server.descriptors(worker) <= open_before
+            return process_facts.descriptors(worker) <= open_before
           end)
           assert.equal("started", world:run("one", "token=answer-0").outcome)
         end)
@@ -145,13 +146,13 @@ describe("autopilot.openresty", function()
             world:run("many", "token=answer-0&count=200")
             world:run "collect"
             if round <= 10 then
-              most = math.max(most, world.server.descriptors(worker))
+              most = math.max(most, process_facts.descriptors(worker))
             else -- a connection may still be about to close
               nginx_world.await("descriptors go back", function()
-                return world.server.descriptors(worker) <= math.max(most + 5, kept)
+                return process_facts.descriptors(worker) <= math.max(most + 5, kept)
               end)
             end
-            resident[round] = world.server.resident(worker)
+            resident[round] = process_facts.resident(worker)
           end
           -- MiB: a leak grows in both halves, the heap in a step when more calls overlap than before.
           local growth = math.min(resident[12] - resident[4], resident[20] - resident[12])

@@ -9,57 +9,9 @@ local command_process = require "support.command_process"
 local emulated_service = require "support.emulated_service"
 local files = require "support.files"
 local overlay = require "support.overlay"
-local pages = require "support.pages"
 local shell = require "autopilot.cli.emulate.shell"
+local shell_lines = require "support.shell_lines"
 local version = require "autopilot.version"
-
--- Blocks in these languages have specs of their own.
-local other_languages = { lua = true, nginx = true, text = true }
-local shell_languages = { sh = true, bash = true, shell = true, console = true }
-
---- The lines of code for a shell, and what is printed below each as its output.
-local function read_lines(text)
-  local lines, language, is_code, has_prompt = {}, nil, false, false
-  local function add(line)
-    local prompted = line:match "^%$ (.*)"
-    if has_prompt and not prompted then
-      table.insert(lines[#lines].output, line)
-      return
-    end
-    has_prompt = prompted ~= nil
-    local bare = (prompted or line):gsub("%s+# .*$", ""):gsub("%s+$", "")
-    lines[#lines + 1] = { text = bare, output = {} }
-  end
-  for line in text:gmatch "([^\n]*)\n" do
-    local fence = line:match "^```(.*)"
-    local code = not language and line:match "^    (%S.*)"
-    if fence then
-      language, has_prompt = not language and fence or nil, false
-      assert(not language or other_languages[language] or shell_languages[language], line)
-    elseif shell_languages[language] and line:find "%S" then
-      add(line)
-    elseif code and is_code then
-      add(code)
-    end
-    is_code = not language and (code and is_code or line == "")
-    has_prompt = has_prompt and line ~= ""
-  end
-  return lines
-end
-
---- The lines of all pages, each once.
-local function read_pages()
-  local lines, seen = {}, {}
-  for _, path in ipairs(pages.paths()) do
-    for _, line in ipairs(read_lines(files.read(path))) do
-      if not seen[line.text] then
-        seen[line.text] = true
-        lines[#lines + 1] = line
-      end
-    end
-  end
-  return lines
-end
 
 -- They take a quarter of a minute and do not depend on the Lua of the specs: once in a run is enough.
 local lua = os.getenv "LUA" or "lua5.4"
@@ -419,7 +371,7 @@ describe("the documentation's lines for a shell", function()
     for line in pairs(ways) do
       unused[line] = true
     end
-    for _, line in ipairs(read_pages()) do
+    for _, line in ipairs(shell_lines.of_pages()) do
       without_way[#without_way + 1] = not ways[line.text] and line.text or nil
       unused[line.text] = nil
     end
@@ -427,33 +379,7 @@ describe("the documentation's lines for a shell", function()
     assert.same({}, unused)
   end)
 
-  it("are told from Lua, output and prose", function()
-    local lines = read_lines(table.concat({
-      "text",
-      "    no code",
-      "",
-      "    one   # a comment",
-      "    $ two",
-      "    printed",
-      "",
-      "    three",
-      "```lua",
-      "",
-      "    not_this()",
-      "```",
-      "```sh",
-      "four",
-      "```",
-      "",
-    }, "\n"))
-    local texts = {}
-    for index, line in ipairs(lines) do
-      texts[index] = line.text .. table.concat(line.output, ",")
-    end
-    assert.same({ "one", "twoprinted", "three", "four" }, texts)
-  end)
-
-  for _, line in ipairs(read_pages()) do
+  for _, line in ipairs(shell_lines.of_pages()) do
     it("run as printed: " .. line.text, function()
       if ways[line.text] then
         ways[line.text](line.text, line.output)

@@ -248,32 +248,6 @@ function Server:try(more)
   return tonumber(output:match "exit (%d+)\n$"), output
 end
 
---- How many descriptors a process has open.
----@param id integer
-function Server.descriptors(id)
-  return tonumber(shell.read('ls "/proc/$1/fd" | wc -l', tostring(id)))
-end
-
---- How often the threads of a process have gone to sleep.
----@param id integer
-function Server.sleeps(id)
-  local script = [[awk '/^voluntary/ { sum += $2 } END { print sum }' "/proc/$1/task/"*/status]]
-  return tonumber(shell.read(script, tostring(id)))
-end
-
---- The seconds that a process has run on a processor.
----@param id integer
-function Server.processor_time(id)
-  return tonumber(shell.read('cat "/proc/$1/schedstat"', tostring(id)):match "%d+") / 1e9
-end
-
---- The resident memory of a process, in MB.
----@param id integer
-function Server.resident(id)
-  local kilobytes = shell.read('grep ^VmRSS: "/proc/$1/status"', tostring(id)):match "%d+"
-  return tonumber(kilobytes) / 1024
-end
-
 --- Ends nginx, as `nginx -s stop` does; returns when everything is gone. Idempotent.
 function Server:stop()
   if not self.pipe then
