@@ -199,7 +199,9 @@ installed_luas = $(if $(filter lua5.1,$(LUAS)),$(filter-out luajit,$(LUAS)),$(LU
 # The command runs on the first of them whose interpreter is there too.
 command_lua = $(firstword $(foreach lua,$(LUAS),$(shell command -v $(lua) >/dev/null && echo $(lua))) \
 	$(LUAS))
+docs = $(DATADIR)/doc/autopilot-sync
 portal := examples/openresty
+example_folders := $(sort $(dir $(shell find examples -type f)))
 lua_folders := $(sort $(dir $(shell find lua -name '*.lua')))
 
 # As the shell sees a folder that may be given relative to this one.
@@ -230,7 +232,7 @@ endef
 install: all
 	$(foreach lua,$(installed_luas),$(call install_one,$(lua),$(call lua_version,$(lua))))
 	$(INSTALL) -d "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(DATADIR)/autopilot-sync/portal/portal" \
-		"$(DESTDIR)$(DATADIR)/doc/autopilot-sync/doc"
+		"$(DESTDIR)$(docs)/doc"
 	data=$$($(call absolute,$(DATADIR))) && lib=$$($(call absolute,$(LIBDIR))) && \
 	folders=$$(printf '[[%s/lua/]], [[%s/lua/]]' "$$data" "$$lib" | sed 's/[&|\\]/\\&/g') && \
 	sed -e '1s|.*|#!/usr/bin/env $(command_lua)|' -e "s|^local lua, c = .*|local lua, c = $$folders|" \
@@ -240,8 +242,14 @@ install: all
 		"$(DESTDIR)$(DATADIR)/autopilot-sync/portal"
 	$(INSTALL) -m 755 $(portal)/prepare "$(DESTDIR)$(DATADIR)/autopilot-sync/portal"
 	$(INSTALL) -m 644 $(portal)/portal/*.lua "$(DESTDIR)$(DATADIR)/autopilot-sync/portal/portal"
-	$(INSTALL) -m 644 README.md CHANGELOG.md LICENSE "$(DESTDIR)$(DATADIR)/doc/autopilot-sync"
-	$(INSTALL) -m 644 doc/*.md "$(DESTDIR)$(DATADIR)/doc/autopilot-sync/doc"
+	$(INSTALL) -m 644 *.md LICENSE "$(DESTDIR)$(docs)"
+	$(INSTALL) -m 644 doc/*.md "$(DESTDIR)$(docs)/doc"
+	for folder in $(filter-out $(portal)/%,$(example_folders)); do \
+		$(INSTALL) -d "$(DESTDIR)$(docs)/$$folder" && \
+		$(INSTALL) -m 644 $$(find $$folder -maxdepth 1 -type f) "$(DESTDIR)$(docs)/$$folder" || exit 1; \
+	done
+	chmod 755 "$(DESTDIR)$(docs)/examples/"*.sh
+	ln -sfn ../../../autopilot-sync/portal "$(DESTDIR)$(docs)/$(portal)"
 	$(INSTALL) -d "$(DESTDIR)$(DATADIR)/man/man1"
 	$(man_page) > "$(DESTDIR)$(DATADIR)/man/man1/autopilot-sync.1" 2>/dev/null || \
 		rm "$(DESTDIR)$(DATADIR)/man/man1/autopilot-sync.1" # another system's build, or no argparse
@@ -272,7 +280,7 @@ uninstall:
 		done; \
 	done
 ifneq ($(origin LUA),command line)
-	rm -rf "$(DESTDIR)$(DATADIR)/autopilot-sync" "$(DESTDIR)$(DATADIR)/doc/autopilot-sync"
+	rm -rf "$(DESTDIR)$(DATADIR)/autopilot-sync" "$(DESTDIR)$(docs)"
 	rm -f "$(DESTDIR)$(BINDIR)/autopilot-sync" "$(DESTDIR)$(DATADIR)/man/man1/autopilot-sync.1"
 endif
 

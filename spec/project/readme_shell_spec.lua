@@ -9,6 +9,7 @@ local command_process = require "support.command_process"
 local emulated_service = require "support.emulated_service"
 local files = require "support.files"
 local overlay = require "support.overlay"
+local pages = require "support.pages"
 local shell = require "autopilot.cli.emulate.shell"
 local shell_lines = require "support.shell_lines"
 local version = require "autopilot.version"
@@ -33,7 +34,7 @@ describe("the documentation's lines for a shell", function()
     work = root .. "/work"
     os.execute(([[
       mkdir '%s' '%s/stubs' '%s/source' &&
-      tar -c Makefile .ci lua src bin rockspec LICENSE README.md CHANGELOG.md doc examples \
+      tar -c Makefile .ci lua src bin rockspec LICENSE *.md doc examples \
         spec/c spec/node build/%s build/c |
         tar -x -C '%s/source'
     ]]):format(work, root, root, lua, root))
@@ -105,6 +106,16 @@ describe("the documentation's lines for a shell", function()
     )
   end
 
+  --- What the pages link to is beside them.
+  local function assert_links_work(folder)
+    for _, path in ipairs(pages.paths()) do
+      for target in files.read(folder .. path):gmatch "%]%(([^)#:]+)[#)]" do
+        local linked = folder .. path:gsub("[^/]*$", "") .. target
+        assert.truthy(files.read(linked), linked)
+      end
+    end
+  end
+
   local function shows(expected)
     return function(line)
       assert.matches(expected, in_source(line, { MAKEFLAGS = "n LUA=" .. lua }))
@@ -142,15 +153,15 @@ describe("the documentation's lines for a shell", function()
     end
   )
 
-  way("make lint", shows "%.ci/lint")
-
-  way("make sanitize", shows "%.ci/sanitize")
-
-  way("make fuzz", shows "%.ci/fuzz")
-
-  way("make bench", shows "spec/bench/run%.sh")
-
-  way("make bench-fleet", shows "spec/bench/fleet%.sh")
+  for task, script in pairs {
+    lint = "%.ci/lint",
+    sanitize = "%.ci/sanitize",
+    fuzz = "%.ci/fuzz",
+    bench = "spec/bench/run%.sh",
+    ["bench-fleet"] = "spec/bench/fleet%.sh",
+  } do
+    way("make " .. task, shows(script))
+  end
 
   way("make", in_source)
 
@@ -163,6 +174,7 @@ describe("the documentation's lines for a shell", function()
   way("make install PREFIX=/usr/local", function(line)
     in_source(line)
     assert.truthy(files.read(root .. "/stage/usr/local/bin/autopilot-sync"))
+    assert_links_work(root .. "/stage/usr/local/share/doc/autopilot-sync/")
     -- Where no Lua looks for modules by itself, the command finds its own.
     local prefix = root .. "/somewhere else"
     in_source((line:gsub("/usr/local", "'" .. prefix .. "'")), { DESTDIR = "" })
