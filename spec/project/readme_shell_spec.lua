@@ -165,11 +165,9 @@ describe("the documentation's lines for a shell", function()
 
   way("make", in_source)
 
-  way("luarocks make", make_rock)
-
-  way("luarocks --lua-version=5.1 make", make_rock)
-
-  way("luarocks make --deps-mode=none", make_rock)
+  for _, options in ipairs { "make", "--lua-version=5.1 make", "make --deps-mode=none" } do
+    way("luarocks " .. options, make_rock)
+  end
 
   way("make install PREFIX=/usr/local", function(line)
     in_source(line)
