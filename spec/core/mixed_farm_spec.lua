@@ -75,15 +75,11 @@ end
 
 -- libcurl 8.5 and later do not need to be kept from sharing a connection. An older one says it is such.
 local pretence = [[
-#define _GNU_SOURCE
 #include <curl/curl.h>
-#include <dlfcn.h>
-
-typedef curl_version_info_data *question(CURLversion);
 
 curl_version_info_data *curl_version_info(CURLversion version) {
     static curl_version_info_data told;
-    told = *((question *)dlsym(dlopen("libcurl.so.4", RTLD_LAZY), "curl_version_info"))(version);
+    told = *((__typeof__(curl_version_info) *)of_libcurl("curl_version_info"))(version);
     told.version_num = told.version_num < 0x080500 ? 0x080500 : told.version_num;
     return &told;
 }
@@ -176,9 +172,7 @@ end)
 -- Makes every transfer share one connection, and lets no read come back without data: then a request may be
 -- answered in the same call of libcurl in which the one before it has ended.
 local one_connection = [[
-#define _GNU_SOURCE
 #include <curl/curl.h>
-#include <dlfcn.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <sys/socket.h>
@@ -190,9 +184,7 @@ CURLMcode curl_multi_setopt(CURLM *multi, CURLMoption option, ...) {
     void *value = va_arg(list, void *);
     va_end(list);
     value = option == CURLMOPT_MAX_TOTAL_CONNECTIONS ? (void *)1L : value;
-    void *libcurl = dlopen("libcurl.so.4", RTLD_LAZY);
-    return ((__typeof__(curl_multi_setopt) *)dlsym(libcurl, "curl_multi_setopt"))(multi, option,
-                                                                                value);
+    return ((__typeof__(curl_multi_setopt) *)of_libcurl("curl_multi_setopt"))(multi, option, value);
 }
 
 ssize_t recv(int socket, void *memory, size_t room, int flags) {

@@ -7,18 +7,34 @@ local shell = require "autopilot.cli.emulate.shell"
 
 local preloaded = {}
 
+-- `of_libcurl("curl_…")` finds a function of the libcurl that is loaded.
+local prologue = [[
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stddef.h>
+
+static inline void *of_libcurl(const char *name) {
+    static const char *const files[] = {"libcurl.so.4", "libcurl-gnutls.so.4", "libcurl.so"};
+    void *libcurl = NULL;
+    for (int i = 0; i < 3 && libcurl == NULL; i++) {
+        libcurl = dlopen(files[i], RTLD_LAZY | RTLD_NOLOAD);
+    }
+    return dlsym(libcurl, name);
+}
+]]
+
 local build = [[
 cd "$1" && cat >preloaded.c && cc -shared -fPIC -w -o preloaded.so preloaded.c -ldl
 ]]
 
 --- Compiles functions that take the place of others of the same names, in a private folder.
----@param source string in C
+---@param source string in C, after `prologue`
 ---@return string folder to be removed
 ---@return string library what LD_PRELOAD is to name
 function preloaded.build(source)
   local folder = shell.read "mktemp -d":match "^[^\n]+"
   local compiler = io.popen(shell.command(build, folder), "w")
-  compiler:write(source)
+  compiler:write(prologue, source)
   compiler:close()
   local library = folder .. "/preloaded.so"
   assert(shell.read('[ -f "$1" ] && echo yes', library) ~= "", "no compiler")

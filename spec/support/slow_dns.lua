@@ -9,8 +9,6 @@ local preloaded = require "support.preloaded"
 local slow_dns = {}
 
 local source = [[
-#define _GNU_SOURCE
-#include <dlfcn.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>

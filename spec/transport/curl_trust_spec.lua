@@ -11,10 +11,8 @@ local wire = require "support.wire"
 -- REFUSE_FOLDERS has libcurl refuse the options that name a folder, even for NULL. NO_SOURCES hides its own
 -- sources. TELL_OPTIONS prints how TLS is to be used. TLS_LIBRARY is what it says it uses.
 local source = [[
-#define _GNU_SOURCE
 #include <curl/curl.h>
 #include <dirent.h>
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -57,15 +55,6 @@ int lstat(const char *path, struct stat *status) {
 DIR *opendir(const char *path) {
     char room[4096];
     return NEXT(opendir)(moved(path, room));
-}
-
-static void *of_libcurl(const char *name) {
-    static const char *const files[] = {"libcurl.so.4", "libcurl-gnutls.so.4", "libcurl.so"};
-    void *libcurl = NULL;
-    for (int i = 0; i < 3 && libcurl == NULL; i++) {
-        libcurl = dlopen(files[i], RTLD_LAZY | RTLD_NOLOAD);
-    }
-    return dlsym(libcurl, name);
 }
 
 curl_version_info_data *curl_version_info(CURLversion age) {
