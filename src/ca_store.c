@@ -20,7 +20,7 @@ static bool copy_variable(char **copy, const char *name) {
     return true;
 }
 
-/* Only OpenSSL and LibreSSL look certificates up by hashed name; others would read them all. */
+/* Only OpenSSL and LibreSSL look certificates up by hashed name; others read all files. */
 static bool reads_hashed_folders(const char *ssl_version) {
     return ssl_version != NULL &&
            (strstr(ssl_version, "OpenSSL/") != NULL || strstr(ssl_version, "LibreSSL/") != NULL);
@@ -51,17 +51,20 @@ static void add_entry(void *context, const char *name) {
 static void choose_of_libcurl(struct ca_store *store) {
     const curl_version_info_data *libcurl = curl_version_info(CURLVERSION_NOW);
     struct hashed_files files = {.folder = libcurl->capath};
-    if (files.folder != NULL && reads_hashed_folders(libcurl->ssl_version)) {
-        platform_each_entry(files.folder, add_entry, &files);
+    store->path = libcurl->capath;
+    store->file = libcurl->cainfo;
+    if (store->path == NULL || store->file == NULL || !reads_hashed_folders(libcurl->ssl_version)) {
+        return;
     }
-    bool is_hashed = files.count > 0;
-    const char *bundle = libcurl->cainfo;
-    double size = bundle != NULL ? platform_look_up(bundle, true).size : 0;
+    platform_each_entry(files.folder, add_entry, &files);
+    double size = platform_look_up(store->file, true).size;
     /* A machine's bundle is its folder's files, one after the other. Another size means that one
      * of them has more, such as a company's authority that was appended to the bundle. */
-    bool has_all = is_hashed && (size == 0 || size == files.size);
-    store->path = is_hashed || bundle == NULL ? files.folder : NULL;
-    store->file = has_all ? NULL : bundle;
+    if (files.count == 0) {
+        store->path = NULL;
+    } else if (size == 0 || size == files.size) {
+        store->file = NULL;
+    }
 }
 
 /* Chooses the certificates to trust: those that the environment names, else those of libcurl. False

@@ -16,12 +16,13 @@
 enum { PATH_SIZE = 256 };
 
 static char root[PATH_SIZE], folder[PATH_SIZE], bundle[PATH_SIZE];
+static const char *library = "OpenSSL/3.0.0";
 
 /* Takes the place of libcurl's own function: what it was built with is ours here. */
 curl_version_info_data *curl_version_info(CURLversion version) {
     static curl_version_info_data data;
     (void)version;
-    data.ssl_version = "OpenSSL/3.0.0";
+    data.ssl_version = library;
     data.cainfo = bundle;
     data.capath = folder;
     return &data;
@@ -116,6 +117,16 @@ static void takes_the_bundle_where_nothing_is_hashed(void) {
     tear_down();
 }
 
+static void takes_both_where_the_library_reads_all_files(void) {
+    library = "GnuTLS/3.7.9";
+    set_up();
+    add_to_folder("one.pem", 1);
+    append(bundle, certificate(1));
+    expect(folder, bundle);
+    tear_down();
+    library = "OpenSSL/3.0.0";
+}
+
 static void does_without_a_bundle(void) {
     set_up();
     add_to_folder("00000001.0", 1);
@@ -133,6 +144,8 @@ int main(void) {
     check_case("takes both where one of them has more", takes_both_where_one_has_more);
     check_case("takes the bundle where the folder has no hashed names",
                takes_the_bundle_where_nothing_is_hashed);
+    check_case("takes both where the TLS library reads all files of a folder",
+               takes_both_where_the_library_reads_all_files);
     check_case("does without a bundle", does_without_a_bundle);
     return check_summary();
 }
