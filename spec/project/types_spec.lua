@@ -156,6 +156,8 @@ describe("the annotations for editors", function()
       end
     end
     assert_declared("autopilot.DoctorReport", { "checks", "requests", "ok", "hint" })
+    local of_a_dry_run = source_tree.read("doc/command.md"):match "the report has (`dry_run`.-)%."
+    assert_declared("autopilot.cli.DryRunReport", names_in({ { of_a_dry_run } }, 1))
   end)
 
   it("declare every event and its fields", function()
