@@ -161,24 +161,4 @@ describe("the emulated service that cannot start", function()
     assert.is_truthy(configuration:find("uwsgi_temp", 1, true))
     assert.is_nil(configuration:find("load_module", 1, true))
   end)
-
-  it("raises a caller's mistake at the caller's line", function()
-    local wrong = {
-      ["unknown option 'prot' %(did you mean 'port'%?%)"] = { prot = 1 },
-      ["option 'port' must be at most 65535"] = { port = 65536 },
-      ["option 'http_version' must be one of '1%.1', '2'"] = { http_version = "3" },
-      ["autopilot%.emulator%.new: unknown option 'zon' %(did you mean 'zone'%?%)"] = {
-        emulator = { zon = "Z" },
-      },
-      ["option 'emulator' must be plain data"] = { emulator = { duration = print } },
-    }
-    for expected, given in pairs(wrong) do
-      local ok, message = pcall(function()
-        local service = emulate.start(given)
-        return service
-      end)
-      assert.is_false(ok)
-      assert.matches("start_spec%.lua:%d+: autopilot%.cli%.emulate: " .. expected, message)
-    end
-  end)
 end)

@@ -46,17 +46,17 @@ local function unguessable()
 end
 
 --- Makes an account up.
----@param checked autopilot.cli.EmulateOptions
+---@param given autopilot.cli.EmulateOptions
 ---@return autopilot.cli.Account
-function account.new(checked)
+function account.new(given)
   local own = { tenant = core.uuid(), client_id = core.uuid() }
   local token = merged(own, { lifetime = token_lifetime })
   return merged(own, {
     client_secret = unguessable(),
     token = emulator.new({ start = os.time() }):issue_token(token),
-    identity = checked.identity,
-    identity_key = checked.identity and checked.identity ~= "imds" and unguessable() or nil,
-    is_public = checked.public,
+    identity = given.identity,
+    identity_key = given.identity and given.identity ~= "imds" and unguessable() or nil,
+    is_public = given.public,
   })
 end
 
@@ -80,10 +80,10 @@ end
 
 --- The options of the emulator that knows the account; or nil and what is wrong with a certificate.
 ---@param service autopilot.cli.Account
----@param checked autopilot.cli.EmulateOptions
-function account.settings(service, checked)
-  local thumbprints = {}
-  for _, path in ipairs(checked.certificates) do
+---@param given autopilot.cli.EmulateOptions
+function account.settings(service, given)
+  local thumbprints, federated = {}, {}
+  for _, path in ipairs(given.certificate or {}) do
     local found = account.thumbprints(path)
     if not found[1] then
       return nil, ("openssl finds no certificate in the file %s: it must be PEM"):format(path)
@@ -91,11 +91,12 @@ function account.settings(service, checked)
     table.insert(thumbprints, found[1])
     table.insert(thumbprints, found[2])
   end
+  for index, platform in ipairs(given.federated or {}) do
+    federated[index] = { issuer = platform[1], subject = platform[2] }
+  end
   local is_job = service.identity and platforms[service.identity].is_job
-  local is_machine = service.identity and not is_job
-  local federated = { is_job and job or nil }
-  for _, credential in ipairs(checked.federated) do
-    table.insert(federated, credential)
+  if is_job then
+    table.insert(federated, job)
   end
   local application = {
     secret = service.client_secret,
@@ -103,16 +104,18 @@ function account.settings(service, checked)
     federated = federated[1] and federated,
     public = service.is_public,
   }
-  local given, own = checked.emulator, { tenant = service.tenant, client_id = service.client_id }
-  return merged(given, {
-    cooldown = checked.cooldown,
-    duration = checked.duration,
-    faults = checked.faults,
-    clients = merged(given.clients, { [service.client_id] = application }),
-    tokens = merged(given.tokens, { [service.token] = own }),
-    identity = is_machine and merged(own, { header = service.identity_key }) or nil,
+  local own = { tenant = service.tenant, client_id = service.client_id }
+  local more = given.emulator or {}
+  return merged(more, {
+    cooldown = given.cooldown,
+    duration = given.duration,
+    faults = given.fault,
+    clients = merged(more.clients, { [service.client_id] = application }),
+    tokens = merged(more.tokens, { [service.token] = own }),
+    identity = service.identity and not is_job and merged(own, { header = service.identity_key })
+      or nil,
     build_server = is_job and merged(job, { key = service.identity_key }),
-    tenants = given.tenants and merged(given.tenants, { [service.tenant] = { licensed = true } }),
+    tenants = more.tenants and merged(more.tenants, { [service.tenant] = { licensed = true } }),
   })
 end
 
