@@ -2,6 +2,7 @@
 
 local answers = require "autopilot.emulator.answers"
 local challenges = require "autopilot.emulator.challenges"
+local contains = require("autopilot.base.options").contains
 local merged = require "autopilot.base.merged"
 
 local faults = {}
@@ -85,11 +86,7 @@ function faults.change(fault, now)
 end
 
 local known_fields =
-  "kind on seconds status headers body after retry_after claims encoding noise network"
-
-local function is_word_of(words, word)
-  return (" " .. words .. " "):find(" " .. tostring(word) .. " ", 1, true) ~= nil
-end
+  " kind on seconds status headers body after retry_after claims encoding noise network "
 
 --- Says what is wrong with a fault, or nil when it is right.
 ---@param fault any
@@ -101,7 +98,7 @@ function faults.complaint(fault)
   local kind, seconds = faults.kinds[fault.kind], fault.seconds
   if not kind then
     return "must have a known kind"
-  elseif fault.on ~= nil and not is_word_of(table.concat(faults.operations, " "), fault.on) then
+  elseif fault.on ~= nil and not contains(faults.operations, fault.on) then
     return "must be on " .. table.concat(faults.operations, ", "):gsub(", (%w+)$", " or %1")
   elseif fault.kind == "status" and type(fault.status) ~= "number" then
     return "of kind status must have a status"
@@ -109,13 +106,13 @@ function faults.complaint(fault)
     return ("of kind %s must have seconds"):format(fault.kind)
   elseif seconds and not (type(seconds) == "number" and seconds >= 0 and seconds < math.huge) then
     return "must have seconds that are a number, at least 0"
-  elseif fault.encoding and not is_word_of("base64 base64url", fault.encoding) then
+  elseif not contains({ "base64", "base64url" }, fault.encoding or "base64") then
     return "must have an encoding that is base64 or base64url"
   elseif fault.claims ~= nil and not challenges.read(fault.claims) then
     return "must have claims that are a JSON object"
   end
   for name in pairs(fault) do
-    if not is_word_of(known_fields, name) then
+    if not known_fields:find(" " .. tostring(name) .. " ", 1, true) then
       return ("must not have the field '%s'"):format(tostring(name))
     end
   end

@@ -4,6 +4,7 @@ local AccessTokens = require "autopilot.emulator.access_tokens"
 local answers = require "autopilot.emulator.answers"
 local challenges = require "autopilot.emulator.challenges"
 local clouds = require "autopilot.base.clouds"
+local contains = require("autopilot.base.options").contains
 local dates = require "autopilot.base.dates"
 
 local graph = {}
@@ -35,14 +36,6 @@ function graph.stamp(seconds, zone)
   return ("%s.%07d%s"):format(date_and_time, ticks % 1e7, zone)
 end
 
-local function has_one_of(roles, permissions)
-  local has = {}
-  for _, role in ipairs(roles) do
-    has[role] = true
-  end
-  return has[permissions[1]] or has[permissions[2]]
-end
-
 --- The token of a request. Refuses a request that has none, or one that is not accepted.
 local function authenticate(service, call)
   local token, why = service.tokens:check(call.headers.authorization, service.audiences, call.now)
@@ -64,10 +57,12 @@ end
 -- the tenant and the name of the client.
 local function admit(service, call, method, permissions)
   local token = authenticate(service, call)
+  local is_permitted = contains(token.roles, permissions[1])
+    or contains(token.roles, write_permission)
   if call.method ~= method then
     local why = "The requested resource does not support http method '%s'."
     answers.refuse_graph(call, 405, why:format(call.method), { allow = method })
-  elseif not has_one_of(token.roles, permissions) then
+  elseif not is_permitted then
     local why = "Application is not authorized to perform this operation. "
       .. "Application must have one of the following scopes: "
     answers.refuse_intune(call, 403, why .. table.concat(permissions, ", "))

@@ -27,15 +27,16 @@ local options = require "autopilot.base.options"
 ---@field faults (autopilot.emulator.Fault[]|fun(operation: string, request: table): autopilot.emulator.Fault?)? see `autopilot.emulator.faults`
 ---@field log_limit integer? at least this many of the latest events are kept; 0 keeps none; default 10000
 
-local text, list = { type = "string" }, { type = "table" }
+local text, list, flag = { type = "string" }, { type = "table" }, { type = "boolean" }
+local number = { type = "number" }
 local required_text = { type = "string", required = true }
-local tenant_rules = { domain = text, licensed = { type = "boolean" } }
+local tenant_rules = { domain = text, licensed = flag }
 local client_rules = {
   secret = text,
-  secret_expires = { type = "number" },
+  secret_expires = number,
   certificates = list,
   federated = list,
-  public = { type = "boolean" },
+  public = flag,
   roles = list,
   verify = { type = "function" },
 }
@@ -57,7 +58,7 @@ local token_rules = {
   tenant = required_text,
   client_id = text,
   roles = list,
-  expires = { type = "number" },
+  expires = number,
   audience = text,
 }
 
@@ -65,23 +66,24 @@ local function obeys(rules, given)
   return (pcall(options.check, "", rules, given))
 end
 
---- A check that a table is a map from texts to tables that obey the rules.
-local function map_of(what, rules)
-  return function(map)
+--- The rule of a table that obeys rules; `must` says what it must be.
+local function table_of(rules, must)
+  local function complaint(given)
+    return not obeys(rules, given) and must or nil
+  end
+  return { type = "table", check = complaint }
+end
+
+--- The rule of a map from texts to tables that obey rules.
+local function map_of(what, rules, default)
+  local function complaint(map)
     for key, entry in pairs(map) do
       if type(key) ~= "string" or not obeys(rules, entry) then
         return "must be a map with a right " .. what .. " for each text"
       end
     end
   end
-end
-
-local function identity_complaint(given)
-  return not obeys(identity_rules, given) and "must have a tenant and a client_id" or nil
-end
-
-local function build_server_complaint(given)
-  return not obeys(build_server_rules, given) and "must have a key, an issuer and a subject" or nil
+  return { type = "table", default = default, check = complaint }
 end
 
 local function zone_complaint(zone)
@@ -111,9 +113,9 @@ settings.rules = {
   retry_after = { type = "string", default = "absent", one_of = { "absent", "header", "body" } },
   zone = { type = "string", default = "Z", check = zone_complaint },
   wrapped = { type = "boolean", default = false },
-  tenants = { type = "table", check = map_of("tenant", tenant_rules) },
-  clients = { type = "table", default = {}, check = map_of("client", client_rules) },
-  tokens = { type = "table", default = {}, check = map_of("token", token_rules) },
+  tenants = map_of("tenant", tenant_rules),
+  clients = map_of("client", client_rules, {}),
+  tokens = map_of("token", token_rules, {}),
   token_lifetime = { type = "integer", default = 3599, min = 1 },
   device_code = {
     type = "table",
@@ -122,8 +124,8 @@ settings.rules = {
       interval = { type = "number", default = 5, min = 0 },
     },
   },
-  identity = { type = "table", check = identity_complaint },
-  build_server = { type = "table", check = build_server_complaint },
+  identity = table_of(identity_rules, "must have a tenant and a client_id"),
+  build_server = table_of(build_server_rules, "must have a key, an issuer and a subject"),
   audience = { type = "string" },
   faults = { type = { "table", "function" }, default = {}, check = faults_complaint },
   log_limit = { type = "integer", default = 10000, min = 0 },
