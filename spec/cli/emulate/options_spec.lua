@@ -51,7 +51,7 @@ describe("emulate", function()
       "--public",
       "--identity=imds",
       "--fault=throttle,on=sync,retry_after=3",
-      "--fault=status,status=503,body=<p>,after=true",
+      "--fault=status,status=503,body=5,after=true",
     }, true)
     assert.are.same({
       certificate = { "a.pem", "b.pem" },
@@ -60,7 +60,7 @@ describe("emulate", function()
       identity = "imds",
       fault = {
         { kind = "throttle", on = "sync", retry_after = 3 },
-        { kind = "status", status = 503, body = "<p>", after = true },
+        { kind = "status", status = 503, body = "5", after = true },
       },
     }, options)
   end)
@@ -79,6 +79,7 @@ describe("emulate", function()
         .. "did you mean 'throttle'%?",
       ["throttle,on"] = "'--fault': 'on' must be NAME=VALUE",
       ["throttle,on=nothing"] = "'--fault' must be on sync, ",
+      ["status,status=503,headers=x"] = "'--fault' must have the field 'headers' as a table",
       ["throttle,retryafter=3"] = "'--fault' must not have the field 'retryafter'",
     } do
       local ran = command.run({ "emulate", "--fault", given }, { emulate = {} })

@@ -41,7 +41,9 @@ local function fault_of(text)
     if not name then
       return nil, ("option '--fault': '%s' must be NAME=VALUE"):format(field:sub(1, 80))
     end
-    if value == "true" or value == "false" then
+    if name == "body" then
+      fault[name] = value
+    elseif value == "true" or value == "false" then
       fault[name] = value == "true"
     else
       fault[name] = tonumber(value) or value
