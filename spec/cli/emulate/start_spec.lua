@@ -74,7 +74,10 @@ describe("the emulated service that cannot start", function()
 
   it("names the Debian package of a missing openssl command", function()
     local build = "echo 'configure arguments: --add-module=../ngx_lua-0.10.26' >&2"
-    local _, message = emulate.start { search_path = commands(everyday, { nginx = build }) }
+    local _, message = emulate.start {
+      search_path = commands(everyday, { nginx = build }),
+      certificate = { "certificate.pem" },
+    }
     assert.equal("the openssl command was not found: install the Debian package openssl", message)
   end)
 

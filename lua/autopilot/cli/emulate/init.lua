@@ -71,15 +71,15 @@ end
 ---@return string? message one sentence: what is missing, or what went wrong
 function emulate.start(given)
   given = given or {}
-  local service = account.new(given)
-  local settings, message = account.settings(service, given)
-  if not settings then
-    return nil, message
-  end
   local directory = given.directory or os.getenv "TMPDIR" or "/tmp"
   local tools, missing = nginx.find(directory, given.search_path)
   if not tools then
     return nil, missing
+  end
+  local service = account.new(given)
+  local settings, message = account.settings(service, given)
+  if not settings then
+    return nil, message
   end
   local text, has_http2, tried = assert(json.encode(settings)), given.http_version ~= "1.1", {}
   for attempt = 1, given.port and 1 or ports_to_try do
