@@ -117,6 +117,6 @@ describe("the account of the emulated service", function()
     assert.same({
       base64url.encode(key_files.read(folder, "thumbprint")),
       base64url.encode(shell.read(sha1, folder)),
-    }, account.thumbprints(folder .. "/certificate.pem"))
+    }, account.thumbprints { folder .. "/certificate.pem" })
   end)
 end)

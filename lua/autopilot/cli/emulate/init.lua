@@ -76,10 +76,9 @@ function emulate.start(given)
   if not tools then
     return nil, missing
   end
-  local service = account.new(given)
-  local settings, message = account.settings(service, given)
-  if not settings then
-    return nil, message
+  local service, settings = account.new(given)
+  if not service then
+    return nil, settings
   end
   local text, has_http2, tried = assert(json.encode(settings)), given.http_version ~= "1.1", {}
   for attempt = 1, given.port and 1 or ports_to_try do
