@@ -42,9 +42,9 @@ local function authenticate(service, call)
   if not token then
     answers.refuse_graph(call, 401, why, { ["www-authenticate"] = challenges.plain_header })
   end
-  call.tenant = token.tenant
-  local challenge = call.change.challenge or service.challenges[token.tenant]
-  service.challenges[token.tenant] = challenge
+  call.tenant = service:id_of(token.tenant)
+  local challenge = call.change.challenge or service.challenges[call.tenant]
+  service.challenges[call.tenant] = challenge
   if challenge and not challenges.is_met(challenge, token) then
     why = "Continuous access evaluation resulted in challenge with result: "
       .. "InteractionRequired and code: TokenIssuedBeforeRevocationTimestamp"
@@ -67,11 +67,11 @@ local function admit(service, call, method, permissions)
       .. "Application must have one of the following scopes: "
     answers.refuse_intune(call, 403, why .. table.concat(permissions, ", "))
   end
-  local tenant = service.options.tenants and service.options.tenants[token.tenant]
+  local tenant = service.options.tenants and service.options.tenants[call.tenant]
   if tenant and tenant.licensed == false then
     answers.refuse_intune(call, 400, "Request not applicable to target tenant.")
   end
-  return token.tenant, token.client_id or "token"
+  return call.tenant, token.client_id or "token"
 end
 
 function graph.sync(service, call)

@@ -104,15 +104,21 @@ function Emulator:find_tenant(name)
   return name
 end
 
+--- The id of a tenant that a test names by id or domain; a tenant that is not in the option `tenants` as it is named.
+function Emulator:id_of(name)
+  return self:find_tenant(name) or name
+end
+
 --- Triggers a sync, as another client would, or as the service does by itself (`automatic`).
 -- A sync that is asked for obeys the service's rules; an automatic one waits only for one in progress.
----@param tenant string
+---@param tenant string id or domain
 ---@param given { by: string?, automatic: boolean?, duration: number?, failed: boolean? }?
 ---@return boolean? started
 ---@return string? reason `in_progress` or `cooldown`
 function Emulator:trigger(tenant, given)
   local checked = options.check("autopilot.emulator:trigger", settings.trigger_rules, given)
   local now = self:now()
+  tenant = self:id_of(tenant)
   local reason = self.syncs:refusal(tenant, now)
   if reason == "in_progress" or (reason and not checked.automatic) then
     return nil, reason
@@ -122,10 +128,10 @@ function Emulator:trigger(tenant, given)
 end
 
 --- What the tenant's record truly shows now, read without a request.
----@param tenant string
+---@param tenant string id or domain
 ---@return { status: string, last_sync: number?, last_manual_trigger: number? } record Unix seconds, nil for never
 function Emulator:record(tenant)
-  return self.syncs:record(tenant, self:now())
+  return self.syncs:record(self:id_of(tenant), self:now())
 end
 
 --- Makes a token that the service accepts.
