@@ -104,7 +104,7 @@ function Emulator:find_tenant(name)
   return name
 end
 
---- The id of a tenant that a test names by id or domain; a tenant that is not in the option `tenants` as it is named.
+--- The id of a tenant that a test names by id or domain; the name itself for one that `tenants` does not have.
 function Emulator:id_of(name)
   return self:find_tenant(name) or name
 end
@@ -286,7 +286,7 @@ local emulator = {}
 ---@param given autopilot.EmulatorOptions?
 ---@return autopilot.Emulator
 function emulator.new(given)
-  local checked = options.check("autopilot.emulator.new", settings.rules, given)
+  local checked = settings.check(given)
   local identifiers = new_identifiers()
   local self = setmetatable({
     log = {},

@@ -30,9 +30,10 @@ local options = require "autopilot.base.options"
 local text, list, flag = { type = "string" }, { type = "table" }, { type = "boolean" }
 local number = { type = "number" }
 local required_text = { type = "string", required = true }
+local secret = { type = "string", secret = true }
 local tenant_rules = { domain = text, licensed = flag }
 local client_rules = {
-  secret = text,
+  secret = secret,
   secret_expires = number,
   certificates = list,
   federated = list,
@@ -45,11 +46,11 @@ local identity_rules = {
   client_id = required_text,
   object_id = text,
   resource_id = text,
-  header = text,
+  header = secret,
   roles = list,
 }
 local build_server_rules = {
-  key = required_text,
+  key = { type = "string", required = true, secret = true },
   issuer = required_text,
   subject = required_text,
   service_connection = text,
@@ -62,28 +63,16 @@ local token_rules = {
   audience = text,
 }
 
-local function obeys(rules, given)
-  return (pcall(options.check, "", rules, given))
-end
+-- The rules of the options that are tables, and of each table in the options that are maps.
+local rules_of_tables = { identity = identity_rules, build_server = build_server_rules }
+local rules_of_maps = { tenants = tenant_rules, clients = client_rules, tokens = token_rules }
 
---- The rule of a table that obeys rules; `must` says what it must be.
-local function table_of(rules, must)
-  local function complaint(given)
-    return not obeys(rules, given) and must or nil
-  end
-  return { type = "table", check = complaint }
-end
-
---- The rule of a map from texts to tables that obey rules.
-local function map_of(what, rules, default)
-  local function complaint(map)
-    for key, entry in pairs(map) do
-      if type(key) ~= "string" or not obeys(rules, entry) then
-        return "must be a map with a right " .. what .. " for each text"
-      end
+local function map_complaint(map)
+  for key, entry in pairs(map) do
+    if type(key) ~= "string" or type(entry) ~= "table" then
+      return "must be a map from texts to tables"
     end
   end
-  return { type = "table", default = default, check = complaint }
 end
 
 local function zone_complaint(zone)
@@ -99,10 +88,8 @@ local function faults_complaint(given)
   end
 end
 
-local settings = {}
-
 ---@type table<string, autopilot.OptionRule>
-settings.rules = {
+local rules = {
   start = { type = "number", default = 1767225600 },
   now = { type = "function" },
   sleep = { type = "function" },
@@ -113,9 +100,9 @@ settings.rules = {
   retry_after = { type = "string", default = "absent", one_of = { "absent", "header", "body" } },
   zone = { type = "string", default = "Z", check = zone_complaint },
   wrapped = { type = "boolean", default = false },
-  tenants = map_of("tenant", tenant_rules),
-  clients = map_of("client", client_rules, {}),
-  tokens = map_of("token", token_rules, {}),
+  tenants = { type = "table", check = map_complaint },
+  clients = { type = "table", default = {}, check = map_complaint },
+  tokens = { type = "table", default = {}, check = map_complaint },
   token_lifetime = { type = "integer", default = 3599, min = 1 },
   device_code = {
     type = "table",
@@ -124,15 +111,33 @@ settings.rules = {
       interval = { type = "number", default = 5, min = 0 },
     },
   },
-  identity = table_of(identity_rules, "must have a tenant and a client_id"),
-  build_server = table_of(build_server_rules, "must have a key, an issuer and a subject"),
+  identity = { type = "table" },
+  build_server = { type = "table" },
   audience = { type = "string" },
   faults = { type = { "table", "function" }, default = {}, check = faults_complaint },
   log_limit = { type = "integer", default = 10000, min = 0 },
 }
 
+local settings = {}
+
+--- Checks the options of `emulator.new`. Raises a mistake at the line of its caller.
+function settings.check(given)
+  local name, level = "autopilot.emulator.new", 3
+  local checked = options.check(name, rules, given, level)
+  for option, own_rules in pairs(rules_of_tables) do
+    if checked[option] then
+      options.check(name .. ": " .. option, own_rules, checked[option], level)
+    end
+  end
+  for option, own_rules in pairs(rules_of_maps) do
+    for _, entry in pairs(checked[option] or {}) do
+      options.check(name .. ": " .. option, own_rules, entry, level)
+    end
+  end
+  return checked
+end
+
 --- Rules of `Emulator:trigger`.
----@type table<string, autopilot.OptionRule>
 settings.trigger_rules = {
   by = { type = "string", default = "somebody else" },
   automatic = { type = "boolean", default = false },
@@ -141,7 +146,6 @@ settings.trigger_rules = {
 }
 
 --- Rules of `Emulator:issue_token`.
----@type table<string, autopilot.OptionRule>
 settings.token_rules = {
   tenant = required_text,
   client_id = text,
@@ -151,7 +155,6 @@ settings.token_rules = {
 }
 
 --- Rules of `Emulator:issue_refresh_token`.
----@type table<string, autopilot.OptionRule>
 settings.refresh_token_rules = {
   client_id = required_text,
   user = { type = "string", default = "somebody@example" },
