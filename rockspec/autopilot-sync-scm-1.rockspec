@@ -128,7 +128,6 @@ build = {
     ["autopilot.emulator"] = "lua/autopilot/emulator/init.lua",
     ["autopilot.emulator.access_tokens"] = "lua/autopilot/emulator/access_tokens.lua",
     ["autopilot.emulator.answers"] = "lua/autopilot/emulator/answers.lua",
-    ["autopilot.emulator.build_server"] = "lua/autopilot/emulator/build_server.lua",
     ["autopilot.emulator.challenges"] = "lua/autopilot/emulator/challenges.lua",
     ["autopilot.emulator.discovery"] = "lua/autopilot/emulator/discovery.lua",
     ["autopilot.emulator.entra"] = "lua/autopilot/emulator/entra.lua",

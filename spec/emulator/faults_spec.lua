@@ -184,6 +184,16 @@ describe("autopilot.emulator: faults", function()
   it("are refused when they are not right", function()
     local wrong = {
       ["a fault must not have the field 'secnds'"] = { kind = "throttle", secnds = 2 },
+      ["a fault must have the field 'body' as a string"] = {
+        kind = "status",
+        status = 503,
+        body = 5,
+      },
+      ["a fault must have the field 'headers' as a table"] = { kind = "status", headers = "x" },
+      ["a fault must have the field 'retry_after' as a number or string"] = {
+        kind = "throttle",
+        retry_after = {},
+      },
       ["a fault must be a table"] = 7,
       ["a fault must have a known kind"] = { kind = "lost" },
       ["a fault must be on sync, status, token, device_code, identity, discovery or other"] = {

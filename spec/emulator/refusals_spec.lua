@@ -76,6 +76,20 @@ describe("autopilot.emulator: who may call", function()
     assert.matches("^Request not applicable to target tenant%.", nested.Message)
   end)
 
+  it("knows a tenant by its id and its domain, in whatever case", function()
+    local service = new_service {
+      tokens = { good = { tenant = "Contoso.example" }, free = { tenant = "ID-2" } },
+      tenants = {
+        ["id-1"] = { domain = "contoso.example", licensed = false },
+        ["id-2"] = { domain = "fabrikam.example" },
+      },
+    }
+    assert.equal(400, service.sync().status)
+    assert.is_true(service.emulator:trigger "fabrikam.example")
+    assert.equal(409, service.sync("free").status)
+    assert.equal("inProgress", service.emulator:record("Fabrikam.example").status)
+  end)
+
   it("tells the caller's id as Intune's activity id", function()
     local service = new_service()
     service.sync()

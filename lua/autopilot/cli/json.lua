@@ -84,8 +84,6 @@ end
 --
 -- In pieces, because LuaJIT and Lua 5.1 hash only some bytes of a long string: the reports of a fleet differ
 -- in few bytes, and 80,000 of them as whole strings took 20 s.
----@param value table
----@return string[] pieces
 return function(value)
   local parts = {}
   add(parts, value)

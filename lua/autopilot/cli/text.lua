@@ -63,8 +63,6 @@ function text.count(count)
 end
 
 --- The lines of a small table. A row is a title and its value; without a value it is left out.
----@param rows table<integer, { [1]: string, [2]: string? }>
----@return string[] lines
 function text.rows(rows)
   local lines = {}
   for _, row in ipairs(rows) do

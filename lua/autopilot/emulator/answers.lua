@@ -1,8 +1,9 @@
 --- Answers in the forms of Microsoft Graph, Intune and Entra. What they say is decided by the endpoints.
 --
--- To refuse a request, the functions `refuse_…` and `demand` raise the answer, which the emulator catches: the
+-- To refuse a request, the functions `refuse_…` and `demand…` raise the answer, which the emulator catches: the
 -- endpoint ends there.
 
+local http_date = require "autopilot.base.http_date"
 local json = require "autopilot.base.json"
 
 local answers = {}
@@ -16,15 +17,15 @@ end
 local diagnostic = '{"ServerInfo":{"DataCenter":"West Europe","Slice":"E","Ring":"5",'
   .. '"ScaleUnit":"003","RoleInstance":"AM2PEPF00000000"}}'
 
--- Names are written here, because those of `os.date` follow the locale.
-local weekdays = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" }
-local months =
-  { "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" }
-
---- The value of a `Date` header: `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 section 5.6.7).
-local function http_date(seconds)
+--- The value of a `Date` header: `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 section 5.6.7). The names are not those of
+-- `os.date`, which follow the locale.
+local function date_header(seconds)
   local date = os.date("!*t", math.floor(seconds))
-  local form = ("!%s, %%d %s %%Y %%H:%%M:%%S GMT"):format(weekdays[date.wday], months[date.month])
+  local _, weekday = http_date.unix_time(date.year, date.month, date.day, 0, 0, 0)
+  local form = ("!%s, %%d %s %%Y %%H:%%M:%%S GMT"):format(
+    weekday:sub(1, 3),
+    http_date.months[date.month]
+  )
   return os.date(form, math.floor(seconds))
 end
 
@@ -32,7 +33,7 @@ end
 ---@param headers table<string, string>? further headers, names in lower case; they replace the usual ones
 function answers.plain(call, status, body, headers)
   local all = {
-    date = http_date(call.now),
+    date = date_header(call.now),
     ["request-id"] = call.request_id,
     ["client-request-id"] = call.client_request_id,
     ["x-ms-ags-diagnostic"] = diagnostic,
@@ -49,6 +50,13 @@ end
 --- An answer with a value as JSON; the status is 200 unless another is given.
 function answers.json(call, value, status)
   return answers.plain(call, status or 200, encode(value))
+end
+
+--- Refuses a request with a value as JSON, unless it is right.
+function answers.demand_json(call, is_right, value, status)
+  if not is_right then
+    error(answers.json(call, value, status))
+  end
 end
 
 local graph_codes = {

@@ -6,6 +6,7 @@
 local AccessTokens = require "autopilot.emulator.access_tokens"
 local Users = require "autopilot.emulator.users"
 local answers = require "autopilot.emulator.answers"
+local contains = require("autopilot.base.options").contains
 
 local demand = answers.demand
 
@@ -71,9 +72,7 @@ function discovery.instances(_, call)
   local metadata, is_known = {}, false
   for index, hosts in ipairs { { own }, entra_hosts[1], entra_hosts[2], entra_hosts[3] } do
     metadata[index] = { preferred_network = hosts[1], preferred_cache = hosts[1], aliases = hosts }
-    for _, host in ipairs(hosts) do
-      is_known = is_known or host == asked
-    end
+    is_known = is_known or contains(hosts, asked)
   end
   demand(call, is_known, "unknown_host")
   local tenant = given:match "^https?://[^/]+/([^/?#]+)" or "common"

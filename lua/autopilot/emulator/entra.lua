@@ -49,21 +49,15 @@ local function read_scopes(text, is_for_person)
   return read.resource and read or nil
 end
 
---- The scopes of a person's token, as Entra lists them: permissions first, then what was asked for, without
--- `offline_access`.
+--- The scopes of a person's token: permissions first, then what was asked for, without `offline_access`.
 local function granted_scopes(asked, permissions)
-  local words, known = {}, { offline_access = true }
-  local function add(word)
-    if not known[word] then
-      known[word] = true
-      table.insert(words, word)
-    end
-  end
+  local words = {}
   for _, permission in ipairs(permissions) do
-    add(asked.resource .. "/" .. permission)
+    local word = asked.resource .. "/" .. permission
+    words[#words + 1] = not asked.has[word] and word or nil
   end
   for _, word in ipairs(asked.words) do
-    add(word)
+    words[#words + 1] = word ~= "offline_access" and word or nil
   end
   return table.concat(words, " ")
 end

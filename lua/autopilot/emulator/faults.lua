@@ -2,6 +2,7 @@
 
 local answers = require "autopilot.emulator.answers"
 local challenges = require "autopilot.emulator.challenges"
+local contains = require("autopilot.base.options").contains
 local merged = require "autopilot.base.merged"
 
 local faults = {}
@@ -84,12 +85,21 @@ function faults.change(fault, now)
   }
 end
 
-local known_fields =
-  "kind on seconds status headers body after retry_after claims encoding noise network"
-
-local function is_word_of(words, word)
-  return (" " .. words .. " "):find(" " .. tostring(word) .. " ", 1, true) ~= nil
-end
+-- The fields of a fault, and their types.
+local field_types = {
+  kind = "string",
+  on = "string",
+  seconds = "number",
+  status = "number",
+  headers = "table",
+  body = "string",
+  after = "boolean",
+  retry_after = "number or string",
+  claims = "string",
+  encoding = "string",
+  noise = "boolean",
+  network = "table",
+}
 
 --- Says what is wrong with a fault, or nil when it is right.
 ---@param fault any
@@ -98,26 +108,29 @@ function faults.complaint(fault)
   if type(fault) ~= "table" then
     return "must be a table"
   end
+  for name, value in pairs(fault) do
+    local expected = field_types[name]
+    if not expected then
+      return ("must not have the field '%s'"):format(tostring(name))
+    elseif not expected:find(type(value), 1, true) then
+      return ("must have the field '%s' as a %s"):format(name, expected)
+    end
+  end
   local kind, seconds = faults.kinds[fault.kind], fault.seconds
   if not kind then
     return "must have a known kind"
-  elseif fault.on ~= nil and not is_word_of(table.concat(faults.operations, " "), fault.on) then
+  elseif fault.on and not contains(faults.operations, fault.on) then
     return "must be on " .. table.concat(faults.operations, ", "):gsub(", (%w+)$", " or %1")
-  elseif fault.kind == "status" and type(fault.status) ~= "number" then
+  elseif fault.kind == "status" and not fault.status then
     return "of kind status must have a status"
-  elseif kind.needs_seconds and seconds == nil then
+  elseif kind.needs_seconds and not seconds then
     return ("of kind %s must have seconds"):format(fault.kind)
-  elseif seconds and not (type(seconds) == "number" and seconds >= 0 and seconds < math.huge) then
+  elseif seconds and not (seconds >= 0 and seconds < math.huge) then
     return "must have seconds that are a number, at least 0"
-  elseif fault.encoding and not is_word_of("base64 base64url", fault.encoding) then
+  elseif not contains({ "base64", "base64url" }, fault.encoding or "base64") then
     return "must have an encoding that is base64 or base64url"
-  elseif fault.claims ~= nil and not challenges.read(fault.claims) then
+  elseif fault.claims and not challenges.read(fault.claims) then
     return "must have claims that are a JSON object"
-  end
-  for name in pairs(fault) do
-    if not is_word_of(known_fields, name) then
-      return ("must not have the field '%s'"):format(tostring(name))
-    end
   end
 end
 

@@ -4,6 +4,7 @@ local AccessTokens = require "autopilot.emulator.access_tokens"
 local answers = require "autopilot.emulator.answers"
 local challenges = require "autopilot.emulator.challenges"
 local clouds = require "autopilot.base.clouds"
+local contains = require("autopilot.base.options").contains
 local dates = require "autopilot.base.dates"
 
 local graph = {}
@@ -35,23 +36,15 @@ function graph.stamp(seconds, zone)
   return ("%s.%07d%s"):format(date_and_time, ticks % 1e7, zone)
 end
 
-local function has_one_of(roles, permissions)
-  local has = {}
-  for _, role in ipairs(roles) do
-    has[role] = true
-  end
-  return has[permissions[1]] or has[permissions[2]]
-end
-
 --- The token of a request. Refuses a request that has none, or one that is not accepted.
 local function authenticate(service, call)
   local token, why = service.tokens:check(call.headers.authorization, service.audiences, call.now)
   if not token then
     answers.refuse_graph(call, 401, why, { ["www-authenticate"] = challenges.plain_header })
   end
-  call.tenant = token.tenant
-  local challenge = call.change.challenge or service.challenges[token.tenant]
-  service.challenges[token.tenant] = challenge
+  call.tenant = service:id_of(token.tenant)
+  local challenge = call.change.challenge or service.challenges[call.tenant]
+  service.challenges[call.tenant] = challenge
   if challenge and not challenges.is_met(challenge, token) then
     why = "Continuous access evaluation resulted in challenge with result: "
       .. "InteractionRequired and code: TokenIssuedBeforeRevocationTimestamp"
@@ -64,19 +57,21 @@ end
 -- the tenant and the name of the client.
 local function admit(service, call, method, permissions)
   local token = authenticate(service, call)
+  local is_permitted = contains(token.roles, permissions[1])
+    or contains(token.roles, write_permission)
   if call.method ~= method then
     local why = "The requested resource does not support http method '%s'."
     answers.refuse_graph(call, 405, why:format(call.method), { allow = method })
-  elseif not has_one_of(token.roles, permissions) then
+  elseif not is_permitted then
     local why = "Application is not authorized to perform this operation. "
       .. "Application must have one of the following scopes: "
     answers.refuse_intune(call, 403, why .. table.concat(permissions, ", "))
   end
-  local tenant = service.options.tenants and service.options.tenants[token.tenant]
+  local tenant = service.options.tenants and service.options.tenants[call.tenant]
   if tenant and tenant.licensed == false then
     answers.refuse_intune(call, 400, "Request not applicable to target tenant.")
   end
-  return token.tenant, token.client_id or "token"
+  return call.tenant, token.client_id or "token"
 end
 
 function graph.sync(service, call)

@@ -1,6 +1,6 @@
---- The endpoints by which a machine in Azure signs in as itself: those of App Service, Machine Learning,
--- Service Fabric and virtual machines ("How to use managed identities for App Service", "… to acquire an
--- access token").
+--- The endpoints by which a machine in Azure signs in as itself ("How to use managed identities for App Service", "… to
+-- acquire an access token"), and by which a job of a build server gets an assertion: GitHub Actions ("OpenID Connect
+-- reference") and Azure Pipelines ("Oidctoken - Create").
 
 local answers = require "autopilot.emulator.answers"
 
@@ -13,6 +13,14 @@ local identity = {}
 ---@field resource_id string? its path in Azure
 ---@field header string? the secret that the platform wants in a header; nil: the machine is a virtual machine
 ---@field roles string[]? permissions in its tokens; default: the one that the sync needs
+
+---@class autopilot.emulator.BuildServer whose job asks
+---@field key string that the job has to send
+---@field issuer string of its assertions
+---@field subject string
+---@field service_connection string? the id that a job of Azure Pipelines has to name
+
+-- ---- Machines ----------------------------------------------------------------------------------------
 
 -- Each platform: its only `version` of the interface, and the header in which it wants the secret, if any.
 local virtual_machine = { version = "2018-02-01" }
@@ -44,10 +52,9 @@ end
 --- Refuses a request that is not right.
 local function check(call, known, platform)
   local function demand(is_right, sentence, status)
-    if not is_right then
-      local code = status == 401 and "unauthorized" or "invalid_request"
-      error(answers.json(call, { error = code, error_description = sentence }, status or 400))
-    end
+    local code = status == 401 and "unauthorized" or "invalid_request"
+    local body = { error = code, error_description = sentence }
+    answers.demand_json(call, is_right, body, status or 400)
   end
   local query, headers = call.fields, call.headers
   demand(call.method == "GET", "The endpoint only accepts GET requests.", 405)
@@ -101,5 +108,39 @@ end
 
 identity.app_service = endpoint(app_service, machine_learning)
 identity.virtual_machine = endpoint(virtual_machine, service_fabric)
+
+-- ---- Jobs of a build server --------------------------------------------------------------------------
+
+local seconds_of_assertion = 600
+
+--- An endpoint: `audience_of` gives the assertion's audience where a request is right, `body_of` what is answered.
+local function job_endpoint(method, audience_of, body_of)
+  return function(service, call)
+    local known = service.options.build_server
+    local function demand(is_right, status, message)
+      return answers.demand_json(call, is_right, { message = message }, status)
+    end
+    demand(known and call.headers.authorization == "Bearer " .. known.key, 401, "Unauthorized")
+    demand(call.method == method, 405, "The method is not allowed.")
+    local audience = audience_of(known, call.query)
+    demand(audience, 404, "There is no such service connection or audience.")
+    local claims = { iss = known.issuer, sub = known.subject, aud = audience }
+    local assertion = service.tokens:assertion(claims, call.now, seconds_of_assertion)
+    return answers.json(call, body_of(assertion))
+  end
+end
+
+identity.github = job_endpoint("GET", function(_, query)
+  return query.audience
+end, function(assertion)
+  return { count = #assertion, value = assertion }
+end)
+
+identity.azure_pipelines = job_endpoint("POST", function(known, query)
+  local is_right = query["api-version"] and query.serviceConnectionId == known.service_connection
+  return is_right and "api://AzureADTokenExchange"
+end, function(assertion)
+  return { oidcToken = assertion }
+end)
 
 return identity

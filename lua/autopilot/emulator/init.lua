@@ -7,13 +7,13 @@ local AccessTokens = require "autopilot.emulator.access_tokens"
 local TenantSyncs = require "autopilot.emulator.tenant_syncs"
 local Users = require "autopilot.emulator.users"
 local answers = require "autopilot.emulator.answers"
-local build_server = require "autopilot.emulator.build_server"
 local discovery = require "autopilot.emulator.discovery"
 local entra = require "autopilot.emulator.entra"
 local faults = require "autopilot.emulator.faults"
 local graph = require "autopilot.emulator.graph"
 local identity = require "autopilot.emulator.identity"
 local new_identifiers = require "autopilot.emulator.identifiers"
+local merged = require "autopilot.base.merged"
 local options = require "autopilot.base.options"
 local read_request = require "autopilot.emulator.request"
 local settings = require "autopilot.emulator.settings"
@@ -47,24 +47,22 @@ Emulator.__index = Emulator
 ---@field completes number? sync: Unix seconds at which it ends
 ---@field failed boolean? sync: it ends as failed
 
--- Pattern of the path in small letters, operation, endpoint. The first that fits counts.
+-- Pattern of the path in small letters, operation, endpoint, and the only method that Entra accepts there. The first
+-- that fits counts.
 local routes = {
   { "^/beta/devicemanagement/windowsautopilotsettings/sync$", "sync", graph.sync },
   { "^/beta/devicemanagement/windowsautopilotsettings$", "status", graph.status },
-  { "^/[^/]+/oauth2/v2%.0/token$", "token", entra.token },
-  { "^/[^/]+/oauth2/v2%.0/devicecode$", "device_code", entra.device_code },
+  { "^/[^/]+/oauth2/v2%.0/token$", "token", entra.token, "POST" },
+  { "^/[^/]+/oauth2/v2%.0/devicecode$", "device_code", entra.device_code, "POST" },
   { "^/msi/token/?$", "identity", identity.app_service },
   { "^/metadata/identity/oauth2/token/?$", "identity", identity.virtual_machine },
-  { "/_apis/.*/idtoken$", "identity", build_server.github },
-  { "/_apis/.*/oidctoken$", "identity", build_server.azure },
-  { "^/[^/]+/v2%.0/%.well%-known/openid%-configuration$", "discovery", discovery.configuration },
-  { "/discovery/v2%.0/keys$", "discovery", discovery.keys },
-  { "^/common/discovery/instance$", "discovery", discovery.instances },
+  { "/_apis/.*/idtoken$", "identity", identity.github },
+  { "/_apis/.*/oidctoken$", "identity", identity.azure_pipelines },
+  { "/v2%.0/%.well%-known/openid%-configuration$", "discovery", discovery.configuration, "GET" },
+  { "/discovery/v2%.0/keys$", "discovery", discovery.keys, "GET" },
+  { "^/common/discovery/instance$", "discovery", discovery.instances, "GET" },
   { "", "other", graph.other },
 }
-
--- The only method that Entra accepts, by operation.
-local methods = { token = "POST", device_code = "POST", discovery = "GET" }
 
 local function find_route(path)
   for _, route in ipairs(routes) do
@@ -106,15 +104,21 @@ function Emulator:find_tenant(name)
   return name
 end
 
+--- The id of a tenant that a test names by id or domain; the name itself for one that `tenants` does not have.
+function Emulator:id_of(name)
+  return self:find_tenant(name) or name
+end
+
 --- Triggers a sync, as another client would, or as the service does by itself (`automatic`).
 -- A sync that is asked for obeys the service's rules; an automatic one waits only for one in progress.
----@param tenant string
+---@param tenant string id or domain
 ---@param given { by: string?, automatic: boolean?, duration: number?, failed: boolean? }?
 ---@return boolean? started
 ---@return string? reason `in_progress` or `cooldown`
 function Emulator:trigger(tenant, given)
   local checked = options.check("autopilot.emulator:trigger", settings.trigger_rules, given)
   local now = self:now()
+  tenant = self:id_of(tenant)
   local reason = self.syncs:refusal(tenant, now)
   if reason == "in_progress" or (reason and not checked.automatic) then
     return nil, reason
@@ -124,10 +128,10 @@ function Emulator:trigger(tenant, given)
 end
 
 --- What the tenant's record truly shows now, read without a request.
----@param tenant string
+---@param tenant string id or domain
 ---@return { status: string, last_sync: number?, last_manual_trigger: number? } record Unix seconds, nil for never
 function Emulator:record(tenant)
-  return self.syncs:record(tenant, self:now())
+  return self.syncs:record(self:id_of(tenant), self:now())
 end
 
 --- Makes a token that the service accepts.
@@ -186,7 +190,7 @@ function Emulator:next_fault(operation, request)
       return table.remove(self.injected, index)
     end
   end
-  local fault = self.choose_fault(operation, request)
+  local fault = self.choose_fault and self.choose_fault(operation, request)
   local complaint = fault and faults.complaint(fault)
   if complaint then
     error("autopilot.emulator: the function faults gave a fault that " .. complaint, 0)
@@ -195,10 +199,9 @@ function Emulator:next_fault(operation, request)
 end
 
 --- What the service itself answers; it may raise the answer, to refuse a request.
-local function ask(self, call, route)
-  local method = methods[route[2]]
+local function ask(self, call, endpoint, method)
   answers.demand(call, not method or call.method == method, "wrong_method", method)
-  return route[3](self, call)
+  return endpoint(self, call)
 end
 
 --- Lets a request arrive at the service. Returns what is answered.
@@ -224,7 +227,7 @@ local function arrive(self, call, route, fault, kind)
   local response = replaced
   if not replaced or fault.after then
     local is_done
-    is_done, response = pcall(ask, self, call, route)
+    is_done, response = pcall(ask, self, call, route[3], route[4])
     if not is_done and type(response) ~= "table" then
       error(response, 0)
     end
@@ -283,7 +286,7 @@ local emulator = {}
 ---@param given autopilot.EmulatorOptions?
 ---@return autopilot.Emulator
 function emulator.new(given)
-  local checked = options.check("autopilot.emulator.new", settings.rules, given)
+  local checked = settings.check(given)
   local identifiers = new_identifiers()
   local self = setmetatable({
     log = {},
@@ -308,9 +311,10 @@ function emulator.new(given)
   for _, operation in ipairs(faults.operations) do
     self.requests[operation] = 0
   end
-  self.choose_fault = type(checked.faults) == "function" and checked.faults or function() end
-  for index, fault in ipairs(type(checked.faults) == "table" and checked.faults or {}) do
-    self.injected[index] = fault
+  if type(checked.faults) == "table" then
+    self.injected = merged(checked.faults)
+  else
+    self.choose_fault = checked.faults
   end
   for id, tenant in pairs(checked.tenants or {}) do
     self.tenant_ids[id:lower()] = id

@@ -4,6 +4,7 @@
 -- an assertion says is compared with what is known of the application.
 
 local base64url = require "autopilot.base.base64url"
+local contains = require("autopilot.base.options").contains
 local demand = require("autopilot.emulator.answers").demand
 local inspect = require "autopilot.base.jwt"
 local json = require "autopilot.base.json"
@@ -42,11 +43,8 @@ local function is_timely(claims, now)
 end
 
 local function check_certificate(application, call, claims, thumbprint)
-  local client_id, is_known = call.fields.client_id, false
-  for _, certificate in ipairs(application.certificates or {}) do
-    is_known = is_known or certificate == thumbprint
-  end
-  demand(call, is_known, "unknown_key")
+  local client_id = call.fields.client_id
+  demand(call, contains(application.certificates or {}, thumbprint), "unknown_key")
   demand(call, claims.iss == client_id and claims.sub == client_id, "wrong_application")
   local path = tostring(claims.aud):match "^https?://[^/]+(/.*)$" -- the host may be any
   demand(call, path == call.path, "wrong_endpoint")

@@ -27,15 +27,17 @@ local options = require "autopilot.base.options"
 ---@field faults (autopilot.emulator.Fault[]|fun(operation: string, request: table): autopilot.emulator.Fault?)? see `autopilot.emulator.faults`
 ---@field log_limit integer? at least this many of the latest events are kept; 0 keeps none; default 10000
 
-local text, list = { type = "string" }, { type = "table" }
+local text, list, flag = { type = "string" }, { type = "table" }, { type = "boolean" }
+local number = { type = "number" }
 local required_text = { type = "string", required = true }
-local tenant_rules = { domain = text, licensed = { type = "boolean" } }
+local secret = { type = "string", secret = true }
+local tenant_rules = { domain = text, licensed = flag }
 local client_rules = {
-  secret = text,
-  secret_expires = { type = "number" },
+  secret = secret,
+  secret_expires = number,
   certificates = list,
   federated = list,
-  public = { type = "boolean" },
+  public = flag,
   roles = list,
   verify = { type = "function" },
 }
@@ -44,11 +46,11 @@ local identity_rules = {
   client_id = required_text,
   object_id = text,
   resource_id = text,
-  header = text,
+  header = secret,
   roles = list,
 }
 local build_server_rules = {
-  key = required_text,
+  key = { type = "string", required = true, secret = true },
   issuer = required_text,
   subject = required_text,
   service_connection = text,
@@ -57,31 +59,20 @@ local token_rules = {
   tenant = required_text,
   client_id = text,
   roles = list,
-  expires = { type = "number" },
+  expires = number,
   audience = text,
 }
 
-local function obeys(rules, given)
-  return (pcall(options.check, "", rules, given))
-end
+-- The rules of the options that are tables, and of each table in the options that are maps.
+local rules_of_tables = { identity = identity_rules, build_server = build_server_rules }
+local rules_of_maps = { tenants = tenant_rules, clients = client_rules, tokens = token_rules }
 
---- A check that a table is a map from texts to tables that obey the rules.
-local function map_of(what, rules)
-  return function(map)
-    for key, entry in pairs(map) do
-      if type(key) ~= "string" or not obeys(rules, entry) then
-        return "must be a map with a right " .. what .. " for each text"
-      end
+local function map_complaint(map)
+  for key, entry in pairs(map) do
+    if type(key) ~= "string" or type(entry) ~= "table" then
+      return "must be a map from texts to tables"
     end
   end
-end
-
-local function identity_complaint(given)
-  return not obeys(identity_rules, given) and "must have a tenant and a client_id" or nil
-end
-
-local function build_server_complaint(given)
-  return not obeys(build_server_rules, given) and "must have a key, an issuer and a subject" or nil
 end
 
 local function zone_complaint(zone)
@@ -97,10 +88,8 @@ local function faults_complaint(given)
   end
 end
 
-local settings = {}
-
 ---@type table<string, autopilot.OptionRule>
-settings.rules = {
+local rules = {
   start = { type = "number", default = 1767225600 },
   now = { type = "function" },
   sleep = { type = "function" },
@@ -111,9 +100,9 @@ settings.rules = {
   retry_after = { type = "string", default = "absent", one_of = { "absent", "header", "body" } },
   zone = { type = "string", default = "Z", check = zone_complaint },
   wrapped = { type = "boolean", default = false },
-  tenants = { type = "table", check = map_of("tenant", tenant_rules) },
-  clients = { type = "table", default = {}, check = map_of("client", client_rules) },
-  tokens = { type = "table", default = {}, check = map_of("token", token_rules) },
+  tenants = { type = "table", check = map_complaint },
+  clients = { type = "table", default = {}, check = map_complaint },
+  tokens = { type = "table", default = {}, check = map_complaint },
   token_lifetime = { type = "integer", default = 3599, min = 1 },
   device_code = {
     type = "table",
@@ -122,15 +111,33 @@ settings.rules = {
       interval = { type = "number", default = 5, min = 0 },
     },
   },
-  identity = { type = "table", check = identity_complaint },
-  build_server = { type = "table", check = build_server_complaint },
+  identity = { type = "table" },
+  build_server = { type = "table" },
   audience = { type = "string" },
   faults = { type = { "table", "function" }, default = {}, check = faults_complaint },
   log_limit = { type = "integer", default = 10000, min = 0 },
 }
 
+local settings = {}
+
+--- Checks the options of `emulator.new`. Raises a mistake at the line of its caller.
+function settings.check(given)
+  local name, level = "autopilot.emulator.new", 3
+  local checked = options.check(name, rules, given, level)
+  for option, own_rules in pairs(rules_of_tables) do
+    if checked[option] then
+      options.check(name .. ": " .. option, own_rules, checked[option], level)
+    end
+  end
+  for option, own_rules in pairs(rules_of_maps) do
+    for _, entry in pairs(checked[option] or {}) do
+      options.check(name .. ": " .. option, own_rules, entry, level)
+    end
+  end
+  return checked
+end
+
 --- Rules of `Emulator:trigger`.
----@type table<string, autopilot.OptionRule>
 settings.trigger_rules = {
   by = { type = "string", default = "somebody else" },
   automatic = { type = "boolean", default = false },
@@ -139,7 +146,6 @@ settings.trigger_rules = {
 }
 
 --- Rules of `Emulator:issue_token`.
----@type table<string, autopilot.OptionRule>
 settings.token_rules = {
   tenant = required_text,
   client_id = text,
@@ -149,7 +155,6 @@ settings.token_rules = {
 }
 
 --- Rules of `Emulator:issue_refresh_token`.
----@type table<string, autopilot.OptionRule>
 settings.refresh_token_rules = {
   client_id = required_text,
   user = { type = "string", default = "somebody@example" },

@@ -45,6 +45,13 @@
 ---@field [string] autopilot.NoSuchOption
 ---@field deadline number? seconds from the call after which nothing more is sent
 
+--- What a dry run of the command reports: the tenant's record, and what the operation would do.
+---@class autopilot.cli.DryRunReport: autopilot.StatusReport
+---@field dry_run true
+---@field would_post boolean whether the operation would send a request for a sync
+---@field request string? that request, as `POST <URL>`
+---@field reason string why it would send one or not
+
 -- The other fields of these are declared where the providers are.
 
 ---@class autopilot.token.CommonOptions

@@ -42,8 +42,8 @@ describe("the account of the emulated service", function()
     local service = emulated_service.start {
       duration = 0,
       cooldown = 0,
-      certificates = { folder .. "/odd_certificate.pem", folder .. "/certificate.pem" },
-      federated = { { issuer = "https://issuer.test", subject = "s" } },
+      certificate = { folder .. "/odd_certificate.pem", folder .. "/certificate.pem" },
+      federated = { { "https://issuer.test", "s" } },
       public = true,
       identity = "app_service",
     }
@@ -80,7 +80,7 @@ describe("the account of the emulated service", function()
   it("is a virtual machine's identity where that is asked for; requests meet the faults", function()
     local service = emulated_service.start {
       identity = "imds",
-      faults = { { kind = "throttle", on = "sync", retry_after = 7 } },
+      fault = { { kind = "throttle", on = "sync", retry_after = 7 } },
     }
     finally(service.stop)
     local env = environment_of(service)
@@ -104,7 +104,7 @@ describe("the account of the emulated service", function()
   it("cannot have a certificate that is none", function()
     local path, remove = files.temporary "no certificate"
     finally(remove)
-    local service, message = emulate.start { certificates = { path } }
+    local service, message = emulate.start { certificate = { path } }
     assert.is_nil(service)
     assert.equal(
       ("openssl finds no certificate in the file %s: it must be PEM"):format(path),
@@ -117,6 +117,6 @@ describe("the account of the emulated service", function()
     assert.same({
       base64url.encode(key_files.read(folder, "thumbprint")),
       base64url.encode(shell.read(sha1, folder)),
-    }, account.thumbprints(folder .. "/certificate.pem"))
+    }, account.thumbprints { folder .. "/certificate.pem" })
   end)
 end)

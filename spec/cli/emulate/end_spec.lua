@@ -123,7 +123,9 @@ describe("autopilot.cli.emulate.run", function()
   --- Runs it in a process of its own. Returns what it has printed up to the last line, its process
   -- id, and a function that reads the rest, up to the end of everything it has started.
   local function run(options, last_line, runner)
-    local program = ('require("autopilot.cli.emulate").run { %s } print "returned"'):format(options)
+    local program = ('require("autopilot.cli.emulate").run({ %s }, print) print "returned"'):format(
+      options
+    )
     local line = ('echo $$; export LUA_CPATH="$3"; exec %s "$1" -e "$2"'):format(runner or "")
     local cpath = emulated_service.plain_cpath()
     local pipe = io.popen(shell.command(line, interpreter, program, cpath), "r")
@@ -207,13 +209,10 @@ describe("autopilot.cli.emulate.run", function()
   } do
     it("returns, and leaves nothing behind, when " .. what, function()
       local folder
-      local ended = emulate.run {
-        json = true,
-        print = function(line)
-          folder = cjson.decode(line).ca_file:match "^(.*)/ca%.pem$"
-          shell.read(kill, folder)
-        end,
-      }
+      local ended = emulate.run({ json = true }, function(line)
+        folder = cjson.decode(line).ca_file:match "^(.*)/ca%.pem$"
+        shell.read(kill, folder)
+      end)
       assert.is_true(ended)
       assert.is_true(is_gone_soon(folder))
     end)
@@ -222,13 +221,10 @@ describe("autopilot.cli.emulate.run", function()
   it("ends the service when printing fails", function()
     local folder
     assert.has_error(function()
-      emulate.run {
-        json = true,
-        print = function(line)
-          folder = cjson.decode(line).ca_file:match "^(.*)/ca%.pem$"
-          error("disk full", 0)
-        end,
-      }
+      emulate.run({ json = true }, function(line)
+        folder = cjson.decode(line).ca_file:match "^(.*)/ca%.pem$"
+        error("disk full", 0)
+      end)
     end, "disk full")
     assert.is_false(exists(folder))
   end)

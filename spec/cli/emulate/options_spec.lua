@@ -6,16 +6,16 @@ describe("emulate", function()
   local function emulate(args, ended, message)
     local options
     local service = {
-      run = function(given)
+      run = function(given, print_line)
         options = given
         if ended then
-          given.print "export AUTOPILOT_BASE_URL='https://localhost:1'"
+          print_line "export AUTOPILOT_BASE_URL='https://localhost:1'"
         end
         return ended, message
       end,
     }
     local ran = command.run(args, { emulate = service })
-    options.print = nil
+    options.command, options.emulate, options.completion_script = nil, nil, nil -- of argparse
     return ran, options
   end
 
@@ -28,16 +28,16 @@ describe("emulate", function()
       duration = 1.5,
       http_version = "1.1",
       json = true,
-      certificates = {},
+      certificate = {},
       federated = {},
-      faults = {},
+      fault = {},
     }, options)
     assert.are.same(
       { code = 0, out = "export AUTOPILOT_BASE_URL='https://localhost:1'\n", err = "" },
       ran
     )
     local _, defaults = emulate("emulate", true)
-    assert.are.same({ certificates = {}, federated = {}, faults = {} }, defaults)
+    assert.are.same({ certificate = {}, federated = {}, fault = {} }, defaults)
   end)
 
   it("hands on how the account may sign in, and the faults", function()
@@ -51,16 +51,16 @@ describe("emulate", function()
       "--public",
       "--identity=imds",
       "--fault=throttle,on=sync,retry_after=3",
-      "--fault=status,status=503,body=<p>,after=true",
+      "--fault=status,status=503,body=5,after=true",
     }, true)
     assert.are.same({
-      certificates = { "a.pem", "b.pem" },
-      federated = { { issuer = "https://issuer.test", subject = "a subject" } },
+      certificate = { "a.pem", "b.pem" },
+      federated = { { "https://issuer.test", "a subject" } },
       public = true,
       identity = "imds",
-      faults = {
+      fault = {
         { kind = "throttle", on = "sync", retry_after = 3 },
-        { kind = "status", status = 503, body = "<p>", after = true },
+        { kind = "status", status = 503, body = "5", after = true },
       },
     }, options)
   end)
@@ -79,6 +79,7 @@ describe("emulate", function()
         .. "did you mean 'throttle'%?",
       ["throttle,on"] = "'--fault': 'on' must be NAME=VALUE",
       ["throttle,on=nothing"] = "'--fault' must be on sync, ",
+      ["status,status=503,headers=x"] = "'--fault' must have the field 'headers' as a table",
       ["throttle,retryafter=3"] = "'--fault' must not have the field 'retryafter'",
     } do
       local ran = command.run({ "emulate", "--fault", given }, { emulate = {} })

@@ -74,7 +74,10 @@ describe("the emulated service that cannot start", function()
 
   it("names the Debian package of a missing openssl command", function()
     local build = "echo 'configure arguments: --add-module=../ngx_lua-0.10.26' >&2"
-    local _, message = emulate.start { search_path = commands(everyday, { nginx = build }) }
+    local _, message = emulate.start {
+      search_path = commands(everyday, { nginx = build }),
+      certificate = { "certificate.pem" },
+    }
     assert.equal("the openssl command was not found: install the Debian package openssl", message)
   end)
 
@@ -160,25 +163,5 @@ describe("the emulated service that cannot start", function()
     assert.is_nil(configuration:find("scgi_temp", 1, true))
     assert.is_truthy(configuration:find("uwsgi_temp", 1, true))
     assert.is_nil(configuration:find("load_module", 1, true))
-  end)
-
-  it("raises a caller's mistake at the caller's line", function()
-    local wrong = {
-      ["unknown option 'prot' %(did you mean 'port'%?%)"] = { prot = 1 },
-      ["option 'port' must be at most 65535"] = { port = 65536 },
-      ["option 'http_version' must be one of '1%.1', '2'"] = { http_version = "3" },
-      ["autopilot%.emulator%.new: unknown option 'zon' %(did you mean 'zone'%?%)"] = {
-        emulator = { zon = "Z" },
-      },
-      ["option 'emulator' must be plain data"] = { emulator = { duration = print } },
-    }
-    for expected, given in pairs(wrong) do
-      local ok, message = pcall(function()
-        local service = emulate.start(given)
-        return service
-      end)
-      assert.is_false(ok)
-      assert.matches("start_spec%.lua:%d+: autopilot%.cli%.emulate: " .. expected, message)
-    end
   end)
 end)

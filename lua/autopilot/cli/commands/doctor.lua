@@ -4,6 +4,7 @@ local client_of = require "autopilot.cli.client"
 local core = require "autopilot.core"
 local options = require "autopilot.cli.options"
 local passwords = require "autopilot.base.passwords"
+local protected_call = require "autopilot.base.protected_call"
 local redact = require "autopilot.base.redact"
 local words = require "autopilot.cli.text"
 
@@ -37,19 +38,19 @@ local function lines_of(report, shown)
   return lines
 end
 
--- Where the text of a check names an option of the client, as its end.
-local named_at_end = { proxy = "named by http%.proxy$", ca_file = "%(http%.ca_file%)$" }
+-- How the text of a check ends that names an option of the client, and how it ends with the name of the command's
+-- option or variable.
+local endings = {
+  proxy = { "named by http%.proxy$", "named by %s" },
+  ca_file = { "%(http%.ca_file%)$", "(%s)" },
+}
 
 --- Names the option or variable of the command that set an option of the client in its place.
 local function name_origins(report, given, context)
-  for name, ending in pairs(named_at_end) do
+  for name, ending in pairs(endings) do
     local _, origin = context:find(given, name)
     local function renamed(text)
-      return (
-        text:gsub(ending, function(found)
-          return (found:gsub("http[%w_.]+", origin))
-        end)
-      )
+      return (text:gsub(ending[1], ending[2]:format(origin)))
     end
     for _, check in ipairs(report.checks) do
       check.text = renamed(check.text)
@@ -65,12 +66,9 @@ local function show(report, given, output)
     output:json(report)
     return
   end
+  local print = given.quiet and output.warn or output.line
   for _, line in ipairs(lines_of(report, given.quiet and { wrong = true } or states)) do
-    if given.quiet then
-      output:warn(line)
-    else
-      output:line(line)
-    end
+    print(output, line)
   end
 end
 
@@ -109,57 +107,46 @@ local function versions()
   }
 end
 
---- Adds a line for each value of a table, and of the tables in it, in the order of their names.
+--- Adds a line for each value of a table, and of the tables in it.
 local function add_values(lines, name, value)
-  if type(value) ~= "table" then
-    if type(value) ~= "function" then
-      lines[#lines + 1] = ("%s: %s"):format(name, tostring(value))
+  if type(value) == "table" then
+    for key, field in pairs(value) do
+      add_values(lines, name .. "." .. tostring(key), field)
     end
-    return
-  end
-  local keys = {}
-  for key in pairs(value) do
-    keys[#keys + 1] = key
-  end
-  table.sort(keys, function(a, b)
-    return tostring(a) < tostring(b)
-  end)
-  for _, key in ipairs(keys) do
-    add_values(lines, name .. "." .. tostring(key), value[key])
+  elseif type(value) ~= "function" then
+    lines[#lines + 1] = ("%s: %s"):format(name, tostring(value))
   end
 end
 
 --- The text. A line that hides a secret is replaced.
 local function bundle_of(report, given, context)
-  local lines = { "autopilot-sync doctor, " .. words.time(context.now()), "" }
-  for _, line in ipairs(lines_of(report, states)) do
-    lines[#lines + 1] = line
+  local values = {}
+  add_values(values, "version", versions())
+  add_values(values, "option", given)
+  add_values(values, "environment", environment_of(context))
+  add_values(values, "request", report.requests)
+  table.sort(values)
+  local clean, lines = redact.prepare(context.secrets), {}
+  local title = "autopilot-sync doctor, " .. words.time(context.now())
+  for _, part in ipairs { { title, "" }, lines_of(report, states), { "" }, values } do
+    for _, line in ipairs(part) do
+      lines[#lines + 1] = clean((line:gsub("%c", " "))) .. "\n"
+    end
   end
-  lines[#lines + 1] = ""
-  add_values(lines, "version", versions())
-  add_values(lines, "option", given)
-  add_values(lines, "environment", environment_of(context))
-  add_values(lines, "request", report.requests)
-  local clean = redact.prepare(context.secrets)
-  for index, line in ipairs(lines) do
-    lines[index] = clean((line:gsub("%c", " ")))
-  end
-  return table.concat(lines, "\n") .. "\n"
+  return table.concat(lines)
 end
 
 --- Writes the text; false if that failed, which the user is told.
 local function write_bundle(path, text, output)
-  local file, message = io.open(path, "wb")
-  local done = file
-  if file then
-    done, message = file:write(text)
-    local closed, reason = file:close()
-    done, message = done and closed, message or reason
+  local is_written, message = protected_call(function()
+    local file = assert(io.open(path, "wb"))
+    assert(file:write(text))
+    assert(file:close())
+  end)
+  if not is_written then
+    output:complain("the bundle could not be written: " .. tostring(message))
   end
-  if not done then
-    output:complain(("the bundle could not be written: %s"):format(message))
-  end
-  return done
+  return is_written
 end
 
 function doctor.run(given, context)

@@ -41,7 +41,9 @@ local function fault_of(text)
     if not name then
       return nil, ("option '--fault': '%s' must be NAME=VALUE"):format(field:sub(1, 80))
     end
-    if value == "true" or value == "false" then
+    if name == "body" then
+      fault[name] = value
+    elseif value == "true" or value == "false" then
       fault[name] = value == "true"
     else
       fault[name] = tonumber(value) or value
@@ -72,32 +74,14 @@ function emulate.declare(parser)
 end
 
 function emulate.run(given, context)
-  local output = context.output
   local service = context.emulate or require "autopilot.cli.emulate"
-  local federated = {}
-  for index, pair in ipairs(given.federated) do
-    federated[index] = { issuer = pair[1], subject = pair[2] }
+  local ended, message = service.run(given, function(line)
+    context.output:line(line)
+  end)
+  if not ended then
+    context.output:complain(message)
   end
-  local ended, message = service.run {
-    port = given.port,
-    cooldown = given.cooldown,
-    duration = given.duration,
-    http_version = given.http_version,
-    certificates = given.certificate,
-    federated = federated,
-    public = given.public,
-    identity = given.identity,
-    faults = given.fault,
-    json = given.json,
-    print = function(line)
-      output:line(line)
-    end,
-  }
-  if ended then
-    return 0
-  end
-  output:complain(message)
-  return 1
+  return ended and 0 or 1
 end
 
 return emulate

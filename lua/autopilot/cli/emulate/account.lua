@@ -45,75 +45,68 @@ local function unguessable()
   return (core.uuid() .. core.uuid()):gsub("-", ""):sub(1, 40)
 end
 
---- Makes an account up.
----@param checked autopilot.cli.EmulateOptions
----@return autopilot.cli.Account
-function account.new(checked)
-  local own = { tenant = core.uuid(), client_id = core.uuid() }
-  local token = merged(own, { lifetime = token_lifetime })
-  return merged(own, {
-    client_secret = unguessable(),
-    token = emulator.new({ start = os.time() }):issue_token(token),
-    identity = checked.identity,
-    identity_key = checked.identity and checked.identity ~= "imds" and unguessable() or nil,
-    is_public = checked.public,
-  })
-end
-
---- The thumbprints of a certificate in a PEM file, SHA-256 and SHA-1, in base64url: a client may name it by
--- either. Empty when openssl cannot read a certificate.
-function account.thumbprints(path)
+--- The thumbprints of certificates in PEM files, SHA-256 and SHA-1 of each, in base64url: a client may name one by
+-- either. Nil and what is wrong where openssl cannot read one.
+function account.thumbprints(paths)
   local command = [[
     for digest in sha256 sha1; do
       openssl x509 -in "$1" -noout -fingerprint -$digest 2>/dev/null
     done
   ]]
   local thumbprints = {}
-  for digits in shell.read(command, path):gmatch "=([%x:]+)" do
-    local bytes = digits:gsub("(%x%x):?", function(byte)
-      return string.char(tonumber(byte, 16))
-    end)
-    table.insert(thumbprints, base64url.encode(bytes))
+  for _, path in ipairs(paths) do
+    local printed = shell.read(command, path)
+    for digits in printed:gmatch "=([%x:]+)" do
+      local bytes = digits:gsub("(%x%x):?", function(byte)
+        return string.char(tonumber(byte, 16))
+      end)
+      table.insert(thumbprints, base64url.encode(bytes))
+    end
+    if printed == "" then
+      return nil, ("openssl finds no certificate in the file %s: it must be PEM"):format(path)
+    end
   end
   return thumbprints
 end
 
---- The options of the emulator that knows the account; or nil and what is wrong with a certificate.
----@param service autopilot.cli.Account
----@param checked autopilot.cli.EmulateOptions
-function account.settings(service, checked)
-  local thumbprints = {}
-  for _, path in ipairs(checked.certificates) do
-    local found = account.thumbprints(path)
-    if not found[1] then
-      return nil, ("openssl finds no certificate in the file %s: it must be PEM"):format(path)
-    end
-    table.insert(thumbprints, found[1])
-    table.insert(thumbprints, found[2])
+--- Makes an account up.
+---@param given autopilot.cli.EmulateOptions
+---@return autopilot.cli.Account? account nil when a certificate is wrong
+---@return table|string settings the options of the emulator that knows the account; what is wrong
+function account.new(given)
+  local thumbprints, message = account.thumbprints(given.certificate or {})
+  if not thumbprints then
+    return nil, message
   end
-  local is_job = service.identity and platforms[service.identity].is_job
-  local is_machine = service.identity and not is_job
-  local federated = { is_job and job or nil }
-  for _, credential in ipairs(checked.federated) do
-    table.insert(federated, credential)
+  local platform, more = platforms[given.identity] or {}, given.emulator or {}
+  local key = given.identity ~= "imds" and unguessable() or nil
+  local federated = { platform.is_job and job or nil }
+  for _, pair in ipairs(given.federated or {}) do
+    table.insert(federated, { issuer = pair[1], subject = pair[2] })
   end
+  local own = { tenant = core.uuid(), client_id = core.uuid() }
+  local secret, is_machine = unguessable(), given.identity and not platform.is_job
+  local issuer = emulator.new { start = os.time() }
+  local token = issuer:issue_token(merged(own, { lifetime = token_lifetime }))
   local application = {
-    secret = service.client_secret,
+    secret = secret,
     certificates = thumbprints[1] and thumbprints,
     federated = federated[1] and federated,
-    public = service.is_public,
+    public = given.public,
   }
-  local given, own = checked.emulator, { tenant = service.tenant, client_id = service.client_id }
-  return merged(given, {
-    cooldown = checked.cooldown,
-    duration = checked.duration,
-    faults = checked.faults,
-    clients = merged(given.clients, { [service.client_id] = application }),
-    tokens = merged(given.tokens, { [service.token] = own }),
-    identity = is_machine and merged(own, { header = service.identity_key }) or nil,
-    build_server = is_job and merged(job, { key = service.identity_key }),
-    tenants = given.tenants and merged(given.tenants, { [service.tenant] = { licensed = true } }),
+  local settings = merged(more, {
+    cooldown = given.cooldown,
+    duration = given.duration,
+    faults = given.fault,
+    clients = merged(more.clients, { [own.client_id] = application }),
+    tokens = merged(more.tokens, { [token] = own }),
+    identity = is_machine and merged(own, { header = key }) or nil,
+    build_server = platform.is_job and merged(job, { key = key }),
+    tenants = more.tenants and merged(more.tenants, { [own.tenant] = { licensed = true } }),
   })
+  local described = { client_secret = secret, token = token, is_public = given.public }
+  described.identity, described.identity_key = given.identity, key
+  return merged(own, described), settings
 end
 
 --- The environment in which others find the service and its account, in order: variable, value, and the value's

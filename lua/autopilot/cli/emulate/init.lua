@@ -5,12 +5,10 @@
 
 local account = require "autopilot.cli.emulate.account"
 local core = require "autopilot.core"
-local emulator = require "autopilot.emulator"
 local is_interrupt = require "autopilot.base.interrupt"
 local json = require "autopilot.base.json"
 local merged = require "autopilot.base.merged"
 local nginx = require "autopilot.cli.emulate.nginx"
-local options = require "autopilot.base.options"
 local processes = require "autopilot.cli.emulate.processes"
 local shell = require "autopilot.cli.emulate.shell"
 
@@ -20,49 +18,21 @@ local emulate = {}
 local lowest_port, highest_port = 20000, 32000
 local ports_to_try = 12
 
+--- The options of the command, by their names; the last three are for specs.
 ---@class autopilot.cli.EmulateOptions
 ---@field port integer? on loopback; default: a free one
 ---@field cooldown number? seconds between two syncs of a tenant; default 600
 ---@field duration number? seconds that a sync is in progress; default 0.5
----@field http_version string? `1.1` for this one alone; `2` (default) offers both
----@field directory string? where the private folder is made; default: TMPDIR, else /tmp
----@field certificates string[]? PEM files: the account may sign in with these certificates, too
----@field federated autopilot.emulator.FederatedCredential[]? platforms with whose tokens the account may sign in, too
+---@field http_version string? `1.1` for this one alone; default: both
+---@field certificate string[]? PEM files: the account may sign in with these certificates, too
+---@field federated string[][]? issuer and subject of platforms with whose tokens the account may sign in, too
 ---@field public boolean? people may sign in to the account's application with a code; default false
 ---@field identity string? the account is the machine's managed identity, too, `imds` or `app_service`; or a job's, `github` or `pipelines`
----@field faults autopilot.emulator.Fault[]? see `autopilot.emulator.faults`
----@field emulator table? further options of `autopilot.emulator.new`, without functions
----@field search_path string? where nginx and openssl are looked for, as in PATH; default: PATH and where Debian and OpenResty keep them
+---@field fault autopilot.emulator.Fault[]? see `autopilot.emulator.faults`
 ---@field json boolean? `run` prints one JSON object instead of lines for a shell
----@field print (fun(line: string))? how `run` prints; default: `print`
-
-local rules = {
-  port = { type = "integer", min = 1, max = 65535 },
-  cooldown = { type = "number", min = 0 },
-  duration = { type = "number", min = 0 },
-  http_version = { type = "string", one_of = { "1.1", "2" }, default = "2" },
-  directory = { type = "string", default = os.getenv "TMPDIR" or "/tmp" },
-  certificates = { type = "table", default = {} },
-  federated = { type = "table", default = {} },
-  public = { type = "boolean", default = false },
-  identity = { type = "string", one_of = { "imds", "app_service", "github", "pipelines" } },
-  faults = { type = "table" },
-  emulator = { type = "table", default = {} },
-  search_path = { type = "string" },
-  json = { type = "boolean", default = false },
-  print = { type = "function", default = print },
-}
-
---- The emulator's options as text. Raises a mistake in them at the caller's caller, because nginx would only log it.
-local function text_of(settings)
-  local is_right, mistake = pcall(emulator.new, settings)
-  local text, message = json.encode(settings)
-  if not is_right or not text then
-    mistake = is_right and "option 'emulator' must be plain data: " .. message or mistake
-    error("autopilot.cli.emulate: " .. mistake, 3)
-  end
-  return text
-end
+---@field emulator table? further options of `autopilot.emulator.new`, without functions
+---@field directory string? where the private folder is made; default: TMPDIR, else /tmp
+---@field search_path string? where nginx and openssl are looked for, as in PATH; default: PATH and where Debian and OpenResty keep them
 
 local function random_port()
   return lowest_port + math.floor(core.random() * (highest_port - lowest_port + 1))
@@ -76,11 +46,11 @@ end
 
 --- Starts the service on a port. Returns its address, folder and `stop`; or nil and why it did not start, nil alone
 -- when the port is in use.
-local function start_on(port, tools, checked, settings)
+local function start_on(port, tools, settings, has_http2)
   local folder = tools.directory .. "/autopilot-sync-" .. core.uuid():gsub("-", "")
   local commands = { folder = folder, nginx = tools.nginx, openssl = tools.openssl }
   local stop, failed, log = processes.start(commands, {
-    ["nginx.conf"] = nginx.configuration(tools, folder, port, checked.http_version == "2"),
+    ["nginx.conf"] = nginx.configuration(tools, folder, port, has_http2),
     ["openssl.cnf"] = nginx.certificate_request,
     ["settings.json"] = settings,
   })
@@ -100,21 +70,20 @@ end
 ---@return autopilot.cli.EmulatedService?
 ---@return string? message one sentence: what is missing, or what went wrong
 function emulate.start(given)
-  local checked = options.check("autopilot.cli.emulate", rules, given)
-  local service = account.new(checked)
-  local settings, message = account.settings(service, checked)
-  if not settings then
-    return nil, message
-  end
-  local text = text_of(settings)
-  local tools, missing = nginx.find(checked.directory, checked.search_path)
+  given = given or {}
+  local directory = given.directory or os.getenv "TMPDIR" or "/tmp"
+  local tools, missing = nginx.find(directory, given.search_path)
   if not tools then
     return nil, missing
   end
-  local tried = {}
-  for attempt = 1, checked.port and 1 or ports_to_try do
-    tried[attempt] = checked.port or random_port()
-    local started, failure = start_on(tried[attempt], tools, checked, text)
+  local service, settings = account.new(given)
+  if not service then
+    return nil, settings
+  end
+  local text, has_http2, tried = assert(json.encode(settings)), given.http_version ~= "1.1", {}
+  for attempt = 1, given.port and 1 or ports_to_try do
+    tried[attempt] = given.port or random_port()
+    local started, failure = start_on(tried[attempt], tools, text, has_http2)
     if started or failure then
       return started and merged(service, started), failure
     end
@@ -155,18 +124,18 @@ local function wait_for_end(service)
 end
 
 --- Starts the service, prints how to reach it, and returns when it has ended: by a signal, most often.
----@param given autopilot.cli.EmulateOptions?
+---@param given autopilot.cli.EmulateOptions
+---@param print_line fun(line: string)
 ---@return boolean? ended
 ---@return string? message why it did not start
-function emulate.run(given)
-  local checked = options.check("autopilot.cli.emulate", rules, given)
+function emulate.run(given, print_line)
   io.stdout:setvbuf "line" -- what is printed is seen at once, also by a pipe's reader
   local service, message
   local ended, raised = pcall(function()
     service, message = emulate.start(given)
     if service then
-      for _, line in ipairs(checked.json and { json_line(service) } or export_lines(service)) do
-        checked.print(line)
+      for _, line in ipairs(given.json and { json_line(service) } or export_lines(service)) do
+        print_line(line)
       end
       wait_for_end(service)
     end

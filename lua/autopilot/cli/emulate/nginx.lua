@@ -1,5 +1,6 @@
 --- nginx for the emulated service: finds it and the other tools, makes its configuration, and interprets its log.
 
+local core = require "autopilot.core"
 local shell = require "autopilot.cli.emulate.shell"
 
 local nginx = {}
@@ -37,11 +38,6 @@ local function folder_of_modules()
   return folder == "" and "." or folder
 end
 
-local function is_file(path)
-  local file = io.open(path, "rb")
-  return file ~= nil and file:close()
-end
-
 --- Returns the paths of the modules that add Lua to this nginx, none if Lua is built in; nil if it has no Lua.
 local function lua_modules(build)
   if build:find "%-%-add%-module=%S*lua" then
@@ -51,8 +47,8 @@ local function lua_modules(build)
   local usual = { "/usr/lib/nginx/modules", "/usr/lib64/nginx/modules" }
   for _, folder in ipairs(named and { named } or usual) do
     local kit, lua = folder .. "/ndk_http_module.so", folder .. "/ngx_http_lua_module.so"
-    if is_file(lua) then
-      return is_file(kit) and { kit, lua } or { lua }
+    if core.file_kind(lua, true) == "file" then
+      return core.file_kind(kit, true) and { kit, lua } or { lua }
     end
   end
 end

@@ -8,9 +8,6 @@ shell.quote = require("autopilot.token.provider").shell_word
 
 --- The command line that runs a script with arguments (`$1`, `$2`, …) and nothing preloaded. With `exec` no shell
 -- stays that has the preloaded library.
----@param script string
----@param ... string
----@return string
 function shell.command(script, ...)
   local words = { "unset LD_PRELOAD; exec sh -c", shell.quote(script), "autopilot-sync" }
   for _, argument in ipairs { ... } do
@@ -20,9 +17,6 @@ function shell.command(script, ...)
 end
 
 --- Runs a script with arguments to its end. Returns what it prints; an empty text when it could not be run.
----@param script string
----@param ... string
----@return string
 function shell.read(script, ...)
   local pipe = io.popen(shell.command(script, ...), "r")
   local output = pipe and pipe:read "*a" or ""
