@@ -6,6 +6,7 @@
 local core = require "autopilot.core"
 local input = require "autopilot.cli.input"
 local lazy = require "autopilot.base.lazy"
+local named_file = require "autopilot.base.named_file"
 local protected_call = require "autopilot.base.protected_call"
 local refuse = require("autopilot.cli.options").refuse
 
@@ -66,8 +67,10 @@ local function find_passphrase(given, options, context)
 end
 
 --- Replaces a file by a new one with this text, which only its owner can read. The file is replaced in one step,
--- except on Windows.
+-- except on Windows. A symbolic link is refused, because the link would be replaced, and its target kept.
 local function replace(path, text)
+  local complaint = named_file.write_complaint(path)
+  assert(not complaint, ("%s: %s"):format(path, complaint))
   local new = path .. ".new"
   assert(core.make_private(new), new .. " cannot be made")
   local file = assert(io.open(new, "wb"))
