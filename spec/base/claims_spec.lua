@@ -90,16 +90,39 @@ describe("a claims challenge", function()
   end)
 
   it("is looked for a bounded number of times in a hostile header", function()
-    local parse, times = claims.challenges, 0
-    finally(function()
-      claims.challenges = parse
-    end)
-    claims.challenges = function(header)
-      times = times + 1
-      return parse(header)
+    local good = challenge(base64url.encode(wanted))
+    assert.same(expected, read("=" .. (", Bearer @"):rep(15) .. ", " .. good))
+    assert.is_nil(read("=" .. (", Bearer @"):rep(17) .. ", " .. good))
+  end)
+
+  it("is read behind values without names, and behind parameters of any other scheme", function()
+    local good = challenge(base64url.encode(wanted))
+    for _, other in ipairs {
+      "Negotiate",
+      "NTLM TlRMTVNTUAAC+/==,,",
+      'Basic realm="a, b=c" , charset = UTF-8',
+      [[X a="say \"hi\", \\ \x", b="", c="\\"]],
+      "X a=1, X a=2",
+      ("Basic,"):rep(20000),
+      ("S"):rep(50000),
+      'X a="' .. ('x\\"'):rep(50000) .. '"',
+    } do
+      assert.same(expected, read(other .. ", " .. good), other:sub(1, 80))
     end
-    assert.is_nil(read("=" .. (", Bearer a=b"):rep(5000)))
-    assert.equal(17, times)
+  end)
+
+  it("is read without the backslashes of quoted pairs, in letters of any size", function()
+    local encoded = base64url.encode(wanted)
+    local escaped = encoded:gsub("[Mm]", "\\%0")
+    assert.same(expected, read(('BEARER Claims="%s"'):format(escaped)))
+    assert.same(expected, read(("bearer CLAIMS = %s"):format(encoded)))
+  end)
+
+  it("is the first of repeated parameters, and one for each challenge", function()
+    local encoded, other = base64url.encode(wanted), base64url.encode "{}"
+    assert.same(expected, read(('Bearer claims="%s", claims="%s"'):format(encoded, other)))
+    assert.is_nil(read(('Bearer claims="", claims="%s"'):format(encoded)))
+    assert.same(expected, read(('Bearer claims="", Bearer claims="%s"'):format(encoded)))
   end)
 
   it("is answered whatever its error says, and without one", function()
@@ -137,6 +160,12 @@ describe("a claims challenge", function()
       challenge(base64url.encode('{"a":"' .. ("x"):rep(20000) .. '"}')),
       'Bearer error="insufficient_claims", claims="' .. encoded, -- no closing quote
       "\0\1\2",
+      ", ,",
+      "claims=" .. encoded,
+      'Bearer claims="' .. encoded .. '\0"',
+      'Bearer claims="' .. encoded .. '"; x',
+      'Bearer claims="' .. encoded .. '\r\nSet-Cookie: c"',
+      ("("):rep(100000),
     } do
       assert.is_nil(claims.of_header(header), header)
     end

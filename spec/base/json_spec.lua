@@ -69,7 +69,8 @@ local function transport()
   return table.remove(answers, 1)
 end
 local ask = { transport = transport, tenant = "contoso.test", sleep = function() end }
-local secret = require "autopilot.token.client_secret" { client_id = "c", client_secret = "s" }
+local application = require "autopilot.token.application"
+local secret = application.client_secret { client_id = "c", client_secret = "s" }
 local token, seconds = secret(ask)
 assert(token == "t" and seconds == 7199 / 2)
 token, seconds = require "autopilot.token.managed_identity" { getenv = function() end } (ask)

@@ -4,6 +4,7 @@
 local base64url = require "autopilot.base.base64url"
 local cjson = require "cjson"
 local command_process = require "support.command_process"
+local core = require "autopilot.core"
 local files = require "support.files"
 local key_files = require "support.key_files"
 local overlay = require "support.overlay"
@@ -229,6 +230,26 @@ describe("--auth", function()
     assert.is_truthy(report.hint:find("let the person sign in again", 1, true), report.hint)
     os.execute(("chmod 644 '%s'"):format(file))
     assert_refused(args, {}, "give --allow-world-readable")
+  end)
+
+  it("refresh leaves a symbolic link and its target as they are, and says so", function()
+    local file, link = folder .. "/refresh-token", folder .. "/link-to-refresh-token"
+    local given = { client_id = "partner", user = "ann@partner.example" }
+    local token = service:control("POST", "refreshtokens", given).refresh_token
+    os.execute(
+      ("umask 077; rm -f '%s'; touch '%s'; ln -sf '%s' '%s'"):format(file, file, file, link)
+    )
+    files.write(file, token)
+    local args = "--tenant %s --client-id partner --refresh-token-file %s"
+    local code, _, complaint =
+      run("sync " .. args:format(service.tenant, link), { AZURE_CLIENT_SECRET = machine_key })
+    assert.equal(0, code, complaint)
+    assert.is_truthy(
+      complaint:find(link .. ": it is a symbolic link: name the file itself", 1, true),
+      complaint
+    )
+    assert.equal(token, files.read(file))
+    assert.equal("link", (core.file_kind(link)))
   end)
 
   it("refresh serves all tenants of a list with one refresh token", function()

@@ -1,6 +1,6 @@
 -- What an observer is told of each request with `trace = true`, and what it is never told.
 
-local client_secret = require "autopilot.token.client_secret"
+local client_secret = require("autopilot.token.application").client_secret
 local token_world = require "support.token_world"
 local virtual_world = require "support.virtual_world"
 

@@ -2,7 +2,7 @@
 
 local base64url = require "autopilot.base.base64url"
 local cjson = require "cjson.safe"
-local client_certificate = require "autopilot.token.client_certificate"
+local client_certificate = require("autopilot.token.application").client_certificate
 local key_files = require "support.key_files"
 local overlay = require "support.overlay"
 local token_world = require "support.token_world"

@@ -1,21 +1,21 @@
 --- Every way to sign in with a secret that can be found again, wherever it comes out.
 
-local azure_pipelines = require "autopilot.token.azure_pipelines"
+local azure_pipelines = require("autopilot.token.application").azure_pipelines
 local cached = require "autopilot.token.cached"
 local chain = require "autopilot.token.chain"
-local client_assertion = require "autopilot.token.client_assertion"
-local client_certificate = require "autopilot.token.client_certificate"
-local client_secret = require "autopilot.token.client_secret"
+local client_assertion = require("autopilot.token.application").client_assertion
+local client_certificate = require("autopilot.token.application").client_certificate
+local client_secret = require("autopilot.token.application").client_secret
 local default = require "autopilot.token.default"
 local device_code = require "autopilot.token.device_code"
 local environment = require "autopilot.token.environment"
 local files = require "support.files"
-local github_actions = require "autopilot.token.github_actions"
+local github_actions = require("autopilot.token.application").github_actions
 local key_files = require "support.key_files"
 local managed_identity = require "autopilot.token.managed_identity"
 local refresh_token = require "autopilot.token.refresh_token"
 local token_world = require "support.token_world"
-local workload_identity = require "autopilot.token.workload_identity"
+local workload_identity = require("autopilot.token.application").workload_identity
 
 local secret_sign_ins = {}
 

@@ -1,8 +1,8 @@
 -- An assertion of any platform, by a function or a variable; and the platforms whose build servers give one.
 
-local azure_pipelines = require "autopilot.token.azure_pipelines"
-local client_assertion = require "autopilot.token.client_assertion"
-local github_actions = require "autopilot.token.github_actions"
+local azure_pipelines = require("autopilot.token.application").azure_pipelines
+local client_assertion = require("autopilot.token.application").client_assertion
+local github_actions = require("autopilot.token.application").github_actions
 local mistakes = require "support.mistakes"
 local overlay = require "support.overlay"
 local token_world = require "support.token_world"
@@ -249,3 +249,16 @@ for name, server in pairs(servers) do
     end)
   end)
 end
+
+describe("autopilot.token.github_actions", function()
+  it("names the permission that the workflow needs, where GitHub has set no variables", function()
+    local variables = { AZURE_CLIENT_ID = "app", AZURE_TENANT_ID = "contoso" }
+    local world = token_world.scripted {}
+    local _, message = github_actions { getenv = token_world.getenv(variables) }(world.ask)
+    assert.are.equal(
+      "github actions is not set up: ACTIONS_ID_TOKEN_REQUEST_TOKEN is missing: "
+        .. "give the workflow the permission id-token: write",
+      message
+    )
+  end)
+end)

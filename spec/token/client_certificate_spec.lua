@@ -2,7 +2,7 @@
 
 local base64url = require "autopilot.base.base64url"
 local certificate_world = require "support.certificate_world"
-local client_certificate = require "autopilot.token.client_certificate"
+local client_certificate = require("autopilot.token.application").client_certificate
 local mistakes = require "support.mistakes"
 local read_key_pair = require "autopilot.token.key_pair"
 local token_world = require "support.token_world"

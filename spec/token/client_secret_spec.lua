@@ -1,4 +1,4 @@
-local client_secret = require "autopilot.token.client_secret"
+local client_secret = require("autopilot.token.application").client_secret
 local files = require "support.files"
 local mistakes = require "support.mistakes"
 local token_world = require "support.token_world"

@@ -2,17 +2,17 @@
 
 local default = require "autopilot.token.default"
 local mistakes = require "support.mistakes"
+local provider = require "autopilot.token.provider"
 
 describe("autopilot.token.default", function()
-  local saved, made, asked, answers, probe
+  local maker, made, asked, answers, probe
   local ways = { "environment", "workload_identity", "managed_identity", "azure_cli" }
 
   before_each(function()
-    saved, made, asked, answers, probe = {}, {}, {}, {}, 1
-    for _, way in ipairs(ways) do
-      local module = "autopilot.token." .. way
-      saved[module] = package.loaded[module] or false
-      package.loaded[module] = function(given)
+    made, asked, answers, probe = {}, {}, {}, 1
+    maker = provider.maker
+    function provider.maker(way)
+      return function(given)
         made[way] = given
         return function(ask)
           asked[#asked + 1] = way
@@ -25,9 +25,7 @@ describe("autopilot.token.default", function()
   end)
 
   after_each(function()
-    for module, value in pairs(saved) do
-      package.loaded[module] = value or nil
-    end
+    provider.maker = maker
   end)
 
   it("asks the environment, the platform, the machine and the Azure CLI, in this order", function()
@@ -44,9 +42,9 @@ describe("autopilot.token.default", function()
 
   it("stays with the one that had a token, and keeps the token", function()
     answers.managed_identity = { "token", 3600 }
-    local provider = default()
-    assert.equal("token", (provider {}))
-    assert.equal("token", (provider {}))
+    local sign_in = default()
+    assert.equal("token", (sign_in {}))
+    assert.equal("token", (sign_in {}))
     assert.same({ "environment", "workload_identity", "managed_identity" }, asked)
   end)
 
@@ -90,24 +88,24 @@ describe("autopilot.token.default", function()
       [""] = ways,
     } do
       made, asked = {}, {}
-      local provider = default {
+      local sign_in = default {
         getenv = function(variable)
           return variable == "AZURE_TOKEN_CREDENTIALS" and value or nil
         end,
       }
       probe = #expected > 1 and 1 or nil
-      assert.is_nil((provider {}))
+      assert.is_nil((sign_in {}))
       assert.same(expected, asked)
     end
   end)
 
   it("tells which words AZURE_TOKEN_CREDENTIALS may have", function()
-    local provider = default {
+    local sign_in = default {
       getenv = function(variable)
         return variable == "AZURE_TOKEN_CREDENTIALS" and "AzurePowerShellCredential" or nil
       end,
     }
-    local token, message, details = provider {}
+    local token, message, details = sign_in {}
     assert.is_nil(token)
     assert.equal(
       "AZURE_TOKEN_CREDENTIALS must be dev, prod, or one of EnvironmentCredential, "
@@ -120,9 +118,7 @@ describe("autopilot.token.default", function()
   end)
 
   it("takes a second to find out that there is no metadata service", function()
-    for module, value in pairs(saved) do
-      package.loaded[module] = value or nil
-    end
+    provider.maker = maker
     local timeouts = {}
     local _, message = default {
       getenv = function() end,
@@ -147,8 +143,8 @@ describe("autopilot.token.default", function()
     local line
     local message = mistakes.raised(function()
       line = mistakes.this_line() + 1
-      local provider = default { client = "x" }
-      return provider
+      local sign_in = default { client = "x" }
+      return sign_in
     end)
     mistakes.assert_raised_at(line, message, "autopilot.token.default: unknown option 'client'")
   end)

@@ -221,6 +221,17 @@ describe("autopilot.token.refresh_token", function()
         client_secret = secret,
         certificate = "hush.pem",
       },
+      ["option 'private_key' needs the option 'certificate'"] = {
+        client_id = "app",
+        refresh_token = first,
+        private_key = "hush.pem",
+      },
+      ["option 'passphrase' needs the option 'certificate'"] = {
+        client_id = "app",
+        refresh_token = first,
+        client_secret = secret,
+        passphrase = "hush",
+      },
       ["needs one of the options 'client_secret' and 'client_secret_file'"] = {
         client_id = "app",
         refresh_token = first,

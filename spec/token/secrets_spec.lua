@@ -4,8 +4,8 @@
 local azure_cli = require "autopilot.token.azure_cli"
 local cached = require "autopilot.token.cached"
 local chain = require "autopilot.token.chain"
-local client_certificate = require "autopilot.token.client_certificate"
-local client_secret = require "autopilot.token.client_secret"
+local client_certificate = require("autopilot.token.application").client_certificate
+local client_secret = require("autopilot.token.application").client_secret
 local secret_sign_ins = require "support.secret_sign_ins"
 local token_world = require "support.token_world"
 local virtual_world = require "support.virtual_world"

@@ -1,7 +1,7 @@
 -- Signing in over real sockets: libcurl, TLS, the emulated service in nginx.
 
-local client_certificate = require "autopilot.token.client_certificate"
-local client_secret = require "autopilot.token.client_secret"
+local client_certificate = require("autopilot.token.application").client_certificate
+local client_secret = require("autopilot.token.application").client_secret
 local curl = require "autopilot.transport.curl"
 local emulated_service = require "support.emulated_service"
 local files = require "support.files"
@@ -9,7 +9,7 @@ local key_files = require "support.key_files"
 local new_client = require "autopilot.client"
 local overlay = require "support.overlay"
 local token_world = require "support.token_world"
-local workload_identity = require "autopilot.token.workload_identity"
+local workload_identity = require("autopilot.token.application").workload_identity
 
 describe("over real sockets", function()
   local service, transport

@@ -17,7 +17,7 @@ describe("autopilot.token", function()
   end)
 
   it("loads a way when it is first used", function()
-    local module = "autopilot.token.client_secret"
+    local module = "autopilot.token.application"
     package.loaded[module] = nil
     package.loaded["autopilot.token"] = nil
     local fresh = require "autopilot.token"

@@ -1,7 +1,7 @@
 local files = require "support.files"
 local mistakes = require "support.mistakes"
 local token_world = require "support.token_world"
-local workload_identity = require "autopilot.token.workload_identity"
+local workload_identity = require("autopilot.token.application").workload_identity
 
 local jwt_bearer = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 

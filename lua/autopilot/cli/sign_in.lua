@@ -6,6 +6,7 @@
 local core = require "autopilot.core"
 local input = require "autopilot.cli.input"
 local lazy = require "autopilot.base.lazy"
+local named_file = require "autopilot.base.named_file"
 local protected_call = require "autopilot.base.protected_call"
 local refuse = require("autopilot.cli.options").refuse
 
@@ -66,8 +67,10 @@ local function find_passphrase(given, options, context)
 end
 
 --- Replaces a file by a new one with this text, which only its owner can read. The file is replaced in one step,
--- except on Windows.
+-- except on Windows. A symbolic link is refused, because the link would be replaced, and its target kept.
 local function replace(path, text)
+  local complaint = named_file.write_complaint(path)
+  assert(not complaint, ("%s: %s"):format(path, complaint))
   local new = path .. ".new"
   assert(core.make_private(new), new .. " cannot be made")
   local file = assert(io.open(new, "wb"))
@@ -136,43 +139,40 @@ local function show_code(given, _, context)
 end
 
 -- The ways to sign in, by value of `--auth`. [1] is the name of the function of `autopilot.token`. `needs` lists the
--- command's options that must be set, or their variables. `handed` says which options of that function get the value
--- of which of the command's options. `find` sets its other options.
+-- command's options that must be set, or their variables. `find` sets other options of that function.
 local ways = {
   secret = { "client_secret", needs = "client_id tenant", find = find_secret },
   certificate = {
     "client_certificate",
     needs = "certificate client_id tenant",
-    handed = { certificate = "certificate" },
     find = find_passphrase,
   },
-  workload = {
-    "workload_identity",
-    needs = "token_file client_id tenant",
-    handed = { token_file = "token_file" },
-  },
+  workload = { "workload_identity", needs = "token_file client_id tenant" },
   assertion = {
     "client_assertion",
     needs = "assertion_variable client_id tenant",
-    handed = { assertion = "assertion_variable" },
     find = find_assertion,
   },
   github = { "github_actions", needs = "client_id tenant" },
-  pipelines = {
-    "azure_pipelines",
-    needs = "service_connection",
-    handed = { service_connection_id = "service_connection" },
-  },
+  pipelines = { "azure_pipelines", needs = "service_connection" },
   refresh = {
     "refresh_token",
     needs = "refresh_token_file client_id",
     find = find_refresh_token,
   },
-  managed = { "managed_identity", find = check_machine },
-  cli = { "azure_cli", find = find_tenant_of_az },
+  managed = { "managed_identity", needs = "", find = check_machine },
+  cli = { "azure_cli", needs = "", find = find_tenant_of_az },
   device = { "device_code", needs = "client_id", find = show_code },
   env = { "environment", needs = "tenant", find = allow_world_readable },
-  default = { "default", find = allow_world_readable },
+  default = { "default", needs = "", find = allow_world_readable },
+}
+
+-- The names in `autopilot.token` of options that a way needs, and that it gets as they are.
+local handed = {
+  certificate = "certificate",
+  token_file = "token_file",
+  assertion_variable = "assertion",
+  service_connection = "service_connection_id",
 }
 
 -- Options whose files must be readable before anything is sent.
@@ -185,7 +185,7 @@ local function open(name, options, context, title)
   if way.find then
     way.find(given, options, context, title)
   end
-  for needed in (way.needs or ""):gmatch "%S+" do
+  for needed in way.needs:gmatch "%S+" do
     local value, origin = context:find(options, needed)
     if not value then
       refuse(("%s needs %s"):format(title, origin))
@@ -194,9 +194,9 @@ local function open(name, options, context, title)
     if complaint then
       refuse(("%s cannot be read: %s"):format(origin, complaint))
     end
-  end
-  for option, named in pairs(way.handed or {}) do
-    given[option] = context:find(options, named)
+    if handed[needed] then
+      given[handed[needed]] = value
+    end
   end
   local made, result = pcall(require("autopilot.token")[way[1]], given)
   if not made then
@@ -211,13 +211,12 @@ local function open(name, options, context, title)
   end
 end
 
--- Options that imply a way to sign in, in the order in which they are checked, and the way that each implies.
-local implying = { "refresh_token_file", "client_secret_file", "certificate", "token_file" }
-local implied = {
-  refresh_token_file = "refresh",
-  client_secret_file = "secret",
-  certificate = "certificate",
-  token_file = "workload",
+-- Options that imply a way to sign in, in the order in which they are checked, each with that way.
+local implying = {
+  { "refresh_token_file", "refresh" },
+  { "client_secret_file", "secret" },
+  { "certificate", "certificate" },
+  { "token_file", "workload" },
 }
 
 -- Variables that hold secrets of some way to sign in.
@@ -236,15 +235,16 @@ local describing =
 -- does, or if there is a ready token.
 local function choose_way(options, context)
   local way, by = options.auth, "--auth " .. (options.auth or "")
-  for _, name in ipairs(implying) do
+  for _, pair in ipairs(implying) do
+    local name, implied = pair[1], pair[2]
     local is_ready_token = name == "token_file" and not way
     local is_proof = way == "refresh" and (name == "client_secret_file" or name == "certificate")
     if options[name] and not is_ready_token and not is_proof then
       local option = "--" .. name:gsub("_", "-")
-      if way and way ~= implied[name] then
+      if way and way ~= implied then
         refuse(("%s does not go with %s"):format(option, by))
       end
-      way, by = implied[name], way and by or option
+      way, by = implied, way and by or option
     end
   end
   if way then

@@ -111,37 +111,18 @@ local function read_timestamp(text)
   return seconds
 end
 
--- Lines of `az` that do not tell what went wrong. Lines of a traceback that quote code are indented.
-local clutter = {
-  "^%s",
-  "^Traceback",
-  "^WARNING",
-  "^To open an issue",
-  "^Please ",
-  "^Try this",
-  "^https?://",
-  "az feedback",
-}
-
-local function is_clutter(line)
-  for _, pattern in ipairs(clutter) do
-    if line:find(pattern) then
-      return true
-    end
-  end
-end
-
---- The error that `az` reports: what follows "ERROR:", or else its last line; nil where there is none. A
--- traceback of Python ends with the line that tells what happened.
+--- The error that `az` reports: what follows "ERROR:". Where that only announces a traceback of Python, the last line
+-- that begins as an exception does; else the last line. Nil where there is none.
 local function error_in(output)
   local text = output:gsub("\27%[[%d;]*m", "")
-  local line = text:match "ERROR:%s*([^\r\n]+)"
+  local line, exception = text:match "ERROR:%s*([^\r\n]+)", nil
   if not line or line:find "Traceback" or line:find "The command failed with" then
     for other in text:gmatch "[^\r\n]+" do
-      line = is_clutter(other) and line or other
+      line = other
+      exception = other:find "^[%w_.]+: " and not other:find "^WARNING" and other or exception
     end
   end
-  return provider.cleaner()((line or ""):gsub("^%s*ERROR:%s*", ""))
+  return provider.cleaner()(((exception or line or ""):gsub("^%s*ERROR:%s*", "")))
 end
 
 -- What `az` says where it does not accept `--tenant`.

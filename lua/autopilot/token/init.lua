@@ -1,7 +1,7 @@
 --- Token providers: each is a way to sign in, and a function that a client takes as its `token`.
 --
--- The facade. Each provider is a file of its own in `token/`, loaded when it is first used. Those that ask a
--- service for a token come with a cache, so that a token is fetched once and kept as long as it is valid.
+-- The facade. A provider is loaded when it is first used. Those that ask a service for a token come with a cache,
+-- so that a token is fetched once and kept as long as it is valid.
 
 ---@class autopilot.token
 ---@field client_secret fun(given: autopilot.token.ClientSecretOptions): autopilot.TokenProvider
@@ -33,7 +33,8 @@ return setmetatable({}, {
     local word = " " .. tostring(name) .. " "
     if with_cache:find(word, 1, true) then
       self[name] = function(given)
-        local made = require("autopilot.token." .. name)(given, 3) -- a mistake raises at its caller's line
+        local make = require("autopilot.token.provider").maker(name)
+        local made = make(given, 3) -- a mistake raises at its caller's line
         return require "autopilot.token.cached"(made)
       end
     elseif others:find(word, 1, true) then

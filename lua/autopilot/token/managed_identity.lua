@@ -23,15 +23,16 @@ local fail, need = provider.fail, provider.need
 local common = authority.common
 
 local rules = {
-  client_id = common.client_id,
-  resource_id = common.client_id,
-  object_id = common.client_id,
   scope = common.scope,
   getenv = common.getenv,
   probe = { type = "number", above = 0, max = 60 },
 }
 
+-- The options of which one may choose an identity.
 local identity_options = { "client_id", "resource_id", "object_id" }
+for _, option in ipairs(identity_options) do
+  rules[option] = common.client_id
+end
 
 -- The endpoint is on this machine or beside it: if it exists, it accepts a connection at once.
 local timeout = { connect = 5, total = 30 }
@@ -160,14 +161,12 @@ end
 -- ---- The platforms -----------------------------------------------------------------------------------
 
 -- In the order in which Microsoft's libraries look for them. The fields of each:
---   variables         environment variables that are all set on this platform
---   endpoint          the variable that holds the address, or else
---   default_endpoint  the address, behind which `path` goes
+--   variables         environment variables that are all set on this platform; the first holds the address
+--   secret_header     the header for the value of the second variable, which proves who asks
 --   is_local          http goes to loopback addresses only
 --   version           of its interface
 --   identities        parameters that choose an identity, by the provider's option
 --   default_identity  the variable that holds a client id to choose without such an option
---   secret            the header that proves who asks, and the variable that holds its value
 --   is_form           the parameters are sent as a form
 --   takes_refused     it can be told which token was refused, and drops that from its cache
 --   send              sends a request, as `endpoint.request`, where more than one request may be needed
@@ -179,10 +178,9 @@ local platforms = {
   {
     name = "Service Fabric",
     variables = { "IDENTITY_ENDPOINT", "IDENTITY_HEADER", "IDENTITY_SERVER_THUMBPRINT" },
-    endpoint = "IDENTITY_ENDPOINT",
+    secret_header = "Secret",
     is_local = true,
     version = "2019-07-01-preview",
-    secret = { header = "Secret", variable = "IDENTITY_HEADER" },
     takes_refused = true,
     unreachable_hint = "The endpoint's certificate must be trusted: give that of the cluster to "
       .. "the client's http.ca_file; it must name the host of IDENTITY_ENDPOINT.",
@@ -192,28 +190,25 @@ local platforms = {
   {
     name = "App Service",
     variables = { "IDENTITY_ENDPOINT", "IDENTITY_HEADER" },
-    endpoint = "IDENTITY_ENDPOINT",
+    secret_header = "X-IDENTITY-HEADER",
     version = "2019-08-01",
     identities = { client_id = "client_id", resource_id = "mi_res_id", object_id = "object_id" },
     headers = { Metadata = "true" },
-    secret = { header = "X-IDENTITY-HEADER", variable = "IDENTITY_HEADER" },
     takes_refused = true,
   },
   -- The endpoint of Machine Learning's compute, in the version of 2017, which knows no other ids.
   {
     name = "Azure Machine Learning",
     variables = { "MSI_ENDPOINT", "MSI_SECRET" },
-    endpoint = "MSI_ENDPOINT",
+    secret_header = "secret",
     version = "2017-09-01",
     identities = { client_id = "clientid" },
     default_identity = "DEFAULT_IDENTITY_CLIENT_ID",
-    secret = { header = "secret", variable = "MSI_SECRET" },
   },
   -- A machine outside Azure with Azure's agent (Arc-enabled servers, "managed identity").
   {
     name = "Azure Arc",
     variables = { "IDENTITY_ENDPOINT", "IMDS_ENDPOINT" },
-    endpoint = "IDENTITY_ENDPOINT",
     is_local = true,
     version = "2020-06-01",
     headers = { Metadata = "true" },
@@ -223,29 +218,21 @@ local platforms = {
   {
     name = "Cloud Shell",
     variables = { "MSI_ENDPOINT" },
-    endpoint = "MSI_ENDPOINT",
     is_local = true,
     headers = { Metadata = "true" },
     is_form = true,
   },
-  -- The Azure Instance Metadata Service ("use managed identities on a virtual machine to acquire access
-  -- token"). It is asked where the environment names no other platform.
-  {
-    name = "the virtual machine",
-    variables = {},
-    endpoint = "AZURE_POD_IDENTITY_AUTHORITY_HOST",
-    default_endpoint = "http://169.254.169.254",
-    path = "/metadata/identity/oauth2/token",
-    version = "2018-02-01",
-    identities = { client_id = "client_id", resource_id = "msi_res_id", object_id = "object_id" },
-    headers = { Metadata = "true" },
-    send = ask_metadata_service,
-  },
 }
-for _, platform in ipairs(platforms) do
-  platform.identities = platform.identities or {}
-  platform.send = platform.send or endpoint.request
-end
+
+-- The Azure Instance Metadata Service ("use managed identities on a virtual machine to acquire access token"). It
+-- is asked where the environment names no platform.
+local virtual_machine = {
+  name = "the virtual machine",
+  version = "2018-02-01",
+  identities = { client_id = "client_id", resource_id = "msi_res_id", object_id = "object_id" },
+  headers = { Metadata = "true" },
+  send = ask_metadata_service,
+}
 
 --- The platform of the machine: the first whose variables are all set.
 local function detect(variable)
@@ -258,17 +245,19 @@ local function detect(variable)
       return platform
     end
   end
+  return virtual_machine
 end
 
 --- The URL of a platform's endpoint.
 local function endpoint_of(platform, variable)
-  local text = variable(platform.endpoint) or platform.default_endpoint
-  local url = endpoint.url(platform.endpoint, text, not platform.is_local)
-  if platform.path then
-    need(not url:find("?", 1, true), platform.endpoint .. " must have no query")
-    url = url:gsub("/+$", "") .. platform.path
+  if platform ~= virtual_machine then
+    local name = platform.variables[1]
+    return endpoint.url(name, variable(name), not platform.is_local)
   end
-  return url
+  local name = "AZURE_POD_IDENTITY_AUTHORITY_HOST"
+  local url = endpoint.url(name, variable(name) or "http://169.254.169.254", true)
+  need(not url:find("?", 1, true), name .. " must have no query")
+  return url:gsub("/+$", "") .. "/metadata/identity/oauth2/token"
 end
 
 --- Sets the parameters that tell a platform which token was refused after a claims challenge, as MSAL does: the
@@ -288,12 +277,13 @@ end
 local function parameters_of(platform, ask, checked)
   local resource = authority.scope(checked, ask):gsub("/%.default$", "")
   local parameters = { resource = resource, ["api-version"] = platform.version }
+  local identities = platform.identities or {}
   if platform.default_identity then
-    parameters[platform.identities.client_id] = checked.variable(platform.default_identity)
+    parameters[identities.client_id] = checked.variable(platform.default_identity)
   end
   for _, option in ipairs(identity_options) do
     if checked[option] then
-      local name = platform.identities[option]
+      local name = identities[option]
       local message = "%s has no identity that is chosen by %s"
       parameters[need(name, message:format(platform.name, option))] = checked[option]
     end
@@ -309,10 +299,10 @@ local function request_of(platform, ask, checked)
   local url = endpoint_of(platform, checked.variable)
   local parameters = parameters_of(platform, ask, checked)
   local headers, secret = merged(platform.headers), nil
-  if platform.secret then
-    local variable = platform.secret.variable
+  if platform.secret_header then
+    local variable = platform.variables[2]
     secret = endpoint.secret(variable, checked.variable(variable))
-    headers[platform.secret.header] = secret
+    headers[platform.secret_header] = secret
   end
   return {
     source = "managed identity of " .. platform.name,
@@ -341,7 +331,8 @@ return provider.kind("managed_identity", rules, function(checked)
     end
     local platform = detect(checked.variable)
     local request = request_of(platform, ask, checked)
-    local object, message, details, answer = platform.send(ask, request, checked)
+    local send = platform.send or endpoint.request
+    local object, message, details, answer = send(ask, request, checked)
     if not object and not answer then
       details.hint = platform.unreachable_hint or details.hint
     end

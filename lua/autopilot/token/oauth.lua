@@ -6,7 +6,6 @@ local authority = require "autopilot.token.authority"
 local core = require "autopilot.core"
 local endpoint = require "autopilot.token.endpoint"
 local merged = require "autopilot.base.merged"
-local provider = require "autopilot.token.provider"
 
 local oauth = {}
 
@@ -69,23 +68,6 @@ function oauth.sign_in(ask, place, prove, grant)
     end
     ask.sleep(wait)
   end
-end
-
---- Makes the function that makes providers of one kind: for an application with this proof.
----@param name string
----@param proof autopilot.token.Proof
----@return fun(given: table?, level: integer?): autopilot.TokenProvider new
-function oauth.application(name, proof)
-  local rules = authority.rules(proof.rules, { client_id = authority.required_client_id })
-  return provider.kind(name, rules, function(checked)
-    local prove, mistake = proof.prepare(checked)
-    if not prove then
-      return nil, mistake
-    end
-    return function(ask)
-      return oauth.sign_in(ask, authority.find(checked, ask), prove)
-    end
-  end)
 end
 
 return oauth

@@ -118,6 +118,18 @@ function provider.luaossl(...)
   return modules
 end
 
+local of_applications = " client_secret client_certificate client_assertion workload_identity "
+  .. "github_actions azure_pipelines "
+
+--- The function that makes the providers of one kind, by its name in `autopilot.token`.
+---@param name string
+---@return fun(given: table?, level: integer?): autopilot.TokenProvider new
+function provider.maker(name)
+  local is_of_applications = of_applications:find(" " .. name .. " ", 1, true)
+  local module = require("autopilot.token." .. (is_of_applications and "application" or name))
+  return is_of_applications and module[name] or module
+end
+
 --- Makes a provider by its name, for those that choose among several. Options that do not suit it are not
 -- the caller's mistake then: the provider fails with that message when it is asked.
 ---@param name string
@@ -125,7 +137,7 @@ end
 ---@param prefix string? of the message
 ---@return autopilot.TokenProvider
 function provider.open(name, given, prefix)
-  local made, result = pcall(require("autopilot.token." .. name), given)
+  local made, result = pcall(provider.maker(name), given)
   return made and result
     or function()
       return nil, (prefix or "") .. tostring(result), { is_transient = false }

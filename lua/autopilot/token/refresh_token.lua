@@ -52,10 +52,16 @@ local function proof_of(checked)
   local has_secret = checked.client_secret or checked.client_secret_file
   if has_secret and checked.certificate then
     return nil, "takes a secret or a certificate, and not both"
-  elseif has_secret then
-    return proof.secret.prepare(checked)
   elseif checked.certificate then
     return proof.certificate.prepare(checked)
+  end
+  for _, option in ipairs { "private_key", "passphrase" } do
+    if checked[option] then
+      return nil, ("option '%s' needs the option 'certificate'"):format(option)
+    end
+  end
+  if has_secret then
+    return proof.secret.prepare(checked)
   end
   return function()
     return {}

@@ -1,0 +1,211 @@
+--- Signs an application in (OAuth 2.0 client credentials, RFC 6749 section 4.4): with its secret, with its certificate,
+-- or with an assertion that its platform issues (RFC 7523 section 2.2; Microsoft Entra, "Workload identity federation").
+
+local authority = require "autopilot.token.authority"
+local endpoint = require "autopilot.token.endpoint"
+local merged = require "autopilot.base.merged"
+local oauth = require "autopilot.token.oauth"
+local proof = require "autopilot.token.proof"
+local provider = require "autopilot.token.provider"
+local secret_file = require "autopilot.token.secret_file"
+
+local need = provider.need
+
+local application = {}
+
+-- ---- By secret or certificate ------------------------------------------------------------------------
+
+--- Makes the function that makes providers of one kind: for an application with this proof.
+local function by_proof(name, by)
+  local rules = authority.rules(by.rules, { client_id = authority.required_client_id })
+  return provider.kind(name, rules, function(checked)
+    local prove, mistake = by.prepare(checked)
+    if not prove then
+      return nil, mistake
+    end
+    return function(ask)
+      return oauth.sign_in(ask, authority.find(checked, ask), prove)
+    end
+  end)
+end
+
+---@class autopilot.token.ClientSecretOptions: autopilot.token.CommonOptions
+---@field client_id string
+---@field client_secret (string|fun(ask: autopilot.TokenAsk): string?, string?)? the secret, or a function that is asked for it at each request
+---@field client_secret_file string? a file that holds nothing else; read once
+---@field allow_world_readable boolean? take a file that every user can read; default false
+
+application.client_secret = by_proof("client_secret", proof.secret)
+
+---@class autopilot.token.ClientCertificateOptions: autopilot.token.CommonOptions
+---@field client_id string
+---@field certificate string PEM text, or the name of a file that holds it or is a PFX file; read once
+---@field private_key string? PEM text or file name; default: it is in the text of the certificate
+---@field passphrase (string|fun(): string?, string?)? of an encrypted key; a function is called when the key is read
+---@field algorithm ("PS256"|"RS256")? default `PS256`
+---@field allow_world_readable boolean? take a key file that every user can read; default false
+
+application.client_certificate = by_proof("client_certificate", proof.certificate)
+
+-- ---- By assertion of a platform ------------------------------------------------------------------------
+
+-- The AADSTS number of an assertion that has expired, or is not valid yet.
+local not_within_its_time = "700024"
+
+local default_variables = { client_id = "AZURE_CLIENT_ID", tenant = "AZURE_TENANT_ID" }
+
+--- Makes the function that makes the providers of one platform. An assertion lives for minutes, so the platform is
+-- asked for one at each request.
+---@param name string of the function of `autopilot.token`
+---@param own table<string, autopilot.OptionRule> its options, besides the common ones
+---@param variables table<string, string>? environment variables of options that are not given
+--- `get` returns an assertion, and the place it was read from if the platform is to renew it there. `setting`
+-- returns the value of an option, or of a variable by its own name, and ends the sign-in with an error if it is not
+-- set; `remedy` says what makes the platform set a variable.
+---@param get fun(ask: autopilot.TokenAsk, setting: fun(name: string, remedy: string?): any): string, string?
+---@return fun(given: table?, level: integer?): autopilot.TokenProvider new
+local function by_assertion(name, own, variables, get)
+  local rules, title = authority.rules(own), name:gsub("_", " ")
+  variables = merged(default_variables, variables)
+  return provider.kind(name, rules, function(checked)
+    local variable = authority.environment(checked)
+    local function setting(wanted, remedy)
+      local from = variables[wanted] or wanted
+      local value = checked[wanted] or variable(from)
+      remedy = rules[wanted] and ("set %s or the option %s"):format(from, wanted)
+        or remedy and ("%s is missing: %s"):format(from, remedy)
+        or "set " .. from
+      return need(value, ("%s is not set up: %s"):format(title, remedy))
+    end
+    return function(ask)
+      local fallback = { client_id = setting "client_id", tenant = variable(variables.tenant) }
+      local place, origin = authority.find(checked, ask, fallback), nil
+      local token, expires_in, extra = oauth.sign_in(ask, place, function()
+        local text
+        text, origin = get(ask, setting)
+        local is_right = type(text) == "string" and text:find "^[\33-\126]+$"
+        return proof.by_assertion(
+          need(is_right and text, title .. " gave no token that can be used")
+        )
+      end)
+      if extra.reason == not_within_its_time and origin then
+        extra.hint = (
+          "The token in %s is not within its time: see that the platform renews it, and "
+          .. "check this machine's clock."
+        ):format(origin)
+      end
+      return token, expires_in, extra
+    end
+  end)
+end
+
+---@class autopilot.token.ClientAssertionOptions: autopilot.token.CommonOptions
+---@field client_id string
+---@field assertion (string|fun(ask: autopilot.TokenAsk): string?, string?) a function that is asked at each request; or a variable's name
+---@field tenant string? default: that of the client, else AZURE_TENANT_ID
+
+-- An assertion of any platform: a function of the user gets it, or the platform puts it into an environment
+-- variable, as GitLab does.
+application.client_assertion = by_assertion(
+  "client_assertion",
+  {
+    client_id = authority.required_client_id,
+    assertion = {
+      type = { "string", "function" },
+      required = true,
+      secret = true, -- an assertion may be given by mistake
+      check = function(value)
+        local is_name = type(value) ~= "string" or value:find "^[%a_][%w_]*$" and #value <= 100
+        return not is_name and "must be a function, or the name of an environment variable" or nil
+      end,
+    },
+  },
+  nil,
+  function(ask, setting)
+    local source = setting "assertion"
+    if type(source) == "string" then
+      return setting(source), source
+    end
+    return provider.ask_user("assertion", "assertion", source, ask)
+  end
+)
+
+---@class autopilot.token.WorkloadIdentityOptions: autopilot.token.CommonOptions
+---@field token_file string? default: AZURE_FEDERATED_TOKEN_FILE
+---@field client_id string? default: AZURE_CLIENT_ID
+---@field tenant string? default: that of the client, else AZURE_TENANT_ID
+
+-- The token of a platform such as Kubernetes, in a file that the platform renews. Platforms mount the file readable
+-- within the container, which has one user.
+application.workload_identity = by_assertion("workload_identity", {
+  token_file = { type = "string" },
+}, { token_file = "AZURE_FEDERATED_TOKEN_FILE" }, function(_, setting)
+  local path = setting "token_file"
+  return need(secret_file.read_line(path, true)), secret_file.printable(path)
+end)
+
+---@class autopilot.token.GithubActionsOptions: autopilot.token.CommonOptions
+---@field client_id string? default: AZURE_CLIENT_ID
+---@field tenant string? default: that of the client, else AZURE_TENANT_ID
+---@field audience string? that the federated credential wants; default `api://AzureADTokenExchange`
+
+local github_remedy = "give the workflow the permission id-token: write"
+
+-- The token that GitHub gives to a job ("Configuring OpenID Connect in Azure").
+application.github_actions = by_assertion(
+  "github_actions",
+  {
+    audience = { type = "string", default = "api://AzureADTokenExchange" },
+  },
+  nil,
+  function(ask, setting)
+    local address, key = "ACTIONS_ID_TOKEN_REQUEST_URL", "ACTIONS_ID_TOKEN_REQUEST_TOKEN"
+    local secret = endpoint.secret(key, setting(key, github_remedy))
+    local object = need(endpoint.request(ask, {
+      source = "GitHub Actions",
+      url = endpoint.url(address, setting(address, github_remedy)),
+      query = { audience = setting "audience" },
+      headers = { Accept = "application/json", Authorization = "Bearer " .. secret },
+      secrets = { secret },
+    }))
+    return object.value
+  end
+)
+
+---@class autopilot.token.AzurePipelinesOptions: autopilot.token.CommonOptions
+---@field service_connection_id string? default: AZURESUBSCRIPTION_SERVICE_CONNECTION_ID
+---@field client_id string? default: AZURESUBSCRIPTION_CLIENT_ID
+---@field tenant string? default: that of the client, else AZURESUBSCRIPTION_TENANT_ID
+
+-- The service connection of a job of Azure Pipelines ("Connect to Azure with an Azure Resource Manager service
+-- connection"). The tasks AzureCLI and AzurePowerShell set the variables of its options; SYSTEM_ACCESSTOKEN is set
+-- where the job maps it from $(System.AccessToken).
+application.azure_pipelines = by_assertion("azure_pipelines", {
+  service_connection_id = { type = "string" },
+}, {
+  service_connection_id = "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID",
+  client_id = "AZURESUBSCRIPTION_CLIENT_ID",
+  tenant = "AZURESUBSCRIPTION_TENANT_ID",
+}, function(ask, setting)
+  local address, key = "SYSTEM_OIDCREQUESTURI", "SYSTEM_ACCESSTOKEN"
+  local secret = endpoint.secret(key, setting(key))
+  local object = need(endpoint.request(ask, {
+    source = "Azure Pipelines",
+    url = endpoint.url(address, setting(address)),
+    query = {
+      ["api-version"] = "7.1",
+      serviceConnectionId = setting "service_connection_id",
+    },
+    form = {}, -- a POST without a body
+    headers = {
+      Accept = "application/json",
+      Authorization = "Bearer " .. secret,
+      ["Content-Type"] = "application/json",
+      ["X-TFS-FedAuthRedirect"] = "Suppress", -- refuse by a status and not by a redirect
+    },
+    secrets = { secret },
+  }))
+  return object.oidcToken
+end)
+
+return application
