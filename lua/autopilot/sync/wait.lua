@@ -72,10 +72,11 @@ end
 ---@param client autopilot.Client
 ---@param method string
 ---@param since number Unix time of the client's clock
+---@param level integer? as for `error`; default 3
 ---@return number
-function wait.since(client, method, since)
+function wait.since(client, method, since, level)
   if since > client.options.now() then
-    error(("client:%s: option 'since' must not be in the future"):format(method), 3)
+    error(("client:%s: option 'since' must not be in the future"):format(method), level or 3)
   end
   local _, latest = client.service_clock:of_unix(since)
   return latest
