@@ -165,7 +165,6 @@ build = {
     ["autopilot.graph.error_forms"] = "lua/autopilot/graph/error_forms.lua",
     ["autopilot.graph.hint"] = "lua/autopilot/graph/hint.lua",
     ["autopilot.graph.loose_json"] = "lua/autopilot/graph/loose_json.lua",
-    ["autopilot.graph.misfit"] = "lua/autopilot/graph/misfit.lua",
     ["autopilot.graph.request"] = "lua/autopilot/graph/request.lua",
     ["autopilot.graph.token_provider"] = "lua/autopilot/graph/token_provider.lua",
     ["autopilot.graph.trace"] = "lua/autopilot/graph/trace.lua",

@@ -148,15 +148,12 @@ local function clock(found)
   return "ok", size < 1 and "the same as the service's" or text
 end
 
--- Error codes of tokens that the provider has returned, but that must not be sent.
-local misfits =
-  { TenantMismatch = true, TokenExpired = true, WrongAudience = true, MissingPermission = true }
-
 --- Gets a token from the client's provider.
 local function sign_in(found)
   local client, at = found.client, found.client.options.clock()
   local token, answer = provider.obtain(client, { deadline = found.call.deadline }, true)
-  local is_there = token or client.facts and misfits[answer.error and answer.error.code]
+  local code = not token and answer.error and answer.error.code
+  local is_there = token or client.facts and access_token.misfits[code]
   if not is_there then
     found.no_token = answer
     return wrong(found, answer)
