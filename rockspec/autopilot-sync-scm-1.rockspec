@@ -197,7 +197,6 @@ build = {
     ["autopilot.sync.record"] = "lua/autopilot/sync/record.lua",
     ["autopilot.sync.recover"] = "lua/autopilot/sync/recover.lua",
     ["autopilot.sync.report"] = "lua/autopilot/sync/report.lua",
-    ["autopilot.sync.retries"] = "lua/autopilot/sync/retries.lua",
     ["autopilot.sync.service_clock"] = "lua/autopilot/sync/service_clock.lua",
     ["autopilot.sync.status"] = "lua/autopilot/sync/status.lua",
     ["autopilot.sync.sync"] = "lua/autopilot/sync/sync.lua",

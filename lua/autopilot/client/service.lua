@@ -18,7 +18,7 @@ local needed_later = "base.claims base.dates base.interrupt base.merged base.opt
   .. "graph.answer graph.error graph.error_forms graph.hint graph.loose_json "
   .. "graph.token_provider graph.trace retry.policy "
   .. "sync.call sync.ensure sync.failure sync.hint sync.outcome sync.record sync.recover "
-  .. "sync.report sync.retries sync.status sync.sync sync.wait"
+  .. "sync.report sync.status sync.sync sync.wait"
 
 ---@class autopilot.Service
 ---@field options table checked
