@@ -74,6 +74,12 @@ describe("autopilot.base.redact.text", function()
     assert.equal(text, redact.text(text, { opaque }))
   end)
 
+  it("takes out parts that overlap, as one", function()
+    local text, secret =
+      "<0123456789abcdefghijklmnop>", "0123456789abcdefghij 456789abcdefghijklmnop"
+    assert.equal("<[redacted]>", redact.text(text, { secret }))
+  end)
+
   it("takes out each part of 16 characters between dots, whole or cut", function()
     local token = "part-one-of-sixteen.part-two-of-sixteen.tail.part-four-of-sixteen"
     for _, name in ipairs { "one", "two", "four" } do
@@ -224,8 +230,9 @@ describe("autopilot.base.redact.text", function()
       "Bearer" .. filled(" "),
       filled("Bearer "),
       filled(jwt:sub(1, 16)),
+      filled(("ab"):rep(7) .. "c%"),
     }
-    local secrets = { jwt, ("a"):rep(15) .. "b" .. ("a"):rep(1800) }
+    local secrets = { jwt, ("a"):rep(15) .. "b" .. ("a"):rep(1800), ("ab"):rep(1000) }
     for index, text in ipairs(hostile) do
       local began = os.clock()
       redact.text(text, secrets)

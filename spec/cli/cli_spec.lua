@@ -326,10 +326,22 @@ describe("an interrupt", function()
       "autopilot-sync: interrupted: the request for a sync may have been sent\n",
       ran.err
     )
-    ran = run("status --json", interrupt)
-    assert.equal(130, ran.code)
-    assert.equal("", ran.out)
-    assert.equal("autopilot-sync: interrupted\n", ran.err)
+    for _, args in ipairs { "status --json", "ensure --json", "sync --dry-run --json" } do
+      ran = run(args, interrupt)
+      assert.equal(130, ran.code)
+      assert.equal("", ran.out)
+      assert.equal("autopilot-sync: interrupted\n", ran.err)
+    end
+    ran = run("ensure", function(request)
+      if request.method == "POST" then
+        interrupt()
+      end
+      return { status = 200, body = '{"syncStatus":"unknown"}' }
+    end)
+    assert.equal(
+      "autopilot-sync: interrupted: the request for a sync may have been sent\n",
+      ran.err
+    )
   end)
 end)
 

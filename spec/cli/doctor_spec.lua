@@ -157,6 +157,11 @@ describe("autopilot-sync doctor", function()
     local report = run("--proxy http://http.proxy.invalid:1", env)
     assert.matches("is http://http.proxy.invalid:1, named by %-%-proxy$", report.checks[2].text)
     assert.matches("named by %-%-proxy$", report.error.message)
+    for scheme, text in pairs { socks5 = "left to this machine", socks5h = "left to the proxy" } do
+      report = run("--proxy " .. scheme .. "://127.0.0.1:1", env)
+      assert.matches("^" .. text, report.checks[1].text)
+      assert.equal("proxy", report.checks[2].state == "wrong" and report.checks[2].name)
+    end
     local other = wire.certificates().ca
     env.AUTOPILOT_BASE_URL = service.url
     assert.matches("%(%-%-ca%-file%)$", run("--ca-file " .. other, env).checks[4].text)

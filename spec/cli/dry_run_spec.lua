@@ -1,7 +1,9 @@
 -- `--dry-run` of `sync` and `ensure`: what it shows, its exit code, and that nothing is posted.
 
 local cjson = require "cjson.safe"
+local autopilot = require "autopilot"
 local command = require "support.command"
+local dry_run = require "autopilot.cli.dry_run"
 local emulator = require "autopilot.emulator"
 
 local start = 1767225600 -- 2026-01-01T00:00:00Z
@@ -72,22 +74,95 @@ describe("a dry run", function()
     end)
   end
 
-  it("of ensure, after a sync that counts has failed, says so", function()
-    local service_record = {
-      {
-        kind = "status",
-        on = "status",
-        status = 200,
-        body = cjson.encode {
-          syncStatus = "failed",
-          lastManualSyncTriggerDateTime = "2026-01-01T00:00:00Z",
-          lastSyncDateTime = "2026-01-01T00:00:00Z",
-        },
-      },
+  --- A record whose sync was triggered at the start, 700 s before it is read.
+  local function record_of(state, last_sync)
+    local body = cjson.encode {
+      syncStatus = state,
+      lastManualSyncTriggerDateTime = "2026-01-01T00:00:00Z",
+      lastSyncDateTime = last_sync,
     }
-    local ran = run("ensure --dry-run --since -20m", 700, service_record)
+    return { { kind = "status", on = "status", status = 200, body = body } }
+  end
+
+  it("of ensure, after a sync that counts has failed, says so", function()
+    local rules = record_of("failed", "2026-01-01T00:00:00Z")
+    local ran = run("ensure --dry-run --since -20m", 700, rules)
     assert.same({ 0, post }, { ran.code, ran.sends })
     assert.equal("the sync that counts has failed", ran.because)
+    ran = run("ensure --dry-run --since -20m --no-wait --json", 90, rules)
+    assert.same({ 7, "sync_failed" }, { ran.code, cjson.decode(ran.out).outcome })
+  end)
+
+  it("of ensure does not take a state from before the trigger for the end of its sync", function()
+    local rules = record_of("completed", "2025-12-31T12:00:00Z")
+    local ran = run("ensure --dry-run --since -20m", 700, rules)
+    assert.same({ 0, "nothing" }, { ran.code, ran.sends })
+    assert.equal("a sync that counts is in progress, and is awaited", ran.because)
+  end)
+
+  --- A client of a tenant whose sync was triggered so many seconds ago, and the emulated service.
+  local function client_of(age, options)
+    local service =
+      emulator.new { start = start, duration = 60, tokens = { good = { tenant = "t" } } }
+    if age then
+      assert(service:trigger "t")
+      service:advance(age)
+    end
+    options = options or {}
+    options.token, options.tenant, options.transport = "good", "t", service:transport()
+    options.clock, options.now =
+      function()
+        return service:now()
+      end, function()
+        return service:now() - 3600
+      end
+    function options.sleep(seconds)
+      service:advance(seconds)
+    end
+    return autopilot.client(options), service
+  end
+
+  it("of ensure tells what ensure then does", function()
+    for _, age in ipairs { 0, 30, 90, 300, 700 } do
+      for _, max_age in ipairs { 0, 60, 120, 720 } do
+        for _, timeout in ipairs { 40, 200, 3600 } do
+          for _, wait in ipairs { false, true } do
+            local name = ("%d s after a trigger, max_age %d, timeout %d, %s"):format(
+              age,
+              max_age,
+              timeout,
+              tostring(wait)
+            )
+            local wanted = { max_age = max_age, timeout = timeout, wait = wait }
+            local planned = dry_run.of(client_of(age > 0 and age or nil), "ensure", wanted)
+            local client, service = client_of(age > 0 and age or nil)
+            local report, failure = client:ensure(wanted)
+            local outcome = (report or failure).outcome
+            assert.equal(planned.would_post, service.requests.sync > 0, name)
+            assert.equal(planned.outcome or outcome, outcome, name)
+          end
+        end
+      end
+    end
+  end)
+
+  it("of sync sends nothing where the store tells of a cooldown", function()
+    local store = autopilot.store.memory {}
+    local client, service = client_of(nil, { store = store })
+    assert(client:sync())
+    service:advance(100)
+    local other = autopilot.client {
+      token = "good",
+      tenant = "t",
+      store = store,
+      transport = service:transport(),
+      clock = client.options.clock,
+      now = client.options.now,
+    }
+    local report = dry_run.of(other, "sync")
+    assert.same({ false, "cooldown", nil }, { report.would_post, report.outcome, report.request })
+    assert.equal("the cooldown lasts 8 min 30 s more", report.reason)
+    assert.equal(1, service.requests.sync)
   end)
 
   it("tells the same as JSON", function()

@@ -12,7 +12,13 @@ local function run(args, rules)
   for name, value in pairs(rules or {}) do
     options[name] = value
   end
+  local is_triggered = options.is_triggered
+  options.is_triggered = nil
   local service = emulator.new(options)
+  if is_triggered then
+    service:trigger "contoso"
+    service:advance(1)
+  end
   local function time()
     return service:now()
   end
@@ -62,6 +68,15 @@ describe("--verbose", function()
     local ran = run("sync --wait --verbose", { duration = 5 })
     assert.equal(0, ran.code)
     assert.matches("\n   %d%.%d+ %* wait: in_progress %(%d s so far%), next read in ", ran.err)
+  end)
+
+  it("tells why ensure waits", function()
+    local ran = run("ensure --verbose", { duration = 20, is_triggered = true })
+    assert.equal(0, ran.code)
+    local wait = " %* step: action wait, reason a sync is in progress that was triggered before\n"
+    assert.matches(wait, ran.err)
+    assert.matches(" %* step: action wait, reason cooldown for %d+ s\n", ran.err)
+    assert.matches(" %* step: action sync, reason no sync was triggered since then\n", ran.err)
   end)
 
   it("tells no token and no secret", function()

@@ -144,6 +144,33 @@ describe("client:doctor", function()
     end
   end)
 
+  it("says of a lost answer that it was sent, and nothing of a sync", function()
+    local network = { stage = "receive", message = "it is broken", delivered = "unknown" }
+    local _, report = virtual_world.new():scripted({ { network = network } }):doctor()
+    assert.matches("^The connection broke, or the time was over", report.hint)
+  end)
+
+  it("says that its deadline has passed, and not that a permission is missing", function()
+    for name, title in pairs { token = "sign_in", status = "permission" } do
+      local world = virtual_world.new()
+      local client = world:emulated(nil, {
+        token = function()
+          world:pass(name == "status" and 5 or 0)
+          if name == "token" then
+            world:pass(6)
+            return nil, "it took too long", { is_transient = true }
+          end
+          return "good"
+        end,
+      })
+      local _, report = client:doctor { deadline = 5 }
+      local checks = checks_of(report)
+      assert_fault(title, name == "token" and "too long" or "the deadline passed", report, checks)
+      assert.matches("allow more time", report.hint)
+      assert.equal("not looked at, because the deadline has passed", checks.licence.text)
+    end
+  end)
+
   it("says who answers in place of the service", function()
     for _, answer in ipairs {
       { status = 200, body = "<html><title>Please sign in</title></html>" },

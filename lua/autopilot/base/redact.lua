@@ -147,29 +147,40 @@ end
 
 -- ---- Where a secret stands in a text -----------------------------------------------------------------
 
---- The range of a text that a secret repeats around a character that both have at these places.
-local function grow(text, at, secret, place)
-  local start, finish, offset = at, at, place - at
-  local first, last = math.max(1, 1 - offset), math.min(#text, #secret - offset)
-  while start > first and text:byte(start - 1) == secret:byte(start + offset - 1) do
-    start = start - 1
+--- The set of all pieces of a secret that have this length.
+local function pieces_of(secret, length)
+  local pieces = {}
+  for start = 1, #secret - length + 1 do
+    pieces[secret:sub(start, start + length - 1)] = true
   end
-  while finish < last and text:byte(finish + 1) == secret:byte(finish + offset + 1) do
-    finish = finish + 1
-  end
-  return start, finish
+  return pieces
 end
 
-local function find_part(text, from, secret)
-  for at = from, #text - block + 1, step do
-    local piece = text:sub(at, at + block - 1)
-    local place = secret:find(piece, 1, true)
-    while place do
-      local start, finish = grow(text, at, secret, place)
-      if finish - start + 1 >= shortest_part then
-        return start, finish
+--- The end of the parts that overlap or touch the part at `start`, one after the other.
+local function end_of_parts(text, start, parts)
+  local finish = start + shortest_part - 1
+  repeat
+    start = start + 1
+    finish = parts[text:sub(start, start + shortest_part - 1)] and start + shortest_part - 1
+      or finish
+  until start > finish
+  return finish
+end
+
+--- Makes the function that finds parts of a long secret. It looks up pieces of the text in sets, so that no text and no
+-- secret makes it slow.
+local function part_finder(secret)
+  local blocks, parts = pieces_of(secret, block), nil
+  return function(text, from)
+    for at = from, #text - block + 1, step do
+      if blocks[text:sub(at, at + block - 1)] then
+        parts = parts or pieces_of(secret, shortest_part)
+        for start = math.max(from, at - step + 1), at do
+          if parts[text:sub(start, start + shortest_part - 1)] then
+            return start, end_of_parts(text, start, parts)
+          end
+        end
       end
-      place = secret:find(piece, place + 1, true)
     end
   end
 end
@@ -182,14 +193,17 @@ local function find_word(text, from, word)
   return start, finish
 end
 
---- Where a text first repeats a secret. An empty one stands nowhere.
-local function find_secret(text, from, secret)
+--- Makes a function that finds where a text repeats a secret, from a position on. An empty one stands nowhere.
+local function finder_of(secret)
   if #secret >= shortest_part then
-    return find_part(text, from, secret)
-  elseif #secret >= shortest_anywhere then
-    return text:find(secret, from, true)
-  elseif secret ~= "" then
-    return find_word(text, from, secret)
+    return part_finder(secret)
+  end
+  return function(text, from)
+    if #secret >= shortest_anywhere then
+      return text:find(secret, from, true)
+    elseif secret ~= "" then
+      return find_word(text, from, secret)
+    end
   end
 end
 
@@ -226,12 +240,13 @@ local function token_ranges(text)
 end
 
 --- All places where a text repeats a secret.
-local function secret_ranges(text, secret)
+---@param find fun(text: string, from: integer): integer?, integer? of the secret
+local function secret_ranges(text, find)
   local ranges = {}
-  local start, finish = find_secret(text, 1, secret)
+  local start, finish = find(text, 1)
   while start do
     ranges[#ranges + 1] = { start = start, finish = finish }
-    start, finish = find_secret(text, finish + 1, secret)
+    start, finish = find(text, finish + 1)
   end
   return ranges
 end
@@ -255,23 +270,25 @@ local function without(text, ranges)
   return table.concat(parts)
 end
 
---- Whether a text shows more of a secret than another one.
-local function shows_more(text, other, secret)
-  local function count(shown)
-    local length = 0
-    for _, range in ipairs(secret_ranges(shown, secret)) do
-      length = length + range.finish - range.start + 1
-    end
-    return length
+--- How many characters of a text repeat a secret.
+local function count_shown(text, find)
+  local count = 0
+  for _, range in ipairs(secret_ranges(text, find)) do
+    count = count + range.finish - range.start + 1
   end
-  -- Up to 3 characters behind a part may continue it by chance once blanks are gone.
-  local slack = #secret >= shortest_part and 3 or 0
-  return count(text) > count(other) + slack
+  return count
 end
 
 --- Whether one of the readings of a text shows more of a secret than its plain part.
 local function is_shown(readings, secret)
   local bare_secret = bare(secret)
+  local finders = { [secret] = finder_of(secret) }
+  finders[bare_secret] = finders[bare_secret] or finder_of(bare_secret)
+  local function shows_more(text, plain, sought)
+    -- Up to 3 characters behind a part may continue it by chance once blanks are gone.
+    local slack, find = #sought >= shortest_part and 3 or 0, finders[sought]
+    return count_shown(text, find) > count_shown(plain, find) + slack
+  end
   for _, reading in ipairs(readings) do
     local text, plain = reading.text, reading.plain
     if shows_more(text, plain, secret) then
@@ -310,7 +327,7 @@ local function clean(text, secrets)
   local ranges = token_ranges(text)
   for _, secret in ipairs(secrets) do
     local parts = {}
-    for index, range in ipairs(secret_ranges(text, secret)) do
+    for index, range in ipairs(secret_ranges(text, finder_of(secret))) do
       parts[index] = text:sub(range.start, range.finish)
       ranges[#ranges + 1] = range
     end

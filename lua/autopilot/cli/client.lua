@@ -129,7 +129,7 @@ function client.run(command, given, context)
   local shown = command.name ~= "status" and progress.of_waiting(context, given) or {}
   local function on_event(event)
     client.tell(event, context)
-    if event.type == "attempt" and command.asks_for_sync and not given.dry_run then
+    if event.type == "attempt" and event.method == "POST" then
       context.if_interrupted = "the request for a sync may have been sent"
     end
   end

@@ -1,64 +1,62 @@
 --- `--dry-run`: what `sync` and `ensure`, or a fleet of them, would post, and why. Only records are read.
 
+local Call = require "autopilot.sync.call"
+local answers = require "autopilot.graph.answer"
+local ensure = require "autopilot.sync.ensure"
 local hint_of = require "autopilot.sync.hint"
 local outcome = require "autopilot.sync.outcome"
 local status = require "autopilot.cli.commands.status"
 local text = require "autopilot.cli.text"
 
-local default_timeout = require("autopilot.sync.wait").default_timeout
-
 local dry_run = {}
 
---- Returns the outcome of a request that is sent during the cooldown, and the reason.
-local function cooldown_of(report)
-  local seconds = math.ceil(report.cooldown_remaining)
-  return "cooldown", ("the cooldown lasts %s more"):format(text.duration(seconds))
+-- Each plan returns whether a request would be sent; its outcome, nil if it is accepted, or waited for; the reason;
+-- and with a refusal, for how many seconds it is expected. While a Retry-After lasts, no record is read, and there is
+-- no plan.
+local plans = {}
+
+--- The reason of a refusal in words.
+local function reason_of(name, seconds)
+  return name == "in_progress" and "a sync is in progress"
+    or ("the cooldown lasts %s more"):format(text.duration(math.ceil(seconds)))
 end
 
---- Returns the outcome with which the service would refuse a request now, and the reason; nil if it would accept it.
-local function refusal_of(report)
+--- What `sync` would do. It does not read the record: it sends a request, unless the store tells of a cooldown.
+---@param stored_for number? seconds of that cooldown
+function plans.sync(call, report, stored_for)
+  if stored_for then
+    return false, "cooldown", reason_of("cooldown", stored_for), stored_for
+  end
+  local name, seconds = call.client.memory:refusal(call:now())
   if report.sync_status == "in_progress" then
-    return "in_progress", "a sync is in progress"
-  elseif not report.ready then
-    return cooldown_of(report)
+    name, seconds = "in_progress", nil
   end
-end
-
---- Whether the record shows that a sync was triggered at `since` or later (Unix time of this machine's clock).
-local function covers(report, since, now)
-  local trigger = report.last_manual_trigger
-  return trigger ~= nil and trigger >= since + report.service_time - now
-end
-
---- Returns what `ensure` would do: whether it would send a request; its outcome, nil if it would wait or send one; and
--- the reason.
-local function plan_ensure(report, wanted, now)
-  local since = wanted.max_age and now - wanted.max_age or wanted.since or now
-  local refusal, why = refusal_of(report)
-  local waits = wanted.wait ~= false
-  local longest = waits and (wanted.timeout or default_timeout) or 0
-  local can_wait = report.cooldown_remaining < longest
-  local counts, has_failed = covers(report, since, now), report.sync_status == "failed"
-  if counts and not has_failed then
-    local is_running = waits and refusal == "in_progress"
-    return false,
-      not is_running and "fresh" or nil,
-      "a sync that counts " .. (is_running and "is in progress, and is awaited" or "is known")
-  elseif refusal and waits and not can_wait then
-    return false, cooldown_of(report) -- a sync in progress would end earlier
-  elseif refusal and not can_wait then
-    return false, refusal, why
+  if name then
+    return true, name, reason_of(name, seconds) .. ", so a refusal is to be expected", seconds
   end
-  local reason = counts and "the sync that counts has failed" or "no sync that counts is known"
-  return true, nil, reason .. (refusal and "; but first it waits: " .. why or "")
+  return true, nil, "a sync is possible"
 end
 
---- Returns what `sync` would do, like `plan_ensure`. It always sends a request, without reading the record.
-local function plan_sync(report)
-  local refusal, why = refusal_of(report)
-  return true,
-    refusal,
-    refusal and why .. ", so a refusal is to be expected" or "a sync is possible"
+--- What `ensure` would do.
+function plans.ensure(call, report)
+  local plan = ensure.plan(call, report)
+  local name, seconds = plan.outcome, plan.seconds
+  if plan.action == "none" then
+    return false, "fresh", "a sync that counts is known"
+  elseif plan.action == "join" then
+    return false, nil, "a sync that counts is in progress, and is awaited"
+  end
+  local is_too_long = not call.is_single_pass and (seconds or 0) >= call:time_left()
+  if is_too_long and name == "in_progress" then
+    name = "cooldown" -- that sync is likely to end earlier
+  end
+  local refusal = name and reason_of(name, seconds)
+  if name and (call.is_single_pass or is_too_long) then
+    return false, plan.has_failed and "sync_failed" or name, refusal, seconds
+  end
+  local reason = plan.has_failed and "the sync that counts has failed"
+    or "no sync that counts is known"
+  return true, nil, reason .. (refusal and "; but first it waits: " .. refusal or "")
 end
 
 --- Reads the record. Returns the report of what the method of that name would do.
@@ -68,19 +66,22 @@ end
 ---@return autopilot.Report
 function dry_run.of(client, name, wanted)
   wanted = wanted or {}
+  local call = name == "ensure" and ensure.begin(client, wanted) or Call.new(client, name)
+  if client.shared then
+    client.shared:learn()
+  end
+  local _, stored_for = client.memory:refusal(call:now())
   local report, failure = client:status { deadline = wanted.deadline or wanted.timeout }
   if not report then
     return failure
   end
-  local plan = name == "sync" and plan_sync or plan_ensure
+  local seconds
   report.operation, report.dry_run = name, true
-  report.would_post, report.outcome, report.reason = plan(report, wanted, client.options.now())
+  report.would_post, report.outcome, report.reason, seconds = plans[name](call, report, stored_for)
   report.request = report.would_post and "POST " .. client.sync_request.template.url or nil
   report.ok, report.hint = (outcome.of(report).exit or 0) == 0, hint_of(report)
-  if report.outcome == "cooldown" then
-    report.retry_after = report.cooldown_remaining
-    report.retry_at = client.options.now() + report.cooldown_remaining
-  end
+  answers.set_retry(client, report, seconds)
+  report.free_at = nil
   return report
 end
 

@@ -6,7 +6,6 @@ local contract = require "autopilot.store.contract"
 local core = require "autopilot.core"
 local dates = require "autopilot.base.dates"
 local hint_of = require "autopilot.sync.hint"
-local merged = require "autopilot.base.merged"
 local provider = require "autopilot.graph.token_provider"
 local status = require "autopilot.sync.status"
 
@@ -42,16 +41,25 @@ local function text_of(answer)
   return text and answer.status and ("%s (%s)"):format(text, result) or text or result
 end
 
---- Returns the hint for a failed answer. A lost answer counts as `unreachable`, because a request that only reads
--- cannot have started a sync.
+-- For a request that only reads: the hint of the outcome `interrupted` speaks of a sync.
+local advice_of_lost = "The connection broke, or the time was over, before the whole answer had "
+  .. "come: check the network and its proxies, or allow more time."
+
+local advice_of_late = "The deadline was over before the answer had come: allow more time."
+
 local function advice_of(answer)
-  local name = answer.outcome == "interrupted" and "unreachable" or answer.outcome
-  return hint_of(merged(answer, { outcome = name }))
+  return answer.outcome == "interrupted" and advice_of_lost or hint_of(answer)
 end
 
 --- Returns state, text and advice of a check that is wrong because of this answer.
-function checks.wrong(answer)
-  return "wrong", text_of(answer), advice_of(answer)
+---@param found autopilot.Examination
+---@param answer table
+function checks.wrong(found, answer)
+  local is_late = found.call:time_left() <= 0 and (answer.network or answer.is_transient)
+  if is_late then
+    found.obstacle = "the deadline has passed"
+  end
+  return "wrong", text_of(answer), is_late and advice_of_late or advice_of(answer)
 end
 
 local wrong = checks.wrong
@@ -59,7 +67,9 @@ local wrong = checks.wrong
 -- ---- The checks: each returns a state, a text, and what to do ----------------------------------------
 
 local function name_resolution(found)
-  if found.proxy then
+  if found.proxy and found.proxy:lower():find "^socks[45]?:" then
+    return "ok", "left to this machine: the proxy gets the address"
+  elseif found.proxy then
     return "ok", "left to the proxy"
   end
   return "ok", ("%s is %s"):format(found.host, found.facts["Address"] or "known")
@@ -111,7 +121,7 @@ local bad_answers = { unexpected = true, redirected = true, unavailable = true, 
 local function service(found)
   local answer = found.answer
   if bad_answers[answer.outcome] then
-    return wrong(answer)
+    return wrong(found, answer)
   elseif answer.outcome == "throttled" then
     return "warning", text_of(answer), advice_of(answer)
   end
@@ -138,18 +148,15 @@ local function clock(found)
   return "ok", size < 1 and "the same as the service's" or text
 end
 
--- Error codes of tokens that the provider has returned, but that must not be sent.
-local misfits =
-  { TenantMismatch = true, TokenExpired = true, WrongAudience = true, MissingPermission = true }
-
 --- Gets a token from the client's provider.
 local function sign_in(found)
   local client, at = found.client, found.client.options.clock()
   local token, answer = provider.obtain(client, { deadline = found.call.deadline }, true)
-  local is_there = token or client.facts and misfits[answer.error and answer.error.code]
+  local code = not token and answer.error and answer.error.code
+  local is_there = token or client.facts and access_token.misfits[code]
   if not is_there then
     found.no_token = answer
-    return wrong(answer)
+    return wrong(found, answer)
   end
   client:hide(client.facts.token)
   found.token = access_token.of(client.facts.token)
@@ -191,7 +198,7 @@ end
 --- Reads the record once: the service's answer shows whether the token has the permission to read it.
 local function permission(found)
   if found.misfit then -- the token lacks a permission
-    return wrong(found.misfit)
+    return wrong(found, found.misfit)
   end
   local call = Call.new(found.client, "doctor", { is_single_pass = true })
   call.deadline = found.call.deadline
@@ -202,7 +209,7 @@ local function permission(found)
     found.obstacle = "the record could not be read"
     return "warning", text_of(record), advice_of(record)
   elseif failure and record.outcome ~= "not_licensed" then
-    return wrong(record)
+    return wrong(found, record)
   end
   local text = read and "the record can be read" or "the service accepts the token"
   return "ok", found.token.allows == "sync" and text .. "; the token permits a sync" or text
@@ -210,7 +217,7 @@ end
 
 local function licence(found)
   if not found.record.ok then
-    return wrong(found.record)
+    return wrong(found, found.record)
   end
   return "ok", "Intune answers for this tenant"
 end

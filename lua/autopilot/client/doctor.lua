@@ -101,7 +101,7 @@ end
 local function run_check(found, check)
   local state, text, advice
   if found.failed == check[1] then
-    state, text, advice = checks.wrong(found.answer)
+    state, text, advice = checks.wrong(found, found.answer)
     text = check.about and ("%s; %s"):format(text, check.about(found)) or text
   elseif found.obstacle and not check.is_independent then
     state, text = "skipped", "not looked at, because " .. found.obstacle

@@ -15,10 +15,10 @@ local resource = "/deviceManagement/windowsAutopilotSettings"
 -- does not pay for what it does not do; but read here, before anything is sent.
 local needed_later = "base.claims base.dates base.interrupt base.merged base.option_mistake "
   .. "base.protected_call base.redact base.sentence "
-  .. "graph.answer graph.error graph.error_forms graph.hint graph.loose_json graph.misfit "
+  .. "graph.answer graph.error graph.error_forms graph.hint graph.loose_json "
   .. "graph.token_provider graph.trace retry.policy "
   .. "sync.call sync.ensure sync.failure sync.hint sync.outcome sync.record sync.recover "
-  .. "sync.report sync.retries sync.status sync.sync sync.wait"
+  .. "sync.report sync.status sync.sync sync.wait"
 
 ---@class autopilot.Service
 ---@field options table checked

@@ -8,7 +8,7 @@ local inspect = require "autopilot.base.jwt"
 local lazy = require "autopilot.base.lazy"
 
 local answers = lazy "autopilot.graph.answer"
-local misfit = lazy "autopilot.graph.misfit"
+local dates = lazy "autopilot.base.dates"
 
 local access_token = {}
 
@@ -113,22 +113,59 @@ local function is_audience(audience, expected)
   return found == graph_id or found == expected:lower()
 end
 
+-- The application of the Azure CLI. It has no permission of Intune, and none can be added to it.
+local azure_cli_id = "04b07795-8ddb-461a-bbee-02f9e1bf7b46"
+
+local azure_cli_hint = "A person's token of the Azure CLI never permits a sync, as its "
+  .. "application cannot be granted Intune's permissions (AADSTS65002): sign in to az as a "
+  .. "service principal or a managed identity, or sign in another way."
+
+--- Why a token must not be sent: message and hint of each error.
+access_token.misfits = {
+  TenantMismatch = {
+    "the token is of the tenant %s, and %s was asked for",
+    "Sign in to the tenant that is meant, or name the token's own. Check AZURE_TENANT_ID too.",
+  },
+  WrongAudience = {
+    "the token is for %s, and the service is %s",
+    "Ask for a token of the scope %s/.default.",
+  },
+  TokenExpired = {
+    "the token has expired %s ago",
+    "Get a new token, and check this machine's clock.",
+  },
+  MissingPermission = {
+    "the token does not have the permission " .. access_token.permission,
+    ("Grant the application %s with admin consent, and get a new token."):format(
+      access_token.permission
+    ),
+  },
+}
+
+local function misfit(code, ...)
+  local form, hint = access_token.misfits[code][1], access_token.misfits[code][2]
+  return { code = code, message = form:format(...), hint = hint:format(select(2, ...)) }
+end
+
 --- Why the token is wrong for this client: it is of another tenant, or for another service.
 local function misdirected(known, client)
   local wanted = access_token.guid(client.tenant)
   local found = wanted and access_token.guid(known.tenant_id)
   local audience = client.audience
   if found and wanted ~= found then
-    return misfit.tenant(found, wanted)
+    return misfit("TenantMismatch", found, wanted)
   elseif audience and known.audience and not is_audience(known.audience, audience) then
-    return misfit.audience(known.audience, audience)
+    return misfit("WrongAudience", known.audience, audience)
   end
 end
 
 --- Why the token surely does not permit a request.
 local function unpermitted(known, is_sync)
   if known.allows == "nothing" or (is_sync and known.allows == "read") then
-    return misfit.permission(access_token.permission, known.scopes and known.application)
+    local wrong = misfit "MissingPermission"
+    local is_persons = known.scopes and known.application == azure_cli_id
+    wrong.hint = is_persons and azure_cli_hint or wrong.hint
+    return wrong
   end
 end
 
@@ -151,7 +188,7 @@ function access_token.misfit(client, token, is_sync, is_vouched)
   local expires_at = not known.misdirected and not is_vouched and known.expires_at
   local expired_for = expires_at and client.options.now() - expires_at
   if expired_for and expired_for >= 0 then
-    wrong = misfit.expiry(expired_for)
+    wrong = misfit("TokenExpired", dates.duration(math.min(expired_for, 1e11)))
   end
   if not wrong then
     return nil

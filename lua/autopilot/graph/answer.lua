@@ -31,6 +31,14 @@ function answers.set_retry(client, answer, seconds)
   answer.free_at = seconds and options.clock() + seconds
 end
 
+--- Updates the Retry-After of an answer received earlier; removes it if it has passed.
+---@param client autopilot.Client
+---@param answer table
+function answers.refresh(client, answer)
+  local rest = answer.free_at and answer.free_at - client.options.clock()
+  answers.set_retry(client, answer, rest and rest > 0 and rest or nil)
+end
+
 --- The client's own answer to a request that was not sent.
 ---@param client autopilot.Client
 ---@param outcome autopilot.Outcome

@@ -141,7 +141,11 @@ local function send(self, client, given, token)
   local id = given.client_request_id or core.uuid()
   local retry_attempt = given.retry_attempt or 0
   if client.on_event then
-    client:emit("attempt", { retry_attempt = retry_attempt, client_request_id = id })
+    client:emit("attempt", {
+      method = self.template.method,
+      retry_attempt = retry_attempt,
+      client_request_id = id,
+    })
   end
   if token and client.secrets[1] ~= token then
     client:hide(token)

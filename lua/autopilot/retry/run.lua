@@ -8,6 +8,7 @@ local lazy = require "autopilot.base.lazy"
 local options = require "autopilot.base.options"
 
 local core = lazy "autopilot.core"
+local unpack = table.unpack or unpack -- luacheck: compat
 
 ---@class autopilot.RetryWorld
 ---@field sleep (fun(seconds: number))? waits; default the system's, which blocks
@@ -48,61 +49,8 @@ local rules = {
 -- The largest number: a sum of waits beyond it would be infinite.
 local longest = (2 - 2 ^ -52) * 2 ^ 1023
 
---- Notes how long the run has lasted: never less than it has slept, because a clock that stands still or
--- goes backwards must not make the run longer than its deadline.
-local function update_elapsed(run, at_least)
-  local passed = math.max(run.elapsed, at_least, run.world.clock() - run.started)
-  run.elapsed = math.min(passed, longest)
-end
-
---- Asks the policy about an attempt that failed.
-local function decide(run, attempt, report)
-  local world = run.world
-  return ask(run.policy, {
-    attempt = attempt,
-    elapsed = run.elapsed,
-    previous_delay = run.previous_delay,
-    report = report,
-    remaining = world.deadline and world.deadline - run.elapsed,
-    random = world.random,
-    clock = world.clock,
-    now = world.now,
-  })
-end
-
-local function wait(run, attempt, delay, report)
-  local world, before = run.world, run.elapsed
-  if world.on_retry then
-    world.on_retry { attempt = attempt, delay = delay, elapsed = before, report = report }
-  end
-  world.sleep(delay)
-  run.previous_delay = delay
-  update_elapsed(run, before + delay)
-end
-
-local try -- forward: it is called again from `judge`
-
---- Returns what the function returned, or tries again.
-local function judge(run, attempt, ...)
-  local result, report = ...
-  if result then
-    return ...
-  end
-  update_elapsed(run, 0)
-  local delay, reason = decide(run, attempt, report)
-  if not delay then
-    return result, report, reason
-  end
-  wait(run, attempt, delay, report)
-  local deadline = run.world.deadline
-  if deadline and run.elapsed >= deadline then
-    return result, report, "deadline" -- the sleep took longer than it was asked to
-  end
-  return try(run, attempt + 1)
-end
-
-function try(run, attempt)
-  return judge(run, attempt, run.fn(attempt))
+local function pack(...)
+  return { n = select("#", ...), ... }
 end
 
 --- Calls `fn(attempt)` until it succeeds or the policy ends the attempts, and at least once.
@@ -117,9 +65,42 @@ end
 ---@return autopilot.GaveUp gave_up why there was no further attempt
 return function(policy, fn, world)
   local given = { policy = policy, fn = fn, world = world }
-  local run = options.check("autopilot.retry.run", rules, given)
-  run.world.sleep = run.world.sleep or core.sleep
-  run.world.clock = run.world.clock or core.clock
-  run.started, run.elapsed = run.world.clock(), 0
-  return try(run, 1)
+  world = options.check("autopilot.retry.run", rules, given).world
+  local sleep, clock = world.sleep or core.sleep, world.clock or core.clock
+  local began, deadline = clock(), world.deadline
+  local attempt, elapsed, previous_delay = 1, 0, nil
+  --- Never less than the run has slept: a clock that stands still or goes backwards must not make it last longer.
+  local function update_elapsed(at_least)
+    elapsed = math.min(math.max(elapsed, at_least, clock() - began), longest)
+  end
+  while true do
+    local results = pack(fn(attempt))
+    if results[1] then
+      return unpack(results, 1, results.n)
+    end
+    update_elapsed(0)
+    local report = results[2]
+    local delay, reason = ask(policy, {
+      attempt = attempt,
+      elapsed = elapsed,
+      previous_delay = previous_delay,
+      report = report,
+      remaining = deadline and deadline - elapsed,
+      random = world.random,
+      clock = clock,
+      now = world.now,
+    })
+    if not delay then
+      return results[1], report, reason
+    end
+    if world.on_retry then
+      world.on_retry { attempt = attempt, delay = delay, elapsed = elapsed, report = report }
+    end
+    sleep(delay)
+    update_elapsed(elapsed + delay)
+    if deadline and elapsed >= deadline then
+      return results[1], report, "deadline" -- the sleep took longer than it was asked to
+    end
+    attempt, previous_delay = attempt + 1, delay
+  end
 end

@@ -1,7 +1,11 @@
---- One call of a client's method: its options, its deadline and its first attempt. It remembers when its last
--- sleep is due to end. A `sync` without a deadline gets one when it begins to wait for the sync.
+--- One call of a client's method: its options, deadline and attempts. It remembers when its last sleep is due to end. A
+-- `sync` without a deadline gets one when it begins to wait for the sync. Its attempts are repeated as the client's
+-- retry policy says.
 
-local retries = require("autopilot.base.lazy") "autopilot.sync.retries"
+local lazy = require "autopilot.base.lazy"
+
+local answers = lazy "autopilot.graph.answer"
+local policies = lazy "autopilot.retry.policy"
 
 ---@class autopilot.Call times are on the client's clock
 ---@field client autopilot.Client
@@ -66,6 +70,55 @@ end
 
 -- ---- Attempts ----------------------------------------------------------------------------------------
 
+--- Whether the answer means that no request was sent.
+local function was_not_sent(answer)
+  return answer.outcome == "unreachable" or answer.outcome == "token_error"
+end
+
+--- Whether the answer means that no request was sent because the call's deadline had passed.
+local function is_too_late(call, answer)
+  local network = answer.network
+  return was_not_sent(answer)
+    and not answer.mistake
+    and (call:time_left() <= 0 or (network and network.name == "DEADLINE"))
+end
+
+--- The retry policy of a client. The default one is made at the first failure: most scripts never need it.
+local function policy_of(client)
+  if not client.policy then
+    local preset = { options = client.options.retry == false and { attempts = 1 } or nil }
+    client.policy = policies.new("autopilot.retry.policy", nil, preset)
+  end
+  return client.policy
+end
+
+--- Seconds to wait before the next attempt; nil and the reason if there is to be none.
+local function decide(call, number, delay, judged)
+  local client = call.client
+  if client.is_closed then
+    return nil, "not_retryable"
+  end
+  local options = client.options
+  local now = options.clock()
+  return policies.ask(policy_of(client), {
+    attempt = number,
+    elapsed = now - call.began,
+    previous_delay = delay,
+    remaining = call.deadline and call.deadline - now,
+    report = judged,
+    random = options.random,
+    clock = options.clock,
+    now = options.now,
+  })
+end
+
+--- The answer of an attempt before the last one: nothing was sent for the last, so that the answer says more.
+local function last_of(client, previous, reason)
+  answers.refresh(client, previous)
+  previous.gave_up = reason
+  return previous
+end
+
 ---@class autopilot.Attempted what is attempted, and repeated as the retry policy says
 --- Makes one attempt, `delay` seconds after the one before. Returns the answer; after a failure that may be retried
 --- also the report for the policy, and optionally a higher number for the attempt.
@@ -76,11 +129,35 @@ end
 ---@param task autopilot.Attempted
 ---@return table answer the last one; `gave_up` is the reason why no other attempt was made
 function Call:attempt(task)
-  local answer, judged, counts_as = task:try(1, 0)
-  if not judged then
-    return answer
+  local client = self.client
+  local number, delay, previous = 1, 0, nil
+  while true do
+    local answer, judged, counts_as = task:try(number, delay)
+    local reason = previous and is_too_late(self, answer) and "deadline"
+    if reason then
+      return last_of(client, previous, reason)
+    elseif not judged or answer.mistake or answer.gave_up or self.is_single_pass then
+      return answer
+    end
+    number = math.max(number, counts_as or 0)
+    delay, reason = decide(self, number, delay, judged)
+    if not delay then
+      answer.gave_up = reason
+      client:emit("gave_up", { reason = reason, outcome = answer.outcome, attempts = number })
+      return answer
+    end
+    number = number + 1
+    client:emit("retry", { number = number, delay = delay, outcome = answer.outcome })
+    if task.before_wait then
+      task:before_wait(answer, delay)
+    end
+    previous = (not previous or not was_not_sent(answer)) and answer or previous
+    answer, judged = nil, nil -- luacheck: ignore 311 (saves memory: thousands may sleep)
+    self:sleep(delay)
+    if client.is_closed then
+      return last_of(client, previous, "not_retryable")
+    end
   end
-  return retries.run(self, task, answer, judged, counts_as)
 end
 
 return Call

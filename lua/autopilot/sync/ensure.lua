@@ -70,16 +70,46 @@ local function pause(self, status)
   return sleep(self.call, seconds, { state = "waiting", sync_status = status })
 end
 
+---@class autopilot.EnsurePlan what `ensure` does next; `action` is that of the step in the report
+---@field action "none"|"join"|"wait"|"sync"
+---@field outcome autopilot.Outcome? of `wait`: with what the service would refuse a request until then
+---@field seconds number? of `wait`: for so long a request would be refused, as far as is known
+---@field has_failed boolean? a sync that counts was triggered, and failed
+
+--- Decides by the record, and by what else is known of the tenant, what to do next.
+---@param call autopilot.Call
+---@param found autopilot.SettingsRecord already noted
+---@return autopilot.EnsurePlan
+function ensure.plan(call, found)
+  local memory = call.client.memory
+  local trigger = record.covering_trigger(found, call.since, memory)
+  local ending = trigger and record.ending(found, trigger, memory)
+  if trigger and ending ~= "sync_failed" then
+    return { action = (ending or call.is_single_pass) and "none" or "join" }
+  elseif not trigger and found.sync_status == "in_progress" then
+    local seconds = memory:cooldown_left(call:now())
+    return { action = "wait", outcome = "in_progress", seconds = seconds }
+  end
+  local name, seconds = memory:refusal(call:now())
+  return {
+    action = name and "wait" or "sync",
+    outcome = name,
+    seconds = seconds,
+    has_failed = trigger ~= nil,
+  }
+end
+
 --- Waits while a sync is in progress that does not count: it has to end first.
-local function wait_for_the_other(self, answer)
+local function wait_for_the_other(self, answer, seconds)
   local call = self.call
   if not call.is_single_pass then
     wait.note(call, "wait", "a sync is in progress that was triggered before")
     if pause(self, "in_progress") then
       return nil
     end
+    seconds = call.client.memory:cooldown_left(call:now())
   end
-  return refuse(call, answer, "in_progress", call.client.memory:cooldown_left(call:now()))
+  return refuse(call, answer, "in_progress", seconds)
 end
 
 --- Waits until a cooldown or a Retry-After has passed.
@@ -135,22 +165,10 @@ local function ask(self)
   return settled
 end
 
---- Says that the sync which counts has failed, so that another is asked for.
-local function note_failure(self)
-  self.why = "the sync failed"
-  wait.note(self.call, "look", self.why)
-end
-
---- Called when a sync that counts has been triggered. Waits until it has ended, if it has not.
----@return table? answer nil: the sync failed
----@return table? failed after a wait for a sync that failed: the answer that says so
-local function join(self, found, answer, trigger)
+--- Waits until a sync that counts has ended, if it has not.
+local function join(self, answer, is_over)
   local call = self.call
-  local ending = record.ending(found, trigger, call.client.memory)
-  if ending == "sync_failed" then
-    note_failure(self)
-    return nil
-  elseif call.is_single_pass or ending then
+  if is_over then
     wait.note(call, "none", "a sync that counts was triggered already")
     local is_fresh = not self.requests.attempts[1] and not self.has_joined
     answer.outcome = is_fresh and "fresh" or "completed"
@@ -158,19 +176,13 @@ local function join(self, found, answer, trigger)
   end
   wait.note(call, "join", "a sync that counts is in progress")
   self.has_joined = true
-  local settled = wait.await(call, call.since, 1, answer)
-  if settled.outcome == "sync_failed" then
-    note_failure(self)
-    return nil, settled
-  end
-  return settled
+  return wait.await(call, call.since, 1, answer)
 end
 
 --- One look at the record and the step that follows from it; an answer ends the call.
 local function step(self)
   local call, requests = self.call, self.requests
-  local client = call.client
-  local memory = client.memory
+  local memory = call.client.memory
   local held_for = memory:held_for(call:now())
   if held_for then -- not even the record may be read
     return wait_out(call, {}, memory.held_as, held_for)
@@ -183,44 +195,52 @@ local function step(self)
     local _
     _, found, answer = recover.settle(requests, found, answer)
   end
-  local trigger = record.covering_trigger(found, call.since, memory)
-  if trigger then
-    local settled, failed = join(self, found, answer, trigger)
-    if settled then
-      return settled
+  local plan = ensure.plan(call, found)
+  if plan.action == "none" or plan.action == "join" then
+    answer = join(self, answer, plan.action == "none")
+    if answer.outcome ~= "sync_failed" then
+      return answer
     end
-    answer = failed or answer
+    plan = ensure.plan(call, answer)
+  end
+  if plan.has_failed then
+    self.why = "the sync failed"
+    wait.note(call, "look", self.why)
     answer.outcome = "sync_failed"
     requests.last_answer = requests.last_answer and answer -- it tells of a later moment
-  elseif found.sync_status == "in_progress" then
-    return wait_for_the_other(self, answer)
   end
-  local name, seconds = memory:refusal(call:now())
-  if name then
-    local ended = wait_out(call, answer, name, seconds)
-    if ended and trigger then
-      ended.outcome = "sync_failed" -- there is no time, or no wish, to wait for another
-    end
-    return ended
+  if plan.outcome == "in_progress" then
+    return wait_for_the_other(self, answer, plan.seconds)
+  elseif plan.action == "sync" then
+    return ask(self)
   end
-  return ask(self)
+  local ended = wait_out(call, answer, plan.outcome, plan.seconds)
+  if ended and plan.has_failed then
+    ended.outcome = "sync_failed" -- there is no time, or no wish, to wait for another
+  end
+  return ended
 end
 
---- Without `since` and `max_age` the moment is the call itself.
+--- Checks the arguments, and begins a call. Without `since` and `max_age` the moment is the call itself.
+---@return autopilot.Call
+function ensure.begin(client, given)
+  local wanted = options.check("client:ensure", rules, given, 3)
+  wanted.since = wanted.since and wait.since(client, "ensure", wanted.since, 4)
+  if wanted.since and wanted.max_age then
+    error("client:ensure: options 'since' and 'max_age' exclude each other", 3)
+  end
+  wanted.since = wanted.since or client.options.clock() - (wanted.max_age or 0)
+  wanted.is_single_pass, wanted.steps = not wanted.wait, {}
+  return Call.new(client, "ensure", wanted)
+end
+
 ---@param client autopilot.Client
 ---@param given { since: number?, max_age: number?, wait: boolean?, timeout: number?, on_progress: function? }?
 ---@return autopilot.Report? report
 ---@return autopilot.Report? failure
 function ensure.call(client, given)
   client:check_open "ensure"
-  local wanted = options.check("client:ensure", rules, given)
-  wanted.since = wanted.since and wait.since(client, "ensure", wanted.since)
-  if wanted.since and wanted.max_age then
-    error("client:ensure: options 'since' and 'max_age' exclude each other", 2)
-  end
-  wanted.since = wanted.since or client.options.clock() - (wanted.max_age or 0)
-  wanted.is_single_pass, wanted.steps = not wanted.wait, {}
-  local call = Call.new(client, "ensure", wanted)
+  local call = ensure.begin(client, given)
   local self = { call = call, requests = sync.new(call) }
   local answer
   repeat

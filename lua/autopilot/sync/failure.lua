@@ -5,7 +5,6 @@ local answers = require "autopilot.graph.answer"
 local merged = require "autopilot.base.merged"
 local outcome = require "autopilot.sync.outcome"
 local recover = require "autopilot.sync.recover"
-local retries = require "autopilot.sync.retries"
 
 local failure = {}
 
@@ -125,7 +124,7 @@ function failure.sum_up(requests, answer)
     return answer
   elseif last and answer.delivered == "yes" then
     last.delivered, last.gave_up = "yes", answer.gave_up
-    retries.refresh(requests.call.client, last)
+    answers.refresh(requests.call.client, last)
     return last
   end
   answer.outcome, answer.answered_by, answer.hint = "interrupted", nil, nil

@@ -1,7 +1,7 @@
 --- `client:sync`, and the sync requests that one call of `sync` or `ensure` sends.
 --
 -- The HTTP request is in `autopilot.graph.request`, what follows from any answer but the expected one in
--- `failure`, the retry loop in `retries`, and the handling of a lost answer in `recover`.
+-- `failure`, the retry loop in `call`, and the handling of a lost answer in `recover`.
 
 local Call = require "autopilot.sync.call"
 local lazy = require "autopilot.base.lazy"

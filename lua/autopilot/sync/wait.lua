@@ -52,7 +52,7 @@ function wait.report_progress(call, progress)
   end
 end
 
---- Adds a step to the report of `wait` or `ensure`, unless it is the same as the last one.
+--- Adds a step to the report of `wait` or `ensure`, and tells it by an event, unless it is the same as the last one.
 ---@param call autopilot.Call
 ---@param action string
 ---@param reason string
@@ -62,6 +62,7 @@ function wait.note(call, action, reason)
   if steps and not (last and last.action == action and last.reason == reason) then
     local at = call.client.options.clock() - call.began
     steps[#steps + 1] = { action = action, reason = reason, at = at }
+    call.client:emit("step", { action = action, reason = reason })
   end
 end
 
@@ -72,10 +73,11 @@ end
 ---@param client autopilot.Client
 ---@param method string
 ---@param since number Unix time of the client's clock
+---@param level integer? as for `error`; default 3
 ---@return number
-function wait.since(client, method, since)
+function wait.since(client, method, since, level)
   if since > client.options.now() then
-    error(("client:%s: option 'since' must not be in the future"):format(method), 3)
+    error(("client:%s: option 'since' must not be in the future"):format(method), level or 3)
   end
   local _, latest = client.service_clock:of_unix(since)
   return latest

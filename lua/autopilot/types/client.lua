@@ -73,6 +73,7 @@
 ---| "retry" # an attempt failed, and another follows after `delay` seconds
 ---| "gave_up" # an attempt failed, and no other follows
 ---| "sunset" # Graph announces the end of the API
+---| "step" # `ensure` or `wait` did something: what, and why, as in the report's `steps`
 ---| "joined" # the answer of another call was taken
 ---| "store_failed" # the store failed
 ---| "cooldown_learned" # another cooldown than before is assumed from now on
@@ -88,6 +89,7 @@
 ---@field tenant string?
 ---@field refresh boolean? of `token`: the one before was refused
 ---@field ok boolean? of `token`: there is one
+---@field method ("GET"|"POST")? of `attempt`: POST asks for a sync, GET reads the record
 ---@field retry_attempt integer? of `attempt`
 ---@field client_request_id string? of `attempt` and `response`
 ---@field status integer? of `response`
@@ -95,10 +97,10 @@
 ---@field elapsed number? of `response`: seconds
 ---@field number integer? of `retry`: which attempt follows
 ---@field delay number? of `retry`: seconds
----@field reason string? of `gave_up`
+---@field reason string? of `gave_up` and `step`
 ---@field attempts integer? of `gave_up`
 ---@field date string? of `sunset`
----@field action string? of `store_failed`
+---@field action string? of `store_failed` and `step`
 ---@field message string? of `store_failed` and `state_error`
 ---@field cooldown number? of `cooldown_learned`: seconds that are assumed from now on
 ---@field before number? of `cooldown_learned`: seconds that were assumed before

@@ -33,7 +33,6 @@ local sync = {
 --wait: Wait until the sync has completed, an hour at most or as --deadline says.
 --deadline DURATION: Stop after this long, retries and pauses included.
 ]] .. dry_run_option .. options.one_tenant,
-  asks_for_sync = true,
 }
 
 function sync.arguments(given)
@@ -78,7 +77,6 @@ local ensure = {
 ]]
     .. dry_run_option
     .. options.one_tenant,
-  asks_for_sync = true,
 }
 
 function ensure.arguments(given, context)
