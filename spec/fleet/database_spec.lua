@@ -57,7 +57,7 @@ describe("the file of a fleet's state", function()
     it("one of another version", function()
       file:open():close()
       local text = file:read()
-      assert.equal("\0\0\0\2", text:sub(61, 64)) -- where SQLite keeps user_version
+      assert.equal("\0\0\0\3", text:sub(61, 64)) -- where SQLite keeps user_version
       assert_refused(text:sub(1, 60) .. "\0\0\0\9" .. text:sub(65), "another version")
     end)
 

@@ -34,6 +34,18 @@ local function handed_out(state, list)
   return found
 end
 
+--- The name of another tenant of the same part.
+local function neighbour_of(name)
+  local function part_of(tenant)
+    return math.floor(Tenants.fraction_of(tenant) * shared_run.part_count)
+  end
+  local number = 0
+  repeat
+    number = number + 1
+  until part_of("t" .. number) == part_of(name)
+  return "t" .. number
+end
+
 describe("the state of a fleet in PostgreSQL", function()
   if obstacle then
     return pending(obstacle)
@@ -273,6 +285,30 @@ describe("the state of a fleet in PostgreSQL", function()
     assert.is_number(again:posted "c")
   end)
 
+  it("counts a report once that was written again after a lost reply of the database", function()
+    local write, attempts = shared_run.write, 0
+    finally(function()
+      shared_run.write = write
+    end)
+    function shared_run.write(...)
+      write(...)
+      attempts = attempts + 1
+      if attempts <= 3 then -- the first call with its repetition, and the next call
+        error "the connection is broken"
+      end
+      return true
+    end
+    local one = machine()
+    handed_out(one, { "a", neighbour_of "a", "b" })
+    one:note("a", started())
+    assert.is_nil(one:flush())
+    one:note("b", started())
+    assert.is_true(one:flush())
+    one:close()
+    assert.equal(4, attempts)
+    assert.equal(2, machine().done_before)
+  end)
+
   it("remembers that a tenant which failed was begun again", function()
     local forbidden = { operation = "sync", outcome = "forbidden", delivered = "yes" }
     for number, posted in ipairs { "nil", "nil", "number" } do
@@ -301,14 +337,7 @@ describe("the state of a fleet in PostgreSQL", function()
     "does not release a part for a tenant that it began before it had lost and retaken it",
     function()
       local state, other = machine(), machine()
-      local function part_of(name)
-        return math.floor(Tenants.fraction_of(name) * shared_run.part_count)
-      end
-      local number = 0
-      repeat
-        number = number + 1
-      until part_of("t" .. number) == part_of "a"
-      local neighbour = "t" .. number
+      local neighbour = neighbour_of "a"
       handed_out(state, { "a" })
       other.connection:call(function(database)
         local run = require("autopilot.store.database").run
@@ -366,11 +395,11 @@ describe("the state of a fleet in PostgreSQL", function()
         return true
       end)
     end
-    change "UPDATE autopilot_report_1 SET reports = '[{}'"
+    change "UPDATE autopilot_report_2 SET reports = '[{}'"
     assert.same({ "a" }, handed_out(other, { "a" }))
     assert.is_nil(other:known "a")
     assert.is_number(other:posted "a")
-    change "DELETE FROM autopilot_report_1" -- other runs read the part too
+    change "DELETE FROM autopilot_report_2" -- other runs read the part too
   end)
 
   it("lets a machine that starts late join a run that has just ended", function()

@@ -146,6 +146,42 @@ describe("a fleet with a state file", function()
     assert.equal(1, service.requests.sync)
   end)
 
+  it("asks for nothing when the record that would tell cannot be read", function()
+    for outcome, network in pairs {
+      interrupted = { stage = "connect", name = "COULDNT_CONNECT", delivered = "no" },
+      unavailable = false,
+    } do
+      leave_asked "a.example"
+      local report = only_report(fleet_of({ "a.example" }, {
+        transport = function(request)
+          assert.equal("GET", request.method)
+          if network then
+            return nil, network
+          end
+          return { status = 503, headers = { ["request-id"] = "1" }, body = "" }
+        end,
+      }))
+      assert.equal(outcome, report.outcome)
+      assert.equal("unknown", report.delivered)
+      assert.equal("sync", report.operation)
+      os.remove(path)
+    end
+  end)
+
+  it("leaves a tenant to the next run when the run ends while its record is read", function()
+    leave_asked "a.example"
+    local fleet
+    fleet = fleet_of({ "a.example" }, {
+      transport = function()
+        fleet:cancel()
+        return nil, { stage = "receive", name = "RECV_ERROR", delivered = "unknown" }
+      end,
+    })
+    local report = only_report(fleet)
+    assert.equal("cancelled", report.outcome)
+    assert.equal("no", report.delivered)
+  end)
+
   it("does not take a sync of much later for the one that was asked for", function()
     leave_asked "a.example"
     time = time + 1200
@@ -171,9 +207,12 @@ describe("a fleet with a state file", function()
     return report
   end
 
-  for _, lost in ipairs { "done", "asked" } do
+  for lost, damage in pairs {
+    reports = "ALTER TABLE tenant RENAME COLUMN report TO lost",
+    ["what was asked for"] = "ALTER TABLE tenant RENAME COLUMN asked_at TO lost",
+  } do
     it("repeats nothing that may be done already when its file cannot be read: " .. lost, function()
-      local report = report_with("DROP TABLE " .. lost)
+      local report = report_with(damage)
       assert.equal("unexpected", report.outcome)
       assert.equal("unknown", report.delivered)
       assert.equal("client", report.answered_by)
@@ -184,7 +223,7 @@ describe("a fleet with a state file", function()
   end
 
   it("says nothing of deliveries where it could not read who is done, but only reads", function()
-    local report = report_with("DROP TABLE done", { operation = "status" })
+    local report = report_with("DROP TABLE tenant", { operation = "status" })
     assert.equal("unexpected", report.outcome)
     assert.is_nil(report.delivered)
   end)

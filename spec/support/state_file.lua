@@ -60,23 +60,6 @@ function StateFile:close()
   end
 end
 
---- What the file says of a tenant, at no host; nil when it says nothing.
----@param state autopilot.fleet.State
----@param key string
----@return { last_trigger: number?, cooldown_end: number?, outcome: string?, noted_at: number }?
-function state_file.tenant(state, key)
-  local rows = assert(
-    state.database:run(
-      "SELECT nullif(last_trigger, 0), nullif(cooldown_end, 0), outcome, noted_at FROM tenant "
-        .. "WHERE key = ?",
-      " " .. key
-    )
-  )
-  local row = rows[1]
-  return row
-    and { last_trigger = row[1], cooldown_end = row[2], outcome = row[3], noted_at = row[4] }
-end
-
 --- The report of a sync that was started.
 ---@param tenant string
 ---@return autopilot.Report

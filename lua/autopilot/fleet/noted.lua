@@ -35,16 +35,6 @@ function noted.encode(given, about)
   return encode(fields) or encode { ok = given.ok, operation = given.operation }
 end
 
---- When the last sync that the report knows of was triggered, or nil: the service's own stamp, or when its
--- answer came.
----@param given autopilot.Report
----@param now number
----@return number?
-function noted.trigger_of(given, now)
-  local is_ours = given.outcome == "started" or given.outcome == "completed"
-  return given.last_manual_trigger or (is_ours and now) or nil
-end
-
 --- Until when another sync would be refused, by the client's clock, or nil.
 ---@param given autopilot.Report
 ---@param now number
@@ -58,7 +48,7 @@ function noted.cooldown_end_of(given, now, whole)
   elseif given.cooldown_remaining then
     return given.cooldown_remaining > 0 and now + given.cooldown_remaining or nil
   end
-  local trigger = noted.trigger_of(given, now)
+  local trigger = given.last_manual_trigger or (given.outcome == "completed" and now)
   -- The stamp is by the service's clock; `service_date`, by the same clock, translates it to ours.
   local ends = trigger and trigger + whole + now - (given.service_date or now)
   return ends and ends > now and math.min(ends, now + whole) or nil

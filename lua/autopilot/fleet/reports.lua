@@ -87,6 +87,16 @@ function reports.state_unread(fleet, task, message)
   })
 end
 
+--- For a tenant that an earlier process may have asked for, and whose record, which would tell, could not be read.
+---@param failure autopilot.Report of reading the record
+function reports.record_unread(failure)
+  failure.operation, failure.delivered, failure.attempts = "sync", "unknown", {}
+  if failure.outcome == "unreachable" then -- this says of a sync that it was not sent
+    failure.outcome, failure.hint = "interrupted", nil
+  end
+  return report.seal(failure)
+end
+
 --- For a tenant for which the user's code raised, or returned no report.
 function reports.of_mistake(fleet, task, message)
   local text = "an error that is a " .. type(message)

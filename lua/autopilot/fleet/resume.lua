@@ -34,6 +34,7 @@ end
 ---@return { asked_at: number, trigger: number, status: autopilot.Report }? earlier when that process asked, and
 --- the record; nil where the record shows no trigger that is newer than what that process knew of
 ---@return string? message why what was noted cannot be read
+---@return autopilot.Report? failure of reading the record
 local function look(state, task, seconds)
   if not state.posted then
     return nil
@@ -46,12 +47,15 @@ local function look(state, task, seconds)
   task.before_post = function()
     return state:note_posting(task.key, client.memory.newest_trigger or nil)
   end
-  local is_past = asked_at and asked_at <= client.options.now()
-  local status = is_past and client:status { deadline = seconds } or nil
+  if not asked_at or asked_at > client.options.now() then
+    return nil
+  end
+  local status, failure = client:status { deadline = seconds }
   local trigger = status and status.last_manual_trigger
   if trigger and trigger > (seen or -math.huge) then
     return { asked_at = client.service_clock:of_unix(asked_at), trigger = trigger, status = status }
   end
+  return nil, nil, failure
 end
 
 --- Before a `sync`: finds out what became of an earlier request.
@@ -60,19 +64,20 @@ end
 ---@param given { deadline: number?, wait: boolean? }? arguments of `client:sync`
 ---@return autopilot.Report? report nil: the sync has to be asked for
 ---@return string? message why it cannot be told whether it was asked for before
+---@return autopilot.Report? failure of reading the record, which could have told that
 function resume.sync(state, task, given)
   local client, deadline = task.client, given and given.deadline
-  local earlier, message = look(state, task, deadline)
+  local earlier, message, failure = look(state, task, deadline)
   if not earlier then
-    return nil, message
+    return nil, message, failure
   end
   local trigger = earlier.trigger
   local earliest, latest = client.service_clock:to_service(earlier.asked_at)
   if trigger < earliest then
     return nil
   elseif given and given.wait then
-    local completed, failure = client:wait { timeout = deadline } -- for the record's last trigger
-    return completed or failure
+    local completed, unfinished = client:wait { timeout = deadline } -- for the record's last trigger
+    return completed or unfinished
   end
   return started(earlier.status, trigger <= latest + longest_request)
 end

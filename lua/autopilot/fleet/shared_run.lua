@@ -39,12 +39,14 @@ local tables = {
     .. "alive_until DOUBLE PRECISION NOT NULL)",
   autopilot_part_2 = "(run BIGINT NOT NULL, number INTEGER NOT NULL, worker TEXT, "
     .. "taken_at DOUBLE PRECISION, PRIMARY KEY (run, number)) WITH (fillfactor = 30)",
+  -- `batch` is that of `write`; `count` is how many tenants are done, `ok` how many will be if the run is resumed.
   -- `tries` is 0 at first, 1 after the run was resumed, and 2 after the part was then taken again to retry the tenants
   -- that failed.
-  autopilot_report_1 = "(part INTEGER NOT NULL, id BIGSERIAL, run BIGINT NOT NULL, "
-    .. "tries INTEGER NOT NULL, taken_at DOUBLE PRECISION, written_at DOUBLE PRECISION NOT NULL, "
-    .. "cooldown_end DOUBLE PRECISION NOT NULL, count INTEGER NOT NULL, ok INTEGER NOT NULL, "
-    .. "reports TEXT NOT NULL, PRIMARY KEY (part, id))",
+  autopilot_report_2 = "(part INTEGER NOT NULL, id BIGSERIAL, run BIGINT NOT NULL, "
+    .. "batch TEXT NOT NULL, tries INTEGER NOT NULL, taken_at DOUBLE PRECISION, "
+    .. "written_at DOUBLE PRECISION NOT NULL, cooldown_end DOUBLE PRECISION NOT NULL, "
+    .. "count INTEGER NOT NULL, ok INTEGER NOT NULL, reports TEXT NOT NULL, "
+    .. "PRIMARY KEY (part, id))",
 }
 
 local placeholders = {
@@ -82,28 +84,33 @@ local take = sql [[WITH free AS (
   RETURNING part.number, {now} - free.taken_at]]
 
 local read = sql [[SELECT part, run = {run}, tries, {now} - taken_at, {now} - written_at, reports
-  FROM autopilot_report_1 WHERE part = ANY({list}) AND (run = {run} OR cooldown_end > {now})
+  FROM autopilot_report_2 WHERE part = ANY({list}) AND (run = {run} OR cooldown_end > {now})
   ORDER BY id]]
-local try_again = sql [[UPDATE autopilot_report_1 SET tries = 2
+local try_again = sql [[UPDATE autopilot_report_2 SET tries = 2
   WHERE part = ANY({list}) AND run = {run} AND tries = 1]]
 
--- Stores the reports of parts that the worker still holds, and releases the parts in the last list. `taken_at` is kept
--- for those in the list before it, in which a sync may have been requested without a report.
-local write = sql [[WITH held AS (
-    SELECT number, taken_at FROM autopilot_part_2 WHERE run = {run} AND worker = ?
+-- Stores the reports of parts that the worker still holds, and releases those parts that are free. `taken_at` is kept
+-- for unsettled ones, in which a sync may have been requested without a report.
+local write = sql [[WITH given AS (
+    SELECT * FROM ROWS FROM (
+      json_to_recordset(CAST(? AS json)) AS
+        (part INTEGER, count INTEGER, ok INTEGER, is_free BOOLEAN, is_unsettled BOOLEAN),
+      unnest(string_to_array(?, chr(10)))
+    ) AS given(part, count, ok, is_free, is_unsettled, reports)
+  ), held AS (
+    SELECT number, taken_at FROM autopilot_part_2
+    WHERE run = {run} AND worker = ? AND number IN (SELECT part FROM given)
     ORDER BY number FOR UPDATE
   ), written AS (
-    INSERT INTO autopilot_report_1
-      (part, run, tries, taken_at, written_at, cooldown_end, count, ok, reports)
-    SELECT part, {run}, 0, taken_at, {now}, {now} + {number}, count, ok, CAST(reports AS TEXT)
-    FROM ROWS FROM (unnest({list}), unnest({list}), unnest({list}),
-      json_array_elements(CAST(? AS json))) AS given(part, count, ok, reports)
-    JOIN held ON number = part WHERE count > 0
+    INSERT INTO autopilot_report_2
+      (part, run, batch, tries, taken_at, written_at, cooldown_end, count, ok, reports)
+    SELECT part, {run}, ?, 0, taken_at, {now}, {now} + {number}, count, ok, reports
+    FROM given JOIN held ON number = part WHERE count > 0
   )
-  UPDATE autopilot_part_2 AS part SET worker = NULL,
-    taken_at = CASE WHEN part.number = ANY({list}) THEN part.taken_at END
-  FROM held WHERE part.run = {run} AND part.number = held.number AND part.number = ANY({list})
-  RETURNING part.number]]
+  UPDATE autopilot_part_2 AS freed
+  SET worker = NULL, taken_at = CASE WHEN is_unsettled THEN held.taken_at END
+  FROM given JOIN held ON number = part
+  WHERE is_free AND freed.run = {run} AND freed.number = part]]
 
 local renew = sql [[UPDATE autopilot_worker_1
   SET alive_until = {now} + {number} WHERE id = ? AND alive_until > {now}]]
@@ -116,6 +123,12 @@ local enlist = sql [[INSERT INTO autopilot_worker_1 (id, run, alive_until)
 local move = sql [[WITH moved AS (
     UPDATE autopilot_part_2 SET worker = ? WHERE run = {run} AND worker = ? RETURNING number
   ) SELECT number FROM moved]]
+
+--- Runs a statement; true if it has changed a row.
+local function change(opened, ...)
+  local _, count = database.run(opened, ...)
+  return count > 0
+end
 
 --- Adds the reports in one row to `tenants`, where they replace those of earlier rows.
 local function read_row(tenants, is_of_run, tries, taken_for, written_for, reports)
@@ -136,9 +149,14 @@ end
 ---@param most integer how many of them are taken
 ---@return table<integer, autopilot.fleet.TakenPart> by number
 function shared_run.take(opened, id, worker, numbers, most)
-  database.run(opened, expire)
   local parts, taken, is_tried = {}, {}, false
-  local rows = database.run(opened, take, id, array(numbers), worker, most, worker, id)
+  local function take_free()
+    return (database.run(opened, take, id, array(numbers), worker, most, worker, id))
+  end
+  local rows = take_free()
+  if #rows == 0 and change(opened, expire) then
+    rows = take_free()
+  end
   for index, row in ipairs(rows) do
     taken[index] = row[1]
     parts[row[1]] = { taken_for = row[2], tenants = {} }
@@ -160,56 +178,62 @@ function shared_run.take(opened, id, worker, numbers, most)
 end
 
 --- Writes reports of tenants, and releases parts, as far as the worker still holds the parts.
+---@param batch string an id that stays the same while the reports are written again, perhaps with later ones, because
+-- it is not known whether they were written
 ---@param holds autopilot.fleet.Hold[]; their `reports` are JSON of `{ key =, report =, is_refused =, cooldown = }`
 ---@param cooldown number seconds: the longest cooldown that a report can contain
-function shared_run.write(opened, id, worker, holds, cooldown)
-  local parts, counts, ok, texts, released, unsettled = {}, {}, {}, {}, {}, {}
+function shared_run.write(opened, id, worker, batch, holds, cooldown)
+  local rows, reports = {}, {}
   for index, hold in ipairs(holds) do
-    parts[index], counts[index], ok[index] = hold.number, #hold.reports, hold.ok
-    texts[index] = "[" .. table.concat(hold.reports, ",") .. "]"
-    released[#released + 1] = hold.open == 0 and hold.number or nil
-    unsettled[#unsettled + 1] = hold.is_unsettled and hold.number or nil
+    rows[index] = {
+      part = hold.number,
+      count = #hold.reports,
+      ok = hold.ok,
+      is_free = hold.open == 0,
+      is_unsettled = hold.is_unsettled,
+    }
+    reports[index] = "[" .. table.concat(hold.reports, ",") .. "]"
   end
-  parts, counts, ok, released, unsettled =
-    array(parts), array(counts), array(ok), array(released), array(unsettled)
-  local text = "[" .. table.concat(texts, ",") .. "]"
-  local run = database.run
-  run(opened, write, id, worker, id, cooldown, parts, counts, ok, text, unsettled, id, released)
+  local given, texts = json.encode(rows), table.concat(reports, "\n") -- JSON has no line feed in it
+  database.run(opened, write, given, texts, id, worker, id, batch, cooldown, id)
+  return true
+end
+
+--- Counts the tenants that are done. A batch that was written twice counts once.
+local function count(opened, id)
+  local text = sql [[SELECT CAST(coalesce(sum(count), 0) AS INTEGER) FROM (
+    SELECT max(count) AS count FROM autopilot_report_2 WHERE run = {run} GROUP BY part, batch
+  ) AS batches]]
+  return database.run(opened, text, id)[1][1]
 end
 
 --- Renews a worker's lease. A worker whose lease has ended is replaced by a new one.
----@return string? worker nil: a newer run has taken the place of this one
----@return table<integer, boolean>? kept if the worker is new: the parts of the old one that no other worker has taken since
+---@return { worker: string?, kept: table<integer, boolean>?, done: integer } renewed `worker` is nil if a newer run has
+-- taken the place of this one; `kept`, if it is new: the parts of the old one that no other has taken since
 function shared_run.renew(opened, id, worker, seconds)
-  local _, count = database.run(opened, renew, seconds, worker)
-  if count > 0 then
-    return worker
+  database.run(opened, expire) -- by all machines, so that those that died are soon noticed
+  local renewed = { worker = worker, done = count(opened, id) }
+  if change(opened, renew, seconds, worker) then
+    return renewed
   end
-  local new, kept = core.uuid(), {}
-  if select(2, database.run(opened, enlist, new, seconds, id)) == 0 then
-    return nil, kept
-  end
+  local new = core.uuid()
+  renewed.worker, renewed.kept = change(opened, enlist, new, seconds, id) and new or nil, {}
   for _, row in ipairs((database.run(opened, move, new, id, worker))) do
-    kept[row[1]] = true
+    renewed.kept[row[1]] = true
   end
-  return new, kept
+  return renewed
 end
 
 --- Ends a worker's lease, so that other workers can take its parts.
-function shared_run.dismiss(opened, worker)
+function shared_run.dismiss(opened, _, worker)
   database.run(opened, "UPDATE autopilot_worker_1 SET alive_until = 0 WHERE id = ?", worker)
-end
-
---- Counts the tenants that are done.
-function shared_run.count(opened, id)
-  local count = sql [[SELECT CAST(coalesce(sum(CASE tries WHEN 0 THEN count ELSE ok END), 0)
-    AS INTEGER) FROM autopilot_report_1 WHERE run = {run}]]
-  return database.run(opened, count, id)[1][1]
+  return true
 end
 
 --- Marks the run as finished.
 function shared_run.finish(opened, id)
   database.run(opened, sql "UPDATE autopilot_run_1 SET finished_at = {now} WHERE id = {run}", id)
+  return true
 end
 
 --- Finds the run of that subject, or makes one. Its row is locked until the end of the transaction, so that only one
@@ -251,12 +275,12 @@ local function join(opened, subject, resume_within)
     run("DELETE FROM autopilot_part_2 WHERE run = {run}", id)
     run("DELETE FROM autopilot_run_1 WHERE id = {run}", id)
     id, age = find(opened, subject)[1], 0
-    run [[DELETE FROM autopilot_report_1 WHERE (part, id) IN (
-      SELECT part, id FROM autopilot_report_1
+    run [[DELETE FROM autopilot_report_2 WHERE (part, id) IN (
+      SELECT part, id FROM autopilot_report_2
       WHERE run NOT IN (SELECT id FROM autopilot_run_1) AND cooldown_end <= {now}
       FOR UPDATE SKIP LOCKED)]]
   elseif not ended_for then
-    run("UPDATE autopilot_report_1 SET tries = 1 WHERE run = {run} AND tries = 0", id)
+    run("UPDATE autopilot_report_2 SET tries = 1, count = ok WHERE run = {run} AND tries = 0", id)
   end
   run("UPDATE autopilot_part_2 SET worker = NULL WHERE run = {run}", id)
   run(
@@ -284,9 +308,7 @@ end
 ---@param resume_within number seconds after its beginning in which an interrupted run is resumed
 ---@param worker string
 ---@param seconds number of its lease
----@return integer id
----@return number age seconds since the run began
----@return integer done tenants
+---@return { id: integer, age: number, done: integer } run seconds since it began, and tenants that are done
 function shared_run.join(opened, subject, resume_within, worker, seconds)
   for name, form in pairs(tables) do
     database.make_table(opened, name, form)
@@ -295,7 +317,7 @@ function shared_run.join(opened, subject, resume_within, worker, seconds)
   local id, age = join(opened, subject, resume_within)
   database.run(opened, enlist, worker, seconds, id)
   database.run(opened, "COMMIT")
-  return id, age, shared_run.count(opened, id)
+  return { id = id, age = age, done = count(opened, id) }
 end
 
 return shared_run

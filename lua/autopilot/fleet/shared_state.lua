@@ -57,18 +57,26 @@ local function holds_lease(self)
   return self.clock() < self.renewed_at + self.lease * until_last
 end
 
+--- Calls a function of `shared_run` for this run.
+local function call(self, name, ...)
+  return self.connection:call(shared_run[name], self.run_id, ...)
+end
+
 --- Renews the lease, or takes a new one if it has expired. Other machines may then have taken some of the parts.
-local function renew_lease(self, opened)
+---@return string? problem
+local function renew_lease(self)
   local asked_at = self.clock()
-  local worker, kept = shared_run.renew(opened, self.run_id, self.worker, self.lease)
+  local renewed, message = call(self, "renew", self.worker, self.lease)
+  if not renewed then
+    return message
+  end
+  local kept = renewed.kept
   for number, hold in pairs(kept and self.holds or {}) do
     hold.is_lost = not kept[number]
     self.holds[number] = kept[number] and hold or nil
   end
-  self.worker, self.is_replaced = worker or self.worker, not worker
-  self.renewed_at = asked_at
-  self.elsewhere = shared_run.count(opened, self.run_id) - self.written
-  return true
+  self.worker, self.is_replaced = renewed.worker or self.worker, not renewed.worker
+  self.renewed_at, self.elsewhere = asked_at, renewed.done - self.written
 end
 
 --- Writes the reports that were collected, and releases the parts whose tenants are done.
@@ -79,10 +87,8 @@ function SharedState:flush()
   if #changed == 0 then
     return true
   end
-  local done, message = self.connection:call(function(opened)
-    shared_run.write(opened, self.run_id, self.worker, changed, self.cooldown_length)
-    return true
-  end)
+  local done, message =
+    call(self, "write", self.worker, self.batch_id, changed, self.cooldown_length)
   self.lost = message -- until the next attempt
   if not done then
     return nil, message
@@ -91,7 +97,7 @@ function SharedState:flush()
     self.written = self.written + #hold.reports
     hold.reports, hold.ok, hold.is_changed = {}, 0, false
   end
-  self.changed = {}
+  self.changed, self.batch_id = {}, core.uuid()
   return true
 end
 
@@ -104,10 +110,7 @@ function SharedState:renew()
   local clock, problem = self.clock(), self.problem or self.lost
   self.problem = nil
   if clock >= self.renewed_at + self.lease * until_renewal then
-    local _, message = self.connection:call(function(opened)
-      return renew_lease(self, opened)
-    end)
-    problem = message or problem
+    problem = renew_lease(self) or problem
   end
   return clock + longest_unwritten, problem
 end
@@ -176,13 +179,11 @@ local function take_parts(self)
   if #numbers == 0 then
     return {}
   end
-  local most = math.ceil(self.batch * #numbers / self.waiting_count)
-  local parts, message = self.connection:call(function(opened)
-    if not holds_lease(self) then
-      renew_lease(self, opened)
-    end
-    return shared_run.take(opened, self.run_id, self.worker, numbers, most)
-  end)
+  local most, parts = math.ceil(self.batch * #numbers / self.waiting_count), nil
+  local message = not holds_lease(self) and renew_lease(self) or nil
+  if not message then
+    parts, message = call(self, "take", self.worker, numbers, most)
+  end
   self.problem = message or self.problem
   return parts or {}
 end
@@ -335,22 +336,16 @@ end
 function SharedState:finish()
   local done, message = self:flush()
   if done then
-    done, message = self.connection:call(function(opened)
-      shared_run.finish(opened, self.run_id)
-      return true
-    end)
+    done, message = call(self, "finish")
   end
-  self.lost = not done and message or nil
+  self.lost = message
   return done, message
 end
 
 --- Ends the lease, which releases the tenants that have no report.
 function SharedState:close()
   self:flush()
-  self.connection:call(function(opened)
-    shared_run.dismiss(opened, self.worker)
-    return true
-  end)
+  call(self, "dismiss", self.worker)
   self.connection:shut()
 end
 
@@ -378,6 +373,7 @@ return function(given)
     batch = smallest_batch,
     looked_at = -math.huge, -- when tenants were found last
     changed = {}, -- parts that are to be written
+    batch_id = core.uuid(), -- of what is written next
     written = 0, -- reports
     before_call = function() end,
     elsewhere = 0,
@@ -386,15 +382,12 @@ return function(given)
   self.connection = database.connect(options, shared_run.prepare)
   local asked_at = self.clock()
   local subject = given.host .. "\n" .. given.subject
-  local joined, message = self.connection:call(function(opened)
-    return {
-      shared_run.join(opened, subject, given.resume_within, self.worker, self.lease),
-    }
-  end)
-  if not joined then
+  local run, message =
+    self.connection:call(shared_run.join, subject, given.resume_within, self.worker, self.lease)
+  if not run then
     return nil, "the state: " .. message
   end
-  self.run_id, self.started_at, self.done_before = joined[1], self.now() - joined[2], joined[3]
+  self.run_id, self.started_at, self.done_before = run.id, self.now() - run.age, run.done
   self.renewed_at = asked_at
   return self
 end

@@ -1,5 +1,5 @@
---- What a fleet keeps in a file, so that it outlives the process: for each tenant its last trigger, the
--- end of its cooldown and its last outcome; and the tenants that are done in a run.
+--- What a fleet keeps in a file, so that it outlives the process: the ends of cooldowns, and for a run when
+-- each tenant was asked for, and its report.
 --
 -- A run is identified by its subject: what it was started to do. It ends with `State:finish`. A run that
 -- did not end, because it was cancelled or killed, is taken up again by the next with the same subject,
@@ -51,35 +51,29 @@ local rules = {
   clock = { type = "function", default = core.clock },
 }
 
-local version = 2
+local version = 3
 
 -- Seconds after which notes are made to outlive a loss of power.
 local longest_unsynced = 5
 
 local tables = {
-  [[CREATE TABLE tenant (
-      key TEXT PRIMARY KEY, last_trigger REAL, cooldown_end REAL, outcome TEXT, noted_at REAL
-    ) WITHOUT ROWID]],
+  "CREATE TABLE cooldown (key TEXT PRIMARY KEY, ends REAL NOT NULL) WITHOUT ROWID",
   [[CREATE TABLE run (
       id INTEGER PRIMARY KEY, subject TEXT NOT NULL UNIQUE, started_at REAL NOT NULL
     )]],
-  [[CREATE TABLE done (
-      run INTEGER NOT NULL, key TEXT NOT NULL, report TEXT NOT NULL, PRIMARY KEY (run, key)
-    ) WITHOUT ROWID]],
-  [[CREATE TABLE asked (
-      run INTEGER NOT NULL, key TEXT NOT NULL, at REAL NOT NULL, seen REAL, PRIMARY KEY (run, key)
+  [[CREATE TABLE tenant (
+      run INTEGER NOT NULL, key TEXT NOT NULL, asked_at REAL, seen REAL, report TEXT,
+      PRIMARY KEY (run, key)
     ) WITHOUT ROWID]],
 }
 
-local note_tenant = [[
-  INSERT INTO tenant (key, last_trigger, cooldown_end, outcome, noted_at) VALUES (?, ?, ?, ?, ?)
-  ON CONFLICT (key) DO UPDATE SET
-    last_trigger = max(coalesce(excluded.last_trigger, 0), coalesce(last_trigger, 0)),
-    cooldown_end = max(coalesce(excluded.cooldown_end, 0), coalesce(cooldown_end, 0)),
-    outcome = excluded.outcome,
-    noted_at = excluded.noted_at]]
-
-local note_done = "INSERT OR REPLACE INTO done (run, key, report) VALUES (?, ?, ?)"
+local note_cooldown = [[INSERT INTO cooldown (key, ends) VALUES (?, ?)
+  ON CONFLICT (key) DO UPDATE SET ends = max(excluded.ends, ends)]]
+local note_report = [[INSERT INTO tenant (run, key, report) VALUES (?, ?, ?)
+  ON CONFLICT (run, key) DO UPDATE SET report = excluded.report]]
+local note_asked = [[INSERT INTO tenant (run, key, asked_at, seen) VALUES (?, ?, ?, ?)
+  ON CONFLICT (run, key) DO UPDATE SET asked_at = excluded.asked_at, seen = excluded.seen
+    WHERE asked_at IS NULL]]
 
 --- Keeps the first message about something that could not be written.
 local function note_loss(self, done, message)
@@ -104,12 +98,13 @@ end
 ---@return autopilot.Report?
 ---@return string? message why that cannot be read; nil when the tenant is not done
 function State:known(key)
-  local sql = "SELECT CAST(report AS TEXT) FROM done WHERE run = ? AND key = ?"
+  local sql = "SELECT CAST(report AS TEXT) FROM tenant WHERE run = ? AND key = ?"
   local rows, message = run_for(self, key, sql)
-  if not rows or not rows[1] then
+  local text = rows and rows[1] and rows[1][1]
+  if not text then
     return nil, message
   end
-  local known = noted.restore(json.decode(rows[1][1]))
+  local known = noted.restore(json.decode(text))
   return known, not known and "what it says of this tenant is damaged" or nil
 end
 
@@ -117,7 +112,7 @@ end
 ---@param key string
 ---@return number? retry_at Unix time
 function State:cooldown(key)
-  local sql = "SELECT CAST(cooldown_end AS REAL) FROM tenant WHERE key = ?"
+  local sql = "SELECT CAST(ends AS REAL) FROM cooldown WHERE key = ?"
   local rows, now = self.database:run(sql, key_of(self, key)), self.now()
   local ends = rows and rows[1] and rows[1][1]
   if ends and ends > now then
@@ -132,7 +127,8 @@ end
 ---@return number? seen the newest trigger that it knew of then, the service's clock
 ---@return string? message why that cannot be read
 function State:posted(key)
-  local sql = "SELECT CAST(at AS REAL), CAST(seen AS REAL) FROM asked WHERE run = ? AND key = ?"
+  local sql =
+    "SELECT CAST(asked_at AS REAL), CAST(seen AS REAL) FROM tenant WHERE run = ? AND key = ?"
   local rows, message = run_for(self, key, sql)
   local row = rows and rows[1] or {}
   return row[1], row[2], message
@@ -143,8 +139,7 @@ end
 ---@param key string
 ---@param seen number? the newest trigger in it, the service's clock
 function State:note_posting(key, seen)
-  local sql = "INSERT OR IGNORE INTO asked (run, key, at, seen) VALUES (?, ?, ?, ?)"
-  note_loss(self, run_for(self, key, sql, self.now(), seen))
+  note_loss(self, run_for(self, key, note_asked, self.now(), seen))
 end
 
 --- Notes a report. When this returns, the note outlives this process; after a few seconds and another note,
@@ -155,14 +150,16 @@ end
 ---@return string? message the first one is kept in `lost` too
 function State:note(key, given)
   local now, full_key = self.now(), key_of(self, key)
-  local trigger = noted.trigger_of(given, now)
   local ends = noted.cooldown_end_of(given, now, self.cooldown_length)
   local is_noted, message = self.database:transaction(function(run)
-    run(note_tenant, full_key, trigger, ends, given.outcome, now)
+    if ends then
+      run(note_cooldown, full_key, ends)
+    end
     if given.ok then
-      run(note_done, self.run_id, full_key, noted.encode(given))
+      run(note_report, self.run_id, full_key, noted.encode(given))
     elseif noted.is_refused(given) then
-      run("DELETE FROM asked WHERE run = ? AND key = ?", self.run_id, full_key)
+      local forget = "UPDATE tenant SET asked_at = NULL WHERE run = ? AND key = ?"
+      run(forget, self.run_id, full_key)
     end
   end)
   if is_noted and math.abs(now - self.synced_at) >= longest_unsynced then
@@ -180,9 +177,8 @@ function State:flush()
 end
 
 local function forget_run(run, id)
-  for _, of_run in ipairs { "done WHERE run", "asked WHERE run", "run WHERE id" } do
-    run("DELETE FROM " .. of_run .. " = ?", id)
-  end
+  run("DELETE FROM tenant WHERE run = ?", id)
+  run("DELETE FROM run WHERE id = ?", id)
 end
 
 --- Ends this run: the next one does everything anew.
@@ -211,7 +207,7 @@ local function begin(self, run, subject, resume_within)
   run("INSERT OR IGNORE INTO run (subject, started_at) VALUES (?, ?)", subject, now)
   local found = run("SELECT id, CAST(started_at AS REAL) FROM run WHERE subject = ?", subject)
   self.run_id, self.started_at = found[1][1], found[1][2]
-  self.done_before = run("SELECT count(*) FROM done WHERE run = ?", self.run_id)[1][1]
+  self.done_before = run("SELECT count(report) FROM tenant WHERE run = ?", self.run_id)[1][1]
 end
 
 --- Whether a path is the address of a database, for a run that several machines share.

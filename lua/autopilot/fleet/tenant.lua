@@ -192,7 +192,10 @@ local function report_at_once(fleet, task, given)
   elseif task.deadline and task.deadline <= fleet.clock() then
     return reports.given_up(fleet, task, "DEADLINE", false)
   elseif state and look then
-    local report, unread = look(state, task, given)
+    local report, unread, failure = look(state, task, given)
+    if failure and not fleet:run_end() then -- after the end of the run, no sync request can be sent
+      return reports.record_unread(failure)
+    end
     return unread and reports.state_unread(fleet, task, unread) or report
   end
 end
