@@ -262,7 +262,7 @@ describe("a store that fails once", function()
     local has_failed = false
     local store = setmetatable({
       get = function(_, key)
-        if not key:find ":claim$" and not has_failed then
+        if key:find ":refusal$" and not has_failed then
           has_failed = true
           return nil, "down"
         end

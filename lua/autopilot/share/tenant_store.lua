@@ -19,6 +19,8 @@ local outcome = require "autopilot.sync.outcome"
 ---@field claim_key string the key of the tenant's lease
 ---@field claim table `autopilot.share.claim`, which sets it
 ---@field value table? the value read last; nil if the read failed
+---@field package refusal_id string? the `refusal` that was read or written last
+---@field package refusal_ends number? when that ends; nil: it is over
 ---@field package store autopilot.Store
 ---@field package key string
 ---@field package client autopilot.Client
@@ -92,19 +94,14 @@ local function sync_of(client, stored)
   return { triggered_at = triggered_at, stored = stored }
 end
 
---- Converts the `refusal` of a stored value; nil if it is not valid.
-local function refusal_of(client, stored)
-  local seconds = type(stored) == "table" and dates.of_text(stored.told_at)
-  local is_right = seconds
+--- Returns the `refusal` of a stored value; nil if it is not valid.
+local function refusal_of(stored)
+  local is_right = type(stored) == "table"
+    and dates.of_text(stored.told_at)
     and type(stored.seconds) == "number"
     and stored.seconds <= longest_refusal
     and is_of_tenant(stored.outcome)
-  local now = client.options.clock()
-  local told_at = is_right and client.service_clock:of_unix(seconds) or math.huge
-  if told_at > now + largest_difference then
-    return nil
-  end
-  return { told_at = math.min(told_at, now), stored = stored }
+  return is_right and stored or nil
 end
 
 --- Reads the tenant's value, and keeps it as `value`.
@@ -115,7 +112,7 @@ local function read(self)
   if type(stored) == "table" then
     self.value = {
       sync = sync_of(client, stored.sync),
-      refusal = refusal_of(client, stored.refusal),
+      refusal = refusal_of(stored.refusal),
       result = stored.result,
       ended = stored.ended,
       stored = stored,
@@ -142,7 +139,7 @@ local function put(self, value, seconds)
   local stored = value.stored or {}
   local text = json.encode {
     sync = value.sync and texts_of(self, value.sync) or stored.sync,
-    refusal = value.refusal and value.refusal.stored or stored.refusal,
+    refusal = value.refusal or stored.refusal,
     result = value.result,
     ended = value.ended,
   }
@@ -160,9 +157,24 @@ local function life_of(self, sync)
   return sync and sync.triggered_at + cooldown - self.client.options.clock() or 0
 end
 
---- When a stored Retry-After ends; now, if there is none.
-local function end_of(self, refusal)
-  return refusal and refusal.told_at + refusal.stored.seconds or self.client.options.clock()
+--- Learns a Retry-After that another client received. Its second key in the store expires when it ends,
+-- because a Unix time does not show reliably how long ago that was.
+local function learn_refusal(self, stored)
+  if not stored or stored.told_at == self.refusal_id then
+    return
+  end
+  local found, message = self:call("get", self.key .. ":refusal")
+  if message then
+    return -- it is asked for again the next time
+  end
+  self.refusal_id, self.refusal_ends = stored.told_at, nil
+  if found == stored.told_at then
+    local client = self.client
+    local told_at = client.service_clock:of_unix(dates.of_text(stored.told_at))
+    told_at = math.min(told_at, client.options.clock())
+    client.memory:note_refused(stored.outcome, stored.seconds, told_at)
+    self.refusal_ends = told_at + stored.seconds
+  end
 end
 
 --- Sets the value's `sync` to the latest that the client knows, unless the value has it. True if the value
@@ -184,19 +196,16 @@ end
 local function add_refusal(self, value)
   local client, memory = self.client, self.client.memory
   local ends, now = memory.held_until, client.options.clock()
-  if
-    not ends
-    or ends <= end_of(self, value.refusal) + same_time
-    or not is_of_tenant(memory.held_as)
-  then
+  local is_stored = value.refusal and value.refusal.told_at == self.refusal_id
+  local stored_until = is_stored and self.refusal_ends or now
+  if not ends or ends <= stored_until + same_time or not is_of_tenant(memory.held_as) then
     return false
   end
-  local stored = {
-    told_at = dates.to_text(client.service_clock:to_unix(now)),
-    seconds = math.min(ends - now, longest_refusal),
-    outcome = memory.held_as,
-  }
-  value.refusal = { told_at = now, stored = stored }
+  local told_at = dates.to_text(client.service_clock:to_unix(now))
+  local seconds = math.min(ends - now, longest_refusal)
+  value.refusal = { told_at = told_at, seconds = seconds, outcome = memory.held_as }
+  self.refusal_id, self.refusal_ends = told_at, ends
+  self:call("set", self.key .. ":refusal", told_at, seconds)
   return true
 end
 
@@ -216,10 +225,7 @@ function TenantStore:learn()
   if value.sync then
     learn_sync(self.client.memory, value.sync)
   end
-  local refusal = value.refusal
-  if refusal then
-    self.client.memory:note_refused(refusal.stored.outcome, refusal.stored.seconds, refusal.told_at)
-  end
+  learn_refusal(self, value.refusal)
   return value
 end
 
@@ -243,7 +249,7 @@ function TenantStore:write(result, value, ended)
     (value.result or value.ended) and result_life or 0,
     is_unclear and usual_cooldown or 0,
     life_of(self, value.sync),
-    end_of(self, value.refusal) - self.client.options.clock()
+    value.refusal and self.refusal_ends and self.refusal_ends - self.client.options.clock() or 0
   )
   if life > 0 then
     put(self, value, life)
