@@ -156,7 +156,7 @@ describe("the annotations for editors", function()
       end
     end
     assert_declared("autopilot.DoctorReport", { "checks", "requests", "ok", "hint" })
-    local of_a_dry_run = source_tree.read("doc/command.md"):match "the report has (`dry_run`.-)%."
+    local of_a_dry_run = source_tree.read("doc/command.md"):match "the report has%s(`dry_run`.-)%."
     assert_declared("autopilot.cli.DryRunReport", names_in({ { of_a_dry_run } }, 1))
   end)
 
