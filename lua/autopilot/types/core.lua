@@ -166,24 +166,29 @@ local TransferThread = {}
 ---@return string? message why there can be none
 function core.transfer_thread() end
 
+---@param request autopilot.core.Request
+---@param attempt autopilot.TransferAttempt
+---@return integer number
+function TransferThread:add(request, attempt) end
+
+--- A transfer that has finished.
+---@return integer? number
+---@return autopilot.core.Transfer?
+function TransferThread:take() end
+
+--- Gives up a transfer; true when it surely had not begun.
+---@param number integer
+---@return boolean
+function TransferThread:discard(number) end
+
 --- The path of the socket to connect to.
 ---@return string
 function TransferThread:address() end
 
----@param request autopilot.core.Request
----@param attempt autopilot.TransferAttempt
----@return integer number
-function TransferThread:submit(request, attempt) end
-
---- A transfer that has finished.
----@param number integer
----@return autopilot.core.Transfer?
-function TransferThread:claim(number) end
-
---- Forgets a transfer; true when it surely had not begun.
----@param number integer
+--- Whether the connection just made was accepted. A byte comes over it when a transfer has finished, or every half a
+--- second while one is in flight; the next one after `take` has returned nothing.
 ---@return boolean
-function TransferThread:withdraw(number) end
+function TransferThread:accept() end
 
 function TransferThread:close() end
 
