@@ -1,13 +1,5 @@
-/* core.transfer_thread: a thread that moves transfers beside an event loop. Missing on Windows.
- *
- *   core.transfer_thread()     -> thread, or nil and why there can be none
- *   thread:add(request, attempt) -> number; the attempt is as of a transfer set
- *   thread:take()              -> number and transfer of one that has finished; or nothing
- *   thread:discard(number)     gives up a transfer; true when it surely had not begun
- *   thread:address()           -> path of the socket to connect to, and to wait at
- *   thread:accept()            -> whether the connection just made was accepted: one byte comes
- * over it when a transfer has finished, or every half a second; the next one after take has
- * returned nothing thread:close()             gives everything up; also done by the collector */
+/* core.transfer_thread: a thread that moves transfers beside an event loop, as Lua sees it
+ * (lua/autopilot/types/core.lua). Missing on Windows. */
 #include "lua_support.h"
 #include "transfer_thread.h"
 

@@ -40,25 +40,29 @@ function core.terminal_width() end
 ---@return boolean? is_world_readable
 function core.file_kind(path, follow_links) end
 
---- Makes an empty file, or keeps one, that only its owner can read. False when that is not possible.
+--- Makes an empty file, or keeps one, that only its owner can read and write. False when that is not possible, or it
+--- is a link.
 ---@param path string
 ---@return boolean
 function core.make_private(path) end
 
---- Text that waits in a pipe or terminal; false while there is none; nil at the end; nil and a message.
+--- Text that waits in a pipe or terminal, which must not be read in another way; false while there is none; nil at the
+--- end; nil and a message.
 ---@param file file*
 ---@return string|false|nil text
 ---@return string? message
 function core.read_waiting(file) end
 
---- From now on the first Ctrl-C or SIGTERM is only noted. False where that is not possible.
+--- From now on the first Ctrl-C or SIGTERM is only noted, and the second ends the process. False where that is not
+--- possible.
 ---@return boolean
 function core.note_interrupt() end
 
 --- Undoes `note_interrupt` and `pass_on_termination`.
 function core.release_interrupt() end
 
---- From now on the first SIGTERM does what Ctrl-C does. False where that is not possible.
+--- From now on the first SIGTERM does what Ctrl-C does, which the interpreter turns into an error, and the second ends
+--- the process. False where that is not possible.
 ---@return boolean
 function core.pass_on_termination() end
 
@@ -67,7 +71,7 @@ function core.pass_on_termination() end
 ---@return boolean by_sigterm
 function core.was_interrupted() end
 
---- A socket of loopback that never answers, and its port; nil as on Windows.
+--- A socket of loopback that never answers, and its port; nil as on Windows. The collector closes it too.
 ---@return { close: fun(self) }? listener
 ---@return integer? port
 function core.silent_listener() end
@@ -126,6 +130,7 @@ function Transfer:result() end
 ---@class autopilot.core.TransferSet
 local TransferSet = {}
 
+--- A set for so many transfers at a time; without a number, for a few.
 ---@param given { concurrency: integer? }?
 ---@return autopilot.core.TransferSet
 function core.transfer_set(given) end
@@ -140,6 +145,7 @@ function TransferSet:add(request, attempt) end
 ---@return integer in_flight
 function TransferSet:step(timeout) end
 
+--- Steps until a transfer has finished, which then leaves the set, or the time is over.
 ---@param transfer autopilot.core.Transfer
 ---@param seconds number
 ---@return boolean is_finished
@@ -149,6 +155,7 @@ function TransferSet:wait(transfer, seconds) end
 ---@return autopilot.core.Transfer?
 function TransferSet:take() end
 
+--- Whether a step would find something to do. Never blocks.
 ---@return boolean
 function TransferSet:is_due() end
 
@@ -156,6 +163,7 @@ function TransferSet:is_due() end
 ---@param transfer autopilot.core.Transfer
 function TransferSet:discard(transfer) end
 
+--- Gives everything up; the collector does that too.
 function TransferSet:close() end
 
 --- A thread that moves transfers beside an event loop. Missing on Windows.
@@ -190,6 +198,7 @@ function TransferThread:address() end
 ---@return boolean
 function TransferThread:accept() end
 
+--- Gives everything up; the collector does that too.
 function TransferThread:close() end
 
 return core
