@@ -77,7 +77,7 @@ endif
 # ---- Sources: plain C is compiled once, the bindings once for each Lua ---------------------------
 
 # The thread beside nginx's event loop.
-posix_only := $(addprefix src/,lua_transfer_thread.c transfer_jobs.c transfer_thread.c wake_socket.c)
+posix_only := $(addprefix src/,lua_transfer_thread.c transfer_thread.c wake_socket.c)
 left_out := $(if $(filter Windows,$(SYSTEM)),$(posix_only))
 binding_sources := $(filter-out $(left_out),$(wildcard src/lua_*.c src/core.c))
 plain_sources := $(filter-out $(left_out) $(binding_sources),$(wildcard src/*.c src/*/*.c))

@@ -168,7 +168,7 @@ build = {
     ["autopilot.graph.token_provider"] = "lua/autopilot/graph/token_provider.lua",
     ["autopilot.graph.trace"] = "lua/autopilot/graph/trace.lua",
     ["autopilot.openresty"] = "lua/autopilot/openresty/init.lua",
-    ["autopilot.openresty.connections"] = "lua/autopilot/openresty/connections.lua",
+    ["autopilot.openresty.driver"] = "lua/autopilot/openresty/driver.lua",
     ["autopilot.openresty.phase"] = "lua/autopilot/openresty/phase.lua",
     ["autopilot.openresty.polling"] = "lua/autopilot/openresty/polling.lua",
     ["autopilot.openresty.thread"] = "lua/autopilot/openresty/thread.lua",
@@ -240,9 +240,8 @@ build = {
           -- a library of their own.
           sources = {
             [22] = "src/lua_transfer_thread.c",
-            [23] = "src/transfer_jobs.c",
-            [24] = "src/transfer_thread.c",
-            [25] = "src/wake_socket.c",
+            [23] = "src/transfer_thread.c",
+            [24] = "src/wake_socket.c",
           },
           libraries = { "curl", "pthread" },
         },

@@ -1,9 +1,5 @@
-/* core.request: a prepared request as a Lua object without methods, for transfer sets.
- *
- * core.request { method = "POST", url =, headers = {[name] = value}, body =, ca_file =, ca_path =,
- *                proxy =, user_agent =, http_version = "1.1" | "2", max_body = bytes,
- *                facts = boolean, inspect = boolean }
- * raises an error for what cannot be sent, and never quotes a header's value. */
+/* core.request: a prepared request as a Lua object without methods, for transfer sets and threads
+ * (lua/autopilot/types/core.lua). */
 #include "lua_support.h"
 
 #include <string.h>

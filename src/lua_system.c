@@ -1,27 +1,5 @@
-/* The system as Lua needs it: clocks, randomness, sleep, and what libcurl is underneath.
- *
- *   core.now()           -> Unix seconds          core.clock()  -> seconds that never jump
- *   core.random()        -> a number in [0, 1)    core.uuid()   -> a version 4 UUID (RFC 9562)
- *   core.sleep(seconds)  returns early when a signal arrives
- *   core.process_id()    -> number, changes with a fork
- *   core.terminal_width() -> columns of the terminal on standard error; 0 when unknown; nil when it
- *       is not a terminal
- *   core.file_kind(path, follow_links) -> `file`, `folder`, `link`, `pipe`, `device` or `socket`;
- *       for a file its bytes, and whether every user of this machine may read it; nil when there is
- *       nothing of that name. Opens nothing
- *   core.make_private(path) -> makes an empty file, or keeps one, that only its owner can read
- *       (0600); false when that is not possible, or it is a link
- *   core.read_waiting(file) -> text that waits in a pipe or terminal, which must not be read in
- *       another way; false while no text is there; nil at the end; nil and a message
- *   core.note_interrupt() -> from now on the first Ctrl-C or SIGTERM is only noted, the second
- *       ends the process; false where that is not possible
- *   core.release_interrupt() undoes that, and the next
- *   core.pass_on_termination() -> can it: the first SIGTERM does what Ctrl-C does, which the
- *       interpreter turns into an error; the second ends the process
- *   core.was_interrupted() -> whether there was one since, whether it was SIGTERM
- *   core.silent_listener() -> listener, port of loopback that never answers; or nil, as on Windows
- *   listener:close()     also done by the collector
- *   core.info()          -> {libcurl =, ssl =, http2 =, async_dns =, ca_file =, ca_path =} */
+/* The operating system as Lua needs it, and what libcurl is underneath. For each function,
+ * lua/autopilot/types/core.lua says what it does. */
 #include "ca_store.h"
 #include "lua_support.h"
 #include "platform.h"

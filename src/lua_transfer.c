@@ -1,18 +1,5 @@
-/* A transfer as Lua sees it: whether it has finished, and what came of it.
- *
- *   transfer:is_finished()  -> boolean
- *   transfer:result()       -> response | nil, network | nil; nothing before the end
- *
- *   response = {status =, http_version =, headers = {[lower-case name] = value}, body =, sends =,
- *               timings = {name_lookup =, connect =, tls =, first_byte =, total =}}
- *   network = {stage =, name =, message =, timeout =, delivered = "no" | "unknown", sends =}
- *
- * With `facts` or `inspect` in the request both have `facts` of the connection and, if it is new,
- * the certificate of its other end: texts `Name:value`, each ended by NUL. `Proxy` is the variable
- * that names the proxy, and `Connection` is `new` or `open before`.
- *
- * There are both when the answer was cut after its head. `sends` is how often the request may have
- * been put on the wire. The collector gives up a transfer that is still in flight. */
+/* A transfer as Lua sees it (lua/autopilot/types/core.lua): whether it has finished, and the tables
+ * that say what came of it. The collector gives up a transfer that is still in flight. */
 #include "curl_failure.h"
 #include "lua_support.h"
 #include "transfer_set.h"

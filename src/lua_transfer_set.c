@@ -1,15 +1,4 @@
-/* core.transfer_set: a curl multi as Lua sees it.
- *
- *   core.transfer_set { concurrency = n } -> set for n transfers at a time; without it for a few
- *   set:add(request, attempt)  -> transfer; attempt = {connect =, total = (seconds), token =,
- *                                 client_request_id =, retry_attempt =, send_within =
- *                                 (seconds)}; the last four may be nil
- *   set:step(timeout)          -> how many are in flight; never blocks when timeout is nil or 0
- *   set:wait(transfer, seconds) -> true once it has finished, which then leaves the set
- *   set:take()                 -> a finished transfer, or nil
- *   set:is_due()               -> whether a step would find something to do; never blocks
- *   set:discard(transfer)      gives up a transfer whose result is not wanted any more
- *   set:close()                gives everything up; also done by the collector
+/* core.transfer_set: a curl multi as Lua sees it (lua/autopilot/types/core.lua).
  *
  * Transfers in flight are kept alive by the set (in its uservalue, by their address), so that an
  * abandoned one still runs to its end while the set lives. */

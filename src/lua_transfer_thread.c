@@ -1,12 +1,5 @@
-/* core.transfer_thread: a thread that moves transfers beside an event loop. Missing on Windows.
- *
- *   core.transfer_thread()     -> thread, or nil and why there can be none
- *   thread:address()           -> path of the socket to connect to, and to wait at
- *   thread:submit(request, attempt) -> number; the attempt, as of a transfer set, begins when
- *                                 that and a newline are written there
- *   thread:claim(number)       -> transfer that has finished: one byte came back; or nil
- *   thread:withdraw(number)    -> forgets a transfer; true when it surely had not begun
- *   thread:close()             gives everything up; also done by the collector */
+/* core.transfer_thread: a thread that moves transfers beside an event loop, as Lua sees it
+ * (lua/autopilot/types/core.lua). Missing on Windows. */
 #include "lua_support.h"
 #include "transfer_thread.h"
 
@@ -22,12 +15,6 @@ static struct transfer_thread *check(lua_State *L) {
         luaL_error(L, "the transfer thread belongs to the process that this one was forked from");
     }
     return *object;
-}
-
-/* The number that submit returned; 0, which no transfer has, for any other number. */
-static unsigned long check_number(lua_State *L) {
-    lua_Number number = luaL_checknumber(L, 2);
-    return number >= 1 && number < 9007199254740992.0 ? (unsigned long)number : 0;
 }
 
 static int create(lua_State *L) {
@@ -47,7 +34,12 @@ static int address(lua_State *L) {
     return 1;
 }
 
-static int submit(lua_State *L) {
+static int accept_connection(lua_State *L) {
+    lua_pushboolean(L, transfer_thread_accept(check(L)));
+    return 1;
+}
+
+static int add(lua_State *L) {
     enum { REQUEST = 2, ATTEMPT };
     struct transfer_thread *thread = check(L);
     struct prepared_request *request = lua_request_check(L, REQUEST);
@@ -62,15 +54,20 @@ static int submit(lua_State *L) {
     return 1;
 }
 
-static int claim(lua_State *L) {
+static int take(lua_State *L) {
     struct transfer_thread *thread = check(L);
-    unsigned long number = check_number(L);
     struct transfer *transfer = lua_transfer_new(L);
-    return transfer_thread_claim(thread, number, transfer) ? 1 : 0;
+    unsigned long number = transfer_thread_take(thread, transfer);
+    lua_pushnumber(L, (lua_Number)number);
+    lua_insert(L, -2);
+    return number > 0 ? 2 : 0;
 }
 
-static int withdraw(lua_State *L) {
-    lua_pushboolean(L, transfer_thread_withdraw(check(L), check_number(L)));
+static int discard(lua_State *L) {
+    struct transfer_thread *thread = check(L);
+    lua_Number number = luaL_checknumber(L, 2);
+    bool is_possible = number >= 1 && number < 9007199254740992.0;
+    lua_pushboolean(L, is_possible && transfer_thread_discard(thread, (unsigned long)number));
     return 1;
 }
 
@@ -83,8 +80,13 @@ static int close(lua_State *L) {
 
 void lua_transfer_thread_open(lua_State *L) {
     static const luaL_Reg methods[] = {
-        {"address", address},   {"submit", submit}, {"claim", claim},
-        {"withdraw", withdraw}, {"close", close},   {NULL, NULL},
+        {"add", add},
+        {"take", take},
+        {"discard", discard},
+        {"address", address},
+        {"accept", accept_connection},
+        {"close", close},
+        {NULL, NULL},
     };
     static const luaL_Reg functions[] = {{"transfer_thread", create}, {NULL, NULL}};
     lua_support_new_type(L, type_name, close, methods);

@@ -20,19 +20,6 @@ static void note_place(struct socket_watch *watch, size_t index) {
     curl_multi_assign(watch->multi, watch->sockets[index].fd, place);
 }
 
-/* Makes room for so many sockets. False when memory is short. */
-static bool reserve(struct socket_watch *watch, size_t count) {
-    if (count > watch->room) {
-        struct curl_waitfd *longer = realloc(watch->sockets, count * sizeof *longer);
-        if (longer == NULL) {
-            return false;
-        }
-        watch->sockets = longer;
-        watch->room = count;
-    }
-    return true;
-}
-
 /* Removes the socket at this index, and moves the last one there. */
 static void drop(struct socket_watch *watch, size_t index) {
     size_t last = --watch->count;
@@ -55,9 +42,11 @@ static int on_socket(CURL *easy, curl_socket_t socket, int what, void *context, 
         return 0;
     }
     if (index == 0) {
-        if (!reserve(watch, watch->count + 1)) {
+        struct curl_waitfd *longer = realloc(watch->sockets, (watch->count + 1) * sizeof *longer);
+        if (longer == NULL) {
             return -1;
         }
+        watch->sockets = longer;
         index = ++watch->count;
         watch->sockets[index - 1].fd = socket;
         watch->sockets[index - 1].revents = 0;
@@ -116,45 +105,22 @@ void socket_watch_free(struct socket_watch *watch) {
     free(watch->sockets);
 }
 
-/* Sets all awaited events of these sockets, so that libcurl and the caller check each of them. */
-static void set_all_events(struct curl_waitfd *sockets, size_t count) {
-    for (size_t i = 0; i < count; i++) {
-        sockets[i].revents = sockets[i].events;
-    }
-}
-
 /* True when the system refuses to wait for so many sockets, and libcurl, before 7.84, does not
  * report that. */
-static bool is_silently_refused(const struct socket_watch *watch, size_t count) {
+static bool is_silently_refused(const struct socket_watch *watch) {
     long limit = watch->libcurl < 0x075400 ? platform_descriptor_limit() : 0;
-    return limit > 0 && (long)count > limit;
+    return limit > 0 && (long)watch->count > limit;
 }
 
-/* Waits for the multi's sockets and `others`, in one array. False when the system refuses to. */
-static bool wait_for_all(struct socket_watch *watch, struct curl_waitfd *others, unsigned count,
-                         int milliseconds) {
-    if (!reserve(watch, watch->count + count) || is_silently_refused(watch, watch->count + count)) {
-        return false;
-    }
-    struct curl_waitfd *end = watch->sockets + watch->count;
-    for (unsigned i = 0; i < count; i++) {
-        end[i] = others[i];
-    }
-    CURLMcode status = curl_multi_poll(watch->waiter, watch->sockets,
-                                       (unsigned)watch->count + count, milliseconds, NULL);
-    for (unsigned i = 0; i < count; i++) {
-        others[i].revents = end[i].revents;
-    }
-    return status == CURLM_OK;
-}
-
-void socket_watch_wait(struct socket_watch *watch, struct curl_waitfd *others, unsigned count,
-                       int milliseconds) {
-    if (!wait_for_all(watch, others, count, milliseconds)) {
+void socket_watch_wait(struct socket_watch *watch, int milliseconds) {
+    if (is_silently_refused(watch) ||
+        curl_multi_poll(watch->waiter, watch->sockets, (unsigned)watch->count, milliseconds,
+                        NULL) != CURLM_OK) {
         double seconds = milliseconds / 1e3;
         platform_sleep(seconds < rest_seconds ? seconds : rest_seconds);
-        set_all_events(watch->sockets, watch->count);
-        set_all_events(others, count);
+        for (size_t i = 0; i < watch->count; i++) {
+            watch->sockets[i].revents = watch->sockets[i].events;
+        }
     }
 }
 

@@ -8,10 +8,10 @@
 #include <stddef.h>
 
 struct socket_watch {
-    CURLM *multi;                /* the one that has the sockets */
-    CURLM *waiter;               /* a multi without transfers, to wait with: it can be woken */
-    struct curl_waitfd *sockets; /* with room for `others` at the end */
-    size_t count, room;
+    CURLM *multi;  /* the one that has the sockets */
+    CURLM *waiter; /* a multi without transfers, to wait with: it can be woken */
+    struct curl_waitfd *sockets;
+    size_t count;
     unsigned libcurl; /* its version, as LIBCURL_VERSION_NUM */
 };
 
@@ -22,10 +22,9 @@ bool socket_watch_init(struct socket_watch *watch);
 /* Frees the multi too. */
 void socket_watch_free(struct socket_watch *watch);
 
-/* Waits for an event of the sockets or of `others`, for a wake-up, or for the milliseconds to pass.
- * If the system refuses to wait, sleeps for a moment and sets all events of all sockets. */
-void socket_watch_wait(struct socket_watch *watch, struct curl_waitfd *others, unsigned count,
-                       int milliseconds);
+/* Waits for an event of the sockets, for a wake-up, or for the milliseconds to pass. If the system
+ * refuses to wait, sleeps for a moment and sets all events of all sockets. */
+void socket_watch_wait(struct socket_watch *watch, int milliseconds);
 
 /* Ends the present wait, or else the next one. Any thread may call it. False when this libcurl
  * cannot be woken. */

@@ -258,11 +258,10 @@ static int milliseconds_until_due(struct transfer_set *set, double longest) {
     return (int)(milliseconds + 0.999);
 }
 
-void transfer_set_poll(struct transfer_set *set, struct curl_waitfd *watched, unsigned count,
-                       double seconds) {
+void transfer_set_poll(struct transfer_set *set, double seconds) {
     const double longest = 3600;
     double milliseconds = (seconds < longest ? seconds : longest) * 1e3;
-    socket_watch_wait(&set->watch, watched, count, milliseconds_until_due(set, milliseconds));
+    socket_watch_wait(&set->watch, milliseconds_until_due(set, milliseconds));
 }
 
 bool transfer_set_wake(struct transfer_set *set) {
@@ -273,7 +272,7 @@ bool transfer_set_is_due(struct transfer_set *set) {
     if (set->finished.first != NULL || milliseconds_until_due(set, 1) == 0) {
         return true;
     }
-    transfer_set_poll(set, NULL, 0, 0);
+    transfer_set_poll(set, 0);
     return socket_watch_has_news(&set->watch);
 }
 
@@ -283,7 +282,7 @@ int transfer_set_step(struct transfer_set *set, double timeout) {
     }
     /* `has_news`: a finished transfer that is never taken must not prevent all later waits. */
     bool may_wait = timeout > 0 && !set->has_news && set->in_flight_count > 0;
-    transfer_set_poll(set, NULL, 0, may_wait ? timeout : 0);
+    transfer_set_poll(set, may_wait ? timeout : 0);
     transfer_set_perform(set);
     set->has_news = false;
     return set->in_flight_count;

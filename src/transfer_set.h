@@ -23,11 +23,9 @@ void transfer_set_destroy(struct transfer_set *set);
 void transfer_set_add(struct transfer_set *set, struct transfer *transfer,
                       struct prepared_request *request, const struct transfer_attempt *attempt);
 
-/* Waits until the set is due, one of the descriptors has an event, the set is woken, or the time is
- * over. If the system refuses to wait, it sleeps for some milliseconds and reports an event of
- * every descriptor. */
-void transfer_set_poll(struct transfer_set *set, struct curl_waitfd *watched, unsigned count,
-                       double seconds);
+/* Waits until the set is due, is woken, or the time is over. If the system refuses to wait, it
+ * sleeps for some milliseconds. */
+void transfer_set_poll(struct transfer_set *set, double seconds);
 
 /* Ends the present transfer_set_poll, or else the next one. Any thread may call it. False when this
  * libcurl cannot be woken. */

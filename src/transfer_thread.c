@@ -3,17 +3,13 @@
 
 #include "transfer_thread.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "platform.h"
-#include "transfer_jobs.h"
 #include "transfer_set.h"
 #include "wake_socket.h"
 
@@ -23,220 +19,222 @@ static const size_t stack_size = 1024 * 1024;
 /* Transfers that a program usually has at a time, at most; more are served, on more connections. */
 static const unsigned usual_concurrency = 1000;
 
-static const double idle_seconds = 3600;      /* longest wait when nothing is due */
-static const double exhausted_seconds = 0.05; /* between attempts to get a descriptor */
+static const double idle_seconds = 3600; /* longest wait when nothing is due */
 
-/* Far more than the event loop of a process usually has; others wait until one is closed. */
-enum { MOST_CONNECTIONS = 16384 };
+/* How often a byte is sent, at the least, while a transfer is in flight: the event loop then looks
+ * whether all of them are still wanted. */
+static const double beat_seconds = 0.5;
 
-/* A connection from the event loop, which waits on it for one transfer after another. */
-struct connection {
-    struct transfer_job *running; /* the transfer that it waits for, or NULL */
-    unsigned long number;         /* of the transfer that finished last; 0: none */
-    unsigned long asked;          /* the digits of the next number so far */
+/* A transfer that the event loop hands to the thread and gets back. */
+struct job {
+    struct transfer transfer; /* first, so that a pointer to it is one to its job */
+    unsigned long number;
+    struct prepared_request *request; /* a reference */
+    struct transfer_attempt attempt;  /* its texts are in `texts` */
+    struct byte_buffer texts;
+    struct job *next;
 };
+
+enum list { SUBMITTED, RUNNING, DISCARDED, FINISHED, LISTS };
 
 struct transfer_thread {
     pthread_t id;
-    long is_stopping;        /* changed by platform_add */
-    struct wake_socket wake; /* constant while the thread runs */
-    struct transfer_jobs jobs;
-    unsigned long last_number; /* used by the submitting thread only */
-
     long process_id;
-    double unused_seconds; /* how long connections are kept when nothing is in flight */
+    long is_stopping;        /* changed by platform_add */
+    double unused_seconds;   /* how long connections are kept when nothing is in flight */
+    struct wake_socket wake; /* used by the event loop only, as is the next */
+    unsigned long last_number;
 
-    /* Used by the thread only, while it runs; the set under step_lock by others. */
-    struct transfer_set *set;
+    pthread_mutex_t lock;     /* for the following */
+    struct job *lists[LISTS]; /* the oldest of each */
+    int connection;           /* on which the event loop waits for a byte; -1: none */
+    bool has_told;            /* a byte was sent, and not all finished transfers were taken since */
+    struct transfer_set *set; /* only the thread uses it and replaces it; others wake it */
+
+    /* Used by the thread only, while it runs. */
     double last_use; /* when transfers were last in flight; 0: there are no connections */
-    struct connection connections[MOST_CONNECTIONS];
-    struct curl_waitfd watched[MOST_CONNECTIONS + 1]; /* in the same order, then the listener */
-    size_t connection_count;
-    bool is_exhausted; /* a connection may be pending that could not be accepted */
-    int spare; /* a descriptor to refuse connections with, when there is no other; -1: none */
+    double next_beat;
 };
+
+/* ---- Jobs ------------------------------------------------------------------------------------ */
+
+/* Copies a text of the attempt, for which there is room. */
+static void copy_text(struct byte_buffer *texts, const char **text, size_t length) {
+    if (*text != NULL) {
+        byte_buffer_add(texts, *text, length);
+        *text = texts->bytes + texts->length - length;
+    }
+}
+
+/* A job for an attempt at the request, with copies of its texts; NULL when memory is short. */
+static struct job *job_create(unsigned long number, struct prepared_request *request,
+                              const struct transfer_attempt *attempt) {
+    struct job *job = calloc(1, sizeof *job);
+    if (job == NULL) {
+        return NULL;
+    }
+    size_t room = attempt->token_length + attempt->client_request_id_length + 1;
+    byte_buffer_init(&job->texts, room);
+    if (byte_buffer_reserve(&job->texts, room) != BYTE_BUFFER_OK) {
+        free(job);
+        return NULL;
+    }
+    job->number = number;
+    job->attempt = *attempt;
+    copy_text(&job->texts, &job->attempt.token, attempt->token_length);
+    copy_text(&job->texts, &job->attempt.client_request_id, attempt->client_request_id_length);
+    job->request = prepared_request_retain(request);
+    return job;
+}
+
+/* Frees a job that is in no list; its transfer must not be in a set. NULL is allowed. */
+static void job_free(struct job *job) {
+    if (job != NULL) {
+        byte_buffer_free(&job->texts);
+        prepared_request_release(job->request);
+        transfer_free(&job->transfer);
+        free(job);
+    }
+}
+
+/* Adds the job at the end of the list. The lock must be held, as for the next function. */
+static void put(struct transfer_thread *thread, enum list list, struct job *job) {
+    struct job **link = &thread->lists[list];
+    while (*link != NULL) {
+        link = &(*link)->next;
+    }
+    job->next = NULL;
+    *link = job;
+}
+
+/* Takes the job of that number out of the list, or the first one for 0; NULL when it has none. */
+static struct job *take_out(struct transfer_thread *thread, enum list list, unsigned long number) {
+    struct job **link = &thread->lists[list];
+    while (*link != NULL && number != 0 && (*link)->number != number) {
+        link = &(*link)->next;
+    }
+    struct job *job = *link;
+    if (job != NULL) {
+        *link = job->next;
+    }
+    return job;
+}
+
+/* ---- What the event loop calls --------------------------------------------------------------- */
 
 unsigned long transfer_thread_submit(struct transfer_thread *thread,
                                      struct prepared_request *request,
                                      const struct transfer_attempt *attempt) {
-    struct transfer_job *job = transfer_job_create(++thread->last_number, request, attempt);
+    struct job *job = job_create(++thread->last_number, request, attempt);
     if (job == NULL) {
         return 0;
     }
-    transfer_jobs_put(&thread->jobs, JOBS_SUBMITTED, job);
+    pthread_mutex_lock(&thread->lock);
+    put(thread, SUBMITTED, job);
+    transfer_set_wake(thread->set);
+    pthread_mutex_unlock(&thread->lock);
     return thread->last_number;
 }
 
-bool transfer_thread_claim(struct transfer_thread *thread, unsigned long number,
-                           struct transfer *transfer) {
-    struct transfer_job *job = transfer_jobs_take(&thread->jobs, JOBS_FINISHED, number);
+unsigned long transfer_thread_take(struct transfer_thread *thread, struct transfer *transfer) {
+    pthread_mutex_lock(&thread->lock);
+    struct job *job = take_out(thread, FINISHED, 0);
+    thread->has_told = job != NULL;
+    pthread_mutex_unlock(&thread->lock);
     if (job == NULL) {
-        return false;
+        return 0;
     }
+    unsigned long number = job->number;
     *transfer = job->transfer; /* it is in no set any more, and nothing points at it */
     memset(&job->transfer, 0, sizeof job->transfer);
-    transfer_job_free(job);
-    return true;
+    job_free(job);
+    return number;
 }
 
-bool transfer_thread_withdraw(struct transfer_thread *thread, unsigned long number) {
-    struct transfer_job *submitted = transfer_jobs_take(&thread->jobs, JOBS_SUBMITTED, number);
-    transfer_job_free(submitted);
-    transfer_job_free(transfer_jobs_take(&thread->jobs, JOBS_FINISHED, number));
+bool transfer_thread_discard(struct transfer_thread *thread, unsigned long number) {
+    pthread_mutex_lock(&thread->lock);
+    struct job *submitted = take_out(thread, SUBMITTED, number);
+    struct job *finished = take_out(thread, FINISHED, number);
+    struct job *running = take_out(thread, RUNNING, number);
+    if (running != NULL) {
+        put(thread, DISCARDED, running);
+        transfer_set_wake(thread->set);
+    }
+    pthread_mutex_unlock(&thread->lock);
+    job_free(submitted);
+    job_free(finished);
     return submitted != NULL;
 }
 
-size_t transfer_thread_backlog(struct transfer_thread *thread) {
-    return transfer_jobs_count(&thread->jobs, JOBS_SUBMITTED) +
-           transfer_jobs_count(&thread->jobs, JOBS_FINISHED);
+/* Has bytes sent to this connection, -1 for none, and closes the one before. */
+static void set_connection(struct transfer_thread *thread, int connection) {
+    pthread_mutex_lock(&thread->lock);
+    platform_close(thread->connection);
+    thread->connection = connection;
+    thread->has_told = false;
+    pthread_mutex_unlock(&thread->lock);
 }
 
-/* ---- Connections: from here on everything happens in the thread ------------------------------ */
-
-/* Gives up the transfer that the connection waited for, unless it has been claimed. */
-static void give_up(struct transfer_thread *thread, struct connection *connection) {
-    struct transfer_job *job = connection->running;
-    if (job != NULL) {
-        transfer_set_remove(&job->transfer);
-    } else {
-        job = transfer_jobs_take(&thread->jobs, JOBS_FINISHED, connection->number);
-    }
-    transfer_job_free(job);
-    connection->running = NULL;
-    connection->number = 0;
+bool transfer_thread_accept(struct transfer_thread *thread) {
+    int connection = wake_socket_accept(&thread->wake);
+    set_connection(thread, connection);
+    return connection >= 0;
 }
 
-static void watch(struct curl_waitfd *watched, int descriptor) {
-    watched->fd = descriptor;
-    watched->events = CURL_WAIT_POLLIN;
-    watched->revents = 0;
-}
+/* ---- From here on everything happens in the thread ------------------------------------------- */
 
-/* Reserves a descriptor, to be closed when the process has no other left. */
-static void take_spare(struct transfer_thread *thread) {
-    if (thread->spare < 0) {
-        thread->spare = fcntl(thread->wake.listener, F_DUPFD_CLOEXEC, 0);
-    }
-}
-
-/* Closes a connection that cannot be served. Frees the transfer that it names if the program has
- * closed its end; else the program withdraws the transfer when it sees the connection closed. */
-static void refuse(struct transfer_thread *thread, int descriptor) {
-    char text[32] = "", next;
-    ssize_t length = recv(descriptor, text, sizeof text - 1, 0);
-    if (length > 0 && recv(descriptor, &next, 1, MSG_PEEK) == 0) {
-        unsigned long number = strtoul(text, NULL, 10);
-        transfer_job_free(transfer_jobs_take(&thread->jobs, JOBS_SUBMITTED, number));
-    }
-    close(descriptor);
-}
-
-static void add_connection(struct transfer_thread *thread, int descriptor) {
-    size_t place = thread->connection_count++;
-    thread->connections[place] = (struct connection){0};
-    watch(&thread->watched[place], descriptor);
-    thread->watched[place].revents = CURL_WAIT_POLLIN; /* most clients write at once */
-}
-
-/* Accepts the connections that wait. When descriptors are exhausted, it accepts with the reserved
- * one and closes the connection, so that its call fails at once. */
-static void accept_connections(struct transfer_thread *thread) {
-    if (!thread->is_exhausted && thread->watched[thread->connection_count].revents == 0) {
-        return;
-    }
-    thread->is_exhausted = true;
-    for (int descriptor = 0; descriptor >= 0 && thread->connection_count < MOST_CONNECTIONS;) {
-        take_spare(thread);
-        descriptor = wake_socket_accept(&thread->wake);
-        if (descriptor >= 0) {
-            add_connection(thread, descriptor);
-        } else if (descriptor == WAKE_SOCKET_EXHAUSTED) {
-            platform_close(thread->spare);
-            thread->spare = -1;
-            descriptor = wake_socket_accept(&thread->wake);
-            if (descriptor >= 0) {
-                refuse(thread, descriptor);
-            }
-        }
-        thread->is_exhausted = descriptor != WAKE_SOCKET_NONE;
-    }
-    take_spare(thread);
-}
-
-/* Closes the connection at this place, moves the last one there, and gives up its transfer. */
-static void drop_connection(struct transfer_thread *thread, size_t place) {
-    give_up(thread, &thread->connections[place]);
-    close(thread->watched[place].fd);
-    size_t last = --thread->connection_count;
-    thread->connections[place] = thread->connections[last];
-    thread->watched[place] = thread->watched[last];
-}
-
-/* Begins the transfer whose number was read from the connection. False when no submitted job has
- * that number, or the program has closed its end of the connection. */
-static bool begin(struct transfer_thread *thread, struct connection *connection, int descriptor) {
-    char next;
-    struct transfer_job *job = transfer_jobs_take(&thread->jobs, JOBS_SUBMITTED, connection->asked);
-    if (job == NULL) {
-        return false;
-    }
-    connection->running = job;
-    connection->asked = 0;
-    if (recv(descriptor, &next, 1, MSG_PEEK) == 0) {
-        return false;
-    }
-    transfer_set_add(thread->set, &job->transfer, job->request, &job->attempt);
-    byte_buffer_free(&job->texts); /* wipes the token as soon as it is not needed */
-    return true;
-}
-
-/* Reads from the connection. False when it is to be dropped: it was closed at the other end, or
- * something else than one number at a time was written to it. */
-static bool read_connection(struct transfer_thread *thread, size_t place) {
-    const unsigned long most = ((unsigned long)-1 - 9) / 10;
-    struct connection *connection = &thread->connections[place];
-    int descriptor = thread->watched[place].fd;
-    char text[32];
-    ssize_t length = recv(descriptor, text, sizeof text, 0);
-    if (length < 0) {
-        return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
-    }
-    if (length == 0 || connection->running != NULL) {
-        return false;
-    }
-    give_up(thread, connection);
-    for (ssize_t i = 0; i < length; i++) {
-        if (text[i] == '\n') {
-            return i + 1 == length && begin(thread, connection, descriptor);
-        }
-        if (text[i] < '0' || text[i] > '9' || connection->asked > most) {
-            return false;
-        }
-        connection->asked = 10 * connection->asked + (unsigned long)(text[i] - '0');
-    }
-    return true;
-}
-
-/* Reports each finished transfer on the connection that waits for it. */
-static void deliver(struct transfer_thread *thread) {
-    struct transfer *transfer;
-    while ((transfer = transfer_set_take(thread->set)) != NULL) {
-        struct transfer_job *job = (struct transfer_job *)(void *)transfer;
-        size_t place = 0;
-        while (thread->connections[place].running != job) {
-            place++;
-        }
-        thread->connections[place].running = NULL;
-        thread->connections[place].number = job->number;
-        transfer_jobs_put(&thread->jobs, JOBS_FINISHED, job); /* from now on it may be claimed */
-        /* One byte always fits, as only one is outstanding. A closed connection is noticed when it
-         * is next read: SIGPIPE, like all signals, is blocked in this thread. */
-        ssize_t sent = send(thread->watched[place].fd, "+", 1, 0);
+/* Sends a byte to the event loop, unless it has one to read. The lock must be held. */
+static void tell(struct transfer_thread *thread) {
+    if (thread->connection >= 0 && !thread->has_told) {
+        thread->has_told = true;
+        /* SIGPIPE, like all signals, is blocked in this thread. */
+        ssize_t sent = send(thread->connection, "+", 1, 0);
         (void)sent;
     }
 }
 
-/* ---- The thread ------------------------------------------------------------------------------ */
+/* Begins the transfers that were submitted, and gives up those that were discarded. */
+static void follow_orders(struct transfer_thread *thread) {
+    struct job *submitted, *discarded;
+    do {
+        pthread_mutex_lock(&thread->lock);
+        submitted = take_out(thread, SUBMITTED, 0);
+        discarded = take_out(thread, DISCARDED, 0);
+        if (submitted != NULL) {
+            put(thread, RUNNING, submitted);
+        }
+        pthread_mutex_unlock(&thread->lock);
+        if (submitted != NULL) {
+            transfer_set_add(thread->set, &submitted->transfer, submitted->request,
+                             &submitted->attempt);
+            byte_buffer_free(&submitted->texts);
+        }
+        if (discarded != NULL) {
+            transfer_set_remove(&discarded->transfer);
+            job_free(discarded);
+        }
+    } while (submitted != NULL || discarded != NULL);
+}
+
+/* Hands back the transfers that have finished. */
+static void hand_back(struct transfer_thread *thread, int in_flight) {
+    double now = platform_clock();
+    bool must_tell = in_flight > 0 && now >= thread->next_beat;
+    struct transfer *transfer;
+    pthread_mutex_lock(&thread->lock);
+    while ((transfer = transfer_set_take(thread->set)) != NULL) {
+        struct job *job = (struct job *)(void *)transfer;
+        if (take_out(thread, RUNNING, job->number) != NULL) { /* else it has been discarded */
+            put(thread, FINISHED, job);
+            must_tell = true;
+        }
+    }
+    if (must_tell) {
+        thread->next_beat = now + beat_seconds;
+        tell(thread);
+    }
+    pthread_mutex_unlock(&thread->lock);
+}
 
 /* Held by a thread while it is inside libcurl or OpenSSL. A fork of the process waits for it, so
  * that the child inherits no lock that is held. An exit of the process takes it and keeps it, so
@@ -281,43 +279,39 @@ static void close_unused_connections(struct transfer_thread *thread, int in_flig
     double now = platform_clock();
     if (in_flight > 0) {
         thread->last_use = now;
-    } else if (thread->last_use > 0 && now - thread->last_use >= thread->unused_seconds) {
-        struct transfer_set *set = transfer_set_create(usual_concurrency);
-        if (set != NULL) {
-            transfer_set_destroy(thread->set);
-            thread->set = set;
-            thread->last_use = 0;
-        }
     }
-}
-
-/* Waits for an event of a socket, or until something is due. While descriptors are short the
- * listener is not watched. */
-static void wait_for_work(struct transfer_thread *thread) {
-    size_t count = thread->connection_count;
-    if (!thread->is_exhausted) {
-        watch(&thread->watched[count++], thread->wake.listener);
+    if (thread->last_use == 0 || now - thread->last_use < thread->unused_seconds) {
+        return;
     }
-    double seconds = thread->is_exhausted   ? exhausted_seconds
-                     : thread->last_use > 0 ? thread->unused_seconds
-                                            : idle_seconds;
-    transfer_set_poll(thread->set, thread->watched, (unsigned)count, seconds);
+    struct transfer_set *set = transfer_set_create(usual_concurrency), *unused = set;
+    pthread_mutex_lock(&thread->lock);
+    if (set != NULL && thread->lists[SUBMITTED] == NULL) { /* that one has woken the present set */
+        unused = thread->set;
+        thread->set = set;
+        thread->last_use = 0;
+    }
+    pthread_mutex_unlock(&thread->lock);
+    transfer_set_destroy(unused);
+    if (thread->last_use == 0) {
+        set_connection(thread, -1);
+    }
 }
 
 /* The main function of the thread. */
 static void *run(void *context) {
     struct transfer_thread *thread = context;
+    int in_flight = 0;
     while (platform_add(&thread->is_stopping, 0) == 0) {
-        wait_for_work(thread);
-        lock_steps();
-        accept_connections(thread);
-        for (size_t i = thread->connection_count; i-- > 0;) {
-            if (thread->watched[i].revents != 0 && !read_connection(thread, i)) {
-                drop_connection(thread, i);
-            }
+        transfer_set_poll(thread->set, in_flight > 0          ? beat_seconds
+                                       : thread->last_use > 0 ? thread->unused_seconds
+                                                              : idle_seconds);
+        if (in_flight == 0) {
+            thread->next_beat = platform_clock() + beat_seconds;
         }
-        int in_flight = transfer_set_perform(thread->set);
-        deliver(thread);
+        lock_steps();
+        follow_orders(thread);
+        in_flight = transfer_set_perform(thread->set);
+        hand_back(thread, in_flight);
         close_unused_connections(thread, in_flight);
         unlock_steps();
     }
@@ -342,24 +336,26 @@ static bool start(struct transfer_thread *thread) {
 
 /* Frees everything. The thread must not be running. */
 static void destroy(struct transfer_thread *thread) {
-    while (thread->connection_count > 0) {
-        drop_connection(thread, thread->connection_count - 1);
-    }
     transfer_set_destroy(thread->set);
-    platform_close(thread->spare);
+    for (enum list list = 0; list < LISTS; list++) {
+        while (thread->lists[list] != NULL) {
+            job_free(take_out(thread, list, 0));
+        }
+    }
+    platform_close(thread->connection);
     wake_socket_close(&thread->wake);
-    transfer_jobs_free(&thread->jobs);
+    pthread_mutex_destroy(&thread->lock);
     free(thread);
 }
 
 struct transfer_thread *transfer_thread_start(double unused_seconds, const char **problem) {
     struct transfer_thread *thread = calloc(1, sizeof *thread);
     *problem = "memory is short";
-    if (thread == NULL || !transfer_jobs_init(&thread->jobs)) {
+    if (thread == NULL || pthread_mutex_init(&thread->lock, NULL) != 0) {
         free(thread);
         return NULL;
     }
-    thread->wake.listener = thread->wake.node = thread->spare = -1;
+    thread->wake.listener = thread->wake.node = thread->connection = -1;
     thread->process_id = platform_process_id();
     thread->unused_seconds = unused_seconds;
     thread->set = transfer_set_create(usual_concurrency);
@@ -367,7 +363,6 @@ struct transfer_thread *transfer_thread_start(double unused_seconds, const char 
         if (!transfer_set_wake(thread->set)) {
             *problem = "libcurl cannot wake a thread";
         } else if (wake_socket_open(&thread->wake, problem)) {
-            take_spare(thread);
             if (start(thread)) {
                 return thread;
             }
@@ -381,9 +376,9 @@ struct transfer_thread *transfer_thread_start(double unused_seconds, const char 
 void transfer_thread_stop(struct transfer_thread *thread) {
     if (thread != NULL && transfer_thread_is_ours(thread) && !is_exiting) {
         platform_add(&thread->is_stopping, 1);
-        lock_steps();
+        pthread_mutex_lock(&thread->lock);
         transfer_set_wake(thread->set);
-        unlock_steps();
+        pthread_mutex_unlock(&thread->lock);
         pthread_join(thread->id, NULL);
         destroy(thread);
     }

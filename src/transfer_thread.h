@@ -1,8 +1,6 @@
 /* A thread that owns a transfer set, so that name look-ups, TLS and the reading of certificates do
- * not block an event loop. A transfer is submitted to the thread and gets a number. It begins when
- * that number and a newline are written to a connection to the thread's address. When it has
- * finished, one byte comes back, and it can be claimed. Closing the connection before that gives
- * the transfer up. A connection serves one transfer after another.
+ * not block an event loop. A transfer is submitted to the thread, gets a number, and is taken when
+ * it has finished. To wait for that, the event loop connects to the thread's address.
  *
  * It is used in one process, by one other thread. Each transfer belongs to one of the two threads
  * at a time; it is handed over in lists under a lock. POSIX only. */
@@ -24,23 +22,24 @@ void transfer_thread_stop(struct transfer_thread *thread);
 /* The path of the socket to connect to. */
 const char *transfer_thread_address(const struct transfer_thread *thread);
 
+/* Accepts the connection that was just made to the address, and closes the one before. A byte comes
+ * over it when a transfer has finished, or, while one is in flight, after half a second; no other
+ * before transfer_thread_take has returned 0. False when there is none, or no descriptor for it. */
+bool transfer_thread_accept(struct transfer_thread *thread);
+
 /* False in a process other than the one that started the thread. */
 bool transfer_thread_is_ours(const struct transfer_thread *thread);
 
-/* Submits an attempt at the request. Returns its number, or 0 when memory is short. */
+/* Begins an attempt at the request. Returns its number, or 0 when memory is short. */
 unsigned long transfer_thread_submit(struct transfer_thread *thread,
                                      struct prepared_request *request,
                                      const struct transfer_attempt *attempt);
 
-/* Moves a transfer that has finished into `transfer`. False when no transfer with that
- * number has finished. */
-bool transfer_thread_claim(struct transfer_thread *thread, unsigned long number,
-                           struct transfer *transfer);
+/* Moves a transfer that has finished into `transfer`, and returns its number; 0 when there is none.
+ */
+unsigned long transfer_thread_take(struct transfer_thread *thread, struct transfer *transfer);
 
-/* Discards a transfer whose result is not wanted. True when it certainly had not begun. */
-bool transfer_thread_withdraw(struct transfer_thread *thread, unsigned long number);
-
-/* How many transfers are submitted and not begun, or finished and not claimed. For tests. */
-size_t transfer_thread_backlog(struct transfer_thread *thread);
+/* Gives up a transfer whose result is not wanted. True when it certainly had not begun. */
+bool transfer_thread_discard(struct transfer_thread *thread, unsigned long number);
 
 #endif

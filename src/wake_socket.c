@@ -5,7 +5,6 @@
 #include "wake_socket.h"
 #include "platform.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,14 +57,9 @@ static bool is_from_us(int connection) {
 
 int wake_socket_accept(const struct wake_socket *wake) {
     int connection = with_flags(accept4(wake->listener, NULL, NULL, FLAGS));
-    if (connection < 0) {
-        bool is_exhausted =
-            errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
-        return is_exhausted ? WAKE_SOCKET_EXHAUSTED : WAKE_SOCKET_NONE;
-    }
-    if (!is_from_us(connection)) {
+    if (connection >= 0 && !is_from_us(connection)) {
         close(connection);
-        return WAKE_SOCKET_NONE;
+        return -1;
     }
     return connection;
 }

@@ -15,16 +15,12 @@ struct wake_socket {
     char folder[WAKE_SOCKET_PATH_SIZE];  /* private, removed by close; empty when it is gone */
 };
 
-/* What wake_socket_accept returns when there is no connection. */
-enum { WAKE_SOCKET_NONE = -1, WAKE_SOCKET_EXHAUSTED = -2 };
-
 /* Listens. False when the system refuses; *problem is then a constant text that says what failed,
  * and nothing stays open. */
 bool wake_socket_open(struct wake_socket *wake, const char **problem);
 
-/* A connection that never blocks and is closed by exec. WAKE_SOCKET_NONE when none waits, or it
- * came from another process and was closed; WAKE_SOCKET_EXHAUSTED when one waits, but the system
- * has no descriptor or memory for it. */
+/* A connection that never blocks and is closed by exec; -1 when none waits, the system has no
+ * descriptor for it, or it came from another process and was closed. */
 int wake_socket_accept(const struct wake_socket *wake);
 
 /* Listens no more and removes what it made. May be called again. */

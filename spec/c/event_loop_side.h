@@ -1,5 +1,5 @@
 /* The event loop's side of a helper thread, for the tests of src/transfer_thread: one thread, one
- * peer on loopback, and what a light thread does on its connection. POSIX only. */
+ * peer on loopback, and the connection at which the event loop waits. POSIX only. */
 #ifndef AUTOPILOT_EVENT_LOOP_SIDE_H
 #define AUTOPILOT_EVENT_LOOP_SIDE_H
 
@@ -41,14 +41,11 @@ static inline int connect_to(const char *path) {
     return connection;
 }
 
-static inline void say(int connection, const char *text) {
-    CHECK(send(connection, text, strlen(text), MSG_NOSIGNAL) == (ssize_t)strlen(text));
-}
-
-static inline void wait_for(int connection, unsigned long number) {
-    char line[32];
-    snprintf(line, sizeof line, "%lu\n", number);
-    say(connection, line);
+/* A connection that the thread sends bytes to. */
+static inline int attach(struct transfer_thread *thread) {
+    int connection = connect_to(transfer_thread_address(thread));
+    CHECK(transfer_thread_accept(thread));
+    return connection;
 }
 
 /* What comes next on the connection: '+', 0 for its end, -1 when nothing came in all that time. The
@@ -67,6 +64,15 @@ static inline int read_byte(int connection, struct peer *peer) {
     return -1;
 }
 
+/* True when the other end is closed; bytes that came before are read. */
+static inline bool is_closed(int connection) {
+    int byte = '+';
+    while (byte == '+') {
+        byte = read_byte(connection, NULL);
+    }
+    return byte == 0;
+}
+
 /* Steps the peer until the condition holds. */
 #define EVENTUALLY(peer, condition)                                                                \
     do {                                                                                           \
@@ -78,16 +84,38 @@ static inline int read_byte(int connection, struct peer *peer) {
         CHECK(condition);                                                                          \
     } while (0)
 
-/* Claims the transfer; its status, or -1 when it is not there. */
-static inline int claim(struct transfer_thread *thread, unsigned long number) {
+/* Takes the next transfer, which must have this number; its status, or -1 when there is none. */
+static inline int take(struct transfer_thread *thread, unsigned long number) {
     struct transfer transfer;
-    memset(&transfer, 0, sizeof transfer);
-    if (!transfer_thread_claim(thread, number, &transfer)) {
+    unsigned long taken = transfer_thread_take(thread, &transfer);
+    if (taken == 0) {
         return -1;
     }
     int status = transfer_status(&transfer);
-    CHECK(transfer.finished && transfer.set == NULL);
+    CHECK(taken == number && transfer.finished && transfer.set == NULL);
     transfer_free(&transfer);
+    return status;
+}
+
+/* The same, looking every millisecond until it has finished. */
+static inline int look_for(struct transfer_thread *thread, unsigned long number,
+                           struct peer *peer) {
+    int status = take(thread, number);
+    for (int waited = 0; status == -1 && waited < PATIENCE_MILLISECONDS; waited++) {
+        peer_step(peer);
+        poll(NULL, 0, 1);
+        status = take(thread, number);
+    }
+    return status;
+}
+
+/* Waits for this transfer, the only one; its status. */
+static inline int await(struct transfer_thread *thread, int connection, unsigned long number,
+                        struct peer *peer) {
+    int status = take(thread, number);
+    while (status == -1 && read_byte(connection, peer) == '+') {
+        status = take(thread, number);
+    }
     return status;
 }
 
@@ -95,9 +123,7 @@ static inline int exchange(struct transfer_thread *thread, int connection,
                            struct prepared_request *request, struct peer *peer) {
     unsigned long number = transfer_thread_submit(thread, request, &usual);
     CHECK(number > 0);
-    wait_for(connection, number);
-    CHECK(read_byte(connection, peer) == '+');
-    return claim(thread, number);
+    return await(thread, connection, number, peer);
 }
 
 static inline double processor_seconds(void) {

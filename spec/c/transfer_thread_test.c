@@ -16,107 +16,105 @@
 
 static void serves_one_after_another(void) {
     set_up(no_content);
-    int connection = connect_to(transfer_thread_address(thread));
+    int connection = attach(thread);
     for (int i = 0; i < 20; i++) {
         CHECK(exchange(thread, connection, request, &peer) == 204);
     }
-    CHECK(transfer_thread_backlog(thread) == 0);
     CHECK(peer.client_count == 1); /* the connection to the peer was used again */
     close(connection);
     tear_down();
 }
 
-static void begins_when_somebody_waits(void) {
+static void sends_one_byte_until_all_are_taken(void) {
     set_up(no_content);
-    unsigned long first = transfer_thread_submit(thread, request, &usual);
-    int connection = connect_to(transfer_thread_address(thread));
-    CHECK(exchange(thread, connection, request, &peer) == 204);
-    CHECK(peer_requests(&peer) == 1);
-    CHECK(transfer_thread_backlog(thread) == 1);
-    CHECK(transfer_thread_withdraw(thread, first));
-    CHECK(!transfer_thread_withdraw(thread, first));
-    CHECK(transfer_thread_backlog(thread) == 0);
+    int connection = attach(thread);
+    char bytes[8];
+    struct transfer transfer;
+    for (int i = 0; i < 2; i++) {
+        transfer_thread_submit(thread, request, &usual);
+        transfer_thread_submit(thread, request, &usual);
+        EVENTUALLY(&peer, peer_requests(&peer) == 2 * (i + 1));
+        poll(NULL, 0, 50);
+        CHECK(recv(connection, bytes, sizeof bytes, MSG_DONTWAIT) == 1);
+        for (int taken = 0, waited = 0; taken < 2 && waited < PATIENCE_MILLISECONDS; waited++) {
+            if (transfer_thread_take(thread, &transfer) != 0) {
+                transfer_free(&transfer);
+                taken++;
+            }
+            poll(NULL, 0, 1);
+        }
+        CHECK(take(thread, 0) == -1);
+        recv(connection, bytes, sizeof bytes, MSG_DONTWAIT); /* of one that came late */
+    }
     close(connection);
     tear_down();
 }
 
-static void gives_up_what_nobody_waits_for(void) {
-    set_up(NULL);
-    int connection = connect_to(transfer_thread_address(thread));
+static void sends_to_the_last_connection(void) {
+    set_up(no_content);
+    int first = attach(thread), second = attach(thread);
+    CHECK(read_byte(first, NULL) == 0);
+    CHECK(exchange(thread, second, request, &peer) == 204);
+    CHECK(!transfer_thread_accept(thread)); /* no other one waits */
+    CHECK(is_closed(second));
     unsigned long number = transfer_thread_submit(thread, request, &usual);
-    wait_for(connection, number);
-    EVENTUALLY(&peer, peer_requests(&peer) == 1);
-    CHECK(!transfer_thread_withdraw(thread, number));
-    CHECK(claim(thread, number) == -1);
+    CHECK(look_for(thread, number, &peer) == 204);
+    close(first);
+    close(second);
+    tear_down();
+}
+
+static void sends_a_byte_now_and_then_while_it_waits(void) {
+    set_up(NULL);
+    int connection = attach(thread);
+    transfer_thread_submit(thread, request, &usual);
+    for (int i = 0; i < 3; i++) {
+        CHECK(read_byte(connection, &peer) == '+');
+        CHECK(take(thread, 0) == -1);
+    }
     close(connection);
+    tear_down();
+}
+
+static void gives_up_what_is_discarded(void) {
+    set_up(NULL);
+    unsigned long number = transfer_thread_submit(thread, request, &usual);
+    EVENTUALLY(&peer, peer_requests(&peer) == 1);
+    CHECK(!transfer_thread_discard(thread, number));
     CHECK(read_byte(peer.clients[0], NULL) == 0);
-    CHECK(transfer_thread_backlog(thread) == 0);
+    CHECK(take(thread, 0) == -1);
+    CHECK(!transfer_thread_discard(thread, number));
     tear_down();
 }
 
-static void forgets_what_was_told_and_not_claimed(void) {
+static void forgets_what_has_finished_and_is_discarded(void) {
     set_up(no_content);
-    int connection = connect_to(transfer_thread_address(thread));
+    int connection = attach(thread);
     unsigned long number = transfer_thread_submit(thread, request, &usual);
-    wait_for(connection, number);
     CHECK(read_byte(connection, &peer) == '+');
-    CHECK(transfer_thread_backlog(thread) == 1);
+    CHECK(!transfer_thread_discard(thread, number));
+    CHECK(take(thread, 0) == -1);
     close(connection);
-    EVENTUALLY(&peer, transfer_thread_backlog(thread) == 0);
-    CHECK(claim(thread, number) == -1);
     tear_down();
 }
 
-static void closes_on_anything_but_a_number(void) {
-    static const char *const wrong[] = {"\n",    "0\n",    "x\n",
-                                        "-1\n",  "+1\n",   " 1\n",
-                                        "1 \n",  "99\n",   "18446744073709551617\n",
-                                        "1\n\n", "1\n2\n", "111111111111111111111111"};
-    set_up(no_content);
-    int other = connect_to(transfer_thread_address(thread));
-    CHECK(exchange(thread, other, request, &peer) == 204);
-    unsigned long waiting = transfer_thread_submit(thread, request, &usual);
-    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        int connection = connect_to(transfer_thread_address(thread));
-        say(connection, wrong[i]);
-        CHECK_ABOUT(read_byte(connection, &peer) == 0, wrong[i], strlen(wrong[i]));
-        close(connection);
-    }
-    int twice = connect_to(transfer_thread_address(thread));
-    wait_for(twice, waiting);
-    CHECK(read_byte(twice, &peer) == '+');
-    wait_for(twice, waiting);
-    CHECK(read_byte(twice, &peer) == 0);
-    CHECK(exchange(thread, other, request, &peer) == 204);
-    close(twice);
-    close(other);
-    tear_down();
-}
-
-static void closes_on_a_number_too_many(void) {
+/* What it says is true at every moment at which a transfer may be discarded. */
+static void never_sends_what_had_not_begun(void) {
+    enum { TRANSFERS = 200 };
     set_up(NULL);
-    int connection = connect_to(transfer_thread_address(thread));
-    unsigned long next = transfer_thread_submit(thread, request, &usual);
-    wait_for(connection, transfer_thread_submit(thread, request, &usual));
-    EVENTUALLY(&peer, peer_requests(&peer) == 1);
-    wait_for(connection, next);
-    CHECK(read_byte(connection, &peer) == 0);
-    CHECK(transfer_thread_withdraw(thread, next));
-    close(connection);
-    tear_down();
-}
-
-static void does_not_mind_slow_writers(void) {
-    set_up(no_content);
-    int connection = connect_to(transfer_thread_address(thread));
-    char line[32];
-    snprintf(line, sizeof line, "%lu\n", transfer_thread_submit(thread, request, &usual));
-    for (size_t i = 0; line[i] != '\0'; i++) {
-        CHECK(send(connection, &line[i], 1, MSG_NOSIGNAL) == 1);
-        poll(NULL, 0, 2);
+    int possible = 0;
+    for (int i = 0; i < TRANSFERS; i++) {
+        unsigned long number = transfer_thread_submit(thread, request, &usual);
+        for (unsigned spins = check_random(3000); spins > 0; spins--) {
+            (void)transfer_thread_is_ours(thread);
+        }
+        possible += !transfer_thread_discard(thread, number);
     }
-    CHECK(read_byte(connection, &peer) == '+');
-    close(connection);
+    for (int waited = 0; waited < 50; waited++) {
+        peer_step(&peer);
+        poll(NULL, 0, 1);
+    }
+    CHECK(peer_requests(&peer) <= possible);
     tear_down();
 }
 
@@ -131,26 +129,25 @@ static int try_in_child(void) {
     transfer_thread_stop(thread);
     int connection = socket(AF_UNIX, SOCK_STREAM, 0);
     char byte;
-    bool is_refused =
-        connect(connection, (struct sockaddr *)&address, sizeof address) != 0 ||
-        (send(connection, "1\n", 2, MSG_NOSIGNAL) >= -1 && recv(connection, &byte, 1, 0) <= 0);
+    bool is_refused = connect(connection, (struct sockaddr *)&address, sizeof address) != 0 ||
+                      recv(connection, &byte, 1, 0) <= 0;
     return is_stranger && is_refused ? 0 : 1;
 }
 
 static void lets_no_other_process_in(void) {
     set_up(no_content);
-    unsigned long number = transfer_thread_submit(thread, request, &usual);
     pid_t child = fork();
     if (child == 0) {
         _exit(try_in_child());
     }
     int status = 1;
-    CHECK(waitpid(child, &status, 0) == child);
+    while (waitpid(child, &status, WNOHANG) == 0) {
+        CHECK(!transfer_thread_accept(thread));
+        poll(NULL, 0, 1);
+    }
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    int connection = connect_to(transfer_thread_address(thread));
-    wait_for(connection, number);
-    CHECK(read_byte(connection, &peer) == '+');
-    CHECK(claim(thread, number) == 204);
+    int connection = attach(thread);
+    CHECK(exchange(thread, connection, request, &peer) == 204);
     close(connection);
     tear_down();
 }
@@ -190,22 +187,20 @@ static void leaves_nothing_behind(void) {
     CHECK(strncmp(address, "/proc/self/fd/", 14) == 0); /* it has no name in the file system */
 #endif
     CHECK(strlen(address) > 0);
-    int idle = connect_to(address), busy = connect_to(address), half = connect_to(address);
+    int connection = attach(thread), pending = connect_to(address);
     transfer_thread_submit(thread, request, &usual);
-    wait_for(busy, transfer_thread_submit(thread, request, &usual));
-    say(half, "1");
     EVENTUALLY(&peer, peer_requests(&peer) == 1);
+    transfer_thread_submit(thread, request, &usual);
     prepared_request_release(request);
-    transfer_thread_stop(thread); /* with transfers in every state */
-    CHECK(read_byte(busy, NULL) == 0);
-    close(idle);
-    close(busy);
-    close(half);
+    transfer_thread_stop(thread);
+    CHECK(is_closed(connection));
+    close(connection);
+    close(pending);
     peer_close(&peer);
     CHECK(count_descriptors() == before);
 }
 
-/* ---- Many waiters at once -------------------------------------------------------------------- */
+/* ---- Many transfers at once ------------------------------------------------------------------ */
 
 /* True when the answer carries this id. */
 static bool answers(const struct transfer *transfer, const char *id) {
@@ -219,67 +214,55 @@ static bool answers(const struct transfer *transfer, const char *id) {
     return false;
 }
 
-/* A light thread: what it waits for, if anything. */
-struct waiter {
-    int connection;
-    unsigned long number; /* 0: nothing */
-    char id[16];
-};
-
-static void begin_waiting(struct waiter *waiter, int *last_id) {
-    struct transfer_attempt attempt = usual;
-    snprintf(waiter->id, sizeof waiter->id, "%d", ++*last_id);
-    attempt.client_request_id = waiter->id;
-    attempt.client_request_id_length = strlen(waiter->id);
-    waiter->number = transfer_thread_submit(thread, request, &attempt);
-    wait_for(waiter->connection, waiter->number);
-}
-
-static void end_waiting(struct waiter *waiter) {
+/* Takes all that have finished, each with its own id. `is_wanted` is by number. */
+static int take_all(bool *is_wanted) {
     struct transfer transfer;
-    CHECK(read_byte(waiter->connection, NULL) == '+');
-    CHECK(transfer_thread_claim(thread, waiter->number, &transfer));
-    CHECK(answers(&transfer, waiter->id));
-    transfer_free(&transfer);
-    waiter->number = 0;
+    int count = 0;
+    for (unsigned long number; (number = transfer_thread_take(thread, &transfer)) != 0; count++) {
+        char id[24];
+        snprintf(id, sizeof id, "%lu", number);
+        CHECK(is_wanted[number] && answers(&transfer, id));
+        is_wanted[number] = false;
+        transfer_free(&transfer);
+    }
+    return count;
 }
 
-/* As a light thread is killed, or its client goes away. */
-static void go_away(struct waiter *waiter) {
-    close(waiter->connection);
-    waiter->connection = connect_to(transfer_thread_address(thread));
-    waiter->number = 0;
-}
-
-static void survives_waiters_that_go_at_any_moment(void) {
-    enum { WAITERS = 40, ROUNDS = 4000 };
-    static struct waiter waiters[WAITERS];
+static void survives_what_is_discarded_at_any_moment(void) {
+    enum { ROUNDS = 4000, AT_A_TIME = 40 };
+    static bool is_wanted[ROUNDS + 1];
     struct service service;
-    int last_id = 0;
+    int waiting = 0;
     service_open(&service, 0);
     peer.port = service.port;
     thread = start();
     request = request_to(&peer);
-    for (int i = 0; i < WAITERS; i++) {
-        waiters[i].connection = connect_to(transfer_thread_address(thread));
-    }
-    for (int round = 0; round < ROUNDS; round++) {
-        struct waiter *waiter = &waiters[check_random(WAITERS)];
-        if (waiter->number == 0) {
-            begin_waiting(waiter, &last_id);
-        } else if (check_random(4) == 0) {
-            go_away(waiter);
-        } else {
-            end_waiting(waiter);
+    int connection = attach(thread);
+    for (unsigned long round = 1; round <= ROUNDS; round++) {
+        struct transfer_attempt attempt = usual;
+        char id[16];
+        snprintf(id, sizeof id, "%lu", round);
+        attempt.client_request_id = id;
+        attempt.client_request_id_length = strlen(id);
+        CHECK(transfer_thread_submit(thread, request, &attempt) == round);
+        is_wanted[round] = true;
+        waiting++;
+        unsigned long other = round > AT_A_TIME ? round - check_random(AT_A_TIME) : round;
+        if (check_random(4) == 0 && is_wanted[other]) {
+            transfer_thread_discard(thread, other);
+            is_wanted[other] = false;
+            waiting--;
+        }
+        waiting -= take_all(is_wanted);
+        while (waiting >= AT_A_TIME && read_byte(connection, NULL) == '+') {
+            waiting -= take_all(is_wanted);
         }
     }
-    for (int i = 0; i < WAITERS; i++) {
-        close(waiters[i].connection);
+    while (waiting > 0 && read_byte(connection, NULL) == '+') {
+        waiting -= take_all(is_wanted);
     }
-    for (int waited = 0; transfer_thread_backlog(thread) > 0 && waited < 5000; waited++) {
-        poll(NULL, 0, 1);
-    }
-    CHECK(transfer_thread_backlog(thread) == 0);
+    CHECK(waiting == 0);
+    close(connection);
     prepared_request_release(request);
     transfer_thread_stop(thread);
     service_close(&service);
@@ -288,14 +271,12 @@ static void survives_waiters_that_go_at_any_moment(void) {
 /* A request that is released while the thread still holds it. */
 static void shares_requests_with_the_thread(void) {
     set_up(no_content);
-    int connection = connect_to(transfer_thread_address(thread));
+    int connection = attach(thread);
     for (int i = 0; i < 100; i++) {
         struct prepared_request *own = request_to(&peer);
         unsigned long number = transfer_thread_submit(thread, own, &usual);
-        wait_for(connection, number);
         prepared_request_release(own);
-        CHECK(read_byte(connection, &peer) == '+');
-        CHECK(claim(thread, number) == 204);
+        CHECK(await(thread, connection, number, &peer) == 204);
         if (peer.seen_length > sizeof peer.seen - 1000) {
             peer.seen_length = peer.answered = 0;
         }
@@ -304,34 +285,33 @@ static void shares_requests_with_the_thread(void) {
     tear_down();
 }
 
-/* Another transfer opens another connection. */
+/* Another transfer opens another connection. That of the event loop is closed too. */
 static void closes_unused_connections(void) {
     peer_open(&peer, no_content);
     thread = start_keeping(0.2);
     request = request_to(&peer);
-    int connection = connect_to(transfer_thread_address(thread));
     for (int i = 0; i < 3; i++) {
+        int connection = attach(thread);
         CHECK(exchange(thread, connection, request, &peer) == 204);
         CHECK(exchange(thread, connection, request, &peer) == 204);
         CHECK(peer.client_count == i + 1);
         CHECK(read_byte(peer.clients[i], NULL) == 0);
+        CHECK(is_closed(connection));
+        close(connection);
     }
-    close(connection);
     tear_down();
 }
 
 /* When nothing is to be done, nothing is done. */
 static void rests_when_idle(void) {
     set_up(NULL);
-    int idle = connect_to(transfer_thread_address(thread));
-    int busy = connect_to(transfer_thread_address(thread));
-    wait_for(busy, transfer_thread_submit(thread, request, &usual));
+    int connection = attach(thread);
+    transfer_thread_submit(thread, request, &usual);
     EVENTUALLY(&peer, peer_requests(&peer) == 1);
     double before = processor_seconds();
     poll(NULL, 0, 200);
     CHECK(processor_seconds() - before < 0.02);
-    close(idle);
-    close(busy);
+    close(connection);
     tear_down();
 }
 
@@ -340,21 +320,23 @@ int main(void) {
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
         return EXIT_FAILURE;
     }
-    check_case("serves one transfer after another on a connection", serves_one_after_another);
-    check_case("begins with a transfer when somebody waits for it", begins_when_somebody_waits);
-    check_case("gives up what nobody waits for any more", gives_up_what_nobody_waits_for);
-    check_case("forgets what was told and not claimed", forgets_what_was_told_and_not_claimed);
-    check_case("closes a connection on anything but a number", closes_on_anything_but_a_number);
-    check_case("closes a connection that asks for another while it waits",
-               closes_on_a_number_too_many);
-    check_case("does not mind a number that comes in pieces", does_not_mind_slow_writers);
+    check_case("serves one transfer after another", serves_one_after_another);
+    check_case("sends one byte until all that have finished are taken",
+               sends_one_byte_until_all_are_taken);
+    check_case("sends bytes to the last connection, or to none", sends_to_the_last_connection);
+    check_case("sends a byte now and then while a transfer is in flight",
+               sends_a_byte_now_and_then_while_it_waits);
+    check_case("gives up what is discarded", gives_up_what_is_discarded);
+    check_case("forgets what has finished and is discarded",
+               forgets_what_has_finished_and_is_discarded);
+    check_case("never sends what it says had not begun", never_sends_what_had_not_begun);
 #ifdef SO_PEERCRED
     check_case("lets no other process in, a child least of all", lets_no_other_process_in);
 #endif
     check_case("leaves signals to the program", leaves_signals_to_the_program);
     check_case("leaves nothing behind, whatever state transfers are in", leaves_nothing_behind);
-    check_case("hands out no other answer, whenever waiters go",
-               survives_waiters_that_go_at_any_moment);
+    check_case("hands out no other answer, whatever is discarded, and when",
+               survives_what_is_discarded_at_any_moment);
     check_case("shares requests with whoever made them", shares_requests_with_the_thread);
     check_case("closes connections that are not used for long", closes_unused_connections);
     check_case("rests when there is nothing to do", rests_when_idle);

@@ -1,5 +1,5 @@
 -- core.transfer_thread as Lua sees it: what is handed over and handed back, what is raised, and that
--- nothing is used after it is gone, in whatever order it goes. The protocol is tried in spec/c.
+-- nothing is used after it is gone, in whatever order it goes. How it hands over is tried in spec/c.
 
 local core = require "autopilot.core"
 local hostile = require "support.hostile_server"
@@ -20,18 +20,24 @@ local function request()
   return core.request { method = "POST", url = server:url() }
 end
 
---- Writes the number to a new connection, as a light thread does; what comes back.
-local function wait_for(number)
+--- Connects, as a stepper does.
+local function connect()
   local connection = unix.stream()
   assert(connection:connect(thread:address()))
   connection:settimeout(0)
-  assert(connection:send(("%d\n"):format(number)))
-  local byte, problem
+  return connection
+end
+
+--- The number and the transfer of the next one that finishes.
+local function await(connection)
+  local number, transfer = thread:take()
   hostile.until_true(function()
-    byte, problem = connection:receive(1)
-    return byte ~= nil or problem == "closed"
+    if not number and connection:receive(1) then
+      number, transfer = thread:take()
+    end
+    return number ~= nil
   end)
-  return byte, connection
+  return number, transfer
 end
 
 describe("core.transfer_thread", function()
@@ -45,29 +51,30 @@ describe("core.transfer_thread", function()
   end)
 
   it("hands back what it was handed, when it has finished", function()
-    local number = thread:submit(request(), {
+    local connection = connect()
+    assert.is_true(thread:accept())
+    assert.is_nil(thread:take())
+    local added = thread:add(request(), {
       connect = 5 * patience,
       total = 5 * patience,
       token = "secret",
       client_request_id = "id-1",
       retry_attempt = 2,
     })
-    assert.is_nil(thread:claim(number))
-    local byte, connection = wait_for(number)
-    assert.equal("+", byte)
-    local transfer = thread:claim(number)
+    local number, transfer = await(connection)
+    assert.equal(added, number)
     assert.is_true(transfer:is_finished())
     local response = transfer:result()
     assert.equal(204, response.status)
     assert.equal("abc", response.headers["request-id"])
-    assert.is_nil(thread:claim(number))
+    assert.is_nil(thread:take())
     connection:close()
   end)
 
   it("sends what one attempt adds, whatever became of the texts", function()
-    local function submit()
+    local function add()
       local token, id = ("t"):rep(2000), "id-" .. 7
-      return thread:submit(request(), {
+      return thread:add(request(), {
         connect = 5 * patience,
         total = 5 * patience,
         token = token,
@@ -75,10 +82,11 @@ describe("core.transfer_thread", function()
         retry_attempt = 3,
       })
     end
-    local number = submit()
+    local connection = connect()
+    assert.is_true(thread:accept())
+    local added = add()
     collect()
-    local byte, connection = wait_for(number)
-    assert.equal("+", byte)
+    assert.equal(added, (await(connection)))
     local headers = server.requests[1].headers
     assert.equal("Bearer " .. ("t"):rep(2000), headers["authorization"])
     assert.equal("id-7", headers["client-request-id"])
@@ -86,21 +94,28 @@ describe("core.transfer_thread", function()
     connection:close()
   end)
 
-  it("withdraws what has not begun, and only that", function()
-    local number = thread:submit(request(), { connect = 5, total = 5 })
-    assert.is_true(thread:withdraw(number))
-    assert.is_false(thread:withdraw(number))
-    local byte, connection = wait_for(number)
-    assert.is_nil(byte)
+  it("discards what is under way, and then hands it out no more", function()
+    local connection = connect()
+    assert.is_true(thread:accept())
+    local attempt = { connect = 5 * patience, total = 5 * patience }
+    thread:add(request(), attempt)
+    await(connection)
+    local second = thread:add(request(), attempt) -- has no answer
+    assert.is_boolean(thread:discard(second))
+    assert.is_false(thread:discard(second))
+    assert.is_nil(thread:take())
     connection:close()
   end)
 
-  it("takes no number that it has not given", function()
-    for _, number in ipairs { 0, -1, 0.5, 1e300, -1e300, 0 / 0 } do
-      assert.is_nil(thread:claim(number))
-      assert.is_false(thread:withdraw(number))
+  it("takes no connection that is not there", function()
+    assert.is_false(thread:accept())
+  end)
+
+  it("discards no number that it has not given", function()
+    for _, number in ipairs { 0, -1, 0.5, 7, 1e300, -1e300, 0 / 0 } do
+      assert.is_false(thread:discard(number))
     end
-    assert.is_false(pcall(thread.claim, thread, "x"))
+    assert.is_false(pcall(thread.discard, thread, "x"))
   end)
 
   it("raises for what cannot be sent, and quotes nothing of it", function()
@@ -112,17 +127,17 @@ describe("core.transfer_thread", function()
       { connect = 5, total = 5, token = {} },
       { connect = "x", total = 5 },
     } do
-      local ok, message = pcall(thread.submit, thread, prepared, wrong)
+      local ok, message = pcall(thread.add, thread, prepared, wrong)
       assert.is_false(ok)
       assert.is_nil(message:find "tok\n")
     end
-    assert.is_false(pcall(thread.submit, thread, {}, { connect = 5, total = 5 }))
+    assert.is_false(pcall(thread.add, thread, {}, { connect = 5, total = 5 }))
   end)
 
   it("says that it is closed", function()
     thread:close()
     thread:close()
-    for _, method in ipairs { "address", "submit", "claim", "withdraw" } do
+    for _, method in ipairs { "add", "take", "discard", "address", "accept" } do
       local ok, message = pcall(thread[method], thread, 1)
       assert.is_false(ok)
       assert.truthy(message:find("the transfer thread is closed", 1, true))
@@ -130,21 +145,20 @@ describe("core.transfer_thread", function()
   end)
 
   it("ends with the last who knows it, with transfers in every state", function()
-    local number = thread:submit(request(), { connect = 5 * patience, total = 5 * patience })
-    local byte, finished = wait_for(number)
-    assert.equal("+", byte)
-    local transfer = thread:claim(number)
-    thread:submit(request(), { connect = 5, total = 5 })
-    local running = unix.stream()
-    assert(running:connect(thread:address()))
-    assert(running:send(("%d\n"):format(thread:submit(request(), { connect = 5, total = 5 }))))
+    local connection = connect()
+    assert.is_true(thread:accept())
+    local attempt = { connect = 5 * patience, total = 5 * patience }
+    thread:add(request(), attempt)
+    local _, transfer = await(connection)
+    for _ = 1, 3 do
+      thread:add(request(), attempt)
+    end
     thread = { close = function() end }
     collect()
-    running:settimeout(5 * patience)
-    local _, problem = running:receive(1)
-    assert.equal("closed", problem)
+    connection:settimeout(5 * patience)
+    local _, problem = connection:receive "*a"
+    assert.equal("closed", problem or "closed")
     assert.equal(204, transfer:result().status)
-    running:close()
-    finished:close()
+    connection:close()
   end)
 end)

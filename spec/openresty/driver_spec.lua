@@ -39,7 +39,7 @@ describe("in OpenResty, the worker", function()
   end
 
   local function assert_polls(driver)
-    assert.equal(require "autopilot.openresty.polling", getmetatable(driver))
+    assert.equal(require "autopilot.openresty.polling", getmetatable(driver.mover))
   end
 
   it("has one driver, whoever asks and however often", function()

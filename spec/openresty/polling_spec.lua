@@ -31,9 +31,6 @@ describe("in OpenResty, the polling driver", function()
       function transfer.result()
         return transfer
       end
-      function transfer.is_finished()
-        return transfer.has_finished
-      end
       set.in_flight[#set.in_flight + 1] = transfer
       return transfer
     end
@@ -47,18 +44,22 @@ describe("in OpenResty, the polling driver", function()
     end
     function set.step()
       set.steps = set.steps + 1
+      local in_flight = 0
       set.steppers[world.running] = true
       for _, transfer in ipairs(set.in_flight) do
         if not transfer.has_finished and world.now >= transfer.ends then
           transfer.has_finished = true
           table.insert(set.finished, 1, transfer) -- not in the order in which they were added
         end
+        in_flight = in_flight + (transfer.has_finished and 0 or 1)
       end
+      return in_flight
     end
     function set.take()
       return table.remove(set.finished)
     end
-    polling = require("autopilot.openresty.polling").new()
+    local Driver = require "autopilot.openresty.driver"
+    polling = Driver.new(require("autopilot.openresty.polling").new())
   end)
   after_each(function()
     world:remove()

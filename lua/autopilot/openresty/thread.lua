@@ -1,26 +1,15 @@
---- The drive that has a helper thread of the worker move the transfers, so that name look-ups, TLS and the
--- reading of certificates happen outside the event loop.
---
--- A light thread that waits has its own connection to the helper thread, over a unix-domain socket that
--- only this process can use. When the light thread is killed, or its client goes away, nginx closes that
--- connection, and the helper thread gives the transfer up.
+--- Has a helper thread of the worker move the transfers, so that name look-ups, TLS and the reading of
+-- certificates happen outside the event loop.
 
-local Connections = require "autopilot.openresty.connections"
 local core = require "autopilot.core"
-local curl = require "autopilot.transport.curl"
-local merged = require "autopilot.base.merged"
 local ngx = require "ngx"
 
----@class autopilot.openresty.ThreadDriver: autopilot.openresty.Driver
+---@class autopilot.openresty.ThreadMover: autopilot.openresty.Mover
 local Thread = {}
 Thread.__index = Thread
 
--- Seconds. The helper thread itself ends a transfer in time, after a day at most. The socket's timeout is
--- only for the case that it fails to.
-local grace_seconds, longest_seconds = 10, 86400
-
 --- Starts a helper thread. Returns nil and the reason if the system does not allow it.
----@return autopilot.openresty.ThreadDriver?
+---@return autopilot.openresty.ThreadMover?
 ---@return string? problem
 ---@return boolean? is_for_good whether another attempt would fail too
 function Thread.new()
@@ -31,50 +20,40 @@ function Thread.new()
   if not thread then
     return nil, problem
   end
-  return setmetatable({ thread = thread, connections = Connections.new(thread:address()) }, Thread)
+  return setmetatable({ thread = thread }, Thread)
 end
 
---- Why there is no answer, where the socket only tells that it was closed.
-local function reason_of(problem, has_begun)
-  if problem == "closed" and ngx.worker.exiting() then
-    return "WORKER_SHUTDOWN",
-      "nginx ended the worker before the answer came: worker_shutdown_timeout"
-  elseif problem ~= "timeout" and not has_begun then
-    return "HELPER_THREAD",
-      "the helper thread took no further call: the worker has no descriptors left"
-  end
-  local message = problem or "it does not know the transfer"
-  return "HELPER_THREAD", "the helper thread did not answer: " .. message
+function Thread:add(prepared, attempt)
+  return self.thread:add(prepared, attempt)
 end
 
---- Sends one attempt and waits for its end.
-function Thread:run(prepared, attempt)
-  local thread, began = self.thread, core.clock()
-  local seconds = math.min(attempt.total, longest_seconds)
-  local socket, problem = self.connections:take(seconds, seconds + grace_seconds)
-  if not socket then
-    return nil, curl.unsent("WORKER_CONNECTION", problem)
+function Thread:take()
+  return self.thread:take()
+end
+
+function Thread:discard(number)
+  return self.thread:discard(number)
+end
+
+-- Milliseconds. The helper thread sends a byte every half a second, unless it is busy.
+local longest_silence = 86400000
+
+--- Waits at a unix-domain socket that only this process can use. Without a connection, as for lack of descriptors
+-- or worker_connections, it looks every few milliseconds.
+function Thread:pause()
+  local socket = ngx.socket.tcp()
+  socket:settimeouts(1000, 1000, longest_silence)
+  local is_open = socket:connect("unix:" .. self.thread:address()) and self.thread:accept()
+  return function()
+    local byte, problem
+    if is_open then
+      byte, problem = socket:receive(1)
+      is_open = byte ~= nil
+    else
+      ngx.sleep(0.005)
+    end
+    return problem
   end
-  local left = math.max(0.001, attempt.total - (core.clock() - began))
-  local number = thread:submit(prepared, merged(attempt, { total = left }))
-  local done
-  done, problem = socket:send(("%d\n"):format(number))
-  if done then
-    done, problem = socket:receive(1)
-  end
-  local transfer = done and thread:claim(number)
-  if transfer then
-    self.connections:give_back(socket)
-    return transfer:result()
-  end
-  -- Withdrawn while the connection is open: the thread may forget the transfer when it is closed.
-  local has_begun = not thread:withdraw(number)
-  local failure = curl.unsent(reason_of(problem, has_begun))
-  if has_begun then
-    failure.stage, failure.delivered, failure.sends = "receive", "unknown", 1
-  end
-  self.connections:close(socket)
-  return nil, failure
 end
 
 return Thread

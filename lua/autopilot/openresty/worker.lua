@@ -2,6 +2,7 @@
 --
 -- It is made when it is first needed, in the worker: nothing that was made before a fork is used after it.
 
+local Driver = require "autopilot.openresty.driver"
 local core = require "autopilot.core"
 local curl = require "autopilot.transport.curl"
 local ngx = require "ngx"
@@ -20,19 +21,16 @@ local first_delay, longest_delay = 1, 300
 
 --- Changes to a helper thread where there can be one. Transfers that are polled already stay so.
 local function try_thread()
-  local driver, problem, is_for_good = require("autopilot.openresty.thread").new()
+  local thread, problem, is_for_good = require("autopilot.openresty.thread").new()
   retry_delay = current and math.min(2 * retry_delay, longest_delay) or first_delay
-  retry_at = not driver and not is_for_good and core.clock() + retry_delay or nil
-  if driver and current then
+  retry_at = not thread and not is_for_good and core.clock() + retry_delay or nil
+  if thread and current then
     ngx.log(ngx.NOTICE, "autopilot: a helper thread moves the transfers from now on")
-  elseif not driver and not current then
+  elseif not thread and not current then
     ngx.log(ngx.WARN, "autopilot: ", problem, "; transfers are polled in the event loop")
   end
-  current = driver or current
+  current = thread and Driver.new(thread) or current
 end
-
----@class autopilot.openresty.Driver sends with what is the worker's, until nothing refers to it
----@field run fun(self, prepared, attempt): autopilot.HttpResponse?, autopilot.NetworkFailure?
 
 --- This worker's own.
 ---@return autopilot.openresty.Driver
@@ -44,7 +42,7 @@ function worker.driver()
   if wanted == "thread" and (not current or retry_at and core.clock() >= retry_at) then
     try_thread()
   end
-  current = current or require("autopilot.openresty.polling").new()
+  current = current or Driver.new(require("autopilot.openresty.polling").new())
   return current
 end
 

@@ -1,0 +1,145 @@
+--- What light threads do while transfers of theirs are in flight, whatever moves those.
+--
+-- While light threads wait, one timer, the stepper, waits for the transfers of all. It wakes the light threads
+-- whose transfers have finished, and gives up those of light threads that were killed.
+
+local core = require "autopilot.core"
+local curl = require "autopilot.transport.curl"
+local ngx = require "ngx"
+local semaphore = require "ngx.semaphore"
+
+--- What moves the transfers of a worker.
+---@class autopilot.openresty.Mover
+---@field add fun(self, prepared, attempt): key: any, failure: autopilot.NetworkFailure?
+---@field take fun(self): key: any, transfer: any a transfer that has finished; nil when there is none
+---@field discard fun(self, key): boolean? gives a transfer up; true when it surely was not sent
+---@field pause fun(self): fun(seconds: number): string? for the light thread that calls it: what waits until a
+-- transfer may have finished, and may return the error of its socket
+
+--- Sends with what is the worker's, until nothing refers to it.
+---@class autopilot.openresty.Driver
+---@field waiting table<any, autopilot.openresty.Waiter> the light threads that wait, by the keys of their transfers
+---@field waited number seconds for which steppers have waited
+---@field stepper table? stands for the light thread that is the stepper, or was the last one
+---@field lease number until when that one is believed to be alive, on core.clock
+local Driver = {}
+Driver.__index = Driver
+
+---@class autopilot.openresty.Waiter a light thread that waits, or was killed while it did
+---@field semaphore any what wakes it
+---@field seen_at number when it was last awake, by the driver's `waited`
+---@field has_ended boolean?
+---@field transfer any? its transfer, which has finished
+---@field failure autopilot.NetworkFailure? why there is none
+
+-- Seconds after which each light thread that waits wakes for a moment; for which a stepper waits at a time, at most;
+-- by which the timer begins to step.
+local patience, pause_seconds, begin_seconds = 0.4, 0.2, 0.1
+
+---@param mover autopilot.openresty.Mover
+---@return autopilot.openresty.Driver
+function Driver.new(mover)
+  return setmetatable({ mover = mover, waiting = {}, waited = 0, lease = 0 }, Driver)
+end
+
+local function end_wait(self, key, transfer, failure)
+  local waiter = self.waiting[key]
+  self.waiting[key] = nil
+  if waiter then
+    waiter.has_ended, waiter.transfer, waiter.failure = true, transfer, failure
+    waiter.semaphore:post()
+  end
+end
+
+local function give_up(self, key, name, message)
+  local failure = curl.unsent(name, message)
+  if not self.mover:discard(key) then
+    failure.stage, failure.delivered, failure.sends = "receive", "unknown", 1
+  end
+  end_wait(self, key, nil, failure)
+end
+
+--- Gives up the transfers of light threads that were killed: they have not woken for long. While something else
+-- keeps nginx busy they cannot wake, but then the stepper does not wait either.
+local function give_up_killed(self)
+  for key, waiter in pairs(self.waiting) do
+    if self.waited - waiter.seen_at > 2 * patience then
+      give_up(self, key, "LIGHT_THREAD", "the light thread did not run for too long")
+    end
+  end
+end
+
+local function give_up_all(self)
+  for key in pairs(self.waiting) do
+    local message = "nginx ended the worker before the answer came: worker_shutdown_timeout"
+    give_up(self, key, "WORKER_SHUTDOWN", message)
+  end
+end
+
+--- Waits for the transfers of all; in a light thread that waits itself, until its own has finished.
+local function step(self, waiter)
+  local own, mover = {}, self.mover
+  self.stepper, self.lease = own, core.clock() + 2 * patience
+  local pause = mover:pause()
+  while self.stepper == own and next(self.waiting) and not (waiter and waiter.has_ended) do
+    self.lease = core.clock() + 2 * patience
+    for key, transfer in mover.take, mover do
+      end_wait(self, key, transfer)
+    end
+    give_up_killed(self)
+    if next(self.waiting) then
+      local began = core.clock()
+      local problem = pause(pause_seconds)
+      if problem == "closed" and ngx.worker.exiting() and self.stepper == own then
+        give_up_all(self)
+      end
+      self.waited = self.waited + math.min(core.clock() - began, patience)
+    end
+    if waiter then
+      waiter.seen_at = self.waited
+    end
+  end
+  if self.stepper == own then
+    self.lease = 0
+  end
+  local _, other = next(self.waiting)
+  if other then
+    other.semaphore:post() -- to step, or to see that another light thread does
+  end
+end
+
+--- Has a timer step, unless one does so. Where nginx has no timer left, a light thread that waits has to.
+local function begin_stepping(self)
+  local now = core.clock()
+  if now > self.lease then
+    local is_set = ngx.timer.at(0, function()
+      step(self)
+    end)
+    self.lease = is_set and now + begin_seconds or 0
+  end
+end
+
+--- Sends one attempt and waits for its end.
+function Driver:run(prepared, attempt)
+  local key, failure = self.mover:add(prepared, attempt)
+  if not key then
+    return nil, failure
+  end
+  local waiter = { semaphore = assert(semaphore.new()), seen_at = self.waited }
+  self.waiting[key] = waiter
+  begin_stepping(self)
+  while not waiter.has_ended do
+    if core.clock() > self.lease then
+      step(self, waiter)
+    else
+      waiter.semaphore:wait(patience)
+      waiter.seen_at = self.waited
+    end
+  end
+  if waiter.transfer then
+    return waiter.transfer:result()
+  end
+  return nil, waiter.failure
+end
+
+return Driver
