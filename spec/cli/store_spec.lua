@@ -84,6 +84,6 @@ describe("the option --store", function()
     local code, _, complaint = command_process.run(("sync --store '%s/x.db'"):format(folder), env)
     env.AZURE_TENANT_ID = service.tenant
     assert.equal(2, code)
-    assert.truthy(complaint:find("tenant", 1, true), complaint)
+    assert.truthy(complaint:find("needs --tenant: ", 1, true), complaint)
   end)
 end)

@@ -98,7 +98,8 @@ function client.make(described, given, context)
   if not value then
     error(result, 0)
   end
-  refuse(("%s %s"):format(origin, (wrong:gsub(" %(got string%)$", ""))))
+  wrong = wrong:gsub(" %(got string%)$", ""):gsub("option '(%l+)'", "--%1")
+  refuse(("%s %s"):format(origin, wrong))
 end
 
 --- The client that options and environment describe; `own` are the client's options that the command adds.

@@ -165,8 +165,7 @@ end
 function entra.device_code(service, call)
   local asked = read_form(service, call, { "client_id", "scope" }, true)
   demand(call, asked.application.public, "not_public")
-  local code, sign_in =
-    service.users:offer(call.fields.client_id, asked.tenant, asked.scopes, call.now)
+  local code, sign_in = service.users:offer(call.fields.client_id, asked.scopes, call.now)
   local uri, user_code = "https://microsoft.com/devicelogin", sign_in.user_code
   return answers.json(call, {
     device_code = code,

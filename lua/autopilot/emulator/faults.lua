@@ -36,7 +36,7 @@ local lost = failure("receive", "CURLE_RECV_ERROR", "Connection reset by peer", 
 ---@field network table? the failure that the client sees instead of an answer
 ---@field is_late boolean? the answer comes after `seconds`, or not before the client's timeout
 ---@field needs_seconds boolean?
----@field answer (fun(fault: autopilot.emulator.Fault, call: autopilot.emulator.Call): table)? makes what is answered instead of the service's answer
+---@field answer (fun(call: autopilot.emulator.Call): table)? makes what is answered instead of the service's answer
 
 ---@type table<string, autopilot.emulator.FaultKind>
 faults.kinds = {
@@ -52,14 +52,15 @@ faults.kinds = {
   slow_answer = { needs_seconds = true, is_late = true },
   -- Any answer, of a gateway for example, instead of the service's own: before the effect or after it.
   status = {
-    answer = function(fault, call)
+    answer = function(call)
+      local fault = call.fault
       return answers.plain(call, fault.status, fault.body, fault.headers)
     end,
   },
   -- General throttling, which has nothing to do with the cooldown: 429 with Retry-After, without effect.
   throttle = {
-    answer = function(fault, call)
-      local headers = { ["retry-after"] = tostring(fault.retry_after or 10) }
+    answer = function(call)
+      local headers = { ["retry-after"] = tostring(call.fault.retry_after or 10) }
       return answers.graph_error(call, 429, "Too many requests.", headers)
     end,
   },
@@ -72,18 +73,6 @@ faults.kinds = {
   -- The sync that this request starts will fail.
   failed_sync = {},
 }
-
---- What a fault makes unusual in the service's own answer: `autopilot.emulator.Call.change`.
----@param fault autopilot.emulator.Fault?
-function faults.change(fault, now)
-  local kind, seconds = fault and fault.kind, fault and fault.seconds
-  return {
-    age = kind == "stale_read" and seconds or nil,
-    duration = (kind == "slow_sync" or kind == "failed_sync") and seconds or nil,
-    failed = kind == "failed_sync",
-    challenge = kind == "claims_challenge" and challenges.new(fault, now) or nil,
-  }
-end
 
 -- The fields of a fault, and their types.
 local field_types = {

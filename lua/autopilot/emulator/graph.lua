@@ -43,8 +43,11 @@ local function authenticate(service, call)
     answers.refuse_graph(call, 401, why, { ["www-authenticate"] = challenges.plain_header })
   end
   call.tenant = service:id_of(token.tenant)
-  local challenge = call.change.challenge or service.challenges[call.tenant]
-  service.challenges[call.tenant] = challenge
+  local challenge = service.challenges[call.tenant]
+  if call.fault.kind == "claims_challenge" then
+    challenge = challenges.new(call.fault, call.now)
+    service.challenges[call.tenant] = challenge
+  end
   if challenge and not challenges.is_met(challenge, token) then
     why = "Continuous access evaluation resulted in challenge with result: "
       .. "InteractionRequired and code: TokenIssuedBeforeRevocationTimestamp"
@@ -84,15 +87,19 @@ function graph.sync(service, call)
     local why = "A sync was requested too soon after the previous one."
     answers.refuse_intune(call, 429, why, retry_after)
   end
-  local id = call.client_request_id
-  service:note(service.syncs:start(tenant, call.now, call.change, client, id))
+  local fault, id = call.fault, call.client_request_id
+  local has_failed = fault.kind == "failed_sync"
+  local is_unusual = has_failed or fault.kind == "slow_sync"
+  local change = { failed = has_failed, duration = is_unusual and fault.seconds }
+  service:note(service.syncs:start(tenant, call.now, change, client, id))
   return answers.plain(call, 204)
 end
 
 function graph.status(service, call)
   local tenant = admit(service, call, "GET", { read_permission, write_permission })
   local zone = service.options.zone
-  local record = service.syncs:record(tenant, call.now - (call.change.age or 0))
+  local age = call.fault.kind == "stale_read" and call.fault.seconds or 0
+  local record = service.syncs:record(tenant, call.now - age)
   local value = {
     id = tenant,
     syncStatus = record.status,

@@ -113,34 +113,29 @@ identity.virtual_machine = endpoint(virtual_machine, service_fabric)
 
 local seconds_of_assertion = 600
 
---- An endpoint: `audience_of` gives the assertion's audience where a request is right, `body_of` what is answered.
-local function job_endpoint(method, audience_of, body_of)
-  return function(service, call)
-    local known = service.options.build_server
-    local function demand(is_right, status, message)
-      return answers.demand_json(call, is_right, { message = message }, status)
-    end
-    demand(known and call.headers.authorization == "Bearer " .. known.key, 401, "Unauthorized")
-    demand(call.method == method, 405, "The method is not allowed.")
-    local audience = audience_of(known, call.query)
-    demand(audience, 404, "There is no such service connection or audience.")
-    local claims = { iss = known.issuer, sub = known.subject, aud = audience }
-    local assertion = service.tokens:assertion(claims, call.now, seconds_of_assertion)
-    return answers.json(call, body_of(assertion))
+--- The assertion for a job whose request names an audience. Refuses a request that is not right.
+local function assertion_for(service, call, method, audience)
+  local known = service.options.build_server
+  local function demand(is_right, status, message)
+    answers.demand_json(call, is_right, { message = message }, status)
   end
+  demand(known and call.headers.authorization == "Bearer " .. known.key, 401, "Unauthorized")
+  demand(call.method == method, 405, "The method is not allowed.")
+  demand(audience, 404, "There is no such service connection or audience.")
+  local claims = { iss = known.issuer, sub = known.subject, aud = audience }
+  return service.tokens:assertion(claims, call.now, seconds_of_assertion)
 end
 
-identity.github = job_endpoint("GET", function(_, query)
-  return query.audience
-end, function(assertion)
-  return { count = #assertion, value = assertion }
-end)
+function identity.github(service, call)
+  local assertion = assertion_for(service, call, "GET", call.query.audience)
+  return answers.json(call, { count = #assertion, value = assertion })
+end
 
-identity.azure_pipelines = job_endpoint("POST", function(known, query)
+function identity.azure_pipelines(service, call)
+  local query, known = call.query, service.options.build_server or {}
   local is_right = query["api-version"] and query.serviceConnectionId == known.service_connection
-  return is_right and "api://AzureADTokenExchange"
-end, function(assertion)
-  return { oidcToken = assertion }
-end)
+  local audience = is_right and "api://AzureADTokenExchange"
+  return answers.json(call, { oidcToken = assertion_for(service, call, "POST", audience) })
+end
 
 return identity

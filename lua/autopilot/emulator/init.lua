@@ -205,10 +205,9 @@ local function ask(self, call, endpoint, method)
 end
 
 --- Lets a request arrive at the service. Returns what is answered.
-local function arrive(self, call, route, fault, kind)
+local function arrive(self, call, route, kind)
   call.now, call.request_id = self:now(), self.identifiers.guid()
   call.client_request_id = call.headers["client-request-id"] or call.request_id
-  call.change = faults.change(fault, call.now)
   local operation = route[2]
   local event = {
     event = "request",
@@ -219,13 +218,13 @@ local function arrive(self, call, route, fault, kind)
     client_request_id = call.client_request_id,
     grant_type = call.fields.grant_type,
     claims = call.fields.claims,
-    fault = fault and fault.kind,
+    fault = call.fault.kind,
   }
   self.requests[operation] = self.requests[operation] + 1
   self:note(event)
-  local replaced = kind.answer and kind.answer(fault, call)
+  local replaced = kind.answer and kind.answer(call)
   local response = replaced
-  if not replaced or fault.after then
+  if not replaced or call.fault.after then
     local is_done
     is_done, response = pcall(ask, self, call, route[3], route[4])
     if not is_done and type(response) ~= "table" then
@@ -248,11 +247,11 @@ function Emulator:handle(request)
   end
   local call = read_request(request)
   local route = find_route(call.path)
-  local fault = self:next_fault(route[2], request)
-  local kind = fault and faults.kinds[fault.kind] or {}
-  local response
+  local fault = self:next_fault(route[2], request) or {}
+  local kind, response = faults.kinds[fault.kind] or {}, nil
+  call.fault = fault
   for _ = 1, kind.arrivals or 1 do
-    response = arrive(self, call, route, fault, kind)
+    response = arrive(self, call, route, kind)
   end
   if kind.network then
     return nil, faults.network(fault)

@@ -11,7 +11,7 @@
 ---@field now number Unix seconds at which the request arrived
 ---@field request_id string the service's id for it
 ---@field client_request_id string the caller's id for it, or the service's when it gave none
----@field change table what a fault makes unusual: `age`, `challenge`, `duration`, `failed`
+---@field fault autopilot.emulator.Fault|{} that the request meets; empty for none
 ---@field tenant string? set when the access token of a request to Graph is accepted
 
 local function decode(text)
@@ -31,7 +31,7 @@ local function read_fields(text)
 end
 
 ---@param request table as in the HTTP layer; its URL may be a path
----@return autopilot.emulator.Call call without the fields from `now` on, which are set when the request arrives
+---@return autopilot.emulator.Call call without the fields from `now` on
 return function(request)
   local origin = request.url:match "^%a[%w+.-]*://[^/?#]+"
   local path, query = request.url:sub(#(origin or "") + 1):match "^([^?#]*)%??([^#]*)"

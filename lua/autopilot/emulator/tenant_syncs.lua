@@ -3,12 +3,24 @@
 -- Everything is computed from the latest syncs and a time. So an older record can be shown as well, and nothing
 -- has to happen when a sync ends. A tenant takes memory from its first sync on. All times are Unix seconds.
 
+local merged = require "autopilot.base.merged"
+
 ---@class autopilot.emulator.TenantSyncs
 local TenantSyncs = {}
 TenantSyncs.__index = TenantSyncs
 
--- How many syncs of a tenant are kept. The record is made of these.
+-- How many syncs of a tenant are kept. The record is made of these, and of what those before them left in it.
 local most_syncs = 100
+
+--- Adds to a record what a sync has left in it by a time.
+local function add(record, sync, at)
+  if sync.time <= at then
+    local is_over = sync.completes <= at
+    record.status = not is_over and "inProgress" or sync.failed and "failed" or "completed"
+    record.last_sync = record.status == "completed" and sync.completes or record.last_sync
+    record.last_manual_trigger = not sync.automatic and sync.time or record.last_manual_trigger
+  end
+end
 
 --- `rules`: the options `cooldown`, `cooldown_from`, `extend_cooldown` and `duration` of the emulator.
 function TenantSyncs.new(rules)
@@ -41,7 +53,7 @@ end
 ---@param by string who asked for it, for the log
 ---@return autopilot.emulator.Event
 function TenantSyncs:start(tenant, now, change, by, client_request_id)
-  local syncs = self.states[tenant] or { count = 0 }
+  local syncs = self.states[tenant] or { count = 0, before = { status = "unknown" } }
   self.states[tenant] = syncs
   syncs.count = syncs.count + 1
   local duration = change.duration or self.rules.duration
@@ -60,7 +72,7 @@ function TenantSyncs:start(tenant, now, change, by, client_request_id)
   }
   table.insert(syncs, sync)
   if #syncs > most_syncs then
-    table.remove(syncs, 1)
+    add(syncs.before, table.remove(syncs, 1), now)
   end
   return sync
 end
@@ -68,14 +80,10 @@ end
 --- What the record shows at a time, which may be in the past.
 ---@return { status: string, last_sync: number?, last_manual_trigger: number? } record nil for never
 function TenantSyncs:record(tenant, at)
-  local record = { status = "unknown" }
-  for _, sync in ipairs(self.states[tenant] or {}) do
-    if sync.time <= at then
-      local is_over = sync.completes <= at
-      record.status = not is_over and "inProgress" or sync.failed and "failed" or "completed"
-      record.last_sync = record.status == "completed" and sync.completes or record.last_sync
-      record.last_manual_trigger = not sync.automatic and sync.time or record.last_manual_trigger
-    end
+  local syncs = self.states[tenant] or {}
+  local record = merged({ status = "unknown" }, syncs.before)
+  for _, sync in ipairs(syncs) do
+    add(record, sync, at)
   end
   return record
 end

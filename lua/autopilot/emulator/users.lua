@@ -26,13 +26,12 @@ function Users.new(rules, identifiers)
 end
 
 --- Gives out a device code. Returns it and what is known of this sign-in; later it also has `polled_at` (Unix
--- seconds), `user` (who has approved) and `declined`. `tenant` may be nil: the one that the person belongs to.
-function Users:offer(client_id, tenant, asked, now)
+-- seconds), `user` (who has approved) and `declined`.
+function Users:offer(client_id, scopes, now)
   local code = self.identifiers.text(40)
   self.sign_ins[code] = {
     client_id = client_id,
-    tenant = tenant,
-    scopes = asked,
+    scopes = scopes,
     user_code = self.identifiers.guid():sub(1, 8):upper(),
     expires = now + self.rules.lifetime,
     interval = self.rules.interval,

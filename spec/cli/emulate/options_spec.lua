@@ -52,6 +52,7 @@ describe("emulate", function()
       "--identity=imds",
       "--fault=throttle,on=sync,retry_after=3",
       "--fault=status,status=503,body=5,after=true",
+      '--fault=status,status=400,body={"error":{"code":"a","message":"b, c"}},on=sync',
     }, true)
     assert.are.same({
       certificate = { "a.pem", "b.pem" },
@@ -61,6 +62,12 @@ describe("emulate", function()
       fault = {
         { kind = "throttle", on = "sync", retry_after = 3 },
         { kind = "status", status = 503, body = "5", after = true },
+        {
+          kind = "status",
+          status = 400,
+          body = '{"error":{"code":"a","message":"b, c"}}',
+          on = "sync",
+        },
       },
     }, options)
   end)

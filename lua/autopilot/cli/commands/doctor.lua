@@ -66,9 +66,9 @@ local function show(report, given, output)
     output:json(report)
     return
   end
-  local print = given.quiet and output.warn or output.line
+  local write = given.quiet and output.warn or output.line
   for _, line in ipairs(lines_of(report, given.quiet and { wrong = true } or states)) do
-    print(output, line)
+    write(output, line)
   end
 end
 

@@ -29,23 +29,26 @@ local fault_kinds = "unsent lost_request lost_answer duplicated slow_answer stat
 
 local kind_of = options.one_of(fault_kinds) "--fault"
 
---- Reads a fault: its kind, then `NAME=VALUE` fields, separated by commas.
+--- Reads a fault: its kind, then `NAME=VALUE` fields, separated by commas. A comma that no field follows belongs to
+-- the value before it, such as JSON.
 local function fault_of(text)
   local kind, mistake = kind_of(text:match "^[^,]*")
   if not kind then
     return nil, mistake
   end
-  local fault = { kind = kind }
+  local fault, latest = { kind = kind }, nil
   for field in text:gmatch ",([^,]*)" do
     local name, value = field:match "^([%l_]+)=(.*)$"
-    if not name then
+    latest = name or latest
+    if not latest then
       return nil, ("option '--fault': '%s' must be NAME=VALUE"):format(field:sub(1, 80))
     end
-    if name == "body" then
-      fault[name] = value
-    elseif value == "true" or value == "false" then
+    fault[latest] = name and value or fault[latest] .. "," .. field
+  end
+  for name, value in pairs(fault) do
+    if name ~= "body" and (value == "true" or value == "false") then
       fault[name] = value == "true"
-    else
+    elseif name ~= "body" then
       fault[name] = tonumber(value) or value
     end
   end
