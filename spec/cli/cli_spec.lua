@@ -342,6 +342,10 @@ describe("an interrupt", function()
       "autopilot-sync: interrupted: the request for a sync may have been sent\n",
       ran.err
     )
+    ran = run("sync --wait", function(request)
+      return request.method == "GET" and interrupt() or { status = 204, body = "" }
+    end)
+    assert.equal("autopilot-sync: interrupted: a sync was started\n", ran.err)
   end)
 end)
 

@@ -156,4 +156,21 @@ describe("a sync in progress for longer than stuck_after", function()
     assert.near(400, failure.stuck_for, 1.1)
     assert.matches("it may be stuck", failure.hint)
   end)
+
+  it("is told by ensure while it waits for its end, with the times as last read", function()
+    local world = virtual_world.new()
+    local client, service = world:emulated({ duration = 1000 }, { stuck_after = 300 })
+    service:trigger "contoso"
+    world:pass(400)
+    local told
+    assert(client:ensure {
+      on_progress = function(progress)
+        told = told or progress
+      end,
+    })
+    assert.near(400, told.stuck_for, 1.1)
+    assert.same({ "waiting", "in_progress" }, { told.state, told.sync_status })
+    assert.is_number(told.last_manual_trigger)
+    assert.is_nil(told.remaining)
+  end)
 end)

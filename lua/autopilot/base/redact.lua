@@ -96,35 +96,34 @@ local preparations = {
   end,
 }
 
+--- A reading is a form in which a text may be read: `text`, and `plain`, the parts of the secret that stand in the
+-- text as they are, which are decoded with it.
+local function changed(reading, change)
+  return { text = change(reading.text), plain = change(reading.plain) }
+end
+
 --- The forms in which a text may be read: as it is, and after each step of decoding; with its tags, and without.
----@param plain string a part of the text, which is decoded with it
+-- Each once; nil if there are too many layers of encoding.
 ---@param steps (fun(text: string): string)[] the decoders to use
----@return { text: string, plain: string }[]? readings each form once; nil: there are too many layers of encoding
-local function readings_of(text, plain, steps)
+local function readings_of(whole, steps)
   local readings, has = {}, {}
-  local function add_one(reading, known)
-    local key = reading .. "\0" .. known
-    if not has[key] then
+  local function add(reading)
+    for _, form in ipairs { reading, changed(reading, untagged) } do
+      local key = form.text .. "\0" .. form.plain
+      readings[#readings + 1] = not has[key] and form or nil
       has[key] = true
-      readings[#readings + 1] = { text = reading, plain = known }
     end
   end
-  local function add(reading, known)
-    add_one(reading, known)
-    add_one(untagged(reading), untagged(known))
-  end
   for _, prepare in ipairs(preparations) do
-    local reading, known = prepare(text), prepare(plain)
-    add(reading, known)
-    local layers = 0
-    local before
+    local reading, layers, before = changed(whole, prepare), 0
+    add(reading)
     repeat
       before, layers = reading, layers + 1
       for _, decode in ipairs(steps) do
-        local after = decode(reading)
-        if after ~= reading then
-          reading, known = after, decode(known)
-          add(reading, known)
+        local after = changed(reading, decode)
+        if after.text ~= reading.text then
+          reading = after
+          add(reading)
         end
       end
     until reading == before or layers > most_layers
@@ -240,7 +239,6 @@ local function token_ranges(text)
 end
 
 --- All places where a text repeats a secret.
----@param find fun(text: string, from: integer): integer?, integer? of the secret
 local function secret_ranges(text, find)
   local ranges = {}
   local start, finish = find(text, 1)
@@ -284,20 +282,17 @@ local function is_shown(readings, secret)
   local bare_secret = bare(secret)
   local finders = { [secret] = finder_of(secret) }
   finders[bare_secret] = finders[bare_secret] or finder_of(bare_secret)
-  local function shows_more(text, plain, sought)
+  local function shows_more(reading, sought)
     -- Up to 3 characters behind a part may continue it by chance once blanks are gone.
     local slack, find = #sought >= shortest_part and 3 or 0, finders[sought]
-    return count_shown(text, find) > count_shown(plain, find) + slack
+    return count_shown(reading.text, find) > count_shown(reading.plain, find) + slack
   end
   for _, reading in ipairs(readings) do
-    local text, plain = reading.text, reading.plain
-    if shows_more(text, plain, secret) then
-      return true
-    end
-    local bare_text = bare(text)
-    local is_other = bare_text ~= text or bare_secret ~= secret
     local is_long_enough = #bare_secret >= shortest_hidden
-    if is_other and is_long_enough and shows_more(bare_text, bare(plain), bare_secret) then
+    if
+      shows_more(reading, secret)
+      or (is_long_enough and shows_more(changed(reading, bare), bare_secret))
+    then
       return true
     end
   end
@@ -305,9 +300,8 @@ local function is_shown(readings, secret)
 end
 
 --- Whether a text hides more of a secret than is in it unchanged. Also true where it has too many layers of encoding.
----@param plain string the parts of the secret that stand in the text as they are
-local function hides(text, secret, plain)
-  local readings = readings_of(text, plain, decoders)
+local function hides(whole, secret)
+  local readings = readings_of(whole, decoders)
   local decoded_secret = decoded(secret)
   if not readings or is_shown(readings, decoded_secret) then
     return true
@@ -319,7 +313,7 @@ local function hides(text, secret, plain)
   for _, decode in ipairs(decoders) do
     other_decoders[#other_decoders + 1] = decode(secret) == secret and decode or nil
   end
-  local other_readings = readings_of(text, plain, other_decoders)
+  local other_readings = readings_of(whole, other_decoders)
   return is_shown(readings, secret) or not other_readings or is_shown(other_readings, secret)
 end
 
@@ -331,7 +325,7 @@ local function clean(text, secrets)
       parts[index] = text:sub(range.start, range.finish)
       ranges[#ranges + 1] = range
     end
-    if hides(text, secret, table.concat(parts, "|")) then
+    if hides({ text = text, plain = table.concat(parts, "|") }, secret) then
       return mark
     end
   end

@@ -132,6 +132,8 @@ function client.run(command, given, context)
     client.tell(event, context)
     if event.type == "attempt" and event.method == "POST" then
       context.if_interrupted = "the request for a sync may have been sent"
+    elseif event.type == "response" and event.outcome == "started" then
+      context.if_interrupted = "a sync was started"
     end
   end
   local opened = client.open(given, context, { sleep = shown.sleep, on_event = on_event })

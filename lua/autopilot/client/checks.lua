@@ -284,7 +284,7 @@ end
 ---@class autopilot.CheckRow
 ---@field [1] string the check's name
 ---@field [2] string the check's title
----@field look fun(found: autopilot.Examination): string, string, string?
+---@field [3] fun(found: autopilot.Examination): string, string, string?
 ---@field stage string? stage of the network failures that this check reports
 ---@field about (fun(found: autopilot.Examination): string)? returns a text to add to such a failure
 ---@field is_curls boolean? only libcurl provides what this check needs
@@ -294,33 +294,27 @@ end
 -- In the order in which they are made.
 ---@type autopilot.CheckRow[]
 checks.all = {
-  {
-    "name_resolution",
-    "Name resolution",
-    look = name_resolution,
-    stage = "resolve",
-    is_curls = true,
-  },
+  { "name_resolution", "Name resolution", name_resolution, stage = "resolve", is_curls = true },
   {
     "proxy",
     "Proxy",
-    look = proxy,
+    proxy,
     about = describe_proxy,
     stage = "proxy",
     is_curls = true,
     is_independent = true,
   },
-  { "connection", "Connection", look = connection, stage = "connect" },
-  { "tls", "TLS", look = tls, about = trust, stage = "tls", is_curls = true },
-  { "service", "Service", look = service },
-  { "clock", "Clock", look = clock, is_harmless = true },
-  { "sign_in", "Sign-in", look = sign_in },
-  { "token", "Token", look = token },
-  { "permission", "Permission", look = permission },
-  { "licence", "Licence", look = licence },
-  { "last_sync", "Last sync", look = last_sync },
-  { "cooldown", "Cooldown", look = cooldown },
-  { "store", "Store", look = store, is_independent = true, is_harmless = true },
+  { "connection", "Connection", connection, stage = "connect" },
+  { "tls", "TLS", tls, about = trust, stage = "tls", is_curls = true },
+  { "service", "Service", service },
+  { "clock", "Clock", clock, is_harmless = true },
+  { "sign_in", "Sign-in", sign_in },
+  { "token", "Token", token },
+  { "permission", "Permission", permission },
+  { "licence", "Licence", licence },
+  { "last_sync", "Last sync", last_sync },
+  { "cooldown", "Cooldown", cooldown },
+  { "store", "Store", store, is_independent = true, is_harmless = true },
 }
 
 --- Returns the name of the check that reports this network failure of the request without a token.

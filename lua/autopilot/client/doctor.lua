@@ -15,23 +15,8 @@ local url_parts = require "autopilot.base.url"
 
 local doctor = {}
 
----@alias autopilot.CheckName
----| "name_resolution"
----| "proxy"
----| "connection"
----| "tls"
----| "service"
----| "clock"
----| "sign_in"
----| "token"
----| "permission"
----| "licence"
----| "last_sync"
----| "cooldown"
----| "store"
-
 ---@class autopilot.Check
----@field name autopilot.CheckName
+---@field name string `name_resolution`, `proxy` and so on, as in `autopilot.client.checks`
 ---@field title string the name to display
 ---@field state "ok"|"warning"|"wrong"|"skipped"
 ---@field text string what was found, in one line
@@ -108,7 +93,7 @@ local function run_check(found, check)
   elseif check.is_curls and not found.is_curl then
     state, text = "skipped", "the client's own transport does not tell it"
   else
-    state, text, advice = check.look(found)
+    state, text, advice = check[3](found)
   end
   text = found.client:clean(text) or ""
   return { name = check[1], title = check[2], state = state, text = text, advice = advice }

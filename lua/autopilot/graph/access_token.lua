@@ -68,17 +68,10 @@ local function allowed_by_list(list, before)
   return before
 end
 
--- The claims by which a token is judged before it is sent.
-local judged = { "aud", "exp", "roles", "scp", "tid" }
-
 ---@param token string
----@param is_brief boolean? only what a token is judged by is wanted
 ---@return autopilot.graph.TokenFacts
-function access_token.of(token, is_brief)
-  local claims, message = inspect(token, is_brief and judged or nil)
-  if claims and claims.scp and is_brief then
-    claims = inspect(token) -- a person's token: a hint depends on the application
-  end
+function access_token.of(token)
+  local claims, message = inspect(token)
   if not claims then
     return { message = message }
   end
@@ -179,7 +172,7 @@ function access_token.misfit(client, token, is_sync, is_vouched)
   local known = client.facts
   local is_new = not known or known.token ~= token
   if is_new then
-    known = access_token.of(token, true)
+    known = access_token.of(token)
     known.token, known.misdirected = token, misdirected(known, client)
     client.facts = known
   end

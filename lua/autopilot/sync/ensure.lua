@@ -39,7 +39,8 @@ local first_look, longest_look = 2, 30
 ---@field has_joined boolean? it has waited for a sync that it did not ask for
 
 --- Sleeps, and tells the observer of it; false when the time does not suffice.
-local function sleep(call, seconds, progress)
+---@param read table as for `wait.report_progress`
+local function sleep(call, seconds, state, read)
   local client = call.client
   if seconds >= call:time_left() then
     return false
@@ -47,8 +48,7 @@ local function sleep(call, seconds, progress)
   local ends = client.options.clock() + seconds
   local slice = call.on_progress and longest_silence or seconds
   repeat
-    progress.remaining, progress.next_read = seconds, seconds
-    wait.report_progress(call, progress)
+    wait.report_progress(call, state, seconds, read)
     call:sleep(math.min(seconds, slice))
     seconds = math.min(seconds - slice, ends - client.options.clock())
   until seconds <= 0 or client.is_closed
@@ -64,10 +64,10 @@ local function refuse(call, answer, name, seconds)
 end
 
 --- Waits a little, and longer each time, before the next look; false when the time does not suffice.
-local function pause(self, status)
+local function pause(self, read)
   self.look = math.min(longest_look, (self.look or first_look / 2) * 2)
   local seconds = self.look * (1 + 0.25 * self.call.client.options.random())
-  return sleep(self.call, seconds, { state = "waiting", sync_status = status })
+  return sleep(self.call, seconds, "waiting", read)
 end
 
 ---@class autopilot.EnsurePlan what `ensure` does next; `action` is that of the step in the report
@@ -104,7 +104,7 @@ local function wait_for_the_other(self, answer, seconds)
   local call = self.call
   if not call.is_single_pass then
     wait.note(call, "wait", "a sync is in progress that was triggered before")
-    if pause(self, "in_progress") then
+    if pause(self, answer) then
       return nil
     end
     seconds = call.client.memory:cooldown_left(call:now())
@@ -123,7 +123,7 @@ local function wait_out(call, answer, name, remaining)
   local seconds = remaining + math.min(5, remaining / 20) * call.client.options.random()
   seconds = math.min(seconds, math.max(remaining, call:time_left() - 1))
   wait.note(call, "wait", ("%s for %d s"):format(name, math.ceil(remaining)))
-  if not sleep(call, seconds, { state = "cooldown" }) then
+  if not sleep(call, seconds, "cooldown", answer) then
     return refuse(call, answer, name, math.max(0, ends - call:now()))
   end
 end
@@ -147,7 +147,7 @@ local function ask(self)
     local may_go_on = not call.is_single_pass
       and (outcome.of(answer).look_again or requests.is_unreadable or answer.retry_at)
       and (answer.retry_after or 0) < call:time_left()
-    if may_go_on and pause(self) then
+    if may_go_on and pause(self, answer) then
       wait.note(call, "look", "the request was answered: " .. answer.outcome)
       return nil
     end

@@ -44,11 +44,21 @@ local most_token_errors = 3
 
 --- Calls `on_progress`; an error in it is ignored.
 ---@param call autopilot.Call
----@param progress autopilot.Progress without `elapsed`
-function wait.report_progress(call, progress)
+---@param state "waiting"|"cooldown"
+---@param seconds number until the record is read again
+---@param read table the last answer to a read, or one that tells nothing of the record
+function wait.report_progress(call, state, seconds, read)
   if call.on_progress then
-    progress.elapsed = call.client.options.clock() - call.began
-    protected_call(call.on_progress, progress)
+    protected_call(call.on_progress, {
+      state = state,
+      elapsed = call.client.options.clock() - call.began,
+      sync_status = read.sync_status,
+      last_sync = read.last_sync,
+      last_manual_trigger = read.last_manual_trigger,
+      stuck_for = read.stuck_for,
+      remaining = state == "cooldown" and seconds or nil,
+      next_read = seconds,
+    })
   end
 end
 
@@ -175,15 +185,7 @@ function wait.await(call, since, first_wait, last_read)
     local seconds = interval * (1 + spread * client.options.random())
     seconds = math.max(seconds, answer.retry_after or 0)
     interval = math.min(longest_interval, interval * 2)
-    local shown = state.last_read or {}
-    wait.report_progress(call, {
-      state = "waiting",
-      sync_status = shown.sync_status,
-      last_sync = shown.last_sync,
-      last_manual_trigger = shown.last_manual_trigger,
-      stuck_for = shown.stuck_for,
-      next_read = seconds,
-    })
+    wait.report_progress(call, "waiting", seconds, state.last_read or {})
     if not pause(call, seconds, answer.retry_after) then
       return timed_out(call, answer, state)
     end
