@@ -143,12 +143,10 @@ end
 --- Adds a value. If the call was repeated and the value is there, the first attempt has added it.
 function methods.add(self, key, value, ttl)
   local is_added, message, is_repeated = self.connection:call(self.engine.add, key, value, ttl)
-  if is_added == nil then
-    return nil, message
-  elseif is_added or is_repeated and self:get(key) == value then
+  if is_added or is_repeated and self:get(key) == value then
     return true
   end
-  return nil, "exists"
+  return nil, message or "exists"
 end
 
 function methods.delete_if(self, key, value)

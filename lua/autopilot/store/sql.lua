@@ -6,8 +6,9 @@
 
 local database = require "autopilot.store.database"
 local options = require "autopilot.base.options"
+local passwords = require "autopilot.base.passwords"
 
-local encode, decode = database.encode, database.decode
+local encode, decode = database.encode, passwords.percent_decoded
 
 ---@class autopilot.store.SqlOptions
 ---@field [string] autopilot.NoSuchOption
@@ -84,21 +85,21 @@ end
 
 local engine = {}
 
-local function has_changed(opened, name, ...)
-  local _, count = database.run(opened, opened.store_sql[name], ...)
+local function has_changed(opened, name, key, value, ...)
+  local _, count = database.run(opened, opened.store_sql[name], encode(key), encode(value), ...)
   return count > 0
 end
 
 function engine.set(opened, key, value, ttl)
-  return has_changed(opened, "set", encode(key), encode(value), math.min(ttl, longest_life))
+  return has_changed(opened, "set", key, value, math.min(ttl, longest_life))
 end
 
 function engine.add(opened, key, value, ttl)
-  return has_changed(opened, "add", encode(key), encode(value), math.min(ttl, longest_life))
+  return has_changed(opened, "add", key, value, math.min(ttl, longest_life))
 end
 
 function engine.delete_if(opened, key, value)
-  return has_changed(opened, "delete_if", encode(key), encode(value))
+  return has_changed(opened, "delete_if", key, value)
 end
 
 function engine.get(opened, key)
