@@ -21,20 +21,11 @@ local shortest_rest = 0.1
 ---@class autopilot.Lease
 ---@field id string
 ---@field began number when it was taken, on the clock of its set of leases
----@field renewals integer how often it was renewed
 ---@field result any the argument that the holder gave to `release`
----@field package seconds number how long it lasts from its last renewal on
----@field package ends number when it expires, on the clock of its set of leases
----@field package value string stored under its key: id, length in milliseconds, number of renewals
----@field package waiting integer number of coroutines of this process that wait for it
----@field package polls integer how often they have polled it
----@field package yielding table<function, boolean> sleep functions that are known to let other coroutines run
----@field package is_of_main boolean taken outside of all coroutines
 local Lease = {}
 Lease.__index = Lease
 
 ---@class autopilot.Leases
----@field package is_shared boolean kept in a store, which other processes may use
 local Leases = {}
 Leases.__index = Leases
 
@@ -75,14 +66,15 @@ end
 function Leases.new(call, clock)
   return setmetatable({
     call = call or table_caller(),
-    is_shared = call ~= nil,
+    is_shared = call ~= nil, -- with other processes
     clock = clock or core.clock,
   }, Leases)
 end
 
 -- ---- Holding a lease ---------------------------------------------------------------------------------
 
---- Writes a lease that lasts for `seconds` into the store, with the store's method `add` or `set`.
+--- Writes a lease that lasts for `seconds` into the store, with the store's method `add` or `set`. Its value has its
+-- id, its length in milliseconds and the number of its renewals.
 local function write(lease, method, seconds)
   local value = ("%s %.0f %d"):format(lease.id, seconds * 1000, lease.renewals)
   local ends = lease.leases.clock() + seconds
@@ -105,11 +97,11 @@ function Leases:take(key, seconds)
     key = key,
     id = core.uuid(),
     began = self.clock(),
-    is_of_main = thread == nil,
+    is_of_main = thread == nil, -- taken outside of all coroutines
     renewals = 0,
-    waiting = 0,
-    polls = 0,
-    yielding = {},
+    waiting = 0, -- coroutines of this process that wait for it
+    polls = 0, -- how often they have polled it
+    yielding = {}, -- a set of sleep functions that are known to let other coroutines run
   }, Lease)
   local added, message = write(lease, "add", seconds)
   if not added then

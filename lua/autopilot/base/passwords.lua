@@ -2,7 +2,10 @@
 
 local passwords = {}
 
-local function percent_decoded(text)
+--- The text that was percent-encoded.
+---@param text string
+---@return string
+function passwords.percent_decoded(text)
   return (
     text:gsub("%%(%x%x)", function(digits)
       return string.char(tonumber(digits, 16))
@@ -30,7 +33,7 @@ function passwords.find(text)
   local function add(password)
     if password ~= "" then
       found[#found + 1] = password
-      found[#found + 1] = password:find "%%%x%x" and percent_decoded(password) or nil
+      found[#found + 1] = password:find "%%%x%x" and passwords.percent_decoded(password) or nil
     end
   end
   -- Up to the last `@`, because people forget to encode. Libraries then take pieces of the password for the

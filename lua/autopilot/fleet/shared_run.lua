@@ -56,9 +56,15 @@ local placeholders = {
   ["{list}"] = "CAST(? AS INTEGER[])",
 }
 
---- Replaces the placeholders in braces.
-local function sql(text)
-  return (text:gsub("{%a+}", placeholders))
+--- Runs a statement, after its placeholders in braces were replaced. Returns as `database.run` does.
+local function run(opened, text, ...)
+  return database.run(opened, (text:gsub("{%a+}", placeholders)), ...)
+end
+
+--- Runs a statement; true if it has changed a row.
+local function change(opened, text, ...)
+  local _, count = run(opened, text, ...)
+  return count > 0
 end
 
 --- A list of numbers as PostgreSQL reads it.
@@ -68,12 +74,12 @@ end
 
 -- Marks the expired leases as ended: a worker whose `alive_until` is 0 cannot renew its lease. A statement
 -- of its own, so that `take` and the worker agree on it.
-local expire = sql [[UPDATE autopilot_worker_1 SET alive_until = 0
+local expire = [[UPDATE autopilot_worker_1 SET alive_until = 0
   WHERE alive_until > 0 AND alive_until <= {now}]]
 
 -- Takes some of the given parts that no other worker holds. A worker that this statement does not see, because it has
 -- joined meanwhile, counts as alive.
-local take = sql [[WITH free AS (
+local take = [[WITH free AS (
     SELECT number, taken_at FROM autopilot_part_2 AS part
     WHERE run = {run} AND number = ANY({list}) AND (worker IS NULL OR worker = ? OR EXISTS (
       SELECT 1 FROM autopilot_worker_1 WHERE id = part.worker AND alive_until = 0))
@@ -83,15 +89,15 @@ local take = sql [[WITH free AS (
   FROM free WHERE part.run = {run} AND part.number = free.number
   RETURNING part.number, {now} - free.taken_at]]
 
-local read = sql [[SELECT part, run = {run}, tries, {now} - taken_at, {now} - written_at, reports
+local read = [[SELECT part, run = {run}, tries, {now} - taken_at, {now} - written_at, reports
   FROM autopilot_report_2 WHERE part = ANY({list}) AND (run = {run} OR cooldown_end > {now})
   ORDER BY id]]
-local try_again = sql [[UPDATE autopilot_report_2 SET tries = 2
+local try_again = [[UPDATE autopilot_report_2 SET tries = 2
   WHERE part = ANY({list}) AND run = {run} AND tries = 1]]
 
 -- Stores the reports of parts that the worker still holds, and releases those parts that are free. `taken_at` is kept
 -- for unsettled ones, in which a sync may have been requested without a report.
-local write = sql [[WITH given AS (
+local write = [[WITH given AS (
     SELECT * FROM ROWS FROM (
       json_to_recordset(CAST(? AS json)) AS
         (part INTEGER, count INTEGER, ok INTEGER, is_free BOOLEAN, is_unsettled BOOLEAN),
@@ -112,23 +118,25 @@ local write = sql [[WITH given AS (
   FROM given JOIN held ON number = part
   WHERE is_free AND freed.run = {run} AND freed.number = part]]
 
-local renew = sql [[UPDATE autopilot_worker_1
+local renew = [[UPDATE autopilot_worker_1
   SET alive_until = {now} + {number} WHERE id = ? AND alive_until > {now}]]
 -- Adds a worker if the run has not been replaced. The lock keeps it from being replaced at the same time.
-local enlist = sql [[INSERT INTO autopilot_worker_1 (id, run, alive_until)
+local enlist = [[INSERT INTO autopilot_worker_1 (id, run, alive_until)
   SELECT CAST(? AS TEXT), id, {now} + {number} FROM autopilot_run_1
   WHERE id = {run} FOR KEY SHARE
   ON CONFLICT (id) DO UPDATE SET run = excluded.run, alive_until = excluded.alive_until]]
 -- Moves the parts of one worker to another.
-local move = sql [[WITH moved AS (
+local move = [[WITH moved AS (
     UPDATE autopilot_part_2 SET worker = ? WHERE run = {run} AND worker = ? RETURNING number
   ) SELECT number FROM moved]]
 
---- Runs a statement; true if it has changed a row.
-local function change(opened, ...)
-  local _, count = database.run(opened, ...)
-  return count > 0
-end
+local make_parts = [[INSERT INTO autopilot_part_2 (run, number)
+  SELECT {run}, generate_series(1, CAST(? AS INTEGER)) ON CONFLICT DO NOTHING]]
+-- Removes the reports of runs that were replaced, once the cooldowns in them are over.
+local forget = [[DELETE FROM autopilot_report_2 WHERE (part, id) IN (
+  SELECT part, id FROM autopilot_report_2
+  WHERE run NOT IN (SELECT id FROM autopilot_run_1) AND cooldown_end <= {now}
+  FOR UPDATE SKIP LOCKED)]]
 
 --- Adds the reports in one row to `tenants`, where they replace those of earlier rows.
 local function read_row(tenants, is_of_run, tries, taken_for, written_for, reports)
@@ -151,7 +159,7 @@ end
 function shared_run.take(opened, id, worker, numbers, most)
   local parts, taken, is_tried = {}, {}, false
   local function take_free()
-    return (database.run(opened, take, id, array(numbers), worker, most, worker, id))
+    return (run(opened, take, id, array(numbers), worker, most, worker, id))
   end
   local rows = take_free()
   if #rows == 0 and change(opened, expire) then
@@ -164,7 +172,7 @@ function shared_run.take(opened, id, worker, numbers, most)
   if #taken == 0 then
     return parts
   end
-  for _, row in ipairs((database.run(opened, read, id, array(taken), id))) do
+  for _, row in ipairs((run(opened, read, id, array(taken), id))) do
     local part = parts[row[1]]
     is_tried = is_tried or row[2] and row[3] == 1
     if not pcall(read_row, part.tenants, row[2], row[3], row[4], row[5], row[6]) then
@@ -172,7 +180,7 @@ function shared_run.take(opened, id, worker, numbers, most)
     end
   end
   if is_tried then
-    database.run(opened, try_again, array(taken), id)
+    run(opened, try_again, array(taken), id)
   end
   return parts
 end
@@ -195,30 +203,30 @@ function shared_run.write(opened, id, worker, batch, holds, cooldown)
     reports[index] = "[" .. table.concat(hold.reports, ",") .. "]"
   end
   local given, texts = json.encode(rows), table.concat(reports, "\n") -- JSON has no line feed in it
-  database.run(opened, write, given, texts, id, worker, id, batch, cooldown, id)
+  run(opened, write, given, texts, id, worker, id, batch, cooldown, id)
   return true
 end
 
 --- Counts the tenants that are done. A batch that was written twice counts once.
 local function count(opened, id)
-  local text = sql [[SELECT CAST(coalesce(sum(count), 0) AS INTEGER) FROM (
+  local text = [[SELECT CAST(coalesce(sum(count), 0) AS INTEGER) FROM (
     SELECT max(count) AS count FROM autopilot_report_2 WHERE run = {run} GROUP BY part, batch
   ) AS batches]]
-  return database.run(opened, text, id)[1][1]
+  return run(opened, text, id)[1][1]
 end
 
 --- Renews a worker's lease. A worker whose lease has ended is replaced by a new one.
 ---@return { worker: string?, kept: table<integer, boolean>?, done: integer } renewed `worker` is nil if a newer run has
 -- taken the place of this one; `kept`, if it is new: the parts of the old one that no other has taken since
 function shared_run.renew(opened, id, worker, seconds)
-  database.run(opened, expire) -- by all machines, so that those that died are soon noticed
+  run(opened, expire) -- by all machines, so that those that died are soon noticed
   local renewed = { worker = worker, done = count(opened, id) }
   if change(opened, renew, seconds, worker) then
     return renewed
   end
   local new = core.uuid()
   renewed.worker, renewed.kept = change(opened, enlist, new, seconds, id) and new or nil, {}
-  for _, row in ipairs((database.run(opened, move, new, id, worker))) do
+  for _, row in ipairs((run(opened, move, new, id, worker))) do
     renewed.kept[row[1]] = true
   end
   return renewed
@@ -226,69 +234,57 @@ end
 
 --- Ends a worker's lease, so that other workers can take its parts.
 function shared_run.dismiss(opened, _, worker)
-  database.run(opened, "UPDATE autopilot_worker_1 SET alive_until = 0 WHERE id = ?", worker)
+  run(opened, "UPDATE autopilot_worker_1 SET alive_until = 0 WHERE id = ?", worker)
   return true
 end
 
 --- Marks the run as finished.
 function shared_run.finish(opened, id)
-  database.run(opened, sql "UPDATE autopilot_run_1 SET finished_at = {now} WHERE id = {run}", id)
+  run(opened, "UPDATE autopilot_run_1 SET finished_at = {now} WHERE id = {run}", id)
   return true
 end
 
 --- Finds the run of that subject, or makes one. Its row is locked until the end of the transaction, so that only one
 -- machine at a time joins, resumes or replaces it.
 local function find(opened, subject)
-  database.run(
-    opened,
-    sql [[INSERT INTO autopilot_run_1 (subject, started_at) VALUES (?, {now})
-      ON CONFLICT DO NOTHING]],
-    subject
-  )
-  local found = database.run(
-    opened,
-    sql [[SELECT id, {now} - started_at, {now} - finished_at FROM autopilot_run_1
-      WHERE subject = ? FOR UPDATE]],
-    subject
-  )[1]
-  return found or find(opened, subject) -- no row: another machine has just replaced it
+  local make = [[INSERT INTO autopilot_run_1 (subject, started_at) VALUES (?, {now})
+    ON CONFLICT DO NOTHING]]
+  local lock = [[SELECT id, {now} - started_at, {now} - finished_at FROM autopilot_run_1
+    WHERE subject = ? FOR UPDATE]]
+  run(opened, make, subject)
+  return run(opened, lock, subject)[1] or find(opened, subject) -- another machine has just replaced it
 end
 
 --- Joins the run of that subject if it has workers with a valid lease; else resumes it, or starts a new one.
 local function join(opened, subject, resume_within)
-  local function run(text, ...)
-    return database.run(opened, sql(text), ...)
-  end
-  run(expire)
+  run(opened, expire)
   local found = find(opened, subject)
   local id, age, ended_for = found[1], found[2], found[3]
-  if #run("SELECT 1 FROM autopilot_worker_1 WHERE run = {run} AND alive_until > 0", id) > 0 then
+  if
+    #run(opened, "SELECT 1 FROM autopilot_worker_1 WHERE run = {run} AND alive_until > 0", id) > 0
+  then
     return id, age
   end
-  run("DELETE FROM autopilot_worker_1 WHERE run = {run}", id)
+  run(opened, "DELETE FROM autopilot_worker_1 WHERE run = {run}", id)
   local is_over = age > resume_within
   if ended_for then
     is_over = ended_for > math.min(latest_start, resume_within)
   end
   if is_over then
     -- A new id, so that a machine of the old run that wakes up late does not end this one.
-    run("DELETE FROM autopilot_part_2 WHERE run = {run}", id)
-    run("DELETE FROM autopilot_run_1 WHERE id = {run}", id)
+    run(opened, "DELETE FROM autopilot_part_2 WHERE run = {run}", id)
+    run(opened, "DELETE FROM autopilot_run_1 WHERE id = {run}", id)
     id, age = find(opened, subject)[1], 0
-    run [[DELETE FROM autopilot_report_2 WHERE (part, id) IN (
-      SELECT part, id FROM autopilot_report_2
-      WHERE run NOT IN (SELECT id FROM autopilot_run_1) AND cooldown_end <= {now}
-      FOR UPDATE SKIP LOCKED)]]
+    run(opened, forget)
   elseif not ended_for then
-    run("UPDATE autopilot_report_2 SET tries = 1, count = ok WHERE run = {run} AND tries = 0", id)
+    run(
+      opened,
+      "UPDATE autopilot_report_2 SET tries = 1, count = ok WHERE run = {run} AND tries = 0",
+      id
+    )
   end
-  run("UPDATE autopilot_part_2 SET worker = NULL WHERE run = {run}", id)
-  run(
-    [[INSERT INTO autopilot_part_2 (run, number)
-      SELECT {run}, generate_series(1, CAST(? AS INTEGER)) ON CONFLICT DO NOTHING]],
-    id,
-    shared_run.part_count
-  )
+  run(opened, "UPDATE autopilot_part_2 SET worker = NULL WHERE run = {run}", id)
+  run(opened, make_parts, id, shared_run.part_count)
   return id, age
 end
 
@@ -296,10 +292,10 @@ end
 -- survive a crash of the database. The timeouts keep a machine that stops within a transaction from blocking the
 -- others. Latin-1 has a character for each byte.
 function shared_run.prepare(opened)
-  database.run(opened, "SET client_encoding = LATIN1")
-  database.run(opened, "SET synchronous_commit = on")
-  database.run(opened, "SET statement_timeout = 3000")
-  database.run(opened, "SET idle_in_transaction_session_timeout = 5000")
+  run(opened, "SET client_encoding = LATIN1")
+  run(opened, "SET synchronous_commit = on")
+  run(opened, "SET statement_timeout = 3000")
+  run(opened, "SET idle_in_transaction_session_timeout = 5000")
 end
 
 --- Joins the run of that subject as a worker, if the run is in progress, has just finished, or was interrupted; else
@@ -313,10 +309,10 @@ function shared_run.join(opened, subject, resume_within, worker, seconds)
   for name, form in pairs(tables) do
     database.make_table(opened, name, form)
   end
-  database.run(opened, "BEGIN")
+  run(opened, "BEGIN")
   local id, age = join(opened, subject, resume_within)
-  database.run(opened, enlist, worker, seconds, id)
-  database.run(opened, "COMMIT")
+  run(opened, enlist, worker, seconds, id)
+  run(opened, "COMMIT")
   return { id = id, age = age, done = count(opened, id) }
 end
 

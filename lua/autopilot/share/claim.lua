@@ -110,37 +110,27 @@ end
 
 -- ---- The answer to another call's request ------------------------------------------------------------
 
----@class autopilot.ClaimWait state of a call while others hold the claim
----@field until_when number when to stop waiting
----@field seen_trigger number? the latest trigger time known when the wait began
----@field watched table<string, boolean> ids of the claims that it has waited for
----@field looked_at table<string, boolean> ids of the claims whose results it has read
----@field may_join boolean the store could be read when the wait began
----@field of_askers integer number of these results that depended on the token or the network
----@field unseen integer reads in a row that did not return the existing claim
----@field unread autopilot.SharedAnswer? of a request whose answer was lost: the record is to be read
----@field may_have_died boolean the last claim ended, and its holder stored nothing
----@field ends number? when the last claim that it has seen ends
-
 --- The id of the claim whose holder stored the tenant's result.
 local function writer_of_result(client)
   local result = (client.shared.value or {}).result
   return type(result) == "table" and result.told_by or nil
 end
 
----@return autopilot.ClaimWait
+--- The state of a call while others hold the claim.
 local function begin_wait(client)
   return {
     until_when = client.options.clock() + longest_wait,
-    seen_trigger = client.memory.newest_trigger,
-    watched = {},
+    seen_trigger = client.memory.newest_trigger, -- so that a later one shows in the record
+    watched = {}, -- a set of the ids of the claims that it has waited for
     -- An answer stored before this attempt is not used for it. If the store cannot be read now, such an
     -- answer could not be recognised later, so none is used.
     may_join = client.shared.value ~= nil,
-    looked_at = { [writer_of_result(client) or false] = true },
-    of_askers = 0,
-    unseen = 0,
-    may_have_died = false,
+    looked_at = { [writer_of_result(client) or false] = true }, -- ids of claims whose results it has read
+    of_askers = 0, -- how many of these depended on the token or the network
+    unseen = 0, -- reads in a row that did not return the existing claim
+    unread = nil, -- the result of a request whose answer was lost: the record is to be read
+    may_have_died = false, -- the last claim ended, and its holder stored nothing
+    ends = nil, -- when the last claim that it has seen ends
   }
 end
 

@@ -10,13 +10,6 @@ local protected_call = require "autopilot.base.protected_call"
 local redact = require "autopilot.base.redact"
 
 ---@class autopilot.store.Connection
----@field package open fun(): any opens a connection; raises an error if that fails
----@field package close fun(opened: any)
----@field package release (fun(opened: any))? returns it to a pool after a successful call; nil: it is kept open
----@field package clean fun(text: string): string
----@field package name string
----@field package kept any?
----@field package inherited any[] connections of the process that this one was forked from
 local Connection = {}
 Connection.__index = Connection
 
@@ -29,7 +22,8 @@ local longest_pause = 30
 -- no call is made for `patience` seconds.
 local slow = 0.4
 
----@param given table { name =, open =, close =, release =, secrets = }
+---@param given { name: string, open: fun(), close: fun(), release: fun()?, secrets: string[] } `open` returns a
+-- connection or raises an error; `release` returns it to a pool after a successful call, without it it is kept open
 ---@return autopilot.store.Connection
 function Connection.new(given)
   return setmetatable({
@@ -38,7 +32,7 @@ function Connection.new(given)
     close = given.close,
     release = given.release,
     clean = redact.prepare(given.secrets),
-    inherited = {},
+    inherited = {}, -- connections of the process that this one was forked from
     failures = 0, -- in a row
     pause_ends = -math.huge,
   }, Connection)
@@ -143,12 +137,10 @@ end
 --- Adds a value. If the call was repeated and the value is there, the first attempt has added it.
 function methods.add(self, key, value, ttl)
   local is_added, message, is_repeated = self.connection:call(self.engine.add, key, value, ttl)
-  if is_added == nil then
-    return nil, message
-  elseif is_added or is_repeated and self:get(key) == value then
+  if is_added or is_repeated and self:get(key) == value then
     return true
   end
-  return nil, "exists"
+  return nil, message or "exists"
 end
 
 function methods.delete_if(self, key, value)

@@ -48,17 +48,6 @@ function database.encode(text)
   end))
 end
 
---- The text that was encoded.
----@param text string
----@return string
-function database.decode(text)
-  return (
-    text:gsub("%%(%x%x)", function(digits)
-      return string.char(tonumber(digits, 16))
-    end)
-  )
-end
-
 --- Returns the result, or raises the database's message, without the text that LuaDBI adds.
 local function checked(result, message)
   if not result then

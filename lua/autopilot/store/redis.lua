@@ -10,7 +10,7 @@
 
 local Connection = require "autopilot.store.connection"
 local core = require "autopilot.core"
-local decode = require("autopilot.store.database").decode
+local decode = require("autopilot.base.passwords").percent_decoded
 local options = require "autopilot.base.options"
 
 ---@class autopilot.store.RedisOptions
@@ -179,7 +179,7 @@ function engine.get(opened, key)
 end
 
 function engine.set(opened, key, value, ttl)
-  return call(opened, "SET", key, value, "PX", milliseconds(ttl)) ~= false
+  return call(opened, "SET", key, value, "PX", milliseconds(ttl))
 end
 
 function engine.add(opened, key, value, ttl)

@@ -6,8 +6,9 @@
 
 local database = require "autopilot.store.database"
 local options = require "autopilot.base.options"
+local passwords = require "autopilot.base.passwords"
 
-local encode, decode = database.encode, database.decode
+local encode, decode = database.encode, passwords.percent_decoded
 
 ---@class autopilot.store.SqlOptions
 ---@field [string] autopilot.NoSuchOption
@@ -21,33 +22,38 @@ local encode, decode = database.encode, database.decode
 -- Seconds; a longer life is cut off, so that its end is a date in every database.
 local longest_life = 366 * 86400
 
----@class autopilot.store.SqlDriver
----@field now string Unix seconds, with fractions, as an expression
----@field seconds string a parameter that is a number
----@field foreign string? how many tables there are, where a database with others cannot be meant for this
----@field types string of the columns `name`, `value`, `expires`
----@field update string what INSERT does where the key has a row
----@field update_expired string the same, where that row has expired
+-- In these statements each `{name}` stands for the driver's own words, which are below.
+local insert =
+  "INSERT INTO autopilot_store_1 (name, value, expires) VALUES (?, ?, {now} + {seconds}) "
+local statements = {
+  clean = "DELETE FROM autopilot_store_1 WHERE expires <= {now}",
+  get = "SELECT value FROM autopilot_store_1 WHERE name = ? AND expires > {now}",
+  set = insert .. "{update}",
+  add = insert .. "{update_expired}",
+  delete_if = "DELETE FROM autopilot_store_1 WHERE name = ? AND value = ? AND expires > {now}",
+}
 
-local upsert = "ON CONFLICT (name) DO UPDATE SET value = excluded.value, expires = excluded.expires"
-local upsert_expired = upsert .. " WHERE autopilot_store_1.expires <= {now}"
+local update = "ON CONFLICT (name) DO UPDATE SET value = excluded.value, expires = excluded.expires"
+local update_expired = update .. " WHERE autopilot_store_1.expires <= {now}"
 
----@type table<string, autopilot.store.SqlDriver>
+-- `now` is Unix seconds with fractions, and `seconds` a parameter that is a number. `update` is what INSERT does where
+-- the key has a row, and `update_expired` what it does where that row has expired.
 local drivers = {
   SQLite3 = {
     now = "((julianday('now') - 2440587.5) * 86400.0)",
     seconds = "?",
+    -- How many tables there are: a database with others cannot be meant for this.
     foreign = "SELECT count(*) FROM sqlite_master WHERE tbl_name <> 'autopilot_store_1'",
     types = "name TEXT PRIMARY KEY, value TEXT NOT NULL, expires REAL NOT NULL",
-    update = upsert,
-    update_expired = upsert_expired,
+    update = update,
+    update_expired = update_expired,
   },
   PostgreSQL = {
     now = "CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)",
     seconds = "CAST(? AS DOUBLE PRECISION)",
     types = "name TEXT PRIMARY KEY, value TEXT NOT NULL, expires DOUBLE PRECISION NOT NULL",
-    update = upsert,
-    update_expired = upsert_expired,
+    update = update,
+    update_expired = update_expired,
   },
   MySQL = {
     now = "(UNIX_TIMESTAMP(NOW(6)) + 0e0)",
@@ -61,44 +67,25 @@ local drivers = {
   },
 }
 
-local insert =
-  "INSERT INTO autopilot_store_1 (name, value, expires) VALUES (?, ?, {now} + {seconds}) "
-local is_alive = " AND expires > {now}"
-
---- What the store says to a database, with the driver's own parts filled in.
-local function statements_of(driver)
-  local parts = { now = driver.now, seconds = driver.seconds }
-  local function filled(sql)
-    return (sql:gsub("{(%a+)}", parts))
-  end
-  return {
-    clean = filled "DELETE FROM autopilot_store_1 WHERE expires <= {now}",
-    get = filled("SELECT value FROM autopilot_store_1 WHERE name = ?" .. is_alive),
-    set = filled(insert .. driver.update),
-    add = filled(insert .. driver.update_expired),
-    delete_if = filled("DELETE FROM autopilot_store_1 WHERE name = ? AND value = ?" .. is_alive),
-  }
-end
-
 -- ---- The methods of a store --------------------------------------------------------------------------
 
 local engine = {}
 
-local function has_changed(opened, name, ...)
-  local _, count = database.run(opened, opened.store_sql[name], ...)
+local function has_changed(opened, name, key, value, ...)
+  local _, count = database.run(opened, opened.store_sql[name], encode(key), encode(value), ...)
   return count > 0
 end
 
 function engine.set(opened, key, value, ttl)
-  return has_changed(opened, "set", encode(key), encode(value), math.min(ttl, longest_life))
+  return has_changed(opened, "set", key, value, math.min(ttl, longest_life))
 end
 
 function engine.add(opened, key, value, ttl)
-  return has_changed(opened, "add", encode(key), encode(value), math.min(ttl, longest_life))
+  return has_changed(opened, "add", key, value, math.min(ttl, longest_life))
 end
 
 function engine.delete_if(opened, key, value)
-  return has_changed(opened, "delete_if", encode(key), encode(value))
+  return has_changed(opened, "delete_if", key, value)
 end
 
 function engine.get(opened, key)
@@ -130,7 +117,10 @@ local rules = {
 return function(given)
   local checked = options.check("autopilot.store.sql", rules, given)
   local driver = drivers[checked.driver]
-  local sql = statements_of(driver)
+  local sql = {}
+  for name, text in pairs(statements) do
+    sql[name] = text:gsub("{([%a_]+)}", driver):gsub("{([%a_]+)}", driver)
+  end
   local connection = database.connect(checked, function(opened)
     database.make_table(opened, "autopilot_store_1", "(" .. driver.types .. ")", function()
       if driver.foreign and database.run(opened, driver.foreign)[1][1] > 0 then
