@@ -33,7 +33,7 @@ end
 ---@param text string a JSON object
 ---@return string? merged nil when the text is not a claims request
 function claims.merge(text)
-  local request = #text <= longest and text:find "^%s*{" and json.decode(text)
+  local request = #text <= longest and text:find "^%s*{" and json.decode(text, true)
   local wanted = is_object(request) and request.access_token or nil
   if wanted == nil or wanted == json.null then
     wanted = {}

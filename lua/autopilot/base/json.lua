@@ -17,32 +17,32 @@ local byte_order_mark = "\239\187\191"
 local codec, locale
 
 --- The codec for the present locale, made anew where that has changed, or with `is_new`.
-local function current(is_new)
+local function current(is_strict, is_new)
   local present = os.setlocale(nil, "numeric")
   if is_new or present ~= locale then
     codec, locale = cjson.new(), present
     codec.encode_invalid_numbers(false)
     codec.encode_number_precision(14)
-    codec.decode_invalid_numbers(false)
   end
+  codec.decode_invalid_numbers(not is_strict)
   return codec
 end
 
---- Reads a JSON text. A byte order mark before it is skipped. NaN, Infinity and hexadecimal numbers, which lua-cjson
--- reads by default, are refused. Never raises.
+--- Reads a JSON text. A byte order mark before it is skipped. Never raises.
 ---@param text any
+---@param is_strict boolean? refuses NaN, Infinity and hexadecimal numbers, which lua-cjson reads
 ---@return any value nil when the text is not JSON; null is `json.null`
 ---@return string? message what is wrong with the text
-function json.decode(text)
+function json.decode(text, is_strict)
   if type(text) ~= "string" then
     return nil, "not a text"
   elseif text:sub(1, 3) == byte_order_mark then
     text = text:sub(4)
   end
-  local value, message = current().decode(text)
+  local value, message = current(is_strict).decode(text)
   if value == nil and text:find "%d[.eE]" then
     -- The locale may be that of this thread only, which os.setlocale does not show.
-    value, message = current(true).decode(text)
+    value, message = current(is_strict, true).decode(text)
   end
   return value, message
 end

@@ -42,7 +42,7 @@ local function value_at(text, from)
   if sign == '"' then
     return close and text:sub(from + 1, close - 1)
   elseif sign == "[" then
-    return close and json.decode(text:sub(from, close))
+    return close and json.decode(text:sub(from, close), true)
   end
   return tonumber(text:match("^(%d+)[,}]", from))
 end
@@ -86,7 +86,7 @@ local function inspect(token, names)
   if claims then
     return claims
   end
-  claims = text:find "^%s*{" and json.decode(text)
+  claims = text:find "^%s*{" and json.decode(text, true)
   if type(claims) ~= "table" then
     return nil, "the token cannot be read: its claims are no JSON object"
   end

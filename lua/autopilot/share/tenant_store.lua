@@ -108,7 +108,7 @@ end
 ---@return table value empty when it is missing or cannot be read
 local function read(self)
   local text, message = self:call("get", self.key)
-  local client, stored = self.client, json.decode(text)
+  local client, stored = self.client, json.decode(text, true)
   if type(stored) == "table" then
     self.value = {
       sync = sync_of(client, stored.sync),
