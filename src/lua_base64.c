@@ -30,19 +30,19 @@ static int base64_decode(lua_State *L) {
     size_t padding = whole - length;
     bool is_valid = length % 4 != 1 && (padding == 0 || (padding <= 2 && whole % 4 == 0));
     char *bytes = lua_newuserdata(L, length + 1);
-    unsigned bits = 0, held = 0; /* those of the last characters that are in no byte yet */
-    for (size_t i = 0; i < length && is_valid; i++) {
+    unsigned bits = 0, held = 0; /* `held` of them are in no byte yet */
+    unsigned common = IN_ALPHABET;
+    for (size_t i = 0; i < length; i++) {
         unsigned value = values[(unsigned char)text[i]];
-        is_valid = (value & IN_ALPHABET) != 0;
+        common &= value;
         bits = bits << 6 | (value & 63);
         held += 6;
         if (held >= 8) {
             held -= 8;
             bytes[count++] = (char)(bits >> held);
-            bits &= (1U << held) - 1;
         }
     }
-    if (is_valid && bits == 0) {
+    if (is_valid && common != 0 && (bits & ((1U << held) - 1)) == 0) {
         lua_pushlstring(L, bytes, count);
     } else {
         lua_pushnil(L);

@@ -20,6 +20,27 @@ describe("an operation of the user's in a fleet", function()
     end
   end)
 
+  it("that raises a text with the token in it does not get it into the report", function()
+    for _, is_text in ipairs { true, false } do
+      local token = "opaque-token-of-t1-0123456789"
+      local w = world.new()
+      local reports = world.collect(w:fleet {
+        tenants = { "t1" },
+        client = {
+          token = is_text and token or function()
+            return token
+          end,
+        },
+        operation = function(client)
+          client:status()
+          error("what was sent is " .. token)
+        end,
+      })
+      assert.matches("what was sent is", reports.t1.error.message)
+      assert.is_nil(tostring(reports.t1):find("0123456789", 1, true))
+    end
+  end)
+
   it("has ten seconds when the run is cancelled, unless that says", function()
     for _, grace in ipairs { false, 3 } do
       local w, fleet = world.new(), nil

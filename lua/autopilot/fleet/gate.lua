@@ -14,8 +14,8 @@ local Timers = require "autopilot.fleet.timers"
 ---@field gates autopilot.fleet.Gates
 ---@field host string
 ---@field under_way integer requests
----@field package queue autopilot.fleet.Timers entries `{ task =, gate = }`, all for the same time, so that they
---- keep the order in which they were added
+---@field package queue autopilot.fleet.Timers entries `{ task =, gate =, is_refused = }`, all for the same time, so
+--- that they keep the order in which they were added
 local Gate = {}
 Gate.__index = Gate
 
@@ -120,6 +120,7 @@ local function enter_queue(gate, task)
   task.turn = { task = task, gate = gate }
   gate.queue:set(task.turn, 0)
   gate.gates.waiting = gate.gates.waiting + 1
+  return task.turn
 end
 
 --- Removes a task from its queue, if it is in one.
@@ -134,20 +135,19 @@ end
 
 --- Wakes the first task of a queue, with a place or because the requests to its host fail.
 local function serve_one(gate, clock)
-  local loop, first = gate.gates.loop, gate.queue:first()
+  local first = gate.queue:first()
   if not first then
     return false
-  end
-  local can_be_sent = is_open(gate, clock)
-  if not can_be_sent and not is_given_up(gate, clock) then
+  elseif is_open(gate, clock) then
+    take_place(gate, first.task)
+  elseif is_given_up(gate, clock) then
+    first.is_refused = true
+  else
     set_timer(gate, clock)
     return false
   end
   leave_queue(first.task)
-  if can_be_sent then
-    take_place(gate, first.task)
-  end
-  loop:wake(first.task, can_be_sent and "admitted" or "CIRCUIT_OPEN")
+  gate.gates.loop:wake(first.task)
   return true
 end
 
@@ -174,15 +174,15 @@ function Gate:enter(task, clock, deadline)
   elseif is_given_up(self, clock) then
     return "CIRCUIT_OPEN"
   end
-  enter_queue(self, task)
+  local turn = enter_queue(self, task)
   set_timer(self, clock)
   if deadline < math.huge then
     gates.loop.timers:set(task, deadline)
   end
-  local answer = coroutine.yield(Loop.parked)
+  coroutine.yield(Loop.parked)
   leave_queue(task)
-  if answer ~= "admitted" then
-    return answer or "DEADLINE"
+  if not task.gate then
+    return turn.is_refused and "CIRCUIT_OPEN" or "DEADLINE"
   end
 end
 

@@ -360,6 +360,10 @@ end
 function Fleet:progress()
   local tenants, counts, state = self.tenants, self.results.counts, self.options.state
   local by_others = state and state.elsewhere or 0
+  local asleep = tenants and tenants.starts.count or 0
+  for task in pairs(self.tasks) do
+    asleep = asleep + (task.due_index and not task.turn and 1 or 0)
+  end
   return {
     total = tenants and tenants.total,
     done = counts.total,
@@ -367,7 +371,7 @@ function Fleet:progress()
     known = counts.known,
     elsewhere = math.max(0, by_others - counts.known),
     in_flight = self.gates.under_way,
-    asleep = self.loop.asleep + (tenants and tenants.starts.count or 0),
+    asleep = asleep,
   }
 end
 

@@ -9,13 +9,11 @@ local Timers = require "autopilot.fleet.timers"
 ---@class autopilot.fleet.Task one tenant in progress
 ---@field thread thread? nil: it has not begun, has ended or was abandoned
 ---@field transfer any the one that it waits for
----@field is_asleep boolean?
----@field is_woken boolean? it is in the list of those to be resumed, with `wake_value`
+---@field due_at number? when its sleep ends
 
 ---@class autopilot.fleet.Loop
 ---@field current autopilot.fleet.Task? whose code runs now
 ---@field set any? the transfer set
----@field asleep integer tasks that wait for a time
 ---@field idle thread[] coroutines of tasks that have ended, for the next ones
 ---@field timers autopilot.fleet.Timers tasks, and other items with a method `due`
 ---@field package transfers table<any, autopilot.fleet.Task> the task that waits for each
@@ -58,10 +56,7 @@ function Loop.new(world)
     work = work,
     idle = {},
     timers = Timers.new(),
-    woken = {}, -- tasks to resume
     transfers = {},
-    transfer_count = 0,
-    asleep = 0,
   }, Loop)
 end
 
@@ -75,28 +70,18 @@ local function note_yield(self, task, is_fine, wanted)
   elseif wanted == ended then
     self.idle[#self.idle + 1], task.thread = task.thread, nil
   elseif wanted ~= nil and wanted == task.transfer then
-    self.transfers[wanted], self.transfer_count = task, self.transfer_count + 1
+    self.transfers[wanted] = task
   elseif wanted ~= Loop.parked then
     local is_time = type(wanted) == "number" and wanted == wanted -- not NaN
-    task.is_asleep, self.asleep = true, self.asleep + 1
     self.timers:set(task, is_time and wanted or self.world.clock() + shortest_sleep)
     collectgarbage("step", collected_at_sleep)
-  end
-end
-
---- Ends the task's wait.
-local function note_awake(self, task)
-  self.timers:remove(task)
-  task.is_woken, task.wake_value = nil, nil
-  if task.is_asleep then
-    task.is_asleep, self.asleep = nil, self.asleep - 1
   end
 end
 
 local function resume(self, task, value)
   local outer = self.current
   self.current = task
-  note_awake(self, task)
+  self.timers:remove(task)
   local is_fine, wanted = coroutine.resume(task.thread, value)
   self.current = outer
   note_yield(self, task, is_fine, wanted)
@@ -114,41 +99,25 @@ function Loop:begin(task)
   resume(self, task, task)
 end
 
---- Has a task resumed soon, with that value as the result of its `yield`. A task that waits for a transfer
--- is not resumed before that has ended.
-function Loop:wake(task, value)
-  if not task.is_woken then
-    task.is_woken, task.wake_value = true, value
-    self.woken[#self.woken + 1] = task
+--- Has a task resumed soon, unless it waits for a transfer.
+function Loop:wake(task)
+  local thread = task.thread
+  if thread and not task.transfer and coroutine.status(thread) == "suspended" then
+    self.timers:set(task, -math.huge)
   end
 end
 
 --- Gives up a task: it is never resumed again.
 function Loop:abandon(task)
-  note_awake(self, task)
+  self.timers:remove(task)
   task.thread = nil
-end
-
-local function resume_woken(self)
-  while #self.woken > 0 do
-    local woken = self.woken
-    self.woken = {}
-    for _, task in ipairs(woken) do
-      if task.is_woken and task.thread and not task.transfer then
-        resume(self, task, task.wake_value)
-      else
-        task.is_woken = nil
-      end
-    end
-  end
 end
 
 --- Resumes the task whose transfer has ended.
 local function finish(self, transfer)
   local task = self.transfers[transfer]
   if task then
-    self.transfers[transfer], self.transfer_count = nil, self.transfer_count - 1
-    task.transfer = nil
+    self.transfers[transfer], task.transfer = nil, nil
     if task.thread then
       resume(self, task)
     end
@@ -166,19 +135,17 @@ end
 
 --- Ends all transfers, and resumes their tasks.
 function Loop:discard_transfers()
-  local list = {}
-  for transfer in pairs(self.transfers) do
-    list[#list + 1] = transfer
-  end
-  for _, transfer in ipairs(list) do
+  local transfer = next(self.transfers)
+  while transfer do
     self.set:discard(transfer)
     finish(self, transfer)
+    transfer = next(self.transfers)
   end
 end
 
 --- Forgets the transfer set and its transfers, because it was closed.
 function Loop:forget_set()
-  self.set, self.transfers, self.transfer_count = nil, {}, 0
+  self.set, self.transfers = nil, {}
 end
 
 local function run_timers(self)
@@ -197,15 +164,13 @@ end
 
 --- Resumes every task that can go on now.
 function Loop:step()
-  resume_woken(self)
   finish_transfers(self)
   run_timers(self)
-  resume_woken(self)
 end
 
 --- Sends what can be sent at once, without waiting.
 function Loop:send()
-  if self.transfer_count > 0 then
+  if next(self.transfers) then
     self.world.wait(self.set, 0)
   end
 end
@@ -213,13 +178,10 @@ end
 --- Waits until a task may be able to go on, at most until that time.
 ---@param time number? of the clock
 function Loop:wait(time)
-  if #self.woken > 0 then
-    return
-  end
   local world, first = self.world, self.timers:first()
   time = math.min(time or math.huge, first and first.due_at or math.huge)
   local seconds = math.max(0, time - world.clock())
-  if self.transfer_count > 0 then
+  if next(self.transfers) then
     world.wait(self.set, math.min(seconds, longest_wait))
   elseif seconds > 0 and seconds < math.huge then
     world.sleep(seconds)

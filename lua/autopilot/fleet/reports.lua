@@ -101,8 +101,9 @@ end
 function reports.of_mistake(fleet, task, message)
   local text = "an error that is a " .. type(message)
   if type(message) == "string" then
+    local secrets = { task.token, obtained = task.client and task.client.last_token }
     -- Where an option was refused, the message begins with a place in our own files: that is left out.
-    text = redact.text(message:match ":%d+: (autopilot%.client: .*)$" or message, { task.token })
+    text = redact.text(message:match ":%d+: (autopilot%.client: .*)$" or message, secrets)
   end
   return own(fleet, task, {
     outcome = "unexpected",

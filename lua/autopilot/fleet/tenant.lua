@@ -4,7 +4,6 @@
 -- there may raise and yield without an effect on other tenants. Each task has exactly one report: the first
 -- that is delivered.
 
-local Loop = require "autopilot.fleet.loop"
 local Tenants = require "autopilot.fleet.tenants"
 local is_interrupt = require "autopilot.base.interrupt"
 local merged = require "autopilot.base.merged"
@@ -28,9 +27,6 @@ local limits = {
   wait = { name = "timeout", default = 3600 },
   ensure = { name = "timeout", default = 3600 },
 }
-
--- A task that goes on after its deadline is given up after this number of sleeps of zero seconds.
-local most_empty_sleeps = 100
 
 --- Returns the value of an option for the task's tenant. An option that is a function is called with the tenant.
 local function value_for(task, given)
@@ -243,28 +239,18 @@ function tenant.perform(fleet, task)
   deliver(fleet, task, report, is_known)
 end
 
---- Returns what a task yields to sleep for that time: when to wake it, or `Loop.parked` if it was given up.
-local function wait_of(fleet, task, seconds)
-  local clock = fleet.clock()
-  local wanted = seconds == seconds and clock + seconds or clock -- NaN: do not sleep
-  local ends = math.min(wanted, task.deadline or math.huge, fleet.deadline or math.huge)
-  if ends <= clock or fleet.wire.is_cancelled then
-    ends = clock
-    task.empty_sleeps = (task.empty_sleeps or 0) + 1
-    if task.empty_sleeps > most_empty_sleeps then
-      tenant.give_up(fleet, task)
-    end
-  end
-  return task.thread and ends or Loop.parked
-end
-
 --- Makes the function with which the clients of a fleet sleep: only the tenant's own coroutine waits.
 function tenant.sleep(fleet)
   return function(seconds)
-    if not fleet.loop.current then
+    local task, clock = fleet.loop.current, fleet.clock()
+    if not task then
       return fleet.options.sleep(seconds)
     end
-    coroutine.yield(wait_of(fleet, fleet.loop.current, seconds))
+    local wanted = seconds == seconds and clock + seconds or clock -- NaN: do not sleep
+    local ends = math.min(wanted, task.deadline or math.huge, fleet.deadline or math.huge)
+    -- A task that goes on after the end of the run sleeps shortly: it is given up some time after that end.
+    local is_late = ends <= clock or fleet.wire.is_cancelled
+    coroutine.yield(not is_late and ends or nil)
   end
 end
 
