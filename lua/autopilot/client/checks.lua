@@ -6,6 +6,7 @@ local contract = require "autopilot.store.contract"
 local core = require "autopilot.core"
 local dates = require "autopilot.base.dates"
 local hint_of = require "autopilot.sync.hint"
+local hint_of_failure = require "autopilot.graph.hint"
 local provider = require "autopilot.graph.token_provider"
 local status = require "autopilot.sync.status"
 
@@ -48,7 +49,10 @@ local advice_of_lost = "The connection broke, or the time was over, before the w
 local advice_of_late = "The deadline was over before the answer had come: allow more time."
 
 local function advice_of(answer)
-  return answer.outcome == "interrupted" and advice_of_lost or hint_of(answer)
+  if answer.outcome == "interrupted" then
+    return hint_of_failure("unreachable", nil, answer.network) or advice_of_lost
+  end
+  return hint_of(answer)
 end
 
 --- Returns state, text and advice of a check that is wrong because of this answer.
