@@ -259,6 +259,10 @@ end
 
 -- ---- Reading it --------------------------------------------------------------------------------------
 
+--- Of a lost answer to a read: the hint of the outcome `interrupted` says that a sync may have started.
+record.hint_of_lost = "The connection broke, or the time was over, before the whole answer had "
+  .. "come: check the network and its proxies, or allow more time."
+
 --- Removes the fields that only a request for a sync has. `answered_by` stays if an intermediary answered.
 local function as_of_read(answer)
   answer.delivered, answer.sends = nil, nil
@@ -324,6 +328,9 @@ function record.read_once(call, number)
     tell_stuck(client, found, answer)
   elseif answer.retry_at and answer.status then -- without retry_at it is a token endpoint's
     memory:note_refused(answer.outcome, answer.retry_after, client.options.clock())
+  end
+  if answer.outcome == "interrupted" then
+    answer.hint = record.hint_of_lost
   end
   if client.shared and (found or answer.retry_at) then
     client.shared:write()
