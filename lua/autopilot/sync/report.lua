@@ -7,7 +7,6 @@ local lazy = require "autopilot.base.lazy"
 
 local answers = lazy "autopilot.graph.answer"
 local dates = lazy "autopilot.base.dates"
-local hint_of = lazy "autopilot.sync.hint"
 local outcome = lazy "autopilot.sync.outcome"
 
 local report = {}
@@ -112,7 +111,7 @@ function report.seal(fields)
     fields.ok = false
   end
   if not fields.ok or fields.stuck_for then
-    fields.hint = hint_of(fields)
+    fields.hint = outcome.hint_of(fields)
   end
   return setmetatable(fields, Report)
 end
