@@ -189,15 +189,15 @@ local function step(self)
   if held_for then -- not even the record may be read
     return wait_out(call, {}, memory.held_as, held_for)
   end
-  local found, answer = record.read(call)
-  if not found then
+  local answer = record.read(call)
+  if answer.outcome then
     return answer
   end
   if requests.open then
     local _
-    _, found, answer = recover.settle(requests, found, answer)
+    _, answer = recover.settle(requests, answer)
   end
-  local plan = ensure.plan(call, found)
+  local plan = ensure.plan(call, answer)
   if plan.action == "none" or plan.action == "join" then
     answer = join(self, answer, plan.action == "none")
     if answer.outcome ~= "sync_failed" then

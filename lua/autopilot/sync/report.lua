@@ -104,7 +104,7 @@ local results = { started = true, completed = true, fresh = true }
 ---@return autopilot.Report
 function report.seal(fields)
   fields.sends = nil -- told for each attempt
-  fields.is_transient, fields.free_at = nil, nil
+  fields.is_transient, fields.free_at, fields.trigger_known = nil, nil, nil
   if results[fields.outcome] then
     fields.ok = true
   elseif outcome.of(fields).name then
