@@ -190,7 +190,6 @@ build = {
     ["autopilot.sync.call"] = "lua/autopilot/sync/call.lua",
     ["autopilot.sync.ensure"] = "lua/autopilot/sync/ensure.lua",
     ["autopilot.sync.failure"] = "lua/autopilot/sync/failure.lua",
-    ["autopilot.sync.hint"] = "lua/autopilot/sync/hint.lua",
     ["autopilot.sync.knowledge"] = "lua/autopilot/sync/knowledge.lua",
     ["autopilot.sync.outcome"] = "lua/autopilot/sync/outcome.lua",
     ["autopilot.sync.record"] = "lua/autopilot/sync/record.lua",

@@ -148,6 +148,9 @@ describe("client:doctor", function()
     local network = { stage = "receive", message = "it is broken", delivered = "unknown" }
     local _, report = virtual_world.new():scripted({ { network = network } }):doctor()
     assert.matches("^The connection broke, or the time was over", report.hint)
+    network.stage = "tls"
+    _, report = virtual_world.new():scripted({ { network = network } }):doctor()
+    assert.matches("^The connection could not be made secure", report.hint)
   end)
 
   it("says that its deadline has passed, and not that a permission is missing", function()

@@ -1,13 +1,12 @@
 -- The table of outcomes: every answer of a service has one meaning, and every failure a hint.
 
-local hint_of_report = require "autopilot.sync.hint"
 local outcome = require "autopilot.sync.outcome"
 local seal = require("autopilot.sync.report").seal
 local virtual_world = require "support.virtual_world"
 
 --- The hint of a report with this outcome, error and network failure.
 local function hint_of_failure(name, service_error, network)
-  return hint_of_report { outcome = name, error = service_error, network = network }
+  return outcome.hint_of { outcome = name, error = service_error, network = network }
 end
 
 --- What the contract says of an answer to the sync request.

@@ -48,6 +48,20 @@ describe("a read of the record", function()
     assert.equal(1, #transport.requests)
   end)
 
+  it("that was lost is not said to have started a sync", function()
+    local lost = { network = { stage = "receive" } }
+    local client = virtual_world.new():scripted({ lost, last = "repeat" }, { retry = false })
+    for _, method in ipairs { "status", "ensure" } do
+      local failure = select(2, client[method](client))
+      assert.equal("interrupted", failure.outcome)
+      assert.is_nil(failure.hint:find("may have started", 1, true), failure.hint)
+    end
+    client = virtual_world.new():scripted({ record {}, lost, last = "repeat" }, { retry = false })
+    local failure = select(2, client:ensure())
+    assert.same({ "interrupted", "unknown" }, { failure.outcome, failure.delivered })
+    assert.matches("a sync may have started", failure.hint)
+  end)
+
   it("that was cut off is no record, even with its status", function()
     local client = virtual_world.new():client {
       retry = false,

@@ -206,6 +206,16 @@ local function finder_of(secret)
   end
 end
 
+--- The finders of secrets, each made when it is first asked for.
+local function new_finders()
+  return setmetatable({}, {
+    __index = function(finders, secret)
+      finders[secret] = finder_of(secret)
+      return finders[secret]
+    end,
+  })
+end
+
 --- Moves the end of a token back to before the full stops that it ends with.
 local function before_full_stop(text, finish)
   while text:byte(finish) == 46 do
@@ -278,10 +288,8 @@ local function count_shown(text, find)
 end
 
 --- Whether one of the readings of a text shows more of a secret than its plain part.
-local function is_shown(readings, secret)
+local function is_shown(readings, secret, finders)
   local bare_secret = bare(secret)
-  local finders = { [secret] = finder_of(secret) }
-  finders[bare_secret] = finders[bare_secret] or finder_of(bare_secret)
   local function shows_more(reading, sought)
     -- Up to 3 characters behind a part may continue it by chance once blanks are gone.
     local slack, find = #sought >= shortest_part and 3 or 0, finders[sought]
@@ -300,10 +308,10 @@ local function is_shown(readings, secret)
 end
 
 --- Whether a text hides more of a secret than is in it unchanged. Also true where it has too many layers of encoding.
-local function hides(whole, secret)
+local function hides(whole, secret, finders)
   local readings = readings_of(whole, decoders)
   local decoded_secret = decoded(secret)
-  if not readings or is_shown(readings, decoded_secret) then
+  if not readings or is_shown(readings, decoded_secret, finders) then
     return true
   elseif decoded_secret == secret then
     return false
@@ -314,18 +322,20 @@ local function hides(whole, secret)
     other_decoders[#other_decoders + 1] = decode(secret) == secret and decode or nil
   end
   local other_readings = readings_of(whole, other_decoders)
-  return is_shown(readings, secret) or not other_readings or is_shown(other_readings, secret)
+  return is_shown(readings, secret, finders)
+    or not other_readings
+    or is_shown(other_readings, secret, finders)
 end
 
 local function clean(text, secrets)
-  local ranges = token_ranges(text)
+  local ranges, finders = token_ranges(text), new_finders()
   for _, secret in ipairs(secrets) do
     local parts = {}
-    for index, range in ipairs(secret_ranges(text, finder_of(secret))) do
+    for index, range in ipairs(secret_ranges(text, finders[secret])) do
       parts[index] = text:sub(range.start, range.finish)
       ranges[#ranges + 1] = range
     end
-    if hides({ text = text, plain = table.concat(parts, "|") }, secret) then
+    if hides({ text = text, plain = table.concat(parts, "|") }, secret, finders) then
       return mark
     end
   end

@@ -3,7 +3,6 @@
 local Call = require "autopilot.sync.call"
 local answers = require "autopilot.graph.answer"
 local ensure = require "autopilot.sync.ensure"
-local hint_of = require "autopilot.sync.hint"
 local outcome = require "autopilot.sync.outcome"
 local status = require "autopilot.cli.commands.status"
 local text = require "autopilot.cli.text"
@@ -79,7 +78,7 @@ function dry_run.of(client, name, wanted)
   report.operation, report.dry_run = name, true
   report.would_post, report.outcome, report.reason, seconds = plans[name](call, report, stored_for)
   report.request = report.would_post and "POST " .. client.sync_request.template.url or nil
-  report.ok, report.hint = (outcome.of(report).exit or 0) == 0, hint_of(report)
+  report.ok, report.hint = (outcome.of(report).exit or 0) == 0, outcome.hint_of(report)
   answers.set_retry(client, report, seconds)
   report.free_at = nil
   return report

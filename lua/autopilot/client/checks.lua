@@ -5,7 +5,9 @@ local access_token = require "autopilot.graph.access_token"
 local contract = require "autopilot.store.contract"
 local core = require "autopilot.core"
 local dates = require "autopilot.base.dates"
-local hint_of = require "autopilot.sync.hint"
+local hint_of = require("autopilot.sync.outcome").hint_of
+local hint_of_failure = require "autopilot.graph.hint"
+local hint_of_lost = require("autopilot.sync.record").hint_of_lost
 local provider = require "autopilot.graph.token_provider"
 local status = require "autopilot.sync.status"
 
@@ -41,14 +43,13 @@ local function text_of(answer)
   return text and answer.status and ("%s (%s)"):format(text, result) or text or result
 end
 
--- For a request that only reads: the hint of the outcome `interrupted` speaks of a sync.
-local advice_of_lost = "The connection broke, or the time was over, before the whole answer had "
-  .. "come: check the network and its proxies, or allow more time."
-
 local advice_of_late = "The deadline was over before the answer had come: allow more time."
 
 local function advice_of(answer)
-  return answer.outcome == "interrupted" and advice_of_lost or hint_of(answer)
+  if answer.outcome == "interrupted" then
+    return hint_of_failure("unreachable", nil, answer.network) or hint_of_lost
+  end
+  return hint_of(answer)
 end
 
 --- Returns state, text and advice of a check that is wrong because of this answer.

@@ -1,8 +1,8 @@
 --- The answers of requests that failed, in the shape of a report: a request was not sent, the network
 -- failed, Graph refused the request, or a proxy or portal answered in its place.
 --
--- What the outcomes mean for a sync is in `autopilot.sync.outcome`, and the hints that hold for every answer with
--- the same outcome are in `autopilot.sync.hint`.
+-- What the outcomes mean for a sync, and the hints that hold for every answer with the same outcome, are in
+-- `autopilot.sync.outcome`.
 
 local curl = require "autopilot.transport.curl"
 local dates = require "autopilot.base.dates"

@@ -1,6 +1,6 @@
 --- What an administrator can do about a failure, where it tells more than its outcome does. Pure.
 --
--- The hints that hold for every failure with the same outcome are in `autopilot.sync.hint`.
+-- The hints that hold for every failure with the same outcome are in `autopilot.sync.outcome`.
 
 local graph_error = require("autopilot.base.lazy") "autopilot.graph.error"
 

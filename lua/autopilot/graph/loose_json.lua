@@ -10,7 +10,7 @@ local loose_json = {}
 -- U+2026, an ellipsis, marks where a text was cut off. No code or id has one.
 local cut_mark = "\226\128\166"
 
-local double_quote, letter_u = 34, 117
+local double_quote = 34
 
 local literals =
   { null = true, ["true"] = true, ["false"] = true, nan = true, inf = true, infinity = true }
@@ -24,29 +24,12 @@ function loose_json.begins(text)
   return literals[literal] or text:find '^%s*[{%["]' ~= nil
 end
 
---- Where the string ends whose text begins at `position`.
----@return integer? quote nil when the string is cut off
----@return integer? last then, where its last whole character or escape ends
-local function end_of_string(text, position)
-  while true do
-    local at = text:find('["\\]', position)
-    if not at then
-      return nil, #text
-    elseif text:byte(at) == double_quote then
-      return at
-    end
-    position = at + (text:byte(at + 1) == letter_u and 6 or 2)
-    if position > #text + 1 then
-      return nil, at - 1
-    end
-  end
-end
-
 --- Where the first value of a text ends: a whole object, list or string.
+---@param bare string the text with blanks in place of its escapes
 ---@return integer?
-local function end_of_value(text)
+local function end_of_value(bare)
   -- Strings are filled with blanks, so that brackets in them do not count.
-  local bare = text:gsub("\\.", "  "):gsub('"[^"]*"', function(characters)
+  bare = bare:gsub('"[^"]*"', function(characters)
     return '"' .. (" "):rep(#characters - 2) .. '"'
   end)
   for _, form in ipairs { "^%s*%b{}", "^%s*%b[]", '^%s*"[^"]*"' } do
@@ -59,9 +42,16 @@ end
 
 --- The string whose text begins at `position`; `cut_mark` is added if it is cut off. If an escape in it is not
 -- valid JSON, all escapes are left as they are.
-local function string_at(text, position)
-  local quote, last = end_of_string(text, position)
-  local words = quote and text:sub(position, quote - 1) or text:sub(position, last) .. cut_mark
+local function string_at(text, bare, position)
+  local quote = bare:find('"', position, true)
+  if quote then
+    local words = text:sub(position, quote - 1)
+    return json.decode('"' .. words .. '"') or words
+  end
+  -- Half an escape at the end is left out. A `u` that is not blank in `bare` follows an escaped backslash.
+  local half = bare:match "()\\$" or text:match "()\\u%x?%x?%x?$"
+  local is_escape = half and not bare:find("^u", half + 1)
+  local words = text:sub(position, is_escape and half - 1 or #text) .. cut_mark
   return json.decode('"' .. words .. '"') or words
 end
 
@@ -80,13 +70,13 @@ local function bare_value(text, position)
 end
 
 --- Finds the members of a broken JSON text, at any depth: the first value of each name. Nil if it finds no member.
-local function pick_members(text)
+local function pick_members(text, bare)
   local members
   for name, position in text:gmatch '"([%a_-]+)"[ \t\r\n]*:[ \t\r\n]*()' do
     members = members or {}
     if members[name] == nil then
       if text:byte(position) == double_quote then
-        members[name] = string_at(text, position + 1)
+        members[name] = string_at(text, bare, position + 1)
       else
         members[name] = bare_value(text, position)
       end
@@ -108,13 +98,14 @@ function loose_json.read(text)
   if whole ~= nil then
     return whole, #text + 1
   end
-  local finish = end_of_value(text)
+  local bare = text:gsub("\\.", "  ")
+  local finish = end_of_value(bare)
   local value = finish and json.decode(text:sub(1, finish))
   if value ~= nil then
     return value, finish + 1
   end
   local quote = text:match '^%s*"()'
-  return quote and string_at(text, quote) or pick_members(text)
+  return quote and string_at(text, bare, quote) or pick_members(text, bare)
 end
 
 return loose_json

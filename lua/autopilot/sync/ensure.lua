@@ -79,14 +79,16 @@ end
 --- Decides by the record, and by what else is known of the tenant, what to do next.
 ---@param call autopilot.Call
 ---@param found autopilot.SettingsRecord already noted
+---@param has_failed boolean? the sync that counts was seen to fail
 ---@return autopilot.EnsurePlan
-function ensure.plan(call, found)
+function ensure.plan(call, found, has_failed)
   local memory = call.client.memory
   local trigger = record.covering_trigger(found, call.since, memory)
   local ending = trigger and record.ending(found, trigger, memory)
-  if trigger and ending ~= "sync_failed" then
+  has_failed = has_failed or ending == "sync_failed"
+  if trigger and not has_failed then
     return { action = (ending or call.is_single_pass) and "none" or "join" }
-  elseif not trigger and found.sync_status == "in_progress" then
+  elseif not has_failed and found.sync_status == "in_progress" then
     local seconds = memory:cooldown_left(call:now())
     return { action = "wait", outcome = "in_progress", seconds = seconds }
   end
@@ -95,7 +97,7 @@ function ensure.plan(call, found)
     action = name and "wait" or "sync",
     outcome = name,
     seconds = seconds,
-    has_failed = trigger ~= nil,
+    has_failed = has_failed,
   }
 end
 
@@ -187,21 +189,21 @@ local function step(self)
   if held_for then -- not even the record may be read
     return wait_out(call, {}, memory.held_as, held_for)
   end
-  local found, answer = record.read(call)
-  if not found then
+  local answer = record.read(call)
+  if answer.outcome then
     return answer
   end
   if requests.open then
     local _
-    _, found, answer = recover.settle(requests, found, answer)
+    _, answer = recover.settle(requests, answer)
   end
-  local plan = ensure.plan(call, found)
+  local plan = ensure.plan(call, answer)
   if plan.action == "none" or plan.action == "join" then
     answer = join(self, answer, plan.action == "none")
     if answer.outcome ~= "sync_failed" then
       return answer
     end
-    plan = ensure.plan(call, answer)
+    plan = ensure.plan(call, answer, true)
   end
   if plan.has_failed then
     self.why = "the sync failed"

@@ -151,7 +151,9 @@ function failure.complete(requests, answer)
   add_known_end(requests.call, answer)
   local network = answer.network
   local is_late = answer.outcome == "unreachable" and network and network.name == "DEADLINE"
-  if is_late and requests.call.name == "ensure" then
+  if answer.outcome == "interrupted" and answer.delivered == "unknown" then
+    answer.hint = nil -- that of a read, where a sync may have started
+  elseif is_late and requests.call.name == "ensure" then
     answer.outcome, answer.hint = "timed_out", hint_of_late -- nothing is wrong with the network
   end
   if not requests.attempts[1] and outcome.of(answer).source == "record" then

@@ -17,7 +17,7 @@ local record = {}
 ---@field sync_status string? `unknown`, `in_progress`, `completed`, `failed`; a state that Graph may add keeps its own name
 ---@field last_sync number? when data was last synced; nil: never, or not told
 ---@field last_manual_trigger number? when a sync was last asked for; nil: never, or not told
----@field trigger_known boolean the record tells when a sync was last asked for: only then does nil mean never
+---@field trigger_known boolean? the record tells when a sync was last asked for: only then does nil mean never
 
 -- Members of the enumeration as the Graph page has them; upper and lower case are taken for the same.
 local states = {
@@ -259,6 +259,10 @@ end
 
 -- ---- Reading it --------------------------------------------------------------------------------------
 
+--- Of a lost answer to a read: the hint of the outcome `interrupted` says that a sync may have started.
+record.hint_of_lost = "The connection broke, or the time was over, before the whole answer had "
+  .. "come: check the network and its proxies, or allow more time."
+
 --- Removes the fields that only a request for a sync has. `answered_by` stays if an intermediary answered.
 local function as_of_read(answer)
   answer.delivered, answer.sends = nil, nil
@@ -266,27 +270,24 @@ local function as_of_read(answer)
   return answer
 end
 
---- Parses the body of a read, and adds the record's fields to the answer.
----@return autopilot.SettingsRecord? found
+--- Parses the body of a read, and adds the record's fields to the answer; an outcome where it is no record.
 local function complete(client, answer, body)
   local found, message = record.parse(body)
   if not found then
     -- A read that was cut off may be repeated; another body would come again.
     answer.outcome = answer.network and "interrupted" or "unexpected"
     answer.error = not answer.network and { message = message } or nil
-    return nil
+    return
   end
-  found.sync_status = client:clean(found.sync_status)
-  answer.sync_status = found.sync_status
-  answer.last_sync = found.last_sync
-  answer.last_manual_trigger = found.last_manual_trigger
-  return found
+  answer.sync_status = client:clean(found.sync_status)
+  answer.last_sync, answer.last_manual_trigger = found.last_sync, found.last_manual_trigger
+  answer.trigger_known = found.trigger_known
 end
 
 --- Tells of a sync that is in progress for longer than `stuck_after`: in the answer, and once by an event.
-local function tell_stuck(client, found, answer)
-  local memory, trigger = client.memory, found.last_manual_trigger
-  local seconds = record.unfinished_for(found, memory, client.options.clock())
+local function tell_stuck(client, answer)
+  local memory, trigger = client.memory, answer.last_manual_trigger
+  local seconds = record.unfinished_for(answer, memory, client.options.clock())
   if not seconds or seconds < client.options.stuck_after then
     return
   end
@@ -300,17 +301,16 @@ end
 --- Reads the record once, unless a Retry-After has not passed yet. The client's memory learns from it.
 ---@param call autopilot.Call
 ---@param number integer? of the attempt; default 1
----@return autopilot.SettingsRecord? found nil when it could not be read
----@return table answer the answer to the request, in the shape of a report
+---@return table answer in the shape of a report: with the fields of the record, or with an outcome where it could not
+-- be read
 function record.read_once(call, number)
   local client = call.client
   local memory, held_for = client.memory, client.memory:held_for(call:now())
   if held_for then
-    return nil,
-      as_of_read(answers.not_sent(client, "throttled", {
-        retry_after = held_for,
-        hint = "The service asked to be left alone for a while, so the status was not read.",
-      }))
+    return as_of_read(answers.not_sent(client, "throttled", {
+      retry_after = held_for,
+      hint = "The service asked to be left alone for a while, so the status was not read.",
+    }))
   end
   local answer, body = client.status_request:run(client, {
     deadline = call.deadline,
@@ -318,36 +318,38 @@ function record.read_once(call, number)
     waited_until = call.slept_until,
   })
   as_of_read(answer)
-  local found = body and complete(client, answer, body) or nil
-  if found then
-    record.note(memory, found)
-    tell_stuck(client, found, answer)
+  if body then
+    complete(client, answer, body)
+  end
+  if not answer.outcome then
+    record.note(memory, answer)
+    tell_stuck(client, answer)
   elseif answer.retry_at and answer.status then -- without retry_at it is a token endpoint's
     memory:note_refused(answer.outcome, answer.retry_after, client.options.clock())
   end
-  if client.shared and (found or answer.retry_at) then
+  if answer.outcome == "interrupted" then
+    answer.hint = record.hint_of_lost
+  end
+  if client.shared and (not answer.outcome or answer.retry_at) then
     client.shared:write()
   end
-  return found, answer
+  return answer
 end
 
 --- Reads the record, again and again as the client's policy says.
 ---@param call autopilot.Call
----@return autopilot.SettingsRecord? found
----@return table answer
+---@return table answer as of `read_once`
 function record.read(call)
-  local task = {}
-  function task.try(_, number)
-    local found, answer = record.read_once(call, number)
-    task.found = found
-    if answer.outcome == "interrupted" then
-      -- A read changes nothing, so it may be repeated even where its answer was lost.
-      return answer, { outcome = "unreachable", retry_after = answer.retry_after }
-    end
-    return answer, not found and answer or nil
-  end
-  local answer = call:attempt(task)
-  return task.found, answer
+  return call:attempt {
+    try = function(_, number)
+      local answer = record.read_once(call, number)
+      if answer.outcome == "interrupted" then
+        -- A read changes nothing, so it may be repeated even where its answer was lost.
+        return answer, { outcome = "unreachable", retry_after = answer.retry_after }
+      end
+      return answer, answer.outcome and answer or nil
+    end,
+  }
 end
 
 return record

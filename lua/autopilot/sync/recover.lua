@@ -69,45 +69,43 @@ end
 --- Reads the record once more if its stamp counts but is not certain. The read is timed two round trips
 -- before `Date` would change to a new second if our request had been sent exactly at the stamp. If `Date`
 -- shows that second already, the service's clock is further ahead, and the stamp is from before.
----@param took number seconds that the read took
-local function look_closer(requests, found, took)
-  local call, open = requests.call, requests.open
-  local it_counts, is_sure = counts(requests, found.last_manual_trigger)
+---@param read table the answer to the first read
+local function look_closer(requests, read)
+  local call, open, took = requests.call, requests.open, read.elapsed
+  local it_counts, is_sure = counts(requests, read.last_manual_trigger)
   if not it_counts or is_sure or took < shortest_trip or call.is_single_pass then
     return nil
   end
   local options = call.client.options
   local passed = options.clock() - open.since
-  local shows = found.last_manual_trigger + passed + 2 * took
+  local shows = read.last_manual_trigger + passed + 2 * took
   local seconds = math.ceil(shows) - shows
   if seconds + 2 * took >= call:time_left() then
     return nil
   end
   options.sleep(seconds)
-  return record.read_once(call)
+  local closer = record.read_once(call)
+  return not closer.outcome and closer or nil
 end
 
 --- Whether the record shows that a sync was triggered since the first of the open requests, of which there
 -- must be one. If so, the client remembers it.
 ---@param requests autopilot.SyncRequests
----@param found autopilot.SettingsRecord
----@param answer table of the read
+---@param read table the answer to a read
 ---@return boolean is_settled
----@return autopilot.SettingsRecord found the newest
----@return table answer of that read
-function recover.settle(requests, found, answer)
+---@return table read the answer to the newest read
+function recover.settle(requests, read)
   local open = requests.open
-  local closer, of_closer = look_closer(requests, found, answer.elapsed)
-  found, answer = closer or found, closer and of_closer or answer
-  local stamp = found.last_manual_trigger
+  read = look_closer(requests, read) or read
+  local stamp = read.last_manual_trigger
   if not counts(requests, stamp) then
     open.seen = math.max(open.seen or 0, stamp or 0) -- later reads do not change that
-    return false, found, answer
+    return false, read
   end
   local client = requests.call.client
   local memory, service_clock = client.memory, client.service_clock
   memory:note_started(open.since, nil, stamp, stamp)
-  record.note(memory, found)
+  record.note(memory, read)
   requests.open = nil
   local under_way_from = service_clock:to_service(open.sent_last)
   local _, under_way_until = service_clock:to_service(open.sent_last + open.took)
@@ -119,7 +117,7 @@ function recover.settle(requests, found, answer)
   if was_under_way or not is_comparable then
     requests.delivered = "yes"
   end
-  return true, found, answer
+  return true, read
 end
 
 --- Gives the answer of the lost request the outcome that the record shows, and clears its fields about
@@ -139,8 +137,8 @@ recover.unread = { outcome = "interrupted", delivered = "unknown" }
 ---@return table? judged
 local function look(requests, answer, is_lost)
   local client = requests.call.client
-  local found, of_read = record.read_once(requests.call)
-  if not (found and found.trigger_known) then
+  local read = record.read_once(requests.call)
+  if not read.trigger_known then
     -- Where only the time of this call was over, another call may look.
     requests.is_unread = requests.is_unread and requests.call:time_left() <= 0
     requests.is_unreadable = is_lost or nil
@@ -151,14 +149,14 @@ local function look(requests, answer, is_lost)
   end
   requests.is_unread, requests.is_unreadable = nil, nil
   local is_settled
-  is_settled, found = recover.settle(requests, found, of_read)
+  is_settled, read = recover.settle(requests, read)
   if is_settled then
     set_outcome(client, answer, "started")
     answer.confirmed_by = "status"
     return nil
   elseif is_lost then
     local left = client.memory:cooldown_left(client.options.clock())
-    local name = found.sync_status == "in_progress" and "in_progress" or left and "cooldown"
+    local name = read.sync_status == "in_progress" and "in_progress" or left and "cooldown"
     if not name then
       -- The lost request started nothing, so asking again cannot start a second sync.
       return { outcome = "unreachable" }

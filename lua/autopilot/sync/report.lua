@@ -7,7 +7,6 @@ local lazy = require "autopilot.base.lazy"
 
 local answers = lazy "autopilot.graph.answer"
 local dates = lazy "autopilot.base.dates"
-local hint_of = lazy "autopilot.sync.hint"
 local outcome = lazy "autopilot.sync.outcome"
 
 local report = {}
@@ -105,14 +104,14 @@ local results = { started = true, completed = true, fresh = true }
 ---@return autopilot.Report
 function report.seal(fields)
   fields.sends = nil -- told for each attempt
-  fields.is_transient, fields.free_at = nil, nil
+  fields.is_transient, fields.free_at, fields.trigger_known = nil, nil, nil
   if results[fields.outcome] then
     fields.ok = true
   elseif outcome.of(fields).name then
     fields.ok = false
   end
   if not fields.ok or fields.stuck_for then
-    fields.hint = hint_of(fields)
+    fields.hint = outcome.hint_of(fields)
   end
   return setmetatable(fields, Report)
 end

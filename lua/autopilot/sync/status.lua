@@ -18,13 +18,13 @@ local rules = { deadline = { type = "number", above = 0 } }
 
 --- Adds what follows from the record, and from what the client knows besides: a record that was read
 -- late does not show the last sync yet.
-local function add_readiness(client, answer, found)
+local function add_readiness(client, answer)
   local now = client.options.clock()
   local _, service_now = client.service_clock:to_service(now)
   answer.service_time = answer.service_date or service_now
   answer.cooldown_until = client.memory:cooldown_until()
   answer.cooldown_remaining = math.max(0, (answer.cooldown_until or 0) - answer.service_time)
-  answer.ready = found.sync_status ~= "in_progress"
+  answer.ready = answer.sync_status ~= "in_progress"
     and answer.cooldown_remaining == 0
     and client.memory:refusal(now) == nil
 end
@@ -36,10 +36,10 @@ local status = {}
 ---@return autopilot.StatusReport? report
 ---@return autopilot.Report? failure
 function status.read(call)
-  local found, answer = record.read(call)
-  if found then
+  local answer = record.read(call)
+  if not answer.outcome then
     answer.ok = true
-    add_readiness(call.client, answer, found)
+    add_readiness(call.client, answer)
   end
   return report.finish(call, answer)
 end

@@ -112,7 +112,7 @@ local function is_passing(answer, state)
     return true
   elseif answer.outcome == "token_error" or answer.outcome == "unauthenticated" then
     state.token_errors = state.token_errors + 1
-    return state.last_record ~= nil and state.token_errors <= most_token_errors
+    return state.has_read and state.token_errors <= most_token_errors
   end
   return outcome.of(answer).is_passing or false
 end
@@ -141,16 +141,16 @@ local function timed_out(call, answer, state)
 end
 
 --- Keeps what a read showed, and notes it where it differs from the read before.
-local function keep_read(call, found, answer, since, state)
-  local before = state.last_record
-  local is_new = not before
-    or before.sync_status ~= found.sync_status
-    or before.last_manual_trigger ~= found.last_manual_trigger
+local function keep_read(call, answer, since, state)
+  local before = state.last_read
+  local is_new = not state.has_read
+    or before.sync_status ~= answer.sync_status
+    or before.last_manual_trigger ~= answer.last_manual_trigger
   if is_new then
-    wait.note(call, "read", "the status is " .. (found.sync_status or "no state"))
+    wait.note(call, "read", "the status is " .. (answer.sync_status or "no state"))
   end
-  state.last_record, state.last_read, state.token_errors = found, answer, 0
-  state.shows_none = record.shows_none(found, since, call.client.memory)
+  state.has_read, state.last_read, state.token_errors = true, answer, 0
+  state.shows_none = record.shows_none(answer, since, call.client.memory)
 end
 
 --- Waits until a sync triggered at or after `since` has completed.
@@ -170,10 +170,10 @@ function wait.await(call, since, first_wait, last_read)
     end
   end
   while true do
-    local found, answer = record.read_once(call)
-    if found then
-      keep_read(call, found, answer, since, state)
-      answer.outcome = judge(client.memory, found, since, state)
+    local answer = record.read_once(call)
+    if not answer.outcome then
+      keep_read(call, answer, since, state)
+      answer.outcome = judge(client.memory, answer, since, state)
       if answer.outcome then
         return answer
       end
