@@ -1,10 +1,11 @@
 --- The SQL of a run of a fleet that several machines share.
 --
--- Tables: a run has a subject, which is unique, and its beginning and end. The tenants of a run are divided into
--- parts, by a hash of their keys: a part has the worker (a machine) that holds it, the end of its lease, and when it
--- was taken. A worker also holds a part with a negative number, which has no tenants and shows that it is alive. The
--- reports of a part are written some at a time, each time in a new row, which is kept after the run until the
--- cooldowns in it have ended. The numbers in the tables' names change with their columns.
+-- Tables: a run has a subject, which is unique, its beginning and end, and a round, which counts how often it was begun
+-- or resumed: each round tries again what failed before. The tenants of a run are divided into parts, by a hash of
+-- their keys: a part has the worker (a machine) that holds it, the end of its lease, and when it was taken. A worker
+-- also holds a part with a negative number, which has no tenants and shows that it is alive. The reports of a part are
+-- written some at a time, each time in a new row, which is kept after the run until the cooldowns in it have ended.
+-- The numbers in the tables' names change with their columns.
 --
 -- Times are by the database's clock, in Unix seconds. Functions get an open `autopilot.store.Database`, and
 -- raise where a statement fails.
@@ -19,6 +20,7 @@ shared_run.part_count = 512
 
 ---@class autopilot.fleet.TakenPart
 ---@field taken_for number? seconds since an earlier worker took the part, and may have requested syncs; nil: none did
+---@field round integer? the one in which it was taken last, before now
 ---@field tenants table<string, autopilot.fleet.WrittenTenant> by key
 
 ---@class autopilot.fleet.WrittenTenant
@@ -33,15 +35,14 @@ local latest_start = 60
 
 local tables = {
   autopilot_run_2 = "(id BIGSERIAL PRIMARY KEY, subject TEXT NOT NULL UNIQUE, "
-    .. "started_at DOUBLE PRECISION NOT NULL, finished_at DOUBLE PRECISION)",
+    .. "round INTEGER NOT NULL, started_at DOUBLE PRECISION NOT NULL, "
+    .. "finished_at DOUBLE PRECISION)",
   autopilot_part_3 = "(run BIGINT NOT NULL, number INTEGER NOT NULL, worker TEXT, "
-    .. "held_until DOUBLE PRECISION, taken_at DOUBLE PRECISION, PRIMARY KEY (run, number)) "
-    .. "WITH (fillfactor = 30)",
-  -- `batch` is that of `write`; `count` is how many tenants are done, `ok` how many will be if the run is resumed.
-  -- `tries` is 0 at first, 1 after the run was resumed, and 2 after the part was then taken again to retry the tenants
-  -- that failed.
+    .. "held_until DOUBLE PRECISION, taken_at DOUBLE PRECISION, round INTEGER, "
+    .. "PRIMARY KEY (run, number)) WITH (fillfactor = 30)",
+  -- `batch` is that of `write`; `count` is how many tenants are done in the round, `ok` how many in later ones.
   autopilot_report_2 = "(part INTEGER NOT NULL, id BIGSERIAL, run BIGINT NOT NULL, "
-    .. "batch TEXT NOT NULL, tries INTEGER NOT NULL, taken_at DOUBLE PRECISION, "
+    .. "batch TEXT NOT NULL, round INTEGER NOT NULL, taken_at DOUBLE PRECISION, "
     .. "written_at DOUBLE PRECISION NOT NULL, cooldown_end DOUBLE PRECISION NOT NULL, "
     .. "count INTEGER NOT NULL, ok INTEGER NOT NULL, reports TEXT NOT NULL, "
     .. "PRIMARY KEY (part, id))",
@@ -72,21 +73,22 @@ end
 
 -- Takes some of the given parts that no other worker holds.
 local take = [[WITH free AS (
-    SELECT number, taken_at FROM autopilot_part_3
+    SELECT number, taken_at, round FROM autopilot_part_3
     WHERE run = {run} AND number = ANY({list})
       AND (worker IS NULL OR worker = ? OR held_until <= {now})
     ORDER BY number LIMIT CAST(? AS INTEGER) FOR UPDATE SKIP LOCKED
   )
-  UPDATE autopilot_part_3 AS part
-  SET worker = ?, held_until = {now} + {number}, taken_at = coalesce(part.taken_at, {now})
-  FROM free WHERE part.run = {run} AND part.number = free.number
-  RETURNING part.number, {now} - free.taken_at]]
+  UPDATE autopilot_part_3 AS part SET worker = ?, held_until = {now} + {number},
+    taken_at = coalesce(part.taken_at, {now}), round = present.round
+  FROM free, autopilot_run_2 AS present
+  WHERE part.run = {run} AND part.number = free.number AND present.id = part.run
+  RETURNING part.number, {now} - free.taken_at, free.round]]
 
-local read = [[SELECT part, run = {run}, tries, {now} - taken_at, {now} - written_at, reports
-  FROM autopilot_report_2 WHERE part = ANY({list}) AND (run = {run} OR cooldown_end > {now})
-  ORDER BY id]]
-local try_again = [[UPDATE autopilot_report_2 SET tries = 2
-  WHERE part = ANY({list}) AND run = {run} AND tries = 1]]
+local read = [[SELECT part, {now} - taken_at, {now} - written_at, reports,
+    run = present.id, report.round = present.round, report.round
+  FROM autopilot_report_2 AS report, autopilot_run_2 AS present
+  WHERE present.id = {run} AND part = ANY({list}) AND (run = present.id OR cooldown_end > {now})
+  ORDER BY report.id]]
 
 -- Stores the reports of parts that the worker still holds, and releases those parts that are free. `taken_at` is kept
 -- for unsettled ones, in which a sync may have been requested without a report.
@@ -97,13 +99,13 @@ local write = [[WITH given AS (
       unnest(string_to_array(?, chr(10)))
     ) AS given(part, count, ok, is_free, is_unsettled, reports)
   ), held AS (
-    SELECT number, taken_at FROM autopilot_part_3
+    SELECT number, taken_at, round FROM autopilot_part_3
     WHERE run = {run} AND worker = ? AND number IN (SELECT part FROM given)
     ORDER BY number FOR UPDATE
   ), written AS (
     INSERT INTO autopilot_report_2
-      (part, run, batch, tries, taken_at, written_at, cooldown_end, count, ok, reports)
-    SELECT part, {run}, ?, 0, taken_at, {now}, {now} + {number}, count, ok, reports
+      (part, run, batch, round, taken_at, written_at, cooldown_end, count, ok, reports)
+    SELECT part, {run}, ?, round, taken_at, {now}, {now} + {number}, count, ok, reports
     FROM given JOIN held ON number = part WHERE count > 0
   )
   UPDATE autopilot_part_3 AS freed
@@ -133,16 +135,17 @@ local forget = [[DELETE FROM autopilot_report_2 WHERE (part, id) IN (
   WHERE run NOT IN (SELECT id FROM autopilot_run_2) AND cooldown_end <= {now}
   FOR UPDATE SKIP LOCKED)]]
 
---- Adds the reports in one row to `tenants`, where they replace those of earlier rows.
-local function read_row(tenants, is_of_run, tries, taken_for, written_for, reports)
+--- Adds the reports in one row to the tenants of its part, where they replace those of earlier rows.
+local function read_row(part, taken_for, written_for, reports, is_of_run, is_of_round, round)
+  local tenants = part.tenants
   for _, written in ipairs(json.decode(reports)) do
     local tenant = tenants[written.key] or { cooldown_left = 0 }
     tenants[written.key] = tenant
     tenant.cooldown_left = math.max(tenant.cooldown_left, (written.cooldown or 0) - written_for)
     if is_of_run then
       tenant.is_of_run = true
-      tenant.report = (tries == 0 or written.report.ok) and written.report or nil
-      tenant.asked_for = (tries == 2 or not written.is_refused) and taken_for or nil
+      tenant.report = (is_of_round or written.report.ok) and written.report or nil
+      tenant.asked_for = (part.round > round or not written.is_refused) and taken_for or nil
     end
   end
 end
@@ -153,24 +156,18 @@ end
 ---@param most integer how many of them are taken
 ---@return table<integer, autopilot.fleet.TakenPart> by number
 function shared_run.take(opened, id, worker, seconds, numbers, most)
-  local parts, taken, is_tried = {}, {}, false
+  local parts, taken = {}, {}
   local rows = run(opened, take, id, array(numbers), worker, most, worker, seconds, id)
   for index, row in ipairs(rows) do
     taken[index] = row[1]
-    parts[row[1]] = { taken_for = row[2], tenants = {} }
+    parts[row[1]] = { taken_for = row[2], round = row[3], tenants = {} }
   end
-  if #taken == 0 then
-    return parts
-  end
-  for _, row in ipairs((run(opened, read, id, array(taken), id))) do
+  rows = #taken > 0 and run(opened, read, id, array(taken)) or {}
+  for _, row in ipairs(rows) do
     local part = parts[row[1]]
-    is_tried = is_tried or row[2] and row[3] == 1
-    if not pcall(read_row, part.tenants, row[2], row[3], row[4], row[5], row[6]) then
-      part.taken_for = row[5] -- it is damaged: any tenant may have been asked for
+    if not pcall(read_row, part, row[2], row[3], row[4], row[5], row[6], row[7]) then
+      part.taken_for = row[2] -- it is damaged: any tenant may have been asked for
     end
-  end
-  if is_tried then
-    run(opened, try_again, array(taken), id)
   end
   return parts
 end
@@ -199,9 +196,10 @@ end
 
 --- Counts the tenants that are done. A batch that was written twice counts once.
 local function count(opened, id)
-  local text = [[SELECT CAST(coalesce(sum(count), 0) AS INTEGER) FROM (
-    SELECT max(count) AS count FROM autopilot_report_2 WHERE run = {run} GROUP BY part, batch
-  ) AS batches]]
+  local text = [[SELECT CAST(coalesce(sum(done), 0) AS INTEGER) FROM (
+    SELECT max(CASE WHEN report.round = present.round THEN count ELSE ok END) AS done
+    FROM autopilot_report_2 AS report, autopilot_run_2 AS present
+    WHERE present.id = {run} AND run = present.id GROUP BY part, batch) AS batches]]
   return run(opened, text, id)[1][1]
 end
 
@@ -234,7 +232,7 @@ end
 --- Finds the run of that subject, or makes one. Its row is locked until the end of the transaction, so that only one
 -- machine at a time joins, resumes or replaces it.
 local function find(opened, subject)
-  local make = [[INSERT INTO autopilot_run_2 (subject, started_at) VALUES (?, {now})
+  local make = [[INSERT INTO autopilot_run_2 (subject, round, started_at) VALUES (?, 1, {now})
     ON CONFLICT DO NOTHING]]
   local lock = [[SELECT id, {now} - started_at, {now} - finished_at FROM autopilot_run_2
     WHERE subject = ? FOR UPDATE]]
@@ -268,11 +266,7 @@ local function join(opened, subject, resume_within)
     id, age = find(opened, subject)[1], 0
     run(opened, forget)
   elseif not ended_for then
-    run(
-      opened,
-      "UPDATE autopilot_report_2 SET tries = 1, count = ok WHERE run = {run} AND tries = 0",
-      id
-    )
+    run(opened, "UPDATE autopilot_run_2 SET round = round + 1 WHERE id = {run}", id)
   end
   run(opened, make_parts, id, shared_run.part_count)
   return id, age
