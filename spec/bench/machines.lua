@@ -127,7 +127,7 @@ local run_machines = [[
 
 local function empty_tables()
   server:store().connection:call(function(database)
-    for _, name in ipairs { "run_1", "worker_1", "part_2", "report_2" } do
+    for _, name in ipairs { "run_2", "part_3", "report_2" } do
       pcall(require("autopilot.store.database").run, database, "TRUNCATE autopilot_" .. name)
     end
     return true

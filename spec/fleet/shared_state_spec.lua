@@ -143,15 +143,38 @@ describe("the state of a fleet in PostgreSQL", function()
     end
   )
 
-  it("counts a machine that it does not see as alive", function()
+  it("leaves a part to the machine that renews its expired lease at that moment", function()
     local one, other = machine(), machine()
     handed_out(one, { "a" })
-    one.connection:call(function(database)
-      local run = require("autopilot.store.database").run
-      run(database, "UPDATE autopilot_part_2 SET worker = 'has joined just now'")
-      return true
-    end)
+    local function change(...)
+      for _, statement in ipairs { ... } do
+        one.connection:call(require("autopilot.store.database").run, statement)
+      end
+    end
+    change "UPDATE autopilot_part_3 SET held_until = 1 WHERE number > 0"
+    change("BEGIN", "UPDATE autopilot_part_3 SET held_until = 9e9 WHERE worker IS NOT NULL")
     assert.same({}, handed_out(other, { "a" }))
+    change "COMMIT"
+    other.next_look = -math.huge
+    assert.same({}, handed_out(other, {}))
+    change "DELETE FROM autopilot_part_3"
+  end)
+
+  it("goes on, without what it held, in a run that was taken up while it was stopped", function()
+    local stopped = machine()
+    handed_out(stopped, { "a" })
+    stopped.connection:call(
+      require("autopilot.store.database").run,
+      "UPDATE autopilot_part_3 SET held_until = 1"
+    )
+    local other = machine()
+    assert.same({ "a" }, handed_out(other, { "a" }))
+    stopped.renewed_at = -math.huge
+    stopped:renew()
+    assert.is_false(stopped.is_replaced)
+    assert.is_false(stopped:note_posting "a")
+    assert.same({ "b" }, handed_out(stopped, { "b" }))
+    assert.is_number(stopped:note_posting "b")
   end)
 
   it("takes over what is freed before the list is at its end", function()
@@ -228,7 +251,7 @@ describe("the state of a fleet in PostgreSQL", function()
       local run = require("autopilot.store.database").run
       return run(
         database,
-        "UPDATE autopilot_worker_1 SET alive_until = 1 WHERE id = ?",
+        "UPDATE autopilot_part_3 SET held_until = 1 WHERE worker = ?",
         state.worker
       )
     end)
@@ -253,7 +276,11 @@ describe("the state of a fleet in PostgreSQL", function()
     handed_out(one, { "a" })
     other.connection:call(function(database)
       local run = require("autopilot.store.database").run
-      return run(database, "UPDATE autopilot_worker_1 SET alive_until = 0 WHERE id = ?", one.worker)
+      return run(
+        database,
+        "UPDATE autopilot_part_3 SET held_until = 0 WHERE worker = ?",
+        one.worker
+      )
     end)
     assert.same({ "a" }, handed_out(other, { "a" }))
     other:note("a", started())
@@ -343,7 +370,7 @@ describe("the state of a fleet in PostgreSQL", function()
         local run = require("autopilot.store.database").run
         return run(
           database,
-          "UPDATE autopilot_worker_1 SET alive_until = 1 WHERE id = ?",
+          "UPDATE autopilot_part_3 SET held_until = 1 WHERE worker = ?",
           state.worker
         )
       end)
@@ -367,7 +394,7 @@ describe("the state of a fleet in PostgreSQL", function()
     other.connection:call(function(database)
       require("autopilot.store.database").run(
         database,
-        "UPDATE autopilot_worker_1 SET alive_until = 1"
+        "UPDATE autopilot_part_3 SET held_until = 1"
       )
       return true
     end)

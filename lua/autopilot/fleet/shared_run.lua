@@ -1,15 +1,15 @@
 --- The SQL of a run of a fleet that several machines share.
 --
--- Tables: a run has a subject, which is unique, and its beginning and end. A worker is a machine that works on a
--- run, with the end of its lease. The tenants of a run are divided into parts, by a hash of their keys: a part has
--- the worker that holds it, and when it was taken. The reports of a part are written some at a time, each time in a
--- new row, which is kept after the run until the cooldowns in it have ended. The number in each table's name
--- changes with its columns.
+-- Tables: a run has a subject, which is unique, its beginning and end, and a round, which counts how often it was begun
+-- or resumed: each round tries again what failed before. The tenants of a run are divided into parts, by a hash of
+-- their keys: a part has the worker (a machine) that holds it, the end of its lease, and when it was taken. A worker
+-- also holds a part with a negative number, which has no tenants and shows that it is alive. The reports of a part are
+-- written some at a time, each time in a new row, which is kept after the run until the cooldowns in it have ended.
+-- The numbers in the tables' names change with their columns.
 --
 -- Times are by the database's clock, in Unix seconds. Functions get an open `autopilot.store.Database`, and
 -- raise where a statement fails.
 
-local core = require "autopilot.core"
 local database = require "autopilot.store.database"
 local json = require "autopilot.base.json"
 
@@ -20,6 +20,7 @@ shared_run.part_count = 512
 
 ---@class autopilot.fleet.TakenPart
 ---@field taken_for number? seconds since an earlier worker took the part, and may have requested syncs; nil: none did
+---@field round integer? the one in which it was taken last, before now
 ---@field tenants table<string, autopilot.fleet.WrittenTenant> by key
 
 ---@class autopilot.fleet.WrittenTenant
@@ -33,17 +34,15 @@ shared_run.part_count = 512
 local latest_start = 60
 
 local tables = {
-  autopilot_run_1 = "(id BIGSERIAL PRIMARY KEY, subject TEXT NOT NULL UNIQUE, "
-    .. "started_at DOUBLE PRECISION NOT NULL, finished_at DOUBLE PRECISION)",
-  autopilot_worker_1 = "(id TEXT PRIMARY KEY, run BIGINT NOT NULL, "
-    .. "alive_until DOUBLE PRECISION NOT NULL)",
-  autopilot_part_2 = "(run BIGINT NOT NULL, number INTEGER NOT NULL, worker TEXT, "
-    .. "taken_at DOUBLE PRECISION, PRIMARY KEY (run, number)) WITH (fillfactor = 30)",
-  -- `batch` is that of `write`; `count` is how many tenants are done, `ok` how many will be if the run is resumed.
-  -- `tries` is 0 at first, 1 after the run was resumed, and 2 after the part was then taken again to retry the tenants
-  -- that failed.
+  autopilot_run_2 = "(id BIGSERIAL PRIMARY KEY, subject TEXT NOT NULL UNIQUE, "
+    .. "round INTEGER NOT NULL, started_at DOUBLE PRECISION NOT NULL, "
+    .. "finished_at DOUBLE PRECISION)",
+  autopilot_part_3 = "(run BIGINT NOT NULL, number INTEGER NOT NULL, worker TEXT, "
+    .. "held_until DOUBLE PRECISION, taken_at DOUBLE PRECISION, round INTEGER, "
+    .. "PRIMARY KEY (run, number)) WITH (fillfactor = 30)",
+  -- `batch` is that of `write`; `count` is how many tenants are done in the round, `ok` how many in later ones.
   autopilot_report_2 = "(part INTEGER NOT NULL, id BIGSERIAL, run BIGINT NOT NULL, "
-    .. "batch TEXT NOT NULL, tries INTEGER NOT NULL, taken_at DOUBLE PRECISION, "
+    .. "batch TEXT NOT NULL, round INTEGER NOT NULL, taken_at DOUBLE PRECISION, "
     .. "written_at DOUBLE PRECISION NOT NULL, cooldown_end DOUBLE PRECISION NOT NULL, "
     .. "count INTEGER NOT NULL, ok INTEGER NOT NULL, reports TEXT NOT NULL, "
     .. "PRIMARY KEY (part, id))",
@@ -72,28 +71,24 @@ local function array(numbers)
   return "{" .. table.concat(numbers, ",") .. "}"
 end
 
--- Marks the expired leases as ended: a worker whose `alive_until` is 0 cannot renew its lease. A statement
--- of its own, so that `take` and the worker agree on it.
-local expire = [[UPDATE autopilot_worker_1 SET alive_until = 0
-  WHERE alive_until > 0 AND alive_until <= {now}]]
-
--- Takes some of the given parts that no other worker holds. A worker that this statement does not see, because it has
--- joined meanwhile, counts as alive.
+-- Takes some of the given parts that no other worker holds.
 local take = [[WITH free AS (
-    SELECT number, taken_at FROM autopilot_part_2 AS part
-    WHERE run = {run} AND number = ANY({list}) AND (worker IS NULL OR worker = ? OR EXISTS (
-      SELECT 1 FROM autopilot_worker_1 WHERE id = part.worker AND alive_until = 0))
+    SELECT number, taken_at, round FROM autopilot_part_3
+    WHERE run = {run} AND number = ANY({list})
+      AND (worker IS NULL OR worker = ? OR held_until <= {now})
     ORDER BY number LIMIT CAST(? AS INTEGER) FOR UPDATE SKIP LOCKED
   )
-  UPDATE autopilot_part_2 AS part SET worker = ?, taken_at = coalesce(part.taken_at, {now})
-  FROM free WHERE part.run = {run} AND part.number = free.number
-  RETURNING part.number, {now} - free.taken_at]]
+  UPDATE autopilot_part_3 AS part SET worker = ?, held_until = {now} + {number},
+    taken_at = coalesce(part.taken_at, {now}), round = present.round
+  FROM free, autopilot_run_2 AS present
+  WHERE part.run = {run} AND part.number = free.number AND present.id = part.run
+  RETURNING part.number, {now} - free.taken_at, free.round]]
 
-local read = [[SELECT part, run = {run}, tries, {now} - taken_at, {now} - written_at, reports
-  FROM autopilot_report_2 WHERE part = ANY({list}) AND (run = {run} OR cooldown_end > {now})
-  ORDER BY id]]
-local try_again = [[UPDATE autopilot_report_2 SET tries = 2
-  WHERE part = ANY({list}) AND run = {run} AND tries = 1]]
+local read = [[SELECT part, {now} - taken_at, {now} - written_at, reports,
+    run = present.id, report.round = present.round, report.round
+  FROM autopilot_report_2 AS report, autopilot_run_2 AS present
+  WHERE present.id = {run} AND part = ANY({list}) AND (run = present.id OR cooldown_end > {now})
+  ORDER BY report.id]]
 
 -- Stores the reports of parts that the worker still holds, and releases those parts that are free. `taken_at` is kept
 -- for unsettled ones, in which a sync may have been requested without a report.
@@ -104,83 +99,75 @@ local write = [[WITH given AS (
       unnest(string_to_array(?, chr(10)))
     ) AS given(part, count, ok, is_free, is_unsettled, reports)
   ), held AS (
-    SELECT number, taken_at FROM autopilot_part_2
+    SELECT number, taken_at, round FROM autopilot_part_3
     WHERE run = {run} AND worker = ? AND number IN (SELECT part FROM given)
     ORDER BY number FOR UPDATE
   ), written AS (
     INSERT INTO autopilot_report_2
-      (part, run, batch, tries, taken_at, written_at, cooldown_end, count, ok, reports)
-    SELECT part, {run}, ?, 0, taken_at, {now}, {now} + {number}, count, ok, reports
+      (part, run, batch, round, taken_at, written_at, cooldown_end, count, ok, reports)
+    SELECT part, {run}, ?, round, taken_at, {now}, {now} + {number}, count, ok, reports
     FROM given JOIN held ON number = part WHERE count > 0
   )
-  UPDATE autopilot_part_2 AS freed
+  UPDATE autopilot_part_3 AS freed
   SET worker = NULL, taken_at = CASE WHEN is_unsettled THEN held.taken_at END
   FROM given JOIN held ON number = part
   WHERE is_free AND freed.run = {run} AND freed.number = part]]
 
-local renew = [[UPDATE autopilot_worker_1
-  SET alive_until = {now} + {number} WHERE id = ? AND alive_until > {now}]]
+local renew = [[WITH renewed AS (
+    UPDATE autopilot_part_3 SET held_until = {now} + {number} WHERE run = {run} AND worker = ?
+    RETURNING number
+  ) SELECT number FROM renewed]]
 -- Adds a worker if the run has not been replaced. The lock keeps it from being replaced at the same time.
-local enlist = [[INSERT INTO autopilot_worker_1 (id, run, alive_until)
-  SELECT CAST(? AS TEXT), id, {now} + {number} FROM autopilot_run_1
-  WHERE id = {run} FOR KEY SHARE
-  ON CONFLICT (id) DO UPDATE SET run = excluded.run, alive_until = excluded.alive_until]]
--- Moves the parts of one worker to another.
-local move = [[WITH moved AS (
-    UPDATE autopilot_part_2 SET worker = ? WHERE run = {run} AND worker = ? RETURNING number
-  ) SELECT number FROM moved]]
+local enlist = [[INSERT INTO autopilot_part_3 (run, number, worker, held_until)
+  SELECT id, CAST(-nextval(pg_get_serial_sequence('autopilot_report_2', 'id')) AS INTEGER),
+    CAST(? AS TEXT), {now} + {number}
+  FROM autopilot_run_2 WHERE id = {run} FOR KEY SHARE]]
+-- Takes from workers what they did not renew. It changes the rows, so that a worker that wakes up now either has
+-- renewed them before, and counts as alive, or finds that it has lost them.
+local expire = [[UPDATE autopilot_part_3 SET worker = NULL
+  WHERE run = {run} AND worker IS NOT NULL AND held_until <= {now}]]
 
-local make_parts = [[INSERT INTO autopilot_part_2 (run, number)
+local make_parts = [[INSERT INTO autopilot_part_3 (run, number)
   SELECT {run}, generate_series(1, CAST(? AS INTEGER)) ON CONFLICT DO NOTHING]]
 -- Removes the reports of runs that were replaced, once the cooldowns in them are over.
 local forget = [[DELETE FROM autopilot_report_2 WHERE (part, id) IN (
   SELECT part, id FROM autopilot_report_2
-  WHERE run NOT IN (SELECT id FROM autopilot_run_1) AND cooldown_end <= {now}
+  WHERE run NOT IN (SELECT id FROM autopilot_run_2) AND cooldown_end <= {now}
   FOR UPDATE SKIP LOCKED)]]
 
---- Adds the reports in one row to `tenants`, where they replace those of earlier rows.
-local function read_row(tenants, is_of_run, tries, taken_for, written_for, reports)
+--- Adds the reports in one row to the tenants of its part, where they replace those of earlier rows.
+local function read_row(part, taken_for, written_for, reports, is_of_run, is_of_round, round)
+  local tenants = part.tenants
   for _, written in ipairs(json.decode(reports)) do
     local tenant = tenants[written.key] or { cooldown_left = 0 }
     tenants[written.key] = tenant
     tenant.cooldown_left = math.max(tenant.cooldown_left, (written.cooldown or 0) - written_for)
     if is_of_run then
       tenant.is_of_run = true
-      tenant.report = (tries == 0 or written.report.ok) and written.report or nil
-      tenant.asked_for = (tries == 2 or not written.is_refused) and taken_for or nil
+      tenant.report = (is_of_round or written.report.ok) and written.report or nil
+      tenant.asked_for = (part.round > round or not written.is_refused) and taken_for or nil
     end
   end
 end
 
 --- Takes parts that no living worker holds, and reads what is known of their tenants.
+---@param seconds number of the lease
 ---@param numbers integer[] parts that are wanted
 ---@param most integer how many of them are taken
 ---@return table<integer, autopilot.fleet.TakenPart> by number
-function shared_run.take(opened, id, worker, numbers, most)
-  local parts, taken, is_tried = {}, {}, false
-  local function take_free()
-    return (run(opened, take, id, array(numbers), worker, most, worker, id))
-  end
-  local rows = take_free()
-  if #rows == 0 and change(opened, expire) then
-    rows = take_free()
-  end
+function shared_run.take(opened, id, worker, seconds, numbers, most)
+  local parts, taken = {}, {}
+  local rows = run(opened, take, id, array(numbers), worker, most, worker, seconds, id)
   for index, row in ipairs(rows) do
     taken[index] = row[1]
-    parts[row[1]] = { taken_for = row[2], tenants = {} }
+    parts[row[1]] = { taken_for = row[2], round = row[3], tenants = {} }
   end
-  if #taken == 0 then
-    return parts
-  end
-  for _, row in ipairs((run(opened, read, id, array(taken), id))) do
+  rows = #taken > 0 and run(opened, read, id, array(taken)) or {}
+  for _, row in ipairs(rows) do
     local part = parts[row[1]]
-    is_tried = is_tried or row[2] and row[3] == 1
-    if not pcall(read_row, part.tenants, row[2], row[3], row[4], row[5], row[6]) then
-      part.taken_for = row[5] -- it is damaged: any tenant may have been asked for
+    if not pcall(read_row, part, row[2], row[3], row[4], row[5], row[6], row[7]) then
+      part.taken_for = row[2] -- it is damaged: any tenant may have been asked for
     end
-  end
-  if is_tried then
-    run(opened, try_again, array(taken), id)
   end
   return parts
 end
@@ -209,47 +196,45 @@ end
 
 --- Counts the tenants that are done. A batch that was written twice counts once.
 local function count(opened, id)
-  local text = [[SELECT CAST(coalesce(sum(count), 0) AS INTEGER) FROM (
-    SELECT max(count) AS count FROM autopilot_report_2 WHERE run = {run} GROUP BY part, batch
-  ) AS batches]]
+  local text = [[SELECT CAST(coalesce(sum(done), 0) AS INTEGER) FROM (
+    SELECT max(CASE WHEN report.round = present.round THEN count ELSE ok END) AS done
+    FROM autopilot_report_2 AS report, autopilot_run_2 AS present
+    WHERE present.id = {run} AND run = present.id GROUP BY part, batch) AS batches]]
   return run(opened, text, id)[1][1]
 end
 
---- Renews a worker's lease. A worker whose lease has ended is replaced by a new one.
----@return { worker: string?, kept: table<integer, boolean>?, done: integer } renewed `worker` is nil if a newer run has
--- taken the place of this one; `kept`, if it is new: the parts of the old one that no other has taken since
+--- Renews the leases of a worker, also those that have expired and that no other worker has taken.
+---@return { kept: table<integer, boolean>, done: integer, is_replaced: boolean } renewed the parts that it holds, the
+-- number of tenants that are done, and whether a newer run has taken the place of this one
 function shared_run.renew(opened, id, worker, seconds)
-  run(opened, expire) -- by all machines, so that those that died are soon noticed
-  local renewed = { worker = worker, done = count(opened, id) }
-  if change(opened, renew, seconds, worker) then
-    return renewed
+  local kept, is_enlisted = {}, false
+  for _, row in ipairs((run(opened, renew, seconds, id, worker))) do
+    kept[row[1]] = true
+    is_enlisted = is_enlisted or row[1] < 0
   end
-  local new = core.uuid()
-  renewed.worker, renewed.kept = change(opened, enlist, new, seconds, id) and new or nil, {}
-  for _, row in ipairs((run(opened, move, new, id, worker))) do
-    renewed.kept[row[1]] = true
-  end
-  return renewed
+  local is_replaced = not is_enlisted and not change(opened, enlist, worker, seconds, id)
+  return { kept = kept, done = count(opened, id), is_replaced = is_replaced }
 end
 
---- Ends a worker's lease, so that other workers can take its parts.
-function shared_run.dismiss(opened, _, worker)
-  run(opened, "UPDATE autopilot_worker_1 SET alive_until = 0 WHERE id = ?", worker)
+--- Ends the leases of a worker, so that other workers can take its parts.
+function shared_run.dismiss(opened, id, worker)
+  local text = "UPDATE autopilot_part_3 SET held_until = 0 WHERE run = {run} AND worker = ?"
+  run(opened, text, id, worker)
   return true
 end
 
 --- Marks the run as finished.
 function shared_run.finish(opened, id)
-  run(opened, "UPDATE autopilot_run_1 SET finished_at = {now} WHERE id = {run}", id)
+  run(opened, "UPDATE autopilot_run_2 SET finished_at = {now} WHERE id = {run}", id)
   return true
 end
 
 --- Finds the run of that subject, or makes one. Its row is locked until the end of the transaction, so that only one
 -- machine at a time joins, resumes or replaces it.
 local function find(opened, subject)
-  local make = [[INSERT INTO autopilot_run_1 (subject, started_at) VALUES (?, {now})
+  local make = [[INSERT INTO autopilot_run_2 (subject, round, started_at) VALUES (?, 1, {now})
     ON CONFLICT DO NOTHING]]
-  local lock = [[SELECT id, {now} - started_at, {now} - finished_at FROM autopilot_run_1
+  local lock = [[SELECT id, {now} - started_at, {now} - finished_at FROM autopilot_run_2
     WHERE subject = ? FOR UPDATE]]
   run(opened, make, subject)
   return run(opened, lock, subject)[1] or find(opened, subject) -- another machine has just replaced it
@@ -257,33 +242,32 @@ end
 
 --- Joins the run of that subject if it has workers with a valid lease; else resumes it, or starts a new one.
 local function join(opened, subject, resume_within)
-  run(opened, expire)
   local found = find(opened, subject)
   local id, age, ended_for = found[1], found[2], found[3]
-  if
-    #run(opened, "SELECT 1 FROM autopilot_worker_1 WHERE run = {run} AND alive_until > 0", id) > 0
-  then
+  local function has_workers()
+    local text = [[SELECT 1 FROM autopilot_part_3
+      WHERE run = {run} AND worker IS NOT NULL AND held_until > {now} LIMIT 1]]
+    return #run(opened, text, id) > 0
+  end
+  if not has_workers() then
+    run(opened, expire, id)
+  end
+  if has_workers() then
     return id, age
   end
-  run(opened, "DELETE FROM autopilot_worker_1 WHERE run = {run}", id)
   local is_over = age > resume_within
   if ended_for then
     is_over = ended_for > math.min(latest_start, resume_within)
   end
   if is_over then
     -- A new id, so that a machine of the old run that wakes up late does not end this one.
-    run(opened, "DELETE FROM autopilot_part_2 WHERE run = {run}", id)
-    run(opened, "DELETE FROM autopilot_run_1 WHERE id = {run}", id)
+    run(opened, "DELETE FROM autopilot_part_3 WHERE run = {run}", id)
+    run(opened, "DELETE FROM autopilot_run_2 WHERE id = {run}", id)
     id, age = find(opened, subject)[1], 0
     run(opened, forget)
   elseif not ended_for then
-    run(
-      opened,
-      "UPDATE autopilot_report_2 SET tries = 1, count = ok WHERE run = {run} AND tries = 0",
-      id
-    )
+    run(opened, "UPDATE autopilot_run_2 SET round = round + 1 WHERE id = {run}", id)
   end
-  run(opened, "UPDATE autopilot_part_2 SET worker = NULL WHERE run = {run}", id)
   run(opened, make_parts, id, shared_run.part_count)
   return id, age
 end

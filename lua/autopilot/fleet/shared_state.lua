@@ -62,7 +62,7 @@ local function call(self, name, ...)
   return self.connection:call(shared_run[name], self.run_id, ...)
 end
 
---- Renews the lease, or takes a new one if it has expired. Other machines may then have taken some of the parts.
+--- Renews the lease. If it has expired, other machines may have taken some of the parts.
 ---@return string? problem
 local function renew_lease(self)
   local asked_at = self.clock()
@@ -70,13 +70,12 @@ local function renew_lease(self)
   if not renewed then
     return message
   end
-  local kept = renewed.kept
-  for number, hold in pairs(kept and self.holds or {}) do
-    hold.is_lost = not kept[number]
-    self.holds[number] = kept[number] and hold or nil
+  for number, hold in pairs(self.holds) do
+    hold.is_lost = not renewed.kept[number]
+    self.holds[number] = renewed.kept[number] and hold or nil
   end
-  self.worker, self.is_replaced = renewed.worker or self.worker, not renewed.worker
-  self.renewed_at, self.elsewhere = asked_at, renewed.done - self.written
+  self.renewed_at, self.is_replaced = asked_at, renewed.is_replaced
+  self.elsewhere = renewed.done - self.written
 end
 
 --- Writes the reports that were collected, and releases the parts whose tenants are done.
@@ -182,7 +181,7 @@ local function take_parts(self)
   local most, parts = math.ceil(self.batch * #numbers / self.waiting_count), nil
   local message = not holds_lease(self) and renew_lease(self) or nil
   if not message then
-    parts, message = call(self, "take", self.worker, numbers, most)
+    parts, message = call(self, "take", self.worker, self.lease, numbers, most)
   end
   self.problem = message or self.problem
   return parts or {}
