@@ -105,9 +105,9 @@ local lifetime = 600
 local function sign_assertion(pair, checked, place, now)
   local _, expires = pair.certificate:getLifetime()
   need(now < expires, "the certificate has expired: upload a new one to the app registration")
-  local begins = math.floor(now)
+  local begins, algorithm = math.floor(now), checked.algorithm or "PS256"
   local header = json.encode {
-    alg = checked.algorithm,
+    alg = algorithm,
     typ = "JWT",
     ["x5t#S256"] = base64url.encode(pair.certificate:digest("sha256", "s")),
   }
@@ -121,7 +121,7 @@ local function sign_assertion(pair, checked, place, now)
   }
   local text = base64url.encode(header) .. "." .. base64url.encode(claims)
   local message = "OpenSSL cannot sign with this key (%s)"
-  local signature = need(pair.sign(checked.algorithm, text), message:format(checked.algorithm))
+  local signature = need(pair.sign(algorithm, text), message:format(algorithm))
   return text .. "." .. base64url.encode(signature)
 end
 
@@ -136,7 +136,7 @@ application.certificate_proof = {
     certificate = { type = "string", required = true, secret = true, check = check_place },
     private_key = { type = "string", secret = true, check = check_place },
     passphrase = { type = { "string", "function" }, secret = true },
-    algorithm = { type = "string", default = "PS256", one_of = { "PS256", "RS256" } },
+    algorithm = { type = "string", one_of = { "PS256", "RS256" } },
     allow_world_readable = allow_world_readable,
   },
   prepare = function(checked)

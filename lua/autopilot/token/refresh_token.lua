@@ -55,7 +55,7 @@ local function proof_of(checked)
   elseif checked.certificate then
     return application.certificate_proof.prepare(checked)
   end
-  for _, option in ipairs { "private_key", "passphrase" } do
+  for _, option in ipairs { "private_key", "passphrase", "algorithm" } do
     if checked[option] then
       return nil, ("option '%s' needs the option 'certificate'"):format(option)
     end
