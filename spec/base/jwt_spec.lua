@@ -52,28 +52,31 @@ describe("autopilot.token.inspect", function()
     end
   end)
 
-  it("tells the same of the claims that are asked for, however the others look", function()
-    local names = { "aud", "exp", "roles", "tid" }
-    for _, payload in ipairs {
-      '{"aud":"a","exp":12,"roles":["A.B","C.D"],"tid":"t","ver":"1.0"}',
-      '{"xms_tid":"other","tid":"t"}',
-      '{"tid" : "t", "exp" : 1}',
-      '{"tid": "t", "exp": 1}',
-      '{"tid"\n: "t", "exp"\t:1}',
-      '{"deep":{"tid":"other"},"tid":"t"}',
-      '{"aud":"tid\\":\\"other","tid":"t"}',
-      '{"aud":"exp","exp":1.5}',
-      '{"exp":1e3,"aud":["a","b"],"roles":[]}',
-      '{"exp":null,"tid":null,"aud":true,"roles":[1,"]",null]}',
-      '{"other":"t"}',
-      "{}",
+  it("reads no claim out of another, however they look", function()
+    for payload, expected in pairs {
+      ['{"aud":"a","exp":12,"roles":["A.B","C.D"],"tid":"t","ver":"1.0"}'] = {
+        aud = "a",
+        exp = 12,
+        roles = { "A.B", "C.D" },
+        tid = "t",
+      },
+      ['{"xms_tid":"other","tid":"t"}'] = { tid = "t" },
+      ['{"tid"\n: "t", "exp"\t:1}'] = { tid = "t", exp = 1 },
+      ['{"deep":{"tid":"other"},"tid":"t"}'] = { tid = "t" },
+      ['{"aud":"tid\\":\\"other","tid":"t"}'] = { aud = 'tid":"other', tid = "t" },
+      ['{"aud":"exp","exp":1.5}'] = { aud = "exp", exp = 1.5 },
+      ['{"exp":1e3,"aud":["a","b"],"roles":[]}'] = { exp = 1000, aud = { "a", "b" }, roles = {} },
+      ['{"exp":null,"tid":null,"aud":true,"roles":[1,"]",null]}'] = {
+        aud = true,
+        roles = { 1, "]" },
+      },
+      ['{"other":"t"}'] = {},
     } do
-      local all, some = assert(inspect(jwt(payload))), assert(inspect(jwt(payload), names))
-      for _, name in ipairs(names) do
-        assert.same(all[name], some[name], payload)
+      local claims = assert(inspect(jwt(payload)))
+      for _, name in ipairs { "aud", "exp", "roles", "tid" } do
+        assert.same(expected[name], claims[name], payload)
       end
     end
-    assert.is_nil(inspect(jwt '{"tid":"t', names))
   end)
 
   it("never raises, whatever the bytes", function()

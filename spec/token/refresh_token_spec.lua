@@ -226,6 +226,11 @@ describe("autopilot.token.refresh_token", function()
         refresh_token = first,
         private_key = "hush.pem",
       },
+      ["option 'algorithm' needs the option 'certificate'"] = {
+        client_id = "app",
+        refresh_token = first,
+        algorithm = "RS256",
+      },
       ["option 'passphrase' needs the option 'certificate'"] = {
         client_id = "app",
         refresh_token = first,

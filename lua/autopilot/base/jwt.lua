@@ -34,44 +34,12 @@ local function without_nulls(value)
   return value
 end
 
---- The value at a position of a JSON text: a text, a whole number or a list; nil for any other.
-local function value_at(text, from)
-  local sign = text:sub(from, from)
-  local close = (sign == '"' or sign == "[")
-    and text:find(sign == '"' and '"' or "]", from + 1, true)
-  if sign == '"' then
-    return close and text:sub(from + 1, close - 1)
-  elseif sign == "[" then
-    return close and json.decode(text:sub(from, close), true)
-  end
-  return tonumber(text:match("^(%d+)[,}]", from))
-end
-
---- Some members of a JSON object, without decoding the others. Nil where that cannot be told by searching for their
--- names: there are escapes or other objects in it, a name is not followed by a colon, or another ends like it.
-local function pick(object, names)
-  if object:find("\\", 1, true) or object:find("{", 2, true) then
-    return nil
-  end
-  local members = {}
-  for _, name in ipairs(names) do
-    local first, colon = object:find(name .. '":', 1, true)
-    local value = first and object:sub(first - 1, first - 1) == '"' and value_at(object, colon + 1)
-    if not value and (first or object:find('"' .. name .. '"', 1, true)) then
-      return nil
-    end
-    members[name] = value
-  end
-  return members
-end
-
 --- The claims of a JSON Web Token (RFC 7519), unverified; nil and the reason for anything else. Never
 -- raises.
 ---@param token any
----@param names string[]? the claims that are wanted, where the others may be missing
 ---@return table<string, any>? claims as they stand in the token, without nulls
 ---@return string? message
-local function inspect(token, names)
+local function inspect(token)
   if type(token) ~= "string" or token == "" then
     return nil, "there is no token"
   elseif #token > longest then
@@ -82,11 +50,7 @@ local function inspect(token, names)
   if not text then
     return nil, "the token is opaque: it is no JSON Web Token"
   end
-  local claims = names and pick(text, names)
-  if claims then
-    return claims
-  end
-  claims = text:find "^%s*{" and json.decode(text, true)
+  local claims = text:find "^%s*{" and json.decode(text, true)
   if type(claims) ~= "table" then
     return nil, "the token cannot be read: its claims are no JSON object"
   end

@@ -129,17 +129,4 @@ function options.check(name, rules, given, level)
   return checked
 end
 
---- Checks the value of one option, and raises what is wrong as `check` does.
----@param name string
----@param option string
----@param rule autopilot.OptionRule
----@param value any
----@param level integer as for `error`
-function options.check_value(name, option, rule, value, level)
-  local _, mistake = check_field("", option, rule, value)
-  if mistake then
-    error(name .. ": " .. mistake, level + 1)
-  end
-end
-
 return options

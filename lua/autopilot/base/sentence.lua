@@ -119,25 +119,17 @@ end
 
 -- ---- Character references ----------------------------------------------------------------------------
 
--- The names of printable ASCII characters (HTML, section 13.5), from a code on, in the order of the codes.
--- A character may have several names.
-local names_from = {
-  [33] = "excl quot/QUOT num dollar percnt amp/AMP apos lpar rpar ast/midast plus comma "
-    .. "hyphen/dash period sol",
-  [58] = "colon semi lt/LT equals gt/GT quest commat",
-  [91] = "lsqb/lbrack bsol rsqb/rbrack Hat lowbar/UnderBar grave/DiacriticalGrave",
-  [123] = "lcub/lbrace verbar/vert/VerticalLine rcub/rbrace tilde",
-}
+-- The names of printable ASCII characters (HTML, section 13.5), each before its character.
+local names = [[
+  excl! quot" QUOT" num# dollar$ percnt% amp& AMP& apos' lpar( rpar) ast* midast* plus+ comma,
+  hyphen- dash- period. sol/ colon: semi; lt< LT< equals= gt> GT> quest? commat@ lsqb[ lbrack[
+  bsol\ rsqb] rbrack] Hat^ lowbar_ UnderBar_ grave` DiacriticalGrave` lcub{ lbrace{ verbar|
+  vert| VerticalLine| rcub} rbrace} tilde~
+]]
 
 local named = {}
-for first, names in pairs(names_from) do
-  local code = first
-  for synonyms in names:gmatch "%S+" do
-    for name in synonyms:gmatch "%a+" do
-      named[name] = string.char(code)
-    end
-    code = code + 1
-  end
+for name, character in names:gmatch "(%a+)(%p)" do
+  named[name] = character
 end
 for name in ("nbsp NonBreakingSpace Tab NewLine ensp emsp thinsp"):gmatch "%a+" do
   named[name] = " "

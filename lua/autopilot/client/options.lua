@@ -145,13 +145,14 @@ function client_options.check(given, level)
   return checked, not is_local and checked.base_url:lower() ~= graph
 end
 
+local own_rules = { token = rules.token, tenant = rules.tenant }
+
 --- Checks the two options that differ between clients of the same service.
 ---@param token any
 ---@param tenant any
 ---@param level integer as for `error`
 function client_options.check_own(token, tenant, level)
-  options.check_value(name, "token", rules.token, token, level + 1)
-  options.check_value(name, "tenant", rules.tenant, tenant, level + 1)
+  options.check(name, own_rules, { token = token, tenant = tenant }, level + 1)
 end
 
 return client_options

@@ -1,25 +1,37 @@
---- Signs an application in (OAuth 2.0 client credentials, RFC 6749 section 4.4): with its secret, with its certificate,
--- or with an assertion that its platform issues (RFC 7523 section 2.2; Microsoft Entra, "Workload identity federation").
+--- Signs an application in (OAuth 2.0 client credentials, RFC 6749 section 4.4). It proves to Entra who it is with its
+-- secret, or with an assertion (RFC 7523 section 2.2), which it signs with the key of its certificate or gets from its
+-- platform (Microsoft Entra, "Workload identity federation").
 
 local authority = require "autopilot.token.authority"
+local base64url = require "autopilot.base.base64url"
+local core = require "autopilot.core"
 local endpoint = require "autopilot.token.endpoint"
+local json = require "autopilot.base.json"
+local lazy = require "autopilot.base.lazy"
 local merged = require "autopilot.base.merged"
 local oauth = require "autopilot.token.oauth"
-local proof = require "autopilot.token.proof"
 local provider = require "autopilot.token.provider"
 local secret_file = require "autopilot.token.secret_file"
 
+local key_pair = lazy "autopilot.token.key_pair"
+
 local need = provider.need
+
+--- One way to prove the application's identity.
+---@class autopilot.token.Proof
+---@field rules table<string, autopilot.OptionRule>
+---@field prepare fun(checked: table): autopilot.token.Prove?, string? nil and a sentence for a mistake in the options
+
+--- Returns the fields of a token request's form that prove the identity; called for each request.
+---@alias autopilot.token.Prove fun(ask: autopilot.TokenAsk, place: autopilot.token.Place): table<string, string>
 
 local application = {}
 
--- ---- By secret or certificate ------------------------------------------------------------------------
-
 --- Makes the function that makes providers of one kind: for an application with this proof.
-local function by_proof(name, by)
-  local rules = authority.rules(by.rules, { client_id = authority.required_client_id })
+local function by_proof(name, proof)
+  local rules = authority.rules(proof.rules, { client_id = authority.required_client_id })
   return provider.kind(name, rules, function(checked)
-    local prove, mistake = by.prepare(checked)
+    local prove, mistake = proof.prepare(checked)
     if not prove then
       return nil, mistake
     end
@@ -29,13 +41,112 @@ local function by_proof(name, by)
   end)
 end
 
+-- ---- By secret ---------------------------------------------------------------------------------------
+
+local function check_secret(value)
+  if value == "" then
+    return "must not be empty"
+  elseif type(value) == "string" and value:find "%c" then
+    return "must not contain control characters"
+  end
+end
+
+local function is_secret(text)
+  return not check_secret(text)
+end
+
+local allow_world_readable = { type = "boolean", default = false }
+
+---@type autopilot.token.Proof
+application.secret_proof = {
+  rules = {
+    client_secret = { type = { "string", "function" }, secret = true, check = check_secret },
+    client_secret_file = { type = "string" },
+    allow_world_readable = allow_world_readable,
+  },
+  prepare = function(checked)
+    local secret, path = checked.client_secret, checked.client_secret_file
+    if (secret == nil) == (path == nil) then
+      return nil, "needs one of the options 'client_secret' and 'client_secret_file'"
+    end
+    return function(ask)
+      secret = secret or need(secret_file.read_line(path, checked.allow_world_readable))
+      local is_text = type(secret) == "string"
+      return {
+        client_secret = is_text and secret
+          or provider.ask_user("client_secret", "secret", secret, ask, is_secret),
+      }
+    end
+  end,
+}
+
 ---@class autopilot.token.ClientSecretOptions: autopilot.token.CommonOptions
 ---@field client_id string
 ---@field client_secret (string|fun(ask: autopilot.TokenAsk): string?, string?)? the secret, or a function that is asked for it at each request
 ---@field client_secret_file string? a file that holds nothing else; read once
 ---@field allow_world_readable boolean? take a file that every user can read; default false
 
-application.client_secret = by_proof("client_secret", proof.secret)
+application.client_secret = by_proof("client_secret", application.secret_proof)
+
+-- ---- By certificate ----------------------------------------------------------------------------------
+
+--- Returns the form fields that contain an assertion.
+local function form_of(assertion)
+  return {
+    client_assertion = assertion,
+    client_assertion_type = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+  }
+end
+
+-- Seconds for which an assertion is valid: it is made for one request.
+local lifetime = 600
+
+--- Makes and signs an assertion for one request (RFC 7519; Microsoft identity platform, "Certificate credentials").
+local function sign_assertion(pair, checked, place, now)
+  local _, expires = pair.certificate:getLifetime()
+  need(now < expires, "the certificate has expired: upload a new one to the app registration")
+  local begins, algorithm = math.floor(now), checked.algorithm or "PS256"
+  local header = json.encode {
+    alg = algorithm,
+    typ = "JWT",
+    ["x5t#S256"] = base64url.encode(pair.certificate:digest("sha256", "s")),
+  }
+  local claims = json.encode {
+    aud = authority.url(place),
+    iss = checked.client_id,
+    sub = checked.client_id,
+    jti = core.uuid(),
+    nbf = begins,
+    exp = begins + lifetime,
+  }
+  local text = base64url.encode(header) .. "." .. base64url.encode(claims)
+  local message = "OpenSSL cannot sign with this key (%s)"
+  local signature = need(pair.sign(algorithm, text), message:format(algorithm))
+  return text .. "." .. base64url.encode(signature)
+end
+
+-- Error messages never quote the value, because PEM text may be a private key.
+local function check_place(value)
+  return value == "" and "must be PEM text or a file name" or nil
+end
+
+---@type autopilot.token.Proof
+application.certificate_proof = {
+  rules = {
+    certificate = { type = "string", required = true, secret = true, check = check_place },
+    private_key = { type = "string", secret = true, check = check_place },
+    passphrase = { type = { "string", "function" }, secret = true },
+    algorithm = { type = "string", one_of = { "PS256", "RS256" } },
+    allow_world_readable = allow_world_readable,
+  },
+  prepare = function(checked)
+    local pair
+    return function(ask, place)
+      pair = pair or key_pair(checked)
+      return form_of(sign_assertion(pair, checked, place, ask.now()))
+    end
+  end,
+}
 
 ---@class autopilot.token.ClientCertificateOptions: autopilot.token.CommonOptions
 ---@field client_id string
@@ -45,7 +156,7 @@ application.client_secret = by_proof("client_secret", proof.secret)
 ---@field algorithm ("PS256"|"RS256")? default `PS256`
 ---@field allow_world_readable boolean? take a key file that every user can read; default false
 
-application.client_certificate = by_proof("client_certificate", proof.certificate)
+application.client_certificate = by_proof("client_certificate", application.certificate_proof)
 
 -- ---- By assertion of a platform ------------------------------------------------------------------------
 
@@ -84,9 +195,7 @@ local function by_assertion(name, own, variables, get)
         local text
         text, origin = get(ask, setting)
         local is_right = type(text) == "string" and text:find "^[\33-\126]+$"
-        return proof.by_assertion(
-          need(is_right and text, title .. " gave no token that can be used")
-        )
+        return form_of(need(is_right and text, title .. " gave no token that can be used"))
       end)
       if extra.reason == not_within_its_time and origin then
         extra.hint = (

@@ -5,10 +5,10 @@
 -- An answer may contain a newer refresh token, which replaces the earlier one in memory for all tenants. The function
 -- `on_rotation` gets it, to store it for the next start.
 
+local application = require "autopilot.token.application"
 local authority = require "autopilot.token.authority"
 local merged = require "autopilot.base.merged"
 local oauth = require "autopilot.token.oauth"
-local proof = require "autopilot.token.proof"
 local protected_call = require "autopilot.base.protected_call"
 local provider = require "autopilot.token.provider"
 
@@ -27,9 +27,9 @@ local function is_token(text)
   return text:find "^[\33-\126]+$"
 end
 
-local rules = authority.rules(proof.secret.rules, proof.certificate.rules, {
+local rules = authority.rules(application.secret_proof.rules, application.certificate_proof.rules, {
   client_id = authority.required_client_id,
-  certificate = merged(proof.certificate.rules.certificate, { required = false }),
+  certificate = merged(application.certificate_proof.rules.certificate, { required = false }),
   refresh_token = {
     type = { "string", "function" },
     required = true,
@@ -53,15 +53,15 @@ local function proof_of(checked)
   if has_secret and checked.certificate then
     return nil, "takes a secret or a certificate, and not both"
   elseif checked.certificate then
-    return proof.certificate.prepare(checked)
+    return application.certificate_proof.prepare(checked)
   end
-  for _, option in ipairs { "private_key", "passphrase" } do
+  for _, option in ipairs { "private_key", "passphrase", "algorithm" } do
     if checked[option] then
       return nil, ("option '%s' needs the option 'certificate'"):format(option)
     end
   end
   if has_secret then
-    return proof.secret.prepare(checked)
+    return application.secret_proof.prepare(checked)
   end
   return function()
     return {}
