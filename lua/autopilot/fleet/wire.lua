@@ -90,6 +90,25 @@ local function was_cut_short(self, task, attempt, is_sent)
   return attempt.connect < math.min(usual.connect, usual.total) / 2
 end
 
+--- What a gate learns from the result of a request: the status and the seconds of a Retry-After; without a status,
+-- whether the host was reached. A transport of the user may return anything.
+---@return number? status
+---@return number? retry_after
+---@return boolean? was_reached nil: the request had no time to find out
+local function lesson_of(self, task, attempt, response, network)
+  local status = type(response) == "table" and tonumber(response.status) or nil
+  if status then
+    local wanted = type(response.headers) == "table" and response.headers["retry-after"]
+    return status, wanted and dates.read_retry_after(tostring(wanted), self.now()) or nil
+  end
+  local failure = type(network) == "table" and network or {}
+  local is_sent = failure.delivered ~= "no"
+  if failure.timeout and was_cut_short(self, task, attempt, is_sent) then
+    return nil
+  end
+  return nil, nil, is_sent and not failure.timeout
+end
+
 --- Sends a request once it has a place, and tells its gate what came of it.
 ---@param request { url: string, method: string }
 ---@param attempt autopilot.TransferAttempt its times are shortened to what is left
@@ -119,21 +138,10 @@ local function exchange(self, request, attempt, send, prepared)
     self.gates:leave(task) -- a provider may catch the error and go on
     error(response, 0)
   end
-  -- A transport of the user may return anything.
-  local status = type(response) == "table" and tonumber(response.status) or nil
-  local headers = status and type(response.headers) == "table" and response.headers or {}
-  local failure = not status and type(network) == "table" and network or {}
-  local is_sent = failure.delivered ~= "no"
-  local was_reached = is_sent and not failure.timeout
-  if prepared and not is_sent then
+  if prepared and not response and network.delivered == "no" then
     task.has_posted = had_posted
   end
-  if failure.timeout and was_cut_short(self, task, attempt, is_sent) then
-    was_reached = nil
-  end
-  local wanted = headers["retry-after"]
-  local retry_after = wanted and dates.read_retry_after(tostring(wanted), self.now()) or nil
-  gate:learn(task, sent_at, status, retry_after, was_reached)
+  gate:learn(task, sent_at, lesson_of(self, task, attempt, response, network))
   self.gates:leave(task)
   return response, network
 end
