@@ -67,11 +67,26 @@ end
 
 -- ---- Its client ------------------------------------------------------------------------------------
 
+--- Makes the function with which the clients of a fleet sleep: only the tenant's own coroutine waits.
+local function sleep_of(fleet)
+  return function(seconds)
+    local task, clock = fleet.loop.current, fleet.clock()
+    if not task then
+      return fleet.options.sleep(seconds)
+    end
+    local wanted = seconds == seconds and clock + seconds or clock -- NaN: do not sleep
+    local ends = math.min(wanted, task.deadline or math.huge, fleet.deadline or math.huge)
+    -- A task that goes on after the end of the run sleeps shortly: it is given up some time after that end.
+    local is_late = ends <= clock or fleet.wire.is_cancelled
+    coroutine.yield(not is_late and ends or nil)
+  end
+end
+
 --- The options that the user gives for this tenant's client, completed by the fleet's own.
 local function complete_options(fleet, given, id)
   local made, of_fleet = merged(given), fleet.options
   made.tenant = made.tenant or id
-  made.sleep, made.clock, made.now = fleet.sleep, fleet.clock, fleet.now
+  made.sleep, made.clock, made.now = sleep_of(fleet), fleet.clock, fleet.now
   made.random = made.random or of_fleet.random
   made.on_event = made.on_event or of_fleet.on_event
   if made.retry == nil then
@@ -226,21 +241,6 @@ function tenant.perform(fleet, task)
     task.client = nil
   end
   deliver(fleet, task, report, is_known)
-end
-
---- Makes the function with which the clients of a fleet sleep: only the tenant's own coroutine waits.
-function tenant.sleep(fleet)
-  return function(seconds)
-    local task, clock = fleet.loop.current, fleet.clock()
-    if not task then
-      return fleet.options.sleep(seconds)
-    end
-    local wanted = seconds == seconds and clock + seconds or clock -- NaN: do not sleep
-    local ends = math.min(wanted, task.deadline or math.huge, fleet.deadline or math.huge)
-    -- A task that goes on after the end of the run sleeps shortly: it is given up some time after that end.
-    local is_late = ends <= clock or fleet.wire.is_cancelled
-    coroutine.yield(not is_late and ends or nil)
-  end
 end
 
 -- ---- The start -------------------------------------------------------------------------------------

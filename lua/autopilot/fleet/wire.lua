@@ -22,14 +22,8 @@ local default_timeout = { connect = 10, total = 60 }
 ---@param gates autopilot.fleet.Gates
 ---@param given autopilot.FleetOptions
 function Wire.new(loop, gates, given)
-  return setmetatable({
-    loop = loop,
-    gates = gates,
-    clock = given.clock,
-    now = given.now,
-    concurrency = given.concurrency,
-    is_cancelled = false,
-  }, Wire)
+  local self = { loop = loop, gates = gates, options = given, is_cancelled = false }
+  return setmetatable(self, Wire)
 end
 
 local messages = {
@@ -46,7 +40,7 @@ local function current_set(self)
   local loop, failure = self.loop, nil
   if not loop.set then
     self.process = core.process_id()
-    loop.set, failure = curl.transfer_set { concurrency = self.concurrency }
+    loop.set, failure = curl.transfer_set { concurrency = self.options.concurrency }
   end
   return loop.set, failure
 end
@@ -59,12 +53,12 @@ local function enter(self, gate, task, total)
   elseif self.is_cancelled then
     return "CANCELLED"
   end
-  local asked_at, limit = self.clock(), task.deadline or math.huge
+  local asked_at, limit = self.options.clock(), task.deadline or math.huge
   if not task.knows_deadline then
     limit = math.min(limit, asked_at + total) -- `total` may be what is left to an operation's deadline
   end
   local refusal = gate:enter(task, asked_at, limit)
-  local sent_at = self.clock()
+  local sent_at = self.options.clock()
   local left = math.min(total, limit - sent_at)
   if not refusal and left > 0 and not self.is_cancelled then
     return nil, left, sent_at
@@ -83,7 +77,7 @@ local no_time = 0.01
 local function was_cut_short(self, task, attempt, is_sent)
   local usual = attempt.token and task.client and task.client.options.timeout
   if not usual then
-    return task.deadline ~= nil and self.clock() >= task.deadline - no_time
+    return task.deadline ~= nil and self.options.clock() >= task.deadline - no_time
   elseif is_sent then
     return attempt.total < usual.total / 2
   end
@@ -99,7 +93,7 @@ local function lesson_of(self, task, attempt, response, network)
   local status = type(response) == "table" and tonumber(response.status) or nil
   if status then
     local wanted = type(response.headers) == "table" and response.headers["retry-after"]
-    return status, wanted and dates.read_retry_after(tostring(wanted), self.now()) or nil
+    return status, wanted and dates.read_retry_after(tostring(wanted), self.options.now()) or nil
   end
   local failure = type(network) == "table" and network or {}
   local is_sent = failure.delivered ~= "no"
