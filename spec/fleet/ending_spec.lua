@@ -163,7 +163,7 @@ describe("a fleet that is cancelled", function()
     local fleet = w:fleet { tenants = world.names(3), arguments = { wait = true } }
     local next_report = fleet:run()
     local sleeps = 0
-    fleet.loop.world.sleep = function(seconds)
+    fleet.options.sleep = function(seconds)
       sleeps = sleeps + 1
       if sleeps == 4 then
         fleet:cancel()

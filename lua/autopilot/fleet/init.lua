@@ -95,22 +95,15 @@ local function new(given, level)
     results = Results.new(),
     is_running = false,
   }, Fleet)
-  self.loop = Loop.new {
-    perform = function(task)
-      return tenant.perform(self, task)
-    end,
-    failed = function(task, message)
-      tenant.fail(self, task, message)
-    end,
-    clock = checked.clock,
-    sleep = checked.sleep,
-    wait = checked.wait,
-  }
+  self.loop = Loop.new(checked, function(task)
+    return tenant.perform(self, task)
+  end, function(task, message)
+    tenant.fail(self, task, message)
+  end)
   self.gates = Gates.new(self.loop, checked, budget, function(event_type, event)
     self:emit(event_type, event)
   end)
   self.wire = Wire.new(self.loop, self.gates, checked)
-  self.sleep = tenant.sleep(self)
   local state = checked.state
   if type(state) == "string" then
     state = { path = state }

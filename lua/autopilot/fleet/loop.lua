@@ -36,24 +36,20 @@ local longest_wait = 0.5
 -- memory of thousands of sleepers has doubled.
 local collected_at_sleep = 64
 
----@class autopilot.fleet.LoopWorld
----@field perform fun(task: autopilot.fleet.Task) what a task does; runs in its coroutine
----@field failed fun(task: autopilot.fleet.Task, message: any) called when it raised, and so has ended
----@field clock fun(): number
----@field sleep fun(seconds: number) called when there is no transfer
----@field wait fun(set: any, seconds: number) moves the transfers of the set, at most for so long
-
----@param world autopilot.fleet.LoopWorld
-function Loop.new(world)
+---@param given autopilot.FleetOptions whose `clock`, `sleep` and `wait` it uses
+---@param perform fun(task: autopilot.fleet.Task) what a task does; runs in its coroutine
+---@param failed fun(task: autopilot.fleet.Task, message: any) called when it raised, and so has ended
+function Loop.new(given, perform, failed)
   local function work(task)
     while true do
-      world.perform(task)
+      perform(task)
       task = coroutine.yield(ended)
     end
   end
   return setmetatable({
-    world = world,
+    options = given,
     work = work,
+    failed = failed,
     idle = {},
     timers = Timers.new(),
     transfers = {},
@@ -66,14 +62,14 @@ local function note_yield(self, task, is_fine, wanted)
     return -- its own code has abandoned it
   elseif not is_fine then
     task.thread = nil
-    self.world.failed(task, wanted)
+    self.failed(task, wanted)
   elseif wanted == ended then
     self.idle[#self.idle + 1], task.thread = task.thread, nil
   elseif wanted ~= nil and wanted == task.transfer then
     self.transfers[wanted] = task
   elseif wanted ~= Loop.parked then
     local is_time = type(wanted) == "number" and wanted == wanted -- not NaN
-    self.timers:set(task, is_time and wanted or self.world.clock() + shortest_sleep)
+    self.timers:set(task, is_time and wanted or self.options.clock() + shortest_sleep)
     collectgarbage("step", collected_at_sleep)
   end
 end
@@ -149,7 +145,7 @@ function Loop:forget_set()
 end
 
 local function run_timers(self)
-  local timers, clock = self.timers, self.world.clock()
+  local timers, clock = self.timers, self.options.clock()
   local item = timers:first()
   while item and item.due_at <= clock do
     timers:remove(item)
@@ -171,20 +167,20 @@ end
 --- Sends what can be sent at once, without waiting.
 function Loop:send()
   if next(self.transfers) then
-    self.world.wait(self.set, 0)
+    self.options.wait(self.set, 0)
   end
 end
 
 --- Waits until a task may be able to go on, at most until that time.
 ---@param time number? of the clock
 function Loop:wait(time)
-  local world, first = self.world, self.timers:first()
+  local given, first = self.options, self.timers:first()
   time = math.min(time or math.huge, first and first.due_at or math.huge)
-  local seconds = math.max(0, time - world.clock())
+  local seconds = math.max(0, time - given.clock())
   if next(self.transfers) then
-    world.wait(self.set, math.min(seconds, longest_wait))
+    given.wait(self.set, math.min(seconds, longest_wait))
   elseif seconds > 0 and seconds < math.huge then
-    world.sleep(seconds)
+    given.sleep(seconds)
   end
 end
 

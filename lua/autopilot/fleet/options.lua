@@ -79,11 +79,18 @@ local rules = {
 local several = "%s: option 'client.token' is the token of one tenant, and there are several: give "
   .. "a token provider, or a function 'client' with a token for each"
 
+--- A function of the tenant, of an option that may be the same for all tenants.
+local function for_each_tenant(given)
+  return options.is_callable(given) and given or function()
+    return given
+  end
+end
+
 --- Checks the options of a fleet. Raises what is wrong. A ready token for all is wrong unless `tenants` is a
 -- list of one: it is the token of one tenant.
 ---@param given autopilot.FleetOptions
 ---@param level integer as for `error`
----@return table checked
+---@return table checked `client` and `arguments` are functions
 function fleet_options.check(given, level)
   local checked = options.check(name, rules, given, level + 1)
   local client, tenants = checked.client, checked.tenants
@@ -91,6 +98,7 @@ function fleet_options.check(given, level)
   if has_token and (options.is_callable(tenants) or #tenants > 1) then
     error(several:format(name), level + 1)
   end
+  checked.client, checked.arguments = for_each_tenant(client), for_each_tenant(checked.arguments)
   return checked
 end
 

@@ -21,20 +21,14 @@ function Results.new()
   }, Results)
 end
 
-local function count(counts, name)
-  counts[name] = (counts[name] or 0) + 1
-end
-
 --- Adds a report to the queue, and counts it.
 ---@param is_known boolean? it comes from the state of an earlier run
 function Results:add(tenant, report, is_known)
   local counts, kind = self.counts, report.ok and "ok" or "failed"
-  count(counts, "total")
-  count(counts, kind)
-  count(counts.by_outcome, report.outcome or kind)
-  if is_known then
-    count(counts, "known")
-  end
+  local by_outcome, outcome = counts.by_outcome, report.outcome or kind
+  counts.total, counts[kind] = counts.total + 1, counts[kind] + 1
+  by_outcome[outcome] = (by_outcome[outcome] or 0) + 1
+  counts.known = counts.known + (is_known and 1 or 0)
   self[counts.total] = { tenant, report }
 end
 

@@ -7,7 +7,6 @@
 local Tenants = require "autopilot.fleet.tenants"
 local is_interrupt = require "autopilot.base.interrupt"
 local merged = require "autopilot.base.merged"
-local options = require "autopilot.base.options"
 local protected_call = require "autopilot.base.protected_call"
 local reports = require "autopilot.fleet.reports"
 local resume = require "autopilot.fleet.resume"
@@ -27,14 +26,6 @@ local limits = {
   wait = { name = "timeout", default = 3600 },
   ensure = { name = "timeout", default = 3600 },
 }
-
---- Returns the value of an option for the task's tenant. An option that is a function is called with the tenant.
-local function value_for(task, given)
-  if options.is_callable(given) then
-    return given(task.tenant)
-  end
-  return given
-end
 
 -- ---- The end ---------------------------------------------------------------------------------------
 
@@ -76,11 +67,26 @@ end
 
 -- ---- Its client ------------------------------------------------------------------------------------
 
+--- Makes the function with which the clients of a fleet sleep: only the tenant's own coroutine waits.
+local function sleep_of(fleet)
+  return function(seconds)
+    local task, clock = fleet.loop.current, fleet.clock()
+    if not task then
+      return fleet.options.sleep(seconds)
+    end
+    local wanted = seconds == seconds and clock + seconds or clock -- NaN: do not sleep
+    local ends = math.min(wanted, task.deadline or math.huge, fleet.deadline or math.huge)
+    -- A task that goes on after the end of the run sleeps shortly: it is given up some time after that end.
+    local is_late = ends <= clock or fleet.wire.is_cancelled
+    coroutine.yield(not is_late and ends or nil)
+  end
+end
+
 --- The options that the user gives for this tenant's client, completed by the fleet's own.
 local function complete_options(fleet, given, id)
   local made, of_fleet = merged(given), fleet.options
   made.tenant = made.tenant or id
-  made.sleep, made.clock, made.now = fleet.sleep, fleet.clock, fleet.now
+  made.sleep, made.clock, made.now = sleep_of(fleet), fleet.clock, fleet.now
   made.random = made.random or of_fleet.random
   made.on_event = made.on_event or of_fleet.on_event
   if made.retry == nil then
@@ -102,10 +108,11 @@ local are_own = { token = true, tenant = true }
 local function are_same(given, known)
   for name, value in pairs(given) do
     local other = known[name]
-    local are_nested = are_tables[name] and type(value) == "table" and type(other) == "table"
-    local is_same = value == other or are_own[name] or are_nested and are_same(value, other)
-    if not is_same then
-      return false
+    if value ~= other and not are_own[name] then
+      local are_nested = are_tables[name] and type(value) == "table" and type(other) == "table"
+      if not are_nested or not are_same(value, other) then
+        return false
+      end
     end
   end
   for name in pairs(known) do
@@ -128,7 +135,7 @@ end
 --- Makes the tenant's client. It shares the previous tenant's service if all options except token and tenant are the
 -- same.
 local function make_client(fleet, task)
-  local given, known = value_for(task, fleet.options.client), fleet.service_options
+  local given, known = fleet.options.client(task.tenant), fleet.service_options
   if type(given) ~= "table" then
     error("the function 'client' must return a table of options", 0)
   end
@@ -162,7 +169,7 @@ end
 --- Returns the arguments for the operation, with its time limited to what is left until the fleet's deadline. Sets the
 -- task's deadline.
 local function arguments_of(fleet, task)
-  local given = value_for(task, fleet.options.arguments)
+  local given = fleet.options.arguments(task.tenant)
   local limit = limits[fleet.operation_name]
   if not limit then
     task.deadline = fleet.deadline
@@ -237,21 +244,6 @@ function tenant.perform(fleet, task)
     task.client = nil
   end
   deliver(fleet, task, report, is_known)
-end
-
---- Makes the function with which the clients of a fleet sleep: only the tenant's own coroutine waits.
-function tenant.sleep(fleet)
-  return function(seconds)
-    local task, clock = fleet.loop.current, fleet.clock()
-    if not task then
-      return fleet.options.sleep(seconds)
-    end
-    local wanted = seconds == seconds and clock + seconds or clock -- NaN: do not sleep
-    local ends = math.min(wanted, task.deadline or math.huge, fleet.deadline or math.huge)
-    -- A task that goes on after the end of the run sleeps shortly: it is given up some time after that end.
-    local is_late = ends <= clock or fleet.wire.is_cancelled
-    coroutine.yield(not is_late and ends or nil)
-  end
 end
 
 -- ---- The start -------------------------------------------------------------------------------------

@@ -22,14 +22,8 @@ local default_timeout = { connect = 10, total = 60 }
 ---@param gates autopilot.fleet.Gates
 ---@param given autopilot.FleetOptions
 function Wire.new(loop, gates, given)
-  return setmetatable({
-    loop = loop,
-    gates = gates,
-    clock = given.clock,
-    now = given.now,
-    concurrency = given.concurrency,
-    is_cancelled = false,
-  }, Wire)
+  local self = { loop = loop, gates = gates, options = given, is_cancelled = false }
+  return setmetatable(self, Wire)
 end
 
 local messages = {
@@ -46,7 +40,7 @@ local function current_set(self)
   local loop, failure = self.loop, nil
   if not loop.set then
     self.process = core.process_id()
-    loop.set, failure = curl.transfer_set { concurrency = self.concurrency }
+    loop.set, failure = curl.transfer_set { concurrency = self.options.concurrency }
   end
   return loop.set, failure
 end
@@ -59,12 +53,12 @@ local function enter(self, gate, task, total)
   elseif self.is_cancelled then
     return "CANCELLED"
   end
-  local asked_at, limit = self.clock(), task.deadline or math.huge
+  local asked_at, limit = self.options.clock(), task.deadline or math.huge
   if not task.knows_deadline then
     limit = math.min(limit, asked_at + total) -- `total` may be what is left to an operation's deadline
   end
   local refusal = gate:enter(task, asked_at, limit)
-  local sent_at = self.clock()
+  local sent_at = self.options.clock()
   local left = math.min(total, limit - sent_at)
   if not refusal and left > 0 and not self.is_cancelled then
     return nil, left, sent_at
@@ -83,11 +77,30 @@ local no_time = 0.01
 local function was_cut_short(self, task, attempt, is_sent)
   local usual = attempt.token and task.client and task.client.options.timeout
   if not usual then
-    return task.deadline ~= nil and self.clock() >= task.deadline - no_time
+    return task.deadline ~= nil and self.options.clock() >= task.deadline - no_time
   elseif is_sent then
     return attempt.total < usual.total / 2
   end
   return attempt.connect < math.min(usual.connect, usual.total) / 2
+end
+
+--- What a gate learns from the result of a request: the status and the seconds of a Retry-After; without a status,
+-- whether the host was reached. A transport of the user may return anything.
+---@return number? status
+---@return number? retry_after
+---@return boolean? was_reached nil: the request had no time to find out
+local function lesson_of(self, task, attempt, response, network)
+  local status = type(response) == "table" and tonumber(response.status) or nil
+  if status then
+    local wanted = type(response.headers) == "table" and response.headers["retry-after"]
+    return status, wanted and dates.read_retry_after(tostring(wanted), self.options.now()) or nil
+  end
+  local failure = type(network) == "table" and network or {}
+  local is_sent = failure.delivered ~= "no"
+  if failure.timeout and was_cut_short(self, task, attempt, is_sent) then
+    return nil
+  end
+  return nil, nil, is_sent and not failure.timeout
 end
 
 --- Sends a request once it has a place, and tells its gate what came of it.
@@ -119,21 +132,10 @@ local function exchange(self, request, attempt, send, prepared)
     self.gates:leave(task) -- a provider may catch the error and go on
     error(response, 0)
   end
-  -- A transport of the user may return anything.
-  local status = type(response) == "table" and tonumber(response.status) or nil
-  local headers = status and type(response.headers) == "table" and response.headers or {}
-  local failure = not status and type(network) == "table" and network or {}
-  local is_sent = failure.delivered ~= "no"
-  local was_reached = is_sent and not failure.timeout
-  if prepared and not is_sent then
+  if prepared and not response and network.delivered == "no" then
     task.has_posted = had_posted
   end
-  if failure.timeout and was_cut_short(self, task, attempt, is_sent) then
-    was_reached = nil
-  end
-  local wanted = headers["retry-after"]
-  local retry_after = wanted and dates.read_retry_after(tostring(wanted), self.now()) or nil
-  gate:learn(task, sent_at, status, retry_after, was_reached)
+  gate:learn(task, sent_at, lesson_of(self, task, attempt, response, network))
   self.gates:leave(task)
   return response, network
 end

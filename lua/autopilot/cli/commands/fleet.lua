@@ -62,7 +62,7 @@ end
 
 function fleet.run(given, context)
   check(given)
-  return run_fleet(prepare(given, context), given, context)
+  return run_fleet(prepare(given, context))
 end
 
 return fleet

@@ -15,6 +15,8 @@ local text = require "autopilot.cli.text"
 local between_looks = 0.05
 
 ---@class autopilot.cli.FleetPlan
+---@field options table<string, any> of the command
+---@field context autopilot.cli.Context
 ---@field list autopilot.cli.TenantList
 ---@field state autopilot.fleet.State?
 ---@field fleet_options autopilot.FleetOptions

@@ -103,10 +103,7 @@ end
 
 -- ---- The sections ------------------------------------------------------------------------------------
 
----@class autopilot.cli.FleetRun a run that has ended
----@field options table<string, any> of the command
----@field context autopilot.cli.Context
----@field list autopilot.cli.TenantList
+---@class autopilot.cli.FleetRun: autopilot.cli.FleetPlan a run that has ended
 ---@field fleet { summary: autopilot.fleet.Summary }
 ---@field summary autopilot.cli.FleetSummary
 ---@field remarks string[] what went wrong with the run as a whole

@@ -31,8 +31,8 @@ local function tick(self)
   end
 end
 
-local function new_fleet(self, options)
-  local context = self.context
+local function new_fleet(self)
+  local context, options = self.context, self.fleet_options
   function options.sleep(seconds)
     context.sleep(math.min(seconds, longest_wait))
     tick(self)
@@ -125,28 +125,27 @@ local function exit_code(self, lost)
   return lost and failed or 0
 end
 
---- Runs a plan.
----@param plan autopilot.cli.FleetPlan
----@param options table<string, any> of the command
----@param context autopilot.cli.Context
+--- Runs a plan, which becomes the `autopilot.cli.FleetRun`.
+---@param self autopilot.cli.FleetPlan
 ---@return integer exit_code
-return function(plan, options, context)
-  local self = { list = plan.list, state = plan.state, options = options, context = context }
+return function(self)
+  local options, context = self.options, self.context
+  local began = context.clock()
   self.output, self.summary = context.output, FleetSummary.new(options.report ~= nil)
-  self.began, self.began_at = context.clock(), context.now()
-  self.fleet = new_fleet(self, plan.fleet_options)
+  self.began_at = context.now()
+  self.fleet = new_fleet(self)
   self.draw = progress.drawer(context, options, function(width)
     local told = self.fleet:progress()
     told.total, told.is_exact = self.list:expected()
-    told.elapsed = context.clock() - self.began
+    told.elapsed = context.clock() - began
     return progress.fleet_line(told, width)
   end)
   if context.was_interrupted == core.was_interrupted then
     core.note_interrupt() -- the first signal, so that `tick` finds it
     table.insert(context.at_end, core.release_interrupt)
   end
-  if plan.state and plan.state.done_before > 0 then
-    local done = text.count(plan.state.done_before)
+  if self.state and self.state.done_before > 0 then
+    local done = text.count(self.state.done_before)
     self.output:complain(("taking up the run that was begun before: %s done already"):format(done))
   end
   for tenant, report in self.fleet:run() do
