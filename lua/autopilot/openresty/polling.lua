@@ -1,6 +1,7 @@
 --- Moves transfers in the event loop, for systems where there can be no helper thread; and how a fleet waits,
 -- which steps its own transfer set in the same way.
 
+local Driver = require "autopilot.openresty.driver"
 local core = require "autopilot.core"
 local curl = require "autopilot.transport.curl"
 local ngx = require "ngx"
@@ -20,11 +21,6 @@ local idle_seconds = 20
 
 -- Transfers that a worker usually has at a time, at most; more are served, on more connections.
 local usual_concurrency = 1000
-
----@return autopilot.openresty.PollingMover
-function Polling.new()
-  return setmetatable({}, Polling)
-end
 
 --- Steps a transfer set once, and lets the worker go on meanwhile. It looks less often the longer nothing happens.
 ---@param set any
@@ -82,7 +78,8 @@ function Polling:discard(transfer)
   self.set:discard(transfer)
 end
 
-function Polling:pause()
+--- What waits until the set was stepped; it is stepped at once if there is something to do.
+local function pause_for(self)
   local set, delay = self.set, nil
   if set:is_due() then
     set:step()
@@ -90,6 +87,11 @@ function Polling:pause()
   return function(seconds)
     delay = Polling.wait(set, seconds, delay)
   end
+end
+
+---@return autopilot.openresty.Driver
+function Polling.new()
+  return Driver.new(setmetatable({}, Polling), pause_for)
 end
 
 return Polling
