@@ -30,13 +30,12 @@ Driver.__index = Driver
 ---@field transfer any? its transfer, which has finished
 ---@field failure autopilot.NetworkFailure? why there is none
 
--- Seconds after which each light thread that waits wakes for a moment; for which a stepper waits at a time, at most;
--- by which the timer begins to step.
-local patience, pause_seconds, begin_seconds = 0.4, 0.2, 0.1
+-- Seconds after which each light thread that waits wakes for a moment; by which the timer begins to step.
+local patience, begin_seconds = 0.4, 0.1
 
 ---@param mover autopilot.openresty.Mover
----@param pause_for fun(mover): fun(seconds: number): string? for the light thread that calls it, what waits until a
--- transfer may have finished, and returns the error of its socket
+---@param pause_for fun(mover): fun(): string? makes for the light thread that calls it what waits for half a second at
+-- most until a transfer may have finished, and returns the error of its socket
 ---@return autopilot.openresty.Driver
 function Driver.new(mover, pause_for)
   local driver = { mover = mover, pause_for = pause_for, waiting = {}, waited = 0, lease = 0 }
@@ -90,7 +89,7 @@ local function step(self, waiter)
     give_up_killed(self)
     if next(self.waiting) then
       local began = core.clock()
-      local problem = pause(pause_seconds)
+      local problem = pause()
       if problem == "closed" and ngx.worker.exiting() and self.stepper == own then
         give_up_all(self)
       end

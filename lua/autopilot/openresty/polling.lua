@@ -16,6 +16,9 @@ Polling.__index = Polling
 -- Seconds between two looks whether there is something to do: after something happened, and at most.
 local shortest, longest, growth = 0.001, 0.010, 1.25
 
+-- Seconds for which light threads that wait have a stepper wait at a time, at most.
+local longest_pause = 0.2
+
 -- Seconds for which connections are kept when there are no calls.
 local idle_seconds = 20
 
@@ -84,8 +87,8 @@ local function pause_for(self)
   if set:is_due() then
     set:step()
   end
-  return function(seconds)
-    delay = Polling.wait(set, seconds, delay)
+  return function()
+    delay = Polling.wait(set, longest_pause, delay)
   end
 end
 
