@@ -107,6 +107,20 @@ describe("in OpenResty, the helper thread's driver", function()
     end
   end)
 
+  it("sleeps where the phase has no semaphores", function()
+    local semaphore = package.loaded["ngx.semaphore"].new()
+    function semaphore.wait()
+      return nil, "API disabled in the context of ssl_session_fetch_by_lua*"
+    end
+    package.loaded["ngx.semaphore"].new = function()
+      return semaphore
+    end
+    local thread = spawn(world.now + 1)
+    world:run(2)
+    assert.equal("response 1", thread.results[1])
+    assert.is_true(thread.ended_at - jobs[1].ends < 0.02)
+  end)
+
   it("goes on after its connection was closed", function()
     local thread = spawn(world.now + 2)
     world:run(0.1)
