@@ -90,6 +90,7 @@ describe("autopilot.client: closed by another coroutine while its store answers"
       assert.equal(0, #transport.requests)
       assert.equal("unreachable", failure.outcome)
       assert.equal("CLOSED", failure.network.name)
+      assert.is_nil(failure.network.sends) -- told for each attempt
       assert.equal("no", failure.delivered)
       assert.equal("client", failure.answered_by)
       assert.is_nil(inner:get "autopilot:3:https://graph.microsoft.com:contoso:claim")

@@ -58,8 +58,7 @@ describe("in OpenResty, the polling driver", function()
     function set.take()
       return table.remove(set.finished)
     end
-    local Driver = require "autopilot.openresty.driver"
-    polling = Driver.new(require("autopilot.openresty.polling").new())
+    polling = require("autopilot.openresty.polling").new()
   end)
   after_each(function()
     world:remove()

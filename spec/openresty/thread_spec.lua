@@ -68,8 +68,7 @@ describe("in OpenResty, the helper thread's driver", function()
     jobs, behaviour = {}, { accepted = 0, discarded = {} }
     world = fake_openresty.install { transfer_thread = fake_thread }
     world.new_socket = fake_socket
-    local mover = require("autopilot.openresty.thread").new()
-    driver = require("autopilot.openresty.driver").new(mover)
+    driver = require("autopilot.openresty.thread").new()
   end)
   after_each(function()
     world:remove()
@@ -106,6 +105,20 @@ describe("in OpenResty, the helper thread's driver", function()
       assert.matches("^response", thread.results[1])
       assert.is_true(thread.ended_at - jobs[#jobs].ends < 0.006)
     end
+  end)
+
+  it("sleeps where the phase has no semaphores", function()
+    local semaphore = package.loaded["ngx.semaphore"].new()
+    function semaphore.wait()
+      return nil, "API disabled in the context of ssl_session_fetch_by_lua*"
+    end
+    package.loaded["ngx.semaphore"].new = function()
+      return semaphore
+    end
+    local thread = spawn(world.now + 1)
+    world:run(2)
+    assert.equal("response 1", thread.results[1])
+    assert.is_true(thread.ended_at - jobs[1].ends < 0.02)
   end)
 
   it("goes on after its connection was closed", function()

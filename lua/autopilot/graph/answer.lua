@@ -56,7 +56,9 @@ end
 ---@param message string
 ---@return table answer in the shape of a report
 function answers.kept_back(client, name, message)
-  return answers.not_sent(client, "unreachable", { network = curl.unsent(name, message) })
+  local network = curl.unsent(name, message)
+  network.sends = nil -- told for each attempt
+  return answers.not_sent(client, "unreachable", { network = network })
 end
 
 --- The answer to a request that was not sent because the client was closed: before the call, or meanwhile by its

@@ -8,13 +8,11 @@ local curl = require "autopilot.transport.curl"
 local ngx = require "ngx"
 local semaphore = require "ngx.semaphore"
 
---- What moves the transfers of a worker.
+--- What moves the transfers of a worker: a helper thread of the C module, or what polls a transfer set.
 ---@class autopilot.openresty.Mover
 ---@field add fun(self, prepared, attempt): key: any, failure: autopilot.NetworkFailure?
 ---@field take fun(self): key: any, transfer: any a transfer that has finished; nil when there is none
----@field discard fun(self, key): boolean? gives a transfer up; true when it surely was not sent
----@field pause fun(self): fun(seconds: number): string? for the light thread that calls it: what waits until a
--- transfer may have finished, and may return the error of its socket
+---@field discard fun(self, key): boolean? gives a transfer up; true when it surely had not begun
 
 --- Sends with what is the worker's, until nothing refers to it.
 ---@class autopilot.openresty.Driver
@@ -32,14 +30,16 @@ Driver.__index = Driver
 ---@field transfer any? its transfer, which has finished
 ---@field failure autopilot.NetworkFailure? why there is none
 
--- Seconds after which each light thread that waits wakes for a moment; for which a stepper waits at a time, at most;
--- by which the timer begins to step.
-local patience, pause_seconds, begin_seconds = 0.4, 0.2, 0.1
+-- Seconds after which each light thread that waits wakes for a moment; by which the timer begins to step.
+local patience, begin_seconds = 0.4, 0.1
 
 ---@param mover autopilot.openresty.Mover
+---@param pause_for fun(mover): fun(): string? makes for the light thread that calls it what waits for half a second at
+-- most until a transfer may have finished, and returns the error of its socket
 ---@return autopilot.openresty.Driver
-function Driver.new(mover)
-  return setmetatable({ mover = mover, waiting = {}, waited = 0, lease = 0 }, Driver)
+function Driver.new(mover, pause_for)
+  local driver = { mover = mover, pause_for = pause_for, waiting = {}, waited = 0, lease = 0 }
+  return setmetatable(driver, Driver)
 end
 
 local function end_wait(self, key, transfer, failure)
@@ -80,7 +80,7 @@ end
 local function step(self, waiter)
   local own, mover = {}, self.mover
   self.stepper, self.lease = own, core.clock() + 2 * patience
-  local pause = mover:pause()
+  local pause = self.pause_for(mover)
   while self.stepper == own and next(self.waiting) and not (waiter and waiter.has_ended) do
     self.lease = core.clock() + 2 * patience
     for key, transfer in mover.take, mover do
@@ -89,7 +89,7 @@ local function step(self, waiter)
     give_up_killed(self)
     if next(self.waiting) then
       local began = core.clock()
-      local problem = pause(pause_seconds)
+      local problem = pause()
       if problem == "closed" and ngx.worker.exiting() and self.stepper == own then
         give_up_all(self)
       end
@@ -132,7 +132,10 @@ function Driver:run(prepared, attempt)
     if core.clock() > self.lease then
       step(self, waiter)
     else
-      waiter.semaphore:wait(patience)
+      local _, problem = waiter.semaphore:wait(patience)
+      if problem and problem ~= "timeout" then
+        ngx.sleep(0.01) -- older versions have no semaphores in some phases
+      end
       waiter.seen_at = self.waited
     end
   end

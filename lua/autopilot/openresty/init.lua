@@ -9,6 +9,7 @@
 
 local phase = require "autopilot.openresty.phase" -- first: it tells where there are no light threads
 
+local answers = require "autopilot.graph.answer"
 local autopilot = require "autopilot"
 local curl = require "autopilot.transport.curl"
 local make_client = require "autopilot.client"
@@ -28,20 +29,11 @@ end
 
 --- The report of a call that was not begun, because a light thread cannot wait here.
 local function not_begun(client, operation, name, message)
-  local failure = curl.unsent(name, message)
-  failure.sends = nil
-  return report.seal {
-    operation = operation,
-    outcome = "unreachable",
-    tenant = client.tenant or nil,
-    delivered = "no",
-    answered_by = "client",
-    network = failure,
-    attempts = operation == "sync" and {} or nil,
-    checks = operation == "doctor" and {} or nil,
-    hint = "Call it in rewrite, access or content, or elsewhere through ngx.timer.at.",
-    elapsed = 0,
-  }
+  local answer = answers.kept_back(client, name, message)
+  answer.checks = operation == "doctor" and {} or nil
+  answer.hint = "Call it in rewrite, access or content, or elsewhere through ngx.timer.at."
+  local call = { name = operation, client = client, began = client.options.clock() }
+  return report.finish(call, answer, operation == "sync" and {} or nil)
 end
 
 --- A method of the client that begins only where it can wait.
@@ -49,7 +41,7 @@ local function guarded(method, operation)
   return function(client, given)
     local name, message = phase.obstacle()
     if name then
-      return nil, not_begun(client, operation, name, message)
+      return not_begun(client, operation, name, message)
     end
     return method(client, given) -- as a tail call: a mistake is told at the caller's line
   end

@@ -1,6 +1,7 @@
 --- Moves transfers in the event loop, for systems where there can be no helper thread; and how a fleet waits,
 -- which steps its own transfer set in the same way.
 
+local Driver = require "autopilot.openresty.driver"
 local core = require "autopilot.core"
 local curl = require "autopilot.transport.curl"
 local ngx = require "ngx"
@@ -15,16 +16,14 @@ Polling.__index = Polling
 -- Seconds between two looks whether there is something to do: after something happened, and at most.
 local shortest, longest, growth = 0.001, 0.010, 1.25
 
+-- Seconds for which light threads that wait have a stepper wait at a time, at most.
+local longest_pause = 0.2
+
 -- Seconds for which connections are kept when there are no calls.
 local idle_seconds = 20
 
 -- Transfers that a worker usually has at a time, at most; more are served, on more connections.
 local usual_concurrency = 1000
-
----@return autopilot.openresty.PollingMover
-function Polling.new()
-  return setmetatable({}, Polling)
-end
 
 --- Steps a transfer set once, and lets the worker go on meanwhile. It looks less often the longer nothing happens.
 ---@param set any
@@ -82,14 +81,20 @@ function Polling:discard(transfer)
   self.set:discard(transfer)
 end
 
-function Polling:pause()
+--- What waits until the set was stepped; it is stepped at once if there is something to do.
+local function pause_for(self)
   local set, delay = self.set, nil
   if set:is_due() then
     set:step()
   end
-  return function(seconds)
-    delay = Polling.wait(set, seconds, delay)
+  return function()
+    delay = Polling.wait(set, longest_pause, delay)
   end
+end
+
+---@return autopilot.openresty.Driver
+function Polling.new()
+  return Driver.new(setmetatable({}, Polling), pause_for)
 end
 
 return Polling

@@ -2,7 +2,6 @@
 --
 -- It is made when it is first needed, in the worker: nothing that was made before a fork is used after it.
 
-local Driver = require "autopilot.openresty.driver"
 local core = require "autopilot.core"
 local curl = require "autopilot.transport.curl"
 local ngx = require "ngx"
@@ -21,15 +20,15 @@ local first_delay, longest_delay = 1, 300
 
 --- Changes to a helper thread where there can be one. Transfers that are polled already stay so.
 local function try_thread()
-  local thread, problem, is_for_good = require("autopilot.openresty.thread").new()
+  local driver, problem, is_for_good = require("autopilot.openresty.thread").new()
   retry_delay = current and math.min(2 * retry_delay, longest_delay) or first_delay
-  retry_at = not thread and not is_for_good and core.clock() + retry_delay or nil
-  if thread and current then
+  retry_at = not driver and not is_for_good and core.clock() + retry_delay or nil
+  if driver and current then
     ngx.log(ngx.NOTICE, "autopilot: a helper thread moves the transfers from now on")
-  elseif not thread and not current then
+  elseif not driver and not current then
     ngx.log(ngx.WARN, "autopilot: ", problem, "; transfers are polled in the event loop")
   end
-  current = thread and Driver.new(thread) or current
+  current = driver or current
 end
 
 --- This worker's own.
@@ -42,7 +41,7 @@ function worker.driver()
   if wanted == "thread" and (not current or retry_at and core.clock() >= retry_at) then
     try_thread()
   end
-  current = current or Driver.new(require("autopilot.openresty.polling").new())
+  current = current or require("autopilot.openresty.polling").new()
   return current
 end
 

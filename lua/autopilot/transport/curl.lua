@@ -216,33 +216,14 @@ local function run(self, prepared, attempt, request)
   return response, failure
 end
 
---- A text that two requests share if they can use the same prepared request.
-local function key_of(request)
-  local parts = { request.method, request.url }
-  for _, name in ipairs { "facts", "inspect" } do
-    parts[#parts + 1] = request[name] and name or nil
-  end
-  for name, value in pairs(request.headers or {}) do
-    parts[#parts + 1] = name .. ": " .. value
-  end
-  table.sort(parts)
-  return table.concat(parts, "\n")
-end
-
---- Prepares a request without a body that is sent many times; equal ones are prepared once.
+--- Prepares a request without a body that is sent many times.
 ---@param request autopilot.HttpRequest without timeout and authorization
 ---@return fun(attempt: autopilot.TransferAttempt): autopilot.HttpResponse?, autopilot.NetworkFailure? send
 function Transport:prepare(request)
-  local key = key_of(request)
-  local send = self.prepared[key]
-  if not send then
-    local prepared = curl.prepare(self.http, request)
-    function send(attempt)
-      return run(self, prepared, attempt, request)
-    end
-    self.prepared[key] = send
+  local prepared = curl.prepare(self.http, request)
+  return function(attempt)
+    return run(self, prepared, attempt, request)
   end
-  return send
 end
 
 function Transport:__call(request)
@@ -268,11 +249,8 @@ local rules = {
 ---@return autopilot.CurlTransport
 function curl.new(given)
   local checked = options.check("autopilot.transport.curl", rules, given)
-  return setmetatable({
-    http = checked.http,
-    drive = given and given.drive or Blocking.new(),
-    prepared = {},
-  }, Transport)
+  local drive = given and given.drive or Blocking.new()
+  return setmetatable({ http = checked.http, drive = drive }, Transport)
 end
 
 return curl
