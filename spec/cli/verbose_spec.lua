@@ -77,6 +77,8 @@ describe("--verbose", function()
     assert.matches(wait, ran.err)
     assert.matches(" %* step: action wait, reason cooldown for %d+ s\n", ran.err)
     assert.matches(" %* step: action sync, reason no sync was triggered since then\n", ran.err)
+    local _, lines = ran.err:gsub(" %* wait: cooldown", "")
+    assert.equal(1, lines)
   end)
 
   it("tells no token and no secret", function()

@@ -53,11 +53,16 @@ end
 --- Shows the progress of a client that waits for a sync: its `sleep` draws the line again each second.
 ---@return { on_progress: fun(latest: autopilot.Progress)?, sleep: fun(seconds: number)? } for the client; empty where nothing is drawn
 function progress.of_waiting(context, options)
-  if context.is_verbose then -- lines of their own instead
+  if context.is_verbose then -- lines of their own instead, one for each wait
+    local ends = -math.huge
     return {
       on_progress = function(news)
-        local line = waiting_line(news, 0, math.huge)
-        context:note(("* wait: %s, next read in %.3g s"):format(line, news.next_read))
+        local is_new = context.clock() + news.next_read > ends + 0.5
+        ends = context.clock() + news.next_read
+        if is_new then
+          local line = waiting_line(news, 0, math.huge)
+          context:note(("* wait: %s, next read in %.3g s"):format(line, news.next_read))
+        end
       end,
     }
   end

@@ -194,8 +194,7 @@ local function step(self)
     return answer
   end
   if requests.open then
-    local _
-    _, answer = recover.settle(requests, answer)
+    answer = recover.settle(requests, answer)
   end
   local plan = ensure.plan(call, answer)
   if plan.action == "none" or plan.action == "join" then

@@ -88,11 +88,10 @@ local function look_closer(requests, read)
   return not closer.outcome and closer or nil
 end
 
---- Whether the record shows that a sync was triggered since the first of the open requests, of which there
--- must be one. If so, the client remembers it.
+--- Finds out by the record whether a sync was triggered since the first of the open requests, of which there
+-- must be one. If so, the client remembers it, and `requests.open` is nil.
 ---@param requests autopilot.SyncRequests
 ---@param read table the answer to a read
----@return boolean is_settled
 ---@return table read the answer to the newest read
 function recover.settle(requests, read)
   local open = requests.open
@@ -100,7 +99,7 @@ function recover.settle(requests, read)
   local stamp = read.last_manual_trigger
   if not counts(requests, stamp) then
     open.seen = math.max(open.seen or 0, stamp or 0) -- later reads do not change that
-    return false, read
+    return read
   end
   local client = requests.call.client
   local memory, service_clock = client.memory, client.service_clock
@@ -117,7 +116,7 @@ function recover.settle(requests, read)
   if was_under_way or not is_comparable then
     requests.delivered = "yes"
   end
-  return true, read
+  return read
 end
 
 --- Gives the answer of the lost request the outcome that the record shows, and clears its fields about
@@ -148,9 +147,8 @@ local function look(requests, answer, is_lost)
     return is_lost and recover.unread or answer
   end
   requests.is_unread, requests.is_unreadable = nil, nil
-  local is_settled
-  is_settled, read = recover.settle(requests, read)
-  if is_settled then
+  read = recover.settle(requests, read)
+  if not requests.open then
     set_outcome(client, answer, "started")
     answer.confirmed_by = "status"
     return nil
