@@ -112,6 +112,21 @@ describe("a token in a store", function()
     assert.are.equal(3, fetched.count)
   end)
 
+  it("serves for half a minute before a renewal that failed is tried again", function()
+    local fetched = source(3600, { refresh_in = 1800 })
+    worker(fetched.provider)(asking())
+    time = time + 1801
+    fetched.fails = true
+    local other = worker(fetched.provider)
+    for _ = 1, 3 do
+      assert.are.equal("token-1", (other(asking())))
+    end
+    assert.are.equal(2, fetched.count)
+    time = time + 31
+    assert.are.equal("token-1", (other(asking())))
+    assert.are.equal(3, fetched.count)
+  end)
+
   it("is dropped when the service refused it", function()
     local fetched = source()
     local one, other = worker(fetched.provider), worker(fetched.provider)
