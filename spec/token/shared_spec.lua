@@ -258,22 +258,45 @@ describe("what is in the store", function()
     assert.are.same({}, seen)
   end)
 
+  --- The token of a worker whose store has this value for every key but those of claims.
+  local function token_beside(value, given)
+    local real = stores.memory { now = now }
+    store = {
+      get = function(_, name)
+        return name:find ":claim$" and real:get(name) or value
+      end,
+    }
+    for _, method in ipairs { "add", "set", "delete_if" } do
+      store[method] = function(_, ...)
+        return real[method](real, ...)
+      end
+    end
+    return (worker(source().provider, given)(asking()))
+  end
+
   it("is ignored when it does not open, or is no token", function()
     local values = { "", "x", "\1" .. ("x"):rep(200), '{"token":"evil","obtained_at":1}', "{}" }
     for _, value in ipairs(values) do
-      local real = stores.memory { now = now }
-      store = setmetatable({
-        get = function(_, name)
-          return name:find ":claim$" and real:get(name) or value
-        end,
-      }, { __index = real })
-      for _, method in ipairs { "add", "set", "delete_if" } do
-        store[method] = function(_, ...)
-          return real[method](real, ...)
-        end
-      end
-      local fetched = source()
-      assert.are.equal("token-1", (worker(fetched.provider)(asking())))
+      assert.are.equal("token-1", token_beside(value))
+    end
+  end)
+
+  it("is ignored when it is plain, and not what a worker writes", function()
+    local good = '{"token":"good","obtained_at":1700000000%s}'
+    assert.are.equal("good", token_beside(good:format "", { share = "plain" }))
+    for _, value in ipairs {
+      "5",
+      '{"token":5,"obtained_at":1700000000}',
+      '{"token":"","obtained_at":1700000000}',
+      '{"token":"evil\\r\\nX: y","obtained_at":1700000000}',
+      '{"token":"evil"}',
+      '{"token":"evil","obtained_at":"1700000000"}',
+      '{"token":"evil","obtained_at":1700000100}', -- by a clock that is ahead
+      good:format ',"expires_at":"1700003600"',
+      good:format ',"fresh_until":"1700003600"',
+      good:format ',"claims":5',
+    } do
+      assert.are.equal("token-1", token_beside(value, { share = "plain" }), value)
     end
   end)
 
