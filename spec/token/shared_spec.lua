@@ -208,6 +208,18 @@ describe("a token in a store", function()
     assert.are.equal(began, time)
   end)
 
+  it("serves on while another renews it, even if that one has died", function()
+    local fetched = source(3600, { refresh_in = 1800 })
+    worker(fetched.provider)(asking())
+    time = time + 1801
+    die_fetching()
+    local began = time
+    assert.are.equal("token-1", (worker(fetched.provider)(asking())))
+    assert.are.equal(began, time)
+    time = time + 80
+    assert.are.equal("token-2", (worker(fetched.provider)(asking())))
+  end)
+
   it("does not keep anybody waiting beyond a deadline", function()
     die_fetching()
     local began = time
