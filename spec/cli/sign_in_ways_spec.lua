@@ -245,11 +245,17 @@ describe("--auth", function()
       run("sync " .. args:format(service.tenant, link), { AZURE_CLIENT_SECRET = machine_key })
     assert.equal(0, code, complaint)
     assert.is_truthy(
-      complaint:find(link .. ": it is a symbolic link: name the file itself", 1, true),
+      complaint:find("kept: " .. link .. ": it is a symbolic link: name the file itself", 1, true),
       complaint
     )
     assert.equal(token, files.read(file))
     assert.equal("link", (core.file_kind(link)))
+    local list = folder .. "/tenants"
+    files.write(list, "one.example\ntwo.example\nthree.example\n")
+    args = "fleet %s --client-id partner --refresh-token-file %s"
+    code, _, complaint = run(args:format(list, link), { AZURE_CLIENT_SECRET = machine_key })
+    assert.equal(0, code, complaint)
+    assert.equal(1, select(2, complaint:gsub("could not be kept", "")), complaint)
   end)
 
   it("refresh serves all tenants of a list with one refresh token", function()

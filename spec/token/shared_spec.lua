@@ -112,6 +112,21 @@ describe("a token in a store", function()
     assert.are.equal(3, fetched.count)
   end)
 
+  it("serves for half a minute before a renewal that failed is tried again", function()
+    local fetched = source(3600, { refresh_in = 1800 })
+    worker(fetched.provider)(asking())
+    time = time + 1801
+    fetched.fails = true
+    local other = worker(fetched.provider)
+    for _ = 1, 3 do
+      assert.are.equal("token-1", (other(asking())))
+    end
+    assert.are.equal(2, fetched.count)
+    time = time + 31
+    assert.are.equal("token-1", (other(asking())))
+    assert.are.equal(3, fetched.count)
+  end)
+
   it("is dropped when the service refused it", function()
     local fetched = source()
     local one, other = worker(fetched.provider), worker(fetched.provider)
@@ -193,6 +208,18 @@ describe("a token in a store", function()
     assert.are.equal(began, time)
   end)
 
+  it("serves on while another renews it, even if that one has died", function()
+    local fetched = source(3600, { refresh_in = 1800 })
+    worker(fetched.provider)(asking())
+    time = time + 1801
+    die_fetching()
+    local began = time
+    assert.are.equal("token-1", (worker(fetched.provider)(asking())))
+    assert.are.equal(began, time)
+    time = time + 80
+    assert.are.equal("token-2", (worker(fetched.provider)(asking())))
+  end)
+
   it("does not keep anybody waiting beyond a deadline", function()
     die_fetching()
     local began = time
@@ -243,22 +270,45 @@ describe("what is in the store", function()
     assert.are.same({}, seen)
   end)
 
+  --- The token of a worker whose store has this value for every key but those of claims.
+  local function token_beside(value, given)
+    local real = stores.memory { now = now }
+    store = {
+      get = function(_, name)
+        return name:find ":claim$" and real:get(name) or value
+      end,
+    }
+    for _, method in ipairs { "add", "set", "delete_if" } do
+      store[method] = function(_, ...)
+        return real[method](real, ...)
+      end
+    end
+    return (worker(source().provider, given)(asking()))
+  end
+
   it("is ignored when it does not open, or is no token", function()
     local values = { "", "x", "\1" .. ("x"):rep(200), '{"token":"evil","obtained_at":1}', "{}" }
     for _, value in ipairs(values) do
-      local real = stores.memory { now = now }
-      store = setmetatable({
-        get = function(_, name)
-          return name:find ":claim$" and real:get(name) or value
-        end,
-      }, { __index = real })
-      for _, method in ipairs { "add", "set", "delete_if" } do
-        store[method] = function(_, ...)
-          return real[method](real, ...)
-        end
-      end
-      local fetched = source()
-      assert.are.equal("token-1", (worker(fetched.provider)(asking())))
+      assert.are.equal("token-1", token_beside(value))
+    end
+  end)
+
+  it("is ignored when it is plain, and not what a worker writes", function()
+    local good = '{"token":"good","obtained_at":1700000000%s}'
+    assert.are.equal("good", token_beside(good:format "", { share = "plain" }))
+    for _, value in ipairs {
+      "5",
+      '{"token":5,"obtained_at":1700000000}',
+      '{"token":"","obtained_at":1700000000}',
+      '{"token":"evil\\r\\nX: y","obtained_at":1700000000}',
+      '{"token":"evil"}',
+      '{"token":"evil","obtained_at":"1700000000"}',
+      '{"token":"evil","obtained_at":1700000100}', -- by a clock that is ahead
+      good:format ',"expires_at":"1700003600"',
+      good:format ',"fresh_until":"1700003600"',
+      good:format ',"claims":5',
+    } do
+      assert.are.equal("token-1", token_beside(value, { share = "plain" }), value)
     end
   end)
 

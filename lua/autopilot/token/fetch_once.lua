@@ -13,7 +13,7 @@ local default_timeout = 60
 -- Seconds added to what a request may take, before its holder counts as stuck. A holder that is given up
 -- too early costs one more request; a long patience costs all waiters' time.
 local patience = 5
--- Seconds. A waiter with less time left does not repeat a fetch that failed for lack of time.
+-- Seconds. A fetch that failed with less time left may have lacked time; with less time left it is not repeated.
 local worth_a_try = 1
 
 --- Seconds until the deadline in `ask`; math.huge without one.
@@ -22,23 +22,17 @@ local function time_left(ask)
 end
 
 --- A copy of `ask` for the provider. Its `transport` and `sleep` renew the lease for as long as they may take.
--- `results.lacked_time` is set when a request timed out because of the deadline.
-local function watched(lease, ask, results)
+local function watched(lease, ask)
   local function expect(seconds)
-    local wanted, left = type(seconds) == "number" and seconds or default_timeout, time_left(ask)
-    lease:renew(math.max(0, math.min(wanted, left)) + patience)
-    return left < wanted
+    local longest = math.min(seconds or default_timeout, time_left(ask))
+    lease:renew(math.max(0, longest) + patience)
   end
   local transport, sleep = ask.transport, ask.sleep or core.sleep
   return merged(ask, {
     transport = transport and function(request)
       local timeout = type(request) == "table" and request.timeout
-      local is_cut = expect(timeout and timeout.total)
-      local response, network = transport(request)
-      if is_cut and type(network) == "table" and network.timeout then
-        results.lacked_time = true
-      end
-      return response, network
+      expect(timeout and timeout.total)
+      return transport(request)
     end,
     sleep = function(seconds)
       expect(seconds)
@@ -51,14 +45,13 @@ end
 -- `refused` token that was known, and whether it `lacked_time`. An error that is raised becomes nil and a message.
 local function run(fetch, ask, lease)
   local results = { refused = ask.refused }
-  local ok, first, second, third =
-    protected_call(fetch, lease and watched(lease, ask, results) or ask)
+  local ok, first, second, third = protected_call(fetch, lease and watched(lease, ask) or ask)
   if ok then
     results[1], results[2], results[3] = first, second, third
   else
     results[2] = type(first) == "string" and first or "the token provider raised an error"
   end
-  results.lacked_time = results.lacked_time or time_left(ask) <= 0
+  results.lacked_time = time_left(ask) < worth_a_try
   if lease then
     lease:release(results)
   end

@@ -73,8 +73,8 @@ local function fetch(self, key, ask)
   return kept, message, details
 end
 
---- Looks into the store until a fresh token is there, or until this process has the lease to ask the provider.
--- Gives up where the store fails, and where there is no more time to wait.
+--- Looks into the store until a token is there that is fresh or that another process renews, or until this process has
+-- the lease to ask the provider. Gives up where the store fails, and where there is no more time to wait.
 ---@return autopilot.token.Kept? kept, boolean? is_fresh, autopilot.Lease? lease
 local function look_or_take(self, key, ask)
   local claim = key .. ":claim"
@@ -86,9 +86,12 @@ local function look_or_take(self, key, ask)
     end
     local left = ask.deadline and ask.deadline - ask.now() or math.huge
     lease, message = self.leases:take(claim, math.max(0, math.min(left, lease_time)) + margin)
+    local is_taken = not lease and message == "exists"
     local waiting =
       { sleep = ask.sleep, now = ask.now, seconds = math.min(left, lease_time + margin) }
-    if not lease and (message ~= "exists" or self.leases:wait(claim, waiting) ~= "over") then
+    if kept and is_taken then
+      return kept, true -- another process renews it
+    elseif not lease and (not is_taken or self.leases:wait(claim, waiting) ~= "over") then
       break
     end
   end
