@@ -151,20 +151,18 @@ local function prepare(self, version, tables, begin)
   return done or error(message, 0)
 end
 
-local function open(path, ...)
+local function open(path, version, tables, begin)
   -- SQLite writes whole pages: a file of another length is cut off, or is not a database.
   local kind, size = core.file_kind(path)
   if kind == "file" and size % smallest_page ~= 0 then
     error(not_ours_or_cut, 0)
   end
   local given = { driver = "SQLite3", database = path }
-  local opened = store_database.open(given, { "PRAGMA locking_mode = EXCLUSIVE" })
-  local self = setmetatable({ opened = opened }, Database)
-  local is_fine, raised = pcall(prepare, self, ...)
-  if not is_fine then
-    self:close()
-    error(raised, 0)
-  end
+  local self = setmetatable({}, Database)
+  store_database.open(given, function(opened)
+    self.opened = opened
+    prepare(self, version, tables, begin)
+  end, { "PRAGMA locking_mode = EXCLUSIVE" })
   return self
 end
 
