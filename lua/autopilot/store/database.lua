@@ -186,15 +186,6 @@ function database.make_table(self, name, form, check_database)
   end
 end
 
---- The passwords in a database's options, to be removed from messages.
----@param given autopilot.store.SqlOptions
----@return string[]
-function database.secrets(given)
-  local secrets = passwords.find(given.database)
-  secrets[#secrets + 1] = given.password
-  return secrets
-end
-
 --- A connection to a database. Of several processes that make one SQLite file at the same time, SQLite refuses all
 -- but one at once, without waiting for the others: then it is opened again.
 ---@param given autopilot.store.SqlOptions
@@ -213,11 +204,13 @@ function database.connect(given, prepare)
       core.sleep(0.02 * core.random())
     end
   end
+  local secrets = passwords.find(given.database)
+  secrets[#secrets + 1] = given.password
   return Connection.new {
     name = given.driver,
     open = open,
     close = database.close,
-    secrets = database.secrets(given),
+    secrets = secrets,
   }
 end
 
