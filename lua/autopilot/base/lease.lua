@@ -229,7 +229,6 @@ end
 ---@field id string
 ---@field ends number? the latest time at which it can end, on the clock of its set; nil if unknown
 ---@field lease autopilot.Lease? if the holder is in this process; has a `result` after its release
----@field package value string? as it was in the store
 
 --- Reads the lease of a key into `seen`. True if the lease seen before is over.
 local function poll(self, key, seen)

@@ -131,8 +131,8 @@ local function is_empty(self, version, tables)
   return false
 end
 
---- Sets how the file is written, and makes the tables of a new one.
-local function prepare(self, version, tables)
+--- Sets how the file is written; in one transaction makes the tables of a new one, and calls `begin`.
+local function prepare(self, version, tables, begin)
   local is_new = is_empty(self, version, tables)
   if ask(self, "PRAGMA journal_mode = WAL") ~= "wal" then
     error("its file system cannot keep a write-ahead log", 0)
@@ -146,24 +146,23 @@ local function prepare(self, version, tables)
       run(("PRAGMA application_id = %d"):format(application_id))
       run(("PRAGMA user_version = %d"):format(version))
     end
+    begin(run)
   end)
   return done or error(message, 0)
 end
 
-local function open(path, version, tables)
+local function open(path, version, tables, begin)
   -- SQLite writes whole pages: a file of another length is cut off, or is not a database.
   local kind, size = core.file_kind(path)
   if kind == "file" and size % smallest_page ~= 0 then
     error(not_ours_or_cut, 0)
   end
   local given = { driver = "SQLite3", database = path }
-  local opened = store_database.open(given, { "PRAGMA locking_mode = EXCLUSIVE" })
-  local self = setmetatable({ opened = opened }, Database)
-  local is_fine, raised = pcall(prepare, self, version, tables)
-  if not is_fine then
-    self:close()
-    error(raised, 0)
-  end
+  local self = setmetatable({}, Database)
+  store_database.open(given, function(opened)
+    self.opened = opened
+    prepare(self, version, tables, begin)
+  end, { "PRAGMA locking_mode = EXCLUSIVE" })
   return self
 end
 
@@ -171,10 +170,11 @@ end
 ---@param path string
 ---@param version integer of the tables
 ---@param tables string[] SQL that makes them, in the form in which SQLite keeps it
+---@param begin fun(run: fun(sql: string, ...): any[][]) what is done at first; its failure is one to open the file
 ---@return autopilot.fleet.Database?
 ---@return string? message one clause about the file: `it is …`
-function database.open(path, version, tables)
-  return caught(open, path, version, tables)
+function database.open(path, version, tables, begin)
+  return caught(open, path, version, tables, begin)
 end
 
 return database

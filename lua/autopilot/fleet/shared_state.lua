@@ -52,9 +52,9 @@ local longest_unwritten = 0.5
 
 -- ---- The lease ---------------------------------------------------------------------------------------
 
---- Whether the lease is valid for long enough to start a sync request.
-local function holds_lease(self)
-  return self.clock() < self.renewed_at + self.lease * until_last
+--- For how many seconds a sync request may be started.
+local function time_to_post(self)
+  return self.renewed_at + self.lease * until_last - self.clock()
 end
 
 --- Calls a function of `shared_run` for this run.
@@ -179,7 +179,7 @@ local function take_parts(self)
     return {}
   end
   local most, parts = math.ceil(self.batch * #numbers / self.waiting_count), nil
-  local message = not holds_lease(self) and renew_lease(self) or nil
+  local message = time_to_post(self) <= 0 and renew_lease(self) or nil
   if not message then
     parts, message = call(self, "take", self.worker, self.lease, numbers, most)
   end
@@ -303,8 +303,7 @@ end
 -- part or its lease is about to expire.
 ---@return number|false seconds
 function SharedState:note_posting(key)
-  local entry = self.entries[key:lower()]
-  local left = self.renewed_at + self.lease * until_last - self.clock()
+  local entry, left = self.entries[key:lower()], time_to_post(self)
   return entry ~= nil and not entry.hold.is_lost and left > 0 and left
 end
 

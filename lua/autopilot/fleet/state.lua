@@ -227,26 +227,20 @@ function state.open(given)
   if state.is_shared(checked.path) then
     return require "autopilot.fleet.shared_state"(checked)
   end
-  local opened, message = database.open(checked.path, version, tables)
   local self = setmetatable({
-    database = opened,
     now = checked.now,
     synced_at = checked.now(), -- Unix time
     prefix = checked.host .. " ", -- of each key
     cooldown_length = checked.cooldown + checked.cooldown_margin,
   }, State)
-  local begun
-  if opened then
-    begun, message = opened:transaction(function(run)
-      begin(self, run, checked.host .. "\n" .. checked.subject, checked.resume_within)
-    end)
+  local message
+  self.database, message = database.open(checked.path, version, tables, function(run)
+    begin(self, run, checked.host .. "\n" .. checked.subject, checked.resume_within)
+  end)
+  if not self.database then
+    return nil, ("the state file %s: %s"):format((checked.path:gsub("%c", "?")), message)
   end
-  if begun then
-    return self
-  elseif opened then
-    opened:close()
-  end
-  return nil, ("the state file %s: %s"):format((checked.path:gsub("%c", "?")), message)
+  return self
 end
 
 return state

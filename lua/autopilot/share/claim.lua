@@ -120,7 +120,7 @@ end
 local function begin_wait(client)
   return {
     until_when = client.options.clock() + longest_wait,
-    seen_trigger = client.memory.newest_trigger, -- so that a later one shows in the record
+    seen_trigger = client.memory.newest_trigger, -- the latest that was known before the wait
     watched = {}, -- a set of the ids of the claims that it has waited for
     -- An answer stored before this attempt is not used for it. If the store cannot be read now, such an
     -- answer could not be recognised later, so none is used.

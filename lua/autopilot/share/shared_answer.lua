@@ -29,83 +29,74 @@ end
 
 -- ---- The fields of an answer that are shared ---------------------------------------------------------
 
-local one_of = {
-  outcome = outcome.all,
-  delivered = { yes = true, no = true, unknown = true },
-  confirmed_by = { response = true, status = true },
-}
+--- Secrets were removed from texts when they were stored. Since others may have changed the store, texts are made
+-- safe for a terminal again.
+local function text(value)
+  return type(value) == "string" and sentence.clean(value, 1000) or nil
+end
 
--- The least and the largest number of each kind.
-local limits = {
-  number = { 0, 1e11 },
-  whole = { 0, 1e11 },
-  attempts = { 0, 1e6 },
-  status = { 100, 999 },
-}
+local function number(value)
+  return type(value) == "number" and value >= 0 and value <= 1e11 and value or nil
+end
 
--- What a field must be to be shared: `text`, `flag`, `time`, one of the texts above, or a number within the limits
--- above, which is whole if its kind is not `number`.
+--- Makes the check of a whole number.
+local function whole(least, most)
+  return function(value)
+    local is_right = number(value) and value >= least and value <= most and value % 1 == 0
+    return is_right and value or nil
+  end
+end
+
+local function flag(value)
+  return value == true
+end
+
+--- Makes the check of a text that must be a key of the table.
+local function one_of(keys)
+  return function(value)
+    return type(value) == "string" and keys[value] and value or nil
+  end
+end
+
+local delivered = one_of { yes = true, no = true, unknown = true }
+
+-- The fields that are shared. Each has a function that returns its value if it has the right form, else nil.
 local form = {
-  id = "text",
-  told_by = "text",
-  sent = "time",
-  took = "number",
-  attempts = "attempts",
-  unread_since = "time",
+  id = text,
+  told_by = text,
+  sent = dates.of_text,
+  took = number,
+  attempts = whole(0, 1e6),
+  unread_since = dates.of_text,
   answer = {
-    outcome = "outcome",
-    delivered = "delivered",
-    confirmed_by = "confirmed_by",
-    status = "status",
-    http_version = "text",
-    tenant_id = "text",
-    request_id = "text",
-    client_request_id = "text",
-    activity_id = "text",
-    diagnostics = "text",
-    service_date = "whole",
-    retry_after = "number",
-    hint = "text",
-    error = { code = "text", message = "text", reason = "text" },
-    network = {
-      stage = "text",
-      name = "text",
-      message = "text",
-      timeout = "flag",
-      delivered = "delivered",
-    },
-    unread = "flag",
+    outcome = one_of(outcome.all),
+    delivered = delivered,
+    confirmed_by = one_of { response = true, status = true },
+    status = whole(100, 999),
+    http_version = text,
+    tenant_id = text,
+    request_id = text,
+    client_request_id = text,
+    activity_id = text,
+    diagnostics = text,
+    service_date = whole(0, 1e11),
+    retry_after = number,
+    hint = text,
+    error = { code = text, message = text, reason = text },
+    network = { stage = text, name = text, message = text, timeout = flag, delivered = delivered },
+    unread = flag,
   },
 }
-
---- A value if it has the right form, else nil. Secrets were removed from texts when they were stored. Since
--- others may have changed the store, texts are made safe for a terminal again.
-local function fitting(value, kind)
-  local limit = limits[kind]
-  if kind == "flag" then
-    return value == true
-  elseif kind == "time" then
-    return dates.of_text(value)
-  elseif limit then
-    local is_right = type(value) == "number" and value >= limit[1] and value <= limit[2]
-    return is_right and (kind == "number" or value % 1 == 0) and value or nil
-  elseif type(value) ~= "string" then
-    return nil
-  elseif kind == "text" then
-    return sentence.clean(value, 1000)
-  end
-  return one_of[kind][value] and value or nil
-end
 
 --- A copy of the fields that have the right form.
 local function copy(from, fields)
   local to = {}
-  for name, kind in pairs(fields) do
+  for name, check in pairs(fields) do
     local value = from[name]
-    if type(kind) == "string" then
-      to[name] = fitting(value, kind)
+    if type(check) == "function" then
+      to[name] = check(value)
     else
-      to[name] = type(value) == "table" and copy(value, kind) or nil
+      to[name] = type(value) == "table" and copy(value, check) or nil
     end
   end
   return to

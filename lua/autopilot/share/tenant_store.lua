@@ -19,11 +19,6 @@ local outcome = require "autopilot.sync.outcome"
 ---@field claim_key string the key of the tenant's lease
 ---@field claim table `autopilot.share.claim`, which sets it
 ---@field value table? the value read last; nil if the read failed
----@field package refusal_id string? the `refusal` that was read or written last
----@field package refusal_ends number? when that ends; nil: it is over
----@field package store autopilot.Store
----@field package key string
----@field package client autopilot.Client
 local TenantStore = {}
 TenantStore.__index = TenantStore
 

@@ -113,6 +113,20 @@ function Connection:call(act, ...)
   return nil, message
 end
 
+--- Prepares an opened connection for use, and closes it if that fails.
+---@param opened any
+---@param close fun(opened: any)
+---@param prepare fun(opened: any, ...) raises an error if it fails
+---@return any opened
+function Connection.ready(opened, close, prepare, ...)
+  local is_fine, raised = pcall(prepare, opened, ...)
+  if not is_fine then
+    close(opened)
+    error(raised, 0)
+  end
+  return opened
+end
+
 --- Closes the connection. The next call opens a new one.
 function Connection:shut()
   local kept = self.kept

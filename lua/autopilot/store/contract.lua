@@ -1,19 +1,15 @@
 --- What a store is, and how the library calls one.
 --
 -- A store is a table with four methods. They raise for a mistake of the caller only: keys and values are
--- strings, a key is not empty, `ttl` is a number of seconds above 0.
---   add(key, value, ttl)   true; nil, "exists" while the key has a value; nil, message. Atomic
---   get(key)               the value; nil; nil, message
---   set(key, value, ttl)   true; nil, message
---   delete_if(key, value)  true when the key had this value, which is now gone; else false; nil, message
+-- strings, a key is not empty, `ttl` is a number of seconds above 0. If they fail, they return nil and a message.
 
 local protected_call = require "autopilot.base.protected_call"
 
 ---@class autopilot.Store
----@field add fun(self, key: string, value: string, ttl: number): true?, string?
+---@field add fun(self, key: string, value: string, ttl: number): true?, string? nil, "exists" while the key has a value. Atomic
 ---@field get fun(self, key: string): string?, string?
 ---@field set fun(self, key: string, value: string, ttl: number): true?, string?
----@field delete_if fun(self, key: string, value: string): boolean?, string?
+---@field delete_if fun(self, key: string, value: string): boolean?, string? true when the key had this value, which is now gone
 
 local contract = {}
 

@@ -127,9 +127,10 @@ end
 
 --- Opens a database.
 ---@param given autopilot.store.SqlOptions
----@param setup string[]? statements to run at first, instead of those for a store
+---@param prepare fun(opened: autopilot.store.Database)? makes it ready; if it fails, the database is closed
+---@param setup string[]? statements to run before that, instead of those for a store
 ---@return autopilot.store.Database
-function database.open(given, setup)
+function database.open(given, prepare, setup)
   local kind = given.driver:lower()
   local is_installed, library = pcall(require, "DBI")
   if not is_installed or not pcall(require, "dbd." .. kind) then
@@ -146,14 +147,14 @@ function database.open(given, setup)
     checked(library.Connect(given.driver, name, given.user, given.password, given.host, given.port))
   connection:autocommit(true)
   local self = { connection = connection, prepared = {} }
-  for _, statement in ipairs(setup or setups[given.driver]) do
-    local is_fine, raised = pcall(database.run, self, statement)
-    if not is_fine then
-      database.close(self)
-      error(raised, 0)
+  return Connection.ready(self, database.close, function()
+    for _, statement in ipairs(setup or setups[given.driver]) do
+      database.run(self, statement)
     end
-  end
-  return self
+    if prepare then
+      prepare(self)
+    end
+  end)
 end
 
 --- Whether SQLite refuses for now, because another process uses the file.
@@ -185,26 +186,6 @@ function database.make_table(self, name, form, check_database)
   end
 end
 
---- The passwords in a database's options, to be removed from messages.
----@param given autopilot.store.SqlOptions
----@return string[]
-function database.secrets(given)
-  local secrets = passwords.find(given.database)
-  secrets[#secrets + 1] = given.password
-  return secrets
-end
-
---- Opens a database, and closes it if the preparation fails.
-local function open_prepared(given, prepare)
-  local opened = database.open(given)
-  local is_ready, raised = pcall(prepare, opened)
-  if not is_ready then
-    database.close(opened)
-    error(raised, 0)
-  end
-  return opened
-end
-
 --- A connection to a database. Of several processes that make one SQLite file at the same time, SQLite refuses all
 -- but one at once, without waiting for the others: then it is opened again.
 ---@param given autopilot.store.SqlOptions
@@ -214,7 +195,7 @@ function database.connect(given, prepare)
   local function open()
     local ends = core.clock() + Connection.patience
     while true do
-      local is_open, opened = pcall(open_prepared, given, prepare)
+      local is_open, opened = pcall(database.open, given, prepare)
       if is_open then
         return opened
       elseif not is_locked(opened) or core.clock() >= ends then
@@ -223,11 +204,13 @@ function database.connect(given, prepare)
       core.sleep(0.02 * core.random())
     end
   end
+  local secrets = passwords.find(given.database)
+  secrets[#secrets + 1] = given.password
   return Connection.new {
     name = given.driver,
     open = open,
     close = database.close,
-    secrets = database.secrets(given),
+    secrets = secrets,
   }
 end
 

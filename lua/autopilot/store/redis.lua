@@ -260,13 +260,7 @@ return function(given)
   local connection = Connection.new {
     name = "Redis",
     open = function()
-      local opened = way.open(server)
-      local is_fine, raised = pcall(prepare, opened, server)
-      if not is_fine then
-        close(opened)
-        error(raised, 0)
-      end
-      return opened
+      return Connection.ready(way.open(server), close, prepare, server)
     end,
     close = close,
     release = way.release,
