@@ -21,7 +21,7 @@ local tenant = require "autopilot.fleet.tenant"
 -- Seconds that requests under way may take after `cancel`, by default.
 local default_grace = 10
 
--- Seconds after which it is asked again for tenants, where there were none.
+-- Seconds after which a source or a shared state that had no tenant is asked again.
 local between_questions = 0.05
 
 -- Number of tenants begun before their requests are sent: the server can work on them meanwhile.
