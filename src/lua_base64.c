@@ -30,8 +30,8 @@ static int base64_decode(lua_State *L) {
     size_t padding = whole - length;
     bool is_valid = length % 4 != 1 && (padding == 0 || (padding <= 2 && whole % 4 == 0));
     char *bytes = lua_newuserdata(L, length + 1);
-    unsigned bits = 0, held = 0; /* `held` of them are in no byte yet */
-    unsigned common = IN_ALPHABET;
+    unsigned bits = 0, held = 0;   /* `held` of them are in no byte yet */
+    unsigned common = IN_ALPHABET; /* without it, a character is in neither alphabet */
     for (size_t i = 0; i < length; i++) {
         unsigned value = values[(unsigned char)text[i]];
         common &= value;

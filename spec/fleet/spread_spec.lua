@@ -39,6 +39,29 @@ describe("a fleet's spread", function()
     assert.are.equal(50, world.count(world.collect(fleet)))
   end)
 
+  it("does not turn in circles meanwhile where the list has no end yet", function()
+    local w, looks = world.new(), 0
+    w.latency = 10
+    local names = { "t1", "t2", "t3" }
+    local fleet = w:fleet {
+      tenants = function()
+        if not names[1] and w.time - world.start < 20 then
+          return false
+        end
+        return table.remove(names, 1)
+      end,
+      spread = 1,
+      concurrency = 1,
+      clock = function()
+        looks = looks + 1
+        assert(looks < 10000, "it never ends")
+        return w.time - world.start
+      end,
+    }
+    world.collect(fleet)
+    assert.are.equal(3, fleet.summary.ok)
+  end)
+
   it("leaves a deadline its due", function()
     local w = world.new()
     local fleet = w:fleet { tenants = world.names(100), spread = 1000, deadline = 500 }

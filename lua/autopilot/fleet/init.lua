@@ -21,7 +21,7 @@ local tenant = require "autopilot.fleet.tenant"
 -- Seconds that requests under way may take after `cancel`, by default.
 local default_grace = 10
 
--- Seconds after which a source of tenants that had none is asked again.
+-- Seconds after which a source or a shared state that had no tenant is asked again.
 local between_questions = 0.05
 
 -- Number of tenants begun before their requests are sent: the server can work on them meanwhile.
@@ -168,10 +168,10 @@ local function next_tenant(self, is_late)
   end, Tenants.identify, is_late)
 end
 
---- Whether all tenants have been begun.
-local function has_begun_all(self)
+--- Whether a state that machines share has read tenants that it has not given to this fleet yet.
+local function has_waiting(self)
   local state = self.options.state
-  return self.tenants:has_ended() and not (state and state.has_more and state:has_more())
+  return state and state.has_more and state:has_more()
 end
 
 --- Begins as many tenants as there is room for.
@@ -215,18 +215,13 @@ end
 
 --- When another tenant may be begun although nothing has happened until then; nil: never.
 local function next_look(self)
-  local clock, first = self.clock(), self.tenants.starts:first()
-  local start = first and first.due_at or math.huge
-  local state = self.options.state
-  if state and state.has_more and state:has_more() then
-    local look = state.next_look
-    start = math.min(start, look > clock and look or clock + between_questions)
+  local clock, tenants = self.clock(), self.tenants
+  if tenants.is_pending or has_waiting(self) then
+    return clock + between_questions
   end
-  if self.tenants.is_pending then
-    return math.min(start, clock + between_questions)
-  end
+  local first = tenants.starts:first()
   -- A tenant whose start has come waits for a place, not for a time.
-  return start > clock and start or nil
+  return first and first.due_at > clock and first.due_at or nil
 end
 
 --- The next report; nil at the end of the run.
@@ -239,7 +234,7 @@ local function next_report(self)
     self.loop:step()
     begin_tenants(self)
     if results:is_empty() then
-      if has_begun_all(self) and next(self.tasks) == nil then
+      if self.tenants:has_ended() and not has_waiting(self) and next(self.tasks) == nil then
         finish(self)
         return nil
       end

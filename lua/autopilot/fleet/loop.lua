@@ -9,7 +9,7 @@ local Timers = require "autopilot.fleet.timers"
 ---@class autopilot.fleet.Task one tenant in progress
 ---@field thread thread? nil: it has not begun, has ended or was abandoned
 ---@field transfer any the one that it waits for
----@field due_at number? when its sleep ends
+---@field due_index integer? it is among the timers: it sleeps, or what it waits for has a deadline
 
 ---@class autopilot.fleet.Loop
 ---@field current autopilot.fleet.Task? whose code runs now

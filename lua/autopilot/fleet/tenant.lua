@@ -76,7 +76,7 @@ local function sleep_of(fleet)
     end
     local wanted = seconds == seconds and clock + seconds or clock -- NaN: do not sleep
     local ends = math.min(wanted, task.deadline or math.huge, fleet.deadline or math.huge)
-    -- A task that goes on after the end of the run sleeps shortly: it is given up some time after that end.
+    -- After the end of the run a task sleeps as short as possible. If it goes on for too long, it is given up.
     local is_late = ends <= clock or fleet.wire.is_cancelled
     coroutine.yield(not is_late and ends or nil)
   end

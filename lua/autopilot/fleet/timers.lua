@@ -1,7 +1,8 @@
 --- Items in the order of their times: a binary heap, the earliest first.
 --
 -- Items of the same time come in the order in which they were put in, so that a run can be repeated. Each
--- item, a table, is in the heap once, and knows where: it can be moved to another time and taken out.
+-- item, a table, is in the heap once, and knows where (`due_index`): it can be moved to another time and
+-- taken out.
 
 ---@class autopilot.fleet.Timers: { [integer]: table } the heap
 ---@field count integer
