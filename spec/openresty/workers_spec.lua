@@ -3,6 +3,7 @@
 
 local cjson = require "cjson.safe"
 local database_server = require "support.database_server"
+local libcurl = require "support.libcurl"
 local nginx_world = require "support.nginx_world"
 local openresty_world = require "support.openresty_world"
 local slow_dns = require "support.slow_dns"
@@ -66,8 +67,14 @@ describe("autopilot.openresty", function()
         driver = driver,
       }
       local result = world:run("many", "token=answer-0.2&count=200")
-      assert.same({ 200, 0, {} }, { result.started, result.wrong, result.others })
-      assert.equal(200, world.upstream:counts().requests)
+      for _, other in ipairs(result.others) do
+        assert.same({ "unreachable", "no" }, { other.outcome, other.delivered })
+      end
+      assert.equal(200, result.started + #result.others)
+      if not libcurl.is_between("8.10", "8.13") then -- these may open too many connections
+        assert.equal(200, result.started)
+      end
+      assert.equal(result.started, world.upstream:counts().requests)
       local complaints = world.server:complaints { "exceed open file resource limit" }
       world:stop()
       assert.same({}, complaints)
