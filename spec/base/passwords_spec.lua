@@ -1,8 +1,7 @@
 -- Where a password is in the address of a database, or in settings of libpq.
 
+local database = require "autopilot.store.database"
 local passwords = require "autopilot.base.passwords"
-local redact = require "autopilot.base.redact"
-local secrets = require("autopilot.store.database").secrets
 
 local with_password = {
   "redis://me:hunter2@host",
@@ -57,11 +56,11 @@ describe("a password", function()
       ["postgresql://me@host/?password=hun"] = 'invalid URI query parameter: "hun"',
       ["host=x password='hun ter2'"] = 'missing "=" after "hun ter2" in connection info string',
     } do
-      local told = redact.text(message, secrets { driver = "PostgreSQL", database = address })
+      local told = database.connect({ driver = "PostgreSQL", database = address }).clean(message)
       assert.falsy(told:find "hun" or told:find "ter2", told)
       assert.truthy(told:find("[redacted]", 1, true), told)
     end
     local given = { driver = "MySQL", database = "store", password = "hunter2" }
-    assert.equal("[redacted]!", redact.text("hunter2!", secrets(given)))
+    assert.equal("[redacted]!", database.connect(given).clean "hunter2!")
   end)
 end)

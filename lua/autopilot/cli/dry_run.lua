@@ -62,7 +62,7 @@ end
 ---@param client autopilot.Client
 ---@param name "sync"|"ensure"
 ---@param wanted table? the arguments of the method
----@return autopilot.Report
+---@return autopilot.cli.DryRunReport
 function dry_run.of(client, name, wanted)
   wanted = wanted or {}
   local call = name == "ensure" and ensure.begin(client, wanted) or Call.new(client, name)
