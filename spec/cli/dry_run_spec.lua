@@ -179,6 +179,21 @@ describe("a dry run", function()
     assert.equal("a sync is possible", report.reason)
   end)
 
+  it("of ensure tells of a sync in progress where the record came after the deadline", function()
+    local store, service = autopilot.store.memory {}, nil
+    local get = store.get
+    function store.get(...)
+      service:advance(1)
+      return get(...)
+    end
+    local client
+    client, service = client_of(30, { store = store, cooldown = 0 })
+    service:inject { kind = "slow_answer", on = "status", seconds = 4.5 }
+    local report = dry_run.of(client, "ensure", { timeout = 5 })
+    assert.same({ false, "in_progress" }, { report.would_post, report.outcome })
+    assert.equal("a sync is in progress", report.reason)
+  end)
+
   it("tells the same as JSON", function()
     local ran = run("sync --dry-run --json", 90)
     local report = cjson.decode(ran.out)

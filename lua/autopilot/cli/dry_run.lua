@@ -47,7 +47,7 @@ function plans.ensure(call, report)
     return false, nil, "a sync that counts is in progress, and is awaited"
   end
   local is_too_long = not call.is_single_pass and (seconds or 0) >= call:time_left()
-  if is_too_long and name == "in_progress" then
+  if is_too_long and seconds and name == "in_progress" then
     name = "cooldown" -- that sync is likely to end earlier
   end
   local refusal = name and reason_of(name, seconds)
