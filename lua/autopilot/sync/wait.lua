@@ -46,7 +46,7 @@ local most_token_errors = 3
 ---@param call autopilot.Call
 ---@param state "waiting"|"cooldown"
 ---@param seconds number until the record is read again
----@param read table the last answer to a read, or one that tells nothing of the record
+---@param read table the last answer to a read; an answer without the record's fields if there was no read
 function wait.report_progress(call, state, seconds, read)
   if call.on_progress then
     protected_call(call.on_progress, {
