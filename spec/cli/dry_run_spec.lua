@@ -146,23 +146,52 @@ describe("a dry run", function()
     end
   end)
 
-  it("of sync sends nothing where the store tells of a cooldown", function()
-    local store = autopilot.store.memory {}
-    local client, service = client_of(nil, { store = store })
-    assert(client:sync())
-    service:advance(100)
-    local other = autopilot.client {
+  --- Another client of the same service, store and clocks.
+  local function other_than(client, service)
+    local options = client.options
+    return autopilot.client {
       token = "good",
       tenant = "t",
-      store = store,
+      store = options.store,
       transport = service:transport(),
-      clock = client.options.clock,
-      now = client.options.now,
+      clock = options.clock,
+      now = options.now,
+      sleep = options.sleep,
     }
-    local report = dry_run.of(other, "sync")
+  end
+
+  it("of sync sends nothing where the store tells of a cooldown", function()
+    local client, service = client_of(nil, { store = autopilot.store.memory {} })
+    assert(client:sync())
+    service:advance(100)
+    local report = dry_run.of(other_than(client, service), "sync")
     assert.same({ false, "cooldown", nil }, { report.would_post, report.outcome, report.request })
     assert.equal("the cooldown lasts 8 min 30 s more", report.reason)
     assert.equal(1, service.requests.sync)
+  end)
+
+  it("of sync waits for a Retry-After from the store, and takes it for no cooldown", function()
+    local client, service = client_of(nil, { store = autopilot.store.memory {}, retry = false })
+    service:inject { kind = "throttle", on = "sync", retry_after = 20 }
+    assert.equal("throttled", select(2, client:sync()).outcome)
+    local report = dry_run.of(other_than(client, service), "sync")
+    assert.same({ true, nil }, { report.would_post, report.outcome })
+    assert.equal("a sync is possible", report.reason)
+  end)
+
+  it("of ensure tells of a sync in progress where the record came after the deadline", function()
+    local store, service = autopilot.store.memory {}, nil
+    local get = store.get
+    function store.get(...)
+      service:advance(1)
+      return get(...)
+    end
+    local client
+    client, service = client_of(30, { store = store, cooldown = 0 })
+    service:inject { kind = "slow_answer", on = "status", seconds = 4.5 }
+    local report = dry_run.of(client, "ensure", { timeout = 5 })
+    assert.same({ false, "in_progress" }, { report.would_post, report.outcome })
+    assert.equal("a sync is in progress", report.reason)
   end)
 
   it("tells the same as JSON", function()

@@ -190,12 +190,17 @@ describe("client:doctor", function()
   it("says why there is no token, and lists what signing in answered", function()
     local report, checks = examine(nil, {
       token = function()
-        return nil, "the secret has expired", { code = "invalid_client", correlation_id = "c-1" }
+        return nil,
+          "the secret has expired",
+          { code = "invalid_client", correlation_id = "c-1", retry_after = 5, is_transient = true }
       end,
     })
     assert_fault("sign_in", "the secret has expired", report, checks)
     assert.equal("skipped", checks.token.state)
     assert.equal("c-1", report.requests[2].error.correlation_id)
+    for _, name in ipairs { "delivered", "sends", "free_at", "is_transient" } do
+      assert.is_nil(report.requests[2][name], name)
+    end
   end)
 
   it("says what is wrong with a token that must not be sent", function()

@@ -276,6 +276,19 @@ describe("on_progress", function()
     end
   )
 
+  it("is told when the last read before the deadline follows, and of none after it", function()
+    local world = virtual_world.new()
+    local told, client = {}, world:emulated { duration = 100 }
+    client:sync()
+    client:wait {
+      timeout = 12,
+      on_progress = function(progress)
+        told[#told + 1] = progress.next_read
+      end,
+    }
+    assert.same(world.slept, told)
+  end)
+
   it("is told of a wait after the start of a sync as well", function()
     local client = virtual_world.new():emulated { duration = 10 }
     local told = 0

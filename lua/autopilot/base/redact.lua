@@ -102,8 +102,8 @@ local function changed(reading, change)
   return { text = change(reading.text), plain = change(reading.plain) }
 end
 
---- The forms in which a text may be read: as it is, and after each step of decoding; with its tags, and without.
--- Each once; nil if there are too many layers of encoding.
+--- The readings of a text, each once: as it is, and after each step of decoding; with its tags, and without. Nil if
+-- there are too many layers of encoding.
 ---@param steps (fun(text: string): string)[] the decoders to use
 local function readings_of(whole, steps)
   local readings, has = {}, {}

@@ -23,7 +23,7 @@ local variables = require("autopilot.cli.options").variables
 ---@field has_several boolean? whether the command is for several tenants
 ---@field noted_at number? when the first line was noted, on the clock
 ---@field complained_of table<string, true> events of which the user was told
----@field if_interrupted string? what is uncertain after an interrupt, in words for the user
+---@field if_interrupted string? what the message of an interrupt adds: what became of the request for a sync
 local Context = {}
 Context.__index = Context
 

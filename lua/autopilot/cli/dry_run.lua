@@ -9,8 +9,8 @@ local text = require "autopilot.cli.text"
 
 local dry_run = {}
 
--- Each plan returns whether a request would be sent; its outcome, nil if it is accepted, or waited for; the reason;
--- and with a refusal, for how many seconds it is expected. While a Retry-After lasts, no record is read, and there is
+-- Each plan returns whether a request would be sent; the outcome to expect, nil if it is a success; the reason; and for
+-- a refusal, for how many seconds it is expected. While a Retry-After lasts, the record is not read, so that there is
 -- no plan.
 local plans = {}
 
@@ -21,9 +21,10 @@ local function reason_of(name, seconds)
 end
 
 --- What `sync` would do. It does not read the record: it sends a request, unless the store tells of a cooldown.
----@param stored_for number? seconds of that cooldown
-function plans.sync(call, report, stored_for)
-  if stored_for then
+---@param stored_until number? when that cooldown ends
+function plans.sync(call, report, stored_until)
+  local stored_for = stored_until and stored_until - call:now() or 0
+  if stored_for > 0 then
     return false, "cooldown", reason_of("cooldown", stored_for), stored_for
   end
   local name, seconds = call.client.memory:refusal(call:now())
@@ -46,7 +47,7 @@ function plans.ensure(call, report)
     return false, nil, "a sync that counts is in progress, and is awaited"
   end
   local is_too_long = not call.is_single_pass and (seconds or 0) >= call:time_left()
-  if is_too_long and name == "in_progress" then
+  if is_too_long and seconds and name == "in_progress" then
     name = "cooldown" -- that sync is likely to end earlier
   end
   local refusal = name and reason_of(name, seconds)
@@ -69,14 +70,16 @@ function dry_run.of(client, name, wanted)
   if client.shared then
     client.shared:learn()
   end
-  local _, stored_for = client.memory:refusal(call:now())
+  local stored_for = client.memory:cooldown_left(call:now())
+  local stored_until = stored_for and call:now() + stored_for
   local report, failure = client:status { deadline = wanted.deadline or wanted.timeout }
   if not report then
     return failure
   end
   local seconds
   report.operation, report.dry_run = name, true
-  report.would_post, report.outcome, report.reason, seconds = plans[name](call, report, stored_for)
+  report.would_post, report.outcome, report.reason, seconds =
+    plans[name](call, report, stored_until)
   report.request = report.would_post and "POST " .. client.sync_request.template.url or nil
   report.ok, report.hint = (outcome.of(report).exit or 0) == 0, outcome.hint_of(report)
   answers.set_retry(client, report, seconds)

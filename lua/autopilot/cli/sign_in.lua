@@ -171,7 +171,7 @@ local ways = {
   default = { "default", needs = "", find = allow_world_readable },
 }
 
--- The names in `autopilot.token` of options that a way needs, and that it gets as they are.
+-- Needed options whose values are passed on unchanged, each with its name in `autopilot.token`.
 local handed = {
   certificate = "certificate",
   token_file = "token_file",

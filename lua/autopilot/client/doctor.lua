@@ -124,13 +124,14 @@ function doctor.call(client, given)
     end
   end
   local latest = found.record or found.answer
-  for _, name in ipairs { "delivered", "sends", "free_at" } do -- fields of sync requests
-    found.answer[name] = nil
+  local requests = { found.answer, found.record or found.no_token }
+  for _, answer in ipairs(requests) do -- fields that a report of a read does not have
+    answer.delivered, answer.sends, answer.free_at, answer.is_transient = nil, nil, nil, nil
   end
   return report.finish(call, {
     ok = first == nil,
     checks = made,
-    requests = { found.answer, found.record or found.no_token },
+    requests = requests,
     error = first and { message = table.concat(titles, ", ") .. ": " .. first.text },
     hint = first and first.advice,
     request_id = latest.request_id,

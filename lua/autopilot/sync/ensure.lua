@@ -72,8 +72,8 @@ end
 
 ---@class autopilot.EnsurePlan what `ensure` does next; `action` is that of the step in the report
 ---@field action "none"|"join"|"wait"|"sync"
----@field outcome autopilot.Outcome? of `wait`: with what the service would refuse a request until then
----@field seconds number? of `wait`: for so long a request would be refused, as far as is known
+---@field outcome autopilot.Outcome? of `wait`: the refusal that a request would meet now
+---@field seconds number? of `wait`: for how long requests would be refused; nil: it is not known
 ---@field has_failed boolean? a sync that counts was triggered, and failed
 
 --- Decides by the record, and by what else is known of the tenant, what to do next.

@@ -152,7 +152,7 @@ function failure.complete(requests, answer)
   local network = answer.network
   local is_late = answer.outcome == "unreachable" and network and network.name == "DEADLINE"
   if answer.outcome == "interrupted" and answer.delivered == "unknown" then
-    answer.hint = nil -- that of a read, where a sync may have started
+    answer.hint = nil -- it may be about a read, and a sync may have started
   elseif is_late and requests.call.name == "ensure" then
     answer.outcome, answer.hint = "timed_out", hint_of_late -- nothing is wrong with the network
   end

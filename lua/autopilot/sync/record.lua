@@ -259,7 +259,7 @@ end
 
 -- ---- Reading it --------------------------------------------------------------------------------------
 
---- Of a lost answer to a read: the hint of the outcome `interrupted` says that a sync may have started.
+--- The hint of a read whose answer was lost. That of the outcome `interrupted` is about a request for a sync.
 record.hint_of_lost = "The connection broke, or the time was over, before the whole answer had "
   .. "come: check the network and its proxies, or allow more time."
 
@@ -270,7 +270,7 @@ local function as_of_read(answer)
   return answer
 end
 
---- Parses the body of a read, and adds the record's fields to the answer; an outcome where it is no record.
+--- Parses the body of a read, and adds the record's fields to the answer; or an outcome, if it is not a record.
 local function complete(client, answer, body)
   local found, message = record.parse(body)
   if not found then
@@ -301,8 +301,7 @@ end
 --- Reads the record once, unless a Retry-After has not passed yet. The client's memory learns from it.
 ---@param call autopilot.Call
 ---@param number integer? of the attempt; default 1
----@return table answer in the shape of a report: with the fields of the record, or with an outcome where it could not
--- be read
+---@return table answer in the shape of a report: with the record's fields; or with an outcome, if it could not be read
 function record.read_once(call, number)
   local client = call.client
   local memory, held_for = client.memory, client.memory:held_for(call:now())

@@ -89,7 +89,7 @@ local function look_closer(requests, read)
 end
 
 --- Finds out by the record whether a sync was triggered since the first of the open requests, of which there
--- must be one. If so, the client remembers it, and `requests.open` is nil.
+-- must be one. If so, the client remembers it, and `requests.open` becomes nil.
 ---@param requests autopilot.SyncRequests
 ---@param read table the answer to a read
 ---@return table read the answer to the newest read

@@ -46,7 +46,7 @@ local most_token_errors = 3
 ---@param call autopilot.Call
 ---@param state "waiting"|"cooldown"
 ---@param seconds number until the record is read again
----@param read table the last answer to a read, or one that tells nothing of the record
+---@param read table the last answer to a read; an answer without the record's fields if there was no read
 function wait.report_progress(call, state, seconds, read)
   if call.on_progress then
     protected_call(call.on_progress, {
@@ -93,16 +93,30 @@ function wait.since(client, method, since, level)
   return latest
 end
 
---- Sleeps before the next read; false if no time would be left for the read. The sleep is shortened so that a
--- last read happens shortly before the deadline, but not before a Retry-After has passed.
-local function pause(call, seconds, retry_after)
+--- Seconds to sleep before the next read; nil if no time would be left for the read. The sleep is shortened so that
+-- a last read happens shortly before the deadline, but not before a Retry-After has passed.
+local function until_read(call, seconds, retry_after)
   local left = call:time_left()
   local reserve = math.min(2, left / 10)
   local shortest = math.max(first_interval, retry_after or 0)
   if left <= 0 or (seconds > left - reserve and left - reserve < shortest) then
+    return nil
+  end
+  return math.min(seconds, left - reserve)
+end
+
+--- Sleeps before the next read; false if there can be none.
+---@param read table? as for `report_progress`; nil: report nothing
+local function pause(call, seconds, retry_after, read)
+  local shortened = until_read(call, seconds, retry_after)
+  if shortened and read then
+    wait.report_progress(call, "waiting", shortened, read)
+    shortened = until_read(call, seconds, retry_after) -- the observer may have taken its time
+  end
+  if not shortened then
     return false
   end
-  call:sleep(math.min(seconds, left - reserve))
+  call:sleep(shortened)
   return not call.client.is_closed and call:time_left() > 0
 end
 
@@ -185,8 +199,7 @@ function wait.await(call, since, first_wait, last_read)
     local seconds = interval * (1 + spread * client.options.random())
     seconds = math.max(seconds, answer.retry_after or 0)
     interval = math.min(longest_interval, interval * 2)
-    wait.report_progress(call, "waiting", seconds, state.last_read or {})
-    if not pause(call, seconds, answer.retry_after) then
+    if not pause(call, seconds, answer.retry_after, state.last_read or {}) then
       return timed_out(call, answer, state)
     end
   end

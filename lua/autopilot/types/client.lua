@@ -73,7 +73,7 @@
 ---| "retry" # an attempt failed, and another follows after `delay` seconds
 ---| "gave_up" # an attempt failed, and no other follows
 ---| "sunset" # Graph announces the end of the API
----| "step" # `ensure` or `wait` did something: what, and why, as in the report's `steps`
+---| "step" # `ensure` or `wait` does something: what, and why, as in the report's `steps`
 ---| "joined" # the answer of another call was taken
 ---| "store_failed" # the store failed
 ---| "cooldown_learned" # another cooldown than before is assumed from now on

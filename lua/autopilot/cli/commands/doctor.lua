@@ -38,8 +38,8 @@ local function lines_of(report, shown)
   return lines
 end
 
--- How the text of a check ends that names an option of the client, and how it ends with the name of the command's
--- option or variable.
+-- Some texts of checks end with the name of an option of the client. For each such option: the pattern of that end,
+-- and the end that names the command's option or variable instead.
 local endings = {
   proxy = { "named by http%.proxy$", "named by %s" },
   ca_file = { "%(http%.ca_file%)$", "(%s)" },

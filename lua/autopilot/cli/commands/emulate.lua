@@ -29,8 +29,8 @@ local fault_kinds = "unsent lost_request lost_answer duplicated slow_answer stat
 
 local kind_of = options.one_of(fault_kinds) "--fault"
 
---- Reads a fault: its kind, then `NAME=VALUE` fields, separated by commas. A comma that no field follows belongs to
--- the value before it, such as JSON.
+--- Reads a fault: its kind, then `NAME=VALUE` fields, separated by commas. A comma without `NAME=` behind it is a part
+-- of the value before it, which may be JSON.
 local function fault_of(text)
   local kind, mistake = kind_of(text:match "^[^,]*")
   if not kind then
