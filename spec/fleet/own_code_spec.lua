@@ -83,6 +83,24 @@ describe("code of the user's in a fleet", function()
     assert.equal(20, fleet.summary.ok)
     assert.equal(0, fleet:progress().asleep)
   end)
+
+  it("lets the others go on when it yields a time that has passed", function()
+    local w, is_done, yields = world.new(), false, 0
+    local reports = world.collect(w:fleet {
+      tenants = { "t1", "t2" },
+      operation = function(client, tenant)
+        while tenant == "t1" and not is_done do
+          yields = yields + 1
+          assert(yields < 10000, "it never ends")
+          coroutine.yield(0)
+        end
+        local report, failure = client:status()
+        is_done = true
+        return report, failure
+      end,
+    })
+    assert.is_true(reports.t1.ok and reports.t2.ok)
+  end)
 end)
 
 describe("the options of a fleet's clients", function()
