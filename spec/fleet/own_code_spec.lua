@@ -20,6 +20,24 @@ describe("an operation of the user's in a fleet", function()
     end
   end)
 
+  it("that goes on after the tenant's deadline is given up", function()
+    local w = world.new()
+    local reports = world.collect(w:fleet {
+      tenants = { "t1" },
+      arguments = { deadline = 5 },
+      client = {
+        token = function(ask)
+          for _ = 1, 20000 do
+            ask.sleep(1)
+          end
+        end,
+      },
+    })
+    assert.equal("cancelled", reports.t1.outcome)
+    assert.equal("no", reports.t1.delivered)
+    assert.near(6, w.time - world.start, 1.1)
+  end)
+
   it("that raises a text with the token in it does not get it into the report", function()
     for _, is_text in ipairs { true, false } do
       local token = "opaque-token-of-t1-0123456789"
