@@ -350,6 +350,24 @@ describe("the state of a fleet in PostgreSQL", function()
     end
   end)
 
+  it("does not take a sync for its own that is older than the request it may have sent", function()
+    local one = machine()
+    handed_out(one, { "a" })
+    one:note("a", report.seal { operation = "sync", outcome = "forbidden", delivered = "yes" })
+    one:flush()
+    one.connection:call(
+      require("autopilot.store.database").run,
+      "UPDATE autopilot_report_2 SET taken_at = taken_at - 3600"
+    )
+    one:close()
+    local other = machine()
+    handed_out(other, { "a" })
+    other:close()
+    local third = machine()
+    handed_out(third, { "a" })
+    assert.near(core.now(), third:posted "a", 10)
+  end)
+
   it("leaves what it did not ask for to others while it goes on", function()
     local one, other = machine(), machine()
     handed_out(one, { "a" })

@@ -145,7 +145,10 @@ local function read_row(part, taken_for, written_for, reports, is_of_run, is_of_
     if is_of_run then
       tenant.is_of_run = true
       tenant.report = (is_of_round or written.report.ok) and written.report or nil
-      tenant.asked_for = (part.round > round or not written.is_refused) and taken_for or nil
+      tenant.asked_for = taken_for
+      if written.is_refused then -- since then only a later round may have asked
+        tenant.asked_for = part.round > round and part.taken_for or nil
+      end
     end
   end
 end
