@@ -20,6 +20,24 @@ describe("an operation of the user's in a fleet", function()
     end
   end)
 
+  it("that goes on after the tenant's deadline is given up", function()
+    local w = world.new()
+    local reports = world.collect(w:fleet {
+      tenants = { "t1" },
+      arguments = { deadline = 5 },
+      client = {
+        token = function(ask)
+          for _ = 1, 20000 do
+            ask.sleep(1)
+          end
+        end,
+      },
+    })
+    assert.equal("cancelled", reports.t1.outcome)
+    assert.equal("no", reports.t1.delivered)
+    assert.near(6, w.time - world.start, 1.1)
+  end)
+
   it("that raises a text with the token in it does not get it into the report", function()
     for _, is_text in ipairs { true, false } do
       local token = "opaque-token-of-t1-0123456789"
@@ -82,6 +100,24 @@ describe("code of the user's in a fleet", function()
     world.collect(fleet)
     assert.equal(20, fleet.summary.ok)
     assert.equal(0, fleet:progress().asleep)
+  end)
+
+  it("lets the others go on when it yields a time that has passed", function()
+    local w, is_done, yields = world.new(), false, 0
+    local reports = world.collect(w:fleet {
+      tenants = { "t1", "t2" },
+      operation = function(client, tenant)
+        while tenant == "t1" and not is_done do
+          yields = yields + 1
+          assert(yields < 10000, "it never ends")
+          coroutine.yield(0)
+        end
+        local report, failure = client:status()
+        is_done = true
+        return report, failure
+      end,
+    })
+    assert.is_true(reports.t1.ok and reports.t2.ok)
   end)
 end)
 

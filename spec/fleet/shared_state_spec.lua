@@ -72,10 +72,11 @@ describe("the state of a fleet in PostgreSQL", function()
     end
   end)
 
-  local function address(password)
-    return ("postgresql://tester:%s@127.0.0.1:%d/postgres"):format(
+  local function address(password, database)
+    return ("postgresql://tester:%s@127.0.0.1:%d/%s"):format(
       password or server.password,
-      server.port
+      server.port,
+      database or "postgres"
     )
   end
 
@@ -83,7 +84,7 @@ describe("the state of a fleet in PostgreSQL", function()
   local function machine(given)
     given = given or {}
     local state = assert(fleet_state.open {
-      path = address(),
+      path = address(nil, given.database),
       subject = given.subject or "run " .. runs,
       host = "graph",
       resume_within = given.resume_within,
@@ -204,13 +205,27 @@ describe("the state of a fleet in PostgreSQL", function()
     assert.is_number(other:posted(freed))
   end)
 
-  it("takes tenants of any bytes", function()
-    local state, names = machine(), { "caf\233", "n\0l", "ok", "per%cent" }
-    assert.same(names, handed_out(state, { "caf\233", "n\0l", "ok", "per%cent" }))
-    for _, name in ipairs(names) do
-      state:note(name, started())
+  it("takes tenants and reports of any bytes, whatever the database's encoding is", function()
+    machine().connection:call(
+      require("autopilot.store.database").run,
+      "CREATE DATABASE odd ENCODING 'WIN1252' LOCALE 'C' TEMPLATE template0"
+    )
+    local names = { "caf\233", "n\0l", "ok", "per%cent", "\226\128\157" }
+    for _, database in ipairs { "postgres", "odd" } do
+      local given = { database = database, subject = "of \226\128\157 " .. database }
+      local state, other = machine(given), machine(given)
+      assert.same(names, handed_out(state, names))
+      for _, name in ipairs(names) do
+        local noted = started()
+        noted.hint = name
+        state:note(name, noted)
+      end
+      assert.is_true(state:flush())
+      assert.same(names, handed_out(other, names))
+      for _, name in ipairs(names) do
+        assert.equal(name, other:known(name).hint)
+      end
     end
-    assert.is_true(state:flush())
   end)
 
   it("knows after a crash of the database what it gave to whom", function()
@@ -348,6 +363,24 @@ describe("the state of a fleet in PostgreSQL", function()
       end
       state:close()
     end
+  end)
+
+  it("does not take a sync for its own that is older than the request it may have sent", function()
+    local one = machine()
+    handed_out(one, { "a" })
+    one:note("a", report.seal { operation = "sync", outcome = "forbidden", delivered = "yes" })
+    one:flush()
+    one.connection:call(
+      require("autopilot.store.database").run,
+      "UPDATE autopilot_report_2 SET taken_at = taken_at - 3600"
+    )
+    one:close()
+    local other = machine()
+    handed_out(other, { "a" })
+    other:close()
+    local third = machine()
+    handed_out(third, { "a" })
+    assert.near(core.now(), third:posted "a", 10)
   end)
 
   it("leaves what it did not ask for to others while it goes on", function()

@@ -1,8 +1,8 @@
 --- Runs one coroutine for each tenant in progress, all of them in one thread.
 --
 -- A task yields what it waits for: its `transfer` in the shared set, a time of the clock (a number), or
--- `parked` when other code will wake it. A task that yields anything else, as code of the user may do, is
--- resumed after `shortest_sleep`. Only the function `wait` differs between plain Lua and an event loop.
+-- `parked` when other code will wake it. A task that yields anything else, or a time that has passed, as code of
+-- the user may do, is resumed after `shortest_sleep`. Only the function `wait` differs between plain Lua and an event loop.
 
 local Timers = require "autopilot.fleet.timers"
 
@@ -68,8 +68,9 @@ local function note_yield(self, task, is_fine, wanted)
   elseif wanted ~= nil and wanted == task.transfer then
     self.transfers[wanted] = task
   elseif wanted ~= Loop.parked then
-    local is_time = type(wanted) == "number" and wanted == wanted -- not NaN
-    self.timers:set(task, is_time and wanted or self.options.clock() + shortest_sleep)
+    local clock = self.options.clock()
+    local is_time = type(wanted) == "number" and wanted > clock
+    self.timers:set(task, is_time and wanted or clock + shortest_sleep)
     collectgarbage("step", collected_at_sleep)
   end
 end

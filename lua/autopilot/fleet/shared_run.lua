@@ -7,11 +7,13 @@
 -- written some at a time, each time in a new row, which is kept after the run until the cooldowns in it have ended.
 -- The numbers in the tables' names change with their columns.
 --
--- Times are by the database's clock, in Unix seconds. Functions get an open `autopilot.store.Database`, and
+-- Times are by the database's clock, in Unix seconds. Subjects and reports are percent-encoded, because they may contain
+-- bytes that are no text in the database's encoding. Functions get an open `autopilot.store.Database`, and
 -- raise where a statement fails.
 
 local database = require "autopilot.store.database"
 local json = require "autopilot.base.json"
+local percent_decoded = require("autopilot.base.passwords").percent_decoded
 
 local shared_run = {}
 
@@ -96,7 +98,7 @@ local write = [[WITH given AS (
     SELECT * FROM ROWS FROM (
       json_to_recordset(CAST(? AS json)) AS
         (part INTEGER, count INTEGER, ok INTEGER, is_free BOOLEAN, is_unsettled BOOLEAN),
-      unnest(string_to_array(?, chr(10)))
+      unnest(string_to_array(?, ' '))
     ) AS given(part, count, ok, is_free, is_unsettled, reports)
   ), held AS (
     SELECT number, taken_at, round FROM autopilot_part_3
@@ -138,14 +140,17 @@ local forget = [[DELETE FROM autopilot_report_2 WHERE (part, id) IN (
 --- Adds the reports in one row to the tenants of its part, where they replace those of earlier rows.
 local function read_row(part, taken_for, written_for, reports, is_of_run, is_of_round, round)
   local tenants = part.tenants
-  for _, written in ipairs(json.decode(reports)) do
+  for _, written in ipairs(json.decode(percent_decoded(reports))) do
     local tenant = tenants[written.key] or { cooldown_left = 0 }
     tenants[written.key] = tenant
     tenant.cooldown_left = math.max(tenant.cooldown_left, (written.cooldown or 0) - written_for)
     if is_of_run then
       tenant.is_of_run = true
       tenant.report = (is_of_round or written.report.ok) and written.report or nil
-      tenant.asked_for = (part.round > round or not written.is_refused) and taken_for or nil
+      tenant.asked_for = taken_for
+      if written.is_refused then -- since then only a later round may have asked
+        tenant.asked_for = part.round > round and part.taken_for or nil
+      end
     end
   end
 end
@@ -187,9 +192,9 @@ function shared_run.write(opened, id, worker, batch, holds, cooldown)
       is_free = hold.open == 0,
       is_unsettled = hold.is_unsettled,
     }
-    reports[index] = "[" .. table.concat(hold.reports, ",") .. "]"
+    reports[index] = database.encode("[" .. table.concat(hold.reports, ",") .. "]")
   end
-  local given, texts = json.encode(rows), table.concat(reports, "\n") -- JSON has no line feed in it
+  local given, texts = json.encode(rows), table.concat(reports, " ")
   run(opened, write, given, texts, id, worker, id, batch, cooldown, id)
   return true
 end
@@ -274,9 +279,8 @@ end
 
 --- Sets the options of a new connection. Commits are synchronous, because the parts that a machine has taken must
 -- survive a crash of the database. The timeouts keep a machine that stops within a transaction from blocking the
--- others. Latin-1 has a character for each byte.
+-- others.
 function shared_run.prepare(opened)
-  run(opened, "SET client_encoding = LATIN1")
   run(opened, "SET synchronous_commit = on")
   run(opened, "SET statement_timeout = 3000")
   run(opened, "SET idle_in_transaction_session_timeout = 5000")
@@ -294,7 +298,7 @@ function shared_run.join(opened, subject, resume_within, worker, seconds)
     database.make_table(opened, name, form)
   end
   run(opened, "BEGIN")
-  local id, age = join(opened, subject, resume_within)
+  local id, age = join(opened, database.encode(subject), resume_within)
   run(opened, enlist, worker, seconds, id)
   run(opened, "COMMIT")
   return { id = id, age = age, done = count(opened, id) }

@@ -27,6 +27,9 @@ local limits = {
   ensure = { name = "timeout", default = 3600 },
 }
 
+-- Seconds after which a task is given up that goes on after its deadline.
+local longest_overrun = 1
+
 -- ---- The end ---------------------------------------------------------------------------------------
 
 --- Adds a task's report to the results, and to the state. Does nothing if the task has a report already.
@@ -76,8 +79,11 @@ local function sleep_of(fleet)
     end
     local wanted = seconds == seconds and clock + seconds or clock -- NaN: do not sleep
     local ends = math.min(wanted, task.deadline or math.huge, fleet.deadline or math.huge)
-    -- After the end of the run a task sleeps as short as possible. If it goes on for too long, it is given up.
+    -- After its end a task sleeps as short as possible. If it goes on for too long, it is given up.
     local is_late = ends <= clock or fleet.wire.is_cancelled
+    if task.deadline and clock > task.deadline + longest_overrun then
+      tenant.give_up(fleet, task)
+    end
     coroutine.yield(not is_late and ends or nil)
   end
 end
