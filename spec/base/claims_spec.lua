@@ -138,7 +138,7 @@ describe("a claims challenge", function()
     end
   end)
 
-  it("is none where the scheme is another, or nothing can be read", function()
+  it("is not found under another scheme, or in what cannot be read", function()
     local encoded = base64url.encode(wanted)
     for _, header in ipairs {
       "",
@@ -171,7 +171,7 @@ describe("a claims challenge", function()
     end
   end)
 
-  it("is none where a transport gives something strange", function()
+  it("is not found in a header that is not a text", function()
     assert.is_nil(claims.of_header(nil))
     assert.is_nil(claims.of_header(5))
   end)

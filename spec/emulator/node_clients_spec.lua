@@ -11,7 +11,7 @@ local packages =
   shell.read "cd build/node/node_modules 2>/dev/null && pwd":match "^(.+)/node_modules\n"
 local node = shell.read "command -v node" ~= ""
 
---- A platform's token, which nobody checks the signature of.
+--- A platform's token. Its signature is not checked.
 local function platform_token()
   local claims = {
     iss = "https://issuer.test",

@@ -1,4 +1,4 @@
--- The emulated service's clock can be anybody's; a mistake in how it is made or asked is told.
+-- The emulated service's own clock, or that of its user; mistakes in its options and in calls.
 
 local emulated_graph = require "support.emulated_graph"
 local emulator = require "autopilot.emulator"
@@ -19,7 +19,7 @@ describe("autopilot.emulator: its clock", function()
     assert.equal(1000.75, service:now())
   end)
 
-  it("may be somebody else's, and a late answer may wait in somebody else's way", function()
+  it("may be one of the user, who may also say how a late answer waits", function()
     local time, slept = 5000, {}
     local service, transport = new_service {
       now = function()

@@ -1,4 +1,4 @@
--- Whom the emulated service refuses, and in whose words.
+-- Which requests the emulated service refuses, and how.
 
 local emulated_graph = require "support.emulated_graph"
 

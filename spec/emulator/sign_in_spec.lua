@@ -62,7 +62,7 @@ describe("autopilot.emulator: a person who signs in with a code", function()
     assert.equal("bad_verification_code", (refusal(poll(answer.device_code))))
   end)
 
-  it("is asked about more slowly by whoever polls too soon", function()
+  it("must be asked about less often after a poll that came too soon", function()
     local answer = offer()
     poll(answer.device_code)
     service:advance(4)

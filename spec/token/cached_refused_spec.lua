@@ -68,7 +68,7 @@ describe("a claims challenge", function()
 end)
 
 describe("a fetch with claims", function()
-  it("is not the fetch that somebody without them waits for", function()
+  it("is not the fetch that a call without them waits for", function()
     local case = new_case(nil, function(_, ask)
       coroutine.yield()
       return ask.claims and "with claims" or "without", 3600

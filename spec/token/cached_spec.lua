@@ -1,4 +1,4 @@
--- A token is handed out again as long as it is good, to whom it is for, and no longer.
+-- A token in memory is used for what it was fetched for, as long as it is valid.
 
 local base64url = require "autopilot.base.base64url"
 local cached = require "autopilot.token.cached"
@@ -88,7 +88,7 @@ describe("a cached token", function()
     end
   end)
 
-  it("that tells nobody how long it is good is kept for a minute", function()
+  it("whose lifetime is not known is kept for a minute", function()
     for _, token in ipairs { "opaque", jwt '"soon"', jwt "-5", jwt "null" } do
       local case = new_case(nil, function()
         return token
@@ -127,7 +127,7 @@ describe("a cached token", function()
     assert.equal("token-2", (case.ask()))
   end)
 
-  it("works for whoever asks with nothing", function()
+  it("works when it is asked without an argument", function()
     local count = 0
     local provider = cached(function()
       count = count + 1

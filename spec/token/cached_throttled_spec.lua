@@ -14,7 +14,7 @@ describe("throttling by the token endpoint", function()
     return case
   end
 
-  it("is remembered: nobody is asked until its time is over", function()
+  it("is remembered: the provider is not asked until its time is over", function()
     local case = throttling(40, 1)
     assert.same({ nil, "slow down", { retry_after = 40, code = "busy" } }, { case.ask() })
     case.time = 5030
@@ -58,7 +58,7 @@ describe("throttling by the token endpoint", function()
     assert.equal(2, #case.asks)
   end)
 
-  it("is not remembered where the time is none, or the clock was set back", function()
+  it("is not remembered if its time is not usable, or if the clock was set back", function()
     for _, wait in ipairs { 0, -1, math.huge, "soon", false, 0 / 0 } do
       local case = throttling(wait, 1)
       case.ask()

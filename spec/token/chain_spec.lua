@@ -42,13 +42,16 @@ describe("autopilot.token.chain", function()
     assert.equal(3, #second_asks)
   end)
 
-  it("tells its members that others stand behind them, and changes nobody's question", function()
-    local first, asks = member(good)
-    local ask = { tenant = "contoso", refresh = true, claims = "{}" }
-    chain { first }(ask)
-    assert.same({ tenant = "contoso", refresh = true, claims = "{}", probe = 1 }, asks[1])
-    assert.is_nil(ask.probe)
-  end)
+  it(
+    "tells its members that they are in a chain, and leaves the caller's table as it is",
+    function()
+      local first, asks = member(good)
+      local ask = { tenant = "contoso", refresh = true, claims = "{}" }
+      chain { first }(ask)
+      assert.same({ tenant = "contoso", refresh = true, claims = "{}", probe = 1 }, asks[1])
+      assert.is_nil(ask.probe)
+    end
+  )
 
   it("tells what each of them said, in their order, on one line", function()
     local provider = chain {

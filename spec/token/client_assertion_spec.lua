@@ -50,6 +50,15 @@ describe("autopilot.token.client_assertion", function()
     assert.are.equal(assertion, form.client_assertion)
   end)
 
+  it("reads a variable that has the name of an option", function()
+    for _, name in ipairs { "assertion", "client_id", "tenant" } do
+      local world = token_world.scripted { token_world.granted() }
+      assert.is_truthy((provider(name, { [name] = assertion })(world.ask)))
+      local form = token_world.form(world.requests[1].body)
+      assert.are.equal(assertion, form.client_assertion)
+    end
+  end)
+
   it("lets the function yield", function()
     local world = token_world.scripted { token_world.granted() }
     local thread = coroutine.create(provider(function()

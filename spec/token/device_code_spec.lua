@@ -110,7 +110,7 @@ describe("autopilot.token.device_code", function()
     assert.are.same({ 5, 5, 5, 5 }, world.slept)
   end)
 
-  it("ends when whoever asks has no more time", function()
+  it("ends when the deadline has passed", function()
     local world = token_world.scripted { offer(), pending, last = "repeat" }
     world.ask.deadline = world.time + 12
     local sign_in = provider()
@@ -160,7 +160,7 @@ describe("autopilot.token.device_code", function()
     assert.are.equal("AADSTS700016: Not found.", results[2])
   end)
 
-  it("shows nobody an offer that is not right", function()
+  it("does not show a code from a wrong answer", function()
     for _, changes in ipairs {
       { device_code = false },
       { device_code = "" },
@@ -218,7 +218,7 @@ describe("autopilot.token.device_code", function()
       return sign_in, world, prompts
     end
 
-    it("asks nobody, and keeps the newest one", function()
+    it("does not ask the person, and keeps the newest refresh token", function()
       local again = token_world.granted { access_token = "second", refresh_token = "newer" }
       local third = token_world.granted { access_token = "third" }
       local sign_in, world, prompts = signed_in { again, third, third }
@@ -256,7 +256,7 @@ describe("autopilot.token.device_code", function()
       assert.is_truthy((sign_in(world.ask)))
     end)
 
-    it("asks nobody because a network failed", function()
+    it("does not ask the person again because a network failed", function()
       local again = token_world.granted { access_token = "second" }
       local sign_in, world, prompts = signed_in { { network = {} }, { status = 503 }, again }
       for _ = 1, 2 do

@@ -22,7 +22,7 @@ local function ask_at_once(count, ask, fetch, backwards)
 end
 
 describe("a fetch that many ask for", function()
-  it("fetches once for 1,000 coroutines, whoever is resumed first", function()
+  it("fetches once for 1,000 coroutines, whichever is resumed first", function()
     for _, backwards in ipairs { false, true } do
       local fetch, count = counted(slow_success)
       local got, leases = ask_at_once(1000, new_world(yielding).ask(), fetch, backwards)

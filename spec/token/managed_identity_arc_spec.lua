@@ -85,7 +85,7 @@ describe("Azure Arc", function()
     assert.are.equal(1, #world.requests)
   end
 
-  it("makes nobody read another file", function()
+  it("cannot make the provider read another file", function()
     for _, realm in ipairs {
       "",
       "/etc/shadow",

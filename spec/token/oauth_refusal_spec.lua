@@ -78,7 +78,7 @@ describe("autopilot.token.oauth: a refusal", function()
     end
   end)
 
-  it("takes nothing for a fact that is none", function()
+  it("leaves out fields that are not in their usual form", function()
     local _, details = refusal(token_world.answer(400, {
       error = "two words\n",
       error_codes = { "7000215", {} },

@@ -157,7 +157,7 @@ describe("autopilot.token.oauth: a network", function()
     assert.is_true(details.is_transient)
   end)
 
-  it("of somebody's own survives whatever it returns or raises", function()
+  it("of the user may return or raise anything", function()
     for _, returned in ipairs {
       {},
       { nil, "text" },

@@ -1,4 +1,4 @@
--- Tokens in a store: fetched once for all workers, encrypted unless somebody says otherwise.
+-- Tokens in a store: fetched once for all workers, encrypted by default.
 
 local cached = require "autopilot.token.cached"
 local mistakes = require "support.mistakes"
@@ -138,7 +138,7 @@ describe("a token in a store", function()
     assert.are.equal(2, fetched.count)
   end)
 
-  it("is dropped when it was refused, also where nobody says which it was", function()
+  it("is dropped when a token was refused, even if it is not said which", function()
     local fetched = source()
     worker(fetched.provider)(asking())
     assert.are.equal("token-2", (worker(fetched.provider)(asking { refresh = true })))
@@ -220,7 +220,7 @@ describe("a token in a store", function()
     assert.are.equal("token-2", (worker(fetched.provider)(asking())))
   end)
 
-  it("does not keep anybody waiting beyond a deadline", function()
+  it("does not make a caller wait beyond its deadline", function()
     die_fetching()
     local began = time
     local seen
@@ -252,7 +252,7 @@ describe("what is in the store", function()
     assert.is_nil(all:find(key, 1, true))
   end)
 
-  it("is the token as it is only when somebody says so", function()
+  it("is the token itself only with share = 'plain'", function()
     local seen
     store, seen = spied(store)
     local fetched = source()

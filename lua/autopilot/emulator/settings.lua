@@ -120,7 +120,7 @@ local rules = {
 
 local settings = {}
 
---- Checks the options of `emulator.new`. Raises a mistake at the line of its caller.
+--- Checks the options of `emulator.new`. A mistake raises at the line that called `emulator.new`.
 function settings.check(given)
   local name, level = "autopilot.emulator.new", 3
   local checked = options.check(name, rules, given, level)

@@ -171,9 +171,9 @@ local default_variables = { client_id = "AZURE_CLIENT_ID", tenant = "AZURE_TENAN
 ---@param own table<string, autopilot.OptionRule> its options, besides the common ones
 ---@param variables table<string, string>? environment variables of options that are not given
 --- `get` returns an assertion, and the place it was read from if the platform is to renew it there. `setting`
--- returns the value of an option, or of a variable by its own name, and ends the sign-in with an error if it is not
--- set; `remedy` says what makes the platform set a variable.
----@param get fun(ask: autopilot.TokenAsk, setting: fun(name: string, remedy: string?): any): string, string?
+-- returns the value of an option, or of a variable of the platform, and ends the sign-in with an error if it is not
+-- set; `remedy` says what makes the platform set the variable. `variable` returns the value of any variable.
+---@param get fun(ask: autopilot.TokenAsk, setting: fun(name: string, remedy: string?): any, variable: fun(name: string): string?): string, string?
 ---@return fun(given: table?, level: integer?): autopilot.TokenProvider new
 local function by_assertion(name, own, variables, get)
   local rules, title = authority.rules(own), name:gsub("_", " ")
@@ -193,7 +193,7 @@ local function by_assertion(name, own, variables, get)
       local place, origin = authority.find(checked, ask, fallback), nil
       local token, expires_in, extra = oauth.sign_in(ask, place, function()
         local text
-        text, origin = get(ask, setting)
+        text, origin = get(ask, setting, variable)
         local is_right = type(text) == "string" and text:find "^[\33-\126]+$"
         return form_of(need(is_right and text, title .. " gave no token that can be used"))
       end)
@@ -230,10 +230,10 @@ application.client_assertion = by_assertion(
     },
   },
   nil,
-  function(ask, setting)
+  function(ask, setting, variable)
     local source = setting "assertion"
     if type(source) == "string" then
-      return setting(source), source
+      return need(variable(source), "client assertion is not set up: set " .. source), source
     end
     return provider.ask_user("assertion", "assertion", source, ask)
   end

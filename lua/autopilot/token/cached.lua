@@ -62,7 +62,7 @@ local rules = {
 -- A caller may give a token by mistake, so what was given is never quoted.
 local provider_rules = { provider = { type = "function", required = true, secret = true } }
 
--- Seconds from a failed early renewal to the next attempt.
+-- Seconds from an early renewal that brought no newer token to the next attempt.
 local pause_after_failure = 30
 -- Seconds. A longer Retry-After of a token endpoint is reduced to this (as in MSAL).
 local longest_pause = 3600
@@ -82,7 +82,7 @@ local function entry_of(self, ask)
   return entry
 end
 
---- Treats a token as fresh for a while after its renewal failed.
+--- Treats a token as fresh for a while, although it should be renewed.
 local function postpone_renewal(kept, now)
   kept.fresh_until, kept.obtained_at = now + pause_after_failure, math.min(kept.obtained_at, now)
 end
@@ -95,7 +95,7 @@ local function fetch(self, ask)
   local wait = not kept and type(details) == "table" and life.positive(details.retry_after)
   if kept and kept.token ~= ask.refused then
     kept.obtained_at = now
-    if kept.fresh_until <= now then -- from a store, and its renewal failed
+    if kept.fresh_until <= now then -- from a store: its renewal failed, or another process renews it
       postpone_renewal(kept, now)
     end
     entry.kept, entry.failure = kept, nil

@@ -73,15 +73,16 @@ local function fetch(self, key, ask)
   return kept, message, details
 end
 
---- Looks into the store until a token is there that is fresh or that another process renews, or until this process has
--- the lease to ask the provider. Gives up where the store fails, and where there is no more time to wait.
----@return autopilot.token.Kept? kept, boolean? is_fresh, autopilot.Lease? lease
+--- Looks into the store until this process has the lease to ask the provider, or until that is not needed: a token is
+-- there that is fresh, or that another process renews. Gives up where the store fails, and where there is no more
+-- time to wait.
+---@return autopilot.token.Kept? kept, boolean? is_enough, autopilot.Lease? lease
 local function look_or_take(self, key, ask)
   local claim = key .. ":claim"
-  local kept, is_fresh, lease, message
+  local kept, is_enough, lease, message
   for _ = 1, most_tries do
-    kept, is_fresh = look(self, key, ask)
-    if is_fresh or lease then
+    kept, is_enough = look(self, key, ask)
+    if is_enough or lease then
       break
     end
     local left = ask.deadline and ask.deadline - ask.now() or math.huge
@@ -95,7 +96,7 @@ local function look_or_take(self, key, ask)
       break
     end
   end
-  return kept, is_fresh, lease
+  return kept, is_enough, lease
 end
 
 --- What encrypts the tokens, or false for plain ones; nil and a sentence where the options do not fit together.
@@ -129,9 +130,9 @@ return function(fetch_token, given)
   return function(ask)
     local tenant = ask.tenant and ask.tenant:lower()
     local key = identity .. life.key_of(tenant, ask.cloud, ask.scope)
-    local kept, is_fresh, lease = look_or_take(self, key, ask)
+    local kept, is_enough, lease = look_or_take(self, key, ask)
     local ok, newer, message, details = true, kept, nil, nil
-    if not is_fresh then
+    if not is_enough then
       ok, newer, message, details = protected_call(fetch, self, key, ask)
     end
     if lease then

@@ -101,7 +101,7 @@ describe("the account of the emulated service", function()
     end
   end)
 
-  it("cannot have a certificate that is none", function()
+  it("cannot have a certificate from a file without one", function()
     local path, remove = files.temporary "no certificate"
     finally(remove)
     local service, message = emulate.start { certificate = { path } }

@@ -17,8 +17,8 @@ local token_lifetime = 365 * 86400
 ---@field client_secret string
 ---@field token string a token of that client, good for a year
 ---@field identity string? the platform whose identity it is, too: a machine's `imds` or `app_service`, or that of a job of `github` or `pipelines`
----@field identity_key string? what the platform wants to be sent
----@field is_public boolean people may sign in with a code
+---@field identity_key string? what the platform wants to be sent; nil for `imds`
+---@field is_public boolean? people may sign in with a code
 
 -- The build server, whose tokens the application trusts.
 local job = { issuer = "https://build.emulated", subject = "job", service_connection = "emulated" }
@@ -104,9 +104,14 @@ function account.new(given)
     build_server = platform.is_job and merged(job, { key = key }),
     tenants = more.tenants and merged(more.tenants, { [own.tenant] = { licensed = true } }),
   })
-  local described = { client_secret = secret, token = token, is_public = given.public }
-  described.identity, described.identity_key = given.identity, key
-  return merged(own, described), settings
+  local described = merged(own, {
+    client_secret = secret,
+    token = token,
+    identity = given.identity,
+    identity_key = key,
+    is_public = given.public,
+  })
+  return described, settings
 end
 
 --- The environment in which others find the service and its account, in order: variable, value, and the value's

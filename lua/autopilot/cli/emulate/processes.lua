@@ -14,7 +14,7 @@ local script = [=[
 main() {
   trap '' HUP INT TERM
   umask 077
-  mkdir "$folder" "$folder/logs" && cd "$folder" || exit 1
+  mkdir "$folder" "$folder/logs" && cd "$folder" || exit 1 # nginx may open logs/error.log at first
   exec >supervisor.log 2>&1
   echo $$ >supervisor.pid
   ulimit -S -n "$(ulimit -H -n)" 2>/dev/null # a thousand connections are not many here
