@@ -64,6 +64,17 @@ static void sends_to_the_last_connection(void) {
     tear_down();
 }
 
+/* As after a connection for which there was no descriptor. */
+static void accepts_the_last_of_several_connections(void) {
+    set_up(no_content);
+    int left = connect_to(transfer_thread_address(thread)), last = attach(thread);
+    CHECK(read_byte(left, NULL) == 0);
+    CHECK(exchange(thread, last, request, &peer) == 204);
+    close(left);
+    close(last);
+    tear_down();
+}
+
 static void sends_a_byte_now_and_then_while_it_waits(void) {
     set_up(NULL);
     int connection = attach(thread);
@@ -324,6 +335,7 @@ int main(void) {
     check_case("sends one byte until all that have finished are taken",
                sends_one_byte_until_all_are_taken);
     check_case("sends bytes to the last connection, or to none", sends_to_the_last_connection);
+    check_case("accepts the last of several connections", accepts_the_last_of_several_connections);
     check_case("sends a byte now and then while a transfer is in flight",
                sends_a_byte_now_and_then_while_it_waits);
     check_case("gives up what is discarded", gives_up_what_is_discarded);
