@@ -297,14 +297,20 @@ static void close_unused_connections(struct transfer_thread *thread, int in_flig
     }
 }
 
+static double seconds_to_wait(const struct transfer_thread *thread, int in_flight) {
+    if (in_flight > 0) {
+        double left = thread->next_beat - platform_clock();
+        return left > 0 ? left : 0;
+    }
+    return thread->last_use > 0 ? thread->unused_seconds : idle_seconds;
+}
+
 /* The main function of the thread. */
 static void *run(void *context) {
     struct transfer_thread *thread = context;
     int in_flight = 0;
     while (platform_add(&thread->is_stopping, 0) == 0) {
-        transfer_set_poll(thread->set, in_flight > 0          ? beat_seconds
-                                       : thread->last_use > 0 ? thread->unused_seconds
-                                                              : idle_seconds);
+        transfer_set_poll(thread->set, seconds_to_wait(thread, in_flight));
         if (in_flight == 0) {
             thread->next_beat = platform_clock() + beat_seconds;
         }
