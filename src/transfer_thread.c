@@ -166,18 +166,18 @@ bool transfer_thread_discard(struct transfer_thread *thread, unsigned long numbe
     return submitted != NULL;
 }
 
-/* Has bytes sent to this connection, -1 for none, and closes the one before. */
+/* Closes the connection that bytes were sent to, and takes this one. The lock must be held. */
 static void set_connection(struct transfer_thread *thread, int connection) {
-    pthread_mutex_lock(&thread->lock);
     platform_close(thread->connection);
     thread->connection = connection;
     thread->has_told = false;
-    pthread_mutex_unlock(&thread->lock);
 }
 
 bool transfer_thread_accept(struct transfer_thread *thread) {
     int connection = wake_socket_accept(&thread->wake);
+    pthread_mutex_lock(&thread->lock);
     set_connection(thread, connection);
+    pthread_mutex_unlock(&thread->lock);
     return connection >= 0;
 }
 
@@ -289,12 +289,10 @@ static void close_unused_connections(struct transfer_thread *thread, int in_flig
         unused = thread->set;
         thread->set = set;
         thread->last_use = 0;
+        set_connection(thread, -1);
     }
     pthread_mutex_unlock(&thread->lock);
     transfer_set_destroy(unused);
-    if (thread->last_use == 0) {
-        set_connection(thread, -1);
-    }
 }
 
 static double seconds_to_wait(const struct transfer_thread *thread, int in_flight) {
