@@ -35,6 +35,9 @@ describe("in OpenResty, the polling driver", function()
       return transfer
     end
     function set.is_due()
+      if #set.finished > 0 then
+        return true
+      end
       for _, transfer in ipairs(set.in_flight) do
         if not transfer.has_finished and world.now >= transfer.ends then
           return true
@@ -84,6 +87,14 @@ describe("in OpenResty, the polling driver", function()
     world:run(1)
     assert.is_true(other.has_ended)
     assert.equal(2, made)
+  end)
+
+  it("does not close the connections before it has handed out what finished just then", function()
+    for early = 0, 0.009, 0.001 do
+      local thread = spawn(world.now + 20 - early)
+      world:run(60)
+      assert.is_true(thread.has_ended)
+    end
   end)
 
   it("hands each light thread its own transfer, soon after that has finished", function()

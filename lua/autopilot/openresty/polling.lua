@@ -50,7 +50,9 @@ local function close_when_idle(self)
   self.has_timer = self.has_timer
     or ngx.timer.at(idle_seconds, function()
       self.has_timer = false
-      if core.clock() - self.last_use < idle_seconds or self.set:step() > 0 then
+      local is_idle = core.clock() - self.last_use >= idle_seconds
+      -- Due after the step: a transfer that has finished just now is still to be taken.
+      if not is_idle or self.set:step() > 0 or self.set:is_due() then
         close_when_idle(self)
       else
         self.set:close()
