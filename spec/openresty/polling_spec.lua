@@ -140,9 +140,9 @@ describe("in OpenResty, the polling driver", function()
     local killed, other = spawn(world.now + 9), spawn(world.now + 2)
     world:run(0.1)
     killed.is_killed = true
-    world:run(1)
+    world:run(1.6)
     assert.same({ set.in_flight[1] }, given_up)
-    world:run(1)
+    world:run(0.4)
     assert.is_true(other.has_ended)
     assert.same({}, polling.waiting)
     local looks = #world.slept

@@ -19,7 +19,7 @@ local semaphore = require "ngx.semaphore"
 ---@field mover autopilot.openresty.Mover
 ---@field pause_for fun(mover): fun(): string?
 ---@field waiting table<any, autopilot.openresty.Waiter> the light threads that wait, by the keys of their transfers
----@field waited number seconds for which steppers have waited
+---@field waited number seconds for which steppers have waited, while nginx was not too busy
 ---@field stepper table? identifies the present stepper, or the last one
 ---@field lease number until when the stepper counts as alive, on core.clock
 local Driver = {}
@@ -34,6 +34,14 @@ Driver.__index = Driver
 
 -- Seconds. Each light thread that waits wakes this often, for a moment.
 local patience = 0.4
+
+-- Seconds. A stepper waits for half a second at most. If it took longer than this, nginx was busy with something
+-- else and could wake nothing, so that this wait does not count.
+local longest_pause = 0.52
+
+-- Seconds of waits that count, after which a light thread that has not woken was killed. One that lives may sleep
+-- through a whole wait before and after its `patience`.
+local killed_seconds = patience + 2 * longest_pause
 
 -- Seconds that a timer may take to begin.
 local begin_seconds = 0.1
@@ -65,11 +73,10 @@ local function give_up(self, key, name, message)
   end_wait(self, key, nil, failure)
 end
 
---- Gives up the transfers of light threads that were killed: they have not woken for long. While something else
--- keeps nginx busy they cannot wake, but then the stepper does not wait either.
+--- Gives up the transfers of light threads that were killed: they have not woken for long.
 local function give_up_killed(self)
   for key, waiter in pairs(self.waiting) do
-    if self.waited - waiter.seen_at > 2 * patience then
+    if self.waited - waiter.seen_at > killed_seconds then
       give_up(self, key, "LIGHT_THREAD", "the light thread did not run for too long")
     end
   end
@@ -99,7 +106,8 @@ local function step(self, waiter)
       if problem == "closed" and ngx.worker.exiting() and self.stepper == own then
         give_up_all(self)
       end
-      self.waited = self.waited + math.min(core.clock() - began, patience)
+      local seconds = core.clock() - began
+      self.waited = self.waited + (seconds <= longest_pause and seconds or 0)
     end
     if waiter then
       waiter.seen_at = self.waited
