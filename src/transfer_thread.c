@@ -166,18 +166,18 @@ bool transfer_thread_discard(struct transfer_thread *thread, unsigned long numbe
     return submitted != NULL;
 }
 
-/* Has bytes sent to this connection, -1 for none, and closes the one before. */
+/* Closes the connection that bytes were sent to, and takes this one. The lock must be held. */
 static void set_connection(struct transfer_thread *thread, int connection) {
-    pthread_mutex_lock(&thread->lock);
     platform_close(thread->connection);
     thread->connection = connection;
     thread->has_told = false;
-    pthread_mutex_unlock(&thread->lock);
 }
 
 bool transfer_thread_accept(struct transfer_thread *thread) {
     int connection = wake_socket_accept(&thread->wake);
+    pthread_mutex_lock(&thread->lock);
     set_connection(thread, connection);
+    pthread_mutex_unlock(&thread->lock);
     return connection >= 0;
 }
 
@@ -289,12 +289,18 @@ static void close_unused_connections(struct transfer_thread *thread, int in_flig
         unused = thread->set;
         thread->set = set;
         thread->last_use = 0;
+        set_connection(thread, -1);
     }
     pthread_mutex_unlock(&thread->lock);
     transfer_set_destroy(unused);
-    if (thread->last_use == 0) {
-        set_connection(thread, -1);
+}
+
+static double seconds_to_wait(const struct transfer_thread *thread, int in_flight) {
+    if (in_flight > 0) {
+        double left = thread->next_beat - platform_clock();
+        return left > 0 ? left : 0;
     }
+    return thread->last_use > 0 ? thread->unused_seconds : idle_seconds;
 }
 
 /* The main function of the thread. */
@@ -302,9 +308,7 @@ static void *run(void *context) {
     struct transfer_thread *thread = context;
     int in_flight = 0;
     while (platform_add(&thread->is_stopping, 0) == 0) {
-        transfer_set_poll(thread->set, in_flight > 0          ? beat_seconds
-                                       : thread->last_use > 0 ? thread->unused_seconds
-                                                              : idle_seconds);
+        transfer_set_poll(thread->set, seconds_to_wait(thread, in_flight));
         if (in_flight == 0) {
             thread->next_beat = platform_clock() + beat_seconds;
         }

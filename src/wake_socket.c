@@ -5,6 +5,7 @@
 #include "wake_socket.h"
 #include "platform.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,12 +57,17 @@ static bool is_from_us(int connection) {
 }
 
 int wake_socket_accept(const struct wake_socket *wake) {
-    int connection = with_flags(accept4(wake->listener, NULL, NULL, FLAGS));
-    if (connection >= 0 && !is_from_us(connection)) {
-        close(connection);
+    int last = -1, next;
+    while ((next = with_flags(accept4(wake->listener, NULL, NULL, FLAGS))) >= 0) {
+        bool is_ours = is_from_us(next);
+        platform_close(is_ours ? last : next);
+        last = is_ours ? next : last;
+    }
+    if (errno != EAGAIN && errno != EWOULDBLOCK) { /* the last one still waits */
+        platform_close(last);
         return -1;
     }
-    return connection;
+    return last;
 }
 
 static struct sockaddr_un address_of(const char *path) {

@@ -19,8 +19,9 @@ struct wake_socket {
  * and nothing stays open. */
 bool wake_socket_open(struct wake_socket *wake, const char **problem);
 
-/* A connection that never blocks and is closed by exec; -1 when none waits, the system has no
- * descriptor for it, or it came from another process and was closed. */
+/* Accepts all connections that wait, and closes all but the last one that this process made, which
+ * it returns: it never blocks and is closed by exec. -1 when there is none, or no descriptor for
+ * it. */
 int wake_socket_accept(const struct wake_socket *wake);
 
 /* Listens no more and removes what it made. May be called again. */

@@ -35,6 +35,26 @@ static void fails_without_a_descriptor(void) {
     tear_down();
 }
 
+/* One descriptor is free, so that of two connections only the older one can be accepted. */
+static void accepts_no_older_connection_instead(void) {
+    struct rlimit before, few;
+    set_up(no_content);
+    int first = connect_to(transfer_thread_address(thread));
+    int second = connect_to(transfer_thread_address(thread));
+    CHECK(getrlimit(RLIMIT_NOFILE, &before) == 0);
+    few = before;
+    few.rlim_cur = (rlim_t)second + 2;
+    CHECK(setrlimit(RLIMIT_NOFILE, &few) == 0);
+    CHECK(!transfer_thread_accept(thread));
+    CHECK(read_byte(first, NULL) == 0);
+    CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
+    CHECK(transfer_thread_accept(thread));
+    CHECK(exchange(thread, second, request, &peer) == 204);
+    close(first);
+    close(second);
+    tear_down();
+}
+
 static void serves_where_the_system_does_not_wait(void) {
     struct rlimit before, few;
     set_up(no_content);
@@ -57,6 +77,8 @@ int main(void) {
     }
     check_case("fails what needs a descriptor where there is none, and rests",
                fails_without_a_descriptor);
+    check_case("accepts no older connection in place of the last one",
+               accepts_no_older_connection_instead);
     check_case("serves where the system does not let it wait",
                serves_where_the_system_does_not_wait);
     return check_summary();

@@ -13,6 +13,7 @@
 
 #include "echo_service.h"
 #include "event_loop_side.h"
+#include "platform.h"
 
 static void serves_one_after_another(void) {
     set_up(no_content);
@@ -64,6 +65,17 @@ static void sends_to_the_last_connection(void) {
     tear_down();
 }
 
+/* As after a connection for which there was no descriptor. */
+static void accepts_the_last_of_several_connections(void) {
+    set_up(no_content);
+    int left = connect_to(transfer_thread_address(thread)), last = attach(thread);
+    CHECK(read_byte(left, NULL) == 0);
+    CHECK(exchange(thread, last, request, &peer) == 204);
+    close(left);
+    close(last);
+    tear_down();
+}
+
 static void sends_a_byte_now_and_then_while_it_waits(void) {
     set_up(NULL);
     int connection = attach(thread);
@@ -71,6 +83,29 @@ static void sends_a_byte_now_and_then_while_it_waits(void) {
     for (int i = 0; i < 3; i++) {
         CHECK(read_byte(connection, &peer) == '+');
         CHECK(take(thread, 0) == -1);
+    }
+    close(connection);
+    tear_down();
+}
+
+/* Something else happens shortly before each byte. */
+static void sends_a_byte_in_time_whatever_happens(void) {
+    set_up(NULL);
+    unsigned long others[3];
+    int connection = attach(thread);
+    transfer_thread_submit(thread, request, &usual);
+    for (int i = 0; i < 3; i++) {
+        others[i] = transfer_thread_submit(thread, request, &usual);
+    }
+    EVENTUALLY(&peer, peer_requests(&peer) == 4);
+    CHECK(read_byte(connection, &peer) == '+');
+    for (int i = 0; i < 3; i++) {
+        double began = platform_clock();
+        CHECK(take(thread, 0) == -1);
+        poll(NULL, 0, 400);
+        transfer_thread_discard(thread, others[i]);
+        CHECK(read_byte(connection, &peer) == '+');
+        CHECK(platform_clock() - began < 0.8);
     }
     close(connection);
     tear_down();
@@ -324,8 +359,10 @@ int main(void) {
     check_case("sends one byte until all that have finished are taken",
                sends_one_byte_until_all_are_taken);
     check_case("sends bytes to the last connection, or to none", sends_to_the_last_connection);
+    check_case("accepts the last of several connections", accepts_the_last_of_several_connections);
     check_case("sends a byte now and then while a transfer is in flight",
                sends_a_byte_now_and_then_while_it_waits);
+    check_case("sends it in time, whatever else happens", sends_a_byte_in_time_whatever_happens);
     check_case("gives up what is discarded", gives_up_what_is_discarded);
     check_case("forgets what has finished and is discarded",
                forgets_what_has_finished_and_is_discarded);

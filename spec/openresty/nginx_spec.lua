@@ -1,5 +1,5 @@
 -- autopilot.openresty in real nginx: many calls at once, every phase, and what goes wrong between a worker
--- and the service. What befalls whole workers is in openresty_workers_spec, the example in its own.
+-- and the service. What happens to whole workers is in workers_spec, the example in example_spec.
 
 local nginx_world = require "support.nginx_world"
 local openresty_world = require "support.openresty_world"

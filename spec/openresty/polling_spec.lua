@@ -35,6 +35,9 @@ describe("in OpenResty, the polling driver", function()
       return transfer
     end
     function set.is_due()
+      if #set.finished > 0 then
+        return true
+      end
       for _, transfer in ipairs(set.in_flight) do
         if not transfer.has_finished and world.now >= transfer.ends then
           return true
@@ -86,6 +89,14 @@ describe("in OpenResty, the polling driver", function()
     assert.equal(2, made)
   end)
 
+  it("does not close the connections before it has handed out what finished just then", function()
+    for early = 0, 0.009, 0.001 do
+      local thread = spawn(world.now + 20 - early)
+      world:run(60)
+      assert.is_true(thread.has_ended)
+    end
+  end)
+
   it("hands each light thread its own transfer, soon after that has finished", function()
     local threads = {}
     for index = 1, 50 do
@@ -129,9 +140,9 @@ describe("in OpenResty, the polling driver", function()
     local killed, other = spawn(world.now + 9), spawn(world.now + 2)
     world:run(0.1)
     killed.is_killed = true
-    world:run(1)
+    world:run(1.6)
     assert.same({ set.in_flight[1] }, given_up)
-    world:run(1)
+    world:run(0.4)
     assert.is_true(other.has_ended)
     assert.same({}, polling.waiting)
     local looks = #world.slept

@@ -141,6 +141,19 @@ describe("in OpenResty, the helper thread's driver", function()
     assert.same({ 1 }, behaviour.discarded)
   end)
 
+  it("takes no light thread for killed that nginx was too busy to wake", function()
+    local began = world.now
+    for _, seconds in ipairs { 0.31, 1.1, 1.19 } do
+      spawn(began + seconds)
+    end
+    local thread = spawn(began + 9)
+    world:run(1.15)
+    world.now = world.now + 2 -- then the stepper is the first to run
+    world:run(9)
+    assert.same({}, behaviour.discarded)
+    assert.equal("response 4", thread.results[1])
+  end)
+
   it("says so when nginx ended the worker before the answer came", function()
     for _, delivered in ipairs { "unknown", "no" } do
       behaviour.closed, world.is_exiting, behaviour.is_unsent = true, true, delivered == "no"

@@ -1,41 +1,55 @@
---- What light threads do while transfers of theirs are in flight, whatever moves those.
+--- Sends the requests of light threads, and lets each light thread wait for its transfer.
 --
--- While light threads wait, one timer, the stepper, waits for the transfers of all. It wakes the light threads
--- whose transfers have finished, and gives up those of light threads that were killed.
+-- One timer, the stepper, waits for the transfers of all light threads. It wakes the light threads whose
+-- transfers have finished, and gives up the transfers of light threads that were killed.
 
 local core = require "autopilot.core"
 local curl = require "autopilot.transport.curl"
 local ngx = require "ngx"
 local semaphore = require "ngx.semaphore"
 
---- What moves the transfers of a worker: a helper thread of the C module, or what polls a transfer set.
+--- Moves the transfers of a worker: a helper thread of the C module, or a transfer set that is polled.
 ---@class autopilot.openresty.Mover
 ---@field add fun(self, prepared, attempt): key: any, failure: autopilot.NetworkFailure?
 ---@field take fun(self): key: any, transfer: any a transfer that has finished; nil when there is none
 ---@field discard fun(self, key): boolean? gives a transfer up; true when it surely had not begun
 
---- Sends with what is the worker's, until nothing refers to it.
+--- Sends the requests of all clients of a worker.
 ---@class autopilot.openresty.Driver
+---@field mover autopilot.openresty.Mover
+---@field pause_for fun(mover): fun(): string?
 ---@field waiting table<any, autopilot.openresty.Waiter> the light threads that wait, by the keys of their transfers
----@field waited number seconds for which steppers have waited
----@field stepper table? stands for the light thread that is the stepper, or was the last one
----@field lease number until when that one is believed to be alive, on core.clock
+---@field waited number seconds for which steppers have waited, while nginx was not too busy
+---@field stepper table? identifies the present stepper, or the last one
+---@field lease number until when the stepper counts as alive, on core.clock
 local Driver = {}
 Driver.__index = Driver
 
 ---@class autopilot.openresty.Waiter a light thread that waits, or was killed while it did
----@field semaphore any what wakes it
+---@field semaphore any wakes it
 ---@field seen_at number when it was last awake, by the driver's `waited`
 ---@field has_ended boolean?
----@field transfer any? its transfer, which has finished
----@field failure autopilot.NetworkFailure? why there is none
+---@field transfer any? its transfer, once that has finished
+---@field failure autopilot.NetworkFailure? why its transfer was given up
 
--- Seconds after which each light thread that waits wakes for a moment; by which the timer begins to step.
-local patience, begin_seconds = 0.4, 0.1
+-- Seconds. Each light thread that waits wakes this often, for a moment.
+local patience = 0.4
+
+-- Seconds. A stepper waits for half a second at most. If it took longer than this, nginx was busy with something
+-- else and could wake nothing, so that this wait does not count.
+local longest_pause = 0.52
+
+-- Seconds of waits that count, after which a light thread that has not woken was killed. One that lives may sleep
+-- through a whole wait before and after its `patience`.
+local killed_seconds = patience + 2 * longest_pause
+
+-- Seconds that a timer may take to begin.
+local begin_seconds = 0.1
 
 ---@param mover autopilot.openresty.Mover
----@param pause_for fun(mover): fun(): string? makes for the light thread that calls it what waits for half a second at
--- most until a transfer may have finished, and returns the error of its socket
+---@param pause_for fun(mover): fun(): string? is called by each stepper, and returns the function with which that
+-- stepper waits, for about half a second at most, until a transfer may have finished; which returns an error of its
+-- socket
 ---@return autopilot.openresty.Driver
 function Driver.new(mover, pause_for)
   local driver = { mover = mover, pause_for = pause_for, waiting = {}, waited = 0, lease = 0 }
@@ -59,11 +73,10 @@ local function give_up(self, key, name, message)
   end_wait(self, key, nil, failure)
 end
 
---- Gives up the transfers of light threads that were killed: they have not woken for long. While something else
--- keeps nginx busy they cannot wake, but then the stepper does not wait either.
+--- Gives up the transfers of light threads that were killed: they have not woken for long.
 local function give_up_killed(self)
   for key, waiter in pairs(self.waiting) do
-    if self.waited - waiter.seen_at > 2 * patience then
+    if self.waited - waiter.seen_at > killed_seconds then
       give_up(self, key, "LIGHT_THREAD", "the light thread did not run for too long")
     end
   end
@@ -76,7 +89,7 @@ local function give_up_all(self)
   end
 end
 
---- Waits for the transfers of all; in a light thread that waits itself, until its own has finished.
+--- Is the stepper: in a timer until all transfers have finished; in a light thread, until its own has.
 local function step(self, waiter)
   local own, mover = {}, self.mover
   self.stepper, self.lease = own, core.clock() + 2 * patience
@@ -93,7 +106,8 @@ local function step(self, waiter)
       if problem == "closed" and ngx.worker.exiting() and self.stepper == own then
         give_up_all(self)
       end
-      self.waited = self.waited + math.min(core.clock() - began, patience)
+      local seconds = core.clock() - began
+      self.waited = self.waited + (seconds <= longest_pause and seconds or 0)
     end
     if waiter then
       waiter.seen_at = self.waited
@@ -108,7 +122,8 @@ local function step(self, waiter)
   end
 end
 
---- Has a timer step, unless one does so. Where nginx has no timer left, a light thread that waits has to.
+--- Starts a timer as the stepper, unless there is a stepper. When nginx has no timer left, a light thread that
+-- waits becomes the stepper.
 local function begin_stepping(self)
   local now = core.clock()
   if now > self.lease then

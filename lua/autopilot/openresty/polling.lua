@@ -1,5 +1,5 @@
---- Moves transfers in the event loop, for systems where there can be no helper thread; and how a fleet waits,
--- which steps its own transfer set in the same way.
+--- Moves transfers in the event loop, for systems where there can be no helper thread. A fleet waits in the same
+-- way for its own transfer set.
 
 local Driver = require "autopilot.openresty.driver"
 local core = require "autopilot.core"
@@ -16,7 +16,7 @@ Polling.__index = Polling
 -- Seconds between two looks whether there is something to do: after something happened, and at most.
 local shortest, longest, growth = 0.001, 0.010, 1.25
 
--- Seconds for which light threads that wait have a stepper wait at a time, at most.
+-- Seconds that a stepper waits at a time, at most.
 local longest_pause = 0.2
 
 -- Seconds for which connections are kept when there are no calls.
@@ -50,7 +50,9 @@ local function close_when_idle(self)
   self.has_timer = self.has_timer
     or ngx.timer.at(idle_seconds, function()
       self.has_timer = false
-      if core.clock() - self.last_use < idle_seconds or self.set:step() > 0 then
+      local is_idle = core.clock() - self.last_use >= idle_seconds
+      -- Due after the step: a transfer that has finished just now is still to be taken.
+      if not is_idle or self.set:step() > 0 or self.set:is_due() then
         close_when_idle(self)
       else
         self.set:close()
@@ -81,7 +83,8 @@ function Polling:discard(transfer)
   self.set:discard(transfer)
 end
 
---- What waits until the set was stepped; it is stepped at once if there is something to do.
+--- Makes the function with which a stepper waits: it steps the set. The set is also stepped at once if there is
+-- something to do.
 local function pause_for(self)
   local set, delay = self.set, nil
   if set:is_due() then

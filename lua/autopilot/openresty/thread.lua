@@ -10,8 +10,8 @@ local thread = {}
 -- Milliseconds. The helper thread sends a byte every half a second, unless it is busy.
 local longest_silence = 86400000
 
---- Waits at a unix-domain socket that only this process can use. Without a connection, as for lack of descriptors
--- or worker_connections, it looks every few milliseconds.
+--- Makes the function with which a stepper waits: for a byte over a unix-domain socket that only this process can
+-- use. Without a connection, as for lack of descriptors or worker_connections, it waits for a few milliseconds.
 local function pause_for(helper)
   local socket = ngx.socket.tcp()
   socket:settimeouts(1000, 1000, longest_silence)
