@@ -1,5 +1,6 @@
 -- A fleet whose time is over, or that is cancelled, ends in time and loses no report.
 
+local state_file = require "support.state_file"
 local world = require "support.fleet_world"
 
 describe("a fleet's deadline", function()
@@ -155,6 +156,45 @@ describe("a fleet that is cancelled", function()
       local report = reports["t" .. index]
       assert.is_false(report.ok)
       assert.are.equal("no", report.delivered)
+      assert.are.equal("cooldown", report.outcome)
+      assert.are.equal("not_retryable", report.gave_up)
+      assert.is_true(report.retry_at >= world.start + 600, "before the cooldown ends")
+    end
+  end)
+
+  it("tells when the cooldown ends that a tenant waited for, after a failed sync, too", function()
+    for outcome, trigger in pairs {
+      cooldown = {},
+      sync_failed = { failed = true },
+      in_progress = { duration = 500 },
+    } do
+      local w, file = world.new { duration = trigger.duration }, state_file.new()
+      assert(w.service:trigger("t1", trigger))
+      w.time = w.time + 60
+      local since = outcome == "sync_failed" and world.start - 60 or nil
+      local fleet = w:fleet {
+        tenants = { "t1" },
+        operation = "ensure",
+        arguments = { since = since },
+        state = file.path,
+      }
+      fleet.options.sleep = function(seconds)
+        if seconds > 15 then
+          seconds = 1
+          fleet:cancel()
+        end
+        w:pass(seconds)
+      end
+      local reports = world.collect(fleet)
+      assert.are.equal(outcome, reports.t1.outcome)
+      assert.is_true(reports.t1.retry_at >= world.start + 600, outcome)
+      fleet:close()
+
+      local sent = #w.requests
+      local later = world.collect(w:fleet { tenants = { "t1" }, state = file.path })
+      assert.are.equal("cooldown", later.t1.outcome)
+      assert.are.equal(sent, #w.requests)
+      file:close()
     end
   end)
 

@@ -46,10 +46,13 @@ function Call:sleep(seconds)
   return self.client.options.sleep(seconds)
 end
 
---- The current time; not earlier than the due end of the last sleep, which may have returned slightly early.
+--- The current time; not earlier than the due end of the last sleep, which may have returned slightly early. Closing the
+-- client ends a sleep much earlier.
 ---@return number
 function Call:now()
-  return math.max(self.client.options.clock(), self.slept_until or -math.huge)
+  local client = self.client
+  local slept_until = not client.is_closed and self.slept_until or -math.huge
+  return math.max(client.options.clock(), slept_until)
 end
 
 --- Seconds until the deadline; without one, infinity.

@@ -59,7 +59,8 @@ end
 local function refuse(call, answer, name, seconds)
   answer.outcome, answer.answered_by = name, "client"
   answers.set_retry(call.client, answer, seconds)
-  answer.gave_up = not call.is_single_pass and "deadline" or nil
+  local why = call.client.is_closed and "not_retryable" or "deadline"
+  answer.gave_up = not call.is_single_pass and why or nil
   return answer
 end
 
