@@ -39,7 +39,7 @@ describe("a fleet's spread", function()
     assert.are.equal(50, world.count(world.collect(fleet)))
   end)
 
-  it("does not turn in circles meanwhile where the list has no end yet", function()
+  it("does not look for tenants without a pause while the list has no end yet", function()
     local w, looks = world.new(), 0
     w.latency = 10
     local names = { "t1", "t2", "t3" }

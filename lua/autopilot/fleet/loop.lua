@@ -96,7 +96,7 @@ function Loop:begin(task)
   resume(self, task, task)
 end
 
---- Has a task resumed soon, unless it waits for a transfer.
+--- Has a task resumed soon, unless it waits for a transfer, runs now or has ended.
 function Loop:wake(task)
   local thread = task.thread
   if thread and not task.transfer and coroutine.status(thread) == "suspended" then

@@ -23,7 +23,7 @@ local longest_pause = 30
 local slow = 0.4
 
 ---@param given { name: string, open: fun(), close: fun(), release: fun()?, secrets: string[] } `open` returns a
--- connection or raises an error; `release` returns it to a pool after a successful call, without it it is kept open
+-- connection or raises an error. `release` returns the connection to a pool after a successful call; nil: it is kept open
 ---@return autopilot.store.Connection
 function Connection.new(given)
   return setmetatable({
