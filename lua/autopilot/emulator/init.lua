@@ -12,8 +12,8 @@ local entra = require "autopilot.emulator.entra"
 local faults = require "autopilot.emulator.faults"
 local graph = require "autopilot.emulator.graph"
 local identity = require "autopilot.emulator.identity"
-local new_identifiers = require "autopilot.emulator.identifiers"
 local merged = require "autopilot.base.merged"
+local new_identifiers = require "autopilot.emulator.identifiers"
 local options = require "autopilot.base.options"
 local read_request = require "autopilot.emulator.request"
 local settings = require "autopilot.emulator.settings"
@@ -58,7 +58,7 @@ local routes = {
   { "^/metadata/identity/oauth2/token/?$", "identity", identity.virtual_machine },
   { "/_apis/.*/idtoken$", "identity", identity.github },
   { "/_apis/.*/oidctoken$", "identity", identity.azure_pipelines },
-  { "/v2%.0/%.well%-known/openid%-configuration$", "discovery", discovery.configuration, "GET" },
+  { "^/[^/]+/v2%.0/%.well%-known/openid%-configuration$", "discovery", discovery.tenant, "GET" },
   { "/discovery/v2%.0/keys$", "discovery", discovery.keys, "GET" },
   { "^/common/discovery/instance$", "discovery", discovery.instances, "GET" },
   { "", "other", graph.other },
