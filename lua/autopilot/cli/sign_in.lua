@@ -171,7 +171,7 @@ local ways = {
   default = { "default", needs = "", find = allow_world_readable },
 }
 
--- The names in `autopilot.token` of options that a way needs, and that it gets as they are.
+-- The command's options that are passed on unchanged, with their names in `autopilot.token`.
 local handed = {
   certificate = "certificate",
   token_file = "token_file",

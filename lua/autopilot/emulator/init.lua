@@ -47,8 +47,8 @@ Emulator.__index = Emulator
 ---@field completes number? sync: Unix seconds at which it ends
 ---@field failed boolean? sync: it ends as failed
 
--- Pattern of the path in small letters, operation, endpoint, and the only method that Entra accepts there. The first
--- that fits counts.
+-- Each route: a pattern of the path in small letters, the operation, the endpoint, and at Entra the only method that it
+-- accepts. The first pattern that matches counts.
 local routes = {
   { "^/beta/devicemanagement/windowsautopilotsettings/sync$", "sync", graph.sync },
   { "^/beta/devicemanagement/windowsautopilotsettings$", "status", graph.status },
