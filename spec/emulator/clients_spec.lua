@@ -55,6 +55,14 @@ describe("autopilot.emulator: discovery", function()
     assert.equal(400, posted.status)
   end)
 
+  it("knows a tenant's endpoints under its own path only", function()
+    for _, place in ipairs { "", "/tenants/contoso.test" } do
+      local _, status = get(service, login .. place .. configuration)
+      assert.equal(401, status)
+    end
+    assert.equal(0, service.requests.discovery)
+  end)
+
   it("gives the keys as JSON, with the name of the one in its tokens", function()
     local key = get(service, login .. "/common/discovery/v2.0/keys").keys[1]
     assert.same(key, get(service, "/discovery/v2.0/keys", {}).keys[1])

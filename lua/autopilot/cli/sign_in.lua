@@ -171,7 +171,7 @@ local ways = {
   default = { "default", needs = "", find = allow_world_readable },
 }
 
--- Needed options whose values are passed on unchanged, each with its name in `autopilot.token`.
+-- The command's options that are passed on unchanged, with their names in `autopilot.token`.
 local handed = {
   certificate = "certificate",
   token_file = "token_file",

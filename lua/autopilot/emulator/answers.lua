@@ -52,7 +52,7 @@ function answers.json(call, value, status)
   return answers.plain(call, status or 200, encode(value))
 end
 
---- Refuses a request with a value as JSON, unless it is right.
+--- Refuses a request that is not right, with a value as JSON.
 function answers.demand_json(call, is_right, value, status)
   if not is_right then
     error(answers.json(call, value, status))

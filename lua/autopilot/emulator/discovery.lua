@@ -25,7 +25,7 @@ local function origin_of(call)
 end
 
 --- A tenant's endpoints.
-function discovery.configuration(service, call)
+function discovery.tenant(service, call)
   local name, origin = call.tenant_in_path, origin_of(call)
   local tenant = Users.any_tenant[name] and "{tenantid}" or service:find_tenant(name)
   demand(call, tenant, "unknown_authority", name)

@@ -12,8 +12,8 @@ local entra = require "autopilot.emulator.entra"
 local faults = require "autopilot.emulator.faults"
 local graph = require "autopilot.emulator.graph"
 local identity = require "autopilot.emulator.identity"
-local new_identifiers = require "autopilot.emulator.identifiers"
 local merged = require "autopilot.base.merged"
+local new_identifiers = require "autopilot.emulator.identifiers"
 local options = require "autopilot.base.options"
 local read_request = require "autopilot.emulator.request"
 local settings = require "autopilot.emulator.settings"
@@ -47,8 +47,8 @@ Emulator.__index = Emulator
 ---@field completes number? sync: Unix seconds at which it ends
 ---@field failed boolean? sync: it ends as failed
 
--- Pattern of the path in small letters, operation, endpoint, and the only method that Entra accepts there. The first
--- that fits counts.
+-- Each route: a pattern of the path in small letters, the operation, the endpoint, and at Entra the only method that it
+-- accepts. The first pattern that matches counts.
 local routes = {
   { "^/beta/devicemanagement/windowsautopilotsettings/sync$", "sync", graph.sync },
   { "^/beta/devicemanagement/windowsautopilotsettings$", "status", graph.status },
@@ -58,7 +58,7 @@ local routes = {
   { "^/metadata/identity/oauth2/token/?$", "identity", identity.virtual_machine },
   { "/_apis/.*/idtoken$", "identity", identity.github },
   { "/_apis/.*/oidctoken$", "identity", identity.azure_pipelines },
-  { "/v2%.0/%.well%-known/openid%-configuration$", "discovery", discovery.configuration, "GET" },
+  { "^/[^/]+/v2%.0/%.well%-known/openid%-configuration$", "discovery", discovery.tenant, "GET" },
   { "/discovery/v2%.0/keys$", "discovery", discovery.keys, "GET" },
   { "^/common/discovery/instance$", "discovery", discovery.instances, "GET" },
   { "", "other", graph.other },

@@ -63,7 +63,7 @@ local token_rules = {
   audience = text,
 }
 
--- The rules of the options that are tables, and of each table in the options that are maps.
+-- The rules of options that are a table, and of options that are a map of tables.
 local rules_of_tables = { identity = identity_rules, build_server = build_server_rules }
 local rules_of_maps = { tenants = tenant_rules, clients = client_rules, tokens = token_rules }
 

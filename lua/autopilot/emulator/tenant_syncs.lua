@@ -9,10 +9,10 @@ local merged = require "autopilot.base.merged"
 local TenantSyncs = {}
 TenantSyncs.__index = TenantSyncs
 
--- How many syncs of a tenant are kept. The record is made of these, and of what those before them left in it.
+-- How many syncs of a tenant are kept. Older ones are summed up in `before`, a record.
 local most_syncs = 100
 
---- Adds to a record what a sync has left in it by a time.
+--- Changes a record as a sync has changed it by the time `at`.
 local function add(record, sync, at)
   if sync.time <= at then
     local is_over = sync.completes <= at

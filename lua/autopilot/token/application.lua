@@ -27,7 +27,7 @@ local need = provider.need
 
 local application = {}
 
---- Makes the function that makes providers of one kind: for an application with this proof.
+--- Makes a function of `autopilot.token`, which makes providers for an application with this kind of proof.
 local function by_proof(name, proof)
   local rules = authority.rules(proof.rules, { client_id = authority.required_client_id })
   return provider.kind(name, rules, function(checked)
@@ -165,8 +165,8 @@ local not_within_its_time = "700024"
 
 local default_variables = { client_id = "AZURE_CLIENT_ID", tenant = "AZURE_TENANT_ID" }
 
---- Makes the function that makes the providers of one platform. An assertion lives for minutes, so the platform is
--- asked for one at each request.
+--- Makes a function of `autopilot.token`, which makes providers for one platform. An assertion lives for minutes, so
+-- the platform is asked for one at each request.
 ---@param name string of the function of `autopilot.token`
 ---@param own table<string, autopilot.OptionRule> its options, besides the common ones
 ---@param variables table<string, string>? environment variables of options that are not given

@@ -111,8 +111,8 @@ local function read_timestamp(text)
   return seconds
 end
 
---- The error that `az` reports: what follows "ERROR:". Where that only announces a traceback of Python, the last line
--- that begins as an exception does; else the last line. Nil where there is none.
+--- The error that `az` reports: the text behind "ERROR:". If that only announces a traceback of Python, or is missing:
+-- the last line that begins like an exception, else the last line. Nil if there is no text.
 local function error_in(output)
   local text = output:gsub("\27%[[%d;]*m", "")
   local line, exception = text:match "ERROR:%s*([^\r\n]+)", nil

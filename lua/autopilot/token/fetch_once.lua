@@ -13,7 +13,7 @@ local default_timeout = 60
 -- Seconds added to what a request may take, before its holder counts as stuck. A holder that is given up
 -- too early costs one more request; a long patience costs all waiters' time.
 local patience = 5
--- Seconds. A fetch that failed with less than this left may have lacked time. A waiter repeats it with this left.
+-- Seconds. A fetch that failed with less time left may have lacked time: a waiter that has this time repeats it.
 local worth_a_try = 1
 
 --- Seconds until the deadline in `ask`; math.huge without one.

@@ -119,8 +119,8 @@ local pkcs7 = { "a PKCS #7 file", "openssl pkcs7 -in %s -print_certs" }
 local spc = { "an SPC or P7B file (PKCS #7)", "openssl pkcs7 -inform DER -in %s -print_certs" }
 local certificate_in_der = { "a certificate in DER", "openssl x509 -inform DER -in %s" }
 
--- The other forms by how their texts begin, and the command that converts each to PEM. A form in DER begins
--- with one sequence or two, whose lengths are left out here; a sequence has the tag "0".
+-- Patterns that match the beginning of each form. DER begins with one or two sequences: here each is its tag, "0",
+-- without the length.
 local forms = {
   { "^\255\254", utf16 },
   { "^\254\255", utf16 },
@@ -145,8 +145,8 @@ local function without_lengths(text)
   return tags .. text
 end
 
---- What a file is that does not hold PEM, and how to convert it, and whether it is a PFX file; nil where it is not
--- known.
+--- Tells which form a file has that is not PEM, and the command that converts it; and whether it is a PFX file. Nil
+-- for an unknown form.
 local function conversion_of(text, path)
   local beginning = without_lengths(text)
   for _, form in ipairs(forms) do

@@ -28,7 +28,7 @@ local rules = {
   probe = { type = "number", above = 0, max = 60 },
 }
 
--- The options of which one may choose an identity.
+-- The options that choose an identity. At most one may be given.
 local identity_options = { "client_id", "resource_id", "object_id" }
 for _, option in ipairs(identity_options) do
   rules[option] = common.client_id
