@@ -147,10 +147,12 @@ describe("a fleet with a state file", function()
   end)
 
   it("asks for nothing when the record that would tell cannot be read", function()
-    for outcome, network in pairs {
-      interrupted = { stage = "connect", name = "COULDNT_CONNECT", delivered = "no" },
-      unavailable = false,
+    for _, case in ipairs {
+      { "interrupted", { stage = "connect", name = "COULDNT_CONNECT", delivered = "no" } },
+      { "interrupted", { stage = "receive", name = "RECV_ERROR", delivered = "unknown" } },
+      { "unavailable" },
     } do
+      local outcome, network = case[1], case[2]
       leave_asked "a.example"
       local report = only_report(fleet_of({ "a.example" }, {
         transport = function(request)
@@ -164,6 +166,7 @@ describe("a fleet with a state file", function()
       assert.equal(outcome, report.outcome)
       assert.equal("unknown", report.delivered)
       assert.equal("sync", report.operation)
+      assert.equal(network ~= nil, report.hint:find "a sync may have started" ~= nil)
       os.remove(path)
     end
   end)

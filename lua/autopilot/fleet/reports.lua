@@ -91,8 +91,8 @@ end
 ---@param failure autopilot.Report of reading the record
 function reports.record_unread(failure)
   failure.operation, failure.delivered, failure.attempts = "sync", "unknown", {}
-  if failure.outcome == "unreachable" then -- this says of a sync that it was not sent
-    failure.outcome, failure.hint = "interrupted", nil
+  if failure.outcome == "unreachable" or failure.outcome == "interrupted" then
+    failure.outcome, failure.hint = "interrupted", nil -- a sync may have started, which a read's hint does not say
   end
   return report.seal(failure)
 end
