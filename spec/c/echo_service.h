@@ -20,7 +20,7 @@ struct service {
     pthread_t thread;
     int listener, port;
     int control[2]; /* closing its first end ends the service */
-    nfds_t quorum;  /* answers nobody before so many are connected at a time */
+    nfds_t quorum;  /* answers only once so many are connected at a time */
 };
 
 /* Answers a head that is whole with the client-request-id that it has. */

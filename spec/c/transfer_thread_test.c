@@ -374,7 +374,7 @@ int main(void) {
     check_case("leaves nothing behind, whatever state transfers are in", leaves_nothing_behind);
     check_case("hands out no other answer, whatever is discarded, and when",
                survives_what_is_discarded_at_any_moment);
-    check_case("shares requests with whoever made them", shares_requests_with_the_thread);
+    check_case("shares requests with the program", shares_requests_with_the_thread);
     check_case("closes connections that are not used for long", closes_unused_connections);
     check_case("rests when there is nothing to do", rests_when_idle);
     return check_summary();

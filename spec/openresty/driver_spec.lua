@@ -42,7 +42,7 @@ describe("in OpenResty, the worker", function()
     assert.equal(require "autopilot.openresty.polling", getmetatable(driver.mover))
   end
 
-  it("has one driver, whoever asks and however often", function()
+  it("has one driver, however often it is asked for", function()
     local core = fake_core()
     world = fake_openresty.install(core)
     local worker = require "autopilot.openresty.worker"

@@ -159,21 +159,24 @@ describe("autopilot.openresty", function()
           assert.is_true(growth <= 1.6, table.concat(resident, " "))
         end)
 
-        it("fails at once inside a C function, where nobody can wait, and sends nothing", function()
-          local before = world.upstream:counts().requests
-          for name, result in pairs(world:run "inside_c") do
-            assert.equal(
-              "unreachable C_BOUNDARY no",
-              table.concat({
-                result.outcome,
-                result.name,
-                result.delivered,
-              }, " "),
-              name
-            )
+        it(
+          "fails at once inside a C function, where no call can wait, and sends nothing",
+          function()
+            local before = world.upstream:counts().requests
+            for name, result in pairs(world:run "inside_c") do
+              assert.equal(
+                "unreachable C_BOUNDARY no",
+                table.concat({
+                  result.outcome,
+                  result.name,
+                  result.delivered,
+                }, " "),
+                name
+              )
+            end
+            assert.equal(before, world.upstream:counts().requests)
           end
-          assert.equal(before, world.upstream:counts().requests)
-        end)
+        )
       end)
     end
   end

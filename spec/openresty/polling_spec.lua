@@ -120,7 +120,7 @@ describe("in OpenResty, the polling driver", function()
     assert.same({}, polling.waiting)
   end)
 
-  it("looks less often the longer nothing happens, and not at all when nobody waits", function()
+  it("looks less often the longer nothing happens, and not at all when nothing waits", function()
     spawn(world.now + 0.5)
     world:run(0.5)
     assert.is_true(#world.slept < 60, #world.slept)

@@ -1,4 +1,4 @@
--- How a fleet waits in the event loop: soon enough for itself, and never so that nobody else runs.
+-- How a fleet waits in the event loop: soon enough for itself, and so that other light threads run.
 
 local fake_openresty = require "support.fake_openresty"
 
@@ -30,7 +30,7 @@ describe("in OpenResty, a fleet that waits", function()
     world:spawn(function()
       while true do
         wait(set, 0.5)
-        assert(set.steps < 1000, "nobody else had a turn")
+        assert(set.steps < 1000, "no other light thread ran")
       end
     end)
     world:spawn(function()
