@@ -18,15 +18,17 @@ end
 --- All tenants of a list, what was said of its lines, and the list; or nil and the mistake.
 function tenant_lists.read(text, column)
   local told = {}
+  local function tell(message)
+    told[#told + 1] = message
+  end
   local list = open_list {
     read_line = tenant_lists.reader_of(text),
     file = "LIST",
     column = column,
     cloud = "global",
     size = #text,
-    complain = function(message)
-      told[#told + 1] = message
-    end,
+    complain = tell,
+    note = tell,
   }
   local tenants = {}
   repeat

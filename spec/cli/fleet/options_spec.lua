@@ -65,6 +65,13 @@ describe("autopilot-sync fleet", function()
     assert.same({ ["a.example"] = 1, ["b.example"] = 1 }, syncs_of(service))
   end)
 
+  it("says nothing of a run without a fault, with --quiet", function()
+    for _, list in ipairs { "tenant;Ort\na.example;X\n", "Kunden\na.example\na.example\n" } do
+      local ran = run("--quiet", list, (new_world()))
+      assert.same({ 0, "", "" }, { ran.code, ran.out, ran.err })
+    end
+  end)
+
   it("sends nothing where the list is no text, or the state no file", function()
     local world, _, requests = new_world()
     local ran = run("", "PK\3\4\20\0\6\0\n" .. ("\1\n"):rep(100), world)

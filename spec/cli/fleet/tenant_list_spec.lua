@@ -34,7 +34,7 @@ describe("a list of tenants", function()
   )
 
   it("without a tenant is refused", function()
-    for _, text in ipairs { "", "\n\n", "# nothing\n", "\239\187\191" } do
+    for _, text in ipairs { "", "\n\n", "# nothing\n", "\239\187\191", "tenant,name\n" } do
       local tenants, mistake = read(text)
       assert.is_nil(tenants)
       assert.equal("there is no tenant in it", mistake)

@@ -110,15 +110,17 @@ local function open_lines(self)
     cli_options.refuse("the list cannot be read: " .. size)
   end
   context.at_end[#context.at_end + 1] = close -- nil for standard input
+  local function complain(sentence)
+    context.output:complain(sentence)
+  end
   self.list = open_list {
     read_line = read_line,
     file = options.file,
     size = size,
     cloud = options.cloud or "global",
     column = options.column,
-    complain = function(sentence)
-      context.output:complain(sentence)
-    end,
+    complain = complain,
+    note = options.quiet and function() end or complain,
   }
 end
 

@@ -144,7 +144,7 @@ return function(self)
     core.note_interrupt() -- the first signal, so that `tick` finds it
     table.insert(context.at_end, core.release_interrupt)
   end
-  if self.state and self.state.done_before > 0 then
+  if self.state and self.state.done_before > 0 and not options.quiet then
     local done = text.count(self.state.done_before)
     self.output:complain(("taking up the run that was begun before: %s done already"):format(done))
   end

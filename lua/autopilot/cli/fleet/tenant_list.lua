@@ -14,7 +14,8 @@ local tenant_fields = require "autopilot.cli.fleet.tenant_fields"
 ---@class autopilot.cli.TenantList
 ---@field read_line fun(): string|false|nil, string? as `autopilot.cli.fleet.lines` reads
 ---@field file string its name, for messages
----@field complain fun(message: string) takes each sentence about a line
+---@field complain fun(message: string) takes each sentence about a line that is wrong
+---@field note fun(message: string) takes each sentence about a line that is not used as it is, and need not be mended
 ---@field cloud string that of tenants which name none
 ---@field column string? the name of the column that has the tenant
 ---@field size number? bytes of the list in UTF-8, when they are known
@@ -43,7 +44,7 @@ local function tell_ignored(self, ignored)
     self.has_told_ignored = true
     local more = #ignored > most_shown and (" and %d more"):format(#ignored - most_shown) or ""
     local names = table.concat(ignored, ", ", 1, math.min(#ignored, most_shown))
-    self.complain(("line %d: columns that are ignored: %s%s"):format(self.line, names, more))
+    self.note(("line %d: columns that are ignored: %s%s"):format(self.line, names, more))
   end
 end
 
@@ -148,7 +149,7 @@ local function read_head(self, text)
   if not tenant_fields.is_header(names[1]) then
     return read_plain(self, text)
   end
-  self.complain(("line %d: it is no tenant, and was taken for a header"):format(self.line))
+  self.note(("line %d: it is no tenant, and was taken for a header"):format(self.line))
 end
 
 --- The tenant of the next line, as its reader gives it.
@@ -183,7 +184,7 @@ end
 function TenantList:next()
   while true do
     local text, failure = self.read_line()
-    if text == nil and self.read == read_head then
+    if text == nil and self.count == 0 then
       refuse_list(self, failure and "it cannot be read: " .. failure or "there is no tenant in it")
     elseif not text then
       self.failure, self.is_complete = failure, text == nil and not failure
@@ -196,7 +197,7 @@ function TenantList:next()
     elseif tenant and self.seen[key] then
       self.duplicates = self.duplicates + 1
       local sentence = "line %d: %s is in line %d already: left out"
-      self.complain(sentence:format(self.line, tenant.tenant, self.seen[key]))
+      self.note(sentence:format(self.line, tenant.tenant, self.seen[key]))
     elseif tenant then
       self.count = self.count + 1
       self.seen[key], tenant.line = self.line, self.line
@@ -220,7 +221,7 @@ function TenantList:expected()
 end
 
 --- A list that is read from its beginning on.
----@param given autopilot.cli.TenantList its first six fields
+---@param given autopilot.cli.TenantList its first seven fields
 ---@return autopilot.cli.TenantList
 return function(given)
   local own =
