@@ -330,7 +330,7 @@ describe("an interrupt", function()
       ran = run(args, interrupt)
       assert.equal(130, ran.code)
       assert.equal("", ran.out)
-      assert.equal("autopilot-sync: interrupted\n", ran.err)
+      assert.equal("autopilot-sync: interrupted: no sync was asked for\n", ran.err)
     end
     ran = run("ensure", function(request)
       if request.method == "POST" then

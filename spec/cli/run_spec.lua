@@ -187,8 +187,8 @@ describe("the command, where standard streams are closed,", function()
 end)
 
 describe("a command that a signal ends", function()
-  local unsent = "autopilot-sync: interrupted"
-  local said = { sync = unsent .. ": the request for a sync may have been sent" }
+  local unsent = "autopilot-sync: interrupted: no sync was asked for"
+  local said = { sync = "autopilot-sync: interrupted: the request for a sync may have been sent" }
 
   -- Starts a command line; gives its process and what reads its output line by line.
   local function begin(args, env)

@@ -63,7 +63,8 @@ describe("the option --store", function()
   end)
 
   it("refuses a password among the arguments, and an address that it does not know", function()
-    local password = "must not be empty, nor contain a password: see the environment variables\n"
+    local password =
+      "must not be empty, nor contain a password: an environment variable may (see --help)\n"
     for argument, told in pairs {
       ["redis://me:secret-word@host"] = "option '--store' " .. password,
       ["redis://me:secret/-word@host"] = "option '--store' " .. password,

@@ -176,7 +176,7 @@ describe("autopilot-sync", function()
     end
     local ran = command.run({ "wait" }, world)
     assert.equal(130, ran.code)
-    assert.matches("\r +\r\27%[31mautopilot%-sync: interrupted\27%[0m\n$", ran.err)
+    assert.matches("\r +\r\27%[31mautopilot%-sync: interrupted: [%l ]+\27%[0m\n$", ran.err)
   end)
 
   it("shows no progress in a pipe, with --json or --quiet, or on a dumb terminal", function()
@@ -192,6 +192,8 @@ describe("autopilot-sync", function()
   it("refuses a moment that has not come, and two moments at once", function()
     local wrong = {
       ["option '%-%-since' must not be in the future"] = { "--since", "2999-01-01T00:00:00Z" },
+      ["in the future: give seconds, not milliseconds"] = { "--since", "1790000000000" },
+      ["'%-%-since' must be .*2026%-07%-23T13:23:15%+02:00"] = { "--since", "2026-07-23T13:23:15" },
       ["exclude each other"] = { "--since", "now", "--max-age", "5" },
       ["option '%-%-max%-age' must be"] = { "--max-age", "-5" },
     }

@@ -98,7 +98,7 @@ function client.make(described, given, context)
   if not value then
     error(result, 0)
   end
-  wrong = wrong:gsub(" %(got string%)$", ""):gsub("option '(%l+)'", "--%1")
+  wrong = wrong:gsub(" %(got string%)$", ""):gsub("option '(%l+)'", "--%1"):gsub(" ''$", " 'none'")
   refuse(("%s %s"):format(origin, wrong))
 end
 
@@ -128,6 +128,7 @@ end
 function client.run(command, given, context)
   local arguments = command.arguments(given, context)
   local shown = command.name ~= "status" and progress.of_waiting(context, given) or {}
+  context.if_interrupted = "no sync was asked for"
   local function on_event(event)
     client.tell(event, context)
     if event.type == "attempt" and event.method == "POST" then

@@ -111,7 +111,7 @@ end)
 
 --- A file, or the address of a database or proxy. Other users of the machine can read arguments.
 local place = converter(
-  "not be empty, nor contain a password: see the environment variables",
+  "not be empty, nor contain a password: an environment variable may (see --help)",
   function(given)
     return given ~= "" and not passwords.find(given)[1] and given or nil
   end,

@@ -10,7 +10,8 @@ local earliest_now = 1577836800
 local unit_seconds = { s = 1, m = 60, h = 3600, d = 86400 }
 
 --- For a message about a wrong time.
-text.time_forms = "Unix seconds, a time like 2026-07-23T11:23:15Z, now or -10m"
+text.time_forms =
+  "Unix seconds, a time with Z or an offset (2026-07-23T13:23:15+02:00), now or -10m"
 
 text.time, text.duration = dates.show, dates.duration
 
@@ -51,7 +52,8 @@ function text.read_since(typed, from, now)
   if now < earliest_now then
     return nil, "cannot be used: this machine's clock is wrong, it shows " .. text.time(now)
   elseif since > now then
-    return nil, "must not be in the future"
+    local is_far = since > 100 * now
+    return nil, "must not be in the future" .. (is_far and ": give seconds, not milliseconds" or "")
   end
   return since
 end

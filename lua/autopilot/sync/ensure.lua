@@ -206,7 +206,7 @@ local function step(self)
     plan = ensure.plan(call, answer, true)
   end
   if plan.has_failed then
-    self.why = "the sync failed"
+    self.why = "the last sync failed"
     wait.note(call, "look", self.why)
     answer.outcome = "sync_failed"
     requests.last_answer = requests.last_answer and answer -- it tells of a later moment
