@@ -2,6 +2,7 @@
 
 local certificates = require "support.certificates"
 local database_server = require "support.database_server"
+local emulated_service = require "support.emulated_service"
 local example_world = require "support.example_world"
 local files = require "support.files"
 local name_server = require "support.name_server"
@@ -183,6 +184,49 @@ describe("the example for OpenResty", function()
     assert.equal(429, select(2, world:sync "one.example").status)
     assert.equal(1, world:arrived "sync")
     finish { "worker process %d+ exited on signal 9" }
+  end)
+
+  it(
+    "tells of a file that its workers cannot read, and looks after its tenants as before",
+    function()
+      local service = emulated_service.start()
+      local copy, remove = files.temporary(files.read(service.ca_file))
+      world = example_world.start {
+        beside = { service = service },
+        tenants = { "one.example" },
+        keep_fresh_every = 1,
+        environment = { AUTOPILOT_CA_FILE = copy },
+      }
+      assert.equal(200, world.server:get("/ready").status)
+      remove()
+      for _, worker in ipairs(world.server:workers()) do
+        world.server:kill_worker(worker)
+      end
+      local report, answer = example_world.decoded(world.server:get "/ready")
+      assert.equal(503, answer.status)
+      assert.matches(
+        "^autopilot.client: option 'http.ca_file' cannot be read: ",
+        report.error.message
+      )
+      nginx_world.await("a look", function()
+        return world:count("one.example", "ensure", "unexpected") > 0
+      end)
+      finish { "^%s", "^stack traceback", "init_worker_by_lua error", "exited on signal 9" }
+    end
+  )
+
+  it("finds the library by LUA_PATH beside a module that hides the environment early", function()
+    local perl = "/usr/lib/nginx/modules/ngx_http_perl_module.so"
+    if not files.read(perl) then
+      return pending "nginx's module for Perl is not installed"
+    end
+    local text = files.read "examples/openresty/nginx.conf"
+    world = example_world.start {
+      configuration = ("load_module %s;\n%s"):format(perl, text),
+      tenants = { "one.example" },
+    }
+    assert.equal(200, world.server:get("/ready").status)
+    finish()
   end)
 
   it("acts as one portal on two hosts that have one Redis", function()

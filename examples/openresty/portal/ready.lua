@@ -34,6 +34,11 @@ function ready.check_portal()
   if not settings.tenants[1] then
     return answers.refuse(503, "the list of tenants is empty")
   end
+  -- A worker may be unable to read a file that the master could read.
+  local is_made, message = pcall(clients.of, settings.tenants[1])
+  if not is_made then
+    return answers.refuse(503, (message:gsub("^[^\n]-:%d+: ", "")))
+  end
 end
 
 --- The answer of a location whose access handler let the request go on.

@@ -16,7 +16,7 @@ function worker.load()
   end
   dictionaries.check(#settings.tenants)
   if settings.tenants[1] then
-    clients.of(settings.tenants[1]) -- raises what is wrong with its options
+    autopilot.client(clients.options_of(settings.tenants[1])) -- raises what is wrong with its options
   end
   if os.getenv "PORTAL_CHECK" then
     local complaint = clients.sign_in_complaint()
@@ -30,9 +30,10 @@ end
 
 --- In a worker. It cannot wait here, so it starts timers.
 function worker.start()
-  -- The first request then does not wait for what is done once, such as reading the certificates.
-  autopilot.warm { http = { ca_file = settings.ca_file } }
   keep_fresh.start()
+  -- The first request then does not wait for what is done once, such as reading the certificates. It raises
+  -- if this worker, which may run as another user than the master, cannot read them.
+  autopilot.warm { http = { ca_file = settings.ca_file } }
 end
 
 return worker
