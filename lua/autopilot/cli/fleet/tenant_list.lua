@@ -184,7 +184,7 @@ end
 function TenantList:next()
   while true do
     local text, failure = self.read_line()
-    if text == nil and self.count == 0 then
+    if text == nil and self.count + self.bad == 0 then
       refuse_list(self, failure and "it cannot be read: " .. failure or "there is no tenant in it")
     elseif not text then
       self.failure, self.is_complete = failure, text == nil and not failure
