@@ -123,7 +123,8 @@ describe("--auth", function()
     local args = ("--auth certificate --tenant %s --client-id certified "):format(service.tenant)
     assert_started(args .. "--certificate " .. folder .. "/together.pem")
     local env = { AZURE_CLIENT_CERTIFICATE_PATH = folder .. "/encrypted.pem" }
-    assert_refused(args, env, "the private key is encrypted")
+    local remedy = "the private key is encrypted: set AZURE_CLIENT_CERTIFICATE_PASSWORD"
+    assert_refused(args, env, remedy)
     env.AZURE_CLIENT_CERTIFICATE_PASSWORD = key_files.passphrase
     assert_started(args, env)
     env.AZURE_CLIENT_CERTIFICATE_PASSWORD = "wrong-" .. marked

@@ -45,6 +45,18 @@ local function ask(transport, more)
 end
 
 describe("autopilot.token.environment", function()
+  it("reads variables without line ends behind their values", function()
+    local transport, requests = recording()
+    local provider = provider_of {
+      AZURE_TENANT_ID = "home.example\r\n",
+      AZURE_CLIENT_ID = "app\n",
+      AZURE_CLIENT_SECRET = "secret\r\n",
+    }
+    assert.equal("token", (provider(ask(transport))))
+    assert.matches("/home.example/", requests[1].url, 1, true)
+    assert.matches("client_secret=secret&", requests[1].body .. "&", 1, true)
+  end)
+
   it("signs in with the secret", function()
     local transport, requests = recording()
     local provider = provider_of {

@@ -55,9 +55,9 @@ function Context.new(world)
   return self
 end
 
---- The value of an environment variable; nil where it is not set or empty.
+--- The value of an environment variable, without line ends behind it; nil where it is not set or empty.
 function Context:variable(name)
-  local value = self.getenv(name)
+  local value = (self.getenv(name) or ""):match "^(.-)[\r\n]*$"
   return value ~= "" and value or nil
 end
 

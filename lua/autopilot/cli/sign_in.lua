@@ -30,9 +30,10 @@ local no_way = "there is no token: sign in as an application with --client-id an
 local no_way_for_many = "it is not said how to sign in: choose with --auth, or name a "
   .. "client_secret_file for each tenant in the list"
 
---- Replaces the name of the library's option in a message by that of the command's option.
+--- Replaces the names of the library's options in a message by what the command takes in their place.
 local function with_command_option(message)
-  return (message:gsub("set allow_world_readable = true", "give --allow-world-readable"))
+  message = message:gsub("set allow_world_readable = true", "give --allow-world-readable")
+  return (message:gsub("set the option passphrase", "set AZURE_CLIENT_CERTIFICATE_PASSWORD"))
 end
 
 -- The functions `find` of the ways to sign in. Each sets options of the provider in `given`, or ends the command with

@@ -109,10 +109,11 @@ function authority.rules(...)
   return merged(authority.common, ...)
 end
 
---- Makes a function that reads environment variables: nil for one that is not set, or empty.
+--- Makes a function that reads environment variables, without line ends behind a value, as a secret that was made of
+--- a file may have: nil for one that is not set, or empty.
 function authority.environment(checked)
   return function(name)
-    local value = checked.getenv(name)
+    local value = (checked.getenv(name) or ""):match "^(.-)[\r\n]*$"
     return value ~= "" and value or nil
   end
 end
