@@ -296,6 +296,8 @@ describe("the example for OpenResty", function()
       assert.matches(name .. " must be ", tostring(message))
       assert.is_nil(tostring(message):find("secret-word", 1, true))
     end
+    local _, message = pcall(example_world.start, { tenants = { "one.example", "not a tenant" } })
+    assert.matches("line 2 of the list of tenants is not a tenant", tostring(message), 1, true)
   end)
 end)
 

@@ -49,7 +49,7 @@ describe("a file given as certificate or key", function()
       { certificate = path "without_passphrase.pfx" },
       { private_key = path "application.pfx", passphrase = key_files.passphrase },
     } do
-      assert.is_truthy((provider(given)(certificate_world.emulated().ask)))
+      assert.is_truthy(provider(given)(certificate_world.emulated().ask))
     end
   end)
 
