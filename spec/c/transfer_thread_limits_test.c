@@ -37,19 +37,31 @@ static void fails_without_a_descriptor(void) {
 
 /* One descriptor is free, so that of two connections only the older one can be accepted. */
 static void accepts_no_older_connection_instead(void) {
+    enum { MOST = 64 };
     struct rlimit before, few;
+    int fillers[MOST], count = 0;
     set_up(no_content);
+    int attached = attach(thread);
+    CHECK(exchange(thread, attached, request, &peer) == 204); /* the thread has what it needs */
     int first = connect_to(transfer_thread_address(thread));
     int second = connect_to(transfer_thread_address(thread));
     CHECK(getrlimit(RLIMIT_NOFILE, &before) == 0);
     few = before;
     few.rlim_cur = (rlim_t)second + 2;
     CHECK(setrlimit(RLIMIT_NOFILE, &few) == 0);
+    while (count < MOST && (fillers[count] = dup(second)) >= 0) {
+        count++;
+    }
+    CHECK(count > 0 && close(fillers[--count]) == 0);
     CHECK(!transfer_thread_accept(thread));
     CHECK(read_byte(first, NULL) == 0);
+    while (count > 0) {
+        close(fillers[--count]);
+    }
     CHECK(setrlimit(RLIMIT_NOFILE, &before) == 0);
     CHECK(transfer_thread_accept(thread));
     CHECK(exchange(thread, second, request, &peer) == 204);
+    close(attached);
     close(first);
     close(second);
     tear_down();

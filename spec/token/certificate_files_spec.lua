@@ -53,6 +53,13 @@ describe("a file given as certificate or key", function()
     end
   end)
 
+  it("may be a PFX file, whatever failed in OpenSSL before", function()
+    local context = { mode = "client", protocol = "any", cafile = "/no/such/file" }
+    assert.is_nil((require("ssl").newcontext(context)))
+    local given = { certificate = path "application.pfx", passphrase = key_files.passphrase }
+    assert.is_truthy(provider(given)(certificate_world.emulated().ask))
+  end)
+
   it("says of a PFX file that its passphrase is missing or wrong", function()
     local pfx = path "application.pfx"
     for said, passphrase in pairs {

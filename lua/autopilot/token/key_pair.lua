@@ -226,6 +226,9 @@ local function read_pfx(text, ask_for_passphrase)
     end
     return nil, tostring(key):find "mac verify"
   end
+  -- luaossl reports the oldest error in OpenSSL's queue, which may be of an earlier call of any library, and empties
+  -- the queue: a call that fails makes the next error its own.
+  pcall(openssl.x509.new, "", "DER")
   local pair, is_wrong = parse() -- it may have no passphrase
   if is_wrong then
     pair, is_wrong = parse(ask_for_passphrase())
