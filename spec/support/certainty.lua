@@ -126,7 +126,9 @@ local function is_open_by_date(history, client, post, stamp)
   local took, closer = sight.done - sight.sent, closer_read(history, post, sight)
   if not closer then
     return true
-  elseif closer.done - closer.sent + overslept < 2 * took and sent - stamp > 2 * took then
+  end
+  local uncertain = 2 * (took + knowledge.fastest_drift * (sight.done - sent))
+  if closer.done - closer.sent + overslept < 2 * took and sent - stamp > uncertain then
     return false
   end
   return stamp >= sent + knowledge.offset_range(client, sent, closer)
