@@ -49,13 +49,13 @@ local function read_tenants(path)
   if not file then
     error("the list of tenants cannot be read: " .. message, 0)
   end
-  local list, known, number = {}, {}, 0
+  local list, known, lines = {}, {}, 0
   for line in file:lines() do
-    number = number + 1
-    local text = line:match "^%s*([^#%s].-)%s*$"
-    local tenant = text and text:match "^%S+$"
-    if text and not tenant then
-      error(("line %d of the list of tenants is not a tenant"):format(number), 0)
+    lines = lines + 1
+    local found = line:match "^%s*([^#%s].-)%s*$"
+    local tenant = found and found:match "^%S+$"
+    if found and not tenant then
+      error(("line %d of the list of tenants is not a tenant"):format(lines), 0)
     elseif tenant and not known[tenant] then
       known[tenant] = true
       list[#list + 1] = tenant
