@@ -183,6 +183,10 @@ describe("autopilot.cli.emulate.run", function()
 
   for _, signal in ipairs { "INT", "TERM", "HUP", "KILL" } do
     it("leaves no process and no folder behind after SIG" .. signal, function()
+      -- As under nohup: what a process inherits as ignored, it goes on ignoring.
+      if signal == "HUP" and shell.read "kill -HUP $$; echo ignored" ~= "" then
+        return pending "SIGHUP is ignored here"
+      end
       local lines, process, finish = run("json = true", ".")
       local folder = cjson.decode(lines[1]).ca_file:match "^(.*)/ca%.pem$"
       assert.is_true(exists(folder))
