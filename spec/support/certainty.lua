@@ -126,9 +126,7 @@ local function is_open_by_date(history, client, post, stamp)
   local took, closer = sight.done - sight.sent, closer_read(history, post, sight)
   if not closer then
     return true
-  end
-  local uncertain = 2 * (took + knowledge.fastest_drift * (sight.done - sent))
-  if closer.done - closer.sent + overslept < 2 * took and sent - stamp > uncertain then
+  elseif closer.done - closer.sent + overslept < 2 * took and sent - stamp > 2 * took then
     return false
   end
   return stamp >= sent + knowledge.offset_range(client, sent, closer)

@@ -9,9 +9,8 @@
 -- take time, so it may be uncertain whether a stamp is from before or after our sending. Then the record is
 -- read once more, at a time at which the answer's `Date` decides. A stamp that stays uncertain counts as
 -- one from after. So `started` can be wrong in two cases only. In both our own request was lost, and another
--- client triggered a sync: either less than two round trips before we sent (and what the clocks may have
--- drifted until the read; less than a second, if no second read can be made), or while our request was under
--- way.
+-- client triggered a sync: either less than two round trips before we sent (less than a second, if no
+-- second read can be made), or while our request was under way.
 
 local answers = require "autopilot.graph.answer"
 local outcome = require "autopilot.sync.outcome"
@@ -23,6 +22,7 @@ local recover = {}
 ---@field since number when the first was sent, on the client's clock
 ---@field sent_last number when the last was sent, on the client's clock
 ---@field took number seconds after which the last one ended without an answer
+---@field earliest number? `since` on the service's clock at the earliest, as that was known then
 ---@field ended number? when that was at the latest, on the service's clock, if that was known then
 ---@field seen number? the latest stamp that is known to be from before them
 
@@ -53,6 +53,8 @@ local function keep_open(requests, answer, seen)
   if service_clock:is_known() then
     local _, ended = service_clock:to_service(sent + answer.elapsed)
     open.ended = ended
+    -- The range of the service's clock widens with time, so a record that is read much later is compared with this.
+    open.earliest = open.earliest or service_clock:to_service(open.since)
   end
   requests.open = open
 end
@@ -61,7 +63,7 @@ end
 local function counts(requests, stamp)
   local open = requests.open
   local earliest, latest = requests.call.client.service_clock:to_service(open.since)
-  if not stamp or stamp < earliest then
+  if not stamp or stamp < math.max(earliest, open.earliest or earliest) then
     return false, false
   end
   return stamp > (open.seen or 0), stamp >= latest
