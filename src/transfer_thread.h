@@ -23,8 +23,9 @@ void transfer_thread_stop(struct transfer_thread *thread);
 const char *transfer_thread_address(const struct transfer_thread *thread);
 
 /* Accepts the connection that was just made to the address, and closes the one before. A byte comes
- * over it when a transfer has finished, or, while one is in flight, after half a second; no other
- * before transfer_thread_take has returned 0. False when there is none, or no descriptor for it. */
+ * over it when a transfer has finished, or, while one is in flight, after half a second. The next
+ * byte comes only after transfer_thread_take has returned 0. Returns false if no connection waits,
+ * or the process has no descriptor left for it. */
 bool transfer_thread_accept(struct transfer_thread *thread);
 
 /* False in a process other than the one that started the thread. */
@@ -35,8 +36,8 @@ unsigned long transfer_thread_submit(struct transfer_thread *thread,
                                      struct prepared_request *request,
                                      const struct transfer_attempt *attempt);
 
-/* Moves a transfer that has finished into `transfer`, and returns its number; 0 when there is none.
- */
+/* Moves a finished transfer into `transfer` and returns its number. Returns 0 if no transfer has
+ * finished. */
 unsigned long transfer_thread_take(struct transfer_thread *thread, struct transfer *transfer);
 
 /* Gives up a transfer whose result is not wanted. True when it certainly had not begun. */

@@ -20,8 +20,8 @@ struct wake_socket {
 bool wake_socket_open(struct wake_socket *wake, const char **problem);
 
 /* Accepts all connections that wait, and closes all but the last one that this process made, which
- * it returns: it never blocks and is closed by exec. -1 when there is none, or no descriptor for
- * it. */
+ * it returns: it never blocks and is closed by exec. Returns -1 if this process made no connection,
+ * or has no descriptor left for it. */
 int wake_socket_accept(const struct wake_socket *wake);
 
 /* Listens no more and removes what it made. May be called again. */

@@ -11,7 +11,7 @@ local semaphore = require "ngx.semaphore"
 --- Moves the transfers of a worker: a helper thread of the C module, or a transfer set that is polled.
 ---@class autopilot.openresty.Mover
 ---@field add fun(self, prepared, attempt): key: any, failure: autopilot.NetworkFailure?
----@field take fun(self): key: any, transfer: any a transfer that has finished; nil when there is none
+---@field take fun(self): key: any, transfer: any a finished transfer and its key, or nil
 ---@field discard fun(self, key): boolean? gives a transfer up; true when it surely had not begun
 
 --- Sends the requests of all clients of a worker.

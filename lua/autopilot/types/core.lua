@@ -17,7 +17,8 @@
 --- Makes an empty file, or keeps one, that only its owner can read and write; false when that is not possible, or it is
 --- a link.
 ---@field make_private fun(path: string): boolean
---- Text that waits in a pipe or terminal, which must not be read in another way; false while there is none; nil at the end; nil and a message.
+--- Reads what a pipe or terminal has now: a text; false when nothing has come yet; nil at the end; nil and a message
+--- after an error. Lua's own functions must not read the same file.
 ---@field read_waiting fun(file: file*): string|false|nil, string?
 --- From now on the first Ctrl-C or SIGTERM is only noted, and the second ends the process; false where that is not
 --- possible.
