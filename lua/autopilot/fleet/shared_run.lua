@@ -125,9 +125,14 @@ local enlist = [[INSERT INTO autopilot_part_3 (run, number, worker, held_until)
     CAST(? AS TEXT), {now} + {number}
   FROM autopilot_run_2 WHERE id = {run} FOR KEY SHARE]]
 -- Takes from workers what they did not renew. It changes the rows, so that a worker that wakes up now either has
--- renewed them before, and counts as alive, or finds that it has lost them.
-local expire = [[UPDATE autopilot_part_3 SET worker = NULL
+-- renewed them before, and counts as alive, or finds that it has lost them. The empty name tells these parts from
+-- those that were released.
+local expire = [[UPDATE autopilot_part_3 SET worker = ''
   WHERE run = {run} AND worker IS NOT NULL AND held_until <= {now}]]
+-- Marks a run as finished, unless there is a part that was taken and not released: a machine that was stopped may have
+-- lost it, and its tenants may be without reports.
+local finish = [[UPDATE autopilot_run_2 SET finished_at = {now} WHERE id = {run} AND NOT EXISTS (
+  SELECT 1 FROM autopilot_part_3 WHERE run = id AND number > 0 AND worker IS NOT NULL)]]
 
 local make_parts = [[INSERT INTO autopilot_part_3 (run, number)
   SELECT {run}, generate_series(1, CAST(? AS INTEGER)) ON CONFLICT DO NOTHING]]
@@ -228,9 +233,9 @@ function shared_run.dismiss(opened, id, worker)
   return true
 end
 
---- Marks the run as finished.
+--- Marks the run as finished, if no worker has parts of it.
 function shared_run.finish(opened, id)
-  run(opened, "UPDATE autopilot_run_2 SET finished_at = {now} WHERE id = {run}", id)
+  run(opened, finish, id)
   return true
 end
 

@@ -21,6 +21,7 @@ local shared_run = require "autopilot.fleet.shared_run"
 ---@field before_call fun() called before each wait for the database, to send the requests that are ready
 ---@field elsewhere integer number of tenants reported by other machines, as of the last renewal
 ---@field is_replaced boolean? a newer run has begun; no request is sent any more
+---@field has_left_some boolean? tenants were left to other machines, or to the next run
 local SharedState = {}
 SharedState.__index = SharedState
 
@@ -317,7 +318,7 @@ function SharedState:note(key, given)
   local hold, at = entry.hold, self.now()
   end_entry(self, entry)
   if given.outcome == "cancelled" or (given.network or {}).name == "LEASE_ENDED" then
-    hold.is_unsettled = true
+    hold.is_unsettled, self.has_left_some = true, true
     return true
   end
   local ends = noted.cooldown_end_of(given, at, self.cooldown_length)
@@ -330,10 +331,11 @@ end
 
 -- ---- Starting and ending a run -----------------------------------------------------------------------
 
---- Marks the run as finished. It can be joined for `latest_start` seconds; later a new run is started.
+--- Marks the run as finished, unless tenants were left to other machines. It can be joined for `latest_start` seconds;
+-- later a new run is started.
 function SharedState:finish()
   local done, message = self:flush()
-  if done then
+  if done and not self.has_left_some then
     done, message = call(self, "finish")
   end
   self.lost = message

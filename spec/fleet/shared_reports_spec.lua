@@ -1,0 +1,160 @@
+-- The reports of a run that machines share: what one machine notes of a tenant, and another reads.
+
+local Tenants = require "autopilot.fleet.tenants"
+local core = require "autopilot.core"
+local shared_run = require "autopilot.fleet.shared_run"
+local shared_runs = require "support.shared_runs"
+
+local report, started = shared_runs.report, shared_runs.started
+local take, take_again = shared_runs.take, shared_runs.take_again
+
+describe("a report of a shared run", function()
+  if shared_runs.obstacle then
+    return pending(shared_runs.obstacle)
+  end
+
+  local world
+
+  setup(function()
+    world = shared_runs.new()
+  end)
+
+  teardown(function()
+    world:remove()
+  end)
+
+  before_each(function()
+    world:begin()
+  end)
+
+  after_each(function()
+    world:finish()
+  end)
+
+  it("is known before it is written, and not replaced by what comes after", function()
+    local state, other = world:machine(), world:machine()
+    take(state, { "a" })
+    state:note("a", started())
+    assert.same({ "A" }, take_again(state, { "A" }))
+    assert.equal("started", state:known("A").outcome)
+    assert.equal("a", state:next(shared_runs.reader { "a" }, Tenants.identify, true))
+    state:note("a", report("cancelled", "no"))
+    assert.is_true(state:flush())
+    assert.same({ "a" }, take(other, { "a" }))
+    assert.equal("started", other:known("a").outcome)
+  end)
+
+  it("has tenants and texts of any bytes, whatever the database's encoding is", function()
+    local create = "CREATE DATABASE odd ENCODING 'WIN1252' LOCALE 'C' TEMPLATE template0"
+    shared_runs.run(world:machine(), create)
+    local names = { "caf\233", "n\0l", "ok", "per%cent", "\226\128\157" }
+    for _, database in ipairs { "postgres", "odd" } do
+      local given = { database = database, subject = "of \226\128\157 " .. database }
+      local state, other = world:machine(given), world:machine(given)
+      assert.same(names, take(state, names))
+      for _, name in ipairs(names) do
+        local noted = started()
+        noted.hint = name
+        state:note(name, noted)
+      end
+      assert.is_true(state:flush())
+      assert.same(names, take(other, names))
+      for _, name in ipairs(names) do
+        assert.equal(name, other:known(name).hint)
+      end
+    end
+  end)
+
+  it("is not overwritten by a machine that was cut off", function()
+    local one, other = world:machine(), world:machine()
+    take(one, { "a" })
+    shared_runs.expire(one)
+    assert.same({ "a" }, take(other, { "a" }))
+    other:note("a", started())
+    other:flush()
+    one:note("a", report("interrupted", "unknown"))
+    one:flush()
+    local third = world:machine()
+    assert.same({ "a" }, take(third, { "a" }))
+    assert.equal("started", third:known("a").outcome)
+  end)
+
+  it("counts once when it was written again after a lost reply of the database", function()
+    local write, attempts = shared_run.write, 0
+    finally(function()
+      shared_run.write = write
+    end)
+    function shared_run.write(...)
+      write(...)
+      attempts = attempts + 1
+      if attempts <= 3 then -- the first call with its repetition, and the next call
+        error "the connection is broken"
+      end
+      return true
+    end
+    local one = world:machine()
+    take(one, { "a", shared_runs.neighbour_of "a", "b" })
+    one:note("a", started())
+    assert.is_nil(one:flush())
+    one:note("b", started())
+    assert.is_true(one:flush())
+    one:close()
+    assert.equal(4, attempts)
+    assert.equal(2, world:machine().done_before)
+  end)
+
+  it("of a failure does not hide that the tenant was begun again", function()
+    for number, posted in ipairs { "nil", "nil", "number" } do
+      local state = world:machine()
+      take(state, { "a" })
+      assert.is_nil(state:known "a")
+      assert.equal(posted, type(state:posted "a"))
+      if number == 1 then
+        state:note("a", report("forbidden", "yes"))
+      end
+      state:close()
+    end
+  end)
+
+  it("of a failure makes no sync count that is older than the request after it", function()
+    local one = world:machine()
+    take(one, { "a" })
+    one:note("a", report("forbidden", "yes"))
+    one:flush()
+    shared_runs.run(one, "UPDATE autopilot_report_2 SET taken_at = taken_at - 3600")
+    one:close()
+    local other = world:machine()
+    take(other, { "a" })
+    other:close()
+    local third = world:machine()
+    take(third, { "a" })
+    assert.near(core.now(), third:posted "a", 10)
+  end)
+
+  it("that is damaged lets its tenants be taken for asked for", function()
+    local one, other = world:machine(), world:machine()
+    take(one, { "a" })
+    one:note("a", started())
+    one:flush()
+    shared_runs.run(one, "UPDATE autopilot_report_2 SET reports = '[{}'")
+    assert.same({ "a" }, take(other, { "a" }))
+    assert.is_nil(other:known "a")
+    assert.is_number(other:posted "a")
+    shared_runs.run(one, "DELETE FROM autopilot_report_2") -- other runs read the part too
+  end)
+
+  it("is kept while the database is away, which is told", function()
+    local state = world:machine()
+    take(state, { "a" })
+    state:note("a", started())
+    world.server:stop()
+    assert.is_nil(state:flush())
+    assert.truthy(state.lost:find "^PostgreSQL: ", state.lost)
+    assert.truthy(select(2, state:renew()):find "^PostgreSQL: ")
+    world.server:start()
+    state.connection.pause_ends = -math.huge
+    local _, problem = state:renew()
+    assert.is_nil(problem)
+    assert.is_nil(state.lost)
+  end)
+end)

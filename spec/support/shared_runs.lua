@@ -1,0 +1,162 @@
+--- Machines that share the runs of a fleet in one PostgreSQL, all of them in this process.
+
+local Tenants = require "autopilot.fleet.tenants"
+local core = require "autopilot.core"
+local database = require "autopilot.store.database"
+local database_server = require "support.database_server"
+local fleet_state = require "autopilot.fleet.state"
+local report = require "autopilot.sync.report"
+local shared_run = require "autopilot.fleet.shared_run"
+
+local shared_runs = {}
+
+--- Why there can be no PostgreSQL here, or nil.
+shared_runs.obstacle = database_server.obstacle "PostgreSQL"
+
+--- A report of `sync`.
+---@param outcome string
+---@param delivered "yes"|"no"|"unknown"
+---@param network_name string?
+function shared_runs.report(outcome, delivered, network_name)
+  local network = network_name and { name = network_name, stage = "send", message = "not sent" }
+  return report.seal {
+    operation = "sync",
+    outcome = outcome,
+    delivered = delivered,
+    network = network,
+    elapsed = 1,
+  }
+end
+
+function shared_runs.started()
+  return shared_runs.report("started", "yes")
+end
+
+--- That of a tenant for which the lease was over before a request could be sent.
+function shared_runs.left()
+  return shared_runs.report("unreachable", "no", "LEASE_ENDED")
+end
+
+--- A function that reads a list.
+function shared_runs.reader(list)
+  local index = 0
+  return function()
+    index = index + 1
+    return list[index]
+  end
+end
+
+--- The next tenant that a machine is given, of those that `read` returns.
+function shared_runs.next(state, read)
+  return state:next(read, Tenants.identify, false)
+end
+
+--- All tenants of a list that a machine is given now.
+function shared_runs.take(state, list)
+  local read, found = shared_runs.reader(list), {}
+  local tenant = shared_runs.next(state, read)
+  while tenant do
+    found[#found + 1] = tenant
+    tenant = shared_runs.next(state, read)
+  end
+  table.sort(found)
+  return found
+end
+
+--- The same, of those that other machines held before.
+function shared_runs.take_again(state, list)
+  state.next_look = -math.huge
+  return shared_runs.take(state, list)
+end
+
+--- Has a machine renew its lease now.
+function shared_runs.renew(state)
+  state.renewed_at = -math.huge
+  return state:renew()
+end
+
+--- Runs a statement in the database of a machine.
+function shared_runs.run(state, ...)
+  return assert(state.connection:call(database.run, ...))
+end
+
+--- Ends the lease of a machine, as time does.
+function shared_runs.expire(state)
+  local text = "UPDATE autopilot_part_3 SET held_until = 1 WHERE worker = ?"
+  shared_runs.run(state, text, state.worker)
+end
+
+--- The name of another tenant of the same part.
+function shared_runs.neighbour_of(name)
+  local function part_of(tenant)
+    return math.floor(Tenants.fraction_of(tenant) * shared_run.part_count)
+  end
+  local number = 0
+  repeat
+    number = number + 1
+  until part_of("t" .. number) == part_of(name)
+  return "t" .. number
+end
+
+---@class support.SharedRuns
+---@field server table the database's
+---@field ahead number seconds by which the steady clock of all machines is set forward
+local World = {}
+World.__index = World
+
+--- Starts the database.
+---@return support.SharedRuns
+function shared_runs.new()
+  local server = database_server.start "PostgreSQL"
+  return setmetatable({ server = server, runs = 0, opened = {}, ahead = 0 }, World)
+end
+
+--- Begins a spec: its machines have a run of their own.
+function World:begin()
+  self.runs, self.ahead = self.runs + 1, 0
+end
+
+--- The subject of the run.
+function World:subject()
+  return "run " .. self.runs
+end
+
+function World:address(password, name)
+  return ("postgresql://tester:%s@127.0.0.1:%d/%s"):format(
+    password or self.server.password,
+    self.server.port,
+    name or "postgres"
+  )
+end
+
+--- A machine that joins the run.
+---@param given { subject: string?, database: string?, resume_within: number? }?
+---@return autopilot.fleet.SharedState
+function World:machine(given)
+  given = given or {}
+  local state = assert(fleet_state.open {
+    path = self:address(nil, given.database),
+    subject = given.subject or self:subject(),
+    host = "graph",
+    resume_within = given.resume_within,
+    clock = function()
+      return core.clock() + self.ahead
+    end,
+  })
+  table.insert(self.opened, state)
+  return state
+end
+
+--- Ends a spec: its machines leave.
+function World:finish()
+  for _, state in ipairs(self.opened) do
+    state:close()
+  end
+  self.opened = {}
+end
+
+function World:remove()
+  self.server:remove()
+end
+
+return shared_runs
