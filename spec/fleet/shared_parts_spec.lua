@@ -80,12 +80,12 @@ describe("a part of a shared run", function()
     end)
     local freed = list[500]
     take(one, { freed })
-    local read, found = shared_runs.reader(list), 0
-    assert.are_not.equal(freed, shared_runs.next(other, read))
+    local reader, found = shared_runs.reader(list), 0
+    assert.are_not.equal(freed, other:next(reader, false))
     one:close()
     local tenant
     repeat
-      tenant, found = shared_runs.next(other, read), found + 1
+      tenant, found = other:next(reader, false), found + 1
     until tenant == freed
     assert.is_true(found < 1500, found)
     assert.is_number(other:posted(freed))

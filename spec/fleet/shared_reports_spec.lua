@@ -1,6 +1,5 @@
 -- The reports of a run that machines share: what one machine notes of a tenant, and another reads.
 
-local Tenants = require "autopilot.fleet.tenants"
 local core = require "autopilot.core"
 local shared_run = require "autopilot.fleet.shared_run"
 local shared_runs = require "support.shared_runs"
@@ -37,7 +36,7 @@ describe("a report of a shared run", function()
     state:note("a", started())
     assert.same({ "A" }, take_again(state, { "A" }))
     assert.equal("started", state:known("A").outcome)
-    assert.equal("a", state:next(shared_runs.reader { "a" }, Tenants.identify, true))
+    assert.equal("a", state:next(shared_runs.reader { "a" }, true))
     state:note("a", report("cancelled", "no"))
     assert.is_true(state:flush())
     assert.same({ "a" }, take(other, { "a" }))

@@ -37,27 +37,18 @@ function shared_runs.left()
   return shared_runs.report("unreachable", "no", "LEASE_ENDED")
 end
 
---- A function that reads a list.
+--- The tenants of a list, as a fleet reads them.
 function shared_runs.reader(list)
-  local index = 0
-  return function()
-    index = index + 1
-    return list[index]
-  end
-end
-
---- The next tenant that a machine is given, of those that `read` returns.
-function shared_runs.next(state, read)
-  return state:next(read, Tenants.identify, false)
+  return Tenants.new(list, 0, core.clock)
 end
 
 --- All tenants of a list that a machine is given now.
 function shared_runs.take(state, list)
-  local read, found = shared_runs.reader(list), {}
-  local tenant = shared_runs.next(state, read)
+  local reader, found = shared_runs.reader(list), {}
+  local tenant = state:next(reader, false)
   while tenant do
     found[#found + 1] = tenant
-    tenant = shared_runs.next(state, read)
+    tenant = state:next(reader, false)
   end
   table.sort(found)
   return found

@@ -47,25 +47,24 @@ local function shared_policy(checked)
   return retry.policy { budget = own }, own
 end
 
---- Opens the state file, if there is one that is not open. Returns nil and a message when that fails.
+--- Opens the state that has a name, if it is not open. Returns false and a message when that fails.
 local function open_state(self)
-  if not self.state_given or self.options.state then
-    return true
+  local named, message = self.named_state, nil
+  if named and not self.state then
+    local own = { subject = self.operation_name, now = self.now, clock = self.clock }
+    self.state, message = fleet_state.open(merged(own, named))
   end
-  local own = { subject = self.operation_name, now = self.now, clock = self.clock }
-  local state, message = fleet_state.open(merged(own, self.state_given))
-  self.options.state = state
-  return state and true, message
+  return not named or self.state ~= nil, message
 end
 
---- Closes the state file, if there is one. A run that is not complete can be taken up again. Returns why something
--- was not written, or nil.
+--- Closes the state that has a name. A run that is not complete can be taken up again. Returns why something was not
+-- written, or nil.
 local function close_state(self, is_complete)
-  local state = self.state_given and self.options.state
+  local state = self.named_state and self.state
   if not state then
     return nil
   end
-  self.options.state = nil
+  self.state = nil
   if is_complete then
     state:finish()
   end
@@ -109,12 +108,14 @@ local function new(given, level)
     state = { path = state }
   end
   if state and not state.note then
-    self.state_given, checked.state = state, nil
+    self.named_state = state
+  else
+    self.state = state
   end
   -- A run that machines share is joined when it begins.
-  if self.state_given and not fleet_state.is_shared(state.path) then
-    local opened, message = open_state(self)
-    if not opened then
+  if self.named_state and not fleet_state.is_shared(state.path) then
+    local is_open, message = open_state(self)
+    if not is_open then
       return nil, message
     end
   end
@@ -159,18 +160,16 @@ end
 
 --- Returns the tenant to start next; nil if no tenant can be started now.
 local function next_tenant(self, is_late)
-  local tenants, state, clock = self.tenants, self.options.state, self.clock()
-  if not (state and state.next) then
-    return tenants:take(clock, is_late)
+  local tenants, state = self.tenants, self.state
+  if state and state.next then
+    return state:next(tenants, is_late)
   end
-  return state:next(function()
-    return tenants:take(clock, is_late)
-  end, Tenants.identify, is_late)
+  return tenants:take(is_late)
 end
 
 --- Whether a state that machines share has read tenants that it has not given to this fleet yet.
 local function has_waiting(self)
-  local state = self.options.state
+  local state = self.state
   return state and state.has_more and state:has_more()
 end
 
@@ -196,7 +195,7 @@ local function begin_tenants(self)
 end
 
 local function finish(self)
-  local failure, state = self.tenants.failure, self.options.state
+  local failure, state = self.tenants.failure, self.state
   self.is_running = false
   self.loop.timers:remove(self)
   self.summary = self.results.counts
@@ -213,32 +212,28 @@ local function finish(self)
   end
 end
 
---- When another tenant may be begun although nothing has happened until then; nil: never.
-local function next_look(self)
-  local clock, tenants = self.clock(), self.tenants
+--- Waits until a task can go on, or another tenant may be begun.
+local function wait(self)
+  local tenants = self.tenants
   if tenants.is_pending or has_waiting(self) then
-    return clock + between_questions
+    self.loop:wait(self.clock() + between_questions)
+  else
+    self.loop:wait(tenants:next_start())
   end
-  local first = tenants.starts:first()
-  -- A tenant whose start has come waits for a place, not for a time.
-  return first and first.due_at > clock and first.due_at or nil
 end
 
 --- The next report; nil at the end of the run.
 local function next_report(self)
   local results = self.results
-  while results:is_empty() do
-    if not self.is_running then
-      return nil
-    end
+  while self.is_running and results:is_empty() do
     self.loop:step()
     begin_tenants(self)
-    if results:is_empty() then
-      if self.tenants:has_ended() and not has_waiting(self) and next(self.tasks) == nil then
-        finish(self)
-        return nil
-      end
-      self.loop:wait(next_look(self))
+    if not results:is_empty() then
+      break
+    elseif self.tenants:has_ended() and not has_waiting(self) and next(self.tasks) == nil then
+      finish(self)
+    else
+      wait(self)
     end
   end
   return results:take()
@@ -248,7 +243,7 @@ end
 local function renew_lease(self, state)
   local timer = {}
   function timer.due()
-    if self.is_running and self.options.state == state then
+    if self.is_running and self.state == state then
       local due_at, problem = state:renew()
       self.loop.timers:set(timer, due_at)
       if problem then
@@ -269,11 +264,10 @@ local function begin_run(self)
   self.wire:begin()
   self.began = self.clock()
   self.deadline = self.options.deadline and self.began + self.options.deadline
-  self.tenants = Tenants.new(self.options.tenants, self.options.spread, self.began)
+  self.tenants = Tenants.new(self.options.tenants, self.options.spread, self.clock)
   self.results = Results.new()
-  local state = self.options.state
-  if state and state.renew then
-    renew_lease(self, state)
+  if self.state and self.state.renew then
+    renew_lease(self, self.state)
   end
   if self.deadline then
     end_at(self, self.deadline + 1) -- requests end by the deadline themselves
@@ -293,8 +287,8 @@ function Fleet:run(given)
   if self.is_running then
     error("fleet:run: it is running already", 2)
   end
-  local opened, message = open_state(self)
-  if not opened then
+  local is_open, message = open_state(self)
+  if not is_open then
     return nil, message
   end
   begin_run(self)
@@ -346,7 +340,7 @@ end
 --- How far the run is.
 ---@return autopilot.fleet.Progress
 function Fleet:progress()
-  local tenants, counts, state = self.tenants, self.results.counts, self.options.state
+  local tenants, counts, state = self.tenants, self.results.counts, self.state
   local by_others = state and state.elsewhere or 0
   local asleep = tenants and tenants.starts.count or 0
   for task in pairs(self.tasks) do

@@ -71,7 +71,6 @@ function reports.after_run_end(task, of_client)
     of_client.outcome, of_client.network = "cancelled", nil
     of_client.hint = nothing_asked(network.message)
   end
-  return of_client
 end
 
 --- For a tenant whose state cannot be read, which the message tells in one clause: it may be done, or asked
@@ -101,7 +100,7 @@ end
 function reports.of_mistake(fleet, task, message)
   local text = "an error that is a " .. type(message)
   if type(message) == "string" then
-    local secrets = { task.token, obtained = task.client and task.client.last_token }
+    local secrets = { task.token, obtained = task.client and task.client.last_token or nil }
     -- Where an option was refused, the message begins with a place in our own files: that is left out.
     text = redact.text(message:match ":%d+: (autopilot%.client: .*)$" or message, secrets)
   end

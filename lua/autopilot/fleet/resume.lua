@@ -5,6 +5,7 @@
 -- trigger that may be later than our request counts as ours.
 
 local report = require "autopilot.sync.report"
+local reports = require "autopilot.fleet.reports"
 
 local resume = {}
 
@@ -33,21 +34,21 @@ end
 -- an earlier process of this run has asked for a sync.
 ---@return { asked_at: number, trigger: number, status: autopilot.Report }? earlier when that process asked, and
 --- the record; nil where the record shows no trigger that is newer than what that process knew of
----@return string? message why what was noted cannot be read
+---@return autopilot.Report? unread the tenant's, where the state cannot be read
 ---@return autopilot.Report? failure of reading the record
-local function look(state, task, seconds)
+local function look(fleet, task, seconds)
+  local state, client = fleet.state, task.client
   if not state.posted then
     return nil
   end
-  local client = task.client
   local asked_at, seen, message = state:posted(task.key)
   if message then
-    return nil, message
+    return nil, reports.state_unread(fleet, task, message)
   end
   task.before_post = function()
     return state:note_posting(task.key, client.memory.newest_trigger or nil)
   end
-  if not asked_at or asked_at > client.options.now() then
+  if not asked_at or asked_at > fleet.now() then
     return nil
   end
   local status, failure = client:status { deadline = seconds }
@@ -59,17 +60,17 @@ local function look(state, task, seconds)
 end
 
 --- Before a `sync`: finds out what became of an earlier request.
----@param state table the fleet's; without a method `posted` it keeps no requests
+---@param fleet autopilot.Fleet its state may have no method `posted`; then it keeps no requests
 ---@param task autopilot.fleet.Task
 ---@param given { deadline: number?, wait: boolean? }? arguments of `client:sync`
 ---@return autopilot.Report? report nil: the sync has to be asked for
----@return string? message why it cannot be told whether it was asked for before
----@return autopilot.Report? failure of reading the record, which could have told that
-function resume.sync(state, task, given)
+function resume.sync(fleet, task, given)
   local client, deadline = task.client, given and given.deadline
-  local earlier, message, failure = look(state, task, deadline)
-  if not earlier then
-    return nil, message, failure
+  local earlier, unread, failure = look(fleet, task, deadline)
+  if failure and not fleet:run_end() then -- after the end of the run, no sync request can be sent
+    return reports.record_unread(failure)
+  elseif not earlier then
+    return unread
   end
   local trigger = earlier.trigger
   local earliest, latest = client.service_clock:to_service(earlier.asked_at)
@@ -85,14 +86,13 @@ end
 --- Before an `ensure`, which reads the record itself: a trigger newer than what the earlier process had seen
 -- came after its request, and so counts as ours whatever the clocks say.
 ---@param given { timeout: number? }? arguments of `client:ensure`
----@return nil
----@return string? message why it cannot be told whether a sync was asked for before
-function resume.ensure(state, task, given)
-  local earlier, message = look(state, task, given and given.timeout)
+---@return autopilot.Report? report where the state cannot be read
+function resume.ensure(fleet, task, given)
+  local earlier, unread = look(fleet, task, given and given.timeout)
   if earlier then
     task.client.memory:note_started(earlier.asked_at, nil, earlier.trigger, earlier.trigger)
   end
-  return nil, message
+  return unread
 end
 
 return resume

@@ -153,11 +153,11 @@ end
 
 --- Reads tenants of the list ahead.
 ---@return any wrong an item of the list that is not a valid tenant; it ends the reading
-local function read_ahead(self, read, identify)
+local function read_ahead(self, list)
   local ends = self.clock() + longest_reading
   while self.waiting_count < most_ahead and self.clock() < ends do
-    local tenant = read()
-    local _, id = identify(tenant)
+    local tenant = list:take()
+    local _, id = Tenants.identify(tenant)
     if not id then
       return tenant
     end
@@ -225,22 +225,21 @@ local function take_ready(self)
 end
 
 --- Returns the tenant to start next; nil if no tenant can be started now.
----@param read fun(): any the next tenant of the list, or nil
----@param identify fun(tenant: any): string?, string? its id and key
+---@param list autopilot.fleet.Tenants
 ---@param is_late boolean the rest is to be returned without the database, as in a run that was replaced
 ---@return any tenant
-function SharedState:next(read, identify, is_late)
+function SharedState:next(list, is_late)
   if is_late or self.is_replaced then
     local number = next(self.waiting)
     if #self.ready == 0 and number then
       self.ready = take_waiting(self, number)
     end
     local entry = table.remove(self.ready)
-    return entry and entry.tenant or read()
+    return entry and entry.tenant or list:take(is_late)
   end
   local clock, wrong = self.clock(), nil
   if #self.ready == 0 then
-    wrong = read_ahead(self, read, identify)
+    wrong = read_ahead(self, list)
   end
   if #self.ready == 0 and self.waiting_count > 0 and clock >= self.next_look then
     refill(self, clock)

@@ -39,7 +39,7 @@ local function deliver(fleet, task, report, is_known)
     return
   end
   fleet.tasks[task] = nil
-  local state = fleet.options.state
+  local state = fleet.state
   if state and task.key and not is_known then
     local noted, message = protected_call(state.note, state, task.key, report)
     if not noted then
@@ -156,12 +156,9 @@ end
 
 --- Passes the client a cooldown that an earlier run has stored in the state.
 local function recall_cooldown(fleet, task)
-  local state, client = fleet.options.state, task.client
+  local client, now = task.client, fleet.now()
   local checked = client.options
-  if not state or checked.cooldown <= 0 then
-    return
-  end
-  local retry_at, now = state:cooldown(task.key), fleet.now()
+  local retry_at = checked.cooldown > 0 and fleet.state:cooldown(task.key)
   if retry_at and retry_at > now then
     -- The state does not know which cooldown this client expects, which may be a shorter one.
     local interval = checked.cooldown + checked.cooldown_margin
@@ -192,46 +189,43 @@ local function arguments_of(fleet, task)
   return given
 end
 
---- Returns the report of a tenant whose operation need not run: the run was cancelled, the time is over, or the state
--- contains the result. Returns nil for any other tenant.
-local function report_at_once(fleet, task, given)
-  local state, look = fleet.options.state, resume[fleet.operation_name]
+--- Returns the report of a tenant for which no client is needed: the state has it, or the run is over.
+---@return autopilot.Report? report
+---@return boolean? is_known it comes from the state
+local function report_before(fleet, task)
+  if not task.id then
+    error("a tenant must be an id or a domain, or a table with it in 'tenant'", 0)
+  end
+  if fleet.state then
+    local report, unread = fleet.state:known(task.key)
+    if report then
+      return report, true
+    elseif type(unread) == "string" then
+      return reports.state_unread(fleet, task, unread)
+    end
+  end
+  local why = fleet:run_end()
+  return why and reports.given_up(fleet, task, why, false)
+end
+
+--- Returns the report of the operation: the client's, or that of a tenant for which it need not run, because the time
+-- is over or the state shows what became of an earlier request.
+local function operate(fleet, task, given)
   if fleet.wire.is_cancelled then
     return reports.given_up(fleet, task, "CANCELLED", false)
   elseif task.deadline and task.deadline <= fleet.clock() then
     return reports.given_up(fleet, task, "DEADLINE", false)
-  elseif state and look then
-    local report, unread, failure = look(state, task, given)
-    if failure and not fleet:run_end() then -- after the end of the run, no sync request can be sent
-      return reports.record_unread(failure)
-    end
-    return unread and reports.state_unread(fleet, task, unread) or report
   end
-end
-
---- Returns the report or the failure that an operation returned, after a check of its type: the operation may be the
--- user's function.
-local function report_of(report, failure)
+  local look = fleet.state and resume[fleet.operation_name]
+  local report, failure = look and look(fleet, task, given), nil
+  if not report then
+    report, failure = fleet.operate(task.client, task.tenant, given)
+  end
   report = report or failure
   if type(report) ~= "table" or type(report.ok) ~= "boolean" then
-    error("the operation returned no report", 0)
+    error("the operation returned no report", 0) -- it may be the user's function
   end
   return report
-end
-
---- Returns the report of a tenant for which no client is to be made, and whether that report comes from the state.
--- Returns nil for any other tenant.
-local function report_before(fleet, task)
-  local state, why = fleet.options.state, fleet:run_end()
-  if not task.id then
-    error("a tenant must be an id or a domain, or a table with it in 'tenant'", 0)
-  elseif state then
-    local report, unread = state:known(task.key)
-    if report or type(unread) == "string" then
-      return report or reports.state_unread(fleet, task, unread), report ~= nil
-    end
-  end
-  return why and reports.given_up(fleet, task, why, false)
 end
 
 --- Runs the task. Called in its coroutine.
@@ -239,15 +233,15 @@ function tenant.perform(fleet, task)
   local report, is_known = report_before(fleet, task)
   if not report then
     task.client = make_client(fleet, task)
-    recall_cooldown(fleet, task)
-    local given = arguments_of(fleet, task)
-    report = report_at_once(fleet, task, given)
-      or report_of(fleet.operate(task.client, task.tenant, given))
+    if fleet.state then
+      recall_cooldown(fleet, task)
+    end
+    report = operate(fleet, task, arguments_of(fleet, task))
     if fleet:run_end() then
-      report = reports.after_run_end(task, report)
+      reports.after_run_end(task, report)
     end
     task.client:close()
-    task.client = nil
+    task.client = false
   end
   deliver(fleet, task, report, is_known)
 end
@@ -257,7 +251,17 @@ end
 --- Begins a tenant: it has a report when this returns, or its task waits for something.
 function tenant.begin(fleet, given)
   local id, key = Tenants.identify(given)
-  local task = { tenant = given, id = id, key = key, began = fleet.clock() }
+  local task = {
+    tenant = given,
+    id = id,
+    key = key,
+    began = fleet.clock(),
+    client = false, -- while there is none
+    gate = false, -- of the host to which its request is under way
+    turn = false, -- its entry in a gate's queue
+    has_posted = false, -- a request for a sync may have been sent
+    knows_deadline = false, -- its operation ends by its deadline
+  }
   fleet.tasks[task] = true
   fleet.loop:begin(task)
 end

@@ -83,15 +83,16 @@ function Tenants.fraction_of(key)
 end
 
 ---@param source any see `autopilot.FleetOptions`
----@param spread number seconds
----@param began number of the clock
-function Tenants.new(source, spread, began)
+---@param spread number seconds, from now on
+---@param clock fun(): number
+function Tenants.new(source, spread, clock)
   local read, total = open(source)
   return setmetatable({
     read = read,
     total = total,
     spread = spread,
-    began = began,
+    clock = clock,
+    began = clock(),
     starts = Timers.new(),
     is_pending = false,
   }, Tenants)
@@ -117,10 +118,9 @@ end
 
 --- The next tenant of the list; with `spread`, the next one whose start time has come. Nil when no tenant is
 -- ready now.
----@param clock number
 ---@param is_late boolean? do not wait for the time of those that were read
 ---@return autopilot.fleet.Tenant?
-function Tenants:take(clock, is_late)
+function Tenants:take(is_late)
   if self.spread <= 0 then
     return read_next(self)
   end
@@ -134,10 +134,17 @@ function Tenants:take(clock, is_late)
     starts:set({ tenant = tenant }, self.began + self.spread * Tenants.fraction_of(key or ""))
   end
   local first = starts:first()
-  if first and (is_late or first.due_at <= clock) then
+  if first and (is_late or first.due_at <= self.clock()) then
     starts:remove(first)
     return first.tenant
   end
+end
+
+--- The time at which the next tenant may be begun; nil: there is none, or it waits for a place and not for a time.
+---@return number?
+function Tenants:next_start()
+  local first = self.starts:first()
+  return first and first.due_at > self.clock() and first.due_at or nil
 end
 
 --- Reads no more. Tenants that were read are still handed out.
