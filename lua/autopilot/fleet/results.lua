@@ -16,7 +16,8 @@ Results.__index = Results
 
 function Results.new()
   return setmetatable({
-    taken = 0, -- how many of the reports have left the queue
+    first = 1, -- numbers of the oldest report in the queue and of the newest
+    last = 0,
     counts = { total = 0, ok = 0, failed = 0, known = 0, callback_errors = 0, by_outcome = {} },
   }, Results)
 end
@@ -29,22 +30,26 @@ function Results:add(tenant, report, is_known)
   counts.total, counts[kind] = counts.total + 1, counts[kind] + 1
   by_outcome[outcome] = (by_outcome[outcome] or 0) + 1
   counts.known = counts.known + (is_known and 1 or 0)
-  self[counts.total] = { tenant, report }
+  self.last = self.last + 1
+  self[self.last] = { tenant, report }
 end
 
 --- Whether all reports have been taken.
 function Results:is_empty()
-  return self.taken == self.counts.total
+  return self.last == 0
 end
 
 --- Takes the oldest report out of the queue; nil when it is empty.
 ---@return autopilot.fleet.Tenant? tenant
 ---@return autopilot.Report? report
 function Results:take()
-  local first = self.taken + 1
+  local first = self.first
   local entry = self[first]
   if entry then
-    self.taken, self[first] = first, nil
+    self[first], self.first = nil, first + 1
+    if first == self.last then
+      self.first, self.last = 1, 0
+    end
     return entry[1], entry[2]
   end
 end

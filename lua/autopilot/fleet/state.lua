@@ -29,9 +29,10 @@ local state = {}
 
 ---@class autopilot.fleet.State
 ---@field started_at number Unix time at which this run was started, perhaps by another process
+---@field is_file boolean? it is a file
 ---@field done_before integer tenants that were done before this process took the run up
 ---@field lost string? why something could not be written
-local State = {}
+local State = { is_file = true }
 State.__index = State
 
 local name = "autopilot.fleet.state"
@@ -92,14 +93,15 @@ local function run_for(self, key, sql, ...)
 end
 
 -- Values are cast when they are read: a damaged byte may have changed the type of one.
+local read_tenant = [[SELECT CAST(report AS TEXT), CAST(asked_at AS REAL), CAST(seen AS REAL)
+  FROM tenant WHERE run = ? AND key = ?]]
 
 --- The report of a tenant that is done in this run, as it was noted, with `recalled` set; nil for any other.
 ---@param key string
 ---@return autopilot.Report?
 ---@return string? message why that cannot be read; nil when the tenant is not done
 function State:known(key)
-  local sql = "SELECT CAST(report AS TEXT) FROM tenant WHERE run = ? AND key = ?"
-  local rows, message = run_for(self, key, sql)
+  local rows, message = run_for(self, key, read_tenant)
   local text = rows and rows[1] and rows[1][1]
   if not text then
     return nil, message
@@ -127,11 +129,9 @@ end
 ---@return number? seen the newest trigger that it knew of then, the service's clock
 ---@return string? message why that cannot be read
 function State:posted(key)
-  local sql =
-    "SELECT CAST(asked_at AS REAL), CAST(seen AS REAL) FROM tenant WHERE run = ? AND key = ?"
-  local rows, message = run_for(self, key, sql)
+  local rows, message = run_for(self, key, read_tenant)
   local row = rows and rows[1] or {}
-  return row[1], row[2], message
+  return row[2], row[3], message
 end
 
 --- Notes that a request for a sync of the tenant is about to be sent, in case the process ends before the
