@@ -76,20 +76,23 @@ end
 --- For a tenant whose state cannot be read, which the message tells in one clause: it may be done, or asked
 -- for, already.
 function reports.state_unread(fleet, task, message)
+  local name = fleet.state.is_file and "state file" or "state"
+  local hint = "The %s could not be read, so this tenant may be done already: nothing was asked "
+    .. "of the service."
   return own(fleet, task, {
     outcome = "unexpected",
     delivered = "unknown",
     answered_by = "client",
-    error = { message = "the state file: " .. message },
-    hint = "The state file could not be read, so this tenant may be done already: nothing was "
-      .. "asked of the service.",
+    error = { message = ("the %s: %s"):format(name, message) },
+    hint = hint:format(name),
   })
 end
 
 --- For a tenant that an earlier process may have asked for, and whose record, which would tell, could not be read.
 ---@param failure autopilot.Report of reading the record
-function reports.record_unread(failure)
-  failure.operation, failure.delivered, failure.attempts = "sync", "unknown", {}
+---@param operation string
+function reports.record_unread(failure, operation)
+  failure.operation, failure.delivered, failure.attempts = operation, "unknown", {}
   if failure.outcome == "unreachable" or failure.outcome == "interrupted" then
     failure.outcome, failure.hint = "interrupted", nil -- a sync may have started, which a read's hint does not say
   end

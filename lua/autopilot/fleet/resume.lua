@@ -68,7 +68,7 @@ function resume.sync(fleet, task, given)
   local client, deadline = task.client, given and given.deadline
   local earlier, unread, failure = look(fleet, task, deadline)
   if failure and not fleet:run_end() then -- after the end of the run, no sync request can be sent
-    return reports.record_unread(failure)
+    return reports.record_unread(failure, "sync")
   elseif not earlier then
     return unread
   end
@@ -87,10 +87,21 @@ end
 -- came after its request, and so counts as ours whatever the clocks say.
 ---@param given { timeout: number? }? arguments of `client:ensure`
 ---@return autopilot.Report? report where the state cannot be read
+---@return autopilot.Report? failure of reading the record
 function resume.ensure(fleet, task, given)
-  local earlier, unread = look(fleet, task, given and given.timeout)
+  local earlier, unread, failure = look(fleet, task, given and given.timeout)
   if earlier then
     task.client.memory:note_started(earlier.asked_at, nil, earlier.trigger, earlier.trigger)
+  end
+  return unread, failure
+end
+
+--- Before an operation of the user's, which may ask for a sync: its client knows of the earlier one.
+---@return autopilot.Report? report where it cannot be told whether a sync was asked for before
+function resume.operation(fleet, task)
+  local unread, failure = resume.ensure(fleet, task)
+  if failure and not fleet:run_end() then
+    return reports.record_unread(failure, fleet.operation_name)
   end
   return unread
 end

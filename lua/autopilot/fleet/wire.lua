@@ -97,10 +97,27 @@ local function lesson_of(self, task, attempt, response, network)
   end
   local failure = type(network) == "table" and network or {}
   local is_sent = failure.delivered ~= "no"
-  if failure.timeout and was_cut_short(self, task, attempt, is_sent) then
+  local is_late = failure.timeout and was_cut_short(self, task, attempt, is_sent)
+  if is_late or failure.name == "LEASE_ENDED" then
     return nil
   end
   return nil, nil, is_sent and not failure.timeout
+end
+
+--- Sends a request for a sync, unless the state says that it must not be sent any more.
+local function post(self, attempt, prepared, send, task)
+  local may_post = task.before_post and task.before_post()
+  if may_post == false then
+    return nil, curl.unsent("LEASE_ENDED", messages.LEASE_ENDED)
+  end
+  attempt.send_within = type(may_post) == "number" and may_post or nil
+  local had_posted = task.has_posted
+  task.has_posted = true -- until it has ended, it may have been sent
+  local response, network = send(self, attempt, prepared)
+  if prepared and not response and network.delivered == "no" then
+    task.has_posted = had_posted
+  end
+  return response, network
 end
 
 --- Sends a request once it has a place, and tells its gate what came of it.
@@ -118,22 +135,11 @@ local function exchange(self, request, attempt, send, prepared)
     return nil, curl.unsent(refusal, messages[refusal])
   end
   attempt.connect, attempt.total = math.min(attempt.connect, left), left
-  local is_sync = attempt.token ~= nil and request.method == "POST"
-  local may_post = is_sync and task.before_post and task.before_post()
-  if is_sync and may_post == false then
-    self.gates:leave(task)
-    return nil, curl.unsent("LEASE_ENDED", messages.LEASE_ENDED)
-  end
-  attempt.send_within = type(may_post) == "number" and may_post or nil
-  local had_posted = task.has_posted
-  task.has_posted = had_posted or is_sync -- until it has ended, it may have been sent
-  local is_fine, response, network = protected_call(send, self, attempt, prepared)
+  local act = attempt.token and request.method == "POST" and post or send
+  local is_fine, response, network = protected_call(act, self, attempt, prepared, send, task)
   if not is_fine then
     self.gates:leave(task) -- a provider may catch the error and go on
     error(response, 0)
-  end
-  if prepared and not response and network.delivered == "no" then
-    task.has_posted = had_posted
   end
   gate:learn(task, sent_at, lesson_of(self, task, attempt, response, network))
   self.gates:leave(task)

@@ -1,0 +1,166 @@
+-- A state of the user's own: what a fleet tells it of requests for a sync, and what it does with what it is told.
+
+local autopilot = require "autopilot"
+local fleet_world = require "support.fleet_world"
+local hostile = require "support.hostile_server"
+local overlay = require "support.overlay"
+local wire = require "support.wire"
+
+--- A state that knows nothing, with other methods in the place of some.
+local function new_state(methods)
+  local function nothing() end
+  local state = {
+    known = nothing,
+    cooldown = nothing,
+    note = nothing,
+    posted = nothing,
+    note_posting = nothing,
+  }
+  return overlay(state, methods)
+end
+
+local function sync(client)
+  local report, failure = client:sync()
+  return report, failure
+end
+
+describe("a state of the user's own", function()
+  local world
+
+  before_each(function()
+    world = fleet_world.new()
+  end)
+
+  after_each(wire.close)
+  teardown(wire.teardown)
+
+  for name, operation in pairs { sync = "sync", ["a function"] = sync } do
+    it("is told of each request before it is sent, by " .. name, function()
+      local told = {}
+      local state = new_state {
+        note_posting = function(_, key)
+          told[#told + 1] = ("%s after %d"):format(key, #world.requests)
+        end,
+      }
+      local tenants = fleet_world.names(2)
+      local given = { tenants = tenants, state = state, operation = operation, concurrency = 1 }
+      fleet_world.collect(world:fleet(given))
+      assert.same({ "t1 after 0", "t2 after 1" }, told)
+    end)
+
+    it("keeps a request from being sent, by " .. name, function()
+      local state = new_state {
+        note_posting = function()
+          return false
+        end,
+      }
+      local given = { tenants = { "t1" }, state = state, operation = operation }
+      local reports = fleet_world.collect(world:fleet(given))
+      assert.same({}, world.requests)
+      assert.equal("unreachable", reports.t1.outcome)
+      assert.equal("no", reports.t1.delivered)
+      assert.equal("LEASE_ENDED", reports.t1.network.name)
+    end)
+
+    it("has the record read first, where a sync may have been asked for, by " .. name, function()
+      local state = new_state {
+        posted = function()
+          return world.time - 20
+        end,
+      }
+      world.service:trigger "t1"
+      local given = { tenants = { "t1" }, state = state, operation = operation }
+      local reports = fleet_world.collect(world:fleet(given))
+      assert.equal(1, #world.requests)
+      assert.equal("GET", world.requests[1].method)
+      assert.equal(operation == sync and "cooldown" or "started", reports.t1.outcome)
+    end)
+
+    it("has nothing asked for, where that record cannot be read, by " .. name, function()
+      local faults = {}
+      for index = 1, 10 do
+        faults[index] = { kind = "status", on = "status", status = 503 }
+      end
+      world = fleet_world.new { faults = faults }
+      local state = new_state {
+        posted = function()
+          return world.time - 20
+        end,
+      }
+      local given = { tenants = { "t1" }, state = state, operation = operation }
+      local reports = fleet_world.collect(world:fleet(given))
+      assert.equal("unavailable", reports.t1.outcome)
+      assert.equal("unknown", reports.t1.delivered)
+      for _, request in ipairs(world.requests) do
+        assert.equal("GET", request.method)
+      end
+    end)
+  end
+
+  it("that raises takes no place from others, if an operation catches that", function()
+    local state = new_state {
+      note_posting = function()
+        error "the state is broken"
+      end,
+    }
+    local fleet = world:fleet {
+      tenants = fleet_world.names(3),
+      state = state,
+      concurrency = 1,
+      operation = function(client)
+        pcall(client.sync, client)
+        return { ok = true, outcome = "started" }
+      end,
+    }
+    fleet_world.collect(fleet)
+    assert.equal(3, fleet.summary.ok)
+    assert.equal(0, fleet:progress().in_flight)
+  end)
+
+  it("that ends the time for a request does not make its host count as unreachable", function()
+    local server = hostile.listen(function(connection)
+      connection:serve()
+    end)
+    local events = {}
+    local fleet = autopilot.fleet {
+      tenants = fleet_world.names(20),
+      concurrency = 1,
+      state = new_state {
+        note_posting = function()
+          return 1e-9
+        end,
+      },
+      client = {
+        token = function()
+          return "token"
+        end,
+        base_url = server:url "",
+        retry = false,
+      },
+      wait = function(set)
+        hostile.step()
+        set:step(0.001)
+      end,
+      on_event = function(event)
+        events[event.type] = (events[event.type] or 0) + 1
+      end,
+    }
+    for _, report in fleet:run() do
+      assert.equal("LEASE_ENDED", report.network.name)
+    end
+    fleet:close()
+    assert.is_nil(events.circuit_opened)
+  end)
+
+  it("is named so where it cannot tell what it knows", function()
+    local state = new_state {
+      known = function()
+        return nil, "it is away"
+      end,
+    }
+    local reports = fleet_world.collect(world:fleet { tenants = { "t1" }, state = state })
+    assert.equal("the state: it is away", reports.t1.error.message)
+    assert.matches("^The state could not be read", reports.t1.hint)
+    assert.same({}, world.requests)
+  end)
+end)
