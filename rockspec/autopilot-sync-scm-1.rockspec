@@ -77,6 +77,7 @@ build = {
     ["autopilot.base.lru"] = "lua/autopilot/base/lru.lua",
     ["autopilot.base.merged"] = "lua/autopilot/base/merged.lua",
     ["autopilot.base.named_file"] = "lua/autopilot/base/named_file.lua",
+    ["autopilot.base.network_hint"] = "lua/autopilot/base/network_hint.lua",
     ["autopilot.base.option_mistake"] = "lua/autopilot/base/option_mistake.lua",
     ["autopilot.base.options"] = "lua/autopilot/base/options.lua",
     ["autopilot.base.passwords"] = "lua/autopilot/base/passwords.lua",

@@ -147,6 +147,23 @@ describe("autopilot.token.oauth: a network", function()
     assert.is_true(details.is_transient)
   end)
 
+  it("that fails gets the hint that its stage has at Graph, for the token endpoint", function()
+    local function hint(network)
+      return select(2, refusal { network = network }).hint
+    end
+    local found = hint { stage = "resolve", message = "no such name" }
+    local want = "^The token endpoint's name was not found .* check the name in authority"
+    assert.is_truthy(found:find(want), found)
+    found = hint { stage = "proxy", message = "refused (proxy set by HTTPS_PROXY)" }
+    assert.is_truthy(found:find("^The proxy that HTTPS_PROXY names", 1), found)
+    found = hint { stage = "tls", message = "certificate is not yet valid" }
+    assert.is_truthy(found:find "^The token endpoint's certificate is not yet valid", found)
+    found = hint { stage = "resolve", name = "DEADLINE", message = "the deadline passed" }
+    assert.equal("Nothing was asked of the token endpoint: the deadline passed.", found)
+    found = hint { stage = "receive", message = "reset" }
+    assert.equal("Check network, DNS, proxies and certificates.", found)
+  end)
+
   it("that breaks after the status leaves no token", function()
     local world = token_world.over(function()
       return { status = 200, headers = {}, body = '{"access_token":"abc' }, { message = "reset" }

@@ -2,17 +2,10 @@
 --
 -- The hints that hold for every failure with the same outcome are in `autopilot.sync.outcome`.
 
-local graph_error = require("autopilot.base.lazy") "autopilot.graph.error"
+local lazy = require "autopilot.base.lazy"
 
--- Failures on the client's side of the network, by name: the message alone says what to do.
-local kept_back_by = {
-  CANCELLED = true,
-  CLOSED = true,
-  DEADLINE = true,
-  TENANT_CIRCUIT_OPEN = true,
-  PHASE = true,
-  C_BOUNDARY = true,
-}
+local graph_error = lazy "autopilot.graph.error"
+local network_hint = lazy "autopilot.base.network_hint"
 
 --- What came instead of the expected answer.
 ---@class autopilot.StrayAnswer
@@ -67,38 +60,6 @@ local hints_of_answers = {
   end,
 }
 
--- What to look at when the service could not be reached, by the stage that failed.
-local hints_of_stages = {
-  resolve = "The service's name was not found and nothing was sent: check the name in base_url, if "
-    .. "one is given, then DNS and the network.",
-  connect = "No connection to the service was made and nothing was sent: check base_url, if one is "
-    .. "given, then the network and its firewalls.",
-  tls = "The connection could not be made secure and nothing was sent: where a company's proxy "
-    .. "signs it anew, name its authority (--ca-file, http.ca_file or SSL_CERT_FILE). A wrong "
-    .. "clock of this machine does this too.",
-  proxy = "The proxy (--proxy, http.proxy or the environment's) could not be used and nothing was "
-    .. "sent: check that it runs and lets this host through.",
-}
-
-local environment_proxy = "The proxy that %s names could not be used and nothing was sent: correct "
-  .. "or unset it, or except the host by no_proxy."
-
---- What to do about a service that could not be reached.
-local function hint_of_network(network)
-  local message = network.message or ""
-  if kept_back_by[network.name] and network.message then
-    return "Nothing was asked of the service: " .. message .. "."
-  end
-  local variable = network.stage == "proxy" and message:match "%(proxy set by ([%w_]+)%)$"
-  if network.stage == "tls" and message:find "not yet valid" then
-    return "The service's certificate is not yet valid by this machine's clock: set the clock."
-  elseif network.stage == "tls" and message:find "target host ?name" then
-    return "The service's certificate is for another name and nothing was sent: check base_url, if "
-      .. "one is given, then DNS, and whether a proxy or portal answers in the service's place."
-  end
-  return variable and environment_proxy:format(variable) or hints_of_stages[network.stage]
-end
-
 --- The hint; nil where the outcome alone tells what to do.
 ---@param outcome autopilot.Outcome
 ---@param service_error autopilot.GraphError?
@@ -107,7 +68,7 @@ end
 ---@return string? hint one sentence
 return function(outcome, service_error, network, stray)
   if outcome == "unreachable" then
-    return network and hint_of_network(network)
+    return network and network_hint(network, "service", "base_url")
   elseif outcome == "forbidden" and service_error then
     local missing = table.concat(graph_error.missing_permissions(service_error), ", ")
     return missing ~= ""

@@ -272,6 +272,7 @@ application.github_actions = by_assertion(
     local secret = endpoint.secret(key, setting(key, github_remedy))
     local object = need(endpoint.request(ask, {
       source = "GitHub Actions",
+      setting = address,
       url = endpoint.url(address, setting(address, github_remedy)),
       query = { audience = setting "audience" },
       headers = { Accept = "application/json", Authorization = "Bearer " .. secret },
@@ -300,6 +301,7 @@ application.azure_pipelines = by_assertion("azure_pipelines", {
   local secret = endpoint.secret(key, setting(key))
   local object = need(endpoint.request(ask, {
     source = "Azure Pipelines",
+    setting = address,
     url = endpoint.url(address, setting(address)),
     query = {
       ["api-version"] = "7.1",

@@ -10,6 +10,7 @@ local dates = require "autopilot.base.dates"
 local json = require "autopilot.base.json"
 local life = require "autopilot.token.life"
 local merged = require "autopilot.base.merged"
+local network_hint = require("autopilot.base.lazy") "autopilot.base.network_hint"
 local protected_call = require "autopilot.base.protected_call"
 local provider = require "autopilot.token.provider"
 local url_parts = require "autopilot.base.url"
@@ -24,6 +25,7 @@ local endpoint = {}
 ---@field timeout { connect: number, total: number }? seconds; default 10 and 30
 ---@field secrets string[]? must not come back in a message
 ---@field source string? begins each message about this request
+---@field setting string? the option or variable that names the address; default `authority`
 
 ---@class autopilot.token.HttpAnswer
 ---@field status integer
@@ -237,6 +239,16 @@ local function read_response(response)
   }
 end
 
+--- Message and hint for a request that was not answered.
+local function lost(network, clean, setting)
+  network = type(network) == "table" and network or {}
+  local message = clean(network.message)
+  local facts = { stage = network.stage, name = network.name, message = message }
+  return "the token endpoint could not be reached: " .. (message or "no answer"),
+    network_hint(facts, "token endpoint", setting or "authority")
+      or "Check network, DNS, proxies and certificates."
+end
+
 --- Sends a request once. Returns the JSON object of a 200 that reports no error; or nil, a message and
 -- details, and the answer when a whole one came.
 ---@param ask autopilot.TokenAsk
@@ -268,10 +280,8 @@ function endpoint.request(ask, request)
   elseif answer and answer.status == 200 and answer.object and answer.object.error == nil then
     return answer.object
   elseif not answer or (network and not answer.object) then -- or the connection broke after the status
-    local reason = type(network) == "table" and clean(network.message) or "no answer"
-    return nil,
-      source .. "the token endpoint could not be reached: " .. reason,
-      { is_transient = true, hint = "Check network, DNS, proxies and certificates." }
+    local message, hint = lost(network, clean, request.setting)
+    return nil, source .. message, { is_transient = true, hint = hint }
   end
   local message, details = endpoint.refusal(answer, clean, ask.now())
   return nil, source .. message, details, answer

@@ -1,4 +1,5 @@
---- One fetch of a token at a time for each key: other coroutines that ask meanwhile get its result.
+--- One fetch of a token at a time for each key: others that ask meanwhile wait, and get its result. The leases for it
+-- are of one process, or of all processes that use a store, in which case the result is looked up there.
 --
 -- The fetching coroutine holds a lease and renews it whenever the provider sends a request or sleeps.
 -- A waiter fetches by itself when the holder has let the lease expire, when the holder's fetch failed because
@@ -15,6 +16,10 @@ local default_timeout = 60
 local patience = 5
 -- Seconds. A fetch that failed with less time left may have lacked time: a waiter that has this time repeats it.
 local worth_a_try = 1
+-- Seconds. A waiter waits no longer for another process: a store may not drop what has expired.
+local longest_wait = default_timeout + patience
+-- After so many leases of others that brought nothing, the provider is asked without one.
+local most_tries = 100
 
 --- Seconds until the deadline in `ask`; math.huge without one.
 local function time_left(ask)
@@ -58,6 +63,10 @@ local function run(fetch, ask, lease)
   return results
 end
 
+local function three_of(results)
+  return results[1], results[2], results[3]
+end
+
 --- Whether the results of another coroutine's fetch do not serve this one: it failed for lack of time, and this
 -- one has more; or it has brought a token of which it did not know that it was refused.
 local function can_do_better(results, ask)
@@ -68,30 +77,38 @@ local function can_do_better(results, ask)
   return type(kept) == "table" and kept.token == ask.refused and results.refused ~= ask.refused
 end
 
---- What `fetch(ask)` returns, up to three values: called here, or by another coroutine for the same key.
+--- What `fetch(ask)` returns, up to three values: called here, or by another coroutine or process for the same key.
 -- Never raises for what `fetch` raises.
----@param leases autopilot.Leases of this process
+---@param leases autopilot.Leases of this process; with `look` of all that use a store
 ---@param key string
 ---@param ask autopilot.TokenAsk
 ---@param fetch fun(ask: autopilot.TokenAsk): any, any, any
+---@param look (fun(is_held: boolean): any)? returns what another process has fetched and serves here, else nil;
+-- `is_held`: another one has the lease
 ---@return any first, any second, any third
-return function(leases, key, ask, fetch)
-  while true do
-    local lease = leases:take(key, default_timeout)
-    local how, seen
-    if not lease then
-      how, seen = leases:wait(key, { sleep = ask.sleep, now = ask.now, seconds = time_left(ask) })
+return function(leases, key, ask, fetch, look)
+  for _ = 1, most_tries do
+    local lease, message = leases:take(key, default_timeout)
+    local is_held = not lease and message == "exists"
+    local found, how, seen = look and look(is_held), nil, nil
+    if found then
+      if lease then
+        lease:release()
+      end
+      return found
+    elseif is_held then
+      local seconds = math.min(time_left(ask), look and longest_wait or math.huge)
+      how, seen = leases:wait(key, { sleep = ask.sleep, now = ask.now, seconds = seconds })
     end
-    local results = how == "over" and seen and seen.lease and seen.lease.result
-    if lease or how == "inside" then
-      results = run(fetch, ask, lease)
-    elseif how == "late" then
+    if how == "late" and not look then
       return nil, "the deadline passed while another was fetching the token"
-    elseif results and can_do_better(results, ask) then
-      results = nil
+    elseif how ~= "over" and how ~= "stuck" then -- the lease is held here, or a wait is of no use
+      return three_of(run(fetch, ask, lease))
     end
-    if results then
-      return results[1], results[2], results[3]
+    local results = not look and seen and seen.lease and seen.lease.result
+    if results and not can_do_better(results, ask) then
+      return three_of(results)
     end
   end
+  return three_of(run(fetch, ask))
 end

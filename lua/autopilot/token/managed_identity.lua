@@ -228,6 +228,7 @@ local platforms = {
 -- is asked where the environment names no platform.
 local virtual_machine = {
   name = "the virtual machine",
+  variables = { "AZURE_POD_IDENTITY_AUTHORITY_HOST" },
   version = "2018-02-01",
   identities = { client_id = "client_id", resource_id = "msi_res_id", object_id = "object_id" },
   headers = { Metadata = "true" },
@@ -250,11 +251,10 @@ end
 
 --- The URL of a platform's endpoint.
 local function endpoint_of(platform, variable)
+  local name = platform.variables[1]
   if platform ~= virtual_machine then
-    local name = platform.variables[1]
     return endpoint.url(name, variable(name), not platform.is_local)
   end
-  local name = "AZURE_POD_IDENTITY_AUTHORITY_HOST"
   local url = endpoint.url(name, variable(name) or "http://169.254.169.254", true)
   need(not url:find("?", 1, true), name .. " must have no query")
   return url:gsub("/+$", "") .. "/metadata/identity/oauth2/token"
@@ -306,6 +306,7 @@ local function request_of(platform, ask, checked)
   end
   return {
     source = "managed identity of " .. platform.name,
+    setting = platform.variables[1],
     url = url,
     headers = headers,
     [platform.is_form and "form" or "query"] = parameters,

@@ -4,23 +4,19 @@
 -- store are expected to have the same time.
 
 local Leases = require "autopilot.base.lease"
-local core = require "autopilot.core"
 local contract = require "autopilot.store.contract"
+local core = require "autopilot.core"
+local fetch_once = require "autopilot.token.fetch_once"
 local json = require "autopilot.base.json"
 local life = require "autopilot.token.life"
 local merged = require "autopilot.base.merged"
-local protected_call = require "autopilot.base.protected_call"
 local sealed_text = require "autopilot.token.sealed_text"
 
 -- The first part of every key. Its number changes with the form of the values.
 local prefix = "autopilot:1:token:"
 
--- Seconds. A lease lasts as long as a request may take, and a margin; the holder's deadline shortens it.
-local lease_time, margin = 60, 10
 -- Seconds by which the clocks of two machines may differ; a time further ahead is not believed.
 local largest_difference = 60
--- After so many attempts to take a lease the provider is asked without one.
-local most_tries = 100
 
 local function encode(self, key, kept)
   local text = json.encode(kept)
@@ -73,32 +69,6 @@ local function fetch(self, key, ask)
   return kept, message, details
 end
 
---- Looks into the store until this process has the lease to ask the provider, or until that is not needed: a token is
--- there that is fresh, or that another process renews. Gives up where the store fails, and where there is no more
--- time to wait.
----@return autopilot.token.Kept? kept, boolean? is_enough, autopilot.Lease? lease
-local function look_or_take(self, key, ask)
-  local claim = key .. ":claim"
-  local kept, is_enough, lease, message
-  for _ = 1, most_tries do
-    kept, is_enough = look(self, key, ask)
-    if is_enough or lease then
-      break
-    end
-    local left = ask.deadline and ask.deadline - ask.now() or math.huge
-    lease, message = self.leases:take(claim, math.max(0, math.min(left, lease_time)) + margin)
-    local is_taken = not lease and message == "exists"
-    local waiting =
-      { sleep = ask.sleep, now = ask.now, seconds = math.min(left, lease_time + margin) }
-    if kept and is_taken then
-      return kept, true -- another process renews it
-    elseif not lease and (not is_taken or self.leases:wait(claim, waiting) ~= "over") then
-      break
-    end
-  end
-  return kept, is_enough, lease
-end
-
 --- What encrypts the tokens, or false for plain ones; nil and a sentence where the options do not fit together.
 local function sealing_of(given)
   if not given.identity then
@@ -126,21 +96,22 @@ return function(fetch_token, given)
     return contract.call(given.store, method, key, ...)
   end)
   local identity = prefix .. #given.identity .. ":" .. given.identity
-  local self = merged(given, { fetch = fetch_token, sealing = sealing, leases = leases })
+  local self = merged(given, { fetch = fetch_token, sealing = sealing })
   return function(ask)
     local tenant = ask.tenant and ask.tenant:lower()
     local key = identity .. life.key_of(tenant, ask.cloud, ask.scope)
-    local kept, is_enough, lease = look_or_take(self, key, ask)
-    local ok, newer, message, details = true, kept, nil, nil
-    if not is_enough then
-      ok, newer, message, details = protected_call(fetch, self, key, ask)
+    local kept, is_fresh = look(self, key, ask)
+    if is_fresh then
+      return kept
     end
-    if lease then
-      lease:release()
+    local function look_again(is_held)
+      kept, is_fresh = look(self, key, ask)
+      return (is_fresh or is_held) and kept -- one that another process renews serves meanwhile
     end
-    if not ok then
-      error(newer, 0)
-    elseif not newer and kept and ask.now() < kept.usable_until then
+    local newer, message, details = fetch_once(leases, key .. ":claim", ask, function(watched)
+      return fetch(self, key, watched)
+    end, look_again)
+    if not newer and kept and ask.now() < kept.usable_until then
       return kept -- it cannot be renewed, and can still be used
     end
     return newer, message, details

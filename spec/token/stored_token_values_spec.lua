@@ -1,0 +1,129 @@
+-- What the cache writes into a store of tokens, and what it reads there.
+
+local cached = require "autopilot.token.cached"
+local token_store = require "support.token_store"
+
+local world
+
+before_each(function()
+  world = token_store.new()
+end)
+
+--- All keys and values that are written into the world's store from now on.
+local function spy()
+  local inner, seen, spies = world.store, {}, {}
+  for _, method in ipairs { "add", "get", "set", "delete_if" } do
+    spies[method] = function(_, ...)
+      for _, text in ipairs { ... } do
+        seen[#seen + 1] = tostring(text)
+      end
+      return inner[method](inner, ...)
+    end
+  end
+  world:replace(spies)
+  return seen
+end
+
+describe("what is in the store", function()
+  it("is neither the token nor the key", function()
+    local seen = spy()
+    local function provider()
+      return "eyJ-a-very-secret-token", 3600
+    end
+    assert.are.equal("eyJ-a-very-secret-token", (world:worker(provider)(world:asking())))
+    assert.are.equal("eyJ-a-very-secret-token", (world:worker(provider)(world:asking())))
+    local all = table.concat(seen, "\n")
+    assert.is_nil(all:find("secret-token", 1, true))
+    assert.is_nil(all:find(token_store.encryption_key, 1, true))
+  end)
+
+  it("is the token itself only with share = 'plain'", function()
+    local seen = spy()
+    local fetched = token_store.source()
+    local options = { store = world.store, identity = "app", share = "plain" }
+    assert.are.equal("token-1", (cached(fetched.provider, options)(world:asking())))
+    assert.are.equal("token-1", (cached(fetched.provider, options)(world:asking())))
+    assert.is_truthy(table.concat(seen, "\n"):find("token-1", 1, true))
+  end)
+
+  it("is nothing when tokens are to be kept out", function()
+    local seen = spy()
+    local fetched = token_store.source()
+    assert.are.equal("token-1", (world:worker(fetched.provider, { share = false })(world:asking())))
+    assert.are.same({}, seen)
+  end)
+
+  --- The token of a worker whose store has this value for every key but those of claims.
+  local function token_beside(value, given)
+    world = token_store.new()
+    local real = world.store
+    world:replace {
+      get = function(_, name)
+        return name:find ":claim$" and real:get(name) or value
+      end,
+    }
+    return (world:worker(token_store.source().provider, given)(world:asking()))
+  end
+
+  it("is ignored when it does not open, or is no token", function()
+    local values = { "", "x", "\1" .. ("x"):rep(200), '{"token":"evil","obtained_at":1}', "{}" }
+    for _, value in ipairs(values) do
+      assert.are.equal("token-1", token_beside(value))
+    end
+  end)
+
+  it("is ignored when it is plain, and not what a worker writes", function()
+    local good = '{"token":"good","obtained_at":1700000000%s}'
+    assert.are.equal("good", token_beside(good:format "", { share = "plain" }))
+    for _, value in ipairs {
+      "5",
+      '{"token":5,"obtained_at":1700000000}',
+      '{"token":"","obtained_at":1700000000}',
+      '{"token":"evil\\r\\nX: y","obtained_at":1700000000}',
+      '{"token":"evil"}',
+      '{"token":"evil","obtained_at":"1700000000"}',
+      '{"token":"evil","obtained_at":1700000100}', -- by a clock that is ahead
+      good:format ',"expires_at":"1700003600"',
+      good:format ',"fresh_until":"1700003600"',
+      good:format ',"claims":5',
+    } do
+      assert.are.equal("token-1", token_beside(value, { share = "plain" }), value)
+    end
+  end)
+
+  it("is ignored when another key sealed it, or it was moved to another place", function()
+    local fetched = token_store.source()
+    world:worker(fetched.provider)(world:asking())
+    local other = { encryption_key = ("o"):rep(32) }
+    assert.are.equal("token-2", (world:worker(fetched.provider, other)(world:asking())))
+
+    local real = world.store
+    world:replace {
+      get = function(_, name)
+        return real:get((name:gsub("fabrikam", "contoso")))
+      end,
+    }
+    assert.are.equal(
+      "token-3",
+      (world:worker(fetched.provider)(world:asking { tenant = "fabrikam" }))
+    )
+  end)
+
+  it("does not matter when the store fails", function()
+    for _, fail in ipairs {
+      function()
+        return nil, "away"
+      end,
+      function()
+        error "broken"
+      end,
+      function() end,
+    } do
+      world:replace { add = fail, get = fail, set = fail, delete_if = fail }
+      local fetched = token_store.source()
+      local provide = world:worker(fetched.provider)
+      assert.are.equal("token-1", (provide(world:asking())))
+      assert.are.equal("token-1", (provide(world:asking())))
+    end
+  end)
+end)
