@@ -28,8 +28,6 @@
 --- the process; false where that is not possible.
 ---@field pass_on_termination fun(): boolean
 ---@field was_interrupted fun(): boolean, boolean whether a signal came since, and whether it was SIGTERM
---- A socket of loopback that never answers, and its port; nil on Windows. The collector closes it too.
----@field silent_listener fun(): ({ close: fun(self) }?), integer?
 ---@field info fun(): autopilot.core.Info
 ---@field base64_decode fun(text: string): string? the bytes; nil for a text that is not base64, in either alphabet
 --- Whether a text may repeat a part of a secret, or has what looks like a token.
