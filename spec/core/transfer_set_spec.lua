@@ -67,6 +67,37 @@ describe("a step of a transfer set", function()
     end) < 1 * patience)
   end)
 
+  it("does the work of a few sockets only, and that of the others in the next steps", function()
+    local is_open = false
+    local server = hostile.listen(function(connection)
+      connection:read_head()
+      while not is_open do
+        connection:wait()
+      end
+      connection:send "HTTP/1.1 204 X\r\n\r\n"
+      connection:stall()
+    end)
+    local set, request, count = core.transfer_set(), request_to(server), 60
+    for _ = 1, count do
+      set:add(request, { connect = limit, total = limit })
+    end
+    run(set, function()
+      return #server.requests == count
+    end)
+    is_open = true
+    hostile.settle()
+    local most, all = 0, 0
+    while all < count do
+      set:step(0.001)
+      local finished = 0
+      while set:take() do
+        finished = finished + 1
+      end
+      most, all = math.max(most, finished), all + finished
+    end
+    assert.is_true(most <= 20, most)
+  end)
+
   it("returns when something has finished, and waits for the rest when told again", function()
     local server, slow, set = serving(), stalling(), core.transfer_set()
     local quick = set:add(request_to(server), { connect = limit, total = limit })
