@@ -289,18 +289,6 @@ int transfer_set_step(struct transfer_set *set, double timeout) {
     return set->in_flight_count;
 }
 
-bool transfer_set_wait(struct transfer_set *set, struct transfer *transfer, double seconds) {
-    double end = platform_clock() + seconds;
-    for (double left = seconds; !transfer->finished && transfer->set == set && left > 0;
-         left = end - platform_clock()) {
-        transfer_set_step(set, left);
-    }
-    if (transfer->finished && transfer->set == set) {
-        transfer_set_remove(transfer);
-    }
-    return transfer->finished;
-}
-
 struct transfer *transfer_set_take(struct transfer_set *set) {
     struct transfer *transfer = set->finished.first;
     if (transfer != NULL) {

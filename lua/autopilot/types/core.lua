@@ -74,8 +74,6 @@ local core = {}
 ---@field add fun(self, request: autopilot.core.Request, attempt: autopilot.TransferAttempt): autopilot.core.Transfer
 --- Sends and receives; never blocks when the timeout is nil or 0; returns how many are in flight.
 ---@field step fun(self, timeout: number?): integer
---- Steps until a transfer has finished, which then leaves the set, or the time is over; whether it has finished.
----@field wait fun(self, transfer: autopilot.core.Transfer, seconds: number): boolean
 ---@field take fun(self): autopilot.core.Transfer? one that has finished
 ---@field is_due fun(self): boolean whether a step would find something to do; never blocks
 ---@field discard fun(self, transfer: autopilot.core.Transfer) gives up a transfer whose result is not wanted any more
