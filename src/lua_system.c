@@ -135,26 +135,6 @@ static int uuid(lua_State *L) {
     return 1;
 }
 
-static const char listener_type[] = "autopilot.silent_listener";
-
-static int silent_listener(lua_State *L) {
-    int port = 0;
-    int *listener = lua_support_new_object(L, sizeof *listener, listener_type);
-    *listener = platform_listen_silently(&port);
-    if (*listener < 0) {
-        return 0;
-    }
-    lua_pushinteger(L, port);
-    return 2;
-}
-
-static int close_listener(lua_State *L) {
-    int *listener = luaL_checkudata(L, 1, listener_type);
-    platform_close(*listener);
-    *listener = -1; /* closed */
-    return 0;
-}
-
 static int info(lua_State *L) {
     const curl_version_info_data *libcurl = curl_version_info(CURLVERSION_NOW);
     const struct ca_store *store = ca_store_default();
@@ -187,11 +167,8 @@ void lua_system_open(lua_State *L) {
         {"release_interrupt", release_interrupt},
         {"random", random_fraction},
         {"uuid", uuid},
-        {"silent_listener", silent_listener},
         {"info", info},
         {NULL, NULL},
     };
-    static const luaL_Reg methods[] = {{"close", close_listener}, {NULL, NULL}};
-    lua_support_new_type(L, listener_type, close_listener, methods);
     lua_support_set_functions(L, functions);
 }

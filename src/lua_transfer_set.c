@@ -71,20 +71,6 @@ static void let_go(lua_State *L, int kept, struct transfer *transfer) {
     lua_rawset(L, kept);
 }
 
-static int wait(lua_State *L) {
-    enum { SET = 1, TRANSFER, SECONDS, KEPT };
-    struct transfer_set *set = check(L);
-    struct transfer *transfer = lua_transfer_check(L, TRANSFER);
-    bool is_finished = transfer_set_wait(set, transfer, luaL_checknumber(L, SECONDS));
-    if (is_finished) {
-        lua_settop(L, SECONDS);
-        lua_getuservalue(L, SET);
-        let_go(L, KEPT, transfer);
-    }
-    lua_pushboolean(L, is_finished);
-    return 1;
-}
-
 static int take(lua_State *L) {
     enum { SET = 1, KEPT, TRANSFER };
     struct transfer_set *set = check(L);
@@ -124,8 +110,8 @@ static int close(lua_State *L) {
 
 void lua_transfer_set_open(lua_State *L) {
     static const luaL_Reg methods[] = {
-        {"add", add},         {"step", step},   {"wait", wait},     {"take", take},
-        {"discard", discard}, {"close", close}, {"is_due", is_due}, {NULL, NULL},
+        {"add", add},     {"step", step},     {"take", take}, {"discard", discard},
+        {"close", close}, {"is_due", is_due}, {NULL, NULL},
     };
     static const luaL_Reg functions[] = {{"transfer_set", create}, {NULL, NULL}};
     lua_support_new_type(L, type_name, close, methods);

@@ -118,11 +118,7 @@ void platform_unlock(void);
  * before is seen by one that reads the count afterwards. */
 long platform_add(long *count, long change);
 
-/* Listens on 127.0.0.1 and never accepts: the kernel connects every client, which then waits. The
- * descriptor, which exec closes, and the port; -1 where the system refuses, and on Windows. */
-int platform_listen_silently(int *port);
-
-/* Closes the descriptor, unless it is -1. */
+/* Closes the descriptor, unless it is -1. POSIX only. */
 void platform_close(int descriptor);
 
 /* How many files and sockets this process may have open; 0 when unknown. */

@@ -12,6 +12,10 @@
  * memory may be short. Without a sleep the processor would be busy until the last answer. */
 static const double rest_seconds = 0.005;
 
+/* Sockets that libcurl is called for at a time. A step of a TLS handshake takes the processor for
+ * up to a millisecond, and the other work of an event loop waits meanwhile. */
+enum { MOST_AT_A_TIME = 16 };
+
 /* Stores the socket's index plus 1 in the pointer that libcurl keeps for the socket. The pointer is
  * NULL as long as the socket has no index. */
 static void note_place(struct socket_watch *watch, size_t index) {
@@ -117,7 +121,9 @@ void socket_watch_wait(struct socket_watch *watch, int milliseconds) {
         curl_multi_poll(watch->waiter, watch->sockets, (unsigned)watch->count, milliseconds,
                         NULL) != CURLM_OK) {
         double seconds = milliseconds / 1e3;
-        platform_sleep(seconds < rest_seconds ? seconds : rest_seconds);
+        if (!socket_watch_has_news(watch)) {
+            platform_sleep(seconds < rest_seconds ? seconds : rest_seconds);
+        }
         for (size_t i = 0; i < watch->count; i++) {
             watch->sockets[i].revents = watch->sockets[i].events;
         }
@@ -142,40 +148,55 @@ static int bits_of(short happened) {
            ((happened & CURL_WAIT_POLLOUT) != 0 ? CURL_CSELECT_OUT : 0);
 }
 
-CURLMcode socket_watch_act(struct socket_watch *watch) {
+static CURLMcode act_on(struct socket_watch *watch, curl_socket_t socket, int bits) {
     int running = 0;
-    bool has_acted = false, must_ignore = must_ignore_broken_pipes(watch);
-    CURLMcode status = CURLM_OK;
-    /* From the end, because the last one moves to the place of one that is dropped. */
-    for (size_t i = watch->count; i-- > 0 && status == CURLM_OK;) {
-        if (i < watch->count && watch->sockets[i].revents != 0) {
-            int bits = bits_of(watch->sockets[i].revents);
-            watch->sockets[i].revents = 0;
-            status = curl_multi_socket_action(watch->multi, watch->sockets[i].fd, bits, &running);
-            has_acted = true;
-        }
-    }
-    if (!has_acted) {
-        status = curl_multi_socket_action(watch->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-    }
+    bool must_ignore = must_ignore_broken_pipes(watch);
+    CURLMcode status = curl_multi_socket_action(watch->multi, socket, bits, &running);
     ignore_broken_pipes_again(must_ignore);
     return status;
+}
+
+CURLMcode socket_watch_act_on_time(struct socket_watch *watch) {
+    return act_on(watch, CURL_SOCKET_TIMEOUT, 0);
+}
+
+/* The next socket in turn, from the last to the first: the last moves to the place of one that is
+ * dropped. */
+static struct curl_waitfd *next_in_turn(struct socket_watch *watch) {
+    if (watch->turn == 0 || watch->turn > watch->count) {
+        watch->turn = watch->count;
+    }
+    return &watch->sockets[--watch->turn];
+}
+
+CURLMcode socket_watch_act(struct socket_watch *watch) {
+    CURLMcode status = CURLM_OK;
+    unsigned acted = 0;
+    for (size_t left = watch->count; left > 0 && watch->count > 0 && status == CURLM_OK; left--) {
+        struct curl_waitfd *socket = next_in_turn(watch);
+        if (socket->revents != 0) {
+            int bits = bits_of(socket->revents);
+            socket->revents = 0;
+            status = act_on(watch, socket->fd, bits);
+            if (++acted == MOST_AT_A_TIME) {
+                break;
+            }
+        }
+    }
+    return acted > 0 ? status : socket_watch_act_on_time(watch);
 }
 
 CURLMcode socket_watch_act_on_all(struct socket_watch *watch) {
     int running = 0;
     bool must_ignore = must_ignore_broken_pipes(watch);
-    for (size_t i = 0; i < watch->count; i++) {
-        watch->sockets[i].revents = 0;
-    }
     CURLMcode status = curl_multi_socket_all(watch->multi, &running);
+    ignore_broken_pipes_again(must_ignore);
     /* Before 8.18 that call forgets timers which were set in its first millisecond: a transfer
      * whose answer has been read, but not handed out, would only be called when it times out. */
     for (size_t i = watch->count; i-- > 0 && status == CURLM_OK;) {
         if (i < watch->count) {
-            status = curl_multi_socket_action(watch->multi, watch->sockets[i].fd, 0, &running);
+            status = act_on(watch, watch->sockets[i].fd, 0);
         }
     }
-    ignore_broken_pipes_again(must_ignore);
     return status;
 }

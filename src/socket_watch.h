@@ -12,6 +12,7 @@ struct socket_watch {
     CURLM *waiter; /* a multi without transfers, to wait with: it can be woken */
     struct curl_waitfd *sockets;
     size_t count;
+    size_t turn;      /* index of the socket that was looked at last */
     unsigned libcurl; /* its version, as LIBCURL_VERSION_NUM */
 };
 
@@ -23,7 +24,8 @@ bool socket_watch_init(struct socket_watch *watch);
 void socket_watch_free(struct socket_watch *watch);
 
 /* Waits for an event of the sockets, for a wake-up, or for the milliseconds to pass. If the system
- * refuses to wait, sleeps for a moment and sets all events of all sockets. */
+ * refuses to wait, sleeps for a moment, unless there are events from before, and sets all events of
+ * all sockets. */
 void socket_watch_wait(struct socket_watch *watch, int milliseconds);
 
 /* Ends the present wait, or else the next one. Any thread may call it. False when this libcurl
@@ -33,10 +35,14 @@ bool socket_watch_wake(struct socket_watch *watch);
 /* True when there are events that were not passed to libcurl yet. */
 bool socket_watch_has_news(const struct socket_watch *watch);
 
-/* Passes the events to libcurl; without events, only makes it check its timeouts. */
+/* Passes the events of some sockets to libcurl, and those of the others in the next calls. Without
+ * events, only makes it check its timeouts. */
 CURLMcode socket_watch_act(struct socket_watch *watch);
 
-/* Like socket_watch_act, but makes libcurl check all transfers and report all sockets again. */
+/* Makes libcurl check its timeouts. */
+CURLMcode socket_watch_act_on_time(struct socket_watch *watch);
+
+/* Makes libcurl check all transfers and report all sockets again. */
 CURLMcode socket_watch_act_on_all(struct socket_watch *watch);
 
 #endif

@@ -209,11 +209,12 @@ int transfer_set_perform(struct transfer_set *set) {
     int queued = 0;
     CURLMcode status = socket_watch_act(&set->watch);
     bool must_check = set->next_check < never && platform_clock() >= set->next_check;
-    if (must_check && status == CURLM_OK) {
+    /* Not while other sockets are still in line: that would be a step for all of them at once. */
+    if (must_check && status == CURLM_OK && !socket_watch_has_news(&set->watch)) {
         status = socket_watch_act_on_all(&set->watch);
     }
     for (int i = 0; i < MOST_ROUNDS && status == CURLM_OK && is_time(set); i++) {
-        status = socket_watch_act(&set->watch);
+        status = socket_watch_act_on_time(&set->watch);
     }
     if (set->connections.has_begun_one) {
         check_by(set, platform_clock() + check_seconds);
@@ -286,18 +287,6 @@ int transfer_set_step(struct transfer_set *set, double timeout) {
     transfer_set_perform(set);
     set->has_news = false;
     return set->in_flight_count;
-}
-
-bool transfer_set_wait(struct transfer_set *set, struct transfer *transfer, double seconds) {
-    double end = platform_clock() + seconds;
-    for (double left = seconds; !transfer->finished && transfer->set == set && left > 0;
-         left = end - platform_clock()) {
-        transfer_set_step(set, left);
-    }
-    if (transfer->finished && transfer->set == set) {
-        transfer_set_remove(transfer);
-    }
-    return transfer->finished;
 }
 
 struct transfer *transfer_set_take(struct transfer_set *set) {

@@ -43,10 +43,6 @@ int transfer_set_perform(struct transfer_set *set);
  * flight. */
 int transfer_set_step(struct transfer_set *set, double timeout);
 
-/* Steps until this transfer has finished, or the seconds are over. True if it has finished; it is
- * then removed from the set. */
-bool transfer_set_wait(struct transfer_set *set, struct transfer *transfer, double seconds);
-
 /* Takes a finished transfer out of the set; NULL when there is none. */
 struct transfer *transfer_set_take(struct transfer_set *set);
 

@@ -17,7 +17,9 @@ local set = core.transfer_set()
 for _ = 1, count do
   local transfer =
     set:add(request, { connect = 10, total = 60, token = token, client_request_id = core.uuid() })
-  while not set:wait(transfer, 0.5) do
-  end
+  repeat
+    set:step(0.5)
+  until transfer:is_finished()
+  set:discard(transfer)
   assert(transfer:result().status == 204)
 end

@@ -45,7 +45,6 @@ worker_configuration() {
   lua_package_path "$PWD/lua/?.lua;$PWD/lua/?/init.lua;;";
   lua_package_cpath "$PWD/build/luajit/?.so;;";
   init_by_lua_file $PWD/spec/bench/openresty_worker.lua;
-  init_worker_by_lua_block { bench.warm() }
   server {
     listen 127.0.0.1:$port;
     location = /nothing { return 204; }

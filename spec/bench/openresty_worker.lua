@@ -66,12 +66,6 @@ end
 -- luacheck: globals bench
 bench = {}
 
-function bench.warm()
-  if driver ~= "blocking" then
-    autopilot.warm { http = http }
-  end
-end
-
 -- So many at a time, one after another, for so long. Prints how many there were, how many failed, the
 -- processor's milliseconds for each, and the percentiles 50 and 100 of what was added to each.
 function bench.calls()

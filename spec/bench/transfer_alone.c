@@ -46,8 +46,10 @@ static bool call(struct transfer_set *set, struct prepared_request *request, con
     };
     struct transfer transfer = {0};
     transfer_set_add(set, &transfer, request, &attempt);
-    while (!transfer_set_wait(set, &transfer, 0.5)) {
+    while (!transfer.finished) {
+        transfer_set_step(set, 0.5);
     }
+    transfer_set_remove(&transfer);
     bool started = transfer_status(&transfer) == 204 && transfer_is_complete(&transfer);
     transfer_free(&transfer);
     return started;

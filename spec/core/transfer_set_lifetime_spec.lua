@@ -194,7 +194,7 @@ describe("collection", function()
     assert.are.equal(20, #server.requests)
   end)
 
-  it("lets go of a transfer that was waited for, taken or discarded", function()
+  it("lets go of a transfer that was taken or discarded", function()
     local server, set = serving(), core.transfer_set()
     local held = setmetatable({}, { __mode = "v" })
     -- In a function of its own, whose stack keeps nothing alive once it has returned.
@@ -202,7 +202,7 @@ describe("collection", function()
       local attempt = { connect = limit, total = limit }
       held[1] = set:add(request_to(server), attempt)
       run_until_finished(set, held[1])
-      assert.is_true(set:wait(held[1], 0))
+      set:discard(held[1])
       held[2] = set:add(request_to(server), attempt)
       run_until_finished(set, held[2])
       assert.are.equal(held[2], set:take())
@@ -255,7 +255,7 @@ describe("a transfer set that is closed", function()
 
   it("raises when it is used", function()
     local request, set = request_to(serving()), core.transfer_set()
-    local transfer = set:add(request, { connect = limit, total = limit })
+    set:add(request, { connect = limit, total = limit })
     set:close()
     local uses = {
       function()
@@ -263,9 +263,6 @@ describe("a transfer set that is closed", function()
       end,
       function()
         set:step()
-      end,
-      function()
-        set:wait(transfer, 1)
       end,
       function()
         set:take()

@@ -53,7 +53,8 @@ describe("a step of a transfer set", function()
     set:add(request_to(stalling()), { connect = limit, total = limit })
     for _ = 1, 3 do
       local refused = set:add(request_to(hostile.refusing()), { connect = limit, total = limit })
-      assert.is_true(set:wait(refused, limit))
+      run_until_finished(set, refused)
+      set:discard(refused)
       assert.is_true(seconds_of(function()
         set:step(0.02)
       end) > 0.01)
@@ -65,6 +66,37 @@ describe("a step of a transfer set", function()
     assert.is_true(seconds_of(function()
       set:step(5)
     end) < 1 * patience)
+  end)
+
+  it("does the work of a few sockets only, and that of the others in the next steps", function()
+    local is_open = false
+    local server = hostile.listen(function(connection)
+      connection:read_head()
+      while not is_open do
+        connection:wait()
+      end
+      connection:send "HTTP/1.1 204 X\r\n\r\n"
+      connection:stall()
+    end)
+    local set, request, count = core.transfer_set(), request_to(server), 60
+    for _ = 1, count do
+      set:add(request, { connect = limit, total = limit })
+    end
+    run(set, function()
+      return #server.requests == count
+    end)
+    is_open = true
+    hostile.settle()
+    local most, all = 0, 0
+    while all < count do
+      set:step(0.001)
+      local finished = 0
+      while set:take() do
+        finished = finished + 1
+      end
+      most, all = math.max(most, finished), all + finished
+    end
+    assert.is_true(most <= 20, most)
   end)
 
   it("returns when something has finished, and waits for the rest when told again", function()
@@ -83,29 +115,6 @@ describe("a step of a transfer set", function()
   end)
 end)
 
-describe("waiting for one transfer", function()
-  after_each(wire.close)
-
-  it("ends when it has finished, whatever others do, and takes it out of the set", function()
-    local slow, set = stalling(), core.transfer_set()
-    local first = set:add(request_to(hostile.refusing()), { connect = limit, total = limit })
-    local second = set:add(request_to(slow), { connect = limit, total = short })
-    assert.is_true(set:wait(second, limit))
-    assert.is_true(second:is_finished())
-    assert.are.equal(first, set:take())
-    assert.is_nil(set:take())
-  end)
-
-  it("ends after its time, and can go on", function()
-    local slow, set = stalling(), core.transfer_set()
-    local transfer = set:add(request_to(slow), { connect = limit, total = 2 * short })
-    assert.is_false(set:wait(transfer, 0.01))
-    assert.is_false(set:wait(transfer, 0))
-    assert.is_true(set:wait(transfer, limit))
-    assert.is_true(set:wait(transfer, limit))
-  end)
-end)
-
 describe("finished transfers", function()
   after_each(wire.close)
 
@@ -119,6 +128,17 @@ describe("finished transfers", function()
     assert.is_nil(set:take())
     assert.are.equal(204, fast:result().status)
     assert.is_nil((slow:result()))
+  end)
+
+  it("can be discarded, and the others are still taken", function()
+    local slow, set = stalling(), core.transfer_set()
+    local first = set:add(request_to(hostile.refusing()), { connect = limit, total = limit })
+    local second = set:add(request_to(slow), { connect = limit, total = short })
+    run_until_finished(set, first, second)
+    set:discard(second)
+    assert.is_true(second:is_finished())
+    assert.are.equal(first, set:take())
+    assert.is_nil(set:take())
   end)
 
   it("may be many at once, each with its own answer", function()

@@ -1,20 +1,27 @@
 -- What waits in line in a fleet and is given up there was not sent: no report says or fears that it was.
 
 local autopilot = require "autopilot"
-local core = require "autopilot.core"
 local fleet_world = require "support.fleet_world"
+local socket = require "socket"
+
+--- A server that never accepts, and its address.
+local function silent_server()
+  local listener = assert(socket.bind("127.0.0.1", 0))
+  local _, port = listener:getsockname()
+  return listener, "http://127.0.0.1:" .. port
+end
 
 describe("a request of a fleet that was given up in its line", function()
   -- One place for each host, and a server that never answers: the first has it, the others wait for it.
   local function run_against_silence(operation)
-    local listener, port = core.silent_listener()
+    local listener, url = silent_server()
     local fleet, reports, waited = nil, {}, 0
     fleet = autopilot.fleet {
       tenants = { "t1", "t2", "t3" },
       host_concurrency = 1,
       operation = operation,
       client = function(tenant)
-        return { token = "token-" .. tenant, base_url = ("http://127.0.0.1:%d"):format(port) }
+        return { token = "token-" .. tenant, base_url = url }
       end,
       wait = function(set, seconds)
         set:step(math.min(seconds, 0.01))
@@ -49,7 +56,7 @@ describe("a request of a fleet that was given up in its line", function()
   it(
     "was not delivered where no connection was made, also where its code fails afterwards",
     function()
-      local listener, port = core.silent_listener()
+      local listener, url = silent_server()
       listener:close() -- nobody listens there from now on
       local fleet = autopilot.fleet {
         tenants = { "t1" },
@@ -58,7 +65,7 @@ describe("a request of a fleet that was given up in its line", function()
         end,
         client = {
           token = "token",
-          base_url = ("http://127.0.0.1:%d"):format(port),
+          base_url = url,
           retry = false,
         },
       }

@@ -194,10 +194,6 @@ describe("in OpenResty, a client", function()
       autopilot.setup { driver = "treads" }
       return nil
     end):find("^autopilot.setup: option 'driver'"))
-    assert.truthy(here(function()
-      autopilot.warm { htp = {} }
-      return nil
-    end):find("^autopilot.warm: unknown option 'htp'"))
   end)
 
   it("tells a fleet's mistakes at the caller's line", function()

@@ -1,7 +1,6 @@
--- Who steps the transfers of an OpenResty worker, and how it is made ready, without nginx.
+-- Who steps the transfers of an OpenResty worker, without nginx.
 
 local fake_openresty = require "support.fake_openresty"
-local files = require "support.files"
 
 local world
 
@@ -157,54 +156,5 @@ describe("in OpenResty, the worker", function()
     assert_polls(require("autopilot.openresty.worker").driver())
     assert.equal(0, core.threads)
     assert.same({}, world.log)
-  end)
-end)
-
-describe("in OpenResty, making ready", function()
-  after_each(function()
-    world:remove()
-  end)
-
-  it("asks a silent port once, in a timer, without a token, and closes it", function()
-    local asked, closed = {}, 0
-    world = fake_openresty.install {
-      silent_listener = function()
-        return {
-          close = function()
-            closed = closed + 1
-          end,
-        },
-          4321
-      end,
-    }
-    require("autopilot.transport.curl").prepare = function(http, request)
-      return { url = request.url, ca_file = http.ca_file, proxy = http.proxy }
-    end
-    require("autopilot.openresty.worker").driver = function()
-      return {
-        run = function(_, prepared, attempt)
-          local token = attempt.token or "none"
-          asked[#asked + 1] = { prepared.url, prepared.ca_file, prepared.proxy, token }
-          assert.is_true(attempt.connect <= 1 and attempt.total <= 1)
-          assert.equal(0, closed)
-        end,
-      }
-    end
-    local path, remove = files.temporary "-----BEGIN CERTIFICATE-----\n"
-    require("autopilot.openresty").warm { http = { ca_file = path, proxy = "http://p:1" } }
-    remove()
-    assert.same({}, asked)
-    world:run()
-    assert.same({ { "https://127.0.0.1:4321/", path, "", "none" } }, asked)
-    assert.equal(1, closed)
-  end)
-
-  it("says in the log when there is no timer left", function()
-    world = fake_openresty.install()
-    world.ngx.timer.at = function()
-      return nil, "too many pending timers"
-    end
-    require("autopilot.openresty").warm()
-    assert.same({ "warn: autopilot: not made ready: too many pending timers" }, world.log)
   end)
 end)

@@ -195,7 +195,7 @@ describe("the annotations for editors", function()
     for name in pairs(core) do
       assert.truthy(declared[name], name)
     end
-    local known = { transfer_thread = true, silent_listener = true } -- nil or missing on Windows
+    local known = { transfer_thread = true } -- missing on Windows
     for name in pairs(declared) do
       assert.truthy(core[name] or known[name], name)
     end

@@ -201,10 +201,7 @@ end
 ---@return autopilot.Drive
 function hostile.drive(wait)
   local drive = Blocking.new()
-  function drive.wait(set, transfer)
-    (wait or hostile.wait)(set, transfer)
-    set:discard(transfer)
-  end
+  drive.wait = wait or hostile.wait
   return drive
 end
 

@@ -297,7 +297,6 @@ end
 
 function handlers.init_worker()
   handlers.try "init_worker"
-  autopilot.warm()
   ngx.timer.at(0, function()
     handlers.try "timer"
   end)

@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -261,25 +260,6 @@ void platform_unlock(void) {
 
 long platform_add(long *count, long change) {
     return __atomic_add_fetch(count, change, __ATOMIC_ACQ_REL);
-}
-
-int platform_listen_silently(int *port) {
-    struct sockaddr_in address = {.sin_family = AF_INET};
-    socklen_t size = sizeof address;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int descriptor = socket(AF_INET, SOCK_STREAM, 0);
-    if (descriptor < 0) {
-        return -1;
-    }
-    if (fcntl(descriptor, F_SETFD, FD_CLOEXEC) != 0 ||
-        bind(descriptor, (const struct sockaddr *)&address, size) != 0 ||
-        listen(descriptor, 4) != 0 ||
-        getsockname(descriptor, (struct sockaddr *)&address, &size) != 0) {
-        close(descriptor);
-        return -1;
-    }
-    *port = ntohs(address.sin_port);
-    return descriptor;
 }
 
 void platform_close(int descriptor) {

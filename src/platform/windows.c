@@ -288,15 +288,6 @@ long platform_add(long *count, long change) {
     return InterlockedExchangeAdd(count, change) + change;
 }
 
-int platform_listen_silently(int *port) {
-    (void)port;
-    return -1;
-}
-
-void platform_close(int descriptor) {
-    (void)descriptor;
-}
-
 long platform_descriptor_limit(void) {
     return 0; /* sockets are no descriptors there, and have no such limit */
 }

@@ -31,9 +31,6 @@ end
 --- In a worker. It cannot wait here, so it starts timers.
 function worker.start()
   keep_fresh.start()
-  -- The first request then does not wait for what is done once, such as reading the certificates. It raises
-  -- if this worker, which may run as another user than the master, cannot read them.
-  autopilot.warm { http = { ca_file = settings.ca_file } }
 end
 
 return worker

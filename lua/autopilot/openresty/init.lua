@@ -84,16 +84,6 @@ function preset.setup(given)
   worker.use(checked.driver or "thread")
 end
 
-local warm_rules = { http = { type = "table", fields = curl.rules } }
-
---- Prepares in the background what the first call of a worker would have to wait for. Call it in
--- init_worker_by_lua, with the `http` that the clients will have.
----@param given { http: table? }?
-function preset.warm(given)
-  local checked = options.check("autopilot.warm", warm_rules, given)
-  worker.warm(checked.http)
-end
-
 preset.transport = {
   scripted = autopilot.transport.scripted,
   curl = { new = worker.transport, rules = curl.rules },

@@ -73,35 +73,4 @@ function worker.transport(given)
   return curl.new { http = given and given.http, drive = worker.drive }
 end
 
--- Seconds: more than connecting to this machine and reading a bundle of certificates take.
-local warming_seconds = 0.2
-
---- Has libcurl read the trusted certificates, which it keeps. It does that when it has begun to speak TLS,
--- and needs no answer for it, so one request goes to a port of this machine that never answers.
-local function read_certificates(http)
-  local listener, port = core.silent_listener()
-  if listener then
-    local prepared = curl.prepare(
-      { ca_file = http.ca_file, ca_path = http.ca_path, proxy = "" },
-      { method = "GET", url = ("https://127.0.0.1:%d/"):format(port) }
-    )
-    worker.driver():run(prepared, { connect = warming_seconds, total = warming_seconds })
-    listener:close()
-  end
-end
-
---- Makes ready in the background what the first call of a worker would wait for: drive and certificates.
----@param http table as in the client's options
-function worker.warm(http)
-  local started, problem = ngx.timer.at(0, function(is_premature)
-    if not is_premature then
-      worker.driver()
-      read_certificates(http)
-    end
-  end)
-  if not started then
-    ngx.log(ngx.WARN, "autopilot: not made ready: ", problem)
-  end
-end
-
 return worker

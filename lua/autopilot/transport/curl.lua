@@ -138,8 +138,9 @@ end
 
 --- Waits until the transfer has finished, in steps short enough for an interrupt to be noticed.
 function Blocking.wait(set, transfer)
-  while not set:wait(transfer, 0.5) do
-  end
+  repeat
+    set:step(0.5)
+  until transfer:is_finished()
 end
 
 function Blocking:run(prepared, attempt)
@@ -155,6 +156,7 @@ function Blocking:run(prepared, attempt)
   set:take() -- drops a transfer whose wait was ended by an error, as an interrupt is one
   local transfer = set:add(prepared, attempt)
   self.wait(set, transfer)
+  set:discard(transfer)
   return transfer:result()
 end
 

@@ -28,8 +28,6 @@
 --- the process; false where that is not possible.
 ---@field pass_on_termination fun(): boolean
 ---@field was_interrupted fun(): boolean, boolean whether a signal came since, and whether it was SIGTERM
---- A socket of loopback that never answers, and its port; nil on Windows. The collector closes it too.
----@field silent_listener fun(): ({ close: fun(self) }?), integer?
 ---@field info fun(): autopilot.core.Info
 ---@field base64_decode fun(text: string): string? the bytes; nil for a text that is not base64, in either alphabet
 --- Whether a text may repeat a part of a secret, or has what looks like a token.
@@ -76,8 +74,6 @@ local core = {}
 ---@field add fun(self, request: autopilot.core.Request, attempt: autopilot.TransferAttempt): autopilot.core.Transfer
 --- Sends and receives; never blocks when the timeout is nil or 0; returns how many are in flight.
 ---@field step fun(self, timeout: number?): integer
---- Steps until a transfer has finished, which then leaves the set, or the time is over; whether it has finished.
----@field wait fun(self, transfer: autopilot.core.Transfer, seconds: number): boolean
 ---@field take fun(self): autopilot.core.Transfer? one that has finished
 ---@field is_due fun(self): boolean whether a step would find something to do; never blocks
 ---@field discard fun(self, transfer: autopilot.core.Transfer) gives up a transfer whose result is not wanted any more
