@@ -140,7 +140,6 @@ build = {
     ["autopilot.emulator.request"] = "lua/autopilot/emulator/request.lua",
     ["autopilot.emulator.settings"] = "lua/autopilot/emulator/settings.lua",
     ["autopilot.emulator.tenant_syncs"] = "lua/autopilot/emulator/tenant_syncs.lua",
-    ["autopilot.emulator.users"] = "lua/autopilot/emulator/users.lua",
     ["autopilot.fleet"] = "lua/autopilot/fleet/init.lua",
     ["autopilot.fleet.circuit"] = "lua/autopilot/fleet/circuit.lua",
     ["autopilot.fleet.database"] = "lua/autopilot/fleet/database.lua",

@@ -4,9 +4,9 @@
 -- The only key is made up, as every signature here: a client that checks signatures refuses the tokens.
 
 local AccessTokens = require "autopilot.emulator.access_tokens"
-local Users = require "autopilot.emulator.users"
 local answers = require "autopilot.emulator.answers"
 local contains = require("autopilot.base.options").contains
+local entra = require "autopilot.emulator.entra"
 
 local demand = answers.demand
 
@@ -27,7 +27,7 @@ end
 --- A tenant's endpoints.
 function discovery.tenant(service, call)
   local name, origin = call.tenant_in_path, origin_of(call)
-  local tenant = Users.any_tenant[name] and "{tenantid}" or service:find_tenant(name)
+  local tenant = entra.any_tenant[name] and "{tenantid}" or service:find_tenant(name)
   demand(call, tenant, "unknown_authority", name)
   local base = origin .. "/" .. name
   return answers.json(call, {

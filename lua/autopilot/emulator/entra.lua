@@ -1,8 +1,7 @@
---- Entra's endpoints: tokens for applications and for people, and codes for devices.
+--- Entra's endpoints: tokens for applications and for people, and codes for devices (RFC 8628).
 --
--- `proof` checks the secret or the assertion of an application; `users` has people, their codes and refresh tokens.
+-- `proof` checks the secret or the assertion of an application. A test decides what a person does with a code.
 
-local Users = require "autopilot.emulator.users"
 local answers = require "autopilot.emulator.answers"
 local base64url = require "autopilot.base.base64url"
 local challenges = require "autopilot.emulator.challenges"
@@ -12,6 +11,9 @@ local json = require "autopilot.base.json"
 local demand = answers.demand
 
 local entra = {}
+
+--- Names in a URL in the place of a tenant: the tenant is that of the person who signs in.
+entra.any_tenant = { common = true, organizations = true, consumers = true }
 
 -- ---- Scopes ------------------------------------------------------------------------------------------
 
@@ -62,15 +64,58 @@ local function granted_scopes(asked, permissions)
   return table.concat(words, " ")
 end
 
+-- ---- People ------------------------------------------------------------------------------------------
+
+-- Seconds by which a poll that comes too soon prolongs the interval (RFC 8628 section 3.5).
+local prolongation = 5
+
+--- The person `user` signs in with the code that a device shows; nil: declines to. False when no device shows it.
+function entra.decide(service, user_code, user)
+  for _, sign_in in pairs(service.sign_ins) do
+    if sign_in.user_code == user_code then
+      sign_in.user, sign_in.has_declined = user, user == nil
+      return true
+    end
+  end
+  return false
+end
+
+--- The scopes and the person of a device code, once the person has approved it. A code is good once.
+local function poll(service, call)
+  local code, now = call.fields.device_code, call.now
+  local sign_in = service.sign_ins[code]
+  demand(call, sign_in and sign_in.client_id == call.fields.client_id, "unknown_device_code")
+  local is_expired, is_early = sign_in.expires <= now, now < sign_in.next_poll
+  sign_in.interval = sign_in.interval + (is_early and prolongation or 0)
+  sign_in.next_poll = now + sign_in.interval
+  local is_approved = sign_in.user and not is_early
+  if is_expired or sign_in.has_declined or is_approved then
+    service.sign_ins[code] = nil
+  end
+  demand(call, not is_expired, "code_expired")
+  demand(call, not sign_in.has_declined, "declined")
+  demand(call, not is_early, "polled_too_soon")
+  demand(call, is_approved, "not_signed_in_yet")
+  return sign_in.scopes, sign_in.user
+end
+
+--- Makes a refresh token. It is good in every tenant and for every resource ("Refresh tokens in the Microsoft
+-- identity platform").
+function entra.new_refresh_token(service, client_id, user)
+  local text = service.identifiers.text(80)
+  service.refresh_tokens[text] = { client_id = client_id, user = user }
+  return text
+end
+
+--- The id of a person in the directory: the same at every sign-in.
+local function object_id_of(service, user)
+  service.object_ids[user] = service.object_ids[user] or service.identifiers.guid()
+  return service.object_ids[user]
+end
+
 -- ---- Endpoints ---------------------------------------------------------------------------------------
 
-local device_code = {
-  needs = { "client_id", "device_code" },
-  find = function(service, call)
-    local sign_in = service.users:poll(call)
-    return sign_in.scopes, sign_in.user
-  end,
-}
+local device_code = { needs = { "client_id", "device_code" }, find = poll }
 
 -- What each grant type `needs` in the form; `find` gives the scopes of the token, and the person who signs in.
 local grant_types = {
@@ -85,11 +130,13 @@ local grant_types = {
   refresh_token = {
     needs = { "client_id", "refresh_token", "scope" },
     find = function(service, call, asked)
-      local user = service.users:refresh(call)
+      local known = service.refresh_tokens[call.fields.refresh_token]
+      local is_known = known and known.client_id == call.fields.client_id
+      demand(call, is_known, "wrong_refresh_token")
       if not asked.application.public then
         check_proof(asked.application, call)
       end
-      return asked.scopes, user
+      return asked.scopes, known.user
     end,
   },
   device_code = device_code, -- its name before RFC 8628, which MSAL sends
@@ -106,7 +153,7 @@ local function read_form(service, call, needs, is_for_person)
     asked.scopes = demand(call, read_scopes(fields.scope, is_for_person), "wrong_scope")
   end
   demand(call, not fields.claims or challenges.read(fields.claims), "claims_not_json")
-  if not Users.any_tenant[tenant] then
+  if not entra.any_tenant[tenant] then
     asked.tenant = demand(call, service:find_tenant(tenant), "unknown_tenant", tenant)
   end
   local application = service.options.clients[fields.client_id]
@@ -119,7 +166,7 @@ end
 local function add_person(answer, service, call, token, granted)
   answer.scope = granted_scopes(granted, token.roles)
   if granted.has.offline_access then
-    answer.refresh_token = service.users:new_refresh_token(token.client_id, token.user)
+    answer.refresh_token = entra.new_refresh_token(service, token.client_id, token.user)
   end
   if granted.has.openid then
     answer.id_token = service.tokens:id_token(token, call.now)
@@ -145,7 +192,7 @@ function entra.token(service, call)
     client_id = fields.client_id,
     roles = asked.application.roles,
     user = user,
-    object_id = user and service.users:object_id(user),
+    object_id = user and object_id_of(service, user),
     claims = challenges.read(fields.claims),
     audience = granted.resource,
   }
@@ -165,14 +212,23 @@ end
 function entra.device_code(service, call)
   local asked = read_form(service, call, { "client_id", "scope" }, true)
   demand(call, asked.application.public, "not_public")
-  local code, sign_in = service.users:offer(call.fields.client_id, asked.scopes, call.now)
-  local uri, user_code = "https://microsoft.com/devicelogin", sign_in.user_code
+  local rules, code = service.options.device_code, service.identifiers.text(40)
+  local uri, user_code = "https://microsoft.com/devicelogin", service.identifiers.guid():sub(1, 8)
+  user_code = user_code:upper()
+  service.sign_ins[code] = {
+    client_id = call.fields.client_id,
+    scopes = asked.scopes,
+    user_code = user_code,
+    expires = call.now + rules.lifetime,
+    interval = rules.interval,
+    next_poll = call.now,
+  }
   return answers.json(call, {
     device_code = code,
     user_code = user_code,
     verification_uri = uri,
-    expires_in = sign_in.expires - call.now,
-    interval = sign_in.interval,
+    expires_in = rules.lifetime,
+    interval = rules.interval,
     message = ("To sign in, open the page %s and enter the code %s."):format(uri, user_code),
   })
 end

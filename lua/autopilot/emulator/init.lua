@@ -5,7 +5,6 @@
 
 local AccessTokens = require "autopilot.emulator.access_tokens"
 local TenantSyncs = require "autopilot.emulator.tenant_syncs"
-local Users = require "autopilot.emulator.users"
 local answers = require "autopilot.emulator.answers"
 local discovery = require "autopilot.emulator.discovery"
 local entra = require "autopilot.emulator.entra"
@@ -24,7 +23,9 @@ local settings = require "autopilot.emulator.settings"
 ---@field options table its checked options
 ---@field tokens autopilot.emulator.AccessTokens
 ---@field syncs autopilot.emulator.TenantSyncs
----@field users autopilot.emulator.Users
+---@field sign_ins table<string, table> of people who have not used their code yet, by device code
+---@field refresh_tokens table<string, { client_id: string, user: string }>
+---@field object_ids table<string, string> of people, in the directory
 ---@field challenges table<string, table> what Graph requires of a tenant's tokens, by tenant
 ---@field audiences table<string, boolean> of tokens, that Graph accepts
 local Emulator = {}
@@ -149,7 +150,7 @@ end
 function Emulator:issue_refresh_token(given)
   local name = "autopilot.emulator:issue_refresh_token"
   local checked = options.check(name, settings.refresh_token_rules, given)
-  local token = self.users:new_refresh_token(checked.client_id, checked.user)
+  local token = entra.new_refresh_token(self, checked.client_id, checked.user)
   return token
 end
 
@@ -158,19 +159,19 @@ end
 ---@param user string? who; default `somebody@example`. What stands after `@` is the tenant, where the URL names none
 ---@return boolean known false when no device shows such a code
 function Emulator:approve(user_code, user)
-  return self.users:decide(user_code, user or "somebody@example")
+  return entra.decide(self, user_code, user or "somebody@example")
 end
 
 --- A person declines to sign in with that code.
 ---@param user_code string
 ---@return boolean known false when no device shows such a code
 function Emulator:decline(user_code)
-  return self.users:decide(user_code, nil)
+  return entra.decide(self, user_code, nil)
 end
 
 --- Makes every refresh token void, so that people must sign in again.
 function Emulator:forget_sign_ins()
-  self.users:forget_sign_ins()
+  self.refresh_tokens = {}
 end
 
 --- Adds a fault to the end of the list. Requests meet these faults before those that a function `faults` gives.
@@ -296,7 +297,9 @@ function emulator.new(given)
     injected = {},
     syncs = TenantSyncs.new(checked),
     tokens = AccessTokens.new(checked.tokens, checked.token_lifetime, identifiers),
-    users = Users.new(checked.device_code, identifiers),
+    sign_ins = {},
+    refresh_tokens = {},
+    object_ids = {},
     challenges = {},
     audiences = checked.audience and { [checked.audience] = true } or graph.audiences,
     tenant_ids = checked.tenants and {},
