@@ -1,6 +1,7 @@
 --- The class of clients. Each of its operations (sync, status, wait, ensure, doctor) is a module of its own; here
 -- is what they share: the token, what was learnt of the service's clock and cooldown, and events.
 
+local Call = require "autopilot.sync.call"
 local Knowledge = require "autopilot.sync.knowledge"
 local ServiceClock = require "autopilot.sync.service_clock"
 local core = require "autopilot.core"
@@ -47,8 +48,6 @@ local longest_text = 1000 -- characters of a text that others wrote, in a report
 local Client = {}
 Client.__index = Client
 
-Client.on_event, Client.shared = false, false -- where there is none
-
 local operations = {
   sync = "autopilot.sync.sync",
   status = "autopilot.sync.status",
@@ -61,7 +60,7 @@ local operations = {
 setmetatable(Client, {
   __index = function(class, method)
     if operations[method] then
-      class[method] = require(operations[method]).call
+      class[method] = Call.method(method, require(operations[method]))
       return class[method]
     end
   end,
@@ -85,6 +84,8 @@ function Client.new(service, token, tenant)
     secrets = {}, -- no token has been sent
     under_way = 0,
     is_closed = false,
+    on_event = service.on_event or false,
+    shared = false,
     service_clock = clock,
     memory = Knowledge.new(checked.cooldown, checked.cooldown_margin, clock),
   }, service.client_metatable)
@@ -163,12 +164,23 @@ function Client:clean_repeated(text)
   return cleaned
 end
 
---- Raises at the caller of the method for a call on a closed client.
+--- Sets the time before which asking again is pointless; removes it where none is given.
 ---@package
-function Client:check_open(method)
-  if self.is_closed then
-    error(("client:%s: the client is closed"):format(method), 3)
-  end
+---@param answer table `free_at` is the same as `retry_at`, on the client's clock; a report does not have it
+---@param seconds number? from now on
+function Client:set_retry(answer, seconds)
+  local options = self.options
+  answer.retry_after = seconds
+  answer.retry_at = seconds and options.now() + seconds
+  answer.free_at = seconds and options.clock() + seconds
+end
+
+--- Updates the Retry-After of an answer that came earlier; removes it if it has passed.
+---@package
+---@param answer table
+function Client:refresh_retry(answer)
+  local rest = answer.free_at and answer.free_at - self.options.clock()
+  self:set_retry(answer, rest and rest > 0 and rest or nil)
 end
 
 return Client

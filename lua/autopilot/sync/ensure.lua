@@ -4,26 +4,23 @@
 -- This is a loop: the record decides the next step, and after each step the record is read again, because
 -- another client may have asked for a sync in the meantime.
 
-local Call = require "autopilot.sync.call"
 local lazy = require "autopilot.base.lazy"
-local options = require "autopilot.base.options"
+local merged = require "autopilot.base.merged"
 local outcome = require "autopilot.sync.outcome"
 local record = require "autopilot.sync.record"
 local sync = require "autopilot.sync.sync"
 local wait = require "autopilot.sync.wait"
 
-local answers = lazy "autopilot.graph.answer"
 local recover = lazy "autopilot.sync.recover"
 
-local ensure = {}
-
-local rules = {
-  max_age = { type = "number", min = 0 },
-  wait = { type = "boolean", default = true },
+---@type autopilot.Operation
+local ensure = {
+  rules = merged(wait.rules, {
+    max_age = { type = "number", min = 0 },
+    wait = { type = "boolean", default = true },
+  }),
+  has_defaults = true,
 }
-for name, rule in pairs(wait.rules) do
-  rules[name] = rule
-end
 
 -- Seconds: progress is told at least so often while a cooldown is waited out.
 local longest_silence = 5
@@ -58,7 +55,7 @@ end
 --- Completes a read's answer as the refusal that a request would meet.
 local function refuse(call, answer, name, seconds)
   answer.outcome, answer.answered_by = name, "client"
-  answers.set_retry(call.client, answer, seconds)
+  call.client:set_retry(answer, seconds)
   local why = call.client.is_closed and "not_retryable" or "deadline"
   answer.gave_up = not call.is_single_pass and why or nil
   return answer
@@ -135,7 +132,7 @@ end
 local function with_end(call, answer)
   local left = answer.outcome == "cooldown" and call.client.memory:cooldown_left(call:now())
   if left and not answer.retry_at then
-    answers.set_retry(call.client, answer, left)
+    call.client:set_retry(answer, left)
   end
   return answer
 end
@@ -223,33 +220,35 @@ local function step(self)
   return ended
 end
 
---- Checks the arguments, and begins a call. Without `since` and `max_age` the moment is the call itself.
----@return autopilot.Call
-function ensure.begin(client, given)
-  local wanted = options.check("client:ensure", rules, given, 3)
-  wanted.since = wanted.since and wait.since(client, "ensure", wanted.since, 4)
-  if wanted.since and wanted.max_age then
-    error("client:ensure: options 'since' and 'max_age' exclude each other", 3)
+--- Completes the call by the options. Without `since` and `max_age` the moment is the call itself.
+---@param call autopilot.Call
+---@param wanted table
+---@return string? mistake
+function ensure.prepare(call, wanted)
+  local client, since, mistake = call.client, wanted.since, nil
+  if since then
+    since, mistake = wait.moment_of(client, since)
   end
-  wanted.since = wanted.since or client.options.clock() - (wanted.max_age or 0)
-  wanted.is_single_pass, wanted.steps = not wanted.wait, {}
-  return Call.new(client, "ensure", wanted)
+  if since and wanted.max_age then
+    mistake = "options 'since' and 'max_age' exclude each other"
+  end
+  call.since = since or call.began - (wanted.max_age or 0)
+  call.is_single_pass, call.steps = not wanted.wait, {}
+  return mistake
 end
 
----@param client autopilot.Client
----@param given { since: number?, max_age: number?, wait: boolean?, timeout: number?, on_progress: function? }?
----@return autopilot.Report? report
----@return autopilot.Report? failure
-function ensure.call(client, given)
-  client:check_open "ensure"
-  local call = ensure.begin(client, given)
-  local self = { call = call, requests = sync.new(call) }
+--- Makes sure that there is such a sync.
+function ensure.run(call, wanted)
+  local mistake = ensure.prepare(call, wanted)
+  if mistake then
+    return { mistake = mistake }
+  end
+  local self = { call = call, requests = sync.requests(call) }
   local answer
   repeat
     answer = step(self)
   until answer
-  call:raise_mistake(answer)
-  return sync.report(self.requests, answer)
+  return sync.result(self.requests, answer)
 end
 
 return ensure

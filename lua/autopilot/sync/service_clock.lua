@@ -9,9 +9,9 @@
 
 ---@class autopilot.ServiceClock
 ---@field package options { now: fun(): number, clock: fun(): number }
----@field package lower number the service is at least so many seconds ahead of the steady clock
----@field package upper number and at most so many; before any answer infinity either way
----@field package learnt_at number? when that was learnt last; nil before any answer
+---@field package lower number? the service is at least so many seconds ahead of the steady clock; nil before any answer
+---@field package upper number? and at most so many
+---@field package learnt_at number? when that was learnt last
 ---@field package ahead number how far Unix time was ahead of the steady clock when it was read last
 ---@field package ahead_before number the same before Unix time was set last
 ---@field package set_at number when it was noticed last that Unix time had been set
@@ -37,8 +37,6 @@ function ServiceClock.new(options)
   local ahead = unix_ahead(options)
   return setmetatable({
     options = options,
-    lower = -math.huge,
-    upper = math.huge,
     ahead = ahead,
     ahead_before = ahead,
     set_at = -math.huge,
@@ -89,8 +87,6 @@ end
 ---@param date number the `Date` header as Unix time (RFC 9110 section 6.6.1: whole seconds)
 ---@param elapsed number seconds from sending to receiving
 ---@param received number when the answer had come
----@return number earliest when the request was sent, on the service's clock, at the earliest
----@return number latest when the answer had come, on the service's clock, at the latest
 function ServiceClock:observe(date, elapsed, received)
   -- The answer was made after we sent and before we received, in the second that `date` names.
   local lower = date - received
@@ -102,7 +98,6 @@ function ServiceClock:observe(date, elapsed, received)
     end -- else the service's clock was set, and only the newest counts
   end
   self.lower, self.upper, self.learnt_at = lower, upper, received
-  return received - elapsed + lower - drift * elapsed, received + upper
 end
 
 --- Whether any answer told the service's time yet.
