@@ -35,7 +35,7 @@ local longest_text = 1000 -- characters of a text that others wrote, in a report
 ---@field tenant_id string|false|nil of the token that was sent last, where it can be read
 ---@field is_closed boolean
 ---@field under_way integer requests that wait for their answers
----@field package static_token string? the token, where it is given as a text
+---@field package static_token string|false the token, where it is given as a text
 ---@field package token_provider autopilot.TokenProvider?
 ---@field package last_token string? the last token that was obtained
 ---@field package facts table? what the token that was looked at last says of itself
@@ -77,7 +77,7 @@ function Client.new(service, token, tenant)
     options = checked,
     tenant = tenant or false,
     tenant_id = false,
-    static_token = is_text and token or nil,
+    static_token = is_text and token or false,
     token_provider = not is_text and token or nil,
     last_token = is_text and token or nil,
     facts = false,
@@ -99,7 +99,7 @@ end
 -- token provider or another coroutine closes the client, the token is still kept out of its report.
 function Client:close()
   self.is_closed = true
-  self.static_token, self.token_provider, self.last_token = nil, nil, nil
+  self.static_token, self.token_provider, self.last_token = false, nil, nil
   self.facts = nil
   if self.under_way == 0 then
     self.secrets, self.cleaner = {}, nil
@@ -156,7 +156,7 @@ end
 ---@param text string?
 ---@return string? text
 function Client:clean_repeated(text)
-  if text == self.clean_text then
+  if text == nil or text == self.clean_text then
     return text
   end
   local cleaned = self:clean(text)

@@ -27,6 +27,8 @@ local longest_id = 200 -- characters
 
 ---@class autopilot.SentRequest: autopilot.TransferAttempt a request that was sent
 ---@field at number when it was sent, on the client's clock
+---@field earliest number? earliest possible time of sending, on the service's clock; nil: the answer does not show it
+---@field latest number? latest possible time at which its answer had come, on the service's clock
 ---@field claims string? the claims that the answer demands of the next token (claims challenge)
 
 ---@class autopilot.Request shared by clients that differ in token and tenant only
@@ -70,8 +72,7 @@ local function is_expected(self, response, is_marked)
   return is_trusted or body:find "^[\239\187\191%s]*[{%[]" ~= nil or not body:find "%S"
 end
 
---- Makes the answer from an HTTP response.
----@param sent autopilot.SentRequest gets the claims that the answer demands
+--- Makes the answer from an HTTP response, and adds to `sent` what the response shows.
 ---@return table answer
 ---@return string? body when the status is the expected one
 local function read_response(self, client, response, failure, sent, received_at)
@@ -106,7 +107,7 @@ local function read_response(self, client, response, failure, sent, received_at)
   end
   -- Without Graph's headers the response, and its date, may come from a proxy.
   if date and (is_marked or (is_success and self.is_sync)) then
-    client.service_clock:observe(date, elapsed, received_at)
+    sent.earliest, sent.latest = client.service_clock:observe(date, elapsed, received_at)
   end
   return answer, is_success and response.body or nil
 end
@@ -201,12 +202,15 @@ local function obtain_token(self, client, given, refused)
   return token
 end
 
---- Gets a token, and sends the request once with it.
+--- Gets a token, and sends the request with it. If the service refuses the token and the provider has another one,
+-- sends the request again with that one.
+---@param client autopilot.Client whose token is sent
+---@param given autopilot.RequestArguments
 ---@param refused autopilot.SentRequest? the request whose token the service has just refused: another token is needed
----@return table? answer nil: the provider has no other token
----@return autopilot.SentRequest? sent
----@return string? body when the status is the expected one
-function Request:try(client, given, refused)
+---@return table? answer in the shape of a report, without `ok` and `operation`; without `outcome` where it has the
+-- expected status; nil if the provider has no other token
+---@return string? body the last answer's, when it has the expected status
+function Request:run(client, given, refused)
   local token, answer = obtain_token(self, client, given, refused)
   local sent, body
   if token then
@@ -230,18 +234,7 @@ function Request:try(client, given, refused)
       elapsed = answer.elapsed,
     })
   end
-  return answer, sent, body
-end
-
---- Sends the request. If the service refuses the token and the provider has another one, sends it again with that one.
----@param client autopilot.Client whose token is sent
----@param given autopilot.RequestArguments
----@return table answer in the shape of a report, without `ok` and `operation`; without `outcome` where it has
--- the expected status
----@return string? body the last answer's, when it has the expected status
-function Request:run(client, given)
-  local answer, sent, body = self:try(client, given)
-  if answer.outcome == "unauthenticated" and sent and not answer.retry_after then
+  if sent and answer.outcome == "unauthenticated" and not refused and not answer.retry_after then
     return provider.try_newer(self, client, given, answer, sent)
   end
   return answer, body

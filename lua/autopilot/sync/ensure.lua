@@ -5,7 +5,6 @@
 -- another client may have asked for a sync in the meantime.
 
 local lazy = require "autopilot.base.lazy"
-local merged = require "autopilot.base.merged"
 local outcome = require "autopilot.sync.outcome"
 local record = require "autopilot.sync.record"
 local sync = require "autopilot.sync.sync"
@@ -15,10 +14,13 @@ local recover = lazy "autopilot.sync.recover"
 
 ---@type autopilot.Operation
 local ensure = {
-  rules = merged(wait.rules, {
+  rules = {
+    since = wait.rules.since,
     max_age = { type = "number", min = 0 },
     wait = { type = "boolean", default = true },
-  }),
+    timeout = wait.rules.timeout,
+    on_progress = wait.rules.on_progress,
+  },
   has_defaults = true,
 }
 

@@ -60,9 +60,11 @@ end
 ---@param earliest number? earliest possible trigger time, the service's clock
 ---@param latest number? latest possible trigger time; default for both: computed from the other two arguments
 function TenantMemory:note_started(sent_at, accepted_at, earliest, latest)
-  local clock = self.service_clock
-  earliest = earliest or clock:to_service(sent_at)
-  latest = latest or select(2, clock:to_service(accepted_at))
+  if not earliest then
+    earliest = self.service_clock:to_service(sent_at)
+    local _
+    _, latest = self.service_clock:to_service(accepted_at)
+  end
   self.newest_trigger = math.max(latest, self.newest_trigger or latest)
   self.started_at, self.own_earliest, self.own_latest = sent_at, earliest, latest
   if accepted_at then
@@ -150,9 +152,11 @@ end
 --- Remembers a sync that the service has just accepted.
 ---@param sent_at number when its request was sent
 ---@param accepted_at number when the answer came
-function TenantMemory:note_accepted(sent_at, accepted_at)
+---@param earliest number? as for `note_started`
+---@param latest number?
+function TenantMemory:note_accepted(sent_at, accepted_at, earliest, latest)
   learn_from_start(self, sent_at, accepted_at)
-  self:note_started(sent_at, accepted_at)
+  self:note_started(sent_at, accepted_at, earliest, latest)
 end
 
 --- Returns to the configured cooldown if the service has refused a request, without Retry-After, after a shorter

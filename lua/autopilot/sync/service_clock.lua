@@ -87,6 +87,8 @@ end
 ---@param date number the `Date` header as Unix time (RFC 9110 section 6.6.1: whole seconds)
 ---@param elapsed number seconds from sending to receiving
 ---@param received number when the answer had come
+---@return number earliest when the request was sent, on the service's clock, at the earliest
+---@return number latest when the answer had come, on the service's clock, at the latest
 function ServiceClock:observe(date, elapsed, received)
   -- The answer was made after we sent and before we received, in the second that `date` names.
   local lower = date - received
@@ -98,6 +100,7 @@ function ServiceClock:observe(date, elapsed, received)
     end -- else the service's clock was set, and only the newest counts
   end
   self.lower, self.upper, self.learnt_at = lower, upper, received
+  return received - elapsed + lower - drift * elapsed, received + upper
 end
 
 --- Whether any answer told the service's time yet.

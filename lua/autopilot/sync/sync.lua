@@ -85,7 +85,8 @@ function Requests:after(answer, sent)
   else -- the expected status
     answer.outcome, answer.delivered, answer.confirmed_by = "started", "yes", "response"
     self.delivered = "yes"
-    self.call.client.memory:note_accepted(sent.at, sent.at + answer.elapsed)
+    local memory, accepted_at = self.call.client.memory, sent.at + answer.elapsed
+    memory:note_accepted(sent.at, accepted_at, sent.earliest, sent.latest)
   end
   if answer.sends > 0 then
     self.last_answer, self.has_posted = answer, true
