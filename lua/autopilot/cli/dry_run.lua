@@ -85,6 +85,7 @@ function dry_run.of(client, name, wanted)
   local stored_until = stored_for and call:now() + stored_for
   local report, failure = client:status { deadline = wanted.deadline or wanted.timeout }
   if not report then
+    failure.dry_run = true
     return failure
   end
   local seconds

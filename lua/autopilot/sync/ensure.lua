@@ -36,6 +36,7 @@ local first_look, longest_look = 2, 30
 ---@field look number? seconds of the last pause between looks
 ---@field why string? why a sync is asked for, where one that counts was triggered
 ---@field has_joined boolean? it has waited for a sync that it did not ask for
+---@field read table? the record that shows how that sync failed, already noted
 
 --- Sleeps, and tells the observer of it; false when the time does not suffice.
 ---@param read table as for `wait.report_progress`
@@ -79,13 +80,12 @@ end
 --- Decides by the record, and by what else is known of the tenant, what to do next.
 ---@param call autopilot.Call
 ---@param found autopilot.SettingsRecord already noted
----@param has_failed boolean? the sync that counts was seen to fail
 ---@return autopilot.EnsurePlan
-function ensure.plan(call, found, has_failed)
+function ensure.plan(call, found)
   local memory = call.client.memory
   local trigger = record.covering_trigger(found, call.since, memory)
   local ending = trigger and record.ending(found, trigger, memory)
-  has_failed = has_failed or ending == "sync_failed"
+  local has_failed = ending == "sync_failed"
   if trigger and not has_failed then
     return { action = (ending or call.is_single_pass) and "none" or "join" }
   elseif not has_failed and found.sync_status == "in_progress" then
@@ -167,7 +167,7 @@ local function ask(self)
   return settled
 end
 
---- Waits until a sync that counts has ended, if it has not.
+--- Waits until a sync that counts has ended, if it has not. One that failed leaves it to the next step what to do.
 local function join(self, answer, is_over)
   local call = self.call
   if is_over then
@@ -178,31 +178,38 @@ local function join(self, answer, is_over)
   end
   wait.note(call, "join", "a sync that counts is in progress")
   self.has_joined = true
-  return wait.await(call, call.since, 1, answer)
+  answer = wait.await(call, call.since, 1, answer)
+  if answer.outcome == "sync_failed" then
+    self.read, answer.outcome = answer, nil
+    return nil
+  end
+  return answer
+end
+
+--- Reads the record, and finds out by it what became of requests whose answers were lost.
+local function look(self)
+  local answer = record.read(self.call)
+  if self.requests.open and not answer.outcome then
+    answer = recover.settle(self.requests, answer)
+  end
+  return answer
 end
 
 --- One look at the record and the step that follows from it; an answer ends the call.
 local function step(self)
-  local call, requests = self.call, self.requests
+  local call, requests, answer = self.call, self.requests, self.read
   local memory = call.client.memory
-  local held_for = memory:held_for(call:now())
+  local held_for = not answer and memory:held_for(call:now())
   if held_for then -- not even the record may be read
     return wait_out(call, {}, memory.held_as, held_for)
   end
-  local answer = record.read(call)
+  answer, self.read = answer or look(self), nil
   if answer.outcome then
     return answer
   end
-  if requests.open then
-    answer = recover.settle(requests, answer)
-  end
   local plan = ensure.plan(call, answer)
   if plan.action == "none" or plan.action == "join" then
-    answer = join(self, answer, plan.action == "none")
-    if answer.outcome ~= "sync_failed" then
-      return answer
-    end
-    plan = ensure.plan(call, answer, true)
+    return join(self, answer, plan.action == "none")
   end
   if plan.has_failed then
     self.why = "the last sync failed"
