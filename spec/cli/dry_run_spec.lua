@@ -179,6 +179,19 @@ describe("a dry run", function()
     assert.equal("a sync is possible", report.reason)
   end)
 
+  it("says that it is one where the record cannot be read", function()
+    local client, service = client_of(nil, { retry = false })
+    for _, operation in ipairs { "sync", "ensure" } do
+      service:inject { kind = "status", on = "status", status = 503 }
+      local report = dry_run.of(client, operation)
+      assert.same(
+        { "unavailable", "status", true, nil },
+        { report.outcome, report.operation, report.dry_run, report.would_post }
+      )
+    end
+    assert.equal(0, service.requests.sync)
+  end)
+
   it("of ensure tells of a sync in progress where the record came after the deadline", function()
     local store, service = autopilot.store.memory {}, nil
     local get = store.get

@@ -1,8 +1,8 @@
 --- `--dry-run`: what `sync` and `ensure`, or a fleet of them, would post, and why. Only records are read.
 
 local Call = require "autopilot.sync.call"
-local answers = require "autopilot.graph.answer"
 local ensure = require "autopilot.sync.ensure"
+local options = require "autopilot.base.options"
 local outcome = require "autopilot.sync.outcome"
 local status = require "autopilot.cli.commands.status"
 local text = require "autopilot.cli.text"
@@ -59,6 +59,17 @@ function plans.ensure(call, report)
   return true, nil, reason .. (refusal and "; but first it waits: " .. refusal or "")
 end
 
+--- Begins a call as the method of that name does.
+local function begin(client, name, wanted)
+  if name ~= "ensure" then
+    return Call.new(client, name)
+  end
+  local checked = options.check("client:ensure", ensure.rules, wanted, 3)
+  local call = Call.new(client, name, checked)
+  local mistake = ensure.prepare(call, checked)
+  return mistake and error("client:ensure: " .. mistake, 3) or call
+end
+
 --- Reads the record. Returns the report of what the method of that name would do.
 ---@param client autopilot.Client
 ---@param name "sync"|"ensure"
@@ -66,7 +77,7 @@ end
 ---@return autopilot.cli.DryRunReport
 function dry_run.of(client, name, wanted)
   wanted = wanted or {}
-  local call = name == "ensure" and ensure.begin(client, wanted) or Call.new(client, name)
+  local call = begin(client, name, wanted)
   if client.shared then
     client.shared:learn()
   end
@@ -74,6 +85,7 @@ function dry_run.of(client, name, wanted)
   local stored_until = stored_for and call:now() + stored_for
   local report, failure = client:status { deadline = wanted.deadline or wanted.timeout }
   if not report then
+    failure.dry_run = true
     return failure
   end
   local seconds
@@ -82,7 +94,7 @@ function dry_run.of(client, name, wanted)
     plans[name](call, report, stored_until)
   report.request = report.would_post and "POST " .. client.sync_request.template.url or nil
   report.ok, report.hint = (outcome.of(report).exit or 0) == 0, outcome.hint_of(report)
-  answers.set_retry(client, report, seconds)
+  client:set_retry(report, seconds)
   report.free_at = nil
   return report
 end

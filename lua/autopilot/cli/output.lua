@@ -89,7 +89,7 @@ end
 function Output:report(report, options, describe)
   if options.json then
     self:json(report)
-  elseif not report.ok and (options.quiet or not report.dry_run) then
+  elseif not report.ok and (options.quiet or report.would_post == nil) then
     self:warn(tostring(report), "red")
     if report.hint then
       self:warn(report.hint)

@@ -9,6 +9,7 @@ local hint_of = require("autopilot.sync.outcome").hint_of
 local hint_of_failure = require "autopilot.graph.hint"
 local hint_of_lost = require("autopilot.sync.record").hint_of_lost
 local provider = require "autopilot.graph.token_provider"
+local report = require "autopilot.sync.report"
 local status = require "autopilot.sync.status"
 
 local checks = {}
@@ -201,9 +202,9 @@ local function permission(found)
   if found.misfit then -- the token lacks a permission
     return wrong(found, found.misfit)
   end
-  local call = Call.new(found.client, "doctor", { is_single_pass = true })
-  call.deadline = found.call.deadline
-  local read, failure = status.read(call)
+  local call = Call.new(found.client, "doctor")
+  call.is_single_pass, call.deadline = true, found.call.deadline
+  local read, failure = report.finish(call, status.run(call))
   local record = read or failure
   found.record = record
   if record.outcome == "throttled" then

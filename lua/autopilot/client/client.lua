@@ -1,6 +1,7 @@
 --- The class of clients. Each of its operations (sync, status, wait, ensure, doctor) is a module of its own; here
 -- is what they share: the token, what was learnt of the service's clock and cooldown, and events.
 
+local Call = require "autopilot.sync.call"
 local Knowledge = require "autopilot.sync.knowledge"
 local ServiceClock = require "autopilot.sync.service_clock"
 local core = require "autopilot.core"
@@ -34,7 +35,7 @@ local longest_text = 1000 -- characters of a text that others wrote, in a report
 ---@field tenant_id string|false|nil of the token that was sent last, where it can be read
 ---@field is_closed boolean
 ---@field under_way integer requests that wait for their answers
----@field package static_token string? the token, where it is given as a text
+---@field package static_token string|false the token, where it is given as a text
 ---@field package token_provider autopilot.TokenProvider?
 ---@field package last_token string? the last token that was obtained
 ---@field package facts table? what the token that was looked at last says of itself
@@ -46,8 +47,6 @@ local longest_text = 1000 -- characters of a text that others wrote, in a report
 ---@field package shared autopilot.TenantStore|false what other clients are told, through a store
 local Client = {}
 Client.__index = Client
-
-Client.on_event, Client.shared = false, false -- where there is none
 
 local operations = {
   sync = "autopilot.sync.sync",
@@ -61,7 +60,7 @@ local operations = {
 setmetatable(Client, {
   __index = function(class, method)
     if operations[method] then
-      class[method] = require(operations[method]).call
+      class[method] = Call.method(method, require(operations[method]))
       return class[method]
     end
   end,
@@ -78,13 +77,15 @@ function Client.new(service, token, tenant)
     options = checked,
     tenant = tenant or false,
     tenant_id = false,
-    static_token = is_text and token or nil,
+    static_token = is_text and token or false,
     token_provider = not is_text and token or nil,
     last_token = is_text and token or nil,
     facts = false,
     secrets = {}, -- no token has been sent
     under_way = 0,
     is_closed = false,
+    on_event = service.on_event or false,
+    shared = false,
     service_clock = clock,
     memory = Knowledge.new(checked.cooldown, checked.cooldown_margin, clock),
   }, service.client_metatable)
@@ -98,7 +99,7 @@ end
 -- token provider or another coroutine closes the client, the token is still kept out of its report.
 function Client:close()
   self.is_closed = true
-  self.static_token, self.token_provider, self.last_token = nil, nil, nil
+  self.static_token, self.token_provider, self.last_token = false, nil, nil
   self.facts = nil
   if self.under_way == 0 then
     self.secrets, self.cleaner = {}, nil
@@ -155,7 +156,7 @@ end
 ---@param text string?
 ---@return string? text
 function Client:clean_repeated(text)
-  if text == self.clean_text then
+  if text == nil or text == self.clean_text then
     return text
   end
   local cleaned = self:clean(text)
@@ -163,12 +164,23 @@ function Client:clean_repeated(text)
   return cleaned
 end
 
---- Raises at the caller of the method for a call on a closed client.
+--- Sets the time before which asking again is pointless; removes it where none is given.
 ---@package
-function Client:check_open(method)
-  if self.is_closed then
-    error(("client:%s: the client is closed"):format(method), 3)
-  end
+---@param answer table `free_at` is the same as `retry_at`, on the client's clock; a report does not have it
+---@param seconds number? from now on
+function Client:set_retry(answer, seconds)
+  local options = self.options
+  answer.retry_after = seconds
+  answer.retry_at = seconds and options.now() + seconds
+  answer.free_at = seconds and options.clock() + seconds
+end
+
+--- Updates the Retry-After of an answer that came earlier; removes it if it has passed.
+---@package
+---@param answer table
+function Client:refresh_retry(answer)
+  local rest = answer.free_at and answer.free_at - self.options.clock()
+  self:set_retry(answer, rest and rest > 0 and rest or nil)
 end
 
 return Client

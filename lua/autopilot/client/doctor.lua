@@ -4,16 +4,14 @@
 -- It sends two requests and retries neither: one without a token, which tests the connection to the service, and one
 -- that reads the tenant's record. The checks themselves are in `autopilot.client.checks`.
 
-local Call = require "autopilot.sync.call"
 local Request = require "autopilot.graph.request"
 local answers = require "autopilot.graph.answer"
 local checks = require "autopilot.client.checks"
 local dates = require "autopilot.base.dates"
-local options = require "autopilot.base.options"
-local report = require "autopilot.sync.report"
 local url_parts = require "autopilot.base.url"
 
-local doctor = {}
+---@type autopilot.Operation
+local doctor = { rules = { deadline = { type = "number", above = 0 } } }
 
 ---@class autopilot.Check
 ---@field name string `name_resolution`, `proxy` and so on, as in `autopilot.client.checks`
@@ -27,8 +25,6 @@ local doctor = {}
 --- Two answers, each in the shape of a report. The first is that to the request without a token, with its `headers`
 --- and the `facts` of its connection. The second is that to the read of the record, or says why there is no token.
 ---@field requests table[]
-
-local rules = { deadline = { type = "number", above = 0 } }
 
 --- Returns the proxy in use, without user and password, and the option or variable that names it; nil if no proxy is
 -- used.
@@ -99,20 +95,17 @@ local function run_check(found, check)
   return { name = check[1], title = check[2], state = state, text = text, advice = advice }
 end
 
---- Runs all checks.
----@param client autopilot.Client
----@param given { deadline: number? }? seconds
----@return autopilot.DoctorReport? report
----@return autopilot.DoctorReport? failure something is wrong
-function doctor.call(client, given)
-  client:check_open "doctor"
-  local call = Call.new(client, "doctor", options.check("client:doctor", rules, given))
+--- Runs all checks. The answer is that of an `autopilot.DoctorReport`.
+function doctor.run(call)
+  local client = call.client
   local transport, _, host = client.transport, url_parts.split(client.base_url)
   local is_curl = type(transport) == "table" and transport.prepare ~= nil
   local found = { client = client, call = call, host = host, is_curl = is_curl, facts = {} }
   send_without_token(found)
+  if found.answer.mistake then
+    return found.answer
+  end
   found.proxy = is_curl and find_proxy(found) or nil
-  call:raise_mistake(found.answer)
   local made, first, titles = {}, nil, {}
   for index, check in ipairs(checks.all) do
     local current = run_check(found, check)
@@ -128,7 +121,7 @@ function doctor.call(client, given)
   for _, answer in ipairs(requests) do -- fields that a report of a read does not have
     answer.delivered, answer.sends, answer.free_at, answer.is_transient = nil, nil, nil, nil
   end
-  return report.finish(call, {
+  return {
     ok = first == nil,
     checks = made,
     requests = requests,
@@ -138,7 +131,7 @@ function doctor.call(client, given)
     client_request_id = latest.client_request_id,
     service_date = latest.service_date,
     retry_after = latest.retry_after,
-  })
+  }
 end
 
 return doctor

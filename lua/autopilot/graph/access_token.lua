@@ -162,6 +162,14 @@ local function unpermitted(known, is_sync)
   end
 end
 
+--- Why the token has no time left.
+local function expired(known, now)
+  local since = known.expires_at and now - known.expires_at
+  if since and since >= 0 then
+    return misfit("TokenExpired", dates.duration(math.min(since, 1e11)))
+  end
+end
+
 --- Why a token must not be sent with a request, or nil. A token is read once, when it is first seen.
 ---@param client autopilot.Client
 ---@param token string
@@ -176,13 +184,10 @@ function access_token.misfit(client, token, is_sync, is_vouched)
     known.token, known.misdirected = token, misdirected(known, client)
     client.facts = known
   end
-  local lacking = unpermitted(known, is_sync)
-  local wrong = known.misdirected or lacking
-  local expires_at = not known.misdirected and not is_vouched and known.expires_at
-  local expired_for = expires_at and client.options.now() - expires_at
-  if expired_for and expired_for >= 0 then
-    wrong = misfit("TokenExpired", dates.duration(math.min(expired_for, 1e11)))
-  end
+  local lacking = known.allows ~= "sync" and unpermitted(known, is_sync)
+  local wrong = known.misdirected
+    or not is_vouched and expired(known, client.options.now())
+    or lacking
   if not wrong then
     return nil
   end

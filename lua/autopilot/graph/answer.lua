@@ -20,25 +20,6 @@ local longest_id = 200 -- characters
 
 -- ---- Nothing was sent --------------------------------------------------------------------------------
 
---- Sets the time before which asking again is pointless; removes it where none is given.
----@param client autopilot.Client
----@param answer table `free_at` is the same as `retry_at`, on the client's clock; a report does not have it
----@param seconds number? from now on
-function answers.set_retry(client, answer, seconds)
-  local options = client.options
-  answer.retry_after = seconds
-  answer.retry_at = seconds and options.now() + seconds
-  answer.free_at = seconds and options.clock() + seconds
-end
-
---- Updates the Retry-After of an answer received earlier; removes it if it has passed.
----@param client autopilot.Client
----@param answer table
-function answers.refresh(client, answer)
-  local rest = answer.free_at and answer.free_at - client.options.clock()
-  answers.set_retry(client, answer, rest and rest > 0 and rest or nil)
-end
-
 --- The client's own answer to a request that was not sent.
 ---@param client autopilot.Client
 ---@param outcome autopilot.Outcome
@@ -46,7 +27,7 @@ end
 ---@return table answer in the shape of a report
 function answers.not_sent(client, outcome, fields)
   fields.outcome, fields.delivered, fields.answered_by, fields.sends = outcome, "no", "client", 0
-  answers.set_retry(client, fields, fields.retry_after)
+  client:set_retry(fields, fields.retry_after)
   return fields
 end
 
@@ -149,19 +130,19 @@ end
 --- The answer where no response came.
 ---@param client autopilot.Client
 ---@param failure table of the network
----@param id string the request's client-request-id
----@param elapsed number seconds
+---@param sent autopilot.SentRequest
+---@param received_at number when the failure was known, on the client's clock
 ---@return table answer in the shape of a report
-function answers.of_network(client, failure, id, elapsed)
+function answers.of_network(client, failure, sent, received_at)
   local network = answers.network(client, failure)
   local unsent = network.delivered == "no"
   return {
     outcome = unsent and "unreachable" or "interrupted",
     delivered = network.delivered,
     answered_by = unsent and "client" or nil,
-    client_request_id = id,
+    client_request_id = sent.client_request_id,
     network = network,
-    elapsed = elapsed,
+    elapsed = received_at - sent.at,
     sends = failure.sends or (unsent and 0 or 1),
   }
 end
@@ -207,9 +188,8 @@ end
 ---@param client autopilot.Client
 ---@param answer table
 ---@param response autopilot.HttpResponse
----@param received_at number Unix time
 ---@return string? claims what a claims challenge wants to see in the next token
-function answers.complete(client, answer, response, received_at)
+function answers.complete(client, answer, response)
   local headers = response.headers
   local content_type = headers["content-type"]
   local service_error, is_json, page = graph_error.parse(response.body, content_type)
@@ -217,7 +197,7 @@ function answers.complete(client, answer, response, received_at)
     service_error[name] = client:clean(value)
   end
   -- Relative to the date of the answer, so that a wrong clock here does not matter.
-  local date = answer.service_date or received_at
+  local date = answer.service_date or client.options.now()
   local seconds = dates.read_retry_after(headers["retry-after"], date) or service_error.retry_after
   local is_intermediary = not is_of_graph(response, answer, is_json)
   if is_intermediary then
@@ -225,7 +205,7 @@ function answers.complete(client, answer, response, received_at)
   end
   answer.outcome = outcome_of(answer.status, service_error, is_intermediary)
   answer.delivered = delivered_by(answer.status, is_intermediary)
-  answers.set_retry(client, answer, seconds)
+  client:set_retry(answer, seconds)
   answer.activity_id = service_error.activity_id
   answer.request_id = answer.request_id or service_error.request_id
   if service_error.code or service_error.message then

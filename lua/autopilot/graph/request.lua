@@ -25,12 +25,8 @@ local longest_id = 200 -- characters
 ---@field after (fun(self, answer: table, sent: autopilot.SentRequest?))? called with each answer, to complete it;
 --- `sent` is nil where nothing was sent
 
----@class autopilot.SentRequest what is known of a request that was sent
----@field token string
----@field client_request_id string
+---@class autopilot.SentRequest: autopilot.TransferAttempt a request that was sent
 ---@field at number when it was sent, on the client's clock
----@field received_at number when its answer had come, on the client's clock
----@field elapsed number seconds from `at` to `received_at`
 ---@field earliest number? earliest possible time of sending, on the service's clock; nil: the answer does not show it
 ---@field latest number? latest possible time at which its answer had come, on the service's clock
 ---@field claims string? the claims that the answer demands of the next token (claims challenge)
@@ -79,15 +75,16 @@ end
 --- Makes the answer from an HTTP response, and adds to `sent` what the response shows.
 ---@return table answer
 ---@return string? body when the status is the expected one
-local function read_response(self, client, response, failure, sent)
+local function read_response(self, client, response, failure, sent, received_at)
   local headers = response.headers
   local request_id = client:clean(headers["request-id"], longest_id)
   local diagnostics = client:clean_repeated(headers["x-ms-ags-diagnostic"])
   local is_marked = (request_id or diagnostics) ~= nil
   local is_success = is_expected(self, response, is_marked)
-  local now = client.options.now()
+  local elapsed = received_at - sent.at
   -- Repeated dates are joined, and cannot be read.
-  local date = http_date.read(headers["date"]) or dates.read_http_date(headers["date"], now)
+  local date = http_date.read(headers["date"])
+    or dates.read_http_date(headers["date"], client.options.now())
   local answer = {
     tenant_id = client.tenant_id or nil,
     status = response.status,
@@ -99,18 +96,18 @@ local function read_response(self, client, response, failure, sent)
     diagnostics = diagnostics,
     network = failure and answers.network(client, failure),
     sends = response.sends,
-    elapsed = sent.elapsed,
+    elapsed = elapsed,
     timings = response.timings,
   }
   if not is_success then
-    sent.claims = answers.complete(client, answer, response, now)
+    sent.claims = answers.complete(client, answer, response)
   end
   if headers["sunset"] then
     client:emit("sunset", { date = client:clean(headers["sunset"], longest_id) })
   end
   -- Without Graph's headers the response, and its date, may come from a proxy.
   if date and (is_marked or (is_success and self.is_sync)) then
-    sent.earliest, sent.latest = client.service_clock:observe(date, sent.elapsed, sent.received_at)
+    sent.earliest, sent.latest = client.service_clock:observe(date, elapsed, received_at)
   end
   return answer, is_success and response.body or nil
 end
@@ -138,31 +135,28 @@ local function send(self, client, given, token)
     local message = "the deadline passed before the request could be sent"
     return answers.kept_back(client, "DEADLINE", message)
   end
-  local id = given.client_request_id or core.uuid()
-  local retry_attempt = given.retry_attempt or 0
+  local attempt = {
+    connect = connect,
+    total = total,
+    token = token,
+    client_request_id = given.client_request_id or core.uuid(),
+    retry_attempt = given.retry_attempt or 0,
+  }
   if client.on_event then
     client:emit("attempt", {
       method = self.template.method,
-      retry_attempt = retry_attempt,
-      client_request_id = id,
+      retry_attempt = attempt.retry_attempt,
+      client_request_id = attempt.client_request_id,
     })
   end
   if token and client.secrets[1] ~= token then
     client:hide(token)
   end
-  local attempt = {
-    connect = connect,
-    total = total,
-    token = token,
-    client_request_id = id,
-    retry_attempt = retry_attempt,
-  }
   local ended = options.trace and trace.begin(client, foreign.request_of(self.template, attempt))
-  local at = options.clock() -- after the event handlers, whose time does not count
+  attempt.at = options.clock() -- after the event handlers, whose time does not count
   client.under_way = client.under_way + 1
   local response, failure, complaint = self.send(attempt)
   local received_at = options.clock()
-  local elapsed = received_at - at
   if ended and not complaint then
     ended(response, failure)
   end
@@ -170,23 +164,16 @@ local function send(self, client, given, token)
   if complaint then
     return { outcome = "unexpected", mistake = "the transport " .. complaint }
   end
-  local sent = {
-    token = token,
-    client_request_id = id,
-    at = at,
-    received_at = received_at,
-    elapsed = elapsed,
-  }
   local answer, body
   if response then
-    answer, body = read_response(self, client, response, failure, sent)
+    answer, body = read_response(self, client, response, failure, attempt, received_at)
   else
-    answer = answers.of_network(client, failure, id, elapsed)
+    answer = answers.of_network(client, failure, attempt, received_at)
   end
   if self.inspect then
     answer.facts, answer.headers = (response or failure).facts, response and response.headers
   end
-  return answer, sent, body
+  return answer, attempt, body
 end
 
 --- Sends the request once, without a token.
@@ -215,12 +202,15 @@ local function obtain_token(self, client, given, refused)
   return token
 end
 
---- Gets a token, and sends the request once with it.
+--- Gets a token, and sends the request with it. If the service refuses the token and the provider has another one,
+-- sends the request again with that one.
+---@param client autopilot.Client whose token is sent
+---@param given autopilot.RequestArguments
 ---@param refused autopilot.SentRequest? the request whose token the service has just refused: another token is needed
----@return table? answer nil: the provider has no other token
----@return autopilot.SentRequest? sent
----@return string? body when the status is the expected one
-function Request:try(client, given, refused)
+---@return table? answer in the shape of a report, without `ok` and `operation`; without `outcome` where it has the
+-- expected status; nil if the provider has no other token
+---@return string? body the last answer's, when it has the expected status
+function Request:run(client, given, refused)
   local token, answer = obtain_token(self, client, given, refused)
   local sent, body
   if token then
@@ -244,18 +234,7 @@ function Request:try(client, given, refused)
       elapsed = answer.elapsed,
     })
   end
-  return answer, sent, body
-end
-
---- Sends the request. If the service refuses the token and the provider has another one, sends it again with that one.
----@param client autopilot.Client whose token is sent
----@param given autopilot.RequestArguments
----@return table answer in the shape of a report, without `ok` and `operation`; without `outcome` where it has
--- the expected status
----@return string? body the last answer's, when it has the expected status
-function Request:run(client, given)
-  local answer, sent, body = self:try(client, given)
-  if answer.outcome == "unauthenticated" and sent and not answer.retry_after then
+  if sent and answer.outcome == "unauthenticated" and not refused and not answer.retry_after then
     return provider.try_newer(self, client, given, answer, sent)
   end
   return answer, body

@@ -138,7 +138,7 @@ end
 ---@return table answer as for `Request:run`; the 401 where no request could be sent with a newer token
 ---@return string? body
 function provider.try_newer(request, client, given, answer, refused)
-  local again, _, body = request:try(client, given, refused)
+  local again, body = request:run(client, given, refused)
   if not again then
     return answer
   elseif again.outcome == "token_error" and not again.mistake then

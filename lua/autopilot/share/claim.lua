@@ -291,7 +291,7 @@ function claim.gate(requests)
     requests.lease = lease
     local is_broken = message and message ~= "exists" or state.unseen > most_unseen
     -- With `force` a request is sent even if a refusal is expected or another call sends one.
-    if requests.call.force or is_broken then
+    if requests.force or is_broken then
       return nil
     end
     local instead = (lease and found_meanwhile or wait)(requests, state)

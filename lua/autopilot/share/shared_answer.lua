@@ -4,7 +4,6 @@
 -- Other programs may write into the store: only fields of the right form are read. Times in the store are
 -- Unix times. The clocks of all that share the store must agree.
 
-local answers = require "autopilot.graph.answer"
 local dates = require "autopilot.base.dates"
 local outcome = require "autopilot.sync.outcome"
 local sentence = require "autopilot.base.sentence"
@@ -158,7 +157,7 @@ function shared_answer.read(value, client)
   if not (is_complete and is_possible and is_of_request(answer.outcome) and answer.delivered) then
     return nil
   end
-  answers.set_retry(client, answer, answer.retry_after)
+  client:set_retry(answer, answer.retry_after)
   answer.tenant, answer.answered_by, answer.joined = client.tenant, "client", true
   answer.unread = answer.unread or nil
   local clock, unread_since = client.service_clock, nil

@@ -1,39 +1,72 @@
---- One call of a client's method: its options, deadline and attempts. It remembers when its last sleep is due to end. A
--- `sync` without a deadline gets one when it begins to wait for the sync. Its attempts are repeated as the client's
--- retry policy says.
+--- One call of a client's method: its deadline, its sleeps and its attempts, which are repeated as the client's retry
+-- policy says. It remembers when its last sleep is due to end. A `sync` without a deadline gets one when it begins to
+-- wait for the sync.
 
 local lazy = require "autopilot.base.lazy"
+local options = require "autopilot.base.options"
+local report = require "autopilot.sync.report"
 
-local answers = lazy "autopilot.graph.answer"
 local policies = lazy "autopilot.retry.policy"
 
 ---@class autopilot.Call times are on the client's clock
 ---@field client autopilot.Client
----@field name "sync"|"status"|"wait"|"ensure"|"token"
+---@field name "sync"|"status"|"wait"|"ensure"|"doctor"|"token"
 ---@field began number
 ---@field deadline number?
+---@field on_progress fun(progress: autopilot.Progress)?
 ---@field since number? of `ensure`: a sync that was triggered before it does not count
 ---@field is_single_pass boolean? of `ensure` without `wait`: do not sleep, do not retry
----@field wait boolean? of `sync` and `ensure`: until the sync has completed
----@field force boolean? of `sync`: send the request even if a refusal is expected
----@field client_request_id string? of `sync`: for the first request that is sent; nil: a new id for each
----@field on_progress function?
 ---@field steps table[]? what was done and why, for the report
 ---@field slept_until number? when the last sleep was to end
 local Call = {}
 Call.__index = Call
 
+local no_options = {}
+
 --- Begins a call.
 ---@param client autopilot.Client
----@param name "sync"|"status"|"wait"|"ensure"|"token"
----@param wanted table? the checked options of the method, a table that becomes the call; `deadline` or `timeout` in seconds
+---@param name string of the method
+---@param wanted table? its checked options; a `deadline` or `timeout` is in seconds
 ---@return autopilot.Call
 function Call.new(client, name, wanted)
-  local call, began = setmetatable(wanted or {}, Call), client.options.clock()
-  local seconds = call.deadline or call.timeout
-  call.client, call.name, call.began = client, name, began
-  call.deadline = seconds and began + seconds
-  return call
+  wanted = wanted or no_options
+  local began, seconds = client.options.clock(), wanted.deadline or wanted.timeout
+  return setmetatable({
+    client = client,
+    name = name,
+    began = began,
+    deadline = seconds and began + seconds,
+    on_progress = wanted.on_progress,
+  }, Call)
+end
+
+---@class autopilot.Operation what a method of the client does
+---@field rules table<string, autopilot.OptionRule>
+---@field has_defaults boolean? an option that is not given has a value too
+--- Returns the last answer, and the attempts to send a sync request. The answer may have a `mistake` of the caller.
+---@field run fun(call: autopilot.Call, wanted: table): table, autopilot.Attempt[]?
+
+--- Makes the client's method of an operation. It raises a mistake of the caller at the caller's line.
+---@param name string
+---@param operation autopilot.Operation
+---@return fun(client: autopilot.Client, given: table?): autopilot.Report?, autopilot.Report?
+function Call.method(name, operation)
+  local label = "client:" .. name
+  return function(client, given)
+    if client.is_closed then
+      error(label .. ": the client is closed", 2)
+    end
+    local wanted = no_options
+    if given ~= nil or operation.has_defaults then
+      wanted = options.check(label, operation.rules, given)
+    end
+    local call = Call.new(client, name, wanted)
+    local answer, attempts = operation.run(call, wanted)
+    if answer.mistake then
+      error(("%s: %s"):format(label, answer.mistake), 2)
+    end
+    return report.finish(call, answer, attempts)
+  end
 end
 
 -- ---- Time --------------------------------------------------------------------------------------------
@@ -50,25 +83,15 @@ end
 -- client ends a sleep much earlier.
 ---@return number
 function Call:now()
-  local client = self.client
-  local slept_until = not client.is_closed and self.slept_until or -math.huge
-  return math.max(client.options.clock(), slept_until)
+  local client, slept_until = self.client, self.slept_until
+  local now = client.options.clock()
+  return slept_until and slept_until > now and not client.is_closed and slept_until or now
 end
 
 --- Seconds until the deadline; without one, infinity.
 ---@return number
 function Call:time_left()
   return (self.deadline or math.huge) - self.client.options.clock()
-end
-
--- ---- Errors ------------------------------------------------------------------------------------------
-
---- Raises the answer's `mistake`, if it has one, as an error at the line that called the method.
----@param answer table
-function Call:raise_mistake(answer)
-  if answer.mistake then
-    error(("client:%s: %s"):format(self.name, answer.mistake), 3)
-  end
 end
 
 -- ---- Attempts ----------------------------------------------------------------------------------------
@@ -101,23 +124,23 @@ local function decide(call, number, delay, judged)
   if client.is_closed then
     return nil, "not_retryable"
   end
-  local options = client.options
-  local now = options.clock()
+  local world = client.options
+  local now = world.clock()
   return policies.ask(policy_of(client), {
     attempt = number,
     elapsed = now - call.began,
     previous_delay = delay,
     remaining = call.deadline and call.deadline - now,
     report = judged,
-    random = options.random,
-    clock = options.clock,
-    now = options.now,
+    random = world.random,
+    clock = world.clock,
+    now = world.now,
   })
 end
 
 --- The answer of an attempt before the last one: nothing was sent for the last, so that the answer says more.
 local function last_of(client, previous, reason)
-  answers.refresh(client, previous)
+  client:refresh_retry(previous)
   previous.gave_up = reason
   return previous
 end

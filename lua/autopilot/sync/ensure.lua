@@ -4,26 +4,25 @@
 -- This is a loop: the record decides the next step, and after each step the record is read again, because
 -- another client may have asked for a sync in the meantime.
 
-local Call = require "autopilot.sync.call"
 local lazy = require "autopilot.base.lazy"
-local options = require "autopilot.base.options"
 local outcome = require "autopilot.sync.outcome"
 local record = require "autopilot.sync.record"
 local sync = require "autopilot.sync.sync"
 local wait = require "autopilot.sync.wait"
 
-local answers = lazy "autopilot.graph.answer"
 local recover = lazy "autopilot.sync.recover"
 
-local ensure = {}
-
-local rules = {
-  max_age = { type = "number", min = 0 },
-  wait = { type = "boolean", default = true },
+---@type autopilot.Operation
+local ensure = {
+  rules = {
+    since = wait.rules.since,
+    max_age = { type = "number", min = 0 },
+    wait = { type = "boolean", default = true },
+    timeout = wait.rules.timeout,
+    on_progress = wait.rules.on_progress,
+  },
+  has_defaults = true,
 }
-for name, rule in pairs(wait.rules) do
-  rules[name] = rule
-end
 
 -- Seconds: progress is told at least so often while a cooldown is waited out.
 local longest_silence = 5
@@ -37,6 +36,7 @@ local first_look, longest_look = 2, 30
 ---@field look number? seconds of the last pause between looks
 ---@field why string? why a sync is asked for, where one that counts was triggered
 ---@field has_joined boolean? it has waited for a sync that it did not ask for
+---@field read table? the record that shows how that sync failed, already noted
 
 --- Sleeps, and tells the observer of it; false when the time does not suffice.
 ---@param read table as for `wait.report_progress`
@@ -58,7 +58,7 @@ end
 --- Completes a read's answer as the refusal that a request would meet.
 local function refuse(call, answer, name, seconds)
   answer.outcome, answer.answered_by = name, "client"
-  answers.set_retry(call.client, answer, seconds)
+  call.client:set_retry(answer, seconds)
   local why = call.client.is_closed and "not_retryable" or "deadline"
   answer.gave_up = not call.is_single_pass and why or nil
   return answer
@@ -80,13 +80,12 @@ end
 --- Decides by the record, and by what else is known of the tenant, what to do next.
 ---@param call autopilot.Call
 ---@param found autopilot.SettingsRecord already noted
----@param has_failed boolean? the sync that counts was seen to fail
 ---@return autopilot.EnsurePlan
-function ensure.plan(call, found, has_failed)
+function ensure.plan(call, found)
   local memory = call.client.memory
   local trigger = record.covering_trigger(found, call.since, memory)
   local ending = trigger and record.ending(found, trigger, memory)
-  has_failed = has_failed or ending == "sync_failed"
+  local has_failed = ending == "sync_failed"
   if trigger and not has_failed then
     return { action = (ending or call.is_single_pass) and "none" or "join" }
   elseif not has_failed and found.sync_status == "in_progress" then
@@ -135,7 +134,7 @@ end
 local function with_end(call, answer)
   local left = answer.outcome == "cooldown" and call.client.memory:cooldown_left(call:now())
   if left and not answer.retry_at then
-    answers.set_retry(call.client, answer, left)
+    call.client:set_retry(answer, left)
   end
   return answer
 end
@@ -168,7 +167,7 @@ local function ask(self)
   return settled
 end
 
---- Waits until a sync that counts has ended, if it has not.
+--- Waits until a sync that counts has ended, if it has not. One that failed leaves it to the next step what to do.
 local function join(self, answer, is_over)
   local call = self.call
   if is_over then
@@ -179,31 +178,38 @@ local function join(self, answer, is_over)
   end
   wait.note(call, "join", "a sync that counts is in progress")
   self.has_joined = true
-  return wait.await(call, call.since, 1, answer)
+  answer = wait.await(call, call.since, 1, answer)
+  if answer.outcome == "sync_failed" then
+    self.read, answer.outcome = answer, nil
+    return nil
+  end
+  return answer
+end
+
+--- Reads the record, and finds out by it what became of requests whose answers were lost.
+local function look(self)
+  local answer = record.read(self.call)
+  if self.requests.open and not answer.outcome then
+    answer = recover.settle(self.requests, answer)
+  end
+  return answer
 end
 
 --- One look at the record and the step that follows from it; an answer ends the call.
 local function step(self)
-  local call, requests = self.call, self.requests
+  local call, requests, answer = self.call, self.requests, self.read
   local memory = call.client.memory
-  local held_for = memory:held_for(call:now())
+  local held_for = not answer and memory:held_for(call:now())
   if held_for then -- not even the record may be read
     return wait_out(call, {}, memory.held_as, held_for)
   end
-  local answer = record.read(call)
+  answer, self.read = answer or look(self), nil
   if answer.outcome then
     return answer
   end
-  if requests.open then
-    answer = recover.settle(requests, answer)
-  end
   local plan = ensure.plan(call, answer)
   if plan.action == "none" or plan.action == "join" then
-    answer = join(self, answer, plan.action == "none")
-    if answer.outcome ~= "sync_failed" then
-      return answer
-    end
-    plan = ensure.plan(call, answer, true)
+    return join(self, answer, plan.action == "none")
   end
   if plan.has_failed then
     self.why = "the last sync failed"
@@ -223,33 +229,35 @@ local function step(self)
   return ended
 end
 
---- Checks the arguments, and begins a call. Without `since` and `max_age` the moment is the call itself.
----@return autopilot.Call
-function ensure.begin(client, given)
-  local wanted = options.check("client:ensure", rules, given, 3)
-  wanted.since = wanted.since and wait.since(client, "ensure", wanted.since, 4)
-  if wanted.since and wanted.max_age then
-    error("client:ensure: options 'since' and 'max_age' exclude each other", 3)
+--- Completes the call by the options. Without `since` and `max_age` the moment is the call itself.
+---@param call autopilot.Call
+---@param wanted table
+---@return string? mistake
+function ensure.prepare(call, wanted)
+  local client, since, mistake = call.client, wanted.since, nil
+  if since then
+    since, mistake = wait.moment_of(client, since)
   end
-  wanted.since = wanted.since or client.options.clock() - (wanted.max_age or 0)
-  wanted.is_single_pass, wanted.steps = not wanted.wait, {}
-  return Call.new(client, "ensure", wanted)
+  if since and wanted.max_age then
+    mistake = "options 'since' and 'max_age' exclude each other"
+  end
+  call.since = since or call.began - (wanted.max_age or 0)
+  call.is_single_pass, call.steps = not wanted.wait, {}
+  return mistake
 end
 
----@param client autopilot.Client
----@param given { since: number?, max_age: number?, wait: boolean?, timeout: number?, on_progress: function? }?
----@return autopilot.Report? report
----@return autopilot.Report? failure
-function ensure.call(client, given)
-  client:check_open "ensure"
-  local call = ensure.begin(client, given)
-  local self = { call = call, requests = sync.new(call) }
+--- Makes sure that there is such a sync.
+function ensure.run(call, wanted)
+  local mistake = ensure.prepare(call, wanted)
+  if mistake then
+    return { mistake = mistake }
+  end
+  local self = { call = call, requests = sync.requests(call) }
   local answer
   repeat
     answer = step(self)
   until answer
-  call:raise_mistake(answer)
-  return sync.report(self.requests, answer)
+  return sync.result(self.requests, answer)
 end
 
 return ensure

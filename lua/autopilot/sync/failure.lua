@@ -45,7 +45,7 @@ local function add_cooldown_end(call, answer)
   local now, memory = call.client.options.clock(), call.client.memory
   local left = answer.outcome == "cooldown" and memory:cooldown_left(now)
   if left and memory:known_end() > now then
-    answers.set_retry(call.client, answer, left)
+    call.client:set_retry(answer, left)
   end
 end
 
@@ -61,8 +61,8 @@ local function after_request(requests, answer, seen)
     if answer.outcome == "cooldown" and not seconds then
       client.memory:learn_from_refusal(math.max(requests.sent.at, slept_until))
     end
-    local received_at = math.max(requests.sent.received_at, slept_until)
-    client.memory:note_refused(answer.outcome, seconds, received_at)
+    local received_at = requests.sent.at + answer.elapsed
+    client.memory:note_refused(answer.outcome, seconds, math.max(received_at, slept_until))
   end
   if client.shared then
     client.shared:write()
@@ -86,11 +86,12 @@ end
 
 --- Adds a `retry_after` for the retry policy to a refusal without Retry-After: the time for which the client expects
 -- requests to be refused. Returns any other failure unchanged: its next attempt checks for a known refusal itself.
-local function with_expected_refusal(call, judged)
+local function with_expected_refusal(requests, judged)
   local is_refusal = outcome.of(judged).source == "tenant" and not judged.retry_at
-  if not is_refusal or call.force then
+  if not is_refusal or requests.force then
     return judged
   end
+  local call = requests.call
   local _, seconds = call.client.memory:refusal(call:now())
   return merged(judged, { retry_after = seconds })
 end
@@ -106,7 +107,7 @@ function failure.judge(requests, answer, seen)
   end
   local judge = answer == requests.instead and in_place_of_request or after_request
   local judged = judge(requests, answer, seen)
-  return judged and with_expected_refusal(requests.call, judged)
+  return judged and with_expected_refusal(requests, judged)
 end
 
 -- ---- All attempts ------------------------------------------------------------------------------------
@@ -124,7 +125,7 @@ function failure.sum_up(requests, answer)
     return answer
   elseif last and answer.delivered == "yes" then
     last.delivered, last.gave_up = "yes", answer.gave_up
-    answers.refresh(requests.call.client, last)
+    requests.call.client:refresh_retry(last)
     return last
   end
   answer.outcome, answer.answered_by, answer.hint = "interrupted", nil, nil
@@ -136,7 +137,7 @@ end
 local function add_known_end(call, answer)
   if answer.gave_up == "retry_after" and not answer.retry_after then
     local _, seconds = call.client.memory:refusal(call:now())
-    answers.set_retry(call.client, answer, seconds)
+    call.client:set_retry(answer, seconds)
   end
 end
 

@@ -110,10 +110,13 @@ end
 ---@param now number
 ---@return number? seconds
 function TenantMemory:cooldown_left(now)
+  if self.cooldown == 0 then
+    return nil
+  end
   local refused_at, interval = unexplained_refusal(self), interval_of(self)
   local left = (refused_at and refused_at + interval or self:known_end()) - now
   -- A trigger time in the future comes from wrong clocks: it must not lengthen the cooldown.
-  return self.cooldown > 0 and left > 0 and math.min(left, interval) or nil
+  return left > 0 and math.min(left, interval) or nil
 end
 
 --- When the cooldown of the last sync ends or has ended; nil if no sync is known.
@@ -130,14 +133,11 @@ local function learn(self, seconds)
   self.cooldown = seconds
 end
 
---- Shortens the cooldown if the service has accepted a request before its end. To be called before the new sync is
--- noted.
----@param sent_at number
----@param accepted_at number
-function TenantMemory:learn_from_start(sent_at, accepted_at)
+--- Shortens the cooldown if the service has accepted a request before its end.
+local function learn_from_start(self, sent_at, accepted_at)
   local known, clock = self.known, self.service_clock
   local is_comparable = known and known.earliest and self.newest_trigger and clock:is_known()
-  if not is_comparable or self.was_shorter then
+  if self.cooldown == 0 or self.was_shorter or not is_comparable then
     return
   end
   -- What is known may be the new sync itself, which a record showed before the answer came.
@@ -147,6 +147,16 @@ function TenantMemory:learn_from_start(sent_at, accepted_at)
   if is_earlier and seconds < self.cooldown then
     learn(self, seconds)
   end
+end
+
+--- Remembers a sync that the service has just accepted.
+---@param sent_at number when its request was sent
+---@param accepted_at number when the answer came
+---@param earliest number? as for `note_started`
+---@param latest number?
+function TenantMemory:note_accepted(sent_at, accepted_at, earliest, latest)
+  learn_from_start(self, sent_at, accepted_at)
+  self:note_started(sent_at, accepted_at, earliest, latest)
 end
 
 --- Returns to the configured cooldown if the service has refused a request, without Retry-After, after a shorter

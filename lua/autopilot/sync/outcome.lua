@@ -1,9 +1,8 @@
 --- The one table of outcomes: what the library knows of an outcome by its name, and what an administrator can do
 -- about it.
 --
--- How an answer of the service gets its outcome is in `autopilot.graph.answer` and `autopilot.sync.failure`, and which
--- outcomes are results is in `autopilot.sync.report`. Which ones are retried by default is in
--- `autopilot.retry.policy`, which can be used alone.
+-- How an answer of the service gets its outcome is in `autopilot.graph.answer` and `autopilot.sync.failure`. Which
+-- outcomes are retried by default is in `autopilot.retry.policy`, which can be used alone.
 
 local lazy = require "autopilot.base.lazy"
 
@@ -36,7 +35,7 @@ local outcome = {}
 
 ---@class autopilot.OutcomeRow
 ---@field name autopilot.Outcome
----@field exit integer what the command ends with: the contract with scripts that call it
+---@field exit integer what the command ends with, 0 for results: the contract with scripts that call it
 --- Where the outcome comes from: `tenant`, an answer that the service gives to every client of the
 --- tenant; `asker`, one that depends on the token or the network of this client; `record`, no answer to a
 --- request for a sync, but the tenant's record; `client`, nothing was sent. Nil: an answer of the service.

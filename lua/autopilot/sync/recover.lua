@@ -12,7 +12,6 @@
 -- client triggered a sync: either less than two round trips before we sent (less than a second, if no
 -- second read can be made), or while our request was under way.
 
-local answers = require "autopilot.graph.answer"
 local outcome = require "autopilot.sync.outcome"
 local record = require "autopilot.sync.record"
 
@@ -128,7 +127,7 @@ local function set_outcome(client, answer, name, seconds)
   answer.outcome = name
   answer.answered_by = nil -- it follows from the record, not from an answer to the request
   answer.network, answer.error, answer.hint = nil, nil, nil
-  answers.set_retry(client, answer, seconds)
+  client:set_retry(answer, seconds)
 end
 
 -- What the policy judges instead of a lost answer when the record could not be read: another request may

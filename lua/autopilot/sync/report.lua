@@ -5,9 +5,9 @@
 
 local lazy = require "autopilot.base.lazy"
 
-local answers = lazy "autopilot.graph.answer"
+local outcome = require "autopilot.sync.outcome"
+
 local dates = lazy "autopilot.base.dates"
-local outcome = lazy "autopilot.sync.outcome"
 
 local report = {}
 
@@ -96,19 +96,15 @@ function Report:__tostring()
   return (line:gsub("%c", " "))
 end
 
--- The outcomes that are results; all others are failures.
-local results = { started = true, completed = true, fresh = true }
-
 --- Makes a table of a report's fields a report: adds `ok` and `hint` by the outcome.
 ---@param fields table
 ---@return autopilot.Report
 function report.seal(fields)
   fields.sends = nil -- told for each attempt
   fields.is_transient, fields.free_at, fields.trigger_known = nil, nil, nil
-  if results[fields.outcome] then
-    fields.ok = true
-  elseif outcome.of(fields).name then
-    fields.ok = false
+  local row = outcome.all[fields.outcome]
+  if row then
+    fields.ok = row.exit == 0
   end
   if not fields.ok or fields.stuck_for then
     fields.hint = outcome.hint_of(fields)
@@ -148,7 +144,7 @@ function report.finish(call, answer, attempts)
   answer.tenant_id = answer.tenant_id or client.tenant_id or nil
   answer.tenant = client.tenant or answer.tenant_id
   if answer.retry_after and not answer.retry_at then -- a token endpoint's, which binds no request to the service
-    answers.set_retry(client, answer, answer.retry_after)
+    client:set_retry(answer, answer.retry_after)
   end
   tell_learned(client, answer)
   local sealed = report.seal(answer)

@@ -9,9 +9,9 @@
 
 ---@class autopilot.ServiceClock
 ---@field package options { now: fun(): number, clock: fun(): number }
----@field package lower number the service is at least so many seconds ahead of the steady clock
----@field package upper number and at most so many; before any answer infinity either way
----@field package learnt_at number? when that was learnt last; nil before any answer
+---@field package lower number? the service is at least so many seconds ahead of the steady clock; nil before any answer
+---@field package upper number? and at most so many
+---@field package learnt_at number? when that was learnt last
 ---@field package ahead number how far Unix time was ahead of the steady clock when it was read last
 ---@field package ahead_before number the same before Unix time was set last
 ---@field package set_at number when it was noticed last that Unix time had been set
@@ -37,8 +37,6 @@ function ServiceClock.new(options)
   local ahead = unix_ahead(options)
   return setmetatable({
     options = options,
-    lower = -math.huge,
-    upper = math.huge,
     ahead = ahead,
     ahead_before = ahead,
     set_at = -math.huge,

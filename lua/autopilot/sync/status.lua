@@ -1,11 +1,9 @@
 --- `client:status`: what the tenant's record says, and whether a sync may be asked for.
 
-local Call = require "autopilot.sync.call"
-local options = require "autopilot.base.options"
 local record = require "autopilot.sync.record"
-local report = require "autopilot.sync.report"
 
-local rules = { deadline = { type = "number", above = 0 } }
+---@type autopilot.Operation
+local status = { rules = { deadline = { type = "number", above = 0 } } }
 
 ---@class autopilot.StatusReport: autopilot.Report
 ---@field sync_status string? `unknown`, `in_progress`, `completed`, `failed`, or a state that Graph added
@@ -29,31 +27,14 @@ local function add_readiness(client, answer)
     and client.memory:refusal(now) == nil
 end
 
-local status = {}
-
---- Reads the record, and reports what it says.
----@param call autopilot.Call
----@return autopilot.StatusReport? report
----@return autopilot.Report? failure
-function status.read(call)
+--- Reads the record.
+function status.run(call)
   local answer = record.read(call)
   if not answer.outcome then
     answer.ok = true
     add_readiness(call.client, answer)
   end
-  return report.finish(call, answer)
-end
-
----@param client autopilot.Client
----@param given { deadline: number? }?
----@return autopilot.StatusReport? report
----@return autopilot.Report? failure
-function status.call(client, given)
-  client:check_open "status"
-  local call = Call.new(client, "status", options.check("client:status", rules, given))
-  local read, failure = status.read(call)
-  call:raise_mistake(read or failure)
-  return read, failure
+  return answer
 end
 
 return status

@@ -3,20 +3,35 @@
 -- The HTTP request is in `autopilot.graph.request`, what follows from any answer but the expected one in
 -- `failure`, the retry loop in `call`, and the handling of a lost answer in `recover`.
 
-local Call = require "autopilot.sync.call"
 local lazy = require "autopilot.base.lazy"
-local options = require "autopilot.base.options"
-local report = require "autopilot.sync.report"
 
 local completion = lazy "autopilot.sync.wait"
 local failure = lazy "autopilot.sync.failure"
 
-local sync = {}
+---@type autopilot.Operation
+local sync = {
+  rules = {
+    deadline = { type = "number", above = 0 },
+    wait = { type = "boolean" },
+    force = { type = "boolean" },
+    on_progress = { type = "function" },
+    client_request_id = {
+      type = "string",
+      secret = true, -- error messages never quote a header
+      check = function(value)
+        return (#value > 128 or not value:match "^[%w%-]+$")
+            and "must consist of at most 128 letters, digits and '-'"
+          or nil
+      end,
+    },
+  },
+}
 
 ---@class autopilot.SyncRequests: autopilot.RequestArguments the sync requests of a call, and the parameters of the next
 ---@field call autopilot.Call
+---@field force boolean? send a request even if a refusal is expected
 ---@field attempts autopilot.Attempt[] one for each attempt to send a request
----@field client_request_id string? for the next request
+---@field client_request_id string? for the first request that is sent; nil: a new id for each
 ---@field delay number seconds waited before the next one
 ---@field sent autopilot.SentRequest? the last request sent
 ---@field last_answer table? the answer to it
@@ -33,29 +48,30 @@ local sync = {}
 local Requests = {}
 Requests.__index = Requests
 
+--- Returns the answer to use if no request is to be sent; else nil. With a shared store, only the call that holds the
+-- claim on the tenant sends requests.
+local function before(requests)
+  requests.instead = requests.call.client.shared.claim.gate(requests)
+  return requests.instead
+end
+
 ---@param call autopilot.Call
+---@param force boolean?
+---@param client_request_id string?
 ---@return autopilot.SyncRequests
-function sync.new(call)
+function sync.requests(call, force, client_request_id)
   return setmetatable({
     call = call,
+    deadline = call.deadline,
+    force = force,
+    client_request_id = client_request_id,
     attempts = {},
     delivered = "no",
-    client_request_id = call.client_request_id,
-    deadline = call.deadline,
-    delay = 0,
+    before = call.client.shared and before or nil,
   }, Requests)
 end
 
 -- ---- One attempt -------------------------------------------------------------------------------------
-
---- Returns the answer to use if no request is to be sent; else nil. With a shared store, only the call that holds the
--- claim on the tenant sends requests.
----@return table? answer
-function Requests:before()
-  local shared = self.call.client.shared
-  self.instead = shared and shared.claim.gate(self) or nil
-  return self.instead
-end
 
 --- Completes the answer to a request, and adds it to the list of attempts.
 ---@param answer table
@@ -69,8 +85,8 @@ function Requests:after(answer, sent)
   else -- the expected status
     answer.outcome, answer.delivered, answer.confirmed_by = "started", "yes", "response"
     self.delivered = "yes"
-    self.call.client.memory:learn_from_start(sent.at, sent.received_at)
-    self.call.client.memory:note_started(sent.at, sent.received_at, sent.earliest, sent.latest)
+    local memory, accepted_at = self.call.client.memory, sent.at + answer.elapsed
+    memory:note_accepted(sent.at, accepted_at, sent.earliest, sent.latest)
   end
   if answer.sends > 0 then
     self.last_answer, self.has_posted = answer, true
@@ -101,7 +117,7 @@ function Requests:try(number, delay)
   if client.shared then
     client.shared:learn()
   end
-  local is_refused = not call.force and client.memory:refusal(call:now())
+  local is_refused = not self.force and client.memory:refusal(call:now())
   local refusal = is_refused and failure.known_refusal(self) -- nil: it has just ended
   if refusal then
     return refusal, refusal, self.joined_attempts
@@ -142,52 +158,26 @@ function sync.request(requests)
   return answer
 end
 
---- Turns the answer, which may be that to a read of the record, into the report of the whole call.
+--- Completes the answer, which may be that to a read of the record, for the report of the whole call.
 ---@param requests autopilot.SyncRequests
 ---@param answer table
----@return autopilot.Report? report
----@return autopilot.Report? failure
-function sync.report(requests, answer)
+---@return table answer
+---@return autopilot.Attempt[] attempts
+function sync.result(requests, answer)
   if answer.confirmed_by ~= "response" then
     answer = failure.complete(requests, answer)
   end
-  return report.finish(requests.call, answer, requests.attempts)
+  return answer, requests.attempts
 end
 
--- ---- The method --------------------------------------------------------------------------------------
-
-local rules = {
-  deadline = { type = "number", above = 0 },
-  wait = { type = "boolean" },
-  force = { type = "boolean" },
-  on_progress = { type = "function" },
-  client_request_id = {
-    type = "string",
-    secret = true, -- error messages never quote a header
-    check = function(value)
-      return (#value > 128 or not value:match "^[%w%-]+$")
-          and "must consist of at most 128 letters, digits and '-'"
-        or nil
-    end,
-  },
-}
-
---- The method `client:sync`: requests a sync, and waits for its end if the argument `wait` is true.
----@param client autopilot.Client
----@param given { deadline: number?, wait: boolean?, force: boolean?, client_request_id: string?, on_progress: function? }?
----@return autopilot.Report? report
----@return autopilot.Report? failure
-function sync.call(client, given)
-  client:check_open "sync"
-  local wanted = given == nil and {} or options.check("client:sync", rules, given)
-  local call = Call.new(client, "sync", wanted)
-  local requests = sync.new(call)
+--- Requests a sync, and waits for its end if the option `wait` is true.
+function sync.run(call, wanted)
+  local requests = sync.requests(call, wanted.force, wanted.client_request_id)
   local answer = sync.request(requests)
-  if call.wait and answer.outcome == "started" then
+  if wanted.wait and answer.outcome == "started" then
     answer = completion.after_start(call, answer)
   end
-  call:raise_mistake(answer)
-  return sync.report(requests, answer)
+  return sync.result(requests, answer)
 end
 
 return sync

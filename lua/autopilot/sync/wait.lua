@@ -5,22 +5,20 @@
 -- be too short to be seen in progress, and the status `completed` may be that of an earlier sync, so only
 -- the times in the record count.
 
-local Call = require "autopilot.sync.call"
-local options = require "autopilot.base.options"
 local outcome = require "autopilot.sync.outcome"
 local protected_call = require("autopilot.base.lazy") "autopilot.base.protected_call"
 local record = require "autopilot.sync.record"
-local report = require "autopilot.sync.report"
 
-local wait = {}
+local default_timeout = 3600 -- seconds
 
--- Seconds.
-wait.default_timeout = 3600
-
-wait.rules = {
-  since = { type = "number", min = 0 },
-  timeout = { type = "number", default = wait.default_timeout, above = 0 },
-  on_progress = { type = "function" },
+---@type autopilot.Operation
+local wait = {
+  rules = {
+    since = { type = "number", min = 0 },
+    timeout = { type = "number", default = default_timeout, above = 0 },
+    on_progress = { type = "function" },
+  },
+  has_defaults = true,
 }
 
 -- Seconds between two reads: doubling from the first, and up to a quarter more by chance, so that many
@@ -78,16 +76,15 @@ end
 
 -- ---- Waiting -----------------------------------------------------------------------------------------
 
---- The option `since` as a moment of the client's clock. Raises, at the line that called the method, if it is
--- in the future. Of two moments that it can be, less can be proved of the later.
+--- The option `since` as a moment of the client's clock; nil and what is wrong if it is in the future. Of two moments
+-- that it can be, less can be proved of the later.
 ---@param client autopilot.Client
----@param method string
 ---@param since number Unix time of the client's clock
----@param level integer? as for `error`; default 3
----@return number
-function wait.since(client, method, since, level)
+---@return number? moment
+---@return string? mistake
+function wait.moment_of(client, since)
   if since > client.options.now() then
-    error(("client:%s: option 'since' must not be in the future"):format(method), level or 3)
+    return nil, "option 'since' must not be in the future"
   end
   local _, latest = client.service_clock:of_unix(since)
   return latest
@@ -212,28 +209,25 @@ end
 ---@return table answer
 function wait.after_start(call, started)
   local client = call.client
-  call.deadline = call.deadline or client.options.clock() + wait.default_timeout
+  call.deadline = call.deadline or client.options.clock() + default_timeout
   local answer = wait.await(call, client.memory.started_at, first_interval, started)
   answer.delivered, answer.confirmed_by = started.delivered, started.confirmed_by
   answer.answered_by, answer.joined = started.answered_by, started.joined
   return answer
 end
 
---- Without `since` it follows this client's last started sync, else the last one in the record.
----@param client autopilot.Client
----@param given { since: number?, timeout: number?, on_progress: fun(progress: autopilot.Progress)? }?
----@return autopilot.Report? report
----@return autopilot.Report? failure
-function wait.call(client, given)
-  client:check_open "wait"
-  local wanted = options.check("client:wait", wait.rules, given)
-  wanted.since = wanted.since and wait.since(client, "wait", wanted.since)
-    or client.memory.started_at
-  wanted.steps = {}
-  local call = Call.new(client, "wait", wanted)
-  local answer = wait.await(call, call.since)
-  call:raise_mistake(answer)
-  return report.finish(call, answer)
+--- Waits for a sync. Without `since` that is this client's last started sync, else the last one in the record.
+function wait.run(call, wanted)
+  local client = call.client
+  local since, mistake = client.memory.started_at, nil
+  if wanted.since then
+    since, mistake = wait.moment_of(client, wanted.since)
+  end
+  if mistake then
+    return { mistake = mistake }
+  end
+  call.steps = {}
+  return wait.await(call, since)
 end
 
 return wait

@@ -48,9 +48,9 @@
 --- What a dry run of the command reports: the tenant's record, and what the operation would do.
 ---@class autopilot.cli.DryRunReport: autopilot.StatusReport
 ---@field dry_run true
----@field would_post boolean whether the operation would send a request for a sync
+---@field would_post boolean? whether the operation would send a request for a sync; nil: the record could not be read
 ---@field request string? that request, as `POST <URL>`
----@field reason string why it would send one or not
+---@field reason string? why it would send one or not
 
 -- The other fields of these are declared where the providers are.
 

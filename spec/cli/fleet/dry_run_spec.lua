@@ -80,7 +80,7 @@ describe("a fleet's dry run", function()
       reports.ready.outcome,
       reports.running.outcome,
     })
-    assert.is_nil(reports.ready.dry_run)
+    assert.same({ true, nil }, { reports.ready.dry_run, reports.ready.would_post })
   end)
 
   it("says in its report file that it is one", function()

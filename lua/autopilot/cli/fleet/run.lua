@@ -152,7 +152,7 @@ return function(self)
     self.summary:add(tenant, report)
     if options.json then
       self.output:json(report)
-    elseif report.dry_run and not options.quiet then
+    elseif report.would_post ~= nil and not options.quiet then
       self.output:line(dry_run.line(report))
     end
     tick(self)
