@@ -163,12 +163,4 @@ function Client:clean_repeated(text)
   return cleaned
 end
 
---- Raises at the caller of the method for a call on a closed client.
----@package
-function Client:check_open(method)
-  if self.is_closed then
-    error(("client:%s: the client is closed"):format(method), 3)
-  end
-end
-
 return Client

@@ -105,7 +105,7 @@ end
 ---@return autopilot.DoctorReport? report
 ---@return autopilot.DoctorReport? failure something is wrong
 function doctor.call(client, given)
-  client:check_open "doctor"
+  Call.check(client, "doctor")
   local call = Call.new(client, "doctor", options.check("client:doctor", rules, given))
   local transport, _, host = client.transport, url_parts.split(client.base_url)
   local is_curl = type(transport) == "table" and transport.prepare ~= nil

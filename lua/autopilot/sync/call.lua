@@ -23,6 +23,18 @@ local policies = lazy "autopilot.retry.policy"
 local Call = {}
 Call.__index = Call
 
+--- Raises at the caller of a client's method: called without the colon, or on a closed client.
+---@param client any the method's first argument
+---@param method string
+function Call.check(client, method)
+  if type(client) ~= "table" or client.is_closed == nil then
+    local message = "client.%s: was called with a full stop: write a colon, as in client:%s {}"
+    error(message:format(method, method), 3)
+  elseif client.is_closed then
+    error(("client:%s: the client is closed"):format(method), 3)
+  end
+end
+
 --- Begins a call.
 ---@param client autopilot.Client
 ---@param name "sync"|"status"|"wait"|"ensure"|"token"

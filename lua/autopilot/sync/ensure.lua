@@ -241,7 +241,7 @@ end
 ---@return autopilot.Report? report
 ---@return autopilot.Report? failure
 function ensure.call(client, given)
-  client:check_open "ensure"
+  Call.check(client, "ensure")
   local call = ensure.begin(client, given)
   local self = { call = call, requests = sync.new(call) }
   local answer

@@ -49,7 +49,7 @@ end
 ---@return autopilot.StatusReport? report
 ---@return autopilot.Report? failure
 function status.call(client, given)
-  client:check_open "status"
+  Call.check(client, "status")
   local call = Call.new(client, "status", options.check("client:status", rules, given))
   local read, failure = status.read(call)
   call:raise_mistake(read or failure)

@@ -178,7 +178,7 @@ local rules = {
 ---@return autopilot.Report? report
 ---@return autopilot.Report? failure
 function sync.call(client, given)
-  client:check_open "sync"
+  Call.check(client, "sync")
   local wanted = given == nil and {} or options.check("client:sync", rules, given)
   local call = Call.new(client, "sync", wanted)
   local requests = sync.new(call)

@@ -225,7 +225,7 @@ end
 ---@return autopilot.Report? report
 ---@return autopilot.Report? failure
 function wait.call(client, given)
-  client:check_open "wait"
+  Call.check(client, "wait")
   local wanted = options.check("client:wait", wait.rules, given)
   wanted.since = wanted.since and wait.since(client, "wait", wanted.since)
     or client.memory.started_at
