@@ -9,6 +9,13 @@ local rules = {
     type = "table",
     fields = { total = { type = "number", default = 60, above = 0 } },
   },
+  pin = {
+    type = "string",
+    secret = true,
+    check = function()
+      return "must have digits only"
+    end,
+  },
   even = {
     type = "integer",
     check = function(value)
@@ -57,13 +64,24 @@ describe("autopilot.base.options", function()
       "unknown option 'timeout%.totl' %(did you mean 'timeout%.total'%?%)$",
       mistake { token = "t", timeout = { totl = 1 } }
     )
+    assert.matches(
+      "unknown option 'total' %(did you mean 'timeout%.total'%?%)$",
+      mistake { token = "t", total = 1 }
+    )
+    assert.matches(
+      "unknown option 'deadline' %(did you mean 'timeout'%?%)$",
+      mistake { token = "t", deadline = 1 }
+    )
   end)
 
   it("names the path, the rule and the value of a wrong option", function()
     local wrong = {
       ["option 'token' is required$"] = {},
       ["option 'tenant' must be a string %(got 7%)$"] = { token = "t", tenant = 7 },
-      ["option 'timeout' must be a table %(got 'x'%)$"] = { token = "t", timeout = "x" },
+      ["option 'timeout' must be a table such as { total = … } %(got 30%)$"] = {
+        token = "t",
+        timeout = 30,
+      },
       ["option 'timeout.total' must be above 0 %(got 0%)$"] = {
         token = "t",
         timeout = { total = 0 },
@@ -93,6 +111,7 @@ describe("autopilot.base.options", function()
   end)
 
   it("never quotes a secret", function()
+    assert.matches("option 'pin' must have digits only$", mistake { token = "t", pin = "hidden" })
     assert.matches(
       "option 'token' must be a string or a function %(got number%)$",
       mistake { token = 424242 }

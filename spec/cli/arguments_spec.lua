@@ -37,6 +37,16 @@ describe("a wrong command line ends in 2 with one sentence:", function()
     { "sync --verson", "unknown option '--verson' (did you mean '--version'?)" },
     { "sync --frobnicate", "unknown option '--frobnicate'" },
     { "sync -x", "unknown option '-x'" },
+    {
+      "--tenant x sync",
+      "option '--tenant' must come after the command, as in: autopilot-sync sync --tenant",
+    },
+    {
+      "--print token",
+      "option '--print' must come after the command, as in: autopilot-sync token --print",
+    },
+    { "--frobnicate sync", "unknown option '--frobnicate'" },
+    { "--[a sync", "unknown option '--[a'" },
     { "emulate --tenant x", "unknown option '--tenant'" },
     { "sync --tenant", "option '--tenant' requires an argument" },
     { "sync --tenant --json", "option '--tenant' requires an argument" },

@@ -271,6 +271,12 @@ describe("autopilot-sync doctor", function()
       end
     end)
 
+    it("leaves no file where nobody is signed in", function()
+      local ran = command.run({ "doctor", "--bundle", path }, { env = {} })
+      assert.equal(2, ran.code)
+      assert.is_nil(core.file_kind(path))
+    end)
+
     it("is refused before anything is sent where the file cannot be written", function()
       local ran = command.run(
         { "doctor", "--bundle", folder .. "/none/b.txt" },

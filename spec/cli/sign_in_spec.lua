@@ -303,6 +303,11 @@ describe("a sign-in that cannot be tried", function()
       assert.equal(case[3], mistake("sync --auth " .. case[1], without(case[2])))
     end
     assert.equal(
+      "--auth env needs AZURE_CLIENT_SECRET, AZURE_CLIENT_CERTIFICATE_PATH or "
+        .. "AZURE_FEDERATED_TOKEN_FILE",
+      mistake("sync --auth env", without "AZURE_CLIENT_SECRET")
+    )
+    assert.equal(
       "signing in with AZURE_CLIENT_SECRET needs --tenant or AZURE_TENANT_ID",
       mistake("sync", without "AZURE_TENANT_ID")
     )

@@ -104,6 +104,16 @@ describe("--auth", function()
     return report
   end
 
+  --- Fails unless the command is refused before it signs in, because of the rights of a file.
+  local function assert_exposed(args, env)
+    local code, output, complaint = run("sync " .. args, env)
+    assert.same({ 2, "" }, { code, output })
+    assert.matches(
+      "cannot be used: .*%(chmod o%-r%), or give %-%-allow%-world%-readable\n$",
+      complaint
+    )
+  end
+
   it("secret signs in with a file, and tells a wrong secret", function()
     local args = ("--auth secret --tenant %s --client-id %s"):format(
       service.tenant,
@@ -131,10 +141,11 @@ describe("--auth", function()
     assert_refused(args, env, "passphrase")
     env.AZURE_CLIENT_CERTIFICATE_PASSWORD = key_files.passphrase
     os.execute(("chmod 644 '%s/encrypted.pem'"):format(folder))
-    assert_refused(args, env, "(chmod o-r), or give --allow-world-readable")
+    assert_exposed(args, env)
     assert_started(args .. "--allow-world-readable", env)
     env.AZURE_CLIENT_ID, env.AZURE_TENANT_ID = "certified", service.tenant
-    assert_refused("--auth env", env, "(chmod o-r), or give --allow-world-readable")
+    assert_exposed("--auth env", env)
+    assert_refused("--auth default", env, "encrypted.pem can be read by every user")
     for _, way in ipairs { "env", "default" } do
       assert_started("--auth " .. way .. " --allow-world-readable", env)
     end
@@ -230,7 +241,10 @@ describe("--auth", function()
     local report = assert_refused(args, { AZURE_CLIENT_SECRET = machine_key }, "AADSTS70000")
     assert.is_truthy(report.hint:find("let the person sign in again", 1, true), report.hint)
     os.execute(("chmod 644 '%s'"):format(file))
-    assert_refused(args, {}, "give --allow-world-readable")
+    assert_exposed(args, { AZURE_CLIENT_SECRET = machine_key })
+    os.execute(("chmod 600 '%s'; chmod 644 '%s/together.pem'"):format(file, folder))
+    assert_exposed("--auth refresh " .. args .. " --certificate " .. folder .. "/together.pem")
+    os.execute(("chmod 600 '%s/together.pem'"):format(folder))
   end)
 
   it("refresh leaves a symbolic link and its target as they are, and says so", function()

@@ -72,6 +72,10 @@ describe("the option --store", function()
         .. password,
       ["'host=here password = secret-word'"] = "option '--store' " .. password,
       ["etcd://host"] = "--store must be a file",
+      ["redis"] = "--store must be a file, redis[s]://… or postgresql://…: write redis://HOST:6379",
+      ["127.0.0.1:6379"] = "--store must be a file, redis[s]://… or postgresql://…: write "
+        .. "redis://127.0.0.1:6379",
+      ["redis://"] = "--store must be redis[s]://[user",
     } do
       local code, _, complaint = command_process.run("sync --store " .. argument, env)
       assert.equal(2, code)

@@ -80,6 +80,21 @@ describe("autopilot.client: close", function()
     assert.equal(0, #transport.requests)
   end)
 
+  it("says how to write a call without its colon", function()
+    local client = virtual_world.new():scripted {}
+    for _, method in ipairs { "sync", "status", "wait", "ensure", "doctor" } do
+      for _, argument in ipairs { false, { timeout = 1 } } do
+        local line
+        local message = raised(function()
+          line = mistakes.this_line() + 1
+          client[method](argument or nil)
+        end)
+        mistakes.assert_raised_at(line, message, ("client.%s: "):format(method))
+        assert.truthy(message:find(("as in client:%s {}"):format(method), 1, true), message)
+      end
+    end
+  end)
+
   it("forgets the token", function()
     local client = virtual_world.new():client {
       token = function()

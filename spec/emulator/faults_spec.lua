@@ -183,7 +183,10 @@ describe("autopilot.emulator: faults", function()
 
   it("are refused when they are not right", function()
     local wrong = {
-      ["a fault must not have the field 'secnds'"] = { kind = "throttle", secnds = 2 },
+      ["a fault must not have the field 'secnds' %(did you mean 'seconds'%?%)"] = {
+        kind = "throttle",
+        secnds = 2,
+      },
       ["a fault must have the field 'body' as a string"] = {
         kind = "status",
         status = 503,

@@ -158,7 +158,7 @@ describe("autopilot.token.client_secret", function()
       ["option 'client_id' is required"] = { client_secret = secret },
       ["option 'client_id' must be one line of text"] = { client_id = "", client_secret = secret },
       ["needs one of the options 'client_secret' and 'client_secret_file'"] = { client_id = "app" },
-      ["option 'client_secret' must not contain control characters (got string)"] = {
+      ["option 'client_secret' must not contain control characters: a line end follows it"] = {
         client_id = "app",
         client_secret = secret .. "\n",
       },
@@ -189,7 +189,7 @@ describe("autopilot.token.client_secret", function()
       token_world.assert_nowhere("4f6c1d0e9a7b", message)
     end
     local both = { client_id = "app", client_secret = secret, client_secret_file = "x" }
-    assert.is_truthy(mistakes.raised(client_secret, both):find "needs one of the options")
+    assert.is_truthy(mistakes.raised(client_secret, both):find "takes only one of the options")
   end)
 
   it("sends the secret neither to another cloud's authority nor over http", function()

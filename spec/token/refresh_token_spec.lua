@@ -237,7 +237,7 @@ describe("autopilot.token.refresh_token", function()
         client_secret = secret,
         passphrase = "hush",
       },
-      ["needs one of the options 'client_secret' and 'client_secret_file'"] = {
+      ["takes only one of the options 'client_secret' and 'client_secret_file'"] = {
         client_id = "app",
         refresh_token = first,
         client_secret = secret,

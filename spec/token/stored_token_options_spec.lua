@@ -22,7 +22,7 @@ describe("the options of a cache with a store", function()
       },
       {
         { store = stores.memory(), identity = "app", encryption_key = "password" },
-        "option 'encryption_key' must have at least 32 random bytes (got string)",
+        "option 'encryption_key' must have at least 32 random bytes",
       },
       { { store = {} }, "option 'store' must have a method 'add'" },
       { { share = true }, "option 'share' must be 'plain' or false" },

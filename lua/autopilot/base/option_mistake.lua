@@ -41,30 +41,66 @@ function mistake.nearest(wrong, names)
   return nearest
 end
 
---- An option that does not exist.
+-- Options that people take for each other: some calls have the one, some the other.
+local counterparts = { deadline = "timeout", timeout = "deadline" }
+
+--- The option that was probably meant, as the end of a sentence: ` (did you mean 'http.proxy'?)`. Empty when none is
+-- similar.
 ---@param path string of the table that it is in: empty, or with a full stop at its end
 ---@param name any
----@param rules table<string, autopilot.OptionRule>
+---@param rules table<string, any> by the names that are known; `fields` of a rule are the names in a nested table
 ---@return string
-function mistake.name(path, name, rules)
-  local known = {}
-  for key in pairs(rules) do
+function mistake.suggestion(path, name, rules)
+  local known, nested, counterpart = {}, {}, counterparts[name]
+  for key, rule in pairs(rules) do
     known[#known + 1] = key
+    local has_it = type(rule) == "table" and rule.fields and rule.fields[name]
+    nested[#nested + 1] = has_it and key .. "." .. name or nil
   end
   local meant = type(name) == "string" and mistake.nearest(name, known)
-  local hint = meant and (" (did you mean '%s%s'?)"):format(path, meant) or ""
-  return ("unknown option '%s%s'%s"):format(path, tostring(name):sub(1, 80):gsub("%c", "?"), hint)
+    or nested[1]
+    or rules[counterpart] and counterpart
+  return meant and (" (did you mean '%s%s'?)"):format(path, meant) or ""
 end
 
---- What a value must be that is not of the type, or of one of the types, that its rule names.
----@param types string|string[]
+--- An option that does not exist; the arguments are those of `suggestion`.
 ---@return string
-function mistake.type(types)
-  local phrases = {}
-  for index, name in ipairs(type(types) == "table" and types or { types }) do
+function mistake.name(path, name, rules)
+  local shown = tostring(name):sub(1, 80):gsub("%c", "?")
+  return ("unknown option '%s%s'%s"):format(path, shown, mistake.suggestion(path, name, rules))
+end
+
+local function shown(value, is_secret)
+  if is_secret or type(value) == "table" or type(value) == "function" then
+    return type(value)
+  elseif type(value) == "string" then
+    -- With control characters a value could forge a second line in a log.
+    return ("'%s'"):format((#value > 80 and value:sub(1, 80) .. "..." or value):gsub("%c", "?"))
+  end
+  return tostring(value)
+end
+
+--- An option whose value is not of the type, or of one of the types, that its rule names.
+---@param option string its path
+---@param rule autopilot.OptionRule
+---@param value any
+---@return string
+function mistake.type(option, rule, value)
+  local phrases, fields = {}, {}
+  for index, name in ipairs(type(rule.type) == "table" and rule.type or { rule.type }) do
     phrases[index] = name == "integer" and "a whole number" or "a " .. name
   end
-  return "must be " .. table.concat(phrases, " or ")
+  for name in pairs(rule.fields or {}) do
+    fields[#fields + 1] = name .. " = …"
+  end
+  table.sort(fields)
+  local form = fields[1] and (" such as { %s }"):format(table.concat(fields, ", ")) or ""
+  return ("option '%s' must be %s%s (got %s)"):format(
+    option,
+    table.concat(phrases, " or "),
+    form,
+    shown(value, rule.secret)
+  )
 end
 
 --- What a number must be that is outside the limits of its rule.
@@ -80,21 +116,16 @@ function mistake.limit(rule, value)
   return "must be at most " .. rule.max
 end
 
---- An option whose value is not allowed.
+--- An option whose value is of the right type, but not allowed. A text that is a secret, or empty, is not quoted.
 ---@param option string its path
 ---@param complaint string what the value must be
 ---@param value any
----@param is_secret boolean? the value is not quoted
+---@param is_secret boolean?
 ---@return string
 function mistake.value(option, complaint, value, is_secret)
-  local shown = tostring(value)
-  if is_secret or type(value) == "table" or type(value) == "function" then
-    shown = type(value)
-  elseif type(value) == "string" then
-    -- With control characters a value could forge a second line in a log.
-    shown = ("'%s'"):format((#value > 80 and value:sub(1, 80) .. "..." or value):gsub("%c", "?"))
-  end
-  return ("option '%s' %s (got %s)"):format(option, complaint, shown)
+  local is_quoted = value ~= "" and not (is_secret and type(value) == "string")
+  local got = is_quoted and (" (got %s)"):format(shown(value, is_secret)) or ""
+  return ("option '%s' %s%s"):format(option, complaint, got)
 end
 
 return mistake

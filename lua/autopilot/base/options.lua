@@ -60,11 +60,9 @@ function options.contains(list, value)
   return false
 end
 
---- What the value must be, or nil when it obeys the rule.
+--- What a value of the right type must be, or nil when it obeys the rule.
 local function complaint_about(rule, value)
-  if not is_of_type(value, rule.type) then
-    return mistake_of.type(rule.type)
-  elseif rule.one_of and not options.contains(rule.one_of, value) then
+  if rule.one_of and not options.contains(rule.one_of, value) then
     return "must be one of '" .. table.concat(rule.one_of, "', '") .. "'"
   elseif type(value) == "number" then
     local is_low = value <= (rule.above or -math.huge) or value < (rule.min or -math.huge)
@@ -85,6 +83,8 @@ local function check_field(path, name, rule, value)
     return check_fields(path .. name .. ".", rule.fields, value or {})
   elseif value == nil then
     return nil, rule.required and ("option '%s%s' is required"):format(path, name) or nil
+  elseif not is_of_type(value, rule.type) then
+    return nil, mistake_of.type(path .. name, rule, value)
   end
   local complaint = complaint_about(rule, value)
   if complaint then

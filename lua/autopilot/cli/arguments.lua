@@ -84,6 +84,17 @@ local refused = {
 local refusal = "option '%s' does not exist, because other users of the machine can read "
   .. "arguments: %s"
 
+local misplaced = "option '%s' must come after the command, as in: %s %s %s"
+
+--- The first command that has an option, or nil.
+local function command_with(option)
+  for _, command in ipairs(commands) do
+    if ("\n" .. command.options):find("\n" .. option:gsub("%p", "%%%0") .. "[ :]") then
+      return command
+    end
+  end
+end
+
 --- argparse's message in one line, with the option or command that was probably meant.
 local function mistake_of(message, root, current)
   message = message:gsub("\nDid you mean.*$", "") -- ours are better
@@ -99,13 +110,17 @@ local function mistake_of(message, root, current)
       return refusal:format(wrong, instead)
     end
   end
+  local command = current == root and command_with(wrong)
+  if command then
+    return misplaced:format(wrong, program, command.name, wrong)
+  end
   local text, pattern = table.concat(command_names, " "), "%a+"
   if kind == "option" then
     text, pattern = root:get_usage() .. current:get_usage(), "%-%-[%w%-]+"
   end
   local known = {}
   for name in text:gmatch(pattern) do
-    known[name] = true
+    known[name] = name
   end
   return (mistake.name("", wrong, known):gsub("^unknown option", "unknown " .. kind))
 end

@@ -21,7 +21,7 @@ local function store_of(given, context)
   end
   local is_open, opened = pcall(require("autopilot.store").open, place)
   if not is_open then
-    refuse(("%s must be a file, redis[s]://… or postgresql://…"):format(origin))
+    refuse(("%s %s"):format(origin, opened:match "must .*"))
   end
   return opened
 end

@@ -83,9 +83,7 @@ local function converter(must, read, is_secret)
       if value ~= nil then
         return value
       end
-      local message = mistake.value(name, "must " .. must, given, is_secret)
-      message = message:gsub(" %(got ''%)$", ""):gsub(" %(got string%)$", "")
-      return nil, message .. (hint or "")
+      return nil, mistake.value(name, "must " .. must, given, is_secret) .. (hint or "")
     end
   end
 end

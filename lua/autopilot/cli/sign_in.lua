@@ -67,6 +67,25 @@ local function find_passphrase(given, options, context)
   allow_world_readable(given, options)
 end
 
+--- The value of an option of the command, or of its variable, that must be set. A file must be readable, and one with a
+-- secret must not be readable for every user of this machine.
+local function needed(name, options, context, title)
+  local value, origin = context:find(options, name)
+  if not value then
+    refuse(("%s needs %s"):format(title, origin))
+  end
+  local has_secret = name == "certificate" or name == "refresh_token_file"
+  local complaint = (has_secret or name == "token_file") and input.complaint(value)
+  if complaint then
+    refuse(("%s cannot be read: %s"):format(origin, complaint))
+  end
+  complaint = has_secret and not options.allow_world_readable and secret_file.exposure(value)
+  if complaint then
+    refuse(("%s cannot be used: %s"):format(origin, with_command_option(complaint)))
+  end
+  return value
+end
+
 --- Replaces a file by a new one with this text, which only its owner can read. The file is replaced in one step,
 -- except on Windows. A symbolic link is refused, because the link would be replaced, and its target kept.
 local function replace(path, text)
@@ -88,10 +107,10 @@ end
 --- Sets functions that read the refresh token from its file, and that write a newer one to it; and the application's
 -- secret or certificate, if the options or the environment contain one.
 local function find_refresh_token(given, options, context, title)
-  local path, certificate = options.refresh_token_file, context:find(options, "certificate")
+  local path, has_certificate = options.refresh_token_file, context:find(options, "certificate")
   local has_secret = options.client_secret_file or context:variable "AZURE_CLIENT_SECRET"
-  if options.certificate or (certificate and not has_secret) then
-    given.certificate = certificate
+  if options.certificate or (has_certificate and not has_secret) then
+    given.certificate = needed("certificate", options, context, title)
     find_passphrase(given, options, context)
   elseif has_secret then
     find_secret(given, options, context, title)
@@ -168,7 +187,6 @@ local ways = {
   managed = { "managed_identity", needs = "", find = check_machine },
   cli = { "azure_cli", needs = "", find = find_tenant_of_az },
   device = { "device_code", needs = "client_id", find = show_code },
-  env = { "environment", needs = "tenant", find = allow_world_readable },
   default = { "default", needs = "", find = allow_world_readable },
 }
 
@@ -180,9 +198,6 @@ local handed = {
   service_connection = "service_connection_id",
 }
 
--- Options whose files must be readable before anything is sent.
-local files = { certificate = true, token_file = true, refresh_token_file = true }
-
 --- Makes the token provider of a way to sign in. Its messages name the command's options instead of the library's.
 local function open(name, options, context, title)
   local way = ways[name]
@@ -190,17 +205,10 @@ local function open(name, options, context, title)
   if way.find then
     way.find(given, options, context, title)
   end
-  for needed in way.needs:gmatch "%S+" do
-    local value, origin = context:find(options, needed)
-    if not value then
-      refuse(("%s needs %s"):format(title, origin))
-    end
-    local complaint = files[needed] and input.complaint(value)
-    if complaint then
-      refuse(("%s cannot be read: %s"):format(origin, complaint))
-    end
-    if handed[needed] then
-      given[handed[needed]] = value
+  for option in way.needs:gmatch "%S+" do
+    local value = needed(option, options, context, title)
+    if handed[option] then
+      given[handed[option]] = value
     end
   end
   local made, result = pcall(require("autopilot.token")[way[1]], given)
@@ -232,9 +240,14 @@ local secret_variables = {
   "SYSTEM_ACCESSTOKEN",
 }
 
--- Environment variables that select the way `env` if no option selects another.
-local describing =
-  { "AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE" }
+-- Variables that describe a way to sign in, each with that way. The first one that is set counts.
+local describing = {
+  { "AZURE_CLIENT_SECRET", "secret" },
+  { "AZURE_CLIENT_CERTIFICATE_PATH", "certificate" },
+  { "AZURE_FEDERATED_TOKEN_FILE", "workload" },
+}
+local nothing_described = "--auth env needs AZURE_CLIENT_SECRET, AZURE_CLIENT_CERTIFICATE_PATH or "
+  .. "AZURE_FEDERATED_TOKEN_FILE"
 
 --- Returns the way to sign in that the options or the environment select, and its name in messages; nil if none
 -- does, or if there is a ready token.
@@ -252,14 +265,17 @@ local function choose_way(options, context)
       way, by = implied, way and by or option
     end
   end
-  if way then
+  if way and way ~= "env" then
     return way, "--auth " .. way
   end
-  local has_token = options.token_file or context:variable "AUTOPILOT_TOKEN"
-  for _, name in ipairs(has_token and {} or describing) do
-    if context:variable(name) then
-      return "env", "signing in with " .. name
+  local has_token = not way and (options.token_file or context:variable "AUTOPILOT_TOKEN")
+  for _, pair in ipairs(has_token and {} or describing) do
+    if context:variable(pair[1]) then
+      return pair[2], way and by or "signing in with " .. pair[1]
     end
+  end
+  if way then
+    refuse(nothing_described)
   end
 end
 

@@ -4,6 +4,7 @@ local answers = require "autopilot.emulator.answers"
 local challenges = require "autopilot.emulator.challenges"
 local contains = require("autopilot.base.options").contains
 local merged = require "autopilot.base.merged"
+local mistake = require "autopilot.base.option_mistake"
 
 local faults = {}
 
@@ -100,7 +101,8 @@ function faults.complaint(fault)
   for name, value in pairs(fault) do
     local expected = field_types[name]
     if not expected then
-      return ("must not have the field '%s'"):format(tostring(name))
+      local hint = mistake.suggestion("", name, field_types)
+      return ("must not have the field '%s'%s"):format(tostring(name), hint)
     elseif not expected:find(type(value), 1, true) then
       return ("must have the field '%s' as a %s"):format(name, expected)
     end

@@ -8,9 +8,30 @@
 ---@field redis fun(given: autopilot.store.RedisOptions): autopilot.Store
 ---@field open fun(text: string): autopilot.Store
 
+local core = require "autopilot.core"
+
 local names = { memory = true, shared_dict = true, sql = true, redis = true }
 
+-- Words that stand for an address, and what to write. They name a file only if it exists.
+local addresses = {
+  redis = "redis://HOST:6379",
+  rediss = "rediss://HOST:6380",
+  postgres = "postgresql://HOST/DATABASE",
+  postgresql = "postgresql://HOST/DATABASE",
+  sqlite = "the name of a file",
+}
+
 local store = {}
+
+--- What is wrong with a text that `store.open` does not know, or nil.
+local function complaint_about(text, scheme)
+  local address = addresses[text:lower()] or text:match "^[%w.-]+:%d+$" and "redis://" .. text
+  local is_file = not scheme and not (address and not core.file_kind(text))
+  if not is_file then
+    local instead = address and ": write " .. address or ""
+    return "must be a file, redis[s]://… or postgresql://…" .. instead
+  end
+end
 
 --- Makes a store of a text, as the command's `--store` takes it. Nothing is opened before it is first used.
 -- Raises at the caller for an address that it does not know.
@@ -22,8 +43,10 @@ function store.open(text)
     return store.redis { url = text }
   elseif scheme == "postgresql" or scheme == "postgres" then
     return store.sql { driver = "PostgreSQL", database = text }
-  elseif scheme then
-    error("autopilot.store.open: must be redis[s]://…, postgresql://… or the name of a file", 2)
+  end
+  local complaint = complaint_about(text, scheme)
+  if complaint then
+    error("autopilot.store.open: " .. complaint, 2)
   end
   return store.sql { driver = "SQLite3", database = text }
 end

@@ -53,7 +53,10 @@ end
 function Call.method(name, operation)
   local label = "client:" .. name
   return function(client, given)
-    if client.is_closed then
+    if type(client) ~= "table" or client.is_closed == nil then
+      local message = "client.%s: was called with a full stop: write a colon, as in client:%s {}"
+      error(message:format(name, name), 2)
+    elseif client.is_closed then
       error(label .. ": the client is closed", 2)
     end
     local wanted = no_options

@@ -47,7 +47,8 @@ local function check_secret(value)
   if value == "" then
     return "must not be empty"
   elseif type(value) == "string" and value:find "%c" then
-    return "must not contain control characters"
+    local is_end = value:find "^%C+[\r\n]+$"
+    return "must not contain control characters" .. (is_end and ": a line end follows it" or "")
   end
 end
 
@@ -67,7 +68,8 @@ application.secret_proof = {
   prepare = function(checked)
     local secret, path = checked.client_secret, checked.client_secret_file
     if (secret == nil) == (path == nil) then
-      return nil, "needs one of the options 'client_secret' and 'client_secret_file'"
+      local need_of = secret and "takes only one" or "needs one"
+      return nil, need_of .. " of the options 'client_secret' and 'client_secret_file'"
     end
     return function(ask)
       secret = secret or need(secret_file.read_line(path, checked.allow_world_readable))

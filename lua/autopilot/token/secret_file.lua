@@ -21,6 +21,21 @@ local function failure(path, complaint)
   return nil, ("%s: %s"):format(secret_file.printable(path), complaint)
 end
 
+--- Why the file of a secret is not one: every user of this machine can read it. Nil where that is not so.
+---@param path string
+---@return string? message
+function secret_file.exposure(path)
+  if not select(3, core.file_kind(path, true)) then
+    return nil
+  end
+  local remedy = package.config:sub(1, 1) == "\\"
+      and 'icacls /inheritance:r /grant:r "%USERNAME%:R"'
+    or "chmod o-r"
+  local message = "%s can be read by every user of this machine: take that right away (%s), or set "
+    .. "allow_world_readable = true"
+  return message:format(secret_file.printable(path), remedy)
+end
+
 --- The whole text of a file; or nil and a sentence. A file that every user may read is not secret, and is
 -- refused unless `allow_world_readable` is true.
 ---@param path string
@@ -34,17 +49,13 @@ function secret_file.read(path, allow_world_readable)
   if complaint then
     return failure(path, complaint)
   end
+  local exposure = not allow_world_readable and secret_file.exposure(path)
+  if exposure then
+    return nil, exposure
+  end
   local file, reason = io.open(path, "rb")
   if not file then
     return nil, secret_file.printable(reason)
-  elseif not allow_world_readable and select(3, core.file_kind(path, true)) then
-    file:close()
-    local remedy = package.config:sub(1, 1) == "\\"
-        and 'icacls /inheritance:r /grant:r "%USERNAME%:R"'
-      or "chmod o-r"
-    local message = "%s can be read by every user of this machine: take that right away "
-      .. "(%s), or set allow_world_readable = true"
-    return nil, message:format(secret_file.printable(path), remedy)
   end
   local text
   text, reason = file:read(longest + 1)

@@ -87,7 +87,8 @@ describe("emulate", function()
       ["throttle,on"] = "'--fault': 'on' must be NAME=VALUE",
       ["throttle,on=nothing"] = "'--fault' must be on sync, ",
       ["status,status=503,headers=x"] = "'--fault' must have the field 'headers' as a table",
-      ["throttle,retryafter=3"] = "'--fault' must not have the field 'retryafter'",
+      ["throttle,retryafter=3"] = "'--fault' must not have the field 'retryafter' "
+        .. "%(did you mean 'retry_after'%?%)",
     } do
       local ran = command.run({ "emulate", "--fault", given }, { emulate = {} })
       assert.equal(2, ran.code)

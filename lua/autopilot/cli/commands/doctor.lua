@@ -150,15 +150,15 @@ local function write_bundle(path, text, output)
 end
 
 function doctor.run(given, context)
-  if given.bundle and not core.make_private(given.bundle) then
-    options.refuse(("the file of --bundle cannot be written: %s"):format(given.bundle))
-  end
   local function on_event(event) -- without --verbose the table tells it
     if given.verbose then
       client_of.tell(event, context)
     end
   end
   local client = client_of.open(given, context, { on_event = on_event })
+  if given.bundle and not core.make_private(given.bundle) then
+    options.refuse(("the file of --bundle cannot be written: %s"):format(given.bundle))
+  end
   local report, failure = client:doctor { deadline = given.deadline }
   context:hide(client.last_token)
   client:close()
