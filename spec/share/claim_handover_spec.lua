@@ -99,6 +99,30 @@ describe("a call that waited for one whose own time was over", function()
     assert.are.equal(1, posted)
   end)
 
+  it("does not report that request as its own when it ended before this call", function()
+    local delete_if = overlap.store.delete_if
+    overlap.store.delete_if = function(...) -- the claim of the first call outlasts its answer
+      if overlap.time < start + 2.5 then
+        return nil, "down"
+      end
+      return delete_if(...)
+    end
+    local transport = send_in { trigger = start + 1 }
+    overlap:calls(1, { transport = transport }, { deadline = 2 })
+    local early = overlap:calls(1, { transport = transport })[1]
+    local late = overlap:spawn(function()
+      overlap:sleep(3)
+      return overlap:client({ transport = transport }):sync()
+    end)
+    overlap:run()
+    assert.are.equal(1, posts)
+    assert.are.equal("started", report_of(early).outcome)
+    assert.is_true(report_of(early).joined)
+    assert.are.equal("cooldown", report_of(late).outcome)
+    assert.is_nil(report_of(late).joined)
+    assert.is_nil(report_of(late).client_request_id)
+  end)
+
   it("says that the tenant is in its cooldown when the record tells of a sync before", function()
     local _, patient = hasty_and_patient({ trigger = start - 100 }, 5, { retry = retry.never() })
     assert.are.equal(1, posts)

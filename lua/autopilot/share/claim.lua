@@ -110,14 +110,15 @@ end
 
 -- ---- The answer to another call's request ------------------------------------------------------------
 
---- The id of the claim whose holder stored the tenant's result.
-local function writer_of_result(client)
+--- The stored result of the tenant, whose fields may have any form; an empty table if there is none.
+local function stored_result(client)
   local result = (client.shared.value or {}).result
-  return type(result) == "table" and result.told_by or nil
+  return type(result) == "table" and result or {}
 end
 
 --- The state of a call while others hold the claim.
 local function begin_wait(client)
+  local before = stored_result(client)
   return {
     until_when = client.options.clock() + longest_wait,
     seen_trigger = client.memory.newest_trigger, -- the latest that was known before the wait
@@ -125,7 +126,8 @@ local function begin_wait(client)
     -- An answer stored before this attempt is not used for it. If the store cannot be read now, such an
     -- answer could not be recognised later, so none is used.
     may_join = client.shared.value ~= nil,
-    looked_at = { [writer_of_result(client) or false] = true }, -- ids of claims whose results it has read
+    ended_before = before.id, -- the id of that answer's claim: another call may read the record for it later
+    looked_at = { [before.told_by or false] = true }, -- ids of claims whose results it has read
     of_askers = 0, -- how many of these depended on the token or the network
     unseen = 0, -- reads in a row that did not return the existing claim
     unread = nil, -- the result of a request whose answer was lost: the record is to be read
@@ -136,12 +138,11 @@ end
 
 --- The stored result, if this call has waited for its claim and has not read it yet.
 local function new_result(client, state)
-  local looked_at, writer = state.looked_at, writer_of_result(client)
-  local is_new = writer and not looked_at[writer]
-  looked_at[writer or false] = true
-  local result = is_new
-    and state.may_join
-    and shared_answer.read(client.shared.value.result, client)
+  local stored, looked_at = stored_result(client), state.looked_at
+  local writer = stored.told_by or false
+  local is_new = not looked_at[writer] and stored.id ~= state.ended_before
+  looked_at[writer] = true
+  local result = is_new and state.may_join and shared_answer.read(stored, client)
   return result and state.watched[result.id] and result or nil
 end
 
