@@ -153,6 +153,20 @@ describe("a run that machines share", function()
     assert.is_true(has_ended())
   end)
 
+  it(
+    "has ended when all of a list is done that is shorter than the list of a dead machine",
+    function()
+      local dead = world:machine()
+      take(dead, { "a", "c" })
+      expire(dead)
+      local one = world:machine()
+      take(one, { "c" })
+      one:note("c", started())
+      one:finish()
+      assert.is_true(has_ended())
+    end
+  )
+
   it("has not ended for a machine that has left a tenant to others", function()
     local one = world:machine()
     take(one, { "a", "c" })

@@ -125,14 +125,14 @@ local enlist = [[INSERT INTO autopilot_part_3 (run, number, worker, held_until)
     CAST(? AS TEXT), {now} + {number}
   FROM autopilot_run_2 WHERE id = {run} FOR KEY SHARE]]
 -- Takes from workers what they did not renew. It changes the rows, so that a worker that wakes up now either has
--- renewed them before, and counts as alive, or finds that it has lost them. The empty name tells these parts from
--- those that were released.
-local expire = [[UPDATE autopilot_part_3 SET worker = ''
+-- renewed them before, and counts as alive, or finds that it has lost them.
+local expire = [[UPDATE autopilot_part_3 SET worker = NULL
   WHERE run = {run} AND worker IS NOT NULL AND held_until <= {now}]]
--- Marks a run as finished, unless there is a part that was taken and not released: a machine that was stopped may have
--- lost it, and its tenants may be without reports.
-local finish = [[UPDATE autopilot_run_2 SET finished_at = {now} WHERE id = {run} AND NOT EXISTS (
-  SELECT 1 FROM autopilot_part_3 WHERE run = id AND number > 0 AND worker IS NOT NULL)]]
+-- Marks a run as finished, unless a part was taken and not released, or the run was resumed since this worker joined it:
+-- then this worker was stopped, and tenants of parts that it has lost may have no reports.
+local finish = [[UPDATE autopilot_run_2 SET finished_at = {now}
+  WHERE id = {run} AND round = CAST(? AS INTEGER) AND NOT EXISTS (
+    SELECT 1 FROM autopilot_part_3 WHERE run = id AND number > 0 AND worker IS NOT NULL)]]
 
 local make_parts = [[INSERT INTO autopilot_part_3 (run, number)
   SELECT {run}, generate_series(1, CAST(? AS INTEGER)) ON CONFLICT DO NOTHING]]
@@ -233,9 +233,9 @@ function shared_run.dismiss(opened, id, worker)
   return true
 end
 
---- Marks the run as finished, if no worker has parts of it.
-function shared_run.finish(opened, id)
-  run(opened, finish, id)
+--- Marks the run as finished, if no worker has parts of it, and it is in the round in which this worker joined it.
+function shared_run.finish(opened, id, round)
+  run(opened, finish, id, round)
   return true
 end
 
@@ -244,7 +244,7 @@ end
 local function find(opened, subject)
   local make = [[INSERT INTO autopilot_run_2 (subject, round, started_at) VALUES (?, 1, {now})
     ON CONFLICT DO NOTHING]]
-  local lock = [[SELECT id, {now} - started_at, {now} - finished_at FROM autopilot_run_2
+  local lock = [[SELECT id, {now} - started_at, {now} - finished_at, round FROM autopilot_run_2
     WHERE subject = ? FOR UPDATE]]
   run(opened, make, subject)
   return run(opened, lock, subject)[1] or find(opened, subject) -- another machine has just replaced it
@@ -253,7 +253,7 @@ end
 --- Joins the run of that subject if it has workers with a valid lease; else resumes it, or starts a new one.
 local function join(opened, subject, resume_within)
   local found = find(opened, subject)
-  local id, age, ended_for = found[1], found[2], found[3]
+  local id, age, ended_for, round = found[1], found[2], found[3], found[4]
   local function has_workers()
     local text = [[SELECT 1 FROM autopilot_part_3
       WHERE run = {run} AND worker IS NOT NULL AND held_until > {now} LIMIT 1]]
@@ -263,7 +263,7 @@ local function join(opened, subject, resume_within)
     run(opened, expire, id)
   end
   if has_workers() then
-    return id, age
+    return id, age, round
   end
   local is_over = age > resume_within
   if ended_for then
@@ -273,13 +273,14 @@ local function join(opened, subject, resume_within)
     -- A new id, so that a machine of the old run that wakes up late does not end this one.
     run(opened, "DELETE FROM autopilot_part_3 WHERE run = {run}", id)
     run(opened, "DELETE FROM autopilot_run_2 WHERE id = {run}", id)
-    id, age = find(opened, subject)[1], 0
+    id, age, round = find(opened, subject)[1], 0, 1
     run(opened, forget)
   elseif not ended_for then
     run(opened, "UPDATE autopilot_run_2 SET round = round + 1 WHERE id = {run}", id)
+    round = round + 1
   end
   run(opened, make_parts, id, shared_run.part_count)
-  return id, age
+  return id, age, round
 end
 
 --- Sets the options of a new connection. Commits are synchronous, because the parts that a machine has taken must
@@ -297,16 +298,17 @@ end
 ---@param resume_within number seconds after its beginning in which an interrupted run is resumed
 ---@param worker string
 ---@param seconds number of its lease
----@return { id: integer, age: number, done: integer } run seconds since it began, and tenants that are done
+---@return { id: integer, age: number, round: integer, done: integer } run seconds since it began, its round, and tenants
+-- that are done
 function shared_run.join(opened, subject, resume_within, worker, seconds)
   for name, form in pairs(tables) do
     database.make_table(opened, name, form)
   end
   run(opened, "BEGIN")
-  local id, age = join(opened, database.encode(subject), resume_within)
+  local id, age, round = join(opened, database.encode(subject), resume_within)
   run(opened, enlist, worker, seconds, id)
   run(opened, "COMMIT")
-  return { id = id, age = age, done = count(opened, id) }
+  return { id = id, age = age, round = round, done = count(opened, id) }
 end
 
 return shared_run

@@ -335,7 +335,7 @@ end
 function SharedState:finish()
   local done, message = self:flush()
   if done and not self.has_left_some then
-    done, message = call(self, "finish")
+    done, message = call(self, "finish", self.round)
   end
   self.lost = message
   return done, message
@@ -386,7 +386,8 @@ return function(given)
   if not run then
     return nil, "the state: " .. message
   end
-  self.run_id, self.started_at, self.done_before = run.id, self.now() - run.age, run.done
+  self.run_id, self.round, self.done_before = run.id, run.round, run.done
+  self.started_at = self.now() - run.age
   self.renewed_at = asked_at
   return self
 end
