@@ -74,7 +74,9 @@ end)
 
 describe("autopilot.token.provider.open", function()
   it("makes a provider by its name", function()
-    assert.equal("a-token", (provider.open("static", "a-token") {}))
+    local function getenv() end
+    local _, message = provider.open("environment", { getenv = getenv }) {}
+    assert.is_truthy(message:find "^the environment names no way to sign in", message)
   end)
 
   it("makes one that tells what is wrong with its options when it is asked", function()

@@ -96,9 +96,12 @@ local function replace(path, text)
   local new = path .. ".new"
   assert(core.make_private(new), new .. " cannot be made")
   local file = assert(io.open(new, "wb"))
-  assert(file:write(text, "\n"))
-  assert(file:close())
-  if package.config:sub(1, 1) == "\\" then
+  local written, failure = file:write(text, "\n")
+  local closed, message = file:close()
+  if not (written and closed) then
+    os.remove(new)
+    error(("%s: %s"):format(new, failure or message), 0)
+  elseif package.config:sub(1, 1) == "\\" then
     os.remove(path) -- Windows does not rename to the name of an existing file
   end
   assert(os.rename(new, path))

@@ -21,24 +21,25 @@
 ---@field cached fun(provider: autopilot.TokenProvider, given: autopilot.token.CachedOptions?): autopilot.TokenProvider
 ---@field inspect fun(token: any): table<string, any>?, string?
 
--- The providers that ask for a token and get a cache; and the other functions, of which `default` has members with
--- caches.
-local with_cache = " client_secret client_certificate client_assertion workload_identity "
-  .. "github_actions azure_pipelines refresh_token managed_identity azure_cli device_code "
-  .. "environment "
-local others = " default chain static cached inspect "
+-- The functions that are used as they are: `default` makes its members with caches.
+local functions = {
+  default = "autopilot.token.default",
+  chain = "autopilot.token.chain",
+  static = "autopilot.token.static",
+  cached = "autopilot.token.cached",
+  inspect = "autopilot.base.jwt",
+}
 
 return setmetatable({}, {
   __index = function(self, name)
-    local word = " " .. tostring(name) .. " "
-    if with_cache:find(word, 1, true) then
+    local provider = require "autopilot.token.provider"
+    if provider.modules[name] then
       self[name] = function(given)
-        local make = require("autopilot.token.provider").maker(name)
-        local made = make(given, 3) -- a mistake raises at its caller's line
+        local made = provider.maker(name)(given, 3) -- a mistake raises at its caller's line
         return require "autopilot.token.cached"(made)
       end
-    elseif others:find(word, 1, true) then
-      self[name] = require(name == "inspect" and "autopilot.base.jwt" or "autopilot.token." .. name)
+    elseif functions[name] then
+      self[name] = require(functions[name])
     end
     return rawget(self, name)
   end,

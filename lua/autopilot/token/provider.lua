@@ -118,16 +118,27 @@ function provider.luaossl(...)
   return modules
 end
 
-local of_applications = " client_secret client_certificate client_assertion workload_identity "
-  .. "github_actions azure_pipelines "
+-- The providers that get tokens from elsewhere, by their names in `autopilot.token`, with the modules that make them.
+provider.modules = {
+  client_secret = "application",
+  client_certificate = "application",
+  client_assertion = "application",
+  workload_identity = "application",
+  github_actions = "application",
+  azure_pipelines = "application",
+  refresh_token = "refresh_token",
+  managed_identity = "managed_identity",
+  azure_cli = "azure_cli",
+  device_code = "device_code",
+  environment = "environment",
+}
 
---- The function that makes the providers of one kind, by its name in `autopilot.token`.
----@param name string
+--- The function that makes the providers of one kind.
+---@param name string in `provider.modules`
 ---@return fun(given: table?, level: integer?): autopilot.TokenProvider new
 function provider.maker(name)
-  local is_of_applications = of_applications:find(" " .. name .. " ", 1, true)
-  local module = require("autopilot.token." .. (is_of_applications and "application" or name))
-  return is_of_applications and module[name] or module
+  local module = require("autopilot.token." .. provider.modules[name])
+  return type(module) == "table" and module[name] or module
 end
 
 --- Makes a provider by its name, for those that choose among several. Options that do not suit it are not

@@ -1,0 +1,50 @@
+-- The file of `--refresh-token-file` when a newer refresh token cannot be written to it.
+
+local command = require "support.command"
+local emulator = require "autopilot.emulator"
+local files = require "support.files"
+
+describe("a newer refresh token that cannot be kept", function()
+  local real_open = io.open
+  after_each(function()
+    io.open = real_open
+  end)
+
+  --- A file of which one method fails, as on a full disk.
+  local function failing(file, method)
+    local broken = {}
+    for _, name in ipairs { "write", "close" } do
+      broken[name] = function(_, ...)
+        local done, message = file[name](file, ...)
+        if name == method then
+          return nil, "No space left on device"
+        end
+        return done, message
+      end
+    end
+    return broken
+  end
+
+  for _, method in ipairs { "write", "close" } do
+    it("leaves no half file behind, and the older one as it was: " .. method, function()
+      local service = emulator.new { clients = { partner = { public = true } } }
+      local token = service:issue_refresh_token { client_id = "partner" }
+      local path, remove = files.temporary(token)
+      os.execute(("chmod 600 '%s'"):format(path))
+      io.open = function(name, mode)
+        local file, message = real_open(name, mode)
+        return name == path .. ".new" and failing(file, method) or file, message
+      end
+      local ran = command.run(
+        "sync --tenant contoso --client-id partner --refresh-token-file " .. path,
+        { env = {}, transport = service:transport() }
+      )
+      io.open = real_open
+      assert.equal(0, ran.code, ran.err)
+      assert.is_truthy(ran.err:find("could not be kept: .*No space left"), ran.err)
+      assert.is_nil(real_open(path .. ".new"))
+      assert.equal(token, files.read(path))
+      remove()
+    end)
+  end
+end)
