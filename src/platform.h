@@ -55,11 +55,8 @@ void platform_close_on_exec(intptr_t socket);
  * which the program would then print. Reading from or writing to them fails as before. */
 void platform_occupy_standard_descriptors(void);
 
-/* note_free notes the lowest free descriptors. close_on_exec_new is called later: it sets
- * close-on-exec for those that have been opened by then. No-ops on Windows. */
-enum { PLATFORM_LOWEST_FREE = 16 };
-void platform_note_free(int lowest[PLATFORM_LOWEST_FREE]);
-void platform_close_on_exec_new(const int lowest[PLATFORM_LOWEST_FREE]);
+/* Calls the function and has exec close the files that it opened, up to 16 of them. */
+void *platform_make_uninherited(void *(*make)(void));
 
 /* Keeps this module in memory until the process ends: libcurl's resolver threads may outlive the
  * Lua state that loaded us. */

@@ -64,16 +64,8 @@ static int on_socket(CURL *easy, curl_socket_t socket, int what, void *context, 
 
 /* Makes a multi whose wake-up pipe is closed on exec: libcurl before 8.11 lets other programs
  * inherit it. */
-static CURLM *new_multi(const struct socket_watch *watch) {
-    bool is_inherited = watch->libcurl < 0x080b00;
-    int lowest[PLATFORM_LOWEST_FREE];
-    if (is_inherited) {
-        platform_note_free(lowest);
-    }
-    CURLM *multi = curl_multi_init();
-    if (is_inherited) {
-        platform_close_on_exec_new(lowest);
-    }
+static CURLM *new_multi(void) {
+    CURLM *multi = platform_make_uninherited(curl_multi_init);
     /* CURLMOPT_QUICK_EXIT: from 8.20 on, freeing a multi else waits for its name look-ups. */
     curl_multi_setopt(multi, (CURLMoption)(CURLOPTTYPE_LONG + 21), 1L);
     return multi;
@@ -81,8 +73,8 @@ static CURLM *new_multi(const struct socket_watch *watch) {
 
 bool socket_watch_init(struct socket_watch *watch) {
     watch->libcurl = curl_version_info(CURLVERSION_NOW)->version_num;
-    watch->waiter = new_multi(watch);
-    watch->multi = new_multi(watch);
+    watch->waiter = new_multi();
+    watch->multi = new_multi();
     return watch->waiter != NULL && watch->multi != NULL &&
            curl_multi_setopt(watch->multi, CURLMOPT_SOCKETFUNCTION, on_socket) == CURLM_OK &&
            curl_multi_setopt(watch->multi, CURLMOPT_SOCKETDATA, (void *)watch) == CURLM_OK;

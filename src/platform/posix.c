@@ -126,19 +126,18 @@ void platform_occupy_standard_descriptors(void) {
     }
 }
 
-void platform_note_free(int lowest[PLATFORM_LOWEST_FREE]) {
-    int count = 0;
-    for (int i = 0; count < PLATFORM_LOWEST_FREE; i++) {
+void *platform_make_uninherited(void *(*make)(void)) {
+    int lowest[16]; /* that are free: a new file gets the lowest one */
+    for (int i = 0, count = 0; count < 16; i++) {
         if (fcntl(i, F_GETFD) < 0) {
             lowest[count++] = i;
         }
     }
-}
-
-void platform_close_on_exec_new(const int lowest[PLATFORM_LOWEST_FREE]) {
-    for (int i = 0; i < PLATFORM_LOWEST_FREE; i++) {
+    void *made = make();
+    for (int i = 0; i < 16; i++) {
         platform_close_on_exec(lowest[i]); /* fails for one that is still free */
     }
+    return made;
 }
 
 int platform_terminal_width(void) {

@@ -130,12 +130,8 @@ void platform_close_on_exec(intptr_t socket) {
 void platform_occupy_standard_descriptors(void) {
 }
 
-void platform_note_free(int lowest[PLATFORM_LOWEST_FREE]) {
-    (void)lowest;
-}
-
-void platform_close_on_exec_new(const int lowest[PLATFORM_LOWEST_FREE]) {
-    (void)lowest; /* a program there inherits sockets only on request */
+void *platform_make_uninherited(void *(*make)(void)) {
+    return make(); /* a program there inherits sockets only on request */
 }
 
 int platform_terminal_width(void) {
