@@ -51,6 +51,12 @@ static int make_private(lua_State *L) {
     return 1;
 }
 
+static int sqlite_name(lua_State *L) {
+    char room[PLATFORM_NAME_ROOM];
+    lua_pushstring(L, platform_sqlite_name(luaL_checkstring(L, 1), room)); /* nil for NULL */
+    return 1;
+}
+
 /* The file of Lua's io library, whose layout depends on the version. */
 static FILE *check_file(lua_State *L, int index) {
 #if LUA_VERSION_NUM >= 502
@@ -160,6 +166,7 @@ void lua_system_open(lua_State *L) {
         {"terminal_width", terminal_width},
         {"file_kind", file_kind},
         {"make_private", make_private},
+        {"sqlite_name", sqlite_name},
         {"read_waiting", read_waiting},
         {"note_interrupt", note_interrupt},
         {"pass_on_termination", pass_on_termination},

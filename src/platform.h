@@ -91,6 +91,13 @@ struct platform_file platform_look_up(const char *path, bool follow_links);
  * file. */
 bool platform_make_private(const char *path);
 
+/* Room for the name of a file that Windows can open: 260 characters at most. */
+enum { PLATFORM_NAME_ROOM = 3 * 260 };
+
+/* The name of a file as SQLite takes it: in UTF-8 on Windows, where other functions take the code
+ * page of the system, else unchanged. NULL when it cannot be converted. */
+const char *platform_sqlite_name(const char *path, char room[PLATFORM_NAME_ROOM]);
+
 /* From now on the first Ctrl-C or SIGTERM (on Windows Ctrl-Break) is only noted, and ends a sleep;
  * the second ends the process as usual. False when that is not possible. */
 bool platform_note_interrupt(void);

@@ -1,6 +1,7 @@
 -- What every store promises (`support.store_contract`), and what each does beyond it.
 
 local contract = require "support.store_contract"
+local core = require "autopilot.core"
 local fake_dict = require "support.fake_shared_dict"
 local mistakes = require "support.mistakes"
 local stores = require "autopilot.store"
@@ -85,6 +86,19 @@ describe("a store in memory", function()
       "autopilot.store.memory: unknown option 'max_entry' (did you mean 'max_entries'?)"
     )
   end)
+end)
+
+describe("the name of an SQLite file", function()
+  it(
+    "is in UTF-8 on Windows, where Lua has it in the code page of the system (here 1252)",
+    function()
+      local is_windows = package.config:sub(1, 1) == "\\"
+      assert.are.equal("plain.db", core.sqlite_name "plain.db")
+      local expected = is_windows and "Z\195\188rich.db" or "Z\252rich.db"
+      assert.are.equal(expected, core.sqlite_name "Z\252rich.db")
+      assert.are.equal(not is_windows, core.sqlite_name(("x"):rep(300)) ~= nil)
+    end
+  )
 end)
 
 describe("a store in a shared dictionary", function()

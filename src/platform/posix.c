@@ -178,6 +178,11 @@ bool platform_make_private(const char *path) {
     return (is_private || chmod(path, S_IRUSR | S_IWUSR) == 0) && access(path, R_OK | W_OK) == 0;
 }
 
+const char *platform_sqlite_name(const char *path, char room[PLATFORM_NAME_ROOM]) {
+    (void)room;
+    return path;
+}
+
 static volatile sig_atomic_t interrupted_by = 0;
 static bool notes_interrupt = false;
 static struct sigaction before_interrupt, before_termination;

@@ -233,6 +233,14 @@ bool platform_make_private(const char *path) {
     return is_private;
 }
 
+const char *platform_sqlite_name(const char *path, char room[PLATFORM_NAME_ROOM]) {
+    wchar_t wide[MAX_PATH];
+    int length = MultiByteToWideChar(CP_ACP, MB_ERR_INVALID_CHARS, path, -1, wide, MAX_PATH);
+    int written =
+        WideCharToMultiByte(CP_UTF8, 0, wide, length, room, PLATFORM_NAME_ROOM, NULL, NULL);
+    return length > 0 && written > 0 ? room : NULL;
+}
+
 static volatile LONG interruption = PLATFORM_NONE;
 
 /* Ctrl-Break, the one that a program can send, stands for SIGTERM. */

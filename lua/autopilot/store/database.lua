@@ -101,11 +101,12 @@ local function private_file(path)
     end
   end
   -- Tried before LuaDBI opens the file, because that leaks memory when opening fails.
-  if not core.make_private(path) then
+  local name = core.sqlite_name(path)
+  if not name or not core.make_private(path) then
     error("it cannot be opened, or its folder cannot be written", 0)
   end
   -- For SQLite, names like `:memory:` and `file:…` have a special meaning.
-  return (path:find "^[/\\]" or path:find "^%a:[/\\]") and path or "./" .. path
+  return (name:find "^[/\\]" or name:find "^%a:[/\\]") and name or "./" .. name
 end
 
 --- Adds the timeouts of connecting, and of a network that breaks down, to a libpq connection string: a database

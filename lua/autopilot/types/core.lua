@@ -17,6 +17,8 @@
 --- Makes an empty file, or keeps one, that only its owner can read and write; false when that is not possible, or it is
 --- a link.
 ---@field make_private fun(path: string): boolean
+--- The name of a file in UTF-8, as SQLite takes it on Windows; unchanged elsewhere. nil when it cannot be converted.
+---@field sqlite_name fun(path: string): string?
 --- Reads what a pipe or terminal has now: a text; false when nothing has come yet; nil at the end; nil and a message
 --- after an error. Lua's own functions must not read the same file.
 ---@field read_waiting fun(file: file*): string|false|nil, string?
