@@ -63,7 +63,8 @@ function emulate.declare(parser)
   local fault = "A request meets this fault, such as throttle,on=sync,retry_after=3. Each "
     .. "meets one request, in order. Kinds: "
     .. fault_kinds:gsub(" ", ", ")
-    .. "."
+    .. ". The request is named by on: sync, status, token, device_code, identity, discovery or "
+    .. "other; without it, any meets the fault. The fields of each kind are in doc/testing.md."
   parser:group(
     "Options that may be repeated",
     repeatable("--certificate", "FILE", "The account may sign in with this certificate (PEM)."),
