@@ -1,7 +1,9 @@
 --- Runs the command in this process, for specs: everything it prints is caught, nothing is inherited.
 
+local assert = require "luassert"
 local cli = require "autopilot.cli"
 local overlay = require "support.overlay"
+local scripted = require "autopilot.transport.scripted"
 
 local command = {}
 
@@ -42,6 +44,18 @@ function command.run(args, given)
   end
   local code = cli.main(args, world)
   return { code = code, out = world.stdout.text, err = world.stderr.text }
+end
+
+--- The one sentence for a wrong command line, without the program's name. Fails when something was sent, or printed to
+--- standard output.
+---@param env table? default: a token that is good
+---@return string
+function command.mistake(args, env)
+  local transport = scripted {}
+  local given = { env = env or { AUTOPILOT_TOKEN = "good" }, transport = transport }
+  local ran = command.run(args, given)
+  assert.are.same({ 2, "", 0 }, { ran.code, ran.out, #transport.requests })
+  return (ran.err:match "^autopilot%-sync: ([^\n]*)\n$")
 end
 
 return command
