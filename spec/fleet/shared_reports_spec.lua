@@ -84,12 +84,12 @@ describe("a report of a shared run", function()
       shared_run.write = write
     end)
     function shared_run.write(...)
-      write(...)
+      local lost = write(...)
       attempts = attempts + 1
       if attempts <= 3 then -- the first call with its repetition, and the next call
         error "the connection is broken"
       end
-      return true
+      return lost
     end
     local one = world:machine()
     take(one, { "a", shared_runs.neighbour_of "a", "b" })
@@ -97,6 +97,7 @@ describe("a report of a shared run", function()
     assert.is_nil(one:flush())
     one:note("b", started())
     assert.is_true(one:flush())
+    assert.is_false(one.has_left_some)
     one:close()
     assert.equal(4, attempts)
     assert.equal(2, world:machine().done_before)

@@ -93,7 +93,8 @@ local read = [[SELECT part, {now} - taken_at, {now} - written_at, reports,
   ORDER BY report.id]]
 
 -- Stores the reports of parts that the worker still holds, and releases those parts that are free. `taken_at` is kept
--- for unsettled ones, in which a sync may have been requested without a report.
+-- for unsettled ones, in which a sync may have been requested without a report. Returns in how many parts the reports
+-- are not stored, neither now nor by an earlier attempt.
 local write = [[WITH given AS (
     SELECT * FROM ROWS FROM (
       json_to_recordset(CAST(? AS json)) AS
@@ -109,11 +110,16 @@ local write = [[WITH given AS (
       (part, run, batch, round, taken_at, written_at, cooldown_end, count, ok, reports)
     SELECT part, {run}, ?, round, taken_at, {now}, {now} + {number}, count, ok, reports
     FROM given JOIN held ON number = part WHERE count > 0
+  ), freed AS (
+    UPDATE autopilot_part_3 AS freed
+    SET worker = NULL, taken_at = CASE WHEN is_unsettled THEN held.taken_at END
+    FROM given JOIN held ON number = part
+    WHERE is_free AND freed.run = {run} AND freed.number = part
   )
-  UPDATE autopilot_part_3 AS freed
-  SET worker = NULL, taken_at = CASE WHEN is_unsettled THEN held.taken_at END
-  FROM given JOIN held ON number = part
-  WHERE is_free AND freed.run = {run} AND freed.number = part]]
+  SELECT CAST(count(*) AS INTEGER) FROM given
+  WHERE count > 0 AND part NOT IN (SELECT number FROM held) AND NOT EXISTS (
+    SELECT 1 FROM autopilot_report_2 AS stored
+    WHERE stored.part = given.part AND stored.run = {run} AND stored.batch = ?)]]
 
 local renew = [[WITH renewed AS (
     UPDATE autopilot_part_3 SET held_until = {now} + {number} WHERE run = {run} AND worker = ?
@@ -128,11 +134,6 @@ local enlist = [[INSERT INTO autopilot_part_3 (run, number, worker, held_until)
 -- renewed them before, and counts as alive, or finds that it has lost them.
 local expire = [[UPDATE autopilot_part_3 SET worker = NULL
   WHERE run = {run} AND worker IS NOT NULL AND held_until <= {now}]]
--- Marks a run as finished, unless a part was taken and not released, or the run was resumed since this worker joined it:
--- then this worker was stopped, and tenants of parts that it has lost may have no reports.
-local finish = [[UPDATE autopilot_run_2 SET finished_at = {now}
-  WHERE id = {run} AND round = CAST(? AS INTEGER) AND NOT EXISTS (
-    SELECT 1 FROM autopilot_part_3 WHERE run = id AND number > 0 AND worker IS NOT NULL)]]
 
 local make_parts = [[INSERT INTO autopilot_part_3 (run, number)
   SELECT {run}, generate_series(1, CAST(? AS INTEGER)) ON CONFLICT DO NOTHING]]
@@ -187,6 +188,7 @@ end
 -- it is not known whether they were written
 ---@param holds autopilot.fleet.Hold[]; their `reports` are JSON of `{ key =, report =, is_refused =, cooldown = }`
 ---@param cooldown number seconds: the longest cooldown that a report can contain
+---@return integer lost number of parts whose reports could not be written, because another worker took the part
 function shared_run.write(opened, id, worker, batch, holds, cooldown)
   local rows, reports = {}, {}
   for index, hold in ipairs(holds) do
@@ -200,8 +202,7 @@ function shared_run.write(opened, id, worker, batch, holds, cooldown)
     reports[index] = database.encode("[" .. table.concat(hold.reports, ",") .. "]")
   end
   local given, texts = json.encode(rows), table.concat(reports, " ")
-  run(opened, write, given, texts, id, worker, id, batch, cooldown, id)
-  return true
+  return run(opened, write, given, texts, id, worker, id, batch, cooldown, id, id, batch)[1][1]
 end
 
 --- Counts the tenants that are done. A batch that was written twice counts once.
@@ -233,9 +234,9 @@ function shared_run.dismiss(opened, id, worker)
   return true
 end
 
---- Marks the run as finished, if no worker has parts of it, and it is in the round in which this worker joined it.
-function shared_run.finish(opened, id, round)
-  run(opened, finish, id, round)
+--- Marks the run as finished.
+function shared_run.finish(opened, id)
+  run(opened, "UPDATE autopilot_run_2 SET finished_at = {now} WHERE id = {run}", id)
   return true
 end
 
@@ -244,7 +245,7 @@ end
 local function find(opened, subject)
   local make = [[INSERT INTO autopilot_run_2 (subject, round, started_at) VALUES (?, 1, {now})
     ON CONFLICT DO NOTHING]]
-  local lock = [[SELECT id, {now} - started_at, {now} - finished_at, round FROM autopilot_run_2
+  local lock = [[SELECT id, {now} - started_at, {now} - finished_at FROM autopilot_run_2
     WHERE subject = ? FOR UPDATE]]
   run(opened, make, subject)
   return run(opened, lock, subject)[1] or find(opened, subject) -- another machine has just replaced it
@@ -253,7 +254,7 @@ end
 --- Joins the run of that subject if it has workers with a valid lease; else resumes it, or starts a new one.
 local function join(opened, subject, resume_within)
   local found = find(opened, subject)
-  local id, age, ended_for, round = found[1], found[2], found[3], found[4]
+  local id, age, ended_for = found[1], found[2], found[3]
   local function has_workers()
     local text = [[SELECT 1 FROM autopilot_part_3
       WHERE run = {run} AND worker IS NOT NULL AND held_until > {now} LIMIT 1]]
@@ -263,7 +264,7 @@ local function join(opened, subject, resume_within)
     run(opened, expire, id)
   end
   if has_workers() then
-    return id, age, round
+    return id, age
   end
   local is_over = age > resume_within
   if ended_for then
@@ -273,14 +274,13 @@ local function join(opened, subject, resume_within)
     -- A new id, so that a machine of the old run that wakes up late does not end this one.
     run(opened, "DELETE FROM autopilot_part_3 WHERE run = {run}", id)
     run(opened, "DELETE FROM autopilot_run_2 WHERE id = {run}", id)
-    id, age, round = find(opened, subject)[1], 0, 1
+    id, age = find(opened, subject)[1], 0
     run(opened, forget)
   elseif not ended_for then
     run(opened, "UPDATE autopilot_run_2 SET round = round + 1 WHERE id = {run}", id)
-    round = round + 1
   end
   run(opened, make_parts, id, shared_run.part_count)
-  return id, age, round
+  return id, age
 end
 
 --- Sets the options of a new connection. Commits are synchronous, because the parts that a machine has taken must
@@ -298,17 +298,16 @@ end
 ---@param resume_within number seconds after its beginning in which an interrupted run is resumed
 ---@param worker string
 ---@param seconds number of its lease
----@return { id: integer, age: number, round: integer, done: integer } run seconds since it began, its round, and tenants
--- that are done
+---@return { id: integer, age: number, done: integer } run seconds since it began, and tenants that are done
 function shared_run.join(opened, subject, resume_within, worker, seconds)
   for name, form in pairs(tables) do
     database.make_table(opened, name, form)
   end
   run(opened, "BEGIN")
-  local id, age, round = join(opened, database.encode(subject), resume_within)
+  local id, age = join(opened, database.encode(subject), resume_within)
   run(opened, enlist, worker, seconds, id)
   run(opened, "COMMIT")
-  return { id = id, age = age, round = round, done = count(opened, id) }
+  return { id = id, age = age, done = count(opened, id) }
 end
 
 return shared_run

@@ -21,7 +21,7 @@ local shared_run = require "autopilot.fleet.shared_run"
 ---@field before_call fun() called before each wait for the database, to send the requests that are ready
 ---@field elsewhere integer number of tenants reported by other machines, as of the last renewal
 ---@field is_replaced boolean? a newer run has begun; no request is sent any more
----@field has_left_some boolean? tenants were left to other machines, or to the next run
+---@field has_left_some boolean tenants of this machine have no report of it in the database
 local SharedState = {}
 SharedState.__index = SharedState
 
@@ -87,12 +87,13 @@ function SharedState:flush()
   if #changed == 0 then
     return true
   end
-  local done, message =
+  local lost, message =
     call(self, "write", self.worker, self.batch_id, changed, self.cooldown_length)
   self.lost = message -- until the next attempt
-  if not done then
+  if not lost then
     return nil, message
   end
+  self.has_left_some = self.has_left_some or lost > 0
   for _, hold in ipairs(changed) do
     self.written = self.written + #hold.reports
     hold.reports, hold.ok, hold.is_changed = {}, 0, false
@@ -308,7 +309,8 @@ function SharedState:note_posting(key)
 end
 
 --- Keeps a tenant's report, which is written within half a second. The report of a tenant for which no request was
--- sent, because the run or the lease ended, is not kept: other machines process that tenant.
+-- sent, because the run or the lease ended, is not kept, nor that of a part that was lost: other machines process that
+-- tenant.
 function SharedState:note(key, given)
   local _, entry = written_of(self, key)
   if entry == no_entry then
@@ -316,7 +318,8 @@ function SharedState:note(key, given)
   end
   local hold, at = entry.hold, self.now()
   end_entry(self, entry)
-  if given.outcome == "cancelled" or (given.network or {}).name == "LEASE_ENDED" then
+  local is_unsent = given.outcome == "cancelled" or (given.network or {}).name == "LEASE_ENDED"
+  if is_unsent or hold.is_lost then
     hold.is_unsettled, self.has_left_some = true, true
     return true
   end
@@ -330,12 +333,12 @@ end
 
 -- ---- Starting and ending a run -----------------------------------------------------------------------
 
---- Marks the run as finished, unless tenants were left to other machines. It can be joined for `latest_start` seconds;
--- later a new run is started.
+--- Marks the run as finished, unless tenants were left to other machines, which then finish it. It can be joined for
+-- `latest_start` seconds; later a new run is started.
 function SharedState:finish()
   local done, message = self:flush()
   if done and not self.has_left_some then
-    done, message = call(self, "finish", self.round)
+    done, message = call(self, "finish")
   end
   self.lost = message
   return done, message
@@ -376,6 +379,7 @@ return function(given)
     written = 0, -- reports
     before_call = function() end,
     elsewhere = 0,
+    has_left_some = false,
   }, SharedState)
   local options = { driver = "PostgreSQL", database = given.path }
   self.connection = database.connect(options, shared_run.prepare)
@@ -386,8 +390,7 @@ return function(given)
   if not run then
     return nil, "the state: " .. message
   end
-  self.run_id, self.round, self.done_before = run.id, run.round, run.done
-  self.started_at = self.now() - run.age
+  self.run_id, self.started_at, self.done_before = run.id, self.now() - run.age, run.done
   self.renewed_at = asked_at
   return self
 end
