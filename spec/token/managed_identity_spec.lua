@@ -355,7 +355,7 @@ describe("autopilot.token.managed_identity", function()
   end)
 
   it("raises for a caller's mistake at the caller's line", function()
-    for complaint, given in pairs {
+    mistakes.assert_refused("managed_identity", managed_identity, {
       ["did you mean 'client_id'?"] = { clientid = "x" },
       ["option 'client_id' must be one line of text"] = { client_id = "" },
       ["takes one of 'client_id', 'resource_id' and 'object_id'"] = {
@@ -363,13 +363,6 @@ describe("autopilot.token.managed_identity", function()
         object_id = "b",
       },
       ["option 'probe' must be above 0"] = { probe = 0 },
-    } do
-      local message = mistakes.raised(function()
-        local made = managed_identity(given)
-        return made
-      end)
-      assert.is_truthy(message:find(complaint, 1, true), message)
-      assert.is_truthy(message:find "^spec/token/managed_identity_spec.lua:%d+: autopilot.token.m")
-    end
+    })
   end)
 end)
