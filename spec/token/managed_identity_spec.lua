@@ -134,6 +134,9 @@ describe("autopilot.token.managed_identity", function()
     assert.is_nil(token)
     assert.is_truthy(message:find("self-signed certificate", 1, true))
     assert.is_truthy(details.hint:find("http.ca_file", 1, true))
+    failure = { stage = "connect", message = "refused", delivered = "no" }
+    details = select(3, ask("service_fabric", { { network = failure } }))
+    assert.is_truthy(details.hint:find("check IDENTITY_ENDPOINT", 1, true), details.hint)
     assert.is_true(details.is_transient)
   end)
 

@@ -25,6 +25,7 @@ local endpoint = {}
 ---@field timeout { connect: number, total: number }? seconds; default 10 and 30
 ---@field secrets string[]? must not come back in a message
 ---@field source string? begins each message about this request
+---@field tls_hint string? where the connection cannot be made secure
 ---@field setting string? the option or variable that names the address; default `authority`
 
 ---@class autopilot.token.HttpAnswer
@@ -240,13 +241,16 @@ local function read_response(response)
 end
 
 --- Message and hint for a request that was not answered.
-local function lost(network, clean, setting)
+local function lost(network, clean, request)
   network = type(network) == "table" and network or {}
   local message = clean(network.message)
   local facts = { stage = network.stage, name = network.name, message = message }
   return "the token endpoint could not be reached: " .. (message or "no answer"),
-    network_hint(facts, "token endpoint", setting or "authority")
-      or "Check network, DNS, proxies and certificates."
+    network.stage == "tls" and request.tls_hint or network_hint(
+      facts,
+      "token endpoint",
+      request.setting or "authority"
+    ) or "Check network, DNS, proxies and certificates."
 end
 
 --- Sends a request once. Returns the JSON object of a 200 that reports no error; or nil, a message and
@@ -280,7 +284,7 @@ function endpoint.request(ask, request)
   elseif answer and answer.status == 200 and answer.object and answer.object.error == nil then
     return answer.object
   elseif not answer or (network and not answer.object) then -- or the connection broke after the status
-    local message, hint = lost(network, clean, request.setting)
+    local message, hint = lost(network, clean, request)
     return nil, source .. message, { is_transient = true, hint = hint }
   end
   local message, details = endpoint.refusal(answer, clean, ask.now())
