@@ -1,6 +1,7 @@
 local client_secret = require("autopilot.token.application").client_secret
 local files = require "support.files"
 local mistakes = require "support.mistakes"
+local overlay = require "support.overlay"
 local token_world = require "support.token_world"
 
 local secret = "h~u s+h/=&%hush-4f6c1d0e9a7b"
@@ -150,6 +151,9 @@ describe("autopilot.token.client_secret", function()
   end)
 
   it("raises for a caller's mistake, at the caller's line and without the secret", function()
+    local function with(given)
+      return overlay({ client_id = "app", client_secret = secret }, given)
+    end
     mistakes.assert_refused("client_secret", client_secret, {
       ["unknown option 'client_secert' (did you mean 'client_secret'?)"] = {
         client_id = "app",
@@ -167,16 +171,8 @@ describe("autopilot.token.client_secret", function()
         client_id = "app",
         client_secret = { secret },
       },
-      ["an application cannot sign in to 'common'"] = {
-        client_id = "app",
-        client_secret = secret,
-        tenant = "common",
-      },
-      ["option 'authority' must be https"] = {
-        client_id = "app",
-        client_secret = secret,
-        authority = "http://login.microsoftonline.com",
-      },
+      ["an application cannot sign in to 'common'"] = with { tenant = "common" },
+      ["option 'authority' must be https"] = with { authority = "http://login.test" },
     }, "4f6c1d0e9a7b")
     local both = { client_id = "app", client_secret = secret, client_secret_file = "x" }
     assert.is_truthy(mistakes.raised(client_secret, both):find "needs one of the options")
