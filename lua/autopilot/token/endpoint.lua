@@ -26,7 +26,7 @@ local endpoint = {}
 ---@field secrets string[]? must not come back in a message
 ---@field source string? begins each message about this request
 ---@field tls_hint string? where the connection cannot be made secure
----@field setting string? the option or variable that names the address; default `authority`
+---@field setting string? the option or variable that names the address; default that of the authority
 
 ---@class autopilot.token.HttpAnswer
 ---@field status integer
@@ -75,6 +75,9 @@ local hints = {
 
 --- The AADSTS number of a certificate that was uploaded lately: not every server knows it yet.
 endpoint.not_yet_known = "700027"
+
+-- What names the address where a request does not tell.
+local authority_setting = "authority or AZURE_AUTHORITY_HOST"
 
 -- Bytes. Answers have a few thousand; a longer one is not read.
 local longest_answer = 256 * 1024
@@ -249,7 +252,7 @@ local function lost(network, clean, request)
     network.stage == "tls" and request.tls_hint or network_hint(
       facts,
       "token endpoint",
-      request.setting or "authority"
+      request.setting or authority_setting
     ) or "Check network, DNS, proxies and certificates."
 end
 
