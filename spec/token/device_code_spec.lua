@@ -336,18 +336,11 @@ describe("autopilot.token.device_code", function()
   end)
 
   it("raises for a caller's mistake at the caller's line", function()
-    for complaint, given in pairs {
+    mistakes.assert_refused("device_code", device_code, {
       ["option 'prompt' is required"] = { client_id = "app" },
       ["option 'client_id' is required"] = { prompt = print },
       ["did you mean 'prompt'?"] = { client_id = "app", promt = print },
       ["personal accounts"] = { client_id = "app", prompt = print, tenant = "consumers" },
-    } do
-      local message = mistakes.raised(function()
-        local made = device_code(given)
-        return made
-      end)
-      assert.is_truthy(message:find(complaint, 1, true), message)
-      assert.is_truthy(message:find "^spec/token/device_code_spec.lua:%d+: ")
-    end
+    })
   end)
 end)

@@ -25,7 +25,8 @@ local endpoint = {}
 ---@field timeout { connect: number, total: number }? seconds; default 10 and 30
 ---@field secrets string[]? must not come back in a message
 ---@field source string? begins each message about this request
----@field setting string? the option or variable that names the address; default `authority`
+---@field tls_hint string? where the connection cannot be made secure
+---@field setting string? the option or variable that names the address; default that of the authority
 
 ---@class autopilot.token.HttpAnswer
 ---@field status integer
@@ -74,6 +75,9 @@ local hints = {
 
 --- The AADSTS number of a certificate that was uploaded lately: not every server knows it yet.
 endpoint.not_yet_known = "700027"
+
+-- What names the address where a request does not tell.
+local authority_setting = "authority or AZURE_AUTHORITY_HOST"
 
 -- Bytes. Answers have a few thousand; a longer one is not read.
 local longest_answer = 256 * 1024
@@ -240,13 +244,16 @@ local function read_response(response)
 end
 
 --- Message and hint for a request that was not answered.
-local function lost(network, clean, setting)
+local function lost(network, clean, request)
   network = type(network) == "table" and network or {}
   local message = clean(network.message)
   local facts = { stage = network.stage, name = network.name, message = message }
   return "the token endpoint could not be reached: " .. (message or "no answer"),
-    network_hint(facts, "token endpoint", setting or "authority")
-      or "Check network, DNS, proxies and certificates."
+    network.stage == "tls" and request.tls_hint or network_hint(
+      facts,
+      "token endpoint",
+      request.setting or authority_setting
+    ) or "Check network, DNS, proxies and certificates."
 end
 
 --- Sends a request once. Returns the JSON object of a 200 that reports no error; or nil, a message and
@@ -280,7 +287,7 @@ function endpoint.request(ask, request)
   elseif answer and answer.status == 200 and answer.object and answer.object.error == nil then
     return answer.object
   elseif not answer or (network and not answer.object) then -- or the connection broke after the status
-    local message, hint = lost(network, clean, request.setting)
+    local message, hint = lost(network, clean, request)
     return nil, source .. message, { is_transient = true, hint = hint }
   end
   local message, details = endpoint.refusal(answer, clean, ask.now())
