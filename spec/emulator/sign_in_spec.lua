@@ -303,6 +303,18 @@ describe("autopilot.emulator: a machine", function()
     end
   end)
 
+  it("has a token that names the tenant by its id, like one made by a test for a domain", function()
+    local service = emulator.new {
+      tenants = { ["id-1"] = { domain = "contoso.test" } },
+      identity = { tenant = "Contoso.test", client_id = "machine" },
+    }
+    local _, answer = get(service, metadata, { Metadata = "true" })
+    local made = service:issue_token { tenant = "contoso.test" }
+    for _, token in ipairs { answer.access_token, made } do
+      assert.equal("id-1", require "autopilot.base.jwt"(token).tid)
+    end
+  end)
+
   it("gets none without the header, with another identity, or where it has none", function()
     local service = emulator.new { identity = machine }
     assert.equal(400, (get(service, metadata)))

@@ -179,14 +179,25 @@ describe("a store in Redis", function()
     assert.is_true(core.clock() - began < 2 * first)
   end)
 
+  --- What starts a command line of the server's administrator.
+  local function administrator(server)
+    local form = "redis-cli -p %d --user tester -a %s --no-auth-warning "
+    return form:format(server.port, server.password)
+  end
+
+  it("is used as the user in its address, also as one without a password", function()
+    local server = database_server.start "Redis"
+    os.execute(administrator(server) .. "acl setuser guest on nopass '~*' +@all >/dev/null")
+    local store = stores.redis { url = "redis://guest@127.0.0.1:" .. server.port }
+    assert.same({ true }, { store:set("a", "1", 60) })
+    server:remove()
+  end)
+
   it("says that it is a replica, and what a user may not do", function()
     local server = database_server.start "Redis"
     local store = server:store()
     assert.is_true(store:set("a", "1", 60))
-    local sign_in = ("redis-cli -p %d --user tester -a %s --no-auth-warning "):format(
-      server.port,
-      server.password
-    )
+    local sign_in = administrator(server)
     os.execute(sign_in .. "replicaof 127.0.0.1 1 >/dev/null")
     local _, message = store:set("a", "2", 60)
     assert.truthy(message:find("name the master", 1, true), message)

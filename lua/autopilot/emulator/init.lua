@@ -140,6 +140,7 @@ end
 ---@return string token
 function Emulator:issue_token(given)
   local checked = options.check("autopilot.emulator:issue_token", settings.token_rules, given)
+  checked.tenant = self:id_of(checked.tenant)
   local token = self.tokens:issue(checked, self:now())
   return token
 end
