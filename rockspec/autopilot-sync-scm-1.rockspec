@@ -121,7 +121,6 @@ build = {
     ["autopilot.cli.sign_in"] = "lua/autopilot/cli/sign_in.lua",
     ["autopilot.cli.text"] = "lua/autopilot/cli/text.lua",
     ["autopilot.client"] = "lua/autopilot/client/init.lua",
-    ["autopilot.client.checks"] = "lua/autopilot/client/checks.lua",
     ["autopilot.client.client"] = "lua/autopilot/client/client.lua",
     ["autopilot.client.doctor"] = "lua/autopilot/client/doctor.lua",
     ["autopilot.client.options"] = "lua/autopilot/client/options.lua",

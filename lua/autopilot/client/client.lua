@@ -90,7 +90,7 @@ function Client.new(service, token, tenant)
     memory = Knowledge.new(checked.cooldown, checked.cooldown_margin, clock),
   }, service.client_metatable)
   if checked.store then
-    self.shared = require("autopilot.share.claim").share(self, checked.store)
+    self.shared = require("autopilot.share.claim").new(self, checked.store)
   end
   return self
 end

@@ -14,8 +14,6 @@ local record = require "autopilot.sync.record"
 local recover = require("autopilot.base.lazy") "autopilot.sync.recover"
 local shared_answer = require "autopilot.share.shared_answer"
 
-local claim = {}
-
 -- Seconds added to the expected duration of the work that a claim is for.
 local margin = 10
 -- Seconds that getting a token may take.
@@ -32,9 +30,6 @@ local most_unseen = 20
 -- A call adopts an outcome that depends on the token or the network only after so many other calls got such
 -- an outcome.
 local enough_askers = 2
-
-TenantStore.claim = claim
-claim.share = TenantStore.new
 
 -- ---- Holding the claim -------------------------------------------------------------------------------
 
@@ -77,8 +72,8 @@ end
 ---@param requests autopilot.SyncRequests
 ---@param answer table of the last attempt
 ---@param seconds number
-function claim.pause(requests, answer, seconds)
-  local lease, options = requests.lease, requests.call.client.options
+function TenantStore:pause(requests, answer, seconds)
+  local lease, options = requests.lease, self.client.options
   local is_kept = lease
     and answer.outcome ~= "unreachable"
     and seconds <= longest_pause
@@ -92,19 +87,19 @@ end
 
 --- Called before the record is read to find out whether a request started a sync. Renews the claim.
 ---@param requests autopilot.SyncRequests
-function claim.settle(requests)
-  renew(requests, 3 * requests.call.client.options.timeout.total)
+function TenantStore:settle(requests)
+  renew(requests, 3 * self.client.options.timeout.total)
 end
 
 --- Called when a call has its answer. Stores the answer for others, and what it shows about the tenant.
 ---@param requests autopilot.SyncRequests
 ---@param answer table
-function claim.finish(requests, answer)
+function TenantStore:finish(requests, answer)
   requests.joined_attempts = nil
   if requests.lease then
     release(requests, answer)
   elseif requests.attempts[1] then
-    requests.call.client.shared:write()
+    self:write()
   end
 end
 
@@ -210,7 +205,7 @@ end
 local function settle_for_other(requests, state)
   local client, result = requests.call.client, state.unread
   state.unread = nil
-  claim.settle(requests)
+  client.shared:settle(requests)
   if not recover.of_another(requests, result, state.seen_trigger) then
     renew(requests, client.options.timeout.total)
     return nil
@@ -280,15 +275,14 @@ end
 --- Called right before a request would be sent, when its token is known.
 ---@param requests autopilot.SyncRequests
 ---@return table? answer instead of a request; nil: send it
-function claim.gate(requests)
-  local client = requests.call.client
-  local shared, seconds = client.shared, client.options.timeout.total
+function TenantStore:gate(requests)
+  local client, seconds = self.client, self.client.options.timeout.total
   if renew(requests, seconds) then
     return nil
   end
   local state = begin_wait(client)
   while not client.is_closed do
-    local lease, message = shared.leases:take(shared.claim_key, time_for(requests, seconds))
+    local lease, message = self.leases:take(self.claim_key, time_for(requests, seconds))
     requests.lease = lease
     local is_broken = message and message ~= "exists" or state.unseen > most_unseen
     -- With `force` a request is sent even if a refusal is expected or another call sends one.
@@ -306,4 +300,4 @@ function claim.gate(requests)
   return in_progress(requests, state.ends)
 end
 
-return claim
+return TenantStore

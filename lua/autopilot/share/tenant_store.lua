@@ -17,7 +17,6 @@ local outcome = require "autopilot.sync.outcome"
 ---@class autopilot.TenantStore
 ---@field leases autopilot.Leases of the store
 ---@field claim_key string the key of the tenant's lease
----@field claim table `autopilot.share.claim`, which sets it
 ---@field value table? the value read last; nil if the read failed
 local TenantStore = {}
 TenantStore.__index = TenantStore
