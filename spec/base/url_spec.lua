@@ -1,4 +1,4 @@
--- Plain http is for this machine: what is it, and what only looks like it.
+-- Plain http is for this machine: what is it, and what only looks like it. What is percent-encoded.
 
 local url = require "autopilot.base.url"
 
@@ -75,5 +75,15 @@ describe("autopilot.base.url.split", function()
     } do
       assert.is_nil((split(text)))
     end
+  end)
+end)
+
+describe("autopilot.base.url.percent_decoded", function()
+  it("decodes every byte, and leaves what is no encoding", function()
+    local given = { ["a%20b%2Fc%2f%00"] = "a b/c/\0", ["100%, %zz %4"] = "100%, %zz %4", [""] = "" }
+    for text, expected in pairs(given) do
+      assert.equal(expected, url.percent_decoded(text))
+    end
+    assert.equal(1, select("#", url.percent_decoded "%41"))
   end)
 end)

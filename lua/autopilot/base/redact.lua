@@ -9,6 +9,7 @@
 -- shorter is searched for as a whole. The work is linear in the length of the text.
 
 local core = require "autopilot.core"
+local percent_decoded = require("autopilot.base.url").percent_decoded
 local sentence = require "autopilot.base.sentence"
 
 local redact = {}
@@ -60,12 +61,8 @@ local function undo_escapes(text)
   return (text:gsub("\\([bfnrt])", controls):gsub("\\", ""))
 end
 
-local function undo_percent(text)
-  return (text:gsub("%%(%x%x)", character))
-end
-
 -- The encodings, each undone by itself: once. What was hidden by one may look like another.
-local decoders = { undo_codes, undo_escapes, undo_percent }
+local decoders = { undo_codes, undo_escapes, percent_decoded }
 for _, decode in ipairs(sentence.reference_decoders) do
   decoders[#decoders + 1] = decode
 end

@@ -13,7 +13,7 @@
 
 local database = require "autopilot.store.database"
 local json = require "autopilot.base.json"
-local percent_decoded = require("autopilot.base.passwords").percent_decoded
+local percent_decoded = require("autopilot.base.url").percent_decoded
 
 local shared_run = {}
 

@@ -10,7 +10,7 @@
 
 local Connection = require "autopilot.store.connection"
 local core = require "autopilot.core"
-local decode = require("autopilot.base.passwords").percent_decoded
+local decode = require("autopilot.base.url").percent_decoded
 local options = require "autopilot.base.options"
 
 ---@class autopilot.store.RedisOptions

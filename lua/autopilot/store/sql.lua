@@ -6,9 +6,9 @@
 
 local database = require "autopilot.store.database"
 local options = require "autopilot.base.options"
-local passwords = require "autopilot.base.passwords"
+local percent_decoded = require("autopilot.base.url").percent_decoded
 
-local encode, decode = database.encode, passwords.percent_decoded
+local encode, decode = database.encode, percent_decoded
 
 ---@class autopilot.store.SqlOptions
 ---@field [string] autopilot.NoSuchOption
