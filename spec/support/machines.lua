@@ -7,6 +7,7 @@
 
 local cjson = require "cjson.safe"
 local core = require "autopilot.core"
+local database = require "autopilot.store.database"
 local database_server = require "support.database_server"
 local emulated_service = require "support.emulated_service"
 local files = require "support.files"
@@ -133,13 +134,16 @@ local function namespace(number)
   }
 end
 
+--- The address of the database.
+function World:address()
+  local form = "postgresql://tester:%s@127.0.0.1:%d/postgres"
+  return form:format(self.server.password, self.server.port)
+end
+
 --- Starts a machine in the place of that number.
 function World:begin(number, ahead)
   local given = {
-    database = ("postgresql://tester:%s@127.0.0.1:%d/postgres"):format(
-      self.server.password,
-      self.server.port
-    ),
+    database = self:address(),
     url = self.service.url,
     ca_file = self.service.ca_file,
     client_id = self.service.client_id,
@@ -283,6 +287,16 @@ function World:check_all()
   return told, lost
 end
 
+--- Raises if the run is not marked as finished, although no machine has left a tenant to others at its end.
+function World:check_end(told)
+  local options = { driver = "PostgreSQL", database = self:address() }
+  local connection = database.connect(options, function() end)
+  local text = "SELECT count(*) FROM autopilot_run_2 WHERE finished_at IS NULL"
+  local rows = assert(connection:call(database.run, text))
+  connection:shut()
+  assert(told.unreachable or tonumber(rows[1][1]) == 0, "the run was not finished")
+end
+
 --- Three machines do one run, and mishaps happen to them.
 local function run_with_mishaps(world, most)
   local random, seen = world.random, {}
@@ -359,6 +373,7 @@ function machines.run(is_isolated)
   local is_fine, result = xpcall(function()
     local seen = run_with_mishaps(world, setting("MISHAPS", is_isolated and 12 or 6))
     local told, lost = world:check_all()
+    world:check_end(told)
     local seconds = take_over(world)
     local limit = 60 / 45 * world.lease + 5
     assert(seconds <= limit, ("taken over after %.1f s"):format(seconds))
