@@ -1,5 +1,6 @@
 -- client:ensure is back in time, and tells how far it came.
 
+local stores = require "autopilot.store"
 local virtual_world = require "support.virtual_world"
 
 describe("client:ensure and its deadline", function()
@@ -39,5 +40,28 @@ describe("client:ensure and its deadline", function()
       assert.equal("deadline", failure.gave_up)
       assert.equal("no", failure.delivered)
     end
+  end)
+
+  it("reads the record after a refusal, also where the cooldown ends after the deadline", function()
+    local world = virtual_world.new()
+    local store = stores.memory {
+      now = function()
+        return world.time
+      end,
+    }
+    local other
+    local client, service = world:emulated({ duration = 5 }, {
+      store = store,
+      on_event = function(event)
+        if event.type == "step" and event.action == "sync" then
+          world:pass(3)
+          assert(other:sync())
+        end
+      end,
+    })
+    other = world:client { transport = service:transport(), store = store }
+    local report = assert(client:ensure { timeout = 120 })
+    assert.equal("completed", report.outcome)
+    assert.equal(1, virtual_world.syncs_started(service))
   end)
 end)

@@ -157,17 +157,18 @@ function shared_answer.read(value, client)
   if not (is_complete and is_possible and is_of_request(answer.outcome) and answer.delivered) then
     return nil
   end
+  local clock = client.service_clock
+  local sent, sent_latest = clock:of_unix(stored.sent)
+  if sent ~= sent_latest then
+    return nil -- Unix time was set since: which sync a record tells of could not be said
+  end
+  local unread_since = outcome.of(answer).is_open and stored.unread_since
+  -- Triggers count from `unread_since` on, so it is the latest moment that it can be.
+  stored.sent, stored.unread_since =
+    sent, unread_since and select(2, clock:of_unix(unread_since)) or nil
   client:set_retry(answer, answer.retry_after)
   answer.tenant, answer.answered_by, answer.joined = client.tenant, "client", true
   answer.unread = answer.unread or nil
-  local clock, unread_since = client.service_clock, nil
-  if stored.unread_since and outcome.of(answer).is_open then
-    local _
-    _, unread_since = clock:of_unix(stored.unread_since)
-  end
-  -- The conversion gives an earliest and a latest time. Triggers count from `unread_since` on, so it is the
-  -- latest; `sent` is the earliest.
-  stored.sent, stored.unread_since = clock:of_unix(stored.sent), unread_since
   return stored
 end
 

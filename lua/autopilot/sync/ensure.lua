@@ -148,7 +148,7 @@ local function ask(self)
     -- The next look may show that it is done, or how to go on.
     local may_go_on = not call.is_single_pass
       and (outcome.of(answer).look_again or requests.is_unreadable or answer.retry_at)
-      and (answer.retry_after or 0) < call:time_left()
+      and (call.client.memory:held_for(call:now()) or 0) < call:time_left()
     if may_go_on and pause(self, answer) then
       wait.note(call, "look", "the request was answered: " .. answer.outcome)
       return nil
