@@ -147,12 +147,18 @@ end
 
 local own_rules = { token = rules.token, tenant = rules.tenant }
 
---- Checks the two options that differ between clients of the same service.
+--- Checks the two options that differ between clients of the same service. A fleet does so for each tenant: what is
+-- wrong is found out only if something is.
 ---@param token any
 ---@param tenant any
 ---@param level integer as for `error`
 function client_options.check_own(token, tenant, level)
-  options.check(name, own_rules, { token = token, tenant = tenant }, level + 1)
+  local has_token = (type(token) == "string" or options.is_callable(token))
+    and not check_token(token)
+  local is_tenant = tenant == nil or type(tenant) == "string" and not rules.tenant.check(tenant)
+  if not (has_token and is_tenant) then
+    options.check(name, own_rules, { token = token, tenant = tenant }, level + 1)
+  end
 end
 
 return client_options
