@@ -113,7 +113,6 @@ build = {
     ["autopilot.cli.fleet.summary"] = "lua/autopilot/cli/fleet/summary.lua",
     ["autopilot.cli.fleet.tenant_fields"] = "lua/autopilot/cli/fleet/tenant_fields.lua",
     ["autopilot.cli.fleet.tenant_list"] = "lua/autopilot/cli/fleet/tenant_list.lua",
-    ["autopilot.cli.input"] = "lua/autopilot/cli/input.lua",
     ["autopilot.cli.json"] = "lua/autopilot/cli/json.lua",
     ["autopilot.cli.options"] = "lua/autopilot/cli/options.lua",
     ["autopilot.cli.output"] = "lua/autopilot/cli/output.lua",

@@ -11,21 +11,16 @@ local certificate = "%-%-%-%-%-BEGIN [%u%d ]*CERTIFICATE%-%-%-%-%-"
 ---@param path string
 ---@return string? complaint
 function http_options.complaint_about_ca_file(path)
-  local shown = path:gsub("%c", "?")
+  local shown = named_file.printable(path)
   local cannot = "cannot be read: " .. shown .. ": %s"
-  local complaint = named_file.read_complaint(path)
-  if complaint then
-    return cannot:format(complaint)
-  end
-  local file, reason = io.open(path, "rb")
+  local file, message = named_file.open(path)
   if not file then
-    return ("cannot be read: %s"):format((reason:gsub("%c", "?")))
+    return "cannot be read: " .. message
   elseif not file:seek "cur" then
     file:close()
     return cannot:format "it is a pipe, and is read more than once"
   end
-  local text
-  text, reason = file:read "*a"
+  local text, reason = file:read "*a"
   file:close()
   if not text or text == "" then
     return cannot:format(reason or "it is empty")

@@ -7,7 +7,7 @@
 -- nil and a message when it fails.
 
 local core = require "autopilot.core"
-local input = require "autopilot.cli.input"
+local named_file = require "autopilot.base.named_file"
 local utf8_of = require("autopilot.base.sentence").utf8
 
 local lines = {}
@@ -97,7 +97,7 @@ end
 function lines.open(path, stdin)
   local file, message = stdin
   if path ~= "-" then
-    file, message = input.open(path) -- once: a pipe's writer ends when its reader closes
+    file, message = named_file.open(path, true) -- once: a pipe's writer ends when its reader closes
   end
   if not file then
     return nil, message
