@@ -66,8 +66,9 @@ local routes = {
 }
 
 local function find_route(path)
+  local lower = path:lower()
   for _, route in ipairs(routes) do
-    if path:lower():find(route[1]) then
+    if lower:find(route[1]) then
       return route
     end
   end

@@ -1,5 +1,6 @@
 local cjson = require "cjson.safe"
 local emulated_service = require "support.emulated_service"
+local files = require "support.files"
 local shell = require "autopilot.cli.emulate.shell"
 
 local unpack = unpack or table.unpack -- luacheck: compat
@@ -200,6 +201,17 @@ describe("the emulated service in nginx", function()
     local state = service:control("GET", "state")
     assert.equal(1, state.requests.status)
     assert.is_true(state.now < before + 20) -- real time passes, not the emulator's alone
+  end)
+
+  it("has no control but those in doc/testing.md", function()
+    local written = files.read "doc/testing.md"
+    local source = files.read "lua/autopilot/cli/emulate/service.lua"
+    local count = 0
+    for name in source:gmatch '%["(%u+ %l+)"%] =' do
+      assert.is_truthy(written:find("`" .. name .. "[`?]"), name)
+      count = count + 1
+    end
+    assert.is_true(count >= 10)
   end)
 
   it("says what is wrong with a control that it refuses", function()

@@ -1,7 +1,7 @@
 --- What runs inside nginx: the emulator behind HTTP, and controls for tests under `/emulator/`.
 --
--- Graph has no such path. With the controls a test over real sockets moves the clock, injects faults and reads what
--- truly happened, as it would with an emulator in its own process.
+-- Graph has no such path. With the controls, which doc/testing.md lists, a test over real sockets moves the clock,
+-- injects faults and reads what truly happened, as it would with an emulator in its own process.
 
 -- nginx's LuaJIT cannot load a C module that was built for another Lua. The emulator needs this of it.
 if _G.ngx then
