@@ -266,18 +266,6 @@ describe("autopilot.token.azure_cli", function()
     assert.are.same({}, lines)
   end)
 
-  it("runs nothing by itself on Windows", function()
-    local config = package.config
-    local sign_in, sign_in_by_run = azure_cli {}, scripted(printed(), 0)
-    rawset(package, "config", "\\" .. config:sub(2))
-    local token, message = sign_in(world_of().ask)
-    local token_by_run = sign_in_by_run(world_of().ask)
-    rawset(package, "config", config)
-    assert.is_nil(token)
-    assert.is_truthy(message:find "Windows" and message:find "option run")
-    assert.are.equal(opaque, token_by_run)
-  end)
-
   it("raises for a caller's mistake at the caller's line", function()
     mistakes.assert_refused("azure_cli", azure_cli, {
       ["did you mean 'tenant'?"] = { tenent = guid },

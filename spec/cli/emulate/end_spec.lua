@@ -96,6 +96,22 @@ describe("the end of the emulated service", function()
     end)
   end
 
+  it("leaves no folder behind where nobody takes notice that nginx has ended", function()
+    local service = emulated_service.start()
+    local processes = shell.read(own_processes, service.folder)
+    local replace_by_zombie = [[
+      kill -KILL $2
+      rm "$1/nginx.process"
+      sh -c 'sleep 0 & echo $! >"$1/nginx.process"; exec sleep 60' sh "$1" >/dev/null 2>&1 &
+      echo $!
+      until [ -s "$1/nginx.process" ]; do sleep 0.02; done
+    ]]
+    local parent = shell.read(replace_by_zombie, service.folder, (processes:gsub("\n", " ")))
+    service.stop()
+    shell.read('kill "$1"', parent:match "%d+")
+    assert.is_true(is_gone_soon(service.folder))
+  end)
+
   it("has no third process", function()
     local service = emulated_service.start()
     local children = shell.read(

@@ -56,7 +56,9 @@ cat "$1/outcome" 2>/dev/null
 ]]
 
 -- Sends signals to nginx, which can miss one while it starts, until the folder is gone. Closing the pipe is not
--- enough: another child of this process may hold it open. Removes the folder if nginx has ended without doing so.
+-- enough: another child of this process may hold it open. Removes the folder if nginx has ended without doing so,
+-- which is not told everywhere: where the first process of a container takes no notice of those that end, signals go
+-- on succeeding.
 local finish = [[
 exec 2>/dev/null
 tries=0 signal=TERM
@@ -64,6 +66,7 @@ while [ -d "$1" ]; do
   kill -$signal "$(cat "$1/nginx.process")" || rm -rf "$1"
   tries=$((tries + 1))
   [ $tries -lt 250 ] || signal=KILL
+  [ $tries -lt 275 ] || rm -rf "$1"
   sleep 0.02
 done
 ]]
