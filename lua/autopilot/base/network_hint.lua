@@ -30,7 +30,8 @@ local wrong_clock =
   "The PEER's certificate is not yet valid by this machine's clock: set the clock."
 
 local other_name = "The PEER's certificate is for another name and nothing was sent: check "
-  .. "SETTING, if one is given, then DNS, and whether a proxy or portal answers in the PEER's place."
+  .. "SETTING, if one is given, then DNS, and whether a proxy or portal answers in the "
+  .. "PEER's place."
 
 --- The hint; nil where the stage tells nothing.
 ---@param network { stage: string?, name: string?, message: string? } the message without secrets
