@@ -7,7 +7,7 @@ local files = require "support.files"
 describe("a newer refresh token that cannot be kept", function()
   local real_open = io.open
   after_each(function()
-    io.open = real_open
+    rawset(io, "open", real_open)
   end)
 
   --- A file of which one method fails, as on a full disk.
@@ -31,15 +31,15 @@ describe("a newer refresh token that cannot be kept", function()
       local token = service:issue_refresh_token { client_id = "partner" }
       local path, remove = files.temporary(token)
       os.execute(("chmod 600 '%s'"):format(path))
-      io.open = function(name, mode)
+      rawset(io, "open", function(name, mode)
         local file, message = real_open(name, mode)
         return name == path .. ".new" and failing(file, method) or file, message
-      end
+      end)
       local ran = command.run(
         "sync --tenant contoso --client-id partner --refresh-token-file " .. path,
         { env = {}, transport = service:transport() }
       )
-      io.open = real_open
+      rawset(io, "open", real_open)
       assert.equal(0, ran.code, ran.err)
       assert.is_truthy(ran.err:find("could not be kept: .*No space left"), ran.err)
       assert.is_nil(real_open(path .. ".new"))

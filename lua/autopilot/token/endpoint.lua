@@ -248,12 +248,10 @@ local function lost(network, clean, request)
   network = type(network) == "table" and network or {}
   local message = clean(network.message)
   local facts = { stage = network.stage, name = network.name, message = message }
+  local hint = network.stage == "tls" and request.tls_hint
+    or network_hint(facts, "token endpoint", request.setting or authority_setting)
   return "the token endpoint could not be reached: " .. (message or "no answer"),
-    network.stage == "tls" and request.tls_hint or network_hint(
-      facts,
-      "token endpoint",
-      request.setting or authority_setting
-    ) or "Check network, DNS, proxies and certificates."
+    hint or "Check network, DNS, proxies and certificates."
 end
 
 --- Sends a request once. Returns the JSON object of a 200 that reports no error; or nil, a message and
