@@ -70,7 +70,10 @@ describe("options", function()
       "^%-%-proxy must .* or 'none'",
       mistake { "sync", "--proxy", "ftp://proxy.example" }
     )
-    assert.matches("'%-%-proxy' must not .*password", mistake "sync --proxy http://me:hidden@proxy")
+    assert.matches(
+      "'%-%-proxy' must not .*password.* HTTPS_PROXY$",
+      mistake "sync --proxy http://me:hidden@proxy"
+    )
   end)
 
   it("shorten the time for a connection only when they give less than its own", function()

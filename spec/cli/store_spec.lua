@@ -63,8 +63,8 @@ describe("the option --store", function()
   end)
 
   it("refuses a password among the arguments, and an address that it does not know", function()
-    local password =
-      "must not be empty, nor contain a password: an environment variable may (see --help)\n"
+    local password = "must not contain a password, which other users of this machine could read: "
+      .. "it may be in the variable AUTOPILOT_STORE\n"
     for argument, told in pairs {
       ["redis://me:secret-word@host"] = "option '--store' " .. password,
       ["redis://me:secret/-word@host"] = "option '--store' " .. password,

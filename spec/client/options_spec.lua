@@ -98,6 +98,8 @@ describe("autopilot.client: a mistyped option", function()
     for _, tenant in ipairs { "", "a b", "a/b", "a\r\nb", "a\0b" } do
       assert.is_truthy(mistake({ tenant = tenant }):find "must be a tenant id or a domain")
     end
+    local message = mistake { tenant = "6babcaad-604b-40ac-a9d7-9fd97c0b779" }
+    assert.is_truthy(message:find("an id has 36 characters, this one 35", 1, true), message)
   end)
 end)
 

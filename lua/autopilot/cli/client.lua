@@ -98,7 +98,7 @@ function client.make(described, given, context)
   if not value then
     error(result, 0)
   end
-  wrong = wrong:gsub(" %(got string%)$", ""):gsub("option '(%l+)'", "--%1"):gsub(" ''$", " 'none'")
+  wrong = wrong:gsub("option '(%l+)'", "--%1"):gsub(" ''$", " 'none'")
   refuse(("%s %s"):format(origin, wrong))
 end
 

@@ -79,6 +79,9 @@ end
 local function converter(must, read, is_secret)
   return function(name)
     return function(given)
+      if given == "" then
+        return nil, mistake.value(name, "must not be empty", given)
+      end
       local value, hint = read(given)
       if value ~= nil then
         return value
@@ -103,18 +106,17 @@ options.time = converter("be " .. text.time_forms, function(given)
   return text.read_time(given, 0) and given
 end)
 
-local any_text = converter("not be empty", function(given)
-  return given ~= "" and given or nil
-end)
+local any_text = converter("be a text", tostring)
 
 --- A file, or the address of a database or proxy. Other users of the machine can read arguments.
-local place = converter(
-  "not be empty, nor contain a password: an environment variable may (see --help)",
-  function(given)
-    return given ~= "" and not passwords.find(given)[1] and given or nil
-  end,
-  true
-)
+---@param variable string where a password may be
+local function place(variable)
+  local must = "not contain a password, which other users of this machine could read: "
+    .. "it may be in the variable "
+  return converter(must .. variable, function(given)
+    return not passwords.find(given)[1] and given or nil
+  end, true)
+end
 
 local function count_to(most)
   return converter(("be a whole number from 1 to %d"):format(most), function(given)
@@ -149,9 +151,9 @@ local converters = {
   ["--cooldown"] = duration_or_zero,
   ["--duration"] = duration_or_zero,
   TIME = options.time,
-  STORE = place,
-  ["--state"] = place,
-  ["--proxy"] = place,
+  STORE = place "AUTOPILOT_STORE",
+  ["--state"] = place "PGPASSWORD",
+  ["--proxy"] = place "HTTPS_PROXY",
   NUMBER = count_to(999999),
   ["--concurrency"] = count_to(10000),
   PORT = count_to(65535),

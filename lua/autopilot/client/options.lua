@@ -46,6 +46,16 @@ local function check_token(token)
   end
 end
 
+local function check_tenant(tenant)
+  local is_wrong = tenant == "" or #tenant > longest_tenant or tenant:find("/", 1, true)
+  if not is_wrong and tenant:find "[^!-~]" then
+    is_wrong = tenant:find "[%c%s]" or require("autopilot.base.sentence").clean(tenant) ~= tenant
+  end
+  local is_cut = tenant:find "^%x+%-%x+%-%x+%-%x+%-%x+$" and #tenant ~= 36
+  local hint = is_cut and (": an id has 36 characters, this one %d"):format(#tenant) or ""
+  return (is_wrong or is_cut) and "must be a tenant id or a domain" .. hint or nil
+end
+
 local function check_base_url(url)
   local scheme, host = url_parts.split(url)
   if scheme ~= "https" and scheme ~= "http" then
@@ -68,16 +78,7 @@ end
 -- A URL may hide a password, so what was given for base_url is never quoted.
 local rules = {
   token = { type = { "string", "function" }, required = true, secret = true, check = check_token },
-  tenant = {
-    type = "string",
-    check = function(value)
-      local is_wrong = value == "" or #value > longest_tenant or value:find("/", 1, true)
-      if not is_wrong and value:find "[^!-~]" then
-        is_wrong = value:find "[%c%s]" or require("autopilot.base.sentence").clean(value) ~= value
-      end
-      return is_wrong and "must be a tenant id or a domain" or nil
-    end,
-  },
+  tenant = { type = "string", check = check_tenant },
   cloud = {
     type = "string",
     default = "global",
