@@ -110,17 +110,25 @@ END
   tally_add "$label" "$passed" "$failed" "$remark"
 }
 
-# Runs two steps (shell functions) at the same time, for those that take minutes.
-# tally_both STEP STEP
-tally_both() {
-  local other
-  (
-    trap 'tally_interrupted' INT TERM
-    "$2"
-  ) &
-  other=$!
-  "$1"
-  wait "$other"
+# Runs command lines, whose words have no blanks, two at a time: for what takes minutes. The longest come
+# first, so that none is left alone at the end.
+# tally_beside COMMAND-LINE...
+tally_beside() {
+  local line words status=0
+  for line in "$@"; do
+    if [ "$(jobs -pr | wc -l)" -ge 2 ]; then
+      wait -n || status=$?
+    fi
+    read -ra words <<<"$line"
+    (
+      trap 'tally_interrupted' INT TERM
+      "${words[@]}"
+    ) &
+  done
+  while [ -n "$(jobs -pr)" ]; do
+    wait -n || status=$?
+  done
+  return "$status"
 }
 
 # Prints how many passed, failed and are pending, from the last line with which busted
