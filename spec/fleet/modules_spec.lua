@@ -20,7 +20,7 @@ local every_trouble = {
 
 describe("a fleet that cannot load modules any more", function()
   for _, operation in ipairs { "sync", "ensure", "status", "wait" } do
-    it("has what it needs for " .. operation .. ", whatever goes wrong", function()
+    it("has loaded all modules for any failure of " .. operation, function()
       -- The service has all of its own before.
       local rehearsal = fleet_world.new { faults = every_trouble }
       fleet_world.collect(

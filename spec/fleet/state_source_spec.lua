@@ -4,7 +4,7 @@ local state_of_specs = require "support.state_file"
 local world = require "support.fleet_world"
 
 describe("a fleet with a state file whose source of tenants raises", function()
-  it("is taken up again, and repeats nothing that is done", function()
+  it("is resumed, and repeats nothing that is done", function()
     local w = world.new()
     local file = state_of_specs.new()
     local breaks_at = 3

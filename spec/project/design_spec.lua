@@ -65,7 +65,7 @@ local function lacking(files, from)
 end
 
 describe("doc/design.md", function()
-  it("lists the files that a sync, an ensure and a fleet go through, in their order", function()
+  it("lists the files that a sync, an ensure and a fleet use, in their order", function()
     local walks, problems = recorded_walks(), {}
     for name, heading in pairs(headings) do
       local listed = listed_files(heading)

@@ -10,7 +10,7 @@ local sharing = require "support.sharing"
 local shared_history = require "support.shared_history"
 
 describe("clients that share a store", function()
-  it("ask one at a time, never in vain, and say only what is true", function()
+  it("ask one at a time, never in vain, and report only the truth", function()
     local sums, count, seed = histories.run_all {
       name = "STORE",
       usual = 1500,
@@ -41,7 +41,7 @@ describe("clients that share a store", function()
     )
   end)
 
-  it("wait for the sync that was started, also where Unix time was set before", function()
+  it("wait for the started sync, even if Unix time was set before", function()
     -- Unix time is set back by an hour, and a call takes another's sync for its own ten minutes later.
     local history = shared_history.run(Choices.of_seed(72 * 30011 + 59209 * 7919), sharing)
     assert.is_nil(history.wrong)
