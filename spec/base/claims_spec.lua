@@ -34,7 +34,7 @@ describe("a claims challenge", function()
   end)
 
   it("is read in base64 and base64url, with padding or without", function()
-    -- Bytes whose encoding has the characters in which the alphabets differ.
+    -- Bytes whose encoding differs between the two alphabets.
     local text = '{"access_token":{"a":{"value":"~~>?\195\191\195\190?"}}}'
     local value = "~~>?\195\191\195\190?"
     local encoded = base64url.encode(text)

@@ -1,4 +1,4 @@
--- What a token says of itself: read where it can be, and never in the way where it cannot.
+-- The claims of a token: read where possible; an unreadable token is no error.
 
 local base64url = require "autopilot.base.base64url"
 local inspect = require "autopilot.base.jwt"

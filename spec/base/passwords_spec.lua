@@ -1,4 +1,4 @@
--- Where a password is in the address of a database, or in settings of libpq.
+-- The password in the address of a database, or in settings of libpq.
 
 local database = require "autopilot.store.database"
 local passwords = require "autopilot.base.passwords"

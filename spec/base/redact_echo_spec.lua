@@ -182,7 +182,7 @@ local positions = {
   end,
 }
 
---- The text as somebody would read it who looks for a secret in it. Written for reading, not for speed.
+--- The text with all encodings undone, to search it for a secret. Written for clarity, not for speed.
 local function read_closely(text)
   local before
   repeat

@@ -1,4 +1,4 @@
--- A wrong command line: what is told, and what to write instead.
+-- Wrong command lines: their messages, and the advice in them.
 
 local command = require "support.command"
 local commands = require "autopilot.cli.commands"

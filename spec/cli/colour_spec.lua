@@ -1,4 +1,4 @@
--- Colours: on a terminal only, and not where the user wants none.
+-- Colours: on a terminal only, and not if the user has turned them off.
 
 local command = require "support.command"
 local scripted = require "autopilot.transport.scripted"

@@ -1,4 +1,4 @@
--- The command as a process of its own: exit codes, pipes, closed streams and signals.
+-- The command as a process: exit codes, pipes, closed streams and signals.
 
 local cjson = require "cjson.safe"
 local command_process = require "support.command_process"

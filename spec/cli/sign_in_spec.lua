@@ -1,4 +1,4 @@
--- Signing in from the command line: which way, with what, and what is told when something is missing.
+-- Signing in from the command line: the ways, their options, and the messages when one is missing.
 
 local command = require "support.command"
 local emulator = require "autopilot.emulator"

@@ -3,7 +3,7 @@
 local command = require "support.command"
 local emulator = require "autopilot.emulator"
 
---- Runs a command against an emulator, in a world whose time only sleeping moves.
+--- Runs a command against an emulator, in a world whose clock only sleeping advances.
 local function run(args, rules)
   local options = {
     clients = { app = { secret = "the-secret-of-the-application" } },

@@ -120,7 +120,7 @@ describe("autopilot-sync", function()
     assert.is_nil(ran.err:find "[\n\27]")
   end)
 
-  -- The times that the lines of progress told, in their order.
+  -- The times in the lines of progress, in their order.
   local function told_seconds(text)
     local list = {}
     for elapsed in text:gmatch "%(([%w ]+) so far%)" do

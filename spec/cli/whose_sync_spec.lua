@@ -1,4 +1,4 @@
--- Whose sync a command asks for: that of the token's tenant, and nothing is sent where another is named.
+-- The tenant of a command is the token's; if the user names another one, nothing is sent.
 
 local cjson = require "cjson.safe"
 local command = require "support.command"

@@ -1,4 +1,4 @@
--- The token goes to a host over TLS, or to this machine, and nowhere else.
+-- The token is sent to a host over TLS, or to this machine, and nowhere else.
 
 local autopilot_client = require "autopilot.client"
 local mistake = require("support.mistakes").of_client

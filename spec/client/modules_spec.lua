@@ -141,7 +141,7 @@ describe("making a client", function()
 end)
 
 -- Makes a client, opens files until as many descriptors are left as it is told, and asks for a sync. Prints
--- what came of it: `unmade` and why, `raised` and what, or `told`, the outcome and whether it was delivered.
+-- the result: `unmade` and why, `raised` and what, or `told`, the outcome and whether it was delivered.
 local script = [[
 local made, client = pcall(function()
   return require("autopilot").client {
@@ -177,7 +177,7 @@ else
 end
 ]]
 
---- What may be told, by whether the service received the request.
+--- The reports that are true, by whether the service received the request.
 local true_words = {
   [true] = {
     ["started yes"] = true,

@@ -1,4 +1,4 @@
--- The client's options and those of its methods: a mistake raises where it was made, and names the option.
+-- The client's options and those of its methods: a mistake raises at the caller's line, and names the option.
 
 local autopilot_client = require "autopilot.client"
 local autopilot_fleet = require "autopilot.fleet"

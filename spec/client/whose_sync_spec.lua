@@ -1,5 +1,5 @@
--- Whose sync it is: no report names a tenant that was not asked, and what is plainly wrong with a token is
--- told before anything is sent.
+-- The tenant of a report is the one that was asked, and an unusable token is reported
+-- before any request.
 
 local autopilot = require "autopilot"
 local base64url = require "autopilot.base.base64url"
@@ -52,7 +52,7 @@ local function client_of(given)
   return autopilot.client(overlay(options, given)), requests
 end
 
---- What comes of a sync with that token, and how many requests were sent.
+--- The result of a sync with that token, and how many requests were sent.
 local function sync_with(token, given)
   local client, requests = client_of(overlay({ token = token }, given))
   local report, failure = client:sync()

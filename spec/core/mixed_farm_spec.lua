@@ -1,4 +1,4 @@
--- Where some nodes of a host speak HTTP/2 and others HTTP/1.1, or some clients do, no answer becomes another
+-- If some nodes of a host speak HTTP/2 and others HTTP/1.1, or some clients do, no answer becomes another
 -- tenant's report: no request goes out on an HTTP/1.1 connection on which another one awaits its answer.
 
 local autopilot = require "autopilot"

@@ -5,7 +5,7 @@ local emulated_service = require "support.emulated_service"
 local files = require "support.files"
 local shell = require "autopilot.cli.emulate.shell"
 
--- Two requests on one connection, with output in between; what came of them goes to a file.
+-- Two requests on one connection, with output in between; their results go to a file.
 local printing = [[
 local http = { ca_file = arg[3] }
 local client = require("autopilot").client { token = arg[1], base_url = arg[2], http = http }

@@ -197,7 +197,7 @@ describe("collection", function()
   it("frees a transfer that was taken or discarded", function()
     local server, set = serving(), core.transfer_set()
     local held = setmetatable({}, { __mode = "v" })
-    -- In a function of its own, whose stack keeps nothing alive once it has returned.
+    -- In a separate function, whose stack keeps nothing alive once it has returned.
     local function use()
       local attempt = { connect = limit, total = limit }
       held[1] = set:add(request_to(server), attempt)

@@ -1,4 +1,4 @@
--- What truly happened at the emulated service can be known afterwards, whatever a client was told.
+-- The emulator's log has what happened at the service, independent of what its clients were told.
 
 local emulated_graph = require "support.emulated_graph"
 

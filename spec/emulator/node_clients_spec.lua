@@ -26,7 +26,7 @@ local function platform_token()
   }, ".")
 end
 
---- What came of every scenario in `spec/node/clients.mjs`.
+--- The results of all scenarios in `spec/node/clients.mjs`.
 local function run_scenarios()
   local folder = key_files.make()
   local thumbprint =

@@ -1,4 +1,4 @@
--- The file under a fleet's state: whose it is, that it is whole, and that one process has it at a time.
+-- The file of a fleet's state: its owner, its integrity, and that only one process uses it at a time.
 
 local core = require "autopilot.core"
 local files = require "support.files"

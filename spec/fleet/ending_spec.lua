@@ -1,4 +1,4 @@
--- A fleet whose time is over, or that is cancelled, ends in time and loses no report.
+-- A fleet that reaches its deadline or is cancelled ends in time and loses no report.
 
 local state_file = require "support.state_file"
 local world = require "support.fleet_world"

@@ -1,4 +1,4 @@
--- One tenant's trouble is nobody else's, and no report is lost.
+-- A failure of one tenant affects no other, and no report is lost.
 
 local world = require "support.fleet_world"
 

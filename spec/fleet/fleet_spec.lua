@@ -1,4 +1,4 @@
--- A fleet: every tenant has its report, whatever becomes of the others, and who waits is in nobody's way.
+-- A fleet: every tenant has its report, independent of the others, and waiting tenants delay no other.
 
 local autopilot = require "autopilot"
 local world = require "support.fleet_world"

@@ -1,4 +1,4 @@
--- What a fleet knows from before is not asked for again; whoever keeps that may fail.
+-- Work that a fleet knows to be done is not repeated; the state that stores this may fail.
 
 local world = require "support.fleet_world"
 

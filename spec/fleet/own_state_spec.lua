@@ -1,4 +1,4 @@
--- A state of the user's own: what a fleet tells it of requests for a sync, and what it does with what it is told.
+-- A user's own state: how a fleet reports requests to it, and how the fleet uses its answers.
 
 local autopilot = require "autopilot"
 local fleet_world = require "support.fleet_world"

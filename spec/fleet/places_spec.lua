@@ -1,4 +1,4 @@
--- Places to send from are given back, whatever happens; what is kept for a tenant, and by whom, is told true.
+-- Places to send from are always freed; the clients and knowledge kept for a tenant are the right ones.
 
 local autopilot = require "autopilot"
 local stores = require "autopilot.store"

@@ -1,4 +1,4 @@
--- What the tenants of a fleet share, and what of it is each one's own.
+-- What the tenants of a fleet share, and what each has for itself.
 
 local autopilot = require "autopilot"
 local core = require "autopilot.core"
@@ -25,7 +25,7 @@ describe("the retries of a fleet", function()
       end,
       client = function(tenant)
         local number = tonumber(tenant:match "%d+")
-        -- Each of those that fail has a host of its own, so that no host's circuit opens.
+        -- Each failing tenant has its own host, so that no host's circuit opens.
         local base = number % 5 == 0 and ("https://h%d.example"):format(number) or nil
         return { token = "token-" .. tenant, base_url = base }
       end,

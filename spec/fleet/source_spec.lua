@@ -1,4 +1,4 @@
--- Where a fleet's tenants come from may have none for now: the others go on, and it is asked again.
+-- A source of tenants may have none yet: the others go on, and it is asked again.
 
 local world = require "support.fleet_world"
 

@@ -45,7 +45,7 @@ local function kill_writer(script, path, after_lines)
   for line in pipe:lines() do
     lines[#lines + 1] = line
     if #lines == after_lines then
-      -- It goes on writing while the signal is on its way: where it stops is up to chance.
+      -- It goes on writing while the signal is on its way: it stops at a random point.
       os.execute("kill -KILL " .. process)
     end
   end

@@ -1,4 +1,4 @@
--- A fleet's state file where the list of tenants breaks off: the run has not come to its end.
+-- A fleet's state file when the list of tenants fails in the middle: the run is not finished.
 
 local state_of_specs = require "support.state_file"
 local world = require "support.fleet_world"

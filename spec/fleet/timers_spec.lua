@@ -1,4 +1,4 @@
--- Whose moment comes first.
+-- The order of timers.
 
 local Timers = require "autopilot.fleet.timers"
 

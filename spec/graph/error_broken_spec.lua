@@ -1,4 +1,4 @@
--- Of a body that is odd, broken or cut, as much as can be is read, and told in a line of whole characters.
+-- From an odd, malformed or truncated body as much as possible is read, as one line of whole characters.
 
 local error_bodies = require "support.error_bodies"
 local graph_error = require "autopilot.graph.error"

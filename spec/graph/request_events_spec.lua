@@ -1,4 +1,4 @@
--- What an observer is told of requests, tokens and retries.
+-- The events about requests, tokens and retries.
 
 local refused_token = require "support.refused_token"
 local token_world = require "support.token_world"

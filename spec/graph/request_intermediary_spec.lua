@@ -1,4 +1,4 @@
--- A proxy's, filter's or portal's page is never told as the word of Graph.
+-- A page of a proxy, filter or portal is never reported as Graph's answer.
 
 local hostile = require "support.hostile_server"
 local virtual_world = require "support.virtual_world"
@@ -13,7 +13,7 @@ local function with_page(status, headers)
   return { status = status, headers = headers, body = page }
 end
 
---- What a client says whose transport, a function, gives this answer.
+--- The report of a client whose transport, a function, gives this answer.
 local function report_of(answer, operation, given)
   local world = virtual_world.new()
   local options = { retry = false, recover = false }

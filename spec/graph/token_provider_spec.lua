@@ -1,4 +1,4 @@
--- The token of a request: claims challenges, refusals, and what a provider tells of its failure.
+-- The token of a request: claims challenges, refusals, and a provider's own message about its failure.
 
 local base64url = require "autopilot.base.base64url"
 local cached = require "autopilot.token.cached"
@@ -6,7 +6,7 @@ local cjson = require "cjson"
 local overlay = require "support.overlay"
 local virtual_world = require "support.virtual_world"
 
---- A provider that hands out token-1, token-2, …; `asks` has what it was asked.
+--- A provider that returns token-1, token-2, …; `asks` has the arguments of its calls.
 local function counting()
   local asks = {}
   return function(ask)

@@ -1,4 +1,4 @@
--- What an observer is told of each request with `trace = true`, and what it is never told.
+-- The events of each request with `trace = true`, and what they never contain.
 
 local client_secret = require("autopilot.token.application").client_secret
 local token_world = require "support.token_world"

@@ -1,4 +1,4 @@
--- What a client made for OpenResty waits in, and where it cannot wait, without nginx.
+-- How a client made for OpenResty waits, and where it cannot wait, without nginx.
 -- spec/openresty_nginx_spec.lua runs it in real nginx.
 
 local fake_openresty = require "support.fake_openresty"

@@ -1,4 +1,4 @@
--- The example for OpenResty, when nobody asks it for a sync: its keep-fresh timer and its metrics.
+-- The example for OpenResty between requests: its keep-fresh timer and its metrics.
 
 local database_server = require "support.database_server"
 local example_world = require "support.example_world"
@@ -210,7 +210,7 @@ describe("the example for OpenResty", function()
     local claim = "portal: keep fresh"
     local redis
 
-    -- Begins a look whose first tenant takes a second.
+    -- Begins a check whose first tenant takes a second.
     before_each(function()
       -- Redis ends before nginx, which tells the end of a connection whatever `lua_socket_log_errors` says.
       expected = { "keep fresh: the store failed: Redis: ", "recv%(%) failed %(104: " }
@@ -261,7 +261,7 @@ describe("the example for OpenResty", function()
     local first = nginx_world.await("the first look", function()
       return last_look() > 0 and last_look()
     end)
-    -- Right after the next one, so that nobody is in the middle of a look.
+    -- Right after the next one, so that no check is in progress.
     local before = nginx_world.await("the next look", function()
       return last_look() > first and last_look()
     end)

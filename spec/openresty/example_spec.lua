@@ -17,7 +17,7 @@ describe("the example for OpenResty", function()
 
   local world
 
-  --- Ends the world of a test; nothing may be in its log but what is expected, and never the secret.
+  --- Ends the world of a test; its log may contain only expected lines, and never the secret.
   local function finish(expected)
     local complaints, log = world.server:complaints(expected), world.server:log()
     local secret = world.service.client_secret

@@ -12,7 +12,7 @@ end
 describe("in OpenResty, the polling driver", function()
   local set, polling, made, closed
 
-  --- A set whose transfers finish at the time that stands in their request.
+  --- A set whose transfers finish at the time in their request.
   before_each(function()
     set = { steps = 0, steppers = {}, in_flight = {}, finished = {} }
     made, closed = 0, 0

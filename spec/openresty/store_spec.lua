@@ -82,7 +82,7 @@ describe("workers that share a store", function()
       it("post once for 60 simultaneous calls, which all get the report", function()
         local outcomes, workers = outcomes_of(begin_calls(world, "answer-1", 60))
         assert.equal(2, workers)
-        -- Who came when the answer was there already is told of the cooldown.
+        -- Calls that came after the answer report the cooldown.
         assert.equal(60, (outcomes.started or 0) + (outcomes.cooldown or 0))
         assert.is_true(outcomes.started > 30, outcomes.started)
         assert.equal(1, world.upstream:counts().requests)

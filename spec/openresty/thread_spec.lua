@@ -7,7 +7,7 @@ local world
 describe("in OpenResty, the helper thread's driver", function()
   local jobs, behaviour, driver
 
-  --- A thread whose transfers finish at the time that stands in their request.
+  --- A thread whose transfers finish at the time in their request.
   local function fake_thread()
     local thread = {}
     function thread.address()

@@ -107,7 +107,7 @@ describe("autopilot.openresty", function()
       world.server:kill_worker(worker)
     end
     assert.equal(0, doomed:answer().status)
-    -- It may have been delivered, so it is not sent again at once: other calls are told when it may be.
+    -- It may have been delivered, so it is not sent again at once: other calls report when it may be.
     local impatient = world:run("shared", "token=answer-0&deadline=0.2")
     assert.equal("in_progress", impatient.outcome)
     assert.equal("no", impatient.delivered)

@@ -33,7 +33,7 @@ local function listed_files(heading)
   return files
 end
 
---- The walks as a process of its own records them, so that nothing of this one counts.
+--- Records the modules of each walk in a separate process, so that nothing of this one counts.
 local function recorded_walks()
   local pipe =
     command_process.start(command_process.interpreter .. " spec/support/walks.lua 2>&1", {})

@@ -220,7 +220,7 @@ describe("the documentation's shell commands", function()
     assert.matches("\nBecause       a sync is possible\n", "\n" .. reset_and_succeed(line))
   end)
 
-  --- Runs a line that starts a service of its own, reads what it prints into the environment as the README does,
+  --- Runs a line that starts a service, reads what it prints into the environment as the README does,
   -- and runs `after`.
   local function with_emulate(line, after)
     local folder, remove_folder = files.folder()

@@ -1,4 +1,4 @@
--- The rockspec lists what is there, and one version is told everywhere.
+-- The rockspec lists the existing files, and the version is the same everywhere.
 
 local lfs = require "lfs"
 local source_tree = require "support.source_tree"

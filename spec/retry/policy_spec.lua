@@ -28,7 +28,7 @@ local function reason(policy, given)
   return why
 end
 
---- What a mistake in the options raises; it must be told at the caller's line.
+--- The error for a mistake in the options, which must name the caller's line.
 local function mistake(given)
   local line = debug.getinfo(1, "l").currentline + 2
   local ok, message = pcall(function()

@@ -159,7 +159,7 @@ describe("a call that meets another's request", function()
   it("does not accept a sync that began before its own moment", function()
     local old = world.record { trigger = start - 5000, last_sync = start - 4999, date = start + 1 }
     overlap.slow = 3
-    -- The status is asked for and told at once, so that the request is still under way then.
+    -- The status is requested and read at once, so that the request is still under way then.
     overlap.transport = function(request)
       if request.method == "GET" then
         return scripted({ old })(request)

@@ -1,4 +1,4 @@
--- The form of an answer in a store: what is told, and what is taken of values that others may have written.
+-- The form of an answer in a store: what is read, and how values of other programs are treated.
 
 local overlapping_calls = require "support.overlapping_calls"
 local shared_answer = require "autopilot.share.shared_answer"

@@ -43,7 +43,7 @@ end)
 describe("a sync by another client while a call's attempt failed", function()
   local patient, default = retry.patient(), retry.policy()
 
-  --- The results of a call whose first token cannot be had; meanwhile another client starts a sync.
+  --- The results of a call whose first token fails; meanwhile another client starts a sync.
   local function call_without_token(policy)
     local _, client = sharing()
     local other, has_failed = client { started }, false

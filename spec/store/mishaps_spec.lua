@@ -1,4 +1,4 @@
--- What goes wrong with a database of a store is told in one sentence, and the sync happens as without a store.
+-- A failing database of a store is reported in one sentence, and the sync happens as without a store.
 
 local Connection = require "autopilot.store.connection"
 local autopilot = require "autopilot"

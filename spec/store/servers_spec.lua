@@ -27,7 +27,7 @@ local sqlite = {
   remove = remove_folder,
 }
 
---- A store whose keys are apart from those of all others.
+--- A store whose keys are separate from those of all others.
 local function apart(store)
   local prefix = ("%d %s:"):format(core.process_id(), math.random(2 ^ 30))
   local own = {}

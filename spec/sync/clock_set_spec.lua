@@ -1,5 +1,5 @@
--- Somebody sets the computer's clock while a request is under way: what is claimed of syncs stays true,
--- and what can be known is told. Only Unix time jumps; the monotonic clock goes on.
+-- The computer's clock is set while a request is under way: reports about syncs stay true,
+-- and as complete as possible. Only Unix time jumps; the monotonic clock goes on.
 
 local overlapping_calls = require "support.overlapping_calls"
 local scripted = require "autopilot.transport.scripted"
@@ -58,7 +58,7 @@ local function set_while_reading(world, step)
   end
 end
 
---- Worlds in which somebody else triggered a sync 20 s ago: each step of the clock, and whether the client
+--- Worlds in which another client triggered a sync 20 s ago: each step of the clock, and whether the client
 -- has heard of the service's time before.
 local function each_world(act)
   for _, step in ipairs(steps) do

@@ -1,4 +1,4 @@
--- How a sync is waited for: when the record is read, what is told meanwhile, and what is borne.
+-- Waiting for a sync: when the record is read, the progress reports, and which failures end it.
 
 local virtual_world = require "support.virtual_world"
 

@@ -1,4 +1,4 @@
--- A cooldown that is not the one which the client was told: how it is learnt, told and used.
+-- A cooldown that differs from the option `cooldown`: how it is learnt, reported and used.
 
 local retry = require "autopilot.retry"
 local virtual_world = require "support.virtual_world"

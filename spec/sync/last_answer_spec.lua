@@ -1,4 +1,4 @@
--- What is reported where the time is over, or the network gone, between two attempts: the last real answer.
+-- The report when the time ends, or the network fails, between two attempts: the last real answer.
 
 local retry = require "autopilot.retry"
 local virtual_world = require "support.virtual_world"

@@ -1,4 +1,4 @@
--- Lost answers: what the status proves of a request that nobody answered.
+-- Lost answers: what the status proves about a request without an answer.
 
 local retry = require "autopilot.retry"
 local virtual_world = require "support.virtual_world"

@@ -3,7 +3,7 @@
 
 local ServiceClock = require "autopilot.sync.service_clock"
 
--- What a clock may gain or lose while nobody looks is far less than this in these specs.
+-- A clock's drift is far less than this in these specs.
 local nearly = 0.01
 
 --- One for a steady clock that shows 7 when Unix time is 100; and what the two show, which can be changed.

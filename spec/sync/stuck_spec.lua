@@ -1,4 +1,4 @@
--- A sync that is in progress for longer than `stuck_after`: how it is told, and only as far as it is known.
+-- A sync that is in progress for longer than `stuck_after`: how it is reported, and only if it is certain.
 
 local virtual_world = require "support.virtual_world"
 

@@ -136,7 +136,7 @@ end)
 
 describe("autopilot.cli.emulate.run", function()
   local interpreter = emulated_service.interpreter()
-  --- Runs it in a process of its own. Returns what it has printed up to the last line, its process
+  --- Runs it in its own process. Returns what it has printed up to the last line, its process
   -- id, and a function that reads the rest, up to the end of everything it has started.
   local function run(options, last_line, runner)
     local program = ('require("autopilot.cli.emulate").run({ %s }, print) print "returned"'):format(

@@ -1,4 +1,4 @@
--- The options of `autopilot-sync emulate`, and what it hands on to the service.
+-- The options of `autopilot-sync emulate`, and what it passes on to the service.
 
 local command = require "support.command"
 

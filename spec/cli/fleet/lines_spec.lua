@@ -29,7 +29,7 @@ local function of_pieces(pieces, longest, ending)
   end, longest or 100)
 end
 
--- All lines, "?" where no line was there yet, and the message at the end.
+-- All lines, "?" for each time that no line was ready, and the message at the end.
 local function all(next_line)
   local lines = {}
   while true do

@@ -1,4 +1,4 @@
--- A list of tenants, in whatever form: what is read of it, refused and told.
+-- A list of tenants in each format: what is read, refused and reported.
 
 local open_list = require "autopilot.cli.fleet.tenant_list"
 local seeded_random = require "support.seeded_random"
