@@ -140,10 +140,10 @@ bool connection_use_is_sole(struct transfer *transfer) {
     struct transfer *other = first_sharing(transfer);
     bool is_sole = other == NULL;
     for (; other != NULL; other = find_sharing(transfer, other->next)) {
-        transfer_lose_answer(other);
+        transfer_discard_answer(other);
     }
     if (!is_sole) {
-        transfer_lose_answer(transfer);
+        transfer_discard_answer(transfer);
     }
     return is_sole;
 }

@@ -100,8 +100,9 @@ CURLcode transfer_prepare(struct transfer *transfer, struct transfer_handle *han
  * has no pointer into the transfer. A transfer without a handle records `code` as the reason. */
 struct transfer_handle *transfer_finish(struct transfer *transfer, CURLcode code);
 
-/* Discards the answer, and all that still arrives of it: it may belong to another request. */
-void transfer_lose_answer(struct transfer *transfer);
+/* Discards what has arrived of the answer and marks the transfer as shared: its connection also
+ * carried another request, so the answer may belong to that one. Later data is ignored. */
+void transfer_discard_answer(struct transfer *transfer);
 
 /* The status of the final answer, or 0 when none came. Valid even where the rest was cut. */
 int transfer_status(const struct transfer *transfer);

@@ -21,7 +21,7 @@ describe("autopilot.base.named_file", function()
     os.execute(("%s >'%s' 2>/dev/null &"):format(command, pipe))
   end
 
-  it("says what it is that is no file, and does not open it", function()
+  it("says why something is not a file, and does not open it", function()
     for path, kind in pairs { [folder] = "folder", ["/dev/zero"] = "device" } do
       local expected = path .. ": it is a " .. kind
       assert.equal(expected, named_file.read_complaint(path))

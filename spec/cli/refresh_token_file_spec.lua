@@ -4,7 +4,7 @@ local command = require "support.command"
 local emulator = require "autopilot.emulator"
 local files = require "support.files"
 
-describe("a newer refresh token that cannot be kept", function()
+describe("a new refresh token that cannot be saved", function()
   local real_open = io.open
   after_each(function()
     rawset(io, "open", real_open)
@@ -26,7 +26,7 @@ describe("a newer refresh token that cannot be kept", function()
   end
 
   for _, method in ipairs { "write", "close" } do
-    it("leaves no half file behind, and the older one as it was: " .. method, function()
+    it("leaves no incomplete file, and keeps the old one: " .. method, function()
       local service = emulator.new { clients = { partner = { public = true } } }
       local token = service:issue_refresh_token { client_id = "partner" }
       local path, remove = files.temporary(token)

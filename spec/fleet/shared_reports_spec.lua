@@ -30,7 +30,7 @@ describe("a report of a shared run", function()
     world:finish()
   end)
 
-  it("is known before it is written, and not replaced by what comes after", function()
+  it("is known before it is written, and not replaced by later ones", function()
     local state, other = world:machine(), world:machine()
     take(state, { "a" })
     state:note("a", started())
@@ -43,7 +43,7 @@ describe("a report of a shared run", function()
     assert.equal("started", other:known("a").outcome)
   end)
 
-  it("has tenants and texts of any bytes, whatever the database's encoding is", function()
+  it("has tenants and texts of any bytes, in any encoding of the database", function()
     local create = "CREATE DATABASE odd ENCODING 'WIN1252' LOCALE 'C' TEMPLATE template0"
     shared_runs.run(world:machine(), create)
     local names = { "caf\233", "n\0l", "ok", "per%cent", "\226\128\157" }
@@ -64,7 +64,7 @@ describe("a report of a shared run", function()
     end
   end)
 
-  it("is not overwritten by a machine that was cut off", function()
+  it("is not overwritten by a disconnected machine", function()
     local one, other = world:machine(), world:machine()
     take(one, { "a" })
     shared_runs.expire(one)
@@ -78,7 +78,7 @@ describe("a report of a shared run", function()
     assert.equal("started", third:known("a").outcome)
   end)
 
-  it("counts once when it was written again after a lost reply of the database", function()
+  it("counts once if it was written again because the database's reply was lost", function()
     local write, attempts = shared_run.write, 0
     finally(function()
       shared_run.write = write
@@ -116,7 +116,7 @@ describe("a report of a shared run", function()
     end
   end)
 
-  it("of a failure makes no sync count that is older than the request after it", function()
+  it("of a failure does not let a sync count that is older than the request after it", function()
     local one = world:machine()
     take(one, { "a" })
     one:note("a", report("forbidden", "yes"))
@@ -131,7 +131,7 @@ describe("a report of a shared run", function()
     assert.near(core.now(), third:posted "a", 10)
   end)
 
-  it("that is damaged lets its tenants be taken for asked for", function()
+  it("that is damaged makes its tenants count as possibly requested", function()
     local one, other = world:machine(), world:machine()
     take(one, { "a" })
     one:note("a", started())
@@ -143,7 +143,7 @@ describe("a report of a shared run", function()
     shared_runs.run(one, "DELETE FROM autopilot_report_2") -- other runs read the part too
   end)
 
-  it("is kept while the database is away, which is told", function()
+  it("is kept while the database is unreachable, and an event says so", function()
     local state = world:machine()
     take(state, { "a" })
     state:note("a", started())

@@ -1,7 +1,7 @@
 --- Machines that do one run of a fleet together, and what happens to them: they are killed, stopped for longer than
 --- their lease, and cut off; the database is restarted, and crashes; their clocks are 30 s apart.
 --
--- Isolated, each machine is in a network namespace of its own. The database and the service are in that of this
+-- Isolated, each machine is in its own network namespace. The database and the service are in that of this
 -- process, which must be the spec's own. Their loopback address is reached by each machine through a link that can be
 -- taken down.
 
@@ -243,7 +243,7 @@ local mishaps = {
   end,
 }
 
---- Raises what is not true of a report, by the service's log.
+--- Raises for each field of a report that is untrue, by the service's log.
 local function check(report, posts, by_id)
   local own = {} -- statuses of this report's own requests
   for _, id in ipairs(report.ids) do
@@ -261,7 +261,7 @@ local function check(report, posts, by_id)
   assert(is_true, ("%s, but %d requests were seen: %s"):format(report.text, count, #own))
 end
 
---- Checks everything that was told and asked; returns how many tenants have which outcome at the end.
+--- Checks all reports and requests; returns how many tenants have which outcome at the end.
 function World:check_all()
   local posts, by_id = self:posts()
   local told = {}

@@ -4,7 +4,7 @@ local stores = require "autopilot.store"
 local virtual_world = require "support.virtual_world"
 
 describe("client:ensure and its deadline", function()
-  it("is back in time, whatever has to be waited for", function()
+  it("is kept, for every kind of wait", function()
     for _, timeout in ipairs { 0.5, 1, 3, 30, 100, 599, 611, 620, 700, 3600 } do
       for _, duration in ipairs { 0, 40, 650, 1e5 } do
         for _, age in ipairs { 0, 100, 609, 1000 } do
@@ -25,7 +25,7 @@ describe("client:ensure and its deadline", function()
     end
   end)
 
-  it("tells the last status that was read where a sync did not end in time", function()
+  it("ends the wait for a sync with the last status that was read", function()
     local world = virtual_world.new()
     local client, service = world:emulated()
     local since = world.time - 10
@@ -42,7 +42,7 @@ describe("client:ensure and its deadline", function()
     end
   end)
 
-  it("reads the record after a refusal, also where the cooldown ends after the deadline", function()
+  it("does not prevent the read after a refusal, even if the cooldown ends later", function()
     local world = virtual_world.new()
     local store = stores.memory {
       now = function()

@@ -98,7 +98,7 @@ describe("autopilot.token.azure_cli on Windows", function()
   end)
 end)
 
--- Only where this is Windows.
+-- Only on Windows.
 describe("autopilot.token.azure_cli with a program of Windows", function()
   if package.config:sub(1, 1) ~= "\\" then
     return

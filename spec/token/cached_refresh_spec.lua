@@ -1,4 +1,4 @@
--- A token is fetched anew before its end; when that fails, the old one serves on.
+-- A token is renewed before its end; if that fails, the old one stays in use.
 
 local new_case = require("support.cached_provider").new
 

@@ -1,4 +1,4 @@
--- Signing in with a certificate: the assertion, and what becomes of it.
+-- Signing in with a certificate: the assertion, and the answer to it.
 
 local base64url = require "autopilot.base.base64url"
 local certificate_world = require "support.certificate_world"

@@ -28,7 +28,7 @@ end
 local pending, granted =
   refused "authorization_pending", token_world.granted { refresh_token = refresh_token }
 
---- A provider, and the list of what its prompt was told.
+--- A provider, and the list of its prompt's arguments.
 local function provider(given)
   local prompts = {}
   local fields = {
@@ -42,7 +42,7 @@ local function provider(given)
   return device_code(fields), prompts
 end
 
---- What comes of one sign-in that is answered like this.
+--- The result of one sign-in that is answered like this.
 local function run(answers, given)
   local world = token_world.scripted(answers, given)
   local sign_in, prompts = provider()

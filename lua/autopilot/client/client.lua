@@ -95,8 +95,8 @@ function Client.new(service, token, tenant)
   return self
 end
 
---- Closes the connections and forgets the token. May be called again. While a request is under way, as when its
--- token provider or another coroutine closes the client, the token is still kept out of its report.
+--- Closes the connections and forgets the token. May be called again. If a request is under way (its token provider
+-- or another coroutine closes the client), the secrets are kept, so that its report can be redacted.
 function Client:close()
   self.is_closed = true
   self.static_token, self.token_provider, self.last_token = false, nil, nil

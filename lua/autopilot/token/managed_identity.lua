@@ -44,7 +44,8 @@ local timeout = { connect = 5, total = 30 }
 
 local longest_key = 4096 -- bytes
 
---- The folder of the keys, with its last separator; nil when the machine does not tell where it is.
+--- The folder of the agent's keys, with its last separator; nil on Windows without `ProgramData`.
+---@param variable fun(name: string): string? reads an environment variable
 local function key_folder(variable)
   if package.config:sub(1, 1) ~= "\\" then
     return "/var/opt/azcmagent/tokens/"

@@ -118,7 +118,7 @@ local function add_values(lines, name, value)
   end
 end
 
---- The text. A line that hides a secret is replaced.
+--- The text that `--bundle` writes to a file. Secrets are replaced.
 local function bundle_of(report, given, context)
   local values = {}
   add_values(values, "version", versions())

@@ -34,6 +34,7 @@ local ports_to_try = 12
 ---@field directory string? where the private folder is made; default: TMPDIR, else /tmp
 ---@field search_path string? where nginx and openssl are looked for, as in PATH; default: PATH and where Debian and OpenResty keep them
 
+--- A port to try; whether it is free is not checked.
 local function random_port()
   return lowest_port + math.floor(core.random() * (highest_port - lowest_port + 1))
 end
