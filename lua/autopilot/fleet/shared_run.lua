@@ -119,7 +119,8 @@ local write = [[WITH given AS (
   SELECT CAST(count(*) AS INTEGER) FROM given
   WHERE count > 0 AND part NOT IN (SELECT number FROM held) AND NOT EXISTS (
     SELECT 1 FROM autopilot_report_2 AS stored
-    WHERE stored.part = given.part AND stored.run = {run} AND stored.batch = ?)]]
+    WHERE stored.part = given.part AND stored.run = {run} AND stored.batch = ?
+      AND stored.count >= given.count)]]
 
 local renew = [[WITH renewed AS (
     UPDATE autopilot_part_3 SET held_until = {now} + {number} WHERE run = {run} AND worker = ?
