@@ -1,7 +1,7 @@
 --- Sends the requests of light threads, and lets each light thread wait for its transfer.
 --
 -- One timer, the stepper, waits for the transfers of all light threads. It wakes the light threads whose
--- transfers have finished, and gives up the transfers of light threads that were killed.
+-- transfers have finished, and cancels the transfers of light threads that were killed.
 
 local core = require "autopilot.core"
 local curl = require "autopilot.transport.curl"
@@ -73,7 +73,7 @@ local function give_up(self, key, name, message)
   end_wait(self, key, nil, failure)
 end
 
---- Gives up the transfers of light threads that were killed: they have not woken for long.
+--- Cancels the transfers of light threads that were killed: they have not woken for long.
 local function give_up_killed(self)
   for key, waiter in pairs(self.waiting) do
     if self.waited - waiter.seen_at > killed_seconds then
