@@ -108,9 +108,9 @@ end)
 
 local any_text = converter("be a text", tostring)
 
---- A file, or the address of a database or proxy. Other users of the machine can read arguments.
+--- A converter for a file, or the address of a database or proxy. It refuses a password, which other users could read.
 ---@param variable string where a password may be
-local function place(variable)
+local function without_password(variable)
   local must = "not contain a password, which other users of this machine could read: "
     .. "it may be in the variable "
   return converter(must .. variable, function(given)
@@ -151,9 +151,9 @@ local converters = {
   ["--cooldown"] = duration_or_zero,
   ["--duration"] = duration_or_zero,
   TIME = options.time,
-  STORE = place "AUTOPILOT_STORE",
-  ["--state"] = place "PGPASSWORD",
-  ["--proxy"] = place "HTTPS_PROXY",
+  STORE = without_password "AUTOPILOT_STORE",
+  ["--state"] = without_password "PGPASSWORD",
+  ["--proxy"] = without_password "HTTPS_PROXY",
   NUMBER = count_to(999999),
   ["--concurrency"] = count_to(10000),
   PORT = count_to(65535),

@@ -84,7 +84,7 @@ local function trimmed(value)
   return value:match "^%s*(.*%S)" or ""
 end
 
-local function shown(name)
+local function printable(name)
   return (trimmed(name):sub(1, 40):gsub("%c", "?"))
 end
 
@@ -121,14 +121,14 @@ function tenant_fields.columns(names, column)
   for index, name in ipairs(names) do
     local key, message = squeezed(name), nil
     if index ~= tenant and (seen[key] or key == tenant_key) then
-      message = ("the column '%s' is there twice"):format(shown(name))
+      message = ("the column '%s' is there twice"):format(printable(name))
     elseif index ~= tenant and own_fields[key] then
       fields[index], seen[key] = own_fields[key], true
     elseif index ~= tenant and key ~= "" then
       local meant = is_own_list and nearest(key, own_names)
-      message = secrets[key] and no_secrets:format(shown(name))
-        or meant and did_you_mean:format(shown(name), own_fields[meant])
-      ignored[#ignored + 1] = shown(name)
+      message = secrets[key] and no_secrets:format(printable(name))
+        or meant and did_you_mean:format(printable(name), own_fields[meant])
+      ignored[#ignored + 1] = printable(name)
     end
     if message then
       return nil, nil, message
