@@ -87,7 +87,7 @@ static bool must_ignore_broken_pipes(const struct socket_watch *watch) {
     return watch->libcurl == 0x080901 && platform_ignores_broken_pipes();
 }
 
-/* Has SIGPIPE ignored again, if it was before a call of libcurl 8.9.1. */
+/* Ignores SIGPIPE again, if it was ignored before a call of libcurl 8.9.1. */
 static void ignore_broken_pipes_again(bool must_ignore) {
     if (must_ignore) {
         platform_ignore_broken_pipes();

@@ -14,8 +14,8 @@ dates.read_http_date = http_date.read
 --- The longest wait that is read, in seconds: RFC 9111 section 1.2.2 gives this value to an overflow.
 dates.longest_wait = 2 ^ 31
 
---- A number whose whole part is digits, too. It is read as one text, which does not depend on the decimal
--- point of the locale, and is rounded once: i386 would round a sum twice. A double holds 15 digits exactly.
+--- The number with these digits before and after the decimal point. It is read as one text without the point, which
+-- depends on the locale, and is rounded once: i386 would round a sum twice. A double holds 15 digits exactly.
 local function decimal(whole, digits)
   digits = digits:sub(1, 15)
   return tonumber(whole .. digits .. "e-" .. #digits)

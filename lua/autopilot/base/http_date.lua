@@ -76,7 +76,7 @@ local function parts_of(text)
   return text:match "^(%a+), (%d%d)([ -])(%a%a%a)%3(%d+) (%d%d):(%d%d):(%d%d) GMT$"
 end
 
--- The date that was read last: all answers of one second have the same.
+-- The date that was read last: many answers in the same second have the same date.
 local last_text, last_seconds
 
 --- Reads the value of `Date`, `Retry-After` or `Sunset`, with nothing but spaces and tabs around it. A date with the

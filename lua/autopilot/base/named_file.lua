@@ -19,7 +19,7 @@ local function is_descriptor(path)
   return path == "/dev/stdin" or path:find "^/dev/fd/" ~= nil or path:find "^/proc/self/fd/" ~= nil
 end
 
---- A file name as it may stand in a message.
+--- A file name for a message.
 function named_file.printable(path)
   return (path:sub(1, 300):gsub("%c", "?"))
 end
@@ -65,7 +65,7 @@ function named_file.read_complaint(path)
   return message
 end
 
---- The text of a file, and whether it can be read again, which a pipe cannot; or nil and what is wrong.
+--- The text of a file, and whether it can be read again (a pipe cannot); or nil and what is wrong.
 ---@param path string
 ---@param most integer bytes; a file with more is refused
 ---@param allow_pipe boolean?

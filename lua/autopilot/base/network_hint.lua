@@ -35,7 +35,7 @@ local other_name = "The PEER's certificate is for another name and nothing was s
   .. "SETTING, if one is given, then DNS, and whether a proxy or portal answers in the "
   .. "PEER's place."
 
---- The hint; nil where the stage tells nothing.
+--- The hint; nil for a stage without one.
 ---@param network { stage: string?, name: string?, message: string? } the message without secrets
 ---@param peer "service"|"token endpoint" what was to be asked
 ---@param setting string the option or variable that names its address

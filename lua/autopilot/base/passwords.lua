@@ -27,7 +27,7 @@ function passwords.find(text)
       found[#found + 1] = password:find "%%%x%x" and percent_decoded(password) or nil
     end
   end
-  -- Up to the last `@`, because people forget to encode. Libraries then take pieces of the password for the
+  -- Up to the last `@`, because `@` in passwords is often not encoded. Libraries then take pieces of it for the
   -- host, the port or the name of the database.
   local behind_user = text:match "^%a+://.-:(.*)@"
   if behind_user then

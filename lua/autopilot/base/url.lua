@@ -1,4 +1,4 @@
---- Parts of URLs, percent-encoding, and which hosts are this machine: only to them requests may go over plain http.
+--- Parts of URLs, percent-encoding, and which hosts are this machine: plain http is allowed only to them.
 
 local url = {}
 
@@ -20,7 +20,7 @@ function url.split(text)
   end
 end
 
---- Returns a URL's scheme and place without user and password. Behind the place there must be no `@`.
+--- Returns a URL's scheme and host, without user and password. After the host there must be no `@`.
 ---@param text string
 ---@return string
 function url.without_user(text)

@@ -33,7 +33,7 @@ local url_parts = require "autopilot.base.url"
 --- and the `facts` of its connection. The second is that to the read of the record, or says why there is no token.
 ---@field requests table[]
 
--- What was found so far is in a table, `found`: `client` and `call`; `is_curl`, the requests are sent by libcurl;
+-- The results so far are in a table, `found`: `client` and `call`; `is_curl`, the requests are sent by libcurl;
 -- `obstacle`, why the checks that follow are skipped; `host`; `proxy`, and what names it; `answer`, to the request
 -- without a token; `failed`, the check that reports why that failed; `facts` of its connection, by libcurl's names;
 -- `received_at`, Unix time; `no_token`, the answer in place of a token; `token`, what it contains; `misfit`, the

@@ -115,7 +115,7 @@ local rules = {
   trace = { type = "boolean", default = false },
 }
 
---- Why options that are right one by one cannot be used together; nil: they can.
+--- Why options that are valid alone cannot be used together; nil: they can.
 local function conflict(checked, scheme)
   local proxy = checked.http.proxy
   if checked.store and not checked.tenant then
@@ -148,8 +148,8 @@ end
 
 local own_rules = { token = rules.token, tenant = rules.tenant }
 
---- Checks the two options that differ between clients of the same service. A fleet does so for each tenant: what is
--- wrong is found out only if something is.
+--- Checks the two options that differ between clients of the same service. A fleet does so for each tenant: the
+-- details of an error are found out only if there is one.
 ---@param token any
 ---@param tenant any
 ---@param level integer as for `error`

@@ -12,7 +12,7 @@ local demand = answers.demand
 
 local entra = {}
 
---- Names in a URL in the place of a tenant: the tenant is that of the person who signs in.
+--- Names in a URL that stand for any tenant: the tenant is that of the person who signs in.
 entra.any_tenant = { common = true, organizations = true, consumers = true }
 
 -- ---- Scopes ------------------------------------------------------------------------------------------

@@ -118,7 +118,7 @@ end
 
 -- ---- Taking tenants ----------------------------------------------------------------------------------
 
---- Marks a part to be written, and released if it has no tenant in progress; not a lost one, which may be held anew.
+--- Marks a part to be written; removes it from those held if it has no tenant in progress. Ignores a lost part.
 local function note_change(self, hold)
   if hold.is_lost then
     return

@@ -62,7 +62,7 @@ local function read_ids(found, object)
   found.activity_id = found.activity_id or pick(object, id, "ActivityId", "activityId")
 end
 
---- Notes the wait that an object asks for, where it is the longest so far.
+--- Stores the wait that an object asks for, if it is the longest so far.
 local function read_retry_after(found, object)
   local value = object.RetryAfter or object.retryAfter
   local seconds

@@ -1,4 +1,4 @@
---- What each nginx worker has once: the drive that moves the transfers of all its clients.
+--- The drive of each nginx worker, which moves the transfers of all its clients.
 --
 -- It is made when it is first needed, in the worker: nothing that was made before a fork is used after it.
 
@@ -12,7 +12,7 @@ local worker = {}
 local wanted = "thread"
 local current, current_process
 
--- When a helper thread is tried again after it could not be started, as for lack of descriptors; nil: never.
+-- When to try again to start a helper thread, which may have failed for lack of descriptors; nil: never.
 local retry_at, retry_delay
 
 -- Seconds. Trying costs a millisecond, in which nothing else runs.

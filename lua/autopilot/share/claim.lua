@@ -33,7 +33,7 @@ local enough_askers = 2
 
 -- ---- Holding the claim -------------------------------------------------------------------------------
 
---- Seconds that a claim is to last: the given time, not beyond the call's deadline, plus a margin.
+--- The seconds for which a claim is taken: the given time, not beyond the call's deadline, plus a margin.
 local function time_for(requests, seconds)
   return math.max(0, math.min(seconds, requests.call:time_left())) + margin
 end
@@ -47,8 +47,8 @@ local function renew(requests, seconds)
   return requests.lease ~= nil
 end
 
---- Releases the claim, and stores the answer, or that its holder has none: a claim that ends without either is
--- taken for that of a holder that died.
+--- Releases the claim, and stores the answer, or a note that there is none. A claim that ends without either counts
+-- as one whose holder has died.
 ---@param requests autopilot.SyncRequests
 ---@param answer table? nil if nothing was posted
 ---@param other autopilot.SharedAnswer? the answered request, if it is another call's

@@ -118,8 +118,8 @@ local hint_of_shorter =
 local hint_of_given_up = "The service refused a request after the %s that were assumed as its "
   .. "cooldown: %s are assumed from now on."
 
---- Tells of a cooldown that was learnt, once: by an event, and by the hint where there is no other.
-local function tell_learned(client, answer)
+--- Reports once that another cooldown was learnt: by an event, and by the hint if there is no other.
+local function report_learned(client, answer)
   local learned = client.memory.learned
   client.memory.learned = nil
   client:emit("cooldown_learned", { cooldown = learned.cooldown, before = learned.before })
@@ -144,7 +144,7 @@ function report.finish(call, answer, attempts)
     client:set_retry(answer, answer.retry_after)
   end
   if client.memory.learned then
-    tell_learned(client, answer)
+    report_learned(client, answer)
   end
   local sealed = report.seal(answer)
   if sealed.ok then

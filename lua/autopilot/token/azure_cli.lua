@@ -103,7 +103,7 @@ local function find_answer(output)
   end
 end
 
---- Runs `az` by Windows' shell. Returns as above; before Lua 5.2 the exit code is that of what was printed.
+--- Runs `az` by Windows' shell. Returns as above; before Lua 5.2 the exit code is guessed from the output.
 local function run_on_windows(checked, resource, tenant)
   local file = windows_command.find(checked.command, os.getenv "PATH")
   if not file then
@@ -147,11 +147,11 @@ local function error_in(output)
   return provider.cleaner()(((exception or line or ""):gsub("^%s*ERROR:%s*", "")))
 end
 
--- What `az` says where it does not accept `--tenant`.
+-- The error of `az` when it does not accept `--tenant`.
 local takes_no_tenant = "Tenant shouldn't be specified"
 
---- Ends the sign-in with what is known of a command that failed.
-local function tell_failure(output, code, checked)
+--- Ends the sign-in with a message about a command that failed.
+local function fail_with(output, code, checked)
   local description = output:match "AADSTS%d+:[^\r\n]*"
   if code == 126 or code == 127 then -- of a shell: the program cannot be run, or was not found
     local message = "the Azure CLI was not found: there is no program '%s' to run"
@@ -208,11 +208,11 @@ return provider.kind("azure_cli", rules, function(checked)
     local output, code = run_az(checked, resource, named)
     local is_id = named and not ask.has_several and named:find "^%x+%-%x+%-%x+%-%x+%-%x+$"
     if is_id and code ~= 0 and output:find(takes_no_tenant, 1, true) then
-      -- The token has the id of the machine's own tenant, which is compared. It does not tell of a domain.
+      -- The token has the id of the machine's own tenant, which is compared. It does not contain the domain.
       output, code = run_az(checked, resource)
     end
     if code ~= 0 then
-      tell_failure(output, code, checked)
+      fail_with(output, code, checked)
     end
     local whose = "the Azure CLI's output"
     local answer = need(find_answer(output), whose .. " holds no token that can be read")

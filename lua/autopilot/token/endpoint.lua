@@ -1,4 +1,4 @@
---- One request to an endpoint that gives tokens, and what its answer says (RFC 6749 section 5).
+--- One request to an endpoint that gives tokens, and the meaning of its answer (RFC 6749 section 5).
 --
 -- Both kinds of endpoints are asked here: Entra's token endpoint and the platforms' identity endpoints. They
 -- write the same facts in several ways: an error is a text or an object, names are written with underscores
@@ -76,7 +76,7 @@ local hints = {
 --- The AADSTS number of a certificate that was uploaded lately: not every server knows it yet.
 endpoint.not_yet_known = "700027"
 
--- What names the address where a request does not tell.
+-- The options that name the address, if a request does not say.
 local authority_setting = "authority or AZURE_AUTHORITY_HOST"
 
 -- Bytes. Answers have a few thousand; a longer one is not read.
@@ -176,7 +176,7 @@ local function wait_of(answer, now)
   end
 end
 
---- Message and hint for a status that came without a readable error.
+--- Message and hint for a status without a readable error.
 local function sentence_of_status(answer)
   local status, encoding = answer.status, answer.headers["content-encoding"]
   if type(encoding) == "string" and encoding:find "^[%w-]+$" and encoding:lower() ~= "identity" then
@@ -195,7 +195,7 @@ local function sentence_of_status(answer)
   return ("the token endpoint answered HTTP %d without an error that can be read"):format(status)
 end
 
---- Message and details for an answer that has no token.
+--- Message and details for an answer without a token.
 ---@param answer autopilot.token.HttpAnswer
 ---@param clean fun(text: any): string? makes one line without secrets
 ---@param now number Unix seconds
@@ -243,7 +243,7 @@ local function read_response(response)
   }
 end
 
---- Message and hint for a request that was not answered.
+--- Message and hint for a request without an answer.
 local function lost(network, clean, request)
   network = type(network) == "table" and network or {}
   local message = clean(network.message)

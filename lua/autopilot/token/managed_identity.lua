@@ -1,6 +1,6 @@
 --- Signs in as the machine itself: with the managed identity that Azure has given to it.
 --
--- The environment tells which platform the machine is on. The token is always for the machine's own tenant,
+-- The environment shows which platform the machine is on. The token is always for the machine's own tenant,
 -- even if the client's `tenant` is another, so a fleet of several tenants is refused. Few platforms can be
 -- asked to replace the token that they keep.
 
@@ -45,7 +45,6 @@ local timeout = { connect = 5, total = 30 }
 local longest_key = 4096 -- bytes
 
 --- The folder of the agent's keys, with its last separator; nil on Windows without `ProgramData`.
----@param variable fun(name: string): string? reads an environment variable
 local function key_folder(variable)
   if package.config:sub(1, 1) ~= "\\" then
     return "/var/opt/azcmagent/tokens/"
@@ -122,7 +121,7 @@ local function answers(ask, request, seconds)
   return object ~= nil or (answer ~= nil and answer.status ~= 401 and answer.status ~= 403)
 end
 
---- Adds to the details of a refusal what its status tells. Returns the seconds to wait before the next attempt; nil
+--- Adds what its status means to the details of a refusal. Returns the seconds to wait before the next attempt; nil
 -- when there should be none.
 local function wait_after(attempt, answer, message, details)
   local status = answer.status
@@ -173,7 +172,7 @@ end
 --   is_form           the parameters are sent as a form
 --   takes_refused     it can be told which token was refused, and drops that from its cache
 --   send              sends a request, as `endpoint.request`, where more than one request may be needed
--- The address and, where there is one, the key and the sign tell the platform.
+-- The address and, if there is one, the key and the sign identify the platform.
 local platforms = {
   -- "Leverage a Service Fabric application's managed identity". Its endpoint has a certificate that the
   -- cluster made itself; other libraries recognize it by its thumbprint. Here it is checked like any other
@@ -244,7 +243,7 @@ local platforms = {
   },
 }
 
---- The platform of the machine: the virtual machine, unless the variables tell another.
+--- The platform of the machine: a virtual machine, unless the variables show another.
 local function detect(variable)
   for _, platform in ipairs(platforms) do
     local is_there = platform.default_address
@@ -264,7 +263,7 @@ local function endpoint_of(platform, variable)
   return path and url:gsub("/+$", "") .. path or url
 end
 
---- Sets the parameters that tell a platform which token was refused after a claims challenge, as MSAL does: the
+--- Sets the parameters that say which token was refused after a claims challenge, as MSAL does: the
 -- hash of the token, and that this client understands claims challenges. The hash needs luaossl.
 local function add_refused(refused, parameters)
   parameters.xms_cc = "cp1"

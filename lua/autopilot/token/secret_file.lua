@@ -1,6 +1,6 @@
---- Reads files that hold a secret or an assertion, and tells what is wrong with them.
+--- Reads files that hold a secret or an assertion, and says what is wrong with them.
 --
--- No message has a part of what a file holds. How often a file is read is left to the provider.
+-- No message contains any of a file's content. How often a file is read is left to the provider.
 
 local core = require "autopilot.core"
 local named_file = require "autopilot.base.named_file"
@@ -16,7 +16,7 @@ local failure = named_file.failure
 
 secret_file.printable = named_file.printable
 
---- Why the file of a secret is not one: every user of this machine can read it. Nil where that is not so.
+--- Why a file is not secret: every user of this machine can read it. Nil if not.
 ---@param path string
 ---@return string? message
 function secret_file.exposure(path)

@@ -1,4 +1,4 @@
---- Command lines for Windows' shell, `cmd.exe`, which `io.popen` gives them to.
+--- Command lines for Windows' shell, `cmd.exe`, to which `io.popen` passes them.
 
 local core = require "autopilot.core"
 
@@ -8,7 +8,7 @@ local windows_command = {}
 local endings = { ".cmd", ".exe", "" }
 
 --- The file of a program: of the folders in `path`, the value of PATH, for a name without a folder. The shell would
--- look into the current folder first, where anybody may have put a program of that name.
+-- look into the current folder first, where another user may have put a program of that name.
 ---@param program string
 ---@param path string?
 ---@return string? file nil when there is none, or when its name means something in quotes
@@ -25,7 +25,7 @@ function windows_command.find(program, path)
   end
 end
 
---- A word as the shell takes it; it may have no quotes, percent signs and exclamation marks.
+--- Quotes a word for the shell; it may have no quotes, percent signs and exclamation marks.
 function windows_command.word(text)
   return '"' .. text .. '"'
 end

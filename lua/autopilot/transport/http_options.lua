@@ -1,4 +1,4 @@
---- What is wrong with the `http` options that few users give.
+--- Checks of the `http` options that are seldom used.
 
 local named_file = require "autopilot.base.named_file"
 
@@ -30,8 +30,8 @@ function http_options.complaint_about_ca_file(path)
   end
 end
 
---- Says why libcurl could not read the certificates, which it does not say itself: the file may be gone, or be closed
--- to a worker of nginx whose client the master process has made.
+--- Explains why libcurl could not read the certificates, which it does not say: the file may be missing, or unreadable
+-- for a worker of nginx whose client the master process has made.
 ---@param failure autopilot.NetworkFailure its message is replaced
 ---@param path string
 function http_options.explain_bad_file(failure, path)
