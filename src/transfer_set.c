@@ -15,6 +15,10 @@ enum { MOST_IDLE = 64 };
  * that; nor do they apply timeouts to a transfer that waits for a connection. */
 static const double check_seconds = 0.1;
 
+/* A check makes libcurl look at all sockets in one step. While sockets wait in line for the next
+ * step it is left out, but not more often than this: else it would never come under steady load. */
+enum { MOST_LEFT_OUT = 4 };
+
 /* The set ends a transfer this many seconds after its deadline. libcurl does so first, with a
  * better message, if it can. */
 static const double grace_seconds = 0.05;
@@ -35,6 +39,7 @@ struct transfer_set {
     struct connections connections;
     int in_flight_count;
     double next_check; /* on platform_clock: when to check transfers */
+    int left_out;      /* how many of the last checks did not call libcurl for all sockets */
     bool has_news;     /* a transfer has finished since the last step and was not taken */
     long process_id;
 };
@@ -209,8 +214,10 @@ int transfer_set_perform(struct transfer_set *set) {
     int queued = 0;
     CURLMcode status = socket_watch_act(&set->watch);
     bool must_check = set->next_check < never && platform_clock() >= set->next_check;
-    /* Not while other sockets are still in line: that would be a step for all of them at once. */
-    if (must_check && status == CURLM_OK && !socket_watch_has_news(&set->watch)) {
+    if (must_check && socket_watch_has_news(&set->watch) && set->left_out < MOST_LEFT_OUT) {
+        set->left_out++;
+    } else if (must_check && status == CURLM_OK) {
+        set->left_out = 0;
         status = socket_watch_act_on_all(&set->watch);
     }
     for (int i = 0; i < MOST_ROUNDS && status == CURLM_OK && is_time(set); i++) {
