@@ -111,24 +111,25 @@ END
 }
 
 # Runs command lines, whose words have no blanks, two at a time: for what takes minutes. The longest come
-# first, so that none is left alone at the end.
+# first, so that none is left alone at the end. One that ends with another status than 0 is a failure.
 # tally_beside COMMAND-LINE...
 tally_beside() {
-  local line words status=0
+  local line words pids=()
   for line in "$@"; do
-    if [ "$(jobs -pr | wc -l)" -ge 2 ]; then
-      wait -n || status=$?
-    fi
+    while [ "$(jobs -pr | wc -l)" -ge 2 ]; do
+      wait -n || true
+    done
     read -ra words <<<"$line"
     (
       trap 'tally_interrupted' INT TERM
       "${words[@]}"
     ) &
+    pids+=("$!")
   done
-  while [ -n "$(jobs -pr)" ]; do
-    wait -n || status=$?
+  for line in "$@"; do
+    wait "${pids[0]}" || tally_add "$line" 0 1 "exit status $?"
+    pids=("${pids[@]:1}")
   done
-  return "$status"
 }
 
 # Prints how many passed, failed and are pending, from the last line with which busted
