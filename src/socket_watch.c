@@ -152,8 +152,8 @@ CURLMcode socket_watch_act_on_time(struct socket_watch *watch) {
     return act_on(watch, CURL_SOCKET_TIMEOUT, 0);
 }
 
-/* The next socket in turn, from the last to the first: the last moves to the place of one that is
- * dropped. */
+/* The next socket in turn. The turn goes from the last to the first, because the last one moves to
+ * the place of one that is dropped. */
 static struct curl_waitfd *next_in_turn(struct socket_watch *watch) {
     if (watch->turn == 0 || watch->turn > watch->count) {
         watch->turn = watch->count;

@@ -12,7 +12,7 @@ struct socket_watch {
     CURLM *waiter; /* a multi without transfers, to wait with: it can be woken */
     struct curl_waitfd *sockets;
     size_t count;
-    size_t turn;      /* index of the socket that was looked at last */
+    size_t turn;      /* index of the socket that had its turn last; the one before it is next */
     unsigned libcurl; /* its version, as LIBCURL_VERSION_NUM */
 };
 

@@ -15,9 +15,9 @@ enum { MOST_IDLE = 64 };
  * that; nor do they apply timeouts to a transfer that waits for a connection. */
 static const double check_seconds = 0.1;
 
-/* A check makes libcurl look at all sockets in one step. It is put off this many seconds at most
- * while sockets wait in line for the next step. */
-static const double put_off_seconds = 0.5;
+/* A check makes libcurl look at all sockets in one step. While sockets wait in line for the next
+ * step it is left out, but not more often than this: else it would never come under steady load. */
+enum { MOST_LEFT_OUT = 4 };
 
 /* The set ends a transfer this many seconds after its deadline. libcurl does so first, with a
  * better message, if it can. */
@@ -39,6 +39,7 @@ struct transfer_set {
     struct connections connections;
     int in_flight_count;
     double next_check; /* on platform_clock: when to check transfers */
+    int left_out;      /* how many of the last checks did not call libcurl for all sockets */
     bool has_news;     /* a transfer has finished since the last step and was not taken */
     long process_id;
 };
@@ -212,10 +213,11 @@ static bool is_time(struct transfer_set *set) {
 int transfer_set_perform(struct transfer_set *set) {
     int queued = 0;
     CURLMcode status = socket_watch_act(&set->watch);
-    double due = set->next_check, late = platform_clock() - due;
-    bool must_check = late >= 0;
-    bool is_put_off = must_check && late < put_off_seconds && socket_watch_has_news(&set->watch);
-    if (must_check && !is_put_off && status == CURLM_OK) {
+    bool must_check = set->next_check < never && platform_clock() >= set->next_check;
+    if (must_check && socket_watch_has_news(&set->watch) && set->left_out < MOST_LEFT_OUT) {
+        set->left_out++;
+    } else if (must_check && status == CURLM_OK) {
+        set->left_out = 0;
         status = socket_watch_act_on_all(&set->watch);
     }
     for (int i = 0; i < MOST_ROUNDS && status == CURLM_OK && is_time(set); i++) {
@@ -241,7 +243,6 @@ int transfer_set_perform(struct transfer_set *set) {
     }
     if (must_check) {
         check_all(set);
-        check_by(set, is_put_off ? due : never);
     }
     /* A multi that is out of memory makes no progress: its transfers fail, so that no caller waits
      * for ever. */

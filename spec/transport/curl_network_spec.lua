@@ -78,6 +78,20 @@ describe("a request that cannot be sent", function()
     assert.are.equal(reason, outcome.network.message)
   end)
 
+  it("fails at TLS when the file of authorities, whose name has a %, is empty now", function()
+    local server = hostile.listen(wire.tls(wire.serves()))
+    local folder, remove = files.folder()
+    finally(remove)
+    local path = folder .. "/100%d.pem"
+    files.write(path, files.read(wire.certificates().ca))
+    local transport = wire.transport { ca_file = path }
+    files.write(path, "")
+    local outcome = wire.ask(server, { scheme = "https", transport = transport })
+    assert_unsent(outcome, "tls", "CURLE_SSL_CACERT_BADFILE")
+    local reason = "http.ca_file cannot be read: " .. path .. ": it is empty"
+    assert.are.equal(reason, outcome.network.message)
+  end)
+
   it("fails at TLS when the handshake does not end", function()
     local server = hostile.listen(function(connection)
       connection:stall()

@@ -11,19 +11,18 @@ local certificate = "%-%-%-%-%-BEGIN [%u%d ]*CERTIFICATE%-%-%-%-%-"
 ---@param path string
 ---@return string? complaint
 function http_options.complaint_about_ca_file(path)
-  local shown = named_file.printable(path)
-  local cannot = "cannot be read: " .. shown .. ": %s"
+  local cannot, shown = "cannot be read: %s: %s", named_file.printable(path)
   local file, message = named_file.open(path)
   if not file then
     return "cannot be read: " .. message
   elseif not file:seek "cur" then
     file:close()
-    return cannot:format "it is a pipe, and is read more than once"
+    return cannot:format(shown, "it is a pipe, and is read more than once")
   end
   local text, reason = file:read "*a"
   file:close()
   if not text or text == "" then
-    return cannot:format(reason or "it is empty")
+    return cannot:format(shown, reason or "it is empty")
   elseif not text:find(certificate) then
     local has_none = "must hold certificates in PEM ('-----BEGIN CERTIFICATE-----'); %s has none"
     return has_none:format(shown)
