@@ -131,6 +131,8 @@ describe("a fleet with a state file", function()
       service:trigger("a.example", { duration = 30 })
       local report = only_report(fleet_of({ "a.example" }, { arguments = { wait = true } }))
       assert.equal("completed", report.outcome)
+      assert.same({ "sync", "status" }, { report.operation, report.confirmed_by })
+      assert.equal("yes", report.delivered)
       assert.equal(0, service.requests.sync)
     end
   )
