@@ -13,8 +13,8 @@ local resume = {}
 local longest_request = 180
 
 -- Fields of the report that are those of the status read.
-local copied = "tenant status http_version request_id client_request_id activity_id service_date "
-  .. "diagnostics last_manual_trigger elapsed timings"
+local copied = "tenant tenant_id status http_version request_id client_request_id activity_id "
+  .. "service_date diagnostics last_manual_trigger elapsed timings"
 
 --- The report of a sync that was started, by the record.
 local function started(status)
