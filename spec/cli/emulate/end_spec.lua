@@ -96,7 +96,7 @@ describe("the end of the emulated service", function()
     end)
   end
 
-  it("leaves no folder behind where nobody takes notice that nginx has ended", function()
+  it("leaves no folder behind in a container that does not reap nginx", function()
     local service = emulated_service.start()
     local processes = shell.read(own_processes, service.folder)
     local replace_by_zombie = [[

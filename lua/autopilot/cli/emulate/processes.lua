@@ -56,9 +56,9 @@ cat "$1/outcome" 2>/dev/null
 ]]
 
 -- Sends signals to nginx, which can miss one while it starts, until the folder is gone. Closing the pipe is not
--- enough: another child of this process may hold it open. Removes the folder if nginx has ended without doing so,
--- which is not told everywhere: where the first process of a container takes no notice of those that end, signals go
--- on succeeding.
+-- enough: another child of this process may hold it open. Removes the folder if nginx has ended without doing so. In a
+-- container whose first process does not reap others, signals to an ended nginx succeed: then the folder is removed
+-- after some seconds.
 local finish = [[
 exec 2>/dev/null
 tries=0 signal=TERM
