@@ -18,8 +18,11 @@ describe("autopilot.fleet.state", function()
   describe("keeps", function()
     it("the report of a tenant that is done", function()
       local state = file:open()
-      assert.is_true(state:note("graph/contoso", started "contoso"))
+      local given = started "contoso"
+      given.tenant_id = "CONTOSO"
+      assert.is_true(state:note("graph/contoso", given))
       local known = state:known "graph/contoso"
+      assert.equal("CONTOSO", known.tenant_id)
       assert.equal("sync contoso: started (HTTP 204, request-id 5c0e)", tostring(known))
       assert.is_true(known.ok)
       assert.is_true(known.recalled)

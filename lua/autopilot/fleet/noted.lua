@@ -7,10 +7,11 @@ local noted = {}
 
 -- The fields of a report that are kept.
 local kept = {}
-local names = "ok operation outcome tenant status http_version delivered confirmed_by answered_by "
-  .. "retry_after retry_at request_id client_request_id activity_id service_date diagnostics error "
-  .. "hint network gave_up elapsed sync_status last_sync last_manual_trigger cooldown_until "
-  .. "cooldown_remaining ready service_time"
+local names = "ok operation outcome tenant tenant_id status http_version delivered "
+  .. "confirmed_by answered_by retry_after retry_at request_id client_request_id "
+  .. "activity_id service_date diagnostics error hint network gave_up elapsed "
+  .. "sync_status last_sync last_manual_trigger cooldown_until cooldown_remaining "
+  .. "ready service_time"
 for name in names:gmatch "%S+" do
   kept[name] = true
 end

@@ -67,7 +67,8 @@ end
 function reports.after_run_end(task, of_client)
   local outcome, network, steps = of_client.outcome, of_client.network, of_client.steps or {}
   local was_not_sent = outcome == "unreachable" or (outcome == "timed_out" and not steps[1])
-  if network and was_not_sent and ends_of_run[network.name] and not task.has_posted then
+  local is_untouched = not task.has_posted and not of_client.confirmed_by
+  if network and was_not_sent and ends_of_run[network.name] and is_untouched then
     of_client.outcome, of_client.network = "cancelled", nil
     of_client.hint = nothing_asked(network.message)
   end

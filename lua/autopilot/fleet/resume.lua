@@ -13,17 +13,12 @@ local resume = {}
 local longest_request = 180
 
 -- Fields of the report that are those of the status read.
-local copied = "tenant status http_version request_id client_request_id activity_id service_date "
-  .. "diagnostics last_manual_trigger elapsed timings"
+local copied = "tenant tenant_id status http_version request_id client_request_id activity_id "
+  .. "service_date diagnostics last_manual_trigger elapsed timings"
 
-local function started(status, was_ours)
-  local fields = {
-    operation = "sync",
-    outcome = "started",
-    confirmed_by = "status",
-    delivered = was_ours and "yes" or "unknown",
-    attempts = {},
-  }
+--- The report of a sync that was started, by the record.
+local function started(status)
+  local fields = { outcome = "started" }
   for name in copied:gmatch "%S+" do
     fields[name] = status[name]
   end
@@ -76,11 +71,15 @@ function resume.sync(fleet, task, given)
   local earliest, latest = client.service_clock:to_service(earlier.asked_at)
   if trigger < earliest then
     return nil
-  elseif given and given.wait then
-    local completed, unfinished = client:wait { timeout = deadline } -- for the record's last trigger
-    return completed or unfinished
   end
-  return started(earlier.status, trigger <= latest + longest_request)
+  local waited, unfinished
+  if given and given.wait then
+    waited, unfinished = client:wait { timeout = deadline } -- for the record's last trigger
+  end
+  local found = waited or unfinished or started(earlier.status)
+  found.operation, found.attempts, found.confirmed_by = "sync", {}, "status"
+  found.delivered = trigger <= latest + longest_request and "yes" or "unknown"
+  return found
 end
 
 --- Before an `ensure`, which reads the record itself: a trigger newer than what the earlier process had seen

@@ -251,14 +251,11 @@ end
 --- Marks the run as finished, unless it has no report of a tenant in parts that the worker has left to others.
 ---@param left table<autopilot.fleet.Hold, true>
 function shared_run.finish(opened, id, left)
-  local parts = {}
-  for hold in pairs(left) do
-    parts[hold.number] = { round = 0, tenants = {} }
-  end
-  read_reports(opened, id, parts)
-  for hold in pairs(left) do
+  for hold in pairs(left) do -- one by one, because a statement has little time
+    local part = { round = 0, tenants = {} }
+    read_reports(opened, id, { [hold.number] = part })
     for key in pairs(hold.handed_out) do
-      local tenant = parts[hold.number].tenants[key]
+      local tenant = part.tenants[key]
       if not (tenant and tenant.report) then
         return true
       end

@@ -333,8 +333,8 @@ end
 
 -- ---- Starting and ending a run -----------------------------------------------------------------------
 
---- Marks the run as finished, unless a tenant has no report that was left to other machines, which then finish it. It
--- can be joined for `latest_start` seconds; later a new run is started.
+--- Marks the run as finished. If other machines have not reported yet what was left to them, they do so at their end.
+-- The run can be joined for `latest_start` seconds; later a new run is started.
 function SharedState:finish()
   local done, message = self:flush()
   if done then

@@ -26,8 +26,7 @@ local store = {}
 --- What is wrong with a text that `store.open` does not know, or nil.
 local function complaint_about(text, scheme)
   local address = addresses[text:lower()] or text:match "^[%w.-]+:%d+$" and "redis://" .. text
-  local is_file = not scheme and not (address and not core.file_kind(text))
-  if not is_file then
+  if scheme or (address and not core.file_kind(text)) then
     local instead = address and ": write " .. address or ""
     return "must be a file, redis[s]://… or postgresql://…" .. instead
   end

@@ -106,7 +106,7 @@ return function(fetch_token, given)
     end
     local function look_again(is_held)
       kept, is_fresh = look(self, key, ask)
-      return (is_fresh or is_held) and kept -- one that another process renews serves meanwhile
+      return (is_fresh or is_held) and kept -- used while another process renews it
     end
     local newer, message, details = fetch_once(leases, key .. ":claim", ask, function(watched)
       return fetch(self, key, watched)
