@@ -9,7 +9,6 @@ local http_date = require "autopilot.base.http_date"
 local lazy = require "autopilot.base.lazy"
 
 local answers = lazy "autopilot.graph.answer"
-local dates = lazy "autopilot.base.dates"
 local foreign = lazy "autopilot.transport.foreign"
 local provider = lazy "autopilot.graph.token_provider"
 local trace = lazy "autopilot.graph.trace"
@@ -84,7 +83,6 @@ local function read_response(self, client, response, failure, sent, received_at)
   local elapsed = received_at - sent.at
   -- Repeated dates are joined, and cannot be read.
   local date = http_date.read(headers["date"])
-    or dates.read_http_date(headers["date"], client.options.now())
   local answer = {
     tenant_id = client.tenant_id or nil,
     status = response.status,
