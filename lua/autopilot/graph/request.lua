@@ -140,6 +140,9 @@ local function send(self, client, given, token)
     client_request_id = given.client_request_id or core.uuid(),
     retry_attempt = given.retry_attempt or 0,
   }
+  if token and client.secrets[1] ~= token then
+    client:hide(token)
+  end
   if client.on_event then
     client:emit("attempt", {
       method = self.template.method,
@@ -147,10 +150,10 @@ local function send(self, client, given, token)
       client_request_id = attempt.client_request_id,
     })
   end
-  if token and client.secrets[1] ~= token then
-    client:hide(token)
-  end
   local ended = options.trace and trace.begin(client, foreign.request_of(self.template, attempt))
+  if client.is_closed then -- by an event handler
+    return answers.closed(client)
+  end
   attempt.at = options.clock() -- after the event handlers, whose time does not count
   client.under_way = client.under_way + 1
   local response, failure, complaint = self.send(attempt)
