@@ -148,6 +148,26 @@ describe("client:ensure when requests fail", function()
     assert_requests(service, 1, 1)
   end)
 
+  it("asks for no token while the Retry-After of a token endpoint lasts", function()
+    for _, seconds in ipairs { 100, 5000 } do
+      local asked = 0
+      local client, service = virtual_world.new():emulated(nil, {
+        token = function()
+          asked = asked + 1
+          if asked == 2 then -- for the request; the first was for the read before it
+            return nil, "down", { retry_after = seconds }
+          end
+          return "good"
+        end,
+      })
+      local failure = select(2, client:ensure())
+      assert.equal("token_error", failure.outcome)
+      assert.near(seconds, failure.retry_after, 1)
+      assert.equal(2, asked)
+      assert_requests(service, 0, 1)
+    end
+  end)
+
   it("tells that no token could be had", function()
     local client = virtual_world.new():scripted({}, { token = function() end })
     assert.equal("token_error", select(2, client:ensure()).outcome)

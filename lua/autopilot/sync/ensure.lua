@@ -146,8 +146,10 @@ local function ask(self)
   local answer = sync.request(requests)
   if answer.outcome ~= "started" then
     -- The next look may show that it is done, or how to go on.
+    local is_passing = outcome.of(answer).look_again or requests.is_unreadable or answer.retry_at
     local may_go_on = not call.is_single_pass
-      and (outcome.of(answer).look_again or requests.is_unreadable or answer.retry_at)
+      and is_passing
+      and answer.outcome ~= "token_error" -- its Retry-After is the token endpoint's
       and (call.client.memory:held_for(call:now()) or 0) < call:time_left()
     if may_go_on and pause(self, answer) then
       wait.note(call, "look", "the request was answered: " .. answer.outcome)
@@ -167,7 +169,8 @@ local function ask(self)
   return settled
 end
 
---- Waits until a sync that counts has ended, if it has not. One that failed leaves it to the next step what to do.
+--- Waits until a sync that counts has ended, if it has not. If it failed, the next step decides what to do: returns nil,
+-- and keeps the record that shows it.
 local function join(self, answer, is_over)
   local call = self.call
   if is_over then
