@@ -98,6 +98,28 @@ describe("autopilot.client: closed by another coroutine while its store answers"
   end
 end)
 
+describe("autopilot.client: closed by its event handler right before a request", function()
+  for _, line in ipairs { "attempt", "trace" } do
+    it("sends nothing, and forgets the token: " .. line, function()
+      local client, transport
+      client, transport = virtual_world.new():scripted({}, {
+        trace = true,
+        on_event = function(event)
+          if event.type == line then
+            client:close()
+          end
+        end,
+      })
+      local report, failure = client:sync()
+      assert.is_nil(report)
+      assert.equal(0, #transport.requests)
+      assert.equal("CLOSED", failure.network.name)
+      assert.equal("no", failure.delivered)
+      assert.same({}, client.secrets)
+    end)
+  end
+end)
+
 describe("autopilot.client: closed while its request is under way", function()
   it("keeps the token out of the report", function()
     local client

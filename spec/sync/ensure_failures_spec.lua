@@ -8,8 +8,8 @@ local record = virtual_world.record
 local actions, assert_requests = ensured.actions, ensured.assert_requests
 local syncs_started = virtual_world.syncs_started
 
-describe("client:ensure after a failed sync that counts", function()
-  it("starts another if there is time", function()
+describe("client:ensure where the sync that counts has failed", function()
+  it("asks for another while time allows", function()
     local world = virtual_world.new()
     local client, service = world:emulated()
     service:inject { kind = "failed_sync", seconds = 10, on = "sync" }
@@ -21,7 +21,7 @@ describe("client:ensure after a failed sync that counts", function()
     assert.is_truthy(actions(report):find "sync started.*sync started")
   end)
 
-  it("reports the failure if there is no time for another", function()
+  it("tells of the failure where there is no time for another", function()
     local world = virtual_world.new()
     local client, service = world:emulated()
     service:inject { kind = "failed_sync", seconds = 10, on = "sync" }
@@ -33,7 +33,7 @@ describe("client:ensure after a failed sync that counts", function()
     assert.is_true(world.time <= virtual_world.start + 300)
   end)
 
-  it("starts another after another client's failed sync", function()
+  it("asks for another where somebody else's has failed", function()
     local world = virtual_world.new()
     local client, service = world:emulated()
     local since = world.time - 10
@@ -43,7 +43,7 @@ describe("client:ensure after a failed sync that counts", function()
     assert.equal(1, service.requests.sync)
   end)
 
-  it("reports it with wait = false if the cooldown forbids another", function()
+  it("says so where wait = false and the cooldown forbids another", function()
     local world = virtual_world.new()
     local client, service = world:emulated()
     local since = world.time - 10
@@ -73,7 +73,7 @@ describe("client:ensure when requests fail", function()
     end
   end)
 
-  it("posts again if a request was lost", function()
+  it("asks again where a request was lost", function()
     local world = virtual_world.new()
     local client, service = world:emulated()
     service:inject { kind = "lost_request", on = "sync" }
@@ -81,7 +81,7 @@ describe("client:ensure when requests fail", function()
     assert.equal(1, syncs_started(service))
   end)
 
-  it("accepts a record that is out of date", function()
+  it("bears a record that is read late", function()
     local world = virtual_world.new()
     local client, service = world:emulated()
     for _ = 1, 3 do
@@ -121,7 +121,7 @@ describe("client:ensure when requests fail", function()
     end
   end)
 
-  it("reports a permanent failure of the read", function()
+  it("tells a failure that no patience mends, as it is", function()
     for outcome, rules in pairs {
       forbidden = { tokens = { good = { tenant = "contoso", roles = {} } } },
       unauthenticated = { tokens = { other = { tenant = "contoso" } } },
@@ -137,7 +137,7 @@ describe("client:ensure when requests fail", function()
     end
   end)
 
-  it("reports a refusal of the sync itself", function()
+  it("tells a refusal of the sync itself, as it is", function()
     local read = "DeviceManagementServiceConfig.Read.All"
     local client, service =
       virtual_world.new():emulated { tokens = { good = { tenant = "contoso", roles = { read } } } }
@@ -148,12 +148,32 @@ describe("client:ensure when requests fail", function()
     assert_requests(service, 1, 1)
   end)
 
+  it("asks for no token while the Retry-After of a token endpoint lasts", function()
+    for _, seconds in ipairs { 100, 5000 } do
+      local asked = 0
+      local client, service = virtual_world.new():emulated(nil, {
+        token = function()
+          asked = asked + 1
+          if asked == 2 then -- for the request; the first was for the read before it
+            return nil, "down", { retry_after = seconds }
+          end
+          return "good"
+        end,
+      })
+      local failure = select(2, client:ensure())
+      assert.equal("token_error", failure.outcome)
+      assert.near(seconds, failure.retry_after, 1)
+      assert.equal(2, asked)
+      assert_requests(service, 0, 1)
+    end
+  end)
+
   it("reports a missing token", function()
     local client = virtual_world.new():scripted({}, { token = function() end })
     assert.equal("token_error", select(2, client:ensure()).outcome)
   end)
 
-  it("never accepts a failed sync as done, even if it moved the last sync's stamp", function()
+  it("never takes a failed sync for done, also where it moved the last sync's stamp", function()
     local begin = virtual_world.start
     local failed = record { status = "failed", trigger = begin - 700, last_sync = begin - 690 }
     local world = virtual_world.new()

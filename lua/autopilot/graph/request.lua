@@ -9,7 +9,6 @@ local http_date = require "autopilot.base.http_date"
 local lazy = require "autopilot.base.lazy"
 
 local answers = lazy "autopilot.graph.answer"
-local dates = lazy "autopilot.base.dates"
 local foreign = lazy "autopilot.transport.foreign"
 local provider = lazy "autopilot.graph.token_provider"
 local trace = lazy "autopilot.graph.trace"
@@ -84,7 +83,6 @@ local function read_response(self, client, response, failure, sent, received_at)
   local elapsed = received_at - sent.at
   -- Repeated dates are joined, and cannot be read.
   local date = http_date.read(headers["date"])
-    or dates.read_http_date(headers["date"], client.options.now())
   local answer = {
     tenant_id = client.tenant_id or nil,
     status = response.status,
@@ -142,6 +140,9 @@ local function send(self, client, given, token)
     client_request_id = given.client_request_id or core.uuid(),
     retry_attempt = given.retry_attempt or 0,
   }
+  if token and client.secrets[1] ~= token then
+    client:hide(token)
+  end
   if client.on_event then
     client:emit("attempt", {
       method = self.template.method,
@@ -149,10 +150,10 @@ local function send(self, client, given, token)
       client_request_id = attempt.client_request_id,
     })
   end
-  if token and client.secrets[1] ~= token then
-    client:hide(token)
-  end
   local ended = options.trace and trace.begin(client, foreign.request_of(self.template, attempt))
+  if client.is_closed then -- by an event handler
+    return answers.closed(client)
+  end
   attempt.at = options.clock() -- after the event handlers, whose time does not count
   client.under_way = client.under_way + 1
   local response, failure, complaint = self.send(attempt)
