@@ -59,12 +59,14 @@ describe("the option --store", function()
     local code, output, complaint = command_process.run("sync --store /", env)
     assert.equal(0, code, complaint)
     assert.truthy(output:find("started", 1, true), output)
-    assert.truthy(complaint:find("nothing is shared with others: SQLite3: ", 1, true), complaint)
+    assert.truthy(
+      complaint:find("nothing is shared with others: SQLite3 /: it is a folder", 1, true),
+      complaint
+    )
   end)
 
   it("refuses a password among the arguments, and an address that it does not know", function()
-    local password =
-      "must not be empty, nor contain a password: an environment variable may (see --help)\n"
+    local password = "must not be empty, nor contain a password: give that in AUTOPILOT_STORE\n"
     for argument, told in pairs {
       ["redis://me:secret-word@host"] = "option '--store' " .. password,
       ["redis://me:secret/-word@host"] = "option '--store' " .. password,

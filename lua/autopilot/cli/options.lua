@@ -79,7 +79,7 @@ end
 local function converter(must, read, is_secret)
   return function(name)
     return function(given)
-      local value, hint = read(given)
+      local value, hint = read(given, name)
       if value ~= nil then
         return value
       end
@@ -108,13 +108,11 @@ local any_text = converter("not be empty", function(given)
 end)
 
 --- A file, or the address of a database or proxy. Other users of the machine can read arguments.
-local place = converter(
-  "not be empty, nor contain a password: an environment variable may (see --help)",
-  function(given)
-    return given ~= "" and not passwords.find(given)[1] and given or nil
-  end,
-  true
-)
+local place = converter("not be empty, nor contain a password", function(given, name)
+  local elsewhere = options.variables[name] or name == "--proxy" and "HTTPS_PROXY" or "PGPASSWORD"
+  local is_right = given ~= "" and not passwords.find(given)[1]
+  return is_right and given or nil, ": give that in " .. elsewhere
+end, true)
 
 local function count_to(most)
   return converter(("be a whole number from 1 to %d"):format(most), function(given)

@@ -279,8 +279,8 @@ describe("autopilot-sync fleet --state", function()
       local ran = run("--state " .. address, names(1), (new_world()))
       assert.equal(2, ran.code)
       assert.equal(
-        "autopilot-sync: option '--state' must not be empty, nor contain a password: an "
-          .. "environment variable may (see --help)\n",
+        "autopilot-sync: option '--state' must not be empty, nor contain a password: give that in "
+          .. "PGPASSWORD\n",
         ran.err
       )
     end
