@@ -85,6 +85,7 @@ build = {
     ["autopilot.base.read_ahead"] = "lua/autopilot/base/read_ahead.lua",
     ["autopilot.base.redact"] = "lua/autopilot/base/redact.lua",
     ["autopilot.base.sentence"] = "lua/autopilot/base/sentence.lua",
+    ["autopilot.base.token_complaint"] = "lua/autopilot/base/token_complaint.lua",
     ["autopilot.base.url"] = "lua/autopilot/base/url.lua",
     ["autopilot.cli"] = "lua/autopilot/cli/init.lua",
     ["autopilot.cli.arguments"] = "lua/autopilot/cli/arguments.lua",
